@@ -1,0 +1,66 @@
+"""The common frame of all programs: options, one-line errors, exit codes.
+
+Ref: sysexits.h; `-f FILE`, `-V`, `-VV`, `-d LEVEL` are modelled on MeTA1's programs.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+import meta1g
+from meta1g.base import sysexits
+from meta1g.base.errors import BugError, Meta1Error, TempError
+
+
+class CliError(Exception):
+    """A program ends with one line on standard error.
+
+    Args:
+        text: what is wrong and what to do about it.
+        exit_code: one of sysexits.
+    """
+
+    def __init__(self, text: str, exit_code: int = sysexits.EX_CONFIG) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+class Parser(argparse.ArgumentParser):
+    """Command line of one program; a wrong one exits with EX_USAGE."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """Prints one line and exits with EX_USAGE."""
+        sys.stderr.write(f"{self.prog}: {message}; see {self.prog} --help\n")
+        raise SystemExit(sysexits.EX_USAGE)
+
+
+def parser(prog: str, description: str) -> Parser:
+    """Makes a parser that knows --help and -V."""
+    made = Parser(prog=prog, description=description)
+    made.add_argument("-V", "--version", action="version", version=f"{prog} of meta1g {meta1g.__version__}")
+    return made
+
+
+def run_program(prog: str, main: Callable[[list[str]], int]) -> int:
+    """Runs a program's main function and turns its errors into one line and an exit code.
+
+    Args:
+        prog: name for the error line.
+        main: takes the arguments without the program's name, gives the exit code.
+    """
+    try:
+        return main(sys.argv[1:])
+    except CliError as error:
+        text, code = str(error), error.exit_code
+    except BugError:
+        raise
+    except Meta1Error as error:
+        text, code = error.cause, sysexits.EX_TEMPFAIL if isinstance(error, TempError) else sysexits.EX_CONFIG
+    except PermissionError as error:
+        text, code = f"{error.filename or error}: permission denied; run as its owner or mend its mode", sysexits.EX_NOPERM
+    except BrokenPipeError:
+        return sysexits.EX_OK
+    except KeyboardInterrupt:
+        return 130
+    sys.stderr.write(f"{prog}: {text}\n")
+    return code

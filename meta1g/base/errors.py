@@ -1,0 +1,90 @@
+"""Errors of all modules: temporary, permanent, and bugs.
+
+Modelled on MeTA1's `sm_ret_T`: an error says whether trying again can help, which module it comes from and what
+caused it.  Expected answers are values, never exceptions: a refused recipient is an SMTP reply.
+
+Ref: MeTA1 design, "Implementation: Error codes" (modelled on).
+"""
+
+from enum import StrEnum
+
+
+class Module(StrEnum):
+    """The module an error comes from (modelled on MeTA1's SM_EM_ names).  Immutable."""
+
+    AQ = "aq"
+    CDB = "cdb"
+    CONF = "conf"
+    CONTROL = "control"
+    DA = "da"
+    DADB = "dadb"
+    DEFEDB = "defedb"
+    DNS = "dns"
+    DSN = "dsn"
+    EDBC = "edbc"
+    EVTHR = "evthr"
+    IBDB = "ibdb"
+    IO = "io"
+    IQDB = "iqdb"
+    LOG = "log"
+    MAP = "map"
+    MCP = "mcp"
+    OCC = "occ"
+    PMILTER = "pmilter"
+    QMGR = "qmgr"
+    RCB = "rcb"
+    SMAR = "smar"
+    SMTPC = "smtpc"
+    SMTPS = "smtps"
+    ST = "st"
+    TLS = "tls"
+
+
+class Meta1Error(Exception):
+    """Root of all errors that meta1g raises on purpose.
+
+    Args:
+        module: where the error was found.
+        cause: what happened and what to do about it, one line, no line ends.
+        code: the SMTP reply code this error means to a client, 200 to 599.
+        ecode: the enhanced status code (RFC 3463) that goes with it.
+    """
+
+    default_code = 451
+    default_ecode = "4.3.0"
+
+    def __init__(self, module: Module, cause: str, *, code: int | None = None, ecode: str | None = None) -> None:
+        super().__init__(f"{module}: {cause}")
+        self.module = module
+        self.cause = cause
+        self.code = self.default_code if code is None else code
+        self.ecode = self.default_ecode if ecode is None else ecode
+
+
+class TempError(Meta1Error):
+    """Trying again later can help: a peer is away, a store is full, a look-up timed out."""
+
+
+class PermError(Meta1Error):
+    """Trying again does not help: the input or the configuration has to change."""
+
+    default_code = 554
+    default_ecode = "5.3.0"
+
+
+class FullError(TempError):
+    """A bounded store has no room; the caller answers with a temporary failure (invariant I4)."""
+
+    default_code = 452
+    default_ecode = "4.3.1"
+
+
+class ProtocolError(PermError):
+    """A peer sent what the record table does not allow; the connection is closed."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(Module.RCB, cause)
+
+
+class BugError(Meta1Error):
+    """An invariant is broken; the process ends through its main program."""

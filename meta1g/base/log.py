@@ -1,0 +1,205 @@
+"""Log lines: one event a line, comma-separated `key=value`, ids first; the same facts as JSON on request.
+
+Every value passes the sanitizer here (invariant I5): no byte of the network starts a new line or a new key.
+
+Ref: MeTA1 design, "Implementation: Logging" (form modelled on MeTA1's lines).
+"""
+
+import json
+import os
+import sys
+import syslog
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Protocol
+
+from meta1g.base.clock import Clock, SystemClock
+from meta1g.base.logkeys import LOG_KEYS, Sev
+
+_KEY_ORDER: Final = {key: number for number, key in enumerate(LOG_KEYS)}
+_VALUE_MAX_CHARS: Final = 1024
+_PRINTABLE: Final = frozenset(chr(code) for code in range(0x20, 0x7F)) - {",", "\\"}
+_SYSLOG_PRIORITY: Final = {
+    Sev.FATAL: syslog.LOG_CRIT,
+    Sev.ERROR: syslog.LOG_ERR,
+    Sev.WARN: syslog.LOG_WARNING,
+    Sev.NOTICE: syslog.LOG_NOTICE,
+    Sev.INFO: syslog.LOG_INFO,
+    Sev.DEBUG: syslog.LOG_DEBUG,
+}
+
+Value = str | bytes | int | float | None
+
+
+class Sink(Protocol):
+    """Where lines go."""
+
+    def write(self, sevr: Sev, stamp: str, head: str, text: str) -> None:
+        """Writes one line: time stamp, `module[pid]:`, text without line end."""
+        ...
+
+    def reopen(self) -> None:
+        """Opens the file again after it was renamed (log rotation)."""
+        ...
+
+
+class FdSink:
+    """Lines to an open descriptor, standard error by default.  Owner: the process."""
+
+    def __init__(self, fd: int = 2) -> None:
+        self._fd = fd
+
+    def write(self, sevr: Sev, stamp: str, head: str, text: str) -> None:
+        """Writes one line in one system call, so that lines of several processes do not mix."""
+        os.write(self._fd, f"{stamp} {head} {text}\n".encode("ascii", "backslashreplace"))
+
+    def reopen(self) -> None:
+        """Has nothing to open."""
+
+
+class FileSink(FdSink):
+    """Lines appended to a file, created with mode 0640.  Owner: the process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(self._open())
+
+    def _open(self) -> int:
+        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+    def reopen(self) -> None:
+        """Opens the path anew and then closes the old file; a failure keeps the old one."""
+        fresh = self._open()
+        os.dup2(fresh, self._fd, inheritable=False)
+        os.close(fresh)
+
+
+class SyslogSink:
+    """Lines to syslog under an ident and a facility.  Owner: the process."""
+
+    def __init__(self, ident: str, facility: int) -> None:
+        self._ident = ident
+        self._facility = facility
+        self.reopen()
+
+    def write(self, sevr: Sev, stamp: str, head: str, text: str) -> None:
+        """Writes one line; syslog adds time and process id."""
+        syslog.syslog(_SYSLOG_PRIORITY[sevr], text)
+
+    def reopen(self) -> None:
+        """Opens the connection to syslog anew."""
+        syslog.openlog(self._ident, syslog.LOG_PID | syslog.LOG_NDELAY, self._facility)
+
+
+def sanitize(value: Value) -> str:
+    """Turns a value into printable ASCII without comma and backslash, at most 1024 characters (invariant I5)."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "backslashreplace")
+    text = str(value)
+    if len(text) > _VALUE_MAX_CHARS:
+        text = text[:_VALUE_MAX_CHARS] + "..."
+    if text.isalnum() and text.isascii():
+        return text
+    return "".join(c if c in _PRINTABLE else _escape(c) for c in text)
+
+
+def _escape(char: str) -> str:
+    return "".join(f"\\x{byte:02X}" for byte in char.encode("utf-8", "surrogateescape"))
+
+
+def format_classic(sevr: Sev, func: str, stat: str, keys: dict[str, Value]) -> str:
+    """Gives `sevr=INFO, func=name, ss_sess=..., stat=...`."""
+    parts = [f"sevr={sevr.name}, func={func}"]
+    parts += [f"{key}={sanitize(keys[key])}" for key in sorted(keys, key=_KEY_ORDER.__getitem__) if keys[key] is not None]
+    parts.append(f"stat={sanitize(stat)}")
+    return ", ".join(parts)
+
+
+def format_json(sevr: Sev, func: str, stat: str, keys: dict[str, Value]) -> str:
+    """Gives the same facts as one JSON object."""
+    facts: dict[str, Value] = {"sevr": sevr.name, "func": func}
+    for key in sorted(keys, key=_KEY_ORDER.__getitem__):
+        value = keys[key]
+        if value is not None:
+            facts[key] = value if isinstance(value, int | float) else sanitize(value)
+    facts["stat"] = sanitize(stat)
+    return json.dumps(facts, ensure_ascii=True)
+
+
+FORMATS: Final[dict[str, Callable[[Sev, str, str, dict[str, Value]], str]]] = {
+    "classic": format_classic,
+    "json": format_json,
+}
+
+
+class Log:
+    """The log of one process.
+
+    Args:
+        module: name of the component, printed before the process id.
+        level: lines whose severity number is above it are not written, 0 to 20.
+        sink: where lines go; standard error if not given.
+        format_name: `classic` or `json`.
+        clock: gives the time stamps.
+
+    Owner: the process; a call writes one line with one system call, so threads need no lock.
+    """
+
+    def __init__(
+        self, module: str, *, level: int = 9, sink: Sink | None = None, format_name: str = "classic", clock: Clock | None = None
+    ) -> None:
+        self.module = module
+        self.level = level
+        self.sink: Sink = FdSink() if sink is None else sink
+        self._format = FORMATS[format_name]
+        self._clock: Clock = SystemClock() if clock is None else clock
+
+    def __call__(self, sevr: Sev, func: str, stat: str, **keys: Value) -> None:
+        """Writes one line.
+
+        Args:
+            sevr: severity.
+            func: the event, `<part>.<what>`, a constant text.
+            stat: outcome: `ok`, an error text, or what happened.
+            keys: further facts; each key stands in logkeys.LOG_KEYS, values of None are left out.
+
+        Raises:
+            KeyError: a key is not in the registry.
+        """
+        if sevr > self.level:
+            return
+        stamp = datetime.fromtimestamp(self._clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        text = self._format(sevr, func, stat, keys)
+        try:
+            self.sink.write(sevr, stamp, f"{self.module}[{os.getpid()}]:", text)
+        except OSError as error:
+            print(f"{self.module}: cannot write the log: {error}; {text}", file=sys.stderr)  # noqa: T201
+
+    def reopen(self) -> None:
+        """Opens the log file anew (SIGUSR1)."""
+        self.sink.reopen()
+
+    def fatal(self, func: str, stat: str, **keys: Value) -> None:
+        """Writes a line of severity FATAL: the process cannot go on."""
+        self(Sev.FATAL, func, stat, **keys)
+
+    def error(self, func: str, stat: str, **keys: Value) -> None:
+        """Writes a line of severity ERROR: something is lost or refused that should not be."""
+        self(Sev.ERROR, func, stat, **keys)
+
+    def warn(self, func: str, stat: str, **keys: Value) -> None:
+        """Writes a line of severity WARN: an operator should look."""
+        self(Sev.WARN, func, stat, **keys)
+
+    def notice(self, func: str, stat: str, **keys: Value) -> None:
+        """Writes a line of severity NOTICE: unusual, but handled."""
+        self(Sev.NOTICE, func, stat, **keys)
+
+    def info(self, func: str, stat: str, **keys: Value) -> None:
+        """Writes a line of severity INFO: normal life of a message."""
+        self(Sev.INFO, func, stat, **keys)
+
+    def debug(self, func: str, stat: str, **keys: Value) -> None:
+        """Writes a line of severity DEBUG."""
+        self(Sev.DEBUG, func, stat, **keys)

@@ -1,0 +1,69 @@
+"""Registry of log keys and severities: what may stand in a log line, in which order.
+
+Ref: MeTA1 design, "Implementation: Logging" (keys modelled on MeTA1's).
+"""
+
+from enum import IntEnum
+from typing import Final
+
+
+class Sev(IntEnum):
+    """Severity of a log line; the number is the least log_level at which it is written.  Immutable."""
+
+    FATAL = 0
+    ERROR = 1
+    WARN = 3
+    NOTICE = 5
+    INFO = 9
+    DEBUG = 15
+
+
+#: Keys that may stand in a line with their meaning, in the order in which they are written.
+LOG_KEYS: Final[dict[str, str]] = {
+    "ss_sess": "SMTP server session id",
+    "ss_ta": "SMTP server transaction id",
+    "da_sess": "delivery session id",
+    "da_ta": "delivery transaction id",
+    "rcpt_idx": "recipient index in the transaction",
+    "client": "address of the SMTP client",
+    "client_name": "name of the SMTP client, in brackets if it is not known",
+    "ehlo": "argument of EHLO, HELO or LHLO",
+    "mail": "reverse-path",
+    "rcpt": "forward-path",
+    "orig_rcpt": "recipient before alias expansion",
+    "owner": "envelope sender of a list expansion",
+    "da": "delivery agent",
+    "server": "address of the SMTP or LMTP server",
+    "port": "port of the SMTP server",
+    "host": "host name of the SMTP server",
+    "cdb_id": "content file id",
+    "size": "size in bytes",
+    "rcpts": "number of recipients",
+    "msgid": "Message-ID of the content",
+    "relay": "who delivered, or whether relaying was allowed",
+    "tls": "TLS version and cipher suite",
+    "auth": "authenticated identity",
+    "reply": "SMTP reply code",
+    "ecode": "enhanced status code",
+    "delay_s": "seconds in the queue",
+    "tries": "number of delivery attempts",
+    "next_try": "time of the next attempt",
+    "peer": "other end of a connection",
+    "component": "component of meta1g",
+    "pid": "process id",
+    "exit": "exit code or signal of a process",
+    "path": "file or socket",
+    "offset": "place in a file, in bytes",
+    "line": "line in a file",
+    "listen": "address of a listening socket",
+    "count": "how many",
+    "resource": "resource of the load control",
+    "usage": "use of a resource, 0 to 100",
+    "limit": "limit that applies",
+    "map": "map",
+    "key": "look-up key",
+    "answer": "result of a look-up",
+    "name": "name asked for or found",
+    "command": "command received",
+    "seconds": "time taken",
+}

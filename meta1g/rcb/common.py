@@ -1,0 +1,33 @@
+"""Message parts that several pairs share.
+
+Ref: MeTA1 design, "Functional Specification: common records" (modelled on).
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from meta1g.rcb.rectypes import RT
+from meta1g.rcb.schema import Kind, Message, Role, message, rec
+
+
+class DeliveryAgent(IntEnum):
+    """Delivery agents, by their index (modelled on MeTA1: 0 is esmtp, another one lmtp).  Immutable."""
+
+    ESMTP = 0
+    LMTP = 1
+
+
+@message(RT.SERVER_ADDR, Role.ITEM)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerAddr(Message):
+    """Where a server listens.
+
+    addr is an IPv4 or IPv6 address in text form, or `unix:PATH` for a local socket (port 0 then); pref the MX
+    preference; ttl_s how long the answer may be used; host the name behind the address, for logs and TLS.
+    """
+
+    addr: str = rec(RT.SERVER_ADDR, Kind.TEXT)
+    port: int = rec(RT.SERVER_PORT, Kind.U32)
+    pref: int = rec(RT.SERVER_PREF, Kind.U32, default=0)
+    ttl_s: int = rec(RT.SERVER_TTL, Kind.U32, default=0)
+    host: str = rec(RT.SERVER_HOST, Kind.TEXT, default="")

@@ -1,0 +1,107 @@
+"""The envelope as IBDB and DEFEDB store it: one record for a transaction, one for each recipient.
+
+Ref: MeTA1 design, "Implementation: IBDB", "Implementation: DEFEDB" (fields modelled on aq_ta_T and aq_rcpt_T).
+"""
+
+from dataclasses import dataclass
+from enum import IntFlag
+
+from meta1g.rcb.rectypes import RT
+from meta1g.rcb.schema import Kind, Message, Role, message, rec
+
+
+class RcptFlags(IntFlag):
+    """Lasting facts of a recipient (modelled on MeTA1's AQR_FL_ flags).  Immutable."""
+
+    IS_BNC = 1  # a bounce: delivered with the empty sender, content made from `failed`
+    IS_DBNC = 2  # a double bounce, to the postmaster
+    IS_DLY = 4  # a delay warning
+    DLY_SENT = 8  # the sender has been warned of the delay
+    EXPANDED = 16  # member of an expanded alias: not expanded again
+    HOLD = 32  # held by the operator
+    IS_RELAYED = 64  # a "relayed" or "delivered" DSN (NOTIFY=SUCCESS)
+
+
+@message(RT.D_TA, Role.ITEM)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaRecord(Message):
+    """A transaction that was accepted.  entered is the time of the 250, seconds since the epoch."""
+
+    ta_id: str = rec(RT.D_TAID, Kind.TEXT)
+    cdb_id: str = rec(RT.D_CDBID, Kind.TEXT)
+    mail: str = rec(RT.D_MAIL, Kind.TEXT)
+    size_bytes: int = rec(RT.D_SIZE, Kind.U64)
+    entered: float = rec(RT.D_ENTERED, Kind.TIME)
+    rcpts: int = rec(RT.D_RCPTS, Kind.U32)
+    body: str | None = rec(RT.D_BODY, Kind.TEXT, optional=True)
+    smtputf8: bool = rec(RT.D_SMTPUTF8, Kind.BOOL, default=False)
+    ret: str | None = rec(RT.D_RET, Kind.TEXT, optional=True)
+    envid: str | None = rec(RT.D_ENVID, Kind.TEXT, optional=True)
+    requiretls: bool = rec(RT.D_REQUIRETLS, Kind.BOOL, default=False)
+
+
+@message(RT.D_FAILED, Role.ITEM)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DsnRcpt(Message):
+    """One recipient a DSN reports on (RFC 3464 2.3): original and final recipient, status, diagnostic, remote MTA."""
+
+    rcpt: str = rec(RT.D_RCPT_PA, Kind.TEXT)
+    orcpt: str | None = rec(RT.D_ORCPT, Kind.TEXT, optional=True)
+    code: int = rec(RT.D_STATV, Kind.U32)
+    ecode: str = rec(RT.D_STATE, Kind.TEXT, default="")
+    text: str = rec(RT.D_STATT, Kind.TEXT, default="")
+    remote_mta: str = rec(RT.D_REMOTE_MTA, Kind.TEXT, default="")
+    last_try: float = rec(RT.D_LAST_TRY, Kind.TIME, default=0.0)
+
+
+@message(RT.D_RCPT, Role.ITEM)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RcptRecord(Message):
+    """A recipient of a transaction, and what is known of it.
+
+    sender, if given, replaces the sender of the transaction (`owner-` alias).  orig_rcpt is the address before alias
+    expansion.  failed lists what a bounce or delay warning reports on.  Times are seconds since the epoch, 0.0 never.
+    """
+
+    ta_id: str = rec(RT.D_TAID, Kind.TEXT)
+    rcpt_idx: int = rec(RT.D_RCPT_IDX, Kind.U32)
+    rcpt: str = rec(RT.D_RCPT_PA, Kind.TEXT)
+    notify: str | None = rec(RT.D_NOTIFY, Kind.TEXT, optional=True)
+    orcpt: str | None = rec(RT.D_ORCPT, Kind.TEXT, optional=True)
+    orig_rcpt: str | None = rec(RT.D_ORIG_RCPT, Kind.TEXT, optional=True)
+    sender: str | None = rec(RT.D_SENDER, Kind.TEXT, optional=True)
+    flags: int = rec(RT.D_FLAGS, Kind.U32, default=0)
+    entered: float = rec(RT.D_ENTERED, Kind.TIME)
+    tries: int = rec(RT.D_TRIES, Kind.U32, default=0)
+    last_try: float = rec(RT.D_LAST_TRY, Kind.TIME, default=0.0)
+    next_try: float = rec(RT.D_NEXT_TRY, Kind.TIME, default=0.0)
+    code: int = rec(RT.D_STATV, Kind.U32, default=0)
+    ecode: str = rec(RT.D_STATE, Kind.TEXT, default="")
+    text: str = rec(RT.D_STATT, Kind.TEXT, default="")
+    remote_mta: str = rec(RT.D_REMOTE_MTA, Kind.TEXT, default="")
+    failed: tuple[DsnRcpt, ...] = rec(RT.D_FAILED, Kind.ITEMS, item=DsnRcpt, default=())
+
+
+@message(RT.D_DONE, Role.ITEM)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RcptDone(Message):
+    """A recipient is finished, or another store is responsible for it."""
+
+    ta_id: str = rec(RT.D_TAID, Kind.TEXT)
+    rcpt_idx: int = rec(RT.D_RCPT_IDX, Kind.U32)
+
+
+@message(RT.D_TADONE, Role.ITEM)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaDone(Message):
+    """A transaction and all its recipients are finished."""
+
+    ta_id: str = rec(RT.D_TAID, Kind.TEXT)
+
+
+@message(RT.D_CANCEL, Role.ITEM)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaCancel(Message):
+    """A transaction that had been written is void: it was never acknowledged."""
+
+    ta_id: str = rec(RT.D_TAID, Kind.TEXT)

@@ -1,0 +1,74 @@
+"""Messages between QMGR (client) and SMAR (server): where does a recipient go?
+
+Ref: MeTA1 design, "Functional Specification: AR, requests and answers" (modelled on).
+"""
+
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import Final
+
+from meta1g.rcb.common import ServerAddr
+from meta1g.rcb.rectypes import RT
+from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
+
+
+class ResolveFlags(IntFlag):
+    """How a recipient is to be resolved.  Immutable."""
+
+    NO_ALIAS = 1  # members of an expanded alias and bounces are not expanded again
+
+
+@message(RT.Q2A_NID, Role.REQUEST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QmgrHelloA(Message):
+    """A new QMGR.  Reply: SmarHelloQ."""
+
+    pid: int = rec(RT.Q2A_PID, Kind.U32)
+
+
+@message(RT.A2Q_HELLO, Role.REPLY)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmarHelloQ(Message):
+    """SMAR is ready."""
+
+
+@message(RT.Q2A_RESOLVE, Role.REQUEST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolve(Message):
+    """Where does this recipient go?  Reply: Route, Members or Unresolved."""
+
+    ta_id: str = rec(RT.Q2A_TAID, Kind.TEXT)
+    rcpt_idx: int = rec(RT.Q2A_RCPT_IDX, Kind.U32)
+    rcpt: str = rec(RT.Q2A_RCPT, Kind.TEXT)
+    flags: int = rec(RT.Q2A_FLAGS, Kind.U32, default=0)
+
+
+@message(RT.A2Q_ROUTE, Role.REPLY)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route(Message):
+    """Delivery agent (a DeliveryAgent) and server addresses, best first; at least one."""
+
+    da: int = rec(RT.A2Q_DA, Kind.U32)
+    servers: tuple[ServerAddr, ...] = rec(RT.A2Q_SERVERS, Kind.ITEMS, item=ServerAddr)
+
+
+@message(RT.A2Q_ALIAS, Role.REPLY)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Members(Message):
+    """The recipient is an alias: its members, fully expanded, and the envelope sender for them (`owner-` alias)."""
+
+    members: tuple[str, ...] = rec(RT.A2Q_MEMBERS, Kind.TEXTS, item_rt=RT.A2Q_MEMBER)
+    owner: str | None = rec(RT.A2Q_OWNER, Kind.TEXT, optional=True)
+
+
+@message(RT.A2Q_FAIL, Role.REPLY)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unresolved(Message):
+    """No way: 4xx try again later, 5xx give up."""
+
+    code: int = rec(RT.A2Q_STATV, Kind.U32)
+    ecode: str = rec(RT.A2Q_STATE, Kind.TEXT, default="")
+    text: str = rec(RT.A2Q_STATT, Kind.TEXT, default="")
+
+
+PROTOCOL: Final = protocol("qmgr-smar", 1, client=(QmgrHelloA, Resolve), server=(SmarHelloQ, Route, Members, Unresolved))

@@ -1,0 +1,127 @@
+"""Messages between SMTPC (client) and QMGR (server): QMGR asks for deliveries, SMTPC reports what became of them.
+
+Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPC" (modelled on).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from meta1g.rcb.common import ServerAddr
+from meta1g.rcb.rectypes import RT
+from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
+
+
+@message(RT.C2Q_NID, Role.REQUEST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpcHello(Message):
+    """A new SMTPC: index of the process and how many sessions it can open.  Reply: QmgrHelloC."""
+
+    smtpc_id: int = rec(RT.C2Q_ID, Kind.U32)
+    pid: int = rec(RT.C2Q_PID, Kind.U32)
+    max_threads: int = rec(RT.C2Q_MAXTHRDS, Kind.U32)
+
+
+@message(RT.Q2C_HELLO, Role.REPLY)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QmgrHelloC(Message):
+    """QMGR is ready; work follows."""
+
+
+@message(RT.Q2C_RCPTS, Role.ITEM)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverRcpt(Message):
+    """One recipient of a delivery, with its DSN parameters (RFC 3461)."""
+
+    rcpt_idx: int = rec(RT.Q2C_RCPT_IDX, Kind.U32)
+    rcpt: str = rec(RT.Q2C_RCPT_PA, Kind.TEXT)
+    notify: str | None = rec(RT.Q2C_NOTIFY, Kind.TEXT, optional=True)
+    orcpt: str | None = rec(RT.Q2C_ORCPT, Kind.TEXT, optional=True)
+
+
+@message(RT.Q2C_DELIVER, Role.REQUEST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deliver(Message):
+    """One delivery: a transaction for one server.  Reply: Result.
+
+    new_session opens session_id to server first, otherwise session_id is an open idle session; keep_open leaves it
+    open afterwards.  da is a DeliveryAgent.  da_ta_id names this delivery, ta_id the SMTPS transaction.  For a DSN
+    dsn_head is everything up to the original message, then come its header block (or all of it if dsn_full) from the
+    content file, then dsn_tail.
+    """
+
+    session_id: str = rec(RT.Q2C_SEID, Kind.TEXT)
+    new_session: bool = rec(RT.Q2C_NSEID, Kind.BOOL)
+    keep_open: bool = rec(RT.Q2C_ONESEID, Kind.BOOL)
+    da: int = rec(RT.Q2C_DA_IDX, Kind.U32)
+    server: tuple[ServerAddr, ...] = rec(RT.Q2C_SERVER, Kind.ITEMS, item=ServerAddr)
+    da_ta_id: str = rec(RT.Q2C_NTAID, Kind.TEXT)
+    ta_id: str = rec(RT.Q2C_TAID, Kind.TEXT)
+    cdb_id: str = rec(RT.Q2C_CDBID, Kind.TEXT)
+    mail: str = rec(RT.Q2C_MAIL, Kind.TEXT)
+    size_bytes: int = rec(RT.Q2C_SIZE, Kind.U64)
+    body: str | None = rec(RT.Q2C_BODY, Kind.TEXT, optional=True)
+    smtputf8: bool = rec(RT.Q2C_SMTPUTF8, Kind.BOOL, default=False)
+    requiretls: bool = rec(RT.Q2C_REQUIRETLS, Kind.BOOL, default=False)
+    ret: str | None = rec(RT.Q2C_RET, Kind.TEXT, optional=True)
+    envid: str | None = rec(RT.Q2C_ENVID, Kind.TEXT, optional=True)
+    dsn_head: bytes | None = rec(RT.Q2C_B_MSG, Kind.OCTETS, optional=True)
+    dsn_tail: bytes | None = rec(RT.Q2C_B_TAIL, Kind.OCTETS, optional=True)
+    dsn_full: bool = rec(RT.Q2C_B_FULL, Kind.BOOL, default=False)
+    rcpts: tuple[DeliverRcpt, ...] = rec(RT.Q2C_RCPTS, Kind.ITEMS, item=DeliverRcpt)
+
+
+@message(RT.C2Q_RCPTS, Role.ITEM)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RcptResult(Message):
+    """What became of one recipient: SMTP reply code, enhanced code, text of the server."""
+
+    rcpt_idx: int = rec(RT.C2Q_RCPT_IDX, Kind.U32)
+    code: int = rec(RT.C2Q_RCPT_ST, Kind.U32)
+    ecode: str = rec(RT.C2Q_RCPT_STATE, Kind.TEXT, default="")
+    text: str = rec(RT.C2Q_RCPT_STATT, Kind.TEXT, default="")
+
+
+@message(RT.C2Q_RESULT, Role.REPLY)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result(Message):
+    """What became of a delivery.
+
+    Precedence: session over transaction over recipient.  session_code is 0 or 2xx if the session was fine; 4xx and 5xx
+    mean that nothing was delivered (no connection, bad greeting, EHLO refused).  ta_code is 0 or 2xx if MAIL and DATA
+    went well; otherwise it holds for every recipient that is not listed with its own refusal.  rcpts lists every
+    recipient whose outcome is its own.  session_open tells whether session_id can be used again.
+    """
+
+    session_id: str = rec(RT.C2Q_SEID, Kind.TEXT)
+    ta_id: str = rec(RT.C2Q_TAID, Kind.TEXT)
+    session_code: int = rec(RT.C2Q_SESTAT, Kind.U32, default=0)
+    session_ecode: str = rec(RT.C2Q_SESTATE, Kind.TEXT, default="")
+    session_text: str = rec(RT.C2Q_SESTATT, Kind.TEXT, default="")
+    ta_code: int = rec(RT.C2Q_TASTAT, Kind.U32, default=0)
+    ta_ecode: str = rec(RT.C2Q_TASTATE, Kind.TEXT, default="")
+    ta_text: str = rec(RT.C2Q_TASTATT, Kind.TEXT, default="")
+    session_open: bool = rec(RT.C2Q_SEOPEN, Kind.BOOL, default=False)
+    remote_mta: str = rec(RT.C2Q_REMOTE_MTA, Kind.TEXT, default="")
+    tls: str = rec(RT.C2Q_TLS, Kind.TEXT, default="")
+    rcpts: tuple[RcptResult, ...] = rec(RT.C2Q_RCPTS, Kind.ITEMS, item=RcptResult, default=())
+
+
+@message(RT.C2Q_SECLSD, Role.POST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionClosed(Message):
+    """An idle session was closed by the server."""
+
+    session_id: str = rec(RT.C2Q_SEID, Kind.TEXT)
+
+
+@message(RT.Q2C_CSEID, Role.POST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseDelivery(Message):
+    """Close this idle session (QUIT)."""
+
+    session_id: str = rec(RT.Q2C_SEID, Kind.TEXT)
+
+
+PROTOCOL: Final = protocol(
+    "smtpc-qmgr", 1, client=(SmtpcHello, Result, SessionClosed), server=(QmgrHelloC, Deliver, CloseDelivery)
+)

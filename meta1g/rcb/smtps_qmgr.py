@@ -1,0 +1,139 @@
+"""Messages between SMTPS (client) and QMGR (server).
+
+The envelope travels while the SMTP client is still talking: new transactions and recipients are posts; QMGR answers
+only the final dot, or refuses a transaction with `Refused` as soon as it knows.
+
+Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelled on).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from meta1g.rcb.rectypes import RT
+from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
+
+
+@message(RT.S2Q_NID, Role.REQUEST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpsHello(Message):
+    """A new SMTPS: index of the process, name of its section, how many sessions it can serve.  Reply: QmgrHello."""
+
+    smtps_id: int = rec(RT.S2Q_ID, Kind.U32)
+    name: str = rec(RT.S2Q_NAME, Kind.TEXT)
+    pid: int = rec(RT.S2Q_PID, Kind.U32)
+    max_threads: int = rec(RT.S2Q_MAXTHRDS, Kind.U32)
+
+
+@message(RT.Q2S_HELLO, Role.REPLY)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QmgrHello(Message):
+    """QMGR is ready; how many sessions it allows now."""
+
+    max_threads: int = rec(RT.Q2S_THRDS, Kind.U32)
+
+
+@message(RT.S2Q_NSEID, Role.REQUEST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSession(Message):
+    """A client connected: may it stay?  Reply: Stat (220, or 421 with the reason)."""
+
+    session_id: str = rec(RT.S2Q_SEID, Kind.TEXT)
+    client_addr: str = rec(RT.S2Q_CLTADDR, Kind.TEXT)
+
+
+@message(RT.S2Q_CSEID, Role.POST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseSession(Message):
+    """A session ended; its open transaction, if any, is discarded."""
+
+    session_id: str = rec(RT.S2Q_SEID, Kind.TEXT)
+
+
+@message(RT.S2Q_NTAID, Role.POST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTransaction(Message):
+    """MAIL was accepted: a new transaction.  body is `7BIT` or `8BITMIME`, ret `FULL` or `HDRS` (RFC 3461)."""
+
+    session_id: str = rec(RT.S2Q_SEID, Kind.TEXT)
+    ta_id: str = rec(RT.S2Q_TAID, Kind.TEXT)
+    mail: str = rec(RT.S2Q_MAIL, Kind.TEXT)
+    size_bytes: int | None = rec(RT.S2Q_SIZE, Kind.U64, optional=True)
+    body: str | None = rec(RT.S2Q_BODY, Kind.TEXT, optional=True)
+    smtputf8: bool = rec(RT.S2Q_SMTPUTF8, Kind.BOOL, default=False)
+    ret: str | None = rec(RT.S2Q_RET, Kind.TEXT, optional=True)
+    envid: str | None = rec(RT.S2Q_ENVID, Kind.TEXT, optional=True)
+    auth: str | None = rec(RT.S2Q_AUTH, Kind.TEXT, optional=True)
+    requiretls: bool = rec(RT.S2Q_REQUIRETLS, Kind.BOOL, default=False)
+
+
+@message(RT.S2Q_RCPT, Role.POST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRecipient(Message):
+    """RCPT was accepted: one more recipient, numbered from 0 in its transaction."""
+
+    ta_id: str = rec(RT.S2Q_TAID, Kind.TEXT)
+    rcpt_idx: int = rec(RT.S2Q_RCPT_IDX, Kind.U32)
+    rcpt: str = rec(RT.S2Q_RCPT_PA, Kind.TEXT)
+    notify: str | None = rec(RT.S2Q_NOTIFY, Kind.TEXT, optional=True)
+    orcpt: str | None = rec(RT.S2Q_ORCPT, Kind.TEXT, optional=True)
+
+
+@message(RT.S2Q_CTAID, Role.REQUEST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseTransaction(Message):
+    """The final dot: the content is on stable storage.  Reply: Stat, after the envelope is (invariant I1).
+
+    rcpts is the number of recipients SMTPS accepted; QMGR refuses the transaction if it knows another number.
+    """
+
+    ta_id: str = rec(RT.S2Q_TAID, Kind.TEXT)
+    cdb_id: str = rec(RT.S2Q_CDBID, Kind.TEXT)
+    size_bytes: int = rec(RT.S2Q_CDBSIZE, Kind.U64)
+    rcpts: int = rec(RT.S2Q_RCPTS, Kind.U32)
+    body: str | None = rec(RT.S2Q_BODY, Kind.TEXT, optional=True)
+
+
+@message(RT.S2Q_DTAID, Role.POST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscardTransaction(Message):
+    """RSET, an error, or the end of the session: the transaction is forgotten."""
+
+    ta_id: str = rec(RT.S2Q_TAID, Kind.TEXT)
+
+
+@message(RT.Q2S_STAT, Role.REPLY)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stat(Message):
+    """What to tell the client: SMTP reply code, enhanced code, text."""
+
+    code: int = rec(RT.Q2S_STATV, Kind.U32)
+    ecode: str = rec(RT.Q2S_STATE, Kind.TEXT, default="")
+    text: str = rec(RT.Q2S_STATT, Kind.TEXT, default="")
+
+
+@message(RT.Q2S_REFUSED, Role.POST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused(Message):
+    """QMGR does not take this transaction: what SMTPS says at the next reply that is still free."""
+
+    ta_id: str = rec(RT.Q2S_TAID, Kind.TEXT)
+    code: int = rec(RT.Q2S_STATV, Kind.U32)
+    ecode: str = rec(RT.Q2S_STATE, Kind.TEXT, default="")
+    text: str = rec(RT.Q2S_STATT, Kind.TEXT, default="")
+
+
+@message(RT.Q2S_NTHRDS, Role.POST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throttle(Message):
+    """Load control: from now on at most this many sessions; 0 stops accepting mail."""
+
+    max_threads: int = rec(RT.Q2S_THRDS, Kind.U32)
+    text: str = rec(RT.Q2S_THRDST, Kind.TEXT, default="")
+
+
+PROTOCOL: Final = protocol(
+    "smtps-qmgr",
+    1,
+    client=(SmtpsHello, NewSession, CloseSession, NewTransaction, NewRecipient, CloseTransaction, DiscardTransaction),
+    server=(QmgrHello, Stat, Refused, Throttle),
+)

@@ -1,0 +1,129 @@
+"""Messages between SMTPS (client) and SMAR (server): access checks.
+
+Ref: MeTA1 design, "Functional Specification: AR, requests and answers" (modelled on).
+"""
+
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import Final
+
+from meta1g.rcb.rectypes import RT
+from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
+
+
+class Checks(IntFlag):
+    """Which questions SMAR has an opinion on; SMTPS need not ask the others.  Immutable."""
+
+    CLIENT = 1
+    MAIL = 2
+    RCPT = 4
+
+
+class LookupFlags(IntFlag):
+    """What SMTPS knows when it asks.  Immutable."""
+
+    AUTHENTICATED = 1
+    TLS_VERIFIED = 2
+    RELAY_ALLOWED = 4  # an earlier answer allowed relaying
+    QUICK = 8  # an earlier answer ended all further checks
+    LMTP = 16
+
+
+class VerdictFlags(IntFlag):
+    """What an answer means beside its reply code.  Immutable."""
+
+    RELAY = 1  # relaying is allowed
+    QUICK = 2  # no further checks
+    DISCARD = 4  # accept and drop
+    LOCAL = 8  # the recipient is local
+
+
+class ClientResolve(IntFlag):
+    """How the name of a client was found (key of `cltresolve:`).  Immutable."""
+
+    OK = 0
+    NO_NAME = 1
+    FORGED = 2
+    TEMP = 4
+
+
+@message(RT.S2A_NID, Role.REQUEST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpsHelloA(Message):
+    """A new SMTPS, with the index of its process and the name of its configuration section.  Reply: SmarHello."""
+
+    smtps_id: int = rec(RT.S2A_ID, Kind.U32)
+    name: str = rec(RT.S2A_CONF, Kind.TEXT, default="")
+
+
+@message(RT.A2S_HELLO, Role.REPLY)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmarHello(Message):
+    """SMAR is ready; checks is a set of Checks."""
+
+    checks: int = rec(RT.A2S_CHECKS, Kind.U32)
+
+
+@message(RT.S2A_CLIENT, Role.REQUEST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckClient(Message):
+    """A client connected: its name, and whether it may talk to us.  Reply: ClientVerdict."""
+
+    session_id: str = rec(RT.S2A_SEID, Kind.TEXT)
+    client_addr: str = rec(RT.S2A_CLTADDR, Kind.TEXT)
+
+
+@message(RT.A2S_CLIENT, Role.REPLY)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientVerdict(Message):
+    """Answer to CheckClient: code 220 or a refusal, the client's name, how it was found, VerdictFlags, session snippet."""
+
+    code: int = rec(RT.A2S_STATV, Kind.U32)
+    ecode: str = rec(RT.A2S_STATE, Kind.TEXT, default="")
+    text: str = rec(RT.A2S_STATT, Kind.TEXT, default="")
+    flags: int = rec(RT.A2S_FLAGS, Kind.U32, default=0)
+    client_name: str = rec(RT.A2S_CLTNAME, Kind.TEXT, default="")
+    resolve: int = rec(RT.A2S_RESOLVE, Kind.U32, default=0)
+    session_conf: str = rec(RT.A2S_SESSCONF, Kind.TEXT, default="")
+
+
+@message(RT.S2A_MAIL, Role.REQUEST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckMail(Message):
+    """MAIL: is this sender welcome?  Reply: Verdict."""
+
+    ta_id: str = rec(RT.S2A_TAID, Kind.TEXT)
+    client_addr: str = rec(RT.S2A_CLTADDR, Kind.TEXT)
+    client_name: str = rec(RT.S2A_CLTNAME, Kind.TEXT, default="")
+    mail: str = rec(RT.S2A_MAIL_PA, Kind.TEXT)
+    flags: int = rec(RT.S2A_LFLAGS, Kind.U32, default=0)
+
+
+@message(RT.S2A_RCPT, Role.REQUEST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRcpt(Message):
+    """RCPT: is this recipient welcome, may it be relayed?  flags is a set of LookupFlags.  Reply: Verdict."""
+
+    ta_id: str = rec(RT.S2A_TAID, Kind.TEXT)
+    rcpt_idx: int = rec(RT.S2A_RCPT_IDX, Kind.U32)
+    client_addr: str = rec(RT.S2A_CLTADDR, Kind.TEXT)
+    client_name: str = rec(RT.S2A_CLTNAME, Kind.TEXT, default="")
+    mail: str = rec(RT.S2A_MAIL_PA, Kind.TEXT)
+    rcpt: str = rec(RT.S2A_RCPT_PA, Kind.TEXT)
+    flags: int = rec(RT.S2A_LFLAGS, Kind.U32, default=0)
+
+
+@message(RT.A2S_STAT, Role.REPLY)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict(Message):
+    """Answer to CheckMail and CheckRcpt: code 250 or a refusal, and a set of VerdictFlags."""
+
+    code: int = rec(RT.A2S_STATV, Kind.U32)
+    ecode: str = rec(RT.A2S_STATE, Kind.TEXT, default="")
+    text: str = rec(RT.A2S_STATT, Kind.TEXT, default="")
+    flags: int = rec(RT.A2S_FLAGS, Kind.U32, default=0)
+
+
+PROTOCOL: Final = protocol(
+    "smtps-smar", 1, client=(SmtpsHelloA, CheckClient, CheckMail, CheckRcpt), server=(SmarHello, ClientVerdict, Verdict)
+)
