@@ -1,0 +1,38 @@
+"""Sizes of the SMTP protocol.
+
+Ref: RFC 5321 4.5.3.1; RFC 1870; RFC 3461 4 (additions of extensions); the rest is our choice, with the reason beside it.
+"""
+
+from typing import Final
+
+#: RFC 5321 4.5.3.1.4: a command line with its CR LF.
+COMMAND_LINE_MAX_BYTES: Final = 512
+#: MAIL and RCPT with the parameters of all extensions: SIZE 26 (RFC 1870), BODY 17, AUTH 500 (RFC 4954), SMTPUTF8 10,
+#: RET 8 and ENVID 107, NOTIFY 28 and ORCPT 500 (RFC 3461), rounded up.
+PARAMETER_LINE_MAX_BYTES: Final = 2048
+#: RFC 4954 4: an AUTH exchange line.
+AUTH_LINE_MAX_BYTES: Final = 12288
+#: RFC 5321 4.5.3.1.6: a text line with its CR LF, without the stuffed dot.
+TEXT_LINE_MAX_BYTES: Final = 1000
+
+#: RFC 5321 4.5.3.1.1.
+LOCAL_PART_MAX_BYTES: Final = 64
+#: RFC 5321 4.5.3.1.2.
+DOMAIN_MAX_BYTES: Final = 255
+#: RFC 1035 2.3.4.
+LABEL_MAX_BYTES: Final = 63
+#: RFC 5321 4.5.3.1.3: 256 with punctuation; 254 between the brackets.
+ADDRESS_MAX_BYTES: Final = 254
+
+#: RFC 1870 3: at most 20 digits.
+SIZE_MAX_DIGITS: Final = 20
+#: RFC 3461 4.4 and 4.2.
+ENVID_MAX_CHARS: Final = 100
+ORCPT_MAX_CHARS: Final = 500
+
+#: RFC 5321 4.5.3.1.5: a reply line that we write, with its CR LF.
+REPLY_LINE_MAX_BYTES: Final = 512
+#: A reply line that we read; more than the RFC allows, since servers write longer ones.
+PEER_REPLY_LINE_MAX_BYTES: Final = 2048
+#: Lines of one reply that we read; our choice, because no server offers half as many extensions.
+PEER_REPLY_MAX_LINES: Final = 128

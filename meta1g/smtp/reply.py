@@ -1,0 +1,163 @@
+"""SMTP replies: values, how they are written, and a bounded parser for those of other servers.
+
+Whatever bytes a server sends, the texts of parsed replies are printable ASCII (invariant I5), and the memory a parser
+holds is bounded by PEER_REPLY_MAX_LINES lines of PEER_REPLY_LINE_MAX_BYTES (invariant I4).
+
+Pure.  Ref: RFC 5321 4.2; RFC 2034 and RFC 3463 (enhanced status codes).
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from meta1g.base.errors import Module, TempError
+from meta1g.smtp.limits import PEER_REPLY_LINE_MAX_BYTES, PEER_REPLY_MAX_LINES, REPLY_LINE_MAX_BYTES
+
+_LINE: Final = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+_ECODE: Final = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$)")
+_NOT_PRINTABLE: Final = re.compile(r"[^ -~]")
+_TEXT_MAX_CHARS: Final = REPLY_LINE_MAX_BYTES - len("250-2.1.100 \r\n")
+CR_LF: Final = b"\r\n"
+
+
+def printable(text: str) -> str:
+    r"""Gives text with everything but printable ASCII written as `\xNN`, byte by byte (invariant I5)."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _NOT_PRINTABLE.sub(_escape, text)
+
+
+def _escape(match: "re.Match[str]") -> str:
+    return "".join(f"\\x{byte:02X}" for byte in match[0].encode("utf-8", "surrogateescape"))
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpReply:
+    """One reply.
+
+    Args:
+        code: 200 to 599.
+        ecode: enhanced status code such as `2.1.5`, or empty.
+        text: one line, or the lines of a multi-line reply; without code and enhanced code.
+
+    Immutable.
+    """
+
+    code: int
+    ecode: str = ""
+    text: str | tuple[str, ...] = ""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The text as lines, at least one."""
+        return (self.text,) if isinstance(self.text, str) else self.text or ("",)
+
+    @property
+    def one_line(self) -> str:
+        """The text as one line."""
+        return self.text if isinstance(self.text, str) else " ".join(self.text)
+
+    @property
+    def is_ok(self) -> bool:
+        """2xx."""
+        return 200 <= self.code < 300
+
+    @property
+    def is_more(self) -> bool:
+        """3xx: the server waits for more."""
+        return 300 <= self.code < 400
+
+    @property
+    def is_temp(self) -> bool:
+        """4xx."""
+        return 400 <= self.code < 500
+
+    @property
+    def is_perm(self) -> bool:
+        """5xx."""
+        return self.code >= 500
+
+    def encode(self) -> bytes:
+        """Gives the reply as it is sent, every line with code and enhanced code, printable and cut to length."""
+        ecode = f"{self.ecode} " if self.ecode else ""
+        text = self.text
+        if isinstance(text, str):
+            return f"{self.code} {ecode}{printable(text)[:_TEXT_MAX_CHARS]}\r\n".encode("ascii")
+        lines = [printable(line)[:_TEXT_MAX_CHARS] for line in self.lines]
+        head = "".join(f"{self.code}-{ecode}{line}\r\n" for line in lines[:-1])
+        return f"{head}{self.code} {ecode}{lines[-1]}\r\n".encode("ascii")
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (str(self.code), self.ecode, self.one_line) if part)
+
+
+class ReplyError(TempError):
+    """A server sent what is no SMTP reply; the connection is of no further use."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(Module.DA, cause, code=421, ecode="4.5.0")
+
+
+class ReplyParser:
+    """Turns the bytes of a server into replies; only CR LF ends a line (invariant I6).
+
+    Owner: the session that reads from the server.
+    """
+
+    __slots__ = ("_buffer", "_code", "_ecode", "_lines")
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._code = 0
+        self._ecode = ""
+        self._lines: list[str] = []
+
+    @property
+    def pending(self) -> bool:
+        """Whether a reply has begun that is not complete."""
+        return bool(self._buffer or self._lines)
+
+    def feed(self, data: bytes) -> list[SmtpReply]:
+        """Takes received bytes.
+
+        Returns:
+            The replies that are complete now.
+
+        Raises:
+            ReplyError: a line is no reply line, a bound is exceeded, or the codes of one reply differ.
+        """
+        *lines, self._buffer = (self._buffer + data).split(CR_LF)
+        if len(self._buffer) > PEER_REPLY_LINE_MAX_BYTES:
+            raise ReplyError(f"reply line longer than {PEER_REPLY_LINE_MAX_BYTES} bytes")
+        replies = []
+        for line in lines:
+            if self._last_line(line):
+                text = self._lines[0] if len(self._lines) == 1 else tuple(self._lines)
+                replies.append(SmtpReply(self._code, self._ecode, text))
+                self._code, self._ecode, self._lines = 0, "", []
+        return replies
+
+    def _last_line(self, line: bytes) -> bool:
+        """Takes one line; tells whether it ends a reply."""
+        match = _LINE.fullmatch(line)
+        if match is None or len(line) > PEER_REPLY_LINE_MAX_BYTES:
+            raise ReplyError(f"not a reply: {_text(line[:80])}")
+        code = int(match[1])
+        if self._lines and code != self._code:
+            raise ReplyError(f"reply changes its code from {self._code} to {code}")
+        if len(self._lines) >= PEER_REPLY_MAX_LINES:
+            raise ReplyError(f"reply of more than {PEER_REPLY_MAX_LINES} lines")
+        self._code = code
+        self._lines.append(self._without_ecode(_text(match[3] or b"")))
+        return match[2] != b"-"
+
+    def _without_ecode(self, text: str) -> str:
+        match = _ECODE.match(text)
+        if match is None or int(text[0]) != self._code // 100:
+            return text
+        self._ecode = match[1]
+        return text[match.end() :]
+
+
+def _text(data: bytes) -> str:
+    return printable(data.decode("utf-8", "surrogateescape"))

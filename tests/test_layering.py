@@ -1,0 +1,150 @@
+"""The import rules: who may import whom, and which package belongs to which folder.
+
+Ref: MeTA1 design, "Implementation: directory and library layout" (rules are ours).
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "meta1g"
+
+ALLOWED: dict[str, set[str]] = {
+    "__init__": set(),
+    "base": set(),
+    "rcb": {"base"},
+    "smtp": {"base"},
+    "conf": {"base"},
+    "st": {"base", "rcb"},
+    "pt": {"base", "rcb"},
+    "db": {"base", "rcb"},
+    "maps": {"base", "db"},
+    "pmilter": {"base", "rcb", "smtp", "pt"},
+    "mcp": {"base", "rcb", "conf"},
+    "smtps": {"base", "rcb", "smtp", "conf", "st", "db.cdb", "db.files", "pmilter.stages", "pmilter.modify"},
+    "smtpc": {"base", "rcb", "smtp", "conf", "st", "db.cdb", "db.files"},
+    "qmgr": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},
+    "smar": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},
+    "tools": {"base", "rcb", "smtp", "conf", "db", "maps"},
+}
+OWNERS: dict[str, set[str]] = {
+    "gevent": {"st"},
+    "greenlet": {"st"},
+    "threading": {"pt"},
+    "_thread": {"pt"},
+    "queue": {"pt"},
+    "concurrent": {"pt"},
+    "berkeleydb": {"db"},
+    "ply": {"conf"},
+    "dns": {"smar"},
+}
+PURE = ("rcb", "smtp", "conf")
+IMPURE_MODULES = {"socket", "select", "selectors", "subprocess", "asyncio", "time", "signal"}
+#: the one file of a pure package that opens what a path names
+FILE_READERS = {"conf/load.py"}
+
+
+def imported_names(path: Path) -> Iterator[str]:
+    """Gives every module name that a file imports; relative imports come as `.`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                yield "."
+            elif node.module == "meta1g":
+                yield from (f"meta1g.{alias.name}" for alias in node.names)
+            else:
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def violations(path: Path, package: Path = PACKAGE) -> Iterator[str]:
+    """Gives one line for each import of a file that the tables do not allow."""
+    here = path.relative_to(package).parts[0].removesuffix(".py")
+    for name in imported_names(path):
+        head, _, rest = name.partition(".")
+        if name == ".":
+            yield f"{path}: relative import"
+        elif head == "meta1g" and rest and not allowed(here, rest):
+            yield f"{path}: {here} must not import {name}"
+        elif head in OWNERS and here not in OWNERS[head]:
+            yield f"{path}: {head} belongs to {sorted(OWNERS[head])}"
+        elif here in PURE and head in IMPURE_MODULES:
+            yield f"{path}: {here} is pure and must not import {head}"
+
+
+def allowed(here: str, target: str) -> bool:
+    """Tells whether package `here` may import meta1g.`target`."""
+    parts = target.split(".")
+    if parts[0] in ({here, "__version__"} | ALLOWED.get(here, set())):
+        return True
+    return ".".join(parts[:2]) in ALLOWED.get(here, set())
+
+
+def test_every_import_is_allowed_by_the_table():
+    found = [line for path in sorted(PACKAGE.rglob("*.py")) for line in violations(path)]
+    assert found == []
+
+
+def test_every_package_is_in_the_table():
+    assert {p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name != "__pycache__"} <= set(ALLOWED)
+
+
+@pytest.mark.parametrize(
+    ("package", "line", "expected"),
+    [
+        ("qmgr", "from meta1g.st import io", "qmgr must not import meta1g.st.io"),
+        ("qmgr", "from meta1g import st", "qmgr must not import meta1g.st"),
+        ("smtps", "from meta1g.db.ibdb import Ibdb", "smtps must not import meta1g.db.ibdb.Ibdb"),
+        ("smtps", "import threading", "threading belongs to ['pt']"),
+        ("smtp", "import socket", "smtp is pure and must not import socket"),
+        ("rcb", "from . import codec", "relative import"),
+    ],
+)
+def test_forbidden_imports_are_found(tmp_path, package, line, expected):
+    (tmp_path / package).mkdir()
+    path = tmp_path / package / "module.py"
+    path.write_text(line + "\n")
+    assert [v.split(": ", 1)[1] for v in violations(path, tmp_path)] == [expected]
+
+
+def test_allowed_imports_are_silent(tmp_path):
+    (tmp_path / "smtps").mkdir()
+    path = tmp_path / "smtps" / "module.py"
+    path.write_text("import os\nfrom meta1g.db.cdb import Cdb\nfrom meta1g.st import st_read\nimport meta1g\n")
+    assert list(violations(path, tmp_path)) == []
+
+
+@pytest.mark.parametrize("package", PURE)
+def test_pure_packages_open_nothing(package):
+    for path in (PACKAGE / package).rglob("*.py"):
+        if str(path.relative_to(PACKAGE)) in FILE_READERS:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in ("open", "print", "input"), f"{path}:{node.lineno}"
+
+
+@pytest.mark.parametrize(
+    ("program", "absent"),
+    [
+        ("qmgr", ("gevent", "meta1g.st")),
+        ("smar", ("gevent", "meta1g.st")),
+        ("smtps", ("meta1g.pt", "berkeleydb")),
+        ("smtpc", ("meta1g.pt", "berkeleydb")),
+        ("mcp", ("gevent", "meta1g.st", "meta1g.pt", "berkeleydb")),
+    ],
+)
+def test_a_process_loads_only_its_own_kind_of_threads(program, absent):
+    code = f"import sys, meta1g.{program}.main; print([m for m in {absent!r} if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (result.stdout, result.returncode) == ("[]\n", 0), result.stderr
+
+
+def test_nothing_is_monkey_patched():
+    for path in PACKAGE.rglob("*.py"):
+        assert "monkey" not in path.read_text(), path

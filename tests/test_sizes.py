@@ -1,0 +1,32 @@
+"""Rooms stay small: files of at most 500 lines, functions of at most 50, docstrings on everything public."""
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / "meta1g"
+FILE_MAX_LINES = 500
+FUNCTION_MAX_LINES = 50
+
+
+def python_files() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def test_no_file_is_too_long():
+    assert [f"{p}: {n}" for p in python_files() if (n := len(p.read_text().splitlines())) > FILE_MAX_LINES] == []
+
+
+def test_no_function_is_too_long():
+    found = []
+    for path in python_files():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                first = node.body[1].lineno if ast.get_docstring(node) and len(node.body) > 1 else node.lineno
+                length = (node.end_lineno or first) - first + 1
+                if length > FUNCTION_MAX_LINES:
+                    found.append(f"{path}:{node.lineno} {node.name}: {length}")
+    assert found == []
+
+
+def test_every_module_says_what_it_is():
+    assert [str(p) for p in python_files() if p.read_text().strip() and not ast.get_docstring(ast.parse(p.read_text()))] == []

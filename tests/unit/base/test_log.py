@@ -1,0 +1,63 @@
+import json
+
+import pytest
+
+from meta1g.base.log import FileSink, Log, sanitize
+from meta1g.base.logkeys import Sev
+
+
+class ListSink:
+    def __init__(self):
+        self.lines = []
+
+    def write(self, sevr, stamp, head, text):
+        self.lines.append(text)
+
+    def reopen(self):
+        pass
+
+
+def test_a_line_has_ids_first_and_the_outcome_last():
+    sink = ListSink()
+    Log("smtps", sink=sink).info("session.rcpt", "ok", rcpt="<a@b>", ss_ta="S1", reply=250)
+    assert sink.lines == ["sevr=INFO, func=session.rcpt, ss_ta=S1, rcpt=<a@b>, reply=250, stat=ok"]
+
+
+def test_bytes_of_the_network_cannot_forge_a_line_or_a_key():
+    assert sanitize("a\r\nsevr=FATAL, x=1\\") == "a\\x0D\\x0Asevr=FATAL\\x2C x=1\\x5C"
+    assert sanitize(b"\xff\x00") == "\\x5Cxff\\x00"
+    assert sanitize("ü") == "\\xC3\\xBC"
+
+
+def test_a_value_is_cut_at_its_limit():
+    assert len(sanitize("x" * 5000)) == 1027
+
+
+def test_lines_above_the_level_are_not_written():
+    sink = ListSink()
+    log = Log("qmgr", level=Sev.WARN, sink=sink)
+    log.info("a.b", "ok")
+    log.warn("a.b", "careful")
+    assert sink.lines == ["sevr=WARN, func=a.b, stat=careful"]
+
+
+def test_an_unknown_key_is_refused():
+    with pytest.raises(KeyError):
+        Log("qmgr", sink=ListSink()).info("a.b", "ok", colour="red")
+
+
+def test_json_gives_the_same_facts():
+    sink = ListSink()
+    Log("qmgr", sink=sink, format_name="json").info("a.b", "o,k", size=5, mail="<ü>")
+    assert json.loads(sink.lines[0]) == {"sevr": "INFO", "func": "a.b", "mail": "<\\xC3\\xBC>", "size": 5, "stat": "o\\x2Ck"}
+
+
+def test_a_renamed_log_file_is_opened_anew(tmp_path):
+    path = tmp_path / "x.log"
+    log = Log("smar", sink=FileSink(path))
+    log.info("a.b", "one")
+    path.rename(tmp_path / "x.log.1")
+    log.reopen()
+    log.info("a.b", "two")
+    assert path.read_text().endswith("stat=two\n")
+    assert (tmp_path / "x.log.1").read_text().endswith("stat=one\n")
