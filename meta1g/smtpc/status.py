@@ -23,7 +23,7 @@ class Outcome:
         return self.code < 400
 
 
-class SessionFailed(Exception):
+class SessionError(Exception):
     """The session cannot be used: nothing of the transaction at hand was delivered.
 
     Args:

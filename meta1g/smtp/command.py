@@ -1,0 +1,118 @@
+"""The command table of the server and the reading of a command line.
+
+Pure.  Ref: RFC 5321 4.1.1, 4.1.4, 4.5.3.1.4; RFC 2920 3.1 (commands that end a pipelined group).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from meta1g.smtp import replies
+from meta1g.smtp.limits import COMMAND_LINE_MAX_BYTES, PARAMETER_LINE_MAX_BYTES
+from meta1g.smtp.reply import SmtpReply
+
+
+class Verb(Enum):
+    """Commands.  Immutable."""
+
+    EHLO = auto()
+    HELO = auto()
+    LHLO = auto()
+    MAIL = auto()
+    RCPT = auto()
+    DATA = auto()
+    RSET = auto()
+    NOOP = auto()
+    QUIT = auto()
+    VRFY = auto()
+    EXPN = auto()
+    HELP = auto()
+
+
+class Argument(Enum):
+    """What may follow the verb.  Immutable."""
+
+    NONE = auto()
+    OPTIONAL = auto()
+    NEEDED = auto()
+    FROM_PATH = auto()
+    TO_PATH = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One command: verb, its argument, whether it must be the last of a pipelined group, longest line.  Immutable."""
+
+    verb: Verb
+    argument: Argument
+    ends_group: bool
+    max_bytes: int = COMMAND_LINE_MAX_BYTES
+
+
+COMMANDS: Final[Mapping[bytes, Row]] = {
+    b"EHLO": Row(Verb.EHLO, Argument.NEEDED, ends_group=True),
+    b"HELO": Row(Verb.HELO, Argument.NEEDED, ends_group=True),
+    b"LHLO": Row(Verb.LHLO, Argument.NEEDED, ends_group=True),
+    b"MAIL": Row(Verb.MAIL, Argument.FROM_PATH, ends_group=False, max_bytes=PARAMETER_LINE_MAX_BYTES),
+    b"RCPT": Row(Verb.RCPT, Argument.TO_PATH, ends_group=False, max_bytes=PARAMETER_LINE_MAX_BYTES),
+    b"DATA": Row(Verb.DATA, Argument.NONE, ends_group=True),
+    b"RSET": Row(Verb.RSET, Argument.NONE, ends_group=False),
+    b"NOOP": Row(Verb.NOOP, Argument.OPTIONAL, ends_group=True),
+    b"QUIT": Row(Verb.QUIT, Argument.NONE, ends_group=True),
+    b"VRFY": Row(Verb.VRFY, Argument.NEEDED, ends_group=True),
+    b"EXPN": Row(Verb.EXPN, Argument.NEEDED, ends_group=True),
+    b"HELP": Row(Verb.HELP, Argument.OPTIONAL, ends_group=True),
+}
+_PATH_HEADS: Final = {
+    Argument.FROM_PATH: (re.compile(r"FROM: *(?=<)", re.IGNORECASE), replies.BAD_MAIL_SYNTAX),
+    Argument.TO_PATH: (re.compile(r"TO: *(?=<)", re.IGNORECASE), replies.BAD_RCPT_SYNTAX),
+}
+_CONTROLS: Final = re.compile(rb"[\x00-\x1F\x7F]")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that has the right form; argument is what follows the verb, for MAIL and RCPT from `<` on.  Immutable."""
+
+    verb: Verb
+    argument: str
+
+
+def parse_command(line: bytes) -> Command | SmtpReply:
+    """Reads a command line.
+
+    Args:
+        line: the line without its CR LF.
+
+    Returns:
+        The command, or the reply that refuses it.
+    """
+    head, _, tail = line.partition(b" ")
+    row = COMMANDS.get(head.upper())
+    if row is None:
+        return replies.UNKNOWN_COMMAND
+    if len(line) + 2 > row.max_bytes:
+        return replies.LINE_TOO_LONG
+    if _CONTROLS.search(tail):
+        return replies.BAD_CHARACTERS
+    try:
+        argument = tail.decode().strip(" ")
+    except UnicodeDecodeError:
+        return replies.BAD_CHARACTERS
+    return _with_argument(row, argument)
+
+
+def _with_argument(row: Row, argument: str) -> Command | SmtpReply:
+    kind = row.argument
+    head = _PATH_HEADS.get(kind)
+    if head is not None:
+        pattern, refusal = head
+        match = pattern.match(argument)
+        return Command(row.verb, argument[match.end() :]) if match else refusal
+    if kind is Argument.NONE and argument:
+        return replies.NO_ARGUMENT_WANTED
+    if kind is Argument.NEEDED and not argument:
+        return replies.ARGUMENT_WANTED
+    return Command(row.verb, argument)

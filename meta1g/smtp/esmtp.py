@@ -1,0 +1,250 @@
+"""ESMTP extensions: keywords of EHLO, parameters of MAIL and RCPT, as tables.
+
+A parameter is one row: its keyword, the extension that must have been offered, the field it fills and the check of
+its value.  Server and client use the same rows.  ENVID and ORCPT stay in the xtext form in which they came.
+
+Pure.  Ref: RFC 5321 4.1.1.1, 4.1.2; RFC 1870, 6152, 6531, 3461, 2920, 2034.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from meta1g.smtp import replies, xtext
+from meta1g.smtp.limits import ENVID_MAX_CHARS, ORCPT_MAX_CHARS, SIZE_MAX_DIGITS
+from meta1g.smtp.reply import SmtpReply
+
+
+class Ext(StrEnum):
+    """EHLO keywords that meta1g knows.  Immutable."""
+
+    PIPELINING = "PIPELINING"
+    EIGHTBITMIME = "8BITMIME"
+    SIZE = "SIZE"
+    ENHANCEDSTATUSCODES = "ENHANCEDSTATUSCODES"
+    DSN = "DSN"
+    SMTPUTF8 = "SMTPUTF8"
+    CHUNKING = "CHUNKING"
+    STARTTLS = "STARTTLS"
+    AUTH = "AUTH"
+    REQUIRETLS = "REQUIRETLS"
+
+
+@dataclass(frozen=True, slots=True)
+class MailParams:
+    """Parameters of MAIL; body is `7BIT` or `8BITMIME`, ret `FULL` or `HDRS`, envid xtext.  Immutable."""
+
+    size_bytes: int | None = None
+    body: str | None = None
+    smtputf8: bool = False
+    ret: str | None = None
+    envid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RcptParams:
+    """Parameters of RCPT; notify is `NEVER` or a list such as `SUCCESS,FAILURE`, orcpt `type;xtext`.  Immutable."""
+
+    notify: str | None = None
+    orcpt: str | None = None
+
+
+NO_MAIL_PARAMS: Final = MailParams()
+NO_RCPT_PARAMS: Final = RcptParams()
+_BODIES: Final = ("7BIT", "8BITMIME")
+_RETS: Final = ("FULL", "HDRS")
+_NOTIFY_EVENTS: Final = frozenset(("SUCCESS", "FAILURE", "DELAY"))
+_ORCPT: Final = re.compile(r"([A-Za-z0-9-]+);(.+)")
+_PARAMETER: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~]+))?")
+
+
+def _size(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) <= SIZE_MAX_DIGITS):
+        raise ValueError(value)
+    return int(value)
+
+
+def _one_of(allowed: tuple[str, ...]) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        upper = value.upper()
+        if upper not in allowed:
+            raise ValueError(value)
+        return upper
+
+    return check
+
+
+def _no_value(value: str) -> bool:
+    if value:
+        raise ValueError(value)
+    return True
+
+
+def _envid(value: str) -> str:
+    if not value or len(value) > ENVID_MAX_CHARS or not xtext.is_xtext(value):
+        raise ValueError(value)
+    return value
+
+
+def _notify(value: str) -> str:
+    upper = value.upper()
+    events = upper.split(",")
+    if upper != "NEVER" and (len(set(events)) != len(events) or not _NOTIFY_EVENTS.issuperset(events)):
+        raise ValueError(value)
+    return upper
+
+
+def _orcpt(value: str) -> str:
+    match = _ORCPT.fullmatch(value)
+    if match is None or len(value) > ORCPT_MAX_CHARS or not xtext.is_xtext(match[2]):
+        raise ValueError(value)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One row: extension that brings the parameter, field that it fills, check of its value.  Immutable."""
+
+    ext: Ext
+    field: str
+    check: Callable[[str], Any]
+
+
+MAIL_PARAMETERS: Final[Mapping[str, Parameter]] = {
+    "SIZE": Parameter(Ext.SIZE, "size_bytes", _size),
+    "BODY": Parameter(Ext.EIGHTBITMIME, "body", _one_of(_BODIES)),
+    "SMTPUTF8": Parameter(Ext.SMTPUTF8, "smtputf8", _no_value),
+    "RET": Parameter(Ext.DSN, "ret", _one_of(_RETS)),
+    "ENVID": Parameter(Ext.DSN, "envid", _envid),
+}
+RCPT_PARAMETERS: Final[Mapping[str, Parameter]] = {
+    "NOTIFY": Parameter(Ext.DSN, "notify", _notify),
+    "ORCPT": Parameter(Ext.DSN, "orcpt", _orcpt),
+}
+
+
+def parse_mail_params(text: str, offered: frozenset[Ext]) -> MailParams | SmtpReply:
+    """Reads what follows the address of MAIL.
+
+    Args:
+        text: parameters separated by spaces, may be empty.
+        offered: the extensions in the answer to EHLO; none after HELO.
+
+    Returns:
+        The parameters, or the reply that refuses them.
+    """
+    if not text:
+        return NO_MAIL_PARAMS
+    values = _parse(text, MAIL_PARAMETERS, offered)
+    return values if isinstance(values, SmtpReply) else MailParams(**values)
+
+
+def parse_rcpt_params(text: str, offered: frozenset[Ext]) -> RcptParams | SmtpReply:
+    """Reads what follows the address of RCPT; see parse_mail_params."""
+    if not text:
+        return NO_RCPT_PARAMS
+    values = _parse(text, RCPT_PARAMETERS, offered)
+    return values if isinstance(values, SmtpReply) else RcptParams(**values)
+
+
+def _parse(text: str, table: Mapping[str, Parameter], offered: frozenset[Ext]) -> dict[str, Any] | SmtpReply:
+    values: dict[str, Any] = {}
+    for word in text.split(" "):
+        if not word:
+            continue
+        match = _PARAMETER.fullmatch(word)
+        if match is None:
+            return replies.BAD_PARAMETER
+        row = table.get(match[1].upper())
+        if row is None or row.ext not in offered:
+            return replies.UNKNOWN_PARAMETER
+        if row.field in values:
+            return replies.BAD_PARAMETER
+        try:
+            values[row.field] = row.check(match[2] or "")
+        except ValueError:
+            return replies.BAD_PARAMETER
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """What a server offered in its answer to EHLO: keywords in upper case with their arguments.  Immutable."""
+
+    keywords: Mapping[str, str] = field(default_factory=dict)
+
+    def has(self, ext: Ext) -> bool:
+        """Tells whether the extension was offered."""
+        return ext.value in self.keywords
+
+    @property
+    def size_max_bytes(self) -> int:
+        """Greatest message the server takes, 0 if it names no limit."""
+        value = self.keywords.get(Ext.SIZE, "")
+        return int(value) if value.isascii() and value.isdigit() and len(value) <= SIZE_MAX_DIGITS else 0
+
+
+def parse_ehlo(reply: SmtpReply) -> Extensions:
+    """Reads a server's answer to EHLO; the first line names the server, each other one an extension."""
+    keywords: dict[str, str] = {}
+    for line in reply.lines[1:]:
+        keyword, _, argument = line.strip().partition(" ")
+        keywords.setdefault(keyword.upper(), argument.strip())
+    return Extensions(keywords)
+
+
+def format_mail_params(params: MailParams, server: Extensions) -> str:
+    """Gives the parameters of MAIL for a server, each with a leading space, without those it does not know.
+
+    Whether the message may be sent without them is the caller's decision.
+    """
+    parts = []
+    if params.size_bytes is not None and server.has(Ext.SIZE):
+        parts.append(f" SIZE={params.size_bytes}")
+    if params.body and server.has(Ext.EIGHTBITMIME):
+        parts.append(f" BODY={params.body}")
+    if params.smtputf8 and server.has(Ext.SMTPUTF8):
+        parts.append(" SMTPUTF8")
+    if server.has(Ext.DSN):
+        parts.append(f" RET={params.ret}" if params.ret else "")
+        parts.append(f" ENVID={params.envid}" if params.envid else "")
+    return "".join(parts)
+
+
+def format_rcpt_params(params: RcptParams, server: Extensions) -> str:
+    """Gives the parameters of RCPT for a server; see format_mail_params."""
+    if not server.has(Ext.DSN):
+        return ""
+    notify = f" NOTIFY={params.notify}" if params.notify else ""
+    return f"{notify} ORCPT={params.orcpt}" if params.orcpt else notify
+
+
+def offered_by(*, max_message_bytes: int, pipelining: bool = True, eightbitmime: bool = True) -> dict[Ext, str]:
+    """Gives the extensions that the server offers, with their arguments, in the order of the answer to EHLO.
+
+    Args:
+        max_message_bytes: limit for SIZE, 0 for none.
+        pipelining: whether PIPELINING is offered.
+        eightbitmime: whether 8BITMIME is offered.
+    """
+    offered = {Ext.PIPELINING: ""} if pipelining else {}
+    if eightbitmime:
+        offered[Ext.EIGHTBITMIME] = ""
+    offered[Ext.SIZE] = str(max_message_bytes) if max_message_bytes else "0"
+    offered[Ext.ENHANCEDSTATUSCODES] = ""
+    offered[Ext.DSN] = ""
+    return offered
+
+
+def ehlo_reply(hostname: str, client: str, offered: Mapping[Ext, str]) -> SmtpReply:
+    """Gives the answer to EHLO.
+
+    Args:
+        hostname: our name.
+        client: what we call the client.
+        offered: extensions with their arguments.
+    """
+    lines = [f"{keyword} {argument}".rstrip() for keyword, argument in offered.items()]
+    return SmtpReply(250, "", (f"{hostname} greets {client}", *lines))

@@ -1,0 +1,79 @@
+"""The header of a message: where it ends, its fields, how many Received fields it has.
+
+Pure.  Ref: RFC 5322 2.2, 2.2.3; RFC 5321 6.3 (loop detection).
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+_FIELD: Final = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_FOLD: Final = re.compile(rb"\r\n(?=[ \t])")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One header field: its name as written, and all its bytes with every line end.  Immutable."""
+
+    name: bytes
+    raw: bytes
+
+    @property
+    def value(self) -> bytes:
+        """The value, unfolded, without surrounding blanks."""
+        return unfold(self.raw.partition(b":")[2]).strip()
+
+
+def unfold(raw: bytes) -> bytes:
+    """Removes the line ends of a folded value."""
+    return _FOLD.sub(b"", raw)
+
+
+def header_end(content: bytes) -> int:
+    """Gives where the header ends: the offset after its last line end, before the empty line; -1 if that is not there."""
+    if content.startswith(b"\r\n"):
+        return 0
+    end = content.find(b"\r\n\r\n")
+    return end + 2 if end >= 0 else -1
+
+
+def split_header(content: bytes) -> tuple[bytes, bytes]:
+    """Splits content into header and body, without the empty line between them.
+
+    The header also ends before a line that is neither a field nor a continuation; a message that ends in its header
+    has an empty body.
+    """
+    end = header_end(content)
+    header, body = (content, b"") if end < 0 else (content[:end], content[end + 2 :])
+    good = sum(len(field.raw) for field in fields(header))
+    return (header, body) if good == len(header) else (content[:good], content[good:])
+
+
+def fields(header: bytes) -> Iterator[Field]:
+    """Gives the fields of a header in order, up to the first line that is none."""
+    name, parts = b"", list[bytes]()
+    for line in _lines(header):
+        if line[:1] in (b" ", b"\t") and name:
+            parts.append(line)
+            continue
+        if name:
+            yield Field(name, b"".join(parts))
+        match = _FIELD.match(line)
+        if match is None:
+            return
+        name, parts = match[1], [line]
+    if name:
+        yield Field(name, b"".join(parts))
+
+
+def _lines(header: bytes) -> list[bytes]:
+    """Cuts after CR LF only (invariant I6)."""
+    *lines, last = header.split(b"\r\n")
+    return [line + b"\r\n" for line in lines] + ([last] if last else [])
+
+
+def count_received(header: bytes) -> int:
+    """Gives the number of Received fields of a header, in one pass over it."""
+    lowered = header.lower()
+    return lowered.count(b"\r\nreceived:") + lowered.startswith(b"received:")

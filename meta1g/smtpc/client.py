@@ -1,0 +1,235 @@
+"""All sessions of one SMTPC: takes deliveries from QMGR, gives each to the thread of its session, reports results.
+
+Each session has one state thread.  Between deliveries it waits until the next one comes or the server closes.
+
+Ref: MeTA1 design, "Implementation: SMTPC" (one thread a session and session reuse modelled on MeTA1).
+"""
+
+import errno
+from collections.abc import Callable
+from typing import Final
+
+from meta1g.base.clock import Clock
+from meta1g.base.log import Log
+from meta1g.db.cdb import Cdb
+from meta1g.rcb.schema import Message
+from meta1g.rcb.smtpc_qmgr import CloseDelivery, Deliver, Result, SessionClosed
+from meta1g.smtpc.connection import where
+from meta1g.smtpc.content import Content
+from meta1g.smtpc.limits import IDLE_MAX_S, MICROSECONDS
+from meta1g.smtpc.session import Session
+from meta1g.smtpc.settings import Settings
+from meta1g.smtpc.status import DeliveryStatus, Outcome, SessionError
+from meta1g.st import POLLIN, StError, StThread, st_netfd_poll, st_thread_create, st_thread_interrupt, st_usleep
+from meta1g.st.rcbconn import RcbConn
+
+_FAILED: Final = 400
+
+
+class Job:
+    """One delivery and where its result goes.  Immutable."""
+
+    __slots__ = ("conn", "deliver", "request_id")
+
+    def __init__(self, conn: RcbConn, request_id: int, deliver: Deliver) -> None:
+        self.conn = conn
+        self.request_id = request_id
+        self.deliver = deliver
+
+
+class Worker:
+    """A session, its thread, and the delivery that waits for it.  Owner: the session's thread, `job` the reader."""
+
+    __slots__ = ("closing", "job", "session", "thread", "waiting")
+
+    def __init__(self, session: Session, job: Job) -> None:
+        self.session = session
+        self.job: Job | None = job
+        self.thread: StThread | None = None
+        self.waiting = False
+        self.closing = False
+
+
+class Client:
+    """The sessions of this process.
+
+    Args:
+        settings: configuration.
+        cdb: content files.
+        clock: time of idle sessions and of log lines.
+        log: the log.
+        post: sends a message to QMGR, or drops it while QMGR is away.
+
+    Owner: the process; state threads switch only where a docstring says so.
+    """
+
+    __slots__ = ("_cdb", "_clock", "_log", "_post", "_settings", "_workers", "stopping")
+
+    def __init__(self, settings: Settings, cdb: Cdb, clock: Clock, log: Log, post: Callable[[Message], None]) -> None:
+        self._settings = settings
+        self._cdb = cdb
+        self._clock = clock
+        self._log = log
+        self._post = post
+        self._workers: dict[str, Worker] = {}
+        self.stopping = False
+
+    @property
+    def busy(self) -> int:
+        """Number of sessions that are delivering."""
+        return sum(1 for worker in self._workers.values() if not worker.waiting)
+
+    def on_message(self, conn: RcbConn, request_id: int, msg: Message) -> None:
+        """Takes a message from QMGR.  Switches: no."""
+        if isinstance(msg, Deliver):
+            self._take(Job(conn, request_id, msg))
+        elif isinstance(msg, CloseDelivery):
+            self._close(msg.session_id)
+
+    def on_down(self) -> None:
+        """QMGR is gone: idle sessions close; busy ones finish, their results are lost, and QMGR tries again."""
+        for worker in list(self._workers.values()):
+            self._stop_worker(worker)
+
+    def stop(self) -> None:
+        """Takes no more work and lets idle sessions close."""
+        self.stopping = True
+        self.on_down()
+
+    def _take(self, job: Job) -> None:
+        worker = self._workers.get(job.deliver.session_id)
+        if worker is not None and worker.waiting and not worker.closing:
+            worker.job = job
+            self._wake(worker)
+        elif self.stopping or worker is not None or len(self._workers) >= self._settings.max_threads:
+            text = "delivery agent is stopping" if self.stopping else "delivery agent has no free session"
+            self._report(job, DeliveryStatus(session=Outcome(451, "4.3.2", text)), None)
+        else:
+            server = job.deliver.server[0]
+            session = Session(job.deliver.session_id, server, job.deliver.da, self._settings, self._clock)
+            worker = Worker(session, job)
+            self._workers[session.session_id] = worker
+            worker.thread = st_thread_create(self._serve, worker)
+
+    def _close(self, session_id: str) -> None:
+        worker = self._workers.get(session_id)
+        if worker is not None:
+            self._stop_worker(worker)
+
+    def _stop_worker(self, worker: Worker) -> None:
+        worker.closing = True
+        if worker.waiting:
+            self._wake(worker)
+
+    @staticmethod
+    def _wake(worker: Worker) -> None:
+        worker.waiting = False
+        if worker.thread is not None:
+            st_thread_interrupt(worker.thread)
+
+    # -- the thread of a session --------------------------------------------------------------------------------------
+
+    def _serve(self, worker: Worker) -> None:
+        """Runs the deliveries of one session.  Switches: yes."""
+        session = worker.session
+        try:
+            while worker.job is not None:
+                job, worker.job = worker.job, None
+                status = self._deliver(session, job.deliver)
+                keep = session.is_open and job.deliver.keep_open and not self.stopping and not worker.closing
+                if not keep:
+                    del self._workers[session.session_id]
+                self._report(job, status, session if keep else None)
+                if not keep:
+                    return
+                self._wait(worker)
+        finally:
+            if self._workers.get(session.session_id) is worker:
+                del self._workers[session.session_id]
+            session.quit()
+
+    def _deliver(self, session: Session, job: Deliver) -> DeliveryStatus:
+        """Runs one delivery; a session that turns out to be closed is opened again, once.  Switches: yes."""
+        content = Content(self._cdb, job)
+        try:
+            for attempt in (1, 2):
+                if not session.is_open:
+                    session.open()
+                try:
+                    return session.deliver(job, content)
+                except SessionError as failure:
+                    if attempt == 2 or not failure.stale:
+                        raise
+        except SessionError as failure:
+            return DeliveryStatus(session=failure.outcome)
+        return DeliveryStatus()
+
+    def _wait(self, worker: Worker) -> None:
+        """Waits for the next delivery; anything the server does meanwhile ends the session.  Switches: yes (poll)."""
+        worker.waiting = True
+        server_spoke = _poll(worker.session)
+        woken, worker.waiting = not worker.waiting, False
+        if server_spoke:
+            worker.session.close()
+            if woken:
+                _take_interrupt()
+        if not woken:
+            self._gone(worker)
+
+    def _gone(self, worker: Worker) -> None:
+        """Tells QMGR that an idle session has ended.  Switches: no."""
+        session = worker.session
+        self._workers.pop(session.session_id, None)
+        self._log.debug("smtpc.session", "closed while idle", da_sess=session.session_id, server=where(session.server))
+        self._post(SessionClosed(session_id=session.session_id))
+
+    def _report(self, job: Job, status: DeliveryStatus, session: Session | None) -> None:
+        """Sends the result to QMGR and logs it.  Switches: no."""
+        deliver = job.deliver
+        server = deliver.server[0]
+        result = status.result(deliver, session_open=session is not None, remote_mta=server.host or server.addr)
+        self._log_result(deliver, result)
+        if not job.conn.closed:
+            job.conn.reply(job.request_id, result)
+
+    def _log_result(self, deliver: Deliver, result: Result) -> None:
+        """Writes one line for each recipient: with it the life of a message can be told."""
+        outcomes = {r.rcpt_idx: (r.code, r.ecode, r.text) for r in result.rcpts}
+        common = (result.ta_code, result.ta_ecode, result.ta_text)
+        if result.session_code >= _FAILED:
+            common, outcomes = (result.session_code, result.session_ecode, result.session_text), {}
+        server = deliver.server[0]
+        for rcpt in deliver.rcpts:
+            code, ecode, text = outcomes.get(rcpt.rcpt_idx, common)
+            self._log.info(
+                "smtpc.deliver",
+                text,
+                ss_ta=deliver.ta_id,
+                da_sess=deliver.session_id,
+                da_ta=deliver.da_ta_id,
+                rcpt_idx=rcpt.rcpt_idx,
+                rcpt=rcpt.rcpt,
+                server=server.addr,
+                port=server.port,
+                host=server.host or None,
+                reply=code,
+                ecode=ecode,
+            )
+
+
+def _poll(session: Session) -> bool:
+    """Waits; tells whether the server said something or closed.  Switches: yes."""
+    try:
+        st_netfd_poll(session.connection.netfd, POLLIN, IDLE_MAX_S * MICROSECONDS)
+    except StError as error:
+        return error.errno not in (errno.EINTR, errno.ETIME)
+    return True
+
+
+def _take_interrupt() -> None:
+    """Takes an interrupt that came when the thread was runnable already, so that the next call does not get it."""
+    try:
+        st_usleep(0)
+    except StError as error:
+        if error.errno != errno.EINTR:
+            raise

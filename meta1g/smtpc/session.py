@@ -1,0 +1,321 @@
+"""One session with an SMTP or LMTP server: greeting, transactions one after the other, QUIT.
+
+Commands of one group leave in one write if the server knows PIPELINING, otherwise one by one; replies are read in order.
+What a server does wrong costs this session, nothing else.
+
+Invariant: a recipient is reported as delivered only after the 2xx that answers the final dot.
+Ref: RFC 5321 3.3, 4.1, 4.5.3.2; RFC 2920 (PIPELINING); RFC 2033 (LMTP); RFC 3461 4 (DSN parameters).
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from meta1g.base.clock import Clock
+from meta1g.base.errors import TempError
+from meta1g.rcb.common import DeliveryAgent, ServerAddr
+from meta1g.rcb.smtpc_qmgr import Deliver
+from meta1g.smtp.data import Stuffer
+from meta1g.smtp.reply import SmtpReply
+from meta1g.smtpc.connection import Connection, outcome_of, where
+from meta1g.smtpc.content import Content
+from meta1g.smtpc.fsm import Event, State, next_state
+from meta1g.smtpc.limits import PIPELINE_MAX_COMMANDS, PROBE_AFTER_IDLE_S, QUIT_TIMEOUT_S
+from meta1g.smtpc.parameters import mail_command, rcpt_command, refusal
+from meta1g.smtpc.settings import Settings
+from meta1g.smtpc.status import DeliveryStatus, Outcome, SessionError
+
+_SHUTTING_DOWN: Final = 421
+
+
+class Session:
+    """A session with one server.
+
+    Args:
+        session_id: id that QMGR gave it.
+        server: where to connect.
+        da: a DeliveryAgent.
+        settings: configuration of SMTPC.
+        clock: for the age of an idle session.
+
+    Owner: one state thread (its own, see client.py).
+    """
+
+    __slots__ = ("_clock", "_connection", "_da", "_settings", "extensions", "idle_since", "server", "session_id", "state")
+
+    def __init__(self, session_id: str, server: ServerAddr, da: int, settings: Settings, clock: Clock) -> None:
+        self.session_id = session_id
+        self.server = server
+        self._da = da
+        self._settings = settings
+        self._clock = clock
+        self._connection: Connection | None = None
+        self.state = State.CONNECTING
+        self.extensions: dict[str, str] = {}
+        self.idle_since = 0.0
+
+    @property
+    def connection(self) -> Connection:
+        """The open connection.
+
+        Raises:
+            SessionError: there is none.
+        """
+        if self._connection is None:
+            raise SessionError(Outcome(451, "4.4.2", f"{where(self.server)}: session is closed"), stale=True)
+        return self._connection
+
+    @property
+    def is_open(self) -> bool:
+        """Tells whether another transaction can be tried."""
+        return self._connection is not None and self.state in (State.READY, State.DIRTY)
+
+    # -- opening ----------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Connects, reads the greeting and introduces ourselves.
+
+        Raises:
+            SessionError: the server cannot be used; the session is closed.
+
+        Switches: yes (connect, read, write).
+        """
+        settings = self._settings
+        self.state, self.idle_since = State.CONNECTING, 0.0
+        try:
+            self._connection = Connection.open(self.server, settings.connect_timeout_s, settings.source_address)
+            self._move(Event.CONNECTED)
+            banner = self._reply(settings.greeting_timeout_s, "greeting")
+            if not banner.is_ok:
+                raise SessionError(outcome_of(banner))
+            self._hello()
+        except SessionError:
+            self.close()
+            raise
+
+    def _hello(self) -> None:
+        """Sends EHLO, then HELO if EHLO is refused; LHLO has no second try (RFC 2033 4.1)."""
+        lmtp = self._da == DeliveryAgent.LMTP
+        for verb in ("LHLO",) if lmtp else ("EHLO", "HELO"):
+            reply = self._command(f"{verb} {self._settings.hostname}", verb)
+            if reply.is_ok:
+                self.extensions = _extensions(reply) if verb != "HELO" else {}
+                return
+        raise SessionError(outcome_of(reply))
+
+    # -- one transaction ----------------------------------------------------------------------------------------------
+
+    def deliver(self, job: Deliver, content: Content) -> DeliveryStatus:
+        """Runs one transaction.
+
+        Args:
+            job: envelope and parameters.
+            content: gives the message.
+
+        Returns:
+            The outcomes; the session may be closed afterwards.
+
+        Raises:
+            SessionError: the session broke before anything was asked for this transaction (stale), so that another
+                session can take it over.
+
+        Switches: yes (read, write, offload).
+        """
+        self._prepare()
+        status = DeliveryStatus(transaction=refusal(job, self.extensions, content.is_7bit))
+        if status.transaction is None:
+            try:
+                self._transaction(job, content, status)
+            except SessionError as failure:
+                self._broken(job, status, failure)
+        self.idle_since = self._clock.monotonic()
+        return status
+
+    def _transaction(self, job: Deliver, content: Content, status: DeliveryStatus) -> None:
+        accepted = self._envelope(job, status)
+        if accepted:
+            self._content(job, content, accepted, status)
+
+    def _broken(self, job: Deliver, status: DeliveryStatus, failure: SessionError) -> None:
+        """Reports a session that broke in a transaction: after the dot nobody knows what became of the message."""
+        state, reused = self.state, self.idle_since > 0
+        self.close()
+        if state is State.MAIL and reused:
+            raise SessionError(failure.outcome, stale=True) from failure
+        if state is State.DOT:
+            status.rest(job, failure.outcome)
+        else:
+            status.session = failure.outcome
+
+    def _prepare(self) -> None:
+        """Brings the session to READY: RSET after a failed transaction, or to see whether a long idle server lives."""
+        probe = self.idle_since and self._clock.monotonic() - self.idle_since > PROBE_AFTER_IDLE_S
+        if self.state is State.DIRTY or probe:
+            self._move(Event.SEND_RSET)
+            try:
+                reply = self._command("RSET", "RSET")
+            except SessionError as failure:
+                self.close()
+                raise SessionError(failure.outcome, stale=True) from failure
+            if not reply.is_ok:
+                self.close()
+                raise SessionError(outcome_of(reply), stale=True)
+
+    def _envelope(self, job: Deliver, status: DeliveryStatus) -> list[int]:
+        """Sends MAIL, RCPT and DATA; gives the indexes of the accepted recipients if content may follow."""
+        self._move(Event.SEND_MAIL)
+        commands = [mail_command(job, self.extensions), *(rcpt_command(rcpt, self.extensions) for rcpt in job.rcpts)]
+        pipelining = "PIPELINING" in self.extensions
+        accepted: list[int] = []
+        for first in range(0, len(commands), PIPELINE_MAX_COMMANDS):
+            group = commands[first : first + PIPELINE_MAX_COMMANDS]
+            with_data = pipelining and first + len(group) == len(commands)
+            if not self._exchange(job, group, first, accepted, status, with_data=with_data):
+                return []
+        if not pipelining and accepted:
+            self._connection_send("DATA\r\n", "DATA")
+        elif not pipelining:
+            self._move(Event.NO_RCPT)
+            return []
+        return accepted if self._data_reply(job, accepted, status) else []
+
+    def _exchange(
+        self, job: Deliver, group: Sequence[str], first: int, accepted: list[int], status: DeliveryStatus, *, with_data: bool
+    ) -> bool:
+        """Sends one group of commands and reads their replies; tells whether the transaction goes on."""
+        pipelining = "PIPELINING" in self.extensions
+        if pipelining:
+            lines = "\r\n".join(group) + ("\r\nDATA\r\n" if with_data else "\r\n")
+            self._connection_send(lines, "MAIL" if first == 0 else "RCPT")
+        go_on = True
+        for number, command in enumerate(group, first):
+            if not pipelining:
+                self._connection_send(command + "\r\n", command[:4])
+            reply = self._reply(self._settings.command_timeout_s, command[:4])
+            if number > 0:
+                self._rcpt_reply(job.rcpts[number - 1].rcpt_idx, reply, accepted, status)
+            elif not reply.is_ok:
+                status.transaction = outcome_of(reply)
+                go_on = False
+                if not pipelining:
+                    return False
+                self._skip_replies(len(group) - 1 + with_data)
+                return False
+        return go_on
+
+    def _skip_replies(self, count: int) -> None:
+        """Reads the replies to commands that were pipelined behind a refused MAIL; a 354 among them gets an empty dot."""
+        for _ in range(count):
+            reply = self.connection.reply(self._settings.command_timeout_s, "pipelined command")
+            if reply.is_more:
+                self._connection_send(".\r\n", "empty message")
+                self.connection.reply(self._settings.dot_timeout_s, "empty message")
+
+    def _rcpt_reply(self, rcpt_idx: int, reply: SmtpReply, accepted: list[int], status: DeliveryStatus) -> None:
+        if reply.is_ok:
+            accepted.append(rcpt_idx)
+        else:
+            status.rcpts[rcpt_idx] = outcome_of(reply)
+
+    def _data_reply(self, job: Deliver, accepted: list[int], status: DeliveryStatus) -> bool:
+        """Reads the reply to DATA; tells whether content may follow."""
+        self._move(Event.SEND_DATA)
+        reply = self._reply(self._settings.data_timeout_s, "DATA")
+        if not reply.is_more:
+            if accepted:
+                status.rest(job, outcome_of(reply) if not reply.is_ok else Outcome(451, "4.5.0", f"DATA answered by {reply}"))
+            return False
+        if accepted:
+            return True
+        # all recipients were refused, yet the server wants content: an empty message is refused or dropped (RFC 2920 3.1)
+        self._connection_send(".\r\n", "empty message")
+        self._move(Event.SENT_DOT)
+        self._reply(self._settings.dot_timeout_s, "empty message")
+        self.state = State.DIRTY if self.is_open else self.state
+        return False
+
+    def _content(self, job: Deliver, content: Content, accepted: list[int], status: DeliveryStatus) -> None:
+        """Sends the message and reads what became of it."""
+        try:
+            self._send_content(content)
+        except TempError as error:
+            # half a message is on its way and must not be completed: only closing the connection drops it
+            status.rest(job, Outcome(error.code, error.ecode, error.cause))
+            self.close()
+            return
+        except SessionError as failure:
+            reply = self.connection.pending_reply()
+            raise SessionError(outcome_of(reply)) if reply and not reply.is_ok else failure from failure
+        self._move(Event.SENT_DOT)
+        if self._da == DeliveryAgent.LMTP:
+            self._lmtp_replies(accepted, status)
+            return
+        outcome = outcome_of(self._reply(self._settings.dot_timeout_s, "final dot"))
+        for rcpt_idx in accepted:
+            status.rcpts[rcpt_idx] = outcome
+
+    def _lmtp_replies(self, accepted: list[int], status: DeliveryStatus) -> None:
+        """Reads one reply for each accepted recipient (RFC 2033 4.2)."""
+        for number, rcpt_idx in enumerate(accepted):
+            if number:
+                self.state = State.DOT
+            status.rcpts[rcpt_idx] = outcome_of(self._reply(self._settings.dot_timeout_s, "final dot"))
+
+    def _send_content(self, content: Content) -> None:
+        stuffer = Stuffer()
+        waiting = b""
+        for piece in content.chunks():
+            if waiting:
+                self.connection.send(waiting, self._settings.block_timeout_s, "content")
+            waiting = stuffer.feed(piece)
+        self.connection.send(waiting + stuffer.finish(), self._settings.block_timeout_s, "content")
+
+    # -- closing --------------------------------------------------------------------------------------------------
+
+    def quit(self) -> None:
+        """Says QUIT and closes; waits at most QUIT_TIMEOUT_S for the reply.  Switches: yes."""
+        if self.is_open:
+            try:
+                self._move(Event.SEND_QUIT)
+                self.connection.send(b"QUIT\r\n", QUIT_TIMEOUT_S, "QUIT")
+                self.connection.reply(QUIT_TIMEOUT_S, "QUIT")
+            except SessionError:
+                pass
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection without a word."""
+        self.state = State.CLOSED
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    # -- small helpers ----------------------------------------------------------------------------------------------
+
+    def _move(self, event: Event) -> None:
+        self.state = next_state(self.state, event)
+
+    def _connection_send(self, text: str, doing: str) -> None:
+        self.connection.send(text.encode(), self._settings.command_timeout_s, doing)
+
+    def _command(self, line: str, doing: str) -> SmtpReply:
+        self._connection_send(line + "\r\n", doing)
+        return self._reply(self._settings.command_timeout_s, doing)
+
+    def _reply(self, timeout_s: int, doing: str) -> SmtpReply:
+        """Reads one reply and moves the state; 421 means that the server closes (RFC 5321 3.8)."""
+        reply = self.connection.reply(timeout_s, doing)
+        if reply.code == _SHUTTING_DOWN:
+            raise SessionError(outcome_of(reply))
+        event = Event.OK if reply.is_ok else Event.GO_ON if reply.is_more else Event.REFUSED
+        if event is Event.GO_ON and self.state is not State.DATA:
+            raise SessionError(Outcome(451, "4.5.0", f"{where(self.server)}: {doing}: unexpected reply {reply}"))
+        if event is Event.OK and self.state is State.DATA:
+            event = Event.REFUSED
+        self._move(event)
+        return reply
+
+
+def _extensions(reply: SmtpReply) -> dict[str, str]:
+    """Reads the EHLO reply: upper-case keyword to parameters."""
+    pairs = (line.partition(" ") for line in reply.lines[1:])
+    return {keyword.upper(): parameters.strip() for keyword, _, parameters in pairs if keyword}

@@ -1,0 +1,40 @@
+"""The configuration of SMTPC as the sessions use it.
+
+Ref: MeTA1 README, "SMTP Client"; RFC 5321 4.5.3.2 (defaults of the time-outs are in the option table).
+"""
+
+import socket
+from dataclasses import dataclass
+
+from meta1g.conf.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What smtpc { } says; times in seconds.  Immutable."""
+
+    hostname: str
+    connect_timeout_s: int
+    greeting_timeout_s: int
+    command_timeout_s: int
+    data_timeout_s: int
+    block_timeout_s: int
+    dot_timeout_s: int
+    source_address: str
+    max_threads: int
+
+    @classmethod
+    def from_config(cls, config: Config) -> "Settings":
+        """Reads section smtpc."""
+        section = config.section("smtpc")
+        return cls(
+            hostname=config.hostname or socket.getfqdn(),
+            connect_timeout_s=section.get("connect_timeout"),
+            greeting_timeout_s=section.get("greeting_timeout"),
+            command_timeout_s=section.get("command_timeout"),
+            data_timeout_s=section.get("data_timeout"),
+            block_timeout_s=section.get("block_timeout"),
+            dot_timeout_s=section.get("dot_timeout"),
+            source_address=section.get("source_address") or "",
+            max_threads=section.get("max_threads"),
+        )
