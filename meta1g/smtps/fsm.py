@@ -1,0 +1,104 @@
+"""The SMTP server session.
+
+    CONNECTED -GREET-> GREETED -HELLO-> HELLO -MAIL-> MAIL -RCPT_OK-> RCPT -DATA-> CONTENT -DOT-> WAIT_COMMIT
+                                          ^            |                |             |                |
+                                          +-- RESET, MAIL_REFUSED ------+-- DROPPED --+--- ANSWERED ---+
+                     any state -- CLOSE --> CLOSING
+
+MAIL holds from the moment the command is taken, before smar has answered, so that a pipelined RCPT finds it;
+MAIL_REFUSED takes it back.  RCPT holds when a recipient has been accepted.
+
+Invariant: content is read in CONTENT only, and nothing leaves CLOSING.
+Pure: no I/O, no clock; the session acts and feeds the events.
+Ref: RFC 5321 3.3, 4.1.4; MeTA1 design, "Functional Specification: SMTPS" (states are ours).
+"""
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import Final
+
+from meta1g.base.errors import BugError, Module
+from meta1g.smtp import replies
+from meta1g.smtp.reply import SmtpReply
+
+
+class State(Enum):
+    """States of a server session.  Immutable."""
+
+    CONNECTED = auto()
+    GREETED = auto()
+    HELLO = auto()
+    MAIL = auto()
+    RCPT = auto()
+    CONTENT = auto()
+    WAIT_COMMIT = auto()
+    CLOSING = auto()
+
+
+class Event(Enum):
+    """What happens to a server session.  Immutable."""
+
+    GREET = auto()  # 220 is sent
+    HELLO = auto()  # EHLO or HELO, which also forgets a transaction
+    MAIL = auto()
+    MAIL_REFUSED = auto()
+    RCPT = auto()
+    RCPT_OK = auto()
+    DATA = auto()
+    DOT = auto()  # the content is complete and safe
+    DROPPED = auto()  # the content is refused
+    ANSWERED = auto()  # qmgr has answered, or never will
+    RESET = auto()
+    CLOSE = auto()  # QUIT, 421, lost connection
+
+
+_S, _E = State, Event
+TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
+    (_S.CONNECTED, _E.GREET): _S.GREETED,
+    (_S.GREETED, _E.HELLO): _S.HELLO,
+    (_S.GREETED, _E.RESET): _S.GREETED,
+    (_S.HELLO, _E.HELLO): _S.HELLO,
+    (_S.HELLO, _E.RESET): _S.HELLO,
+    (_S.HELLO, _E.MAIL): _S.MAIL,
+    (_S.MAIL, _E.HELLO): _S.HELLO,
+    (_S.MAIL, _E.RESET): _S.HELLO,
+    (_S.MAIL, _E.MAIL_REFUSED): _S.HELLO,
+    (_S.MAIL, _E.RCPT): _S.MAIL,
+    (_S.MAIL, _E.RCPT_OK): _S.RCPT,
+    (_S.RCPT, _E.HELLO): _S.HELLO,
+    (_S.RCPT, _E.RESET): _S.HELLO,
+    (_S.RCPT, _E.RCPT): _S.RCPT,
+    (_S.RCPT, _E.RCPT_OK): _S.RCPT,
+    (_S.RCPT, _E.DATA): _S.CONTENT,
+    (_S.CONTENT, _E.DOT): _S.WAIT_COMMIT,
+    (_S.CONTENT, _E.DROPPED): _S.HELLO,
+    (_S.WAIT_COMMIT, _E.ANSWERED): _S.HELLO,
+    **{(state, _E.CLOSE): _S.CLOSING for state in State},
+}
+
+#: What a client is told whose command does not fit the state.
+REFUSALS: Final[Mapping[tuple[State, Event], SmtpReply]] = {
+    (_S.GREETED, _E.MAIL): replies.HELO_FIRST,
+    (_S.GREETED, _E.RCPT): replies.HELO_FIRST,
+    (_S.GREETED, _E.DATA): replies.HELO_FIRST,
+    (_S.HELLO, _E.RCPT): replies.MAIL_FIRST,
+    (_S.HELLO, _E.DATA): replies.MAIL_FIRST,
+    (_S.MAIL, _E.MAIL): replies.NESTED_MAIL,
+    (_S.MAIL, _E.DATA): replies.RCPT_FIRST,
+    (_S.RCPT, _E.MAIL): replies.NESTED_MAIL,
+}
+
+#: States in which a stopping server waits for the client to finish.
+IN_TRANSACTION: Final = frozenset((State.MAIL, State.RCPT, State.CONTENT, State.WAIT_COMMIT))
+
+
+def next_state(state: State, event: Event) -> State:
+    """Gives the state after an event.
+
+    Raises:
+        BugError: the table does not know this event in this state.
+    """
+    after = TRANSITIONS.get((state, event))
+    if after is None:
+        raise BugError(Module.SMTPS, f"event {event.name} in state {state.name}")
+    return after

@@ -1,0 +1,44 @@
+"""Limits and time-outs of SMTPS that no option sets.
+
+Ref: RFC 5321 4.5.3 (limits and time-outs); the rest is our choice, with the reason beside it.
+"""
+
+from typing import Final
+
+US: Final = 1_000_000
+
+#: One read while commands are expected: a full pipelined group of most clients.
+COMMAND_READ_BYTES: Final = 16 << 10
+#: A command line that is longer is thrown away as it comes; longer than any line of the command table may be.
+LINE_HELD_MAX_BYTES: Final = 16 << 10
+#: One read while content is expected.
+CONTENT_READ_BYTES: Final = 64 << 10
+#: Content up to this size is written by one off-loaded call; beyond it, it is streamed.
+SMALL_CONTENT_BYTES: Final = 128 << 10
+#: Streamed content is written in pieces of at least this size, since each costs an off-load.
+STREAM_PIECE_BYTES: Final = 256 << 10
+#: Replies that wait for the end of a batch; more of them leave at once.
+REPLIES_HELD_MAX: Final = 1000
+#: Questions of one session that are open at smar at the same time.
+QUESTIONS_MAX: Final = 100
+
+#: How long smar may take for one question: longer than its own time-outs for DNS.
+SMAR_TIMEOUT_US: Final = 60 * US
+#: How long qmgr may take to admit a session.
+QMGR_SESSION_TIMEOUT_US: Final = 30 * US
+#: How long qmgr may take to commit a transaction; a client waits 10 minutes for it (RFC 5321 4.5.3.2.6).
+QMGR_COMMIT_TIMEOUT_US: Final = 300 * US
+#: How long the last reply to a client that is sent away may take.
+GOODBYE_TIMEOUT_US: Final = 1 * US
+#: Total time for the envelope, MAIL to DATA: a client that needs longer only holds a place.
+ENVELOPE_MAX_S: Final = 3600
+#: Content may come slowly for this long; after it the average rate counts.
+CONTENT_GRACE_S: Final = 600
+#: Least average rate of content: a fifth of a 14,400 bit/s modem.
+CONTENT_MIN_BYTES_PER_S: Final = 256
+#: Time to finish transactions when the process has to stop.
+STOP_GRACE_S: Final = 10
+#: After a failed accept (no descriptors left) nothing is accepted for this long.
+ACCEPT_PAUSE_US: Final = US // 10
+#: Connections that the kernel may hold for us.
+LISTEN_BACKLOG: Final = 1024

@@ -1,0 +1,71 @@
+"""What a section of the configuration means for its sessions.
+
+Ref: MeTA1 README, configuration of smtps (option names as in meta1.conf).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from meta1g.conf.load import Config, Section
+from meta1g.smtp.esmtp import Ext, offered_by
+from meta1g.smtps.limits import US
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of one smtps section.
+
+    Args:
+        name: name of the section, may be empty.
+        hostname: our name in greetings and headers.
+        io_timeout_us: how long a client may take for a command, or between two pieces of content.
+        max_message_bytes: greatest message, 0 for no limit.
+        max_recipients: recipients of one transaction.
+        max_transactions: transactions of one session, 0 for no limit.
+        max_bad_commands: errors of one session.
+        max_noops: commands in a row that do not lead to a message.
+        max_hops: Received fields in the header of a message.
+        max_threads: sessions at the same time.
+        cdb_gid: group of content files, None for the group of the process.
+        delay_checks: denials of the client and of MAIL are told at RCPT.
+        offered: extensions with their arguments.
+
+    Immutable.
+    """
+
+    name: str
+    hostname: str
+    io_timeout_us: int
+    max_message_bytes: int
+    max_recipients: int
+    max_transactions: int
+    max_bad_commands: int
+    max_noops: int
+    max_hops: int
+    max_threads: int
+    cdb_gid: int | None
+    delay_checks: bool
+    offered: Mapping[Ext, str]
+
+
+def settings_from(config: Config, section: Section, hostname: str) -> Settings:
+    """Reads the settings of a section."""
+    max_message_bytes = section.get("max_message_size")
+    offered = offered_by(
+        max_message_bytes=max_message_bytes, pipelining=section.flag("pipelining"), eightbitmime=section.flag("8bitmime")
+    )
+    return Settings(
+        name=section.name or "",
+        hostname=hostname,
+        io_timeout_us=section.get("io_timeout") * US,
+        max_message_bytes=max_message_bytes,
+        max_recipients=section.get("max_recipients"),
+        max_transactions=section.get("max_transactions"),
+        max_bad_commands=section.get("max_bad_commands"),
+        max_noops=section.get("max_noops"),
+        max_hops=section.get("max_hops"),
+        max_threads=section.get("max_threads"),
+        cdb_gid=section.get("cdb_gid") if section.given("cdb_gid") else None,
+        delay_checks=section.flag("delay_checks"),
+        offered=offered,
+    )
