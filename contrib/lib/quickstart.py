@@ -135,9 +135,7 @@ class Quickstart:
         self.gateway.setup()
         self.gateway.start()
         pids = ", ".join(f"{name} {ids[0]}" for name, ids in sorted(self.gateway.pids().items()))
-        say(
-            f"gateway     listens on 127.0.0.1:{self.gateway.port}; mcp {self.gateway.process.pid if self.gateway.process else 0}, {pids}"
-        )
+        say(f"gateway     listens on 127.0.0.1:{self.gateway.port}; {pids}")
 
     def check_port(self) -> None:
         """Tells who asks for a port in use what to do."""

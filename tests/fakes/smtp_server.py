@@ -1,0 +1,129 @@
+"""A scripted SMTP server in a thread: real sockets, every reply chosen by the test."""
+
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+Replies = dict[str, str | list[str] | None]
+
+EHLO = "250-fake\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 1000000\r\n"
+DEFAULT: Replies = {
+    "banner": "220 fake\r\n", "EHLO": EHLO, "HELO": "250 fake\r\n", "LHLO": EHLO, "MAIL": "250 2.1.0 ok\r\n",
+    "RCPT": "250 2.1.5 ok\r\n", "DATA": "354 go\r\n", "dot": "250 2.0.0 kept\r\n", "RSET": "250 ok\r\n", "QUIT": "221 bye\r\n",
+}  # fmt: skip
+
+
+@dataclass
+class Seen:
+    """What one connection brought."""
+
+    commands: list[str] = field(default_factory=list)
+    contents: list[bytes] = field(default_factory=list)
+    groups: list[bytes] = field(default_factory=list)
+
+
+class ScriptedServer:
+    """Answers each verb with its text; a list gives one text after the other; None closes the connection; "" is silence.
+
+    Use as a context manager; the thread ends with it.
+    """
+
+    def __init__(self, replies: Replies | None = None, on_connection: Callable[[socket.socket], None] | None = None) -> None:
+        self.replies: Replies = {**DEFAULT, **(replies or {})}
+        self._on_connection = on_connection
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+        self.connections: list[Seen] = []
+        self._open: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._stopping = False
+        self.changed = threading.Condition()
+
+    def __enter__(self) -> "ScriptedServer":
+        self._start(self._accept)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stopping = True
+        socket.create_connection(("127.0.0.1", self.port)).close()
+        for conn in self._open:
+            conn.close() if conn.fileno() < 0 else conn.shutdown(socket.SHUT_RDWR) if _connected(conn) else conn.close()
+        for thread in self._threads:
+            thread.join(10)
+            assert not thread.is_alive()
+        self._server.close()
+
+    def _start(self, target: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            conn, _ = self._server.accept()
+            if self._stopping:
+                conn.close()
+                return
+            self._open.append(conn)
+            seen = Seen()
+            self.connections.append(seen)
+            self._start(self._serve, conn, seen)
+
+    def _serve(self, conn: socket.socket, seen: Seen) -> None:
+        try:
+            with conn:
+                if self._on_connection is not None:
+                    self._on_connection(conn)
+                else:
+                    self._talk(conn, seen)
+        except OSError:
+            pass
+
+    def _talk(self, conn: socket.socket, seen: Seen) -> None:
+        buffer = b""
+        if not self._answer(conn, "banner"):
+            return
+        while True:
+            while b"\r\n" not in buffer:
+                data = conn.recv(65536)
+                if not data:
+                    return
+                seen.groups.append(data)
+                buffer += data
+            line, _, buffer = buffer.partition(b"\r\n")
+            seen.commands.append(line.decode())
+            with self.changed:
+                self.changed.notify_all()
+            verb = line[:4].decode().upper()
+            if not self._answer(conn, verb) or verb == "QUIT":
+                return
+            if verb == "DATA" and self._last.startswith("354"):
+                buffer = b"\r\n" + buffer
+                while b"\r\n.\r\n" not in buffer:
+                    data = conn.recv(65536)
+                    if not data:
+                        return
+                    buffer += data
+                content, _, buffer = buffer.partition(b"\r\n.\r\n")
+                seen.contents.append((content + b"\r\n")[2:].replace(b"\r\n.", b"\r\n"))
+                if not self._answer(conn, "dot"):
+                    return
+
+    def _answer(self, conn: socket.socket, verb: str) -> bool:
+        reply = self.replies.get(verb, "500 5.5.1 what?\r\n")
+        if isinstance(reply, list):
+            reply = reply.pop(0) if len(reply) > 1 else reply[0]
+        self._last = reply or ""
+        if reply is None:
+            return False
+        conn.sendall(reply.encode("latin-1"))
+        return True
+
+
+def _connected(conn: socket.socket) -> bool:
+    try:
+        conn.getpeername()
+    except OSError:
+        return False
+    return True
