@@ -46,7 +46,6 @@ class Event(Enum):
     GO_ON = auto()  # 3xx
     REFUSED = auto()  # 4xx, 5xx
     SEND_MAIL = auto()
-    SEND_RCPT = auto()
     SEND_DATA = auto()
     SEND_RSET = auto()
     SEND_QUIT = auto()

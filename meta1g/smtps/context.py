@@ -1,0 +1,46 @@
+"""What all sessions of the process share.
+
+Ref: MeTA1 design, "Architecture: SMTPS" (modelled on).
+"""
+
+from dataclasses import dataclass, field
+
+from meta1g.base.clock import Clock
+from meta1g.base.ids import IdGenerator
+from meta1g.base.log import Log
+from meta1g.db.cdb import Cdb
+from meta1g.smtps.qmgr_link import QmgrLink
+from meta1g.smtps.received import DateCache
+from meta1g.smtps.settings import Settings
+from meta1g.smtps.smar_link import SmarLink
+
+
+@dataclass(slots=True)
+class Context:
+    """Links, stores and settings of the process.
+
+    Args:
+        settings: the section of this process.
+        qmgr: connection to QMGR.
+        smar: connection to SMAR.
+        cdb: content files.
+        ids: session and transaction ids.
+        log: the log.
+        clock: the clock.
+        dates: time stamps for headers.
+        stopping: no new transaction begins.
+        sessions: number of open sessions.
+
+    Owner: the process (one native thread).
+    """
+
+    settings: Settings
+    qmgr: QmgrLink
+    smar: SmarLink
+    cdb: Cdb
+    ids: IdGenerator
+    log: Log
+    clock: Clock
+    dates: DateCache = field(default_factory=DateCache)
+    stopping: bool = False
+    sessions: int = 0

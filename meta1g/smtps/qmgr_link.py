@@ -1,0 +1,148 @@
+"""The connection to QMGR: sessions and envelopes go there, throttling and refusals come back.
+
+A transaction lives only as long as the connection that it was announced on: QMGR forgets all open ones of a
+connection that breaks.  The generation number tells connections apart (invariant I8).
+
+Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelled on).
+"""
+
+from pathlib import Path
+from typing import Protocol, cast
+
+from meta1g.base.ids import TaId
+from meta1g.base.log import Log
+from meta1g.rcb.schema import Message
+from meta1g.rcb.smtps_qmgr import PROTOCOL, CloseTransaction, NewSession, QmgrHello, Refused, SmtpsHello, Stat, Throttle
+from meta1g.smtp.reply import SmtpReply
+from meta1g.smtps.limits import QMGR_COMMIT_TIMEOUT_US, QMGR_SESSION_TIMEOUT_US
+from meta1g.smtps.transaction import Transaction
+from meta1g.st.rcbconn import Pending, RcbConn, RcbLink
+
+
+class QmgrLink:
+    """The connection to QMGR, made again for ever.
+
+    Args:
+        path: socket of QMGR.
+        hello: who we are.
+        log: for what goes wrong on the connection.
+
+    Attributes:
+        up: QMGR has answered the hello.
+        generation: number of the connection.
+        max_threads: sessions QMGR allows, 0 while it takes no mail.
+        throttle_text: why it allows so few, empty if it does not.
+
+    Owner: the process (all state threads of it; nothing here switches between a check and its use).
+    """
+
+    def __init__(self, path: Path, hello: SmtpsHello, log: Log) -> None:
+        self.up = False
+        self.generation = 0
+        self.max_threads = 0
+        self.throttle_text = ""
+        self._log = log
+        self._open: dict[str, Transaction] = {}
+        self._link = RcbLink(path, PROTOCOL, hello, self._on_up, self._on_down, self._on_message, log)
+
+    def start(self) -> None:
+        """Starts connecting.  Switches: no."""
+        self._link.start()
+
+    def close(self) -> None:
+        """Closes the connection for good.  Switches: no."""
+        self._link.close()
+
+    def _on_up(self, reply: Message) -> None:
+        self.max_threads = cast("QmgrHello", reply).max_threads
+        self.throttle_text = ""
+        self.generation += 1
+        self.up = True
+        self._log.info("smtps.qmgr", "connected", limit=self.max_threads)
+
+    def _on_down(self) -> None:
+        if self.up:
+            self._log.warn("smtps.qmgr", "connection lost")
+        self.up = False
+        self.generation += 1
+        self._open.clear()
+
+    def _on_message(self, conn: RcbConn, request_id: int, msg: Message) -> None:
+        if isinstance(msg, Refused):
+            ta = self._open.get(msg.ta_id)
+            if ta is not None:
+                ta.refused = stat_reply(msg)
+        elif isinstance(msg, Throttle):
+            self.max_threads, self.throttle_text = msg.max_threads, msg.text
+            self._log.notice("smtps.throttle", msg.text or "ok", limit=msg.max_threads)
+
+    def new_session(self, msg: NewSession) -> "Pending":
+        """Asks whether a session may stay.  Switches: no.
+
+        Raises:
+            TempError: QMGR is away.
+        """
+        return self._link.ask(msg)
+
+    def admitted(self, pending: "Pending") -> SmtpReply:
+        """Waits for the answer to new_session.  Switches: yes (waits).
+
+        Raises:
+            TempError: the connection broke.
+            StError: ETIME after QMGR_SESSION_TIMEOUT_US, EINTR.
+        """
+        return stat_reply(cast("Stat", pending.wait(QMGR_SESSION_TIMEOUT_US)))
+
+    def open_transaction(self, ta: Transaction, msg: Message) -> None:
+        """Announces a transaction.  Switches: no.
+
+        Raises:
+            TempError: QMGR is away.
+        """
+        self._link.post(msg)
+        self._open[ta.ta_id] = ta
+
+    def post(self, msg: Message) -> None:
+        """Sends what needs no answer.  Switches: no.
+
+        Raises:
+            TempError: QMGR is away.
+        """
+        self._link.post(msg)
+
+    def ask_commit(self, msg: CloseTransaction) -> "Pending":
+        """Sends the final dot to QMGR.  Switches: no.
+
+        Raises:
+            TempError: QMGR is away, and nothing was sent.
+        """
+        return self._link.ask(msg)
+
+    def committed(self, pending: "Pending") -> SmtpReply:
+        """Waits for the answer to ask_commit.  Switches: yes (waits).
+
+        Raises:
+            TempError: the connection broke; whether the envelope is safe is not known.
+            StError: ETIME after QMGR_COMMIT_TIMEOUT_US, with the same doubt; EINTR.
+        """
+        return stat_reply(cast("Stat", pending.wait(QMGR_COMMIT_TIMEOUT_US)))
+
+    def forget(self, ta_id: TaId) -> None:
+        """Drops a transaction that is over.  Switches: no."""
+        self._open.pop(ta_id, None)
+
+
+class _Answer(Protocol):
+    @property
+    def code(self) -> int: ...
+    @property
+    def ecode(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+
+
+def stat_reply(msg: _Answer) -> SmtpReply:
+    """Gives an answer of QMGR or SMAR as a reply; a code that is no SMTP code becomes 451."""
+    if 200 <= msg.code < 600:
+        return SmtpReply(msg.code, msg.ecode, msg.text)
+    return SmtpReply(451, "4.3.0", msg.text)

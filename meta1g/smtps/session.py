@@ -1,0 +1,380 @@
+"""One connection of an SMTP client: bytes in, commands to their functions, replies out, time limits.
+
+Replies are held until no complete command is left, so that a pipelined group is answered by one write (RFC 2920 3.2).
+Only CR LF ends a command (invariant I6); the buffer never grows beyond LINE_HELD_MAX_BYTES and one read (I4).
+
+Ref: RFC 5321 4.1, 4.5.3.2; MeTA1 design, "Functional Specification: SMTPS" (one state thread a connection, modelled on).
+"""
+
+import errno
+import traceback
+
+from meta1g.base.errors import TempError
+from meta1g.base.ids import SessId
+from meta1g.rcb.smtps_qmgr import CloseSession, DiscardTransaction, NewSession
+from meta1g.rcb.smtps_smar import CheckClient, ClientVerdict, LookupFlags, VerdictFlags
+from meta1g.smtp import replies
+from meta1g.smtp.reply import SmtpReply
+from meta1g.smtps import commands
+from meta1g.smtps.context import Context
+from meta1g.smtps.fsm import IN_TRANSACTION, REFUSALS, TRANSITIONS, Event, State, next_state
+from meta1g.smtps.limits import (
+    COMMAND_READ_BYTES,
+    CONTENT_GRACE_S,
+    CONTENT_MIN_BYTES_PER_S,
+    CONTENT_READ_BYTES,
+    ENVELOPE_MAX_S,
+    GOODBYE_TIMEOUT_US,
+    LINE_HELD_MAX_BYTES,
+    REPLIES_HELD_MAX,
+    US,
+)
+from meta1g.smtps.qmgr_link import stat_reply
+from meta1g.smtps.received import Origin
+from meta1g.smtps.transaction import Transaction
+from meta1g.st import NetFd, StError, StThread, st_netfd_close, st_read, st_thread_interrupt, st_thread_self, st_write
+
+_CLIENT_GONE = frozenset((errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EBADF))
+
+
+class ClientGoneError(Exception):
+    """The client closed its connection."""
+
+
+class Session:
+    """One SMTP server session.
+
+    Args:
+        context: what the process shares.
+        nfd: the connection.
+        client_addr: address of the client in text form.
+
+    Attributes:
+        state: of the session machine.
+        ta: the open transaction.
+        waiting: replies and questions of the current batch, in order, as long as a question is open.
+
+    Owner: one state thread; stop() is called by others.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_deadline_s",
+        "_idle",
+        "_nfd",
+        "_offset",
+        "_out",
+        "_skipping",
+        "_thread",
+        "client_addr",
+        "client_name",
+        "context",
+        "denial",
+        "discard",
+        "ehlo",
+        "errors",
+        "flags",
+        "id",
+        "noops",
+        "offered",
+        "protocol",
+        "state",
+        "ta",
+        "transactions",
+        "waiting",
+    )
+
+    def __init__(self, context: Context, nfd: NetFd, client_addr: str) -> None:
+        self.context = context
+        self.id: SessId = context.ids.session()
+        self.client_addr = client_addr
+        self.client_name = ""
+        self.state = State.CONNECTED
+        self.ehlo = ""
+        self.protocol = "SMTP"
+        self.offered: frozenset[str] = frozenset()
+        self.flags = 0
+        self.denial: SmtpReply | None = None
+        self.discard = False
+        self.ta: Transaction | None = None
+        self.transactions = 0
+        self.errors = 0
+        self.noops = 0
+        self.waiting: list[SmtpReply | commands.Question] = []
+        self._nfd = nfd
+        self._thread: StThread | None = None
+        self._idle = False
+        self._buffer = b""
+        self._offset = 0
+        self._skipping = False
+        self._deadline_s = 0.0
+        self._out: list[bytes] = []
+
+    # the life of a session
+
+    def run(self) -> None:
+        """Serves the client until the connection is closed.  Switches: yes (network, questions)."""
+        self._thread = st_thread_self()
+        self.context.sessions += 1
+        try:
+            if self._greet():
+                self._serve()
+        except ClientGoneError:
+            self.context.log.debug("smtps.session", "client closed the connection", ss_sess=self.id)
+        except StError as error:
+            self._broken(error)
+        except Exception:  # noqa: BLE001 the session driver: one session fails, the process goes on
+            self.context.log.error("smtps.session", traceback.format_exc(), ss_sess=self.id)
+            self._goodbye(replies.INTERNAL_ERROR)
+        finally:
+            self._end()
+
+    def stop(self, *, now: bool) -> None:
+        """Asks the session to end: when its transaction is over, or now.  Switches: no."""
+        if self._thread is not None and (now or (self._idle and self.state not in IN_TRANSACTION)):
+            st_thread_interrupt(self._thread)
+
+    def _greet(self) -> bool:
+        """Asks QMGR and SMAR in parallel and greets; tells whether the client may stay."""
+        refusal = self._too_many() or self._ask_about_client()
+        if refusal is None and self._early_talker():
+            refusal = replies.EARLY_TALKER
+        log = self.context.log
+        if refusal is not None:
+            log.notice(
+                "smtps.connect", str(refusal), ss_sess=self.id, client=self.client_addr, client_name=self.client_name or None
+            )
+            self._goodbye(refusal)
+            return False
+        log.info("smtps.connect", "ok", ss_sess=self.id, client=self.client_addr, client_name=self.client_name or None)
+        self._out.append(f"220 {self.context.settings.hostname} ESMTP meta1g\r\n".encode("ascii"))
+        self.step(Event.GREET)
+        return True
+
+    def _too_many(self) -> SmtpReply | None:
+        context = self.context
+        if context.stopping:
+            return replies.SHUTTING_DOWN
+        if not context.qmgr.up:
+            return replies.QUEUE_AWAY
+        if not context.smar.up:
+            return replies.RESOLVER_AWAY
+        if context.sessions > context.settings.max_threads:
+            return replies.TOO_BUSY
+        if context.sessions > context.qmgr.max_threads:
+            return SmtpReply(421, "4.3.2", context.qmgr.throttle_text or replies.TOO_BUSY.one_line)
+        return None
+
+    def _ask_about_client(self) -> SmtpReply | None:
+        context, verdict = self.context, None
+        try:
+            admission = context.qmgr.new_session(NewSession(session_id=self.id, client_addr=self.client_addr))
+            if context.smar.asks_client:
+                question = context.smar.ask(CheckClient(session_id=self.id, client_addr=self.client_addr))
+                verdict = context.smar.client_verdict(question)
+            reply = context.qmgr.admitted(admission)
+        except TempError:
+            return replies.RESOLVER_AWAY if context.qmgr.up else replies.QUEUE_AWAY
+        except StError as error:
+            if error.errno != errno.ETIME:
+                raise
+            return replies.TOO_BUSY
+        if not reply.is_ok:
+            return reply
+        return None if verdict is None else self._judge(verdict)
+
+    def _judge(self, verdict: ClientVerdict) -> SmtpReply | None:
+        """Takes what SMAR knows of the client; gives a refusal or None."""
+        self.client_name = verdict.client_name
+        if verdict.flags & VerdictFlags.RELAY:
+            self.flags |= LookupFlags.RELAY_ALLOWED
+        if verdict.flags & VerdictFlags.QUICK:
+            self.flags |= LookupFlags.QUICK
+        self.discard = bool(verdict.flags & VerdictFlags.DISCARD)
+        reply = stat_reply(verdict)
+        if reply.is_ok:
+            return None
+        if self.context.settings.delay_checks and reply.code != replies.SHUTTING_DOWN.code:
+            self.denial = reply
+            return None
+        return reply
+
+    def _early_talker(self) -> bool:
+        """Tells whether the client sent anything before the greeting, which only a blind sender does."""
+        try:
+            data = st_read(self._nfd, COMMAND_READ_BYTES, 0)
+        except StError as error:
+            if error.errno == errno.ETIME:
+                return False
+            raise
+        if not data:
+            raise ClientGoneError
+        return True
+
+    def _serve(self) -> None:
+        """Takes commands until the session closes."""
+        while self.state is not State.CLOSING:
+            end = self._buffer.find(b"\r\n", self._offset)
+            if end < 0:
+                self._fill()
+                continue
+            line = self._buffer[self._offset : end]
+            self._offset = end + 2
+            if self._skipping:
+                self._skipping = False
+                self.bad(replies.LINE_TOO_LONG)
+            else:
+                commands.handle(self, line)
+            self._deadline_s = 0.0
+        self.flush()
+
+    def _fill(self) -> None:
+        """Answers the batch and reads more; the client has a total time for one command."""
+        commands.settle(self)
+        context = self.context
+        if context.stopping and self.state not in IN_TRANSACTION:
+            self.reply(replies.SHUTTING_DOWN)
+        self.flush()
+        if self.state is State.CLOSING:
+            return
+        now = context.clock.monotonic()
+        if not self._deadline_s:
+            self._deadline_s = now + context.settings.io_timeout_us / US
+        if self.ta is not None and now - self.ta.started_s > ENVELOPE_MAX_S:
+            self.reply(replies.TOTAL_TIME)
+            return
+        self._buffer = self._buffer[self._offset :]
+        self._offset = 0
+        if len(self._buffer) > LINE_HELD_MAX_BYTES:
+            self._buffer = self._buffer[-1:]  # it may be the CR of the line end
+            self._skipping = True
+        self._idle = True
+        try:
+            data = st_read(self._nfd, COMMAND_READ_BYTES, max(1, int((self._deadline_s - now) * US)))
+        finally:
+            self._idle = False
+        if not data:
+            raise ClientGoneError
+        self._buffer += data
+
+    # for the commands
+
+    def step(self, event: Event) -> None:
+        """Feeds an event to the machine.  Switches: no."""
+        self.state = next_state(self.state, event)
+
+    def allowed(self, event: Event) -> bool:
+        """Tells whether a command fits the state; refuses it if not.  Switches: no."""
+        if (self.state, event) in TRANSITIONS:
+            return True
+        self.bad(REFUSALS.get((self.state, event), replies.BAD_SEQUENCE))
+        return False
+
+    def reply(self, reply: SmtpReply) -> None:
+        """Queues a reply; 421 ends the session.  Switches: no."""
+        if self.waiting:
+            self.waiting.append(reply)
+            return
+        self._out.append(reply.encode())
+        if reply.code == replies.SHUTTING_DOWN.code:
+            self.step(Event.CLOSE)
+
+    def bad(self, reply: SmtpReply) -> None:
+        """Queues a reply to an error and counts it; too many end the session.  Switches: no."""
+        self.errors += 1
+        self.reply(reply)
+        if self.errors > self.context.settings.max_bad_commands and reply.code != replies.TOO_MANY_ERRORS.code:
+            self.context.log.notice("smtps.session", str(replies.TOO_MANY_ERRORS), ss_sess=self.id, client=self.client_addr)
+            self.reply(replies.TOO_MANY_ERRORS)
+
+    def flush(self) -> None:
+        """Sends all queued replies by one write.  Switches: yes (write)."""
+        if self._out:
+            data = b"".join(self._out)
+            self._out.clear()
+            st_write(self._nfd, data, self.context.settings.io_timeout_us)
+
+    def flush_if_many(self) -> None:
+        """Sends queued replies if a client sends commands without end.  Switches: yes (write)."""
+        if len(self._out) > REPLIES_HELD_MAX:
+            self.flush()
+
+    def reset(self) -> None:
+        """Forgets the open transaction, here and at QMGR.  Switches: no."""
+        ta, self.ta = self.ta, None
+        if ta is None:
+            return
+        qmgr = self.context.qmgr
+        qmgr.forget(ta.ta_id)
+        if ta.generation == qmgr.generation:
+            try:
+                qmgr.post(DiscardTransaction(ta_id=ta.ta_id))
+            except TempError:
+                return  # QMGR forgot it with the connection
+
+    def origin(self) -> Origin:
+        """Gives the facts for the Received header."""
+        return Origin(self.ehlo, self.client_name, self.client_addr, self.protocol)
+
+    # for the content
+
+    def take_rest(self) -> bytes:
+        """Gives the bytes that came with the last command.  Switches: no."""
+        rest, self._buffer, self._offset = self._buffer[self._offset :], b"", 0
+        return rest
+
+    def give_back(self, rest: bytes) -> None:
+        """Takes back the bytes after the end of the content.  Switches: no."""
+        self._buffer, self._offset = rest, 0
+
+    def read_content(self, begun_s: float, received_bytes: int) -> bytes:
+        """Reads more content.  Switches: yes (read).
+
+        Args:
+            begun_s: monotonic time of 354.
+            received_bytes: what has come since then.
+
+        Raises:
+            ClientGoneError: the connection was closed.
+            StError: ETIME when nothing came in time, or too little since the beginning.
+        """
+        spent_s = self.context.clock.monotonic() - begun_s
+        if spent_s > CONTENT_GRACE_S + received_bytes / CONTENT_MIN_BYTES_PER_S:
+            raise StError(errno.ETIME, "content comes too slowly")
+        data = st_read(self._nfd, CONTENT_READ_BYTES, self.context.settings.io_timeout_us)
+        if not data:
+            raise ClientGoneError
+        return data
+
+    # the end
+
+    def _broken(self, error: StError) -> None:
+        """Handles a time-out, an interrupt or a network error."""
+        log = self.context.log
+        if error.errno == errno.ETIME:
+            log.notice("smtps.session", "timed out", ss_sess=self.id, client=self.client_addr)
+            self._goodbye(replies.TIMED_OUT)
+        elif error.errno == errno.EINTR:
+            self._goodbye(replies.SHUTTING_DOWN)
+        elif error.errno in _CLIENT_GONE:
+            log.debug("smtps.session", str(error), ss_sess=self.id, client=self.client_addr)
+        else:
+            log.error("smtps.session", str(error), ss_sess=self.id, client=self.client_addr)
+
+    def _goodbye(self, reply: SmtpReply) -> None:
+        """Sends a last reply, without patience."""
+        try:
+            st_write(self._nfd, b"".join([*self._out, reply.encode()]), GOODBYE_TIMEOUT_US)
+        except StError as error:
+            self.context.log.debug("smtps.session", str(error), ss_sess=self.id)
+        if self.state is not State.CLOSING:
+            self.step(Event.CLOSE)
+
+    def _end(self) -> None:
+        self.context.sessions -= 1
+        self.reset()
+        try:
+            self.context.qmgr.post(CloseSession(session_id=self.id))
+        except TempError as error:
+            self.context.log.debug("smtps.session", error.cause, ss_sess=self.id)
+        st_netfd_close(self._nfd)
