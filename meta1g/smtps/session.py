@@ -37,80 +37,17 @@ from meta1g.st import NetFd, StError, StThread, st_netfd_close, st_read, st_thre
 _CLIENT_GONE = frozenset((errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EBADF))
 
 
-class ClientGoneError(Exception):
-    """The client closed its connection."""
+class Session(Dialogue):
+    """One SMTP server session.  Owner: one state thread; stop() is called by others."""
 
-
-class Session:
-    """One SMTP server session.
-
-    Args:
-        context: what the process shares.
-        nfd: the connection.
-        client_addr: address of the client in text form.
-
-    Attributes:
-        state: of the session machine.
-        ta: the open transaction.
-        waiting: replies and questions of the current batch, in order, as long as a question is open.
-
-    Owner: one state thread; stop() is called by others.
-    """
-
-    __slots__ = (
-        "_buffer",
-        "_deadline_s",
-        "_idle",
-        "_nfd",
-        "_offset",
-        "_out",
-        "_skipping",
-        "_thread",
-        "client_addr",
-        "client_name",
-        "context",
-        "denial",
-        "discard",
-        "ehlo",
-        "errors",
-        "flags",
-        "id",
-        "noops",
-        "offered",
-        "protocol",
-        "state",
-        "ta",
-        "transactions",
-        "waiting",
-    )
+    __slots__ = ("_deadline_s", "_idle", "_skipping", "_thread")
 
     def __init__(self, context: Context, nfd: NetFd, client_addr: str) -> None:
-        self.context = context
-        self.id: SessId = context.ids.session()
-        self.client_addr = client_addr
-        self.client_name = ""
-        self.state = State.CONNECTED
-        self.ehlo = ""
-        self.protocol = "SMTP"
-        self.offered: frozenset[str] = frozenset()
-        self.flags = 0
-        self.denial: SmtpReply | None = None
-        self.discard = False
-        self.ta: Transaction | None = None
-        self.transactions = 0
-        self.errors = 0
-        self.noops = 0
-        self.waiting: list[SmtpReply | commands.Question] = []
-        self._nfd = nfd
+        super().__init__(context, nfd, client_addr)
         self._thread: StThread | None = None
         self._idle = False
-        self._buffer = b""
-        self._offset = 0
         self._skipping = False
         self._deadline_s = 0.0
-        self._out: list[bytes] = []
-
-    # the life of a session
 
     def run(self) -> None:
         """Serves the client until the connection is closed.  Switches: yes (network, questions)."""
@@ -168,6 +105,7 @@ class Session:
     def _ask_about_client(self) -> SmtpReply | None:
         context, verdict = self.context, None
         try:
+            self.generation = context.qmgr.generation
             admission = context.qmgr.new_session(NewSession(session_id=self.id, client_addr=self.client_addr))
             if context.smar.asks_client:
                 question = context.smar.ask(CheckClient(session_id=self.id, client_addr=self.client_addr))
@@ -230,7 +168,7 @@ class Session:
 
     def _fill(self) -> None:
         """Answers the batch and reads more; the client has a total time for one command."""
-        commands.settle(self)
+        self.settle()
         context = self.context
         if context.stopping and self.state not in IN_TRANSACTION:
             self.reply(replies.SHUTTING_DOWN)
@@ -256,97 +194,6 @@ class Session:
         if not data:
             raise ClientGoneError
         self._buffer += data
-
-    # for the commands
-
-    def step(self, event: Event) -> None:
-        """Feeds an event to the machine.  Switches: no."""
-        self.state = next_state(self.state, event)
-
-    def allowed(self, event: Event) -> bool:
-        """Tells whether a command fits the state; refuses it if not.  Switches: no."""
-        if (self.state, event) in TRANSITIONS:
-            return True
-        self.bad(REFUSALS.get((self.state, event), replies.BAD_SEQUENCE))
-        return False
-
-    def reply(self, reply: SmtpReply) -> None:
-        """Queues a reply; 421 ends the session.  Switches: no."""
-        if self.waiting:
-            self.waiting.append(reply)
-            return
-        self._out.append(reply.encode())
-        if reply.code == replies.SHUTTING_DOWN.code:
-            self.step(Event.CLOSE)
-
-    def bad(self, reply: SmtpReply) -> None:
-        """Queues a reply to an error and counts it; too many end the session.  Switches: no."""
-        self.errors += 1
-        self.reply(reply)
-        if self.errors > self.context.settings.max_bad_commands and reply.code != replies.TOO_MANY_ERRORS.code:
-            self.context.log.notice("smtps.session", str(replies.TOO_MANY_ERRORS), ss_sess=self.id, client=self.client_addr)
-            self.reply(replies.TOO_MANY_ERRORS)
-
-    def flush(self) -> None:
-        """Sends all queued replies by one write.  Switches: yes (write)."""
-        if self._out:
-            data = b"".join(self._out)
-            self._out.clear()
-            st_write(self._nfd, data, self.context.settings.io_timeout_us)
-
-    def flush_if_many(self) -> None:
-        """Sends queued replies if a client sends commands without end.  Switches: yes (write)."""
-        if len(self._out) > REPLIES_HELD_MAX:
-            self.flush()
-
-    def reset(self) -> None:
-        """Forgets the open transaction, here and at QMGR.  Switches: no."""
-        ta, self.ta = self.ta, None
-        if ta is None:
-            return
-        qmgr = self.context.qmgr
-        qmgr.forget(ta.ta_id)
-        if ta.generation == qmgr.generation:
-            try:
-                qmgr.post(DiscardTransaction(ta_id=ta.ta_id))
-            except TempError:
-                return  # QMGR forgot it with the connection
-
-    def origin(self) -> Origin:
-        """Gives the facts for the Received header."""
-        return Origin(self.ehlo, self.client_name, self.client_addr, self.protocol)
-
-    # for the content
-
-    def take_rest(self) -> bytes:
-        """Gives the bytes that came with the last command.  Switches: no."""
-        rest, self._buffer, self._offset = self._buffer[self._offset :], b"", 0
-        return rest
-
-    def give_back(self, rest: bytes) -> None:
-        """Takes back the bytes after the end of the content.  Switches: no."""
-        self._buffer, self._offset = rest, 0
-
-    def read_content(self, begun_s: float, received_bytes: int) -> bytes:
-        """Reads more content.  Switches: yes (read).
-
-        Args:
-            begun_s: monotonic time of 354.
-            received_bytes: what has come since then.
-
-        Raises:
-            ClientGoneError: the connection was closed.
-            StError: ETIME when nothing came in time, or too little since the beginning.
-        """
-        spent_s = self.context.clock.monotonic() - begun_s
-        if spent_s > CONTENT_GRACE_S + received_bytes / CONTENT_MIN_BYTES_PER_S:
-            raise StError(errno.ETIME, "content comes too slowly")
-        data = st_read(self._nfd, CONTENT_READ_BYTES, self.context.settings.io_timeout_us)
-        if not data:
-            raise ClientGoneError
-        return data
-
-    # the end
 
     def _broken(self, error: StError) -> None:
         """Handles a time-out, an interrupt or a network error."""

@@ -29,6 +29,7 @@ class Settings:
         cdb_gid: group of content files, None for the group of the process.
         delay_checks: denials of the client and of MAIL are told at RCPT.
         offered: extensions with their arguments.
+        offered_names: the extensions alone.
 
     Immutable.
     """
@@ -46,6 +47,7 @@ class Settings:
     cdb_gid: int | None
     delay_checks: bool
     offered: Mapping[Ext, str]
+    offered_names: frozenset[Ext]
 
 
 def settings_from(config: Config, section: Section, hostname: str) -> Settings:
@@ -68,4 +70,5 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         cdb_gid=section.get("cdb_gid") if section.given("cdb_gid") else None,
         delay_checks=section.flag("delay_checks"),
         offered=offered,
+        offered_names=frozenset(offered),
     )

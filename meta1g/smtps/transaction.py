@@ -25,6 +25,7 @@ class Transaction:
         refused: what qmgr said when it refused the transaction.
         discard: accept and drop, an answer of smar.
         flags: LookupFlags that hold for it.
+        asked: recipients that SMAR was asked about.
         accepted: recipients that the client believes accepted.
         posted: recipients that qmgr knows.
         failed: recipients refused.
@@ -42,6 +43,7 @@ class Transaction:
     refused: SmtpReply | None = None
     discard: bool = False
     flags: int = 0
+    asked: int = 0
     accepted: int = 0
     posted: int = 0
     failed: int = 0

@@ -1,0 +1,434 @@
+"""One function per command: check it against the state, ask SMAR, tell QMGR, reply.
+
+MAIL and RCPT are answered when their question is answered; all others wait until the questions before them are.
+
+Ref: RFC 5321 4.1.1; MeTA1 design, "Functional Specification: SMTPS" (order of questions modelled on MeTA1's).
+"""
+
+import errno
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from meta1g.base.errors import TempError
+from meta1g.base.ids import RCPT_IDX_MAX
+from meta1g.rcb.smtps_qmgr import NewRecipient, NewTransaction
+from meta1g.rcb.smtps_smar import CheckMail, CheckRcpt, LookupFlags, Verdict, VerdictFlags
+from meta1g.smtp import replies
+from meta1g.smtp.address import Address, AddressError, is_host, parse_path, split_path
+from meta1g.smtp.command import Verb, parse_command
+from meta1g.smtp.esmtp import Ext, MailParams, RcptParams, ehlo_reply, parse_mail_params, parse_rcpt_params
+from meta1g.smtp.reply import SmtpReply
+from meta1g.smtps import content
+from meta1g.smtps.dialogue import Dialogue
+from meta1g.smtps.fsm import Event, State
+from meta1g.smtps.limits import QUESTIONS_MAX
+from meta1g.smtps.qmgr_link import stat_reply
+from meta1g.smtps.received import client_text
+from meta1g.smtps.smar_link import SmarLink
+from meta1g.smtps.transaction import Transaction
+from meta1g.st import StError
+from meta1g.st.rcbconn import Pending
+
+_NO_EXTENSIONS: Final[frozenset[Ext]] = frozenset()
+
+
+def handle(dialogue: Dialogue, line: bytes) -> None:
+    """Takes one command line without its CR LF.  Switches: yes (questions, content)."""
+    command = parse_command(line)
+    if isinstance(command, SmtpReply):
+        dialogue.bad(command)
+        return
+    if dialogue.waiting and command.verb is not Verb.RCPT:
+        dialogue.settle()
+        if dialogue.state is State.CLOSING:
+            return
+    HANDLERS[command.verb](dialogue, command.argument)
+    dialogue.flush_if_many()
+
+
+# EHLO, HELO
+
+
+def ehlo(dialogue: Dialogue, argument: str) -> None:
+    """Answers EHLO with the extensions.  Switches: no."""
+    settings = dialogue.context.settings
+    if _hello(dialogue, argument, "ESMTP"):
+        dialogue.offered = settings.offered_names
+        client = client_text(dialogue.client_name, dialogue.client_addr)
+        dialogue.reply(ehlo_reply(settings.hostname, client, settings.offered))
+
+
+def helo(dialogue: Dialogue, argument: str) -> None:
+    """Answers HELO.  Switches: no."""
+    if _hello(dialogue, argument, "SMTP"):
+        dialogue.offered = _NO_EXTENSIONS
+        dialogue.reply(SmtpReply(250, "", dialogue.context.settings.hostname))
+
+
+def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
+    name = argument.split(" ", 1)[0]
+    if not is_host(name):
+        dialogue.bad(replies.BAD_HELO)
+        return False
+    dialogue.reset()
+    dialogue.step(Event.HELLO)
+    dialogue.ehlo, dialogue.protocol = name, protocol
+    _count_noop(dialogue)
+    return dialogue.state is State.HELLO
+
+
+def lhlo(dialogue: Dialogue, argument: str) -> None:
+    """Refuses LHLO: this is no LMTP listener.  Switches: no."""
+    dialogue.bad(replies.UNKNOWN_COMMAND)
+
+
+# MAIL
+
+
+def mail(dialogue: Dialogue, argument: str) -> None:
+    """Begins a transaction.  Switches: no."""
+    if not dialogue.allowed(Event.MAIL):
+        return
+    parsed = _parse_mail(argument, dialogue.offered)
+    if isinstance(parsed, SmtpReply):
+        dialogue.bad(parsed)
+        return
+    address, params = parsed
+    refusal = _may_begin(dialogue, params)
+    if refusal is not None:
+        dialogue.reply(refusal)
+        return
+    context = dialogue.context
+    ta = Transaction(
+        context.ids.transaction(), address, params, context.qmgr.generation, context.clock.monotonic(), dialogue.denial
+    )
+    ta.discard, ta.flags = dialogue.discard, dialogue.flags
+    dialogue.ta = ta
+    dialogue.transactions += 1
+    dialogue.step(Event.MAIL)
+    if not context.smar.asks_mail:
+        _accept_mail(dialogue, ta)
+        return
+    question = CheckMail(
+        ta_id=ta.ta_id,
+        client_addr=dialogue.client_addr,
+        client_name=dialogue.client_name,
+        mail=address.text,
+        flags=ta.flags,
+    )
+    try:
+        dialogue.waiting.append(MailQuestion(context.smar.ask(question)))
+    except TempError:
+        _refuse_mail(dialogue, replies.RESOLVER_FAILED)
+
+
+def _parse_mail(argument: str, offered: frozenset[Ext]) -> tuple[Address, MailParams] | SmtpReply:
+    try:
+        path, rest = split_path(argument)
+    except AddressError:
+        return replies.BAD_MAIL_SYNTAX
+    params = parse_mail_params(rest, offered)
+    if isinstance(params, SmtpReply):
+        return params
+    if not path.isascii() and not params.smtputf8:
+        return replies.SMTPUTF8_WANTED
+    try:
+        return parse_path(path, null_ok=True, utf8=params.smtputf8), params
+    except AddressError:
+        return replies.BAD_SENDER_ADDRESS
+
+
+def _may_begin(dialogue: Dialogue, params: MailParams) -> SmtpReply | None:
+    """Gives the reason why no transaction can begin now, or None."""
+    context = dialogue.context
+    settings = context.settings
+    if dialogue.generation != context.qmgr.generation:
+        return replies.QUEUE_AWAY  # QMGR does not know this session any more
+    if settings.max_transactions and dialogue.transactions >= settings.max_transactions:
+        return replies.TOO_MANY_TRANSACTIONS
+    if not context.qmgr.max_threads:
+        return SmtpReply(452, "4.3.1", context.qmgr.throttle_text or replies.DISK_FULL.one_line)
+    if settings.max_message_bytes and (params.size_bytes or 0) > settings.max_message_bytes:
+        return replies.TOO_BIG
+    return None
+
+
+def _accept_mail(dialogue: Dialogue, ta: Transaction) -> None:
+    params = ta.params
+    announcement = NewTransaction(
+        session_id=dialogue.id,
+        ta_id=ta.ta_id,
+        mail=ta.mail.text,
+        size_bytes=params.size_bytes,
+        body=params.body,
+        smtputf8=params.smtputf8,
+        ret=params.ret,
+        envid=params.envid,
+    )
+    try:
+        dialogue.context.qmgr.open_transaction(ta, announcement)
+    except TempError:
+        dialogue.reply(replies.QUEUE_AWAY)
+        return
+    dialogue.reply(replies.SENDER_OK)
+
+
+def _refuse_mail(dialogue: Dialogue, reply: SmtpReply) -> None:
+    ta, dialogue.ta = dialogue.ta, None
+    dialogue.step(Event.MAIL_REFUSED)
+    if ta is not None:
+        dialogue.context.log.notice(
+            "smtps.mail", str(reply), ss_sess=dialogue.id, ss_ta=ta.ta_id, client=dialogue.client_addr, mail=ta.mail.text
+        )
+    dialogue.reply(reply)
+
+
+@dataclass(slots=True)
+class MailQuestion:
+    """MAIL waits for SMAR.  Owner: the state thread of the session."""
+
+    pending: Pending
+
+    def settle(self, dialogue: Dialogue) -> None:
+        """Waits for the answer and replies.  Switches: yes (waits)."""
+        verdict = _answer(self.pending)
+        ta = dialogue.ta
+        if ta is None:
+            return
+        reply = replies.RESOLVER_FAILED if verdict is None else stat_reply(verdict)
+        if verdict is not None and reply.is_ok:
+            _take_flags(ta, verdict)
+        elif reply.is_perm and dialogue.context.settings.delay_checks:
+            ta.denial = ta.denial or reply
+        else:
+            _refuse_mail(dialogue, reply)
+            return
+        _accept_mail(dialogue, ta)
+
+
+def _take_flags(ta: Transaction, verdict: Verdict) -> None:
+    flags = verdict.flags
+    if flags & VerdictFlags.RELAY:
+        ta.flags |= LookupFlags.RELAY_ALLOWED
+    if flags & VerdictFlags.QUICK:
+        ta.flags |= LookupFlags.QUICK
+    if flags & VerdictFlags.DISCARD:
+        ta.discard = True
+
+
+def _answer(pending: Pending) -> Verdict | None:
+    """Waits for SMAR; None if it does not answer.  Switches: yes (waits)."""
+    try:
+        return SmarLink.verdict(pending)
+    except TempError:
+        return None
+    except StError as error:
+        if error.errno != errno.ETIME:
+            raise
+        return None
+
+
+# RCPT
+
+
+def rcpt(dialogue: Dialogue, argument: str) -> None:
+    """Asks SMAR about a recipient.  Switches: only if very many questions are open."""
+    settings = dialogue.context.settings
+    ta = dialogue.ta
+    if len(dialogue.waiting) >= QUESTIONS_MAX or (ta is not None and ta.asked - ta.failed >= settings.max_recipients):
+        dialogue.settle()
+        ta = dialogue.ta
+    if dialogue.state is State.CLOSING or not dialogue.allowed(Event.RCPT) or ta is None:
+        return
+    if ta.accepted >= settings.max_recipients:
+        dialogue.reply(replies.TOO_MANY_RCPTS)
+        return
+    parsed = _parse_rcpt(argument, dialogue.offered, utf8=ta.params.smtputf8)
+    if isinstance(parsed, SmtpReply):
+        dialogue.bad(parsed)
+        return
+    address, params = parsed
+    question = CheckRcpt(
+        ta_id=ta.ta_id,
+        rcpt_idx=ta.asked & RCPT_IDX_MAX,
+        client_addr=dialogue.client_addr,
+        client_name=dialogue.client_name,
+        mail=ta.mail.text,
+        rcpt=address.text,
+        flags=ta.flags,
+    )
+    try:
+        dialogue.waiting.append(RcptQuestion(dialogue.context.smar.ask(question), address, params))
+    except TempError:
+        dialogue.reply(replies.RESOLVER_FAILED)
+        return
+    ta.asked += 1
+
+
+def _parse_rcpt(argument: str, offered: frozenset[Ext], *, utf8: bool) -> tuple[Address, RcptParams] | SmtpReply:
+    try:
+        path, rest = split_path(argument)
+    except AddressError:
+        return replies.BAD_RCPT_SYNTAX
+    params = parse_rcpt_params(rest, offered)
+    if isinstance(params, SmtpReply):
+        return params
+    if not path.isascii() and not utf8:
+        return replies.SMTPUTF8_WANTED
+    try:
+        return parse_path(path, utf8=utf8), params
+    except AddressError:
+        return replies.BAD_RCPT_ADDRESS
+
+
+@dataclass(slots=True)
+class RcptQuestion:
+    """RCPT waits for SMAR.  Owner: the state thread of the session."""
+
+    pending: Pending
+    address: Address
+    params: RcptParams
+
+    def settle(self, dialogue: Dialogue) -> None:
+        """Waits for the answer, tells QMGR and replies.  Switches: yes (waits)."""
+        verdict = _answer(self.pending)
+        ta = dialogue.ta
+        if ta is None:
+            dialogue.bad(replies.MAIL_FIRST)
+            return
+        reply = replies.RESOLVER_FAILED if verdict is None else stat_reply(verdict)
+        if reply.is_ok:
+            reply = ta.refused or ta.denial or reply
+        if verdict is None or not reply.is_ok:
+            self._refuse(dialogue, ta, reply)
+            return
+        if verdict.flags & VerdictFlags.DISCARD or ta.discard:
+            ta.add(self.address.text, posted=False)
+        else:
+            self._post(dialogue, ta)
+        if dialogue.state is not State.CLOSING:
+            dialogue.step(Event.RCPT_OK)
+            dialogue.reply(replies.RCPT_OK)
+
+    def _post(self, dialogue: Dialogue, ta: Transaction) -> None:
+        text = self.address.text
+        recipient = NewRecipient(
+            ta_id=ta.ta_id, rcpt_idx=ta.posted, rcpt=text, notify=self.params.notify, orcpt=self.params.orcpt
+        )
+        context = dialogue.context
+        try:
+            context.qmgr.post(recipient)
+        except TempError:
+            dialogue.reply(replies.QUEUE_AWAY)
+            return
+        context.log.info("smtps.rcpt", "ok", ss_ta=ta.ta_id, rcpt_idx=ta.posted, rcpt=text)
+        ta.add(text, posted=True)
+
+    def _refuse(self, dialogue: Dialogue, ta: Transaction, reply: SmtpReply) -> None:
+        ta.failed += 1
+        dialogue.context.log.notice(
+            "smtps.rcpt",
+            str(reply),
+            ss_ta=ta.ta_id,
+            client=dialogue.client_addr,
+            mail=ta.mail.text,
+            rcpt=self.address.text,
+        )
+        if reply.is_perm:
+            dialogue.bad(reply)
+        else:
+            dialogue.reply(reply)
+
+
+# DATA
+
+
+def data(dialogue: Dialogue, argument: str) -> None:
+    """Takes the content and closes the transaction.  Switches: yes (network, disk, QMGR)."""
+    ta = dialogue.ta
+    if dialogue.state is State.MAIL and ta is not None and ta.failed:
+        dialogue.bad(replies.NO_VALID_RCPTS)
+        return
+    if not dialogue.allowed(Event.DATA) or ta is None:
+        return
+    if ta.generation != dialogue.context.qmgr.generation:
+        dialogue.reply(replies.QUEUE_AWAY)
+        return
+    if ta.refused is not None:
+        dialogue.reset()
+        dialogue.step(Event.RESET)
+        dialogue.reply(ta.refused)
+        return
+    dialogue.step(Event.DATA)
+    dialogue.reply(replies.SEND_DATA)
+    dialogue.flush()
+    reply = content.receive(dialogue, ta)
+    dialogue.noops = 0
+    dialogue.reply(reply)
+
+
+# the others
+
+
+def rset(dialogue: Dialogue, argument: str) -> None:
+    """Forgets the transaction.  Switches: no."""
+    dialogue.reset()
+    dialogue.step(Event.RESET)
+    dialogue.reply(replies.RESET)
+    _count_noop(dialogue)
+
+
+def noop(dialogue: Dialogue, argument: str) -> None:
+    """Does nothing.  Switches: no."""
+    dialogue.reply(replies.OK)
+    _count_noop(dialogue)
+
+
+def vrfy(dialogue: Dialogue, argument: str) -> None:
+    """Says nothing about an address.  Switches: no."""
+    dialogue.reply(replies.VRFY_MAYBE)
+    _count_noop(dialogue)
+
+
+def expn(dialogue: Dialogue, argument: str) -> None:
+    """Is not implemented.  Switches: no."""
+    dialogue.reply(replies.NOT_IMPLEMENTED)
+    _count_noop(dialogue)
+
+
+def help_(dialogue: Dialogue, argument: str) -> None:
+    """Names the commands.  Switches: no."""
+    dialogue.reply(replies.HELP)
+    _count_noop(dialogue)
+
+
+def quit_(dialogue: Dialogue, argument: str) -> None:
+    """Ends the session.  Switches: no."""
+    dialogue.reply(replies.BYE)
+    dialogue.step(Event.CLOSE)
+
+
+def _count_noop(dialogue: Dialogue) -> None:
+    dialogue.noops += 1
+    if dialogue.noops > dialogue.context.settings.max_noops and dialogue.state is not State.CLOSING:
+        dialogue.context.log.notice(
+            "smtps.session", str(replies.TOO_MANY_NOOPS), ss_sess=dialogue.id, client=dialogue.client_addr
+        )
+        dialogue.reply(replies.TOO_MANY_NOOPS)
+
+
+HANDLERS: Final[Mapping[Verb, Callable[[Dialogue, str], None]]] = {
+    Verb.EHLO: ehlo,
+    Verb.HELO: helo,
+    Verb.LHLO: lhlo,
+    Verb.MAIL: mail,
+    Verb.RCPT: rcpt,
+    Verb.DATA: data,
+    Verb.RSET: rset,
+    Verb.NOOP: noop,
+    Verb.QUIT: quit_,
+    Verb.VRFY: vrfy,
+    Verb.EXPN: expn,
+    Verb.HELP: help_,
+}

@@ -1,0 +1,300 @@
+"""Content of a message: from the wire into a CDB file, then the commit by QMGR.
+
+Order (invariants I1 and I2): the content is on stable storage before QMGR hears of it, and the client hears 250 only
+after QMGR has the envelope on stable storage.  Who removes the file of a message that is not accepted:
+
+- CloseTransaction was not sent, or QMGR answered with a refusal: no envelope refers to the file, so SMTPS removes it.
+- CloseTransaction was sent and the answer is unknown (time-out, broken connection): QMGR may have committed the
+  envelope a moment before.  Removing the file would lose a message that QMGR is going to deliver.  It stays; the
+  client gets 451 and sends again: at worst the message arrives twice.  If QMGR did not commit, its clean-up removes
+  the file as an orphan.
+
+Ref: RFC 5321 4.1.1.4, 6.1; MeTA1 design, "Functional Specification: SMTPS, CDB" (modelled on).
+"""
+
+import errno
+from collections.abc import Callable
+from contextlib import suppress
+
+from meta1g.base.errors import TempError
+from meta1g.base.ids import CdbId
+from meta1g.db.cdb import CdbWriter
+from meta1g.rcb.smtps_qmgr import CloseTransaction
+from meta1g.smtp import replies
+from meta1g.smtp.data import Unstuffer
+from meta1g.smtp.header import count_received, header_end
+from meta1g.smtp.reply import SmtpReply
+from meta1g.smtps.context import Context
+from meta1g.smtps.dialogue import Dialogue
+from meta1g.smtps.fsm import Event
+from meta1g.smtps.limits import SMALL_CONTENT_BYTES, STREAM_PIECE_BYTES
+from meta1g.smtps.received import received
+from meta1g.smtps.transaction import Transaction
+from meta1g.st import StError, offload
+
+
+class Content:
+    """Content on its way to its file: in memory while it is small, streamed when it is not.
+
+    Args:
+        context: store, settings and log.
+        cdb_id: id of the file.
+        trace: our Received field, which goes first.
+
+    Attributes:
+        size_bytes: size of the content without our Received field.
+        refusal: why it cannot be accepted, None while it can; a refused one takes no memory and no file.
+
+    Owner: the state thread of the session.
+    """
+
+    __slots__ = ("_cdb_id", "_checked", "_context", "_held_bytes", "_pieces", "_trace", "_writer", "refusal", "size_bytes")
+
+    def __init__(self, context: Context, cdb_id: CdbId, trace: bytes) -> None:
+        self._context = context
+        self._cdb_id = cdb_id
+        self._trace = trace
+        self._pieces: list[bytes] = []
+        self._held_bytes = 0
+        self._writer: CdbWriter | None = None
+        self._checked = False
+        self.size_bytes = 0
+        self.refusal: SmtpReply | None = None
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size of the file."""
+        return self.size_bytes + len(self._trace)
+
+    def add(self, piece: bytes) -> None:
+        """Takes the next piece.  Switches: only if much is held (disk)."""
+        self.size_bytes += len(piece)
+        if self.refusal is not None:
+            return
+        limit = self._context.settings.max_message_bytes
+        if limit and self.size_bytes > limit:
+            self.refuse(replies.TOO_BIG)
+            return
+        self._pieces.append(piece)
+        self._held_bytes += len(piece)
+        if self._held_bytes >= (STREAM_PIECE_BYTES if self._writer else SMALL_CONTENT_BYTES):
+            self._spill()
+
+    def refuse(self, reply: SmtpReply) -> None:
+        """Gives the content up; the first reason counts.  Switches: yes (removes a file)."""
+        if self.refusal is None:
+            self.refusal = reply
+            self.abort()
+
+    def check_hops(self) -> None:
+        """Counts the Received fields at the beginning of the content.  Switches: only if there are too many.
+
+        A header beyond SMALL_CONTENT_BYTES is counted up to there.
+        """
+        if self._checked or self.refusal is not None:
+            return
+        self._checked = True
+        start = b"".join(self._pieces)
+        self._pieces = [start]
+        if count_received(start[: header_end(start)] if header_end(start) >= 0 else start) > self._context.settings.max_hops:
+            self.refuse(replies.TOO_MANY_HOPS)
+
+    def _spill(self) -> None:
+        """Writes what is held; opens the file first if need be.  Switches: yes (disk)."""
+        self.check_hops()
+        if self.refusal is not None:
+            return
+        pieces, self._pieces, self._held_bytes = self._pieces, [], 0
+        self._guard(lambda: self._write(pieces))
+
+    def _write(self, pieces: list[bytes]) -> None:
+        """Runs off-loaded."""
+        if self._writer is None:
+            self._writer = self._context.cdb.create(self._cdb_id, self._context.settings.cdb_gid)
+            self._writer.write(self._trace)
+        self._writer.write(b"".join(pieces))
+
+    def store(self) -> None:
+        """Brings all of it to stable storage; refusal tells whether that failed.  Switches: yes (disk).
+
+        Raises:
+            StError: EINTR, the session has to stop; the file is removed.
+        """
+        try:
+            self._guard(self._write_whole if self._writer is None else self._finish)
+        except StError:
+            self.remove()
+            raise
+        self._pieces = []
+
+    def _write_whole(self) -> None:
+        """Runs off-loaded."""
+        self._context.cdb.write_whole(self._cdb_id, [self._trace, *self._pieces], self._context.settings.cdb_gid)
+
+    def _finish(self) -> None:
+        """Runs off-loaded."""
+        writer = self._writer
+        if writer is not None:
+            writer.write(b"".join(self._pieces))
+            writer.commit()
+            self._writer = None
+
+    def _guard(self, function: Callable[[], None]) -> None:
+        """Runs a blocking function off-loaded and turns its failure into a refusal."""
+        try:
+            offload(function)
+        except StError:
+            raise
+        except (OSError, TempError) as error:
+            self._context.log.error("smtps.cdb", str(error), cdb_id=self._cdb_id)
+            full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            self.refuse(replies.DISK_FULL if full else replies.STORE_FAILED)
+
+    def abort(self) -> None:
+        """Forgets the content; a file that is being written is removed.  Switches: yes (disk)."""
+        self._pieces, self._held_bytes = [], 0
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            _quietly(self._context, self._cdb_id, writer.abort)
+
+    def remove(self) -> None:
+        """Removes the file of a message that QMGR refused.  Switches: yes (disk)."""
+        _quietly(self._context, self._cdb_id, lambda: self._context.cdb.unlink(self._cdb_id))
+
+
+def _quietly(context: Context, cdb_id: CdbId, function: Callable[[], object]) -> None:
+    """Runs a clean-up off-loaded; if it fails, QMGR's clean-up will find the file."""
+    try:
+        offload(function)
+    except StError:
+        raise
+    except OSError as error:
+        context.log.warn("smtps.cdb", str(error), cdb_id=cdb_id)
+
+
+def receive(dialogue: Dialogue, ta: Transaction) -> SmtpReply:
+    """Receives the content after 354 and closes the transaction.
+
+    Args:
+        dialogue: the session, in state CONTENT.
+        ta: its transaction.
+
+    Returns:
+        The reply to the final dot; the session is in state HELLO again.
+
+    Raises:
+        ClientGoneError: the client closed the connection; nothing is kept.
+        StError: it is too slow, or the session has to stop; nothing is kept.
+
+    Disk: a 2xx reply means that content and envelope are on stable storage.
+    Switches: yes (network, disk, QMGR).
+    """
+    content = _content_of(dialogue, ta)
+    try:
+        _read(dialogue, content)
+        content.check_hops()
+    except BaseException:
+        content.abort()
+        raise
+    refusal = content.refusal or ta.refused
+    if refusal is None and ta.posted and dialogue.context.qmgr.generation != ta.generation:
+        refusal = replies.QUEUE_FAILED
+    if refusal is None:
+        reply = _close(dialogue, ta, content) if ta.posted else _drop(dialogue, ta)
+    else:
+        content.abort()
+        _give_up(dialogue)
+        reply = refusal
+    _log_outcome(dialogue, ta, content, reply)
+    return reply
+
+
+def _content_of(dialogue: Dialogue, ta: Transaction) -> Content:
+    context = dialogue.context
+    date = context.dates.text(context.clock.now())
+    trace = received(dialogue.origin(), context.settings.hostname, ta.ta_id, ta.only_rcpt, date)
+    return Content(context, CdbId(ta.ta_id), trace)
+
+
+def _read(dialogue: Dialogue, content: Content) -> None:
+    """Reads up to the final dot; a message that is refused is read to its end, too."""
+    unstuffer = Unstuffer()
+    begun_s = dialogue.context.clock.monotonic()
+    data = dialogue.take_rest()
+    while True:
+        if data:
+            piece = unstuffer.feed(data)
+            if unstuffer.bare:
+                content.refuse(replies.BARE_LINE_END)
+            elif unstuffer.long_line:
+                content.refuse(replies.TEXT_LINE_TOO_LONG)
+            content.add(piece)
+            if unstuffer.done:
+                break
+        data = dialogue.read_content(begun_s, content.size_bytes)
+    dialogue.give_back(unstuffer.rest)
+
+
+def _drop(dialogue: Dialogue, ta: Transaction) -> SmtpReply:
+    """Accepts a message whose recipients are all to be discarded."""
+    _give_up(dialogue)
+    return _accepted(ta)
+
+
+def _give_up(dialogue: Dialogue) -> None:
+    dialogue.reset()
+    dialogue.step(Event.DROPPED)
+
+
+def _accepted(ta: Transaction) -> SmtpReply:
+    return SmtpReply(250, "2.0.0", f"Ok: queued as {ta.ta_id}")
+
+
+def _close(dialogue: Dialogue, ta: Transaction, content: Content) -> SmtpReply:
+    """Makes the content safe, then the envelope; gives the reply to the client."""
+    content.store()
+    if content.refusal is not None:
+        _give_up(dialogue)
+        return content.refusal
+    qmgr = dialogue.context.qmgr
+    dot = CloseTransaction(
+        ta_id=ta.ta_id, cdb_id=ta.ta_id, size_bytes=content.stored_bytes, rcpts=ta.posted, body=ta.params.body
+    )
+    try:
+        pending = qmgr.ask_commit(dot)
+    except TempError:
+        content.remove()  # nothing was sent: no envelope refers to the file
+        _give_up(dialogue)
+        return replies.QUEUE_FAILED
+    dialogue.step(Event.DOT)
+    dialogue.ta = None  # from here on only QMGR may end it
+    reply = replies.QUEUE_FAILED
+    try:
+        reply = qmgr.committed(pending)
+        if not reply.is_ok:
+            content.remove()
+    except TempError as error:
+        dialogue.context.log.error("smtps.commit", f"no answer: {error.cause}; the content stays", ss_ta=ta.ta_id)
+    except StError as error:
+        dialogue.context.log.error("smtps.commit", f"no answer: {error}; the content stays", ss_ta=ta.ta_id)
+        if error.errno != errno.ETIME:
+            raise
+    finally:
+        qmgr.forget(ta.ta_id)
+    dialogue.step(Event.ANSWERED)
+    return _accepted(ta) if reply.is_ok else reply
+
+
+def _log_outcome(dialogue: Dialogue, ta: Transaction, content: Content, reply: SmtpReply) -> None:
+    write = dialogue.context.log.info if reply.is_ok else dialogue.context.log.notice
+    write(
+        "smtps.message",
+        "ok" if reply.is_ok else str(reply),
+        ss_sess=dialogue.id,
+        ss_ta=ta.ta_id,
+        client=dialogue.client_addr,
+        mail=ta.mail.text,
+        size=content.stored_bytes,
+        rcpts=ta.accepted,
+        reply=reply.code,
+    )

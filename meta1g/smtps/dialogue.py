@@ -1,0 +1,211 @@
+"""The conversation with one SMTP client as its commands see it: state, transaction, queued replies, content bytes.
+
+Replies are held until no complete command is left, so that a pipelined group is answered by one write (RFC 2920 3.2).
+While a question to SMAR is open, everything that follows waits behind it in `waiting`, so that replies keep their order.
+
+Ref: RFC 5321 4.1; MeTA1 design, "Functional Specification: SMTPS" (modelled on).
+"""
+
+import errno
+from typing import Protocol
+
+from meta1g.base.errors import TempError
+from meta1g.base.ids import SessId
+from meta1g.rcb.smtps_qmgr import DiscardTransaction
+from meta1g.smtp import replies
+from meta1g.smtp.esmtp import Ext
+from meta1g.smtp.reply import SmtpReply
+from meta1g.smtps.context import Context
+from meta1g.smtps.fsm import REFUSALS, TRANSITIONS, Event, State, next_state
+from meta1g.smtps.limits import CONTENT_GRACE_S, CONTENT_MIN_BYTES_PER_S, CONTENT_READ_BYTES, REPLIES_HELD_MAX
+from meta1g.smtps.received import Origin
+from meta1g.smtps.transaction import Transaction
+from meta1g.st import NetFd, StError, st_read, st_write
+
+
+class ClientGoneError(Exception):
+    """The client closed its connection."""
+
+
+class Question(Protocol):
+    """A command whose reply depends on SMAR."""
+
+    def settle(self, dialogue: "Dialogue") -> None:
+        """Waits for the answer and replies.  Switches: yes (waits)."""
+        ...
+
+
+class Dialogue:
+    """The conversation with one client.
+
+    Args:
+        context: what the process shares.
+        nfd: the connection.
+        client_addr: address of the client in text form.
+
+    Attributes:
+        id: session id.
+        client_name: name of the client's address, empty if it is not known.
+        state: of the session machine.
+        ehlo: argument of EHLO or HELO.
+        protocol: `SMTP` or `ESMTP`.
+        offered: extensions that the client may use.
+        flags: LookupFlags that hold for the session.
+        generation: the connection to QMGR that knows the session.
+        denial: what delayed checks will answer to each recipient.
+        discard: accept and drop all messages.
+        ta: the open transaction.
+        transactions: how many there were.
+        errors: errors of the client so far.
+        noops: commands since the last message that did not lead to one.
+        waiting: replies and questions of the current batch, in order, as long as a question is open.
+
+    Owner: one state thread.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_nfd",
+        "_offset",
+        "_out",
+        "client_addr",
+        "client_name",
+        "context",
+        "denial",
+        "discard",
+        "ehlo",
+        "errors",
+        "flags",
+        "generation",
+        "id",
+        "noops",
+        "offered",
+        "protocol",
+        "state",
+        "ta",
+        "transactions",
+        "waiting",
+    )
+
+    def __init__(self, context: Context, nfd: NetFd, client_addr: str) -> None:
+        self.context = context
+        self.id: SessId = context.ids.session()
+        self.client_addr = client_addr
+        self.client_name = ""
+        self.state = State.CONNECTED
+        self.ehlo = ""
+        self.protocol = "SMTP"
+        self.offered: frozenset[Ext] = frozenset()
+        self.flags = 0
+        self.generation = 0
+        self.denial: SmtpReply | None = None
+        self.discard = False
+        self.ta: Transaction | None = None
+        self.transactions = 0
+        self.errors = 0
+        self.noops = 0
+        self.waiting: list[SmtpReply | Question] = []
+        self._nfd = nfd
+        self._buffer = b""
+        self._offset = 0
+        self._out: list[bytes] = []
+
+    def step(self, event: Event) -> None:
+        """Feeds an event to the machine.  Switches: no."""
+        self.state = next_state(self.state, event)
+
+    def allowed(self, event: Event) -> bool:
+        """Tells whether a command fits the state; refuses it if not.  Switches: no."""
+        if (self.state, event) in TRANSITIONS:
+            return True
+        self.bad(REFUSALS.get((self.state, event), replies.BAD_SEQUENCE))
+        return False
+
+    def reply(self, reply: SmtpReply) -> None:
+        """Queues a reply; 421 ends the session.  Switches: no."""
+        if self.waiting:
+            self.waiting.append(reply)
+            return
+        self._out.append(reply.encode())
+        if reply.code == replies.SHUTTING_DOWN.code:
+            self.step(Event.CLOSE)
+
+    def bad(self, reply: SmtpReply) -> None:
+        """Queues a reply to an error and counts it; too many end the session.  Switches: no."""
+        self.errors += 1
+        self.reply(reply)
+        if self.errors > self.context.settings.max_bad_commands and reply.code != replies.TOO_MANY_ERRORS.code:
+            self.context.log.notice("smtps.session", str(replies.TOO_MANY_ERRORS), ss_sess=self.id, client=self.client_addr)
+            self.reply(replies.TOO_MANY_ERRORS)
+
+    def flush(self) -> None:
+        """Sends all queued replies by one write.  Switches: yes (write)."""
+        if self._out:
+            data = b"".join(self._out)
+            self._out.clear()
+            st_write(self._nfd, data, self.context.settings.io_timeout_us)
+
+    def flush_if_many(self) -> None:
+        """Sends queued replies if a client sends commands without end.  Switches: yes (write)."""
+        if len(self._out) > REPLIES_HELD_MAX:
+            self.flush()
+
+    def reset(self) -> None:
+        """Forgets the open transaction, here and at QMGR.  Switches: no."""
+        ta, self.ta = self.ta, None
+        if ta is None:
+            return
+        qmgr = self.context.qmgr
+        qmgr.forget(ta.ta_id)
+        if ta.generation == qmgr.generation:
+            try:
+                qmgr.post(DiscardTransaction(ta_id=ta.ta_id))
+            except TempError:
+                return  # QMGR forgot it with the connection
+
+    def origin(self) -> Origin:
+        """Gives the facts for the Received header."""
+        return Origin(self.ehlo, self.client_name, self.client_addr, self.protocol)
+
+    # for the content
+
+    def take_rest(self) -> bytes:
+        """Gives the bytes that came with the last command.  Switches: no."""
+        rest, self._buffer, self._offset = self._buffer[self._offset :], b"", 0
+        return rest
+
+    def give_back(self, rest: bytes) -> None:
+        """Takes back the bytes after the end of the content.  Switches: no."""
+        self._buffer, self._offset = rest, 0
+
+    def read_content(self, begun_s: float, received_bytes: int) -> bytes:
+        """Reads more content.  Switches: yes (read).
+
+        Args:
+            begun_s: monotonic time of 354.
+            received_bytes: what has come since then.
+
+        Raises:
+            ClientGoneError: the connection was closed.
+            StError: ETIME when nothing came in time, or too little since the beginning.
+        """
+        spent_s = self.context.clock.monotonic() - begun_s
+        if spent_s > CONTENT_GRACE_S + received_bytes / CONTENT_MIN_BYTES_PER_S:
+            raise StError(errno.ETIME, "content comes too slowly")
+        data = st_read(self._nfd, CONTENT_READ_BYTES, self.context.settings.io_timeout_us)
+        if not data:
+            raise ClientGoneError
+        return data
+
+    def settle(self) -> None:
+        """Answers all questions of the batch in order.  Switches: yes (waits for SMAR)."""
+        if not self.waiting:
+            return
+        batch, self.waiting = self.waiting, []
+        for item in batch:
+            if self.state is State.CLOSING:
+                return
+            if isinstance(item, SmtpReply):
+                self.reply(item)
+            else:
+                item.settle(self)

@@ -1,0 +1,70 @@
+"""Binds the sockets of a section when no supervisor hands them over.
+
+Ref: MeTA1 README, `listen_socket` (option names as in meta1.conf).
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from meta1g.base.cli import CliError
+from meta1g.base.sysexits import EX_NOPERM, EX_OSERR
+from meta1g.conf.load import Section
+from meta1g.smtps.limits import LISTEN_BACKLOG
+
+
+def bind_all(section: Section, queue_directory: Path) -> list[socket.socket]:
+    """Binds every listen_socket of a section and listens.
+
+    Raises:
+        CliError: one cannot be bound; the text says which and what to do.
+    """
+    return [_bind(sub, queue_directory) for sub in section.subs("listen_socket")]
+
+
+def _bind(sub: Section, queue_directory: Path) -> socket.socket:
+    path = sub.get("path")
+    if sub.get("type") == "unix" or path:
+        where = str(queue_directory / path)
+        return _listening(lambda: _unix(where), where)
+    address, port = sub.get("address") or "", sub.get("port")
+    return _listening(lambda: _inet(address, port), f"{address or '*'} port {port}")
+
+
+def _unix(where: str) -> socket.socket:
+    if Path(where).is_socket():
+        Path(where).unlink()
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(where)
+    return sock
+
+
+def _inet(address: str, port: int) -> socket.socket:
+    """Binds to an address; without one, to all addresses of both families."""
+    if not address and socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=LISTEN_BACKLOG)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.create_server((address, port), family=family, backlog=LISTEN_BACKLOG)
+
+
+def _listening(make: Callable[[], socket.socket], where: str) -> socket.socket:
+    try:
+        sock = make()
+        sock.listen(LISTEN_BACKLOG)
+    except OSError as error:
+        raise CliError(f"cannot listen on {where}: {_advice(error)}", _exit_code(error)) from error
+    return sock
+
+
+def _advice(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "another program uses it; stop that one or choose another port in listen_socket"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "permission denied; ports below 1024 need mcp with start_action = pass"
+    return os.strerror(error.errno or 0)
+
+
+def _exit_code(error: OSError) -> int:
+    return EX_NOPERM if error.errno in (errno.EACCES, errno.EPERM) else EX_OSERR

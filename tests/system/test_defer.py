@@ -1,0 +1,84 @@
+"""Mail that cannot be delivered now waits, is visible, and goes out when the server is back; what never can is returned."""
+
+import email
+import smtplib
+
+import pytest
+
+from contrib.lib.gateway import Gateway, free_port, wait_until
+from tests.system.conftest import KeepingSink
+
+pytestmark = pytest.mark.system
+
+HEADER = b"From: a@test.example\r\nSubject: test\r\n\r\n"
+FAST_RETRY = {"qmgr": "min_retry_delay = 1s; max_retry_delay = 2s;"}
+
+
+def send(gateway, rcpts, mail="sender@back.example", body=b"hello\r\n"):
+    with smtplib.SMTP("127.0.0.1", gateway.port, timeout=30) as client:
+        assert client.sendmail(mail, rcpts, HEADER + body) == {}
+
+
+def test_mail_for_a_server_that_is_down_waits_and_is_delivered_when_it_is_back(tmp_path):
+    port = free_port()
+    gateway = Gateway(tmp_path / "gateway", f". {port}^[127.0.0.1]", dict(FAST_RETRY))
+    gateway.setup()
+    gateway.start()
+    sink = None
+    try:
+        send(gateway, ["r@sink.example"])
+        wait_until(lambda: gateway.leftovers().get("defedb") == 1, 30, "one recipient in DEFEDB")
+        listing = gateway.run_tool("mailq", "-f", str(gateway.conf)).stdout
+        assert "r@sink.example" in listing
+        assert gateway.stop() == 0
+        gateway.start()
+        assert gateway.leftovers()["defedb"] == 1
+        sink = KeepingSink(tmp_path / "maildir", listen=f"127.0.0.1:{port}")
+        assert sink.wait_for(1)[0]["rcpts"] == ["r@sink.example"]
+        gateway.wait_empty()
+        assert len(sink.envelopes()) == 1
+    finally:
+        gateway.stop()
+        if sink is not None:
+            sink.stop()
+
+
+def test_a_recipient_that_is_refused_for_good_is_returned_to_the_sender(tmp_path):
+    sink = KeepingSink(tmp_path / "maildir", "--reject", "nobody@")
+    gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]", dict(FAST_RETRY))
+    gateway.setup()
+    gateway.start()
+    try:
+        send(gateway, ["nobody@sink.example", "somebody@sink.example"], body=b"secret text\r\n")
+        envelopes = sink.wait_for(2)
+        gateway.wait_empty()
+    finally:
+        gateway.stop()
+        sink.stop()
+    bounce = next(e for e in envelopes if e["mail"] == "")
+    assert bounce["rcpts"] == ["sender@back.example"]
+    message = email.message_from_bytes(sink.content(bounce))
+    assert message.get_content_type() == "multipart/report"
+    human, status, original = message.get_payload()
+    assert "nobody@sink.example" in human.get_payload()
+    fields = status.get_payload()[1]
+    assert fields["Final-Recipient"] == "rfc822; nobody@sink.example"
+    assert (fields["Action"], fields["Status"]) == ("failed", "5.1.1")
+    assert "no such user here" in fields["Diagnostic-Code"]
+    assert original.get_content_type() in ("text/rfc822-headers", "message/rfc822")
+    assert "Subject: test" in original.as_string()
+    assert {r for e in envelopes if e["mail"] for r in e["rcpts"]} == {"somebody@sink.example"}
+
+
+def test_a_bounce_that_cannot_be_delivered_is_not_bounced_for_ever(tmp_path):
+    sink = KeepingSink(tmp_path / "maildir", "--reject", "@")
+    gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]", dict(FAST_RETRY))
+    gateway.setup()
+    gateway.start()
+    try:
+        send(gateway, ["nobody@sink.example"])
+        gateway.wait_empty()
+    finally:
+        gateway.stop()
+        sink.stop()
+    assert sink.envelopes() == []

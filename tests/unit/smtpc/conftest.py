@@ -1,0 +1,75 @@
+"""A real smtpc process with a QMGR played by the test."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from meta1g.db.cdb import Cdb
+from meta1g.rcb.common import DeliveryAgent, ServerAddr
+from meta1g.rcb.smtpc_qmgr import PROTOCOL, Deliver, DeliverRcpt, QmgrHelloC, Result, SmtpcHello
+from tests.fakes.rcb_peer import RcbPeer, accept, listen
+
+CONF = """\
+hostname = "client.example";
+queue_directory = "{queue}";
+smtpc {{ connect_timeout = 5s; greeting_timeout = 2s; command_timeout = 2s; data_timeout = 2s; block_timeout = 5s;
+         dot_timeout = 2s; {options} }}
+"""
+TA = "S00000000000000AA00"
+
+
+@dataclass
+class SmtpcProcess:
+    queue: Path
+    qmgr: RcbPeer
+    process: "subprocess.Popen[bytes]"
+    numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 10_000)))
+
+    def store(self, content: bytes, cdb_id: str = TA) -> None:
+        Cdb(self.queue / "cdb").write_whole(cdb_id, content)
+
+    def job(self, port: int, rcpts=("r0@x.example",), **facts) -> Deliver:
+        number = next(self.numbers)
+        base = {
+            "session_id": f"C{number:016X}00", "new_session": True, "keep_open": False, "da": int(DeliveryAgent.ESMTP),
+            "server": (ServerAddr(addr="127.0.0.1", port=port, host="mx.x.example"),), "da_ta_id": f"C{number:016X}01",
+            "ta_id": TA, "cdb_id": TA, "mail": "s@y.example", "size_bytes": 100,
+            "rcpts": tuple(DeliverRcpt(rcpt_idx=i, rcpt=rcpt) for i, rcpt in enumerate(rcpts)),
+        }  # fmt: skip
+        return Deliver(**{**base, **facts})
+
+    def deliver(self, job: Deliver) -> Result:
+        number = next(self.numbers)
+        self.qmgr.send(job, number)
+        while True:
+            answered, reply = self.qmgr.expect(Result)
+            if answered == number:
+                assert isinstance(reply, Result)
+                return reply
+
+
+@pytest.fixture
+def smtpc(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SmtpcProcess]:
+    queue = tmp_path / "spool"
+    for digit in "0123456789ABCDEF":
+        (queue / "cdb" / digit).mkdir(parents=True)
+    conf = tmp_path / "meta1.conf"
+    conf.write_text(CONF.format(queue=queue, options=getattr(request, "param", "")))
+    server = listen(queue / "qmgr/smtpc")
+    process = subprocess.Popen([sys.executable, "-m", "meta1g.smtpc.main", "-f", str(conf)], env=dict(os.environ))
+    try:
+        qmgr = accept(server, PROTOCOL)
+        request_id, hello = qmgr.expect(SmtpcHello)
+        assert isinstance(hello, SmtpcHello)
+        qmgr.send(QmgrHelloC(), request_id)
+        yield SmtpcProcess(queue, qmgr, process)
+        qmgr.close()
+    finally:
+        process.terminate()
+        assert process.wait(15) == 0
+        server.close()

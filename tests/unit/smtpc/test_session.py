@@ -1,0 +1,208 @@
+"""The client process against scripted servers: what it says, and what it reports."""
+
+import socket
+
+import pytest
+
+from contrib.lib.gateway import free_port
+from meta1g.rcb.common import DeliveryAgent
+from meta1g.rcb.smtpc_qmgr import CloseDelivery, SessionClosed
+from tests.fakes.smtp_server import ScriptedServer
+
+pytestmark = pytest.mark.system
+
+CONTENT = b"Received: here\r\nSubject: x\r\n\r\n.dot\r\nbody\r\n"
+
+
+def codes(result):
+    return {r.rcpt_idx: r.code for r in result.rcpts}
+
+
+def test_a_message_is_delivered_with_pipelining_in_one_group(smtpc):
+    smtpc.store(CONTENT)
+    with ScriptedServer() as server:
+        result = smtpc.deliver(smtpc.job(server.port, ["a@x", "b@x"]))
+        seen = server.connections[0]
+    assert codes(result) == {0: 250, 1: 250}
+    assert (result.session_code, result.ta_code, result.session_open) == (0, 0, False)
+    assert seen.contents == [CONTENT]
+    assert seen.commands[:5] == [
+        "EHLO client.example",
+        "MAIL FROM:<s@y.example> SIZE=100",
+        "RCPT TO:<a@x>",
+        "RCPT TO:<b@x>",
+        "DATA",
+    ]
+    assert seen.groups[1] == b"MAIL FROM:<s@y.example> SIZE=100\r\nRCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\n"
+
+
+def test_without_pipelining_commands_go_one_by_one(smtpc):
+    smtpc.store(CONTENT)
+    with ScriptedServer({"EHLO": "250 fake\r\n"}) as server:
+        assert codes(smtpc.deliver(smtpc.job(server.port))) == {0: 250}
+        assert [g.count(b"\r\n") for g in server.connections[0].groups[:4]] == [1, 1, 1, 1]
+
+
+def test_helo_follows_a_refused_ehlo(smtpc):
+    smtpc.store(CONTENT)
+    with ScriptedServer({"EHLO": "502 what?\r\n"}) as server:
+        assert codes(smtpc.deliver(smtpc.job(server.port))) == {0: 250}
+        assert server.connections[0].commands[:2] == ["EHLO client.example", "HELO client.example"]
+
+
+@pytest.mark.parametrize("extensions", ["250 fake\r\n", "250-fake\r\n250 PIPELINING\r\n"])
+def test_each_recipient_has_its_own_outcome(smtpc, extensions):
+    smtpc.store(CONTENT)
+    replies = {"EHLO": extensions, "RCPT": ["550 5.1.1 no\r\n", "250 ok\r\n", "450 4.2.1 later\r\n"]}
+    with ScriptedServer(replies) as server:
+        result = smtpc.deliver(smtpc.job(server.port, ["a@x", "b@x", "c@x"]))
+    assert codes(result) == {0: 550, 1: 250, 2: 450}
+    assert result.rcpts[0].ecode == "5.1.1"
+
+
+@pytest.mark.parametrize("extensions", ["250 fake\r\n", "250-fake\r\n250 PIPELINING\r\n"])
+@pytest.mark.parametrize("data", ["354 go\r\n", "554 5.5.1 no recipients\r\n"])
+def test_nothing_is_sent_when_no_recipient_is_accepted(smtpc, extensions, data):
+    smtpc.store(CONTENT)
+    replies = {"EHLO": extensions, "RCPT": "550 5.1.1 no\r\n", "DATA": data, "dot": "554 empty\r\n"}
+    with ScriptedServer(replies) as server:
+        result = smtpc.deliver(smtpc.job(server.port, ["a@x", "b@x"]))
+        assert all(content == b"" for content in server.connections[0].contents)
+    assert codes(result) == {0: 550, 1: 550}
+
+
+@pytest.mark.parametrize("extensions", ["250 fake\r\n", "250-fake\r\n250 PIPELINING\r\n"])
+def test_a_refused_sender_is_the_outcome_of_the_transaction(smtpc, extensions):
+    smtpc.store(CONTENT)
+    replies = {"EHLO": extensions, "MAIL": "550 5.7.1 not you\r\n", "RCPT": "503 first MAIL\r\n", "DATA": "503 first MAIL\r\n"}
+    with ScriptedServer(replies) as server:
+        result = smtpc.deliver(smtpc.job(server.port))
+    assert (result.ta_code, result.ta_ecode, result.ta_text, codes(result)) == (550, "5.7.1", "not you", {})
+
+
+def test_a_refused_message_is_the_outcome_of_every_accepted_recipient(smtpc):
+    smtpc.store(CONTENT)
+    with ScriptedServer({"dot": "554 5.6.0 spam\r\n"}) as server:
+        assert codes(smtpc.deliver(smtpc.job(server.port, ["a@x", "b@x"]))) == {0: 554, 1: 554}
+
+
+@pytest.mark.parametrize(
+    ("replies", "code", "ecode"),
+    [
+        ({"banner": "554 go away\r\n"}, 554, "5.0.0"),
+        ({"banner": "421 4.3.2 busy\r\n"}, 421, "4.3.2"),
+        ({"banner": None}, 451, "4.4.2"),
+        ({"banner": ""}, 451, "4.4.2"),
+        ({"banner": "\x00\xff garbage\r\n"}, 451, "4.5.0"),
+        ({"banner": "220" + "x" * 100_000 + "\r\n"}, 451, "4.5.0"),
+        ({"EHLO": "550 no\r\n", "HELO": "550 no\r\n"}, 550, "5.0.0"),
+        ({"EHLO": "250-a\r\n" * 2000 + "250 b\r\n"}, 451, "4.5.0"),
+        ({"MAIL": "421 4.3.2 closing\r\n"}, 421, "4.3.2"),
+        ({"RCPT": None}, 451, "4.4.2"),
+    ],
+)
+def test_a_server_that_cannot_be_used_fails_the_session_only(smtpc, replies, code, ecode):
+    smtpc.store(CONTENT)
+    with ScriptedServer(replies) as server:
+        result = smtpc.deliver(smtpc.job(server.port))
+        assert (result.session_code, result.session_ecode, result.session_open) == (code, ecode, False)
+    with ScriptedServer() as server:
+        assert codes(smtpc.deliver(smtpc.job(server.port))) == {0: 250}
+
+
+def test_a_server_that_closes_after_the_dot_leaves_the_outcome_open(smtpc):
+    smtpc.store(CONTENT)
+    with ScriptedServer({"dot": None}) as server:
+        result = smtpc.deliver(smtpc.job(server.port))
+    assert (result.session_code, codes(result)) == (0, {0: 451})
+
+
+def test_no_server_is_a_failed_session(smtpc):
+    smtpc.store(CONTENT)
+    result = smtpc.deliver(smtpc.job(free_port()))
+    assert (result.session_code, result.session_ecode) == (451, "4.4.1")
+    assert "Connection refused" in result.session_text
+
+
+def test_a_session_is_used_again(smtpc):
+    smtpc.store(CONTENT)
+    with ScriptedServer() as server:
+        first = smtpc.job(server.port, keep_open=True)
+        assert smtpc.deliver(first).session_open
+        again = smtpc.job(server.port, session_id=first.session_id, new_session=False, keep_open=True)
+        assert smtpc.deliver(again).session_open
+        assert len(server.connections) == 1
+        smtpc.qmgr.send(CloseDelivery(session_id=first.session_id))
+        with server.changed:
+            assert server.changed.wait_for(lambda: server.connections[0].commands[-1] == "QUIT", 10)
+
+
+def test_a_failed_transaction_is_reset_before_the_next(smtpc):
+    smtpc.store(CONTENT)
+    with ScriptedServer(
+        {"MAIL": ["450 later\r\n", "250 ok\r\n"], "RCPT": ["503 no\r\n", "250 ok\r\n"], "DATA": ["503 no\r\n", "354 go\r\n"]}
+    ) as server:
+        first = smtpc.job(server.port, keep_open=True)
+        assert smtpc.deliver(first).ta_code == 450
+        again = smtpc.job(server.port, session_id=first.session_id, new_session=False)
+        assert codes(smtpc.deliver(again)) == {0: 250}
+        assert "RSET" in server.connections[0].commands
+
+
+def test_an_idle_session_that_the_server_closes_is_reported(smtpc):
+    smtpc.store(CONTENT)
+    with ScriptedServer() as server:
+        job = smtpc.job(server.port, keep_open=True)
+        assert smtpc.deliver(job).session_open
+        server._open[0].shutdown(socket.SHUT_RDWR)
+        _, closed = smtpc.qmgr.expect(SessionClosed)
+    assert closed == SessionClosed(session_id=job.session_id)
+
+
+def test_a_delivery_for_a_session_that_is_gone_opens_it_again(smtpc):
+    smtpc.store(CONTENT)
+    with ScriptedServer() as server:
+        job = smtpc.job(server.port, new_session=False)
+        assert codes(smtpc.deliver(job)) == {0: 250}
+
+
+def test_lmtp_has_an_outcome_for_each_recipient_after_the_dot(smtpc):
+    smtpc.store(CONTENT)
+    replies = {"RCPT": ["250 ok\r\n", "550 5.1.1 no\r\n", "250 ok\r\n"], "dot": "250 one\r\n452 4.2.2 full\r\n"}
+    with ScriptedServer(replies) as server:
+        result = smtpc.deliver(smtpc.job(server.port, ["a@x", "b@x", "c@x"], da=int(DeliveryAgent.LMTP)))
+        assert server.connections[0].commands[0] == "LHLO client.example"
+    assert codes(result) == {0: 250, 1: 550, 2: 452}
+
+
+def test_missing_content_is_a_temporary_failure_and_no_half_message(smtpc):
+    with ScriptedServer() as server:
+        result = smtpc.deliver(smtpc.job(server.port))
+        assert server.connections[0].contents == []
+    assert codes(result) == {0: 451}
+
+
+def test_a_bounce_carries_the_header_of_the_original_only(smtpc):
+    smtpc.store(CONTENT)
+    with ScriptedServer() as server:
+        job = smtpc.job(server.port, mail="", dsn_head=b"Subject: bounce\r\n\r\n--b\r\n\r\n", dsn_tail=b"\r\n--b--\r\n")
+        assert codes(smtpc.deliver(job)) == {0: 250}
+        assert server.connections[0].contents == [
+            b"Subject: bounce\r\n\r\n--b\r\n\r\nReceived: here\r\nSubject: x\r\n\r\n--b--\r\n"
+        ]
+
+
+def test_many_recipients_leave_in_bounded_groups(smtpc):
+    smtpc.store(CONTENT)
+    with ScriptedServer() as server:
+        result = smtpc.deliver(smtpc.job(server.port, [f"r{i}@x" for i in range(250)]))
+        assert len(server.connections[0].contents) == 1
+    assert codes(result) == dict.fromkeys(range(250), 250)
+
+
+def test_a_big_message_arrives_whole(smtpc):
+    content = CONTENT + b"0123456789abcdef" * 64 * 4 * 1024 + b"\r\n"
+    smtpc.store(content)
+    with ScriptedServer() as server:
+        assert codes(smtpc.deliver(smtpc.job(server.port))) == {0: 250}
+        assert server.connections[0].contents == [content]
