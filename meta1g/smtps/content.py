@@ -14,7 +14,6 @@ Ref: RFC 5321 4.1.1.4, 6.1; MeTA1 design, "Functional Specification: SMTPS, CDB"
 
 import errno
 from collections.abc import Callable
-from contextlib import suppress
 
 from meta1g.base.errors import TempError
 from meta1g.base.ids import CdbId

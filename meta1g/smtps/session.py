@@ -10,28 +10,22 @@ import errno
 import traceback
 
 from meta1g.base.errors import TempError
-from meta1g.base.ids import SessId
-from meta1g.rcb.smtps_qmgr import CloseSession, DiscardTransaction, NewSession
+from meta1g.rcb.smtps_qmgr import CloseSession, NewSession
 from meta1g.rcb.smtps_smar import CheckClient, ClientVerdict, LookupFlags, VerdictFlags
 from meta1g.smtp import replies
 from meta1g.smtp.reply import SmtpReply
 from meta1g.smtps import commands
 from meta1g.smtps.context import Context
-from meta1g.smtps.fsm import IN_TRANSACTION, REFUSALS, TRANSITIONS, Event, State, next_state
+from meta1g.smtps.dialogue import ClientGoneError, Dialogue
+from meta1g.smtps.fsm import IN_TRANSACTION, Event, State
 from meta1g.smtps.limits import (
     COMMAND_READ_BYTES,
-    CONTENT_GRACE_S,
-    CONTENT_MIN_BYTES_PER_S,
-    CONTENT_READ_BYTES,
     ENVELOPE_MAX_S,
     GOODBYE_TIMEOUT_US,
     LINE_HELD_MAX_BYTES,
-    REPLIES_HELD_MAX,
     US,
 )
 from meta1g.smtps.qmgr_link import stat_reply
-from meta1g.smtps.received import Origin
-from meta1g.smtps.transaction import Transaction
 from meta1g.st import NetFd, StError, StThread, st_netfd_close, st_read, st_thread_interrupt, st_thread_self, st_write
 
 _CLIENT_GONE = frozenset((errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EBADF))

@@ -1,0 +1,150 @@
+"""Map types by name, and the maps that a configuration declares.
+
+Ref: MeTA1 configuration, `map NAME { type = TYPE; ... }`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from meta1g.base.errors import Module, PermError
+from meta1g.maps.base import Map
+from meta1g.maps.bdbmap import BdbMap
+from meta1g.maps.cidrmap import CidrMap
+from meta1g.maps.limits import SEQUENCE_DEPTH_MAX, SOCKET_TIMEOUT_S
+from meta1g.maps.passwd import PasswdMap
+from meta1g.maps.regexmap import RegexMap
+from meta1g.maps.sequence import SequenceMap
+from meta1g.maps.sockmap import SocketMap
+from meta1g.maps.static import StaticMap
+from meta1g.maps.textmap import TextMap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapSpec:
+    """What the configuration says about a map.
+
+    Args:
+        name: name of the map.
+        type: a key of TYPES.
+        where: `file:line` of the declaration, for errors.
+        file: file of a map in a file.
+        path: Unix socket of a map server.
+        address, port: TCP address of a map server, if there is no path.
+        mapname: name that the map server knows the map by; the map's own name if empty.
+        timeout_s: patience with a map server.
+        maps: names of the maps of a sequence.
+        entries: content of a static map.
+
+    Immutable.
+    """
+
+    name: str
+    type: str
+    where: str = ""
+    file: Path | None = None
+    path: Path | None = None
+    address: str = ""
+    port: int = 0
+    mapname: str = ""
+    timeout_s: float = SOCKET_TIMEOUT_S
+    maps: tuple[str, ...] = ()
+    entries: Mapping[str, str] = field(default_factory=dict)
+
+
+class MapRegistry:
+    """The maps of a configuration, made when first asked for.
+
+    Args:
+        specs: all declarations; a later one of the same name is an error.
+
+    Raises:
+        PermError: two maps have the same name.
+
+    Owner: the process (filled before the first thread).
+    """
+
+    def __init__(self, specs: tuple[MapSpec, ...] = ()) -> None:
+        self._specs: dict[str, MapSpec] = {}
+        self._maps: dict[str, Map] = {}
+        for spec in specs:
+            if spec.name in self._specs:
+                raise PermError(Module.MAP, f"{spec.where}: map {spec.name} is declared twice")
+            self._specs[spec.name] = spec
+
+    def get(self, name: str, where: str = "", depth: int = 0) -> Map:
+        """Gives a map by its name.
+
+        Args:
+            name: name of the map.
+            where: place in the configuration that asks, for errors.
+            depth: how many sequences ask for it.
+
+        Raises:
+            PermError: it is not declared, its type is unknown, or its file cannot be used.
+        """
+        if name in self._maps:
+            return self._maps[name]
+        spec = self._specs.get(name)
+        if spec is None:
+            raise PermError(Module.MAP, f"{where}: map {name} is not declared; add map {name} {{ ... }}")
+        if depth > SEQUENCE_DEPTH_MAX:
+            raise PermError(Module.MAP, f"{spec.where}: map {name} contains itself")
+        made = self.make(spec, depth)
+        self._maps[name] = made
+        return made
+
+    def make(self, spec: MapSpec, depth: int = 0) -> Map:
+        """Makes a map of a declaration.
+
+        Raises:
+            PermError: its type is unknown, something is missing, or its file cannot be used.
+        """
+        if spec.type == "sequence":
+            parts = [self.get(name, spec.where, depth + 1) for name in spec.maps]
+            if not parts:
+                raise PermError(Module.MAP, f"{spec.where}: map {spec.name}: give maps = {{ ... }}")
+            return SequenceMap(spec.name, parts)
+        maker = TYPES.get(spec.type)
+        if maker is None:
+            known = ", ".join(sorted((*TYPES, "sequence")))
+            raise PermError(Module.MAP, f"{spec.where}: map {spec.name}: type {spec.type} is unknown; use one of {known}")
+        return maker(spec)
+
+    def all(self) -> tuple[Map, ...]:
+        """Gives all maps that were asked for."""
+        return tuple(self._maps.values())
+
+    def close(self) -> None:
+        """Closes all maps."""
+        for one in self._maps.values():
+            one.close()
+
+
+def _file(spec: MapSpec) -> Path:
+    if spec.file is None:
+        raise PermError(Module.MAP, f"{spec.where}: map {spec.name}: give file = ...")
+    return spec.file
+
+
+def _socket(spec: MapSpec) -> Map:
+    mapname = spec.mapname or spec.name
+    if spec.path is not None:
+        return SocketMap(spec.name, str(spec.path), mapname, timeout_s=spec.timeout_s)
+    if spec.address and spec.port:
+        return SocketMap(spec.name, (spec.address, spec.port), mapname, timeout_s=spec.timeout_s)
+    raise PermError(Module.MAP, f"{spec.where}: map {spec.name}: give path = ..., or address and port")
+
+
+#: Type name -> maker; `sequence` is made by the registry itself, because it needs the other maps.
+TYPES: Final[Mapping[str, Callable[[MapSpec], Map]]] = {
+    "hash": lambda spec: BdbMap(spec.name, _file(spec)),
+    "btree": lambda spec: BdbMap(spec.name, _file(spec)),
+    "text": lambda spec: TextMap(spec.name, _file(spec)),
+    "regex": lambda spec: RegexMap(spec.name, _file(spec)),
+    "cidr": lambda spec: CidrMap(spec.name, _file(spec)),
+    "passwd": lambda spec: PasswdMap(spec.name),
+    "socket": _socket,
+    "static": lambda spec: StaticMap(spec.name, spec.entries),
+}

@@ -1,0 +1,112 @@
+"""A text file as a map: `key value` lines, read whole, read again when it changes.
+
+Invariant: a changed file that cannot be read leaves the old content in use, until a readable one comes.
+
+Ref: createmap source form (key and value separated by blanks, `#` comments; modelled on MeTA1).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from meta1g.base.clock import Clock
+from meta1g.base.errors import Module, PermError
+from meta1g.maps.base import NOTFOUND, MapResult, ok
+from meta1g.maps.limits import TEXT_FILE_MAX_BYTES
+from meta1g.maps.watch import FileWatch
+
+
+def read_entries(path: Path, *, tagged: bool = False) -> Iterator[tuple[int, str, str]]:
+    """Reads `key value` lines; a line that starts with a blank goes on from the one before.
+
+    Args:
+        path: the file.
+        tagged: keeps a colon at the end of a key.
+
+    Yields:
+        Line number, key as written, value.
+
+    Raises:
+        PermError: the file cannot be read, is too large, or is not UTF-8.
+    """
+    for number, line in _logical_lines(path):
+        key, *rest = line.split(None, 1)
+        if not tagged and len(key) > 1:
+            key = key.removesuffix(":")
+        yield number, key, rest[0].strip() if rest else ""
+
+
+def _logical_lines(path: Path) -> Iterator[tuple[int, str]]:
+    start, text = 0, ""
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if line[0] in " \t" and text:
+            text += " " + line.strip()
+            continue
+        if text:
+            yield start, text
+        start, text = number, line.strip()
+    if text:
+        yield start, text
+
+
+def read_text(path: Path) -> str:
+    """Reads a map source.
+
+    Raises:
+        PermError: it cannot be read, is too large, or is not UTF-8.
+    """
+    try:
+        if path.stat().st_size > TEXT_FILE_MAX_BYTES:
+            raise PermError(Module.MAP, f"{path}: larger than {TEXT_FILE_MAX_BYTES >> 20} MB; make a hash map of it with createmap")
+        return path.read_text()
+    except OSError as error:
+        raise PermError(Module.MAP, f"{path}: cannot read map: {error.strerror}; create it or mend its mode") from error
+    except UnicodeDecodeError as error:
+        raise PermError(Module.MAP, f"{path}: not UTF-8 at byte {error.start}; convert it") from error
+
+
+class TextMap:
+    """A text file with one entry a line.
+
+    Args:
+        name: names it in logs.
+        path: the file.
+        clock: for tests.
+
+    Raises:
+        PermError: the file cannot be read.
+
+    Locking: none needed; the table is replaced as a whole.
+    """
+
+    blocking = False
+
+    def __init__(self, name: str, path: Path, clock: Clock | None = None) -> None:
+        self.name = name
+        self._watch = FileWatch(path, clock)
+        self._version = 0
+        self._entries = self._read()
+
+    def _read(self) -> dict[str, str]:
+        return {key.lower(): value for _, key, value in read_entries(self._watch.path)}
+
+    def lookup(self, key: str) -> MapResult:
+        """Looks a key up."""
+        self.version()
+        value = self._entries.get(key)
+        return NOTFOUND if value is None else ok(value)
+
+    def version(self) -> int:
+        """Gives a number that grows when the file changes; reads the file then."""
+        seen = self._watch.look()
+        if seen != self._version:
+            self._version = seen
+            try:
+                self._entries = self._read()
+            except PermError:
+                return seen  # the old content stays
+        return seen
+
+    def close(self) -> None:
+        """Has nothing to close."""

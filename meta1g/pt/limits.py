@@ -1,0 +1,48 @@
+"""Limits and times of the POSIX-threads layer.
+
+Pure.  Ref: MeTA1 design, "Implementation: Event threads" (evthr_max_s, evthr_max_h modelled on).
+"""
+
+from typing import Final
+
+#: Threads that share the work.  Our choice: one runs tasks, one stands by for it, two for blocking calls.
+SOFT_THREADS: Final = 4
+#: Threads at most, when those of the soft limit are all blocked.  Our choice: four times as many.
+HARD_THREADS: Final = 16
+#: How often a stand-by thread looks whether the running task blocks the system.  Our choice: a disk flush or two.
+WATCH_TICK_S: Final = 0.01
+#: Quiet ticks after which the stand-by thread sleeps until there is work again.  Our choice, because waking it costs little.
+WATCH_QUIET_TICKS: Final = 20
+#: Tasks run in one go before collected output leaves.  Our choice: about the work of a few milliseconds.
+BATCH_RUNS: Final = 64
+#: Events taken from one poll.  Our choice, because further ones are simply found by the next poll.
+POLL_EVENTS: Final = 256
+#: Longest time from stop() until unfinished work is dropped.  Ref: start-up contract, a component ends within 10 s.
+STOP_LIMIT_S: Final = 8.0
+#: A task without descriptor whose function failed runs again after this time.  Our choice, because periodic work must go on.
+ERROR_RETRY_S: Final = 1.0
+
+#: Bytes taken from a connection at once.  Our choice: more than a full burst of an RCB peer.
+READ_BYTES: Final = 256 * 1024
+#: Reads from one connection before the others get their turn.  Our choice.
+READS_PER_RUN: Final = 4
+#: Unsent bytes of one connection before it is given up: its peer does not read.  Ref: invariant I4; the number is our choice.
+WRITE_MAX_BYTES: Final = 64 << 20
+#: Collected bytes that leave at once instead of at the end of the batch.  Our choice: about a socket buffer.
+FLUSH_BYTES: Final = 128 * 1024
+#: Socket buffers asked for, both directions.  Our choice, because a burst should fit without waiting.
+SOCKET_BUFFER_BYTES: Final = 512 * 1024
+#: Connections that wait to be accepted.  Our choice, because components of one host are few.
+LISTEN_BACKLOG: Final = 128
+#: Connections accepted in one run of a listener.  Our choice.
+ACCEPTS_PER_RUN: Final = 16
+#: A listener without free descriptors waits so long.  Our choice.
+ACCEPT_PAUSE_S: Final = 0.1
+#: Longest path of a Unix socket.  Ref: unix(7), sun_path.
+SOCKET_PATH_MAX_BYTES: Final = 107
+#: First and longest pause between two attempts to connect.  Our choice: a restart of the peer is noticed at once.
+RETRY_FIRST_S: Final = 0.02
+RETRY_MAX_S: Final = 1.0
+
+#: Calls that may wait for a blocking worker.  Ref: invariant I4; the number is our choice.
+WORKERS_QUEUE: Final = 10_000

@@ -1,0 +1,358 @@
+"""RCB connections of the event-thread system: listening, connecting, connecting again.
+
+    listener -- accept, credentials --> RcbCom          link -- connect, retry --> RcbCom -- closed --> link
+
+Ref: MeTA1 design, "Implementation: RCB communication" (modelled on); "Architecture: security model" (credentials).
+"""
+
+import contextlib
+import errno
+import os
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from meta1g.base.errors import Module, PermError, TempError
+from meta1g.base.log import Log
+from meta1g.pt.evthr import Evthr
+from meta1g.pt.limits import (
+    ACCEPT_PAUSE_S,
+    ACCEPTS_PER_RUN,
+    LISTEN_BACKLOG,
+    RETRY_FIRST_S,
+    RETRY_MAX_S,
+    SOCKET_BUFFER_BYTES,
+    SOCKET_PATH_MAX_BYTES,
+)
+from meta1g.pt.rcbconn import OnClose, OnMessage, OnReply, Peer, RcbCom
+from meta1g.pt.task import Ev, Result, Task
+from meta1g.rcb.schema import Message, Protocol
+
+__all__ = ["OnClose", "OnMessage", "OnReply", "Peer", "RcbCom", "RcbLink", "RcbListener", "connect"]
+
+_UCRED: Final = struct.Struct("iii")
+_GONE: Final = (errno.ECONNREFUSED, errno.ENOENT, errno.EAGAIN)
+
+
+class RcbListener:
+    """Listens on a Unix socket and makes a connection of each client.
+
+    Args:
+        evthr: the system it runs in.
+        path: the socket; a stale one is removed first.
+        protocol: the messages of the pair.
+        on_connect: called in a worker as on_connect(conn) before the connection starts; sets on_message, on_close, user.
+        mode: permission bits of the socket.
+        gid: group of the socket, None to leave it.
+        allowed_uids: accounts that may connect, None for all that the permissions let in.
+        log: connections refused are logged here.
+
+    Raises:
+        PermError: another process listens there, or the socket cannot be made.
+
+    Locking: own lock LEAF (that of the system).
+    """
+
+    def __init__(
+        self,
+        evthr: Evthr,
+        path: Path,
+        protocol: Protocol,
+        *,
+        on_connect: Callable[[RcbCom], None],
+        mode: int = 0o660,
+        gid: int | None = None,
+        allowed_uids: frozenset[int] | None = None,
+        log: Log,
+    ) -> None:
+        self.path = path
+        self._evthr = evthr
+        self._protocol = protocol
+        self._on_connect = on_connect
+        self._allowed_uids = allowed_uids
+        self._log = log
+        self._sock = listen_unix(path, mode=mode, gid=gid)
+        self._inode = path.stat().st_ino
+        self._task = evthr.task_new(
+            self._on_event, fd=self._sock.fileno(), events=Ev.LI | Ev.CL, name=f"{protocol.name} listener"
+        )
+
+    def close(self) -> None:
+        """Stops listening and removes the socket; connections stay.  Blocks: no."""
+        with contextlib.suppress(OSError):
+            if self.path.stat().st_ino == self._inode:
+                self.path.unlink()
+        self._task.delete()
+
+    def _on_event(self, task: Task) -> Result:
+        if task.seen_bits & Ev.CL:
+            self._sock.close()
+            return Result.DEL
+        for _ in range(ACCEPTS_PER_RUN):
+            try:
+                sock, _address = self._sock.accept()
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno == errno.ECONNABORTED:
+                    continue
+                self._log.error("rcb.accept", str(error), path=str(self.path))
+                task.sleep_for(ACCEPT_PAUSE_S)
+                return Result.SLPQ
+            self._serve(sock)
+        return Result.WAITQ
+
+    def _serve(self, sock: socket.socket) -> None:
+        peer = peer_of(sock)
+        if self._allowed_uids is not None and peer.uid not in self._allowed_uids:
+            sock.close()
+            self._log.warn("rcb.accept", f"refused: user id {peer.uid} may not connect", path=str(self.path), pid=peer.pid)
+            return
+        enlarge_buffers(sock)
+        conn = RcbCom(self._evthr, sock, self._protocol, server=True, log=self._log, peer=peer)
+        try:
+            self._on_connect(conn)
+        except BaseException:
+            conn.discard()
+            raise
+        conn.start()
+
+
+def connect(
+    evthr: Evthr,
+    path: Path,
+    protocol: Protocol,
+    *,
+    on_message: OnMessage | None = None,
+    on_close: OnClose | None = None,
+    log: Log,
+) -> RcbCom:
+    """Connects to a listener.
+
+    Raises:
+        TempError: nobody listens there now.
+
+    Blocks: no.
+    """
+    conn = _open(evthr, path, protocol, log)
+    if on_message is not None:
+        conn.on_message = on_message
+    if on_close is not None:
+        conn.on_close = on_close
+    conn.start()
+    return conn
+
+
+def _open(evthr: Evthr, path: Path, protocol: Protocol, log: Log) -> RcbCom:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        enlarge_buffers(sock)
+        sock.connect(checked_path(path))
+    except OSError as error:
+        sock.close()
+        raise TempError(Module.RCB, f"cannot connect to {path}: {error.strerror}") from error
+    return RcbCom(evthr, sock, protocol, server=False, log=log, peer=peer_of(sock))
+
+
+class RcbLink:
+    """A client connection that comes back by itself, for ever.
+
+    Args:
+        evthr: the system it runs in.
+        path: socket of the server.
+        protocol: the messages of the pair.
+        on_up: called as on_up(conn) for each new connection before it starts; a hello request is sent there.
+        on_down: called when the connection is gone, after all its on_reply; not before the first on_up.
+        on_message: called as on_message(conn, request_id, msg) for what the server asks or posts.
+        log: ups and downs are logged here.
+        retry_first_s: first pause between two attempts, doubled up to retry_max_s, seconds.
+
+    on_up and on_down run one after the other, in worker threads.
+
+    Locking: own lock LEAF (that of the system); `conn` may change at any time.
+    """
+
+    def __init__(
+        self,
+        evthr: Evthr,
+        path: Path,
+        protocol: Protocol,
+        *,
+        on_up: Callable[[RcbCom], None] | None = None,
+        on_down: Callable[[], None] | None = None,
+        on_message: OnMessage | None = None,
+        log: Log,
+        retry_first_s: float = RETRY_FIRST_S,
+        retry_max_s: float = RETRY_MAX_S,
+    ) -> None:
+        self.path = path
+        self.conn: RcbCom | None = None
+        self._evthr = evthr
+        self._protocol = protocol
+        self._on_up = on_up
+        self._on_down = on_down
+        self._on_message = on_message
+        self._log = log
+        self._first_s = retry_first_s
+        self._max_s = retry_max_s
+        self._pause_s = retry_first_s
+        self._was_up: RcbCom | None = None
+        self._closing = False
+        self._told = False
+        self._task = evthr.task_new(self._on_event, events=Ev.NONE, run=True, name=f"{protocol.name} link")
+
+    def request(self, msg: Message, on_reply: OnReply, *, timeout_s: float | None = None) -> int:
+        """Sends a request, see RcbCom.request.
+
+        Raises:
+            TempError: the link is down.
+        """
+        return self._up().request(msg, on_reply, timeout_s=timeout_s)
+
+    def post(self, msg: Message) -> None:
+        """Sends a message without reply.
+
+        Raises:
+            TempError: the link is down.
+        """
+        self._up().post(msg)
+
+    def reply(self, request_id: int, msg: Message) -> None:
+        """Answers a request of the server; better use the connection that on_message got."""
+        self._up().reply(request_id, msg)
+
+    @property
+    def up(self) -> bool:
+        """Whether there is a connection now."""
+        conn = self.conn
+        return conn is not None and not conn.closed
+
+    def close(self) -> None:
+        """Closes the connection and does not connect again; on_down is still called.  Blocks: no."""
+        self._closing = True
+        conn = self.conn
+        if conn is not None:
+            conn.close("closed by us")
+        self._task.wakeup()
+
+    def _up(self) -> RcbCom:
+        conn = self.conn
+        if conn is None or conn.closed:
+            raise TempError(Module.RCB, f"{self._protocol.name}: no connection to {self.path} now")
+        return conn
+
+    def _on_event(self, task: Task) -> Result:
+        if self._was_up is not None:
+            if self.conn is not None:  # woken for nothing
+                return Result.SLPQ
+            self._was_up = None
+            if self._on_down is not None:
+                self._on_down()
+        if self._closing:
+            return Result.DEL
+        try:
+            conn = _open(self._evthr, self.path, self._protocol, self._log)
+        except TempError as error:
+            return self._retry(task, error)
+        self._pause_s = self._first_s
+        self._told = False
+        self._start(conn)
+        return Result.SLPQ
+
+    def _retry(self, task: Task, error: TempError) -> Result:
+        if not self._told:
+            self._told = True
+            self._log.notice("rcb.connect", error.cause, path=str(self.path))
+        task.sleep_for(self._pause_s)
+        self._pause_s = min(self._pause_s * 2, self._max_s)
+        return Result.SLPQ
+
+    def _start(self, conn: RcbCom) -> None:
+        if self._on_message is not None:
+            conn.on_message = self._on_message
+        conn.on_close = self._on_close
+        self._was_up = self.conn = conn
+        try:
+            if self._on_up is not None:
+                self._on_up(conn)
+        except BaseException:
+            self._was_up = self.conn = None
+            conn.discard()
+            raise
+        conn.start()
+        self._log.info("rcb.connect", "ok", path=str(self.path), pid=conn.peer.pid)
+        if self._closing:
+            conn.close("closed by us")
+
+    def _on_close(self, conn: RcbCom) -> None:
+        self.conn = None
+        self._log.notice("rcb.down", conn.close_reason, path=str(self.path))
+        self._task.wakeup()
+
+
+def listen_unix(path: Path, *, mode: int, gid: int | None) -> socket.socket:
+    """Makes a listening Unix socket, non-blocking; a stale one in its place is removed.
+
+    Raises:
+        PermError: the path is too long or not ours to make, or another process listens there.
+    """
+    name = checked_path(path)
+    remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        old = os.umask(0o777)  # nobody connects before owner and mode are right
+        try:
+            sock.bind(name)
+        finally:
+            os.umask(old)
+        if gid is not None:
+            os.chown(path, -1, gid)
+        path.chmod(mode)
+        sock.listen(LISTEN_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise PermError(Module.RCB, f"cannot listen on {path}: {error.strerror}") from error
+    return sock
+
+
+def remove_stale(path: Path) -> None:
+    """Removes a socket on which nobody listens.
+
+    Raises:
+        PermError: somebody does, or it is no socket.
+    """
+    if not path.exists():
+        return
+    if not path.is_socket():
+        raise PermError(Module.RCB, f"{path} exists and is no socket; remove it")
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    with probe:
+        code = probe.connect_ex(checked_path(path))
+    if code in (0, errno.EAGAIN):
+        raise PermError(Module.RCB, f"another process listens on {path}; stop it first")
+    path.unlink(missing_ok=True)
+
+
+def checked_path(path: Path) -> str:
+    """Gives the path as text.
+
+    Raises:
+        PermError: it is too long for a socket.
+    """
+    name = str(path)
+    if len(os.fsencode(name)) > SOCKET_PATH_MAX_BYTES:
+        raise PermError(Module.RCB, f"{path}: longer than {SOCKET_PATH_MAX_BYTES} bytes; use a shorter queue directory")
+    return name
+
+
+def peer_of(sock: socket.socket) -> Peer:
+    """Asks the kernel who is at the other end of a Unix socket."""
+    return Peer(*_UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)))
+
+
+def enlarge_buffers(sock: socket.socket) -> None:
+    """Asks for large socket buffers, so that a burst needs no second send."""
+    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)

@@ -1,0 +1,131 @@
+"""A bounded pool of threads for calls that block: map look-ups, disk flushes.
+
+Invariant: at most n calls run and at most queue_max wait; a call beyond that is refused at once (invariant I4).
+
+Ref: MeTA1 design, "Functional Specification: SMAR" (worker threads for blocking look-ups, modelled on).
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from meta1g.base.errors import BugError, FullError, Module
+from meta1g.base.log import Log
+from meta1g.pt import batch
+from meta1g.pt.limits import WORKERS_QUEUE
+
+T = TypeVar("T")
+_Job = tuple[Callable[[], Any], Callable[[Any, Exception | None], None] | None]
+
+
+class Workers:
+    """A pool of up to n threads, started when needed.
+
+    Args:
+        n: number of threads, 1 or more.
+        name: names the threads.
+        queue_max: calls that may wait.
+        log: a failing on_done is logged here.
+        on_bug: called with a BugError of a call or of on_done; stop the system there.
+
+    Locking: own lock LEAF; all methods may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        name: str = "worker",
+        queue_max: int = WORKERS_QUEUE,
+        log: Log | None = None,
+        on_bug: Callable[[BugError], None] | None = None,
+    ) -> None:
+        self._n = n
+        self._name = name
+        self._queue_max = queue_max
+        self._log = Log("workers") if log is None else log
+        self._on_bug = on_bug
+        self._changed = threading.Condition(threading.Lock())
+        self._jobs: deque[_Job] = deque()
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._closed = False
+
+    def submit(self, function: Callable[[], T], on_done: Callable[[T | None, Exception | None], None] | None = None) -> None:
+        """Lets a thread of the pool call function().
+
+        Args:
+            function: may block.
+            on_done: called in that thread as on_done(result, error), one of them None; what it sends to connections
+                leaves together when it returns.
+
+        Raises:
+            FullError: too many calls wait, or the pool is closed.
+
+        Blocks: no.
+        """
+        start = None
+        with self._changed:
+            if self._closed or len(self._jobs) >= self._queue_max:
+                raise FullError(Module.EVTHR, f"{self._name}: {'closed' if self._closed else 'too many calls wait'}")
+            self._jobs.append((function, on_done))
+            if self._idle >= len(self._jobs):
+                self._changed.notify()
+            elif len(self._threads) < self._n:
+                start = threading.Thread(target=self._work, name=self._name, daemon=True)
+                self._threads.append(start)
+        if start is not None:
+            start.start()
+
+    def pending(self) -> int:
+        """Gives the number of calls that wait."""
+        return len(self._jobs)
+
+    def close(self, timeout_s: float | None = None) -> bool:
+        """Lets the waiting calls finish and ends the threads; tells whether all ended in time.
+
+        Blocks: yes (until the calls are done, at most timeout_s seconds for each thread).
+        """
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(timeout_s)
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._jobs:
+                    if self._closed:
+                        return
+                    self._idle += 1
+                    self._changed.wait()
+                    self._idle -= 1
+                function, on_done = self._jobs.popleft()
+            self._call(function, on_done)
+            del function, on_done
+
+    def _call(self, function: Callable[[], Any], on_done: Callable[[Any, Exception | None], None] | None) -> None:
+        result: Any = None
+        error: Exception | None = None
+        try:
+            result = function()
+        except Exception as caught:  # noqa: BLE001  the worker loop is the place for it
+            error = caught
+        self._report_bug(error)
+        try:
+            if on_done is not None:
+                with batch.batch():
+                    on_done(result, error)
+            elif error is not None:
+                self._log.error("workers.call", f"{type(error).__name__}: {error}", name=self._name)
+        except Exception as caught:  # noqa: BLE001  the worker loop is the place for it
+            self._log.error("workers.done", f"{type(caught).__name__}: {caught}", name=self._name)
+            self._report_bug(caught)
+
+    def _report_bug(self, error: Exception | None) -> None:
+        if isinstance(error, BugError) and self._on_bug is not None:
+            self._on_bug(error)

@@ -1,0 +1,165 @@
+"""The access map: tagged keys, and what their right-hand sides mean.
+
+    cltaddr:192.0.2   relay          cltname:.example.org  ok        cltresolve:forged  reject
+    from:user@example.org  reject    to:list@  error:550 5.7.1 closed  dnsbl0:127.0.0.2  reject
+    quick:relay: the same, and no later check is made
+
+Invariant: an answer that is no known right-hand side, and a map that does not answer, are temporary errors: nothing is
+accepted or refused for good by mistake.
+
+Ref: MeTA1 README, "Lookup Orders for Anti-Spam Measures" (tags, values and order modelled on).
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from meta1g.maps.base import Map, MapStatus
+from meta1g.maps.lookup import access_keys, client_keys, domain_keys, search
+from meta1g.rcb.smtps_smar import ClientResolve
+from meta1g.smar.limits import REPLY_TEXT_MAX_CHARS
+from meta1g.smtp.address import Address
+
+
+class Tag(str, Enum):
+    """Tags of keys, with their colon.  Immutable."""
+
+    CLTADDR = "cltaddr:"
+    CLTNAME = "cltname:"
+    CLTRESOLVE = "cltresolve:"
+    FROM = "from:"
+    TO = "to:"
+    PROTECTED = "protectedrcpt:"
+
+
+class Action(Enum):
+    """What an entry says.  Immutable."""
+
+    NONE = auto()  # there is no entry
+    RELAY = auto()
+    OK = auto()
+    CONT = auto()
+    REFUSE = auto()
+    DISCARD = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the access map says about one question.
+
+    Args:
+        action: what the entry says.
+        quick: no later check is made.
+        code, ecode, text: the reply, if REFUSE.
+
+    Immutable.
+    """
+
+    action: Action
+    quick: bool = False
+    code: int = 0
+    ecode: str = ""
+    text: str = ""
+
+
+NONE: Final = Decision(Action.NONE)
+TEMP: Final = Decision(Action.REFUSE, code=451, ecode="4.3.0", text="Access map temporarily not available")
+BROKEN: Final = Decision(Action.REFUSE, code=451, ecode="4.3.5", text="Access map entry is wrong")
+_WORDS: Final = {"relay": Action.RELAY, "ok": Action.OK, "cont": Action.CONT, "discard": Action.DISCARD}
+_QUICK: Final = "quick:"
+_ERROR: Final = re.compile(r'error: *"?([45]\d\d)(?: +([245]\.\d{1,3}\.\d{1,3}))? *([^"]*)"?', re.IGNORECASE)
+_UNSAFE: Final = re.compile(r"[^\x20-\x7e]")
+
+#: Keys of `cltresolve:` by the result of the client's name look-up.
+RESOLVE_KEYS: Final = {
+    ClientResolve.OK: "ok",
+    ClientResolve.NO_NAME: "no",
+    ClientResolve.FORGED: "forged",
+    ClientResolve.TEMP: "temp",
+}
+
+
+def parse_rhs(value: str) -> Decision:
+    """Reads a right-hand side; a wrong one is a temporary error."""
+    value = value.strip()
+    quick = value[: len(_QUICK)].lower() == _QUICK
+    if quick:
+        value = value[len(_QUICK) :].strip()
+    word = value.lower()
+    if word in _WORDS:
+        return Decision(_WORDS[word], quick)
+    if word == "reject":
+        return Decision(Action.REFUSE, quick, code=550, ecode="5.7.1", text="Access denied")
+    match = _ERROR.fullmatch(value)
+    if match is None:
+        return BROKEN
+    code = int(match[1])
+    ecode = match[2] or ("5.7.1" if code >= 500 else "4.7.1")  # noqa: PLR2004  5yz replies
+    if ecode[0] != match[1][0]:
+        return BROKEN
+    text = _UNSAFE.sub("?", match[3].strip())[:REPLY_TEXT_MAX_CHARS] or "Access denied"
+    return Decision(Action.REFUSE, quick, code=code, ecode=ecode, text=text)
+
+
+class AccessMap:
+    """The access map.
+
+    Args:
+        table: the map.
+        delimiter: separates user and detail in local parts.
+
+    Locking: none needed.  All methods block if the map does.
+    """
+
+    def __init__(self, table: Map, delimiter: str) -> None:
+        self._table = table
+        self._delimiter = delimiter
+        self.blocking = table.blocking
+
+    def client(self, address: str, name: str, resolve: ClientResolve) -> Decision:
+        """Decides about a client: by address, then by name, then by how the name was found.
+
+        Args:
+            address: IP address.
+            name: its name in lower case, empty if not known or forged.
+            resolve: how the name was found.
+        """
+        decision = self._ask(Tag.CLTADDR, client_keys(address))
+        if _goes_on(decision) and name:
+            decision = self._first(decision, self._ask(Tag.CLTNAME, domain_keys(name)))
+        if _goes_on(decision):
+            decision = self._first(decision, self._ask(Tag.CLTRESOLVE, (RESOLVE_KEYS[resolve],)))
+        return decision
+
+    def sender(self, address: Address) -> Decision:
+        """Decides about an envelope sender; the null path has the key `<>`."""
+        return self._ask(Tag.FROM, access_keys(address.local.lower(), address.domain.lower(), self._delimiter))
+
+    def recipient(self, address: Address) -> Decision:
+        """Decides about a recipient."""
+        return self._ask(Tag.TO, access_keys(address.local.lower(), address.domain.lower(), self._delimiter))
+
+    def protection(self, address: Address) -> str | Decision | None:
+        """Gives who may write to a recipient: the list of a `protectedrcpt:` entry, None if everybody may."""
+        keys = access_keys(address.local.lower(), address.domain.lower(), self._delimiter)
+        _, result = search(self._table, keys, Tag.PROTECTED.value)
+        if result.status is MapStatus.OK:
+            return result.value
+        return None if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE) else TEMP
+
+    def _ask(self, tag: Tag, keys: Iterable[str]) -> Decision:
+        _, result = search(self._table, keys, tag.value)
+        if result.status is MapStatus.OK:
+            return parse_rhs(result.value)
+        return NONE if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE) else TEMP
+
+    def _first(self, old: Decision, new: Decision) -> Decision:
+        """Keeps the earlier decision (which let the checks go on) if the later look-up found nothing."""
+        return old if new.action is Action.NONE else new
+
+
+def _goes_on(decision: Decision) -> bool:
+    """Tells whether the less specific question is still to be asked."""
+    return not decision.quick and decision.action in (Action.NONE, Action.CONT)

@@ -1,0 +1,220 @@
+"""DNS messages: questions are built, answers are read.  The only user of dnspython.
+
+An answer may contain records of other types than asked for: CNAME records lead on, all others are passed over.
+
+Ref: RFC 1035 4; RFC 2308 (negative answers); RFC 6891 (EDNS0).
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import Any, Final
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+import dns.reversename
+
+from meta1g.smar.limits import EDNS_PAYLOAD_BYTES, NEGATIVE_TTL_DEFAULT_S, NEGATIVE_TTL_MAX_S, TTL_MAX_S
+
+_HEADER: Final = struct.Struct(">HHHHHH")
+_QR: Final = 0x8000
+_TC: Final = 0x0200
+_CHAIN_MAX: Final = 16
+
+
+class RRType(IntEnum):
+    """Record types that SMAR asks for.  Immutable."""
+
+    A = 1
+    PTR = 12
+    MX = 15
+    AAAA = 28
+
+
+class DnsStatus(Enum):
+    """What an answer says.  Immutable."""
+
+    OK = "ok"
+    NODATA = "no such record"
+    NXDOMAIN = "no such domain"
+    TEMP = "no answer"
+
+
+@dataclass(frozen=True, slots=True)
+class DnsRecord:
+    """One record: address or host name, and the preference of an MX record.  Immutable."""
+
+    value: str
+    pref: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DnsAnswer:
+    """An answer.
+
+    Args:
+        status: what it says.
+        records: the records asked for, if OK.
+        ttl_s: how long it may be used.
+        reason: text for the log, if TEMP.
+        next_name: the chain of CNAME records ends at this name, which has to be asked for.
+
+    Immutable.
+    """
+
+    status: DnsStatus
+    records: tuple[DnsRecord, ...] = ()
+    ttl_s: int = 0
+    reason: str = ""
+    next_name: str = ""
+
+
+class WireError(ValueError):
+    """A packet is not the answer to our question."""
+
+
+class FormatRefusedError(WireError):
+    """The server does not understand EDNS0."""
+
+
+def normal_name(text: str) -> str:
+    """Gives a domain name in the form used as key: lower case, ASCII, without the last dot.
+
+    Raises:
+        WireError: it cannot stand in the DNS.
+    """
+    try:
+        return dns.name.from_text(text).canonicalize().to_text(omit_final_dot=True)
+    except (dns.exception.DNSException, UnicodeError) as error:
+        raise WireError(f"not a domain name: {error}") from error
+
+
+def reverse_name(address: str) -> str:
+    """Gives the name below which the PTR records of an address stand."""
+    return dns.reversename.from_address(address).to_text(omit_final_dot=True)
+
+
+def build_question(name: str, rrtype: RRType, question_id: int, *, edns: bool) -> bytes:
+    """Gives the packet of a question.
+
+    Args:
+        name: a name from normal_name.
+        rrtype: type of the records.
+        question_id: 0 to 65535.
+        edns: announces EDNS_PAYLOAD_BYTES.
+    """
+    query = dns.message.make_query(
+        dns.name.from_text(name),
+        dns.rdatatype.RdataType(rrtype),
+        use_edns=0 if edns else False,
+        payload=EDNS_PAYLOAD_BYTES,
+        id=question_id,
+    )
+    return query.to_wire()
+
+
+def question_id_of(packet: bytes) -> int:
+    """Gives the id of an answer.
+
+    Raises:
+        WireError: it is too short, or a question.
+    """
+    if len(packet) < _HEADER.size:
+        raise WireError("packet is too short")
+    number, flags, *_ = _HEADER.unpack_from(packet)
+    if not flags & _QR:
+        raise WireError("packet is a question")
+    return int(number)
+
+
+def is_truncated(packet: bytes) -> bool:
+    """Tells whether the answer did not fit and has to be asked for over TCP."""
+    return bool(_HEADER.unpack_from(packet)[1] & _TC)
+
+
+def parse_answer(packet: bytes, name: str, rrtype: RRType) -> DnsAnswer:
+    """Reads an answer.
+
+    Args:
+        packet: the packet.
+        name: the name asked for, from normal_name.
+        rrtype: the type asked for.
+
+    Returns:
+        The answer; TEMP with the reason if the server failed.
+
+    Raises:
+        WireError: the packet is damaged, or answers another question.
+        FormatRefusedError: ask again without EDNS0.
+    """
+    try:
+        message = dns.message.from_wire(packet, ignore_trailing=True)
+    except (dns.exception.DNSException, ValueError, struct.error) as error:
+        raise WireError(f"damaged packet: {error}") from error
+    rcode = message.rcode()
+    if rcode == dns.rcode.FORMERR:
+        raise FormatRefusedError("server does not understand the question")
+    asked = dns.name.from_text(name)
+    if not any(one.name == asked and int(one.rdtype) == rrtype for one in message.question):
+        raise WireError("answer to another question")
+    if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        return DnsAnswer(DnsStatus.TEMP, reason=dns.rcode.to_text(rcode))
+    return _read_chain(message, asked, rrtype, nxdomain=rcode == dns.rcode.NXDOMAIN)
+
+
+def _read_chain(message: Any, asked: Any, rrtype: RRType, *, nxdomain: bool) -> DnsAnswer:
+    """Follows the CNAME records of an answer to the records asked for."""
+    sets = {(one.name, int(one.rdtype)): one for one in message.answer if one.rdclass == dns.rdataclass.IN}
+    name, ttl_s = asked, TTL_MAX_S
+    for _ in range(_CHAIN_MAX):
+        found = sets.get((name, int(rrtype)))
+        if found is not None:
+            return DnsAnswer(DnsStatus.OK, tuple(_record(one, rrtype) for one in found), min(ttl_s, found.ttl))
+        alias = sets.get((name, int(dns.rdatatype.CNAME)))
+        if alias is None:
+            break
+        name, ttl_s = alias[0].target, min(ttl_s, alias.ttl)
+    if nxdomain:
+        return DnsAnswer(DnsStatus.NXDOMAIN, ttl_s=_negative_ttl(message))
+    if name != asked:
+        target = _name_text(name)
+        soa = any(one.rdtype == dns.rdatatype.SOA for one in message.authority)
+        if not soa:
+            return DnsAnswer(DnsStatus.NODATA, ttl_s=ttl_s, next_name=target)
+    if _is_referral(message):
+        return DnsAnswer(DnsStatus.TEMP, reason="server does not resolve for us")
+    return DnsAnswer(DnsStatus.NODATA, ttl_s=_negative_ttl(message))
+
+
+def _record(rdata: Any, rrtype: RRType) -> DnsRecord:
+    if rrtype is RRType.MX:
+        return DnsRecord(_name_text(rdata.exchange), rdata.preference)
+    if rrtype is RRType.PTR:
+        return DnsRecord(_name_text(rdata.target))
+    return DnsRecord(rdata.address)
+
+
+def _name_text(name: Any) -> str:
+    """Gives a name without its last dot; the root is empty."""
+    return str(name.canonicalize().to_text(omit_final_dot=True)).rstrip(".")
+
+
+def _is_referral(message: Any) -> bool:
+    """Tells whether a server only names other servers: it is none that looks up for others."""
+    if message.answer or message.flags & (dns.flags.AA | dns.flags.RA):
+        return False
+    types = {one.rdtype for one in message.authority}
+    return dns.rdatatype.NS in types and dns.rdatatype.SOA not in types
+
+
+def _negative_ttl(message: Any) -> int:
+    """Gives how long "there is none" may be believed (RFC 2308 5)."""
+    for one in message.authority:
+        if one.rdtype == dns.rdatatype.SOA:
+            return min(NEGATIVE_TTL_MAX_S, one.ttl, one[0].minimum)
+    return NEGATIVE_TTL_DEFAULT_S

@@ -1,0 +1,56 @@
+"""Limits of SMAR.
+
+Pure.  Ref: MeTA1 design, "Functional Specification: SMAR" (modelled on); RFC 1035, RFC 2308, RFC 5321.
+"""
+
+from typing import Final
+
+#: Port of name servers.  Ref: RFC 1035 4.2.
+DNS_PORT: Final = 53
+#: Port of SMTP servers.  Ref: RFC 5321 4.5.4.2.
+SMTP_PORT: Final = 25
+#: UDP answer size that we announce, in bytes.  Ref: DNS flag day 2020, larger answers come in fragments.
+EDNS_PAYLOAD_BYTES: Final = 1232
+#: Largest UDP answer that we take.
+UDP_MAX_BYTES: Final = 65535
+#: Questions sent from one random source port before a new port is used.  Our choice: a forger has to guess both.
+PORT_QUESTIONS: Final = 64
+#: Answers read from one socket before others get their turn.  Our choice.
+READS_PER_RUN: Final = 64
+#: Questions that wait for name servers at most (invariant I4).  Our choice: twice the 10,000 that must be possible.
+QUESTIONS_MAX: Final = 20_000
+#: Answers kept.  Our choice: some 20 MB.
+CACHE_ENTRIES: Final = 20_000
+#: Longest life of a positive answer, in seconds.  Our choice: a day, whatever the zone says.
+TTL_MAX_S: Final = 86_400
+#: Longest life of a negative answer, in seconds.  Ref: RFC 2308 5, one to three hours are sensible.
+NEGATIVE_TTL_MAX_S: Final = 3_600
+#: Life of a negative answer without SOA record, in seconds.  Ref: RFC 2308 5 forbids caching; one burst is ours.
+NEGATIVE_TTL_DEFAULT_S: Final = 5
+#: CNAME records followed.  Our choice: what other resolvers follow.
+CNAME_MAX: Final = 8
+#: A name server that did not answer is asked last for so many seconds.  Our choice.
+SERVER_PENALTY_S: Final = 30.0
+#: A failing name server is logged once in so many seconds.
+SERVER_LOG_S: Final = 10.0
+#: TCP connections to name servers at the same time.  Our choice.
+TCP_MAX: Final = 100
+#: MX hosts of one domain that are looked up.  Our choice: more would only let a zone make us work.
+MX_HOSTS_MAX: Final = 20
+#: Server addresses of one answer.  Our choice, because no delivery tries more.
+SERVERS_MAX: Final = 64
+#: Life of an answer that does not come from the DNS, in seconds.  Our choice: a changed mailertable counts soon.
+STATIC_TTL_S: Final = 60
+#: Alias in alias.  Our choice: deeper ones are loops or mistakes.
+ALIAS_DEPTH_MAX: Final = 16
+#: Members of one expanded alias.  Our choice: the answer is one record of the protocol.
+ALIAS_MEMBERS_MAX: Final = 10_000
+#: Domains whose compiled route is kept.  Our choice.
+ROUTE_CACHE_ENTRIES: Final = 10_000
+#: Threads for look-ups that block.  Our choice: a map server should not see more at once.
+WORKERS: Final = 16
+#: Threads of the event system.  Our choice, because a thread more does not run more Python code.
+SOFT_THREADS: Final = 2
+HARD_THREADS: Final = 8
+#: Characters of a text sent to a client in a reply.  Ref: RFC 5321 4.5.3.1.5, reply line of 512 bytes.
+REPLY_TEXT_MAX_CHARS: Final = 400

@@ -1,0 +1,197 @@
+"""A request with its open questions: from a route to server addresses.
+
+Each host of the route walks through the states of meta1g.smar.rcpt_fsm; when the last walk has ended, the answer leaves.
+
+Ref: RFC 5321 5.1 (MX rules); RFC 7505 (null MX); MeTA1 design, "Functional Specification: SMAR" (modelled on).
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from meta1g.pt.lock import Lock, LockRank
+from meta1g.rcb.common import ServerAddr
+from meta1g.rcb.qmgr_smar import Route, Unresolved
+from meta1g.smar.dnswire import DnsAnswer, DnsRecord, DnsStatus, RRType
+from meta1g.smar.limits import MX_HOSTS_MAX, SERVERS_MAX, STATIC_TTL_S, TTL_MAX_S
+from meta1g.smar.rcpt_fsm import FINAL, TRANSITIONS, Event, State
+from meta1g.smar.resolver import Resolver
+from meta1g.smar.route import RoutePlan, Target
+
+OnRoute = Callable[[Route | Unresolved], None]
+_PREF_SHIFT = 16
+_FAILURE_TEXT = "Name server: {host}: {reason}"
+
+
+@dataclass(slots=True)
+class Host:
+    """A host whose addresses are asked for.  Locking: lock of its request."""
+
+    name: str
+    pref: int
+    order: float  # random place among hosts of equal preference
+
+
+def usable_hosts(records: tuple[DnsRecord, ...], own_names: frozenset[str]) -> list[Host] | Unresolved:
+    """Picks the hosts of MX records: in the order of preference, hosts of equal preference in random order.
+
+    Args:
+        records: the MX records.
+        own_names: our host names; ours and what is not better is dropped.
+
+    Returns:
+        The hosts, or the error if mail for the domain is not wanted or would come back to us.
+    """
+    if any(not record.value for record in records):
+        if len(records) == 1:
+            return Unresolved(code=556, ecode="5.1.10", text="Domain accepts no mail (null MX)")
+        records = tuple(record for record in records if record.value)
+    own = [record.pref for record in records if record.value in own_names]
+    limit = min(own) if own else None
+    hosts = [Host(r.value, r.pref, random.random()) for r in records if limit is None or r.pref < limit]  # noqa: S311  not a secret
+    if not hosts:
+        return Unresolved(code=554, ecode="5.4.6", text="MX record points to this host, which does not take the domain as its own")
+    hosts.sort(key=lambda host: (host.pref, host.order))
+    return hosts[:MX_HOSTS_MAX]
+
+
+class Walk:
+    """One target of a route on its way to addresses.
+
+    Args:
+        request: the request it belongs to.
+        number: its place in the route.
+        target: the target.
+
+    Locking: lock of its request for all that changes.
+    """
+
+    def __init__(self, request: "Resolution", number: int, target: Target) -> None:
+        self.state = State.ROUTE
+        self.servers: list[tuple[tuple[int, float, int, float], ServerAddr]] = []
+        self.failures: list[Unresolved] = []
+        self._request = request
+        self._number = number
+        self._target = target
+        self._open = 0
+        self._ttl_s = TTL_MAX_S
+
+    def start(self) -> None:
+        """Asks the first question, or is done at once."""
+        target, request = self._target, self._request
+        if target.is_address:
+            self._add(Host(target.host, 0, 0.0), RRType.A, target.host, STATIC_TTL_S)
+            self._step(Event.KNOWN)
+        elif target.use_mx:
+            self._step(Event.DOMAIN)
+            request.resolver.ask(target.host, RRType.MX, self._on_mx)
+        else:
+            self._step(Event.HOST)
+            self._ask_addresses([Host(target.host, 0, 0.0)])
+
+    def _step(self, event: Event) -> None:
+        with self._request.lock:
+            self.state = TRANSITIONS[self.state, event]
+        if self.state in FINAL:
+            self._request.walk_ended()
+
+    def _on_mx(self, answer: DnsAnswer) -> None:
+        host = self._target.host
+        if answer.status is DnsStatus.OK:
+            self._ttl_s = min(self._ttl_s, answer.ttl_s)
+            hosts = usable_hosts(answer.records, self._request.own_names)
+            if isinstance(hosts, Unresolved):
+                self._fail(hosts)
+            else:
+                self._step(Event.HOSTS)
+                self._ask_addresses(hosts)
+        elif answer.status is DnsStatus.NODATA:
+            self._step(Event.NO_MX)
+            self._ask_addresses([Host(host, 0, 0.0)])
+        else:
+            self._fail(_failure(host, answer))
+
+    def _fail(self, failure: Unresolved) -> None:
+        with self._request.lock:
+            self.failures.append(failure)
+        self._step(Event.FAILED)
+
+    def _ask_addresses(self, hosts: list[Host]) -> None:
+        questions = [(host, rrtype) for host in hosts for rrtype in (RRType.A, RRType.AAAA)]
+        self._open = len(questions)
+        for host, rrtype in questions:
+            self._ask_address(host, rrtype)
+
+    def _ask_address(self, host: Host, rrtype: RRType) -> None:
+        self._request.resolver.ask(host.name, rrtype, lambda answer: self._on_address(host, rrtype, answer))
+
+    def _on_address(self, host: Host, rrtype: RRType, answer: DnsAnswer) -> None:
+        with self._request.lock:
+            if answer.status is DnsStatus.OK:
+                for record in answer.records:
+                    self._add(host, rrtype, record.value, min(self._ttl_s, answer.ttl_s))
+            else:
+                self.failures.append(_failure(host.name, answer))
+            self._open -= 1
+            ended = self._open == 0
+        if ended:
+            self._step(Event.ADDRESSES if self.servers else Event.FAILED)
+
+    def _add(self, host: Host, rrtype: RRType, address: str, ttl_s: int) -> None:
+        """Enters an address; IPv4 before IPv6 within a host, addresses of one kind in random order."""
+        pref = self._number << _PREF_SHIFT | host.pref
+        place = (pref, host.order, int(rrtype), random.random())  # noqa: S311  not a secret
+        server = ServerAddr(addr=address, port=self._target.port, pref=pref, ttl_s=ttl_s, host=host.name)
+        self.servers.append((place, server))
+
+
+def _failure(host: str, answer: DnsAnswer) -> Unresolved:
+    if answer.status is DnsStatus.TEMP:
+        return Unresolved(code=451, ecode="4.4.3", text=_FAILURE_TEXT.format(host=host, reason=answer.reason))
+    if answer.status is DnsStatus.NXDOMAIN:
+        return Unresolved(code=550, ecode="5.1.2", text=_FAILURE_TEXT.format(host=host, reason="host not found"))
+    return Unresolved(code=550, ecode="5.1.2", text=_FAILURE_TEXT.format(host=host, reason="no mail server and no address"))
+
+
+class Resolution:
+    """A route on its way to addresses.
+
+    Args:
+        plan: the route; has at least one target.
+        resolver: answers questions.
+        own_names: our host names, for MX records.
+        on_route: called once with the answer, at once or in a worker.
+
+    Locking: own lock LEAF.
+    """
+
+    def __init__(self, plan: RoutePlan, resolver: Resolver, own_names: frozenset[str], on_route: OnRoute) -> None:
+        self.resolver = resolver
+        self.own_names = own_names
+        self.lock = Lock(LockRank.LEAF, "resolution")
+        self._plan = plan
+        self._on_route = on_route
+        self._walks = [Walk(self, number, target) for number, target in enumerate(plan.targets)]
+        self._left = len(self._walks)
+
+    def start(self) -> None:
+        """Starts all walks.  Blocks: no."""
+        for walk in self._walks:
+            walk.start()
+
+    def walk_ended(self) -> None:
+        """Counts the walks that ended; the last one brings the answer."""
+        with self.lock:
+            self._left -= 1
+            if self._left:
+                return
+        self._on_route(self._answer())
+
+    def _answer(self) -> Route | Unresolved:
+        found = sorted((entry for walk in self._walks for entry in walk.servers), key=lambda entry: entry[0])
+        if found:
+            unique = {(server.addr, server.port): server for _, server in reversed(found)}
+            servers = tuple(server for _, server in found if unique[server.addr, server.port] is server)
+            return Route(da=self._plan.da, servers=servers[:SERVERS_MAX])
+        failures = [failure for walk in self._walks for failure in walk.failures]
+        return next((one for one in failures if one.code < 500), failures[0])  # noqa: PLR2004  5yz replies

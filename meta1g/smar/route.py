@@ -1,0 +1,214 @@
+"""Routes: the mailertable and what its values mean.
+
+    key      example.org   .example.net   .          exact domain, subdomains, everything else
+    value    lmtp:  lmtp:PATH  lmtp:HOST  [192.0.2.1]  [2001:db8::1]  [host]  host  26^[192.0.2.1]  26^host
+             several, separated by blanks, in the order of preference
+
+Invariant: a compiled route is used only as long as the map it came from is unchanged.
+
+Ref: MeTA1 README, "Mail Routing" (keys and values modelled on); RFC 5321 5.1.
+"""
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from meta1g.base.errors import Module, PermError
+from meta1g.base.rsc import Rsc
+from meta1g.maps.base import Map, MapStatus
+from meta1g.maps.lookup import domain_keys, search
+from meta1g.rcb.common import DeliveryAgent, ServerAddr
+from meta1g.rcb.qmgr_smar import Route, Unresolved
+from meta1g.smar.limits import ROUTE_CACHE_ENTRIES, STATIC_TTL_S
+
+_PORT_MAX: Final = 0xFFFF
+_LMTP: Final = "lmtp:"
+_SMTP_PREFIXES: Final = ("esmtp:", "smtp:")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One server, or one host whose servers the DNS knows.
+
+    Args:
+        host: IP address, host name, or `unix:PATH`.
+        port: port; 0 for a local socket.
+        is_address: host needs no look-up.
+        use_mx: MX records of the host decide, else only its addresses.
+
+    Immutable.
+    """
+
+    host: str
+    port: int
+    is_address: bool
+    use_mx: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePlan:
+    """Where mail of a domain goes.
+
+    Args:
+        da: the delivery agent.
+        targets: servers and hosts in the order of preference.
+        answer: the ready answer, if no look-up is needed, or the error of a wrong value.
+        explicit: it comes from a mailertable entry of the domain itself or a parent, not from `.` and not from the DNS.
+
+    Immutable.
+    """
+
+    da: DeliveryAgent
+    targets: tuple[Target, ...]
+    answer: Route | Unresolved | None = None
+    explicit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RouteDefaults:
+    """What a value that does not say it means.
+
+    Args:
+        port: port of SMTP servers.
+        lmtp_socket: path of the local LMTP server.
+        queue_directory: relative paths are relative to it.
+
+    Immutable.
+    """
+
+    port: int
+    lmtp_socket: str
+    queue_directory: Path
+
+
+def parse_value(value: str, defaults: RouteDefaults) -> tuple[DeliveryAgent, tuple[Target, ...]]:
+    """Reads a right-hand side of the mailertable.
+
+    Raises:
+        PermError: it names no server, a wrong port, or mixes LMTP with SMTP.
+    """
+    agents, targets = [], []
+    for word in value.split():
+        is_lmtp = word.lower().startswith(_LMTP)
+        agents.append(DeliveryAgent.LMTP if is_lmtp else DeliveryAgent.ESMTP)
+        targets.append(_lmtp_target(word[len(_LMTP) :], defaults) if is_lmtp else _smtp_target(word, defaults.port))
+    if not targets:
+        raise PermError(Module.SMAR, "mailertable value is empty")
+    if len(set(agents)) > 1:
+        raise PermError(Module.SMAR, f"mailertable value {value!r} mixes lmtp: with other servers")
+    return agents[0], tuple(targets)
+
+
+def _lmtp_target(rest: str, defaults: RouteDefaults) -> Target:
+    if not rest or "/" in rest:
+        return Target(f"unix:{defaults.queue_directory / (rest or defaults.lmtp_socket)}", 0, is_address=True)
+    if "^" not in rest:
+        raise PermError(Module.SMAR, f"mailertable value lmtp:{rest}: write lmtp:PATH with a slash, or lmtp:PORT^[ADDRESS]")
+    return _smtp_target(rest, 0)
+
+
+def _smtp_target(word: str, port: int) -> Target:
+    for prefix in _SMTP_PREFIXES:
+        if word.lower().startswith(prefix):
+            word = word[len(prefix) :]
+    number, caret, rest = word.partition("^")
+    if caret:
+        if not (number.isascii() and number.isdigit() and 0 < int(number) <= _PORT_MAX):
+            raise PermError(Module.SMAR, f"mailertable value {word!r}: port is not 1 to {_PORT_MAX}")
+        port, word = int(number), rest
+    bracketed = word.startswith("[") and word.endswith("]")
+    host = word[1:-1] if bracketed else word
+    if host[:5].lower() == "ipv6:":
+        host = host[5:]
+    if not host:
+        raise PermError(Module.SMAR, "mailertable value without host")
+    try:
+        return Target(str(ipaddress.ip_address(host)), port, is_address=True)
+    except ValueError:
+        return Target(host.lower(), port, is_address=False, use_mx=not bracketed)
+
+
+def plan_of(value: str, defaults: RouteDefaults, *, explicit: bool) -> RoutePlan:
+    """Makes the plan of a mailertable value; a wrong value gives a plan whose answer is a temporary error."""
+    try:
+        da, targets = parse_value(value, defaults)
+    except PermError as error:
+        return RoutePlan(DeliveryAgent.ESMTP, (), Unresolved(code=451, ecode="4.3.5", text=error.cause))
+    answer = None
+    if all(target.is_address for target in targets):
+        servers = tuple(
+            ServerAddr(addr=target.host, port=target.port, pref=number, ttl_s=STATIC_TTL_S, host=target.host)
+            for number, target in enumerate(targets)
+        )
+        answer = Route(da=da, servers=servers)
+    return RoutePlan(da, targets, answer, explicit)
+
+
+class Routes:
+    """Routes by domain: mailertable first, else the DNS.
+
+    Args:
+        table: the mailertable, None if there is none.
+        defaults: what values mean that do not say it.
+
+    Locking: none needed; two threads that miss the same entry make it twice.
+    """
+
+    def __init__(self, table: Map | None, defaults: RouteDefaults) -> None:
+        self._table = table
+        self._defaults = defaults
+        self._version = -1
+        self._plans: Rsc[str, RoutePlan] = Rsc(ROUTE_CACHE_ENTRIES, Module.SMAR)
+        self.blocking = table is not None and table.blocking
+
+    def plan(self, domain: str) -> RoutePlan:
+        """Gives the plan of a domain.
+
+        Args:
+            domain: lower case, or an address literal with its brackets.
+
+        Blocks: only if the map does.
+        """
+        table = self._table
+        if table is not None and not table.blocking:
+            version = table.version()
+            if version != self._version:
+                self._version = version
+                self._plans = Rsc(ROUTE_CACHE_ENTRIES, Module.SMAR)
+            plan = self._plans.get(domain)
+            if plan is not None:
+                return plan
+        elif table is None:
+            return self._from_dns(domain)
+        plan, keep = self._look_up(domain, table)
+        if keep:
+            self._plans.put(domain, plan)
+        return plan
+
+    def is_local(self, domain: str) -> bool:
+        """Tells whether the mailertable sends the domain itself to a local LMTP server.  Blocks: only if the map does."""
+        if self._table is None:
+            return False
+        plan = self.plan(domain)
+        return plan.explicit and plan.da is DeliveryAgent.LMTP
+
+    def failed(self, domain: str) -> bool:
+        """Tells whether the mailertable could not be asked for a domain."""
+        return self._table is not None and isinstance(self.plan(domain).answer, Unresolved)
+
+    def _look_up(self, domain: str, table: Map) -> tuple[RoutePlan, bool]:
+        """Gives the plan and whether it may be kept."""
+        key, result = search(table, (*domain_keys(domain), "."))
+        if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE):
+            return self._from_dns(domain), not table.blocking
+        if result.status is MapStatus.OK:
+            return plan_of(result.value, self._defaults, explicit=key != "."), not table.blocking
+        is_temp = result.status is MapStatus.TEMP
+        code, ecode = (451, "4.3.0") if is_temp else (550, "5.3.5")
+        return RoutePlan(DeliveryAgent.ESMTP, (), Unresolved(code=code, ecode=ecode, text="mail routing is not known")), False
+
+    def _from_dns(self, domain: str) -> RoutePlan:
+        if domain.startswith("["):
+            return plan_of(domain, self._defaults, explicit=False)
+        return RoutePlan(DeliveryAgent.ESMTP, (Target(domain, self._defaults.port, is_address=False, use_mx=True),))

@@ -1,0 +1,314 @@
+"""State threads: creation, exit, join, interrupt, sleep, and the switch between them.
+
+One runs, nobody is preempted; a switch happens only inside calls whose docstring says so.  The run queue is FIFO: it is
+the callback queue of gevent's hub, which plays the idle thread.
+
+Owner: the process (one native thread).
+Ref: State Threads reference, "Thread Control and Identification"; MeTA1 design, "Implementation: use of state threads".
+"""
+
+import errno
+import os
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, Final, cast
+
+import gevent.hub
+from greenlet import getcurrent, greenlet
+
+from meta1g.st.errors import fail
+
+ST_UTIME_NO_TIMEOUT: Final = -1
+ST_UTIME_NO_WAIT: Final = 0
+_US: Final = 1_000_000
+
+
+class ThreadState(IntEnum):
+    """States of a thread, numbered as in the C library.  Immutable."""
+
+    RUNNING = 0
+    RUNNABLE = 1
+    IO_WAIT = 2
+    LOCK_WAIT = 3
+    COND_WAIT = 4
+    SLEEPING = 5
+    ZOMBIE = 6
+    SUSPENDED = 7
+
+
+_BLOCKED: Final = frozenset(
+    (ThreadState.IO_WAIT, ThreadState.LOCK_WAIT, ThreadState.COND_WAIT, ThreadState.SLEEPING, ThreadState.SUSPENDED)
+)
+
+
+class StThread:
+    """One state thread.  Owner: the scheduler; made by st_thread_create."""
+
+    __slots__ = ("greenlet", "interrupted", "joinable", "joiner", "retval", "specific", "state", "timed_out", "uninterruptible")
+
+    def __init__(self, *, joinable: bool) -> None:
+        self.greenlet: Any = None
+        self.joinable = joinable
+        self.joiner: StThread | None = None
+        self.retval: Any = None
+        self.specific: list[Any] | None = None
+        self.state = ThreadState.RUNNABLE
+        self.interrupted = False
+        self.timed_out = False
+        self.uninterruptible = False
+
+
+class _Greenlet(greenlet):  # type: ignore[misc] # greenlet has no types for its constructor
+    __slots__ = ("thread",)
+
+
+class _ThreadExitError(BaseException):
+    """Unwinds a thread that called st_thread_exit."""
+
+
+class _Runtime:
+    """What the process has one of.  Owner: the process."""
+
+    def __init__(self) -> None:
+        self.hub: Any = None
+        self.loop: Any = None
+        self.primordial: StThread | None = None
+        self.primordial_greenlet: Any = None
+        self.active = 0
+        self.switches = 0
+        self.destructors: Callable[[StThread], None] | None = None
+        self.on_error: Callable[[BaseException], None] = _print_error
+
+
+def _print_error(error: BaseException) -> None:
+    sys.stderr.write("".join(traceback.format_exception(error)))
+
+
+runtime: Final = _Runtime()
+
+
+def st_init() -> int:
+    """Starts the library: the caller becomes the primordial thread; a second call does nothing.
+
+    SIGPIPE is ignored and the soft limit of descriptors is raised to the hard one, as in the C library.
+
+    Returns:
+        0.
+    """
+    if runtime.primordial is not None:
+        return 0
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    runtime.hub = gevent.hub.get_hub()
+    runtime.loop = runtime.hub.loop
+    runtime.primordial = StThread(joinable=False)
+    runtime.primordial.state = ThreadState.RUNNING
+    runtime.primordial.greenlet = runtime.primordial_greenlet = getcurrent()
+    runtime.active = 1
+    return 0
+
+
+def st_getfdlimit() -> int:
+    """Gives the number of descriptors the process may have, -1 before st_init."""
+    return -1 if runtime.primordial is None else resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def set_error_hook(hook: Callable[[BaseException], None]) -> None:
+    """Sets who hears of an exception that ends a thread; the default prints it on standard error."""
+    runtime.on_error = hook
+
+
+def st_thread_self() -> StThread:
+    """Gives the running thread."""
+    thread = getattr(getcurrent(), "thread", runtime.primordial)
+    return cast("StThread", thread)
+
+
+def st_thread_create(start: Callable[[Any], Any], arg: Any = None, joinable: bool = False, stack_size: int = 0) -> StThread:
+    """Makes a thread that runs start(arg); it goes to the end of the run queue, the creator goes on running.
+
+    Args:
+        start: its function; what it returns is the result of the thread.
+        arg: its argument.
+        joinable: somebody will join it; otherwise it vanishes when it ends.
+        stack_size: accepted as in the C library; the stack grows by itself.
+
+    Switches: no.
+    """
+    thread = StThread(joinable=joinable)
+    made = _Greenlet(_main, runtime.hub)
+    made.thread = thread
+    thread.greenlet = made
+    runtime.active += 1
+    runtime.loop.run_callback(made.switch, thread, start, arg)
+    return thread
+
+
+def _main(thread: StThread, start: Callable[[Any], Any], arg: Any) -> None:
+    thread.state = ThreadState.RUNNING
+    runtime.switches += 1
+    try:
+        thread.retval = start(arg)
+    except _ThreadExitError as leaving:
+        thread.retval = leaving.args[0]
+    except SystemExit as leaving:
+        runtime.hub.parent.throw(leaving)
+    except BaseException as error:  # noqa: BLE001 - the end of a thread reports whatever ended it
+        runtime.on_error(error)
+    _finish(thread)
+
+
+def _finish(thread: StThread) -> None:
+    """Runs the key destructors; a joinable thread stays a zombie until it is joined."""
+    if runtime.destructors is not None and thread.specific is not None:
+        runtime.destructors(thread)
+    thread.state = ThreadState.ZOMBIE
+    runtime.active -= 1
+    if thread.joiner is not None:
+        wake(thread.joiner)
+    if runtime.active == 0:
+        os._exit(0)
+
+
+def st_thread_exit(retval: Any = None) -> None:
+    """Ends the running thread with a result; the process ends with 0 if it was the last one."""
+    thread = st_thread_self()
+    if thread is runtime.primordial:
+        thread.retval = retval
+        _finish(thread)
+        runtime.hub.switch()
+    raise _ThreadExitError(retval)
+
+
+def st_thread_join(thread: StThread) -> Any:
+    """Waits for the end of a joinable thread and gives its result.
+
+    Raises:
+        StError: EINVAL it is not joinable or somebody waits already, EDEADLK it is the caller, EINTR.
+
+    Switches: yes, unless it has ended.
+    """
+    me = st_thread_self()
+    if not thread.joinable:
+        fail(errno.EINVAL)
+    if thread is me:
+        fail(errno.EDEADLK)
+    if thread.joiner is not None:
+        fail(errno.EINVAL)
+    thread.joiner = me
+    while thread.state is not ThreadState.ZOMBIE:
+        try:
+            block(me, ThreadState.COND_WAIT, ST_UTIME_NO_TIMEOUT)
+        except BaseException:
+            thread.joiner = None
+            raise
+    thread.joinable = False
+    return thread.retval
+
+
+def st_thread_interrupt(thread: StThread) -> None:
+    """Makes the blocking call of a thread, or its next one, fail with EINTR.  Switches: no."""
+    if thread.state is ThreadState.ZOMBIE:
+        return
+    thread.interrupted = True
+    if not thread.uninterruptible:
+        wake(thread)
+
+
+def st_sleep(secs: int) -> None:
+    """Sleeps for seconds; 0 yields, a negative number sleeps until interrupted.  Switches: yes."""
+    st_usleep(secs * _US if secs >= 0 else ST_UTIME_NO_TIMEOUT)
+
+
+def st_usleep(usecs: int) -> None:
+    """Sleeps for microseconds; 0 yields, ST_UTIME_NO_TIMEOUT sleeps until interrupted.
+
+    Raises:
+        StError: EINTR.
+
+    Switches: yes.
+    """
+    me = st_thread_self()
+    if usecs == 0:
+        take_interrupt(me)
+        me.state = ThreadState.RUNNABLE
+        runtime.loop.run_callback(me.greenlet.switch)
+        switch()
+        me.state = ThreadState.RUNNING
+        take_interrupt(me)
+        return
+    wait(me, ThreadState.SLEEPING, usecs)
+
+
+# -- for the other files of this package ------------------------------------------------------------------------------------
+
+
+def switch() -> None:
+    """Gives the processor away until somebody switches back."""
+    runtime.hub.switch()
+    runtime.switches += 1
+
+
+def wake(thread: StThread) -> None:
+    """Puts a blocked thread at the end of the run queue; others are left alone."""
+    if thread.state in _BLOCKED:
+        thread.state = ThreadState.RUNNABLE
+        runtime.loop.run_callback(thread.greenlet.switch)
+
+
+def take_interrupt(thread: StThread) -> None:
+    """Fails with EINTR if the thread was interrupted."""
+    if thread.interrupted:
+        thread.interrupted = False
+        fail(errno.EINTR)
+
+
+def _expired(thread: StThread) -> None:
+    if thread.state in _BLOCKED:
+        thread.timed_out = True
+        wake(thread)
+
+
+def wait(thread: StThread, state: ThreadState, timeout_us: int) -> bool:
+    """Blocks the running thread until it is woken.
+
+    Returns:
+        True if it was woken, False if the time is over.
+
+    Raises:
+        StError: EINTR.
+
+    Switches: yes.
+    """
+    if thread.interrupted:
+        take_interrupt(thread)
+    thread.state = state
+    if timeout_us < 0:
+        switch()
+        thread.state = ThreadState.RUNNING
+        if thread.interrupted:
+            take_interrupt(thread)
+        return True
+    thread.timed_out = False
+    timer = runtime.loop.timer(timeout_us / _US)
+    timer.start(_expired, thread)
+    try:
+        switch()
+    finally:
+        timer.stop()
+        timer.close()
+    thread.state = ThreadState.RUNNING
+    if thread.interrupted:
+        take_interrupt(thread)
+    return not thread.timed_out
+
+
+def block(thread: StThread, state: ThreadState, timeout_us: int) -> None:
+    """Blocks as wait does and fails with ETIME when the time is over.  Switches: yes."""
+    if not wait(thread, state, timeout_us):
+        fail(errno.ETIME)

@@ -1,0 +1,42 @@
+"""A queue manager for tests of smtps: admits, takes envelopes, commits; every answer can be changed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from meta1g.rcb.schema import Message
+from meta1g.rcb.smtps_qmgr import (
+    PROTOCOL,
+    CloseTransaction,
+    NewSession,
+    NewTransaction,
+    QmgrHello,
+    Refused,
+    SmtpsHello,
+    Stat,
+)
+from tests.fakes.rcb_server import FakeConn, RcbServer
+
+
+class FakeQmgr(RcbServer):
+    """Answers are attributes: admission, commit(msg) -> Stat or None for no answer, refuse(msg) -> Refused or None."""
+
+    def __init__(self, path: Path, *, max_threads: int = 1000) -> None:
+        super().__init__(path, PROTOCOL, self._handle)
+        self.max_threads = max_threads
+        self.admission = Stat(code=220)
+        self.commit: Callable[[CloseTransaction], Stat | None] = lambda msg: Stat(code=250)
+        self.refuse: Callable[[NewTransaction], Stat | None] = lambda msg: None
+
+    def _handle(self, conn: FakeConn, request_id: int, msg: Message) -> None:
+        if isinstance(msg, SmtpsHello):
+            conn.send(QmgrHello(max_threads=self.max_threads), request_id)
+        elif isinstance(msg, NewSession):
+            conn.send(self.admission, request_id)
+        elif isinstance(msg, NewTransaction):
+            stat = self.refuse(msg)
+            if stat is not None:
+                conn.send(Refused(ta_id=msg.ta_id, code=stat.code, ecode=stat.ecode, text=stat.text))
+        elif isinstance(msg, CloseTransaction):
+            stat = self.commit(msg)
+            if stat is not None:
+                conn.send(stat, request_id)

@@ -1,0 +1,190 @@
+"""A real smtps process between a fake queue manager and a fake resolver, and a client that talks to it line by line."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from meta1g.base import paths
+from meta1g.rcb.smtps_smar import Checks
+from tests.fakes.fake_qmgr import FakeQmgr
+from tests.fakes.fake_smar import FakeSmar
+
+WAIT_S = 20
+CONFIG = """
+hostname = "mx.example";
+queue_directory = "{queue}";
+configuration_directory = "{queue}";
+smtps {{
+  log_level = 15;
+  start_action = wait;
+  listen_socket {{ type = inet; address = "127.0.0.1"; port = 0; }}
+  wait_for_server = 10;
+  {options}
+}}
+"""
+
+
+class SmtpsProcess:
+    """smtps with its peers; a context manager.
+
+    Args:
+        directory: an empty directory; kept short, since Unix sockets have short names.
+        options: lines for the smtps section.
+        checks: what the resolver wants to be asked.
+        max_threads: sessions the queue manager allows.
+    """
+
+    def __init__(self, directory: Path, options: str = "", *, checks: Checks = Checks.RCPT, max_threads: int = 1000) -> None:
+        self.queue = directory
+        self.qmgr = FakeQmgr(directory / paths.QMGR_SMTPS_SOCKET, max_threads=max_threads)
+        self.smar = FakeSmar(directory / paths.SMAR_SMTPS_SOCKET, checks=checks)
+        self.config = directory / "meta1.conf"
+        self.config.write_text(CONFIG.format(queue=directory, options=options))
+        for digit in paths.CDB_SUBDIRECTORIES:
+            (directory / paths.CDB_DIRECTORY / digit).mkdir(parents=True)
+        self.log: list[str] = []
+        self.changed = threading.Condition()
+        self.port = 0
+        self.alive_fd = -1
+
+    def __enter__(self):
+        self.qmgr.start()
+        self.smar.start()
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.end()
+        self.qmgr.stop()
+        self.smar.stop()
+
+    def start(self) -> None:
+        """Starts the process and waits until it is ready and listens."""
+        alive_read, self.alive_fd = os.pipe()
+        ready_read, ready_write = os.pipe()
+        environment = {**os.environ, "META1G_ALIVE_FD": str(alive_read), "META1G_READY_FD": str(ready_write)}
+        self.process = subprocess.Popen(
+            [sys.executable, *os.environ.get("W_SMTPS", "-m meta1g.smtps.main").split(), "-f", str(self.config)],
+            stderr=subprocess.PIPE,
+            pass_fds=(alive_read, ready_write),
+            env=environment,
+            cwd=Path(__file__).parents[2],
+        )
+        os.close(alive_read)
+        os.close(ready_write)
+        self.reader = threading.Thread(target=self._read_log, daemon=True)
+        self.reader.start()
+        with open(ready_read, "rb") as ready:
+            assert ready.read() == b"1", "\n".join(self.log)
+        line = self.wait_log(r"smtps\.listen.*listen=127\.0\.0\.1:(\d+)")
+        self.port = int(line[1])
+
+    def end(self) -> int:
+        """Ends the process, by force if it does not obey; gives its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(WAIT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait(WAIT_S)
+        self.reader.join(WAIT_S)
+        if self.process.stderr:
+            self.process.stderr.close()
+        with contextlib.suppress(OSError):
+            os.close(self.alive_fd)
+        return code
+
+    def _read_log(self) -> None:
+        for raw in self.process.stderr or ():
+            with self.changed:
+                self.log.append(raw.decode().rstrip("\n"))
+                self.changed.notify_all()
+
+    def wait_log(self, pattern: str) -> "re.Match[str]":
+        """Waits for a log line that matches."""
+        end = time.monotonic() + WAIT_S
+        with self.changed:
+            while True:
+                for line in self.log:
+                    if match := re.search(pattern, line):
+                        return match
+                left = end - time.monotonic()
+                assert left > 0, f"no {pattern!r} in\n" + "\n".join(self.log)
+                self.changed.wait(left)
+
+    def client(self, *, hello: bool = True) -> "Client":
+        """Connects; says EHLO if wanted."""
+        client = Client(self.port)
+        if hello:
+            client.expect("220 ")
+            client.command("EHLO client.example", "250-mx.example")
+        return client
+
+    def content_files(self) -> list[Path]:
+        """Gives all content files."""
+        return [path for path in (self.queue / paths.CDB_DIRECTORY).rglob("*") if path.is_file()]
+
+
+class Client:
+    """An SMTP client that says what it is told; a context manager."""
+
+    def __init__(self, port: int) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=WAIT_S)
+        self.file = self.sock.makefile("rb")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.file.close()
+        self.sock.close()
+
+    def send(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def reply(self) -> str:
+        """Reads one reply; its lines are joined by a line feed; empty if the connection is closed."""
+        lines = []
+        while True:
+            try:
+                line = self.file.readline().decode("ascii")
+            except ConnectionResetError:
+                return ""
+            if not line:
+                return "\n".join(lines)
+            assert line.endswith("\r\n"), line
+            lines.append(line[:-2])
+            if line[3:4] != "-":
+                return "\n".join(lines)
+
+    def expect(self, start: str) -> str:
+        """Reads one reply that must begin with start; for no reply, start is empty."""
+        reply = self.reply()
+        assert reply.startswith(start), f"expected {start!r}, got {reply!r}"
+        assert start or not reply, f"expected the end, got {reply!r}"
+        return reply
+
+    def command(self, line: str, start: str) -> str:
+        """Sends a line and reads one reply."""
+        self.send(line.encode() + b"\r\n")
+        return self.expect(start)
+
+    def message(self, content: bytes, start: str = "250 2.0.0", rcpts: tuple[str, ...] = ("r@example.org",)) -> str:
+        """Sends a whole message; content is stuffed already and ends in CR LF."""
+        self.command("MAIL FROM:<s@example.org>", "250")
+        for rcpt in rcpts:
+            self.command(f"RCPT TO:<{rcpt}>", "250")
+        self.command("DATA", "354")
+        self.send(content + b".\r\n")
+        return self.expect(start)

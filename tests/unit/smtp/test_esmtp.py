@@ -1,0 +1,124 @@
+import pytest
+
+from meta1g.smtp import replies
+from meta1g.smtp.esmtp import (
+    Ext,
+    Extensions,
+    MailParams,
+    RcptParams,
+    ehlo_reply,
+    format_mail_params,
+    format_rcpt_params,
+    offered_by,
+    parse_ehlo,
+    parse_mail_params,
+    parse_rcpt_params,
+)
+from meta1g.smtp.reply import SmtpReply
+
+ALL = frozenset(Ext)
+
+
+@pytest.mark.parametrize(
+    ("text", "params"),
+    [
+        ("", MailParams()),
+        ("SIZE=100", MailParams(size_bytes=100)),
+        ("size=100 body=8bitmime", MailParams(size_bytes=100, body="8BITMIME")),
+        ("BODY=7BIT", MailParams(body="7BIT")),
+        ("SMTPUTF8", MailParams(smtputf8=True)),
+        ("RET=hdrs  ENVID=QQ+2B1", MailParams(ret="HDRS", envid="QQ+2B1")),
+    ],
+)
+def test_parameters_of_mail_are_read(text, params):
+    assert parse_mail_params(text, ALL) == params
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SIZE",
+        "SIZE=x",
+        "SIZE=-1",
+        "SIZE=" + "1" * 21,
+        "SIZE=1 SIZE=2",
+        "BODY=9BIT",
+        "SMTPUTF8=1",
+        "RET=SOME",
+        "ENVID=",
+        "ENVID=a+b",
+        "ENVID=" + "x" * 101,
+        "=x",
+        "SIZE==1",
+        "SIZE=\u0661",
+    ],
+)
+def test_wrong_values_are_refused(text):
+    assert parse_mail_params(text, ALL) == replies.BAD_PARAMETER
+
+
+def test_parameters_of_extensions_that_were_not_offered_are_unknown():
+    assert parse_mail_params("SIZE=1", frozenset()) == replies.UNKNOWN_PARAMETER
+    assert parse_mail_params("XYZ=1", ALL) == replies.UNKNOWN_PARAMETER
+    assert parse_rcpt_params("SIZE=1", ALL) == replies.UNKNOWN_PARAMETER
+
+
+@pytest.mark.parametrize(
+    ("text", "params"),
+    [
+        ("", RcptParams()),
+        ("NOTIFY=never", RcptParams(notify="NEVER")),
+        ("NOTIFY=SUCCESS,failure,DELAY", RcptParams(notify="SUCCESS,FAILURE,DELAY")),
+        ("ORCPT=rfc822;a+2Bb@c", RcptParams(orcpt="rfc822;a+2Bb@c")),
+    ],
+)
+def test_parameters_of_rcpt_are_read(text, params):
+    assert parse_rcpt_params(text, ALL) == params
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NOTIFY=",
+        "NOTIFY=NEVER,DELAY",
+        "NOTIFY=DELAY,DELAY",
+        "NOTIFY=X",
+        "ORCPT=a@b",
+        "ORCPT=;a",
+        "ORCPT=rfc822;a+b",
+        "ORCPT=rfc822;" + "x" * 500,
+    ],
+)
+def test_wrong_parameters_of_rcpt_are_refused(text):
+    assert parse_rcpt_params(text, ALL) == replies.BAD_PARAMETER
+
+
+def test_the_answer_to_ehlo_reads_back():
+    offered = offered_by(max_message_bytes=1000)
+    server = parse_ehlo(ehlo_reply("us.example", "[192.0.2.1]", offered))
+    assert all(server.has(ext) for ext in offered)
+    assert server.size_max_bytes == 1000
+    assert not server.has(Ext.STARTTLS)
+
+
+def test_nonsense_in_the_answer_to_ehlo_is_harmless():
+    server = parse_ehlo(SmtpReply(250, "", ("x", "SIZE lots", "", "size 5")))
+    assert server.size_max_bytes == 0
+    assert Extensions().size_max_bytes == 0
+
+
+def test_only_known_parameters_are_sent():
+    params = MailParams(10, "8BITMIME", smtputf8=True, ret="FULL", envid="e")
+    assert format_mail_params(params, Extensions()) == ""
+    everything = Extensions({ext.value: "" for ext in Ext})
+    assert format_mail_params(params, everything) == " SIZE=10 BODY=8BITMIME SMTPUTF8 RET=FULL ENVID=e"
+    rcpt = RcptParams("NEVER", "rfc822;a@b")
+    assert format_rcpt_params(rcpt, everything) == " NOTIFY=NEVER ORCPT=rfc822;a@b"
+    assert format_rcpt_params(rcpt, Extensions()) == ""
+
+
+def test_options_switch_extensions_off():
+    offered = offered_by(max_message_bytes=0, pipelining=False, eightbitmime=False)
+    assert Ext.PIPELINING not in offered
+    assert Ext.EIGHTBITMIME not in offered
+    assert offered[Ext.SIZE] == "0"

@@ -1,0 +1,39 @@
+import pytest
+
+from meta1g.smtp.header import Field, count_received, fields, header_end, split_header, unfold
+
+
+def test_header_and_body_are_parted_at_the_empty_line():
+    assert split_header(b"A: b\r\n c\r\nD: e\r\n\r\nbody\r\n\r\nx") == (b"A: b\r\n c\r\nD: e\r\n", b"body\r\n\r\nx")
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (b"", (b"", b"")),
+        (b"A: b\r\n", (b"A: b\r\n", b"")),
+        (b"\r\nbody", (b"", b"body")),
+        (b"no header here\r\n", (b"", b"no header here\r\n")),
+        (b"A: b\r\nplain\r\n\r\nx", (b"A: b\r\n", b"plain\r\n\r\nx")),
+        (b"A: b\nC: d\r\n\r\nx", (b"A: b\nC: d\r\n", b"x")),
+    ],
+)
+def test_odd_messages_are_parted_too(content, parts):
+    assert split_header(content) == parts
+
+
+def test_fields_keep_their_bytes_and_unfold_their_value():
+    header = b"Subject: a\r\n\tb\r\nX-Y : z\r\n"
+    assert list(fields(header)) == [Field(b"Subject", b"Subject: a\r\n\tb\r\n"), Field(b"X-Y", b"X-Y : z\r\n")]
+    assert next(fields(header)).value == b"a\tb"
+    assert unfold(b"a\r\n b") == b"a b"
+
+
+def test_the_end_of_the_header_is_before_the_empty_line():
+    assert header_end(b"A: b\r\n\r\n") == 6
+    assert header_end(b"\r\nx") == 0
+    assert header_end(b"A: b\r\n") == -1
+
+
+def test_received_fields_are_counted_in_any_case_but_not_in_values():
+    assert count_received(b"Received: a\r\nX: Received: no\r\nRECEIVED: b\r\n received: c\r\n") == 2
