@@ -6,6 +6,7 @@ Ref: sysexits.h; `-f FILE`, `-V`, `-VV`, `-d LEVEL` are modelled on MeTA1's prog
 import argparse
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 import meta1g
 from meta1g.base import sysexits
@@ -28,7 +29,7 @@ class CliError(Exception):
 class Parser(argparse.ArgumentParser):
     """Command line of one program; a wrong one exits with EX_USAGE."""
 
-    def error(self, message: str) -> None:  # type: ignore[override]
+    def error(self, message: str) -> NoReturn:
         """Prints one line and exits with EX_USAGE."""
         sys.stderr.write(f"{self.prog}: {message}; see {self.prog} --help\n")
         raise SystemExit(sysexits.EX_USAGE)

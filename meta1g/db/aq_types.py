@@ -1,0 +1,120 @@
+"""What stands in AQ: transactions, recipients, destinations.
+
+Locking: caller holds AQ for all that changes.
+Ref: MeTA1 design, "Implementation: AQ" (aq_ta_T and aq_rcpt_T modelled on).
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from meta1g.base.ids import TaId
+from meta1g.rcb.common import ServerAddr
+from meta1g.rcb.envelope import DsnRcpt, RcptRecord, TaRecord
+
+
+class RcptState(IntEnum):
+    """States of a recipient in AQ; the transitions stand in meta1g.qmgr.rcpt_fsm.  Immutable."""
+
+    NEW = 1  # not asked for yet
+    SENT_TO_AR = 2  # the address resolver is asked
+    READY = 3  # stands in the queue of its destination
+    SCHEDULED = 4  # a delivery agent has it
+    WAIT_UPDATE = 5  # its new state is on its way to a store
+    FAILED = 6  # failed for good, waits for its bounce
+    DONE = 7  # gone
+
+
+class Home(IntEnum):
+    """The store that holds the lasting record of a recipient.  Immutable."""
+
+    IBDB = 1
+    DEFEDB = 2
+
+
+@dataclass(frozen=True, slots=True)
+class DestKey:
+    """A destination: delivery agent and server address.  Immutable."""
+
+    da: int
+    addr: str
+    port: int
+
+
+class AqRcpt:
+    """A recipient.
+
+    Args:
+        ta: its transaction.
+        record: its lasting record; replaced as a whole when something of it changes.
+        home: where the record is stored.
+
+    Attributes:
+        state: state of rcpt_fsm.
+        da: delivery agent, once resolved.
+        servers: server addresses, best first.
+        server_idx: the one to try now.
+        parent: index of the alias that this recipient is a member of, None for others.
+
+    Locking: caller holds AQ.
+    """
+
+    __slots__ = ("da", "home", "parent", "record", "server_idx", "servers", "state", "ta")
+
+    def __init__(self, ta: "AqTa", record: RcptRecord, home: Home) -> None:
+        self.ta = ta
+        self.record = record
+        self.home = home
+        self.state = RcptState.NEW
+        self.da = 0
+        self.servers: tuple[ServerAddr, ...] = ()
+        self.server_idx = 0
+        self.parent: int | None = None
+
+    @property
+    def server(self) -> ServerAddr:
+        """The server to try now."""
+        return self.servers[self.server_idx]
+
+    @property
+    def dest(self) -> DestKey:
+        """The destination to try now."""
+        server = self.servers[self.server_idx]
+        return DestKey(self.da, server.addr, server.port)
+
+    @property
+    def sender(self) -> str:
+        """The reverse-path for this recipient."""
+        sender = self.record.sender
+        return self.ta.record.mail if sender is None else sender
+
+
+class AqTa:
+    """A transaction.
+
+    Args:
+        record: its lasting record.
+        in_ibdb: IBDB has it as open.
+        in_defedb: DEFEDB has recipients of it.
+
+    Attributes:
+        rcpts: its recipients in AQ, by index.
+        failed: what the next bounce reports on.
+        next_idx: index of the next recipient that is made here (member of an alias, bounce).
+
+    Locking: caller holds AQ.
+    """
+
+    __slots__ = ("failed", "in_defedb", "in_ibdb", "next_idx", "rcpts", "record")
+
+    def __init__(self, record: TaRecord, *, in_ibdb: bool, in_defedb: bool) -> None:
+        self.record = record
+        self.in_ibdb = in_ibdb
+        self.in_defedb = in_defedb
+        self.rcpts: dict[int, AqRcpt] = {}
+        self.failed: list[tuple[AqRcpt, DsnRcpt]] = []
+        self.next_idx = record.rcpts
+
+    @property
+    def ta_id(self) -> TaId:
+        """Its id."""
+        return TaId(self.record.ta_id)

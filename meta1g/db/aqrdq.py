@@ -1,0 +1,169 @@
+"""Destination queues inside AQ: recipients that are ready, by destination, served in turn.
+
+Invariant: a destination stands in the ring if and only if recipients wait for it and it is not blocked; a recipient
+stands in at most one queue, which is that of its `dest`.
+
+Locking: caller holds AQ.
+Ref: MeTA1 design, "Implementation: AQ, recipient destination queues" (aqrdq modelled on).
+"""
+
+from collections import deque
+from collections.abc import Iterator
+
+from meta1g.base.ids import TaId
+from meta1g.db.aq_types import AqRcpt, DestKey
+
+
+class DestQueue:
+    """The recipients that wait for one destination.  Locking: caller holds AQ."""
+
+    __slots__ = ("blocked", "by_ta", "key", "order", "ringed")
+
+    def __init__(self, key: DestKey) -> None:
+        self.key = key
+        self.order: deque[TaId] = deque()  # transactions in the order in which their first recipient came
+        self.by_ta: dict[TaId, dict[int, AqRcpt]] = {}
+        self.blocked = False  # no delivery is possible now; unblock() when that may have changed
+        self.ringed = False
+
+    def __len__(self) -> int:
+        """Gives the number of transactions that wait."""
+        return len(self.by_ta)
+
+
+class DestQueues:
+    """All destination queues.
+
+    Locking: caller holds AQ.
+    """
+
+    __slots__ = ("_queues", "_ring")
+
+    def __init__(self) -> None:
+        self._queues: dict[DestKey, DestQueue] = {}
+        self._ring: deque[DestQueue] = deque()
+
+    def __len__(self) -> int:
+        """Gives the number of destinations that have recipients waiting."""
+        return len(self._queues)
+
+    def get(self, key: DestKey) -> DestQueue | None:
+        """Gives the queue of a destination, or None if nobody waits for it."""
+        return self._queues.get(key)
+
+    def queues(self) -> list[DestQueue]:
+        """Gives all queues that are not empty."""
+        return list(self._queues.values())
+
+    def add(self, rcpt: AqRcpt) -> None:
+        """Lets a recipient wait for its destination."""
+        key = rcpt.dest
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = DestQueue(key)
+        ta_id = rcpt.ta.ta_id
+        waiting = queue.by_ta.get(ta_id)
+        if waiting is None:
+            queue.by_ta[ta_id] = {rcpt.record.rcpt_idx: rcpt}
+            queue.order.append(ta_id)
+        else:
+            waiting[rcpt.record.rcpt_idx] = rcpt
+        self._enring(queue)
+
+    def _enring(self, queue: DestQueue) -> None:
+        if not queue.ringed and not queue.blocked and queue.by_ta:
+            queue.ringed = True
+            self._ring.append(queue)
+
+    def remove(self, rcpt: AqRcpt) -> None:
+        """Takes a recipient out, wherever it stands in its queue; does nothing if it does not wait."""
+        queue = self._queues.get(rcpt.dest)
+        waiting = queue.by_ta.get(rcpt.ta.ta_id) if queue is not None else None
+        if queue is None or waiting is None or waiting.pop(rcpt.record.rcpt_idx, None) is None:
+            return
+        if not waiting:
+            del queue.by_ta[rcpt.ta.ta_id]
+            queue.order.remove(rcpt.ta.ta_id)
+            self._forget_empty(queue)
+
+    def _forget_empty(self, queue: DestQueue) -> None:
+        if not queue.by_ta:
+            self._queues.pop(queue.key, None)  # its place in the ring is dropped when its turn comes
+
+    def turn(self) -> DestQueue | None:
+        """Gives the destination whose turn it is and takes it out of the ring, or None.
+
+        The caller gives it back with again() or block().
+        """
+        while self._ring:
+            queue = self._ring.popleft()
+            queue.ringed = False
+            if queue.by_ta and not queue.blocked:
+                return queue
+        return None
+
+    def again(self, queue: DestQueue) -> None:
+        """Puts a destination at the end of the ring, if recipients still wait for it."""
+        self._enring(queue)
+
+    def block(self, queue: DestQueue) -> None:
+        """Keeps a destination out of the ring until unblock()."""
+        queue.blocked = True
+
+    def unblock(self, key: DestKey) -> bool:
+        """Lets a destination have its turn again; tells whether anybody waits there."""
+        queue = self._queues.get(key)
+        if queue is None:
+            return False
+        queue.blocked = False
+        self._enring(queue)
+        return True
+
+    def unblock_all(self) -> None:
+        """Lets all destinations have their turns again: a delivery agent came, or has room."""
+        for queue in self._queues.values():
+            queue.blocked = False
+            self._enring(queue)
+
+    def take(self, queue: DestQueue, limit: int) -> list[AqRcpt]:
+        """Takes recipients of the transaction that has waited longest; all have the same sender.
+
+        Args:
+            queue: a queue that is not empty.
+            limit: greatest number of recipients, 1 or more.
+        """
+        ta_id = queue.order[0]
+        waiting = queue.by_ta[ta_id]
+        taken = list(self._joinable(waiting, limit))
+        for rcpt in taken:
+            del waiting[rcpt.record.rcpt_idx]
+        if not waiting:
+            queue.order.popleft()
+            del queue.by_ta[ta_id]
+            self._forget_empty(queue)
+        return taken
+
+    @staticmethod
+    def _joinable(waiting: dict[int, AqRcpt], limit: int) -> Iterator[AqRcpt]:
+        """Picks what one delivery can carry: recipients with the sender of the first; a DSN travels alone."""
+        first = next(iter(waiting.values()))
+        yield first
+        if first.record.failed:
+            return
+        count = 1
+        for rcpt in waiting.values():
+            if count >= limit:
+                return
+            if rcpt is not first and not rcpt.record.failed and rcpt.sender == first.sender:
+                count += 1
+                yield rcpt
+
+    def take_all(self, key: DestKey) -> list[AqRcpt]:
+        """Takes all recipients that wait for a destination: it cannot be reached."""
+        queue = self._queues.pop(key, None)
+        if queue is None:
+            return []
+        taken = [rcpt for ta_id in queue.order for rcpt in queue.by_ta[ta_id].values()]
+        queue.order.clear()
+        queue.by_ta.clear()
+        return taken

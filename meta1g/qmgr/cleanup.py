@@ -1,0 +1,93 @@
+"""Periodic work: idle sessions, old IBDB files, checkpoints of DEFEDB, orphaned content files, load control.
+
+Owner: its task.
+Ref: MeTA1 design, "Implementation: QMGR, cleanup" (modelled on).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from meta1g.base.clock import Clock
+from meta1g.base.log import Log
+from meta1g.pt.evthr import Evthr
+from meta1g.pt.task import Ev, Result, Task
+from meta1g.qmgr.active import Active
+from meta1g.qmgr.commit import Commit
+from meta1g.qmgr.limits import CLEANUP_S, IBDB_FILES_MAX
+from meta1g.qmgr.resources import Resources
+from meta1g.qmgr.sched import Scheduler
+
+
+@dataclass(slots=True)
+class Chore:
+    """Something that is done now and then.
+
+    Args:
+        every_s: how often, seconds.
+        function: does it; must not block.
+        next_s: monotonic time of the next time.
+
+    Owner: the clean-up task.
+    """
+
+    every_s: float
+    function: Callable[[], object]
+    next_s: float = 0.0
+
+
+class Cleanup:
+    """The chores of QMGR.
+
+    Args:
+        active: recipients in AQ.
+        commit: writer of IBDB.
+        scheduler: closes idle sessions.
+        resources: load control.
+        evthr: runs the task.
+        clock: the clock.
+        log: the log.
+
+    Owner: its task.
+    """
+
+    def __init__(
+        self,
+        active: Active,
+        commit: Commit,
+        scheduler: Scheduler,
+        resources: Resources,
+        evthr: Evthr,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._active = active
+        self._commit = commit
+        self._clock = clock
+        self._log = log
+        self._chores = [
+            Chore(CLEANUP_S, scheduler.close_idle),
+            Chore(CLEANUP_S, resources.look),
+            Chore(CLEANUP_S, self._empty_oldest_file),
+        ]
+        self._task = evthr.task_new(self._run, events=Ev.NONE, run=True, name="cleanup")
+
+    def add(self, every_s: float, function: Callable[[], object]) -> None:
+        """Adds a chore, before the system runs; its first time is after every_s seconds."""
+        self._chores.append(Chore(every_s, function, self._clock.monotonic() + every_s))
+
+    def _run(self, task: Task) -> Result:
+        now_s = self._clock.monotonic()
+        for chore in self._chores:
+            if chore.next_s <= now_s:
+                chore.next_s = now_s + chore.every_s
+                chore.function()
+        task.sleep_for(CLEANUP_S)
+        return Result.SLPQ
+
+    def _empty_oldest_file(self) -> None:
+        """Lets DEFEDB keep what has been in IBDB for long, so that its oldest file can go."""
+        if self._commit.file_count <= IBDB_FILES_MAX:
+            return
+        moved = sum(self._active.move_to_defedb(ta_id) for ta_id in self._commit.open_in_oldest())
+        if moved:
+            self._log.info("qmgr.ibdb", "moved to DEFEDB", count=moved)

@@ -1,0 +1,207 @@
+"""Group commit of IBDB: one flush serves all transactions that wait, then their final dots are answered.
+
+    accept() rcpt_new() done() ──> buffered under IBDB ──> commit thread: write, one flush ──> on_committed, unlink
+
+While one flush runs, everything that comes in is collected for the next one.  Content files go only after a flush that
+made the DONE records before it durable.
+
+Locking: own lock IBDB, held for moments; the thread of `workers` writes without it.
+Ref: MeTA1 design, "Implementation: IBDB, group commit" (modelled on).
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from meta1g.base.errors import FullError
+from meta1g.base.ids import CdbId
+from meta1g.base.log import Log
+from meta1g.db.cdb import Cdb
+from meta1g.db.ibdb import Batch, Ibdb
+from meta1g.pt import batch as output
+from meta1g.pt.evthr import Evthr
+from meta1g.pt.lock import Lock, LockRank
+from meta1g.pt.task import Ev, Result, Task
+from meta1g.pt.workers import Workers
+from meta1g.qmgr.limits import DONE_FLUSH_S
+from meta1g.rcb.envelope import RcptRecord, TaRecord
+
+
+class Waiter(Protocol):
+    """Who waits for a commit."""
+
+    def committed(self) -> None:
+        """The envelope is on stable storage."""
+        ...
+
+    def commit_failed(self, error: OSError) -> None:
+        """It is not, and will not be."""
+        ...
+
+
+class _Round:
+    """What one flush answers for.  Owner: the commit thread, once it is taken."""
+
+    __slots__ = ("batch", "error", "unlinks", "waiters")
+
+    def __init__(self, batch: Batch | None, waiters: list[Waiter], unlinks: list[CdbId]) -> None:
+        self.batch = batch
+        self.waiters = waiters
+        self.unlinks = unlinks
+        self.error: OSError | None = None
+
+
+class Commit:
+    """The writer of IBDB.
+
+    Args:
+        ibdb: the store.
+        cdb: content files.
+        evthr: for the timer that flushes DONE records when no mail comes in.
+        workers: a pool of one thread.
+        log: the log.
+
+    Attributes:
+        on_round: called after each round of commits, in the commit thread; set before the first one.
+
+    Locking: own lock IBDB; all methods may be called with locks of lower rank held.
+    """
+
+    def __init__(self, ibdb: Ibdb, cdb: Cdb, evthr: Evthr, workers: Workers, log: Log) -> None:
+        self._ibdb = ibdb
+        self._cdb = cdb
+        self._workers = workers
+        self.on_round: Callable[[], None] | None = None
+        self._log = log
+        self._lock = Lock(LockRank.IBDB)
+        self._waiters: list[Waiter] = []
+        self._unlinks: list[CdbId] = []
+        self._scheduled = False
+        self._dirty = False
+        self._timer = evthr.task_new(self._on_timer, events=Ev.NONE, name="ibdb flush")
+
+    @property
+    def open_count(self) -> int:
+        """Number of transactions that are open in IBDB."""
+        return self._ibdb.open_count
+
+    @property
+    def file_count(self) -> int:
+        """Number of IBDB files."""
+        return self._ibdb.file_count
+
+    def accept(self, ta: TaRecord, rcpts: Sequence[RcptRecord], waiter: Waiter) -> None:
+        """Writes a new transaction; waiter hears when it is on stable storage.  Blocks: no.
+
+        Raises:
+            FullError: the commit thread is closed.
+        """
+        with self._lock:
+            self._ibdb.new(ta, rcpts)
+            self._waiters.append(waiter)
+            self._schedule()
+
+    def rcpts_replaced(self, new: Sequence[RcptRecord], ta_id: str, done: Sequence[int]) -> None:
+        """Writes further recipients of an open transaction and the end of others, in one batch.  Blocks: no."""
+        with self._lock:
+            for rcpt in new:
+                self._ibdb.rcpt_new(rcpt)
+            for rcpt_idx in done:
+                self._ibdb.rcpt_done(ta_id, rcpt_idx)
+            self._later()
+
+    def ta_done(self, ta_id: str, unlink: CdbId | None) -> None:
+        """Notes the end of an open transaction; its content file goes after the next flush if it is given."""
+        with self._lock:
+            self._ibdb.ta_done(ta_id)
+            if unlink is not None:
+                self._unlinks.append(unlink)
+            self._later()
+
+    def unlink(self, cdb_id: CdbId) -> None:
+        """Removes a content file after the next flush."""
+        with self._lock:
+            self._unlinks.append(cdb_id)
+            self._later()
+
+    def open_in_oldest(self) -> list[str]:
+        """Gives the open transactions of the oldest file."""
+        with self._lock:
+            return list(self._ibdb.open_in_oldest())
+
+    def flush(self) -> None:
+        """Starts a flush if anything waits for one.  Blocks: no."""
+        with self._lock:
+            if self._dirty or self._waiters:
+                self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._workers.submit(self._write, self._written)
+            self._scheduled = True
+
+    def _later(self) -> None:
+        if not self._dirty:
+            self._dirty = True
+            self._timer.sleep_for(DONE_FLUSH_S)
+
+    def _on_timer(self, task: Task) -> Result:
+        with contextlib.suppress(FullError):  # closed: the last flush is made by close()
+            self.flush()
+        return Result.SLPQ
+
+    # -- the commit thread ---------------------------------------------------------------------------------------------
+
+    def _write(self) -> _Round:
+        """Writes all that waits.  Blocks: yes (disk)."""
+        with self._lock:
+            self._scheduled = False
+            self._dirty = False
+            done = _Round(self._ibdb.take(), self._waiters, self._unlinks)
+            self._waiters, self._unlinks = [], []
+        if done.batch is not None:
+            try:
+                self._ibdb.write(done.batch)
+            except OSError as error:
+                done.error = error
+                self._log.error("qmgr.ibdb", f"cannot write: {error.strerror}; free disk space or mend the disk")
+            with self._lock:
+                self._ibdb.finished(done.batch)
+        return done
+
+    def _written(self, done: _Round | None, error: Exception | None) -> None:
+        """Answers and cleans up after one flush."""
+        if error is not None:
+            raise error
+        if done is None:
+            return
+        if done.error is not None:
+            self._failed(done, done.error)
+        else:
+            for waiter in done.waiters:
+                waiter.committed()
+        if self.on_round is not None:
+            self.on_round()
+        output.flush_here()
+        if done.error is None:
+            for cdb_id in done.unlinks:
+                self._unlink(cdb_id)
+
+    def _failed(self, done: _Round, error: OSError) -> None:
+        for waiter in done.waiters:
+            waiter.commit_failed(error)
+        with self._lock:
+            self._unlinks[:0] = done.unlinks
+            self._later()
+
+    def _unlink(self, cdb_id: CdbId) -> None:
+        try:
+            self._cdb.unlink(cdb_id)
+        except OSError as error:
+            self._log.error("qmgr.cdb", f"cannot remove: {error.strerror}", cdb_id=cdb_id)
+
+    def close(self) -> None:
+        """Writes all that waits and closes the store.  Blocks: yes (disk).  Owner: the last thread of the process."""
+        self._workers.close()
+        self._written(self._write(), None)
+        self._ibdb.close()

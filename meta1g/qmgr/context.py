@@ -1,0 +1,222 @@
+"""QMGR put together: the stores, their threads and locks, the tasks, in the order in which they depend on each other.
+
+Lock order: IQDB (Intake), AQ (Active), DEFEDB (Defer), IBDB (Commit).  OCC and DADB are guarded by AQ.
+
+Ref: MeTA1 design, "Implementation: QMGR, context" (modelled on).
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from meta1g.base import paths
+from meta1g.base.clock import Clock
+from meta1g.base.ids import IdGenerator
+from meta1g.base.log import Log
+from meta1g.db.aq import Aq
+from meta1g.db.cdb import Cdb
+from meta1g.db.dadb import Dadb
+from meta1g.db.defedb import DefeDb
+from meta1g.db.edbc import Edbc
+from meta1g.db.ibdb import Ibdb
+from meta1g.db.icc import Icc
+from meta1g.db.iqdb import Iqdb
+from meta1g.db.occ import Occ
+from meta1g.db.recovery import remove_orphans
+from meta1g.pt.evthr import Evthr
+from meta1g.pt.lock import Lock, LockRank
+from meta1g.pt.rcbcom import RcbListener
+from meta1g.pt.workers import Workers
+from meta1g.qmgr.active import Active
+from meta1g.qmgr.cleanup import Cleanup
+from meta1g.qmgr.commit import Commit
+from meta1g.qmgr.control import Control
+from meta1g.qmgr.defer import Defer
+from meta1g.qmgr.deliver import Builder
+from meta1g.qmgr.feeder import Feeder
+from meta1g.qmgr.intake import Intake
+from meta1g.qmgr.limits import (
+    CHECKPOINT_S,
+    DEST_CLOSED_MAX_S,
+    EDBC_FACTOR,
+    ICC_ENTRIES_MAX,
+    OCC_ENTRIES_MAX,
+    ORPHAN_MIN_AGE_S,
+    ORPHAN_SCAN_S,
+)
+from meta1g.qmgr.resolve import Resolver
+from meta1g.qmgr.resources import DiskWatch, Resources
+from meta1g.qmgr.sched import Scheduler
+from meta1g.qmgr.settings import Settings
+from meta1g.qmgr.smtpc_link import SmtpcLinks
+from meta1g.qmgr.smtps_link import SmtpsLinks
+from meta1g.rcb import control as control_protocol
+from meta1g.rcb import smtpc_qmgr, smtps_qmgr
+
+_MB: Final = 1 << 20
+
+
+class Context:
+    """All parts of a running QMGR.
+
+    Args:
+        settings: configuration.
+        queue: the queue directory.
+        defedb: deferred envelopes, open and recovered.
+        cdb: content files.
+        evthr: runs the tasks.
+        clock: the clock.
+        log: the log.
+
+    Owner: the process (made before the first thread).
+    """
+
+    def __init__(self, settings: Settings, queue: Path, defedb: DefeDb, cdb: Cdb, evthr: Evthr, clock: Clock, log: Log) -> None:
+        self.settings = settings
+        self.queue = queue
+        self._clock = clock
+        self._log = log
+        self._evthr = evthr
+        self._defedb = defedb
+        self._cdb = cdb
+        self._started = clock.now()
+        self._listeners: list[RcbListener] = []
+        self.defer = Defer(defedb, evthr, self._pool("defedb"), log)
+        ibdb = Ibdb(queue / paths.IBDB_DIRECTORY, settings.ibdb_max_size)
+        self.commit = Commit(ibdb, cdb, evthr, self._pool("ibdb"), log)
+        aq = Aq(settings.aq_max_entries)
+        edbc = Edbc(settings.aq_max_entries * EDBC_FACTOR)
+        self.active = Active(settings, aq, edbc, Lock(LockRank.AQ), self.commit, self.defer, clock, log)
+        icc = Icc(settings.smtps_max_connections, settings.smtps_max_rate, ICC_ENTRIES_MAX)
+        self.intake = Intake(Iqdb(settings.iqdb_max_entries), icc, self.commit, self.active, evthr, clock, log)
+        self.commit.on_round = self.intake.wake
+        self.intake.overloaded = lambda: self.defer.full
+        self.scheduler = self._make_scheduler()
+        self.resolver = Resolver(evthr, queue / paths.SMAR_QMGR_SOCKET, os.getpid(), self.active, log)
+        self.feeder = Feeder(self.active, self.defer, evthr, clock, log)
+        self.smtps = SmtpsLinks(self.intake, log)
+        self.smtpc = SmtpcLinks(self.scheduler, log)
+        self.resources = self._make_resources()
+        self.cleanup = Cleanup(self.active, self.commit, self.scheduler, self.resources, evthr, clock, log)
+        self.cleanup.add(settings.checkpoint_interval_s or CHECKPOINT_S, self._checkpoint)
+        self.cleanup.add(ORPHAN_SCAN_S, self._orphans)
+        self.control = Control(self.active, self.defer, self.scheduler, self.feeder, self.status, self.usage, clock, log)
+
+    def _pool(self, name: str) -> Workers:
+        return Workers(1, name=name, log=self._log, on_bug=lambda error: self._evthr.stop())
+
+    def _make_scheduler(self) -> Scheduler:
+        settings = self.settings
+        occ = Occ(
+            settings.smtpc_initial_connections,
+            settings.smtpc_max_connections,
+            min(DEST_CLOSED_MAX_S, settings.min_retry_delay_s),
+            OCC_ENTRIES_MAX,
+        )
+        ids = IdGenerator("C", 0, self._clock)
+        builder = Builder(settings, ids, self._clock)
+        return Scheduler(settings, self.active, occ, Dadb(), builder, ids, self._evthr, self._clock, self._log)
+
+    def _make_resources(self) -> Resources:
+        low, high = self.settings.min_free_disk, self.settings.ok_free_disk
+        directories = {
+            "disk_cdb": paths.CDB_DIRECTORY,
+            "disk_ibdb": paths.IBDB_DIRECTORY,
+            "disk_defedb": paths.DEFEDB_DIRECTORY,
+        }
+        disks = {name: DiskWatch(self.queue / where, low, high) for name, where in directories.items()}
+        gauges = {"iqdb": self.intake.iqdb.usage_percent}
+        return Resources(disks, gauges, self.smtps.throttle, self._log)
+
+    def listen(self, gids: dict[str, int], uids: dict[str, frozenset[int]]) -> None:
+        """Opens the three sockets.
+
+        Args:
+            gids: group of each socket, by its path; the one of the process if it is missing.
+            uids: accounts that may connect, by path; all that the permissions let in if it is missing.
+
+        Raises:
+            PermError: one cannot be opened.
+        """
+        for name, protocol, on_connect in (
+            (paths.QMGR_SMTPS_SOCKET, smtps_qmgr.PROTOCOL, self.smtps.on_connect),
+            (paths.QMGR_SMTPC_SOCKET, smtpc_qmgr.PROTOCOL, self.smtpc.on_connect),
+            (paths.QMGR_CONTROL_SOCKET, control_protocol.PROTOCOL, self.control.on_connect),
+        ):
+            self._listeners.append(
+                RcbListener(
+                    self._evthr,
+                    self.queue / name,
+                    protocol,
+                    on_connect=on_connect,
+                    mode=paths.SOCKET_MODE,
+                    gid=gids.get(name),
+                    allowed_uids=uids.get(name),
+                    log=self._log,
+                )
+            )
+
+    def _checkpoint(self) -> None:
+        self.defer.ask(lambda db: db.checkpoint(), lambda done: None)
+
+    def _orphans(self) -> None:
+        self.defer.ask(self._remove_orphans, lambda count: None)
+
+    def _remove_orphans(self, db: DefeDb) -> int:
+        """Removes content files without envelope; those of transactions in AQ or IBDB are left."""
+        with self.active.lock:
+            known = {ta.record.cdb_id for ta in self.active.aq.tas()}
+        return remove_orphans(self._cdb, db, self._clock.now(), ORPHAN_MIN_AGE_S, self._log, known.__contains__)
+
+    # -- for the control socket ----------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """Gives the counters: recipients in AQ and DEFEDB, transactions open in IBDB, entries of IQDB, peers."""
+        with self.active.lock:
+            aq, transactions = len(self.active.aq), self.active.aq.transactions
+            sessions, agents = self.scheduler.dadb.sessions, len(self.scheduler.dadb)
+            destinations, edbc = len(self.scheduler.occ), len(self.active.edbc)
+        return {
+            "aq": aq,
+            "aq_transactions": transactions,
+            "iqdb": self.intake.iqdb.transactions,
+            "iqdb_sessions": self.intake.iqdb.sessions,
+            "defedb": self.defer.count,
+            "defedb_pending": self.defer.pending,
+            "edbc": edbc,
+            "ibdb_open": self.commit.open_count,
+            "ibdb_files": self.commit.file_count,
+            "smtps": len(self.smtps),
+            "smtpc": agents,
+            "smar": int(self.resolver.up),
+            "da_sessions": sessions,
+            "destinations": destinations,
+            "accept_percent": self.smtps.percent,
+            "accept_reason": self.smtps.reason,
+            "pid": os.getpid(),
+            "started": self._started,
+        }
+
+    def usage(self) -> dict[str, Any]:
+        """Gives the use of each resource, 0 to 100, and the free space."""
+        with self.active.lock:
+            aq = self.active.aq.usage_percent()
+        return {**self.resources.usage, "aq": aq, "free_bytes": self.resources.free_bytes()}
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def stop_intake(self) -> None:
+        """Takes no new mail and starts no delivery; what is under way goes on."""
+        self.intake.stopping = True
+        self.scheduler.stopping = True
+        self.feeder.stopping = True
+        for listener in self._listeners:
+            listener.close()
+
+    def close(self) -> None:
+        """Writes everything that waits and closes the stores; AQ is found again in IBDB and DEFEDB.
+
+        Blocks: yes (disk).  Owner: the main thread, after the loop.
+        """
+        self.defer.close()
+        self.commit.close()

@@ -1,0 +1,44 @@
+"""One delivery session as QMGR sees it.
+
+    OPENING --+--> IDLE <--> BUSY          OPENING is BUSY with the first delivery
+              |      |         |
+              +------+---------+--> GONE   failed, closed by the server, told to close, or its agent is gone
+
+Invariant: a session has recipients if and only if it is OPENING or BUSY.
+
+Pure.  Locking: caller holds AQ.  Ref: MeTA1 design, "Implementation: DADB" (states are ours).
+"""
+
+from collections.abc import Mapping
+from enum import IntEnum, auto
+from typing import Final
+
+
+class State(IntEnum):
+    """States.  Immutable."""
+
+    OPENING = auto()
+    BUSY = auto()
+    IDLE = auto()
+    GONE = auto()
+
+
+class Event(IntEnum):
+    """Events.  Immutable."""
+
+    RESULT_OPEN = auto()  # the delivery is over, the session can be used again
+    RESULT_CLOSED = auto()  # the delivery is over, the session too
+    DELIVER = auto()
+    CLOSE = auto()  # told to close, closed by the server, or the agent is gone
+
+
+TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
+    (State.OPENING, Event.RESULT_OPEN): State.IDLE,
+    (State.OPENING, Event.RESULT_CLOSED): State.GONE,
+    (State.OPENING, Event.CLOSE): State.GONE,
+    (State.BUSY, Event.RESULT_OPEN): State.IDLE,
+    (State.BUSY, Event.RESULT_CLOSED): State.GONE,
+    (State.BUSY, Event.CLOSE): State.GONE,
+    (State.IDLE, Event.DELIVER): State.BUSY,
+    (State.IDLE, Event.CLOSE): State.GONE,
+}

@@ -1,0 +1,77 @@
+"""Builds the message of a delivery: envelope, server, and the report around the content if it is one.
+
+Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPC" (modelled on).
+"""
+
+from collections.abc import Sequence
+
+from meta1g.base.clock import Clock
+from meta1g.base.ids import IdGenerator
+from meta1g.db.aq_types import AqRcpt
+from meta1g.db.dadb import DaSession
+from meta1g.qmgr import dsn
+from meta1g.qmgr.settings import Settings
+from meta1g.rcb.smtpc_qmgr import Deliver, DeliverRcpt
+
+
+class Builder:
+    """Makes deliveries.
+
+    Args:
+        settings: our name, and how long mail is tried.
+        ids: delivery transaction ids.
+        clock: date of reports.
+
+    Locking: caller holds AQ.
+    """
+
+    def __init__(self, settings: Settings, ids: IdGenerator, clock: Clock) -> None:
+        self._settings = settings
+        self._ids = ids
+        self._clock = clock
+
+    def build(self, session: DaSession, rcpts: Sequence[AqRcpt], *, new_session: bool, keep_open: bool) -> Deliver:
+        """Gives the message for recipients of one transaction with one sender.
+
+        Args:
+            session: the session it goes over.
+            rcpts: at least one; a recipient of a report alone.
+            new_session: the session is to be opened first.
+            keep_open: the session stays open afterwards.
+        """
+        first = rcpts[0]
+        ta = first.ta.record
+        report = None
+        if first.record.failed:
+            report = dsn.make(ta, first.record, self._settings.hostname, self._clock.now(), self._settings.return_timeout_s)
+        return Deliver(
+            session_id=session.session_id,
+            new_session=new_session,
+            keep_open=keep_open,
+            da=session.key.da,
+            server=(first.server,),
+            da_ta_id=self._ids.transaction(),
+            ta_id=ta.ta_id,
+            cdb_id=ta.cdb_id,
+            mail=first.sender,
+            size_bytes=ta.size_bytes if report is None else self._size(ta.size_bytes, report),
+            body=ta.body,
+            smtputf8=ta.smtputf8,
+            requiretls=ta.requiretls and report is None,
+            ret=ta.ret if report is None else None,
+            envid=ta.envid if report is None else None,
+            dsn_head=None if report is None else report.head,
+            dsn_tail=None if report is None else report.tail,
+            dsn_full=report is not None and report.full,
+            rcpts=tuple(self._rcpt(rcpt) for rcpt in rcpts),
+        )
+
+    @staticmethod
+    def _rcpt(rcpt: AqRcpt) -> DeliverRcpt:
+        record = rcpt.record
+        return DeliverRcpt(rcpt_idx=record.rcpt_idx, rcpt=record.rcpt, notify=record.notify, orcpt=record.orcpt)
+
+    @staticmethod
+    def _size(content_bytes: int, report: dsn.Report) -> int:
+        """Gives the size of a report, an estimate if it returns only the header."""
+        return len(report.head) + len(report.tail) + (content_bytes if report.full else min(content_bytes, 4096))

@@ -1,0 +1,278 @@
+"""SMTPS requests: sessions and envelopes go to IQDB, the final dot to IBDB, accepted envelopes to AQ or DEFEDB.
+
+Locking: own lock IQDB, never held while the other stores are asked.
+Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelled on); architecture step 2 to 6.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from meta1g.base.clock import Clock
+from meta1g.base.errors import FullError
+from meta1g.base.log import Log
+from meta1g.db.aq_types import Home
+from meta1g.db.icc import Icc
+from meta1g.db.iqdb import Iqdb, IqTa
+from meta1g.pt.evthr import Evthr
+from meta1g.pt.lock import Lock, LockRank
+from meta1g.pt.task import Ev, Result, Task
+from meta1g.qmgr.active import Active
+from meta1g.qmgr.commit import Commit
+from meta1g.qmgr.ta_fsm import TRANSITIONS, Event, State
+from meta1g.rcb.envelope import RcptRecord, TaRecord
+from meta1g.rcb.schema import Message
+from meta1g.rcb.smtps_qmgr import CloseTransaction, NewRecipient, NewSession, NewTransaction, Refused, Stat
+
+UNKNOWN = Stat(code=451, ecode="4.3.0", text="Transaction is not known, try again")
+MISCOUNTED = Stat(code=451, ecode="4.3.0", text="Envelope is not complete, try again")
+STOPPING = Stat(code=421, ecode="4.3.2", text="Mail system is stopping, try again later")
+NOT_STORED = Stat(code=451, ecode="4.3.1", text="Envelope cannot be stored, try again later")
+TOO_MUCH = Stat(code=452, ecode="4.3.1", text="Queue is full, try again later")
+WELCOME = Stat(code=220)
+ACCEPTED = Stat(code=250, ecode="2.0.0")
+
+
+class Conn(Protocol):
+    """The connection of an SMTPS."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is gone."""
+        ...
+
+    def post(self, msg: Message) -> None:
+        """Sends a message."""
+        ...
+
+    def reply(self, request_id: int, msg: Message) -> None:
+        """Answers a request."""
+        ...
+
+
+class Dot:
+    """A transaction that waits for its commit.
+
+    Args:
+        conn: who waits.
+        request_id: what is answered.
+        ta: the transaction.
+        rcpts: its recipients.
+        intake: takes it over when it is safe.
+
+    Owner: the commit thread, from accept() on.
+    """
+
+    __slots__ = ("_conn", "_intake", "_request_id", "rcpts", "state", "ta")
+
+    def __init__(self, conn: Conn, request_id: int, ta: TaRecord, rcpts: list[RcptRecord], intake: "Intake") -> None:
+        self._conn = conn
+        self._request_id = request_id
+        self._intake = intake
+        self.ta = ta
+        self.rcpts = rcpts
+        self.state = State.COMMITTING
+
+    def _step(self, event: Event) -> None:
+        self.state = TRANSITIONS[self.state, event]
+
+    def committed(self) -> None:
+        """Answers 250 and hands the envelope over."""
+        self._step(Event.FLUSHED)
+        self._answer(ACCEPTED)
+        self._intake.accepted.append(self)
+
+    def commit_failed(self, error: OSError) -> None:
+        """Answers 451; the client tries again."""
+        self._step(Event.FLUSH_FAILED)
+        self._answer(NOT_STORED)
+
+    def _answer(self, stat: Stat) -> None:
+        if not self._conn.closed:
+            self._conn.reply(self._request_id, stat)
+
+    def entered(self) -> None:
+        """Notes that AQ or DEFEDB has it."""
+        self._step(Event.ENTERED)
+
+
+class Intake:
+    """The way in.
+
+    Args:
+        iqdb: incoming queue.
+        icc: incoming connections.
+        commit: writer of IBDB.
+        active: takes accepted envelopes.
+        evthr: runs the hand-over.
+        clock: the clock.
+        log: the log.
+
+    Attributes:
+        accepted: envelopes that are safe and not handed over yet; appended by the commit thread, taken by the task.
+        stopping: nothing new is taken.
+        overloaded: tells whether no new transaction is taken now.
+
+    Locking: own lock IQDB.
+    """
+
+    def __init__(self, iqdb: Iqdb, icc: Icc, commit: Commit, active: Active, evthr: Evthr, clock: Clock, log: Log) -> None:
+        self.iqdb = iqdb
+        self.icc = icc
+        self.accepted: deque[Dot] = deque()
+        self.stopping = False
+        self.overloaded: Callable[[], bool] = lambda: False
+        self._commit = commit
+        self._active = active
+        self._clock = clock
+        self._log = log
+        self._lock = Lock(LockRank.IQDB)
+        self._task = evthr.task_new(self._hand_over, events=Ev.NONE, name="hand over")
+
+    def wake(self) -> None:
+        """Lets the accepted envelopes be handed over.  Blocks: no."""
+        if self.accepted:
+            self._task.wakeup()
+
+    # -- sessions ------------------------------------------------------------------------------------------------------
+
+    def new_session(self, conn: Conn, msg: NewSession) -> Stat:
+        """Enters a session; gives 220 or 421 with the reason."""
+        if self.stopping:
+            return STOPPING
+        with self._lock:
+            refusal = self.icc.connect(msg.client_addr, self._clock.monotonic())
+            if refusal:
+                self._log.notice("qmgr.session", refusal, ss_sess=msg.session_id, client=msg.client_addr)
+                return Stat(code=421, ecode="4.7.0", text=f"{refusal}, try again later")
+            try:
+                self.iqdb.add_session(msg.session_id, conn, msg.client_addr)
+            except FullError as error:
+                self.icc.disconnect(msg.client_addr)
+                self._log.warn("qmgr.session", error.cause, ss_sess=msg.session_id)
+                return Stat(code=421, ecode="4.3.2", text="Too many sessions, try again later")
+        return WELCOME
+
+    def close_session(self, session_id: str) -> None:
+        """Forgets a session and its open transaction."""
+        with self._lock:
+            session = self.iqdb.drop_session(session_id)
+            if session is not None:
+                self.icc.disconnect(session.client_addr)
+
+    def drop_owner(self, conn: Conn) -> None:
+        """Forgets all sessions and open transactions of an SMTPS that is gone."""
+        with self._lock:
+            for client_addr in self.iqdb.drop_owner(conn):
+                self.icc.disconnect(client_addr)
+
+    # -- envelopes -----------------------------------------------------------------------------------------------------
+
+    def new_transaction(self, conn: Conn, msg: NewTransaction) -> None:
+        """Enters a transaction, or refuses it."""
+        refusal = None
+        with self._lock:
+            try:
+                ta = self.iqdb.add_ta(conn, msg, State.OPEN)
+            except FullError as error:
+                self._log.warn("qmgr.mail", error.cause, ss_ta=msg.ta_id)
+                refusal = TOO_MUCH
+            else:
+                if self.stopping or self.overloaded():
+                    refusal = STOPPING if self.stopping else TOO_MUCH
+                    ta.state = TRANSITIONS[State(ta.state), Event.REFUSE]
+        if refusal is not None:
+            self._refuse(conn, msg.ta_id, refusal)
+
+    @staticmethod
+    def _refuse(conn: Conn, ta_id: str, stat: Stat) -> None:
+        conn.post(Refused(ta_id=ta_id, code=stat.code, ecode=stat.ecode, text=stat.text))
+
+    def new_recipient(self, conn: Conn, msg: NewRecipient) -> None:
+        """Enters a recipient; the transaction is refused if there is no room."""
+        with self._lock:
+            ta = self.iqdb.get(msg.ta_id)
+            if ta is None or ta.owner is not conn or ta.state is State.REFUSED:
+                return  # it was refused, or is counted at the final dot
+            try:
+                self.iqdb.add_rcpt(ta, msg)
+                return
+            except FullError as error:
+                self._log.warn("qmgr.rcpt", error.cause, ss_ta=msg.ta_id)
+                ta.state = TRANSITIONS[State(ta.state), Event.REFUSE]
+        self._refuse(conn, msg.ta_id, TOO_MUCH)
+
+    def discard(self, ta_id: str) -> None:
+        """Forgets a transaction that is not going to be closed."""
+        with self._lock:
+            self.iqdb.drop_ta(ta_id)
+
+    def close_transaction(self, conn: Conn, request_id: int, msg: CloseTransaction) -> None:
+        """Lets a transaction be committed; the answer comes when it is."""
+        with self._lock:
+            ta = self.iqdb.drop_ta(msg.ta_id)
+        refusal = self._refusal(conn, ta, msg)
+        if refusal is None and ta is not None:
+            record, rcpts = self._records(ta, msg)
+            try:
+                self._commit.accept(record, rcpts, Dot(conn, request_id, record, rcpts, self))
+            except FullError:
+                refusal = STOPPING
+        if refusal is not None:
+            self._log.warn("qmgr.dot", refusal.text, ss_ta=msg.ta_id)
+            conn.reply(request_id, refusal)
+
+    @staticmethod
+    def _refusal(conn: Conn, ta: IqTa | None, msg: CloseTransaction) -> Stat | None:
+        if ta is None or ta.owner is not conn:
+            return UNKNOWN
+        if ta.state is State.REFUSED:
+            return TOO_MUCH
+        if len(ta.rcpts) != msg.rcpts or not ta.rcpts:
+            return MISCOUNTED
+        return None
+
+    def _records(self, ta: IqTa, msg: CloseTransaction) -> tuple[TaRecord, list[RcptRecord]]:
+        new, entered = ta.msg, self._clock.now()
+        record = TaRecord(
+            ta_id=msg.ta_id,
+            cdb_id=msg.cdb_id,
+            mail=new.mail,
+            size_bytes=msg.size_bytes,
+            entered=entered,
+            rcpts=max(rcpt.rcpt_idx for rcpt in ta.rcpts) + 1,
+            body=msg.body or new.body,
+            smtputf8=new.smtputf8,
+            ret=new.ret,
+            envid=new.envid,
+            requiretls=new.requiretls,
+        )
+        rcpts = [
+            RcptRecord(
+                ta_id=msg.ta_id, rcpt_idx=one.rcpt_idx, rcpt=one.rcpt, notify=one.notify, orcpt=one.orcpt, entered=entered
+            )
+            for one in ta.rcpts
+        ]
+        return record, rcpts
+
+    # -- hand-over -----------------------------------------------------------------------------------------------------
+
+    def _hand_over(self, task: Task) -> Result:
+        """Moves envelopes that are safe to AQ, or to DEFEDB if AQ is full."""
+        self.hand_over()
+        return Result.SLPQ
+
+    def hand_over(self) -> None:
+        """Moves all accepted envelopes on.  Blocks: no."""
+        active = self._active
+        with active.lock:
+            while self.accepted:
+                dot = self.accepted.popleft()
+                try:
+                    active.enter(dot.ta, dot.rcpts, Home.IBDB)
+                except FullError:
+                    active.overflow(dot.ta, dot.rcpts)
+                dot.entered()
+                self._log.info(
+                    "qmgr.accept", "ok", ss_ta=dot.ta.ta_id, mail=dot.ta.mail, size=dot.ta.size_bytes, rcpts=len(dot.rcpts)
+                )

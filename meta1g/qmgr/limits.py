@@ -1,0 +1,51 @@
+"""Limits and times of QMGR that no option sets.
+
+Ref: MeTA1 design, "Implementation: QMGR" (modelled on); the numbers are our choice, with the reason beside them.
+"""
+
+from typing import Final
+
+#: DONE records wait at most so long for a flush of their own.  Our choice: losing them costs second deliveries only.
+DONE_FLUSH_S: Final = 0.2
+#: Envelope changes that may wait for DEFEDB; beyond it no new mail is taken.  Ref: invariant I4.
+DEFER_PENDING_MAX: Final = 20_000
+#: Changes that one DEFEDB transaction takes: its locks and its log stay small.
+DEFER_BATCH_MAX: Final = 1000
+#: Files of IBDB from which on the entries of the oldest move to DEFEDB, so that the files can go.
+IBDB_FILES_MAX: Final = 4
+#: How often old entries, idle sessions and resources are looked at.
+CLEANUP_S: Final = 2.0
+#: Recipients fed from DEFEDB in one turn, so that new mail is not held up.
+FEED_TURN: Final = 200
+#: Entries of the EDBC window for each recipient that AQ can hold.
+EDBC_FACTOR: Final = 4
+#: Part of AQ that the feeder leaves to new mail, percent.
+FEED_LEAVES_PERCENT: Final = 25
+#: A destination that cannot be reached is left alone for so long at most.
+DEST_CLOSED_MAX_S: Final = 60.0
+#: Destinations remembered while they are not in use.
+OCC_ENTRIES_MAX: Final = 10_000
+#: Client addresses remembered.
+ICC_ENTRIES_MAX: Final = 100_000
+#: Deliveries of one session.  Our choice: some servers limit it, and balance over several servers needs it.
+SESSION_DELIVERIES_MAX: Final = 1000
+#: An idle session is closed after this time.
+SESSION_IDLE_S: Final = 5.0
+#: How long a delivery agent may take for one delivery: the sum of its own time-outs is less.
+RESULT_TIMEOUT_S: Final = 4 * 3600
+#: How long the resolver may take for one recipient, over all its name servers.
+RESOLVE_TIMEOUT_S: Final = 300
+#: Content files younger than this are not orphans: an SMTPS that outlived a QMGR may still be writing them.
+ORPHAN_MIN_AGE_S: Final = 3600
+#: How often orphans are looked for while QMGR runs.
+ORPHAN_SCAN_S: Final = 1800
+#: How often a checkpoint of DEFEDB is made if the configuration does not say.
+CHECKPOINT_S: Final = 60
+#: Recipients in one answer to the control socket.
+LIST_MAX: Final = 500
+#: Characters of a server's reply that are kept.
+STATUS_TEXT_MAX_CHARS: Final = 512
+#: Recipients named in one bounce.
+BOUNCE_RCPTS_MAX: Final = 500
+#: Free descriptors, memory and thread limits are not throttled below this number of sessions.
+THREADS_WHEN_FULL: Final = 0

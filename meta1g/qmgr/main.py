@@ -1,0 +1,150 @@
+"""QMGR: the queue manager process.
+
+It alone owns the envelopes.  One QMGR at a time works on a queue directory: it holds a lock on it, and recovery runs
+under that lock before the first connection.
+
+Ref: MeTA1 design, "Functional Specification: QMGR" (modelled on).
+"""
+
+import fcntl
+import grp
+import os
+import pwd
+import signal
+from pathlib import Path
+from typing import Final
+
+from meta1g.base import cli, paths, startup, sysexits
+from meta1g.base.clock import SystemClock
+from meta1g.base.errors import Meta1Error
+from meta1g.base.log import Log
+from meta1g.conf.load import load_file
+from meta1g.db.cdb import Cdb
+from meta1g.db.defedb import DefeDb
+from meta1g.db.recovery import recover, remove_orphans
+from meta1g.pt import alive
+from meta1g.pt.evthr import Evthr
+from meta1g.pt.signals import on_signal, signals_of
+from meta1g.pt.task import Result
+from meta1g.qmgr.context import Context
+from meta1g.qmgr.limits import ORPHAN_MIN_AGE_S
+from meta1g.qmgr.settings import Settings
+
+#: A stop waits so long for results that are on their way, and for final dots that wait for their commit.
+STOP_GRACE_S: Final = 0.5
+#: The account whose processes connect to each socket.
+CONNECTING: Final = {paths.QMGR_SMTPS_SOCKET: "meta1s", paths.QMGR_SMTPC_SOCKET: "meta1c"}
+
+
+def lock_queue(queue: Path) -> int:
+    """Takes the lock of the queue directory; it is kept until the process ends.
+
+    Returns:
+        The descriptor of the lock file.
+
+    Raises:
+        CliError: another QMGR has it, or the file cannot be made.
+    """
+    path = queue / paths.QMGR_LOCK_FILE
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, paths.QUEUE_FILE_MODE)
+    except OSError as error:
+        raise cli.CliError(f"{path}: {error.strerror}; run sm.setup, or start as the account of qmgr") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        other = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+        os.close(fd)
+        text = f"another qmgr (process {other}) works on {queue}; stop it first"
+        raise cli.CliError(text, sysexits.EX_TEMPFAIL) from error
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return fd
+
+
+def socket_groups() -> tuple[dict[str, int], dict[str, frozenset[int]]]:
+    """Gives group and allowed accounts of the sockets, when this process runs under the account of QMGR.
+
+    Otherwise all components run as the caller, and only the caller and root may connect.
+    """
+    if pwd.getpwuid(os.geteuid()).pw_name != "meta1q":
+        own = frozenset((0, os.geteuid()))
+        return {}, dict.fromkeys((*CONNECTING, paths.QMGR_CONTROL_SOCKET), own)
+    gids = {path: grp.getgrnam(name).gr_gid for path, name in CONNECTING.items()}
+    uids = {path: frozenset((0, pwd.getpwnam(name).pw_uid)) for path, name in CONNECTING.items()}
+    return gids, uids
+
+
+class Qmgr:
+    """The process: stores, loop, stop.  Owner: the process."""
+
+    def __init__(self, settings: Settings, queue: Path, log: Log) -> None:
+        self._log = log
+        self._stopping = False
+        clock = SystemClock()
+        cdb = Cdb(queue / paths.CDB_DIRECTORY)
+        log_directory = queue / settings.defedb_log_directory if settings.defedb_log_directory else None
+        defedb = DefeDb(queue / paths.DEFEDB_DIRECTORY, settings.defedb_cache_size, log_directory)
+        defedb.open()
+        recover(queue / paths.IBDB_DIRECTORY, defedb, cdb, queue / paths.LOST_FOUND_DIRECTORY, clock.now(), log)
+        remove_orphans(cdb, defedb, clock.now(), ORPHAN_MIN_AGE_S, log)
+        self._evthr = Evthr(clock=clock, log=log)
+        self.context = Context(settings, queue, defedb, cdb, self._evthr, clock, log)
+
+    def run(self) -> None:
+        """Serves until it is told to stop.  Blocks: yes."""
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            on_signal(self._evthr, signum, self.stop)
+        on_signal(self._evthr, signal.SIGUSR1, self._log.reopen)
+        alive.watch_alive(self._evthr, self._mcp_gone)
+        self.context.listen(*socket_groups())
+        alive.tell_ready()
+        self._log.notice("qmgr.start", "ready", pid=os.getpid(), count=self.context.defer.count)
+        try:
+            self._evthr.loop()
+        finally:
+            signals_of(self._evthr).close()
+            self.context.close()
+            self._log.notice("qmgr.stop", "stopped")
+
+    def _mcp_gone(self) -> None:
+        self._log.notice("qmgr.mcp", "mcp is gone, stopping")
+        self.stop()
+
+    def stop(self) -> None:
+        """Takes no new mail, finishes what waits for a commit, ends the loop.  Blocks: no."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self._log.notice("qmgr.stop", "stopping")
+        self.context.stop_intake()
+
+        self._evthr.timer(STOP_GRACE_S, lambda task: Result.DEL | Result.TERM, name="stop")
+
+
+def main(argv: list[str]) -> int:
+    """Runs QMGR and gives its exit code."""
+    arguments = startup.component_arguments("qmgr", argv, "The queue manager of meta1g.")
+    config = load_file(arguments.file, lenient=arguments.lenient)
+    queue = config.queue_directory
+    if not queue.is_dir():
+        raise cli.CliError(f"{queue}: no such directory; run sm.setup")
+    log = startup.open_log("qmgr", config.glob, config.section("qmgr"), queue)
+    lock_fd = lock_queue(queue)
+    try:
+        Qmgr(Settings.from_config(config), queue, log).run()
+    except Meta1Error as error:
+        log.fatal("qmgr.main", error.cause)
+        raise
+    finally:
+        os.close(lock_fd)
+    return sysexits.EX_OK
+
+
+def run() -> None:
+    """Runs the program (console script)."""
+    raise SystemExit(cli.run_program("qmgr", main))
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,53 @@
+"""What became of a recipient, as QMGR sees it; precedence of the statuses in a result.
+
+Pure.  Ref: MeTA1 design, "Functional Specification: QMGR, delivery status" (precedence modelled on).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from meta1g.rcb.smtpc_qmgr import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A reply that decides about a recipient.  Immutable."""
+
+    code: int
+    ecode: str
+    text: str
+    remote_mta: str = ""
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether it was delivered."""
+        return 200 <= self.code < 300
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether trying again can help."""
+        return 400 <= self.code < 500
+
+    def expired(self) -> "Outcome":
+        """The final failure of a recipient that could not be delivered for too long (RFC 3463 X.4.7)."""
+        return replace(self, code=554, ecode="5.4.7", text=f"delivery time expired; last reply: {self.text}")
+
+
+def session_failure(result: Result) -> Outcome | None:
+    """Gives the failure of the whole session, or None if it was fine."""
+    if result.session_code < 400:
+        return None
+    return Outcome(result.session_code, result.session_ecode, result.session_text, result.remote_mta)
+
+
+def outcomes(result: Result, rcpt_idxs: Iterable[int]) -> Iterator[tuple[int, Outcome]]:
+    """Gives the outcome of each recipient of a session that was fine: its own, or that of the transaction.
+
+    A recipient nobody says anything about is tried again: whether it was delivered is not known.
+    """
+    own = {one.rcpt_idx: Outcome(one.code, one.ecode, one.text, result.remote_mta) for one in result.rcpts}
+    common = Outcome(result.ta_code, result.ta_ecode, result.ta_text, result.remote_mta)
+    if not common.code:
+        common = Outcome(451, "4.3.0", "delivery agent reported nothing", result.remote_mta)
+    for rcpt_idx in rcpt_idxs:
+        yield rcpt_idx, own.get(rcpt_idx, common)

@@ -1,0 +1,66 @@
+"""One recipient while it is in AQ.
+
+    NEW -> SENT_TO_AR -> READY -> SCHEDULED -> WAIT_UPDATE -> DONE
+     ^         |          ^ |         |            ^
+     +- lost --+          | +---------|------------+      deferred, delivered, expanded
+                          +- next ----+-> FAILED --+      waits for its bounce
+                             address
+
+Invariant: a recipient stands in a destination queue (aqrdq) if and only if its state is READY.
+
+Pure.  Locking: caller holds AQ.
+Ref: MeTA1 design, "Implementation: AQ" (states modelled on the flags AQR_FL_*).
+"""
+
+from collections.abc import Mapping
+from enum import IntEnum, auto
+from typing import Final
+
+from meta1g.base.errors import BugError, Module
+from meta1g.db.aq_types import AqRcpt, RcptState
+
+
+class Event(IntEnum):
+    """What can happen to a recipient.  Immutable."""
+
+    ASK_AR = auto()  # the resolver is asked
+    AR_LOST = auto()  # the resolver is gone
+    RESOLVED = auto()  # server addresses came
+    TAKE = auto()  # a delivery takes it
+    NEXT = auto()  # the next address, or the same one again
+    STORE = auto()  # a store is asked to keep or forget it
+    FAIL = auto()  # it failed for good
+    STORED = auto()  # the store has done so
+
+
+_S: Final = RcptState
+_E: Final = Event
+
+ROWS: Final[Mapping[RcptState, Mapping[Event, RcptState]]] = {
+    _S.NEW: {_E.ASK_AR: _S.SENT_TO_AR, _E.STORE: _S.WAIT_UPDATE, _E.FAIL: _S.FAILED},
+    _S.SENT_TO_AR: {_E.AR_LOST: _S.NEW, _E.RESOLVED: _S.READY, _E.STORE: _S.WAIT_UPDATE, _E.FAIL: _S.FAILED},
+    _S.READY: {_E.TAKE: _S.SCHEDULED, _E.NEXT: _S.READY, _E.STORE: _S.WAIT_UPDATE, _E.FAIL: _S.FAILED},
+    _S.SCHEDULED: {_E.NEXT: _S.READY, _E.STORE: _S.WAIT_UPDATE, _E.FAIL: _S.FAILED},
+    _S.FAILED: {_E.STORE: _S.WAIT_UPDATE},
+    _S.WAIT_UPDATE: {_E.STORED: _S.DONE},
+    _S.DONE: {},
+}
+
+TRANSITIONS: Final[Mapping[tuple[RcptState, Event], RcptState]] = {
+    (state, event): new for state, row in ROWS.items() for event, new in row.items()
+}
+
+#: States in which nothing more is going to happen to a recipient by itself.
+SETTLED: Final = frozenset((RcptState.FAILED, RcptState.WAIT_UPDATE, RcptState.DONE))
+
+
+def step(rcpt: AqRcpt, event: Event) -> None:
+    """Moves a recipient.
+
+    Raises:
+        BugError: the event must not happen in its state.
+    """
+    new = TRANSITIONS.get((rcpt.state, event))
+    if new is None:
+        raise BugError(Module.AQ, f"{rcpt.ta.ta_id}-{rcpt.record.rcpt_idx:04X}: {event.name} in state {rcpt.state.name}")
+    rcpt.state = new

@@ -1,0 +1,102 @@
+"""AQ to SMAR and back: where does each recipient go?
+
+Locking: AQ for the recipients; the link has its own.
+Ref: MeTA1 design, "Functional Specification: AR" (modelled on); architecture step 7.
+"""
+
+from functools import partial
+from pathlib import Path
+
+from meta1g.base.errors import TempError
+from meta1g.base.ids import RcptId, rcpt_id
+from meta1g.base.log import Log
+from meta1g.db.aq_types import AqRcpt, RcptState
+from meta1g.pt.evthr import Evthr
+from meta1g.pt.rcbcom import RcbCom, RcbLink
+from meta1g.pt.task import Ev, Result, Task
+from meta1g.qmgr.active import Active
+from meta1g.qmgr.limits import RESOLVE_TIMEOUT_S
+from meta1g.qmgr.outcome import Outcome
+from meta1g.qmgr.rcpt_fsm import Event, step
+from meta1g.qmgr.retry import is_report
+from meta1g.rcb.envelope import RcptFlags
+from meta1g.rcb.qmgr_smar import PROTOCOL, Members, QmgrHelloA, Resolve, ResolveFlags, Route, Unresolved
+from meta1g.rcb.schema import Message
+
+
+class Resolver:
+    """The questions to SMAR.
+
+    Args:
+        evthr: runs the task and the link.
+        path: socket of SMAR.
+        pid: our process id.
+        active: the recipients.
+        log: the log.
+
+    Locking: AQ for what waits.
+    """
+
+    def __init__(self, evthr: Evthr, path: Path, pid: int, active: Active, log: Log) -> None:
+        self._active = active
+        self._log = log
+        self._pid = pid
+        self._task = evthr.task_new(self._ask_all, events=Ev.NONE, name="resolve")
+        active.on_unresolved = self._task.wakeup
+        self._link = RcbLink(evthr, path, PROTOCOL, on_up=self._on_up, log=log)
+
+    @property
+    def up(self) -> bool:
+        """Whether SMAR is connected."""
+        return self._link.up
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._link.close()
+
+    def _on_up(self, conn: RcbCom) -> None:
+        conn.request(QmgrHelloA(pid=self._pid), lambda reply: self._task.wakeup())
+
+    def _ask_all(self, task: Task) -> Result:
+        """Asks for all recipients that are not asked for yet; those left over wait for SMAR to come back."""
+        active = self._active
+        with active.lock:
+            waiting, active.unresolved = active.unresolved, []
+            while waiting and self._link.up:
+                rcpt = waiting.pop()
+                if rcpt.state is RcptState.NEW and not self._ask(rcpt):
+                    waiting.append(rcpt)
+                    break
+            active.unresolved.extend(waiting)
+        return Result.SLPQ
+
+    def _ask(self, rcpt: AqRcpt) -> bool:
+        record = rcpt.record
+        flags = ResolveFlags.NO_ALIAS if record.flags & RcptFlags.EXPANDED or is_report(record) else 0
+        question = Resolve(ta_id=record.ta_id, rcpt_idx=record.rcpt_idx, rcpt=record.rcpt, flags=flags)
+        try:
+            self._link.request(question, partial(self._on_answer, rcpt), timeout_s=RESOLVE_TIMEOUT_S)
+        except TempError:
+            return False
+        step(rcpt, Event.ASK_AR)
+        return True
+
+    def _on_answer(self, rcpt: AqRcpt, answer: Message | None) -> None:
+        with self._active.lock:
+            if rcpt.state is not RcptState.SENT_TO_AR:
+                return  # the operator was faster
+            if isinstance(answer, Route):
+                self._active.resolved(rcpt, answer.da, answer.servers)
+            elif isinstance(answer, Members):
+                self._active.expanded(rcpt, answer.members, answer.owner)
+            elif isinstance(answer, Unresolved):
+                self._unresolved(rcpt, answer)
+            else:
+                step(rcpt, Event.AR_LOST)
+                self._active.unresolved.append(rcpt)
+                self._task.sleep_for(1)
+
+    def _unresolved(self, rcpt: AqRcpt, answer: Unresolved) -> None:
+        who: RcptId = rcpt_id(rcpt.record.ta_id, rcpt.record.rcpt_idx)
+        self._log.debug("qmgr.resolve", answer.text, ss_ta=rcpt.record.ta_id, key=who, reply=answer.code)
+        self._active.finish(rcpt, Outcome(answer.code, answer.ecode, answer.text))

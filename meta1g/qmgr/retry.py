@@ -1,0 +1,64 @@
+"""When a recipient is tried again, given up, or its sender warned.
+
+Pure.  Ref: MeTA1 design, "Implementation: QMGR, retry times" (modelled on); RFC 5321 4.5.4.1; RFC 3461 5.2 (NOTIFY).
+"""
+
+import random
+from typing import Final
+
+from meta1g.qmgr.settings import Settings
+from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
+
+_JITTER: Final = 0.1
+_REPORTS: Final = int(RcptFlags.IS_BNC | RcptFlags.IS_DBNC | RcptFlags.IS_DLY | RcptFlags.IS_RELAYED)
+
+
+def next_try(entered: float, now: float, settings: Settings, rng: random.Random) -> float:
+    """Gives the time of the next attempt: the time in the queue so far, within the bounds, give or take 10 %.
+
+    Args:
+        entered: when the transaction was accepted, seconds since the epoch.
+        now: the time now.
+        settings: bounds.
+        rng: source of the jitter, so that mail deferred together does not come back together.
+    """
+    delay_s = min(max(now - entered, settings.min_retry_delay_s), settings.max_retry_delay_s)
+    return as_stored(now + delay_s * (1 + rng.uniform(-_JITTER, _JITTER)))
+
+
+def as_stored(when: float) -> float:
+    """Gives a time as DEFEDB stores it, in whole microseconds, so that both order it alike."""
+    return round(when * 1_000_000) / 1_000_000
+
+
+def expired(ta: TaRecord, now: float, settings: Settings) -> bool:
+    """Tells whether the transaction is too old to be tried again."""
+    return now - ta.entered >= settings.return_timeout_s
+
+
+def is_report(rcpt: RcptRecord) -> bool:
+    """Tells whether the recipient gets a DSN, whose content is made from `failed`."""
+    return bool(rcpt.flags & _REPORTS)
+
+
+def wants(rcpt: RcptRecord, condition: str) -> bool:
+    """Tells whether the sender wants a DSN about a recipient; without NOTIFY failures and delays are told.
+
+    Args:
+        rcpt: the recipient.
+        condition: `FAILURE`, `DELAY` or `SUCCESS`.
+    """
+    if rcpt.notify is None:
+        return condition != "SUCCESS"
+    return condition in rcpt.notify.upper().split(",")
+
+
+def delay_warning_due(ta: TaRecord, rcpt: RcptRecord, now: float, settings: Settings) -> bool:
+    """Tells whether the sender is to be warned of the delay now; that happens once."""
+    return (
+        settings.delay_dsn_timeout_s > 0
+        and now - ta.entered >= settings.delay_dsn_timeout_s
+        and not rcpt.flags & RcptFlags.DLY_SENT
+        and not is_report(rcpt)
+        and wants(rcpt, "DELAY")
+    )

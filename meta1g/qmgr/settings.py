@@ -1,0 +1,61 @@
+"""The configuration of QMGR as its parts use it.
+
+Ref: MeTA1 README, "QMGR" (option names as in meta1.conf).
+"""
+
+import socket
+from dataclasses import dataclass
+
+from meta1g.conf.load import Config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What qmgr { } says; times in seconds, sizes in bytes.  Immutable."""
+
+    hostname: str
+    aq_max_entries: int
+    iqdb_max_entries: int
+    smtps_max_connections: int
+    smtps_max_rate: int
+    smtpc_initial_connections: int
+    smtpc_max_connections: int
+    min_retry_delay_s: int
+    max_retry_delay_s: int
+    delay_dsn_timeout_s: int
+    return_timeout_s: int
+    double_bounce_address: str
+    max_rcpts_per_transaction: int
+    min_free_disk: int
+    ok_free_disk: int
+    ibdb_max_size: int
+    defedb_cache_size: int
+    defedb_log_directory: str
+    checkpoint_interval_s: int
+
+    @classmethod
+    def from_config(cls, config: Config) -> "Settings":
+        """Reads section qmgr."""
+        section = config.section("qmgr")
+        smtps, smtpc, ibdb, defedb = (section.sub(name) for name in ("smtps", "smtpc", "IBDB", "DEFEDB"))
+        return cls(
+            hostname=config.hostname or socket.getfqdn(),
+            aq_max_entries=section.get("AQ_max_entries"),
+            iqdb_max_entries=section.get("IQDB_max_entries"),
+            smtps_max_connections=smtps.get("max_connections"),
+            smtps_max_rate=smtps.get("max_connection_rate"),
+            smtpc_initial_connections=smtpc.get("initial_connections"),
+            smtpc_max_connections=smtpc.get("max_connections"),
+            min_retry_delay_s=section.get("min_retry_delay"),
+            max_retry_delay_s=section.get("max_retry_delay"),
+            delay_dsn_timeout_s=section.get("delay_dsn_timeout"),
+            return_timeout_s=section.get("return_timeout"),
+            double_bounce_address=section.get("double_bounce_address"),
+            max_rcpts_per_transaction=section.get("max_rcpts_per_transaction"),
+            min_free_disk=section.get("min_free_disk"),
+            ok_free_disk=section.get("ok_free_disk"),
+            ibdb_max_size=ibdb.get("max_size"),
+            defedb_cache_size=defedb.get("cache_size"),
+            defedb_log_directory=defedb.get("log_directory") or "",
+            checkpoint_interval_s=defedb.get("checkpoint_interval"),
+        )

@@ -1,0 +1,122 @@
+"""The SMTPS processes: one connection each; messages go to Intake, load control goes back.
+
+Locking: own lock LEAF for the list of connections.
+Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelled on).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from meta1g.base.errors import ProtocolError
+from meta1g.base.log import Log
+from meta1g.pt.lock import Lock, LockRank
+from meta1g.pt.rcbcom import RcbCom
+from meta1g.qmgr.intake import Intake
+from meta1g.rcb.schema import Message
+from meta1g.rcb.smtps_qmgr import (
+    CloseSession,
+    CloseTransaction,
+    DiscardTransaction,
+    NewRecipient,
+    NewSession,
+    NewTransaction,
+    QmgrHello,
+    SmtpsHello,
+    Throttle,
+)
+
+
+@dataclass(slots=True)
+class Smtps:
+    """One SMTPS.  Locking: lock of SmtpsLinks."""
+
+    conn: RcbCom
+    hello: SmtpsHello
+    allowed: int
+
+
+class SmtpsLinks:
+    """All SMTPS processes.
+
+    Args:
+        intake: takes their messages.
+        log: the log.
+
+    Attributes:
+        percent: how many of its sessions each may serve now, 0 to 100; with the reason if it is less than 100.
+
+    Locking: own lock LEAF.
+    """
+
+    def __init__(self, intake: Intake, log: Log) -> None:
+        self.percent = 100
+        self.reason = ""
+        self._intake = intake
+        self._log = log
+        self._lock = Lock(LockRank.LEAF, "smtps links")
+        self._links: dict[RcbCom, Smtps] = {}
+        self._handlers: Final[dict[type[Message], Callable[[RcbCom, int, Message], None]]] = {
+            SmtpsHello: self._on_hello,
+            NewSession: self._on_session,
+            CloseSession: lambda conn, _, msg: intake.close_session(msg.session_id),  # type: ignore[attr-defined]
+            NewTransaction: lambda conn, _, msg: intake.new_transaction(conn, msg),  # type: ignore[arg-type]
+            NewRecipient: lambda conn, _, msg: intake.new_recipient(conn, msg),  # type: ignore[arg-type]
+            CloseTransaction: intake.close_transaction,  # type: ignore[dict-item]
+            DiscardTransaction: lambda conn, _, msg: intake.discard(msg.ta_id),  # type: ignore[attr-defined]
+        }
+
+    def __len__(self) -> int:
+        """Gives the number of processes."""
+        return len(self._links)
+
+    def on_connect(self, conn: RcbCom) -> None:
+        """Takes a new connection (RcbListener)."""
+        conn.on_message = self._on_message
+        conn.on_close = self._on_close
+
+    def _on_message(self, conn: RcbCom, request_id: int, msg: Message) -> None:
+        self._handlers[type(msg)](conn, request_id, msg)
+
+    def _on_hello(self, conn: RcbCom, request_id: int, msg: Message) -> None:
+        if not isinstance(msg, SmtpsHello) or conn in self._links:
+            raise ProtocolError("smtps-qmgr: a second hello")
+        with self._lock:
+            allowed = self._share(msg.max_threads)
+            self._links[conn] = Smtps(conn, msg, allowed)
+        conn.reply(request_id, QmgrHello(max_threads=allowed))
+        if self.reason:
+            conn.post(Throttle(max_threads=allowed, text=self.reason))
+        self._log.info("qmgr.smtps", "connected", pid=msg.pid, name=msg.name or None, limit=allowed)
+
+    def _share(self, max_threads: int) -> int:
+        return max_threads * self.percent // 100
+
+    def _on_session(self, conn: RcbCom, request_id: int, msg: Message) -> None:
+        if isinstance(msg, NewSession):
+            conn.reply(request_id, self._intake.new_session(conn, msg))
+
+    def _on_close(self, conn: RcbCom) -> None:
+        with self._lock:
+            link = self._links.pop(conn, None)
+        self._intake.drop_owner(conn)
+        if link is not None:
+            self._log.notice("qmgr.smtps", f"gone: {conn.close_reason}", pid=link.hello.pid)
+
+    def throttle(self, percent: int, reason: str) -> None:
+        """Tells all SMTPS how many sessions they may serve from now on.
+
+        Args:
+            percent: 0 to 100 of what each can.
+            reason: for the reply to clients that are sent away.
+        """
+        with self._lock:
+            if (percent, reason) == (self.percent, self.reason):
+                return
+            self.percent, self.reason = percent, reason
+            links = list(self._links.values())
+            for link in links:
+                link.allowed = self._share(link.hello.max_threads)
+        self._log.notice("qmgr.throttle", reason or "ok", usage=percent)
+        for link in links:
+            link.conn.post(Throttle(max_threads=link.allowed, text=reason))

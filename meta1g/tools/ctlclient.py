@@ -1,0 +1,101 @@
+"""Blocking client of a control socket, used by qmgrctl and mailq.
+
+Ref: MeTA1 design, "Functional Specification: QMGR, control" (modelled on).
+"""
+
+import errno
+import json
+import socket
+from pathlib import Path
+from typing import Any, Final
+
+from meta1g.base import sysexits
+from meta1g.base.cli import CliError
+from meta1g.rcb.codec import decode, encode
+from meta1g.rcb.control import PROTOCOL, Command, CommandResult
+from meta1g.rcb.framing import Splitter, preamble
+
+TIMEOUT_S: Final = 60
+_READ_BYTES: Final = 64 << 10
+
+
+class CommandFailedError(CliError):
+    """The process could not do what was asked; the text is its answer."""
+
+
+class ControlClient:
+    """A connection to a control socket; a context manager.
+
+    Args:
+        path: the socket.
+        who: names the process behind it, for errors.
+
+    Raises:
+        CliError: nobody listens there, or it may not be used.
+
+    Owner: the program.
+    """
+
+    def __init__(self, path: Path, who: str = "qmgr") -> None:
+        self._who = who
+        self._path = path
+        self._splitter = Splitter(PROTOCOL)
+        self._sock = socket.socket(socket.AF_UNIX)
+        self._sock.settimeout(TIMEOUT_S)
+        try:
+            self._sock.connect(str(path))
+            self._sock.sendall(preamble(PROTOCOL))
+        except OSError as error:
+            self._sock.close()
+            raise CliError(f"cannot reach {who} at {path}: {_advice(error)}", _exit_code(error)) from error
+
+    def __enter__(self) -> "ControlClient":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._sock.close()
+
+    def ask(self, *words: str) -> Any:
+        """Sends a command and gives its result, all parts of a long list put together.
+
+        Raises:
+            CommandFailedError: the command was refused.
+            CliError: the connection broke.
+        """
+        result, more = self._once(words)
+        while more:
+            part, more = self._once((words[0], more))
+            result += part
+        return result
+
+    def _once(self, words: tuple[str, ...]) -> tuple[Any, str]:
+        try:
+            self._sock.sendall(encode(Command(words=words), 1))
+            answer = self._answer()
+        except OSError as error:
+            raise CliError(f"{self._who} at {self._path}: {error.strerror or error}", sysexits.EX_TEMPFAIL) from error
+        if answer.exit_code:
+            raise CommandFailedError(answer.text, answer.exit_code)
+        return json.loads(answer.text), answer.more
+
+    def _answer(self) -> CommandResult:
+        while True:
+            data = self._sock.recv(_READ_BYTES)
+            if not data:
+                raise ConnectionResetError(errno.ECONNRESET, "connection closed; see its log")
+            for frame in self._splitter.feed(data):
+                _, msg = decode(PROTOCOL.from_server, frame)
+                if isinstance(msg, CommandResult):
+                    return msg
+
+
+def _advice(error: OSError) -> str:
+    if error.errno in (errno.ENOENT, errno.ECONNREFUSED):
+        return "it does not run; start it, or name its configuration with -f"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "permission denied; run as root or as the account of the process"
+    return error.strerror or str(error)
+
+
+def _exit_code(error: OSError) -> int:
+    return sysexits.EX_NOPERM if error.errno in (errno.EACCES, errno.EPERM) else sysexits.EX_UNAVAILABLE

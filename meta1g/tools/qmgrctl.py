@@ -1,0 +1,104 @@
+"""qmgrctl: asks and commands the queue manager.
+
+Ref: behaviour of tools; MeTA1's qmgrctl (name and job; the commands are ours).
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from meta1g.base import cli, paths, sysexits
+from meta1g.conf.load import load_file
+from meta1g.tools.ctlclient import ControlClient
+from meta1g.tools.table import Column, age, columns
+
+_QUEUE: Final = (
+    Column("id", lambda row: f"{row['ta']}-{row['rcpt_idx']:04X}"),
+    Column("age", lambda row: age(time.time() - row["entered"])),
+    Column("size", lambda row: str(row["size"])),
+    Column("where", lambda row: row["where"]),
+    Column("sender", lambda row: f"<{row['mail']}>"),
+    Column("recipient", lambda row: f"<{row['rcpt']}>"),
+    Column("tries", lambda row: str(row["tries"])),
+    Column("status", lambda row: row["status"]),
+)
+_DESTINATIONS: Final = (
+    Column("server", lambda row: f"{row['server']}:{row['port']}" if row["port"] else row["server"]),
+    Column("open", lambda row: str(row["open"])),
+    Column("idle", lambda row: str(row["idle"])),
+    Column("limit", lambda row: str(row["limit"])),
+    Column("deliveries", lambda row: str(row["deliveries"])),
+    Column("waiting", lambda row: str(row["waiting"])),
+    Column("closed for", lambda row: age(row["closed_s"]) if row["closed_s"] else ""),
+    Column("last failure", lambda row: row["failure"]),
+)
+
+
+def _pairs(result: Mapping[str, Any]) -> str:
+    width = max((len(key) for key in result), default=0)
+    return "\n".join(f"{key:{width}}  {value}" for key, value in result.items())
+
+
+def _list(what: Sequence[Column], nothing: str) -> Callable[[Any], str]:
+    return lambda rows: columns(what, rows) if rows else nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One command: its words after the first, what it does, how its result is shown.  Immutable."""
+
+    arguments: str
+    meaning: str
+    show: Callable[[Any], str]
+
+
+#: All commands; help, the check of the arguments and the output are made from it.
+SENTENCES: Final[dict[str, Sentence]] = {
+    "status": Sentence("", "counters of all queues, and who is connected", _pairs),
+    "usage": Sentence("", "use of each resource, 0 to 100", _pairs),
+    "queue": Sentence("", "all recipients in the queues", _list(_QUEUE, "the queues are empty")),
+    "show": Sentence("ID", "the recipients of one transaction", _list(_QUEUE, "nothing")),
+    "destinations": Sentence("", "what is known of each server", _list(_DESTINATIONS, "no destination is known")),
+    "retry": Sentence("ID|DOMAIN|all", "try deferred recipients now", _pairs),
+    "remove": Sentence("ID|RECIPIENT-ID", "remove recipients without a report to the sender", _pairs),
+}
+
+
+def _help() -> str:
+    return "commands:\n" + "\n".join(f"  {f'{word} {one.arguments}':26} {one.meaning}" for word, one in SENTENCES.items())
+
+
+def main(argv: list[str]) -> int:
+    """Runs one command and gives the exit code."""
+    parser = cli.parser("qmgrctl", "Asks and commands the queue manager of meta1g.")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _help()
+    parser.add_argument("-f", dest="file", type=Path, default=paths.DEFAULT_CONFIG_FILE, help="configuration file")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("words", nargs="+", metavar="command", help="command and its arguments, see below")
+    options = parser.parse_args(argv)
+    word, arguments = options.words[0], options.words[1:]
+    sentence = SENTENCES.get(word)
+    if sentence is None:
+        parser.error(f"unknown command {word!r}")
+    if len(arguments) != len(sentence.arguments.split()):
+        parser.error(f"usage: qmgrctl {word} {sentence.arguments}".rstrip())
+    config = load_file(options.file, lenient=True)
+    with ControlClient(config.queue_directory / paths.QMGR_CONTROL_SOCKET) as client:
+        result = client.ask(word, *arguments)
+    sys.stdout.write((json.dumps(result, indent=1) if options.json else sentence.show(result)) + "\n")
+    return sysexits.EX_OK
+
+
+def run() -> None:
+    """Runs the program (console script)."""
+    raise SystemExit(cli.run_program("qmgrctl", main))
+
+
+if __name__ == "__main__":
+    run()
