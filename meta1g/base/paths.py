@@ -20,6 +20,8 @@ SMAR_SMTPS_SOCKET: Final = "smar/smtps"
 SMAR_QMGR_SOCKET: Final = "smar/qmgr"
 SMTPS_FD_SOCKET: Final = "smtps/smtpsfd"
 MCP_STATUS_SOCKET: Final = "mcp/status"
+#: If it is there, `sm.setup --no-accounts` was used: as root, components without `user` keep the account of mcp.
+MCP_NO_ACCOUNTS: Final = "mcp/no_accounts"
 
 # stores, relative to the queue directory
 CDB_DIRECTORY: Final = "cdb"
@@ -51,6 +53,9 @@ ACCOUNTS: Final = (
     Account("meta1m", 263, "MeTA1 misc"),
     Account("meta1", 264, "MeTA1 other"),
 )
+
+#: account of each component, if its section names no `user`
+COMPONENT_ACCOUNTS: Final = {"smtps": "meta1s", "qmgr": "meta1q", "smtpc": "meta1c", "smar": "meta1m"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from meta1g.base import cli, paths, sysexits
+from meta1g.base.ids import PROCESS_INDEX_MAX
 from meta1g.base.log import FdSink, FileSink, Log, Sink, SyslogSink
 
 ALIVE_FD: Final = "META1G_ALIVE_FD"
@@ -44,7 +45,10 @@ def component_arguments(prog: str, argv: list[str], description: str) -> argpars
     parser.add_argument("-n", dest="name", help="name of the configuration section, if several have this keyword")
     parser.add_argument("-i", dest="index", type=int, default=0, help="index of this process, 0 to 255")
     parser.add_argument("-L", dest="lenient", action="store_true", help="warn of unknown options instead of refusing them")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if not 0 <= options.index <= PROCESS_INDEX_MAX:
+        parser.error(f"index must be 0 to {PROCESS_INDEX_MAX}, not {options.index}")
+    return options
 
 
 def open_log(module: str, glob: Options, section: Options, directory: Path) -> Log:

@@ -10,8 +10,11 @@ the mailertable).
 
 import ipaddress
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from meta1g.maps.base import NOTFOUND, Map, MapResult
+
+IPV6: Final = 6
 
 
 def user_keys(local: str, delimiter: str = "+") -> tuple[str, ...]:
@@ -58,8 +61,12 @@ def access_keys(local: str, domain: str, delimiter: str = "+") -> Iterator[str]:
 def client_keys(address: str) -> Iterator[str]:
     """Gives an IP address and its prefixes, cut at dots or colons from the right."""
     yield address
-    if ":" in address:
-        groups = [group.lstrip("0") or "0" for group in ipaddress.IPv6Address(address).exploded.split(":")]
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:  # a local socket has no prefixes
+        return
+    if parsed.version == IPV6:
+        groups = [group.lstrip("0") or "0" for group in parsed.exploded.split(":")]
         for count in range(len(groups) - 1, 0, -1):
             yield ":".join(groups[:count])
         return

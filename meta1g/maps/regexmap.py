@@ -1,6 +1,6 @@
-"""A text file of regular expressions: the first one that matches the key gives the value.
+r"""A text file of regular expressions: the first one that matches the key gives the value.
 
-    /^(.*)-owner@example\\.org$/   ${1}@example.net
+    /^(.*)-owner@example\.org$/   ${1}@example.net
 
 Ref: our choice (MeTA1's regex map is not documented); form as in Postfix regexp tables.
 """

@@ -68,6 +68,7 @@ class MapRegistry:
     def __init__(self, specs: tuple[MapSpec, ...] = ()) -> None:
         self._specs: dict[str, MapSpec] = {}
         self._maps: dict[str, Map] = {}
+        self._anonymous: list[Map] = []
         for spec in specs:
             if spec.name in self._specs:
                 raise PermError(Module.MAP, f"{spec.where}: map {spec.name} is declared twice")
@@ -95,6 +96,16 @@ class MapRegistry:
         self._maps[name] = made
         return made
 
+    def add(self, spec: MapSpec) -> Map:
+        """Makes a map that its user describes in place; it has no name that others could use.
+
+        Raises:
+            PermError: its type is unknown, something is missing, or its file cannot be used.
+        """
+        made = self.make(spec)
+        self._anonymous.append(made)
+        return made
+
     def make(self, spec: MapSpec, depth: int = 0) -> Map:
         """Makes a map of a declaration.
 
@@ -114,11 +125,11 @@ class MapRegistry:
 
     def all(self) -> tuple[Map, ...]:
         """Gives all maps that were asked for."""
-        return tuple(self._maps.values())
+        return (*self._maps.values(), *self._anonymous)
 
     def close(self) -> None:
         """Closes all maps."""
-        for one in self._maps.values():
+        for one in self.all():
             one.close()
 
 

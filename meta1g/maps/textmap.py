@@ -22,32 +22,37 @@ def read_entries(path: Path, *, tagged: bool = False) -> Iterator[tuple[int, str
         path: the file.
         tagged: keeps a colon at the end of a key.
 
-    Yields:
-        Line number, key as written, value.
+    Returns:
+        Iterator of line number, key as written, value.
 
     Raises:
         PermError: the file cannot be read, is too large, or is not UTF-8.
     """
-    for number, line in _logical_lines(path):
+    return parse_entries(read_text(path), tagged=tagged)
+
+
+def parse_entries(text: str, *, tagged: bool = False) -> Iterator[tuple[int, str, str]]:
+    """Reads `key value` lines of a text as read_entries() does."""
+    for number, line in _logical_lines(text):
         key, *rest = line.split(None, 1)
         if not tagged and len(key) > 1:
             key = key.removesuffix(":")
         yield number, key, rest[0].strip() if rest else ""
 
 
-def _logical_lines(path: Path) -> Iterator[tuple[int, str]]:
-    start, text = 0, ""
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    start, logical = 0, ""
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        if line[0] in " \t" and text:
-            text += " " + line.strip()
+        if line[0] in " \t" and logical:
+            logical += " " + line.strip()
             continue
-        if text:
-            yield start, text
-        start, text = number, line.strip()
-    if text:
-        yield start, text
+        if logical:
+            yield start, logical
+        start, logical = number, line.strip()
+    if logical:
+        yield start, logical
 
 
 def read_text(path: Path) -> str:
@@ -58,7 +63,9 @@ def read_text(path: Path) -> str:
     """
     try:
         if path.stat().st_size > TEXT_FILE_MAX_BYTES:
-            raise PermError(Module.MAP, f"{path}: larger than {TEXT_FILE_MAX_BYTES >> 20} MB; make a hash map of it with createmap")
+            raise PermError(
+                Module.MAP, f"{path}: larger than {TEXT_FILE_MAX_BYTES >> 20} MB; make a hash map of it with createmap"
+            )
         return path.read_text()
     except OSError as error:
         raise PermError(Module.MAP, f"{path}: cannot read map: {error.strerror}; create it or mend its mode") from error

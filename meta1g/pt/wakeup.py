@@ -7,22 +7,25 @@ Ref: MeTA1 design, "Implementation: Event threads" (the controller's pipe, model
 
 import contextlib
 import os
+import threading
 
 
 class Wakeup:
-    """An eventfd.  Owner: the process; set() may be called from any thread."""
+    """An eventfd.  Locking: own lock LEAF, so that nothing is written to a descriptor that was closed meanwhile."""
 
-    __slots__ = ("fd",)
+    __slots__ = ("_lock", "fd")
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()  # a signal handler may interrupt set() and call it
         self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def set(self) -> None:
         """Makes the descriptor readable; does nothing after close().  Blocks: no."""
-        if self.fd < 0:
-            return
-        with contextlib.suppress(BlockingIOError):  # the counter is full: readable all the more
-            os.eventfd_write(self.fd, 1)
+        with self._lock:
+            if self.fd < 0:
+                return
+            with contextlib.suppress(BlockingIOError):  # the counter is full: readable all the more
+                os.eventfd_write(self.fd, 1)
 
     def clear(self) -> bool:
         """Makes the descriptor unreadable; tells whether it was readable.  Blocks: no."""
@@ -34,6 +37,7 @@ class Wakeup:
 
     def close(self) -> None:
         """Closes the descriptor; it may be called twice."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        with self._lock:
+            if self.fd >= 0:
+                os.close(self.fd)
+                self.fd = -1

@@ -13,7 +13,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from meta1g.base.errors import FullError
+from meta1g.base.errors import FullError, Module, TempError
 from meta1g.base.ids import CdbId
 from meta1g.base.log import Log
 from meta1g.db.cdb import Cdb
@@ -91,12 +91,15 @@ class Commit:
         return self._ibdb.file_count
 
     def accept(self, ta: TaRecord, rcpts: Sequence[RcptRecord], waiter: Waiter) -> None:
-        """Writes a new transaction; waiter hears when it is on stable storage.  Blocks: no.
+        """Writes a new transaction; waiter hears when it is on stable storage.  Blocks: no (one system call).
 
         Raises:
             FullError: the commit thread is closed.
+            TempError: its content file is missing.
         """
         with self._lock:
+            if not self._cdb.exists(ta.cdb_id):
+                raise TempError(Module.CDB, f"content file {ta.cdb_id} is missing")
             self._ibdb.new(ta, rcpts)
             self._waiters.append(waiter)
             self._schedule()
@@ -123,6 +126,14 @@ class Commit:
         with self._lock:
             self._unlinks.append(cdb_id)
             self._later()
+
+    def remove_orphan(self, cdb_id: CdbId) -> bool:
+        """Removes a content file unless its transaction is open here; tells whether it was removed.
+
+        Under the lock, so that accept() either comes first or finds the file missing.
+        """
+        with self._lock:
+            return not self._ibdb.is_open(cdb_id) and self._cdb.unlink(cdb_id)
 
     def open_in_oldest(self) -> list[str]:
         """Gives the open transactions of the oldest file."""

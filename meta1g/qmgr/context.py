@@ -22,7 +22,6 @@ from meta1g.db.ibdb import Ibdb
 from meta1g.db.icc import Icc
 from meta1g.db.iqdb import Iqdb
 from meta1g.db.occ import Occ
-from meta1g.db.recovery import remove_orphans
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.rcbcom import RcbListener
@@ -41,9 +40,8 @@ from meta1g.qmgr.limits import (
     EDBC_FACTOR,
     ICC_ENTRIES_MAX,
     OCC_ENTRIES_MAX,
-    ORPHAN_MIN_AGE_S,
-    ORPHAN_SCAN_S,
 )
+from meta1g.qmgr.orphans import Orphans
 from meta1g.qmgr.resolve import Resolver
 from meta1g.qmgr.resources import DiskWatch, Resources
 from meta1g.qmgr.sched import Scheduler
@@ -94,12 +92,12 @@ class Context:
         self.scheduler = self._make_scheduler()
         self.resolver = Resolver(evthr, queue / paths.SMAR_QMGR_SOCKET, os.getpid(), self.active, log)
         self.feeder = Feeder(self.active, self.defer, evthr, clock, log)
-        self.smtps = SmtpsLinks(self.intake, log)
+        self.orphans = Orphans(cdb, self.intake, self.commit, self.defer, evthr, clock, log)
+        self.smtps = SmtpsLinks(self.intake, self.orphans.smtps_gone, log)
         self.smtpc = SmtpcLinks(self.scheduler, log)
         self.resources = self._make_resources()
         self.cleanup = Cleanup(self.active, self.commit, self.scheduler, self.resources, evthr, clock, log)
         self.cleanup.add(settings.checkpoint_interval_s or CHECKPOINT_S, self._checkpoint)
-        self.cleanup.add(ORPHAN_SCAN_S, self._orphans)
         self.control = Control(self.active, self.defer, self.scheduler, self.feeder, self.status, self.usage, clock, log)
 
     def _pool(self, name: str) -> Workers:
@@ -158,15 +156,6 @@ class Context:
 
     def _checkpoint(self) -> None:
         self.defer.ask(lambda db: db.checkpoint(), lambda done: None)
-
-    def _orphans(self) -> None:
-        self.defer.ask(self._remove_orphans, lambda count: None)
-
-    def _remove_orphans(self, db: DefeDb) -> int:
-        """Removes content files without envelope; those of transactions in AQ or IBDB are left."""
-        with self.active.lock:
-            known = {ta.record.cdb_id for ta in self.active.aq.tas()}
-        return remove_orphans(self._cdb, db, self._clock.now(), ORPHAN_MIN_AGE_S, self._log, known.__contains__)
 
     # -- for the control socket ----------------------------------------------------------------------------------------
 

@@ -214,9 +214,7 @@ class Control:
             else:
                 answer(sysexits.EX_NOINPUT, f"{ta_id}: no such transaction in the queues", "")
 
-        self._ask(
-            lambda db: [entry(db.get_ta(ta_id), rcpt, "defedb") for rcpt in db.get_rcpts(ta_id)], finish, answer
-        )
+        self._ask(lambda db: [entry(db.get_ta(ta_id), rcpt, "defedb") for rcpt in db.get_rcpts(ta_id)], finish, answer)
 
     # -- what changes --------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from meta1g.base.clock import Clock
-from meta1g.base.errors import FullError
+from meta1g.base.errors import FullError, TempError
 from meta1g.base.log import Log
 from meta1g.db.aq_types import Home
 from meta1g.db.icc import Icc
@@ -202,6 +202,11 @@ class Intake:
                 ta.state = TRANSITIONS[State(ta.state), Event.REFUSE]
         self._refuse(conn, msg.ta_id, TOO_MUCH)
 
+    def is_open(self, ta_id: str) -> bool:
+        """Tells whether a transaction is being received."""
+        with self._lock:
+            return self.iqdb.get(ta_id) is not None
+
     def discard(self, ta_id: str) -> None:
         """Forgets a transaction that is not going to be closed."""
         with self._lock:
@@ -218,6 +223,9 @@ class Intake:
                 self._commit.accept(record, rcpts, Dot(conn, request_id, record, rcpts, self))
             except FullError:
                 refusal = STOPPING
+            except TempError as error:
+                self._log.error("qmgr.dot", error.cause, ss_ta=msg.ta_id)
+                refusal = NOT_STORED
         if refusal is not None:
             self._log.warn("qmgr.dot", refusal.text, ss_ta=msg.ta_id)
             conn.reply(request_id, refusal)

@@ -35,10 +35,14 @@ SESSION_IDLE_S: Final = 5.0
 RESULT_TIMEOUT_S: Final = 4 * 3600
 #: How long the resolver may take for one recipient, over all its name servers.
 RESOLVE_TIMEOUT_S: Final = 300
-#: Content files younger than this are not orphans: an SMTPS that outlived a QMGR may still be writing them.
-ORPHAN_MIN_AGE_S: Final = 3600
-#: How often orphans are looked for while QMGR runs.
+#: Content files younger than this are not orphans: they may be ahead of the message that announces them.
+ORPHAN_MIN_AGE_S: Final = 20
+#: Orphans are looked for so long after the start, and after an SMTPS went away.
+ORPHAN_DELAY_S: Final = 25
+#: Orphans are looked for at least so often.
 ORPHAN_SCAN_S: Final = 1800
+#: Content files looked at in one go, so that DEFEDB is not held up.
+ORPHAN_TURN: Final = 500
 #: How often a checkpoint of DEFEDB is made if the configuration does not say.
 CHECKPOINT_S: Final = 60
 #: Recipients in one answer to the control socket.

@@ -21,13 +21,12 @@ from meta1g.base.log import Log
 from meta1g.conf.load import load_file
 from meta1g.db.cdb import Cdb
 from meta1g.db.defedb import DefeDb
-from meta1g.db.recovery import recover, remove_orphans
+from meta1g.db.recovery import recover
 from meta1g.pt import alive
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.signals import on_signal, signals_of
 from meta1g.pt.task import Result
 from meta1g.qmgr.context import Context
-from meta1g.qmgr.limits import ORPHAN_MIN_AGE_S
 from meta1g.qmgr.settings import Settings
 
 #: A stop waits so long for results that are on their way, and for final dots that wait for their commit.
@@ -87,7 +86,6 @@ class Qmgr:
         defedb = DefeDb(queue / paths.DEFEDB_DIRECTORY, settings.defedb_cache_size, log_directory)
         defedb.open()
         recover(queue / paths.IBDB_DIRECTORY, defedb, cdb, queue / paths.LOST_FOUND_DIRECTORY, clock.now(), log)
-        remove_orphans(cdb, defedb, clock.now(), ORPHAN_MIN_AGE_S, log)
         self._evthr = Evthr(clock=clock, log=log)
         self.context = Context(settings, queue, defedb, cdb, self._evthr, clock, log)
 

@@ -41,6 +41,7 @@ class SmtpsLinks:
 
     Args:
         intake: takes their messages.
+        on_gone: called when one is gone.
         log: the log.
 
     Attributes:
@@ -49,10 +50,11 @@ class SmtpsLinks:
     Locking: own lock LEAF.
     """
 
-    def __init__(self, intake: Intake, log: Log) -> None:
+    def __init__(self, intake: Intake, on_gone: Callable[[], None], log: Log) -> None:
         self.percent = 100
         self.reason = ""
         self._intake = intake
+        self._on_gone = on_gone
         self._log = log
         self._lock = Lock(LockRank.LEAF, "smtps links")
         self._links: dict[RcbCom, Smtps] = {}
@@ -101,6 +103,7 @@ class SmtpsLinks:
             link = self._links.pop(conn, None)
         self._intake.drop_owner(conn)
         if link is not None:
+            self._on_gone()
             self._log.notice("qmgr.smtps", f"gone: {conn.close_reason}", pid=link.hello.pid)
 
     def throttle(self, percent: int, reason: str) -> None:

@@ -13,7 +13,7 @@ Ref: MeTA1 README, "Lookup Orders for Anti-Spam Measures" (tags, values and orde
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 from typing import Final
 
 from meta1g.maps.base import Map, MapStatus
@@ -23,7 +23,7 @@ from meta1g.smar.limits import REPLY_TEXT_MAX_CHARS
 from meta1g.smtp.address import Address
 
 
-class Tag(str, Enum):
+class Tag(StrEnum):
     """Tags of keys, with their colon.  Immutable."""
 
     CLTADDR = "cltaddr:"
@@ -96,7 +96,7 @@ def parse_rhs(value: str) -> Decision:
     if match is None:
         return BROKEN
     code = int(match[1])
-    ecode = match[2] or ("5.7.1" if code >= 500 else "4.7.1")  # noqa: PLR2004  5yz replies
+    ecode = match[2] or ("5.7.1" if code >= 500 else "4.7.1")
     if ecode[0] != match[1][0]:
         return BROKEN
     text = _UNSAFE.sub("?", match[3].strip())[:REPLY_TEXT_MAX_CHARS] or "Access denied"

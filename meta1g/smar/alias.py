@@ -99,6 +99,10 @@ class Aliases:
             return None
         return Members(members=tuple(expansion.members.values()), owner=self._owner(address))
 
+    def version(self) -> int:
+        """Gives a number that changes with the map."""
+        return self._table.version()
+
     def known(self, address: Address) -> MapStatus:
         """Tells whether an address is an alias."""
         return self._look_up(address).status

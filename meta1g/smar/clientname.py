@@ -3,17 +3,20 @@
 Ref: MeTA1 design, "Functional Specification: SMTPS, client resolve" (results modelled on).
 """
 
+from collections import deque
 from collections.abc import Callable
 
 from meta1g.maps.cidrmap import parse_address
+from meta1g.pt.evthr import Evthr
 from meta1g.pt.lock import Lock, LockRank
+from meta1g.pt.task import Ev, Result, Task
 from meta1g.rcb.smtps_smar import ClientResolve
 from meta1g.smar.dnswire import DnsAnswer, DnsStatus, RRType, reverse_name
+from meta1g.smar.limits import CLIENT_NAME_S, CLIENT_NAMES_MAX
 from meta1g.smar.resolver import Resolver
+from meta1g.smtp.address import is_host
 
 OnName = Callable[[str, ClientResolve], None]
-#: PTR records of one address that are followed; more would only let a zone make us work.
-NAMES_MAX = 4
 
 
 class ClientName:
@@ -46,6 +49,11 @@ class ClientName:
             return
         self._resolver.ask(name, RRType.PTR, self._on_ptr)
 
+    @property
+    def done(self) -> bool:
+        """Whether the search has ended."""
+        return self._done
+
     def give_up(self) -> None:
         """Ends the search: it took too long."""
         self._end("", ClientResolve.TEMP)
@@ -55,8 +63,11 @@ class ClientName:
             self._end("", ClientResolve.TEMP if answer.status is DnsStatus.TEMP else ClientResolve.NO_NAME)
             return
         rrtype = RRType.AAAA if ":" in self._address else RRType.A
-        self._names = [record.value for record in answer.records[:NAMES_MAX]]
+        names = [record.value for record in answer.records if is_host(record.value) and record.value[0] != "["]
+        self._names = names[:CLIENT_NAMES_MAX]
         self._left = len(self._names)
+        if not self._names:  # a name that is none must not get into logs and headers
+            self._end("", ClientResolve.NO_NAME)
         for name in self._names:
             self._ask(name, rrtype)
 
@@ -82,3 +93,45 @@ class ClientName:
                 return
             self._done = True
         self._on_name(name, result)
+
+
+class ClientNames:
+    """All searches of a process; each ends within CLIENT_NAME_S.
+
+    Args:
+        evthr: the system it runs in.
+        resolver: answers questions.
+
+    Locking: none needed; the searches stand in a deque, whose ends are safe to use from several threads.
+    """
+
+    def __init__(self, evthr: Evthr, resolver: Resolver) -> None:
+        self._evthr = evthr
+        self._resolver = resolver
+        self._searches: deque[tuple[float, ClientName]] = deque()
+        self._task = evthr.task_new(self._on_time, events=Ev.NONE, name="client names")
+
+    def find(self, address: str, on_name: OnName) -> None:
+        """Searches the name of a client.
+
+        Args:
+            address: IP address.
+            on_name: called once as on_name(name, result), at once or in a worker; the name is empty unless the result
+                is OK or FORGED.
+
+        Blocks: no.
+        """
+        search = ClientName(self._resolver, address, on_name)
+        search.start()
+        if not search.done:
+            due_s = self._evthr.clock.monotonic() + CLIENT_NAME_S
+            self._searches.append((due_s, search))
+            if len(self._searches) == 1:
+                self._task.sleep_until(due_s)
+
+    def _on_time(self, task: Task) -> Result:
+        searches = self._searches
+        while searches and (searches[0][1].done or searches[0][0] <= self._evthr.clock.monotonic()):
+            searches.popleft()[1].give_up()
+        task.sleep_until(searches[0][0] if searches else None)
+        return Result.SLPQ

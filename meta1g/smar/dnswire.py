@@ -216,5 +216,5 @@ def _negative_ttl(message: Any) -> int:
     """Gives how long "there is none" may be believed (RFC 2308 5)."""
     for one in message.authority:
         if one.rdtype == dns.rdatatype.SOA:
-            return min(NEGATIVE_TTL_MAX_S, one.ttl, one[0].minimum)
+            return min(NEGATIVE_TTL_MAX_S, int(one.ttl), int(one[0].minimum))
     return NEGATIVE_TTL_DEFAULT_S

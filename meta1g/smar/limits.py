@@ -54,3 +54,11 @@ SOFT_THREADS: Final = 2
 HARD_THREADS: Final = 8
 #: Characters of a text sent to a client in a reply.  Ref: RFC 5321 4.5.3.1.5, reply line of 512 bytes.
 REPLY_TEXT_MAX_CHARS: Final = 400
+#: Recipients whose answer is kept.  Our choice.
+RCPT_CACHE_ENTRIES: Final = 10_000
+#: PTR records of one address that are followed.  Our choice: more would only let a zone make us work.
+CLIENT_NAMES_MAX: Final = 4
+#: Longest search for the name of a client, in seconds.  Our choice: half of what SMTPS waits.
+CLIENT_NAME_S: Final = 30.0
+#: Name servers taken from resolv.conf.  Ref: resolv.conf(5), MAXNS.
+RESOLV_CONF_SERVERS: Final = 3

@@ -6,10 +6,10 @@ Ref: MeTA1 README, "Relaying" (modelled on); RFC 5321 7.8 (relaying for everybod
 from collections.abc import Iterable
 
 from meta1g.base.errors import Module, PermError
-from meta1g.base.rsc import Rsc
 from meta1g.maps.cidrmap import NetworkTable, parse_address
 from meta1g.maps.lookup import domain_keys
 from meta1g.smar.limits import ROUTE_CACHE_ENTRIES
+from meta1g.smar.memo import Memo
 from meta1g.smar.route import Routes
 
 
@@ -41,7 +41,7 @@ class RelayRules:
     Raises:
         PermError: an address is wrong.
 
-    Locking: none needed.
+    Locking: own lock LEAF (of the cache).
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class RelayRules:
         self._relay_to = frozenset(domain.lower() for domain in relay_to)
         self._local = frozenset(domain.lower() for domain in local_domains)
         self._routes = routes
-        self._known: Rsc[str, str] = Rsc(ROUTE_CACHE_ENTRIES, Module.SMAR)
+        self._known: Memo[str, str] = Memo(ROUTE_CACHE_ENTRIES)
 
     def client_may(self, address: str) -> bool:
         """Tells whether the client may relay anywhere.
@@ -59,13 +59,13 @@ class RelayRules:
         Args:
             address: IP address; a local socket or anything else may not.
         """
-        known = self._known.get(address)
+        known = self._known.get(address, 0)
         if known is None:
             try:
                 known = self._clients.find(parse_address(address)) or "no"
             except ValueError:
                 known = "no"
-            self._known.put(address, known)
+            self._known.put(address, 0, known)
         return known == "relay"
 
     def is_local(self, domain: str) -> bool:

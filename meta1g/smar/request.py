@@ -20,6 +20,12 @@ from meta1g.smar.route import RoutePlan, Target
 
 OnRoute = Callable[[Route | Unresolved], None]
 _PREF_SHIFT = 16
+#: Mail would come back to us.
+OWN_HOST = Unresolved(
+    code=554,
+    ecode="5.4.6",
+    text="The DNS says that this host takes mail of the domain; its mailertable does not say where it goes",
+)
 _FAILURE_TEXT = "Name server: {host}: {reason}"
 
 
@@ -50,7 +56,7 @@ def usable_hosts(records: tuple[DnsRecord, ...], own_names: frozenset[str]) -> l
     limit = min(own) if own else None
     hosts = [Host(r.value, r.pref, random.random()) for r in records if limit is None or r.pref < limit]  # noqa: S311  not a secret
     if not hosts:
-        return Unresolved(code=554, ecode="5.4.6", text="MX record points to this host, which does not take the domain as its own")
+        return OWN_HOST
     hosts.sort(key=lambda host: (host.pref, host.order))
     return hosts[:MX_HOSTS_MAX]
 
@@ -105,6 +111,8 @@ class Walk:
             else:
                 self._step(Event.HOSTS)
                 self._ask_addresses(hosts)
+        elif answer.status is DnsStatus.NODATA and host in self._request.own_names:
+            self._fail(OWN_HOST)
         elif answer.status is DnsStatus.NODATA:
             self._step(Event.NO_MX)
             self._ask_addresses([Host(host, 0, 0.0)])
@@ -194,4 +202,4 @@ class Resolution:
             servers = tuple(server for _, server in found if unique[server.addr, server.port] is server)
             return Route(da=self._plan.da, servers=servers[:SERVERS_MAX])
         failures = [failure for walk in self._walks for failure in walk.failures]
-        return next((one for one in failures if one.code < 500), failures[0])  # noqa: PLR2004  5yz replies
+        return next((one for one in failures if one.code < 500), failures[0])

@@ -15,7 +15,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Sequence
 
-from meta1g.base.errors import Module
+from meta1g.base.errors import BugError, Module
 from meta1g.base.log import Log
 from meta1g.base.rsc import Rsc
 from meta1g.pt.evthr import Evthr
@@ -67,16 +67,29 @@ class Resolver:
         timeout_s: how long one server may take for one answer.
         tries: how often a question is sent before it fails.
         log: failing servers are logged here.
+        edns: larger answers over UDP are asked for.
+        use_tcp: all questions go over TCP.
 
     Locking: own lock CACHE.
     """
 
-    def __init__(self, evthr: Evthr, servers: Sequence[ServerAddress], *, timeout_s: float, tries: int, log: Log) -> None:
+    def __init__(
+        self,
+        evthr: Evthr,
+        servers: Sequence[ServerAddress],
+        *,
+        timeout_s: float,
+        tries: int,
+        log: Log,
+        edns: bool = True,
+        use_tcp: bool = False,
+    ) -> None:
         self._evthr = evthr
         self._clock = evthr.clock
-        self._servers = [NameServer(where) for where in servers]
+        self._servers = [NameServer(where, edns=edns) for where in servers]
         self._timeout_s = timeout_s
         self._tries = max(1, tries)
+        self._use_tcp = use_tcp
         self._log = log
         self._lock = Lock(LockRank.CACHE, "resolver")
         self._cache: Rsc[Key, tuple[float, DnsAnswer]] = Rsc(CACHE_ENTRIES, Module.DNS)
@@ -147,43 +160,49 @@ class Resolver:
     def _send(self, question: Question) -> None:
         """Sends a question to the next server, or ends it when all tries are used up."""
         error = "no answer in time"
-        while True:
-            with self._lock:
-                if question.done:
-                    return
-                self._forget_packet(question)
-                if question.tries >= self._tries:
-                    break
-                server = self._next_server(question)
-                question.tries += 1
-                try:
-                    self._send_to(server, question)
-                except OSError as caught:
-                    error = f"{server.where}: {caught.strerror}"
-                    server.bad_until_s = self._clock.monotonic() + SERVER_PENALTY_S
-                else:
-                    return
+        while (server := self._take_server(question)) is not None:
+            try:
+                self._send_to(server, question)
+            except OSError as caught:
+                error = f"{server.where}: {caught.strerror}"
+                server.bad_until_s = self._clock.monotonic() + SERVER_PENALTY_S
+            else:
+                return
             self._log_server(server, error)
         self._finish(question, DnsAnswer(DnsStatus.TEMP, reason=error))
 
-    def _next_server(self, question: Question) -> NameServer:
-        """Gives the best server that was not asked last; caller holds the lock."""
-        now = self._clock.monotonic()
-        ranked = sorted(self._servers, key=lambda one: (one is question.server, one.bad_until_s > now))
-        return ranked[0]
+    def _take_server(self, question: Question) -> NameServer | None:
+        """Gives the best server that was not asked last, None when all tries are used up; the last packet is void."""
+        with self._lock:
+            self._forget_packet(question)
+            if question.done or question.tries >= self._tries:
+                return None
+            question.tries += 1
+            now = self._clock.monotonic()
+            last = question.server
+            question.server = min(self._servers, key=lambda one: (one is last, one.bad_until_s > now))
+            return question.server
 
     def _send_to(self, server: NameServer, question: Question) -> None:
-        channel = server.current
-        if channel is None or channel.worn:
-            channel = self._new_channel(server)
-        number = channel.new_id()
-        packet = dnswire.build_question(question.name, question.rrtype, number, edns=server.edns)
-        question.server = server
-        channel.sock.send(packet)
-        channel.sent += 1
-        channel.open_questions[number] = question
-        question.number, question.channel = number, channel
-        self._set_timer(question)
+        if self._use_tcp:
+            with self._lock:
+                self._set_timer(question)
+            self._ask_by_tcp(question, server)
+            return
+        with self._lock:
+            if question.done:
+                return
+            channel = server.current
+            if channel is None or channel.worn:
+                channel = self._new_channel(server)
+            number = channel.new_id()
+            packet = dnswire.build_question(question.name, question.rrtype, number, edns=server.edns)
+            with contextlib.suppress(BlockingIOError):  # as good as lost on the way
+                channel.sock.send(packet)
+            channel.sent += 1
+            channel.open_questions[number] = question
+            question.number, question.channel = number, channel
+            self._set_timer(question)
 
     def _new_channel(self, server: NameServer) -> Channel:
         channel = Channel(server)
@@ -340,7 +359,16 @@ class Resolver:
                 self._cache.put(question.key, (self._clock.monotonic() + answer.ttl_s, answer))
             callbacks = question.callbacks
         for on_answer in callbacks:
+            self._tell(on_answer, answer)
+
+    def _tell(self, on_answer: OnAnswer, answer: DnsAnswer) -> None:
+        """Calls an asker; one that fails must not cost the others their answer, nor the system its name server."""
+        try:
             on_answer(answer)
+        except BugError:
+            raise
+        except Exception as error:  # noqa: BLE001  the askers know nothing of each other
+            self._log.error("dns.answer", f"{type(error).__name__}: {error}")
 
     # -- TCP -----------------------------------------------------------------------------------------------------------
 
@@ -352,7 +380,9 @@ class Resolver:
             self._tcp_count += 1
             self._set_timer(question)
         packet = dnswire.build_question(question.name, question.rrtype, question.number, edns=server.edns)
-        tcp = TcpQuestion(self._evthr, server.where, packet, self._timeout_s, lambda data: self._tcp_done(question, server, data))
+        tcp = TcpQuestion(
+            self._evthr, server.where, packet, self._timeout_s, lambda data: self._tcp_done(question, server, data)
+        )
         with contextlib.suppress(OSError):
             tcp.start()
             return

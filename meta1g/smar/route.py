@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from meta1g.base.errors import Module, PermError
-from meta1g.base.rsc import Rsc
 from meta1g.maps.base import Map, MapStatus
 from meta1g.maps.lookup import domain_keys, search
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.qmgr_smar import Route, Unresolved
 from meta1g.smar.limits import ROUTE_CACHE_ENTRIES, STATIC_TTL_S
+from meta1g.smar.memo import Memo
 
 _PORT_MAX: Final = 0xFFFF
 _LMTP: Final = "lmtp:"
@@ -152,14 +152,13 @@ class Routes:
         table: the mailertable, None if there is none.
         defaults: what values mean that do not say it.
 
-    Locking: none needed; two threads that miss the same entry make it twice.
+    Locking: own lock LEAF (of the cache); two threads that miss the same entry make it twice.
     """
 
     def __init__(self, table: Map | None, defaults: RouteDefaults) -> None:
         self._table = table
         self._defaults = defaults
-        self._version = -1
-        self._plans: Rsc[str, RoutePlan] = Rsc(ROUTE_CACHE_ENTRIES, Module.SMAR)
+        self._plans: Memo[str, RoutePlan] = Memo(ROUTE_CACHE_ENTRIES)
         self.blocking = table is not None and table.blocking
 
     def plan(self, domain: str) -> RoutePlan:
@@ -171,20 +170,24 @@ class Routes:
         Blocks: only if the map does.
         """
         table = self._table
-        if table is not None and not table.blocking:
-            version = table.version()
-            if version != self._version:
-                self._version = version
-                self._plans = Rsc(ROUTE_CACHE_ENTRIES, Module.SMAR)
-            plan = self._plans.get(domain)
-            if plan is not None:
-                return plan
-        elif table is None:
+        if table is None:
             return self._from_dns(domain)
+        if table.blocking:
+            return self._look_up(domain, table)[0]
+        version = table.version()
+        plan = self._plans.get(domain, version)
+        if plan is not None:
+            return plan
         plan, keep = self._look_up(domain, table)
         if keep:
-            self._plans.put(domain, plan)
+            self._plans.put(domain, version, plan)
         return plan
+
+    def version(self) -> int | None:
+        """Gives a number that changes with the mailertable; None if nothing that comes from it may be kept."""
+        if self._table is None:
+            return 0
+        return None if self._table.blocking else self._table.version()
 
     def is_local(self, domain: str) -> bool:
         """Tells whether the mailertable sends the domain itself to a local LMTP server.  Blocks: only if the map does."""
@@ -201,9 +204,9 @@ class Routes:
         """Gives the plan and whether it may be kept."""
         key, result = search(table, (*domain_keys(domain), "."))
         if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE):
-            return self._from_dns(domain), not table.blocking
+            return self._from_dns(domain), True
         if result.status is MapStatus.OK:
-            return plan_of(result.value, self._defaults, explicit=key != "."), not table.blocking
+            return plan_of(result.value, self._defaults, explicit=key != "."), True
         is_temp = result.status is MapStatus.TEMP
         code, ecode = (451, "4.3.0") if is_temp else (550, "5.3.5")
         return RoutePlan(DeliveryAgent.ESMTP, (), Unresolved(code=code, ecode=ecode, text="mail routing is not known")), False

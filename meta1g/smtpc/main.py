@@ -7,6 +7,7 @@ Ref: MeTA1 design, "Functional Specification: SMTPC / DA" (modelled on).
 
 import os
 import signal
+import traceback
 
 from meta1g import st
 from meta1g.base import cli, paths, startup
@@ -20,7 +21,7 @@ from meta1g.rcb.smtpc_qmgr import PROTOCOL, SmtpcHello
 from meta1g.smtpc.client import Client
 from meta1g.smtpc.limits import MICROSECONDS, STOP_GRACE_S
 from meta1g.smtpc.settings import Settings
-from meta1g.st.rcbconn import RcbLink
+from meta1g.st.rcblink import RcbLink
 from meta1g.st.signals import on_signal
 
 
@@ -85,6 +86,7 @@ def main(argv: list[str]) -> int:
     log = startup.open_log("smtpc", config.glob, config.section("smtpc"), config.queue_directory)
     os.chdir(config.queue_directory)
     st.st_init()
+    st.set_error_hook(lambda error: log.error("smtpc.thread", "".join(traceback.format_exception(error))))
     Smtpc(config, arguments.index, log).run()
     return 0
 

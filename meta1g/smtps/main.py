@@ -1,19 +1,18 @@
 """The SMTP server program.
 
-Ref: MeTA1 design, "Functional Specification: SMTPS" (modelled on); start-up by mcp through META1G_ALIVE_FD and
-META1G_READY_FD, socket by `start_action = pass`.
+Ref: MeTA1 design, "Functional Specification: SMTPS" (modelled on); sockets come from mcp with `start_action = pass`.
 """
 
 import os
 import signal
 import socket
-from pathlib import Path
+import traceback
 from typing import Final
 
-from meta1g.base import cli, paths
+from meta1g.base import cli, paths, startup
 from meta1g.base.clock import SystemClock
 from meta1g.base.errors import Meta1Error
-from meta1g.base.ids import PROCESS_INDEX_MAX, IdGenerator
+from meta1g.base.ids import IdGenerator
 from meta1g.base.log import Log
 from meta1g.conf.load import Config, Section, load_file
 from meta1g.db.cdb import Cdb
@@ -28,12 +27,13 @@ from meta1g.smtps.server import Server
 from meta1g.smtps.settings import settings_from
 from meta1g.smtps.smar_link import SmarLink
 from meta1g.st import (
+    POLLIN,
     ST_UTIME_NO_TIMEOUT,
-    StError,
     run_forever,
+    set_error_hook,
     st_init,
     st_netfd_open,
-    st_read,
+    st_netfd_poll,
     st_thread_create,
     st_usleep,
     stop,
@@ -41,8 +41,6 @@ from meta1g.st import (
 from meta1g.st.fdpass import serve_pass_fd
 from meta1g.st.signals import on_signal
 
-ALIVE_FD_VARIABLE: Final = "META1G_ALIVE_FD"
-READY_FD_VARIABLE: Final = "META1G_READY_FD"
 _POLL_US: Final = US // 50
 
 
@@ -86,14 +84,15 @@ class Program:
         self.context.qmgr.start()
         self.context.smar.start()
         self._listen()
-        st_thread_create(self._watch_mcp, None)
-        st_thread_create(self._tell_ready, None)
+        if startup.alive_fd() is not None:
+            st_thread_create(self._watch_mcp, startup.alive_fd())
+        st_thread_create(self._tell_ready)
         run_forever()
 
     def _listen(self) -> None:
         queue = self._config.queue_directory
         if self._section.get("start_action") == "pass":
-            serve_pass_fd(queue / self._section.get("pass_fd_socket"), self._take)
+            serve_pass_fd(queue / self._section.get("pass_fd_socket"), self._take, self.context.log)
             return
         for sock in bind_all(self._section, queue):
             self.server.serve(sock)
@@ -102,21 +101,16 @@ class Program:
         self.server.serve(sock)
 
     def _stop(self) -> None:
+        """Stops in order; the second time, or when mcp ends meanwhile, the first one goes on.  Switches: yes (waits)."""
+        if self.context.stopping:
+            return
         self.server.stop()
         stop()
 
-    def _watch_mcp(self, arg: object) -> None:
-        """Stops when mcp is gone."""
-        number = os.environ.get(ALIVE_FD_VARIABLE)
-        if number is None:
-            return
-        nfd = st_netfd_open(int(number))
-        try:
-            while st_read(nfd, 1, ST_UTIME_NO_TIMEOUT):
-                pass
-        except StError as error:
-            self.context.log.error("smtps.mcp", str(error))
-        self.context.log.notice("smtps.mcp", "mcp is gone")
+    def _watch_mcp(self, fd: int) -> None:
+        """Stops when mcp is gone.  Switches: yes (poll)."""
+        st_netfd_poll(st_netfd_open(fd), POLLIN, ST_UTIME_NO_TIMEOUT)
+        self.context.log.notice("smtps.mcp", "mcp is gone, stopping")
         self._stop()
 
     def _tell_ready(self, arg: object) -> None:
@@ -124,10 +118,7 @@ class Program:
         end_s = self.context.clock.monotonic() + self._section.get("wait_for_server")
         while not (self.context.qmgr.up and self.context.smar.up) and self.context.clock.monotonic() < end_s:
             st_usleep(_POLL_US)
-        number = os.environ.get(READY_FD_VARIABLE)
-        if number is not None:
-            os.write(int(number), b"1")
-            os.close(int(number))
+        startup.tell_ready()
 
 
 def main(argv: list[str]) -> int:
@@ -140,19 +131,14 @@ def main(argv: list[str]) -> int:
         Meta1Error: the configuration is wrong.
         CliError: a socket cannot be bound.
     """
-    parser = cli.parser("smtps", "SMTP server of meta1g; usually started by mcp.")
-    parser.add_argument("-f", "--config", type=Path, default=paths.DEFAULT_CONFIG_FILE, metavar="FILE", help="configuration")
-    parser.add_argument("-n", "--name", default=None, help="name of the smtps section")
-    parser.add_argument("-i", "--index", type=int, default=0, help="process index, 0 to 255")
-    options = parser.parse_args(argv)
-    if not 0 <= options.index <= PROCESS_INDEX_MAX:
-        parser.error(f"index must be 0 to {PROCESS_INDEX_MAX}")
-    config = load_file(options.config)
-    section = config.section("smtps", options.name)
+    arguments = startup.component_arguments("smtps", argv, "The SMTP server of meta1g; usually started by mcp.")
+    config = load_file(arguments.file, lenient=arguments.lenient)
+    section = config.section("smtps", arguments.name)
+    log = startup.open_log("smtps", config.glob, section, config.queue_directory)
     st_init()
-    log = Log("smtps", level=section.get("log_level"))
+    set_error_hook(lambda error: log.error("smtps.thread", "".join(traceback.format_exception(error))))
     try:
-        Program(config, section, options.index, log).run()
+        Program(config, section, arguments.index, log).run()
     except Meta1Error as error:
         log.fatal("smtps.main", error.cause)
         raise

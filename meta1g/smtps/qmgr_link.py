@@ -16,7 +16,8 @@ from meta1g.rcb.smtps_qmgr import PROTOCOL, CloseTransaction, NewSession, QmgrHe
 from meta1g.smtp.reply import SmtpReply
 from meta1g.smtps.limits import QMGR_COMMIT_TIMEOUT_US, QMGR_SESSION_TIMEOUT_US
 from meta1g.smtps.transaction import Transaction
-from meta1g.st.rcbconn import Pending, RcbConn, RcbLink
+from meta1g.st.rcbconn import Pending, RcbConn
+from meta1g.st.rcblink import RcbLink
 
 
 class QmgrLink:

@@ -20,7 +20,8 @@ from meta1g.rcb.smtps_smar import (
     Verdict,
 )
 from meta1g.smtps.limits import SMAR_TIMEOUT_US
-from meta1g.st.rcbconn import Pending, RcbConn, RcbLink
+from meta1g.st.rcbconn import Pending, RcbConn
+from meta1g.st.rcblink import RcbLink
 
 
 class SmarLink:

@@ -9,7 +9,15 @@ from typing import NoReturn
 
 
 class StError(OSError):
-    """A State Threads call failed: EINTR by st_thread_interrupt only, ETIME by its time-out, others by the system.  Immutable."""
+    """A State Threads call failed: EINTR by st_thread_interrupt only, ETIME by its time-out, others by the system.
+
+    Attributes:
+        resid: bytes not yet transferred, set by the `_resid` calls; 0 elsewhere.
+
+    Immutable, but for resid.
+    """
+
+    resid: int = 0
 
 
 def fail(number: int, detail: str = "") -> NoReturn:

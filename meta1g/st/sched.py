@@ -8,10 +8,10 @@ Ref: State Threads reference, "Thread Control and Identification"; MeTA1 design,
 """
 
 import errno
-import os
 import resource
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from enum import IntEnum
@@ -20,6 +20,7 @@ from typing import Any, Final, cast
 import gevent.hub
 from greenlet import getcurrent, greenlet
 
+from meta1g.base.errors import BugError, Module
 from meta1g.st.errors import fail
 
 ST_UTIME_NO_TIMEOUT: Final = -1
@@ -78,10 +79,26 @@ class _Runtime:
         self.loop: Any = None
         self.primordial: StThread | None = None
         self.primordial_greenlet: Any = None
+        self.keeper: Any = None
         self.active = 0
         self.switches = 0
+        self.watched = False
+        self.switch_in: Callable[[], None] | None = None
+        self.switch_out: Callable[[], None] | None = None
+        self.no_switch = 0
+        self.ready: Callable[..., Any] = _not_started
+        self.timer: Callable[[float], Any] = _not_started
+        self.utime: Callable[[], int] = _monotonic_us
         self.destructors: Callable[[StThread], None] | None = None
         self.on_error: Callable[[BaseException], None] = _print_error
+
+
+def _not_started(*args: object) -> Any:
+    raise BugError(Module.ST, "st_init() has not been called")
+
+
+def _monotonic_us() -> int:
+    return time.monotonic_ns() // 1000
 
 
 def _print_error(error: BaseException) -> None:
@@ -106,11 +123,19 @@ def st_init() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     runtime.hub = gevent.hub.get_hub()
     runtime.loop = runtime.hub.loop
+    runtime.ready = runtime.loop.run_callback
+    runtime.timer = runtime.loop.timer
+    runtime.keeper = runtime.loop.async_()  # an idle process waits for ever, as in the C library
+    runtime.keeper.start(_nothing)
     runtime.primordial = StThread(joinable=False)
     runtime.primordial.state = ThreadState.RUNNING
     runtime.primordial.greenlet = runtime.primordial_greenlet = getcurrent()
     runtime.active = 1
     return 0
+
+
+def _nothing() -> None:
+    """Is never called."""
 
 
 def st_getfdlimit() -> int:
@@ -145,7 +170,7 @@ def st_thread_create(start: Callable[[Any], Any], arg: Any = None, joinable: boo
     made.thread = thread
     thread.greenlet = made
     runtime.active += 1
-    runtime.loop.run_callback(made.switch, thread, start, arg)
+    runtime.ready(made.switch, thread, start, arg)
     return thread
 
 
@@ -160,19 +185,31 @@ def _main(thread: StThread, start: Callable[[Any], Any], arg: Any) -> None:
         runtime.hub.parent.throw(leaving)
     except BaseException as error:  # noqa: BLE001 - the end of a thread reports whatever ended it
         runtime.on_error(error)
-    _finish(thread)
+    finally:
+        _finish(thread)
 
 
 def _finish(thread: StThread) -> None:
     """Runs the key destructors; a joinable thread stays a zombie until it is joined."""
     if runtime.destructors is not None and thread.specific is not None:
-        runtime.destructors(thread)
+        try:
+            runtime.destructors(thread)
+        except BaseException as error:  # noqa: BLE001 - the thread ends all the same
+            runtime.on_error(error)
     thread.state = ThreadState.ZOMBIE
+    thread.greenlet = None  # no cycle for the garbage collector
     runtime.active -= 1
     if thread.joiner is not None:
         wake(thread.joiner)
     if runtime.active == 0:
-        os._exit(0)
+        _end_process()
+
+
+def _end_process() -> None:
+    """Ends the process with 0, through the primordial thread, so that exit functions run."""
+    if getcurrent() is runtime.primordial_greenlet:
+        raise SystemExit(0)
+    runtime.primordial_greenlet.throw(SystemExit(0))
 
 
 def st_thread_exit(retval: Any = None) -> None:
@@ -233,16 +270,12 @@ def st_usleep(usecs: int) -> None:
 
     Switches: yes.
     """
-    me = st_thread_self()
-    if usecs == 0:
-        take_interrupt(me)
-        me.state = ThreadState.RUNNABLE
-        runtime.loop.run_callback(me.greenlet.switch)
-        switch()
-        me.state = ThreadState.RUNNING
-        take_interrupt(me)
-        return
-    wait(me, ThreadState.SLEEPING, usecs)
+    wait(st_thread_self(), ThreadState.SLEEPING, usecs)
+
+
+def st_randomize_stacks(on: bool) -> int:
+    """Does nothing: stacks are the interpreter's; gives 0, the former state."""
+    return 0
 
 
 # -- for the other files of this package ------------------------------------------------------------------------------------
@@ -250,15 +283,30 @@ def st_usleep(usecs: int) -> None:
 
 def switch() -> None:
     """Gives the processor away until somebody switches back."""
+    if runtime.watched:
+        _watched_switch()
+        return
     runtime.hub.switch()
     runtime.switches += 1
+
+
+def _watched_switch() -> None:
+    """Switches with callbacks, or refuses to."""
+    if runtime.no_switch:
+        raise BugError(Module.ST, "a thread switched inside no_switch()")
+    if runtime.switch_out is not None:
+        runtime.switch_out()
+    runtime.hub.switch()
+    runtime.switches += 1
+    if runtime.switch_in is not None:
+        runtime.switch_in()
 
 
 def wake(thread: StThread) -> None:
     """Puts a blocked thread at the end of the run queue; others are left alone."""
     if thread.state in _BLOCKED:
         thread.state = ThreadState.RUNNABLE
-        runtime.loop.run_callback(thread.greenlet.switch)
+        runtime.ready(thread.greenlet.switch)
 
 
 def take_interrupt(thread: StThread) -> None:
@@ -295,7 +343,7 @@ def wait(thread: StThread, state: ThreadState, timeout_us: int) -> bool:
             take_interrupt(thread)
         return True
     thread.timed_out = False
-    timer = runtime.loop.timer(timeout_us / _US)
+    timer = runtime.timer(timeout_us / _US)
     timer.start(_expired, thread)
     try:
         switch()

@@ -9,7 +9,16 @@ from collections import deque
 from typing import Final
 
 from meta1g.st.errors import fail
-from meta1g.st.sched import ST_UTIME_NO_TIMEOUT, StThread, ThreadState, block, st_thread_self, wait, wake
+from meta1g.st.sched import (
+    ST_UTIME_NO_TIMEOUT,
+    StThread,
+    ThreadState,
+    block,
+    st_thread_self,
+    switch,
+    take_interrupt,
+    wake,
+)
 
 _OK: Final = 0
 
@@ -114,20 +123,24 @@ def st_mutex_lock(lock: StMutex) -> int:
     Switches: yes, if another thread has it.
     """
     me = st_thread_self()
-    if lock.owner is None and not me.interrupted:
+    if me.interrupted:
+        take_interrupt(me)
+    if lock.owner is None:
         lock.owner = me
         return _OK
     if lock.owner is me:
         fail(errno.EDEADLK)
     lock.waiters.append(me)
+    me.state = ThreadState.LOCK_WAIT
     try:
-        wait(me, ThreadState.LOCK_WAIT, ST_UTIME_NO_TIMEOUT)
-    except OSError:
-        if lock.owner is me:
-            return _OK
-        lock.waiters.remove(me)
-        raise
-    return _OK
+        switch()
+    finally:
+        me.state = ThreadState.RUNNING
+        if lock.owner is not me:
+            lock.waiters.remove(me)
+    if lock.owner is not me:
+        take_interrupt(me)
+    return _OK  # an interrupt that came after the hand-over is for the next blocking call
 
 
 def st_mutex_unlock(lock: StMutex) -> int:
@@ -141,10 +154,12 @@ def st_mutex_unlock(lock: StMutex) -> int:
     if lock.owner is not st_thread_self():
         fail(errno.EPERM)
     lock.owner = None
-    if lock.waiters:
-        thread = lock.waiters.popleft()
-        lock.owner = thread
-        wake(thread)
+    for thread in lock.waiters:
+        if thread.state is ThreadState.LOCK_WAIT:  # else it was interrupted and is on its way out
+            lock.waiters.remove(thread)
+            lock.owner = thread
+            wake(thread)
+            break
     return _OK
 
 

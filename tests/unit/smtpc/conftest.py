@@ -1,6 +1,7 @@
 """A real smtpc process with a QMGR played by the test."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,10 +29,11 @@ class SmtpcProcess:
     queue: Path
     qmgr: RcbPeer
     process: "subprocess.Popen[bytes]"
+    listener: socket.socket
     numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 10_000)))
 
     def store(self, content: bytes, cdb_id: str = TA) -> None:
-        Cdb(self.queue / "cdb").write_whole(cdb_id, content)
+        Cdb(self.queue / "cdb").write_whole(cdb_id, [content])
 
     def job(self, port: int, rcpts=("r0@x.example",), **facts) -> Deliver:
         number = next(self.numbers)
@@ -67,8 +69,9 @@ def smtpc(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SmtpcProce
         request_id, hello = qmgr.expect(SmtpcHello)
         assert isinstance(hello, SmtpcHello)
         qmgr.send(QmgrHelloC(), request_id)
-        yield SmtpcProcess(queue, qmgr, process)
-        qmgr.close()
+        running = SmtpcProcess(queue, qmgr, process, server)
+        yield running
+        running.qmgr.close()
     finally:
         process.terminate()
         assert process.wait(15) == 0

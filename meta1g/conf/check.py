@@ -1,0 +1,239 @@
+"""Checks what is written against the tables and gives typed sections; finds all errors in one run.
+
+With `lenient`, what the tables do not know is left out with a warning, unless it concerns TLS, AUTH, access or relaying:
+nobody's mail may become less protected because an option was not understood.
+
+Pure.  Ref: MeTA1 README, chapter on configuration (modelled on).
+"""
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from meta1g.conf.config import Config, Given, Section
+from meta1g.conf.cross import cross_check, cross_check_file
+from meta1g.conf.defs import COMPONENTS, ROOT
+from meta1g.conf.errors import error_of
+from meta1g.conf.grammar import parse
+from meta1g.conf.schema import Naming, OptionDef, SectionDef
+from meta1g.conf.tree import Entry, OptionNode, Problem, SectionNode, Source, Value
+from meta1g.conf.values import UnknownNameError, shown, suggest
+
+_PROTECTS: Final = re.compile(
+    r"tls|ssl|cert|crl|cipher|dane|mta_?sts|auth|sasl|scram|password|access|relay|protect|trust|allow|deny|permit|reject|"
+    r"cltaddr|cltname|cltresolve|local_domain",
+    re.IGNORECASE,
+)
+#: More names than this make an error message hard to read.
+LISTED_MAX: Final = 10
+
+
+def check_text(source: Source, path: Path, *, lenient: bool = False) -> Config:
+    """Makes a configuration of a text.
+
+    Args:
+        source: the text.
+        path: its file.
+        lenient: leave out what is not known.
+
+    Raises:
+        ConfigError: the text is wrong; the error tells all that is.
+    """
+    entries, problems = parse(source)
+    checker = Checker(source, problems, lenient=lenient)
+    glob = checker.section(ROOT, SectionNode("", 0, None, entries), ())
+    if not problems:
+        problems += cross_check_file(glob)
+    if problems:
+        raise error_of(source, problems)
+    keywords = [row.keyword for row in COMPONENTS]
+    components = sorted((section for keyword in keywords for section in glob.subs(keyword)), key=lambda one: one.pos)
+    return Config(path, glob, tuple(components), checker.warnings)
+
+
+class Checker:
+    """The check of one text.
+
+    Args:
+        source: the text.
+        problems: errors are added here.
+        lenient: leave out what is not known.
+
+    Owner: one call.
+    """
+
+    def __init__(self, source: Source, problems: list[Problem], *, lenient: bool) -> None:
+        self._source = source
+        self._problems = problems
+        self._lenient = lenient
+        self.warnings: list[str] = []
+
+    def section(self, definition: SectionDef, node: SectionNode, path: tuple[str, ...]) -> Section:
+        """Checks one section and what is inside.
+
+        Args:
+            definition: its rows.
+            node: as it is written.
+            path: keywords of the sections around it, its own included.
+        """
+        given: dict[str, Given] = {}
+        subs: dict[str, list[Section]] = {}
+        for entry in node.entries:
+            if isinstance(entry, OptionNode):
+                self._option(definition, entry, given, path)
+            else:
+                self._sub(definition, entry, subs, path)
+        section = Section(
+            definition,
+            node.name.text if node.name is not None and definition.naming is not Naming.NONE else None,
+            self._source.where(node.pos),
+            node.pos,
+            given=given,
+            subs={keyword: tuple(found) for keyword, found in subs.items()},
+        )
+        self._problems += cross_check(section)
+        return section
+
+    # -- options
+
+    def _option(self, definition: SectionDef, node: OptionNode, given: dict[str, Given], path: tuple[str, ...]) -> None:
+        key = node.name.lower()
+        row = definition.by_option.get(key)
+        if row is None:
+            self._unknown(definition, node, node.name, path)
+            return
+        before = given.get(key)
+        if before is not None and not row.repeat:
+            self._add(
+                node.pos, f"option {row.name} is given twice, first in line {before.where.rpartition(':')[2]}; remove one"
+            )
+            return
+        value = self._value(row, node, path)
+        if value is not None:
+            joined = value if before is None else before.value + value
+            given[key] = Given(joined, node.pos, self._source.where(node.pos))
+
+    def _value(self, row: OptionDef, node: OptionNode, path: tuple[str, ...]) -> Any:
+        """Reads the values of an option; None if one is wrong."""
+        if node.is_list and not row.kind.many:
+            self._add(node.pos, f"{row.name} takes one value, not a list; remove the braces")
+            return None
+        items = [self._item(row, value, path) for value in node.values]
+        try:
+            return (
+                row.kind.combine([item for item in items if item is not None]) if None not in items or row.kind.many else None
+            )
+        except ValueError as error:
+            self._add(node.pos, f"{row.name}: {error}")
+            return None
+
+    def _item(self, row: OptionDef, value: Value, path: tuple[str, ...]) -> Any:
+        try:
+            return row.kind.parse(value.text)
+        except UnknownNameError as error:
+            self._leave_out(value.pos, f"{row.name}: {error}", _protects((*path, value.text)))
+        except ValueError as error:
+            self._add(value.pos, f"{row.name}: {error}")
+        return None
+
+    # -- sections
+
+    def _sub(self, definition: SectionDef, node: SectionNode, subs: dict[str, list[Section]], path: tuple[str, ...]) -> None:
+        key = node.keyword.lower()
+        row = definition.by_section.get(key)
+        if row is None:
+            self._unknown(definition, node, node.keyword, path)
+            return
+        before = subs.setdefault(key, [])
+        self._naming(row, node, before)
+        before.append(self.section(row, node, (*path, row.keyword)))
+
+    def _naming(self, row: SectionDef, node: SectionNode, before: list[Section]) -> None:
+        name = None if node.name is None else node.name.text
+        if row.naming is Naming.NONE and node.name is not None:
+            self._add(node.name.pos, f"section {row.keyword} has no name; remove {shown(node.name.text)}")
+        elif row.naming is Naming.MUST and not name:
+            self._add(node.pos, f"section {row.keyword} needs a name; write {row.keyword} NAME {{ ... }}")
+        elif before and not row.repeat:
+            line = before[0].where.rpartition(":")[2]
+            self._add(node.pos, f"section {row.keyword} is given twice, first in line {line}; join them")
+        elif row.naming is not Naming.NONE:
+            same = [section for section in before if section.name == name]
+            if same and not (name is None and row.keyword == "dnsbl"):
+                line = same[0].where.rpartition(":")[2]
+                title = row.keyword if name is None else f"{row.keyword} {shown(name)}"
+                self._add(node.pos, f"section {title} is given twice, first in line {line}; give them different names")
+
+    # -- what is not known
+
+    def _unknown(self, definition: SectionDef, node: Entry, name: str, path: tuple[str, ...]) -> None:
+        is_option = isinstance(node, OptionNode)
+        place = f"in section {path[-1]}" if path else "outside of all sections"
+        what = "option" if is_option else "section"
+        text = f"unknown {what} {shown(name)} {place}; {_advice(definition, name, is_option=is_option)}"
+        self._leave_out(node.pos, text, _protects((*path, *_names(node))))
+
+    def _leave_out(self, pos: int, text: str, protects: bool) -> None:
+        if self._lenient and not protects:
+            line, column = self._source.line_column(pos)
+            self.warnings.append(f"{self._source.name}:{line}:{column}: {text}; left out")
+        else:
+            self._add(pos, text)
+
+    def _add(self, pos: int, text: str) -> None:
+        self._problems.append(Problem(pos, text))
+
+
+def _protects(names: tuple[str, ...]) -> bool:
+    return any(_PROTECTS.search(name) for name in names)
+
+
+def _names(node: Entry) -> tuple[str, ...]:
+    """Gives all names in an entry."""
+    found: list[str] = []
+    todo: list[Entry] = [node]
+    while todo:
+        entry = todo.pop()
+        if isinstance(entry, OptionNode):
+            found.append(entry.name)
+            found += [value.text for value in entry.values]
+        else:
+            found.append(entry.keyword)
+            todo += entry.entries
+    return tuple(found)
+
+
+def _advice(definition: SectionDef, name: str, *, is_option: bool) -> str:
+    key = name.lower()
+    if is_option and key in definition.by_section:
+        row = definition.by_section[key]
+        return f"it is a section: {row.keyword} {{ ... }}"
+    if not is_option and key in definition.by_option:
+        return f"it is an option: {definition.by_option[key].name} = ...;"
+    homes = _homes()[is_option].get(key)
+    if homes:
+        return f"it belongs {' or '.join(homes)}"
+    own = [row.name for row in definition.options] if is_option else [row.keyword for row in definition.sections]
+    near = suggest(name, own)
+    return near if near.startswith("did") or len(own) <= LISTED_MAX else f"smconf -h {definition.keyword or 'global'} lists all"
+
+
+@functools.cache
+def _homes() -> Mapping[bool, Mapping[str, tuple[str, ...]]]:
+    """Gives the places of every option (True) and section (False) by name in lower case."""
+    made: dict[bool, dict[str, tuple[str, ...]]] = {True: {}, False: {}}
+    for definition, path in walk(ROOT):
+        place = f"into section {' '.join(path)}" if path else "outside of all sections"
+        for is_option, keys in ((True, definition.by_option), (False, definition.by_section)):
+            for key in keys:
+                made[is_option][key] = (*made[is_option].get(key, ()), place)
+    return made
+
+
+def walk(definition: SectionDef, path: tuple[str, ...] = ()) -> Iterator[tuple[SectionDef, tuple[str, ...]]]:
+    """Gives a section and all sections inside, each with the keywords that lead to it."""
+    yield definition, path
+    for row in definition.sections:
+        yield from walk(row, (*path, row.keyword))

@@ -1,0 +1,78 @@
+"""Options of qmgr, the queue manager.
+
+Ref: MeTA1 README, "QMGR Configuration" (option names without source are modelled on its ideas); meta1.conf(5).
+"""
+
+from typing import Final
+
+from meta1g.conf.defs_common import OWN, R, S, component
+from meta1g.conf.defs_maps import MAP, map_user
+from meta1g.conf.schema import SectionDef, option
+from meta1g.conf.values import Flag, Flags, Int, Size, Text, Time
+
+_DSN_FLAGS: Final = Flags(
+    (
+        Flag("delay", True, "The sender is warned once when mail is late."),
+        Flag("headers_only", True, "A bounce carries the header of the message, unless the sender asked for the whole."),
+        Flag("double_bounce", True, "A bounce that cannot be delivered goes to double_bounce_address."),
+    )
+)
+
+_OPTIONS: Final = (
+    option("AQ_max_entries", Int(16, 10_000_000), "8192", S, "Recipients in the active queue."),
+    option("IQDB_max_entries", Int(16, 10_000_000), "8192", R, "Sessions, transactions and recipients that are coming in."),
+    option("wait_for_client", Time(1, 3600), "10s", S, "How long qmgr waits at start for smtps and smtpc to connect."),
+    option("min_retry_delay", Time(1, 7 * 86400), "5m", R, "Shortest time until the next attempt."),
+    option("max_retry_delay", Time(1, 30 * 86400), "2h", R, "Longest time until the next attempt."),
+    option("delay_dsn_timeout", Time(0), "4h", R, "Time in the queue after which the sender is warned; 0 for never."),
+    option("return_timeout", Time(1), "5d", R, "Time in the queue after which mail is returned; RFC 5321 4.5.4.1."),
+    option("dsn_flags", _DSN_FLAGS, None, OWN, "What is reported to senders, and how."),
+    option("double_bounce_address", Text("mail address", blanks=False), "postmaster", R, "Who gets undeliverable bounces."),
+    option("max_rcpts_per_transaction", Int(1, 10_000), "100", OWN, "Recipients of one transaction to a server."),
+    option("min_free_disk", Size(), "20MB", OWN, "Below this free space nothing is accepted."),
+    option("ok_free_disk", Size(), "40MB", OWN, "Above this free space mail is accepted again."),
+)
+
+_SECTIONS: Final = (
+    SectionDef(
+        "smtps",
+        "Limits of incoming sessions, for each client address.",
+        R,
+        (
+            option("max_connections", Int(1, 1_000_000), "1000", R, "Open sessions of one client address."),
+            option("max_connection_rate", Int(0, 1_000_000), "0", R, "Sessions a minute of one client address; 0: no limit."),
+        ),
+    ),
+    SectionDef(
+        "smtpc",
+        "Limits of outgoing sessions, for each destination.",
+        S,
+        (
+            option("initial_connections", Int(1, 100_000), "10", S, "Sessions to a destination at first."),
+            option("max_connections", Int(1, 100_000), "100", S, "Sessions to a destination that always took the mail."),
+        ),
+    ),
+    SectionDef(
+        "IBDB",
+        "The incoming backup: envelopes that were accepted, on disk.",
+        R,
+        (
+            option("max_size", Size(4096, 1 << 32), "8MB", OWN, "Size at which a new file is begun."),
+            option("max_open", Int(2, 100_000), "100", OWN, "Files at most; more of them stop the acceptance of mail."),
+        ),
+    ),
+    SectionDef(
+        "DEFEDB",
+        "The deferred envelopes, a Berkeley DB environment.",
+        R,
+        (
+            option("cache_size", Size(64 << 10, 1 << 40), "32MB", OWN, "Memory for its pages."),
+            option("log_directory", Text("path"), None, OWN, "Directory of its log files, relative to the queue directory."),
+            option("checkpoint_interval", Time(1, 86400), "1m", OWN, "Time between two checkpoints."),
+        ),
+    ),
+    map_user("conf_map", "A map with options for single destinations.", R),
+    MAP,
+)
+
+QMGR: Final = component("qmgr", "The queue manager: queues, scheduler, reports to senders.", _OPTIONS, _SECTIONS)

@@ -1,0 +1,81 @@
+"""Options of smar, the address resolver.
+
+Ref: MeTA1 README, "SMAR Configuration" (option names without source are modelled on its ideas); meta1.conf(5).
+"""
+
+from typing import Final
+
+from meta1g.conf.defs_common import OWN, PATH, R, S, component
+from meta1g.conf.defs_maps import MAP, map_user
+from meta1g.conf.schema import Naming, SectionDef, option
+from meta1g.conf.values import Address, Domain, Flag, Flags, Int, ListOf, Network, Port, Text, Time
+
+_DNS_FLAGS: Final = Flags(
+    (
+        Flag("use_tcp", False, "Questions go over TCP only.", "R"),
+        Flag("use_connect", True, "UDP sockets are connected to one name server, so that others cannot answer.", "R"),
+        Flag("edns", True, "Larger answers are allowed over UDP (EDNS0, RFC 6891)."),
+    )
+)
+
+_OPTIONS: Final = (
+    option(
+        "nameserver",
+        ListOf(Address()),
+        None,
+        S,
+        "Name servers, preferred first; those of /etc/resolv.conf if none is given.",
+        repeat=True,
+    ),
+    option("DNS_timeout", Time(1, 300), "5s", S, "How long one name server may take for an answer."),
+    option("DNS_tries", Int(1, 100), "3", R, "How often a question is sent before it fails for now."),
+    option("DNS_flags", _DNS_FLAGS, None, R, "How questions are sent."),
+    option("address_delimiter", Text("character", may_be_empty=True, blanks=False, max_chars=1), "+", R, "Begins the detail."),
+    option("local_domains", ListOf(Domain(dotted=True)), None, OWN, "Domains that are delivered here."),
+    option("relay_to", ListOf(Domain(dotted=True)), None, R, "Domains that anybody may send mail to through this machine."),
+    option("relay_from", ListOf(Network()), None, R, "Clients that may send mail anywhere through this machine."),
+)
+
+_SECTIONS: Final = (
+    SectionDef(
+        "nameserver",
+        "A name server with a port of its own; several are possible, they come before the option's.",
+        OWN,
+        (
+            option("address", Address(), None, OWN, "IP address.", required=True),
+            option("port", Port(), "53", OWN, "Port."),
+        ),
+        repeat=True,
+    ),
+    MAP,
+    map_user("aliases", "The alias map.", S, lookup_flags=True),
+    map_user("local_user_map", "The map of local users: others are refused.", S, lookup_flags=True),
+    map_user("mailertable", "Where mail for a domain goes, if not by MX records.", R),
+    map_user("access_map", "The access map: who may send what to whom.", R),
+    SectionDef(
+        "dnsbl",
+        "A DNS list; its results are looked up in the access map with the tag dnsblN:, N from 0 in file order.",
+        R,
+        (
+            option("zone", Domain(), None, OWN, "Zone of the list.", required=True),
+            option("timeout", Time(1, 60), "5s", OWN, "How long it may take; no answer means not listed."),
+        ),
+        naming=Naming.MAY,
+        repeat=True,
+    ),
+    SectionDef(
+        "greylisting",
+        "Unknown senders have to try twice.",
+        R,
+        (
+            option("file", PATH, "greylist.db", OWN, "Its data base, relative to the queue directory."),
+            option("wait", Time(1, 86400), "5m", OWN, "Time until a second attempt counts."),
+            option("expire", Time(60, 30 * 86400), "1d", OWN, "Time within which the second attempt has to come."),
+            option("lifetime", Time(3600, 366 * 86400), "5w", OWN, "Time after which an unused entry is forgotten."),
+            option("prefix4", Int(8, 32), "24", OWN, "Bits of an IPv4 address that count."),
+            option("prefix6", Int(16, 128), "64", OWN, "Bits of an IPv6 address that count."),
+        ),
+    ),
+)
+
+SMAR: Final = component("smar", "The address resolver: maps, routing, access.", _OPTIONS, _SECTIONS)

@@ -1,0 +1,38 @@
+"""Options of smtpc, the SMTP and LMTP client.
+
+Ref: MeTA1 README, "SMTPC Configuration" (option names without source are modelled on its ideas); meta1.conf(5);
+RFC 5321 4.5.3.2 (time-outs).
+"""
+
+from typing import Final
+
+from meta1g.conf.defs_common import OWN, PATH, R, S, component
+from meta1g.conf.defs_tls import CLIENT_AUTH, CLIENT_TLS
+from meta1g.conf.schema import option
+from meta1g.conf.values import Address, Flag, Flags, Int, Port, Time
+
+_FLAGS: Final = Flags(
+    (
+        Flag("pipelining", True, "PIPELINING is used where it is offered."),
+        Flag("starttls", True, "STARTTLS is used where it is offered."),
+        Flag("talk_to_myself", False, "Sessions with this machine's own server are allowed.", "R"),
+    )
+)
+_WAIT: Final = Time(1, 86400)
+
+_OPTIONS: Final = (
+    option("flags", _FLAGS, None, R, "What is used."),
+    option("LMTP_socket", PATH, "lmtpsock", S, "Unix socket of the local LMTP server, relative to the queue directory."),
+    option("connect_timeout", _WAIT, "30s", R, "How long connecting may take before the next address is tried."),
+    option("greeting_timeout", _WAIT, "5m", R, "How long the greeting may take; RFC 5321 4.5.3.2.1."),
+    option("command_timeout", _WAIT, "5m", R, "How long MAIL, RCPT and other commands may take; RFC 5321 4.5.3.2.2."),
+    option("data_timeout", _WAIT, "2m", R, "How long DATA may take; RFC 5321 4.5.3.2.4."),
+    option("block_timeout", _WAIT, "3m", R, "How long one piece of content may take; RFC 5321 4.5.3.2.5."),
+    option("dot_timeout", _WAIT, "10m", R, "How long the final dot may take; RFC 5321 4.5.3.2.6."),
+    option("source_address", Address(), None, OWN, "IP address that connections come from; the system's choice if not given."),
+    option("remote_port", Port(), "25", R, "Port of SMTP servers."),
+    option("max_threads", Int(1, 100_000), "1000", R, "Sessions at the same time in one process."),
+    option("min_threads", Int(0, 100_000), "0", R, "Threads that are kept; accepted for MeTA1's sake, ours cost nothing."),
+)
+
+SMTPC: Final = component("smtpc", "The SMTP and LMTP client.", _OPTIONS, (CLIENT_TLS, CLIENT_AUTH))

@@ -1,0 +1,93 @@
+"""Options of smtps, the SMTP server.
+
+Ref: MeTA1 README, "SMTPS Configuration" (option names without source are modelled on its ideas); meta1.conf(5).
+"""
+
+from typing import Final
+
+from meta1g.conf.defs_common import ADDRESS_FAMILIES, OWN, PATH, R, S, component
+from meta1g.conf.defs_tls import SERVER_AUTH, SERVER_TLS
+from meta1g.conf.schema import Naming, SectionDef, option
+from meta1g.conf.values import ID_MAX, Address, Choice, Flag, Flags, Int, Port, Size, Time
+
+_FLAGS: Final = Flags(
+    (
+        Flag("8bitmime", True, "8BITMIME is offered (RFC 6152).", "S"),
+        Flag("pipelining", True, "PIPELINING is offered (RFC 2920)."),
+        Flag("starttls", True, "STARTTLS is offered if there is a certificate."),
+        Flag("access", True, "The access map counts, if smar has one.", "R"),
+        Flag("delay_checks", False, "Denials of client and sender are told at RCPT; AUTH and TLS can overrule them.", "S"),
+        Flag("greylisting", False, "Unknown senders have to try twice.", "R"),
+        Flag("xverp", False, "XVERP is offered.", "R"),
+        Flag("strict_ehlo", False, "A wrong argument of EHLO is refused.", "R"),
+    )
+)
+
+_OPTIONS: Final = (
+    option("flags", _FLAGS, None, S, "What is offered, and which checks are made."),
+    option("CDB_gid", Int(0, ID_MAX), None, S, "Group of content files: one that smtpc is in."),
+    option("max_message_size", Size(), "100MB", R, "Greatest message; 0 for no limit."),
+    option("max_recipients", Int(1, 1_000_000), "1000", R, "Recipients of one transaction; RFC 5321 4.5.3.1.8: 100 at least."),
+    option("max_transactions", Int(0, 1_000_000), "0", R, "Transactions of one session; 0 for no limit."),
+    option("max_bad_commands", Int(1, 100_000), "10", R, "Wrong commands of one session, then it is closed."),
+    option("max_noops", Int(1, 100_000), "20", R, "Commands in a row that lead to no message, then the session is closed."),
+    option("max_hops", Int(1, 1000), "100", R, "Received fields of a message, more mean a loop; RFC 5321 6.3: 100 at least."),
+    option("max_threads", Int(1, 100_000), "2000", R, "Sessions at the same time in one process."),
+    option("min_threads", Int(0, 100_000), "0", R, "Threads that are kept; accepted for MeTA1's sake, ours cost nothing."),
+)
+
+_FILTER_SOCKET: Final = SectionDef(
+    "socket",
+    "Where the filter listens.",
+    S,
+    (
+        option("type", ADDRESS_FAMILIES, "inet", S, "TCP or a Unix socket."),
+        option("address", Address(), "127.0.0.1", S, "IP address."),
+        option("port", Port(), None, S, "TCP port."),
+        option("path", PATH, None, S, "Path of a Unix socket, relative to the queue directory."),
+    ),
+)
+
+_SECTIONS: Final = (
+    SectionDef(
+        "policy_milter",
+        "The policy filter.",
+        S,
+        (
+            option("timeout", Time(1, 3600), "1m", S, "How long it may take for an answer."),
+            option(
+                "flags",
+                Flags(
+                    (
+                        Flag("abort", False, "Without the filter sessions end with 421.", "S"),
+                        Flag(
+                            "accept_but_reconnect", False, "Without the filter sessions go on; the next one tries again.", "S"
+                        ),
+                    )
+                ),
+                None,
+                S,
+                "What happens when the filter does not answer; without a flag mail is refused for now.",
+            ),
+        ),
+        (_FILTER_SOCKET,),
+    ),
+    SectionDef(
+        "milter",
+        "A filter that speaks the protocol of sendmail 8; several are possible.",
+        OWN,
+        (
+            option("timeout", Time(1, 3600), "1m", OWN, "How long it may take for an answer."),
+            option(
+                "failure", Choice(("tempfail", "reject", "accept")), "tempfail", OWN, "What happens when it does not answer."
+            ),
+        ),
+        (_FILTER_SOCKET,),
+        naming=Naming.MUST,
+        repeat=True,
+    ),
+    SERVER_TLS,
+    SERVER_AUTH,
+)
+
+SMTPS: Final = component("smtps", "The SMTP server; several sections with different names are possible.", _OPTIONS, _SECTIONS)

@@ -1,0 +1,73 @@
+"""The sections tls { } and auth { } of smtps and smtpc.
+
+Ref: MeTA1 README, "STARTTLS", "AUTH" (file options modelled on; request_cert as in MeTA1).
+"""
+
+from typing import Final
+
+from meta1g.conf.defs_common import NAME, OWN, PATH, R, S
+from meta1g.conf.schema import SectionDef, option
+from meta1g.conf.values import Choice, Flag, Flags, ListOf, Text
+
+_MECHANISMS: Final = ListOf(
+    Choice(("plain", "login", "scram-sha-256", "scram-sha-256-plus", "scram-sha-1", "cram-md5", "external"))
+)
+_FILES: Final = (
+    option("cert_file", PATH, None, R, "Certificate with its chain (PEM), relative to the configuration directory."),
+    option("key_file", PATH, None, R, "Private key (PEM)."),
+    option("DSA_cert_file", PATH, None, R, "Second certificate, with a key of another type."),
+    option("DSA_key_file", PATH, None, R, "Private key of the second certificate."),
+    option("CAcert_file", PATH, None, R, "Certificates of the authorities that are trusted (PEM)."),
+    option("CAcert_directory", PATH, None, R, "Directory of such certificates, named by their hashes."),
+    option("CRL_file", PATH, None, R, "Revoked certificates (PEM)."),
+    option("DH_file", PATH, None, R, "Diffie-Hellman parameters (PEM)."),
+    option("min_version", Choice(("tls1.2", "tls1.3")), "tls1.2", OWN, "Oldest version of TLS."),
+    option("ciphers", Text("OpenSSL cipher list"), None, OWN, "Cipher suites up to TLS 1.2; OpenSSL's choice if not given."),
+)
+
+SERVER_TLS: Final = SectionDef(
+    "tls",
+    "STARTTLS of the server.",
+    S,
+    (
+        *_FILES,
+        option(
+            "flags",
+            Flags((Flag("request_cert", True, "Clients are asked for a certificate.", "S"),)),
+            None,
+            S,
+            "How the server behaves.",
+        ),
+    ),
+)
+CLIENT_TLS: Final = SectionDef("tls", "STARTTLS of the client.", R, _FILES)
+
+SERVER_AUTH: Final = SectionDef(
+    "auth",
+    "SMTP AUTH of the server.",
+    R,
+    (
+        option("mechanisms", _MECHANISMS, None, R, "Mechanisms that are offered."),
+        option("trusted_mechanisms", _MECHANISMS, None, R, "Mechanisms whose users may relay; all that are offered if none."),
+        option("realm", NAME, None, OWN, "Realm of users without one; the host name if it is not given."),
+        option("password_file", PATH, None, OWN, "File of users and hashed passwords."),
+        option("saslauthd_socket", PATH, None, OWN, "Socket of saslauthd, which checks plain passwords."),
+        option("dovecot_socket", PATH, None, OWN, "Authentication socket of Dovecot."),
+        option(
+            "flags",
+            Flags((Flag("plaintext_without_tls", False, "PLAIN and LOGIN are offered without TLS too."),)),
+            None,
+            OWN,
+            "How the server behaves.",
+        ),
+    ),
+)
+CLIENT_AUTH: Final = SectionDef(
+    "auth",
+    "SMTP AUTH of the client.",
+    R,
+    (
+        option("mechanisms", _MECHANISMS, None, R, "Mechanisms that are used, preferred first."),
+        option("file", PATH, None, R, "Map file of user and password by server, relative to the configuration directory."),
+    ),
+)

@@ -1,0 +1,62 @@
+"""Reads a configuration file; the only file of this package that opens one.
+
+Ref: MeTA1 README, chapter on configuration; `-f FILE` of all programs.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from meta1g.conf.check import check_text
+from meta1g.conf.config import Config, Section
+from meta1g.conf.errors import ConfigError, error_of
+from meta1g.conf.tree import Problem, Source
+
+__all__ = ["Config", "ConfigError", "Section", "load_file", "read_source"]
+
+#: Largest configuration file; our choice: fifty times the largest that makes sense.
+FILE_MAX_BYTES: Final = 16 << 20
+
+
+def load_file(path: Path, *, lenient: bool = False) -> Config:
+    """Reads and checks a configuration file.
+
+    Args:
+        path: the file.
+        lenient: options that nobody knows become `warnings`, except those that concern TLS, AUTH, access or relaying.
+
+    Raises:
+        ConfigError: the file cannot be read, or is wrong; the cause tells everything that is.
+    """
+    return check_text(read_source(path), Path(path), lenient=lenient)
+
+
+def read_source(path: Path) -> Source:
+    """Reads a file of UTF-8 text.
+
+    Raises:
+        ConfigError: it cannot be read, is too large, or is no text.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(FILE_MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = (os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)).lower()
+        raise ConfigError(f"{path}: cannot read the configuration: {reason}; {_advice(error)}") from error
+    if len(data) > FILE_MAX_BYTES:
+        raise ConfigError(f"{path}: is larger than {FILE_MAX_BYTES >> 20} MB; name the configuration file by -f")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        source = Source(str(path), data.decode("utf-8", "replace"))
+        pos = len(data[: error.start].decode("utf-8", "replace"))
+        raise error_of(source, [Problem(pos, f"byte {data[error.start]:#04x} is no UTF-8; save the file as UTF-8")]) from error
+    return Source(str(path), text)
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
+        return "name the configuration file by -f"
+    if isinstance(error, PermissionError):
+        return "let the account of this program read it, by its mode or group"
+    return "check the file"

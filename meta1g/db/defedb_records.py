@@ -1,0 +1,120 @@
+"""What stands in DEFEDB.
+
+    data base   key                                    value
+    defedb.db   ta_id                                  record of a TaRecord
+                ta_id-idx                              record of a RcptRecord
+                #count                                 number of recipients u64
+                #version                               version of this table u32
+    due.db      next-try time in microseconds u64,     nothing
+                ta_id-idx
+
+    record      crc32 of the rest u32 | head: record of length 0 whose type is D_TA or D_RCPT | fields     (RCB records)
+
+Network byte order, so that the order of the keys is that of ids, and that of times.  The keys of the recipients follow
+the one of their transaction.
+
+Ref: MeTA1 design, "Implementation: DEFEDB" (keys modelled on: transaction id and recipient id).
+"""
+
+from struct import Struct
+from typing import Final, TypeVar, cast
+from zlib import crc32
+
+from meta1g.base.errors import Module, PermError, ProtocolError
+from meta1g.base.ids import ID_LENGTH, TaId, is_id
+from meta1g.db.damage import DamageError
+from meta1g.rcb.codec import HEADER, Reader, encode_fields, read_fields
+from meta1g.rcb.envelope import RcptRecord, TaRecord
+
+VERSION: Final = 1
+COUNT_KEY: Final = b"#count"
+VERSION_KEY: Final = b"#version"
+COUNT: Final = Struct("!Q")
+VERSION_VALUE: Final = Struct("!I")
+RCPT_KEY_LENGTH: Final = ID_LENGTH + 5
+#: Ids sort behind this, the keys with # before it.
+FIRST_ID_KEY: Final = b"A"
+
+_CRC: Final = Struct("!I")
+_TIME: Final = Struct("!Q")
+_MICROSECONDS: Final = 1_000_000
+
+Record = TypeVar("Record", TaRecord, RcptRecord)
+Due = tuple[float, TaId, int]
+
+
+def ta_key(ta_id: str) -> bytes:
+    """Gives the key of a transaction.
+
+    Raises:
+        PermError: ta_id is not an id.
+    """
+    if not is_id(ta_id):
+        raise PermError(Module.DEFEDB, f"{ta_id!r} is no transaction id")
+    return ta_id.encode()
+
+
+def rcpt_key(ta_id: str, rcpt_idx: int) -> bytes:
+    """Gives the key of a recipient."""
+    return b"%s-%04X" % (ta_key(ta_id), rcpt_idx)
+
+
+def split_rcpt_key(key: bytes) -> tuple[TaId, int]:
+    """Gives transaction id and index of the key of a recipient."""
+    return TaId(key[:ID_LENGTH].decode()), int(key[ID_LENGTH + 1 :], 16)
+
+
+def first_rcpt_key(ta_id: str) -> bytes:
+    """Gives the key at or behind which the recipients of a transaction are."""
+    return ta_key(ta_id) + b"-"
+
+
+def behind_ta_key(ta_id: str) -> bytes:
+    """Gives the key at or behind which the next transaction is."""
+    return ta_key(ta_id) + b"."
+
+
+def due_key(next_try: float, rcpt: bytes) -> bytes:
+    """Gives the key in due.db.
+
+    Args:
+        next_try: seconds since the epoch.
+        rcpt: key of the recipient, or nothing for the first possible one at this time.
+    """
+    return _TIME.pack(round(next_try * _MICROSECONDS)) + rcpt
+
+
+def split_due_key(key: bytes) -> Due:
+    """Gives time, transaction id and index of a key in due.db."""
+    return (_TIME.unpack_from(key)[0] / _MICROSECONDS, *split_rcpt_key(key[_TIME.size :]))
+
+
+def encode_record(record: TaRecord | RcptRecord) -> bytes:
+    """Gives the value of a transaction or a recipient.
+
+    Raises:
+        ProtocolError: a value does not fit its kind.
+    """
+    body = HEADER.pack(0, record.PLAN.rt) + encode_fields(record)
+    return _CRC.pack(crc32(body)) + body
+
+
+def decode_record(cls: type[Record], key: bytes, value: bytes) -> Record:
+    """Reads the value of a transaction or a recipient.
+
+    Raises:
+        DamageError: it is damaged.
+    """
+    body = value[_CRC.size :]
+    try:
+        if len(value) < _CRC.size or _CRC.unpack_from(value)[0] != crc32(body):
+            raise ProtocolError("wrong checksum")
+        reader = Reader(body)
+        reader.value(cls.PLAN.rt)
+        record = read_fields(cls, reader)
+        reader.finish()
+    except ProtocolError as error:
+        raise DamageError(
+            Module.DEFEDB, f"record {key.decode('ascii', 'backslashreplace')} is damaged: {error.cause}"
+        ) from error
+    return cast(Record, record)

@@ -1,0 +1,148 @@
+"""Reads IBDB files: every good entry in order, and where the file is damaged.
+
+A writer that was killed leaves a torn tail: everything before it is used.  Damage in the middle costs the damaged entries
+only: the next good one is looked for.  Entries behind damage are marked: something that belongs before them may be lost,
+so a recipient's DONE there must not be trusted, because the NEW of its bounce may be what is lost.
+
+Ref: MeTA1 design, "Implementation: IBDB" (reading side modelled on ibdbr_open, ibdbr_get); invariant I3.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from zlib import crc32
+
+from meta1g.base.errors import ProtocolError
+from meta1g.db.files import FILES, Files
+from meta1g.db.ibdb_records import ENTRY_HEADER, FILE_HEADER, Entry, check_header, decode_body, file_number, has_head
+
+_BLOCK_BYTES: Final = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A part of a file that cannot be used.  Immutable.
+
+    Args:
+        path: the file.
+        offset: where it begins, in bytes.
+        data: the part.
+        tail: nothing good follows, as after a crash of the writer.
+    """
+
+    path: Path
+    offset: int
+    data: bytes
+    tail: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An entry of a file.  Immutable.
+
+    Args:
+        entry: what stands there.
+        offset: where, in bytes.
+        trusted: no damage stands before it in this file.
+    """
+
+    entry: Entry
+    offset: int
+    trusted: bool
+
+
+@dataclass(slots=True)
+class IbdbReader:
+    """Reads one file.  Owner: who made it.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        damage: the parts that cannot be used, complete when entries() has come to its end.
+    """
+
+    path: Path
+    damage: list[Damage] = field(default_factory=list)
+
+    def entries(self) -> Iterator[Found]:
+        """Gives the good entries in order.
+
+        Raises:
+            OSError: the file cannot be opened.
+            PermError: the file is of another version.
+        """
+        data, holes = _read(self.path)
+        end = len(data.rstrip(b"\0"))
+        offset = FILE_HEADER.size if check_header(data) else 0
+        while offset < end or (offset == 0 and not holes):
+            entry = _entry_at(data, offset)
+            if entry is None:
+                after = _next_good(data, offset + 4)
+                self._note(data, offset, after)
+                if after is None:
+                    break
+                offset = after
+                continue
+            yield Found(entry, offset, not self.damage)
+            offset += ENTRY_HEADER.size + ENTRY_HEADER.unpack_from(data, offset)[0]
+        self.damage += [Damage(self.path, hole, b"", tail=False) for hole in holes if not self._covered(hole)]
+
+    def _note(self, data: bytes, offset: int, after: int | None) -> None:
+        part = data[offset:].rstrip(b"\0") if after is None else data[offset:after]
+        self.damage.append(Damage(self.path, offset, part, tail=after is None))
+
+    def _covered(self, hole: int) -> bool:
+        return any(part.offset <= hole < part.offset + len(part.data) for part in self.damage)
+
+
+def ibdb_files(directory: Path, files: Files = FILES) -> list[Path]:
+    """Gives the IBDB files of a directory, the oldest first."""
+    numbered = [(number, name) for name in files.list(directory) if (number := file_number(name)) is not None]
+    return [directory / name for _, name in sorted(numbered)]
+
+
+def _read(path: Path) -> tuple[bytes, list[int]]:
+    """Reads a file; a block that the disk cannot read is taken as zeros, its offset is noted."""
+    holes: list[int] = []
+    blocks: list[bytes] = []
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(fd).st_size
+        for offset in range(0, size, _BLOCK_BYTES):
+            try:
+                blocks.append(os.pread(fd, _BLOCK_BYTES, offset))
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                holes.append(offset)
+                blocks.append(bytes(min(_BLOCK_BYTES, size - offset)))
+    finally:
+        os.close(fd)
+    return b"".join(blocks), holes
+
+
+def _entry_at(data: bytes, offset: int) -> Entry | None:
+    """Reads the entry at an offset; None if there is no good one."""
+    if not has_head(data, offset):
+        return None
+    length, crc = ENTRY_HEADER.unpack_from(data, offset)
+    start = offset + ENTRY_HEADER.size
+    body = data[start : start + length]
+    if crc32(body) != crc:
+        return None
+    try:
+        return decode_body(body)
+    except ProtocolError:
+        return None
+
+
+def _next_good(data: bytes, offset: int) -> int | None:
+    """Looks for the next offset, in steps of 4, at which a good entry begins."""
+    for candidate in range(offset + (-offset & 3), len(data) - ENTRY_HEADER.size, 4):
+        if _entry_at(data, candidate) is not None:
+            return candidate
+    return None

@@ -1,0 +1,163 @@
+"""Map files: Berkeley DB hash or btree files, written by createmap, read by SMAR.
+
+Invariant: a map file is replaced as a whole or not at all; whoever has the old one open goes on reading it.
+
+Ref: MeTA1 README, "Maps" (types `hash` and `btree`); createmap (modelled on).
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import berkeleydb.db as bdb
+
+from meta1g.base.errors import Module, PermError, TempError
+from meta1g.db.files import FILES
+
+#: Types of map files by the names that maps in meta1.conf have.
+KINDS: Final[dict[str, int]] = {"hash": bdb.DB_HASH, "btree": bdb.DB_BTREE}
+_TYPES: Final = frozenset(KINDS.values())
+_BUILD_CACHE_BYTES: Final = 32 << 20
+_NEW_FILE_MODE: Final = 0o644
+
+
+def _text(error: "bdb.DBError") -> str:
+    """Gives what the library says about an error, without its number."""
+    return str(error.args[-1]) if error.args else type(error).__name__
+
+
+class MapFile:
+    """An open map file, read only.  Owner: one thread at a time.
+
+    Args:
+        path: its name, for errors.
+        handle: the open data base.
+    """
+
+    __slots__ = ("_handle", "_path")
+
+    def __init__(self, path: Path, handle: "bdb.DB") -> None:
+        self._path = path
+        self._handle = handle
+
+    @classmethod
+    def open(cls, path: Path) -> "MapFile":
+        """Opens a map file.
+
+        Args:
+            path: a Berkeley DB hash or btree file.
+
+        Raises:
+            PermError: it is missing, not readable, or no map file.
+        """
+        handle = bdb.DB()
+        try:
+            handle.set_get_returns_none(2)
+            handle.open(os.fspath(path), dbtype=bdb.DB_UNKNOWN, flags=bdb.DB_RDONLY)
+            if handle.get_type() not in _TYPES:
+                raise PermError(Module.MAP, f"{path}: no hash or btree file; make it with createmap")
+        except bdb.DBError as error:
+            _close(handle)
+            raise PermError(Module.MAP, _open_failure(path, error)) from error
+        except PermError:
+            _close(handle)
+            raise
+        return cls(path, handle)
+
+    def get(self, key: bytes) -> bytes | None:
+        """Gives the value of a key, None if it is not there.  Blocks: no, or for one read of the disk.
+
+        Raises:
+            TempError: the file cannot be read.
+        """
+        try:
+            value: bytes | None = self._handle.get(key)
+        except bdb.DBError as error:
+            raise TempError(
+                Module.MAP, f"{self._path}: cannot read map: {_text(error)}; make it again with createmap"
+            ) from error
+        return value
+
+    def close(self) -> None:
+        """Closes the file."""
+        _close(self._handle)
+
+    @staticmethod
+    def build(path: Path, entries: Iterable[tuple[bytes, bytes]], kind: str = "hash") -> int:
+        """Writes a map file beside its place, then puts it there; a file that is replaced hands on its owner and mode.
+
+        Args:
+            path: the file.
+            entries: keys and values; no key twice.
+            kind: `hash` or `btree`.
+
+        Returns:
+            The number of entries.
+
+        Raises:
+            PermError: the file cannot be written, or a key comes twice; what was at path is still there.
+
+        Disk: content and name are on stable storage.
+        """
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                fresh.unlink()
+            count = _fill(fresh, entries, kind)
+            _inherit(path, fresh)
+            FILES.rename(fresh, path)
+            FILES.sync_directory(path.parent)
+        except bdb.DBError as error:
+            raise PermError(Module.MAP, f"{path}: cannot write map: {_text(error)}") from error
+        except OSError as error:
+            raise PermError(Module.MAP, f"{path}: cannot write map: {error.strerror}") from error
+        finally:
+            with contextlib.suppress(OSError):
+                fresh.unlink()
+        return count
+
+
+def _open_failure(path: Path, error: "bdb.DBError") -> str:
+    if isinstance(error, bdb.DBNoSuchFileError):
+        return f"{path}: map file is missing; make it with createmap"
+    if isinstance(error, bdb.DBAccessError | bdb.DBPermissionsError):
+        return f"{path}: cannot read map: permission denied; mend its mode"
+    return f"{path}: no map file ({_text(error)}); make it with createmap"
+
+
+def _close(handle: "bdb.DB") -> None:
+    with contextlib.suppress(bdb.DBError):
+        handle.close()
+
+
+def _fill(fresh: Path, entries: Iterable[tuple[bytes, bytes]], kind: str) -> int:
+    handle = bdb.DB()
+    count = 0
+    try:
+        handle.set_cachesize(0, _BUILD_CACHE_BYTES)
+        handle.open(os.fspath(fresh), dbtype=KINDS[kind], flags=bdb.DB_CREATE | bdb.DB_EXCL, mode=_NEW_FILE_MODE)
+        for key, value in entries:
+            count += 1
+            try:
+                handle.put(key, value, flags=bdb.DB_NOOVERWRITE)
+            except bdb.DBKeyExistError as error:
+                raise PermError(Module.MAP, f"key {key.decode('utf-8', 'backslashreplace')!r} comes twice") from error
+    finally:
+        handle.close()
+    return count
+
+
+def _inherit(path: Path, fresh: Path) -> None:
+    """Gives a new file the mode and, if allowed, the owner of the one that it replaces; brings it to the disk."""
+    fd = os.open(fresh, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            old = path.stat()
+            with contextlib.suppress(PermissionError):
+                os.fchown(fd, old.st_uid, old.st_gid)
+            os.fchmod(fd, old.st_mode & 0o777)
+        FILES.sync(fd)
+    finally:
+        os.close(fd)

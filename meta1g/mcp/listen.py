@@ -1,0 +1,193 @@
+"""Binds the listening sockets, or takes over those that systemd has bound.
+
+mcp keeps them open while components restart, so that no connection is refused meanwhile.
+
+Owner: the process.
+Ref: meta1.conf(5), `listen_socket`; sd_listen_fds(3).
+"""
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from meta1g.base.cli import CliError
+from meta1g.base.sysexits import EX_NOPERM, EX_OSERR
+from meta1g.mcp.limits import LISTEN_BACKLOG, SOCKET_PATH_MAX_BYTES
+from meta1g.mcp.service import BINDS, Listen, Service
+
+_FIRST_SYSTEMD_FD: Final = 3
+_SOCKET_MODE_DEFAULT: Final = 0o666
+
+
+class Sockets:
+    """All listening sockets of the system by the text of their `listen_socket`.
+
+    Args:
+        queue_directory: paths of Unix sockets are relative to it.
+        inherited: sockets that somebody else has bound, by text; used before a new one is bound.
+
+    Owner: the process.
+    """
+
+    def __init__(self, queue_directory: Path, inherited: Mapping[str, socket.socket] | None = None) -> None:
+        self._queue = queue_directory
+        self._inherited = dict(inherited or {})
+        self.open: dict[str, socket.socket] = {}
+
+    def of(self, service: Service) -> list[socket.socket]:
+        """Gives the sockets of a service in the order of the file."""
+        return [self.open[listen.text] for listen in service.listens]
+
+    def bind(self, services: Iterable[Service]) -> "Sockets":
+        """Gives the sockets that these services need: those that are open already, and new ones for the rest.
+
+        This object stays as it is, so that a failure changes nothing; the caller closes what only the old one has.
+
+        Raises:
+            CliError: one cannot be bound, the text says which and what to do; new ones are closed again.
+        """
+        made = Sockets(self._queue, self._inherited)
+        try:
+            for service in services:
+                for listen in service.listens if service.start_action in BINDS else ():
+                    if listen.text not in made.open:
+                        made.open[listen.text] = self._take(listen)
+        except CliError:
+            made.close_but(self)
+            raise
+        return made
+
+    def _take(self, listen: Listen) -> socket.socket:
+        found = self.open.get(listen.text) or self._inherited.get(_key(listen, self._queue))
+        return found if found is not None else bind(listen, self._queue)
+
+    def close_but(self, keep: "Sockets | None" = None) -> None:
+        """Closes all sockets that `keep` does not have; files of closed Unix sockets are removed."""
+        kept = set(keep.open.values()) if keep else set()
+        for sock in {*self.open.values()} - kept - {*self._inherited.values()}:
+            _close(sock)
+        if not keep:
+            for sock in self._inherited.values():
+                sock.close()
+
+
+def _close(sock: socket.socket) -> None:
+    name = sock.getsockname() if sock.family == socket.AF_UNIX else ""
+    sock.close()
+    if name:
+        with contextlib.suppress(OSError):
+            Path(os.fsdecode(name)).unlink()
+
+
+def bind(listen: Listen, queue_directory: Path) -> socket.socket:
+    """Binds one socket and listens.
+
+    Raises:
+        CliError: it cannot be bound.
+    """
+    if listen.path:
+        path = queue_directory / listen.path
+        return _listening(listen, f"socket {path}", lambda: _unix(path, listen))
+    return _listening(listen, listen.text, lambda: _inet(listen))
+
+
+def _listening(listen: Listen, what: str, make: Callable[[], socket.socket]) -> socket.socket:
+    try:
+        return make()
+    except OSError as error:
+        code = EX_NOPERM if error.errno in (errno.EACCES, errno.EPERM) else EX_OSERR
+        raise CliError(f"{listen.where}: cannot listen on {what}: {_advice(error, listen)}", code) from error
+
+
+def _inet(listen: Listen) -> socket.socket:
+    """Binds to an address; without one, to all addresses of both families."""
+    if not listen.address and socket.has_dualstack_ipv6():
+        return socket.create_server(("", listen.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=LISTEN_BACKLOG)
+    family = socket.AF_INET6 if ":" in listen.address else socket.AF_INET
+    return socket.create_server((listen.address, listen.port), family=family, backlog=LISTEN_BACKLOG)
+
+
+def _unix(path: Path, listen: Listen) -> socket.socket:
+    if len(os.fsencode(path)) > SOCKET_PATH_MAX_BYTES:
+        raise OSError(errno.ENAMETOOLONG, "name too long")
+    _remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.bind(os.fspath(path))
+        path.chmod(_SOCKET_MODE_DEFAULT if listen.permissions is None else listen.permissions)
+        sock.listen(LISTEN_BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_stale(path: Path) -> None:
+    """Removes a socket that nobody serves any more.
+
+    Raises:
+        OSError: EADDRINUSE if somebody does, or if it is no socket.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(errno.EEXIST, "no socket")
+    with socket.socket(socket.AF_UNIX) as probe:
+        if probe.connect_ex(os.fspath(path)) != errno.ECONNREFUSED:
+            raise OSError(errno.EADDRINUSE, "in use")
+    path.unlink()
+
+
+def _advice(error: OSError, listen: Listen) -> str:
+    option = "path" if listen.path else "port"
+    texts = {
+        errno.EADDRINUSE: f"another program uses it; stop that one or choose another {option} in listen_socket",
+        errno.EACCES: "permission denied; start mcp as root, or choose a port above 1023",
+        errno.EPERM: "permission denied; start mcp as root, or choose a port above 1023",
+        errno.EADDRNOTAVAIL: "this machine has no such address; mend address in listen_socket",
+        errno.ENAMETOOLONG: f"the path is longer than {SOCKET_PATH_MAX_BYTES} bytes; choose a shorter one",
+        errno.EEXIST: "a file that is no socket has this name; remove it or choose another path in listen_socket",
+        errno.ENOENT: "its directory does not exist; make it or mend path in listen_socket",
+        errno.EAFNOSUPPORT: "this machine does not speak that kind of address; mend address in listen_socket",
+    }
+    if isinstance(error, socket.gaierror):
+        return f"{listen.address} is no address; write numbers in listen_socket"
+    return texts.get(error.errno or 0) or error.strerror or str(error)
+
+
+def systemd_sockets() -> dict[str, socket.socket]:
+    """Gives the sockets that systemd hands over (LISTEN_PID, LISTEN_FDS), by family, address and port.
+
+    They belong to this process from now on; the variables are removed.
+    """
+    pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
+    os.environ.pop("LISTEN_FDNAMES", None)
+    if pid != str(os.getpid()) or not (count.isascii() and count.isdigit()):
+        return {}
+    found = {}
+    for fd in range(_FIRST_SYSTEMD_FD, _FIRST_SYSTEMD_FD + int(count)):
+        with contextlib.suppress(OSError):
+            sock = socket.socket(fileno=fd)
+            sock.set_inheritable(False)
+            found[_socket_key(sock)] = sock
+    return found
+
+
+def _socket_key(sock: socket.socket) -> str:
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return os.fsdecode(name)
+    return f"{'' if name[0] in ('::', '0.0.0.0') else name[0]} {name[1]}"
+
+
+def _key(listen: Listen, queue_directory: Path) -> str:
+    if listen.path:
+        return str(queue_directory / listen.path)
+    return f"{'' if listen.address in ('::', '0.0.0.0') else listen.address} {listen.port}"

@@ -1,0 +1,116 @@
+"""Log files of the components: mcp makes them, since only it may write in a log directory.
+
+A file of one account belongs to that account.  A file that several accounts share belongs to root and the group meta1,
+and those who write to it get that group.
+
+Ref: MeTA1 README, "Common Configuration Options", `log` (modelled on); GNU pies manual, "include-meta1" (standard error
+goes to COMPONENT.log).
+"""
+
+import grp
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from meta1g.base import paths
+from meta1g.base.cli import CliError
+from meta1g.base.sysexits import EX_CANTCREAT
+from meta1g.conf.config import Config, Section
+from meta1g.mcp.account import Identity
+from meta1g.mcp.service import Service
+
+_OWN_MODE: Final = 0o640
+_SHARED_MODE: Final = 0o660
+_SHARED_GROUP: Final = "meta1"
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """One log file: who writes to it, and owner, group and mode of a new one.  Immutable."""
+
+    path: Path
+    labels: tuple[str, ...]
+    uid: int
+    gid: int
+    mode: int
+
+
+def log_section(config: Config, section: Section) -> Section:
+    """Gives the `log` section that applies to a component: its own, otherwise that of the whole file."""
+    own = section.sub("log")
+    given = any(own.given(option) for option in ("file", "facility", "ident", "format"))
+    return own if given else config.glob.sub("log")
+
+
+def log_files(config: Config, services: Sequence[Service], found: Mapping[str, Identity]) -> list[LogFile]:
+    """Gives the files that have to be made: those of components that do not run as mcp itself does.
+
+    Raises:
+        CliError: several accounts share a file, but there is no group for that.
+    """
+    by_path: dict[Path, list[str]] = {}
+    for service in services:
+        section = next(s for s in config.all_sections if (s.keyword, s.name) == service.section)
+        name = log_section(config, section).get("file")
+        if name and found[service.label].drop:
+            by_path.setdefault(config.queue_directory / name, []).append(service.label)
+    shared_by_mcp = config.glob.sub("log").get("file")
+    mcp_path = config.queue_directory / shared_by_mcp if shared_by_mcp else None
+    return [_log_file(path, labels, found, alone=path != mcp_path) for path, labels in by_path.items()]
+
+
+def _log_file(path: Path, labels: list[str], found: Mapping[str, Identity], *, alone: bool) -> LogFile:
+    first = found[labels[0]]
+    if alone and len({found[label].uid for label in labels}) == 1:
+        return LogFile(path, tuple(labels), first.uid, first.gid, _OWN_MODE)
+    try:
+        gid = grp.getgrnam(_SHARED_GROUP).gr_gid
+    except KeyError:
+        advice = f"needs the group {_SHARED_GROUP}; run sm.setup, or use log {{ facility = mail; }}"
+        raise CliError(f"{path}: a log file of several accounts {advice}") from None
+    return LogFile(path, tuple(labels), 0, gid, _SHARED_MODE)
+
+
+def with_log_groups(found: Mapping[str, Identity], files: Sequence[LogFile]) -> dict[str, Identity]:
+    """Gives the identities with the groups that they need to write their logs."""
+    made = dict(found)
+    for file in files:
+        for label in file.labels if file.mode == _SHARED_MODE else ():
+            made[label] = replace(made[label], groups=tuple(sorted({*made[label].groups, file.gid})))
+    return made
+
+
+def make(files: Sequence[LogFile]) -> None:
+    """Makes the files that there are not yet; those that there are stay as they are.
+
+    Raises:
+        CliError: one cannot be made.
+    """
+    for file in files:
+        try:
+            fd = os.open(file.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise CliError(f"{file.path}: cannot make the log file: {error.strerror}", EX_CANTCREAT) from error
+        try:
+            os.fchown(fd, file.uid, file.gid)
+            os.fchmod(fd, file.mode)
+        finally:
+            os.close(fd)
+
+
+def stderr_name(service: Service) -> str:
+    """Gives the name of the file for a component's standard error, in the queue directory."""
+    return f"{service.kind}-{service.name}.log" if service.name else f"{service.kind}.log"
+
+
+def stderr_is_journal() -> bool:
+    """Tells whether standard error goes to the journal of systemd: then that of the components goes there as well."""
+    facts = os.fstat(2)
+    return os.environ.get("JOURNAL_STREAM") == f"{facts.st_dev}:{facts.st_ino}"
+
+
+assert any(account.name == _SHARED_GROUP for account in paths.ACCOUNTS)

@@ -1,0 +1,150 @@
+"""start_action = pass: hands listening sockets to a child through its `pass_fd_socket`.
+
+The child listens there a while after it was started, so connecting is tried again until it does.  Who listens is asked
+of the kernel: nobody but the child's own account gets a socket.
+
+Owner: the event loop.
+Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on); unix(7), SCM_RIGHTS, SO_PEERCRED.
+"""
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, cast
+
+from meta1g.base.errors import ProtocolError
+from meta1g.mcp.limits import PASS_RETRY_S, PASS_TIMEOUT_S
+from meta1g.mcp.loop import Loop, Timer
+from meta1g.rcb.codec import decode, encode
+from meta1g.rcb.framing import Splitter, preamble
+from meta1g.rcb.mcp_child import PROTOCOL, FdTaken, PassFd
+
+_UCRED: Final = struct.Struct("iii")
+_READ_BYTES: Final = 4096
+#: The child is not there yet, or has not come so far.
+_NOT_YET: Final = frozenset({errno.ENOENT, errno.ECONNREFUSED, errno.EAGAIN})
+
+Done = Callable[[str], object]
+
+
+class Passing:
+    """One hand-over to one child; it begins at once.
+
+    Args:
+        loop: the event loop.
+        path: the child's socket.
+        uid: user id that the child runs under.
+        siblings: ids of other processes of the same section; a socket of theirs is not yet the child's.
+        sockets: name and listening socket, in the order of the configuration file.
+        done: called once with an empty text when the child has taken all, with what went wrong otherwise.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        path: Path,
+        uid: int,
+        siblings: frozenset[int],
+        sockets: Sequence[tuple[str, socket.socket]],
+        done: Done,
+    ) -> None:
+        self._loop = loop
+        self._path = path
+        self._uid = uid
+        self._siblings = siblings
+        self._sockets = sockets
+        self._done: Done | None = done
+        self._conn: socket.socket | None = None
+        self._taken = 0
+        self._splitter = Splitter(PROTOCOL)
+        self._retry: Timer | None = loop.call_later(0, self._try)
+        self._limit: Timer = loop.call_later(PASS_TIMEOUT_S, self._too_late)
+
+    def close(self) -> None:
+        """Ends the hand-over without calling done()."""
+        self._done = None
+        self._limit.cancel()
+        if self._retry is not None:
+            self._retry.cancel()
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._conn is not None:
+            self._loop.remove(self._conn.fileno())
+            self._conn.close()
+            self._conn = None
+
+    def _finish(self, error: str) -> None:
+        done = self._done
+        self.close()
+        if done is not None:
+            done(error)
+
+    def _too_late(self) -> None:
+        self._finish(f"{self._path}: sockets not taken within {PASS_TIMEOUT_S:g} s")
+
+    def _again(self) -> None:
+        self._drop()
+        self._retry = self._loop.call_later(PASS_RETRY_S, self._try)
+
+    def _try(self) -> None:
+        conn = socket.socket(socket.AF_UNIX)
+        conn.setblocking(False)
+        code = conn.connect_ex(os.fspath(self._path))
+        if code:
+            conn.close()
+            if code in _NOT_YET:
+                self._again()
+            else:
+                self._finish(f"{self._path}: {os.strerror(code)}")
+            return
+        self._conn = conn
+        pid, uid, _gid = _UCRED.unpack(conn.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+        if uid != self._uid:
+            self._finish(f"{self._path}: served by user id {uid}, not by the child's {self._uid}; no socket passed")
+        elif pid in self._siblings:
+            self._again()
+        else:
+            self._send(conn)
+
+    def _send(self, conn: socket.socket) -> None:
+        self._splitter = Splitter(PROTOCOL)
+        self._taken = 0
+        try:
+            conn.sendall(preamble(PROTOCOL))
+            for number, (name, sock) in enumerate(self._sockets):
+                frame = encode(PassFd(name=name, index=number, count=len(self._sockets)), number + 1)
+                if socket.send_fds(conn, [frame], [sock.fileno()]) != len(frame):
+                    raise BlockingIOError(errno.EAGAIN, "socket buffer is full")
+        except OSError as error:
+            self._finish(f"{self._path}: {error.strerror}")
+            return
+        self._loop.add_reader(conn.fileno(), self._readable)
+
+    def _readable(self) -> None:
+        conn = cast("socket.socket", self._conn)
+        try:
+            data = conn.recv(_READ_BYTES)
+            if not data:
+                raise ProtocolError("the child closed the connection")
+            for body in self._splitter.feed(data):
+                self._answer(cast("FdTaken", decode(PROTOCOL.from_server, body)[1]))
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._finish(f"{self._path}: {error.strerror}")
+        except ProtocolError as error:
+            self._finish(f"{self._path}: {error.cause}")
+
+    def _answer(self, msg: FdTaken) -> None:
+        if self._done is None:
+            return
+        if msg.status:
+            self._finish(f"{self._path}: socket refused: {msg.text}")
+            return
+        self._taken += 1
+        if self._taken == len(self._sockets):
+            self._finish("")

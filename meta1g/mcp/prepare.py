@@ -1,0 +1,152 @@
+"""Checks a configuration whole and makes from it what mcp runs; nothing is started or changed here.
+
+Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on).
+"""
+
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from meta1g.base import paths, sysexits
+from meta1g.base.cli import CliError
+from meta1g.conf.config import Config, Section
+from meta1g.conf.load import load_file
+from meta1g.mcp import logfiles
+from meta1g.mcp.account import Identity, identities
+from meta1g.mcp.child import Plan
+from meta1g.mcp.limits import SOCKET_PATH_MAX_BYTES
+from meta1g.mcp.program import program_of
+from meta1g.mcp.service import Service, StartAction, options_of, services_of
+from meta1g.mcp.spawn import Launch
+
+_STATUS_DIRECTORY: Final = Path(paths.MCP_STATUS_SOCKET).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A configuration that can be run.
+
+    Args:
+        config: the configuration.
+        queue: the queue directory.
+        plans: one for each process, in the order of the file.
+        log_files: files that the components log to, to be made before they start.
+        warnings: what an operator should know.
+
+    Immutable.
+    """
+
+    config: Config
+    queue: Path
+    plans: tuple[Plan, ...]
+    log_files: tuple[logfiles.LogFile, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def services(self) -> list[Service]:
+        """The services in the order of the file."""
+        return [plan.service for plan in self.plans]
+
+
+def prepare(file: Path, *, lenient: bool = False) -> Prepared:
+    """Reads and checks a configuration.
+
+    Args:
+        file: the configuration file.
+        lenient: unknown options are warnings instead of errors.
+
+    Raises:
+        CliError, ConfigError: something is wrong; the text says what to do.
+    """
+    config = load_file(file.absolute(), lenient=lenient)
+    services = services_of(config.all_sections)
+    queue = config.queue_directory
+    _check_queue(queue)
+    use_accounts = not (queue / paths.MCP_NO_ACCOUNTS).exists()
+    found = identities(services, use_accounts=use_accounts)
+    log_files = logfiles.log_files(config, services, found)
+    found = logfiles.with_log_groups(found, log_files)
+    for service in services:
+        _check_directories(service, queue, found[service.label])
+    plans = tuple(_plan(config, service, found[service.label], lenient) for service in services)
+    warnings = [*config.warnings, *_root_warnings(services, found)]
+    return Prepared(config, queue, plans, tuple(log_files), tuple(warnings))
+
+
+def _plan(config: Config, service: Service, identity: Identity, lenient: bool) -> Plan:
+    queue = config.queue_directory
+    errors = None if logfiles.stderr_is_journal() else queue / logfiles.stderr_name(service)
+    launch = Launch(program_of(service, config.path, lenient=lenient), identity, queue, errors)
+    return Plan(service, launch, (options_of(section_of(config, service)), _glob_options(config.glob)))
+
+
+def section_of(config: Config, service: Service) -> Section:
+    """Gives the section that a service was made from."""
+    return next(s for s in config.all_sections if (s.keyword, s.name) == service.section)
+
+
+def _glob_options(glob: Section) -> object:
+    values = tuple((item.row.name, item.value) for item in glob.items())
+    return values, options_of(glob.sub("log"))
+
+
+def _root_warnings(services: Sequence[Service], found: dict[str, Identity]) -> Iterable[str]:
+    names = [service.label for service in services if found[service.label].uid == 0]
+    if names:
+        yield f"{', '.join(names)} run as root, since sm.setup was called with --no-accounts; not for daily use"
+    elif os.geteuid() != 0:
+        caller = found[services[0].label].user
+        others = [s.label for s in services if s.user and s.user != caller]
+        if others:
+            yield f"not root: {', '.join(others)} run as {caller}, not as the user that the configuration names"
+
+
+def _check_queue(queue: Path) -> None:
+    for directory in (queue, queue / _STATUS_DIRECTORY):
+        _check_directory(directory)
+    owner = queue.stat()
+    if os.geteuid() == 0 and (owner.st_uid != 0 or owner.st_mode & stat.S_IWOTH):
+        raise CliError(f"{queue}: must belong to root and be writable for root only; run sm.setup", sysexits.EX_NOPERM)
+    if not os.access(queue / _STATUS_DIRECTORY, os.W_OK):
+        raise CliError(f"{queue / _STATUS_DIRECTORY}: cannot write there; start mcp as its owner", sysexits.EX_NOPERM)
+
+
+def _check_directory(directory: Path) -> None:
+    try:
+        if not stat.S_ISDIR(directory.stat().st_mode):
+            raise CliError(f"{directory}: is no directory; remove it and run sm.setup")
+    except FileNotFoundError:
+        raise CliError(f"{directory}: no such directory; run sm.setup") from None
+
+
+def _check_directories(service: Service, queue: Path, identity: Identity) -> None:
+    """Checks that a component has its directories and may write in them."""
+    wanted = {queue / service.kind}
+    if service.start_action is StartAction.PASS:
+        path = queue / service.pass_fd_socket
+        wanted.add(path.parent)
+        if len(os.fsencode(path)) > SOCKET_PATH_MAX_BYTES:
+            raise CliError(f"{service.where}: {path}: longer than {SOCKET_PATH_MAX_BYTES} bytes; choose a shorter path")
+    for directory in sorted(wanted):
+        _check_directory(directory)
+        if not _may_write(directory, identity):
+            text = (
+                f"{directory}: {service.label} runs as {identity.user} and cannot write there; run sm.setup or mend its owner"
+            )
+            raise CliError(text, sysexits.EX_NOPERM)
+
+
+def _may_write(directory: Path, identity: Identity) -> bool:
+    facts = directory.stat()
+    if identity.uid in (0, facts.st_uid):
+        return identity.uid == 0 or bool(facts.st_mode & stat.S_IWUSR)
+    in_group = facts.st_gid in (identity.gid, *identity.groups)
+    return bool(facts.st_mode & (stat.S_IWGRP if in_group else stat.S_IWOTH))
+
+
+def with_identity(plan: Plan, identity: Identity) -> Plan:
+    """Gives the same plan under another identity."""
+    return replace(plan, launch=replace(plan.launch, identity=identity))

@@ -1,0 +1,314 @@
+"""All services together: who starts when, who stops before whom, who restarts with whom, when everything ends.
+
+The supervisor has a plan of those to be started and a set of those to be stopped.  Whenever the state of a member
+changes it does what can be done now:
+
+- of those to be stopped, it stops everybody whose dependents have ended;
+- of the plan, it starts in order everybody whose delay is over, whose own dependents have stopped, and who has not to
+  wait for one earlier in the plan that it depends on.
+
+Invariant: a member is started only when none of those who restart with it is still stopping.
+
+Owner: the event loop.
+Ref: MeTA1 design, "Functional Specification: Supervisor"; GNU pies manual, "include-meta1" (order of start and stop).
+"""
+
+import os
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from meta1g.base.clock import Clock
+from meta1g.base.log import Log
+from meta1g.base.sysexits import EX_OK, EX_UNAVAILABLE
+from meta1g.mcp.accept import AcceptMember
+from meta1g.mcp.child import Member, Plan, ProcessMember, exit_text
+from meta1g.mcp.fsm import ALIVE, UP, State
+from meta1g.mcp.limits import FAILURES_MAX, FAILURES_WINDOW_S
+from meta1g.mcp.listen import Sockets
+from meta1g.mcp.loop import Loop, Timer
+from meta1g.mcp.order import Dependents, by_dependence, closure, restart_order, start_first, start_order, stop_first
+from meta1g.mcp.service import Service, StartAction, dependents_of
+
+_WAITING: Final = frozenset({State.STOPPED, State.BACKOFF, State.FAILED})
+
+
+@dataclass(slots=True)
+class Hooks:
+    """What happens outside when something happens here.  Owner: the event loop."""
+
+    on_started: Callable[[], object] = lambda: None  # everybody has been started for the first time
+    on_change: Callable[[], object] = lambda: None  # a process has started or ended
+
+
+@dataclass(slots=True)
+class End:
+    """How it ends: exit code of mcp, and its last line if there is something to say.  Owner: the event loop."""
+
+    code: int = EX_OK
+    text: str = ""
+
+
+class Supervisor:
+    """Runs services until it is told to stop or cannot go on.
+
+    Args:
+        loop: the event loop; stopped at the end.
+        clock: the time.
+        log: the log of mcp.
+        queue_directory: where children run, relative sockets are relative to it.
+        plans: what to run, in the order of the configuration file.
+        sockets: what is bound for them.
+        hooks: who wants to know.
+
+    Owner: the event loop.
+    """
+
+    def __init__(
+        self, loop: Loop, clock: Clock, log: Log, queue_directory: Path, plans: Sequence[Plan], sockets: Sockets, hooks: Hooks
+    ) -> None:
+        self.loop = loop
+        self.clock = clock
+        self.log = log
+        self.queue_directory = queue_directory
+        self.end = End()
+        self._hooks = hooks
+        self._sockets = sockets
+        self.alive_fd, self._alive_w = os.pipe2(os.O_CLOEXEC)
+        self.members: dict[str, Member] = {}
+        self._names: list[str] = []
+        self._dependents: Dependents = {}
+        self._plan: list[str] = []
+        self._to_stop: set[str] = set()
+        self._stopping = False
+        self._started = False
+        self._timer: Timer | None = None
+        self._busy = False
+        self._again = False
+        self._take(plans)
+
+    def close(self) -> None:
+        """Closes all descriptors; a child that is left sees the end of mcp and stops."""
+        os.close(self._alive_w)
+        os.close(self.alive_fd)
+        self._sockets.close_but()
+
+    # what members ask
+
+    def sockets_of(self, service: Service) -> Sequence[tuple[str, socket.socket]]:
+        """Gives names and listening sockets of a service."""
+        if service.start_action is StartAction.WAIT:
+            return []
+        return [(listen.text, sock) for listen, sock in zip(service.listens, self._sockets.of(service), strict=True)]
+
+    def siblings_of(self, service: Service) -> frozenset[int]:
+        """Gives the process ids of other services of the same section."""
+        return frozenset(pid for other in self._siblings(service) for pid in other.pids)
+
+    def _siblings(self, service: Service) -> list[Member]:
+        members = self.members.values()
+        return [m for m in members if m.plan.service.section == service.section and m.label != service.label]
+
+    def changed(self, member: Member) -> None:
+        """Acts on the new state of a member."""
+        if member.state is State.BACKOFF and not self._stopping:
+            self._restart(member)
+        elif member.state is State.FAILED:
+            self._failed(member)
+        elif member.state is State.STOPPED and member.label not in self._to_stop and not self._stopping:
+            self._ended_well(member)
+        self._hooks.on_change()
+        self.step()
+
+    # orders from outside
+
+    def start(self) -> None:
+        """Starts everybody, the last section first."""
+        self._plan = start_order(self._names)
+        self.step()
+
+    def stop(self, code: int = EX_OK, text: str = "") -> None:
+        """Stops everybody in order, then the loop.
+
+        Args:
+            code: exit code of mcp.
+            text: last line on standard error and in the log.
+        """
+        if self._stopping:
+            return
+        self._stopping = True
+        self.end = End(code, text)
+        self._plan.clear()
+        self._to_stop = set(self.members)
+        self.step()
+
+    def reap(self) -> None:
+        """Looks which processes have ended."""
+        for member in list(self.members.values()):
+            member.reap()
+
+    def pass_on(self, signum: int) -> None:
+        """Sends a signal to all processes, to those that are not ready yet when they are."""
+        for member in self.members.values():
+            member.pass_on_ready(signum)
+
+    def apply(self, plans: Sequence[Plan], sockets: Sockets) -> list[str]:
+        """Takes over a new configuration: stops, restarts and starts what has changed, leaves the rest alone.
+
+        Returns:
+            The labels that are stopped, restarted or started.
+        """
+        new = {plan.service.label: plan for plan in plans}
+        removed = self.members.keys() - new.keys()
+        added = new.keys() - self.members.keys()
+        restart = {label for label, m in self.members.items() if label in new and not m.plan.same(new[label])}
+        idle = {label for label, m in self.members.items() if m.state not in ALIVE}
+        old, self._sockets = self._sockets, sockets
+        self._take(plans)
+        old.close_but(sockets)
+        for label in list(restart):
+            restart |= closure(label, self._dependents)
+        wanted = (restart | added | idle | set(self._plan)) - removed
+        self._to_stop |= removed | {label for label in restart if label in self.members}
+        self._plan = by_dependence(wanted, self._names, self._dependents)
+        self.step()
+        return sorted(removed | restart | added | (idle & new.keys()))
+
+    def _take(self, plans: Sequence[Plan]) -> None:
+        """Makes members for new plans; old ones keep their process and get the new plan for their next start."""
+        for plan in plans:
+            label = plan.service.label
+            old = self.members.get(label)
+            if old is None or old.state not in ALIVE:
+                self.members[label] = self._kind(plan)(self, plan)
+            else:
+                old.plan = plan
+        self._names = [plan.service.label for plan in plans]
+        self._dependents = dependents_of([plan.service for plan in plans])
+
+    # what follows from a change
+
+    def _restart(self, member: Member) -> None:
+        """Lets everybody restart who restarts with a failed member."""
+        if member.label not in self._names:
+            return
+        group = restart_order(member.label, self._names, self._dependents)
+        others = {n for n in group[1:] if self.members[n].state in ALIVE or n in self._plan}
+        self._to_stop |= {n for n in others if self.members[n].state in UP}
+        group = [n for n in group if n == member.label or n in others or self.members[n].state is State.BACKOFF]
+        self._plan = [*group, *(n for n in self._plan if n not in group)]
+        wait_s = max(member.due_s - self.clock.monotonic(), 0.0)
+        self.log.warn(
+            "mcp.restart", f"{exit_text(member.last_exit or 0)}, starts again", component=member.label, seconds=wait_s
+        )
+
+    def _failed(self, member: Member) -> None:
+        self._forget(member)
+        how = exit_text(member.last_exit or 0)
+        if member.failures.too_many:
+            text = f"{member.label} failed {FAILURES_MAX} times within {FAILURES_WINDOW_S:g} s, the last time it {how}"
+            self.stop(EX_UNAVAILABLE, f"{text}; everything is stopped; see its log lines for the reason")
+        elif not self._started:
+            text = f"{member.label} {how}, which means that its configuration or permissions have to be mended"
+            self.stop(member.last_exit or 0, f"{text}; everything is stopped; see its log lines for the reason")
+        else:
+            self.log.error("mcp.end", f"{how}: mend its configuration and send SIGHUP", component=member.label)
+
+    def _ended_well(self, member: Member) -> None:
+        self._forget(member)
+        self.log.notice("mcp.end", "ended on its own, not started again", component=member.label)
+
+    def _forget(self, member: Member) -> None:
+        self._plan = [n for n in self._plan if n != member.label]
+
+    # doing what can be done now
+
+    def step(self) -> None:
+        """Stops and starts what can be stopped and started now."""
+        self._again = True
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._again:
+                self._again = False
+                self._stop_some()
+                self._start_some()
+        finally:
+            self._busy = False
+        self._look_for_end()
+
+    def _stop_some(self) -> None:
+        for label in [*self._names, *(n for n in list(self.members) if n not in self._names)]:
+            member = self.members.get(label)
+            if member is None or label not in self._to_stop:
+                continue
+            waits = member.state in UP and self._alive(stop_first(label, self._dependents) & self._to_stop)
+            if not waits and (member.state in UP or self._stopping):
+                member.stop()
+            if member.state not in ALIVE:
+                self._has_stopped(member)
+
+    def _has_stopped(self, member: Member) -> None:
+        self._to_stop.discard(member.label)
+        self._again = True
+        if member.label not in self._names:
+            del self.members[member.label]
+        elif type(member) is not self._kind(member.plan):
+            self.members[member.label] = self._kind(member.plan)(self, member.plan)
+
+    def _alive(self, labels: Iterable[str]) -> bool:
+        return any(n in self.members and self.members[n].state in ALIVE for n in labels)
+
+    def _start_some(self) -> None:
+        plan, wait_s = list(self._plan), None
+        for number, label in enumerate(plan):
+            member = self.members[label]
+            if member.state is State.RUNNING:
+                self._plan.remove(label)
+                continue
+            earlier = [n for n in plan[:number] if n in self._plan]
+            if member.state not in _WAITING or label in self._to_stop or self._must_wait(member):
+                continue
+            first = start_first(label, earlier, self._dependents)
+            if first:
+                if any(self.members[n].state is State.STARTING for n in first):
+                    break  # in strict order: the next one waits as well
+                continue
+            delay_s = member.due_s - self.clock.monotonic()
+            if member.state is State.BACKOFF and delay_s > 0:
+                wait_s = delay_s if wait_s is None else min(wait_s, delay_s)
+                continue
+            member.start()
+            self._hooks.on_change()
+        self._set_timer(wait_s)
+        if not self._plan and not self._started and not self._stopping:
+            self._started = True
+            self._hooks.on_started()
+
+    def _must_wait(self, member: Member) -> bool:
+        """Tells whether somebody who restarts with it still stops, or another process of its section takes its sockets."""
+        others = closure(member.label, self._dependents)
+        if others & self._to_stop or any(self.members[n].state is State.STOPPING for n in others if n in self.members):
+            return True
+        service = member.plan.service
+        passing = service.start_action is StartAction.PASS
+        return passing and any(other.state is State.STARTING for other in self._siblings(service))
+
+    def _set_timer(self, wait_s: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if wait_s is None else self.loop.call_later(wait_s, self.step)
+
+    def _look_for_end(self) -> None:
+        if self._plan or self._to_stop or any(m.state in ALIVE for m in self.members.values()):
+            return
+        if not self._stopping:
+            failed = [m for m in self.members.values() if m.state is State.FAILED]
+            self.end = End(failed[0].last_exit or EX_OK, "no component is left") if failed else End()
+        self.loop.stop()
+
+    def _kind(self, plan: Plan) -> type[AcceptMember] | type[ProcessMember]:
+        return AcceptMember if plan.service.start_action is StartAction.ACCEPT else ProcessMember

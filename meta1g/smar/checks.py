@@ -1,0 +1,184 @@
+"""The checks of a mail on its way in: client, sender, recipient.
+
+    client     access map (cltaddr, cltname, cltresolve), relay_from
+    sender     access map (from)
+    recipient  access map (to), relaying, local user, protected recipient
+
+A `quick:` entry ends the questions to the access map; whether the recipient exists and may be relayed to is always
+checked, unless an entry said `relay`.
+
+Invariant: a map that does not answer leads to a temporary refusal, never to a permanent one or to acceptance.
+
+Ref: MeTA1 README, "Lookup Orders for Anti-Spam Measures" (order modelled on); RFC 5321 4.5.1 (postmaster), 7.8.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from meta1g.maps.base import MapStatus
+from meta1g.rcb.smtps_smar import (
+    CheckMail,
+    CheckRcpt,
+    Checks,
+    ClientResolve,
+    ClientVerdict,
+    LookupFlags,
+    Verdict,
+    VerdictFlags,
+)
+from meta1g.smar.access import NONE, AccessMap, Action, Decision
+from meta1g.smar.alias import Aliases
+from meta1g.smar.localuser import LocalUsers, may_write
+from meta1g.smar.relay import RelayRules
+from meta1g.smar.route import Routes
+from meta1g.smtp.address import Address, AddressError, parse_path
+
+OK: Final = Verdict(code=250)
+BAD_SENDER: Final = Verdict(code=501, ecode="5.1.7", text="Sender address is not valid")
+BAD_RCPT: Final = Verdict(code=501, ecode="5.1.3", text="Recipient address is not valid")
+RELAYING_DENIED: Final = Verdict(code=550, ecode="5.7.1", text="Relaying denied")
+ROUTE_TEMP: Final = Verdict(code=451, ecode="4.3.0", text="Mail routing is temporarily not known")
+USER_UNKNOWN: Final = Verdict(code=550, ecode="5.1.1", text="User unknown")
+USER_TEMP: Final = Verdict(code=451, ecode="4.3.0", text="User map temporarily not available")
+PROTECTED: Final = Verdict(code=550, ecode="5.7.1", text="You may not write to this recipient")
+
+_GREET: Final = 220
+_ACCEPT: Final = 250
+_FLAG_OF: Final = {Action.RELAY: VerdictFlags.RELAY, Action.DISCARD: VerdictFlags.DISCARD}
+
+
+def _flags(decision: Decision) -> int:
+    """Gives the VerdictFlags of a decision that refuses nothing."""
+    return int(_FLAG_OF.get(decision.action, 0)) | (int(VerdictFlags.QUICK) if decision.quick else 0)
+
+
+def _refusal(decision: Decision) -> Verdict:
+    return Verdict(code=decision.code, ecode=decision.ecode, text=decision.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """All that decides on mail.
+
+    Args:
+        routes: the mailertable.
+        relay: who may relay.
+        access: the access map, None without one.
+        users: the local user map, None if every local address is good.
+        aliases: an alias is a good local address too.
+
+    Immutable.
+    """
+
+    routes: Routes
+    relay: RelayRules
+    access: AccessMap | None = None
+    users: LocalUsers | None = None
+    aliases: Aliases | None = None
+
+    @property
+    def checks(self) -> Checks:
+        """The questions that there is an opinion on."""
+        return Checks.RCPT if self.access is None else Checks.CLIENT | Checks.MAIL | Checks.RCPT
+
+    @property
+    def access_blocks(self) -> bool:
+        """Whether client() and mail() may block."""
+        return self.access is not None and self.access.blocking
+
+    @property
+    def rcpt_blocks(self) -> bool:
+        """Whether rcpt() may block."""
+        users = self.users is not None and self.users.table.blocking
+        aliases = self.aliases is not None and self.aliases.blocking
+        return self.access_blocks or users or aliases or self.routes.blocking
+
+    def client(self, address: str, name: str, resolve: ClientResolve) -> ClientVerdict:
+        """Decides about a client.
+
+        Args:
+            address: its IP address, or what it has instead.
+            name: its name, if known.
+            resolve: how the name was found.
+
+        Blocks: if the access map does.
+        """
+        confirmed = name.lower() if resolve is ClientResolve.OK else ""
+        decision = NONE if self.access is None else self.access.client(address, confirmed, resolve)
+        refused = decision.action is Action.REFUSE
+        flags = 0 if refused else _flags(decision)
+        if self.relay.client_may(address):
+            flags |= VerdictFlags.RELAY
+        return ClientVerdict(
+            code=decision.code if refused else _GREET,
+            ecode=decision.ecode,
+            text=decision.text,
+            flags=flags,
+            client_name=confirmed,
+            resolve=int(resolve),
+        )
+
+    def mail(self, msg: CheckMail) -> Verdict:
+        """Decides about a sender.  Blocks: if the access map does."""
+        try:
+            sender = parse_path(msg.mail, null_ok=True, utf8=True)
+        except AddressError:
+            return BAD_SENDER
+        if self.access is None or msg.flags & LookupFlags.QUICK:
+            return OK
+        decision = self.access.sender(sender)
+        return _refusal(decision) if decision.action is Action.REFUSE else Verdict(code=_ACCEPT, flags=_flags(decision))
+
+    def rcpt(self, msg: CheckRcpt) -> Verdict:
+        """Decides about a recipient.  Blocks: if any of the maps does."""
+        try:
+            rcpt = parse_path(msg.rcpt, utf8=True)
+            sender = parse_path(msg.mail, null_ok=True, utf8=True)
+        except AddressError:
+            return BAD_RCPT
+        decision = NONE
+        if self.access is not None and not msg.flags & LookupFlags.QUICK:
+            decision = self.access.recipient(rcpt)
+        if decision.action is Action.REFUSE:
+            return _refusal(decision)
+        flags = _flags(decision)
+        if decision.action is Action.DISCARD:
+            return Verdict(code=_ACCEPT, flags=flags)
+        local = not rcpt.domain or self.relay.is_local(rcpt.domain.lower())
+        refusal = (
+            self._relaying(msg, rcpt, decision, local=local)
+            or self._unknown(rcpt, local=local)
+            or self._protected(msg, sender, rcpt, decision)
+        )
+        return refusal or Verdict(code=_ACCEPT, flags=flags | (VerdictFlags.LOCAL if local else 0))
+
+    def _relaying(self, msg: CheckRcpt, rcpt: Address, decision: Decision, *, local: bool) -> Verdict | None:
+        """Refuses if nothing allows mail of this client to this domain."""
+        allowed = local or decision.action is Action.RELAY
+        allowed = allowed or bool(msg.flags & (LookupFlags.RELAY_ALLOWED | LookupFlags.AUTHENTICATED))
+        if allowed or self.relay.client_may(msg.client_addr) or self.relay.domain_may(rcpt.domain.lower()):
+            return None
+        return ROUTE_TEMP if self.routes.failed(rcpt.domain.lower()) else RELAYING_DENIED
+
+    def _unknown(self, rcpt: Address, *, local: bool) -> Verdict | None:
+        """Refuses if there is no such user; `postmaster` without domain always exists (RFC 5321 4.5.1)."""
+        users = self.users
+        if users is None or not rcpt.domain:
+            return None
+        if not local and (users.local_domains or not self.relay.domain_may(rcpt.domain.lower())):
+            return None
+        status = users.find(rcpt)
+        if status is MapStatus.NOTFOUND and self.aliases is not None:
+            status = self.aliases.known(rcpt)
+        if status is MapStatus.OK:
+            return None
+        return USER_UNKNOWN if status in (MapStatus.NOTFOUND, MapStatus.NOMORE) else USER_TEMP
+
+    def _protected(self, msg: CheckRcpt, sender: Address, rcpt: Address, decision: Decision) -> Verdict | None:
+        """Refuses if only others may write to the recipient."""
+        if self.access is None or decision.quick or msg.flags & LookupFlags.QUICK:
+            return None
+        allowed = self.access.protection(rcpt)
+        if isinstance(allowed, Decision):
+            return _refusal(allowed)
+        return PROTECTED if allowed is not None and not may_write(allowed, sender, msg.client_addr) else None

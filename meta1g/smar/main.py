@@ -1,0 +1,131 @@
+"""SMAR: the address resolver process.
+
+It tells SMTPS whether clients, senders and recipients are welcome, and QMGR where mail goes.
+
+Ref: MeTA1 design, "Functional Specification: SMAR" (modelled on).
+"""
+
+import os
+import signal
+
+from meta1g.base import cli, paths, startup
+from meta1g.base.log import Log
+from meta1g.conf.config import Config, Section
+from meta1g.conf.load import load_file
+from meta1g.pt import alive, signals
+from meta1g.pt.evthr import Evthr
+from meta1g.pt.rcbcom import RcbListener
+from meta1g.pt.workers import Workers
+from meta1g.rcb import qmgr_smar, smtps_smar
+from meta1g.smar.accounts import access_for
+from meta1g.smar.clientname import ClientNames
+from meta1g.smar.limits import HARD_THREADS, SOFT_THREADS, WORKERS
+from meta1g.smar.recipient import Recipients
+from meta1g.smar.resolver import Resolver
+from meta1g.smar.server import Offload, QmgrService, SmtpsService
+from meta1g.smar.settings import settings_from
+
+
+class Smar:
+    """The process.
+
+    Args:
+        config: the configuration.
+        section: the section of this process.
+        log: the log of the process.
+
+    Raises:
+        PermError: a map or a socket cannot be used.
+
+    Owner: the process; its main thread makes and runs it.
+    """
+
+    def __init__(self, config: Config, section: Section, log: Log) -> None:
+        self._log = log
+        self._settings = settings = settings_from(config, section)
+        self._evthr = Evthr(soft_threads=SOFT_THREADS, hard_threads=HARD_THREADS, log=log)
+        self._workers = Workers(WORKERS, name="look-up", log=log, on_bug=lambda error: self._evthr.stop())
+        self._resolver = Resolver(
+            self._evthr,
+            settings.servers,
+            timeout_s=settings.dns_timeout_s,
+            tries=settings.dns_tries,
+            log=log,
+            edns="edns" in settings.dns_flags,
+            use_tcp="use_tcp" in settings.dns_flags,
+        )
+        offload = Offload(self._workers, log)
+        recipients = Recipients(settings.routes, settings.aliases, self._resolver, settings.hostname)
+        self._smtps = SmtpsService(settings.policy, ClientNames(self._evthr, self._resolver), offload, log)
+        self._qmgr = QmgrService(recipients, offload, log)
+        self._listeners = self._listen(config)
+
+    def _listen(self, config: Config) -> list[RcbListener]:
+        queue = config.queue_directory
+        smtps = access_for([one.get("user") or "meta1s" for one in config.sections("smtps")])
+        qmgr = access_for([config.glob.sub("qmgr").get("user") or "meta1q"])
+        return [
+            RcbListener(
+                self._evthr,
+                queue / path,
+                protocol,
+                on_connect=on_connect,
+                mode=paths.SOCKET_MODE,
+                gid=access.gid,
+                allowed_uids=access.uids,
+                log=self._log,
+            )
+            for path, protocol, on_connect, access in (
+                (paths.SMAR_SMTPS_SOCKET, smtps_smar.PROTOCOL, self._smtps.on_connect, smtps),
+                (paths.SMAR_QMGR_SOCKET, qmgr_smar.PROTOCOL, self._qmgr.on_connect, qmgr),
+            )
+        ]
+
+    def run(self) -> None:
+        """Serves until it is told to stop.  Blocks: yes (until then)."""
+        signals.on_signal(self._evthr, signal.SIGTERM, self.stop)
+        signals.on_signal(self._evthr, signal.SIGINT, self.stop)
+        signals.on_signal(self._evthr, signal.SIGUSR1, self._log.reopen)
+        alive.watch_alive(self._evthr, self._mcp_is_gone)
+        startup.tell_ready()
+        self._log.info("smar.start", "ok", server=" ".join(str(one) for one in self._settings.servers))
+        try:
+            self._evthr.loop()
+        finally:
+            self._workers.close(timeout_s=0.0)
+            signals.signals_of(self._evthr).close()
+            self._settings.registry.close()
+        self._log.notice("smar.stop", "stopped")
+
+    def stop(self) -> None:
+        """Stops: no new connections, what was asked and is known is answered.  Blocks: no."""
+        for listener in self._listeners:
+            listener.close()
+        self._resolver.close()
+        self._evthr.stop()
+
+    def _mcp_is_gone(self) -> None:
+        self._log.notice("smar.mcp", "mcp is gone, stopping")
+        self.stop()
+
+
+def main(argv: list[str]) -> int:
+    """Runs SMAR and gives its exit code."""
+    arguments = startup.component_arguments("smar", argv, "The address resolver of meta1g.")
+    config = load_file(arguments.file, lenient=arguments.lenient)
+    section = config.section("smar", arguments.name)
+    log = startup.open_log("smar", config.glob, section, config.queue_directory)
+    for warning in config.warnings:
+        log.warn("smar.conf", warning)
+    os.chdir(config.queue_directory)
+    Smar(config, section, log).run()
+    return 0
+
+
+def run() -> None:
+    """Runs the program (console script)."""
+    raise SystemExit(cli.run_program("smar", main))
+
+
+if __name__ == "__main__":
+    run()

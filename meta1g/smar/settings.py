@@ -1,0 +1,193 @@
+"""What the configuration of SMAR means: maps, rules, name servers.
+
+Ref: MeTA1 README, "SMAR: declaring maps, options" (option names as in meta1.conf).
+"""
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from meta1g.base.errors import PermError
+from meta1g.conf.config import Config, Section
+from meta1g.maps.base import Map
+from meta1g.maps.registry import MapRegistry, MapSpec
+from meta1g.smar.access import AccessMap
+from meta1g.smar.alias import Aliases
+from meta1g.smar.checks import Policy
+from meta1g.smar.dnsserver import ServerAddress, parse_server
+from meta1g.smar.limits import RESOLV_CONF_SERVERS, SMTP_PORT
+from meta1g.smar.localuser import LocalUsers
+from meta1g.smar.relay import RelayRules
+from meta1g.smar.route import RouteDefaults, Routes
+
+RESOLV_CONF: Final = Path("/etc/resolv.conf")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What SMAR works with.
+
+    Args:
+        hostname: our name.
+        servers: name servers, preferred first.
+        dns_timeout_s: how long one of them may take for one answer.
+        dns_tries: how often a question is sent.
+        dns_flags: how questions are sent, by the names of the option.
+        registry: all maps.
+        routes: where domains go.
+        aliases: the aliases, None without any.
+        policy: the checks of SMTPS.
+
+    Immutable.
+    """
+
+    hostname: str
+    servers: tuple[ServerAddress, ...]
+    dns_timeout_s: float
+    dns_tries: int
+    dns_flags: frozenset[str]
+    registry: MapRegistry
+    routes: Routes
+    aliases: Aliases | None
+    policy: Policy
+
+
+def settings_from(config: Config, smar: Section) -> Settings:
+    """Reads a section smar and opens its maps.
+
+    Args:
+        config: the whole configuration.
+        smar: the section.
+
+    Raises:
+        PermError: a map or an address in it cannot be used; the error names file and line.
+    """
+    return _Reader(config, smar).read()
+
+
+class _Reader:
+    """Reads one configuration.  Owner: the process (set before the first thread)."""
+
+    def __init__(self, config: Config, smar: Section) -> None:
+        self._config = config
+        self._smar = smar
+        self._delimiter: str = smar.get("address_delimiter")
+        self._hostname = config.hostname or socket.getfqdn()
+        self.registry = MapRegistry(tuple(self._spec(one) for one in self._smar.subs("map")))
+
+    def read(self) -> Settings:
+        """Makes everything."""
+        smar = self._smar
+        for section in smar.subs("map"):
+            self.registry.get(section.name or "", section.where)
+        routes = Routes(self._consumer("mailertable"), self._route_defaults())
+        relay = RelayRules(smar.get("relay_from"), smar.get("relay_to"), smar.get("local_domains"), routes, smar.where)
+        aliases, users = self._aliases(relay), self._users()
+        table = self._consumer("access_map")
+        access = None if table is None else AccessMap(table, self._delimiter)
+        return Settings(
+            hostname=self._hostname,
+            servers=name_servers(smar),
+            dns_timeout_s=smar.get("DNS_timeout"),
+            dns_tries=smar.get("DNS_tries"),
+            dns_flags=smar.get("DNS_flags"),
+            registry=self.registry,
+            routes=routes,
+            aliases=aliases,
+            policy=Policy(routes, relay, access, users, aliases),
+        )
+
+    def _route_defaults(self) -> RouteDefaults:
+        lmtp_socket = self._config.glob.sub("smtpc").get("LMTP_socket")
+        return RouteDefaults(port=SMTP_PORT, lmtp_socket=lmtp_socket, queue_directory=self._config.queue_directory)
+
+    def _aliases(self, relay: RelayRules) -> Aliases | None:
+        table, section = self._consumer("aliases"), self._smar.sub("aliases")
+        if table is None:
+            return None
+        return Aliases(
+            table,
+            localpart=section.flag("localpart"),
+            local_domains=section.flag("local_domains"),
+            delimiter=self._delimiter,
+            relay=relay,
+            hostname=self._hostname,
+        )
+
+    def _users(self) -> LocalUsers | None:
+        table, section = self._consumer("local_user_map"), self._smar.sub("local_user_map")
+        if table is None:
+            return None
+        return LocalUsers(table, section.flag("localpart"), section.flag("local_domains"), self._delimiter)
+
+    def _consumer(self, keyword: str) -> Map | None:
+        """Gives the map that a sub-section names or describes, None if there is no such sub-section."""
+        section = self._smar.sub(keyword)
+        name, file = section.get("name"), section.get("file")
+        if name:
+            return self.registry.get(name, section.where)
+        if not file:
+            return None
+        return self.registry.add(MapSpec(name=keyword, type=section.get("type"), where=section.where, file=self._path(file)))
+
+    def _path(self, text: str) -> Path:
+        path: Path = self._config.configuration_directory / text
+        return path
+
+    def _spec(self, section: Section) -> MapSpec:
+        file, path = section.get("file"), section.get("path")
+        return MapSpec(
+            name=section.name or "",
+            type=section.get("type"),
+            where=section.where,
+            file=self._path(file) if file else None,
+            path=self._config.queue_directory / path if path else None,
+            address=section.get("address") or "",
+            port=section.get("port") or 0,
+            timeout_s=section.get("timeout"),
+            mapname=section.get("mapname") or "",
+            maps=tuple(section.get("maps")),
+            entries=_entries(section),
+        )
+
+
+def _entries(section: Section) -> dict[str, str]:
+    """Gives the content of a static map."""
+    entries = {}
+    for text in section.get("entries"):
+        key, _, value = str(text).partition(" ")
+        entries[key] = value.strip()
+    return entries
+
+
+def name_servers(smar: Section, resolv_conf: Path = RESOLV_CONF) -> tuple[ServerAddress, ...]:
+    """Gives the name servers of the configuration, or those of resolv.conf, or the one of this machine.
+
+    Raises:
+        PermError: an address in the configuration is wrong.
+    """
+    servers = [ServerAddress(str(one.get("address")), int(one.get("port"))) for one in smar.subs("nameserver")]
+    for text in smar.get("nameserver"):
+        try:
+            servers.append(parse_server(str(text)))
+        except PermError as error:
+            raise PermError(error.module, f"{smar.where}: {error.cause}") from None
+    return tuple(servers) or read_resolv_conf(resolv_conf) or (ServerAddress("127.0.0.1"),)
+
+
+def read_resolv_conf(path: Path) -> tuple[ServerAddress, ...]:
+    """Gives the name servers of a resolv.conf; lines that are wrong are passed over, as other resolvers do."""
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:
+        return ()
+    servers: list[ServerAddress] = []
+    for line in lines:
+        words = line.split()
+        if len(words) > 1 and words[0] == "nameserver" and len(servers) < RESOLV_CONF_SERVERS:
+            try:
+                servers.append(parse_server(words[1]))
+            except PermError:
+                continue
+    return tuple(servers)

@@ -1,0 +1,163 @@
+"""Receives listening sockets over a Unix socket: mcp binds them, an unprivileged server uses them.
+
+Each message is an RCB frame, its descriptor travels beside it as SCM_RIGHTS ancillary data, in the same order.  Only
+root and our own account may send (the kernel tells who it is).
+
+Invariant: a descriptor is given to `take` or closed.
+
+Owner: the process (one native thread).
+Ref: MeTA1 design, "Functional Specification: Supervisor" (start_action = pass, modelled on); unix(7), SCM_RIGHTS.
+"""
+
+import array
+import errno
+import os
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, cast
+
+from meta1g.base import startup
+from meta1g.base.cli import CliError
+from meta1g.base.errors import Meta1Error, ProtocolError
+from meta1g.base.log import Log
+from meta1g.base.sysexits import EX_OSERR
+from meta1g.rcb.codec import decode, encode
+from meta1g.rcb.framing import Splitter, preamble
+from meta1g.rcb.mcp_child import PROTOCOL, FdTaken, PassFd
+from meta1g.st.datagram import st_recvmsg
+from meta1g.st.errors import StError
+from meta1g.st.io import st_accept, st_write
+from meta1g.st.limits import PASS_FD_BACKLOG, PASS_FD_TIMEOUT_US, PASS_FDS_MAX
+from meta1g.st.netfd import NetFd, st_netfd_close, st_netfd_open_socket
+from meta1g.st.sched import ST_UTIME_NO_TIMEOUT, st_thread_create
+
+Take = Callable[[socket.socket, PassFd], object]
+
+_UCRED: Final = struct.Struct("iii")
+_READ_BYTES: Final = 4096
+
+
+def serve_pass_fd(path: Path, take: Take, log: Log) -> NetFd:
+    """Listens for descriptors.
+
+    Args:
+        path: the socket, made with mode 0660; one that an earlier process left is removed.
+        take: called as take(sock, message) with each socket; what it raises of OSError and Meta1Error is the answer.
+        log: for refused senders and broken connections.
+
+    Returns:
+        The listening descriptor; closing it ends the service.
+
+    Raises:
+        CliError: the socket cannot be made.
+
+    Switches: no.
+    """
+    startup.unlink_stale_socket(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        old = os.umask(0o117)
+        try:
+            sock.bind(os.fspath(path))
+        finally:
+            os.umask(old)
+        sock.listen(PASS_FD_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise CliError(f"cannot listen on {path}: {error.strerror}", EX_OSERR) from error
+    nfd = st_netfd_open_socket(sock)
+    st_thread_create(lambda _arg: _accept(nfd, take, log))
+    return nfd
+
+
+def _accept(listener: NetFd, take: Take, log: Log) -> None:
+    """Serves one sender after the other.  Switches: yes."""
+    while listener.fd >= 0:
+        try:
+            nfd, _address = st_accept(listener, ST_UTIME_NO_TIMEOUT)
+        except StError as error:
+            if error.errno == errno.ECONNABORTED:
+                continue
+            if listener.fd >= 0:
+                log.error("st.fdpass", str(error))
+            return
+        sender = _Sender(nfd, take)
+        try:
+            sender.serve()
+        except (Meta1Error, StError) as error:
+            log.warn("st.fdpass", str(error))
+        finally:
+            sender.close()
+
+
+class _Sender:
+    """One connection of mcp.  Owner: the thread that accepts."""
+
+    def __init__(self, nfd: NetFd, take: Take) -> None:
+        self._nfd = nfd
+        self._take = take
+        self._splitter = Splitter(PROTOCOL)
+        self._fds: deque[int] = deque()
+
+    def close(self) -> None:
+        """Closes the connection and what came without a message."""
+        st_netfd_close(self._nfd)
+        while self._fds:
+            os.close(self._fds.popleft())
+
+    def serve(self) -> None:
+        """Takes messages until the sender closes.  Switches: yes.
+
+        Raises:
+            ProtocolError: the sender may not send, or sends nonsense.
+            StError: it is too slow, or the system's error.
+        """
+        _check_sender(self._nfd)
+        st_write(self._nfd, preamble(PROTOCOL), PASS_FD_TIMEOUT_US)
+        anc_bytes = socket.CMSG_SPACE(PASS_FDS_MAX * array.array("i").itemsize)
+        while True:
+            data, anc, flags, _address = st_recvmsg(
+                self._nfd, _READ_BYTES, anc_bytes, PASS_FD_TIMEOUT_US, socket.MSG_CMSG_CLOEXEC
+            )
+            self._keep(anc)
+            if flags & socket.MSG_CTRUNC:
+                raise ProtocolError("mcp-child: more descriptors in one message than allowed")
+            if not data:
+                return
+            for body in self._splitter.feed(data):
+                request_id, msg = decode(PROTOCOL.from_client, body)
+                answer = self._pass_on(cast("PassFd", msg))
+                st_write(self._nfd, encode(answer, request_id), PASS_FD_TIMEOUT_US)
+
+    def _keep(self, anc: list[Any]) -> None:
+        for level, kind, data in anc:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                numbers = array.array("i")
+                numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
+                self._fds.extend(numbers)
+
+    def _pass_on(self, msg: PassFd) -> FdTaken:
+        if not self._fds:
+            return FdTaken(status=1, text="no descriptor came with the message")
+        fd = self._fds.popleft()
+        try:
+            sock = socket.socket(fileno=fd)
+        except OSError as error:
+            os.close(fd)
+            return FdTaken(status=1, text=f"not a socket: {error.strerror}")
+        try:
+            self._take(sock, msg)
+        except (OSError, Meta1Error) as error:
+            sock.close()
+            return FdTaken(status=1, text=str(error))
+        return FdTaken(status=0)
+
+
+def _check_sender(nfd: NetFd) -> None:
+    sock = cast("socket.socket", nfd.sock)
+    _pid, uid, _gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    if uid not in (0, os.getuid()):
+        raise ProtocolError(f"mcp-child: user id {uid} may not pass descriptors; only root and our own may")

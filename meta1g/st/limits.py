@@ -1,0 +1,24 @@
+"""Limits and times of the state-threads layer.
+
+Pure.  Ref: invariant I4 (every buffer has a bound); the numbers are our choice.
+"""
+
+from typing import Final
+
+#: Bytes taken from an RCB connection at once.  More than a full burst of a peer.
+READ_BYTES: Final = 256 * 1024
+#: Unsent bytes of one connection before it is given up: its peer does not read.
+WRITE_MAX_BYTES: Final = 16 << 20
+#: Socket buffers asked for, both directions: a burst should fit without waiting.
+SOCKET_BUFFER_BYTES: Final = 512 * 1024
+#: First and longest pause between two attempts to connect: a restart of the peer is noticed at once.
+RETRY_FIRST_US: Final = 20_000
+RETRY_MAX_US: Final = 1_000_000
+#: How long the peer may take for the reply to our hello.
+HELLO_TIMEOUT_US: Final = 10_000_000
+#: How long the sender of a descriptor may take for its message, and for reading our answer.
+PASS_FD_TIMEOUT_US: Final = 10_000_000
+#: Connections that wait to be accepted on the socket for descriptors: there is one sender.
+PASS_FD_BACKLOG: Final = 8
+#: Descriptors taken in one message.
+PASS_FDS_MAX: Final = 16

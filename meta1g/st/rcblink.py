@@ -1,0 +1,163 @@
+"""A client connection of state threads that comes back by itself.
+
+    connect -> hello -> on_up -> messages -> closed -> on_down -> connect -> ...
+
+Invariant: one on_down for each on_up, after it and before the next.
+
+Owner: the process (one native thread).
+Ref: MeTA1 design, "Implementation: RCB communication" (modelled on).
+"""
+
+import errno
+import os
+import socket
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from meta1g.base.errors import Module, TempError
+from meta1g.base.log import Log
+from meta1g.rcb.schema import Message, Protocol
+from meta1g.st.errors import StError
+from meta1g.st.limits import HELLO_TIMEOUT_US, RETRY_FIRST_US, RETRY_MAX_US, SOCKET_BUFFER_BYTES
+from meta1g.st.rcbconn import OnMessage, Pending, RcbConn
+from meta1g.st.sched import ST_UTIME_NO_TIMEOUT, StThread, st_thread_create, st_thread_interrupt, st_usleep
+
+
+class RcbLink:
+    """A client connection that comes back by itself until close().
+
+    Args:
+        path: socket of the server.
+        protocol: the messages of the pair.
+        hello: the first question of each connection.
+        on_up: called as on_up(reply) with the answer to hello, before any message that follows it is handled.
+        on_down: called when a connection that was up is gone; all its questions have failed.
+        on_message: called as on_message(conn, request_id, msg) for what the server asks or posts.
+        log: ups and downs are logged here.
+
+    The callbacks run in the link's thread and must not switch.
+
+    Attributes:
+        conn: the connection, None while there is none or its hello is not answered.
+
+    Owner: the process.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        protocol: Protocol,
+        hello: Message,
+        on_up: Callable[[Message], None],
+        on_down: Callable[[], None],
+        on_message: OnMessage,
+        log: Log,
+    ) -> None:
+        self.conn: RcbConn | None = None
+        self._path = path
+        self._protocol = protocol
+        self._hello = hello
+        self._on_up = on_up
+        self._on_down = on_down
+        self._on_message = on_message
+        self._log = log
+        self._thread: StThread | None = None
+        self._trying: RcbConn | None = None
+        self._closing = False
+        self._pause_us = RETRY_FIRST_US
+        self._told = False
+
+    def start(self) -> None:
+        """Starts connecting.  Switches: no."""
+        self._thread = st_thread_create(self._run)
+
+    def close(self) -> None:
+        """Closes the connection and does not connect again; on_down is still called if it was up.  Switches: no."""
+        self._closing = True
+        if self._trying is not None:
+            self._trying.close()
+        if self._thread is not None:
+            st_thread_interrupt(self._thread)
+
+    def ask(self, msg: Message) -> Pending:
+        """Sends a question.  Switches: no.
+
+        Raises:
+            TempError: the server is away.
+        """
+        return self._up().ask(msg)
+
+    def post(self, msg: Message) -> None:
+        """Sends a message that gets no reply.  Switches: no.
+
+        Raises:
+            TempError: the server is away.
+        """
+        self._up().post(msg)
+
+    def _up(self) -> RcbConn:
+        if self.conn is None or self.conn.closed:
+            raise TempError(Module.RCB, f"{self._protocol.name}: no connection to {self._path} now")
+        return self.conn
+
+    # -- the thread of the link ----------------------------------------------------------------------------------------
+
+    def _run(self, _arg: object) -> None:
+        """Connects and reads, again and again.  Switches: yes."""
+        while not self._closing:
+            conn = self._open()
+            if conn is not None:
+                was_up = self._serve(conn)
+                if was_up:
+                    continue
+            self._sleep()
+        self._thread = None
+
+    def _sleep(self) -> None:
+        try:
+            st_usleep(self._pause_us)
+        except StError as error:
+            if error.errno != errno.EINTR:
+                raise
+        self._pause_us = min(self._pause_us * 2, RETRY_MAX_US)
+
+    def _open(self) -> RcbConn | None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
+            sock.connect(os.fspath(self._path))
+        except OSError as error:
+            sock.close()
+            if not self._told:
+                self._told = True
+                self._log.notice("rcb.connect", error.strerror or str(error), path=str(self._path))
+            return None
+        return RcbConn(sock, self._protocol, self._on_message, self._log)
+
+    def _serve(self, conn: RcbConn) -> bool:
+        """Says hello and reads until the connection is closed; tells whether it was up.  Switches: yes."""
+        self._trying = conn
+        conn.ask(self._hello).on_answer = lambda reply: self._came_up(conn, reply)
+        while not conn.closed:
+            conn.receive(HELLO_TIMEOUT_US if self.conn is None else ST_UTIME_NO_TIMEOUT)
+            if self._closing:
+                conn.close()
+        self._trying = None
+        if self.conn is None:
+            return False
+        self.conn = None
+        self._log.notice("rcb.down", conn.close_reason, path=str(self._path))
+        try:
+            self._on_down()
+        except Exception:  # noqa: BLE001 - the link goes on
+            self._log.error("rcb.down", traceback.format_exc(), path=str(self._path))
+        return True
+
+    def _came_up(self, conn: RcbConn, reply: Message) -> None:
+        self.conn = conn
+        self._told = False
+        self._pause_us = RETRY_FIRST_US
+        self._log.info("rcb.connect", "ok", path=str(self._path))
+        self._on_up(reply)

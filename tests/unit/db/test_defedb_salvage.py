@@ -1,0 +1,265 @@
+import os
+
+import pytest
+
+from meta1g.base.errors import BugError
+from meta1g.base.log import Log
+from meta1g.db import defedb_salvage
+from meta1g.db.cdb import Cdb
+from meta1g.db.damage import DamageError, Note, Step, read_note, write_note
+from meta1g.db.defedb import DefeDb
+from meta1g.db.defedb_salvage import open_or_salvage
+from meta1g.db.files import Files
+from meta1g.db.recovery import remove_orphans
+from tests.fakes.envelopes import NOW, cdb_directories, rcpt, rcpts, ta, ta_id
+from tests.unit.db.test_recovery import Lines
+
+PAGE = 4096
+TAS = 300
+
+
+class Queue:
+    def __init__(self, root):
+        self.home, self.lost = root / "defedb", root / "lost+found"
+        self.home.mkdir()
+        self.lost.mkdir()
+        self.sink = Lines()
+        self.log = Log("qmgr", level=20, sink=self.sink)
+        self.db = DefeDb(self.home, 1 << 20)
+
+    def fill(self):
+        self.db.open()
+        long = "x" * 6000  # on pages of its own
+        self.db.store(
+            [ta(n, 3) for n in range(TAS)],
+            [rcpt(n, idx, text=long if n % 50 == 0 else "", next_try=NOW + n) for n in range(TAS) for idx in range(3)],
+        )
+        self.db.checkpoint()
+        self.db.close()
+        return self.everything
+
+    everything = frozenset((ta_id(n), idx) for n in range(TAS) for idx in range(3))
+    XX = {(ta_id(n), idx) for n in range(TAS) for idx in range(3)}
+
+    def spoil(self, name, *pages):
+        with (self.home / name).open("r+b") as file:
+            for page in pages:
+                file.seek(page * PAGE)
+                file.write(b"\x55" * 200)
+
+    def keys(self):
+        return {(r.ta_id, r.rcpt_idx) for r in self.db.scan(None, 10_000)}
+
+    def open(self):
+        damaged = open_or_salvage(self.db, self.lost, self.log)
+        self.db.check()
+        assert read_note(self.home) is None
+        return damaged
+
+
+@pytest.fixture
+def queue(tmp_path):
+    made = Queue(tmp_path)
+    yield made
+    made.db.close()
+
+
+def test_a_sound_store_is_just_opened(queue):
+    queue.fill()
+    assert not queue.open()
+    assert queue.keys() == queue.everything
+    assert (queue.sink.lines, list(queue.lost.iterdir())) == ([], [])
+
+
+def test_a_damaged_first_page_costs_nothing(queue):
+    queue.fill()
+    queue.spoil("defedb.db", 0)
+    before = (queue.home / "defedb.db").read_bytes()
+    assert queue.open()
+    assert queue.keys() == queue.everything
+    assert queue.db.get_rcpt(ta_id(50), 2) == rcpt(50, 2, text="x" * 6000, next_try=NOW + 50)
+    assert (queue.lost / "defedb-1" / "defedb.db").read_bytes() == before
+    assert any("sevr=FATAL" in line and f"{queue.lost}/defedb-1" in line for line in queue.sink.lines)
+
+
+def test_a_damaged_page_is_found_when_it_is_read_and_costs_what_is_on_it(queue):
+    queue.fill()
+    queue.spoil("defedb.db", 5)
+    queue.db.open()
+    with pytest.raises(BugError, match="the environment needs recovery"):
+        queue.db.check()
+    queue.db.close()
+    assert read_note(queue.home) == Note(Step.SUSPECT)
+    assert queue.open()
+    assert queue.everything - queue.keys()
+    assert len(queue.everything - queue.keys()) < 60
+    assert queue.keys() <= queue.everything
+
+
+def test_a_damaged_index_costs_nothing(queue):
+    queue.fill()
+    queue.spoil("due.db", 0, 1, 2)
+    assert queue.open()
+    assert queue.keys() == queue.everything
+
+
+def test_a_damaged_record_is_noted_and_dropped_at_the_next_start(queue):
+    queue.fill()
+    path = queue.home / "defedb.db"
+    data = path.read_bytes()
+    place = data.index(b"r1@to", data.index(ta_id(7).encode() + b"-0001"[:5]) - 3000)
+    path.write_bytes(data[:place] + b"Q" + data[place + 1 :])
+    queue.db.open()
+    bad = 0
+    for key in sorted(queue.everything):
+        try:
+            queue.db.get_rcpt(*key)
+        except DamageError:
+            bad += 1
+    queue.db.close()
+    assert bad == 1
+    assert read_note(queue.home) == Note(Step.SUSPECT)
+    assert queue.open()
+    assert len(queue.everything - queue.keys()) == 1
+
+
+def test_a_suspicion_that_is_wrong_changes_nothing(queue):
+    queue.fill()
+    write_note(queue.home, Note(Step.SUSPECT))
+    assert not queue.open()
+    assert queue.keys() == queue.everything
+    assert list(queue.lost.iterdir()) == []
+
+
+def test_missing_log_files_are_survived(queue):
+    queue.fill()
+    for path in queue.home.glob("log.*"):
+        path.write_bytes(b"\x55" * 8192)
+    queue.open()
+    assert queue.keys() == queue.everything
+
+
+def test_log_files_at_another_place_are_put_aside_there(tmp_path):
+    queue = Queue(tmp_path)
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    queue.db = DefeDb(queue.home, 1 << 20, logs)
+    queue.fill()
+    queue.spoil("defedb.db", 0)
+    assert queue.open()
+    assert queue.keys() == queue.everything
+    queue.db.close()
+    assert [p.name for p in logs.iterdir() if not p.name.startswith("log.")] == ["defedb-1.log.0000000001"]
+    assert list(queue.home.glob("log.*")) == []
+    assert not queue.open()
+    queue.db.close()
+
+
+class Cut(BaseException):
+    """The process is killed."""
+
+
+class CutFiles(Files):
+    """Kills at the n-th rename, write or sync."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left):
+        self.left = left
+
+    def _step(self):
+        self.left -= 1
+        if self.left == 0:
+            raise Cut
+
+    def rename(self, source, target):
+        self._step()
+        super().rename(source, target)
+
+    def sync_directory(self, directory):
+        self._step()
+        super().sync_directory(directory)
+
+    def unlink(self, path):
+        self._step()
+        super().unlink(path)
+
+
+def test_it_may_be_cut_anywhere_and_run_again(tmp_path, monkeypatch):
+    cuts = 0
+    for cut in range(1, 60):
+        (tmp_path / str(cut)).mkdir()
+        queue = Queue(tmp_path / str(cut))
+        queue.fill()
+        queue.spoil("defedb.db", 0)
+        files = CutFiles(cut)
+        for module in ("meta1g.db.damage", "meta1g.db.defedb_salvage"):
+            monkeypatch.setattr(f"{module}.FILES", files)
+        try:
+            open_or_salvage(queue.db, queue.lost, queue.log)
+        except Cut:
+            cuts += 1
+        queue.db.close()
+        files.left = -1
+        queue.open()
+        assert queue.keys() == queue.everything
+        queue.db.close()
+        assert [p.name for p in queue.lost.iterdir()] == ["defedb-1"]
+        if cuts < cut:
+            break
+    assert cuts > 10
+
+
+def test_a_cut_while_filling_is_taken_up_again(queue, monkeypatch):
+    queue.fill()
+    queue.spoil("defedb.db", 0)
+    monkeypatch.setattr(defedb_salvage, "_BATCH", 100)
+    calls = 0
+    real = DefeDb.store
+
+    def store(self, *args):
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise Cut
+        return real(self, *args)
+
+    monkeypatch.setattr(DefeDb, "store", store)
+    with pytest.raises(Cut):
+        open_or_salvage(queue.db, queue.lost, queue.log)
+    queue.db.close()
+    assert read_note(queue.home) == Note(Step.FILL, "defedb-1")
+    assert queue.open()
+    assert queue.keys() == queue.everything
+
+
+def test_content_files_stay_while_damaged_files_are_in_lost_found(queue, tmp_path):
+    queue.fill()
+    queue.spoil("defedb.db", 0)
+    queue.open()
+    cdb = Cdb(cdb_directories(tmp_path / "cdb"))
+    cdb.write_whole(ta_id(9999), [b"x"])
+    os.utime(cdb.path(ta_id(9999)), (1, 1))
+    assert remove_orphans(cdb, queue.db, NOW, 3600, queue.log, lost_found=queue.lost) == 0
+    (queue.lost / "defedb-1").rename(tmp_path / "looked-at")
+    assert remove_orphans(cdb, queue.db, NOW, 3600, queue.log, lost_found=queue.lost) == 1
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "move", "fill ../x", "move a/b"])
+def test_a_note_that_makes_no_sense_is_a_suspicion(tmp_path, text):
+    assert read_note(tmp_path) is None
+    (tmp_path / "DAMAGE").write_text(text)
+    assert read_note(tmp_path) == Note(Step.SUSPECT)
+
+
+def test_recipients_without_their_transaction_are_counted(queue):
+    queue.db.open()
+    queue.db.store([ta(1)], rcpts(1, 2))
+    with queue.db._env.transaction() as txn:
+        queue.db._main.delete(ta_id(1).encode(), txn=txn)
+    queue.db.checkpoint()
+    queue.db.close()
+    write_note(queue.home, Note(Step.SUSPECT))
+    assert queue.open()
+    assert queue.keys() == set()
+    assert "2 recipients without transaction" in queue.sink.lines[-1]

@@ -1,0 +1,250 @@
+"""The smtps process as a whole: peers that go away, commits in doubt, stopping, sockets handed over."""
+
+import array
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from meta1g.rcb import codec
+from meta1g.rcb.mcp_child import PROTOCOL, FdTaken, PassFd
+from meta1g.rcb.smtps_qmgr import CloseSession, CloseTransaction, DiscardTransaction, NewTransaction, Stat, Throttle
+from tests.fakes.rcb_peer import RcbPeer
+from tests.fakes.smtps_process import WAIT_S, SmtpsProcess
+
+CONTENT = b"Subject: x\r\n\r\nhello\r\n"
+
+
+@pytest.fixture
+def smtps(tmp_path):
+    with SmtpsProcess(tmp_path) as process:
+        yield process
+
+
+def wait_until(condition):
+    """Waits for what another process does; there is no event to wait on."""
+    end = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < end, "nothing happened in time"
+        time.sleep(0.005)
+
+
+def envelope(client):
+    client.command("MAIL FROM:<s@example.org>", "250")
+    client.command("RCPT TO:<r@example.org>", "250")
+    client.command("DATA", "354")
+
+
+def test_a_message_is_stored_before_qmgr_hears_of_it(smtps):
+    stored = []
+
+    def commit(msg):
+        stored.extend(path.read_bytes() for path in smtps.content_files())
+        return Stat(code=250)
+
+    smtps.qmgr.commit = commit
+    with smtps.client() as client:
+        client.message(CONTENT)
+    assert len(stored) == 1
+    assert stored[0].startswith(b"Received: ")
+    assert stored[0].endswith(CONTENT)
+    (close,) = smtps.qmgr.of(CloseTransaction)
+    assert close.size_bytes == len(stored[0])
+
+
+def test_a_big_message_is_streamed_to_its_file(smtps):
+    line = b"0123456789" * 7 + b"\r\n"
+    content = b"Subject: big\r\n\r\n" + line * 20_000
+    with smtps.client() as client:
+        client.message(content)
+    (path,) = smtps.content_files()
+    assert path.read_bytes().endswith(content)
+
+
+def test_many_clients_at_once_are_all_served(smtps):
+    def send(number):
+        with smtps.client() as client:
+            for _ in range(5):
+                client.message(CONTENT)
+
+    threads = [threading.Thread(target=send, args=(n,)) for n in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert len(smtps.content_files()) == 100
+
+
+def test_a_refusal_of_the_commit_reaches_the_client_and_the_content_goes(smtps):
+    smtps.qmgr.commit = lambda msg: Stat(code=452, ecode="4.3.1", text="Queue is full")
+    with smtps.client() as client:
+        client.message(CONTENT, "452 4.3.1 Queue is full")
+        assert smtps.content_files() == []
+        smtps.qmgr.commit = lambda msg: Stat(code=250)
+        client.message(CONTENT)
+
+
+def test_a_commit_in_doubt_is_451_and_the_content_stays(smtps):
+    smtps.qmgr.commit = lambda msg: smtps.qmgr.drop()
+    with smtps.client() as client:
+        client.message(CONTENT, "451 4.3.0")
+        assert len(smtps.content_files()) == 1
+
+
+def test_a_transaction_is_lost_with_the_connection_to_qmgr(smtps):
+    with smtps.client() as client:
+        envelope(client)
+        smtps.qmgr.drop()
+        smtps.wait_log(r"smtps\.qmgr.*connection lost")
+        client.send(CONTENT + b".\r\n")
+        client.expect("451 4.3.0")
+    assert smtps.content_files() == []
+    assert smtps.qmgr.of(CloseTransaction) == []
+
+
+def test_without_qmgr_nobody_is_served_until_it_is_back(smtps):
+    smtps.qmgr.stop()
+    smtps.wait_log(r"smtps\.qmgr.*connection lost")
+    with smtps.client(hello=False) as client:
+        client.expect("421 4.3.0")
+    smtps.qmgr.start()
+    wait_until(lambda: sum("smtps.qmgr" in line and "stat=connected" in line for line in smtps.log) == 2)
+    with smtps.client() as client:
+        client.message(CONTENT)
+
+
+def test_without_smar_nobody_is_served(smtps):
+    smtps.smar.stop()
+    smtps.wait_log(r"smtps\.smar.*connection lost")
+    with smtps.client(hello=False) as client:
+        client.expect("421 4.3.0 Address resolver")
+
+
+def test_smar_that_goes_away_fails_the_open_question_only(smtps):
+    smtps.smar.rcpt = lambda msg: smtps.smar.drop()
+    with smtps.client() as client:
+        client.command("MAIL FROM:<s@example.org>", "250")
+        client.command("RCPT TO:<r@example.org>", "451 4.3.0")
+        client.command("NOOP", "250")
+
+
+def test_a_throttled_server_greets_nobody_with_the_reason(smtps):
+    smtps.qmgr.send(Throttle(max_threads=0, text="Disk is full"))
+    smtps.wait_log(r"smtps\.throttle.*limit=0")
+    with smtps.client(hello=False) as client:
+        client.expect("421 4.3.2 Disk is full")
+
+
+def test_a_client_that_vanishes_in_its_content_leaves_nothing(smtps):
+    client = smtps.client()
+    envelope(client)
+    client.send(CONTENT * 20_000)
+    client.close()
+    smtps.qmgr.wait_for(CloseSession)
+    assert smtps.content_files() == []
+    assert len(smtps.qmgr.of(DiscardTransaction)) == len(smtps.qmgr.of(NewTransaction)) == 1
+
+
+def test_sigterm_lets_the_open_transaction_end_and_takes_no_other(smtps):
+    with smtps.client() as client, smtps.client() as idle:
+        envelope(client)
+        smtps.process.send_signal(signal.SIGTERM)
+        idle.expect("421 4.3.2")
+        client.send(CONTENT + b".\r\n")
+        client.expect("250 2.0.0")
+        client.expect("421 4.3.2")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", smtps.port), timeout=WAIT_S)
+    assert smtps.process.wait(WAIT_S) == 0
+    assert len(smtps.content_files()) == 1
+
+
+def test_the_end_of_mcp_ends_the_process(smtps):
+    os.close(smtps.alive_fd)
+    assert smtps.process.wait(WAIT_S) == 0
+    smtps.wait_log("mcp is gone")
+
+
+@pytest.fixture
+def with_file(tmp_path):
+    with SmtpsProcess(tmp_path) as process:
+        process.end()
+        text = process.config.read_text()
+        process.config.write_text(text.replace("smtps {", 'smtps { log { file = "smtps.log"; }', 1))
+        process.wait_log = lambda pattern: None
+        yield process
+
+
+def test_the_log_goes_to_its_file_which_is_opened_again_on_sigusr1(with_file, tmp_path):
+    log = tmp_path / "smtps.log"
+    with contextlib.suppress(TypeError):  # start() takes the port from the log on standard error, which is empty
+        with_file.start()
+    wait_until(lambda: "smtps.listen" in log.read_text())
+    log.rename(tmp_path / "smtps.log.0")
+    with_file.process.send_signal(signal.SIGUSR1)
+    wait_until(log.exists)
+    with_file.end()
+    assert "smtps.stop" in log.read_text()
+
+
+def test_sockets_are_taken_from_mcp(tmp_path):
+    process = SmtpsProcess(tmp_path)
+    text = process.config.read_text().replace("start_action = wait", 'start_action = pass; pass_fd_socket = "smtps/fds"')
+    process.config.write_text(text)
+    (tmp_path / "smtps").mkdir(exist_ok=True)
+    answers = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        mcp = threading.Thread(target=lambda: answers.append(pass_socket(tmp_path / "smtps/fds", listener)))
+        mcp.start()
+        with process:
+            mcp.join(WAIT_S)
+            assert answers == [FdTaken(status=0)]
+            assert process.port == listener.getsockname()[1]
+            with process.client() as client:
+                client.message(CONTENT)
+
+
+def pass_socket(path, listener):
+    """Plays mcp: waits for the socket, hands the listener over, gives the answer."""
+    wait_until(path.is_socket)
+    peer = RcbPeer.connect(path, PROTOCOL)
+    frame = codec.encode(PassFd(name="127.0.0.1:25", index=0, count=1), 1)
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [listener.fileno()]))]
+    peer.sock.sendmsg([frame], rights)
+    answer = peer.receive()[1]
+    peer.close()
+    return answer
+
+
+def test_a_wrong_index_is_refused_before_anything_is_opened(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-m", "meta1g.smtps.main", "-f", str(tmp_path / "none"), "-i", "256"],
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+    assert ended.returncode == 64
+    assert "index must be 0 to 255" in ended.stderr
+
+
+def test_a_port_in_use_is_named(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        process = SmtpsProcess(tmp_path)
+        port = taken.getsockname()[1]
+        process.config.write_text(process.config.read_text().replace("port = 0", f"port = {port}"))
+        ended = subprocess.run(
+            [sys.executable, "-m", "meta1g.smtps.main", "-f", str(process.config)],
+            capture_output=True,
+            text=True,
+            timeout=WAIT_S,
+            check=False,
+        )
+    assert ended.returncode == 71
+    assert f"cannot listen on 127.0.0.1 port {port}: another program uses it" in ended.stderr

@@ -1,0 +1,35 @@
+"""State threads inside the test process: the test function is the primordial thread; nothing may be left."""
+
+import pytest
+
+from meta1g import st
+from meta1g.st import offload as _warm
+from meta1g.st.testing import no_leaks, virtual_clock
+
+
+@pytest.fixture(autouse=True)
+def leaks():
+    st.st_init()
+    _warm(int)
+    with no_leaks():
+        yield
+
+
+@pytest.fixture
+def clock():
+    with virtual_clock() as clock:
+        yield clock
+
+
+@pytest.fixture
+def trace():
+    return []
+
+
+def errno_of(call, *args):
+    """Gives the errno that a call fails with, 0 if it does not fail."""
+    try:
+        call(*args)
+    except st.StError as error:
+        return error.errno
+    return 0
