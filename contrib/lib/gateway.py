@@ -174,13 +174,14 @@ class Gateway:
 
     def start(self, timeout_s: float = 30) -> None:
         """Starts mcp and waits until smtps greets with 220."""
-        self.process = subprocess.Popen(
-            [self.python, "-m", "meta1g.mcp.main", str(self.conf)],
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=(self.directory / "mcp.err").open("ab"),
-        )
+        with (self.directory / "mcp.err").open("ab") as errors:
+            self.process = subprocess.Popen(
+                [self.python, "-m", "meta1g.mcp.main", str(self.conf)],
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+            )
         self.wait_ready(timeout_s)
 
     def wait_ready(self, timeout_s: float = 30) -> None:

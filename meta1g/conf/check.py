@@ -19,15 +19,13 @@ from meta1g.conf.errors import error_of
 from meta1g.conf.grammar import parse
 from meta1g.conf.schema import Naming, OptionDef, SectionDef
 from meta1g.conf.tree import Entry, OptionNode, Problem, SectionNode, Source, Value
-from meta1g.conf.values import UnknownNameError, shown, suggest
+from meta1g.conf.values import LISTED_MAX, UnknownNameError, shown, suggest
 
-_PROTECTS: Final = re.compile(
+PROTECTS: Final = re.compile(
     r"tls|ssl|cert|crl|cipher|dane|mta_?sts|auth|sasl|scram|password|access|relay|protect|trust|allow|deny|permit|reject|"
     r"cltaddr|cltname|cltresolve|local_domain",
     re.IGNORECASE,
 )
-#: More names than this make an error message hard to read.
-LISTED_MAX: Final = 10
 
 
 def check_text(source: Source, path: Path, *, lenient: bool = False) -> Config:
@@ -187,7 +185,7 @@ class Checker:
 
 
 def _protects(names: tuple[str, ...]) -> bool:
-    return any(_PROTECTS.search(name) for name in names)
+    return any(PROTECTS.search(name) for name in names)
 
 
 def _names(node: Entry) -> tuple[str, ...]:

@@ -15,13 +15,16 @@ Pure.  Ref: meta1.conf(5), grammar.
 
 import functools
 import sys
-from typing import Any
+from typing import Any, Final
 
 from ply import yacc
 
 from meta1g.conf.lexer import tokenize, tokens  # noqa: F401  ply looks for the name `tokens`
 from meta1g.conf.recover import TokenStream
 from meta1g.conf.tree import Entry, OptionNode, Problem, SectionNode, Source, Value
+
+#: Open braces at the same time; our choice: ten times what the tables allow, and errors stay cheap to find.
+NESTING_MAX: Final = 50
 
 
 def p_conf(p: Any) -> None:
@@ -54,7 +57,7 @@ def p_entry_wrong(p: Any) -> None:
 
 def p_section(p: Any) -> None:
     "section : WORD name LBRACE entries RBRACE semi"
-    p[0] = SectionNode(p[1], p.lexpos(1), p[2], tuple(p[4]))
+    p[0] = SectionNode(p[1], p.lexpos(1), p[2], tuple(p[4]), p.lexpos(5))
 
 
 def p_name(p: Any) -> None:
@@ -145,6 +148,19 @@ def _tables() -> _Tables:
     return _Tables(made)
 
 
+def _too_deep(found: list[Any]) -> int | None:
+    """Gives the position of the first brace that opens too many levels."""
+    depth = 0
+    for token in found:
+        if token.type == "LBRACE":
+            depth += 1
+            if depth > NESTING_MAX:
+                return int(token.lexpos)
+        elif token.type == "RBRACE":
+            depth = max(0, depth - 1)
+    return None
+
+
 def parse(source: Source) -> tuple[tuple[Entry, ...], list[Problem]]:
     """Parses a text.
 
@@ -152,6 +168,10 @@ def parse(source: Source) -> tuple[tuple[Entry, ...], list[Problem]]:
         The entries outside all sections, as far as they are right, and all errors in no order.
     """
     found, problems = tokenize(source.text)
+    too_deep = _too_deep(found)
+    if too_deep is not None:
+        problems.append(Problem(too_deep, f"more than {NESTING_MAX} open braces; close some"))
+        return (), problems
     stream = TokenStream(source, found, problems)
     tables = _tables()
     parser = yacc.LRParser(tables, stream.on_error)

@@ -150,7 +150,7 @@ class TokenStream:
 
     def _report(self, token: Any, expected: str) -> None:
         shown = str(token.value) if token.type in _VALUES else _TEXTS[token.type]
-        if len(shown) == 1:
+        if token.type not in (*_VALUES, "END"):
             shown = f"'{shown}'"
         if len(shown) > _SHOWN_MAX_CHARS:
             shown = shown[:_SHOWN_MAX_CHARS] + "..."

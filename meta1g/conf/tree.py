@@ -32,12 +32,13 @@ class OptionNode:
 
 @dataclass(frozen=True, slots=True)
 class SectionNode:
-    """`keyword name { entries }`; the name may be missing.  Immutable."""
+    """`keyword name { entries }`; the name may be missing, end is the place of `}`.  Immutable."""
 
     keyword: str
     pos: int
     name: Value | None
     entries: "tuple[OptionNode | SectionNode, ...]"
+    end: int = 0
 
 
 Entry = OptionNode | SectionNode

@@ -8,6 +8,7 @@ Pure.  Ref: meta1.conf(5), kinds of values; negated flags `dont_NAME` as in MeTA
 
 import difflib
 import ipaddress
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ DOMAIN_MAX_CHARS: Final = 255
 LABEL_MAX_CHARS: Final = 63
 #: Longest text that an error message repeats.
 SHOWN_MAX_CHARS: Final = 60
+#: Names that an error message lists, and that are compared with a misspelt one; our choice.
+LISTED_MAX: Final = 10
+COMPARED_MAX: Final = 500
 _NEAR: Final = 0.6
 
 _INT: Final = re.compile(r"0x[0-9a-f]{1,16}|[0-9]{1,20}", re.ASCII | re.IGNORECASE)
@@ -439,11 +443,13 @@ def shown(text: str) -> str:
 
 def suggest(word: str, names: Iterable[str]) -> str:
     """Gives advice on a misspelt name: the nearest known one, or all if they are few."""
-    known = list(names)
+    known = list(itertools.islice(names, COMPARED_MAX))
     lowered = {name.lower(): name for name in reversed(known)}
     near = difflib.get_close_matches(word.lower()[:SHOWN_MAX_CHARS], list(lowered), n=1, cutoff=_NEAR)
     if near:
         return f"did you mean {lowered[near[0]]}?"
     if len(known) == 1:
         return f"only {known[0]} is possible"
+    if len(known) > LISTED_MAX:
+        known[LISTED_MAX:] = [f"{len(known) - LISTED_MAX} others"]
     return f"possible are {', '.join(known)}" if known else "nothing is possible here"

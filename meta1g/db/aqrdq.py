@@ -102,6 +102,13 @@ class DestQueues:
                 return queue
         return None
 
+    def call(self, key: DestKey) -> DestQueue | None:
+        """Gives a destination out of its turn, or None if nobody waits for it; its place in the ring stays."""
+        queue = self._queues.get(key)
+        if queue is not None:
+            queue.blocked = False
+        return queue
+
     def again(self, queue: DestQueue) -> None:
         """Puts a destination at the end of the ring, if recipients still wait for it."""
         self._enring(queue)

@@ -74,16 +74,25 @@ class Edbc:
         del self._heap[max(1, self.limit // 2) :]
         self.horizon = self._heap[-1]
 
-    def refill(self, entries: Sequence[Entry], asked: int) -> None:
+    def refill(self, entries: Sequence[Entry], asked: int, after: Entry | None) -> bool:
         """Takes the entries of DEFEDB that come after the horizon.
 
         Args:
             entries: in order.
-            asked: how many were asked for; fewer mean that there are no more.
+            asked: how many were asked for, 1 or more; fewer mean that there are no more.
+            after: `after` of the time when they were asked for.
+
+        Returns:
+            Whether they were taken.  They are not if the horizon has moved since: there would be a gap.
         """
+        if after != self.after:
+            return False
         for entry in entries:
             heapq.heappush(self._heap, entry)
         self.horizon = _LAST if len(entries) < asked else entries[-1]
+        if len(self._heap) > self.limit:
+            self._shrink()
+        return True
 
     def next_time(self) -> float:
         """Gives the time of the soonest entry, 0.0 if a refill is needed, FOREVER if there is none."""

@@ -63,8 +63,8 @@ class Icc:
         """
         client = self._clients.get(client_addr)
         if client is None:
-            client = self._clients[client_addr] = _Client()
             self._trim()
+            client = self._clients[client_addr] = _Client()
         self._clients.move_to_end(client_addr)
         if self.max_rate:
             while client.times and client.times[0] <= now_s - RATE_WINDOW_S:
@@ -86,8 +86,8 @@ class Icc:
                 del self._clients[client_addr]
 
     def _trim(self) -> None:
-        """Forgets the address that was quiet longest among those without open sessions."""
-        if len(self._clients) <= self._limit:
+        """Makes room for one more: forgets the address that was quiet longest among those without open sessions."""
+        if len(self._clients) < self._limit:
             return
         for client_addr, client in self._clients.items():
             if not client.open:

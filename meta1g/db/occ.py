@@ -78,8 +78,8 @@ class Occ:
         """Gives a destination, made if it is new."""
         dest = self._dests.get(key)
         if dest is None:
-            dest = self._dests[key] = Destination(key, self.initial)
             self._trim()
+            dest = self._dests[key] = Destination(key, self.initial)
         return dest
 
     def is_closed(self, key: DestKey, now_s: float) -> Destination | None:
@@ -143,7 +143,8 @@ class Occ:
             dest.probing = False
 
     def _trim(self) -> None:
-        while len(self._dests) > self._entries_max:
+        """Makes room for one more."""
+        while len(self._dests) >= self._entries_max:
             unused = next((key for key, dest in self._dests.items() if not dest.open), None)
             if unused is None:
                 return

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Final
 from zlib import crc32
 
+from meta1g.base.errors import PermError
 from meta1g.base.ids import is_id
 from meta1g.base.log import Log
 from meta1g.db.cdb import Cdb
@@ -140,11 +141,18 @@ class _Recovery:
                 new = [replace(rcpt, next_try=now) for rcpt in rcpts.values() if not self._is_known(rcpt)]
                 if new and self._usable(ta, new):
                     put += new
-                    if not self._defedb.has_ta(ta.ta_id):
-                        tas.append(ta)
+                    tas.append(self._numbered(ta, new))
             if put:
                 self._defedb.store(tas, put)
                 self.stored += len(put)
+
+    def _numbered(self, ta: TaRecord, rcpts: list[RcptRecord]) -> TaRecord:
+        """Gives the record of a transaction with a next free index that no recipient has, here or in DEFEDB."""
+        try:
+            known = self._defedb.get_ta(ta.ta_id) or ta
+        except PermError:  # damaged there, and mended now
+            known = ta
+        return replace(known, rcpts=max(ta.rcpts, known.rcpts, *(rcpt.rcpt_idx + 1 for rcpt in rcpts)))
 
     def _is_known(self, rcpt: RcptRecord) -> bool:
         """Tells whether a recipient is in DEFEDB: what stands there is newer."""

@@ -60,9 +60,9 @@ class Mcp:
         with contextlib.ExitStack() as undo:
             self._lock = leftovers.Lock(self._prepared.queue)
             undo.callback(self._lock.release)
+            logfiles.make(self._prepared.log_files)
             self.log = open_log(self._prepared.config)
             self._wait_for_leftovers()
-            logfiles.make(self._prepared.log_files)
             first = Sockets(self._prepared.queue, systemd_sockets())
             self._sockets = first.bind(self._prepared.services)
             undo.callback(self._sockets.close_but)
@@ -160,8 +160,8 @@ class Mcp:
     def _take_over(self, fresh: Prepared) -> None:
         if fresh.queue != self._prepared.queue:
             raise CliError(f"queue_directory cannot change to {fresh.queue} while mcp runs; stop mcp and start it again")
-        log = open_log(fresh.config)
         logfiles.make(fresh.log_files)
+        log = open_log(fresh.config)
         sockets = self._sockets.bind(fresh.services)
         self._prepared, self._sockets, self.log = fresh, sockets, log
         self._supervisor.log = log

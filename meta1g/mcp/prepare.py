@@ -71,6 +71,7 @@ def prepare(file: Path, *, lenient: bool = False) -> Prepared:
     found = logfiles.with_log_groups(found, log_files)
     for service in services:
         _check_directories(service, queue, found[service.label])
+    _check_content_group(config, services, found)
     plans = tuple(_plan(config, service, found[service.label], lenient) for service in services)
     warnings = [*config.warnings, *_root_warnings(services, found)]
     return Prepared(config, queue, plans, tuple(log_files), tuple(warnings))
@@ -137,6 +138,22 @@ def _check_directories(service: Service, queue: Path, identity: Identity) -> Non
                 f"{directory}: {service.label} runs as {identity.user} and cannot write there; run sm.setup or mend its owner"
             )
             raise CliError(text, sysexits.EX_NOPERM)
+
+
+def _check_content_group(config: Config, services: Sequence[Service], found: dict[str, Identity]) -> None:
+    """Checks that smtps may give content files to their group, and that smtpc may read them by it."""
+    readers = [found[s.label] for s in services if s.kind == "smtpc" and found[s.label].uid != 0]
+    for service in services:
+        writer = found[service.label]
+        if service.kind != "smtps" or writer.uid == 0 or all(reader.uid == writer.uid for reader in readers):
+            continue
+        section = section_of(config, service)
+        gid = section.get("CDB_gid") if section.given("CDB_gid") else writer.gid
+        for one in (writer, *readers):
+            if gid not in (one.gid, *one.groups):
+                does = "make" if one is writer else "read"
+                text = f"user {one.user} is not in group {gid}, so that it could not {does} content files"
+                raise CliError(f"{service.where}: {text}; set CDB_gid to a group of smtps and smtpc, such as {readers[0].gid}")
 
 
 def _may_write(directory: Path, identity: Identity) -> bool:

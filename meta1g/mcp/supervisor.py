@@ -245,7 +245,7 @@ class Supervisor:
             member = self.members.get(label)
             if member is None or label not in self._to_stop:
                 continue
-            waits = member.state in UP and self._alive(stop_first(label, self._dependents) & self._to_stop)
+            waits = member.state in UP and self._alive(stop_first(label, self._names, self._dependents) & self._to_stop)
             if not waits and (member.state in UP or self._stopping):
                 member.stop()
             if member.state not in ALIVE:
@@ -266,7 +266,7 @@ class Supervisor:
         plan, wait_s = list(self._plan), None
         for number, label in enumerate(plan):
             member = self.members[label]
-            if member.state is State.RUNNING:
+            if member.state is State.RUNNING and label not in self._to_stop:
                 self._plan.remove(label)
                 continue
             earlier = [n for n in plan[:number] if n in self._plan]

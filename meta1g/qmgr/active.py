@@ -197,7 +197,7 @@ class Active:
         if self.next_server(rcpt):
             return
         now = self._clock.now()
-        if retry.expired(rcpt.ta.record, now, self._settings):
+        if retry.expired(rcpt.record, now, self._settings):
             self.failed(rcpt, outcome.expired())
         else:
             self._postpone(rcpt, outcome, now)
@@ -245,7 +245,7 @@ class Active:
             flags=rcpt.record.flags | (RcptFlags.DLY_SENT if warn else 0),
             tries=rcpt.record.tries + 1,
             last_try=now,
-            next_try=retry.next_try(ta.record.entered, now, self._settings, self._rng),
+            next_try=retry.next_try(rcpt.record.entered, now, self._settings, self._rng),
             code=outcome.code,
             ecode=outcome.ecode,
             text=outcome.text[:STATUS_TEXT_MAX_CHARS],

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from meta1g.base import paths
 from meta1g.base.clock import Clock
+from meta1g.base.errors import BugError
 from meta1g.base.ids import IdGenerator
 from meta1g.base.log import Log
 from meta1g.db.aq import Aq
@@ -66,6 +67,9 @@ class Context:
         clock: the clock.
         log: the log.
 
+    Attributes:
+        bug: what stopped a thread of the stores; the process ends with it.
+
     Owner: the process (made before the first thread).
     """
 
@@ -79,6 +83,7 @@ class Context:
         self._cdb = cdb
         self._started = clock.now()
         self._listeners: list[RcbListener] = []
+        self.bug: BugError | None = None
         self.defer = Defer(defedb, evthr, self._pool("defedb"), log)
         ibdb = Ibdb(queue / paths.IBDB_DIRECTORY, settings.ibdb_max_size)
         self.commit = Commit(ibdb, cdb, evthr, self._pool("ibdb"), log)
@@ -92,7 +97,7 @@ class Context:
         self.scheduler = self._make_scheduler()
         self.resolver = Resolver(evthr, queue / paths.SMAR_QMGR_SOCKET, os.getpid(), self.active, log)
         self.feeder = Feeder(self.active, self.defer, evthr, clock, log)
-        self.orphans = Orphans(cdb, self.intake, self.commit, self.defer, evthr, clock, log)
+        self.orphans = Orphans(cdb, queue / paths.LOST_FOUND_DIRECTORY, self.intake, self.commit, self.defer, evthr, clock, log)
         self.smtps = SmtpsLinks(self.intake, self.orphans.smtps_gone, log)
         self.smtpc = SmtpcLinks(self.scheduler, log)
         self.resources = self._make_resources()
@@ -101,7 +106,13 @@ class Context:
         self.control = Control(self.active, self.defer, self.scheduler, self.feeder, self.status, self.usage, clock, log)
 
     def _pool(self, name: str) -> Workers:
-        return Workers(1, name=name, log=self._log, on_bug=lambda error: self._evthr.stop())
+        return Workers(1, name=name, log=self._log, on_bug=self._on_bug)
+
+    def _on_bug(self, error: BugError) -> None:
+        """Stops the process: what is in doubt is found again by recovery."""
+        self._log.fatal("qmgr.bug", error.cause)
+        self.bug = self.bug or error
+        self._evthr.stop()
 
     def _make_scheduler(self) -> Scheduler:
         settings = self.settings
@@ -201,6 +212,7 @@ class Context:
         self.feeder.stopping = True
         for listener in self._listeners:
             listener.close()
+        self.resolver.close()
 
     def close(self) -> None:
         """Writes everything that waits and closes the stores; AQ is found again in IBDB and DEFEDB.

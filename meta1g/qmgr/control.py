@@ -6,17 +6,19 @@ Locking: AQ for what is in AQ; DEFEDB is asked in its own thread.
 Ref: MeTA1 design, "Functional Specification: QMGR, control" (modelled on).
 """
 
+import heapq
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from operator import itemgetter
 from typing import Any, Final, TypeVar
 
 from meta1g.base import sysexits
 from meta1g.base.clock import Clock
 from meta1g.base.errors import FullError
-from meta1g.base.ids import TaId, split_rcpt_id
+from meta1g.base.ids import RcptId, TaId, rcpt_id, split_rcpt_id
 from meta1g.base.log import Log
 from meta1g.db.aq_types import AqRcpt, RcptState
 from meta1g.db.defedb import DefeDb
@@ -64,6 +66,10 @@ def entry(ta: TaRecord | None, rcpt: RcptRecord, where: str, sender: str | None 
         "status": " ".join(word for word in (str(rcpt.code or ""), rcpt.ecode, rcpt.text) if word),
         "remote_mta": rcpt.remote_mta,
     }
+
+
+def _aq_entry(rcpt: AqRcpt) -> dict[str, Any]:
+    return entry(rcpt.ta.record, rcpt.record, f"aq {rcpt.state.name.lower()}", rcpt.sender)
 
 
 class Control:
@@ -168,29 +174,33 @@ class Control:
             ]
         answer(0, rows, "")
 
-    def _aq_entries(self, tas: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    def _aq_entries(self, ta_id: str) -> list[dict[str, Any]]:
         with self._active.lock:
-            chosen = self._active.aq.tas() if tas is None else [ta for one in tas if (ta := self._active.aq.get(one))]
-            return [
-                entry(ta.record, rcpt.record, f"aq {rcpt.state.name.lower()}", rcpt.sender)
-                for ta in chosen
-                for rcpt in ta.rcpts.values()
-            ]
+            ta = self._active.aq.get(ta_id)
+            return [] if ta is None else [_aq_entry(rcpt) for rcpt in ta.rcpts.values()]
 
     def _do_queue(self, words: Sequence[str], answer: Answer) -> None:
-        """Lists AQ first, then DEFEDB from the recipient named on."""
+        """Lists AQ and DEFEDB in the order of the ids, from the recipient named on."""
         after = words[0] if words else None
-        rows = self._aq_entries() if after is None else []
 
-        def read(db: DefeDb) -> tuple[list[dict[str, Any]], str]:
-            found = db.scan(after, LIST_MAX)
-            rest = [
-                entry(db.get_ta(rcpt.ta_id), rcpt, "defedb") for rcpt in found if not self._in_aq(rcpt.ta_id, rcpt.rcpt_idx)
-            ]
-            last = f"{found[-1].ta_id}-{found[-1].rcpt_idx:04X}" if len(found) == LIST_MAX else ""
-            return rest, last
+        def read(db: DefeDb) -> list[tuple[RcptId, dict[str, Any]]]:
+            rows = {
+                rcpt_id(rcpt.ta_id, rcpt.rcpt_idx): entry(db.get_ta(rcpt.ta_id), rcpt, "defedb")
+                for rcpt in db.scan(after, LIST_MAX)
+            }
+            return sorted({**rows, **self._aq_page(after)}.items())[:LIST_MAX]
 
-        self._ask(read, lambda result: answer(0, rows + result[0], result[1]), answer)
+        def finish(page: list[tuple[RcptId, dict[str, Any]]]) -> None:
+            answer(0, [row for _, row in page], page[-1][0] if len(page) == LIST_MAX else "")
+
+        self._ask(read, finish, answer)
+
+    def _aq_page(self, after: str | None) -> dict[RcptId, dict[str, Any]]:
+        """Gives the recipients in AQ whose ids come after one, as many as an answer can hold."""
+        with self._active.lock:
+            ids = ((rcpt_id(ta.ta_id, rcpt_idx), rcpt) for ta in self._active.aq.tas() for rcpt_idx, rcpt in ta.rcpts.items())
+            chosen = heapq.nsmallest(LIST_MAX, (one for one in ids if after is None or one[0] > after), itemgetter(0))
+            return {key: _aq_entry(rcpt) for key, rcpt in chosen}
 
     def _ask(self, function: Callable[[DefeDb], T], on_done: Callable[[T], None], answer: Answer) -> None:
         """Asks DEFEDB; its failure is the answer."""
@@ -204,7 +214,7 @@ class Control:
         if len(words) != 1:
             raise CommandError("show needs the id of a transaction")
         ta_id = words[0]
-        rows = self._aq_entries((ta_id,))
+        rows = self._aq_entries(ta_id)
         seen = {row["rcpt_idx"] for row in rows}
 
         def finish(found: list[dict[str, Any]]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from meta1g.base.errors import FullError, Module, TempError
+from meta1g.base.errors import BugError, FullError, Module, TempError
 from meta1g.base.ids import TaId
 from meta1g.base.log import Log
 from meta1g.db.defedb import DefeDb
@@ -138,7 +138,7 @@ class Defer:
         return changes, gone
 
     def _stored(self, result: tuple[list[Change], set[TaId]] | None, error: Exception | None) -> None:
-        if error is not None and not isinstance(error, TempError | OSError):
+        if isinstance(error, BugError):
             raise error
         with self._lock:
             self._scheduled = False

@@ -93,7 +93,7 @@ def make(ta: TaRecord, rcpt: RcptRecord, hostname: str, now: float, give_up_s: i
         "",
         "",
     ]
-    return Report("\r\n".join(lines).encode(), f"\r\n--{boundary}--\r\n".encode(), full)
+    return Report("\r\n".join(lines).encode("utf-8", "surrogateescape"), f"\r\n--{boundary}--\r\n".encode(), full)
 
 
 def _original_type(ta: TaRecord, *, full: bool) -> str:

@@ -6,7 +6,8 @@ Locking: AQ.
 Ref: MeTA1 design, "Implementation: QMGR, EDBC and DEFEDB to AQ" (modelled on).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from meta1g.base.clock import Clock
 from meta1g.base.errors import FullError
@@ -20,8 +21,10 @@ from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.defer import Defer
 from meta1g.qmgr.limits import FEED_LEAVES_PERCENT, FEED_TURN
+from meta1g.qmgr.retry import as_stored
 from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
 
+T = TypeVar("T")
 _LOOK_S = 1.0
 Read = list[tuple[TaRecord, RcptRecord]]
 
@@ -56,10 +59,7 @@ class Feeder:
         if self.stopping:
             return Result.SLPQ
         if not self._busy:
-            try:
-                self._look()
-            except FullError:
-                self._busy = False
+            self._look()
         delay_s = _LOOK_S
         with self._active.lock:
             soonest = self._active.edbc.next_time()
@@ -75,16 +75,26 @@ class Feeder:
             edbc = active.edbc
             if edbc.needs_refill:
                 asked, after = edbc.limit, edbc.after
-                self._busy = True
-                self._defer.ask(
-                    lambda db: db.due(FOREVER, asked, after), lambda found: self._refilled(found, asked), self._failed
+                self._ask(
+                    lambda db: db.due(FOREVER, asked, after),
+                    lambda found: self._refilled(found, asked, after),
+                    lambda error: self._not_read(()),
                 )
                 return
             room = active.aq.room() - active.aq.limit * FEED_LEAVES_PERCENT // 100
             due = self._take_due(min(room, FEED_TURN))
         if due:
-            self._busy = True
-            self._defer.ask(lambda db: _read(db, due), self._feed, lambda error: self._not_read(due))
+            self._ask(lambda db: _read(db, due), self._feed, lambda error: self._not_read(due))
+
+    def _ask(
+        self, function: Callable[[DefeDb], T], on_done: Callable[[T], None], on_error: Callable[[Exception], None]
+    ) -> None:
+        """Asks DEFEDB; one question at a time."""
+        self._busy = True
+        try:
+            self._defer.ask(function, on_done, on_error)
+        except FullError as error:
+            on_error(error)
 
     def _take_due(self, limit: int) -> list[Entry]:
         """Takes what is due from the window; what is in AQ comes back to the window by itself.  Caller holds AQ."""
@@ -95,9 +105,9 @@ class Feeder:
                 due.append(entry)
         return due
 
-    def _refilled(self, found: Sequence[Entry], asked: int) -> None:
+    def _refilled(self, found: Sequence[Entry], asked: int, after: Entry | None) -> None:
         with self._active.lock:
-            self._active.edbc.refill(found, asked)
+            self._active.edbc.refill(found, asked, after)
         self._go_on()
 
     def _feed(self, found: Read) -> None:
@@ -115,12 +125,10 @@ class Feeder:
 
     def _not_read(self, due: Sequence[Entry]) -> None:
         """Puts back what could not be read; it is tried again with the next look."""
-        with self._active.lock:
-            for one in due:
-                self._active.edbc.add(one)
-        self._busy = False
-
-    def _failed(self, error: Exception) -> None:
+        if due:
+            with self._active.lock:
+                for one in due:
+                    self._active.edbc.add(one)
         self._busy = False
 
     def _go_on(self) -> None:
@@ -131,9 +139,10 @@ class Feeder:
 def _read(db: DefeDb, due: Sequence[Entry]) -> Read:
     """Reads the records that are due; what was removed meanwhile, rescheduled or held is left out.  Blocks: yes (disk)."""
     found: Read = []
-    for _, ta_id, rcpt_idx in due:
+    for when, ta_id, rcpt_idx in due:
         rcpt = db.get_rcpt(ta_id, rcpt_idx)
         ta = db.get_ta(ta_id) if rcpt is not None else None
-        if rcpt is not None and ta is not None and not rcpt.flags & RcptFlags.HOLD:
-            found.append((ta, rcpt))
+        if rcpt is None or ta is None or rcpt.flags & RcptFlags.HOLD or as_stored(rcpt.next_try) > when:
+            continue
+        found.append((ta, rcpt))
     return found

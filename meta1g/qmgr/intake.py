@@ -10,6 +10,7 @@ from typing import Protocol
 
 from meta1g.base.clock import Clock
 from meta1g.base.errors import FullError, TempError
+from meta1g.base.ids import RCPT_IDX_MAX
 from meta1g.base.log import Log
 from meta1g.db.aq_types import Home
 from meta1g.db.icc import Icc
@@ -236,7 +237,8 @@ class Intake:
             return UNKNOWN
         if ta.state is State.REFUSED:
             return TOO_MUCH
-        if len(ta.rcpts) != msg.rcpts or not ta.rcpts:
+        indexes = {rcpt.rcpt_idx for rcpt in ta.rcpts}
+        if len(ta.rcpts) != msg.rcpts or not indexes or len(indexes) != msg.rcpts or max(indexes) > RCPT_IDX_MAX:
             return MISCOUNTED
         return None
 

@@ -21,6 +21,7 @@ from meta1g.base.log import Log
 from meta1g.conf.load import load_file
 from meta1g.db.cdb import Cdb
 from meta1g.db.defedb import DefeDb
+from meta1g.db.defedb_salvage import open_or_salvage
 from meta1g.db.recovery import recover
 from meta1g.pt import alive
 from meta1g.pt.evthr import Evthr
@@ -84,8 +85,9 @@ class Qmgr:
         cdb = Cdb(queue / paths.CDB_DIRECTORY)
         log_directory = queue / settings.defedb_log_directory if settings.defedb_log_directory else None
         defedb = DefeDb(queue / paths.DEFEDB_DIRECTORY, settings.defedb_cache_size, log_directory)
-        defedb.open()
-        recover(queue / paths.IBDB_DIRECTORY, defedb, cdb, queue / paths.LOST_FOUND_DIRECTORY, clock.now(), log)
+        lost_found = queue / paths.LOST_FOUND_DIRECTORY
+        open_or_salvage(defedb, lost_found, log)
+        recover(queue / paths.IBDB_DIRECTORY, defedb, cdb, lost_found, clock.now(), log)
         self._evthr = Evthr(clock=clock, log=log)
         self.context = Context(settings, queue, defedb, cdb, self._evthr, clock, log)
 
@@ -104,6 +106,8 @@ class Qmgr:
             signals_of(self._evthr).close()
             self.context.close()
             self._log.notice("qmgr.stop", "stopped")
+        if self.context.bug is not None:
+            raise self.context.bug
 
     def _mcp_gone(self) -> None:
         self._log.notice("qmgr.mcp", "mcp is gone, stopping")

@@ -8,6 +8,7 @@ Ref: MeTA1 design, "Implementation: QMGR, cleanup of CDB" (modelled on); crash s
 
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 from meta1g.base.clock import Clock
 from meta1g.base.errors import FullError
@@ -15,6 +16,7 @@ from meta1g.base.ids import CdbId
 from meta1g.base.log import Log
 from meta1g.db.cdb import Cdb
 from meta1g.db.defedb import DefeDb
+from meta1g.db.defedb_salvage import holds_damaged
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.commit import Commit
@@ -28,6 +30,7 @@ class Orphans:
 
     Args:
         cdb: content files.
+        lost_found: while a damaged DEFEDB is there, nothing is removed: its envelopes may still be saved.
         intake: knows the transactions in IQDB.
         commit: knows those in IBDB, removes files.
         defer: thread of DEFEDB.
@@ -38,8 +41,11 @@ class Orphans:
     Owner: the DEFEDB thread for a scan; the task starts one when none runs.
     """
 
-    def __init__(self, cdb: Cdb, intake: Intake, commit: Commit, defer: Defer, evthr: Evthr, clock: Clock, log: Log) -> None:
+    def __init__(
+        self, cdb: Cdb, lost_found: Path, intake: Intake, commit: Commit, defer: Defer, evthr: Evthr, clock: Clock, log: Log
+    ) -> None:
         self._cdb = cdb
+        self._lost_found = lost_found
         self._intake = intake
         self._commit = commit
         self._defer = defer
@@ -57,7 +63,7 @@ class Orphans:
         self._task.sleep_for(ORPHAN_DELAY_S)
 
     def _start(self, task: Task) -> Result:
-        if self._files is None:
+        if self._files is None and not holds_damaged(self._lost_found):
             self._again = False
             self._files, self._removed = self._cdb.ids(), 0
             self._go_on()

@@ -28,6 +28,11 @@ class Outcome:
         """Whether trying again can help."""
         return 400 <= self.code < 500
 
+    @property
+    def is_final(self) -> bool:
+        """Whether it is a reply that decides; 0, 1xx and 3xx are none."""
+        return self.is_ok or self.code >= 400
+
     def expired(self) -> "Outcome":
         """The final failure of a recipient that could not be delivered for too long (RFC 3463 X.4.7)."""
         return replace(self, code=554, ecode="5.4.7", text=f"delivery time expired; last reply: {self.text}")
@@ -47,7 +52,7 @@ def outcomes(result: Result, rcpt_idxs: Iterable[int]) -> Iterator[tuple[int, Ou
     """
     own = {one.rcpt_idx: Outcome(one.code, one.ecode, one.text, result.remote_mta) for one in result.rcpts}
     common = Outcome(result.ta_code, result.ta_ecode, result.ta_text, result.remote_mta)
-    if not common.code:
-        common = Outcome(451, "4.3.0", "delivery agent reported nothing", result.remote_mta)
+    nothing = Outcome(451, "4.3.0", "delivery agent reported nothing", result.remote_mta)
     for rcpt_idx in rcpt_idxs:
-        yield rcpt_idx, own.get(rcpt_idx, common)
+        outcome = own.get(rcpt_idx, common)
+        yield rcpt_idx, outcome if outcome.is_final else nothing

@@ -6,6 +6,7 @@ Ref: MeTA1 design, "Functional Specification: AR" (modelled on); architecture st
 
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from meta1g.base.errors import TempError
 from meta1g.base.ids import RcptId, rcpt_id
@@ -22,6 +23,8 @@ from meta1g.qmgr.retry import is_report
 from meta1g.rcb.envelope import RcptFlags
 from meta1g.rcb.qmgr_smar import PROTOCOL, Members, QmgrHelloA, Resolve, ResolveFlags, Route, Unresolved
 from meta1g.rcb.schema import Message
+
+_NOWHERE: Final = Outcome(451, "4.3.5", "address resolver named no server and no member")
 
 
 class Resolver:
@@ -85,12 +88,14 @@ class Resolver:
         with self._active.lock:
             if rcpt.state is not RcptState.SENT_TO_AR:
                 return  # the operator was faster
-            if isinstance(answer, Route):
+            if isinstance(answer, Route) and answer.servers:
                 self._active.resolved(rcpt, answer.da, answer.servers)
-            elif isinstance(answer, Members):
+            elif isinstance(answer, Members) and answer.members:
                 self._active.expanded(rcpt, answer.members, answer.owner)
             elif isinstance(answer, Unresolved):
                 self._unresolved(rcpt, answer)
+            elif answer is not None:
+                self._active.finish(rcpt, _NOWHERE)
             else:
                 step(rcpt, Event.AR_LOST)
                 self._active.unresolved.append(rcpt)

@@ -17,7 +17,7 @@ def next_try(entered: float, now: float, settings: Settings, rng: random.Random)
     """Gives the time of the next attempt: the time in the queue so far, within the bounds, give or take 10 %.
 
     Args:
-        entered: when the transaction was accepted, seconds since the epoch.
+        entered: when the recipient entered the queue, seconds since the epoch.
         now: the time now.
         settings: bounds.
         rng: source of the jitter, so that mail deferred together does not come back together.
@@ -31,9 +31,9 @@ def as_stored(when: float) -> float:
     return round(when * 1_000_000) / 1_000_000
 
 
-def expired(ta: TaRecord, now: float, settings: Settings) -> bool:
-    """Tells whether the transaction is too old to be tried again."""
-    return now - ta.entered >= settings.return_timeout_s
+def expired(rcpt: RcptRecord, now: float, settings: Settings) -> bool:
+    """Tells whether a recipient is too old to be tried again; a report is as old as itself, not as what it is about."""
+    return now - rcpt.entered >= settings.return_timeout_s
 
 
 def is_report(rcpt: RcptRecord) -> bool:

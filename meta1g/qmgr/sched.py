@@ -71,7 +71,8 @@ class Scheduler:
         self._ids = ids
         self._clock = clock
         self._log = log
-        self._starved = False  # a destination waits for a free agent
+        self._starved: dict[DestKey, None] = {}  # destinations that wait for a free agent, in the order of their turns
+        self._idle: dict[str, DaSession] = {}  # idle sessions, the one that has been idle longest first
         self._task = evthr.task_new(self._run, events=Ev.NONE, name="scheduler")
         active.on_ready = self._task.wakeup
 
@@ -83,10 +84,19 @@ class Scheduler:
 
     def _run(self, task: Task) -> Result:
         with self._active.lock:
-            queues = self._active.queues
-            while not self.stopping and (queue := queues.turn()) is not None:
+            while not self.stopping and (queue := self._next()) is not None:
                 self._turn(queue)
         return Result.SLPQ
+
+    def _next(self) -> DestQueue | None:
+        """Gives the destination whose turn it is; those that wait for an agent come first once there is room."""
+        while self._starved and (self._idle or self.dadb.pick() is not None):
+            key = next(iter(self._starved))
+            del self._starved[key]
+            queue = self._active.queues.call(key)
+            if queue is not None:
+                return queue
+        return self._active.queues.turn()
 
     def _turn(self, queue: DestQueue) -> None:
         queues, key = self._active.queues, queue.key
@@ -111,13 +121,14 @@ class Scheduler:
         """Gives an idle session, or a new one if that is allowed now."""
         if dest.idle:
             session = dest.idle.pop()
+            del self._idle[session.session_id]
             session.state = da_fsm.TRANSITIONS[State(session.state), Event.DELIVER]
             return session
         if not self.occ.may_open(dest):
             return None
         agent = self.dadb.pick() or self._make_room()
         if agent is None:
-            self._starved = True
+            self._starved[dest.key] = None
             return None
         session = DaSession(self._ids.session(), agent, dest.key, State.OPENING)
         agent.sessions[session.session_id] = session
@@ -126,8 +137,7 @@ class Scheduler:
 
     def _make_room(self) -> Agent | None:
         """Closes the session that has been idle longest; gives its agent, or None."""
-        idle = [session for dest in self.occ.dests() for session in dest.idle]
-        oldest = min(idle, key=lambda session: session.idle_since, default=None)
+        oldest = next(iter(self._idle.values()), None)
         if oldest is None:
             return None
         self._close(oldest)
@@ -141,11 +151,9 @@ class Scheduler:
     def _gone(self, session: DaSession, event: Event) -> None:
         session.state = da_fsm.TRANSITIONS[State(session.state), event]
         session.agent.sessions.pop(session.session_id, None)
+        self._idle.pop(session.session_id, None)
         self.occ.gone(session)
         self._active.queues.unblock(session.key)
-        if self._starved:
-            self._starved = False
-            self._active.queues.unblock_all()
 
     def _deliver(self, session: DaSession, rcpts: list[AqRcpt]) -> None:
         for rcpt in rcpts:
@@ -173,18 +181,18 @@ class Scheduler:
     def _result(self, session: DaSession, result: DeliveryResult, rcpts: list[AqRcpt]) -> None:
         session.idle_since = self._clock.monotonic()
         opening = session.state is State.OPENING
-        if result.session_open:
+        failure = session_failure(result)
+        dest = self.occ.get(session.key)
+        if result.session_open and failure is None:
             session.state = da_fsm.TRANSITIONS[State(session.state), Event.RESULT_OPEN]
+            dest.idle.append(session)
+            self._idle[session.session_id] = session
         else:
             self._gone(session, Event.RESULT_CLOSED)
-        dest = self.occ.get(session.key)
-        failure = session_failure(result)
         if failure is not None:
             self._session_failed(dest, rcpts, failure, opening=opening)
             return
         self.occ.success(dest)
-        if result.session_open:
-            dest.idle.append(session)
         self._active.queues.unblock(session.key)
         by_idx = {rcpt.record.rcpt_idx: rcpt for rcpt in rcpts}
         for rcpt_idx, outcome in outcomes(result, by_idx):
@@ -214,6 +222,7 @@ class Scheduler:
             for session in self.dadb.remove(agent):
                 if session.state is State.IDLE:
                     self._gone(session, Event.CLOSE)
+        self._task.wakeup()
 
     def session_closed(self, agent: Agent, session_id: str) -> None:
         """Forgets an idle session that its server closed."""
@@ -227,9 +236,9 @@ class Scheduler:
         """Closes sessions that have been idle for long."""
         with self._active.lock:
             limit_s = self._clock.monotonic() - SESSION_IDLE_S
-            for dest in self.occ.dests():
-                while dest.idle and dest.idle[0].idle_since <= limit_s:
-                    self._close(dest.idle[0])
+            while (oldest := next(iter(self._idle.values()), None)) is not None and oldest.idle_since <= limit_s:
+                self._close(oldest)
+        self._task.wakeup()
 
     def retry_dests(self, key: DestKey | None = None) -> None:
         """Lets closed destinations be tried at once."""

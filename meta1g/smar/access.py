@@ -19,6 +19,7 @@ from typing import Final
 from meta1g.maps.base import Map, MapStatus
 from meta1g.maps.lookup import access_keys, client_keys, domain_keys, search
 from meta1g.rcb.smtps_smar import ClientResolve
+from meta1g.smar.dnsbl import Listed
 from meta1g.smar.limits import REPLY_TEXT_MAX_CHARS
 from meta1g.smtp.address import Address
 
@@ -32,6 +33,10 @@ class Tag(StrEnum):
     FROM = "from:"
     TO = "to:"
     PROTECTED = "protectedrcpt:"
+
+
+#: Tag of results of DNS lists; the number of the list and a colon follow.
+DNSBL: Final = "dnsbl"
 
 
 class Action(Enum):
@@ -133,6 +138,16 @@ class AccessMap:
             decision = self._first(decision, self._ask(Tag.CLTRESOLVE, (RESOLVE_KEYS[resolve],)))
         return decision
 
+    def listed(self, entries: Iterable[Listed]) -> Decision:
+        """Decides about a client by its entries in DNS lists; the first entry that says more than `cont` counts."""
+        decision = NONE
+        for entry in entries:
+            found = self._ask(f"{DNSBL}{entry.number}:", client_keys(entry.address))
+            decision = self._first(decision, found)
+            if not _goes_on(decision):
+                break
+        return decision
+
     def sender(self, address: Address) -> Decision:
         """Decides about an envelope sender; the null path has the key `<>`."""
         return self._ask(Tag.FROM, access_keys(address.local.lower(), address.domain.lower(), self._delimiter))
@@ -149,8 +164,8 @@ class AccessMap:
             return result.value
         return None if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE) else TEMP
 
-    def _ask(self, tag: Tag, keys: Iterable[str]) -> Decision:
-        _, result = search(self._table, keys, tag.value)
+    def _ask(self, tag: str, keys: Iterable[str]) -> Decision:
+        _, result = search(self._table, keys, tag)
         if result.status is MapStatus.OK:
             return parse_rhs(result.value)
         return NONE if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE) else TEMP

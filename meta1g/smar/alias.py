@@ -18,10 +18,13 @@ from meta1g.smar.relay import RelayRules
 from meta1g.smtp.address import Address, AddressError, parse_path
 
 _OWNER: Final = "owner-"
+#: First characters of what other mailers take as `|program`, `/file`, `:include:`; there is no local mailer here.
+_NOT_MAIL: Final = ("|", "/", ":", "")
 _MAP_TEMP: Final = Unresolved(code=451, ecode="4.3.0", text="Alias map temporarily not available")
 _MAP_PERM: Final = Unresolved(code=550, ecode="5.3.5", text="Alias map refuses the address")
 _WRONG_MEMBER: Final = Unresolved(code=550, ecode="5.3.5", text="Alias has a member that is no address")
 _LOOP: Final = Unresolved(code=554, ecode="5.4.6", text="Alias loop, or aliases nested too deeply")
+_EMPTY: Final = Unresolved(code=550, ecode="5.3.5", text="Alias has no members")
 _TOO_MANY: Final = Unresolved(code=554, ecode="5.3.4", text="Alias has too many members")
 
 
@@ -130,12 +133,17 @@ class Aliases:
         key = self._key(address)
         expansion.active.add(key)
         value = replace(found.value, address_macros(address.local, address.domain, self._delimiter))
-        for member in split_members(value):
+        members = split_members(value)
+        if not members:
+            raise _StopError(_EMPTY)
+        for member in members:
             self._add(self._member(member, address.domain or self._hostname), key, expansion, depth)
         expansion.active.discard(key)
 
     def _member(self, text: str, domain: str) -> Address:
-        """Reads a member; a bare name is in the domain of its alias."""
+        """Reads a member; a bare name is in the domain of its alias, and is no program, file or list file."""
+        if "@" not in text and text.lstrip('"')[:1] in _NOT_MAIL:
+            raise _StopError(_WRONG_MEMBER)
         try:
             return parse_path(text if "@" in text else f"{text}@{domain}", utf8=True)
         except AddressError:

@@ -1,6 +1,6 @@
 """The checks of a mail on its way in: client, sender, recipient.
 
-    client     access map (cltaddr, cltname, cltresolve), relay_from
+    client     access map (cltaddr, cltname, cltresolve), relay_from, DNS lists (dnsblN)
     sender     access map (from)
     recipient  access map (to), relaying, local user, protected recipient
 
@@ -12,6 +12,7 @@ Invariant: a map that does not answer leads to a temporary refusal, never to a p
 Ref: MeTA1 README, "Lookup Orders for Anti-Spam Measures" (order modelled on); RFC 5321 4.5.1 (postmaster), 7.8.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +29,7 @@ from meta1g.rcb.smtps_smar import (
 )
 from meta1g.smar.access import NONE, AccessMap, Action, Decision
 from meta1g.smar.alias import Aliases
+from meta1g.smar.dnsbl import Listed
 from meta1g.smar.localuser import LocalUsers, may_write
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import Routes
@@ -93,18 +95,19 @@ class Policy:
         aliases = self.aliases is not None and self.aliases.blocking
         return self.access_blocks or users or aliases or self.routes.blocking
 
-    def client(self, address: str, name: str, resolve: ClientResolve) -> ClientVerdict:
+    def client(self, address: str, name: str, resolve: ClientResolve, listed: Sequence[Listed] = ()) -> ClientVerdict:
         """Decides about a client.
 
         Args:
             address: its IP address, or what it has instead.
             name: its name, if known.
             resolve: how the name was found.
+            listed: its entries in DNS lists; they do not count for clients that may relay.
 
         Blocks: if the access map does.
         """
         confirmed = name.lower() if resolve is ClientResolve.OK else ""
-        decision = NONE if self.access is None else self.access.client(address, confirmed, resolve)
+        decision = self._client(address, confirmed, resolve, listed)
         refused = decision.action is Action.REFUSE
         flags = 0 if refused else _flags(decision)
         if self.relay.client_may(address):
@@ -117,6 +120,16 @@ class Policy:
             client_name=confirmed,
             resolve=int(resolve),
         )
+
+    def _client(self, address: str, name: str, resolve: ClientResolve, listed: Sequence[Listed]) -> Decision:
+        if self.access is None:
+            return NONE
+        decision = self.access.client(address, name, resolve)
+        ended = decision.quick or decision.action in (Action.RELAY, Action.REFUSE, Action.DISCARD)
+        if not listed or ended or self.relay.client_may(address):
+            return decision
+        by_list = self.access.listed(listed)
+        return decision if by_list.action is Action.NONE else by_list
 
     def mail(self, msg: CheckMail) -> Verdict:
         """Decides about a sender.  Blocks: if the access map does."""

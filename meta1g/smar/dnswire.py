@@ -5,6 +5,7 @@ An answer may contain records of other types than asked for: CNAME records lead 
 Ref: RFC 1035 4; RFC 2308 (negative answers); RFC 6891 (EDNS0).
 """
 
+import re
 import struct
 from dataclasses import dataclass
 from enum import Enum, IntEnum
@@ -24,6 +25,13 @@ from meta1g.smar.limits import EDNS_PAYLOAD_BYTES, NEGATIVE_TTL_DEFAULT_S, NEGAT
 _HEADER: Final = struct.Struct(">HHHHHH")
 _QR: Final = 0x8000
 _TC: Final = 0x0200
+_RD: Final = 0x0100
+_QUESTION_END: Final = struct.Struct(">HH")
+#: OPT record of EDNS0: root name, type 41, our payload size, no flags, no options.
+_OPT: Final = struct.pack(">BHHIH", 0, 41, EDNS_PAYLOAD_BYTES, 0, 0)
+#: Names that need no quoting and no IDNA, which are nearly all.
+_PLAIN: Final = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
+_PLAIN_MAX_CHARS: Final = 253
 _CHAIN_MAX: Final = 16
 
 
@@ -88,15 +96,26 @@ def normal_name(text: str) -> str:
     Raises:
         WireError: it cannot stand in the DNS.
     """
+    lowered = text.lower()
+    if len(text) <= _PLAIN_MAX_CHARS and _PLAIN.fullmatch(lowered) is not None:
+        return lowered
     try:
         return dns.name.from_text(text).canonicalize().to_text(omit_final_dot=True)
     except (dns.exception.DNSException, UnicodeError) as error:
         raise WireError(f"not a domain name: {error}") from error
 
 
-def reverse_name(address: str) -> str:
-    """Gives the name below which the PTR records of an address stand."""
-    return dns.reversename.from_address(address).to_text(omit_final_dot=True)
+def reverse_name(address: str, zone: str = "") -> str:
+    """Gives the name below which the PTR records of an address stand, or its entry in the zone of a DNS list.
+
+    Args:
+        address: IP address.
+        zone: zone of the list, empty for the PTR name.
+    """
+    if not zone:
+        return dns.reversename.from_address(address).to_text(omit_final_dot=True)
+    origin = dns.name.from_text(zone)
+    return dns.reversename.from_address(address, v4_origin=origin, v6_origin=origin).to_text(omit_final_dot=True)
 
 
 def build_question(name: str, rrtype: RRType, question_id: int, *, edns: bool) -> bytes:
@@ -108,14 +127,15 @@ def build_question(name: str, rrtype: RRType, question_id: int, *, edns: bool) -
         question_id: 0 to 65535.
         edns: announces EDNS_PAYLOAD_BYTES.
     """
-    query = dns.message.make_query(
-        dns.name.from_text(name),
-        dns.rdatatype.RdataType(rrtype),
-        use_edns=0 if edns else False,
-        payload=EDNS_PAYLOAD_BYTES,
-        id=question_id,
-    )
-    return query.to_wire()
+    head = _HEADER.pack(question_id, _RD, 1, 0, 0, 1 if edns else 0)
+    return head + _wire_name(name) + _QUESTION_END.pack(rrtype, dns.rdataclass.IN) + (_OPT if edns else b"")
+
+
+def _wire_name(name: str) -> bytes:
+    """Gives a name as it stands in packets."""
+    if _PLAIN.fullmatch(name) is None:
+        return dns.name.from_text(name).to_wire() or b"\0"
+    return b"".join(bytes((len(label),)) + label.encode("ascii") for label in name.split(".")) + b"\0"
 
 
 def question_id_of(packet: bytes) -> int:

@@ -19,11 +19,12 @@ from meta1g.pt.workers import Workers
 from meta1g.rcb import qmgr_smar, smtps_smar
 from meta1g.smar.accounts import access_for
 from meta1g.smar.clientname import ClientNames
+from meta1g.smar.dnsbl import DnsLists
 from meta1g.smar.limits import HARD_THREADS, SOFT_THREADS, WORKERS
 from meta1g.smar.recipient import Recipients
 from meta1g.smar.resolver import Resolver
 from meta1g.smar.server import Offload, QmgrService, SmtpsService
-from meta1g.smar.settings import settings_from
+from meta1g.smar.settings import settings_from, unheeded
 
 
 class Smar:
@@ -55,8 +56,9 @@ class Smar:
             use_tcp="use_tcp" in settings.dns_flags,
         )
         offload = Offload(self._workers, log)
+        lists = DnsLists(self._evthr, self._resolver, settings.lists)
         recipients = Recipients(settings.routes, settings.aliases, self._resolver, settings.hostname)
-        self._smtps = SmtpsService(settings.policy, ClientNames(self._evthr, self._resolver), offload, log)
+        self._smtps = SmtpsService(settings.policy, ClientNames(self._evthr, self._resolver), lists, offload, log)
         self._qmgr = QmgrService(recipients, offload, log)
         self._listeners = self._listen(config)
 
@@ -115,7 +117,7 @@ def main(argv: list[str]) -> int:
     config = load_file(arguments.file, lenient=arguments.lenient)
     section = config.section("smar", arguments.name)
     log = startup.open_log("smar", config.glob, section, config.queue_directory)
-    for warning in config.warnings:
+    for warning in (*config.warnings, *unheeded(section)):
         log.warn("smar.conf", warning)
     os.chdir(config.queue_directory)
     Smar(config, section, log).run()

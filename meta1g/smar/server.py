@@ -22,14 +22,15 @@ from meta1g.rcb.smtps_smar import (
     CheckClient,
     CheckMail,
     CheckRcpt,
-    ClientResolve,
     ClientVerdict,
     SmarHello,
     SmtpsHelloA,
     Verdict,
 )
 from meta1g.smar.checks import Policy
+from meta1g.smar.client import ClientFacts, Gathering
 from meta1g.smar.clientname import ClientNames
+from meta1g.smar.dnsbl import DnsLists
 from meta1g.smar.recipient import Answer, Recipients
 
 _BUSY: Final = "Too many look-ups at the same time; try again later"
@@ -85,15 +86,17 @@ class SmtpsService:
     Args:
         policy: decides.
         names: finds names of clients.
+        lists: asks DNS lists about clients.
         offload: runs look-ups.
         log: hellos and refusals are logged here.
 
     Locking: none needed.
     """
 
-    def __init__(self, policy: Policy, names: ClientNames, offload: Offload, log: Log) -> None:
+    def __init__(self, policy: Policy, names: ClientNames, lists: DnsLists, offload: Offload, log: Log) -> None:
         self._policy = policy
         self._names = names
+        self._lists = lists
         self._offload = offload
         self._log = log
 
@@ -127,17 +130,21 @@ class SmtpsService:
         try:
             address = str(parse_address(msg.client_addr))
         except ValueError:  # a local socket
-            self._judge(conn, request_id, msg, "", ClientResolve.NO_NAME)
+            self._judge(conn, request_id, ClientFacts(msg.session_id, msg.client_addr))
             return
-        plain = CheckClient(session_id=msg.session_id, client_addr=address)
-        self._names.find(address, lambda name, resolve: self._judge(conn, request_id, plain, name, resolve))
+        facts = ClientFacts(msg.session_id, address)
+        Gathering(facts, lambda: self._judge(conn, request_id, facts)).start(self._names, self._lists)
 
-    def _judge(self, conn: RcbCom, request_id: int, msg: CheckClient, name: str, resolve: ClientResolve) -> None:
+    def _judge(self, conn: RcbCom, request_id: int, facts: ClientFacts) -> None:
         def decide() -> None:
-            verdict = self._policy.client(msg.client_addr, name, resolve)
+            verdict = self._policy.client(facts.address, facts.name, facts.resolve, facts.listed)
             if verdict.code >= _SERVER_ERROR:
                 self._log.info(
-                    "smar.client", verdict.text, ss_sess=msg.session_id, client=msg.client_addr, client_name=name or None
+                    "smar.client",
+                    verdict.text,
+                    ss_sess=facts.session_id,
+                    client=facts.address,
+                    client_name=facts.name or None,
                 )
             conn.reply(request_id, verdict)
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from meta1g.base.errors import PermError
+from meta1g.base.errors import Module, PermError
 from meta1g.conf.config import Config, Section
 from meta1g.maps.base import Map
 from meta1g.maps.registry import MapRegistry, MapSpec
 from meta1g.smar.access import AccessMap
 from meta1g.smar.alias import Aliases
 from meta1g.smar.checks import Policy
+from meta1g.smar.dnsbl import DnsList
 from meta1g.smar.dnsserver import ServerAddress, parse_server
 from meta1g.smar.limits import RESOLV_CONF_SERVERS, SMTP_PORT
 from meta1g.smar.localuser import LocalUsers
@@ -38,6 +39,7 @@ class Settings:
         routes: where domains go.
         aliases: the aliases, None without any.
         policy: the checks of SMTPS.
+        lists: the DNS lists that are asked about clients.
 
     Immutable.
     """
@@ -51,6 +53,7 @@ class Settings:
     routes: Routes
     aliases: Aliases | None
     policy: Policy
+    lists: tuple[DnsList, ...]
 
 
 def settings_from(config: Config, smar: Section) -> Settings:
@@ -96,6 +99,7 @@ class _Reader:
             routes=routes,
             aliases=aliases,
             policy=Policy(routes, relay, access, users, aliases),
+            lists=self._lists(access),
         )
 
     def _route_defaults(self) -> RouteDefaults:
@@ -120,6 +124,20 @@ class _Reader:
         if table is None:
             return None
         return LocalUsers(table, section.flag("localpart"), section.flag("local_domains"), self._delimiter)
+
+    def _lists(self, access: AccessMap | None) -> tuple[DnsList, ...]:
+        """Gives the DNS lists.
+
+        Raises:
+            PermError: there is no access map to say what a result means, or a list has no zone.
+        """
+        lists = []
+        for section in self._smar.subs("dnsbl"):
+            if access is None or not section.get("zone"):
+                what = "zone = ..." if access is not None else "an access_map with dnsblN: entries"
+                raise PermError(Module.SMAR, f"{section.where}: dnsbl needs {what}")
+            lists.append(DnsList(section.get("zone"), section.get("timeout")))
+        return tuple(lists)
 
     def _consumer(self, keyword: str) -> Map | None:
         """Gives the map that a sub-section names or describes, None if there is no such sub-section."""
@@ -159,6 +177,20 @@ def _entries(section: Section) -> dict[str, str]:
         key, _, value = str(text).partition(" ")
         entries[key] = value.strip()
     return entries
+
+
+def unheeded(smar: Section) -> list[str]:
+    """Gives a warning for each thing that the section asks for and that this program does not do.
+
+    Raises:
+        PermError: it is one that must not be passed over.
+    """
+    greylisting = smar.sub("greylisting")
+    if greylisting.exists:
+        raise PermError(Module.SMAR, f"{greylisting.where}: greylisting is not available; remove the section")
+    if "use_connect" not in smar.get("DNS_flags"):
+        return [f"{smar.where}: DNS_flags: sockets are always connected to one name server"]
+    return []
 
 
 def name_servers(smar: Section, resolv_conf: Path = RESOLV_CONF) -> tuple[ServerAddress, ...]:

@@ -28,16 +28,24 @@ def _bind(sub: Section, queue_directory: Path) -> socket.socket:
     path = sub.get("path")
     if sub.get("type") == "unix" or path:
         where = str(queue_directory / path)
-        return _listening(lambda: _unix(where), where)
+        return _listening(lambda: _unix(where, sub.get("permissions")), where)
     address, port = sub.get("address") or "", sub.get("port")
     return _listening(lambda: _inet(address, port), f"{address or '*'} port {port}")
 
 
-def _unix(where: str) -> socket.socket:
+def _unix(where: str, permissions: int) -> socket.socket:
     if Path(where).is_socket():
         Path(where).unlink()
     sock = socket.socket(socket.AF_UNIX)
-    sock.bind(where)
+    old = os.umask(0o777)  # nobody connects before the permissions are right
+    try:
+        sock.bind(where)
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.umask(old)
+    Path(where).chmod(permissions)
     return sock
 
 

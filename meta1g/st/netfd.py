@@ -37,13 +37,14 @@ class NetFd:
     Owner: the threads that use it; one reader and one writer at a time.
     """
 
-    __slots__ = ("_destructor", "_reader", "_specific", "_writer", "buffered", "fd", "recv", "send", "sock")
+    __slots__ = ("_destructor", "_others", "_reader", "_specific", "_writer", "buffered", "fd", "recv", "send", "sock")
 
     def __init__(self, fd: int, sock: socket.socket | None) -> None:
         self.fd = fd
         self.sock = sock
         self._reader: Any = None
         self._writer: Any = None
+        self._others: list[Any] = []
         self._specific: Any = None
         self._destructor: Callable[[Any], None] | None = None
         self.recv: Callable[[int], bytes] = sock.recv if sock is not None else self._os_read
@@ -56,19 +57,31 @@ class NetFd:
     def _os_write(self, data: Any) -> int:
         return os.write(self.fd, data)
 
-    def watcher(self, how: int) -> Any:
-        """Gives the watcher for READ or WRITE, made when it is first needed."""
+    def take_watcher(self, how: int) -> Any:
+        """Gives an idle watcher: those for READ and for WRITE are kept, further ones are made for the call."""
         if how == READ:
-            if self._reader is None:
-                self._reader = runtime.loop.io(self.fd, READ)
-            return self._reader
-        if self._writer is None:
-            self._writer = runtime.loop.io(self.fd, WRITE)
-        return self._writer
+            watcher = self._reader = self._reader or runtime.loop.io(self.fd, READ)
+        elif how == WRITE:
+            watcher = self._writer = self._writer or runtime.loop.io(self.fd, WRITE)
+        else:
+            watcher = None
+        if watcher is None or watcher.active:  # another thread waits for the same
+            watcher = runtime.loop.io(self.fd, how)
+            self._others.append(watcher)
+        return watcher
+
+    def give_watcher(self, watcher: Any) -> None:
+        """Takes a watcher back after its use."""
+        if self.fd < 0:  # drop_watchers() has closed it
+            return
+        watcher.stop()
+        if watcher in self._others:
+            self._others.remove(watcher)
+            watcher.close()
 
     def drop_watchers(self) -> None:
         """Closes the watchers; a thread that waits gets EBADF."""
-        for watcher in (self._reader, self._writer):
+        for watcher in (self._reader, self._writer, *self._others):
             if watcher is not None:
                 thread = watcher.args[0] if watcher.args else None
                 watcher.stop()
@@ -76,6 +89,7 @@ class NetFd:
                 if thread is not None:
                     wake(thread)
         self._reader = self._writer = None
+        self._others.clear()
 
     def set_specific(self, value: Any, destructor: Callable[[Any], None] | None) -> None:
         """Replaces the attached value; the destructor of the old one takes it."""
@@ -208,19 +222,12 @@ def wait_fd(nfd: NetFd, how: int, timeout_us: int) -> None:
     me = st_thread_self()
     if nfd.fd < 0:
         fail(errno.EBADF)
-    own = how == READ | WRITE
-    watcher = None if own else nfd.watcher(how)
-    if watcher is None or watcher.active:  # another thread waits for the same: this one gets a watcher of its own
-        own = True
-        watcher = runtime.loop.io(nfd.fd, how)
+    watcher = nfd.take_watcher(how)
     watcher.start(wake, me)
     try:
         ready = wait(me, ThreadState.IO_WAIT, timeout_us)
     finally:
-        if nfd.fd >= 0 or own:
-            watcher.stop()
-            if own:
-                watcher.close()
+        nfd.give_watcher(watcher)
     if nfd.fd < 0:
         fail(errno.EBADF)
     if not ready and not _look([PollFd(nfd.fd, (POLLIN if how & READ else 0) | (POLLOUT if how & WRITE else 0))]):

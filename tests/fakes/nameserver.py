@@ -122,13 +122,8 @@ class NameServer:
         self._closing = False
         self._threads: list[threading.Thread] = []
         self._conns: set[socket.socket] = set()
-        self._udp = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
-        self._udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
-        self._udp.bind((address, port))
+        self._udp, self._tcp = _bind(address, port, tcp=tcp)
         self.address, self.port = self._udp.getsockname()[:2]
-        self._tcp: socket.socket | None = None
-        if tcp:
-            self._tcp = socket.create_server((address, self.port), family=self._udp.family)
 
     def add(self, name: str, rrtype: str, *values: str, ttl: int = 300) -> None:
         """Knows records; several calls give an answer with several sets, in this order."""
@@ -255,6 +250,22 @@ class NameServer:
             if not any(key[0] == here for key in self._records):
                 answer.set_rcode(dns.rcode.NXDOMAIN)
         return answer
+
+
+def _bind(address: str, port: int, *, tcp: bool) -> tuple[socket.socket, socket.socket | None]:
+    """Finds a port that is free for UDP and TCP."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    for attempt in range(20):
+        udp = socket.socket(family, socket.SOCK_DGRAM)
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        udp.bind((address, port))
+        try:
+            return udp, socket.create_server(udp.getsockname()[:2], family=family) if tcp else None
+        except OSError:
+            udp.close()
+            if port or attempt == 19:
+                raise
+    raise AssertionError
 
 
 def _packets(conn: socket.socket) -> Iterator[bytes]:

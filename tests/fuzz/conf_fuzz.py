@@ -17,7 +17,29 @@ from meta1g.conf.tree import Source
 SAMPLES = Path(__file__).parents[1] / "compat" / "samples"
 WRONG = Path(__file__).parents[1] / "unit" / "conf" / "wrong"
 PIECES = [
-    *("{", "}", "=", ";", ",", '"', "'", "\\", "#", "\n", " ", "{ ", " }\n", "= {", "};", ";;", "\x00", "\x1f", "\u00a0", "\u2028", "é"),
+    *(
+        "{",
+        "}",
+        "=",
+        ";",
+        ",",
+        '"',
+        "'",
+        "\\",
+        "#",
+        "\n",
+        " ",
+        "{ ",
+        " }\n",
+        "= {",
+        "};",
+        ";;",
+        "\x00",
+        "\x1f",
+        "\u00a0",
+        "\u2028",
+        "é",
+    ),
     *("smtps", "qmgr", "smar", "map", "flags", "dont_", "no_", "!", "5m3s", "99999999999999999999", "-1", "0x", "08", "1e9"),
     *('"a" "b"', '"\\', "\\\n", "/*", "*/", "//", "::1", "10.0.0.0/8", "listen_socket {", "type = unix;", "name = x;", "TLS"),
 ]
@@ -61,13 +83,18 @@ def attempt(text: str, *, lenient: bool = False) -> str:
     try:
         config = check_text(Source("fuzz.conf", text), Path("/etc/meta1/fuzz.conf"), lenient=lenient)
     except ConfigError as error:
-        assert error.problems, text
-        assert all(0 <= problem.pos <= len(text) for problem in error.problems), text
-        assert error.cause.startswith("fuzz.conf:"), error.cause
+        right_error(error, text)
         return WRONG_TEXT
     for section in config.all_sections:
         assert all(item.row.name for item in section.items())
     return RIGHT
+
+
+def right_error(error: ConfigError, text: str) -> None:
+    """Asserts that an error points into the text."""
+    assert error.problems, text
+    assert all(0 <= problem.pos <= len(text) for problem in error.problems), text
+    assert error.cause.startswith("fuzz.conf:"), error.cause
 
 
 def run(count: int, seed: int) -> dict[str, int]:

@@ -12,6 +12,7 @@ import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from contrib.lib.gateway import Gateway, wait_until
 from tests.system.conftest import KeepingSink
@@ -45,11 +46,11 @@ class Source:
     def _run(self) -> None:
         number = self._next()
         while number is not None and not self.stop.is_set():
-            with contextlib.suppress(OSError, ConnectionError), socket.create_connection(("127.0.0.1", self.port), 20) as conn:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 20) as conn:
                 conn.settimeout(20)
                 number = self._session(conn, number)
-                continue
-            self.stop.wait(0.02)
+            if number is not None:
+                self.stop.wait(0.02)
 
     def _session(self, conn: socket.socket, number: int | None) -> int | None:
         """Sends messages over one connection until it breaks; gives the number that is not acknowledged yet."""
@@ -62,18 +63,31 @@ class Source:
         if not line.startswith(b"250 "):
             return number
         while number is not None and not self.stop.is_set():
-            for command, expected in self._dialogue(number):
-                conn.sendall(command)
-                if not self._ok(file, expected):
-                    return number
+            try:
+                for command, expected in self._dialogue(number):
+                    conn.sendall(command)
+                    if not self._ok(file, expected):
+                        return number
+            except OSError:  # the number at hand, not the one that the connection began with, is tried again
+                return number
             with self.lock:
                 self.acknowledged.add(number)
             number = self._next()
         return number
 
+    def _message(self, conn: socket.socket, file: BinaryIO, number: int) -> bool:
+        """Sends one message; tells whether it got a 250.  A broken connection is a no: the number is tried again."""
+        with contextlib.suppress(OSError):
+            for command, expected in self._dialogue(number):
+                conn.sendall(command)
+                if not self._ok(file, expected):
+                    return False
+            return True
+        return False
+
     @staticmethod
     def _dialogue(number: int) -> list[tuple[bytes, bytes]]:
-        content = b"Subject: %d\r\n\r\n" % number + b"x" * 1000 + b"\r\n.\r\n"
+        content = b"Subject: %d\r\n\r\n" % number + (b"x" * 98 + b"\r\n") * 10 + b".\r\n"
         return [
             (b"MAIL FROM:<s@crash.example>\r\n", b"250"),
             (b"RCPT TO:<m%d@sink.example>\r\n" % number, b"250"),

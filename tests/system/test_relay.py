@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import smtplib
 import subprocess
 from email import message_from_bytes
@@ -27,9 +28,9 @@ def relay(gateway: Gateway, sink: KeepingSink, content: bytes, rcpts=("rcpt@sink
     assert envelope["mail"] == "sender@test.example"
     received = sink.content(envelope)
     gateway.wait_empty()
-    trace_end = received.index(b"\r\n", received.index(b"; ")) + 2
-    assert received.startswith(b"Received: ")
-    return received[trace_end:]
+    trace = re.match(rb"Received: [^\r\n]*(?:\r\n[ \t][^\r\n]*)*\r\n", received)
+    assert trace is not None, received[:200]
+    return received[trace.end() :]
 
 
 HEADER = b"From: a@test.example\r\nTo: b@sink.example\r\nSubject: test\r\n\r\n"

@@ -39,7 +39,6 @@ class Queue:
         return self.everything
 
     everything = frozenset((ta_id(n), idx) for n in range(TAS) for idx in range(3))
-    XX = {(ta_id(n), idx) for n in range(TAS) for idx in range(3)}
 
     def spoil(self, name, *pages):
         with (self.home / name).open("r+b") as file:

@@ -89,7 +89,7 @@ def test_what_is_open_is_stored_and_due_now(stores):
     stores.commit()
     report = stores.recover()
     assert stores.deferred() == {(ta_id(1), 1): LATER, (ta_id(1), 2): LATER}
-    assert stores.defedb.get_ta(ta_id(1)) == ta(1, 2)
+    assert stores.defedb.get_ta(ta_id(1)) == ta(1, 3)
     assert stores.defedb.get_rcpt(ta_id(1), 2).flags == 1
     assert (report.transactions, report.stored, stores.lost()) == (2, 2, [])
 
@@ -103,6 +103,39 @@ def test_what_defedb_has_wins(stores):
     report = stores.recover()
     assert stores.deferred() == {(ta_id(1), 0): NOW + 50, (ta_id(1), 1): LATER}
     assert (stores.defedb.get_rcpt(ta_id(1), 0).tries, report.known, report.stored) == (3, 1, 1)
+
+
+def test_the_next_free_index_comes_behind_recipients_that_were_made_later(stores):
+    """Members of an alias and bounces have their own records in IBDB; that of the transaction does not count them."""
+    stores.content(1)
+    stores.ibdb.new(ta(1, 1), rcpts(1, 1))
+    stores.ibdb.rcpt_new(rcpt(1, 1, flags=16))
+    stores.ibdb.rcpt_new(rcpt(1, 7, flags=16))
+    stores.ibdb.rcpt_done(ta_id(1), 0)
+    stores.commit()
+    stores.recover()
+    assert stores.defedb.get_ta(ta_id(1)).rcpts == 8
+
+
+def test_the_next_free_index_grows_if_defedb_has_a_smaller_one(stores):
+    stores.content(1)
+    stores.ibdb.new(ta(1, 2), rcpts(1, 2))
+    stores.ibdb.rcpt_new(rcpt(1, 4, flags=16))
+    stores.ibdb.rcpt_done(ta_id(1), 1)
+    stores.commit()
+    stores.defedb.store([ta(1, 2)], [rcpt(1, 0, tries=1, next_try=NOW + 50)])
+    stores.recover()
+    assert stores.defedb.get_ta(ta_id(1)).rcpts == 5
+    assert stores.deferred() == {(ta_id(1), 0): NOW + 50, (ta_id(1), 4): LATER}
+
+
+def test_the_next_free_index_does_not_shrink_if_defedb_has_a_greater_one(stores):
+    stores.content(1)
+    stores.ibdb.new(ta(1, 2), rcpts(1, 2))
+    stores.commit()
+    stores.defedb.store([ta(1, 9)], [rcpt(1, 8, next_try=NOW + 50)])
+    stores.recover()
+    assert stores.defedb.get_ta(ta_id(1)).rcpts == 9
 
 
 def test_many_files_and_transactions_are_recovered(stores):

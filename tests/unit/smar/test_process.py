@@ -175,13 +175,8 @@ def test_the_end_of_mcp_ends_it(smar):
 
 
 def run_to_its_end(smar: SmarProcess) -> tuple[int, str]:
-    result = subprocess.run(
-        [sys.executable, "-m", "meta1g.smar.main", "-f", str(smar.conf)],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        check=False,
-    )
+    command = [sys.executable, "-m", "meta1g.smar.main", "-f", str(smar.conf)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     return result.returncode, result.stderr
 
 
@@ -274,6 +269,20 @@ def test_a_client_name_is_found_and_confirmed(smar, connect):
         smar.start(f'nameserver {{ address = 127.0.0.1; port = {server.port}; }} access_map {{ file = "access.db"; }}')
         verdict = connect("smtps").request(CheckClient(session_id="S1", client_addr="192.0.2.1"))
         assert (verdict.code, verdict.client_name, verdict.flags) == (220, "mail.far.example", VerdictFlags.RELAY)
+
+
+def test_a_listed_client_is_refused(smar, connect):
+    with NameServer() as server:
+        server.add("1.2.0.192.bl.example", "A", "127.0.0.2")
+        smar.map("access.db", {"dnsbl0:127.0.0.2": "error:554 5.7.1 see bl.example"})
+        smar.start(
+            f"nameserver {{ address = 127.0.0.1; port = {server.port}; }} dnsbl {{ zone = bl.example; }}"
+            'access_map { file = "access.db"; }'
+        )
+        smtps = connect("smtps")
+        verdict = smtps.request(CheckClient(session_id="S1", client_addr="192.0.2.1"))
+        assert (verdict.code, verdict.text) == (554, "see bl.example")
+        assert smtps.request(CheckClient(session_id="S2", client_addr="192.0.2.2")).code == 220
 
 
 def test_a_changed_mailertable_counts_without_a_restart(smar, connect):

@@ -41,6 +41,16 @@ def test_closing_wakes_the_thread_that_waits_and_later_calls_fail(pipe):
     assert st.st_netfd_close(pipe[0]) == 0
 
 
+def test_closing_wakes_all_threads_that_wait():
+    ours, theirs = (st.st_netfd_open_socket(sock) for sock in socket.socketpair())
+    calls = [st.POLLIN, st.POLLIN, st.POLLIN | st.POLLPRI, st.POLLIN]
+    readers = [later(errno_of, st.st_netfd_poll, ours, how, FOREVER) for how in calls]
+    st.st_usleep(0)
+    st.st_netfd_close(ours)
+    assert [st.st_thread_join(reader) for reader in readers] == [errno.EBADF] * 4
+    st.st_netfd_close(theirs)
+
+
 def test_freeing_keeps_the_descriptor_open():
     ours, theirs = socket.socketpair()
     fd = ours.fileno()

@@ -1,0 +1,115 @@
+"""Writes a configuration: with its defaults and where each value comes from, as data, or its differences to another one.
+
+Pure.  Ref: MeTA1 smconf, metaconf (modelled on).
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from meta1g.conf.config import Config, Item, Section
+from meta1g.conf.schema import OptionDef, SectionDef
+from meta1g.conf.values import quote
+
+_COMMENT_COLUMN: Final = 56
+_INDENT: Final = "  "
+
+
+def written(row: OptionDef, value: Any) -> str:
+    """Writes an option as in a file: `name = value;`."""
+    words = [quote(word) for word in row.kind.words(value)]
+    if row.kind.many:
+        return f"{row.name} = {{ {', '.join(words)} }};" if words else f"{row.name} = {{ }};"
+    return f"{row.name} = {words[0]};"
+
+
+def effective(config: Config) -> str:
+    """Writes the whole configuration with all defaults; the text loads to the same configuration."""
+    lines = [*_options(config.glob, "")]
+    for section in sorted(config.glob.children(), key=lambda one: one.pos):
+        lines += ["", *_section(section, "")]
+    lines += [line for row in config.glob.definition.sections for line in _absent(config.glob, row, "")]
+    return "\n".join(lines) + "\n"
+
+
+def _section(section: Section, indent: str) -> Iterator[str]:
+    title = section.keyword if section.name is None else f"{section.keyword} {quote(section.name)}"
+    yield _line(f"{indent}{title} {{", section.where)
+    yield from _options(section, indent + _INDENT)
+    for row in section.definition.sections:
+        for sub in section.subs(row.keyword):
+            yield from _section(sub, indent + _INDENT)
+        yield from _absent(section, row, indent + _INDENT)
+    yield f"{indent}}}"
+
+
+def _options(section: Section, indent: str) -> Iterator[str]:
+    for item in section.items():
+        if item.value is not None:
+            yield _line(indent + written(item.row, item.value), item.where or "default")
+        else:
+            yield f"{indent}# {item.row.name} is not given"
+
+
+def _absent(section: Section, row: SectionDef, indent: str) -> Iterator[str]:
+    """Writes a section that is not given as a comment, if it has defaults that count."""
+    if section.subs(row.keyword) or row.repeat or any(one.required or one.name == "file" for one in row.options):
+        return
+    defaults = [written(one, one.default) for one in row.options if one.default not in (None, (), frozenset())]
+    if defaults:
+        yield _line(f"{indent}# {row.keyword} {{ {' '.join(defaults)} }}", "default")
+
+
+def _line(text: str, comment: str) -> str:
+    return f"{text:<{_COMMENT_COLUMN}}# {comment}"
+
+
+def as_data(config: Config) -> dict[str, Any]:
+    """Gives the whole configuration for JSON: options with value and place, sections in the order of the table."""
+    return {"file": str(config.path), "warnings": config.warnings, **_data(config.glob)}
+
+
+def _data(section: Section) -> dict[str, Any]:
+    options = {item.row.name: {"value": _plain(item), "given": item.where} for item in section.items()}
+    made: dict[str, Any] = {"options": options, "sections": [_data(sub) for sub in section.children()]}
+    return {"keyword": section.keyword, "name": section.name, "where": section.where, **made} if section.keyword else made
+
+
+def _plain(item: Item) -> Any:
+    if isinstance(item.value, frozenset):
+        return sorted(item.value)
+    return list(item.value) if isinstance(item.value, tuple) else item.value
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """Compares what two configurations mean, defaults included; the order of options does not matter.
+
+    Returns:
+        One line for each difference: `- ` only in old, `+ ` only in new, `! ` changed.
+    """
+    before, after = dict(_flat(old.glob, "")), dict(_flat(new.glob, ""))
+    lines = []
+    for key in [*before, *(key for key in after if key not in before)]:
+        if key not in after:
+            lines.append(f"- {key}{before[key]}")
+        elif key not in before:
+            lines.append(f"+ {key}{after[key]}")
+        elif before[key] != after[key]:
+            lines.append(f"! {key}{before[key]} -> {after[key].removeprefix(' = ')}")
+    return lines
+
+
+def _flat(section: Section, prefix: str) -> Iterator[tuple[str, str]]:
+    """Gives a key such as `smtps MTA: max_hops` and ` = value` for each option and section."""
+    for item in section.items():
+        if item.value is not None:
+            yield f"{prefix}{item.row.name}", written(item.row, item.value)[len(item.row.name) :].removesuffix(";")
+    for row in section.definition.sections:
+        subs = section.subs(row.keyword) or (() if row.repeat or _names_map(row) else (section.sub(row.keyword),))
+        for number, sub in enumerate(subs):
+            title = f"{sub.title} #{number + 1}" if sub.name is None and len(subs) > 1 else sub.title
+            yield f"{prefix}{title}", " { }" if sub.exists else ""
+            yield from _flat(sub, f"{prefix}{title}: ")
+
+
+def _names_map(row: SectionDef) -> bool:
+    return any(one.name == "file" for one in row.options) and "format" not in row.by_option

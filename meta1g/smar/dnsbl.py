@@ -1,0 +1,119 @@
+"""DNS lists: is a client listed, and with which result addresses?
+
+All lists are asked at the same time.  A list that does not answer in time does not list the client: a list that is away
+must not stop all mail.
+
+Ref: RFC 5782; MeTA1 README, "DNS Lists" (look-up of results in the access map as `dnsblN:ADDRESS` modelled on).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from meta1g.pt.evthr import Evthr
+from meta1g.pt.lock import Lock, LockRank
+from meta1g.pt.task import Result, Task
+from meta1g.smar.dnswire import DnsAnswer, RRType, reverse_name
+from meta1g.smar.resolver import Resolver
+
+
+@dataclass(frozen=True, slots=True)
+class DnsList:
+    """A list.
+
+    Args:
+        zone: its zone.
+        timeout_s: how long it may take.
+
+    Immutable.
+    """
+
+    zone: str
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An entry of a client: number of the list in the configuration, and a result address.  Immutable."""
+
+    number: int
+    address: str
+
+
+OnListed = Callable[[tuple[Listed, ...]], None]
+
+
+class _Search:
+    """The questions about one client.  Locking: own lock LEAF."""
+
+    def __init__(self, count: int, on_listed: OnListed) -> None:
+        self._lock = Lock(LockRank.LEAF, "dnsbl")
+        self._found: list[tuple[Listed, ...] | None] = [None] * count
+        self._left = count
+        self._on_listed = on_listed
+        self._timers: list[Task] = []
+
+    def watch(self, evthr: Evthr, number: int, timeout_s: float) -> None:
+        """Sets the time after which a list counts as silent, if it has not answered yet."""
+        with self._lock:
+            if self._found[number] is not None:
+                return
+            self._timers.append(evthr.timer(timeout_s, lambda task: self._late(number), name="dnsbl"))
+
+    def _late(self, number: int) -> Result:
+        self.take(number, ())
+        return Result.DEL
+
+    def take(self, number: int, found: tuple[Listed, ...]) -> None:
+        """Takes what a list says, the first time; the last list brings the result."""
+        with self._lock:
+            if self._found[number] is not None:
+                return
+            self._found[number] = found
+            self._left -= 1
+            if self._left:
+                return
+            timers, self._timers = self._timers, []
+        for timer in timers:
+            timer.delete()
+        self._on_listed(tuple(one for found in self._found for one in found or ()))
+
+
+class DnsLists:
+    """All lists of the configuration.
+
+    Args:
+        evthr: the system it runs in.
+        resolver: answers questions.
+        lists: the lists, in the order of the configuration.
+
+    Locking: none needed.
+    """
+
+    def __init__(self, evthr: Evthr, resolver: Resolver, lists: Sequence[DnsList]) -> None:
+        self._evthr = evthr
+        self._resolver = resolver
+        self._lists = tuple(lists)
+
+    def find(self, address: str, on_listed: OnListed) -> None:
+        """Asks all lists about a client.
+
+        Args:
+            address: IP address.
+            on_listed: called once with the entries, in the order of the lists, at once or in a worker.
+
+        Blocks: no.
+        """
+        if not self._lists:
+            on_listed(())
+            return
+        search = _Search(len(self._lists), on_listed)
+        for number, one in enumerate(self._lists):
+            self._ask(search, number, reverse_name(address, one.zone))
+        for number, one in enumerate(self._lists):
+            search.watch(self._evthr, number, one.timeout_s)
+
+    def _ask(self, search: _Search, number: int, name: str) -> None:
+        def on_answer(answer: DnsAnswer) -> None:
+            search.take(number, tuple(Listed(number, record.value) for record in answer.records))
+
+        self._resolver.ask(name, RRType.A, on_answer)

@@ -1,0 +1,121 @@
+import pytest
+
+from meta1g.maps.base import MapStatus, perm, temp
+from meta1g.maps.static import StaticMap
+from meta1g.rcb.smtps_smar import ClientResolve
+from meta1g.smar.access import BROKEN, NONE, TEMP, AccessMap, Action, Decision, parse_rhs
+from meta1g.smar.limits import REPLY_TEXT_MAX_CHARS
+from meta1g.smtp.address import NULL, parse_path
+
+REJECT = Decision(Action.REFUSE, code=550, ecode="5.7.1", text="Access denied")
+
+
+def made(entries):
+    return AccessMap(StaticMap("a", entries), "+")
+
+
+@pytest.mark.parametrize(
+    ("value", "decision"),
+    [
+        ("relay", Decision(Action.RELAY)),
+        (" OK ", Decision(Action.OK)),
+        ("cont", Decision(Action.CONT)),
+        ("discard", Decision(Action.DISCARD)),
+        ("reject", REJECT),
+        ("quick:relay", Decision(Action.RELAY, quick=True)),
+        ("QUICK: reject", Decision(Action.REFUSE, quick=True, code=550, ecode="5.7.1", text="Access denied")),
+        ("error:550 5.1.1 no such user", Decision(Action.REFUSE, code=550, ecode="5.1.1", text="no such user")),
+        ('error:"451 4.7.1 later, please"', Decision(Action.REFUSE, code=451, ecode="4.7.1", text="later, please")),
+        ("error:554 go away", Decision(Action.REFUSE, code=554, ecode="5.7.1", text="go away")),
+        ("error:450", Decision(Action.REFUSE, code=450, ecode="4.7.1", text="Access denied")),
+        ("error: 421 4.3.2 busy", Decision(Action.REFUSE, code=421, ecode="4.3.2", text="busy")),
+    ],
+)
+def test_right_hand_sides(value, decision):
+    assert parse_rhs(value) == decision
+
+
+@pytest.mark.parametrize(
+    "value", ["", "okay", "error:", "error:250 2.0.0 fine", "error:99", "error:550 4.1.1 mixed", "quick:", "reject now"]
+)
+def test_a_wrong_right_hand_side_is_temporary_so_that_nothing_is_lost(value):
+    assert parse_rhs(value) == BROKEN
+    assert BROKEN.code // 100 == 4
+
+
+def test_texts_are_safe_in_a_reply():
+    decision = parse_rhs("error:550 5.7.1 caf\u00e9\t\x00\r\n250 ok" + "x" * 1000)
+    assert decision.text.isascii()
+    assert decision.text.isprintable()
+    assert len(decision.text) <= REPLY_TEXT_MAX_CHARS
+
+
+def test_a_client_is_asked_by_address_then_name_then_resolution():
+    table = made(
+        {"cltaddr:192.0.2": "relay", "cltname:.example.org": "ok", "cltresolve:forged": "reject", "cltresolve:no": "cont"}
+    )
+    assert table.client("192.0.2.1", "h.example.org", ClientResolve.FORGED) == Decision(Action.RELAY)
+    assert table.client("203.0.113.1", "h.example.org", ClientResolve.OK) == Decision(Action.OK)
+    assert table.client("203.0.113.1", "", ClientResolve.FORGED) == REJECT
+    assert table.client("203.0.113.1", "", ClientResolve.NO_NAME) == Decision(Action.CONT)
+    assert table.client("203.0.113.1", "", ClientResolve.TEMP) == NONE
+
+
+def test_cont_goes_on_to_the_less_specific_question_and_counts_if_nothing_follows():
+    table = made({"cltaddr:192.0.2.1": "cont", "cltresolve:forged": "reject", "cltaddr:192.0.2.2": "quick:cont"})
+    assert table.client("192.0.2.1", "", ClientResolve.FORGED) == REJECT
+    assert table.client("192.0.2.1", "", ClientResolve.OK) == Decision(Action.CONT)
+    assert table.client("192.0.2.2", "", ClientResolve.FORGED) == Decision(Action.CONT, quick=True)
+
+
+@pytest.mark.parametrize(
+    ("address", "value"),
+    [
+        ("u+d@a.x.org", "1"),
+        ("u+e@a.x.org", "2"),
+        ("u@a.x.org", "3"),
+        ("u@other.org", "4"),
+        ("v@a.x.org", "5"),
+        ("v@b.x.org", "6"),
+    ],
+)
+def test_senders_are_asked_from_most_to_least_specific(address, value):
+    keys = {"u+d@a.x.org": 1, "u+*@a.x.org": 2, "u@a.x.org": 3, "u@": 4, "a.x.org": 5, ".x.org": 6}
+    table = made({f"from:{key}": f"error:55{number} text" for key, number in keys.items()})
+    assert table.sender(parse_path(address)).code == int(f"55{value}")
+
+
+def test_the_null_sender_has_a_key_of_its_own():
+    assert made({"from:<>": "reject"}).sender(NULL) == REJECT
+
+
+def test_recipients_have_their_own_tag():
+    table = made({"to:list@": "reject"})
+    assert table.recipient(parse_path("LIST@x.org")) == REJECT
+    assert table.sender(parse_path("list@x.org")) == NONE
+
+
+def test_protection_gives_the_list():
+    table = made({"protectedrcpt:all@x.org": "x.org 192.0.2.0/24"})
+    assert table.protection(parse_path("all@x.org")) == "x.org 192.0.2.0/24"
+    assert table.protection(parse_path("one@x.org")) is None
+
+
+class Failing:
+    name, blocking = "f", True
+
+    def __init__(self, result):
+        self.result = result
+
+    def lookup(self, key):
+        return self.result
+
+
+@pytest.mark.parametrize("result", [temp("away"), perm("broken")])
+def test_a_map_that_does_not_answer_is_temporary(result):
+    table = AccessMap(Failing(result), "+")
+    assert result.status in (MapStatus.TEMP, MapStatus.PERM)
+    assert table.client("192.0.2.1", "", ClientResolve.OK) == TEMP
+    assert table.sender(NULL) == TEMP
+    assert table.protection(parse_path("a@b.c")) == TEMP
+    assert table.blocking

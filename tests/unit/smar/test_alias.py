@@ -1,0 +1,160 @@
+import pytest
+
+from meta1g.maps.base import NOMORE, MapStatus, perm, temp
+from meta1g.maps.static import StaticMap
+from meta1g.rcb.qmgr_smar import Members, Unresolved
+from meta1g.smar.alias import Aliases, split_members
+from meta1g.smar.limits import ALIAS_DEPTH_MAX, ALIAS_MEMBERS_MAX
+from meta1g.smar.relay import RelayRules
+from meta1g.smar.route import Routes
+from meta1g.smtp.address import parse_path
+
+
+def aliases(entries, *, localpart=True, local_domains=True, delimiter="+"):
+    table = StaticMap("a", entries) if isinstance(entries, dict) else entries
+    relay = RelayRules((), (), ["x.org", "gw.example"], Routes(None, None))
+    return Aliases(
+        table, localpart=localpart, local_domains=local_domains, delimiter=delimiter, relay=relay, hostname="Gw.example"
+    )
+
+
+def expand(entries, address, **options):
+    return aliases(entries, **options).expand(parse_path(address))
+
+
+@pytest.mark.parametrize(
+    ("value", "members"),
+    [
+        ("smith dmk <rev@another.domain>", ["smith", "dmk", "rev@another.domain"]),
+        ("root@domain.net", ["root@domain.net"]),
+        ("a@x.org, b@x.org ,\tc", ["a@x.org", "b@x.org", "c"]),
+        ('"a b"@x.org <"c, d"@y.org>', ['"a b"@x.org', '"c, d"@y.org']),
+        ("", []),
+        (" , ", []),
+    ],
+)
+def test_members_are_separated_by_blanks_or_commas(value, members):
+    assert split_members(value) == members
+
+
+def test_bare_members_are_in_the_domain_of_the_alias():
+    assert expand({"list": "a <b@far.org>"}, "List@x.org") == Members(members=("a@x.org", "b@far.org"))
+
+
+def test_an_address_that_is_no_alias_gives_none():
+    assert expand({"list": "a"}, "other@x.org") is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "found"),
+    [
+        (["u+d@x.org", "u+*@x.org"], "u+d@x.org"),
+        (["u+*@x.org", "u@x.org"], "u+*@x.org"),
+        (["u@x.org", "u+d"], "u@x.org"),
+        (["u+d", "u"], "u+d"),
+        (["u", "@x.org"], "u"),
+        (["@x.org"], "@x.org"),
+    ],
+)
+def test_keys_from_most_to_least_specific(keys, found):
+    entries = {key: f"n{number}@far.org" for number, key in enumerate(keys)}
+    assert keys[0] == found
+    assert expand(entries, "u+d@x.org").members == ("n0@far.org",)
+
+
+def test_flags_decide_on_keys():
+    assert expand({"u": "a@far.org"}, "u@x.org", localpart=False) is None
+    assert expand({"u@far.org": "a@x.org"}, "u@far.org") is None
+    assert expand({"u@far.org": "a@other.org"}, "u@far.org", local_domains=False).members == ("a@other.org",)
+    assert expand({"u": "a@other.org"}, "u@far.org", local_domains=False) is None
+
+
+def test_postmaster_without_domain_is_at_this_host():
+    assert expand({"postmaster": "admin"}, "postmaster").members == ("admin@gw.example",)
+
+
+def test_nested_aliases_are_expanded_without_duplicates():
+    entries = {"all": "one two a@far.org", "one": "a@far.org b@far.org", "two": "one c@far.org"}
+    assert expand(entries, "all@x.org").members == ("a@far.org", "b@far.org", "c@far.org")
+
+
+def test_an_alias_that_names_itself_is_also_a_mailbox():
+    assert expand({"joe": "joe joe@far.org"}, "joe@x.org").members == ("joe@x.org", "joe@far.org")
+    assert expand({"joe": "joe"}, "joe@x.org") is None
+
+
+def test_a_catch_all_leaves_other_aliases_alone():
+    entries = {"@x.org": "admin@far.org", "joe@x.org": "j@far.org"}
+    assert expand(entries, "joe@x.org").members == ("j@far.org",)
+    assert expand(entries, "nobody@x.org").members == ("admin@far.org",)
+
+
+def test_a_loop_adds_nothing_and_a_loop_alone_is_an_error():
+    assert expand({"a": "b", "b": "a c@far.org"}, "a@x.org").members == ("c@far.org",)
+    answer = expand({"a": "b", "b": "a"}, "a@x.org")
+    assert isinstance(answer, Unresolved)
+    assert (answer.code, answer.ecode) == (554, "5.4.6")
+
+
+def test_nesting_and_members_are_bounded():
+    deep = {f"n{number}": f"n{number + 1}" for number in range(ALIAS_DEPTH_MAX + 1)}
+    assert expand(deep, "n0@x.org").code == 554
+    assert expand({"all": " ".join(f"m{n}@far.org" for n in range(ALIAS_MEMBERS_MAX + 1))}, "all@x.org").ecode == "5.3.4"
+    assert len(expand({"all": " ".join(f"m{n}@far.org" for n in range(ALIAS_MEMBERS_MAX))}, "all@x.org").members) == 10_000
+
+
+@pytest.mark.parametrize("value", ["|program", '"|prog arg"', "/file", "a b@@x", "<>", ":include:/x"])
+def test_a_member_that_is_no_address_is_an_error(value):
+    answer = expand({"a": f"ok@x.org {value}" if value != "<>" else "<x y>"}, "a@x.org")
+    assert (answer.code, answer.ecode) == (550, "5.3.5")
+
+
+def test_an_alias_without_members_is_an_error():
+    assert expand({"a": ""}, "a@x.org").code == 550
+
+
+def test_macros_carry_parts_of_the_address_over():
+    assert expand({"@x.org": "${user}+${detail}@far.org"}, "joe+spam@x.org").members == ("joe+spam@far.org",)
+
+
+def test_the_owner_of_a_list_is_its_envelope_sender():
+    entries = {"list": "a@far.org b@far.org", "owner-list": "boss@far.org"}
+    assert expand(entries, "list@x.org").owner == "boss@far.org"
+    assert expand({**entries, "owner-list": "boss"}, "list@x.org").owner == "boss@x.org"
+    assert expand({**entries, "owner-list": "b1 b2"}, "list@x.org").owner == "owner-list@x.org"
+    assert expand({"list": "a@far.org"}, "list@x.org").owner is None
+    assert expand({"list": "a@far.org", "@x.org": "admin@far.org"}, "list@x.org").owner is None
+
+
+class Server:
+    """A map whose answers are given by key."""
+
+    name, blocking = "s", True
+
+    def __init__(self, answers):
+        self.answers, self.asked = answers, []
+
+    def lookup(self, key):
+        self.asked.append(key)
+        return self.answers.get(key) or StaticMap("none", {}).lookup(key)
+
+
+def test_nomore_ends_the_search_for_all_variants():
+    table = Server({"u+d@x.org": NOMORE})
+    assert expand(table, "u+d@x.org") is None
+    assert table.asked == ["u+d@x.org"]
+
+
+@pytest.mark.parametrize(("result", "code"), [(temp("away"), 451), (perm("no"), 550)])
+def test_a_map_that_does_not_answer_fails_the_address(result, code):
+    assert expand(Server({"u@x.org": result}), "u@x.org").code == code
+    nested = Server({"list@x.org": StaticMap("n", {"k": "u"}).lookup("k"), "u@x.org": result})
+    assert expand(nested, "list@x.org").code == code
+
+
+def test_known_tells_whether_an_address_is_an_alias():
+    one = aliases({"list": "a"})
+    assert one.known(parse_path("list+x@x.org")) is MapStatus.OK
+    assert one.known(parse_path("other@x.org")) is MapStatus.NOTFOUND
+    assert not one.blocking
+    assert one.version() == 0

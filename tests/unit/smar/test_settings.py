@@ -1,0 +1,131 @@
+import pytest
+
+from meta1g.base.errors import PermError
+from meta1g.conf.load import load_file
+from meta1g.db.mapfile import MapFile
+from meta1g.maps.sequence import SequenceMap
+from meta1g.rcb.smtps_smar import Checks
+from meta1g.smar.dnsbl import DnsList
+from meta1g.smar.dnsserver import ServerAddress
+from meta1g.smar.settings import name_servers, read_resolv_conf, settings_from, unheeded
+
+
+@pytest.fixture
+def load(tmp_path):
+    opened = []
+
+    def run(smar, glob=""):
+        path = tmp_path / "meta1.conf"
+        path.write_text(f'queue_directory = "{tmp_path}/q"; hostname = gw.example; {glob} smar {{ {smar} }}\n')
+        config = load_file(path)
+        opened.append(settings_from(config, config.section("smar")))
+        return opened[-1]
+
+    yield run
+    for settings in opened:
+        settings.registry.close()
+
+
+def test_defaults(load):
+    settings = load("")
+    assert (settings.hostname, settings.dns_timeout_s, settings.dns_tries) == ("gw.example", 5, 3)
+    assert settings.dns_flags == {"use_connect", "edns"}
+    assert (settings.aliases, settings.policy.access, settings.policy.users) == (None, None, None)
+    assert settings.policy.checks == Checks.RCPT
+    assert settings.servers
+
+
+def test_name_servers_by_section_and_by_option(load):
+    settings = load("nameserver = { 10.10.10.9, 127.0.0.1 }; nameserver { address = 127.0.0.2; port = 5353; } DNS_timeout = 6;")
+    assert settings.servers == (
+        ServerAddress("127.0.0.2", 5353),
+        ServerAddress("10.10.10.9", 53),
+        ServerAddress("127.0.0.1", 53),
+    )
+    assert settings.dns_timeout_s == 6
+
+
+def test_resolv_conf_is_used_if_none_is_given(load, tmp_path):
+    path = tmp_path / "resolv.conf"
+    path.write_text(
+        "# x\nsearch a.b\nnameserver 192.0.2.1\nnameserver nonsense\nnameserver ::1 \nnameserver\n" + "nameserver 1.1.1.1\n" * 9
+    )
+    assert read_resolv_conf(path) == (ServerAddress("192.0.2.1"), ServerAddress("::1"), ServerAddress("1.1.1.1"))
+    assert read_resolv_conf(tmp_path / "none") == ()
+
+
+def test_this_machine_is_the_last_resort(tmp_path):
+    path = tmp_path / "meta1.conf"
+    path.write_text("smar { }")
+    assert name_servers(load_file(path).section("smar"), tmp_path / "none") == (ServerAddress("127.0.0.1"),)
+
+
+def test_maps_in_files_are_relative_to_the_configuration(load, tmp_path):
+    MapFile.build(tmp_path / "mt.db", [(b"far.org", b"lmtp:")])
+    (tmp_path / "aliases").write_text("list: a b\n")
+    (tmp_path / "access").write_text("to:closed@ reject\n")
+    settings = load(
+        'mailertable { file = "mt.db"; } access_map { file = access; type = text; }'
+        "aliases { file = aliases; type = text; flags = { localpart, local_domains }; } local_domains = { ours.org };"
+    )
+    assert settings.routes.plan("far.org").answer.servers[0].addr == f"unix:{tmp_path}/q/lmtpsock"
+    assert settings.aliases is not None
+    assert settings.policy.checks == Checks.CLIENT | Checks.MAIL | Checks.RCPT
+    assert settings.policy.relay.is_local("ours.org")
+
+
+def test_the_lmtp_socket_of_smtpc_is_the_local_server(load, tmp_path):
+    (tmp_path / "mt").write_text("ours.org lmtp:\n")
+    settings = load("mailertable { file = mt; type = text; }", 'smtpc { LMTP_socket = "/run/lmtp"; }')
+    assert settings.routes.plan("ours.org").answer.servers[0].addr == "unix:/run/lmtp"
+
+
+def test_declared_maps_are_used_by_name(load, tmp_path):
+    MapFile.build(tmp_path / "aliases.db", [(b"root", b"admin@far.org")])
+    settings = load(
+        """
+        map passwd { type = passwd; }
+        map al { file = "aliases.db"; type = hash; }
+        map remote { type = socket; path = "smap"; mapname = users; timeout = 3s; }
+        map tcp { type = socket; address = 127.0.0.1; port = 3145; }
+        map fixed { type = static; entries = { "joe yes", "ann no" }; }
+        map locusr { type = sequence; maps = { fixed, al, passwd }; }
+        aliases { name = al; flags = { localpart }; }
+        local_user_map { name = "locusr"; flags = { localpart, local_domains }; }
+        """
+    )
+    users = settings.policy.users
+    assert isinstance(users.table, SequenceMap)
+    assert (users.localpart, users.local_domains) == (True, True)
+    assert users.table.lookup("joe").value == "yes"
+    assert users.table.lookup("root").value == "admin@far.org"
+    assert users.table.blocking
+    assert settings.registry.get("remote")._target == str(tmp_path / "q" / "smap")
+    assert settings.policy.rcpt_blocks
+
+
+def test_dns_lists_need_an_access_map(load, tmp_path):
+    (tmp_path / "access").write_text("dnsbl0:127 reject\n")
+    lists = "dnsbl { zone = one.dnsbl; timeout = 3; } dnsbl two { zone = two.dnsbl; }"
+    assert load("access_map { file = access; type = text; }" + lists).lists == (
+        DnsList("one.dnsbl", 3),
+        DnsList("two.dnsbl", 5),
+    )
+    with pytest.raises(PermError, match="dnsbl needs an access_map"):
+        load(lists)
+
+
+def test_what_is_not_done_is_refused_or_warned_of(tmp_path):
+    path = tmp_path / "meta1.conf"
+    path.write_text("smar { DNS_flags = { dont_use_connect }; }")
+    assert len(unheeded(load_file(path).section("smar"))) == 1
+    path.write_text("smar { greylisting { } }")
+    with pytest.raises(PermError, match="greylisting is not available"):
+        unheeded(load_file(path).section("smar"))
+    path.write_text("smar { }")
+    assert unheeded(load_file(path).section("smar")) == []
+
+
+def test_a_missing_map_file_is_an_error_at_the_start(load, tmp_path):
+    with pytest.raises(PermError, match=str(tmp_path / "none.db")):
+        load('aliases { file = "none.db"; }')

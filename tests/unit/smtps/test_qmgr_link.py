@@ -1,0 +1,18 @@
+"""Answers of QMGR and SMAR as replies."""
+
+import pytest
+
+from meta1g.rcb.smtps_qmgr import Stat
+from meta1g.smtps.qmgr_link import stat_reply
+
+
+@pytest.mark.parametrize("code", [200, 250, 354, 421, 451, 550, 599])
+def test_a_reply_code_is_passed_on(code):
+    reply = stat_reply(Stat(code=code, ecode="4.3.1", text="why"))
+    assert (reply.code, reply.ecode, reply.one_line) == (code, "4.3.1", "why")
+
+
+@pytest.mark.parametrize("code", [0, 199, 600, 4_294_967_295])
+def test_what_is_no_reply_code_is_a_temporary_failure(code):
+    reply = stat_reply(Stat(code=code, text="nonsense"))
+    assert (reply.code, reply.ecode, reply.one_line) == (451, "4.3.0", "nonsense")

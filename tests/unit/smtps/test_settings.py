@@ -1,0 +1,44 @@
+"""Options of an smtps section as its sessions see them."""
+
+import pytest
+
+from meta1g.conf.load import load_file
+from meta1g.smtp.esmtp import Ext
+from meta1g.smtps.settings import settings_from
+
+
+@pytest.fixture
+def settings(tmp_path):
+    def make(options):
+        conf = tmp_path / "meta1.conf"
+        conf.write_text(f"smtps {{ {options} }}")
+        config = load_file(conf)
+        return settings_from(config, config.section("smtps"), "mx.example")
+
+    return make
+
+
+def test_the_defaults_offer_the_common_extensions(settings):
+    made = settings("")
+    assert made.hostname == "mx.example"
+    assert made.offered_names >= {Ext.PIPELINING, Ext.SIZE, Ext.EIGHTBITMIME, Ext.ENHANCEDSTATUSCODES}
+    assert made.cdb_gid is None
+    assert not made.delay_checks
+
+
+def test_times_are_microseconds_and_sizes_bytes(settings):
+    made = settings("IO_timeout = 2m; max_message_size = 3KB;")
+    assert made.io_timeout_us == 120_000_000
+    assert made.max_message_bytes == 3072
+    assert made.offered[Ext.SIZE] == "3072"
+
+
+def test_flags_take_extensions_away(settings):
+    made = settings("flags = { dont_pipelining, no_8bitmime, delay_checks };")
+    assert Ext.PIPELINING not in made.offered_names
+    assert Ext.EIGHTBITMIME not in made.offered_names
+    assert made.delay_checks
+
+
+def test_the_group_of_content_files_counts_only_if_it_is_given(settings):
+    assert settings("CDB_gid = 4711;").cdb_gid == 4711
