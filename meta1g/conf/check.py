@@ -66,6 +66,7 @@ class Checker:
         self._source = source
         self._problems = problems
         self._lenient = lenient
+        self._inherited: dict[str, Given] = {}
         self.warnings: list[str] = []
 
     def section(self, definition: SectionDef, node: SectionNode, path: tuple[str, ...]) -> Section:
@@ -81,7 +82,10 @@ class Checker:
         for entry in node.entries:
             if isinstance(entry, OptionNode):
                 self._option(definition, entry, given, path)
-            else:
+        if definition is ROOT:
+            self._inherited = given
+        for entry in node.entries:
+            if isinstance(entry, SectionNode):
                 self._sub(definition, entry, subs, path)
         section = Section(
             definition,
@@ -90,6 +94,7 @@ class Checker:
             node.pos,
             given=given,
             subs={keyword: tuple(found) for keyword, found in subs.items()},
+            inherited=self._inherited,
         )
         self._problems += cross_check(section)
         return section

@@ -41,11 +41,12 @@ class Section:
         pos: position in the text, -1 if the text has no such section.
         given: values by name in lower case.
         subs: sections inside it by keyword in lower case.
+        inherited: options outside of all sections that are given, for the rows that inherit them.
 
     Immutable.
     """
 
-    __slots__ = ("_given", "_subs", "definition", "name", "pos", "where")
+    __slots__ = ("_given", "_inherited", "_subs", "definition", "name", "pos", "where")
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Section:
         *,
         given: "Mapping[str, Given] | None" = None,
         subs: "Mapping[str, tuple[Section, ...]] | None" = None,
+        inherited: "Mapping[str, Given] | None" = None,
     ) -> None:
         self.definition = definition
         self.name = name
@@ -63,6 +65,7 @@ class Section:
         self.pos = pos
         self._given = given or {}
         self._subs = subs or {}
+        self._inherited = inherited or {}
 
     def __repr__(self) -> str:
         return f"<section {self.title} {self.where}>"
@@ -91,9 +94,9 @@ class Section:
         Raises:
             BugError: the table has no such option.
         """
-        key = option.lower()
-        given = self._given.get(key)
-        return self._row(key).default if given is None else given.value
+        row = self._row(option.lower())
+        given = self._effective(row)
+        return row.default if given is None else given.value
 
     def given(self, option: str) -> bool:
         """Tells whether an option stands in the text.
@@ -127,7 +130,7 @@ class Section:
             BugError: the table has no such section.
         """
         found = self.subs(keyword)
-        return found[0] if found else Section(self._sub_definition(keyword))
+        return found[0] if found else Section(self._sub_definition(keyword), inherited=self._inherited)
 
     def subs(self, keyword: str) -> "tuple[Section, ...]":
         """Gives all sections with a keyword inside this one, in the order of the text.
@@ -141,13 +144,17 @@ class Section:
     def items(self) -> Iterator[Item]:
         """Gives all options in the order of the table."""
         for row in self.definition.options:
-            given = self._given.get(row.name.lower())
+            given = self._effective(row)
             yield Item(row, row.default if given is None else given.value, None if given is None else given.where)
 
     def children(self) -> "Iterator[Section]":
         """Gives all sections inside this one, in the order of the table."""
         for row in self.definition.sections:
             yield from self._subs.get(row.keyword.lower(), ())
+
+    def _effective(self, row: OptionDef) -> Given | None:
+        key = row.name.lower()
+        return self._given.get(key) or (self._inherited.get(key) if row.inherit else None)
 
     def _row(self, key: str) -> OptionDef:
         row = self.definition.by_option.get(key)

@@ -46,6 +46,10 @@ LISTEN_SOCKET: Final = SectionDef(
     repeat=True,
 )
 
+LEVELS: Final = (
+    option("log_level", LEVEL, "9", S, "How much is logged; 9 is for daily use, 15 for the search for errors.", inherit=True),
+    option("debug_level", LEVEL, "0", R, "How much is told to developers.", inherit=True),
+)
 COMMON: Final = (
     option(
         "start_action",
@@ -64,8 +68,7 @@ COMMON: Final = (
     option("processes", Int(1, 256), "1", OWN, "Processes of this section that run side by side."),
     option("wait_for_server", Time(1, 3600), "10s", S, "How long the component waits at start for those it connects to."),
     option("IO_timeout", Time(1, 86400), "5m", S, "How long a peer may take for one step; RFC 5321 4.5.3.2.7 asks for 5m."),
-    option("log_level", LEVEL, "9", S, "How much is logged; 9 is for daily use, 15 for the search for errors."),
-    option("debug_level", LEVEL, "0", R, "How much is told to developers."),
+    *LEVELS,
 )
 COMMON_SECTIONS: Final = (LOG, LISTEN_SOCKET)
 

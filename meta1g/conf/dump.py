@@ -60,7 +60,7 @@ def _absent(section: Section, row: SectionDef, indent: str) -> Iterator[str]:
 
 
 def _line(text: str, comment: str) -> str:
-    return f"{text:<{_COMMENT_COLUMN}}# {comment}"
+    return f"{text:<{_COMMENT_COLUMN - 1}} # {comment}"
 
 
 def as_data(config: Config) -> dict[str, Any]:

@@ -35,15 +35,15 @@ _RULES: Final = (
     "Case does not matter in keywords, names of options, flags and fixed words.",
     "Layout is free. A comment goes from # to the end of the line. The file is UTF-8.",
     "A value-list is separated by commas; a comma at its end does no harm. A single value needs no braces.",
-    'A value with blanks or any of { } = ; , " # \\ stands in double quotation marks, with the escapes of C. '
+    'A value with blanks or any of { } = ; , " # \\ stands in double quotation marks, with the escapes of C.',
     "Adjacent quoted strings are one value.",
     "A number is decimal, octal with a leading 0, or hexadecimal with 0x.",
     "A time is a number of seconds, or numbers with the units s, m, h, d, w, such as 5m3s.",
     "A size is a number of bytes, or a number with the unit B, KB, MB or GB; 1 KB is 1024 bytes.",
     "A flag that is set by default is cleared by dont_NAME; no_NAME and !NAME do the same.",
     "Maps and certificates are relative to the configuration directory, queue files and sockets to the queue directory.",
-    "All errors of a file are told in one run, and the program exits with 78. What is unknown is an error; with -L (smconf: "
-    "--lenient) it is a warning, unless it concerns TLS, AUTH, access or relaying.",
+    "All errors of a file are told in one run, and the program exits with 78.",
+    "What is unknown is an error; with -L it is a warning, unless it concerns TLS, AUTH, access or relaying.",
 )
 EXAMPLE: Final = """\
 log_level = 9;

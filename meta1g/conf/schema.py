@@ -41,6 +41,7 @@ class OptionDef:
         meaning: one sentence.
         repeat: it may be given several times, the lists are joined.
         required: its section has to give it.
+        inherit: without it the value outside of all sections holds.
 
     Immutable.
     """
@@ -52,6 +53,7 @@ class OptionDef:
     meaning: str
     repeat: bool = False
     required: bool = False
+    inherit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ def option(
     *,
     repeat: bool = False,
     required: bool = False,
+    inherit: bool = False,
 ) -> OptionDef:
     """Makes a row; the default is written as in a file, so that it is inside the bounds.
 
@@ -101,4 +104,4 @@ def option(
         ValueError: the default is wrong.
     """
     value = kind.empty if default is None else kind.combine([kind.parse(default)])
-    return OptionDef(name, kind, value, origin, meaning, repeat, required)
+    return OptionDef(name, kind, value, origin, meaning, repeat, required, inherit)

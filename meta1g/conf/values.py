@@ -404,11 +404,11 @@ class Flags:
         return (self.empty | {name for name, on in said.items() if on}) - {name for name, on in said.items() if not on}
 
     def words(self, value: Any) -> list[str]:
-        """Writes what differs from the default."""
+        """Writes all flags that are set, and those that are cleared against their default."""
         return [
             flag.name if flag.name in value else f"dont_{flag.name}"
             for flag in self.flags
-            if (flag.name in value) != flag.default
+            if flag.name in value or flag.default
         ]
 
     def describe(self) -> str:

@@ -68,6 +68,7 @@ class Policy:
         access: the access map, None without one.
         users: the local user map, None if every local address is good.
         aliases: an alias is a good local address too.
+        names: names of clients are wanted even without access map.
 
     Immutable.
     """
@@ -77,11 +78,14 @@ class Policy:
     access: AccessMap | None = None
     users: LocalUsers | None = None
     aliases: Aliases | None = None
+    names: bool = False
 
     @property
     def checks(self) -> Checks:
         """The questions that there is an opinion on."""
-        return Checks.RCPT if self.access is None else Checks.CLIENT | Checks.MAIL | Checks.RCPT
+        if self.access is not None:
+            return Checks.CLIENT | Checks.MAIL | Checks.RCPT
+        return Checks.CLIENT | Checks.RCPT if self.names else Checks.RCPT
 
     @property
     def access_blocks(self) -> bool:

@@ -98,7 +98,7 @@ class _Reader:
             registry=self.registry,
             routes=routes,
             aliases=aliases,
-            policy=Policy(routes, relay, access, users, aliases),
+            policy=Policy(routes, relay, access, users, aliases, names="client_names" in smar.get("DNS_flags")),
             lists=self._lists(access),
         )
 

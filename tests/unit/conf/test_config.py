@@ -110,3 +110,12 @@ def test_all_options_can_be_listed():
     items = {item.row.name: item for item in load(TEXT).section("qmgr").items()}
     assert (items["AQ_max_entries"].value, items["AQ_max_entries"].where) == (100, "t.conf:3")
     assert (items["IQDB_max_entries"].value, items["IQDB_max_entries"].where) == (8192, None)
+
+
+def test_a_log_level_outside_of_all_sections_holds_for_components_without_one():
+    config = load("smtps { } smtpc { log_level = 3; } log_level = 12;")
+    assert config.section("smtps").get("log_level") == 12
+    assert config.section("smtpc").get("log_level") == 3
+    assert config.section("smar").get("log_level") == 12, "there is no section smar"
+    assert not config.section("smtps").given("log_level")
+    assert load("").section("smtps").get("log_level") == 9

@@ -271,6 +271,16 @@ def test_a_client_name_is_found_and_confirmed(smar, connect):
         assert (verdict.code, verdict.client_name, verdict.flags) == (220, "mail.far.example", VerdictFlags.RELAY)
 
 
+def test_names_of_clients_are_found_without_access_map_if_wanted(smar, connect):
+    with NameServer() as server:
+        server.add("1.2.0.192.in-addr.arpa", "PTR", "mail.far.example.")
+        server.add("mail.far.example", "A", "192.0.2.1")
+        smar.start(f"nameserver {{ address = 127.0.0.1; port = {server.port}; }} DNS_flags = {{ client_names }};")
+        smtps = connect("smtps")
+        assert smtps.request(SmtpsHelloA(smtps_id=0)).checks == Checks.CLIENT | Checks.RCPT
+        assert smtps.request(CheckClient(session_id="S1", client_addr="192.0.2.1")).client_name == "mail.far.example"
+
+
 def test_a_listed_client_is_refused(smar, connect):
     with NameServer() as server:
         server.add("1.2.0.192.bl.example", "A", "127.0.0.2")

@@ -1,0 +1,81 @@
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meta1g.qmgr import retry
+from meta1g.rcb.envelope import RcptFlags
+from tests.fakes.envelopes import NOW, rcpt, ta
+from tests.fakes.qmgr_system import settings
+
+SETTINGS = settings(min_retry_delay_s=300, max_retry_delay_s=3600, delay_dsn_timeout_s=4 * 3600, return_timeout_s=5 * 86400)
+
+
+class Middle(random.Random):
+    def uniform(self, a, b):
+        return 0.0
+
+
+@pytest.mark.parametrize(("age_s", "delay_s"), [(0, 300), (299, 300), (301, 301), (1800, 1800), (3600, 3600), (86400, 3600)])
+def test_the_next_delay_is_the_time_in_the_queue_within_the_bounds(age_s, delay_s):
+    assert retry.next_try(NOW, NOW + age_s, SETTINGS, Middle()) == NOW + age_s + delay_s
+
+
+@given(age_s=st.floats(0, 1e7), seed=st.integers())
+def test_the_jitter_is_a_tenth_at_most(age_s, seed):
+    delay_s = retry.next_try(NOW, NOW + age_s, SETTINGS, random.Random(seed)) - NOW - age_s
+    assert 270 - 0.001 <= delay_s <= 3960 + 0.001
+
+
+def test_mail_deferred_together_does_not_come_back_together():
+    rng = random.Random(1)
+    assert len({retry.next_try(NOW, NOW, SETTINGS, rng) for _ in range(50)}) > 40
+
+
+@given(st.floats(0, 4e9))
+def test_a_time_is_in_whole_microseconds_so_that_the_store_gives_it_back_as_it_is(when):
+    assert retry.as_stored(retry.as_stored(when)) == retry.as_stored(when)
+    assert abs(retry.as_stored(when) - when) <= 1e-6
+
+
+def test_a_recipient_expires_at_the_return_timeout():
+    assert not retry.expired(rcpt(1), NOW + 5 * 86400 - 1, SETTINGS)
+    assert retry.expired(rcpt(1), NOW + 5 * 86400, SETTINGS)
+
+
+def test_a_report_expires_by_its_own_age():
+    report = rcpt(1, 3, flags=RcptFlags.IS_BNC, entered=NOW + 5 * 86400)
+    assert not retry.expired(report, NOW + 6 * 86400, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("notify", "failure", "delay", "success"),
+    [(None, True, True, False), ("NEVER", False, False, False), ("FAILURE", True, False, False), ("DELAY", False, True, False),
+     ("SUCCESS,FAILURE", True, False, True), ("success,delay", False, True, True)],
+)  # fmt: skip
+def test_notify_says_what_the_sender_wants_to_hear(notify, failure, delay, success):
+    it = rcpt(1, notify=notify)
+    assert [retry.wants(it, what) for what in ("FAILURE", "DELAY", "SUCCESS")] == [failure, delay, success]
+
+
+def test_the_warning_is_due_once():
+    due_s = SETTINGS.delay_dsn_timeout_s
+    assert not retry.delay_warning_due(ta(1), rcpt(1), NOW + due_s - 1, SETTINGS)
+    assert retry.delay_warning_due(ta(1), rcpt(1), NOW + due_s, SETTINGS)
+    assert not retry.delay_warning_due(ta(1), rcpt(1, flags=RcptFlags.DLY_SENT), NOW + due_s, SETTINGS)
+
+
+@pytest.mark.parametrize("facts", [{"notify": "NEVER"}, {"notify": "FAILURE"}, {"flags": RcptFlags.IS_BNC}])
+def test_no_warning_for_reports_and_those_who_do_not_want_it(facts):
+    assert not retry.delay_warning_due(ta(1), rcpt(1, **facts), NOW + 86400, SETTINGS)
+
+
+def test_no_warning_at_all_if_it_is_switched_off():
+    assert not retry.delay_warning_due(ta(1), rcpt(1), NOW + 86400, settings(delay_dsn_timeout_s=0))
+
+
+@pytest.mark.parametrize("flag", [RcptFlags.IS_BNC, RcptFlags.IS_DBNC, RcptFlags.IS_DLY, RcptFlags.IS_RELAYED])
+def test_reports_are_known_by_their_flags(flag):
+    assert retry.is_report(rcpt(1, flags=flag | RcptFlags.DLY_SENT))
+    assert not retry.is_report(rcpt(1, flags=RcptFlags.DLY_SENT | RcptFlags.EXPANDED))
