@@ -100,9 +100,9 @@ class Commit:
         with self._lock:
             if not self._cdb.exists(ta.cdb_id):
                 raise TempError(Module.CDB, f"content file {ta.cdb_id} is missing")
+            self._schedule()  # first: a closed pool refuses; the thread waits for the lock
             self._ibdb.new(ta, rcpts)
             self._waiters.append(waiter)
-            self._schedule()
 
     def rcpts_replaced(self, new: Sequence[RcptRecord], ta_id: str, done: Sequence[int]) -> None:
         """Writes further recipients of an open transaction and the end of others, in one batch.  Blocks: no."""

@@ -101,9 +101,11 @@ class Client:
         if worker is not None and worker.waiting and not worker.closing:
             worker.job = job
             self._wake(worker)
-        elif self.stopping or worker is not None or len(self._workers) >= self._settings.max_threads:
-            text = "delivery agent is stopping" if self.stopping else "delivery agent has no free session"
-            self._report(job, DeliveryStatus(session=Outcome(451, "4.3.2", text)), None)
+        elif self.stopping:
+            # no answer: QMGR tries again as soon as the connection ends, and nothing is held against the server
+            self._log.debug("smtpc.deliver", "stopping, not taken", ss_ta=job.deliver.ta_id, da_ta=job.deliver.da_ta_id)
+        elif worker is not None or len(self._workers) >= self._settings.max_threads:
+            self._report(job, DeliveryStatus(session=Outcome(451, "4.3.2", "delivery agent has no free session")), None)
         else:
             server = job.deliver.server[0]
             session = Session(job.deliver.session_id, server, job.deliver.da, self._settings, self._clock)

@@ -1,0 +1,85 @@
+"""smconf: checks a configuration file, and tells what is in force and what is possible.
+
+    smconf FILE                nothing, and exit 0, if the file is right
+    smconf -p FILE             the effective configuration: every option, and where its value comes from
+    smconf --json FILE         the same as JSON
+    smconf --diff FILE NEW     what the two mean differently; exit 1 if anything
+    smconf -h SECTION          the options of a section, such as `smtps` or `smtps tls`
+
+Ref: MeTA1 smconf (modelled on).
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Final
+
+from meta1g import __version__
+from meta1g.base import cli, paths, sysexits
+from meta1g.conf import dump, manual
+from meta1g.conf.config import Config
+from meta1g.conf.load import load_file
+
+_PROG: Final = "smconf"
+
+
+def main(argv: list[str]) -> int:
+    """Runs the program; gives its exit code.
+
+    Raises:
+        ConfigError: the configuration is wrong.
+        CliError: a section is asked for that does not exist.
+    """
+    parser = _parser()
+    parser.add_argument("file", type=Path, nargs="?", default=paths.DEFAULT_CONFIG_FILE, metavar="FILE", help="the file")
+    parser.add_argument("-p", "--print", action="store_true", dest="show", help="print the effective configuration")
+    parser.add_argument("--json", action="store_true", help="print the effective configuration as JSON")
+    parser.add_argument("--diff", type=Path, metavar="NEW", help="print what NEW means differently; exit 1 if anything")
+    parser.add_argument("-h", nargs="*", metavar="SECTION", dest="explain", help="explain the options of a section")
+    parser.add_argument("-L", "--lenient", action="store_true", help="warn of unknown options instead of refusing them")
+    args = parser.parse_args(argv)
+    if args.explain is not None:
+        return _explain(args.explain)
+    config = _load(args.file, lenient=args.lenient)
+    if args.diff is not None:
+        lines = dump.differences(config, _load(args.diff, lenient=args.lenient))
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        return 1 if lines else sysexits.EX_OK
+    if args.json:
+        sys.stdout.write(json.dumps(dump.as_data(config), indent=2) + "\n")
+    elif args.show:
+        sys.stdout.write(dump.effective(config))
+    return sysexits.EX_OK
+
+
+def _parser() -> cli.Parser:
+    """Makes the parser; -h explains a section here."""
+    parser = cli.Parser(prog=_PROG, description="Checks a configuration file; silent if it is right.", add_help=False)
+    parser.add_argument("--help", action="help", help="show this help message and exit")
+    parser.add_argument("-V", "--version", action="version", version=f"{_PROG} of meta1g {__version__}")
+    return parser
+
+
+def _load(path: Path, *, lenient: bool) -> Config:
+    config = load_file(path, lenient=lenient)
+    for warning in config.warnings:
+        sys.stderr.write(f"{_PROG}: {warning}\n")
+    return config
+
+
+def _explain(words: list[str]) -> int:
+    path = [part for word in words for part in word.replace(".", " ").split()]
+    text = manual.section_help(path)
+    if text is None:
+        raise cli.CliError(f"there is no section {' '.join(path)}; {_PROG} -h lists the sections", sysexits.EX_USAGE)
+    sys.stdout.write(text)
+    return sysexits.EX_OK
+
+
+def run() -> None:
+    """Is the program of the shell."""
+    sys.exit(cli.run_program(_PROG, main))
+
+
+if __name__ == "__main__":
+    run()
