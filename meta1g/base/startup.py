@@ -68,7 +68,8 @@ def open_log(module: str, glob: Options, section: Options, directory: Path) -> L
     try:
         sink = _sink(module, where, directory)
     except OSError as error:
-        raise cli.CliError(f"cannot open log file {error.filename}: {error.strerror}", sysexits.EX_CANTCREAT) from error
+        text = f"cannot open log file {error.filename}: {error.strerror}; mend it, or choose another file in log {{ }}"
+        raise cli.CliError(text, sysexits.EX_CANTCREAT) from error
     return Log(module, level=level_owner.get("log_level"), sink=sink, format_name=where.get("format") or "classic")
 
 

@@ -4,6 +4,7 @@ Pure.  Ref: MeTA1 smconf, metaconf (modelled on).
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 from meta1g.conf.config import Config, Item, Section
@@ -52,7 +53,7 @@ def _options(section: Section, indent: str) -> Iterator[str]:
 
 def _absent(section: Section, row: SectionDef, indent: str) -> Iterator[str]:
     """Writes a section that is not given as a comment, if it has defaults that count."""
-    if section.subs(row.keyword) or row.repeat or any(one.required or one.name == "file" for one in row.options):
+    if section.subs(row.keyword) or row.repeat or _counts_if_there(row):
         return
     defaults = [written(one, one.default) for one in row.options if one.default not in (None, (), frozenset())]
     if defaults:
@@ -80,36 +81,50 @@ def _plain(item: Item) -> Any:
     return list(item.value) if isinstance(item.value, tuple) else item.value
 
 
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    """One option or section: what it says, and whether the text says it.  Immutable."""
+
+    text: str
+    given: bool
+
+
 def differences(old: Config, new: Config) -> list[str]:
     """Compares what two configurations mean, defaults included; the order of options does not matter.
 
     Returns:
         One line for each difference: `- ` only in old, `+ ` only in new, `! ` changed.
     """
-    before, after = dict(_flat(old.glob, "")), dict(_flat(new.glob, ""))
+    before, after = dict(_facts(old.glob, "")), dict(_facts(new.glob, ""))
     lines = []
     for key in [*before, *(key for key in after if key not in before)]:
-        if key not in after:
-            lines.append(f"- {key}{before[key]}")
-        elif key not in before:
-            lines.append(f"+ {key}{after[key]}")
-        elif before[key] != after[key]:
-            lines.append(f"! {key}{before[key]} -> {after[key].removeprefix(' = ')}")
+        was, now = before.get(key), after.get(key)
+        if now is None or was is None:
+            only = was or now
+            if only is not None and only.given:
+                lines.append(f"{'-' if now is None else '+'} {key}{only.text}")
+        elif was.text != now.text:
+            lines.append(f"! {key}{was.text} -> {now.text.removeprefix(' = ')}")
     return lines
 
 
-def _flat(section: Section, prefix: str) -> Iterator[tuple[str, str]]:
-    """Gives a key such as `smtps MTA: max_hops` and ` = value` for each option and section."""
+def _facts(section: Section, prefix: str) -> Iterator[tuple[str, _Fact]]:
+    """Gives a key such as `smtps MTA: max_hops` and its fact for each option and section."""
     for item in section.items():
         if item.value is not None:
-            yield f"{prefix}{item.row.name}", written(item.row, item.value)[len(item.row.name) :].removesuffix(";")
+            text = written(item.row, item.value)[len(item.row.name) :].removesuffix(";")
+            yield f"{prefix}{item.row.name}", _Fact(text, section.given(item.row.name))
     for row in section.definition.sections:
-        subs = section.subs(row.keyword) or (() if row.repeat or _names_map(row) else (section.sub(row.keyword),))
+        subs = section.subs(row.keyword)
+        if not subs and not row.repeat and not _counts_if_there(row):
+            subs = (section.sub(row.keyword),)
         for number, sub in enumerate(subs):
             title = f"{sub.title} #{number + 1}" if sub.name is None and len(subs) > 1 else sub.title
-            yield f"{prefix}{title}", " { }" if sub.exists else ""
-            yield from _flat(sub, f"{prefix}{title}: ")
+            if row.repeat or _counts_if_there(row):
+                yield f"{prefix}{title}", _Fact(" { ... }", given=True)
+            yield from _facts(sub, f"{prefix}{title}: ")
 
 
-def _names_map(row: SectionDef) -> bool:
-    return any(one.name == "file" for one in row.options) and "format" not in row.by_option
+def _counts_if_there(row: SectionDef) -> bool:
+    """Tells whether a section means something by being there, beside the values of its options."""
+    return row.keyword not in ("log", "mcp", "smtps", "smtpc", "IBDB", "DEFEDB")

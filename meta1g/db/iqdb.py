@@ -82,11 +82,12 @@ class Iqdb:
             raise FullError(Module.IQDB, f"incoming queue is full: {self.limit} entries; raise IQDB_max_entries")
 
     def add_session(self, session_id: str, owner: object, client_addr: str) -> None:
-        """Enters a session.
+        """Enters a session; one with the same id is forgotten.
 
         Raises:
             FullError: there is no room.
         """
+        self.drop_session(session_id)
         self._need_room()
         self._sessions[session_id] = IqSession(owner, client_addr)
 
@@ -98,7 +99,7 @@ class Iqdb:
         return session
 
     def add_ta(self, owner: object, msg: NewTransaction, state: int) -> IqTa:
-        """Enters a transaction; an open one of the same session is forgotten.
+        """Enters a transaction; an open one of the same session, or with the same id, is forgotten.
 
         Raises:
             FullError: there is no room.
@@ -106,6 +107,7 @@ class Iqdb:
         session = self._sessions.get(msg.session_id)
         if session is not None and session.ta_id is not None:
             self.drop_ta(session.ta_id)
+        self.drop_ta(msg.ta_id)
         self._need_room()
         ta = self._tas[msg.ta_id] = IqTa(owner, msg, state)
         if session is not None:

@@ -7,7 +7,7 @@ Ref: MeTA1 README, "Maps" (types `hash` and `btree`); createmap (modelled on).
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -79,6 +79,24 @@ class MapFile:
                 Module.MAP, f"{self._path}: cannot read map: {_text(error)}; make it again with createmap"
             ) from error
         return value
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Gives all entries in the order of the file, for tools.  Blocks: reads of the disk.
+
+        Raises:
+            TempError: the file cannot be read.
+        """
+        try:
+            cursor = self._handle.cursor()
+            try:
+                while (entry := cursor.next()) is not None:
+                    yield entry
+            finally:
+                cursor.close()
+        except bdb.DBError as error:
+            raise TempError(
+                Module.MAP, f"{self._path}: cannot read map: {_text(error)}; make it again with createmap"
+            ) from error
 
     def close(self) -> None:
         """Closes the file."""

@@ -103,7 +103,7 @@ class Mcp:
         self._status.close()
         self._supervisor.close()
         self._loop.close()
-        leftovers.remember(self._prepared.queue, [])
+        self._remember()
         if end.text:
             self.log.fatal("mcp.stop", end.text, exit=end.code)
         else:
@@ -121,7 +121,11 @@ class Mcp:
         self._on_started(self._prepared.queue)
 
     def _remember(self) -> None:
-        leftovers.remember(self._prepared.queue, [pid for m in self._supervisor.members.values() for pid in m.pids])
+        pids = [pid for member in self._supervisor.members.values() for pid in member.pids]
+        try:
+            leftovers.remember(self._prepared.queue, pids)
+        except OSError as error:  # only the next mcp misses it
+            self.log.error("mcp.children", str(error))
 
     def _answer(self, words: tuple[str, ...]) -> CommandResult:
         return status.answer_status(words, self._facts)

@@ -118,13 +118,21 @@ def _unix(path: Path, listen: Listen) -> socket.socket:
     _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX)
     try:
-        sock.bind(os.fspath(path))
-        path.chmod(_SOCKET_MODE_DEFAULT if listen.permissions is None else listen.permissions)
+        _bind_with_mode(sock, path, _SOCKET_MODE_DEFAULT if listen.permissions is None else listen.permissions)
         sock.listen(LISTEN_BACKLOG)
     except OSError:
         sock.close()
         raise
     return sock
+
+
+def _bind_with_mode(sock: socket.socket, path: Path, mode: int) -> None:
+    """Binds with a mode from the beginning: changing it later would follow what somebody else puts there meanwhile."""
+    old = os.umask(~mode & 0o777)
+    try:
+        sock.bind(os.fspath(path))
+    finally:
+        os.umask(old)
 
 
 def _remove_stale(path: Path) -> None:

@@ -7,6 +7,7 @@ argument).
 import argparse
 import contextlib
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -47,6 +48,8 @@ def main(argv: list[str]) -> int:
     """
     options = arguments(argv)
     _open_standard_descriptors()
+    for early in (signal.SIGHUP, signal.SIGUSR1):  # until the loop takes them
+        signal.signal(early, signal.SIG_IGN)
     if options.check:
         prepare(options.file, lenient=options.lenient)
         return sysexits.EX_OK

@@ -106,8 +106,8 @@ def _root_warnings(services: Sequence[Service], found: dict[str, Identity]) -> I
 
 
 def _check_queue(queue: Path) -> None:
-    for directory in (queue, queue / _STATUS_DIRECTORY):
-        _check_directory(directory)
+    for row in paths.QUEUE_DIRECTORIES:
+        _check_directory(queue / row.name)
     owner = queue.stat()
     if os.geteuid() == 0 and (owner.st_uid != 0 or owner.st_mode & stat.S_IWOTH):
         raise CliError(f"{queue}: must belong to root and be writable for root only; run sm.setup", sysexits.EX_NOPERM)
@@ -125,7 +125,8 @@ def _check_directory(directory: Path) -> None:
 
 def _check_directories(service: Service, queue: Path, identity: Identity) -> None:
     """Checks that a component has its directories and may write in them."""
-    wanted = {queue / service.kind}
+    account = paths.COMPONENT_ACCOUNTS[service.kind]
+    wanted = {queue / row.name for row in paths.QUEUE_DIRECTORIES if row.user == account}
     if service.start_action is StartAction.PASS:
         path = queue / service.pass_fd_socket
         wanted.add(path.parent)

@@ -107,8 +107,8 @@ class RcbListener:
     def _serve(self, sock: socket.socket) -> None:
         peer = peer_of(sock)
         if self._allowed_uids is not None and peer.uid not in self._allowed_uids:
-            sock.close()
             self._log.warn("rcb.accept", f"refused: user id {peer.uid} may not connect", path=str(self.path), pid=peer.pid)
+            sock.close()
             return
         enlarge_buffers(sock)
         conn = RcbCom(self._evthr, sock, self._protocol, server=True, log=self._log, peer=peer)

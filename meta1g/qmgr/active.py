@@ -190,7 +190,13 @@ class Active:
         """Ends a recipient that was delivered.  Caller holds AQ."""
         step(rcpt, Event.STORE)
         self._log_outcome(rcpt, "delivered", outcome)
-        self._forget(rcpt)
+        ta = rcpt.ta
+        report = bounce.success_record(rcpt, lambda: self._next_idx(ta), outcome, retry.as_stored(self._clock.now()))
+        if report is None:
+            self._forget(rcpt)
+        else:
+            self._replace(ta, [rcpt], [report])
+            self._settle(ta)
 
     def temp_failed(self, rcpt: AqRcpt, outcome: Outcome) -> None:
         """Tries a recipient at its next server, later, or not any more if it is too old.  Caller holds AQ."""

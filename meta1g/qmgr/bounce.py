@@ -73,6 +73,17 @@ def delay_record(rcpt: AqRcpt, rcpt_idx: int, outcome: Outcome, now: float) -> R
     return _record(rcpt.ta, rcpt_idx, rcpt.sender, int(RcptFlags.IS_DLY), [report_of(rcpt.record, outcome, now)], now)
 
 
+def success_record(rcpt: AqRcpt, rcpt_idx: Callable[[], int], outcome: Outcome, now: float) -> RcptRecord | None:
+    """Gives the recipient of a report that a message was relayed, or None if nobody asked for one.
+
+    A server that knows DSN makes its own (RFC 3461 5.2.2).
+    """
+    record = rcpt.record
+    if outcome.dsn or not rcpt.sender or is_report(record) or not wants(record, "SUCCESS"):
+        return None
+    return _record(rcpt.ta, rcpt_idx(), rcpt.sender, int(RcptFlags.IS_RELAYED), [report_of(record, outcome, now)], now)
+
+
 def _record(ta: AqTa, rcpt_idx: int, to: str, flags: int, reports: Sequence[DsnRcpt], now: float) -> RcptRecord:
     return RcptRecord(
         ta_id=ta.ta_id,

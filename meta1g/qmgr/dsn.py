@@ -47,6 +47,11 @@ _WORDING: Final = {
             "You need not do anything: it will be tried again.",
         ),
     ),
+    int(RcptFlags.IS_RELAYED): _Wording(
+        "Mail relayed",
+        "relayed",
+        ("Your message was taken by the server of the recipients below.", "That server sends no reports of success itself."),
+    ),
 }
 _KINDS: Final = tuple(_WORDING)
 
@@ -69,7 +74,7 @@ class Report:
 
 
 def make(ta: TaRecord, rcpt: RcptRecord, hostname: str, now: float, give_up_s: int) -> Report:
-    """Makes the report for a recipient that has one of the flags IS_BNC, IS_DBNC, IS_DLY.
+    """Makes the report for a recipient that has one of the flags IS_BNC, IS_DBNC, IS_DLY, IS_RELAYED.
 
     Args:
         ta: the transaction the report is about.

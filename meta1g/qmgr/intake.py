@@ -141,6 +141,7 @@ class Intake:
         """Enters a session; gives 220 or 421 with the reason."""
         if self.stopping:
             return STOPPING
+        self.close_session(msg.session_id)  # a peer that repeats itself must not be counted twice
         with self._lock:
             refusal = self.icc.connect(msg.client_addr, self._clock.monotonic())
             if refusal:

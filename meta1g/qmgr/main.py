@@ -36,6 +36,18 @@ STOP_GRACE_S: Final = 0.5
 CONNECTING: Final = {paths.QMGR_SMTPS_SOCKET: "meta1s", paths.QMGR_SMTPC_SOCKET: "meta1c"}
 
 
+def check_directories(queue: Path) -> None:
+    """Checks that the queue directory is complete.
+
+    Raises:
+        CliError: a directory is missing.
+    """
+    for row in paths.QUEUE_DIRECTORIES:
+        directory = queue / row.name
+        if not directory.is_dir():
+            raise cli.CliError(f"{directory}: no such directory; run sm.setup")
+
+
 def lock_queue(queue: Path) -> int:
     """Takes the lock of the queue directory; it is kept until the process ends.
 
@@ -129,8 +141,7 @@ def main(argv: list[str]) -> int:
     arguments = startup.component_arguments("qmgr", argv, "The queue manager of meta1g.")
     config = load_file(arguments.file, lenient=arguments.lenient)
     queue = config.queue_directory
-    if not queue.is_dir():
-        raise cli.CliError(f"{queue}: no such directory; run sm.setup")
+    check_directories(queue)
     log = startup.open_log("qmgr", config.glob, config.section("qmgr"), queue)
     lock_fd = lock_queue(queue)
     try:

@@ -17,6 +17,7 @@ class Outcome:
     ecode: str
     text: str
     remote_mta: str = ""
+    dsn: bool = False  # the server is responsible for reports of success
 
     @property
     def is_ok(self) -> bool:
@@ -50,8 +51,8 @@ def outcomes(result: Result, rcpt_idxs: Iterable[int]) -> Iterator[tuple[int, Ou
 
     A recipient nobody says anything about is tried again: whether it was delivered is not known.
     """
-    own = {one.rcpt_idx: Outcome(one.code, one.ecode, one.text, result.remote_mta) for one in result.rcpts}
-    common = Outcome(result.ta_code, result.ta_ecode, result.ta_text, result.remote_mta)
+    own = {one.rcpt_idx: Outcome(one.code, one.ecode, one.text, result.remote_mta, result.dsn) for one in result.rcpts}
+    common = Outcome(result.ta_code, result.ta_ecode, result.ta_text, result.remote_mta, result.dsn)
     nothing = Outcome(451, "4.3.0", "delivery agent reported nothing", result.remote_mta)
     for rcpt_idx in rcpt_idxs:
         outcome = own.get(rcpt_idx, common)

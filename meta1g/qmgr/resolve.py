@@ -61,16 +61,14 @@ class Resolver:
         conn.request(QmgrHelloA(pid=self._pid), lambda reply: self._task.wakeup())
 
     def _ask_all(self, task: Task) -> Result:
-        """Asks for all recipients that are not asked for yet; those left over wait for SMAR to come back."""
+        """Asks for all recipients that are not asked for yet, in their order; those left over wait for SMAR to come back."""
         active = self._active
         with active.lock:
             waiting, active.unresolved = active.unresolved, []
-            while waiting and self._link.up:
-                rcpt = waiting.pop()
-                if rcpt.state is RcptState.NEW and not self._ask(rcpt):
-                    waiting.append(rcpt)
+            for number, rcpt in enumerate(waiting):
+                if rcpt.state is RcptState.NEW and not (self._link.up and self._ask(rcpt)):
+                    active.unresolved.extend(waiting[number:])
                     break
-            active.unresolved.extend(waiting)
         return Result.SLPQ
 
     def _ask(self, rcpt: AqRcpt) -> bool:

@@ -88,6 +88,7 @@ class RT(IntEnum):
     C2Q_RCPT_STATT = 0x2024
     C2Q_REMOTE_MTA = 0x2025
     C2Q_TLS = 0x2026
+    C2Q_DSN = 0x2027
     C2Q_SECLSD = 0x2030
 
     # qmgr -> smtpc: 0x2800

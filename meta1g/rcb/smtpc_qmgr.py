@@ -90,6 +90,7 @@ class Result(Message):
     mean that nothing was delivered (no connection, bad greeting, EHLO refused).  ta_code is 0 or 2xx if MAIL and DATA
     went well; otherwise it holds for every recipient that is not listed with its own refusal.  rcpts lists every
     recipient whose outcome is its own.  session_open tells whether session_id can be used again.
+    dsn tells whether the server took the DSN parameters and is responsible for reports of success (RFC 3461 5.2.2).
     """
 
     session_id: str = rec(RT.C2Q_SEID, Kind.TEXT)
@@ -103,6 +104,7 @@ class Result(Message):
     session_open: bool = rec(RT.C2Q_SEOPEN, Kind.BOOL, default=False)
     remote_mta: str = rec(RT.C2Q_REMOTE_MTA, Kind.TEXT, default="")
     tls: str = rec(RT.C2Q_TLS, Kind.TEXT, default="")
+    dsn: bool = rec(RT.C2Q_DSN, Kind.BOOL, default=False)
     rcpts: tuple[RcptResult, ...] = rec(RT.C2Q_RCPTS, Kind.ITEMS, item=RcptResult, default=())
 
 
@@ -123,5 +125,5 @@ class CloseDelivery(Message):
 
 
 PROTOCOL: Final = protocol(
-    "smtpc-qmgr", 1, client=(SmtpcHello, Result, SessionClosed), server=(QmgrHelloC, Deliver, CloseDelivery)
+    "smtpc-qmgr", 2, client=(SmtpcHello, Result, SessionClosed), server=(QmgrHelloC, Deliver, CloseDelivery)
 )

@@ -141,7 +141,7 @@ class Client:
                 keep = session.is_open and job.deliver.keep_open and not self.stopping and not worker.closing
                 if not keep:
                     del self._workers[session.session_id]
-                self._report(job, status, session if keep else None)
+                self._report(job, status, session if keep else None, dsn="DSN" in session.extensions)
                 if not keep:
                     return
                 self._wait(worker)
@@ -185,11 +185,12 @@ class Client:
         self._log.debug("smtpc.session", "closed while idle", da_sess=session.session_id, server=where(session.server))
         self._post(SessionClosed(session_id=session.session_id))
 
-    def _report(self, job: Job, status: DeliveryStatus, session: Session | None) -> None:
+    def _report(self, job: Job, status: DeliveryStatus, session: Session | None, *, dsn: bool = False) -> None:
         """Sends the result to QMGR and logs it.  Switches: no."""
         deliver = job.deliver
         server = deliver.server[0]
-        result = status.result(deliver, session_open=session is not None, remote_mta=server.host or server.addr)
+        remote_mta = server.host or server.addr
+        result = status.result(deliver, session_open=session is not None, remote_mta=remote_mta, dsn=dsn)
         self._log_result(deliver, result)
         if not job.conn.closed:
             job.conn.reply(job.request_id, result)

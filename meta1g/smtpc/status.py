@@ -50,7 +50,7 @@ class DeliveryStatus:
         for rcpt in job.rcpts:
             self.rcpts.setdefault(rcpt.rcpt_idx, outcome)
 
-    def result(self, job: Deliver, *, session_open: bool, remote_mta: str, tls: str = "") -> Result:
+    def result(self, job: Deliver, *, session_open: bool, remote_mta: str, tls: str = "", dsn: bool = False) -> Result:
         """Makes the message for QMGR."""
         session = self.session or _NONE
         transaction = self.transaction or _NONE
@@ -66,6 +66,7 @@ class DeliveryStatus:
             session_open=session_open,
             remote_mta=remote_mta,
             tls=tls,
+            dsn=dsn,
             rcpts=tuple(
                 RcptResult(rcpt_idx=idx, code=o.code, ecode=o.ecode, text=o.text[:REPLY_TEXT_MAX_CHARS])
                 for idx, o in self.rcpts.items()

@@ -3,7 +3,7 @@
     smconf FILE                nothing, and exit 0, if the file is right
     smconf -p FILE             the effective configuration: every option, and where its value comes from
     smconf --json FILE         the same as JSON
-    smconf --diff FILE NEW     what the two mean differently; exit 1 if anything
+    smconf --diff OLD NEW      what the two mean differently; exit 1 if anything
     smconf -h SECTION          the options of a section, such as `smtps` or `smtps tls`
 
 Ref: MeTA1 smconf (modelled on).
@@ -34,17 +34,17 @@ def main(argv: list[str]) -> int:
     parser.add_argument("file", type=Path, nargs="?", default=paths.DEFAULT_CONFIG_FILE, metavar="FILE", help="the file")
     parser.add_argument("-p", "--print", action="store_true", dest="show", help="print the effective configuration")
     parser.add_argument("--json", action="store_true", help="print the effective configuration as JSON")
-    parser.add_argument("--diff", type=Path, metavar="NEW", help="print what NEW means differently; exit 1 if anything")
+    parser.add_argument("--diff", type=Path, nargs=2, metavar=("OLD", "NEW"), help="print what NEW means differently")
     parser.add_argument("-h", nargs="*", metavar="SECTION", dest="explain", help="explain the options of a section")
     parser.add_argument("-L", "--lenient", action="store_true", help="warn of unknown options instead of refusing them")
     args = parser.parse_args(argv)
     if args.explain is not None:
         return _explain(args.explain)
-    config = _load(args.file, lenient=args.lenient)
     if args.diff is not None:
-        lines = dump.differences(config, _load(args.diff, lenient=args.lenient))
+        lines = dump.differences(*(_load(path, lenient=args.lenient) for path in args.diff))
         sys.stdout.write("".join(f"{line}\n" for line in lines))
         return 1 if lines else sysexits.EX_OK
+    config = _load(args.file, lenient=args.lenient)
     if args.json:
         sys.stdout.write(json.dumps(dump.as_data(config), indent=2) + "\n")
     elif args.show:

@@ -66,6 +66,7 @@ class Job:
     agent: "Agent"
     request_id: int
     msg: Deliver
+    bytes: bytes = b""  # what a server would get
     answered: bool = False
 
     @property
@@ -95,14 +96,6 @@ class Job:
         keep = self.msg.keep_open if keep is None else keep
         facts = {"session_id": self.msg.session_id, "ta_id": self.msg.ta_id, "session_open": keep, **facts}
         self.agent.answer(self, Result(remote_mta=f"mx-{self.server}", **facts))
-
-    def content(self, cdb: Cdb) -> bytes:
-        """Gives what a server would get."""
-        whole = cdb.path(self.msg.cdb_id).read_bytes()
-        if self.msg.dsn_head is None:
-            return whole
-        original = whole if self.msg.dsn_full else whole[: whole.index(b"\r\n\r\n") + 2]
-        return self.msg.dsn_head + original + (self.msg.dsn_tail or b"")
 
 
 @dataclass
@@ -142,11 +135,18 @@ class Agent:
                         self.sessions.pop(msg.session_id, None)
                         job = None
                     else:
-                        job = Job(self, request_id, msg)
+                        job = Job(self, request_id, msg, self._content(msg))
                         self._note(job)
                     self.changed.notify_all()
                 if job is not None:
                     self.script(job)
+
+    def _content(self, msg: Deliver) -> bytes:
+        whole = Cdb(self.path.parent.parent / "cdb").path(msg.cdb_id).read_bytes()
+        if msg.dsn_head is None:
+            return whole
+        original = whole if msg.dsn_full else whole[: whole.index(b"\r\n\r\n") + 2]
+        return msg.dsn_head + original + (msg.dsn_tail or b"")
 
     def _note(self, job: Job) -> None:
         msg = job.msg
@@ -200,6 +200,9 @@ class Smtps:
 
     def start(self) -> None:
         self.peer = RcbPeer.connect(self.path, smtps_qmgr.PROTOCOL)
+        self.hello()
+
+    def hello(self) -> None:
         hello = self.peer.request(SmtpsHello(smtps_id=0, name="", pid=os.getpid(), max_threads=self.max_threads))
         assert isinstance(hello, QmgrHello)
         self.allowed = hello.max_threads

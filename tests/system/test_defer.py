@@ -82,3 +82,48 @@ def test_a_bounce_that_cannot_be_delivered_is_not_bounced_for_ever(tmp_path):
         gateway.stop()
         sink.stop()
     assert sink.envelopes() == []
+
+
+def notify_success(gateway):
+    with smtplib.SMTP("127.0.0.1", gateway.port, timeout=30) as client:
+        client.ehlo("test.example")
+        assert client.mail("sender@back.example", ["RET=HDRS", "ENVID=QQ314159"])[0] == 250
+        assert client.rcpt("r@sink.example", ["NOTIFY=SUCCESS,FAILURE", "ORCPT=rfc822;R+2Bx@sink.example"])[0] == 250
+        assert client.data(HEADER + b"hello\r\n")[0] == 250
+
+
+def test_success_is_reported_as_relayed_when_the_server_sends_no_reports(tmp_path):
+    sink = KeepingSink(tmp_path / "maildir")
+    gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]")
+    gateway.setup()
+    gateway.start()
+    try:
+        notify_success(gateway)
+        envelopes = sink.wait_for(2)
+        gateway.wait_empty()
+    finally:
+        gateway.stop()
+        sink.stop()
+    report = next(e for e in envelopes if e["mail"] == "")
+    assert report["rcpts"] == ["sender@back.example"]
+    _, status, original = email.message_from_bytes(sink.content(report)).get_payload()
+    whole, fields = status.get_payload()
+    assert whole["Original-Envelope-Id"] == "QQ314159"
+    assert (fields["Action"], fields["Status"]) == ("relayed", "2.0.0")
+    assert fields["Original-Recipient"] == "rfc822; R+x@sink.example"
+    assert original.get_content_type() == "text/rfc822-headers"
+
+
+def test_success_is_left_to_a_server_that_knows_dsn(tmp_path):
+    sink = KeepingSink(tmp_path / "maildir", "--extensions", "PIPELINING,DSN")
+    gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]")
+    gateway.setup()
+    gateway.start()
+    try:
+        notify_success(gateway)
+        sink.wait_for(1)
+        gateway.wait_empty()
+    finally:
+        gateway.stop()
+        sink.stop()
+    assert [e["mail"] for e in sink.envelopes()] == ["sender@back.example"]

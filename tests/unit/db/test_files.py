@@ -1,8 +1,9 @@
 import os
+import time
 
 import pytest
 
-from meta1g.db.files import FILES
+from meta1g.db.files import FAULT_FLUSH_MS, FILES, Files, files_for
 
 
 def test_an_existing_file_is_not_created_again(tmp_path):
@@ -47,3 +48,29 @@ def test_reserved_room_is_zeros_behind_the_content(tmp_path):
     FILES.close(fd)
     assert (tmp_path / "a").read_bytes() == b"x" + bytes(4095)
     assert FILES.list(tmp_path) == ["a"]
+
+
+def test_the_fault_switch_is_inert_unless_it_is_set():
+    assert type(files_for({})) is Files
+    assert type(files_for({FAULT_FLUSH_MS: ""})) is Files
+
+
+def test_the_fault_switch_makes_every_flush_wait_and_then_flush(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(time, "sleep", lambda seconds: done.append(seconds))
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, lambda fd, name=name: done.append(name))
+    files = files_for({FAULT_FLUSH_MS: "100"})
+    fd = files.create(tmp_path / "a")
+    files.write(fd, [b"x"])
+    files.datasync(fd)
+    files.sync(fd)
+    files.close(fd)
+    files.sync_directory(tmp_path)
+    assert done == [0.1, "fdatasync", 0.1, "fsync", 0.1, "fsync"]
+    assert (tmp_path / "a").read_bytes() == b"x"
+
+
+def test_a_fault_switch_that_is_no_number_is_an_error():
+    with pytest.raises(ValueError, match="soon"):
+        files_for({FAULT_FLUSH_MS: "soon"})

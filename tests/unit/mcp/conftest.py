@@ -130,6 +130,10 @@ class McpProcess:
         """Components in the order in which they were told to stop."""
         return re.findall(r"component=([^,]+), stat=told to stop", self.log())
 
+    def started(self) -> list[str]:
+        """Components in the order in which they were started."""
+        return re.findall(r"func=mcp\.start, component=([^,]+), pid=", self.log())
+
     def status(self) -> dict[str, dict]:
         """The status socket's answer by component."""
         import json

@@ -1,0 +1,156 @@
+import pytest
+
+from meta1g.db.aq_types import AqRcpt, AqTa, DestKey, Home
+from meta1g.db.aqrdq import DestQueues
+from meta1g.rcb.common import ServerAddr
+from meta1g.rcb.envelope import DsnRcpt
+from tests.fakes.envelopes import rcpt, ta
+
+A, B = DestKey(0, "a", 25), DestKey(0, "b", 25)
+
+
+class Mail:
+    def __init__(self):
+        self.queues = DestQueues()
+        self.tas = {}
+
+    def add(self, number, idx=0, addr="a", **facts):
+        it = self.tas.setdefault(number, AqTa(ta(number), in_ibdb=True, in_defedb=False))
+        one = AqRcpt(it, rcpt(number, idx, **facts), Home.IBDB)
+        one.servers = (ServerAddr(addr=addr, port=25),)
+        self.queues.add(one)
+        return one
+
+    def turns(self, number):
+        """Takes turns and gives the destinations."""
+        served = []
+        for _ in range(number):
+            queue = self.queues.turn()
+            served.append(queue and queue.key.addr)
+            if queue:
+                self.queues.take(queue, 1)
+                self.queues.again(queue)
+        return served
+
+
+@pytest.fixture
+def mail():
+    return Mail()
+
+
+def test_destinations_have_their_turns_one_after_the_other(mail):
+    for number in range(4):
+        mail.add(number, addr="a")
+    mail.add(9, addr="b")
+    assert mail.turns(6) == ["a", "b", "a", "a", "a", None]
+
+
+def test_the_transaction_that_waits_longest_comes_first(mail):
+    for number in (3, 1, 2):
+        mail.add(number)
+    queue = mail.queues.turn()
+    assert [mail.queues.take(queue, 9)[0].ta.ta_id for _ in range(3)] == [mail.tas[number].ta_id for number in (3, 1, 2)]
+
+
+def test_recipients_of_one_transaction_are_joined_up_to_the_limit(mail):
+    for idx in range(5):
+        mail.add(1, idx)
+    mail.add(2)
+    queue = mail.queues.turn()
+    taken = [[one.record.rcpt_idx for one in mail.queues.take(queue, 3)] for _ in range(3)]
+    assert taken == [[0, 1, 2], [3, 4], [0]]
+    assert mail.queues.get(A) is None
+
+
+def test_only_recipients_with_the_same_sender_are_joined(mail):
+    mail.add(1, 0)
+    mail.add(1, 1, sender="owner-l@x.example")
+    mail.add(1, 2)
+    queue = mail.queues.turn()
+    assert [one.record.rcpt_idx for one in mail.queues.take(queue, 9)] == [0, 2]
+    assert [one.record.rcpt_idx for one in mail.queues.take(queue, 9)] == [1]
+
+
+def test_a_report_travels_alone(mail):
+    failed = (DsnRcpt(rcpt="x", code=550),)
+    mail.add(1, 0, sender="")
+    mail.add(1, 1, sender="", failed=failed)
+    mail.add(1, 2, sender="", failed=failed)
+    queue = mail.queues.turn()
+    assert [[one.record.rcpt_idx for one in mail.queues.take(queue, 9)] for _ in range(3)] == [[0], [1], [2]]
+
+
+def test_a_blocked_destination_has_no_turn_until_it_is_unblocked(mail):
+    mail.add(1)
+    mail.add(2)
+    queue = mail.queues.turn()
+    mail.queues.block(queue)
+    mail.add(3)
+    assert mail.queues.turn() is None
+    assert mail.queues.unblock(A)
+    assert mail.queues.turn() is queue
+    assert not mail.queues.unblock(B)
+
+
+def test_unblock_all_frees_everybody_once(mail):
+    for number, addr in enumerate("abab"):
+        mail.add(number, addr=addr)
+    for _ in range(2):
+        mail.queues.block(mail.queues.turn())
+    mail.queues.unblock_all()
+    mail.queues.unblock_all()
+    assert mail.turns(5) == ["a", "b", "a", "b", None]
+
+
+def test_a_call_out_of_turn_keeps_the_place_in_the_ring(mail):
+    mail.add(1, addr="a")
+    mail.add(2, addr="b")
+    mail.add(3, addr="b")
+    queue = mail.queues.call(B)
+    assert queue.key == B
+    mail.queues.take(queue, 1)
+    mail.queues.again(queue)
+    assert mail.turns(3) == ["a", "b", None]
+    assert mail.queues.call(A) is None
+
+
+def test_a_called_destination_is_no_longer_blocked(mail):
+    mail.add(1)
+    mail.queues.block(mail.queues.turn())
+    assert not mail.queues.call(A).blocked
+
+
+def test_a_recipient_is_removed_wherever_it_stands(mail):
+    first, second = mail.add(1, 0), mail.add(1, 1)
+    other = mail.add(2)
+    mail.queues.remove(first)
+    queue = mail.queues.turn()
+    assert mail.queues.take(queue, 9) == [second]
+    mail.queues.remove(other)
+    mail.queues.remove(other)
+    assert (len(mail.queues), mail.queues.turn()) == (0, None)
+
+
+def test_an_emptied_destination_is_forgotten_and_comes_back_unblocked(mail):
+    one = mail.add(1)
+    mail.queues.block(mail.queues.turn())
+    mail.queues.remove(one)
+    assert mail.queues.get(A) is None
+    mail.add(2)
+    assert mail.turns(2) == ["a", None]
+
+
+def test_take_all_empties_a_destination(mail):
+    waiting = [mail.add(2, 0), mail.add(1, 0), mail.add(2, 1)]
+    mail.add(3, addr="b")
+    assert mail.queues.take_all(A) == [waiting[0], waiting[2], waiting[1]]
+    assert mail.queues.take_all(A) == []
+    assert [queue.key for queue in mail.queues.queues()] == [B]
+    assert mail.turns(2) == ["b", None]
+
+
+def test_a_queue_tells_how_many_transactions_wait(mail):
+    mail.add(1, 0)
+    mail.add(1, 1)
+    mail.add(2, 0)
+    assert len(mail.queues.get(A)) == 2

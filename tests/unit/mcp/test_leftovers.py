@@ -1,0 +1,62 @@
+import os
+import subprocess
+
+import pytest
+
+from meta1g.base.cli import CliError
+from meta1g.base.clock import SystemClock
+from meta1g.mcp import leftovers
+
+
+@pytest.fixture
+def queue(tmp_path):
+    (tmp_path / "mcp").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def sleeper():
+    process = subprocess.Popen(["sleep", "1000"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_the_lock_is_held_until_it_is_released(queue):
+    lock = leftovers.Lock(queue)
+    with pytest.raises(CliError, match=f"mcp with process id {os.getpid()} serves it already"):
+        leftovers.Lock(queue)
+    lock.release()
+    leftovers.Lock(queue).release()
+
+
+def test_children_that_run_are_found_again_and_those_that_ended_are_not(queue, sleeper):
+    leftovers.remember(queue, [sleeper.pid, 2**22 + 1])
+    assert [process.pid for process in leftovers.left_over(queue)] == [sleeper.pid]
+    sleeper.kill()
+    sleeper.wait()
+    assert leftovers.left_over(queue) == []
+
+
+def test_a_later_process_with_the_same_id_is_somebody_else(queue, sleeper):
+    (queue / "mcp" / "children").write_text(f"{sleeper.pid} 1\nnonsense\n")
+    assert leftovers.left_over(queue) == []
+
+
+def test_no_file_means_nobody(queue):
+    assert leftovers.left_over(queue) == []
+
+
+def test_the_end_is_waited_for(queue, sleeper):
+    leftovers.remember(queue, [sleeper.pid])
+    found = leftovers.left_over(queue)
+    sleeper.terminate()
+    assert leftovers.wait_for_end(found, SystemClock()) == []
+
+
+def test_who_does_not_end_is_killed(queue, sleeper, monkeypatch):
+    monkeypatch.setattr(leftovers, "LEFTOVERS_GRACE_S", 0.05)
+    leftovers.remember(queue, [sleeper.pid])
+    found = leftovers.left_over(queue)
+    assert leftovers.wait_for_end(found, SystemClock()) == found
+    assert sleeper.wait(10) == -9

@@ -1,0 +1,70 @@
+"""The example configurations load and can be run; the start script starts, tells, and stops."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from meta1g.base.sysexits import NO_RESTART
+from meta1g.conf.load import load_file
+from meta1g.mcp.service import services_of
+from meta1g.tools import setup_dirs
+
+CONTRIB = Path(__file__).parents[3] / "contrib"
+EXAMPLES = sorted((CONTRIB / "etc").glob("*.conf"))
+
+
+def test_there_are_the_four_examples():
+    assert [path.stem for path in EXAMPLES] == ["gateway", "incoming-mx", "smarthost", "submission"]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_loads_without_warnings(path):
+    config = load_file(path)
+    assert config.warnings == []
+    assert {service.kind for service in services_of(config.all_sections)} == {"qmgr", "smtps", "smtpc", "smar"}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_mcp_would_start_an_example(path, tmp_path):
+    conf = tmp_path / "meta1.conf"
+    conf.write_text(f'queue_directory = "{tmp_path}/spool";\n{path.read_text()}')
+    setup_dirs.main(["-f", str(conf), "--no-accounts"])
+    command = [sys.executable, "-m", "meta1g.mcp.main", "-c", str(conf)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_the_start_script_starts_tells_and_stops(tmp_path):
+    conf = tmp_path / "meta1.conf"
+    conf.write_text(f'queue_directory = "{tmp_path}/spool"; smtpc {{ }}')
+    setup_dirs.main(["-f", str(conf), "--no-accounts"])
+    mcp = tmp_path / "mcp"
+    mcp.write_text(f'#!/bin/sh\nexec {sys.executable} -m meta1g.mcp.main "$@"\n')
+    mcp.chmod(0o755)
+    environment = {
+        **os.environ,
+        "MCP": str(mcp),
+        "CONF": str(conf),
+        "PIDFILE": str(tmp_path / "pid"),
+        "PYTHONPATH": str(CONTRIB.parent),
+    }
+
+    def call(word: str) -> int:
+        command = ["/bin/sh", str(CONTRIB / "init" / "mcp.sh"), word]
+        return subprocess.run(command, env=environment, timeout=90, check=False, stdout=subprocess.DEVNULL).returncode
+
+    try:
+        words = ("status", "start", "status", "start", "reload", "reopen", "restart", "stop", "status")
+        assert [call(word) for word in words] == [3, 0, 0, 0, 0, 0, 0, 0, 3]
+    finally:
+        call("stop")
+
+
+def test_systemd_does_not_restart_what_mcp_would_not_restart():
+    unit = (CONTRIB / "init" / "meta1.service").read_text()
+    assert "Type=notify\n" in unit
+    codes = next(line for line in unit.splitlines() if line.startswith("RestartPreventExitStatus="))
+    assert {int(word) for word in codes.partition("=")[2].split()} == NO_RESTART
