@@ -57,7 +57,7 @@ def test_the_fault_switch_is_inert_unless_it_is_set():
 
 def test_the_fault_switch_makes_every_flush_wait_and_then_flush(tmp_path, monkeypatch):
     done = []
-    monkeypatch.setattr(time, "sleep", lambda seconds: done.append(seconds))
+    monkeypatch.setattr(time, "sleep", done.append)
     for name in ("fsync", "fdatasync"):
         monkeypatch.setattr(os, name, lambda fd, name=name: done.append(name))
     files = files_for({FAULT_FLUSH_MS: "100"})
