@@ -38,8 +38,14 @@ class Client:
         self.text = b""
         self.answered = False
 
-    def read(self) -> bool:
-        """Takes what has come; tells whether the reply is whole.
+    def ask(self, line: bytes) -> None:
+        """Sends a line; its reply is waited for."""
+        self.text, self.answered = b"", False
+        self.asked_s = time.perf_counter()
+        self.sock.send(line + b"\r\n")
+
+    def read(self) -> None:
+        """Takes what has come of a reply.
 
         Raises:
             SystemExit: the server refused, or closed the connection.
@@ -48,12 +54,11 @@ class Client:
         self.text += data
         last = self.text[:-2].rpartition(b"\r\n")[2]
         if data and not (self.text.endswith(b"\r\n") and last[3:4] == b" "):
-            return False
+            return
         if not data or not self.text.startswith(b"2"):
             raise SystemExit(f"the server does not take the client: {self.text!r}")
         self.wait_ms = (time.perf_counter() - self.asked_s) * 1000
         self.answered = True
-        return True
 
 
 class Clients:
@@ -108,11 +113,31 @@ class Clients:
         """
         chosen = self.all if clients is None else clients
         for client in chosen:
-            client.text, client.answered = b"", False
-            client.asked_s = time.perf_counter()
-            client.sock.send(line + b"\r\n")
+            client.ask(line)
         self._wait(chosen)
         return [client.wait_ms for client in chosen]
+
+    def say_at_rate(self, line: bytes, count: int, rate: float) -> list[float]:
+        """Sends a line on one connection after the other, `rate` lines a second, and waits for the replies.
+
+        Returns:
+            Milliseconds from the line to its reply, one for each.
+
+        Raises:
+            SystemExit: a connection has no reply yet when its turn comes again after WAIT_S.
+        """
+        waits = []
+        begin = time.perf_counter()
+        for number in range(count):
+            while (left := begin + number / rate - time.perf_counter()) > 0:
+                self._take(left)
+            client = self.all[number % len(self.all)]
+            self._wait([client])
+            if number >= len(self.all):
+                waits.append(client.wait_ms)
+            client.ask(line)
+        self._wait(self.all)
+        return waits + [client.wait_ms for client in self.all[:count]]
 
     def _wait(self, clients: list[Client]) -> None:
         end = time.perf_counter() + WAIT_S

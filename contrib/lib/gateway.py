@@ -99,6 +99,7 @@ class Gateway:
     log_level: int = 9
     relay_from: str = "127.0.0.1"
     dependents: str = "smtps, smtpc"
+    accounts: bool = False
     python: str = sys.executable
     env: dict[str, str] = field(default_factory=dict)
     process: "subprocess.Popen[bytes] | None" = None
@@ -137,7 +138,8 @@ class Gateway:
             )
         )
         self.write_map("mailertable", self.mailertable)
-        self.run_tool("setup_dirs", "-f", str(self.conf), "--queue-directory", str(self.queue), "--no-accounts")
+        how = [] if self.accounts else ["--no-accounts"]
+        self.run_tool("setup_dirs", "-f", str(self.conf), "--queue-directory", str(self.queue), *how)
 
     def write_map(self, name: str, text: str) -> None:
         """Makes a map file in the configuration directory from text."""

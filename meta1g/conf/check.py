@@ -17,6 +17,7 @@ from meta1g.conf.cross import cross_check, cross_check_file
 from meta1g.conf.defs import COMPONENTS, ROOT
 from meta1g.conf.errors import error_of
 from meta1g.conf.grammar import parse
+from meta1g.conf.pending import NO_EFFECT
 from meta1g.conf.schema import Naming, OptionDef, SectionDef
 from meta1g.conf.tree import Entry, OptionNode, Problem, SectionNode, Source, Value
 from meta1g.conf.values import LISTED_MAX, UnknownNameError, shown, suggest
@@ -97,6 +98,8 @@ class Checker:
             inherited=self._inherited,
         )
         self._problems += cross_check(section)
+        if len(path) > 1 and " ".join(path) in NO_EFFECT:
+            self._warn(node.pos, f"section {section.title} has no effect in this version")
         return section
 
     # -- options
@@ -180,10 +183,13 @@ class Checker:
 
     def _leave_out(self, pos: int, text: str, protects: bool) -> None:
         if self._lenient and not protects:
-            line, column = self._source.line_column(pos)
-            self.warnings.append(f"{self._source.name}:{line}:{column}: {text}; left out")
+            self._warn(pos, f"{text}; left out")
         else:
             self._add(pos, text)
+
+    def _warn(self, pos: int, text: str) -> None:
+        line, column = self._source.line_column(pos)
+        self.warnings.append(f"{self._source.name}:{line}:{column}: {text}")
 
     def _add(self, pos: int, text: str) -> None:
         self._problems.append(Problem(pos, text))

@@ -177,7 +177,7 @@ class Config:
         path: the file.
         glob: options outside all sections.
         all_sections: the sections of components, in the order of the file.
-        warnings: what a lenient check left out, `file:line:column: message`.
+        warnings: what a lenient check left out, and what has no effect, `file:line:column: message`.
 
     Immutable.
     """

@@ -13,6 +13,8 @@ from meta1g.conf.defs_maps import FILE_TYPES
 from meta1g.conf.tree import Problem
 from meta1g.conf.values import shown, suggest
 
+#: A socket for all addresses.
+_ANY: Final = "*"
 Rule = Callable[[Section], Iterator[Problem]]
 
 
@@ -191,29 +193,26 @@ def _dependencies(glob: Section) -> Iterator[Problem]:
 
 
 def _listeners(glob: Section) -> Iterator[Problem]:
-    """No two sections listen on the same socket."""
-    seen: dict[str, Section] = {}
-    for row in glob.definition.sections:
-        if "start_action" not in row.by_option:
+    """No two sockets are the same; one for all addresses takes the port for itself."""
+    sockets = [
+        (section, sub)
+        for row in glob.definition.sections
+        if "start_action" in row.by_option
+        for section in glob.subs(row.keyword)
+        for sub in section.subs("listen_socket")
+    ]
+    seen: dict[tuple[str, int], str] = {}  # (address or path, port) -> section; ("", port) for any address
+    for section, sub in sorted(sockets, key=lambda pair: pair[1].pos):
+        address, port = str(sub.get("path") or sub.get("address") or _ANY), 0 if sub.given("path") else sub.get("port")
+        if not port and not sub.given("path"):
             continue
-        for section in glob.subs(row.keyword):
-            for sub in section.subs("listen_socket"):
-                if sub.given("path"):
-                    where = str(sub.get("path"))
-                elif sub.get("port"):
-                    where = f"{sub.get('address') or '*'} port {sub.get('port')}"
-                else:
-                    continue
-                first = seen.setdefault(where, section)
-                if first is not section or sub.pos != _first_pos(first, where):
-                    yield Problem(sub.pos, f"{first.title} listens on {where} already; choose another")
-
-
-def _first_pos(section: Section, where: str) -> int:
-    for sub in section.subs("listen_socket"):
-        if where in (str(sub.get("path")), f"{sub.get('address') or '*'} port {sub.get('port')}"):
-            return sub.pos
-    return -1
+        wanted = {(address, port), (_ANY, port), ("", port) if address == _ANY else (address, port)}
+        first = next((seen[key] for key in wanted if key in seen), None)
+        if first is not None:
+            where = f"{address} port {port}" if port else address
+            yield Problem(sub.pos, f"{first} takes {where} already; choose another")
+        seen.setdefault((address, port), section.title)
+        seen.setdefault(("", port), section.title)
 
 
 FILE_RULES: Final[tuple[Rule, ...]] = (_map_names, _dependencies, _listeners)

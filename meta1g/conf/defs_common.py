@@ -56,8 +56,9 @@ COMMON: Final = (
         Choice(("wait", "pass", "accept", "nostartaccept")),
         "wait",
         S,
-        "How mcp starts the component: wait = at once; pass = and hands over the listening socket; accept = for each "
-        "connection, like inetd; nostartaccept = when the first connection comes.",
+        "How mcp starts it: wait = it opens its own sockets; pass = mcp binds and hands the sockets over; accept = mcp accepts "
+        "and starts a process for each connection, like inetd; nostartaccept = mcp binds, the program accepts from its "
+        "standard input.",
     ),
     option("user", NAME, None, S, "Account the component runs as; the account of mcp if it is not given."),
     option("group", NAME, None, OWN, "Group the component runs as; the primary group of the user if it is not given."),
@@ -66,7 +67,7 @@ COMMON: Final = (
     option("restart_dependencies", ListOf(NAME), None, S, "Components that stop before this one restarts and start after it."),
     option("pass_fd_socket", PATH, None, S, "Unix socket for start_action = pass, relative to the queue directory."),
     option("processes", Int(1, 256), "1", OWN, "Processes of this section that run side by side."),
-    option("wait_for_server", Time(1, 3600), "10s", S, "How long the component waits at start for those it connects to."),
+    option("wait_for_server", Time(0, 3600), "10s", S, "How long the component waits at start for those it connects to."),
     option("IO_timeout", Time(1, 86400), "5m", S, "How long a peer may take for one step; RFC 5321 4.5.3.2.7 asks for 5m."),
     *LEVELS,
 )

@@ -19,9 +19,9 @@ _DSN_FLAGS: Final = Flags(
 )
 
 _OPTIONS: Final = (
-    option("AQ_max_entries", Int(16, 10_000_000), "8192", S, "Recipients in the active queue."),
-    option("IQDB_max_entries", Int(16, 10_000_000), "8192", R, "Sessions, transactions and recipients that are coming in."),
-    option("wait_for_client", Time(1, 3600), "10s", S, "How long qmgr waits at start for smtps and smtpc to connect."),
+    option("AQ_max_entries", Int(1, 10_000_000), "8192", S, "Recipients in the active queue."),
+    option("IQDB_max_entries", Int(1, 10_000_000), "8192", R, "Sessions, transactions and recipients that are coming in."),
+    option("wait_for_client", Time(0, 3600), "10s", S, "How long qmgr waits at start for smtps and smtpc to connect."),
     option("min_retry_delay", Time(1, 7 * 86400), "5m", R, "Shortest time until the next attempt."),
     option("max_retry_delay", Time(1, 30 * 86400), "2h", R, "Longest time until the next attempt."),
     option("delay_dsn_timeout", Time(0), "4h", R, "Time in the queue after which the sender is warned; 0 for never."),
@@ -57,8 +57,8 @@ _SECTIONS: Final = (
         "The incoming backup: envelopes that were accepted, on disk.",
         R,
         (
-            option("max_size", Size(4096, 1 << 32), "8MB", OWN, "Size at which a new file is begun."),
-            option("max_open", Int(2, 100_000), "100", OWN, "Files at most; more of them stop the acceptance of mail."),
+            option("max_size", Size(1024, 1 << 32), "8MB", OWN, "Size at which a new file is begun."),
+            option("max_open", Int(1, 100_000), "100", OWN, "Files at most; more of them stop the acceptance of mail."),
         ),
     ),
     SectionDef(

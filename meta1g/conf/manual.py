@@ -9,12 +9,15 @@ Pure.  Ref: meta1.conf(5).
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from meta1g.conf.check import walk
 from meta1g.conf.defs import COMPONENTS, ROOT
 from meta1g.conf.defs_common import COMMON, COMMON_SECTIONS
+from meta1g.conf.defs_session import SMTPS_SESSION, SNIPPETS
 from meta1g.conf.dump import written
+from meta1g.conf.pending import MARK, has_no_effect
 from meta1g.conf.schema import Naming, OptionDef, Origin, SectionDef
 from meta1g.conf.values import Flags
 
@@ -94,20 +97,51 @@ def default_text(row: OptionDef) -> str:
     return written(row, row.default).partition(" = ")[2].removesuffix(";")
 
 
-def _chapters() -> Iterator[tuple[str, str, SectionDef, Sequence[OptionDef], Sequence[SectionDef]]]:
-    """Gives title, meaning, section, and the options and sections that are its own; the common ones come once."""
-    yield "Outside of all sections", "These options stand outside of all sections.", ROOT, ROOT.options, ROOT.sections
-    common = "Every component (qmgr, smtps, smtpc, smar) has these options; mcp reads the first ones."
-    yield "Every component", common, COMPONENTS[0], COMMON, COMMON_SECTIONS
+@dataclass(frozen=True, slots=True)
+class _Chapter:
+    """One chapter: its rows, and how they are reached.  Immutable."""
+
+    title: str
+    meaning: str
+    definition: SectionDef
+    path: tuple[str, ...]
+    options: Sequence[OptionDef]
+    sections: Sequence[SectionDef] = ()
+
+    @property
+    def is_section(self) -> bool:
+        return self.title.startswith("Section")
+
+    def meaning_of(self, row: OptionDef) -> str:
+        """Gives what an option means, with a mark if it has no effect."""
+        return _marked(row.meaning, *self.path, row.name)
+
+
+def _marked(meaning: str, *path: str) -> str:
+    return f"{meaning} {MARK}" if has_no_effect(*path) else meaning
+
+
+def _chapters() -> Iterator[_Chapter]:
+    """Gives all chapters; options and sections of all components come once."""
+    yield _Chapter("Outside of all sections", "These options stand outside.", ROOT, ("global",), ROOT.options, ROOT.sections)
+    common = f"Every component ({', '.join(row.keyword for row in COMPONENTS)}) has these options."
+    yield _Chapter("Every component", common, COMPONENTS[0], ("component",), COMMON, COMMON_SECTIONS)
     shared = {id(row) for row in COMMON}
     for definition, path in walk(ROOT):
         if not path or (len(path) > 1 and definition in COMMON_SECTIONS):
             continue
-        options = [row for row in definition.options if id(row) not in shared]
+        options = [row for row in definition.options if definition not in COMPONENTS or id(row) not in shared]
         sections = [row for row in definition.sections if row not in COMMON_SECTIONS]
-        yield f"Section {' '.join(path)}", definition.meaning, definition, options, sections
+        meaning = _marked(definition.meaning, *path)
+        yield _Chapter(f"Section {' '.join(path)}", meaning, definition, path, options, sections)
     listen = COMMON_SECTIONS[1]
-    yield f"Section {listen.keyword} of every component", listen.meaning, listen, listen.options, ()
+    path = ("component", listen.keyword)
+    yield _Chapter(f"Section {listen.keyword} of every component", listen.meaning, listen, path, listen.options)
+    for snippet in SNIPPETS.values():
+        for definition, path in walk(snippet, (snippet.keyword,)):
+            if definition is snippet or snippet is SMTPS_SESSION:
+                title = f"Value of the access map: {' '.join(path)}"
+                yield _Chapter(title, definition.meaning, definition, path, definition.options, definition.sections)
 
 
 def _form(definition: SectionDef) -> str:
@@ -146,33 +180,34 @@ def markdown() -> str:
         EXAMPLE,
         "```",
     ]
-    for title, meaning, definition, options, sections in _chapters():
-        lines += ["", f"## {title}", "", meaning]
-        if title.startswith("Section"):
-            several = ", may stand several times" if definition.repeat else ""
-            lines += ["", f"`{_form(definition)}` ({definition.origin.value}){several}"]
-        lines += _markdown_options(options)
-        if sections:
-            lines += ["", f"Sections inside: {', '.join(f'`{row.keyword}`' for row in sections)}."]
+    for chapter in _chapters():
+        lines += ["", f"## {chapter.title}", "", chapter.meaning]
+        if chapter.is_section:
+            several = ", may stand several times" if chapter.definition.repeat else ""
+            lines += ["", f"`{_form(chapter.definition)}` ({chapter.definition.origin.value}){several}"]
+        lines += _markdown_options(chapter)
+        if chapter.sections:
+            lines += ["", f"Sections inside: {', '.join(f'`{row.keyword}`' for row in chapter.sections)}."]
     return "\n".join(lines) + "\n"
 
 
-def _markdown_options(options: Sequence[OptionDef]) -> Iterator[str]:
-    if not options:
+def _markdown_options(chapter: _Chapter) -> Iterator[str]:
+    if not chapter.options:
         return
     yield ""
     yield "| option | value | default | origin | meaning |"
     yield "| --- | --- | --- | --- | --- |"
-    for row in options:
+    for row in chapter.options:
         kind = "flags, see below" if isinstance(row.kind, Flags) else row.kind.describe()
-        yield f"| `{row.name}` | {kind} | {_cell(default_text(row))} | {row.origin.value} | {row.meaning} |"
-    for row in options:
+        yield f"| `{row.name}` | {kind} | {_cell(default_text(row))} | {row.origin.value} | {chapter.meaning_of(row)} |"
+    for row in chapter.options:
         if isinstance(row.kind, Flags):
             yield ""
             yield f"| flag of `{row.name}` | default | origin | meaning |"
             yield "| --- | --- | --- | --- |"
             for flag in row.kind.flags:
-                yield f"| `{flag.name}` | {'on' if flag.default else 'off'} | {flag.origin} | {flag.meaning} |"
+                meaning = _marked(flag.meaning, *chapter.path, row.name, flag.name)
+                yield f"| `{flag.name}` | {'on' if flag.default else 'off'} | {flag.origin} | {meaning} |"
 
 
 def _cell(text: str) -> str:
@@ -207,31 +242,32 @@ def man_page() -> str:
         "In parentheses: kind of value; default; origin.",
         *(line for origin, meaning in _ORIGINS.items() for line in (".TP", f".B {origin.value}", _roff(meaning))),
     ]
-    for title, meaning, definition, options, sections in _chapters():
-        lines += [f".SS {_roff(title)}", _roff(meaning)]
-        if title.startswith("Section"):
-            lines += [".PP", f".B {_roff(_form(definition))}", f"({definition.origin.value})"]
-        lines += [line for row in options for line in _man_option(row)]
-        if sections:
-            lines += [".PP", _roff(f"Sections inside: {', '.join(row.keyword for row in sections)}.")]
+    for chapter in _chapters():
+        lines += [f".SS {_roff(chapter.title)}", _roff(chapter.meaning)]
+        if chapter.is_section:
+            lines += [".PP", f".B {_roff(_form(chapter.definition))}", f"({chapter.definition.origin.value})"]
+        lines += [line for row in chapter.options for line in _man_option(chapter, row)]
+        if chapter.sections:
+            lines += [".PP", _roff(f"Sections inside: {', '.join(row.keyword for row in chapter.sections)}.")]
     lines += [".SH EXAMPLE", ".nf", *_roff(EXAMPLE).split("\n"), ".fi", ".SH SEE ALSO"]
     lines += [".BR mcp (8),", ".BR smconf (8),", ".BR metaconf (8),", ".BR createmap (8)"]
     return "\n".join(lines) + "\n"
 
 
-def _man_option(row: OptionDef) -> Iterator[str]:
+def _man_option(chapter: _Chapter, row: OptionDef) -> Iterator[str]:
     kind = "flags" if isinstance(row.kind, Flags) else row.kind.describe()
     default = default_text(row)
     facts = [kind, f"default {default}" if default and not row.required else default, row.origin.value]
     yield ".TP"
     yield f".B {_roff(row.name)}"
-    yield _roff(f"({'; '.join(fact for fact in facts if fact)}) {row.meaning}")
+    yield _roff(f"({'; '.join(fact for fact in facts if fact)}) {chapter.meaning_of(row)}")
     if isinstance(row.kind, Flags):
         yield ".RS"
         for flag in row.kind.flags:
             yield ".TP"
             yield f".B {_roff(flag.name)}"
-            yield _roff(f"({'on' if flag.default else 'off'}; {flag.origin}) {flag.meaning}")
+            meaning = _marked(flag.meaning, *chapter.path, row.name, flag.name)
+            yield _roff(f"({'on' if flag.default else 'off'}; {flag.origin}) {meaning}")
         yield ".RE"
 
 
@@ -253,32 +289,39 @@ def section_help(path: Sequence[str]) -> str | None:
     Returns:
         Text, or None if there is no such section.
     """
-    definition = ROOT
+    definition, known = ROOT, {**ROOT.by_section, **SNIPPETS}
+    keywords: list[str] = []
     for word in path:
         if word.lower() == "global":
             continue
-        found = definition.by_section.get(word.lower())
+        found = known.get(word.lower())
         if found is None:
             return None
-        definition = found
-    title = _form(definition) if definition.keyword else "options outside of all sections"
-    lines = [f"{title}: {definition.meaning}" if definition.keyword else title]
-    lines += [line for row in definition.options for line in _help_option(row)]
+        definition, known = found, dict(found.by_section)
+        keywords.append(found.keyword)
+    what = _marked(definition.meaning, *keywords)
+    lines = [f"{_form(definition)}: {what}" if definition.keyword else "options outside of all sections"]
+    lines += [line for row in definition.options for line in _help_option(row, keywords)]
     if definition.sections:
         lines += ["", "sections inside:"]
-        lines += [f"  {_form(row):<28} {row.meaning}" for row in definition.sections]
+        lines += [f"  {_form(row):<28} {_marked(row.meaning, *keywords, row.keyword)}" for row in definition.sections]
+    if not keywords:
+        lines += ["", f"values of the access map: {', '.join(SNIPPETS)}"]
     return "\n".join(lines) + "\n"
 
 
-def _help_option(row: OptionDef) -> Iterator[str]:
+def _help_option(row: OptionDef, keywords: Sequence[str]) -> Iterator[str]:
+    home = "component" if any(row is one for one in COMMON) else " ".join(keywords)
     default = default_text(row)
     kind = "flags" if isinstance(row.kind, Flags) else row.kind.describe()
     yield ""
     yield f"  {row.name}{'' if not default else f' [{default}]'} ({kind}; {row.origin.value})"
-    yield from textwrap.wrap(row.meaning, _WIDTH, initial_indent="      ", subsequent_indent="      ")
+    meaning = _marked(row.meaning, *home.split(), row.name)
+    yield from textwrap.wrap(meaning, _WIDTH, initial_indent="      ", subsequent_indent="      ")
     if isinstance(row.kind, Flags):
         for flag in row.kind.flags:
-            yield f"      {flag.name:<22} {'on ' if flag.default else 'off'} {flag.meaning} ({flag.origin})"
+            meaning = _marked(flag.meaning, *home.split(), row.name, flag.name)
+            yield f"      {flag.name:<22} {'on ' if flag.default else 'off'} {meaning} ({flag.origin})"
 
 
 if __name__ == "__main__":

@@ -5,13 +5,14 @@ Lock order: IQDB (Intake), AQ (Active), DEFEDB (Defer), IBDB (Commit).  OCC and 
 Ref: MeTA1 design, "Implementation: QMGR, context" (modelled on).
 """
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any, Final
 
 from meta1g.base import paths
 from meta1g.base.clock import Clock
-from meta1g.base.errors import BugError
+from meta1g.base.errors import BugError, FullError
 from meta1g.base.ids import IdGenerator
 from meta1g.base.log import Log
 from meta1g.db.aq import Aq
@@ -166,7 +167,8 @@ class Context:
             )
 
     def _checkpoint(self) -> None:
-        self.defer.ask(lambda db: db.checkpoint(), lambda done: None)
+        with contextlib.suppress(FullError):  # so much waits that the next time is early enough
+            self.defer.ask(lambda db: db.checkpoint(), lambda done: None)
 
     # -- for the control socket ----------------------------------------------------------------------------------------
 

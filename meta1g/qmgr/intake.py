@@ -81,6 +81,7 @@ class Dot:
         """Answers 250 and hands the envelope over."""
         self._step(Event.FLUSHED)
         self._answer(ACCEPTED)
+        self._intake.log.debug("qmgr.commit", "ok", ss_ta=self.ta.ta_id, rcpts=len(self.rcpts))
         self._intake.accepted.append(self)
 
     def commit_failed(self, error: OSError) -> None:
@@ -126,7 +127,7 @@ class Intake:
         self._commit = commit
         self._active = active
         self._clock = clock
-        self._log = log
+        self.log = log
         self._lock = Lock(LockRank.IQDB)
         self._task = evthr.task_new(self._hand_over, events=Ev.NONE, name="hand over")
 
@@ -145,13 +146,13 @@ class Intake:
         with self._lock:
             refusal = self.icc.connect(msg.client_addr, self._clock.monotonic())
             if refusal:
-                self._log.notice("qmgr.session", refusal, ss_sess=msg.session_id, client=msg.client_addr)
+                self.log.notice("qmgr.session", refusal, ss_sess=msg.session_id, client=msg.client_addr)
                 return Stat(code=421, ecode="4.7.0", text=f"{refusal}, try again later")
             try:
                 self.iqdb.add_session(msg.session_id, conn, msg.client_addr)
             except FullError as error:
                 self.icc.disconnect(msg.client_addr)
-                self._log.warn("qmgr.session", error.cause, ss_sess=msg.session_id)
+                self.log.warn("qmgr.session", error.cause, ss_sess=msg.session_id)
                 return Stat(code=421, ecode="4.3.2", text="Too many sessions, try again later")
         return WELCOME
 
@@ -177,7 +178,7 @@ class Intake:
             try:
                 ta = self.iqdb.add_ta(conn, msg, State.OPEN)
             except FullError as error:
-                self._log.warn("qmgr.mail", error.cause, ss_ta=msg.ta_id)
+                self.log.warn("qmgr.mail", error.cause, ss_ta=msg.ta_id)
                 refusal = TOO_MUCH
             else:
                 if self.stopping or self.overloaded():
@@ -200,7 +201,7 @@ class Intake:
                 self.iqdb.add_rcpt(ta, msg)
                 return
             except FullError as error:
-                self._log.warn("qmgr.rcpt", error.cause, ss_ta=msg.ta_id)
+                self.log.warn("qmgr.rcpt", error.cause, ss_ta=msg.ta_id)
                 ta.state = TRANSITIONS[State(ta.state), Event.REFUSE]
         self._refuse(conn, msg.ta_id, TOO_MUCH)
 
@@ -226,10 +227,10 @@ class Intake:
             except FullError:
                 refusal = STOPPING
             except TempError as error:
-                self._log.error("qmgr.dot", error.cause, ss_ta=msg.ta_id)
+                self.log.error("qmgr.dot", error.cause, ss_ta=msg.ta_id)
                 refusal = NOT_STORED
         if refusal is not None:
-            self._log.warn("qmgr.dot", refusal.text, ss_ta=msg.ta_id)
+            self.log.warn("qmgr.dot", refusal.text, ss_ta=msg.ta_id)
             conn.reply(request_id, refusal)
 
     @staticmethod
@@ -284,6 +285,6 @@ class Intake:
                 except FullError:
                     active.overflow(dot.ta, dot.rcpts)
                 dot.entered()
-                self._log.info(
+                self.log.info(
                     "qmgr.accept", "ok", ss_ta=dot.ta.ta_id, mail=dot.ta.mail, size=dot.ta.size_bytes, rcpts=len(dot.rcpts)
                 )

@@ -162,6 +162,16 @@ class Scheduler:
         session.deliveries += 1
         keep_open = session.deliveries < SESSION_DELIVERIES_MAX
         msg = self._builder.build(session, rcpts, new_session=session.state is State.OPENING, keep_open=keep_open)
+        self._log.debug(
+            "qmgr.deliver",
+            "ok",
+            ss_ta=msg.ta_id,
+            da_sess=msg.session_id,
+            da_ta=msg.da_ta_id,
+            server=session.key.addr,
+            port=session.key.port,
+            rcpts=len(rcpts),
+        )
         session.agent.conn.request(msg, lambda answer: self.on_result(session, answer), timeout_s=RESULT_TIMEOUT_S)
 
     # -- results -------------------------------------------------------------------------------------------------------

@@ -13,10 +13,12 @@ from typing import Final
 
 from meta1g.base.errors import BugError, FullError, ProtocolError
 from meta1g.base.log import Log
+from meta1g.base.logkeys import Sev
 from meta1g.maps.cidrmap import parse_address
 from meta1g.pt.rcbcom import RcbCom
 from meta1g.pt.workers import Workers
-from meta1g.rcb.qmgr_smar import QmgrHelloA, Resolve, SmarHelloQ, Unresolved
+from meta1g.rcb.common import DeliveryAgent
+from meta1g.rcb.qmgr_smar import Members, QmgrHelloA, Resolve, Route, SmarHelloQ, Unresolved
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_smar import (
     CheckClient,
@@ -107,7 +109,7 @@ class SmtpsService:
     def _on_message(self, conn: RcbCom, request_id: int, msg: Message) -> None:
         if isinstance(msg, CheckRcpt):
             rcpt = msg
-            self._ask(conn, request_id, lambda: self._policy.rcpt(rcpt), blocking=self._policy.rcpt_blocks)
+            self._ask(conn, request_id, lambda: self._rcpt(rcpt), blocking=self._policy.rcpt_blocks)
         elif isinstance(msg, CheckMail):
             mail = msg
             self._ask(conn, request_id, lambda: self._policy.mail(mail), blocking=self._policy.access_blocks)
@@ -118,6 +120,19 @@ class SmtpsService:
             conn.reply(request_id, SmarHello(checks=int(self._policy.checks)))
         else:
             raise ProtocolError(f"{type(msg).__name__} is not expected from SMTPS")
+
+    def _rcpt(self, msg: CheckRcpt) -> Verdict:
+        verdict = self._policy.rcpt(msg)
+        if self._log.level >= Sev.DEBUG:
+            self._log.debug(
+                "smar.rcpt",
+                verdict.text or "ok",
+                ss_ta=msg.ta_id,
+                rcpt_idx=msg.rcpt_idx,
+                rcpt=msg.rcpt,
+                reply=verdict.code,
+            )
+        return verdict
 
     def _ask(self, conn: RcbCom, request_id: int, decide: Callable[[], Verdict], *, blocking: bool) -> None:
         self._offload.run(
@@ -184,12 +199,34 @@ class QmgrService:
         else:
             raise ProtocolError(f"{type(msg).__name__} is not expected from QMGR")
 
+    def _tell(self, msg: Resolve, found: Route | Members) -> None:
+        """Logs where a recipient goes, for those who follow a message."""
+        if self._log.level < Sev.DEBUG:
+            return
+        if isinstance(found, Members):
+            self._log.debug("smar.alias", "ok", ss_ta=msg.ta_id, rcpt_idx=msg.rcpt_idx, rcpt=msg.rcpt, count=len(found.members))
+            return
+        first = found.servers[0]
+        self._log.debug(
+            "smar.route",
+            "ok",
+            ss_ta=msg.ta_id,
+            rcpt_idx=msg.rcpt_idx,
+            rcpt=msg.rcpt,
+            da=DeliveryAgent(found.da).name.lower(),
+            server=first.addr,
+            port=first.port,
+            count=len(found.servers),
+        )
+
     def _resolve(self, conn: RcbCom, request_id: int, msg: Resolve) -> None:
         def answer(found: Answer) -> None:
             if isinstance(found, Unresolved):
                 self._log.info(
                     "smar.resolve", found.text, ss_ta=msg.ta_id, rcpt_idx=msg.rcpt_idx, rcpt=msg.rcpt, reply=found.code
                 )
+            else:
+                self._tell(msg, found)
             conn.reply(request_id, found)
 
         self._offload.run(

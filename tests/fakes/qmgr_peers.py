@@ -29,7 +29,7 @@ from tests.fakes.rcb_server import FakeConn, RcbServer
 
 WAIT_S = 20
 CONTENT = b"From: s@from.example\r\nSubject: caf\xc3\xa9\r\n\r\nHello\r\n"
-_numbers = count(1)
+_numbers = count(1 << 40)
 
 
 def new_id() -> str:

@@ -1,14 +1,80 @@
 """Fixtures of the system tests: a sink and a gateway in a directory of their own, all of them real processes."""
 
+import contextlib
 import json
+import os
+import shutil
+import smtplib
 import subprocess
 import sys
-from collections.abc import Iterator
+import sysconfig
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from contrib.lib.gateway import ROOT, Gateway, wait_until
+
+HEADER = b"From: a@test.example\r\nSubject: test\r\n\r\n"
+FAST_RETRY = "min_retry_delay = 1s; max_retry_delay = 2s;"
+#: What meta1g imports beside the standard library.
+LIBRARIES = ("gevent", "greenlet", "zope", "dns", "ply", "berkeleydb")
+
+
+def send(gateway: Gateway, rcpts: Sequence[str], mail: str = "sender@back.example", body: bytes = b"hello\r\n") -> None:
+    """Sends one message through a gateway that takes all its recipients."""
+    with smtplib.SMTP("127.0.0.1", gateway.port, timeout=60) as client:
+        assert client.sendmail(mail, list(rcpts), HEADER + body) == {}
+
+
+def processes_of(directory: Path) -> dict[int, str]:
+    """Processes that name a directory in their command line: process id and command line."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if f"{directory}/" in words and int(path.parent.name) != os.getpid():
+                found[int(path.parent.name)] = words
+    return found
+
+
+@contextlib.contextmanager
+def running(gateway: Gateway) -> Iterator[Gateway]:
+    """Sets a gateway up and runs it; at the end it stops in order and leaves no process behind."""
+    gateway.setup()
+    gateway.start()
+    try:
+        yield gateway
+    except BaseException:
+        gateway.stop()
+        raise
+    assert gateway.stop() == 0, gateway.last_words()
+    assert processes_of(gateway.directory) == {}
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A new directory that all accounts can pass through, unlike tmp_path, which is for its owner only."""
+    directory = Path(tempfile.mkdtemp(prefix="meta1g-test-", dir="/tmp"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def program_for_all(open_directory: Path) -> Path:
+    """A copy of the programs and their libraries that all accounts can read, wherever the checkout is: a PYTHONPATH."""
+    target = open_directory / "lib"
+    target.mkdir()
+    shutil.copytree(ROOT / "meta1g", target / "meta1g", ignore=shutil.ignore_patterns("__pycache__"))
+    for place in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
+        for name in LIBRARIES:
+            for path in [*Path(place).glob(name), *Path(place).glob(f"{name}.*")]:
+                copy = shutil.copytree if path.is_dir() else shutil.copy
+                copy(path, target / path.name)
+    subprocess.run(["chmod", "-R", "a+rX", target], check=True)
+    return target
 
 
 class KeepingSink:

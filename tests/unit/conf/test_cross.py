@@ -17,6 +17,7 @@ from tests.unit.conf.text import load
         "smtps A { listen_socket { port = 25; } listen_socket { port = 587; } }",
         "smar { map a { type = passwd; } map b { type = sequence; maps = { a, a }; } }",
         "smar { map c { type = sequence; maps = { a, b }; } map a { type = passwd; } map b { type = passwd; } }",
+        "smtps { listen_socket { address = 127.0.0.1; } listen_socket { address = ::1; } listen_socket { path = x; } }",
         "smar { map a { type = socket; address = 127.0.0.1; port = 5; } }",
         'smar { map a { type = static; entries = { "key value", "a  b c" }; } }',
         "smar { aliases { file = a; type = text; } }",

@@ -9,6 +9,7 @@ import pytest
 from meta1g.conf import manual
 from meta1g.conf.check import walk
 from meta1g.conf.defs import ROOT
+from meta1g.conf.pending import MARK, NO_EFFECT
 from tests.unit.conf.text import load
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -55,3 +56,11 @@ def test_help_for_inner_sections_and_for_none():
     assert manual.section_help(["smar", "map"]).startswith("map NAME { ... }: ")
     assert manual.section_help([]) == manual.section_help(["global"])
     assert manual.section_help(["nothing"]) is None
+    assert "max_recipients" in manual.section_help(["smtps_session_conf"])
+
+
+def test_what_has_no_effect_is_marked():
+    assert manual.section_help(["smtps"]).count(MARK) == sum(
+        1 for path in NO_EFFECT if path.split()[0] in ("smtps", "component")
+    )
+    assert f"How much is told to developers. {MARK}" in manual.markdown()

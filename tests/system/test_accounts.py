@@ -1,0 +1,173 @@
+"""Started as root, only mcp stays root; each component has its own account and sees no more than it needs (invariant I7)."""
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contrib.lib.gateway import Gateway, free_port, wait_until
+from tests.system.conftest import FAST_RETRY, KeepingSink, running, send
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make accounts and to start components under them"),
+]
+
+IDS = {"smtps": 260, "qmgr": 261, "smtpc": 262, "smar": 263}
+NAMES = {"smtps": "meta1s", "qmgr": "meta1q", "smtpc": "meta1c", "smar": "meta1m"}
+GROUPS = {"smtps": {260, 262, 263}, "qmgr": {261, 260, 262, 263}, "smtpc": {262}, "smar": {263}}
+
+
+@pytest.fixture
+def accounts_gateway(open_directory, program_for_all) -> Iterator[Gateway]:
+    """A gateway under the accounts; mail for waits.example stays in the queues."""
+    sink = KeepingSink(open_directory / "maildir")
+    made = Gateway(
+        open_directory / "gateway",
+        f"waits.example {free_port()}^[127.0.0.1]\n. {sink.port}^[127.0.0.1]",
+        {"qmgr": FAST_RETRY, "smtps": "CDB_gid = 262;"},
+        accounts=True,
+        python=os.path.realpath(sys.executable),
+        env={"PYTHONPATH": str(program_for_all)},
+    )
+    try:
+        with running(made):
+            made.sink = sink
+            yield made
+    finally:
+        sink.stop()
+
+
+def status_of(pid: int) -> dict[str, list[str]]:
+    """Gives /proc/PID/status by key."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def child_status(gateway: Gateway, component: str) -> dict[str, list[str]]:
+    (pid,) = gateway.pids()[component]
+    return status_of(pid)
+
+
+def tries(gateway: Gateway, component: str, code: str) -> str:
+    """Runs Python code with the ids of a running component; gives `ok` or the name of the error that it met."""
+    facts = child_status(gateway, component)
+    program = (
+        f"import os, sys\ntry:\n    {code}\nexcept OSError as error:\n    print(type(error).__name__)\nelse:\n    print('ok')"
+    )
+    result = subprocess.run(
+        [gateway.python, "-I", "-c", program],
+        user=int(facts["Uid"][0]), group=int(facts["Gid"][0]), extra_groups=[int(word) for word in facts["Groups"]],
+        capture_output=True, text=True, timeout=30, check=True, cwd="/",
+    )  # fmt: skip
+    return result.stdout.strip()
+
+
+def waiting_file(gateway: Gateway) -> Path:
+    """Sends a message that cannot be delivered now and gives its content file."""
+    send(gateway, ["r@waits.example"])
+    wait_until(lambda: gateway.leftovers().get("defedb") == 1, 30, "one recipient in DEFEDB")
+    (path,) = gateway.content_files()
+    return path
+
+
+def test_a_message_is_relayed_by_components_under_their_own_accounts(accounts_gateway):
+    gateway = accounts_gateway
+    send(gateway, ["r@sink.example"], body=b"by five accounts\r\n")
+    envelope = gateway.sink.wait_for(1)[0]
+    assert gateway.sink.content(envelope).endswith(b"\r\n\r\nby five accounts\r\n")
+    gateway.wait_empty()
+    assert set(gateway.pids()) == set(IDS)
+    for component, number in IDS.items():
+        facts = child_status(gateway, component)
+        assert facts["Uid"] == facts["Gid"] == [str(number)] * 4, component
+        assert {int(word) for word in facts["Groups"]} == GROUPS[component], component
+    assert gateway.process is not None
+    assert status_of(gateway.process.pid)["Uid"] == ["0"] * 4
+
+
+def test_no_component_can_become_root_again(accounts_gateway):
+    for component in IDS:
+        facts = child_status(accounts_gateway, component)
+        assert [int(facts[key][0], 16) for key in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [0, 0, 0, 0], component
+        assert facts["NoNewPrivs"] == ["1"], component
+        assert tries(accounts_gateway, component, "os.setuid(0)") == "PermissionError"
+        assert tries(accounts_gateway, component, "os.setgroups([0])") == "PermissionError"
+
+
+@pytest.mark.parametrize("component", ["smtps", "smtpc", "smar"])
+def test_only_qmgr_can_look_into_the_queues(accounts_gateway, component):
+    gateway = accounts_gateway
+    waiting_file(gateway)
+    for name in ("ibdb", "defedb", "lost+found"):
+        directory = gateway.queue / name
+        assert tries(gateway, component, f"os.listdir({str(directory)!r})") == "PermissionError"
+        for path in directory.iterdir():
+            assert tries(gateway, component, f"open({str(path)!r})") == "PermissionError"
+        assert tries(gateway, "qmgr", f"os.listdir({str(directory)!r})") == "ok"
+
+
+def test_smtpc_reads_content_and_cannot_change_it(accounts_gateway):
+    gateway = accounts_gateway
+    path = waiting_file(gateway)
+    facts = path.stat()
+    assert (facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode)) == (260, 262, 0o640)
+    assert tries(gateway, "smtpc", f"open({str(path)!r}).read(1)") == "ok"
+    for code in (
+        f"open({str(path)!r}, 'r+')",
+        f"os.unlink({str(path)!r})",
+        f"os.rename({str(path)!r}, {str(path) + '.new'!r})",
+        f"open({str(path.parent / 'new')!r}, 'x')",
+        f"os.chmod({str(path)!r}, 0o666)",
+    ):
+        assert tries(gateway, "smtpc", code) == "PermissionError", code
+    assert tries(gateway, "smtpc", f"os.listdir({str(path.parent)!r})") == "PermissionError"
+    assert tries(gateway, "smar", f"open({str(path)!r})") == "PermissionError"
+
+
+@pytest.mark.parametrize(
+    ("socket", "allowed"),
+    [
+        ("qmgr/smtps", {"smtps", "qmgr"}),
+        ("qmgr/smtpc", {"smtpc", "qmgr"}),
+        ("qmgr/control", {"qmgr"}),
+        ("smar/smtps", {"smtps", "smar"}),
+        ("smar/qmgr", {"qmgr", "smar"}),
+        ("mcp/status", set()),
+    ],
+)
+def test_each_socket_is_for_its_clients_only(accounts_gateway, socket, allowed):
+    gateway = accounts_gateway
+    path = gateway.queue / socket
+    code = f"import socket; s = socket.socket(socket.AF_UNIX); s.settimeout(10); s.connect({str(path)!r}); "
+    code += "s.settimeout(2); sys.exit(print('refused')) if s.recv(1) == b'' else None"
+    for component in IDS:
+        outcome = tries(gateway, component, code)
+        assert (outcome in ("ok", "TimeoutError")) == (component in allowed), (component, outcome)
+
+
+def test_root_may_change_the_queue_and_nobody_may_not(accounts_gateway):
+    gateway = accounts_gateway
+    waiting_file(gateway)
+    assert "r@waits.example" in gateway.run_tool("mailq", "-f", str(gateway.conf)).stdout
+    command = [gateway.python, "-c", "from meta1g.tools.mailq import run; run()", "-f", str(gateway.conf)]
+    result = subprocess.run(
+        command, user="nobody", group="nogroup", extra_groups=[], env=gateway.environment(), cwd="/",
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert result.returncode == 77, result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert "r@waits.example" not in result.stdout
+
+
+def test_setup_a_second_time_changes_nothing(accounts_gateway):
+    gateway = accounts_gateway
+    result = gateway.run_tool("setup_dirs", "-f", str(gateway.conf))
+    assert result.stdout == ""
+    for name in NAMES.values():
+        assert f"{name}:" in Path("/etc/passwd").read_text()

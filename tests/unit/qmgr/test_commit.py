@@ -1,0 +1,111 @@
+import errno
+
+import pytest
+
+from meta1g.base.errors import TempError
+from meta1g.db.ibdb_reader import IbdbReader, ibdb_files
+from meta1g.qmgr.limits import DONE_FLUSH_S
+from meta1g.rcb.envelope import RcptDone, RcptRecord, TaDone
+from tests.fakes.envelopes import rcpt, rcpts, ta, ta_id
+from tests.fakes.qmgr_system import wait_until
+
+
+class Waiter:
+    def __init__(self, qmgr):
+        self.qmgr, self.told = qmgr, []
+
+    def committed(self):
+        self.told.append(("committed", len(entries(self.qmgr))))
+
+    def commit_failed(self, error):
+        self.told.append(("failed", error.errno))
+
+
+def entries(qmgr):
+    return [one.entry for path in ibdb_files(qmgr.queue / "ibdb") for one in IbdbReader(path).entries()]
+
+
+def accept(qmgr, number, count=1):
+    waiter = Waiter(qmgr)
+    if not qmgr.cdb.exists(ta_id(number)):
+        qmgr.cdb.write_whole(ta_id(number), [b"x"])
+    qmgr.context.commit.accept(ta(number, count), rcpts(number, count), waiter)
+    wait_until(lambda: waiter.told, "told")
+    return waiter.told
+
+
+def test_a_waiter_hears_after_its_record_is_in_the_file(qmgr):
+    assert accept(qmgr, 1) == [("committed", 1)]
+    assert accept(qmgr, 2) == [("committed", 2)]
+    assert (qmgr.context.commit.open_count, qmgr.context.commit.file_count) == (2, 1)
+
+
+def test_a_failure_is_told_and_the_transaction_is_not_open(qmgr):
+    qmgr.files.error = OSError(errno.ENOSPC, "full")
+    assert accept(qmgr, 1) == [("failed", errno.ENOSPC)]
+    qmgr.files.error = None
+    wait_until(lambda: qmgr.context.commit.open_count == 0, "forgotten")
+    assert accept(qmgr, 2) == [("committed", 1)]
+
+
+def test_missing_content_is_an_error_before_anything_is_written(qmgr):
+    with pytest.raises(TempError, match="content file .* is missing"):
+        qmgr.context.commit.accept(ta(1), rcpts(1, 1), Waiter(qmgr))
+    assert qmgr.context.commit.open_count == 0
+
+
+def test_done_records_are_flushed_after_a_while_without_new_mail(qmgr):
+    accept(qmgr, 1, 2)
+    qmgr.context.commit.rcpts_replaced((), ta_id(1), [0])
+    qmgr.advance(DONE_FLUSH_S)
+    wait_until(lambda: RcptDone(ta_id=ta_id(1), rcpt_idx=0) in entries(qmgr), "written")
+
+
+def test_new_recipients_come_before_the_end_of_the_old_ones(qmgr):
+    accept(qmgr, 1)
+    qmgr.context.commit.rcpts_replaced([rcpt(1, 1), rcpt(1, 2)], ta_id(1), [0])
+    qmgr.context.commit.flush()
+    wait_until(lambda: len(entries(qmgr)) == 4, "written")
+    assert [type(one) for one in entries(qmgr)[1:]] == [RcptRecord, RcptRecord, RcptDone]
+
+
+def test_content_goes_after_the_flush(qmgr):
+    accept(qmgr, 1)
+    qmgr.context.commit.ta_done(ta_id(1), ta_id(1))
+    assert qmgr.cdb.exists(ta_id(1))
+    qmgr.context.commit.flush()
+    wait_until(lambda: not qmgr.cdb.exists(ta_id(1)), "removed")
+    assert entries(qmgr)[-1] == TaDone(ta_id=ta_id(1))
+
+
+def test_content_that_is_in_no_store_goes_without_a_record(qmgr):
+    qmgr.cdb.write_whole(ta_id(1), [b"x"])
+    qmgr.context.commit.unlink(ta_id(1))
+    qmgr.advance(DONE_FLUSH_S)
+    wait_until(lambda: not qmgr.cdb.exists(ta_id(1)), "removed")
+
+
+def test_content_that_cannot_be_removed_is_logged(qmgr, monkeypatch):
+    def refuse(path):
+        raise OSError(errno.EACCES, "not allowed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(qmgr.files), "unlink", lambda self, path: refuse(path))
+        qmgr.context.commit.unlink(ta_id(1))
+        qmgr.context.commit.flush()
+        qmgr.sink.wait("func=qmgr.cdb.*not allowed")
+
+
+def test_an_orphan_is_removed_only_if_its_transaction_is_not_open(qmgr):
+    accept(qmgr, 1)
+    qmgr.cdb.write_whole(ta_id(2), [b"x"])
+    commit = qmgr.context.commit
+    assert [commit.remove_orphan(ta_id(number)) for number in (1, 2, 3)] == [False, True, False]
+    assert qmgr.content() == [ta_id(1)]
+
+
+def test_close_writes_what_waits(qmgr):
+    accept(qmgr, 1, 2)
+    qmgr.context.commit.rcpts_replaced((), ta_id(1), [1])
+    qmgr.stop()
+    assert RcptDone(ta_id=ta_id(1), rcpt_idx=1) in entries(qmgr)

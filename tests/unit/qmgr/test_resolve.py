@@ -1,0 +1,104 @@
+import pytest
+
+from meta1g.qmgr.limits import RESOLVE_TIMEOUT_S
+from meta1g.rcb.qmgr_smar import Members, Resolve, ResolveFlags, Route, Unresolved
+from tests.fakes.qmgr_peers import route
+from tests.fakes.qmgr_system import wait_until
+
+
+def test_recipients_are_asked_for_in_their_order(qmgr):
+    smar = qmgr.smar()
+    ta_id = qmgr.smtps().mail(*(f"r{number}@to.example" for number in range(20)))
+    asked = smar.wait_for(Resolve, 20)
+    assert [(one.ta_id, one.rcpt_idx, one.rcpt, one.flags) for one in asked] == [
+        (ta_id, number, f"r{number}@to.example", 0) for number in range(20)
+    ]
+
+
+def test_mail_waits_for_a_resolver_and_goes_when_it_comes(qmgr):
+    agent = qmgr.agent()
+    ta_id = qmgr.smtps().mail("r@to.example")
+    wait_until(lambda: qmgr.states() == {(ta_id, 0): "NEW"}, "it waits")
+    qmgr.smar()
+    assert agent.wait_jobs(1)[0].msg.ta_id == ta_id
+
+
+def test_a_resolver_that_was_lost_is_asked_again(qmgr):
+    smar = qmgr.smar()
+    smar.answers["to.example"] = None
+    agent = qmgr.agent()
+    qmgr.smtps().mail("a@to.example", "b@to.example")
+    smar.wait_for(Resolve, 2)
+    smar.stop()
+    wait_until(lambda: set(qmgr.states().values()) == {"NEW"}, "the questions are open again")
+    smar.answers.clear()
+    smar.start()
+    wait_until(lambda: sum(len(job.rcpts) for job in agent.jobs) == 2, "delivered")
+    qmgr.wait_empty()
+    assert qmgr.context.status()["smar"] == 1
+
+
+def test_a_silent_resolver_is_asked_again_after_a_time(qmgr):
+    smar = qmgr.smar()
+    smar.answers["to.example"] = None
+    agent = qmgr.agent()
+    qmgr.smtps().mail("r@to.example")
+    smar.wait_for(Resolve)
+    smar.answers.clear()
+    qmgr.advance(RESOLVE_TIMEOUT_S + 1)
+    smar.wait_for(Resolve, 2)
+    agent.wait_jobs(1)
+
+
+def test_a_late_answer_is_ignored(qmgr):
+    smar = qmgr.smar()
+    smar.answers["to.example"] = None
+    agent = qmgr.agent()
+    qmgr.smtps().mail("r@to.example")
+    smar.wait_for(Resolve)
+    smar.answers.clear()
+    qmgr.advance(RESOLVE_TIMEOUT_S + 1)
+    agent.wait_jobs(1)
+    for conn in smar.conns:
+        conn.send(route("192.0.2.66"), 2)
+    qmgr.wait_empty()
+    assert [job.server for job in agent.jobs] == ["192.0.2.1"]
+
+
+@pytest.mark.parametrize("answer", [Route(da=0, servers=()), Members(members=())])
+def test_an_answer_that_names_nobody_defers_the_recipient(qmgr, answer):
+    qmgr.smar().answers["to.example"] = answer
+    agent = qmgr.agent()
+    smtps = qmgr.smtps()
+    smtps.mail("r@to.example")
+    qmgr.wait_deferred(1)
+    assert qmgr.defedb.scan(None, 9)[0].code == 451
+    smtps.mail("r@ok.example")
+    agent.wait_jobs(1)
+
+
+def test_a_temporary_failure_of_the_resolver_defers(qmgr):
+    qmgr.smar().answers["to.example"] = Unresolved(code=451, ecode="4.4.3", text="DNS is slow")
+    qmgr.smtps().mail("r@to.example")
+    qmgr.wait_deferred(1)
+    (record,) = qmgr.defedb.scan(None, 9)
+    assert (record.code, record.ecode, record.text, record.tries) == (451, "4.4.3", "DNS is slow", 1)
+
+
+def test_members_and_bounces_are_not_expanded_again(qmgr):
+    smar = qmgr.smar()
+    smar.answers["list@to.example"] = Members(members=("a@to.example",))
+    qmgr.agent(script=lambda job: job.done(250 if not job.msg.mail else 550))
+    qmgr.smtps().mail("list@to.example")
+    asked = smar.wait_for(Resolve, 3)
+    assert [(one.rcpt, one.flags) for one in asked] == [
+        ("list@to.example", 0), ("a@to.example", ResolveFlags.NO_ALIAS), ("s@from.example", ResolveFlags.NO_ALIAS),
+    ]  # fmt: skip
+
+
+def test_the_delivery_agent_of_the_answer_is_used(qmgr):
+    qmgr.smar().answers["to.example"] = route("unix:/run/lmtp", da=1)
+    agent = qmgr.agent()
+    qmgr.smtps().mail("r@to.example")
+    (job,) = agent.wait_jobs(1)
+    assert (job.msg.da, job.server) == (1, "unix:/run/lmtp")

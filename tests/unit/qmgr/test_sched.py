@@ -1,0 +1,347 @@
+import pytest
+
+from meta1g.qmgr.limits import DEST_CLOSED_MAX_S, SESSION_DELIVERIES_MAX, SESSION_IDLE_S
+from meta1g.rcb.smtpc_qmgr import SmtpcHello
+from tests.fakes.qmgr_peers import Agent, domains, route
+from tests.fakes.qmgr_system import wait_until
+
+A, B, C = "192.0.2.1", "192.0.2.2", "192.0.2.3"
+
+
+def hold(job):
+    """Leaves a job to the test."""
+
+
+def system(qmgr, **servers):
+    """A resolver that knows where each domain goes: a="192.0.2.1" is a.example."""
+    smar = qmgr.smar()
+    smar.answers.update({f"{name}.example": route(*addrs.split()) for name, addrs in servers.items()})
+    return smar
+
+
+def send(smtps, *names):
+    return [smtps.mail(f"r@{name}.example") for name in names]
+
+
+# -- slow start
+
+
+def test_no_more_sessions_than_the_initial_limit_are_opened_at_first(qmgr):
+    system(qmgr)
+    agent = qmgr.agent(script=hold)
+    send(qmgr.smtps(), *"abcdefgh")
+    agent.wait_jobs(2)
+    wait_until(lambda: list(qmgr.states().values()).count("READY") == 6, "the others wait")
+    assert (len(agent.jobs), agent.most) == (2, {A: 2})
+
+
+def test_success_opens_further_sessions_up_to_the_maximum(qmgr):
+    system(qmgr)
+    agent = qmgr.agent(script=hold)
+    send(qmgr.smtps(), *("x" * 20))
+    for number in range(8):
+        agent.wait_jobs(number + 1)[number].done()
+    wait_until(lambda: sum(not job.answered for job in agent.jobs) == 4, "four at a time")
+    assert agent.most == {A: 4}
+    agent.script = lambda job: job.done()
+    for job in [one for one in agent.jobs if not one.answered]:
+        job.done()
+    qmgr.wait_empty()
+    assert agent.most == {A: 4}
+
+
+def test_failure_halves_what_is_allowed(qmgr):
+    system(qmgr, a=A)
+    agent = qmgr.agent()
+    send(qmgr.smtps(), *("a" * 6))
+    qmgr.wait_empty()
+    (dest,) = qmgr.context.scheduler.occ.dests()
+    assert dest.limit == 4
+    agent.script = lambda job: job.failed()
+    send(qmgr.smtps(), "a")
+    qmgr.wait_deferred(1)
+    assert dest.limit == 2
+
+
+# -- sessions
+
+
+def test_an_open_session_is_used_again(qmgr):
+    system(qmgr)
+    agent = qmgr.agent()
+    smtps = qmgr.smtps()
+    for number in range(3):
+        send(smtps, "a")
+        agent.wait_jobs(number + 1)
+        qmgr.wait_empty()
+    assert [job.msg.new_session for job in agent.jobs] == [True, False, False]
+    assert len({job.msg.session_id for job in agent.jobs}) == 1
+    assert len({job.msg.da_ta_id for job in agent.jobs}) == 3
+
+
+def test_a_session_that_does_not_stay_open_is_not_used_again(qmgr):
+    system(qmgr)
+    agent = qmgr.agent(script=lambda job: job.done(keep=False))
+    smtps = qmgr.smtps()
+    for number in range(2):
+        send(smtps, "a")
+        agent.wait_jobs(number + 1)
+        qmgr.wait_empty()
+    assert [job.msg.new_session for job in agent.jobs] == [True, True]
+
+
+def test_an_idle_session_is_closed_after_a_while(qmgr):
+    system(qmgr)
+    agent = qmgr.agent()
+    send(qmgr.smtps(), "a")
+    qmgr.wait_empty()
+    assert qmgr.context.status()["da_sessions"] == 1
+    qmgr.advance(SESSION_IDLE_S + 3)
+    assert agent.wait_closed(1) == [agent.jobs[0].msg.session_id]
+    assert qmgr.context.status()["da_sessions"] == 0
+
+
+def test_an_idle_session_that_the_server_closed_is_forgotten(qmgr):
+    system(qmgr)
+    agent = qmgr.agent()
+    smtps = qmgr.smtps()
+    send(smtps, "a")
+    qmgr.wait_empty()
+    agent.server_closes(agent.jobs[0].msg.session_id)
+    wait_until(lambda: qmgr.context.status()["da_sessions"] == 0, "forgotten")
+    send(smtps, "a")
+    assert agent.wait_jobs(2)[1].msg.new_session
+
+
+def test_a_session_has_so_many_deliveries_at_most(qmgr, monkeypatch):
+    monkeypatch.setattr("meta1g.qmgr.sched.SESSION_DELIVERIES_MAX", 2)
+    assert SESSION_DELIVERIES_MAX > 2
+    system(qmgr)
+    agent = qmgr.agent()
+    smtps = qmgr.smtps()
+    for number in range(4):
+        send(smtps, "a")
+        agent.wait_jobs(number + 1)
+        qmgr.wait_empty()
+    assert [(job.msg.new_session, job.msg.keep_open) for job in agent.jobs] == [(True, True), (False, False)] * 2
+
+
+# -- destinations
+
+
+def test_a_small_destination_is_not_held_up_by_a_big_one(make_qmgr):
+    qmgr = make_qmgr(smtpc_initial_connections=1, smtpc_max_connections=1)
+    system(qmgr, big=A, small=B)
+    smtps = qmgr.smtps()
+    send(smtps, *(["big"] * 30), "small")
+    agent = qmgr.agent(max_threads=1)
+    qmgr.wait_empty()
+    assert domains(agent.jobs).index("small.example") <= 2
+
+
+def test_nobody_starves_when_all_agents_are_busy(make_qmgr):
+    """A session that is kept busy by one destination is closed for another one that has none."""
+    qmgr = make_qmgr()
+    system(qmgr, big=A, b=B, c=C)
+    agent = qmgr.agent(max_threads=1, script=hold)
+    smtps = qmgr.smtps()
+    send(smtps, *(["big"] * 20))
+    agent.wait_jobs(1)
+    send(smtps, "b", "c")
+    wait_until(lambda: list(qmgr.states().values()).count("READY") == 21, "all wait")
+    agent.script = lambda job: job.done()
+    agent.jobs[0].done()
+    qmgr.wait_empty()
+    served = domains(agent.jobs)
+    assert max(served.index("b.example"), served.index("c.example")) <= 4, served
+
+
+def test_an_idle_session_makes_room_for_another_destination(qmgr):
+    system(qmgr, a=A, b=B)
+    agent = qmgr.agent(max_threads=1)
+    smtps = qmgr.smtps()
+    for name in "ab":
+        send(smtps, name)
+        qmgr.wait_empty()
+    assert agent.closed == [agent.jobs[0].msg.session_id]
+
+
+def test_work_is_spread_over_all_agents(qmgr):
+    system(qmgr, a=A, b=B, c=C)
+    agents = [qmgr.agent(max_threads=2, script=hold) for _ in range(2)]
+    send(qmgr.smtps(), *"aabb")
+    for agent in agents:
+        agent.wait_jobs(2)
+
+
+def test_mail_waits_for_an_agent_and_goes_when_one_comes(qmgr):
+    system(qmgr)
+    send(qmgr.smtps(), "a", "b")
+    wait_until(lambda: list(qmgr.states().values()) == ["READY", "READY"], "ready")
+    agent = qmgr.agent()
+    qmgr.wait_empty()
+    assert len(agent.jobs) == 2
+
+
+def test_an_unreachable_destination_defers_all_who_wait_for_it_at_once(make_qmgr):
+    qmgr = make_qmgr(smtpc_initial_connections=1)
+    system(qmgr, dead=A, alive=B)
+    agent = qmgr.agent(script=hold)
+    send(qmgr.smtps(), *(["dead"] * 20), "alive")
+    agent.wait_jobs(2)
+    for job in agent.jobs:
+        job.failed(text="no route") if job.server == A else job.done()
+    qmgr.wait_deferred(20)
+    assert domains(agent.jobs) == ["dead.example", "alive.example"]
+    assert {(one.code, one.ecode, one.text) for one in qmgr.defedb.scan(None, 99)} == {(451, "4.4.1", "no route")}
+
+
+def test_one_connection_probes_a_destination_that_was_unreachable(make_qmgr):
+    qmgr = make_qmgr(min_retry_delay_s=60)
+    system(qmgr)
+    agent = qmgr.agent(script=lambda job: job.failed())
+    send(qmgr.smtps(), *("x" * 10))
+    qmgr.wait_deferred(10)
+    known = len(agent.jobs)
+    agent.script = hold
+    qmgr.advance(DEST_CLOSED_MAX_S + 20)
+    agent.wait_jobs(known + 1)
+    wait_until(lambda: list(qmgr.states().values()).count("READY") == 9, "the others wait for the probe")
+    assert len(agent.jobs) == known + 1
+    agent.script = lambda job: job.done()
+    agent.jobs[-1].done()
+    qmgr.wait_empty()
+
+
+def test_a_failed_probe_defers_all_again(make_qmgr):
+    qmgr = make_qmgr(min_retry_delay_s=60)
+    system(qmgr)
+    agent = qmgr.agent(script=lambda job: job.failed())
+    send(qmgr.smtps(), *("x" * 10))
+    qmgr.wait_deferred(10)
+    known = len(agent.jobs)
+    qmgr.advance(DEST_CLOSED_MAX_S + 20)
+    wait_until(lambda: {one.tries for one in qmgr.defedb.scan(None, 99)} == {2}, "all were tried again")
+    assert len(agent.jobs) <= known + 2
+
+
+def test_the_next_server_is_tried_at_once(qmgr):
+    system(qmgr, a=f"{A} {B} {C}")
+    agent = qmgr.agent(script=lambda job: job.done() if job.server == C else job.failed())
+    send(qmgr.smtps(), "a")
+    qmgr.wait_empty()
+    assert [job.server for job in agent.jobs] == [A, B, C]
+
+
+def test_the_next_server_is_tried_for_a_recipient_that_the_first_one_refused_for_now(qmgr):
+    system(qmgr, a=f"{A} {B}")
+    agent = qmgr.agent(script=lambda job: job.done(rcpts={"r@a.example": 450}) if job.server == A else job.done())
+    send(qmgr.smtps(), "a")
+    qmgr.wait_empty()
+    assert [job.server for job in agent.jobs] == [A, B]
+
+
+def test_all_servers_that_fail_leave_the_last_reply(qmgr):
+    system(qmgr, a=f"{A} {B}")
+    agent = qmgr.agent(script=lambda job: job.failed(text=f"no {job.server}"))
+    send(qmgr.smtps(), "a")
+    qmgr.wait_deferred(1)
+    assert qmgr.defedb.scan(None, 9)[0].text == f"no {B}"
+    assert len(agent.jobs) == 2
+
+
+def test_those_who_wait_for_a_closed_server_go_to_their_next_one(make_qmgr):
+    qmgr = make_qmgr(smtpc_initial_connections=1)
+    system(qmgr, a=f"{A} {B}")
+    agent = qmgr.agent(script=lambda job: job.done() if job.server == B else job.failed())
+    send(qmgr.smtps(), *("a" * 10))
+    qmgr.wait_empty()
+    assert [job.server for job in agent.jobs].count(A) <= 2
+
+
+def test_a_permanent_refusal_of_the_last_server_bounces(qmgr):
+    system(qmgr, a=A)
+    agent = qmgr.agent(script=lambda job: job.failed(554, "go away") if job.server == A and job.msg.mail else job.done())
+    qmgr.peers[0].answers["from.example"] = route(B)
+    send(qmgr.smtps(), "a")
+    qmgr.wait_empty()
+    assert b"554 5.4.1 go away" in agent.jobs[1].bytes
+
+
+# -- agents that go away
+
+
+def test_the_work_of_a_lost_agent_is_done_by_another_one(qmgr):
+    system(qmgr, a=A, b=B)
+    lost = qmgr.agent(script=hold)
+    ids = send(qmgr.smtps(), "a", "b")
+    lost.wait_jobs(2)
+    lost.stop()
+    other = qmgr.agent()
+    qmgr.wait_empty()
+    assert sorted(job.msg.ta_id for job in other.jobs) == sorted(ids)
+    assert all(job.msg.new_session for job in other.jobs)
+    assert qmgr.sink.find("func=qmgr.smtpc.*gone")
+
+
+def test_idle_sessions_of_a_lost_agent_are_forgotten(qmgr):
+    system(qmgr)
+    lost = qmgr.agent()
+    smtps = qmgr.smtps()
+    send(smtps, "a")
+    qmgr.wait_empty()
+    lost.stop()
+    wait_until(lambda: qmgr.context.status()["smtpc"] == 0, "it is gone")
+    assert qmgr.context.status()["da_sessions"] == 0
+    other = qmgr.agent()
+    send(smtps, "a")
+    assert other.wait_jobs(1)[0].msg.new_session
+
+
+def test_a_result_for_a_lost_session_changes_nothing(qmgr):
+    system(qmgr)
+    agent = qmgr.agent(script=hold)
+    send(qmgr.smtps(), "a")
+    (job,) = agent.wait_jobs(1)
+    job.done()
+    qmgr.wait_empty()
+    job.answered = False
+    job.done(550)
+    send(qmgr.smtps(), "b")
+    agent.wait_jobs(2)[1].done()
+    qmgr.wait_empty()
+
+
+def test_a_recipient_that_the_result_does_not_mention_is_tried_again(qmgr):
+    system(qmgr)
+    qmgr.agent(script=lambda job: job.done(0))
+    send(qmgr.smtps(), "a")
+    qmgr.wait_deferred(1)
+    assert qmgr.defedb.scan(None, 9)[0].text == "delivery agent reported nothing"
+
+
+@pytest.mark.parametrize("hello", [{"max_threads": 0}, {"twice": True}])
+def test_a_hello_that_makes_no_sense_closes_the_connection(qmgr, hello):
+    agent = Agent(qmgr.queue / "qmgr/smtpc", max_threads=hello.get("max_threads", 5))
+    if "twice" in hello:
+        agent = qmgr.agent()
+        agent.peer.send(SmtpcHello(smtpc_id=0, pid=1, max_threads=5))
+    else:
+        with pytest.raises((EOFError, ConnectionError)):
+            agent.start()
+        agent.peer.close()
+    qmgr.sink.wait("a second hello.* or one without sessions")
+
+
+# -- joining
+
+
+def test_recipients_of_a_transaction_and_a_destination_are_joined_up_to_the_limit(make_qmgr):
+    qmgr = make_qmgr(max_rcpts_per_transaction=10)
+    system(qmgr, a=A, b=B)
+    qmgr.smtps().mail(*(f"r{number}@a.example" for number in range(25)), "r@b.example")
+    wait_until(lambda: list(qmgr.states().values()) == ["READY"] * 26, "all are ready")
+    agent = qmgr.agent()
+    qmgr.wait_empty()
+    assert sorted(len(job.rcpts) for job in agent.jobs) == [1, 5, 10, 10]
+    assert [rcpt for job in agent.jobs for rcpt in job.rcpts if "a.example" in rcpt] == [f"r{n}@a.example" for n in range(25)]
