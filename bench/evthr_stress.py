@@ -22,15 +22,15 @@ from meta1g.pt.task import Ev, Result, Task
 TASKS = 200  # the first half wake each other and run all the time, the other half run only when woken from outside
 QUIET = range(TASKS // 2, TASKS)
 WAKERS = 2
-BURST = 3  # wake-ups of each task before its answer is waited for; the later ones meet it at work
+BURST = 3  # wake-ups of a task in a row; the later ones meet it at work
 YIELD_EVERY = 50  # runs after which a run gives the interpreter lock away
 ANSWER_S = 10  # a wake-up that led to no run for so long is lost
 STOP_ALLOWED_S = 1.0
 FAR_S = 3600.0
 INTRO = """\
 The event-thread system (meta1g/pt): 200 tasks, half of them run again and again and wake each other, all are woken from two
-threads outside, while timers fire; then stop(), while all tasks are at work and as many timers again are pending.  A wake-up from outside is
-lost if no run begins after it.  Allowed: nothing concurrent, nothing lost, 1 s to stop."""
+threads outside, while timers fire; then stop(), while tasks are at work and as many timers again are pending.  A wake-up from
+outside is lost if no run begins after it.  Allowed: nothing concurrent, nothing lost, 1 s to stop."""
 
 
 @dataclass(slots=True)
@@ -127,10 +127,11 @@ class Stress:
         """Wakes all tasks from a thread that is none of the system, and sees that each runs; again and again."""
         chance = random.Random(seed)
         while not self.enough.is_set() and not self.lost[number]:
-            for _ in range(BURST):
-                for task in self.tasks:
+            for task in self.tasks:
+                for _ in range(BURST):
                     task.context.asked[number] += 1
                     task.wakeup()
+                    time.sleep(0)  # the task begins, and gives the interpreter lock back inside its run
             self.wakeups[number] += BURST * TASKS
             end = time.monotonic() + ANSWER_S
             while (open_ones := self.unanswered(number)) and time.monotonic() < end:

@@ -53,8 +53,8 @@ def running(gateway: Gateway) -> Iterator[Gateway]:
     assert processes_of(gateway.directory) == {}
 
 
-@pytest.fixture
-def open_directory() -> Iterator[Path]:
+@contextlib.contextmanager
+def directory_for_all() -> Iterator[Path]:
     """A new directory that all accounts can pass through, unlike tmp_path, which is for its owner only."""
     directory = Path(tempfile.mkdtemp(prefix="meta1g-test-", dir="/tmp"))
     directory.chmod(0o755)
@@ -63,18 +63,23 @@ def open_directory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def program_for_all(open_directory: Path) -> Path:
+def open_directory() -> Iterator[Path]:
+    with directory_for_all() as directory:
+        yield directory
+
+
+@pytest.fixture(scope="session")
+def program_for_all() -> Iterator[Path]:
     """A copy of the programs and their libraries that all accounts can read, wherever the checkout is: a PYTHONPATH."""
-    target = open_directory / "lib"
-    target.mkdir()
-    shutil.copytree(ROOT / "meta1g", target / "meta1g", ignore=shutil.ignore_patterns("__pycache__"))
-    for place in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
-        for name in LIBRARIES:
-            for path in [*Path(place).glob(name), *Path(place).glob(f"{name}.*")]:
-                copy = shutil.copytree if path.is_dir() else shutil.copy
-                copy(path, target / path.name)
-    subprocess.run(["chmod", "-R", "a+rX", target], check=True)
-    return target
+    with directory_for_all() as target:
+        shutil.copytree(ROOT / "meta1g", target / "meta1g", ignore=shutil.ignore_patterns("__pycache__"))
+        for place in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
+            for name in LIBRARIES:
+                for path in [*Path(place).glob(name), *Path(place).glob(f"{name}.*")]:
+                    copy = shutil.copytree if path.is_dir() else shutil.copy
+                    copy(path, target / path.name)
+        subprocess.run(["chmod", "-R", "a+rX", target], check=True)
+        yield target
 
 
 class KeepingSink:

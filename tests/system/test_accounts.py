@@ -5,12 +5,13 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from contrib.lib.gateway import Gateway, free_port, wait_until
-from tests.system.conftest import FAST_RETRY, KeepingSink, running, send
+from tests.system.conftest import FAST_RETRY, KeepingSink, directory_for_all, running, send
 
 pytestmark = [
     pytest.mark.system,
@@ -23,24 +24,35 @@ NAMES = {"smtps": "meta1s", "qmgr": "meta1q", "smtpc": "meta1c", "smar": "meta1m
 GROUPS = {"smtps": {260, 262, 263}, "qmgr": {261, 260, 262, 263}, "smtpc": {262}, "smar": {263}}
 
 
-@pytest.fixture
-def accounts_gateway(open_directory, program_for_all) -> Iterator[Gateway]:
-    """A gateway under the accounts; mail for waits.example stays in the queues."""
-    sink = KeepingSink(open_directory / "maildir")
-    made = Gateway(
-        open_directory / "gateway",
-        f"waits.example {free_port()}^[127.0.0.1]\n. {sink.port}^[127.0.0.1]",
-        {"qmgr": FAST_RETRY, "smtps": "CDB_gid = 262;"},
-        accounts=True,
-        python=os.path.realpath(sys.executable),
-        env={"PYTHONPATH": str(program_for_all)},
-    )
-    try:
-        with running(made):
-            made.sink = sink
-            yield made
-    finally:
-        sink.stop()
+@dataclass(frozen=True)
+class Site:
+    """A gateway under the accounts, its sink, and the content file of a message that waits in the queues."""
+
+    gateway: Gateway
+    sink: KeepingSink
+    waiting: Path
+
+
+@pytest.fixture(scope="module")
+def site(program_for_all) -> Iterator[Site]:
+    with directory_for_all() as directory:
+        sink = KeepingSink(directory / "maildir")
+        gateway = Gateway(
+            directory / "gateway",
+            f"waits.example {free_port()}^[127.0.0.1]\n. {sink.port}^[127.0.0.1]",
+            {"qmgr": FAST_RETRY, "smtps": f"CDB_gid = {IDS['smtpc']};"},
+            accounts=True,
+            python=os.path.realpath(sys.executable),
+            env={"PYTHONPATH": str(program_for_all)},
+        )
+        try:
+            with running(gateway):
+                send(gateway, ["r@waits.example"])
+                wait_until(lambda: gateway.leftovers().get("defedb") == 1, 30, "one recipient in DEFEDB")
+                (waiting,) = gateway.content_files()
+                yield Site(gateway, sink, waiting)
+        finally:
+            sink.stop()
 
 
 def status_of(pid: int) -> dict[str, list[str]]:
@@ -68,20 +80,12 @@ def tries(gateway: Gateway, component: str, code: str) -> str:
     return result.stdout.strip()
 
 
-def waiting_file(gateway: Gateway) -> Path:
-    """Sends a message that cannot be delivered now and gives its content file."""
-    send(gateway, ["r@waits.example"])
-    wait_until(lambda: gateway.leftovers().get("defedb") == 1, 30, "one recipient in DEFEDB")
-    (path,) = gateway.content_files()
-    return path
-
-
-def test_a_message_is_relayed_by_components_under_their_own_accounts(accounts_gateway):
-    gateway = accounts_gateway
+def test_a_message_is_relayed_by_components_under_their_own_accounts(site):
+    gateway = site.gateway
     send(gateway, ["r@sink.example"], body=b"by five accounts\r\n")
-    envelope = gateway.sink.wait_for(1)[0]
-    assert gateway.sink.content(envelope).endswith(b"\r\n\r\nby five accounts\r\n")
-    gateway.wait_empty()
+    envelope = site.sink.wait_for(1)[0]
+    assert site.sink.content(envelope).endswith(b"\r\n\r\nby five accounts\r\n")
+    wait_until(lambda: [*gateway.content_files()] == [site.waiting], 30, "content of the delivered message removed")
     assert set(gateway.pids()) == set(IDS)
     for component, number in IDS.items():
         facts = child_status(gateway, component)
@@ -91,19 +95,18 @@ def test_a_message_is_relayed_by_components_under_their_own_accounts(accounts_ga
     assert status_of(gateway.process.pid)["Uid"] == ["0"] * 4
 
 
-def test_no_component_can_become_root_again(accounts_gateway):
+def test_no_component_can_become_root_again(site):
     for component in IDS:
-        facts = child_status(accounts_gateway, component)
+        facts = child_status(site.gateway, component)
         assert [int(facts[key][0], 16) for key in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [0, 0, 0, 0], component
         assert facts["NoNewPrivs"] == ["1"], component
-        assert tries(accounts_gateway, component, "os.setuid(0)") == "PermissionError"
-        assert tries(accounts_gateway, component, "os.setgroups([0])") == "PermissionError"
+        assert tries(site.gateway, component, "os.setuid(0)") == "PermissionError"
+        assert tries(site.gateway, component, "os.setgroups([0])") == "PermissionError"
 
 
 @pytest.mark.parametrize("component", ["smtps", "smtpc", "smar"])
-def test_only_qmgr_can_look_into_the_queues(accounts_gateway, component):
-    gateway = accounts_gateway
-    waiting_file(gateway)
+def test_only_qmgr_can_look_into_the_queues(site, component):
+    gateway = site.gateway
     for name in ("ibdb", "defedb", "lost+found"):
         directory = gateway.queue / name
         assert tries(gateway, component, f"os.listdir({str(directory)!r})") == "PermissionError"
@@ -112,9 +115,9 @@ def test_only_qmgr_can_look_into_the_queues(accounts_gateway, component):
         assert tries(gateway, "qmgr", f"os.listdir({str(directory)!r})") == "ok"
 
 
-def test_smtpc_reads_content_and_cannot_change_it(accounts_gateway):
-    gateway = accounts_gateway
-    path = waiting_file(gateway)
+def test_smtpc_reads_content_and_cannot_change_it(site):
+    gateway = site.gateway
+    path = site.waiting
     facts = path.stat()
     assert (facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode)) == (260, 262, 0o640)
     assert tries(gateway, "smtpc", f"open({str(path)!r}).read(1)") == "ok"
@@ -141,8 +144,8 @@ def test_smtpc_reads_content_and_cannot_change_it(accounts_gateway):
         ("mcp/status", set()),
     ],
 )
-def test_each_socket_is_for_its_clients_only(accounts_gateway, socket, allowed):
-    gateway = accounts_gateway
+def test_each_socket_is_for_its_clients_only(site, socket, allowed):
+    gateway = site.gateway
     path = gateway.queue / socket
     code = f"import socket; s = socket.socket(socket.AF_UNIX); s.settimeout(10); s.connect({str(path)!r}); "
     code += "s.settimeout(2); sys.exit(print('refused')) if s.recv(1) == b'' else None"
@@ -151,9 +154,8 @@ def test_each_socket_is_for_its_clients_only(accounts_gateway, socket, allowed):
         assert (outcome in ("ok", "TimeoutError")) == (component in allowed), (component, outcome)
 
 
-def test_root_may_change_the_queue_and_nobody_may_not(accounts_gateway):
-    gateway = accounts_gateway
-    waiting_file(gateway)
+def test_root_may_change_the_queue_and_nobody_may_not(site):
+    gateway = site.gateway
     assert "r@waits.example" in gateway.run_tool("mailq", "-f", str(gateway.conf)).stdout
     command = [gateway.python, "-c", "from meta1g.tools.mailq import run; run()", "-f", str(gateway.conf)]
     result = subprocess.run(
@@ -165,8 +167,8 @@ def test_root_may_change_the_queue_and_nobody_may_not(accounts_gateway):
     assert "r@waits.example" not in result.stdout
 
 
-def test_setup_a_second_time_changes_nothing(accounts_gateway):
-    gateway = accounts_gateway
+def test_setup_a_second_time_changes_nothing(site):
+    gateway = site.gateway
     result = gateway.run_tool("setup_dirs", "-f", str(gateway.conf))
     assert result.stdout == ""
     for name in NAMES.values():

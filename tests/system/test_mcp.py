@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from contrib.lib.gateway import wait_until
+from contrib.lib.gateway import Gateway, wait_until
 
 pytestmark = pytest.mark.system
 
@@ -78,3 +78,21 @@ def test_a_running_gateway_keeps_its_sockets_to_itself(gateway):
         facts = path.stat()
         if stat.S_ISSOCK(facts.st_mode):
             assert not facts.st_mode & stat.S_IRWXO, path
+
+
+def test_several_processes_of_smtps_and_smtpc_share_the_work(tmp_path, sink):
+    options = {"smtps": "processes = 3;", "smtpc": "processes = 2;"}
+    gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]", options)
+    gateway.setup()
+    try:
+        gateway.start()
+        wait_until(lambda: [len(gateway.pids().get(n, [])) for n in ("smtps", "smtpc")] == [3, 2], 60, "all processes")
+        before = gateway.pids()
+        gateway.kill("smtps")
+        for number in range(10):
+            send(gateway, f"a{number}@sink.example")
+        assert received(sink, 10) == {f"a{number}@sink.example" for number in range(10)}
+        wait_until(lambda: len(set(gateway.pids().get("smtps", [])) - set(before["smtps"])) == 3, 60, "all processes again")
+        assert gateway.stop() == 0
+    finally:
+        gateway.stop()

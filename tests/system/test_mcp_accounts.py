@@ -2,6 +2,7 @@
 
 import os
 import smtplib
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -61,3 +62,25 @@ def test_a_message_is_relayed_and_only_mcp_is_root(gateway):
         assert {int(word) for word in facts["Groups"].split()} == groups, name
         assert facts["NoNewPrivs"].strip() == "1", name
         assert int(facts["CapPrm"], 16) == 0, name
+    check_files(made)
+
+
+def may(number: int, groups: set[int], *command: str) -> bool:
+    """Whether a command succeeds under an account."""
+    result = subprocess.run(
+        command, user=number, group=number, extra_groups=sorted(groups), capture_output=True, check=False, timeout=60
+    )
+    return result.returncode == 0
+
+
+def check_files(made: Gateway) -> None:
+    """smtps cannot read the queues, smtpc cannot write them, nobody but qmgr can touch the stores (invariant I7)."""
+    queue = made.queue
+    for name, (number, groups) in EXPECTED.items():
+        for directory in ("ibdb", "defedb", "lost+found"):
+            assert may(number, groups, "ls", f"{queue}/{directory}") == (name == "qmgr"), (name, directory)
+        for directory, owner in (("qmgr", "qmgr"), ("smar", "smar"), ("smtps", "smtps"), ("smtpc", "smtpc"), ("mcp", "root")):
+            assert may(number, groups, "test", "-w", f"{queue}/{directory}") == (name == owner), (name, directory)
+        assert may(number, groups, "test", "-w", f"{queue}/cdb/0") == (name in ("smtps", "qmgr")), name
+        assert not may(number, groups, "test", "-w", str(queue)), name
+        assert not may(number, groups, "test", "-w", str(made.conf)), name

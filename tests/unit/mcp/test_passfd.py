@@ -1,9 +1,19 @@
 """start_action = pass, accept and nostartaccept with real sockets."""
 
 import os
+import re
 import signal
 import socket
 
+import pytest
+
+from meta1g.base.clock import SystemClock
+from meta1g.mcp import passfd
+from meta1g.mcp.loop import Loop
+from meta1g.mcp.passfd import Passing
+from meta1g.rcb.codec import encode
+from meta1g.rcb.framing import preamble
+from meta1g.rcb.mcp_child import PROTOCOL, FdTaken, PassFd
 from tests.unit.mcp.conftest import WAIT_S, child
 
 
@@ -71,24 +81,71 @@ def test_a_port_in_use_is_one_line_and_nothing_starts(mcp, port):
     assert mcp.names("start") == []
 
 
-def test_a_child_whose_socket_another_account_serves_gets_nothing(mcp, port):
-    """The listener at pass_fd_socket is asked for its user id; here it is made to look wrong by a wrong expectation."""
-    from meta1g.base.clock import SystemClock
-    from meta1g.mcp.loop import Loop
-    from meta1g.mcp.passfd import Passing
+class Receiver:
+    """A child's side of the hand-over inside the test: answers what it is told to; the loop runs until mcp's side is done."""
 
-    path = mcp.directory / "fd"
-    loop, said = Loop(SystemClock()), []
-    with socket.socket(socket.AF_UNIX) as server, socket.create_server(("127.0.0.1", 0)) as listener:
-        server.bind(str(path))
-        server.listen()
-        Passing(loop, path, os.getuid() + 1, frozenset(), [("x", listener)], lambda text: (said.append(text), loop.stop()))
-        loop.run()
-        conn, _address = server.accept()
-        with conn:
-            assert conn.recv(100) == b""
-    loop.close()
-    assert said == [f"{path}: served by user id {os.getuid()}, not by the child's {os.getuid() + 1}; no socket passed"]
+    def __init__(self, directory, answer: bytes | None, uid: int | None = None) -> None:
+        self.said: list[str] = []
+        self.answer = answer
+        self.loop = Loop(SystemClock())
+        self.path = directory / "fd"
+        self.conns: list[socket.socket] = []
+        with socket.socket(socket.AF_UNIX) as self.server, socket.create_server(("127.0.0.1", 0)) as listener:
+            self.server.bind(str(self.path))
+            self.server.listen()
+            self.loop.add_reader(self.server.fileno(), self._accept)
+            expected = os.getuid() if uid is None else uid
+            Passing(self.loop, self.path, expected, frozenset(), [("x", listener)], self._done)
+            self.loop.run()
+        for conn in self.conns:
+            conn.close()
+        self.loop.close()
+
+    def _accept(self) -> None:
+        conn, _address = self.server.accept()
+        if self.answer is None:
+            conn.close()
+            return
+        self.conns.append(conn)
+        conn.sendall(self.answer)
+
+    def _done(self, text: str) -> None:
+        self.said.append(text)
+        self.loop.stop()
+
+
+def test_a_child_whose_socket_another_account_serves_gets_nothing(mcp):
+    """The kernel tells whose socket it is; here the expectation is made wrong, since a test has one account."""
+    found = Receiver(mcp.directory, b"", uid=os.getuid() + 1)
+    served = f"served by user id {os.getuid()}, not by the child's {os.getuid() + 1}; no socket passed"
+    assert found.said == [f"{found.path}: {served}"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (preamble(PROTOCOL) + encode(FdTaken(status=1, text="no room"), 1), "socket refused: no room"),
+        (preamble(PROTOCOL) + encode(PassFd(name="x", index=0, count=1), 1), "mcp-child|not expected|record|type"),
+        (b"220 mx.example ESMTP\r\n" * 10, "frame of"),
+        (None, "closed the connection|Connection reset|Broken pipe"),
+    ],
+)
+def test_a_child_that_refuses_or_speaks_nonsense_is_told_of(mcp, answer, reason):
+    found = Receiver(mcp.directory, answer)
+    assert len(found.said) == 1
+    assert re.search(reason, found.said[0]), found.said
+
+
+def test_a_child_that_never_answers_is_given_up(mcp, monkeypatch):
+    monkeypatch.setattr(passfd, "PASS_TIMEOUT_S", 0.05)
+    assert "sockets not taken within 0.05 s" in Receiver(mcp.directory, preamble(PROTOCOL)).said[0]
+
+
+def test_a_child_that_never_takes_its_sockets_counts_as_failed(mcp, port):
+    """It ends before it listens: mcp tries again and again, then starts it anew."""
+    section = f"start_action = pass; pass_fd_socket = smtps/fd; {listen(port)}"
+    mcp.start(child("smtps", "--exit 1", section), ready=False)
+    mcp.wait("start smtps", 2)
 
 
 def test_accept_starts_a_process_for_each_connection(mcp, port):
