@@ -42,6 +42,9 @@ OWNERS: dict[str, set[str]] = {
     "ply": {"conf"},
     "dns": {"smar"},
 }
+#: outside of meta1g nobody goes past the API of State Threads either
+OUTSIDE = ("bench", "contrib", "tests")
+ST_ALONE = {"gevent", "greenlet"}
 PURE = ("rcb", "smtp", "conf")
 IMPURE_MODULES = {"socket", "select", "selectors", "subprocess", "asyncio", "time", "signal"}
 #: the one file of a pure package that opens what a path names
@@ -145,6 +148,62 @@ def test_a_process_loads_only_its_own_kind_of_threads(program, absent):
     assert (result.stdout, result.returncode) == ("[]\n", 0), result.stderr
 
 
-def test_nothing_is_monkey_patched():
-    for path in PACKAGE.rglob("*.py"):
-        assert "monkey" not in path.read_text(), path
+def programs(root: Path) -> Iterator[Path]:
+    """Gives the Python files below a directory; contrib has some whose names do not tell it."""
+    for path in sorted(root.rglob("*")):
+        if path.suffix == ".py":
+            yield path
+        elif path.is_file() and not path.suffix:
+            with path.open("rb") as file:
+                line = file.readline(100)
+            if line.startswith(b"#!") and b"python" in line:
+                yield path
+
+
+def patching(path: Path) -> Iterator[str]:
+    """Gives one line for each import or call of a file that would replace blocking calls of the standard library."""
+    for name in imported_names(path):
+        if "monkey" in name.split("."):
+            yield f"{path}: imports {name}"
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and (node.attr == "monkey" or node.attr.startswith("patch_")):
+            yield f"{path}:{node.lineno}: .{node.attr}"
+
+
+@pytest.mark.parametrize("directory", OUTSIDE)
+def test_outside_of_the_package_state_threads_are_used_by_their_api_alone(directory):
+    found = [
+        f"{path}: imports {name}"
+        for path in programs(PACKAGE.parent / directory)
+        for name in imported_names(path)
+        if name.partition(".")[0] in ST_ALONE
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("directory", ("meta1g", *OUTSIDE))
+def test_nothing_is_monkey_patched(directory):
+    found = [line for path in programs(PACKAGE.parent / directory) for line in patching(path)]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from gevent import monkey",
+        "from gevent.monkey import patch_all",
+        "import gevent.monkey",
+        "import gevent\ngevent.monkey.patch_all()",
+    ],
+)
+def test_monkey_patching_is_found(tmp_path, line):
+    path = tmp_path / "module.py"
+    path.write_text(line + "\n")
+    assert list(patching(path))
+
+
+def test_programs_without_a_suffix_are_read_too(tmp_path):
+    (tmp_path / "tool").write_text("#!/usr/bin/env python3\nimport os\n")
+    (tmp_path / "script").write_text("#!/bin/sh\n")
+    (tmp_path / "module.py").write_text("")
+    assert [path.name for path in programs(tmp_path)] == ["module.py", "tool"]

@@ -99,6 +99,8 @@ class Session:
             reply = self._command(f"{verb} {self._settings.hostname}", verb)
             if reply.is_ok:
                 self.extensions = _extensions(reply) if verb != "HELO" else {}
+                if not self._settings.pipelining:
+                    self.extensions.pop("PIPELINING", None)
                 return
         raise SessionError(outcome_of(reply))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from meta1g.base import cli, paths, sysexits
 from meta1g.conf.load import load_file
+from meta1g.smtp.reply import printable
 from meta1g.tools.ctlclient import ControlClient
 from meta1g.tools.table import age
 
@@ -31,7 +32,7 @@ def listing(rows: Sequence[Row], now: float) -> Iterator[str]:
         recipients = list(group)
         first = recipients[0]
         stamp = time.strftime("%a %b %e %H:%M:%S", time.localtime(first["entered"]))
-        yield f"{ta_id}  {first['size']:>9}  {stamp}  <{mail}>"
+        yield f"{ta_id}  {first['size']:>9}  {stamp}  <{printable(mail)}>"
         for row in recipients:
             yield from _recipient(row, now)
     yield f"-- {len(rows)} recipients in {len({row['ta'] for row in rows})} messages" if rows else "the queues are empty"
@@ -39,9 +40,9 @@ def listing(rows: Sequence[Row], now: float) -> Iterator[str]:
 
 def _recipient(row: Row, now: float) -> Iterator[str]:
     when = f"next try in {age(row['next_try'] - now)}" if row["where"] == "defedb" else row["where"]
-    yield f"    <{row['rcpt']}>  {when}, {row['tries']} tries"
+    yield f"    <{printable(row['rcpt'])}>  {when}, {row['tries']} tries"
     if row["status"]:
-        yield f"        {row['status']}"
+        yield f"        {printable(row['status'])}"
 
 
 def main(argv: list[str]) -> int:

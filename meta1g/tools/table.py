@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meta1g.base.units import format_time_s
+from meta1g.smtp.reply import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +20,8 @@ class Column:
 
 
 def columns(what: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Gives rows as text with a line of titles."""
-    lines = [[column.title for column in what], *([column.cell(row) for column in what] for row in rows)]
+    """Gives rows as printable text with a line of titles."""
+    lines = [[column.title for column in what], *([printable(column.cell(row)) for column in what] for row in rows)]
     widths = [max(len(line[number]) for line in lines) for number in range(len(what))]
     return "\n".join("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
 
@@ -28,7 +29,7 @@ def columns(what: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:
 def age(seconds: float) -> str:
     """Gives a time that has passed with its two largest units, such as `2h5m`."""
     whole = max(0, int(seconds))
-    for unit_s in (86400, 3600, 60):
-        if whole >= unit_s * 2:
-            return format_time_s(whole - whole % max(1, unit_s // 60))
+    for unit_s, next_s in ((7 * 86400, 86400), (86400, 3600), (3600, 60)):
+        if whole >= unit_s:
+            return format_time_s(whole - whole % next_s)
     return format_time_s(whole)

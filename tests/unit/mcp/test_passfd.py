@@ -125,10 +125,11 @@ def test_a_child_whose_socket_another_account_serves_gets_nothing(mcp):
     ("answer", "reason"),
     [
         (preamble(PROTOCOL) + encode(FdTaken(status=1, text="no room"), 1), "socket refused: no room"),
-        (preamble(PROTOCOL) + encode(PassFd(name="x", index=0, count=1), 1), "mcp-child|not expected|record|type"),
+        (preamble(PROTOCOL) + encode(PassFd(name="x", index=0, count=1), 1), "message 0x5000 is not allowed here"),
         (b"220 mx.example ESMTP\r\n" * 10, "frame of"),
         (None, "closed the connection|Connection reset|Broken pipe"),
     ],
+    ids=["refuses", "wrong message", "smtp", "closes"],
 )
 def test_a_child_that_refuses_or_speaks_nonsense_is_told_of(mcp, answer, reason):
     found = Receiver(mcp.directory, answer)

@@ -43,6 +43,14 @@ def test_without_pipelining_commands_go_one_by_one(smtpc):
         assert [g.count(b"\r\n") for g in server.connections[0].groups[:4]] == [1, 1, 1, 1]
 
 
+@pytest.mark.parametrize("smtpc", ["flags = { no_pipelining };"], indirect=True)
+def test_the_flag_switches_pipelining_off(smtpc):
+    smtpc.store(CONTENT)
+    with ScriptedServer() as server:
+        assert codes(smtpc.deliver(smtpc.job(server.port))) == {0: 250}
+        assert [g.count(b"\r\n") for g in server.connections[0].groups[:4]] == [1, 1, 1, 1]
+
+
 def test_helo_follows_a_refused_ehlo(smtpc):
     smtpc.store(CONTENT)
     with ScriptedServer({"EHLO": "502 what?\r\n"}) as server:

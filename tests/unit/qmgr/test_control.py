@@ -1,0 +1,217 @@
+import json
+import os
+
+import pytest
+
+from meta1g.base import sysexits
+from meta1g.qmgr.limits import LIST_MAX
+from tests.fakes.envelopes import rcpt, ta, ta_id
+from tests.fakes.qmgr_peers import Ctl, new_id
+from tests.fakes.qmgr_system import wait_until
+
+
+@pytest.fixture
+def ctl(qmgr):
+    with Ctl(qmgr.queue / "qmgr/control") as client:
+        yield client
+
+
+def all_rows(ctl) -> list[dict]:
+    """Follows `more` to the end."""
+    code, text, more = ctl.command("queue")
+    rows = json.loads(text)
+    while more:
+        code, text, more = ctl.command("queue", more)
+        assert len(json.loads(text)) <= LIST_MAX
+        rows += json.loads(text)
+    assert code == 0
+    return rows
+
+
+def test_status_counts_what_there_is(qmgr, ctl):
+    qmgr.smar()
+    qmgr.agent(script=lambda job: None)
+    qmgr.smtps().mail("a@to.example", "b@to.example")
+    wait_until(lambda: set(qmgr.states().values()) == {"SCHEDULED"}, "both are delivered")
+    status = ctl.ask("status")
+    names = ("aq", "aq_transactions", "defedb", "ibdb_open", "ibdb_files", "smtps", "smtpc", "smar", "destinations")
+    assert [status[name] for name in names] == [2, 1, 0, 1, 1, 1, 1, 1, 1]
+    assert (status["pid"], status["accept_percent"], status["accept_reason"]) == (os.getpid(), 100, "")
+
+
+def test_usage_tells_every_resource(ctl):
+    usage = ctl.ask("usage")
+    assert {"disk_cdb", "disk_ibdb", "disk_defedb", "iqdb", "aq"} <= usage.keys()
+    assert usage["free_bytes"]["disk_cdb"] > 0
+
+
+def test_the_queue_lists_aq_and_defedb_without_naming_anybody_twice(qmgr, ctl):
+    smar = qmgr.smar()
+    smar.answers["silent.example"] = None
+    qmgr.agent(script=lambda job: job.done(450, text="busy"))
+    first = qmgr.smtps().mail("r@later.example")
+    qmgr.wait_deferred(1)
+    second = qmgr.peers[2].mail("r@silent.example")
+    wait_until(lambda: set(qmgr.states().values()) == {"SENT_TO_AR"}, "asked for")
+    rows = ctl.ask("queue")
+    assert [(row["ta"], row["rcpt"], row["where"], row["tries"]) for row in rows] == [
+        (first, "r@later.example", "defedb", 1), (second, "r@silent.example", "aq sent_to_ar", 0),
+    ]  # fmt: skip
+    assert (rows[0]["status"], rows[0]["mail"], rows[0]["size"] > 0, rows[0]["remote_mta"]) == (
+        "450 4.0.0 busy", "s@from.example", True, "mx-192.0.2.1",
+    )  # fmt: skip
+
+
+def test_a_recipient_of_defedb_that_is_in_aq_is_listed_once(qmgr, ctl):
+    smar = qmgr.smar()
+    qmgr.agent(script=lambda job: job.done(450))
+    qmgr.smtps().mail("r@to.example")
+    qmgr.wait_deferred(1)
+    smar.answers["to.example"] = None
+    qmgr.advance(700)
+    wait_until(lambda: qmgr.states(), "fed")
+    assert len(ctl.ask("queue")) == 1
+
+
+def test_a_long_queue_comes_in_parts_and_nothing_is_missing(make_qmgr):
+    """More recipients in AQ and in DEFEDB than one answer takes."""
+    qmgr = make_qmgr(aq_max_entries=2000, iqdb_max_entries=10_000)
+    smtps = qmgr.smtps()
+    ids = {(smtps.mail(*(f"r{idx}@to.example" for idx in range(300))), idx) for _ in range(4) for idx in range(300)}
+    later = qmgr.clock.now() + 9999
+    numbers = range(700)
+    qmgr.context.defer.ask(
+        lambda db: db.store([ta(n) for n in numbers], [rcpt(n, next_try=later) for n in numbers]), lambda gone: None
+    )
+    wait_until(lambda: qmgr.defedb.count() == 700, "stored")
+    with Ctl(qmgr.queue / "qmgr/control") as ctl:
+        rows = all_rows(ctl)
+    wanted = {(one, idx) for one, _ in ids for idx in range(300)} | {(ta_id(number), 0) for number in numbers}
+    assert sorted((row["ta"], row["rcpt_idx"]) for row in rows) == sorted(wanted)
+
+
+def test_show_lists_one_transaction_from_both_stores(qmgr, ctl):
+    smar = qmgr.smar()
+    smar.answers["silent.example"] = None
+    qmgr.agent(script=lambda job: job.done(450))
+    one = qmgr.smtps().mail("a@later.example", "b@silent.example")
+    wait_until(lambda: qmgr.context.defer.count == 1 and len(qmgr.states()) == 1, "one is deferred")
+    assert {(row["rcpt"], row["where"]) for row in ctl.ask("show", one)} == {
+        ("a@later.example", "defedb"), ("b@silent.example", "aq sent_to_ar"),
+    }  # fmt: skip
+
+
+def test_show_of_an_unknown_transaction_says_so(ctl):
+    code, text, _ = ctl.command("show", new_id())
+    assert (code, text.endswith("no such transaction in the queues")) == (sysexits.EX_NOINPUT, True)
+
+
+def test_destinations_tell_what_is_known(qmgr, ctl):
+    qmgr.smar()
+    qmgr.agent(script=lambda job: job.failed(text="no route"))
+    qmgr.smtps().mail("r@to.example")
+    qmgr.wait_deferred(1)
+    (row,) = ctl.ask("destinations")
+    assert (row["server"], row["port"], row["open"], row["failure"]) == ("192.0.2.1", 25, 0, "451 4.4.1 no route")
+    assert row["closed_s"] > 0
+
+
+@pytest.mark.parametrize("what", ["all", "to.example", "TO.example", "id"])
+def test_retry_tries_deferred_recipients_at_once(qmgr, ctl, what):
+    qmgr.smar()
+    agent = qmgr.agent(script=lambda job: job.failed())
+    one = qmgr.smtps().mail("r@to.example")
+    qmgr.wait_deferred(1)
+    agent.script = lambda job: job.done()
+    assert ctl.ask("retry", one if what == "id" else what) == {"retried": 1}
+    qmgr.wait_empty()
+    assert len(agent.jobs) == 2
+
+
+def test_retry_leaves_others_alone(qmgr, ctl):
+    qmgr.smar()
+    agent = qmgr.agent(script=lambda job: job.done(450))
+    qmgr.smtps().mail("r@to.example", "r@other.example")
+    qmgr.wait_deferred(2)
+    before = len(agent.jobs)
+    assert ctl.ask("retry", "other.example") == {"retried": 1}
+    wait_until(lambda: len(agent.jobs) == before + 1, "tried")
+    assert agent.jobs[-1].rcpts == ["r@other.example"]
+    qmgr.wait_deferred(2)
+    assert sorted(one.tries for one in qmgr.defedb.scan(None, 9)) == [1, 2]
+
+
+def test_remove_ends_a_transaction_without_a_report(qmgr, ctl):
+    smar = qmgr.smar()
+    agent = qmgr.agent(script=lambda job: job.done(450))
+    one = qmgr.smtps().mail("a@to.example", "b@to.example")
+    qmgr.wait_deferred(2)
+    before = len(agent.jobs)
+    assert ctl.ask("remove", one) == {"removed": 2}
+    qmgr.wait_empty()
+    assert len(agent.jobs) == before
+    assert qmgr.sink.find(f"func=qmgr.removed.*ss_ta={one}") or qmgr.sink.find(f"ss_ta={one}.*func=qmgr.removed")
+    assert smar
+
+
+def test_remove_of_a_recipient_leaves_the_others(qmgr, ctl):
+    qmgr.smar()
+    qmgr.agent(script=lambda job: job.done(450))
+    one = qmgr.smtps().mail("a@to.example", "b@to.example")
+    qmgr.wait_deferred(2)
+    assert ctl.ask("remove", f"{one}-0000") == {"removed": 1}
+    qmgr.wait_deferred(1)
+    assert qmgr.content() == [one]
+    assert qmgr.defedb.scan(None, 9)[0].rcpt == "b@to.example"
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_remove_ends_what_waits_in_aq(qmgr, ctl, ready):
+    one = qmgr.smtps().mail("a@to.example", "b@to.example")
+    if ready:
+        qmgr.smar()
+    wait_until(lambda: set(qmgr.states().values()) == {"READY" if ready else "NEW"}, "it waits")
+    assert ctl.ask("remove", one) == {"removed": 2}
+    qmgr.wait_empty()
+    if not ready:
+        qmgr.smar()
+    assert len(qmgr.agent().jobs) == 0
+
+
+def test_remove_leaves_what_is_being_delivered(qmgr, ctl):
+    qmgr.smar()
+    agent = qmgr.agent(script=lambda job: None)
+    one = qmgr.smtps().mail("a@to.example")
+    (job,) = agent.wait_jobs(1)
+    assert ctl.ask("remove", one) == {"removed": 0}
+    job.done()
+    qmgr.wait_empty()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(("nonsense",), "unknown command; commands are: status"), ((), "unknown command"), (("retry",), "retry needs"),
+     (("remove", "a", "b"), "remove needs"), (("show",), "show needs"), (("remove", "S1-zz"), "qmgrctl queue lists the ids")],
+)  # fmt: skip
+def test_a_wrong_command_is_refused_with_what_to_do(ctl, words, told):
+    code, text, _ = ctl.command(*words)
+    assert code == sysexits.EX_USAGE
+    assert told in text
+
+
+def test_only_root_and_the_account_of_qmgr_may_change_things(qmgr, monkeypatch):
+    """The kernel says who is at the other end; here it says somebody else."""
+    monkeypatch.setattr("meta1g.pt.rcbconn.RcbCom.peer_uid", property(lambda conn: 65534))
+    qmgr.smtps().mail("r@to.example")
+    with Ctl(qmgr.queue / "qmgr/control") as ctl:
+        assert len(ctl.ask("queue")) == 1
+        assert ctl.ask("status")["aq"] == 1
+        for words in (("retry", "all"), ("remove", new_id())):
+            code, text, _ = ctl.command(*words)
+            assert (code, text) == (sysexits.EX_NOPERM, f"{words[0]} is for root and the account of qmgr only")
+    assert len(qmgr.states()) == 1
+
+
+def test_a_change_is_logged(qmgr, ctl):
+    ctl.ask("retry", "all")
+    assert qmgr.sink.find("func=qmgr.control.*command=retry all")

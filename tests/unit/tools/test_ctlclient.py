@@ -1,0 +1,94 @@
+import json
+import socket
+
+import pytest
+
+from meta1g.base import sysexits
+from meta1g.base.cli import CliError
+from meta1g.rcb.control import PROTOCOL, Command, CommandResult
+from meta1g.tools.ctlclient import CommandFailedError, ControlClient
+from tests.fakes.rcb_server import RcbServer
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A process whose answers are a list of results, given one after the other; none closes the connection."""
+    answers = []
+
+    def handle(conn, request_id, msg):
+        if answers:
+            conn.send(answers.pop(0), request_id)
+        else:
+            conn.close()
+
+    with RcbServer(tmp_path / "control", PROTOCOL, handle) as made:
+        made.answers = answers
+        yield made
+
+
+def result(value, code=0, more=""):
+    return CommandResult(exit_code=code, text=value if isinstance(value, str) else json.dumps(value), more=more)
+
+
+def test_a_command_gets_its_result(server):
+    server.answers.append(result({"a": [1, None]}))
+    with ControlClient(server.path) as client:
+        assert client.ask("show", "S1") == {"a": [1, None]}
+    assert [one.words for one in server.of(Command)] == [("show", "S1")]
+
+
+def test_the_parts_of_a_long_list_are_put_together(server):
+    server.answers += [result([1, 2], more="x"), result([3], more="y"), result([4])]
+    with ControlClient(server.path) as client:
+        assert client.ask("queue") == [1, 2, 3, 4]
+    assert [one.words for one in server.of(Command)] == [("queue",), ("queue", "x"), ("queue", "y")]
+
+
+def test_a_large_result_comes_whole(server):
+    server.answers.append(result(["x" * 1000] * 3000))
+    with ControlClient(server.path) as client:
+        assert len(client.ask("queue")) == 3000
+
+
+def test_a_refusal_is_an_error_with_the_text_and_the_exit_code_of_the_process(server):
+    server.answers.append(result("not you", sysexits.EX_NOPERM))
+    with ControlClient(server.path) as client, pytest.raises(CommandFailedError, match="not you") as caught:
+        client.ask("remove", "S1")
+    assert caught.value.exit_code == sysexits.EX_NOPERM
+
+
+def test_a_connection_that_breaks_is_a_temporary_failure(server):
+    with ControlClient(server.path) as client, pytest.raises(CliError, match=r"qmgr at .*control: connection closed") as caught:
+        client.ask("status")
+    assert caught.value.exit_code == sysexits.EX_TEMPFAIL
+
+
+def test_a_process_that_does_not_run_is_named_with_what_to_do(tmp_path):
+    with pytest.raises(CliError, match=r"cannot reach mcp at .*none: it does not run; start it") as caught:
+        ControlClient(tmp_path / "none", "mcp")
+    assert caught.value.exit_code == sysexits.EX_UNAVAILABLE
+
+
+def test_a_socket_nobody_listens_on_is_the_same(tmp_path):
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "dead"))
+    with pytest.raises(CliError, match="it does not run"):
+        ControlClient(tmp_path / "dead")
+
+
+def test_a_socket_that_may_not_be_used_is_a_matter_of_permission(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    with pytest.raises(CliError, match="permission denied; run as root") as caught:
+        ControlClient(tmp_path / "x")
+    assert caught.value.exit_code == sysexits.EX_NOPERM
+
+
+def test_an_answer_that_does_not_come_is_a_temporary_failure(tmp_path, monkeypatch):
+    monkeypatch.setattr("meta1g.tools.ctlclient.TIMEOUT_S", 0.05)
+    with RcbServer(tmp_path / "control", PROTOCOL, lambda *args: None) as server, ControlClient(server.path) as client:
+        with pytest.raises(CliError, match="timed out") as caught:
+            client.ask("status")
+    assert caught.value.exit_code == sysexits.EX_TEMPFAIL
