@@ -27,6 +27,14 @@ _QUEUE: Final = (
     Column("tries", lambda row: str(row["tries"])),
     Column("status", lambda row: row["status"]),
 )
+_COMPONENTS: Final = (
+    Column("component", lambda row: row["component"]),
+    Column("state", lambda row: row["state"]),
+    Column("for", lambda row: age(time.time() - row["since"])),
+    Column("process", lambda row: " ".join(str(pid) for pid in row["pids"])),
+    Column("restarts", lambda row: str(row["restarts"])),
+    Column("last end", lambda row: "" if row["exit"] is None else str(row["exit"])),
+)
 _DESTINATIONS: Final = (
     Column("server", lambda row: f"{row['server']}:{row['port']}" if row["port"] else row["server"]),
     Column("open", lambda row: str(row["open"])),
@@ -44,6 +52,12 @@ def _pairs(result: Mapping[str, Any]) -> str:
     return "\n".join(f"{key:{width}}  {value}" for key, value in result.items())
 
 
+def _status(result: Mapping[str, Any]) -> str:
+    counters = _pairs({key: value for key, value in result.items() if key != "components"})
+    rows = result.get("components")
+    return f"{counters}\n\n{columns(_COMPONENTS, rows)}" if rows else counters
+
+
 def _list(what: Sequence[Column], nothing: str) -> Callable[[Any], str]:
     return lambda rows: columns(what, rows) if rows else nothing
 
@@ -59,7 +73,7 @@ class Sentence:
 
 #: All commands; help, the check of the arguments and the output are made from it.
 SENTENCES: Final[dict[str, Sentence]] = {
-    "status": Sentence("", "counters of all queues, and who is connected", _pairs),
+    "status": Sentence("", "counters of all queues, who is connected, and the components of mcp", _status),
     "usage": Sentence("", "use of each resource, 0 to 100", _pairs),
     "queue": Sentence("", "all recipients in the queues", _list(_QUEUE, "the queues are empty")),
     "show": Sentence("ID", "the recipients of one transaction", _list(_QUEUE, "nothing")),
@@ -67,6 +81,16 @@ SENTENCES: Final[dict[str, Sentence]] = {
     "retry": Sentence("ID|DOMAIN|all", "try deferred recipients now", _pairs),
     "remove": Sentence("ID|RECIPIENT-ID", "remove recipients without a report to the sender", _pairs),
 }
+
+
+def _components(path: Path) -> list[dict[str, Any]]:
+    """Gives what mcp tells of the components; nothing if qmgr runs without mcp, or mcp's socket may not be used."""
+    try:
+        with ControlClient(path, "mcp") as client:
+            found: list[dict[str, Any]] = client.ask("status")["components"]
+    except cli.CliError:
+        return []
+    return found
 
 
 def _help() -> str:
@@ -91,6 +115,8 @@ def main(argv: list[str]) -> int:
     config = load_file(options.file, lenient=True)
     with ControlClient(config.queue_directory / paths.QMGR_CONTROL_SOCKET) as client:
         result = client.ask(word, *arguments)
+    if word == "status":
+        result["components"] = _components(config.queue_directory / paths.MCP_STATUS_SOCKET)
     sys.stdout.write((json.dumps(result, indent=1) if options.json else sentence.show(result)) + "\n")
     return sysexits.EX_OK
 

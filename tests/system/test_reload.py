@@ -90,3 +90,13 @@ def test_ten_reloads_under_load_lose_no_message_and_never_close_the_port(tmp_pat
             thread.join(30)
         assert gateway.stop() == 0, gateway.last_words()
         sink.stop()
+
+
+def test_status_shows_the_components_of_mcp(gateway):
+    facts = gateway.control("status")["components"]
+    assert sorted(row["component"] for row in facts) == ["qmgr", "smar", "smtpc", "smtps"]
+    assert {row["state"] for row in facts} == {"running"}
+    assert {row["component"]: row["pids"] for row in facts} == gateway.pids()
+    text = gateway.run_tool("qmgrctl", "-f", str(gateway.conf), "status").stdout
+    assert "component" in text
+    assert "running" in text
