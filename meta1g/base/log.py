@@ -5,6 +5,7 @@ Every value passes the sanitizer here (invariant I5): no byte of the network sta
 Ref: MeTA1 design, "Implementation: Logging" (form modelled on MeTA1's lines).
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -174,7 +175,8 @@ class Log:
         try:
             self.sink.write(sevr, stamp, f"{self.module}[{os.getpid()}]:", text)
         except OSError as error:
-            print(f"{self.module}: cannot write the log: {error}; {text}", file=sys.stderr)  # noqa: T201
+            with contextlib.suppress(OSError, ValueError):  # standard error may be gone, too
+                print(f"{self.module}: cannot write the log: {error}; {text}", file=sys.stderr)  # noqa: T201
 
     def reopen(self) -> None:
         """Opens the log file anew (SIGUSR1)."""

@@ -60,7 +60,7 @@ COMMON: Final = (
         "and starts a process for each connection, like inetd; nostartaccept = mcp binds, the program accepts from its "
         "standard input.",
     ),
-    option("user", NAME, None, S, "Account the component runs as; the account of mcp if it is not given."),
+    option("user", NAME, None, S, "Account the component runs as; as root, the account of the component if it is not given."),
     option("group", NAME, None, OWN, "Group the component runs as; the primary group of the user if it is not given."),
     option("path", PATH, None, S, "Program file; the bundled program if the file does not exist here."),
     option("arguments", Text("command line"), None, S, "Whole command line, beginning with the program's name."),

@@ -1,8 +1,11 @@
+import contextlib
 import json
+import os
+import sys
 
 import pytest
 
-from meta1g.base.log import FileSink, Log, sanitize
+from meta1g.base.log import FdSink, FileSink, Log, sanitize
 from meta1g.base.logkeys import Sev
 
 
@@ -61,3 +64,15 @@ def test_a_renamed_log_file_is_opened_anew(tmp_path):
     log.info("a.b", "two")
     assert path.read_text().endswith("stat=two\n")
     assert (tmp_path / "x.log.1").read_text().endswith("stat=one\n")
+
+
+def test_a_log_that_cannot_be_written_ends_nothing(monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1) as broken:
+        monkeypatch.setattr(sys, "stderr", broken)
+        Log("test", sink=FdSink(writer)).error("test.line", "lost")
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            broken.detach()
+    os.close(writer)
