@@ -181,7 +181,7 @@ def test_outside_of_the_package_state_threads_are_used_by_their_api_alone(direct
     assert found == []
 
 
-@pytest.mark.parametrize("directory", ("meta1g", *OUTSIDE))
+@pytest.mark.parametrize("directory", ["meta1g", *OUTSIDE])
 def test_nothing_is_monkey_patched(directory):
     found = [line for path in programs(PACKAGE.parent / directory) for line in patching(path)]
     assert found == []

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -128,7 +129,7 @@ class Gateway:
             CONFIG.format(
                 queue=self.queue,
                 etc=self.conf.parent,
-                conf=self.conf,
+                conf=shlex.quote(str(self.conf)),
                 log=self.log,
                 port=self.port,
                 log_level=self.log_level,

@@ -1,12 +1,14 @@
 """The gateway in five minutes: starts it, sends a message with an attachment through it, shows the way it took."""
 
 import argparse
+import contextlib
 import email.message
 import email.policy
 import email.utils
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import smtplib
@@ -143,7 +145,8 @@ class Quickstart:
             socket.create_server(("127.0.0.1", self.gateway.port)).close()
         except OSError as error:
             raise QuickstartError(
-                f"127.0.0.1:{self.gateway.port}: {error.strerror}; stop what listens there or choose another one with --port"
+                f"127.0.0.1:{self.gateway.port}: {os.strerror(error.errno)}; "
+                "stop what listens there or choose another port with --port"
             ) from error
 
     def relay(self) -> None:
@@ -161,8 +164,19 @@ class Quickstart:
         say(f"            {compare(content, file.read_bytes())}")
         say("queues      all empty: " + ", ".join(f"{key} {value}" for key, value in self.gateway.leftovers().items()))
 
+    def go_on(self) -> None:
+        """Tells what can be done now, and waits for Ctrl-C or SIGTERM."""
+        gateway = self.gateway
+        facts = {"conf": shlex.quote(str(gateway.conf)), "log": shlex.quote(str(gateway.log))}
+        with contextlib.suppress(KeyboardInterrupt):
+            say(HOW_TO_GO_ON.format(port=gateway.port, pid=os.getpid(), **facts))
+            while True:
+                signal.pause()
+
     def stop(self) -> None:
-        """Stops everything that was started."""
+        """Stops everything that was started; Ctrl-C has no effect meanwhile."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         code = self.gateway.stop()
         if self.sink is not None:
             self.sink.terminate()
@@ -174,13 +188,6 @@ class Quickstart:
 def say(text: str) -> None:
     """Prints a line at once."""
     print(text, flush=True)
-
-
-def wait_for_signal() -> None:
-    """Waits for Ctrl-C or SIGTERM."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    signal.sigwait({signal.SIGINT, signal.SIGTERM})
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
 
 
 HOW_TO_GO_ON = """
@@ -199,23 +206,31 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--directory", type=Path, help="where everything is kept [a new temporary directory]")
     options = parser.parse_args(argv)
     directory = (options.directory or Path(tempfile.mkdtemp(prefix="meta1g-quickstart-"))).resolve()
-    run = Quickstart(directory, options.port)
-    code = 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    code = run(Quickstart(directory, options.port), once=options.once)
+    if not options.directory and (not any(directory.iterdir()) or (options.once and code == 0)):
+        shutil.rmtree(directory)
+    elif not options.once or code:
+        say(f"everything is still in {directory}")
+    return code
+
+
+def run(quickstart: Quickstart, *, once: bool) -> int:
+    """Starts, relays, waits if it is not only once, stops; gives the exit code."""
     try:
         try:
-            run.start()
-            run.relay()
-            if not options.once:
-                say(HOW_TO_GO_ON.format(port=run.gateway.port, conf=run.gateway.conf, log=run.gateway.log, pid=os.getpid()))
-                wait_for_signal()
+            quickstart.start()
+            quickstart.relay()
+            if not once:
+                quickstart.go_on()
         finally:
-            run.stop()
+            quickstart.stop()
+    except KeyboardInterrupt:
+        return 130
     except (QuickstartError, TimeoutError, RuntimeError, OSError, smtplib.SMTPException) as error:
         print(f"contrib/quickstart: {error}", file=sys.stderr)
-        code = 1
-    if options.once and not options.directory and code == 0:
-        shutil.rmtree(directory)
-    return code
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -100,11 +100,12 @@ class AqTa:
         rcpts: its recipients in AQ, by index.
         failed: what the next bounce reports on.
         next_idx: index of the next recipient that is made here (member of an alias, bounce).
+        moving: moves from IBDB to DEFEDB that are not durable yet.
 
     Locking: caller holds AQ.
     """
 
-    __slots__ = ("failed", "in_defedb", "in_ibdb", "next_idx", "rcpts", "record")
+    __slots__ = ("failed", "in_defedb", "in_ibdb", "moving", "next_idx", "rcpts", "record")
 
     def __init__(self, record: TaRecord, *, in_ibdb: bool, in_defedb: bool) -> None:
         self.record = record
@@ -113,6 +114,7 @@ class AqTa:
         self.rcpts: dict[int, AqRcpt] = {}
         self.failed: list[tuple[AqRcpt, DsnRcpt]] = []
         self.next_idx = record.rcpts
+        self.moving = 0
 
     @property
     def ta_id(self) -> TaId:

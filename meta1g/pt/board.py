@@ -31,7 +31,6 @@ _CHANGE_ROWS: Final = (
     (int(Result.W_NO), _WR, 0),
     (int(Result.W_RQ), 0, _WR),
 )
-_WAITING: Final = frozenset((State.WAITQ, State.SLEEPQ))
 _TIMED: Final = frozenset((State.WAITQ, State.SLEEPQ, State.RUNQ))
 _QUEUED: Final = frozenset((State.RUNQ, State.CLEANQ))
 
@@ -103,7 +102,7 @@ class Board:
         if task.state >= State.DOOMED:
             return False
         task.wake_at = when
-        return task.state in _WAITING and self._put_time(task)
+        return task.state in _TIMED and self._put_time(task)
 
     def want(self, task: Task, bits: int, on: bool) -> bool:
         """Changes what a task waits for."""

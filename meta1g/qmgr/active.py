@@ -350,11 +350,13 @@ class Active:
                 rcpt.record = replace(rcpt.record, next_try=now)
                 rcpt.home = Home.DEFEDB  # what happens to it from now on comes behind this change in the list
             ta.in_defedb = True
+            ta.moving += 1
             indexes = [rcpt.record.rcpt_idx for rcpt in moving]
 
             def stored(gone: bool) -> None:
                 self._commit.rcpts_replaced((), ta_id, indexes)
                 with self.lock:
+                    ta.moving -= 1
                     self._left_ibdb(ta)
 
             self._defer.add(Change(ta=ta.record, put=tuple(rcpt.record for rcpt in moving), stored=stored))
@@ -362,7 +364,7 @@ class Active:
 
     def _left_ibdb(self, ta: AqTa) -> None:
         """Closes a transaction in IBDB if none of its recipients has its record there.  Caller holds AQ."""
-        if ta.in_ibdb and not any(rcpt.home is Home.IBDB for rcpt in ta.rcpts.values()):
+        if ta.in_ibdb and not ta.moving and not any(rcpt.home is Home.IBDB for rcpt in ta.rcpts.values()):
             ta.in_ibdb = False
             self._commit.ta_done(ta.ta_id, None)
 

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from meta1g.base import sysexits
 from meta1g.base.clock import Clock
 from meta1g.base.errors import FullError
-from meta1g.base.ids import RcptId, TaId, rcpt_id, split_rcpt_id
+from meta1g.base.ids import RcptId, TaId, is_id, rcpt_id, split_rcpt_id
 from meta1g.base.log import Log
 from meta1g.db.aq_types import AqRcpt, RcptState
 from meta1g.db.defedb import DefeDb
@@ -181,7 +181,10 @@ class Control:
 
     def _do_queue(self, words: Sequence[str], answer: Answer) -> None:
         """Lists AQ and DEFEDB in the order of the ids, from the recipient named on."""
-        after = words[0] if words else None
+        after = None
+        if words:
+            ta_id, rcpt_idx = _parse_id(words[0])
+            after = rcpt_id(ta_id, rcpt_idx or 0)
 
         def read(db: DefeDb) -> list[tuple[RcptId, dict[str, Any]]]:
             rows = {
@@ -213,7 +216,7 @@ class Control:
     def _do_show(self, words: Sequence[str], answer: Answer) -> None:
         if len(words) != 1:
             raise CommandError("show needs the id of a transaction")
-        ta_id = words[0]
+        ta_id, _ = _parse_id(words[0])
         rows = self._aq_entries(ta_id)
         seen = {row["rcpt_idx"] for row in rows}
 
@@ -282,13 +285,14 @@ class Control:
 
 
 def _parse_id(text: str) -> tuple[TaId, int | None]:
-    if "-" not in text:
-        return TaId(text), None
     try:
-        ta_id, rcpt_idx = split_rcpt_id(text)
+        if "-" in text:
+            return split_rcpt_id(text)
+        if not is_id(text):
+            raise ValueError(f"not a transaction id: {text!r}")
     except ValueError as error:
         raise CommandError(f"{error}; qmgrctl queue lists the ids") from error
-    return ta_id, rcpt_idx
+    return TaId(text), None
 
 
 def _advance(db: DefeDb, wanted: Callable[[RcptRecord], bool], now: float) -> int:

@@ -104,7 +104,7 @@ class Client:
         elif self.stopping:
             # no answer: QMGR tries again as soon as the connection ends, and nothing is held against the server
             self._log.debug("smtpc.deliver", "stopping, not taken", ss_ta=job.deliver.ta_id, da_ta=job.deliver.da_ta_id)
-        elif worker is not None or len(self._workers) >= self._settings.max_threads:
+        elif worker is not None or self._is_full():
             self._report(job, DeliveryStatus(session=Outcome(451, "4.3.2", "delivery agent has no free session")), None)
         else:
             server = job.deliver.server[0]
@@ -112,6 +112,11 @@ class Client:
             worker = Worker(session, job)
             self._workers[session.session_id] = worker
             worker.thread = st_thread_create(self._serve, worker)
+
+    def _is_full(self) -> bool:
+        """Tells whether there is no room for another session; one that was told to close still says QUIT and counts no more."""
+        limit = self._settings.max_threads
+        return len(self._workers) >= limit and sum(not one.closing for one in self._workers.values()) >= limit
 
     def _close(self, session_id: str) -> None:
         worker = self._workers.get(session_id)

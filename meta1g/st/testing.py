@@ -79,6 +79,7 @@ class VirtualClock:
             heapq.heappop(self._heap)
         if not self._heap:
             runtime.primordial_greenlet.throw(DeadlockError())
+            return  # the main thread has waited again since then
         self.now_us = self._heap[0][0]
         while self._heap and self._heap[0][0] <= self.now_us:
             callback = heapq.heappop(self._heap)[2].callback

@@ -77,7 +77,9 @@ class Job:
     def server(self) -> str:
         return self.msg.server[0].addr
 
-    def done(self, code: int = 250, *, keep: bool | None = None, rcpts: dict[str, int] | None = None, text: str = "said") -> None:
+    def done(
+        self, code: int = 250, *, keep: bool | None = None, rcpts: dict[str, int] | None = None, text: str = "said"
+    ) -> None:
         """Reports the transaction, and recipients that have outcomes of their own."""
         own = tuple(
             RcptResult(rcpt_idx=one.rcpt_idx, code=rcpts[one.rcpt], ecode=f"{rcpts[one.rcpt] // 100}.1.1", text=text)

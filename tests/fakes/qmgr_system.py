@@ -34,11 +34,11 @@ def settings(**changes) -> Settings:
     return Settings(**{**BASE, **changes})
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
+def wait_until(condition: Callable[[], object], what: str | Callable[[], object]) -> None:
     """Asks again and again until condition() is true; fails after WAIT_S."""
     end, pause = time.monotonic() + WAIT_S, threading.Event()
     while not condition():
-        assert time.monotonic() < end, f"never: {what}"
+        assert time.monotonic() < end, f"never: {what if isinstance(what, str) else what()}"
         pause.wait(0.01)
 
 
@@ -149,8 +149,8 @@ class QmgrSystem:
         self.files = JournalFiles(self.journal)
         self.peers: list[Smar | Agent | Smtps] = []
         self.thread: threading.Thread | None = None
-        for name in ("ibdb", "defedb", "lost+found", "qmgr", "smar", *(f"cdb/{digit}" for digit in paths.CDB_SUBDIRECTORIES)):
-            (queue / name).mkdir(parents=True, exist_ok=True)
+        for directory in paths.QUEUE_DIRECTORIES:
+            (queue / directory.name).mkdir(parents=True, exist_ok=True)
         self.cdb = Cdb(queue / "cdb", self.files)
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ class QmgrSystem:
     def _loop(self) -> None:
         try:
             self.evthr.loop()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  stop() looks at it
             self.error = error
 
     def _watch_ibdb(self) -> None:
@@ -249,11 +249,11 @@ class QmgrSystem:
 
     def wait_empty(self) -> None:
         """Waits until no store has anything."""
-        wait_until(
-            lambda: not self.states() and not self.context.defer.count and not self.context.commit.open_count
-            and not self.content(),
-            f"empty; AQ {self.states()}, DEFEDB {self.context.defer.count}, content {self.content()}",
-        )  # fmt: skip
+        wait_until(lambda: not any(self.left()), self.left)
+
+    def left(self) -> tuple[dict, int, int, list[str]]:
+        """Gives what stands in AQ, DEFEDB, IBDB and CDB."""
+        return self.states(), self.context.defer.count, self.context.commit.open_count, self.content()
 
     def wait_deferred(self, count: int) -> None:
         """Waits until so many recipients are in DEFEDB, and only there."""

@@ -40,6 +40,11 @@ class ScriptedServer:
         self._stopping = False
         self.changed = threading.Condition()
 
+    @property
+    def contents(self) -> list[bytes]:
+        """All messages that came."""
+        return [content for seen in self.connections for content in seen.contents]
+
     def __enter__(self) -> "ScriptedServer":
         self._start(self._accept)
         return self

@@ -43,7 +43,7 @@ class BoardMachine(RuleBasedStateMachine):
         self.model: dict[Task, Expected] = {}
         self.peers: dict[Task, socket.socket] = {}
         self.sockets: list[socket.socket] = []
-        self.now = 1.0
+        self.now = 100.0  # so that no time is 0, which has a meaning of its own
         self.interrupted = False
 
     def teardown(self) -> None:
@@ -221,9 +221,14 @@ class BoardMachine(RuleBasedStateMachine):
 
     @invariant()
     def work_interrupts_a_poll_that_has_begun(self) -> None:
-        if self.board.polling and self.board._poll_until and self.board.runq:
-            live = [task for task in self.board.runq if task.state in (State.RUNQ, State.CLEANQ)]
-            assert self.interrupted or not live
+        if self.board.polling and self.board._poll_until and not self.interrupted:
+            assert not [task for task in self.board.runq if task.state in (State.RUNQ, State.CLEANQ)]
+
+    @invariant()
+    def an_earlier_time_interrupts_a_poll_that_has_begun(self) -> None:
+        if self.board.polling and not self.interrupted:
+            waiting = [task.wake_at for task in self.model if task.state in (State.WAITQ, State.SLEEPQ)]
+            assert self.board._poll_until <= min((when for when in waiting if when is not None), default=NEVER)
 
 
 BoardMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None, print_blob=True)

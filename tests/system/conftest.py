@@ -28,6 +28,11 @@ def send(gateway: Gateway, rcpts: Sequence[str], mail: str = "sender@back.exampl
         assert client.sendmail(mail, list(rcpts), HEADER + body) == {}
 
 
+def mailq(gateway: Gateway) -> str:
+    """What mailq prints."""
+    return gateway.run_tool("mailq", "-f", str(gateway.conf)).stdout
+
+
 def processes_of(directory: Path) -> dict[int, str]:
     """Processes that name a directory in their command line: process id and command line."""
     found = {}

@@ -12,7 +12,7 @@ import dns.query
 import pytest
 
 from contrib.lib.gateway import Gateway, free_port, wait_until
-from tests.system.conftest import FAST_RETRY, KeepingSink, running, send
+from tests.system.conftest import FAST_RETRY, KeepingSink, mailq, running, send
 
 pytestmark = pytest.mark.system
 
@@ -203,7 +203,3 @@ def test_mail_for_a_domain_whose_name_server_fails_waits(tmp_path, nsd):
         wait_until(lambda: farm.gateway.leftovers().get("defedb") == 1, 30, "one recipient in DEFEDB")
         wait_until(lambda: "451 4.4.3" in mailq(farm.gateway), 30, "status 4.4.3")
         assert "some.broken.test" in mailq(farm.gateway)
-
-
-def mailq(gateway: Gateway) -> str:
-    return gateway.run_tool("mailq", "-f", str(gateway.conf)).stdout

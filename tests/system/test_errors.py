@@ -13,7 +13,7 @@ import pytest
 from contrib.lib.gateway import Gateway, free_port, wait_until
 from meta1g.base.sysexits import EX_CANTCREAT, EX_CONFIG, EX_NOPERM, EX_OSERR, EX_UNAVAILABLE
 from tests.fakes.nameserver import NameServer
-from tests.system.conftest import FAST_RETRY, processes_of, running, send
+from tests.system.conftest import FAST_RETRY, mailq, processes_of, running, send
 
 pytestmark = pytest.mark.system
 
@@ -208,7 +208,3 @@ def test_mail_waits_with_a_clear_status_while_the_name_server_is_down(tmp_path, 
             nameserver.add("mx.far.example", "A", "127.0.0.1")
             assert sink.wait_for(2)[1]["rcpts"] == ["r@far.example"]
             gateway.wait_empty()
-
-
-def mailq(gateway: Gateway) -> str:
-    return gateway.run_tool("mailq", "-f", str(gateway.conf)).stdout

@@ -93,3 +93,4 @@ def test_what_was_accepted_before_a_stop_in_the_middle_of_a_load_arrives_after_t
         sink.stop()
     numbers = Counter(arrived_numbers(sink))
     assert source.acknowledged - set(numbers) == set()
+    assert set(numbers.values()) == {1}

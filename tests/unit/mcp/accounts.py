@@ -1,4 +1,7 @@
-"""The five accounts for tests that need them: made by sm.setup, removed afterwards, one test at a time."""
+"""The five accounts for tests that need them: made by sm.setup, removed afterwards, one test at a time.
+
+The lock file names those that a test is going to make, so that what a killed test left behind is removed by the next one.
+"""
 
 import contextlib
 import fcntl
@@ -6,10 +9,12 @@ import grp
 import pwd
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 from meta1g.base import paths
 
-LOCK = "/run/meta1g-test-accounts.lock"
+LOCK = Path("/run/meta1g-test-accounts.lock")
+ALL = [f"{kind} {account.name}" for kind in ("user", "group") for account in paths.ACCOUNTS]
 
 
 def existing() -> set[str]:
@@ -18,18 +23,24 @@ def existing() -> set[str]:
 
 @contextlib.contextmanager
 def accounts_of_this_machine() -> Iterator[None]:
-    """Keeps other tests away from the accounts; removes those that were not there before."""
-    with open(LOCK, "w") as lock:
+    """Keeps other tests away from the accounts; removes those that no test has found."""
+    with LOCK.open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        before = existing()
+        lock.seek(0)
+        left_behind = set(lock.read().splitlines())
+        made = [name for name in ALL if name in left_behind or name not in existing()]
+        lock.truncate(0)
+        lock.write("\n".join(made))
+        lock.flush()
         try:
             yield
         finally:
-            remove(before)
+            remove(made)
+            lock.truncate(0)
 
 
-def remove(keep: set[str]) -> None:
-    for kind, command in (("user", "userdel"), ("group", "groupdel")):
-        for account in paths.ACCOUNTS:
-            if f"{kind} {account.name}" in existing() - keep:
-                subprocess.run([command, account.name], check=True, capture_output=True)
+def remove(names: list[str]) -> None:
+    for name in names:
+        if name in existing():
+            kind, account = name.split()
+            subprocess.run([f"{kind}del", account], check=True, capture_output=True)

@@ -177,7 +177,8 @@ def test_an_old_message_is_returned_and_its_bounce_has_all_the_time_again(qmgr):
     bounce = agent.wait_jobs(3)[2]
     assert bounce.rcpts == ["s@from.example"]
     assert "5.4.7" in bounce.bytes.decode()
-    wait_until(lambda: [one.flags for one in qmgr.defedb.scan(None, 9)] == [RcptFlags.IS_BNC], "the bounce is deferred")
+    qmgr.wait_deferred(1)
+    assert [(one.flags, one.tries) for one in qmgr.defedb.scan(None, 9)] == [(RcptFlags.IS_BNC, 1)]
     agent.script = lambda job: job.done()
     qmgr.advance(700)
     qmgr.wait_empty()
@@ -241,7 +242,9 @@ def test_members_keep_the_dsn_parameters_and_are_not_expanded_again(qmgr):
     qmgr.smtps().mail("list@to.example FAILURE rfc822;list@to.example", ret="HDRS", envid="e1")
     qmgr.wait_empty()
     assert {job.msg.mail for job in agent.jobs} == {"s@from.example"}
-    assert [(one.notify, one.orcpt) for job in agent.jobs for one in job.msg.rcpts] == [("FAILURE", "rfc822;list@to.example")] * 2
+    assert [(one.notify, one.orcpt) for job in agent.jobs for one in job.msg.rcpts] == [
+        ("FAILURE", "rfc822;list@to.example")
+    ] * 2
     assert {(job.msg.ret, job.msg.envid) for job in agent.jobs} == {("HDRS", "e1")}
 
 
@@ -338,6 +341,18 @@ def test_recipients_of_old_ibdb_files_move_to_defedb_so_that_the_files_go(make_q
     qmgr.wait_empty()
     assert sum(len(job.rcpts) for job in agent.jobs) == 102
     assert {job.msg.ta_id for job in agent.jobs} == {old, *young}
+
+
+def test_a_move_that_is_not_durable_yet_does_not_let_ibdb_go(qmgr):
+    """The clean-up comes again before DEFEDB, which is slow, has stored the first move."""
+    ta_id = qmgr.smtps().mail("a@to.example", "b@to.example")
+    wait_until(lambda: len(qmgr.states()) == 2, "in AQ")
+    qmgr.defedb.error = TempError(Module.DEFEDB, "slow")
+    assert [qmgr.context.active.move_to_defedb(ta_id) for _ in range(3)] == [2, 0, 0]
+    qmgr.sink.wait("cannot store: .*slow")
+    assert ("ibdb", "ta_done", ta_id) not in qmgr.journal
+    qmgr.defedb.error = None
+    assert qmgr.journal.wait(("defedb", "put", 1)) < qmgr.journal.wait(("ibdb", "ta_done", ta_id))
 
 
 # -- restart

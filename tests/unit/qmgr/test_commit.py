@@ -49,7 +49,7 @@ def test_a_failure_is_told_and_the_transaction_is_not_open(qmgr):
 
 
 def test_missing_content_is_an_error_before_anything_is_written(qmgr):
-    with pytest.raises(TempError, match="content file .* is missing"):
+    with pytest.raises(TempError, match=r"content file .* is missing"):
         qmgr.context.commit.accept(ta(1), rcpts(1, 1), Waiter(qmgr))
     assert qmgr.context.commit.open_count == 0
 

@@ -39,7 +39,8 @@ def test_status_counts_what_there_is(qmgr, ctl):
     assert (status["pid"], status["accept_percent"], status["accept_reason"]) == (os.getpid(), 100, "")
 
 
-def test_usage_tells_every_resource(ctl):
+def test_usage_tells_every_resource(qmgr, ctl):
+    wait_until(lambda: qmgr.context.resources.usage, "the resources were looked at")
     usage = ctl.ask("usage")
     assert {"disk_cdb", "disk_ibdb", "disk_defedb", "iqdb", "aq"} <= usage.keys()
     assert usage["free_bytes"]["disk_cdb"] > 0
@@ -69,7 +70,7 @@ def test_a_recipient_of_defedb_that_is_in_aq_is_listed_once(qmgr, ctl):
     qmgr.wait_deferred(1)
     smar.answers["to.example"] = None
     qmgr.advance(700)
-    wait_until(lambda: qmgr.states(), "fed")
+    wait_until(qmgr.states, "fed")
     assert len(ctl.ask("queue")) == 1
 
 
@@ -77,7 +78,7 @@ def test_a_long_queue_comes_in_parts_and_nothing_is_missing(make_qmgr):
     """More recipients in AQ and in DEFEDB than one answer takes."""
     qmgr = make_qmgr(aq_max_entries=2000, iqdb_max_entries=10_000)
     smtps = qmgr.smtps()
-    ids = {(smtps.mail(*(f"r{idx}@to.example" for idx in range(300))), idx) for _ in range(4) for idx in range(300)}
+    ids = [smtps.mail(*(f"r{idx}@to.example" for idx in range(300))) for _ in range(4)]
     later = qmgr.clock.now() + 9999
     numbers = range(700)
     qmgr.context.defer.ask(
@@ -86,7 +87,7 @@ def test_a_long_queue_comes_in_parts_and_nothing_is_missing(make_qmgr):
     wait_until(lambda: qmgr.defedb.count() == 700, "stored")
     with Ctl(qmgr.queue / "qmgr/control") as ctl:
         rows = all_rows(ctl)
-    wanted = {(one, idx) for one, _ in ids for idx in range(300)} | {(ta_id(number), 0) for number in numbers}
+    wanted = {(one, idx) for one in ids for idx in range(300)} | {(ta_id(number), 0) for number in numbers}
     assert sorted((row["ta"], row["rcpt_idx"]) for row in rows) == sorted(wanted)
 
 
@@ -191,7 +192,9 @@ def test_remove_leaves_what_is_being_delivered(qmgr, ctl):
 @pytest.mark.parametrize(
     ("words", "told"),
     [(("nonsense",), "unknown command; commands are: status"), ((), "unknown command"), (("retry",), "retry needs"),
-     (("remove", "a", "b"), "remove needs"), (("show",), "show needs"), (("remove", "S1-zz"), "qmgrctl queue lists the ids")],
+     (("remove", "a", "b"), "remove needs"), (("show",), "show needs"), (("remove", "S1-zz"), "qmgrctl queue lists the ids"),
+     (("remove", "x"), "not a transaction id"), (("show", "../x"), "not a transaction id"),
+     (("queue", "x"), "not a transaction id")],
 )  # fmt: skip
 def test_a_wrong_command_is_refused_with_what_to_do(ctl, words, told):
     code, text, _ = ctl.command(*words)

@@ -15,7 +15,9 @@ def fill(system: QmgrSystem, count: int, **facts) -> None:
     for number in range(count):
         system.cdb.write_whole(ta_id(number), [b"x"])
     base = {"entered": now, "next_try": now, **{key: now + value for key, value in facts.items()}}
-    system.defedb.store([ta(n, entered=now) for n in range(count)], [rcpt(n, rcpt=f"r{n}@x.example", **base) for n in range(count)])
+    system.defedb.store(
+        [ta(n, entered=now) for n in range(count)], [rcpt(n, rcpt=f"r{n}@x.example", **base) for n in range(count)]
+    )
     system.restart()
 
 

@@ -56,7 +56,9 @@ def test_no_threshold_never_fills(disk):
 
 def test_everything_is_measured_and_told(disk):
     told = []
-    resources = Resources({"disk": DiskWatch(disk.path, 100, 200)}, {"iqdb": lambda: 7}, lambda *args: told.append(args), Log("t"))
+    resources = Resources(
+        {"disk": DiskWatch(disk.path, 100, 200)}, {"iqdb": lambda: 7}, lambda *args: told.append(args), Log("t")
+    )
     assert resources.look() == Verdict(100)
     disk.free = 5
     assert resources.look().percent == 0

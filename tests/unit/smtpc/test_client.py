@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from meta1g.rcb import codec
 from meta1g.rcb.smtpc_qmgr import PROTOCOL, CloseDelivery, QmgrHelloC, Result, SmtpcHello
 from tests.fakes.rcb_peer import accept
 from tests.fakes.smtp_server import ScriptedServer
@@ -115,3 +116,15 @@ def test_many_sessions_deliver_at_the_same_time(smtpc):
         results = dict(smtpc.qmgr.expect(Result) for _ in range(50))
     assert sorted(results) == list(range(1001, 1051))
     assert all(result.rcpts[0].code == 250 for result in results.values())
+
+
+@pytest.mark.parametrize("smtpc", ["max_threads = 1;"], indirect=True)
+def test_a_session_that_was_told_to_close_makes_room_at_once(smtpc):
+    """QMGR closes an idle session and opens another one in the same breath."""
+    smtpc.store(CONTENT)
+    with ScriptedServer() as server:
+        idle = smtpc.deliver(smtpc.job(server.port, keep_open=True))
+        both = codec.encode(CloseDelivery(session_id=idle.session_id)) + codec.encode(smtpc.job(server.port), 999)
+        smtpc.qmgr.sock.sendall(both)
+        answered, result = smtpc.qmgr.expect(Result)
+        assert (answered, result.session_code, result.session_text) == (999, 0, "")

@@ -40,6 +40,15 @@ def test_a_dead_lock_is_noticed():
         st.st_cond_wait(st.st_cond_new())
 
 
+def test_after_a_dead_lock_was_noticed_the_clock_goes_on(clock, capfd):
+    with pytest.raises(DeadlockError):
+        st.st_cond_wait(st.st_cond_new())
+    assert st.st_thread_join(later(int)) == 0
+    st.st_usleep(HOUR)
+    assert clock.now_us == HOUR
+    assert capfd.readouterr().err == ""
+
+
 def test_a_seed_gives_an_order_of_its_own_and_always_the_same():
     def order(seed):
         trace = []

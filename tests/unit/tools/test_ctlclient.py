@@ -88,7 +88,10 @@ def test_a_socket_that_may_not_be_used_is_a_matter_of_permission(tmp_path, monke
 
 def test_an_answer_that_does_not_come_is_a_temporary_failure(tmp_path, monkeypatch):
     monkeypatch.setattr("meta1g.tools.ctlclient.TIMEOUT_S", 0.05)
-    with RcbServer(tmp_path / "control", PROTOCOL, lambda *args: None) as server, ControlClient(server.path) as client:
-        with pytest.raises(CliError, match="timed out") as caught:
-            client.ask("status")
+    with (
+        RcbServer(tmp_path / "control", PROTOCOL, lambda *args: None) as server,
+        ControlClient(server.path) as client,
+        pytest.raises(CliError, match="timed out") as caught,
+    ):
+        client.ask("status")
     assert caught.value.exit_code == sysexits.EX_TEMPFAIL

@@ -38,7 +38,11 @@ def test_each_message_has_a_line_and_each_recipient_one():
 
 def test_the_oldest_message_comes_first_and_a_bounce_stands_beside_it():
     lines = list(mailq.listing([row(2), row(1, 1, mail=""), row(1, 0)], NOW))
-    assert [line.split()[0] + line.split()[-1] for line in lines if line.startswith("S")] == ["S1<>", "S1<s@from.example>", "S2<s@from.example>"]
+    assert [line.split()[0] + line.split()[-1] for line in lines if line.startswith("S")] == [
+        "S1<>",
+        "S1<s@from.example>",
+        "S2<s@from.example>",
+    ]
 
 
 def test_what_a_sender_wrote_is_shown_in_printable_characters():

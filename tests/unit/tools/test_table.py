@@ -18,7 +18,9 @@ def test_no_rows_leave_the_titles():
     assert columns((NAME, SIZE), []) == "name  size"
 
 
-@pytest.mark.parametrize(("name", "shown"), [("\x1b[2J", "\\x1B[2J"), ("ü", "\\xC3\\xBC"), ("\udcff", "\\xFF"), ("a\nb", "a\\x0Ab")])
+@pytest.mark.parametrize(
+    ("name", "shown"), [("\x1b[2J", "\\x1B[2J"), ("ü", "\\xC3\\xBC"), ("\udcff", "\\xFF"), ("a\nb", "a\\x0Ab")]
+)
 def test_nothing_that_a_sender_wrote_reaches_the_terminal_as_it_is(name, shown):
     assert columns((NAME,), [{"name": name}]) == f"name\n{shown}" if len(shown) > 4 else f"name\n{shown.ljust(4)}"
 

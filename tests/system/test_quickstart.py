@@ -1,0 +1,96 @@
+"""contrib/quickstart as a newcomer runs it."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from contrib.lib.gateway import ROOT, free_port
+from tests.system.conftest import processes_of
+
+pytestmark = pytest.mark.system
+
+
+def start(*options: str) -> "subprocess.Popen[str]":
+    """Starts it as a shell would, in a process group of its own."""
+    command = [str(ROOT / "contrib/quickstart"), *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0, cwd="/")
+
+
+def read_until(process: "subprocess.Popen[str]", text: str) -> str:
+    """Reads its output up to a line with a text."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return "".join(lines)
+    raise AssertionError("".join(lines) + process.communicate()[1])
+
+
+@pytest.mark.parametrize("name", ["plain", "with a blank"])
+def test_once_relays_a_message_and_leaves_nothing_running(tmp_path, name):
+    process = start("--once", "--port", str(free_port()), "--directory", str(tmp_path / name))
+    output, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (0, "")
+    assert "equal byte for byte but for" in output
+    assert "queues      all empty: cdb 0, aq 0, iqdb 0, defedb 0, ibdb_open 0" in output
+    assert processes_of(tmp_path) == {}
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_it_goes_on_until_a_signal_stops_it(tmp_path, signum):
+    port = free_port()
+    process = start("--port", str(port), "--directory", str(tmp_path / "q"))
+    output = read_until(process, "Stop:")
+    assert f"swaks --server 127.0.0.1:{port}" in output
+    words = re.search(r"\.venv/bin/(mailq) (-f \S+)", output)
+    assert words is not None
+    listing = subprocess.run(
+        [ROOT / ".venv/bin" / words[1], *words[2].split()], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert listing.stdout == "the queues are empty\n"
+    if signum == signal.SIGINT:
+        os.killpg(process.pid, signum)  # as the terminal does
+    else:
+        process.send_signal(signum)
+    rest, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert rest.splitlines()[-1] == f"everything is still in {tmp_path / 'q'}"
+    assert processes_of(tmp_path) == {}
+    socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_it_can_be_interrupted_while_it_starts(tmp_path):
+    process = start("--port", str(free_port()), "--directory", str(tmp_path / "q"))
+    read_until(process, "sink ")
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "")
+    assert processes_of(tmp_path) == {}
+
+
+def test_it_works_a_second_time_in_the_same_directory(tmp_path):
+    for _ in range(2):
+        process = start("--once", "--port", str(free_port()), "--directory", str(tmp_path))
+        output, errors = process.communicate(timeout=120)
+        assert (process.returncode, errors) == (0, "")
+        assert "equal byte for byte but for" in output
+
+
+def test_a_port_in_use_is_told_in_one_line(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        before = set(Path("/tmp").glob("meta1g-quickstart-*"))
+        process = start("--port", str(port))
+        output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (1, "")
+    assert errors == (
+        f"contrib/quickstart: 127.0.0.1:{port}: Address already in use; "
+        "stop what listens there or choose another port with --port\n"
+    )
+    assert set(Path("/tmp").glob("meta1g-quickstart-*")) == before

@@ -1,0 +1,38 @@
+from meta1g.conf.load import load_file
+from meta1g.qmgr.settings import Settings
+
+TEXT = """
+hostname = "mx.example";
+qmgr {
+  AQ_max_entries = 100;
+  min_retry_delay = 7m;
+  double_bounce_address = "dead@x.example";
+  smtps { max_connections = 3; }
+  smtpc { initial_connections = 4; max_connections = 5; }
+  IBDB { max_size = 1MB; }
+  DEFEDB { cache_size = 2MB; log_directory = "logs"; }
+}
+"""
+
+
+def read(tmp_path, text):
+    path = tmp_path / "meta1.conf"
+    path.write_text(text)
+    return Settings.from_config(load_file(path))
+
+
+def test_options_become_settings(tmp_path):
+    it = read(tmp_path, TEXT)
+    assert (it.hostname, it.aq_max_entries, it.min_retry_delay_s, it.double_bounce_address) == (
+        "mx.example", 100, 420, "dead@x.example",
+    )  # fmt: skip
+    assert (it.smtps_max_connections, it.smtpc_initial_connections, it.smtpc_max_connections) == (3, 4, 5)
+    assert (it.ibdb_max_size, it.defedb_cache_size, it.defedb_log_directory) == (1 << 20, 2 << 20, "logs")
+
+
+def test_the_defaults_are_those_of_the_original(tmp_path):
+    it = read(tmp_path, "qmgr { }\n")
+    assert (it.aq_max_entries, it.smtpc_initial_connections, it.smtpc_max_connections) == (8192, 10, 100)
+    assert (it.min_retry_delay_s, it.return_timeout_s, it.delay_dsn_timeout_s) == (300, 5 * 86400, 4 * 3600)
+    assert it.double_bounce_address == "postmaster"
+    assert it.hostname
