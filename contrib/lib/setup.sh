@@ -43,8 +43,22 @@ install_packages() {
     esac
     apt-get -q update >/dev/null || die "apt-get update failed"
     # shellcheck disable=SC2086
-    apt-get -q install -y --no-install-recommends $missing >/dev/null || die "apt-get install $missing failed"
+    without_services apt-get -q install -y --no-install-recommends $missing >/dev/null || die "apt-get install $missing failed"
+    case " $missing" in
+        *" nsd "*) systemctl disable nsd >/dev/null 2>&1 || true ;; # the tests start their own
+    esac
 }
+
+# Runs a command; services that it installs are not started (deb-systemd-invoke(1p), policy-rc.d).
+without_services() (
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap 'rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
+    "$@"
+)
 
 python_packages() { # python -> the packages that it needs to make an environment and to compile extensions
     case "$1" in
@@ -58,7 +72,8 @@ setup() {
     python=$(find_python)
     # shellcheck disable=SC2046,SC2086
     install_packages $CORE_PACKAGES $(python_packages "$python") $([ "$extra" = test ] && echo $TEST_PACKAGES)
-    stamp="-$(cat setup.cfg pyproject.toml | cksum | tr -d ' ')"
+    # a checkout that was copied or moved has programs in .venv that point to the old place
+    stamp="-$({ pwd; cat setup.cfg pyproject.toml; } | cksum | tr -d ' ')"
     # an environment for the tests has all that the gateway needs
     if [ -e ".venv/installed-test$stamp" ] || [ -e ".venv/installed-${extra:-core}$stamp" ]; then
         [ -x .venv/bin/python ] && return

@@ -29,9 +29,7 @@ NO_EFFECT: Final = frozenset(
         "smtpc min_threads",
         "smar greylisting",
         "qmgr conf_map",
-        "qmgr dsn_flags",
         "qmgr wait_for_client",
-        "qmgr IBDB max_open",
         "component debug_level",
     }
 )

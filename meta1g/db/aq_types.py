@@ -53,12 +53,12 @@ class AqRcpt:
         da: delivery agent, once resolved.
         servers: server addresses, best first.
         server_idx: the one to try now.
-        parent: index of the alias that this recipient is a member of, None for others.
+        lost: how many deliveries in a row ended with their agent.
 
     Locking: caller holds AQ.
     """
 
-    __slots__ = ("da", "home", "parent", "record", "server_idx", "servers", "state", "ta")
+    __slots__ = ("da", "home", "lost", "record", "server_idx", "servers", "state", "ta")
 
     def __init__(self, ta: "AqTa", record: RcptRecord, home: Home) -> None:
         self.ta = ta
@@ -68,7 +68,7 @@ class AqRcpt:
         self.da = 0
         self.servers: tuple[ServerAddr, ...] = ()
         self.server_idx = 0
-        self.parent: int | None = None
+        self.lost = 0
 
     @property
     def server(self) -> ServerAddr:

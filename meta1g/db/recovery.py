@@ -19,7 +19,6 @@ removal durable before the next.  So recovery may be killed anywhere and started
 Ref: MeTA1 design, "Implementation: recovery" (modelled on); invariants I1 to I3.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -31,7 +30,6 @@ from meta1g.base.ids import is_id
 from meta1g.base.log import Log
 from meta1g.db.cdb import Cdb
 from meta1g.db.defedb import DefeDb
-from meta1g.db.defedb_salvage import holds_damaged
 from meta1g.db.files import FILES, Files
 from meta1g.db.ibdb_reader import Damage, IbdbReader, ibdb_files
 from meta1g.db.ibdb_records import Entry, TaNew, file_header, ta_entry
@@ -221,50 +219,3 @@ def recover(
     run.remove(ibdb_directory, paths)
     log.notice("qmgr.recover", f"{len(envelopes.open)} open transactions in {len(paths)} IBDB files", rcpts=run.stored)
     return Report(len(paths), len(envelopes.open), run.stored, run.known, run.set_aside, tuple(run.damage))
-
-
-def orphans(cdb: Cdb, is_known: Callable[[str], bool], now: float, min_age_s: float) -> Iterator[str]:
-    """Gives the content files that no envelope refers to.
-
-    Args:
-        cdb: content files.
-        is_known: tells whether a transaction with this content id is in any store; asked for old files only.
-        now: seconds since the epoch.
-        min_age_s: younger ones are left out: an SMTPS that outlived its QMGR may still be writing.
-    """
-    for cdb_id, changed in cdb.ids():
-        if now - changed >= min_age_s and not is_known(cdb_id):
-            yield cdb_id
-
-
-def remove_orphans(
-    cdb: Cdb,
-    defedb: DefeDb,
-    now: float,
-    min_age_s: float,
-    log: Log,
-    in_use: Callable[[str], bool] | None = None,
-    lost_found: Path | None = None,
-) -> int:
-    """Removes the content files that no envelope refers to.  Blocks: yes (disk).
-
-    Args:
-        cdb: content files.
-        defedb: open, and after recover() the only store with envelopes.
-        now: seconds since the epoch.
-        min_age_s: younger ones stay.
-        log: gets one line.
-        in_use: tells whether a transaction is in another store, if transactions were accepted since recover().
-        lost_found: while a damaged DEFEDB is there nothing is removed.
-
-    Returns:
-        How many were removed.
-    """
-    if lost_found is not None and holds_damaged(lost_found):
-        log.warn("qmgr.orphans", "all content files stay, because a damaged DEFEDB is in lost+found", path=str(lost_found))
-        return 0
-    count = 0
-    for cdb_id in orphans(cdb, lambda ta_id: (in_use is not None and in_use(ta_id)) or defedb.has_ta(ta_id), now, min_age_s):
-        count += cdb.unlink(cdb_id)
-    log.notice("qmgr.orphans", "content files without an envelope were removed", count=count)
-    return count

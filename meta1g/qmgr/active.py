@@ -25,7 +25,7 @@ from meta1g.pt.lock import Lock
 from meta1g.qmgr import bounce, retry
 from meta1g.qmgr.commit import Commit
 from meta1g.qmgr.defer import Change, Defer
-from meta1g.qmgr.limits import STATUS_TEXT_MAX_CHARS
+from meta1g.qmgr.limits import LOST_MAX, STATUS_TEXT_MAX_CHARS
 from meta1g.qmgr.outcome import Outcome
 from meta1g.qmgr.rcpt_fsm import SETTLED, Event, step
 from meta1g.qmgr.settings import Settings
@@ -178,6 +178,15 @@ class Active:
         self.queues.add(rcpt)
         self.on_ready()
 
+    def lost(self, rcpt: AqRcpt) -> None:
+        """Tries a recipient again whose delivery agent ended, at once at first, then later.  Caller holds AQ."""
+        rcpt.lost += 1
+        if rcpt.lost < LOST_MAX:
+            self.ready_again(rcpt)
+        else:
+            outcome = Outcome(451, "4.3.0", "the delivery agent ended several times in the middle of the delivery")
+            self._retry_later(rcpt, outcome)
+
     def next_server(self, rcpt: AqRcpt) -> bool:
         """Lets a recipient wait for its next server; tells whether there is one.  Caller holds AQ."""
         if rcpt.server_idx + 1 >= len(rcpt.servers):
@@ -200,8 +209,10 @@ class Active:
 
     def temp_failed(self, rcpt: AqRcpt, outcome: Outcome) -> None:
         """Tries a recipient at its next server, later, or not any more if it is too old.  Caller holds AQ."""
-        if self.next_server(rcpt):
-            return
+        if not self.next_server(rcpt):
+            self._retry_later(rcpt, outcome)
+
+    def _retry_later(self, rcpt: AqRcpt, outcome: Outcome) -> None:
         now = self._clock.now()
         if retry.expired(rcpt.record, now, self._settings):
             self.failed(rcpt, outcome.expired())

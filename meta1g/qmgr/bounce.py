@@ -57,6 +57,8 @@ def bounce_records(
 def _target(rcpt: AqRcpt, settings: Settings) -> tuple[str, int] | None:
     """Gives the address that hears of a failed recipient, and the kind of the report; None if nobody does."""
     flags = rcpt.record.flags
+    if flags & RcptFlags.IS_BNC and not settings.dsn_double_bounce:
+        return None
     if flags & RcptFlags.IS_BNC:
         return _with_domain(settings.double_bounce_address, settings.hostname), int(RcptFlags.IS_DBNC)
     if is_report(rcpt.record) or not rcpt.sender or not wants(rcpt.record, "FAILURE"):

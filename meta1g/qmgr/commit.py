@@ -42,12 +42,13 @@ class Waiter(Protocol):
 class _Round:
     """What one flush answers for.  Owner: the commit thread, once it is taken."""
 
-    __slots__ = ("batch", "error", "unlinks", "waiters")
+    __slots__ = ("batch", "closing", "error", "unlinks", "waiters")
 
-    def __init__(self, batch: Batch | None, waiters: list[Waiter], unlinks: list[CdbId]) -> None:
+    def __init__(self, batch: Batch | None, waiters: list[Waiter], unlinks: list[CdbId], closing: set[str]) -> None:
         self.batch = batch
         self.waiters = waiters
         self.unlinks = unlinks
+        self.closing = closing
         self.error: OSError | None = None
 
 
@@ -76,6 +77,7 @@ class Commit:
         self._lock = Lock(LockRank.IBDB)
         self._waiters: list[Waiter] = []
         self._unlinks: list[CdbId] = []
+        self._closing: set[str] = set()  # transactions whose end is not durable yet
         self._scheduled = False
         self._dirty = False
         self._timer = evthr.task_new(self._on_timer, events=Ev.NONE, name="ibdb flush")
@@ -117,6 +119,7 @@ class Commit:
         """Notes the end of an open transaction; its content file goes after the next flush if it is given."""
         with self._lock:
             self._ibdb.ta_done(ta_id)
+            self._closing.add(ta_id)
             if unlink is not None:
                 self._unlinks.append(unlink)
             self._later()
@@ -133,7 +136,8 @@ class Commit:
         Under the lock, so that accept() either comes first or finds the file missing.
         """
         with self._lock:
-            return not self._ibdb.is_open(cdb_id) and self._cdb.unlink(cdb_id)
+            needed = self._ibdb.is_open(cdb_id) or cdb_id in self._closing
+            return not needed and self._cdb.unlink(cdb_id)
 
     def open_in_oldest(self) -> list[str]:
         """Gives the open transactions of the oldest file."""
@@ -168,7 +172,7 @@ class Commit:
         with self._lock:
             self._scheduled = False
             self._dirty = False
-            done = _Round(self._ibdb.take(), self._waiters, self._unlinks)
+            done = _Round(self._ibdb.take(), self._waiters, self._unlinks, set(self._closing))
             self._waiters, self._unlinks = [], []
         if done.batch is not None:
             try:
@@ -178,6 +182,8 @@ class Commit:
                 self._log.error("qmgr.ibdb", f"cannot write: {error.strerror}; free disk space or mend the disk")
             with self._lock:
                 self._ibdb.finished(done.batch)
+                if done.error is None:
+                    self._closing -= done.closing
         return done
 
     def _written(self, done: _Round | None, error: Exception | None) -> None:

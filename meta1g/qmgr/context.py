@@ -135,7 +135,10 @@ class Context:
             "disk_defedb": paths.DEFEDB_DIRECTORY,
         }
         disks = {name: DiskWatch(self.queue / where, low, high) for name, where in directories.items()}
-        gauges = {"iqdb": self.intake.iqdb.usage_percent}
+        gauges = {
+            "iqdb": self.intake.iqdb.usage_percent,
+            "ibdb": lambda: min(100, self.commit.file_count * 100 // self.settings.ibdb_max_open),
+        }
         return Resources(disks, gauges, self.smtps.throttle, self._log)
 
     def listen(self, gids: dict[str, int], uids: dict[str, frozenset[int]]) -> None:

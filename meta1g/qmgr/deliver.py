@@ -11,6 +11,7 @@ from meta1g.db.aq_types import AqRcpt
 from meta1g.db.dadb import DaSession
 from meta1g.qmgr import dsn
 from meta1g.qmgr.settings import Settings
+from meta1g.rcb.envelope import RcptRecord, TaRecord
 from meta1g.rcb.smtpc_qmgr import Deliver, DeliverRcpt
 
 
@@ -43,7 +44,7 @@ class Builder:
         ta = first.ta.record
         report = None
         if first.record.failed:
-            report = dsn.make(ta, first.record, self._settings.hostname, self._clock.now(), self._settings.return_timeout_s)
+            report = self._report(ta, first.record)
         return Deliver(
             session_id=session.session_id,
             new_session=new_session,
@@ -64,6 +65,17 @@ class Builder:
             dsn_tail=None if report is None else report.tail,
             dsn_full=report is not None and report.full,
             rcpts=tuple(self._rcpt(rcpt) for rcpt in rcpts),
+        )
+
+    def _report(self, ta: TaRecord, rcpt: RcptRecord) -> dsn.Report:
+        settings = self._settings
+        return dsn.make(
+            ta,
+            rcpt,
+            settings.hostname,
+            self._clock.now(),
+            settings.return_timeout_s,
+            headers_only=settings.dsn_headers_only,
         )
 
     @staticmethod

@@ -15,9 +15,6 @@ from meta1g.rcb.envelope import DsnRcpt, RcptFlags, RcptRecord, TaRecord
 from meta1g.smtp import xtext
 from meta1g.smtp.reply import printable
 
-#: A message up to this size is returned whole if its sender does not say otherwise.
-FULL_MAX_BYTES: Final = 50_000
-
 
 @dataclass(frozen=True, slots=True)
 class _Wording:
@@ -73,7 +70,7 @@ class Report:
     full: bool
 
 
-def make(ta: TaRecord, rcpt: RcptRecord, hostname: str, now: float, give_up_s: int) -> Report:
+def make(ta: TaRecord, rcpt: RcptRecord, hostname: str, now: float, give_up_s: int, *, headers_only: bool) -> Report:
     """Makes the report for a recipient that has one of the flags IS_BNC, IS_DBNC, IS_DLY, IS_RELAYED.
 
     Args:
@@ -82,9 +79,10 @@ def make(ta: TaRecord, rcpt: RcptRecord, hostname: str, now: float, give_up_s: i
         hostname: our name.
         now: seconds since the epoch.
         give_up_s: how long after its acceptance a message is given up, seconds.
+        headers_only: a bounce returns the header alone unless the sender asked for the whole (RFC 3461 4.3).
     """
     wording = next(_WORDING[kind] for kind in _KINDS if rcpt.flags & kind)
-    full = wording.action == "failed" and (ta.ret == "FULL" or (ta.ret is None and ta.size_bytes <= FULL_MAX_BYTES))
+    full = wording.action == "failed" and (ta.ret == "FULL" or (ta.ret is None and not headers_only))
     boundary = f"={ta.ta_id}.{secrets.token_hex(8)}"
     lines = [
         *_header(wording, ta, rcpt, hostname, boundary, now),

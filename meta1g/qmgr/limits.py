@@ -51,5 +51,5 @@ LIST_MAX: Final = 500
 STATUS_TEXT_MAX_CHARS: Final = 512
 #: Recipients named in one bounce.
 BOUNCE_RCPTS_MAX: Final = 500
-#: Free descriptors, memory and thread limits are not throttled below this number of sessions.
-THREADS_WHEN_FULL: Final = 0
+#: A recipient whose agent ended so often in the middle of its delivery waits like a deferred one.
+LOST_MAX: Final = 5

@@ -56,7 +56,8 @@ def wants(rcpt: RcptRecord, condition: str) -> bool:
 def delay_warning_due(ta: TaRecord, rcpt: RcptRecord, now: float, settings: Settings) -> bool:
     """Tells whether the sender is to be warned of the delay now; that happens once."""
     return (
-        settings.delay_dsn_timeout_s > 0
+        settings.dsn_delay
+        and settings.delay_dsn_timeout_s > 0
         and now - ta.entered >= settings.delay_dsn_timeout_s
         and not rcpt.flags & RcptFlags.DLY_SENT
         and not is_report(rcpt)

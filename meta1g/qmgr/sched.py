@@ -185,7 +185,7 @@ class Scheduler:
             else:
                 self._gone(session, Event.RESULT_CLOSED)
                 for rcpt in rcpts:
-                    self._active.ready_again(rcpt)
+                    self._active.lost(rcpt)
         self._task.wakeup()
 
     def _result(self, session: DaSession, result: DeliveryResult, rcpts: list[AqRcpt]) -> None:

@@ -25,10 +25,14 @@ class Settings:
     delay_dsn_timeout_s: int
     return_timeout_s: int
     double_bounce_address: str
+    dsn_delay: bool
+    dsn_headers_only: bool
+    dsn_double_bounce: bool
     max_rcpts_per_transaction: int
     min_free_disk: int
     ok_free_disk: int
     ibdb_max_size: int
+    ibdb_max_open: int
     defedb_cache_size: int
     defedb_log_directory: str
     checkpoint_interval_s: int
@@ -37,6 +41,7 @@ class Settings:
     def from_config(cls, config: Config) -> "Settings":
         """Reads section qmgr."""
         section = config.section("qmgr")
+        dsn_flags = section.get("dsn_flags")
         smtps, smtpc, ibdb, defedb = (section.sub(name) for name in ("smtps", "smtpc", "IBDB", "DEFEDB"))
         return cls(
             hostname=config.hostname or socket.getfqdn(),
@@ -51,10 +56,14 @@ class Settings:
             delay_dsn_timeout_s=section.get("delay_dsn_timeout"),
             return_timeout_s=section.get("return_timeout"),
             double_bounce_address=section.get("double_bounce_address"),
+            dsn_delay="delay" in dsn_flags,
+            dsn_headers_only="headers_only" in dsn_flags,
+            dsn_double_bounce="double_bounce" in dsn_flags,
             max_rcpts_per_transaction=section.get("max_rcpts_per_transaction"),
             min_free_disk=section.get("min_free_disk"),
             ok_free_disk=section.get("ok_free_disk"),
             ibdb_max_size=ibdb.get("max_size"),
+            ibdb_max_open=ibdb.get("max_open"),
             defedb_cache_size=defedb.get("cache_size"),
             defedb_log_directory=defedb.get("log_directory") or "",
             checkpoint_interval_s=defedb.get("checkpoint_interval"),

@@ -25,6 +25,7 @@ BASE = {
     "max_retry_delay_s": 3600, "delay_dsn_timeout_s": 4 * 3600, "return_timeout_s": 5 * 86400,
     "double_bounce_address": "postmaster", "max_rcpts_per_transaction": 10, "min_free_disk": 0, "ok_free_disk": 0,
     "ibdb_max_size": 1 << 20, "defedb_cache_size": 1 << 20, "defedb_log_directory": "", "checkpoint_interval_s": 60,
+    "ibdb_max_open": 100, "dsn_delay": True, "dsn_headers_only": False, "dsn_double_bounce": True,
 }  # fmt: skip
 #: Lines that only a bug writes.
 BUGS = re.compile(r"func=(evthr\.(task|bug)|workers\.\w+|rcb\.end|qmgr\.bug)\b")

@@ -104,3 +104,4 @@ def test_mail_that_cannot_be_deferred_since_the_disk_is_full_is_not_lost(tmp_pat
         finally:
             sink.stop()
     assert came == {"first@sink.example", *accepted}
+    assert "No space left" in gateway.log.read_text()

@@ -1,17 +1,13 @@
-import os
-
 import pytest
 
 from meta1g.base.errors import BugError
 from meta1g.base.log import Log
 from meta1g.db import defedb_salvage
-from meta1g.db.cdb import Cdb
 from meta1g.db.damage import DamageError, Note, Step, read_note, write_note
 from meta1g.db.defedb import DefeDb
 from meta1g.db.defedb_salvage import open_or_salvage
 from meta1g.db.files import Files
-from meta1g.db.recovery import remove_orphans
-from tests.fakes.envelopes import NOW, cdb_directories, rcpt, rcpts, ta, ta_id
+from tests.fakes.envelopes import NOW, rcpt, rcpts, ta, ta_id
 from tests.unit.db.test_recovery import Lines
 
 PAGE = 4096
@@ -230,18 +226,6 @@ def test_a_cut_while_filling_is_taken_up_again(queue, monkeypatch):
     assert read_note(queue.home) == Note(Step.FILL, "defedb-1")
     assert queue.open()
     assert queue.keys() == queue.everything
-
-
-def test_content_files_stay_while_damaged_files_are_in_lost_found(queue, tmp_path):
-    queue.fill()
-    queue.spoil("defedb.db", 0)
-    queue.open()
-    cdb = Cdb(cdb_directories(tmp_path / "cdb"))
-    cdb.write_whole(ta_id(9999), [b"x"])
-    os.utime(cdb.path(ta_id(9999)), (1, 1))
-    assert remove_orphans(cdb, queue.db, NOW, 3600, queue.log, lost_found=queue.lost) == 0
-    (queue.lost / "defedb-1").rename(tmp_path / "looked-at")
-    assert remove_orphans(cdb, queue.db, NOW, 3600, queue.log, lost_found=queue.lost) == 1
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "move", "fill ../x", "move a/b"])

@@ -8,7 +8,7 @@ from meta1g.db.defedb import DefeDb
 from meta1g.db.ibdb import Ibdb
 from meta1g.db.ibdb_reader import IbdbReader, ibdb_files
 from meta1g.db.ibdb_records import TaNew
-from meta1g.db.recovery import orphans, recover, remove_orphans
+from meta1g.db.recovery import recover
 from tests.fakes.envelopes import NOW, cdb_directories, rcpt, rcpts, ta, ta_id
 
 LATER = NOW + 1000
@@ -254,15 +254,3 @@ def test_other_files_in_the_directory_stay(stores):
     (stores.root / "ibdb" / "README").write_text("x")
     stores.recover()
     assert (stores.root / "ibdb" / "README").exists()
-
-
-def test_orphans_are_old_files_that_nothing_refers_to(stores):
-    stores.content(1, 2, 3, 4)
-    for number in (1, 2, 4):
-        os.utime(stores.cdb.path(ta_id(number)), (NOW, NOW))
-    stores.defedb.store([ta(1)], [rcpt(1)])
-    assert list(orphans(stores.cdb, stores.defedb.has_ta, NOW + 3600, 3600)) in ([ta_id(2), ta_id(4)], [ta_id(4), ta_id(2)])
-    assert list(orphans(stores.cdb, stores.defedb.has_ta, NOW + 3599, 3600)) == []
-    assert remove_orphans(stores.cdb, stores.defedb, NOW + 3600, 3600, stores.log, in_use={ta_id(4)}.__contains__) == 1
-    assert sorted(cdb_id for cdb_id, _ in stores.cdb.ids()) == [ta_id(1), ta_id(3), ta_id(4)]
-    assert "count=1" in stores.sink.lines[-1]

@@ -84,6 +84,11 @@ def test_a_double_bounce_address_with_a_domain_stays_as_it_is():
     assert found.rcpt == "dead@letters.example"
 
 
+def test_double_bounces_can_be_switched_off():
+    it, pairs = failed(rcpt(1, 3, sender="", flags=RcptFlags.IS_BNC))
+    assert bounce_records(it, pairs, count(7).__next__, settings(dsn_double_bounce=False), NOW) == []
+
+
 @pytest.mark.parametrize("flag", [RcptFlags.IS_DBNC, RcptFlags.IS_DLY, RcptFlags.IS_RELAYED])
 def test_a_failed_double_bounce_or_warning_is_the_end(flag):
     assert bounces(rcpt(1, 3, sender="", flags=flag)) == []

@@ -104,6 +104,15 @@ def test_an_orphan_is_removed_only_if_its_transaction_is_not_open(qmgr):
     assert qmgr.content() == [ta_id(1)]
 
 
+def test_content_of_a_transaction_whose_end_is_not_durable_yet_is_no_orphan(qmgr):
+    accept(qmgr, 1)
+    commit = qmgr.context.commit
+    commit.ta_done(ta_id(1), None)
+    assert not commit.remove_orphan(ta_id(1))
+    commit.flush()
+    wait_until(lambda: commit.remove_orphan(ta_id(1)), "the end is durable")
+
+
 def test_close_writes_what_waits(qmgr):
     accept(qmgr, 1, 2)
     qmgr.context.commit.rcpts_replaced((), ta_id(1), [1])

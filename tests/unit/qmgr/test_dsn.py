@@ -16,10 +16,10 @@ FAILED = DsnRcpt(
 DAY_S = 86400
 
 
-def report(*failed, flags=RcptFlags.IS_BNC, **facts):
+def report(*failed, flags=RcptFlags.IS_BNC, headers_only=False, **facts):
     facts = {"mail": "s@from.example", "body": "8BITMIME", **facts}
     to = rcpt(1, 3, rcpt="s@from.example", sender="", flags=flags, failed=failed or (FAILED,))
-    return dsn.make(ta(1, **facts), to, "mx.example", NOW + DAY_S, 5 * DAY_S)
+    return dsn.make(ta(1, **facts), to, "mx.example", NOW + DAY_S, 5 * DAY_S, headers_only=headers_only)
 
 
 def whole(made: dsn.Report) -> bytes:
@@ -94,12 +94,12 @@ def test_the_text_tells_a_person_what_happened():
 
 
 @pytest.mark.parametrize(
-    ("ret", "size_bytes", "full"),
-    [(None, 100, True), (None, dsn.FULL_MAX_BYTES, True), (None, dsn.FULL_MAX_BYTES + 1, False), ("HDRS", 100, False),
-     ("FULL", 10_000_000, True)],
+    ("ret", "headers_only", "full"),
+    [(None, True, False), (None, False, True), ("HDRS", True, False), ("HDRS", False, False), ("FULL", True, True),
+     ("FULL", False, True)],
 )  # fmt: skip
-def test_ret_or_the_size_decides_how_much_is_returned(ret, size_bytes, full):
-    made = report(ret=ret, size_bytes=size_bytes)
+def test_ret_decides_how_much_is_returned_and_the_flag_if_there_is_none(ret, headers_only, full):
+    made = report(ret=ret, headers_only=headers_only)
     assert made.full is full
     part = parse(made).get_payload()[2]
     assert part.get_content_type() == ("message/rfc822" if full else "text/rfc822-headers")

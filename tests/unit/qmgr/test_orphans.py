@@ -77,3 +77,16 @@ def test_a_lost_smtps_makes_the_next_scan_come_early(qmgr, delay_s):
     second = leave(qmgr)
     qmgr.advance(delay_s + 1)
     wait_until(lambda: second not in qmgr.content(), "the second scan is over")
+
+
+def test_content_stays_while_a_damaged_defedb_is_in_lost_found(qmgr):
+    """Its envelopes may still be saved by hand."""
+    damaged = qmgr.queue / "lost+found" / "defedb-1"
+    damaged.mkdir(parents=True)
+    orphan = leave(qmgr)
+    qmgr.advance(ORPHAN_DELAY_S + 1)
+    qmgr.advance(1)
+    damaged.rename(qmgr.queue / "looked-at")
+    assert qmgr.content() == [orphan]
+    qmgr.advance(ORPHAN_SCAN_S + 1)
+    wait_until(lambda: qmgr.content() == [], "removed")

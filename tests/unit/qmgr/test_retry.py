@@ -79,3 +79,9 @@ def test_no_warning_at_all_if_it_is_switched_off():
 def test_reports_are_known_by_their_flags(flag):
     assert retry.is_report(rcpt(1, flags=flag | RcptFlags.DLY_SENT))
     assert not retry.is_report(rcpt(1, flags=RcptFlags.DLY_SENT | RcptFlags.EXPANDED))
+
+
+def test_warnings_can_be_switched_off():
+    off = settings(delay_dsn_timeout_s=60, dsn_delay=False)
+    assert retry.delay_warning_due(ta(1), rcpt(1), NOW + 61, settings(delay_dsn_timeout_s=60))
+    assert not retry.delay_warning_due(ta(1), rcpt(1), NOW + 61, off)

@@ -1,6 +1,6 @@
 import pytest
 
-from meta1g.qmgr.limits import DEST_CLOSED_MAX_S, SESSION_DELIVERIES_MAX, SESSION_IDLE_S
+from meta1g.qmgr.limits import DEST_CLOSED_MAX_S, LOST_MAX, SESSION_DELIVERIES_MAX, SESSION_IDLE_S
 from meta1g.rcb.smtpc_qmgr import SmtpcHello
 from tests.fakes.qmgr_peers import Agent, domains, route
 from tests.fakes.qmgr_system import wait_until
@@ -282,6 +282,20 @@ def test_the_work_of_a_lost_agent_is_done_by_another_one(qmgr):
     assert sorted(job.msg.ta_id for job in other.jobs) == sorted(ids)
     assert all(job.msg.new_session for job in other.jobs)
     assert qmgr.sink.find("func=qmgr.smtpc.*gone")
+
+
+def test_a_message_whose_agent_ends_again_and_again_waits_like_a_deferred_one(qmgr):
+    system(qmgr, a=A)
+    agents = [qmgr.agent(script=hold)]
+    send(qmgr.smtps(), "a")
+    for _ in range(LOST_MAX):
+        agents[-1].wait_jobs(1)
+        assert qmgr.context.defer.count == 0
+        agents[-1].stop()
+        agents.append(qmgr.agent(script=hold))
+    qmgr.wait_deferred(1)
+    assert agents[-1].jobs == []
+    assert qmgr.sink.find("func=qmgr.deferred.*the delivery agent ended several times")
 
 
 def test_idle_sessions_of_a_lost_agent_are_forgotten(qmgr):

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,24 +56,36 @@ class SmtpcProcess:
                 return reply
 
 
-@pytest.fixture
-def smtpc(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SmtpcProcess]:
-    queue = tmp_path / "spool"
+@contextmanager
+def running(
+    directory: Path, options: str = "", program: tuple[str, ...] = ("meta1g.smtpc.main",), errors: int | None = None
+) -> Iterator[SmtpcProcess]:
+    """Runs the process; errors is where its standard error goes."""
+    queue = directory / "spool"
     for digit in "0123456789ABCDEF":
         (queue / "cdb" / digit).mkdir(parents=True)
-    conf = tmp_path / "meta1.conf"
-    conf.write_text(CONF.format(queue=queue, options=getattr(request, "param", "")))
+    conf = directory / "meta1.conf"
+    conf.write_text(CONF.format(queue=queue, options=options))
     server = listen(queue / "qmgr/smtpc")
-    process = subprocess.Popen([sys.executable, "-m", "meta1g.smtpc.main", "-f", str(conf)], env=dict(os.environ))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    process = subprocess.Popen([sys.executable, "-m", *program, "-f", str(conf)], env=environment, stderr=errors)
     try:
         qmgr = accept(server, PROTOCOL)
         request_id, hello = qmgr.expect(SmtpcHello)
         assert isinstance(hello, SmtpcHello)
         qmgr.send(QmgrHelloC(), request_id)
-        running = SmtpcProcess(queue, qmgr, process, server)
-        yield running
-        running.qmgr.close()
+        made = SmtpcProcess(queue, qmgr, process, server)
+        yield made
+        made.qmgr.close()
     finally:
         process.terminate()
         assert process.wait(15) == 0
+        if process.stderr is not None:
+            process.stderr.close()
         server.close()
+
+
+@pytest.fixture
+def smtpc(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SmtpcProcess]:
+    with running(tmp_path, getattr(request, "param", "")) as made:
+        yield made
