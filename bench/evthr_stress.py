@@ -30,7 +30,8 @@ FAR_S = 3600.0
 INTRO = """\
 The event-thread system (meta1g/pt): 200 tasks, half of them run again and again and wake each other, all are woken from two
 threads outside, while timers fire; then stop(), while tasks are at work and as many timers again are pending.  A wake-up from
-outside is lost if no run begins after it.  Allowed: nothing concurrent, nothing lost, 1 s to stop."""
+outside is lost if no run begins after it.  One of the eight threads stands by and need not run a task.
+Allowed: nothing concurrent, nothing lost, 1 s to stop."""
 
 
 @dataclass(slots=True)

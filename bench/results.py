@@ -18,6 +18,7 @@ HEAD = """\
 Each section: what was measured, the command, the date, the machine.  Compare ratios of one run; absolute numbers of a shared
 virtual machine drift.
 """
+NOTE = "The cores were shared with other work; load is that of the minute before."
 
 
 def machine() -> str:
@@ -56,7 +57,7 @@ def with_row(text: str, title: str, intro: str, cells: Mapping[str, str]) -> str
     header = row_of(list(cells))
     heading = f"## {title}"
     if heading not in lines:
-        lines += ["", heading, "", intro, "", header, row_of(["---"] * len(cells))]
+        lines += ["", heading, "", intro, "", NOTE, "", header, row_of(["---"] * len(cells))]
     begin = lines.index(heading)
     end = next((n for n in range(begin + 1, len(lines)) if lines[n].startswith("## ")), len(lines))
     if header not in lines[begin:end]:

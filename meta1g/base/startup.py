@@ -1,4 +1,4 @@
-"""What the component programs share when they start: command line, log, and the two descriptors that mcp hands over.
+"""What the component programs share when they start: command line, log, and the descriptors that mcp hands over.
 
 Ref: MeTA1 README, "Common Configuration Options" (modelled on); the descriptors are ours.
 """
@@ -16,6 +16,7 @@ from meta1g.base.log import FdSink, FileSink, Log, Sink, SyslogSink
 
 ALIVE_FD: Final = "META1G_ALIVE_FD"
 READY_FD: Final = "META1G_READY_FD"
+CONFIG_FD: Final = "META1G_CONFIG_FD"
 
 
 class Options(Protocol):
@@ -109,6 +110,20 @@ def tell_ready() -> None:
         with contextlib.suppress(OSError):  # mcp is gone; alive_fd tells
             os.write(fd, b"1")
         os.close(fd)
+
+
+def configuration() -> bytes | None:
+    """Gives the configuration as mcp checked it, or None without mcp: then the file is read.
+
+    The file may have been edited since; a process that is started again must not find what nobody has checked.
+    """
+    fd = _fd(CONFIG_FD)
+    if fd is None:
+        return None
+    os.environ.pop(CONFIG_FD)
+    with open(fd, "rb") as file:
+        file.seek(0)
+        return file.read()
 
 
 def unlink_stale_socket(path: Path) -> None:

@@ -49,7 +49,7 @@ def check_text(source: Source, path: Path, *, lenient: bool = False) -> Config:
         raise error_of(source, problems)
     keywords = [row.keyword for row in COMPONENTS]
     components = sorted((section for keyword in keywords for section in glob.subs(keyword)), key=lambda one: one.pos)
-    return Config(path, glob, tuple(components), checker.warnings)
+    return Config(path, glob, tuple(components), checker.warnings, source.text)
 
 
 class Checker:

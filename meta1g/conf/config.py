@@ -178,6 +178,7 @@ class Config:
         glob: options outside all sections.
         all_sections: the sections of components, in the order of the file.
         warnings: what a lenient check left out, and what has no effect, `file:line:column: message`.
+        text: what the file said.
 
     Immutable.
     """
@@ -186,6 +187,7 @@ class Config:
     glob: Section
     all_sections: tuple[Section, ...]
     warnings: list[str]
+    text: str = ""
 
     @property
     def queue_directory(self) -> Path:

@@ -18,17 +18,19 @@ __all__ = ["Config", "ConfigError", "Section", "load_file", "read_source"]
 FILE_MAX_BYTES: Final = 16 << 20
 
 
-def load_file(path: Path, *, lenient: bool = False) -> Config:
+def load_file(path: Path, *, lenient: bool = False, data: bytes | None = None) -> Config:
     """Reads and checks a configuration file.
 
     Args:
         path: the file.
+        data: its content, if somebody has read it already; the file itself is not read then.
         lenient: options that nobody knows become `warnings`, except those that concern TLS, AUTH, access or relaying.
 
     Raises:
         ConfigError: the file cannot be read, or is wrong; the cause tells everything that is.
     """
-    return check_text(read_source(path), Path(path), lenient=lenient)
+    source = read_source(path) if data is None else _source(path, data)
+    return check_text(source, Path(path), lenient=lenient)
 
 
 def read_source(path: Path) -> Source:
@@ -37,12 +39,19 @@ def read_source(path: Path) -> Source:
     Raises:
         ConfigError: it cannot be read, is too large, or is no text.
     """
+    return _source(path, _read(path))
+
+
+def _read(path: Path) -> bytes:
     try:
         with open(path, "rb") as file:
-            data = file.read(FILE_MAX_BYTES + 1)
+            return file.read(FILE_MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = (os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)).lower()
         raise ConfigError(f"{path}: cannot read the configuration: {reason}; {_advice(error)}") from error
+
+
+def _source(path: Path, data: bytes) -> Source:
     if len(data) > FILE_MAX_BYTES:
         raise ConfigError(f"{path}: is larger than {FILE_MAX_BYTES >> 20} MB; name the configuration file by -f")
     try:

@@ -80,7 +80,8 @@ def prepare(file: Path, *, lenient: bool = False) -> Prepared:
 def _plan(config: Config, service: Service, identity: Identity, lenient: bool) -> Plan:
     queue = config.queue_directory
     errors = None if logfiles.stderr_is_journal() else queue / logfiles.stderr_name(service)
-    launch = Launch(program_of(service, config.path, lenient=lenient), identity, queue, errors)
+    program = program_of(service, config.path, lenient=lenient)
+    launch = Launch(program, identity, queue, errors, config.text)
     return Plan(service, launch, (options_of(section_of(config, service)), _glob_options(config.glob)))
 
 

@@ -31,6 +31,7 @@ class Program:
         executable: absolute path.
         argv: all arguments, the program's name first.
         bundled: name of the component of this package, or None for a program of somebody else.
+        reads_config: it is of this package and reads the running configuration.
 
     Immutable.
     """
@@ -38,6 +39,7 @@ class Program:
     executable: str
     argv: tuple[str, ...]
     bundled: str | None
+    reads_config: bool = False
 
 
 def program_of(service: Service, config_file: Path, *, lenient: bool = False) -> Program:
@@ -58,12 +60,19 @@ def program_of(service: Service, config_file: Path, *, lenient: bool = False) ->
             raise CliError(f"{service.where}: {path} is not a program that can be executed; mend its mode", EX_NOPERM)
         ours = path.name if path.name in BUNDLED and _is_ours(path) else None
         rest = _own_arguments(service, words[1:], config_file, lenient) if ours else words[1:]
-        return Program(str(path), (words[0], *rest), ours)
+        return Program(str(path), (words[0], *rest), ours, bool(ours) and _reads(rest, config_file))
     if path.name not in BUNDLED:
         advice = "no such program" if path.is_absolute() else "path must be absolute, or name one of the bundled programs"
         raise CliError(f"{service.where}: path of {service.label}: {path}: {advice}")
     rest = _own_arguments(service, words[1:], config_file, lenient)
-    return Program(sys.executable, (sys.executable, "-m", f"meta1g.{path.name}.main", *rest), path.name)
+    argv = (sys.executable, "-m", f"meta1g.{path.name}.main", *rest)
+    return Program(sys.executable, argv, path.name, _reads(rest, config_file))
+
+
+def _reads(words: Sequence[str], config_file: Path) -> bool:
+    """Tells whether the first configuration file that arguments name is the running one."""
+    named = next((words[number + 1] for number, word in enumerate(words[:-1]) if word in _CONFIG_OPTIONS), None)
+    return named is not None and Path(named).resolve() == config_file.resolve()
 
 
 def _is_ours(path: Path) -> bool:

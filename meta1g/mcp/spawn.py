@@ -1,7 +1,8 @@
 """Starts a child: two pipes, descriptors, limits, umask, groups, group, user, exec.
 
 The child gets standard input, output and error, the read end of a pipe whose only write end mcp holds (its end means
-that mcp is gone), the write end of a pipe that tells mcp when it is ready, and nothing else.
+that mcp is gone), the write end of a pipe that tells mcp when it is ready, a program of this package also a copy of the
+configuration as it was checked, and nothing else.
 
 Invariant: between fork and exec the child drops every privilege, or does not come to exec.
 Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on); setresuid(2), prctl(2) PR_SET_NO_NEW_PRIVS.
@@ -11,20 +12,29 @@ import ctypes
 import os
 import resource
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import meta1g
-from meta1g.base.startup import ALIVE_FD, READY_FD
+from meta1g.base.startup import ALIVE_FD, CONFIG_FD, READY_FD
 from meta1g.mcp.account import Identity
 from meta1g.mcp.limits import CHILD_CORE_BYTES, CHILD_NOFILE, CHILD_UMASK
 from meta1g.mcp.program import Program
 
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
-#: What concerns mcp alone.
-_OWN_VARIABLES: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+#: What concerns mcp alone, or is set for each child.
+_OWN_VARIABLES: Final = (
+    CONFIG_FD,
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,7 @@ class Launch:
         identity: as whom.
         directory: its working directory.
         stderr: file that its standard error is appended to; that of mcp if None.
+        config: the configuration as it was checked; no difference by itself, since much of it concerns others.
 
     Immutable.
     """
@@ -44,6 +55,7 @@ class Launch:
     identity: Identity
     directory: Path
     stderr: Path | None = None
+    config: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +86,10 @@ def start(launch: Launch, alive_fd: int, stdin: int | None = None, stdout: int |
         OSError: it cannot be started.
     """
     ready_r, ready_w = os.pipe2(os.O_CLOEXEC)
-    errors = -1
+    errors = config = -1
     try:
         errors = open_stderr(launch.stderr)
+        config = _config_copy(launch)
         process = subprocess.Popen(
             launch.program.argv,
             executable=launch.program.executable,
@@ -84,8 +97,8 @@ def start(launch: Launch, alive_fd: int, stdin: int | None = None, stdout: int |
             stdout=errors if stdout is None else stdout,
             stderr=errors,
             cwd=launch.directory,
-            env=_environment(alive_fd, ready_w),
-            pass_fds=(alive_fd, ready_w),
+            env=_environment({ALIVE_FD: alive_fd, READY_FD: ready_w, CONFIG_FD: config}),
+            pass_fds=[fd for fd in (alive_fd, ready_w, config) if fd >= 0],
             start_new_session=True,
             preexec_fn=lambda: _prepare(launch.identity),  # noqa: PLW1509 - mcp has one thread
         )
@@ -96,6 +109,8 @@ def start(launch: Launch, alive_fd: int, stdin: int | None = None, stdout: int |
         os.close(ready_w)
         if errors > 2:
             os.close(errors)
+        if config >= 0:
+            os.close(config)
     os.set_blocking(ready_r, False)
     return Started(process, ready_r)
 
@@ -107,20 +122,28 @@ def open_stderr(path: Path | None) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
 
 
+def _config_copy(launch: Launch) -> int:
+    """Makes a file in memory of the configuration, for a program of this package; gives its descriptor or -1."""
+    if not launch.program.reads_config:
+        return -1
+    fd = os.memfd_create("meta1.conf", os.MFD_CLOEXEC)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(launch.config.encode())
+    return fd
+
+
 def _as_os_error(error: Exception, launch: Launch) -> OSError:
     if isinstance(error, OSError):
         return error
     return PermissionError(f"cannot become user {launch.identity.user} with its groups and limits")
 
 
-def _environment(alive_fd: int, ready_fd: int) -> dict[str, str]:
+def _environment(fds: Mapping[str, int]) -> dict[str, str]:
     made = {name: value for name, value in os.environ.items() if name not in _OWN_VARIABLES}
     home = str(Path(meta1g.__file__).parents[1])
     found = made.get("PYTHONPATH", "").split(os.pathsep)
     made["PYTHONPATH"] = os.pathsep.join([*(word for word in found if word), *([] if home in found else [home])])
-    made[ALIVE_FD] = str(alive_fd)
-    made[READY_FD] = str(ready_fd)
-    return made
+    return {**made, **{name: str(fd) for name, fd in fds.items() if fd >= 0}}
 
 
 def _prepare(identity: Identity) -> None:

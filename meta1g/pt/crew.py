@@ -140,6 +140,20 @@ class Crew:
         self.count -= 1
         return True
 
+    def thin_out(self, me: Worker) -> bool:
+        """Sends a thread too many home before a thread without work polls; else nobody would leave who parked too early.
+
+        Returns:
+            True if it is the caller: it is then no longer counted, and a parked thread polls in its place.
+        """
+        if self.count <= self._soft or not self._idle:
+            return False
+        self._idle.pop().gate.release()
+        if me.permanent:
+            return False  # the other finds nothing to do, and leaves
+        self.count -= 1
+        return True
+
     def enlist(self, me: Worker) -> bool:
         """Enters a thread that is about to park; tells whether it is the deputy."""
         if self._deputy is None:

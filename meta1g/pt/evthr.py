@@ -273,6 +273,8 @@ class Evthr:
             self._leave(me)
             return _Step.LEAVE
         if not self._board.polling:
+            if not self._board.runq and self._crew.thin_out(me):
+                return _Step.LEAVE
             me.poll_until = self._board.begin_poll()
             return _Step.POLL
         me.runs = 0

@@ -139,7 +139,7 @@ class Qmgr:
 def main(argv: list[str]) -> int:
     """Runs QMGR and gives its exit code."""
     arguments = startup.component_arguments("qmgr", argv, "The queue manager of meta1g.")
-    config = load_file(arguments.file, lenient=arguments.lenient)
+    config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
     queue = config.queue_directory
     check_directories(queue)
     log = startup.open_log("qmgr", config.glob, config.section("qmgr"), queue)

@@ -114,7 +114,7 @@ class Smar:
 def main(argv: list[str]) -> int:
     """Runs SMAR and gives its exit code."""
     arguments = startup.component_arguments("smar", argv, "The address resolver of meta1g.")
-    config = load_file(arguments.file, lenient=arguments.lenient)
+    config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
     section = config.section("smar", arguments.name)
     log = startup.open_log("smar", config.glob, section, config.queue_directory)
     for warning in (*config.warnings, *unheeded(section)):

@@ -82,7 +82,7 @@ class Smtpc:
 def main(argv: list[str]) -> int:
     """Runs SMTPC and gives its exit code."""
     arguments = startup.component_arguments("smtpc", argv, "The SMTP and LMTP client of meta1g.")
-    config = load_file(arguments.file, lenient=arguments.lenient)
+    config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
     log = startup.open_log("smtpc", config.glob, config.section("smtpc"), config.queue_directory)
     os.chdir(config.queue_directory)
     st.st_init()

@@ -132,7 +132,7 @@ def main(argv: list[str]) -> int:
         CliError: a socket cannot be bound.
     """
     arguments = startup.component_arguments("smtps", argv, "The SMTP server of meta1g; usually started by mcp.")
-    config = load_file(arguments.file, lenient=arguments.lenient)
+    config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
     section = config.section("smtps", arguments.name)
     log = startup.open_log("smtps", config.glob, section, config.queue_directory)
     st_init()

@@ -2,12 +2,13 @@
 
 import errno
 import signal
+import smtplib
 import socket
 import threading
 
 import pytest
 
-from contrib.lib.gateway import Gateway, wait_until
+from contrib.lib.gateway import COMPONENTS, Gateway, wait_until
 from tests.system.conftest import KeepingSink
 from tests.system.crash import Source, arrived_numbers
 
@@ -90,6 +91,24 @@ def test_ten_reloads_under_load_lose_no_message_and_never_close_the_port(tmp_pat
             thread.join(30)
         assert gateway.stop() == 0, gateway.last_words()
         sink.stop()
+
+
+def test_a_component_that_is_started_again_uses_the_configuration_that_was_checked(gateway, sink):
+    """Somebody edits the file and has not told mcp yet: a crash in between must not make a component stay down."""
+    right = gateway.conf.read_text()
+    gateway.conf.write_text(right.replace("log_level", "log_levle"))
+    try:
+        for component in COMPONENTS:
+            wait_until(lambda: set(gateway.pids()) == set(COMPONENTS), 60, f"all run; {gateway.last_words()}")
+            before = gateway.kill(component)
+            wait_until(lambda c=component, b=before: gateway.pids().get(c, b) != b, 60, gateway.last_words())
+        gateway.wait_ready()
+        with smtplib.SMTP("127.0.0.1", gateway.port, timeout=30) as client:
+            client.sendmail("a@x.example", ["b@sink.example"], "Subject: x\r\n\r\nhello\r\n")
+        sink.wait_for(1)
+    finally:
+        gateway.conf.write_text(right)
+    gateway.wait_empty()
 
 
 def test_status_shows_the_components_of_mcp(gateway):

@@ -58,8 +58,18 @@ def test_the_sender_is_warned_once_of_a_delay_and_then_told_of_the_failure(tmp_p
     assert fields_of(warning)["Will-Retry-Until"]
     assert fields_of(bounce)["Status"] == "5.4.7"
     assert "delivery time expired" in fields_of(bounce)["Diagnostic-Code"]
+    for report in (warning, bounce):
+        assert "Subject: test" in report.get_payload()[2].as_string()
+        assert "text of the message" not in report.as_string()
+
+
+def test_a_bounce_returns_the_whole_of_a_small_message_if_the_operator_wants_it(tmp_path, back):
+    with running(gateway_to(back, tmp_path, f"{FAST_RETRY} dsn_flags = {{ dont_headers_only }};")) as gateway:
+        send(gateway, ["no@back.example"], body=b"text of the message\r\n")
+        back.wait_for(1)
+        gateway.wait_empty()
+    (bounce,) = reports(back)
     assert "text of the message" in bounce.get_payload()[2].as_string()
-    assert "text of the message" not in warning.get_payload()[2].as_string()
 
 
 def test_a_sender_that_wants_no_report_gets_none(tmp_path, back):
@@ -102,7 +112,7 @@ def test_eight_bit_mail_for_a_server_that_does_not_take_it_is_returned(tmp_path,
     table = f"old.example {old.port}^[127.0.0.1]\n. {back.port}^[127.0.0.1]"
     try:
         with running(Gateway(tmp_path / "gateway", table)) as gateway:
-            submit(gateway, {"r@old.example": []}, HEADER + "Grüße\r\n".encode(), "BODY=8BITMIME")
+            submit(gateway, {"r@old.example": []}, HEADER + "Grüße\r\n".encode(), "BODY=8BITMIME", "RET=FULL")
             back.wait_for(1)
             submit(gateway, {"r@old.example": []}, HEADER + b"plain\r\n", "BODY=8BITMIME")
             old.wait_for(1)

@@ -85,3 +85,10 @@ def test_ten_thousand_lines_with_two_thousand_sections_are_loaded(tmp_path):
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     assert result.stdout == "2000\n"
+
+
+def test_content_that_was_read_already_is_not_read_again(tmp_path):
+    path = tmp_path / "meta1.conf"
+    path.write_text("nonsense")
+    config = load_file(path, data=b"log_level = 3;\n")
+    assert (config.glob.get("log_level"), config.text, config.path) == (3, "log_level = 3;\n", path)

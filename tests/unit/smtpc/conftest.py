@@ -68,7 +68,7 @@ def running(
     conf.write_text(CONF.format(queue=queue, options=options))
     server = listen(queue / "qmgr/smtpc")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    process = subprocess.Popen([sys.executable, "-m", *program, "-f", str(conf)], env=environment, stderr=errors)
+    process = subprocess.Popen([sys.executable, "-m", *program, "-f", str(conf)], env=environment, stderr=errors, bufsize=0)
     try:
         qmgr = accept(server, PROTOCOL)
         request_id, hello = qmgr.expect(SmtpcHello)
