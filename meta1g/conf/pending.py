@@ -25,7 +25,6 @@ NO_EFFECT: Final = frozenset(
         "smtpc auth",
         "smtpc flags starttls",
         "smtpc flags talk_to_myself",
-        "smtpc remote_port",
         "smtpc min_threads",
         "smar greylisting",
         "qmgr conf_map",

@@ -204,17 +204,29 @@ class Supervisor:
             "mcp.restart", f"{exit_text(member.last_exit or 0)}, starts again", component=member.label, seconds=wait_s
         )
 
+    @staticmethod
+    def _errors_of(member: Member) -> str:
+        """Names the place of a component's standard error."""
+        path = member.plan.launch.stderr
+        return "the standard error of mcp" if path is None else str(path)
+
     def _failed(self, member: Member) -> None:
         self._forget(member)
         how = exit_text(member.last_exit or 0)
         if member.failures.too_many:
             text = f"{member.label} failed {FAILURES_MAX} times within {FAILURES_WINDOW_S:g} s, the last time it {how}"
-            self.stop(EX_UNAVAILABLE, f"{text}; everything is stopped; see its log lines for the reason")
+            self.stop(
+                EX_UNAVAILABLE, f"{text}; everything is stopped; the reason is in the log, or in {self._errors_of(member)}"
+            )
         elif not self._started:
             text = f"{member.label} {how}, which means that its configuration or permissions have to be mended"
-            self.stop(member.last_exit or 0, f"{text}; everything is stopped; see its log lines for the reason")
+            self.stop(
+                member.last_exit or 0,
+                f"{text}; everything is stopped; the reason is in the log, or in {self._errors_of(member)}",
+            )
         else:
-            self.log.error("mcp.end", f"{how}: mend its configuration and send SIGHUP", component=member.label)
+            text = f"{how}: the reason is in the log, or in {self._errors_of(member)}; mend it and send SIGHUP"
+            self.log.error("mcp.end", text, component=member.label)
 
     def _ended_well(self, member: Member) -> None:
         self._forget(member)

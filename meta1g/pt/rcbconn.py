@@ -100,6 +100,7 @@ class RcbCom:
         self._out_bytes = 0  # about how much stands in it
         self._noted = False  # stands in a batch
         self._rest = bytearray()  # what the socket did not take
+        self._mute = False  # the peer reads no more; what it sent before is still taken
         self._ids = itertools.count(1)
         self._waiting: dict[int, OnReply] = {}
         self._deadlines: list[tuple[float, int]] = []
@@ -190,7 +191,7 @@ class RcbCom:
         return len(self._waiting)
 
     def _send(self, frame: bytes) -> None:
-        if self.closed:
+        if self.closed or self._mute:
             return
         self._out.append(frame)
         self._out_bytes += len(frame)
@@ -212,7 +213,7 @@ class RcbCom:
             frames = self._out[:]
             del self._out[: len(frames)]
             self._out_bytes = 0
-            if self.closed or not frames:
+            if self.closed or self._mute or not frames:
                 return
             if self._rest:
                 self._rest += b"".join(frames)
@@ -224,11 +225,17 @@ class RcbCom:
             self._fail(reason)
 
     def _write(self, data: bytes | bytearray) -> str:
-        """Sends data and keeps what the socket does not take; gives an error text or nothing.  Caller holds the lock."""
+        """Sends data and keeps what the socket does not take; gives an error text or nothing.  Caller holds the lock.
+
+        A peer that has closed is no error yet: its last messages are read first, then comes the end of the connection.
+        """
         try:
             sent = self._sock.send(data)
         except BlockingIOError:
             sent = 0
+        except (BrokenPipeError, ConnectionResetError):
+            self._mute = True
+            return ""
         except OSError as error:
             return f"cannot send: {error.strerror}"
         if sent < len(data):

@@ -7,8 +7,6 @@ from typing import Final
 
 #: Port of name servers.  Ref: RFC 1035 4.2.
 DNS_PORT: Final = 53
-#: Port of SMTP servers.  Ref: RFC 5321 4.5.4.2.
-SMTP_PORT: Final = 25
 #: UDP answer size that we announce, in bytes.  Ref: DNS flag day 2020, larger answers come in fragments.
 EDNS_PAYLOAD_BYTES: Final = 1232
 #: Largest UDP answer that we take.

@@ -17,7 +17,7 @@ from meta1g.smar.alias import Aliases
 from meta1g.smar.checks import Policy
 from meta1g.smar.dnsbl import DnsList
 from meta1g.smar.dnsserver import ServerAddress, parse_server
-from meta1g.smar.limits import RESOLV_CONF_SERVERS, SMTP_PORT
+from meta1g.smar.limits import RESOLV_CONF_SERVERS
 from meta1g.smar.localuser import LocalUsers
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes
@@ -103,8 +103,10 @@ class _Reader:
         )
 
     def _route_defaults(self) -> RouteDefaults:
-        lmtp_socket = self._config.glob.sub("smtpc").get("LMTP_socket")
-        return RouteDefaults(port=SMTP_PORT, lmtp_socket=lmtp_socket, queue_directory=self._config.queue_directory)
+        smtpc = self._config.glob.sub("smtpc")
+        return RouteDefaults(
+            port=smtpc.get("remote_port"), lmtp_socket=smtpc.get("LMTP_socket"), queue_directory=self._config.queue_directory
+        )
 
     def _aliases(self, relay: RelayRules) -> Aliases | None:
         table, section = self._consumer("aliases"), self._smar.sub("aliases")

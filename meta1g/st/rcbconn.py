@@ -109,7 +109,7 @@ class RcbConn:
     """
 
     __slots__ = (
-        "_fd", "_flushing", "_ids", "_log", "_on_message", "_out", "_out_bytes", "_rest", "_splitter", "_table",
+        "_fd", "_flushing", "_ids", "_log", "_mute", "_on_message", "_out", "_out_bytes", "_rest", "_splitter", "_table",
         "_waiting", "_writer", "close_reason", "closed", "name",
     )  # fmt: skip
 
@@ -128,6 +128,7 @@ class RcbConn:
         self._out_bytes = 0
         self._flushing = False
         self._rest = b""  # what the socket did not take
+        self._mute = False  # the peer reads no more; what it sent before is still taken
         self._writer: Any = None
         self._send(preamble(protocol))
 
@@ -165,8 +166,9 @@ class RcbConn:
         self._waiting.pop(request_id, None)
 
     def _send(self, frame: bytes) -> None:
-        if self.closed:
-            raise TempError(Module.RCB, f"{self.name}: connection lost: {self.close_reason}")
+        if self.closed or self._mute:
+            reason = self.close_reason or "the peer closed the connection"
+            raise TempError(Module.RCB, f"{self.name}: connection lost: {reason}")
         self._out.append(frame)
         self._out_bytes += len(frame)
         if self._out_bytes + len(self._rest) > WRITE_MAX_BYTES:
@@ -178,16 +180,20 @@ class RcbConn:
     def _flush(self) -> None:
         """Sends what is collected, behind what the socket did not take before.  Runs in the hub."""
         self._flushing = False
-        if self.closed or self._rest:
+        if self.closed or self._mute or self._rest:
             return
         frames, self._out, self._out_bytes = self._out, [], 0
         self._write(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def _write(self, data: bytes) -> None:
+        """Sends data.  A peer that has closed is no error yet: its last messages are read first, then comes the end."""
         try:
             sent = self._fd.send(data)
         except BlockingIOError:
             sent = 0
+        except (BrokenPipeError, ConnectionResetError):
+            self._mute = True
+            sent = len(data)
         except OSError as error:
             self._fail(f"cannot send: {error.strerror}")
             return

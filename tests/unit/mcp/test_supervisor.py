@@ -122,7 +122,7 @@ def test_five_failures_within_a_minute_stop_the_system_with_a_clear_last_line(mc
     assert mcp.end() == 69
     assert mcp.errors == (
         "mcp: smar failed 5 times within 60 s, the last time it ended by SIGKILL; everything is stopped; "
-        "see its log lines for the reason\n"
+        f"the reason is in the log, or in {mcp.queue}/smar.log\n"
     )
     assert mcp.names("signal") == ["smtps"]
     assert "sevr=FATAL" in mcp.log().splitlines()[-1]

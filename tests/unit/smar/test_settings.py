@@ -80,6 +80,13 @@ def test_the_lmtp_socket_of_smtpc_is_the_local_server(load, tmp_path):
     assert settings.routes.plan("ours.org").answer.servers[0].addr == "unix:/run/lmtp"
 
 
+def test_servers_have_the_remote_port_of_smtpc_unless_the_route_says_another_one(load, tmp_path):
+    (tmp_path / "mt").write_text("one.org [192.0.2.1]\ntwo.org 26^[192.0.2.1]\n")
+    settings = load("mailertable { file = mt; type = text; }", "smtpc { remote_port = 2500; }")
+    ports = [settings.routes.plan(domain).answer.servers[0].port for domain in ("one.org", "two.org")]
+    assert ports == [2500, 26]
+
+
 def test_declared_maps_are_used_by_name(load, tmp_path):
     MapFile.build(tmp_path / "aliases.db", [(b"root", b"admin@far.org")])
     settings = load(

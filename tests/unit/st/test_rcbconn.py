@@ -134,6 +134,25 @@ def test_all_questions_fail_when_the_connection_breaks_and_later_ones_are_refuse
         pair.conn.reply(1, Stat(code=250))
 
 
+def test_the_last_words_of_a_peer_that_has_closed_are_heard_although_it_takes_no_more():
+    """The answer that a message is safe must not get lost because we had something to say at the same time."""
+    ours, theirs = socket.socketpair()
+    peer = Peer(st.st_netfd_open_socket(theirs))
+    got = []
+    conn = RcbConn(ours, PROTOCOL, lambda conn, request_id, msg: got.append(msg), silent_log())
+    pending = conn.ask(question())
+    peer.send((1, Stat(code=250)))
+    peer.close()
+    st.st_usleep(1000)  # our frames meet the closed socket
+    assert not conn.closed
+    with pytest.raises(TempError, match="connection lost: the peer closed"):
+        conn.post(CloseSession(session_id="S"))
+    conn.receive(LIMIT)
+    assert pending.wait(LIMIT).code == 250
+    conn.receive(LIMIT)
+    assert conn.closed
+
+
 def test_nonsense_from_the_peer_closes_the_connection_and_is_logged(pair):
     pending = pair.conn.ask(question())
     st.st_write(pair.peer.nfd, b"\xff" * 32, LIMIT)
