@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,9 @@ from meta1g.rcb.framing import Splitter, preamble
 from meta1g.tools import setup_dirs
 
 CHILD = Path(__file__).with_name("child.py")
+#: Stands for the copy of child.py in the directory of an mcp; all accounts can read that one, wherever the checkout is.
+COPY = "@child@"
+PYTHON = os.path.realpath(sys.executable)
 ROOT = Path(__file__).parents[3]
 WAIT_S = 20
 #: Puts a socket where systemd would, and names the process that it is for.
@@ -33,7 +37,7 @@ AS_SYSTEMD = (
 def child(name: str, options: str = "", section: str = "", kind: str = "") -> str:
     """A section whose program is child.py."""
     kind = kind or name
-    return f'{kind} {{ path = "{sys.executable}"; arguments = "{name} {CHILD} {name} {options}"; {section} }}\n'
+    return f'{kind} {{ path = "{PYTHON}"; arguments = "{name} {COPY} {name} {options}"; {section} }}\n'
 
 
 class McpProcess:
@@ -51,11 +55,12 @@ class McpProcess:
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._sock.bind(str(directory / "events"))
         (directory / "events").chmod(0o777)
+        shutil.copy(CHILD, directory / "child.py")
         assert setup_dirs.main(["-f", str(directory / "none.conf"), "--queue-directory", str(self.queue), "--no-accounts"]) == 0
 
     def configure(self, *sections: str) -> None:
         head = f'queue_directory = "{self.queue}"; log {{ {self.log_options} }} log_level = 12;\n'
-        self.conf.write_text(head + "".join(sections))
+        self.conf.write_text((head + "".join(sections)).replace(COPY, str(self.directory / "child.py")))
 
     def start(self, *sections: str, ready: bool = True, arguments: tuple[str, ...] = (), systemd_fd: int = -1) -> None:
         if sections:
