@@ -43,9 +43,9 @@ def route(*addrs: str, da: int = 0) -> Route:
 class Smar(RcbServer):
     """An address resolver.  `answers` maps an address or a domain to its answer; None means that it stays silent."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, answers: dict[str, Route | Members | Unresolved | None] | None = None) -> None:
         super().__init__(path, qmgr_smar.PROTOCOL, self._handle)
-        self.answers: dict[str, Route | Members | Unresolved | None] = {}
+        self.answers = dict(answers or {})
 
     def _handle(self, conn: FakeConn, request_id: int, msg: Message) -> None:
         if isinstance(msg, QmgrHelloA):

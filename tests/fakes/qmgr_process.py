@@ -72,8 +72,8 @@ class QmgrProcess:
         path = self.queue / "qmgr.log"
         return path.read_text() if path.exists() else ""
 
-    def smar(self) -> Smar:
-        return self._peer(Smar(self.queue / paths.SMAR_QMGR_SOCKET))
+    def smar(self, answers=None) -> Smar:
+        return self._peer(Smar(self.queue / paths.SMAR_QMGR_SOCKET, answers))
 
     def agent(self, **facts) -> Agent:
         return self._peer(Agent(self.queue / paths.QMGR_SMTPC_SOCKET, **facts))

@@ -79,18 +79,16 @@ def test_no_accepted_message_is_lost_whenever_it_ends(qmgr, signum):
 
 def test_a_kill_in_the_middle_of_an_alias_loses_nobody(qmgr):
     """Bounces made after the restart must not take the indexes of members that still wait in the log."""
-    smar = qmgr.smar()
-    smar.answers["x.example"] = route("192.0.2.7")
-    smar.answers["list@to.example"] = Members(members=tuple(f"m{number}@x.example" for number in range(6)))
+    members = Members(members=tuple(f"m{number}@x.example" for number in range(6)))
+    answers = {"x.example": route("192.0.2.7"), "list@to.example": members}
+    qmgr.smar(answers)
     agent = qmgr.agent(script=lambda job: job.done(450) if job.server == "192.0.2.1" else None)
     qmgr.smtps().mail("first@later.example", "list@to.example")
     wait_until(lambda: any(job.server == "192.0.2.7" for job in agent.jobs), "members are on their way")
     wait_until(lambda: qmgr.ask("status")["defedb"] == 1, "the first is deferred")
     qmgr.end(signal.SIGKILL)
     qmgr.start()
-    smar = qmgr.smar()
-    smar.answers["x.example"] = route("192.0.2.7")
-    smar.answers["list@to.example"] = Members(members=tuple(f"m{number}@x.example" for number in range(6)))
+    qmgr.smar(answers)  # it asks as soon as there is somebody to ask
     agent = qmgr.agent(script=lambda job: job.done(550 if job.rcpts[0].startswith(("first", "m0")) else 250))
     wait_until(lambda: qmgr.content() == [], "nothing is left")
     seen = {rcpt for job in agent.jobs for rcpt in job.rcpts}
