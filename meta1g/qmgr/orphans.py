@@ -63,7 +63,10 @@ class Orphans:
         self._task.sleep_for(ORPHAN_DELAY_S)
 
     def _start(self, task: Task) -> Result:
-        if self._files is None and not holds_damaged(self._lost_found):
+        if holds_damaged(self._lost_found):
+            text = "all content files stay: a damaged DEFEDB is kept; remove it when nothing more can be saved from it"
+            self._log.warn("qmgr.orphans", text, path=str(self._lost_found))
+        elif self._files is None:
             self._again = False
             self._files, self._removed = self._cdb.ids(), 0
             self._go_on()

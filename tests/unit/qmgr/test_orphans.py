@@ -85,7 +85,7 @@ def test_content_stays_while_a_damaged_defedb_is_in_lost_found(qmgr):
     damaged.mkdir(parents=True)
     orphan = leave(qmgr)
     qmgr.advance(ORPHAN_DELAY_S + 1)
-    qmgr.advance(1)
+    qmgr.sink.wait("func=qmgr.orphans.*all content files stay")
     damaged.rename(qmgr.queue / "looked-at")
     assert qmgr.content() == [orphan]
     qmgr.advance(ORPHAN_SCAN_S + 1)
