@@ -85,12 +85,16 @@ class Sink:
 
 
 class Journal(list):
-    """What became durable, in its order: (store, what, index or id)."""
+    """What became durable, in its order: (store, what, index or id).  An entry follows what it tells of."""
 
     def wait(self, entry: tuple) -> int:
         """Waits for an entry and gives its place."""
         wait_until(lambda: entry in self, f"{entry} in {self}")
-        return self.index(entry)
+        return super().index(entry)
+
+    def index(self, entry: tuple) -> int:
+        """The same: an effect may be seen before its entry is."""
+        return self.wait(entry)
 
 
 class JournalFiles(Files):
