@@ -16,9 +16,17 @@ pytestmark = pytest.mark.system
 
 
 def start(*options: str) -> "subprocess.Popen[str]":
-    """Starts it as a shell would, in a process group of its own."""
+    """Starts it as a shell does in the foreground: a process group of its own, SIGINT not ignored."""
     command = [str(ROOT / "contrib/quickstart"), *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0, cwd="/")
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+        cwd="/",
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  pytest runs no thread here
+    )
 
 
 def read_until(process: "subprocess.Popen[str]", text: str) -> str:
