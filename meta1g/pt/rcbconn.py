@@ -19,7 +19,7 @@ from meta1g.base.errors import BugError, ProtocolError
 from meta1g.base.log import Log
 from meta1g.pt import batch
 from meta1g.pt.evthr import Evthr
-from meta1g.pt.limits import FLUSH_BYTES, READ_BYTES, READS_PER_RUN, WRITE_MAX_BYTES
+from meta1g.pt.limits import DEADLINES_SPARE, FLUSH_BYTES, READ_BYTES, READS_PER_RUN, WRITE_MAX_BYTES
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.rcb.codec import decode, encode
 from meta1g.rcb.framing import Splitter, preamble
@@ -321,7 +321,10 @@ class RcbCom:
     # -- time-outs and the end -----------------------------------------------------------------------------------------
 
     def _note_deadline(self, timeout_s: float, request_id: int) -> None:
-        """Enters a deadline.  Caller holds the lock."""
+        """Enters a deadline; those of requests that were answered go when they are the greater part.  Caller holds the lock."""
+        if len(self._deadlines) > 2 * len(self._waiting) + DEADLINES_SPARE:
+            self._deadlines = [entry for entry in self._deadlines if entry[1] in self._waiting]
+            heapq.heapify(self._deadlines)
         when = self._evthr.clock.monotonic() + timeout_s
         heapq.heappush(self._deadlines, (when, request_id))
         if self._task is not None and self._deadlines[0][1] == request_id:

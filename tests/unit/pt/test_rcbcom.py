@@ -6,6 +6,7 @@ from contextlib import suppress
 import pytest
 
 from meta1g.base.errors import BugError, Module, PermError, ProtocolError, TempError
+from meta1g.pt.limits import DEADLINES_SPARE
 from meta1g.pt.rcbcom import RcbCom, RcbLink, RcbListener, connect
 from meta1g.rcb.codec import encode
 from meta1g.rcb.control import PROTOCOL, Command, CommandResult
@@ -306,6 +307,18 @@ def test_request_times_out_and_its_late_reply_is_dropped(system, server, path):
     conn.request(command("next"), later)
     assert later.wait() == ["now"]
     assert replies.texts == [None]
+
+
+def test_deadlines_of_answered_requests_do_not_pile_up(system, server, path):
+    """A deadline of hours must not cost memory for hours (invariant I4)."""
+    server.on_message = lambda conn, request_id, msg: conn.reply(request_id, result("now"))
+    conn = connect(system.evthr, path, PROTOCOL, log=system.log)
+    for _ in range(5):
+        replies = Replies(DEADLINES_SPARE)
+        for _ in range(DEADLINES_SPARE):
+            conn.request(command("x"), replies, timeout_s=10_000)
+        assert set(replies.wait()) == {"now"}
+    assert len(conn._deadlines) <= 2 * DEADLINES_SPARE
 
 
 @pytest.mark.parametrize(
