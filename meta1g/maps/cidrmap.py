@@ -10,7 +10,7 @@ from meta1g.base.clock import Clock
 from meta1g.base.errors import Module, PermError
 from meta1g.maps.base import NOTFOUND, MapResult, ok
 from meta1g.maps.textmap import read_entries
-from meta1g.maps.watch import FileWatch
+from meta1g.maps.watch import WatchedFile
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Table = dict[tuple[int, int], dict[int, str]]
@@ -97,29 +97,20 @@ class CidrMap:
 
     def __init__(self, name: str, path: Path, clock: Clock | None = None) -> None:
         self.name = name
-        self._watch = FileWatch(path, clock)
-        self._version = 0
-        self._table = read_networks(path)
+        self._file = WatchedFile(path, read_networks, clock)
 
     def lookup(self, key: str) -> MapResult:
         """Looks an address up; anything else is not found."""
         self.version()
         try:
-            value = self._table.find(parse_address(key))
+            value = self._file.content.find(parse_address(key))
         except ValueError:
             return NOTFOUND
         return NOTFOUND if value is None else ok(value)
 
     def version(self) -> int:
         """Gives a number that grows when the file changes; reads the file then, and keeps the old one if it is wrong."""
-        seen = self._watch.look()
-        if seen != self._version:
-            self._version = seen
-            try:
-                self._table = read_networks(self._watch.path)
-            except PermError:
-                return seen
-        return seen
+        return self._file.look()
 
     def close(self) -> None:
         """Has nothing to close."""

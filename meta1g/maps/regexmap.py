@@ -14,7 +14,7 @@ from meta1g.maps.base import NOTFOUND, MapResult, ok, perm
 from meta1g.maps.limits import REGEX_KEY_MAX_CHARS
 from meta1g.maps.rhs import replace
 from meta1g.maps.textmap import read_entries
-from meta1g.maps.watch import FileWatch
+from meta1g.maps.watch import WatchedFile
 
 _RULE = re.compile(r"/((?:[^/\\]|\\.)+)/(x?)")
 
@@ -55,16 +55,14 @@ class RegexMap:
 
     def __init__(self, name: str, path: Path, clock: Clock | None = None) -> None:
         self.name = name
-        self._watch = FileWatch(path, clock)
-        self._version = 0
-        self._rules = read_rules(path)
+        self._file = WatchedFile(path, read_rules, clock)
 
     def lookup(self, key: str) -> MapResult:
         """Looks a key up; `${0}` in the value is the whole match, `${1}` ... the groups."""
         self.version()
         if len(key) > REGEX_KEY_MAX_CHARS:
             return perm(f"key is longer than {REGEX_KEY_MAX_CHARS} characters")
-        for expression, value in self._rules:
+        for expression, value in self._file.content:
             match = expression.search(key)
             if match is not None:
                 groups = {str(number): text or "" for number, text in enumerate((match[0], *match.groups()))}
@@ -73,14 +71,7 @@ class RegexMap:
 
     def version(self) -> int:
         """Gives a number that grows when the file changes; reads the file then, and keeps the old one if it is wrong."""
-        seen = self._watch.look()
-        if seen != self._version:
-            self._version = seen
-            try:
-                self._rules = read_rules(self._watch.path)
-            except PermError:
-                return seen
-        return seen
+        return self._file.look()
 
     def close(self) -> None:
         """Has nothing to close."""

@@ -12,7 +12,7 @@ from meta1g.base.clock import Clock
 from meta1g.base.errors import Module, PermError
 from meta1g.maps.base import NOTFOUND, MapResult, ok
 from meta1g.maps.limits import TEXT_FILE_MAX_BYTES
-from meta1g.maps.watch import FileWatch
+from meta1g.maps.watch import WatchedFile
 
 
 def read_entries(path: Path, *, tagged: bool = False) -> Iterator[tuple[int, str, str]]:
@@ -73,6 +73,10 @@ def read_text(path: Path) -> str:
         raise PermError(Module.MAP, f"{path}: not UTF-8 at byte {error.start}; convert it") from error
 
 
+def _read_table(path: Path) -> dict[str, str]:
+    return {key.lower(): value for _, key, value in read_entries(path)}
+
+
 class TextMap:
     """A text file with one entry a line.
 
@@ -91,29 +95,17 @@ class TextMap:
 
     def __init__(self, name: str, path: Path, clock: Clock | None = None) -> None:
         self.name = name
-        self._watch = FileWatch(path, clock)
-        self._version = 0
-        self._entries = self._read()
-
-    def _read(self) -> dict[str, str]:
-        return {key.lower(): value for _, key, value in read_entries(self._watch.path)}
+        self._file = WatchedFile(path, _read_table, clock)
 
     def lookup(self, key: str) -> MapResult:
         """Looks a key up."""
         self.version()
-        value = self._entries.get(key)
+        value = self._file.content.get(key)
         return NOTFOUND if value is None else ok(value)
 
     def version(self) -> int:
         """Gives a number that grows when the file changes; reads the file then."""
-        seen = self._watch.look()
-        if seen != self._version:
-            self._version = seen
-            try:
-                self._entries = self._read()
-            except PermError:
-                return seen  # the old content stays
-        return seen
+        return self._file.look()
 
     def close(self) -> None:
         """Has nothing to close."""

@@ -3,10 +3,15 @@
 Ref: behaviour of maps, "changed map files are noticed and reopened".
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from meta1g.base.clock import Clock, SystemClock
+from meta1g.base.errors import PermError
 from meta1g.maps.limits import CHECK_INTERVAL_S
+
+T = TypeVar("T")
 
 Signature = tuple[int, int, int, int]
 
@@ -49,3 +54,40 @@ class FileWatch:
                 self.current = fresh
                 self.version += 1
         return self.version
+
+
+class WatchedFile(Generic[T]):
+    """What a file says, read again when it changes; a file that has become wrong leaves the old content in use.
+
+    Args:
+        path: the file.
+        read: reads it.
+        clock: for tests.
+
+    Raises:
+        PermError: it is wrong already.
+
+    Attributes:
+        content: what read() gave last.
+
+    Locking: none needed; the content is replaced as a whole.
+    """
+
+    __slots__ = ("_read", "_version", "_watch", "content")
+
+    def __init__(self, path: Path, read: Callable[[Path], T], clock: Clock | None = None) -> None:
+        self._watch = FileWatch(path, clock)
+        self._read = read
+        self._version = 0
+        self.content = read(path)
+
+    def look(self) -> int:
+        """Gives the version of the file; reads it if it is new."""
+        seen = self._watch.look()
+        if seen != self._version:
+            self._version = seen
+            try:
+                self.content = self._read(self._watch.path)
+            except PermError:
+                return seen  # the old content stays
+        return seen
