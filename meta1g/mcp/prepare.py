@@ -6,7 +6,7 @@ Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on).
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -164,8 +164,3 @@ def _may_write(directory: Path, identity: Identity) -> bool:
         return identity.uid == 0 or bool(facts.st_mode & stat.S_IWUSR)
     in_group = facts.st_gid in (identity.gid, *identity.groups)
     return bool(facts.st_mode & (stat.S_IWGRP if in_group else stat.S_IWOTH))
-
-
-def with_identity(plan: Plan, identity: Identity) -> Plan:
-    """Gives the same plan under another identity."""
-    return replace(plan, launch=replace(plan.launch, identity=identity))
