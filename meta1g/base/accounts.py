@@ -1,4 +1,4 @@
-"""Which accounts may use a socket of SMAR.
+"""Which accounts may use the socket of a process.
 
 Ref: MeTA1 design, "Architecture: security model" (accounts and groups modelled on).
 """
@@ -7,6 +7,9 @@ import os
 import pwd
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from meta1g.base import paths
+from meta1g.base.startup import Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +27,29 @@ class Access:
     uids: frozenset[int]
 
 
-def access_for(users: Iterable[str]) -> Access:
-    """Lets accounts use a socket, beside root and the account of this process.
+def account_of(section: Options, component: str) -> str:
+    """Gives the name of the account that a section of the configuration runs under.
+
+    Args:
+        section: a section of a component.
+        component: its keyword.
+    """
+    name: str = section.get("user") or paths.COMPONENT_ACCOUNTS[component]
+    return name
+
+
+def access_for(users: Iterable[str], *, own: bool = True) -> Access:
+    """Lets accounts use a socket, beside root.
 
     Args:
         users: account names; those that do not exist on this machine are passed over.
+        own: the account of this process may use it too.
 
     Returns:
         The group of the first account, if this process may give files to it: root may, and its members may.
         Otherwise the socket keeps the group of this process, which the accounts are members of.
     """
-    gid, uids = None, {0, os.geteuid()}
+    gid, uids = None, {0, os.geteuid()} if own else {0}
     for user in users:
         try:
             entry = pwd.getpwnam(user)

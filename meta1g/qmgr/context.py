@@ -7,10 +7,12 @@ Ref: MeTA1 design, "Implementation: QMGR, context" (modelled on).
 
 import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from meta1g.base import paths
+from meta1g.base.accounts import Access
 from meta1g.base.clock import Clock
 from meta1g.base.errors import BugError, FullError
 from meta1g.base.ids import IdGenerator
@@ -141,12 +143,12 @@ class Context:
         }
         return Resources(disks, gauges, self.smtps.throttle, self._log)
 
-    def listen(self, gids: dict[str, int], uids: dict[str, frozenset[int]]) -> None:
+    def listen(self, accesses: Mapping[str, Access]) -> None:
         """Opens the three sockets.
 
         Args:
-            gids: group of each socket, by its path; the one of the process if it is missing.
-            uids: accounts that may connect, by path; all that the permissions let in if it is missing.
+            accesses: group and accounts of each socket, by its path; if one is missing, its socket has the group of the
+                process and is for all that the permissions let in.
 
         Raises:
             PermError: one cannot be opened.
@@ -156,6 +158,7 @@ class Context:
             (paths.QMGR_SMTPC_SOCKET, smtpc_qmgr.PROTOCOL, self.smtpc.on_connect),
             (paths.QMGR_CONTROL_SOCKET, control_protocol.PROTOCOL, self.control.on_connect),
         ):
+            access = accesses.get(name)
             self._listeners.append(
                 RcbListener(
                     self._evthr,
@@ -163,8 +166,8 @@ class Context:
                     protocol,
                     on_connect=on_connect,
                     mode=paths.SOCKET_MODE,
-                    gid=gids.get(name),
-                    allowed_uids=uids.get(name),
+                    gid=None if access is None else access.gid,
+                    allowed_uids=None if access is None else access.uids,
                     log=self._log,
                 )
             )

@@ -7,18 +7,19 @@ Ref: MeTA1 design, "Functional Specification: QMGR" (modelled on).
 """
 
 import fcntl
-import grp
 import os
 import pwd
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from meta1g.base import cli, paths, startup, sysexits
+from meta1g.base.accounts import Access, access_for, account_of
 from meta1g.base.clock import SystemClock
 from meta1g.base.errors import Meta1Error
 from meta1g.base.log import Log
-from meta1g.conf.load import load_file
+from meta1g.conf.load import Config, load_file
 from meta1g.db.cdb import Cdb
 from meta1g.db.defedb import DefeDb
 from meta1g.db.defedb_salvage import open_or_salvage
@@ -32,8 +33,8 @@ from meta1g.qmgr.settings import Settings
 
 #: A stop waits so long for results that are on their way, and for final dots that wait for their commit.
 STOP_GRACE_S: Final = 0.5
-#: The account whose processes connect to each socket.
-CONNECTING: Final = {paths.QMGR_SMTPS_SOCKET: "meta1s", paths.QMGR_SMTPC_SOCKET: "meta1c"}
+#: The component whose processes connect to each socket.
+CONNECTING: Final = {paths.QMGR_SMTPS_SOCKET: "smtps", paths.QMGR_SMTPC_SOCKET: "smtpc"}
 
 
 def check_directories(queue: Path) -> None:
@@ -74,23 +75,26 @@ def lock_queue(queue: Path) -> int:
     return fd
 
 
-def socket_groups() -> tuple[dict[str, int], dict[str, frozenset[int]]]:
-    """Gives group and allowed accounts of the sockets, when this process runs under the account of QMGR.
+def socket_access(config: Config) -> dict[str, Access]:
+    """Gives group and allowed accounts of the sockets, by path, when this process runs under the account of QMGR.
 
-    Otherwise all components run as the caller, and only the caller and root may connect.
+    The control socket is then for all that its permissions let in, and not in the result.  Otherwise all components run as
+    the caller, and only the caller and root may connect.
     """
-    if pwd.getpwuid(os.geteuid()).pw_name != "meta1q":
-        own = frozenset((0, os.geteuid()))
-        return {}, dict.fromkeys((*CONNECTING, paths.QMGR_CONTROL_SOCKET), own)
-    gids = {path: grp.getgrnam(name).gr_gid for path, name in CONNECTING.items()}
-    uids = {path: frozenset((0, pwd.getpwnam(name).pw_uid)) for path, name in CONNECTING.items()}
-    return gids, uids
+    if pwd.getpwuid(os.geteuid()).pw_name != account_of(config.section("qmgr"), "qmgr"):
+        return dict.fromkeys((*CONNECTING, paths.QMGR_CONTROL_SOCKET), access_for(()))
+    accesses = {}
+    for path, component in CONNECTING.items():
+        sections = config.sections(component) or (config.section(component),)
+        accesses[path] = access_for((account_of(one, component) for one in sections), own=False)
+    return accesses
 
 
 class Qmgr:
     """The process: stores, loop, stop.  Owner: the process."""
 
-    def __init__(self, settings: Settings, queue: Path, log: Log) -> None:
+    def __init__(self, settings: Settings, queue: Path, access: Mapping[str, Access], log: Log) -> None:
+        self._access = access
         self._log = log
         self._stopping = False
         clock = SystemClock()
@@ -109,7 +113,7 @@ class Qmgr:
             on_signal(self._evthr, signum, self.stop)
         on_signal(self._evthr, signal.SIGUSR1, self._log.reopen)
         alive.watch_alive(self._evthr, self._mcp_gone)
-        self.context.listen(*socket_groups())
+        self.context.listen(self._access)
         alive.tell_ready()
         self._log.notice("qmgr.start", "ready", pid=os.getpid(), count=self.context.defer.count)
         try:
@@ -145,7 +149,7 @@ def main(argv: list[str]) -> int:
     log = startup.open_log("qmgr", config.glob, config.section("qmgr"), queue)
     lock_fd = lock_queue(queue)
     try:
-        Qmgr(Settings.from_config(config), queue, log).run()
+        Qmgr(Settings.from_config(config), queue, socket_access(config), log).run()
     except Meta1Error as error:
         log.fatal("qmgr.main", error.cause)
         raise

@@ -9,6 +9,7 @@ import os
 import signal
 
 from meta1g.base import cli, paths, startup
+from meta1g.base.accounts import access_for, account_of
 from meta1g.base.log import Log
 from meta1g.conf.config import Config, Section
 from meta1g.conf.load import load_file
@@ -17,7 +18,6 @@ from meta1g.pt.evthr import Evthr
 from meta1g.pt.rcbcom import RcbListener
 from meta1g.pt.workers import Workers
 from meta1g.rcb import qmgr_smar, smtps_smar
-from meta1g.smar.accounts import access_for
 from meta1g.smar.clientname import ClientNames
 from meta1g.smar.dnsbl import DnsLists
 from meta1g.smar.limits import HARD_THREADS, SOFT_THREADS, WORKERS
@@ -64,8 +64,8 @@ class Smar:
 
     def _listen(self, config: Config) -> list[RcbListener]:
         queue = config.queue_directory
-        smtps = access_for([one.get("user") or "meta1s" for one in config.sections("smtps")])
-        qmgr = access_for([config.glob.sub("qmgr").get("user") or "meta1q"])
+        smtps = access_for(account_of(one, "smtps") for one in config.sections("smtps"))
+        qmgr = access_for([account_of(config.glob.sub("qmgr"), "qmgr")])
         return [
             RcbListener(
                 self._evthr,

@@ -168,7 +168,7 @@ class QmgrSystem:
         self.evthr = Evthr(clock=self.clock, log=self.log)
         self.context = Context(self.settings, self.queue, self.defedb, self.cdb, self.evthr, self.clock, self.log)
         self._watch_ibdb()
-        self.context.listen({}, {})
+        self.context.listen({})
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self._loop)
         self.thread.start()

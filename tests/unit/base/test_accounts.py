@@ -1,7 +1,7 @@
 import os
 import pwd
 
-from meta1g.smar.accounts import access_for
+from meta1g.base.accounts import access_for
 
 
 def test_root_and_this_account_may_always_connect():

@@ -1,4 +1,8 @@
+import os
+import pwd
+
 from meta1g.conf.load import load_file
+from meta1g.qmgr.main import socket_access
 from meta1g.qmgr.settings import Settings
 
 TEXT = """
@@ -39,3 +43,24 @@ def test_the_defaults_are_those_of_the_original(tmp_path):
     assert (it.min_retry_delay_s, it.return_timeout_s, it.delay_dsn_timeout_s) == (300, 5 * 86400, 4 * 3600)
     assert it.double_bounce_address == "postmaster"
     assert it.hostname
+
+
+def access(tmp_path, text):
+    path = tmp_path / "meta1.conf"
+    path.write_text(text)
+    return socket_access(load_file(path))
+
+
+def test_under_another_account_only_the_caller_and_root_may_connect(tmp_path):
+    found = access(tmp_path, 'qmgr { user = "nobody-of-this-name"; }')
+    assert set(found) == {"qmgr/smtps", "qmgr/smtpc", "qmgr/control"}
+    assert {(one.gid, one.uids) for one in found.values()} == {(None, frozenset((0, os.geteuid())))}
+
+
+def test_under_the_account_that_the_configuration_names_its_clients_may_connect(tmp_path):
+    own = pwd.getpwuid(os.geteuid()).pw_name
+    other = next(one for one in pwd.getpwall() if one.pw_uid not in (0, os.geteuid()))
+    found = access(tmp_path, f"qmgr {{ user = {own}; }} smtps {{ user = {other.pw_name}; }} smtpc {{ user = {own}; }}")
+    assert set(found) == {"qmgr/smtps", "qmgr/smtpc"}
+    assert found["qmgr/smtps"].uids == {0, other.pw_uid}
+    assert found["qmgr/smtpc"].uids == {0, os.geteuid()}
