@@ -25,7 +25,10 @@ class RcptFlags(IntFlag):
 @message(RT.D_TA, Role.ITEM)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaRecord(Message):
-    """A transaction that was accepted.  entered is the time of the 250, seconds since the epoch."""
+    """A transaction that was accepted.  entered is the time of the 250, seconds since the epoch.
+
+    size_bytes and checksum (CRC-32) are those of the content file; without a checksum only the size is checked.
+    """
 
     ta_id: str = rec(RT.D_TAID, Kind.TEXT)
     cdb_id: str = rec(RT.D_CDBID, Kind.TEXT)
@@ -38,6 +41,7 @@ class TaRecord(Message):
     ret: str | None = rec(RT.D_RET, Kind.TEXT, optional=True)
     envid: str | None = rec(RT.D_ENVID, Kind.TEXT, optional=True)
     requiretls: bool = rec(RT.D_REQUIRETLS, Kind.BOOL, default=False)
+    checksum: int | None = rec(RT.D_CDBSUM, Kind.U32, optional=True)
 
 
 @message(RT.D_FAILED, Role.ITEM)

@@ -71,4 +71,15 @@ class Unresolved(Message):
     text: str = rec(RT.A2Q_STATT, Kind.TEXT, default="")
 
 
-PROTOCOL: Final = protocol("qmgr-smar", 1, client=(QmgrHelloA, Resolve), server=(SmarHelloQ, Route, Members, Unresolved))
+@message(RT.A2Q_CONTAINED, Role.POST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmarContained(Message):
+    """Failures that SMAR contained since its start, and the last one of them, for status (invariant I12)."""
+
+    count: int = rec(RT.A2Q_COUNT, Kind.U32)
+    last: str = rec(RT.A2Q_LAST, Kind.TEXT)
+
+
+PROTOCOL: Final = protocol(
+    "qmgr-smar", 2, client=(QmgrHelloA, Resolve), server=(SmarHelloQ, Route, Members, Unresolved, SmarContained)
+)

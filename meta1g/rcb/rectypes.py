@@ -52,7 +52,11 @@ class RT(IntEnum):
     S2Q_CDBID = 0x1041
     S2Q_CDBSIZE = 0x1042
     S2Q_RCPTS = 0x1043
+    S2Q_CDBSUM = 0x1044
     S2Q_DTAID = 0x1050
+    S2Q_CONTAINED = 0x1060
+    S2Q_COUNT = 0x1061
+    S2Q_LAST = 0x1062
 
     # qmgr -> smtps: 0x1800
     Q2S_HELLO = 0x1800
@@ -89,7 +93,11 @@ class RT(IntEnum):
     C2Q_REMOTE_MTA = 0x2025
     C2Q_TLS = 0x2026
     C2Q_DSN = 0x2027
+    C2Q_DAMAGE = 0x2028
     C2Q_SECLSD = 0x2030
+    C2Q_CONTAINED = 0x2040
+    C2Q_COUNT = 0x2041
+    C2Q_LAST = 0x2042
 
     # qmgr -> smtpc: 0x2800
     Q2C_HELLO = 0x2800
@@ -112,6 +120,8 @@ class RT(IntEnum):
     Q2C_B_TAIL = 0x2820
     Q2C_B_FULL = 0x2821
     Q2C_REQUIRETLS = 0x2822
+    Q2C_CDBSUM = 0x2823
+    Q2C_CDBSIZE = 0x2824
     Q2C_RCPTS = 0x2830
     Q2C_RCPT_IDX = 0x2831
     Q2C_RCPT_PA = 0x2832
@@ -170,6 +180,9 @@ class RT(IntEnum):
     A2Q_STATV = 0x4831
     A2Q_STATE = 0x4832
     A2Q_STATT = 0x4833
+    A2Q_CONTAINED = 0x4840
+    A2Q_COUNT = 0x4841
+    A2Q_LAST = 0x4842
 
     # mcp <-> its children: 0x5000, 0x5800
     M2S_FD = 0x5000
@@ -203,6 +216,7 @@ class RT(IntEnum):
     D_ENVID = 0x700A
     D_REQUIRETLS = 0x700B
     D_HOLD = 0x700C
+    D_CDBSUM = 0x700D
     D_RCPT = 0x7010
     D_RCPT_IDX = 0x7011
     D_RCPT_PA = 0x7012

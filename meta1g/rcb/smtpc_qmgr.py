@@ -46,7 +46,8 @@ class Deliver(Message):
     new_session opens session_id to server first, otherwise session_id is an open idle session; keep_open leaves it
     open afterwards.  da is a DeliveryAgent.  da_ta_id names this delivery, ta_id the SMTPS transaction.  For a DSN
     dsn_head is everything up to the original message, then come its header block (or all of it if dsn_full) from the
-    content file, then dsn_tail.
+    content file, then dsn_tail.  file_bytes and checksum (CRC-32) are those of the content file as it was accepted; a file
+    that differs is never sent as a whole message (invariant I3).
     """
 
     session_id: str = rec(RT.Q2C_SEID, Kind.TEXT)
@@ -67,6 +68,8 @@ class Deliver(Message):
     dsn_head: bytes | None = rec(RT.Q2C_B_MSG, Kind.OCTETS, optional=True)
     dsn_tail: bytes | None = rec(RT.Q2C_B_TAIL, Kind.OCTETS, optional=True)
     dsn_full: bool = rec(RT.Q2C_B_FULL, Kind.BOOL, default=False)
+    file_bytes: int | None = rec(RT.Q2C_CDBSIZE, Kind.U64, optional=True)
+    checksum: int | None = rec(RT.Q2C_CDBSUM, Kind.U32, optional=True)
     rcpts: tuple[DeliverRcpt, ...] = rec(RT.Q2C_RCPTS, Kind.ITEMS, item=DeliverRcpt)
 
 
@@ -91,6 +94,8 @@ class Result(Message):
     went well; otherwise it holds for every recipient that is not listed with its own refusal.  rcpts lists every
     recipient whose outcome is its own.  session_open tells whether session_id can be used again.
     dsn tells whether the server took the DSN parameters and is responsible for reports of success (RFC 3461 5.2.2).
+    damage, if not empty, says what is wrong with the content file: nothing was delivered, and no server can help; QMGR holds
+    the recipients that have no result of their own.
     """
 
     session_id: str = rec(RT.C2Q_SEID, Kind.TEXT)
@@ -105,6 +110,7 @@ class Result(Message):
     remote_mta: str = rec(RT.C2Q_REMOTE_MTA, Kind.TEXT, default="")
     tls: str = rec(RT.C2Q_TLS, Kind.TEXT, default="")
     dsn: bool = rec(RT.C2Q_DSN, Kind.BOOL, default=False)
+    damage: str = rec(RT.C2Q_DAMAGE, Kind.TEXT, default="")
     rcpts: tuple[RcptResult, ...] = rec(RT.C2Q_RCPTS, Kind.ITEMS, item=RcptResult, default=())
 
 
@@ -116,6 +122,15 @@ class SessionClosed(Message):
     session_id: str = rec(RT.C2Q_SEID, Kind.TEXT)
 
 
+@message(RT.C2Q_CONTAINED, Role.POST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpcContained(Message):
+    """Failures that SMTPC contained since its start, and the last one of them, for status (invariant I12)."""
+
+    count: int = rec(RT.C2Q_COUNT, Kind.U32)
+    last: str = rec(RT.C2Q_LAST, Kind.TEXT)
+
+
 @message(RT.Q2C_CSEID, Role.POST)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloseDelivery(Message):
@@ -125,5 +140,5 @@ class CloseDelivery(Message):
 
 
 PROTOCOL: Final = protocol(
-    "smtpc-qmgr", 2, client=(SmtpcHello, Result, SessionClosed), server=(QmgrHelloC, Deliver, CloseDelivery)
+    "smtpc-qmgr", 3, client=(SmtpcHello, Result, SessionClosed, SmtpcContained), server=(QmgrHelloC, Deliver, CloseDelivery)
 )

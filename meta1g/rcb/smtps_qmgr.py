@@ -84,6 +84,7 @@ class CloseTransaction(Message):
     """The final dot: the content is on stable storage.  Reply: Stat, after the envelope is (invariant I1).
 
     rcpts is the number of recipients SMTPS accepted; QMGR refuses the transaction if it knows another number.
+    checksum is the CRC-32 of the content file, over all its size_bytes (invariant I3).
     """
 
     ta_id: str = rec(RT.S2Q_TAID, Kind.TEXT)
@@ -91,6 +92,7 @@ class CloseTransaction(Message):
     size_bytes: int = rec(RT.S2Q_CDBSIZE, Kind.U64)
     rcpts: int = rec(RT.S2Q_RCPTS, Kind.U32)
     body: str | None = rec(RT.S2Q_BODY, Kind.TEXT, optional=True)
+    checksum: int | None = rec(RT.S2Q_CDBSUM, Kind.U32, optional=True)
 
 
 @message(RT.S2Q_DTAID, Role.POST)
@@ -99,6 +101,15 @@ class DiscardTransaction(Message):
     """RSET, an error, or the end of the session: the transaction is forgotten."""
 
     ta_id: str = rec(RT.S2Q_TAID, Kind.TEXT)
+
+
+@message(RT.S2Q_CONTAINED, Role.POST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpsContained(Message):
+    """Failures that SMTPS contained since its start, and the last one of them, for status (invariant I12)."""
+
+    count: int = rec(RT.S2Q_COUNT, Kind.U32)
+    last: str = rec(RT.S2Q_LAST, Kind.TEXT)
 
 
 @message(RT.Q2S_STAT, Role.REPLY)
@@ -133,7 +144,16 @@ class Throttle(Message):
 
 PROTOCOL: Final = protocol(
     "smtps-qmgr",
-    1,
-    client=(SmtpsHello, NewSession, CloseSession, NewTransaction, NewRecipient, CloseTransaction, DiscardTransaction),
+    2,
+    client=(
+        SmtpsHello,
+        NewSession,
+        CloseSession,
+        NewTransaction,
+        NewRecipient,
+        CloseTransaction,
+        DiscardTransaction,
+        SmtpsContained,
+    ),
     server=(QmgrHello, Stat, Refused, Throttle),
 )
