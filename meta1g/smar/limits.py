@@ -39,14 +39,35 @@ MX_HOSTS_MAX: Final = 20
 SERVERS_MAX: Final = 64
 #: Life of an answer that does not come from the DNS, in seconds.  Our choice: a changed mailertable counts soon.
 STATIC_TTL_S: Final = 60
-#: Alias in alias.  Our choice: deeper ones are loops or mistakes.
-ALIAS_DEPTH_MAX: Final = 16
-#: Members of one expanded alias.  Our choice: the answer is one record of the protocol.
-ALIAS_MEMBERS_MAX: Final = 10_000
+#: Aliases that one expansion looks into, each of them once, whatever their nesting.  Our choice: all of a large file.
+ALIAS_LISTS_MAX: Final = 100_000
+#: Members of one expanded alias.  Ref: recipient indexes end at 0xFFFF (meta1g.base.ids); the message has others, too.
+ALIAS_MEMBERS_MAX: Final = 65_000
+#: Characters of a member of an alias.  Ref: RFC 5321 4.5.3.1.3, 254 characters for an address; some room for macros.
+MEMBER_MAX_CHARS: Final = 320
+#: Members of long lists that are kept while QMGR asks for their parts (invariant I4).  Our choice: some 40 MB.
+KEPT_MEMBERS_MAX: Final = 400_000
+#: Expansions that are under way at the same time (invariant I4).  Our choice: others are asked for again later.
+EXPANSIONS_MAX: Final = 1_000
+#: Members of an alias whose answer is kept as such.  Our choice: RCPT_CACHE_ENTRIES of them are some 100 MB at worst.
+RCPT_CACHE_MEMBERS: Final = 100
 #: Domains whose compiled route is kept.  Our choice.
 ROUTE_CACHE_ENTRIES: Final = 10_000
-#: Threads for look-ups that block.  Our choice: a map server should not see more at once.
-WORKERS: Final = 16
+#: Look-ups in one map that may block, at the same time, with a thread each (invariant I11).  Our choice: a map server should not
+#: see more at once.
+LOOKUPS_MAX: Final = 8
+#: Questions that wait for their turn in such a map, without a thread (invariants I4, I11).  Our choice: more is an overload.
+LOOKUPS_WAITING_MAX: Final = 1_000
+#: A map that does not answer is logged once in so many seconds.  Our choice, as for name servers.
+MAP_LOG_S: Final = 10.0
+#: Threads for look-ups that block, beyond those that are held by maps.  Our choice.
+WORKERS_SPARE: Final = 8
+#: Longest time of a question to maps that may block, in seconds.  Our choice: half of what SMTPS waits.
+LOOKUP_S: Final = 30.0
+#: Longest work in one go before others get their turn, in seconds (invariant I10).  Our choice: several are not noticed.
+TURN_S: Final = 0.005
+#: Pieces of work that wait for a turn (invariant I4).  Our choice: more than the peers have open at once.
+TURNS_MAX: Final = 100_000
 #: Threads of the event system.  Our choice, because a thread more does not run more Python code.
 SOFT_THREADS: Final = 2
 HARD_THREADS: Final = 8

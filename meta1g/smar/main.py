@@ -20,7 +20,7 @@ from meta1g.pt.workers import Workers
 from meta1g.rcb import qmgr_smar, smtps_smar
 from meta1g.smar.clientname import ClientNames
 from meta1g.smar.dnsbl import DnsLists
-from meta1g.smar.limits import HARD_THREADS, SOFT_THREADS, WORKERS
+from meta1g.smar.limits import HARD_THREADS, SOFT_THREADS, WORKERS_SPARE
 from meta1g.smar.recipient import Recipients
 from meta1g.smar.resolver import Resolver
 from meta1g.smar.server import Offload, QmgrService, SmtpsService
@@ -45,7 +45,7 @@ class Smar:
         self._log = log
         self._settings = settings = settings_from(config, section)
         self._evthr = Evthr(soft_threads=SOFT_THREADS, hard_threads=HARD_THREADS, log=log)
-        self._workers = Workers(WORKERS, name="look-up", log=log, on_bug=lambda error: self._evthr.stop())
+        self._workers = Workers(WORKERS_SPARE, name="look-up", log=log, on_bug=lambda error: self._evthr.stop())
         self._resolver = Resolver(
             self._evthr,
             settings.servers,
