@@ -71,7 +71,7 @@ def contained(log: Log, where: str, error: BaseException, **keys: Value) -> None
         keys: whom or what it concerns (logkeys.LOG_KEYS); `path` is the place in the code if it is not given.
     """
     if isinstance(error, BugError):
-        end_process(log, where, error)
+        end_process(log, where, error, **keys)
     _count(where)
     text, place = _text(error), _place(error)
     with contextlib.suppress(Exception):
@@ -81,10 +81,10 @@ def contained(log: Log, where: str, error: BaseException, **keys: Value) -> None
         _report(log, f"{where}: {text}")
 
 
-def end_process(log: Log, where: str, error: BaseException) -> NoReturn:
+def end_process(log: Log, where: str, error: BaseException, **keys: Value) -> NoReturn:
     """Ends the process at once with an exit code after which mcp starts it again; nothing is written but the log."""
     try:
-        log.fatal(where, f"the process ends: {_text(error)}", path=_place(error))
+        log.fatal(where, f"the process ends: {_text(error)}", **({"path": _place(error)} | keys))
         _log_trace(log, where, error)
     finally:
         _state.exit(EX_SOFTWARE)

@@ -9,11 +9,13 @@ record.  What the table does not allow is a ProtocolError, never another excepti
 Pure.  Ref: MeTA1 design, "Functional Specification: IPC record format" (scheme modelled on MeTA1's RCB).
 """
 
+import struct
 from collections.abc import Callable, Mapping
 from struct import Struct
 from typing import Any, Final
 
-from meta1g.base.errors import ProtocolError
+from meta1g.base.errors import ProtocolError, UnsendableError
+from meta1g.rcb.framing import FRAME_MAX_BYTES
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import FieldPlan, Kind, Message
 
@@ -37,9 +39,11 @@ def encode(msg: Message, request_id: int = 0) -> bytes:
         request_id: number that ties a reply to its request, 0 for posts; 0 to 2**32-1.
 
     Raises:
-        ProtocolError: a value does not fit its kind.
+        UnsendableError: a value does not fit its kind, or all of them do not fit a frame.
     """
     body = encode_fields(msg)
+    if len(body) + 12 > FRAME_MAX_BYTES:
+        raise UnsendableError(f"{type(msg).__name__} cannot be sent: frame of {len(body) + 12} bytes")
     return _FRAME_HEAD.pack(len(body) + 12, 4, msg.PLAN.rt, request_id) + body
 
 
@@ -52,8 +56,8 @@ def encode_fields(msg: Message) -> bytes:
             continue
         try:
             _ENCODERS[plan.kind](parts, plan, value)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ProtocolError(f"{type(msg).__name__}.{plan.name} cannot be sent: {error}") from error
+        except (TypeError, ValueError, OverflowError, AttributeError, struct.error) as error:
+            raise UnsendableError(f"{type(msg).__name__}.{plan.name} cannot be sent: {error}") from error
     return b"".join(parts)
 
 
