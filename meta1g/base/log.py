@@ -110,7 +110,8 @@ def sanitize(value: Value) -> str:
 
 def _escape(found: re.Match[str]) -> str:
     char = found[0]
-    return "".join(f"\\x{byte:02X}" for byte in char.encode("utf-8", "surrogateescape"))
+    how = "surrogateescape" if "\udc80" <= char <= "\udcff" else "surrogatepass"  # a byte of a file name, or half a character
+    return "".join(f"\\x{byte:02X}" for byte in char.encode("utf-8", how))
 
 
 def format_classic(sevr: Sev, func: str, stat: str, keys: dict[str, Value]) -> str:
