@@ -105,13 +105,13 @@ class Connection:
         """
         try:
             sock, address = _socket_for(server, source_address)
-        except (OSError, ValueError) as error:
-            raise _not_connected(server, error) from error
-        netfd = st_netfd_open_socket(sock)
-        try:
-            st_connect(netfd, address, timeout_s * MICROSECONDS)
-        except (OSError, ValueError, OverflowError) as error:
-            st_netfd_close(netfd)
+            netfd = st_netfd_open_socket(sock)
+            try:
+                st_connect(netfd, address, timeout_s * MICROSECONDS)
+            except BaseException:
+                st_netfd_close(netfd)
+                raise
+        except (OSError, ValueError, TypeError, OverflowError) as error:
             raise _not_connected(server, error) from error
         return cls(netfd, server)
 
