@@ -290,7 +290,7 @@ class DefeDb:
         found: list[RcptRecord] = []
         with self._env.errors():
             for key, value in self._items(start, b"\xff"):
-                if len(key) == records.RCPT_KEY_LENGTH:
+                if records.is_rcpt_key(key):
                     found.append(records.decode_record(RcptRecord, key, value))
                     if len(found) >= limit:
                         break
