@@ -6,7 +6,7 @@ Pure.  Ref: invariant I4 (every buffer has a bound); the numbers are our choice.
 from typing import Final
 
 #: Bytes taken from an RCB connection at once.  More than a full burst of a peer.
-READ_BYTES: Final = 256 * 1024
+READ_BYTES: Final = 64 * 1024
 #: Unsent bytes of one connection before it is given up: its peer does not read.
 WRITE_MAX_BYTES: Final = 16 << 20
 #: Socket buffers asked for, both directions: a burst should fit without waiting.
