@@ -41,6 +41,8 @@ SESSION_IDLE_S: Final = 5.0
 RESULT_TIMEOUT_S: Final = 4 * 3600
 #: How long the resolver may take for one recipient, over all its name servers.
 RESOLVE_TIMEOUT_S: Final = 300
+#: How often the parts of an alias are asked for from the first one on, because it changed.  Our choice: then it is deferred.
+EXPANSIONS_MAX: Final = 5
 #: Content files younger than this are not orphans: they may be ahead of the message that announces them.
 ORPHAN_MIN_AGE_S: Final = 20
 #: Orphans are looked for so long after the start, and after an SMTPS went away.
