@@ -67,6 +67,11 @@ class RcbLink:
         self._pause_us = RETRY_FIRST_US
         self._told = False
 
+    @property
+    def connected(self) -> bool:
+        """Whether a message can be sent: the hello is answered and the connection is not closed since."""
+        return self.conn is not None and not self.conn.closed
+
     def start(self) -> None:
         """Starts connecting.  Switches: no."""
         self._thread = st_thread_create(self._run)
