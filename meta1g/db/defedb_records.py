@@ -23,8 +23,9 @@ from zlib import crc32
 from meta1g.base.errors import Module, PermError, ProtocolError
 from meta1g.base.ids import ID_LENGTH, TaId, is_id
 from meta1g.db.damage import DamageError
-from meta1g.rcb.codec import HEADER, Reader, encode_fields, read_fields
+from meta1g.rcb.codec import Reader, encode_fields, read_fields
 from meta1g.rcb.envelope import RcptRecord, TaRecord
+from meta1g.rcb.generate import HEADER
 
 VERSION: Final = 1
 COUNT_KEY: Final = b"#count"

@@ -10,7 +10,7 @@ from typing import Final
 TURN_CALLS: Final = 100
 TURN_S: Final = 0.001
 #: Bytes taken from an RCB connection at once.  More than a full burst of a peer.
-READ_BYTES: Final = 256 * 1024
+READ_BYTES: Final = 64 * 1024
 #: Unsent bytes of one connection before it is given up: its peer does not read.
 WRITE_MAX_BYTES: Final = 16 << 20
 #: Socket buffers asked for, both directions: a burst should fit without waiting.

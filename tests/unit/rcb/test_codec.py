@@ -9,6 +9,7 @@ from meta1g.base.errors import ProtocolError
 from meta1g.rcb import codec
 from meta1g.rcb.control import Command
 from meta1g.rcb.framing import FRAME_MAX_BYTES, Splitter, preamble
+from meta1g.rcb.generate import HEADER
 from meta1g.rcb.protocols import DISK_RECORDS, PROTOCOLS, describe
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Role
@@ -88,9 +89,9 @@ def test_a_message_of_the_other_direction_is_refused():
     [
         (lambda body: body[:-4], "cut short"),
         (lambda body: body + b"\0\0\0\0", "cut short"),
-        (lambda body: body + codec.HEADER.pack(0, RT.S2Q_MAIL), "left over"),
+        (lambda body: body + HEADER.pack(0, RT.S2Q_MAIL), "left over"),
         (lambda body: body[:-1] + b"x", "padded with other bytes"),
-        (lambda body: codec.HEADER.pack(8, RT.S2Q_RCPT) + b"\0" * 8 + body[12:], "has 8 bytes, not 4"),
+        (lambda body: HEADER.pack(8, RT.S2Q_RCPT) + b"\0" * 8 + body[12:], "has 8 bytes, not 4"),
     ],
 )
 def test_what_the_table_does_not_allow_is_refused(change, error):
