@@ -123,7 +123,7 @@ class MapRegistry:
             parts = [self.get(name, spec.where, depth + 1) for name in spec.maps]
             if not parts:
                 raise PermError(Module.MAP, f"{spec.where}: map {spec.name}: give maps = {{ ... }}")
-            return self._wrap(SequenceMap(spec.name, parts), spec)
+            return SequenceMap(spec.name, parts)
         maker = TYPES.get(spec.type)
         if maker is None:
             known = ", ".join(sorted((*TYPES, "sequence")))

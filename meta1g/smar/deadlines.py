@@ -1,6 +1,7 @@
 """Things that have the same time each, in the order of their coming, watched by one task.
 
-Invariant: as long as something is watched, the task has a time set: both change under one lock.
+Invariant: as long as something is watched, the task has a time set: whoever takes the time back looks again afterwards,
+and whoever watches the first thing sets it afterwards.
 
 Ref: our choice; one such piece for client names, questions to name servers, DNS lists and look-ups that block.
 """
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from meta1g.base import failure
+from meta1g.base.log import Log
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Ev, Result, Task
@@ -25,6 +27,7 @@ class Deadlines(Generic[T]):
         evthr: the system it runs in; its clock is used.
         delay_s: the time of each.
         on_late: called as on_late(thing) in a worker when its time is over; a failure costs this one only.
+        log: failures are logged here.
         is_over: tells whether a thing needs no watch any more; it must take no lock.
         name: names the task.
 
@@ -37,9 +40,11 @@ class Deadlines(Generic[T]):
         delay_s: float,
         on_late: Callable[[T], None],
         *,
+        log: Log | None = None,
         is_over: Callable[[T], bool] = lambda thing: False,
         name: str = "",
     ) -> None:
+        self._log = Log("smar") if log is None else log
         self._evthr = evthr
         self._delay_s = delay_s
         self._on_late = on_late
@@ -55,8 +60,9 @@ class Deadlines(Generic[T]):
             self._forget()
             due_s = self._evthr.clock.monotonic() + self._delay_s
             self._things.append((due_s, thing))
-            if len(self._things) == 1:
-                self._task.sleep_until(due_s)
+            first = len(self._things) == 1
+        if first:
+            self._task.sleep_until(due_s)
 
     def __len__(self) -> int:
         return len(self._things)
@@ -72,21 +78,28 @@ class Deadlines(Generic[T]):
             things.popleft()
 
     def _next(self, now: float) -> tuple[T, ...]:
-        """Takes the next thing whose time is over; without one, sets the time of the next look."""
+        """Takes the next thing whose time is over."""
         with self._lock:
             self._forget()
             if self._things and self._things[0][0] <= now:
                 return (self._things.popleft()[1],)
-            self._task.sleep_until(self._things[0][0] if self._things else None)
             return ()
+
+    def _due_s(self) -> float | None:
+        with self._lock:
+            self._forget()
+            return self._things[0][0] if self._things else None
 
     def _on_time(self, task: Task) -> Result:
         clock = self._evthr.clock
         start = now = clock.monotonic()
         while now - start < TURN_S and (late := self._next(now)):
-            with failure.item(self._evthr.log, "smar.late", name=self._name):
+            with failure.item(self._log, "smar.late", name=self._name):
                 self._on_late(late[0])
             now = clock.monotonic()
-        if now - start >= TURN_S:
-            task.sleep_until(now)  # others first
+        due_s = self._due_s()
+        task.sleep_until(due_s)
+        while (again := self._due_s()) != due_s:  # something came or went in between
+            due_s = again
+            task.sleep_until(due_s)
         return Result.SLPQ

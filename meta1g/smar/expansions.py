@@ -99,18 +99,26 @@ class Expansions:
 
     def _steps(self, rcpt: str, address: Address, found: MapResult, version: int | None) -> Steps:
         outcome: Outcome = _FAILED
+        ended = False
         try:
             with failure.item(self._log, "smar.alias", rcpt=rcpt):
                 outcome = yield from self._aliases.walk(address, found)
+            ended = True
         finally:
             with self._lock:
                 waiting = self._waiting.pop(rcpt)
                 if isinstance(outcome, Expanded) and len(outcome.members) > RCPT_CACHE_MEMBERS:
                     self._keep(rcpt, _Kept(version, outcome))
+            if not ended:  # given up by whoever took the steps
+                for on_outcome in waiting:
+                    self._tell(rcpt, on_outcome, _FAILED)
         for on_outcome in waiting:
-            with failure.item(self._log, "smar.alias", rcpt=rcpt):
-                on_outcome(outcome)
+            self._tell(rcpt, on_outcome, outcome)
             yield None
+
+    def _tell(self, rcpt: str, on_outcome: OnOutcome, outcome: Outcome) -> None:
+        with failure.item(self._log, "smar.alias", lambda error: on_outcome(_FAILED), rcpt=rcpt):
+            on_outcome(outcome)
 
     def _keep(self, rcpt: str, kept: _Kept) -> None:
         """Keeps an expansion; the ones that were not asked for longest go.  Caller holds the lock."""

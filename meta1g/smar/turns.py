@@ -12,7 +12,7 @@ Ref: invariant I10 (fair turns).
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,7 +26,7 @@ from meta1g.smar.guard import MapBusyError
 from meta1g.smar.limits import TURN_S, TURNS_MAX
 
 #: The steps of long work; a step that gives an error could not be taken because a map is busy, and is taken again.
-Steps = Iterator[MapBusyError | None]
+Steps = Generator[MapBusyError | None, None, None]
 Work = Callable[[], Steps | None]
 OnFailure = Callable[[Exception], object]
 
