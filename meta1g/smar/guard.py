@@ -108,7 +108,7 @@ class GuardedMap:
     def __init__(self, table: Map, where: str, log: Log) -> None:
         self.name = table.name
         self.blocking = table.blocking
-        self._table = table
+        self.inner = table
         self._where = where
         self._log = log
         self._logged_s = float("-inf")
@@ -132,7 +132,7 @@ class GuardedMap:
 
     def _ask(self, key: str) -> MapResult:
         try:
-            result = self._table.lookup(key)
+            result = self.inner.lookup(key)
         except (BugError, MapBusyError):
             raise
         except Exception as error:  # noqa: BLE001  it costs one look-up
@@ -152,8 +152,8 @@ class GuardedMap:
 
     def version(self) -> int:
         """Gives a number that changes with the content."""
-        return self._table.version()
+        return self.inner.version()
 
     def close(self) -> None:
         """Closes the map."""
-        self._table.close()
+        self.inner.close()
