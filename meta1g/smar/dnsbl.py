@@ -15,6 +15,7 @@ from meta1g.pt.evthr import Evthr
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.smar.deadlines import Deadlines
 from meta1g.smar.dnswire import DnsAnswer, RRType, reverse_name
+from meta1g.smar.limits import LISTED_MAX
 from meta1g.smar.resolver import Resolver
 
 
@@ -118,6 +119,6 @@ class DnsLists:
 
     def _ask(self, search: _Search, number: int, name: str) -> None:
         def on_answer(answer: DnsAnswer) -> None:
-            search.take(number, tuple(Listed(number, record.value) for record in answer.records))
+            search.take(number, tuple(Listed(number, record.value) for record in answer.records[:LISTED_MAX]))
 
         self._resolver.ask(name, RRType.A, on_answer)

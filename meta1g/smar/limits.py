@@ -84,6 +84,10 @@ TURNS_MAX: Final = 100_000
 #: Threads of the event system.  Our choice, because a thread more does not run more Python code.
 SOFT_THREADS: Final = 2
 HARD_THREADS: Final = 8
+#: Characters of a list of those who may write to a protected recipient.  Our choice: it is read for each mail (invariant I10).
+PROTECTED_MAX_CHARS: Final = 32 * 1024
+#: Result addresses of one DNS list that are looked up in the access map.  Our choice: lists give one for each reason.
+LISTED_MAX: Final = 16
 #: Characters of a text sent to a client in a reply.  Ref: RFC 5321 4.5.3.1.5, reply line of 512 bytes.
 REPLY_TEXT_MAX_CHARS: Final = 400
 #: Recipients whose answer is kept.  Our choice.

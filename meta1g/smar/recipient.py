@@ -46,7 +46,8 @@ class Recipients:
     ) -> None:
         self._routes = routes
         self._aliases = aliases
-        self._expansions = None if aliases is None else Expansions(aliases, Log("smar") if log is None else log)
+        self._log = Log("smar") if log is None else log
+        self._expansions = None if aliases is None else Expansions(aliases, self._log)
         self._resolver = resolver
         self._hostname = hostname.lower()
         self._own_names = frozenset((self._hostname,))
@@ -123,7 +124,7 @@ class Recipients:
         """Walks through ROUTE; the walks of its hosts follow.  Blocks: if the mailertable does."""
         plan = self._routes.plan(rcpt.domain.lower() or self._hostname)
         if plan.answer is None:
-            Resolution(plan, self._resolver, self._own_names, on_answer).start()
+            Resolution(plan, self._resolver, self._own_names, on_answer, self._log).start()
             return
         if version is not None and not isinstance(plan.answer, Unresolved):
             self._known.put((msg.rcpt, msg.flags), version, plan.answer)
