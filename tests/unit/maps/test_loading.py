@@ -1,5 +1,6 @@
 """Files of maps that change while they are used: read beside the look-ups, damaged, short of descriptors."""
 
+import contextlib
 import os
 import random
 from collections import Counter
@@ -214,19 +215,20 @@ def test_a_map_file_with_a_page_of_zeros_is_refused_at_the_start(kind, tmp_path)
     path = tmp_path / "map"
     MapFile.build(path, [(b"k%d" % number, b"v" * 50) for number in range(3000)], kind)
     whole = path.read_bytes()
-    refused = 0
+    refused = []
     for page in range(1, len(whole) // PAGE):
         if any(whole[page * PAGE : (page + 1) * PAGE]):
             path.write_bytes(whole[: page * PAGE] + bytes(PAGE) + whole[(page + 1) * PAGE :])
-            try:
+            with contextlib.suppress(PermError):
                 opened = BdbMap("m", path)
-            except PermError as error:
-                assert f"{path}: damaged" in error.cause
-                refused += 1
-            else:  # a page without entries
-                assert all(opened.lookup(f"k{number}").found for number in range(3000))
+                assert all(opened.lookup(f"k{number}").found for number in range(3000))  # a page without entries
                 opened.close()
-    assert refused > 10
+                continue
+            refused.append(page)
+    assert len(refused) > 10
+    path.write_bytes(bytes(len(whole)))
+    with pytest.raises(PermError, match=str(path)):
+        BdbMap("m", path)
 
 
 def test_tools_do_not_see_the_number_of_entries(tmp_path):
