@@ -45,6 +45,3 @@ CHILD_CORE_BYTES: Final = 0
 #: Clients of the status socket at a time, and how long an idle one may stay.
 STATUS_CLIENTS_MAX: Final = 16
 STATUS_TIMEOUT_S: Final = 10.0
-
-#: Length of a Unix socket's path on Linux, without the closing NUL (sun_path).
-SOCKET_PATH_MAX_BYTES: Final = 107

@@ -10,20 +10,18 @@ Ref: our choice; protocol in rcb/control.py.
 
 import contextlib
 import json
-import os
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import cast
 
-from meta1g.base import paths
+from meta1g.base import paths, unixsock
 from meta1g.base.cli import CliError
 from meta1g.base.errors import ProtocolError
 from meta1g.base.log import Log
-from meta1g.base.startup import unlink_stale_socket
 from meta1g.base.sysexits import EX_OK, EX_OSERR, EX_USAGE
 from meta1g.mcp.child import Member
-from meta1g.mcp.limits import SOCKET_PATH_MAX_BYTES, STATUS_CLIENTS_MAX, STATUS_TIMEOUT_S
+from meta1g.mcp.limits import STATUS_CLIENTS_MAX, STATUS_TIMEOUT_S
 from meta1g.mcp.loop import Loop
 from meta1g.rcb.codec import decode, encode
 from meta1g.rcb.control import PROTOCOL, Command, CommandResult
@@ -84,20 +82,13 @@ class StatusServer:
         self._sock = self._bind()
         loop.add_reader(self._sock.fileno(), self._accept)
 
-    def _bind(self) -> socket.socket:
-        if len(os.fsencode(self._path)) > SOCKET_PATH_MAX_BYTES:
-            raise CliError(f"{self._path}: longer than {SOCKET_PATH_MAX_BYTES} bytes; choose a shorter queue_directory")
-        unlink_stale_socket(self._path)
-        sock = socket.socket(socket.AF_UNIX)
-        sock.setblocking(False)
+    def _bind(self) -> unixsock.UnixListener:
         try:
-            sock.bind(os.fspath(self._path))
-            os.chown(self._path, -1, self._path.parent.stat().st_gid)
-            self._path.chmod(paths.SOCKET_MODE)
-            sock.listen(STATUS_CLIENTS_MAX)
+            gid = self._path.parent.stat().st_gid
+            sock = unixsock.listen(self._path, mode=paths.SOCKET_MODE, gid=gid, backlog=STATUS_CLIENTS_MAX)
         except OSError as error:
-            sock.close()
             raise CliError(f"cannot listen on {self._path}: {error.strerror}", EX_OSERR) from error
+        sock.setblocking(False)
         return sock
 
     def close(self) -> None:
@@ -105,8 +96,8 @@ class StatusServer:
         for client in list(self._clients):
             client.close()
         self._loop.remove(self._sock.fileno())
+        self._sock.unlink()
         self._sock.close()
-        self._path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
