@@ -308,5 +308,5 @@ def _advance(db: DefeDb, wanted: Callable[[RcptRecord], bool], now: float) -> in
         if changed:
             db.store((), changed, ())
         count += len(changed)
-        after = f"{found[-1].ta_id}-{found[-1].rcpt_idx:04X}"
+        after = rcpt_id(found[-1].ta_id, found[-1].rcpt_idx)
     return count

@@ -106,7 +106,9 @@ class SmtpsLinks:
 
     def _on_session(self, conn: RcbCom, request_id: int, msg: Message) -> None:
         if isinstance(msg, NewSession):
-            conn.reply(request_id, self._intake.new_session(conn, msg))
+            link = self._links.get(conn)
+            sessions = 0 if link is None else link.hello.max_threads
+            conn.reply(request_id, self._intake.new_session(conn, msg, sessions))
 
     def _on_close(self, conn: RcbCom) -> None:
         with self._lock:
