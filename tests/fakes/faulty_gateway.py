@@ -70,7 +70,8 @@ class Faulty:
             f"down.example {self.down_port}^[127.0.0.1]\n. {self.sink.port}^[127.0.0.1]",
             options={
                 "qmgr": "min_retry_delay = 1s; max_retry_delay = 2s;",
-                "smar": f"nameserver {{ address = 127.0.0.1; port = {names.port}; }}",
+                "smar": f'nameserver {{ address = 127.0.0.1; port = {names.port}; }} access_map {{ file = "access.db"; }}'
+                " DNS_flags = { client_names };",
             },
             dependents="smtps, smtpc",
         )
@@ -80,6 +81,7 @@ class Faulty:
         }
         self.gateway = made
         made.setup()
+        made.write_map("access", "from:nobody@from.example\treject\n")
         made.conf.write_text(made.conf.read_text().replace(f'"{made.log}"', f'"{self.logs}/meta1g.log"'))
         made.start()
 
@@ -196,6 +198,11 @@ class Faulty:
         sock.settimeout(FLOWS_S * patience())
         sock.connect(str(self.gateway.queue / name))
         return sock
+
+    def empty_queue(self) -> None:
+        """Removes what waits, so that later rows have the queue for themselves."""
+        for entry in self.gateway.control("queue").get("list", []):
+            self.gateway.run_tool("qmgrctl", "-f", str(self.gateway.conf), "remove", entry["id"], check=False)
 
     def garbage(self, name: str, data: bytes) -> None:
         """Sends a socket what it does not expect, and reads until it closes."""

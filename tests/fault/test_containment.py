@@ -42,6 +42,7 @@ class Row:
         error: with what.
         number: errno.
         marked: it fails for the message of this row only, otherwise for the next one that comes.
+        size: bytes of content; more than 128 KiB are written and read piece by piece.
         ends: components that end by it and come back by themselves.
     """
 
@@ -52,11 +53,16 @@ class Row:
     error: str = "ValueError"
     number: int | None = None
     marked: bool = False
+    size: int = 0
     ends: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
         return f"{self.place}: {self.what}".replace(" ", "-")
+
+    @property
+    def text(self) -> str:
+        return f"{self.rcpt}\r\n" + (f"{'x' * 70}\r\n" * (self.size // 72))
 
     @property
     def rcpt(self) -> str:
@@ -75,16 +81,16 @@ def refused(it: Faulty, row: Row) -> None:
     """The message at hand is not taken, and taken when it comes again."""
     fired = row.arm(it)
     with pytest.raises(RefusedError, match=r"\b4\d\d\b|closed|reset"):
-        it.send(row.rcpt, mail=f"{row.rcpt}.from")
+        it.send(row.rcpt, mail=f"{row.rcpt}.from", text=row.text)
     assert fired.exists()
-    it.send(row.rcpt, mail=f"{row.rcpt}.from")
+    it.send(row.rcpt, mail=f"{row.rcpt}.from", text=row.text)
     it.wait_for(row.rcpt)
 
 
 def late(it: Faulty, row: Row) -> None:
     """The message at hand is taken, and delivered late."""
     fired = row.arm(it)
-    it.send(row.rcpt)
+    it.send(row.rcpt, text=row.text)
     it.wait(fired.exists, "the fault")
     it.wait_for(row.rcpt, 4 * FLOWS_S)
 
@@ -241,7 +247,8 @@ def junk_on(*names: str) -> Act:
     def act(it: Faulty, row: Row) -> None:
         for name in names:
             it.garbage(name, JUNK)
-            it.garbage(name, b"\0\0\0\x0c\0\0\0\x04")
+            with it.unix(name) as sock:
+                sock.sendall(b"\0\0\0\x0c\0\0\0\x04")  # half a frame
             it.unix(name).close()
 
     return act
@@ -288,7 +295,7 @@ def server_that(speaks: bytes) -> Act:
             with conn:
                 conn.sendall(speaks)
                 it.flows()
-        it.gateway.control("remove", "all")
+        it.empty_queue()
 
     return act
 
@@ -311,7 +318,7 @@ def damaged_content(it: Faulty, row: Row) -> None:
             assert sink.envelopes() == []
         finally:
             sink.stop()
-    it.gateway.control("remove", "all")
+    it.empty_queue()
 
 
 def lost_content(it: Faulty, row: Row) -> None:
@@ -322,7 +329,7 @@ def lost_content(it: Faulty, row: Row) -> None:
     path.unlink()
     it.gateway.control("retry", "all")
     it.flows()
-    it.gateway.control("remove", "all")
+    it.empty_queue()
 
 
 def socket_removed(name: str) -> Act:
@@ -363,7 +370,7 @@ def no_process(it: Faulty, row: Row) -> None:
 
 EMFILE, ENOSPC, EIO, EAGAIN = errno.EMFILE, errno.ENOSPC, errno.EIO, errno.EAGAIN
 NO_THREAD = "RuntimeError"
-SENDERS = "meta1g.smtps"
+LARGE = 300_000
 
 #: Rows that end the same process stand far apart: mcp waits longer before it starts one again that fails again and again.
 ROWS = (
@@ -372,9 +379,10 @@ ROWS = (
     Row("smtps", "exception in MAIL", refused, "meta1g.smtps.commands:_parse_mail", marked=True),
     Row("smtps", "exception at the greeting", refused, "meta1g.smtps.session:Session._ask_about_client"),
     Row("smtps", "exception in content", refused, "meta1g.smtps.content:Content.add"),
-    Row("smtps", "disk full for content", refused, "meta1g.db.cdb:CdbWriter.write", "OSError", ENOSPC),
-    Row("smtps", "disk error at the flush", refused, "meta1g.db.cdb:CdbWriter.commit", "OSError", EIO),
-    Row("smtps", "no descriptor for content", refused, "meta1g.db.cdb:Cdb.create", "OSError", EMFILE),
+    Row("smtps", "disk full for small content", refused, "meta1g.db.cdb:Cdb.write_whole", "OSError", ENOSPC),
+    Row("smtps", "disk full for content", refused, "meta1g.db.cdb:CdbWriter.write", "OSError", ENOSPC, size=LARGE),
+    Row("smtps", "disk error at the flush", refused, "meta1g.db.cdb:CdbWriter.commit", "OSError", EIO, size=LARGE),
+    Row("smtps", "no descriptor for content", refused, "meta1g.db.cdb:Cdb.create", "OSError", EMFILE, size=LARGE),
     Row("smtps", "no memory in a session", refused, "meta1g.smtps.content:_close", "MemoryError"),
     Row("smtps", "exception while a client is accepted", meets_fault, "meta1g.smtps.server:Server._take"),
     Row("smtps", "junk from a client", junk_from_a_client),
@@ -391,7 +399,7 @@ ROWS = (
     Row("smtpc", "exception when content is looked at", late, "meta1g.smtpc.content:Content.check"),
     Row("smtpc", "no descriptor for a server", late, "meta1g.smtpc.connection:_socket_for", "OSError", EMFILE),
     Row("smtpc", "no descriptor for content", late, "meta1g.db.cdb:Cdb.open", "OSError", EMFILE),
-    Row("smtpc", "disk error in content", late, "meta1g.db.cdb:CdbReader.read", "OSError", EIO),
+    Row("smtpc", "disk error in content", late, "meta1g.db.cdb:CdbReader.cached", "OSError", EIO, size=LARGE),
     Row("smtpc", "exception while a result is reported", late, "meta1g.smtpc.client:Client._report"),
     Row("smtps", "bug in a session", ends, "meta1g.smtps.commands:_parse_mail", "BugError", marked=True, ends=("smtps",)),
     Row("smtpc", "server speaks junk", server_that(JUNK[:4096])),
@@ -403,7 +411,7 @@ ROWS = (
     Row("smar", "exception in the check of a recipient", refused, "meta1g.smar.checks:Policy.rcpt", marked=True),
     Row("smar", "exception in the check of a sender", refused, "meta1g.smar.checks:Policy.mail", marked=True),
     Row("smar", "exception in the check of a client", refused, "meta1g.smar.checks:Policy.client"),
-    Row("smar", "exception in routing", late, "meta1g.smar.route:Routes.plan", marked=True),
+    Row("smar", "exception in routing", late, "meta1g.smar.recipient:Recipients.resolve", marked=True),
     Row("smar", "exception in an answer of the name server", meets_fault, "meta1g.smar.resolver:Resolver._on_packet"),
     Row("smar", "bug in a look-up", ends, "meta1g.smar.checks:Policy.rcpt", "BugError", marked=True, ends=("smar",)),
     Row("smar", "junk on its sockets", junk_on("smar/smtps", "smar/qmgr")),
@@ -417,8 +425,8 @@ ROWS = (
     Row("qmgr", "exception in a new transaction", refused, "meta1g.qmgr.intake:Intake.new_transaction", marked=True),
     Row("qmgr", "exception in a new recipient", refused, "meta1g.qmgr.intake:Intake.new_recipient", marked=True),
     Row("qmgr", "exception at the final dot", refused, "meta1g.qmgr.intake:Intake._records"),
-    Row("qmgr", "disk full for the envelope", refused, "meta1g.db.ibdb:Ibdb.write", "OSError", ENOSPC),
-    Row("qmgr", "disk error for the envelope", refused, "meta1g.db.ibdb:Ibdb.write", "OSError", EIO),
+    Row("qmgr", "disk full for the envelope", refused, "meta1g.db.ibdb:Ibdb._append", "OSError", ENOSPC),
+    Row("qmgr", "disk error for the envelope", refused, "meta1g.db.ibdb:Ibdb._append", "OSError", EIO),
     Row("qmgr", "exception in a command", command_fails, "meta1g.qmgr.control:Control._do_status"),
     Row("smtpc", "killed", killed, ends=("smtpc",)),
     # qmgr: what goes on by itself
@@ -448,7 +456,14 @@ ROWS = (
     Row("mcp", "log cannot be opened", no_log),
     Row("mcp", "frozen", frozen),
     # threads and the frame; rows that end processes once more
-    Row("smtps", "no thread for flushes", killed_short_of_threads, "threading:Thread.start", NO_THREAD, ends=("smtps",)),
+    Row(
+        "smtps",
+        "no thread for flushes",
+        killed_short_of_threads,
+        "gevent.threadpool:ThreadPool.spawn",
+        NO_THREAD,
+        ends=("smtps",),
+    ),
     Row("smar", "signals cannot be read", signals_fail, "meta1g.pt.signals:Signals._on_readable", ends=("smar",)),
     Row("mcp", "no process", no_process, "meta1g.mcp.spawn:start", "OSError", EAGAIN, ends=("smtpc",)),
     Row("qmgr", "no thread at its start", killed_short_of_threads, "threading:Thread.start", NO_THREAD, ends=("qmgr",)),
