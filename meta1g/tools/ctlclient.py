@@ -29,6 +29,7 @@ class ControlClient:
     Args:
         path: the socket.
         who: names the process behind it, for errors.
+        timeout_s: patience with an answer.
 
     Raises:
         CliError: nobody listens there, or it may not be used.
@@ -36,12 +37,12 @@ class ControlClient:
     Owner: the program.
     """
 
-    def __init__(self, path: Path, who: str = "qmgr") -> None:
+    def __init__(self, path: Path, who: str = "qmgr", timeout_s: float = TIMEOUT_S) -> None:
         self._who = who
         self._path = path
         self._splitter = Splitter(PROTOCOL)
         self._sock = socket.socket(socket.AF_UNIX)
-        self._sock.settimeout(TIMEOUT_S)
+        self._sock.settimeout(timeout_s)
         try:
             self._sock.connect(str(path))
             self._sock.sendall(preamble(PROTOCOL))
