@@ -341,6 +341,13 @@ AS_ACCOUNTS = [
         *mode("program/meta1g", 0o700, 0o755),
     ),
     Mistake(
+        "a file of the program cannot be read",
+        EX_NOPERM,
+        "smtps: {dir}/program/meta1g/smtps/session.py: meta1s cannot read it",
+        ("", ""),
+        *mode("program/meta1g/smtps/session.py", 0o600, 0o644),
+    ),
+    Mistake(
         "a library is out of reach",
         EX_NOPERM,
         "/ply/__init__.py: out of reach: directory {dir}/program/ply is closed to meta1",

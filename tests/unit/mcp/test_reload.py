@@ -156,7 +156,9 @@ def test_who_waits_for_a_reload_is_told_when_mcp_stops(mcp):
     thread = threading.Thread(target=lambda: results.append(mcp.ask("reload")))
     thread.start()
     mcp.wait("facts smar", 2)
+    stopped = len(mcp.told_to_stop())
     mcp.signal(signal.SIGTERM)
+    wait_for(lambda: len(mcp.told_to_stop()) > stopped, mcp.log())
     fifo.open("w").close()
     thread.join(3 * WAIT_S)
     assert [(result.exit_code, result.text) for result in results] == [(69, "mcp stops")]
