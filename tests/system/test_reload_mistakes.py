@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import signal
+import smtplib
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -207,8 +208,17 @@ def check_mistake(gateway: Gateway, sink: KeepingSink, mistake: Mistake) -> None
             mistake.after(gateway)
             gateway.conf.write_text(right)
     assert gateway.pids() == pids
-    send(gateway, ["r@sink.example"])
+    wait_until(lambda: accepted(gateway), 30, f"a message accepted; {gateway.last_words()}")
     sink.wait_for(arrived + 1)
+
+
+def accepted(gateway: Gateway) -> bool:
+    """Sends a message; while a directory was closed, the load control may have found no room on the disk."""
+    try:
+        send(gateway, ["r@sink.example"])
+    except smtplib.SMTPException:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
@@ -263,7 +273,7 @@ def test_twenty_reloads_good_and_bad_ones_cost_no_descriptor(site):
             assert reload(gateway).returncode == 0
     finally:
         gateway.conf.write_text(right)
-    wait_until(lambda: descriptors(gateway) == before, 30, f"{before} descriptors; {descriptors(gateway)} are open")
+    wait_until(lambda: descriptors(gateway) <= before, 30, f"{before} descriptors; {descriptors(gateway)} are open")
 
 
 def test_a_reload_without_descriptors_changes_nothing_and_leaks_nothing(site):
@@ -283,7 +293,7 @@ def test_a_reload_without_descriptors_changes_nothing_and_leaks_nothing(site):
     assert gateway.process.poll() is None
     assert gateway.pids() == pids
     assert reload(gateway).returncode == 0
-    wait_until(lambda: descriptors(gateway) == before, 30, f"{before} descriptors; {descriptors(gateway)} are open")
+    wait_until(lambda: descriptors(gateway) <= before, 30, f"{before} descriptors; {descriptors(gateway)} are open")
     send(gateway, ["r@sink.example"])
     sink.wait_for(arrived + 1)
 

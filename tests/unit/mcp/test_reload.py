@@ -75,7 +75,7 @@ def test_the_old_port_is_served_again_after_a_reload_that_failed(mcp, port):
     assert ask(port)[0] == "smtps"
     with pytest.raises(ConnectionRefusedError):
         ask(other)
-    wait_for(lambda: len(mcp.descriptors()) == len(before), f"{before} {mcp.descriptors()}")
+    wait_for(lambda: len(mcp.descriptors()) <= len(before), f"{before} {mcp.descriptors()}")
 
 
 def test_the_log_goes_on_in_the_old_file_after_a_reload_that_failed(mcp):
@@ -218,7 +218,7 @@ def test_reloads_of_every_outcome_cost_no_descriptor(mcp, port):
             assert mcp.reload(passing(mcp, "smtps", port), child("smar", "--exit 1")).exit_code == 1
             assert mcp.reload(passing(mcp, "smtps", port, used), child("smar")).exit_code == 71
             assert mcp.reload("nonsense").exit_code == 78
-    wait_for(lambda: len(mcp.descriptors()) == before, f"{before}: {mcp.descriptors()}")
+    wait_for(lambda: len(mcp.descriptors()) <= before, f"{before}: {mcp.descriptors()}")
 
 
 def test_without_descriptors_components_and_clients_wait_and_mcp_goes_on(mcp):
@@ -240,7 +240,7 @@ def test_without_descriptors_components_and_clients_wait_and_mcp_goes_on(mcp):
         mcp.wait("facts smar", 2)
         waiting.settimeout(WAIT_S)
         assert waiting.recv(100)
-    wait_for(lambda: len(mcp.descriptors()) == before, f"{before}: {mcp.descriptors()}")
+    wait_for(lambda: len(mcp.descriptors()) <= before, f"{before}: {mcp.descriptors()}")
     assert mcp.status()["smar"]["state"] == "running"
     assert mcp.stop() == 0
 
