@@ -126,6 +126,7 @@ def test_without_qmgr_nobody_is_served_until_it_is_back(impatient):
     with smtps.client(hello=False) as client:
         client.expect("421 4.3.0")
     smtps.qmgr.start()
+    wait_until(lambda: sum("smtps.qmgr" in line and "stat=connected" in line for line in smtps.log) == 2)
     with smtps.client() as client:
         client.message(CONTENT)
 
@@ -172,14 +173,40 @@ def test_a_new_client_waits_while_a_link_is_made_again(smtps, peer):
         client.message(CONTENT)
 
 
-def test_a_client_that_waits_for_a_link_is_told_when_the_server_stops(smtps):
-    smtps.smar.stop()
-    smtps.wait_log(r"smtps\.smar.*connection lost")
-    with smtps.client(hello=False) as client:
-        assert select.select([client.sock], [], [], 0.3)[0] == []
-        smtps.process.send_signal(signal.SIGTERM)
-        client.expect("421 4.3.2")
-    assert smtps.process.wait(WAIT_S) == 0
+def test_a_client_that_waits_for_a_link_waits_on_when_the_process_ends_and_the_next_one_serves_it(tmp_path):
+    """As mcp does it: the listening socket outlasts the process."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for number in (1, 2):
+            smtps = SmtpsProcess(tmp_path / str(number))
+            text = smtps.config.read_text().replace("start_action = wait", 'start_action = pass; pass_fd_socket = "smtps/fds"')
+            smtps.config.write_text(text)
+            (smtps.queue / "smtps").mkdir(exist_ok=True)
+            mcp = threading.Thread(target=pass_socket, args=(smtps.queue / "smtps/fds", listener))
+            mcp.start()
+            with smtps:
+                mcp.join(WAIT_S)
+                if number == 1:
+                    smtps.smar.stop()
+                    smtps.wait_log(r"smtps\.smar.*connection lost")
+                    client = smtps.client(hello=False)
+                    assert select.select([client.sock], [], [], 0.3)[0] == []
+                else:
+                    client.expect("220")
+                    client.command("EHLO client.example", "250")
+                    client.message(CONTENT)
+                    client.close()
+
+
+def test_each_outage_has_its_own_time(impatient):
+    smtps = impatient
+    for number in (1, 2, 3):
+        smtps.smar.stop()
+        wait_until(lambda number=number: sum("connection lost" in line for line in smtps.log) == number)
+        client = smtps.client(hello=False)
+        assert select.select([client.sock], [], [], 0.2)[0] == []
+        smtps.smar.start()
+        client.expect("220")
+        client.close()
 
 
 def test_a_client_survives_that_qmgr_goes_while_it_is_asked_about_it(smtps):
