@@ -19,6 +19,7 @@ from meta1g.db.cdb import Cdb
 from meta1g.rcb.mcp_child import PassFd
 from meta1g.rcb.smtps_qmgr import SmtpsHello
 from meta1g.rcb.smtps_smar import SmtpsHelloA
+from meta1g.smtps.check import check
 from meta1g.smtps.context import Context
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.limits import SESSION_DESCRIPTORS, SPARE_DESCRIPTORS, US
@@ -159,6 +160,8 @@ def main(argv: list[str]) -> int:
         CliError: a socket cannot be bound.
     """
     arguments = startup.component_arguments("smtps", argv, "The SMTP server of meta1g; usually started by mcp.")
+    if arguments.check:
+        return check(arguments)
     config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
     section = config.section("smtps", arguments.name)
     log = startup.open_log("smtps", config.glob, section, config.queue_directory)
