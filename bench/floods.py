@@ -27,6 +27,7 @@ class Flood:
 
     first: tuple[bytes, ...]
     block: bytes
+    packet_bytes: int = 1 << 30  # no more by one send
 
 
 FLOODS: dict[str, Flood] = {
@@ -40,6 +41,8 @@ FLOODS: dict[str, Flood] = {
     "noop": Flood((b"EHLO flood.example\r\n",), b"NOOP\r\n" * 10_000),
     "wrong-commands": Flood((b"EHLO flood.example\r\n",), b"NONSENSE\r\n" * 10_000),
     "half-lines": Flood((b"EHLO flood.example\r\n",), b"x" * 1_000_000),
+    "tiny-packets": Flood((*_ENVELOPE, b"DATA\r\n"), b"x" * 70 + b"\r\n", 2),
+    "connections": Flood((), b""),
 }
 #: What the smtps and smar sections of the flooded server have to say.
 SMTPS_OPTIONS = "max_recipients = 10; max_message_size = 10MB;"
@@ -55,13 +58,15 @@ def run(kind: str, port: int, seconds: float, address: str) -> tuple[int, int]:
         connections += 1
         with contextlib.suppress(OSError), _connected(port, address) as sock:
             if _begin(sock, FLOODS[kind].first):
-                for count in _pour(sock, FLOODS[kind].block, end):
+                for count in _pour(sock, FLOODS[kind], end):
                     sent += count
     return sent, connections
 
 
 def _connected(port: int, address: str) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), WAIT_S, (address, 0))
+    sock = socket.create_connection(("127.0.0.1", port), WAIT_S, (address, 0))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
 
 
 def _begin(sock: socket.socket, lines: tuple[bytes, ...]) -> bool:
@@ -76,17 +81,17 @@ def _begin(sock: socket.socket, lines: tuple[bytes, ...]) -> bool:
     return True
 
 
-def _pour(sock: socket.socket, block: bytes, end: float) -> Iterator[int]:
+def _pour(sock: socket.socket, flood: Flood, end: float) -> Iterator[int]:
     """Sends a block again and again and throws the replies away, until the end or until the server closes."""
     sock.setblocking(False)
-    view, offset = memoryview(block), 0
-    while (left := end - time.monotonic()) > 0:
+    view, offset = memoryview(flood.block), 0
+    while view and (left := end - time.monotonic()) > 0:
         readable, writable, _ = select.select([sock], [sock], [], left)
         if readable and not sock.recv(1 << 20):
             return
         if writable:
-            count = sock.send(view[offset:])
-            offset = (offset + count) % len(block)
+            count = sock.send(view[offset : offset + flood.packet_bytes])
+            offset = (offset + count) % len(view)
             yield count
 
 
