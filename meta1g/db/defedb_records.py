@@ -21,17 +21,17 @@ from typing import Final, TypeVar, cast
 from zlib import crc32
 
 from meta1g.base.errors import Module, PermError, ProtocolError
-from meta1g.base.ids import ID_LENGTH, TaId, is_id
+from meta1g.base.ids import ID_LENGTH, TaId, idx_text, is_id, parse_idx
 from meta1g.db.damage import DamageError
-from meta1g.rcb.codec import HEADER, Reader, encode_fields, read_fields
+from meta1g.rcb.codec import Reader, encode_fields, read_fields
 from meta1g.rcb.envelope import RcptRecord, TaRecord
+from meta1g.rcb.generate import HEADER
 
 VERSION: Final = 1
 COUNT_KEY: Final = b"#count"
 VERSION_KEY: Final = b"#version"
 COUNT: Final = Struct("!Q")
 VERSION_VALUE: Final = Struct("!I")
-RCPT_KEY_LENGTH: Final = ID_LENGTH + 5
 #: Ids sort behind this, the keys with # before it.
 FIRST_ID_KEY: Final = b"A"
 
@@ -56,12 +56,12 @@ def ta_key(ta_id: str) -> bytes:
 
 def rcpt_key(ta_id: str, rcpt_idx: int) -> bytes:
     """Gives the key of a recipient."""
-    return b"%s-%04X" % (ta_key(ta_id), rcpt_idx)
+    return ta_key(ta_id) + b"-" + idx_text(rcpt_idx).encode()
 
 
 def split_rcpt_key(key: bytes) -> tuple[TaId, int]:
     """Gives transaction id and index of the key of a recipient."""
-    return TaId(key[:ID_LENGTH].decode()), int(key[ID_LENGTH + 1 :], 16)
+    return TaId(key[:ID_LENGTH].decode()), parse_idx(key[ID_LENGTH + 1 :].decode())
 
 
 def first_rcpt_key(ta_id: str) -> bytes:
@@ -105,16 +105,50 @@ def decode_record(cls: type[Record], key: bytes, value: bytes) -> Record:
     Raises:
         DamageError: it is damaged.
     """
-    body = value[_CRC.size :]
     try:
-        if len(value) < _CRC.size or _CRC.unpack_from(value)[0] != crc32(body):
-            raise ProtocolError("wrong checksum")
-        reader = Reader(body)
-        reader.value(cls.PLAN.rt)
-        record = read_fields(cls, reader)
-        reader.finish()
+        record = decode_value(cls, value)
+        if key and key != key_of(record):
+            raise ProtocolError("it belongs to another key")
     except ProtocolError as error:
         raise DamageError(
             Module.DEFEDB, f"record {key.decode('ascii', 'backslashreplace')} is damaged: {error.cause}"
         ) from error
+    return record
+
+
+def key_of(record: TaRecord | RcptRecord) -> bytes:
+    """Gives the key of a record; one that no record has if its ids are none."""
+    if not is_id(record.ta_id):
+        return b""
+    return ta_key(record.ta_id) if isinstance(record, TaRecord) else rcpt_key(record.ta_id, record.rcpt_idx)
+
+
+def decode_value(cls: type[Record], value: bytes) -> Record:
+    """Reads the value of a transaction or a recipient, whatever its key is.
+
+    Raises:
+        ProtocolError: it is damaged.
+    """
+    body = value[_CRC.size :]
+    if len(value) < _CRC.size or _CRC.unpack_from(value)[0] != crc32(body):
+        raise ProtocolError("wrong checksum")
+    reader = Reader(body)
+    reader.value(cls.PLAN.rt)
+    record = read_fields(cls, reader)
+    reader.finish()
     return cast(Record, record)
+
+
+#: How every value begins behind its checksum, for each kind of record.
+HEADS: Final = {HEADER.pack(0, TaRecord.PLAN.rt): TaRecord, HEADER.pack(0, RcptRecord.PLAN.rt): RcptRecord}
+CHECKSUM_BYTES: Final = _CRC.size
+
+
+def is_rcpt_key(key: bytes) -> bool:
+    """Tells whether a key of defedb.db is that of a recipient."""
+    return len(key) > ID_LENGTH + 1 and key[ID_LENGTH : ID_LENGTH + 1] == b"-" and is_ta_key(key[:ID_LENGTH])
+
+
+def is_ta_key(key: bytes) -> bool:
+    """Tells whether a key of defedb.db is that of a transaction."""
+    return is_id(key.decode("ascii", "replace"))

@@ -40,10 +40,14 @@ def route(*addrs: str, da: int = 0) -> Route:
     return Route(da=da, servers=tuple(ServerAddr(addr=addr, port=25, host=f"mx-{addr}") for addr in addrs))
 
 
-class Smar(RcbServer):
-    """An address resolver.  `answers` maps an address or a domain to its answer; None means that it stays silent."""
+SmarAnswer = Route | Members | Unresolved | None | Callable[[Resolve], Message | None]
 
-    def __init__(self, path: Path, answers: dict[str, Route | Members | Unresolved | None] | None = None) -> None:
+
+class Smar(RcbServer):
+    """An address resolver.  `answers` maps an address or a domain to its answer, or to a function that makes it from the
+    question; None means that it stays silent."""
+
+    def __init__(self, path: Path, answers: dict[str, SmarAnswer] | None = None) -> None:
         super().__init__(path, qmgr_smar.PROTOCOL, self._handle)
         self.answers = dict(answers or {})
 
@@ -55,6 +59,8 @@ class Smar(RcbServer):
             answer = self.answers.get(msg.rcpt, self.answers.get(domain, route("192.0.2.1")))
             if isinstance(answer, Members) and msg.flags & qmgr_smar.ResolveFlags.NO_ALIAS:
                 answer = route("192.0.2.1")
+            if callable(answer):
+                answer = answer(msg)
             if answer is not None:
                 conn.send(answer, request_id)
 
