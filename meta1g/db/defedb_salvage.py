@@ -51,6 +51,11 @@ _CHILD_LOOK_S: Final = 0.005
 HasContent = Callable[[str], bool]
 
 
+def holds_damaged(lost_found: Path) -> bool:
+    """Tells whether something of a damaged DEFEDB is in lost+found."""
+    return any(path.name.startswith("defedb") for path in lost_found.iterdir())
+
+
 def open_or_salvage(defedb: DefeDb, lost_found: Path, log: Log, has_content: HasContent = lambda cdb_id: True) -> bool:
     """Opens DEFEDB; repairs it if it is damaged.  Blocks: yes (disk).
 
