@@ -11,6 +11,7 @@ Ref: MeTA1 design, "Functional Specification: CDB" (16 directories by a hash of 
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -170,6 +171,19 @@ class Cdb:
     def exists(self, cdb_id: str) -> bool:
         """Tells whether there is such a content file."""
         return os.path.lexists(self._name(cdb_id))
+
+    def size(self, cdb_id: str) -> int | None:
+        """Gives the size of a content file in bytes; None if there is none, or something else has its name.
+
+        Raises:
+            OSError: it cannot be told.
+            PermError: cdb_id is not an id.
+        """
+        try:
+            status = os.lstat(self._name(cdb_id))
+        except FileNotFoundError:
+            return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def ids(self) -> Iterator[tuple[str, float]]:
         """Gives id and time of the last change (seconds since the epoch) of all content files, in no order.

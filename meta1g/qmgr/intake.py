@@ -80,9 +80,9 @@ class Dot:
     def committed(self) -> None:
         """Answers 250 and hands the envelope over."""
         self._step(Event.FLUSHED)
+        self._intake.accepted.append(self)  # first: whatever becomes of the answer, it is our mail now
         self._answer(ACCEPTED)
         self._intake.log.debug("qmgr.commit", "ok", ss_ta=self.ta.ta_id, rcpts=len(self.rcpts))
-        self._intake.accepted.append(self)
 
     def commit_failed(self, error: OSError) -> None:
         """Answers 451; the client tries again."""
@@ -226,8 +226,8 @@ class Intake:
                 self._commit.accept(record, rcpts, Dot(conn, request_id, record, rcpts, self))
             except FullError:
                 refusal = STOPPING
-            except TempError as error:
-                self.log.error("qmgr.dot", error.cause, ss_ta=msg.ta_id)
+            except (TempError, OSError) as error:
+                self.log.error("qmgr.dot", str(error), ss_ta=msg.ta_id)
                 refusal = NOT_STORED
         if refusal is not None:
             self.log.warn("qmgr.dot", refusal.text, ss_ta=msg.ta_id)
@@ -258,6 +258,7 @@ class Intake:
             ret=new.ret,
             envid=new.envid,
             requiretls=new.requiretls,
+            checksum=msg.checksum,
         )
         rcpts = [
             RcptRecord(

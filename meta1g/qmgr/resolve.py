@@ -4,6 +4,7 @@ Locking: AQ for the recipients; the link has its own.
 Ref: MeTA1 design, "Functional Specification: AR" (modelled on); architecture step 7.
 """
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,7 @@ from meta1g.qmgr.outcome import Outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.retry import is_report
 from meta1g.rcb.envelope import RcptFlags
-from meta1g.rcb.qmgr_smar import PROTOCOL, Members, QmgrHelloA, Resolve, ResolveFlags, Route, Unresolved
+from meta1g.rcb.qmgr_smar import PROTOCOL, Members, QmgrHelloA, Resolve, ResolveFlags, Route, SmarContained, Unresolved
 from meta1g.rcb.schema import Message
 
 _NOWHERE: Final = Outcome(451, "4.3.5", "address resolver named no server and no member")
@@ -36,17 +37,27 @@ class Resolver:
         pid: our process id.
         active: the recipients.
         log: the log.
+        contained: told who contained how many failures, and the last one.
 
     Locking: AQ for what waits.
     """
 
-    def __init__(self, evthr: Evthr, path: Path, pid: int, active: Active, log: Log) -> None:
+    def __init__(
+        self,
+        evthr: Evthr,
+        path: Path,
+        pid: int,
+        active: Active,
+        log: Log,
+        contained: Callable[[str, int, str], None] = lambda who, count, last: None,
+    ) -> None:
+        self._contained = contained
         self._active = active
         self._log = log
         self._pid = pid
         self._task = evthr.task_new(self._ask_all, events=Ev.NONE, name="resolve")
         active.on_unresolved = self._task.wakeup
-        self._link = RcbLink(evthr, path, PROTOCOL, on_up=self._on_up, log=log)
+        self._link = RcbLink(evthr, path, PROTOCOL, on_up=self._on_up, on_message=self._on_message, log=log)
 
     @property
     def up(self) -> bool:
@@ -59,6 +70,10 @@ class Resolver:
 
     def _on_up(self, conn: RcbCom) -> None:
         conn.request(QmgrHelloA(pid=self._pid), lambda reply: self._task.wakeup())
+
+    def _on_message(self, conn: RcbCom, request_id: int, msg: Message) -> None:
+        if isinstance(msg, SmarContained):
+            self._contained("smar", msg.count, msg.last)
 
     def _ask_all(self, task: Task) -> Result:
         """Asks for all recipients that are not asked for yet, in their order; those left over wait for SMAR to come back."""
