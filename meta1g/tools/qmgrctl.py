@@ -21,6 +21,8 @@ from meta1g.tools.table import Column, age, columns
 
 #: Exit code of `status` if something is not well; no code of sysexits, which say why there is no status.
 EX_TROUBLE: Final = 1
+#: States of a component in which it does, or will soon do, its work.
+_WELL: Final = frozenset(("running", "starting"))
 _QUEUE: Final = (
     Column("id", lambda row: f"{row['ta']}-{row['rcpt_idx']:04X}"),
     Column("age", lambda row: age(time.time() - row["entered"])),
@@ -113,7 +115,9 @@ def _add_components(result: dict[str, Any], queue: Path) -> None:
 
 def _help() -> str:
     exit_codes = f"exit code of status: 0 if all is well, {EX_TROUBLE} if there is trouble, which it names"
-    return f"{exit_codes}\n\ncommands:\n" + "\n".join(f"  {f'{word} {one.arguments}':26} {one.meaning}" for word, one in SENTENCES.items())
+    return f"{exit_codes}\n\ncommands:\n" + "\n".join(
+        f"  {f'{word} {one.arguments}':26} {one.meaning}" for word, one in SENTENCES.items()
+    )
 
 
 def main(argv: list[str]) -> int:
