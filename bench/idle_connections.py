@@ -22,8 +22,10 @@ from contrib.lib.gateway import Gateway
 
 #: Descriptors that client and server need beside the connections.
 SPARE_DESCRIPTORS = 200
+#: All clients have one address, which gets a sixteenth of the entries for its sessions.
+PLACES_EACH = 16
 OPTIONS = {
-    "qmgr": "IQDB_max_entries = {entries}; smtps {{ max_connections = {entries}; }}",
+    "qmgr": "IQDB_max_entries = {places}; smtps {{ max_connections = {entries}; }}",
     "smtps": "max_threads = {entries}; io_timeout = 3600s;",
 }
 INTRO = """\
@@ -75,7 +77,10 @@ def measure(gateway: Gateway, count: int, rate: float) -> dict[str, str]:
 def run(count: int, rate: float) -> dict[str, str]:
     """Runs a gateway with the load."""
     raise_descriptor_limit(count + SPARE_DESCRIPTORS)
-    options = {name: text.format(entries=count + SPARE_DESCRIPTORS) for name, text in OPTIONS.items()}
+    options = {
+        name: text.format(entries=count + SPARE_DESCRIPTORS, places=PLACES_EACH * (count + SPARE_DESCRIPTORS))
+        for name, text in OPTIONS.items()
+    }
     with tempfile.TemporaryDirectory(prefix="meta1g-bench-") as name:
         Path(name).chmod(0o755)
         gateway = Gateway(Path(name) / "gateway", ". 9^[127.0.0.1]", options, log_level=9)

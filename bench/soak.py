@@ -12,7 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.relay_load import SETTLE_TIMEOUT_S, Sink
+from bench.relay_load import SETTLE_TIMEOUT_S
+from bench.relays import Sink
 from contrib.lib.gateway import Gateway, wait_until
 
 

@@ -8,6 +8,7 @@ Ref: MeTA1 design, "Implementation: Logging" (form modelled on MeTA1's lines).
 import contextlib
 import json
 import os
+import re
 import sys
 import syslog
 from collections.abc import Callable
@@ -20,7 +21,8 @@ from meta1g.base.logkeys import LOG_KEYS, Sev
 
 _KEY_ORDER: Final = {key: number for number, key in enumerate(LOG_KEYS)}
 _VALUE_MAX_CHARS: Final = 1024
-_PRINTABLE: Final = frozenset(chr(code) for code in range(0x20, 0x7F)) - {",", "\\"}
+_UNSAFE: Final = re.compile(r"[^ -~]|[,\\]")
+_STATS: Final[dict[Sev, str]] = {sevr: f"sevr={sevr.name}, func=" for sevr in Sev}
 _SYSLOG_PRIORITY: Final = {
     Sev.FATAL: syslog.LOG_CRIT,
     Sev.ERROR: syslog.LOG_ERR,
@@ -32,6 +34,9 @@ _SYSLOG_PRIORITY: Final = {
 
 Value = str | bytes | int | float | None
 
+#: Combinations of keys in the order in which they are written: as many as there are different calls.
+_orders: Final[dict[tuple[str, ...], tuple[str, ...]]] = {}
+
 
 class Sink(Protocol):
     """Where lines go."""
@@ -42,6 +47,10 @@ class Sink(Protocol):
 
     def reopen(self) -> None:
         """Opens the file again after it was renamed (log rotation)."""
+        ...
+
+    def close(self) -> None:
+        """Gives back what it has opened."""
         ...
 
 
@@ -58,6 +67,14 @@ class FdSink:
     def reopen(self) -> None:
         """Has nothing to open."""
 
+    def close(self) -> None:
+        """Has nothing to close: the descriptor belongs to the process."""
+
+
+#: How a log file is opened.  Without a reader a FIFO would hold up the process for ever; it is an error instead.
+LOG_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_FILE_MODE: Final = 0o640
+
 
 class FileSink(FdSink):
     """Lines appended to a file, created with mode 0640.  Owner: the process."""
@@ -67,13 +84,25 @@ class FileSink(FdSink):
         super().__init__(self._open())
 
     def _open(self) -> int:
-        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        fd = os.open(self.path, LOG_FLAGS | os.O_CREAT, _FILE_MODE)
+        os.set_blocking(fd, True)
+        return fd
 
     def reopen(self) -> None:
-        """Opens the path anew and then closes the old file; a failure keeps the old one."""
+        """Opens the path anew in place of the old file.
+
+        Raises:
+            OSError: it cannot be opened; the old file stays in use.
+        """
         fresh = self._open()
-        os.dup2(fresh, self._fd, inheritable=False)
-        os.close(fresh)
+        try:
+            os.dup2(fresh, self._fd, inheritable=False)
+        finally:
+            os.close(fresh)
+
+    def close(self) -> None:
+        """Closes the file."""
+        os.close(self._fd)
 
 
 class SyslogSink:
@@ -92,6 +121,9 @@ class SyslogSink:
         """Opens the connection to syslog anew."""
         syslog.openlog(self._ident, syslog.LOG_PID | syslog.LOG_NDELAY, self._facility)
 
+    def close(self) -> None:
+        """Leaves the connection, which the process has one of, to the next sink."""
+
 
 def sanitize(value: Value) -> str:
     """Turns a value into printable ASCII without comma and backslash, at most 1024 characters (invariant I5)."""
@@ -100,27 +132,42 @@ def sanitize(value: Value) -> str:
     text = str(value)
     if len(text) > _VALUE_MAX_CHARS:
         text = text[:_VALUE_MAX_CHARS] + "..."
-    if text.isalnum() and text.isascii():
-        return text
-    return "".join(c if c in _PRINTABLE else _escape(c) for c in text)
+    return _UNSAFE.sub(_escape, text)
 
 
-def _escape(char: str) -> str:
-    return "".join(f"\\x{byte:02X}" for byte in char.encode("utf-8", "surrogateescape"))
+def _escape(found: re.Match[str]) -> str:
+    char = found[0]
+    how = "surrogateescape" if "\udc80" <= char <= "\udcff" else "surrogatepass"  # a byte of a file name, or half a character
+    return "".join(f"\\x{byte:02X}" for byte in char.encode("utf-8", how))
 
 
 def format_classic(sevr: Sev, func: str, stat: str, keys: dict[str, Value]) -> str:
     """Gives `sevr=INFO, func=name, ss_sess=..., stat=...`."""
-    parts = [f"sevr={sevr.name}, func={func}"]
-    parts += [f"{key}={sanitize(keys[key])}" for key in sorted(keys, key=_KEY_ORDER.__getitem__) if keys[key] is not None]
-    parts.append(f"stat={sanitize(stat)}")
-    return ", ".join(parts)
+    line = _STATS[sevr] + func
+    for key in _ordered(keys):
+        value = keys[key]
+        if value is not None:
+            line += f", {key}={value if value.__class__ is int else sanitize(value)}"
+    return f"{line}, stat={sanitize(stat)}"
+
+
+def _ordered(keys: dict[str, Value]) -> tuple[str, ...]:
+    """Gives the keys in the order of the registry; each combination that a call uses is sorted once.
+
+    Raises:
+        KeyError: a key is not in the registry.
+    """
+    given = tuple(keys)
+    order = _orders.get(given)
+    if order is None:
+        order = _orders[given] = tuple(sorted(given, key=_KEY_ORDER.__getitem__))
+    return order
 
 
 def format_json(sevr: Sev, func: str, stat: str, keys: dict[str, Value]) -> str:
     """Gives the same facts as one JSON object."""
     facts: dict[str, Value] = {"sevr": sevr.name, "func": func}
-    for key in sorted(keys, key=_KEY_ORDER.__getitem__):
+    for key in _ordered(keys):
         value = keys[key]
         if value is not None:
             facts[key] = value if isinstance(value, int | float) else sanitize(value)
@@ -155,6 +202,7 @@ class Log:
         self.sink: Sink = FdSink() if sink is None else sink
         self._format = FORMATS[format_name]
         self._clock: Clock = SystemClock() if clock is None else clock
+        self._second = (-1.0, "")  # the last second and its text, replaced together
 
     def __call__(self, sevr: Sev, func: str, stat: str, **keys: Value) -> None:
         """Writes one line.
@@ -170,7 +218,11 @@ class Log:
         """
         if sevr > self.level:
             return
-        stamp = datetime.fromtimestamp(self._clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        second, fraction = divmod(self._clock.now(), 1)
+        cached = self._second
+        if second != cached[0]:
+            self._second = cached = (second, datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S."))
+        stamp = f"{cached[1]}{int(fraction * 1_000_000):06d}Z"
         text = self._format(sevr, func, stat, keys)
         try:
             self.sink.write(sevr, stamp, f"{self.module}[{os.getpid()}]:", text)
@@ -179,8 +231,17 @@ class Log:
                 print(f"{self.module}: cannot write the log: {error}; {text}", file=sys.stderr)  # noqa: T201
 
     def reopen(self) -> None:
-        """Opens the log file anew (SIGUSR1)."""
-        self.sink.reopen()
+        """Opens the log file anew (SIGUSR1).  If that fails, the old file stays in use and says so; nothing is raised."""
+        try:
+            self.sink.reopen()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            text = f"cannot be opened anew: {reason}; lines go on to the old file; mend it and send SIGUSR1 again"
+            self.error("log.reopen", text, path=error.filename)
+
+    def close(self) -> None:
+        """Closes the log file; nothing is written afterwards."""
+        self.sink.close()
 
     def fatal(self, func: str, stat: str, **keys: Value) -> None:
         """Writes a line of severity FATAL: the process cannot go on."""

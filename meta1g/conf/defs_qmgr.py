@@ -20,7 +20,13 @@ _DSN_FLAGS: Final = Flags(
 
 _OPTIONS: Final = (
     option("AQ_max_entries", Int(1, 10_000_000), "8192", S, "Recipients in the active queue."),
-    option("IQDB_max_entries", Int(1, 10_000_000), "8192", R, "Sessions, transactions and recipients that are coming in."),
+    option(
+        "IQDB_max_entries",
+        Int(1, 10_000_000),
+        "32768",
+        R,
+        "Sessions, transactions and recipients that are coming in; one client (IPv6: a /64) holds an eighth at most.",
+    ),
     option("wait_for_client", Time(0, 3600), "10s", S, "How long qmgr waits at start for smtps and smtpc to connect."),
     option("min_retry_delay", Time(1, 7 * 86400), "5m", R, "Shortest time until the next attempt."),
     option("max_retry_delay", Time(1, 30 * 86400), "2h", R, "Longest time until the next attempt."),
@@ -36,11 +42,17 @@ _OPTIONS: Final = (
 _SECTIONS: Final = (
     SectionDef(
         "smtps",
-        "Limits of incoming sessions, for each client address.",
+        "Limits of incoming sessions, for each client: an address, or the /64 of an IPv6 address.",
         R,
         (
-            option("max_connections", Int(1, 1_000_000), "1000", R, "Open sessions of one client address."),
-            option("max_connection_rate", Int(0, 1_000_000), "0", R, "Sessions a minute of one client address; 0: no limit."),
+            option(
+                "max_connections",
+                Int(0, 1_000_000),
+                "0",
+                R,
+                "Open sessions of one client (IPv6: a /64); 0: an eighth of max_threads of its smtps.",
+            ),
+            option("max_connection_rate", Int(0, 1_000_000), "0", R, "Sessions a minute of one client; 0: no limit."),
         ),
     ),
     SectionDef(

@@ -21,17 +21,17 @@ from typing import Final, TypeVar, cast
 from zlib import crc32
 
 from meta1g.base.errors import Module, PermError, ProtocolError
-from meta1g.base.ids import ID_LENGTH, TaId, is_id
+from meta1g.base.ids import ID_LENGTH, TaId, idx_text, is_id, parse_idx
 from meta1g.db.damage import DamageError
-from meta1g.rcb.codec import HEADER, Reader, encode_fields, read_fields
+from meta1g.rcb.codec import Reader, encode_fields, read_fields
 from meta1g.rcb.envelope import RcptRecord, TaRecord
+from meta1g.rcb.generate import HEADER
 
 VERSION: Final = 1
 COUNT_KEY: Final = b"#count"
 VERSION_KEY: Final = b"#version"
 COUNT: Final = Struct("!Q")
 VERSION_VALUE: Final = Struct("!I")
-RCPT_KEY_LENGTH: Final = ID_LENGTH + 5
 #: Ids sort behind this, the keys with # before it.
 FIRST_ID_KEY: Final = b"A"
 
@@ -56,12 +56,12 @@ def ta_key(ta_id: str) -> bytes:
 
 def rcpt_key(ta_id: str, rcpt_idx: int) -> bytes:
     """Gives the key of a recipient."""
-    return b"%s-%04X" % (ta_key(ta_id), rcpt_idx)
+    return ta_key(ta_id) + b"-" + idx_text(rcpt_idx).encode()
 
 
 def split_rcpt_key(key: bytes) -> tuple[TaId, int]:
     """Gives transaction id and index of the key of a recipient."""
-    return TaId(key[:ID_LENGTH].decode()), int(key[ID_LENGTH + 1 :], 16)
+    return TaId(key[:ID_LENGTH].decode()), parse_idx(key[ID_LENGTH + 1 :].decode())
 
 
 def first_rcpt_key(ta_id: str) -> bytes:
@@ -146,7 +146,7 @@ CHECKSUM_BYTES: Final = _CRC.size
 
 def is_rcpt_key(key: bytes) -> bool:
     """Tells whether a key of defedb.db is that of a recipient."""
-    return len(key) >= RCPT_KEY_LENGTH and key[ID_LENGTH : ID_LENGTH + 1] == b"-" and is_ta_key(key[:ID_LENGTH])
+    return len(key) > ID_LENGTH + 1 and key[ID_LENGTH : ID_LENGTH + 1] == b"-" and is_ta_key(key[:ID_LENGTH])
 
 
 def is_ta_key(key: bytes) -> bool:

@@ -30,6 +30,7 @@ from typing import Final
 import berkeleydb.db as bdb
 
 from meta1g.base.errors import BugError, Meta1Error, Module, PermError
+from meta1g.base.ids import rcpt_id
 from meta1g.base.log import Log
 from meta1g.db.bdb import CONFIG_NAME, Environment, log_place
 from meta1g.db.damage import DamageError, Note, Step, is_note, read_note, write_note
@@ -290,7 +291,7 @@ class _Filler:
             after: str | None = None
             while batch := old.scan(after, _BATCH):
                 self._store(batch, old.get_ta)
-                after = f"{batch[-1].ta_id}-{batch[-1].rcpt_idx:04X}"
+                after = rcpt_id(batch[-1].ta_id, batch[-1].rcpt_idx)
         finally:
             old.close()
 

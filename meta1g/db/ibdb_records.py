@@ -25,8 +25,9 @@ from typing import Final, cast
 from zlib import crc32
 
 from meta1g.base.errors import Module, PermError, ProtocolError
-from meta1g.rcb.codec import HEADER, Reader, encode_fields, read_fields
+from meta1g.rcb.codec import Reader, encode_fields, read_fields
 from meta1g.rcb.envelope import RcptDone, RcptRecord, TaCancel, TaDone, TaRecord
+from meta1g.rcb.generate import HEADER
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Message
 

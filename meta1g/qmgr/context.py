@@ -41,6 +41,7 @@ from meta1g.qmgr.feeder import Feeder
 from meta1g.qmgr.intake import Intake
 from meta1g.qmgr.limits import (
     CHECKPOINT_S,
+    CLEANUP_S,
     DEST_CLOSED_MAX_S,
     EDBC_FACTOR,
     ICC_ENTRIES_MAX,
@@ -112,6 +113,7 @@ class Context:
         self.smtpc = SmtpcLinks(self.scheduler, log, self.contained)
         self.resources = self._make_resources()
         self.cleanup = Cleanup(self.active, self.commit, self.scheduler, self.resources, evthr, clock, log)
+        self.cleanup.add(CLEANUP_S, self.intake.relieve)
         self.cleanup.add(settings.checkpoint_interval_s or CHECKPOINT_S, self._checkpoint)
         self.control = Control(self.active, self.defer, self.scheduler, self.feeder, self.status, self.usage, clock, log)
 

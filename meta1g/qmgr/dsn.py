@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Final
 
+from meta1g.base.ids import idx_text
 from meta1g.rcb.envelope import DsnRcpt, RcptFlags, RcptRecord, TaRecord
 from meta1g.smtp import xtext
 from meta1g.smtp.reply import printable
@@ -110,7 +111,7 @@ def _header(wording: _Wording, ta: TaRecord, rcpt: RcptRecord, hostname: str, bo
     yield f"From: Mail Delivery System <MAILER-DAEMON@{hostname}>"
     yield f"To: <{rcpt.rcpt}>"
     yield f"Subject: {wording.subject}"
-    yield f"Message-ID: <{ta.ta_id}.{rcpt.rcpt_idx:04X}.{int(now)}@{hostname}>"
+    yield f"Message-ID: <{ta.ta_id}.{idx_text(rcpt.rcpt_idx)}.{int(now)}@{hostname}>"
     yield "Auto-Submitted: auto-replied"
     yield "MIME-Version: 1.0"
     yield f'Content-Type: multipart/report; report-type={_status_type(ta)[8:]};\r\n boundary="{boundary}"'

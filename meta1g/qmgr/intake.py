@@ -6,8 +6,9 @@ Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelle
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
+from meta1g.base import failure
 from meta1g.base.clock import Clock
 from meta1g.base.errors import FullError, TempError
 from meta1g.base.ids import RCPT_IDX_MAX
@@ -20,6 +21,7 @@ from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.commit import Commit
+from meta1g.qmgr.limits import IQDB_CROWDED_PERCENT, IQDB_HOLD_S, SLICE
 from meta1g.qmgr.ta_fsm import TRANSITIONS, Event, State
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 from meta1g.rcb.schema import Message
@@ -30,6 +32,7 @@ MISCOUNTED = Stat(code=451, ecode="4.3.0", text="Envelope is not complete, try a
 STOPPING = Stat(code=421, ecode="4.3.2", text="Mail system is stopping, try again later")
 NOT_STORED = Stat(code=451, ecode="4.3.1", text="Envelope cannot be stored, try again later")
 TOO_MUCH = Stat(code=452, ecode="4.3.1", text="Queue is full, try again later")
+TOO_SLOW = Stat(code=452, ecode="4.3.1", text="Queue is nearly full and this envelope took too long, try again later")
 WELCOME = Stat(code=220)
 ACCEPTED = Stat(code=250, ecode="2.0.0")
 
@@ -138,13 +141,19 @@ class Intake:
 
     # -- sessions ------------------------------------------------------------------------------------------------------
 
-    def new_session(self, conn: Conn, msg: NewSession) -> Stat:
-        """Enters a session; gives 220 or 421 with the reason."""
+    def new_session(self, conn: Conn, msg: NewSession, sessions: int = 0) -> Stat:
+        """Enters a session; gives 220 or 421 with the reason.
+
+        Args:
+            conn: the SMTPS.
+            msg: what it says.
+            sessions: how many it serves at most, of which one client has a share; 0 if that is not known.
+        """
         if self.stopping:
             return STOPPING
         self.close_session(msg.session_id)  # a peer that repeats itself must not be counted twice
         with self._lock:
-            refusal = self.icc.connect(msg.client_addr, self._clock.monotonic())
+            refusal = self.icc.connect(msg.client_addr, self._clock.monotonic(), sessions)
             if refusal:
                 self.log.notice("qmgr.session", refusal, ss_sess=msg.session_id, client=msg.client_addr)
                 return Stat(code=421, ecode="4.7.0", text=f"{refusal}, try again later")
@@ -164,10 +173,33 @@ class Intake:
                 self.icc.disconnect(session.client_addr)
 
     def drop_owner(self, conn: Conn) -> None:
-        """Forgets all sessions and open transactions of an SMTPS that is gone."""
+        """Forgets all sessions and open transactions of an SMTPS that is gone, in slices."""
+        more = True
+        while more:
+            with self._lock:
+                for client_addr in self.iqdb.drop_owner(conn, SLICE):
+                    self.icc.disconnect(client_addr)
+                more = self.iqdb.owns(conn)
+
+    def relieve(self) -> None:
+        """Refuses envelopes that hold much of a nearly full queue for long (invariant I11); called now and then."""
+        refused: list[IqTa] = []
         with self._lock:
-            for client_addr in self.iqdb.drop_owner(conn):
-                self.icc.disconnect(client_addr)
+            before_s = self._clock.monotonic() - IQDB_HOLD_S
+            while len(refused) < SLICE and self.iqdb.usage_percent() >= IQDB_CROWDED_PERCENT:
+                ta = self.iqdb.oldest()
+                if ta is None or ta.since_s > before_s or ta.state is State.REFUSED:
+                    break
+                self._refused(ta)
+                refused.append(ta)
+        for ta in refused:
+            self.log.warn("qmgr.mail", "it took too long in a crowded queue", ss_ta=ta.msg.ta_id, client=ta.client)
+            self._refuse(cast("Conn", ta.owner), ta.msg.ta_id, TOO_SLOW)
+
+    def _refused(self, ta: IqTa) -> None:
+        """Notes that a transaction is refused; its recipients hold no room any more.  Caller holds IQDB."""
+        ta.state = TRANSITIONS[State(ta.state), Event.REFUSE]
+        self.iqdb.forget_rcpts(ta)
 
     # -- envelopes -----------------------------------------------------------------------------------------------------
 
@@ -176,14 +208,14 @@ class Intake:
         refusal = None
         with self._lock:
             try:
-                ta = self.iqdb.add_ta(conn, msg, State.OPEN)
+                ta = self.iqdb.add_ta(conn, msg, State.OPEN, self._clock.monotonic())
             except FullError as error:
                 self.log.warn("qmgr.mail", error.cause, ss_ta=msg.ta_id)
                 refusal = TOO_MUCH
             else:
                 if self.stopping or self.overloaded():
                     refusal = STOPPING if self.stopping else TOO_MUCH
-                    ta.state = TRANSITIONS[State(ta.state), Event.REFUSE]
+                    self._refused(ta)
         if refusal is not None:
             self._refuse(conn, msg.ta_id, refusal)
 
@@ -202,7 +234,7 @@ class Intake:
                 return
             except FullError as error:
                 self.log.warn("qmgr.rcpt", error.cause, ss_ta=msg.ta_id)
-                ta.state = TRANSITIONS[State(ta.state), Event.REFUSE]
+                self._refused(ta)
         self._refuse(conn, msg.ta_id, TOO_MUCH)
 
     def is_open(self, ta_id: str) -> bool:
@@ -217,21 +249,25 @@ class Intake:
 
     def close_transaction(self, conn: Conn, request_id: int, msg: CloseTransaction) -> None:
         """Lets a transaction be committed; the answer comes when it is."""
-        with self._lock:
-            ta = self.iqdb.drop_ta(msg.ta_id)
-        refusal = self._refusal(conn, ta, msg)
-        if refusal is None and ta is not None:
-            record, rcpts = self._records(ta, msg)
-            try:
-                self._commit.accept(record, rcpts, Dot(conn, request_id, record, rcpts, self))
-            except FullError:
-                refusal = STOPPING
-            except (TempError, OSError) as error:
-                self.log.error("qmgr.dot", str(error), ss_ta=msg.ta_id)
-                refusal = NOT_STORED
-        if refusal is not None:
-            self.log.warn("qmgr.dot", refusal.text, ss_ta=msg.ta_id)
-            conn.reply(request_id, refusal)
+        with failure.item(self.log, "qmgr.dot", lambda _: conn.reply(request_id, NOT_STORED), ss_ta=msg.ta_id):
+            with self._lock:
+                ta = self.iqdb.drop_ta(msg.ta_id)
+            refusal = self._refusal(conn, ta, msg) or self._accept(conn, request_id, cast("IqTa", ta), msg)
+            if refusal is not None:
+                self.log.warn("qmgr.dot", refusal.text, ss_ta=msg.ta_id)
+                conn.reply(request_id, refusal)
+
+    def _accept(self, conn: Conn, request_id: int, ta: IqTa, msg: CloseTransaction) -> Stat | None:
+        """Lets a transaction be committed; gives the reason if it cannot be."""
+        record, rcpts = self._records(ta, msg)
+        try:
+            self._commit.accept(record, rcpts, Dot(conn, request_id, record, rcpts, self))
+        except FullError:
+            return STOPPING
+        except TempError as error:
+            self.log.error("qmgr.dot", error.cause, ss_ta=msg.ta_id)
+            return NOT_STORED
+        return None
 
     @staticmethod
     def _refusal(conn: Conn, ta: IqTa | None, msg: CloseTransaction) -> Stat | None:
@@ -276,16 +312,26 @@ class Intake:
         return Result.SLPQ
 
     def hand_over(self) -> None:
-        """Moves all accepted envelopes on.  Blocks: no."""
-        active = self._active
-        with active.lock:
-            while self.accepted:
-                dot = self.accepted.popleft()
-                try:
-                    active.enter(dot.ta, dot.rcpts, Home.IBDB)
-                except FullError:
-                    active.overflow(dot.ta, dot.rcpts)
-                dot.entered()
-                self.log.info(
-                    "qmgr.accept", "ok", ss_ta=dot.ta.ta_id, mail=dot.ta.mail, size=dot.ta.size_bytes, rcpts=len(dot.rcpts)
-                )
+        """Moves all accepted envelopes on; AQ is free for others between two slices.  Blocks: no."""
+        while self.accepted:
+            left = SLICE
+            with self._active.lock:
+                while self.accepted and left > 0:
+                    dot = self.accepted.popleft()
+                    left -= len(dot.rcpts)
+                    self._enter(dot)
+
+    def _enter(self, dot: Dot) -> None:
+        """Gives an envelope to AQ, or to DEFEDB if it does not fit.  Caller holds AQ.
+
+        It is in IBDB, and nobody else knows of it: what goes wrong here ends the process, and recovery finds it again.
+        """
+        try:
+            try:
+                self._active.enter(dot.ta, dot.rcpts, Home.IBDB)
+            except FullError:
+                self._active.overflow(dot.ta, dot.rcpts)
+        except Exception as error:  # noqa: BLE001  see above
+            failure.end_process(self.log, "qmgr.accept", error)
+        dot.entered()
+        self.log.info("qmgr.accept", "ok", ss_ta=dot.ta.ta_id, mail=dot.ta.mail, size=dot.ta.size_bytes, rcpts=len(dot.rcpts))

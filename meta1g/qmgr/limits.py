@@ -5,6 +5,12 @@ Ref: MeTA1 design, "Implementation: QMGR" (modelled on); the numbers are our cho
 
 from typing import Final
 
+#: Recipients that one hold of a lock serves at most: a few milliseconds.  Ref: invariant I10.
+SLICE: Final = 250
+#: An envelope that is not closed after this time is refused when IQDB is crowded: RFC 5321 4.5.3.2 gives a command 5 minutes.
+IQDB_HOLD_S: Final = 600
+#: Use of IQDB from which on it counts as crowded, percent.
+IQDB_CROWDED_PERCENT: Final = 50
 #: DONE records wait at most so long for a flush of their own.  Our choice: losing them costs second deliveries only.
 DONE_FLUSH_S: Final = 0.2
 #: Envelope changes that may wait for DEFEDB; beyond it no new mail is taken.  Ref: invariant I4.
@@ -49,6 +55,8 @@ SESSION_IDLE_S: Final = 5.0
 RESULT_TIMEOUT_S: Final = 4 * 3600
 #: How long the resolver may take for one recipient, over all its name servers.
 RESOLVE_TIMEOUT_S: Final = 300
+#: How often the parts of an alias are asked for from the first one on, because it changed.  Our choice: then it is deferred.
+EXPANSIONS_MAX: Final = 5
 #: Content files younger than this are not orphans: they may be ahead of the message that announces them.
 ORPHAN_MIN_AGE_S: Final = 20
 #: Orphans are looked for so long after the start, and after an SMTPS went away.

@@ -17,6 +17,7 @@ from enum import IntEnum, auto
 from typing import Final
 
 from meta1g.base.errors import BugError, Module
+from meta1g.base.ids import rcpt_id
 from meta1g.db.aq_types import AqRcpt, RcptState
 
 
@@ -62,5 +63,5 @@ def step(rcpt: AqRcpt, event: Event) -> None:
     """
     new = TRANSITIONS.get((rcpt.state, event))
     if new is None:
-        raise BugError(Module.AQ, f"{rcpt.ta.ta_id}-{rcpt.record.rcpt_idx:04X}: {event.name} in state {rcpt.state.name}")
+        raise BugError(Module.AQ, f"{rcpt_id(rcpt.ta.ta_id, rcpt.record.rcpt_idx)}: {event.name} in state {rcpt.state.name}")
     rcpt.state = new

@@ -5,6 +5,7 @@ Ref: MeTA1 design, "Functional Specification: AR" (modelled on); architecture st
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,7 @@ from meta1g.pt.evthr import Evthr
 from meta1g.pt.rcbcom import RcbCom, RcbLink
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
-from meta1g.qmgr.limits import RESOLVE_TIMEOUT_S
+from meta1g.qmgr.limits import EXPANSIONS_MAX, RESOLVE_TIMEOUT_S
 from meta1g.qmgr.outcome import Outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.retry import is_report
@@ -25,7 +26,27 @@ from meta1g.rcb.envelope import RcptFlags
 from meta1g.rcb.qmgr_smar import PROTOCOL, Members, QmgrHelloA, Resolve, ResolveFlags, Route, SmarContained, Unresolved
 from meta1g.rcb.schema import Message
 
+_WRONG_PART: Final = Outcome(451, "4.3.5", "address resolver gave a part of the members that was not asked for")
 _NOWHERE: Final = Outcome(451, "4.3.5", "address resolver named no server and no member")
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What is here of a list that comes in parts.  Locking: lock AQ."""
+
+    expansion: str = ""
+    members: list[str] = field(default_factory=list)
+    begun: int = 0
+
+    def take(self, answer: Members) -> bool:
+        """Takes a part; one of another expansion begins anew, so many times.  Tells whether it fits."""
+        if answer.offset == 0:
+            self.expansion, self.members = answer.expansion, []
+            self.begun += 1
+        fits = self.begun <= EXPANSIONS_MAX and answer.offset == len(self.members) and answer.expansion == self.expansion
+        if fits:
+            self.members.extend(answer.members)
+        return fits
 
 
 class Resolver:
@@ -87,32 +108,57 @@ class Resolver:
         return Result.SLPQ
 
     def _ask(self, rcpt: AqRcpt) -> bool:
-        record = rcpt.record
-        flags = ResolveFlags.NO_ALIAS if record.flags & RcptFlags.EXPANDED or is_report(record) else 0
-        question = Resolve(ta_id=record.ta_id, rcpt_idx=record.rcpt_idx, rcpt=record.rcpt, flags=flags)
-        try:
-            self._link.request(question, partial(self._on_answer, rcpt), timeout_s=RESOLVE_TIMEOUT_S)
-        except TempError:
+        if not self._request(rcpt, _Parts()):
             return False
         step(rcpt, Event.ASK_AR)
         return True
 
-    def _on_answer(self, rcpt: AqRcpt, answer: Message | None) -> None:
+    def _request(self, rcpt: AqRcpt, parts: _Parts) -> bool:
+        """Asks for a recipient, or for the next part of its members; tells whether SMAR is there."""
+        record = rcpt.record
+        flags = ResolveFlags.NO_ALIAS if record.flags & RcptFlags.EXPANDED or is_report(record) else 0
+        question = Resolve(
+            ta_id=record.ta_id,
+            rcpt_idx=record.rcpt_idx,
+            rcpt=record.rcpt,
+            flags=flags,
+            offset=len(parts.members),
+            expansion=parts.expansion,
+        )
+        try:
+            self._link.request(question, partial(self._on_answer, rcpt, parts), timeout_s=RESOLVE_TIMEOUT_S)
+        except TempError:
+            return False
+        return True
+
+    def _on_answer(self, rcpt: AqRcpt, parts: _Parts, answer: Message | None) -> None:
         with self._active.lock:
             if rcpt.state is not RcptState.SENT_TO_AR:
                 return  # the operator was faster
             if isinstance(answer, Route) and answer.servers:
                 self._active.resolved(rcpt, answer.da, answer.servers)
             elif isinstance(answer, Members) and answer.members:
-                self._active.expanded(rcpt, answer.members, answer.owner)
+                self._members(rcpt, parts, answer)
             elif isinstance(answer, Unresolved):
                 self._unresolved(rcpt, answer)
             elif answer is not None:
                 self._active.finish(rcpt, _NOWHERE)
             else:
-                step(rcpt, Event.AR_LOST)
-                self._active.unresolved.append(rcpt)
-                self._task.sleep_for(1)
+                self._ask_later(rcpt)
+
+    def _members(self, rcpt: AqRcpt, parts: _Parts, answer: Members) -> None:
+        """Takes members; all of an alias replace it together, so that a change of the alias harms nothing."""
+        if not parts.take(answer):
+            self._active.finish(rcpt, _WRONG_PART)
+        elif not answer.more:
+            self._active.expanded(rcpt, parts.members, answer.owner)
+        elif not self._request(rcpt, parts):
+            self._ask_later(rcpt)
+
+    def _ask_later(self, rcpt: AqRcpt) -> None:
+        step(rcpt, Event.AR_LOST)
+        self._active.unresolved.append(rcpt)
+        self._task.sleep_for(1)
 
     def _unresolved(self, rcpt: AqRcpt, answer: Unresolved) -> None:
         who: RcptId = rcpt_id(rcpt.record.ta_id, rcpt.record.rcpt_idx)

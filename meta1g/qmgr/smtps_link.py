@@ -25,6 +25,7 @@ from meta1g.rcb.smtps_qmgr import (
     QmgrHello,
     SmtpsContained,
     SmtpsHello,
+    Stat,
     Throttle,
 )
 
@@ -80,10 +81,19 @@ class SmtpsLinks:
     def on_connect(self, conn: RcbCom) -> None:
         """Takes a new connection (RcbListener)."""
         conn.on_message = self._on_message
+        conn.on_failure = self._on_failure
         conn.on_close = self._on_close
 
     def _on_message(self, conn: RcbCom, request_id: int, msg: Message) -> None:
         self._handlers[type(msg)](conn, request_id, msg)
+
+    def _on_failure(self, conn: RcbCom, request_id: int, msg: Message) -> bool:
+        """Answers a request whose handling failed: the client is to try again."""
+        if not isinstance(msg, NewSession | CloseTransaction):
+            return False
+        code = 421 if isinstance(msg, NewSession) else 451
+        conn.reply(request_id, Stat(code=code, ecode="4.3.0", text="Internal error, try again later"))
+        return True
 
     def _on_hello(self, conn: RcbCom, request_id: int, msg: Message) -> None:
         if not isinstance(msg, SmtpsHello) or conn in self._links:
@@ -106,7 +116,9 @@ class SmtpsLinks:
 
     def _on_session(self, conn: RcbCom, request_id: int, msg: Message) -> None:
         if isinstance(msg, NewSession):
-            conn.reply(request_id, self._intake.new_session(conn, msg))
+            link = self._links.get(conn)
+            sessions = 0 if link is None else link.hello.max_threads
+            conn.reply(request_id, self._intake.new_session(conn, msg, sessions))
 
     def _on_close(self, conn: RcbCom) -> None:
         with self._lock:

@@ -6,27 +6,22 @@ A message is a frame of its own: the first record has the type of the message an
 fields follow in the order of their declaration.  A field that may be missing is recognised by the type of the next
 record.  What the table does not allow is a ProtocolError, never another exception.
 
+The functions of each message are made from its plan by `generate`.
+
 Pure.  Ref: MeTA1 design, "Functional Specification: IPC record format" (scheme modelled on MeTA1's RCB).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from struct import Struct
-from typing import Any, Final
+from typing import Final
 
-from meta1g.base.errors import ProtocolError
-from meta1g.rcb.rectypes import RT
-from meta1g.rcb.schema import FieldPlan, Kind, Message
+from meta1g.base.errors import ProtocolError, UnsendableError
+from meta1g.rcb.framing import FRAME_MAX_BYTES
+from meta1g.rcb.generate import HEADER, reader_of, writer_of
+from meta1g.rcb.schema import Message
 
-HEADER: Final = Struct("!II")
-_LENGTH: Final = Struct("!I")
-_REC_U32: Final = Struct("!III")
-_REC_U64: Final = Struct("!IIQ")
-_U64: Final = Struct("!Q")
-_PAD: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
 _FRAME_HEAD: Final = Struct("!IIII")
-_U32_MAX: Final = 0xFFFF_FFFF
-_U64_MAX: Final = 0xFFFF_FFFF_FFFF_FFFF
-ITEMS_MAX: Final = 100_000
+_MESSAGE_HEAD: Final = Struct("!III")
 
 
 def encode(msg: Message, request_id: int = 0) -> bytes:
@@ -37,101 +32,42 @@ def encode(msg: Message, request_id: int = 0) -> bytes:
         request_id: number that ties a reply to its request, 0 for posts; 0 to 2**32-1.
 
     Raises:
-        ProtocolError: a value does not fit its kind.
+        UnsendableError: a value does not fit its kind, or all of them do not fit a frame.
     """
-    body = encode_fields(msg)
+    body = b"".join(writer_of(type(msg))(msg))
+    if len(body) + 12 > FRAME_MAX_BYTES:
+        raise UnsendableError(f"{type(msg).__name__} cannot be sent: frame of {len(body) + 12} bytes")
     return _FRAME_HEAD.pack(len(body) + 12, 4, msg.PLAN.rt, request_id) + body
 
 
 def encode_fields(msg: Message) -> bytes:
     """Gives the records of a message without its head, as they stand inside other messages and on disk."""
-    parts: list[bytes] = []
-    for plan in msg.PLAN.fields:
-        value = getattr(msg, plan.name)
-        if plan.optional and value == plan.default:
-            continue
-        try:
-            _ENCODERS[plan.kind](parts, plan, value)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ProtocolError(f"{type(msg).__name__}.{plan.name} cannot be sent: {error}") from error
-    return b"".join(parts)
-
-
-def _put_u32(parts: list[bytes], plan: FieldPlan, value: int) -> None:
-    if not 0 <= value <= _U32_MAX:
-        raise ValueError(f"{value} is not a 32-bit number")
-    parts.append(_REC_U32.pack(4, plan.rt, value))
-
-
-def _put_u64(parts: list[bytes], plan: FieldPlan, value: int) -> None:
-    if not 0 <= value <= _U64_MAX:
-        raise ValueError(f"{value} is not a 64-bit number")
-    parts.append(_REC_U64.pack(8, plan.rt, value))
-
-
-def _put_time(parts: list[bytes], plan: FieldPlan, value: float) -> None:
-    _put_u64(parts, plan, round(value * 1_000_000))
-
-
-def _put_octets(parts: list[bytes], plan: FieldPlan, value: bytes) -> None:
-    _put_value(parts, plan.rt, value)
-
-
-def _put_text(parts: list[bytes], plan: FieldPlan, value: str) -> None:
-    _put_value(parts, plan.rt, value.encode())
-
-
-def _put_value(parts: list[bytes], rt: int, value: bytes) -> None:
-    length = len(value)
-    parts.append(HEADER.pack(length, rt))
-    parts.append(value)
-    parts.append(_PAD[length & 3])
-
-
-def _put_items(parts: list[bytes], plan: FieldPlan, value: tuple[Message, ...]) -> None:
-    _put_u32(parts, plan, len(value))
-    parts.extend(encode_fields(item) for item in value)
-
-
-def _put_texts(parts: list[bytes], plan: FieldPlan, value: tuple[str, ...]) -> None:
-    _put_u32(parts, plan, len(value))
-    for text in value:
-        _put_value(parts, plan.item_rt or 0, text.encode())
-
-
-_ENCODERS: Final[dict[Kind, Callable[[list[bytes], FieldPlan, Any], None]]] = {
-    Kind.U32: _put_u32,
-    Kind.U64: _put_u64,
-    Kind.BOOL: _put_u32,
-    Kind.TIME: _put_time,
-    Kind.OCTETS: _put_octets,
-    Kind.TEXT: _put_text,
-    Kind.ITEMS: _put_items,
-    Kind.TEXTS: _put_texts,
-}
+    return b"".join(writer_of(type(msg))(msg))
 
 
 class Reader:
-    """Reads records one after the other from a frame without its total length.
+    """Reads the fields of messages one after the other from a frame without its total length.
 
     Owner: whoever made it.
     """
 
-    __slots__ = ("_body", "_offset", "next_rt")
+    __slots__ = ("_body", "_length", "_offset", "next_rt")
 
     def __init__(self, body: bytes, offset: int = 0) -> None:
         self._body = body
         self._offset = offset
-        self.next_rt = self._peek()
+        self._length = 0
+        self.next_rt = 0
+        self._peek()
 
-    def _peek(self) -> int:
-        """Gives the type of the next record, 0 at the end."""
+    def _peek(self) -> None:
+        """Looks at the next record; its type is 0 at the end."""
         if self._offset == len(self._body):
-            return 0
-        if self._offset + HEADER.size > len(self._body):
+            self._length = self.next_rt = 0
+        elif self._offset + HEADER.size > len(self._body):
             raise ProtocolError("record header is cut short")
-        rt: int = HEADER.unpack_from(self._body, self._offset)[1]
-        return rt
+        else:
+            self._length, self.next_rt = HEADER.unpack_from(self._body, self._offset)
 
     def value(self, rt: int) -> bytes:
         """Gives the value of the next record, which must be of type rt.
@@ -142,33 +78,25 @@ class Reader:
         if self.next_rt != rt or not rt:
             raise ProtocolError(f"record {rt:#06x} expected, {self.next_rt:#06x} found")
         body = self._body
-        length = HEADER.unpack_from(body, self._offset)[0]
         start = self._offset + HEADER.size
-        end = start + length
-        padded = end + (-length & 3)
+        end = start + self._length
+        padded = end + (-self._length & 3)
         if padded > len(body):
             raise ProtocolError(f"record {rt:#06x} is cut short")
-        if padded != end and any(body[end:padded]):
+        if any(body[end:padded]):
             raise ProtocolError(f"record {rt:#06x} is padded with other bytes than NUL")
         self._offset = padded
-        self.next_rt = self._peek()
+        self._peek()
         return body[start:end]
 
-    def u32(self, rt: int) -> int:
-        """Gives the value of the next record as a 32-bit number."""
-        value = self.value(rt)
-        if len(value) != 4:
-            raise ProtocolError(f"record {rt:#06x} has {len(value)} bytes, not 4")
-        number: int = _LENGTH.unpack(value)[0]
-        return number
+    def fields(self, cls: type[Message]) -> Message:
+        """Reads the fields of a message in order.
 
-    def u64(self, rt: int) -> int:
-        """Gives the value of the next record as a 64-bit number."""
-        value = self.value(rt)
-        if len(value) != 8:
-            raise ProtocolError(f"record {rt:#06x} has {len(value)} bytes, not 8")
-        number: int = _U64.unpack(value)[0]
-        return number
+        Raises:
+            ProtocolError: they are not what the table allows.
+        """
+        msg, self._offset, self._length, self.next_rt = reader_of(cls)(self._body, self._offset, self._length, self.next_rt)
+        return msg
 
     def finish(self) -> None:
         """Checks that nothing is left over."""
@@ -189,101 +117,35 @@ def decode(table: Mapping[int, type[Message]], body: bytes) -> tuple[int, Messag
     Raises:
         ProtocolError: the frame is not what the table allows.
     """
-    reader = Reader(body)
-    cls = table.get(reader.next_rt)
+    size = len(body)
+    length, rt = HEADER.unpack_from(body) if size >= HEADER.size else (0, 0)
+    cls = table.get(rt)
     if cls is None:
-        raise ProtocolError(f"message {reader.next_rt:#06x} is not allowed here")
-    request_id = reader.u32(reader.next_rt)
-    msg = read_fields(cls, reader)
-    reader.finish()
+        raise ProtocolError(f"message {rt:#06x} is not allowed here")
+    if length != 4 or size < _MESSAGE_HEAD.size:
+        raise ProtocolError(f"record {rt:#06x} has {length} bytes, not 4")
+    request_id: int = _MESSAGE_HEAD.unpack_from(body)[2]
+    offset = _MESSAGE_HEAD.size
+    if size == offset:
+        length = rt = 0
+    elif size >= offset + HEADER.size:
+        length, rt = HEADER.unpack_from(body, offset)
+    else:
+        raise ProtocolError("record header is cut short")
+    msg, offset, _, rt = reader_of(cls)(body, offset, length, rt)
+    if rt or offset != size:
+        raise ProtocolError(f"record {rt:#06x} is left over")
     return request_id, msg
 
 
 def decode_fields(cls: type[Message], body: bytes) -> Message:
     """Reads what encode_fields wrote; all of it has to be used."""
     reader = Reader(body)
-    msg = read_fields(cls, reader)
+    msg = reader.fields(cls)
     reader.finish()
     return msg
 
 
 def read_fields(cls: type[Message], reader: Reader) -> Message:
     """Reads the fields of a message in order."""
-    values: dict[str, Any] = {}
-    for plan in cls.PLAN.fields:
-        if plan.optional and reader.next_rt != plan.rt:
-            values[plan.name] = plan.default
-        else:
-            values[plan.name] = _DECODERS[plan.kind](reader, plan)
-    return cls(**values)
-
-
-def _get_u32(reader: Reader, plan: FieldPlan) -> int:
-    return reader.u32(plan.rt)
-
-
-def _get_u64(reader: Reader, plan: FieldPlan) -> int:
-    return reader.u64(plan.rt)
-
-
-def _get_bool(reader: Reader, plan: FieldPlan) -> bool:
-    number = reader.u32(plan.rt)
-    if number > 1:
-        raise ProtocolError(f"record {plan.rt:#06x} is {number}, not 0 or 1")
-    return bool(number)
-
-
-def _get_time(reader: Reader, plan: FieldPlan) -> float:
-    return reader.u64(plan.rt) / 1_000_000
-
-
-def _get_octets(reader: Reader, plan: FieldPlan) -> bytes:
-    return reader.value(plan.rt)
-
-
-def _get_text(reader: Reader, plan: FieldPlan) -> str:
-    return _text(plan.rt, reader.value(plan.rt))
-
-
-def _text(rt: int, value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError as error:
-        raise ProtocolError(f"record {rt:#06x} is not UTF-8") from error
-
-
-def _count(reader: Reader, plan: FieldPlan) -> int:
-    count = reader.u32(plan.rt)
-    if count > ITEMS_MAX:
-        raise ProtocolError(f"record {plan.rt:#06x} announces {count} items, more than {ITEMS_MAX}")
-    return count
-
-
-def _get_items(reader: Reader, plan: FieldPlan) -> tuple[Message, ...]:
-    item = plan.item
-    if item is None:
-        raise ProtocolError(f"record {plan.rt:#06x} has no item class")
-    items = []
-    for _ in range(_count(reader, plan)):
-        before = reader.next_rt
-        items.append(read_fields(item, reader))
-        if not before:
-            raise ProtocolError(f"record {plan.rt:#06x} announces more items than there are")
-    return tuple(items)
-
-
-def _get_texts(reader: Reader, plan: FieldPlan) -> tuple[str, ...]:
-    rt = plan.item_rt or RT(0x0001)
-    return tuple(_text(rt, reader.value(rt)) for _ in range(_count(reader, plan)))
-
-
-_DECODERS: Final[dict[Kind, Callable[[Reader, FieldPlan], Any]]] = {
-    Kind.U32: _get_u32,
-    Kind.U64: _get_u64,
-    Kind.BOOL: _get_bool,
-    Kind.TIME: _get_time,
-    Kind.OCTETS: _get_octets,
-    Kind.TEXT: _get_text,
-    Kind.ITEMS: _get_items,
-    Kind.TEXTS: _get_texts,
-}
+    return reader.fields(cls)

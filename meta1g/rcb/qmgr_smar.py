@@ -11,6 +11,9 @@ from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
 
+#: Members of an alias in one answer.  Our choice: a frame is encoded and read in a millisecond or two (invariant I10).
+MEMBERS_PER_PART: Final = 1000
+
 
 class ResolveFlags(IntFlag):
     """How a recipient is to be resolved.  Immutable."""
@@ -35,12 +38,18 @@ class SmarHelloQ(Message):
 @message(RT.Q2A_RESOLVE, Role.REQUEST)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolve(Message):
-    """Where does this recipient go?  Reply: Route, Members or Unresolved."""
+    """Where does this recipient go?  Reply: Route, Members or Unresolved.
+
+    A long list comes in parts: the next one is asked for with the number of members that are here already and the
+    expansion that they belong to, both from the part before.
+    """
 
     ta_id: str = rec(RT.Q2A_TAID, Kind.TEXT)
     rcpt_idx: int = rec(RT.Q2A_RCPT_IDX, Kind.U32)
     rcpt: str = rec(RT.Q2A_RCPT, Kind.TEXT)
     flags: int = rec(RT.Q2A_FLAGS, Kind.U32, default=0)
+    offset: int = rec(RT.Q2A_OFFSET, Kind.U32, default=0)
+    expansion: str = rec(RT.Q2A_EXPANSION, Kind.TEXT, default="")
 
 
 @message(RT.A2Q_ROUTE, Role.REPLY)
@@ -55,10 +64,17 @@ class Route(Message):
 @message(RT.A2Q_ALIAS, Role.REPLY)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Members(Message):
-    """The recipient is an alias: its members, fully expanded, and the envelope sender for them (`owner-` alias)."""
+    """The recipient is an alias: its members, fully expanded, and the envelope sender for them (`owner-` alias).
+
+    At most MEMBERS_PER_PART of them come at once.  `offset` of them came before, `more` says that others follow, and
+    `expansion` names their content and order: an answer with another one than asked for begins anew, with offset 0.
+    """
 
     members: tuple[str, ...] = rec(RT.A2Q_MEMBERS, Kind.TEXTS, item_rt=RT.A2Q_MEMBER)
     owner: str | None = rec(RT.A2Q_OWNER, Kind.TEXT, optional=True)
+    more: bool = rec(RT.A2Q_MORE, Kind.BOOL, default=False)
+    offset: int = rec(RT.A2Q_OFFSET, Kind.U32, default=0)
+    expansion: str = rec(RT.A2Q_EXPANSION, Kind.TEXT, default="")
 
 
 @message(RT.A2Q_FAIL, Role.REPLY)
@@ -81,5 +97,5 @@ class SmarContained(Message):
 
 
 PROTOCOL: Final = protocol(
-    "qmgr-smar", 2, client=(QmgrHelloA, Resolve), server=(SmarHelloQ, Route, Members, Unresolved, SmarContained)
+    "qmgr-smar", 3, client=(QmgrHelloA, Resolve), server=(SmarHelloQ, Route, Members, Unresolved, SmarContained)
 )

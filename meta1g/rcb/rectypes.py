@@ -166,6 +166,8 @@ class RT(IntEnum):
     Q2A_RCPT_IDX = 0x4012
     Q2A_RCPT = 0x4013
     Q2A_FLAGS = 0x4014
+    Q2A_OFFSET = 0x4015
+    Q2A_EXPANSION = 0x4016
 
     # smar -> qmgr: 0x4800
     A2Q_HELLO = 0x4800
@@ -176,6 +178,9 @@ class RT(IntEnum):
     A2Q_MEMBERS = 0x4821
     A2Q_MEMBER = 0x4822
     A2Q_OWNER = 0x4823
+    A2Q_MORE = 0x4824
+    A2Q_OFFSET = 0x4825
+    A2Q_EXPANSION = 0x4826
     A2Q_FAIL = 0x4830
     A2Q_STATV = 0x4831
     A2Q_STATE = 0x4832

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from meta1g.base import cli, paths, sysexits
+from meta1g.base.ids import idx_text
 from meta1g.base.log import FdSink, Log, sanitize
 from meta1g.db.cdb import Cdb
 from meta1g.db.defedb import DefeDb
@@ -156,7 +157,7 @@ def print_text(envelope: Envelope) -> None:
     print(f"{sanitize(ta.ta_id)}  {envelope.store}  {ta.size_bytes} bytes  {_time(ta.entered)}  from {sanitize(ta.mail)}")
     for rcpt in envelope.rcpts:
         flags = RcptFlags(rcpt.flags).name if rcpt.flags else None
-        facts = [f"{rcpt.rcpt_idx:04X}", sanitize(rcpt.rcpt), f"tries {rcpt.tries}", f"next {_time(rcpt.next_try)}"]
+        facts = [idx_text(rcpt.rcpt_idx), sanitize(rcpt.rcpt), f"tries {rcpt.tries}", f"next {_time(rcpt.next_try)}"]
         facts += [sanitize(flags)] if flags else []
         facts += [sanitize(f"{rcpt.code} {rcpt.ecode} {rcpt.text}")] if rcpt.code else []
         print("    " + "  ".join(facts))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from meta1g.base import cli, paths, sysexits
+from meta1g.base.ids import rcpt_id
 from meta1g.conf.load import load_file
 from meta1g.tools.ctlclient import ControlClient
 from meta1g.tools.table import Column, age, columns
@@ -24,7 +25,7 @@ EX_TROUBLE: Final = 1
 #: States of a component in which it does, or will soon do, its work.
 _WELL: Final = frozenset(("running", "starting"))
 _QUEUE: Final = (
-    Column("id", lambda row: f"{row['ta']}-{row['rcpt_idx']:04X}"),
+    Column("id", lambda row: rcpt_id(row["ta"], row["rcpt_idx"])),
     Column("age", lambda row: age(time.time() - row["entered"])),
     Column("size", lambda row: str(row["size"])),
     Column("where", lambda row: row["where"]),

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from meta1g.base.ids import IdGenerator
+from meta1g.base.ids import IdGenerator, rcpt_id
 from meta1g.base.log import Log
 from meta1g.db.aq import Aq
 from meta1g.db.aq_types import AqRcpt, Home, RcptState
@@ -203,7 +203,7 @@ class ModelDefer:
         return self.tas.get(key)
 
     def scan(self, after: str | None, limit: int) -> list[RcptRecord]:
-        ids = sorted((f"{key}-{rcpt_idx:04X}", one) for (key, rcpt_idx), one in self.rcpts.items())
+        ids = sorted((rcpt_id(key, rcpt_idx), one) for (key, rcpt_idx), one in self.rcpts.items())
         return [one for name, one in ids if after is None or name > after][:limit]
 
 

@@ -40,10 +40,14 @@ def route(*addrs: str, da: int = 0) -> Route:
     return Route(da=da, servers=tuple(ServerAddr(addr=addr, port=25, host=f"mx-{addr}") for addr in addrs))
 
 
-class Smar(RcbServer):
-    """An address resolver.  `answers` maps an address or a domain to its answer; None means that it stays silent."""
+SmarAnswer = Route | Members | Unresolved | None | Callable[[Resolve], Message | None]
 
-    def __init__(self, path: Path, answers: dict[str, Route | Members | Unresolved | None] | None = None) -> None:
+
+class Smar(RcbServer):
+    """An address resolver.  `answers` maps an address or a domain to its answer, or to a function that makes it from the
+    question; None means that it stays silent."""
+
+    def __init__(self, path: Path, answers: dict[str, SmarAnswer] | None = None) -> None:
         super().__init__(path, qmgr_smar.PROTOCOL, self._handle)
         self.answers = dict(answers or {})
 
@@ -55,6 +59,8 @@ class Smar(RcbServer):
             answer = self.answers.get(msg.rcpt, self.answers.get(domain, route("192.0.2.1")))
             if isinstance(answer, Members) and msg.flags & qmgr_smar.ResolveFlags.NO_ALIAS:
                 answer = route("192.0.2.1")
+            if callable(answer):
+                answer = answer(msg)
             if answer is not None:
                 conn.send(answer, request_id)
 
@@ -81,16 +87,24 @@ class Job:
         self, code: int = 250, *, keep: bool | None = None, rcpts: dict[str, int] | None = None, text: str = "said"
     ) -> None:
         """Reports the transaction, and recipients that have outcomes of their own."""
-        own = tuple(
-            RcptResult(rcpt_idx=one.rcpt_idx, code=rcpts[one.rcpt], ecode=f"{rcpts[one.rcpt] // 100}.1.1", text=text)
-            for one in self.msg.rcpts
-            if rcpts and one.rcpt in rcpts
-        )
+        own = self.own(rcpts or {}, text)
         self._answer(keep, ta_code=code, ta_ecode=f"{code // 100}.0.0", ta_text=text, rcpts=own)
+
+    def own(self, codes: dict[str, int], text: str = "said") -> tuple[RcptResult, ...]:
+        """Gives the outcomes of recipients that have their own."""
+        return tuple(
+            RcptResult(rcpt_idx=one.rcpt_idx, code=codes[one.rcpt], ecode=f"{codes[one.rcpt] // 100}.1.1", text=text)
+            for one in self.msg.rcpts
+            if one.rcpt in codes
+        )
 
     def failed(self, code: int = 451, text: str = "connection refused") -> None:
         """Reports that the session failed."""
         self._answer(False, session_code=code, session_ecode=f"{code // 100}.4.1", session_text=text)
+
+    def damaged(self, damage: str) -> None:
+        """Reports that the content file is damaged."""
+        self._answer(None, damage=damage)
 
     def _answer(self, keep: bool | None, **facts) -> None:
         assert not self.answered

@@ -1,6 +1,8 @@
+import random
+
 import pytest
 
-from meta1g.base.ids import IdGenerator, is_id, rcpt_id, split_rcpt_id
+from meta1g.base.ids import RCPT_IDX_MAX, IdGenerator, idx_text, is_id, parse_idx, rcpt_id, split_rcpt_id
 
 
 class FixedClock:
@@ -30,10 +32,19 @@ def test_what_could_leave_the_directory_is_no_id(text):
 
 
 def test_a_recipient_id_splits_into_transaction_and_index():
-    assert split_rcpt_id(rcpt_id("S" + "0" * 18, 0xBEEF)) == ("S" + "0" * 18, 0xBEEF)
+    for index in (0, 0xBEEF, 0xFFFF, 0x10000, RCPT_IDX_MAX):
+        assert split_rcpt_id(rcpt_id("S" + "0" * 18, index)) == ("S" + "0" * 18, index)
 
 
-@pytest.mark.parametrize("text", ["S" + "0" * 18, "S" + "0" * 18 + "-12345", "x-0001"])
+def test_recipient_ids_sort_as_their_indexes_do():
+    """Stores, windows and lists order recipients by the text or by the number."""
+    indexes = sorted([*random.Random(1).choices(range(RCPT_IDX_MAX + 1), k=1000), 0, 9, 10, 0xFFFF, 0x10000, 0x10001])
+    texts = [idx_text(index) for index in indexes]
+    assert texts == sorted(texts)
+    assert [parse_idx(text) for text in texts] == indexes
+
+
+@pytest.mark.parametrize("text", ["S" + "0" * 18, "S" + "0" * 18 + "-12345", "x-0001", "S" + "0" * 18 + "-x0001"])
 def test_what_is_no_recipient_id_is_refused(text):
     with pytest.raises(ValueError, match="recipient id"):
         split_rcpt_id(text)

@@ -21,7 +21,7 @@ smtpc { }
 def test_given_values_and_defaults():
     qmgr = load(TEXT).section("qmgr")
     assert (qmgr.get("AQ_max_entries"), qmgr.given("AQ_max_entries")) == (100, True)
-    assert (qmgr.get("IQDB_max_entries"), qmgr.given("IQDB_max_entries")) == (8192, False)
+    assert (qmgr.get("IQDB_max_entries"), qmgr.given("IQDB_max_entries")) == (32768, False)
 
 
 def test_names_are_asked_for_in_any_case():
@@ -109,7 +109,7 @@ def test_directories_and_host_name_without_options():
 def test_all_options_can_be_listed():
     items = {item.row.name: item for item in load(TEXT).section("qmgr").items()}
     assert (items["AQ_max_entries"].value, items["AQ_max_entries"].where) == (100, "t.conf:3")
-    assert (items["IQDB_max_entries"].value, items["IQDB_max_entries"].where) == (8192, None)
+    assert (items["IQDB_max_entries"].value, items["IQDB_max_entries"].where) == (32768, None)
 
 
 def test_a_log_level_outside_of_all_sections_holds_for_components_without_one():

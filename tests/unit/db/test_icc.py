@@ -22,6 +22,24 @@ def test_the_rate_of_an_address_is_limited_within_a_minute():
     assert icc.connect(A, 100.0 + RATE_WINDOW_S) == ""
 
 
+def test_without_an_option_a_client_has_an_eighth_of_the_sessions():
+    icc = Icc(0, 0, 10)
+    assert [icc.connect(A, 0.0, 24) for _ in range(4)] == [""] * 3 + ["too many open connections"]
+    assert [icc.connect(B, 0.0, 2) for _ in range(2)] == ["", "too many open connections"]
+
+
+def test_an_option_counts_for_more_than_the_share():
+    icc = Icc(5, 0, 10)
+    assert [icc.connect(A, 0.0, 24) for _ in range(6)] == [""] * 5 + ["too many open connections"]
+
+
+def test_addresses_of_one_ipv6_prefix_are_one_client():
+    icc = Icc(2, 0, 10)
+    assert [icc.connect(f"2001:db8::{number}", 0.0) for number in range(3)] == ["", "", "too many open connections"]
+    icc.disconnect("2001:db8::7")
+    assert (icc.open_of("2001:db8::9"), len(icc)) == (1, 1)
+
+
 def test_zero_is_no_limit():
     icc = Icc(0, 0, 10)
     assert {icc.connect(A, 0.0) for _ in range(1000)} == {""}

@@ -2,8 +2,10 @@ import errno
 
 import pytest
 
+from meta1g.base.ids import RCPT_IDX_MAX
 from meta1g.db.ibdb_reader import IbdbReader, ibdb_files
 from meta1g.db.ibdb_records import TaNew
+from meta1g.qmgr.limits import IQDB_HOLD_S
 from meta1g.rcb.smtps_qmgr import CloseSession, CloseTransaction, DiscardTransaction, NewRecipient, Refused, Throttle
 from tests.fakes.qmgr_peers import new_id
 from tests.fakes.qmgr_system import wait_until
@@ -102,7 +104,7 @@ def test_a_wrong_number_of_recipients_is_refused(qmgr):
     assert smtps.reply().text == "Envelope is not complete, try again"
 
 
-@pytest.mark.parametrize("index", [0, 0x10000])
+@pytest.mark.parametrize("index", [0, RCPT_IDX_MAX + 1])
 def test_a_repeated_or_huge_recipient_index_is_refused(qmgr, index):
     """A peer that lies must not bring the queue manager down."""
     smtps = qmgr.smtps()
@@ -120,6 +122,56 @@ def test_a_discarded_transaction_is_forgotten(qmgr):
     smtps.dot(ta_id, 1)
     assert smtps.reply().code == 451
     assert len(qmgr.context.intake.iqdb) == 0
+
+
+def test_a_client_that_does_its_worst_holds_an_eighth_and_the_others_do_not_notice(make_qmgr):
+    qmgr = make_qmgr(iqdb_max_entries=800, smtps_max_connections=0)
+    smtps = qmgr.smtps(max_threads=80)
+    greeted = []
+    for _ in range(20):
+        smtps.session = new_id()
+        greeted.append(smtps.connect("2001:db8::bad").code)
+        smtps.envelope(*(f"r{number}@to.example" for number in range(60)))
+    assert greeted == [220] * 10 + [421] * 10
+    wait_until(lambda: len(qmgr.sink.find("func=qmgr.rcpt.*share")) >= 5, "refused")
+    assert qmgr.context.intake.iqdb.held("2001:db8::1") <= 100
+    smtps.session = new_id()
+    assert smtps.connect("192.0.2.1").code == 220
+    ta_id = smtps.envelope("r@to.example")
+    smtps.dot(ta_id, 1)
+    assert smtps.reply().code == 250
+
+
+def test_an_envelope_that_stays_open_is_refused_only_when_the_queue_is_crowded(make_qmgr):
+    qmgr = make_qmgr(iqdb_max_entries=80)
+    smtps = qmgr.smtps()
+    ids = []
+    for number in range(7):
+        smtps.session = new_id()
+        smtps.connect(f"192.0.2.{number}")
+        ids.append(smtps.envelope(*(f"r{number}@to.example" for number in range(3))))
+    wait_until(lambda: len(qmgr.context.intake.iqdb) == 35, "all there")
+    qmgr.advance(IQDB_HOLD_S + 1)
+    qmgr.context.intake.relieve()
+    smtps.session = new_id()
+    smtps.connect("192.0.2.99")
+    young = smtps.envelope(*(f"r{number}@to.example" for number in range(6)))
+    _, refused = smtps.peer.expect(Refused)
+    assert (refused.ta_id, refused.code) == (ids[0], 452)
+    wait_until(lambda: qmgr.context.intake.iqdb.held("192.0.2.99") == 8, "the young one is whole")
+    qmgr.context.intake.relieve()
+    assert qmgr.context.intake.is_open(young)
+
+
+def test_a_final_dot_that_fails_unexpectedly_gets_an_answer_and_costs_nobody_else(qmgr, monkeypatch):
+    smtps = qmgr.smtps()
+    ta_id = smtps.envelope("r@to.example")
+    with monkeypatch.context() as patch:
+        patch.setattr(qmgr.context.commit, "accept", lambda *args: 1 // 0)
+        smtps.dot(ta_id, 1)
+        assert smtps.reply().code == 451
+    smtps.mail("r@to.example")
+    assert qmgr.sink.find("func=qmgr.dot.*contained: ZeroDivisionError")
 
 
 def test_a_full_incoming_queue_refuses_the_transaction_before_its_end(make_qmgr):

@@ -1,6 +1,6 @@
 import pytest
 
-from meta1g.qmgr.limits import RESOLVE_TIMEOUT_S
+from meta1g.qmgr.limits import EXPANSIONS_MAX, RESOLVE_TIMEOUT_S
 from meta1g.rcb.qmgr_smar import Members, Resolve, ResolveFlags, Route, Unresolved
 from tests.fakes.qmgr_peers import route
 from tests.fakes.qmgr_system import wait_until
@@ -102,3 +102,52 @@ def test_the_delivery_agent_of_the_answer_is_used(qmgr):
     qmgr.smtps().mail("r@to.example")
     (job,) = agent.wait_jobs(1)
     assert (job.msg.da, job.server) == (1, "unix:/run/lmtp")
+
+
+def part_of(members, expansion, size=2):
+    def answer(msg):
+        offset = msg.offset if msg.expansion == expansion else 0
+        part = tuple(members[offset : offset + size])
+        return Members(members=part, more=offset + size < len(members), offset=offset, expansion=expansion)
+
+    return answer
+
+
+def test_a_long_list_is_taken_in_parts_and_replaced_once(qmgr):
+    smar = qmgr.smar()
+    members = [f"m{number}@x.example" for number in range(5)]
+    smar.answers["list@to.example"] = part_of(members, "e1")
+    agent = qmgr.agent()
+    qmgr.smtps().mail("list@to.example")
+    qmgr.wait_empty()
+    assert sorted(rcpt for job in agent.jobs for rcpt in job.rcpts) == members
+    asked = [(one.offset, one.expansion) for one in smar.wait_for(Resolve, 3) if one.rcpt == "list@to.example"]
+    assert asked == [(0, ""), (2, "e1"), (4, "e1")]
+
+
+def test_a_list_that_changes_between_two_parts_is_taken_anew(qmgr):
+    smar = qmgr.smar()
+    before = part_of([f"old{number}@x.example" for number in range(5)], "e1")
+    after = part_of([f"new{number}@x.example" for number in range(3)], "e2")
+    smar.answers["list@to.example"] = lambda msg: (after if msg.offset == 4 or msg.expansion == "e2" else before)(msg)
+    agent = qmgr.agent()
+    qmgr.smtps().mail("list@to.example")
+    qmgr.wait_empty()
+    assert sorted(rcpt for job in agent.jobs for rcpt in job.rcpts) == [f"new{number}@x.example" for number in range(3)]
+
+
+def test_a_list_that_never_stays_the_same_is_deferred(qmgr):
+    smar = qmgr.smar()
+    smar.answers["list@to.example"] = lambda msg: Members(members=("a@x.example",), more=True, expansion=f"{msg.expansion}x")
+    agent = qmgr.agent()
+    qmgr.smtps().mail("list@to.example")
+    qmgr.wait_deferred(1)
+    assert len([one for one in smar.wait_for(Resolve) if one.rcpt == "list@to.example"]) == EXPANSIONS_MAX + 1
+    assert agent.jobs == []
+
+
+def test_a_part_that_was_not_asked_for_defers_the_recipient(qmgr):
+    qmgr.smar().answers["to.example"] = Members(members=("a@x.example",), offset=7, expansion="e")
+    qmgr.smtps().mail("list@to.example")
+    qmgr.wait_deferred(1)
+    assert qmgr.defedb.scan(None, 9)[0].code == 451

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meta1g.base.errors import ProtocolError
+from meta1g.base.errors import ProtocolError, UnsendableError
 from meta1g.rcb import codec
 from meta1g.rcb.control import Command
 from meta1g.rcb.framing import FRAME_MAX_BYTES, Splitter, preamble
+from meta1g.rcb.generate import HEADER
 from meta1g.rcb.protocols import DISK_RECORDS, PROTOCOLS, describe
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Role
@@ -88,9 +89,9 @@ def test_a_message_of_the_other_direction_is_refused():
     [
         (lambda body: body[:-4], "cut short"),
         (lambda body: body + b"\0\0\0\0", "cut short"),
-        (lambda body: body + codec.HEADER.pack(0, RT.S2Q_MAIL), "left over"),
+        (lambda body: body + HEADER.pack(0, RT.S2Q_MAIL), "left over"),
         (lambda body: body[:-1] + b"x", "padded with other bytes"),
-        (lambda body: codec.HEADER.pack(8, RT.S2Q_RCPT) + b"\0" * 8 + body[12:], "has 8 bytes, not 4"),
+        (lambda body: HEADER.pack(8, RT.S2Q_RCPT) + b"\0" * 8 + body[12:], "has 8 bytes, not 4"),
     ],
 )
 def test_what_the_table_does_not_allow_is_refused(change, error):
@@ -135,6 +136,14 @@ def test_another_version_is_refused_with_advice():
     other = preamble(PROTOCOL)[:-1] + b"\xee"
     with pytest.raises(ProtocolError, match="run all components from the same release"):
         Splitter(PROTOCOL).feed(other)
+
+
+def test_a_message_that_does_not_fit_a_frame_is_refused_by_the_sender():
+    """The receiver would close the connection, which belongs to others as well."""
+    most = "x" * (FRAME_MAX_BYTES - 1000)
+    codec.encode(Stat(code=250, text=most))
+    with pytest.raises(UnsendableError, match="frame of"):
+        codec.encode(Stat(code=250, text=most + "x" * 1000))
 
 
 def test_a_connection_that_does_not_begin_with_the_version_is_refused():
