@@ -25,7 +25,7 @@ from meta1g.pt.lock import Lock
 from meta1g.qmgr import bounce, retry
 from meta1g.qmgr.commit import Commit
 from meta1g.qmgr.defer import Change, Defer
-from meta1g.qmgr.limits import LOST_MAX, STATUS_TEXT_MAX_CHARS
+from meta1g.qmgr.limits import HELD_UNTIL, LOST_MAX, STATUS_TEXT_MAX_CHARS
 from meta1g.qmgr.outcome import Outcome
 from meta1g.qmgr.rcpt_fsm import SETTLED, Event, step
 from meta1g.qmgr.settings import Settings
@@ -227,8 +227,10 @@ class Active:
         self._settle(rcpt.ta)
 
     def finish(self, rcpt: AqRcpt, outcome: Outcome) -> None:
-        """Sorts an outcome: delivered, later, or never.  Caller holds AQ."""
-        if outcome.is_ok:
+        """Sorts an outcome: delivered, later, never, or a case for the operator.  Caller holds AQ."""
+        if outcome.hold:
+            self.hold(rcpt, outcome)
+        elif outcome.is_ok:
             self.delivered(rcpt, outcome)
         elif outcome.is_temporary:
             self.temp_failed(rcpt, outcome)
@@ -276,6 +278,23 @@ class Active:
             put.append(warning)
             self._new([self.aq.add_rcpt(ta, warning, Home.DEFEDB)])
         self._store_deferred(rcpt, put)
+
+    def hold(self, rcpt: AqRcpt, outcome: Outcome) -> None:
+        """Keeps a recipient in DEFEDB until the operator releases or removes it.  Caller holds AQ."""
+        step(rcpt, Event.STORE)
+        ta, record = rcpt.ta.record, rcpt.record
+        rcpt.record = replace(
+            record,
+            flags=record.flags | RcptFlags.HOLD,
+            last_try=self._clock.now(),
+            next_try=HELD_UNTIL,
+            code=outcome.code,
+            ecode=outcome.ecode,
+            text=outcome.text[:STATUS_TEXT_MAX_CHARS],
+        )
+        text = f"held: {outcome.text}; mend the content, then qmgrctl release, or remove it"
+        self._log.error("qmgr.held", text, ss_ta=ta.ta_id, rcpt_idx=record.rcpt_idx, rcpt=record.rcpt, cdb_id=ta.cdb_id)
+        self._store_deferred(rcpt, [rcpt.record])
 
     def _store_deferred(self, rcpt: AqRcpt, put: list[RcptRecord]) -> None:
         ta, record, from_ibdb = rcpt.ta, rcpt.record, rcpt.home is Home.IBDB

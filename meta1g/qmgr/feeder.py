@@ -9,6 +9,7 @@ Ref: MeTA1 design, "Implementation: QMGR, EDBC and DEFEDB to AQ" (modelled on).
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from meta1g.base import failure
 from meta1g.base.clock import Clock
 from meta1g.base.errors import FullError
 from meta1g.base.ids import TaId
@@ -20,7 +21,7 @@ from meta1g.pt.evthr import Evthr
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.defer import Defer
-from meta1g.qmgr.limits import FEED_LEAVES_PERCENT, FEED_TURN
+from meta1g.qmgr.limits import FEED_LEAVES_PERCENT, FEED_TURN, REFILL_MAX
 from meta1g.qmgr.retry import as_stored
 from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
 
@@ -74,7 +75,7 @@ class Feeder:
         with active.lock:
             edbc = active.edbc
             if edbc.needs_refill:
-                asked, after = edbc.limit, edbc.after
+                asked, after = min(edbc.limit, REFILL_MAX), edbc.after
                 self._ask(
                     lambda db: db.due(FOREVER, asked, after),
                     lambda found: self._refilled(found, asked, after),
@@ -114,22 +115,28 @@ class Feeder:
         active = self._active
         with active.lock:
             for number, (ta, rcpt) in enumerate(found):
-                try:
-                    active.enter(ta, [rcpt], Home.DEFEDB)
-                except FullError:
+                if not self._enter(ta, rcpt):
                     for _, late in found[number:]:
                         active.edbc.add((late.next_try, TaId(late.ta_id), late.rcpt_idx))
                     break
         self._log.debug("qmgr.feed", "ok", count=len(found))
         self._go_on()
 
+    def _enter(self, ta: TaRecord, rcpt: RcptRecord) -> bool:
+        """Enters one recipient; tells whether there was room.  Caller holds AQ."""
+        with failure.item(self._log, "qmgr.feed", ss_ta=ta.ta_id, rcpt_idx=rcpt.rcpt_idx):
+            try:
+                self._active.enter(ta, [rcpt], Home.DEFEDB)
+            except FullError:
+                return False
+        return True
+
     def _not_read(self, due: Sequence[Entry]) -> None:
         """Puts back what could not be read; it is tried again with the next look."""
-        if due:
-            with self._active.lock:
-                for one in due:
-                    self._active.edbc.add(one)
         self._busy = False
+        with self._active.lock:
+            for one in due:
+                self._active.edbc.add(one)
 
     def _go_on(self) -> None:
         self._busy = False
@@ -138,11 +145,9 @@ class Feeder:
 
 def _read(db: DefeDb, due: Sequence[Entry]) -> Read:
     """Reads the records that are due; what was removed meanwhile, rescheduled or held is left out.  Blocks: yes (disk)."""
-    found: Read = []
-    for when, ta_id, rcpt_idx in due:
-        rcpt = db.get_rcpt(ta_id, rcpt_idx)
-        ta = db.get_ta(ta_id) if rcpt is not None else None
-        if rcpt is None or ta is None or rcpt.flags & RcptFlags.HOLD or as_stored(rcpt.next_try) > when:
-            continue
-        found.append((ta, rcpt))
-    return found
+    times = {(ta_id, rcpt_idx): when for when, ta_id, rcpt_idx in due}
+    return [
+        (ta, rcpt)
+        for ta, rcpt in db.read_due(due)
+        if not rcpt.flags & RcptFlags.HOLD and as_stored(rcpt.next_try) <= times[TaId(rcpt.ta_id), rcpt.rcpt_idx]
+    ]

@@ -14,7 +14,8 @@ from meta1g.rcb.codec import decode, encode
 from meta1g.rcb.control import PROTOCOL, Command, CommandResult
 from meta1g.rcb.framing import Splitter, preamble
 
-TIMEOUT_S: Final = 60
+#: Some commands go through a million recipients.
+TIMEOUT_S: Final = 600
 _READ_BYTES: Final = 64 << 10
 
 
