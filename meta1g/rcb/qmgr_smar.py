@@ -11,7 +11,6 @@ from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
 
-
 #: Members of an alias in one answer.  Our choice: a frame is encoded and read in a millisecond or two (invariant I10).
 MEMBERS_PER_PART: Final = 1000
 

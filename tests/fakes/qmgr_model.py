@@ -293,7 +293,7 @@ class World:
                 self.active.enter(ta, records, Home.IBDB)
 
     def unresolved(self) -> list[AqRcpt]:
-        found, self.active.unresolved = self.active.unresolved, []
+        found, self.active.unresolved = self.active.unresolved, deque()
         return [one for one in found if one.state is RcptState.NEW]
 
     def resolve(self, answer: Callable[[AqRcpt], None]) -> None:
