@@ -257,12 +257,14 @@ class Active:
             self.retry_later(rcpt, outcome)
 
     def next_server(self, rcpt: AqRcpt) -> bool:
-        """Lets a recipient wait for its next server; tells whether there is one.  Caller holds AQ."""
+        """Lets a recipient wait for its next server, in AQ or in DEFEDB; tells whether there is one.  Caller holds AQ."""
         if rcpt.server_idx + 1 >= len(rcpt.servers):
             return False
         rcpt.server_idx += 1
-        self.aq.routed(rcpt)
-        self.ready_again(rcpt)
+        if self.aq.routed(rcpt):
+            self._send_back(rcpt)
+        else:
+            self.ready_again(rcpt)
         return True
 
     def delivered(self, rcpt: AqRcpt, outcome: Outcome) -> None:
