@@ -31,7 +31,7 @@ from meta1g.pt.lock import Lock
 from meta1g.qmgr import bounce, retry
 from meta1g.qmgr.commit import Commit
 from meta1g.qmgr.defer import Change, Defer
-from meta1g.qmgr.limits import BOUNCE_RCPTS_MAX, IDX_RESERVED, LOST_MAX, MOVE_MAX, SLICE, STATUS_TEXT_MAX_CHARS
+from meta1g.qmgr.limits import BOUNCE_RCPTS_MAX, FAILED_PART, IDX_RESERVED, LOST_MAX, MOVE_MAX, SLICE, STATUS_TEXT_MAX_CHARS
 from meta1g.qmgr.outcome import Outcome, log_outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.settings import Settings
@@ -74,6 +74,7 @@ class Active:
         self.on_unresolved: Callable[[], None] = _nothing
         self.on_ready: Callable[[], None] = _nothing
         self._settings = settings
+        self._report_max = max(1, min(BOUNCE_RCPTS_MAX, aq.limit // FAILED_PART))  # failed ones keep others out of AQ
         self._commit = commit
         self._defer = defer
         self._clock = clock
@@ -177,6 +178,7 @@ class Active:
         if not more:
             step(rcpt, Event.STORE)
         self._replace(ta, () if more else (rcpt,), records, rcpt.home, then)
+        self._settle(ta)
 
     def _next_idx(self, ta: AqTa) -> int:
         """Gives a new recipient index; the record of the transaction keeps the greatest one."""
@@ -422,7 +424,7 @@ class Active:
 
     def _settle(self, ta: AqTa) -> None:
         """Makes the bounces of a transaction once no recipient is on its way, or one report is full.  Caller holds AQ."""
-        if not ta.failed or (ta.unsettled and len(ta.failed) < BOUNCE_RCPTS_MAX):
+        if not ta.failed or (ta.unsettled and len(ta.failed) < self._report_max):
             return
         failed, ta.failed = ta.failed, []
         made: list[list[RcptRecord]] = []

@@ -8,8 +8,10 @@ Ref: MeTA1 design, "Implementation: QMGR, EDBC and DEFEDB to AQ" (modelled on).
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
+from meta1g.base import failure
 from meta1g.base.clock import Clock
 from meta1g.base.errors import FullError
 from meta1g.base.ids import TaId
@@ -22,7 +24,7 @@ from meta1g.pt.evthr import Evthr
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.defer import Defer
-from meta1g.qmgr.limits import FEED_LEAST, FEED_LEAVES_PERCENT, FEED_TURN, LANE_LOOK_S, REFILL_MAX
+from meta1g.qmgr.limits import FEED_AGAIN_S, FEED_LEAST, FEED_LEAVES_PERCENT, FEED_TURN, LANE_LOOK_S, REFILL_MAX
 from meta1g.qmgr.retry import as_stored
 from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
 
@@ -146,13 +148,24 @@ class Feeder:
         active = self._active
         with active.lock:
             for ta, rcpt in found:
-                place = active.aq.place_of(rcpt.rcpt)
-                if self._room(place) > 0:
-                    active.enter(ta, [rcpt], Home.DEFEDB)
-                else:
-                    active.edbc.lanes.park(place, (rcpt.next_try, TaId(rcpt.ta_id), rcpt.rcpt_idx))
+                with failure.item(self._log, "qmgr.feed", partial(self._feed_later, rcpt), ss_ta=rcpt.ta_id):
+                    self._enter(ta, rcpt)
         self._log.debug("qmgr.feed", "ok", count=len(found))
         self._go_on()
+
+    def _enter(self, ta: TaRecord, rcpt: RcptRecord) -> None:
+        """Lets a recipient enter AQ, or wait in its lane.  Caller holds AQ."""
+        active = self._active
+        place = active.aq.place_of(rcpt.rcpt)
+        if self._room(place) > 0:
+            active.enter(ta, [rcpt], Home.DEFEDB)
+        else:
+            active.edbc.lanes.park(place, (rcpt.next_try, TaId(rcpt.ta_id), rcpt.rcpt_idx))
+
+    def _feed_later(self, rcpt: RcptRecord, error: Exception) -> None:
+        """Keeps a recipient out of the way for a while that could not be brought back.  Caller holds AQ."""
+        later = max(rcpt.next_try, self._clock.now() + FEED_AGAIN_S)
+        self._active.edbc.add((as_stored(later), TaId(rcpt.ta_id), rcpt.rcpt_idx))
 
     def _not_read(self, due: Sequence[Entry]) -> None:
         """Puts back what could not be read; it is tried again with the next look."""

@@ -29,6 +29,8 @@ CLEANUP_S: Final = 2.0
 FEED_TURN: Final = 200
 #: Deferred recipients that a destination may have in AQ whatever is left to new mail.
 FEED_LEAST: Final = 8
+#: A deferred recipient that could not be brought back for an unexpected reason is left alone for so long.
+FEED_AGAIN_S: Final = 60.0
 #: Entries that the window takes from DEFEDB at a time.
 REFILL_MAX: Final = 5000
 #: How often it is looked whether there is room for recipients that wait for it.
@@ -81,5 +83,7 @@ LIST_MAX: Final = 500
 STATUS_TEXT_MAX_CHARS: Final = 512
 #: Recipients named in one bounce.
 BOUNCE_RCPTS_MAX: Final = 500
+#: Failed recipients of a transaction wait for the others, to be in one report, until they are this part of AQ.
+FAILED_PART: Final = 8
 #: A recipient whose agent ended so often in the middle of its delivery waits like a deferred one.
 LOST_MAX: Final = 5
