@@ -86,5 +86,9 @@ class ProtocolError(PermError):
         super().__init__(Module.RCB, cause)
 
 
+class UnsendableError(ProtocolError):
+    """What we wanted to tell a peer does not fit its record: our mistake, which costs that message."""
+
+
 class BugError(Meta1Error):
     """An invariant is broken; the process ends through its main program."""

@@ -7,12 +7,17 @@ Which is which stands in docs/failures.md.  A contained failure is counted, and 
 owes an answer for the lost work gives it (`on_failure`).  A process in doubt does not limp on: it ends with EX_SOFTWARE,
 which mcp restarts, and recovery puts its stores in order.
 
-Owner: the process; counters change by single dictionary operations, so threads need no lock.
+Invariant: noting a failure never raises: not for a text that cannot be made, a log that cannot be written, or a listener
+that fails itself.
+
+Owner: the process.  All functions may be called by several threads without a lock: numbers come from counters that give
+each one once, so a count may lag behind for a moment, and is right with the next failure.
 Ref: invariant I12 and the table of architecture 4.1.
 """
 
 import contextlib
 import errno
+import itertools
 import os
 import traceback
 from collections.abc import Callable, Iterator
@@ -23,8 +28,10 @@ from meta1g.base.errors import BugError
 from meta1g.base.log import Log, Value
 from meta1g.base.sysexits import EX_SOFTWARE
 
-#: Places whose traceback is remembered as logged.  Ref: invariant I4; the number is our choice.
+#: Places whose traceback is logged, and events that are counted by name.  Ref: invariant I4; the number is our choice.
 _PLACES_MAX: Final = 1000
+#: Under this name all further events are counted.
+_OTHERS: Final = "others"
 _TRACE_LINES_MAX: Final = 40
 
 #: Errors of the system that pass: the request at hand is answered for, and the next one may succeed.
@@ -33,13 +40,19 @@ SHORTAGES: Final = frozenset(
 )
 
 
+#: How Python says that the system gives no further thread (a RuntimeError without a number).
+_NO_THREAD: Final = "can't start new thread"
+
+
 class _State:
     """What the process has one of.  Owner: the process."""
 
     def __init__(self) -> None:
-        self.places: set[tuple[str, str, str]] = set()
+        self.places: set[tuple[str, str, str | None]] = set()
+        self.counters: dict[str, Iterator[int]] = {}
         self.counts: dict[str, int] = {}
         self.on_contained: Callable[[int, str], object] | None = None
+        self.reporting = False
         self.exit: Callable[[int], object] = os._exit
 
 
@@ -55,28 +68,26 @@ def contained(log: Log, where: str, error: BaseException, **keys: Value) -> None
         log: the log of the process.
         where: the event, `<part>.<what>`, a constant text.
         error: what happened.
-        keys: whom or what it concerns (logkeys.LOG_KEYS).
+        keys: whom or what it concerns (logkeys.LOG_KEYS); `path` is the place in the code if it is not given.
     """
     if isinstance(error, BugError):
-        end_process(log, where, error)
-    _state.counts[where] = _state.counts.get(where, 0) + 1
-    text = f"{type(error).__name__}: {error}"
-    log.error(where, f"contained: {text}", path=_place(error), **keys)
-    place = (where, type(error).__name__, _place(error))
-    if place not in _state.places:
-        if len(_state.places) < _PLACES_MAX:
-            _state.places.add(place)
-        _log_trace(log, where, error)
-    if _state.on_contained is not None:
-        with contextlib.suppress(Exception):  # the report of a failure must not be a second one
-            _state.on_contained(contained_count(), f"{where}: {text}")
+        end_process(log, where, error, **keys)
+    _count(where)
+    text, place = _text(error), _place(error)
+    with contextlib.suppress(Exception):
+        log.error(where, f"contained: {text}", **({"path": place} | keys))
+    _trace_once(log, where, error, place)
+    if _state.on_contained is not None and not _state.reporting:
+        _report(log, f"{where}: {text}")
 
 
-def end_process(log: Log, where: str, error: BaseException) -> NoReturn:
+def end_process(log: Log, where: str, error: BaseException, **keys: Value) -> NoReturn:
     """Ends the process at once with an exit code after which mcp starts it again; nothing is written but the log."""
-    log.fatal(where, f"the process ends: {type(error).__name__}: {error}", path=_place(error))
-    _log_trace(log, where, error)
-    _state.exit(EX_SOFTWARE)
+    try:
+        log.fatal(where, f"the process ends: {_text(error)}", **({"path": _place(error)} | keys))
+        _log_trace(log, where, error)
+    finally:
+        _state.exit(EX_SOFTWARE)
     raise SystemExit(EX_SOFTWARE)  # only a test replaces the exit
 
 
@@ -108,21 +119,23 @@ def steps(log: Log, where: str, *functions: Callable[[], object]) -> bool:
     Returns:
         Whether all went well.
     """
-    before = contained_count()
+    failed: list[Exception] = []
     for function in functions:
-        with item(log, where):
+        with item(log, where, failed.append):
             function()
-    return contained_count() == before
+    return not failed
 
 
-def is_shortage(error: OSError) -> bool:
-    """Tells whether an error of the system is a passing shortage."""
-    return error.errno in SHORTAGES
+def is_shortage(error: BaseException) -> bool:
+    """Tells whether an error is a passing shortage of the system: of descriptors, memory, disk space or threads."""
+    if isinstance(error, OSError):
+        return error.errno in SHORTAGES
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and str(error) == _NO_THREAD)
 
 
 def contained_count() -> int:
     """Gives how many failures were contained since the start of the process."""
-    return sum(_state.counts.copy().values())
+    return sum(list(_state.counts.values()))
 
 
 def contained_counts() -> dict[str, int]:
@@ -141,11 +154,48 @@ def set_exit(function: Callable[[int], object]) -> Callable[[int], object]:
     return old
 
 
-def _place(error: BaseException) -> str:
+def _count(where: str) -> None:
+    name = where if where in _state.counters or len(_state.counters) < _PLACES_MAX else _OTHERS
+    number = next(_state.counters.setdefault(name, itertools.count(1)))
+    _state.counts[name] = max(number, _state.counts.get(name, 0))
+
+
+def _report(log: Log, text: str) -> None:
+    """Tells the listener; a failure of its own is not reported in turn."""
+    _state.reporting = True
+    try:
+        if _state.on_contained is not None:
+            _state.on_contained(contained_count(), text)
+    except BugError as error:
+        end_process(log, "failure.report", error)
+    except Exception as error:  # noqa: BLE001  the report of a failure must not be a second one
+        _count("failure.report")
+        _trace_once(log, "failure.report", error, _place(error))
+    finally:
+        _state.reporting = False
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001  an error that cannot tell what it is
+        return type(error).__name__
+
+
+def _place(error: BaseException) -> str | None:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else ""
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else None
+
+
+def _trace_once(log: Log, where: str, error: BaseException, place: str | None) -> None:
+    """Logs the traceback if it is the first one of its kind at this place."""
+    key = (where, type(error).__name__, place)
+    if key not in _state.places and len(_state.places) < _PLACES_MAX:
+        _state.places.add(key)
+        with contextlib.suppress(Exception):
+            _log_trace(log, where, error)
 
 
 def _log_trace(log: Log, where: str, error: BaseException) -> None:

@@ -49,6 +49,10 @@ class Sink(Protocol):
         """Opens the file again after it was renamed (log rotation)."""
         ...
 
+    def close(self) -> None:
+        """Gives back what it has opened."""
+        ...
+
 
 class FdSink:
     """Lines to an open descriptor, standard error by default.  Owner: the process."""
@@ -63,6 +67,14 @@ class FdSink:
     def reopen(self) -> None:
         """Has nothing to open."""
 
+    def close(self) -> None:
+        """Has nothing to close: the descriptor belongs to the process."""
+
+
+#: How a log file is opened.  Without a reader a FIFO would hold up the process for ever; it is an error instead.
+LOG_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_FILE_MODE: Final = 0o640
+
 
 class FileSink(FdSink):
     """Lines appended to a file, created with mode 0640.  Owner: the process."""
@@ -72,13 +84,25 @@ class FileSink(FdSink):
         super().__init__(self._open())
 
     def _open(self) -> int:
-        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        fd = os.open(self.path, LOG_FLAGS | os.O_CREAT, _FILE_MODE)
+        os.set_blocking(fd, True)
+        return fd
 
     def reopen(self) -> None:
-        """Opens the path anew and then closes the old file; a failure keeps the old one."""
+        """Opens the path anew in place of the old file.
+
+        Raises:
+            OSError: it cannot be opened; the old file stays in use.
+        """
         fresh = self._open()
-        os.dup2(fresh, self._fd, inheritable=False)
-        os.close(fresh)
+        try:
+            os.dup2(fresh, self._fd, inheritable=False)
+        finally:
+            os.close(fresh)
+
+    def close(self) -> None:
+        """Closes the file."""
+        os.close(self._fd)
 
 
 class SyslogSink:
@@ -97,6 +121,9 @@ class SyslogSink:
         """Opens the connection to syslog anew."""
         syslog.openlog(self._ident, syslog.LOG_PID | syslog.LOG_NDELAY, self._facility)
 
+    def close(self) -> None:
+        """Leaves the connection, which the process has one of, to the next sink."""
+
 
 def sanitize(value: Value) -> str:
     """Turns a value into printable ASCII without comma and backslash, at most 1024 characters (invariant I5)."""
@@ -110,7 +137,8 @@ def sanitize(value: Value) -> str:
 
 def _escape(found: re.Match[str]) -> str:
     char = found[0]
-    return "".join(f"\\x{byte:02X}" for byte in char.encode("utf-8", "surrogateescape"))
+    how = "surrogateescape" if "\udc80" <= char <= "\udcff" else "surrogatepass"  # a byte of a file name, or half a character
+    return "".join(f"\\x{byte:02X}" for byte in char.encode("utf-8", how))
 
 
 def format_classic(sevr: Sev, func: str, stat: str, keys: dict[str, Value]) -> str:
@@ -203,8 +231,17 @@ class Log:
                 print(f"{self.module}: cannot write the log: {error}; {text}", file=sys.stderr)  # noqa: T201
 
     def reopen(self) -> None:
-        """Opens the log file anew (SIGUSR1)."""
-        self.sink.reopen()
+        """Opens the log file anew (SIGUSR1).  If that fails, the old file stays in use and says so; nothing is raised."""
+        try:
+            self.sink.reopen()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            text = f"cannot be opened anew: {reason}; lines go on to the old file; mend it and send SIGUSR1 again"
+            self.error("log.reopen", text, path=error.filename)
+
+    def close(self) -> None:
+        """Closes the log file; nothing is written afterwards."""
+        self.sink.close()
 
     def fatal(self, func: str, stat: str, **keys: Value) -> None:
         """Writes a line of severity FATAL: the process cannot go on."""

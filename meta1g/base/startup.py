@@ -10,13 +10,15 @@ import syslog
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from meta1g.base import cli, paths, sysexits
+from meta1g.base import cli, paths, reach, sysexits
 from meta1g.base.ids import PROCESS_INDEX_MAX
-from meta1g.base.log import FdSink, FileSink, Log, Sink, SyslogSink
+from meta1g.base.log import LOG_FLAGS, FdSink, FileSink, Log, Sink, SyslogSink
 
 ALIVE_FD: Final = "META1G_ALIVE_FD"
 READY_FD: Final = "META1G_READY_FD"
 CONFIG_FD: Final = "META1G_CONFIG_FD"
+#: Set for a check if mcp makes the log file, since the account may not.
+LOG_MADE: Final = "META1G_LOG_MADE"
 
 
 class Options(Protocol):
@@ -36,16 +38,19 @@ class Options(Protocol):
 
 
 def component_arguments(prog: str, argv: list[str], description: str) -> argparse.Namespace:
-    """Reads the command line of a component: `-f FILE -n SECTION -i INDEX`.
+    """Reads the command line of a component: `-f FILE -n SECTION -i INDEX -L --check`.
 
     Returns:
-        Attributes `file` (Path), `name` (str or None), `index` (0 to 255).
+        Attributes `file` (Path), `name` (str or None), `index` (0 to 255), `lenient` and `check` (bool).
     """
     parser = cli.parser(prog, description)
     parser.add_argument("-f", dest="file", type=Path, default=paths.DEFAULT_CONFIG_FILE, help="configuration file")
     parser.add_argument("-n", dest="name", help="name of the configuration section, if several have this keyword")
     parser.add_argument("-i", dest="index", type=int, default=0, help="index of this process, 0 to 255")
     parser.add_argument("-L", dest="lenient", action="store_true", help="warn of unknown options instead of refusing them")
+    parser.add_argument(
+        "--check", action="store_true", help="check configuration, maps and directories as this account, then leave"
+    )
     options = parser.parse_args(argv)
     if not 0 <= options.index <= PROCESS_INDEX_MAX:
         parser.error(f"index must be 0 to {PROCESS_INDEX_MAX}, not {options.index}")
@@ -65,13 +70,38 @@ def open_log(module: str, glob: Options, section: Options, directory: Path) -> L
         CliError: the log file cannot be opened.
     """
     level_owner = section if section.given("log_level") else glob
-    where = section.sub("log") if _given(section.sub("log")) else glob.sub("log")
+    where = _log_section(glob, section)
     try:
         sink = _sink(module, where, directory)
     except OSError as error:
-        text = f"cannot open log file {error.filename}: {error.strerror}; mend it, or choose another file in log {{ }}"
-        raise cli.CliError(text, sysexits.EX_CANTCREAT) from error
+        raise _log_error(error) from error
     return Log(module, level=level_owner.get("log_level"), sink=sink, format_name=where.get("format") or "classic")
+
+
+def check_log(module: str, glob: Options, section: Options, directory: Path) -> None:
+    """Looks whether open_log() would succeed, without making a file; arguments and errors are the same."""
+    name = _log_section(glob, section).get("file")
+    if not name:
+        return
+    path = directory / name
+    try:
+        os.close(os.open(path, LOG_FLAGS))
+    except FileNotFoundError:
+        need = os.X_OK if os.environ.get(LOG_MADE) else os.X_OK | os.W_OK
+        reach.need_directory(path.parent, need, f"make the log file {path.name} there")
+    except OSError as error:
+        raise _log_error(error) from error
+
+
+def _log_section(glob: Options, section: Options) -> Options:
+    return section.sub("log") if _given(section.sub("log")) else glob.sub("log")
+
+
+def _log_error(error: OSError) -> cli.CliError:
+    path = Path(os.fsdecode(error.filename))
+    way = reach.obstacle(path.absolute())
+    reason = f"out of reach: {way}" if way else f"{error.strerror}; mend it"
+    return cli.CliError(f"cannot open log file {path}: {reason}, or choose another file in log {{ }}", sysexits.EX_CANTCREAT)
 
 
 def _given(section: Options) -> bool:

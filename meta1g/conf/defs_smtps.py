@@ -29,10 +29,38 @@ _OPTIONS: Final = (
     option("max_message_size", Size(), "100MB", R, "Greatest message; 0 for no limit."),
     option("max_recipients", Int(1, 1_000_000), "1000", R, "Recipients of one transaction; RFC 5321 4.5.3.1.8: 100 at least."),
     option("max_transactions", Int(0, 1_000_000), "0", R, "Transactions of one session; 0 for no limit."),
-    option("max_bad_commands", Int(1, 100_000), "10", R, "Wrong commands of one session, then it is closed."),
+    option(
+        "max_bad_commands",
+        Int(1, 100_000),
+        "10",
+        R,
+        "Wrong commands since the last accepted message, then the session is closed.",
+    ),
+    option(
+        "max_refusals",
+        Int(1, 1_000_000),
+        "1000",
+        OWN,
+        "Refused recipients, senders and messages since the last accepted message, then the session is closed.",
+    ),
+    option(
+        "max_overshoots",
+        Int(1, 1_000_000),
+        "1000",
+        OWN,
+        "Commands beyond a limit, such as max_recipients or max_message_size, since the last accepted message; then the"
+        " session is closed.",
+    ),
     option("max_noops", Int(1, 100_000), "20", R, "Commands in a row that lead to no message, then the session is closed."),
     option("max_hops", Int(1, 1000), "100", R, "Received fields of a message, more mean a loop; RFC 5321 6.3: 100 at least."),
     option("max_threads", Int(1, 100_000), "2000", R, "Sessions at the same time in one process."),
+    option(
+        "wait_for_link",
+        Time(0, 300),
+        "10s",
+        OWN,
+        "How long a client waits while the connection to qmgr or smar is made again, before it is told to try later.",
+    ),
     option("min_threads", Int(0, 100_000), "0", R, "Threads that are kept; accepted for MeTA1's sake, ours cost nothing."),
 )
 

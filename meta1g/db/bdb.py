@@ -10,6 +10,7 @@ Ref: Berkeley DB Programmer's Reference, "Berkeley DB Transactional Data Store A
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from typing import Any, Final
 import berkeleydb.db as bdb
 
 from meta1g.base.errors import BugError, Meta1Error, Module, PermError, TempError
+from meta1g.base.failure import SHORTAGES
 from meta1g.db.damage import DamageError, suspect
 from meta1g.db.files import FILES
 
@@ -40,9 +42,9 @@ _FILE_MODE: Final = 0o600
 CONFIG_NAME: Final = "DB_CONFIG"
 _LOG_SETTING: Final = "set_lg_dir "
 
-#: The environment cannot be used any more; a new one, after recovery, can.
-_PANIC: Final = (bdb.DBRunRecoveryError,)
 _NO_SPACE: Final = (bdb.DBNoSpaceError, bdb.DBNoMemoryError)
+#: A file may also be as long as the limit of the process allows.
+_PASSING: Final = SHORTAGES | {errno.EFBIG}
 _NO_ACCESS: Final = (bdb.DBAccessError, bdb.DBPermissionsError)
 
 
@@ -51,17 +53,23 @@ def text_of(error: "bdb.DBError") -> str:
     return str(error.args[-1]) if error.args else type(error).__name__
 
 
+def is_passing(error: "bdb.DBError") -> bool:
+    """Tells whether an error of the library is a shortage that passes; any other one means that its files are damaged."""
+    return isinstance(error, _NO_SPACE) or (bool(error.args) and error.args[0] in _PASSING)
+
+
 def translate(module: Module, where: Path, error: "bdb.DBError") -> Meta1Error:
     """Turns an error of the library into one of ours.
 
     Returns:
-        BugError if the environment is dead: the process has to end, recovery runs at its next start.  TempError otherwise.
+        TempError for a shortage that passes.  BugError for everything else: a page that cannot be read, an environment that
+        needs recovery; the process has to end, the next start repairs the files.
     """
-    if isinstance(error, _PANIC):
-        return BugError(module, f"{where}: the environment needs recovery, which runs at the next start: {text_of(error)}")
     if isinstance(error, _NO_SPACE):
         return TempError(module, f"{where}: no room: {text_of(error)}", code=452, ecode="4.3.1")
-    return TempError(module, f"{where}: {text_of(error)}")
+    if is_passing(error):
+        return TempError(module, f"{where}: {text_of(error)}")
+    return BugError(module, f"{where}: the environment needs recovery, which runs at the next start: {text_of(error)}")
 
 
 def log_place(directory: Path) -> Path:
@@ -100,6 +108,7 @@ class Environment:
         cache_bytes: memory for pages.
         log_directory: where its log files are; where they were the last time if None, at first in the home.  The place is
             kept in the library's own file DB_CONFIG, so that its tools find the log, too.
+        catastrophic: everything is made again from the log, from its very beginning on.
 
     Raises:
         DamageError: its files are damaged.
@@ -109,7 +118,15 @@ class Environment:
 
     __slots__ = ("_env", "_handles", "_module", "directory")
 
-    def __init__(self, module: Module, directory: Path, cache_bytes: int, log_directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        module: Module,
+        directory: Path,
+        cache_bytes: int,
+        log_directory: Path | None = None,
+        *,
+        catastrophic: bool = False,
+    ) -> None:
         self.directory = directory
         self._module = module
         self._handles: list[Db] = []
@@ -121,7 +138,8 @@ class Environment:
         self._env = bdb.DBEnv()
         try:
             self._configure(cache_bytes)
-            self._env.open(os.fspath(directory), _ENV_FLAGS, _FILE_MODE)
+            flags = _ENV_FLAGS & ~bdb.DB_RECOVER | bdb.DB_RECOVER_FATAL if catastrophic else _ENV_FLAGS
+            self._env.open(os.fspath(directory), flags, _FILE_MODE)
         except bdb.DBError as error:
             self.close()
             raise self._open_failure(error) from error
@@ -141,7 +159,7 @@ class Environment:
         return DamageError(self._module, f"{self.directory}: damaged, cannot be recovered: {text_of(error)}")
 
     def database(self, name: str) -> Db:
-        """Opens a btree of the environment, makes it if it is not there.
+        """Opens a btree of the environment, makes it, with a checksum in each page, if it is not there.
 
         Raises:
             DamageError: its files are damaged.
@@ -152,6 +170,7 @@ class Environment:
         try:
             handle.set_get_returns_none(2)
             handle.set_pagesize(PAGE_BYTES)
+            handle.set_flags(bdb.DB_CHKSUM)
             handle.open(name, dbtype=bdb.DB_BTREE, flags=_DB_FLAGS, mode=_FILE_MODE)
         except bdb.DBError as error:
             raise self._open_failure(error) from error
@@ -186,7 +205,7 @@ class Environment:
             suspect(self.directory)
             raise
         except bdb.DBError as error:
-            if isinstance(error, _PANIC):
+            if not is_passing(error):
                 suspect(self.directory)
             raise translate(self._module, self.directory, error) from error
 

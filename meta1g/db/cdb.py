@@ -3,14 +3,18 @@
 Invariant: commit() or write_whole() returned means the content is on stable storage under its id; a file that could not
 be written whole is not there.  Only ids become file names.
 
-SMTPS writes, SMTPC reads by path(), QMGR removes.  The directory of a new file is not flushed: fsync of a new file
+SMTPS writes, SMTPC reads by open(), QMGR removes.  The directory of a new file is not flushed: fsync of a new file
 makes its name durable on ext4, xfs and btrfs.
+
+Who reads a file to its end without a DamageError has read what was accepted: size and checksum are compared (invariant I3).
 
 Ref: MeTA1 design, "Functional Specification: CDB" (16 directories by a hash of the id: modelled on).
 """
 
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -22,6 +26,80 @@ from meta1g.base.paths import CDB_FILE_MODE, CDB_SUBDIRECTORIES
 from meta1g.db.files import FILES, Files
 
 _DIRECTORY_MASK: Final = len(CDB_SUBDIRECTORIES) - 1
+#: What open() says of a name that is no plain file: a link, a socket, a device without driver.
+_WRONG_KIND: Final = frozenset((errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.ENODEV))
+
+
+class DamageError(PermError):
+    """A content file is missing or is not what was accepted; trying again does not help, a restored file does."""
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(Module.CDB, f"content file {name}: {what}")
+
+
+class CdbReader:
+    """One content file that is being read, piece by piece; the checksum is made on the way.  Owner: who opened it.
+
+    Args:
+        name: path of the file.
+        fd: its descriptor; close() closes it.
+        size_bytes: its size.
+        checksum: CRC-32 it must have at its end, None if nobody knows.
+    """
+
+    __slots__ = ("_checksum", "_fd", "_name", "_offset", "_sum", "size_bytes")
+
+    def __init__(self, name: str, fd: int, size_bytes: int, checksum: int | None) -> None:
+        self._name = name
+        self._fd = fd
+        self._offset = 0
+        self._checksum = checksum
+        self._sum = 0
+        self.size_bytes = size_bytes
+
+    @property
+    def at_end(self) -> bool:
+        """Whether all of it was read."""
+        return self._offset >= self.size_bytes
+
+    def cached(self, max_bytes: int) -> bytes:
+        """Gives the next piece if the page cache has it; empty if the disk has to be asked.  Blocks: no.
+
+        Raises:
+            DamageError: it was the last piece, and the checksum differs.
+        """
+        buffer = bytearray(min(max_bytes, self.size_bytes - self._offset))
+        try:
+            count = os.preadv(self._fd, [buffer], self._offset, os.RWF_NOWAIT)
+        except (OSError, NotImplementedError):  # not in the cache, or a file system that knows no RWF_NOWAIT
+            return b""
+        return self._taken(bytes(memoryview(buffer)[:count]))  # 0 is no end either: Linux 5.9 and 5.10, preadv2(2) BUGS
+
+    def read(self, max_bytes: int) -> bytes:
+        """Gives the next piece, at least one byte; must not be called at the end.  Blocks: yes (disk).
+
+        Raises:
+            OSError: the disk is broken.
+            DamageError: the file has become shorter, or it was the last piece, and the checksum differs.
+        """
+        piece = os.pread(self._fd, min(max_bytes, self.size_bytes - self._offset), self._offset)
+        if not piece:
+            raise DamageError(self._name, f"ends after {self._offset} of {self.size_bytes} bytes")
+        return self._taken(piece)
+
+    def _taken(self, piece: bytes) -> bytes:
+        self._offset += len(piece)
+        if self._checksum is not None:
+            self._sum = crc32(piece, self._sum)
+            if self.at_end and self._sum != self._checksum:
+                raise DamageError(self._name, f"its checksum is {self._sum:08X}, not {self._checksum:08X}")
+        return piece
+
+    def close(self) -> None:
+        """Closes the descriptor; does nothing the second time."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 class CdbWriter:
@@ -81,12 +159,14 @@ class Cdb:
     Args:
         directory: holds the 16 sub-directories 0 to F, which exist.
         files: the file system.
+        owners: accounts whose content files are read, beside the owner of the directory that a file is in.
     """
 
-    __slots__ = ("_files", "_subdirectories", "directory")
+    __slots__ = ("_files", "_owners", "_subdirectories", "directory")
 
-    def __init__(self, directory: Path, files: Files | None = None) -> None:
+    def __init__(self, directory: Path, files: Files | None = None, owners: frozenset[int] = frozenset()) -> None:
         self.directory = directory
+        self._owners = owners
         self._files = FILES if files is None else files
         self._subdirectories = tuple(f"{directory}/{digit}/" for digit in CDB_SUBDIRECTORIES)
 
@@ -154,6 +234,59 @@ class Cdb:
         finally:
             files.close(fd)
 
+    def open(self, cdb_id: str, size_bytes: int | None = None, checksum: int | None = None) -> CdbReader:
+        """Opens a content file to read it as it was accepted.
+
+        It has to be a plain file under its own name, neither empty nor of another size, and has to belong to who writes
+        content: the owner of its directory, or one of `owners`.
+
+        Args:
+            cdb_id: its id.
+            size_bytes: size it must have, None if nobody knows.
+            checksum: CRC-32 it must have, None likewise; read() compares.
+
+        Raises:
+            DamageError: it is missing, or is not what was accepted.
+            OSError: it cannot be opened now: a shortage, no permission, its whole directory is away.
+
+        Blocks: no, if the cache of the system knows the file.
+        """
+        try:
+            name = self._name(cdb_id)
+            fd = self._files.open_plain(name)
+        except PermError as error:
+            raise DamageError(repr(cdb_id), error.cause) from error
+        except OSError as error:
+            raise self._not_opened(name, error) from error
+        try:
+            return CdbReader(name, fd, self._checked_size(name, os.fstat(fd), size_bytes), checksum)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def check(self, cdb_id: str, size_bytes: int | None = None) -> None:
+        """Looks whether open() would find a file as it was accepted; see there."""
+        self.open(cdb_id, size_bytes).close()
+
+    @staticmethod
+    def _not_opened(name: str, error: OSError) -> Exception:
+        if error.errno in _WRONG_KIND:
+            return DamageError(name, "is no plain file")
+        if error.errno == errno.ENOENT and os.path.isdir(_directory(name)):  # noqa: PTH112
+            return DamageError(name, "is missing")
+        return error
+
+    def _checked_size(self, name: str, status: os.stat_result, size_bytes: int | None) -> int:
+        if not stat.S_ISREG(status.st_mode):
+            raise DamageError(name, "is no plain file")
+        owner = os.stat(_directory(name)).st_uid  # noqa: PTH116
+        if status.st_uid != owner and status.st_uid not in self._owners:
+            raise DamageError(name, f"belongs to user id {status.st_uid}, not to {owner}")
+        size = status.st_size
+        if size != size_bytes and (size_bytes is not None or not size):
+            raise DamageError(name, f"has {size} bytes, not {'at least 1' if size_bytes is None else size_bytes}")
+        return size
+
     def unlink(self, cdb_id: str) -> bool:
         """Removes a content file; tells whether it was there.
 
@@ -182,3 +315,7 @@ class Cdb:
                     if is_id(entry.name):
                         with contextlib.suppress(FileNotFoundError):
                             yield entry.name, entry.stat(follow_symlinks=False).st_mtime
+
+
+def _directory(name: str) -> str:
+    return name.rpartition("/")[0]

@@ -1,9 +1,11 @@
 """What is known of the damage of a Berkeley DB environment: a note beside its files, which survives the process.
 
     no note  ──suspect()──>  SUSPECT  ──(files are bad)──>  MOVE  ──>  FILL  ──>  no note
-                                └──(files are good)──────────────────────────────────^
+                              │    ^
+             (files look good)└──> SOUND  ──(a start without trouble)──>  no note
 
-    SUSPECT  something could not be read; the next start looks at everything
+    SUSPECT  something could not be read, or a start did not get through; the next start looks at everything
+    SOUND    nothing was found at the last start; with the second suspicion the files count as bad all the same
     MOVE     the files are on their way to lost+found
     FILL     what is good in them is on its way back into a new environment
 
@@ -30,6 +32,7 @@ class Step(StrEnum):
     """How far the repair is.  Immutable."""
 
     SUSPECT = "suspect"
+    SOUND = "sound"
     MOVE = "move"
     FILL = "fill"
 
@@ -40,11 +43,13 @@ class Note:
 
     Args:
         step: how far the repair is.
-        target: directory in lost+found where the files are; empty for SUSPECT.
+        target: directory in lost+found where the files are; empty for SUSPECT and SOUND.
+        times: how often everything was looked at and nothing found.
     """
 
     step: Step
     target: str = ""
+    times: int = 0
 
 
 def read_note(directory: Path) -> Note | None:
@@ -55,13 +60,13 @@ def read_note(directory: Path) -> Note | None:
         return None
     if step in (Step.MOVE, Step.FILL) and target and "/" not in target:
         return Note(Step(step), target)
-    return Note(Step.SUSPECT)
+    return Note(Step.SOUND if step == Step.SOUND else Step.SUSPECT, times=int(target) if target.isdecimal() else 0)
 
 
 def write_note(directory: Path, note: Note | None) -> None:
     """Replaces the note; None removes it.  Disk: it is on stable storage."""
     if note is not None:
-        FILES.write_durable(directory / _NAME, f"{note.step} {note.target}\n".encode())
+        FILES.write_durable(directory / _NAME, f"{note.step} {note.target or note.times}\n".encode())
         return
     with contextlib.suppress(FileNotFoundError):
         FILES.unlink(directory / _NAME)
@@ -69,10 +74,11 @@ def write_note(directory: Path, note: Note | None) -> None:
 
 
 def suspect(directory: Path) -> None:
-    """Notes that something could not be read, unless there is a note already or the disk refuses."""
+    """Notes that something could not be read, unless there is such a note already or the disk refuses."""
     with contextlib.suppress(OSError):
-        if read_note(directory) is None:
-            write_note(directory, Note(Step.SUSPECT))
+        note = read_note(directory)
+        if note is None or note.step is Step.SOUND:
+            write_note(directory, Note(Step.SUSPECT, times=0 if note is None else note.times))
 
 
 def is_note(name: str) -> bool:

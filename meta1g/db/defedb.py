@@ -3,85 +3,36 @@
 Invariants, each kept by every transaction of store(): a recipient has its transaction; a transaction has at least one
 recipient; the index has exactly one entry for each recipient, at its next-try time; the counter is the number of recipients.
 
+Whoever reads meets damaged records only once: with a keeper they are set aside (lostfound.py) and taken out, the rest of the
+call goes on (invariant I12).  What that leaves in the index goes when it is met.  A page that cannot be read is another
+thing: BugError, the process ends, the next start repairs the store (defedb_salvage.py).
+
 Ref: MeTA1 design, "Implementation: DEFEDB" (one btree, keys, request lists modelled on).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from meta1g.base.errors import BugError, Module, PermError
+from meta1g.base.errors import BugError, Module, PermError, TempError
 from meta1g.base.ids import ID_LENGTH, TaId
 from meta1g.db import defedb_records as records
 from meta1g.db.bdb import Db, Environment, Txn
-from meta1g.db.defedb_records import Due
+from meta1g.db.damage import DamageError
+from meta1g.db.defedb_change import Change
+from meta1g.db.defedb_records import Due, Record
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 
 MAIN_FILE: Final = "defedb.db"
-_DUE_FILE: Final = "due.db"
-DATABASE_FILES: Final = (MAIN_FILE, _DUE_FILE)
+DUE_FILE: Final = "due.db"
+DATABASE_FILES: Final = (MAIN_FILE, DUE_FILE)
 _CHUNK: Final = 1000
+_HIGHEST_VERSION: Final = 1000
+_FOREVER_S: Final = float(1 << 43)  # microseconds still fit
 
-
-class _Change:
-    """One transaction of store() on its way.  Owner: the thread in store().
-
-    Args:
-        main: data base of the records.
-        due: index by time.
-        txn: the Berkeley DB transaction.
-    """
-
-    __slots__ = ("_due", "_main", "_txn", "count")
-
-    def __init__(self, main: Db, due: Db, txn: Txn) -> None:
-        self._main = main
-        self._due = due
-        self._txn = txn
-        self.count = 0
-
-    def put_ta(self, ta: TaRecord) -> None:
-        self._main.put(records.ta_key(ta.ta_id), records.encode_record(ta), txn=self._txn)
-
-    def has_ta(self, ta_id: str) -> bool:
-        return bool(self._main.exists(records.ta_key(ta_id), txn=self._txn))
-
-    def put_rcpt(self, rcpt: RcptRecord) -> None:
-        key = records.rcpt_key(rcpt.ta_id, rcpt.rcpt_idx)
-        if not self._forget_time(key):
-            self.count += 1
-        self._main.put(key, records.encode_record(rcpt), txn=self._txn)
-        self._due.put(records.due_key(rcpt.next_try, key), b"", txn=self._txn)
-
-    def remove_rcpt(self, ta_id: str, rcpt_idx: int) -> None:
-        key = records.rcpt_key(ta_id, rcpt_idx)
-        if self._forget_time(key):
-            self._main.delete(key, txn=self._txn)
-            self.count -= 1
-
-    def _forget_time(self, key: bytes) -> bool:
-        """Takes a recipient out of the index; tells whether it was there."""
-        old = self._main.get(key, txn=self._txn)
-        if old is None:
-            return False
-        next_try = records.decode_record(RcptRecord, key, old).next_try
-        self._due.delete(records.due_key(next_try, key), txn=self._txn)
-        return True
-
-    def remove_empty(self, ta_id: str) -> bool:
-        """Removes a transaction without recipients; tells whether it did."""
-        if not self.has_ta(ta_id):
-            return False
-        cursor = self._main.cursor(self._txn)
-        try:
-            prefix = records.first_rcpt_key(ta_id)
-            found = cursor.set_range(prefix)
-        finally:
-            cursor.close()
-        if found is not None and found[0].startswith(prefix):
-            return False
-        self._main.delete(records.ta_key(ta_id), txn=self._txn)
-        return True
+#: Keeps a damaged record: file, key, value, what is wrong; tells whether it is safe, so that it may be taken out.
+Keeper = Callable[[Path, bytes, bytes, str], bool]
 
 
 class DefeDb:
@@ -91,9 +42,15 @@ class DefeDb:
         directory: home of the environment, which exists.
         cache_bytes: memory for pages.
         log_directory: where the log files are; where they were the last time if None, at first in the home.
+
+    Attributes:
+        keeper: sets damaged records aside; without one they are errors.
     """
 
     def __init__(self, directory: Path, cache_bytes: int, log_directory: Path | None = None) -> None:
+        self.keeper: Keeper | None = None
+        self._bad: dict[bytes, tuple[bytes, str]] = {}  # met by the call that reads now
+        self._stale: list[bytes] = []  # entries of the index that it found to be wrong
         self.directory = directory
         self._cache_bytes = cache_bytes
         self._log_directory = log_directory
@@ -113,14 +70,14 @@ class DefeDb:
         self._environment = Environment(Module.DEFEDB, self.directory, self._cache_bytes, self._log_directory)
         try:
             self._main = self._env.database(MAIN_FILE)
-            self._due = self._env.database(_DUE_FILE)
+            self._due = self._env.database(DUE_FILE)
             self._check_version()
             with self._env.errors():
                 count = self._main.get(records.COUNT_KEY)
         except BaseException:
             self.close()
             raise
-        self._count = records.COUNT.unpack(count)[0] if count else 0
+        self._count = records.COUNT.unpack(count)[0] if count and len(count) == records.COUNT.size else 0
 
     @property
     def _env(self) -> Environment:
@@ -134,6 +91,8 @@ class DefeDb:
             found = self._main.get(records.VERSION_KEY, txn=txn)
             if found is None:
                 self._main.put(records.VERSION_KEY, version, txn=txn)
+            elif len(found) != len(version) or int.from_bytes(found, "big") > _HIGHEST_VERSION:
+                raise DamageError(Module.DEFEDB, f"{self.directory}: its version is damaged")
             elif found != version:
                 raise PermError(
                     Module.DEFEDB,
@@ -169,11 +128,12 @@ class DefeDb:
         Raises:
             BugError: a recipient in put has no transaction.  Nothing is changed.
             TempError: the disk is full or broken.  Nothing is changed.
+            DamageError: a record that is replaced is damaged, and there is no keeper.  Nothing is changed.
 
         Disk: the change is on stable storage.
         """
         with self._env.transaction() as txn:
-            change = _Change(self._main, self._due, txn)
+            change = Change(self._main, self._due, txn, self._keep)
             touched = self._apply(change, tas, put, removed)
             gone = {TaId(ta_id) for ta_id in touched if change.remove_empty(ta_id)}
             if change.count:
@@ -182,7 +142,7 @@ class DefeDb:
         return gone
 
     def _apply(
-        self, change: _Change, tas: Iterable[TaRecord], put: Iterable[RcptRecord], removed: Iterable[tuple[TaId, int]]
+        self, change: Change, tas: Iterable[TaRecord], put: Iterable[RcptRecord], removed: Iterable[tuple[TaId, int]]
     ) -> dict[str, None]:
         """Does the change; gives the transactions that may have lost their last recipient."""
         known: set[str] = set()
@@ -216,19 +176,48 @@ class DefeDb:
         skip = start if after is not None else None
         end = records.due_key(until_s, b"\xff")
         found: list[Due] = []
-        with self._env.cursor(self._due) as cursor:
+        with self._reading(), self._env.cursor(self._due) as cursor:
             item = cursor.set_range(start)
             while item is not None and item[0] <= end and len(found) < limit:
-                if item[0] != skip:
-                    found.append(records.split_due_key(item[0]))
+                due = self._due_of(item[0]) if item[0] != skip else None
+                if due is not None:
+                    found.append(due)
                 item = cursor.next()
         return found
 
+    def _due_of(self, key: bytes) -> Due | None:
+        """Reads a key of the index; None, and it goes, if it is damaged."""
+        try:
+            return records.split_due_key(key)
+        except ValueError:
+            self._stale.append(key)
+            return None
+
     def next_time(self) -> float | None:
         """Gives the earliest next-try time, None if there is no recipient."""
-        with self._env.cursor(self._due) as cursor:
-            item = cursor.first()
-        return None if item is None else records.split_due_key(item[0])[0]
+        found = self.due(_FOREVER_S, 1)
+        return found[0][0] if found else None
+
+    def read_due(self, due: Sequence[Due]) -> list[tuple[TaRecord, RcptRecord]]:
+        """Reads recipients that the index told of, with their transactions.
+
+        What was removed meanwhile is left out.  A recipient without transaction is set aside: nobody knows its sender.
+        """
+        found: list[tuple[TaRecord, RcptRecord]] = []
+        with self._reading():
+            for when, ta_id, rcpt_idx in due:
+                key = records.rcpt_key(ta_id, rcpt_idx)
+                rcpt = self._get(RcptRecord, key)
+                if rcpt is None or records.due_key(rcpt.next_try, key) != records.due_key(when, key):
+                    self._stale.append(records.due_key(when, key))
+                if rcpt is None:
+                    continue
+                ta = self._get(TaRecord, records.ta_key(ta_id))
+                if ta is not None:
+                    found.append((ta, rcpt))
+                else:
+                    self._bad[key] = (records.encode_record(rcpt), "its transaction cannot be read")
+        return found
 
     def has_ta(self, ta_id: str) -> bool:
         """Tells whether a transaction is there."""
@@ -241,57 +230,56 @@ class DefeDb:
             return bool(self._main.exists(records.rcpt_key(ta_id, rcpt_idx)))
 
     def get_ta(self, ta_id: str) -> TaRecord | None:
-        """Gives a transaction, None if it is not there.
+        """Gives a transaction, None if it is not there or was set aside.
 
         Raises:
-            DamageError: its record is damaged; the next start repairs the store.
+            DamageError: its record is damaged, and there is no keeper.
         """
-        key = records.ta_key(ta_id)
-        with self._env.errors():
-            value = self._main.get(key)
-            return None if value is None else records.decode_record(TaRecord, key, value)
+        with self._reading():
+            return self._get(TaRecord, records.ta_key(ta_id))
 
     def get_rcpt(self, ta_id: str, rcpt_idx: int) -> RcptRecord | None:
-        """Gives a recipient, None if it is not there.
+        """Gives a recipient, None if it is not there or was set aside.
 
         Raises:
-            DamageError: its record is damaged; the next start repairs the store.
+            DamageError: its record is damaged, and there is no keeper.
         """
-        key = records.rcpt_key(ta_id, rcpt_idx)
-        with self._env.errors():
-            value = self._main.get(key)
-            return None if value is None else records.decode_record(RcptRecord, key, value)
+        with self._reading():
+            return self._get(RcptRecord, records.rcpt_key(ta_id, rcpt_idx))
 
-    def get_rcpts(self, ta_id: str) -> list[RcptRecord]:
-        """Gives all recipients of a transaction by their index.
+    def get_rcpts(self, ta_id: str, after: int = -1, limit: int = 1 << 32) -> list[RcptRecord]:
+        """Gives recipients of a transaction in the order of their keys; those that were set aside are left out.
+
+        Args:
+            ta_id: the transaction.
+            after: index of the last one of the call before.
+            limit: at most so many.
 
         Raises:
-            DamageError: a record is damaged; the next start repairs the store.
+            DamageError: a record is damaged, and there is no keeper.
         """
-        prefix = records.first_rcpt_key(ta_id)
-        with self._env.errors():
-            return [
-                records.decode_record(RcptRecord, key, value)
-                for key, value in self._items(prefix, records.behind_ta_key(ta_id))
-                if key.startswith(prefix)
-            ]
+        start = records.first_rcpt_key(ta_id) if after < 0 else records.rcpt_key(ta_id, after) + b"\0"
+        return self._rcpts(start, records.behind_ta_key(ta_id), limit)
 
     def scan(self, after: str | None, limit: int) -> list[RcptRecord]:
-        """Gives recipients in the order of their ids.
+        """Gives recipients in the order of their ids; those that were set aside are left out.
 
         Args:
             after: recipient id of the last one of the call before, None to begin.
             limit: at most so many.
 
         Raises:
-            DamageError: a record is damaged; the next start repairs the store.
+            DamageError: a record is damaged, and there is no keeper.
         """
-        start = records.FIRST_ID_KEY if after is None else after.encode() + b"\0"
+        return self._rcpts(records.FIRST_ID_KEY if after is None else after.encode() + b"\0", b"\xff", limit)
+
+    def _rcpts(self, start: bytes, end: bytes, limit: int) -> list[RcptRecord]:
         found: list[RcptRecord] = []
-        with self._env.errors():
-            for key, value in self._items(start, b"\xff"):
-                if records.is_rcpt_key(key):
-                    found.append(records.decode_record(RcptRecord, key, value))
+        with self._reading():
+            for key, value in self._items(start, end):
+                rcpt = self._decoded(RcptRecord, key, value) if not records.is_ta_key(key) else None
+                if rcpt is not None:
+                    found.append(rcpt)
                     if len(found) >= limit:
                         break
         return found
@@ -303,6 +291,64 @@ class DefeDb:
             while item is not None and item[0] < end:
                 yield item
                 item = cursor.next()
+
+    # -- damage --------------------------------------------------------------------------------------------------------
+
+    def _get(self, cls: type[Record], key: bytes) -> Record | None:
+        value = self._main.get(key)
+        return None if value is None else self._decoded(cls, key, value)
+
+    def _decoded(self, cls: type[Record], key: bytes, value: bytes) -> Record | None:
+        """Reads a value; None, and it is noted, if it is damaged."""
+        try:
+            return records.decode_record(cls, key, value)
+        except DamageError as error:
+            if self.keeper is None:
+                raise
+            self._bad[key] = (value, error.cause)
+            return None
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Turns errors of the library into ours; what the block found to be damaged is set aside at its end."""
+        with self._env.errors():
+            yield
+        if self._bad or self._stale:
+            self._set_aside()
+
+    def _keep(self, key: bytes, value: bytes, error: DamageError) -> None:
+        """Keeps a damaged record that is replaced or removed anyway."""
+        if self.keeper is None:
+            raise error
+        if not self.keeper(self.directory / MAIN_FILE, key, value, error.cause):
+            raise TempError(Module.DEFEDB, f"{error.cause}, and it cannot be set aside")
+
+    def _set_aside(self) -> None:
+        """Takes out what cannot be used, once it is safe in lost+found; stale entries of the index go."""
+        bad, self._bad, stale, self._stale = self._bad, {}, self._stale, []
+        keeper, path = self.keeper, self.directory / MAIN_FILE
+        kept = [key for key, (value, why) in bad.items() if keeper is not None and keeper(path, key, value, why)]
+        with self._env.transaction() as txn:
+            change = Change(self._main, self._due, txn, self._keep)
+            for key in kept:
+                change.forget(key)
+                self._forget_empty(change, key, txn)
+            for key in stale:
+                if self._due.exists(key, txn=txn):
+                    self._due.delete(key, txn=txn)
+            if change.count:
+                self._main.put(records.COUNT_KEY, records.COUNT.pack(max(0, self._count + change.count)), txn=txn)
+        self._count = max(0, self._count + change.count)
+
+    def _forget_empty(self, change: Change, key: bytes, txn: Txn) -> None:
+        """Sets the transaction of a recipient aside, too, if it was the last one."""
+        if self.keeper is None or not records.is_rcpt_key(key):
+            return
+        ta_id = key[:ID_LENGTH].decode()
+        value = self._main.get(records.ta_key(ta_id), txn=txn)
+        if value is not None and change.remove_empty(ta_id):
+            why = "its only recipient was set aside"
+            self.keeper(self.directory / MAIN_FILE, records.ta_key(ta_id), value, why)
 
     def count(self) -> int:
         """Gives the number of recipients, without a look at the disk."""
@@ -323,9 +369,103 @@ class DefeDb:
         with self._env.cursor(self._main) as cursor:
             item = cursor.set_range(start)
             while item is not None and len(found) < _CHUNK:
-                found.append(TaId(item[0][:ID_LENGTH].decode()))
-                item = cursor.set_range(records.behind_ta_key(found[-1]))
+                if records.is_ta_key(item[0][:ID_LENGTH]):
+                    found.append(TaId(item[0][:ID_LENGTH].decode()))
+                    item = cursor.set_range(records.behind_ta_key(found[-1]))
+                else:
+                    item = cursor.next()
         return found
+
+    def read_all(self) -> None:
+        """Reads every page of both data bases; what is damaged in records does not matter here.
+
+        Raises:
+            BugError: a page cannot be read.
+        """
+        for handle in (self._main, self._due):
+            with self._env.cursor(handle) as cursor:
+                item = cursor.first()
+                while item is not None:
+                    item = cursor.next()
+
+    def mend(self) -> int:
+        """Reads everything; sets aside what is damaged and makes index and counter anew where they are wrong.
+
+        Returns:
+            How many things were wrong.
+
+        Raises:
+            DamageError: a record is damaged, and there is no keeper.
+            BugError: a page cannot be read.
+
+        Blocks: yes (disk), as long as it takes to read everything.
+        """
+        wrong, rcpts = self._mend_main()
+        wrong += self._mend_index()
+        if rcpts != self._count:
+            with self._env.transaction() as txn:
+                self._main.put(records.COUNT_KEY, records.COUNT.pack(rcpts), txn=txn)
+            self._count = rcpts
+            wrong += 1
+        return wrong
+
+    def _mend_main(self) -> tuple[int, int]:
+        """Gives how much was wrong, and how many recipients there are; each good one is in the index afterwards."""
+        wrong = rcpts = 0
+        start: bytes | None = records.FIRST_ID_KEY
+        while start is not None:
+            more, count, start = self._mend_some(start)
+            wrong, rcpts = wrong + more, rcpts + count
+        return wrong, rcpts
+
+    def _mend_some(self, start: bytes) -> tuple[int, int, bytes | None]:
+        """Looks at some records; gives also where to go on."""
+        good: list[RcptRecord] = []
+        behind, bad = None, 0
+        with self._reading():
+            for number, (key, value) in enumerate(self._items(start, b"\xff")):
+                if number == _CHUNK:
+                    behind = key
+                    break
+                if records.is_ta_key(key):
+                    self._mend_ta(key, value)
+                    continue
+                rcpt = self._decoded(RcptRecord, key, value)
+                ta_key = key[:ID_LENGTH]
+                if rcpt is not None and ta_key not in self._bad and self._main.exists(ta_key):
+                    good.append(rcpt)
+                elif rcpt is not None:
+                    self._bad[key] = (value, "its transaction is missing")
+            bad = len(self._bad)
+        missing = [key for rcpt in good if not self._due.exists(key := _due_key(rcpt))]
+        if missing:
+            with self._env.transaction() as txn:
+                for key in missing:
+                    self._due.put(key, b"", txn=txn)
+        return bad + len(missing), len(good), behind
+
+    def _mend_ta(self, key: bytes, value: bytes) -> None:
+        if self._decoded(TaRecord, key, value) is not None:
+            with self._env.cursor(self._main) as cursor:
+                after = cursor.set_range(key + b"-")
+            if after is None or not after[0].startswith(key + b"-"):
+                self._bad[key] = (value, "it has no recipients")
+
+    def _mend_index(self) -> int:
+        """Removes entries of the index that no recipient has; gives how many."""
+        wrong, after = 0, None
+        while True:
+            with self._reading():
+                due = self.due(_FOREVER_S, _CHUNK, after)
+                for one in due:
+                    key = records.rcpt_key(one[1], one[2])
+                    value = self._main.get(key)
+                    if value is None or _due_key(records.decode_record(RcptRecord, key, value)) != records.due_key(one[0], key):
+                        self._stale.append(records.due_key(one[0], key))
+                wrong += len(self._stale)
+            if len(due) < _CHUNK:
+                return wrong
+            after = due[-1]
 
     def check(self) -> None:
         """Checks the invariants; reads everything.
@@ -357,3 +497,7 @@ class DefeDb:
         broken = [what for what, holds in facts.items() if not holds]
         if broken:
             raise BugError(Module.DEFEDB, f"{self.directory}: {'; '.join(broken)}")
+
+
+def _due_key(rcpt: RcptRecord) -> bytes:
+    return records.due_key(rcpt.next_try, records.rcpt_key(rcpt.ta_id, rcpt.rcpt_idx))

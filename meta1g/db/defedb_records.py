@@ -59,11 +59,6 @@ def rcpt_key(ta_id: str, rcpt_idx: int) -> bytes:
     return ta_key(ta_id) + b"-" + idx_text(rcpt_idx).encode()
 
 
-def is_rcpt_key(key: bytes) -> bool:
-    """Tells whether a key behind FIRST_ID_KEY is that of a recipient, not of a transaction."""
-    return len(key) > ID_LENGTH
-
-
 def split_rcpt_key(key: bytes) -> tuple[TaId, int]:
     """Gives transaction id and index of the key of a recipient."""
     return TaId(key[:ID_LENGTH].decode()), parse_idx(key[ID_LENGTH + 1 :].decode())
@@ -110,16 +105,50 @@ def decode_record(cls: type[Record], key: bytes, value: bytes) -> Record:
     Raises:
         DamageError: it is damaged.
     """
-    body = value[_CRC.size :]
     try:
-        if len(value) < _CRC.size or _CRC.unpack_from(value)[0] != crc32(body):
-            raise ProtocolError("wrong checksum")
-        reader = Reader(body)
-        reader.value(cls.PLAN.rt)
-        record = read_fields(cls, reader)
-        reader.finish()
+        record = decode_value(cls, value)
+        if key and key != key_of(record):
+            raise ProtocolError("it belongs to another key")
     except ProtocolError as error:
         raise DamageError(
             Module.DEFEDB, f"record {key.decode('ascii', 'backslashreplace')} is damaged: {error.cause}"
         ) from error
+    return record
+
+
+def key_of(record: TaRecord | RcptRecord) -> bytes:
+    """Gives the key of a record; one that no record has if its ids are none."""
+    if not is_id(record.ta_id):
+        return b""
+    return ta_key(record.ta_id) if isinstance(record, TaRecord) else rcpt_key(record.ta_id, record.rcpt_idx)
+
+
+def decode_value(cls: type[Record], value: bytes) -> Record:
+    """Reads the value of a transaction or a recipient, whatever its key is.
+
+    Raises:
+        ProtocolError: it is damaged.
+    """
+    body = value[_CRC.size :]
+    if len(value) < _CRC.size or _CRC.unpack_from(value)[0] != crc32(body):
+        raise ProtocolError("wrong checksum")
+    reader = Reader(body)
+    reader.value(cls.PLAN.rt)
+    record = read_fields(cls, reader)
+    reader.finish()
     return cast(Record, record)
+
+
+#: How every value begins behind its checksum, for each kind of record.
+HEADS: Final = {HEADER.pack(0, TaRecord.PLAN.rt): TaRecord, HEADER.pack(0, RcptRecord.PLAN.rt): RcptRecord}
+CHECKSUM_BYTES: Final = _CRC.size
+
+
+def is_rcpt_key(key: bytes) -> bool:
+    """Tells whether a key of defedb.db is that of a recipient."""
+    return len(key) > ID_LENGTH + 1 and key[ID_LENGTH : ID_LENGTH + 1] == b"-" and is_ta_key(key[:ID_LENGTH])
+
+
+def is_ta_key(key: bytes) -> bool:
+    """Tells whether a key of defedb.db is that of a transaction."""
+    return is_id(key.decode("ascii", "replace"))

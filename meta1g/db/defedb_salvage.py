@@ -1,43 +1,69 @@
 """Opens DEFEDB whatever state its files are in: damage never stops the start (invariant I3).
 
-Files that cannot be recovered go to `lost+found/defedb-N` as they are, and whatever is good in them into a new, empty
-DEFEDB.  The steps are noted in damage.py, so that this may be killed anywhere and started again.  While such a directory is in
-lost+found no content file is taken for an orphan: its envelope may be among what could not be read.
+Each step is tried only if the one before was not enough:
 
-Ref: MeTA1 design, "Implementation: DEFEDB, recovery"; Berkeley DB, DB->verify with DB_SALVAGE.
+    1  normal recovery from the log
+    2  everything is read and checked; damaged records are set aside, index and counter are made anew where they are wrong
+    3  the index goes: recovery and step 2 without it (it is derived from the records)
+    4  the files go to `lost+found/defedb-N` as they are, and into a new, empty DEFEDB comes whatever is good in them:
+       a  what the log gives that is played again from its very beginning, if it reaches back so far
+       b  what stands on pages of the main file that make sense
+       c  what stands on other pages, and in the log if it could not be played again: with content only, since it may be
+          what was removed before
+
+The steps are noted in damage.py, so that this may be killed anywhere and started again.  Reading of doubtful files is left to a
+child process: the library may crash or hang on them.
+
+Ref: MeTA1 design, "Implementation: DEFEDB, recovery"; Berkeley DB Programmer's Reference, "Recovery procedures".
 """
 
 import contextlib
 import os
-from collections.abc import Iterator
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import berkeleydb.db as bdb
 
-from meta1g.base.errors import BugError, Module, PermError
+from meta1g.base.errors import BugError, Meta1Error, Module, PermError
 from meta1g.base.log import Log
-from meta1g.db.bdb import CONFIG_NAME, PAGE_BYTES, log_place
+from meta1g.db.bdb import CONFIG_NAME, Environment, log_place
 from meta1g.db.damage import DamageError, Note, Step, is_note, read_note, write_note
-from meta1g.db.defedb import DATABASE_FILES, MAIN_FILE, DefeDb
-from meta1g.db.defedb_records import decode_record
+from meta1g.db.defedb import DATABASE_FILES, DUE_FILE, MAIN_FILE, DefeDb
+from meta1g.db.defedb_pages import Item, Pages, in_log
 from meta1g.db.files import FILES
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 
 _PREFIX: Final = "defedb-"
+_REPLAY: Final = "replay"
 _BATCH: Final = 500
+_CACHE_BYTES: Final = 8 << 20
+#: So often everything is looked at and nothing found, before the files count as bad all the same.
+_SOUND_MAX: Final = 2
+#: Reading of doubtful files that takes longer is taken for hanging: a million records take less than two minutes.
+_CHILD_LIMIT_S: Final = 1200.0
+_CHILD_LOOK_S: Final = 0.005
 
-Record = TypeVar("Record", TaRecord, RcptRecord)
+HasContent = Callable[[str], bool]
 
 
-def open_or_salvage(defedb: DefeDb, lost_found: Path, log: Log) -> bool:
-    """Opens DEFEDB; picks out what is good if it is damaged.  Blocks: yes (disk).
+def holds_damaged(lost_found: Path) -> bool:
+    """Tells whether something of a damaged DEFEDB is in lost+found."""
+    return any(path.name.startswith("defedb") for path in lost_found.iterdir())
+
+
+def open_or_salvage(defedb: DefeDb, lost_found: Path, log: Log, has_content: HasContent = lambda cdb_id: True) -> bool:
+    """Opens DEFEDB; repairs it if it is damaged.  Blocks: yes (disk).
 
     Args:
-        defedb: not open.
+        defedb: not open; with a keeper.
         lost_found: gets the damaged files.
         log: gets a line for each step.
+        has_content: tells whether there is a content file.
 
     Returns:
         Whether it was damaged.
@@ -47,73 +73,138 @@ def open_or_salvage(defedb: DefeDb, lost_found: Path, log: Log) -> bool:
         TempError, OSError: the disk is full or broken.
     """
     note = read_note(defedb.directory)
-    if note is None:
-        try:
-            defedb.open()
+    if note is None or note.step is Step.SOUND:
+        if _opens(defedb, note, log):
             return False
-        except DamageError as error:
-            log.fatal("qmgr.defedb", error.cause)
+        note = read_note(defedb.directory)
     elif note.step is Step.SUSPECT:
-        log.warn(
-            "qmgr.defedb", "something could not be read in the last run; everything is checked", path=str(defedb.directory)
-        )
-        if _is_sound(defedb, log):
-            write_note(defedb.directory, None)
-            defedb.open()
-            return False
-    _salvage(defedb, lost_found, note, log)
+        text = "something could not be read in the last run, or a start did not get through; everything is checked"
+        log.warn("qmgr.defedb", text, path=str(defedb.directory))
+    if note is None or note.step is Step.SUSPECT:
+        times = 0 if note is None else note.times
+        mended = _mend(defedb, log) if times < _SOUND_MAX else None
+        if mended is not None:
+            write_note(defedb.directory, None if mended else Note(Step.SOUND, times=times + 1))
+            return mended > 0
+    _salvage(defedb, lost_found, note, log, has_content)
     return True
 
 
-def holds_damaged(lost_found: Path) -> bool:
-    """Tells whether a damaged DEFEDB is in lost+found."""
-    return any(path.name.startswith(_PREFIX) for path in lost_found.iterdir())
+def catastrophic(defedb: DefeDb, lost_found: Path, log: Log, has_content: HasContent = lambda cdb_id: True) -> None:
+    """Makes DEFEDB anew from its log and its main file, whatever state they are in; open afterwards.  Blocks: yes (disk).
+
+    Arguments and errors as those of open_or_salvage().
+    """
+    _salvage(defedb, lost_found, read_note(defedb.directory), log, has_content)
 
 
-def _is_sound(defedb: DefeDb, log: Log) -> bool:
-    """Recovers the environment, then checks pages and records."""
+# -- steps 1 to 3 ------------------------------------------------------------------------------------------------------
+
+
+def _opens(defedb: DefeDb, note: Note | None, log: Log) -> bool:
+    """Opens it with normal recovery; a start that does not get through leaves a suspicion."""
+    times = 0 if note is None else note.times
+    write_note(defedb.directory, Note(Step.SUSPECT, times=times))
     try:
         defedb.open()
-        defedb.checkpoint()
-        defedb.check()
-        defedb.close()
-        for name in DATABASE_FILES:
-            bdb.DB().verify(os.fspath(defedb.directory / name))
-    except (DamageError, BugError) as error:
+    except DamageError as error:
         log.fatal("qmgr.defedb", error.cause)
         return False
-    except bdb.DBVerifyBadError as error:
-        log.fatal("qmgr.defedb", f"{defedb.directory}: damaged: {error}")
-        return False
-    finally:
-        defedb.close()
+    except Meta1Error:
+        write_note(defedb.directory, note)
+        raise
+    write_note(defedb.directory, None)
     return True
 
 
-def _salvage(defedb: DefeDb, lost_found: Path, note: Note | None, log: Log) -> None:
+def _mend(defedb: DefeDb, log: Log) -> int | None:
+    """Mends what can be mended without reading files by hand; gives how much that was, None if it does not do."""
+    wrong = 0
+    if not _in_child(lambda: _look(defedb), log):
+        log.fatal("qmgr.defedb", "damaged; the index is made anew", path=str(defedb.directory))
+        with contextlib.suppress(FileNotFoundError):
+            FILES.unlink(defedb.directory / DUE_FILE)
+        FILES.sync_directory(defedb.directory)
+        if not _in_child(lambda: _look(defedb), log):
+            return None
+        wrong = 1
+    try:
+        defedb.open()
+        wrong += defedb.mend()
+    except (DamageError, BugError) as error:
+        log.fatal("qmgr.defedb", error.cause)
+        defedb.close()
+        return None
+    if wrong:
+        log.error("qmgr.defedb", "mended", path=str(defedb.directory), count=wrong)
+    return wrong
+
+
+def _look(defedb: DefeDb) -> None:
+    """Recovers the environment, checks its files, reads every record."""
+    defedb.keeper = lambda file, key, value, why: False
+    defedb.open()
+    defedb.checkpoint()
+    defedb.read_all()
+    defedb.close()
+    for name in DATABASE_FILES:
+        bdb.DB().verify(os.fspath(defedb.directory / name))
+
+
+def _in_child(function: Callable[[], None], log: Log) -> bool:
+    """Tells whether a function gets through without an error, a crash or endless work.  Blocks: yes."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            function()
+            code = 0
+        except (Meta1Error, bdb.DBError) as error:
+            text = error.cause if isinstance(error, Meta1Error) else str(error)
+            log.fatal("qmgr.defedb", text)
+        finally:
+            os._exit(code)
+    end_s = time.monotonic() + _CHILD_LIMIT_S
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            break
+        if time.monotonic() > end_s:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(_CHILD_LOOK_S)
+    if os.WIFSIGNALED(status):
+        log.fatal("qmgr.defedb", f"the library does not survive reading it: signal {os.WTERMSIG(status)}")
+    return status == 0
+
+
+# -- step 4 ------------------------------------------------------------------------------------------------------------
+
+
+def _salvage(defedb: DefeDb, lost_found: Path, note: Note | None, log: Log, has_content: HasContent) -> None:
     directory = defedb.directory
-    if note is None or note.step is Step.SUSPECT:
-        note = Note(Step.MOVE, _free_name(lost_found))
+    if note is None or note.step not in (Step.MOVE, Step.FILL):
+        note = Note(Step.MOVE, f"{_PREFIX}{_number(lost_found, _PREFIX)}")
         write_note(directory, note)
     target = lost_found / note.target
     if note.step is Step.MOVE:
         _move(directory, target)
         write_note(directory, Note(Step.FILL, note.target))
     defedb.open()
-    stored, homeless = _fill(defedb, target)
+    filler = _Filler(defedb, target, log, has_content)
+    filler.run()
     write_note(directory, None)
     log.fatal(
         "qmgr.defedb",
-        f"damaged files are kept in {target}, {homeless} recipients without transaction in them; remove it when nothing more "
-        "can be saved",
+        f"damaged files are kept in {target}, {filler.homeless} recipients without transaction in them; remove it when "
+        "nothing more can be saved",
         path=str(target),
-        rcpts=stored,
+        rcpts=filler.stored,
     )
 
 
-def _free_name(lost_found: Path) -> str:
-    taken = {path.name for path in lost_found.iterdir()}
-    return next(name for number in range(1, len(taken) + 2) if (name := f"{_PREFIX}{number}") not in taken)
+def _number(directory: Path, prefix: str) -> int:
+    taken = {path.name for path in directory.iterdir()}
+    return next(number for number in range(1, len(taken) + 2) if f"{prefix}{number}" not in taken)
 
 
 def _move(directory: Path, target: Path) -> None:
@@ -132,68 +223,129 @@ def _move(directory: Path, target: Path) -> None:
     FILES.sync_directory(directory)
 
 
-def _fill(defedb: DefeDb, target: Path) -> tuple[int, int]:
-    """Stores what is good in the old file; gives how many recipients, and how many had lost their transaction."""
-    dump = _dump(target)
-    places = {ta.ta_id: place for place, ta in _records(dump, TaRecord)}
-    stored = homeless = 0
-    found = _records(dump, RcptRecord)
-    while batch := [rcpt for _, rcpt in islice(found, _BATCH)]:
-        put = [rcpt for rcpt in batch if rcpt.ta_id in places]
-        homeless += len(batch) - len(put)
-        tas = [_ta_at(dump, places[ta_id]) for ta_id in dict.fromkeys(rcpt.ta_id for rcpt in put)]
-        defedb.store(tas, put)
-        stored += len(put)
-    return stored, homeless
+class _Filler:
+    """Stores what is good in the old files.  Owner: the repair.
 
+    Args:
+        defedb: the new one, open; it may have some of it already.
+        target: where the old files are.
+        log: the log.
+        has_content: tells whether there is a content file.
 
-def _dump(target: Path) -> Path:
-    """Lets the library print what it can read; its first page, which it cannot do without, is replaced by a fresh one."""
-    work, dump = target / "salvage.db", target / "salvage.out"
-    for path in (work, dump):
-        path.unlink(missing_ok=True)
-    if not (target / MAIN_FILE).exists():
-        dump.touch()
-        return dump
-    fresh = bdb.DB()
-    fresh.set_pagesize(PAGE_BYTES)
-    fresh.open(os.fspath(work), dbtype=bdb.DB_BTREE, flags=bdb.DB_CREATE, mode=0o600)
-    fresh.close()
-    with work.open("r+b") as new, (target / MAIN_FILE).open("rb") as old:
-        for file in (new, old):
-            file.seek(PAGE_BYTES)
-        while block := old.read(1 << 20):
-            new.write(block)
-        new.truncate()
-    with contextlib.suppress(bdb.DBError):  # it complains of the damage and prints what it can
-        bdb.DB().verify(os.fspath(work), outfile=os.fspath(dump), flags=bdb.DB_SALVAGE)
-    work.unlink()
-    return dump
+    Attributes:
+        stored: recipients that were stored.
+        homeless: recipients whose transaction is nowhere.
+    """
 
+    def __init__(self, defedb: DefeDb, target: Path, log: Log, has_content: HasContent) -> None:
+        self._defedb = defedb
+        self._target = target
+        self._log = log
+        self._has_content = has_content
+        self.stored = self.homeless = 0
 
-def _records(dump: Path, cls: type[Record]) -> Iterator[tuple[int, Record]]:
-    """Gives the good records of one kind with the places of their lines."""
-    place = 0
-    with dump.open("rb") as lines:
-        for line in lines:
-            record = _record(line, cls)
-            if record is not None:
-                yield place, record
-            place += len(line)
+    def run(self) -> None:
+        """Takes all sources, the best first; what is there already stays."""
+        logs = self._logs()
+        replayed = self._replay(logs)
+        main = self._target / MAIN_FILE
+        if main.exists():
+            pages = Pages(main)
+            try:
+                self._from_pages(pages, sure=True)
+                self._from_pages(pages, sure=False)
+            finally:
+                pages.close()
+        if not replayed:
+            self._from_logs(logs)
 
+    def _logs(self) -> list[tuple[str, Path]]:
+        """Gives the log files with the names that they had."""
+        here = [(path.name, path) for path in self._target.glob("log.*")]
+        place = log_place(self._defedb.directory)
+        prefix = f"{self._target.name}."
+        there = [(path.name.removeprefix(prefix), path) for path in place.glob(f"{prefix}log.*")]
+        return sorted(here + there)
 
-def _record(line: bytes, cls: type[Record]) -> Record | None:
-    """Reads one line of the dump: a blank and hex digits, a key or a value."""
-    try:
-        return decode_record(cls, b"", bytes.fromhex(line.strip().decode("ascii")))
-    except (ValueError, PermError):  # a line of another kind, or damaged
-        return None
+    def _replay(self, logs: list[tuple[str, Path]]) -> bool:
+        """Plays the log again from its beginning; tells whether that went well."""
+        work = self._target / _REPLAY
+        shutil.rmtree(work, ignore_errors=True)
+        if not logs or not logs[0][0].endswith("0000000001"):
+            return False
+        work.mkdir()
+        for name, path in logs:
+            shutil.copyfile(path, work / name)
 
+        def play() -> None:
+            Environment(Module.DEFEDB, work, _CACHE_BYTES, catastrophic=True).close()
+            _look(DefeDb(work, _CACHE_BYTES))
 
-def _ta_at(dump: Path, place: int) -> TaRecord:
-    with dump.open("rb") as lines:
-        lines.seek(place)
-        record = _record(lines.readline(), TaRecord)
-    if record is None:
-        raise BugError(Module.DEFEDB, f"{dump}: changed while it was read")
-    return record
+        good = _in_child(play, self._log)
+        if good:
+            self._from_store(work)
+        shutil.rmtree(work, ignore_errors=True)
+        return good
+
+    def _from_store(self, directory: Path) -> None:
+        old = DefeDb(directory, _CACHE_BYTES)
+        old.keeper = lambda file, key, value, why: False
+        old.open()
+        try:
+            after: str | None = None
+            while batch := old.scan(after, _BATCH):
+                self._store(batch, old.get_ta)
+                after = f"{batch[-1].ta_id}-{batch[-1].rcpt_idx:04X}"
+        finally:
+            old.close()
+
+    def _from_pages(self, pages: Pages, *, sure: bool) -> None:
+        places = {one.record.ta_id: one.place for one in pages.records(sure=sure) if isinstance(one.record, TaRecord)}
+
+        def find(ta_id: str) -> Item | None:
+            return pages.record_at(places[ta_id]) if ta_id in places else self._defedb.get_ta(ta_id)
+
+        found = (one.record for one in pages.records(sure=sure) if isinstance(one.record, RcptRecord))
+        while batch := list(islice(found, _BATCH)):
+            self._store(batch, find, doubtful=not sure)
+
+    def _from_logs(self, logs: list[tuple[str, Path]]) -> None:
+        tas: dict[str, TaRecord] = {}
+        rcpts: dict[tuple[str, int], RcptRecord] = {}
+        for item in self._in_logs(logs):
+            if isinstance(item, TaRecord):
+                tas[item.ta_id] = item
+            else:
+                rcpts[item.ta_id, item.rcpt_idx] = item
+        found = iter(rcpts.values())
+        while batch := list(islice(found, _BATCH)):
+            self._store(batch, lambda ta_id: tas.get(ta_id) or self._defedb.get_ta(ta_id), doubtful=True)
+
+    @staticmethod
+    def _in_logs(logs: list[tuple[str, Path]]) -> Iterator[Item]:
+        for _, path in logs:
+            with contextlib.suppress(OSError):
+                yield from in_log(path)
+
+    def _store(self, batch: list[RcptRecord], find: Callable[[str], Item | None], *, doubtful: bool = False) -> None:
+        """Stores recipients that are not there yet, with their transactions."""
+        tas: dict[str, TaRecord] = {}
+        put: dict[tuple[str, int], RcptRecord] = {}
+        for rcpt in batch:
+            if self._known(rcpt):
+                continue
+            ta = tas.get(rcpt.ta_id) or find(rcpt.ta_id)
+            if not isinstance(ta, TaRecord):
+                self.homeless += 1
+            elif not doubtful or self._has_content(ta.cdb_id):
+                tas[rcpt.ta_id] = ta
+                put[rcpt.ta_id, rcpt.rcpt_idx] = rcpt
+        if put:
+            self._defedb.store(tas.values(), put.values())
+            self.stored += len(put)
+
+    def _known(self, rcpt: RcptRecord) -> bool:
+        try:
+            return self._defedb.has_rcpt(rcpt.ta_id, rcpt.rcpt_idx)
+        except PermError:  # what was no id never came in
+            return True

@@ -45,6 +45,14 @@ class Files:
         """
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
 
+    def open_plain(self, path: Name) -> int:
+        """Opens an existing file to read, whatever has its name: follows no link, and does not wait for a writer of a FIFO.
+
+        Returns:
+            A descriptor to read from, closed on exec; what it is, fstat tells.
+        """
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+
     def set_group(self, fd: int, gid: int, mode: int) -> None:
         """Gives an open file to a group, with exactly this mode."""
         os.fchown(fd, -1, gid)

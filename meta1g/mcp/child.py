@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from meta1g.base import failure, reach
 from meta1g.base.clock import Clock
 from meta1g.base.log import Log
 from meta1g.mcp import spawn
@@ -80,12 +81,22 @@ class Member:
         self.last_exit: int | None = None
         self.due_s = 0.0
         self.failures = Failures()
+        #: whether its last run came as far as RUNNING, and whether any did
+        self.came_up = False
+        self.ever_up = False
+        #: why mcp could not start it, empty if it could
+        self.trouble = ""
         self._waiting_signals: set[int] = set()
 
     @property
     def label(self) -> str:
         """The name of the service."""
         return self.plan.service.label
+
+    @property
+    def how_it_ended(self) -> str:
+        """Says in words how its last run ended."""
+        return f"cannot be started: {self.trouble}" if self.trouble else exit_text(self.last_exit or 0)
 
     @property
     def pids(self) -> list[int]:
@@ -125,7 +136,11 @@ class Member:
         """Takes a transition, without telling the supervisor."""
         self.state = next_state(self.state, event)
         self.since_s = self.host.clock.now()
+        if event is Event.START:
+            self.came_up = False
+            self.trouble = ""
         if self.state is State.RUNNING:
+            self.came_up = self.ever_up = True
             for signum in self._waiting_signals:
                 self.pass_on(signum)
         if self.state is not State.STARTING:
@@ -152,17 +167,21 @@ class ProcessMember(Member):
 
     def start(self) -> None:
         """Starts the process and begins to hand over its sockets."""
-        service = self.plan.service
         self.move(Event.START)
         self.starts += 1
         self._started_s = self.host.clock.monotonic()
+        with failure.item(self.host.log, "mcp.start", self._not_started, component=self.label):
+            self._launch()
+
+    def _launch(self) -> None:
+        service = self.plan.service
         sockets = self.host.sockets_of(service)
         stdin = sockets[0][1].fileno() if service.start_action is StartAction.NOSTARTACCEPT else None
         try:
             started = spawn.start(self.plan.launch, self.host.alive_fd, stdin)
-        except OSError as error:
-            self.host.log.error("mcp.start", str(error), component=self.label)
-            self.host.loop.call_later(0, lambda: self._ended(_NEVER_STARTED))
+        except OSError as error:  # a program out of reach, or a passing shortage: both are tried again
+            self._not_started(error)
+            self.host.log.error("mcp.start", self.trouble, component=self.label)
             return
         self._process = started.process
         self._ready_fd = started.ready_fd
@@ -175,6 +194,14 @@ class ProcessMember(Member):
             path = self.host.queue_directory / service.pass_fd_socket
             uid, siblings = self.plan.launch.identity.uid, self.host.siblings_of(service)
             self._passing = Passing(self.host.loop, path, uid, siblings, sockets, self._sockets_passed)
+
+    def _not_started(self, error: Exception) -> None:
+        """Treats a start that failed in mcp as a run that failed; a process that there is already ends first."""
+        self.trouble = reach.explain(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        if self._process is None:
+            self.host.loop.call_later(0, lambda: self._ended(_NEVER_STARTED))
+        else:
+            self.kill()
 
     def _readiness(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -252,10 +279,9 @@ class ProcessMember(Member):
         self.host.changed(self)
 
     def _after_end(self, event: Event) -> None:
-        if event is Event.FAILED_RUN and self.state is not State.STOPPING:
+        if event in (Event.FAILED_RUN, Event.REFUSED) and self.state is not State.STOPPING:
             now_s = self.host.clock.monotonic()
-            self.due_s = now_s + self.failures.record(now_s, now_s - self._started_s)
-            event = Event.GIVE_UP if self.failures.too_many else event
+            self.due_s = now_s + self.failures.record(now_s - self._started_s, refused=event is Event.REFUSED)
         self.move(event)
 
 

@@ -8,7 +8,7 @@
        |          |                     |       |                |
        +--- ENDED_WELL ------------- (any end) -+------ STOP ----+
                   |                     |
-                  +- REFUSED, GIVE_UP --+--> FAILED
+                  +------ REFUSED ------+--> FAILED -- START (a minute later, or a reload) --> STARTING
 
 Invariant: there is a process if and only if the state is STARTING, RUNNING or STOPPING.
 Pure: no I/O, no clock; the supervisor acts on the new state.
@@ -43,7 +43,6 @@ class Event(Enum):
     ENDED_WELL = auto()  # exit 0: it was meant to stop
     REFUSED = auto()  # exit 64, 77, 78: somebody has to change something first
     FAILED_RUN = auto()  # any other exit code or a signal
-    GIVE_UP = auto()  # it failed too often
 
 
 ALIVE: Final = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
@@ -58,12 +57,10 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (_S.STARTING, _E.ENDED_WELL): _S.STOPPED,
     (_S.STARTING, _E.REFUSED): _S.FAILED,
     (_S.STARTING, _E.FAILED_RUN): _S.BACKOFF,
-    (_S.STARTING, _E.GIVE_UP): _S.FAILED,
     (_S.RUNNING, _E.STOP): _S.STOPPING,
     (_S.RUNNING, _E.ENDED_WELL): _S.STOPPED,
     (_S.RUNNING, _E.REFUSED): _S.FAILED,
     (_S.RUNNING, _E.FAILED_RUN): _S.BACKOFF,
-    (_S.RUNNING, _E.GIVE_UP): _S.FAILED,
     (_S.STOPPING, _E.ENDED_WELL): _S.STOPPED,
     (_S.STOPPING, _E.REFUSED): _S.STOPPED,
     (_S.STOPPING, _E.FAILED_RUN): _S.STOPPED,

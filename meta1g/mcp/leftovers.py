@@ -2,7 +2,10 @@
 
 The next mcp waits for them, so that it finds free sockets and queues, and kills those that do not stop in time.
 
-Invariant: there is one mcp for a queue directory, the holder of the lock.
+A copy of a queue directory names the children of the original.  So the file is only a hint: a process is a child of this
+queue directory if its own environment says so, by device and inode of the directory.
+
+Invariant: there is one mcp for a queue directory, the holder of the lock; no process but its children is ever ended.
 
 Owner: the process.
 Ref: our choice; flock(2), pidfd_open(2).
@@ -18,10 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from meta1g.base import reach
 from meta1g.base.cli import CliError
 from meta1g.base.clock import Clock
-from meta1g.base.sysexits import EX_UNAVAILABLE
+from meta1g.base.sysexits import EX_CANTCREAT, EX_UNAVAILABLE
 from meta1g.mcp.limits import LEFTOVERS_GRACE_S, LEFTOVERS_KILLED_S
+from meta1g.mcp.spawn import QUEUE_ID, queue_id
 
 _LOCK: Final = "mcp/lock"
 _CHILDREN: Final = "mcp/children"
@@ -65,7 +70,10 @@ class Lock:
 
     def __init__(self, queue: Path) -> None:
         path = queue / _LOCK
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        except OSError as error:
+            raise CliError(f"{path}: cannot make the lock of mcp: {reach.explain(error)}", EX_CANTCREAT) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -90,13 +98,27 @@ def remember(queue: Path, pids: Iterable[int]) -> None:
 
 
 def left_over(queue: Path) -> list[Process]:
-    """Gives the children of an earlier mcp that still run."""
+    """Gives the children of an earlier mcp of this queue directory that still run."""
     try:
-        text = (queue / _CHILDREN).read_text()
+        text = (queue / _CHILDREN).read_text(errors="replace")
     except FileNotFoundError:
         return []
-    found = [Process(int(words[0]), words[1]) for line in text.splitlines() if len(words := line.split()) == 2]
-    return [process for process in found if process.alive]
+    words = [line.split() for line in text.splitlines()]
+    found = [Process(int(pair[0]), pair[1]) for pair in words if len(pair) == 2 and all(_is_number(word) for word in pair)]
+    mark = f"{QUEUE_ID}={queue_id(queue)}".encode()
+    return [process for process in found if process.alive and mark in _environment(process.pid) and process.alive]
+
+
+def _is_number(word: str) -> bool:
+    return word.isascii() and word.isdigit() and len(word) < 20
+
+
+def _environment(pid: int) -> list[bytes]:
+    """Gives the environment that a process was started with; nothing if it is gone or belongs to somebody else."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def wait_for_end(processes: Iterable[Process], clock: Clock) -> list[Process]:
@@ -106,17 +128,14 @@ def wait_for_end(processes: Iterable[Process], clock: Clock) -> list[Process]:
         Those that had to be killed.
     """
     end_s = clock.monotonic() + LEFTOVERS_GRACE_S
-    killed = [process for process in processes if not _wait(process, end_s - clock.monotonic())]
-    for process in killed:
-        with contextlib.suppress(ProcessLookupError):
-            if process.alive:
-                os.kill(process.pid, signal.SIGKILL)
-        _wait(process, LEFTOVERS_KILLED_S)
-    return killed
+    return [process for process in processes if not _wait(process, end_s - clock.monotonic())]
 
 
 def _wait(process: Process, timeout_s: float) -> bool:
-    """Waits for the end of one process; tells whether it came."""
+    """Waits for the end of one process, then kills it; tells whether it ended by itself.
+
+    The descriptor of the process is opened before its start time is compared: what is killed is what was compared.
+    """
     try:
         fd = os.pidfd_open(process.pid)
     except ProcessLookupError:
@@ -124,6 +143,11 @@ def _wait(process: Process, timeout_s: float) -> bool:
     try:
         poll = select.poll()
         poll.register(fd, select.POLLIN)
-        return not process.alive or bool(poll.poll(max(timeout_s, 0.0) * 1000))
+        if not process.alive or poll.poll(max(timeout_s, 0.0) * 1000):
+            return True
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+        poll.poll(LEFTOVERS_KILLED_S * 1000)
+        return False
     finally:
         os.close(fd)

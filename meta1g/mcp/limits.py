@@ -18,9 +18,14 @@ BACKOFF_FIRST_S: Final = 1.0
 BACKOFF_MAX_S: Final = 60.0
 #: A component that ran this long starts again at once and has its delay reset.
 STABLE_RUN_S: Final = 10.0
-#: This many failures of one component within this time stop the system.
-FAILURES_MAX: Final = 5
-FAILURES_WINDOW_S: Final = 60.0
+
+#: Checks of components that run at a time, and how long one may take; a name server that is away costs some seconds.
+CHECKS_MAX: Final = 8
+CHECK_LIMIT_S: Final = 30.0
+#: So much of what a check says is kept.
+CHECK_OUTPUT_BYTES: Final = 16 << 10
+#: Lines that the result of a reload has at most.
+RESULT_LINES_MAX: Final = 100
 
 #: Children of an mcp that died have this long to finish what is at hand; then they are killed.
 LEFTOVERS_GRACE_S: Final = 15.0
@@ -45,6 +50,8 @@ CHILD_CORE_BYTES: Final = 0
 #: Clients of the status socket at a time, and how long an idle one may stay.
 STATUS_CLIENTS_MAX: Final = 16
 STATUS_TIMEOUT_S: Final = 10.0
+#: If the status socket cannot take a connection for want of descriptors, further ones wait so long.
+STATUS_PAUSE_S: Final = 1.0
 
 #: Length of a Unix socket's path on Linux, without the closing NUL (sun_path).
 SOCKET_PATH_MAX_BYTES: Final = 107

@@ -52,14 +52,13 @@ class Sockets:
             CliError: one cannot be bound, the text says which and what to do; new ones are closed again.
         """
         made = Sockets(self._queue, self._inherited)
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(made.close_but, self)
             for service in services:
                 for listen in service.listens if service.start_action in BINDS else ():
                     if listen.text not in made.open:
                         made.open[listen.text] = self._take(listen)
-        except CliError:
-            made.close_but(self)
-            raise
+            undo.pop_all()
         return made
 
     def _take(self, listen: Listen) -> socket.socket:

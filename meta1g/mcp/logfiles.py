@@ -7,6 +7,7 @@ Ref: MeTA1 README, "Common Configuration Options", `log` (modelled on); GNU pies
 goes to COMPONENT.log).
 """
 
+import contextlib
 import grp
 import os
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from meta1g.base import paths
+from meta1g.base import paths, reach
 from meta1g.base.cli import CliError
 from meta1g.base.sysexits import EX_CANTCREAT
 from meta1g.conf.config import Config, Section
@@ -82,24 +83,59 @@ def with_log_groups(found: Mapping[str, Identity], files: Sequence[LogFile]) -> 
     return made
 
 
-def make(files: Sequence[LogFile]) -> None:
-    """Makes the files that there are not yet; those that there are stay as they are.
+def check(files: Sequence[LogFile]) -> None:
+    """Looks whether make() could make the files; makes nothing.
 
     Raises:
         CliError: one cannot be made.
     """
     for file in files:
-        try:
-            fd = os.open(file.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise CliError(f"{file.path}: cannot make the log file: {error.strerror}", EX_CANTCREAT) from error
-        try:
-            os.fchown(fd, file.uid, file.gid)
-            os.fchmod(fd, file.mode)
-        finally:
-            os.close(fd)
+        if not os.path.lexists(file.path):
+            reach.need_directory(file.path.parent, os.W_OK | os.X_OK, f"make the log file {file.path.name} there")
+
+
+def make(files: Sequence[LogFile]) -> list[Path]:
+    """Makes the files that there are not yet; those that there are stay as they are.
+
+    Returns:
+        Those that were made.
+
+    Raises:
+        CliError: one cannot be made; those that were made are removed again.
+    """
+    made: list[Path] = []
+    try:
+        for file in files:
+            if _make(file):
+                made.append(file.path)
+    except OSError as error:
+        remove(made)
+        raise CliError(f"cannot make log file {reach.explain(error)}", EX_CANTCREAT) from error
+    return made
+
+
+def remove(made: Sequence[Path]) -> None:
+    """Removes files that make() has made, if nothing has been written to them."""
+    for path in made:
+        with contextlib.suppress(OSError):
+            if path.stat().st_size == 0:
+                path.unlink()
+
+
+def _make(file: LogFile) -> bool:
+    try:
+        fd = os.open(file.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return False
+    try:
+        os.fchown(fd, file.uid, file.gid)
+        os.fchmod(fd, file.mode)
+    except OSError:
+        file.path.unlink()
+        raise
+    finally:
+        os.close(fd)
+    return True
 
 
 def stderr_name(service: Service) -> str:

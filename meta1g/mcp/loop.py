@@ -101,6 +101,11 @@ class Loop:
         while not self._stopped:
             self.turn(self._timeout_s())
 
+    def run_until(self, condition: Callable[[], bool]) -> None:
+        """Runs until condition() is true after a turn; for what has to be done before run()."""
+        while not condition():
+            self.turn(self._timeout_s())
+
     def turn(self, timeout_s: float | None) -> None:
         """Waits at most timeout_s (None: for ever) for descriptors, then calls what is due."""
         for key, _events in self._selector.select(timeout_s):

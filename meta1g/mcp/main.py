@@ -15,8 +15,7 @@ from typing import Final
 from meta1g.base import cli, paths, sysexits
 from meta1g.base.cli import CliError
 from meta1g.base.clock import SystemClock
-from meta1g.mcp.control import Mcp, OnStarted
-from meta1g.mcp.prepare import prepare
+from meta1g.mcp.control import Mcp, OnStarted, check
 from meta1g.mcp.spawn import open_stderr
 
 _STDERR: Final = 2
@@ -30,7 +29,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("-p", dest="pid_file", type=Path, metavar="FILE", help="write the process id to this file")
     parser.add_argument("-L", dest="lenient", action="store_true", help="warn of unknown options instead of refusing them")
     parser.add_argument(
-        "-c", dest="check", action="store_true", help="check configuration, accounts and directories, then leave"
+        "-c", dest="check", action="store_true", help="check everything as each account will use it, then leave"
     )
     parser.add_argument("-D", dest="daemon", action="store_true", help="go to the background as soon as everything runs")
     found = parser.parse_args(argv)
@@ -51,7 +50,7 @@ def main(argv: list[str]) -> int:
     for early in (signal.SIGHUP, signal.SIGUSR1):  # until the loop takes them
         signal.signal(early, signal.SIG_IGN)
     if options.check:
-        prepare(options.file, lenient=options.lenient)
+        check(options.file, SystemClock(), lenient=options.lenient)
         return sysexits.EX_OK
     if options.daemon:
         return _in_background(lambda started: _run(options, started))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, cast
 
+from meta1g.base import failure
 from meta1g.base.errors import ProtocolError
 from meta1g.mcp.limits import PASS_RETRY_S, PASS_TIMEOUT_S
 from meta1g.mcp.loop import Loop, Timer
@@ -91,7 +92,14 @@ class Passing:
         self._retry = self._loop.call_later(PASS_RETRY_S, self._try)
 
     def _try(self) -> None:
-        conn = socket.socket(socket.AF_UNIX)
+        try:
+            conn = socket.socket(socket.AF_UNIX)
+        except OSError as error:
+            if failure.is_shortage(error):
+                self._again()
+            else:
+                self._finish(f"{self._path}: {error.strerror}")
+            return
         conn.setblocking(False)
         code = conn.connect_ex(os.fspath(self._path))
         if code:

@@ -50,6 +50,11 @@ class Prepared:
         """The services in the order of the file."""
         return [plan.service for plan in self.plans]
 
+    @property
+    def logs_made(self) -> frozenset[str]:
+        """Labels of those whose log files mcp makes."""
+        return frozenset(label for file in self.log_files for label in file.labels)
+
 
 def prepare(file: Path, *, lenient: bool = False) -> Prepared:
     """Reads and checks a configuration.

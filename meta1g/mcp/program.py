@@ -41,6 +41,16 @@ class Program:
     bundled: str | None
     reads_config: bool = False
 
+    @property
+    def check_argv(self) -> tuple[str, ...]:
+        """All arguments of the check of itself; none if it is a program of somebody else, which knows no check."""
+        if self.bundled is None:
+            return ()
+        module = f"meta1g.{self.bundled}.main"
+        if module in self.argv:
+            return tuple(f"meta1g.{self.bundled}.check" if word == module else word for word in self.argv)
+        return (*self.argv, "--check")
+
 
 def program_of(service: Service, config_file: Path, *, lenient: bool = False) -> Program:
     """Finds the program of a service.

@@ -1,16 +1,15 @@
-"""When a process that failed is started again, and when it is given up.
+"""When a process that failed is started again: always, but not at once for ever.
 
-A process that ran for a while starts again at once.  One that keeps failing waits 1 s, 2 s, 4 s, up to a minute.  Five
-failures within a minute mean that starting it again does not help.
+A process that ran for a while starts again at once.  One that keeps failing waits 1 s, 2 s, 4 s, up to a minute, and then
+a minute each time.  One that says that somebody has to change something first (exit code 64, 77, 78) waits a minute.
 
 Pure: the caller passes the time.
-Ref: MeTA1 design, "Functional Specification: Supervisor" (too quick repeated failure stops the system, modelled on).
+Ref: architecture 4.1, "a component that keeps failing"; MeTA1 design, "Functional Specification: Supervisor".
 """
 
-from collections import deque
 from typing import Final
 
-from meta1g.mcp.limits import BACKOFF_FIRST_S, BACKOFF_MAX_S, FAILURES_MAX, FAILURES_WINDOW_S, STABLE_RUN_S
+from meta1g.mcp.limits import BACKOFF_FIRST_S, BACKOFF_MAX_S, STABLE_RUN_S
 
 _DOUBLINGS_MAX: Final = 30
 
@@ -18,28 +17,23 @@ _DOUBLINGS_MAX: Final = 30
 class Failures:
     """The failures of one process.  Owner: the supervisor."""
 
-    __slots__ = ("_quick", "_times")
+    __slots__ = ("_quick",)
 
     def __init__(self) -> None:
-        self._times: deque[float] = deque(maxlen=FAILURES_MAX)
         self._quick = 0
 
-    @property
-    def too_many(self) -> bool:
-        """Tells whether the last FAILURES_MAX failures lie within FAILURES_WINDOW_S."""
-        return len(self._times) == FAILURES_MAX and self._times[-1] - self._times[0] <= FAILURES_WINDOW_S
-
-    def record(self, now_s: float, ran_s: float) -> float:
+    def record(self, ran_s: float, *, refused: bool = False) -> float:
         """Notes a failure.
 
         Args:
-            now_s: monotonic time.
             ran_s: how long the process ran, in seconds.
+            refused: it ended with a code that asks for a change.
 
         Returns:
             Seconds to wait before it is started again.
         """
-        self._times.append(now_s)
+        if refused:
+            return BACKOFF_MAX_S
         if ran_s >= STABLE_RUN_S:
             self._quick = 0
             return 0.0

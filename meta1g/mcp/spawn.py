@@ -8,6 +8,7 @@ Invariant: between fork and exec the child drops every privilege, or does not co
 Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on); setresuid(2), prctl(2) PR_SET_NO_NEW_PRIVS.
 """
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -18,16 +19,21 @@ from pathlib import Path
 from typing import Final
 
 import meta1g
-from meta1g.base.startup import ALIVE_FD, CONFIG_FD, READY_FD
+from meta1g.base.startup import ALIVE_FD, CONFIG_FD, LOG_MADE, READY_FD
 from meta1g.mcp.account import Identity
 from meta1g.mcp.limits import CHILD_CORE_BYTES, CHILD_NOFILE, CHILD_UMASK
 from meta1g.mcp.program import Program
 
+#: Variable that tells to which queue directory a child belongs; the next mcp looks for it (leftovers.py).
+QUEUE_ID: Final = "META1G_QUEUE_ID"
+_STDERR: Final = 2
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 #: What concerns mcp alone, or is set for each child.
 _OWN_VARIABLES: Final = (
     CONFIG_FD,
+    LOG_MADE,
+    QUEUE_ID,
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
@@ -73,53 +79,79 @@ class Started:
     ready_fd: int
 
 
-def start(launch: Launch, alive_fd: int, stdin: int | None = None, stdout: int | None = None) -> Started:
-    """Starts a child of a persistent service.
+def start(
+    launch: Launch,
+    alive_fd: int,
+    stdin: int | None = None,
+    stdout: int | None = None,
+    errors: int | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Started:
+    """Starts a child of a persistent service, or its check.
 
     Args:
         launch: what to start, as whom, where.
-        alive_fd: read end of the pipe that ends with mcp.
+        alive_fd: read end of the pipe that ends with mcp; -1 for none.
         stdin: descriptor for its standard input; /dev/null if None.
         stdout: descriptor for its standard output; standard error if None.
+        errors: descriptor for its standard error; the file that launch names if None.
+        variables: further variables of its environment.
 
     Raises:
-        OSError: it cannot be started.
+        OSError: it cannot be started; everything is closed again.
     """
-    ready_r, ready_w = os.pipe2(os.O_CLOEXEC)
-    errors = config = -1
+    with contextlib.ExitStack() as ours:
+        ready_r, ready_w = os.pipe2(os.O_CLOEXEC)
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.close, ready_r)
+            ours.callback(os.close, ready_w)
+            stderr = open_stderr(launch.stderr) if errors is None else errors
+            if errors is None and stderr > _STDERR:
+                ours.callback(os.close, stderr)
+            config = _config_copy(launch)
+            if config >= 0:
+                ours.callback(os.close, config)
+            own = {**(variables or {}), QUEUE_ID: queue_id(launch.directory)}
+            process = _popen(launch, {ALIVE_FD: alive_fd, READY_FD: ready_w, CONFIG_FD: config}, own, stdin, stdout, stderr)
+            undo.pop_all()
+    os.set_blocking(ready_r, False)
+    return Started(process, ready_r)
+
+
+def _popen(
+    launch: Launch, fds: Mapping[str, int], own: Mapping[str, str], stdin: int | None, stdout: int | None, stderr: int
+) -> "subprocess.Popen[bytes]":
     try:
-        errors = open_stderr(launch.stderr)
-        config = _config_copy(launch)
-        process = subprocess.Popen(
+        return subprocess.Popen(
             launch.program.argv,
             executable=launch.program.executable,
             stdin=subprocess.DEVNULL if stdin is None else stdin,
-            stdout=errors if stdout is None else stdout,
-            stderr=errors,
+            stdout=stderr if stdout is None else stdout,
+            stderr=stderr,
             cwd=launch.directory,
-            env=_environment({ALIVE_FD: alive_fd, READY_FD: ready_w, CONFIG_FD: config}),
-            pass_fds=[fd for fd in (alive_fd, ready_w, config) if fd >= 0],
+            env=_environment(fds, own),
+            pass_fds=[fd for fd in fds.values() if fd >= 0],
             start_new_session=True,
-            preexec_fn=lambda: _prepare(launch.identity),  # noqa: PLW1509 - mcp has one thread
+            preexec_fn=lambda: become(launch.identity),  # noqa: PLW1509 - mcp has one thread
         )
-    except (OSError, subprocess.SubprocessError) as error:
-        os.close(ready_r)
-        raise _as_os_error(error, launch) from error
-    finally:
-        os.close(ready_w)
-        if errors > 2:
-            os.close(errors)
-        if config >= 0:
-            os.close(config)
-    os.set_blocking(ready_r, False)
-    return Started(process, ready_r)
+    except subprocess.SubprocessError as error:  # in the child, before the program
+        raise PermissionError(f"cannot become user {launch.identity.user} with its groups and limits") from error
+
+
+def queue_id(queue: Path) -> str:
+    """Gives what tells a queue directory from its copies: device and inode, as in the environment of every child."""
+    facts = queue.stat()
+    return f"{facts.st_dev}:{facts.st_ino}"
 
 
 def open_stderr(path: Path | None) -> int:
     """Opens the file for a child's standard error, readable for the group; gives descriptor 2 without a path."""
     if path is None:
         return 2
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(path, flags | os.O_NONBLOCK, 0o640)  # a FIFO without a reader is an error, not an endless wait
+    os.set_blocking(fd, True)
+    return fd
 
 
 def _config_copy(launch: Launch) -> int:
@@ -127,27 +159,25 @@ def _config_copy(launch: Launch) -> int:
     if not launch.program.reads_config:
         return -1
     fd = os.memfd_create("meta1.conf", os.MFD_CLOEXEC)
-    with open(fd, "wb", closefd=False) as file:
-        file.write(launch.config.encode())
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            file.write(launch.config.encode())
+    except OSError:
+        os.close(fd)
+        raise
     return fd
 
 
-def _as_os_error(error: Exception, launch: Launch) -> OSError:
-    if isinstance(error, OSError):
-        return error
-    return PermissionError(f"cannot become user {launch.identity.user} with its groups and limits")
-
-
-def _environment(fds: Mapping[str, int]) -> dict[str, str]:
+def _environment(fds: Mapping[str, int], own: Mapping[str, str]) -> dict[str, str]:
     made = {name: value for name, value in os.environ.items() if name not in _OWN_VARIABLES}
     home = str(Path(meta1g.__file__).parents[1])
     found = made.get("PYTHONPATH", "").split(os.pathsep)
     made["PYTHONPATH"] = os.pathsep.join([*(word for word in found if word), *([] if home in found else [home])])
-    return {**made, **{name: str(fd) for name, fd in fds.items() if fd >= 0}}
+    return {**made, **own, **{name: str(fd) for name, fd in fds.items() if fd >= 0}}
 
 
-def _prepare(identity: Identity) -> None:
-    """Runs in the child before exec; any exception makes the start fail."""
+def become(identity: Identity) -> None:
+    """Takes the identity, limits and umask of a child; runs in the child, where any exception makes the start fail."""
     os.umask(CHILD_UMASK)
     resource.setrlimit(resource.RLIMIT_CORE, (CHILD_CORE_BYTES, CHILD_CORE_BYTES))
     _raise_open_files()

@@ -7,6 +7,10 @@ changes it does what can be done now:
 - of the plan, it starts in order everybody whose delay is over, whose own dependents have stopped, and who has not to
   wait for one earlier in the plan that it depends on.
 
+A member that fails is started again for ever.  Those that depend on it stop with it and wait for its next start; if that
+fails as well they go on without it, so that they can say why they refuse.  Only a component that fails at its very first
+start, while mcp itself starts, ends everything.
+
 Invariant: a member is started only when none of those who restart with it is still stopping.
 
 Owner: the event loop.
@@ -15,24 +19,25 @@ Ref: MeTA1 design, "Functional Specification: Supervisor"; GNU pies manual, "inc
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from meta1g.base.clock import Clock
 from meta1g.base.log import Log
-from meta1g.base.sysexits import EX_OK, EX_UNAVAILABLE
+from meta1g.base.sysexits import EX_OK, EX_UNAVAILABLE, NO_RESTART
 from meta1g.mcp.accept import AcceptMember
-from meta1g.mcp.child import Member, Plan, ProcessMember, exit_text
+from meta1g.mcp.child import Member, Plan, ProcessMember
 from meta1g.mcp.fsm import ALIVE, UP, State
-from meta1g.mcp.limits import FAILURES_MAX, FAILURES_WINDOW_S
 from meta1g.mcp.listen import Sockets
 from meta1g.mcp.loop import Loop, Timer
 from meta1g.mcp.order import Dependents, by_dependence, closure, restart_order, start_first, start_order, stop_first
 from meta1g.mcp.service import Service, StartAction, dependents_of
 
-_WAITING: Final = frozenset({State.STOPPED, State.BACKOFF, State.FAILED})
+#: States of a member that failed and is going to be started again.
+FAILING: Final = frozenset({State.BACKOFF, State.FAILED})
+_WAITING: Final = frozenset({State.STOPPED, *FAILING})
 
 
 @dataclass(slots=True)
@@ -49,6 +54,44 @@ class End:
 
     code: int = EX_OK
     text: str = ""
+
+
+def reason_of(member: Member) -> str:
+    """Says where the reason of a failure stands."""
+    path = member.plan.launch.stderr
+    return f"the reason is in the log, or in {'the standard error of mcp' if path is None else path}"
+
+
+class Watch:
+    """Waits until everything that a new configuration has changed runs, or the first of it fails to start.
+
+    Args:
+        loop: the event loop.
+        labels: what has changed.
+        settled: called once, from the loop, with the members that failed.
+
+    Owner: the event loop.
+    """
+
+    def __init__(self, loop: Loop, labels: frozenset[str], settled: Callable[[list[Member]], object]) -> None:
+        self._loop = loop
+        self._labels = labels
+        self._settled: Callable[[list[Member]], object] | None = settled
+
+    def failed(self, member: Member) -> None:
+        """Notes that a start has failed."""
+        if member.label in self._labels:
+            self._tell([member])
+
+    def look(self, plan: Collection[str], to_stop: Collection[str]) -> None:
+        """Looks whether nobody waits for being started or stopped any more."""
+        if not self._labels & {*plan, *to_stop}:
+            self._tell([])
+
+    def _tell(self, failed: list[Member]) -> None:
+        settled, self._settled = self._settled, None
+        if settled is not None:
+            self._loop.call_later(0, lambda: settled(failed))
 
 
 class Supervisor:
@@ -84,6 +127,7 @@ class Supervisor:
         self._to_stop: set[str] = set()
         self._stopping = False
         self._started = False
+        self._watch: Watch | None = None
         self._timer: Timer | None = None
         self._busy = False
         self._again = False
@@ -113,12 +157,16 @@ class Supervisor:
 
     def changed(self, member: Member) -> None:
         """Acts on the new state of a member."""
-        if member.state is State.BACKOFF and not self._stopping:
-            self._restart(member)
-        elif member.state is State.FAILED:
-            self._failed(member)
+        failed = member.state in FAILING
+        if failed and not self._stopping:
+            if not self._started and not member.ever_up:
+                self._failed_at_first(member)
+            else:
+                self._restart(member)
         elif member.state is State.STOPPED and member.label not in self._to_stop and not self._stopping:
             self._ended_well(member)
+        if failed and self._watch is not None and not member.came_up:
+            self._watch.failed(member)
         self._hooks.on_change()
         self.step()
 
@@ -139,6 +187,7 @@ class Supervisor:
         if self._stopping:
             return
         self._stopping = True
+        self._watch = None
         self.end = End(code, text)
         self._plan.clear()
         self._to_stop = set(self.members)
@@ -154,8 +203,16 @@ class Supervisor:
         for member in self.members.values():
             member.pass_on_ready(signum)
 
-    def apply(self, plans: Sequence[Plan], sockets: Sockets) -> list[str]:
+    def apply(
+        self, plans: Sequence[Plan], sockets: Sockets, settled: "Callable[[list[Member]], object] | None" = None
+    ) -> list[str]:
         """Takes over a new configuration: stops, restarts and starts what has changed, leaves the rest alone.
+
+        Args:
+            plans: what is to run from now on.
+            sockets: what is bound for it; sockets that only the old configuration has are left to the caller.
+            settled: called once, from the loop: with nothing when all that has changed runs, or at the first start that
+                failed with the members that failed.
 
         Returns:
             The labels that are stopped, restarted or started.
@@ -165,14 +222,14 @@ class Supervisor:
         added = new.keys() - self.members.keys()
         restart = {label for label, m in self.members.items() if label in new and not m.plan.same(new[label])}
         idle = {label for label, m in self.members.items() if m.state not in ALIVE}
-        old, self._sockets = self._sockets, sockets
+        self._sockets = sockets
         self._take(plans)
-        old.close_but(sockets)
         for label in list(restart):
             restart |= closure(label, self._dependents)
         wanted = (restart | added | idle | set(self._plan)) - removed
         self._to_stop |= removed | {label for label in restart if label in self.members}
         self._plan = by_dependence(wanted, self._names, self._dependents)
+        self._watch = Watch(self.loop, frozenset(restart | added), settled) if settled else None
         self.step()
         return sorted(removed | restart | added | (idle & new.keys()))
 
@@ -191,42 +248,26 @@ class Supervisor:
     # what follows from a change
 
     def _restart(self, member: Member) -> None:
-        """Lets everybody restart who restarts with a failed member."""
+        """Lets a failed member start again, and everybody who restarts with it unless it had not come up at all."""
         if member.label not in self._names:
             return
-        group = restart_order(member.label, self._names, self._dependents)
+        group = restart_order(member.label, self._names, self._dependents) if member.came_up else [member.label]
         others = {n for n in group[1:] if self.members[n].state in ALIVE or n in self._plan}
         self._to_stop |= {n for n in others if self.members[n].state in UP}
-        group = [n for n in group if n == member.label or n in others or self.members[n].state is State.BACKOFF]
+        group = [n for n in group if n == member.label or n in others or self.members[n].state in FAILING]
         self._plan = [*group, *(n for n in self._plan if n not in group)]
         wait_s = max(member.due_s - self.clock.monotonic(), 0.0)
-        self.log.warn(
-            "mcp.restart", f"{exit_text(member.last_exit or 0)}, starts again", component=member.label, seconds=wait_s
-        )
+        log, what = (self.log.error, "mend it, then reload; ") if member.state is State.FAILED else (self.log.warn, "")
+        log("mcp.restart", f"{member.how_it_ended}; {what}starts again", component=member.label, seconds=wait_s)
 
-    @staticmethod
-    def _errors_of(member: Member) -> str:
-        """Names the place of a component's standard error."""
-        path = member.plan.launch.stderr
-        return "the standard error of mcp" if path is None else str(path)
-
-    def _failed(self, member: Member) -> None:
+    def _failed_at_first(self, member: Member) -> None:
+        """Ends everything: what does not run from the beginning is a mistake of the installation."""
         self._forget(member)
-        how = exit_text(member.last_exit or 0)
-        if member.failures.too_many:
-            text = f"{member.label} failed {FAILURES_MAX} times within {FAILURES_WINDOW_S:g} s, the last time it {how}"
-            self.stop(
-                EX_UNAVAILABLE, f"{text}; everything is stopped; the reason is in the log, or in {self._errors_of(member)}"
-            )
-        elif not self._started:
-            text = f"{member.label} {how}, which means that its configuration or permissions have to be mended"
-            self.stop(
-                member.last_exit or 0,
-                f"{text}; everything is stopped; the reason is in the log, or in {self._errors_of(member)}",
-            )
-        else:
-            text = f"{how}: the reason is in the log, or in {self._errors_of(member)}; mend it and send SIGHUP"
-            self.log.error("mcp.end", text, component=member.label)
+        code = member.last_exit if member.last_exit is not None and member.last_exit > 0 else EX_UNAVAILABLE
+        means = (
+            ", which means that its configuration or permissions have to be mended" if code in NO_RESTART else " at its start"
+        )
+        self.stop(code, f"{member.label} {member.how_it_ended}{means}; everything is stopped; {reason_of(member)}")
 
     def _ended_well(self, member: Member) -> None:
         self._forget(member)
@@ -284,21 +325,31 @@ class Supervisor:
             earlier = [n for n in plan[:number] if n in self._plan]
             if member.state not in _WAITING or label in self._to_stop or self._must_wait(member):
                 continue
-            first = start_first(label, earlier, self._dependents)
+            first = [n for n in start_first(label, earlier, self._dependents) if self._is_coming(self.members[n])]
             if first:
                 if any(self.members[n].state is State.STARTING for n in first):
                     break  # in strict order: the next one waits as well
                 continue
             delay_s = member.due_s - self.clock.monotonic()
-            if member.state is State.BACKOFF and delay_s > 0:
+            if member.state in FAILING and delay_s > 0:
                 wait_s = delay_s if wait_s is None else min(wait_s, delay_s)
                 continue
             member.start()
             self._hooks.on_change()
         self._set_timer(wait_s)
-        if not self._plan and not self._started and not self._stopping:
+        if not self._started and not self._stopping and all(self._has_begun(m) for m in self.members.values()):
             self._started = True
             self._hooks.on_started()
+        if self._watch is not None:
+            self._watch.look(self._plan, self._to_stop)
+
+    def _has_begun(self, member: Member) -> bool:
+        """Tells whether a member has come up once, or has ended as it meant to."""
+        return member.ever_up or (member.state is State.STOPPED and member.label not in self._plan)
+
+    def _is_coming(self, member: Member) -> bool:
+        """Tells whether it is worth while to wait for a member; one that failed to come up again may take long."""
+        return not (member.state in FAILING and not member.came_up)
 
     def _must_wait(self, member: Member) -> bool:
         """Tells whether somebody who restarts with it still stops, or another process of its section takes its sockets."""
@@ -317,9 +368,6 @@ class Supervisor:
     def _look_for_end(self) -> None:
         if self._plan or self._to_stop or any(m.state in ALIVE for m in self.members.values()):
             return
-        if not self._stopping:
-            failed = [m for m in self.members.values() if m.state is State.FAILED]
-            self.end = End(failed[0].last_exit or EX_OK, "no component is left") if failed else End()
         self.loop.stop()
 
     def _kind(self, plan: Plan) -> type[AcceptMember] | type[ProcessMember]:

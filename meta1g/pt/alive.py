@@ -39,4 +39,4 @@ def watch_alive(evthr: Evthr, on_eof: Callable[[], None], fd: int | None = None)
         on_eof()
         return Result.DEL
 
-    return evthr.task_new(on_readable, fd=fd, name="mcp")
+    return evthr.task_new(on_readable, fd=fd, name="mcp", frame=True)

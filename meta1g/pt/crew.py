@@ -16,6 +16,7 @@ import threading
 from meta1g.pt.batch import Flushable
 from meta1g.pt.board import Board
 from meta1g.pt.limits import WATCH_QUIET_TICKS, WATCH_TICK_S
+from meta1g.pt.task import Task
 
 
 class Worker:
@@ -27,7 +28,7 @@ class Worker:
     Owner: its thread; gate is released by whoever wakes it.
     """
 
-    __slots__ = ("batch", "gate", "permanent", "poll_until", "runs")
+    __slots__ = ("batch", "gate", "permanent", "poll_until", "runs", "task")
 
     def __init__(self, batch: list[Flushable], *, permanent: bool) -> None:
         self.gate = threading.Lock()
@@ -36,6 +37,7 @@ class Worker:
         self.poll_until = 0.0
         self.runs = 0  # tasks run since the last poll or flush
         self.batch = batch
+        self.task: Task | None = None  # what it runs, for the log
 
     def forget_token(self) -> None:
         """Takes back a wake-up that came after the thread had been woken already; it would spoil the next wait."""
@@ -104,6 +106,10 @@ class Crew:
             return False
         self.count += 1
         return True
+
+    def not_started(self) -> None:
+        """Takes back the count of a thread that the system did not give."""
+        self.count -= 1
 
     def is_deputy(self, me: Worker) -> bool:
         """Tells whether the thread is the deputy."""

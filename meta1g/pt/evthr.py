@@ -7,6 +7,14 @@ a task blocks: at once if the task says so with blocking(), else after a tick (s
 Invariant: a task is run by one thread at a time, and a wake-up that comes while it runs makes it run again (see
 meta1g.pt.task).  All state is guarded by one leaf lock, held for a few microseconds, never during a call to a task.
 
+What a task costs whose function fails (docs/failures.md):
+
+    frame: listener, signals, tie to mcp        the process ends
+    with a descriptor and a last call (Ev.CL)   the task: its owner closes and answers in the last call
+    with a descriptor, without last call        the process ends, because nobody would notice that the task is gone
+    without descriptor: timers, periodic work   this run: it runs again after ERROR_RETRY_S
+    call_soon()                                 this call
+
 Ref: MeTA1 design, "Implementation: Event threads" (evthr_init, evthr_task_new, evthr_loop, evthr_stop modelled on).
 """
 
@@ -14,19 +22,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
-from pathlib import Path
 from typing import Final
 
+from meta1g.base import failure
 from meta1g.base.clock import Clock, SystemClock
-from meta1g.base.errors import BugError
 from meta1g.base.log import Log
+from meta1g.base.logkeys import Sev
 from meta1g.pt import batch
 from meta1g.pt.board import NEVER, Board
 from meta1g.pt.crew import Crew, Worker
-from meta1g.pt.limits import BATCH_RUNS, ERROR_RETRY_S, HARD_THREADS, SOFT_THREADS, STOP_LIMIT_S
+from meta1g.pt.limits import BATCH_RUNS, ERROR_RETRY_S, HARD_THREADS, SOFT_THREADS, STOP_LIMIT_S, THREAD_RETRY_S
 from meta1g.pt.task import Ev, Event, Result, Task, TaskFunction
-
-ErrorHook = Callable[[Task, Exception], Result]
 
 _WU: Final = int(Ev.WU)
 _CL: Final = int(Ev.CL)
@@ -51,8 +57,6 @@ class Evthr:
         hard_threads: number of threads at most, reached only while tasks block.
         clock: gives the monotonic time of timers.
         log: failed tasks are logged here.
-        on_error: called as on_error(task, error) after a task function raised; its Result goes on.  The default logs,
-            deletes a task with a descriptor, and runs another one again after a second.
         share_at: number of ready tasks from which on another thread is woken to help; 0 for never, which is best for
             short tasks, since only one thread at a time runs Python code.
 
@@ -66,12 +70,10 @@ class Evthr:
         hard_threads: int = HARD_THREADS,
         clock: Clock | None = None,
         log: Log | None = None,
-        on_error: ErrorHook | None = None,
         share_at: int = 0,
     ) -> None:
         self.clock: Clock = SystemClock() if clock is None else clock
         self.log = Log("evthr") if log is None else log
-        self._on_error = self._default_on_error if on_error is None else on_error
         self._share_at = share_at
         self._soft_threads = soft_threads
         self._lock = threading.Lock()
@@ -80,7 +82,8 @@ class Evthr:
         self._workers: list[Worker] = []
         self._threads: list[threading.Thread] = []
         self._stop_at: float | None = None
-        self._bug: BaseException | None = None
+        self._raised: BaseException | None = None
+        self._start_again_at = NEVER  # monotonic seconds at which to look whether the system gives threads again
         self._local = threading.local()
 
     # -- tasks ---------------------------------------------------------------------------------------------------------
@@ -94,6 +97,7 @@ class Evthr:
         wake_at: float | None = None,
         run: bool = False,
         name: str = "",
+        frame: bool = False,
     ) -> Task:
         """Makes a task.
 
@@ -104,6 +108,7 @@ class Evthr:
             wake_at: monotonic time in seconds of the first run, if nothing comes earlier.
             run: the first run is at once.
             name: names it in the log.
+            frame: the process ends when the function fails, for it cannot do without the task.
 
         Raises:
             FileExistsError: another task has the descriptor.
@@ -111,7 +116,8 @@ class Evthr:
 
         Blocks: no.
         """
-        task = Task(self, function, fd, events, name)
+        alone = fd >= 0 and not events & Ev.CL  # nobody would notice that it is gone
+        task = Task(self, function, fd, events, name, frame=frame or alone)
         task.wake_at = wake_at
         with self._lock:
             wake = self._board.add(task, run=run)
@@ -124,10 +130,11 @@ class Evthr:
         return self.task_new(function, events=Ev.NONE, wake_at=self.clock.monotonic() + delay_s, name=name)
 
     def call_soon(self, function: Callable[[], None], name: str = "") -> Task:
-        """Makes a task that calls function() once, soon, without the locks of the caller."""
+        """Makes a task that calls function() once, soon, without the locks of the caller; a failure is contained."""
 
         def once(task: Task) -> Result:
-            function()
+            with failure.item(self.log, "evthr.call", name=name or None):
+                function()
             return Result.DEL
 
         return self.task_new(once, events=Ev.NONE, run=True, name=name)
@@ -166,7 +173,7 @@ class Evthr:
         """Runs tasks until stop(); the calling thread is one of the workers.
 
         Raises:
-            BugError: a task function raised it; the system was stopped in order.
+            KeyboardInterrupt, SystemExit: a task function raised it; the system was stopped in order.
 
         Blocks: yes (until stopped).
         """
@@ -179,8 +186,8 @@ class Evthr:
             self._work(permanent=True)
         finally:
             self._finish()
-        if self._bug is not None:
-            raise self._bug
+        if self._raised is not None:
+            raise self._raised
 
     def stop(self, limit_s: float = STOP_LIMIT_S) -> None:
         """Stops the system: what is in the run queue is run, and what that wakes; nothing is polled any more.
@@ -210,7 +217,9 @@ class Evthr:
 
         Outside of task functions it does nothing.
         """
-        if getattr(self._local, "worker", None) is not None:
+        me: Worker | None = getattr(self._local, "worker", None)
+        if me is not None:
+            me.task = None  # it said so: no stuck task
             batch.flush_here()
             self._hand_over()
         yield
@@ -222,7 +231,7 @@ class Evthr:
     # -- the threads ---------------------------------------------------------------------------------------------------
 
     def _work(self, *, permanent: bool, stand_by: bool = False) -> None:
-        """Life of a thread."""
+        """Life of a thread; the process ends with one that fails outside of tasks, for its work would be left undone."""
         me = Worker(batch.open_here(), permanent=permanent)
         self._local.worker = me
         self._workers.append(me)
@@ -230,6 +239,8 @@ class Evthr:
             if stand_by:
                 self._park(me, stand_by=True)
             self._turns(me)
+        except Exception as error:  # noqa: BLE001  the frame itself
+            failure.end_process(self.log, "evthr.frame", error)
         finally:
             batch.close_here()
             self._local.worker = None
@@ -253,7 +264,9 @@ class Evthr:
                 self._start_thread()
             if task is not None:
                 me.runs += 1
+                me.task = task
                 bits = self._run(task)
+                me.task = None
             elif step is _Step.FLUSH:
                 batch.flush_here()
             elif step is _Step.POLL:
@@ -298,40 +311,33 @@ class Evthr:
         with self._lock:
             self._board.end_poll(ready, now)
             self._crew.nudge()
+            start = now >= self._start_again_at and self._crew.appoint()
+            if now >= self._start_again_at:
+                self._start_again_at = NEVER
+        if start:
+            self._start_thread(stand_by=True)
 
     def _run(self, task: Task) -> int:
         """Calls the function of a task; gives the number of its Result."""
         try:
-            result = task.function(task)
-        except (BugError, KeyboardInterrupt, SystemExit) as error:
-            result = self._on_bug(task, error)
-        except Exception as error:  # noqa: BLE001  the worker loop is the place for it
-            result = self._call_hook(task, error)
+            try:
+                result = task.function(task)
+            except Exception as error:  # noqa: BLE001  the one place where tasks are contained
+                result = self._failed(task, error)
+        except (KeyboardInterrupt, SystemExit) as error:
+            self._raised = self._raised or error
+            result = Result.DEL | Result.TERM
         bits = int(result)
         if bits & _TERM:
             self.stop()
         return bits
 
-    def _on_bug(self, task: Task, error: BaseException) -> Result:
-        self.log.fatal("evthr.bug", str(error), name=task.name)
-        if self._bug is None:
-            self._bug = error
-        self.stop()
-        return Result.DEL
-
-    def _call_hook(self, task: Task, error: Exception) -> Result:
-        try:
-            return self._on_error(task, error)
-        except Exception as second:  # noqa: BLE001  a hook that fails must not end the thread
-            return self._on_bug(task, second)
-
-    def _default_on_error(self, task: Task, error: Exception) -> Result:
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        where = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else ""
-        self.log.error("evthr.task", f"{type(error).__name__}: {error}", name=task.name, path=where)
-        if task.fd >= 0:
+    def _failed(self, task: Task, error: Exception) -> Result:
+        """Decides what a failed task costs; see the head of the file."""
+        if task.frame:
+            failure.end_process(self.log, "evthr.frame", error, name=task.name or None)
+        failure.contained(self.log, "evthr.task", error, name=task.name or None)
+        if task.fd >= 0 or task.seen_bits & _CL:
             return Result.DEL
         task.sleep_for(ERROR_RETRY_S)
         return Result.SLPQ
@@ -354,6 +360,9 @@ class Evthr:
         """Goes on in place of a thread that is stuck in a task: sends what it collected, finds a new deputy."""
         for worker in list(self._workers):
             batch.flush(worker.batch)
+            stuck = worker.task
+            if stuck is not None and self.log.level >= Sev.DEBUG:
+                self.log.debug("evthr.slow", "holds its thread; another one goes on", name=stuck.name or repr(stuck.function))
         with self._lock:
             start = self._crew.appoint()
         if start:
@@ -368,35 +377,49 @@ class Evthr:
             self._start_thread(stand_by=parked > 0)
 
     def _start_thread(self, *, stand_by: bool = False) -> None:
+        """Starts a thread that is counted already; a shortage takes the count back, and it is tried again later."""
         arguments = {"permanent": False, "stand_by": stand_by}
         thread = threading.Thread(target=self._work, kwargs=arguments, name="evthr", daemon=True)
         self._threads = [old for old in self._threads if old.is_alive() or old.ident is None]
         self._threads.append(thread)
-        thread.start()
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:
+            self._threads.remove(thread)
+            with self._lock:
+                self._crew.not_started()
+            self._start_again_at = self.clock.monotonic() + THREAD_RETRY_S
+            failure.contained(self.log, "evthr.thread", error)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
         """Waits for the other threads, makes the last calls, closes.  Blocks: yes (until tasks at hand are done)."""
-        self.stop()
+        failure.steps(self.log, "evthr.stop", self.stop, self._join, self._last_calls, self._close)
+
+    def _join(self) -> None:
         for thread in self._threads:
             thread.join(max(0.0, (self._stop_at or 0.0) - self.clock.monotonic()))
-        stuck = sum(thread.is_alive() for thread in self._threads)
+        stuck = self._stuck()
         if stuck:
             self.log.error("evthr.stop", "threads are left behind: their tasks do not return", count=stuck)
-        with batch.batch():
-            self._last_calls()
-        if not stuck:
+
+    def _stuck(self) -> int:
+        return sum(thread.is_alive() for thread in self._threads)
+
+    def _close(self) -> None:
+        if not self._stuck():
             self._board.close()
 
     def _last_calls(self) -> None:
         with self._lock:
             for task in [task for task in self._board.tasks if task.wanted & _CL]:
                 self._board.delete(task)
-        while (last := self._take()) is not None:
-            bits = self._run(last) | _DEL
-            with self._lock:
-                self._board.put_back(last, bits)
+        with batch.batch():
+            while (last := self._take()) is not None:
+                bits = self._run(last) | _DEL
+                with self._lock:
+                    self._board.put_back(last, bits)
 
     def _take(self) -> Task | None:
         with self._lock:

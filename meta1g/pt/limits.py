@@ -21,6 +21,8 @@ POLL_EVENTS: Final = 256
 STOP_LIMIT_S: Final = 8.0
 #: A task without descriptor whose function failed runs again after this time.  Our choice, because periodic work must go on.
 ERROR_RETRY_S: Final = 1.0
+#: A thread that the system did not give is asked for again after this time.  Our choice.
+THREAD_RETRY_S: Final = 1.0
 
 #: Bytes taken from a connection at once.  Our choice: larger buffers pass a threshold of malloc and are mapped anew each time.
 READ_BYTES: Final = 64 * 1024

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from meta1g.base import failure
 from meta1g.base.errors import Module, PermError, TempError
 from meta1g.base.log import Log
 from meta1g.pt.evthr import Evthr
@@ -33,7 +34,8 @@ from meta1g.rcb.schema import Message, Protocol
 __all__ = ["OnClose", "OnMessage", "OnReply", "Peer", "RcbCom", "RcbLink", "RcbListener", "connect"]
 
 _UCRED: Final = struct.Struct("iii")
-_GONE: Final = (errno.ECONNREFUSED, errno.ENOENT, errno.EAGAIN)
+#: What accept() says of a connection that is gone already, or that the system forbids.
+_NOT_TO_BE: Final = (errno.ECONNABORTED, errno.EPERM, errno.EPROTO)
 
 
 class RcbListener:
@@ -73,10 +75,11 @@ class RcbListener:
         self._on_connect = on_connect
         self._allowed_uids = allowed_uids
         self._log = log
+        self._short = False
         self._sock = listen_unix(path, mode=mode, gid=gid)
         self._inode = path.stat().st_ino
         self._task = evthr.task_new(
-            self._on_event, fd=self._sock.fileno(), events=Ev.LI | Ev.CL, name=f"{protocol.name} listener"
+            self._on_event, fd=self._sock.fileno(), events=Ev.LI | Ev.CL, name=f"{protocol.name} listener", frame=True
         )
 
     def close(self) -> None:
@@ -96,15 +99,29 @@ class RcbListener:
             except BlockingIOError:
                 break
             except OSError as error:
-                if error.errno == errno.ECONNABORTED:
+                if error.errno in _NOT_TO_BE:
                     continue
-                self._log.error("rcb.accept", str(error), path=str(self.path))
-                task.sleep_for(ACCEPT_PAUSE_S)
-                return Result.SLPQ
+                if not failure.is_shortage(error):
+                    raise  # the listener itself is broken
+                return self._pause(task, error)
+            self._short = False
             self._serve(sock)
         return Result.WAITQ
 
+    def _pause(self, task: Task, error: OSError) -> Result:
+        """Lets clients wait until there are descriptors or memory again; logs the first time of a row."""
+        if not self._short:
+            failure.contained(self._log, "rcb.accept", error, path=str(self.path))
+        self._short = True
+        task.sleep_for(ACCEPT_PAUSE_S)
+        return Result.SLPQ
+
     def _serve(self, sock: socket.socket) -> None:
+        """Takes a client; a failure costs this one."""
+        with failure.item(self._log, "rcb.accept", lambda error: sock.close(), path=str(self.path)):
+            self._take(sock)
+
+    def _take(self, sock: socket.socket) -> None:
         peer = peer_of(sock)
         if self._allowed_uids is not None and peer.uid not in self._allowed_uids:
             self._log.warn("rcb.accept", f"refused: user id {peer.uid} may not connect", path=str(self.path), pid=peer.pid)
@@ -146,12 +163,14 @@ def connect(
 
 
 def _open(evthr: Evthr, path: Path, protocol: Protocol, log: Log) -> RcbCom:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    sock = None
     try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         enlarge_buffers(sock)
         sock.connect(checked_path(path))
     except OSError as error:
-        sock.close()
+        if sock is not None:
+            sock.close()
         raise TempError(Module.RCB, f"cannot connect to {path}: {error.strerror}") from error
     return RcbCom(evthr, sock, protocol, server=False, log=log, peer=peer_of(sock))
 
@@ -249,7 +268,8 @@ class RcbLink:
                 return Result.SLPQ
             self._was_up = None
             if self._on_down is not None:
-                self._on_down()
+                with failure.item(self._log, "rcb.down", path=str(self.path)):
+                    self._on_down()
         if self._closing:
             return Result.DEL
         try:

@@ -4,6 +4,10 @@ Invariants: callbacks of one connection run one at a time, in the order in which
 exactly once, with None if no answer comes; on_close is called exactly once, last.  Frames leave in the order of the
 calls that made them.
 
+A callback that fails costs the message that it was called for, not the others of the connection, which belong to other
+sessions: on_failure gives the answer that is owed.  A request that nobody answers closes the connection, so that its peer
+does not wait.  What the peer may not send closes the connection as well.
+
 Ref: MeTA1 design, "Implementation: RCB communication" (modelled on).
 """
 
@@ -15,7 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from meta1g.base.errors import BugError, ProtocolError
+from meta1g.base import failure
+from meta1g.base.errors import ProtocolError, UnsendableError
 from meta1g.base.log import Log
 from meta1g.pt import batch
 from meta1g.pt.evthr import Evthr
@@ -28,6 +33,7 @@ from meta1g.rcb.schema import Message, Protocol, Role
 OnReply = Callable[[Message | None], None]
 OnMessage = Callable[["RcbCom", int, Message], None]
 OnClose = Callable[["RcbCom"], None]
+OnFailure = Callable[["RcbCom", int, Message], bool]
 
 _ID_MAX: Final = 0xFFFF_FFFF
 _WR: Final = int(Ev.WR)
@@ -53,6 +59,11 @@ def _ignore_close(conn: "RcbCom") -> None:
     """Stands for a missing on_close."""
 
 
+def _no_answer(conn: "RcbCom", request_id: int, msg: Message) -> bool:
+    """Stands for a missing on_failure."""
+    return False
+
+
 class RcbCom:
     """A connection.
 
@@ -66,7 +77,8 @@ class RcbCom:
         write_max_bytes: the connection is closed when so many bytes cannot be sent (invariant I4).
 
     Attributes set by the owner before start(): on_message(conn, request_id, msg) for requests and posts of the peer,
-    on_close(conn), user (free).
+    on_failure(conn, request_id, msg) to answer a request whose on_message failed, which tells whether it did, on_close(conn),
+    user (free).
 
     Locking: own lock LEAF; the public methods may be called from any thread, with any lock held.
     """
@@ -85,6 +97,7 @@ class RcbCom:
         self.name = protocol.name
         self.peer = Peer() if peer is None else peer
         self.on_message: OnMessage = _ignore_message
+        self.on_failure: OnFailure = _no_answer
         self.on_close: OnClose = _ignore_close
         self.user: Any = None
         self.closed = False
@@ -117,9 +130,18 @@ class RcbCom:
         return self.peer.uid
 
     def start(self) -> None:
-        """Starts reading; what was queued before leaves now.  Blocks: no."""
-        self._sock.setblocking(False)
-        task = self._evthr.task_new(self._on_event, fd=self._sock.fileno(), events=Ev.CL, name=self.name)
+        """Starts reading; what was queued before leaves now.  Blocks: no.
+
+        Raises:
+            OSError: the socket cannot be watched; it is closed, and all callbacks are called as after close().
+        """
+        try:
+            self._sock.setblocking(False)
+            task = self._evthr.task_new(self._on_event, fd=self._sock.fileno(), events=Ev.CL, name=self.name)
+        except OSError as error:
+            self.close_reason = f"cannot be watched: {error.strerror}"
+            self._finish()
+            raise
         with self._lock:
             self._task = task
             if self._deadlines:
@@ -206,6 +228,16 @@ class RcbCom:
         if self._task is None:  # start() flushes
             self._noted = False
             return
+        try:
+            reason = self._give()
+        except Exception as error:  # noqa: BLE001  what was taken out is lost, and so is the order of the frames
+            failure.contained(self._log, "rcb.send", error, peer=self.name, pid=self.peer.pid)
+            reason = "sending failed"
+        if reason:
+            self._fail(reason)
+
+    def _give(self) -> str:
+        """Does the work of flush(); gives an error text or nothing."""
         reason = ""
         with self._lock:
             # A frame appended after the next line is either in the copy, or its thread sees the mark gone and notes us anew.
@@ -214,15 +246,14 @@ class RcbCom:
             del self._out[: len(frames)]
             self._out_bytes = 0
             if self.closed or self._mute or not frames:
-                return
+                return ""
             if self._rest:
                 self._rest += b"".join(frames)
             else:
                 reason = self._write(frames[0] if len(frames) == 1 else b"".join(frames))
             if len(self._rest) > self._write_max_bytes:
                 reason = f"the peer does not read: {len(self._rest)} bytes wait"
-        if reason:
-            self._fail(reason)
+        return reason
 
     def _write(self, data: bytes | bytearray) -> str:
         """Sends data and keeps what the socket does not take; gives an error text or nothing.  Caller holds the lock.
@@ -299,9 +330,10 @@ class RcbCom:
             except ProtocolError as error:
                 self._fail(error.cause)
                 return Result.DEL
-            except BaseException:
-                self.close("a callback failed")  # the other messages of this read are lost
-                raise
+            except Exception as error:  # noqa: BLE001  not a callback, but what stands between two messages
+                failure.contained(self._log, "rcb.read", error, peer=self.name, pid=self.peer.pid)
+                self._fail("reading failed")
+                return Result.DEL
             if self.closed or len(data) < READ_BYTES:
                 break
         return Result.WAITQ
@@ -312,11 +344,46 @@ class RcbCom:
             if msg.PLAN.role is Role.REPLY:
                 on_reply = self._waiting.pop(request_id, None)
                 if on_reply is not None:  # else its time was over
-                    on_reply(msg)
+                    self._tell(on_reply, msg)
             else:
-                self.on_message(self, request_id, msg)
+                self._hand_on(request_id, msg)
             if self.closed:
                 return
+
+    def _tell(self, on_reply: OnReply, msg: Message | None) -> None:
+        """Calls whoever waits for a reply; the others hear theirs even if it fails."""
+        try:
+            on_reply(msg)
+        except Exception as error:  # noqa: BLE001  contained to this waiter
+            failure.contained(self._log, "rcb.reply", error, peer=self.name, name=type(msg).__name__)
+
+    def _tell_all(self, waiting: list[OnReply]) -> None:
+        """Tells that no answer comes."""
+        for on_reply in waiting:
+            self._tell(on_reply, None)
+
+    def _hand_on(self, request_id: int, msg: Message) -> None:
+        """Calls the owner with a message of the peer; one that fails costs this message, and gets its answer.
+
+        Raises:
+            ProtocolError: the owner does not expect it.
+        """
+        try:
+            self.on_message(self, request_id, msg)
+            return
+        except Exception as error:
+            if isinstance(error, ProtocolError) and not isinstance(error, UnsendableError):
+                raise
+            failure.contained(self._log, "rcb.message", error, peer=self.name, name=type(msg).__name__)
+        if msg.PLAN.role is Role.REQUEST and not self._answered(request_id, msg):
+            self._fail(f"{type(msg).__name__} failed, and cannot be answered")
+
+    def _answered(self, request_id: int, msg: Message) -> bool:
+        try:
+            return self.on_failure(self, request_id, msg)
+        except Exception as error:  # noqa: BLE001  as above
+            failure.contained(self._log, "rcb.message", error, peer=self.name, name=type(msg).__name__)
+            return False
 
     # -- time-outs and the end -----------------------------------------------------------------------------------------
 
@@ -342,8 +409,7 @@ class RcbCom:
                     late.append(on_reply)
             if self._task is not None:
                 self._task.sleep_until(heap[0][0] if heap else None)
-        for on_reply in late:
-            on_reply(None)
+        self._tell_all(late)
 
     def _finish(self) -> None:
         """Ends the connection: the last call of the task."""
@@ -352,16 +418,10 @@ class RcbCom:
             waiting, self._waiting = self._waiting, {}
             self._out.clear()
             self._rest.clear()
-        self._sock.close()
-        for on_reply in waiting.values():
-            self._guard(lambda on_reply=on_reply: on_reply(None))  # type: ignore[misc]
-        self._guard(lambda: self.on_close(self))
-
-    def _guard(self, function: Callable[[], None]) -> None:
-        """Calls an owner's function so that the others still get their call when it fails."""
-        try:
-            function()
-        except BugError:
-            raise
-        except Exception as error:  # noqa: BLE001  every owner has to learn of the end
-            self._log.error("rcb.end", f"{type(error).__name__}: {error}", peer=self.name)
+        failure.steps(
+            self._log,
+            "rcb.end",
+            self._sock.close,
+            lambda: self._tell_all(list(waiting.values())),
+            lambda: self.on_close(self),
+        )

@@ -129,6 +129,7 @@ class Task:
         fd: descriptor to watch, -1 for none; it stays the caller's to close, after the task is deleted.
         events: what to wait for: RD or LI, WR; CL for a last call after deletion.
         name: names it in the log.
+        frame: the process cannot do without it: it ends when the function fails.
 
     Locking: own lock (that of the system, LEAF); the function itself runs in one thread at a time and needs no lock for
     what only it uses.
@@ -139,6 +140,7 @@ class Task:
         "context",
         "evthr",
         "fd",
+        "frame",
         "function",
         "name",
         "queued_at",
@@ -149,12 +151,13 @@ class Task:
         "woken",
     )
 
-    def __init__(self, evthr: "Evthr", function: TaskFunction, fd: int, events: Ev, name: str) -> None:
+    def __init__(self, evthr: "Evthr", function: TaskFunction, fd: int, events: Ev, name: str, *, frame: bool = False) -> None:
         self.evthr = evthr
         self.function = function
         self.fd = fd
         self.wanted = int(events)
         self.name = name
+        self.frame = frame
         self.context: Any = None  # free for the owner
         self.state = State.WAITQ
         self.seen_bits = 0  # events of this run, as a number

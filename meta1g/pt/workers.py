@@ -1,6 +1,7 @@
 """A bounded pool of threads for calls that block: map look-ups, disk flushes.
 
-Invariant: at most n calls run and at most queue_max wait; a call beyond that is refused at once (invariant I4).
+Invariants: at most n calls run and at most queue_max wait; a call beyond that is refused at once (invariant I4).  A call
+that was taken is called, and its on_done after it, whatever becomes of the others; a bug ends the process (invariant I12).
 
 Ref: MeTA1 design, "Functional Specification: SMAR" (worker threads for blocking look-ups, modelled on).
 """
@@ -10,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from meta1g.base import failure
 from meta1g.base.errors import BugError, FullError, Module
 from meta1g.base.log import Log
 from meta1g.pt import batch
@@ -27,7 +29,7 @@ class Workers:
         name: names the threads.
         queue_max: calls that may wait.
         log: a failing on_done is logged here.
-        on_bug: called with a BugError of a call or of on_done; stop the system there.
+        on_bug: called with a BugError of a call or of on_done instead of ending the process.
 
     Locking: own lock LEAF; all methods may be called from any thread.
     """
@@ -61,22 +63,33 @@ class Workers:
                 leaves together when it returns.
 
         Raises:
-            FullError: too many calls wait, or the pool is closed.
+            FullError: too many calls wait, the pool is closed, or the system gives no thread; nothing will be called.
 
         Blocks: no.
         """
-        start = None
         with self._changed:
             if self._closed or len(self._jobs) >= self._queue_max:
                 raise FullError(Module.EVTHR, f"{self._name}: {'closed' if self._closed else 'too many calls wait'}")
+            if self._idle <= len(self._jobs) and len(self._threads) < self._n:
+                self._start_thread()
             self._jobs.append((function, on_done))
-            if self._idle >= len(self._jobs):
-                self._changed.notify()
-            elif len(self._threads) < self._n:
-                start = threading.Thread(target=self._work, name=self._name, daemon=True)
-                self._threads.append(start)
-        if start is not None:
-            start.start()
+            self._changed.notify()
+
+    def _start_thread(self) -> None:
+        """Starts one more thread; without one the others do the work.  Caller holds the lock.
+
+        Raises:
+            FullError: there is no other.
+        """
+        thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:
+            failure.contained(self._log, "workers.thread", error, name=self._name)
+            if not self._threads:
+                raise FullError(Module.EVTHR, f"{self._name}: the system gives no thread") from error
+        else:
+            self._threads.append(thread)
 
     def pending(self) -> int:
         """Gives the number of calls that wait."""
@@ -96,6 +109,12 @@ class Workers:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self) -> None:
+        try:
+            self._serve()
+        except Exception as error:  # noqa: BLE001  the frame itself: what waits would never be called
+            failure.end_process(self._log, "workers.frame", error, name=self._name)
+
+    def _serve(self) -> None:
         while True:
             with self._changed:
                 while not self._jobs:
@@ -113,19 +132,20 @@ class Workers:
         error: Exception | None = None
         try:
             result = function()
-        except Exception as caught:  # noqa: BLE001  the worker loop is the place for it
+        except Exception as caught:  # noqa: BLE001  on_done decides what it costs
             error = caught
-        self._report_bug(error)
+            if on_done is None or isinstance(error, BugError):
+                self._failed("workers.call", error)
+        if on_done is None:
+            return
         try:
-            if on_done is not None:
-                with batch.batch():
-                    on_done(result, error)
-            elif error is not None:
-                self._log.error("workers.call", f"{type(error).__name__}: {error}", name=self._name)
-        except Exception as caught:  # noqa: BLE001  the worker loop is the place for it
-            self._log.error("workers.done", f"{type(caught).__name__}: {caught}", name=self._name)
-            self._report_bug(caught)
+            with batch.batch():
+                on_done(result, error)
+        except Exception as caught:  # noqa: BLE001  costs this call
+            self._failed("workers.done", caught)
 
-    def _report_bug(self, error: Exception | None) -> None:
+    def _failed(self, where: str, error: Exception) -> None:
         if isinstance(error, BugError) and self._on_bug is not None:
             self._on_bug(error)
+        else:
+            failure.contained(self._log, where, error, name=self._name)

@@ -121,6 +121,11 @@ class Control:
     def on_connect(self, conn: RcbCom) -> None:
         """Takes a new connection (RcbListener)."""
         conn.on_message = self._on_message
+        conn.on_failure = self._on_failure
+
+    def _on_failure(self, conn: RcbCom, request_id: int, msg: Message) -> bool:
+        conn.reply(request_id, CommandResult(exit_code=sysexits.EX_SOFTWARE, text="internal error; see the log of qmgr"))
+        return True
 
     def _on_message(self, conn: RcbCom, request_id: int, msg: Message) -> None:
         def answer(code: int, result: Any, more: str = "") -> None:

@@ -28,6 +28,7 @@ from meta1g.pt import alive
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.signals import on_signal, signals_of
 from meta1g.pt.task import Result
+from meta1g.qmgr.check import check
 from meta1g.qmgr.context import Context
 from meta1g.qmgr.settings import Settings
 
@@ -143,6 +144,8 @@ class Qmgr:
 def main(argv: list[str]) -> int:
     """Runs QMGR and gives its exit code."""
     arguments = startup.component_arguments("qmgr", argv, "The queue manager of meta1g.")
+    if arguments.check:
+        return check(arguments)
     config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
     queue = config.queue_directory
     check_directories(queue)

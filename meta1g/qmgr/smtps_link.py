@@ -23,6 +23,7 @@ from meta1g.rcb.smtps_qmgr import (
     NewTransaction,
     QmgrHello,
     SmtpsHello,
+    Stat,
     Throttle,
 )
 
@@ -75,10 +76,19 @@ class SmtpsLinks:
     def on_connect(self, conn: RcbCom) -> None:
         """Takes a new connection (RcbListener)."""
         conn.on_message = self._on_message
+        conn.on_failure = self._on_failure
         conn.on_close = self._on_close
 
     def _on_message(self, conn: RcbCom, request_id: int, msg: Message) -> None:
         self._handlers[type(msg)](conn, request_id, msg)
+
+    def _on_failure(self, conn: RcbCom, request_id: int, msg: Message) -> bool:
+        """Answers a request whose handling failed: the client is to try again."""
+        if not isinstance(msg, NewSession | CloseTransaction):
+            return False
+        code = 421 if isinstance(msg, NewSession) else 451
+        conn.reply(request_id, Stat(code=code, ecode="4.3.0", text="Internal error, try again later"))
+        return True
 
     def _on_hello(self, conn: RcbCom, request_id: int, msg: Message) -> None:
         if not isinstance(msg, SmtpsHello) or conn in self._links:

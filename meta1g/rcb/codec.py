@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from struct import Struct
 from typing import Final
 
-from meta1g.base.errors import ProtocolError
+from meta1g.base.errors import ProtocolError, UnsendableError
+from meta1g.rcb.framing import FRAME_MAX_BYTES
 from meta1g.rcb.generate import HEADER, reader_of, writer_of
 from meta1g.rcb.schema import Message
 
@@ -31,9 +32,11 @@ def encode(msg: Message, request_id: int = 0) -> bytes:
         request_id: number that ties a reply to its request, 0 for posts; 0 to 2**32-1.
 
     Raises:
-        ProtocolError: a value does not fit its kind.
+        UnsendableError: a value does not fit its kind, or all of them do not fit a frame.
     """
     body = b"".join(writer_of(type(msg))(msg))
+    if len(body) + 12 > FRAME_MAX_BYTES:
+        raise UnsendableError(f"{type(msg).__name__} cannot be sent: frame of {len(body) + 12} bytes")
     return _FRAME_HEAD.pack(len(body) + 12, 4, msg.PLAN.rt, request_id) + body
 
 

@@ -16,7 +16,7 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812  it is a class
 from typing import Any, Final
 
-from meta1g.base.errors import ProtocolError
+from meta1g.base.errors import ProtocolError, UnsendableError
 from meta1g.rcb.schema import FieldPlan, Kind, Message
 
 HEADER: Final = Struct("!II")
@@ -60,6 +60,7 @@ def _compile(name: str, source: str, cls: type[Message]) -> Any:
         "PAD": PAD,
         "ProtocolError": ProtocolError,
         "StructError": StructError,
+        "UnsendableError": UnsendableError,
         "fault": _fault,
         "head": HEADER.pack,
         "peek": HEADER.unpack_from,
@@ -92,7 +93,7 @@ def writer_source(cls: type[Message]) -> str:
         lines += [indent + line for line in _WRITE[plan.kind](plan)]
     lines += [
         " except MISFITS as error:",
-        f"  raise ProtocolError(f'{cls.__name__}.{{at}} cannot be sent: {{error}}') from error",
+        f"  raise UnsendableError(f'{cls.__name__}.{{at}} cannot be sent: {{error}}') from error",
         " return parts",
     ]
     return "\n".join(lines) + "\n"

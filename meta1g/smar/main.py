@@ -18,6 +18,7 @@ from meta1g.pt.evthr import Evthr
 from meta1g.pt.rcbcom import RcbListener
 from meta1g.pt.workers import Workers
 from meta1g.rcb import qmgr_smar, smtps_smar
+from meta1g.smar.check import check
 from meta1g.smar.clientname import ClientNames
 from meta1g.smar.dnsbl import DnsLists
 from meta1g.smar.limits import HARD_THREADS, SOFT_THREADS, WORKERS
@@ -114,6 +115,8 @@ class Smar:
 def main(argv: list[str]) -> int:
     """Runs SMAR and gives its exit code."""
     arguments = startup.component_arguments("smar", argv, "The address resolver of meta1g.")
+    if arguments.check:
+        return check(arguments)
     config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
     section = config.section("smar", arguments.name)
     log = startup.open_log("smar", config.glob, section, config.queue_directory)

@@ -144,6 +144,8 @@ def check_literal(literal: str) -> None:
     """
     inner = literal[1:-1]
     try:
+        if "%" in inner:
+            raise ValueError("a zone (RFC 4007) is no part of an address literal")
         if inner[:5].lower() == "ipv6:":
             ipaddress.IPv6Address(inner[5:])
         else:

@@ -15,14 +15,14 @@ AUTH_LINE_MAX_BYTES: Final = 12288
 #: RFC 5321 4.5.3.1.6: a text line with its CR LF, without the stuffed dot.
 TEXT_LINE_MAX_BYTES: Final = 1000
 
-#: RFC 5321 4.5.3.1.1.
-LOCAL_PART_MAX_BYTES: Final = 64
+#: RFC 5321 4.5.3.1.1 asks for at least 64; VERP, SRS and BATV make longer ones.
+LOCAL_PART_MAX_BYTES: Final = 256
 #: RFC 5321 4.5.3.1.2.
 DOMAIN_MAX_BYTES: Final = 255
 #: RFC 1035 2.3.4.
 LABEL_MAX_BYTES: Final = 63
-#: RFC 5321 4.5.3.1.3: 256 with punctuation; 254 between the brackets.
-ADDRESS_MAX_BYTES: Final = 254
+#: RFC 5321 4.5.3.1.3 asks for at least 254 between the brackets; this is what the longest parts make.
+ADDRESS_MAX_BYTES: Final = LOCAL_PART_MAX_BYTES + 1 + DOMAIN_MAX_BYTES
 
 #: RFC 1870 3: at most 20 digits.
 SIZE_MAX_DIGITS: Final = 20

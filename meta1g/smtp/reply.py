@@ -99,17 +99,19 @@ class ReplyError(TempError):
 
 
 class ReplyParser:
-    """Turns the bytes of a server into replies; only CR LF ends a line (invariant I6).
+    """Turns the bytes of a server into replies.
+
+    CR LF ends a line (invariant I6); what has come so far and ends in LF alone is taken too if all of it is reply lines, since
+    some servers write so.  If the lines of a reply differ in their codes, the last one decides: after the final dot a reply
+    that is understood beats a message that is delivered once more.
 
     Owner: the session that reads from the server.
     """
 
-    __slots__ = ("_buffer", "_code", "_ecode", "_lines")
+    __slots__ = ("_buffer", "_lines")
 
     def __init__(self) -> None:
         self._buffer = b""
-        self._code = 0
-        self._ecode = ""
         self._lines: list[str] = []
 
     @property
@@ -124,39 +126,49 @@ class ReplyParser:
             The replies that are complete now.
 
         Raises:
-            ReplyError: a line is no reply line, a bound is exceeded, or the codes of one reply differ.
+            ReplyError: a line is no reply line, or a bound is exceeded.
         """
         *lines, self._buffer = (self._buffer + data).split(CR_LF)
+        if self._buffer.endswith(b"\n"):
+            lines += self._bare_lines()
         if len(self._buffer) > PEER_REPLY_LINE_MAX_BYTES:
             raise ReplyError(f"reply line longer than {PEER_REPLY_LINE_MAX_BYTES} bytes")
         replies = []
         for line in lines:
-            if self._last_line(line):
-                text = self._lines[0] if len(self._lines) == 1 else tuple(self._lines)
-                replies.append(SmtpReply(self._code, self._ecode, text))
-                self._code, self._ecode, self._lines = 0, "", []
+            code = self._last_line(line)
+            if code:
+                replies.append(_reply(code, self._lines))
+                self._lines = []
         return replies
 
-    def _last_line(self, line: bytes) -> bool:
-        """Takes one line; tells whether it ends a reply."""
+    def _bare_lines(self) -> list[bytes]:
+        """Takes the lines that end in LF alone from the buffer, if all are reply lines."""
+        lines = self._buffer[:-1].split(b"\n")
+        if not all(_LINE.fullmatch(line) for line in lines):
+            return []
+        self._buffer = b""
+        return lines
+
+    def _last_line(self, line: bytes) -> int:
+        """Takes one line; gives the code of the reply if the line ends it, else 0."""
         match = _LINE.fullmatch(line)
         if match is None or len(line) > PEER_REPLY_LINE_MAX_BYTES:
             raise ReplyError(f"not a reply: {_text(line[:80])}")
-        code = int(match[1])
-        if self._lines and code != self._code:
-            raise ReplyError(f"reply changes its code from {self._code} to {code}")
         if len(self._lines) >= PEER_REPLY_MAX_LINES:
             raise ReplyError(f"reply of more than {PEER_REPLY_MAX_LINES} lines")
-        self._code = code
-        self._lines.append(self._without_ecode(_text(match[3] or b"")))
-        return match[2] != b"-"
+        self._lines.append(_text(match[3] or b""))
+        return 0 if match[2] == b"-" else int(match[1])
 
-    def _without_ecode(self, text: str) -> str:
+
+def _reply(code: int, lines: list[str]) -> SmtpReply:
+    """Puts a reply together; an enhanced code of the same class is taken from the lines, the last one counts."""
+    ecode, texts = "", []
+    for text in lines:
         match = _ECODE.match(text)
-        if match is None or int(text[0]) != self._code // 100:
-            return text
-        self._ecode = match[1]
-        return text[match.end() :]
+        if match is not None and int(text[0]) == code // 100:
+            ecode, text = match[1], text[match.end() :]  # noqa: PLW2901  the rest of the line
+        texts.append(text)
+    return SmtpReply(code, ecode, texts[0] if len(texts) == 1 else tuple(texts))
 
 
 def _text(data: bytes) -> str:

@@ -2,21 +2,30 @@
 
 Each session has one state thread.  Between deliveries it waits until the next one comes or the server closes.
 
+Invariants: each delivery that is taken gets exactly one result, whatever happens to it (I12).  A session belongs to the
+connection to QMGR that asked for it, and so do its results: nothing of a former connection reaches a later one, even if it
+uses the same ids.
+
 Ref: MeTA1 design, "Implementation: SMTPC" (one thread a session and session reuse modelled on MeTA1).
 """
 
 import errno
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Final
 
+from meta1g.base import failure
 from meta1g.base.clock import Clock
+from meta1g.base.errors import TempError
 from meta1g.base.log import Log
 from meta1g.db.cdb import Cdb
+from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtpc_qmgr import CloseDelivery, Deliver, Result, SessionClosed
 from meta1g.smtpc.connection import where
 from meta1g.smtpc.content import Content
-from meta1g.smtpc.limits import IDLE_MAX_S, MICROSECONDS
+from meta1g.smtpc.limits import IDLE_MAX_S, LOG_TURN_LINES, MICROSECONDS
 from meta1g.smtpc.session import Session
 from meta1g.smtpc.settings import Settings
 from meta1g.smtpc.status import DeliveryStatus, Outcome, SessionError
@@ -24,30 +33,47 @@ from meta1g.st import POLLIN, StError, StThread, st_netfd_poll, st_thread_create
 from meta1g.st.rcbconn import RcbConn
 
 _FAILED: Final = 400
+_NO_SERVER: Final = ServerAddr(addr="", port=0)
 
 
 class Job:
-    """One delivery and where its result goes.  Immutable."""
+    """One delivery and where its result goes.  Owner: the session's thread.
 
-    __slots__ = ("conn", "deliver", "request_id")
+    Attributes:
+        answered: the result was sent, or there is nobody any more who waits for it.
+        status: what became of it, None while nobody knows.
+    """
+
+    __slots__ = ("answered", "conn", "deliver", "request_id", "status")
 
     def __init__(self, conn: RcbConn, request_id: int, deliver: Deliver) -> None:
         self.conn = conn
         self.request_id = request_id
         self.deliver = deliver
+        self.answered = False
+        self.status: DeliveryStatus | None = None
 
 
 class Worker:
     """A session, its thread, and the delivery that waits for it.  Owner: the session's thread, `job` the reader."""
 
-    __slots__ = ("closing", "job", "session", "thread", "waiting")
+    __slots__ = ("closing", "conn", "job", "session", "thread", "waiting")
 
     def __init__(self, session: Session, job: Job) -> None:
         self.session = session
+        self.conn = job.conn
         self.job: Job | None = job
         self.thread: StThread | None = None
         self.waiting = False
         self.closing = False
+
+    @property
+    def key(self) -> "_Key":
+        """What the session is found by."""
+        return self.conn, self.session.session_id
+
+
+_Key = tuple[RcbConn, str]
 
 
 class Client:
@@ -71,7 +97,7 @@ class Client:
         self._clock = clock
         self._log = log
         self._post = post
-        self._workers: dict[str, Worker] = {}
+        self._workers: dict[_Key, Worker] = {}
         self.stopping = False
 
     @property
@@ -82,22 +108,39 @@ class Client:
     def on_message(self, conn: RcbConn, request_id: int, msg: Message) -> None:
         """Takes a message from QMGR.  Switches: no."""
         if isinstance(msg, Deliver):
-            self._take(Job(conn, request_id, msg))
+            job = Job(conn, request_id, msg)
+            with self._owing(job):
+                self._take(job)
         elif isinstance(msg, CloseDelivery):
-            self._close(msg.session_id)
+            self._close(conn, msg.session_id)
 
     def on_down(self) -> None:
         """QMGR is gone: idle sessions close; busy ones finish, their results are lost, and QMGR tries again."""
-        for worker in list(self._workers.values()):
-            self._stop_worker(worker)
+        workers = list(self._workers.values())
+        failure.steps(self._log, "smtpc.session", *(partial(self._stop_worker, worker) for worker in workers))
 
     def stop(self) -> None:
         """Takes no more work and lets idle sessions close."""
         self.stopping = True
         self.on_down()
 
+    def _owing(self, job: Job) -> AbstractContextManager[None]:
+        """Contains what is done for a delivery: if it fails, the delivery gets a temporary result all the same."""
+        deliver = job.deliver
+        give_up = partial(self._failed, job)
+        return failure.item(self._log, "smtpc.deliver", give_up, ss_ta=deliver.ta_id, da_ta=deliver.da_ta_id)
+
+    def _failed(self, job: Job, error: Exception) -> None:
+        """Gives the result of a delivery that met an unexpected failure; what is known of it already counts."""
+        nothing = DeliveryStatus()
+        nothing.rest(job.deliver, Outcome(451, "4.3.0", f"delivery agent failed: {type(error).__name__}"))
+        known = job.status or nothing
+        failure.steps(
+            self._log, "smtpc.deliver", lambda: self._report(job, known, None), lambda: self._report(job, nothing, None)
+        )
+
     def _take(self, job: Job) -> None:
-        worker = self._workers.get(job.deliver.session_id)
+        worker = self._workers.get((job.conn, job.deliver.session_id))
         if worker is not None and worker.waiting and not worker.closing:
             worker.job = job
             self._wake(worker)
@@ -110,16 +153,16 @@ class Client:
             server = job.deliver.server[0]
             session = Session(job.deliver.session_id, server, job.deliver.da, self._settings, self._clock)
             worker = Worker(session, job)
-            self._workers[session.session_id] = worker
             worker.thread = st_thread_create(self._serve, worker)
+            self._workers[worker.key] = worker
 
     def _is_full(self) -> bool:
         """Tells whether there is no room for another session; one that was told to close still says QUIT and counts no more."""
         limit = self._settings.max_threads
         return len(self._workers) >= limit and sum(not one.closing for one in self._workers.values()) >= limit
 
-    def _close(self, session_id: str) -> None:
-        worker = self._workers.get(session_id)
+    def _close(self, conn: RcbConn, session_id: str) -> None:
+        worker = self._workers.get((conn, session_id))
         if worker is not None:
             self._stop_worker(worker)
 
@@ -140,36 +183,47 @@ class Client:
         """Runs the deliveries of one session.  Switches: yes."""
         session = worker.session
         try:
-            while worker.job is not None:
-                job, worker.job = worker.job, None
-                status = self._deliver(session, job.deliver)
-                keep = session.is_open and job.deliver.keep_open and not self.stopping and not worker.closing
-                if not keep:
-                    del self._workers[session.session_id]
-                self._report(job, status, session if keep else None, dsn="DSN" in session.extensions)
-                if not keep:
-                    return
-                self._wait(worker)
+            while (job := worker.job) is not None:
+                worker.job, kept = None, False
+                with self._owing(job):
+                    kept = self._work(worker, job)
+                if not kept:
+                    break
+                with failure.item(self._log, "smtpc.session", lambda _: self._gone(worker), da_sess=session.session_id):
+                    self._wait(worker)
         finally:
-            if self._workers.get(session.session_id) is worker:
-                del self._workers[session.session_id]
-            session.quit()
+            if self._workers.get(worker.key) is worker:
+                del self._workers[worker.key]
+            failure.steps(self._log, "smtpc.session", session.quit, session.close)
+
+    def _work(self, worker: Worker, job: Job) -> bool:
+        """Runs one delivery and reports it; tells whether the session stays open for another.  Switches: yes."""
+        session = worker.session
+        job.status = self._deliver(session, job.deliver)
+        keep = session.is_open and job.deliver.keep_open and not self.stopping and not worker.closing
+        if not keep:
+            self._workers.pop(worker.key, None)
+        self._report(job, job.status, session if keep else None, dsn="DSN" in session.extensions)
+        return keep
 
     def _deliver(self, session: Session, job: Deliver) -> DeliveryStatus:
         """Runs one delivery; a session that turns out to be closed is opened again, once.  Switches: yes."""
         content = Content(self._cdb, job)
+        status = DeliveryStatus()
         try:
             for attempt in (1, 2):
                 if not session.is_open:
                     session.open()
                 try:
                     return session.deliver(job, content)
-                except SessionError as failure:
-                    if attempt == 2 or not failure.stale:
+                except SessionError as broken:
+                    if attempt == 2 or not broken.stale:
                         raise
-        except SessionError as failure:
-            return DeliveryStatus(session=failure.outcome)
-        return DeliveryStatus()
+        except SessionError as broken:
+            status.session = broken.outcome
+        except TempError as error:  # a shortage here; nothing is held against the server
+            status.rest(job, Outcome(error.code, error.ecode, error.cause))
+        return status
 
     def _wait(self, worker: Worker) -> None:
         """Waits for the next delivery; anything the server does meanwhile ends the session.  Switches: yes (poll)."""
@@ -186,28 +240,43 @@ class Client:
     def _gone(self, worker: Worker) -> None:
         """Tells QMGR that an idle session has ended.  Switches: no."""
         session = worker.session
-        self._workers.pop(session.session_id, None)
+        self._workers.pop(worker.key, None)
         self._log.debug("smtpc.session", "closed while idle", da_sess=session.session_id, server=where(session.server))
-        self._post(SessionClosed(session_id=session.session_id))
+        if not worker.conn.closed:
+            self._post(SessionClosed(session_id=session.session_id))
 
     def _report(self, job: Job, status: DeliveryStatus, session: Session | None, *, dsn: bool = False) -> None:
-        """Sends the result to QMGR and logs it.  Switches: no."""
+        """Sends the result to QMGR, once, and logs it.  Switches: no."""
+        if job.answered:
+            return
         deliver = job.deliver
-        server = deliver.server[0]
+        server = deliver.server[0] if deliver.server else _NO_SERVER
         remote_mta = server.host or server.addr
         result = status.result(deliver, session_open=session is not None, remote_mta=remote_mta, dsn=dsn)
-        self._log_result(deliver, result)
-        if not job.conn.closed:
-            job.conn.reply(job.request_id, result)
+        try:
+            if not job.conn.closed:
+                job.conn.reply(job.request_id, result)
+        except TempError as error:  # QMGR went away this moment, and tries again
+            self._log.debug("smtpc.deliver", error.cause, ss_ta=deliver.ta_id, da_ta=deliver.da_ta_id)
+        job.answered = True
+        if len(deliver.rcpts) <= LOG_TURN_LINES:
+            self._log_result(deliver, server, result)
+        else:
+            st_thread_create(lambda _: self._log_result(deliver, server, result))
 
-    def _log_result(self, deliver: Deliver, result: Result) -> None:
-        """Writes one line for each recipient: with it the life of a message can be told."""
+    def _log_result(self, deliver: Deliver, server: ServerAddr, result: Result) -> None:
+        """Writes one line for each recipient: with it the life of a message can be told.  Switches: if there are many."""
+        if result.damage:
+            self._log.error("smtpc.damage", result.damage, ss_ta=deliver.ta_id, da_ta=deliver.da_ta_id, cdb_id=deliver.cdb_id)
         outcomes = {r.rcpt_idx: (r.code, r.ecode, r.text) for r in result.rcpts}
         common = (result.ta_code, result.ta_ecode, result.ta_text)
         if result.session_code >= _FAILED:
             common, outcomes = (result.session_code, result.session_ecode, result.session_text), {}
-        server = deliver.server[0]
-        for rcpt in deliver.rcpts:
+        elif result.damage:
+            common = (0, "", f"not delivered: {result.damage}")
+        for number, rcpt in enumerate(deliver.rcpts, 1):
+            if number % LOG_TURN_LINES == 0 and number < len(deliver.rcpts):
+                st_usleep(0)
             code, ecode, text = outcomes.get(rcpt.rcpt_idx, common)
             self._log.info(
                 "smtpc.deliver",

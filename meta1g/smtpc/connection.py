@@ -1,5 +1,8 @@
 """One connection to a server: replies in, commands out, each within its time limit.
 
+The limits hold for the whole of a reply or of a piece of content, however the bytes trickle.  What a server says unasked
+takes no memory: a reply that is there before its command is sent is no answer to it, so the session is out of step and ends.
+
 Ref: RFC 5321 4.2, 4.5.3.2; RFC 2033 (LMTP over local sockets).
 """
 
@@ -9,11 +12,24 @@ import socket
 from collections import deque
 from typing import Final
 
+from meta1g.base.errors import Module, TempError
+from meta1g.base.failure import is_shortage
 from meta1g.rcb.common import ServerAddr
 from meta1g.smtp.reply import ReplyError, ReplyParser, SmtpReply
-from meta1g.smtpc.limits import MICROSECONDS, READ_BYTES
+from meta1g.smtpc.limits import MICROSECONDS, READ_BYTES, UNASKED_REPLIES_MAX
 from meta1g.smtpc.status import Outcome, SessionError
-from meta1g.st import NetFd, StError, st_connect, st_netfd_close, st_netfd_open_socket, st_read, st_utime, st_write
+from meta1g.st import (
+    POLLOUT,
+    NetFd,
+    StError,
+    st_connect,
+    st_netfd_close,
+    st_netfd_open_socket,
+    st_netfd_poll,
+    st_read,
+    st_utime,
+    st_write,
+)
 
 _UNIX: Final = "unix:"
 
@@ -45,21 +61,32 @@ def lost(server: ServerAddr, doing: str, error: OSError) -> SessionError:
 class Connection:
     """A connected stream to a server.
 
+    Attributes:
+        server: the other end.
+        until_us: no wait goes beyond this time of st_utime(), whatever its own limit is; None for no such limit.
+
     Owner: one state thread (the session's).
     """
 
-    __slots__ = ("_netfd", "_parser", "_replies", "server")
+    __slots__ = ("_asked", "_netfd", "_parser", "_replies", "server", "until_us")
 
     def __init__(self, netfd: NetFd, server: ServerAddr) -> None:
         self._netfd = netfd
         self._parser = ReplyParser()
         self._replies: deque[SmtpReply] = deque()
+        self._asked = 1  # the greeting
         self.server = server
+        self.until_us: int | None = None
 
     @property
     def netfd(self) -> NetFd:
         """The descriptor object, to wait on."""
         return self._netfd
+
+    @property
+    def in_step(self) -> bool:
+        """Whether nothing is at hand that was not asked for."""
+        return not self._replies
 
     @classmethod
     def open(cls, server: ServerAddr, timeout_s: int, source_address: str = "") -> "Connection":
@@ -72,33 +99,71 @@ class Connection:
 
         Raises:
             SessionError: no connection.
+            TempError: there is no descriptor or memory for one now; nothing is wrong with the server.
 
         Switches: yes (st_connect).
         """
         try:
             sock, address = _socket_for(server, source_address)
-        except (OSError, ValueError) as error:
-            raise SessionError(Outcome(451, "4.4.1", f"{where(server)}: {error}")) from error
-        netfd = st_netfd_open_socket(sock)
-        try:
-            st_connect(netfd, address, timeout_s * MICROSECONDS)
-        except OSError as error:
-            st_netfd_close(netfd)
-            raise lost(server, "connecting", error) from error
+            netfd = st_netfd_open_socket(sock)
+            try:
+                st_connect(netfd, address, timeout_s * MICROSECONDS)
+            except BaseException:
+                st_netfd_close(netfd)
+                raise
+        except (OSError, ValueError, TypeError, OverflowError) as error:
+            raise _not_connected(server, error) from error
         return cls(netfd, server)
 
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    def ask(self, data: bytes, timeout_s: int, doing: str, replies: int = 1) -> None:
+        """Sends commands, or the end of a message.
+
+        Args:
+            data: what is sent.
+            timeout_s: for all of it.
+            doing: what is going on, for the text of a failure.
+            replies: how many replies the server owes for it.
+
+        Raises:
+            SessionError: the connection broke, the server did not take it in time, or it answers what was not asked.
+
+        Switches: yes (st_write).
+        """
+        if self._replies:
+            raise self._out_of_step(doing, self._replies[0])
+        self._asked = replies
+        self.send(data, timeout_s, doing)
+
     def send(self, data: bytes, timeout_s: int, doing: str) -> None:
-        """Sends bytes.
+        """Sends bytes to which no reply is expected yet, all of them within timeout_s.
 
         Raises:
             SessionError: the connection broke or the server did not take them in time.
 
         Switches: yes (st_write).
         """
+        deadline_us = self._deadline_us(timeout_s)
         try:
-            st_write(self._netfd, data, timeout_s * MICROSECONDS)
+            left = self._write(data)
+            while left:
+                st_netfd_poll(self._netfd, POLLOUT, _left_us(deadline_us))
+                left = self._write(memoryview(data)[len(data) - left :])
         except OSError as error:
             raise lost(self.server, doing, error) from error
+
+    def _write(self, data: bytes | memoryview) -> int:
+        """Sends what goes without waiting; gives the number of bytes left."""
+        try:
+            st_write(self._netfd, data, 0)
+        except StError as error:
+            if error.errno != errno.ETIME:
+                raise
+            return error.resid
+        return 0
+
+    # -- receiving -----------------------------------------------------------------------------------------------------
 
     def reply(self, timeout_s: int, doing: str) -> SmtpReply:
         """Gives the next reply; the whole of it has to arrive within timeout_s.
@@ -108,36 +173,88 @@ class Connection:
 
         Switches: yes (st_read).
         """
-        if self._replies:
-            return self._replies.popleft()
-        deadline_us = st_utime() + timeout_s * MICROSECONDS
+        deadline_us = self._deadline_us(timeout_s)
         while not self._replies:
-            left_us = deadline_us - st_utime()
             try:
-                if left_us <= 0:
-                    raise StError(errno.ETIME, os.strerror(errno.ETIME))
-                data = st_read(self._netfd, READ_BYTES, left_us)
+                data = st_read(self._netfd, READ_BYTES, _left_us(deadline_us))
                 if not data:
                     raise StError(errno.ECONNRESET, "server closed the connection")
-                self._replies.extend(self._parser.feed(data))
+                self._take(data)
             except OSError as error:
                 raise lost(self.server, doing, error) from error
             except ReplyError as error:
                 raise SessionError(Outcome(451, "4.5.0", f"{where(self.server)}: {doing}: {error.cause}")) from error
+        self._asked = max(self._asked - 1, 0)
         return self._replies.popleft()
 
-    def pending_reply(self) -> SmtpReply | None:
-        """Gives a reply that has come already, without waiting; None if there is none."""
+    def _take(self, data: bytes) -> None:
+        """Keeps the replies that were asked for, and of others no more than their bound."""
+        room = self._asked + UNASKED_REPLIES_MAX - len(self._replies)
+        self._replies.extend(self._parser.feed(data)[: max(room, 0)])
+
+    def unasked(self, doing: str) -> SmtpReply | None:
+        """Gives a refusal that has come before its time, None if nothing has come.  Looks once and does not wait.
+
+        Raises:
+            SessionError: the server has closed, or has agreed to what it was not asked: the session is out of step.
+
+        Switches: no.
+        """
         try:
-            while data := st_read(self._netfd, READ_BYTES, 0):
-                self._replies.extend(self._parser.feed(data))
-        except (OSError, ReplyError):
-            pass
+            if not self._replies:
+                data = self._netfd.recv(READ_BYTES)
+                if not data:
+                    raise StError(errno.ECONNRESET, "server closed the connection")
+                self._take(data)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise lost(self.server, doing, error) from error
+        except ReplyError as error:
+            raise SessionError(Outcome(451, "4.5.0", f"{where(self.server)}: {doing}: {error.cause}")) from error
+        if self._replies and not _is_refusal(self._replies[0]):
+            raise self._out_of_step(doing, self._replies[0])
         return self._replies.popleft() if self._replies else None
+
+    def _out_of_step(self, doing: str, reply: SmtpReply) -> SessionError:
+        if _is_refusal(reply):  # a server that gives up need not wait for a command
+            return SessionError(outcome_of(reply))
+        return SessionError(Outcome(451, "4.5.0", f"{where(self.server)}: {doing}: a reply that nobody asked for: {reply}"))
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _deadline_us(self, timeout_s: int) -> int:
+        deadline_us = st_utime() + timeout_s * MICROSECONDS
+        return deadline_us if self.until_us is None else min(deadline_us, self.until_us)
 
     def close(self) -> None:
         """Closes the connection."""
         st_netfd_close(self._netfd)
+
+
+def _is_refusal(reply: SmtpReply) -> bool:
+    return reply.is_temp or reply.is_perm
+
+
+def _left_us(deadline_us: int) -> int:
+    """Gives how long a wait may last.
+
+    Raises:
+        StError: ETIME, the time is over.
+    """
+    left_us = deadline_us - st_utime()
+    if left_us <= 0:
+        raise StError(errno.ETIME, os.strerror(errno.ETIME))
+    return left_us
+
+
+def _not_connected(server: ServerAddr, error: Exception) -> Exception:
+    """Makes the failure of an attempt to connect: a shortage here is not held against the server."""
+    if not isinstance(error, OSError):  # an address or port that no socket takes
+        return SessionError(Outcome(451, "4.4.1", f"{where(server)}: connecting: {error}"))
+    if is_shortage(error) and error.errno != errno.EAGAIN:  # EAGAIN: the queue of a local server is full
+        return TempError(Module.SMTPC, f"cannot connect now: {error.strerror}")
+    return lost(server, "connecting", error)
 
 
 def _socket_for(server: ServerAddr, source_address: str) -> tuple[socket.socket, object]:

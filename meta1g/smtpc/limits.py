@@ -9,19 +9,36 @@ from typing import Final
 PIPELINE_MAX_COMMANDS: Final = 100
 #: Content up to this size is read in one piece, if the page cache has it without a wait of its own.
 SMALL_CONTENT_BYTES: Final = 128 << 10
+#: Content up to this size is read before the envelope is sent, and kept until it is its turn: damage is noticed before the
+#: server hears of the message.  More would be much memory in many sessions that wait for their servers.
+HELD_CONTENT_BYTES: Final = 16 << 10
 #: Content is read and sent in pieces of this size.
 CONTENT_CHUNK_BYTES: Final = 64 << 10
+#: Content that is at hand without waiting is taken in turns of this size; then the other sessions have theirs (invariant
+#: I10): reading, checksum, stuffing and sending of so much take about 2 ms.
+TURN_BYTES: Final = 512 << 10
 #: One read from a server.
 READ_BYTES: Final = 16 << 10
+#: Replies that nobody asked for are kept up to this number: one may be a refusal ahead of time, more only cost memory.
+UNASKED_REPLIES_MAX: Final = 1
 #: An idle session is asked by RSET whether it is still alive after this time.
 PROBE_AFTER_IDLE_S: Final = 5
 #: An idle session that QMGR forgot closes itself after this time.
 IDLE_MAX_S: Final = 300
 #: How long QUIT may take: nothing depends on its reply.
 QUIT_TIMEOUT_S: Final = 2
+#: A whole delivery takes no longer, whatever its steps may take each; QMGR gives it up after four hours, and trying the
+#: message again while the server may still accept it would double it.
+DELIVERY_MAX_S: Final = 3 * 3600
 #: How long a delivery at hand may go on when SMTPC is told to stop.
 STOP_GRACE_S: Final = 8
 #: Longest text of a server's reply that is passed on.
 REPLY_TEXT_MAX_CHARS: Final = 1000
-#: Reply bytes that wait unread in one session, beyond the reply at hand.
+#: Longest text of all replies in one result: QMGR takes no frame of more than 8 MiB, whatever a server answers to 10,000
+#: recipients.
+RESULT_TEXT_MAX_CHARS: Final = 4 << 20
+#: Lines of one result that are logged before the other sessions have their turn (invariant I10): about 20 us each.
+LOG_TURN_LINES: Final = 500
+#: Longest text of a contained failure that QMGR is told.
+CONTAINED_TEXT_MAX_CHARS: Final = 500
 MICROSECONDS: Final = 1_000_000

@@ -5,21 +5,24 @@ It takes deliveries from QMGR, reads content from CDB, and reports what became o
 Ref: MeTA1 design, "Functional Specification: SMTPC / DA" (modelled on).
 """
 
+import contextlib
 import os
+import pwd
 import signal
-import traceback
 
 from meta1g import st
-from meta1g.base import cli, paths, startup
+from meta1g.base import cli, failure, paths, startup
+from meta1g.base.accounts import account_of
 from meta1g.base.clock import SystemClock
 from meta1g.base.log import Log
 from meta1g.conf.config import Config
 from meta1g.conf.load import load_file
 from meta1g.db.cdb import Cdb
 from meta1g.rcb.schema import Message
-from meta1g.rcb.smtpc_qmgr import PROTOCOL, SmtpcHello
+from meta1g.rcb.smtpc_qmgr import PROTOCOL, SmtpcContained, SmtpcHello
+from meta1g.smtpc.check import check
 from meta1g.smtpc.client import Client
-from meta1g.smtpc.limits import MICROSECONDS, STOP_GRACE_S
+from meta1g.smtpc.limits import CONTAINED_TEXT_MAX_CHARS, MICROSECONDS, STOP_GRACE_S
 from meta1g.smtpc.settings import Settings
 from meta1g.st.rcblink import RcbLink
 from meta1g.st.signals import on_signal
@@ -33,12 +36,13 @@ class Smtpc:
         queue = config.queue_directory
         self._log = log
         self._stopping = False
-        self.client = Client(settings, Cdb(queue / paths.CDB_DIRECTORY), SystemClock(), log, self._post)
+        cdb = Cdb(queue / paths.CDB_DIRECTORY, owners=writers_of(config))
+        self.client = Client(settings, cdb, SystemClock(), log, self._post)
         self.link = RcbLink(
             queue / paths.QMGR_SMTPC_SOCKET,
             PROTOCOL,
             SmtpcHello(smtpc_id=index, pid=os.getpid(), max_threads=settings.max_threads),
-            on_up=lambda reply: log.notice("smtpc.qmgr", "connected"),
+            on_up=self._on_up,
             on_down=self.client.on_down,
             on_message=self.client.on_message,
             log=log,
@@ -48,16 +52,31 @@ class Smtpc:
         if self.link.conn is not None:
             self.link.post(msg)
 
+    def _on_up(self, _reply: Message) -> None:
+        """Tells a new QMGR what was contained before it came."""
+        self._log.notice("smtpc.qmgr", "connected")
+        if failure.contained_count():
+            self._tell_contained(failure.contained_count(), "before this connection")
+
+    def _tell_contained(self, total: int, text: str) -> None:
+        self._post(SmtpcContained(count=total, last=text[:CONTAINED_TEXT_MAX_CHARS]))
+
     def run(self) -> None:
         """Serves until it is told to stop.  Switches: yes."""
         on_signal(signal.SIGTERM, self.stop)
         on_signal(signal.SIGINT, self.stop)
-        on_signal(signal.SIGUSR1, self._log.reopen)
+        on_signal(signal.SIGUSR1, self._reopen_log)
+        failure.on_contained(self._tell_contained)
         if startup.alive_fd() is not None:
             st.st_thread_create(self._watch_mcp, startup.alive_fd())
         self.link.start()
         startup.tell_ready()
         st.run_forever()
+
+    def _reopen_log(self) -> None:
+        """Opens the log file anew; if that fails, the old one stays."""
+        with failure.item(self._log, "smtpc.log"):
+            self._log.reopen()
 
     def _watch_mcp(self, fd: int) -> None:
         """Stops when mcp is gone.  Switches: yes (poll)."""
@@ -70,23 +89,36 @@ class Smtpc:
         if self._stopping:
             return
         self._stopping = True
-        self.client.stop()
+        failure.steps(self._log, "smtpc.stop", self.client.stop, self._finish)
+        st.stop()
+
+    def _finish(self) -> None:
         for _ in range(STOP_GRACE_S * 20):
             if not self.client.busy:
                 break
             st.st_usleep(MICROSECONDS // 20)
         self._log.notice("smtpc.stop", "stopped", count=self.client.busy)
-        st.stop()
+
+
+def writers_of(config: Config) -> frozenset[int]:
+    """Gives the accounts of SMTPS as the configuration names them, those that exist: their content files are read."""
+    uids = set()
+    for section in config.sections("smtps") or (config.section("smtps"),):
+        with contextlib.suppress(KeyError):
+            uids.add(pwd.getpwnam(account_of(section, "smtps")).pw_uid)
+    return frozenset(uids)
 
 
 def main(argv: list[str]) -> int:
     """Runs SMTPC and gives its exit code."""
     arguments = startup.component_arguments("smtpc", argv, "The SMTP and LMTP client of meta1g.")
+    if arguments.check:
+        return check(arguments)
     config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
     log = startup.open_log("smtpc", config.glob, config.section("smtpc"), config.queue_directory)
     os.chdir(config.queue_directory)
     st.st_init()
-    st.set_error_hook(lambda error: log.error("smtpc.thread", "".join(traceback.format_exception(error))))
+    st.set_error_hook(lambda error: failure.end_process(log, "smtpc.thread", error))
     Smtpc(config, arguments.index, log).run()
     return 0
 

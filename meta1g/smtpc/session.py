@@ -3,7 +3,9 @@
 Commands of one group leave in one write if the server knows PIPELINING, otherwise one by one; replies are read in order.
 What a server does wrong costs this session, nothing else.
 
-Invariant: a recipient is reported as delivered only after the 2xx that answers the final dot.
+Invariants: a recipient is reported as delivered only after the 2xx that answers the final dot.  The final dot goes only
+after all of the content went and was found to be what was accepted (I3); if it was not, the connection is closed before the
+dot, and the server drops the part that it has (RFC 5321 3.8, 4.1.4).
 Ref: RFC 5321 3.3, 4.1, 4.5.3.2; RFC 2920 (PIPELINING); RFC 2033 (LMTP); RFC 3461 4 (DSN parameters).
 """
 
@@ -12,6 +14,7 @@ from typing import Final
 
 from meta1g.base.clock import Clock
 from meta1g.base.errors import TempError
+from meta1g.db.cdb import DamageError
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.smtpc_qmgr import Deliver
 from meta1g.smtp.data import Stuffer
@@ -19,10 +22,11 @@ from meta1g.smtp.reply import SmtpReply
 from meta1g.smtpc.connection import Connection, outcome_of, where
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.fsm import Event, State, next_state
-from meta1g.smtpc.limits import PIPELINE_MAX_COMMANDS, PROBE_AFTER_IDLE_S, QUIT_TIMEOUT_S
+from meta1g.smtpc.limits import DELIVERY_MAX_S, MICROSECONDS, PIPELINE_MAX_COMMANDS, PROBE_AFTER_IDLE_S, QUIT_TIMEOUT_S
 from meta1g.smtpc.parameters import mail_command, rcpt_command, refusal
 from meta1g.smtpc.settings import Settings
 from meta1g.smtpc.status import DeliveryStatus, Outcome, SessionError
+from meta1g.st import st_utime
 
 _SHUTTING_DOWN: Final = 421
 
@@ -67,7 +71,8 @@ class Session:
     @property
     def is_open(self) -> bool:
         """Tells whether another transaction can be tried."""
-        return self._connection is not None and self.state in (State.READY, State.DIRTY)
+        connection = self._connection
+        return connection is not None and connection.in_step and self.state in (State.READY, State.DIRTY)
 
     # -- opening ----------------------------------------------------------------------------------------------------
 
@@ -76,10 +81,12 @@ class Session:
 
         Raises:
             SessionError: the server cannot be used; the session is closed.
+            TempError: a shortage here keeps us from connecting.
 
         Switches: yes (connect, read, write).
         """
         settings = self._settings
+        self.close()
         self.state, self.idle_since = State.CONNECTING, 0.0
         try:
             self._connection = Connection.open(self.server, settings.connect_timeout_s, settings.source_address)
@@ -122,20 +129,33 @@ class Session:
 
         Switches: yes (read, write, offload).
         """
+        self.connection.until_us = st_utime() + DELIVERY_MAX_S * MICROSECONDS
         self._prepare()
-        status = DeliveryStatus(transaction=refusal(job, self.extensions, content.is_7bit))
-        if status.transaction is None:
-            try:
-                self._transaction(job, content, status)
-            except SessionError as failure:
-                self._broken(job, status, failure)
+        status = DeliveryStatus()
+        try:
+            self._transaction(job, content, status)
+        except SessionError as failure:
+            self._broken(job, status, failure)
+        except DamageError as error:
+            status.damage = error.cause
+            self._abandon()
+        except TempError as error:
+            status.rest(job, Outcome(error.code, error.ecode, error.cause))
+            self._abandon()
         self.idle_since = self._clock.monotonic()
         return status
 
     def _transaction(self, job: Deliver, content: Content, status: DeliveryStatus) -> None:
-        accepted = self._envelope(job, status)
+        content.check()
+        status.transaction = refusal(job, self.extensions, content.is_7bit)
+        accepted = self._envelope(job, status) if status.transaction is None else []
         if accepted:
-            self._content(job, content, accepted, status)
+            self._content(content, accepted, status)
+
+    def _abandon(self) -> None:
+        """Ends a transaction whose content failed: half a message on its way is dropped only by closing the connection."""
+        if self.state is State.CONTENT:
+            self.close()
 
     def _broken(self, job: Deliver, status: DeliveryStatus, failure: SessionError) -> None:
         """Reports a session that broke in a transaction: after the dot nobody knows what became of the message."""
@@ -174,7 +194,7 @@ class Session:
             if not self._exchange(job, group, first, accepted, status, with_data=with_data):
                 return []
         if not pipelining and accepted:
-            self._connection_send("DATA\r\n", "DATA")
+            self._ask("DATA\r\n", "DATA")
         elif not pipelining:
             self._move(Event.NO_RCPT)
             return []
@@ -187,11 +207,11 @@ class Session:
         pipelining = "PIPELINING" in self.extensions
         if pipelining:
             lines = "\r\n".join(group) + ("\r\nDATA\r\n" if with_data else "\r\n")
-            self._connection_send(lines, "MAIL" if first == 0 else "RCPT")
+            self._ask(lines, "MAIL" if first == 0 else "RCPT", replies=len(group) + with_data)
         go_on = True
         for number, command in enumerate(group, first):
             if not pipelining:
-                self._connection_send(command + "\r\n", command[:4])
+                self._ask(command + "\r\n", command[:4])
             reply = self._reply(self._settings.command_timeout_s, command[:4])
             if number > 0:
                 self._rcpt_reply(job.rcpts[number - 1].rcpt_idx, reply, accepted, status)
@@ -209,7 +229,7 @@ class Session:
         for _ in range(count):
             reply = self.connection.reply(self._settings.command_timeout_s, "pipelined command")
             if reply.is_more:
-                self._connection_send(".\r\n", "empty message")
+                self._ask(".\r\n", "empty message")
                 self.connection.reply(self._settings.dot_timeout_s, "empty message")
 
     def _rcpt_reply(self, rcpt_idx: int, reply: SmtpReply, accepted: list[int], status: DeliveryStatus) -> None:
@@ -229,31 +249,44 @@ class Session:
         if accepted:
             return True
         # all recipients were refused, yet the server wants content: an empty message is refused or dropped (RFC 2920 3.1)
-        self._connection_send(".\r\n", "empty message")
+        self._ask(".\r\n", "empty message")
         self._move(Event.SENT_DOT)
         self._reply(self._settings.dot_timeout_s, "empty message")
         self.state = State.DIRTY if self.is_open else self.state
         return False
 
-    def _content(self, job: Deliver, content: Content, accepted: list[int], status: DeliveryStatus) -> None:
+    def _content(self, content: Content, accepted: list[int], status: DeliveryStatus) -> None:
         """Sends the message and reads what became of it."""
+        lmtp = self._da == DeliveryAgent.LMTP
         try:
-            self._send_content(content)
-        except TempError as error:
-            # half a message is on its way and must not be completed: only closing the connection drops it
-            status.rest(job, Outcome(error.code, error.ecode, error.cause))
+            refused = self._send_content(content, len(accepted) if lmtp else 1)
+        except SessionError as failure:
+            reply = self._early_refusal()
+            raise SessionError(outcome_of(reply)) if reply else failure from failure
+        if refused is not None:  # before the dot: the rest need not be sent, and what the dot would be answered nobody knows
+            status.rcpts.update(dict.fromkeys(accepted, outcome_of(refused)))
             self.close()
             return
-        except SessionError as failure:
-            reply = self.connection.pending_reply()
-            raise SessionError(outcome_of(reply)) if reply and not reply.is_ok else failure from failure
         self._move(Event.SENT_DOT)
-        if self._da == DeliveryAgent.LMTP:
+        self._extend(self._settings.dot_timeout_s)
+        if lmtp:
             self._lmtp_replies(accepted, status)
             return
         outcome = outcome_of(self._reply(self._settings.dot_timeout_s, "final dot"))
-        for rcpt_idx in accepted:
-            status.rcpts[rcpt_idx] = outcome
+        status.rcpts.update(dict.fromkeys(accepted, outcome))
+
+    def _early_refusal(self) -> SmtpReply | None:
+        """Gives what a server said before it took no more content, if it said why."""
+        try:
+            return self.connection.unasked("content")
+        except SessionError:
+            return None
+
+    def _extend(self, seconds: int) -> None:
+        """Lets the delivery last so long from now at least: giving up after the dot would double the message."""
+        connection = self.connection
+        if connection.until_us is not None:
+            connection.until_us = max(connection.until_us, st_utime() + seconds * MICROSECONDS)
 
     def _lmtp_replies(self, accepted: list[int], status: DeliveryStatus) -> None:
         """Reads one reply for each accepted recipient (RFC 2033 4.2)."""
@@ -262,14 +295,33 @@ class Session:
                 self.state = State.DOT
             status.rcpts[rcpt_idx] = outcome_of(self._reply(self._settings.dot_timeout_s, "final dot"))
 
-    def _send_content(self, content: Content) -> None:
+    def _send_content(self, content: Content, replies: int) -> SmtpReply | None:
+        """Sends all pieces; the last one, with the dot, only when there are no more and nothing was wrong with them.
+
+        Args:
+            content: gives the message.
+            replies: how many replies the dot gets.
+
+        Returns:
+            The refusal that came before the dot, which was not sent then; None if it was.
+
+        Raises:
+            SessionError, DamageError, TempError: the dot was not sent, or not all of it.
+        """
         stuffer = Stuffer()
         waiting = b""
+        timeout_s = self._settings.block_timeout_s
         for piece in content.chunks():
             if waiting:
-                self.connection.send(waiting, self._settings.block_timeout_s, "content")
+                self.connection.send(waiting, timeout_s, "content")
             waiting = stuffer.feed(piece)
-        self.connection.send(waiting + stuffer.finish(), self._settings.block_timeout_s, "content")
+        refused = self.connection.unasked("content")
+        if refused is not None:
+            if refused.code == _SHUTTING_DOWN:
+                raise SessionError(outcome_of(refused))
+            return refused
+        self.connection.ask(waiting + stuffer.finish(), timeout_s, "content", replies)
+        return None
 
     # -- closing --------------------------------------------------------------------------------------------------
 
@@ -278,7 +330,7 @@ class Session:
         if self.is_open:
             try:
                 self._move(Event.SEND_QUIT)
-                self.connection.send(b"QUIT\r\n", QUIT_TIMEOUT_S, "QUIT")
+                self.connection.ask(b"QUIT\r\n", QUIT_TIMEOUT_S, "QUIT")
                 self.connection.reply(QUIT_TIMEOUT_S, "QUIT")
             except SessionError:
                 pass
@@ -296,11 +348,11 @@ class Session:
     def _move(self, event: Event) -> None:
         self.state = next_state(self.state, event)
 
-    def _connection_send(self, text: str, doing: str) -> None:
-        self.connection.send(text.encode(), self._settings.command_timeout_s, doing)
+    def _ask(self, text: str, doing: str, replies: int = 1) -> None:
+        self.connection.ask(text.encode(), self._settings.command_timeout_s, doing, replies)
 
     def _command(self, line: str, doing: str) -> SmtpReply:
-        self._connection_send(line + "\r\n", doing)
+        self._ask(line + "\r\n", doing)
         return self._reply(self._settings.command_timeout_s, doing)
 
     def _reply(self, timeout_s: int, doing: str) -> SmtpReply:

@@ -6,7 +6,7 @@ Pure.  Ref: MeTA1 design, "Functional Specification: QMGR, delivery status" (pre
 from dataclasses import dataclass, field
 
 from meta1g.rcb.smtpc_qmgr import Deliver, RcptResult, Result
-from meta1g.smtpc.limits import REPLY_TEXT_MAX_CHARS
+from meta1g.smtpc.limits import REPLY_TEXT_MAX_CHARS, RESULT_TEXT_MAX_CHARS
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class DeliveryStatus:
 
     session: Outcome | None = None
     transaction: Outcome | None = None
+    damage: str = ""
     rcpts: dict[int, Outcome] = field(default_factory=dict)
 
     def rest(self, job: Deliver, outcome: Outcome) -> None:
@@ -51,7 +52,8 @@ class DeliveryStatus:
             self.rcpts.setdefault(rcpt.rcpt_idx, outcome)
 
     def result(self, job: Deliver, *, session_open: bool, remote_mta: str, tls: str = "", dsn: bool = False) -> Result:
-        """Makes the message for QMGR."""
+        """Makes the message for QMGR; the texts are cut so that it takes it."""
+        text_chars = min(REPLY_TEXT_MAX_CHARS, RESULT_TEXT_MAX_CHARS // max(len(self.rcpts), 1))
         session = self.session or _NONE
         transaction = self.transaction or _NONE
         return Result(
@@ -67,9 +69,9 @@ class DeliveryStatus:
             remote_mta=remote_mta,
             tls=tls,
             dsn=dsn,
+            damage=self.damage[:REPLY_TEXT_MAX_CHARS],
             rcpts=tuple(
-                RcptResult(rcpt_idx=idx, code=o.code, ecode=o.ecode, text=o.text[:REPLY_TEXT_MAX_CHARS])
-                for idx, o in self.rcpts.items()
+                RcptResult(rcpt_idx=idx, code=o.code, ecode=o.ecode, text=o.text[:text_chars]) for idx, o in self.rcpts.items()
             ),
         )
 

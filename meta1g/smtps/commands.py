@@ -25,10 +25,9 @@ from meta1g.smtps.fsm import Event, State
 from meta1g.smtps.limits import QUESTIONS_MAX
 from meta1g.smtps.qmgr_link import stat_reply
 from meta1g.smtps.received import client_text
-from meta1g.smtps.smar_link import SmarLink
+from meta1g.smtps.smar_link import Asked
 from meta1g.smtps.transaction import Transaction
 from meta1g.st import StError
-from meta1g.st.rcbconn import Pending
 
 _NO_EXTENSIONS: Final[frozenset[Ext]] = frozenset()
 
@@ -37,7 +36,7 @@ def handle(dialogue: Dialogue, line: bytes) -> None:
     """Takes one command line without its CR LF.  Switches: yes (questions, content)."""
     command = parse_command(line)
     if isinstance(command, SmtpReply):
-        dialogue.bad(command)
+        dialogue.reply(command)
         return
     if dialogue.waiting and command.verb is not Verb.RCPT:
         dialogue.settle()
@@ -69,9 +68,9 @@ def helo(dialogue: Dialogue, argument: str) -> None:
 def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
     name = argument.split(" ", 1)[0]
     if not is_host(name):
-        dialogue.bad(replies.BAD_HELO)
+        dialogue.reply(replies.BAD_HELO)
         return False
-    dialogue.reset()
+    dialogue.forget_mail()
     dialogue.step(Event.HELLO)
     dialogue.ehlo, dialogue.protocol = name, protocol
     _count_noop(dialogue)
@@ -80,7 +79,7 @@ def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
 
 def lhlo(dialogue: Dialogue, argument: str) -> None:
     """Refuses LHLO: this is no LMTP listener.  Switches: no."""
-    dialogue.bad(replies.UNKNOWN_COMMAND)
+    dialogue.reply(replies.UNKNOWN_COMMAND)
 
 
 # MAIL
@@ -90,15 +89,17 @@ def mail(dialogue: Dialogue, argument: str) -> None:
     """Begins a transaction.  Switches: no."""
     if not dialogue.allowed(Event.MAIL):
         return
+    dialogue.mail_refused = True  # until it is not
     parsed = _parse_mail(argument, dialogue.offered)
     if isinstance(parsed, SmtpReply):
-        dialogue.bad(parsed)
+        dialogue.reply(parsed)
         return
     address, params = parsed
     refusal = _may_begin(dialogue, params)
     if refusal is not None:
         dialogue.reply(refusal)
         return
+    dialogue.mail_refused = False
     context = dialogue.context
     ta = Transaction(
         context.ids.transaction(), address, params, context.qmgr.generation, context.clock.monotonic(), dialogue.denial
@@ -117,10 +118,7 @@ def mail(dialogue: Dialogue, argument: str) -> None:
         mail=address.text,
         flags=ta.flags,
     )
-    try:
-        dialogue.waiting.append(MailQuestion(context.smar.ask(question)))
-    except TempError:
-        _refuse_mail(dialogue, replies.RESOLVER_FAILED)
+    dialogue.waiting.append(MailQuestion(context.smar.ask(question)))
 
 
 def _parse_mail(argument: str, offered: frozenset[Ext]) -> tuple[Address, MailParams] | SmtpReply:
@@ -176,6 +174,7 @@ def _accept_mail(dialogue: Dialogue, ta: Transaction) -> None:
 
 def _refuse_mail(dialogue: Dialogue, reply: SmtpReply) -> None:
     ta, dialogue.ta = dialogue.ta, None
+    dialogue.mail_refused = True
     dialogue.step(Event.MAIL_REFUSED)
     if ta is not None:
         dialogue.context.log.notice(
@@ -188,11 +187,11 @@ def _refuse_mail(dialogue: Dialogue, reply: SmtpReply) -> None:
 class MailQuestion:
     """MAIL waits for SMAR.  Owner: the state thread of the session."""
 
-    pending: Pending
+    asked: Asked
 
     def settle(self, dialogue: Dialogue) -> None:
         """Waits for the answer and replies.  Switches: yes (waits)."""
-        verdict = _answer(self.pending)
+        verdict = _answer(self.asked)
         ta = dialogue.ta
         if ta is None:
             return
@@ -217,10 +216,10 @@ def _take_flags(ta: Transaction, verdict: Verdict) -> None:
         ta.discard = True
 
 
-def _answer(pending: Pending) -> Verdict | None:
+def _answer(asked: Asked) -> Verdict | None:
     """Waits for SMAR; None if it does not answer.  Switches: yes (waits)."""
     try:
-        return SmarLink.verdict(pending)
+        return asked.verdict()
     except TempError:
         return None
     except StError as error:
@@ -246,7 +245,7 @@ def rcpt(dialogue: Dialogue, argument: str) -> None:
         return
     parsed = _parse_rcpt(argument, dialogue.offered, utf8=ta.params.smtputf8)
     if isinstance(parsed, SmtpReply):
-        dialogue.bad(parsed)
+        dialogue.reply(parsed)
         return
     address, params = parsed
     question = CheckRcpt(
@@ -258,11 +257,7 @@ def rcpt(dialogue: Dialogue, argument: str) -> None:
         rcpt=address.text,
         flags=ta.flags,
     )
-    try:
-        dialogue.waiting.append(RcptQuestion(dialogue.context.smar.ask(question), address, params))
-    except TempError:
-        dialogue.reply(replies.RESOLVER_FAILED)
-        return
+    dialogue.waiting.append(RcptQuestion(dialogue.context.smar.ask(question), address, params))
     ta.asked += 1
 
 
@@ -286,16 +281,16 @@ def _parse_rcpt(argument: str, offered: frozenset[Ext], *, utf8: bool) -> tuple[
 class RcptQuestion:
     """RCPT waits for SMAR.  Owner: the state thread of the session."""
 
-    pending: Pending
+    asked: Asked
     address: Address
     params: RcptParams
 
     def settle(self, dialogue: Dialogue) -> None:
         """Waits for the answer, tells QMGR and replies.  Switches: yes (waits)."""
-        verdict = _answer(self.pending)
+        verdict = _answer(self.asked)
         ta = dialogue.ta
         if ta is None:
-            dialogue.bad(replies.MAIL_FIRST)
+            dialogue.reply(replies.SENDER_REFUSED)
             return
         reply = replies.RESOLVER_FAILED if verdict is None else stat_reply(verdict)
         if reply.is_ok:
@@ -335,10 +330,7 @@ class RcptQuestion:
             mail=ta.mail.text,
             rcpt=self.address.text,
         )
-        if reply.is_perm:
-            dialogue.bad(reply)
-        else:
-            dialogue.reply(reply)
+        dialogue.reply(reply)
 
 
 # DATA
@@ -348,7 +340,7 @@ def data(dialogue: Dialogue, argument: str) -> None:
     """Takes the content and closes the transaction.  Switches: yes (network, disk, QMGR)."""
     ta = dialogue.ta
     if dialogue.state is State.MAIL and ta is not None and ta.failed:
-        dialogue.bad(replies.NO_VALID_RCPTS)
+        dialogue.reply(replies.NO_VALID_RCPTS)
         return
     if not dialogue.allowed(Event.DATA) or ta is None:
         return
@@ -365,6 +357,8 @@ def data(dialogue: Dialogue, argument: str) -> None:
     dialogue.flush()
     reply = content.receive(dialogue, ta)
     dialogue.noops = 0
+    if reply.is_ok:
+        dialogue.counter.forget()
     dialogue.reply(reply)
 
 
@@ -373,7 +367,7 @@ def data(dialogue: Dialogue, argument: str) -> None:
 
 def rset(dialogue: Dialogue, argument: str) -> None:
     """Forgets the transaction.  Switches: no."""
-    dialogue.reset()
+    dialogue.forget_mail()
     dialogue.step(Event.RESET)
     dialogue.reply(replies.RESET)
     _count_noop(dialogue)

@@ -14,6 +14,7 @@ Ref: RFC 5321 4.1.1.4, 6.1; MeTA1 design, "Functional Specification: SMTPS, CDB"
 
 import errno
 from collections.abc import Callable
+from zlib import crc32
 
 from meta1g.base.errors import TempError
 from meta1g.base.ids import CdbId
@@ -42,22 +43,23 @@ class Content:
 
     Attributes:
         size_bytes: size of the content without our Received field.
+        checksum: CRC-32 of what is in the file.
         refusal: why it cannot be accepted, None while it can; a refused one takes no memory and no file.
 
     Owner: the state thread of the session.
     """
 
-    __slots__ = ("_cdb_id", "_checked", "_context", "_held_bytes", "_pieces", "_trace", "_writer", "refusal", "size_bytes")
+    __slots__ = ("_cdb_id", "_checked", "_context", "_held", "_trace", "_writer", "checksum", "refusal", "size_bytes")
 
     def __init__(self, context: Context, cdb_id: CdbId, trace: bytes) -> None:
         self._context = context
         self._cdb_id = cdb_id
         self._trace = trace
-        self._pieces: list[bytes] = []
-        self._held_bytes = 0
+        self._held = bytearray()  # one buffer: pieces may be as small as a client likes
         self._writer: CdbWriter | None = None
         self._checked = False
         self.size_bytes = 0
+        self.checksum = 0
         self.refusal: SmtpReply | None = None
 
     @property
@@ -74,9 +76,8 @@ class Content:
         if limit and self.size_bytes > limit:
             self.refuse(replies.TOO_BIG)
             return
-        self._pieces.append(piece)
-        self._held_bytes += len(piece)
-        if self._held_bytes >= (STREAM_PIECE_BYTES if self._writer else SMALL_CONTENT_BYTES):
+        self._held += piece
+        if len(self._held) >= (STREAM_PIECE_BYTES if self._writer else SMALL_CONTENT_BYTES):
             self._spill()
 
     def refuse(self, reply: SmtpReply) -> None:
@@ -93,8 +94,7 @@ class Content:
         if self._checked or self.refusal is not None:
             return
         self._checked = True
-        start = b"".join(self._pieces)
-        self._pieces = [start]
+        start = bytes(self._held)
         if count_received(start[: header_end(start)] if header_end(start) >= 0 else start) > self._context.settings.max_hops:
             self.refuse(replies.TOO_MANY_HOPS)
 
@@ -103,15 +103,20 @@ class Content:
         self.check_hops()
         if self.refusal is not None:
             return
-        pieces, self._pieces, self._held_bytes = self._pieces, [], 0
-        self._guard(lambda: self._write(pieces))
+        block, self._held = bytes(self._held), bytearray()
+        self._guard(lambda: self._write(block))
 
-    def _write(self, pieces: list[bytes]) -> None:
+    def _write(self, block: bytes) -> None:
         """Runs off-loaded."""
         if self._writer is None:
             self._writer = self._context.cdb.create(self._cdb_id, self._context.settings.cdb_gid)
-            self._writer.write(self._trace)
-        self._writer.write(b"".join(pieces))
+            self._writer.write(self._summed(self._trace))
+        self._writer.write(self._summed(block))
+
+    def _summed(self, block: bytes) -> bytes:
+        """Gives a block that goes into the file, and takes it into the checksum."""
+        self.checksum = crc32(block, self.checksum)
+        return block
 
     def store(self) -> None:
         """Brings all of it to stable storage; refusal tells whether that failed.  Switches: yes (disk).
@@ -124,17 +129,18 @@ class Content:
         except StError:
             self.remove()
             raise
-        self._pieces = []
+        self._held = bytearray()
 
     def _write_whole(self) -> None:
         """Runs off-loaded."""
-        self._context.cdb.write_whole(self._cdb_id, [self._trace, *self._pieces], self._context.settings.cdb_gid)
+        blocks = [self._summed(self._trace), self._summed(bytes(self._held))]
+        self._context.cdb.write_whole(self._cdb_id, blocks, self._context.settings.cdb_gid)
 
     def _finish(self) -> None:
         """Runs off-loaded."""
         writer = self._writer
         if writer is not None:
-            writer.write(b"".join(self._pieces))
+            writer.write(self._summed(bytes(self._held)))
             writer.commit()
             self._writer = None
 
@@ -151,7 +157,7 @@ class Content:
 
     def abort(self) -> None:
         """Forgets the content; a file that is being written is removed.  Switches: yes (disk)."""
-        self._pieces, self._held_bytes = [], 0
+        self._held = bytearray()
         writer, self._writer = self._writer, None
         if writer is not None:
             _quietly(self._context, self._cdb_id, writer.abort)
@@ -162,12 +168,22 @@ class Content:
 
 
 def _quietly(context: Context, cdb_id: CdbId, function: Callable[[], object]) -> None:
-    """Runs a clean-up off-loaded; if it fails, QMGR's clean-up will find the file."""
+    """Runs a clean-up off-loaded, although the session has to stop; if it fails, QMGR's clean-up will find the file.
+
+    Args:
+        context: for the log.
+        cdb_id: whose file it is.
+        function: may be called twice.
+    """
     try:
-        offload(function)
+        try:
+            offload(function)
+        except StError:  # EINTR: it may have come before the call was made
+            offload(function)
+            raise
     except StError:
         raise
-    except OSError as error:
+    except (OSError, TempError) as error:
         context.log.warn("smtps.cdb", str(error), cdb_id=cdb_id)
 
 
@@ -257,7 +273,12 @@ def _close(dialogue: Dialogue, ta: Transaction, content: Content) -> SmtpReply:
         return content.refusal
     qmgr = dialogue.context.qmgr
     dot = CloseTransaction(
-        ta_id=ta.ta_id, cdb_id=ta.ta_id, size_bytes=content.stored_bytes, rcpts=ta.posted, body=ta.params.body
+        ta_id=ta.ta_id,
+        cdb_id=ta.ta_id,
+        size_bytes=content.stored_bytes,
+        rcpts=ta.posted,
+        body=ta.params.body,
+        checksum=content.checksum,
     )
     try:
         pending = qmgr.ask_commit(dot)

@@ -9,6 +9,7 @@ from meta1g.base.clock import Clock
 from meta1g.base.ids import IdGenerator
 from meta1g.base.log import Log
 from meta1g.db.cdb import Cdb
+from meta1g.smtps.gate import Gate
 from meta1g.smtps.qmgr_link import QmgrLink
 from meta1g.smtps.received import DateCache
 from meta1g.smtps.settings import Settings
@@ -28,6 +29,8 @@ class Context:
         log: the log.
         clock: the clock.
         dates: time stamps for headers.
+        gate: where to wait for the links and for room.
+        sessions_max: sessions that can be served at the same time.
         stopping: no new transaction begins.
         sessions: number of open sessions.
 
@@ -41,6 +44,12 @@ class Context:
     ids: IdGenerator
     log: Log
     clock: Clock
+    gate: Gate
+    sessions_max: int
     dates: DateCache = field(default_factory=DateCache)
     stopping: bool = False
     sessions: int = 0
+
+    def links_up(self) -> bool:
+        """Tells whether QMGR and SMAR are there."""
+        return self.qmgr.up and self.smar.up

@@ -16,11 +16,14 @@ from meta1g.smtp import replies
 from meta1g.smtp.esmtp import Ext
 from meta1g.smtp.reply import SmtpReply
 from meta1g.smtps.context import Context
+from meta1g.smtps.counting import Counter
 from meta1g.smtps.fsm import REFUSALS, TRANSITIONS, Event, State, next_state
 from meta1g.smtps.limits import CONTENT_GRACE_S, CONTENT_MIN_BYTES_PER_S, CONTENT_READ_BYTES, REPLIES_HELD_MAX
 from meta1g.smtps.received import Origin
 from meta1g.smtps.transaction import Transaction
-from meta1g.st import NetFd, StError, st_read, st_write
+from meta1g.st import NetFd, StError, st_checkpoint, st_read, st_write
+
+_NEGATIVE = 400
 
 
 class ClientGoneError(Exception):
@@ -56,7 +59,8 @@ class Dialogue:
         discard: accept and drop all messages.
         ta: the open transaction.
         transactions: how many there were.
-        errors: errors of the client so far.
+        counter: negative replies so far.
+        mail_refused: the last MAIL was refused, so what a pipelining client sends behind it is refused, too.
         noops: commands since the last message that did not lead to one.
         waiting: replies and questions of the current batch, in order, as long as a question is open.
 
@@ -71,13 +75,14 @@ class Dialogue:
         "client_addr",
         "client_name",
         "context",
+        "counter",
         "denial",
         "discard",
         "ehlo",
-        "errors",
         "flags",
         "generation",
         "id",
+        "mail_refused",
         "noops",
         "offered",
         "protocol",
@@ -102,7 +107,8 @@ class Dialogue:
         self.discard = False
         self.ta: Transaction | None = None
         self.transactions = 0
-        self.errors = 0
+        self.counter = Counter(context.settings.count_limits)
+        self.mail_refused = False
         self.noops = 0
         self.waiting: list[SmtpReply | Question] = []
         self._nfd = nfd
@@ -118,25 +124,25 @@ class Dialogue:
         """Tells whether a command fits the state; refuses it if not.  Switches: no."""
         if (self.state, event) in TRANSITIONS:
             return True
-        self.bad(REFUSALS.get((self.state, event), replies.BAD_SEQUENCE))
+        refusal = REFUSALS.get((self.state, event), replies.BAD_SEQUENCE)
+        self.reply(replies.SENDER_REFUSED if refusal is replies.MAIL_FIRST and self.mail_refused else refusal)
         return False
 
     def reply(self, reply: SmtpReply) -> None:
-        """Queues a reply; 421 ends the session.  Switches: no."""
+        """Queues a reply; 421 ends the session, and so do too many negative ones of a kind.  Switches: no."""
         if self.waiting:
             self.waiting.append(reply)
             return
         self._out.append(reply.encode())
+        if reply.code < _NEGATIVE:
+            return
         if reply.code == replies.SHUTTING_DOWN.code:
             self.step(Event.CLOSE)
-
-    def bad(self, reply: SmtpReply) -> None:
-        """Queues a reply to an error and counts it; too many end the session.  Switches: no."""
-        self.errors += 1
-        self.reply(reply)
-        if self.errors > self.context.settings.max_bad_commands and reply.code != replies.TOO_MANY_ERRORS.code:
-            self.context.log.notice("smtps.session", str(replies.TOO_MANY_ERRORS), ss_sess=self.id, client=self.client_addr)
-            self.reply(replies.TOO_MANY_ERRORS)
+            return
+        last_words = self.counter.add(reply)
+        if last_words is not None:
+            self.context.log.notice("smtps.session", str(last_words), ss_sess=self.id, client=self.client_addr)
+            self.reply(last_words)
 
     def flush(self) -> None:
         """Sends all queued replies by one write.  Switches: yes (write)."""
@@ -162,6 +168,11 @@ class Dialogue:
                 qmgr.post(DiscardTransaction(ta_id=ta.ta_id))
             except TempError:
                 return  # QMGR forgot it with the connection
+
+    def forget_mail(self) -> None:
+        """Forgets the transaction and whether its MAIL was refused.  Switches: no."""
+        self.mail_refused = False
+        self.reset()
 
     def origin(self) -> Origin:
         """Gives the facts for the Received header."""
@@ -203,6 +214,7 @@ class Dialogue:
             return
         batch, self.waiting = self.waiting, []
         for item in batch:
+            st_checkpoint()
             if self.state is State.CLOSING:
                 return
             if isinstance(item, SmtpReply):

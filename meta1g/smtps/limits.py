@@ -38,7 +38,16 @@ CONTENT_GRACE_S: Final = 600
 CONTENT_MIN_BYTES_PER_S: Final = 256
 #: Time to finish transactions when the process has to stop.
 STOP_GRACE_S: Final = 10
-#: After a failed accept (no descriptors left) nothing is accepted for this long.
-ACCEPT_PAUSE_US: Final = US // 10
+#: Descriptors of one session: its connection and its content file.
+SESSION_DESCRIPTORS: Final = 2
+#: Descriptors kept for everything else, beside those that are open when the process starts: links, listeners, the connection
+#: of mcp, the log when it is opened again, clients that are sent away, and some to spare.
+SPARE_DESCRIPTORS: Final = 24
+#: Clients beyond the greatest number of sessions that are told so at the same time; further ones wait in the kernel's queue.
+FAREWELLS_MAX: Final = 8
+#: Time for sessions to say goodbye when their grace is over.
+LAST_GRACE_S: Final = 1
 #: Connections that the kernel may hold for us.
 LISTEN_BACKLOG: Final = 1024
+#: Text of the last contained failure that QMGR gets for status.
+CONTAINED_TEXT_MAX_CHARS: Final = 200

@@ -6,10 +6,10 @@ Ref: MeTA1 design, "Functional Specification: SMTPS" (modelled on); sockets come
 import os
 import signal
 import socket
-import traceback
+from pathlib import Path
 from typing import Final
 
-from meta1g.base import cli, paths, startup
+from meta1g.base import cli, failure, paths, startup
 from meta1g.base.clock import SystemClock
 from meta1g.base.errors import Meta1Error
 from meta1g.base.ids import IdGenerator
@@ -19,8 +19,10 @@ from meta1g.db.cdb import Cdb
 from meta1g.rcb.mcp_child import PassFd
 from meta1g.rcb.smtps_qmgr import SmtpsHello
 from meta1g.rcb.smtps_smar import SmtpsHelloA
+from meta1g.smtps.check import check
 from meta1g.smtps.context import Context
-from meta1g.smtps.limits import US
+from meta1g.smtps.gate import Gate
+from meta1g.smtps.limits import SESSION_DESCRIPTORS, SPARE_DESCRIPTORS, US
 from meta1g.smtps.listen import bind_all
 from meta1g.smtps.qmgr_link import QmgrLink
 from meta1g.smtps.server import Server
@@ -31,6 +33,7 @@ from meta1g.st import (
     ST_UTIME_NO_TIMEOUT,
     run_forever,
     set_error_hook,
+    st_getfdlimit,
     st_init,
     st_netfd_open,
     st_netfd_poll,
@@ -62,17 +65,21 @@ class Program:
         hostname = config.hostname or socket.getfqdn()
         settings = settings_from(config, section, hostname)
         queue = config.queue_directory
-        hello_q = SmtpsHello(smtps_id=index, name=settings.name, pid=os.getpid(), max_threads=settings.max_threads)
+        sessions_max = served_at_once(settings.max_threads, log)
+        hello_q = SmtpsHello(smtps_id=index, name=settings.name, pid=os.getpid(), max_threads=sessions_max)
         hello_a = SmtpsHelloA(smtps_id=index, name=settings.name)
         clock = SystemClock()
+        gate = Gate(clock, settings.wait_for_link_s)
         self.context = Context(
             settings=settings,
-            qmgr=QmgrLink(queue / paths.QMGR_SMTPS_SOCKET, hello_q, log),
-            smar=SmarLink(queue / paths.SMAR_SMTPS_SOCKET, hello_a, log),
+            qmgr=QmgrLink(queue / paths.QMGR_SMTPS_SOCKET, hello_q, gate, log),
+            smar=SmarLink(queue / paths.SMAR_SMTPS_SOCKET, hello_a, gate, log),
             cdb=Cdb(queue / paths.CDB_DIRECTORY),
             ids=IdGenerator("S", index, clock),
             log=log,
             clock=clock,
+            gate=gate,
+            sessions_max=sessions_max,
         )
         self.server = Server(self.context)
 
@@ -80,7 +87,8 @@ class Program:
         """Serves until SIGTERM comes or mcp ends.  Switches: yes (main loop)."""
         on_signal(signal.SIGTERM, self._stop)
         on_signal(signal.SIGINT, self._stop)
-        on_signal(signal.SIGUSR1, self.context.log.reopen)
+        on_signal(signal.SIGUSR1, self._reopen_log)
+        failure.on_contained(self.context.qmgr.contained)
         self.context.qmgr.start()
         self.context.smar.start()
         self._listen()
@@ -104,8 +112,12 @@ class Program:
         """Stops in order; the second time, or when mcp ends meanwhile, the first one goes on.  Switches: yes (waits)."""
         if self.context.stopping:
             return
-        self.server.stop()
-        stop()
+        failure.steps(self.context.log, "smtps.stop", self.server.stop, stop)
+
+    def _reopen_log(self) -> None:
+        """Opens the log anew; if that fails, the old one goes on."""
+        with failure.item(self.context.log, "smtps.reopen"):
+            self.context.log.reopen()
 
     def _watch_mcp(self, fd: int) -> None:
         """Stops when mcp is gone.  Switches: yes (poll)."""
@@ -121,6 +133,22 @@ class Program:
         startup.tell_ready()
 
 
+def served_at_once(max_threads: int, log: Log) -> int:
+    """Gives how many sessions this process can serve at the same time: as many as the option says and descriptors allow.
+
+    Args:
+        max_threads: the option.
+        log: a limit that is too low for it is told.
+    """
+    limit = st_getfdlimit()
+    free = limit - SPARE_DESCRIPTORS - sum(1 for _ in Path("/proc/self/fd").iterdir())
+    possible = max(1, free // SESSION_DESCRIPTORS)
+    if possible < max_threads:
+        text = f"{limit} descriptors are too few for max_threads = {max_threads}; raise the limit of open files"
+        log.warn("smtps.limit", text, limit=possible)
+    return min(max_threads, possible)
+
+
 def main(argv: list[str]) -> int:
     """Runs the program; gives its exit code.
 
@@ -132,11 +160,13 @@ def main(argv: list[str]) -> int:
         CliError: a socket cannot be bound.
     """
     arguments = startup.component_arguments("smtps", argv, "The SMTP server of meta1g; usually started by mcp.")
+    if arguments.check:
+        return check(arguments)
     config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
     section = config.section("smtps", arguments.name)
     log = startup.open_log("smtps", config.glob, section, config.queue_directory)
     st_init()
-    set_error_hook(lambda error: log.error("smtps.thread", "".join(traceback.format_exception(error))))
+    set_error_hook(lambda error: failure.end_process(log, "smtps.thread", error))
     try:
         Program(config, section, arguments.index, log).run()
     except Meta1Error as error:

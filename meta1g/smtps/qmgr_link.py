@@ -6,15 +6,28 @@ connection that breaks.  The generation number tells connections apart (invarian
 Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelled on).
 """
 
+import contextlib
 from pathlib import Path
 from typing import Protocol, cast
 
+from meta1g.base.errors import TempError
 from meta1g.base.ids import TaId
 from meta1g.base.log import Log
 from meta1g.rcb.schema import Message
-from meta1g.rcb.smtps_qmgr import PROTOCOL, CloseTransaction, NewSession, QmgrHello, Refused, SmtpsHello, Stat, Throttle
-from meta1g.smtp.reply import SmtpReply
-from meta1g.smtps.limits import QMGR_COMMIT_TIMEOUT_US, QMGR_SESSION_TIMEOUT_US
+from meta1g.rcb.smtps_qmgr import (
+    PROTOCOL,
+    CloseTransaction,
+    NewSession,
+    QmgrHello,
+    Refused,
+    SmtpsContained,
+    SmtpsHello,
+    Stat,
+    Throttle,
+)
+from meta1g.smtp.reply import SmtpReply, printable
+from meta1g.smtps.gate import Gate
+from meta1g.smtps.limits import CONTAINED_TEXT_MAX_CHARS, QMGR_COMMIT_TIMEOUT_US, QMGR_SESSION_TIMEOUT_US
 from meta1g.smtps.transaction import Transaction
 from meta1g.st.rcbconn import Pending, RcbConn
 from meta1g.st.rcblink import RcbLink
@@ -26,10 +39,10 @@ class QmgrLink:
     Args:
         path: socket of QMGR.
         hello: who we are.
+        gate: told when the connection is up or down.
         log: for what goes wrong on the connection.
 
     Attributes:
-        up: QMGR has answered the hello.
         generation: number of the connection.
         max_threads: sessions QMGR allows, 0 while it takes no mail.
         throttle_text: why it allows so few, empty if it does not.
@@ -37,14 +50,20 @@ class QmgrLink:
     Owner: the process (all state threads of it; nothing here switches between a check and its use).
     """
 
-    def __init__(self, path: Path, hello: SmtpsHello, log: Log) -> None:
-        self.up = False
+    def __init__(self, path: Path, hello: SmtpsHello, gate: Gate, log: Log) -> None:
         self.generation = 0
         self.max_threads = 0
         self.throttle_text = ""
+        self._contained: SmtpsContained | None = None
+        self._gate = gate
         self._log = log
         self._open: dict[str, Transaction] = {}
         self._link = RcbLink(path, PROTOCOL, hello, self._on_up, self._on_down, self._on_message, log)
+
+    @property
+    def up(self) -> bool:
+        """Whether QMGR is there and has answered the hello."""
+        return self._link.connected
 
     def start(self) -> None:
         """Starts connecting.  Switches: no."""
@@ -58,15 +77,15 @@ class QmgrLink:
         self.max_threads = cast("QmgrHello", reply).max_threads
         self.throttle_text = ""
         self.generation += 1
-        self.up = True
         self._log.info("smtps.qmgr", "connected", limit=self.max_threads)
+        self._tell_contained()
+        self._gate.tell()
 
     def _on_down(self) -> None:
-        if self.up:
-            self._log.warn("smtps.qmgr", "connection lost")
-        self.up = False
+        self._log.warn("smtps.qmgr", "connection lost")
         self.generation += 1
         self._open.clear()
+        self._gate.tell()
 
     def _on_message(self, conn: RcbConn, request_id: int, msg: Message) -> None:
         if isinstance(msg, Refused):
@@ -76,6 +95,16 @@ class QmgrLink:
         elif isinstance(msg, Throttle):
             self.max_threads, self.throttle_text = msg.max_threads, msg.text
             self._log.notice("smtps.throttle", msg.text or "ok", limit=msg.max_threads)
+
+    def contained(self, count: int, last: str) -> None:
+        """Tells QMGR what this process contained so far; once more on each new connection.  Switches: no."""
+        self._contained = SmtpsContained(count=count, last=printable(last)[:CONTAINED_TEXT_MAX_CHARS])
+        self._tell_contained()
+
+    def _tell_contained(self) -> None:
+        if self._contained is not None and self.up:
+            with contextlib.suppress(TempError):  # the next connection hears of it
+                self._link.post(self._contained)
 
     def new_session(self, msg: NewSession) -> "Pending":
         """Asks whether a session may stay.  Switches: no.

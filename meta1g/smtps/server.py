@@ -3,28 +3,17 @@
 Ref: MeTA1 design, "Functional Specification: SMTPS" (one thread a connection, modelled on); RFC 5321 3.1.
 """
 
-import errno
 import socket
 from typing import Any, Final
 
+from meta1g.base import failure
 from meta1g.smtps.context import Context
-from meta1g.smtps.limits import ACCEPT_PAUSE_US, STOP_GRACE_S, US
+from meta1g.smtps.limits import FAREWELLS_MAX, LAST_GRACE_S, STOP_GRACE_S
 from meta1g.smtps.session import Session
-from meta1g.st import (
-    ST_UTIME_NO_TIMEOUT,
-    NetFd,
-    StError,
-    StThread,
-    st_accept,
-    st_netfd_close,
-    st_netfd_open_socket,
-    st_thread_create,
-    st_thread_interrupt,
-    st_usleep,
-)
+from meta1g.st import NetFd, StThread, st_netfd_close, st_netfd_open_socket, st_thread_create
+from meta1g.st.acceptor import accept_all
 
 _MAPPED: Final = "::ffff:"
-_POLL_US: Final = US // 20
 #: The address of a client that came by a Unix socket.
 _LOCAL_CLIENT: Final = "127.0.0.1"
 
@@ -58,6 +47,8 @@ class Server:
         self._context = context
         self._listeners: dict[StThread, NetFd] = {}
         self._sessions: set[Session] = set()
+        self._opened = False
+        self._full = False
 
     def serve(self, sock: socket.socket) -> str:
         """Starts to accept connections on a listening socket.  Switches: no.
@@ -69,32 +60,42 @@ class Server:
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
         nfd = st_netfd_open_socket(sock)
-        thread = st_thread_create(self._accept, nfd)
+        thread = st_thread_create(lambda _arg: self._accept(nfd))
         self._listeners[thread] = nfd
         self._context.log.info("smtps.listen", "ok", listen=name)
         return name
 
     def _accept(self, listener: NetFd) -> None:
-        while not self._context.stopping:
-            try:
-                nfd, addr = st_accept(listener, ST_UTIME_NO_TIMEOUT)
-            except StError as error:
-                self._accept_failed(error)
-                continue
-            st_thread_create(self._run, Session(self._context, nfd, client_address(addr)))
+        """Lets clients in, as many as can be served, when the links have been up; the others wait in the kernel's queue."""
+        accept_all(listener, self._take, self._context.log, "smtps.accept", self._may_accept)
 
-    def _accept_failed(self, error: StError) -> None:
-        if error.errno in (errno.ECONNABORTED, errno.EINTR):
-            return
-        self._context.log.error("smtps.accept", str(error), count=len(self._sessions))
-        st_usleep(ACCEPT_PAUSE_US)
+    def _may_accept(self) -> bool:
+        """Waits for the links at the start, and for room; tells whether to accept.  Switches: yes, if it waits."""
+        context = self._context
+        if not self._opened:
+            context.gate.wait(lambda: context.stopping or context.links_up())
+            self._opened = True
+        if context.sessions >= context.sessions_max + FAREWELLS_MAX and not context.stopping:
+            if not self._full:
+                self._full = True
+                context.log.warn("smtps.accept", "no room; clients wait", count=context.sessions, limit=context.sessions_max)
+            context.gate.wait(lambda: context.stopping or context.sessions < context.sessions_max)
+            self._full = False
+        return not context.stopping
+
+    def _take(self, nfd: NetFd, addr: Any) -> None:
+        session = Session(self._context, nfd, client_address(addr))
+        self._sessions.add(session)
+        self._context.sessions = len(self._sessions)
+        st_thread_create(self._run, session)
 
     def _run(self, session: Session) -> None:
-        self._sessions.add(session)
         try:
             session.run()
         finally:
             self._sessions.discard(session)
+            self._context.sessions = len(self._sessions)
+            self._context.gate.tell()
 
     def stop(self) -> None:
         """Stops accepting, lets open transactions end, at most STOP_GRACE_S.  Switches: yes (waits)."""
@@ -103,16 +104,14 @@ class Server:
             return
         context.stopping = True
         context.log.notice("smtps.stop", "stopping", count=len(self._sessions))
-        for thread, nfd in self._listeners.items():
-            st_thread_interrupt(thread)
-            st_netfd_close(nfd)
-        end_s = context.clock.monotonic() + STOP_GRACE_S
+        context.gate.tell()
+        closing = [lambda nfd=nfd: st_netfd_close(nfd) for nfd in self._listeners.values()]
+        failure.steps(context.log, "smtps.stop", *closing, lambda: self._end(now=False), lambda: self._end(now=True))
+
+    def _end(self, *, now: bool) -> None:
+        """Asks all sessions to end and waits for them.  Switches: yes (waits)."""
         for session in tuple(self._sessions):
-            session.stop(now=False)
-        while self._sessions and context.clock.monotonic() < end_s:
-            st_usleep(_POLL_US)
-        for session in tuple(self._sessions):
-            session.stop(now=True)
-        end_s = context.clock.monotonic() + 1
-        while self._sessions and context.clock.monotonic() < end_s:
-            st_usleep(_POLL_US)
+            session.stop(now=now)
+        clock = self._context.clock
+        end_s = clock.monotonic() + (LAST_GRACE_S if now else STOP_GRACE_S)
+        self._context.gate.wait(lambda: not self._sessions, end_s)

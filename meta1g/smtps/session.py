@@ -7,8 +7,8 @@ Ref: RFC 5321 4.1, 4.5.3.2; MeTA1 design, "Functional Specification: SMTPS" (one
 """
 
 import errno
-import traceback
 
+from meta1g.base import failure
 from meta1g.base.errors import TempError
 from meta1g.rcb.smtps_qmgr import CloseSession, NewSession
 from meta1g.rcb.smtps_smar import CheckClient, ClientVerdict, LookupFlags, VerdictFlags
@@ -26,8 +26,19 @@ from meta1g.smtps.limits import (
     US,
 )
 from meta1g.smtps.qmgr_link import stat_reply
-from meta1g.st import NetFd, StError, StThread, st_netfd_close, st_read, st_thread_interrupt, st_thread_self, st_write
+from meta1g.st import (
+    NetFd,
+    StError,
+    StThread,
+    st_checkpoint,
+    st_netfd_close,
+    st_read,
+    st_thread_interrupt,
+    st_thread_self,
+    st_write,
+)
 
+_AWAY = (replies.QUEUE_AWAY, replies.RESOLVER_AWAY)
 _CLIENT_GONE = frozenset((errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EBADF))
 
 
@@ -46,7 +57,14 @@ class Session(Dialogue):
     def run(self) -> None:
         """Serves the client until the connection is closed.  Switches: yes (network, questions)."""
         self._thread = st_thread_self()
-        self.context.sessions += 1
+        log = self.context.log
+        try:
+            with failure.item(log, "smtps.session", self._failed, ss_sess=self.id, client=self.client_addr):
+                self._run()
+        finally:
+            failure.steps(log, "smtps.end", self.reset, self._tell_closed, lambda: st_netfd_close(self._nfd))
+
+    def _run(self) -> None:
         try:
             if self._greet():
                 self._serve()
@@ -54,11 +72,10 @@ class Session(Dialogue):
             self.context.log.debug("smtps.session", "client closed the connection", ss_sess=self.id)
         except StError as error:
             self._broken(error)
-        except Exception:  # noqa: BLE001 the session driver: one session fails, the process goes on
-            self.context.log.error("smtps.session", traceback.format_exc(), ss_sess=self.id)
-            self._goodbye(replies.INTERNAL_ERROR)
-        finally:
-            self._end()
+
+    def _failed(self, _error: Exception) -> None:
+        """Gives the answer that is owed after a failure that nobody expected."""
+        self._goodbye(replies.INTERNAL_ERROR)
 
     def stop(self, *, now: bool) -> None:
         """Asks the session to end: when its transaction is over, or now.  Switches: no."""
@@ -67,7 +84,7 @@ class Session(Dialogue):
 
     def _greet(self) -> bool:
         """Asks QMGR and SMAR in parallel and greets; tells whether the client may stay."""
-        refusal = self._too_many() or self._ask_about_client()
+        refusal = self._may_stay()
         if refusal is None and self._early_talker():
             refusal = replies.EARLY_TALKER
         log = self.context.log
@@ -82,15 +99,33 @@ class Session(Dialogue):
         self.step(Event.GREET)
         return True
 
-    def _too_many(self) -> SmtpReply | None:
+    def _may_stay(self) -> SmtpReply | None:
+        """Gives the reason why the client cannot stay, or None; a link that is away is waited for.  Switches: yes (waits)."""
+        end_s = self.context.gate.deadline()
+        refusal = None
+        for _attempt in (1, 2):  # the link may break while the client is asked about
+            refusal = self._missing(end_s) or self._too_many() or self._ask_about_client()
+            if refusal not in _AWAY:
+                break
+        return refusal
+
+    def _missing(self, end_s: float) -> SmtpReply | None:
+        """Waits for the links, if need be; gives what is missing then, or None.  Switches: yes, if one is away."""
         context = self.context
+        self._idle = True
+        try:
+            context.gate.wait(lambda: context.stopping or context.links_up() or context.sessions > context.sessions_max, end_s)
+        finally:
+            self._idle = False
         if context.stopping:
             return replies.SHUTTING_DOWN
         if not context.qmgr.up:
             return replies.QUEUE_AWAY
-        if not context.smar.up:
-            return replies.RESOLVER_AWAY
-        if context.sessions > context.settings.max_threads:
+        return None if context.smar.up else replies.RESOLVER_AWAY
+
+    def _too_many(self) -> SmtpReply | None:
+        context = self.context
+        if context.sessions > context.sessions_max:
             return replies.TOO_BUSY
         if context.sessions > context.qmgr.max_threads:
             return SmtpReply(421, "4.3.2", context.qmgr.throttle_text or replies.TOO_BUSY.one_line)
@@ -102,8 +137,8 @@ class Session(Dialogue):
             self.generation = context.qmgr.generation
             admission = context.qmgr.new_session(NewSession(session_id=self.id, client_addr=self.client_addr))
             if context.smar.asks_client:
-                question = context.smar.ask(CheckClient(session_id=self.id, client_addr=self.client_addr))
-                verdict = context.smar.client_verdict(question)
+                asked = context.smar.ask(CheckClient(session_id=self.id, client_addr=self.client_addr))
+                verdict = asked.client_verdict()
             reply = context.qmgr.admitted(admission)
         except TempError:
             return replies.RESOLVER_AWAY if context.qmgr.up else replies.QUEUE_AWAY
@@ -146,6 +181,7 @@ class Session(Dialogue):
     def _serve(self) -> None:
         """Takes commands until the session closes."""
         while self.state is not State.CLOSING:
+            st_checkpoint()
             end = self._buffer.find(b"\r\n", self._offset)
             if end < 0:
                 self._fill()
@@ -154,7 +190,7 @@ class Session(Dialogue):
             self._offset = end + 2
             if self._skipping:
                 self._skipping = False
-                self.bad(replies.LINE_TOO_LONG)
+                self.reply(replies.LINE_TOO_LONG)
             else:
                 commands.handle(self, line)
             self._deadline_s = 0.0
@@ -201,6 +237,7 @@ class Session(Dialogue):
             log.debug("smtps.session", str(error), ss_sess=self.id, client=self.client_addr)
         else:
             log.error("smtps.session", str(error), ss_sess=self.id, client=self.client_addr)
+            self._goodbye(replies.INTERNAL_ERROR)
 
     def _goodbye(self, reply: SmtpReply) -> None:
         """Sends a last reply, without patience."""
@@ -211,11 +248,8 @@ class Session(Dialogue):
         if self.state is not State.CLOSING:
             self.step(Event.CLOSE)
 
-    def _end(self) -> None:
-        self.context.sessions -= 1
-        self.reset()
+    def _tell_closed(self) -> None:
         try:
             self.context.qmgr.post(CloseSession(session_id=self.id))
         except TempError as error:
             self.context.log.debug("smtps.session", error.cause, ss_sess=self.id)
-        st_netfd_close(self._nfd)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from meta1g.conf.load import Config, Section
 from meta1g.smtp.esmtp import Ext, offered_by
+from meta1g.smtps.counting import Count
 from meta1g.smtps.limits import US
 
 
@@ -22,10 +23,11 @@ class Settings:
         max_message_bytes: greatest message, 0 for no limit.
         max_recipients: recipients of one transaction.
         max_transactions: transactions of one session, 0 for no limit.
-        max_bad_commands: errors of one session.
+        count_limits: negative replies of one session, by what they count as.
         max_noops: commands in a row that do not lead to a message.
         max_hops: Received fields in the header of a message.
         max_threads: sessions at the same time.
+        wait_for_link_s: how long a client waits while the connection to qmgr or smar is made again.
         cdb_gid: group of content files, None for the group of the process.
         delay_checks: denials of the client and of MAIL are told at RCPT.
         offered: extensions with their arguments.
@@ -40,10 +42,11 @@ class Settings:
     max_message_bytes: int
     max_recipients: int
     max_transactions: int
-    max_bad_commands: int
+    count_limits: Mapping[Count, int]
     max_noops: int
     max_hops: int
     max_threads: int
+    wait_for_link_s: float
     cdb_gid: int | None
     delay_checks: bool
     offered: Mapping[Ext, str]
@@ -63,10 +66,15 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         max_message_bytes=max_message_bytes,
         max_recipients=section.get("max_recipients"),
         max_transactions=section.get("max_transactions"),
-        max_bad_commands=section.get("max_bad_commands"),
+        count_limits={
+            Count.ERROR: section.get("max_bad_commands"),
+            Count.REFUSAL: section.get("max_refusals"),
+            Count.OVERSHOOT: section.get("max_overshoots"),
+        },
         max_noops=section.get("max_noops"),
         max_hops=section.get("max_hops"),
         max_threads=section.get("max_threads"),
+        wait_for_link_s=section.get("wait_for_link"),
         cdb_gid=section.get("cdb_gid") if section.given("cdb_gid") else None,
         delay_checks=section.flag("delay_checks"),
         offered=offered,

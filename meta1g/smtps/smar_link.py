@@ -6,6 +6,7 @@ Ref: MeTA1 design, "Functional Specification: AR" (modelled on).
 from pathlib import Path
 from typing import cast
 
+from meta1g.base.errors import TempError
 from meta1g.base.log import Log
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_smar import (
@@ -19,9 +20,12 @@ from meta1g.rcb.smtps_smar import (
     SmtpsHelloA,
     Verdict,
 )
+from meta1g.smtps.gate import Gate
 from meta1g.smtps.limits import SMAR_TIMEOUT_US
 from meta1g.st.rcbconn import Pending, RcbConn
 from meta1g.st.rcblink import RcbLink
+
+Question = CheckClient | CheckMail | CheckRcpt
 
 
 class SmarLink:
@@ -30,22 +34,27 @@ class SmarLink:
     Args:
         path: socket of SMAR.
         hello: who we are.
+        gate: told when the connection is up or down, and where questions wait for it.
         log: for what goes wrong on the connection.
 
     Attributes:
-        up: SMAR has answered the hello.
         asks_client: SMAR has an opinion on clients.
         asks_mail: SMAR has an opinion on senders.
 
     Owner: the process (all state threads of it).
     """
 
-    def __init__(self, path: Path, hello: SmtpsHelloA, log: Log) -> None:
-        self.up = False
+    def __init__(self, path: Path, hello: SmtpsHelloA, gate: Gate, log: Log) -> None:
         self.asks_client = False
         self.asks_mail = False
+        self._gate = gate
         self._log = log
         self._link = RcbLink(path, PROTOCOL, hello, self._on_up, self._on_down, self._on_message, log)
+
+    @property
+    def up(self) -> bool:
+        """Whether SMAR is there and has answered the hello."""
+        return self._link.connected
 
     def start(self) -> None:
         """Starts connecting.  Switches: no."""
@@ -59,41 +68,72 @@ class SmarLink:
         checks = cast("SmarHello", reply).checks
         self.asks_client = bool(checks & Checks.CLIENT)
         self.asks_mail = bool(checks & Checks.MAIL)
-        self.up = True
         self._log.info("smtps.smar", "connected", count=checks)
+        self._gate.tell()
 
     def _on_down(self) -> None:
-        if self.up:
-            self._log.warn("smtps.smar", "connection lost")
-        self.up = False
+        self._log.warn("smtps.smar", "connection lost")
+        self._gate.tell()
 
     def _on_message(self, conn: RcbConn, request_id: int, msg: Message) -> None:
         """Takes nothing: SMAR only answers."""
 
-    def ask(self, msg: CheckClient | CheckMail | CheckRcpt) -> "Pending":
-        """Sends a question.  Switches: no.
+    def ask(self, msg: Question) -> "Asked":
+        """Sends a question, or keeps it until SMAR is back.  Switches: no."""
+        return Asked(self, msg, self._gate.deadline(), self._try(msg))
+
+    def again(self, msg: Question, end_s: float) -> Pending:
+        """Waits for SMAR and sends a question once more.  Switches: yes (waits).
+
+        Args:
+            msg: the question.
+            end_s: how long to wait for SMAR, monotonic time.
 
         Raises:
             TempError: SMAR is away.
+            StError: EINTR.
         """
+        self._gate.wait(lambda: self.up, end_s)
         return self._link.ask(msg)
 
-    @staticmethod
-    def client_verdict(pending: "Pending") -> ClientVerdict:
-        """Waits for the answer to CheckClient.  Switches: yes (waits).
+    def _try(self, msg: Question) -> Pending | None:
+        try:
+            return self._link.ask(msg)
+        except TempError:
+            return None
 
-        Raises:
-            TempError: the connection broke.
-            StError: ETIME after SMAR_TIMEOUT_US, EINTR.
-        """
-        return cast("ClientVerdict", pending.wait(SMAR_TIMEOUT_US))
 
-    @staticmethod
-    def verdict(pending: "Pending") -> Verdict:
+class Asked:
+    """A question on its way; it is asked once more if the connection breaks, since a restart of SMAR is short.
+
+    Owner: the thread that asked.
+    """
+
+    __slots__ = ("_end_s", "_link", "_msg", "_pending")
+
+    def __init__(self, link: SmarLink, msg: Question, end_s: float, pending: Pending | None) -> None:
+        self._link = link
+        self._msg = msg
+        self._end_s = end_s
+        self._pending = pending
+
+    def client_verdict(self) -> ClientVerdict:
+        """Waits for the answer to CheckClient; raises and switches as verdict()."""
+        return cast("ClientVerdict", self._answer())
+
+    def verdict(self) -> Verdict:
         """Waits for the answer to CheckMail or CheckRcpt.  Switches: yes (waits).
 
         Raises:
-            TempError: the connection broke.
+            TempError: SMAR is away, or went away twice.
             StError: ETIME after SMAR_TIMEOUT_US, EINTR.
         """
-        return cast("Verdict", pending.wait(SMAR_TIMEOUT_US))
+        return cast("Verdict", self._answer())
+
+    def _answer(self) -> Message:
+        if self._pending is not None:
+            try:
+                return self._pending.wait(SMAR_TIMEOUT_US)
+            except TempError:
+                pass  # the connection broke
+        return self._link.again(self._msg, self._end_s).wait(SMAR_TIMEOUT_US)

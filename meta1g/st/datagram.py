@@ -1,5 +1,7 @@
 """Datagrams and messages: recvfrom, sendto, recvmsg, sendmsg.
 
+Each call counts for the turn of its thread (st_checkpoint).
+
 Owner: the process (one native thread).
 Ref: State Threads reference, "I/O Functions".
 """
@@ -12,11 +14,14 @@ from typing import Any
 from meta1g.st.errors import fail
 from meta1g.st.io import retry
 from meta1g.st.netfd import READ, WRITE, NetFd
+from meta1g.st.sched import st_checkpoint
 
 
 def _socket_of(nfd: NetFd) -> socket.socket:
+    """Gives the socket, for one call.  Switches: yes, if the turn is used up."""
     if nfd.sock is None:
         fail(errno.ENOTSOCK)
+    st_checkpoint()
     return nfd.sock
 
 
@@ -26,7 +31,7 @@ def st_recvfrom(nfd: NetFd, nbyte: int, timeout_us: int) -> tuple[bytes, Any]:
     Raises:
         StError: ETIME, EINTR, or the system's error.
 
-    Switches: yes, if there is none.
+    Switches: yes, if there is none or the turn is used up.
     """
     sock = _socket_of(nfd)
     while True:
@@ -42,7 +47,7 @@ def st_sendto(nfd: NetFd, data: bytes, address: Any, timeout_us: int) -> int:
     Raises:
         StError: ETIME, EINTR, or the system's error.
 
-    Switches: yes, if the socket is full.
+    Switches: yes, if the socket is full or the turn is used up.
     """
     sock = _socket_of(nfd)
     while True:
@@ -53,7 +58,10 @@ def st_sendto(nfd: NetFd, data: bytes, address: Any, timeout_us: int) -> int:
 
 
 def st_recvmsg(nfd: NetFd, bufsize: int, ancbufsize: int, timeout_us: int, flags: int = 0) -> tuple[bytes, list[Any], int, Any]:
-    """Receives a message with ancillary data, as socket.recvmsg().  Switches: yes, if there is none."""
+    """Receives a message with ancillary data, as socket.recvmsg().
+
+    Switches: yes, if there is none or the turn is used up.
+    """
     sock = _socket_of(nfd)
     while True:
         try:
@@ -63,7 +71,10 @@ def st_recvmsg(nfd: NetFd, bufsize: int, ancbufsize: int, timeout_us: int, flags
 
 
 def st_sendmsg(nfd: NetFd, buffers: Sequence[bytes], ancdata: Sequence[Any], timeout_us: int, flags: int = 0) -> int:
-    """Sends a message with ancillary data; gives the number of bytes sent.  Switches: yes, if the socket is full."""
+    """Sends a message with ancillary data; gives the number of bytes sent.
+
+    Switches: yes, if the socket is full or the turn is used up.
+    """
     sock = _socket_of(nfd)
     while True:
         try:

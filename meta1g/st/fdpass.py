@@ -10,7 +10,6 @@ Ref: MeTA1 design, "Functional Specification: Supervisor" (start_action = pass, 
 """
 
 import array
-import errno
 import os
 import socket
 import struct
@@ -19,20 +18,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, cast
 
-from meta1g.base import startup
+from meta1g.base import failure, startup
 from meta1g.base.cli import CliError
-from meta1g.base.errors import Meta1Error, ProtocolError
+from meta1g.base.errors import PermError, ProtocolError, TempError
 from meta1g.base.log import Log
 from meta1g.base.sysexits import EX_OSERR
 from meta1g.rcb.codec import decode, encode
 from meta1g.rcb.framing import Splitter, preamble
 from meta1g.rcb.mcp_child import PROTOCOL, FdTaken, PassFd
+from meta1g.st.acceptor import accept_all
 from meta1g.st.datagram import st_recvmsg
 from meta1g.st.errors import StError
-from meta1g.st.io import st_accept, st_write
+from meta1g.st.io import st_write
 from meta1g.st.limits import PASS_FD_BACKLOG, PASS_FD_TIMEOUT_US, PASS_FDS_MAX
 from meta1g.st.netfd import NetFd, st_netfd_close, st_netfd_open_socket
-from meta1g.st.sched import ST_UTIME_NO_TIMEOUT, st_thread_create
+from meta1g.st.sched import st_thread_create
 
 Take = Callable[[socket.socket, PassFd], object]
 
@@ -45,7 +45,7 @@ def serve_pass_fd(path: Path, take: Take, log: Log) -> NetFd:
 
     Args:
         path: the socket, made with mode 0660; one that an earlier process left is removed.
-        take: called as take(sock, message) with each socket; what it raises of OSError and Meta1Error is the answer.
+        take: called as take(sock, message) with each socket; what it raises is the answer.
         log: for refused senders and broken connections.
 
     Returns:
@@ -69,36 +69,28 @@ def serve_pass_fd(path: Path, take: Take, log: Log) -> NetFd:
         sock.close()
         raise CliError(f"cannot listen on {path}: {error.strerror}", EX_OSERR) from error
     nfd = st_netfd_open_socket(sock)
-    st_thread_create(lambda _arg: _accept(nfd, take, log))
+    st_thread_create(lambda _arg: accept_all(nfd, lambda one, _address: _serve_one(one, take, log), log, "st.fdpass"))
     return nfd
 
 
-def _accept(listener: NetFd, take: Take, log: Log) -> None:
-    """Serves one sender after the other.  Switches: yes."""
-    while listener.fd >= 0:
-        try:
-            nfd, _address = st_accept(listener, ST_UTIME_NO_TIMEOUT)
-        except StError as error:
-            if error.errno == errno.ECONNABORTED:
-                continue
-            if listener.fd >= 0:
-                log.error("st.fdpass", str(error))
-            return
-        sender = _Sender(nfd, take)
-        try:
-            sender.serve()
-        except (Meta1Error, StError) as error:
-            log.warn("st.fdpass", str(error))
-        finally:
-            sender.close()
+def _serve_one(nfd: NetFd, take: Take, log: Log) -> None:
+    """Serves one sender.  Switches: yes."""
+    sender = _Sender(nfd, take, log)
+    try:
+        sender.serve()
+    except (TempError, PermError, StError) as error:
+        log.warn("st.fdpass", str(error))
+    finally:
+        sender.close()
 
 
 class _Sender:
     """One connection of mcp.  Owner: the thread that accepts."""
 
-    def __init__(self, nfd: NetFd, take: Take) -> None:
+    def __init__(self, nfd: NetFd, take: Take, log: Log) -> None:
         self._nfd = nfd
         self._take = take
+        self._log = log
         self._splitter = Splitter(PROTOCOL)
         self._fds: deque[int] = deque()
 
@@ -124,7 +116,7 @@ class _Sender:
             )
             self._keep(anc)
             if flags & socket.MSG_CTRUNC:
-                raise ProtocolError("mcp-child: more descriptors in one message than allowed")
+                raise ProtocolError("mcp-child: more descriptors than allowed in one message, or than this process may have")
             if not data:
                 return
             for body in self._splitter.feed(data):
@@ -148,12 +140,18 @@ class _Sender:
         except OSError as error:
             os.close(fd)
             return FdTaken(status=1, text=f"not a socket: {error.strerror}")
-        try:
-            self._take(sock, msg)
-        except (OSError, Meta1Error) as error:
+        answers = [FdTaken(status=0)]
+
+        def refuse(error: Exception) -> None:
             sock.close()
-            return FdTaken(status=1, text=str(error))
-        return FdTaken(status=0)
+            answers[:] = [FdTaken(status=1, text=str(error))]
+
+        with failure.item(self._log, "st.fdpass", refuse):
+            try:
+                self._take(sock, msg)
+            except (OSError, TempError, PermError) as error:
+                refuse(error)
+        return answers[0]
 
 
 def _check_sender(nfd: NetFd) -> None:

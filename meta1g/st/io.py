@@ -1,6 +1,7 @@
 """Streams: accept, connect, and the read and write families.
 
-The system call is tried first; only EAGAIN leads to a wait, so that a busy descriptor never switches.
+The system call is tried first; only EAGAIN leads to a wait.  A busy descriptor switches only when the turn of its thread is
+used up: every call, and every round of those that loop, is counted by st_checkpoint().
 
 Owner: the process (one native thread).
 Ref: State Threads reference, "I/O Functions".
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 from meta1g.st.errors import StError, fail
 from meta1g.st.netfd import READ, WRITE, NetFd, st_netfd_open_socket, wait_fd
+from meta1g.st.sched import st_checkpoint
 
 Data = bytes | bytearray | memoryview
 Buffer = bytearray | memoryview
@@ -46,8 +48,9 @@ def st_read(nfd: NetFd, nbyte: int, timeout_us: int) -> bytes:
     Raises:
         StError: ETIME when nothing came in timeout_us, EINTR, or the system's error.
 
-    Switches: yes, if nothing is there.
+    Switches: yes, if nothing is there or the turn is used up.
     """
+    st_checkpoint()
     while True:
         try:
             return nfd.recv(nbyte)
@@ -57,14 +60,13 @@ def st_read(nfd: NetFd, nbyte: int, timeout_us: int) -> bytes:
 
 def st_read_fully(nfd: NetFd, nbyte: int, timeout_us: int) -> bytes:
     """Reads exactly nbyte bytes, less only at the end.  Switches: yes."""
-    pieces = []
-    while nbyte > 0:
-        piece = st_read(nfd, nbyte, timeout_us)
+    data = bytearray()
+    while len(data) < nbyte:
+        piece = st_read(nfd, nbyte - len(data), timeout_us)
         if not piece:
             break
-        pieces.append(piece)
-        nbyte -= len(piece)
-    return b"".join(pieces)
+        data += piece
+    return bytes(data)
 
 
 def st_read_resid(nfd: NetFd, buffer: Buffer, timeout_us: int) -> int:
@@ -99,7 +101,7 @@ def st_readv(nfd: NetFd, buffers: Sequence[Buffer], timeout_us: int) -> int:
     Returns:
         The number of bytes, 0 at the end.
 
-    Switches: yes, if nothing is there.
+    Switches: yes, if nothing is there or the turn is used up.
     """
     data = memoryview(st_read(nfd, sum(len(buffer) for buffer in buffers), timeout_us))
     done = 0
@@ -144,11 +146,12 @@ def st_write(nfd: NetFd, data: Data, timeout_us: int) -> int:
     Raises:
         StError: ETIME, EINTR, or the system's error; a part may have been written, `resid` bytes are left.
 
-    Switches: yes, if the descriptor is full.
+    Switches: yes, if the descriptor is full or the turn is used up.
     """
     total = len(data)
     sent = 0
     while True:
+        st_checkpoint()
         try:
             sent += nfd.send(memoryview(data)[sent:] if sent else data)
             if sent >= total:
@@ -221,10 +224,11 @@ def st_accept(nfd: NetFd, timeout_us: int) -> tuple[NetFd, Any]:
     Raises:
         StError: ETIME, EINTR, or the system's error.
 
-    Switches: yes, if there is none.
+    Switches: yes, if there is none or the turn is used up.
     """
     if nfd.sock is None:
         fail(errno.ENOTSOCK)
+    st_checkpoint()
     while True:
         try:
             sock, address = nfd.sock.accept()
@@ -243,6 +247,7 @@ def st_connect(nfd: NetFd, address: Any, timeout_us: int) -> int:
     """
     if nfd.sock is None:
         fail(errno.ENOTSOCK)
+    st_checkpoint()
     try:
         number = nfd.sock.connect_ex(address)
     except OSError as error:

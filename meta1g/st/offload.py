@@ -4,6 +4,8 @@ The native threads are those of a pool of gevent, but each is started once and t
 one byte for each job is what they wait on.  That costs less than half of a pool's task for each job, and results that come
 close together cost one wake-up of the event loop.
 
+Set-up is all or nothing: a shortage costs the call at hand, and the next one tries again (invariant I12).
+
 Invariants: at most OFFLOAD_THREADS calls run at a time, others wait in order; a thread has at most one job, and does not
 go on before it has ended, so that nothing runs for a thread that is gone.
 
@@ -11,6 +13,7 @@ Owner: the process; the two queues are shared with the native threads by their a
 Ref: MeTA1 design, "Implementation: use of state threads" (disk input and output, ours).
 """
 
+import errno
 import os
 from collections import deque
 from collections.abc import Callable
@@ -53,21 +56,35 @@ class _Offload:
         self._take_fd = self._give_fd = -1
 
     def start(self, job: _Job) -> None:
-        """Queues a job; one more native thread is started if all are busy and there may be more."""
+        """Queues a job; one more native thread is started if all are busy and there may be more.
+
+        Raises:
+            OSError: there is no native thread, and none can be made now; the job is not queued.
+        """
         if self._pool is None:
             self._prepare()
+        if self.open_jobs >= self._threads < OFFLOAD_THREADS:
+            self._add_thread()
         self.open_jobs += 1
-        if self.open_jobs > self._threads and self._threads < OFFLOAD_THREADS:
-            self._threads += 1
-            self._pool.spawn(self._work)
         self._waiting.append(job)
         os.write(self._give_fd, b"j")
 
     def _prepare(self) -> None:
-        self._pool = ThreadPool(OFFLOAD_THREADS, runtime.hub)
-        self._take_fd, self._give_fd = os.pipe()
-        self._bell = runtime.loop.async_(ref=False)
-        self._bell.start(self._deliver)
+        pool = ThreadPool(OFFLOAD_THREADS, runtime.hub)
+        take_fd, give_fd = os.pipe()
+        bell = runtime.loop.async_(ref=False)
+        bell.start(self._deliver)
+        self._pool, self._bell, self._take_fd, self._give_fd = pool, bell, take_fd, give_fd
+
+    def _add_thread(self) -> None:
+        """Starts a native thread; if that fails, those that there are have to do."""
+        try:
+            self._pool.spawn(self._work)
+        except (OSError, RuntimeError, MemoryError) as error:  # "can't start new thread" is a RuntimeError
+            if not self._threads:
+                raise OSError(errno.EAGAIN, f"no native thread for a blocking call: {error}") from error
+            return
+        self._threads += 1
 
     def _work(self) -> None:
         """Takes one job for each byte of the pipe, for ever.  Runs in a native thread."""
@@ -98,6 +115,7 @@ def offload(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> 
     Raises:
         StError: EINTR.  An interrupt from before the call keeps it from being made; one during the call is raised after
             its end, and the result is lost.  An error of the call itself wins; the interrupt then is for the next call.
+        OSError: there is no native thread, and none can be made now.
         Exception: what the call raised.
 
     Switches: yes.

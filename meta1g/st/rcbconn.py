@@ -14,7 +14,6 @@ Ref: MeTA1 design, "Implementation: RCB communication" (modelled on).
 import errno
 import itertools
 import socket
-import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -27,7 +26,7 @@ from meta1g.st.errors import StError
 from meta1g.st.io import st_read
 from meta1g.st.limits import READ_BYTES, WRITE_MAX_BYTES
 from meta1g.st.netfd import WRITE, st_netfd_close, st_netfd_open_socket
-from meta1g.st.sched import StThread, ThreadState, block, runtime, st_thread_self, wake
+from meta1g.st.sched import StThread, ThreadState, block, runtime, st_checkpoint, st_thread_self, wake
 
 OnMessage = Callable[["RcbConn", int, Message], None]
 
@@ -98,7 +97,8 @@ class RcbConn:
     Args:
         sock: the connected socket; the connection closes it.
         protocol: the messages of the pair; this is the client's side.
-        on_message: called as on_message(conn, request_id, msg) for what the server asks or posts; must not switch.
+        on_message: called as on_message(conn, request_id, msg) for what the server asks or posts; must not switch.  It is part
+            of the frame: what it raises ends the thread that receives; work for one peer contains itself.
         log: protocol errors are logged here.
 
     Attributes:
@@ -109,8 +109,8 @@ class RcbConn:
     """
 
     __slots__ = (
-        "_fd", "_flushing", "_ids", "_log", "_mute", "_on_message", "_out", "_out_bytes", "_rest", "_splitter", "_table",
-        "_waiting", "_writer", "close_reason", "closed", "name",
+        "_fd", "_flushing", "_ids", "_log", "_mute", "_on_message", "_out", "_rest", "_splitter", "_table", "_waiting",
+        "_writer", "close_reason", "closed", "name",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, protocol: Protocol, on_message: OnMessage, log: Log) -> None:
@@ -124,10 +124,9 @@ class RcbConn:
         self._splitter = Splitter(protocol)
         self._ids = itertools.count(1)
         self._waiting: dict[int, Pending] = {}
-        self._out: list[bytes] = []
-        self._out_bytes = 0
+        self._out = bytearray()
         self._flushing = False
-        self._rest = b""  # what the socket did not take
+        self._rest = memoryview(b"")  # what the socket did not take
         self._mute = False  # the peer reads no more; what it sent before is still taken
         self._writer: Any = None
         self._send(preamble(protocol))
@@ -169,10 +168,9 @@ class RcbConn:
         if self.closed or self._mute:
             reason = self.close_reason or "the peer closed the connection"
             raise TempError(Module.RCB, f"{self.name}: connection lost: {reason}")
-        self._out.append(frame)
-        self._out_bytes += len(frame)
-        if self._out_bytes + len(self._rest) > WRITE_MAX_BYTES:
-            self._fail(f"the peer does not read: {self._out_bytes + len(self._rest)} bytes wait")
+        self._out += frame
+        if len(self._out) + len(self._rest) > WRITE_MAX_BYTES:
+            self._fail(f"the peer does not read: {len(self._out) + len(self._rest)} bytes wait")
         elif not self._flushing:
             self._flushing = True
             runtime.loop.run_callback(self._flush)
@@ -182,10 +180,13 @@ class RcbConn:
         self._flushing = False
         if self.closed or self._mute or self._rest:
             return
-        frames, self._out, self._out_bytes = self._out, [], 0
-        self._write(frames[0] if len(frames) == 1 else b"".join(frames))
+        self._write(self._take_out())
 
-    def _write(self, data: bytes) -> None:
+    def _take_out(self) -> memoryview:
+        out, self._out = self._out, bytearray()
+        return memoryview(out)
+
+    def _write(self, data: memoryview) -> None:
         """Sends data.  A peer that has closed is no error yet: its last messages are read first, then comes the end."""
         try:
             sent = self._fd.send(data)
@@ -204,8 +205,9 @@ class RcbConn:
 
     def _on_writable(self) -> None:
         """Sends the rest.  Runs in the hub."""
-        self._write(self._rest + b"".join(self._out))
-        self._out, self._out_bytes = [], 0
+        self._write(self._rest)
+        if not self._rest and self._out and not self.closed:
+            self._write(self._take_out())
         if not self._rest:
             self._drop_writer()
 
@@ -238,11 +240,12 @@ class RcbConn:
                 self._fail(f"cannot receive: {error.strerror}")
         except ProtocolError as error:
             self._fail(error.cause)
-        except Exception:  # noqa: BLE001 - the connection fails, the process goes on
-            self._fail("a callback failed: " + traceback.format_exc())
 
     def _take(self, data: bytes) -> None:
         for body in self._splitter.feed(data):
+            st_checkpoint()
+            if self.closed:
+                return
             request_id, msg = decode(self._table, body)
             if msg.PLAN.role is Role.REPLY:
                 pending = self._waiting.pop(request_id, None)
@@ -250,8 +253,6 @@ class RcbConn:
                     pending.answer(msg)
             else:
                 self._on_message(self, request_id, msg)
-            if self.closed:
-                return
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -276,7 +277,7 @@ class RcbConn:
         self.close_reason = reason
         self._drop_writer()
         st_netfd_close(self._fd)
-        self._out, self._rest = [], b""
+        self._out, self._rest = bytearray(), memoryview(b"")
         waiting, self._waiting = self._waiting, {}
         for pending in waiting.values():
             pending.answer(None)

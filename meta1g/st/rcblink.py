@@ -11,7 +11,6 @@ Ref: MeTA1 design, "Implementation: RCB communication" (modelled on).
 import errno
 import os
 import socket
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,7 +35,7 @@ class RcbLink:
         on_message: called as on_message(conn, request_id, msg) for what the server asks or posts.
         log: ups and downs are logged here.
 
-    The callbacks run in the link's thread and must not switch.
+    The callbacks run in the link's thread and must not switch.  They are part of the frame: what they raise ends the thread.
 
     Attributes:
         conn: the connection, None while there is none or its hello is not answered.
@@ -67,6 +66,11 @@ class RcbLink:
         self._closing = False
         self._pause_us = RETRY_FIRST_US
         self._told = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether a message can be sent: the hello is answered and the connection is not closed since."""
+        return self.conn is not None and not self.conn.closed
 
     def start(self) -> None:
         """Starts connecting.  Switches: no."""
@@ -123,13 +127,15 @@ class RcbLink:
         self._pause_us = min(self._pause_us * 2, RETRY_MAX_US)
 
     def _open(self) -> RcbConn | None:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock = None
         try:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
                 sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
             sock.connect(os.fspath(self._path))
         except OSError as error:
-            sock.close()
+            if sock is not None:
+                sock.close()
             if not self._told:
                 self._told = True
                 self._log.notice("rcb.connect", error.strerror or str(error), path=str(self._path))
@@ -149,10 +155,7 @@ class RcbLink:
             return False
         self.conn = None
         self._log.notice("rcb.down", conn.close_reason, path=str(self._path))
-        try:
-            self._on_down()
-        except Exception:  # noqa: BLE001 - the link goes on
-            self._log.error("rcb.down", traceback.format_exc(), path=str(self._path))
+        self._on_down()
         return True
 
     def _came_up(self, conn: RcbConn, reply: Message) -> None:

@@ -3,6 +3,10 @@
 One runs, nobody is preempted; a switch happens only inside calls whose docstring says so.  The run queue is FIFO: it is
 the callback queue of gevent's hub, which plays the idle thread.
 
+A turn, from one switch to the next, has a budget (invariant I10): after TURN_CALLS calls that need not wait, or TURN_S, the
+thread gives way inside the next call of the I/O family, or at its next st_checkpoint().  All others that can run then run
+before it, those too whose descriptors have become ready meanwhile.
+
 Owner: the process (one native thread).
 Ref: State Threads reference, "Thread Control and Identification"; MeTA1 design, "Implementation: use of state threads".
 """
@@ -15,6 +19,7 @@ import time
 import traceback
 from collections.abc import Callable
 from enum import IntEnum
+from time import monotonic
 from typing import Any, Final, cast
 
 import gevent.hub
@@ -22,6 +27,7 @@ from greenlet import getcurrent, greenlet
 
 from meta1g.base.errors import BugError, Module
 from meta1g.st.errors import fail
+from meta1g.st.limits import TURN_CALLS, TURN_S
 
 ST_UTIME_NO_TIMEOUT: Final = -1
 ST_UTIME_NO_WAIT: Final = 0
@@ -90,7 +96,13 @@ class _Runtime:
         self.timer: Callable[[float], Any] = _not_started
         self.utime: Callable[[], int] = _monotonic_us
         self.destructors: Callable[[StThread], None] | None = None
-        self.on_error: Callable[[BaseException], None] = _print_error
+        self.on_error: Callable[[BaseException], object] = _print_error
+        self.turn_calls = TURN_CALLS
+        self.turn_s = TURN_S
+        self.calls_left = TURN_CALLS
+        self.turn_end_s = 0.0
+        self.gave_way: list[StThread] = []
+        self.poll_timer: Any = None
 
 
 def _not_started(*args: object) -> Any:
@@ -127,6 +139,8 @@ def st_init() -> int:
     runtime.timer = runtime.loop.timer
     runtime.keeper = runtime.loop.async_()  # an idle process waits for ever, as in the C library
     runtime.keeper.start(_nothing)
+    runtime.poll_timer = runtime.loop.timer(0)
+    runtime.hub.handle_error = _hub_error
     runtime.primordial = StThread(joinable=False)
     runtime.primordial.state = ThreadState.RUNNING
     runtime.primordial.greenlet = runtime.primordial_greenlet = getcurrent()
@@ -143,9 +157,18 @@ def st_getfdlimit() -> int:
     return -1 if runtime.primordial is None else resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def set_error_hook(hook: Callable[[BaseException], None]) -> None:
-    """Sets who hears of an exception that ends a thread; the default prints it on standard error."""
+def set_error_hook(hook: Callable[[BaseException], object]) -> None:
+    """Sets who hears of an exception that ends a thread or a callback of the loop; the default prints it on standard error."""
     runtime.on_error = hook
+
+
+def _hub_error(context: object, kind: type[BaseException], error: Any, _trace: object) -> None:
+    """Takes the place of the hub's own way with an exception of a callback, which is to print it and go on."""
+    value = error if isinstance(error, BaseException) else kind(error)
+    if issubclass(kind, runtime.hub.SYSTEM_ERROR):
+        runtime.hub.handle_system_error(kind, value, value.__traceback__)
+    elif context is None or not issubclass(kind, runtime.hub.NOT_ERROR):
+        runtime.on_error(value)
 
 
 def st_thread_self() -> StThread:
@@ -177,6 +200,7 @@ def st_thread_create(start: Callable[[Any], Any], arg: Any = None, joinable: boo
 def _main(thread: StThread, start: Callable[[Any], Any], arg: Any) -> None:
     thread.state = ThreadState.RUNNING
     runtime.switches += 1
+    _begin_turn()
     try:
         thread.retval = start(arg)
     except _ThreadExitError as leaving:
@@ -288,6 +312,53 @@ def switch() -> None:
         return
     runtime.hub.switch()
     runtime.switches += 1
+    _begin_turn()
+
+
+def _begin_turn() -> None:
+    runtime.calls_left = runtime.turn_calls
+    runtime.turn_end_s = monotonic() + runtime.turn_s
+
+
+def st_checkpoint() -> None:
+    """Counts one step of work that does not wait, and gives way if the turn is used up.
+
+    Every call of the I/O family does so; loops over bytes in memory, whose length a peer decides, call it in each round.  An
+    interrupt is left for the next blocking call.  Inside no_switch() nobody gives way.
+
+    Switches: yes, if the turn is used up.
+    """
+    runtime.calls_left -= 1
+    if (runtime.calls_left < 0 or monotonic() > runtime.turn_end_s) and not runtime.no_switch:
+        give_way()
+
+
+def give_way() -> None:
+    """Lets all others run that can, and the event loop look for more, before the caller goes on.  Switches: yes."""
+    me = st_thread_self()
+    runtime.gave_way.append(me)
+    if len(runtime.gave_way) == 1:
+        runtime.poll_timer.start(runtime.ready, _next_turns)  # a timer is due only after the loop has polled
+    me.state = ThreadState.RUNNABLE
+    try:
+        switch()
+    finally:
+        me.state = ThreadState.RUNNING
+
+
+def _next_turns() -> None:
+    """Puts all that gave way at the end of the run queue, behind those that the poll has found.  Runs in the hub."""
+    threads, runtime.gave_way = runtime.gave_way, []
+    for thread in threads:
+        runtime.ready(thread.greenlet.switch)
+
+
+def set_turn(calls: int, seconds: float) -> tuple[int, float]:
+    """Sets the budget of a turn and gives the former one; for tests that want one half of it alone."""
+    old = runtime.turn_calls, runtime.turn_s
+    runtime.turn_calls, runtime.turn_s = calls, seconds
+    _begin_turn()
+    return old
 
 
 def _watched_switch() -> None:
@@ -298,6 +369,7 @@ def _watched_switch() -> None:
         runtime.switch_out()
     runtime.hub.switch()
     runtime.switches += 1
+    _begin_turn()
     if runtime.switch_in is not None:
         runtime.switch_in()
 

@@ -5,6 +5,7 @@ Ref: style, "clocks are passed in, so tests turn them" (ours; modelled on the cl
 
 import heapq
 import itertools
+import math
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 from meta1g.base.errors import BugError, Module
 from meta1g.st.offload import offloaded
-from meta1g.st.sched import runtime, st_usleep
+from meta1g.st.sched import runtime, set_turn, st_usleep
 
 _US = 1_000_000
 
@@ -73,7 +74,7 @@ class VirtualClock:
 
     def leap(self) -> None:
         """Goes to the next deadline and calls all timers that are due then, in the order of their start."""
-        if offloaded():
+        if offloaded() or runtime.gave_way:
             return
         while self._heap and self._heap[0][2].callback is None:
             heapq.heappop(self._heap)
@@ -89,7 +90,7 @@ class VirtualClock:
 
 @contextmanager
 def virtual_clock() -> Iterator[VirtualClock]:
-    """Puts a virtual clock in place of the event loop's timers and of st_utime().
+    """Puts a virtual clock in place of the event loop's timers and of st_utime(); a turn ends by its calls alone.
 
     Raises:
         DeadlockError: in the main thread, when nobody can go on.
@@ -99,9 +100,11 @@ def virtual_clock() -> Iterator[VirtualClock]:
     idle = runtime.loop.idle()
     idle.start(clock.leap)
     runtime.timer, runtime.utime = clock.timer, lambda: clock.now_us
+    turn = set_turn(runtime.turn_calls, math.inf)
     try:
         yield clock
     finally:
+        set_turn(*turn)
         runtime.timer, runtime.utime = old
         idle.stop()
         idle.close()

@@ -20,7 +20,7 @@ from meta1g.st.errors import StError, fail
 from meta1g.st.event import st_utime
 from meta1g.st.io import WantError
 from meta1g.st.netfd import READ, WRITE, NetFd, st_netfd_close, wait_fd
-from meta1g.st.sched import ST_UTIME_NO_TIMEOUT
+from meta1g.st.sched import ST_UTIME_NO_TIMEOUT, st_checkpoint
 
 #: Gives the context for the server name that a client asked for, None to stay with the one in use.
 ChooseContext = Callable[[str | None], ssl.SSLContext | None]
@@ -157,6 +157,7 @@ def _start(nfd: NetFd, timeout_us: int, context: ssl.SSLContext, **arguments: An
 def _handshake(nfd: NetFd, sock: ssl.SSLSocket, timeout_us: int) -> None:
     deadline_us = st_utime() + timeout_us
     while True:
+        st_checkpoint()
         try:
             _try(sock.do_handshake)
             return

@@ -7,6 +7,7 @@ Each scenario runs in a process of its own; `== name` goes before each trace.  T
 
 import contextlib
 import errno
+import math
 import os
 import signal
 import socket
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from meta1g import st
+from meta1g.st.limits import TURN_CALLS
+from meta1g.st.sched import set_turn
 
 BIG = 4_000_000
 EVENTS = {"in": st.POLLIN, "out": st.POLLOUT, "inout": st.POLLIN | st.POLLOUT, "none": 0}
@@ -357,6 +360,7 @@ class Scenario:
 def child(lines: list[str]) -> None:
     signal.alarm(10)
     st.st_init()
+    set_turn(TURN_CALLS, math.inf)  # a slow machine must not change the order
     scenario = Scenario(lines)
     main = scenario.scripts["main"]
     main.thread = st.st_thread_self()

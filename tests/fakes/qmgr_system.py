@@ -28,7 +28,7 @@ BASE = {
     "ibdb_max_open": 100, "dsn_delay": True, "dsn_headers_only": False, "dsn_double_bounce": True,
 }  # fmt: skip
 #: Lines that only a bug writes.
-BUGS = re.compile(r"func=(evthr\.(task|bug)|workers\.\w+|rcb\.end|qmgr\.bug)\b")
+BUGS = re.compile(r"func=(evthr\.(task|frame|call|signal|thread)|workers\.\w+|rcb\.(end|message|reply|read|send)|qmgr\.bug)\b")
 
 
 def settings(**changes) -> Settings:

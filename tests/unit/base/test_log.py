@@ -30,6 +30,7 @@ def test_bytes_of_the_network_cannot_forge_a_line_or_a_key():
     assert sanitize("a\r\nsevr=FATAL, x=1\\") == "a\\x0D\\x0Asevr=FATAL\\x2C x=1\\x5C"
     assert sanitize(b"\xff\x00") == "\\x5Cxff\\x00"
     assert sanitize("ü") == "\\xC3\\xBC"
+    assert sanitize("\ud800 \udcff") == "\\xED\\xA0\\x80 \\xFF"
 
 
 def test_a_value_is_cut_at_its_limit():

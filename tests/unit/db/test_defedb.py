@@ -131,17 +131,17 @@ def test_only_ids_are_keys(db):
 @pytest.mark.parametrize("cls", [TaRecord, RcptRecord])
 def test_every_field_comes_back_and_every_changed_byte_is_found(cls, make):
     data = records.encode_record(make(cls))
-    assert records.decode_record(cls, b"key", data) == make(cls)
+    assert records.decode_record(cls, b"", data) == make(cls)
     for place in range(len(data)):
         damaged = bytearray(data)
         damaged[place] ^= 0x55
-        with pytest.raises(PermError, match="record key is damaged"):
-            records.decode_record(cls, b"key", bytes(damaged))
+        with pytest.raises(PermError, match=r"record .* is damaged"):
+            records.decode_record(cls, b"", bytes(damaged))
 
 
 def test_a_record_of_the_other_kind_is_damage():
     with pytest.raises(PermError):
-        records.decode_record(TaRecord, b"key", records.encode_record(rcpt(1)))
+        records.decode_record(TaRecord, b"", records.encode_record(rcpt(1)))
 
 
 def test_checkpoints_remove_log_files(db, tmp_path):

@@ -1,12 +1,16 @@
+import os
+
 import pytest
 
 from meta1g.base.errors import BugError
 from meta1g.base.log import Log
+from meta1g.db import defedb_records as records
 from meta1g.db import defedb_salvage
-from meta1g.db.damage import DamageError, Note, Step, read_note, write_note
+from meta1g.db.damage import Note, Step, read_note, suspect, write_note
 from meta1g.db.defedb import DefeDb
 from meta1g.db.defedb_salvage import open_or_salvage
 from meta1g.db.files import Files
+from meta1g.db.lostfound import LostFound
 from tests.fakes.envelopes import NOW, rcpt, rcpts, ta, ta_id
 from tests.unit.db.test_recovery import Lines
 
@@ -21,14 +25,18 @@ class Queue:
         self.lost.mkdir()
         self.sink = Lines()
         self.log = Log("qmgr", level=20, sink=self.sink)
-        self.db = DefeDb(self.home, 1 << 20)
+        self.db = self.keeping(DefeDb(self.home, 1 << 20))
 
-    def fill(self):
+    def keeping(self, db):
+        db.keeper = LostFound(self.lost, self.log).keep_record
+        return db
+
+    def fill(self, tas=TAS):
         self.db.open()
         long = "x" * 6000  # on pages of its own
         self.db.store(
-            [ta(n, 3) for n in range(TAS)],
-            [rcpt(n, idx, text=long if n % 50 == 0 else "", next_try=NOW + n) for n in range(TAS) for idx in range(3)],
+            [ta(n, 3) for n in range(tas)],
+            [rcpt(n, idx, text=long if n % 50 == 0 else "", next_try=NOW + n) for n in range(tas) for idx in range(3)],
         )
         self.db.checkpoint()
         self.db.close()
@@ -42,14 +50,25 @@ class Queue:
                 file.seek(page * PAGE)
                 file.write(b"\x55" * 200)
 
+    def erase(self, name, page):
+        with (self.home / name).open("r+b") as file:
+            file.seek(page * PAGE)
+            file.write(bytes(PAGE))
+
     def keys(self):
         return {(r.ta_id, r.rcpt_idx) for r in self.db.scan(None, 10_000)}
 
     def open(self):
         damaged = open_or_salvage(self.db, self.lost, self.log)
         self.db.check()
-        assert read_note(self.home) is None
+        note = read_note(self.home)
+        assert note is None or note.step is Step.SOUND
         return damaged
+
+    def drop_logs(self):
+        """What is in the log cannot help any more, as after weeks of checkpoints."""
+        for path in self.home.glob("log.*"):
+            path.unlink()
 
 
 @pytest.fixture
@@ -77,7 +96,7 @@ def test_a_damaged_first_page_costs_nothing(queue):
     assert any("sevr=FATAL" in line and f"{queue.lost}/defedb-1" in line for line in queue.sink.lines)
 
 
-def test_a_damaged_page_is_found_when_it_is_read_and_costs_what_is_on_it(queue):
+def test_a_damaged_page_is_found_when_it_is_read_and_its_records_come_back_from_the_log(queue):
     queue.fill()
     queue.spoil("defedb.db", 5)
     queue.db.open()
@@ -86,9 +105,57 @@ def test_a_damaged_page_is_found_when_it_is_read_and_costs_what_is_on_it(queue):
     queue.db.close()
     assert read_note(queue.home) == Note(Step.SUSPECT)
     assert queue.open()
-    assert queue.everything - queue.keys()
-    assert len(queue.everything - queue.keys()) < 60
+    assert queue.keys() == queue.everything
+
+
+def test_without_the_log_an_erased_page_costs_what_was_on_it(queue):
+    queue.fill()
+    queue.erase("defedb.db", 5)
+    queue.drop_logs()
+    write_note(queue.home, Note(Step.SUSPECT))
+    assert queue.open()
+    lost = queue.everything - queue.keys()
+    assert 0 < len(lost) < 60
     assert queue.keys() <= queue.everything
+
+
+def test_a_page_whose_head_is_damaged_still_gives_its_records(queue):
+    queue.fill()
+    queue.spoil("defedb.db", 5)
+    queue.drop_logs()
+    suspect(queue.home)
+    assert queue.open()
+    assert len(queue.everything - queue.keys()) <= 1
+
+
+def test_any_bit_of_a_page_is_noticed_and_without_the_log_the_other_records_of_the_page_stay(queue):
+    queue.fill()
+    path = queue.home / "defedb.db"
+    data = path.read_bytes()
+    place = data.index(b"r1@to", data.index(ta_id(7).encode() + b"-0001"[:5]) - 3000)
+    path.write_bytes(data[:place] + b"Q" + data[place + 1 :])
+    queue.drop_logs()
+    write_note(queue.home, Note(Step.SUSPECT))
+    assert queue.open()
+    assert len(queue.everything - queue.keys()) == 1
+
+
+@pytest.mark.parametrize("name", ["due.db", "defedb.db"])
+@pytest.mark.parametrize(
+    "damage", [lambda path: path.unlink(), lambda path: os.truncate(path, 100), lambda path: os.truncate(path, 0)]
+)
+def test_after_a_kill_the_log_gives_back_what_a_cut_or_missing_file_had(queue, name, damage):
+    pid = os.fork()
+    if pid == 0:
+        queue.db.open()
+        for n in range(20):
+            queue.db.store([ta(n, 3)], [rcpt(n, idx, next_try=NOW + n) for idx in range(3)])
+        os._exit(0)  # as a kill: no checkpoint, nothing closed
+    os.waitpid(pid, 0)
+    damage(queue.home / name)
+    queue.open()
+    assert queue.keys() == {(ta_id(n), idx) for n in range(20) for idx in range(3)}
+    assert queue.db.due(NOW + 100, 100)[0] == (NOW, ta_id(0), 0)
 
 
 def test_a_damaged_index_costs_nothing(queue):
@@ -98,24 +165,66 @@ def test_a_damaged_index_costs_nothing(queue):
     assert queue.keys() == queue.everything
 
 
-def test_a_damaged_record_is_noted_and_dropped_at_the_next_start(queue):
+def test_damaged_records_are_set_aside_by_the_check_and_named(queue):
     queue.fill()
-    path = queue.home / "defedb.db"
-    data = path.read_bytes()
-    place = data.index(b"r1@to", data.index(ta_id(7).encode() + b"-0001"[:5]) - 3000)
-    path.write_bytes(data[:place] + b"Q" + data[place + 1 :])
     queue.db.open()
-    bad = 0
-    for key in sorted(queue.everything):
-        try:
-            queue.db.get_rcpt(*key)
-        except DamageError:
-            bad += 1
+    with queue.db._env.transaction() as txn:
+        for key in (records.rcpt_key(ta_id(7), 1), records.ta_key(ta_id(9))):
+            queue.db._main.put(key, queue.db._main.get(key)[:-3] + b"xyz", txn=txn)
     queue.db.close()
-    assert bad == 1
-    assert read_note(queue.home) == Note(Step.SUSPECT)
+    write_note(queue.home, Note(Step.SUSPECT))
     assert queue.open()
-    assert len(queue.everything - queue.keys()) == 1
+    assert queue.everything - queue.keys() == {(ta_id(7), 1), *((ta_id(9), idx) for idx in range(3))}
+    names = {path.name for path in queue.lost.iterdir()}
+    assert names == {f"{ta_id(7)}-0001.record", f"{ta_id(9)}.record", *(f"{ta_id(9)}-000{idx}.record" for idx in range(3))}
+    assert LostFound(queue.lost, queue.log).content_ids() == {ta_id(7), ta_id(9)}
+
+
+def test_a_wrong_index_and_a_wrong_counter_are_made_anew(queue):
+    queue.fill()
+    queue.db.open()
+    with queue.db._env.transaction() as txn:
+        queue.db._main.put(records.COUNT_KEY, records.COUNT.pack(5), txn=txn)
+        queue.db._due.delete(records.due_key(NOW + 3, records.rcpt_key(ta_id(3), 1)), txn=txn)
+        queue.db._due.put(records.due_key(NOW + 4, records.rcpt_key(ta_id(3), 9)), b"", txn=txn)
+        queue.db._due.put(b"nonsense", b"", txn=txn)
+    queue.db.close()
+    write_note(queue.home, Note(Step.SUSPECT))
+    assert queue.open()
+    assert queue.keys() == queue.everything
+
+
+def test_a_start_that_did_not_get_through_is_looked_into(queue, monkeypatch):
+    queue.fill()
+    real = DefeDb.open
+    monkeypatch.setattr(DefeDb, "open", lambda self: (_ for _ in ()).throw(Cut()))
+    with pytest.raises(Cut):
+        queue.open()
+    monkeypatch.setattr(DefeDb, "open", real)
+    assert read_note(queue.home) == Note(Step.SUSPECT)
+    assert not queue.open()
+    assert queue.keys() == queue.everything
+
+
+def test_the_third_suspicion_in_a_row_is_believed_although_nothing_is_found(queue):
+    queue.fill()
+    for found in (False, False, True):
+        suspect(queue.home)
+        assert queue.open() == found
+        queue.db.close()
+    queue.open()
+    assert queue.keys() == queue.everything
+
+
+def test_the_library_may_crash_on_the_files(queue, monkeypatch):
+    queue.fill()
+    queue.erase("defedb.db", 3)
+    suspect(queue.home)
+    monkeypatch.setattr(DefeDb, "read_all", lambda self: os.kill(os.getpid(), 11))
+    queue.drop_logs()
+    assert queue.open()
+    assert 0 < len(queue.everything - queue.keys()) < 60
+    assert any("does not survive" in line for line in queue.sink.lines)
 
 
 def test_a_suspicion_that_is_wrong_changes_nothing(queue):
@@ -138,7 +247,7 @@ def test_log_files_at_another_place_are_put_aside_there(tmp_path):
     queue = Queue(tmp_path)
     logs = tmp_path / "logs"
     logs.mkdir()
-    queue.db = DefeDb(queue.home, 1 << 20, logs)
+    queue.db = queue.keeping(DefeDb(queue.home, 1 << 20, logs))
     queue.fill()
     queue.spoil("defedb.db", 0)
     assert queue.open()
@@ -185,7 +294,7 @@ def test_it_may_be_cut_anywhere_and_run_again(tmp_path, monkeypatch):
     for cut in range(1, 60):
         (tmp_path / str(cut)).mkdir()
         queue = Queue(tmp_path / str(cut))
-        queue.fill()
+        queue.fill(30)
         queue.spoil("defedb.db", 0)
         files = CutFiles(cut)
         for module in ("meta1g.db.damage", "meta1g.db.defedb_salvage"):
@@ -197,7 +306,7 @@ def test_it_may_be_cut_anywhere_and_run_again(tmp_path, monkeypatch):
         queue.db.close()
         files.left = -1
         queue.open()
-        assert queue.keys() == queue.everything
+        assert queue.keys() == {(ta_id(n), idx) for n in range(30) for idx in range(3)}
         queue.db.close()
         assert [p.name for p in queue.lost.iterdir()] == ["defedb-1"]
         if cuts < cut:
@@ -237,12 +346,13 @@ def test_a_note_that_makes_no_sense_is_a_suspicion(tmp_path, text):
 
 def test_recipients_without_their_transaction_are_counted(queue):
     queue.db.open()
-    queue.db.store([ta(1)], rcpts(1, 2))
+    queue.db.store([ta(1), ta(2)], [*rcpts(1, 2), *rcpts(2, 1)])
     with queue.db._env.transaction() as txn:
         queue.db._main.delete(ta_id(1).encode(), txn=txn)
     queue.db.checkpoint()
     queue.db.close()
-    write_note(queue.home, Note(Step.SUSPECT))
+    queue.spoil("defedb.db", 0)
+    queue.drop_logs()
     assert queue.open()
-    assert queue.keys() == set()
+    assert queue.keys() == {(ta_id(2), 0)}
     assert "2 recipients without transaction" in queue.sink.lines[-1]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from meta1g.base.errors import BugError
+from meta1g.base import failure
 from meta1g.base.log import Log
 from meta1g.base.logkeys import Sev
 from meta1g.pt import lock
@@ -52,7 +52,7 @@ class Running:
     def _loop(self) -> None:
         try:
             self.evthr.loop()
-        except (BugError, ArithmeticError) as error:
+        except SystemExit as error:
             self.error = error
 
 
@@ -76,6 +76,15 @@ def make_system() -> Iterator[Callable[..., Running]]:
 @pytest.fixture
 def system(make_system: Callable[..., Running]) -> Running:
     return make_system()
+
+
+@pytest.fixture
+def exits() -> Iterator[list[int]]:
+    """Keeps the process from being ended by failure.end_process(); gives the exit codes."""
+    codes: list[int] = []
+    old = failure.set_exit(codes.append)
+    yield codes
+    failure.set_exit(old)
 
 
 @pytest.fixture(autouse=True)

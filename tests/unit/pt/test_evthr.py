@@ -1,10 +1,13 @@
 import os
 import socket
+import sys
 import threading
 
 import pytest
 
+from meta1g.base import failure
 from meta1g.base.errors import BugError, Module
+from meta1g.pt import evthr as evthr_module
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.task import Ev, Result, State
 
@@ -250,27 +253,39 @@ def test_stop_gives_waiting_tasks_their_last_call():
     assert seen == [Ev.CL]
 
 
-def test_failing_task_without_descriptor_is_logged_and_runs_again(make_system):
-    hooked, done = [], threading.Event()
-
-    def on_error(task, error):
-        hooked.append(str(error))
-        return Result.RUNQ
-
-    system = make_system(on_error=on_error)
+def test_failing_task_without_descriptor_is_contained_and_runs_again(system, monkeypatch):
+    monkeypatch.setattr(evthr_module, "ERROR_RETRY_S", 0.01)
+    runs, done, before = [], threading.Event(), failure.contained_count()
 
     def function(task):
-        if hooked:
+        runs.append(task.seen)
+        if len(runs) == 3:
             done.set()
             return Result.DEL
         raise ValueError("broken")
 
-    system.evthr.task_new(function, events=Ev.NONE, run=True)
+    system.evthr.task_new(function, events=Ev.NONE, run=True, name="chores")
     wait(done)
-    assert hooked == ["broken"]
+    assert failure.contained_count() == before + 2
+    assert any("func=evthr.task" in line and "name=chores" in line for line in system.sink.lines)
 
 
-def test_failing_task_with_a_descriptor_is_deleted_and_logged_by_default(system):
+def test_failing_call_is_contained_and_not_repeated(system):
+    calls, done = [], threading.Event()
+
+    def function():
+        calls.append(1)
+        raise ValueError("broken")
+
+    task = system.evthr.call_soon(function, name="once")
+    system.evthr.call_soon(done.set)
+    wait(done)
+    system.stop()
+    assert len(calls) == 1
+    assert task.deleted
+
+
+def test_failing_task_with_a_descriptor_gets_its_last_call(system):
     one, two = socket.socketpair()
     done = threading.Event()
 
@@ -289,20 +304,139 @@ def test_failing_task_with_a_descriptor_is_deleted_and_logged_by_default(system)
     assert "path=test_evthr.py:" in line
 
 
-def test_bug_error_stops_the_system_and_comes_out_of_loop(system):
+def test_failing_last_call_ends_the_task_and_nothing_else(system):
+    done = threading.Event()
+
+    def function(task):
+        raise ValueError("broken")
+
+    task = system.evthr.task_new(function, events=Ev.CL, run=True)
+    system.evthr.timer(0.01, lambda timer: task.delete() or done.set() or Result.DEL)
+    wait(done)
+    system.stop()
+    assert task.state is State.DELETED
+
+
+def test_bug_error_ends_the_process(system, exits):
     def function(task):
         raise BugError(Module.AQ, "the books do not balance")
 
     system.evthr.task_new(function, events=Ev.NONE, run=True)
     system.join()
-    assert isinstance(system.error, BugError)
+    assert exits == [70]
 
 
-def test_failing_hook_counts_as_a_bug(make_system):
-    system = make_system(on_error=lambda task, error: 1 // 0)
-    system.evthr.task_new(lambda task: {}[0], events=Ev.NONE, run=True)
+def test_failing_task_of_the_frame_ends_the_process(system, exits):
+    system.evthr.task_new(lambda task: {}[0], events=Ev.NONE, run=True, frame=True, name="listener")
     system.join()
-    assert isinstance(system.error, ZeroDivisionError)
+    assert exits == [70]
+    assert any("sevr=FATAL, func=evthr.frame" in line and "name=listener" in line for line in system.sink.lines)
+
+
+def test_failing_task_whose_end_nobody_would_notice_ends_the_process(system, exits):
+    one, two = socket.socketpair()
+    with one, two:
+        system.evthr.task_new(lambda task: {}[0], fd=one.fileno(), events=Ev.RD)
+        two.send(b"x")
+        system.join()
+    assert exits == [70]
+
+
+def test_failing_thread_of_the_system_ends_the_process(make_system, exits):
+    system = make_system(soft_threads=1, hard_threads=1)
+
+    def spoil(task):
+        system.evthr._next_step = lambda me: {}[0]
+        return Result.DEL
+
+    system.evthr.task_new(spoil, events=Ev.NONE, run=True)
+    system.join()
+    assert exits == [70]
+
+
+def test_exit_in_a_task_stops_the_system_in_order_and_comes_out_of_loop(system):
+    last = []
+    system.evthr.task_new(lambda task: last.append(task.seen) or Result.WAITQ, events=Ev.CL)
+    system.evthr.call_soon(lambda: sys.exit(3))
+    system.join()
+    assert system.error.code == 3
+    assert last == [Ev.CL]
+
+
+class Shortage:
+    """Lets the system give no thread while it is on."""
+
+    def __init__(self, monkeypatch):
+        self.on = False
+        self.refused = threading.Event()
+        start = threading.Thread.start
+
+        def refuse(thread):
+            if self.on and thread.name == "evthr":
+                self.refused.set()
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+def test_a_thread_that_the_system_does_not_give_is_not_counted_and_asked_for_again(make_system, monkeypatch):
+    monkeypatch.setattr(evthr_module, "THREAD_RETRY_S", 0.01)
+    shortage = Shortage(monkeypatch)
+    shortage.on = True
+    system = make_system(soft_threads=4, hard_threads=4)
+    wait(shortage.refused)
+    served = threading.Event()
+    system.evthr.call_soon(served.set)
+    wait(served)
+    assert system.evthr.threads() == 1
+    shortage.on = False
+    release, other = threading.Event(), threading.Event()
+    tries = []
+
+    def look(task):
+        tries.append(1)
+        if system.evthr.threads() > 1:
+            other.set()
+            return Result.DEL
+        task.sleep_for(0.01)
+        return Result.SLPQ
+
+    system.evthr.timer(0.01, look)
+    wait(other)
+    system.evthr.task_new(lambda task: wait(release) or Result.DEL, events=Ev.NONE, run=True)
+    during = threading.Event()
+    system.evthr.call_soon(during.set)
+    wait(during)  # although a task holds a thread
+    release.set()
+
+
+def test_blocking_goes_on_when_no_thread_can_take_over(make_system, monkeypatch):
+    shortage = Shortage(monkeypatch)
+    shortage.on = True
+    system = make_system(soft_threads=1, hard_threads=4)
+    done = threading.Event()
+
+    def blocked(task):
+        with system.evthr.blocking():
+            done.set()
+        return Result.DEL
+
+    for _ in range(20):
+        done.clear()
+        system.evthr.task_new(blocked, events=Ev.NONE, run=True)
+        wait(done)
+    assert shortage.refused.is_set()
+    assert system.evthr.threads() == 1
+
+
+def test_a_task_that_holds_its_thread_is_named_at_debug_level(system):
+    release, other = threading.Event(), threading.Event()
+    system.evthr.task_new(lambda task: wait(release) or Result.DEL, events=Ev.NONE, run=True, name="slow one")
+    system.evthr.call_soon(other.set)
+    wait(other)
+    release.set()
+    assert any("func=evthr.slow" in line and "name=slow one" in line for line in system.sink.lines)
 
 
 def test_descriptor_with_a_task_is_refused(system):

@@ -1,3 +1,4 @@
+import errno
 import os
 import socket
 import threading
@@ -5,9 +6,12 @@ from contextlib import suppress
 
 import pytest
 
+from meta1g.base import failure
 from meta1g.base.errors import BugError, Module, PermError, ProtocolError, TempError
+from meta1g.pt import batch
 from meta1g.pt.limits import DEADLINES_SPARE
 from meta1g.pt.rcbcom import RcbCom, RcbLink, RcbListener, connect
+from meta1g.pt.task import Result
 from meta1g.rcb.codec import encode
 from meta1g.rcb.control import PROTOCOL, Command, CommandResult
 from meta1g.rcb.framing import preamble
@@ -352,7 +356,7 @@ def test_message_that_the_owner_refuses_closes_the_connection(system, server, pa
     assert any("not now" in line for line in system.sink.lines)
 
 
-def test_failing_callback_closes_its_connection_and_no_other(system, server, path):
+def test_failing_request_without_an_answer_closes_its_connection_and_no_other(system, server, path):
     good, good_replies, replies = connect(system.evthr, path, PROTOCOL, log=system.log), Replies(), Replies()
     server.on_message = lambda conn, request_id, msg: 1 // 0 if msg.words == ("bad",) else conn.reply(request_id, result("ok"))
     connect(system.evthr, path, PROTOCOL, log=system.log).request(command("bad"), replies)
@@ -371,14 +375,183 @@ def test_failing_reply_callback_does_not_keep_others_from_their_end(system, serv
     assert replies.wait() == [None]
 
 
-def test_bug_in_a_callback_stops_the_system(system, server, path):
-    def broken(conn, request_id, msg):
-        raise BugError(Module.QMGR, "broken")
+def broken(*arguments):
+    raise BugError(Module.QMGR, "broken")
 
+
+def test_bug_in_a_callback_ends_the_process(system, server, path, exits):
     server.on_message = broken
     connect(system.evthr, path, PROTOCOL, log=system.log).request(command("x"), lambda reply: None)
     system.join()
-    assert isinstance(system.error, BugError)
+    assert exits == [70]
+
+
+def test_failing_request_gets_its_answer_and_costs_no_other_of_the_connection(system, server, path):
+    """Requests of many sessions share one connection."""
+
+    def on_message(conn, request_id, msg):
+        if "bad" in msg.words:
+            raise ValueError("broken")
+        conn.reply(request_id, result(" ".join(msg.words)))
+
+    def on_failure(conn, request_id, msg):
+        conn.reply(request_id, result("try again"))
+        return True
+
+    server.on_message = on_message
+    conn, replies = connect(system.evthr, path, PROTOCOL, log=system.log), Replies(5)
+    wait(server.connected)
+    server.conns[0].on_failure = on_failure
+    before = failure.contained_count()
+    with batch.batch():  # all in one read
+        for word in ("one", "bad", "two", "bad", "three"):
+            conn.request(command(word), replies)
+    assert replies.wait() == ["one", "try again", "two", "try again", "three"]
+    assert failure.contained_count() == before + 2
+    assert not conn.closed
+
+
+@pytest.mark.parametrize("on_failure", [lambda *arguments: False, lambda *arguments: 1 // 0])
+def test_failing_request_that_nobody_answers_closes_the_connection_so_that_its_peer_hears(system, server, path, on_failure):
+    server.on_message = lambda conn, request_id, msg: 1 // 0
+    conn, replies = connect(system.evthr, path, PROTOCOL, log=system.log), Replies(2)
+    wait(server.connected)
+    server.conns[0].on_failure = on_failure
+    with batch.batch():
+        conn.request(command("bad"), replies)
+        conn.request(command("good"), replies)
+    assert replies.wait() == [None, None]
+    wait(server.ended)
+    assert server.ends == server.conns
+
+
+def test_answer_that_does_not_fit_costs_its_request_only(system, server, path):
+    def on_message(conn, request_id, msg):
+        conn.reply(request_id, CommandResult(exit_code=-1 if "bad" in msg.words else 0, text="fine"))
+
+    server.on_message = on_message
+    conn, replies = connect(system.evthr, path, PROTOCOL, log=system.log), Replies(2)
+    wait(server.connected)
+    server.conns[0].on_failure = lambda conn, request_id, msg: conn.reply(request_id, result("sorry")) or True
+    with batch.batch():
+        conn.request(command("bad"), replies)
+        conn.request(command("good"), replies)
+    assert replies.wait() == ["sorry", "fine"]
+
+
+def test_failing_waiter_costs_its_own_reply_only(system, server, path):
+    conn, replies = connect(system.evthr, path, PROTOCOL, log=system.log), Replies(2)
+    with batch.batch():
+        conn.request(command("one"), replies)
+        conn.request(command("two"), lambda reply: 1 // 0)
+        conn.request(command("three"), replies)
+    assert replies.wait() == ["one", "three"]
+    assert not conn.closed
+
+
+def test_failing_waiter_at_its_time_out_does_not_keep_others_from_theirs(system, server, path):
+    server.answer = False
+    conn, replies = connect(system.evthr, path, PROTOCOL, log=system.log), Replies()
+    conn.request(command("one"), lambda reply: 1 // 0, timeout_s=0.01)
+    conn.request(command("two"), replies, timeout_s=0.01)
+    assert replies.wait() == [None]
+    assert not conn.closed
+
+
+def test_failing_on_close_is_called_once_and_costs_nothing(system, server, path):
+    calls = []
+
+    def on_close(conn):
+        calls.append(conn)
+        server.ended.set()
+        raise ValueError("broken")
+
+    server.on_close = on_close
+    conn = connect(system.evthr, path, PROTOCOL, log=system.log)
+    wait(server.connected)
+    server.conns[0].on_close = on_close
+    conn.close()
+    wait(server.ended)
+    system.stop()
+    assert len(calls) == 1
+
+
+def test_failing_on_connect_costs_this_client_only(system, server, path):
+    """The listener goes on: it is the frame."""
+    good = server.on_connect
+    server.listener._on_connect = lambda conn: 1 // 0
+    with raw_client(path) as sock:
+        assert read_to_end(sock) == b""
+    server.listener._on_connect = good
+    replies = Replies()
+    connect(system.evthr, path, PROTOCOL, log=system.log).request(command("next"), replies)
+    assert replies.wait() == ["next"]
+
+
+def test_connection_that_cannot_be_watched_ends_as_any_other(system, server, path, monkeypatch):
+    real = system.evthr.task_new
+
+    def short(function, **arguments):
+        if arguments.get("name") == PROTOCOL.name:
+            raise OSError(errno.ENOSPC, "no space for watches")
+        return real(function, **arguments)
+
+    monkeypatch.setattr(system.evthr, "task_new", short)
+    with raw_client(path) as sock:
+        assert read_to_end(sock) == b""
+    wait(server.ended)
+    monkeypatch.setattr(system.evthr, "task_new", real)
+    replies = Replies()
+    connect(system.evthr, path, PROTOCOL, log=system.log).request(command("next"), replies)
+    assert replies.wait() == ["next"]
+    assert server.ends == server.conns[:1]
+
+
+class ShortSocket:
+    """A listening socket that has an error at first."""
+
+    def __init__(self, sock, *errors):
+        self._sock = sock
+        self._errors = list(errors)
+
+    def __getattr__(self, name):
+        return getattr(self._sock, name)
+
+    def accept(self):
+        if self._errors:
+            raise OSError(self._errors.pop(0), "no")
+        return self._sock.accept()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ECONNABORTED, errno.EPERM])
+def test_listener_gets_over_a_shortage_and_what_is_gone_already(system, server, path, number):
+    server.listener._sock = ShortSocket(server.listener._sock, number, number)
+    replies = Replies()
+    connect(system.evthr, path, PROTOCOL, log=system.log).request(command("x"), replies)
+    assert replies.wait() == ["x"]
+
+
+def test_listener_that_is_broken_ends_the_process(system, server, path, exits):
+    server.listener._sock = ShortSocket(server.listener._sock, errno.EBADF)
+    with raw_client(path):
+        system.join()
+    assert exits == [70]
+
+
+def test_output_that_cannot_be_collected_costs_its_connection_only(system, server, path):
+    wait_for, replies = Replies(), Replies()
+    bad = connect(system.evthr, path, PROTOCOL, log=system.log)
+    good = connect(system.evthr, path, PROTOCOL, log=system.log)
+
+    def write(data):
+        raise MemoryError
+
+    bad._write = write
+    with batch.batch():
+        bad.request(command("lost"), wait_for)
+        good.request(command("kept"), replies)
+    assert replies.wait() == ["kept"]
+    assert wait_for.wait() == [None]
 
 
 def test_peer_that_does_not_read_is_given_up_at_the_bound(system, path):
@@ -475,6 +648,42 @@ def test_closed_link_does_not_come_back(system, path):
     probe.wait()
     assert len(server.conns) == 1
     assert downs == []
+
+
+def test_link_whose_owner_fails_at_the_end_connects_again(system, path):
+    server, twice, ups = Server(system, path), threading.Event(), []
+
+    def on_up(conn):
+        ups.append(conn)
+        if len(ups) == 2:
+            twice.set()
+
+    link = RcbLink(system.evthr, path, PROTOCOL, on_up=on_up, on_down=lambda: 1 // 0, log=system.log)
+    wait(server.connected)
+    server.conns[0].close()
+    wait(twice)
+    link.close()
+
+
+def test_link_gets_over_a_shortage(system, path, monkeypatch):
+    Server(system, path)
+    up, real, short = threading.Event(), socket.socket, []
+
+    def no_socket(*arguments, **keys):
+        short.append(1)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("meta1g.pt.rcbcom.socket.socket", no_socket)
+        tried = threading.Event()
+        link = RcbLink(system.evthr, path, PROTOCOL, on_up=lambda conn: up.set(), log=system.log)
+        system.evthr.timer(0.01, lambda task: tried.set() or Result.DEL)
+        wait(tried)
+        assert not link.up
+    assert socket.socket is real
+    wait(up)
+    assert short
+    link.close()
 
 
 def test_link_whose_owner_fails_tries_again(make_system, path):

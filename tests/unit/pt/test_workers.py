@@ -1,8 +1,11 @@
+import subprocess
+import sys
 import threading
 
 import pytest
 
-from meta1g.base.errors import BugError, FullError, Module
+from meta1g.base import failure
+from meta1g.base.errors import FullError
 from meta1g.base.log import Log
 from meta1g.pt.workers import Workers
 
@@ -86,13 +89,58 @@ def test_error_without_on_done_is_logged(workers, sink):
     assert any("KeyError" in line for line in sink.lines)
 
 
-def test_bug_is_reported_to_the_owner(sink):
-    bugs = []
-    pool = Workers(1, log=Log("test", sink=sink), on_bug=bugs.append)
+@pytest.mark.parametrize("call", ["broken", "broken, lambda result, error: None", "int, lambda result, error: broken()"])
+def test_a_bug_ends_the_process(call):
+    code = f"""
+import time
+from meta1g.base.errors import BugError, Module
+from meta1g.pt.workers import Workers
+def broken():
+    raise BugError(Module.MAP, "broken")
+Workers(1).submit({call})
+time.sleep(60)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 70
+    assert "sevr=FATAL" in done.stderr
 
-    def broken():
-        raise BugError(Module.MAP, "broken")
 
-    pool.submit(broken)
-    assert pool.close(DEADLINE_S)
-    assert [bug.cause for bug in bugs] == ["broken"]
+def test_failures_are_counted_as_contained(workers):
+    before = failure.contained_count()
+    workers.submit(lambda: {}[0])
+    workers.submit(lambda: 1, lambda result, error: 1 // 0)
+    assert workers.close(DEADLINE_S)
+    assert failure.contained_count() == before + 2
+
+
+def test_without_any_thread_a_call_is_refused_and_never_made(workers, monkeypatch):
+    made, start = [], threading.Thread.start
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(FullError, match="no thread"):
+        workers.submit(lambda: made.append("refused"))
+    assert workers.pending() == 0
+    monkeypatch.setattr(threading.Thread, "start", start)
+    done = threading.Event()
+    workers.submit(lambda: made.append("next"), lambda result, error: done.set())
+    assert done.wait(DEADLINE_S)
+    assert made == ["next"]
+
+
+def test_without_a_further_thread_the_others_do_the_work(workers, monkeypatch):
+    release, started, done = threading.Event(), threading.Event(), threading.Event()
+    workers.submit(lambda: started.set() or release.wait(DEADLINE_S))
+    assert started.wait(DEADLINE_S)
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        workers.submit(done.set)
+    assert not done.is_set()
+    release.set()
+    assert done.wait(DEADLINE_S)

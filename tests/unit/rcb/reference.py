@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from struct import Struct
 from typing import Any, Final
 
-from meta1g.base.errors import ProtocolError
+from meta1g.base.errors import ProtocolError, UnsendableError
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import FieldPlan, Kind, Message
 
@@ -28,7 +28,7 @@ def encode(msg: Message, request_id: int = 0) -> bytes:
         request_id: number that ties a reply to its request, 0 for posts; 0 to 2**32-1.
 
     Raises:
-        ProtocolError: a value does not fit its kind.
+        UnsendableError: a value does not fit its kind.
     """
     body = encode_fields(msg)
     return _FRAME_HEAD.pack(len(body) + 12, 4, msg.PLAN.rt, request_id) + body
@@ -44,7 +44,7 @@ def encode_fields(msg: Message) -> bytes:
         try:
             _ENCODERS[plan.kind](parts, plan, value)
         except (TypeError, ValueError, OverflowError) as error:
-            raise ProtocolError(f"{type(msg).__name__}.{plan.name} cannot be sent: {error}") from error
+            raise UnsendableError(f"{type(msg).__name__}.{plan.name} cannot be sent: {error}") from error
     return b"".join(parts)
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meta1g.base.errors import ProtocolError
+from meta1g.base.errors import ProtocolError, UnsendableError
 from meta1g.rcb import codec
 from meta1g.rcb.control import Command
 from meta1g.rcb.framing import FRAME_MAX_BYTES, Splitter, preamble
@@ -136,6 +136,14 @@ def test_another_version_is_refused_with_advice():
     other = preamble(PROTOCOL)[:-1] + b"\xee"
     with pytest.raises(ProtocolError, match="run all components from the same release"):
         Splitter(PROTOCOL).feed(other)
+
+
+def test_a_message_that_does_not_fit_a_frame_is_refused_by_the_sender():
+    """The receiver would close the connection, which belongs to others as well."""
+    most = "x" * (FRAME_MAX_BYTES - 1000)
+    codec.encode(Stat(code=250, text=most))
+    with pytest.raises(UnsendableError, match="frame of"):
+        codec.encode(Stat(code=250, text=most + "x" * 1000))
 
 
 def test_a_connection_that_does_not_begin_with_the_version_is_refused():

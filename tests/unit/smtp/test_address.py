@@ -45,7 +45,10 @@ def test_paths_are_read(text, address):
         "a\0@example.org",
         "\u00e9@example.org",
         "a@\u00fc.example",
-        "x" * 65 + "@example.org",
+        "x" * 257 + "@example.org",
+        "a@[IPv6:::1%1]",
+        "a@[IPv6:fe80::1%(x]",
+        "a@[1.2.3.4%x]",
         "a@" + "x" * 64 + ".example",
         "a@" + ".".join(["x" * 50] * 6),
     ],
@@ -53,6 +56,12 @@ def test_paths_are_read(text, address):
 def test_what_is_no_address_is_refused(text):
     with pytest.raises(AddressError):
         parse_path(text)
+
+
+@pytest.mark.parametrize("local", ["x" * 65, "x" * 256, "bounces+SRS=aBcDe=" + "a" * 100 + "=example.org=user"])
+def test_a_long_local_part_is_read(local):
+    """VERP, SRS and BATV make longer ones than the 64 bytes that everybody has to take."""
+    assert parse_path(f"{local}@example.org").local == local
 
 
 def test_the_null_path_is_read_where_it_is_allowed():

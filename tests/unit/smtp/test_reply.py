@@ -42,6 +42,11 @@ def test_printable_escapes_undecodable_bytes_one_by_one():
         (b"550-5.1.1 no\r\n550 5.1.1 such user\r\n", SmtpReply(550, "5.1.1", ("no", "such user"))),
         (b"550 2.1.1 liar\r\n", SmtpReply(550, "", "2.1.1 liar")),
         (b"550 \x00\xff\x1b[31m\r\n", SmtpReply(550, "", "\\x00\\xFF\\x1B[31m")),
+        (b"220 host ready\n", SmtpReply(220, "", "host ready")),
+        (b"250-2.1.0 a\n250 2.1.0 b\n", SmtpReply(250, "2.1.0", ("a", "b"))),
+        (b"250-a\r\n251 b\r\n", SmtpReply(251, "", ("a", "b"))),
+        (b"550-5.1.1 no\r\n450 4.2.0 later\r\n", SmtpReply(450, "4.2.0", ("5.1.1 no", "later"))),
+        (b"250-\r\n550 b\r\n", SmtpReply(550, "", ("", "b"))),
         (b"550 a\nb\rc\r\n", SmtpReply(550, "", "a\\x0Ab\\x0Dc")),
     ],
 )
@@ -58,7 +63,6 @@ def test_replies_of_servers_are_read(data, reply):
         b"650 x\r\n",
         b"250x\r\n",
         b"25 x\r\n",
-        b"250-a\r\n550 b\r\n",
         b"HTTP/1.1 200 OK\r\n",
         b"250 " + b"x" * PEER_REPLY_LINE_MAX_BYTES + b"\r\n",
         b"x" * (PEER_REPLY_LINE_MAX_BYTES + 1),
@@ -79,6 +83,14 @@ def test_replies_come_out_whole_however_the_bytes_arrive(cuts):
         offset += cut
     assert [r.code for r in got] == [220, 250, 354, 550]
     assert not parser.pending
+
+
+def test_a_line_feed_inside_a_reply_ends_no_line():
+    """What a server repeats of a client's words must not become a reply of its own."""
+    parser = ReplyParser()
+    assert parser.feed(b"550 no such user <a\nb>") == []
+    assert parser.feed(b"\r\n") == [SmtpReply(550, "", "no such user <a\\x0Ab>")]
+    assert parser.feed(b"550 no <a\nx250 ok\r\n") == [SmtpReply(550, "", "no <a\\x0Ax250 ok")]
 
 
 def test_an_unfinished_reply_is_pending():

@@ -36,6 +36,9 @@ class SmtpcProcess:
     def store(self, content: bytes, cdb_id: str = TA) -> None:
         Cdb(self.queue / "cdb").write_whole(cdb_id, [content])
 
+    def path(self, cdb_id: str = TA) -> Path:
+        return Cdb(self.queue / "cdb").path(cdb_id)
+
     def job(self, port: int, rcpts=("r0@x.example",), **facts) -> Deliver:
         number = next(self.numbers)
         base = {
@@ -58,16 +61,23 @@ class SmtpcProcess:
 
 @contextmanager
 def running(
-    directory: Path, options: str = "", program: tuple[str, ...] = ("meta1g.smtpc.main",), errors: int | None = None
+    directory: Path,
+    options: str = "",
+    program: tuple[str, ...] = ("meta1g.smtpc.main",),
+    errors: int | None = None,
+    faults: str = "",
+    ends_with: int = 0,
 ) -> Iterator[SmtpcProcess]:
-    """Runs the process; errors is where its standard error goes."""
+    """Runs the process; errors is where its standard error goes, faults are those of tests.fakes.faulty."""
     queue = directory / "spool"
     for digit in "0123456789ABCDEF":
         (queue / "cdb" / digit).mkdir(parents=True)
     conf = directory / "meta1.conf"
     conf.write_text(CONF.format(queue=queue, options=options))
     server = listen(queue / "qmgr/smtpc")
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "FAULTS": faults}
+    if faults:
+        program = ("tests.fakes.faulty", *program)
     process = subprocess.Popen([sys.executable, "-m", *program, "-f", str(conf)], env=environment, stderr=errors, bufsize=0)
     try:
         qmgr = accept(server, PROTOCOL)
@@ -79,7 +89,7 @@ def running(
         made.qmgr.close()
     finally:
         process.terminate()
-        assert process.wait(15) == 0
+        assert process.wait(15) == ends_with
         if process.stderr is not None:
             process.stderr.close()
         server.close()

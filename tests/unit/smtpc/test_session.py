@@ -183,11 +183,13 @@ def test_lmtp_has_an_outcome_for_each_recipient_after_the_dot(smtpc):
     assert codes(result) == {0: 250, 1: 550, 2: 452}
 
 
-def test_missing_content_is_a_temporary_failure_and_no_half_message(smtpc):
+def test_missing_content_is_damage_and_the_server_does_not_hear_of_the_message(smtpc):
     with ScriptedServer() as server:
         result = smtpc.deliver(smtpc.job(server.port))
-        assert server.connections[0].contents == []
-    assert codes(result) == {0: 451}
+        assert server.connections[0].commands[:1] == ["EHLO client.example"]
+        assert "MAIL" not in str(server.connections[0].commands)
+    assert result.damage.endswith("is missing")
+    assert (result.session_code, result.ta_code, codes(result)) == (0, 0, {})
 
 
 def test_a_bounce_carries_the_header_of_the_original_only(smtpc):

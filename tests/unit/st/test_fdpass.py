@@ -14,6 +14,7 @@ from meta1g.base.log import Log
 from meta1g.rcb import codec, framing
 from meta1g.rcb.mcp_child import PROTOCOL, FdTaken, PassFd
 from meta1g.st import fdpass
+from tests.fakes.shortage import no_descriptors
 
 LIMIT = 10_000_000
 
@@ -152,3 +153,31 @@ def test_a_stale_socket_is_replaced_and_a_file_is_not(tmp_path, log):
         fdpass.serve_pass_fd(tmp_path / "file", lambda sock, msg: None, log)
     with pytest.raises(CliError, match="cannot listen"):
         fdpass.serve_pass_fd(tmp_path / "none/pass", lambda sock, msg: None, log)
+
+
+def test_a_shortage_of_descriptors_is_waited_out(service, log):
+    path = service(lambda sock, msg: sock.close())
+    mcp = st.st_netfd_open_socket(socket.socket(socket.AF_UNIX))
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        with no_descriptors():
+            st.st_connect(mcp, str(path), LIMIT)
+            while not any("Too many open files" in line for line in log.sink.lines):
+                st.st_usleep(1000)
+        send(mcp, 1, [sock.fileno()], first=True)
+        assert answers(mcp, 1) == [(1, FdTaken(status=0))]
+    st.st_netfd_close(mcp)
+
+
+def test_whatever_goes_wrong_with_a_socket_is_answered_and_the_next_one_is_taken(service, log):
+    taken = []
+
+    def take(sock, msg):
+        sock.close()
+        taken.append(1 / (msg.index - 1))
+
+    mcp = connect(service(take))
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        send(mcp, 1, [sock.fileno()], first=True)
+        send(mcp, 2, [sock.fileno()])
+    assert answers(mcp, 2) == [(1, FdTaken(status=1, text="division by zero")), (2, FdTaken(status=0))]
+    st.st_netfd_close(mcp)

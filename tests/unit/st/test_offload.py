@@ -115,3 +115,42 @@ def test_a_process_that_has_native_threads_ends_as_usual():
     code = "from meta1g import st; st.st_init(); print(st.offload(pow, 2, 3), flush=True); raise SystemExit(7)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (7, "8\n", "")
+
+
+def test_a_set_up_that_fails_costs_the_calls_meanwhile_and_is_made_again():
+    code = """
+import os
+from meta1g import st
+from tests.fakes.shortage import no_descriptors
+st.st_init()
+with no_descriptors(left=1):  # a pipe needs two
+    for _ in range(2):
+        try:
+            st.offload(int)
+        except OSError as error:
+            print(error.strerror)
+print(st.offload(pow, 2, 3))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.stdout, ended.stderr) == ("Too many open files\n" * 2 + "8\n", "")
+
+
+def test_without_a_native_thread_the_call_fails_and_the_next_one_is_made():
+    code = """
+from meta1g import st
+from meta1g.st.offload import offloaded, _offload
+st.st_init()
+st.offload(int)
+real, _offload._threads = _offload._pool.spawn, 0
+def spawn(function):
+    raise RuntimeError("can't start new thread")
+_offload._pool = type("Pool", (), {"spawn": staticmethod(spawn)})
+try:
+    st.offload(int)
+except OSError as error:
+    print(error.strerror, offloaded())
+_offload._pool.spawn = staticmethod(real)
+print(st.offload(pow, 2, 3), offloaded())
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert ended.stdout == "no native thread for a blocking call: can't start new thread 0\n8 0\n", ended.stderr

@@ -7,6 +7,7 @@ from meta1g.base.errors import TempError
 from meta1g.rcb.smtps_qmgr import PROTOCOL, NewSession, QmgrHello, Stat, Throttle
 from meta1g.st import rcblink
 from meta1g.st.rcblink import RcbLink
+from tests.fakes.shortage import no_descriptors
 from tests.unit.st.rcbserver import HELLO, LIMIT, Server, silent_log
 
 QUESTION = NewSession(session_id="S000000000000000100", client_addr="192.0.2.1")
@@ -131,11 +132,21 @@ def test_closing_tells_on_down_once_and_connects_no_more(server, owner):
         owner.link.post(QUESTION)
 
 
-def test_an_on_down_that_fails_does_not_end_the_link(server, owner):
+def test_an_on_down_that_fails_is_a_failure_of_the_frame(server, owner, monkeypatch):
+    ended = []
+    monkeypatch.setattr(st.sched.runtime, "on_error", ended.append)
     peer = server.accept()
     owner.wait(("up", 7))
     owner.link._on_down = lambda: 1 / 0
     peer.close()
+    while not ended:
+        st.st_usleep(1000)
+    assert isinstance(ended[0], ZeroDivisionError)
+
+
+def test_a_shortage_of_descriptors_costs_an_attempt_to_connect(server, owner):
+    with no_descriptors():
+        while not any("Too many open files" in line for line in owner.log.sink.lines):
+            st.st_usleep(1000)
     server.accept()
-    owner.wait(("up", 7), ("up", 7))
-    assert any("ZeroDivisionError" in line for line in owner.log.sink.lines)
+    owner.wait(("up", 7))

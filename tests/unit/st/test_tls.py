@@ -10,6 +10,7 @@ import pytest
 
 from meta1g import st
 from meta1g.st import tls
+from meta1g.st.limits import TURN_CALLS
 from tests.unit.st.conftest import errno_of
 
 LIMIT = 10_000_000
@@ -84,6 +85,16 @@ def test_more_than_a_socket_takes_arrives_whole(pair, server, trusting):
     writer = later(st.st_write, pair[0], data, LIMIT)
     assert st.st_read_fully(pair[1], len(data), LIMIT) == data
     assert st.st_thread_join(writer) == len(data)
+
+
+def test_streams_under_tls_have_turns_as_well(pair, server, trusting):
+    shake(pair, server, trusting)
+    ran = []
+    st.st_thread_create(ran.append, 1)
+    for _ in range(TURN_CALLS):
+        st.st_write(pair[0], b"x", FOREVER)
+        st.st_read(pair[1], 1, FOREVER)
+    assert ran
 
 
 def test_the_client_names_the_server_it_wants(pair, directory, server):

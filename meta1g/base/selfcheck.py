@@ -1,0 +1,82 @@
+"""The check that every component makes of itself (`--check`): all that is wrong, one line each, and an exit code.
+
+mcp lets each component check itself under its own account before it starts or reloads; so what is found is what the
+component would meet.  A check opens what the component will open, changes nothing, and goes on after a problem.
+
+Ref: architecture 4.1, "what an operator asks for and cannot be done costs nothing".
+"""
+
+import contextlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from meta1g.base import reach, startup
+from meta1g.base.cli import CliError
+from meta1g.base.errors import Meta1Error, TempError
+from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM, EX_OK, EX_SOFTWARE, EX_TEMPFAIL
+
+
+class Findings:
+    """Collects what is wrong.
+
+    Args:
+        prog: name of the component, before each line.
+
+    Owner: the process.
+    """
+
+    def __init__(self, prog: str) -> None:
+        self._prog = prog
+        self.lines: list[str] = []
+        self.code = EX_OK
+
+    def add(self, text: str, code: int = EX_CONFIG) -> None:
+        """Notes a problem; the first one decides about the exit code, and the same text counts once."""
+        if text not in self.lines:
+            self.lines.append(text)
+            self.code = self.code or code
+
+    @contextlib.contextmanager
+    def part(self) -> Iterator[None]:
+        """Notes what goes wrong inside, and goes on."""
+        try:
+            yield
+        except CliError as error:
+            self.add(str(error), error.exit_code)
+        except Meta1Error as error:
+            self.add(error.cause, EX_TEMPFAIL if isinstance(error, TempError) else EX_CONFIG)
+        except OSError as error:
+            self.add(reach.explain(error), EX_NOPERM if isinstance(error, PermissionError) else EX_CONFIG)
+        except Exception as error:  # noqa: BLE001  a check tells everything that its component would fail at
+            self.add(f"{type(error).__name__}: {error}", EX_SOFTWARE)
+
+    def look(self, function: Callable[..., object], *args: object) -> None:
+        """Calls a function and notes what it raises."""
+        with self.part():
+            function(*args)
+
+    def directories(self, paths: Iterable[Path], mode: int, purpose: str) -> None:
+        """Looks whether directories are there and may be used; see reach.need_directory()."""
+        for path in paths:
+            self.look(reach.need_directory, path, mode, purpose)
+
+    def log(self, module: str, glob: startup.Options, section: startup.Options, directory: Path) -> None:
+        """Looks whether the log of the process could be opened."""
+        self.look(startup.check_log, module, glob, section, directory)
+
+    def libraries(self, *names: str) -> None:
+        """Looks whether libraries can be found, without the time that it takes to load them."""
+        for name in names:
+            with self.part():
+                if importlib.util.find_spec(name) is None:
+                    places = os.pathsep.join(sys.path)
+                    self.add(f"library {name} is missing or out of reach of {reach.user_name()}: looked in {places}")
+
+    def finish(self) -> int:
+        """Writes all lines to standard error; gives the exit code."""
+        for text in self.lines:
+            sys.stderr.write(f"{self._prog}: {text}\n")
+        return self.code

@@ -1,0 +1,63 @@
+"""What SMAR looks at before it is started: its settings with all maps, its log, the directory of its sockets.
+
+Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on).
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from meta1g.base import cli, paths, reach, startup
+from meta1g.base.selfcheck import Findings
+from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM
+from meta1g.conf.config import Section
+from meta1g.conf.load import load_file
+from meta1g.smar.settings import settings_from, unheeded
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Checks everything and tells all that is wrong; gives the exit code.
+
+    Args:
+        arguments: the command line of SMAR.
+    """
+    found = Findings("smar")
+    with found.part():
+        config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
+        section = config.section("smar", arguments.name)
+        queue = config.queue_directory
+        found.log("smar", config.glob, section, queue)
+        found.look(unheeded, section)
+        for path in _files(section, config.configuration_directory):
+            with found.part():
+                _check_way(path, found)
+        found.look(settings_from, config, section)
+        sockets = {queue / Path(name).parent for name in (paths.SMAR_SMTPS_SOCKET, paths.SMAR_QMGR_SOCKET)}
+        found.directories(sorted(sockets), os.W_OK | os.X_OK, "make a socket there")
+    return found.finish()
+
+
+def _files(section: Section, directory: Path) -> Iterator[Path]:
+    """Gives the files that maps in a section are read from."""
+    for child in section.children():
+        if child.keyword != "log" and "file" in child.definition.by_option and child.get("file"):
+            yield directory / child.get("file")
+        yield from _files(child, directory)
+
+
+def _check_way(path: Path, found: Findings) -> None:
+    """Names the directory that is in the way to a map; what is wrong with the file itself is told by its reader."""
+    text = reach.obstacle(path)
+    if text:
+        found.add(f"{path}: out of reach: {text}", EX_CONFIG if "missing" in text else EX_NOPERM)
+
+
+def main(argv: list[str]) -> int:
+    """Runs the check as a program of its own, which starts faster than the whole resolver does."""
+    return check(startup.component_arguments("smar", argv, "The check of the address resolver of meta1g."))
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_program("smar", main))

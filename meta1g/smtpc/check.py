@@ -1,0 +1,43 @@
+"""What SMTPC looks at before it is started: its settings, its log, the way to content files and to QMGR.
+
+Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on).
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from meta1g.base import cli, paths, startup
+from meta1g.base.selfcheck import Findings
+from meta1g.conf.load import load_file
+from meta1g.smtpc.settings import Settings
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Checks everything and tells all that is wrong; gives the exit code.
+
+    Args:
+        arguments: the command line of SMTPC.
+    """
+    found = Findings("smtpc")
+    with found.part():
+        config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
+        section = config.section("smtpc", arguments.name)
+        queue = config.queue_directory
+        found.libraries("gevent", "greenlet")
+        found.log("smtpc", config.glob, section, queue)
+        found.look(Settings.from_config, config)
+        cdb = queue / paths.CDB_DIRECTORY
+        found.directories([cdb / one for one in paths.CDB_SUBDIRECTORIES], os.X_OK, "read content in it")
+        found.directories([queue / Path(paths.QMGR_SMTPC_SOCKET).parent], os.X_OK, "reach the sockets in it")
+    return found.finish()
+
+
+def main(argv: list[str]) -> int:
+    """Runs the check as a program of its own, which starts faster than the whole client does."""
+    return check(startup.component_arguments("smtpc", argv, "The check of the SMTP and LMTP client of meta1g."))
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_program("smtpc", main))

@@ -1,0 +1,54 @@
+"""What SMTPS looks at before it is started: its settings, its log, the directories that it writes to.
+
+Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on).
+"""
+
+import argparse
+import os
+import socket
+import sys
+from pathlib import Path
+
+from meta1g.base import cli, paths, reach, startup
+from meta1g.base.selfcheck import Findings
+from meta1g.conf.load import load_file
+from meta1g.smtps.settings import settings_from
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Checks everything and tells all that is wrong; gives the exit code.
+
+    Args:
+        arguments: the command line of SMTPS.
+    """
+    found = Findings("smtps")
+    with found.part():
+        config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
+        section = config.section("smtps", arguments.name)
+        queue = config.queue_directory
+        found.libraries("gevent", "greenlet")
+        found.log("smtps", config.glob, section, queue)
+        with found.part():
+            settings = settings_from(config, section, config.hostname or socket.gethostname())
+            _check_group(settings.cdb_gid, section.where, found)
+        cdb = queue / paths.CDB_DIRECTORY
+        found.directories([cdb / one for one in paths.CDB_SUBDIRECTORIES], os.W_OK | os.X_OK, "write there")
+        peers = {Path(paths.QMGR_SMTPS_SOCKET).parent, Path(paths.SMAR_SMTPS_SOCKET).parent}
+        found.directories(sorted(queue / one for one in peers), os.X_OK, "reach the sockets in it")
+        if section.get("start_action") == "pass":
+            found.directories([(queue / section.get("pass_fd_socket")).parent], os.W_OK | os.X_OK, "make a socket there")
+    return found.finish()
+
+
+def _check_group(gid: int | None, where: str, found: Findings) -> None:
+    if gid is not None and os.geteuid() != 0 and gid not in (os.getegid(), *os.getgroups()):
+        found.add(f"{where}: CDB_gid: {reach.user_name()} is not in group {gid}, so that it cannot give content files to it")
+
+
+def main(argv: list[str]) -> int:
+    """Runs the check as a program of its own, which starts faster than the whole server does."""
+    return check(startup.component_arguments("smtps", argv, "The check of the SMTP server of meta1g."))
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_program("smtps", main))

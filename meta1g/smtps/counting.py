@@ -1,0 +1,122 @@
+"""What a negative reply says of the client: each 4xx and 5xx counts as one of three things, each with a limit of its own.
+
+    ERROR       a wrong command: the client does not know the protocol, or tries things
+    REFUSAL     a right command that policy, the address or our own state does not let through: recipients come and go
+    OVERSHOOT   a right command beyond a limit that was told: it need not try again now
+
+A list with many dead addresses is no error (RFC 5321 4.5.3.1.8 wants at least 100 recipients heard).  What QMGR and SMAR say is
+a refusal.  All three counts begin anew with each accepted message.
+
+Pure.  Ref: RFC 5321 4.5.3.1; our choice which is which.
+"""
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import Final
+
+from meta1g.smtp import replies
+from meta1g.smtp.reply import SmtpReply
+
+
+class Count(Enum):
+    """What a negative reply counts as.  Immutable."""
+
+    ERROR = auto()
+    REFUSAL = auto()
+    OVERSHOOT = auto()
+
+
+_ERRORS: Final = (
+    replies.LINE_TOO_LONG,
+    replies.UNKNOWN_COMMAND,
+    replies.BAD_CHARACTERS,
+    replies.NO_ARGUMENT_WANTED,
+    replies.ARGUMENT_WANTED,
+    replies.BAD_HELO,
+    replies.BAD_MAIL_SYNTAX,
+    replies.BAD_RCPT_SYNTAX,
+    replies.BAD_PARAMETER,
+    replies.UNKNOWN_PARAMETER,
+    replies.NOT_IMPLEMENTED,
+    replies.BAD_SEQUENCE,
+    replies.HELO_FIRST,
+    replies.NESTED_MAIL,
+    replies.MAIL_FIRST,
+    replies.RCPT_FIRST,
+    replies.EARLY_TALKER,
+    replies.TOO_MANY_ERRORS,
+)
+_REFUSALS: Final = (
+    replies.SENDER_REFUSED,  # what a pipelining client sends behind a MAIL that was refused is no mistake of its own
+    replies.NO_VALID_RCPTS,
+    replies.SMTPUTF8_WANTED,
+    replies.BAD_SENDER_ADDRESS,
+    replies.BAD_RCPT_ADDRESS,
+    replies.ACCESS_DENIED,
+    replies.BARE_LINE_END,
+    replies.TEXT_LINE_TOO_LONG,
+    replies.TOO_MANY_HOPS,
+    replies.QUEUE_AWAY,
+    replies.QUEUE_FAILED,
+    replies.RESOLVER_AWAY,
+    replies.RESOLVER_FAILED,
+    replies.STORE_FAILED,
+    replies.DISK_FULL,
+    replies.SHUTTING_DOWN,
+    replies.INTERNAL_ERROR,
+    replies.TOO_MANY_REFUSALS,
+)
+_OVERSHOOTS: Final = (
+    replies.TOO_MANY_RCPTS,
+    replies.TOO_BIG,
+    replies.TOO_BUSY,
+    replies.TIMED_OUT,
+    replies.TOTAL_TIME,
+    replies.TOO_MANY_NOOPS,
+    replies.TOO_MANY_TRANSACTIONS,
+    replies.TOO_MANY_OVERSHOOTS,
+)
+
+#: What each negative reply of ours counts as.
+COUNTS: Final[Mapping[SmtpReply, Count]] = {
+    **dict.fromkeys(_ERRORS, Count.ERROR),
+    **dict.fromkeys(_REFUSALS, Count.REFUSAL),
+    **dict.fromkeys(_OVERSHOOTS, Count.OVERSHOOT),
+}
+#: What ends a session that has too many of them.
+LAST_WORDS: Final[Mapping[Count, SmtpReply]] = {
+    Count.ERROR: replies.TOO_MANY_ERRORS,
+    Count.REFUSAL: replies.TOO_MANY_REFUSALS,
+    Count.OVERSHOOT: replies.TOO_MANY_OVERSHOOTS,
+}
+
+
+def count_of(reply: SmtpReply) -> Count:
+    """Gives what a negative reply counts as; words of QMGR and SMAR are refusals."""
+    return COUNTS.get(reply, Count.REFUSAL)
+
+
+class Counter:
+    """How many negative replies of each kind a session has had.
+
+    Args:
+        limits: how many of each kind are allowed.
+
+    Owner: the session.
+    """
+
+    __slots__ = ("_counts", "_limits")
+
+    def __init__(self, limits: Mapping[Count, int]) -> None:
+        self._limits = limits
+        self._counts: dict[Count, int] = {}
+
+    def add(self, reply: SmtpReply) -> SmtpReply | None:
+        """Counts a negative reply; gives the last words if there are too many of its kind now, else None."""
+        count = count_of(reply)
+        number = self._counts[count] = self._counts.get(count, 0) + 1
+        return LAST_WORDS[count] if number > self._limits[count] else None
+
+    def forget(self) -> None:
+        """Begins anew."""
+        self._counts.clear()

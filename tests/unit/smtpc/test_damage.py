@@ -1,0 +1,172 @@
+"""What is stored is checked where it is used: no server gets the whole of a message that is not what was accepted (I3)."""
+
+import os
+from zlib import crc32
+
+import pytest
+
+from meta1g.rcb.common import DeliveryAgent
+from tests.fakes.smtp_server import ScriptedServer
+from tests.unit.smtpc.conftest import TA
+
+pytestmark = pytest.mark.system
+
+HEADER = b"Received: here\r\nSubject: x\r\n\r\n"
+SMALL = HEADER + b"line of text\r\n" * 100
+LARGE = HEADER + b"line of text\r\n" * 50_000
+OTHER = "S00000000000000BB00"
+DSN = {"mail": "", "dsn_head": b"Subject: bounce\r\n\r\n--b\r\n\r\n", "dsn_tail": b"\r\n--b--\r\n"}
+KINDS = {
+    "message": {},
+    "whole report": {**DSN, "dsn_full": True},
+    "report with the header": DSN,
+    "message for a server without 8BITMIME": {"body": "8BITMIME"},
+    "LMTP": {"da": int(DeliveryAgent.LMTP)},
+}
+
+
+def truncated(path, content):
+    os.truncate(path, len(content) - 1)
+
+
+def empty(path, content):
+    os.truncate(path, 0)
+
+
+def extended(path, content):
+    path.write_bytes(content + b"more\r\n")
+
+
+def altered(path, content):
+    changed = bytearray(content)
+    changed[-5] ^= 0x80  # no ASCII any more
+    path.write_bytes(changed)
+
+
+def altered_at_the_beginning(path, content):
+    path.write_bytes(b"r" + content[1:])
+
+
+def zero_page(path, content):
+    path.write_bytes(content[:500] + bytes(100) + content[600:])
+
+
+def swapped(path, content):
+    path.write_bytes(content[::-1])
+
+
+def missing(path, content):
+    path.unlink()
+
+
+def symbolic_link(path, content):
+    path.symlink_to(path.rename(path.parent / "kept"))
+
+
+def fifo(path, content):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def directory(path, content):
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGES = {
+    truncated: "bytes, not", empty: "has 0 bytes", extended: "bytes, not", altered: "checksum",
+    altered_at_the_beginning: "checksum", zero_page: "checksum", swapped: "checksum", missing: "is missing",
+    symbolic_link: "no plain file", fifo: "no plain file", directory: "no plain file",
+}  # fmt: skip
+
+
+def facts(content, kind):
+    return {"file_bytes": len(content), "checksum": crc32(content), **KINDS[kind]}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_content_that_was_damaged_is_never_completed_and_other_mail_goes_on(smtpc, kind):
+    smtpc.store(SMALL, OTHER)
+    replies = {"EHLO": "250-fake\r\n250 PIPELINING\r\n"}
+    with ScriptedServer(replies) as server:
+        for content in (SMALL, LARGE):
+            for damage, text in DAMAGES.items():
+                smtpc.path().parent.joinpath("kept").unlink(missing_ok=True)
+                remove(smtpc.path())
+                smtpc.store(content)
+                damage(smtpc.path(), content)
+                result = smtpc.deliver(smtpc.job(server.port, ["a@x", "b@x"], **facts(content, kind)))
+                assert text in result.damage, (damage, result)
+                assert TA in result.damage
+                assert (result.session_code, result.ta_code, result.rcpts) == (0, 0, ()), (damage, result)
+                assert server.contents == [], damage
+        good = smtpc.job(server.port, cdb_id=OTHER, **facts(SMALL, kind))
+        assert [one.code for one in smtpc.deliver(good).rcpts] == [250]
+        assert len(server.contents) == 1
+
+
+def remove(path):
+    if path.is_dir() and not path.is_symlink():
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("kind", ["message", "report with the header"])
+def test_damage_that_is_seen_before_the_envelope_leaves_the_session_open(smtpc, kind):
+    with ScriptedServer() as server:
+        first = smtpc.job(server.port, keep_open=True, **facts(SMALL, kind))
+        result = smtpc.deliver(first)
+        assert (result.damage[-10:], result.session_open) == ("is missing", True)
+        smtpc.store(SMALL)
+        again = smtpc.job(server.port, session_id=first.session_id, new_session=False, **facts(SMALL, kind))
+        assert [one.code for one in smtpc.deliver(again).rcpts] == [250]
+        assert len(server.connections) == 1
+
+
+def test_recipients_that_were_refused_have_their_own_result_beside_the_damage(smtpc):
+    smtpc.store(LARGE)
+    altered(smtpc.path(), LARGE)
+    with ScriptedServer({"RCPT": ["550 5.1.1 no\r\n", "250 ok\r\n"]}) as server:
+        result = smtpc.deliver(smtpc.job(server.port, ["a@x", "b@x"], **facts(LARGE, "message")))
+        assert server.contents == []
+    assert ([(one.rcpt_idx, one.code) for one in result.rcpts], result.session_open) == ([(0, 550)], False)
+    assert "checksum" in result.damage
+
+
+def test_only_what_is_known_is_compared(smtpc):
+    smtpc.store(LARGE)
+    with ScriptedServer() as server:
+        for known in ({}, {"file_bytes": len(LARGE)}, {"checksum": crc32(LARGE)}):
+            assert [one.code for one in smtpc.deliver(smtpc.job(server.port, **known)).rcpts] == [250]
+        assert server.contents == [LARGE] * 3
+
+
+def test_a_directory_that_is_away_is_a_passing_failure(smtpc):
+    smtpc.path().parent.rmdir()
+    with ScriptedServer() as server:
+        result = smtpc.deliver(smtpc.job(server.port, **facts(SMALL, "message")))
+    assert (result.damage, result.session_code, [one.code for one in result.rcpts]) == ("", 0, [451])
+
+
+@pytest.mark.parametrize("offset", range(-5, 2))
+def test_the_end_of_a_header_is_found_wherever_the_pieces_end(smtpc, offset):
+    """The end of the header lies across the end of the first piece, and across that of a later one."""
+    for boundary in (128 << 10, 192 << 10):
+        header = b"Received: " + b"x" * (boundary + offset - 10) + b"\r\n"
+        content = header + b"\r\nbody\r\n\r\nmore\r\n" + b"y" * 100_000
+        smtpc.path().unlink(missing_ok=True)
+        smtpc.store(content)
+        with ScriptedServer() as server:
+            job = smtpc.job(server.port, **facts(content, "report with the header"))
+            assert [one.code for one in smtpc.deliver(job).rcpts] == [250]
+            assert server.contents == [DSN["dsn_head"] + header + DSN["dsn_tail"]]
+
+
+def test_a_message_that_is_one_header_is_bounced_whole(smtpc):
+    content = b"Received: here\r\n" + b"X: " + b"y" * 300_000 + b"\r\n"
+    smtpc.store(content)
+    with ScriptedServer() as server:
+        job = smtpc.job(server.port, **facts(content, "report with the header"))
+        assert [one.code for one in smtpc.deliver(job).rcpts] == [250]
+        assert server.contents == [DSN["dsn_head"] + content + DSN["dsn_tail"]]
