@@ -28,6 +28,7 @@ def check(arguments: argparse.Namespace) -> int:
         config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
         section = config.section("smar", arguments.name)
         queue = config.queue_directory
+        found.libraries("berkeleydb", "dns")
         found.log("smar", config.glob, section, queue)
         found.look(unheeded, section)
         for path in _files(section, config.configuration_directory):
@@ -52,7 +53,7 @@ def _check_way(path: Path, found: Findings) -> None:
     """Names the directory that is in the way to a map; what is wrong with the file itself is told by its reader."""
     text = reach.obstacle(path)
     if text:
-        found.add(f"{path}: out of reach: {text}", EX_CONFIG if "missing" in text else EX_NOPERM)
+        found.add(f"{path}: {reach.OUT_OF_REACH}{text}", EX_CONFIG if "missing" in text else EX_NOPERM)
 
 
 def main(argv: list[str]) -> int:
