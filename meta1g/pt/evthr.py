@@ -38,6 +38,7 @@ _WU: Final = int(Ev.WU)
 _CL: Final = int(Ev.CL)
 _DEL: Final = int(Result.DEL)
 _TERM: Final = int(Result.TERM)
+_RUNQ: Final = int(Result.RUNQ)
 
 
 class _Step(Enum):
@@ -267,6 +268,8 @@ class Evthr:
                 me.task = task
                 bits = self._run(task)
                 me.task = None
+                if bits & _RUNQ:  # it used up its turn: what was collected leaves, and a look at the descriptors
+                    me.runs = BATCH_RUNS
             elif step is _Step.FLUSH:
                 batch.flush_here()
             elif step is _Step.POLL:
