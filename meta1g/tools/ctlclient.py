@@ -14,7 +14,8 @@ from meta1g.rcb.codec import decode, encode
 from meta1g.rcb.control import PROTOCOL, Command, CommandResult
 from meta1g.rcb.framing import Splitter, preamble
 
-TIMEOUT_S: Final = 60
+#: Some commands go through a million recipients.
+TIMEOUT_S: Final = 600
 _READ_BYTES: Final = 64 << 10
 
 
@@ -28,6 +29,7 @@ class ControlClient:
     Args:
         path: the socket.
         who: names the process behind it, for errors.
+        timeout_s: patience with an answer.
 
     Raises:
         CliError: nobody listens there, or it may not be used.
@@ -35,13 +37,13 @@ class ControlClient:
     Owner: the program.
     """
 
-    def __init__(self, path: Path, who: str = "qmgr") -> None:
+    def __init__(self, path: Path, who: str = "qmgr", timeout_s: float = TIMEOUT_S) -> None:
         self._who = who
         self._path = path
         self._splitter = Splitter(PROTOCOL)
         self._greeting = preamble(PROTOCOL)
         try:
-            self._sock = unixsock.connect(path, timeout_s=TIMEOUT_S)
+            self._sock = unixsock.connect(path, timeout_s=timeout_s)
         except OSError as error:
             raise CliError(f"cannot reach {who} at {path}: {_advice(error)}", _exit_code(error)) from error
 
