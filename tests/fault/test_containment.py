@@ -290,6 +290,7 @@ def server_that(speaks: bytes) -> Act:
     def act(it: Faulty, row: Row) -> None:
         with socket.create_server(("127.0.0.1", it.down_port)) as server:
             it.send(row.rcpt.replace("row.example", "down.example"))
+            it.gateway.control("retry", "all")
             server.settimeout(4 * FLOWS_S * patience())
             conn, _address = server.accept()
             with conn:
