@@ -174,7 +174,11 @@ class McpProcess:
     def descriptors(self) -> dict[int, str]:
         """What mcp has open."""
         assert self.process is not None
-        return {int(path.name): str(path.readlink()) for path in Path(f"/proc/{self.process.pid}/fd").iterdir()}
+        found = {}
+        for path in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found[int(path.name)] = str(path.readlink())
+        return found
 
     def close(self) -> None:
         if self._sock.fileno() < 0:

@@ -235,7 +235,8 @@ def test_without_descriptors_components_and_clients_wait_and_mcp_goes_on(mcp):
     pid = mcp.process.pid
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     before = len(mcp.descriptors())
-    free = next(number for number in itertools.count() if number not in mcp.descriptors())
+    used = mcp.descriptors()
+    free = next(number for number in itertools.count() if number not in used)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, limits[1]))
     os.kill(mcp.pid("smar"), signal.SIGKILL)
     waiting = socket.socket(socket.AF_UNIX)
