@@ -156,15 +156,3 @@ def configuration() -> bytes | None:
     with open(fd, "rb") as file:
         file.seek(0)
         return file.read()
-
-
-def unlink_stale_socket(path: Path) -> None:
-    """Removes a socket that an earlier process left behind.
-
-    Raises:
-        CliError: something else than a socket is in its place.
-    """
-    if path.is_socket():
-        path.unlink()
-    elif path.exists():
-        raise cli.CliError(f"{path}: exists and is no socket; remove it")

@@ -54,6 +54,3 @@ STATUS_CLIENTS_MAX: Final = 16
 STATUS_TIMEOUT_S: Final = 10.0
 #: If the status socket cannot take a connection for want of descriptors, further ones wait so long.
 STATUS_PAUSE_S: Final = 1.0
-
-#: Length of a Unix socket's path on Linux, without the closing NUL (sun_path).
-SOCKET_PATH_MAX_BYTES: Final = 107
