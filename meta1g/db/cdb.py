@@ -304,6 +304,19 @@ class Cdb:
         """Tells whether there is such a content file."""
         return os.path.lexists(self._name(cdb_id))
 
+    def size(self, cdb_id: str) -> int | None:
+        """Gives the size of a content file in bytes; None if there is none, or something else has its name.
+
+        Raises:
+            OSError: it cannot be told.
+            PermError: cdb_id is not an id.
+        """
+        try:
+            status = os.lstat(self._name(cdb_id))
+        except FileNotFoundError:
+            return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
     def ids(self) -> Iterator[tuple[str, float]]:
         """Gives id and time of the last change (seconds since the epoch) of all content files, in no order.
 

@@ -30,6 +30,7 @@ from typing import Final
 import berkeleydb.db as bdb
 
 from meta1g.base.errors import BugError, Meta1Error, Module, PermError
+from meta1g.base.ids import rcpt_id
 from meta1g.base.log import Log
 from meta1g.db.bdb import CONFIG_NAME, Environment, log_place
 from meta1g.db.damage import DamageError, Note, Step, is_note, read_note, write_note
@@ -49,11 +50,6 @@ _CHILD_LIMIT_S: Final = 1200.0
 _CHILD_LOOK_S: Final = 0.005
 
 HasContent = Callable[[str], bool]
-
-
-def holds_damaged(lost_found: Path) -> bool:
-    """Tells whether something of a damaged DEFEDB is in lost+found."""
-    return any(path.name.startswith("defedb") for path in lost_found.iterdir())
 
 
 def open_or_salvage(defedb: DefeDb, lost_found: Path, log: Log, has_content: HasContent = lambda cdb_id: True) -> bool:
@@ -295,7 +291,7 @@ class _Filler:
             after: str | None = None
             while batch := old.scan(after, _BATCH):
                 self._store(batch, old.get_ta)
-                after = f"{batch[-1].ta_id}-{batch[-1].rcpt_idx:04X}"
+                after = rcpt_id(batch[-1].ta_id, batch[-1].rcpt_idx)
         finally:
             old.close()
 

@@ -97,6 +97,11 @@ def check_header(data: bytes) -> bool:
     return True
 
 
+def header_number(data: bytes) -> int | None:
+    """Gives the file number in a good header, None if the header is not good."""
+    return int(FILE_HEADER.unpack_from(data)[2]) if check_header(data) else None
+
+
 def ta_entry(ta: TaRecord, rcpts: Sequence[RcptRecord]) -> bytes:
     """Gives the entry of a new transaction.
 

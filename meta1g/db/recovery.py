@@ -31,10 +31,13 @@ from meta1g.base.log import Log
 from meta1g.db.cdb import Cdb
 from meta1g.db.defedb import DefeDb
 from meta1g.db.files import FILES, Files
-from meta1g.db.ibdb_reader import Damage, IbdbReader, ibdb_files
+from meta1g.db.ibdb_reader import Damage, IbdbReader, ibdb_files, misplaced
 from meta1g.db.ibdb_records import Entry, TaNew, file_header, ta_entry
+from meta1g.db.lostfound import ids_in
 from meta1g.rcb.envelope import RcptDone, RcptRecord, TaCancel, TaDone, TaRecord
 
+#: Ids that are named in the log line of a damaged part.
+_NAMED_MAX: Final = 20
 #: Transactions that go to DEFEDB with one Berkeley DB transaction.
 _BATCH: Final = 500
 
@@ -49,7 +52,8 @@ class Report:
         stored: recipients moved to DEFEDB.
         known: recipients that were in DEFEDB already.
         set_aside: transactions without content, in lost+found now.
-        damage: parts of IBDB files that cannot be used, copied to lost+found.
+        damage: parts of IBDB files that cannot be used, copied to lost+found; files that are missing or misplaced.
+        lost_ids: what looks like a transaction id in these parts.
     """
 
     files: int
@@ -58,6 +62,7 @@ class Report:
     known: int
     set_aside: int
     damage: tuple[Damage, ...]
+    lost_ids: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True, eq=False)
@@ -105,11 +110,16 @@ class _Recovery:
         self._log = log
         self._files = files
         self.damage: list[Damage] = []
+        self.lost_ids: set[str] = set()
         self.stored = self.known = self.set_aside = 0
 
     def read(self, paths: list[Path]) -> Envelopes:
         """Reads all files; damaged parts are copied to lost+found."""
         envelopes = Envelopes()
+        for text in misplaced(paths):
+            self._log.error("qmgr.recover", text, path=str(paths[0].parent))
+            self.damage.append(Damage(paths[0].parent, 0, b"", tail=False))
+            envelopes.distrust()
         for path in paths:
             reader = IbdbReader(path)
             for found in reader.entries():
@@ -126,6 +136,8 @@ class _Recovery:
             name = f"{damage.path.name}-{damage.offset:X}-{crc32(damage.data):08X}"
             self._files.write_durable(self._lost_found / name, damage.data)
             text += f"; kept as {self._lost_found / name}"
+            self.lost_ids |= ids_in(damage.data)
+            text += f"; envelopes that may be in it: {' '.join(sorted(ids_in(damage.data))[:_NAMED_MAX]) or 'not known'}"
         write = self._log.warn if damage.tail else self._log.error
         write("qmgr.recover", text, path=str(damage.path), offset=damage.offset, size=len(damage.data))
 
@@ -218,4 +230,6 @@ def recover(
     run.move(envelopes, now)
     run.remove(ibdb_directory, paths)
     log.notice("qmgr.recover", f"{len(envelopes.open)} open transactions in {len(paths)} IBDB files", rcpts=run.stored)
-    return Report(len(paths), len(envelopes.open), run.stored, run.known, run.set_aside, tuple(run.damage))
+    return Report(
+        len(paths), len(envelopes.open), run.stored, run.known, run.set_aside, tuple(run.damage), frozenset(run.lost_ids)
+    )

@@ -7,6 +7,10 @@ from typing import Final
 
 #: Recipients that one hold of a lock serves at most: a few milliseconds.  Ref: invariant I10.
 SLICE: Final = 250
+#: Recipients of a transaction that move from IBDB to DEFEDB at a time.
+MOVE_MAX: Final = 4 * SLICE
+#: Recipient indexes that members of lists leave to reports.
+IDX_RESERVED: Final = 1 << 20
 #: An envelope that is not closed after this time is refused when IQDB is crowded: RFC 5321 4.5.3.2 gives a command 5 minutes.
 IQDB_HOLD_S: Final = 600
 #: Use of IQDB from which on it counts as crowded, percent.
@@ -15,14 +19,34 @@ IQDB_CROWDED_PERCENT: Final = 50
 DONE_FLUSH_S: Final = 0.2
 #: Envelope changes that may wait for DEFEDB; beyond it no new mail is taken.  Ref: invariant I4.
 DEFER_PENDING_MAX: Final = 20_000
-#: Changes that one DEFEDB transaction takes: its locks and its log stay small.
-DEFER_BATCH_MAX: Final = 1000
+#: Recipients that one DEFEDB transaction takes: some 30 ms, its log stays small.  Ref: invariant I10.
+DEFER_BATCH_MAX: Final = 400
+#: A change that cannot be stored for a reason of its own is given up after so many tries.
+DEFER_TRIES_MAX: Final = 3
+#: Long work in the thread of DEFEDB lets others have their turn after this time.  Ref: invariant I10, half of its limit.
+SLICE_S: Final = 0.025
+#: Entries of DEFEDB that the window takes at once: less than 20 ms.  Ref: invariant I10.
+REFILL_MAX: Final = 5000
+#: Records that may wait for IBDB while it cannot be written; beyond it no new mail is taken.  Ref: invariant I4.
+IBDB_PENDING_MAX: Final = 10_000
+#: How long after a failed flush IBDB is tried again.
+IBDB_RETRY_S: Final = 1.0
+#: The next try of a recipient that is held: the year 3000, so that no scan for those that are due meets it.
+HELD_UNTIL: Final = 32_503_680_000.0
+#: A failure that was contained is trouble for so long.
+TROUBLE_S: Final = 3600.0
 #: Files of IBDB from which on the entries of the oldest move to DEFEDB, so that the files can go.
 IBDB_FILES_MAX: Final = 4
 #: How often old entries, idle sessions and resources are looked at.
 CLEANUP_S: Final = 2.0
 #: Recipients fed from DEFEDB in one turn, so that new mail is not held up.
 FEED_TURN: Final = 200
+#: Deferred recipients that a destination may have in AQ whatever is left to new mail.
+FEED_LEAST: Final = 8
+#: A deferred recipient that could not be brought back for an unexpected reason is left alone for so long.
+FEED_AGAIN_S: Final = 60.0
+#: How often it is looked whether there is room for recipients that wait for it.
+LANE_LOOK_S: Final = 0.2
 #: Entries of the EDBC window for each recipient that AQ can hold.
 EDBC_FACTOR: Final = 4
 #: Part of AQ that the feeder leaves to new mail, percent.
@@ -37,10 +61,22 @@ ICC_ENTRIES_MAX: Final = 100_000
 SESSION_DELIVERIES_MAX: Final = 1000
 #: An idle session is closed after this time.
 SESSION_IDLE_S: Final = 5.0
-#: How long a delivery agent may take for one delivery: the sum of its own time-outs is less.
-RESULT_TIMEOUT_S: Final = 4 * 3600
+#: How long a delivery agent may take for one delivery, beside its content: its own time-outs for one recipient are half of it.
+RESULT_TIMEOUT_S: Final = 3600
+#: The rate at which content has to go at least.  Our choice: four times what SMTPS demands of its clients.
+RESULT_BYTES_PER_S: Final = 1024
+#: A destination may have so many times the sessions that are free: three quarters of all if it is alone.  Ref: invariant I11.
+SESSIONS_GREED: Final = 3
 #: How long the resolver may take for one recipient, over all its name servers.
 RESOLVE_TIMEOUT_S: Final = 300
+#: Lists of more than SLICE members that are expanded at a time; each is in memory as a whole.
+LISTS_MAX: Final = 4
+#: Smaller ones whose members wait for DEFEDB.
+SMALL_LISTS_MAX: Final = 64
+#: Members of one list; each needs some 100 bytes while it is expanded.
+MEMBERS_MAX: Final = 1_000_000
+#: Recipients that the resolver lost, and lists that wait for their turn, are asked for again after this time.
+ASK_AGAIN_S: Final = 1.0
 #: How often the parts of an alias are asked for from the first one on, because it changed.  Our choice: then it is deferred.
 EXPANSIONS_MAX: Final = 5
 #: Content files younger than this are not orphans: they may be ahead of the message that announces them.
@@ -49,8 +85,6 @@ ORPHAN_MIN_AGE_S: Final = 20
 ORPHAN_DELAY_S: Final = 25
 #: Orphans are looked for at least so often.
 ORPHAN_SCAN_S: Final = 1800
-#: Content files looked at in one go, so that DEFEDB is not held up.
-ORPHAN_TURN: Final = 500
 #: How often a checkpoint of DEFEDB is made if the configuration does not say.
 CHECKPOINT_S: Final = 60
 #: Recipients in one answer to the control socket.
@@ -59,5 +93,7 @@ LIST_MAX: Final = 500
 STATUS_TEXT_MAX_CHARS: Final = 512
 #: Recipients named in one bounce.
 BOUNCE_RCPTS_MAX: Final = 500
+#: Failed recipients of a transaction wait for the others, to be in one report, until they are this part of AQ.
+FAILED_PART: Final = 8
 #: A recipient whose agent ended so often in the middle of its delivery waits like a deferred one.
 LOST_MAX: Final = 5

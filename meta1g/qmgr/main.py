@@ -23,6 +23,7 @@ from meta1g.conf.load import Config, load_file
 from meta1g.db.cdb import Cdb
 from meta1g.db.defedb import DefeDb
 from meta1g.db.defedb_salvage import open_or_salvage
+from meta1g.db.lostfound import LostFound
 from meta1g.db.recovery import recover
 from meta1g.pt import alive
 from meta1g.pt.evthr import Evthr
@@ -103,8 +104,13 @@ class Qmgr:
         log_directory = queue / settings.defedb_log_directory if settings.defedb_log_directory else None
         defedb = DefeDb(queue / paths.DEFEDB_DIRECTORY, settings.defedb_cache_size, log_directory)
         lost_found = queue / paths.LOST_FOUND_DIRECTORY
-        open_or_salvage(defedb, lost_found, log)
-        recover(queue / paths.IBDB_DIRECTORY, defedb, cdb, lost_found, clock.now(), log)
+        lost = LostFound(lost_found, log)
+        defedb.keeper = lost.keep_record
+        damaged = open_or_salvage(defedb, lost_found, log, cdb.exists)
+        report = recover(queue / paths.IBDB_DIRECTORY, defedb, cdb, lost_found, clock.now(), log)
+        if damaged or report.damage:
+            homeless = (cdb_id for cdb_id, _ in cdb.ids() if not defedb.has_ta(cdb_id))
+            lost.keep_content(homeless, "the stores were damaged")
         self._evthr = Evthr(clock=clock, log=log)
         self.context = Context(settings, queue, defedb, cdb, self._evthr, clock, log)
 
@@ -123,8 +129,6 @@ class Qmgr:
             signals_of(self._evthr).close()
             self.context.close()
             self._log.notice("qmgr.stop", "stopped")
-        if self.context.bug is not None:
-            raise self.context.bug
 
     def _mcp_gone(self) -> None:
         self._log.notice("qmgr.mcp", "mcp is gone, stopping")

@@ -87,16 +87,24 @@ class Job:
         self, code: int = 250, *, keep: bool | None = None, rcpts: dict[str, int] | None = None, text: str = "said"
     ) -> None:
         """Reports the transaction, and recipients that have outcomes of their own."""
-        own = tuple(
-            RcptResult(rcpt_idx=one.rcpt_idx, code=rcpts[one.rcpt], ecode=f"{rcpts[one.rcpt] // 100}.1.1", text=text)
-            for one in self.msg.rcpts
-            if rcpts and one.rcpt in rcpts
-        )
+        own = self.own(rcpts or {}, text)
         self._answer(keep, ta_code=code, ta_ecode=f"{code // 100}.0.0", ta_text=text, rcpts=own)
+
+    def own(self, codes: dict[str, int], text: str = "said") -> tuple[RcptResult, ...]:
+        """Gives the outcomes of recipients that have their own."""
+        return tuple(
+            RcptResult(rcpt_idx=one.rcpt_idx, code=codes[one.rcpt], ecode=f"{codes[one.rcpt] // 100}.1.1", text=text)
+            for one in self.msg.rcpts
+            if one.rcpt in codes
+        )
 
     def failed(self, code: int = 451, text: str = "connection refused") -> None:
         """Reports that the session failed."""
         self._answer(False, session_code=code, session_ecode=f"{code // 100}.4.1", session_text=text)
+
+    def damaged(self, damage: str) -> None:
+        """Reports that the content file is damaged."""
+        self._answer(None, damage=damage)
 
     def _answer(self, keep: bool | None, **facts) -> None:
         assert not self.answered
