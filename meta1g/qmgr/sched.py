@@ -209,6 +209,7 @@ class Scheduler:
             for rcpt in rcpts:
                 step(rcpt, RcptEvent.TAKE)
             session.rcpts = rcpts
+            session.names = (msg.da_ta_id, msg.ta_id)
             session.deliveries += 1
             self._log.debug(
                 "qmgr.deliver",
@@ -264,7 +265,7 @@ class Scheduler:
     def _verdicts(self, session: DaSession, answer: Message | None, rcpts: list[AqRcpt]) -> list[Verdict]:
         """Decides what happens to the session, and to each recipient."""
         if isinstance(answer, DeliveryResult):
-            if answer.session_id == session.session_id and all(answer.ta_id == rcpt.ta.ta_id for rcpt in rcpts[:1]):
+            if answer.session_id == session.session_id and answer.ta_id in session.names:
                 return self._result(session, answer, rcpts)
             self._log.error("qmgr.result", "result of another delivery", da_sess=session.session_id, ss_ta=answer.ta_id)
             return self._broken(session, rcpts, _OTHER)
