@@ -19,8 +19,9 @@ SMALL_CONTENT_BYTES: Final = 128 << 10
 STREAM_PIECE_BYTES: Final = 256 << 10
 #: Replies that wait for the end of a batch; more of them leave at once.
 REPLIES_HELD_MAX: Final = 1000
-#: Questions of one session that are open at smar at the same time.
-QUESTIONS_MAX: Final = 100
+#: Questions of one session that are open at smar at the same time: others wait behind them, and a full pipelined group of most
+#: clients needs one or two rounds.
+QUESTIONS_MAX: Final = 32
 
 #: How long smar may take for one question: longer than its own time-outs for DNS.
 SMAR_TIMEOUT_US: Final = 60 * US
