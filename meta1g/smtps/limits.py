@@ -41,7 +41,7 @@ CONTENT_MIN_BYTES_PER_S: Final = 256
 STOP_GRACE_S: Final = 10
 #: Descriptors of one session: its connection and its content file.
 SESSION_DESCRIPTORS: Final = 2
-#: Descriptors kept for everything else, beside those that are open when the process starts: links, listeners, the connection
+#: Descriptors kept for everything else, beside listeners and those that are open when the process starts: links, the connection
 #: of mcp, the log when it is opened again, clients that are sent away, and some to spare.
 SPARE_DESCRIPTORS: Final = 24
 #: Clients beyond the greatest number of sessions that are told so at the same time; further ones wait in the kernel's queue.

@@ -65,7 +65,7 @@ class Program:
         hostname = config.hostname or socket.getfqdn()
         settings = settings_from(config, section, hostname)
         queue = config.queue_directory
-        sessions_max = served_at_once(settings.max_threads, log)
+        sessions_max = served_at_once(settings.max_threads, 2 * len(section.subs("listen_socket")), log)
         hello_q = SmtpsHello(smtps_id=index, name=settings.name, pid=os.getpid(), max_threads=sessions_max)
         hello_a = SmtpsHelloA(smtps_id=index, name=settings.name)
         clock = SystemClock()
@@ -133,15 +133,16 @@ class Program:
         startup.tell_ready()
 
 
-def served_at_once(max_threads: int, log: Log) -> int:
+def served_at_once(max_threads: int, listeners: int, log: Log) -> int:
     """Gives how many sessions this process can serve at the same time: as many as the option says and descriptors allow.
 
     Args:
         max_threads: the option.
+        listeners: listening sockets that are still to come.
         log: a limit that is too low for it is told.
     """
     limit = st_getfdlimit()
-    free = limit - SPARE_DESCRIPTORS - sum(1 for _ in Path("/proc/self/fd").iterdir())
+    free = limit - SPARE_DESCRIPTORS - listeners - sum(1 for _ in Path("/proc/self/fd").iterdir())
     possible = max(1, free // SESSION_DESCRIPTORS)
     if possible < max_threads:
         text = f"{limit} descriptors are too few for max_threads = {max_threads}; raise the limit of open files"
