@@ -87,7 +87,7 @@ class Program:
         """Serves until SIGTERM comes or mcp ends.  Switches: yes (main loop)."""
         on_signal(signal.SIGTERM, self._stop)
         on_signal(signal.SIGINT, self._stop)
-        on_signal(signal.SIGUSR1, self._reopen_log)
+        on_signal(signal.SIGUSR1, self.context.log.reopen)
         failure.on_contained(self.context.qmgr.contained)
         self.context.qmgr.start()
         self.context.smar.start()
@@ -113,11 +113,6 @@ class Program:
         if self.context.stopping:
             return
         failure.steps(self.context.log, "smtps.stop", self.server.stop, stop)
-
-    def _reopen_log(self) -> None:
-        """Opens the log anew; if that fails, the old one goes on."""
-        with failure.item(self.context.log, "smtps.reopen"):
-            self.context.log.reopen()
 
     def _watch_mcp(self, fd: int) -> None:
         """Stops when mcp is gone.  Switches: yes (poll)."""
