@@ -65,7 +65,7 @@ class Program:
         hostname = config.hostname or socket.getfqdn()
         settings = settings_from(config, section, hostname)
         queue = config.queue_directory
-        sessions_max = served_at_once(settings.max_threads, log)
+        sessions_max = served_at_once(settings.max_threads, 2 * len(section.subs("listen_socket")), log)
         hello_q = SmtpsHello(smtps_id=index, name=settings.name, pid=os.getpid(), max_threads=sessions_max)
         hello_a = SmtpsHelloA(smtps_id=index, name=settings.name)
         clock = SystemClock()
@@ -87,7 +87,7 @@ class Program:
         """Serves until SIGTERM comes or mcp ends.  Switches: yes (main loop)."""
         on_signal(signal.SIGTERM, self._stop)
         on_signal(signal.SIGINT, self._stop)
-        on_signal(signal.SIGUSR1, self._reopen_log)
+        on_signal(signal.SIGUSR1, self.context.log.reopen)
         failure.on_contained(self.context.qmgr.contained)
         self.context.qmgr.start()
         self.context.smar.start()
@@ -114,11 +114,6 @@ class Program:
             return
         failure.steps(self.context.log, "smtps.stop", self.server.stop, stop)
 
-    def _reopen_log(self) -> None:
-        """Opens the log anew; if that fails, the old one goes on."""
-        with failure.item(self.context.log, "smtps.reopen"):
-            self.context.log.reopen()
-
     def _watch_mcp(self, fd: int) -> None:
         """Stops when mcp is gone.  Switches: yes (poll)."""
         st_netfd_poll(st_netfd_open(fd), POLLIN, ST_UTIME_NO_TIMEOUT)
@@ -133,15 +128,16 @@ class Program:
         startup.tell_ready()
 
 
-def served_at_once(max_threads: int, log: Log) -> int:
+def served_at_once(max_threads: int, listeners: int, log: Log) -> int:
     """Gives how many sessions this process can serve at the same time: as many as the option says and descriptors allow.
 
     Args:
         max_threads: the option.
+        listeners: listening sockets that are still to come.
         log: a limit that is too low for it is told.
     """
     limit = st_getfdlimit()
-    free = limit - SPARE_DESCRIPTORS - sum(1 for _ in Path("/proc/self/fd").iterdir())
+    free = limit - SPARE_DESCRIPTORS - listeners - sum(1 for _ in Path("/proc/self/fd").iterdir())
     possible = max(1, free // SESSION_DESCRIPTORS)
     if possible < max_threads:
         text = f"{limit} descriptors are too few for max_threads = {max_threads}; raise the limit of open files"
