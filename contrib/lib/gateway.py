@@ -239,7 +239,9 @@ class Gateway:
 
     def control(self, *words: str) -> dict[str, object]:
         """Asks qmgr through qmgrctl and gives its JSON answer."""
-        result = self.run_tool("qmgrctl", "-f", str(self.conf), "--json", *words)
+        result = self.run_tool(
+            "qmgrctl", "-f", str(self.conf), "--json", *words, check=words != ("status",)
+        )  # it says 1 while a component is away
         answer = json.loads(result.stdout)
         return answer if isinstance(answer, dict) else {"list": answer}
 

@@ -9,7 +9,7 @@ Ref: MeTA1 design, "Implementation: IBDB" (reading side modelled on ibdbr_open, 
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,17 @@ from zlib import crc32
 
 from meta1g.base.errors import ProtocolError
 from meta1g.db.files import FILES, Files
-from meta1g.db.ibdb_records import ENTRY_HEADER, FILE_HEADER, Entry, check_header, decode_body, file_number, has_head
+from meta1g.db.ibdb_records import (
+    ENTRY_HEADER,
+    FILE_HEADER,
+    LAST_NAME,
+    Entry,
+    check_header,
+    decode_body,
+    file_number,
+    has_head,
+    header_number,
+)
 
 _BLOCK_BYTES: Final = 64 << 10
 
@@ -100,9 +110,59 @@ class IbdbReader:
 
 
 def ibdb_files(directory: Path, files: Files = FILES) -> list[Path]:
-    """Gives the IBDB files of a directory, the oldest first."""
-    numbered = [(number, name) for name in files.list(directory) if (number := file_number(name)) is not None]
-    return [directory / name for _, name in sorted(numbered)]
+    """Gives the IBDB files of a directory, the oldest first: by the number in the header, or in the name if that is damaged.
+
+    Raises:
+        OSError: a file cannot be opened.
+        PermError: a file is of another version.
+    """
+    found = []
+    for name in files.list(directory):
+        number = file_number(name)
+        if number is not None:
+            found.append((_number_inside(directory / name) or number, number, name))
+    return [directory / name for _, _, name in sorted(found)]
+
+
+def last_number(directory: Path) -> int:
+    """Gives the number of the newest file that there ought to be; 0 if that is not known."""
+    try:
+        text = (directory / LAST_NAME).read_text(errors="replace").strip()
+    except OSError:
+        return 0
+    return int(text) if text.isascii() and text.isdecimal() else 0
+
+
+def misplaced(directory: Path, paths: Sequence[Path]) -> list[str]:
+    """Gives one text for each file that has the name of another one, and for those that are missing.
+
+    Args:
+        directory: where they are.
+        paths: ibdb_files() of it.
+    """
+    texts = []
+    last = 0
+    for path in paths:
+        name = file_number(path.name) or 0
+        number = _number_inside(path) or name
+        if number != name:
+            texts.append(f"{path}: it is file {number} by its header; taken as that")
+        if last and number > last + 1:
+            texts.append(f"{directory}: files {last + 1} to {number - 1} are missing")
+        last = number
+    if last_number(directory) > last:
+        texts.append(f"{directory}: files up to {last_number(directory)} are missing")
+    return texts
+
+
+def _number_inside(path: Path) -> int | None:
+    try:
+        with path.open("rb") as file:
+            return header_number(file.read(FILE_HEADER.size))
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return None
 
 
 def _read(path: Path) -> tuple[bytes, list[int]]:

@@ -38,6 +38,8 @@ ENTRY_HEADER: Final = Struct("!II")
 #: An entry that announces more is damaged: a transaction with 65536 recipients is smaller.
 BODY_MAX_BYTES: Final = 64 << 20
 
+#: Beside the files: the number of the newest one, so that it is noticed if it is missing.
+LAST_NAME: Final = "LAST"
 _CHECKED_BYTES: Final = 16
 _CRC: Final = Struct("!I")
 _NAME: Final = re.compile(r"ibdb([0-9A-F]{8})", re.ASCII)
@@ -95,6 +97,11 @@ def check_header(data: bytes) -> bool:
             f"version {version} of the queue files is not {VERSION}: let the release that wrote them empty the queue",
         )
     return True
+
+
+def header_number(data: bytes) -> int | None:
+    """Gives the file number in a good header, None if the header is not good."""
+    return int(FILE_HEADER.unpack_from(data)[2]) if check_header(data) else None
 
 
 def ta_entry(ta: TaRecord, rcpts: Sequence[RcptRecord]) -> bytes:

@@ -31,7 +31,16 @@ from meta1g.pt.lock import Lock
 from meta1g.qmgr import bounce, retry
 from meta1g.qmgr.commit import Commit
 from meta1g.qmgr.defer import Change, Defer
-from meta1g.qmgr.limits import BOUNCE_RCPTS_MAX, FAILED_PART, IDX_RESERVED, LOST_MAX, MOVE_MAX, SLICE, STATUS_TEXT_MAX_CHARS
+from meta1g.qmgr.limits import (
+    BOUNCE_RCPTS_MAX,
+    FAILED_PART,
+    HELD_UNTIL,
+    IDX_RESERVED,
+    LOST_MAX,
+    MOVE_MAX,
+    SLICE,
+    STATUS_TEXT_MAX_CHARS,
+)
 from meta1g.qmgr.outcome import Outcome, log_outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.settings import Settings
@@ -303,8 +312,10 @@ class Active:
         self._settle(rcpt.ta)
 
     def finish(self, rcpt: AqRcpt, outcome: Outcome) -> None:
-        """Sorts an outcome: delivered, later, or never.  Caller holds AQ."""
-        if outcome.is_ok:
+        """Sorts an outcome: delivered, later, never, or a case for the operator.  Caller holds AQ."""
+        if outcome.hold:
+            self.hold(rcpt, outcome)
+        elif outcome.is_ok:
             self.delivered(rcpt, outcome)
         elif outcome.is_temporary:
             self.temp_failed(rcpt, outcome)
@@ -376,6 +387,23 @@ class Active:
             else:
                 waiting = put
         self._store_deferred(rcpt, put, waiting)
+
+    def hold(self, rcpt: AqRcpt, outcome: Outcome) -> None:
+        """Keeps a recipient in DEFEDB until the operator releases or removes it.  Caller holds AQ."""
+        step(rcpt, Event.STORE)
+        ta, record = rcpt.ta.record, rcpt.record
+        rcpt.record = replace(
+            record,
+            flags=record.flags | RcptFlags.HOLD,
+            last_try=self._clock.now(),
+            next_try=HELD_UNTIL,
+            code=outcome.code,
+            ecode=outcome.ecode,
+            text=outcome.text[:STATUS_TEXT_MAX_CHARS],
+        )
+        text = f"held: {outcome.text}; mend the content, then qmgrctl release, or remove it"
+        self._log.error("qmgr.held", text, ss_ta=ta.ta_id, rcpt_idx=record.rcpt_idx, rcpt=record.rcpt, cdb_id=ta.cdb_id)
+        self._store_deferred(rcpt, [rcpt.record], [])
 
     def _store_deferred(self, rcpt: AqRcpt, put: list[RcptRecord], waiting: list[RcptRecord]) -> None:
         """Stores recipients in DEFEDB, those that wait there for the feeder among them, and lets one leave AQ."""

@@ -5,16 +5,22 @@
 While one flush runs, everything that comes in is collected for the next one.  Content files go only after a flush that
 made the DONE records before it durable.
 
+A failed flush is told to everybody who waits, and new mail is refused until something could be written again: what has to be
+repeated does not grow meanwhile.  An error that is none of the disk ends the process: what is in doubt is found by recovery.
+
 Locking: own lock IBDB, held for moments; the thread of `workers` writes without it.
 Ref: MeTA1 design, "Implementation: IBDB, group commit" (modelled on).
 """
 
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Protocol
 
+from meta1g.base import failure
 from meta1g.base.errors import FullError, Module, TempError
-from meta1g.base.ids import CdbId
+from meta1g.base.ids import CdbId, TaId
 from meta1g.base.log import Log
 from meta1g.db.cdb import Cdb
 from meta1g.db.ibdb import Batch, Ibdb
@@ -23,7 +29,7 @@ from meta1g.pt.evthr import Evthr
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.pt.workers import Workers
-from meta1g.qmgr.limits import DONE_FLUSH_S
+from meta1g.qmgr.limits import DONE_FLUSH_S, IBDB_PENDING_MAX, IBDB_RETRY_S
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 
 
@@ -64,6 +70,7 @@ class Commit:
 
     Attributes:
         on_round: called after each round of commits, in the commit thread; set before the first one.
+        failing: why nothing can be written now; empty if it can.
 
     Locking: own lock IBDB; all methods may be called with locks of lower rank held.
     """
@@ -80,6 +87,7 @@ class Commit:
         self._closing: set[str] = set()  # transactions whose end is not durable yet
         self._scheduled = False
         self._dirty = False
+        self.failing = ""
         self._timer = evthr.task_new(self._on_timer, events=Ev.NONE, name="ibdb flush")
 
     @property
@@ -92,19 +100,32 @@ class Commit:
         """Number of IBDB files."""
         return self._ibdb.file_count
 
+    @property
+    def full(self) -> bool:
+        """Whether no new mail should come in: nothing can be written, and much waits for it (invariant I4)."""
+        return bool(self.failing) and self._ibdb.pending_count >= IBDB_PENDING_MAX
+
     def accept(self, ta: TaRecord, rcpts: Sequence[RcptRecord], waiter: Waiter) -> None:
         """Writes a new transaction; waiter hears when it is on stable storage.  Blocks: no (one system call).
 
         Raises:
             FullError: the commit thread is closed.
-            TempError: its content file is missing.
+            TempError: its content file is missing or has another size, or IBDB cannot be written now.
         """
         with self._lock:
-            if not self._cdb.exists(ta.cdb_id):
-                raise TempError(Module.CDB, f"content file {ta.cdb_id} is missing")
+            self._check_content(ta)
+            if self.full:
+                raise TempError(Module.IBDB, f"cannot be written now: {self.failing}")
             self._schedule()  # first: a closed pool refuses; the thread waits for the lock
             self._ibdb.new(ta, rcpts)
             self._waiters.append(waiter)
+
+    def _check_content(self, ta: TaRecord) -> None:
+        size = self._cdb.size(ta.cdb_id)
+        if size is None:
+            raise TempError(Module.CDB, f"content file {ta.cdb_id} is missing")
+        if ta.checksum is not None and size != ta.size_bytes:
+            raise TempError(Module.CDB, f"content file {ta.cdb_id} has {size} bytes instead of {ta.size_bytes}")
 
     def rcpts_replaced(self, new: Sequence[RcptRecord], ta_id: str, done: Sequence[int]) -> None:
         """Writes further recipients of an open transaction and the end of others, in one batch.  Blocks: no."""
@@ -144,6 +165,11 @@ class Commit:
         with self._lock:
             return list(self._ibdb.open_in_oldest())
 
+    def harmed(self) -> dict[Path, list[TaId]]:
+        """Gives the files that were removed, replaced or cut since the last look, with what is open in them."""
+        with self._lock:
+            return self._ibdb.harmed()
+
     def flush(self) -> None:
         """Starts a flush if anything waits for one.  Blocks: no."""
         with self._lock:
@@ -158,10 +184,10 @@ class Commit:
     def _later(self) -> None:
         if not self._dirty:
             self._dirty = True
-            self._timer.sleep_for(DONE_FLUSH_S)
+            self._timer.sleep_for(IBDB_RETRY_S if self.failing else DONE_FLUSH_S)
 
     def _on_timer(self, task: Task) -> Result:
-        with contextlib.suppress(FullError):  # closed: the last flush is made by close()
+        with contextlib.suppress(FullError):  # closed: the last flush is made by close(); full: soon again
             self.flush()
         return Result.SLPQ
 
@@ -180,33 +206,34 @@ class Commit:
             except OSError as error:
                 done.error = error
                 self._log.error("qmgr.ibdb", f"cannot write: {error.strerror}; free disk space or mend the disk")
+            if done.error is None:
+                with failure.item(self._log, "qmgr.ibdb"):
+                    self._ibdb.note_newest(done.batch)
             with self._lock:
                 self._ibdb.finished(done.batch)
+                self.failing = "" if done.error is None else done.error.strerror or str(done.error)
                 if done.error is None:
                     self._closing -= done.closing
         return done
 
     def _written(self, done: _Round | None, error: Exception | None) -> None:
-        """Answers and cleans up after one flush."""
-        if error is not None:
-            raise error
+        """Answers everybody and cleans up after one flush; nobody's mistake is another one's."""
         if done is None:
-            return
-        if done.error is not None:
-            self._failed(done, done.error)
+            failure.end_process(self._log, "qmgr.ibdb", error or RuntimeError("no result of a flush"))
+        if done.error is None:
+            failure.steps(self._log, "qmgr.commit", *(waiter.committed for waiter in done.waiters))
         else:
-            for waiter in done.waiters:
-                waiter.committed()
+            self._failed(done, done.error)
+        failure.steps(self._log, "qmgr.commit", self._hand_on, output.flush_here)
+        if done.error is None:
+            failure.steps(self._log, "qmgr.cdb", *(partial(self._unlink, cdb_id) for cdb_id in done.unlinks))
+
+    def _hand_on(self) -> None:
         if self.on_round is not None:
             self.on_round()
-        output.flush_here()
-        if done.error is None:
-            for cdb_id in done.unlinks:
-                self._unlink(cdb_id)
 
     def _failed(self, done: _Round, error: OSError) -> None:
-        for waiter in done.waiters:
-            waiter.commit_failed(error)
+        failure.steps(self._log, "qmgr.commit", *(partial(waiter.commit_failed, error) for waiter in done.waiters))
         with self._lock:
             self._unlinks[:0] = done.unlinks
             self._later()

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from meta1g.base import paths
+from meta1g.base import failure, paths
 from meta1g.base.accounts import Access
 from meta1g.base.clock import Clock
-from meta1g.base.errors import BugError, FullError
+from meta1g.base.errors import FullError
 from meta1g.base.ids import IdGenerator
 from meta1g.base.log import Log
 from meta1g.db.aq import Aq
@@ -25,6 +25,7 @@ from meta1g.db.edbc import Edbc
 from meta1g.db.ibdb import Ibdb
 from meta1g.db.icc import Icc
 from meta1g.db.iqdb import Iqdb
+from meta1g.db.lostfound import LostFound
 from meta1g.db.occ import Occ
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.lock import Lock, LockRank
@@ -53,6 +54,7 @@ from meta1g.qmgr.sched import Scheduler
 from meta1g.qmgr.settings import Settings
 from meta1g.qmgr.smtpc_link import SmtpcLinks
 from meta1g.qmgr.smtps_link import SmtpsLinks
+from meta1g.qmgr.status import Contained, Facts, trouble
 from meta1g.rcb import control as control_protocol
 from meta1g.rcb import smtpc_qmgr, smtps_qmgr
 
@@ -72,7 +74,7 @@ class Context:
         log: the log.
 
     Attributes:
-        bug: what stopped a thread of the stores; the process ends with it.
+        lost: what is set aside; damaged records of DEFEDB go there from now on.
 
     Owner: the process (made before the first thread).
     """
@@ -87,7 +89,10 @@ class Context:
         self._cdb = cdb
         self._started = clock.now()
         self._listeners: list[RcbListener] = []
-        self.bug: BugError | None = None
+        self.lost = LostFound(queue / paths.LOST_FOUND_DIRECTORY, log)
+        defedb.keeper = self.lost.keep_record
+        self.contained = Contained(clock)
+        self._checkpoints = self._pool("checkpoint")
         self.defer = Defer(defedb, evthr, self._pool("defedb"), log)
         ibdb = Ibdb(queue / paths.IBDB_DIRECTORY, settings.ibdb_max_size)
         self.commit = Commit(ibdb, cdb, evthr, self._pool("ibdb"), log)
@@ -97,13 +102,13 @@ class Context:
         icc = Icc(settings.smtps_max_connections, settings.smtps_max_rate, ICC_ENTRIES_MAX)
         self.intake = Intake(Iqdb(settings.iqdb_max_entries), icc, self.commit, self.active, evthr, clock, log)
         self.commit.on_round = self.intake.wake
-        self.intake.overloaded = lambda: self.defer.full
+        self.intake.overloaded = lambda: self.defer.full or self.commit.full
         self.scheduler = self._make_scheduler()
-        self.resolver = Resolver(evthr, queue / paths.SMAR_QMGR_SOCKET, os.getpid(), self.active, log)
+        self.resolver = Resolver(evthr, queue / paths.SMAR_QMGR_SOCKET, os.getpid(), self.active, log, self.contained.note)
         self.feeder = Feeder(self.active, self.defer, evthr, clock, log)
-        self.orphans = Orphans(cdb, queue / paths.LOST_FOUND_DIRECTORY, self.intake, self.commit, self.defer, evthr, clock, log)
-        self.smtps = SmtpsLinks(self.intake, self.orphans.smtps_gone, log)
-        self.smtpc = SmtpcLinks(self.scheduler, log)
+        self.orphans = Orphans(cdb, self.lost, self.intake, self.commit, self.defer, evthr, clock, log)
+        self.smtps = SmtpsLinks(self.intake, self.orphans.smtps_gone, log, self.contained)
+        self.smtpc = SmtpcLinks(self.scheduler, log, self.contained)
         self.resources = self._make_resources()
         self.cleanup = Cleanup(self.active, self.commit, self.scheduler, self.resources, evthr, clock, log)
         self.cleanup.add(CLEANUP_S, self.intake.relieve)
@@ -111,13 +116,7 @@ class Context:
         self.control = Control(self.active, self.defer, self.scheduler, self.feeder, self.status, self.usage, clock, log)
 
     def _pool(self, name: str) -> Workers:
-        return Workers(1, name=name, log=self._log, on_bug=self._on_bug)
-
-    def _on_bug(self, error: BugError) -> None:
-        """Stops the process: what is in doubt is found again by recovery."""
-        self._log.fatal("qmgr.bug", error.cause)
-        self.bug = self.bug or error
-        self._evthr.stop()
+        return Workers(1, name=name, log=self._log)
 
     def _make_scheduler(self) -> Scheduler:
         settings = self.settings
@@ -175,8 +174,10 @@ class Context:
             )
 
     def _checkpoint(self) -> None:
-        with contextlib.suppress(FullError):  # so much waits that the next time is early enough
-            self.defer.ask(lambda db: db.checkpoint(), lambda done: None)
+        """Starts a checkpoint in a thread of its own: DEFEDB goes on meanwhile, however slow the disk is."""
+        if not self._checkpoints.pending():
+            with contextlib.suppress(FullError):  # closed
+                self._checkpoints.submit(self._defedb.checkpoint)
 
     # -- for the control socket ----------------------------------------------------------------------------------------
 
@@ -205,9 +206,25 @@ class Context:
             "destinations": destinations,
             "accept_percent": self.smtps.percent,
             "accept_reason": self.smtps.reason,
+            "held": self.defer.held,
+            "set_aside": self.lost.set_aside,
+            "lost_found": self.lost.count(),
+            "contained": self.contained.total(),
+            "trouble": trouble(self._facts(agents)),
             "pid": os.getpid(),
             "started": self._started,
         }
+
+    def _facts(self, agents: int) -> Facts:
+        return Facts(
+            {"smtps": len(self.smtps), "smtpc": agents, "smar": int(self.resolver.up)},
+            self.smtps.percent,
+            self.smtps.reason,
+            {"DEFEDB": self.defer.failing, "IBDB": self.commit.failing},
+            self.lost.count(),
+            self.defer.held,
+            tuple(self.contained.recent()),
+        )
 
     def usage(self) -> dict[str, Any]:
         """Gives the use of each resource, 0 to 100, and the free space."""
@@ -227,9 +244,8 @@ class Context:
         self.resolver.close()
 
     def close(self) -> None:
-        """Writes everything that waits and closes the stores; AQ is found again in IBDB and DEFEDB.
+        """Writes everything that waits and closes the stores, each whatever becomes of the others; AQ is found again there.
 
         Blocks: yes (disk).  Owner: the main thread, after the loop.
         """
-        self.defer.close()
-        self.commit.close()
+        failure.steps(self._log, "qmgr.stop", self._checkpoints.close, self.defer.close, self.commit.close)

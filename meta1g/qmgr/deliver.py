@@ -64,6 +64,8 @@ class Builder:
             dsn_head=None if report is None else report.head,
             dsn_tail=None if report is None else report.tail,
             dsn_full=report is not None and report.full,
+            file_bytes=ta.size_bytes,
+            checksum=ta.checksum,
             rcpts=tuple(self._rcpt(rcpt) for rcpt in rcpts),
         )
 

@@ -169,11 +169,10 @@ class Feeder:
 
     def _not_read(self, due: Sequence[Entry]) -> None:
         """Puts back what could not be read; it is tried again with the next look."""
-        if due:
-            with self._active.lock:
-                for one in due:
-                    self._active.edbc.add(one)
         self._busy = False
+        with self._active.lock:
+            for one in due:
+                self._active.edbc.add(one)
 
     def _go_on(self) -> None:
         self._busy = False
@@ -182,14 +181,12 @@ class Feeder:
 
 def _read(db: DefeDb, due: Sequence[Entry]) -> Read:
     """Reads the records that are due; what was removed meanwhile, rescheduled or held is left out.  Blocks: yes (disk)."""
-    found: Read = []
-    for when, ta_id, rcpt_idx in due:
-        rcpt = db.get_rcpt(ta_id, rcpt_idx)
-        ta = db.get_ta(ta_id) if rcpt is not None else None
-        if rcpt is None or ta is None or rcpt.flags & RcptFlags.HOLD or as_stored(rcpt.next_try) > when:
-            continue
-        found.append((ta, rcpt))
-    return found
+    times = {(ta_id, rcpt_idx): when for when, ta_id, rcpt_idx in due}
+    return [
+        (ta, rcpt)
+        for ta, rcpt in db.read_due(due)
+        if not rcpt.flags & RcptFlags.HOLD and as_stored(rcpt.next_try) <= times[TaId(rcpt.ta_id), rcpt.rcpt_idx]
+    ]
 
 
 def _addresses(db: DefeDb, now: float, after: Entry) -> list[tuple[Entry, str | None]]:

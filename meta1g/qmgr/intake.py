@@ -83,9 +83,9 @@ class Dot:
     def committed(self) -> None:
         """Answers 250 and hands the envelope over."""
         self._step(Event.FLUSHED)
+        self._intake.accepted.append(self)  # first: whatever becomes of the answer, it is our mail now
         self._answer(ACCEPTED)
         self._intake.log.debug("qmgr.commit", "ok", ss_ta=self.ta.ta_id, rcpts=len(self.rcpts))
-        self._intake.accepted.append(self)
 
     def commit_failed(self, error: OSError) -> None:
         """Answers 451; the client tries again."""
@@ -294,6 +294,7 @@ class Intake:
             ret=new.ret,
             envid=new.envid,
             requiretls=new.requiretls,
+            checksum=msg.checksum,
         )
         rcpts = [
             RcptRecord(

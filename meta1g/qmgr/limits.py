@@ -19,8 +19,22 @@ IQDB_CROWDED_PERCENT: Final = 50
 DONE_FLUSH_S: Final = 0.2
 #: Envelope changes that may wait for DEFEDB; beyond it no new mail is taken.  Ref: invariant I4.
 DEFER_PENDING_MAX: Final = 20_000
-#: Changes that one DEFEDB transaction takes: its locks and its log stay small.
-DEFER_BATCH_MAX: Final = 1000
+#: Recipients that one DEFEDB transaction takes: some 30 ms, its log stays small.  Ref: invariant I10.
+DEFER_BATCH_MAX: Final = 400
+#: A change that cannot be stored for a reason of its own is given up after so many tries.
+DEFER_TRIES_MAX: Final = 3
+#: Long work in the thread of DEFEDB lets others have their turn after this time.  Ref: invariant I10, half of its limit.
+SLICE_S: Final = 0.025
+#: Entries of DEFEDB that the window takes at once: less than 20 ms.  Ref: invariant I10.
+REFILL_MAX: Final = 5000
+#: Records that may wait for IBDB while it cannot be written; beyond it no new mail is taken.  Ref: invariant I4.
+IBDB_PENDING_MAX: Final = 10_000
+#: How long after a failed flush IBDB is tried again.
+IBDB_RETRY_S: Final = 1.0
+#: The next try of a recipient that is held: the year 3000, so that no scan for those that are due meets it.
+HELD_UNTIL: Final = 32_503_680_000.0
+#: A failure that was contained is trouble for so long.
+TROUBLE_S: Final = 3600.0
 #: Files of IBDB from which on the entries of the oldest move to DEFEDB, so that the files can go.
 IBDB_FILES_MAX: Final = 4
 #: How often old entries, idle sessions and resources are looked at.
@@ -31,8 +45,6 @@ FEED_TURN: Final = 200
 FEED_LEAST: Final = 8
 #: A deferred recipient that could not be brought back for an unexpected reason is left alone for so long.
 FEED_AGAIN_S: Final = 60.0
-#: Entries that the window takes from DEFEDB at a time.
-REFILL_MAX: Final = 5000
 #: How often it is looked whether there is room for recipients that wait for it.
 LANE_LOOK_S: Final = 0.2
 #: Entries of the EDBC window for each recipient that AQ can hold.
@@ -73,8 +85,6 @@ ORPHAN_MIN_AGE_S: Final = 20
 ORPHAN_DELAY_S: Final = 25
 #: Orphans are looked for at least so often.
 ORPHAN_SCAN_S: Final = 1800
-#: Content files looked at in one go, so that DEFEDB is not held up.
-ORPHAN_TURN: Final = 500
 #: How often a checkpoint of DEFEDB is made if the configuration does not say.
 CHECKPOINT_S: Final = 60
 #: Recipients in one answer to the control socket.

@@ -20,6 +20,7 @@ class Outcome:
     text: str
     remote_mta: str = ""
     dsn: bool = False  # the server is responsible for reports of success
+    hold: bool = False  # no server can help: the content is damaged
 
     @property
     def is_ok(self) -> bool:
@@ -42,8 +43,8 @@ class Outcome:
 
 
 def session_failure(result: Result) -> Outcome | None:
-    """Gives the failure of the whole session, or None if it was fine."""
-    if result.session_code < 400:
+    """Gives the failure of the whole session, or None if it was fine, or if its failure does not matter."""
+    if result.session_code < 400 or result.damage:
         return None
     if result.session_code >= 600:
         return Outcome(451, "4.3.0", f"delivery agent reported {result.session_code}", result.remote_mta)
@@ -53,13 +54,15 @@ def session_failure(result: Result) -> Outcome | None:
 def outcomes(result: Result, rcpt_idxs: Iterable[int]) -> Iterator[tuple[int, Outcome]]:
     """Gives the outcome of each recipient of a session that was fine: its own, or that of the transaction.
 
-    A recipient nobody says anything about is tried again: whether it was delivered is not known.  Of two statements about a
-    recipient the first holds; those about others than rcpt_idxs do not matter.
+    A recipient nobody says anything about is tried again: whether it was delivered is not known.  If the content is damaged, it
+    is held instead.  Of two statements about a recipient the first holds; those about others than rcpt_idxs do not matter.
     """
     own = {
         one.rcpt_idx: Outcome(one.code, one.ecode, one.text, result.remote_mta, result.dsn) for one in reversed(result.rcpts)
     }
     common = Outcome(result.ta_code, result.ta_ecode, result.ta_text, result.remote_mta, result.dsn)
+    if result.damage:
+        common = Outcome(451, "4.3.0", f"content is damaged: {result.damage}", hold=True)
     nothing = Outcome(451, "4.3.0", "delivery agent reported nothing", result.remote_mta)
     for rcpt_idx in rcpt_idxs:
         outcome = own.get(rcpt_idx, common)

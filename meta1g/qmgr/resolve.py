@@ -6,6 +6,7 @@ Locking: AQ for the recipients and the lists; the link has its own.
 Ref: MeTA1 design, "Functional Specification: AR" (modelled on); architecture step 7.
 """
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,7 @@ from meta1g.qmgr.outcome import Outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.retry import is_report
 from meta1g.rcb.envelope import RcptFlags
-from meta1g.rcb.qmgr_smar import PROTOCOL, Members, QmgrHelloA, Resolve, ResolveFlags, Route, Unresolved
+from meta1g.rcb.qmgr_smar import PROTOCOL, Members, QmgrHelloA, Resolve, ResolveFlags, Route, SmarContained, Unresolved
 from meta1g.rcb.schema import Message
 
 _WRONG_PART: Final = Outcome(451, "4.3.5", "address resolver gave members that were not asked for, or too many")
@@ -41,18 +42,28 @@ class Resolver:
         pid: our process id.
         active: the recipients.
         log: the log.
+        contained: told who contained how many failures, and the last one.
 
     Locking: AQ for what waits.
     """
 
-    def __init__(self, evthr: Evthr, path: Path, pid: int, active: Active, log: Log) -> None:
+    def __init__(
+        self,
+        evthr: Evthr,
+        path: Path,
+        pid: int,
+        active: Active,
+        log: Log,
+        contained: Callable[[str, int, str], None] = lambda who, count, last: None,
+    ) -> None:
+        self._contained = contained
         self._active = active
         self._log = log
         self._pid = pid
         self._lists = Lists()
         self._task = evthr.task_new(self._run, events=Ev.NONE, name="resolve")
         active.on_unresolved = self._task.wakeup
-        self._link = RcbLink(evthr, path, PROTOCOL, on_up=self._on_up, log=log)
+        self._link = RcbLink(evthr, path, PROTOCOL, on_up=self._on_up, on_message=self._on_message, log=log)
 
     @property
     def up(self) -> bool:
@@ -67,6 +78,10 @@ class Resolver:
         with self._active.lock:
             self._active.aq.forget_routes()
         conn.request(QmgrHelloA(pid=self._pid), lambda reply: self._task.wakeup())
+
+    def _on_message(self, conn: RcbCom, request_id: int, msg: Message) -> None:
+        if isinstance(msg, SmarContained):
+            self._contained("smar", msg.count, msg.last)
 
     # -- the task ------------------------------------------------------------------------------------------------------
 

@@ -9,8 +9,9 @@ from meta1g.base.log import Log
 from meta1g.db.dadb import Agent
 from meta1g.pt.rcbcom import RcbCom
 from meta1g.qmgr.sched import Scheduler
+from meta1g.qmgr.status import Contained
 from meta1g.rcb.schema import Message
-from meta1g.rcb.smtpc_qmgr import QmgrHelloC, SessionClosed, SmtpcHello
+from meta1g.rcb.smtpc_qmgr import QmgrHelloC, SessionClosed, SmtpcContained, SmtpcHello
 
 
 class SmtpcLinks:
@@ -19,11 +20,13 @@ class SmtpcLinks:
     Args:
         scheduler: gives them work.
         log: the log.
+        contained: hears of their contained failures.
 
     Locking: none needed; `user` of a connection is its agent, set before work is given.
     """
 
-    def __init__(self, scheduler: Scheduler, log: Log) -> None:
+    def __init__(self, scheduler: Scheduler, log: Log, contained: Contained) -> None:
+        self._contained = contained
         self._scheduler = scheduler
         self._log = log
 
@@ -37,6 +40,8 @@ class SmtpcLinks:
             self._hello(conn, request_id, msg)
         elif isinstance(msg, SessionClosed) and conn.user is not None:
             self._scheduler.session_closed(conn.user, msg.session_id)
+        elif isinstance(msg, SmtpcContained) and conn.user is not None:
+            self._contained.note(_name(conn.user), msg.count, msg.last)
         else:
             raise ProtocolError(f"smtpc-qmgr: {type(msg).__name__} is not expected here")
 
@@ -50,5 +55,11 @@ class SmtpcLinks:
 
     def _on_close(self, conn: RcbCom) -> None:
         if conn.user is not None:
+            self._contained.gone(_name(conn.user))
             self._scheduler.agent_down(conn.user)
             self._log.notice("qmgr.smtpc", f"gone: {conn.close_reason}", pid=conn.user.pid)
+
+
+def _name(agent: Agent) -> str:
+    """Gives the name of a process for people."""
+    return f"smtpc {agent.index}"

@@ -13,6 +13,7 @@ from meta1g.base.log import Log
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.rcbcom import RcbCom
 from meta1g.qmgr.intake import Intake
+from meta1g.qmgr.status import Contained
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_qmgr import (
     CloseSession,
@@ -22,6 +23,7 @@ from meta1g.rcb.smtps_qmgr import (
     NewSession,
     NewTransaction,
     QmgrHello,
+    SmtpsContained,
     SmtpsHello,
     Stat,
     Throttle,
@@ -44,6 +46,7 @@ class SmtpsLinks:
         intake: takes their messages.
         on_gone: called when one is gone.
         log: the log.
+        contained: hears of their contained failures.
 
     Attributes:
         percent: how many of its sessions each may serve now, 0 to 100; with the reason if it is less than 100.
@@ -51,7 +54,8 @@ class SmtpsLinks:
     Locking: own lock LEAF.
     """
 
-    def __init__(self, intake: Intake, on_gone: Callable[[], None], log: Log) -> None:
+    def __init__(self, intake: Intake, on_gone: Callable[[], None], log: Log, contained: Contained) -> None:
+        self._contained = contained
         self.percent = 100
         self.reason = ""
         self._intake = intake
@@ -66,6 +70,7 @@ class SmtpsLinks:
             NewTransaction: lambda conn, _, msg: intake.new_transaction(conn, msg),  # type: ignore[arg-type]
             NewRecipient: lambda conn, _, msg: intake.new_recipient(conn, msg),  # type: ignore[arg-type]
             CloseTransaction: intake.close_transaction,  # type: ignore[dict-item]
+            SmtpsContained: self._on_contained,
             DiscardTransaction: lambda conn, _, msg: intake.discard(msg.ta_id),  # type: ignore[attr-defined]
         }
 
@@ -101,6 +106,11 @@ class SmtpsLinks:
             conn.post(Throttle(max_threads=allowed, text=self.reason))
         self._log.info("qmgr.smtps", "connected", pid=msg.pid, name=msg.name or None, limit=allowed)
 
+    def _on_contained(self, conn: RcbCom, request_id: int, msg: Message) -> None:
+        link = self._links.get(conn)
+        if isinstance(msg, SmtpsContained) and link is not None:
+            self._contained.note(_name(link.hello), msg.count, msg.last)
+
     def _share(self, max_threads: int) -> int:
         return max_threads * self.percent // 100
 
@@ -115,6 +125,7 @@ class SmtpsLinks:
             link = self._links.pop(conn, None)
         self._intake.drop_owner(conn)
         if link is not None:
+            self._contained.gone(_name(link.hello))
             self._on_gone()
             self._log.notice("qmgr.smtps", f"gone: {conn.close_reason}", pid=link.hello.pid)
 
@@ -135,3 +146,8 @@ class SmtpsLinks:
         self._log.notice("qmgr.throttle", reason or "ok", usage=percent)
         for link in links:
             link.conn.post(Throttle(max_threads=link.allowed, text=reason))
+
+
+def _name(hello: SmtpsHello) -> str:
+    """Gives the name of a process for people."""
+    return f"smtps {hello.name or hello.smtps_id}"

@@ -1,5 +1,7 @@
 """qmgrctl: asks and commands the queue manager.
 
+`qmgrctl status` exits with 0 only if all is well; with EX_TROUBLE if qmgr or mcp names something that is not.
+
 Ref: behaviour of tools; MeTA1's qmgrctl (name and job; the commands are ours).
 """
 
@@ -18,6 +20,10 @@ from meta1g.conf.load import load_file
 from meta1g.tools.ctlclient import ControlClient
 from meta1g.tools.table import Column, age, columns
 
+#: Exit code of `status` if something is not well; no code of sysexits, which say why there is no status.
+EX_TROUBLE: Final = 1
+#: States of a component in which it does, or will soon do, its work.
+_WELL: Final = frozenset(("running", "starting"))
 _QUEUE: Final = (
     Column("id", lambda row: rcpt_id(row["ta"], row["rcpt_idx"])),
     Column("age", lambda row: age(time.time() - row["entered"])),
@@ -54,9 +60,12 @@ def _pairs(result: Mapping[str, Any]) -> str:
 
 
 def _status(result: Mapping[str, Any]) -> str:
-    counters = _pairs({key: value for key, value in result.items() if key != "components"})
+    parts = [_pairs({key: value for key, value in result.items() if key not in ("components", "trouble")})]
     rows = result.get("components")
-    return f"{counters}\n\n{columns(_COMPONENTS, rows)}" if rows else counters
+    if rows:
+        parts.append(columns(_COMPONENTS, rows))
+    parts += ["\n".join(f"trouble: {text}" for text in result["trouble"])] if result["trouble"] else []
+    return "\n\n".join(parts)
 
 
 def _list(what: Sequence[Column], nothing: str) -> Callable[[Any], str]:
@@ -79,7 +88,8 @@ SENTENCES: Final[dict[str, Sentence]] = {
     "queue": Sentence("", "all recipients in the queues", _list(_QUEUE, "the queues are empty")),
     "show": Sentence("ID", "the recipients of one transaction", _list(_QUEUE, "nothing")),
     "destinations": Sentence("", "what is known of each server", _list(_DESTINATIONS, "no destination is known")),
-    "retry": Sentence("ID|DOMAIN|all", "try deferred recipients now", _pairs),
+    "retry": Sentence("ID|DOMAIN|all", "try deferred recipients now; those that are held stay", _pairs),
+    "release": Sentence("ID|RECIPIENT-ID|all", "try recipients again that are held because their content was damaged", _pairs),
     "remove": Sentence("ID|RECIPIENT-ID", "remove recipients without a report to the sender", _pairs),
 }
 
@@ -94,8 +104,21 @@ def _components(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+def _add_components(result: dict[str, Any], queue: Path) -> None:
+    """Adds the components of mcp to a status, and what is not well with them."""
+    result["components"] = _components(queue / paths.MCP_STATUS_SOCKET)
+    result["trouble"] += [
+        f"component {row['component']} is not running: {row['state']}"
+        for row in result["components"]
+        if row["state"] not in _WELL
+    ]
+
+
 def _help() -> str:
-    return "commands:\n" + "\n".join(f"  {f'{word} {one.arguments}':26} {one.meaning}" for word, one in SENTENCES.items())
+    exit_codes = f"exit code of status: 0 if all is well, {EX_TROUBLE} if there is trouble, which it names"
+    return f"{exit_codes}\n\ncommands:\n" + "\n".join(
+        f"  {f'{word} {one.arguments}':26} {one.meaning}" for word, one in SENTENCES.items()
+    )
 
 
 def main(argv: list[str]) -> int:
@@ -117,9 +140,9 @@ def main(argv: list[str]) -> int:
     with ControlClient(config.queue_directory / paths.QMGR_CONTROL_SOCKET) as client:
         result = client.ask(word, *arguments)
     if word == "status":
-        result["components"] = _components(config.queue_directory / paths.MCP_STATUS_SOCKET)
+        _add_components(result, config.queue_directory)
     sys.stdout.write((json.dumps(result, indent=1) if options.json else sentence.show(result)) + "\n")
-    return sysexits.EX_OK
+    return EX_TROUBLE if word == "status" and result["trouble"] else sysexits.EX_OK
 
 
 def run() -> None:

@@ -87,22 +87,30 @@ class Job:
         self, code: int = 250, *, keep: bool | None = None, rcpts: dict[str, int] | None = None, text: str = "said"
     ) -> None:
         """Reports the transaction, and recipients that have outcomes of their own."""
-        own = tuple(
-            RcptResult(rcpt_idx=one.rcpt_idx, code=rcpts[one.rcpt], ecode=f"{rcpts[one.rcpt] // 100}.1.1", text=text)
-            for one in self.msg.rcpts
-            if rcpts and one.rcpt in rcpts
-        )
+        own = self.own(rcpts or {}, text)
         self._answer(keep, ta_code=code, ta_ecode=f"{code // 100}.0.0", ta_text=text, rcpts=own)
+
+    def own(self, codes: dict[str, int], text: str = "said") -> tuple[RcptResult, ...]:
+        """Gives the outcomes of recipients that have their own."""
+        return tuple(
+            RcptResult(rcpt_idx=one.rcpt_idx, code=codes[one.rcpt], ecode=f"{codes[one.rcpt] // 100}.1.1", text=text)
+            for one in self.msg.rcpts
+            if one.rcpt in codes
+        )
 
     def failed(self, code: int = 451, text: str = "connection refused") -> None:
         """Reports that the session failed."""
         self._answer(False, session_code=code, session_ecode=f"{code // 100}.4.1", session_text=text)
 
+    def damaged(self, damage: str) -> None:
+        """Reports that the content file is damaged."""
+        self._answer(None, damage=damage)
+
     def _answer(self, keep: bool | None, **facts) -> None:
         assert not self.answered
         self.answered = True
         keep = self.msg.keep_open if keep is None else keep
-        facts = {"session_id": self.msg.session_id, "ta_id": self.msg.ta_id, "session_open": keep, **facts}
+        facts = {"session_id": self.msg.session_id, "ta_id": self.msg.da_ta_id, "session_open": keep, **facts}
         self.agent.answer(self, Result(remote_mta=f"mx-{self.server}", **facts))
 
 
@@ -113,6 +121,7 @@ class Agent:
     path: Path
     max_threads: int = 100
     script: Callable[[Job], object] = field(default=lambda job: job.done())
+    read: bool = True  # the content is read as it comes; else the script does it
     jobs: list[Job] = field(default_factory=list)
     sessions: dict[str, str] = field(default_factory=dict)  # session id to server
     most: dict[str, int] = field(default_factory=dict)  # server to the greatest number of sessions at a time
@@ -150,6 +159,8 @@ class Agent:
                     self.script(job)
 
     def _content(self, msg: Deliver) -> bytes:
+        if not self.read:
+            return b""
         whole = Cdb(self.path.parent.parent / "cdb").path(msg.cdb_id).read_bytes()
         if msg.dsn_head is None:
             return whole

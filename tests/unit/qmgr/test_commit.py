@@ -2,9 +2,11 @@ import errno
 
 import pytest
 
-from meta1g.base.errors import TempError
+from meta1g.base.errors import Module, TempError
 from meta1g.db.ibdb_reader import IbdbReader, ibdb_files
-from meta1g.qmgr.limits import DONE_FLUSH_S
+from meta1g.qmgr import commit
+from meta1g.qmgr.defer import Change
+from meta1g.qmgr.limits import DONE_FLUSH_S, IBDB_RETRY_S
 from meta1g.rcb.envelope import RcptDone, RcptRecord, TaDone
 from tests.fakes.envelopes import rcpt, rcpts, ta, ta_id
 from tests.fakes.qmgr_system import wait_until
@@ -99,18 +101,18 @@ def test_content_that_cannot_be_removed_is_logged(qmgr, monkeypatch):
 def test_an_orphan_is_removed_only_if_its_transaction_is_not_open(qmgr):
     accept(qmgr, 1)
     qmgr.cdb.write_whole(ta_id(2), [b"x"])
-    commit = qmgr.context.commit
-    assert [commit.remove_orphan(ta_id(number)) for number in (1, 2, 3)] == [False, True, False]
+    store = qmgr.context.commit
+    assert [store.remove_orphan(ta_id(number)) for number in (1, 2, 3)] == [False, True, False]
     assert qmgr.content() == [ta_id(1)]
 
 
 def test_content_of_a_transaction_whose_end_is_not_durable_yet_is_no_orphan(qmgr):
     accept(qmgr, 1)
-    commit = qmgr.context.commit
-    commit.ta_done(ta_id(1), None)
-    assert not commit.remove_orphan(ta_id(1))
-    commit.flush()
-    wait_until(lambda: commit.remove_orphan(ta_id(1)), "the end is durable")
+    store = qmgr.context.commit
+    store.ta_done(ta_id(1), None)
+    assert not store.remove_orphan(ta_id(1))
+    store.flush()
+    wait_until(lambda: store.remove_orphan(ta_id(1)), "the end is durable")
 
 
 def test_close_writes_what_waits(qmgr):
@@ -118,3 +120,69 @@ def test_close_writes_what_waits(qmgr):
     qmgr.context.commit.rcpts_replaced((), ta_id(1), [1])
     qmgr.stop()
     assert RcptDone(ta_id=ta_id(1), rcpt_idx=1) in entries(qmgr)
+
+
+def test_one_waiter_whose_answer_fails_costs_nobody_else_his(qmgr):
+    class Broken(Waiter):
+        def committed(self):
+            raise RuntimeError("a mistake")
+
+    qmgr.files.gate.clear()
+    waiters = [Broken(qmgr) if number == 2 else Waiter(qmgr) for number in range(5)]
+    for number, waiter in enumerate(waiters):
+        qmgr.cdb.write_whole(ta_id(number), [b"x"])
+        qmgr.context.commit.accept(ta(number), rcpts(number, 1), waiter)
+    qmgr.files.gate.set()
+    wait_until(lambda: sum(bool(waiter.told) for waiter in waiters) == 4, "the others are told")
+    assert qmgr.sink.find("func=qmgr.commit.*contained: RuntimeError: a mistake")
+    qmgr.sink.lines.clear()
+
+
+def test_one_waiter_whose_refusal_fails_costs_nobody_else_his(qmgr):
+    class Broken(Waiter):
+        def commit_failed(self, error):
+            raise RuntimeError("a mistake")
+
+    qmgr.files.gate.clear()
+    accept_number = [Waiter(qmgr), Broken(qmgr), Waiter(qmgr)]
+    for number, waiter in enumerate(accept_number):
+        qmgr.cdb.write_whole(ta_id(number), [b"x"])
+        qmgr.context.commit.accept(ta(number), rcpts(number, 1), waiter)
+        qmgr.files.error = OSError(errno.ENOSPC, "full")
+    qmgr.files.gate.set()
+    wait_until(lambda: accept_number[0].told and accept_number[2].told, "told")
+    qmgr.files.error = None
+    qmgr.sink.lines.clear()
+
+
+def test_content_of_another_size_is_refused(qmgr):
+    qmgr.cdb.write_whole(ta_id(1), [b"x"])
+    with pytest.raises(TempError, match="has 1 bytes instead of 2"):
+        qmgr.context.commit.accept(ta(1, size_bytes=2, checksum=0), rcpts(1, 1), Waiter(qmgr))
+    accept(qmgr, 2)
+    assert qmgr.context.commit.open_count == 1
+
+
+def test_while_nothing_can_be_written_the_list_of_what_waits_is_bounded(qmgr, monkeypatch):
+    monkeypatch.setattr(commit, "IBDB_PENDING_MAX", 3)
+    accept(qmgr, 0, 10)
+    qmgr.files.error = OSError(errno.ENOSPC, "full")
+    assert accept(qmgr, 1) == [("failed", errno.ENOSPC)]
+    qmgr.context.commit.rcpts_replaced((), ta_id(0), range(10))
+    with pytest.raises(TempError, match="cannot be written now: full"):
+        accept(qmgr, 2)
+    assert qmgr.context.commit.full
+    assert any("IBDB cannot be written" in text for text in qmgr.context.status()["trouble"])
+    qmgr.files.error = None
+    qmgr.advance(IBDB_RETRY_S)
+    wait_until(lambda: not qmgr.context.commit.failing, "written again")
+    assert accept(qmgr, 40)[-1][0] == "committed"
+
+
+def test_stores_are_closed_each_whatever_becomes_of_the_others(qmgr):
+    accept(qmgr, 1)
+    qmgr.defedb.error = TempError(Module.DEFEDB, "no room")
+    qmgr.context.defer.add(Change(ta=ta(2), put=(rcpt(2),)))
+    qmgr.context.commit.ta_done(ta_id(1), None)
+    qmgr.stop(clean=False)
+    assert TaDone(ta_id=ta_id(1)) in entries(qmgr)

@@ -1,10 +1,13 @@
 import threading
+import time
 
 import pytest
 
+from meta1g.base import sysexits
 from meta1g.base.errors import BugError, FullError, Module, PermError
 from meta1g.qmgr.defer import Change
-from meta1g.qmgr.limits import DEFER_BATCH_MAX
+from meta1g.qmgr.limits import DEFER_BATCH_MAX, HELD_UNTIL, SLICE_S
+from meta1g.rcb.envelope import RcptFlags
 from tests.fakes.envelopes import rcpt, ta, ta_id
 from tests.fakes.qmgr_system import wait_until
 
@@ -105,13 +108,118 @@ def test_close_stores_what_waits(qmgr, defer):
         defer.ask(lambda db: 0, lambda result: None)
 
 
-def test_a_bug_in_the_thread_of_a_store_stops_the_process(qmgr, defer):
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bug_in_the_thread_of_a_store_ends_the_process(qmgr, defer):
     """What is in doubt is found again by recovery; going on would make it worse."""
     qmgr.defedb.error = BugError(Module.DEFEDB, "impossible")
     defer.add(change(1))
-    qmgr.thread.join(20)
-    assert not qmgr.thread.is_alive()
-    assert qmgr.context.bug.cause == "impossible"
-    assert qmgr.sink.find("sevr=FATAL, func=qmgr.bug.*impossible")
-    qmgr.context.bug = qmgr.defedb.error = None
+    wait_until(lambda: qmgr.exits, "the end")
+    assert qmgr.exits == [sysexits.EX_SOFTWARE]
+    assert qmgr.sink.find("sevr=FATAL, func=workers.call.*impossible")
+    qmgr.exits.clear()
     qmgr.sink.lines.clear()
+    qmgr.defedb.error = None
+
+
+def test_one_callback_that_fails_costs_nobody_else_his_answer(qmgr, defer):
+    told, gate = [], threading.Event()
+    defer.ask(lambda db: gate.wait(20), lambda result: None)
+
+    def broken(gone):
+        raise RuntimeError("a mistake")
+
+    defer.add(change(1, stored=broken))
+    defer.add(change(2, told))
+    gate.set()
+    wait_until(lambda: told, "told")
+    assert qmgr.sink.find("func=qmgr.stored.*contained: RuntimeError: a mistake")
+    qmgr.sink.lines.clear()
+
+
+def test_a_change_that_cannot_be_stored_for_a_reason_of_its_own_does_not_block_the_others(qmgr, defer):
+    told, gate = [], threading.Event()
+    defer.ask(lambda db: gate.wait(20), lambda result: None)
+    for number in (1, 2, 3):
+        facts = {"put": (rcpt(2, rcpt_idx=-1),)} if number == 2 else {}
+        defer.add(change(number, told, **facts))
+    gate.set()
+    wait_until(lambda: len(told) == 2, "told")
+    wait_until(lambda: not defer.pending, "given up")
+    assert told == [(1, False), (3, False)]
+    assert qmgr.sink.find("func=qmgr.defedb, ss_ta=S000000000000000200.*contained")
+    qmgr.sink.lines.clear()
+
+
+def test_an_answer_that_fails_is_told_to_whoever_asked(qmgr, defer):
+    failed = []
+
+    def broken(count):
+        raise RuntimeError("a mistake")
+
+    defer.ask(lambda db: db.count(), broken, failed.append)
+    wait_until(lambda: failed, "told")
+    assert str(failed[0]) == "a mistake"
+    qmgr.sink.lines.clear()
+
+
+def test_a_big_change_is_stored_in_parts_and_told_of_once(qmgr, defer):
+    told, sizes, real = [], [], qmgr.defedb.store
+
+    def store(tas, put, removed=()):
+        put, removed = list(put), list(removed)
+        sizes.append(len(put) + len(removed))
+        return real(tas, put, removed)
+
+    qmgr.defedb.store = store
+    count = 2 * DEFER_BATCH_MAX + 10
+    defer.add(change(1))
+    defer.add(change(1, told, put=tuple(rcpt(1, idx) for idx in range(1, count)), removed=(0,)))
+    wait_until(lambda: told, "told")
+    assert told == [(1, False)]
+    assert max(sizes) <= DEFER_BATCH_MAX
+    assert {one.rcpt_idx for one in qmgr.defedb.get_rcpts(ta_id(1))} == set(range(1, count))
+    defer.add(change(1, told, put=(), removed=tuple(range(1, count))))
+    wait_until(lambda: len(told) == 2, "told")
+    assert told[1] == (1, True)
+
+
+def test_long_work_lets_others_have_their_turn(qmgr, defer):
+    order = []
+
+    def work(db):
+        for _ in range(5):
+            end = time.monotonic() + SLICE_S
+            while time.monotonic() < end:
+                pass
+            order.append("slice")
+            yield
+        return "done"
+
+    defer.scan(work, order.append)
+    defer.ask(lambda db: None, lambda result: order.append("asked"))
+    wait_until(lambda: "done" in order, "done")
+    assert order.index("asked") == 1
+    assert order[-1] == "done"
+
+
+def test_work_that_fails_in_the_middle_is_told(qmgr, defer):
+    failed = []
+
+    def work(db):
+        yield
+        raise RuntimeError("a mistake")
+
+    defer.scan(work, failed.append, failed.append)
+    wait_until(lambda: failed, "told")
+    assert str(failed[0]) == "a mistake"
+    qmgr.sink.lines.clear()
+
+
+def test_the_held_are_counted_at_the_start_and_when_they_change(qmgr, defer):
+    held = {"flags": RcptFlags.HOLD, "next_try": HELD_UNTIL}
+    defer.add(change(1, put=(rcpt(1), rcpt(1, 1, **held), rcpt(1, 2, **held))))
+    wait_until(lambda: defer.held == 2, "counted")
+    qmgr.restart()
+    wait_until(lambda: qmgr.context.defer.held == 2, "counted at the start")
+    qmgr.context.defer.add(change(1, put=(), removed=(1,)))
+    wait_until(lambda: qmgr.context.defer.held == 1, "one was removed")

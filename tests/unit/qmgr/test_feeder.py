@@ -1,6 +1,7 @@
 import pytest
 
 from meta1g.base.errors import FullError, Module
+from meta1g.db.defedb import DefeDb
 from meta1g.db.edbc import FOREVER
 from meta1g.qmgr.defer import Change
 from meta1g.qmgr.feeder import _read
@@ -132,23 +133,18 @@ def test_records_that_cannot_be_read_are_tried_again(filled, monkeypatch):
         raise OSError("disk")
 
     with monkeypatch.context() as patch:
-        patch.setattr(qmgr.defedb, "get_rcpt", broken)
+        patch.setattr(qmgr.defedb, "read_due", broken)
         qmgr.advance(1001)
         qmgr.sink.wait("func=qmgr.defedb.*disk", 2)
     wait_until(lambda: len(qmgr.states()) == 5, "all came")
 
 
-class Db:
-    """DEFEDB as far as the feeder reads it."""
-
-    def __init__(self, *rcpts):
-        self.rcpts = {(one.ta_id, one.rcpt_idx): one for one in rcpts}
-
-    def get_rcpt(self, ta_id, rcpt_idx):
-        return self.rcpts.get((ta_id, rcpt_idx))
-
-    def get_ta(self, one):
-        return ta(1) if one == ta_id(1) else None
+@pytest.fixture
+def db(tmp_path):
+    opened = DefeDb(tmp_path, 1 << 20)
+    opened.open()
+    yield opened
+    opened.close()
 
 
 @pytest.mark.parametrize(
@@ -156,8 +152,9 @@ class Db:
     [(rcpt(1, next_try=50.0), True), (rcpt(1, next_try=40.0), True), (rcpt(1, next_try=50.0, flags=RcptFlags.HOLD), False),
      (rcpt(1, next_try=60.0), False), (rcpt(1, 3, next_try=50.0), False), (rcpt(2, next_try=50.0), False)],
 )  # fmt: skip
-def test_what_was_held_removed_or_rescheduled_meanwhile_is_left_out(record, read):
-    assert bool(_read(Db(record), [(50.0, ta_id(1), 0)])) is read
+def test_what_was_held_removed_or_rescheduled_meanwhile_is_left_out(db, record, read):
+    db.store([ta(1), ta(2)], [rcpt(1, 9), rcpt(2, 9), record])
+    assert bool(_read(db, [(50.0, ta_id(1), 0)])) is read
 
 
 def test_an_empty_queue_asks_once(qmgr):

@@ -79,14 +79,15 @@ def test_a_lost_smtps_makes_the_next_scan_come_early(qmgr, delay_s):
     wait_until(lambda: second not in qmgr.content(), "the second scan is over")
 
 
-def test_content_stays_while_a_damaged_defedb_is_in_lost_found(qmgr):
-    """Its envelopes may still be saved by hand."""
-    damaged = qmgr.queue / "lost+found" / "defedb-1"
-    damaged.mkdir(parents=True)
-    orphan = leave(qmgr)
+def test_content_of_what_was_set_aside_stays_and_all_else_goes(qmgr):
+    """Its envelope may still be saved by hand."""
+    kept, listed, gone = leave(qmgr), leave(qmgr), leave(qmgr)
+    record = qmgr.queue / "lost+found" / f"{kept}-0001.record"
+    record.write_bytes(b"damaged")
+    assert qmgr.context.lost.keep_content([listed, kept], "test") == 1
     qmgr.advance(ORPHAN_DELAY_S + 1)
-    qmgr.sink.wait("func=qmgr.orphans.*all content files stay")
-    damaged.rename(qmgr.queue / "looked-at")
-    assert qmgr.content() == [orphan]
+    wait_until(lambda: gone not in qmgr.content(), "removed")
+    assert qmgr.content() == sorted([kept, listed])
+    record.unlink()
     qmgr.advance(ORPHAN_SCAN_S + 1)
-    wait_until(lambda: qmgr.content() == [], "removed")
+    wait_until(lambda: qmgr.content() == [listed], "dealt with")

@@ -5,9 +5,13 @@ import sys
 import pytest
 
 from meta1g.base import sysexits
-from meta1g.tools import qmgrctl
+from meta1g.qmgr.defer import Change
+from meta1g.qmgr.limits import HELD_UNTIL
+from meta1g.rcb.envelope import RcptFlags
+from meta1g.tools import mailq, qmgrctl
+from tests.fakes.envelopes import rcpt, ta
 from tests.fakes.qmgr_peers import new_id
-from tests.fakes.qmgr_system import QmgrSystem
+from tests.fakes.qmgr_system import QmgrSystem, wait_until
 
 
 @pytest.fixture
@@ -36,10 +40,45 @@ def program(*words):
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_status_shows_the_counters(ctl):
+def test_status_shows_the_counters_and_exits_with_0_if_all_is_well(qmgr, ctl):
+    qmgr.smar()
+    qmgr.agent()
+    qmgr.smtps()
+    wait_until(lambda: qmgr.context.status()["trouble"] == [], lambda: qmgr.context.status()["trouble"])
     lines = dict(line.split(None, 1) for line in ctl("status").splitlines() if len(line.split()) > 1)
-    assert (lines["aq"], lines["defedb"], lines["smar"]) == ("0", "0", "0")
+    assert (lines["aq"], lines["defedb"], lines["smar"]) == ("0", "0", "1")
     assert json.loads(ctl("--json", "status"))["aq"] == 0
+
+
+def test_status_names_what_is_not_well_and_has_an_exit_code_for_it(qmgr, capsys):
+    qmgr.smar()
+    qmgr.smtps()
+    wait_until(lambda: qmgr.context.resolver.up, "up")
+    (qmgr.queue / "lost+found" / "thing").touch()
+    qmgr.context.defer.add(Change(ta=ta(1), put=(rcpt(1, flags=RcptFlags.HOLD, next_try=HELD_UNTIL),)))
+    wait_until(lambda: qmgr.context.defer.held, "held")
+    for options in ([], ["--json"]):
+        assert qmgrctl.main(["-f", str(qmgr.conf), *options, "status"]) == qmgrctl.EX_TROUBLE
+        out = capsys.readouterr().out
+        assert all(text in out for text in ("no smtpc is connected", "1 recipients are held", "1 damaged things"))
+
+
+def test_held_recipients_are_shown_stay_at_retry_and_go_when_they_are_released(qmgr, ctl):
+    qmgr.smar()
+    agent = qmgr.agent(script=lambda job: job.damaged("it is shorter"))
+    ta_id = qmgr.smtps().mail("a@to.example", "b@to.example")
+    wait_until(lambda: qmgr.context.defer.held == 2, "held")
+    qmgr.restart()
+    wait_until(lambda: qmgr.context.defer.held == 2, "still held")
+    assert "held, 0 tries" in "\n".join(mailq.listing(json.loads(ctl("--json", "queue")), 0.0))
+    assert json.loads(ctl("--json", "retry", "all")) == {"retried": 0, "held": 2}
+    qmgr.smar()
+    agent = qmgr.agent()
+    assert json.loads(ctl("--json", "release", f"{ta_id}-0001")) == {"released": 1}
+    assert agent.wait_jobs(1)[0].rcpts == ["b@to.example"]
+    assert json.loads(ctl("--json", "release", "all")) == {"released": 1}
+    qmgr.wait_empty()
+    assert len(agent.jobs) == 2
 
 
 def test_usage_shows_the_resources(ctl):
