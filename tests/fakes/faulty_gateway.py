@@ -50,6 +50,7 @@ class Faulty:
     gateway: Gateway = field(init=False)
     sink: KeepingSink = field(init=False)
     down_port: int = field(init=False)
+    probes: dict[str, int] = field(default_factory=dict)  # untouched mail, and how often it was offered
 
     @property
     def faults(self) -> Path:
@@ -124,9 +125,11 @@ class Faulty:
     def flows(self) -> None:
         """Checks that untouched mail is taken and delivered: tried again as any client does, until the time is over."""
         rcpt = f"untouched{next(_numbers)}@probe.example"
+        self.probes[rcpt] = 0
         said: list[str] = []
 
         def taken() -> bool:
+            self.probes[rcpt] += 1
             try:
                 self.send(rcpt, timeout_s=FLOWS_S)
             except RefusedError as error:

@@ -399,7 +399,7 @@ ROWS = (
     # smtpc
     Row("smtpc", "exception in the envelope", late, "meta1g.smtpc.session:Session._envelope"),
     Row("smtpc", "exception when content is looked at", late, "meta1g.smtpc.content:Content.check"),
-    Row("smtpc", "no descriptor for a server", late, "meta1g.smtpc.connection:_socket_for", "OSError", EMFILE),
+    Row("smtpc", "no descriptor for a server", late_deferred, "meta1g.smtpc.connection:_socket_for", "OSError", EMFILE),
     Row("smtpc", "no descriptor for content", late, "meta1g.db.cdb:Cdb.open", "OSError", EMFILE),
     Row("smtpc", "disk error in content", late, "meta1g.db.cdb:CdbReader.cached", "OSError", EIO, size=LARGE),
     Row("smtpc", "exception while a result is reported", late, "meta1g.smtpc.client:Client._report"),
@@ -432,7 +432,7 @@ ROWS = (
     Row("qmgr", "exception in a command", command_fails, "meta1g.qmgr.control:Control._do_status"),
     Row("smtpc", "killed", killed, ends=("smtpc",)),
     # qmgr: what goes on by itself
-    Row("qmgr", "exception in the answer of smar", late, "meta1g.qmgr.resolve:Resolver._on_answer"),
+    Row("qmgr", "exception in the answer of smar", late, "meta1g.qmgr.active:Active.resolved"),
     Row("qmgr", "exception in a turn of the scheduler", meets_fault, "meta1g.qmgr.sched:Scheduler._next"),
     Row("qmgr", "exception in the hand-over", meets_fault, "meta1g.qmgr.intake:Intake._hand_over"),
     Row("qmgr", "exception in a chore", meets_fault, "meta1g.qmgr.sched:Scheduler.close_idle"),
@@ -490,6 +490,7 @@ def bench() -> Iterator[Faulty]:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
 def test_a_fault_costs_the_thing_at_hand_and_no_more(bench, row):
+    bench.probes.clear()
     bench.flows()
     before = bench.pids()
     try:
@@ -501,6 +502,9 @@ def test_a_fault_costs_the_thing_at_hand_and_no_more(bench, row):
     after = bench.pids()
     assert {name: after[name] for name in spared} == {name: before[name] for name in spared}
     assert all(after.values()), f"all run: {after}"
+    if not row.ends and row.act is not frozen:
+        more = {rcpt: bench.came(rcpt) for rcpt, offers in bench.probes.items() if bench.came(rcpt) > offers}
+        assert not more, "only a process that ends may cost a second delivery"
 
 
 def test_the_table_is_long_enough():
