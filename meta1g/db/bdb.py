@@ -228,6 +228,12 @@ class Environment:
             self._env.txn_checkpoint(0, 0, bdb.DB_FORCE)
             self._env.log_archive(bdb.DB_ARCH_REMOVE)
 
+    def log_end(self) -> tuple[int, int]:
+        """Gives number and offset of the end of the log."""
+        with self.errors():
+            stat = self._env.log_stat()
+        return int(stat["cur_file"]), int(stat["cur_offset"])
+
     def close(self) -> None:
         """Closes data bases and environment; an error leaves work for the recovery at the next start."""
         handles, self._handles = self._handles, []

@@ -3,6 +3,8 @@
 A page whose head makes sense says itself which records it has; they are `sure`.  In other pages, and in log files, everything
 is taken that has the head and the checksum of a record; that may have been removed or replaced before.
 
+    log        offset of the record before 4 | length 4 | checksum 4 | data      and so on; zeros behind the last one
+
     page       lsn 8 | number 4 | previous 4 | next 4 | entries 2 | offset of the data 2 | level 1 | type 1
                | with page checksums: 2 unused, checksum 4 | offset of each item 2 ... | room | items
     item       length 2 | type 1 | data
@@ -24,6 +26,7 @@ from meta1g.db.defedb_records import CHECKSUM_BYTES, HEADS, decode_value
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 
 _HEAD: Final = Struct("=8sIIIHHBB")
+_LSN: Final = Struct("=II")
 _PLAIN_BYTES: Final = _HEAD.size
 _CHECKED_BYTES: Final = _HEAD.size + 6
 _LEAF: Final = 5
@@ -34,7 +37,8 @@ _ELSEWHERE: Final = Struct("=HBBII")
 _IN_PAGE: Final = 1
 _ON_PAGES: Final = 3
 _HEADS: Final = re.compile(b"|".join(re.escape(head) for head in HEADS), re.DOTALL)
-_BLOCK_BYTES: Final = 8 << 20
+#: How a log record begins: offset of the one before, length, checksum.
+_LOG_HEAD: Final = Struct("=III")
 #: A record is not longer: pages that lead in a circle end here.
 _RECORD_MAX_BYTES: Final = 64 << 20
 
@@ -93,6 +97,10 @@ class Pages:
             elif sure:
                 for offset in offsets:
                     yield from self._at(page, number, offset)
+
+    def newest(self) -> tuple[int, int]:
+        """Gives number and offset of the latest log record that changed a page."""
+        return max((_LSN.unpack_from(self._page(number)) for number in range(self._count)), default=(0, 0))
 
     def record_at(self, place: int) -> Item | None:
         """Reads the record again that was found at a place."""
@@ -181,27 +189,82 @@ def _chain_overhead(page: bytes, length: int, size: int) -> int:
     return _CHECKED_BYTES if checked[CHECKSUM_BYTES : CHECKSUM_BYTES + 8] in HEADS else _PLAIN_BYTES
 
 
-def in_log(path: Path) -> Iterator[Item]:
-    """Gives everything in a log file that was a record once, the oldest first."""
-    with path.open("rb") as file:
-        data = b""
-        while block := file.read(_BLOCK_BYTES):
-            data += block
-            yield from _values(data, last=False)
-            data = data[-(PAGE_BYTES * 2) :]
-        yield from _values(data, last=True)
+def in_log(data: bytes) -> Iterator[Item]:
+    """Gives everything in a log file that was a record once, the oldest first.
 
-
-def _values(data: bytes, *, last: bool) -> Iterator[Item]:
-    """Gives the records in a piece of a log; the length is not known: it stands in front of it, in one of two forms."""
+    How long it is stands in front of it, in one of two forms.
+    """
     for start in _starts(data):
-        if not last and start > len(data) - PAGE_BYTES * 2:
-            return
         for value in _lengths(data, start):
             record = record_of(value)
             if record is not None:
                 yield record
                 break
+
+
+class LogTail:
+    """The newest log file as it was before recovery.
+
+    Recovery takes the first damaged record for the end of the log, and goes on writing there.  Owner: the repair.
+
+    Args:
+        directory: where the log files are.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        names = sorted(directory.glob("log.*"))
+        self.path = names[-1] if names else directory / "log"
+        self._inode = _inode(self.path)
+        self._data = self._read()
+
+    def _read(self) -> bytes:
+        try:
+            return self.path.read_bytes()
+        except OSError:
+            return b""
+
+    def moved_to(self, target: Path) -> None:
+        """Notes that files were moved: it may be there, or have another name at its place."""
+        for path in (target / self.path.name, self.path.with_name(f"{target.name}.{self.path.name}")):
+            if _inode(path) == self._inode:
+                self.path = path
+
+    def lost(self) -> tuple[int, bytes]:
+        """Gives offset and bytes of what recovery did not see, if there are records in it; after recovery."""
+        if _inode(self.path) != self._inode:  # another one stands there by now
+            return 0, b""
+        end = _chain_end(self._data)
+        now = self._read()
+        offset = end if self._data[:end] == now[:end] else _first_difference(self._data[:end], now)
+        behind = self._data[offset:].rstrip(b"\0")
+        return (offset, behind) if next(in_log(behind), None) is not None else (offset, b"")
+
+
+def _inode(path: Path) -> int:
+    """Gives what tells a file from others under its name; 0 if there is none."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0
+
+
+def _chain_end(data: bytes) -> int:
+    """Gives where the records of a log file end, by their lengths."""
+    offset = before = 0
+    while offset + _LOG_HEAD.size <= len(data):
+        previous, length, _ = _LOG_HEAD.unpack_from(data, offset)
+        if length < _LOG_HEAD.size or offset + length > len(data) or (offset and previous != before):
+            break
+        before, offset = offset, offset + length
+    return offset
+
+
+def _first_difference(one: bytes, other: bytes) -> int:
+    low, high = 0, len(one)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if one[:middle] == other[:middle] else (low, middle - 1)
+    return low
 
 
 def _lengths(data: bytes, start: int) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ Each step is tried only if the one before was not enough:
        b  what stands on pages of the main file that make sense
        c  what stands on other pages, and in the log if it could not be played again: with content only, since it may be
           what was removed before
+    5  recovery takes a damaged record of the log for its end; what stood behind it is treated like 4c
 
 The steps are noted in damage.py, so that this may be killed anywhere and started again.  Reading of doubtful files is left to a
 child process: the library may crash or hang on them.
@@ -26,6 +27,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Final
+from zlib import crc32
 
 import berkeleydb.db as bdb
 
@@ -34,8 +36,9 @@ from meta1g.base.ids import rcpt_id
 from meta1g.base.log import Log
 from meta1g.db.bdb import CONFIG_NAME, Environment, log_place
 from meta1g.db.damage import DamageError, Note, Step, is_note, read_note, write_note
-from meta1g.db.defedb import DATABASE_FILES, DUE_FILE, MAIN_FILE, DefeDb
-from meta1g.db.defedb_pages import Item, Pages, in_log
+from meta1g.db.defedb import DefeDb
+from meta1g.db.defedb_base import DATABASE_FILES, DUE_FILE
+from meta1g.db.defedb_pages import Item, LogTail, Pages, in_log
 from meta1g.db.files import FILES
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 
@@ -68,10 +71,19 @@ def open_or_salvage(defedb: DefeDb, lost_found: Path, log: Log, has_content: Has
         PermError: it cannot be opened for another reason.
         TempError, OSError: the disk is full or broken.
     """
+    tail = LogTail(log_place(defedb.directory))
+    damaged, target = _open_somehow(defedb, lost_found, log, has_content)
+    if target is not None:
+        tail.moved_to(target)
+    return _from_tail(defedb, tail, lost_found, log, has_content) or damaged
+
+
+def _open_somehow(defedb: DefeDb, lost_found: Path, log: Log, has_content: HasContent) -> tuple[bool, Path | None]:
+    """Takes steps 1 to 4; tells whether something was damaged, and where its files are if they were moved."""
     note = read_note(defedb.directory)
     if note is None or note.step is Step.SOUND:
         if _opens(defedb, note, log):
-            return False
+            return False, None
         note = read_note(defedb.directory)
     elif note.step is Step.SUSPECT:
         text = "something could not be read in the last run, or a start did not get through; everything is checked"
@@ -81,9 +93,8 @@ def open_or_salvage(defedb: DefeDb, lost_found: Path, log: Log, has_content: Has
         mended = _mend(defedb, log) if times < _SOUND_MAX else None
         if mended is not None:
             write_note(defedb.directory, None if mended else Note(Step.SOUND, times=times + 1))
-            return mended > 0
-    _salvage(defedb, lost_found, note, log, has_content)
-    return True
+            return mended > 0, None
+    return True, _salvage(defedb, lost_found, note, log, has_content)
 
 
 def catastrophic(defedb: DefeDb, lost_found: Path, log: Log, has_content: HasContent = lambda cdb_id: True) -> None:
@@ -117,9 +128,12 @@ def _mend(defedb: DefeDb, log: Log) -> int | None:
     """Mends what can be mended without reading files by hand; gives how much that was, None if it does not do."""
     wrong = 0
     if not _in_child(lambda: _look(defedb), log):
-        log.fatal("qmgr.defedb", "damaged; the index is made anew", path=str(defedb.directory))
+        index = defedb.directory / DUE_FILE
+        if _has_records(index):  # files were mixed up: this is none
+            return None
+        log.fatal("qmgr.defedb", "damaged; the index is made anew", path=str(index))
         with contextlib.suppress(FileNotFoundError):
-            FILES.unlink(defedb.directory / DUE_FILE)
+            FILES.unlink(index)
         FILES.sync_directory(defedb.directory)
         if not _in_child(lambda: _look(defedb), log):
             return None
@@ -136,15 +150,42 @@ def _mend(defedb: DefeDb, log: Log) -> int | None:
     return wrong
 
 
+def _from_tail(defedb: DefeDb, tail: LogTail, lost_found: Path, log: Log, has_content: HasContent) -> bool:
+    """Stores what only the end of the log had, behind damage; tells whether there was any."""
+    offset, data = tail.lost()
+    if not data:
+        return False
+    kept = lost_found / f"{tail.path.name}-{offset:X}-{crc32(data):08X}"
+    FILES.write_durable(kept, data)
+    filler = _Filler(defedb, lost_found, log, has_content)
+    filler.from_items(in_log(data))
+    text = f"damaged: recovery does not read on behind it; kept as {kept}"
+    log.fatal("qmgr.defedb", text, path=str(tail.path), offset=offset, size=len(data), rcpts=filler.stored)
+    return True
+
+
 def _look(defedb: DefeDb) -> None:
     """Recovers the environment, checks its files, reads every record."""
     defedb.keeper = lambda file, key, value, why: False
     defedb.open()
     defedb.checkpoint()
     defedb.read_all()
+    end = defedb.log_end()
     defedb.close()
     for name in DATABASE_FILES:
-        bdb.DB().verify(os.fspath(defedb.directory / name))
+        path = defedb.directory / name
+        bdb.DB().verify(os.fspath(path))
+        with contextlib.closing(Pages(path)) as pages:
+            if pages.newest() > end:
+                raise DamageError(Module.DEFEDB, f"{path}: the log ends before its last change")
+
+
+def _has_records(path: Path) -> bool:
+    """Tells whether a file has records of transactions or recipients."""
+    if not path.exists():
+        return False
+    with contextlib.closing(Pages(path)) as pages:
+        return next(pages.records(sure=True), None) is not None or next(pages.records(sure=False), None) is not None
 
 
 def _in_child(function: Callable[[], None], log: Log) -> bool:
@@ -176,7 +217,7 @@ def _in_child(function: Callable[[], None], log: Log) -> bool:
 # -- step 4 ------------------------------------------------------------------------------------------------------------
 
 
-def _salvage(defedb: DefeDb, lost_found: Path, note: Note | None, log: Log, has_content: HasContent) -> None:
+def _salvage(defedb: DefeDb, lost_found: Path, note: Note | None, log: Log, has_content: HasContent) -> Path:
     directory = defedb.directory
     if note is None or note.step not in (Step.MOVE, Step.FILL):
         note = Note(Step.MOVE, f"{_PREFIX}{_number(lost_found, _PREFIX)}")
@@ -196,6 +237,7 @@ def _salvage(defedb: DefeDb, lost_found: Path, note: Note | None, log: Log, has_
         path=str(target),
         rcpts=filler.stored,
     )
+    return target
 
 
 def _number(directory: Path, prefix: str) -> int:
@@ -244,16 +286,13 @@ class _Filler:
         """Takes all sources, the best first; what is there already stays."""
         logs = self._logs()
         replayed = self._replay(logs)
-        main = self._target / MAIN_FILE
-        if main.exists():
-            pages = Pages(main)
-            try:
-                self._from_pages(pages, sure=True)
-                self._from_pages(pages, sure=False)
-            finally:
-                pages.close()
+        for name in DATABASE_FILES:  # they may have each other's name
+            if (self._target / name).exists():
+                with contextlib.closing(Pages(self._target / name)) as pages:
+                    self._from_pages(pages, sure=True)
+                    self._from_pages(pages, sure=False)
         if not replayed:
-            self._from_logs(logs)
+            self.from_items(self._in_logs(logs))
 
     def _logs(self) -> list[tuple[str, Path]]:
         """Gives the log files with the names that they had."""
@@ -305,10 +344,11 @@ class _Filler:
         while batch := list(islice(found, _BATCH)):
             self._store(batch, find, doubtful=not sure)
 
-    def _from_logs(self, logs: list[tuple[str, Path]]) -> None:
+    def from_items(self, items: Iterator[Item]) -> None:
+        """Stores the newest state of what was a record once."""
         tas: dict[str, TaRecord] = {}
         rcpts: dict[tuple[str, int], RcptRecord] = {}
-        for item in self._in_logs(logs):
+        for item in items:
             if isinstance(item, TaRecord):
                 tas[item.ta_id] = item
             else:
@@ -321,7 +361,7 @@ class _Filler:
     def _in_logs(logs: list[tuple[str, Path]]) -> Iterator[Item]:
         for _, path in logs:
             with contextlib.suppress(OSError):
-                yield from in_log(path)
+                yield from in_log(path.read_bytes())
 
     def _store(self, batch: list[RcptRecord], find: Callable[[str], Item | None], *, doubtful: bool = False) -> None:
         """Stores recipients that are not there yet, with their transactions."""

@@ -27,7 +27,7 @@ from meta1g.base.ids import TaId
 from meta1g.db.files import FILES, Files
 from meta1g.db.ibdb_life import Event, Life, State
 from meta1g.db.ibdb_reader import ibdb_files
-from meta1g.db.ibdb_records import entry, file_header, file_name, ta_entry
+from meta1g.db.ibdb_records import LAST_NAME, entry, file_header, file_name, ta_entry
 from meta1g.rcb.envelope import RcptDone, RcptRecord, TaCancel, TaDone, TaRecord
 
 #: Files grow in steps of this size.
@@ -221,7 +221,7 @@ class Ibdb:
         """Gives the file for the next batch: another one if the last is full or could not be written."""
         if self._lives and self._lives[-1].state is State.CURRENT:
             current = self._lives[-1]
-            if not current.made or (self._fd >= 0 and current.size_bytes < self._max_size_bytes):
+            if not current.made or (self._fd >= 0 and current.size_bytes < self._max_size_bytes and not current.harmed):
                 return current
             current.step(Event.ROLL)
         self._number += 1
@@ -325,6 +325,15 @@ class Ibdb:
         batch.life.made = made or not batch.first
         self.close()
 
+    def note_newest(self, batch: Batch) -> None:
+        """Notes the number of a new file beside it, so that the next start notices if it is missing.  Blocks: yes (disk).
+
+        Raises:
+            OSError: it cannot be written; nothing depends on it but the notice.
+        """
+        if batch.first:
+            self._files.write_durable(self._directory / LAST_NAME, f"{batch.life.number}\n".encode())
+
     def close(self) -> None:
         """Closes the current file; what was not written is lost, as it would be in a crash."""
         fd, self._fd = self._fd, -1
@@ -368,6 +377,12 @@ class Ibdb:
             if life.open:
                 return [TaId(ta_id) for ta_id in life.open]
         return []
+
+    def harmed(self) -> dict[Path, list[TaId]]:
+        """Looks at all files; gives those that were removed, replaced or cut since the last look, with what is open in them."""
+        writing = self._batch.life if self._batch is not None else None  # its size is ahead of it
+        lives = [life for life in self._lives if life is not writing and life.look()]
+        return {life.path: [TaId(ta_id) for ta_id in life.open] for life in lives}
 
     def check(self) -> None:
         """Checks the invariants.

@@ -56,6 +56,8 @@ class Life:
         open: transactions that are NEW in it and neither DONE nor CANCEL.
         undurable: how many of its transactions have a closing record that is not on the disk yet.
         made: the file is there; False until its first batch is written, and after that one failed and took it away.
+        inode: what tells the file from others that get its name; 0 as long as nobody looked.
+        harmed: somebody removed, replaced or cut it; nothing more is written to it.
     """
 
     number: int
@@ -65,6 +67,8 @@ class Life:
     open: dict[str, None] = field(default_factory=dict)
     undurable: int = 0
     made: bool = False
+    inode: int = 0
+    harmed: bool = False
 
     def step(self, event: Event) -> None:
         """Changes the state.
@@ -86,6 +90,20 @@ class Life:
     def durable(self) -> None:
         """Notes that one closing record is durable."""
         self.undurable -= 1
+
+    def look(self) -> bool:
+        """Looks whether the file is still there, and whole; tells whether it was harmed since the last look."""
+        if not self.made or self.harmed:
+            return False
+        size_bytes = self.size_bytes
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            self.harmed = True
+            return True
+        self.inode = self.inode or status.st_ino
+        self.harmed = status.st_ino != self.inode or status.st_size < size_bytes
+        return self.harmed
 
     def drain(self) -> bool:
         """Tells whether the file may go; the state follows."""

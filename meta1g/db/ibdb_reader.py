@@ -20,6 +20,7 @@ from meta1g.db.files import FILES, Files
 from meta1g.db.ibdb_records import (
     ENTRY_HEADER,
     FILE_HEADER,
+    LAST_NAME,
     Entry,
     check_header,
     decode_body,
@@ -123,8 +124,22 @@ def ibdb_files(directory: Path, files: Files = FILES) -> list[Path]:
     return [directory / name for _, _, name in sorted(found)]
 
 
-def misplaced(paths: Sequence[Path]) -> list[str]:
-    """Gives one text for each file that has the name of another one, and for each that is missing between two others."""
+def last_number(directory: Path) -> int:
+    """Gives the number of the newest file that there ought to be; 0 if that is not known."""
+    try:
+        text = (directory / LAST_NAME).read_text(errors="replace").strip()
+    except OSError:
+        return 0
+    return int(text) if text.isascii() and text.isdecimal() else 0
+
+
+def misplaced(directory: Path, paths: Sequence[Path]) -> list[str]:
+    """Gives one text for each file that has the name of another one, and for those that are missing.
+
+    Args:
+        directory: where they are.
+        paths: ibdb_files() of it.
+    """
     texts = []
     last = 0
     for path in paths:
@@ -133,8 +148,10 @@ def misplaced(paths: Sequence[Path]) -> list[str]:
         if number != name:
             texts.append(f"{path}: it is file {number} by its header; taken as that")
         if last and number > last + 1:
-            texts.append(f"{path.parent}: files {last + 1} to {number - 1} are missing")
+            texts.append(f"{directory}: files {last + 1} to {number - 1} are missing")
         last = number
+    if last_number(directory) > last:
+        texts.append(f"{directory}: files up to {last_number(directory)} are missing")
     return texts
 
 

@@ -38,6 +38,8 @@ ENTRY_HEADER: Final = Struct("!II")
 #: An entry that announces more is damaged: a transaction with 65536 recipients is smaller.
 BODY_MAX_BYTES: Final = 64 << 20
 
+#: Beside the files: the number of the newest one, so that it is noticed if it is missing.
+LAST_NAME: Final = "LAST"
 _CHECKED_BYTES: Final = 16
 _CRC: Final = Struct("!I")
 _NAME: Final = re.compile(r"ibdb([0-9A-F]{8})", re.ASCII)

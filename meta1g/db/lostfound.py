@@ -97,7 +97,9 @@ class LostFound:
             Whether it is safe here, so that it may be removed there.
         """
         name = safe_name(key) + RECORD_SUFFIX
+        ids = sorted(ids_in(key))
         keys: dict[str, Value] = {"key": key.decode("ascii", "backslashreplace"), "size": len(value)}
+        keys["ss_ta"] = ids[0] if ids else None
         try:
             path = self.keep(name, len(key).to_bytes(_KEY_LENGTH_BYTES, "big") + key + value)
         except OSError as error:
@@ -105,7 +107,7 @@ class LostFound:
             self._log.error("qmgr.damaged", text, path=str(file), **keys)
             return False
         self.set_aside += 1
-        self.recent |= ids_in(key)
+        self.recent |= set(ids)
         self._log.error("qmgr.damaged", f"{why}; set aside as {path}", path=str(file), **keys)
         return True
 

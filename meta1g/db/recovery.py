@@ -31,8 +31,8 @@ from meta1g.base.log import Log
 from meta1g.db.cdb import Cdb
 from meta1g.db.defedb import DefeDb
 from meta1g.db.files import FILES, Files
-from meta1g.db.ibdb_reader import Damage, IbdbReader, ibdb_files, misplaced
-from meta1g.db.ibdb_records import Entry, TaNew, file_header, ta_entry
+from meta1g.db.ibdb_reader import Damage, IbdbReader, ibdb_files, last_number, misplaced
+from meta1g.db.ibdb_records import LAST_NAME, Entry, TaNew, file_header, ta_entry
 from meta1g.db.lostfound import ids_in
 from meta1g.rcb.envelope import RcptDone, RcptRecord, TaCancel, TaDone, TaRecord
 
@@ -53,7 +53,6 @@ class Report:
         known: recipients that were in DEFEDB already.
         set_aside: transactions without content, in lost+found now.
         damage: parts of IBDB files that cannot be used, copied to lost+found; files that are missing or misplaced.
-        lost_ids: what looks like a transaction id in these parts.
     """
 
     files: int
@@ -62,7 +61,6 @@ class Report:
     known: int
     set_aside: int
     damage: tuple[Damage, ...]
-    lost_ids: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True, eq=False)
@@ -110,15 +108,14 @@ class _Recovery:
         self._log = log
         self._files = files
         self.damage: list[Damage] = []
-        self.lost_ids: set[str] = set()
         self.stored = self.known = self.set_aside = 0
 
-    def read(self, paths: list[Path]) -> Envelopes:
+    def read(self, directory: Path, paths: list[Path]) -> Envelopes:
         """Reads all files; damaged parts are copied to lost+found."""
         envelopes = Envelopes()
-        for text in misplaced(paths):
-            self._log.error("qmgr.recover", text, path=str(paths[0].parent))
-            self.damage.append(Damage(paths[0].parent, 0, b"", tail=False))
+        for text in misplaced(directory, paths):
+            self._log.error("qmgr.recover", text, path=str(directory))
+            self.damage.append(Damage(directory, 0, b"", tail=False))
             envelopes.distrust()
         for path in paths:
             reader = IbdbReader(path)
@@ -136,7 +133,6 @@ class _Recovery:
             name = f"{damage.path.name}-{damage.offset:X}-{crc32(damage.data):08X}"
             self._files.write_durable(self._lost_found / name, damage.data)
             text += f"; kept as {self._lost_found / name}"
-            self.lost_ids |= ids_in(damage.data)
             text += f"; envelopes that may be in it: {' '.join(sorted(ids_in(damage.data))[:_NAMED_MAX]) or 'not known'}"
         write = self._log.warn if damage.tail else self._log.error
         write("qmgr.recover", text, path=str(damage.path), offset=damage.offset, size=len(damage.data))
@@ -184,6 +180,9 @@ class _Recovery:
 
     def remove(self, directory: Path, paths: list[Path]) -> None:
         """Removes the files, the oldest first; each removal is durable before the next."""
+        if last_number(directory):
+            self._files.unlink(directory / LAST_NAME)
+            self._files.sync_directory(directory)
         for path in paths:
             self._files.unlink(path)
             self._files.sync_directory(directory)
@@ -226,10 +225,8 @@ def recover(
     """
     paths = ibdb_files(ibdb_directory, files)
     run = _Recovery(defedb, cdb, lost_found, log, files)
-    envelopes = run.read(paths)
+    envelopes = run.read(ibdb_directory, paths)
     run.move(envelopes, now)
     run.remove(ibdb_directory, paths)
     log.notice("qmgr.recover", f"{len(envelopes.open)} open transactions in {len(paths)} IBDB files", rcpts=run.stored)
-    return Report(
-        len(paths), len(envelopes.open), run.stored, run.known, run.set_aside, tuple(run.damage), frozenset(run.lost_ids)
-    )
+    return Report(len(paths), len(envelopes.open), run.stored, run.known, run.set_aside, tuple(run.damage))

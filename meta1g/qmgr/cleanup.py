@@ -4,9 +4,12 @@ Owner: its task.
 Ref: MeTA1 design, "Implementation: QMGR, cleanup" (modelled on).
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
+from meta1g.base import failure
 from meta1g.base.clock import Clock
 from meta1g.base.log import Log
 from meta1g.pt.evthr import Evthr
@@ -16,6 +19,10 @@ from meta1g.qmgr.commit import Commit
 from meta1g.qmgr.limits import CLEANUP_S, IBDB_FILES_MAX
 from meta1g.qmgr.resources import Resources
 from meta1g.qmgr.sched import Scheduler
+
+#: Transactions that are moved out of IBDB in one turn, and the pause between two turns, seconds.
+_MOVE_TURN: Final = 100
+_MOVE_PAUSE_S: Final = 0.02
 
 
 @dataclass(slots=True)
@@ -64,10 +71,12 @@ class Cleanup:
         self._commit = commit
         self._clock = clock
         self._log = log
+        self._moving: deque[str] = deque()
         self._chores = [
             Chore(CLEANUP_S, scheduler.close_idle),
             Chore(CLEANUP_S, resources.look),
             Chore(CLEANUP_S, self._empty_oldest_file),
+            Chore(CLEANUP_S, self._leave_harmed_files),
         ]
         self._task = evthr.task_new(self._run, events=Ev.NONE, run=True, name="cleanup")
 
@@ -80,14 +89,30 @@ class Cleanup:
         for chore in self._chores:
             if chore.next_s <= now_s:
                 chore.next_s = now_s + chore.every_s
-                chore.function()
-        task.sleep_for(CLEANUP_S)
+                failure.steps(self._log, "qmgr.cleanup", chore.function)
+        self._move_some()
+        task.sleep_for(_MOVE_PAUSE_S if self._moving else CLEANUP_S)
         return Result.SLPQ
 
     def _empty_oldest_file(self) -> None:
         """Lets DEFEDB keep what has been in IBDB for long, so that its oldest file can go."""
-        if self._commit.file_count <= IBDB_FILES_MAX:
-            return
-        moved = sum(self._active.move_to_defedb(ta_id) for ta_id in self._commit.open_in_oldest())
+        if self._commit.file_count > IBDB_FILES_MAX and not self._moving:
+            self._moving.extend(self._commit.open_in_oldest())
+
+    def _move_some(self) -> None:
+        """Moves some of the transactions that are to leave IBDB: the next ones come after a pause (invariant I10)."""
+        some = [self._moving.popleft() for _ in range(min(_MOVE_TURN, len(self._moving)))]
+        moved = sum(self._active.move_to_defedb(ta_id) for ta_id in some)
         if moved:
             self._log.info("qmgr.ibdb", "moved to DEFEDB", count=moved)
+
+    def _leave_harmed_files(self) -> None:
+        """Lets DEFEDB keep what was in an IBDB file that somebody removed, replaced or cut: a crash would lose it."""
+        for path, ta_ids in self._commit.harmed().items():
+            self._log.error(
+                "qmgr.ibdb",
+                "removed, replaced or cut by somebody; what is in it moves to DEFEDB",
+                path=str(path),
+                count=len(ta_ids),
+            )
+            self._moving.extend(ta_ids)

@@ -15,11 +15,12 @@ Ref: MeTA1 design, "Implementation: IBDB, group commit" (modelled on).
 import contextlib
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from meta1g.base import failure
 from meta1g.base.errors import FullError, Module, TempError
-from meta1g.base.ids import CdbId
+from meta1g.base.ids import CdbId, TaId
 from meta1g.base.log import Log
 from meta1g.db.cdb import Cdb
 from meta1g.db.ibdb import Batch, Ibdb
@@ -164,6 +165,11 @@ class Commit:
         with self._lock:
             return list(self._ibdb.open_in_oldest())
 
+    def harmed(self) -> dict[Path, list[TaId]]:
+        """Gives the files that were removed, replaced or cut since the last look, with what is open in them."""
+        with self._lock:
+            return self._ibdb.harmed()
+
     def flush(self) -> None:
         """Starts a flush if anything waits for one.  Blocks: no."""
         with self._lock:
@@ -200,6 +206,9 @@ class Commit:
             except OSError as error:
                 done.error = error
                 self._log.error("qmgr.ibdb", f"cannot write: {error.strerror}; free disk space or mend the disk")
+            if done.error is None:
+                with failure.item(self._log, "qmgr.ibdb"):
+                    self._ibdb.note_newest(done.batch)
             with self._lock:
                 self._ibdb.finished(done.batch)
                 self.failing = "" if done.error is None else done.error.strerror or str(done.error)

@@ -17,7 +17,7 @@ from typing import Final
 from meta1g.base import cli, paths, startup, sysexits
 from meta1g.base.accounts import Access, access_for, account_of
 from meta1g.base.clock import SystemClock
-from meta1g.base.errors import Meta1Error
+from meta1g.base.errors import BugError, Meta1Error
 from meta1g.base.log import Log
 from meta1g.conf.load import Config, load_file
 from meta1g.db.cdb import Cdb
@@ -106,13 +106,25 @@ class Qmgr:
         lost_found = queue / paths.LOST_FOUND_DIRECTORY
         lost = LostFound(lost_found, log)
         defedb.keeper = lost.keep_record
-        damaged = open_or_salvage(defedb, lost_found, log, cdb.exists)
-        report = recover(queue / paths.IBDB_DIRECTORY, defedb, cdb, lost_found, clock.now(), log)
+        self._recover(queue, defedb, cdb, lost, clock.now())
+        self._evthr = Evthr(clock=clock, log=log)
+        self.context = Context(settings, queue, defedb, cdb, self._evthr, clock, log)
+
+    def _recover(self, queue: Path, defedb: DefeDb, cdb: Cdb, lost: LostFound, now: float) -> None:
+        """Opens DEFEDB and moves there what is in IBDB; if DEFEDB turns out to be damaged then, it is repaired once."""
+        ibdb = queue / paths.IBDB_DIRECTORY
+        damaged = open_or_salvage(defedb, lost.directory, self._log, cdb.exists)
+        try:
+            report = recover(ibdb, defedb, cdb, lost.directory, now, self._log)
+        except BugError as error:
+            self._log.fatal("qmgr.recover", error.cause)
+            defedb.close()
+            open_or_salvage(defedb, lost.directory, self._log, cdb.exists)
+            damaged = True
+            report = recover(ibdb, defedb, cdb, lost.directory, now, self._log)
         if damaged or report.damage:
             homeless = (cdb_id for cdb_id, _ in cdb.ids() if not defedb.has_ta(cdb_id))
             lost.keep_content(homeless, "the stores were damaged")
-        self._evthr = Evthr(clock=clock, log=log)
-        self.context = Context(settings, queue, defedb, cdb, self._evthr, clock, log)
 
     def run(self) -> None:
         """Serves until it is told to stop.  Blocks: yes."""

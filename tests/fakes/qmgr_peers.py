@@ -110,7 +110,7 @@ class Job:
         assert not self.answered
         self.answered = True
         keep = self.msg.keep_open if keep is None else keep
-        facts = {"session_id": self.msg.session_id, "ta_id": self.msg.ta_id, "session_open": keep, **facts}
+        facts = {"session_id": self.msg.session_id, "ta_id": self.msg.da_ta_id, "session_open": keep, **facts}
         self.agent.answer(self, Result(remote_mta=f"mx-{self.server}", **facts))
 
 
@@ -121,6 +121,7 @@ class Agent:
     path: Path
     max_threads: int = 100
     script: Callable[[Job], object] = field(default=lambda job: job.done())
+    read: bool = True  # the content is read as it comes; else the script does it
     jobs: list[Job] = field(default_factory=list)
     sessions: dict[str, str] = field(default_factory=dict)  # session id to server
     most: dict[str, int] = field(default_factory=dict)  # server to the greatest number of sessions at a time
@@ -158,6 +159,8 @@ class Agent:
                     self.script(job)
 
     def _content(self, msg: Deliver) -> bytes:
+        if not self.read:
+            return b""
         whole = Cdb(self.path.parent.parent / "cdb").path(msg.cdb_id).read_bytes()
         if msg.dsn_head is None:
             return whole

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meta1g.db import ibdb_reader
-from meta1g.db.ibdb_reader import IbdbReader, ibdb_files
+from meta1g.db.ibdb_reader import IbdbReader, ibdb_files, misplaced
 from meta1g.db.ibdb_records import FILE_HEADER, TaNew, entry, file_header, ta_entry
 from meta1g.rcb.envelope import RcptDone, TaDone
 from tests.fakes.envelopes import rcpt, rcpts, ta, ta_id
@@ -143,3 +143,29 @@ def test_files_come_in_the_order_of_their_numbers(tmp_path):
     for name in ("ibdb0000000B", "ibdb00000002", "ibdb0000000A", "README", "ibdb00000003.new"):
         (tmp_path / name).touch()
     assert [p.name for p in ibdb_files(tmp_path)] == ["ibdb00000002", "ibdb0000000A", "ibdb0000000B"]
+
+
+def numbered(directory, *numbers):
+    for name, inside in numbers:
+        (directory / f"ibdb{name:08X}").write_bytes(file_header(inside) + ta_entry(ta(inside), rcpts(inside, 1)))
+
+
+def test_files_that_have_each_others_names_are_read_in_their_own_order(tmp_path):
+    numbered(tmp_path, (1, 2), (2, 1), (3, 3))
+    paths = ibdb_files(tmp_path)
+    assert [path.name[-1] for path in paths] == ["2", "1", "3"]
+    assert len(misplaced(tmp_path, paths)) == 2
+
+
+@pytest.mark.parametrize(("last", "text"), [("", "files 3 to 4 are missing"), ("7", "files up to 7 are missing")])
+def test_missing_files_are_named(tmp_path, last, text):
+    numbered(tmp_path, (2, 2), (5, 5))
+    (tmp_path / "LAST").write_text(last)
+    assert any(text in one for one in misplaced(tmp_path, ibdb_files(tmp_path)))
+
+
+def test_files_that_are_as_they_should_be_are_no_damage(tmp_path):
+    numbered(tmp_path, (4, 4), (5, 5))
+    (tmp_path / "LAST").write_text("5")
+    assert misplaced(tmp_path, ibdb_files(tmp_path)) == []
+    assert misplaced(tmp_path / "no", []) == []

@@ -1,10 +1,14 @@
 """What is damaged while QMGR runs costs itself: records of DEFEDB, content, and what others say about them."""
 
+import os
+
 import pytest
 
 from meta1g.db import defedb_records as records
-from meta1g.db.defedb import MAIN_FILE
+from meta1g.db.defedb_base import MAIN_FILE
+from meta1g.db.ibdb_reader import ibdb_files
 from meta1g.qmgr.defer import Change
+from meta1g.qmgr.limits import CLEANUP_S
 from meta1g.rcb.envelope import RcptFlags
 from meta1g.rcb.smtpc_qmgr import SmtpcContained
 from meta1g.rcb.smtps_qmgr import CloseTransaction, SmtpsContained
@@ -63,7 +67,7 @@ def test_a_damaged_record_is_set_aside_and_named_and_all_others_are_delivered(sy
     system.advance(1001)
     wait_until(lambda: len(agent.jobs) == COUNT - 1, "the others")
     assert ta_id(BAD) not in {job.msg.ta_id for job in agent.jobs}
-    system.sink.wait(f"sevr=ERROR, func=qmgr.damaged, path=.*{MAIN_FILE}.*key={ta_id(BAD)}.*lost.found")
+    system.sink.wait(f"sevr=ERROR, func=qmgr.damaged, ss_ta={ta_id(BAD)}.*path=.*{MAIN_FILE}.*key={ta_id(BAD)}.*lost.found")
     wait_until(lambda: system.content() == [ta_id(BAD)] and not system.context.defer.count, "its content stays")
     status = system.context.status()
     assert status["set_aside"] >= 1
@@ -126,12 +130,13 @@ def test_damaged_content_holds_the_recipients_without_an_outcome_of_their_own(sy
     agent = system.agent(script=lambda job: job._answer(None, damage="too short", rcpts=job.own({"b@to.example": 550})))
     system.smtps().mail("a@to.example", "b@to.example", "c@to.example", mail="")
     wait_until(lambda: system.context.defer.held == 2, "held")
+    jobs = len(agent.jobs)
     lines = system.sink.wait("sevr=ERROR, func=qmgr.held.*content is damaged: too short", 2)
     assert all("cdb_id=" in line for line in lines)
     assert {one.flags for one in system.defedb.scan(None, 9)} == {RcptFlags.HOLD}
     system.advance(86400 * 30)
     wait_until(lambda: system.context.active.edbc.complete, "looked")
-    assert len(agent.jobs) == 1
+    assert len(agent.jobs) == jobs
 
 
 def test_the_checksum_goes_from_the_final_dot_to_the_delivery(system):
@@ -170,3 +175,21 @@ def test_contained_failures_of_all_processes_are_counted_and_are_trouble_for_a_w
     assert system.context.contained.total() == total
     system.advance(3601)
     assert "contained" not in "\n".join(system.context.status()["trouble"])
+
+
+@pytest.mark.parametrize("harm", [lambda path: path.unlink(), lambda path: os.truncate(path, 30)], ids=["removed", "cut"])
+def test_mail_in_an_ibdb_file_that_somebody_harms_moves_to_defedb_and_new_mail_goes_to_another_file(system, harm):
+    system.start()
+    smtps = system.smtps()
+    first = [smtps.mail("r@to.example") for _ in range(3)]
+    wait_until(lambda: len(system.states()) == 3, "entered")
+    (path,) = ibdb_files(system.queue / "ibdb")
+    harm(path)
+    system.advance(CLEANUP_S + 1)
+    system.sink.wait(f"sevr=ERROR, func=qmgr.ibdb, path={path}")
+    wait_until(lambda: {one.ta_id for one in system.defedb.scan(None, 9)} == set(first), "safe")
+    smtps.mail("r@to.example")
+    assert path not in ibdb_files(system.queue / "ibdb") or len(ibdb_files(system.queue / "ibdb")) == 2
+    system.smar()
+    system.agent()
+    system.wait_empty()

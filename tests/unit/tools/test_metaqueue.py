@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from meta1g.base.log import FdSink, Log
 from meta1g.base.paths import QMGR_LOCK_FILE
 from meta1g.db.defedb import DefeDb
+from meta1g.db.defedb_records import encode_record
 from meta1g.db.ibdb import Ibdb
+from meta1g.db.lostfound import LostFound
 from tests.fakes.envelopes import rcpt, rcpts, ta, ta_id
 
 
@@ -125,3 +128,44 @@ def test_what_is_no_queue_is_an_error(tmp_path):
     assert "no queue directory" in result.stderr
     assert metaqueue("--nonsense").returncode == 64
     assert metaqueue("--help").returncode == 0
+
+
+def test_recover_makes_defedb_anew_from_the_log_and_the_pages(queue):
+    main = queue / "defedb" / "defedb.db"
+    main.write_bytes(b"\x55" * main.stat().st_size)
+    result = metaqueue("recover", queue)
+    assert (result.returncode, result.stdout) == (0, "DEFEDB was made anew: 1 recipients; see lost+found\n"), result.stderr
+    assert (queue / "lost+found" / "defedb-1" / "defedb.db").read_bytes() == b"\x55" * main.stat().st_size
+    assert f"{ta_id(3)}  DEFEDB" in metaqueue(queue).stdout
+
+
+def test_recover_is_refused_while_qmgr_runs(queue):
+    with (queue / QMGR_LOCK_FILE).open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = metaqueue("recover", queue)
+    assert result.returncode == 75
+    assert "qmgr is running" in result.stderr
+
+
+def test_a_damaged_record_is_named_and_the_others_are_shown(queue):
+    defedb = DefeDb(queue / "defedb", 1 << 20)
+    defedb.open()
+    defedb.store([ta(4)], rcpts(4, 2))
+    key = f"{ta_id(4)}-0001".encode()
+    with defedb._env.transaction() as txn:
+        defedb._main.put(key, defedb._main.get(key)[:-1] + b"x", txn=txn)
+    defedb.close()
+    for _ in range(2):
+        result = metaqueue(queue)
+        assert f"record {ta_id(4)}-0001 is damaged" in result.stderr
+        assert all(text in result.stdout for text in (f"{ta_id(3)}  DEFEDB", f"{ta_id(4)}  DEFEDB"))
+
+
+@pytest.mark.parametrize("value", [encode_record(ta(5)), encode_record(rcpt(5)), b"nonsense"])
+def test_a_record_that_was_set_aside_is_shown(queue, value):
+    key = f"{ta_id(5)}-0000".encode()
+    LostFound(queue / "lost+found", Log("test", sink=FdSink(os.open(os.devnull, os.O_WRONLY)))).keep_record(
+        queue, key, value, "test"
+    )
+    result = metaqueue(queue / "lost+found" / f"{ta_id(5)}-0000.record")
+    assert ta_id(5) in result.stdout + result.stderr
