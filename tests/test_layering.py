@@ -41,6 +41,7 @@ OWNERS: dict[str, set[str]] = {
     "berkeleydb": {"db"},
     "ply": {"conf"},
     "dns": {"smar"},
+    "re2": {"maps"},
 }
 #: outside of meta1g nobody goes past the API of State Threads either
 OUTSIDE = ("bench", "contrib", "tests")

@@ -11,6 +11,7 @@
 # mcp.sh start|stop|restart|reload|reopen|status|check
 
 MCP=${MCP:-/opt/meta1g/bin/mcp}
+RELOAD=${RELOAD:-$(dirname "$MCP")/sm.reload}
 CONF=${CONF:-/etc/meta1/meta1.conf}
 PIDFILE=${PIDFILE:-/run/meta1-mcp.pid}
 # three waves of components, 10 s each, and some more
@@ -18,7 +19,8 @@ STOP_SECONDS=${STOP_SECONDS:-60}
 
 say() { echo "$(basename "$0"): $*"; }
 pid() { [ -s "$PIDFILE" ] && cat "$PIDFILE"; }
-runs() { [ -n "$(pid)" ] && kill -0 "$(pid)" 2>/dev/null; }
+# the process id may belong to somebody else by now: mcp names its configuration
+runs() { [ -n "$(pid)" ] && tr '\0' '\n' 2>/dev/null <"/proc/$(pid)/cmdline" | grep -qxF -- "$CONF"; }
 
 start() {
     if runs; then
@@ -50,11 +52,20 @@ tell() {
     kill "-$1" "$(pid)"
 }
 
+# waits for the result; the signal alone would not tell a mistake
+reload() {
+    if [ -x "$RELOAD" ]; then
+        "$RELOAD" -f "$CONF"
+    else
+        "$MCP" -c "$CONF" && tell HUP
+    fi
+}
+
 case "$1" in
     start) start ;;
     stop) stop ;;
     restart | force-reload) "$MCP" -c "$CONF" && stop && start ;;
-    reload) "$MCP" -c "$CONF" && tell HUP ;;
+    reload) reload ;;
     reopen) tell USR1 ;;
     check) "$MCP" -c "$CONF" ;;
     status)

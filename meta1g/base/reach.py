@@ -17,6 +17,8 @@ from typing import Final
 from meta1g.base.cli import CliError
 from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM
 
+#: Stands before the name of what is in the way.
+OUT_OF_REACH: Final = "out of reach: "
 _LINKS_MAX: Final = 40  # as many as the kernel follows
 
 
@@ -107,7 +109,7 @@ def need_file(path: Path, mode: int, purpose: str) -> None:
 def _need_way(path: Path) -> None:
     text = obstacle(path)
     if text:
-        raise CliError(f"{path}: out of reach: {text}", EX_CONFIG if " missing" in text else EX_NOPERM)
+        raise CliError(f"{path}: {OUT_OF_REACH}{text}", EX_CONFIG if " missing" in text else EX_NOPERM)
 
 
 def explain(error: OSError) -> str:
@@ -119,6 +121,6 @@ def explain(error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.ENOENT, errno.ENOTDIR):
         text = obstacle(path.absolute())
         if text:
-            return f"{path}: out of reach: {text}"
+            return f"{path}: {OUT_OF_REACH}{text}"
     advice = f"; {user_name()} needs access" if error.errno == errno.EACCES else ""
     return f"{path}: {(error.strerror or str(error)).lower()}{advice}"

@@ -12,11 +12,15 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 from meta1g.base import reach, startup
 from meta1g.base.cli import CliError
 from meta1g.base.errors import Meta1Error, TempError
 from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM, EX_OK, EX_SOFTWARE, EX_TEMPFAIL
+
+#: What Python loads of a package.
+_CODE: Final = (".py", ".so")
 
 
 class Findings:
@@ -31,11 +35,14 @@ class Findings:
     def __init__(self, prog: str) -> None:
         self._prog = prog
         self.lines: list[str] = []
+        self._known: set[str] = set()
         self.code = EX_OK
 
     def add(self, text: str, code: int = EX_CONFIG) -> None:
-        """Notes a problem; the first one decides about the exit code, and the same text counts once."""
-        if text not in self.lines:
+        """Notes a problem; the first one decides about the exit code, and the same text or closed directory counts once."""
+        obstacle = text.partition(reach.OUT_OF_REACH)[2] or text
+        if obstacle not in self._known:
+            self._known.add(obstacle)
             self.lines.append(text)
             self.code = self.code or code
 
@@ -68,12 +75,27 @@ class Findings:
         self.look(startup.check_log, module, glob, section, directory)
 
     def libraries(self, *names: str) -> None:
-        """Looks whether libraries can be found, without the time that it takes to load them."""
-        for name in names:
+        """Looks whether this package and libraries can be found and read, without the time that it takes to load them."""
+        for name in ("meta1g", *names):
             with self.part():
-                if importlib.util.find_spec(name) is None:
+                spec = importlib.util.find_spec(name)
+                if spec is None:
                     places = os.pathsep.join(sys.path)
                     self.add(f"library {name} is missing or out of reach of {reach.user_name()}: looked in {places}")
+                    continue
+                for place in spec.submodule_search_locations or ():
+                    self._readable(Path(place))
+
+    def _readable(self, directory: Path) -> None:
+        """Names the first file or directory of a package that cannot be read, if there is one."""
+        for place, _directories, files in os.walk(directory):
+            if not os.access(place, os.R_OK | os.X_OK, effective_ids=True):
+                self.look(reach.need_directory, Path(place), os.R_OK | os.X_OK, "read it")
+                return
+            for name in files:
+                if name.endswith(_CODE) and not os.access(f"{place}/{name}", os.R_OK, effective_ids=True):
+                    self.look(reach.need_file, Path(place, name), os.R_OK, "read it")
+                    return
 
     def finish(self) -> int:
         """Writes all lines to standard error; gives the exit code."""

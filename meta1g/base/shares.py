@@ -13,9 +13,10 @@ Pure.  Ref: invariant I11; "dynamic thresholds" (Choudhury and Hahne, IEEE/ACM T
 """
 
 import socket
-from collections.abc import Hashable, Mapping
-from typing import Final
+from collections.abc import Container, Hashable, Mapping
+from typing import Final, TypeVar
 
+K = TypeVar("K", bound=Hashable)
 _PREFIX_BYTES: Final = 8  # an IPv6 /64
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 
@@ -98,12 +99,12 @@ class Pool:
         held = self._held.get(key, 0)
         return min(self.cap - held, room(held, self.limit - self.used - reserve, self.greed, self.least))
 
-    def fits(self, counts: Mapping[Hashable, int], part: int = 1) -> bool:
+    def fits(self, counts: Mapping[K, int], halved: Container[K] = ()) -> bool:
         """Tells whether several keys may take places at the same time, each so many.
 
         Args:
             counts: places by key.
-            part: each may hold this part of its share only, 2 for a half.
+            halved: keys that may use half of their share only.
         """
         left = self.limit - self.used - sum(counts.values())
         if left < 0:
@@ -111,7 +112,8 @@ class Pool:
         for key, count in counts.items():
             held = self._held.get(key, 0)
             total = held + count
-            if total > self.cap or (total * part > self.greed * left and total > self.least):
+            share = self.greed * left // 2 if key in halved else self.greed * left
+            if total > self.cap or (total > share and total > self.least):
                 return False
         return True
 

@@ -86,7 +86,9 @@ def check_log(module: str, glob: Options, section: Options, directory: Path) -> 
     path = directory / name
     try:
         os.close(os.open(path, LOG_FLAGS))
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if reach.obstacle(path.absolute()):
+            raise _log_error(error) from error
         need = os.X_OK if os.environ.get(LOG_MADE) else os.X_OK | os.W_OK
         reach.need_directory(path.parent, need, f"make the log file {path.name} there")
     except OSError as error:
@@ -100,7 +102,7 @@ def _log_section(glob: Options, section: Options) -> Options:
 def _log_error(error: OSError) -> cli.CliError:
     path = Path(os.fsdecode(error.filename))
     way = reach.obstacle(path.absolute())
-    reason = f"out of reach: {way}" if way else f"{error.strerror}; mend it"
+    reason = f"{reach.OUT_OF_REACH}{way}" if way else f"{error.strerror}; mend it"
     return cli.CliError(f"cannot open log file {path}: {reason}, or choose another file in log {{ }}", sysexits.EX_CANTCREAT)
 
 
@@ -154,15 +156,3 @@ def configuration() -> bytes | None:
     with open(fd, "rb") as file:
         file.seek(0)
         return file.read()
-
-
-def unlink_stale_socket(path: Path) -> None:
-    """Removes a socket that an earlier process left behind.
-
-    Raises:
-        CliError: something else than a socket is in its place.
-    """
-    if path.is_socket():
-        path.unlink()
-    elif path.exists():
-        raise cli.CliError(f"{path}: exists and is no socket; remove it")

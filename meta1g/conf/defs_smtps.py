@@ -59,7 +59,7 @@ _OPTIONS: Final = (
         Time(0, 300),
         "10s",
         OWN,
-        "How long a client waits while the connection to qmgr or smar is made again, before it is told to try later.",
+        "How long after the connection to qmgr or smar broke clients wait for the next one, before they are told to try later.",
     ),
     option("min_threads", Int(0, 100_000), "0", R, "Threads that are kept; accepted for MeTA1's sake, ours cost nothing."),
 )

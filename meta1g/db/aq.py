@@ -1,17 +1,36 @@
 """AQ, the active queue: transactions and recipients that are being delivered.
 
-Invariant: never more recipients than the limit (I4); a transaction is in AQ if and only if one of its recipients is.
+Invariants: never more recipients than the limit (I4); no destination takes more than its share (I11); a transaction is in AQ
+if and only if one of its recipients is.
+
+Each recipient uses a place of the share of its destination.  Before it is resolved that is the destination where its domain
+went the last time, or the domain itself.
 
 Locking: caller holds AQ.
 Ref: MeTA1 design, "Implementation: AQ" (modelled on).
 """
 
-from collections.abc import Iterable
+from collections import Counter, OrderedDict
+from collections.abc import Container, Iterable, Sequence
+from typing import Final
 
 from meta1g.base.errors import BugError, FullError, Module
 from meta1g.base.ids import TaId
-from meta1g.db.aq_types import AqRcpt, AqTa, Home
+from meta1g.base.shares import Pool
+from meta1g.db.aq_types import AqRcpt, AqTa, DestKey, Home, Place
 from meta1g.rcb.envelope import RcptRecord, TaRecord
+
+#: A destination may hold so many times the places that are free: two thirds of AQ if it is alone.  Ref: invariant I11.
+GREED: Final = 2
+#: Domains whose destination is remembered.  Our choice: some 200 bytes each.
+_ROUTES_MAX: Final = 50_000
+#: A destination with less than this part of AQ is never told to leave it.
+_OVER_PART: Final = 16
+
+
+def domain_of(address: str) -> str:
+    """Gives the domain of an address in lower case, empty if it has none."""
+    return address.rpartition("@")[2].lower()
 
 
 class Aq:
@@ -20,19 +39,23 @@ class Aq:
     Args:
         limit: greatest number of recipients, 1 or more.
 
+    Attributes:
+        places: who holds how many of them.
+
     Locking: caller holds AQ.
     """
 
-    __slots__ = ("_rcpts", "_tas", "limit")
+    __slots__ = ("_routes", "_tas", "limit", "places")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.places = Pool(limit, greed=GREED)
         self._tas: dict[str, AqTa] = {}
-        self._rcpts = 0
+        self._routes: OrderedDict[str, DestKey] = OrderedDict()
 
     def __len__(self) -> int:
         """Gives the number of recipients."""
-        return self._rcpts
+        return self.places.used
 
     @property
     def transactions(self) -> int:
@@ -40,12 +63,55 @@ class Aq:
         return len(self._tas)
 
     def room(self) -> int:
-        """Gives how many recipients still fit."""
-        return self.limit - self._rcpts
+        """Gives how many recipients still fit, whatever their destinations."""
+        return self.places.free
 
     def usage_percent(self) -> int:
         """Gives how full it is, 0 to 100."""
-        return min(100, self._rcpts * 100 // self.limit)
+        return min(100, self.places.used * 100 // self.limit)
+
+    # -- shares --------------------------------------------------------------------------------------------------------
+
+    def place_of(self, address: str) -> Place:
+        """Gives whose share a recipient uses that is not resolved yet."""
+        domain = domain_of(address)
+        return self._routes.get(domain, domain)
+
+    def fits(self, records: Sequence[RcptRecord], halved: Container[Place] = ()) -> bool:
+        """Tells whether all of these recipients may enter now.
+
+        Args:
+            records: the recipients, all of them new here.
+            halved: destinations that have older mail waiting; they may use half of their share.
+        """
+        counts: dict[Place, int] = {}
+        for record in records:
+            place = self.place_of(record.rcpt)
+            counts[place] = counts.get(place, 0) + 1
+        return self.places.fits(counts, halved)
+
+    def routed(self, rcpt: AqRcpt) -> bool:
+        """Counts a recipient for the destination that it waits for now; its domain is expected to go there again.
+
+        Returns:
+            Whether that destination is new for it and holds much more than its share.
+        """
+        dest = rcpt.dest
+        if rcpt.place == dest:
+            return False
+        domain = domain_of(rcpt.record.rcpt)
+        if self._routes.get(domain) != dest:
+            self._routes[domain] = dest
+            self._routes.move_to_end(domain)
+            if len(self._routes) > _ROUTES_MAX:
+                self._routes.popitem(last=False)
+        self.places.move(rcpt.place, dest)
+        rcpt.place = dest
+        return self.places.held(dest) * _OVER_PART > self.limit and self.places.over(dest)
+
+    def forget_routes(self) -> None:
+        """Forgets where domains went: that may have changed."""
+        self._routes.clear()
 
     def get(self, ta_id: str) -> AqTa | None:
         """Gives a transaction, or None."""
@@ -60,13 +126,14 @@ class Aq:
         """Gives all transactions, oldest entry first."""
         return list(self._tas.values())
 
-    def add_ta(self, record: TaRecord, rcpts: Iterable[RcptRecord], home: Home) -> list[AqRcpt]:
+    def add_ta(self, record: TaRecord, rcpts: Iterable[RcptRecord], home: Home, halved: Container[Place] = ()) -> list[AqRcpt]:
         """Enters recipients of a transaction, which is entered too if it is not here.
 
         Args:
             record: the transaction.
             rcpts: its recipients; one that is here already stays as it is.
             home: the store that holds their records.
+            halved: as for fits().
 
         Returns:
             The recipients that are new here.
@@ -75,8 +142,8 @@ class Aq:
             FullError: they do not all fit; nothing is entered.
         """
         records = [record_ for record_ in rcpts if not self.has(record.ta_id, record_.rcpt_idx)]
-        if len(records) > self.room():
-            raise FullError(Module.AQ, f"active queue is full: {self.limit} recipients; raise AQ_max_entries")
+        if not self.fits(records, halved):
+            raise FullError(Module.AQ, f"no room in the active queue: {self.limit} recipients; raise AQ_max_entries")
         ta = self._tas.get(record.ta_id)
         if ta is None:
             ta = AqTa(record, in_ibdb=home is Home.IBDB, in_defedb=home is Home.DEFEDB)
@@ -84,7 +151,7 @@ class Aq:
         return [self.add_rcpt(ta, one, home) for one in records]
 
     def add_rcpt(self, ta: AqTa, record: RcptRecord, home: Home) -> AqRcpt:
-        """Enters one more recipient of a transaction that is here; members of an alias and bounces may exceed the limit.
+        """Enters one more recipient of a transaction that is here; fits() was asked before.
 
         Raises:
             BugError: it is here already.
@@ -94,7 +161,9 @@ class Aq:
         rcpt = AqRcpt(ta, record, home)
         ta.rcpts[record.rcpt_idx] = rcpt
         ta.next_idx = max(ta.next_idx, record.rcpt_idx + 1)
-        self._rcpts += 1
+        ta.unsettled += 1
+        rcpt.place = self.place_of(record.rcpt)
+        self.places.hold(rcpt.place)
         return rcpt
 
     def remove(self, rcpt: AqRcpt) -> bool:
@@ -102,7 +171,7 @@ class Aq:
         ta = rcpt.ta
         if ta.rcpts.pop(rcpt.record.rcpt_idx, None) is None:
             raise BugError(Module.AQ, f"{ta.ta_id}: recipient {rcpt.record.rcpt_idx} is not in AQ")
-        self._rcpts -= 1
+        self.places.give(rcpt.place)
         if ta.rcpts:
             return False
         del self._tas[TaId(ta.record.ta_id)]
@@ -114,6 +183,9 @@ class Aq:
         Raises:
             BugError: one is broken.
         """
-        count = sum(len(ta.rcpts) for ta in self._tas.values())
-        if count != self._rcpts or any(not ta.rcpts for ta in self._tas.values()):
-            raise BugError(Module.AQ, f"counter {self._rcpts}, recipients {count}")
+        held = Counter(rcpt.place for ta in self._tas.values() for rcpt in ta.rcpts.values())
+        count = sum(held.values())
+        if count != len(self) or any(not ta.rcpts for ta in self._tas.values()):
+            raise BugError(Module.AQ, f"counter {len(self)}, recipients {count}")
+        if len(held) != self.places.keys or any(self.places.held(place) != number for place, number in held.items()):
+            raise BugError(Module.AQ, "places are counted wrongly")

@@ -40,6 +40,10 @@ class DestKey:
     port: int
 
 
+#: Whose share of AQ a recipient uses.
+Place = DestKey | str
+
+
 class AqRcpt:
     """A recipient.
 
@@ -54,11 +58,12 @@ class AqRcpt:
         servers: server addresses, best first.
         server_idx: the one to try now.
         lost: how many deliveries in a row ended with their agent.
+        place: whose share of AQ it uses: its destination, or its domain as long as that is not known.
 
     Locking: caller holds AQ.
     """
 
-    __slots__ = ("da", "home", "lost", "record", "server_idx", "servers", "state", "ta")
+    __slots__ = ("da", "home", "lost", "place", "record", "server_idx", "servers", "state", "ta")
 
     def __init__(self, ta: "AqTa", record: RcptRecord, home: Home) -> None:
         self.ta = ta
@@ -69,6 +74,7 @@ class AqRcpt:
         self.servers: tuple[ServerAddr, ...] = ()
         self.server_idx = 0
         self.lost = 0
+        self.place: Place = ""
 
     @property
     def server(self) -> ServerAddr:
@@ -101,11 +107,12 @@ class AqTa:
         failed: what the next bounce reports on.
         next_idx: index of the next recipient that is made here (member of an alias, bounce).
         moving: moves from IBDB to DEFEDB that are not durable yet.
+        unsettled: how many of its recipients in AQ are on their way; kept by rcpt_fsm.step().
 
     Locking: caller holds AQ.
     """
 
-    __slots__ = ("failed", "in_defedb", "in_ibdb", "moving", "next_idx", "rcpts", "record")
+    __slots__ = ("failed", "in_defedb", "in_ibdb", "moving", "next_idx", "rcpts", "record", "unsettled")
 
     def __init__(self, record: TaRecord, *, in_ibdb: bool, in_defedb: bool) -> None:
         self.record = record
@@ -115,6 +122,7 @@ class AqTa:
         self.failed: list[tuple[AqRcpt, DsnRcpt]] = []
         self.next_idx = record.rcpts
         self.moving = 0
+        self.unsettled = 0
 
     @property
     def ta_id(self) -> TaId:

@@ -7,22 +7,27 @@ Locking: caller holds AQ.
 Ref: MeTA1 design, "Implementation: AQ, recipient destination queues" (aqrdq modelled on).
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator
+from itertools import islice
+from typing import Final
 
 from meta1g.base.ids import TaId
 from meta1g.db.aq_types import AqRcpt, DestKey
+
+#: Recipients looked at to join some of them, for each that may be joined.  Our choice: those that differ cost no more.
+_LOOKS: Final = 4
 
 
 class DestQueue:
     """The recipients that wait for one destination.  Locking: caller holds AQ."""
 
-    __slots__ = ("blocked", "by_ta", "key", "order", "ringed")
+    __slots__ = ("blocked", "by_ta", "key", "ringed")
 
     def __init__(self, key: DestKey) -> None:
         self.key = key
-        self.order: deque[TaId] = deque()  # transactions in the order in which their first recipient came
-        self.by_ta: dict[TaId, dict[int, AqRcpt]] = {}
+        #: transactions in the order in which their first recipient came; ordered dicts, since they are emptied at the front
+        self.by_ta: OrderedDict[TaId, OrderedDict[int, AqRcpt]] = OrderedDict()
         self.blocked = False  # no delivery is possible now; unblock() when that may have changed
         self.ringed = False
 
@@ -64,8 +69,7 @@ class DestQueues:
         ta_id = rcpt.ta.ta_id
         waiting = queue.by_ta.get(ta_id)
         if waiting is None:
-            queue.by_ta[ta_id] = {rcpt.record.rcpt_idx: rcpt}
-            queue.order.append(ta_id)
+            queue.by_ta[ta_id] = OrderedDict(((rcpt.record.rcpt_idx, rcpt),))
         else:
             waiting[rcpt.record.rcpt_idx] = rcpt
         self._enring(queue)
@@ -83,7 +87,6 @@ class DestQueues:
             return
         if not waiting:
             del queue.by_ta[rcpt.ta.ta_id]
-            queue.order.remove(rcpt.ta.ta_id)
             self._forget_empty(queue)
 
     def _forget_empty(self, queue: DestQueue) -> None:
@@ -139,38 +142,43 @@ class DestQueues:
             queue: a queue that is not empty.
             limit: greatest number of recipients, 1 or more.
         """
-        ta_id = queue.order[0]
-        waiting = queue.by_ta[ta_id]
+        waiting = next(iter(queue.by_ta.values()))
         taken = list(self._joinable(waiting, limit))
         for rcpt in taken:
             del waiting[rcpt.record.rcpt_idx]
         if not waiting:
-            queue.order.popleft()
-            del queue.by_ta[ta_id]
+            queue.by_ta.popitem(last=False)
             self._forget_empty(queue)
         return taken
 
     @staticmethod
-    def _joinable(waiting: dict[int, AqRcpt], limit: int) -> Iterator[AqRcpt]:
+    def _joinable(waiting: OrderedDict[int, AqRcpt], limit: int) -> Iterator[AqRcpt]:
         """Picks what one delivery can carry: recipients with the sender of the first; a DSN travels alone."""
         first = next(iter(waiting.values()))
         yield first
         if first.record.failed:
             return
         count = 1
-        for rcpt in waiting.values():
+        for rcpt in islice(waiting.values(), _LOOKS * limit):
             if count >= limit:
                 return
             if rcpt is not first and not rcpt.record.failed and rcpt.sender == first.sender:
                 count += 1
                 yield rcpt
 
-    def take_all(self, key: DestKey) -> list[AqRcpt]:
-        """Takes all recipients that wait for a destination: it cannot be reached."""
-        queue = self._queues.pop(key, None)
-        if queue is None:
-            return []
-        taken = [rcpt for ta_id in queue.order for rcpt in queue.by_ta[ta_id].values()]
-        queue.order.clear()
-        queue.by_ta.clear()
+    def take_some(self, queue: DestQueue, limit: int) -> list[AqRcpt]:
+        """Takes recipients of a destination that cannot be reached, whatever their transactions.
+
+        Args:
+            queue: a queue that is not empty; the caller gives it back with again().
+            limit: greatest number of recipients, 1 or more.
+        """
+        taken: list[AqRcpt] = []
+        while queue.by_ta and len(taken) < limit:
+            waiting = next(iter(queue.by_ta.values()))
+            while waiting and len(taken) < limit:
+                taken.append(waiting.popitem(last=False)[1])
+            if not waiting:
+                queue.by_ta.popitem(last=False)
+        self._forget_empty(queue)
         return taken

@@ -6,7 +6,7 @@ be written whole is not there.  Only ids become file names.
 SMTPS writes, SMTPC reads by open(), QMGR removes.  The directory of a new file is not flushed: fsync of a new file
 makes its name durable on ext4, xfs and btrfs.
 
-Who reads a file to its end without a DamageError has read what was accepted: size and checksum are compared (invariant I3).
+Who reads a file to its end without a ContentError has read what was accepted: size and checksum are compared (invariant I3).
 
 Ref: MeTA1 design, "Functional Specification: CDB" (16 directories by a hash of the id: modelled on).
 """
@@ -30,7 +30,7 @@ _DIRECTORY_MASK: Final = len(CDB_SUBDIRECTORIES) - 1
 _WRONG_KIND: Final = frozenset((errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.ENODEV))
 
 
-class DamageError(PermError):
+class ContentError(PermError):
     """A content file is missing or is not what was accepted; trying again does not help, a restored file does."""
 
     def __init__(self, name: str, what: str) -> None:
@@ -66,7 +66,7 @@ class CdbReader:
         """Gives the next piece if the page cache has it; empty if the disk has to be asked.  Blocks: no.
 
         Raises:
-            DamageError: it was the last piece, and the checksum differs.
+            ContentError: it was the last piece, and the checksum differs.
         """
         buffer = bytearray(min(max_bytes, self.size_bytes - self._offset))
         try:
@@ -80,11 +80,11 @@ class CdbReader:
 
         Raises:
             OSError: the disk is broken.
-            DamageError: the file has become shorter, or it was the last piece, and the checksum differs.
+            ContentError: the file has become shorter, or it was the last piece, and the checksum differs.
         """
         piece = os.pread(self._fd, min(max_bytes, self.size_bytes - self._offset), self._offset)
         if not piece:
-            raise DamageError(self._name, f"ends after {self._offset} of {self.size_bytes} bytes")
+            raise ContentError(self._name, f"ends after {self._offset} of {self.size_bytes} bytes")
         return self._taken(piece)
 
     def _taken(self, piece: bytes) -> bytes:
@@ -92,7 +92,7 @@ class CdbReader:
         if self._checksum is not None:
             self._sum = crc32(piece, self._sum)
             if self.at_end and self._sum != self._checksum:
-                raise DamageError(self._name, f"its checksum is {self._sum:08X}, not {self._checksum:08X}")
+                raise ContentError(self._name, f"its checksum is {self._sum:08X}, not {self._checksum:08X}")
         return piece
 
     def close(self) -> None:
@@ -246,7 +246,7 @@ class Cdb:
             checksum: CRC-32 it must have, None likewise; read() compares.
 
         Raises:
-            DamageError: it is missing, or is not what was accepted.
+            ContentError: it is missing, or is not what was accepted.
             OSError: it cannot be opened now: a shortage, no permission, its whole directory is away.
 
         Blocks: no, if the cache of the system knows the file.
@@ -255,7 +255,7 @@ class Cdb:
             name = self._name(cdb_id)
             fd = self._files.open_plain(name)
         except PermError as error:
-            raise DamageError(repr(cdb_id), error.cause) from error
+            raise ContentError(repr(cdb_id), error.cause) from error
         except OSError as error:
             raise self._not_opened(name, error) from error
         try:
@@ -271,20 +271,20 @@ class Cdb:
     @staticmethod
     def _not_opened(name: str, error: OSError) -> Exception:
         if error.errno in _WRONG_KIND:
-            return DamageError(name, "is no plain file")
+            return ContentError(name, "is no plain file")
         if error.errno == errno.ENOENT and os.path.isdir(_directory(name)):  # noqa: PTH112
-            return DamageError(name, "is missing")
+            return ContentError(name, "is missing")
         return error
 
     def _checked_size(self, name: str, status: os.stat_result, size_bytes: int | None) -> int:
         if not stat.S_ISREG(status.st_mode):
-            raise DamageError(name, "is no plain file")
+            raise ContentError(name, "is no plain file")
         owner = os.stat(_directory(name)).st_uid  # noqa: PTH116
         if status.st_uid != owner and status.st_uid not in self._owners:
-            raise DamageError(name, f"belongs to user id {status.st_uid}, not to {owner}")
+            raise ContentError(name, f"belongs to user id {status.st_uid}, not to {owner}")
         size = status.st_size
         if size != size_bytes and (size_bytes is not None or not size):
-            raise DamageError(name, f"has {size} bytes, not {'at least 1' if size_bytes is None else size_bytes}")
+            raise ContentError(name, f"has {size} bytes, not {'at least 1' if size_bytes is None else size_bytes}")
         return size
 
     def unlink(self, cdb_id: str) -> bool:

@@ -92,6 +92,11 @@ class Dadb:
         """The number of sessions."""
         return sum(len(agent.sessions) for agent in self._agents)
 
+    @property
+    def free(self) -> int:
+        """How many more sessions all agents can serve."""
+        return sum(agent.free for agent in self._agents)
+
     def add(self, agent: Agent) -> None:
         """Enters an agent."""
         self._agents.append(agent)

@@ -4,6 +4,9 @@ Invariants: never more entries than the limit (I4).  Every recipient of DEFEDB w
 is in the window, or in AQ, or is entered again when it comes back from there; so nothing is forgotten, and no entry of
 DEFEDB is read twice.
 
+Entries whose time has come and whose destination has no room in AQ stand in lanes beside the window (db/lanes.py), so that
+they do not hide those behind them.
+
 Locking: caller holds AQ.
 Ref: MeTA1 design, "Implementation: EDBC" (modelled on; the horizon is ours).
 """
@@ -13,8 +16,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from meta1g.base.ids import TaId
-
-Entry = tuple[float, TaId, int]
+from meta1g.db.lanes import Entry, Lanes
 
 #: Later than any next-try time, and still a time that DEFEDB can store.
 FOREVER: Final = float(1 << 40)
@@ -30,16 +32,18 @@ class Edbc:
 
     Attributes:
         horizon: the window is complete up to this entry; `_LAST` when it shows all there is.
+        lanes: entries that wait for room.
 
     Locking: caller holds AQ.
     """
 
-    __slots__ = ("_heap", "horizon", "limit")
+    __slots__ = ("_heap", "horizon", "lanes", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._heap: list[Entry] = []
         self.horizon: Entry = _FIRST
+        self.lanes = Lanes(limit)
 
     def __len__(self) -> int:
         """Gives the number of entries."""
@@ -110,3 +114,4 @@ class Edbc:
         """Forgets everything: DEFEDB was changed in many places."""
         self._heap.clear()
         self.horizon = _FIRST
+        self.lanes.clear()

@@ -1,6 +1,8 @@
 """Map files: Berkeley DB hash or btree files, written by createmap, read by SMAR.
 
-Invariant: a map file is replaced as a whole or not at all; whoever has the old one open goes on reading it.
+Invariants: a map file is replaced as a whole or not at all; whoever has the old one open goes on reading it.  A file that
+was damaged is not taken for one that lacks keys: every page has a checksum, and the file knows how many entries it has,
+because the library takes a page of zeros for an empty one.
 
 Ref: MeTA1 README, "Maps" (types `hash` and `btree`); createmap (modelled on).
 """
@@ -14,6 +16,7 @@ from typing import Final
 import berkeleydb.db as bdb
 
 from meta1g.base.errors import Module, PermError, TempError
+from meta1g.base.failure import SHORTAGES
 from meta1g.db.files import FILES
 
 #: Types of map files by the names that maps in meta1.conf have.
@@ -21,6 +24,9 @@ KINDS: Final[dict[str, int]] = {"hash": bdb.DB_HASH, "btree": bdb.DB_BTREE}
 _TYPES: Final = frozenset(KINDS.values())
 _BUILD_CACHE_BYTES: Final = 32 << 20
 _NEW_FILE_MODE: Final = 0o644
+#: Key of the number of entries; no address, domain or tag has a NUL in it.
+_COUNT_KEY: Final = b"\0entries"
+_NOWHERE: Final = "/dev/null"
 
 
 def _text(error: "bdb.DBError") -> str:
@@ -51,6 +57,7 @@ class MapFile:
 
         Raises:
             PermError: it is missing, not readable, or no map file.
+            TempError: the system is short of descriptors or memory.
         """
         handle = bdb.DB()
         try:
@@ -60,11 +67,32 @@ class MapFile:
                 raise PermError(Module.MAP, f"{path}: no hash or btree file; make it with createmap")
         except bdb.DBError as error:
             _close(handle)
+            if error.args and error.args[0] in SHORTAGES:
+                raise TempError(Module.MAP, f"{path}: cannot read map: {_text(error)}") from error
             raise PermError(Module.MAP, _open_failure(path, error)) from error
         except PermError:
             _close(handle)
             raise
         return cls(path, handle)
+
+    @classmethod
+    def open_checked(cls, path: Path) -> "MapFile":
+        """Opens a map file after a look at all of it.  Blocks: yes (reads the file).
+
+        Raises:
+            PermError: it is missing, not readable, no map file, or damaged.
+        """
+        cls.open(path).close()
+        try:
+            bdb.DB().verify(os.fspath(path), outfile=_NOWHERE, flags=bdb.DB_NOORDERCHK)  # the check of order may loop
+            opened = cls.open(path)
+            whole = _has_all_entries(opened._handle)  # noqa: SLF001  one of ours
+        except bdb.DBError as error:
+            raise PermError(Module.MAP, f"{path}: damaged ({_text(error)}); make it again with createmap") from error
+        if not whole:
+            opened.close()
+            raise PermError(Module.MAP, f"{path}: damaged (entries are missing); make it again with createmap")
+        return opened
 
     def get(self, key: bytes) -> bytes | None:
         """Gives the value of a key, None if it is not there.  Blocks: no, or for one read of the disk.
@@ -90,7 +118,8 @@ class MapFile:
             cursor = self._handle.cursor()
             try:
                 while (entry := cursor.next()) is not None:
-                    yield entry
+                    if entry[0] != _COUNT_KEY:
+                        yield entry
             finally:
                 cursor.close()
         except bdb.DBError as error:
@@ -145,6 +174,13 @@ def _open_failure(path: Path, error: "bdb.DBError") -> str:
     return f"{path}: no map file ({_text(error)}); make it with createmap"
 
 
+def _has_all_entries(handle: "bdb.DB") -> bool:
+    """Counts the entries; a file without checksums was made by another program, and does not know how many it has."""
+    if not handle.get_flags() & bdb.DB_CHKSUM:
+        return True
+    return bool(handle.get(_COUNT_KEY) == b"%d" % (handle.stat()["nkeys"] - 1))
+
+
 def _close(handle: "bdb.DB") -> None:
     with contextlib.suppress(bdb.DBError):
         handle.close()
@@ -155,6 +191,7 @@ def _fill(fresh: Path, entries: Iterable[tuple[bytes, bytes]], kind: str) -> int
     count = 0
     try:
         handle.set_cachesize(0, _BUILD_CACHE_BYTES)
+        handle.set_flags(bdb.DB_CHKSUM)
         handle.open(os.fspath(fresh), dbtype=KINDS[kind], flags=bdb.DB_CREATE | bdb.DB_EXCL, mode=_NEW_FILE_MODE)
         for key, value in entries:
             count += 1
@@ -162,6 +199,7 @@ def _fill(fresh: Path, entries: Iterable[tuple[bytes, bytes]], kind: str) -> int
                 handle.put(key, value, flags=bdb.DB_NOOVERWRITE)
             except bdb.DBKeyExistError as error:
                 raise PermError(Module.MAP, f"key {key.decode('utf-8', 'backslashreplace')!r} comes twice") from error
+        handle.put(_COUNT_KEY, b"%d" % count)
     finally:
         handle.close()
     return count

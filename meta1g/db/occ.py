@@ -53,14 +53,15 @@ class Occ:
     Locking: caller holds AQ.
     """
 
-    __slots__ = ("_close_s", "_dests", "_entries_max", "initial", "maximum")
+    __slots__ = ("_close_s", "_dests", "_entries_max", "_unused", "initial", "maximum")
 
     def __init__(self, initial: int, maximum: int, close_s: float, entries_max: int) -> None:
         self.initial = max(1, min(initial, maximum))
         self.maximum = max(1, maximum)
         self._close_s = close_s
         self._entries_max = entries_max
-        self._dests: OrderedDict[DestKey, Destination] = OrderedDict()
+        self._dests: dict[DestKey, Destination] = {}
+        self._unused: OrderedDict[DestKey, None] = OrderedDict()  # without sessions, the one that has been so longest first
 
     def __len__(self) -> int:
         """Gives the number of destinations."""
@@ -80,6 +81,7 @@ class Occ:
         if dest is None:
             self._trim()
             dest = self._dests[key] = Destination(key, self.initial)
+            self._unused[key] = None
         return dest
 
     def is_closed(self, key: DestKey, now_s: float) -> Destination | None:
@@ -96,6 +98,7 @@ class Occ:
     def opened(self, dest: Destination) -> None:
         """Counts a session that is being opened; the first one to a closed destination is its probe."""
         dest.open += 1
+        self._unused.pop(dest.key, None)
         if dest.closed_until:
             dest.probing = True
 
@@ -105,6 +108,8 @@ class Occ:
         if dest is None:
             return
         dest.open -= 1
+        if not dest.open:
+            self._unused[dest.key] = None
         if session in dest.idle:
             dest.idle.remove(session)
 
@@ -144,8 +149,6 @@ class Occ:
 
     def _trim(self) -> None:
         """Makes room for one more."""
-        while len(self._dests) >= self._entries_max:
-            unused = next((key for key, dest in self._dests.items() if not dest.open), None)
-            if unused is None:
-                return
-            del self._dests[unused]
+        while self._unused and len(self._dests) >= self._entries_max:
+            key, _ = self._unused.popitem(last=False)
+            del self._dests[key]

@@ -10,7 +10,7 @@ from meta1g.base.clock import Clock
 from meta1g.base.errors import Module, PermError
 from meta1g.maps.base import NOTFOUND, MapResult, ok
 from meta1g.maps.textmap import read_entries
-from meta1g.maps.watch import WatchedFile
+from meta1g.maps.watch import Loader, WatchedFile
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Table = dict[tuple[int, int], dict[int, str]]
@@ -86,6 +86,7 @@ class CidrMap:
         name: names it in logs.
         path: the file.
         clock: for tests.
+        loader: where a changed file is read.
 
     Raises:
         PermError: the file cannot be read or has a wrong network.
@@ -95,9 +96,9 @@ class CidrMap:
 
     blocking = False
 
-    def __init__(self, name: str, path: Path, clock: Clock | None = None) -> None:
+    def __init__(self, name: str, path: Path, clock: Clock | None = None, loader: Loader | None = None) -> None:
         self.name = name
-        self._file = WatchedFile(path, read_networks, clock)
+        self._file = WatchedFile(path, read_networks, clock, loader=loader)
 
     def lookup(self, key: str) -> MapResult:
         """Looks an address up; anything else is not found."""
@@ -109,7 +110,7 @@ class CidrMap:
         return NOTFOUND if value is None else ok(value)
 
     def version(self) -> int:
-        """Gives a number that grows when the file changes; reads the file then, and keeps the old one if it is wrong."""
+        """Gives a number that grows with the content; lets a changed file be read, and keeps the old one if it is wrong."""
         return self._file.look()
 
     def close(self) -> None:

@@ -23,5 +23,11 @@ HANDLES_MAX: Final = 8
 TEXT_FILE_MAX_BYTES: Final = 64 << 20
 #: Longest key given to a regular expression, in characters.  Our choice: an address with its tag (RFC 5321 4.5.3.1.3).
 REGEX_KEY_MAX_CHARS: Final = 1024
+#: Expressions of one file.  Our choice: asking all of them takes some 20 ms.
+REGEX_RULES_MAX: Final = 5_000
+#: Steps of the program of one expression.  Our choice: its longest search in the longest key takes some 15 ms (invariant I10).
+REGEX_STEPS_MAX: Final = 1_000
+#: Memory of one expression, its cache of states included.  Our choice: enough for REGEX_STEPS_MAX.
+REGEX_MEMORY_BYTES: Final = 1 << 20
 #: Most maps inside each other in sequences.  Our choice, because a deeper one is a mistake.
 SEQUENCE_DEPTH_MAX: Final = 8

@@ -19,6 +19,7 @@ from meta1g.maps.sequence import SequenceMap
 from meta1g.maps.sockmap import SocketMap
 from meta1g.maps.static import StaticMap
 from meta1g.maps.textmap import TextMap
+from meta1g.maps.watch import Loader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,8 @@ class MapRegistry:
 
     Args:
         specs: all declarations; a later one of the same name is an error.
+        loader: where files that have changed are read.
+        wrap: called as wrap(map, spec) with each map that was made; gives what is used.
 
     Raises:
         PermError: two maps have the same name.
@@ -65,7 +68,11 @@ class MapRegistry:
     Owner: the process (filled before the first thread).
     """
 
-    def __init__(self, specs: tuple[MapSpec, ...] = ()) -> None:
+    def __init__(
+        self, specs: tuple[MapSpec, ...] = (), loader: Loader | None = None, wrap: Callable[[Map, MapSpec], Map] | None = None
+    ) -> None:
+        self._loader = Loader() if loader is None else loader
+        self._wrap = _as_it_is if wrap is None else wrap
         self._specs: dict[str, MapSpec] = {}
         self._maps: dict[str, Map] = {}
         self._anonymous: list[Map] = []
@@ -121,7 +128,7 @@ class MapRegistry:
         if maker is None:
             known = ", ".join(sorted((*TYPES, "sequence")))
             raise PermError(Module.MAP, f"{spec.where}: map {spec.name}: type {spec.type} is unknown; use one of {known}")
-        return maker(spec)
+        return self._wrap(maker(spec, self._loader), spec)
 
     def all(self) -> tuple[Map, ...]:
         """Gives all maps that were asked for."""
@@ -133,13 +140,17 @@ class MapRegistry:
             one.close()
 
 
+def _as_it_is(table: Map, spec: MapSpec) -> Map:
+    return table
+
+
 def _file(spec: MapSpec) -> Path:
     if spec.file is None:
         raise PermError(Module.MAP, f"{spec.where}: map {spec.name}: give file = ...")
     return spec.file
 
 
-def _socket(spec: MapSpec) -> Map:
+def _socket(spec: MapSpec, loader: Loader) -> Map:
     mapname = spec.mapname or spec.name
     if spec.path is not None:
         return SocketMap(spec.name, str(spec.path), mapname, timeout_s=spec.timeout_s)
@@ -149,13 +160,13 @@ def _socket(spec: MapSpec) -> Map:
 
 
 #: Type name -> maker; `sequence` is made by the registry itself, because it needs the other maps.
-TYPES: Final[Mapping[str, Callable[[MapSpec], Map]]] = {
-    "hash": lambda spec: BdbMap(spec.name, _file(spec)),
-    "btree": lambda spec: BdbMap(spec.name, _file(spec)),
-    "text": lambda spec: TextMap(spec.name, _file(spec)),
-    "regex": lambda spec: RegexMap(spec.name, _file(spec)),
-    "cidr": lambda spec: CidrMap(spec.name, _file(spec)),
-    "passwd": lambda spec: PasswdMap(spec.name),
+TYPES: Final[Mapping[str, Callable[[MapSpec, Loader], Map]]] = {
+    "hash": lambda spec, loader: BdbMap(spec.name, _file(spec), loader=loader),
+    "btree": lambda spec, loader: BdbMap(spec.name, _file(spec), loader=loader),
+    "text": lambda spec, loader: TextMap(spec.name, _file(spec), loader=loader),
+    "regex": lambda spec, loader: RegexMap(spec.name, _file(spec), loader=loader),
+    "cidr": lambda spec, loader: CidrMap(spec.name, _file(spec), loader=loader),
+    "passwd": lambda spec, loader: PasswdMap(spec.name),
     "socket": _socket,
-    "static": lambda spec: StaticMap(spec.name, spec.entries),
+    "static": lambda spec, loader: StaticMap(spec.name, spec.entries),
 }

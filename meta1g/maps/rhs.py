@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-_MACRO: Final = re.compile(r"\$\{([A-Za-z0-9_]+)\}")
+_MACRO: Final = re.compile(r"\$\{([A-Za-z0-9_]++)\}")
 
 
 def replace(value: str, macros: Mapping[str, str]) -> str:

@@ -5,14 +5,17 @@ Invariant: a changed file that cannot be read leaves the old content in use, unt
 Ref: createmap source form (key and value separated by blanks, `#` comments; modelled on MeTA1).
 """
 
-from collections.abc import Iterator
+import os
+import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from meta1g.base.clock import Clock
-from meta1g.base.errors import Module, PermError
+from meta1g.base.errors import Module, PermError, TempError
+from meta1g.base.failure import is_shortage
 from meta1g.maps.base import NOTFOUND, MapResult, ok
 from meta1g.maps.limits import TEXT_FILE_MAX_BYTES
-from meta1g.maps.watch import WatchedFile
+from meta1g.maps.watch import Loader, WatchedFile
 
 
 def read_entries(path: Path, *, tagged: bool = False) -> Iterator[tuple[int, str, str]]:
@@ -23,54 +26,70 @@ def read_entries(path: Path, *, tagged: bool = False) -> Iterator[tuple[int, str
         tagged: keeps a colon at the end of a key.
 
     Returns:
-        Iterator of line number, key as written, value.
+        Iterator of line number, key as written, value; the time for each is bounded by the length of its lines.
 
     Raises:
-        PermError: the file cannot be read, is too large, or is not UTF-8.
+        PermError: the file is no file, cannot be read, is too large, or is not UTF-8.
+        TempError: the system is short of descriptors or memory.
     """
-    return parse_entries(read_text(path), tagged=tagged)
+    return _entries(_lines(path), tagged=tagged)
 
 
 def parse_entries(text: str, *, tagged: bool = False) -> Iterator[tuple[int, str, str]]:
     """Reads `key value` lines of a text as read_entries() does."""
-    for number, line in _logical_lines(text):
+    return _entries(text.split("\n"), tagged=tagged)
+
+
+def _entries(lines: Iterable[str], *, tagged: bool) -> Iterator[tuple[int, str, str]]:
+    for number, line in _logical_lines(lines):
         key, *rest = line.split(None, 1)
         if not tagged and len(key) > 1:
             key = key.removesuffix(":")
         yield number, key, rest[0].strip() if rest else ""
 
 
-def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    start, logical = 0, ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
+def _logical_lines(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    start, parts = 0, list[str]()
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if not text or text[0] == "#":
             continue
-        if line[0] in " \t" and logical:
-            logical += " " + line.strip()
-            continue
-        if logical:
-            yield start, logical
-        start, logical = number, line.strip()
-    if logical:
-        yield start, logical
+        if line[0] not in " \t" or not parts:
+            if parts:
+                yield start, " ".join(parts)
+            start, parts = number, []
+        parts.append(text)
+    if parts:
+        yield start, " ".join(parts)
 
 
-def read_text(path: Path) -> str:
-    """Reads a map source.
-
-    Raises:
-        PermError: it cannot be read, is too large, or is not UTF-8.
-    """
+def _lines(path: Path) -> Iterator[str]:
+    """Reads a file line by line."""
+    offset = 0
     try:
-        if path.stat().st_size > TEXT_FILE_MAX_BYTES:
-            raise PermError(
-                Module.MAP, f"{path}: larger than {TEXT_FILE_MAX_BYTES >> 20} MB; make a hash map of it with createmap"
-            )
-        return path.read_text()
+        with open(path, "rb", opener=_open_at_once) as file:
+            _check(path, os.fstat(file.fileno()))
+            for line in file:
+                yield line.decode()
+                offset += len(line)
     except OSError as error:
-        raise PermError(Module.MAP, f"{path}: cannot read map: {error.strerror}; create it or mend its mode") from error
+        text = f"{path}: cannot read map: {error.strerror}"
+        if is_shortage(error):
+            raise TempError(Module.MAP, text) from error
+        raise PermError(Module.MAP, f"{text}; create it or mend its mode") from error
     except UnicodeDecodeError as error:
-        raise PermError(Module.MAP, f"{path}: not UTF-8 at byte {error.start}; convert it") from error
+        raise PermError(Module.MAP, f"{path}: not UTF-8 at byte {offset + error.start}; convert it") from error
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not stop us
+
+
+def _check(path: Path, status: os.stat_result) -> None:
+    if stat.S_ISFIFO(status.st_mode):
+        raise PermError(Module.MAP, f"{path}: cannot read map: no file; create it")
+    if status.st_size > TEXT_FILE_MAX_BYTES:
+        raise PermError(Module.MAP, f"{path}: larger than {TEXT_FILE_MAX_BYTES >> 20} MB; make a hash map of it with createmap")
 
 
 def _read_table(path: Path) -> dict[str, str]:
@@ -84,6 +103,7 @@ class TextMap:
         name: names it in logs.
         path: the file.
         clock: for tests.
+        loader: where a changed file is read.
 
     Raises:
         PermError: the file cannot be read.
@@ -93,9 +113,9 @@ class TextMap:
 
     blocking = False
 
-    def __init__(self, name: str, path: Path, clock: Clock | None = None) -> None:
+    def __init__(self, name: str, path: Path, clock: Clock | None = None, loader: Loader | None = None) -> None:
         self.name = name
-        self._file = WatchedFile(path, _read_table, clock)
+        self._file = WatchedFile(path, _read_table, clock, loader=loader)
 
     def lookup(self, key: str) -> MapResult:
         """Looks a key up."""
@@ -104,7 +124,7 @@ class TextMap:
         return NOTFOUND if value is None else ok(value)
 
     def version(self) -> int:
-        """Gives a number that grows when the file changes; reads the file then."""
+        """Gives a number that grows with the content; lets a changed file be read."""
         return self._file.look()
 
     def close(self) -> None:

@@ -18,6 +18,8 @@ BACKOFF_FIRST_S: Final = 1.0
 BACKOFF_MAX_S: Final = 60.0
 #: A component that ran this long starts again at once and has its delay reset.
 STABLE_RUN_S: Final = 10.0
+#: While mcp starts, a component that has never come up is tried this often; then everything ends, and mcp says why.
+FIRST_TRIES: Final = 3
 
 #: Checks of components that run at a time, and how long one may take; a name server that is away costs some seconds.
 CHECKS_MAX: Final = 8
@@ -52,6 +54,3 @@ STATUS_CLIENTS_MAX: Final = 16
 STATUS_TIMEOUT_S: Final = 10.0
 #: If the status socket cannot take a connection for want of descriptors, further ones wait so long.
 STATUS_PAUSE_S: Final = 1.0
-
-#: Length of a Unix socket's path on Linux, without the closing NUL (sun_path).
-SOCKET_PATH_MAX_BYTES: Final = 107

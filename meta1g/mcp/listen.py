@@ -10,14 +10,14 @@ import contextlib
 import errno
 import os
 import socket
-import stat
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from meta1g.base import unixsock
 from meta1g.base.cli import CliError
 from meta1g.base.sysexits import EX_NOPERM, EX_OSERR
-from meta1g.mcp.limits import LISTEN_BACKLOG, SOCKET_PATH_MAX_BYTES
+from meta1g.mcp.limits import LISTEN_BACKLOG
 from meta1g.mcp.service import BINDS, Listen, Service
 
 _FIRST_SYSTEMD_FD: Final = 3
@@ -76,11 +76,9 @@ class Sockets:
 
 
 def _close(sock: socket.socket) -> None:
-    name = sock.getsockname() if sock.family == socket.AF_UNIX else ""
+    if isinstance(sock, unixsock.UnixListener):
+        sock.unlink()
     sock.close()
-    if name:
-        with contextlib.suppress(OSError):
-            Path(os.fsdecode(name)).unlink()
 
 
 def bind(listen: Listen, queue_directory: Path) -> socket.socket:
@@ -112,44 +110,8 @@ def _inet(listen: Listen) -> socket.socket:
 
 
 def _unix(path: Path, listen: Listen) -> socket.socket:
-    if len(os.fsencode(path)) > SOCKET_PATH_MAX_BYTES:
-        raise OSError(errno.ENAMETOOLONG, "name too long")
-    _remove_stale(path)
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        _bind_with_mode(sock, path, _SOCKET_MODE_DEFAULT if listen.permissions is None else listen.permissions)
-        sock.listen(LISTEN_BACKLOG)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _bind_with_mode(sock: socket.socket, path: Path, mode: int) -> None:
-    """Binds with a mode from the beginning: changing it later would follow what somebody else puts there meanwhile."""
-    old = os.umask(~mode & 0o777)
-    try:
-        sock.bind(os.fspath(path))
-    finally:
-        os.umask(old)
-
-
-def _remove_stale(path: Path) -> None:
-    """Removes a socket that nobody serves any more.
-
-    Raises:
-        OSError: EADDRINUSE if somebody does, or if it is no socket.
-    """
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise OSError(errno.EEXIST, "no socket")
-    with socket.socket(socket.AF_UNIX) as probe:
-        if probe.connect_ex(os.fspath(path)) != errno.ECONNREFUSED:
-            raise OSError(errno.EADDRINUSE, "in use")
-    path.unlink()
+    mode = _SOCKET_MODE_DEFAULT if listen.permissions is None else listen.permissions
+    return unixsock.listen(path, mode=mode, backlog=LISTEN_BACKLOG)
 
 
 def _advice(error: OSError, listen: Listen) -> str:
@@ -159,7 +121,7 @@ def _advice(error: OSError, listen: Listen) -> str:
         errno.EACCES: "permission denied; start mcp as root, or choose a port above 1023",
         errno.EPERM: "permission denied; start mcp as root, or choose a port above 1023",
         errno.EADDRNOTAVAIL: "this machine has no such address; mend address in listen_socket",
-        errno.ENAMETOOLONG: f"the path is longer than {SOCKET_PATH_MAX_BYTES} bytes; choose a shorter one",
+        errno.ENAMETOOLONG: f"the path is longer than {unixsock.PATH_MAX_BYTES} bytes; choose a shorter one",
         errno.EEXIST: "a file that is no socket has this name; remove it or choose another path in listen_socket",
         errno.ENOENT: "its directory does not exist; make it or mend path in listen_socket",
         errno.EAFNOSUPPORT: "this machine does not speak that kind of address; mend address in listen_socket",

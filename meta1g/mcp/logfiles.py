@@ -90,8 +90,12 @@ def check(files: Sequence[LogFile]) -> None:
         CliError: one cannot be made.
     """
     for file in files:
-        if not os.path.lexists(file.path):
-            reach.need_directory(file.path.parent, os.W_OK | os.X_OK, f"make the log file {file.path.name} there")
+        if os.path.lexists(file.path):
+            continue
+        text = reach.obstacle(file.path)
+        if text:
+            raise CliError(f"cannot make log file {file.path}: {reach.OUT_OF_REACH}{text}", EX_CANTCREAT)
+        reach.need_directory(file.path.parent, os.W_OK | os.X_OK, f"make the log file {file.path.name} there")
 
 
 def make(files: Sequence[LogFile]) -> list[Path]:

@@ -10,12 +10,11 @@ Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on); unix(7)
 import errno
 import os
 import socket
-import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from meta1g.base import failure
+from meta1g.base import failure, unixsock
 from meta1g.base.errors import ProtocolError
 from meta1g.mcp.limits import PASS_RETRY_S, PASS_TIMEOUT_S
 from meta1g.mcp.loop import Loop, Timer
@@ -23,7 +22,6 @@ from meta1g.rcb.codec import decode, encode
 from meta1g.rcb.framing import Splitter, preamble
 from meta1g.rcb.mcp_child import PROTOCOL, FdTaken, PassFd
 
-_UCRED: Final = struct.Struct("iii")
 _READ_BYTES: Final = 4096
 #: The child is not there yet, or has not come so far.
 _NOT_YET: Final = frozenset({errno.ENOENT, errno.ECONNREFUSED, errno.EAGAIN})
@@ -110,10 +108,10 @@ class Passing:
                 self._finish(f"{self._path}: {os.strerror(code)}")
             return
         self._conn = conn
-        pid, uid, _gid = _UCRED.unpack(conn.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-        if uid != self._uid:
-            self._finish(f"{self._path}: served by user id {uid}, not by the child's {self._uid}; no socket passed")
-        elif pid in self._siblings:
+        peer = unixsock.peer_of(conn)
+        if peer.uid != self._uid:
+            self._finish(f"{self._path}: served by user id {peer.uid}, not by the child's {self._uid}; no socket passed")
+        elif peer.pid in self._siblings:
             self._again()
         else:
             self._send(conn)

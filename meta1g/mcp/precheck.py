@@ -1,7 +1,8 @@
 """Lets every component check itself before a start or a reload: as the account, program and surroundings that it will have.
 
-First the way is looked at: whether the account comes to the interpreter, this package and its libraries.  Then the
-program runs with `--check`.  All checks run at the same time; what they say is collected.  Nothing is changed by them.
+The program itself runs, with `--check`.  If it does not come so far that it can tell what is wrong, a child with the same
+account looks for what is in the way: to the interpreter, to this package, to a library.  All checks run at the same time;
+what they say is collected.  Nothing is changed by them.
 
 Owner: the event loop.
 Ref: architecture 4.1, "what an operator asks for and cannot be done costs nothing"; our choice.
@@ -12,7 +13,7 @@ import importlib.util
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -88,9 +89,9 @@ class Checks:
             self.problems.append(Problem((f"{plan.service.label}: the check failed: {error}",), EX_OSERR))
 
         with failure.item(self._log, "mcp.check", failed, component=plan.service.label):
-            problem = way(plan)
-            if problem is not None:
-                self.problems.append(problem)
+            problems = [one for one in (_stderr_problem(plan), _program_problem(plan)) if one is not None]
+            if problems:
+                self.problems += problems
             elif plan.launch.program.check_argv:
                 variables = {LOG_MADE: "1"} if plan.service.label in self._logs_made else {}
                 self._running.add(_Check(self._loop, plan, variables, self._ended))
@@ -109,9 +110,8 @@ class _Check:
         self, loop: Loop, plan: Plan, variables: dict[str, str], ended: "Callable[[_Check, Problem | None], object]"
     ) -> None:
         self._loop = loop
+        self._plan = plan
         self._label = plan.service.label
-        self._kind = plan.service.kind
-        self._user = plan.launch.identity.user
         self._ended = ended
         self._output = b""
         with contextlib.ExitStack() as undo:
@@ -161,16 +161,19 @@ class _Check:
         self._ended(self, Problem((f"{self._label}: its check did not end within {CHECK_LIMIT_S:g} s",), EX_TEMPFAIL))
 
     def _problem(self, code: int) -> Problem:
-        """Gives what a check said; a program that did not come so far leaves its last words."""
+        """Gives what a check said, or why it could say nothing."""
         text = self._output.decode(errors="replace")
         lines = text.splitlines()
-        head = f"{self._kind}: "
+        head = f"{self._plan.service.kind}: "
         told = [number for number, line in enumerate(lines) if line.startswith(head)]
         if told and "Traceback" not in text:
             named = [f"{self._label}: {line[len(head) :]}" if line.startswith(head) else line for line in lines[told[0] :]]
             return Problem(tuple(named), code if code > 0 else EX_OSERR)
-        last = lines[-1] if lines else "it said nothing"
-        return Problem((f"{self._label}: its check as {self._user} {exit_text(code)}: {last}",), code if code > 0 else EX_OSERR)
+        closed = _library_problem(self._plan)
+        if closed is not None:
+            return closed
+        user, last = self._plan.launch.identity.user, lines[-1] if lines else "it said nothing"
+        return Problem((f"{self._label}: its check as {user} {exit_text(code)}: {last}",), code if code > 0 else EX_OSERR)
 
 
 def _start(plan: Plan, variables: dict[str, str], errors_fd: int) -> "subprocess.Popen[bytes]":
@@ -180,33 +183,24 @@ def _start(plan: Plan, variables: dict[str, str], errors_fd: int) -> "subprocess
     return started.process
 
 
-def way(plan: Plan) -> Problem | None:
-    """Looks whether the account of a component comes to its program, and whether mcp can write its standard error.
-
-    Blocks: no (a child answers at once).
-
-    Raises:
-        OSError: no child can be made.
-    """
-    label, launch = plan.service.label, plan.launch
-    lines = [text for text in (_stderr_problem(launch.stderr),) if text]
-    code = EX_CANTCREAT if lines else EX_NOPERM
-    wanted = list(_needed(plan))
-    lines += _as_account(plan, lambda: _look(wanted)) if launch.identity.drop else _look(wanted)
-    return Problem(tuple(f"{label}: {line}" for line in lines), code) if lines else None
+def _program_problem(plan: Plan) -> Problem | None:
+    """Says what keeps the account of a component from its program."""
+    return _closed(plan, [(Path(plan.launch.program.executable), os.X_OK)])
 
 
-def _needed(plan: Plan) -> Iterator[tuple[Path, int]]:
-    """Gives what a program needs before its first line runs, with the access to it."""
-    yield Path(plan.launch.program.executable), os.X_OK
-    if plan.launch.program.bundled is None:
-        return
-    yield Path(meta1g.__file__), os.R_OK
-    yield Path(os.__file__), os.R_OK
+def _library_problem(plan: Plan) -> Problem | None:
+    """Says what keeps the account of a component from what its program needs before it can tell anything itself."""
+    wanted = [(Path(origin), os.R_OK) for origin in (meta1g.__file__, os.__file__)]
     for name in _LIBRARIES:
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.origin is not None:
-            yield Path(spec.origin), os.R_OK
+            wanted.append((Path(spec.origin), os.R_OK))
+    return _closed(plan, wanted)
+
+
+def _closed(plan: Plan, wanted: Sequence[tuple[Path, int]]) -> Problem | None:
+    lines = _as_account(plan, lambda: _look(wanted)) if plan.launch.identity.drop else _look(wanted)
+    return Problem(tuple(f"{plan.service.label}: {line}" for line in lines), EX_NOPERM) if lines else None
 
 
 def _look(wanted: Iterable[tuple[Path, int]]) -> list[str]:
@@ -250,19 +244,22 @@ def _answer(plan: Plan, question: Callable[[], list[str]], write_fd: int) -> Non
         os._exit(0)
 
 
-def _stderr_problem(path: Path | None) -> str:
-    """Says why mcp cannot open the file for a component's standard error; nothing if it can."""
+def _stderr_problem(plan: Plan) -> Problem | None:
+    """Says why mcp cannot open the file for a component's standard error."""
+    path = plan.launch.stderr
     if path is None:
-        return ""
+        return None
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK))
     except FileNotFoundError:
         if os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
-            return ""
-        return f"{path}: cannot be made for its standard error; mend the mode of {path.parent}"
+            return None
+        text = f"{path}: cannot be made for its standard error; mend the mode of {path.parent}"
     except OSError as error:
-        return f"{reach.explain(error)}; it is for standard error: mend or remove it"
-    return ""
+        text = f"{reach.explain(error)}; it is for standard error: mend or remove it"
+    else:
+        return None
+    return Problem((f"{plan.service.label}: {text}",), EX_CANTCREAT)
 
 
 def run(loop: Loop, log: Log, plans: Sequence[Plan], logs_made: Collection[str]) -> None:

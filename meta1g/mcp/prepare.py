@@ -12,12 +12,12 @@ from typing import Final
 
 from meta1g.base import paths, sysexits
 from meta1g.base.cli import CliError
+from meta1g.base.unixsock import PATH_MAX_BYTES
 from meta1g.conf.config import Config, Section
 from meta1g.conf.load import load_file
 from meta1g.mcp import logfiles
 from meta1g.mcp.account import Identity, identities
 from meta1g.mcp.child import Plan
-from meta1g.mcp.limits import SOCKET_PATH_MAX_BYTES
 from meta1g.mcp.program import program_of
 from meta1g.mcp.service import Service, StartAction, options_of, services_of
 from meta1g.mcp.spawn import Launch
@@ -136,8 +136,8 @@ def _check_directories(service: Service, queue: Path, identity: Identity) -> Non
     if service.start_action is StartAction.PASS:
         path = queue / service.pass_fd_socket
         wanted.add(path.parent)
-        if len(os.fsencode(path)) > SOCKET_PATH_MAX_BYTES:
-            raise CliError(f"{service.where}: {path}: longer than {SOCKET_PATH_MAX_BYTES} bytes; choose a shorter path")
+        if len(os.fsencode(path)) > PATH_MAX_BYTES:
+            raise CliError(f"{service.where}: {path}: longer than {PATH_MAX_BYTES} bytes; choose a shorter path")
     for directory in sorted(wanted):
         _check_directory(directory)
         if not _may_write(directory, identity):

@@ -247,7 +247,7 @@ class Reloader:
     def _refuse(self, lines: Sequence[str], code: int) -> None:
         for line in lines:
             self.now.log.error("mcp.reload", line)
-        self.now.log.error("mcp.reload", f"the new configuration is wrong; {OLD_GOES_ON}")
+        self.now.log.error("mcp.reload", "the new configuration is wrong; everything goes on with the old one")
         self._finish(code, [*lines, OLD_GOES_ON])
 
     def _finish(self, code: int, lines: Sequence[str]) -> None:

@@ -15,21 +15,19 @@ import contextlib
 import json
 import os
 import socket
-import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
-from meta1g.base import failure, paths
+from meta1g.base import failure, paths, unixsock
 from meta1g.base.cli import CliError
 from meta1g.base.errors import ProtocolError
 from meta1g.base.log import Log
-from meta1g.base.startup import unlink_stale_socket
 from meta1g.base.sysexits import EX_NOPERM, EX_OK, EX_OSERR, EX_USAGE
 from meta1g.mcp.child import Member
-from meta1g.mcp.limits import SOCKET_PATH_MAX_BYTES, STATUS_CLIENTS_MAX, STATUS_PAUSE_S, STATUS_TIMEOUT_S
+from meta1g.mcp.limits import STATUS_CLIENTS_MAX, STATUS_PAUSE_S, STATUS_TIMEOUT_S
 from meta1g.mcp.loop import Loop, Timer
 from meta1g.mcp.reload import Answer, Result
 from meta1g.rcb.codec import decode, encode
@@ -37,7 +35,6 @@ from meta1g.rcb.control import PROTOCOL, Command, CommandResult
 from meta1g.rcb.framing import Splitter, preamble
 
 _READ_BYTES: Final = 4096
-_UCRED: Final = struct.Struct("iii")
 
 
 def component_facts(members: Iterable[Member]) -> list[dict[str, object]]:
@@ -137,20 +134,13 @@ class StatusServer:
         self._sock = self._bind()
         self._listen()
 
-    def _bind(self) -> socket.socket:
-        if len(os.fsencode(self._path)) > SOCKET_PATH_MAX_BYTES:
-            raise CliError(f"{self._path}: longer than {SOCKET_PATH_MAX_BYTES} bytes; choose a shorter queue_directory")
-        unlink_stale_socket(self._path)
-        sock = socket.socket(socket.AF_UNIX)
-        sock.setblocking(False)
+    def _bind(self) -> unixsock.UnixListener:
         try:
-            sock.bind(os.fspath(self._path))
-            os.chown(self._path, -1, self._path.parent.stat().st_gid)
-            self._path.chmod(paths.SOCKET_MODE)
-            sock.listen(STATUS_CLIENTS_MAX)
+            gid = self._path.parent.stat().st_gid
+            sock = unixsock.listen(self._path, mode=paths.SOCKET_MODE, gid=gid, backlog=STATUS_CLIENTS_MAX)
         except OSError as error:
-            sock.close()
             raise CliError(f"cannot listen on {self._path}: {error.strerror}", EX_OSERR) from error
+        sock.setblocking(False)
         return sock
 
     def close(self) -> None:
@@ -160,8 +150,8 @@ class StatusServer:
         if self._pause is not None:
             self._pause.cancel()
         self._loop.remove(self._sock.fileno())
+        self._sock.unlink()
         self._sock.close()
-        self._path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
         try:
@@ -199,7 +189,7 @@ class _Client:
         self._loop = loop
         self._conn = conn
         self._server = server
-        _pid, self._uid, _gid = _UCRED.unpack(conn.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+        self._uid = unixsock.peer_of(conn).uid
         self._splitter = Splitter(PROTOCOL)
         self._limit = loop.call_later(STATUS_TIMEOUT_S, self.close)
         self._open = True

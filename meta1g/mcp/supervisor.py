@@ -9,7 +9,8 @@ changes it does what can be done now:
 
 A member that fails is started again for ever.  Those that depend on it stop with it and wait for its next start; if that
 fails as well they go on without it, so that they can say why they refuse.  Only a component that fails at its very first
-start, while mcp itself starts, ends everything.
+start, while mcp itself starts, ends everything: at once if it says that somebody has to change something, otherwise if some
+more tries do not help.
 
 Invariant: a member is started only when none of those who restart with it is still stopping.
 
@@ -26,10 +27,11 @@ from typing import Final
 
 from meta1g.base.clock import Clock
 from meta1g.base.log import Log
-from meta1g.base.sysexits import EX_OK, EX_UNAVAILABLE, NO_RESTART
+from meta1g.base.sysexits import EX_OK, EX_UNAVAILABLE
 from meta1g.mcp.accept import AcceptMember
 from meta1g.mcp.child import Member, Plan, ProcessMember
 from meta1g.mcp.fsm import ALIVE, UP, State
+from meta1g.mcp.limits import FIRST_TRIES
 from meta1g.mcp.listen import Sockets
 from meta1g.mcp.loop import Loop, Timer
 from meta1g.mcp.order import Dependents, by_dependence, closure, restart_order, start_first, start_order, stop_first
@@ -159,7 +161,7 @@ class Supervisor:
         """Acts on the new state of a member."""
         failed = member.state in FAILING
         if failed and not self._stopping:
-            if not self._started and not member.ever_up:
+            if not self._started and not member.ever_up and (member.state is State.FAILED or member.starts >= FIRST_TRIES):
                 self._failed_at_first(member)
             else:
                 self._restart(member)
@@ -264,10 +266,12 @@ class Supervisor:
         """Ends everything: what does not run from the beginning is a mistake of the installation."""
         self._forget(member)
         code = member.last_exit if member.last_exit is not None and member.last_exit > 0 else EX_UNAVAILABLE
-        means = (
-            ", which means that its configuration or permissions have to be mended" if code in NO_RESTART else " at its start"
-        )
-        self.stop(code, f"{member.label} {member.how_it_ended}{means}; everything is stopped; {reason_of(member)}")
+        how = member.how_it_ended
+        if member.state is State.FAILED:
+            how += ", which means that its configuration or permissions have to be mended"
+        else:
+            how += f" at its start, {member.starts} times"
+        self.stop(code, f"{member.label} {how}; everything is stopped; {reason_of(member)}")
 
     def _ended_well(self, member: Member) -> None:
         self._forget(member)
@@ -349,7 +353,7 @@ class Supervisor:
 
     def _is_coming(self, member: Member) -> bool:
         """Tells whether it is worth while to wait for a member; one that failed to come up again may take long."""
-        return not (member.state in FAILING and not member.came_up)
+        return not self._started or not (member.state in FAILING and not member.came_up)
 
     def _must_wait(self, member: Member) -> bool:
         """Tells whether somebody who restarts with it still stops, or another process of its section takes its sockets."""

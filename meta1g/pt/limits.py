@@ -43,8 +43,6 @@ LISTEN_BACKLOG: Final = 128
 ACCEPTS_PER_RUN: Final = 16
 #: A listener without free descriptors waits so long.  Our choice.
 ACCEPT_PAUSE_S: Final = 0.1
-#: Longest path of a Unix socket.  Ref: unix(7), sun_path.
-SOCKET_PATH_MAX_BYTES: Final = 107
 #: First and longest pause between two attempts to connect.  Our choice: a restart of the peer is noticed at once.
 RETRY_FIRST_S: Final = 0.02
 RETRY_MAX_S: Final = 1.0

@@ -5,16 +5,13 @@
 Ref: MeTA1 design, "Implementation: RCB communication" (modelled on); "Architecture: security model" (credentials).
 """
 
-import contextlib
 import errno
-import os
 import socket
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from meta1g.base import failure
+from meta1g.base import failure, unixsock
 from meta1g.base.errors import Module, PermError, TempError
 from meta1g.base.log import Log
 from meta1g.pt.evthr import Evthr
@@ -25,15 +22,13 @@ from meta1g.pt.limits import (
     RETRY_FIRST_S,
     RETRY_MAX_S,
     SOCKET_BUFFER_BYTES,
-    SOCKET_PATH_MAX_BYTES,
 )
-from meta1g.pt.rcbconn import OnClose, OnMessage, OnReply, Peer, RcbCom
+from meta1g.pt.rcbconn import OnClose, OnMessage, OnReply, RcbCom
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.rcb.schema import Message, Protocol
 
-__all__ = ["OnClose", "OnMessage", "OnReply", "Peer", "RcbCom", "RcbLink", "RcbListener", "connect"]
+__all__ = ["OnClose", "OnMessage", "OnReply", "RcbCom", "RcbLink", "RcbListener", "connect"]
 
-_UCRED: Final = struct.Struct("iii")
 #: What accept() says of a connection that is gone already, or that the system forbids.
 _NOT_TO_BE: Final = (errno.ECONNABORTED, errno.EPERM, errno.EPROTO)
 
@@ -76,17 +71,18 @@ class RcbListener:
         self._allowed_uids = allowed_uids
         self._log = log
         self._short = False
-        self._sock = listen_unix(path, mode=mode, gid=gid)
-        self._inode = path.stat().st_ino
+        try:
+            self._sock = unixsock.listen(path, mode=mode, gid=gid, backlog=LISTEN_BACKLOG)
+        except OSError as error:
+            raise PermError(Module.RCB, f"cannot listen on {path}: {error.strerror}") from error
+        self._sock.setblocking(False)
         self._task = evthr.task_new(
             self._on_event, fd=self._sock.fileno(), events=Ev.LI | Ev.CL, name=f"{protocol.name} listener", frame=True
         )
 
     def close(self) -> None:
         """Stops listening and removes the socket; connections stay.  Blocks: no."""
-        with contextlib.suppress(OSError):
-            if self.path.stat().st_ino == self._inode:
-                self.path.unlink()
+        self._sock.unlink()
         self._task.delete()
 
     def _on_event(self, task: Task) -> Result:
@@ -122,12 +118,12 @@ class RcbListener:
             self._take(sock)
 
     def _take(self, sock: socket.socket) -> None:
-        peer = peer_of(sock)
+        peer = unixsock.peer_of(sock)
         if self._allowed_uids is not None and peer.uid not in self._allowed_uids:
             self._log.warn("rcb.accept", f"refused: user id {peer.uid} may not connect", path=str(self.path), pid=peer.pid)
             sock.close()
             return
-        enlarge_buffers(sock)
+        unixsock.enlarge_buffers(sock, SOCKET_BUFFER_BYTES)
         conn = RcbCom(self._evthr, sock, self._protocol, server=True, log=self._log, peer=peer)
         try:
             self._on_connect(conn)
@@ -163,16 +159,11 @@ def connect(
 
 
 def _open(evthr: Evthr, path: Path, protocol: Protocol, log: Log) -> RcbCom:
-    sock = None
     try:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        enlarge_buffers(sock)
-        sock.connect(checked_path(path))
+        sock = unixsock.connect(path, nonblocking=True, buffer_bytes=SOCKET_BUFFER_BYTES)
     except OSError as error:
-        if sock is not None:
-            sock.close()
         raise TempError(Module.RCB, f"cannot connect to {path}: {error.strerror}") from error
-    return RcbCom(evthr, sock, protocol, server=False, log=log, peer=peer_of(sock))
+    return RcbCom(evthr, sock, protocol, server=False, log=log, peer=unixsock.peer_of(sock))
 
 
 class RcbLink:
@@ -310,69 +301,3 @@ class RcbLink:
         self.conn = None
         self._log.notice("rcb.down", conn.close_reason, path=str(self.path))
         self._task.wakeup()
-
-
-def listen_unix(path: Path, *, mode: int, gid: int | None) -> socket.socket:
-    """Makes a listening Unix socket, non-blocking; a stale one in its place is removed.
-
-    Raises:
-        PermError: the path is too long or not ours to make, or another process listens there.
-    """
-    name = checked_path(path)
-    remove_stale(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        old = os.umask(0o777)  # nobody connects before owner and mode are right
-        try:
-            sock.bind(name)
-        finally:
-            os.umask(old)
-        if gid is not None:
-            os.chown(path, -1, gid)
-        path.chmod(mode)
-        sock.listen(LISTEN_BACKLOG)
-    except OSError as error:
-        sock.close()
-        raise PermError(Module.RCB, f"cannot listen on {path}: {error.strerror}") from error
-    return sock
-
-
-def remove_stale(path: Path) -> None:
-    """Removes a socket on which nobody listens.
-
-    Raises:
-        PermError: somebody does, or it is no socket.
-    """
-    if not path.exists():
-        return
-    if not path.is_socket():
-        raise PermError(Module.RCB, f"{path} exists and is no socket; remove it")
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    with probe:
-        code = probe.connect_ex(checked_path(path))
-    if code in (0, errno.EAGAIN):
-        raise PermError(Module.RCB, f"another process listens on {path}; stop it first")
-    path.unlink(missing_ok=True)
-
-
-def checked_path(path: Path) -> str:
-    """Gives the path as text.
-
-    Raises:
-        PermError: it is too long for a socket.
-    """
-    name = str(path)
-    if len(os.fsencode(name)) > SOCKET_PATH_MAX_BYTES:
-        raise PermError(Module.RCB, f"{path}: longer than {SOCKET_PATH_MAX_BYTES} bytes; use a shorter queue directory")
-    return name
-
-
-def peer_of(sock: socket.socket) -> Peer:
-    """Asks the kernel who is at the other end of a Unix socket."""
-    return Peer(*_UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)))
-
-
-def enlarge_buffers(sock: socket.socket) -> None:
-    """Asks for large socket buffers, so that a burst needs no second send."""
-    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-        sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)

@@ -16,12 +16,12 @@ import itertools
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from meta1g.base import failure
 from meta1g.base.errors import ProtocolError, UnsendableError
 from meta1g.base.log import Log
+from meta1g.base.unixsock import Peer
 from meta1g.pt import batch
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.limits import DEADLINES_SPARE, FLUSH_BYTES, READ_BYTES, READS_PER_RUN, WRITE_MAX_BYTES
@@ -40,15 +40,6 @@ _WR: Final = int(Ev.WR)
 _RD: Final = int(Ev.RD)
 _CL: Final = int(Ev.CL)
 _SL: Final = int(Ev.SL)
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who is at the other end, told by the kernel; -1 where unknown.  Immutable."""
-
-    pid: int = -1
-    uid: int = -1
-    gid: int = -1
 
 
 def _ignore_message(conn: "RcbCom", request_id: int, msg: Message) -> None:

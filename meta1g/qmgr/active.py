@@ -4,18 +4,24 @@
 
 Invariants: the lasting record of a recipient is closed only after its successor is durable (I2): a deferred one leaves
 IBDB after DEFEDB has it, a failed one after its bounce is recorded in the same batch.  The content file goes when no
-store has a recipient of the transaction any more.
+store has a recipient of the transaction any more.  What is made here (members, reports) enters AQ if there is room for all of
+it, and waits in DEFEDB otherwise (I4, I11); no call works on more than a slice of recipients (I10).
 
 Locking: own lock AQ (`lock`), held by the caller where a docstring says so.
 Ref: MeTA1 design, "Implementation: QMGR, update after a delivery" (modelled on).
 """
 
 import random
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
+from typing import Final
 
+from meta1g.base import failure
 from meta1g.base.clock import Clock
-from meta1g.base.ids import CdbId, TaId
+from meta1g.base.errors import BugError, Module
+from meta1g.base.ids import RCPT_IDX_MAX, CdbId, TaId
 from meta1g.base.log import Log
 from meta1g.db.aq import Aq
 from meta1g.db.aq_types import AqRcpt, AqTa, Home, RcptState
@@ -25,12 +31,24 @@ from meta1g.pt.lock import Lock
 from meta1g.qmgr import bounce, retry
 from meta1g.qmgr.commit import Commit
 from meta1g.qmgr.defer import Change, Defer
-from meta1g.qmgr.limits import HELD_UNTIL, LOST_MAX, STATUS_TEXT_MAX_CHARS
-from meta1g.qmgr.outcome import Outcome
-from meta1g.qmgr.rcpt_fsm import SETTLED, Event, step
+from meta1g.qmgr.limits import (
+    BOUNCE_RCPTS_MAX,
+    FAILED_PART,
+    HELD_UNTIL,
+    IDX_RESERVED,
+    LOST_MAX,
+    MOVE_MAX,
+    SLICE,
+    STATUS_TEXT_MAX_CHARS,
+)
+from meta1g.qmgr.outcome import Outcome, log_outcome
+from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.settings import Settings
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
+
+CONFUSED: Final = Outcome(451, "4.3.0", "internal error, see the log of qmgr")
+_TOO_MANY: Final = Outcome(554, "5.3.4", "the list has more members than one message can have recipients")
 
 
 class Active:
@@ -61,10 +79,11 @@ class Active:
         self.edbc = edbc
         self.lock = lock
         self.queues = DestQueues()
-        self.unresolved: list[AqRcpt] = []
+        self.unresolved: deque[AqRcpt] = deque()
         self.on_unresolved: Callable[[], None] = _nothing
         self.on_ready: Callable[[], None] = _nothing
         self._settings = settings
+        self._report_max = max(1, min(BOUNCE_RCPTS_MAX, aq.limit // FAILED_PART))  # failed ones keep others out of AQ
         self._commit = commit
         self._defer = defer
         self._clock = clock
@@ -76,26 +95,33 @@ class Active:
     def enter(self, ta: TaRecord, rcpts: Sequence[RcptRecord], home: Home) -> None:
         """Enters recipients; those that are here already stay as they are.  Caller holds AQ.
 
+        New mail leaves half of the share of its destination to older mail that waits in DEFEDB, so that it does not starve.
+
         Raises:
             FullError: they do not fit.
         """
-        fresh = self.aq.add_ta(ta, rcpts, home)
+        fresh = self.aq.add_ta(ta, rcpts, home, self.edbc.lanes if home is Home.IBDB else ())
         if fresh and home is Home.DEFEDB:
             fresh[0].ta.in_defedb = True
         self._new(fresh)
 
     def overflow(self, ta: TaRecord, rcpts: Sequence[RcptRecord]) -> None:
-        """Hands a transaction from IBDB to DEFEDB, since AQ is full.  Takes AQ later."""
+        """Hands a transaction from IBDB to DEFEDB, since AQ has no room for it.  Takes AQ later, in slices."""
         now = retry.as_stored(self._clock.now())
         records = tuple(replace(rcpt, next_try=now) for rcpt in rcpts)
 
         def stored(gone: bool) -> None:
-            with self.lock:
-                for record in records:
-                    self.edbc.add((record.next_try, TaId(record.ta_id), record.rcpt_idx))
+            for first in range(0, len(records), SLICE):
+                with self.lock:
+                    self._into_window(records[first : first + SLICE])
             self._commit.ta_done(ta.ta_id, None)
 
         self._defer.add(Change(ta=ta, put=records, stored=stored))
+
+    def _into_window(self, records: Iterable[RcptRecord]) -> None:
+        """Lets the feeder bring recipients of DEFEDB when their time has come.  Caller holds AQ."""
+        for record in records:
+            self.edbc.add((record.next_try, TaId(record.ta_id), record.rcpt_idx))
 
     def _new(self, rcpts: Iterable[AqRcpt]) -> None:
         before = len(self.unresolved)
@@ -106,57 +132,107 @@ class Active:
     # -- from the resolver ---------------------------------------------------------------------------------------------
 
     def resolved(self, rcpt: AqRcpt, da: int, servers: Sequence[ServerAddr]) -> None:
-        """Lets a recipient wait for its first server.  Caller holds AQ."""
+        """Lets a recipient wait for its first server, in DEFEDB if that has far too many here.  Caller holds AQ."""
         step(rcpt, Event.RESOLVED)
         rcpt.da = da
         rcpt.servers = tuple(servers)
         rcpt.server_idx = 0
+        if self.aq.routed(rcpt):
+            self._send_back(rcpt)
+            return
         self.queues.add(rcpt)
         self.on_ready()
 
-    def expanded(self, rcpt: AqRcpt, members: Sequence[str], owner: str | None) -> None:
-        """Replaces an alias by its members, in memory and in the store of the alias.  Caller holds AQ."""
+    def _send_back(self, rcpt: AqRcpt) -> None:
+        """Lets DEFEDB keep a recipient until there is room for its destination; that is no attempt."""
         step(rcpt, Event.STORE)
+        rcpt.record = replace(rcpt.record, next_try=retry.as_stored(self._clock.now()))
+        self._store_deferred(rcpt, [rcpt.record], [rcpt.record])
+
+    def expanded(
+        self,
+        rcpt: AqRcpt,
+        members: Sequence[str],
+        owner: str | None,
+        *,
+        more: bool = False,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Replaces an alias by its members, in memory and in its store; a long list comes in parts.  Caller holds AQ.
+
+        The record of the alias is closed with the last part only, when all parts before are durable: then() tells.
+
+        Args:
+            rcpt: the alias.
+            members: the next ones, a slice at most; may be empty for the last part.
+            owner: envelope sender for them, None to keep it.
+            more: others follow; the alias stays.
+            then: called when the next part may come, or after the last one when the alias is gone; AQ is held.
+        """
         ta, old = rcpt.ta, rcpt.record
-        records = [
-            replace(
-                old,
-                rcpt_idx=self._next_idx(ta),
-                rcpt=member,
-                orig_rcpt=old.orig_rcpt or old.rcpt,
-                sender=owner if owner is not None else old.sender,
-                flags=old.flags | RcptFlags.EXPANDED,
-                next_try=retry.as_stored(self._clock.now()),
-            )
-            for member in members
-        ]
+        if ta.next_idx + len(members) > RCPT_IDX_MAX - IDX_RESERVED:
+            self.failed(rcpt, _TOO_MANY)
+            return
+        template = replace(
+            old,
+            orig_rcpt=old.orig_rcpt or old.rcpt,
+            sender=owner if owner is not None else old.sender,
+            flags=old.flags | RcptFlags.EXPANDED,
+            next_try=retry.as_stored(self._clock.now()),
+        )
+        records = [replace(template, rcpt_idx=self._next_idx(ta), rcpt=member) for member in members]
         self._log.info(
             "qmgr.alias", "ok", ss_ta=ta.ta_id, rcpt_idx=old.rcpt_idx, rcpt=old.rcpt, count=len(members), owner=owner
         )
-        self._replace(ta, [rcpt], records)
+        if not more:
+            step(rcpt, Event.STORE)
+        self._replace(ta, () if more else (rcpt,), records, rcpt.home, then)
+        self._settle(ta)
 
     def _next_idx(self, ta: AqTa) -> int:
         """Gives a new recipient index; the record of the transaction keeps the greatest one."""
         index = ta.next_idx
+        if index > RCPT_IDX_MAX:
+            raise BugError(Module.AQ, f"{ta.ta_id} has used up its recipient indexes")
         ta.next_idx += 1
-        ta.record = replace(ta.record, rcpts=ta.next_idx)
         return index
 
-    def _replace(self, ta: AqTa, old: Sequence[AqRcpt], records: Sequence[RcptRecord]) -> None:
+    @staticmethod
+    def _numbered(ta: AqTa) -> TaRecord:
+        """Gives the record of a transaction with the next free index."""
+        if ta.record.rcpts != ta.next_idx:
+            ta.record = replace(ta.record, rcpts=ta.next_idx)
+        return ta.record
+
+    def _replace(
+        self,
+        ta: AqTa,
+        old: Sequence[AqRcpt],
+        records: Sequence[RcptRecord],
+        home: Home,
+        then: Callable[[], None] | None = None,
+    ) -> None:
         """Puts new recipients in the place of old ones (all in WAIT_UPDATE), in one batch of their store.
 
-        If one of the old ones is in DEFEDB, the new ones go there; otherwise to IBDB.
+        If the old ones are in DEFEDB (`home`), or AQ has no room, the new ones go there; otherwise to IBDB.
         """
+        fits = self.aq.fits(records)
+        if fits:
+            self._new([self.aq.add_rcpt(ta, record, home) for record in records])
+        if home is Home.DEFEDB or not fits:
+            self._replace_in_defedb(ta, old, records, fits, then)
+            return
+        self._commit.rcpts_replaced(records, ta.ta_id, [one.record.rcpt_idx for one in old])
+        for one in old:
+            self._leave(one)
+        if then is not None:
+            then()
+
+    def _replace_in_defedb(
+        self, ta: AqTa, old: Sequence[AqRcpt], records: Sequence[RcptRecord], in_aq: bool, then: Callable[[], None] | None
+    ) -> None:
         in_defedb = tuple(one.record.rcpt_idx for one in old if one.home is Home.DEFEDB)
         in_ibdb = [one.record.rcpt_idx for one in old if one.home is Home.IBDB]
-        home = Home.DEFEDB if in_defedb else Home.IBDB
-        fresh = [self.aq.add_rcpt(ta, record, home) for record in records]
-        self._new(fresh)
-        if home is Home.IBDB:
-            self._commit.rcpts_replaced(records, ta.ta_id, in_ibdb)
-            for one in old:
-                self._leave(one)
-            return
         if records:
             ta.in_defedb = True
 
@@ -165,10 +241,14 @@ class Active:
                 if in_ibdb:
                     self._commit.rcpts_replaced((), ta.ta_id, in_ibdb)
                 ta.in_defedb = not gone
+                if not in_aq:
+                    self._into_window(records)
                 for one in old:
                     self._leave(one)
+                if then is not None:
+                    then()
 
-        self._defer.add(Change(ta=ta.record, put=tuple(records), removed=in_defedb, stored=stored))
+        self._defer.add(Change(ta=self._numbered(ta), put=tuple(records), removed=in_defedb, stored=stored))
 
     # -- outcomes ------------------------------------------------------------------------------------------------------
 
@@ -185,34 +265,38 @@ class Active:
             self.ready_again(rcpt)
         else:
             outcome = Outcome(451, "4.3.0", "the delivery agent ended several times in the middle of the delivery")
-            self._retry_later(rcpt, outcome)
+            self.retry_later(rcpt, outcome)
 
     def next_server(self, rcpt: AqRcpt) -> bool:
-        """Lets a recipient wait for its next server; tells whether there is one.  Caller holds AQ."""
+        """Lets a recipient wait for its next server, in AQ or in DEFEDB; tells whether there is one.  Caller holds AQ."""
         if rcpt.server_idx + 1 >= len(rcpt.servers):
             return False
         rcpt.server_idx += 1
-        self.ready_again(rcpt)
+        if self.aq.routed(rcpt):
+            self._send_back(rcpt)
+        else:
+            self.ready_again(rcpt)
         return True
 
     def delivered(self, rcpt: AqRcpt, outcome: Outcome) -> None:
         """Ends a recipient that was delivered.  Caller holds AQ."""
         step(rcpt, Event.STORE)
-        self._log_outcome(rcpt, "delivered", outcome)
+        log_outcome(self._log, self._clock.now(), rcpt, "delivered", outcome)
         ta = rcpt.ta
         report = bounce.success_record(rcpt, lambda: self._next_idx(ta), outcome, retry.as_stored(self._clock.now()))
         if report is None:
             self._forget(rcpt)
         else:
-            self._replace(ta, [rcpt], [report])
+            self._replace(ta, (rcpt,), (report,), rcpt.home)
             self._settle(ta)
 
     def temp_failed(self, rcpt: AqRcpt, outcome: Outcome) -> None:
         """Tries a recipient at its next server, later, or not any more if it is too old.  Caller holds AQ."""
         if not self.next_server(rcpt):
-            self._retry_later(rcpt, outcome)
+            self.retry_later(rcpt, outcome)
 
-    def _retry_later(self, rcpt: AqRcpt, outcome: Outcome) -> None:
+    def retry_later(self, rcpt: AqRcpt, outcome: Outcome) -> None:
+        """Tries a recipient later, or not any more if it is too old.  Caller holds AQ."""
         now = self._clock.now()
         if retry.expired(rcpt.record, now, self._settings):
             self.failed(rcpt, outcome.expired())
@@ -220,10 +304,11 @@ class Active:
             self._postpone(rcpt, outcome, now)
 
     def failed(self, rcpt: AqRcpt, outcome: Outcome) -> None:
-        """Gives a recipient up; its bounce is made when no recipient of the transaction is on its way.  Caller holds AQ."""
+        """Gives a recipient up; its bounce is made when no other one is on its way, or enough have failed.  Caller holds AQ."""
+        report = bounce.report_of(rcpt.record, outcome, self._clock.now())
         step(rcpt, Event.FAIL)
-        self._log_outcome(rcpt, "failed", outcome)
-        rcpt.ta.failed.append((rcpt, bounce.report_of(rcpt.record, outcome, self._clock.now())))
+        log_outcome(self._log, self._clock.now(), rcpt, "failed", outcome)
+        rcpt.ta.failed.append((rcpt, report))
         self._settle(rcpt.ta)
 
     def finish(self, rcpt: AqRcpt, outcome: Outcome) -> None:
@@ -237,12 +322,30 @@ class Active:
         else:
             self.failed(rcpt, outcome)
 
+    def guard(self, where: str, rcpt: AqRcpt, action: Callable[[AqRcpt], object]) -> None:
+        """Does something with one recipient; an unexpected exception costs it a deferral, and nobody else.  Caller holds AQ."""
+        before = rcpt.state
+        with failure.item(self._log, where, lambda error: self.doubt(where, rcpt, error, before), ss_ta=rcpt.ta.ta_id):
+            action(rcpt)
+
+    def doubt(self, where: str, rcpt: AqRcpt, error: Exception, *untouched: RcptState) -> None:
+        """Tries a recipient later after an unexpected exception.  Caller holds AQ.
+
+        If its state has changed meanwhile, or it cannot be deferred, nobody knows what is true: the process ends.
+        """
+        if rcpt.state not in untouched:
+            failure.end_process(self._log, where, error)
+        try:
+            self.retry_later(rcpt, CONFUSED)
+        except Exception as second:  # noqa: BLE001  see above
+            failure.end_process(self._log, where, second)
+
     def removed(self, rcpt: AqRcpt, reason: str) -> None:
         """Ends a recipient by order of the operator; it must not be on its way.  Caller holds AQ."""
         if rcpt.state is RcptState.READY:
             self.queues.remove(rcpt)
         step(rcpt, Event.STORE)
-        self._log_outcome(rcpt, reason, Outcome(0, "", "by order of the operator"))
+        log_outcome(self._log, self._clock.now(), rcpt, reason, Outcome(0, "", "by order of the operator"))
         self._forget(rcpt)
 
     def removed_from_defedb(self, record: TaRecord, gone: bool) -> None:
@@ -271,13 +374,16 @@ class Active:
             remote_mta=outcome.remote_mta,
         )
         rcpt.record = record
-        self._log_outcome(rcpt, "deferred", outcome)
-        put = [record]
+        log_outcome(self._log, self._clock.now(), rcpt, "deferred", outcome)
+        put = waiting = [record]
         if warn:
             warning = bounce.delay_record(rcpt, self._next_idx(ta), outcome, now)
-            put.append(warning)
-            self._new([self.aq.add_rcpt(ta, warning, Home.DEFEDB)])
-        self._store_deferred(rcpt, put)
+            put = [record, warning]
+            if self.aq.fits((warning,)):
+                self._new([self.aq.add_rcpt(ta, warning, Home.DEFEDB)])
+            else:
+                waiting = put
+        self._store_deferred(rcpt, put, waiting)
 
     def hold(self, rcpt: AqRcpt, outcome: Outcome) -> None:
         """Keeps a recipient in DEFEDB until the operator releases or removes it.  Caller holds AQ."""
@@ -294,9 +400,10 @@ class Active:
         )
         text = f"held: {outcome.text}; mend the content, then qmgrctl release, or remove it"
         self._log.error("qmgr.held", text, ss_ta=ta.ta_id, rcpt_idx=record.rcpt_idx, rcpt=record.rcpt, cdb_id=ta.cdb_id)
-        self._store_deferred(rcpt, [rcpt.record])
+        self._store_deferred(rcpt, [rcpt.record], [])
 
-    def _store_deferred(self, rcpt: AqRcpt, put: list[RcptRecord]) -> None:
+    def _store_deferred(self, rcpt: AqRcpt, put: list[RcptRecord], waiting: list[RcptRecord]) -> None:
+        """Stores recipients in DEFEDB, those that wait there for the feeder among them, and lets one leave AQ."""
         ta, record, from_ibdb = rcpt.ta, rcpt.record, rcpt.home is Home.IBDB
         ta.in_defedb = True
 
@@ -306,9 +413,9 @@ class Active:
                     self._commit.rcpts_replaced((), ta.ta_id, [record.rcpt_idx])
                 ta.in_defedb = True
                 self._leave(rcpt)
-                self.edbc.add((record.next_try, ta.ta_id, record.rcpt_idx))
+                self._into_window(waiting)
 
-        self._defer.add(Change(ta=ta.record, put=tuple(put), stored=stored))
+        self._defer.add(Change(ta=self._numbered(ta), put=tuple(put), stored=stored))
         self._settle(ta)
 
     def _forget(self, rcpt: AqRcpt) -> None:
@@ -344,23 +451,31 @@ class Active:
     # -- bounces -------------------------------------------------------------------------------------------------------
 
     def _settle(self, ta: AqTa) -> None:
-        """Makes the bounces of a transaction once none of its recipients is on its way.  Caller holds AQ."""
-        if not ta.failed or any(rcpt.state not in SETTLED for rcpt in ta.rcpts.values()):
+        """Makes the bounces of a transaction once no recipient is on its way, or one report is full.  Caller holds AQ."""
+        if not ta.failed or (ta.unsettled and len(ta.failed) < self._report_max):
             return
         failed, ta.failed = ta.failed, []
+        made: list[list[RcptRecord]] = []
+        with failure.item(self._log, "qmgr.bounce", ss_ta=ta.ta_id):
+            made.append(bounce.bounce_records(ta, failed, lambda: self._next_idx(ta), self._settings, self._clock.now()))
+        if not made:  # they fail again later, perhaps with a report
+            for rcpt, _ in failed:
+                self._postpone(rcpt, CONFUSED, self._clock.now())
+            return
+        (records,) = made
         for rcpt, _ in failed:
             step(rcpt, Event.STORE)
-        records = bounce.bounce_records(ta, failed, lambda: self._next_idx(ta), self._settings, self._clock.now())
         for record in records:
             self._log.info(
                 "qmgr.bounce", "ok", ss_ta=ta.ta_id, rcpt_idx=record.rcpt_idx, rcpt=record.rcpt, count=len(record.failed)
             )
-        self._replace(ta, [rcpt for rcpt, _ in failed], records)
+        old = [rcpt for rcpt, _ in failed]
+        self._replace(ta, old, records, Home.DEFEDB if any(rcpt.home is Home.DEFEDB for rcpt in old) else Home.IBDB)
 
     # -- IBDB clean-up -------------------------------------------------------------------------------------------------
 
     def move_to_defedb(self, ta_id: str) -> int:
-        """Lets DEFEDB keep the recipients of a transaction that has been in IBDB for long; they stay in AQ.
+        """Lets DEFEDB keep recipients of a transaction that has been in IBDB for long, some at a time; they stay in AQ.
 
         Returns:
             How many are moved.
@@ -369,11 +484,11 @@ class Active:
             ta = self.aq.get(ta_id)
             if ta is None or not ta.in_ibdb:
                 return 0
-            in_ibdb = [rcpt for rcpt in ta.rcpts.values() if rcpt.home is Home.IBDB]
-            if not in_ibdb:
-                self._left_ibdb(ta)
-            moving = [rcpt for rcpt in in_ibdb if rcpt.state is not RcptState.WAIT_UPDATE]
+            here = ta.rcpts.values()
+            free = (rcpt for rcpt in here if rcpt.home is Home.IBDB and rcpt.state is not RcptState.WAIT_UPDATE)
+            moving = list(islice(free, MOVE_MAX))
             if not moving:
+                self._left_ibdb(ta)
                 return 0
             now = retry.as_stored(self._clock.now())
             for rcpt in moving:
@@ -389,7 +504,7 @@ class Active:
                     ta.moving -= 1
                     self._left_ibdb(ta)
 
-            self._defer.add(Change(ta=ta.record, put=tuple(rcpt.record for rcpt in moving), stored=stored))
+            self._defer.add(Change(ta=self._numbered(ta), put=tuple(rcpt.record for rcpt in moving), stored=stored))
             return len(moving)
 
     def _left_ibdb(self, ta: AqTa) -> None:
@@ -397,24 +512,6 @@ class Active:
         if ta.in_ibdb and not ta.moving and not any(rcpt.home is Home.IBDB for rcpt in ta.rcpts.values()):
             ta.in_ibdb = False
             self._commit.ta_done(ta.ta_id, None)
-
-    def _log_outcome(self, rcpt: AqRcpt, what: str, outcome: Outcome) -> None:
-        ta, record = rcpt.ta.record, rcpt.record
-        write = self._log.notice if what == "failed" else self._log.info
-        write(
-            f"qmgr.{what}",
-            outcome.text or "ok",
-            ss_ta=ta.ta_id,
-            rcpt_idx=record.rcpt_idx,
-            mail=rcpt.sender,
-            rcpt=record.rcpt,
-            relay=outcome.remote_mta or None,
-            reply=outcome.code,
-            ecode=outcome.ecode or None,
-            delay_s=round(self._clock.now() - ta.entered, 3),
-            tries=record.tries or None,
-            next_try=record.next_try if what == "deferred" else None,
-        )
 
 
 def _nothing() -> None:

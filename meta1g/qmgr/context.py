@@ -194,6 +194,7 @@ class Context:
             aq, transactions = len(self.active.aq), self.active.aq.transactions
             sessions, agents = self.scheduler.dadb.sessions, len(self.scheduler.dadb)
             destinations, edbc = len(self.scheduler.occ), len(self.active.edbc)
+            lanes = len(self.active.edbc.lanes)
         return {
             "aq": aq,
             "aq_transactions": transactions,
@@ -202,6 +203,7 @@ class Context:
             "defedb": self.defer.count,
             "defedb_pending": self.defer.pending,
             "edbc": edbc,
+            "edbc_lanes": lanes,
             "ibdb_open": self.commit.open_count,
             "ibdb_files": self.commit.file_count,
             "smtps": len(self.smtps),

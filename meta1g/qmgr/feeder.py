@@ -1,12 +1,14 @@
 """DEFEDB to AQ: recipients whose time has come.
 
-The window EDBC tells which; the records are read in the DEFEDB thread.  A part of AQ is left to new mail.
+The window EDBC tells which; the records are read in the DEFEDB thread.  A part of AQ is left to new mail.  Recipients whose
+destination has used up its share of AQ stand aside in a lane of their own, and do not hold up those behind them (I11).
 
 Locking: AQ.
 Ref: MeTA1 design, "Implementation: QMGR, EDBC and DEFEDB to AQ" (modelled on).
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from meta1g.base import failure
@@ -14,14 +16,15 @@ from meta1g.base.clock import Clock
 from meta1g.base.errors import FullError
 from meta1g.base.ids import TaId
 from meta1g.base.log import Log
-from meta1g.db.aq_types import Home
+from meta1g.db.aq_types import Home, Place
 from meta1g.db.defedb import DefeDb
-from meta1g.db.edbc import FOREVER, Entry
+from meta1g.db.edbc import FOREVER
+from meta1g.db.lanes import Entry
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.defer import Defer
-from meta1g.qmgr.limits import FEED_LEAVES_PERCENT, FEED_TURN, REFILL_MAX
+from meta1g.qmgr.limits import FEED_AGAIN_S, FEED_LEAST, FEED_LEAVES_PERCENT, FEED_TURN, LANE_LOOK_S, REFILL_MAX
 from meta1g.qmgr.retry import as_stored
 from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
 
@@ -63,9 +66,12 @@ class Feeder:
             self._look()
         delay_s = _LOOK_S
         with self._active.lock:
-            soonest = self._active.edbc.next_time()
+            edbc = self._active.edbc
+            soonest = FOREVER if edbc.lanes.crowded else edbc.next_time()
+            if len(edbc.lanes):
+                delay_s = LANE_LOOK_S
         if soonest != FOREVER:
-            delay_s = min(_LOOK_S, max(0.05, soonest - self._clock.now()))
+            delay_s = min(delay_s, max(0.05, soonest - self._clock.now()))
         task.sleep_for(delay_s)
         return Result.SLPQ
 
@@ -82,10 +88,26 @@ class Feeder:
                     lambda error: self._not_read(()),
                 )
                 return
-            room = active.aq.room() - active.aq.limit * FEED_LEAVES_PERCENT // 100
-            due = self._take_due(min(room, FEED_TURN))
-        if due:
+            lane = edbc.lanes.to_read()
+            due = self._take_due(FEED_TURN) if lane is None else []
+        if lane is not None:
+            self._read_lane(*lane)
+        elif due:
             self._ask(lambda db: _read(db, due), self._feed, lambda error: self._not_read(due))
+
+    def _read_lane(self, place: Place, after: Entry) -> None:
+        """Reads on the disk what a lane had no room for; much of what is found there is in memory already."""
+        now = self._clock.now()
+
+        def done(found: Sequence[tuple[Entry, str | None]]) -> None:
+            active = self._active
+            with active.lock:
+                aq = active.aq
+                fresh = [(aq.place_of(rcpt), one) for one, rcpt in found if rcpt is not None and not aq.has(one[1], one[2])]
+                active.edbc.lanes.was_read(place, fresh, found[-1][0] if len(found) == FEED_TURN else None)
+            self._go_on()
+
+        self._ask(lambda db: _addresses(db, now, after), done, lambda error: self._not_read(()))
 
     def _ask(
         self, function: Callable[[DefeDb], T], on_done: Callable[[T], None], on_error: Callable[[Exception], None]
@@ -98,13 +120,24 @@ class Feeder:
             on_error(error)
 
     def _take_due(self, limit: int) -> list[Entry]:
-        """Takes what is due from the window; what is in AQ comes back to the window by itself.  Caller holds AQ."""
-        due: list[Entry] = []
+        """Takes what is due, from lanes that have room now and from the window; what is in AQ comes back there by itself.
+
+        Caller holds AQ.
+        """
+        active = self._active
+        due = [one for one in active.edbc.lanes.take(self._room, limit // 2) if not active.aq.has(one[1], one[2])]
         now = self._clock.now()
-        while len(due) < limit and (entry := self._active.edbc.pop_due(now)) is not None:
-            if not self._active.aq.has(entry[1], entry[2]):
+        while len(due) < limit and not active.edbc.lanes.crowded and (entry := active.edbc.pop_due(now)) is not None:
+            if not active.aq.has(entry[1], entry[2]):
                 due.append(entry)
         return due
+
+    def _room(self, place: Place) -> int:
+        """Gives how many deferred recipients of a destination may enter AQ beside new mail.  Caller holds AQ."""
+        aq = self._active.aq
+        left = aq.places.room(place)
+        few = min(left, FEED_LEAST - aq.places.held(place))
+        return max(few, min(left, aq.places.room(place, aq.limit * FEED_LEAVES_PERCENT // 100)))
 
     def _refilled(self, found: Sequence[Entry], asked: int, after: Entry | None) -> None:
         with self._active.lock:
@@ -114,22 +147,25 @@ class Feeder:
     def _feed(self, found: Read) -> None:
         active = self._active
         with active.lock:
-            for number, (ta, rcpt) in enumerate(found):
-                if not self._enter(ta, rcpt):
-                    for _, late in found[number:]:
-                        active.edbc.add((late.next_try, TaId(late.ta_id), late.rcpt_idx))
-                    break
+            for ta, rcpt in found:
+                with failure.item(self._log, "qmgr.feed", partial(self._feed_later, rcpt), ss_ta=rcpt.ta_id):
+                    self._enter(ta, rcpt)
         self._log.debug("qmgr.feed", "ok", count=len(found))
         self._go_on()
 
-    def _enter(self, ta: TaRecord, rcpt: RcptRecord) -> bool:
-        """Enters one recipient; tells whether there was room.  Caller holds AQ."""
-        with failure.item(self._log, "qmgr.feed", ss_ta=ta.ta_id, rcpt_idx=rcpt.rcpt_idx):
-            try:
-                self._active.enter(ta, [rcpt], Home.DEFEDB)
-            except FullError:
-                return False
-        return True
+    def _enter(self, ta: TaRecord, rcpt: RcptRecord) -> None:
+        """Lets a recipient enter AQ, or wait in its lane.  Caller holds AQ."""
+        active = self._active
+        place = active.aq.place_of(rcpt.rcpt)
+        if self._room(place) > 0:
+            active.enter(ta, [rcpt], Home.DEFEDB)
+        else:
+            active.edbc.lanes.park(place, (rcpt.next_try, TaId(rcpt.ta_id), rcpt.rcpt_idx))
+
+    def _feed_later(self, rcpt: RcptRecord, error: Exception) -> None:
+        """Keeps a recipient out of the way for a while that could not be brought back.  Caller holds AQ."""
+        later = max(rcpt.next_try, self._clock.now() + FEED_AGAIN_S)
+        self._active.edbc.add((as_stored(later), TaId(rcpt.ta_id), rcpt.rcpt_idx))
 
     def _not_read(self, due: Sequence[Entry]) -> None:
         """Puts back what could not be read; it is tried again with the next look."""
@@ -151,3 +187,12 @@ def _read(db: DefeDb, due: Sequence[Entry]) -> Read:
         for ta, rcpt in db.read_due(due)
         if not rcpt.flags & RcptFlags.HOLD and as_stored(rcpt.next_try) <= times[TaId(rcpt.ta_id), rcpt.rcpt_idx]
     ]
+
+
+def _addresses(db: DefeDb, now: float, after: Entry) -> list[tuple[Entry, str | None]]:
+    """Reads what is due behind an entry, FEED_TURN at most, with the addresses.  Blocks: yes (disk)."""
+    found: list[tuple[Entry, str | None]] = []
+    for entry in db.due(now, FEED_TURN, after):
+        rcpt = db.get_rcpt(entry[1], entry[2])
+        found.append((entry, None if rcpt is None else rcpt.rcpt))
+    return found

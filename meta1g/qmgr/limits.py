@@ -7,6 +7,10 @@ from typing import Final
 
 #: Recipients that one hold of a lock serves at most: a few milliseconds.  Ref: invariant I10.
 SLICE: Final = 250
+#: Recipients of a transaction that move from IBDB to DEFEDB at a time.
+MOVE_MAX: Final = 4 * SLICE
+#: Recipient indexes that members of lists leave to reports.
+IDX_RESERVED: Final = 1 << 20
 #: An envelope that is not closed after this time is refused when IQDB is crowded: RFC 5321 4.5.3.2 gives a command 5 minutes.
 IQDB_HOLD_S: Final = 600
 #: Use of IQDB from which on it counts as crowded, percent.
@@ -37,6 +41,12 @@ IBDB_FILES_MAX: Final = 4
 CLEANUP_S: Final = 2.0
 #: Recipients fed from DEFEDB in one turn, so that new mail is not held up.
 FEED_TURN: Final = 200
+#: Deferred recipients that a destination may have in AQ whatever is left to new mail.
+FEED_LEAST: Final = 8
+#: A deferred recipient that could not be brought back for an unexpected reason is left alone for so long.
+FEED_AGAIN_S: Final = 60.0
+#: How often it is looked whether there is room for recipients that wait for it.
+LANE_LOOK_S: Final = 0.2
 #: Entries of the EDBC window for each recipient that AQ can hold.
 EDBC_FACTOR: Final = 4
 #: Part of AQ that the feeder leaves to new mail, percent.
@@ -51,10 +61,22 @@ ICC_ENTRIES_MAX: Final = 100_000
 SESSION_DELIVERIES_MAX: Final = 1000
 #: An idle session is closed after this time.
 SESSION_IDLE_S: Final = 5.0
-#: How long a delivery agent may take for one delivery: the sum of its own time-outs is less.
-RESULT_TIMEOUT_S: Final = 4 * 3600
+#: How long a delivery agent may take for one delivery, beside its content: its own time-outs for one recipient are half of it.
+RESULT_TIMEOUT_S: Final = 3600
+#: The rate at which content has to go at least.  Our choice: four times what SMTPS demands of its clients.
+RESULT_BYTES_PER_S: Final = 1024
+#: A destination may have so many times the sessions that are free: three quarters of all if it is alone.  Ref: invariant I11.
+SESSIONS_GREED: Final = 3
 #: How long the resolver may take for one recipient, over all its name servers.
 RESOLVE_TIMEOUT_S: Final = 300
+#: Lists of more than SLICE members that are expanded at a time; each is in memory as a whole.
+LISTS_MAX: Final = 4
+#: Smaller ones whose members wait for DEFEDB.
+SMALL_LISTS_MAX: Final = 64
+#: Members of one list; each needs some 100 bytes while it is expanded.
+MEMBERS_MAX: Final = 1_000_000
+#: Recipients that the resolver lost, and lists that wait for their turn, are asked for again after this time.
+ASK_AGAIN_S: Final = 1.0
 #: How often the parts of an alias are asked for from the first one on, because it changed.  Our choice: then it is deferred.
 EXPANSIONS_MAX: Final = 5
 #: Content files younger than this are not orphans: they may be ahead of the message that announces them.
@@ -71,5 +93,7 @@ LIST_MAX: Final = 500
 STATUS_TEXT_MAX_CHARS: Final = 512
 #: Recipients named in one bounce.
 BOUNCE_RCPTS_MAX: Final = 500
+#: Failed recipients of a transaction wait for the others, to be in one report, until they are this part of AQ.
+FAILED_PART: Final = 8
 #: A recipient whose agent ended so often in the middle of its delivery waits like a deferred one.
 LOST_MAX: Final = 5

@@ -64,4 +64,6 @@ def step(rcpt: AqRcpt, event: Event) -> None:
     new = TRANSITIONS.get((rcpt.state, event))
     if new is None:
         raise BugError(Module.AQ, f"{rcpt_id(rcpt.ta.ta_id, rcpt.record.rcpt_idx)}: {event.name} in state {rcpt.state.name}")
+    if new in SETTLED and rcpt.state not in SETTLED:
+        rcpt.ta.unsettled -= 1
     rcpt.state = new

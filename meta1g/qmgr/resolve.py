@@ -1,15 +1,17 @@
 """AQ to SMAR and back: where does each recipient go?
 
-Locking: AQ for the recipients; the link has its own.
+Work is done in slices; AQ is free for others between two of them.
+
+Locking: AQ for the recipients and the lists; the link has its own.
 Ref: MeTA1 design, "Functional Specification: AR" (modelled on); architecture step 7.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from meta1g.base import failure
 from meta1g.base.errors import TempError
 from meta1g.base.ids import RcptId, rcpt_id
 from meta1g.base.log import Log
@@ -18,7 +20,8 @@ from meta1g.pt.evthr import Evthr
 from meta1g.pt.rcbcom import RcbCom, RcbLink
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
-from meta1g.qmgr.limits import EXPANSIONS_MAX, RESOLVE_TIMEOUT_S
+from meta1g.qmgr.limits import ASK_AGAIN_S, RESOLVE_TIMEOUT_S, SLICE
+from meta1g.qmgr.lists import Expansion, Lists, Parts
 from meta1g.qmgr.outcome import Outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.retry import is_report
@@ -26,27 +29,8 @@ from meta1g.rcb.envelope import RcptFlags
 from meta1g.rcb.qmgr_smar import PROTOCOL, Members, QmgrHelloA, Resolve, ResolveFlags, Route, SmarContained, Unresolved
 from meta1g.rcb.schema import Message
 
-_WRONG_PART: Final = Outcome(451, "4.3.5", "address resolver gave a part of the members that was not asked for")
+_WRONG_PART: Final = Outcome(451, "4.3.5", "address resolver gave members that were not asked for, or too many")
 _NOWHERE: Final = Outcome(451, "4.3.5", "address resolver named no server and no member")
-
-
-@dataclass(slots=True)
-class _Parts:
-    """What is here of a list that comes in parts.  Locking: lock AQ."""
-
-    expansion: str = ""
-    members: list[str] = field(default_factory=list)
-    begun: int = 0
-
-    def take(self, answer: Members) -> bool:
-        """Takes a part; one of another expansion begins anew, so many times.  Tells whether it fits."""
-        if answer.offset == 0:
-            self.expansion, self.members = answer.expansion, []
-            self.begun += 1
-        fits = self.begun <= EXPANSIONS_MAX and answer.offset == len(self.members) and answer.expansion == self.expansion
-        if fits:
-            self.members.extend(answer.members)
-        return fits
 
 
 class Resolver:
@@ -76,7 +60,8 @@ class Resolver:
         self._active = active
         self._log = log
         self._pid = pid
-        self._task = evthr.task_new(self._ask_all, events=Ev.NONE, name="resolve")
+        self._lists = Lists()
+        self._task = evthr.task_new(self._run, events=Ev.NONE, name="resolve")
         active.on_unresolved = self._task.wakeup
         self._link = RcbLink(evthr, path, PROTOCOL, on_up=self._on_up, on_message=self._on_message, log=log)
 
@@ -90,30 +75,56 @@ class Resolver:
         self._link.close()
 
     def _on_up(self, conn: RcbCom) -> None:
+        with self._active.lock:
+            self._active.aq.forget_routes()
         conn.request(QmgrHelloA(pid=self._pid), lambda reply: self._task.wakeup())
 
     def _on_message(self, conn: RcbCom, request_id: int, msg: Message) -> None:
         if isinstance(msg, SmarContained):
             self._contained("smar", msg.count, msg.last)
 
-    def _ask_all(self, task: Task) -> Result:
-        """Asks for all recipients that are not asked for yet, in their order; those left over wait for SMAR to come back."""
-        active = self._active
-        with active.lock:
-            waiting, active.unresolved = active.unresolved, []
-            for number, rcpt in enumerate(waiting):
-                if rcpt.state is RcptState.NEW and not (self._link.up and self._ask(rcpt)):
-                    active.unresolved.extend(waiting[number:])
-                    break
+    # -- the task ------------------------------------------------------------------------------------------------------
+
+    def _run(self, task: Task) -> Result:
+        """Stores the next slice of each list that is ready, and asks for recipients that are not asked for yet."""
+        with self._active.lock:
+            expansions = len(self._lists.ready)
+        for _ in range(expansions):
+            self._next_slice()
+        with self._active.lock:
+            self._lists.call(self._active.unresolved.append)
+            more = self._ask_some()
+        if more or expansions:
+            task.wakeup()
         return Result.SLPQ
 
+    def _ask_some(self) -> bool:
+        """Asks for a slice of recipients, in their order; those left over wait for SMAR to come back.  Caller holds AQ.
+
+        Returns:
+            Whether there are more to ask for now.
+        """
+        waiting = self._active.unresolved
+        for _ in range(min(len(waiting), SLICE)):
+            if not self._link.up:
+                return False
+            rcpt = waiting.popleft()
+            if rcpt.state is not RcptState.NEW:
+                self._lists.end(rcpt)
+                continue
+            with failure.item(self._log, "qmgr.resolve", partial(self._confused, rcpt), ss_ta=rcpt.record.ta_id):
+                if not self._ask(rcpt):
+                    waiting.appendleft(rcpt)
+                    return False
+        return bool(waiting)
+
     def _ask(self, rcpt: AqRcpt) -> bool:
-        if not self._request(rcpt, _Parts()):
+        if not self._request(rcpt, Parts()):
             return False
         step(rcpt, Event.ASK_AR)
         return True
 
-    def _request(self, rcpt: AqRcpt, parts: _Parts) -> bool:
+    def _request(self, rcpt: AqRcpt, parts: Parts) -> bool:
         """Asks for a recipient, or for the next part of its members; tells whether SMAR is there."""
         record = rcpt.record
         flags = ResolveFlags.NO_ALIAS if record.flags & RcptFlags.EXPANDED or is_report(record) else 0
@@ -131,34 +142,77 @@ class Resolver:
             return False
         return True
 
-    def _on_answer(self, rcpt: AqRcpt, parts: _Parts, answer: Message | None) -> None:
-        with self._active.lock:
-            if rcpt.state is not RcptState.SENT_TO_AR:
-                return  # the operator was faster
-            if isinstance(answer, Route) and answer.servers:
-                self._active.resolved(rcpt, answer.da, answer.servers)
-            elif isinstance(answer, Members) and answer.members:
-                self._members(rcpt, parts, answer)
-            elif isinstance(answer, Unresolved):
-                self._unresolved(rcpt, answer)
-            elif answer is not None:
-                self._active.finish(rcpt, _NOWHERE)
-            else:
-                self._ask_later(rcpt)
+    # -- answers -------------------------------------------------------------------------------------------------------
 
-    def _members(self, rcpt: AqRcpt, parts: _Parts, answer: Members) -> None:
+    def _on_answer(self, rcpt: AqRcpt, parts: Parts, answer: Message | None) -> None:
+        """Takes an answer; what goes wrong with it costs this recipient a deferral."""
+        with self._active.lock, failure.item(self._log, "qmgr.resolve", partial(self._confused, rcpt), ss_ta=rcpt.ta.ta_id):
+            if rcpt.state is RcptState.SENT_TO_AR:
+                self._take(rcpt, parts, answer)
+            else:
+                self._lists.end(rcpt)  # the operator was faster
+
+    def _take(self, rcpt: AqRcpt, parts: Parts, answer: Message | None) -> None:
+        if isinstance(answer, Members) and answer.members:
+            self._members(rcpt, parts, answer)
+            return
+        self._lists.end(rcpt)
+        if isinstance(answer, Route) and answer.servers:
+            self._active.resolved(rcpt, answer.da, answer.servers)
+        elif isinstance(answer, Unresolved):
+            self._unresolved(rcpt, answer)
+        elif answer is not None:
+            self._active.finish(rcpt, _NOWHERE)
+        else:
+            self._ask_later(rcpt)
+
+    def _confused(self, rcpt: AqRcpt, error: Exception) -> None:
+        """Defers a recipient after an exception.  AQ is held."""
+        self._lists.end(rcpt)
+        self._active.doubt("qmgr.resolve", rcpt, error, RcptState.NEW, RcptState.SENT_TO_AR)
+
+    def _members(self, rcpt: AqRcpt, parts: Parts, answer: Members) -> None:
         """Takes members; all of an alias replace it together, so that a change of the alias harms nothing."""
         if not parts.take(answer):
+            self._lists.end(rcpt)
             self._active.finish(rcpt, _WRONG_PART)
+            return
+        large = answer.more or len(parts.members) > SLICE
+        if not self._lists.begin(rcpt, large=large):
+            step(rcpt, Event.AR_LOST)
+            self._lists.wait(rcpt, large=large)
         elif not answer.more:
-            self._active.expanded(rcpt, parts.members, answer.owner)
+            self._store(Expansion(rcpt, parts.members, answer.owner))
         elif not self._request(rcpt, parts):
+            self._lists.end(rcpt)
             self._ask_later(rcpt)
+
+    def _store(self, expansion: Expansion) -> None:
+        """Stores the next slice; the one behind it when it is durable, and the alias is gone after the last one."""
+        members = expansion.slice()
+        then = partial(self._stored, expansion, last=not expansion.more)
+        self._active.expanded(expansion.rcpt, members, expansion.owner, more=expansion.more, then=then)
+
+    def _stored(self, expansion: Expansion, *, last: bool) -> None:
+        """Notes that a slice is durable.  AQ is held."""
+        if last:
+            self._lists.end(expansion.rcpt)
+        else:
+            self._lists.ready.append(expansion)
+        if not last or self._lists.waiting:
+            self._task.wakeup()
+
+    def _next_slice(self) -> None:
+        with self._active.lock:
+            expansion = self._lists.ready.popleft()
+            rcpt = expansion.rcpt
+            with failure.item(self._log, "qmgr.resolve", partial(self._confused, rcpt), ss_ta=rcpt.ta.ta_id):
+                self._store(expansion)
 
     def _ask_later(self, rcpt: AqRcpt) -> None:
         step(rcpt, Event.AR_LOST)
         self._active.unresolved.append(rcpt)
-        self._task.sleep_for(1)
+        self._task.sleep_for(ASK_AGAIN_S)
 
     def _unresolved(self, rcpt: AqRcpt, answer: Unresolved) -> None:
         who: RcptId = rcpt_id(rcpt.record.ta_id, rcpt.record.rcpt_idx)

@@ -2,28 +2,41 @@
 
 Destinations have their turns one after the other, so that a small one is not held up by a big one.  A turn is one
 delivery: recipients of one transaction for the destination, over an idle session if there is one, else over a new one
-if slow start allows it.
+if slow start and the destination's share of all sessions allow it.  AQ is free for others after a slice of recipients.
 
-Invariant: a destination never has more sessions than OCC allows, an agent never more than it can serve.
+Invariants: a destination never has more sessions than OCC allows, nor does it take more than its share (I11); an agent
+never has more than it can serve.
 
 Locking: AQ.
 Ref: MeTA1 design, "Implementation: QMGR, scheduler", "slow start" (modelled on); architecture step 8.
 """
 
+from collections.abc import Callable
+from typing import Final
+
+from meta1g.base import failure, shares
 from meta1g.base.clock import Clock
+from meta1g.base.errors import Module, TempError
 from meta1g.base.ids import IdGenerator
 from meta1g.base.log import Log
-from meta1g.db.aq_types import AqRcpt, DestKey
+from meta1g.db.aq_types import AqRcpt, DestKey, RcptState
 from meta1g.db.aqrdq import DestQueue
 from meta1g.db.dadb import Agent, Dadb, DaSession
 from meta1g.db.occ import Destination, Occ
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr import da_fsm
-from meta1g.qmgr.active import Active
+from meta1g.qmgr.active import CONFUSED, Active
 from meta1g.qmgr.da_fsm import Event, State
 from meta1g.qmgr.deliver import Builder
-from meta1g.qmgr.limits import RESULT_TIMEOUT_S, SESSION_DELIVERIES_MAX, SESSION_IDLE_S
+from meta1g.qmgr.limits import (
+    RESULT_BYTES_PER_S,
+    RESULT_TIMEOUT_S,
+    SESSION_DELIVERIES_MAX,
+    SESSION_IDLE_S,
+    SESSIONS_GREED,
+    SLICE,
+)
 from meta1g.qmgr.outcome import Outcome, outcomes, session_failure
 from meta1g.qmgr.rcpt_fsm import Event as RcptEvent
 from meta1g.qmgr.rcpt_fsm import step
@@ -31,6 +44,13 @@ from meta1g.qmgr.settings import Settings
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtpc_qmgr import CloseDelivery
 from meta1g.rcb.smtpc_qmgr import Result as DeliveryResult
+
+#: What happens to a recipient.
+Verdict = tuple[AqRcpt, Callable[[AqRcpt], object]]
+
+_NOT_SENT: Final = TempError(Module.QMGR, "the delivery could not be prepared")
+_OTHER: Final = Outcome(451, "4.3.0", "delivery agent gave the result of another delivery")
+_LATE: Final = Outcome(451, "4.4.7", "delivery agent gave no result in time")
 
 
 class Scheduler:
@@ -72,6 +92,7 @@ class Scheduler:
         self._clock = clock
         self._log = log
         self._starved: dict[DestKey, None] = {}  # destinations that wait for a free agent, in the order of their turns
+        self._over: dict[DestKey, None] = {}  # destinations that have used up their share of the sessions
         self._idle: dict[str, DaSession] = {}  # idle sessions, the one that has been idle longest first
         self._task = evthr.task_new(self._run, events=Ev.NONE, name="scheduler")
         active.on_ready = self._task.wakeup
@@ -83,9 +104,12 @@ class Scheduler:
     # -- turns ---------------------------------------------------------------------------------------------------------
 
     def _run(self, task: Task) -> Result:
+        left = SLICE
         with self._active.lock:
-            while not self.stopping and (queue := self._next()) is not None:
-                self._turn(queue)
+            while left > 0 and not self.stopping and (queue := self._next()) is not None:
+                left -= self._turn(queue)
+        if left <= 0:
+            task.wakeup()
         return Result.SLPQ
 
     def _next(self) -> DestQueue | None:
@@ -98,24 +122,27 @@ class Scheduler:
                 return queue
         return self._active.queues.turn()
 
-    def _turn(self, queue: DestQueue) -> None:
+    def _turn(self, queue: DestQueue) -> int:
+        """Serves a destination; gives how many recipients that concerned, 1 at least."""
         queues, key = self._active.queues, queue.key
         closed = self.occ.is_closed(key, self._clock.monotonic())
         if closed is not None:
-            self._unreachable(key, Outcome(*closed.failure))
-            return
-        dest = self.occ.get(key)
-        session = self._session(dest)
-        if session is None:
-            queues.block(queue)
-            return
-        self._deliver(session, queues.take(queue, self._max_rcpts))
+            rcpts = queues.take_some(queue, SLICE)
+            self._unreachable(rcpts, Outcome(*closed.failure))
+        else:
+            session = self._session(self.occ.get(key))
+            if session is None:
+                queues.block(queue)
+                return 1
+            rcpts = queues.take(queue, self._max_rcpts)
+            self._deliver(session, rcpts)
         queues.again(queue)
+        return len(rcpts)
 
-    def _unreachable(self, key: DestKey, failure: Outcome) -> None:
-        """Lets everybody who waits for a closed destination try the next server, or wait."""
-        for rcpt in self._active.queues.take_all(key):
-            self._active.temp_failed(rcpt, failure)
+    def _unreachable(self, rcpts: list[AqRcpt], why: Outcome) -> None:
+        """Lets those who waited for a closed destination try the next server, or wait."""
+        for rcpt in rcpts:
+            self._active.guard("qmgr.dest", rcpt, lambda one: self._active.temp_failed(one, why))
 
     def _session(self, dest: Destination) -> DaSession | None:
         """Gives an idle session, or a new one if that is allowed now."""
@@ -125,6 +152,9 @@ class Scheduler:
             session.state = da_fsm.TRANSITIONS[State(session.state), Event.DELIVER]
             return session
         if not self.occ.may_open(dest):
+            return None
+        if dest.open and shares.room(dest.open, self.dadb.free + len(self._idle), SESSIONS_GREED) < 1:
+            self._over[dest.key] = None
             return None
         agent = self.dadb.pick() or self._make_room()
         if agent is None:
@@ -153,69 +183,131 @@ class Scheduler:
         session.agent.sessions.pop(session.session_id, None)
         self._idle.pop(session.session_id, None)
         self.occ.gone(session)
-        self._active.queues.unblock(session.key)
+        self._free(session.key)
+
+    def _free(self, key: DestKey) -> None:
+        """Lets a destination whose session has ended or is idle have its turn again, and one that waits for its share."""
+        self._active.queues.unblock(key)
+        while self._over:
+            other = next(iter(self._over))
+            del self._over[other]
+            if self._active.queues.unblock(other):
+                return
+
+    def _idle_again(self, session: DaSession, dest: Destination) -> None:
+        session.state = da_fsm.TRANSITIONS[State(session.state), Event.RESULT_OPEN]
+        dest.idle.append(session)
+        self._idle[session.session_id] = session
 
     def _deliver(self, session: DaSession, rcpts: list[AqRcpt]) -> None:
+        """Gives an agent a delivery; if it cannot even be said what is to be delivered, it is tried again later."""
+        with failure.item(self._log, "qmgr.deliver", lambda _: self._not_sent(session, rcpts), ss_ta=rcpts[0].ta.ta_id):
+            keep_open = session.deliveries + 1 < SESSION_DELIVERIES_MAX
+            msg = self._builder.build(session, rcpts, new_session=session.state is State.OPENING, keep_open=keep_open)
+            timeout_s = RESULT_TIMEOUT_S + msg.size_bytes // RESULT_BYTES_PER_S
+            session.agent.conn.request(msg, lambda answer: self.on_result(session, answer), timeout_s=timeout_s)
+            for rcpt in rcpts:
+                step(rcpt, RcptEvent.TAKE)
+            session.rcpts = rcpts
+            session.deliveries += 1
+            self._log.debug(
+                "qmgr.deliver",
+                "ok",
+                ss_ta=msg.ta_id,
+                da_sess=msg.session_id,
+                da_ta=msg.da_ta_id,
+                server=session.key.addr,
+                port=session.key.port,
+                rcpts=len(rcpts),
+            )
+
+    def _not_sent(self, session: DaSession, rcpts: list[AqRcpt]) -> None:
+        """Takes back a delivery that could not be built or encoded."""
+        if session.state is State.OPENING and not session.deliveries:
+            self._gone(session, Event.RESULT_CLOSED)
+        else:
+            self._idle_again(session, self.occ.get(session.key))
         for rcpt in rcpts:
-            step(rcpt, RcptEvent.TAKE)
-        session.rcpts = rcpts
-        session.deliveries += 1
-        keep_open = session.deliveries < SESSION_DELIVERIES_MAX
-        msg = self._builder.build(session, rcpts, new_session=session.state is State.OPENING, keep_open=keep_open)
-        self._log.debug(
-            "qmgr.deliver",
-            "ok",
-            ss_ta=msg.ta_id,
-            da_sess=msg.session_id,
-            da_ta=msg.da_ta_id,
-            server=session.key.addr,
-            port=session.key.port,
-            rcpts=len(rcpts),
-        )
-        session.agent.conn.request(msg, lambda answer: self.on_result(session, answer), timeout_s=RESULT_TIMEOUT_S)
+            self._active.doubt("qmgr.deliver", rcpt, _NOT_SENT, RcptState.READY)
 
     # -- results -------------------------------------------------------------------------------------------------------
 
     def on_result(self, session: DaSession, answer: Message | None) -> None:
-        """Takes the result of a delivery, or None if the agent is gone: then its work is tried again at once."""
+        """Takes the result of a delivery; None if the agent is gone, then its work is tried again at once, or if it is late."""
         with self._active.lock:
             rcpts, session.rcpts = session.rcpts, []
-            if isinstance(answer, DeliveryResult):
-                self._result(session, answer, rcpts)
-            else:
-                self._gone(session, Event.RESULT_CLOSED)
-                for rcpt in rcpts:
-                    self._active.lost(rcpt)
+            decided: list[list[Verdict]] = []
+            with failure.item(self._log, "qmgr.result", ss_ta=rcpts[0].ta.ta_id if rcpts else None):
+                decided.append(self._verdicts(session, answer, rcpts))
+            verdicts = decided[0] if decided else self._confused(session, rcpts)
+            self._carry_out(verdicts[:SLICE])
+        for first in range(SLICE, len(verdicts), SLICE):
+            with self._active.lock:
+                self._carry_out(verdicts[first : first + SLICE])
         self._task.wakeup()
 
-    def _result(self, session: DaSession, result: DeliveryResult, rcpts: list[AqRcpt]) -> None:
+    def _confused(self, session: DaSession, rcpts: list[AqRcpt]) -> list[Verdict]:
+        """Gives a session up after an unexpected exception: what it did is tried again later."""
+        if session.state is State.IDLE:
+            self._close(session)
+        elif session.session_id in session.agent.sessions:
+            self._gone(session, Event.RESULT_CLOSED)
+        return [(rcpt, self._retry(CONFUSED)) for rcpt in rcpts]
+
+    def _carry_out(self, verdicts: list[Verdict]) -> None:
+        for rcpt, action in verdicts:
+            self._active.guard("qmgr.result", rcpt, action)
+
+    def _retry(self, outcome: Outcome) -> Callable[[AqRcpt], None]:
+        return lambda rcpt: self._active.retry_later(rcpt, outcome)
+
+    def _verdicts(self, session: DaSession, answer: Message | None, rcpts: list[AqRcpt]) -> list[Verdict]:
+        """Decides what happens to the session, and to each recipient."""
+        if isinstance(answer, DeliveryResult):
+            if answer.session_id == session.session_id and all(answer.ta_id == rcpt.ta.ta_id for rcpt in rcpts[:1]):
+                return self._result(session, answer, rcpts)
+            self._log.error("qmgr.result", "result of another delivery", da_sess=session.session_id, ss_ta=answer.ta_id)
+            return self._broken(session, rcpts, _OTHER)
+        if answer is None and not session.agent.conn.closed:
+            return self._broken(session, rcpts, _LATE)
+        self._gone(session, Event.RESULT_CLOSED)
+        return [(rcpt, self._active.lost) for rcpt in rcpts]
+
+    def _broken(self, session: DaSession, rcpts: list[AqRcpt], outcome: Outcome) -> list[Verdict]:
+        """Gives a session up whose agent is in doubt: nobody knows what it delivered."""
+        self._gone(session, Event.RESULT_CLOSED)
+        session.agent.conn.post(CloseDelivery(session_id=session.session_id))
+        return [(rcpt, self._retry(outcome)) for rcpt in rcpts]
+
+    def _result(self, session: DaSession, result: DeliveryResult, rcpts: list[AqRcpt]) -> list[Verdict]:
         session.idle_since = self._clock.monotonic()
         opening = session.state is State.OPENING
-        failure = session_failure(result)
+        failed = session_failure(result)
         dest = self.occ.get(session.key)
-        if result.session_open and failure is None:
-            session.state = da_fsm.TRANSITIONS[State(session.state), Event.RESULT_OPEN]
-            dest.idle.append(session)
-            self._idle[session.session_id] = session
+        if result.session_open and failed is None:
+            self._idle_again(session, dest)
         else:
             self._gone(session, Event.RESULT_CLOSED)
-        if failure is not None:
-            self._session_failed(dest, rcpts, failure, opening=opening)
-            return
+        if failed is not None:
+            self._session_failed(dest, failed, opening=opening)
+            return [(rcpt, lambda one: self._next_or_finish(one, failed)) for rcpt in rcpts]
         self.occ.success(dest)
-        self._active.queues.unblock(session.key)
+        self._free(session.key)
         by_idx = {rcpt.record.rcpt_idx: rcpt for rcpt in rcpts}
-        for rcpt_idx, outcome in outcomes(result, by_idx):
-            self._active.finish(by_idx[rcpt_idx], outcome)
+        return [
+            (by_idx[rcpt_idx], lambda one, outcome=outcome: self._active.finish(one, outcome))  # type: ignore[misc]
+            for rcpt_idx, outcome in outcomes(result, by_idx)
+        ]
 
-    def _session_failed(self, dest: Destination, rcpts: list[AqRcpt], failure: Outcome, *, opening: bool) -> None:
-        """Lets the recipients of a session that failed try the next server; closes the destination if none is left."""
-        reason = (failure.code, failure.ecode, failure.text)
+    def _next_or_finish(self, rcpt: AqRcpt, failed: Outcome) -> None:
+        if not self._active.next_server(rcpt):
+            self._active.finish(rcpt, failed)
+
+    def _session_failed(self, dest: Destination, failed: Outcome, *, opening: bool) -> None:
+        """Closes the destination of a session that failed, if no other one is open."""
+        reason = (failed.code, failed.ecode, failed.text)
         if self.occ.failure(dest, self._clock.monotonic(), reason, opening=opening):
-            self._log.notice("qmgr.dest", failure.text, server=dest.key.addr, port=dest.key.port, count=dest.failures)
-        for rcpt in rcpts:
-            if not self._active.next_server(rcpt):
-                self._active.finish(rcpt, failure)
+            self._log.notice("qmgr.dest", failed.text, server=dest.key.addr, port=dest.key.port, count=dest.failures)
 
     # -- agents and sessions -------------------------------------------------------------------------------------------
 

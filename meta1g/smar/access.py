@@ -20,7 +20,7 @@ from meta1g.maps.base import Map, MapStatus
 from meta1g.maps.lookup import access_keys, client_keys, domain_keys, search
 from meta1g.rcb.smtps_smar import ClientResolve
 from meta1g.smar.dnsbl import Listed
-from meta1g.smar.limits import REPLY_TEXT_MAX_CHARS
+from meta1g.smar.limits import PROTECTED_MAX_CHARS, REPLY_TEXT_MAX_CHARS
 from meta1g.smtp.address import Address
 
 
@@ -74,7 +74,7 @@ TEMP: Final = Decision(Action.REFUSE, code=451, ecode="4.3.0", text="Access map 
 BROKEN: Final = Decision(Action.REFUSE, code=451, ecode="4.3.5", text="Access map entry is wrong")
 _WORDS: Final = {"relay": Action.RELAY, "ok": Action.OK, "cont": Action.CONT, "discard": Action.DISCARD}
 _QUICK: Final = "quick:"
-_ERROR: Final = re.compile(r'error: *"?([45]\d\d)(?: +([245]\.\d{1,3}\.\d{1,3}))? *([^"]*)"?', re.IGNORECASE)
+_ERROR: Final = re.compile(r'error: *+"?([45]\d\d)(?: ++([245]\.\d{1,3}\.\d{1,3}))? *+([^"]*+)"?', re.IGNORECASE)
 _UNSAFE: Final = re.compile(r"[^\x20-\x7e]")
 
 #: Keys of `cltresolve:` by the result of the client's name look-up.
@@ -104,7 +104,7 @@ def parse_rhs(value: str) -> Decision:
     ecode = match[2] or ("5.7.1" if code >= 500 else "4.7.1")
     if ecode[0] != match[1][0]:
         return BROKEN
-    text = _UNSAFE.sub("?", match[3].strip())[:REPLY_TEXT_MAX_CHARS] or "Access denied"
+    text = _UNSAFE.sub("?", match[3].strip()[:REPLY_TEXT_MAX_CHARS]) or "Access denied"
     return Decision(Action.REFUSE, quick, code=code, ecode=ecode, text=text)
 
 
@@ -161,7 +161,7 @@ class AccessMap:
         keys = access_keys(address.local.lower(), address.domain.lower(), self._delimiter)
         _, result = search(self._table, keys, Tag.PROTECTED.value)
         if result.status is MapStatus.OK:
-            return result.value
+            return result.value if len(result.value) <= PROTECTED_MAX_CHARS else BROKEN
         return None if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE) else TEMP
 
     def _ask(self, tag: str, keys: Iterable[str]) -> Decision:

@@ -1,19 +1,25 @@
-"""Aliases: expansion into members, the owner of a list, loops, duplicates.
+"""Aliases: expansion into members, the owner of a list, duplicates.
 
-A member that is the alias itself is taken as the mailbox; any other way back to an alias that is being expanded is a
-loop and adds nothing.
+Aliases are a graph, and an expansion walks it: each alias is looked into once, in the order in which it is met, and each
+member is given once.  A member that is the alias itself is taken as the mailbox; any other way back to an alias that was
+met adds nothing.  So the work grows with the number of aliases and members, however they name each other.
 
 Ref: MeTA1 README, "Aliases" (keys, `owner-`, flags modelled on); RFC 5321 3.9.
 """
 
-from dataclasses import dataclass, field
+import hashlib
+import re
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from meta1g.maps.base import Map, MapResult, MapStatus
 from meta1g.maps.lookup import address_keys, search, user_keys
 from meta1g.maps.rhs import address_macros, replace
-from meta1g.rcb.qmgr_smar import Members, Unresolved
-from meta1g.smar.limits import ALIAS_DEPTH_MAX, ALIAS_MEMBERS_MAX
+from meta1g.rcb.qmgr_smar import MEMBERS_PER_PART, Members, Unresolved
+from meta1g.smar.guard import MapBusyError
+from meta1g.smar.limits import ALIAS_LISTS_MAX, ALIAS_MEMBERS_MAX, MEMBER_MAX_CHARS, REPLY_TEXT_MAX_CHARS
 from meta1g.smar.relay import RelayRules
 from meta1g.smtp.address import Address, AddressError, parse_path
 
@@ -22,43 +28,73 @@ _OWNER: Final = "owner-"
 _NOT_MAIL: Final = ("|", "/", ":", "")
 _MAP_TEMP: Final = Unresolved(code=451, ecode="4.3.0", text="Alias map temporarily not available")
 _MAP_PERM: Final = Unresolved(code=550, ecode="5.3.5", text="Alias map refuses the address")
-_WRONG_MEMBER: Final = Unresolved(code=550, ecode="5.3.5", text="Alias has a member that is no address")
-_LOOP: Final = Unresolved(code=554, ecode="5.4.6", text="Alias loop, or aliases nested too deeply")
-_EMPTY: Final = Unresolved(code=550, ecode="5.3.5", text="Alias has no members")
-_TOO_MANY: Final = Unresolved(code=554, ecode="5.3.4", text="Alias has too many members")
+#: One member: blanks and commas count only outside of quotes and angle brackets; no part is looked at twice.
+_MEMBER: Final = re.compile(r"""(?:[^ \t,"<>]++|"[^"]*+"?+|<(?:[^">]++|"[^"]*+"?+)*+>?+|>)++""")
+_UNSAFE: Final = re.compile(r"[^\x20-\x7e]")
 
 
 class _StopError(Exception):
     """Ends an expansion with an answer."""
 
-    def __init__(self, answer: Unresolved) -> None:
-        super().__init__(answer.text)
-        self.answer = answer
+    def __init__(self, code: int, ecode: str, alias: str, what: str) -> None:
+        text = _UNSAFE.sub("?", f"Alias {alias[:MEMBER_MAX_CHARS]} {what}")[:REPLY_TEXT_MAX_CHARS]
+        super().__init__(text)
+        self.answer = Unresolved(code=code, ecode=ecode, text=text)
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """An alias that was expanded.
+
+    Args:
+        members: addresses, in the order in which they were met.
+        owner: envelope sender for them, None to keep the one of the mail.
+        name: names content and order; empty if one part takes all members.
+
+    Immutable.
+    """
+
+    members: tuple[str, ...]
+    owner: str | None
+    name: str = ""
+
+    def part(self, offset: int, name: str) -> Members:
+        """Gives the part that begins at an offset; the first one if the offset belongs to something else.
+
+        Args:
+            offset: members that the asker has.
+            name: expansion that they belong to.
+        """
+        start = offset if name == self.name and offset < len(self.members) else 0
+        end = start + MEMBERS_PER_PART
+        more = end < len(self.members)
+        return Members(members=self.members[start:end], owner=self.owner, more=more, offset=start, expansion=self.name)
+
+
+#: What comes out of a walk: members, an error, or None for an alias that only stands for itself.
+Outcome = Expanded | Unresolved | None
+Walk = Generator[MapBusyError | None, None, Outcome]
 
 
 @dataclass(slots=True)
-class _Expansion:
-    """One expansion on its way.  Owner: the thread that expands."""
+class _Frame:
+    """An alias whose members are being read.  Owner: its walk."""
 
-    members: dict[str, str] = field(default_factory=dict)  # key -> address, in order, without duplicates
-    active: set[str] = field(default_factory=set)
+    key: str
+    address: Address
+    words: Iterator[str]
+    count: int = 0
 
 
 def split_members(value: str) -> list[str]:
     """Splits the value of an alias: members are separated by blanks or commas, full addresses may stand in `<>`."""
-    members, word, quoted, bracket = [], "", False, False
-    for char in value:
-        if char == '"':
-            quoted = not quoted
-        elif not quoted and char in "<>":
-            bracket = char == "<"
-        if char in " \t," and not quoted and not bracket:
-            members.append(word)
-            word = ""
-        else:
-            word += char
-    members.append(word)
-    return [one[1:-1] if one.startswith("<") and one.endswith(">") else one for one in members if one]
+    return list(_each_member(value))
+
+
+def _each_member(value: str) -> Iterator[str]:
+    for match in _MEMBER.finditer(value):
+        one = match[0]
+        yield one[1:-1] if one.startswith("<") and one.endswith(">") else one
 
 
 class Aliases:
@@ -87,20 +123,17 @@ class Aliases:
         self._hostname = hostname.lower()
 
     def expand(self, address: Address) -> Members | Unresolved | None:
-        """Gives the members of an alias, an error, or None if the address is no alias (or only stands for itself)."""
-        found = self._look_up(address)
+        """Gives all members of an alias in one go, an error, or None if it is no alias.  Blocks: yes (as long as it takes)."""
+        found = self.look_up(address)
         if not found.found:
-            return _error_of(found)
-        expansion = _Expansion()
-        try:
-            self._expand(address, found, expansion, 0)
-        except _StopError as stop:
-            return stop.answer
-        if not expansion.members:
-            return _LOOP
-        if list(expansion.members) == [self._key(address)]:
-            return None
-        return Members(members=tuple(expansion.members.values()), owner=self._owner(address))
+            return error_of(found)
+        walk = self.walk(address, found)
+        while True:
+            try:
+                next(walk)
+            except StopIteration as end:
+                outcome: Outcome = end.value
+                return Members(members=outcome.members, owner=outcome.owner) if isinstance(outcome, Expanded) else outcome
 
     def version(self) -> int:
         """Gives a number that changes with the map."""
@@ -108,12 +141,13 @@ class Aliases:
 
     def known(self, address: Address) -> MapStatus:
         """Tells whether an address is an alias."""
-        return self._look_up(address).status
+        return self.look_up(address).status
 
     def _key(self, address: Address) -> str:
         return f"{address.local}@{address.domain or self._hostname}".lower()
 
-    def _look_up(self, address: Address) -> MapResult:
+    def look_up(self, address: Address) -> MapResult:
+        """Looks an alias up.  Blocks: if the map does."""
         local, domain = address.local.lower(), address.domain.lower() or self._hostname
         is_local = not address.domain or self._relay.is_local(domain)
         if self._local_domains and not is_local:
@@ -127,42 +161,103 @@ class Aliases:
                 return result
         return self._table.lookup(f"@{domain}")
 
-    def _expand(self, address: Address, found: MapResult, expansion: _Expansion, depth: int) -> None:
-        if depth >= ALIAS_DEPTH_MAX:
-            raise _StopError(_LOOP)
-        key = self._key(address)
-        expansion.active.add(key)
-        value = replace(found.value, address_macros(address.local, address.domain, self._delimiter))
-        members = split_members(value)
-        if not members:
-            raise _StopError(_EMPTY)
-        for member in members:
-            self._add(self._member(member, address.domain or self._hostname), key, expansion, depth)
-        expansion.active.discard(key)
+    def walk(self, address: Address, found: MapResult) -> Walk:
+        """Expands an alias in small steps.
 
-    def _member(self, text: str, domain: str) -> Address:
-        """Reads a member; a bare name is in the domain of its alias, and is no program, file or list file."""
-        if "@" not in text and text.lstrip('"')[:1] in _NOT_MAIL:
-            raise _StopError(_WRONG_MEMBER)
+        Args:
+            address: the alias.
+            found: its value.
+
+        Returns:
+            Steps, a bounded time each if the map does not block; one that gives an error is to be taken again when the map
+            is free.  The value of their end is the outcome.
+        """
+        members: dict[str, str] = {}
+        seen = {self._key(address)}
+        stack = [self._frame(address, found)]
         try:
-            return parse_path(text if "@" in text else f"{text}@{domain}", utf8=True)
-        except AddressError:
-            raise _StopError(_WRONG_MEMBER) from None
+            while stack:
+                frame = stack[-1]
+                text = next(frame.words, None)
+                if text is None:
+                    if not frame.count:
+                        raise _StopError(550, "5.3.5", frame.key, "has no members")
+                    stack.pop()
+                    continue
+                frame.count += 1
+                member = self._member(text, frame)
+                key = self._key(member)
+                if key not in members and (key == frame.key or key not in seen):
+                    inner = None if key == frame.key else (yield from self._inner(member, key, seen, frame))
+                    if inner is not None:
+                        stack.append(inner)
+                    else:
+                        _add(members, key, member, address)
+                yield None
+            return (yield from self._outcome(address, members))
+        except _StopError as stop:
+            return stop.answer
 
-    def _add(self, member: Address, parent: str, expansion: _Expansion, depth: int) -> None:
-        key = self._key(member)
-        if key in expansion.members or (key in expansion.active and key != parent):
-            return
-        found = MapResult(MapStatus.NOTFOUND) if key == parent else self._look_up(member)
-        if found.found:
-            self._expand(member, found, expansion, depth + 1)
-            return
-        error = _error_of(found)
-        if error is not None:
-            raise _StopError(error)
-        if len(expansion.members) >= ALIAS_MEMBERS_MAX:
-            raise _StopError(_TOO_MANY)
-        expansion.members[key] = member.text
+    def _inner(
+        self, member: Address, key: str, seen: set[str], frame: _Frame
+    ) -> Generator[MapBusyError | None, None, _Frame | None]:
+        """Gives the frame of a member that is an alias, None for one that is none."""
+        found = yield from self._patiently(member)
+        if not found.found:
+            error = error_of(found)
+            if error is not None:
+                raise _StopError(error.code, error.ecode, key, f"is not known: {error.text}")
+            return None
+        if len(seen) >= ALIAS_LISTS_MAX:
+            raise _StopError(554, "5.4.6", frame.key, f"leads to more than {ALIAS_LISTS_MAX} other aliases")
+        seen.add(key)
+        return self._frame(member, found)
+
+    def _patiently(self, member: Address) -> Generator[MapBusyError | None, None, MapResult]:
+        while True:
+            try:
+                return self.look_up(member)
+            except MapBusyError as busy:
+                yield busy
+
+    def _frame(self, address: Address, found: MapResult) -> _Frame:
+        words = _each_member(found.value)
+        if "${" in found.value:
+            macros = address_macros(address.local, address.domain, self._delimiter)
+            words = (replace(word, macros) for word in words)
+        return _Frame(self._key(address), address, words)
+
+    def _outcome(self, address: Address, members: dict[str, str]) -> Walk:
+        key = self._key(address)
+        if not members:
+            raise _StopError(554, "5.4.6", key, "leads only to itself")
+        if list(islice(members, 2)) == [key]:
+            return None
+        while True:
+            try:
+                owner = self._owner(address)
+                break
+            except MapBusyError as busy:
+                yield busy
+        found = tuple(members.values())
+        return Expanded(found, owner, "" if len(found) <= MEMBERS_PER_PART else _name_of(found))
+
+    def _member(self, text: str, frame: _Frame) -> Address:
+        """Reads a member; a bare name is in the domain of its alias, and is no program, file or list file."""
+        member = None
+        if len(text) <= MEMBER_MAX_CHARS and ("@" in text or text.lstrip('"')[:1] not in _NOT_MAIL):
+            member = self._address(text, frame.address.domain)
+        if member is None:
+            raise _StopError(550, "5.3.5", frame.key, f"has a member that is no address: {text[:MEMBER_MAX_CHARS]}")
+        return member
+
+    def _address(self, text: str, domain: str) -> Address | None:
+        full = text if "@" in text else f"{text}@{domain or self._hostname}"
+        try:
+            full.encode()  # bytes of a map that are no UTF-8 cannot be passed on
+            return parse_path(full, utf8=True)
+        except (AddressError, UnicodeError):
+            return None
 
     def _owner(self, address: Address) -> str | None:
         """Gives the envelope sender of a list: its one owner, or `owner-LIST` if there are several."""
@@ -170,13 +265,9 @@ class Aliases:
         found = self._look_up_owner(owner)
         if not found.found:
             return None
-        members = split_members(found.value)
-        if len(members) != 1:
-            return owner.text
-        try:
-            return self._member(members[0], address.domain or self._hostname).text
-        except _StopError:
-            return owner.text
+        members = list(islice(_each_member(found.value), 2))
+        named = self._address(members[0], address.domain) if len(members) == 1 else None
+        return owner.text if named is None else named.text
 
     def _look_up_owner(self, owner: Address) -> MapResult:
         """Looks the owner up without the catch-all key of its domain."""
@@ -187,8 +278,18 @@ class Aliases:
         return result
 
 
-def _error_of(result: MapResult) -> Unresolved | None:
+def error_of(result: MapResult) -> Unresolved | None:
     """Gives the error of a map that did not answer; None if it said "not found"."""
     if result.status is MapStatus.TEMP:
         return _MAP_TEMP
     return _MAP_PERM if result.status is MapStatus.PERM else None
+
+
+def _add(members: dict[str, str], key: str, member: Address, alias: Address) -> None:
+    if len(members) >= ALIAS_MEMBERS_MAX:
+        raise _StopError(554, "5.3.4", alias.text, f"has more than {ALIAS_MEMBERS_MAX} members")
+    members[key] = member.text
+
+
+def _name_of(members: tuple[str, ...]) -> str:
+    return hashlib.blake2b("\n".join(members).encode(), digest_size=8).hexdigest()

@@ -14,7 +14,7 @@ from meta1g.base.selfcheck import Findings
 from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM
 from meta1g.conf.config import Section
 from meta1g.conf.load import load_file
-from meta1g.smar.settings import settings_from, unheeded
+from meta1g.smar.settings import problems, unheeded
 
 
 def check(arguments: argparse.Namespace) -> int:
@@ -28,12 +28,14 @@ def check(arguments: argparse.Namespace) -> int:
         config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
         section = config.section("smar", arguments.name)
         queue = config.queue_directory
+        found.libraries("berkeleydb", "dns")
         found.log("smar", config.glob, section, queue)
         found.look(unheeded, section)
         for path in _files(section, config.configuration_directory):
             with found.part():
                 _check_way(path, found)
-        found.look(settings_from, config, section)
+        for text in problems(config, section):
+            found.add(text, EX_CONFIG)
         sockets = {queue / Path(name).parent for name in (paths.SMAR_SMTPS_SOCKET, paths.SMAR_QMGR_SOCKET)}
         found.directories(sorted(sockets), os.W_OK | os.X_OK, "make a socket there")
     return found.finish()
@@ -51,7 +53,7 @@ def _check_way(path: Path, found: Findings) -> None:
     """Names the directory that is in the way to a map; what is wrong with the file itself is told by its reader."""
     text = reach.obstacle(path)
     if text:
-        found.add(f"{path}: out of reach: {text}", EX_CONFIG if "missing" in text else EX_NOPERM)
+        found.add(f"{path}: {reach.OUT_OF_REACH}{text}", EX_CONFIG if "missing" in text else EX_NOPERM)
 
 
 def main(argv: list[str]) -> int:

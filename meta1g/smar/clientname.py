@@ -3,14 +3,14 @@
 Ref: MeTA1 design, "Functional Specification: SMTPS, client resolve" (results modelled on).
 """
 
-from collections import deque
 from collections.abc import Callable
 
+from meta1g.base.log import Log
 from meta1g.maps.cidrmap import parse_address
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.lock import Lock, LockRank
-from meta1g.pt.task import Ev, Result, Task
 from meta1g.rcb.smtps_smar import ClientResolve
+from meta1g.smar.deadlines import Deadlines
 from meta1g.smar.dnswire import DnsAnswer, DnsStatus, RRType, reverse_name
 from meta1g.smar.limits import CLIENT_NAME_S, CLIENT_NAMES_MAX
 from meta1g.smar.resolver import Resolver
@@ -101,15 +101,16 @@ class ClientNames:
     Args:
         evthr: the system it runs in.
         resolver: answers questions.
+        log: failures are logged here.
 
-    Locking: none needed; the searches stand in a deque, whose ends are safe to use from several threads.
+    Locking: none needed.
     """
 
-    def __init__(self, evthr: Evthr, resolver: Resolver) -> None:
-        self._evthr = evthr
+    def __init__(self, evthr: Evthr, resolver: Resolver, log: Log | None = None) -> None:
         self._resolver = resolver
-        self._searches: deque[tuple[float, ClientName]] = deque()
-        self._task = evthr.task_new(self._on_time, events=Ev.NONE, name="client names")
+        self._searches = Deadlines[ClientName](
+            evthr, CLIENT_NAME_S, ClientName.give_up, log=log, is_over=lambda search: search.done, name="client names"
+        )
 
     def find(self, address: str, on_name: OnName) -> None:
         """Searches the name of a client.
@@ -124,14 +125,4 @@ class ClientNames:
         search = ClientName(self._resolver, address, on_name)
         search.start()
         if not search.done:
-            due_s = self._evthr.clock.monotonic() + CLIENT_NAME_S
-            self._searches.append((due_s, search))
-            if len(self._searches) == 1:
-                self._task.sleep_until(due_s)
-
-    def _on_time(self, task: Task) -> Result:
-        searches = self._searches
-        while searches and (searches[0][1].done or searches[0][0] <= self._evthr.clock.monotonic()):
-            searches.popleft()[1].give_up()
-        task.sleep_until(searches[0][0] if searches else None)
-        return Result.SLPQ
+            self._searches.add(search)

@@ -9,10 +9,13 @@ Ref: RFC 5782; MeTA1 README, "DNS Lists" (look-up of results in the access map a
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from meta1g.base import failure
+from meta1g.base.log import Log
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.lock import Lock, LockRank
-from meta1g.pt.task import Result, Task
+from meta1g.smar.deadlines import Deadlines
 from meta1g.smar.dnswire import DnsAnswer, RRType, reverse_name
+from meta1g.smar.limits import LISTED_MAX
 from meta1g.smar.resolver import Resolver
 
 
@@ -50,18 +53,10 @@ class _Search:
         self._found: list[tuple[Listed, ...] | None] = [None] * count
         self._left = count
         self._on_listed = on_listed
-        self._timers: list[Task] = []
 
-    def watch(self, evthr: Evthr, number: int, timeout_s: float) -> None:
-        """Sets the time after which a list counts as silent, if it has not answered yet."""
-        with self._lock:
-            if self._found[number] is not None:
-                return
-            self._timers.append(evthr.timer(timeout_s, lambda task: self._late(number), name="dnsbl"))
-
-    def _late(self, number: int) -> Result:
-        self.take(number, ())
-        return Result.DEL
+    def answered(self, number: int) -> bool:
+        """Tells whether a list has said something, or its time is over."""
+        return self._found[number] is not None
 
     def take(self, number: int, found: tuple[Listed, ...]) -> None:
         """Takes what a list says, the first time; the last list brings the result."""
@@ -72,9 +67,6 @@ class _Search:
             self._left -= 1
             if self._left:
                 return
-            timers, self._timers = self._timers, []
-        for timer in timers:
-            timer.delete()
         self._on_listed(tuple(one for found in self._found for one in found or ()))
 
 
@@ -85,14 +77,26 @@ class DnsLists:
         evthr: the system it runs in.
         resolver: answers questions.
         lists: the lists, in the order of the configuration.
+        log: failures are logged here.
 
     Locking: none needed.
     """
 
-    def __init__(self, evthr: Evthr, resolver: Resolver, lists: Sequence[DnsList]) -> None:
-        self._evthr = evthr
+    def __init__(self, evthr: Evthr, resolver: Resolver, lists: Sequence[DnsList], log: Log | None = None) -> None:
         self._resolver = resolver
         self._lists = tuple(lists)
+        self._log = Log("smar") if log is None else log
+        self._deadlines = tuple(self._deadline(evthr, number, one) for number, one in enumerate(self._lists))
+
+    def _deadline(self, evthr: Evthr, number: int, one: DnsList) -> Deadlines[_Search]:
+        return Deadlines(
+            evthr,
+            one.timeout_s,
+            lambda search: search.take(number, ()),
+            log=self._log,
+            is_over=lambda search: search.answered(number),
+            name="dnsbl",
+        )
 
     def find(self, address: str, on_listed: OnListed) -> None:
         """Asks all lists about a client.
@@ -107,13 +111,14 @@ class DnsLists:
             on_listed(())
             return
         search = _Search(len(self._lists), on_listed)
-        for number, one in enumerate(self._lists):
-            self._ask(search, number, reverse_name(address, one.zone))
-        for number, one in enumerate(self._lists):
-            search.watch(self._evthr, number, one.timeout_s)
+        for number, deadlines in enumerate(self._deadlines):
+            with failure.item(self._log, "smar.dnsbl", lambda _, number=number: search.take(number, ()), client=address):  # type: ignore[misc]
+                self._ask(search, number, reverse_name(address, self._lists[number].zone))
+                if not search.answered(number):
+                    deadlines.add(search)
 
     def _ask(self, search: _Search, number: int, name: str) -> None:
         def on_answer(answer: DnsAnswer) -> None:
-            search.take(number, tuple(Listed(number, record.value) for record in answer.records))
+            search.take(number, tuple(Listed(number, record.value) for record in answer.records[:LISTED_MAX]))
 
         self._resolver.ask(name, RRType.A, on_answer)

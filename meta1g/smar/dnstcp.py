@@ -1,5 +1,7 @@
 """One question over TCP, after an answer that did not fit into a UDP packet.
 
+The time of the exchange is that of its attempt: the resolver closes the connection when it is over.
+
 Ref: RFC 1035 4.2.2; RFC 7766.
 """
 
@@ -12,7 +14,7 @@ from collections.abc import Callable
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.smar.dnsserver import ServerAddress
-from meta1g.smar.limits import UDP_MAX_BYTES
+from meta1g.smar.limits import ANSWER_MAX_BYTES, TCP_READ_BYTES
 
 _LENGTH = struct.Struct(">H")
 
@@ -24,25 +26,23 @@ class TcpQuestion:
         evthr: the system it runs in.
         where: the name server.
         packet: the question.
-        timeout_s: for the whole exchange.
         on_done: called once in a worker as on_done(packet), None if there is no answer.
 
-    Owner: its task.
+    Owner: its task; close() may be called from any thread.
     """
 
-    __slots__ = ("_evthr", "_input", "_on_done", "_output", "_reported", "_sock", "_timeout_s", "_where")
+    __slots__ = ("_closed", "_evthr", "_input", "_on_done", "_output", "_reported", "_sock", "_task", "_where")
 
-    def __init__(
-        self, evthr: Evthr, where: ServerAddress, packet: bytes, timeout_s: float, on_done: Callable[[bytes | None], None]
-    ) -> None:
+    def __init__(self, evthr: Evthr, where: ServerAddress, packet: bytes, on_done: Callable[[bytes | None], None]) -> None:
         self._evthr = evthr
         self._where = where
-        self._timeout_s = timeout_s
         self._on_done = on_done
         self._output = _LENGTH.pack(len(packet)) + packet
         self._input = bytearray()
         self._reported = False
+        self._closed = False
         self._sock: socket.socket | None = None
+        self._task: Task | None = None
 
     def start(self) -> None:
         """Connects.
@@ -53,23 +53,31 @@ class TcpQuestion:
         Blocks: no.
         """
         sock = socket.socket(self._where.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        code = sock.connect_ex((self._where.address, self._where.port))
-        if code not in (0, errno.EINPROGRESS):
+        try:
+            code = sock.connect_ex((self._where.address, self._where.port))
+            if code not in (0, errno.EINPROGRESS):
+                raise OSError(code, os.strerror(code))
+            self._sock = sock
+            self._task = self._evthr.task_new(self._on_event, fd=sock.fileno(), events=Ev.RD | Ev.WR | Ev.CL, name="dns tcp")
+        except BaseException:
             sock.close()
-            raise OSError(code, os.strerror(code))
-        self._sock = sock
-        wake_at = self._evthr.clock.monotonic() + self._timeout_s
-        self._evthr.task_new(self._on_event, fd=sock.fileno(), events=Ev.RD | Ev.WR | Ev.CL, wake_at=wake_at, name="dns tcp")
+            raise
+        if self._closed:
+            self._task.delete()
+
+    def close(self) -> None:
+        """Gives the connection up; on_done is still called, with None.  Blocks: no."""
+        self._closed = True
+        if self._task is not None:
+            self._task.delete()
 
     def _on_event(self, task: Task) -> Result:
         sock = self._sock
         if sock is None:
             return Result.DEL
         if task.seen_bits & Ev.CL:
-            self._report(None)
             sock.close()
-            return Result.DEL
-        if task.seen_bits & Ev.SL:
+            self._report(None)
             return Result.DEL
         try:
             return self._talk(sock)
@@ -82,8 +90,10 @@ class TcpQuestion:
         if self._output:
             self._output = self._output[sock.send(self._output) :]
             return Result.WAITQ if self._output else Result.WAITQ | Result.W_NO
-        data = sock.recv(UDP_MAX_BYTES)
+        data = sock.recv(TCP_READ_BYTES)
         self._input += data
+        if len(self._input) > ANSWER_MAX_BYTES + _LENGTH.size:
+            return Result.DEL
         answer = self._answer()
         if answer is not None:
             self._report(answer)

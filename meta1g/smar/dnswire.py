@@ -1,4 +1,4 @@
-"""DNS messages: questions are built, answers are read.  The only user of dnspython.
+"""DNS messages: questions are built, answers are understood.  The only user of dnspython.
 
 An answer may contain records of other types than asked for: CNAME records lead on, all others are passed over.
 
@@ -6,20 +6,21 @@ Ref: RFC 1035 4; RFC 2308 (negative answers); RFC 6891 (EDNS0).
 """
 
 import re
+import socket
 import struct
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import Any, Final
+from typing import Final
 
 import dns.exception
 import dns.flags
-import dns.message
 import dns.name
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 import dns.reversename
 
+from meta1g.smar.dnsreader import DnsMessage, Record, WireError
 from meta1g.smar.limits import EDNS_PAYLOAD_BYTES, NEGATIVE_TTL_DEFAULT_S, NEGATIVE_TTL_MAX_S, TTL_MAX_S
 
 _HEADER: Final = struct.Struct(">HHHHHH")
@@ -33,6 +34,8 @@ _OPT: Final = struct.pack(">BHHIH", 0, 41, EDNS_PAYLOAD_BYTES, 0, 0)
 _PLAIN: Final = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _PLAIN_MAX_CHARS: Final = 253
 _CHAIN_MAX: Final = 16
+_PREFERENCE: Final = struct.Struct(">H")
+_SOA_NUMBERS_BYTES: Final = 20
 
 
 class RRType(IntEnum):
@@ -42,6 +45,9 @@ class RRType(IntEnum):
     PTR = 12
     MX = 15
     AAAA = 28
+
+
+_FAMILIES: Final = {RRType.A: socket.AF_INET, RRType.AAAA: socket.AF_INET6}
 
 
 class DnsStatus(Enum):
@@ -80,10 +86,6 @@ class DnsAnswer:
     ttl_s: int = 0
     reason: str = ""
     next_name: str = ""
-
-
-class WireError(ValueError):
-    """A packet is not the answer to our question."""
 
 
 class FormatRefusedError(WireError):
@@ -172,69 +174,73 @@ def parse_answer(packet: bytes, name: str, rrtype: RRType) -> DnsAnswer:
         WireError: the packet is damaged, or answers another question.
         FormatRefusedError: ask again without EDNS0.
     """
-    try:
-        message = dns.message.from_wire(packet, ignore_trailing=True)
-    except (dns.exception.DNSException, ValueError, struct.error) as error:
-        raise WireError(f"damaged packet: {error}") from error
-    rcode = message.rcode()
-    if rcode == dns.rcode.FORMERR:
+    message = DnsMessage(packet)
+    if message.rcode == dns.rcode.FORMERR:
         raise FormatRefusedError("server does not understand the question")
-    asked = dns.name.from_text(name)
-    if not any(one.name == asked and int(one.rdtype) == rrtype for one in message.question):
+    if not any((one, rrt) == (name, rrtype) for one, rrt, _ in message.questions):
         raise WireError("answer to another question")
-    if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-        return DnsAnswer(DnsStatus.TEMP, reason=dns.rcode.to_text(rcode))
-    return _read_chain(message, asked, rrtype, nxdomain=rcode == dns.rcode.NXDOMAIN)
+    if message.rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        return DnsAnswer(DnsStatus.TEMP, reason=_rcode_text(message.rcode))
+    return _read_chain(message, name, rrtype, nxdomain=message.rcode == dns.rcode.NXDOMAIN)
 
 
-def _read_chain(message: Any, asked: Any, rrtype: RRType, *, nxdomain: bool) -> DnsAnswer:
+def _rcode_text(code: int) -> str:
+    try:
+        return str(dns.rcode.to_text(dns.rcode.Rcode(code)))
+    except ValueError:
+        return f"RCODE{code}"
+
+
+def _read_chain(message: DnsMessage, asked: str, rrtype: RRType, *, nxdomain: bool) -> DnsAnswer:
     """Follows the CNAME records of an answer to the records asked for."""
-    sets = {(one.name, int(one.rdtype)): one for one in message.answer if one.rdclass == dns.rdataclass.IN}
+    sets: dict[tuple[str, int], list[Record]] = {}
+    for one in message.answer:
+        if one.rrclass == dns.rdataclass.IN:
+            sets.setdefault((one.name, one.rrtype), []).append(one)
     name, ttl_s = asked, TTL_MAX_S
     for _ in range(_CHAIN_MAX):
         found = sets.get((name, int(rrtype)))
         if found is not None:
-            return DnsAnswer(DnsStatus.OK, tuple(_record(one, rrtype) for one in found), min(ttl_s, found.ttl))
+            values = dict.fromkeys(_value(message, one, rrtype) for one in found)
+            return DnsAnswer(DnsStatus.OK, tuple(values), min(ttl_s, *(one.ttl_s for one in found)))
         alias = sets.get((name, int(dns.rdatatype.CNAME)))
         if alias is None:
             break
-        name, ttl_s = alias[0].target, min(ttl_s, alias.ttl)
+        name, ttl_s = message.name_at(alias[0]), min(ttl_s, alias[0].ttl_s)
     if nxdomain:
         return DnsAnswer(DnsStatus.NXDOMAIN, ttl_s=_negative_ttl(message))
-    if name != asked:
-        target = _name_text(name)
-        soa = any(one.rdtype == dns.rdatatype.SOA for one in message.authority)
-        if not soa:
-            return DnsAnswer(DnsStatus.NODATA, ttl_s=ttl_s, next_name=target)
+    if name != asked and not any(one.rrtype == dns.rdatatype.SOA for one in message.authority):
+        return DnsAnswer(DnsStatus.NODATA, ttl_s=ttl_s, next_name=name)
     if _is_referral(message):
         return DnsAnswer(DnsStatus.TEMP, reason="server does not resolve for us")
     return DnsAnswer(DnsStatus.NODATA, ttl_s=_negative_ttl(message))
 
 
-def _record(rdata: Any, rrtype: RRType) -> DnsRecord:
+def _value(message: DnsMessage, record: Record, rrtype: RRType) -> DnsRecord:
+    data = message.data(record)
     if rrtype is RRType.MX:
-        return DnsRecord(_name_text(rdata.exchange), rdata.preference)
+        if len(data) < _PREFERENCE.size:
+            raise WireError("MX record is cut short")
+        return DnsRecord(message.name_at(record, _PREFERENCE.size), int(_PREFERENCE.unpack_from(data)[0]))
     if rrtype is RRType.PTR:
-        return DnsRecord(_name_text(rdata.target))
-    return DnsRecord(rdata.address)
+        return DnsRecord(message.name_at(record))
+    try:
+        return DnsRecord(socket.inet_ntop(_FAMILIES[rrtype], data))
+    except ValueError as error:
+        raise WireError("address record of a wrong length") from error
 
 
-def _name_text(name: Any) -> str:
-    """Gives a name without its last dot; the root is empty."""
-    return str(name.canonicalize().to_text(omit_final_dot=True)).rstrip(".")
-
-
-def _is_referral(message: Any) -> bool:
+def _is_referral(message: DnsMessage) -> bool:
     """Tells whether a server only names other servers: it is none that looks up for others."""
     if message.answer or message.flags & (dns.flags.AA | dns.flags.RA):
         return False
-    types = {one.rdtype for one in message.authority}
+    types = {one.rrtype for one in message.authority}
     return dns.rdatatype.NS in types and dns.rdatatype.SOA not in types
 
 
-def _negative_ttl(message: Any) -> int:
+def _negative_ttl(message: DnsMessage) -> int:
     """Gives how long "there is none" may be believed (RFC 2308 5)."""
     for one in message.authority:
-        if one.rdtype == dns.rdatatype.SOA:
-            return min(NEGATIVE_TTL_MAX_S, int(one.ttl), int(one[0].minimum))
+        if one.rrtype == dns.rdatatype.SOA and one.end - one.start >= _SOA_NUMBERS_BYTES:
+            return min(NEGATIVE_TTL_MAX_S, one.ttl_s, int.from_bytes(message.data(one)[-4:]))
     return NEGATIVE_TTL_DEFAULT_S

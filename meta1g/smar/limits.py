@@ -9,14 +9,25 @@ from typing import Final
 DNS_PORT: Final = 53
 #: UDP answer size that we announce, in bytes.  Ref: DNS flag day 2020, larger answers come in fragments.
 EDNS_PAYLOAD_BYTES: Final = 1232
-#: Largest UDP answer that we take.
+#: Bytes taken from a UDP socket: a packet of another length than announced is taken as long as it fits.
 UDP_MAX_BYTES: Final = 65535
+#: Largest answer that we take, over UDP or TCP.  Our choice: hundreds of records, read in a few milliseconds (invariant I10).
+ANSWER_MAX_BYTES: Final = 16 * 1024
+#: Records of one answer, of all sections.  Our choice: as many as fit into ANSWER_MAX_BYTES.
+RECORDS_MAX: Final = 1_000
+#: Compression pointers of one name.  Our choice: servers use two or three.
+NAME_HOPS_MAX: Final = 16
+#: Bytes taken from a TCP connection at once.
+TCP_READ_BYTES: Final = 8 * 1024
 #: Questions sent from one random source port before a new port is used.  Our choice: a forger has to guess both.
 PORT_QUESTIONS: Final = 64
 #: Answers read from one socket before others get their turn.  Our choice.
-READS_PER_RUN: Final = 64
-#: Questions that wait for name servers at most (invariant I4).  Our choice: twice the 10,000 that must be possible.
+READS_PER_RUN: Final = 16
+#: Questions that wait for name servers at most (invariant I4); names below one domain take half of them at most (invariant
+#: I11).  Our choice: twice the 10,000 that must be possible.
 QUESTIONS_MAX: Final = 20_000
+#: Askers of one question that hear of the answer at once; the others in turns.  Our choice: about a millisecond.
+CALLBACKS_AT_ONCE: Final = 16
 #: Answers kept.  Our choice: some 20 MB.
 CACHE_ENTRIES: Final = 20_000
 #: Longest life of a positive answer, in seconds.  Our choice: a day, whatever the zone says.
@@ -31,7 +42,7 @@ CNAME_MAX: Final = 8
 SERVER_PENALTY_S: Final = 30.0
 #: A failing name server is logged once in so many seconds.
 SERVER_LOG_S: Final = 10.0
-#: TCP connections to name servers at the same time.  Our choice.
+#: TCP connections to name servers at the same time, half of them for names below one domain.  Our choice.
 TCP_MAX: Final = 100
 #: MX hosts of one domain that are looked up.  Our choice: more would only let a zone make us work.
 MX_HOSTS_MAX: Final = 20
@@ -39,23 +50,54 @@ MX_HOSTS_MAX: Final = 20
 SERVERS_MAX: Final = 64
 #: Life of an answer that does not come from the DNS, in seconds.  Our choice: a changed mailertable counts soon.
 STATIC_TTL_S: Final = 60
-#: Alias in alias.  Our choice: deeper ones are loops or mistakes.
-ALIAS_DEPTH_MAX: Final = 16
-#: Members of one expanded alias.  Our choice: the answer is one record of the protocol.
-ALIAS_MEMBERS_MAX: Final = 10_000
+#: Aliases that one expansion looks into, each of them once, whatever their nesting.  Our choice: all of a large file.
+ALIAS_LISTS_MAX: Final = 100_000
+#: Members of one expanded alias.  Our choice: QMGR holds all of them for a moment, some 10 MB.
+ALIAS_MEMBERS_MAX: Final = 100_000
+#: Characters of a member of an alias.  Ref: RFC 5321 4.5.3.1.3, 254 characters for an address; some room for macros.
+MEMBER_MAX_CHARS: Final = 320
+#: Members of long lists that are kept while QMGR asks for their parts (invariant I4).  Our choice: some 40 MB.
+KEPT_MEMBERS_MAX: Final = 400_000
+#: Expansions that are under way at the same time (invariant I4).  Our choice: others are asked for again later.
+EXPANSIONS_MAX: Final = 1_000
+#: Members of an alias whose answer is kept as such.  Our choice: RCPT_CACHE_ENTRIES of them are some 100 MB at worst.
+RCPT_CACHE_MEMBERS: Final = 100
 #: Domains whose compiled route is kept.  Our choice.
 ROUTE_CACHE_ENTRIES: Final = 10_000
-#: Threads for look-ups that block.  Our choice: a map server should not see more at once.
-WORKERS: Final = 16
+#: Look-ups in one map that may block, at the same time, with a thread each (invariant I11).  Our choice: a map server
+#: should not see more at once.
+LOOKUPS_MAX: Final = 8
+#: Questions that wait for their turn in such a map, without a thread (invariants I4, I11).  Our choice: more is an overload.
+LOOKUPS_WAITING_MAX: Final = 1_000
+#: A map that does not answer is logged once in so many seconds.  Our choice, as for name servers.
+MAP_LOG_S: Final = 10.0
+#: Threads for look-ups that block, beyond those that are held by maps.  Our choice.
+WORKERS_SPARE: Final = 8
+#: Longest time of a question to maps that may block, in seconds.  Our choice: half of what SMTPS waits.
+LOOKUP_S: Final = 30.0
+#: Longest work in one go before others get their turn, in seconds (invariant I10).  Our choice: several are not noticed.
+TURN_S: Final = 0.005
+#: Longest work of a look-up in a worker before it goes to the end of the queue, in seconds.  Our choice.
+WORKER_TURN_S: Final = 0.05
+#: Pieces of work that wait for a turn (invariant I4).  Our choice: more than the peers have open at once.
+TURNS_MAX: Final = 100_000
 #: Threads of the event system.  Our choice, because a thread more does not run more Python code.
 SOFT_THREADS: Final = 2
 HARD_THREADS: Final = 8
+#: Characters of a list of those who may write to a protected recipient.  Our choice: it is read for each mail (invariant I10).
+PROTECTED_MAX_CHARS: Final = 32 * 1024
+#: Result addresses of one DNS list that are looked up in the access map.  Our choice: lists give one for each reason.
+LISTED_MAX: Final = 16
 #: Characters of a text sent to a client in a reply.  Ref: RFC 5321 4.5.3.1.5, reply line of 512 bytes.
 REPLY_TEXT_MAX_CHARS: Final = 400
 #: Recipients whose answer is kept.  Our choice.
 RCPT_CACHE_ENTRIES: Final = 10_000
 #: PTR records of one address that are followed.  Our choice: more would only let a zone make us work.
 CLIENT_NAMES_MAX: Final = 4
+#: Clients whose name and entries in DNS lists are looked for at the same time, and the most of one client: address, or /64
+#: (invariants I4 and I11).  Our choice: a client needs one at a time.
+CLIENTS_MAX: Final = 10_000
+CLIENT_SHARE: Final = 100
 #: Longest search for the name of a client, in seconds.  Our choice: half of what SMTPS waits.
 CLIENT_NAME_S: Final = 30.0
 #: Name servers taken from resolv.conf.  Ref: resolv.conf(5), MAXNS.

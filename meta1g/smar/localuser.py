@@ -46,7 +46,7 @@ def may_write(allowed: str, sender: Address, client: str) -> bool:
         sender: envelope sender.
         client: IP address of the client.
     """
-    words = allowed.lower().replace(",", " ").split()
+    words = dict.fromkeys(allowed.lower().replace(",", " ").split())
     if sender.key in words or (sender.domain and any(key in words for key in domain_keys(sender.domain.lower()))):
         return True
     table = NetworkTable()

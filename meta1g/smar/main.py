@@ -8,11 +8,12 @@ Ref: MeTA1 design, "Functional Specification: SMAR" (modelled on).
 import os
 import signal
 
-from meta1g.base import cli, paths, startup
+from meta1g.base import cli, failure, paths, startup
 from meta1g.base.accounts import access_for, account_of
 from meta1g.base.log import Log
 from meta1g.conf.config import Config, Section
 from meta1g.conf.load import load_file
+from meta1g.maps.watch import Loader
 from meta1g.pt import alive, signals
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.rcbcom import RcbListener
@@ -21,11 +22,12 @@ from meta1g.rcb import qmgr_smar, smtps_smar
 from meta1g.smar.check import check
 from meta1g.smar.clientname import ClientNames
 from meta1g.smar.dnsbl import DnsLists
-from meta1g.smar.limits import HARD_THREADS, SOFT_THREADS, WORKERS
+from meta1g.smar.limits import HARD_THREADS, LOOKUPS_MAX, SOFT_THREADS, WORKERS_SPARE
 from meta1g.smar.recipient import Recipients
 from meta1g.smar.resolver import Resolver
 from meta1g.smar.server import Offload, QmgrService, SmtpsService
 from meta1g.smar.settings import settings_from, unheeded
+from meta1g.smar.turns import Turns
 
 
 class Smar:
@@ -44,9 +46,11 @@ class Smar:
 
     def __init__(self, config: Config, section: Section, log: Log) -> None:
         self._log = log
-        self._settings = settings = settings_from(config, section)
+        self._loader = Workers(1, name="map loader", log=log)
+        self._settings = settings = settings_from(config, section, log, Loader(self._loader.submit, log))
         self._evthr = Evthr(soft_threads=SOFT_THREADS, hard_threads=HARD_THREADS, log=log)
-        self._workers = Workers(WORKERS, name="look-up", log=log, on_bug=lambda error: self._evthr.stop())
+        self._workers = Workers(WORKERS_SPARE + LOOKUPS_MAX * settings.blocking_maps, name="look-up", log=log)
+        turns = Turns(self._evthr, log)
         self._resolver = Resolver(
             self._evthr,
             settings.servers,
@@ -55,11 +59,13 @@ class Smar:
             log=log,
             edns="edns" in settings.dns_flags,
             use_tcp="use_tcp" in settings.dns_flags,
+            turns=turns,
         )
-        offload = Offload(self._workers, log)
-        lists = DnsLists(self._evthr, self._resolver, settings.lists)
-        recipients = Recipients(settings.routes, settings.aliases, self._resolver, settings.hostname)
-        self._smtps = SmtpsService(settings.policy, ClientNames(self._evthr, self._resolver), lists, offload, log)
+        offload = Offload(self._workers, log, turns, self._evthr)
+        lists = DnsLists(self._evthr, self._resolver, settings.lists, log)
+        recipients = Recipients(settings.routes, settings.aliases, self._resolver, settings.hostname, log)
+        names = ClientNames(self._evthr, self._resolver, log)
+        self._smtps = SmtpsService(settings.policy, names, lists, offload, log)
         self._qmgr = QmgrService(recipients, offload, log)
         self._listeners = self._listen(config)
 
@@ -90,14 +96,21 @@ class Smar:
         signals.on_signal(self._evthr, signal.SIGINT, self.stop)
         signals.on_signal(self._evthr, signal.SIGUSR1, self._log.reopen)
         alive.watch_alive(self._evthr, self._mcp_is_gone)
+        failure.on_contained(self._qmgr.contained)
         startup.tell_ready()
         self._log.info("smar.start", "ok", server=" ".join(str(one) for one in self._settings.servers))
         try:
             self._evthr.loop()
         finally:
-            self._workers.close(timeout_s=0.0)
-            signals.signals_of(self._evthr).close()
-            self._settings.registry.close()
+            failure.on_contained(None)
+            failure.steps(
+                self._log,
+                "smar.stop",
+                lambda: self._workers.close(timeout_s=0.0),
+                lambda: self._loader.close(timeout_s=0.0),
+                signals.signals_of(self._evthr).close,
+                self._settings.registry.close,
+            )
         self._log.notice("smar.stop", "stopped")
 
     def stop(self) -> None:

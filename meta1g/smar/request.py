@@ -8,7 +8,10 @@ Ref: RFC 5321 5.1 (MX rules); RFC 7505 (null MX); MeTA1 design, "Functional Spec
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+from meta1g.base import failure
+from meta1g.base.log import Log
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.qmgr_smar import Route, Unresolved
@@ -26,6 +29,7 @@ OWN_HOST = Unresolved(
     ecode="5.4.6",
     text="The DNS says that this host takes mail of the domain; its mailertable does not say where it goes",
 )
+_FAILED = Unresolved(code=451, ecode="4.3.0", text="Look-up failed; try again later")
 _FAILURE_TEXT = "Name server: {host}: {reason}"
 
 
@@ -90,7 +94,7 @@ class Walk:
             self._step(Event.KNOWN)
         elif target.use_mx:
             self._step(Event.DOMAIN)
-            request.resolver.ask(target.host, RRType.MX, self._on_mx)
+            request.resolver.ask(target.host, RRType.MX, lambda answer: request.contained(partial(self._on_mx, answer)))
         else:
             self._step(Event.HOST)
             self._ask_addresses([Host(target.host, 0, 0.0)])
@@ -131,12 +135,15 @@ class Walk:
             self._ask_address(host, rrtype)
 
     def _ask_address(self, host: Host, rrtype: RRType) -> None:
-        self._request.resolver.ask(host.name, rrtype, lambda answer: self._on_address(host, rrtype, answer))
+        request = self._request
+        request.resolver.ask(
+            host.name, rrtype, lambda answer: request.contained(partial(self._on_address, host, rrtype, answer))
+        )
 
     def _on_address(self, host: Host, rrtype: RRType, answer: DnsAnswer) -> None:
         with self._request.lock:
             if answer.status is DnsStatus.OK:
-                for record in answer.records:
+                for record in answer.records[:SERVERS_MAX]:
                     self._add(host, rrtype, record.value, min(self._ttl_s, answer.ttl_s))
             else:
                 self.failures.append(_failure(host.name, answer))
@@ -169,11 +176,15 @@ class Resolution:
         resolver: answers questions.
         own_names: our host names, for MX records.
         on_route: called once with the answer, at once or in a worker.
+        log: failures are logged here.
 
     Locking: own lock LEAF.
     """
 
-    def __init__(self, plan: RoutePlan, resolver: Resolver, own_names: frozenset[str], on_route: OnRoute) -> None:
+    def __init__(
+        self, plan: RoutePlan, resolver: Resolver, own_names: frozenset[str], on_route: OnRoute, log: Log | None = None
+    ) -> None:
+        self._log = Log("smar") if log is None else log
         self.resolver = resolver
         self.own_names = own_names
         self.lock = Lock(LockRank.LEAF, "resolution")
@@ -191,9 +202,21 @@ class Resolution:
         """Counts the walks that ended; the last one brings the answer."""
         with self.lock:
             self._left -= 1
-            if self._left:
+            if self._left != 0:
                 return
         self._on_route(self._answer())
+
+    def contained(self, function: Callable[[], None]) -> None:
+        """Takes a step of a walk; one that fails ends the request, which nobody else would answer."""
+        with failure.item(self._log, "smar.walk", self._give_up):
+            function()
+
+    def _give_up(self, error: Exception) -> None:
+        with self.lock:
+            if self._left <= 0:
+                return
+            self._left = 0
+        self._on_route(_FAILED)
 
     def _answer(self) -> Route | Unresolved:
         found = sorted((entry for walk in self._walks for entry in walk.servers), key=lambda entry: entry[0])

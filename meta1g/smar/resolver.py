@@ -1,32 +1,40 @@
 """The asynchronous resolver: questions over UDP with retries over several servers, TCP after truncation, a cache.
 
-    ask -> cache? -> open question? -> send -- answer --> cache, callbacks
+    ask -> cache? -> open question? -> attempt -- answer --> cache, callbacks
                                         |  ^-- time-out, failure: next server, DNS_tries times --> TEMP
+
+A question has one attempt at a time: a packet over UDP, or a connection over TCP, with a number.  Answer, failure and
+time-out carry the number of their attempt; the first of them claims it, and whatever comes later is void.
 
 Invariants: each on_answer is called exactly once, without the lock held; a question is open for at most DNS_tries
 time-outs and CNAME_MAX renamings; an answer counts only if it comes from the server asked, to the port and with the id
-and the name of an open question.
+and the name of an open question; names below one domain take no more than their share of open questions.
 
 Ref: MeTA1 design, "Functional Specification: DNS" (manager, requests, servers modelled on); RFC 5452.
 """
 
 import contextlib
-import heapq
 import itertools
 from collections.abc import Callable, Sequence
 
-from meta1g.base.errors import BugError, Module
+from meta1g.base import failure
+from meta1g.base.errors import Module
 from meta1g.base.log import Log
 from meta1g.base.rsc import Rsc
+from meta1g.base.shares import Pool
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.smar import dnswire
+from meta1g.smar.deadlines import Deadlines
+from meta1g.smar.dnsreader import WireError
 from meta1g.smar.dnsserver import CHANNEL_EVENTS, Channel, NameServer, ServerAddress
 from meta1g.smar.dnstcp import TcpQuestion
-from meta1g.smar.dnswire import DnsAnswer, DnsStatus, FormatRefusedError, RRType, WireError
+from meta1g.smar.dnswire import DnsAnswer, DnsStatus, FormatRefusedError, RRType
 from meta1g.smar.limits import (
+    ANSWER_MAX_BYTES,
     CACHE_ENTRIES,
+    CALLBACKS_AT_ONCE,
     CNAME_MAX,
     QUESTIONS_MAX,
     READS_PER_RUN,
@@ -35,6 +43,7 @@ from meta1g.smar.limits import (
     TCP_MAX,
     UDP_MAX_BYTES,
 )
+from meta1g.smar.turns import Steps, Turns
 
 OnAnswer = Callable[[DnsAnswer], None]
 Key = tuple[str, RRType]
@@ -43,17 +52,35 @@ Key = tuple[str, RRType]
 class Question:
     """One open question.  Locking: caller holds the lock of the resolver."""
 
-    __slots__ = ("attempt", "callbacks", "channel", "done", "key", "name", "number", "renamed", "rrtype", "server", "tries")
+    __slots__ = (
+        "attempt",
+        "callbacks",
+        "channel",
+        "done",
+        "edns",
+        "key",
+        "name",
+        "number",
+        "renamed",
+        "rrtype",
+        "server",
+        "tcp",
+        "tries",
+        "zone",
+    )
 
-    def __init__(self, key: Key, on_answer: OnAnswer) -> None:
+    def __init__(self, key: Key, zone: str, on_answer: OnAnswer) -> None:
         self.key = key
         self.name, self.rrtype = key  # the name changes when a CNAME record leads on
+        self.zone = zone
         self.callbacks = [on_answer]
         self.tries = 0
-        self.attempt = 0  # number of the packet sent last; older timers are void
+        self.attempt = 0  # number of the attempt under way, 0 if there is none
         self.renamed = 0
         self.number = 0
+        self.edns = False
         self.channel: Channel | None = None
+        self.tcp: TcpQuestion | None = None
         self.server: NameServer | None = None
         self.done = False
 
@@ -69,6 +96,7 @@ class Resolver:
         log: failing servers are logged here.
         edns: larger answers over UDP are asked for.
         use_tcp: all questions go over TCP.
+        turns: where the answer is given to many askers.
 
     Locking: own lock CACHE.
     """
@@ -83,21 +111,24 @@ class Resolver:
         log: Log,
         edns: bool = True,
         use_tcp: bool = False,
+        turns: Turns | None = None,
     ) -> None:
         self._evthr = evthr
         self._clock = evthr.clock
         self._servers = [NameServer(where, edns=edns) for where in servers]
-        self._timeout_s = timeout_s
         self._tries = max(1, tries)
         self._use_tcp = use_tcp
         self._log = log
+        self._turns = Turns(evthr, log) if turns is None else turns
         self._lock = Lock(LockRank.CACHE, "resolver")
         self._cache: Rsc[Key, tuple[float, DnsAnswer]] = Rsc(CACHE_ENTRIES, Module.DNS)
         self._open: dict[Key, Question] = {}
-        self._timers: list[tuple[float, int, Question]] = []
         self._attempts = itertools.count(1)
-        self._tcp_count = 0
-        self._timer = evthr.task_new(self._on_timer, events=Ev.NONE, name="dns timer")
+        self._zones = Pool(QUESTIONS_MAX)
+        self._tcp = Pool(TCP_MAX)
+        self._late = Deadlines[tuple[Question, int]](
+            evthr, timeout_s, self._on_late, log=log, is_over=lambda entry: entry[0].attempt != entry[1], name="dns timer"
+        )
 
     # -- asking --------------------------------------------------------------------------------------------------------
 
@@ -130,10 +161,12 @@ class Resolver:
             if question is not None:
                 question.callbacks.append(on_answer)
                 return None
-            if len(self._open) >= QUESTIONS_MAX:
-                return DnsAnswer(DnsStatus.TEMP, reason="too many open questions")
-            question = self._open[key] = Question(key, on_answer)
-        self._send(question)
+            zone = zone_of(key[0])
+            if len(self._open) >= QUESTIONS_MAX or not self._zones.take(zone):
+                return DnsAnswer(DnsStatus.TEMP, reason=f"too many open questions, {self._zones.held(zone)} below {zone}")
+            question = self._open[key] = Question(key, zone, on_answer)
+        with failure.item(self._log, "dns.ask", lambda error: self._finish(question, _FAILED), name=key[0]):
+            self._send(question)
         return None
 
     def open_questions(self) -> int:
@@ -153,28 +186,29 @@ class Resolver:
                     channel.close()
                 server.channels.clear()
                 server.current = None
-        self._timer.delete()
+        self._late.close()
 
-    # -- sending -------------------------------------------------------------------------------------------------------
+    # -- attempts ------------------------------------------------------------------------------------------------------
 
     def _send(self, question: Question) -> None:
-        """Sends a question to the next server, or ends it when all tries are used up."""
+        """Begins the next attempt, or ends the question when all tries are used up."""
         error = "no answer in time"
         while (server := self._take_server(question)) is not None:
             try:
                 self._send_to(server, question)
             except OSError as caught:
                 error = f"{server.where}: {caught.strerror}"
-                server.bad_until_s = self._clock.monotonic() + SERVER_PENALTY_S
+                if not failure.is_shortage(caught):
+                    server.bad_until_s = self._clock.monotonic() + SERVER_PENALTY_S
             else:
                 return
             self._log_server(server, error)
         self._finish(question, DnsAnswer(DnsStatus.TEMP, reason=error))
 
     def _take_server(self, question: Question) -> NameServer | None:
-        """Gives the best server that was not asked last, None when all tries are used up; the last packet is void."""
+        """Gives the best server that was not asked last, None when all tries are used up; the last attempt is void."""
         with self._lock:
-            self._forget_packet(question)
+            self._void(question)
             if question.done or question.tries >= self._tries:
                 return None
             question.tries += 1
@@ -186,29 +220,88 @@ class Resolver:
     def _send_to(self, server: NameServer, question: Question) -> None:
         if self._use_tcp:
             with self._lock:
-                self._set_timer(question)
-            self._ask_by_tcp(question, server)
+                if not question.done:
+                    self._begin(question)
+            self._ask_by_tcp(question, server, question.attempt)
             return
         with self._lock:
             if question.done:
                 return
-            channel = server.current
-            if channel is None or channel.worn:
-                channel = self._new_channel(server)
+            channel = self._channel(server)
             number = channel.new_id()
             packet = dnswire.build_question(question.name, question.rrtype, number, edns=server.edns)
             with contextlib.suppress(BlockingIOError):  # as good as lost on the way
                 channel.sock.send(packet)
             channel.sent += 1
             channel.open_questions[number] = question
-            question.number, question.channel = number, channel
-            self._set_timer(question)
+            question.number, question.channel, question.edns = number, channel, server.edns
+            self._begin(question)
+
+    def _begin(self, question: Question) -> None:
+        """Gives a new attempt its number and its time.  Caller holds the lock."""
+        question.attempt = next(self._attempts)
+        self._late.add((question, question.attempt))
+
+    def _claim(self, question: Question, attempt: int) -> bool:
+        """Ends an attempt; tells whether it was still the one of its question: only then the caller may act for it."""
+        with self._lock:
+            if question.done or not attempt or question.attempt != attempt:
+                return False
+            self._void(question)
+            return True
+
+    def _void(self, question: Question) -> None:
+        """Ends the attempt under way.  Caller holds the lock."""
+        question.attempt = 0
+        tcp, question.tcp = question.tcp, None
+        if tcp is not None:
+            tcp.close()
+        channel, question.channel = question.channel, None
+        if channel is None:
+            return
+        channel.open_questions.pop(question.number, None)
+        if channel.worn and not channel.open_questions and channel is not channel.server.current:
+            self._drop_channel(channel)
+
+    def _on_late(self, entry: tuple[Question, int]) -> None:
+        question, attempt = entry
+        server = question.server
+        if not self._claim(question, attempt):
+            return
+        if server is not None:
+            server.bad_until_s = self._clock.monotonic() + SERVER_PENALTY_S
+            self._log_server(server, "no answer in time")
+        self._send(question)
+
+    def _log_server(self, server: NameServer, text: str) -> None:
+        now = self._clock.monotonic()
+        if now - server.logged_s >= SERVER_LOG_S:
+            server.logged_s = now
+            self._log.warn("dns.server", text, server=str(server.where), count=len(self._open))
+
+    # -- sockets -------------------------------------------------------------------------------------------------------
+
+    def _channel(self, server: NameServer) -> Channel:
+        """Gives the socket to send from; one that was used long enough goes on for want of another.  Caller holds the lock."""
+        channel = server.current
+        if channel is not None and not channel.worn:
+            return channel
+        try:
+            return self._new_channel(server)
+        except OSError as error:
+            if channel is None or not failure.is_shortage(error):
+                raise
+            return channel
 
     def _new_channel(self, server: NameServer) -> Channel:
         channel = Channel(server)
-        channel.task = self._evthr.task_new(
-            lambda task: self._on_readable(task, channel), fd=channel.sock.fileno(), events=CHANNEL_EVENTS, name="dns"
-        )
+        try:
+            channel.task = self._evthr.task_new(
+                lambda task: self._on_readable(task, channel), fd=channel.sock.fileno(), events=CHANNEL_EVENTS, name="dns"
+            )
+        except BaseException:
+            channel.close()
+            raise
         old = server.current
         server.current = channel
         server.channels.append(channel)
@@ -224,52 +317,10 @@ class Resolver:
         if server.current is channel:
             server.current = None
 
-    def _forget_packet(self, question: Question) -> None:
-        channel = question.channel
-        if channel is None:
-            return
-        question.channel = None
-        channel.open_questions.pop(question.number, None)
-        if channel.worn and not channel.open_questions and channel is not channel.server.current:
-            self._drop_channel(channel)
-
-    # -- time-outs -----------------------------------------------------------------------------------------------------
-
-    def _set_timer(self, question: Question) -> None:
-        question.attempt = next(self._attempts)
-        due_s = self._clock.monotonic() + self._timeout_s
-        first = not self._timers
-        heapq.heappush(self._timers, (due_s, question.attempt, question))
-        if first:
-            self._timer.sleep_until(due_s)
-
-    def _on_timer(self, task: Task) -> Result:
-        late: list[tuple[Question, NameServer | None]] = []
-        with self._lock:
-            now = self._clock.monotonic()
-            while self._timers and (self._timers[0][0] <= now or self._timers[0][2].done):
-                _, attempt, question = heapq.heappop(self._timers)
-                if not question.done and question.attempt == attempt:
-                    late.append((question, question.server))
-                    if question.server is not None:
-                        question.server.bad_until_s = now + SERVER_PENALTY_S
-            task.sleep_until(self._timers[0][0] if self._timers else None)
-        for question, server in late:
-            if server is not None:
-                self._log_server(server, "no answer in time")
-            self._send(question)
-        return Result.SLPQ
-
-    def _log_server(self, server: NameServer, text: str) -> None:
-        now = self._clock.monotonic()
-        if now - server.logged_s >= SERVER_LOG_S:
-            server.logged_s = now
-            self._log.warn("dns.server", text, server=str(server.where), count=len(self._open))
-
-    # -- answers -------------------------------------------------------------------------------------------------------
-
     def _on_readable(self, task: Task, channel: Channel) -> Result:
         if task.seen_bits & Ev.CL:
+            with self._lock:
+                self._drop_channel(channel)
             channel.sock.close()
             return Result.DEL
         for _ in range(READS_PER_RUN):
@@ -280,16 +331,20 @@ class Resolver:
             except OSError as error:  # the server's machine says that nobody listens there
                 self._refused(channel, error)
                 break
-            self._on_packet(channel, packet)
+            with failure.item(self._log, "dns.packet", server=str(channel.server.where)):
+                self._on_packet(channel, packet)
         return Result.WAITQ
 
     def _refused(self, channel: Channel, error: OSError) -> None:
         with self._lock:
-            questions = list(channel.open_questions.values())
+            attempts = [(question, question.attempt) for question in channel.open_questions.values()]
             channel.server.bad_until_s = self._clock.monotonic() + SERVER_PENALTY_S
         self._log_server(channel.server, str(error.strerror))
-        for question in questions:
-            self._send(question)
+        for question, attempt in attempts:
+            if self._claim(question, attempt):
+                self._send(question)
+
+    # -- answers -------------------------------------------------------------------------------------------------------
 
     def _on_packet(self, channel: Channel, packet: bytes) -> None:
         try:
@@ -298,23 +353,33 @@ class Resolver:
             return
         with self._lock:
             question = channel.open_questions.get(number)
+            attempt = 0 if question is None else question.attempt
         if question is None:
             return
         if dnswire.is_truncated(packet):
-            self._ask_by_tcp(question, channel.server)
+            self._ask_by_tcp(question, channel.server, attempt)
             return
-        self._on_answer(question, channel.server, packet)
+        self._on_answer(question, attempt, channel.server, packet)
 
-    def _on_answer(self, question: Question, server: NameServer, packet: bytes) -> None:
-        """Takes an answer to an open question, from either transport."""
+    def _on_answer(self, question: Question, attempt: int, server: NameServer, packet: bytes) -> None:
+        """Takes an answer to an attempt, from either transport."""
         try:
+            if len(packet) > ANSWER_MAX_BYTES:
+                raise WireError(f"answer is longer than {ANSWER_MAX_BYTES} bytes")
             answer = dnswire.parse_answer(packet, question.name, question.rrtype)
         except FormatRefusedError:
-            self._without_edns(question, server)
+            if self._claim(question, attempt):
+                self._without_edns(question, server)
             return
         except WireError as error:  # not ours, or damaged: the right one may still come, else the timer acts
             self._log_server(server, str(error))
             return
+        if not self._claim(question, attempt):
+            return
+        with failure.item(self._log, "dns.answer", lambda error: self._finish(question, _FAILED), name=question.name):
+            self._use(question, server, answer)
+
+    def _use(self, question: Question, server: NameServer, answer: DnsAnswer) -> None:
         server.bad_until_s = 0.0
         if answer.status is DnsStatus.TEMP:
             self._log_server(server, answer.reason)
@@ -325,8 +390,8 @@ class Resolver:
             self._finish(question, answer)
 
     def _without_edns(self, question: Question, server: NameServer) -> None:
-        if server.edns:
-            server.edns = False
+        server.edns = False
+        if question.edns:
             question.tries -= 1
             self._send(question)
         else:
@@ -353,47 +418,70 @@ class Resolver:
             if question.done:
                 return
             question.done = True
-            self._forget_packet(question)
+            self._void(question)
             self._open.pop(question.key, None)
+            self._zones.give(question.zone)
             if answer.ttl_s > 0:
                 self._cache.put(question.key, (self._clock.monotonic() + answer.ttl_s, answer))
             callbacks = question.callbacks
-        for on_answer in callbacks:
-            self._tell(on_answer, answer)
+        steps = self._tell(callbacks, answer)
+        for _ in zip(range(CALLBACKS_AT_ONCE), steps, strict=False):
+            pass
+        if len(callbacks) > CALLBACKS_AT_ONCE:
+            self._turns.later(steps, lambda error: None)
 
-    def _tell(self, on_answer: OnAnswer, answer: DnsAnswer) -> None:
-        """Calls an asker; one that fails must not cost the others their answer, nor the system its name server."""
-        try:
-            on_answer(answer)
-        except BugError:
-            raise
-        except Exception as error:  # noqa: BLE001  the askers know nothing of each other
-            self._log.error("dns.answer", f"{type(error).__name__}: {error}")
+    def _tell(self, callbacks: list[OnAnswer], answer: DnsAnswer) -> Steps:
+        """Calls the askers; one that fails must not cost the others their answer, nor the system its name server."""
+        for on_answer in callbacks:
+            with failure.item(self._log, "dns.tell"):
+                on_answer(answer)
+            yield None
 
     # -- TCP -----------------------------------------------------------------------------------------------------------
 
-    def _ask_by_tcp(self, question: Question, server: NameServer) -> None:
+    def _ask_by_tcp(self, question: Question, server: NameServer, attempt: int) -> None:
+        """Goes on over TCP with an attempt of its own."""
         with self._lock:
-            if question.done or self._tcp_count >= TCP_MAX:
+            if question.done or question.attempt != attempt or not self._tcp.take(question.zone):
                 return  # without a free connection the timer asks again
-            self._forget_packet(question)
-            self._tcp_count += 1
-            self._set_timer(question)
-        packet = dnswire.build_question(question.name, question.rrtype, question.number, edns=server.edns)
-        tcp = TcpQuestion(
-            self._evthr, server.where, packet, self._timeout_s, lambda data: self._tcp_done(question, server, data)
-        )
-        with contextlib.suppress(OSError):
+            self._void(question)
+            self._begin(question)
+            attempt = question.attempt
+            packet = dnswire.build_question(question.name, question.rrtype, question.number, edns=server.edns)
+            question.edns = server.edns
+            question.tcp = tcp = TcpQuestion(
+                self._evthr, server.where, packet, lambda data: self._tcp_done(question, attempt, server, data)
+            )
+        try:
             tcp.start()
-            return
-        self._tcp_done(question, server, None)
+        except OSError:
+            self._tcp_done(question, attempt, server, None)
 
-    def _tcp_done(self, question: Question, server: NameServer, packet: bytes | None) -> None:
+    def _tcp_done(self, question: Question, attempt: int, server: NameServer, packet: bytes | None) -> None:
         """Takes the answer of a TCP connection, None if there is none."""
         with self._lock:
-            self._tcp_count -= 1
-        if packet is None:
+            self._tcp.give(question.zone)
+        if packet is not None and _answers(packet, question.number):
+            self._on_answer(question, attempt, server, packet)
+        if self._claim(question, attempt):  # no other answer comes on this connection
             self._log_server(server, "TCP connection failed")
             self._after_failure(question, DnsAnswer(DnsStatus.TEMP, reason="TCP connection failed"))
-        else:
-            self._on_answer(question, server, packet)
+
+
+_FAILED = DnsAnswer(DnsStatus.TEMP, reason="internal error")
+_ZONE_LABELS = 2
+_REVERSE_LABELS = {"in-addr.arpa": 4, "ip6.arpa": 10}  # a /16, a /32
+
+
+def zone_of(name: str) -> str:
+    """Gives what a name shares its part of the open questions with: names below the same domain, or nearby addresses."""
+    labels = name.split(".")
+    count = _REVERSE_LABELS.get(".".join(labels[-2:]), _ZONE_LABELS)
+    return ".".join(labels[-count:])
+
+
+def _answers(packet: bytes, number: int) -> bool:
+    try:
+        return dnswire.question_id_of(packet) == number and not dnswire.is_truncated(packet)
+    except WireError:
+        return False

@@ -19,7 +19,7 @@ from meta1g.maps.base import Map, MapStatus
 from meta1g.maps.lookup import domain_keys, search
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.qmgr_smar import Route, Unresolved
-from meta1g.smar.limits import ROUTE_CACHE_ENTRIES, STATIC_TTL_S
+from meta1g.smar.limits import ROUTE_CACHE_ENTRIES, SERVERS_MAX, STATIC_TTL_S
 from meta1g.smar.memo import Memo
 
 _PORT_MAX: Final = 0xFFFF
@@ -89,7 +89,10 @@ def parse_value(value: str, defaults: RouteDefaults) -> tuple[DeliveryAgent, tup
         PermError: it names no server, a wrong port, or mixes LMTP with SMTP.
     """
     agents, targets = [], []
-    for word in value.split():
+    words = value.split(None, SERVERS_MAX)
+    if len(words) > SERVERS_MAX:
+        raise PermError(Module.SMAR, f"mailertable value names more than {SERVERS_MAX} servers")
+    for word in words:
         is_lmtp = word.lower().startswith(_LMTP)
         agents.append(DeliveryAgent.LMTP if is_lmtp else DeliveryAgent.ESMTP)
         targets.append(_lmtp_target(word[len(_LMTP) :], defaults) if is_lmtp else _smtp_target(word, defaults.port))

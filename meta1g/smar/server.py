@@ -1,7 +1,7 @@
 """The two services, for SMTPS and for QMGR: one task a connection, questions in any number at the same time.
 
-A question whose maps are in memory is answered at once in the thread that read it; one that may block goes to a worker;
-the DNS is asked without a thread.
+A question whose maps are in memory is answered at once in the thread that read it, or in the turn of its connection if that
+asks much; one that may block goes to a worker; the DNS is asked without a thread.
 
 Invariant: every request gets exactly one reply, unless its connection is gone.
 
@@ -11,19 +11,22 @@ Ref: MeTA1 design, "Functional Specification: SMAR" (tasks modelled on).
 from collections.abc import Callable
 from typing import Final
 
-from meta1g.base.errors import BugError, FullError, ProtocolError
+from meta1g.base import failure
+from meta1g.base.errors import ProtocolError
 from meta1g.base.log import Log
 from meta1g.base.logkeys import Sev
+from meta1g.base.shares import Pool, client_key
 from meta1g.maps.cidrmap import parse_address
+from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.rcbcom import RcbCom
-from meta1g.pt.workers import Workers
 from meta1g.rcb.common import DeliveryAgent
-from meta1g.rcb.qmgr_smar import Members, QmgrHelloA, Resolve, Route, SmarHelloQ, Unresolved
+from meta1g.rcb.qmgr_smar import Members, QmgrHelloA, Resolve, Route, SmarContained, SmarHelloQ, Unresolved
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_smar import (
     CheckClient,
     CheckMail,
     CheckRcpt,
+    ClientResolve,
     ClientVerdict,
     SmarHello,
     SmtpsHelloA,
@@ -33,53 +36,60 @@ from meta1g.smar.checks import Policy
 from meta1g.smar.client import ClientFacts, Gathering
 from meta1g.smar.clientname import ClientNames
 from meta1g.smar.dnsbl import DnsLists
+from meta1g.smar.limits import CLIENT_SHARE, CLIENTS_MAX, REPLY_TEXT_MAX_CHARS
+from meta1g.smar.offload import FAILED, Offload
 from meta1g.smar.recipient import Answer, Recipients
 
-_BUSY: Final = "Too many look-ups at the same time; try again later"
-_FAILED: Final = "Look-up failed; try again later"
+__all__ = ["Offload", "QmgrService", "SmtpsService"]
+
 _SERVER_ERROR: Final = 500
 
 
-class Offload:
-    """Runs look-ups: here, or in a worker if they may block.
+class _Reply:
+    """The one reply to a request.
 
     Args:
-        workers: the threads for look-ups that block.
-        log: look-ups that fail are logged here.
+        conn: the connection.
+        request_id: the request.
 
-    Locking: none needed.
+    Locking: none needed; whoever takes the token replies.
     """
 
-    def __init__(self, workers: Workers, log: Log) -> None:
-        self._workers = workers
-        self._log = log
+    __slots__ = ("_conn", "_request_id", "_token")
 
-    def run(self, look_up: Callable[[], None], on_failure: Callable[[str], None], *, blocking: bool) -> None:
-        """Runs a look-up.
+    def __init__(self, conn: RcbCom, request_id: int) -> None:
+        self._conn = conn
+        self._request_id = request_id
+        self._token = [None]
 
-        Args:
-            look_up: asks and answers.
-            on_failure: called with a text for the client instead, if it cannot be run or fails.
-            blocking: it may block.
+    def __call__(self, msg: Message) -> None:
+        """Replies, unless there is a reply already.
 
-        Blocks: no.
+        Raises:
+            UnsendableError: the message does not fit its record; another one may be tried.
         """
-        if not blocking:
-            self._guarded(look_up, on_failure)
+        try:
+            self._token.pop()
+        except IndexError:
             return
         try:
-            self._workers.submit(lambda: self._guarded(look_up, on_failure))
-        except FullError:
-            on_failure(_BUSY)
-
-    def _guarded(self, look_up: Callable[[], None], on_failure: Callable[[str], None]) -> None:
-        try:
-            look_up()
-        except BugError:
+            self._conn.reply(self._request_id, msg)
+        except BaseException:
+            self._token.append(None)
             raise
-        except Exception as error:  # noqa: BLE001  one question that fails must not end a connection with all the others
-            self._log.error("smar.look_up", f"{type(error).__name__}: {error}")
-            on_failure(_FAILED)
+
+
+def _on_failure(conn: RcbCom, request_id: int, msg: Message) -> bool:
+    """Answers a request that could not even be begun."""
+    if isinstance(msg, CheckClient):
+        conn.reply(request_id, ClientVerdict(code=421, ecode="4.3.0", text=FAILED))
+    elif isinstance(msg, CheckMail | CheckRcpt):
+        conn.reply(request_id, Verdict(code=451, ecode="4.3.0", text=FAILED))
+    elif isinstance(msg, Resolve):
+        conn.reply(request_id, Unresolved(code=451, ecode="4.3.0", text=FAILED))
+    else:
+        return False
+    return True
 
 
 class SmtpsService:
@@ -92,7 +102,7 @@ class SmtpsService:
         offload: runs look-ups.
         log: hellos and refusals are logged here.
 
-    Locking: none needed.
+    Locking: own lock LEAF for the shares of clients.
     """
 
     def __init__(self, policy: Policy, names: ClientNames, lists: DnsLists, offload: Offload, log: Log) -> None:
@@ -101,10 +111,13 @@ class SmtpsService:
         self._lists = lists
         self._offload = offload
         self._log = log
+        self._lock = Lock(LockRank.LEAF, "clients")
+        self._clients = Pool(CLIENTS_MAX, cap=CLIENT_SHARE)
 
     def on_connect(self, conn: RcbCom) -> None:
         """Takes a new connection."""
         conn.on_message = self._on_message
+        conn.on_failure = _on_failure
 
     def _on_message(self, conn: RcbCom, request_id: int, msg: Message) -> None:
         if isinstance(msg, CheckRcpt):
@@ -135,10 +148,12 @@ class SmtpsService:
         return verdict
 
     def _ask(self, conn: RcbCom, request_id: int, decide: Callable[[], Verdict], *, blocking: bool) -> None:
+        reply = _Reply(conn, request_id)
         self._offload.run(
-            lambda: conn.reply(request_id, decide()),
-            lambda text: conn.reply(request_id, Verdict(code=451, ecode="4.3.0", text=text)),
+            lambda: reply(decide()),
+            lambda text: reply(Verdict(code=451, ecode="4.3.0", text=text)),
             blocking=blocking,
+            source=conn,
         )
 
     def _client(self, conn: RcbCom, request_id: int, msg: CheckClient) -> None:
@@ -147,10 +162,24 @@ class SmtpsService:
         except ValueError:  # a local socket
             self._judge(conn, request_id, ClientFacts(msg.session_id, msg.client_addr))
             return
+        key = client_key(address)
+        with self._lock:
+            has_room = self._clients.take(key)
+        if not has_room:
+            self._judge(conn, request_id, ClientFacts(msg.session_id, address, resolve=ClientResolve.TEMP))
+            return
         facts = ClientFacts(msg.session_id, address)
-        Gathering(facts, lambda: self._judge(conn, request_id, facts)).start(self._names, self._lists)
+
+        def done() -> None:
+            with self._lock:
+                self._clients.give(key)
+            self._judge(conn, request_id, facts)
+
+        Gathering(facts, done).start(self._names, self._lists)
 
     def _judge(self, conn: RcbCom, request_id: int, facts: ClientFacts) -> None:
+        reply = _Reply(conn, request_id)
+
         def decide() -> None:
             verdict = self._policy.client(facts.address, facts.name, facts.resolve, facts.listed)
             if verdict.code >= _SERVER_ERROR:
@@ -161,12 +190,13 @@ class SmtpsService:
                     client=facts.address,
                     client_name=facts.name or None,
                 )
-            conn.reply(request_id, verdict)
+            reply(verdict)
 
         self._offload.run(
             decide,
-            lambda text: conn.reply(request_id, ClientVerdict(code=421, ecode="4.3.0", text=text)),
+            lambda text: reply(ClientVerdict(code=421, ecode="4.3.0", text=text)),
             blocking=self._policy.access_blocks,
+            source=conn,
         )
 
 
@@ -178,10 +208,13 @@ class QmgrService:
         offload: runs look-ups.
         log: hellos and failures are logged here.
 
-    Locking: none needed.
+    Locking: own lock LEAF for the connections.
     """
 
     def __init__(self, recipients: Recipients, offload: Offload, log: Log) -> None:
+        self._lock = Lock(LockRank.LEAF, "qmgr connections")
+        self._conns: set[RcbCom] = set()
+        self._before = failure.contained_count()
         self._recipients = recipients
         self._offload = offload
         self._log = log
@@ -189,6 +222,22 @@ class QmgrService:
     def on_connect(self, conn: RcbCom) -> None:
         """Takes a new connection."""
         conn.on_message = self._on_message
+        conn.on_failure = _on_failure
+        conn.on_close = self._on_close
+        with self._lock:
+            self._conns.add(conn)
+
+    def _on_close(self, conn: RcbCom) -> None:
+        with self._lock:
+            self._conns.discard(conn)
+
+    def contained(self, count: int, text: str) -> None:
+        """Tells QMGR of a failure that was contained.  Blocks: no."""
+        report = SmarContained(count=count, last=text.encode("utf-8", "replace").decode()[:REPLY_TEXT_MAX_CHARS])
+        with self._lock:
+            conns = tuple(self._conns)
+        for conn in conns:
+            conn.post(report)
 
     def _on_message(self, conn: RcbCom, request_id: int, msg: Message) -> None:
         if isinstance(msg, Resolve):
@@ -196,6 +245,9 @@ class QmgrService:
         elif isinstance(msg, QmgrHelloA):
             self._log.info("smar.qmgr", "connected", pid=conn.peer_pid)
             conn.reply(request_id, SmarHelloQ())
+            count = failure.contained_count()
+            if count > self._before:
+                conn.post(SmarContained(count=count, last="before QMGR connected"))
         else:
             raise ProtocolError(f"{type(msg).__name__} is not expected from QMGR")
 
@@ -220,6 +272,8 @@ class QmgrService:
         )
 
     def _resolve(self, conn: RcbCom, request_id: int, msg: Resolve) -> None:
+        reply = _Reply(conn, request_id)
+
         def answer(found: Answer) -> None:
             if isinstance(found, Unresolved):
                 self._log.info(
@@ -227,10 +281,11 @@ class QmgrService:
                 )
             else:
                 self._tell(msg, found)
-            conn.reply(request_id, found)
+            reply(found)
 
         self._offload.run(
             lambda: self._recipients.resolve(msg, answer),
             lambda text: answer(Unresolved(code=451, ecode="4.3.0", text=text)),
             blocking=self._recipients.blocking,
+            source=conn,
         )

@@ -4,24 +4,31 @@ Ref: MeTA1 README, "SMAR: declaring maps, options" (option names as in meta1.con
 """
 
 import socket
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from meta1g.base.errors import Module, PermError
+from meta1g.base.errors import Meta1Error, Module, PermError
+from meta1g.base.log import Log
 from meta1g.conf.config import Config, Section
 from meta1g.maps.base import Map
 from meta1g.maps.registry import MapRegistry, MapSpec
+from meta1g.maps.watch import Loader
 from meta1g.smar.access import AccessMap
 from meta1g.smar.alias import Aliases
 from meta1g.smar.checks import Policy
 from meta1g.smar.dnsbl import DnsList
 from meta1g.smar.dnsserver import ServerAddress, parse_server
+from meta1g.smar.guard import GuardedMap
 from meta1g.smar.limits import RESOLV_CONF_SERVERS
 from meta1g.smar.localuser import LocalUsers
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes
 
+#: Sub-sections that name or describe a map.
+CONSUMERS: Final = ("mailertable", "aliases", "local_user_map", "access_map")
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
 
@@ -40,6 +47,7 @@ class Settings:
         aliases: the aliases, None without any.
         policy: the checks of SMTPS.
         lists: the DNS lists that are asked about clients.
+        blocking_maps: how many maps may block.
 
     Immutable.
     """
@@ -54,30 +62,65 @@ class Settings:
     aliases: Aliases | None
     policy: Policy
     lists: tuple[DnsList, ...]
+    blocking_maps: int = 0
 
 
-def settings_from(config: Config, smar: Section) -> Settings:
+def settings_from(config: Config, smar: Section, log: Log | None = None, loader: Loader | None = None) -> Settings:
     """Reads a section smar and opens its maps.
 
     Args:
         config: the whole configuration.
         smar: the section.
+        log: maps that do not answer are logged here.
+        loader: where changed files of maps are read.
 
     Raises:
         PermError: a map or an address in it cannot be used; the error names file and line.
+        TempError: the system is short of something.
     """
-    return _Reader(config, smar).read()
+    return _Reader(config, smar, log, loader).read()
+
+
+def problems(config: Config, smar: Section) -> list[str]:
+    """Opens all maps of a section and whatever uses them; gives all that is wrong, each with file and what to do."""
+    found: list[str] = []
+    readers: list[_Reader] = []
+
+    def look(function: Callable[[], object]) -> None:
+        try:
+            function()
+        except Meta1Error as error:
+            found.extend(() if error.cause in found else (error.cause,))
+
+    look(lambda: readers.append(_Reader(config, smar, None, None)))
+    look(lambda: name_servers(smar))
+    for reader in readers:
+        for part in reader.parts():
+            look(part)
+        if not found:
+            look(reader.read)
+        reader.registry.close()
+    return found
 
 
 class _Reader:
     """Reads one configuration.  Owner: the process (set before the first thread)."""
 
-    def __init__(self, config: Config, smar: Section) -> None:
+    def __init__(self, config: Config, smar: Section, log: Log | None, loader: Loader | None) -> None:
         self._config = config
         self._smar = smar
         self._delimiter: str = smar.get("address_delimiter")
         self._hostname = config.hostname or socket.getfqdn()
-        self.registry = MapRegistry(tuple(self._spec(one) for one in self._smar.subs("map")))
+        self._log = Log("smar") if log is None else log
+        specs = tuple(self._spec(one) for one in self._smar.subs("map"))
+        self.registry = MapRegistry(specs, loader, lambda table, spec: GuardedMap(table, spec.where, self._log))
+
+    def parts(self) -> Iterator[Callable[[], object]]:
+        """Gives what opens one map each."""
+        for section in self._smar.subs("map"):
+            yield partial(self.registry.get, section.name or "", section.where)
+        for keyword in CONSUMERS:
+            yield partial(self._consumer, keyword)
 
     def read(self) -> Settings:
         """Makes everything."""
@@ -100,6 +143,7 @@ class _Reader:
             aliases=aliases,
             policy=Policy(routes, relay, access, users, aliases, names="client_names" in smar.get("DNS_flags")),
             lists=self._lists(access),
+            blocking_maps=sum(one.blocking for one in self.registry.all()),
         )
 
     def _route_defaults(self) -> RouteDefaults:

@@ -42,7 +42,7 @@ class Content:
         """Looks at the file before a server is bothered with it; the bytes of a large one are compared while they are sent.
 
         Raises:
-            DamageError: it is missing, or is not what was accepted.
+            ContentError: it is missing, or is not what was accepted.
             TempError: it cannot be opened now.
 
         Switches: no.
@@ -58,7 +58,7 @@ class Content:
         """Gives the content in pieces, not stuffed; to be completed only after the last one.
 
         Raises:
-            DamageError: the content file is missing, or is not what was accepted.
+            ContentError: the content file is missing, or is not what was accepted.
             TempError: it cannot be read now.
 
         Switches: yes (offload, or to give way), unless the file is small and cached.
@@ -75,7 +75,7 @@ class Content:
         """Tells whether the content is ASCII only; reads all of it, so that damage is never taken for 8-bit content.
 
         Raises:
-            DamageError, TempError: as chunks().
+            ContentError, TempError: as chunks().
 
         Switches: yes (offload, or to give way).
         """

@@ -65,18 +65,13 @@ class Smtpc:
         """Serves until it is told to stop.  Switches: yes."""
         on_signal(signal.SIGTERM, self.stop)
         on_signal(signal.SIGINT, self.stop)
-        on_signal(signal.SIGUSR1, self._reopen_log)
+        on_signal(signal.SIGUSR1, self._log.reopen)
         failure.on_contained(self._tell_contained)
         if startup.alive_fd() is not None:
             st.st_thread_create(self._watch_mcp, startup.alive_fd())
         self.link.start()
         startup.tell_ready()
         st.run_forever()
-
-    def _reopen_log(self) -> None:
-        """Opens the log file anew; if that fails, the old one stays."""
-        with failure.item(self._log, "smtpc.log"):
-            self._log.reopen()
 
     def _watch_mcp(self, fd: int) -> None:
         """Stops when mcp is gone.  Switches: yes (poll)."""

@@ -14,7 +14,7 @@ from typing import Final
 
 from meta1g.base.clock import Clock
 from meta1g.base.errors import TempError
-from meta1g.db.cdb import DamageError
+from meta1g.db.cdb import ContentError
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.smtpc_qmgr import Deliver
 from meta1g.smtp.data import Stuffer
@@ -136,7 +136,7 @@ class Session:
             self._transaction(job, content, status)
         except SessionError as failure:
             self._broken(job, status, failure)
-        except DamageError as error:
+        except ContentError as error:
             status.damage = error.cause
             self._abandon()
         except TempError as error:
@@ -306,7 +306,7 @@ class Session:
             The refusal that came before the dot, which was not sent then; None if it was.
 
         Raises:
-            SessionError, DamageError, TempError: the dot was not sent, or not all of it.
+            SessionError, ContentError, TempError: the dot was not sent, or not all of it.
         """
         stuffer = Stuffer()
         waiting = b""

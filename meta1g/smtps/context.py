@@ -49,7 +49,3 @@ class Context:
     dates: DateCache = field(default_factory=DateCache)
     stopping: bool = False
     sessions: int = 0
-
-    def links_up(self) -> bool:
-        """Tells whether QMGR and SMAR are there."""
-        return self.qmgr.up and self.smar.up

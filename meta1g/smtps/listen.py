@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from meta1g.base import unixsock
 from meta1g.base.cli import CliError
 from meta1g.base.sysexits import EX_NOPERM, EX_OSERR
 from meta1g.conf.load import Section
@@ -28,25 +29,9 @@ def _bind(sub: Section, queue_directory: Path) -> socket.socket:
     path = sub.get("path")
     if sub.get("type") == "unix" or path:
         where = str(queue_directory / path)
-        return _listening(lambda: _unix(where, sub.get("permissions")), where)
+        return _listening(lambda: unixsock.listen(Path(where), mode=sub.get("permissions"), backlog=LISTEN_BACKLOG), where)
     address, port = sub.get("address") or "", sub.get("port")
     return _listening(lambda: _inet(address, port), f"{address or '*'} port {port}")
-
-
-def _unix(where: str, permissions: int) -> socket.socket:
-    if Path(where).is_socket():
-        Path(where).unlink()
-    sock = socket.socket(socket.AF_UNIX)
-    old = os.umask(0o777)  # nobody connects before the permissions are right
-    try:
-        sock.bind(where)
-    except OSError:
-        sock.close()
-        raise
-    finally:
-        os.umask(old)
-    Path(where).chmod(permissions)
-    return sock
 
 
 def _inet(address: str, port: int) -> socket.socket:
@@ -68,10 +53,10 @@ def _listening(make: Callable[[], socket.socket], where: str) -> socket.socket:
 
 def _advice(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return "another program uses it; stop that one or choose another port in listen_socket"
+        return "another program uses it; stop that one or choose another port or path in listen_socket"
     if error.errno in (errno.EACCES, errno.EPERM):
         return "permission denied; ports below 1024 need mcp with start_action = pass"
-    return os.strerror(error.errno or 0)
+    return error.strerror or os.strerror(error.errno or 0)
 
 
 def _exit_code(error: OSError) -> int:

@@ -56,6 +56,7 @@ class QmgrLink:
         self.throttle_text = ""
         self._contained: SmtpsContained | None = None
         self._gate = gate
+        gate.add(self)
         self._log = log
         self._open: dict[str, Transaction] = {}
         self._link = RcbLink(path, PROTOCOL, hello, self._on_up, self._on_down, self._on_message, log)
@@ -85,7 +86,7 @@ class QmgrLink:
         self._log.warn("smtps.qmgr", "connection lost")
         self.generation += 1
         self._open.clear()
-        self._gate.tell()
+        self._gate.tell_down()
 
     def _on_message(self, conn: RcbConn, request_id: int, msg: Message) -> None:
         if isinstance(msg, Refused):

@@ -10,7 +10,7 @@ from meta1g.base import failure
 from meta1g.smtps.context import Context
 from meta1g.smtps.limits import FAREWELLS_MAX, LAST_GRACE_S, STOP_GRACE_S
 from meta1g.smtps.session import Session
-from meta1g.st import NetFd, StThread, st_netfd_close, st_netfd_open_socket, st_thread_create
+from meta1g.st import NetFd, StThread, st_netfd_close, st_netfd_open_socket, st_thread_create, st_thread_interrupt
 from meta1g.st.acceptor import accept_all
 
 _MAPPED: Final = "::ffff:"
@@ -48,6 +48,7 @@ class Server:
         self._listeners: dict[StThread, NetFd] = {}
         self._sessions: set[Session] = set()
         self._opened = False
+        context.gate.on_down = self._hold
         self._full = False
 
     def serve(self, sock: socket.socket) -> str:
@@ -70,10 +71,14 @@ class Server:
         accept_all(listener, self._take, self._context.log, "smtps.accept", self._may_accept)
 
     def _may_accept(self) -> bool:
-        """Waits for the links at the start, and for room; tells whether to accept.  Switches: yes, if it waits."""
+        """Waits for the links, at the start as long as it takes, and for room; tells whether to accept.
+
+        Switches: yes, if it waits.
+        """
         context = self._context
-        if not self._opened:
-            context.gate.wait(lambda: context.stopping or context.links_up())
+        if not context.gate.links_up():
+            end_s = context.gate.deadline() if self._opened else None
+            context.gate.wait(lambda: context.stopping or context.gate.links_up(), end_s)
             self._opened = True
         if context.sessions >= context.sessions_max + FAREWELLS_MAX and not context.stopping:
             if not self._full:
@@ -82,6 +87,11 @@ class Server:
             context.gate.wait(lambda: context.stopping or context.sessions < context.sessions_max)
             self._full = False
         return not context.stopping
+
+    def _hold(self) -> None:
+        """Takes the listeners out of their calls, so that who comes now waits in the kernel's queue.  Switches: no."""
+        for thread in self._listeners:
+            st_thread_interrupt(thread)
 
     def _take(self, nfd: NetFd, addr: Any) -> None:
         session = Session(self._context, nfd, client_address(addr))

@@ -114,7 +114,9 @@ class Session(Dialogue):
         context = self.context
         self._idle = True
         try:
-            context.gate.wait(lambda: context.stopping or context.links_up() or context.sessions > context.sessions_max, end_s)
+            context.gate.wait(
+                lambda: context.stopping or context.gate.links_up() or context.sessions > context.sessions_max, end_s
+            )
         finally:
             self._idle = False
         if context.stopping:

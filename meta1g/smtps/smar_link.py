@@ -48,6 +48,7 @@ class SmarLink:
         self.asks_client = False
         self.asks_mail = False
         self._gate = gate
+        gate.add(self)
         self._log = log
         self._link = RcbLink(path, PROTOCOL, hello, self._on_up, self._on_down, self._on_message, log)
 
@@ -73,27 +74,23 @@ class SmarLink:
 
     def _on_down(self) -> None:
         self._log.warn("smtps.smar", "connection lost")
-        self._gate.tell()
+        self._gate.tell_down()
 
     def _on_message(self, conn: RcbConn, request_id: int, msg: Message) -> None:
         """Takes nothing: SMAR only answers."""
 
     def ask(self, msg: Question) -> "Asked":
         """Sends a question, or keeps it until SMAR is back.  Switches: no."""
-        return Asked(self, msg, self._gate.deadline(), self._try(msg))
+        return Asked(self, msg, self._try(msg))
 
-    def again(self, msg: Question, end_s: float) -> Pending:
+    def again(self, msg: Question) -> Pending:
         """Waits for SMAR and sends a question once more.  Switches: yes (waits).
-
-        Args:
-            msg: the question.
-            end_s: how long to wait for SMAR, monotonic time.
 
         Raises:
             TempError: SMAR is away.
             StError: EINTR.
         """
-        self._gate.wait(lambda: self.up, end_s)
+        self._gate.wait(lambda: self.up, self._gate.deadline())
         return self._link.ask(msg)
 
     def _try(self, msg: Question) -> Pending | None:
@@ -109,12 +106,11 @@ class Asked:
     Owner: the thread that asked.
     """
 
-    __slots__ = ("_end_s", "_link", "_msg", "_pending")
+    __slots__ = ("_link", "_msg", "_pending")
 
-    def __init__(self, link: SmarLink, msg: Question, end_s: float, pending: Pending | None) -> None:
+    def __init__(self, link: SmarLink, msg: Question, pending: Pending | None) -> None:
         self._link = link
         self._msg = msg
-        self._end_s = end_s
         self._pending = pending
 
     def client_verdict(self) -> ClientVerdict:
@@ -136,4 +132,4 @@ class Asked:
                 return self._pending.wait(SMAR_TIMEOUT_US)
             except TempError:
                 pass  # the connection broke
-        return self._link.again(self._msg, self._end_s).wait(SMAR_TIMEOUT_US)
+        return self._link.again(self._msg).wait(SMAR_TIMEOUT_US)

@@ -12,13 +12,12 @@ Ref: MeTA1 design, "Functional Specification: Supervisor" (start_action = pass, 
 import array
 import os
 import socket
-import struct
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, cast
 
-from meta1g.base import failure, startup
+from meta1g.base import failure, paths, unixsock
 from meta1g.base.cli import CliError
 from meta1g.base.errors import PermError, ProtocolError, TempError
 from meta1g.base.log import Log
@@ -36,7 +35,6 @@ from meta1g.st.sched import st_thread_create
 
 Take = Callable[[socket.socket, PassFd], object]
 
-_UCRED: Final = struct.Struct("iii")
 _READ_BYTES: Final = 4096
 
 
@@ -56,17 +54,9 @@ def serve_pass_fd(path: Path, take: Take, log: Log) -> NetFd:
 
     Switches: no.
     """
-    startup.unlink_stale_socket(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        old = os.umask(0o117)
-        try:
-            sock.bind(os.fspath(path))
-        finally:
-            os.umask(old)
-        sock.listen(PASS_FD_BACKLOG)
+        sock = unixsock.listen(path, mode=paths.SOCKET_MODE, backlog=PASS_FD_BACKLOG)
     except OSError as error:
-        sock.close()
         raise CliError(f"cannot listen on {path}: {error.strerror}", EX_OSERR) from error
     nfd = st_netfd_open_socket(sock)
     st_thread_create(lambda _arg: accept_all(nfd, lambda one, _address: _serve_one(one, take, log), log, "st.fdpass"))
@@ -156,6 +146,6 @@ class _Sender:
 
 def _check_sender(nfd: NetFd) -> None:
     sock = cast("socket.socket", nfd.sock)
-    _pid, uid, _gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    uid = unixsock.peer_of(sock).uid
     if uid not in (0, os.getuid()):
         raise ProtocolError(f"mcp-child: user id {uid} may not pass descriptors; only root and our own may")

@@ -9,11 +9,10 @@ Ref: MeTA1 design, "Implementation: RCB communication" (modelled on).
 """
 
 import errno
-import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from meta1g.base import unixsock
 from meta1g.base.errors import Module, TempError
 from meta1g.base.log import Log
 from meta1g.rcb.schema import Message, Protocol
@@ -127,15 +126,9 @@ class RcbLink:
         self._pause_us = min(self._pause_us * 2, RETRY_MAX_US)
 
     def _open(self) -> RcbConn | None:
-        sock = None
         try:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-                sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
-            sock.connect(os.fspath(self._path))
+            sock = unixsock.connect(self._path, nonblocking=True, buffer_bytes=SOCKET_BUFFER_BYTES)
         except OSError as error:
-            if sock is not None:
-                sock.close()
             if not self._told:
                 self._told = True
                 self._log.notice("rcb.connect", error.strerror or str(error), path=str(self._path))

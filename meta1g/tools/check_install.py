@@ -34,7 +34,8 @@ _SOCKETS: Final = (
 )
 #: Sections with a `file` that is no map.
 _NO_MAPS: Final = frozenset({"log", "greylisting"})
-_MCP_TIMEOUT_S: Final = 60
+#: Longer than the checks of the components may take.
+_MCP_TIMEOUT_S: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +170,15 @@ def _may_read(path: Path, component: Section, found: Installation) -> bool:
 
 
 def check_start(found: Installation) -> Iterator[Problem]:
-    """Gives what mcp has against the configuration: programs, users, directories."""
+    """Gives what mcp and the components have against the configuration, each under its own account."""
     command = [sys.executable, "-m", "meta1g.mcp.main", "-c", str(found.conf)]
     result = subprocess.run(
         command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=_MCP_TIMEOUT_S
     )
     if result.returncode:
         lines = result.stderr.strip().splitlines() or [f"mcp -c ends with exit code {result.returncode}"]
-        yield Problem(lines[-1].removeprefix("mcp: "), f"mend it, then look with: mcp -c {shlex.quote(str(found.conf))}")
+        for line in lines:
+            yield Problem(line.removeprefix("mcp: "), f"mend it, then look with: mcp -c {shlex.quote(str(found.conf))}")
 
 
 CHECKS: Final = (check_accounts, check_directories, check_config_file, check_sockets, check_maps)

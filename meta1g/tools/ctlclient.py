@@ -5,11 +5,10 @@ Ref: MeTA1 design, "Functional Specification: QMGR, control" (modelled on).
 
 import errno
 import json
-import socket
 from pathlib import Path
 from typing import Any, Final
 
-from meta1g.base import sysexits
+from meta1g.base import sysexits, unixsock
 from meta1g.base.cli import CliError
 from meta1g.rcb.codec import decode, encode
 from meta1g.rcb.control import PROTOCOL, Command, CommandResult
@@ -30,6 +29,7 @@ class ControlClient:
     Args:
         path: the socket.
         who: names the process behind it, for errors.
+        timeout_s: patience with an answer.
 
     Raises:
         CliError: nobody listens there, or it may not be used.
@@ -37,17 +37,14 @@ class ControlClient:
     Owner: the program.
     """
 
-    def __init__(self, path: Path, who: str = "qmgr") -> None:
+    def __init__(self, path: Path, who: str = "qmgr", timeout_s: float = TIMEOUT_S) -> None:
         self._who = who
         self._path = path
         self._splitter = Splitter(PROTOCOL)
-        self._sock = socket.socket(socket.AF_UNIX)
-        self._sock.settimeout(TIMEOUT_S)
+        self._greeting = preamble(PROTOCOL)
         try:
-            self._sock.connect(str(path))
-            self._sock.sendall(preamble(PROTOCOL))
+            self._sock = unixsock.connect(path, timeout_s=timeout_s)
         except OSError as error:
-            self._sock.close()
             raise CliError(f"cannot reach {who} at {path}: {_advice(error)}", _exit_code(error)) from error
 
     def __enter__(self) -> "ControlClient":
@@ -71,7 +68,8 @@ class ControlClient:
 
     def _once(self, words: tuple[str, ...]) -> tuple[Any, str]:
         try:
-            self._sock.sendall(encode(Command(words=words), 1))
+            self._sock.sendall(self._greeting + encode(Command(words=words), 1))
+            self._greeting = b""
             answer = self._answer()
         except OSError as error:
             raise CliError(f"{self._who} at {self._path}: {error.strerror or error}", sysexits.EX_TEMPFAIL) from error

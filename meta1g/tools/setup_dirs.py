@@ -54,7 +54,8 @@ def make_directory(wanted: layout.Wanted) -> None:
         raise CliError(f"{wanted.path}: {problem}; remove it and run {_PROG} again", sysexits.EX_CANTCREAT)
     try:
         if problem == "is missing":
-            wanted.path.mkdir(mode=0o700, parents=True)
+            make_parents(wanted.path)
+            wanted.path.mkdir(mode=0o700)
         fd = os.open(wanted.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             os.fchown(fd, wanted.owner.uid, wanted.owner.gid)
@@ -69,14 +70,20 @@ def make_directory(wanted: layout.Wanted) -> None:
         tell(f"mended {wanted.path}: {problem}")
 
 
+def make_parents(path: Path) -> None:
+    """Makes the directories above a path, open for all accounts whatever the umask of the caller is."""
+    for directory in reversed(path.parents):
+        if not directory.exists():
+            directory.mkdir()
+            directory.chmod(_DIRECTORY_MODE)
+
+
 def make_config(conf: Path, queue: Path, cdb_gid: int | None) -> None:
     """Writes a first configuration, if there is none."""
     if conf.exists():
         return
     try:
-        for directory in reversed([conf.parent, *conf.parent.parents]):
-            if not directory.exists():
-                directory.mkdir(mode=_DIRECTORY_MODE)
+        make_parents(conf)
         fd = os.open(conf, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _CONFIG_MODE)
     except OSError as error:
         raise CliError(f"{conf}: cannot be made: {error.strerror}", sysexits.EX_CANTCREAT) from error

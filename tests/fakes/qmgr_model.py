@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from meta1g.base.errors import FullError
 from meta1g.base.ids import IdGenerator, rcpt_id
 from meta1g.base.log import Log
 from meta1g.db.aq import Aq
@@ -31,6 +32,7 @@ from meta1g.rcb.smtpc_qmgr import CloseDelivery, Deliver
 from tests.fakes.envelopes import ta_id
 from tests.fakes.qmgr_system import settings
 
+DOMAINS = ("x.example", "x.example", "y.example", "z.example")
 AQ_MAX, INITIAL, MAXIMUM, AGENT_SESSIONS = 12, 2, 3, 3
 SETTINGS = settings(
     aq_max_entries=AQ_MAX, smtpc_initial_connections=INITIAL, smtpc_max_connections=MAXIMUM, max_rcpts_per_transaction=2,
@@ -223,6 +225,7 @@ class HandConn:
         self.world = world
         self.agent: Agent | None = None
         self.open: set[str] = set()
+        self.closed = False
 
     def request(self, msg: Deliver, on_reply: Callable, timeout_s: float) -> None:
         assert self.agent is not None
@@ -274,7 +277,7 @@ class World:
 
     def address(self) -> str:
         self.number += 1
-        return f"r{self.number}@x.example"
+        return f"r{self.number}@{self.rng.choice(DOMAINS)}"
 
     def accept(self, rcpts: int, *, empty_sender: bool) -> None:
         """A message was accepted."""
@@ -287,13 +290,13 @@ class World:
         self.waiting.update(one.rcpt for one in records)
         self.commit.accept(ta, records)
         with self.active.lock:
-            if len(records) > self.active.aq.room():
-                self.active.overflow(ta, records)
-            else:
+            try:
                 self.active.enter(ta, records, Home.IBDB)
+            except FullError:
+                self.active.overflow(ta, records)
 
     def unresolved(self) -> list[AqRcpt]:
-        found, self.active.unresolved = self.active.unresolved, []
+        found, self.active.unresolved = self.active.unresolved, deque()
         return [one for one in found if one.state is RcptState.NEW]
 
     def resolve(self, answer: Callable[[AqRcpt], None]) -> None:
@@ -307,14 +310,22 @@ class World:
         servers = tuple(ServerAddr(addr=addr, port=25) for addr in addrs)
         return lambda rcpt: self.active.resolved(rcpt, 0, servers)
 
-    def expand(self, rcpt: AqRcpt, members: int) -> None:
-        """The recipient was an alias."""
+    def expand(self, rcpt: AqRcpt, members: int, parts: int = 1) -> None:
+        """The recipient was an alias; its members come in parts."""
         addresses = [self.address() for _ in range(members)]
         self.parents.update(dict.fromkeys(addresses, rcpt.record.rcpt))
         if rcpt.record.rcpt in self.waiting:
             self.waiting.remove(rcpt.record.rcpt)
             self.waiting.update(addresses)
-        self.active.expanded(rcpt, addresses, None)
+        size = -(-members // parts)
+        slices = deque(addresses[first : first + size] for first in range(0, members, size))
+
+        def next_part() -> None:
+            if slices:
+                part = slices.popleft()
+                self.active.expanded(rcpt, part, None, more=bool(slices), then=next_part)
+
+        next_part()
 
     def agent_up(self) -> None:
         conn = HandConn(self)
@@ -322,6 +333,7 @@ class World:
         self.scheduler.agent_up(conn.agent)
 
     def agent_down(self, agent: Agent) -> None:
+        agent.conn.closed = True
         lost, self.works = [w for w in self.works if w.agent is agent], [w for w in self.works if w.agent is not agent]
         for work in lost:
             work.on_reply(None)

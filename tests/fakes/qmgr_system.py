@@ -38,9 +38,9 @@ def settings(**changes) -> Settings:
     return Settings(**{**BASE, **changes})
 
 
-def wait_until(condition: Callable[[], object], what: str | Callable[[], object]) -> None:
-    """Asks again and again until condition() is true; fails after WAIT_S."""
-    end, pause = time.monotonic() + WAIT_S, threading.Event()
+def wait_until(condition: Callable[[], object], what: str | Callable[[], object], limit_s: float = WAIT_S) -> None:
+    """Asks again and again until condition() is true; fails after limit_s seconds."""
+    end, pause = time.monotonic() + limit_s, threading.Event()
     while not condition():
         assert time.monotonic() < end, f"never: {what if isinstance(what, str) else what()}"
         pause.wait(0.01)
@@ -257,9 +257,9 @@ class QmgrSystem:
     def content(self) -> list[str]:
         return sorted(cdb_id for cdb_id, _ in self.cdb.ids())
 
-    def wait_empty(self) -> None:
+    def wait_empty(self, limit_s: float = WAIT_S) -> None:
         """Waits until no store has anything."""
-        wait_until(lambda: not any(self.left()), self.left)
+        wait_until(lambda: not any(self.left()), self.left, limit_s)
 
     def left(self) -> tuple[dict, int, int, list[str]]:
         """Gives what stands in AQ, DEFEDB, IBDB and CDB."""

@@ -45,6 +45,7 @@ class SmtpsProcess:
         self.queue = directory
         self.qmgr = FakeQmgr(directory / paths.QMGR_SMTPS_SOCKET, max_threads=max_threads)
         self.smar = FakeSmar(directory / paths.SMAR_SMTPS_SOCKET, checks=checks)
+        directory.mkdir(exist_ok=True)
         self.config = directory / "meta1.conf"
         self.config.write_text(CONFIG.format(queue=directory, options=options))
         for digit in paths.CDB_SUBDIRECTORIES:

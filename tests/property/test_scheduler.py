@@ -1,6 +1,7 @@
 """Random events against the active queue, the scheduler and the feeder: nobody is lost, no limit is passed, nobody starves."""
 
 import random
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,6 +12,7 @@ from meta1g.db.aq_types import RcptState
 from meta1g.pt import lock
 from meta1g.qmgr import da_fsm
 from meta1g.qmgr.outcome import Outcome
+from meta1g.qmgr.rcpt_fsm import SETTLED
 from meta1g.rcb.envelope import RcptFlags
 from meta1g.rcb.smtpc_qmgr import RcptResult, Result
 from tests.fakes.qmgr_model import AGENT_SESSIONS, AQ_MAX, MAXIMUM, World
@@ -44,13 +46,13 @@ class Machine(RuleBasedStateMachine):
         self.world.resolve(self.world.route(*servers))
         self.world.settle()
 
-    @rule(members=st.integers(1, 3), servers=st.sampled_from(SERVERS))
-    def expand(self, members, servers):
+    @rule(members=st.integers(1, 9), parts=st.integers(1, 3), servers=st.sampled_from(SERVERS))
+    def expand(self, members, parts, servers):
         def answer(rcpt):
             if rcpt.record.flags:
                 self.world.route(servers)(rcpt)
             else:
-                self.world.expand(rcpt, members)
+                self.world.expand(rcpt, members, parts)
 
         self.world.resolve(answer)
         self.world.settle()
@@ -113,6 +115,26 @@ class Machine(RuleBasedStateMachine):
             if rcpt.server_idx + 1 >= len(rcpt.servers):
                 self.decided(record, code)
         self.reply(work, session_code=code, session_text="no")
+
+    @precondition(lambda self: self.world.works)
+    @rule(number=st.integers(0, 20), what=st.sampled_from(["late", "wrong session", "wrong transaction", "strange codes"]))
+    def agent_is_confused(self, number, what):
+        """The result does not come in time, is that of another delivery, or says nothing that makes sense."""
+        work = self.take(number)
+        msg = work.msg
+        if what == "strange codes":
+            work.agent.conn.open.discard(msg.session_id)
+        answer = {
+            "late": None,
+            "wrong session": Result(session_id="C" + "0" * 18, ta_id=msg.ta_id, ta_code=250, session_open=True),
+            "wrong transaction": Result(session_id=msg.session_id, ta_id="S" + "0" * 18, ta_code=250, session_open=True),
+            "strange codes": Result(
+                session_id=msg.session_id, ta_id=msg.ta_id, ta_code=999,
+                rcpts=(RcptResult(rcpt_idx=0xFFFF, code=250), RcptResult(rcpt_idx=msg.rcpts[0].rcpt_idx, code=777)),
+            ),
+        }[what]  # fmt: skip
+        work.on_reply(answer)
+        self.world.settle()
 
     @rule()
     def server_closes_idle(self):
@@ -220,10 +242,16 @@ class Machine(RuleBasedStateMachine):
         assert len(world.active.edbc) <= 4
 
     @invariant()
-    def new_mail_does_not_fill_aq_beyond_its_limit(self):
-        """Only members, bounces and warnings may exceed it."""
-        rcpts = [rcpt for ta in self.world.active.aq.tas() for rcpt in ta.rcpts.values()]
-        assert sum(not rcpt.record.flags and not rcpt.record.failed for rcpt in rcpts) <= AQ_MAX
+    def aq_keeps_its_limit_and_every_destination_its_share(self):
+        """Members, bounces and warnings, too; whoever is alone leaves a third to others as soon as DEFEDB has worked."""
+        aq = self.world.active.aq
+        assert len(aq) <= AQ_MAX
+        rcpts = [rcpt for ta in aq.tas() for rcpt in ta.rcpts.values()]
+        held = Counter(rcpt.place for rcpt in rcpts if rcpt.state is not RcptState.WAIT_UPDATE)
+        assert max(held.values(), default=0) <= AQ_MAX * 2 // 3
+        for ta in aq.tas():
+            assert ta.unsettled == sum(rcpt.state not in SETTLED for rcpt in ta.rcpts.values())
+        assert len(self.world.active.edbc.lanes) <= 4 + len(held) + 200  # what was read at a time
 
     @invariant()
     def nobody_is_lost(self):
@@ -244,6 +272,8 @@ class Machine(RuleBasedStateMachine):
                 continue
             dest = world.occ.find(queue.key)
             assert dest is None or not dest.idle, "an idle session stands beside waiting mail"
+            if queue.key in world.scheduler._over:
+                continue  # it has its share
             assert not room or (dest is not None and not world.occ.may_open(dest)), f"{queue.key} starves"
 
     # -- the end
@@ -282,7 +312,7 @@ class Machine(RuleBasedStateMachine):
 CHECKS = (
     Machine.the_active_queue_is_consistent,
     Machine.no_limit_is_passed,
-    Machine.new_mail_does_not_fill_aq_beyond_its_limit,
+    Machine.aq_keeps_its_limit_and_every_destination_its_share,
     Machine.nobody_is_lost,
     Machine.no_destination_waits_without_need,
 )
@@ -296,7 +326,12 @@ TestScheduler.settings = settings(
 EVENTS = {
     "accept": (6, lambda rng: {"rcpts": rng.randint(1, 5), "empty_sender": rng.random() < 0.2}),
     "resolve": (8, lambda rng: {"servers": rng.sample(SERVERS, rng.randint(1, 2))}),
-    "expand": (2, lambda rng: {"members": rng.randint(1, 3), "servers": rng.choice(SERVERS)}),
+    "expand": (2, lambda rng: {
+        "members": rng.randint(1, 9), "parts": rng.randint(1, 3), "servers": rng.choice(SERVERS),
+    }),
+    "agent_is_confused": (1, lambda rng: {
+        "number": rng.randrange(20), "what": rng.choice(("late", "wrong session", "wrong transaction", "strange codes")),
+    }),
     "unresolved": (1, lambda rng: {"code": rng.choice((450, 550))}),
     "agent_up": (2, None),
     "agent_down": (1, None),
@@ -325,7 +360,7 @@ def test_a_long_life(seed):
     machine.start()
     for _ in range(400):
         (name,) = rng.choices(list(EVENTS), [weight for weight, _ in EVENTS.values()])
-        if name in ("delivered", "session_failed") and not machine.world.works:
+        if name in ("delivered", "session_failed", "agent_is_confused") and not machine.world.works:
             continue
         if (name == "agent_up" and len(machine.world.dadb) >= 2) or (name == "agent_down" and not len(machine.world.dadb)):
             continue

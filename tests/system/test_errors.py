@@ -99,13 +99,10 @@ def test_qmgr_alone_names_a_missing_queue_directory_too(idle):
     assert (result.returncode, result.stderr) == (EX_CONFIG, f"qmgr: {idle.queue}/ibdb: no such directory; run sm.setup\n")
 
 
-def test_a_missing_mailertable_is_named_and_everything_stops(idle):
+def test_a_missing_mailertable_is_named_and_nothing_is_started(idle):
     (idle.conf.parent / "mailertable.db").unlink()
     text = fails(idle, EX_CONFIG)
-    assert text.startswith("mcp: smar ended with exit code 78, which means that its configuration or permissions have to be")
-    assert len(text.splitlines()) == 1
-    reason = f"{idle.conf.parent}/mailertable.db: map file is missing; make it with createmap"
-    assert reason in (idle.queue / "smar.log").read_text().splitlines()[-1]
+    assert text == f"mcp: smar: {idle.conf.parent}/mailertable.db: map file is missing; make it with createmap\n"
 
 
 class Foreign:

@@ -27,7 +27,7 @@ def test_those_that_are_here_already_stay_as_they_are():
 
 
 def test_what_does_not_fit_is_refused_as_a_whole():
-    aq = Aq(3)
+    aq = Aq(4)
     aq.add_ta(ta(1, 2), rcpts(1, 2), Home.IBDB)
     with pytest.raises(FullError, match="AQ_max_entries"):
         aq.add_ta(ta(2, 2), rcpts(2, 2), Home.IBDB)
@@ -36,16 +36,68 @@ def test_what_does_not_fit_is_refused_as_a_whole():
 
 
 def test_only_new_ones_need_room():
-    aq = Aq(2)
+    aq = Aq(3)
     aq.add_ta(ta(1, 2), rcpts(1, 2), Home.IBDB)
     assert aq.add_ta(ta(1, 2), rcpts(1, 2), Home.DEFEDB) == []
 
 
-def test_members_and_bounces_may_exceed_the_limit():
-    aq = Aq(1)
-    (first,) = aq.add_ta(ta(1), rcpts(1, 1), Home.IBDB)
-    aq.add_rcpt(first.ta, rcpt(1, 1), Home.IBDB)
-    assert (len(aq), aq.room(), aq.usage_percent()) == (2, -1, 100)
+def to(number, domain, count):
+    return [rcpt(number, idx, rcpt=f"r{idx}@{domain}") for idx in range(count)]
+
+
+def routed(aq, rcpts, addr):
+    told = []
+    for one in rcpts:
+        one.servers = (ServerAddr(addr=addr, port=25),)
+        told.append(aq.routed(one))
+    return told
+
+
+def test_one_domain_leaves_room_for_the_others():
+    aq = Aq(30)
+    assert aq.fits(to(1, "HUNG.example", 20))
+    assert not aq.fits(to(1, "hung.example", 21))
+    aq.add_ta(ta(1, 20), to(1, "hung.example", 20), Home.IBDB)
+    with pytest.raises(FullError):
+        aq.add_ta(ta(2, 1), to(2, "Hung.Example", 1), Home.IBDB)
+    aq.add_ta(ta(3, 6), to(3, "a.example", 6), Home.IBDB)
+    aq.add_ta(ta(4, 1), to(4, "b.example", 1), Home.IBDB)
+    aq.check()
+
+
+def test_a_destination_that_has_older_mail_waiting_uses_half_of_its_share_for_new_mail():
+    aq = Aq(30)
+    assert not aq.fits(to(1, "hung.example", 16), {"hung.example"})
+    assert aq.fits(to(1, "hung.example", 10), {"hung.example"})
+
+
+def test_domains_that_go_to_one_server_share_its_share():
+    aq = Aq(30)
+    for number in range(20):
+        (one,) = aq.add_ta(ta(number), to(number, f"d{number}.example", 1), Home.IBDB)
+        assert routed(aq, [one], "192.0.2.1") == [False]
+    aq.check()
+    assert not aq.fits(to(99, "d7.example", 1))
+    aq.forget_routes()
+    assert aq.fits(to(99, "d7.example", 1))
+
+
+def test_who_is_found_to_go_to_a_server_that_holds_too_much_is_told_to_leave():
+    aq = Aq(30)
+    fresh = [aq.add_ta(ta(number), to(number, f"d{number}.example", 1), Home.IBDB)[0] for number in range(30)]
+    told = routed(aq, fresh, "192.0.2.1")
+    assert told[0] is False
+    assert any(told)
+    assert not any(routed(aq, fresh, "192.0.2.1")), "only once"
+    aq.check()
+
+
+def test_a_recipient_that_leaves_gives_its_place_back():
+    aq = Aq(30)
+    (one,) = aq.add_ta(ta(1), to(1, "a.example", 1), Home.IBDB)
+    routed(aq, [one], "192.0.2.1")
+    aq.remove(one)
+    assert (aq.places.used, aq.places.keys) == (0, 0)
 
 
 def test_the_next_index_comes_behind_all_others():

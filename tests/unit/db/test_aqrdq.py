@@ -140,13 +140,23 @@ def test_an_emptied_destination_is_forgotten_and_comes_back_unblocked(mail):
     assert mail.turns(2) == ["a", None]
 
 
-def test_take_all_empties_a_destination(mail):
-    waiting = [mail.add(2, 0), mail.add(1, 0), mail.add(2, 1)]
+def test_a_destination_is_emptied_in_slices(mail):
+    waiting = [mail.add(2, 0), mail.add(1, 0), mail.add(2, 1), mail.add(4, 0)]
     mail.add(3, addr="b")
-    assert mail.queues.take_all(A) == [waiting[0], waiting[2], waiting[1]]
-    assert mail.queues.take_all(A) == []
-    assert [queue.key for queue in mail.queues.queues()] == [B]
-    assert mail.turns(2) == ["b", None]
+    queue = mail.queues.turn()
+    assert mail.queues.take_some(queue, 2) == [waiting[0], waiting[2]]
+    mail.queues.again(queue)
+    assert mail.queues.turn().key == B
+    assert mail.queues.take_some(mail.queues.turn(), 9) == [waiting[1], waiting[3]]
+    assert [one.key for one in mail.queues.queues()] == [B]
+    assert mail.queues.turn() is None
+
+
+def test_reports_with_many_senders_do_not_make_a_turn_long(mail):
+    for idx in range(100):
+        mail.add(1, idx, sender=f"s{idx}@x.example")
+    mail.add(1, 100, sender="s0@x.example")
+    assert [one.record.rcpt_idx for one in mail.queues.take(mail.queues.turn(), 2)] == [0], "the last one is not looked for"
 
 
 def test_a_queue_tells_how_many_transactions_wait(mail):

@@ -8,7 +8,7 @@ from zlib import crc32
 
 import pytest
 
-from meta1g.db.cdb import Cdb, DamageError
+from meta1g.db.cdb import Cdb, ContentError
 from tests.fakes.envelopes import cdb_directories, ta_id
 
 BODY = b"Received: x\r\nSubject: x\r\n\r\n" + b"line of text\r\n" * 1000
@@ -66,7 +66,7 @@ def test_one_changed_bit_is_noticed_before_the_last_piece_is_given(cdb, bit, pie
     data = bytearray(BODY)
     data[bit // 8] ^= 1 << bit % 8
     cdb.path(ID).write_bytes(data)
-    with pytest.raises(DamageError, match=f"cdb/./{ID}: its checksum is {crc32(data):08X}, not {crc32(BODY):08X}"):
+    with pytest.raises(ContentError, match=f"cdb/./{ID}: its checksum is {crc32(data):08X}, not {crc32(BODY):08X}"):
         read_all(cdb, piece_bytes=piece_bytes)
     assert read_all(cdb, checksum=None) == bytes(data)
 
@@ -74,13 +74,13 @@ def test_one_changed_bit_is_noticed_before_the_last_piece_is_given(cdb, bit, pie
 @pytest.mark.parametrize("size", [0, 1, len(BODY) - 1, len(BODY) + 1, 2 * len(BODY)])
 def test_another_size_is_noticed_at_once(cdb, size):
     os.truncate(cdb.path(ID), size)
-    with pytest.raises(DamageError, match=f"{ID}: has {size} bytes, not {len(BODY)}"):
+    with pytest.raises(ContentError, match=f"{ID}: has {size} bytes, not {len(BODY)}"):
         cdb.open(ID, len(BODY))
 
 
 def test_an_empty_file_is_damage_even_if_nobody_knows_the_size(cdb):
     os.truncate(cdb.path(ID), 0)
-    with pytest.raises(DamageError, match="has 0 bytes, not at least 1"):
+    with pytest.raises(ContentError, match="has 0 bytes, not at least 1"):
         cdb.check(ID)
 
 
@@ -89,7 +89,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_noticed(cdb):
     assert reader.read(100) == BODY[:100]
     os.truncate(cdb.path(ID), 100)
     assert reader.cached(100) == b""
-    with pytest.raises(DamageError, match=f"ends after 100 of {len(BODY)} bytes"):
+    with pytest.raises(ContentError, match=f"ends after 100 of {len(BODY)} bytes"):
         reader.read(100)
     reader.close()
 
@@ -131,14 +131,14 @@ def test_what_is_no_plain_file_is_damage_and_never_waited_for(cdb, make, tmp_pat
     path = cdb.path(ID)
     target = path.rename(tmp_path / "kept")
     make(path, target)
-    with pytest.raises(DamageError, match=f"{ID}: is no plain file"):
+    with pytest.raises(ContentError, match=f"{ID}: is no plain file"):
         cdb.open(ID)
 
 
 def test_a_missing_file_is_damage_but_a_missing_directory_is_not(cdb):
     path = cdb.path(ID)
     path.unlink()
-    with pytest.raises(DamageError, match="is missing"):
+    with pytest.raises(ContentError, match="is missing"):
         cdb.open(ID)
     path.parent.rmdir()
     with pytest.raises(FileNotFoundError):
@@ -146,7 +146,7 @@ def test_a_missing_file_is_damage_but_a_missing_directory_is_not(cdb):
 
 
 def test_a_name_that_is_no_id_is_damage(cdb):
-    with pytest.raises(DamageError, match="no content id"):
+    with pytest.raises(ContentError, match="no content id"):
         cdb.open("../../etc/passwd")
 
 
@@ -164,7 +164,7 @@ def test_a_shortage_is_an_error_of_the_system(cdb, monkeypatch, number):
 @root_only
 def test_only_files_of_the_directory_s_owner_or_of_the_named_accounts_are_read(cdb):
     os.chown(cdb.path(ID), 65534, -1)
-    with pytest.raises(DamageError, match="belongs to user id 65534, not to 0"):
+    with pytest.raises(ContentError, match="belongs to user id 65534, not to 0"):
         cdb.open(ID)
     Cdb(cdb.directory, owners=frozenset((65534,))).check(ID)
     os.chown(cdb.path(ID).parent, 65534, -1)
@@ -179,6 +179,6 @@ def test_no_descriptor_is_left_of_a_file_that_is_refused(cdb):
     before = open_descriptors()
     os.truncate(cdb.path(ID), 3)
     for _ in range(5):
-        with pytest.raises(DamageError):
+        with pytest.raises(ContentError):
             cdb.open(ID, len(BODY))
     assert open_descriptors() == before

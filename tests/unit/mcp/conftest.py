@@ -1,6 +1,7 @@
 """A real mcp with real children, told what to do by a configuration file."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ import pytest
 
 from meta1g.base import paths
 from meta1g.rcb.codec import decode, encode
-from meta1g.rcb.control import PROTOCOL, Command
+from meta1g.rcb.control import PROTOCOL, Command, CommandResult
 from meta1g.rcb.framing import Splitter, preamble
 from meta1g.tools import setup_dirs
 
@@ -139,20 +140,41 @@ class McpProcess:
         """Components in the order in which they were started."""
         return re.findall(r"func=mcp\.start, component=([^,]+), pid=", self.log())
 
-    def status(self) -> dict[str, dict]:
-        """The status socket's answer by component."""
-        import json
-
+    def ask(self, *words: str) -> CommandResult:
+        """Gives a command to the status socket and waits for its answer."""
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(WAIT_S)
+            sock.settimeout(3 * WAIT_S)
             sock.connect(str(self.queue / paths.MCP_STATUS_SOCKET))
-            sock.sendall(preamble(PROTOCOL) + encode(Command(words=("status",)), 7))
+            sock.sendall(preamble(PROTOCOL) + encode(Command(words=words), 7))
             splitter, frames = Splitter(PROTOCOL), []
             while not frames:
-                frames = splitter.feed(sock.recv(65536))
+                data = sock.recv(65536)
+                assert data, f"connection closed; {self.log()}"
+                frames = splitter.feed(data)
         request_id, result = decode(PROTOCOL.from_server, frames[0])
-        assert (request_id, result.exit_code) == (7, 0)
-        return {facts["component"]: facts for facts in json.loads(result.text)["components"]}
+        assert request_id == 7
+        return result
+
+    def facts(self) -> dict:
+        """All that the status tells."""
+        result = self.ask("status")
+        assert result.exit_code == 0
+        return json.loads(result.text)
+
+    def status(self) -> dict[str, dict]:
+        """What the status tells, by component."""
+        return {facts["component"]: facts for facts in self.facts()["components"]}
+
+    def reload(self, *sections: str) -> CommandResult:
+        """Changes the configuration and waits for the result of the reload."""
+        self.configure(*sections)
+        self.drain()  # a child that finds the queue of its events full would wait
+        return self.ask("reload")
+
+    def descriptors(self) -> dict[int, str]:
+        """What mcp has open."""
+        assert self.process is not None
+        return {int(path.name): str(path.readlink()) for path in Path(f"/proc/{self.process.pid}/fd").iterdir()}
 
     def close(self) -> None:
         if self._sock.fileno() < 0:

@@ -1,11 +1,12 @@
 import os
+import shutil
 import subprocess
 
 import pytest
 
 from meta1g.base.cli import CliError
 from meta1g.base.clock import SystemClock
-from meta1g.mcp import leftovers
+from meta1g.mcp import leftovers, spawn
 
 
 @pytest.fixture
@@ -15,8 +16,9 @@ def queue(tmp_path):
 
 
 @pytest.fixture
-def sleeper():
-    process = subprocess.Popen(["sleep", "1000"])
+def sleeper(queue):
+    """A child of the mcp of the queue directory."""
+    process = subprocess.Popen(["sleep", "1000"], env={spawn.QUEUE_ID: spawn.queue_id(queue), "PATH": os.environ["PATH"]})
     yield process
     process.kill()
     process.wait()
@@ -60,3 +62,32 @@ def test_who_does_not_end_is_killed(queue, sleeper, monkeypatch):
     found = leftovers.left_over(queue)
     assert leftovers.wait_for_end(found, SystemClock()) == found
     assert sleeper.wait(10) == -9
+
+
+def test_a_copy_of_the_queue_directory_has_no_children(queue, sleeper, tmp_path_factory):
+    leftovers.remember(queue, [sleeper.pid])
+    copy = tmp_path_factory.mktemp("copy") / "queue"
+    shutil.copytree(queue, copy)
+    assert leftovers.left_over(copy) == []
+    assert [process.pid for process in leftovers.left_over(queue)] == [sleeper.pid]
+
+
+def test_the_children_are_found_again_in_a_queue_directory_that_was_renamed(queue, sleeper):
+    leftovers.remember(queue, [sleeper.pid])
+    moved = queue.rename(queue.with_name("moved"))
+    assert [process.pid for process in leftovers.left_over(moved)] == [sleeper.pid]
+
+
+def test_a_process_that_says_nothing_of_the_queue_directory_is_never_touched(queue):
+    with subprocess.Popen(["sleep", "1000"], env={"PATH": os.environ["PATH"]}) as other:
+        leftovers.remember(queue, [other.pid, os.getpid(), 1])
+        assert leftovers.left_over(queue) == []
+        other.kill()
+
+
+@pytest.mark.parametrize(
+    "text", ["-1 5\n", "0 0\n", "99999999999999999999999 1\n", "1\n", "\0 \0\n", "\xff\xfe 1\n", "1 2 3\n"]
+)
+def test_nonsense_in_the_file_is_passed_over(queue, text):
+    (queue / "mcp" / "children").write_bytes(text.encode("latin-1"))
+    assert leftovers.left_over(queue) == []

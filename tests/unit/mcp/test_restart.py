@@ -1,27 +1,18 @@
 from meta1g.mcp.restart import Failures
 
 
-def test_the_delay_doubles_from_a_second_to_a_minute():
+def test_the_delay_doubles_from_a_second_to_a_minute_and_stays_there_for_ever():
     failures = Failures()
-    assert [failures.record(number * 100.0, 2.0) for number in range(9)] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert [failures.record(2.0) for _ in range(9)] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert {failures.record(0.0) for _ in range(10_000)} == {60}
 
 
 def test_after_a_long_run_it_starts_at_once_and_the_delay_begins_anew():
     failures = Failures()
-    assert [failures.record(0, 1), failures.record(10, 1), failures.record(100, 20), failures.record(110, 1)] == [1, 2, 0, 1]
+    assert [failures.record(ran_s) for ran_s in (1, 1, 20, 1)] == [1, 2, 0, 1]
 
 
-def test_five_failures_within_a_minute_are_too_many():
+def test_one_that_asks_for_a_change_waits_a_minute_each_time():
     failures = Failures()
-    for number in range(4):
-        failures.record(number * 15.0, 1)
-        assert not failures.too_many
-    failures.record(60.0, 1)
-    assert failures.too_many
-
-
-def test_five_failures_in_more_than_a_minute_are_not():
-    failures = Failures()
-    for number in range(50):
-        failures.record(number * 15.1, 1)
-        assert not failures.too_many
+    assert [failures.record(0.1, refused=True) for _ in range(3)] == [60, 60, 60]
+    assert failures.record(0.1) == 1

@@ -114,17 +114,42 @@ def test_a_component_that_refuses_later_is_left_alone_until_a_reload(mcp):
     assert mcp.stop() == 0
 
 
-def test_five_failures_within_a_minute_stop_the_system_with_a_clear_last_line(mcp, monkeypatch):
+def test_a_component_that_fails_again_and_again_is_started_again_and_the_others_go_on(mcp):
     mcp.start(child("smtps"), child("smar"))
-    for number in range(1, 6):
+    others = mcp.pid("smtps")
+    for number in range(1, 5):
         mcp.wait("facts smar", number)
         os.kill(mcp.pid("smar", number), signal.SIGKILL)
-    assert mcp.end() == 69
+    mcp.wait("facts smar", 5)
+    assert mcp.status()["smar"]["restarts"] == 4
+    assert mcp.status()["smtps"]["pid"] == others
+    assert mcp.names("signal") == []
+    assert mcp.stop() == 0
+
+
+def test_dependents_go_on_without_a_component_that_does_not_come_up_again(mcp):
+    refusal = mcp.directory / "exit"
+    section = "restart_dependencies = { smtps };"
+    mcp.start(child("smtps"), child("qmgr", f"--exit-file {refusal}", section))
+    refusal.write_text("1")
+    os.kill(mcp.pid("qmgr"), signal.SIGKILL)
+    mcp.wait("start qmgr", 2)
+    mcp.wait("facts smtps", 2)
+    mcp.wait("start qmgr", 3)
+    refusal.unlink()
+    mcp.wait("facts qmgr", 2)
+    assert mcp.status()["smtps"]["pid"] == mcp.pid("smtps", 2)
+    assert mcp.names("start").count("smtps") == 2
+    assert mcp.stop() == 0
+
+
+def test_a_component_that_never_comes_up_stops_the_system_with_a_clear_last_line(mcp):
+    mcp.start(child("smtps"), child("smar", "--exit 1"), ready=False)
+    assert mcp.end() == 1
     assert mcp.errors == (
-        "mcp: smar failed 5 times within 60 s, the last time it ended by SIGKILL; everything is stopped; "
+        "mcp: smar ended with exit code 1 at its start, 3 times; everything is stopped; "
         f"the reason is in the log, or in {mcp.queue}/smar.log\n"
     )
-    assert mcp.names("signal") == ["smtps"]
     assert "sevr=FATAL" in mcp.log().splitlines()[-1]
 
 

@@ -3,9 +3,11 @@ import pytest
 from meta1g.base.errors import FullError, Module
 from meta1g.db.defedb import DefeDb
 from meta1g.db.edbc import FOREVER
+from meta1g.qmgr.defer import Change
 from meta1g.qmgr.feeder import _read
 from meta1g.rcb.envelope import RcptFlags
 from tests.fakes.envelopes import rcpt, ta, ta_id
+from tests.fakes.qmgr_peers import route
 from tests.fakes.qmgr_system import QmgrSystem, wait_until
 
 
@@ -52,13 +54,46 @@ def test_what_is_not_due_stays_where_it_is(filled):
     wait_until(lambda: len(qmgr.states()) == 5, "due")
 
 
-def test_part_of_aq_is_left_to_new_mail(filled):
+def test_deferred_mail_of_one_destination_leaves_room_for_new_mail(filled):
     qmgr = filled(100, aq_max_entries=20)
-    wait_until(lambda: len(qmgr.states()) == 15, "three quarters")
+    wait_until(lambda: len(qmgr.states()) == 10, "its share")
     qmgr.advance(5)
-    qmgr.smtps().mail(*(f"new{number}@x.example" for number in range(5)))
-    assert qmgr.journal.count(("ibdb", "ta_done", ta_id(0))) == 0
+    qmgr.smtps().mail(*(f"r@new{number}.example" for number in range(10)))
     wait_until(lambda: len(qmgr.states()) == 20, "new mail has its place")
+
+
+def test_new_mail_does_not_overtake_older_mail_for_its_destination(filled):
+    """It would take every place that becomes free, and what waits in DEFEDB would never be delivered."""
+    qmgr = filled(100, aq_max_entries=20)
+    wait_until(lambda: len(qmgr.context.active.edbc.lanes) > 0, "some wait")
+    qmgr.smtps().mail("new@x.example")
+    wait_until(lambda: qmgr.context.defer.count == 101, "it is in DEFEDB")
+    wait_until(lambda: qmgr.context.commit.open_count == 0, "and not in AQ")
+    assert len(qmgr.states()) == 10
+
+
+def test_a_destination_with_much_due_mail_does_not_hide_what_is_due_behind_it(filled):
+    """300 recipients of a destination that does not answer fill neither AQ (16) nor the window (64)."""
+    qmgr = filled(300, aq_max_entries=16)
+    now = qmgr.clock.now()
+    qmgr.cdb.write_whole(ta_id(999), [b"x"])
+    qmgr.smar().answers["x.example"] = route("192.0.2.66")
+    agent = qmgr.agent(script=lambda job: None if job.server == "192.0.2.66" else job.done())
+    qmgr.context.defer.add(Change(ta=ta(999), put=(rcpt(999, rcpt="r@other.example", entered=now, next_try=now),)))
+    with qmgr.context.active.lock:
+        qmgr.context.active.edbc.add((now, ta_id(999), 0))
+    wait_until(lambda: "r@other.example" in [job.rcpts[0] for job in agent.jobs], "the other one is delivered")
+    qmgr.smtps().mail("new@another.example")
+    wait_until(lambda: "new@another.example" in [job.rcpts[0] for job in agent.jobs], "new mail, too")
+    assert len(qmgr.states()) <= 11
+    assert len(qmgr.context.active.edbc.lanes) <= 66
+    agent.script = lambda job: job.done()
+    for job in agent.jobs:
+        if not job.answered:
+            job.done()
+    qmgr.wait_empty()
+    assert len({job.rcpts[0] for job in agent.jobs}) == 302
+    assert len(agent.jobs) == 302, "nobody twice"
 
 
 def test_a_queue_much_larger_than_memory_is_delivered_whole(filled):

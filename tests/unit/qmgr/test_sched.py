@@ -168,7 +168,7 @@ def test_an_idle_session_makes_room_for_another_destination(qmgr):
 
 def test_work_is_spread_over_all_agents(qmgr):
     system(qmgr, a=A, b=B, c=C)
-    agents = [qmgr.agent(max_threads=2, script=hold) for _ in range(2)]
+    agents = [qmgr.agent(max_threads=3, script=hold) for _ in range(2)]
     send(qmgr.smtps(), *"aabb")
     for agent in agents:
         agent.wait_jobs(2)

@@ -85,7 +85,7 @@ def test_a_search_ends_after_its_time(names, asker, name_server):
     asker.clock.ahead_s = CLIENT_NAME_S + 1
     third = Reply()
     names.find("192.0.2.3", third)
-    asker.system.evthr.wakeup(names._task)
+    asker.system.evthr.wakeup(names._searches._task)
     assert [first.get(), second.get()] == [("", ClientResolve.TEMP)] * 2
     name_server.wait_for(3)
     name_server.release()

@@ -107,7 +107,7 @@ def test_declared_maps_are_used_by_name(load, tmp_path):
     assert users.table.lookup("joe").value == "yes"
     assert users.table.lookup("root").value == "admin@far.org"
     assert users.table.blocking
-    assert settings.registry.get("remote")._target == str(tmp_path / "q" / "smap")
+    assert settings.registry.get("remote").inner._target == str(tmp_path / "q" / "smap")
     assert settings.policy.rcpt_blocks
 
 

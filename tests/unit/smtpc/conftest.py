@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from contrib.lib.gateway import wait_until
 from meta1g.db.cdb import Cdb
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.smtpc_qmgr import PROTOCOL, Deliver, DeliverRcpt, QmgrHelloC, Result, SmtpcHello
@@ -19,9 +20,10 @@ from tests.fakes.rcb_peer import RcbPeer, accept, listen
 CONF = """\
 hostname = "client.example";
 queue_directory = "{queue}";
-smtpc {{ connect_timeout = 5s; greeting_timeout = 2s; command_timeout = 2s; data_timeout = 2s; block_timeout = 5s;
-         dot_timeout = 2s; {options} }}
+smtpc {{ connect_timeout = 5s; greeting_timeout = {step_s}s; command_timeout = {step_s}s; data_timeout = {step_s}s;
+         block_timeout = 5s; dot_timeout = {step_s}s; {options} }}
 """
+WAIT_S = 20
 TA = "S00000000000000AA00"
 
 
@@ -34,10 +36,17 @@ class SmtpcProcess:
     numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 10_000)))
 
     def store(self, content: bytes, cdb_id: str = TA) -> None:
+        self.path(cdb_id).unlink(missing_ok=True)
         Cdb(self.queue / "cdb").write_whole(cdb_id, [content])
 
     def path(self, cdb_id: str = TA) -> Path:
         return Cdb(self.queue / "cdb").path(cdb_id)
+
+    def wait_idle(self) -> int:
+        """Waits until all sessions have ended; gives the number that the next descriptor will have at most."""
+        fds = Path(f"/proc/{self.process.pid}/fd")
+        wait_until(lambda: sum("socket" in str(fd.readlink()) for fd in fds.iterdir()) == 1, WAIT_S, "the link to QMGR alone")
+        return 1 + max(int(fd.name) for fd in fds.iterdir())
 
     def job(self, port: int, rcpts=("r0@x.example",), **facts) -> Deliver:
         number = next(self.numbers)
@@ -67,13 +76,15 @@ def running(
     errors: int | None = None,
     faults: str = "",
     ends_with: int = 0,
+    step_s: int = 2,
 ) -> Iterator[SmtpcProcess]:
-    """Runs the process; errors is where its standard error goes, faults are those of tests.fakes.faulty."""
+    """Runs the process; errors is where its standard error goes, faults are those of tests.fakes.faulty, step_s is the time-out
+    of most steps: long for tests that wait for none of them, on machines that are busy."""
     queue = directory / "spool"
     for digit in "0123456789ABCDEF":
         (queue / "cdb" / digit).mkdir(parents=True)
     conf = directory / "meta1.conf"
-    conf.write_text(CONF.format(queue=queue, options=options))
+    conf.write_text(CONF.format(queue=queue, options=options, step_s=step_s))
     server = listen(queue / "qmgr/smtpc")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "FAULTS": faults}
     if faults:
@@ -98,4 +109,11 @@ def running(
 @pytest.fixture
 def smtpc(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SmtpcProcess]:
     with running(tmp_path, getattr(request, "param", "")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmtpcProcess]:
+    """One process for all tests of a file, with time-outs that none of them waits for."""
+    with running(tmp_path_factory.mktemp("smtpc"), step_s=30) as made:
         yield made

@@ -80,93 +80,97 @@ DAMAGES = {
 }  # fmt: skip
 
 
+def put_back(patient, content):
+    """Stores the content in place of what a damage has left."""
+    path = patient.path()
+    path.parent.mkdir(exist_ok=True)
+    path.with_name("kept").unlink(missing_ok=True)
+    if path.is_dir():
+        path.rmdir()
+    patient.store(content)
+
+
 def facts(content, kind):
     return {"file_bytes": len(content), "checksum": crc32(content), **KINDS[kind]}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_content_that_was_damaged_is_never_completed_and_other_mail_goes_on(smtpc, kind):
-    smtpc.store(SMALL, OTHER)
+def test_content_that_was_damaged_is_never_completed_and_other_mail_goes_on(patient, kind):
+    patient.store(SMALL, OTHER)
     replies = {"EHLO": "250-fake\r\n250 PIPELINING\r\n"}
     with ScriptedServer(replies) as server:
         for content in (SMALL, LARGE):
             for damage, text in DAMAGES.items():
-                smtpc.path().parent.joinpath("kept").unlink(missing_ok=True)
-                remove(smtpc.path())
-                smtpc.store(content)
-                damage(smtpc.path(), content)
-                result = smtpc.deliver(smtpc.job(server.port, ["a@x", "b@x"], **facts(content, kind)))
+                put_back(patient, content)
+                damage(patient.path(), content)
+                result = patient.deliver(patient.job(server.port, ["a@x", "b@x"], **facts(content, kind)))
                 assert text in result.damage, (damage, result)
                 assert TA in result.damage
                 assert (result.session_code, result.ta_code, result.rcpts) == (0, 0, ()), (damage, result)
                 assert server.contents == [], damage
-        good = smtpc.job(server.port, cdb_id=OTHER, **facts(SMALL, kind))
-        assert [one.code for one in smtpc.deliver(good).rcpts] == [250]
+        good = patient.job(server.port, cdb_id=OTHER, **facts(SMALL, kind))
+        assert [one.code for one in patient.deliver(good).rcpts] == [250]
         assert len(server.contents) == 1
 
 
-def remove(path):
-    if path.is_dir() and not path.is_symlink():
-        path.rmdir()
-    else:
-        path.unlink(missing_ok=True)
-
-
 @pytest.mark.parametrize("kind", ["message", "report with the header"])
-def test_damage_that_is_seen_before_the_envelope_leaves_the_session_open(smtpc, kind):
+def test_damage_that_is_seen_before_the_envelope_leaves_the_session_open(patient, kind):
+    put_back(patient, SMALL)
+    missing(patient.path(), SMALL)
     with ScriptedServer() as server:
-        first = smtpc.job(server.port, keep_open=True, **facts(SMALL, kind))
-        result = smtpc.deliver(first)
+        first = patient.job(server.port, keep_open=True, **facts(SMALL, kind))
+        result = patient.deliver(first)
         assert (result.damage[-10:], result.session_open) == ("is missing", True)
-        smtpc.store(SMALL)
-        again = smtpc.job(server.port, session_id=first.session_id, new_session=False, **facts(SMALL, kind))
-        assert [one.code for one in smtpc.deliver(again).rcpts] == [250]
+        patient.store(SMALL)
+        again = patient.job(server.port, session_id=first.session_id, new_session=False, **facts(SMALL, kind))
+        assert [one.code for one in patient.deliver(again).rcpts] == [250]
         assert len(server.connections) == 1
 
 
-def test_recipients_that_were_refused_have_their_own_result_beside_the_damage(smtpc):
-    smtpc.store(LARGE)
-    altered(smtpc.path(), LARGE)
+def test_recipients_that_were_refused_have_their_own_result_beside_the_damage(patient):
+    put_back(patient, LARGE)
+    altered(patient.path(), LARGE)
     with ScriptedServer({"RCPT": ["550 5.1.1 no\r\n", "250 ok\r\n"]}) as server:
-        result = smtpc.deliver(smtpc.job(server.port, ["a@x", "b@x"], **facts(LARGE, "message")))
+        result = patient.deliver(patient.job(server.port, ["a@x", "b@x"], **facts(LARGE, "message")))
         assert server.contents == []
     assert ([(one.rcpt_idx, one.code) for one in result.rcpts], result.session_open) == ([(0, 550)], False)
     assert "checksum" in result.damage
 
 
-def test_only_what_is_known_is_compared(smtpc):
-    smtpc.store(LARGE)
+def test_only_what_is_known_is_compared(patient):
+    put_back(patient, LARGE)
     with ScriptedServer() as server:
         for known in ({}, {"file_bytes": len(LARGE)}, {"checksum": crc32(LARGE)}):
-            assert [one.code for one in smtpc.deliver(smtpc.job(server.port, **known)).rcpts] == [250]
+            assert [one.code for one in patient.deliver(patient.job(server.port, **known)).rcpts] == [250]
         assert server.contents == [LARGE] * 3
 
 
-def test_a_directory_that_is_away_is_a_passing_failure(smtpc):
-    smtpc.path().parent.rmdir()
+def test_a_directory_that_is_away_is_a_passing_failure(patient):
+    put_back(patient, SMALL)
+    patient.path().unlink()
+    patient.path().parent.rmdir()
     with ScriptedServer() as server:
-        result = smtpc.deliver(smtpc.job(server.port, **facts(SMALL, "message")))
+        result = patient.deliver(patient.job(server.port, **facts(SMALL, "message")))
     assert (result.damage, result.session_code, [one.code for one in result.rcpts]) == ("", 0, [451])
 
 
-@pytest.mark.parametrize("offset", range(-5, 2))
-def test_the_end_of_a_header_is_found_wherever_the_pieces_end(smtpc, offset):
+def test_the_end_of_a_header_is_found_wherever_the_pieces_end(patient):
     """The end of the header lies across the end of the first piece, and across that of a later one."""
-    for boundary in (128 << 10, 192 << 10):
-        header = b"Received: " + b"x" * (boundary + offset - 10) + b"\r\n"
-        content = header + b"\r\nbody\r\n\r\nmore\r\n" + b"y" * 100_000
-        smtpc.path().unlink(missing_ok=True)
-        smtpc.store(content)
-        with ScriptedServer() as server:
-            job = smtpc.job(server.port, **facts(content, "report with the header"))
-            assert [one.code for one in smtpc.deliver(job).rcpts] == [250]
-            assert server.contents == [DSN["dsn_head"] + header + DSN["dsn_tail"]]
-
-
-def test_a_message_that_is_one_header_is_bounced_whole(smtpc):
-    content = b"Received: here\r\n" + b"X: " + b"y" * 300_000 + b"\r\n"
-    smtpc.store(content)
+    sizes = [boundary + offset for boundary in (128 << 10, 192 << 10) for offset in range(-5, 2)]
     with ScriptedServer() as server:
-        job = smtpc.job(server.port, **facts(content, "report with the header"))
-        assert [one.code for one in smtpc.deliver(job).rcpts] == [250]
+        for size in sizes:
+            header = b"Received: " + b"x" * (size - 12) + b"\r\n"
+            content = header + b"\r\nbody\r\n\r\nmore\r\n" + b"y" * 100_000
+            put_back(patient, content)
+            job = patient.job(server.port, **facts(content, "report with the header"))
+            assert [one.code for one in patient.deliver(job).rcpts] == [250]
+            assert server.contents[-1] == DSN["dsn_head"] + header + DSN["dsn_tail"], size
+
+
+def test_a_message_that_is_one_header_is_bounced_whole(patient):
+    content = b"Received: here\r\n" + b"X: " + b"y" * 300_000 + b"\r\n"
+    put_back(patient, content)
+    with ScriptedServer() as server:
+        job = patient.job(server.port, **facts(content, "report with the header"))
+        assert [one.code for one in patient.deliver(job).rcpts] == [250]
         assert server.contents == [DSN["dsn_head"] + content + DSN["dsn_tail"]]

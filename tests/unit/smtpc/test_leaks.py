@@ -24,6 +24,7 @@ def smtpc(tmp_path):
         made.store(CONTENT)
         with ScriptedServer() as server:
             made.deliver(made.job(server.port))  # what is made once, is made now
+        made.wait_idle()
         yield made
 
 

@@ -3,18 +3,20 @@
 import array
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import zlib
 
 import pytest
 
 from meta1g.rcb import codec
 from meta1g.rcb.mcp_child import PROTOCOL, FdTaken, PassFd
-from meta1g.rcb.smtps_qmgr import CloseSession, CloseTransaction, DiscardTransaction, NewTransaction, Stat, Throttle
+from meta1g.rcb.smtps_qmgr import CloseSession, CloseTransaction, DiscardTransaction, NewSession, NewTransaction, Stat, Throttle
 from tests.fakes.rcb_peer import RcbPeer
 from tests.fakes.smtps_process import WAIT_S, SmtpsProcess
 
@@ -55,7 +57,7 @@ def test_a_message_is_stored_before_qmgr_hears_of_it(smtps):
     assert stored[0].startswith(b"Received: ")
     assert stored[0].endswith(CONTENT)
     (close,) = smtps.qmgr.of(CloseTransaction)
-    assert close.size_bytes == len(stored[0])
+    assert (close.size_bytes, close.checksum) == (len(stored[0]), zlib.crc32(stored[0]))
 
 
 def test_a_big_message_is_streamed_to_its_file(smtps):
@@ -64,7 +66,10 @@ def test_a_big_message_is_streamed_to_its_file(smtps):
     with smtps.client() as client:
         client.message(content)
     (path,) = smtps.content_files()
-    assert path.read_bytes().endswith(content)
+    stored = path.read_bytes()
+    assert stored.endswith(content)
+    (close,) = smtps.qmgr.of(CloseTransaction)
+    assert (close.size_bytes, close.checksum) == (len(stored), zlib.crc32(stored))
 
 
 def test_many_clients_at_once_are_all_served(smtps):
@@ -108,7 +113,14 @@ def test_a_transaction_is_lost_with_the_connection_to_qmgr(smtps):
     assert smtps.qmgr.of(CloseTransaction) == []
 
 
-def test_without_qmgr_nobody_is_served_until_it_is_back(smtps):
+@pytest.fixture
+def impatient(tmp_path):
+    with SmtpsProcess(tmp_path, "wait_for_link = 1s;") as process:
+        yield process
+
+
+def test_without_qmgr_nobody_is_served_until_it_is_back(impatient):
+    smtps = impatient
     smtps.qmgr.stop()
     smtps.wait_log(r"smtps\.qmgr.*connection lost")
     with smtps.client(hello=False) as client:
@@ -119,11 +131,137 @@ def test_without_qmgr_nobody_is_served_until_it_is_back(smtps):
         client.message(CONTENT)
 
 
-def test_without_smar_nobody_is_served(smtps):
-    smtps.smar.stop()
-    smtps.wait_log(r"smtps\.smar.*connection lost")
-    with smtps.client(hello=False) as client:
+def test_without_smar_nobody_is_served(impatient):
+    impatient.smar.stop()
+    impatient.wait_log(r"smtps\.smar.*connection lost")
+    with impatient.client(hello=False) as client:
         client.expect("421 4.3.0 Address resolver")
+
+
+def test_nobody_is_accepted_before_qmgr_and_smar_have_been_there(tmp_path):
+    smtps = SmtpsProcess(tmp_path)
+    smtps.config.write_text(smtps.config.read_text().replace("wait_for_server = 10", "wait_for_server = 0"))
+    try:
+        smtps.start()  # it is ready all the same: mcp must not wait for ever
+        with smtps.client(hello=False) as client:
+            smtps.qmgr.start()
+            smtps.wait_log(r"smtps\.qmgr.*connected")
+            assert select.select([client.sock], [], [], 0.3)[0] == []
+            smtps.smar.start()
+            client.expect("220")
+    finally:
+        smtps.__exit__()
+
+
+def test_sigterm_ends_a_process_that_still_waits_for_its_peers(tmp_path):
+    smtps = SmtpsProcess(tmp_path)
+    smtps.config.write_text(smtps.config.read_text().replace("wait_for_server = 10", "wait_for_server = 0"))
+    smtps.start()
+    assert smtps.end() == 0
+
+
+@pytest.mark.parametrize("peer", ["qmgr", "smar"])
+def test_a_new_client_waits_while_a_link_is_made_again(smtps, peer):
+    server = getattr(smtps, peer)
+    server.stop()
+    smtps.wait_log(rf"smtps\.{peer}.*connection lost")
+    with smtps.client(hello=False) as client:
+        assert select.select([client.sock], [], [], 0.3)[0] == []
+        server.start()
+        client.expect("220")
+        client.command("EHLO client.example", "250")
+        client.message(CONTENT)
+
+
+def test_a_client_that_waits_for_a_link_waits_on_when_the_process_ends_and_the_next_one_serves_it(tmp_path):
+    """As mcp does it: the listening socket outlasts the process."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for number in (1, 2):
+            smtps = SmtpsProcess(tmp_path / str(number))
+            text = smtps.config.read_text().replace("start_action = wait", 'start_action = pass; pass_fd_socket = "smtps/fds"')
+            smtps.config.write_text(text)
+            (smtps.queue / "smtps").mkdir(exist_ok=True)
+            mcp = threading.Thread(target=pass_socket, args=(smtps.queue / "smtps/fds", listener))
+            mcp.start()
+            with smtps:
+                mcp.join(WAIT_S)
+                if number == 1:
+                    smtps.smar.stop()
+                    smtps.wait_log(r"smtps\.smar.*connection lost")
+                    client = smtps.client(hello=False)
+                    assert select.select([client.sock], [], [], 0.3)[0] == []
+                else:
+                    client.expect("220")
+                    client.command("EHLO client.example", "250")
+                    client.message(CONTENT)
+                    client.close()
+
+
+def test_each_outage_has_its_own_time(impatient):
+    smtps = impatient
+    for number in (1, 2, 3):
+        smtps.smar.stop()
+        wait_until(lambda number=number: sum("connection lost" in line for line in smtps.log) == number)
+        client = smtps.client(hello=False)
+        assert select.select([client.sock], [], [], 0.2)[0] == []
+        smtps.smar.start()
+        client.expect("220")
+        client.close()
+
+
+def test_a_client_survives_that_qmgr_goes_while_it_is_asked_about_it(smtps):
+    real, dropped = smtps.qmgr._handler, []
+
+    def drop_once(conn, request_id, msg):
+        if isinstance(msg, NewSession) and not dropped:
+            dropped.append(msg)
+            smtps.qmgr.drop()
+            return
+        real(conn, request_id, msg)
+
+    smtps.qmgr._handler = drop_once
+    with smtps.client() as client:
+        client.message(CONTENT)
+    assert len(dropped) == 1
+
+
+def test_recipients_wait_while_smar_starts_again(smtps):
+    with smtps.client() as client:
+        client.command("MAIL FROM:<s@example.org>", "250")
+        smtps.smar.stop()
+        smtps.wait_log(r"smtps\.smar.*connection lost")
+        client.send(b"RCPT TO:<a@example.org>\r\nRCPT TO:<b@refused.example>\r\n")
+        assert select.select([client.sock], [], [], 0.3)[0] == []
+        smtps.smar.start()
+        client.expect("250")
+        client.expect("550")
+
+
+def test_a_question_is_asked_again_when_the_connection_breaks_over_it(smtps):
+    real, dropped = smtps.smar.rcpt, []
+
+    def drop_once(msg):
+        if not dropped:
+            dropped.append(msg)
+            smtps.smar.drop()
+            return None
+        return real(msg)
+
+    smtps.smar.rcpt = drop_once
+    with smtps.client() as client:
+        client.command("MAIL FROM:<s@example.org>", "250")
+        client.command("RCPT TO:<r@example.org>", "250")
+    assert len(dropped) == 1
+
+
+def test_recipients_are_refused_for_now_when_smar_stays_away(impatient):
+    with impatient.client() as client:
+        client.command("MAIL FROM:<s@example.org>", "250")
+        impatient.smar.stop()
+        client.send(b"RCPT TO:<a@example.org>\r\n" * 20)
+        for _ in range(20):
+            client.expect("451 4.3.0")
+        client.command("NOOP", "250")
 
 
 def test_smar_that_goes_away_fails_the_open_question_only(smtps):

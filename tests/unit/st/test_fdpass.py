@@ -11,6 +11,7 @@ from meta1g import st
 from meta1g.base.cli import CliError
 from meta1g.base.errors import Module, PermError
 from meta1g.base.log import Log
+from meta1g.base.unixsock import Peer
 from meta1g.rcb import codec, framing
 from meta1g.rcb.mcp_child import PROTOCOL, FdTaken, PassFd
 from meta1g.st import fdpass
@@ -130,18 +131,11 @@ def test_nonsense_ends_the_connection_and_the_next_one_is_served(service, log):
 
 def test_another_account_may_not_pass_descriptors(service, log, monkeypatch):
     path = service(lambda sock, msg: None)
-    monkeypatch.setattr(fdpass, "_UCRED", FakeCredentials())
+    monkeypatch.setattr(fdpass.unixsock, "peer_of", lambda sock: Peer(1, 4711, 1))
     stranger = connect(path)
     assert st.st_read(stranger, 99, LIMIT) == b""
     st.st_netfd_close(stranger)
     assert any("user id 4711" in line for line in log.sink.lines)
-
-
-class FakeCredentials:
-    size = 12
-
-    def unpack(self, data):
-        return 1, 4711, 1
 
 
 def test_a_stale_socket_is_replaced_and_a_file_is_not(tmp_path, log):

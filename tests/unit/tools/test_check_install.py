@@ -1,6 +1,8 @@
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,9 +29,22 @@ smar {{
 @pytest.fixture
 def conf(tmp_path) -> Path:
     """An installation without accounts that is right."""
-    path = tmp_path / "etc" / "meta1.conf"
+    return installation(tmp_path)
+
+
+@pytest.fixture
+def open_conf() -> Iterator[Path]:
+    """The same in a directory that all accounts can pass through."""
+    with tempfile.TemporaryDirectory(prefix="meta1g-test-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        yield installation(directory)
+
+
+def installation(directory: Path) -> Path:
+    path = directory / "etc" / "meta1.conf"
     path.parent.mkdir()
-    path.write_text(CONF.format(queue=tmp_path / "spool"))
+    path.write_text(CONF.format(queue=directory / "spool"))
     path.chmod(0o644)
     (path.parent / "mailertable").write_text(". [192.0.2.1]\n")
     (path.parent / "extra").write_text("a b\n")
@@ -126,16 +141,24 @@ def test_a_wrong_configuration_is_an_error(conf):
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_with_accounts_owners_and_readers_are_checked(conf, capsys, tmp_path):
+def test_with_accounts_owners_readers_and_directories_above_are_checked(open_conf, capsys):
+    conf, directory = open_conf, open_conf.parents[1]
     with accounts_of_this_machine():
         assert any("made with --no-accounts" in line for line in check(conf, capsys, "-f", str(conf)))
         setup_dirs.main(["-f", str(conf)])
-        assert check(conf, capsys, "-f", str(conf)) == []
-        os.chown(tmp_path / "spool" / "qmgr", 0, 0)
+        problems = check(conf, capsys, "-f", str(conf))[::2]
+        assert [text for text in problems if str(directory) in text] == []  # the checkout itself may be closed to the accounts
+        directory.chmod(0o700)
+        problems = check(conf, capsys, "-f", str(conf))[::2]
+        assert {text.partition(" ")[0] for text in problems if f"directory {directory} is closed to" in text} == {
+            f"{name}:" for name in ("qmgr", "smtps", "smtpc", "smar")
+        }
+        directory.chmod(0o755)
+        os.chown(directory / "spool" / "qmgr", 0, 0)
         (conf.parent / "mailertable.db").chmod(0o600)
         lines = check(conf, capsys, "-f", str(conf))
     assert lines == [
-        f"{tmp_path}/spool/qmgr belongs to root:root, not to meta1q:meta1q",
+        f"{directory}/spool/qmgr belongs to root:root, not to meta1q:meta1q",
         f"    sm.setup -f {conf}",
         f"{conf.parent}/mailertable.db: smar may not read it",
         f"    chmod a+r {conf.parent}/mailertable.db",

@@ -1,6 +1,7 @@
 """The example configurations load and can be run; the start script starts, tells, and stops."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from meta1g.base.sysexits import NO_RESTART
 from meta1g.conf.load import load_file
+from meta1g.db.mapfile import MapFile
 from meta1g.mcp.service import services_of
 from meta1g.tools import setup_dirs
 
@@ -32,6 +34,8 @@ def test_mcp_would_start_an_example(path, tmp_path):
     conf = tmp_path / "meta1.conf"
     conf.write_text(f'queue_directory = "{tmp_path}/spool";\n{path.read_text()}')
     setup_dirs.main(["-f", str(conf), "--no-accounts"])
+    for name in re.findall(r'file = "(.*\.db)"', path.read_text()):
+        MapFile.build(tmp_path / name, [(b"a", b"b")])
     command = [sys.executable, "-m", "meta1g.mcp.main", "-c", str(conf)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (result.returncode, result.stderr) == (0, "")
@@ -44,9 +48,13 @@ def test_the_start_script_starts_tells_and_stops(tmp_path):
     mcp = tmp_path / "mcp"
     mcp.write_text(f'#!/bin/sh\nexec {sys.executable} -m meta1g.mcp.main "$@"\n')
     mcp.chmod(0o755)
+    reload = tmp_path / "reload"
+    reload.write_text(f'#!/bin/sh\nexec {sys.executable} -m meta1g.tools.reload "$@"\n')
+    reload.chmod(0o755)
     environment = {
         **os.environ,
         "MCP": str(mcp),
+        "RELOAD": str(reload),
         "CONF": str(conf),
         "PIDFILE": str(tmp_path / "pid"),
         "PYTHONPATH": str(CONTRIB.parent),
@@ -63,8 +71,25 @@ def test_the_start_script_starts_tells_and_stops(tmp_path):
         call("stop")
 
 
+def test_the_start_script_leaves_a_process_alone_that_has_got_the_id_of_an_earlier_mcp(tmp_path):
+    pid_file = tmp_path / "pid"
+    with subprocess.Popen(["sleep", "1000"]) as other:
+        pid_file.write_text(f"{other.pid}\n")
+        environment = {**os.environ, "PIDFILE": str(pid_file), "CONF": str(tmp_path / "meta1.conf")}
+        command = ["/bin/sh", str(CONTRIB / "init" / "mcp.sh")]
+        codes = [
+            subprocess.run([*command, word], env=environment, timeout=90, check=False, capture_output=True).returncode
+            for word in ("status", "stop", "reopen")
+        ]
+        assert codes == [3, 0, 7]
+        assert other.poll() is None
+        other.kill()
+
+
 def test_systemd_does_not_restart_what_mcp_would_not_restart():
     unit = (CONTRIB / "init" / "meta1.service").read_text()
     assert "Type=notify\n" in unit
+    assert "Restart=on-failure\n" in unit
+    assert re.search(r"^ExecReload=.*/sm\.reload ", unit, re.M)
     codes = next(line for line in unit.splitlines() if line.startswith("RestartPreventExitStatus="))
     assert {int(word) for word in codes.partition("=")[2].split()} == NO_RESTART

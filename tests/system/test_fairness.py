@@ -1,0 +1,35 @@
+"""Floods of several clients at full loopback speed: another client's commands go on (invariant I10).
+
+The bounds are generous, since tests run beside others; bench/fairness measures what they are.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from bench.fairness import flooded_gateway, median, watch
+from bench.floods import FLOODS
+
+pytestmark = pytest.mark.system
+
+CLIENTS = 3
+SECONDS = 1.0
+COMMAND_MAX_MS = 300
+MESSAGE_MAX_MS = 5000
+MEMORY_MAX_KIB = 150_000
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory):
+    with flooded_gateway(tmp_path_factory.mktemp("fairness")) as gateway:
+        yield gateway
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_another_client_is_served_while_others_flood_with(kind, gateway):
+    seen = watch(gateway, kind, CLIENTS, SECONDS)
+    assert median(seen.commands) <= COMMAND_MAX_MS
+    assert max(seen.messages) <= MESSAGE_MAX_MS
+    (pid,) = gateway.pids()["smtps"]
+    status = Path(f"/proc/{pid}/status").read_text()
+    assert int(status.partition("VmHWM:")[2].split()[0]) <= MEMORY_MAX_KIB

@@ -1,0 +1,35 @@
+"""While a component starts again, clients wait; they are not sent away (invariant I8)."""
+
+import threading
+
+import pytest
+
+from contrib.lib.gateway import Gateway, wait_until
+from tests.system.conftest import running, send
+
+pytestmark = pytest.mark.system
+
+
+@pytest.mark.parametrize(("component", "noticed"), [("smar", "smtps.smar"), ("qmgr", "smtps.qmgr"), ("smtps", "")])
+def test_clients_that_come_while_a_component_starts_again_are_served(component, noticed, tmp_path, sink):
+    with running(Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]")) as gateway:
+        send(gateway, ["before@sink.example"])
+        gateway.kill(component)
+        wait_until(
+            lambda: not noticed or f"func={noticed}, stat=connection lost" in gateway.log.read_text(), 20, "it is noticed"
+        )
+        failed = []
+
+        def one(number):
+            try:
+                send(gateway, [f"r{number}@sink.example"])
+            except Exception as error:  # noqa: BLE001 - it is told by the test
+                failed.append(error)
+
+        clients = [threading.Thread(target=one, args=(number,)) for number in range(5)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join(60)
+        assert failed == []
+        assert len(sink.wait_for(6)) == 6

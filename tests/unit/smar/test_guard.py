@@ -1,0 +1,101 @@
+import threading
+
+import pytest
+
+from meta1g.base.errors import BugError, Module
+from meta1g.maps.base import MapStatus, ok, perm, temp
+from meta1g.maps.static import StaticMap
+from meta1g.smar.guard import Gate, GuardedMap, MapBusyError
+from tests.unit.pt.conftest import DEADLINE_S
+
+
+class Scripted(StaticMap):
+    """A map that does what it is told."""
+
+    def __init__(self, act, *, blocking=False):
+        super().__init__("scripted", {})
+        self.act, self.blocking = act, blocking
+
+    def lookup(self, key):
+        result = self.act(key) if callable(self.act) else self.act
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
+@pytest.fixture
+def guarded(system):
+    return lambda act, **options: GuardedMap(Scripted(act, **options), "meta1.conf:7", system.log)
+
+
+def test_answers_pass(guarded):
+    assert guarded(ok("v")).lookup("k") == ok("v")
+    assert guarded(ok("v"), blocking=True).lookup("k") == ok("v")
+
+
+@pytest.mark.parametrize("error", [ValueError("of the test"), MemoryError(), OSError(5, "I/O"), UnicodeError("x"), KeyError(1)])
+def test_an_exception_of_a_map_is_a_temporary_error_of_that_look_up(guarded, system, error):
+    table = guarded(lambda key: error if key == "bad" else ok("v"))
+    assert table.lookup("bad").status is MapStatus.TEMP
+    assert table.lookup("good") == ok("v")
+    assert "map=scripted" in "\n".join(system.sink.lines)
+
+
+def test_a_bug_goes_on(guarded):
+    with pytest.raises(BugError):
+        guarded(BugError(Module.MAP, "of the test")).lookup("k")
+
+
+@pytest.mark.parametrize("result", [temp("/etc/x.db: cannot read map"), perm("no")])
+def test_a_map_that_does_not_answer_is_logged_once_in_a_while_with_place_and_reason(guarded, system, result):
+    table = guarded(result)
+    for _ in range(50):
+        table.lookup("k")
+    lines = [line for line in system.sink.lines if "map.lookup" in line or "scripted" in line]
+    assert len(lines) == 1
+    assert "meta1.conf:7" in lines[0]
+    assert result.value in lines[0]
+
+
+def test_a_slow_map_holds_no_more_than_its_share(guarded, monkeypatch):
+    gate, inside = threading.Event(), threading.Semaphore(0)
+
+    def wait(key):
+        inside.release()
+        gate.wait(DEADLINE_S)
+        return ok("v")
+
+    table = guarded(wait, blocking=True)
+    threads = [threading.Thread(target=table.lookup, args=("k",)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        assert inside.acquire(timeout=DEADLINE_S)
+    with pytest.raises(MapBusyError) as busy:
+        table.lookup("k")
+    resumed = threading.Event()
+    assert busy.value.gate.wait(lambda: resumed.set() or True)
+    assert not resumed.is_set()
+    gate.set()
+    assert resumed.wait(DEADLINE_S)
+    for thread in threads:
+        thread.join()
+    assert table.lookup("k") == ok("v")
+
+
+def test_one_that_has_gone_is_passed_over():
+    gate, woken = Gate(1), []
+    gate.enter()
+    assert gate.wait(lambda: woken.append("gone") and False)
+    assert gate.wait(lambda: woken.append("here") or True)
+    gate.leave()
+    assert woken == ["gone", "here"]
+
+
+def test_a_gate_with_room_lets_in_at_once_and_a_full_waiting_room_refuses():
+    gate, woken = Gate(1, waiting_max=1), []
+    assert gate.wait(lambda: woken.append(1) or True)
+    assert woken == [1]
+    gate.enter()
+    assert gate.wait(lambda: True)
+    assert not gate.wait(lambda: True)

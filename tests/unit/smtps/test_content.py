@@ -1,0 +1,64 @@
+"""Content in memory: what it holds, however small the pieces are that it comes in."""
+
+import tracemalloc
+import zlib
+from types import SimpleNamespace
+
+import pytest
+
+from meta1g import st
+from meta1g.base.ids import CdbId
+from meta1g.base.log import Log
+from meta1g.db.cdb import Cdb
+from meta1g.smtp.data import Unstuffer
+from meta1g.smtps.content import Content
+from meta1g.smtps.limits import SMALL_CONTENT_BYTES, STREAM_PIECE_BYTES
+
+ID = CdbId("S000000000000000100")
+TRACE = b"Received: from x\r\n"
+
+
+@pytest.fixture
+def content(tmp_path):
+    """Content that goes to a real store."""
+    st.st_init()
+    for digit in "0123456789ABCDEF":
+        (tmp_path / digit).mkdir()
+    settings = SimpleNamespace(max_message_bytes=0, max_hops=100, cdb_gid=None)
+    context = SimpleNamespace(settings=settings, cdb=Cdb(tmp_path), log=Log("test", level=0))
+    return Content(context, ID, TRACE)
+
+
+def feed(content, data, size):
+    """Gives data in pieces of a size, as they come from the wire."""
+    unstuffer = Unstuffer()
+    for start in range(0, len(data), size):
+        content.add(unstuffer.feed(data[start : start + size]))
+
+
+def test_two_bytes_at_a_time_cost_two_bytes(content):
+    data = (b"0123456789" * 7 + b"\r\n") * ((SMALL_CONTENT_BYTES - 1000) // 72)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        feed(content, data, 2)
+        held = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert content.size_bytes > len(data) - 5
+    assert held < 1.5 * len(data)
+
+
+@pytest.mark.parametrize("size", [2, 1000, 65536])
+@pytest.mark.parametrize("lines", [0, 10, 5000, 20_000])
+def test_the_file_its_size_and_its_checksum_do_not_depend_on_the_pieces(content, tmp_path, size, lines):
+    data = b"Subject: x\r\n\r\n" + (b"0123456789" * 7 + b"\r\n") * lines
+    if size == 2 and lines > 5000:
+        lines = 5000
+        data = data[: 14 + 72 * lines]
+    feed(content, data + b".\r\n", size)
+    content.store()
+    stored = Cdb(tmp_path).path(ID).read_bytes()
+    assert stored == TRACE + data
+    assert (content.stored_bytes, content.checksum) == (len(stored), zlib.crc32(stored))
+    assert SMALL_CONTENT_BYTES < 5000 * 72 < SMALL_CONTENT_BYTES + STREAM_PIECE_BYTES < 20_000 * 72
