@@ -219,6 +219,8 @@ class Supervisor:
         Returns:
             The labels that are stopped, restarted or started.
         """
+        if self._stopping:
+            return []
         new = {plan.service.label: plan for plan in plans}
         removed = self.members.keys() - new.keys()
         added = new.keys() - self.members.keys()

@@ -16,10 +16,20 @@ from meta1g.base import paths
 from tests.unit.mcp.conftest import PYTHON, WAIT_S, child
 from tests.unit.mcp.test_passfd import ask, passing
 
+#: Ends of fifos that stay open until the end of a test, whenever the child comes to open its own.
+HELD: list[int] = []
+
+
+@pytest.fixture(autouse=True)
+def _close_held():
+    yield
+    while HELD:
+        os.close(HELD.pop())
+
 
 def release(fifo) -> None:
     """Lets a child go on that waits for the fifo; does not wait for it, should it be gone."""
-    os.close(os.open(fifo, os.O_RDWR))
+    HELD.append(os.open(fifo, os.O_RDWR))
 
 
 def wait_for(condition, what: str) -> None:
