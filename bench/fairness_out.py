@@ -30,12 +30,13 @@ from contrib.lib.gateway import ROOT, Gateway, wait_until
 KINDS = ("floods", "trickles", "replies", "continues", "silent")
 WAIT_S = 60
 #: A doubled median of a few milliseconds is noise of the machine, not something that one delivery notices of another.
-MEDIAN_FREE_MS = 20.0
+MEDIAN_FREE_MS = 10.0
 GROWTH_MAX_MIB = 32.0
-HOSTILE_BYTES = 1 << 20
+#: More than the buffers of a connection hold, so that a server that reads nothing stops the client in the middle.
+HOSTILE_BYTES = 6 << 20
 INTRO = """\
 Time from the acknowledgement of a message by the gateway to its arrival at a good server, alone and while the gateway delivers
-messages of 1 MiB to five hostile servers at full speed: one floods `250 ok` and reads nothing, one sends a byte a second, two
+messages of 6 MiB to five hostile servers at full speed: one floods `250 ok` and reads nothing, one sends a byte a second, two
 send replies or continuation lines without end, one does nothing.  Memory is that of smtpc."""
 
 
@@ -156,13 +157,13 @@ def failures(gateway: Gateway, kinds: Sequence[str]) -> int:
     return sum(len(re.findall(rf"func=smtpc.deliver.*@{kind}\.example", text)) for kind in kinds)
 
 
-def run(messages: int = 60, kinds: Sequence[str] = KINDS, hostile_messages: int = 10, timeout_s: int = 2) -> Figures:
+def run(messages: int = 60, kinds: Sequence[str] = KINDS, hostile_messages: int = 4, timeout_s: int = 2) -> Figures:
     """Measures alone and beside; takes about half a minute.
 
     Args:
         messages: to the good server, each time.
         kinds: of hostile servers, one of each.
-        hostile_messages: how many wait for each of them, 1 MiB each.
+        hostile_messages: how many wait for each of them, 6 MiB each.
         timeout_s: of each step of smtpc, so that sessions with hostile servers end and begin all the time.
     """
     found = Figures()
@@ -204,7 +205,7 @@ def main(argv: list[str]) -> int:
     """Reads the command line and measures; gives 1 if the good server's mail suffered."""
     parser = argparse.ArgumentParser(prog="bench.fairness_out", description="Deliveries beside those to hostile servers.")
     parser.add_argument("--messages", type=int, default=60, help="messages to the good server, alone and beside")
-    parser.add_argument("--hostile-messages", type=int, default=10, help="messages that wait for each hostile server")
+    parser.add_argument("--hostile-messages", type=int, default=4, help="messages that wait for each hostile server")
     parser.add_argument("--kinds", default=",".join(KINDS), help="hostile servers, by commas")
     parser.add_argument("--record", action="store_true", help="add a row to bench/RESULTS.md")
     options = parser.parse_args(argv)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 MESSAGE_MAX_BYTES = 256 << 20
 IDLE_TIMEOUT_S = 600.0
+CONTENT_TIMEOUT_S = 3600.0
 
 
 class Store:
@@ -124,10 +125,11 @@ class Session:
         self.mail, self.rcpts = None, []
 
     async def content(self) -> bytes:
-        """Reads until the line with a dot; only CR LF ends a line."""
+        """Reads until the line with a dot, in a time for the whole; only CR LF ends a line."""
         lines = []
-        while (line := await asyncio.wait_for(self.reader.readuntil(b"\r\n"), IDLE_TIMEOUT_S)) != b".\r\n":
-            lines.append(line[1:] if line.startswith(b".") else line)
+        async with asyncio.timeout(CONTENT_TIMEOUT_S):
+            while (line := await self.reader.readuntil(b"\r\n")) != b".\r\n":
+                lines.append(line[1:] if line.startswith(b".") else line)
         return b"".join(lines)
 
     async def do_rset(self, argument: str) -> None:

@@ -4,7 +4,8 @@ Invariants: never more recipients than the limit (I4); no destination takes more
 if and only if one of its recipients is.
 
 Each recipient uses a place of the share of its destination.  Before it is resolved that is the destination where its domain
-went the last time, or the domain itself.
+went the last time, or the domain itself.  All whose destination is not known have a common share, too: name servers that do
+not answer hold up new domains only.
 
 Locking: caller holds AQ.
 Ref: MeTA1 design, "Implementation: AQ" (modelled on).
@@ -14,6 +15,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
+from meta1g.base import shares
 from meta1g.base.errors import BugError, FullError, Module
 from meta1g.base.ids import TaId
 from meta1g.base.shares import Pool
@@ -22,6 +24,8 @@ from meta1g.rcb.envelope import RcptRecord, TaRecord
 
 #: A destination may hold so many times the places that are free: two thirds of AQ if it is alone.  Ref: invariant I11.
 GREED: Final = 2
+#: The same for all recipients together whose destination is not known; more, so that one domain leaves them room.
+UNROUTED_GREED: Final = 6
 #: Domains whose destination is remembered.  Our choice: some 200 bytes each.
 _ROUTES_MAX: Final = 50_000
 #: A destination with less than this part of AQ is never told to leave it.
@@ -45,13 +49,14 @@ class Aq:
     Locking: caller holds AQ.
     """
 
-    __slots__ = ("_routes", "_tas", "limit", "places")
+    __slots__ = ("_routes", "_tas", "_unrouted", "limit", "places")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.places = Pool(limit, greed=GREED)
         self._tas: dict[str, AqTa] = {}
         self._routes: OrderedDict[str, DestKey] = OrderedDict()
+        self._unrouted = 0  # recipients that use the share of a domain
 
     def __len__(self) -> int:
         """Gives the number of recipients."""
@@ -88,7 +93,24 @@ class Aq:
         for record in records:
             place = self.place_of(record.rcpt)
             counts[place] = counts.get(place, 0) + 1
+        unrouted = sum(count for place, count in counts.items() if isinstance(place, str))
+        if unrouted > 1 or (unrouted and self._unrouted):
+            left = self.places.free - len(records)
+            if self._unrouted + unrouted > UNROUTED_GREED * left:
+                return False
         return self.places.fits(counts, halved)
+
+    def room_for(self, place: Place, reserve: int = 0) -> int:
+        """Gives how many more recipients of one destination, or of a domain, may enter now.
+
+        Args:
+            place: whose share they use.
+            reserve: free places that are not for them.
+        """
+        left = self.places.room(place, reserve)
+        if isinstance(place, str):
+            return min(left, shares.room(self._unrouted, self.places.free - reserve, UNROUTED_GREED))
+        return left
 
     def routed(self, rcpt: AqRcpt) -> bool:
         """Counts a recipient for the destination that it waits for now; its domain is expected to go there again.
@@ -105,6 +127,7 @@ class Aq:
             self._routes.move_to_end(domain)
             if len(self._routes) > _ROUTES_MAX:
                 self._routes.popitem(last=False)
+        self._unrouted -= isinstance(rcpt.place, str)
         self.places.move(rcpt.place, dest)
         rcpt.place = dest
         return self.places.held(dest) * _OVER_PART > self.limit and self.places.over(dest)
@@ -164,6 +187,7 @@ class Aq:
         ta.unsettled += 1
         rcpt.place = self.place_of(record.rcpt)
         self.places.hold(rcpt.place)
+        self._unrouted += isinstance(rcpt.place, str)
         return rcpt
 
     def remove(self, rcpt: AqRcpt) -> bool:
@@ -172,6 +196,7 @@ class Aq:
         if ta.rcpts.pop(rcpt.record.rcpt_idx, None) is None:
             raise BugError(Module.AQ, f"{ta.ta_id}: recipient {rcpt.record.rcpt_idx} is not in AQ")
         self.places.give(rcpt.place)
+        self._unrouted -= isinstance(rcpt.place, str)
         if ta.rcpts:
             return False
         del self._tas[TaId(ta.record.ta_id)]
@@ -189,3 +214,5 @@ class Aq:
             raise BugError(Module.AQ, f"counter {len(self)}, recipients {count}")
         if len(held) != self.places.keys or any(self.places.held(place) != number for place, number in held.items()):
             raise BugError(Module.AQ, "places are counted wrongly")
+        if self._unrouted != sum(number for place, number in held.items() if isinstance(place, str)):
+            raise BugError(Module.AQ, "recipients without a destination are counted wrongly")

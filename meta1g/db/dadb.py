@@ -22,13 +22,14 @@ class DaSession:
 
     Attributes:
         rcpts: what is being delivered, empty while it is idle.
+        da_ta_id: names that delivery; a result of another one is none.
         deliveries: how many it has had.
         idle_since: monotonic time of its last result.
 
     Locking: caller holds AQ.
     """
 
-    __slots__ = ("agent", "deliveries", "idle_since", "key", "rcpts", "session_id", "state")
+    __slots__ = ("agent", "da_ta_id", "deliveries", "idle_since", "key", "rcpts", "session_id", "state")
 
     def __init__(self, session_id: str, agent: "Agent", key: DestKey, state: int) -> None:
         self.session_id = session_id
@@ -36,6 +37,7 @@ class DaSession:
         self.key = key
         self.state = state
         self.rcpts: list[AqRcpt] = []
+        self.da_ta_id = ""
         self.deliveries = 0
         self.idle_since = 0.0
 

@@ -29,5 +29,8 @@ REGEX_RULES_MAX: Final = 5_000
 REGEX_STEPS_MAX: Final = 1_000
 #: Memory of one expression, its cache of states included.  Our choice: enough for REGEX_STEPS_MAX.
 REGEX_MEMORY_BYTES: Final = 1 << 20
+#: First and largest room for an account of the system, in bytes.  Ref: getpwnam_r(3); the numbers are our choice.
+PASSWD_BUFFER_BYTES: Final = 4 * 1024
+PASSWD_BUFFER_MAX_BYTES: Final = 256 * 1024
 #: Most maps inside each other in sequences.  Our choice, because a deeper one is a mistake.
 SEQUENCE_DEPTH_MAX: Final = 8

@@ -48,7 +48,7 @@ class Mcp:
         with contextlib.ExitStack() as undo:
             self._lock = leftovers.Lock(prepared.queue)
             undo.callback(self._lock.release)
-            logfiles.make(prepared.log_files)
+            undo.callback(logfiles.remove, logfiles.make(prepared.log_files))
             log = open_log(prepared.config)
             self._loop = Loop(clock)
             undo.callback(self._loop.close)

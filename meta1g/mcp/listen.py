@@ -63,7 +63,21 @@ class Sockets:
 
     def _take(self, listen: Listen) -> socket.socket:
         found = self.open.get(listen.text) or self._inherited.get(_key(listen, self._queue))
-        return found if found is not None else bind(listen, self._queue)
+        if found is not None:
+            return found
+        try:
+            return bind(listen, self._queue)
+        except CliError as error:
+            own = self._own(listen)
+            if not own:
+                raise
+            text = f"mcp itself serves {own}; to change the address, stop mcp and start it again"
+            raise CliError(f"{listen.where}: cannot listen on {listen.text}: {text}", error.exit_code) from error
+
+    def _own(self, listen: Listen) -> str:
+        """Gives a socket of ours that takes the same port at another address; nothing if there is none."""
+        taken = (text for text in self.open if listen.port and text.endswith(f" port {listen.port}"))
+        return next(taken, "")
 
     def close_but(self, keep: "Sockets | None" = None) -> None:
         """Closes all sockets that `keep` does not have; files of closed Unix sockets are removed."""

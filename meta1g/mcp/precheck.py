@@ -30,7 +30,7 @@ from meta1g.mcp.limits import CHECK_LIMIT_S, CHECK_OUTPUT_BYTES, CHECKS_MAX
 from meta1g.mcp.loop import Loop
 
 #: What the components import beside the standard library.
-_LIBRARIES: Final = ("ply", "gevent", "greenlet", "berkeleydb", "dns")
+_LIBRARIES: Final = ("ply", "gevent", "greenlet", "berkeleydb", "dns", "re2")
 _READ_BYTES: Final = 4096
 
 

@@ -38,6 +38,7 @@ _WU: Final = int(Ev.WU)
 _CL: Final = int(Ev.CL)
 _DEL: Final = int(Result.DEL)
 _TERM: Final = int(Result.TERM)
+_RUNQ: Final = int(Result.RUNQ)
 
 
 class _Step(Enum):
@@ -263,10 +264,7 @@ class Evthr:
             if start:
                 self._start_thread()
             if task is not None:
-                me.runs += 1
-                me.task = task
-                bits = self._run(task)
-                me.task = None
+                bits = self._run_in(me, task)
             elif step is _Step.FLUSH:
                 batch.flush_here()
             elif step is _Step.POLL:
@@ -316,6 +314,14 @@ class Evthr:
                 self._start_again_at = NEVER
         if start:
             self._start_thread(stand_by=True)
+
+    def _run_in(self, me: Worker, task: Task) -> int:
+        me.task = task
+        bits = self._run(task)
+        me.task = None
+        # whoever used up his turn is followed by output that was collected, and a look at the descriptors
+        me.runs = BATCH_RUNS if bits & _RUNQ else me.runs + 1
+        return bits
 
     def _run(self, task: Task) -> int:
         """Calls the function of a task; gives the number of its Result."""

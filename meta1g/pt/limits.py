@@ -28,6 +28,9 @@ THREAD_RETRY_S: Final = 1.0
 READ_BYTES: Final = 64 * 1024
 #: Reads from one connection before the others get their turn.  Our choice.
 READS_PER_RUN: Final = 4
+#: Longest time for the messages of one connection before others get their turn.  Ref: invariant I10; our choice, below a tick
+#: of the stand-by thread.
+TURN_S: Final = 0.005
 #: Unsent bytes of one connection before it is given up: its peer does not read.  Ref: invariant I4; the number is our choice.
 WRITE_MAX_BYTES: Final = 64 << 20
 #: Collected bytes that leave at once instead of at the end of the batch.  Our choice: about a socket buffer.

@@ -15,7 +15,9 @@ import heapq
 import itertools
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Final
 
 from meta1g.base import failure
@@ -24,7 +26,7 @@ from meta1g.base.log import Log
 from meta1g.base.unixsock import Peer
 from meta1g.pt import batch
 from meta1g.pt.evthr import Evthr
-from meta1g.pt.limits import DEADLINES_SPARE, FLUSH_BYTES, READ_BYTES, READS_PER_RUN, WRITE_MAX_BYTES
+from meta1g.pt.limits import DEADLINES_SPARE, FLUSH_BYTES, READ_BYTES, READS_PER_RUN, TURN_S, WRITE_MAX_BYTES
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.rcb.codec import decode, encode
 from meta1g.rcb.framing import Splitter, preamble
@@ -98,6 +100,8 @@ class RcbCom:
         self._log = log
         self._table = protocol.from_client if server else protocol.from_server
         self._splitter = Splitter(protocol)
+        self._todo: deque[bytes] = deque()  # what was read and not handed on; owned by the task
+        self._drained = True  # the last read emptied the socket
         self._write_max_bytes = write_max_bytes
         self._lock = threading.Lock()  # guards sending, and the step from open to closed
         self._out: list[bytes] = [preamble(protocol)]  # frames not yet given to the socket; append only, see flush()
@@ -300,46 +304,60 @@ class RcbCom:
             self._expire()
         if seen & _WR:
             self._on_writable()
-        if seen & _RD:
+        if seen & _RD or self._todo:
             return self._read()
         return Result.WAITQ
 
     def _read(self) -> Result:
-        for _ in range(READS_PER_RUN):
-            try:
-                data = self._sock.recv(READ_BYTES)
-            except BlockingIOError:
-                break
-            except OSError as error:
-                self._fail(f"cannot receive: {error.strerror}")
-                return Result.DEL
-            if not data:
-                self._drop("the peer closed the connection")
-                return Result.DEL
-            try:
-                self._take(data)
-            except ProtocolError as error:
-                self._fail(error.cause)
-                return Result.DEL
-            except Exception as error:  # noqa: BLE001  not a callback, but what stands between two messages
-                failure.contained(self._log, "rcb.read", error, peer=self.name, pid=self.peer.pid)
-                self._fail("reading failed")
-                return Result.DEL
-            if self.closed or len(data) < READ_BYTES:
-                break
+        """Reads and hands on for a turn; what is left then waits until other tasks had theirs (invariant I10)."""
+        end_s = monotonic() + TURN_S
+        try:
+            for _ in range(READS_PER_RUN):
+                if not self._todo and not self._receive():
+                    return Result.DEL if self.closed else Result.WAITQ
+                if not self._take(end_s):
+                    return Result.RUNQ
+                if self.closed or self._drained:
+                    break
+        except ProtocolError as error:
+            self._fail(error.cause)
+            return Result.DEL
+        except Exception as error:  # noqa: BLE001  not a callback, but what stands between two messages
+            failure.contained(self._log, "rcb.read", error, peer=self.name, pid=self.peer.pid)
+            self._fail("reading failed")
+            return Result.DEL
         return Result.WAITQ
 
-    def _take(self, data: bytes) -> None:
-        for body in self._splitter.feed(data):
-            request_id, msg = decode(self._table, body)
+    def _receive(self) -> bool:
+        """Reads once; tells whether anything came.  The end of the connection closes it."""
+        try:
+            data = self._sock.recv(READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._fail(f"cannot receive: {error.strerror}")
+            return False
+        if not data:
+            self._drop("the peer closed the connection")
+            return False
+        self._drained = len(data) < READ_BYTES
+        self._todo.extend(self._splitter.feed(data))
+        return True
+
+    def _take(self, end_s: float) -> bool:
+        """Hands on what was read until the turn is over; tells whether that was all."""
+        todo = self._todo
+        while todo and not self.closed:
+            request_id, msg = decode(self._table, todo.popleft())
             if msg.PLAN.role is Role.REPLY:
                 on_reply = self._waiting.pop(request_id, None)
                 if on_reply is not None:  # else its time was over
                     self._tell(on_reply, msg)
             else:
                 self._hand_on(request_id, msg)
-            if self.closed:
-                return
+            if monotonic() >= end_s:
+                break
+        return not todo or self.closed
 
     def _tell(self, on_reply: OnReply, msg: Message | None) -> None:
         """Calls whoever waits for a reply; the others hear theirs even if it fails."""
@@ -409,6 +427,7 @@ class RcbCom:
             waiting, self._waiting = self._waiting, {}
             self._out.clear()
             self._rest.clear()
+        self._todo.clear()
         failure.steps(
             self._log,
             "rcb.end",

@@ -29,7 +29,6 @@ class Workers:
         name: names the threads.
         queue_max: calls that may wait.
         log: a failing on_done is logged here.
-        on_bug: called with a BugError of a call or of on_done instead of ending the process.
 
     Locking: own lock LEAF; all methods may be called from any thread.
     """
@@ -41,13 +40,11 @@ class Workers:
         name: str = "worker",
         queue_max: int = WORKERS_QUEUE,
         log: Log | None = None,
-        on_bug: Callable[[BugError], None] | None = None,
     ) -> None:
         self._n = n
         self._name = name
         self._queue_max = queue_max
         self._log = Log("workers") if log is None else log
-        self._on_bug = on_bug
         self._changed = threading.Condition(threading.Lock())
         self._jobs: deque[_Job] = deque()
         self._threads: list[threading.Thread] = []
@@ -135,17 +132,11 @@ class Workers:
         except Exception as caught:  # noqa: BLE001  on_done decides what it costs
             error = caught
             if on_done is None or isinstance(error, BugError):
-                self._failed("workers.call", error)
+                failure.contained(self._log, "workers.call", error, name=self._name)
         if on_done is None:
             return
         try:
             with batch.batch():
                 on_done(result, error)
         except Exception as caught:  # noqa: BLE001  costs this call
-            self._failed("workers.done", caught)
-
-    def _failed(self, where: str, error: Exception) -> None:
-        if isinstance(error, BugError) and self._on_bug is not None:
-            self._on_bug(error)
-        else:
-            failure.contained(self._log, where, error, name=self._name)
+            failure.contained(self._log, "workers.done", caught, name=self._name)

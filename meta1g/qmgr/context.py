@@ -14,7 +14,7 @@ from typing import Any, Final
 from meta1g.base import failure, paths
 from meta1g.base.accounts import Access
 from meta1g.base.clock import Clock
-from meta1g.base.errors import BugError, FullError
+from meta1g.base.errors import FullError
 from meta1g.base.ids import IdGenerator
 from meta1g.base.log import Log
 from meta1g.db.aq import Aq
@@ -75,7 +75,6 @@ class Context:
 
     Attributes:
         lost: what is set aside; damaged records of DEFEDB go there from now on.
-        bug: what ends the process, if it does.
 
     Owner: the process (made before the first thread).
     """
@@ -90,7 +89,6 @@ class Context:
         self._cdb = cdb
         self._started = clock.now()
         self._listeners: list[RcbListener] = []
-        self.bug: BugError | None = None
         self.lost = LostFound(queue / paths.LOST_FOUND_DIRECTORY, log)
         defedb.keeper = self.lost.keep_record
         self.contained = Contained(clock)
@@ -118,12 +116,7 @@ class Context:
         self.control = Control(self.active, self.defer, self.scheduler, self.feeder, self.status, self.usage, clock, log)
 
     def _pool(self, name: str) -> Workers:
-        return Workers(1, name=name, log=self._log, on_bug=self._on_bug)
-
-    def _on_bug(self, error: BugError) -> None:
-        """Ends the process: what is in doubt is found again by recovery."""
-        self.bug = error
-        failure.end_process(self._log, "qmgr.bug", error)
+        return Workers(1, name=name, log=self._log)
 
     def _make_scheduler(self) -> Scheduler:
         settings = self.settings

@@ -135,9 +135,9 @@ class Feeder:
     def _room(self, place: Place) -> int:
         """Gives how many deferred recipients of a destination may enter AQ beside new mail.  Caller holds AQ."""
         aq = self._active.aq
-        left = aq.places.room(place)
+        left = aq.room_for(place)
         few = min(left, FEED_LEAST - aq.places.held(place))
-        return max(few, min(left, aq.places.room(place, aq.limit * FEED_LEAVES_PERCENT // 100)))
+        return max(few, min(left, aq.room_for(place, aq.limit * FEED_LEAVES_PERCENT // 100)))
 
     def _refilled(self, found: Sequence[Entry], asked: int, after: Entry | None) -> None:
         with self._active.lock:

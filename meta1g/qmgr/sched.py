@@ -208,7 +208,7 @@ class Scheduler:
             session.agent.conn.request(msg, lambda answer: self.on_result(session, answer), timeout_s=timeout_s)
             for rcpt in rcpts:
                 step(rcpt, RcptEvent.TAKE)
-            session.rcpts = rcpts
+            session.rcpts, session.da_ta_id = rcpts, msg.da_ta_id
             session.deliveries += 1
             self._log.debug(
                 "qmgr.deliver",
@@ -264,9 +264,9 @@ class Scheduler:
     def _verdicts(self, session: DaSession, answer: Message | None, rcpts: list[AqRcpt]) -> list[Verdict]:
         """Decides what happens to the session, and to each recipient."""
         if isinstance(answer, DeliveryResult):
-            if answer.session_id == session.session_id and all(answer.ta_id == rcpt.ta.ta_id for rcpt in rcpts[:1]):
+            if (answer.session_id, answer.ta_id) == (session.session_id, session.da_ta_id):
                 return self._result(session, answer, rcpts)
-            self._log.error("qmgr.result", "result of another delivery", da_sess=session.session_id, ss_ta=answer.ta_id)
+            self._log.error("qmgr.result", "result of another delivery", da_sess=session.session_id, da_ta=answer.ta_id)
             return self._broken(session, rcpts, _OTHER)
         if answer is None and not session.agent.conn.closed:
             return self._broken(session, rcpts, _LATE)

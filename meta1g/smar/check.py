@@ -28,7 +28,7 @@ def check(arguments: argparse.Namespace) -> int:
         config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
         section = config.section("smar", arguments.name)
         queue = config.queue_directory
-        found.libraries("berkeleydb", "dns")
+        found.libraries("berkeleydb", "dns", "re2")
         found.log("smar", config.glob, section, queue)
         found.look(unheeded, section)
         for path in _files(section, config.configuration_directory):

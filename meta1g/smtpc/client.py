@@ -25,11 +25,11 @@ from meta1g.rcb.schema import Message
 from meta1g.rcb.smtpc_qmgr import CloseDelivery, Deliver, Result, SessionClosed
 from meta1g.smtpc.connection import where
 from meta1g.smtpc.content import Content
-from meta1g.smtpc.limits import IDLE_MAX_S, LOG_TURN_LINES, MICROSECONDS
+from meta1g.smtpc.limits import IDLE_MAX_S, LOG_AT_ONCE_LINES, MICROSECONDS
 from meta1g.smtpc.session import Session
 from meta1g.smtpc.settings import Settings
 from meta1g.smtpc.status import DeliveryStatus, Outcome, SessionError
-from meta1g.st import POLLIN, StError, StThread, st_netfd_poll, st_thread_create, st_thread_interrupt, st_usleep
+from meta1g.st import POLLIN, StError, StThread, st_checkpoint, st_netfd_poll, st_thread_create, st_thread_interrupt, st_usleep
 from meta1g.st.rcbconn import RcbConn
 
 _FAILED: Final = 400
@@ -259,7 +259,7 @@ class Client:
         except TempError as error:  # QMGR went away this moment, and tries again
             self._log.debug("smtpc.deliver", error.cause, ss_ta=deliver.ta_id, da_ta=deliver.da_ta_id)
         job.answered = True
-        if len(deliver.rcpts) <= LOG_TURN_LINES:
+        if len(deliver.rcpts) <= LOG_AT_ONCE_LINES:
             self._log_result(deliver, server, result)
         else:
             st_thread_create(lambda _: self._log_result(deliver, server, result))
@@ -274,9 +274,9 @@ class Client:
             common, outcomes = (result.session_code, result.session_ecode, result.session_text), {}
         elif result.damage:
             common = (0, "", f"not delivered: {result.damage}")
-        for number, rcpt in enumerate(deliver.rcpts, 1):
-            if number % LOG_TURN_LINES == 0 and number < len(deliver.rcpts):
-                st_usleep(0)
+        for rcpt in deliver.rcpts:
+            if len(deliver.rcpts) > LOG_AT_ONCE_LINES:
+                st_checkpoint()
             code, ecode, text = outcomes.get(rcpt.rcpt_idx, common)
             self._log.info(
                 "smtpc.deliver",

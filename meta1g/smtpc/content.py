@@ -16,8 +16,8 @@ from typing import Final
 from meta1g.base.errors import Module, TempError
 from meta1g.db.cdb import Cdb, CdbReader
 from meta1g.rcb.smtpc_qmgr import Deliver
-from meta1g.smtpc.limits import CONTENT_CHUNK_BYTES, HELD_CONTENT_BYTES, SMALL_CONTENT_BYTES, TURN_BYTES
-from meta1g.st import st_usleep
+from meta1g.smtpc.limits import CONTENT_CHUNK_BYTES, HELD_CONTENT_BYTES, SMALL_CONTENT_BYTES
+from meta1g.st import st_checkpoint
 from meta1g.st.offload import offload
 
 _HEADER_END: Final = b"\r\n\r\n"
@@ -102,19 +102,15 @@ class Content:
             reader.close()
 
     def _pieces(self, reader: CdbReader) -> Iterator[bytes]:
-        size, turn_bytes = SMALL_CONTENT_BYTES, 0
+        size = SMALL_CONTENT_BYTES
         while not reader.at_end:
+            st_checkpoint()
             try:
-                piece = reader.cached(size)
-                if not piece:
-                    piece, turn_bytes = offload(reader.read, size), 0
+                piece = reader.cached(size) or offload(reader.read, size)
             except OSError as error:
                 raise TempError(Module.CDB, f"cannot read content {self._job.cdb_id}: {error.strerror}") from error
             yield piece
-            size, turn_bytes = CONTENT_CHUNK_BYTES, turn_bytes + len(piece)
-            if turn_bytes >= TURN_BYTES:
-                turn_bytes = 0
-                st_usleep(0)
+            size = CONTENT_CHUNK_BYTES
 
     def _header(self) -> Iterator[bytes]:
         """Gives the header block of the file, without the empty line after it; then reads the rest for its checksum."""

@@ -14,9 +14,6 @@ SMALL_CONTENT_BYTES: Final = 128 << 10
 HELD_CONTENT_BYTES: Final = 16 << 10
 #: Content is read and sent in pieces of this size.
 CONTENT_CHUNK_BYTES: Final = 64 << 10
-#: Content that is at hand without waiting is taken in turns of this size; then the other sessions have theirs (invariant
-#: I10): reading, checksum, stuffing and sending of so much take about 2 ms.
-TURN_BYTES: Final = 512 << 10
 #: One read from a server.
 READ_BYTES: Final = 16 << 10
 #: Replies that nobody asked for are kept up to this number: one may be a refusal ahead of time, more only cost memory.
@@ -37,8 +34,8 @@ REPLY_TEXT_MAX_CHARS: Final = 1000
 #: Longest text of all replies in one result: QMGR takes no frame of more than 8 MiB, whatever a server answers to 10,000
 #: recipients.
 RESULT_TEXT_MAX_CHARS: Final = 4 << 20
-#: Lines of one result that are logged before the other sessions have their turn (invariant I10): about 20 us each.
-LOG_TURN_LINES: Final = 500
+#: A result of more recipients is logged by a thread of its own, in fair turns (invariant I10): about 20 us a line.
+LOG_AT_ONCE_LINES: Final = 100
 #: Longest text of a contained failure that QMGR is told.
 CONTAINED_TEXT_MAX_CHARS: Final = 500
 MICROSECONDS: Final = 1_000_000

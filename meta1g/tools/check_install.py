@@ -150,7 +150,7 @@ def _check_map(found: Installation, component: Section, path: Path, kind: str) -
     if kind not in KINDS:
         return
     try:
-        MapFile.open(path).close()
+        MapFile.open_checked(path).close()
     except Meta1Error as error:
         yield Problem(error.cause, make)
         return

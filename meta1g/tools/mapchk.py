@@ -22,6 +22,7 @@ from meta1g.conf.load import ConfigError
 from meta1g.conf.snippet import parse_snippet
 from meta1g.conf.values import suggest
 from meta1g.db.mapfile import MapFile
+from meta1g.maps.regexmap import compile_expression
 from meta1g.maps.textmap import read_entries
 
 _PROG: Final = "mapchk"
@@ -122,12 +123,23 @@ def entries(path: Path) -> Iterator[Entry]:
         for number, key, value in read_entries(path):
             yield f"{path}:{number}", key, value
         return
-    opened = MapFile.open(path)
+    opened = MapFile.open_checked(path)
     try:
         for raw_key, raw_value in opened.items():
             yield str(path), raw_key.decode("utf-8", "replace"), raw_value.decode("utf-8", "replace")
     finally:
         opened.close()
+
+
+def check_expression(key: str) -> str:
+    """Gives what is wrong with a key that is a `/regular expression/`, empty if nothing is."""
+    if len(key) < len("/a/") or key[0] != "/" or key[-1] != "/":
+        return ""
+    try:
+        compile_expression(key[1:-1].replace("\\/", "/"))
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def problems(path: Path, *, access: bool) -> Iterator[str]:
@@ -139,7 +151,7 @@ def problems(path: Path, *, access: bool) -> Iterator[str]:
             yield f"{where}: key {key} is already at {first}"
         elif "\0" in key or "\0" in value:
             yield f"{where}: NUL character"
-        elif access and (wrong := check_access(key, value)):
+        elif (wrong := check_expression(key)) or (access and (wrong := check_access(key, value))):
             yield f"{where}: {wrong}"
 
 
@@ -174,7 +186,7 @@ def _ask(path: Path, wanted: str) -> int:
 def _value(path: Path, wanted: str) -> str | None:
     if path.suffix != _DB_SUFFIX:
         return {key.lower(): value for _, key, value in read_entries(path)}.get(wanted)
-    opened = MapFile.open(path)
+    opened = MapFile.open_checked(path)
     try:
         raw = opened.get(wanted.encode())
     finally:

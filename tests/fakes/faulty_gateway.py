@@ -199,10 +199,14 @@ class Faulty:
         sock.connect(str(self.gateway.queue / name))
         return sock
 
+    def content_of(self, rcpt: str) -> list[Path]:
+        """The content files of a message whose text names its recipient."""
+        return [path for path in self.gateway.content_files() if rcpt.encode() in path.read_bytes()]
+
     def empty_queue(self) -> None:
         """Removes what waits, so that later rows have the queue for themselves."""
         for entry in self.gateway.control("queue").get("list", []):
-            self.gateway.run_tool("qmgrctl", "-f", str(self.gateway.conf), "remove", entry["id"], check=False)
+            self.gateway.run_tool("qmgrctl", "-f", str(self.gateway.conf), "remove", entry["ta"], check=False)
 
     def garbage(self, name: str, data: bytes) -> None:
         """Sends a socket what it does not expect, and reads until it closes."""

@@ -110,7 +110,7 @@ class Job:
         assert not self.answered
         self.answered = True
         keep = self.msg.keep_open if keep is None else keep
-        facts = {"session_id": self.msg.session_id, "ta_id": self.msg.ta_id, "session_open": keep, **facts}
+        facts = {"session_id": self.msg.session_id, "ta_id": self.msg.da_ta_id, "session_open": keep, **facts}
         self.agent.answer(self, Result(remote_mta=f"mx-{self.server}", **facts))
 
 

@@ -290,6 +290,7 @@ def server_that(speaks: bytes) -> Act:
     def act(it: Faulty, row: Row) -> None:
         with socket.create_server(("127.0.0.1", it.down_port)) as server:
             it.send(row.rcpt.replace("row.example", "down.example"))
+            it.gateway.control("retry", "all")
             server.settimeout(4 * FLOWS_S * patience())
             conn, _address = server.accept()
             with conn:
@@ -303,11 +304,11 @@ def server_that(speaks: bytes) -> Act:
 def damaged_content(it: Faulty, row: Row) -> None:
     """The content of a message that waits is changed on disk: it is never sent as complete."""
     rcpt = row.rcpt.replace("row.example", "down.example")
-    it.send(rcpt, text="precious content " * 10)
+    it.send(rcpt, text=f"{rcpt}: precious content")
     it.wait(lambda: it.gateway.control("status")["defedb"], "deferred")
-    (path,) = it.gateway.content_files()
+    (path,) = it.content_of(rcpt)
     data = bytearray(path.read_bytes())
-    data[-20] ^= 1
+    data[-5] ^= 1
     path.write_bytes(data)
     with tempfile.TemporaryDirectory(dir=it.directory) as name:
         sink = KeepingSink(Path(name), listen=f"127.0.0.1:{it.down_port}")
@@ -323,9 +324,10 @@ def damaged_content(it: Faulty, row: Row) -> None:
 
 def lost_content(it: Faulty, row: Row) -> None:
     """The content of a message that waits is gone."""
-    it.send(row.rcpt.replace("row.example", "down.example"))
+    rcpt = row.rcpt.replace("row.example", "down.example")
+    it.send(rcpt)
     it.wait(lambda: it.gateway.control("status")["defedb"], "deferred")
-    (path,) = it.gateway.content_files()
+    (path,) = it.content_of(rcpt)
     path.unlink()
     it.gateway.control("retry", "all")
     it.flows()
@@ -476,7 +478,7 @@ DEPENDENTS = {"qmgr": {"smtps", "smtpc"}}
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Faulty]:
-    with tempfile.TemporaryDirectory(prefix="meta1g-fault-") as name, NameServer() as names:
+    with tempfile.TemporaryDirectory(prefix="meta1g-fault-") as name, NameServer(negative_ttl=0) as names:
         it = Faulty(Path(name), sorted({row.target for row in ROWS if row.target}))
         it.start(names)
         try:

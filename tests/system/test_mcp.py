@@ -1,10 +1,12 @@
 """The whole gateway under mcp: what an operator does to it, and what clients notice."""
 
 import os
+import shutil
 import signal
 import smtplib
 import socket
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +98,34 @@ def test_several_processes_of_smtps_and_smtpc_share_the_work(tmp_path, sink):
         assert gateway.stop() == 0
     finally:
         gateway.stop()
+
+
+def test_an_mcp_on_a_copy_of_a_queue_directory_leaves_the_processes_of_the_original_alone(gateway, sink, tmp_path):
+    before = gateway.pids()
+    copy = Gateway(tmp_path / "copy", f". {sink.port}^[127.0.0.1]")
+    copy.setup()
+    shutil.rmtree(copy.queue)
+    shutil.copytree(gateway.queue, copy.queue, ignore=lambda path, names: {n for n in names if (Path(path) / n).is_socket()})
+    copy.start()
+    try:
+        assert gateway.pids() == before
+        assert "mcp.leftovers" not in copy.log.read_text()
+        send(copy, "a@sink.example")
+        send(gateway, "b@sink.example")
+        assert received(sink, 2) == {"a@sink.example", "b@sink.example"}
+    finally:
+        assert copy.stop() == 0, copy.last_words()
+    assert gateway.pids() == before
+
+
+def test_a_component_that_keeps_failing_keeps_nobody_else_from_work(gateway, sink):
+    """smtpc is killed more often than any limit once allowed: mail is taken meanwhile, and goes out when it is back."""
+    others = {name: pids for name, pids in gateway.pids().items() if name != "smtpc"}
+    for number in range(6):
+        wait_until(lambda: gateway.pids().get("smtpc"), 90, f"smtpc again; {gateway.last_words()}")
+        gateway.kill("smtpc")
+        if number in (0, 3):
+            send(gateway, f"a{number}@sink.example")
+    assert {name: pids for name, pids in gateway.pids().items() if name != "smtpc"} == others
+    os.kill(gateway.process.pid, signal.SIGHUP)  # starts it at once, instead of after its back-off
+    assert received(sink, 2) == {"a0@sink.example", "a3@sink.example"}

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +75,29 @@ def test_a_log_that_cannot_be_written_ends_nothing():
     with os.fdopen(writer, "wb") as broken:
         result = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=broken, timeout=60, check=False)
     assert result.stdout == b"alive\n"
+
+
+def test_a_log_that_cannot_be_opened_anew_goes_on_in_the_old_file_and_says_so(tmp_path):
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    log = Log("qmgr", sink=FileSink(logs / "x.log"))
+    logs.rename(tmp_path / "rotated")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        log.reopen()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    log.info("a.b", "still here")
+    lines = (tmp_path / "rotated" / "x.log").read_text().splitlines()
+    assert len(lines) == 6
+    assert f"func=log.reopen, path={logs}/x.log" in lines[0]
+    assert lines[-1].endswith("stat=still here")
+    (tmp_path / "rotated").rename(logs)
+    log.reopen()
+    log.close()
+
+
+def test_a_closed_log_gives_its_descriptor_back(tmp_path):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    log = Log("mcp", sink=FileSink(tmp_path / "x.log"))
+    log.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

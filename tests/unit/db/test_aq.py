@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from meta1g.base.errors import BugError, FullError
@@ -60,7 +62,7 @@ def test_one_domain_leaves_room_for_the_others():
     aq.add_ta(ta(1, 20), to(1, "hung.example", 20), Home.IBDB)
     with pytest.raises(FullError):
         aq.add_ta(ta(2, 1), to(2, "Hung.Example", 1), Home.IBDB)
-    aq.add_ta(ta(3, 6), to(3, "a.example", 6), Home.IBDB)
+    aq.add_ta(ta(3, 4), to(3, "a.example", 4), Home.IBDB)
     aq.add_ta(ta(4, 1), to(4, "b.example", 1), Home.IBDB)
     aq.check()
 
@@ -82,9 +84,25 @@ def test_domains_that_go_to_one_server_share_its_share():
     assert aq.fits(to(99, "d7.example", 1))
 
 
+def test_domains_whose_destination_is_not_known_leave_room_for_those_that_are_known():
+    aq = Aq(30)
+    (one,) = aq.add_ta(ta(99), to(99, "known.example", 1), Home.IBDB)
+    routed(aq, [one], "192.0.2.1")
+    entered = 0
+    while aq.fits(to(entered, f"d{entered}.example", 1)):
+        aq.add_ta(ta(entered), to(entered, f"d{entered}.example", 1), Home.IBDB)
+        entered += 1
+    assert (entered, aq.room_for("new.example")) == (24, 0)
+    assert aq.fits(to(98, "known.example", 3))
+    assert aq.room_for(one.place) == 3
+    aq.check()
+
+
 def test_who_is_found_to_go_to_a_server_that_holds_too_much_is_told_to_leave():
     aq = Aq(30)
-    fresh = [aq.add_ta(ta(number), to(number, f"d{number}.example", 1), Home.IBDB)[0] for number in range(30)]
+    fresh = [aq.add_ta(ta(number), to(number, f"d{number}.example", 1), Home.IBDB)[0] for number in range(20)]
+    others = to(90, "a.example", 1) + to(91, "b.example", 1)
+    routed(aq, [aq.add_rcpt(fresh[0].ta, replace(one, rcpt_idx=9 + n), Home.IBDB) for n, one in enumerate(others)], "192.0.2.9")
     told = routed(aq, fresh, "192.0.2.1")
     assert told[0] is False
     assert any(told)

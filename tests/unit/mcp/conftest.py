@@ -52,6 +52,7 @@ class McpProcess:
         self.process: subprocess.Popen[str] | None = None
         self.env: dict[str, str] = {}
         self.errors = ""
+        self.prelude = ""  # Python that mcp runs before anything else, to let something go wrong in it
         self.log_options = f'file = "{directory}/mcp.log";'
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._sock.bind(str(directory / "events"))
@@ -68,7 +69,10 @@ class McpProcess:
             self.configure(*sections)
         environment = {**os.environ, "EVENTS": str(self.directory / "events"), "NOTIFY_SOCKET": str(self.directory / "events")}
         environment["PYTHONPATH"] = str(ROOT)
-        command = [sys.executable, "-m", "meta1g.mcp.main", *arguments, str(self.conf)]
+        program = (
+            ["-c", f"{self.prelude}\nfrom meta1g.mcp.main import run; run()"] if self.prelude else ["-m", "meta1g.mcp.main"]
+        )
+        command = [sys.executable, *program, *arguments, str(self.conf)]
         if systemd_fd >= 0:
             command = [sys.executable, "-c", AS_SYSTEMD, str(systemd_fd), *command]
         self.process = subprocess.Popen(
@@ -174,7 +178,11 @@ class McpProcess:
     def descriptors(self) -> dict[int, str]:
         """What mcp has open."""
         assert self.process is not None
-        return {int(path.name): str(path.readlink()) for path in Path(f"/proc/{self.process.pid}/fd").iterdir()}
+        found = {}
+        for path in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found[int(path.name)] = str(path.readlink())
+        return found
 
     def close(self) -> None:
         if self._sock.fileno() < 0:

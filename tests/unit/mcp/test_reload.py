@@ -1,5 +1,6 @@
 """Reloads that answer: the way back from a component that does not start, one after the other, nothing left open."""
 
+import itertools
 import os
 import resource
 import signal
@@ -179,6 +180,14 @@ def test_an_order_while_mcp_still_starts_waits_for_the_end_of_the_start(mcp):
     assert mcp.facts()["reload"]["exit"] == 0
 
 
+def test_a_port_that_mcp_itself_serves_at_another_address_is_named(mcp, port):
+    mcp.start(passing(mcp, "smtps", port))
+    result = mcp.reload(passing(mcp, "smtps", port).replace("address = 127.0.0.1; ", ""))
+    assert result.exit_code == 71
+    assert f"cannot listen on * port {port}: mcp itself serves 127.0.0.1 port {port}" in result.text
+    assert ask(port)[0] == "smtps"
+
+
 def test_nonsense_commands_are_refused(mcp):
     mcp.start(child("smar"))
     assert mcp.ask("stop").exit_code == 64
@@ -226,7 +235,9 @@ def test_without_descriptors_components_and_clients_wait_and_mcp_goes_on(mcp):
     pid = mcp.process.pid
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     before = len(mcp.descriptors())
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (max(mcp.descriptors()) + 1, limits[1]))
+    used = mcp.descriptors()
+    free = next(number for number in itertools.count() if number not in used)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, limits[1]))
     os.kill(mcp.pid("smar"), signal.SIGKILL)
     waiting = socket.socket(socket.AF_UNIX)
     with waiting:

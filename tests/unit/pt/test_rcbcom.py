@@ -2,6 +2,7 @@ import errno
 import os
 import socket
 import threading
+import time
 from contextlib import suppress
 
 import pytest
@@ -14,7 +15,7 @@ from meta1g.pt.rcbcom import RcbCom, RcbLink, RcbListener, connect
 from meta1g.pt.task import Result
 from meta1g.rcb.codec import encode
 from meta1g.rcb.control import PROTOCOL, Command, CommandResult
-from meta1g.rcb.framing import preamble
+from meta1g.rcb.framing import Splitter, preamble
 
 from .conftest import DEADLINE_S
 
@@ -505,6 +506,47 @@ def test_connection_that_cannot_be_watched_ends_as_any_other(system, server, pat
     connect(system.evthr, path, PROTOCOL, log=system.log).request(command("next"), replies)
     assert replies.wait() == ["next"]
     assert server.ends == server.conns[:1]
+
+
+def test_messages_of_one_connection_give_others_their_turn(make_system, path):
+    """With one thread: what one peer sends in one go does not hold up another (invariant I10)."""
+    system = make_system(soft_threads=1, hard_threads=1)
+    server, done, behind = Server(system, path), [], []
+
+    def on_message(conn, request_id, msg):
+        if msg.words == ("slow",):
+            end = time.monotonic() + 0.002
+            while time.monotonic() < end:
+                pass
+            done.append(request_id)
+        conn.reply(request_id, result("ok"))
+
+    server.on_message = on_message
+    with raw_client(path) as many, raw_client(path) as one:
+        many.sendall(preamble(PROTOCOL) + b"".join(encode(command("slow"), number) for number in range(1, 501)))
+        wait(server.connected)
+        one.sendall(preamble(PROTOCOL) + encode(command("quick"), 1))
+        data = b""
+        while len(data) <= len(preamble(PROTOCOL)):
+            data += one.recv(65536)
+        behind.append(len(done))
+        frames = Splitter(PROTOCOL)
+        answers = []
+        while len(answers) < 500:
+            answers += frames.feed(many.recv(65536))
+    assert behind[0] < 250, "all of one peer came before the other"
+    assert done == list(range(1, 501)), "in order, each once"
+
+
+def test_what_a_peer_said_before_it_closed_is_still_handed_on(make_system, path):
+    system = make_system(soft_threads=1, hard_threads=1)
+    server = Server(system, path)
+    server.answer = False
+    server.on_message = lambda conn, request_id, msg: time.sleep(0.001) or server.got.append(msg.words)
+    with raw_client(path) as sock:
+        sock.sendall(preamble(PROTOCOL) + b"".join(encode(command(str(number)), number) for number in range(100)))
+    wait(server.ended)
+    assert server.got == [(str(number),) for number in range(100)]
 
 
 class ShortSocket:

@@ -115,7 +115,7 @@ def test_a_bug_in_the_thread_of_a_store_ends_the_process(qmgr, defer):
     defer.add(change(1))
     wait_until(lambda: qmgr.exits, "the end")
     assert qmgr.exits == [sysexits.EX_SOFTWARE]
-    assert qmgr.sink.find("sevr=FATAL, func=qmgr.bug.*impossible")
+    assert qmgr.sink.find("sevr=FATAL, func=workers.call.*impossible")
     qmgr.exits.clear()
     qmgr.sink.lines.clear()
     qmgr.defedb.error = None

@@ -55,11 +55,13 @@ def test_what_is_not_due_stays_where_it_is(filled):
 
 
 def test_deferred_mail_of_one_destination_leaves_room_for_new_mail(filled):
-    qmgr = filled(100, aq_max_entries=20)
-    wait_until(lambda: len(qmgr.states()) == 10, "its share")
+    qmgr = filled(100, aq_max_entries=30)
+    qmgr.smar()
+    qmgr.agent(script=lambda job: None)
+    wait_until(lambda: len(qmgr.states()) == 15, "its share")
     qmgr.advance(5)
     qmgr.smtps().mail(*(f"r@new{number}.example" for number in range(10)))
-    wait_until(lambda: len(qmgr.states()) == 20, "new mail has its place")
+    wait_until(lambda: len(qmgr.states()) == 25, "new mail has its place")
 
 
 def test_new_mail_does_not_overtake_older_mail_for_its_destination(filled):

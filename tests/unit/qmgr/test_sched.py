@@ -1,7 +1,14 @@
 import pytest
 
-from meta1g.qmgr.limits import DEST_CLOSED_MAX_S, LOST_MAX, SESSION_DELIVERIES_MAX, SESSION_IDLE_S
-from meta1g.rcb.smtpc_qmgr import SmtpcHello
+from meta1g.qmgr.limits import (
+    DEST_CLOSED_MAX_S,
+    LOST_MAX,
+    RESULT_TIMEOUT_S,
+    SESSION_DELIVERIES_MAX,
+    SESSION_IDLE_S,
+    SLICE,
+)
+from meta1g.rcb.smtpc_qmgr import RcptResult, Result, SmtpcHello
 from tests.fakes.qmgr_peers import Agent, domains, route
 from tests.fakes.qmgr_system import wait_until
 
@@ -359,3 +366,149 @@ def test_recipients_of_a_transaction_and_a_destination_are_joined_up_to_the_limi
     qmgr.wait_empty()
     assert sorted(len(job.rcpts) for job in agent.jobs) == [1, 5, 10, 10]
     assert [rcpt for job in agent.jobs for rcpt in job.rcpts if "a.example" in rcpt] == [f"r{n}@a.example" for n in range(25)]
+
+
+# -- shares
+
+
+def test_a_destination_whose_connections_hang_leaves_sessions_to_the_others(make_qmgr):
+    qmgr = make_qmgr(smtpc_initial_connections=50, smtpc_max_connections=50)
+    system(qmgr, hung=A, good=B)
+    agent = qmgr.agent(max_threads=8, script=lambda job: None if job.server == A else job.done())
+    smtps = qmgr.smtps()
+    send(smtps, *(["hung"] * 20))
+    agent.wait_jobs(6)
+    send(smtps, *(["good"] * 20))
+    wait_until(lambda: sum(job.server == B for job in list(agent.jobs)) == 20, "the others are delivered")
+    assert agent.most[A] == 6
+    agent.script = lambda job: job.done()
+    for job in [one for one in agent.jobs if not one.answered]:
+        job.done()
+    qmgr.wait_empty()
+
+
+def test_a_destination_that_has_its_share_goes_on_when_others_are_done(make_qmgr):
+    qmgr = make_qmgr(smtpc_initial_connections=50, smtpc_max_connections=50)
+    system(qmgr, a=A, b=B)
+    agent = qmgr.agent(max_threads=4, script=hold)
+    smtps = qmgr.smtps()
+    send(smtps, "b")
+    agent.wait_jobs(1)
+    send(smtps, *(["a"] * 3))
+    agent.wait_jobs(3)
+    wait_until(lambda: list(qmgr.states().values()).count("READY") == 1, "the third waits")
+    assert agent.most == {A: 2, B: 1}
+    agent.jobs[0].done(keep=False)
+    agent.wait_jobs(4)
+    assert agent.most[A] == 3
+
+
+# -- containment
+
+
+def test_a_delivery_that_cannot_be_built_is_tried_later_and_costs_nobody_else(qmgr, monkeypatch):
+    system(qmgr, bad=A, good=A)
+    agent = qmgr.agent()
+    real = qmgr.context.scheduler._builder.build
+
+    def build(session, rcpts, **facts):
+        if "bad" in rcpts[0].record.rcpt:
+            raise RuntimeError("no report can be made of this")
+        return real(session, rcpts, **facts)
+
+    smtps = qmgr.smtps()
+    with monkeypatch.context() as patch:
+        patch.setattr(qmgr.context.scheduler._builder, "build", build)
+        send(smtps, "bad", "good", "bad", "good")
+        agent.wait_jobs(2)
+        qmgr.wait_deferred(2)
+    assert qmgr.sink.find("func=qmgr.deliver.*contained: RuntimeError")
+    with qmgr.context.active.lock:
+        (dest,) = qmgr.context.scheduler.occ.dests()
+        assert dest.open == len(dest.idle) == qmgr.context.scheduler.dadb.sessions
+    qmgr.advance(700)
+    qmgr.wait_empty()
+    assert sorted(domains(agent.jobs)) == ["bad.example"] * 2 + ["good.example"] * 2
+
+
+def test_reports_that_cannot_be_made_are_tried_later(qmgr, monkeypatch):
+    system(qmgr)
+    agent = qmgr.agent(script=lambda job: job.done(550 if job.msg.mail else 250))
+    with monkeypatch.context() as patch:
+        patch.setattr("meta1g.qmgr.bounce.bounce_records", lambda *args: 1 // 0)
+        send(qmgr.smtps(), "a")
+        qmgr.wait_deferred(1)
+    assert qmgr.sink.find("func=qmgr.bounce.*contained: ZeroDivisionError")
+    qmgr.advance(700)
+    qmgr.wait_empty()
+    assert [bool(job.msg.dsn_head) for job in agent.jobs] == [False, False, True]
+
+
+@pytest.mark.parametrize("what", ["session_id", "ta_id"])
+def test_the_result_of_another_delivery_decides_about_nobody(qmgr, what):
+    system(qmgr, a=A, b=B)
+    agent = qmgr.agent(script=hold)
+    send(qmgr.smtps(), "a", "b")
+    jobs = {job.server: job for job in agent.wait_jobs(2)}
+    wrong = {"session_id": jobs[A].msg.session_id, "ta_id": jobs[A].msg.ta_id, what: getattr(jobs[B].msg, what)}
+    agent.peer.send(Result(**wrong, ta_code=250, session_open=True), jobs[A].request_id)
+    jobs[B].done()
+    wait_until(lambda: qmgr.context.defer.count == 1, "it is tried later")
+    (record,) = qmgr.defedb.scan(None, 9)
+    assert (record.rcpt, record.code) == ("r@a.example", 451)
+    assert agent.wait_closed(1) == [jobs[A].msg.session_id]
+    agent.sessions.pop(jobs[A].msg.session_id, None)
+    agent.script = lambda job: job.done()
+    qmgr.advance(700)
+    qmgr.wait_empty()
+
+
+def test_a_result_that_does_not_come_in_time_is_not_waited_for(qmgr):
+    system(qmgr, a=A)
+    agent = qmgr.agent(script=hold)
+    send(qmgr.smtps(), "a")
+    (job,) = agent.wait_jobs(1)
+    qmgr.advance(RESULT_TIMEOUT_S + 60)
+    qmgr.wait_deferred(1)
+    assert qmgr.defedb.scan(None, 9)[0].text == "delivery agent gave no result in time"
+    assert agent.wait_closed(1) == [job.msg.session_id]
+    job.done(550)
+    agent.sessions.clear()
+    agent.script = lambda one: one.done()
+    qmgr.advance(4000)
+    qmgr.wait_empty()
+    assert [one.answered for one in agent.jobs] == [True, True]
+
+
+def test_strange_codes_and_recipients_in_a_result_defer_those_it_is_about(qmgr):
+    system(qmgr, a=A)
+    agent = qmgr.agent(script=hold)
+    qmgr.smtps().mail("x@a.example", "y@a.example", "z@a.example")
+    (job,) = agent.wait_jobs(1)
+    own = [(0, 999), (1, 250), (1, 550), (77, 550)]
+    rcpts = tuple(RcptResult(rcpt_idx=idx, code=code) for idx, code in own)
+    agent.peer.send(Result(session_id=job.msg.session_id, ta_id=job.msg.ta_id, rcpts=rcpts), job.request_id)
+    qmgr.wait_deferred(2)
+    assert [one.rcpt for one in qmgr.defedb.scan(None, 9)] == ["x@a.example", "z@a.example"]
+
+
+def test_an_unreachable_destination_gives_its_recipients_back_in_slices(make_qmgr):
+    facts = {"smtpc_initial_connections": 1, "max_rcpts_per_transaction": 1}
+    qmgr = make_qmgr(aq_max_entries=4000, iqdb_max_entries=8000, **facts)
+    system(qmgr, dead=A)
+    smtps = qmgr.smtps()
+    for _ in range(4):
+        smtps.mail(*(f"r{number}@dead.example" for number in range(500)))
+    wait_until(lambda: list(qmgr.states().values()) == ["READY"] * 2000, "all are ready")
+    taken = []
+    real = qmgr.context.active.queues.take_some
+    with qmgr.context.active.lock:
+        type(qmgr.context.active.queues).take_some = lambda self, queue, limit: taken.append(limit) or real(queue, limit)
+    try:
+        agent = qmgr.agent(script=hold)
+        agent.wait_jobs(1)[0].failed(text="no route")
+        qmgr.wait_deferred(2000)
+    finally:
+        type(qmgr.context.active.queues).take_some = real.__func__
+    assert len(taken) >= 8
+    assert max(taken) == SLICE

@@ -136,7 +136,7 @@ def test_a_walk_that_fails_or_is_given_up_answers_all_who_wait(make):
     recipients = make(table)
     for end in ("fail", "close"):
         replies = [Reply() for _ in range(3)]
-        steps = [recipients.resolve(question("list@x.org"), reply) for reply in replies][0]
+        steps, *_ = [recipients.resolve(question("list@x.org"), reply) for reply in replies]
         if end == "fail":
             table.lookup = lambda key: 1 / 0
             assert not advance(steps, float("inf"))

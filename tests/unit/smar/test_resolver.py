@@ -9,9 +9,10 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
-from meta1g.smar import limits
+from meta1g.smar import dnswire, limits
 from meta1g.smar.dnsserver import ServerAddress
 from meta1g.smar.dnswire import DnsRecord, DnsStatus, RRType
+from meta1g.smar.resolver import zone_of
 from tests.fakes.nameserver import (
     DROP,
     FORMERR,
@@ -25,6 +26,7 @@ from tests.fakes.nameserver import (
     WRONG_NAME,
     NameServer,
 )
+from tests.fakes.shortage import no_descriptors
 
 SHORT_S = 0.1
 #: Threads that the event system of these tests may have.
@@ -343,3 +345,163 @@ def test_an_asker_that_fails_does_not_cost_the_others_their_answer(asker, name_s
     assert second.get().status is DnsStatus.NXDOMAIN
     assert asker.ask("two.example").status is DnsStatus.NXDOMAIN
     assert "of the test" in asker.log
+
+
+def test_the_end_of_a_tcp_connection_does_not_act_for_a_later_attempt(make_asker):
+    with NameServer() as silent, NameServer() as slow:
+        silent.script("big.example", "A", TRUNCATE, DROP)
+        slow.add("big.example", "A", "192.0.2.1")
+        slow.hold()
+        asker = make_asker(silent, slow, timeout_s=0.3, tries=2)
+        reply = asker.start("big.example")
+        silent.wait_for(1, lambda one: one.transport == "tcp")
+        slow.wait_for(1)
+        slow.release()
+        assert [record.value for record in reply.get().records] == ["192.0.2.1"]
+        assert [one.transport for one in silent.asked] == ["udp", "tcp"]
+        assert len(slow.asked) == 1
+
+
+def test_an_answer_to_an_attempt_that_is_over_is_void(make_asker):
+    with NameServer() as late, NameServer() as healthy:
+        late.add("one.example", "A", "192.0.2.66")
+        late.hold()
+        healthy.add("one.example", "A", "192.0.2.1")
+        healthy.hold()
+        asker = make_asker(late, healthy, tries=2)
+        reply = asker.start("one.example")
+        late.wait_for(1)
+        asker.clock.ahead_s = 21
+        asker.system.evthr.wakeup(asker.resolver._late._task)
+        healthy.wait_for(1)
+        late.release()
+        assert not reply.came
+        healthy.release()
+        assert [record.value for record in reply.get().records] == ["192.0.2.1"]
+
+
+def test_no_descriptor_costs_the_question_and_not_those_with_a_socket(make_asker, name_server):
+    name_server.add("one.example", "A", "192.0.2.1")
+    name_server.add("two.example", "A", "192.0.2.2")
+    fresh, used = make_asker(name_server), make_asker(name_server)
+    assert used.values("one.example") == ["192.0.2.1"]
+    with no_descriptors():
+        answer = fresh.ask("one.example")
+        assert (answer.status, "Too many open files" in answer.reason) == (DnsStatus.TEMP, True)
+        assert used.values("two.example") == ["192.0.2.2"]
+    assert fresh.values("one.example") == ["192.0.2.1"]
+    assert fresh.resolver.open_questions() == 0
+
+
+def test_a_worn_port_is_used_on_for_want_of_another(make_asker, name_server, monkeypatch):
+    monkeypatch.setattr("meta1g.smar.dnsserver.PORT_QUESTIONS", 1)
+    name_server.add("one.example", "A", "192.0.2.1")
+    name_server.add("two.example", "A", "192.0.2.2")
+    asker = make_asker(name_server)
+    name_server.hold()
+    first = asker.start("one.example")
+    with no_descriptors():
+        second = asker.start("two.example")
+        name_server.wait_for(2)
+    name_server.release()
+    assert [one.get().records[0].value for one in (first, second)] == ["192.0.2.1", "192.0.2.2"]
+    assert len({one.port for one in name_server.asked}) == 1
+
+
+def test_no_descriptor_for_a_tcp_connection_costs_that_try(make_asker, name_server):
+    name_server.add("big.example", "A", "192.0.2.1")
+    name_server.script("big.example", "A", TRUNCATE)
+    asker = make_asker(name_server, tries=2)
+    asker.ask("warm.example")
+    with no_descriptors():
+        assert asker.values("big.example") == ["192.0.2.1"]  # the second try is answered over UDP
+
+
+def test_names_below_one_domain_have_their_share_of_the_open_questions(make_asker, name_server, monkeypatch):
+    monkeypatch.setattr("meta1g.smar.resolver.QUESTIONS_MAX", 8)
+    asker = make_asker(name_server)
+    name_server.hold()
+    hung = [asker.start(f"n{number}.hung.example") for number in range(10)]
+    refused = [one.get() for one in hung if one.came]
+    assert len(refused) == 6
+    assert {one.status for one in refused} == {DnsStatus.TEMP}
+    assert "hung.example" in refused[0].reason
+    other = asker.start("other.example")
+    assert not other.came
+    name_server.wait_for(5)
+    name_server.release()
+    assert other.get().status is DnsStatus.NXDOMAIN
+    assert [one.get().status for one in hung].count(DnsStatus.NXDOMAIN) == 4
+    again = [asker.start(f"m{number}.hung.example") for number in range(4)]
+    assert {one.get().status for one in again} == {DnsStatus.NXDOMAIN}
+
+
+@pytest.mark.parametrize(
+    ("name", "zone"),
+    [
+        ("a.b.example", "b.example"),
+        ("example", "example"),
+        ("1.2.0.192.in-addr.arpa", "0.192.in-addr.arpa"),
+        (".".join("0" * 32) + ".ip6.arpa", ".".join("0" * 8) + ".ip6.arpa"),
+        ("4.3.2.1.bl.example", "bl.example"),
+    ],
+)
+def test_the_domain_of_a_share(name, zone):
+    assert zone_of(name) == zone
+
+
+def test_thousands_of_askers_of_one_question_all_hear_of_the_answer(asker, name_server):
+    name_server.add("one.example", "A", "192.0.2.1")
+    name_server.hold()
+    replies = [asker.start("one.example") for _ in range(3000)]
+    name_server.wait_for(1)
+    name_server.release()
+    assert {reply.get().records[0].value for reply in replies} == {"192.0.2.1"}
+    assert len(name_server.asked) == 1
+
+
+def test_an_unexpected_error_in_a_packet_costs_that_packet(asker, name_server, monkeypatch):
+    name_server.add("one.example", "A", "192.0.2.1")
+    real, failed = dnswire.parse_answer, []
+
+    def parse(*arguments):
+        if not failed:
+            failed.append(1)
+            raise ArithmeticError("of the test")
+        return real(*arguments)
+
+    monkeypatch.setattr(dnswire, "parse_answer", parse)
+    reply = asker.start("one.example")
+    name_server.wait_for(1)
+    asker.clock.ahead_s = 21
+    while not reply.came and len(name_server.asked) < 2:
+        asker.system.evthr.wakeup(asker.resolver._late._task)
+    assert reply.get().records[0].value == "192.0.2.1"
+    assert "ArithmeticError" in asker.log
+
+
+def test_an_answer_over_tcp_that_is_too_long_or_another_one_ends_the_try(make_asker, name_server):
+    asker = make_asker(name_server, tries=1)
+    for number, act in enumerate((LONG, WRONG_ID_ALONE, GARBAGE_ALONE, NOTHING)):
+        name = f"big{number}.example"
+        name_server.add(name, "A", "192.0.2.1")
+        name_server.script(name, "A", TRUNCATE, act)
+        assert asker.ask(name).status is DnsStatus.TEMP
+    assert asker.resolver.open_questions() == 0
+
+
+def LONG(answer):
+    return [answer.to_wire() + bytes(limits.ANSWER_MAX_BYTES)]
+
+
+def WRONG_ID_ALONE(answer):
+    answer.id ^= 1
+    return [answer.to_wire()]
+
+
+def GARBAGE_ALONE(answer):
+    return [answer.to_wire()[:14] + b"\xff" * 30]
+
+
+def NOTHING(answer):
+    return [b""]

@@ -10,16 +10,19 @@ from meta1g.maps.static import StaticMap
 from meta1g.pt.rcbcom import RcbListener
 from meta1g.pt.workers import Workers
 from meta1g.rcb import qmgr_smar, smtps_smar
-from meta1g.rcb.qmgr_smar import QmgrHelloA, Resolve, Route, SmarHelloQ
+from meta1g.rcb.qmgr_smar import QmgrHelloA, Resolve, Route, SmarContained, SmarHelloQ
 from meta1g.rcb.smtps_smar import CheckClient, CheckMail, CheckRcpt, ClientResolve
 from meta1g.smar.access import AccessMap
 from meta1g.smar.checks import Policy
 from meta1g.smar.clientname import ClientNames
 from meta1g.smar.dnsbl import DnsLists
+from meta1g.smar.guard import GuardedMap
+from meta1g.smar.limits import CLIENT_SHARE, LOOKUP_S, LOOKUPS_MAX
 from meta1g.smar.recipient import Recipients
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes
 from meta1g.smar.server import Offload, QmgrService, SmtpsService
+from meta1g.smar.turns import Turns
 from tests.fakes.mapserver import MapServer
 from tests.fakes.rcb_peer import RcbPeer
 
@@ -35,12 +38,13 @@ class Services:
         system = asker.system
         self.path, self.peers = path, []
         self.workers = Workers(workers, name="look-up", log=system.log, queue_max=queue_max)
-        offload = Offload(self.workers, system.log)
+        self.offload = offload = Offload(self.workers, system.log, Turns(system.evthr, system.log), system.evthr)
         routes = Routes(table, DEFAULTS)
         policy = Policy(routes, RelayRules(["127.0.0.1"], (), (), routes), None if access is None else AccessMap(access, "+"))
         lists = DnsLists(system.evthr, asker.resolver, ())
         smtps = SmtpsService(policy, ClientNames(system.evthr, asker.resolver), lists, offload, system.log)
-        qmgr = QmgrService(Recipients(routes, None, asker.resolver, "gw.example"), offload, system.log)
+        qmgr = QmgrService(Recipients(routes, None, asker.resolver, "gw.example", system.log), offload, system.log)
+        self.service = qmgr
         for name, pair, service in (("smtps", smtps_smar.PROTOCOL, smtps), ("qmgr", qmgr_smar.PROTOCOL, qmgr)):
             RcbListener(system.evthr, path / name, pair, on_connect=service.on_connect, log=system.log)
 
@@ -192,3 +196,104 @@ def test_an_offload_answers_at_once_if_nothing_blocks():
     offload.run(lambda: done("here"), done, blocking=False)
     assert done.came
     assert workers.close(5)
+
+
+def test_a_map_server_that_hangs_holds_up_questions_to_it_and_no_others(make, asker):
+    gate = threading.Event()
+
+    def hang(text):
+        gate.wait(20)
+        return "OK [192.0.2.5]"
+
+    with MapServer(hang) as hung, MapServer(lambda text: "NOTFOUND") as healthy:
+        table = GuardedMap(SocketMap("mt", hung.target, "mt"), "", asker.system.log)
+        access = GuardedMap(SocketMap("a", healthy.target, "a"), "", asker.system.log)
+        services = make(table=table, access=access, workers=LOOKUPS_MAX + 2)
+        qmgr, smtps = services.qmgr(), services.smtps()
+        for number in range(1, 101):
+            qmgr.send(resolve(f"u@n{number}.org"), number)
+        for _ in range(20):
+            assert smtps.request(CheckMail(ta_id="S0", client_addr="127.0.0.1", mail="a@b.org")).code == 250
+        assert len(hung.requests) <= LOOKUPS_MAX
+        gate.set()
+        replies = dict(qmgr.receive() for _ in range(100))
+        assert {one.servers[0].addr for one in replies.values()} == {"192.0.2.5"}
+        table.close()
+        access.close()
+
+
+def test_more_questions_than_can_wait_for_a_map_are_a_temporary_failure(make, asker, monkeypatch):
+    gate = threading.Event()
+
+    def hang(text):
+        gate.wait(20)
+        return "OK [192.0.2.5]"
+
+    with MapServer(hang) as hung:
+        table = GuardedMap(SocketMap("mt", hung.target, "mt"), "", asker.system.log)
+        table._gate._waiting_max = 5
+        qmgr = make(table=table, workers=LOOKUPS_MAX + 2).qmgr()
+        for number in range(1, 51):
+            qmgr.send(resolve(f"u@n{number}.org"), number)
+        refused = [qmgr.receive()[1] for _ in range(50 - LOOKUPS_MAX - 5)]
+        assert {(one.code, one.ecode) for one in refused} == {(451, "4.3.0")}
+        gate.set()
+        assert all(isinstance(qmgr.receive()[1], Route) for _ in range(LOOKUPS_MAX + 5))
+        table.close()
+
+
+def test_a_look_up_that_takes_too_long_is_answered_once_for_now(make, asker):
+    gate = threading.Event()
+
+    def hang(text):
+        gate.wait(20)
+        return "OK [192.0.2.5]"
+
+    with MapServer(hang) as hung:
+        table = GuardedMap(SocketMap("mt", hung.target, "mt"), "", asker.system.log)
+        services = make(table=table, workers=LOOKUPS_MAX + 2)
+        qmgr = services.qmgr()
+        for number in range(1, 21):
+            qmgr.send(resolve(f"u@n{number}.org"), number)
+        assert qmgr.request(QmgrHelloA(pid=1), 99) == SmarHelloQ()
+        asker.clock.ahead_s = LOOKUP_S + 1
+        asker.system.evthr.wakeup(services.offload._late._task)
+        late = dict(qmgr.receive() for _ in range(20))
+        assert set(late) == set(range(1, 21))
+        assert {one.code for one in late.values()} == {451}
+        gate.set()
+        assert qmgr.request(QmgrHelloA(pid=1), 100) == SmarHelloQ()  # and nothing else came
+        assert isinstance(qmgr.request(resolve("u@after.org"), 101), Route)
+        table.close()
+
+
+def test_an_answer_that_cannot_be_sent_is_a_temporary_failure(make):
+    routed = make(table=StaticMap("mt", {".": "lmtp:/\udce9"})).qmgr()
+    assert routed.request(resolve()).code == 451
+    assert routed.request(QmgrHelloA(pid=1)) == SmarHelloQ()
+
+
+def test_a_contained_failure_is_told_to_qmgr(make):
+    services = make(table=StaticMap("mt", {}))
+    qmgr, gone = services.qmgr(), services.qmgr()
+    for peer in (qmgr, gone):
+        assert peer.request(QmgrHelloA(pid=1)) == SmarHelloQ()
+    gone.close()
+    services.service.contained(3, "smar.look_up: ValueError: caf\udce9")
+    assert qmgr.receive()[1] == SmarContained(count=3, last="smar.look_up: ValueError: caf?")
+
+
+def test_one_client_has_its_share_of_the_searches(make, name_server):
+    services = make(table=StaticMap("mt", {}), access=StaticMap("a", {}))
+    name_server.hold()
+    smtps = services.smtps()
+    for number in range(1, CLIENT_SHARE + 11):
+        smtps.send(CheckClient(session_id="S1", client_addr=f"2001:db8::{number:x}"), number)
+    refused = [smtps.receive()[1] for _ in range(10)]
+    assert {one.resolve for one in refused} == {ClientResolve.TEMP}
+    smtps.send(CheckClient(session_id="S1", client_addr="192.0.2.1"), 999)
+    name_server.wait_for(CLIENT_SHARE + 1)
+    name_server.release()
+    replies = dict(smtps.receive() for _ in range(CLIENT_SHARE + 1))
+    assert replies[999].resolve == ClientResolve.NO_NAME
+    assert smtps.request(CheckClient(session_id="S1", client_addr="2001:db8::1")).resolve == ClientResolve.NO_NAME

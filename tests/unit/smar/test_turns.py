@@ -113,21 +113,14 @@ def test_long_work_that_fails_later_tells_too(turns):
 def test_no_more_waits_than_the_limit(turns, monkeypatch):
     monkeypatch.setattr("meta1g.smar.turns.TURNS_MAX", 3)
     held = threading.Event()
-
-    def hold():
-        busy(0.01)
-        held.wait(DEADLINE_S)
-
-    threads = [threading.Thread(target=lambda: turns.run("x", hold, fail))]
-    threads[0].start()
-    try:
-        turns.later(iter_steps(held), fail)
-        with pytest.raises(FullError):
-            for _ in range(5):
-                turns.later(iter_steps(held), fail)
-    finally:
-        held.set()
-        threads[0].join()
+    refused = 0
+    for _ in range(6):  # one of them is taken out and waits
+        try:
+            turns.later(iter_steps(held), fail)
+        except FullError:
+            refused += 1
+    held.set()
+    assert refused in (2, 3)
 
 
 def iter_steps(held):

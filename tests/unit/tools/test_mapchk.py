@@ -109,3 +109,21 @@ def test_a_map_file_that_is_none(tmp_path):
     path = tmp_path / "x.db"
     path.write_bytes(b"x" * 5000)
     assert mapchk(path).returncode == 78
+
+
+def test_an_expression_that_needs_backtracking_or_is_wrong_is_told_with_its_line(tmp_path):
+    (tmp_path / "rules").write_text("/^(a+)+@x$/ ok\n/(a)\\1/ x\n/(/ x\n/a\\/b/ fine\n")
+    result = mapchk(tmp_path / "rules")
+    assert result.returncode == 65
+    lines = result.stderr.splitlines()
+    assert [line.partition("rules:")[2][:2] for line in lines] == ["2:", "3:"]
+    assert "without look-around and references back" in lines[0]
+
+
+def test_a_damaged_map_file_is_told(tmp_path):
+    MapFile.build(tmp_path / "m.db", [(b"k%d" % number, b"v" * 50) for number in range(3000)])
+    data = (tmp_path / "m.db").read_bytes()
+    (tmp_path / "m.db").write_bytes(data[:8192] + bytes(8192) + data[16384:])
+    result = mapchk(tmp_path / "m.db")
+    assert result.returncode == 78
+    assert "damaged" in result.stderr

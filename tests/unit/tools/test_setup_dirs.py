@@ -37,6 +37,17 @@ def test_without_accounts_everything_belongs_to_the_caller(tmp_path, conf, capsy
     assert (queue / paths.MCP_NO_ACCOUNTS).exists()
 
 
+def test_the_directories_above_are_open_for_all_accounts_whatever_the_umask_is(tmp_path):
+    old = os.umask(0o077)
+    try:
+        setup(tmp_path / "x" / "etc" / "meta1.conf", "--no-accounts", queue=tmp_path / "y" / "z" / "spool")
+    finally:
+        os.umask(old)
+    for name in ("x", "x/etc", "y", "y/z", "y/z/spool"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o755, name
+    assert (tmp_path / "x/etc/meta1.conf").stat().st_mode & 0o777 == 0o644
+
+
 def test_the_second_run_has_nothing_to_do_and_says_nothing(tmp_path, conf, capsys):
     setup(conf, "--no-accounts", queue=tmp_path / "spool")
     capsys.readouterr()

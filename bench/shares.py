@@ -1,0 +1,272 @@
+"""Shares (invariant I11): one client, or one destination, does its worst; what do the others notice?
+
+    clients         one client opens all sessions it gets, each with an envelope of 1,000 recipients, and stays
+    destinations    10,000 recipients for a server that takes connections and never says a word
+
+Beside them others send mail; their rate is measured before and while it happens, in the same gateway of real processes.
+"""
+
+import argparse
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.results import record
+from contrib.lib.gateway import ROOT, Gateway, wait_until
+
+BAD, GOOD = "127.0.0.2", "127.0.0.1"
+WAIT_S = 60
+INTRO = """\
+One client does its worst (all sessions it gets, 1,000 recipients in each), or one destination takes connections and answers
+nothing (10,000 recipients wait for it).  Rates are messages a second of the others, from the first connection until the sink
+has all, before and while it happens; refused counts their 4xx replies."""
+
+
+class Session:
+    """An SMTP session of a client.
+
+    Args:
+        port: of the gateway.
+        source: address of the client.
+
+    Owner: the thread that made it.
+    """
+
+    def __init__(self, port: int, source: str = GOOD) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), WAIT_S, source_address=(source, 0))
+        self.file = self.sock.makefile("rb")
+        self.banner = self.reply()
+
+    def reply(self) -> bytes:
+        """Reads a reply; gives its last line, empty if the connection is closed."""
+        line = self.file.readline()
+        while line[3:4] == b"-":
+            line = self.file.readline()
+        return line
+
+    def say(self, *lines: str) -> list[bytes]:
+        """Sends lines at once and gives their replies."""
+        self.sock.sendall("".join(f"{line}\r\n" for line in lines).encode())
+        return [self.reply() for _ in lines]
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self.file.close()
+        self.sock.close()
+
+
+class BadClient:
+    """A client that holds what it can get until it is closed.  Owner: the caller."""
+
+    def __init__(self, port: int, rcpts: int = 1000) -> None:
+        self.sessions: list[Session] = []
+        self.rcpts = 0
+        self.refused = b""
+        while not self.refused:
+            session = Session(port, BAD)
+            if not session.banner.startswith(b"220"):
+                self.refused = session.banner
+                session.close()
+                break
+            self.sessions.append(session)
+            session.say("EHLO bad.example", "MAIL FROM:<a@bad.example>")
+            if self.rcpts < 50 * rcpts:  # the refusals come with the next reply that is free
+                replies = session.say(*(f"RCPT TO:<r{number}@x.example>" for number in range(rcpts)))
+                self.rcpts += sum(one.startswith(b"250") for one in replies)
+
+    def close(self) -> None:
+        """Lets everything go."""
+        for session in self.sessions:
+            session.close()
+
+
+class Sink:
+    """A server that takes all mail, as a process.  Owner: the caller."""
+
+    def __init__(self, directory: Path, port: int = 0) -> None:
+        self._index = directory / "envelopes.jsonl"
+        smtpsink = str(ROOT / "contrib/loadtest/smtpsink.py")
+        program = [sys.executable, smtpsink, "--maildir", str(directory), "--listen", f"127.0.0.1:{port}"]
+        self._process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline().strip().rpartition(":")[2])
+
+    def count(self) -> int:
+        """Gives how many messages have come."""
+        return self._index.read_bytes().count(b"\n")
+
+    def envelopes(self) -> list[dict[str, Any]]:
+        """Gives what came: file, mail, rcpts, size."""
+        return [json.loads(line) for line in self._index.read_text().splitlines()]
+
+    def stop(self) -> None:
+        """Ends the server."""
+        self._process.terminate()
+        self._process.wait(10)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+class Hung:
+    """A server that takes connections and says nothing; release() lets it end them.  Owner: the caller."""
+
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.port: int = self._server.getsockname()[1]
+        self._open: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._take, daemon=True)
+        self._thread.start()
+
+    @property
+    def connections(self) -> int:
+        """How many came."""
+        return len(self._open)
+
+    def _take(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                self._open.append(self._server.accept()[0])
+
+    def release(self) -> None:
+        """Ends everything."""
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self._thread.join(10)
+        for conn in self._open:
+            conn.close()
+
+
+@dataclass
+class Load:
+    """Mail of the others: some sessions at a time, one recipient a message; a 4xx is counted and tried again."""
+
+    port: int
+    messages: int
+    domain: str = "other.example"
+    left: list[int] = field(default_factory=list)
+    refused: list[bytes] = field(default_factory=list)
+
+    def run(self, sessions: int) -> None:
+        """Sends everything.  Blocks: yes."""
+        self.left = list(range(self.messages))
+        threads = [threading.Thread(target=self._send) for _ in range(sessions)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _send(self) -> None:
+        session = Session(self.port)
+        if not session.banner.startswith(b"220"):
+            self.refused.append(session.banner)
+            session.close()
+            return
+        session.say("EHLO good.example")
+        while self.left:
+            with contextlib.suppress(IndexError):
+                self._message(session, self.left.pop())
+        session.close()
+
+    def _message(self, session: Session, number: int) -> None:
+        envelope = ("MAIL FROM:<good@back.example>", f"RCPT TO:<r{number}@{self.domain}>", "DATA")
+        replies = session.say(*envelope)
+        if replies[-1].startswith(b"354"):
+            replies = session.say(f"Subject: {number}\r\n\r\nhello\r\n.")
+        if not replies[-1].startswith(b"250"):
+            self.refused.append(replies[-1])
+            self.left.append(number)
+            session.say("RSET")
+            time.sleep(0.01)
+
+
+def rate(gateway: Gateway, sink: Sink, messages: int, sessions: int) -> tuple[float, list[bytes]]:
+    """Sends mail of others; gives messages a second until all have come, and the refusals."""
+    before, start = sink.count(), time.monotonic()
+    load = Load(gateway.port, messages)
+    load.run(sessions)
+    wait_until(lambda: sink.count() >= before + messages, WAIT_S, f"{sink.count() - before} of {messages} came")
+    return messages / (time.monotonic() - start), load.refused
+
+
+def fill(gateway: Gateway, domains: Sequence[str], rcpts: int, each: int) -> None:
+    """Sends messages of `each` recipients, of the domains in turn, until there are `rcpts` of them."""
+    session = Session(gateway.port)
+    session.say("EHLO list.example")
+    for first in range(0, rcpts, each):
+        rcpts_now = (f"RCPT TO:<r{first + n}@{domains[n % len(domains)]}>" for n in range(each))
+        session.say("MAIL FROM:<list@back.example>", *rcpts_now, "DATA")
+        reply = session.say("Subject: list\r\n\r\nhello\r\n.")
+        if not reply[0].startswith(b"250"):
+            raise SystemExit(f"not accepted: {reply[0]!r}")
+    session.close()
+
+
+def clients(gateway: Gateway, sink: Sink, options: argparse.Namespace) -> dict[str, str]:
+    """One client does its worst."""
+    alone, _ = rate(gateway, sink, options.messages, options.sessions)
+    bad = BadClient(gateway.port)
+    held = gateway.control("status")
+    try:
+        beside, refused = rate(gateway, sink, options.messages, options.sessions)
+    finally:
+        bad.close()
+    text = f"{len(bad.sessions)} sessions, {held['iqdb']} envelopes"
+    return {"what": "client", "held": text, "alone": f"{alone:.0f}", "beside": f"{beside:.0f}", "refused": str(len(refused))}
+
+
+def destinations(gateway: Gateway, sink: Sink, options: argparse.Namespace) -> dict[str, str]:
+    """One destination does not answer."""
+    alone, _ = rate(gateway, sink, options.messages, options.sessions)
+    fill(gateway, ["hung.example"], options.rcpts, min(500, options.rcpts))
+    beside, refused = rate(gateway, sink, options.messages, options.sessions)
+    status = gateway.control("status")
+    text = f"{status['aq']} in AQ, {status['defedb']} in DEFEDB"
+    return {
+        "what": "destination",
+        "held": text,
+        "alone": f"{alone:.0f}",
+        "beside": f"{beside:.0f}",
+        "refused": str(len(refused)),
+    }
+
+
+def main(argv: list[str]) -> int:
+    """Measures both; gives 1 if the others were refused, or slower than allowed."""
+    parser = argparse.ArgumentParser(prog="bench/shares", description=__doc__)
+    parser.add_argument("--messages", type=int, default=1000, help="of the others, for each rate [1000]")
+    parser.add_argument("--sessions", type=int, default=20, help="of the others [20]")
+    parser.add_argument("--rcpts", type=int, default=10_000, help="for the destination that does not answer [10000]")
+    parser.add_argument("--least", type=float, default=0.5, help="least part of the usual rate [0.5]")
+    parser.add_argument("--qmgr", default="", help="further options of qmgr")
+    options = parser.parse_args(argv)
+    good = True
+    with tempfile.TemporaryDirectory(prefix="meta1g-shares-") as directory:
+        sink, hung = Sink(Path(directory) / "sink"), Hung()
+        table = f"hung.example {hung.port}^[127.0.0.1]\n. {sink.port}^[127.0.0.1]"
+        gateway = Gateway(Path(directory) / "gateway", table, {"qmgr": options.qmgr}, relay_from=f"{GOOD}, {BAD}")
+        gateway.setup()
+        gateway.start()
+        try:
+            for measure in (clients, destinations):
+                found = measure(gateway, sink, options)
+                print("  ".join(f"{name}: {value}" for name, value in found.items()), flush=True)
+                record("Shares", INTRO, f"bench/shares {' '.join(argv)}".strip(), found)
+                good &= found["refused"] == "0" and float(found["beside"]) >= options.least * float(found["alone"])
+        finally:
+            hung.release()
+            gateway.stop()
+            sink.stop()
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
