@@ -31,16 +31,7 @@ from meta1g.pt.lock import Lock
 from meta1g.qmgr import bounce, retry
 from meta1g.qmgr.commit import Commit
 from meta1g.qmgr.defer import Change, Defer
-from meta1g.qmgr.limits import (
-    BOUNCE_RCPTS_MAX,
-    FAILED_PART,
-    HELD_UNTIL,
-    IDX_RESERVED,
-    LOST_MAX,
-    MOVE_MAX,
-    SLICE,
-    STATUS_TEXT_MAX_CHARS,
-)
+from meta1g.qmgr.limits import BOUNCE_RCPTS_MAX, FAILED_PART, HELD_UNTIL, IDX_RESERVED, LOST_MAX, MOVE_MAX, SLICE
 from meta1g.qmgr.outcome import Outcome, log_outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.settings import Settings
@@ -365,18 +356,12 @@ class Active:
         ta = rcpt.ta
         warn = retry.delay_warning_due(ta.record, rcpt.record, now, self._settings) and rcpt.sender != ""
         step(rcpt, Event.STORE)
-        record = replace(
-            rcpt.record,
+        rcpt.record = record = replace(
+            outcome.noted(rcpt.record, now),
             flags=rcpt.record.flags | (RcptFlags.DLY_SENT if warn else 0),
             tries=rcpt.record.tries + 1,
-            last_try=now,
             next_try=retry.next_try(rcpt.record.entered, now, self._settings, self._rng),
-            code=outcome.code,
-            ecode=outcome.ecode,
-            text=outcome.text[:STATUS_TEXT_MAX_CHARS],
-            remote_mta=outcome.remote_mta,
         )
-        rcpt.record = record
         log_outcome(self._log, self._clock.now(), rcpt, "deferred", outcome)
         put = waiting = [record]
         if warn:
@@ -392,15 +377,8 @@ class Active:
         """Keeps a recipient in DEFEDB until the operator releases or removes it.  Caller holds AQ."""
         step(rcpt, Event.STORE)
         ta, record = rcpt.ta.record, rcpt.record
-        rcpt.record = replace(
-            record,
-            flags=record.flags | RcptFlags.HOLD,
-            last_try=self._clock.now(),
-            next_try=HELD_UNTIL,
-            code=outcome.code,
-            ecode=outcome.ecode,
-            text=outcome.text[:STATUS_TEXT_MAX_CHARS],
-        )
+        noted = outcome.noted(record, self._clock.now())
+        rcpt.record = replace(noted, flags=record.flags | RcptFlags.HOLD, next_try=HELD_UNTIL)
         text = f"held: {outcome.text}; mend the content, then qmgrctl release, or remove it"
         self._log.error("qmgr.held", text, ss_ta=ta.ta_id, rcpt_idx=record.rcpt_idx, rcpt=record.rcpt, cdb_id=ta.cdb_id)
         self._store_deferred(rcpt, [rcpt.record], [])

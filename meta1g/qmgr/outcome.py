@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 from meta1g.base.log import Log
 from meta1g.db.aq_types import AqRcpt
+from meta1g.qmgr.limits import STATUS_TEXT_MAX_CHARS
+from meta1g.rcb.envelope import RcptRecord
 from meta1g.rcb.smtpc_qmgr import Result
 
 
@@ -36,6 +38,17 @@ class Outcome:
     def is_final(self) -> bool:
         """Whether it is a reply that decides; 0, 1xx, 3xx and what is no code of SMTP are none."""
         return self.is_ok or 400 <= self.code < 600
+
+    def noted(self, record: RcptRecord, now: float) -> RcptRecord:
+        """Gives the record of a recipient with this as its last outcome."""
+        return replace(
+            record,
+            last_try=now,
+            code=self.code,
+            ecode=self.ecode,
+            text=self.text[:STATUS_TEXT_MAX_CHARS],
+            remote_mta=self.remote_mta,
+        )
 
     def expired(self) -> "Outcome":
         """The final failure of a recipient that could not be delivered for too long (RFC 3463 X.4.7)."""

@@ -70,7 +70,8 @@ def test_a_lost_smtps_makes_the_next_scan_come_early(qmgr, delay_s):
     smtps = qmgr.smtps()
     first = leave(qmgr)
     qmgr.advance(ORPHAN_DELAY_S + 1)
-    wait_until(lambda: first not in qmgr.content(), "the first scan is over")
+    wait_until(lambda: first not in qmgr.content(), "removed")
+    qmgr.sink.wait("func=qmgr.orphans, count=1")  # the first scan is over
     if delay_s == ORPHAN_DELAY_S:
         smtps.stop()
         qmgr.sink.wait("func=qmgr.smtps.*gone")

@@ -487,7 +487,7 @@ def test_strange_codes_and_recipients_in_a_result_defer_those_it_is_about(qmgr):
     (job,) = agent.wait_jobs(1)
     own = [(0, 999), (1, 250), (1, 550), (77, 550)]
     rcpts = tuple(RcptResult(rcpt_idx=idx, code=code) for idx, code in own)
-    agent.peer.send(Result(session_id=job.msg.session_id, ta_id=job.msg.ta_id, rcpts=rcpts), job.request_id)
+    agent.peer.send(Result(session_id=job.msg.session_id, ta_id=job.msg.da_ta_id, rcpts=rcpts), job.request_id)
     qmgr.wait_deferred(2)
     assert [one.rcpt for one in qmgr.defedb.scan(None, 9)] == ["x@a.example", "z@a.example"]
 
