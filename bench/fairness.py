@@ -10,8 +10,6 @@ holds.  Before the floods the same is measured without any.  Floods of servers a
 
 import argparse
 import contextlib
-import importlib
-import importlib.util
 import socket
 import subprocess
 import sys
@@ -21,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench import fairness_out
 from bench.floods import FLOODS, LOCAL_DOMAINS, SMAR_OPTIONS, SMTPS_OPTIONS, flooding
 from bench.results import median, percentile, record
 from contrib.lib.gateway import ROOT, Gateway
@@ -120,10 +119,10 @@ def flooded_gateway(directory: Path) -> Iterator[Gateway]:
         options = {"smtps": SMTPS_OPTIONS, "smar": SMAR_OPTIONS}
         gateway = Gateway(directory / "gateway", table, options, log_level=5, relay_from="127.0.0.0/8")
         (directory / "gateway" / "etc").mkdir(parents=True)
-        gateway.write_map("users", "somebody@local.example RELAY")
-        gateway.setup()
-        gateway.start()
         try:
+            gateway.write_map("users", "somebody@local.example RELAY")
+            gateway.setup()
+            gateway.start()
             yield gateway
         finally:
             gateway.stop()
@@ -169,14 +168,6 @@ def quiet(gateway: Gateway, seconds: float) -> Seen:
     return seen
 
 
-def outbound(seconds: float) -> bool:
-    """Runs the floods of servers, if they are there; tells whether their bar holds."""
-    if importlib.util.find_spec("bench.fairness_out") is None:
-        return True
-    out = importlib.import_module("bench.fairness_out")
-    return bool(out.main(["--seconds", str(seconds)]) == 0)
-
-
 def main(argv: list[str]) -> int:
     """Reads the command line, measures, and gives 0 if the bar holds."""
     parser = argparse.ArgumentParser(prog="bench/fairness", description="What floods of one cost the others.")
@@ -199,7 +190,7 @@ def main(argv: list[str]) -> int:
             }
             record("Fairness", INTRO, "bench/fairness", figures)
     if options.only != "in":
-        fair = outbound(options.seconds) and fair
+        fair = fairness_out.main(["--record"] if options.record else []) == 0 and fair
     print("fair" if fair else "not fair")
     return 0 if fair else 1
 

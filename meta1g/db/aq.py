@@ -79,7 +79,7 @@ class Aq:
 
     def place_of(self, address: str) -> Place:
         """Gives whose share a recipient uses that is not resolved yet."""
-        domain = domain_of(address)
+        domain = address.rpartition("@")[2].lower()
         return self._routes.get(domain, domain)
 
     def fits(self, records: Sequence[RcptRecord], halved: Container[Place] = ()) -> bool:
@@ -89,6 +89,9 @@ class Aq:
             records: the recipients, all of them new here.
             halved: destinations that have older mail waiting; they may use half of their share.
         """
+        if len(records) == 1:  # as nearly all mail
+            place = self.place_of(records[0].rcpt)
+            return self.room_for(place) > 0 and (place not in halved or self.places.fits({place: 1}, halved))
         counts: dict[Place, int] = {}
         for record in records:
             place = self.place_of(record.rcpt)

@@ -4,8 +4,8 @@ Locking: caller holds AQ for all that changes.
 Ref: MeTA1 design, "Implementation: AQ" (aq_ta_T and aq_rcpt_T modelled on).
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from meta1g.base.ids import TaId
 from meta1g.rcb.common import ServerAddr
@@ -31,9 +31,8 @@ class Home(IntEnum):
     DEFEDB = 2
 
 
-@dataclass(frozen=True, slots=True)
-class DestKey:
-    """A destination: delivery agent and server address.  Immutable."""
+class DestKey(NamedTuple):
+    """A destination: delivery agent and server address; a tuple, since it is a key of many tables.  Immutable."""
 
     da: int
     addr: str

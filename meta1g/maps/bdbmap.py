@@ -44,7 +44,10 @@ class _Handles:
         Raises:
             Meta1Error: the file cannot be opened or read.
         """
-        handle = self._take()
+        try:
+            handle = self._idle.pop()
+        except IndexError:
+            handle = self._open()
         try:
             value = handle.get(key)
         except BaseException:
@@ -56,9 +59,7 @@ class _Handles:
             self._idle.append(handle)
         return value
 
-    def _take(self) -> MapFile:
-        with contextlib.suppress(IndexError):
-            return self._idle.pop()
+    def _open(self) -> MapFile:
         if signature(self._path) != self._signature:  # a file that nobody has looked at yet
             raise TempError(Module.MAP, f"{self._path}: the map is being replaced")
         return MapFile.open(self._path)

@@ -148,6 +148,7 @@ class Mcp:
     def _stop(self) -> None:
         self.log.notice("mcp.stop", "told to stop")
         systemd.notify("STOPPING=1")
+        self._reloader.close()
         self._supervisor.stop()
 
     def _reopen(self) -> None:

@@ -137,9 +137,11 @@ class Reloader:
         self._next()
 
     def close(self) -> None:
-        """Gives up what is at work, for mcp ends; whoever waits is told."""
+        """Gives up what is at work, for mcp ends, and takes no more orders; whoever waits is told."""
         if self._checks is not None:
             self._checks.close()
+            self._checks = None
+        self._held = True
         self._answers += self._later
         self._later, self._again = [], False
         result = Result(self._number, EX_UNAVAILABLE, ("mcp stops",), time.time())
@@ -262,7 +264,7 @@ class Reloader:
         self._loop.call_later(0, self._next)
 
     def _next(self) -> None:
-        if self._again and not self.busy:
+        if self._again and not self.busy and not self._held:
             self._again = False
             self._answers, self._later = self._later, []
             self._begin()

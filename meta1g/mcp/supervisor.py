@@ -219,6 +219,8 @@ class Supervisor:
         Returns:
             The labels that are stopped, restarted or started.
         """
+        if self._stopping:
+            return []
         new = {plan.service.label: plan for plan in plans}
         removed = self.members.keys() - new.keys()
         added = new.keys() - self.members.keys()
@@ -356,11 +358,14 @@ class Supervisor:
         return not self._started or not (member.state in FAILING and not member.came_up)
 
     def _must_wait(self, member: Member) -> bool:
-        """Tells whether somebody who restarts with it still stops, or another process of its section takes its sockets."""
+        """Tells whether somebody is in its way: still stops, has the names of its sockets, or takes sockets just now."""
         others = closure(member.label, self._dependents)
         if others & self._to_stop or any(self.members[n].state is State.STOPPING for n in others if n in self.members):
             return True
         service = member.plan.service
+        leaving = (m for label, m in self.members.items() if label not in self._names and m.state in ALIVE)
+        if any(m.plan.service.kind == service.kind for m in leaving):
+            return True
         passing = service.start_action is StartAction.PASS
         return passing and any(other.state is State.STARTING for other in self._siblings(service))
 

@@ -325,8 +325,11 @@ class Active:
     def guard(self, where: str, rcpt: AqRcpt, action: Callable[[AqRcpt], object]) -> None:
         """Does something with one recipient; an unexpected exception costs it a deferral, and nobody else.  Caller holds AQ."""
         before = rcpt.state
-        with failure.item(self._log, where, lambda error: self.doubt(where, rcpt, error, before), ss_ta=rcpt.ta.ta_id):
+        try:
             action(rcpt)
+        except Exception as error:  # noqa: BLE001  failure.item() by hand: this is done for every recipient
+            failure.contained(self._log, where, error, ss_ta=rcpt.ta.ta_id)
+            self.doubt(where, rcpt, error, before)
 
     def doubt(self, where: str, rcpt: AqRcpt, error: Exception, *untouched: RcptState) -> None:
         """Tries a recipient later after an unexpected exception.  Caller holds AQ.

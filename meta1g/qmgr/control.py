@@ -38,7 +38,7 @@ Answer = Callable[[int, Any, str], None]
 Found = tuple[TaRecord, RcptRecord]
 _FREE: Final = frozenset((RcptState.NEW, RcptState.READY))
 #: Records that one step of a scan reads, and recipients of AQ that are changed under its lock at once.
-_STEP: Final = 200
+_STEP: Final = 100
 
 
 class CommandError(Exception):

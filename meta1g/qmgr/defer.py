@@ -104,6 +104,7 @@ class Defer:
         self._timer = evthr.task_new(self._on_timer, events=Ev.NONE, name="defedb retry")
         self.count = defedb.count()
         self.held = 0
+        self._counting = self._count_again = False
         self.count_held()
 
     @property
@@ -215,10 +216,21 @@ class Defer:
             return count
 
         def done(count: int) -> None:
-            self.held = count
+            self.held, self._counting = count, False
+            if self._count_again:
+                self.count_held()
 
-        with contextlib.suppress(FullError):
-            self.scan(work, done)
+        def failed(error: Exception) -> None:
+            self._counting = False
+
+        if self._counting:
+            self._count_again = True
+            return
+        self._counting, self._count_again = True, False
+        try:
+            self.scan(work, done, failed)
+        except FullError:  # closed, or the next change counts
+            self._counting = False
 
     def _on_timer(self, task: Task) -> Result:
         with self._lock:
@@ -266,7 +278,9 @@ class Defer:
             self._schedule()
         changes, gone = result
         failure.steps(self._log, "qmgr.stored", *(partial(change.stored, change.ta.ta_id in gone) for change in changes))
-        if any(rcpt.flags & RcptFlags.HOLD for change in changes for rcpt in change.put) or self.held:
+        if any(rcpt.flags & RcptFlags.HOLD for change in changes for rcpt in change.put) or (
+            self.held and any(change.removed for change in changes)
+        ):
             self.count_held()
 
     def _failed(self, error: Exception | None) -> None:

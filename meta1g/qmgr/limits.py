@@ -23,8 +23,8 @@ DEFER_PENDING_MAX: Final = 20_000
 DEFER_BATCH_MAX: Final = 400
 #: A change that cannot be stored for a reason of its own is given up after so many tries.
 DEFER_TRIES_MAX: Final = 3
-#: Long work in the thread of DEFEDB lets others have their turn after this time.  Ref: invariant I10, half of its limit.
-SLICE_S: Final = 0.025
+#: Long work in the thread of DEFEDB lets others have their turn after this time; a step comes on top.  Ref: invariant I10.
+SLICE_S: Final = 0.02
 #: Entries of DEFEDB that the window takes at once: less than 20 ms.  Ref: invariant I10.
 REFILL_MAX: Final = 5000
 #: Records that may wait for IBDB while it cannot be written; beyond it no new mail is taken.  Ref: invariant I4.

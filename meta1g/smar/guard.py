@@ -122,15 +122,8 @@ class GuardedMap:
             MapBusyError: the map may block and has its share of look-ups.
         """
         gate = self._gate
-        if gate is None:
-            return self._ask(key)
-        gate.enter()
-        try:
-            return self._ask(key)
-        finally:
-            gate.leave()
-
-    def _ask(self, key: str) -> MapResult:
+        if gate is not None:
+            gate.enter()
         try:
             result = self.inner.lookup(key)
         except (BugError, MapBusyError):
@@ -138,6 +131,9 @@ class GuardedMap:
         except Exception as error:  # noqa: BLE001  it costs one look-up
             failure.contained(self._log, "map.lookup", error, map=self.name)
             return _FAILED
+        finally:
+            if gate is not None:
+                gate.leave()
         if result.status is MapStatus.TEMP or result.status is MapStatus.PERM:
             self._tell(result)
         return result

@@ -169,13 +169,22 @@ class SmtpsService:
             self._judge(conn, request_id, ClientFacts(msg.session_id, address, resolve=ClientResolve.TEMP))
             return
         facts = ClientFacts(msg.session_id, address)
+        place = [key]  # whoever takes it out gives it back
+
+        def leave() -> None:
+            with self._lock:
+                if place:
+                    self._clients.give(place.pop())
 
         def done() -> None:
-            with self._lock:
-                self._clients.give(key)
+            leave()
             self._judge(conn, request_id, facts)
 
-        Gathering(facts, done).start(self._names, self._lists)
+        try:
+            Gathering(facts, done).start(self._names, self._lists)
+        except BaseException:
+            leave()
+            raise
 
     def _judge(self, conn: RcbCom, request_id: int, facts: ClientFacts) -> None:
         reply = _Reply(conn, request_id)

@@ -19,8 +19,9 @@ SMALL_CONTENT_BYTES: Final = 128 << 10
 STREAM_PIECE_BYTES: Final = 256 << 10
 #: Replies that wait for the end of a batch; more of them leave at once.
 REPLIES_HELD_MAX: Final = 1000
-#: Questions of one session that are open at smar at the same time.
-QUESTIONS_MAX: Final = 100
+#: Questions of one session that are open at smar at the same time: others wait behind them, and a full pipelined group of most
+#: clients needs one or two rounds.
+QUESTIONS_MAX: Final = 32
 
 #: How long smar may take for one question: longer than its own time-outs for DNS.
 SMAR_TIMEOUT_US: Final = 60 * US
@@ -40,7 +41,7 @@ CONTENT_MIN_BYTES_PER_S: Final = 256
 STOP_GRACE_S: Final = 10
 #: Descriptors of one session: its connection and its content file.
 SESSION_DESCRIPTORS: Final = 2
-#: Descriptors kept for everything else, beside those that are open when the process starts: links, listeners, the connection
+#: Descriptors kept for everything else, beside listeners and those that are open when the process starts: links, the connection
 #: of mcp, the log when it is opened again, clients that are sent away, and some to spare.
 SPARE_DESCRIPTORS: Final = 24
 #: Clients beyond the greatest number of sessions that are told so at the same time; further ones wait in the kernel's queue.

@@ -7,13 +7,14 @@ import os
 import signal
 import socket
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from meta1g.base import cli, failure, paths, startup
 from meta1g.base.clock import SystemClock
 from meta1g.base.errors import Meta1Error
 from meta1g.base.ids import IdGenerator
 from meta1g.base.log import Log
+from meta1g.base.unixsock import UnixListener
 from meta1g.conf.load import Config, Section, load_file
 from meta1g.db.cdb import Cdb
 from meta1g.rcb.mcp_child import PassFd
@@ -35,6 +36,7 @@ from meta1g.st import (
     set_error_hook,
     st_getfdlimit,
     st_init,
+    st_netfd_close,
     st_netfd_open,
     st_netfd_poll,
     st_thread_create,
@@ -42,6 +44,7 @@ from meta1g.st import (
     stop,
 )
 from meta1g.st.fdpass import serve_pass_fd
+from meta1g.st.netfd import NetFd
 from meta1g.st.signals import on_signal
 
 _POLL_US: Final = US // 50
@@ -65,7 +68,7 @@ class Program:
         hostname = config.hostname or socket.getfqdn()
         settings = settings_from(config, section, hostname)
         queue = config.queue_directory
-        sessions_max = served_at_once(settings.max_threads, log)
+        sessions_max = served_at_once(settings.max_threads, 2 * len(section.subs("listen_socket")), log)
         hello_q = SmtpsHello(smtps_id=index, name=settings.name, pid=os.getpid(), max_threads=sessions_max)
         hello_a = SmtpsHelloA(smtps_id=index, name=settings.name)
         clock = SystemClock()
@@ -82,12 +85,13 @@ class Program:
             sessions_max=sessions_max,
         )
         self.server = Server(self.context)
+        self._passing: NetFd | None = None
 
     def run(self) -> None:
         """Serves until SIGTERM comes or mcp ends.  Switches: yes (main loop)."""
         on_signal(signal.SIGTERM, self._stop)
         on_signal(signal.SIGINT, self._stop)
-        on_signal(signal.SIGUSR1, self._reopen_log)
+        on_signal(signal.SIGUSR1, self.context.log.reopen)
         failure.on_contained(self.context.qmgr.contained)
         self.context.qmgr.start()
         self.context.smar.start()
@@ -100,24 +104,28 @@ class Program:
     def _listen(self) -> None:
         queue = self._config.queue_directory
         if self._section.get("start_action") == "pass":
-            serve_pass_fd(queue / self._section.get("pass_fd_socket"), self._take, self.context.log)
+            self._passing = serve_pass_fd(queue / self._section.get("pass_fd_socket"), self._take, self.context.log)
             return
         for sock in bind_all(self._section, queue):
             self.server.serve(sock)
 
     def _take(self, sock: socket.socket, message: PassFd) -> None:
         self.server.serve(sock)
+        if message.index + 1 == message.count and (self._section.get("processes") or 1) > 1:
+            self._leave_name()
+
+    def _leave_name(self) -> None:
+        """Leaves the name of the socket for descriptors to the next process of the section: mcp serves one after the other."""
+        nfd, self._passing = self._passing, None
+        if nfd is not None:
+            cast("UnixListener", nfd.sock).unlink()
+            st_netfd_close(nfd)
 
     def _stop(self) -> None:
         """Stops in order; the second time, or when mcp ends meanwhile, the first one goes on.  Switches: yes (waits)."""
         if self.context.stopping:
             return
         failure.steps(self.context.log, "smtps.stop", self.server.stop, stop)
-
-    def _reopen_log(self) -> None:
-        """Opens the log anew; if that fails, the old one goes on."""
-        with failure.item(self.context.log, "smtps.reopen"):
-            self.context.log.reopen()
 
     def _watch_mcp(self, fd: int) -> None:
         """Stops when mcp is gone.  Switches: yes (poll)."""
@@ -133,15 +141,16 @@ class Program:
         startup.tell_ready()
 
 
-def served_at_once(max_threads: int, log: Log) -> int:
+def served_at_once(max_threads: int, listeners: int, log: Log) -> int:
     """Gives how many sessions this process can serve at the same time: as many as the option says and descriptors allow.
 
     Args:
         max_threads: the option.
+        listeners: listening sockets that are still to come.
         log: a limit that is too low for it is told.
     """
     limit = st_getfdlimit()
-    free = limit - SPARE_DESCRIPTORS - sum(1 for _ in Path("/proc/self/fd").iterdir())
+    free = limit - SPARE_DESCRIPTORS - listeners - sum(1 for _ in Path("/proc/self/fd").iterdir())
     possible = max(1, free // SESSION_DESCRIPTORS)
     if possible < max_threads:
         text = f"{limit} descriptors are too few for max_threads = {max_threads}; raise the limit of open files"

@@ -6,9 +6,9 @@ Pure.  Ref: invariant I4 (every buffer has a bound); the numbers are our choice.
 from typing import Final
 
 #: A turn of a thread: so many calls that need not wait, or so many seconds, then others run (invariant I10).  A command of
-#: another client waits for one turn of each busy one; giving way costs about a hundredth of the time given here.
+#: another client waits for one turn of each busy one; giving way costs about a hundredth of this.
 TURN_CALLS: Final = 100
-TURN_S: Final = 0.001
+TURN_S: Final = 0.0005
 #: Bytes taken from an RCB connection at once.  More than a full burst of a peer.
 READ_BYTES: Final = 64 * 1024
 #: Unsent bytes of one connection before it is given up: its peer does not read.

@@ -243,6 +243,20 @@ def test_a_right_reload_tells_what_has_changed_and_the_status_tells_the_last_res
     sink.wait_for(arrived + 1)
 
 
+def test_the_number_of_processes_changes_with_a_reload(site):
+    gateway, sink = site
+    arrived, right = len(sink.envelopes()), gateway.conf.read_text()
+    for processes in (3, 1):
+        gateway.conf.write_text(right.replace("max_hops", f"processes = {processes}; max_hops"))
+        result = reload(gateway)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert len(gateway.pids()["smtps"]) == processes
+        send(gateway, ["r@sink.example"])
+    gateway.conf.write_text(right)
+    assert reload(gateway).returncode == 0
+    sink.wait_for(arrived + 2)
+
+
 def test_another_file_than_that_of_mcp_is_refused(site):
     gateway, _sink = site
     other = gateway.conf.with_name("other.conf")

@@ -137,6 +137,19 @@ def test_a_check_that_finds_nothing_lets_the_reload_go_on(mcp):
     assert mcp.stop() == 0
 
 
+def test_a_check_that_ends_while_mcp_stops_starts_nothing(mcp):
+    mcp.start(child("smtps", "--deaf"), child("smar"))
+    mcp.configure(child("smtps", "--deaf"), own_program(mcp, "open('fifo').close()"))
+    os.mkfifo(mcp.queue / "fifo")
+    mcp.signal(signal.SIGHUP)
+    wait_for(lambda: mcp.facts()["reloading"], mcp.log())
+    mcp.signal(signal.SIGTERM)
+    mcp.wait("signal smar SIGTERM")
+    os.close(os.open(mcp.queue / "fifo", os.O_RDWR))
+    assert mcp.end() == 0
+    assert sorted(mcp.names("start")) == ["smar", "smtps"]
+
+
 def test_mcp_can_be_stopped_while_a_check_runs_and_ends_it(mcp):
     mcp.start(child("smar"))
     mcp.configure(own_program(mcp, "open('pid', 'w').write(str(os.getpid())); os.mkfifo('fifo'); open('fifo')"))

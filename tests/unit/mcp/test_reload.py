@@ -16,6 +16,21 @@ from meta1g.base import paths
 from tests.unit.mcp.conftest import PYTHON, WAIT_S, child
 from tests.unit.mcp.test_passfd import ask, passing
 
+#: Ends of fifos that stay open until the end of a test, whenever the child comes to open its own.
+HELD: list[int] = []
+
+
+@pytest.fixture(autouse=True)
+def _close_held():
+    yield
+    while HELD:
+        os.close(HELD.pop())
+
+
+def release(fifo) -> None:
+    """Lets a child go on that waits for the fifo; does not wait for it, should it be gone."""
+    HELD.append(os.open(fifo, os.O_RDWR))
+
 
 def wait_for(condition, what: str) -> None:
     deadline = time.monotonic() + WAIT_S
@@ -141,7 +156,7 @@ def test_reloads_that_come_together_are_carried_out_one_after_the_other_and_all_
     for thread in threads[1:]:
         thread.start()
     mcp.signal(signal.SIGHUP)
-    fifo.open("w").close()
+    release(fifo)
     for thread in threads:
         thread.join(3 * WAIT_S)
     assert [result.exit_code for result in results] == [0] * 4
@@ -160,7 +175,7 @@ def test_who_waits_for_a_reload_is_told_when_mcp_stops(mcp):
     stopped = len(mcp.told_to_stop())
     mcp.signal(signal.SIGTERM)
     wait_for(lambda: len(mcp.told_to_stop()) > stopped, mcp.log())
-    fifo.open("w").close()
+    release(fifo)
     thread.join(3 * WAIT_S)
     assert [(result.exit_code, result.text) for result in results] == [(69, "mcp stops")]
     assert mcp.end() == 0
@@ -174,7 +189,7 @@ def test_an_order_while_mcp_still_starts_waits_for_the_end_of_the_start(mcp):
     mcp.configure(child("smtps"), child("smar", "--late /dev/null", "restart_dependencies = { smtps };"))
     mcp.signal(signal.SIGHUP)
     assert mcp.facts()["reload"] is None
-    fifo.open("w").close()
+    release(fifo)
     mcp.wait("facts smar", 2)
     wait_for(lambda: mcp.facts()["reload"], mcp.log())
     assert mcp.facts()["reload"]["exit"] == 0

@@ -131,7 +131,7 @@ def test_a_log_that_cannot_be_opened_at_sigusr1_costs_nothing(tmp_path):
         log.rename(tmp_path / "old.log")
         log.mkdir()
         smtps.process.send_signal(signal.SIGUSR1)
-        _wait(lambda: "smtps.reopen" in (tmp_path / "old.log").read_text())
+        _wait(lambda: "log.reopen" in (tmp_path / "old.log").read_text())
         serves(smtps)
         assert smtps.end() == 0
     assert "smtps.stop" in (tmp_path / "old.log").read_text()

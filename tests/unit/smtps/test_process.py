@@ -348,9 +348,15 @@ def test_sockets_are_taken_from_mcp(tmp_path):
                 client.message(CONTENT)
 
 
+def listens(path):
+    """Tells whether somebody listens at a path, which is a little later than it is there."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 def pass_socket(path, listener):
     """Plays mcp: waits for the socket, hands the listener over, gives the answer."""
-    wait_until(path.is_socket)
+    wait_until(lambda: listens(path))
     peer = RcbPeer.connect(path, PROTOCOL)
     frame = codec.encode(PassFd(name="127.0.0.1:25", index=0, count=1), 1)
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [listener.fileno()]))]

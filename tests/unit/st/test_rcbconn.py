@@ -77,7 +77,7 @@ def test_messages_of_one_turn_leave_in_one_send(pair):
     assert len(pair.peer.burst()) == 10
 
 
-def test_messages_of_one_receive_are_handled_without_a_switch_between_them(pair):
+def test_messages_of_one_receive_are_handled_in_one_turn_if_they_fit(pair, clock):
     switches = []
     pair.conn._on_message = lambda conn, request_id, msg: switches.append(st.switch_count())
     pair.peer.send(*((0, Throttle(max_threads=n, text="")) for n in range(5)))
