@@ -86,11 +86,10 @@ def test_a_socket_that_may_not_be_used_is_a_matter_of_permission(tmp_path, monke
     assert caught.value.exit_code == sysexits.EX_NOPERM
 
 
-def test_an_answer_that_does_not_come_is_a_temporary_failure(tmp_path, monkeypatch):
-    monkeypatch.setattr("meta1g.tools.ctlclient.TIMEOUT_S", 0.05)
+def test_an_answer_that_does_not_come_is_a_temporary_failure(tmp_path):
     with (
         RcbServer(tmp_path / "control", PROTOCOL, lambda *args: None) as server,
-        ControlClient(server.path) as client,
+        ControlClient(server.path, timeout_s=0.05) as client,
         pytest.raises(CliError, match="timed out") as caught,
     ):
         client.ask("status")
