@@ -4,8 +4,10 @@ Pure.  Ref: MeTA1 design, "Implementation: QMGR, retry times" (modelled on); RFC
 """
 
 import random
+from dataclasses import replace
 from typing import Final
 
+from meta1g.qmgr.limits import HELD_UNTIL, STATUS_TEXT_MAX_CHARS
 from meta1g.qmgr.settings import Settings
 from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
 
@@ -63,3 +65,10 @@ def delay_warning_due(ta: TaRecord, rcpt: RcptRecord, now: float, settings: Sett
         and not is_report(rcpt)
         and wants(rcpt, "DELAY")
     )
+
+
+def held(rcpt: RcptRecord, now: float, status: tuple[int, str, str]) -> RcptRecord:
+    """Gives the record of a recipient that waits for the operator; status is reply code, enhanced code, text."""
+    code, ecode, text = status
+    flags, text = rcpt.flags | RcptFlags.HOLD, text[:STATUS_TEXT_MAX_CHARS]
+    return replace(rcpt, flags=flags, last_try=now, next_try=HELD_UNTIL, code=code, ecode=ecode, text=text)
