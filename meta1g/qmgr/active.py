@@ -28,10 +28,9 @@ from meta1g.db.aq_types import AqRcpt, AqTa, Home, RcptState
 from meta1g.db.aqrdq import DestQueues
 from meta1g.db.edbc import Edbc
 from meta1g.pt.lock import Lock
-from meta1g.qmgr import bounce, retry
+from meta1g.qmgr import bounce, limits, retry
 from meta1g.qmgr.commit import Commit
 from meta1g.qmgr.defer import Change, Defer
-from meta1g.qmgr.limits import BOUNCE_RCPTS_MAX, FAILED_PART, HELD_UNTIL, IDX_RESERVED, LOST_MAX, MOVE_MAX, SLICE
 from meta1g.qmgr.outcome import Outcome, log_outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.settings import Settings
@@ -71,10 +70,12 @@ class Active:
         self.lock = lock
         self.queues = DestQueues()
         self.unresolved: deque[AqRcpt] = deque()
-        self.on_unresolved: Callable[[], None] = _nothing
-        self.on_ready: Callable[[], None] = _nothing
+        self.on_unresolved: Callable[[], None] = lambda: None
+        self.on_ready: Callable[[], None] = lambda: None
         self._settings = settings
-        self._report_max = max(1, min(BOUNCE_RCPTS_MAX, aq.limit // FAILED_PART))  # failed ones keep others out of AQ
+        self._report_max = max(
+            1, min(limits.BOUNCE_RCPTS_MAX, aq.limit // limits.FAILED_PART)
+        )  # failed ones keep others out of AQ
         self._commit = commit
         self._defer = defer
         self._clock = clock
@@ -102,9 +103,9 @@ class Active:
         records = tuple(replace(rcpt, next_try=now) for rcpt in rcpts)
 
         def stored(gone: bool) -> None:
-            for first in range(0, len(records), SLICE):
+            for first in range(0, len(records), limits.SLICE):
                 with self.lock:
-                    self._into_window(records[first : first + SLICE])
+                    self._into_window(records[first : first + limits.SLICE])
             self._commit.ta_done(ta.ta_id, None)
 
         self._defer.add(Change(ta=ta, put=records, stored=stored))
@@ -161,7 +162,7 @@ class Active:
             then: called when the next part may come, or after the last one when the alias is gone; AQ is held.
         """
         ta, old = rcpt.ta, rcpt.record
-        if ta.next_idx + len(members) > RCPT_IDX_MAX - IDX_RESERVED:
+        if ta.next_idx + len(members) > RCPT_IDX_MAX - limits.IDX_RESERVED:
             self.failed(rcpt, _TOO_MANY)
             return
         template = replace(
@@ -252,7 +253,7 @@ class Active:
     def lost(self, rcpt: AqRcpt) -> None:
         """Tries a recipient again whose delivery agent ended, at once at first, then later.  Caller holds AQ."""
         rcpt.lost += 1
-        if rcpt.lost < LOST_MAX:
+        if rcpt.lost < limits.LOST_MAX:
             self.ready_again(rcpt)
         else:
             outcome = Outcome(451, "4.3.0", "the delivery agent ended several times in the middle of the delivery")
@@ -378,7 +379,7 @@ class Active:
         step(rcpt, Event.STORE)
         ta, record = rcpt.ta.record, rcpt.record
         noted = outcome.noted(record, self._clock.now())
-        rcpt.record = replace(noted, flags=record.flags | RcptFlags.HOLD, next_try=HELD_UNTIL)
+        rcpt.record = replace(noted, flags=record.flags | RcptFlags.HOLD, next_try=limits.HELD_UNTIL)
         text = f"held: {outcome.text}; mend the content, then qmgrctl release, or remove it"
         self._log.error("qmgr.held", text, ss_ta=ta.ta_id, rcpt_idx=record.rcpt_idx, rcpt=record.rcpt, cdb_id=ta.cdb_id)
         self._store_deferred(rcpt, [rcpt.record], [])
@@ -467,7 +468,7 @@ class Active:
                 return 0
             here = ta.rcpts.values()
             free = (rcpt for rcpt in here if rcpt.home is Home.IBDB and rcpt.state is not RcptState.WAIT_UPDATE)
-            moving = list(islice(free, MOVE_MAX))
+            moving = list(islice(free, limits.MOVE_MAX))
             if not moving:
                 self._left_ibdb(ta)
                 return 0
@@ -493,7 +494,3 @@ class Active:
         if ta.in_ibdb and not ta.moving and not any(rcpt.home is Home.IBDB for rcpt in ta.rcpts.values()):
             ta.in_ibdb = False
             self._commit.ta_done(ta.ta_id, None)
-
-
-def _nothing() -> None:
-    """Stands for a callback that is not set yet."""

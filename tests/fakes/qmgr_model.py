@@ -19,7 +19,6 @@ from meta1g.db.occ import Occ
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Result as TaskResult
 from meta1g.qmgr.active import Active
-from meta1g.qmgr.control import _advance
 from meta1g.qmgr.defer import Change
 from meta1g.qmgr.deliver import Builder
 from meta1g.qmgr.feeder import Feeder
@@ -201,6 +200,10 @@ class ModelDefer:
     def get_rcpt(self, key: str, rcpt_idx: int) -> RcptRecord | None:
         return self.rcpts.get((key, rcpt_idx))
 
+    def read_due(self, due: Iterable[tuple[float, str, int]]) -> list[tuple[TaRecord, RcptRecord]]:
+        found = [(self.tas.get(key), self.rcpts.get((key, rcpt_idx))) for _, key, rcpt_idx in due]
+        return [(ta, rcpt) for ta, rcpt in found if ta is not None and rcpt is not None]
+
     def get_ta(self, key: str) -> TaRecord | None:
         return self.tas.get(key)
 
@@ -375,11 +378,15 @@ class World:
         now = self.clock.now()
         self.scheduler.retry_dests()
 
-        def reset(count: int) -> None:
+        def reset(done: object) -> None:
             with self.active.lock:
                 self.active.edbc.reset()
 
-        self.defer.ask(lambda db: _advance(db, lambda one: True, now), reset)
+        def advance(db: ModelDefer) -> None:
+            late = [one for one in db.rcpts.values() if one.next_try > now]
+            db.store((), [replace(one, next_try=now) for one in late])
+
+        self.defer.ask(advance, reset)
 
     def settle(self) -> None:
         """Runs what was woken."""

@@ -85,7 +85,7 @@ class Machine(RuleBasedStateMachine):
         facts = {"session_open": False, **facts}
         if not facts["session_open"]:
             work.agent.conn.open.discard(work.msg.session_id)
-        work.on_reply(Result(session_id=work.msg.session_id, ta_id=work.msg.ta_id, **facts))
+        work.on_reply(Result(session_id=work.msg.session_id, ta_id=work.msg.da_ta_id, **facts))
         self.world.settle()
 
     def records(self, work):
@@ -126,10 +126,10 @@ class Machine(RuleBasedStateMachine):
             work.agent.conn.open.discard(msg.session_id)
         answer = {
             "late": None,
-            "wrong session": Result(session_id="C" + "0" * 18, ta_id=msg.ta_id, ta_code=250, session_open=True),
+            "wrong session": Result(session_id="C" + "0" * 18, ta_id=msg.da_ta_id, ta_code=250, session_open=True),
             "wrong transaction": Result(session_id=msg.session_id, ta_id="S" + "0" * 18, ta_code=250, session_open=True),
             "strange codes": Result(
-                session_id=msg.session_id, ta_id=msg.ta_id, ta_code=999,
+                session_id=msg.session_id, ta_id=msg.da_ta_id, ta_code=999,
                 rcpts=(RcptResult(rcpt_idx=0xFFFF, code=250), RcptResult(rcpt_idx=msg.rcpts[0].rcpt_idx, code=777)),
             ),
         }[what]  # fmt: skip

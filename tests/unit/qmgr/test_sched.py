@@ -450,7 +450,8 @@ def test_the_result_of_another_delivery_decides_about_nobody(qmgr, what):
     agent = qmgr.agent(script=hold)
     send(qmgr.smtps(), "a", "b")
     jobs = {job.server: job for job in agent.wait_jobs(2)}
-    wrong = {"session_id": jobs[A].msg.session_id, "ta_id": jobs[A].msg.ta_id, what: getattr(jobs[B].msg, what)}
+    mine, other = ({"session_id": jobs[a].msg.session_id, "ta_id": jobs[a].msg.da_ta_id} for a in (A, B))
+    wrong = {**mine, what: other[what]}
     agent.peer.send(Result(**wrong, ta_code=250, session_open=True), jobs[A].request_id)
     jobs[B].done()
     wait_until(lambda: qmgr.context.defer.count == 1, "it is tried later")
