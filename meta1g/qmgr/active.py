@@ -457,11 +457,7 @@ class Active:
     # -- IBDB clean-up -------------------------------------------------------------------------------------------------
 
     def move_to_defedb(self, ta_id: str) -> int:
-        """Lets DEFEDB keep recipients of a transaction that has been in IBDB for long, some at a time; they stay in AQ.
-
-        Returns:
-            How many are moved.
-        """
+        """Lets DEFEDB keep recipients of a transaction that has been in IBDB for long; they stay in AQ.  Gives how many."""
         with self.lock:
             ta = self.aq.get(ta_id)
             if ta is None or not ta.in_ibdb:
