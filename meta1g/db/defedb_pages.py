@@ -229,6 +229,11 @@ class LogTail:
             if _inode(path) == self._inode:
                 self.path = path
 
+    def is_cut(self) -> bool:
+        """Tells whether the file was cut: behind the last record is no room, which is made beforehand, or a torn one."""
+        end = _chain_end(self._data)
+        return bool(self._data) and (end == len(self._data) or any(self._data[end:]))
+
     def lost(self) -> tuple[int, bytes]:
         """Gives offset and bytes of what recovery did not see, if there are records in it; after recovery."""
         if _inode(self.path) != self._inode:  # another one stands there by now

@@ -154,7 +154,9 @@ def _from_tail(defedb: DefeDb, tail: LogTail, lost_found: Path, log: Log, has_co
     """Stores what only the end of the log had, behind damage; tells whether there was any."""
     offset, data = tail.lost()
     if not data:
-        return False
+        if tail.is_cut():
+            log.fatal("qmgr.defedb", "the log was cut; what only its end had is lost", path=str(tail.path), offset=offset)
+        return tail.is_cut()
     kept = lost_found / f"{tail.path.name}-{offset:X}-{crc32(data):08X}"
     FILES.write_durable(kept, data)
     filler = _Filler(defedb, lost_found, log, has_content)

@@ -129,6 +129,7 @@ class Round:
         self.altered: list[str] = []
         self.touched: set[str] = set()
         self.restarts = 0
+        self.what = ""
 
     def run(self) -> Result:
         """Runs it."""
@@ -142,7 +143,7 @@ class Round:
                     agent.script = lambda job: None
                 self._accept(smtps, number)
             agent.wait_jobs(DEFERRED + WAITING)
-            what = self._damage()
+            what = self.what = self._damage()
             self._go_on()
             result = Result(f"{self.store} {what} {self.mode}", len(self.messages), restarts=self.restarts)
             self._judge(result)
@@ -254,7 +255,7 @@ class Round:
             return self.touched
         if self.store == "ibdb":
             return {one.ta_id for one in everything if not one.deferred}
-        if self.store == "log" and self.mode == "killed":  # what is nowhere else
+        if (self.store == "log" or "log." in self.what) and self.mode == "killed":  # what is nowhere else
             return {one.ta_id for one in everything if one.deferred}
         return set()
 
