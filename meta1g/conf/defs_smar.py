@@ -14,7 +14,6 @@ _DNS_FLAGS: Final = Flags(
     (
         Flag("use_tcp", False, "Questions go over TCP only.", "R"),
         Flag("use_connect", True, "UDP sockets are connected to one name server, so that others cannot answer.", "R"),
-        Flag("client_names", False, "Each client's name is looked up, also if there is no access map that asks for it."),
         Flag("client_names", False, "Names of clients are looked up even if there is no access map."),
         Flag("edns", True, "Larger answers are allowed over UDP (EDNS0, RFC 6891)."),
     )

@@ -42,3 +42,12 @@ def test_the_default_of_a_row_can_be_written_and_is_read_back(path, row):
     assert section.given(row.name)
     assert section.get(row.name) == row.default
     assert section.get(row.name.upper()) == row.default
+
+
+def test_no_name_stands_twice_in_a_table():
+    for definition, path in walk(ROOT):
+        names = [row.name.lower() for row in definition.options]
+        assert len(names) == len(set(names)), path
+        for row in definition.options:
+            flags = [flag.name for flag in getattr(row.kind, "flags", ())]
+            assert len(flags) == len(set(flags)), (path, row.name)
