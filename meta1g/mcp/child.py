@@ -155,6 +155,7 @@ class ProcessMember(Member):
         self._process: subprocess.Popen[bytes] | None = None
         self._ready_fd = -1
         self._started_s = 0.0
+        self._short = False  # it could not be started for a passing shortage
         self._told = False
         self._passed = False
         self._passing: Passing | None = None
@@ -170,6 +171,7 @@ class ProcessMember(Member):
         self.move(Event.START)
         self.starts += 1
         self._started_s = self.host.clock.monotonic()
+        self._short = False
         with failure.item(self.host.log, "mcp.start", self._not_started, component=self.label):
             self._launch()
 
@@ -197,6 +199,7 @@ class ProcessMember(Member):
 
     def _not_started(self, error: Exception) -> None:
         """Treats a start that failed in mcp as a run that failed; a process that there is already ends first."""
+        self._short = failure.is_shortage(error)
         self.trouble = reach.explain(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         if self._process is None:
             self.host.loop.call_later(0, lambda: self._ended(_NEVER_STARTED))
@@ -281,7 +284,8 @@ class ProcessMember(Member):
     def _after_end(self, event: Event) -> None:
         if event in (Event.FAILED_RUN, Event.REFUSED) and self.state is not State.STOPPING:
             now_s = self.host.clock.monotonic()
-            self.due_s = now_s + self.failures.record(now_s - self._started_s, refused=event is Event.REFUSED)
+            refused = event is Event.REFUSED
+            self.due_s = now_s + self.failures.record(now_s - self._started_s, refused=refused, short=self._short)
         self.move(event)
 
 

@@ -17,7 +17,7 @@ PASS_RETRY_S: Final = 0.05
 BACKOFF_FIRST_S: Final = 1.0
 BACKOFF_MAX_S: Final = 60.0
 #: A component that ran this long starts again at once and has its delay reset.
-STABLE_RUN_S: Final = 10.0
+STABLE_RUN_S: Final = 5.0
 #: While mcp starts, a component that has never come up is tried this often; then everything ends, and mcp says why.
 FIRST_TRIES: Final = 3
 

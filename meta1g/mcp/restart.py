@@ -22,18 +22,21 @@ class Failures:
     def __init__(self) -> None:
         self._quick = 0
 
-    def record(self, ran_s: float, *, refused: bool = False) -> float:
+    def record(self, ran_s: float, *, refused: bool = False, short: bool = False) -> float:
         """Notes a failure.
 
         Args:
             ran_s: how long the process ran, in seconds.
             refused: it ended with a code that asks for a change.
+            short: it could not be started for a passing shortage, which is no failure of its own.
 
         Returns:
             Seconds to wait before it is started again.
         """
         if refused:
             return BACKOFF_MAX_S
+        if short:
+            return BACKOFF_FIRST_S
         if ran_s >= STABLE_RUN_S:
             self._quick = 0
             return 0.0

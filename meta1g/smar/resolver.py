@@ -16,6 +16,7 @@ Ref: MeTA1 design, "Functional Specification: DNS" (manager, requests, servers m
 import contextlib
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from meta1g.base import failure
 from meta1g.base.errors import Module
@@ -331,9 +332,16 @@ class Resolver:
             except OSError as error:  # the server's machine says that nobody listens there
                 self._refused(channel, error)
                 break
-            with failure.item(self._log, "dns.packet", server=str(channel.server.where)):
+            again = partial(self._ask_again, channel, packet)
+            with failure.item(self._log, "dns.packet", again, server=str(channel.server.where)):
                 self._on_packet(channel, packet)
         return Result.WAITQ
+
+    def _ask_again(self, channel: Channel, packet: bytes, error: Exception) -> None:
+        """Makes another attempt at the question whose answer could not be used for an unexpected reason."""
+        question, attempt = self._asked_by(channel, packet)
+        if question is not None and self._claim(question, attempt):
+            self._send(question)
 
     def _refused(self, channel: Channel, error: OSError) -> None:
         with self._lock:
@@ -346,14 +354,18 @@ class Resolver:
 
     # -- answers -------------------------------------------------------------------------------------------------------
 
-    def _on_packet(self, channel: Channel, packet: bytes) -> None:
+    def _asked_by(self, channel: Channel, packet: bytes) -> tuple[Question | None, int]:
+        """Gives the question that a packet answers, and its attempt; None if it answers none."""
         try:
             number = dnswire.question_id_of(packet)
         except WireError:
-            return
+            return None, 0
         with self._lock:
             question = channel.open_questions.get(number)
-            attempt = 0 if question is None else question.attempt
+            return question, 0 if question is None else question.attempt
+
+    def _on_packet(self, channel: Channel, packet: bytes) -> None:
+        question, attempt = self._asked_by(channel, packet)
         if question is None:
             return
         if dnswire.is_truncated(packet):

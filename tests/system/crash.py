@@ -75,16 +75,6 @@ class Source:
             number = self._next()
         return number
 
-    def _message(self, conn: socket.socket, file: BinaryIO, number: int) -> bool:
-        """Sends one message; tells whether it got a 250.  A broken connection is a no: the number is tried again."""
-        with contextlib.suppress(OSError):
-            for command, expected in self._dialogue(number):
-                conn.sendall(command)
-                if not self._ok(file, expected):
-                    return False
-            return True
-        return False
-
     @staticmethod
     def _dialogue(number: int) -> list[tuple[bytes, bytes]]:
         content = b"Subject: %d\r\n\r\n" % number + (b"x" * 98 + b"\r\n") * 10 + b".\r\n"

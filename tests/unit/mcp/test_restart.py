@@ -16,3 +16,10 @@ def test_one_that_asks_for_a_change_waits_a_minute_each_time():
     failures = Failures()
     assert [failures.record(0.1, refused=True) for _ in range(3)] == [60, 60, 60]
     assert failures.record(0.1) == 1
+
+
+def test_a_shortage_of_the_system_is_no_failure_of_the_component():
+    failures = Failures()
+    assert [failures.record(0.1) for _ in range(4)] == [1, 2, 4, 8]
+    assert [failures.record(0.0, short=True) for _ in range(3)] == [1, 1, 1]
+    assert failures.record(0.1) == 16
