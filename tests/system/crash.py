@@ -12,7 +12,6 @@ import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from contrib.lib.gateway import Gateway, wait_until
 from tests.system.conftest import KeepingSink

@@ -1,5 +1,6 @@
 """A real smtpc process with a QMGR played by the test."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -45,7 +46,15 @@ class SmtpcProcess:
     def wait_idle(self) -> int:
         """Waits until all sessions have ended; gives the number that the next descriptor will have at most."""
         fds = Path(f"/proc/{self.process.pid}/fd")
-        wait_until(lambda: sum("socket" in str(fd.readlink()) for fd in fds.iterdir()) == 1, WAIT_S, "the link to QMGR alone")
+
+        def sockets() -> int:
+            count = 0
+            for fd in fds.iterdir():
+                with contextlib.suppress(FileNotFoundError):  # closed since the list was made
+                    count += "socket" in str(fd.readlink())
+            return count
+
+        wait_until(lambda: sockets() == 1, WAIT_S, "the link to QMGR alone")
         return 1 + max(int(fd.name) for fd in fds.iterdir())
 
     def job(self, port: int, rcpts=("r0@x.example",), **facts) -> Deliver:
