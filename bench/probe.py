@@ -84,13 +84,18 @@ def probe(port: int, arrivals: Arrivals, count: int, size: int = 5000) -> list[L
     found = []
     for number in range(count):
         start = time.monotonic()
-        _send(port, number, size)
+        send(port, "probe@probe.example", number, size)
         accepted_s = time.monotonic() - start
         found.append(Latency(accepted_s, arrivals.wait(number) - start))
     return found
 
 
-def _send(port: int, number: int, size: int) -> None:
+def send(port: int, rcpt: str, number: int, size: int) -> None:
+    """Sends one message.
+
+    Raises:
+        RuntimeError: it is not accepted.
+    """
     with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as client, client.makefile("rb") as replies:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -104,7 +109,7 @@ def _send(port: int, number: int, size: int) -> None:
         say(b"")
         say(b"EHLO probe.example\r\n")
         say(b"MAIL FROM:<probe@source.example>\r\n")
-        say(b"RCPT TO:<probe@probe.example>\r\n")
+        say(f"RCPT TO:<{rcpt}>\r\n".encode())
         say(b"DATA\r\n")
         say(_TEXT % number + _LINES * (size // len(_LINES)) + b".\r\n")
         client.sendall(b"QUIT\r\n")
