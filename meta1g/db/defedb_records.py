@@ -23,7 +23,7 @@ from zlib import crc32
 from meta1g.base.errors import Module, PermError, ProtocolError
 from meta1g.base.ids import ID_LENGTH, TaId, idx_text, is_id, parse_idx
 from meta1g.db.damage import DamageError
-from meta1g.rcb.codec import Reader, encode_fields, read_fields
+from meta1g.rcb.codec import Reader, encode_fields
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 from meta1g.rcb.generate import HEADER
 
@@ -134,7 +134,7 @@ def decode_value(cls: type[Record], value: bytes) -> Record:
         raise ProtocolError("wrong checksum")
     reader = Reader(body)
     reader.value(cls.PLAN.rt)
-    record = read_fields(cls, reader)
+    record = reader.fields(cls)
     reader.finish()
     return cast(Record, record)
 

@@ -25,7 +25,7 @@ from typing import Final, cast
 from zlib import crc32
 
 from meta1g.base.errors import Module, PermError, ProtocolError
-from meta1g.rcb.codec import Reader, encode_fields, read_fields
+from meta1g.rcb.codec import Reader, encode_fields
 from meta1g.rcb.envelope import RcptDone, RcptRecord, TaCancel, TaDone, TaRecord
 from meta1g.rcb.generate import HEADER
 from meta1g.rcb.rectypes import RT
@@ -145,17 +145,17 @@ def decode_body(body: bytes) -> Entry:
     cls = _SINGLE.get(rt)
     if cls is None:
         raise ProtocolError(f"entry {rt:#06x} is unknown")
-    record = read_fields(cls, reader)
+    record = reader.fields(cls)
     reader.finish()
     return cast(Entry, record)
 
 
 def _ta_new(reader: Reader) -> TaNew:
-    ta = cast(TaRecord, read_fields(TaRecord, reader))
+    ta = cast(TaRecord, reader.fields(TaRecord))
     rcpts: list[RcptRecord] = []
     while reader.next_rt == RT.D_RCPT:
         reader.value(RT.D_RCPT)
-        rcpts.append(cast(RcptRecord, read_fields(RcptRecord, reader)))
+        rcpts.append(cast(RcptRecord, reader.fields(RcptRecord)))
     reader.finish()
     return TaNew(ta, tuple(rcpts))
 

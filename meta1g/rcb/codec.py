@@ -144,8 +144,3 @@ def decode_fields(cls: type[Message], body: bytes) -> Message:
     msg = reader.fields(cls)
     reader.finish()
     return msg
-
-
-def read_fields(cls: type[Message], reader: Reader) -> Message:
-    """Reads the fields of a message in order."""
-    return reader.fields(cls)

@@ -187,6 +187,12 @@ def _next(indent: str = "") -> str:
     return f"{indent}n, t = peek(body, o) if o != end else (0, 0)"
 
 
+def _set(plan: FieldPlan, expression: str) -> Iterator[str]:
+    """Sets the field and goes on to the next record."""
+    yield f"set_{plan.name}(msg, {expression})"
+    yield _next()
+
+
 def _read_number(plan: FieldPlan, size: int) -> Iterator[str]:
     yield f"if n != {size}:"
     yield f" raise ProtocolError(f'record {plan.rt:#06x} has {{n}} bytes, not {size}')"
@@ -195,38 +201,32 @@ def _read_number(plan: FieldPlan, size: int) -> Iterator[str]:
 
 def _read_u32(plan: FieldPlan) -> Iterator[str]:
     yield from _read_number(plan, 4)
-    yield f"set_{plan.name}(msg, v)"
-    yield _next()
+    yield from _set(plan, "v")
 
 
 def _read_u64(plan: FieldPlan) -> Iterator[str]:
     yield from _read_number(plan, 8)
-    yield f"set_{plan.name}(msg, v)"
-    yield _next()
+    yield from _set(plan, "v")
 
 
 def _read_bool(plan: FieldPlan) -> Iterator[str]:
     yield from _read_number(plan, 4)
     yield "if v > 1:"
     yield f" raise ProtocolError(f'record {plan.rt:#06x} is {{v}}, not 0 or 1')"
-    yield f"set_{plan.name}(msg, v == 1)"
-    yield _next()
+    yield from _set(plan, "v == 1")
 
 
 def _read_time(plan: FieldPlan) -> Iterator[str]:
     yield from _read_number(plan, 8)
-    yield f"set_{plan.name}(msg, v / 1_000_000)"
-    yield _next()
+    yield from _set(plan, "v / 1_000_000")
 
 
 def _read_octets(plan: FieldPlan) -> Iterator[str]:
-    yield f"set_{plan.name}(msg, body[s:e])"
-    yield _next()
+    yield from _set(plan, "body[s:e]")
 
 
 def _read_text(plan: FieldPlan) -> Iterator[str]:
-    yield f"set_{plan.name}(msg, body[s:e].decode())"
-    yield _next()
+    yield from _set(plan, "body[s:e].decode()")
 
 
 def _read_count(plan: FieldPlan) -> Iterator[str]:

@@ -66,9 +66,9 @@ def test_the_reader_of_disk_records_goes_on_behind_a_message():
     first, second = (full(cls) for cls in MESSAGES if cls.PLAN.role is Role.ITEM and cls.PLAN.rt in (RT.D_TA, RT.D_RCPT))
     body = codec.encode_fields(first) + generate.HEADER.pack(0, RT.D_DONE) + codec.encode_fields(second)
     reader = codec.Reader(body)
-    assert codec.read_fields(type(first), reader) == first
+    assert reader.fields(type(first)) == first
     assert reader.value(RT.D_DONE) == b""
-    assert codec.read_fields(type(second), reader) == second
+    assert reader.fields(type(second)) == second
     reader.finish()
 
 
