@@ -14,20 +14,10 @@ import pytest
 from meta1g.base import failure
 from meta1g.base.errors import BugError, Module
 from meta1g.base.log import Log
+from tests.fakes.lines import Lines
 
 
-class ListSink:
-    def __init__(self):
-        self.lines = []
-
-    def write(self, sevr, stamp, head, text):
-        self.lines.append(text)
-
-    def reopen(self):
-        pass
-
-
-class BrokenSink(ListSink):
+class BrokenSink(Lines):
     def write(self, sevr, stamp, head, text):
         raise ValueError("no line can be written")
 
@@ -39,7 +29,7 @@ class UnspeakableError(Exception):
 
 @pytest.fixture
 def sink():
-    return ListSink()
+    return Lines()
 
 
 @pytest.fixture

@@ -8,21 +8,11 @@ import pytest
 
 from meta1g.base.log import FileSink, Log, sanitize
 from meta1g.base.logkeys import Sev
-
-
-class ListSink:
-    def __init__(self):
-        self.lines = []
-
-    def write(self, sevr, stamp, head, text):
-        self.lines.append(text)
-
-    def reopen(self):
-        pass
+from tests.fakes.lines import Lines
 
 
 def test_a_line_has_ids_first_and_the_outcome_last():
-    sink = ListSink()
+    sink = Lines()
     Log("smtps", sink=sink).info("session.rcpt", "ok", rcpt="<a@b>", ss_ta="S1", reply=250)
     assert sink.lines == ["sevr=INFO, func=session.rcpt, ss_ta=S1, rcpt=<a@b>, reply=250, stat=ok"]
 
@@ -39,7 +29,7 @@ def test_a_value_is_cut_at_its_limit():
 
 
 def test_lines_above_the_level_are_not_written():
-    sink = ListSink()
+    sink = Lines()
     log = Log("qmgr", level=Sev.WARN, sink=sink)
     log.info("a.b", "ok")
     log.warn("a.b", "careful")
@@ -48,11 +38,11 @@ def test_lines_above_the_level_are_not_written():
 
 def test_an_unknown_key_is_refused():
     with pytest.raises(KeyError):
-        Log("qmgr", sink=ListSink()).info("a.b", "ok", colour="red")
+        Log("qmgr", sink=Lines()).info("a.b", "ok", colour="red")
 
 
 def test_json_gives_the_same_facts():
-    sink = ListSink()
+    sink = Lines()
     Log("qmgr", sink=sink, format_name="json").info("a.b", "o,k", size=5, mail="<ü>")
     assert json.loads(sink.lines[0]) == {"sevr": "INFO", "func": "a.b", "mail": "<\\xC3\\xBC>", "size": 5, "stat": "o\\x2Ck"}
 

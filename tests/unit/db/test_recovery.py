@@ -10,21 +10,9 @@ from meta1g.db.ibdb_reader import IbdbReader, ibdb_files
 from meta1g.db.ibdb_records import TaNew
 from meta1g.db.recovery import recover
 from tests.fakes.envelopes import NOW, cdb_directories, rcpt, rcpts, ta, ta_id
+from tests.fakes.lines import Lines
 
 LATER = NOW + 1000
-
-
-class Lines:
-    """A sink that keeps the lines."""
-
-    def __init__(self):
-        self.lines = []
-
-    def write(self, sevr, stamp, head, text):
-        self.lines.append(text)
-
-    def reopen(self):
-        pass
 
 
 class Stores:

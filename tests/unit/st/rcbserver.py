@@ -8,20 +8,10 @@ from meta1g.base.log import Log
 from meta1g.rcb import codec, framing
 from meta1g.rcb.smtps_qmgr import PROTOCOL, QmgrHello, SmtpsHello
 from meta1g.st import StError
+from tests.fakes.lines import Lines
 
 LIMIT = 10_000_000
 HELLO = SmtpsHello(smtps_id=1, name="", pid=1, max_threads=10)
-
-
-class Lines:
-    def __init__(self):
-        self.lines = []
-
-    def write(self, sevr, stamp, head, text):
-        self.lines.append(text)
-
-    def reopen(self):
-        pass
 
 
 def silent_log():

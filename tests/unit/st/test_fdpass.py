@@ -15,20 +15,10 @@ from meta1g.base.unixsock import Peer
 from meta1g.rcb import codec, framing
 from meta1g.rcb.mcp_child import PROTOCOL, FdTaken, PassFd
 from meta1g.st import fdpass
+from tests.fakes.lines import Lines
 from tests.fakes.shortage import no_descriptors
 
 LIMIT = 10_000_000
-
-
-class Lines:
-    def __init__(self):
-        self.lines = []
-
-    def write(self, sevr, stamp, head, text):
-        self.lines.append(text)
-
-    def reopen(self):
-        pass
 
 
 @pytest.fixture
