@@ -115,6 +115,14 @@ class KeepingSink:
         wait_until(lambda: len(self.envelopes()) >= count, timeout_s, f"{count} messages; {len(self.envelopes())} came")
         return self.envelopes()
 
+    def wait_for_rcpts(self, count: int, timeout_s: float = 60) -> list[str]:
+        """Waits for recipients, in however many transactions they come."""
+        wait_until(lambda: len(self._rcpts()) >= count, timeout_s, f"{count} recipients")
+        return sorted(self._rcpts())
+
+    def _rcpts(self) -> list[str]:
+        return [rcpt for envelope in self.envelopes() for rcpt in envelope["rcpts"]]
+
     def stop(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
