@@ -37,6 +37,7 @@ from meta1g.qmgr.deliver import Builder
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.expanding import Expanding
 from meta1g.qmgr.feeder import Feeder
+from meta1g.qmgr.gather import Gather
 from meta1g.qmgr.intake import Intake
 from meta1g.qmgr.limits import (
     CHECKPOINT_S,
@@ -90,7 +91,7 @@ class Context:
         self._make_queue(env, defedb, cdb)
         self.storing = Storing(env, self.active)
         self.bounces = Bounces(env, self.active, self.storing)
-        self.update = Update(env, self.active, self.storing, self.bounces)
+        self.update = Update(env, self.active, self.storing, self.bounces, Gather(env, self.active))
         self.expanding = Expanding(env, self.storing, self.bounces)
         self.scheduler = self._make_scheduler()
         self.resolver = Resolver(

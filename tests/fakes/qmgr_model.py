@@ -25,6 +25,8 @@ from meta1g.qmgr.deliver import Builder
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.expanding import Expanding
 from meta1g.qmgr.feeder import Feeder
+from meta1g.qmgr.gather import Gather
+from meta1g.qmgr.limits import GATHER_S
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.sched import Scheduler
 from meta1g.qmgr.storing import Storing
@@ -278,7 +280,8 @@ class World:
         self.active = Active(env, Aq(AQ_MAX), Edbc(4), self.commit, self.defer)  # type: ignore[arg-type]
         self.storing = Storing(env, self.active)
         bounces = Bounces(env, self.active, self.storing)
-        self.update = Update(env, self.active, self.storing, bounces)
+        self.gather = Gather(env, self.active)
+        self.update = Update(env, self.active, self.storing, bounces, self.gather)
         self.expanding = Expanding(env, self.storing, bounces)
         self.occ, self.dadb = Occ(INITIAL, MAXIMUM, 60.0, 2), Dadb()
         builder = Builder(SETTINGS, IdGenerator("C", 0, self.clock), self.clock)
@@ -317,6 +320,22 @@ class World:
             with self.active.lock:
                 step(rcpt, Event.ASK_AR)
                 answer(rcpt)
+                self.gather.answered(rcpt.ta)
+
+    def resolve_some(self, number: int, answer: Callable[[AqRcpt], None]) -> None:
+        """The resolver answers for so many; the others wait for it."""
+        asked = self.unresolved()
+        self.active.unresolved.extend(asked[number:])
+        for rcpt in asked[:number]:
+            with self.active.lock:
+                step(rcpt, Event.ASK_AR)
+                answer(rcpt)
+                self.gather.answered(rcpt.ta)
+
+    def late(self) -> None:
+        """Nobody waits any longer for companions that are still asked for."""
+        self.clock.time_s += GATHER_S
+        self.gather._task.wakeup()
 
     def route(self, *addrs: str) -> Callable[[AqRcpt], None]:
         servers = tuple(ServerAddr(addr=addr, port=25) for addr in addrs)
