@@ -90,8 +90,9 @@ class Context:
         self._checkpoints = self._pool("checkpoint")
         self._make_queue(env, defedb, cdb)
         self.storing = Storing(env, self.active)
-        self.bounces = Bounces(env, self.active, self.storing)
-        self.update = Update(env, self.active, self.storing, self.bounces, Gather(env, self.active))
+        self.gather = Gather(env, self.active)
+        self.bounces = Bounces(env, self.active, self.storing, self.gather)
+        self.update = Update(env, self.active, self.storing, self.bounces, self.gather)
         self.expanding = Expanding(env, self.storing, self.bounces)
         self.scheduler = self._make_scheduler()
         self.resolver = Resolver(

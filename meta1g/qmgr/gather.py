@@ -58,6 +58,7 @@ class Gather:
         if (ta.unresolved == 1 and ta not in self._groups) or rcpt.record.failed:  # a report travels alone
             step(rcpt, Event.RESOLVED)
             self._active.wait((rcpt,))
+            self.answered(ta)
             return
         step(rcpt, Event.GATHER)
         group = self._groups.get(ta)
@@ -71,7 +72,7 @@ class Gather:
         self.answered(ta)
 
     def answered(self, ta: AqTa) -> None:
-        """Notes that the resolver has answered for a recipient: it may have been the last one."""
+        """Notes that a recipient is not waited for any more: it may have been the last one."""
         if not ta.unresolved and ta in self._groups and not self._leave_all(ta, SLICE):
             self._groups[ta].until_s = 0.0
             self._groups.move_to_end(ta, last=False)

@@ -149,13 +149,11 @@ class Resolver:
 
     def _on_answer(self, rcpt: AqRcpt, parts: Parts, answer: Message | None) -> None:
         """Takes an answer; what goes wrong with it costs this recipient a deferral."""
-        with self._active.lock:
-            with failure.item(self._log, "qmgr.resolve", partial(self._confused, rcpt), ss_ta=rcpt.ta.ta_id):
-                if rcpt.state is RcptState.SENT_TO_AR:
-                    self._take(rcpt, parts, answer)
-                else:
-                    self._lists.end(rcpt)  # the operator was faster
-            self._update.gather.answered(rcpt.ta)
+        with self._active.lock, failure.item(self._log, "qmgr.resolve", partial(self._confused, rcpt), ss_ta=rcpt.ta.ta_id):
+            if rcpt.state is RcptState.SENT_TO_AR:
+                self._take(rcpt, parts, answer)
+            else:
+                self._lists.end(rcpt)  # the operator was faster
 
     def _take(self, rcpt: AqRcpt, parts: Parts, answer: Message | None) -> None:
         if isinstance(answer, Members) and answer.members:

@@ -39,7 +39,7 @@ class Update:
         self._active = active
         self._storing = storing
         self._bounces = bounces
-        self.gather = gather
+        self._gather = gather
         self._settings = env.settings
         self._clock = env.clock
         self._log = env.log
@@ -54,7 +54,7 @@ class Update:
         if self._active.aq.routed(rcpt):
             self._send_back(rcpt)
         else:
-            self.gather.resolved(rcpt)
+            self._gather.resolved(rcpt)
 
     def _send_back(self, rcpt: AqRcpt) -> None:
         self._storing.send_back(rcpt)
@@ -138,12 +138,11 @@ class Update:
         if rcpt.state is RcptState.READY:
             self._active.queues.remove(rcpt)
         elif rcpt.state is RcptState.GATHERING:
-            self.gather.remove(rcpt)
+            self._gather.remove(rcpt)
         step(rcpt, Event.STORE)
         log_outcome(self._log, self._clock.now(), rcpt, reason, Outcome(0, "", "by order of the operator"))
         self._storing.forget(rcpt)
         self._bounces.settle(rcpt.ta)
-        self.gather.answered(rcpt.ta)  # nobody waits for it any more
 
     # -- exceptions ----------------------------------------------------------------------------------------------------
 
@@ -165,6 +164,5 @@ class Update:
             failure.end_process(self._log, where, error)
         try:
             self.retry_later(rcpt, CONFUSED)
-            self.gather.answered(rcpt.ta)
         except Exception as second:  # noqa: BLE001  see above
             failure.end_process(self._log, where, second)

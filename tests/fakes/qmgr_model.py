@@ -3,6 +3,7 @@
 Every step of a run is made by the test, so that a random order of events can be repeated and made smaller.
 """
 
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -279,8 +280,8 @@ class World:
         env = Env(SETTINGS, self.evthr, self.clock, self.log)  # type: ignore[arg-type]
         self.active = Active(env, Aq(AQ_MAX), Edbc(4), self.commit, self.defer)  # type: ignore[arg-type]
         self.storing = Storing(env, self.active)
-        bounces = Bounces(env, self.active, self.storing)
         self.gather = Gather(env, self.active)
+        bounces = Bounces(env, self.active, self.storing, self.gather)
         self.update = Update(env, self.active, self.storing, bounces, self.gather)
         self.expanding = Expanding(env, self.storing, bounces)
         self.occ, self.dadb = Occ(INITIAL, MAXIMUM, 60.0, 2), Dadb()
@@ -320,7 +321,6 @@ class World:
             with self.active.lock:
                 step(rcpt, Event.ASK_AR)
                 answer(rcpt)
-                self.gather.answered(rcpt.ta)
 
     def resolve_some(self, number: int, answer: Callable[[AqRcpt], None]) -> None:
         """The resolver answers for so many; the others wait for it."""
@@ -330,11 +330,10 @@ class World:
             with self.active.lock:
                 step(rcpt, Event.ASK_AR)
                 answer(rcpt)
-                self.gather.answered(rcpt.ta)
 
     def late(self) -> None:
         """Nobody waits any longer for companions that are still asked for."""
-        self.clock.time_s += GATHER_S
+        self.clock.time_s += math.ceil(GATHER_S)  # whole seconds: a store rounds times
         self.gather._task.wakeup()
 
     def route(self, *addrs: str) -> Callable[[AqRcpt], None]:

@@ -165,7 +165,7 @@ def test_a_resolver_that_goes_away_holds_up_nobody(qmgr):
 
 def test_a_recipient_that_is_alone_waits_for_nothing(qmgr, monkeypatch):
     timed = []
-    monkeypatch.setattr(type(qmgr.context.update.gather), "_time", lambda self: timed.append(1))
+    monkeypatch.setattr(type(qmgr.context.gather), "_time", lambda self: timed.append(1))
     qmgr.smar()
     agent = qmgr.agent()
     smtps = qmgr.smtps()
