@@ -93,7 +93,7 @@ class Context:
         self.gather = Gather(env, self.active)
         self.bounces = Bounces(env, self.active, self.storing, self.gather)
         self.update = Update(env, self.active, self.storing, self.bounces, self.gather)
-        self.expanding = Expanding(env, self.storing, self.bounces)
+        self.expanding = Expanding(env, self.active.copies, self.storing, self.bounces)
         self.scheduler = self._make_scheduler()
         self.resolver = Resolver(
             env, queue / paths.SMAR_QMGR_SOCKET, self.active, self.update, self.expanding, self.contained.note

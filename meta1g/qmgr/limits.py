@@ -76,6 +76,9 @@ SMALL_LISTS_MAX: Final = 64
 #: A recipient that is resolved waits so long for others of its message that are still asked for.  Our choice: name servers
 #: mostly answer within it, and beside a delivery nobody notices it.
 GATHER_S: Final = 0.1
+#: Recipients remembered while the aliases of their transactions are expanded, so that nobody gets two copies; beyond it
+#: somebody may.  Our choice: some 150 bytes each.
+COPIES_MAX: Final = 500_000
 #: Members of one list; each needs some 100 bytes while it is expanded.
 MEMBERS_MAX: Final = 1_000_000
 #: Recipients that the resolver lost, and lists that wait for their turn, are asked for again after this time.
