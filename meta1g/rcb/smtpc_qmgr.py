@@ -4,11 +4,20 @@ Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPC" (modelle
 """
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final
 
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
+
+
+class Retry(IntEnum):
+    """What a reply means for another attempt where its code does not tell: a code is read with the command it answers."""
+
+    BY_CODE = 0  # the code tells
+    LATER = 1  # another attempt, whatever the code (552 at RCPT: RFC 5321 4.5.3.1.10)
+    OTHER_TRANSACTION = 2  # the server takes no more recipients in one transaction: the next one may follow at once
 
 
 @message(RT.C2Q_NID, Role.REQUEST)
@@ -76,12 +85,13 @@ class Deliver(Message):
 @message(RT.C2Q_RCPTS, Role.ITEM)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RcptResult(Message):
-    """What became of one recipient: SMTP reply code, enhanced code, text of the server."""
+    """What became of one recipient: SMTP reply code, enhanced code, text of the server; retry is a Retry."""
 
     rcpt_idx: int = rec(RT.C2Q_RCPT_IDX, Kind.U32)
     code: int = rec(RT.C2Q_RCPT_ST, Kind.U32)
     ecode: str = rec(RT.C2Q_RCPT_STATE, Kind.TEXT, default="")
     text: str = rec(RT.C2Q_RCPT_STATT, Kind.TEXT, default="")
+    retry: int = rec(RT.C2Q_RCPT_RETRY, Kind.U32, default=0)
 
 
 @message(RT.C2Q_RESULT, Role.REPLY)

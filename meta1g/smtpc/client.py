@@ -19,6 +19,7 @@ from meta1g.base import failure
 from meta1g.base.clock import Clock
 from meta1g.base.errors import TempError
 from meta1g.base.log import Log
+from meta1g.base.reply import Reply
 from meta1g.db.cdb import Cdb
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.schema import Message
@@ -28,7 +29,7 @@ from meta1g.smtpc.content import Content
 from meta1g.smtpc.limits import IDLE_MAX_S, LOG_AT_ONCE_LINES, MICROSECONDS
 from meta1g.smtpc.session import Session
 from meta1g.smtpc.settings import Settings
-from meta1g.smtpc.status import DeliveryStatus, Outcome, SessionError
+from meta1g.smtpc.status import DeliveryStatus, SessionError
 from meta1g.st import POLLIN, StError, StThread, st_checkpoint, st_netfd_poll, st_thread_create, st_thread_interrupt, st_usleep
 from meta1g.st.rcbconn import RcbConn
 
@@ -133,7 +134,7 @@ class Client:
     def _failed(self, job: Job, error: Exception) -> None:
         """Gives the result of a delivery that met an unexpected failure; what is known of it already counts."""
         nothing = DeliveryStatus()
-        nothing.rest(job.deliver, Outcome(451, "4.3.0", f"delivery agent failed: {type(error).__name__}"))
+        nothing.rest(job.deliver, Reply(451, "4.3.0", f"delivery agent failed: {type(error).__name__}"))
         known = job.status or nothing
         failure.steps(
             self._log, "smtpc.deliver", lambda: self._report(job, known, None), lambda: self._report(job, nothing, None)
@@ -148,7 +149,7 @@ class Client:
             # no answer: QMGR tries again as soon as the connection ends, and nothing is held against the server
             self._log.debug("smtpc.deliver", "stopping, not taken", ss_ta=job.deliver.ta_id, da_ta=job.deliver.da_ta_id)
         elif worker is not None or self._is_full():
-            self._report(job, DeliveryStatus(session=Outcome(451, "4.3.2", "delivery agent has no free session")), None)
+            self._report(job, DeliveryStatus(session=Reply(451, "4.3.2", "delivery agent has no free session")), None)
         else:
             server = job.deliver.server[0]
             session = Session(job.deliver.session_id, server, job.deliver.da, self._settings, self._clock)
@@ -220,9 +221,9 @@ class Client:
                     if attempt == 2 or not broken.stale:
                         raise
         except SessionError as broken:
-            status.session = broken.outcome
+            status.session = broken.reply
         except TempError as error:  # a shortage here; nothing is held against the server
-            status.rest(job, Outcome(error.code, error.ecode, error.cause))
+            status.rest(job, Reply(error.code, error.ecode, error.cause))
         return status
 
     def _wait(self, worker: Worker) -> None:
@@ -270,8 +271,8 @@ class Client:
             self._log.error("smtpc.damage", result.damage, ss_ta=deliver.ta_id, da_ta=deliver.da_ta_id, cdb_id=deliver.cdb_id)
         outcomes = {r.rcpt_idx: (r.code, r.ecode, r.text) for r in result.rcpts}
         common = (result.ta_code, result.ta_ecode, result.ta_text)
-        if result.session_code >= _FAILED:
-            common, outcomes = (result.session_code, result.session_ecode, result.session_text), {}
+        if result.ta_code < _FAILED <= result.session_code:
+            common = (result.session_code, result.session_ecode, result.session_text)
         elif result.damage:
             common = (0, "", f"not delivered: {result.damage}")
         for rcpt in deliver.rcpts:
