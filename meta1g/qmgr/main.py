@@ -31,6 +31,7 @@ from meta1g.pt.signals import on_signal, signals_of
 from meta1g.pt.task import Result
 from meta1g.qmgr.check import check
 from meta1g.qmgr.context import Context
+from meta1g.qmgr.env import Env
 from meta1g.qmgr.settings import Settings
 
 #: A stop waits so long for results that are on their way, and for final dots that wait for their commit.
@@ -108,7 +109,7 @@ class Qmgr:
         defedb.keeper = lost.keep_record
         self._recover(queue, defedb, cdb, lost, clock.now())
         self._evthr = Evthr(clock=clock, log=log)
-        self.context = Context(settings, queue, defedb, cdb, self._evthr, clock, log)
+        self.context = Context(Env(settings, self._evthr, clock, log), queue, defedb, cdb)
 
     def _recover(self, queue: Path, defedb: DefeDb, cdb: Cdb, lost: LostFound, now: float) -> None:
         """Opens DEFEDB and moves there what is in IBDB; if DEFEDB turns out to be damaged then, it is repaired once."""
