@@ -242,6 +242,12 @@ class Context:
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
+    @property
+    def peers(self) -> int:
+        """Number of SMTPS and SMTPC that are connected: from these something may still come."""
+        with self.active.lock:
+            return len(self.smtps) + len(self.scheduler.dadb)
+
     def stop_intake(self) -> None:
         """Takes no new mail and starts no delivery; what is under way goes on."""
         self.intake.stopping = True
