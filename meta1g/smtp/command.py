@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
+from meta1g.base.reply import Reply
 from meta1g.smtp import replies
 from meta1g.smtp.limits import COMMAND_LINE_MAX_BYTES, PARAMETER_LINE_MAX_BYTES
-from meta1g.smtp.reply import SmtpReply
 
 
 class Verb(Enum):
@@ -80,7 +80,7 @@ class Command:
     argument: str
 
 
-def parse_command(line: bytes) -> Command | SmtpReply:
+def parse_command(line: bytes) -> Command | Reply:
     """Reads a command line.
 
     Args:
@@ -104,7 +104,7 @@ def parse_command(line: bytes) -> Command | SmtpReply:
     return _with_argument(row, argument)
 
 
-def _with_argument(row: Row, argument: str) -> Command | SmtpReply:
+def _with_argument(row: Row, argument: str) -> Command | Reply:
     kind = row.argument
     head = _PATH_HEADS.get(kind)
     if head is not None:
