@@ -1,6 +1,6 @@
-"""What became of a recipient, as QMGR sees it; precedence of the statuses in a result.
+"""What became of a recipient, as QMGR sees it: what is said of it counts before the transaction, and that before the session.
 
-Pure but for the log.  Ref: MeTA1 design, "Functional Specification: QMGR, delivery status" (precedence modelled on).
+Pure but for the log.  Ref: MeTA1 design, "Functional Specification: QMGR, delivery status" (the precedence is ours).
 """
 
 from collections.abc import Iterable, Iterator
@@ -8,22 +8,39 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from meta1g.base.log import Log
+from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt
 from meta1g.qmgr.limits import STATUS_TEXT_MAX_CHARS
 from meta1g.rcb.envelope import RcptRecord
-from meta1g.rcb.smtpc_qmgr import Result
+from meta1g.rcb.smtpc_qmgr import Result, Retry
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A reply that decides about a recipient.  Immutable."""
+    """A reply that decides about a recipient.
+
+    Args:
+        code, ecode, text: the reply.
+        remote_mta: who said it; empty if it is our own word.
+        dsn: the server is responsible for reports of success.
+        hold: no server can help: the content is damaged.
+        retry: what the code does not tell.
+        of_session: nothing was said about the recipient: another server may do, whatever the code.
+    """
 
     code: int
     ecode: str
     text: str
     remote_mta: str = ""
-    dsn: bool = False  # the server is responsible for reports of success
-    hold: bool = False  # no server can help: the content is damaged
+    dsn: bool = False
+    hold: bool = False
+    retry: Retry = Retry.BY_CODE
+    of_session: bool = False
+
+    @classmethod
+    def of(cls, reply: Reply, *, dsn: bool = False, retry: Retry = Retry.BY_CODE, of_session: bool = False) -> "Outcome":
+        """Gives what a reply decides."""
+        return cls(reply.code, reply.ecode, reply.one_line, reply.origin, dsn, retry=retry, of_session=of_session)
 
     @property
     def is_ok(self) -> bool:
@@ -33,7 +50,7 @@ class Outcome:
     @property
     def is_temporary(self) -> bool:
         """Whether trying again can help."""
-        return 400 <= self.code < 500
+        return 400 <= self.code < 500 or (self.retry is not Retry.BY_CODE and not self.is_ok)
 
     @property
     def is_final(self) -> bool:
@@ -53,38 +70,55 @@ class Outcome:
 
     def expired(self) -> "Outcome":
         """The final failure of a recipient that could not be delivered for too long (RFC 3463 X.4.7)."""
-        return replace(self, code=554, ecode="5.4.7", text=f"delivery time expired; last reply: {self.text}")
+        text = f"delivery time expired; last reply: {self.text}"
+        return replace(self, code=554, ecode="5.4.7", text=text, retry=Retry.BY_CODE)
 
 
 #: What is told of a recipient after an unexpected exception.
 CONFUSED: Final = Outcome(451, "4.3.0", "internal error, see the log of qmgr")
 
+_NOTHING: Final = Outcome(451, "4.3.0", "delivery agent reported nothing")
+
 
 def session_failure(result: Result) -> Outcome | None:
-    """Gives the failure of the whole session, or None if it was fine, or if its failure does not matter."""
-    if result.session_code < 400 or result.damage:
+    """Gives the failure of the session, or None if it was fine, or if its failure does not matter."""
+    code = result.session.code
+    if code < 400 or result.damage:
         return None
-    if result.session_code >= 600:
-        return Outcome(451, "4.3.0", f"delivery agent reported {result.session_code}", result.remote_mta)
-    return Outcome(result.session_code, result.session_ecode, result.session_text, result.remote_mta)
+    if code >= 600:
+        return Outcome(451, "4.3.0", f"delivery agent reported {code}", of_session=True)
+    return Outcome.of(result.session, of_session=True)
 
 
 def outcomes(result: Result, rcpt_idxs: Iterable[int]) -> Iterator[tuple[int, Outcome]]:
-    """Gives the outcome of each recipient of a session that was fine: its own, or that of the transaction.
+    """Gives the outcome of each recipient: its own, that of the transaction, or the failure of the session.
 
     A recipient nobody says anything about is tried again: whether it was delivered is not known.  If the content is damaged, it
     is held instead.  Of two statements about a recipient the first holds; those about others than rcpt_idxs do not matter.
     """
-    own = {
-        one.rcpt_idx: Outcome(one.code, one.ecode, one.text, result.remote_mta, result.dsn) for one in reversed(result.rcpts)
-    }
-    common = Outcome(result.ta_code, result.ta_ecode, result.ta_text, result.remote_mta, result.dsn)
-    if result.damage:
-        common = Outcome(451, "4.3.0", f"content is damaged: {result.damage}", hold=True)
-    nothing = Outcome(451, "4.3.0", "delivery agent reported nothing", result.remote_mta)
+    own = {one.rcpt_idx: one for one in reversed(result.rcpts)}
+    others = _others(result)
+    served = any(200 <= one.reply.code < 300 for one in own.values())
     for rcpt_idx in rcpt_idxs:
-        outcome = own.get(rcpt_idx, common)
-        yield rcpt_idx, outcome if outcome.is_final else nothing
+        one = own.get(rcpt_idx)
+        outcome = others if one is None else Outcome.of(one.reply, dsn=result.dsn, retry=_retry(one.retry, served=served))
+        yield rcpt_idx, outcome if outcome.is_final else _NOTHING
+
+
+def _others(result: Result) -> Outcome:
+    """Gives the outcome of those about whom nothing is said."""
+    if result.damage:
+        return Outcome(451, "4.3.0", f"content is damaged: {result.damage}", hold=True)
+    if result.transaction.code:
+        return Outcome.of(result.transaction, dsn=result.dsn)
+    return session_failure(result) or _NOTHING
+
+
+def _retry(number: int, *, served: bool) -> Retry:
+    """Reads what an agent says of another attempt; one follows at once only if this one has served somebody: that ends."""
+    if number == Retry.OTHER_TRANSACTION and served:
+        return Retry.OTHER_TRANSACTION
+    return Retry.LATER if number else Retry.BY_CODE
 
 
 def log_outcome(log: Log, now: float, rcpt: AqRcpt, what: str, outcome: Outcome) -> None:

@@ -103,10 +103,10 @@ class ReplyParser:
             if last:
                 replies.append(self._reply())
         if len(self._buffer) > PEER_REPLY_LINE_MAX_BYTES:
-            error = ReplyError(f"reply line longer than {PEER_REPLY_LINE_MAX_BYTES} bytes")
+            cause = f"reply line longer than {PEER_REPLY_LINE_MAX_BYTES} bytes"
             if not liberal:
-                raise error
-            self._buffer, self.nonsense = b"", self.nonsense or error.cause
+                raise ReplyError(cause)
+            self._buffer, self.nonsense = b"", self.nonsense or cause
 
     def rest(self) -> Reply | None:
         """Gives the reply that has begun and will not be completed any more, if its code has come."""

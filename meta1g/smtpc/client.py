@@ -33,7 +33,6 @@ from meta1g.smtpc.status import DeliveryStatus, SessionError
 from meta1g.st import POLLIN, StError, StThread, st_checkpoint, st_netfd_poll, st_thread_create, st_thread_interrupt, st_usleep
 from meta1g.st.rcbconn import RcbConn
 
-_FAILED: Final = 400
 _NO_SERVER: Final = ServerAddr(addr="", port=0)
 
 
@@ -252,8 +251,7 @@ class Client:
             return
         deliver = job.deliver
         server = deliver.server[0] if deliver.server else _NO_SERVER
-        remote_mta = server.host or server.addr
-        result = status.result(deliver, session_open=session is not None, remote_mta=remote_mta, dsn=dsn)
+        result = status.result(deliver, session_open=session is not None, dsn=dsn)
         try:
             if not job.conn.closed:
                 job.conn.reply(job.request_id, result)
@@ -269,19 +267,17 @@ class Client:
         """Writes one line for each recipient: with it the life of a message can be told.  Switches: if there are many."""
         if result.damage:
             self._log.error("smtpc.damage", result.damage, ss_ta=deliver.ta_id, da_ta=deliver.da_ta_id, cdb_id=deliver.cdb_id)
-        outcomes = {r.rcpt_idx: (r.code, r.ecode, r.text) for r in result.rcpts}
-        common = (result.ta_code, result.ta_ecode, result.ta_text)
-        if result.ta_code < _FAILED <= result.session_code:
-            common = (result.session_code, result.session_ecode, result.session_text)
-        elif result.damage:
-            common = (0, "", f"not delivered: {result.damage}")
+        own = {one.rcpt_idx: one.reply for one in result.rcpts}
+        others = result.transaction if result.transaction.code else result.session
+        if result.damage:
+            others = Reply(0, "", f"not delivered: {result.damage}")
         for rcpt in deliver.rcpts:
             if len(deliver.rcpts) > LOG_AT_ONCE_LINES:
                 st_checkpoint()
-            code, ecode, text = outcomes.get(rcpt.rcpt_idx, common)
+            reply = own.get(rcpt.rcpt_idx, others)
             self._log.info(
                 "smtpc.deliver",
-                text,
+                reply.one_line,
                 ss_ta=deliver.ta_id,
                 da_sess=deliver.session_id,
                 da_ta=deliver.da_ta_id,
@@ -290,8 +286,8 @@ class Client:
                 server=server.addr,
                 port=server.port,
                 host=server.host or None,
-                reply=code,
-                ecode=ecode,
+                reply=reply.code,
+                ecode=reply.ecode,
             )
 
 

@@ -181,8 +181,8 @@ class Connection:
         Args:
             timeout_s: how long to wait.
             doing: what is going on, for the text of a failure.
-            late_s: not 0 if nothing worse can happen than no reply: a line that is none is passed over, if the reply comes within
-                this time after it, and of a reply that breaks off its code counts.
+            late_s: not 0 if nothing worse can happen than no reply: a line that is none is passed over, if the reply comes
+                within this time after it, and of a reply that breaks off its code counts.
 
         Raises:
             SessionError: the connection broke, the time is over, or what came is no reply.

@@ -10,8 +10,8 @@ In DIRTY a transaction has failed half way: the server needs RSET before the nex
 talk: QUIT is all that is left.  A transaction whose MAIL was refused goes on in RCPT without an accepted recipient: with
 PIPELINING its RCPT and DATA are on their way, and their replies come (RFC 2920 3.1).
 
-What a reply means depends on the command that it answers: event_of().  MEANINGS is read by the first digit (RFC 5321 4.2.1), since
-servers answer with codes that no list has, and READ_OTHERWISE has the codes that mean something else than their digit says.
+What a reply means depends on the command that it answers: event_of().  It is read by its first digit (RFC 5321 4.2.1), since
+servers answer with codes that no list has; codes that mean something else than their digit says have names here.
 
 Invariants: nothing leaves CLOSED; content is sent in CONTENT only.
 Pure: no I/O, no clock; talk.py feeds every event.

@@ -3,9 +3,9 @@
 Pure.  Ref: MeTA1 design, "Functional Specification: QMGR, delivery status" (precedence modelled on MeTA1).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from meta1g.base.reply import Reply
+from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.rcb.smtpc_qmgr import Deliver, RcptResult, Result, Retry
 from meta1g.smtpc.limits import REPLY_TEXT_MAX_CHARS, RESULT_TEXT_MAX_CHARS
 
@@ -39,36 +39,29 @@ class DeliveryStatus:
         for rcpt in job.rcpts:
             self.rcpts.setdefault(rcpt.rcpt_idx, reply)
 
-    def result(self, job: Deliver, *, session_open: bool, remote_mta: str, tls: str = "", dsn: bool = False) -> Result:
+    def result(self, job: Deliver, *, session_open: bool, tls: str = "", dsn: bool = False) -> Result:
         """Makes the message for QMGR; the texts are cut so that it takes it."""
         text_chars = min(REPLY_TEXT_MAX_CHARS, RESULT_TEXT_MAX_CHARS // max(len(self.rcpts), 1))
-        session = self.session or _NONE
-        transaction = self.transaction or _NONE
+        retry = self.retry
         return Result(
             session_id=job.session_id,
             ta_id=job.da_ta_id,
-            session_code=session.code,
-            session_ecode=session.ecode,
-            session_text=session.one_line[:REPLY_TEXT_MAX_CHARS],
-            ta_code=transaction.code,
-            ta_ecode=transaction.ecode,
-            ta_text=transaction.one_line[:REPLY_TEXT_MAX_CHARS],
+            session=_cut(self.session or NO_REPLY, REPLY_TEXT_MAX_CHARS),
+            transaction=_cut(self.transaction or NO_REPLY, REPLY_TEXT_MAX_CHARS),
             session_open=session_open,
-            remote_mta=remote_mta,
             tls=tls,
             dsn=dsn,
             damage=self.damage[:REPLY_TEXT_MAX_CHARS],
             rcpts=tuple(
-                RcptResult(
-                    rcpt_idx=idx,
-                    code=one.code,
-                    ecode=one.ecode,
-                    text=one.one_line[:text_chars],
-                    retry=self.retry.get(idx, Retry.BY_CODE),
-                )
-                for idx, one in self.rcpts.items()
+                RcptResult(rcpt_idx=idx, reply=_cut(reply, text_chars), retry=retry.get(idx, Retry.BY_CODE))
+                for idx, reply in self.rcpts.items()
             ),
         )
 
 
-_NONE = Reply(0, "", "")
+def _cut(reply: Reply, text_chars: int) -> Reply:
+    """Gives a reply with its text as one line of bounded length."""
+    text = reply.text
+    if isinstance(text, str) and len(text) <= text_chars:
+        return reply
+    return replace(reply, text=reply.one_line[:text_chars])

@@ -2,8 +2,8 @@
 
     group() -> bytes to send      reply(...) <- the next reply      lost(...) <- the connection is over
 
-The session (session.py) sends, reads and waits; it has no opinion.  Commands of one group leave in one write if the server knows
-PIPELINING, otherwise one by one; replies are read in order.
+The session (session.py) sends, reads and waits; it has no opinion.  Commands of one group leave in one write if the server
+knows PIPELINING, otherwise one by one; replies are read in order.
 
 Invariants: a recipient is accepted only by the 2xx that answers the final dot.  What a server said about a recipient stays what
 it is, whatever becomes of the session afterwards; the failure of the session is for those it said nothing about.
@@ -272,8 +272,8 @@ class Talk:
         """Takes note that the connection is of no further use.
 
         After the dot nobody knows what became of the message: those without an answer have this as their own outcome.  What a
-        server said while content went to it is an answer to all who were accepted, unless it is 421.  Otherwise it is the failure
-        of the session, for those about whom nothing was said.
+        server said while content went to it is an answer to all who were accepted, unless it is 421.  Otherwise it is the
+        failure of the session, for those about whom nothing was said.
 
         Args:
             why: what the server said, or what happened.

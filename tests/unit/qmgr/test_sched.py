@@ -1,5 +1,6 @@
 import pytest
 
+from meta1g.base.reply import Reply
 from meta1g.qmgr.limits import (
     DEST_CLOSED_MAX_S,
     LOST_MAX,
@@ -452,7 +453,7 @@ def test_the_result_of_another_delivery_decides_about_nobody(qmgr, what):
     jobs = {job.server: job for job in agent.wait_jobs(2)}
     mine, other = ({"session_id": jobs[a].msg.session_id, "ta_id": jobs[a].msg.da_ta_id} for a in (A, B))
     wrong = {**mine, what: other[what]}
-    agent.peer.send(Result(**wrong, ta_code=250, session_open=True), jobs[A].request_id)
+    agent.peer.send(Result(**wrong, transaction=Reply(250), session_open=True), jobs[A].request_id)
     jobs[B].done()
     wait_until(lambda: qmgr.context.defer.count == 1, "it is tried later")
     (record,) = qmgr.defedb.scan(None, 9)
@@ -487,7 +488,7 @@ def test_strange_codes_and_recipients_in_a_result_defer_those_it_is_about(qmgr):
     qmgr.smtps().mail("x@a.example", "y@a.example", "z@a.example")
     (job,) = agent.wait_jobs(1)
     own = [(0, 999), (1, 250), (1, 550), (77, 550)]
-    rcpts = tuple(RcptResult(rcpt_idx=idx, code=code) for idx, code in own)
+    rcpts = tuple(RcptResult(rcpt_idx=idx, reply=Reply(code)) for idx, code in own)
     agent.peer.send(Result(session_id=job.msg.session_id, ta_id=job.msg.da_ta_id, rcpts=rcpts), job.request_id)
     qmgr.wait_deferred(2)
     assert [one.rcpt for one in qmgr.defedb.scan(None, 9)] == ["x@a.example", "z@a.example"]

@@ -53,7 +53,7 @@ def deliver_beside(smtpc: SmtpcProcess, good: ScriptedServer, waiting: dict[int,
             answered, result = smtpc.qmgr.expect(Result)
             assert isinstance(result, Result)
             if answered == number:
-                assert [one.code for one in result.rcpts] == [250]
+                assert [one.reply.code for one in result.rcpts] == [250]
                 break
             assert waiting[answered] is None, "two results for one delivery"
             waiting[answered] = result
@@ -79,7 +79,7 @@ def test_a_hostile_server_costs_its_session_only(smtpc, kind):
             hostile.stop.set()
         assert memory_kib(smtpc) - before < MEMORY_MAX_KIB
     for result in waiting.values():
-        assert (result.session_code, result.session_open, result.damage) == (451, False, "")
+        assert (result.session.code, result.session_open, result.damage) == (451, False, "")
 
 
 def test_a_bounced_message_that_is_one_header_takes_neither_the_time_nor_the_memory_of_others(smtpc):
@@ -96,7 +96,7 @@ def test_a_bounced_message_that_is_one_header_takes_neither_the_time_nor_the_mem
         assert deliver_beside(smtpc, good, waiting) > 1
         assert memory_kib(smtpc) - before < MEMORY_MAX_KIB
     size = len(report["dsn_head"]) + len(ONE_HEADER) + len(report["dsn_tail"])
-    assert [one.text for result in waiting.values() for one in result.rcpts] == [f"{size} bytes"] * 2
+    assert [one.reply.text for result in waiting.values() for one in result.rcpts] == [f"{size} bytes"] * 2
 
 
 def count_bytes(conn: socket.socket) -> None:
@@ -169,4 +169,4 @@ def test_the_replies_of_a_server_never_make_a_result_that_qmgr_does_not_take(smt
     text = "550 5.1.1 " + "x" * 1500 + "\r\n"
     with ScriptedServer({"RCPT": text, "DATA": "554 no\r\n"}) as server:
         result = smtpc.deliver(smtpc.job(server.port, rcpts))
-    assert [one.code for one in result.rcpts] == [550] * len(rcpts)
+    assert [one.reply.code for one in result.rcpts] == [550] * len(rcpts)

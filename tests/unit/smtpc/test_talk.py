@@ -230,7 +230,7 @@ def test_the_limit_code_is_temporary_at_rcpt_only():
 @pytest.mark.parametrize("rcpts", [98, 99, 100, 101, 199, 200, 250])
 def test_large_envelopes_leave_in_groups_and_data_comes_last(rcpts):
     server = Server({})
-    assert set(reply.code for reply in server.deliver(rcpts).rcpts.values()) == {250}
+    assert {reply.code for reply in server.deliver(rcpts).rcpts.values()} == {250}
     assert [line[:4] for line in server.lines[1:]] == ["MAIL", *["RCPT"] * rcpts, "DATA"]
 
 
@@ -321,7 +321,9 @@ def test_whatever_a_server_answers_everybody_has_one_outcome_and_all_of_the_tabl
     monkeypatch.setattr(talk_module, "next_state", lambda state, event: taken.update([(state, event)]) or real(state, event))
     for seed in range(1500):
         chance = random.Random(seed)
-        said = {verb: [chance.choice(REPLIES) if chance.random() < 0.3 else GOOD[verb] for _ in range(9)] + [None] for verb in GOOD}
+        said = {
+            verb: [chance.choice(REPLIES) if chance.random() < 0.3 else GOOD[verb] for _ in range(9)] + [None] for verb in GOOD
+        }
         server = Server({**said, **(PLAIN if chance.random() < 0.3 else {})}, lmtp=lmtp)
         for _ in range(3):
             one_more(server, chance.randrange(1, 5))
