@@ -107,16 +107,20 @@ class Machine(RuleBasedStateMachine):
         self.reply(work, transaction=Reply(code), rcpts=rcpts, session_open=keep and work.msg.keep_open)
 
     @precondition(lambda self: self.world.works)
-    @rule(number=st.integers(0, 20), code=st.sampled_from([421, 554]))
-    def session_failed(self, number, code):
+    @rule(number=st.integers(0, 20), code=st.sampled_from([421, 554]), own=st.none() | CODES)
+    def session_failed(self, number, code, own):
+        """The session breaks; of its first recipient perhaps something has been said before."""
         work = self.take(number)
         records = self.records(work)
         rcpts = self.world.active.aq.get(work.msg.ta_id).rcpts
+        said = () if own is None else (RcptResult(rcpt_idx=records[0].rcpt_idx, reply=Reply(own)),)
+        if own is not None:
+            self.decided(records.pop(0), own)
         for record in records:
             rcpt = rcpts[record.rcpt_idx]
             if rcpt.server_idx + 1 >= len(rcpt.servers):
                 self.decided(record, code)
-        self.reply(work, session=Reply(code, "", "no"))
+        self.reply(work, session=Reply(code, "", "no"), rcpts=said)
 
     @precondition(lambda self: self.world.works)
     @rule(number=st.integers(0, 20), what=st.sampled_from(["late", "wrong session", "wrong transaction", "strange codes"]))
