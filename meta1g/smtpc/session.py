@@ -28,6 +28,7 @@ from meta1g.smtpc.talk import Talk
 from meta1g.st import st_utime
 
 _OPEN: Final = (State.READY, State.DIRTY)
+_STALE: Final = Reply(451, "4.4.2", "session is of no more use")
 
 
 class Session:
@@ -93,7 +94,7 @@ class Session:
         Switches: yes (connect, read, write).
         """
         settings = self._settings
-        self.quit()
+        self.close()
         self._talk, self.idle_since = self._new_talk(), 0.0
         self._connection = Connection.open(self.server, settings.connect_timeout_s, settings.source_address)
         self._talk.connected()
@@ -141,11 +142,12 @@ class Session:
             return
         talk.begin(job, status)
         self._converse()
-        if talk.state is State.CONTENT:
-            self._content(content)
+        if talk.state is State.CONTENT and self._content(content):
             self._converse()
         if talk.stale:
-            raise SessionError(talk.failure or status.transaction or Reply(451, "4.4.2"), stale=True)
+            why = talk.failure or status.transaction or _STALE
+            self.quit()
+            raise SessionError(why, stale=True)
 
     def _abandon(self) -> None:
         """Ends a transaction whose content failed: half a message on its way is dropped only by closing the connection."""
@@ -181,8 +183,11 @@ class Session:
         if talk.state is State.CLOSED:
             self.close()
 
-    def _content(self, content: Content) -> None:
+    def _content(self, content: Content) -> bool:
         """Sends the message, with the dot if nothing was wrong with it and the server did not refuse it before.
+
+        Returns:
+            Whether the dot went; the session is closed otherwise.
 
         Switches: yes (read, write, offload).
         """
@@ -194,6 +199,7 @@ class Session:
         if refused is not None:  # the rest need not be sent, and what the dot would be answered nobody knows
             talk.lost(refused)
             self.close()
+        return refused is None
 
     def _send_content(self, content: Content) -> Reply | None:
         """Sends all pieces; the last one, with the dot, only when there are no more and nothing was wrong with them.

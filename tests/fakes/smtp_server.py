@@ -33,6 +33,7 @@ class Seen:
     commands: list[str] = field(default_factory=list)
     contents: list[bytes] = field(default_factory=list)
     groups: list[bytes] = field(default_factory=list)
+    last: str = ""
     lmtp: bool = False
     accepted: int = 0
 
@@ -86,6 +87,7 @@ class ScriptedServer:
             if self._stopping:
                 conn.close()
                 return
+            conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what was said has left before a reset
             self._open.append(conn)
             seen = Seen()
             self.connections.append(seen)
@@ -103,7 +105,7 @@ class ScriptedServer:
 
     def _talk(self, conn: socket.socket, seen: Seen) -> None:
         buffer = b""
-        if not self._answer(conn, "banner"):
+        if not self._answer(conn, "banner", seen):
             return
         while True:
             while b"\r\n" not in buffer:
@@ -117,15 +119,15 @@ class ScriptedServer:
             with self.changed:
                 self.changed.notify_all()
             verb = line[:4].decode().upper()
-            if not self._answer(conn, verb) or verb == "QUIT":
+            if not self._answer(conn, verb, seen) or verb == "QUIT":
                 return
             if verb == "LHLO":
                 seen.lmtp = True
             elif verb == "MAIL":
                 seen.accepted = 0
-            elif verb == "RCPT" and self._last.startswith("2"):
+            elif verb == "RCPT" and seen.last.startswith("2"):
                 seen.accepted += 1
-            if verb == "DATA" and self._last.startswith("3"):
+            if verb == "DATA" and seen.last.startswith("3"):
                 buffer = b"\r\n" + buffer
                 while b"\r\n.\r\n" not in buffer:
                     data = conn.recv(65536)
@@ -137,17 +139,17 @@ class ScriptedServer:
                 if not self._answer(conn, "dot", seen):
                     return
 
-    def _answer(self, conn: socket.socket, verb: str, seen: Seen | None = None) -> bool:
+    def _answer(self, conn: socket.socket, verb: str, seen: Seen) -> bool:
         reply = self.replies.get(verb, "500 5.5.1 what?\r\n")
         if isinstance(reply, list):
             reply = reply.pop(0) if len(reply) > 1 else reply[0]
         if isinstance(reply, End):
             self._end(conn, reply)
             return False
-        self._last = reply or ""
+        seen.last = reply or ""
         if reply is None:
             return False
-        if seen is not None and seen.lmtp and reply == DEFAULT["dot"]:
+        if seen.lmtp and reply == DEFAULT["dot"]:
             reply *= seen.accepted
         conn.sendall(reply.encode("latin-1"))
         return True
