@@ -42,15 +42,16 @@ def parser(prog: str, description: str) -> Parser:
     return made
 
 
-def run_program(prog: str, main: Callable[[list[str]], int]) -> int:
+def run_program(prog: str, main: Callable[[list[str]], int], argv: list[str] | None = None) -> int:
     """Runs a program's main function and turns its errors into one line and an exit code.
 
     Args:
         prog: name for the error line.
         main: takes the arguments without the program's name, gives the exit code.
+        argv: these arguments; None for those of this process.
     """
     try:
-        return main(sys.argv[1:])
+        return main(sys.argv[1:] if argv is None else argv)
     except CliError as error:
         text, code = str(error), error.exit_code
     except BugError:
