@@ -39,7 +39,7 @@ class StatusServer:
         self._loop = loop
         self._path = queue / paths.MCP_STATUS_SOCKET
         self._answer = answer
-        self._log = log
+        self.log = log
         self._pause: Timer | None = None
         self._clients: set[StatusConn] = set()
         self._sock = self._bind()
@@ -70,16 +70,16 @@ class StatusServer:
         except (BlockingIOError, ConnectionAbortedError):
             return
         except OSError as error:  # no descriptor is left: whoever asks waits a moment
-            self._log.error("mcp.status", error.strerror or str(error))
+            self.log.error("mcp.status", error.strerror or str(error))
             self._loop.remove(self._sock.fileno())
             self._pause = self._loop.call_later(STATUS_PAUSE_S, self._listen)
             return
         if len(self._clients) >= STATUS_CLIENTS_MAX:
             conn.close()
             return
-        with failure.item(self._log, "mcp.status", lambda error: conn.close()):
+        with failure.item(self.log, "mcp.status", lambda error: conn.close()):
             conn.setblocking(False)
-            client = StatusConn(self._loop, conn, self._answer, self._clients.discard, self._log)
+            client = StatusConn(self._loop, conn, self._answer, self._clients.discard, lambda: self.log)
             self._clients.add(client)
             client.send()
 

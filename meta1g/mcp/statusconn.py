@@ -29,7 +29,7 @@ class StatusConn:
         conn: its socket; the connection closes it.
         answer: answers a command.
         on_close: is told of the end.
-        log: for clients that speak nonsense.
+        log: gives the log for clients that speak nonsense; a reload may change it.
 
     Owner: the event loop.
     """
@@ -62,7 +62,7 @@ class StatusConn:
             self._on_close(self)
 
     def _readable(self) -> None:
-        with failure.item(self._log, "mcp.status", lambda error: self.close()):
+        with failure.item(self._log(), "mcp.status", lambda error: self.close()):
             try:
                 data = self._conn.recv(_READ_BYTES)
                 for msg, request_id, _ in self._rcb.receive(data):
@@ -71,7 +71,7 @@ class StatusConn:
             except BlockingIOError:
                 return
             except ProtocolError as error:
-                self._log.warn("mcp.status", error.cause)
+                self._log().warn("mcp.status", error.cause)
                 data = b""
             except OSError:
                 data = b""
