@@ -40,7 +40,7 @@ class StatusConn:
         conn: socket.socket,
         answer: Callable[[Request], object],
         on_close: Callable[["StatusConn"], object],
-        log: Log,
+        log: Callable[[], Log],
     ) -> None:
         self._loop = loop
         self._conn = conn
