@@ -16,21 +16,11 @@ from meta1g.pt.wakeup import Wakeup
 
 NEVER: Final = float("inf")
 
-_RD: Final = int(Ev.RD)
-_WR: Final = int(Ev.WR)
 _CL: Final = int(Ev.CL)
 _SL: Final = int(Ev.SL)
 _DEL: Final = int(Result.DEL)
 _RUNQ: Final = int(Result.RUNQ)
 _SLPQ: Final = int(Result.SLPQ)
-_CHANGES: Final = int(Result.R_NO | Result.R_RQ | Result.W_NO | Result.W_RQ)
-#: (flag of the result, bits to clear, bits to set)
-_CHANGE_ROWS: Final = (
-    (int(Result.R_NO), _RD, 0),
-    (int(Result.R_RQ), 0, _RD),
-    (int(Result.W_NO), _WR, 0),
-    (int(Result.W_RQ), 0, _WR),
-)
 _TIMED: Final = frozenset((State.WAITQ, State.SLEEPQ, State.RUNQ))
 _QUEUED: Final = frozenset((State.RUNQ, State.CLEANQ))
 
@@ -126,8 +116,6 @@ class Board:
 
     def put_back(self, task: Task, bits: int) -> bool:
         """Takes a task back after its run; bits is the number of its Result."""
-        if bits & _CHANGES:
-            self._change(task, bits)
         old = task.state
         if bits & _DEL or old is State.DOOMED:
             event = Event.BACK_CLEAN if task.wanted & _CL else Event.BACK_DEL
@@ -201,11 +189,6 @@ class Board:
             self._log.error("evthr.watch", str(error), name=task.name)
             return self.delete(task)
         return False
-
-    def _change(self, task: Task, bits: int) -> None:
-        for flag, clear, add in _CHANGE_ROWS:
-            if bits & flag:
-                task.wanted = task.wanted & ~clear | add
 
     def _ready(self, fd: int, events: int) -> None:
         """Moves the task of a descriptor to the run queue, or stops watching while it cannot take the event."""

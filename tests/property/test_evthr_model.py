@@ -42,6 +42,7 @@ class BoardMachine(RuleBasedStateMachine):
         self.board: Board = self.evthr._board
         self.model: dict[Task, Expected] = {}
         self.peers: dict[Task, socket.socket] = {}
+        self.ours: dict[Task, socket.socket] = {}
         self.sockets: list[socket.socket] = []
         self.now = 100.0  # so that no time is 0, which has a meaning of its own
         self.interrupted = False
@@ -74,8 +75,8 @@ class BoardMachine(RuleBasedStateMachine):
         one.setblocking(False)
         self.sockets += [one, two]
         task = Task(self.evthr, lambda task: Result.OK, one.fileno(), Ev.RD | (Ev.CL if clean else Ev.NONE), "reader")
-        task.context = one
         self.peers[task] = two
+        self.ours[task] = one
         return self.enter(task, clean, run=False)
 
     def enter(self, task: Task, clean: bool, run: bool) -> Task:
@@ -142,7 +143,7 @@ class BoardMachine(RuleBasedStateMachine):
         if delay is not None:
             self.set_time(task, delay)
         if drain and task in self.peers:
-            self.read_all(task.context)
+            self.read_all(self.ours[task])
         expected.running = False
         if way is Result.DEL:
             expected.deleted = True
