@@ -27,33 +27,29 @@ class Worker:
     Owner: its thread; gate is released by whoever wakes it.
     """
 
-    __slots__ = ("batch", "gate", "permanent", "poll_until", "runs", "task")
+    __slots__ = ("batch", "gate", "permanent", "runs", "task")
 
     def __init__(self, batch: list[Flushable], *, permanent: bool) -> None:
         self.gate = threading.Lock()
         self.gate.acquire()
         self.permanent = permanent
-        self.poll_until = 0.0
         self.runs = 0  # tasks run since the last poll or flush
         self.batch = batch
         self.task: Task | None = None  # what it runs, for the log
 
+    def wait(self) -> None:
+        """Waits until another thread is needed, after Crew.park().  Blocks: yes."""
+        self.gate.acquire()
+
 
 class Crew:
-    """Counts and parks the threads.
+    """Counts and parks the threads, up to soft idle ones and hard in all.  Locking: caller holds the lock, but for wait()."""
 
-    Args:
-        soft: idle threads beyond this number leave.
-        hard: no more threads than this.
-
-    Locking: caller holds the lock of the system, but for wait().
-    """
-
-    __slots__ = ("_gate", "_hard", "_parked", "_quiet", "_soft", "_turns", "count", "over")
+    __slots__ = ("_gate", "_parked", "_quiet", "_soft", "_turns", "count", "hard", "over")
 
     def __init__(self, soft: int, hard: int) -> None:
         self._soft = soft
-        self._hard = hard
+        self.hard = hard
         self._parked: list[Worker] = []
         self._gate = threading.Lock()
         self._gate.acquire()
@@ -80,25 +76,17 @@ class Crew:
         if self._parked:
             self._parked.pop().gate.release()
             return False
-        if not may_start or self.count >= self._hard:
+        if not may_start or self.count >= self.hard:
             return False
         self.count += 1
         return True
-
-    # -- the watch -----------------------------------------------------------------------------------------------------
 
     def wait(self) -> bool:
         """Waits for the next look; after a quiet time it is not before nudge().  Tells whether it was nudged."""
         return self._gate.acquire(timeout=WATCH_TICK_S if self._quiet < WATCH_QUIET_TICKS else -1)
 
     def stuck(self, turns: int, *, nudged: bool, polling: bool) -> bool:
-        """Tells whether no thread has done anything for a tick, and none waits for events.
-
-        Args:
-            turns: a number that grows with all that is done.
-            nudged: result of wait().
-            polling: a thread waits for events.
-        """
+        """Tells whether no thread has done anything for a tick, for turns has not grown, and none is polling."""
         same = turns == self._turns and not nudged
         self._turns = turns
         self._quiet = self._quiet + 1 if same and polling else 0

@@ -7,13 +7,7 @@ a task holds its thread for longer than a tick (see meta1g.pt.crew).
 Invariant: a task is run by one thread at a time, and a wake-up that comes while it runs makes it run again (see
 meta1g.pt.task).  All state is guarded by one leaf lock, held for a few microseconds, never during a call to a task.
 
-What a task costs whose function fails (docs/failures.md):
-
-    frame: listener, signals, tie to mcp        the process ends
-    with a descriptor and a last call (Ev.CL)   the task: its owner closes and answers in the last call
-    with a descriptor, without last call        the process ends, because nobody would notice that the task is gone
-    without descriptor: timers, periodic work   this run: it runs again after ERROR_RETRY_S
-    call_soon()                                 this call
+What a task costs whose function fails stands in docs/failures.md.
 
 Ref: MeTA1 design, "Implementation: Event threads" (evthr_init, evthr_task_new, evthr_loop, evthr_stop modelled on).
 """
@@ -64,7 +58,6 @@ class Evthr:
     ) -> None:
         self.clock: Clock = SystemClock() if clock is None else clock
         self.log = Log("evthr") if log is None else log
-        self._watched = hard_threads > 1
         self._lock = threading.Lock()
         self._board = Board(self.log)
         self._crew = Crew(soft_threads, max(soft_threads, hard_threads))
@@ -73,8 +66,6 @@ class Evthr:
         self._stop_at: float | None = None
         self._raised: BaseException | None = None
         self._start_again_at = 0.0  # monotonic seconds before which the system is not asked for a thread
-
-    # -- tasks ---------------------------------------------------------------------------------------------------------
 
     def task_new(
         self,
@@ -90,9 +81,9 @@ class Evthr:
         """Makes a task.
 
         Args:
-            function: called as function(task) whenever an event came; returns a Result.
+            function: called as function(task) whenever an event came.
             fd: descriptor to watch, -1 for none.
-            events: RD, LI, WR: what to watch for; CL: call the function a last time after deletion.
+            events: what to watch for; CL: call the function a last time after deletion.
             wake_at: monotonic time in seconds of the first run, if nothing comes earlier.
             run: the first run is at once.
             name: names it in the log.
@@ -105,10 +96,7 @@ class Evthr:
         alone = fd >= 0 and not events & Ev.CL  # nobody would notice that it is gone
         task = Task(self, function, fd, events, name, frame=frame or alone)
         task.wake_at = wake_at
-        with self._lock:
-            wake = self._board.add(task, run=run)
-        if wake:
-            self._board.wakeup.set()
+        self._apply(self._board.add, task, run)
         return task
 
     def timer(self, delay_s: float, function: TaskFunction, name: str = "") -> Task:
@@ -158,9 +146,8 @@ class Evthr:
 
         Blocks: yes (until stopped).
         """
-        with self._lock:
-            self._crew.count += 1
-        if self._watched:
+        self._crew.count += 1
+        if self._crew.hard > 1:
             self.task_new(self._start_watch, events=Ev.NONE, run=True, name="watch")
         try:
             self._work(permanent=True)
@@ -207,10 +194,8 @@ class Evthr:
             self._workers.remove(me)
 
     def _turns(self, me: Worker) -> None:
-        task: Task | None = None
-        bits = 0
+        task, bits, step = None, 0, None
         while True:
-            step: _Step | None = None
             with self._lock:
                 if task is not None and self._board.put_back(task, bits):
                     self._board.wakeup.set()
@@ -232,38 +217,30 @@ class Evthr:
         if self._stop_at is not None:
             if self._board.runq and self.clock.monotonic() < self._stop_at:
                 return self._flush
-            self._leave()
+            self._crew.count -= 1
+            if self._board.runq:
+                self.log.error("evthr.stop", "work is dropped: the time to stop is over", count=len(self._board.runq))
+                self._board.runq.clear()
             return None
         if not self._board.polling:
-            me.poll_until = self._board.begin_poll()
+            self._board.begin_poll()
             return self._poll
         if self._board.runq:
             return self._flush
-        return self._park if self._crew.park(me) else None
+        return Worker.wait if self._crew.park(me) else None
 
     def _flush(self, me: Worker) -> None:
-        """Sends what was collected."""
         batch.flush(me.batch)
-
-    def _park(self, me: Worker) -> None:
-        """Waits until another thread is needed.  Blocks: yes."""
-        me.gate.acquire()
 
     def _poll(self, me: Worker) -> None:
         """Polls with the controller role and gives it up.  Blocks: yes (until something is ready)."""
-        until = me.poll_until
+        until = self._board.poll_until
         timeout_s = -1.0 if until == NEVER else max(0.0, until - self.clock.monotonic()) if until else 0.0
         ready = self._board.waitq.poll(timeout_s)
         now = self.clock.monotonic()
         with self._lock:
             self._board.end_poll(ready, now)
             self._crew.nudge()
-
-    def _leave(self) -> None:
-        self._crew.count -= 1
-        if self._board.runq:
-            self.log.error("evthr.stop", "work is dropped: the time to stop is over", count=len(self._board.runq))
-            self._board.runq.clear()
 
     def _run_in(self, me: Worker, task: Task) -> int:
         me.task = task
@@ -289,7 +266,7 @@ class Evthr:
         return bits
 
     def _failed(self, task: Task, error: Exception) -> Result:
-        """Decides what a failed task costs; see the head of the file."""
+        """Decides what a failed task costs; see docs/failures.md."""
         if task.frame:
             failure.end_process(self.log, "evthr.frame", error, name=task.name or None)
         failure.contained(self.log, "evthr.task", error, name=task.name or None)
@@ -297,8 +274,6 @@ class Evthr:
             return Result.DEL
         task.sleep_for(ERROR_RETRY_S)
         return Result.SLPQ
-
-    # -- threads that come ---------------------------------------------------------------------------------------------
 
     def _start_watch(self, task: Task) -> Result:
         """Starts the watch; a shortage is contained like every failure of a task without descriptor, and it runs again."""
@@ -344,8 +319,6 @@ class Evthr:
             self._start_again_at = self.clock.monotonic() + THREAD_RETRY_S
             failure.contained(self.log, "evthr.thread", error)
 
-    # -- the end -------------------------------------------------------------------------------------------------------
-
     def _finish(self) -> None:
         """Waits for the other threads, makes the last calls, closes.  Blocks: yes (until tasks at hand are done)."""
         failure.steps(self.log, "evthr.stop", self.stop, self._join, self._last_calls, self._close)
@@ -370,11 +343,11 @@ class Evthr:
             for task in [task for task in self._board.tasks if task.wanted & _CL]:
                 self._board.delete(task)
         with batch.batch():
-            while (last := self._take()) is not None:
+            while True:
+                with self._lock:
+                    last = self._board.pop()
+                if last is None:
+                    return
                 bits = self._run(last) | _DEL
                 with self._lock:
                     self._board.put_back(last, bits)
-
-    def _take(self) -> Task | None:
-        with self._lock:
-            return self._board.pop()

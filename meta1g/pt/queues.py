@@ -1,6 +1,6 @@
 """The three queues of the event-thread system: run, wait, sleep.
 
-Plain objects without threads.  Locking: caller holds the lock of the system.
+Plain objects without threads.  Locking: caller holds the lock of the system, except for poll().
 
 Ref: MeTA1 design, "Implementation: Event threads" (waitq, runq, slpq modelled on).
 """
@@ -31,8 +31,6 @@ class WaitQueue:
 
     A descriptor stays armed while its task runs, which saves two system calls a run; the controller takes it out when
     it is reported although the task cannot take it, and put() brings it back.
-
-    Locking: caller holds the lock of the system, except for poll().
     """
 
     __slots__ = ("_epoll", "tasks")
@@ -93,13 +91,7 @@ class WaitQueue:
             del self.tasks[task.fd]
 
     def poll(self, timeout_s: float) -> list[tuple[int, int]]:
-        """Gives (descriptor, epoll events) pairs.
-
-        Args:
-            timeout_s: longest time, -1 for ever.
-
-        Blocks: yes (until a descriptor is ready).  Locking: none.
-        """
+        """Gives (descriptor, epoll events) pairs; waits timeout_s at most, -1 for ever.  Blocks: yes."""
         return self._epoll.poll(timeout_s, POLL_EVENTS)
 
     def close(self) -> None:
@@ -118,8 +110,6 @@ class SleepQueue:
     """Tasks by time, a heap that forgets lazily: an entry counts while its time is the task's queued_at.
 
     Invariant: a task whose wake_at is t stands in the heap with a time of t or earlier, task.queued_at.
-
-    Locking: caller holds the lock of the system.
     """
 
     __slots__ = ("_compact_at", "_heap", "_number")

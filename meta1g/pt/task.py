@@ -23,7 +23,7 @@ from meta1g.base.clock import Clock
 
 
 class Ev(IntFlag):
-    """Events a task asks for, and events that happened.  Immutable."""
+    """Events a task asks for, and events that happened."""
 
     NONE = 0
     RD = 1  # readable, or end of file, or error
@@ -46,7 +46,7 @@ class Result(IntFlag):
 
 
 class State(IntEnum):
-    """States of a task.  Immutable."""
+    """States of a task."""
 
     WAITQ = auto()
     SLEEPQ = auto()
@@ -60,7 +60,7 @@ class State(IntEnum):
 
 
 class Event(IntEnum):
-    """What can happen to a task.  Immutable."""
+    """What can happen to a task."""
 
     READY = auto()  # the descriptor is ready
     DUE = auto()  # the time set has come
@@ -82,24 +82,21 @@ _BACK: Final = (Event.BACK_WAIT, Event.BACK_SLEEP, Event.BACK_RUN, Event.BACK_DE
 _RETURNS: Final = {_E.BACK_WAIT: _S.WAITQ, _E.BACK_SLEEP: _S.SLEEPQ, _E.BACK_RUN: _S.RUNQ}
 _ENDS: Final = {_E.BACK_DEL: _S.DELETED, _E.BACK_CLEAN: _S.CLEANQ}
 _REMOVED: Final = {_E.DELETE: _S.DELETED, _E.CLEAN: _S.CLEANQ}
+_STAY: Final = {state: dict.fromkeys(_OUTSIDE, state) for state in State}
 _DOOM: Final = {_E.DELETE: _S.DOOMED, _E.CLEAN: _S.DOOMED}
-
-
-def _stay(state: State) -> dict[Event, State]:
-    return dict.fromkeys(_OUTSIDE, state)
 
 
 #: One row a state; what is missing must not happen.  A later part of a row overrules an earlier one.
 ROWS: Final[Mapping[State, Mapping[Event, State]]] = {
     _S.WAITQ: dict.fromkeys((_E.READY, _E.DUE, _E.WAKE), _S.RUNQ) | _REMOVED,
     _S.SLEEPQ: {_E.READY: _S.SLEEPQ, _E.DUE: _S.RUNQ, _E.WAKE: _S.RUNQ} | _REMOVED,
-    _S.RUNQ: _stay(_S.RUNQ) | _REMOVED | {_E.TAKE: _S.RUNNING},
-    _S.RUNNING: _stay(_S.RUNNING) | {_E.WAKE: _S.AGAIN} | _DOOM | _RETURNS | _ENDS,
-    _S.AGAIN: _stay(_S.AGAIN) | _DOOM | dict.fromkeys(_RETURNS, _S.RUNQ) | _ENDS,
-    _S.DOOMED: _stay(_S.DOOMED) | _ENDS,
-    _S.CLEANQ: _stay(_S.CLEANQ) | {_E.TAKE: _S.CLEANING},
-    _S.CLEANING: _stay(_S.CLEANING) | dict.fromkeys(_BACK, _S.DELETED),
-    _S.DELETED: _stay(_S.DELETED),
+    _S.RUNQ: _STAY[_S.RUNQ] | _REMOVED | {_E.TAKE: _S.RUNNING},
+    _S.RUNNING: _STAY[_S.RUNNING] | {_E.WAKE: _S.AGAIN} | _DOOM | _RETURNS | _ENDS,
+    _S.AGAIN: _STAY[_S.AGAIN] | _DOOM | dict.fromkeys(_RETURNS, _S.RUNQ) | _ENDS,
+    _S.DOOMED: _STAY[_S.DOOMED] | _ENDS,
+    _S.CLEANQ: _STAY[_S.CLEANQ] | {_E.TAKE: _S.CLEANING},
+    _S.CLEANING: _STAY[_S.CLEANING] | dict.fromkeys(_BACK, _S.DELETED),
+    _S.DELETED: _STAY[_S.DELETED],
 }
 
 TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
@@ -166,12 +163,9 @@ class Task:
         self.evthr.wakeup(self)
 
     def sleep_until(self, monotonic_s: float | None) -> None:
-        """Sets the time at which the task runs with Ev.SL, if nothing else wakes it earlier; None takes it back.
+        """Sets the monotonic time in seconds at which the task runs with Ev.SL; None takes it back.
 
-        The time stays set when another event comes first.  It holds in the wait queue as well (a time-out).
-
-        Args:
-            monotonic_s: seconds of the monotonic clock.
+        It stays set when another event comes first, and holds in the wait queue as well (a time-out).
         """
         self.evthr.set_time(self, monotonic_s)
 
@@ -183,15 +177,10 @@ class Task:
         """Asks for WR, or no longer, from any thread."""
         self.evthr.want(self, Ev.WR, on)
 
-    def want_read(self, on: bool) -> None:
-        """Asks for RD, or no longer, from any thread."""
-        self.evthr.want(self, Ev.RD, on)
-
     def delete(self) -> None:
-        """Deletes the task, from any thread; a run at hand is finished first.
+        """Deletes the task, from any thread; a run at hand is finished first, and the descriptor may be closed then.
 
-        The descriptor may be closed as soon as `deleted` and no run is at hand; a task that asked for Ev.CL gets a last
-        call, and that is the place to close it.
+        A task that asked for Ev.CL gets a last call, and that is the place to close it.
         """
         self.evthr.delete(self)
 

@@ -83,7 +83,7 @@ class BoardMachine(RuleBasedStateMachine):
         self.model[task] = Expected(clean=clean)
         self.model[task].owed = run
         self.model[task].time = task.wake_at
-        self.note(self.board.add(task, run=run))
+        self.note(self.board.add(task, run))
         return task
 
     # -- events from outside --
@@ -162,7 +162,8 @@ class BoardMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.board.polling)
     @rule()
     def begin_poll(self) -> None:
-        until = self.board.begin_poll()
+        self.board.begin_poll()
+        until = self.board.poll_until
         self.interrupted = False
         assert (until == 0.0) == bool(self.board.runq)
         timed = [task.wake_at for task in self.model if task.state in (State.WAITQ, State.SLEEPQ) and task.wake_at is not None]
@@ -222,14 +223,14 @@ class BoardMachine(RuleBasedStateMachine):
 
     @invariant()
     def work_interrupts_a_poll_that_has_begun(self) -> None:
-        if self.board.polling and self.board._poll_until and not self.interrupted:
+        if self.board.polling and self.board.poll_until and not self.interrupted:
             assert not [task for task in self.board.runq if task.state in (State.RUNQ, State.CLEANQ)]
 
     @invariant()
     def an_earlier_time_interrupts_a_poll_that_has_begun(self) -> None:
         if self.board.polling and not self.interrupted:
             waiting = [task.wake_at for task in self.model if task.state in (State.WAITQ, State.SLEEPQ)]
-            assert self.board._poll_until <= min((when for when in waiting if when is not None), default=NEVER)
+            assert self.board.poll_until <= min((when for when in waiting if when is not None), default=NEVER)
 
 
 BoardMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None, print_blob=True)
