@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.task import Ev, Result, Task
-from meta1g.smar.dnsserver import ServerAddress
+from meta1g.smar.dnsaddress import ServerAddress
 from meta1g.smar.limits import ANSWER_MAX_BYTES, TCP_READ_BYTES
 
 _LENGTH = struct.Struct(">H")
