@@ -29,7 +29,7 @@ from meta1g.pt import alive
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.signals import on_signal, signals_of
 from meta1g.pt.task import Result, Task
-from meta1g.qmgr.check import check
+from meta1g.pt.turnlog import collect_lines
 from meta1g.qmgr.context import Context
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.settings import Settings
@@ -131,6 +131,7 @@ class Qmgr:
 
     def run(self) -> None:
         """Serves until it is told to stop.  Blocks: yes."""
+        collect_lines(self._log)
         for signum in (signal.SIGTERM, signal.SIGINT):
             on_signal(self._evthr, signum, self.stop)
         on_signal(self._evthr, signal.SIGUSR1, self._log.reopen)
@@ -170,6 +171,8 @@ def main(argv: list[str]) -> int:
     """Runs QMGR and gives its exit code."""
     arguments = startup.component_arguments("qmgr", argv, "The queue manager of meta1g.")
     if arguments.check:
+        from meta1g.qmgr.check import check
+
         return check(arguments)
     config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
     queue = config.queue_directory
@@ -188,7 +191,7 @@ def main(argv: list[str]) -> int:
 
 def run() -> None:
     """Runs the program (console script)."""
-    raise SystemExit(cli.run_program("qmgr", main))
+    cli.end_program("qmgr", main)
 
 
 if __name__ == "__main__":

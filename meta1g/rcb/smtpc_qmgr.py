@@ -51,7 +51,7 @@ class DeliverRcpt(Message):
 @message(RT.Q2C_DELIVER, Role.REQUEST)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deliver(Message):
-    """One delivery: a transaction for one server.  Reply: Result.
+    """One delivery: a transaction for one server.  Reply: DeliveryResult.
 
     new_session opens session_id to server first, otherwise session_id is an open idle session; keep_open leaves it
     open afterwards.  da is a DeliveryAgent.  da_ta_id names this delivery, ta_id the SMTPS transaction.  For a DSN
@@ -95,13 +95,14 @@ class RcptResult(Message):
 
 @message(RT.C2Q_RESULT, Role.REPLY)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result(Message):
+class DeliveryResult(Message):
     """What became of a delivery.  The finer fact counts: recipient over transaction over session.
 
     rcpts lists every recipient about whom something was said, be it at RCPT, at DATA or after the dot.  transaction is
     NO_REPLY unless there is a reply that is about all recipients: MAIL was refused, or we cannot send the message to this
     server.  session is NO_REPLY if the session was fine; otherwise it holds for those about whom nothing else is said, and
-    nothing was delivered to them.  session_open tells whether session_id can be used again.
+    nothing was delivered to them.  The origin of a reply is the server that said it; what SMTPC found by itself (no
+    connection, a message that the server cannot take) has none.  session_open tells whether session_id can be used again.
     dsn tells whether the server took the DSN parameters and is responsible for reports of success (RFC 3461 5.2.2).
     damage, if not empty, says what is wrong with the content file: nothing was delivered, and no server can help; QMGR holds
     the recipients that have no result of their own.
@@ -144,5 +145,8 @@ class CloseDelivery(Message):
 
 
 PROTOCOL: Final = protocol(
-    "smtpc-qmgr", 4, client=(SmtpcHello, Result, SessionClosed, SmtpcContained), server=(QmgrHelloC, Deliver, CloseDelivery)
+    "smtpc-qmgr",
+    4,
+    client=(SmtpcHello, DeliveryResult, SessionClosed, SmtpcContained),
+    server=(QmgrHelloC, Deliver, CloseDelivery),
 )

@@ -23,13 +23,12 @@ from meta1g.base.reply import Reply
 from meta1g.db.cdb import Cdb
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.schema import Message
-from meta1g.rcb.smtpc_qmgr import CloseDelivery, Deliver, Result, SessionClosed
-from meta1g.smtpc.connection import where
+from meta1g.rcb.smtpc_qmgr import CloseDelivery, Deliver, DeliveryResult, SessionClosed
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.limits import IDLE_MAX_S, LOG_AT_ONCE_LINES, MICROSECONDS
 from meta1g.smtpc.session import Session
 from meta1g.smtpc.settings import Settings
-from meta1g.smtpc.status import DeliveryStatus, SessionError
+from meta1g.smtpc.status import DeliveryStatus, SessionError, where
 from meta1g.st import POLLIN, StError, StThread, st_checkpoint, st_netfd_poll, st_thread_create, st_thread_interrupt, st_usleep
 from meta1g.st.rcbconn import RcbConn
 
@@ -263,18 +262,18 @@ class Client:
         else:
             st_thread_create(lambda _: self._log_result(deliver, server, result))
 
-    def _log_result(self, deliver: Deliver, server: ServerAddr, result: Result) -> None:
+    def _log_result(self, deliver: Deliver, server: ServerAddr, result: DeliveryResult) -> None:
         """Writes one line for each recipient: with it the life of a message can be told.  Switches: if there are many."""
         if result.damage:
             self._log.error("smtpc.damage", result.damage, ss_ta=deliver.ta_id, da_ta=deliver.da_ta_id, cdb_id=deliver.cdb_id)
-        own = {one.rcpt_idx: one.reply for one in result.rcpts}
-        others = result.transaction if result.transaction.code else result.session
+        replies = {one.rcpt_idx: one.reply for one in result.rcpts}
+        common = result.transaction if result.transaction.code else result.session
         if result.damage:
-            others = Reply(0, "", f"not delivered: {result.damage}")
+            common = Reply(0, text=f"not delivered: {result.damage}")
         for rcpt in deliver.rcpts:
             if len(deliver.rcpts) > LOG_AT_ONCE_LINES:
                 st_checkpoint()
-            reply = own.get(rcpt.rcpt_idx, others)
+            reply = replies.get(rcpt.rcpt_idx, common)
             self._log.info(
                 "smtpc.deliver",
                 reply.one_line,

@@ -18,7 +18,7 @@ from meta1g.base.reply import Reply
 from meta1g.rcb.common import ServerAddr
 from meta1g.smtp.reply import ReplyError, ReplyParser
 from meta1g.smtpc.limits import MICROSECONDS, READ_BYTES, UNASKED_REPLIES_MAX
-from meta1g.smtpc.status import SessionError
+from meta1g.smtpc.status import SessionError, origin_of, where
 from meta1g.st import (
     POLLOUT,
     NetFd,
@@ -33,16 +33,6 @@ from meta1g.st import (
 )
 
 _UNIX: Final = "unix:"
-
-
-def where(server: ServerAddr) -> str:
-    """Names a server for logs and reports: `host[address]:port`, or the socket."""
-    return server.addr if server.addr.startswith(_UNIX) else f"{server.host}[{server.addr}]:{server.port}"
-
-
-def origin_of(server: ServerAddr) -> str:
-    """Names a server as the one who said something: `host[address]`, or the socket."""
-    return server.addr if server.addr.startswith(_UNIX) else f"{server.host}[{server.addr}]"
 
 
 def lost(server: ServerAddr, doing: str, error: OSError) -> SessionError:

@@ -20,12 +20,12 @@ from meta1g.conf.load import load_file
 from meta1g.db.cdb import Cdb
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtpc_qmgr import PROTOCOL, SmtpcContained, SmtpcHello
-from meta1g.smtpc.check import check
 from meta1g.smtpc.client import Client
 from meta1g.smtpc.limits import CONTAINED_TEXT_MAX_CHARS, MICROSECONDS, STOP_GRACE_S
 from meta1g.smtpc.settings import Settings
 from meta1g.st.rcblink import RcbLink
 from meta1g.st.signals import on_signal
+from meta1g.st.turnlog import collect_lines
 
 
 class Smtpc:
@@ -108,11 +108,14 @@ def main(argv: list[str]) -> int:
     """Runs SMTPC and gives its exit code."""
     arguments = startup.component_arguments("smtpc", argv, "The SMTP and LMTP client of meta1g.")
     if arguments.check:
+        from meta1g.smtpc.check import check
+
         return check(arguments)
     config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
     log = startup.open_log("smtpc", config.glob, config.section("smtpc"), config.queue_directory)
     os.chdir(config.queue_directory)
     st.st_init()
+    collect_lines(log)
     st.set_error_hook(lambda error: failure.end_process(log, "smtpc.thread", error))
     Smtpc(config, arguments.index, log).run()
     return 0
@@ -120,7 +123,7 @@ def main(argv: list[str]) -> int:
 
 def run() -> None:
     """Runs the program (console script)."""
-    raise SystemExit(cli.run_program("smtpc", main))
+    cli.end_program("smtpc", main)
 
 
 if __name__ == "__main__":

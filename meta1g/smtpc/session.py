@@ -17,13 +17,13 @@ from meta1g.db.cdb import ContentError
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.smtpc_qmgr import Deliver
 from meta1g.smtp.data import Stuffer
-from meta1g.smtpc.connection import Connection, where
+from meta1g.smtpc.connection import Connection
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.fsm import State, Verb
 from meta1g.smtpc.limits import DELIVERY_MAX_S, LATE_REPLY_S, MICROSECONDS, PROBE_AFTER_IDLE_S, QUIT_TIMEOUT_S
 from meta1g.smtpc.parameters import refusal
 from meta1g.smtpc.settings import Settings
-from meta1g.smtpc.status import DeliveryStatus, SessionError
+from meta1g.smtpc.status import DeliveryStatus, SessionError, where
 from meta1g.smtpc.talk import Talk
 from meta1g.st import st_utime
 

@@ -1,13 +1,27 @@
 """What became of a delivery: what is known of a recipient counts before the transaction, and that before the session.
 
-Pure.  Ref: MeTA1 design, "Functional Specification: QMGR, delivery status" (precedence modelled on MeTA1).
+Pure.  Ref: MeTA1 design, "Functional Specification: QMGR, delivery status" (the precedence is ours).
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Final
 
 from meta1g.base.reply import NO_REPLY, Reply
-from meta1g.rcb.smtpc_qmgr import Deliver, RcptResult, Result, Retry
+from meta1g.rcb.common import ServerAddr
+from meta1g.rcb.smtpc_qmgr import Deliver, DeliveryResult, RcptResult, Retry
 from meta1g.smtpc.limits import REPLY_TEXT_MAX_CHARS, RESULT_TEXT_MAX_CHARS
+
+_UNIX: Final = "unix:"
+
+
+def origin_of(server: ServerAddr) -> str:
+    """Names a server for what it says: `host[address]`, or the socket."""
+    return server.addr if server.addr.startswith(_UNIX) else f"{server.host}[{server.addr}]"
+
+
+def where(server: ServerAddr) -> str:
+    """Names a server for what we say about it: `host[address]:port`, or the socket."""
+    return server.addr if server.addr.startswith(_UNIX) else f"{server.host}[{server.addr}]:{server.port}"
 
 
 class SessionError(Exception):
@@ -35,33 +49,24 @@ class DeliveryStatus:
     retry: dict[int, Retry] = field(default_factory=dict)
 
     def rest(self, job: Deliver, reply: Reply) -> None:
-        """Sets the outcome of every recipient that has none of its own yet."""
+        """Sets the reply of every recipient that has none of its own yet."""
         for rcpt in job.rcpts:
             self.rcpts.setdefault(rcpt.rcpt_idx, reply)
 
-    def result(self, job: Deliver, *, session_open: bool, tls: str = "", dsn: bool = False) -> Result:
+    def result(self, job: Deliver, *, session_open: bool, tls: str = "", dsn: bool = False) -> DeliveryResult:
         """Makes the message for QMGR; the texts are cut so that it takes it."""
         text_chars = min(REPLY_TEXT_MAX_CHARS, RESULT_TEXT_MAX_CHARS // max(len(self.rcpts), 1))
-        retry = self.retry
-        return Result(
+        return DeliveryResult(
             session_id=job.session_id,
             ta_id=job.da_ta_id,
-            session=_cut(self.session or NO_REPLY, REPLY_TEXT_MAX_CHARS),
-            transaction=_cut(self.transaction or NO_REPLY, REPLY_TEXT_MAX_CHARS),
+            session=(self.session or NO_REPLY).cut(REPLY_TEXT_MAX_CHARS),
+            transaction=(self.transaction or NO_REPLY).cut(REPLY_TEXT_MAX_CHARS),
             session_open=session_open,
             tls=tls,
             dsn=dsn,
             damage=self.damage[:REPLY_TEXT_MAX_CHARS],
             rcpts=tuple(
-                RcptResult(rcpt_idx=idx, reply=_cut(reply, text_chars), retry=retry.get(idx, Retry.BY_CODE))
+                RcptResult(rcpt_idx=idx, reply=reply.cut(text_chars), retry=self.retry.get(idx, Retry.BY_CODE))
                 for idx, reply in self.rcpts.items()
             ),
         )
-
-
-def _cut(reply: Reply, text_chars: int) -> Reply:
-    """Gives a reply with its text as one line of bounded length."""
-    text = reply.text
-    if isinstance(text, str) and len(text) <= text_chars:
-        return reply
-    return replace(reply, text=reply.one_line[:text_chars])

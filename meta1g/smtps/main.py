@@ -20,7 +20,6 @@ from meta1g.db.cdb import Cdb
 from meta1g.rcb.mcp_child import PassFd
 from meta1g.rcb.smtps_qmgr import SmtpsHello
 from meta1g.rcb.smtps_smar import SmtpsHelloA
-from meta1g.smtps.check import check
 from meta1g.smtps.context import Context
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.limits import SESSION_DESCRIPTORS, SPARE_DESCRIPTORS, US
@@ -46,6 +45,7 @@ from meta1g.st import (
 from meta1g.st.fdpass import serve_pass_fd
 from meta1g.st.netfd import NetFd
 from meta1g.st.signals import on_signal
+from meta1g.st.turnlog import collect_lines
 
 _POLL_US: Final = US // 50
 
@@ -170,11 +170,14 @@ def main(argv: list[str]) -> int:
     """
     arguments = startup.component_arguments("smtps", argv, "The SMTP server of meta1g; usually started by mcp.")
     if arguments.check:
+        from meta1g.smtps.check import check
+
         return check(arguments)
     config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
     section = config.section("smtps", arguments.name)
     log = startup.open_log("smtps", config.glob, section, config.queue_directory)
     st_init()
+    collect_lines(log)
     set_error_hook(lambda error: failure.end_process(log, "smtps.thread", error))
     try:
         Program(config, section, arguments.index, log).run()
@@ -186,7 +189,7 @@ def main(argv: list[str]) -> int:
 
 def run() -> None:
     """Entry point of the console script."""
-    raise SystemExit(cli.run_program("smtps", main))
+    cli.end_program("smtps", main)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,11 @@ from meta1g.qmgr import da_fsm
 from meta1g.qmgr.outcome import Outcome
 from meta1g.qmgr.rcpt_fsm import SETTLED
 from meta1g.rcb.envelope import RcptFlags
-from meta1g.rcb.smtpc_qmgr import RcptResult, Result
+from meta1g.rcb.smtpc_qmgr import DeliveryResult, RcptResult
 from tests.fakes.qmgr_model import AGENT_SESSIONS, AQ_MAX, MAXIMUM, World
 
 SERVERS = ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4")
 CODES = st.sampled_from([250, 250, 450, 550])
-OK = Reply(250)
 WARNING = int(RcptFlags.IS_DLY)
 
 
@@ -63,7 +62,7 @@ class Machine(RuleBasedStateMachine):
     def unresolved(self, code):
         def answer(rcpt):
             self.decided(rcpt.record, code)
-            self.world.update.finish(rcpt, Outcome(code, f"{code // 100}.4.4", "no way"))
+            self.world.update.finish(rcpt, Outcome(Reply(code, f"{code // 100}.4.4", "no way")))
 
         self.world.resolve(answer)
         self.world.settle()
@@ -87,7 +86,7 @@ class Machine(RuleBasedStateMachine):
         facts = {"session_open": False, **facts}
         if not facts["session_open"]:
             work.agent.conn.open.discard(work.msg.session_id)
-        work.on_reply(Result(session_id=work.msg.session_id, ta_id=work.msg.da_ta_id, **facts))
+        work.on_reply(DeliveryResult(session_id=work.msg.session_id, ta_id=work.msg.da_ta_id, **facts))
         self.world.settle()
 
     def records(self, work):
@@ -130,13 +129,16 @@ class Machine(RuleBasedStateMachine):
         msg = work.msg
         if what == "strange codes":
             work.agent.conn.open.discard(msg.session_id)
+        ok = Reply(250)
         answer = {
             "late": None,
-            "wrong session": Result(session_id="C" + "0" * 18, ta_id=msg.da_ta_id, transaction=OK, session_open=True),
-            "wrong transaction": Result(session_id=msg.session_id, ta_id="S" + "0" * 18, transaction=OK, session_open=True),
-            "strange codes": Result(
+            "wrong session": DeliveryResult(session_id="C" + "0" * 18, ta_id=msg.da_ta_id, transaction=ok, session_open=True),
+            "wrong transaction": DeliveryResult(
+                session_id=msg.session_id, ta_id="S" + "0" * 18, transaction=ok, session_open=True,
+            ),
+            "strange codes": DeliveryResult(
                 session_id=msg.session_id, ta_id=msg.da_ta_id, transaction=Reply(999),
-                rcpts=(RcptResult(rcpt_idx=0xFFFF, reply=OK), RcptResult(rcpt_idx=msg.rcpts[0].rcpt_idx, reply=Reply(777))),
+                rcpts=(RcptResult(rcpt_idx=0xFFFF, reply=ok), RcptResult(rcpt_idx=msg.rcpts[0].rcpt_idx, reply=Reply(777))),
             ),
         }[what]  # fmt: skip
         work.on_reply(answer)
@@ -301,7 +303,7 @@ class Machine(RuleBasedStateMachine):
                 work = self.take(0)
                 for record in self.records(work):
                     self.decided(record, 250)
-                self.reply(work, transaction=OK, session_open=work.msg.keep_open)
+                self.reply(work, transaction=Reply(250), session_open=work.msg.keep_open)
             world.commit.flush()
             self.nobody_is_lost()
             self.no_destination_waits_without_need()
@@ -345,7 +347,9 @@ EVENTS = {
         "number": rng.randrange(20), "code": rng.choice((250, 250, 250, 450, 550)),
         "own": rng.choice((None, None, 250, 450, 550)), "keep": rng.random() < 0.7,
     }),
-    "session_failed": (3, lambda rng: {"number": rng.randrange(20), "code": rng.choice((421, 421, 554))}),
+    "session_failed": (3, lambda rng: {
+        "number": rng.randrange(20), "code": rng.choice((421, 421, 554)), "own": rng.choice((None, None, 250, 450, 550)),
+    }),
     "server_closes_idle": (1, None),
     "time_passes": (4, lambda rng: {"seconds": rng.choice((1, 6, 61, 400, 4000, 15000))}),
     "defedb_works": (8, lambda rng: {"jobs": rng.randint(1, 3)}),

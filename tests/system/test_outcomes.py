@@ -395,10 +395,9 @@ class Run:
             return f"bounce {report}" if f"; {rcpt}" in report else "bounce without a report"
         if decided == "delivered":
             return SENT
-        record = self.deferred[rcpt]
-        ours = "127.0.0.1]:" in record.text
-        assert bool(record.remote_mta) is not ours, record
-        return " ".join(word for word in ("retry", str(record.code), record.ecode, record.text) if word)
+        reply = self.deferred[rcpt].reply
+        assert bool(reply.origin) is not ("127.0.0.1]:" in reply.one_line), reply
+        return f"retry {reply}"
 
     def mend(self, smar: Smar) -> None:
         """Mends all servers and lets what waits be tried again; where there is no server, another one is."""

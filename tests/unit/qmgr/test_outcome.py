@@ -2,11 +2,11 @@ import pytest
 
 from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.qmgr.outcome import Outcome, outcomes, session_failure
-from meta1g.rcb.smtpc_qmgr import RcptResult, Result, Retry
+from meta1g.rcb.smtpc_qmgr import DeliveryResult, RcptResult, Retry
 
 
-def result(**facts) -> Result:
-    return Result(session_id="C1", ta_id="S1", **facts)
+def result(**facts) -> DeliveryResult:
+    return DeliveryResult(session_id="C1", ta_id="S1", **facts)
 
 
 def own(**codes: int) -> tuple[RcptResult, ...]:
@@ -22,7 +22,7 @@ def test_a_session_that_was_fine_has_no_failure(code):
 @pytest.mark.parametrize("code", [421, 554])
 def test_a_failed_session_is_an_outcome(code):
     found = session_failure(result(session=Reply(code, "4.4.1", "no", "mx")))
-    assert found == Outcome(code, "4.4.1", "no", "mx", of_session=True)
+    assert found == Outcome(Reply(code, "4.4.1", "no", "mx"), of_session=True)
 
 
 TA, SESSION = {"transaction": Reply(550, "", "ta", "mx")}, {"session": Reply(451, "", "session")}
@@ -43,7 +43,7 @@ TA, SESSION = {"transaction": Reply(550, "", "ta", "mx")}, {"session": Reply(451
 )
 def test_the_finer_fact_counts(facts, texts):
     found = dict(outcomes(result(**facts), range(3)))
-    assert [found[idx].text for idx in range(3)] == texts
+    assert [found[idx].reply.text for idx in range(3)] == texts
 
 
 def test_only_the_failure_of_a_session_lets_another_server_decide_what_the_code_has_decided():
@@ -53,7 +53,7 @@ def test_only_the_failure_of_a_session_lets_another_server_decide_what_the_code_
 
 def test_who_said_it_is_kept():
     found = dict(outcomes(result(session=Reply(451, "", "timed out"), rcpts=own(r0=550)), range(2)))
-    assert [found[idx].remote_mta for idx in range(2)] == ["mx", ""]
+    assert [found[idx].reply.origin for idx in range(2)] == ["mx", ""]
 
 
 @pytest.mark.parametrize("code", [0, 150, 354, 600, 999])
@@ -61,7 +61,7 @@ def test_what_decides_nothing_is_tried_again(code):
     """A recipient is neither taken for delivered nor returned because of a reply that means neither."""
     for found in (outcomes(result(transaction=Reply(code)), (0,)), outcomes(result(rcpts=own(r0=code)), (0,))):
         ((_, outcome),) = found
-        assert (outcome.code, outcome.is_temporary) == (451, True)
+        assert (outcome.reply.code, outcome.is_temporary) == (451, True)
 
 
 def test_what_is_said_of_recipients_nobody_asked_for_is_ignored():
@@ -82,20 +82,19 @@ def test_another_transaction_follows_at_once_only_if_this_one_has_served_somebod
     limited = RcptResult(rcpt_idx=0, reply=Reply(552, "5.5.3", "too many", "mx"), retry=said)
     found = dict(outcomes(result(rcpts=(limited, *own(r1=250 if delivered else 452))), (0, 1)))
     assert (found[0].retry, found[0].is_temporary) == expected
-    assert found[0].code == 552
+    assert found[0].reply.code == 552
 
 
-def test_expired_keeps_the_last_reply():
-    found = Outcome(451, "4.2.1", "busy", "mx").expired()
-    assert (found.code, found.ecode, found.text, found.remote_mta) == (
-        554, "5.4.7", "delivery time expired; last reply: busy", "mx",
-    )  # fmt: skip
-    assert not found.is_temporary
+def test_expiry_is_our_word_and_quotes_the_last_reply_with_its_host():
+    assert Outcome(Reply(451, "4.2.1", "busy", "mx")).expired() == Outcome(
+        Reply(554, "5.4.7", "delivery time expired; last reply of mx: busy")
+    )
+    assert Outcome(Reply(451, "4.4.1", "no route")).expired().reply.text == "delivery time expired; last reply: no route"
 
 
 def test_a_limit_of_recipients_that_has_expired_is_permanent():
-    assert not Outcome(552, "5.5.3", "too many", retry=Retry.LATER).expired().is_temporary
+    assert not Outcome(Reply(552, "5.5.3", "too many"), retry=Retry.LATER).expired().is_temporary
 
 
 def test_nothing_said_decides_nothing():
-    assert not Outcome.of(NO_REPLY).is_final
+    assert not Outcome(NO_REPLY).is_final

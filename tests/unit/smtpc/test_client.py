@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from meta1g.rcb import codec
-from meta1g.rcb.smtpc_qmgr import PROTOCOL, CloseDelivery, QmgrHelloC, Result, SmtpcHello
+from meta1g.rcb.smtpc_qmgr import PROTOCOL, CloseDelivery, DeliveryResult, QmgrHelloC, SmtpcHello
 from tests.fakes.rcb_peer import accept
 from tests.fakes.smtp_server import ScriptedServer
 
@@ -67,7 +67,7 @@ def test_a_delivery_at_hand_is_finished_and_reported_before_the_process_stops(sm
         said(other, 0, "QUIT")  # the signal has arrived
         smtpc.qmgr.send(smtpc.job(server.port), 10)  # not taken, and not answered either
         gate.open.set()
-        request_id, result = smtpc.qmgr.expect(Result)
+        request_id, result = smtpc.qmgr.expect(DeliveryResult)
         assert (request_id, result.rcpts[0].reply.code, result.session_open) == (9, 250, False)
         assert smtpc.process.wait(WAIT_S) == 0
 
@@ -113,7 +113,7 @@ def test_many_sessions_deliver_at_the_same_time(smtpc):
     with ScriptedServer(on_connection=gate.serve) as server:
         for number in range(1, 51):
             smtpc.qmgr.send(smtpc.job(server.port), 1000 + number)
-        results = dict(smtpc.qmgr.expect(Result) for _ in range(50))
+        results = dict(smtpc.qmgr.expect(DeliveryResult) for _ in range(50))
     assert sorted(results) == list(range(1001, 1051))
     assert all(result.rcpts[0].reply.code == 250 for result in results.values())
 
@@ -126,5 +126,5 @@ def test_a_session_that_was_told_to_close_makes_room_at_once(smtpc):
         idle = smtpc.deliver(smtpc.job(server.port, keep_open=True))
         both = codec.encode(CloseDelivery(session_id=idle.session_id)) + codec.encode(smtpc.job(server.port), 999)
         smtpc.qmgr.sock.sendall(both)
-        answered, result = smtpc.qmgr.expect(Result)
+        answered, result = smtpc.qmgr.expect(DeliveryResult)
         assert (answered, result.session.code, result.session.text) == (999, 0, "")

@@ -8,7 +8,6 @@ import pytest
 
 from meta1g import st
 from meta1g.base.errors import TempError
-from meta1g.base.reply import Reply
 from meta1g.rcb.common import ServerAddr
 from meta1g.smtpc.connection import Connection
 from meta1g.smtpc.limits import UNASKED_REPLIES_MAX
@@ -142,7 +141,7 @@ def test_a_server_that_gives_up_unasked_is_heard_at_the_next_command(ends, clock
     conn.reply(5, "greeting")
     with pytest.raises(SessionError) as caught:
         conn.ask(b"EHLO us\r\n", 5, "EHLO")
-    assert caught.value.reply == Reply(421, "4.3.2", "no, sorry", "mx.example[127.0.0.1]")
+    assert (caught.value.reply.code, caught.value.reply.text) == (421, "no, sorry")
 
 
 @pytest.mark.parametrize(

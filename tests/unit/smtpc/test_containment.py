@@ -10,7 +10,7 @@ import pytest
 
 from contrib.lib.gateway import wait_until
 from meta1g.base.sysexits import EX_SOFTWARE
-from meta1g.rcb.smtpc_qmgr import PROTOCOL, CloseDelivery, QmgrHelloC, Result, SessionClosed, SmtpcContained, SmtpcHello
+from meta1g.rcb.smtpc_qmgr import PROTOCOL, CloseDelivery, DeliveryResult, QmgrHelloC, SessionClosed, SmtpcContained, SmtpcHello
 from tests.fakes.rcb_peer import accept
 from tests.fakes.smtp_server import ScriptedServer
 from tests.unit.smtpc.conftest import running
@@ -79,7 +79,7 @@ def expect_contained(smtpc):
         for _ in range(2):
             number = next(smtpc.numbers)
             smtpc.qmgr.send(smtpc.job(server.port, cdb_id=GOOD), number)
-            answered, result = smtpc.qmgr.expect(Result)
+            answered, result = smtpc.qmgr.expect(DeliveryResult)
             assert (answered, [one.reply.code for one in result.rcpts]) == (number, [250])
 
 
@@ -89,7 +89,7 @@ def test_a_failure_that_nobody_expects_costs_one_delivery_and_is_answered_once(n
     with ScriptedServer({"EHLO": "250 fake\r\n"}) as server:
         smtpc.qmgr.send(Bad(number).job(smtpc, server.port), 1_000_009)
         assert smtpc.qmgr.expect(SmtpcContained)[1].last == "smtpc.deliver: RuntimeError: made by the test"
-        answered, result = smtpc.qmgr.expect(Result)
+        answered, result = smtpc.qmgr.expect(DeliveryResult)
         assert answered == 1_000_009
         assert [(one.rcpt_idx, one.reply.code, one.reply.ecode) for one in result.rcpts] == [
             (0, 451, "4.3.0"),
@@ -103,7 +103,7 @@ def test_a_failure_after_the_result_is_known_does_not_change_it(tmp_path):
     with faulty(tmp_path, "meta1g.smtpc.client:Client._log_result=bug1@x") as smtpc:
         with ScriptedServer() as server:
             smtpc.qmgr.send(Bad(1).job(smtpc, server.port), 1_000_009)
-            answered, result = smtpc.qmgr.expect(Result)
+            answered, result = smtpc.qmgr.expect(DeliveryResult)
             assert (answered, [one.reply.code for one in result.rcpts]) == (1_000_009, [250, 250])
         expect_contained(smtpc)
 
@@ -113,7 +113,7 @@ def test_a_failure_in_the_clean_up_of_a_session_costs_nothing_else(tmp_path, pla
     with faulty(tmp_path, Bad(1).fault(f"meta1g.smtpc.session:{place}", "{session}")) as smtpc:
         with ScriptedServer() as server:
             smtpc.qmgr.send(Bad(1).job(smtpc, server.port), 1_000_009)
-            assert smtpc.qmgr.expect(Result)[0] == 1_000_009
+            assert smtpc.qmgr.expect(DeliveryResult)[0] == 1_000_009
             smtpc.qmgr.send(CloseDelivery(session_id=Bad(1).session))
         expect_contained(smtpc)
 
@@ -222,7 +222,7 @@ def test_nothing_of_a_former_connection_reaches_the_next_one_even_with_the_same_
         patient.qmgr.close()
         reconnect(patient)
         patient.qmgr.send(patient.job(other.port, ["a@x", "b@x"], **ids), 7)
-        answered, result = patient.qmgr.expect(Result)
+        answered, result = patient.qmgr.expect(DeliveryResult)
         assert (answered, [one.reply.code for one in result.rcpts], result.session_open) == (7, [250, 250], True)
         held.go_on.release()  # the former delivery ends now; its session too, and nobody hears of either
         again = patient.job(other.port, **{**ids, "new_session": False, "da_ta_id": "C00000000AAA000002"})

@@ -5,7 +5,6 @@ from zlib import crc32
 
 import pytest
 
-from meta1g.base.reply import NO_REPLY
 from meta1g.rcb.common import DeliveryAgent
 from tests.fakes.smtp_server import ScriptedServer
 from tests.unit.smtpc.conftest import TA
@@ -107,7 +106,7 @@ def test_content_that_was_damaged_is_never_completed_and_other_mail_goes_on(pati
                 result = patient.deliver(patient.job(server.port, ["a@x", "b@x"], **facts(content, kind)))
                 assert text in result.damage, (damage, result)
                 assert TA in result.damage
-                assert (result.session, result.transaction, result.rcpts) == (NO_REPLY, NO_REPLY, ()), (damage, result)
+                assert (result.session.code, result.transaction.code, result.rcpts) == (0, 0, ()), (damage, result)
                 assert server.contents == [], damage
         good = patient.job(server.port, cdb_id=OTHER, **facts(SMALL, kind))
         assert [one.reply.code for one in patient.deliver(good).rcpts] == [250]
@@ -152,7 +151,7 @@ def test_a_directory_that_is_away_is_a_passing_failure(patient):
     patient.path().parent.rmdir()
     with ScriptedServer() as server:
         result = patient.deliver(patient.job(server.port, **facts(SMALL, "message")))
-    assert (result.damage, result.session, [one.reply.code for one in result.rcpts]) == ("", NO_REPLY, [451])
+    assert (result.damage, result.session.code, [one.reply.code for one in result.rcpts]) == ("", 0, [451])
 
 
 def test_the_end_of_a_header_is_found_wherever_the_pieces_end(patient):
