@@ -37,6 +37,14 @@ class Seen:
     lmtp: bool = False
     accepted: int = 0
 
+    def note(self, verb: str) -> None:
+        """Counts the recipients of the transaction."""
+        self.lmtp = self.lmtp or verb == "LHLO"
+        if verb == "MAIL":
+            self.accepted = 0
+        elif verb == "RCPT":
+            self.accepted += self.last.startswith("2")
+
 
 class ScriptedServer:
     """Answers each verb with its text; a list gives one text after the other; None closes the connection; "" is silence.
@@ -121,12 +129,7 @@ class ScriptedServer:
             verb = line[:4].decode().upper()
             if not self._answer(conn, verb, seen) or verb == "QUIT":
                 return
-            if verb == "LHLO":
-                seen.lmtp = True
-            elif verb == "MAIL":
-                seen.accepted = 0
-            elif verb == "RCPT" and seen.last.startswith("2"):
-                seen.accepted += 1
+            seen.note(verb)
             if verb == "DATA" and seen.last.startswith("3"):
                 buffer = b"\r\n" + buffer
                 while b"\r\n.\r\n" not in buffer:
