@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from meta1g.base.reply import Reply
 from meta1g.rcb.smtpc_qmgr import Deliver, DeliverRcpt
+from meta1g.smtpc.status import where
 
 
 def mail_command(job: Deliver, extensions: Mapping[str, str]) -> str:
@@ -47,15 +48,21 @@ def refusal(job: Deliver, extensions: Mapping[str, str], is_7bit: Callable[[], b
     """
     limit = extensions.get("SIZE", "")
     if limit.isascii() and limit.isdigit() and 0 < int(limit) < job.size_bytes:
-        return Reply(552, "5.3.4", f"message of {job.size_bytes} bytes is larger than the {limit} bytes this server takes")
+        return Reply(
+            552, "5.3.4", f"message of {job.size_bytes} bytes is larger than {limit} bytes, which {_server(job)} takes"
+        )
     if job.requiretls:
-        return Reply(550, "5.7.30", "REQUIRETLS is asked for, and this server is not reached by TLS with REQUIRETLS")
+        return Reply(550, "5.7.30", f"REQUIRETLS is asked for, and {_server(job)} is not reached by TLS with REQUIRETLS")
     if "SMTPUTF8" not in extensions and job.smtputf8 and not (_ascii_envelope(job) and is_7bit()):
-        return Reply(553, "5.6.7", "message needs SMTPUTF8, which this server does not offer")
+        return Reply(553, "5.6.7", f"message needs SMTPUTF8, which {_server(job)} does not offer")
     if "8BITMIME" not in extensions and job.body == "8BITMIME" and not is_7bit():
-        return Reply(554, "5.6.3", "message needs 8BITMIME, which this server does not offer")
+        return Reply(554, "5.6.3", f"message needs 8BITMIME, which {_server(job)} does not offer")
     return None
 
 
 def _ascii_envelope(job: Deliver) -> bool:
     return job.mail.isascii() and all(rcpt.rcpt.isascii() for rcpt in job.rcpts)
+
+
+def _server(job: Deliver) -> str:
+    return where(job.server[0])
