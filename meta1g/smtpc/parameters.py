@@ -48,9 +48,7 @@ def refusal(job: Deliver, extensions: Mapping[str, str], is_7bit: Callable[[], b
     """
     limit = extensions.get("SIZE", "")
     if limit.isascii() and limit.isdigit() and 0 < int(limit) < job.size_bytes:
-        return Reply(
-            552, "5.3.4", f"message of {job.size_bytes} bytes is larger than {limit} bytes, which {_server(job)} takes"
-        )
+        return Reply(552, "5.3.4", f"{_server(job)} takes at most {limit} bytes, the message has {job.size_bytes}")
     if job.requiretls:
         return Reply(550, "5.7.30", f"REQUIRETLS is asked for, and {_server(job)} is not reached by TLS with REQUIRETLS")
     if "SMTPUTF8" not in extensions and job.smtputf8 and not (_ascii_envelope(job) and is_7bit()):

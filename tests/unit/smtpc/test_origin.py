@@ -48,7 +48,7 @@ def test_what_a_server_says_has_its_name(patient, script, line):
         ({"banner": "hello\r\n"}, {}, "not a reply"),
         ({"dot": None}, {}, "connection"),
         ({"MAIL": "354 go\r\n"}, {}, "unexpected reply 354"),
-        ({"EHLO": "250-fake\r\n250 SIZE 10\r\n"}, {}, "larger than 10 bytes"),
+        ({"EHLO": "250-fake\r\n250 SIZE 10\r\n"}, {}, "takes at most 10 bytes"),
         ({}, {"requiretls": True}, "REQUIRETLS"),
         ({}, {"smtputf8": True, "mail": "ä@y.example"}, "SMTPUTF8"),
     ],
