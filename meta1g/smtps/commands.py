@@ -265,6 +265,7 @@ def rcpt(dialogue: Dialogue, argument: str) -> None:
         rcpt=address.text,
         flags=ta.flags,
     )
+    dialogue.step(Event.RCPT)
     dialogue.waiting.append(RcptQuestion(dialogue.context.smar.ask(question), address, params))
     ta.asked += 1
 
