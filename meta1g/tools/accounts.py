@@ -4,13 +4,13 @@ Ref: MeTA1's packages (numbers 260 to 264, memberships); groupadd(8), useradd(8)
 """
 
 import grp
-import pwd
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from meta1g.base import paths, sysexits
+from meta1g.base.accounts import group_entry, user_entry
 from meta1g.base.cli import CliError
 from meta1g.base.paths import Account
 
@@ -25,18 +25,8 @@ class Step:
 
 def group_id(name: str) -> int | None:
     """Gives the number of a group, None if there is no such group."""
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError:
-        return None
-
-
-def user_entry(name: str) -> pwd.struct_passwd | None:
-    """Gives the entry of a user, by name or number; None if there is no such user."""
-    try:
-        return pwd.getpwuid(int(name)) if name.isascii() and name.isdigit() else pwd.getpwnam(name)
-    except KeyError:
-        return None
+    entry = group_entry(name)
+    return None if entry is None else entry.gr_gid
 
 
 def conflicts(accounts: Sequence[Account] = paths.ACCOUNTS) -> list[str]:

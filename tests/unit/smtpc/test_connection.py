@@ -13,7 +13,7 @@ from meta1g.smtpc.connection import Connection
 from meta1g.smtpc.limits import UNASKED_REPLIES_MAX
 from meta1g.smtpc.status import SessionError
 from meta1g.st import offload as _warm
-from meta1g.st.testing import no_leaks, virtual_clock
+from tests.fakes.st_testing import no_leaks, virtual_clock
 
 SERVER = ServerAddr(addr="127.0.0.1", port=25, host="mx.example")
 SECOND = 1_000_000
