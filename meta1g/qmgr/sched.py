@@ -40,7 +40,7 @@ from meta1g.qmgr.rcpt_fsm import Event as RcptEvent
 from meta1g.qmgr.rcpt_fsm import step
 from meta1g.qmgr.update import Update
 from meta1g.rcb.schema import Message
-from meta1g.rcb.smtpc_qmgr import CloseDelivery, DeliveryResult
+from meta1g.rcb.smtpc_qmgr import CloseDelivery, DeliveryResult, Retry
 
 #: What happens to a recipient.
 Verdict = tuple[AqRcpt, Callable[[AqRcpt], object]]
@@ -267,25 +267,29 @@ class Scheduler:
         session.idle_since = self._clock.monotonic()
         opening = session.state is State.OPENING
         failed = session_failure(result)
+        by_idx = {rcpt.record.rcpt_idx: rcpt for rcpt in rcpts}
+        found = list(outcomes(result, by_idx))
         dest = self.occ.get(session.key)
         if result.session_open and failed is None:
             self._idle_again(session, dest)
         else:
             self._gone(session, Event.RESULT_CLOSED)
-        if failed is not None:
-            self._session_failed(dest, failed, opening=opening)
-            return [(rcpt, lambda one: self._next_or_finish(one, failed)) for rcpt in rcpts]
-        self.occ.success(dest)
-        self._free(session.key)
-        by_idx = {rcpt.record.rcpt_idx: rcpt for rcpt in rcpts}
-        return [
-            (by_idx[rcpt_idx], lambda one, outcome=outcome: self._update.finish(one, outcome))  # type: ignore[misc]
-            for rcpt_idx, outcome in outcomes(result, by_idx)
-        ]
+        if failed is not None:  # a server that has decided about somebody is not out of reach
+            decided = any(not one.is_temporary and not one.of_session for _, one in found)
+            self._session_failed(dest, failed, opening=opening and not decided)
+        else:
+            self.occ.success(dest)
+            self._free(session.key)
+        return [(by_idx[rcpt_idx], self._verdict(outcome)) for rcpt_idx, outcome in found]
 
-    def _next_or_finish(self, rcpt: AqRcpt, failed: Outcome) -> None:
-        if not self._update.next_server(rcpt):
-            self._update.finish(rcpt, failed)
+    def _verdict(self, outcome: Outcome) -> Callable[[AqRcpt], None]:
+        if outcome.retry is Retry.OTHER_TRANSACTION:
+            return self._update.ready_again
+        return lambda rcpt: self._finish(rcpt, outcome)
+
+    def _finish(self, rcpt: AqRcpt, outcome: Outcome) -> None:
+        if not (outcome.of_session and self._update.next_server(rcpt)):
+            self._update.finish(rcpt, outcome)
 
     def _session_failed(self, dest: Destination, failed: Outcome, *, opening: bool) -> None:
         """Closes the destination of a session that failed, if no other one is open."""

@@ -92,7 +92,7 @@ class Update:
             self.hold(rcpt, outcome)
         elif outcome.reply.is_ok:
             self.delivered(rcpt, outcome)
-        elif outcome.reply.is_temp:
+        elif outcome.is_temporary:
             self.temp_failed(rcpt, outcome)
         else:
             self.failed(rcpt, outcome)

@@ -32,7 +32,6 @@ from meta1g.smtpc.status import DeliveryStatus, SessionError, where
 from meta1g.st import POLLIN, StError, StThread, st_checkpoint, st_netfd_poll, st_thread_create, st_thread_interrupt, st_usleep
 from meta1g.st.rcbconn import RcbConn
 
-_FAILED: Final = 400
 _NO_SERVER: Final = ServerAddr(addr="", port=0)
 
 
@@ -268,10 +267,8 @@ class Client:
         if result.damage:
             self._log.error("smtpc.damage", result.damage, ss_ta=deliver.ta_id, da_ta=deliver.da_ta_id, cdb_id=deliver.cdb_id)
         replies = {one.rcpt_idx: one.reply for one in result.rcpts}
-        common = result.transaction
-        if result.session.code >= _FAILED:
-            common, replies = result.session, {}
-        elif result.damage:
+        common = result.transaction if result.transaction.code else result.session
+        if result.damage:
             common = Reply(0, text=f"not delivered: {result.damage}")
         for rcpt in deliver.rcpts:
             if len(deliver.rcpts) > LOG_AT_ONCE_LINES:

@@ -106,16 +106,20 @@ class Machine(RuleBasedStateMachine):
         self.reply(work, transaction=Reply(code), rcpts=rcpts, session_open=keep and work.msg.keep_open)
 
     @precondition(lambda self: self.world.works)
-    @rule(number=st.integers(0, 20), code=st.sampled_from([421, 554]))
-    def session_failed(self, number, code):
+    @rule(number=st.integers(0, 20), code=st.sampled_from([421, 554]), own=st.none() | CODES)
+    def session_failed(self, number, code, own):
+        """The session breaks; of its first recipient perhaps something has been said before."""
         work = self.take(number)
         records = self.records(work)
         rcpts = self.world.active.aq.get(work.msg.ta_id).rcpts
+        said = () if own is None else (RcptResult(rcpt_idx=records[0].rcpt_idx, reply=Reply(own)),)
+        if own is not None:
+            self.decided(records.pop(0), own)
         for record in records:
             rcpt = rcpts[record.rcpt_idx]
             if rcpt.server_idx + 1 >= len(rcpt.servers):
                 self.decided(record, code)
-        self.reply(work, session=Reply(code, text="no"))
+        self.reply(work, session=Reply(code, "", "no"), rcpts=said)
 
     @precondition(lambda self: self.world.works)
     @rule(number=st.integers(0, 20), what=st.sampled_from(["late", "wrong session", "wrong transaction", "strange codes"]))
@@ -343,7 +347,9 @@ EVENTS = {
         "number": rng.randrange(20), "code": rng.choice((250, 250, 250, 450, 550)),
         "own": rng.choice((None, None, 250, 450, 550)), "keep": rng.random() < 0.7,
     }),
-    "session_failed": (3, lambda rng: {"number": rng.randrange(20), "code": rng.choice((421, 421, 554))}),
+    "session_failed": (3, lambda rng: {
+        "number": rng.randrange(20), "code": rng.choice((421, 421, 554)), "own": rng.choice((None, None, 250, 450, 550)),
+    }),
     "server_closes_idle": (1, None),
     "time_passes": (4, lambda rng: {"seconds": rng.choice((1, 6, 61, 400, 4000, 15000))}),
     "defedb_works": (8, lambda rng: {"jobs": rng.randint(1, 3)}),
