@@ -24,6 +24,7 @@ from meta1g.db.cdb import Cdb
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtpc_qmgr import CloseDelivery, Deliver, DeliveryResult, SessionClosed
+from meta1g.smtp.esmtp import Ext
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.limits import IDLE_MAX_S, LOG_AT_ONCE_LINES, MICROSECONDS
 from meta1g.smtpc.session import Session
@@ -202,7 +203,7 @@ class Client:
         keep = session.is_open and job.deliver.keep_open and not self.stopping and not worker.closing
         if not keep:
             self._workers.pop(worker.key, None)
-        self._report(job, job.status, session if keep else None, dsn="DSN" in session.extensions)
+        self._report(job, job.status, session if keep else None, dsn=session.extensions.has(Ext.DSN))
         return keep
 
     def _deliver(self, session: Session, job: Deliver) -> DeliveryStatus:

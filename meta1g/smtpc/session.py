@@ -17,6 +17,7 @@ from meta1g.db.cdb import ContentError
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.smtpc_qmgr import Deliver
 from meta1g.smtp.data import Stuffer
+from meta1g.smtp.esmtp import Extensions
 from meta1g.smtpc.connection import Connection
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.fsm import State, Verb
@@ -72,7 +73,7 @@ class Session:
         return self._connection
 
     @property
-    def extensions(self) -> dict[str, str]:
+    def extensions(self) -> Extensions:
         """What the server offers: upper-case keyword to parameters."""
         return self._talk.extensions
 
