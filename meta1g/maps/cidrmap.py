@@ -13,11 +13,11 @@ from meta1g.maps.filemap import FileMap
 from meta1g.maps.textmap import read_entries
 from meta1g.maps.watch import Loader
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+AnyAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Table = dict[tuple[int, int], dict[int, str]]
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str) -> AnyAddress:
     """Reads an address; an IPv4 address inside an IPv6 one is taken as IPv4.
 
     Raises:
@@ -54,7 +54,7 @@ class NetworkTable:
             lengths.append(network.prefixlen)
             lengths.sort(reverse=True)
 
-    def find(self, address: Address) -> str | None:
+    def find(self, address: AnyAddress) -> str | None:
         """Gives the value of the most specific network that contains the address."""
         number, version, bits = int(address), address.version, address.max_prefixlen
         for length in self._lengths[version]:

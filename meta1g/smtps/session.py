@@ -43,7 +43,7 @@ _AWAY = (replies.QUEUE_AWAY, replies.RESOLVER_AWAY)
 _CLIENT_GONE = frozenset((errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EBADF))
 
 
-class Session(Dialogue):
+class ServerSession(Dialogue):
     """One SMTP server session.  Owner: one state thread; stop() is called by others."""
 
     __slots__ = ("_deadline_s", "_idle", "_skipping", "_thread")

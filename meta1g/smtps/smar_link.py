@@ -25,7 +25,7 @@ from meta1g.smtps.limits import SMAR_TIMEOUT_US
 from meta1g.smtps.link import PeerLink
 from meta1g.st.rcbpending import Pending
 
-Question = CheckClient | CheckMail | CheckRcpt
+_Question = CheckClient | CheckMail | CheckRcpt
 
 
 class SmarLink(PeerLink):
@@ -55,11 +55,11 @@ class SmarLink(PeerLink):
         self.asks_mail = bool(checks & Checks.MAIL)
         self._log.info("smtps.smar", "connected", count=checks)
 
-    def ask(self, msg: Question) -> "Asked":
+    def ask(self, msg: _Question) -> "Asked":
         """Sends a question, or keeps it until SMAR is back.  Switches: no."""
         return Asked(self, msg, self._try(msg))
 
-    def again(self, msg: Question) -> Pending:
+    def again(self, msg: _Question) -> Pending:
         """Waits for SMAR and sends a question once more.  Switches: yes (waits).
 
         Raises:
@@ -69,7 +69,7 @@ class SmarLink(PeerLink):
         self._gate.wait(lambda: self.up, self._gate.deadline())
         return self._link.ask(msg)
 
-    def _try(self, msg: Question) -> Pending | None:
+    def _try(self, msg: _Question) -> Pending | None:
         try:
             return self._link.ask(msg)
         except TempError:
@@ -84,7 +84,7 @@ class Asked:
 
     __slots__ = ("_link", "_msg", "_pending")
 
-    def __init__(self, link: SmarLink, msg: Question, pending: Pending | None) -> None:
+    def __init__(self, link: SmarLink, msg: _Question, pending: Pending | None) -> None:
         self._link = link
         self._msg = msg
         self._pending = pending

@@ -16,7 +16,7 @@ from meta1g.base.paths import Account
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class AccountStep:
     """One command that makes what is missing, and what to tell about it.  Immutable."""
 
     command: tuple[str, ...]
@@ -51,19 +51,19 @@ def _group_of(number: int) -> str | None:
         return None
 
 
-def missing(accounts: Sequence[Account] = paths.ACCOUNTS) -> Iterator[Step]:
+def missing(accounts: Sequence[Account] = paths.ACCOUNTS) -> Iterator[AccountStep]:
     """Gives the commands that make what is missing: groups, users, memberships, in this order."""
     for account in accounts:
         if group_id(account.name) is None:
             number = str(account.number)
-            yield Step(("groupadd", "-g", number, account.name), f"group {account.name} ({number})")
+            yield AccountStep(("groupadd", "-g", number, account.name), f"group {account.name} ({number})")
     for account in accounts:
         if user_entry(account.name) is None:
-            yield Step(_useradd(account), f"user {account.name} ({account.number})")
+            yield AccountStep(_useradd(account), f"user {account.name} ({account.number})")
     for account in accounts:
         for name in account.member_of:
             if not is_member(account.name, name):
-                yield Step(("usermod", "-a", "-G", name, account.name), f"user {account.name} in group {name}")
+                yield AccountStep(("usermod", "-a", "-G", name, account.name), f"user {account.name} in group {name}")
 
 
 def _useradd(account: Account) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ def is_member(user: str, group: str) -> bool:
         return False
 
 
-def make(step: Step) -> None:
+def make(step: AccountStep) -> None:
     """Runs the command of a step.
 
     Raises:
