@@ -47,7 +47,7 @@ from meta1g.qmgr.limits import (
     OCC_ENTRIES_MAX,
 )
 from meta1g.qmgr.orphans import Orphans
-from meta1g.qmgr.resolve import Resolver
+from meta1g.qmgr.resolve import Resolving
 from meta1g.qmgr.resources import DiskWatch, Resources
 from meta1g.qmgr.sched import Scheduler
 from meta1g.qmgr.smtpc_link import SmtpcLinks
@@ -93,7 +93,7 @@ class Context:
         self.update = Update(env, self.active, self.storing, self.bounces)
         self.expanding = Expanding(env, self.storing, self.bounces)
         self.scheduler = self._make_scheduler()
-        self.resolver = Resolver(
+        self.resolver = Resolving(
             env, queue / paths.SMAR_QMGR_SOCKET, self.active, self.update, self.expanding, self.contained.note
         )
         self.feeder = Feeder(env, self.active)
