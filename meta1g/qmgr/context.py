@@ -37,6 +37,7 @@ from meta1g.qmgr.deliver import Builder
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.expanding import Expanding
 from meta1g.qmgr.feeder import Feeder
+from meta1g.qmgr.gather import Gather
 from meta1g.qmgr.intake import Intake
 from meta1g.qmgr.limits import (
     CHECKPOINT_S,
@@ -89,8 +90,9 @@ class Context:
         self._checkpoints = self._pool("checkpoint")
         self._make_queue(env, defedb, cdb)
         self.storing = Storing(env, self.active)
-        self.bounces = Bounces(env, self.active, self.storing)
-        self.update = Update(env, self.active, self.storing, self.bounces)
+        self.gather = Gather(env, self.active)
+        self.bounces = Bounces(env, self.active, self.storing, self.gather)
+        self.update = Update(env, self.active, self.storing, self.bounces, self.gather)
         self.expanding = Expanding(env, self.storing, self.bounces)
         self.scheduler = self._make_scheduler()
         self.resolver = Resolving(

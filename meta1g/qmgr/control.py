@@ -37,7 +37,7 @@ from meta1g.rcb.schema import Message
 T = TypeVar("T")
 _Answer = Callable[[int, Any, str], None]
 _Found = tuple[TaRecord, RcptRecord]
-_FREE: Final = frozenset((RcptState.NEW, RcptState.READY))
+_FREE: Final = frozenset((RcptState.NEW, RcptState.GATHERING, RcptState.READY))
 #: Records that one step of a scan reads, and recipients of AQ that are changed under its lock at once.
 _STEP: Final = 100
 
