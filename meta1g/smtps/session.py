@@ -6,11 +6,13 @@ Only CR LF ends a command (invariant I6); the buffer never grows beyond LINE_HEL
 Ref: RFC 5321 4.1, 4.5.3.2; MeTA1 design, "Functional Specification: SMTPS" (one state thread a connection, modelled on).
 """
 
+import contextlib
 import errno
 
 from meta1g.base import failure
 from meta1g.base.errors import TempError
 from meta1g.base.reply import Reply
+from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_qmgr import CloseSession, NewSession
 from meta1g.rcb.smtps_smar import CheckClient, ClientVerdict, LookupFlags, VerdictFlags
 from meta1g.smtp import replies
@@ -38,6 +40,7 @@ from meta1g.st import (
     st_thread_self,
     st_write,
 )
+from meta1g.st.rcbpending import Pending
 
 _AWAY = (replies.QUEUE_AWAY, replies.RESOLVER_AWAY)
 _CLIENT_GONE = frozenset((errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EBADF))
@@ -46,11 +49,13 @@ _CLIENT_GONE = frozenset((errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.
 class Session(Dialogue):
     """One SMTP server session.  Owner: one state thread; stop() is called by others."""
 
-    __slots__ = ("_deadline_s", "_idle", "_skipping", "_thread")
+    __slots__ = ("_admission", "_deadline_s", "_idle", "_refusal", "_skipping", "_thread")
 
     def __init__(self, context: Context, nfd: NetFd, client_addr: str) -> None:
         super().__init__(context, nfd, client_addr)
         self._thread: StThread | None = None
+        self._admission: Pending | None = None  # what QMGR has been asked about the session, until it is known
+        self._refusal: Reply | None = None  # QMGR has refused the session
         self._idle = False
         self._skipping = False
         self._deadline_s = 0.0
@@ -85,7 +90,11 @@ class Session(Dialogue):
             st_thread_interrupt(self._thread)
 
     def _greet(self) -> None:
-        """Asks QMGR and SMAR in parallel and greets; a client that may not stay is sent away, or may only QUIT."""
+        """Asks QMGR and SMAR in parallel and greets; a client that may not stay is sent away, or may only QUIT.
+
+        QMGR's answer is not waited for: a refusal that comes later ends the session when the client is waited for, and no
+        MAIL is answered without it (admission()).
+        """
         refusal = self._may_stay()
         if refusal is None and self._early_talker():
             refusal = replies.EARLY_TALKER
@@ -147,21 +156,61 @@ class Session(Dialogue):
     def _ask_about_client(self) -> Reply | None:
         context, verdict = self.context, None
         try:
-            self.generation = context.qmgr.generation
-            admission = context.qmgr.new_session(NewSession(session_id=self.id, client_addr=self.client_addr))
+            self._announce()
             if context.smar.asks_client:
                 asked = context.smar.ask(CheckClient(session_id=self.id, client_addr=self.client_addr))
                 verdict = asked.client_verdict()
-            reply = context.qmgr.admitted(admission)
         except TempError:
             return replies.RESOLVER_AWAY if context.qmgr.up else replies.QUEUE_AWAY
+        return self._refusal or (None if verdict is None else self._judge(verdict))
+
+    def _announce(self) -> None:
+        """Asks QMGR whether the session may stay.  Switches: no.
+
+        Raises:
+            TempError: QMGR is away.
+        """
+        self.generation = self.context.qmgr.generation
+        self._admission = self.context.qmgr.new_session(NewSession(session_id=self.id, client_addr=self.client_addr))
+        self._admission.on_answer = self._answered
+
+    def _answered(self, _msg: Message) -> None:
+        """Is called when QMGR has answered: a refusal takes the session out of waiting for its client.  Switches: no."""
+        if self._admission is not None:
+            self._take_admission(self._admission)  # the answer is there
+            if self._refusal is not None and self._idle:
+                self.stop(now=True)
+
+    def _take_admission(self, admission: Pending) -> None:
+        """Takes QMGR's answer.  Switches: yes, unless it has come (waits).
+
+        Raises:
+            TempError: the connection broke.
+        """
+        self._admission = None
+        try:
+            reply = self.context.qmgr.admitted(admission)
         except StError as error:
             if error.errno != errno.ETIME:
                 raise
-            return replies.TOO_BUSY
-        if not reply.is_ok:
-            return reply
-        return None if verdict is None else self._judge(verdict)
+            reply = replies.TOO_BUSY
+        self._refusal = None if reply.is_ok else reply
+
+    def admission(self) -> Reply | None:
+        """Gives QMGR's refusal of the session, or None; if the link breaks meanwhile, it is asked once more."""
+        end_s = self.context.gate.deadline()
+        for _attempt in (1, 2):
+            if self._admission is None:
+                break
+            try:
+                self._take_admission(self._admission)
+            except TempError:
+                missing = self._missing(end_s)
+                if missing is not None:
+                    return missing
+                with contextlib.suppress(TempError):  # then the generation tells
+                    self._announce()
+        return self._refusal
 
     def _judge(self, verdict: ClientVerdict) -> Reply | None:
         """Takes what SMAR knows of the client; gives a refusal or None."""
@@ -182,11 +231,11 @@ class Session(Dialogue):
     def _early_talker(self) -> bool:
         """Tells whether the client sent anything before the greeting, which only a blind sender does."""
         try:
-            data = st_read(self._nfd, COMMAND_READ_BYTES, 0)
-        except StError as error:
-            if error.errno == errno.ETIME:
-                return False
-            raise
+            data = self._nfd.recv(COMMAND_READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise StError(error.errno, error.strerror) from error
         if not data:
             raise ClientGoneError
         return True
@@ -214,6 +263,8 @@ class Session(Dialogue):
         """Answers the batch and reads more; the client has a total time for one command."""
         self.settle()
         context = self.context
+        if self._refusal is not None and self.state is not State.CLOSING:
+            self.reply(self._refusal)
         if context.stopping and self.state not in IN_TRANSACTION:
             self.reply(replies.SHUTTING_DOWN)
         self.flush()
@@ -246,7 +297,7 @@ class Session(Dialogue):
             log.notice("smtps.session", "timed out", ss_sess=self.id, client=self.client_addr)
             self._goodbye(replies.TIMED_OUT)
         elif error.errno == errno.EINTR:
-            self._goodbye(replies.SHUTTING_DOWN)
+            self._goodbye(self._refusal or replies.SHUTTING_DOWN)
         elif error.errno in _CLIENT_GONE:
             log.debug("smtps.session", str(error), ss_sess=self.id, client=self.client_addr)
         else:
