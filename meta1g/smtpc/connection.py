@@ -145,7 +145,7 @@ class Connection:
             raise lost(self.server, doing, error) from error
 
     def _write(self, data: bytes | memoryview) -> int:
-        """Sends what goes without waiting; gives the number of bytes left."""
+        """Sends what goes without waiting; gives the number of bytes left.  Switches: yes."""
         try:
             st_write(self._netfd, data, 0)
         except StError as error:

@@ -146,6 +146,7 @@ class Session:
         return status
 
     def _transaction(self, job: Deliver, content: Content, status: DeliveryStatus) -> None:
+        """Switches: yes."""
         content.check()
         status.transaction = refusal(job, self.extensions, content.is_7bit)
         accepted = self._envelope(job, status) if status.transaction is None else []
@@ -256,7 +257,7 @@ class Session:
         return False
 
     def _content(self, content: Content, accepted: list[int], status: DeliveryStatus) -> None:
-        """Sends the message and reads what became of it."""
+        """Sends the message and reads what became of it.  Switches: yes."""
         lmtp = self._da == DeliveryAgent.LMTP
         try:
             refused = self._send_content(content, len(accepted) if lmtp else 1)
@@ -307,6 +308,8 @@ class Session:
 
         Raises:
             SessionError, ContentError, TempError: the dot was not sent, or not all of it.
+
+        Switches: yes.
         """
         stuffer = Stuffer()
         waiting = b""

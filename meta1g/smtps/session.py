@@ -71,6 +71,7 @@ class Session(Dialogue):
             failure.steps(log, "smtps.end", self.reset, self._tell_closed, lambda: st_netfd_close(self._nfd))
 
     def _run(self) -> None:
+        """Switches: yes."""
         try:
             self._greet()
             if self.state is not State.CLOSING:
@@ -81,7 +82,7 @@ class Session(Dialogue):
             self._broken(error)
 
     def _failed(self, _error: Exception) -> None:
-        """Gives the answer that is owed after a failure that nobody expected."""
+        """Gives the answer that is owed after a failure that nobody expected.  Switches: yes."""
         self._goodbye(replies.INTERNAL_ERROR)
 
     def stop(self, *, now: bool) -> None:
@@ -94,6 +95,8 @@ class Session(Dialogue):
 
         QMGR's answer is not waited for: a refusal that comes later ends the session when the client is waited for, and no
         MAIL is answered without it (admission()).
+
+        Switches: yes.
         """
         refusal = self._may_stay()
         if refusal is None and self._early_talker():
@@ -110,7 +113,10 @@ class Session(Dialogue):
         self.step(Event.GREET)
 
     def _deny(self, refusal: Reply) -> None:
-        """Greets with 421 and closes, or with 554: RFC 5321 4.3.2 knows no other, and after 554 the client closes (3.1)."""
+        """Greets with 421 and closes, or with 554: RFC 5321 4.3.2 knows no other, and after 554 the client closes (3.1).
+
+        Switches: yes.
+        """
         text = refusal.text
         if not refusal.is_perm:
             self._goodbye(Reply(replies.SHUTTING_DOWN.code, refusal.ecode, text))
@@ -154,6 +160,7 @@ class Session(Dialogue):
         return None
 
     def _ask_about_client(self) -> Reply | None:
+        """Switches: yes."""
         context, verdict = self.context, None
         try:
             self._announce()
@@ -175,7 +182,7 @@ class Session(Dialogue):
         self._admission.on_answer = self._answered
 
     def _answered(self, _msg: Message) -> None:
-        """Is called when QMGR has answered: a refusal takes the session out of waiting for its client.  Switches: no."""
+        """Is called when QMGR has answered: a refusal takes the session out of waiting.  Switches: no, the answer is there."""
         if self._admission is not None:
             self._take_admission(self._admission)  # the answer is there
             if self._refusal is not None and self._idle:
@@ -197,7 +204,7 @@ class Session(Dialogue):
         self._refusal = None if reply.is_ok else reply
 
     def admission(self) -> Reply | None:
-        """Gives QMGR's refusal of the session, or None; if the link breaks meanwhile, it is asked once more."""
+        """Gives QMGR's refusal of the session, or None; if the link breaks meanwhile, it is asked once more.  Switches: yes."""
         end_s = self.context.gate.deadline()
         for _attempt in (1, 2):
             if self._admission is None:
@@ -241,7 +248,7 @@ class Session(Dialogue):
         return True
 
     def _serve(self) -> None:
-        """Takes commands until the session closes."""
+        """Takes commands until the session closes.  Switches: yes."""
         while self.state is not State.CLOSING:
             st_checkpoint()
             end = self._buffer.find(b"\r\n", self._offset)
@@ -260,7 +267,7 @@ class Session(Dialogue):
         self.flush()
 
     def _fill(self) -> None:
-        """Answers the batch and reads more; the client has a total time for one command."""
+        """Answers the batch and reads more; the client has a total time for one command.  Switches: yes."""
         self.settle()
         context = self.context
         if self._refusal is not None and self.state is not State.CLOSING:
@@ -291,7 +298,7 @@ class Session(Dialogue):
         self._buffer += data
 
     def _broken(self, error: StError) -> None:
-        """Handles a time-out, an interrupt or a network error."""
+        """Handles a time-out, an interrupt or a network error.  Switches: yes."""
         log = self.context.log
         if error.errno == errno.ETIME:
             log.notice("smtps.session", "timed out", ss_sess=self.id, client=self.client_addr)
@@ -305,7 +312,7 @@ class Session(Dialogue):
             self._goodbye(replies.INTERNAL_ERROR)
 
     def _goodbye(self, reply: Reply) -> None:
-        """Sends a last reply, without patience."""
+        """Sends a last reply, without patience.  Switches: yes."""
         try:
             st_write(self._nfd, b"".join([*self._out, reply.encode()]), GOODBYE_TIMEOUT_US)
         except StError as error:
