@@ -301,7 +301,10 @@ def _poll(session: Session) -> bool:
 
 
 def _take_interrupt() -> None:
-    """Takes an interrupt that came when the thread was runnable already, so that the next call does not get it."""
+    """Takes an interrupt that came when the thread was runnable already, so that the next call does not get it.
+
+    Switches: yes.
+    """
     try:
         st_usleep(0)
     except StError as error:

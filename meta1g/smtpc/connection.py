@@ -154,7 +154,7 @@ class ServerConnection:
         return SessionError(reply) if reply is not None else None
 
     def _write(self, data: bytes | memoryview) -> int:
-        """Sends what goes without waiting; gives the number of bytes left."""
+        """Sends what goes without waiting; gives the number of bytes left.  Switches: yes."""
         try:
             st_write(self._netfd, data, 0)
         except StError as error:

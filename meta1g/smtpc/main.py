@@ -101,7 +101,7 @@ def writers_of(config: Config) -> frozenset[int]:
 
 
 def main(argv: list[str]) -> int:
-    """Runs SMTPC and gives its exit code."""
+    """Runs SMTPC and gives its exit code.  Switches: yes."""
     arguments = startup.component_arguments("smtpc", argv, "The SMTP and LMTP client of meta1g.")
     if arguments.check:
         from meta1g.smtpc.check import check

@@ -136,6 +136,7 @@ class Session:
         return status
 
     def _transaction(self, job: Deliver, content: Content, status: DeliveryStatus) -> None:
+        """Switches: yes."""
         talk = self._talk
         content.check()
         status.transaction = refusal(job, talk.extensions, content.is_7bit)
@@ -156,7 +157,7 @@ class Session:
             self.close()
 
     def _prepare(self) -> None:
-        """Brings the session to READY: RSET after a failed transaction, or to see whether a long idle server lives."""
+        """Brings the session to READY: RSET after a failed transaction, or to see if an idle server lives.  Switches: yes."""
         probe = self.idle_since and self._clock.monotonic() - self.idle_since > PROBE_AFTER_IDLE_S
         if self._talk.state is State.DIRTY or probe:
             self._talk.reset()
@@ -210,6 +211,8 @@ class Session:
 
         Raises:
             SessionError, ContentError, TempError: the dot was not sent, or not all of it.
+
+        Switches: yes.
         """
         connection, stuffer = self.connection, Stuffer()
         waiting = b""

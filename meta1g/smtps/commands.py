@@ -93,7 +93,7 @@ def lhlo(dialogue: Dialogue, argument: str) -> None:
 
 
 def mail(dialogue: Dialogue, argument: str) -> None:
-    """Begins a transaction.  Switches: no."""
+    """Begins a transaction.  Switches: yes, unless QMGR has admitted the session (waits)."""
     if not dialogue.allowed(Event.MAIL):
         return
     dialogue.mail_refused = True  # until it is not
@@ -146,9 +146,11 @@ def _parse_mail(argument: str, offered: frozenset[Ext], lenient: Leniency) -> tu
 
 
 def _may_begin(dialogue: Dialogue, params: MailParams) -> Reply | None:
-    """Gives the reason why no transaction can begin now, or None."""
+    """Gives the reason why no transaction can begin now, or None.  Switches: yes, as admission() does."""
     context = dialogue.context
     settings = context.settings
+    if (refusal := dialogue.admission()) is not None:
+        return refusal
     if dialogue.generation != context.qmgr.generation:
         return replies.QUEUE_AWAY  # QMGR does not know this session any more
     if settings.max_transactions and dialogue.transactions >= settings.max_transactions:

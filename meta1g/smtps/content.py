@@ -151,7 +151,7 @@ class IncomingContent:
             self._writer = None
 
     def _guard(self, function: Callable[[], None]) -> None:
-        """Runs a blocking function off-loaded and turns its failure into a refusal."""
+        """Runs a blocking function off-loaded and turns its failure into a refusal.  Switches: yes."""
         try:
             offload(function)
         except StError:
@@ -180,6 +180,8 @@ def _quietly(context: Context, cdb_id: CdbId, function: Callable[[], object]) ->
         context: for the log.
         cdb_id: whose file it is.
         function: may be called twice.
+
+    Switches: yes.
     """
     try:
         try:
@@ -238,7 +240,7 @@ def _content_of(dialogue: Dialogue, ta: Transaction) -> IncomingContent:
 
 
 def _read(dialogue: Dialogue, content: IncomingContent) -> None:
-    """Reads up to the final dot; a message that is refused is read to its end, too."""
+    """Reads up to the final dot; a message that is refused is read to its end, too.  Switches: yes."""
     unstuffer = Unstuffer(TEXT_LINE_MAX_BYTES if dialogue.context.settings.strict_lines else 0)
     begun_s = dialogue.context.clock.monotonic()
     data = dialogue.take_rest()
@@ -272,7 +274,7 @@ def _accepted(ta: Transaction) -> Reply:
 
 
 def _close(dialogue: Dialogue, ta: Transaction, content: IncomingContent) -> Reply:
-    """Makes the content safe, then the envelope; gives the reply to the client."""
+    """Makes the content safe, then the envelope; gives the reply to the client.  Switches: yes."""
     content.store()
     if content.refusal is not None:
         _give_up(dialogue)

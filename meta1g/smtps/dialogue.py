@@ -7,6 +7,7 @@ Ref: RFC 5321 4.1; MeTA1 design, "Functional Specification: SMTPS" (modelled on)
 """
 
 import errno
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 from meta1g.base.errors import TempError
@@ -37,7 +38,7 @@ class OpenQuestion(Protocol):
         ...
 
 
-class Dialogue:
+class Dialogue(ABC):
     """The conversation with one client.
 
     Args:
@@ -173,6 +174,10 @@ class Dialogue:
     def origin(self) -> ReceivedFrom:
         """Gives the facts for the Received header."""
         return ReceivedFrom(self.ehlo, self.client_name, self.client_addr, self.protocol)
+
+    @abstractmethod
+    def admission(self) -> Reply | None:
+        """Gives the reason why the session may not send mail, or None.  Switches: yes, unless QMGR has answered (waits)."""
 
     # for the content
 

@@ -134,7 +134,7 @@ class SmtpsProcess:
         self._stop()
 
     def _tell_ready(self, arg: object) -> None:
-        """Reports readiness as soon as both peers are there, or have been waited for."""
+        """Reports readiness as soon as both peers are there, or have been waited for.  Switches: yes."""
         end_s = self.context.clock.monotonic() + self._section.get("wait_for_server")
         while not (self.context.qmgr.up and self.context.smar.up) and self.context.clock.monotonic() < end_s:
             st_usleep(_POLL_US)
@@ -167,6 +167,8 @@ def main(argv: list[str]) -> int:
     Raises:
         Meta1Error: the configuration is wrong.
         CliError: a socket cannot be bound.
+
+    Switches: yes.
     """
     arguments = startup.component_arguments("smtps", argv, "The SMTP server of meta1g; usually started by mcp.")
     if arguments.check:

@@ -67,7 +67,10 @@ class Server:
         return name
 
     def _accept(self, listener: NetFd) -> None:
-        """Lets clients in, as many as can be served, when the links have been up; the others wait in the kernel's queue."""
+        """Lets clients in, as many as can be served, when the links have been up; the others wait in the kernel's queue.
+
+        Switches: yes.
+        """
         accept_all(listener, self._take, self._context.log, "smtps.accept", self._may_accept)
 
     def _may_accept(self) -> bool:
@@ -100,6 +103,7 @@ class Server:
         st_thread_create(self._run, session)
 
     def _run(self, session: ServerSession) -> None:
+        """Switches: yes."""
         try:
             session.run()
         finally:

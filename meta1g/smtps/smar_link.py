@@ -90,7 +90,7 @@ class Asked:
         self._pending = pending
 
     def client_verdict(self) -> ClientVerdict:
-        """Waits for the answer to CheckClient; raises and switches as verdict()."""
+        """Waits for the answer to CheckClient; raises and switches as verdict().  Switches: yes."""
         return cast("ClientVerdict", self._answer())
 
     def verdict(self) -> Verdict:
@@ -103,6 +103,7 @@ class Asked:
         return cast("Verdict", self._answer())
 
     def _answer(self) -> Message:
+        """Switches: yes."""
         if self._pending is not None:
             try:
                 return self._pending.wait(SMAR_TIMEOUT_US)

@@ -161,6 +161,7 @@ def st_write(nfd: NetFd, data: Data, timeout_us: int) -> int:
 
 
 def _retry_write(error: OSError, nfd: NetFd, timeout_us: int, left: int) -> None:
+    """Switches: yes."""
     try:
         retry(error, nfd, WRITE, timeout_us)
     except StError as failure:

@@ -138,6 +138,8 @@ def no_leaks() -> Iterator[None]:
 
     Raises:
         AssertionError: something is left; the text says what.
+
+    Switches: yes.
     """
     threads, descriptors = runtime.active, open_descriptors()
     yield
