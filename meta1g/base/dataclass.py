@@ -2,8 +2,8 @@
 
 A component has 50 to 100 data classes and uses a part of them.  The standard library compiles up to six functions for
 each at the import, a third of the work that the start of a component takes.  Here the import only finds the fields.  At
-the first call of a method the standard library makes all of them from these fields, and they take the place of those that
-waited; from then on nothing differs.
+the first call of a method the standard library makes it from these fields, and it takes the place of the one that waited;
+from then on nothing differs.
 
 Owner: none; it does not matter which thread compiles first.
 Ref: Python, "dataclasses"; our choice.
@@ -35,7 +35,7 @@ def _make(cls: type, *, frozen: bool = False, slots: bool = False, kw_only: bool
         return dataclasses.dataclass(frozen=frozen, slots=slots, kw_only=kw_only, eq=eq)(cls)
     made: type[Any] = dataclasses.dataclass(init=False, repr=False, eq=False, slots=slots, kw_only=kw_only)(cls)
     for name in names:
-        setattr(made, name, _waiting(made, name, names, frozen))
+        setattr(made, name, _waiting(made, name, frozen))
     if eq and not frozen:
         made.__hash__ = None  # type: ignore[assignment]
     if frozen:
@@ -44,29 +44,36 @@ def _make(cls: type, *, frozen: bool = False, slots: bool = False, kw_only: bool
     return made
 
 
-def _waiting(made: type, name: str, names: list[str], frozen: bool) -> Callable[..., Any]:
-    """Gives a method that lets all methods be compiled, then calls the one that took its place."""
+def _waiting(made: type, name: str, frozen: bool) -> Callable[..., Any]:
+    """Gives a method that lets itself be compiled, gives its place away, and calls what took it."""
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        full = _compiled(made, frozen)
-        for one in names:
-            setattr(made, one, full.__dict__[one])
-        return full.__dict__[name](self, *args, **kwargs)
+        real = _compiled(made, name, frozen)
+        setattr(made, name, real)
+        return real(self, *args, **kwargs)
 
     method.__name__ = name
     method.__qualname__ = f"{made.__qualname__}.{name}"
     return method
 
 
-def _compiled(made: type, frozen: bool) -> type:
-    """Lets the standard library make the methods, on a class that has nothing else."""
+def _compiled(made: type, name: str, frozen: bool) -> Callable[..., Any]:
+    """Lets the standard library make a method, on a class that has the fields and nothing else."""
     fields = dataclasses.fields(made)
     scope: dict[str, Any] = {field.name: field for field in fields}
     scope["__annotations__"] = {field.name: field.type for field in fields}
     scope |= {"__module__": made.__module__, "__qualname__": made.__qualname__, "__doc__": "Lends its methods."}
     if hasattr(made, "__post_init__"):
         scope["__post_init__"] = made.__post_init__
-    return dataclasses.dataclass(frozen=frozen)(type(made.__name__, (), scope))
+    lender = type(made.__name__, (), scope)
+    how = dataclasses.dataclass(
+        init=name == "__init__",
+        repr=name == "__repr__",
+        eq=name in ("__eq__", "__hash__"),
+        frozen=frozen and name in ("__init__", "__hash__"),  # it decides how they are made
+    )
+    made_method: Callable[..., Any] = how(lender).__dict__[name]
+    return made_method
 
 
 def _frozen(made: type[Any], slots: bool) -> dict[str, Callable[..., Any]]:
