@@ -6,9 +6,9 @@ Ref: MeTA1 design, "Architecture: security model" (accounts and groups modelled 
 import os
 import pwd
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from meta1g.base import paths
+from meta1g.base.dataclass import dataclass
 from meta1g.base.startup import Options
 
 

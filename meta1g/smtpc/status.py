@@ -3,9 +3,10 @@
 Pure.  Ref: MeTA1 design, "Functional Specification: QMGR, delivery status" (precedence modelled on MeTA1).
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.smtpc_qmgr import Deliver, DeliveryResult, RcptResult

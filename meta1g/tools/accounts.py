@@ -8,10 +8,10 @@ import pwd
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from meta1g.base import paths, sysexits
 from meta1g.base.cli import CliError
+from meta1g.base.dataclass import dataclass
 from meta1g.base.paths import Account
 
 

@@ -10,11 +10,11 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from meta1g.base import cli, paths, sysexits
+from meta1g.base.dataclass import dataclass
 from meta1g.base.ids import rcpt_id
 from meta1g.conf.load import load_file
 from meta1g.tools.ctlclient import ControlClient
