@@ -9,12 +9,14 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from contrib.lib.gateway import ROOT, Gateway, wait_until
+from meta1g.tools.mailq import listing
 
 HEADER = b"From: a@test.example\r\nSubject: test\r\n\r\n"
 FAST_RETRY = "min_retry_delay = 1s; max_retry_delay = 2s;"
@@ -30,7 +32,7 @@ def send(gateway: Gateway, rcpts: Sequence[str], mail: str = "sender@back.exampl
 
 def mailq(gateway: Gateway) -> str:
     """What mailq prints."""
-    return gateway.run_tool("mailq", "-f", str(gateway.conf)).stdout
+    return "\n".join(listing(gateway.control("queue")["list"], time.time()))
 
 
 def processes_of(directory: Path) -> dict[int, str]:
