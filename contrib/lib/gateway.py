@@ -84,7 +84,7 @@ def wait_until(condition: Callable[[], object], timeout_s: float, what: str) -> 
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {timeout_s:g} s: {what}")
-        select.select([], [], [], 0.05)
+        select.select([], [], [], 0.02)
 
 
 @dataclass(slots=True)
