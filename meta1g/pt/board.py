@@ -3,78 +3,50 @@
 Invariants: a task stands in the run queue if and only if its state is RUNQ or CLEANQ, once only; whoever makes work while
 a thread polls learns that it has to interrupt the poll, so no task waits beside a sleeping poll.
 
-No threads here: the system calls it, and so do the model tests.  Locking: caller holds the lock of the system.
+No threads here.  Locking: caller holds the lock of the system.
 Ref: MeTA1 design, "Implementation: Event threads" (waitq, runq, slpq modelled on).
 """
 
+from collections import deque
 from typing import Final
 
 from meta1g.base.log import Log
-from meta1g.pt.queues import RunQueue, SleepQueue, WaitQueue, seen_of
+from meta1g.pt.queues import SleepQueue, WaitQueue, seen_of
 from meta1g.pt.task import TRANSITIONS, Ev, Event, Result, State, Task
 from meta1g.pt.wakeup import Wakeup
 
 NEVER: Final = float("inf")
 
-_RD: Final = int(Ev.RD)
-_WR: Final = int(Ev.WR)
-_CL: Final = int(Ev.CL)
-_SL: Final = int(Ev.SL)
-_DEL: Final = int(Result.DEL)
-_RUNQ: Final = int(Result.RUNQ)
-_SLPQ: Final = int(Result.SLPQ)
-_CHANGES: Final = int(Result.R_NO | Result.R_RQ | Result.W_NO | Result.W_RQ)
-#: (flag of the result, bits to clear, bits to set)
-_CHANGE_ROWS: Final = (
-    (int(Result.R_NO), _RD, 0),
-    (int(Result.R_RQ), 0, _RD),
-    (int(Result.W_NO), _WR, 0),
-    (int(Result.W_RQ), 0, _WR),
-)
+_CL, _SL = int(Ev.CL), int(Ev.SL)
+_DEL, _RUNQ, _SLPQ = int(Result.DEL), int(Result.RUNQ), int(Result.SLPQ)
 _TIMED: Final = frozenset((State.WAITQ, State.SLEEPQ, State.RUNQ))
 _QUEUED: Final = frozenset((State.RUNQ, State.CLEANQ))
 
 
 class Board:
-    """The tasks and queues of a system.
+    """The tasks and queues of a system; the log is for a descriptor that cannot be watched."""
 
-    Args:
-        log: a descriptor that cannot be watched is logged here.
-
-    Locking: caller holds the lock of the system.
-    """
-
-    __slots__ = ("_log", "_poll_until", "_sleepq", "_woken", "polling", "runq", "tasks", "turns", "waitq", "wakeup")
+    __slots__ = ("_log", "_sleepq", "_woken", "poll_until", "polling", "runq", "tasks", "turns", "waitq", "wakeup")
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self.runq: RunQueue = RunQueue()
+        self.runq: deque[Task] = deque()  # first in, first out
         self.waitq = WaitQueue()
         self._sleepq = SleepQueue()
         self.tasks: set[Task] = set()
         self.wakeup = Wakeup()
-        self.waitq.add_wakeup(self.wakeup.fd)
+        self.waitq.epoll.register(self.wakeup.fd, int(Ev.RD))
         self.polling = False  # a thread has the controller role
         self.turns = 0  # grows with every task taken and every poll
-        self._poll_until = 0.0  # monotonic seconds at which the poll ends by itself
+        self.poll_until = 0.0  # monotonic seconds at which the poll ends by itself
         self._woken = False  # the poll is being interrupted already
 
     # Methods that return bool tell whether the caller has to set the wake-up after it released the lock.
 
-    def add(self, task: Task, *, run: bool) -> bool:
-        """Enters a task, into the run queue if run.
-
-        Raises:
-            FileExistsError: another task has the descriptor.
-            OSError: the descriptor cannot be watched.
-        """
+    def add(self, task: Task, run: bool) -> bool:
+        """Enters a task, into the run queue if run; raises as WaitQueue.add()."""
         if task.fd >= 0:
             self.waitq.add(task)
-            try:
-                self.waitq.arm(task)
-            except OSError:
-                self.waitq.remove(task)
-                raise
         self.tasks.add(task)
         wake = self._put_time(task)
         return self.happen(task, Event.WAKE, 0) or wake if run else wake
@@ -126,8 +98,6 @@ class Board:
 
     def put_back(self, task: Task, bits: int) -> bool:
         """Takes a task back after its run; bits is the number of its Result."""
-        if bits & _CHANGES:
-            self._change(task, bits)
         old = task.state
         if bits & _DEL or old is State.DOOMED:
             event = Event.BACK_CLEAN if task.wanted & _CL else Event.BACK_DEL
@@ -146,45 +116,34 @@ class Board:
             wake = self._interrupt() or wake
         return wake
 
-    def begin_poll(self) -> float:
-        """Takes the controller role; gives the monotonic time until which to poll, 0 for a mere look, NEVER."""
+    def begin_poll(self) -> None:
+        """Takes the controller role; poll_until is the monotonic time until which to poll, 0 for a mere look, or NEVER."""
         self.polling = True
         self.turns += 1
         first = self._sleepq.first()
-        self._poll_until = 0.0 if self.runq else NEVER if first is None else first
-        return self._poll_until
+        self.poll_until = 0.0 if self.runq else NEVER if first is None else first
 
     def end_poll(self, ready: list[tuple[int, int]], now: float) -> None:
-        """Gives the controller role up; what is ready or due goes to the run queue.
-
-        Args:
-            ready: result of the poll.
-            now: monotonic time in seconds.
-        """
+        """Gives the controller role up; what the poll found ready, and what is due, goes to the run queue."""
         self.polling = False
         for fd, events in ready:
             self._ready(fd, events)
         if self._woken:
             self.wakeup.clear()
             self._woken = False
-        first = self._sleepq.first()
-        if first is not None and first <= now:
-            self._due(now)
-
-    def close(self) -> None:
-        """Closes the descriptors of the system itself."""
-        self.waitq.close()
-        self.wakeup.close()
+        for task in self._sleepq.due(now):
+            if task.state in _TIMED:  # a running one keeps its time until it is back
+                task.wake_at = None
+                self.happen(task, Event.DUE, _SL)
 
     def _interrupt(self) -> bool:
-        if not self.polling or self._woken:
-            return False
-        self._woken = True
-        return True
+        wake = self.polling and not self._woken
+        self._woken = self._woken or wake
+        return wake
 
     def _take_out(self, task: Task) -> None:
         self.waitq.remove(task)
-        self._sleepq.drop(task)
+        task.wake_at = task.queued_at = None
         if task.state is State.DELETED:
             self.tasks.discard(task)
 
@@ -192,7 +151,7 @@ class Board:
         if task.wake_at is None:
             return False
         self._sleepq.put(task)
-        return task.wake_at < self._poll_until and self._interrupt()
+        return task.wake_at < self.poll_until and self._interrupt()
 
     def _arm(self, task: Task) -> bool:
         try:
@@ -201,11 +160,6 @@ class Board:
             self._log.error("evthr.watch", str(error), name=task.name)
             return self.delete(task)
         return False
-
-    def _change(self, task: Task, bits: int) -> None:
-        for flag, clear, add in _CHANGE_ROWS:
-            if bits & flag:
-                task.wanted = task.wanted & ~clear | add
 
     def _ready(self, fd: int, events: int) -> None:
         """Moves the task of a descriptor to the run queue, or stops watching while it cannot take the event."""
@@ -220,10 +174,3 @@ class Board:
                 self.happen(task, Event.READY, seen)
                 return
         self.waitq.disarm(task)
-
-    def _due(self, now: float) -> None:
-        """Moves the tasks whose time has come to the run queue; a running one keeps its time until it is back."""
-        for task in self._sleepq.due(now):
-            if task.state in _TIMED:
-                task.wake_at = None
-                self.happen(task, Event.DUE, _SL)

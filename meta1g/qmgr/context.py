@@ -48,7 +48,7 @@ from meta1g.qmgr.limits import (
     OCC_ENTRIES_MAX,
 )
 from meta1g.qmgr.orphans import Orphans
-from meta1g.qmgr.resolve import Resolver
+from meta1g.qmgr.resolve import Resolving
 from meta1g.qmgr.resources import DiskWatch, Resources
 from meta1g.qmgr.sched import Scheduler
 from meta1g.qmgr.smtpc_link import SmtpcLinks
@@ -95,7 +95,7 @@ class Context:
         self.update = Update(env, self.active, self.storing, self.bounces, self.gather)
         self.expanding = Expanding(env, self.active.copies, self.storing, self.bounces)
         self.scheduler = self._make_scheduler()
-        self.resolver = Resolver(
+        self.resolver = Resolving(
             env, queue / paths.SMAR_QMGR_SOCKET, self.active, self.update, self.expanding, self.contained.note
         )
         self.feeder = Feeder(env, self.active)
@@ -243,6 +243,12 @@ class Context:
         return {**self.resources.usage, "aq": aq, "free_bytes": self.resources.free_bytes()}
 
     # -- the end -------------------------------------------------------------------------------------------------------
+
+    @property
+    def peers(self) -> int:
+        """Number of SMTPS and SMTPC that are connected: from these something may still come."""
+        with self.active.lock:
+            return len(self.smtps) + len(self.scheduler.dadb)
 
     def stop_intake(self) -> None:
         """Takes no new mail and starts no delivery; what is under way goes on."""

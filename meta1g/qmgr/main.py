@@ -8,14 +8,13 @@ Ref: MeTA1 design, "Functional Specification: QMGR" (modelled on).
 
 import fcntl
 import os
-import pwd
 import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from meta1g.base import cli, paths, startup, sysexits
-from meta1g.base.accounts import Access, access_for, account_of
+from meta1g.base.accounts import Access, access_for, account_of, user_entry
 from meta1g.base.clock import SystemClock
 from meta1g.base.errors import BugError, Meta1Error
 from meta1g.base.log import Log
@@ -28,14 +27,16 @@ from meta1g.db.recovery import recover
 from meta1g.pt import alive
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.signals import on_signal, signals_of
-from meta1g.pt.task import Result
-from meta1g.qmgr.check import check
+from meta1g.pt.task import Result, Task
+from meta1g.pt.turnlog import collect_lines
 from meta1g.qmgr.context import Context
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.settings import Settings
 
-#: A stop waits so long for results that are on their way, and for final dots that wait for their commit.
+#: A stop waits so long for results that are on their way, and for final dots that wait for their commit, as long as
+#: somebody is connected; it looks that often.
 STOP_GRACE_S: Final = 0.5
+_STOP_LOOK_S: Final = 0.02
 #: The component whose processes connect to each socket.
 CONNECTING: Final = {paths.QMGR_SMTPS_SOCKET: "smtps", paths.QMGR_SMTPC_SOCKET: "smtpc"}
 
@@ -84,7 +85,8 @@ def socket_access(config: Config) -> dict[str, Access]:
     The control socket is then for all that its permissions let in, and not in the result.  Otherwise all components run as
     the caller, and only the caller and root may connect.
     """
-    if pwd.getpwuid(os.geteuid()).pw_name != account_of(config.section("qmgr"), "qmgr"):
+    own = user_entry(account_of(config.section("qmgr"), "qmgr"))
+    if own is None or own.pw_uid != os.geteuid():
         return dict.fromkeys((*CONNECTING, paths.QMGR_CONTROL_SOCKET), access_for(()))
     accesses = {}
     for path, component in CONNECTING.items():
@@ -100,7 +102,7 @@ class Qmgr:
         self._access = access
         self._log = log
         self._stopping = False
-        clock = SystemClock()
+        self._clock = clock = SystemClock()
         cdb = Cdb(queue / paths.CDB_DIRECTORY)
         log_directory = queue / settings.defedb_log_directory if settings.defedb_log_directory else None
         defedb = DefeDb(queue / paths.DEFEDB_DIRECTORY, settings.defedb_cache_size, log_directory)
@@ -129,6 +131,7 @@ class Qmgr:
 
     def run(self) -> None:
         """Serves until it is told to stop.  Blocks: yes."""
+        collect_lines(self._log)
         for signum in (signal.SIGTERM, signal.SIGINT):
             on_signal(self._evthr, signum, self.stop)
         on_signal(self._evthr, signal.SIGUSR1, self._log.reopen)
@@ -148,20 +151,28 @@ class Qmgr:
         self.stop()
 
     def stop(self) -> None:
-        """Takes no new mail, finishes what waits for a commit, ends the loop.  Blocks: no."""
+        """Takes no new mail, finishes what waits for a commit, ends the loop; at once if nobody is connected.  Blocks: no."""
         if self._stopping:
             return
         self._stopping = True
         self._log.notice("qmgr.stop", "stopping")
         self.context.stop_intake()
+        end_s = self._clock.monotonic() + STOP_GRACE_S
+        self._evthr.timer(0.0, lambda task: self._look_for_end(task, end_s), name="stop")
 
-        self._evthr.timer(STOP_GRACE_S, lambda task: Result.DEL | Result.TERM, name="stop")
+    def _look_for_end(self, task: Task, end_s: float) -> Result:
+        if not self.context.peers or self._clock.monotonic() >= end_s:
+            return Result.DEL | Result.TERM
+        task.sleep_for(_STOP_LOOK_S)
+        return Result.SLPQ
 
 
 def main(argv: list[str]) -> int:
     """Runs QMGR and gives its exit code."""
     arguments = startup.component_arguments("qmgr", argv, "The queue manager of meta1g.")
     if arguments.check:
+        from meta1g.qmgr.check import check
+
         return check(arguments)
     config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
     queue = config.queue_directory
@@ -180,7 +191,7 @@ def main(argv: list[str]) -> int:
 
 def run() -> None:
     """Runs the program (console script)."""
-    raise SystemExit(cli.run_program("qmgr", main))
+    cli.end_program("qmgr", main)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from typing import Final
 from meta1g.base import failure
 from meta1g.base.errors import TempError
 from meta1g.base.ids import RcptId, rcpt_id
+from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt, RcptState
-from meta1g.pt.rcbcom import RcbCom, RcbLink
+from meta1g.pt.rcbcom import RcbCom, RcbComLink
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.env import Env
@@ -31,11 +32,11 @@ from meta1g.rcb.envelope import RcptFlags
 from meta1g.rcb.qmgr_smar import PROTOCOL, Members, QmgrHelloA, Resolve, ResolveFlags, Route, SmarContained, Unresolved
 from meta1g.rcb.schema import Message
 
-_WRONG_PART: Final = Outcome(451, "4.3.5", "address resolver gave members that were not asked for, or too many")
-_NOWHERE: Final = Outcome(451, "4.3.5", "address resolver named no server and no member")
+_WRONG_PART: Final = Outcome(Reply(451, "4.3.5", "address resolver gave members that were not asked for, or too many"))
+_NOWHERE: Final = Outcome(Reply(451, "4.3.5", "address resolver named no server and no member"))
 
 
-class Resolver:
+class Resolving:
     """The questions to SMAR.
 
     Args:
@@ -66,7 +67,7 @@ class Resolver:
         self._lists = Lists()
         self._task = env.evthr.task_new(self._run, events=Ev.NONE, name="resolve")
         active.to_resolve.answer(self._task)
-        self._link = RcbLink(env.evthr, path, PROTOCOL, on_up=self._on_up, on_message=self._on_message, log=env.log)
+        self._link = RcbComLink(env.evthr, path, PROTOCOL, on_up=self._on_up, on_message=self._on_message, log=env.log)
 
     @property
     def up(self) -> bool:
@@ -229,5 +230,5 @@ class Resolver:
 
     def _unresolved(self, rcpt: AqRcpt, answer: Unresolved) -> None:
         who: RcptId = rcpt_id(rcpt.record.ta_id, rcpt.record.rcpt_idx)
-        self._log.debug("qmgr.resolve", answer.text, ss_ta=rcpt.record.ta_id, key=who, reply=answer.code)
-        self._update.finish(rcpt, Outcome(answer.code, answer.ecode, answer.text))
+        self._log.debug("qmgr.resolve", answer.reply.one_line, ss_ta=rcpt.record.ta_id, key=who, reply=answer.reply.code)
+        self._update.finish(rcpt, Outcome(answer.reply))

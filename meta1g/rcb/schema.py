@@ -6,10 +6,11 @@ Ref: MeTA1 design, "Functional Specification: common records" (names modelled on
 """
 
 from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, field, fields
 from enum import Enum, auto
 from typing import Any, ClassVar, Final, TypeVar, cast
 
+from meta1g.base.dataclass import dataclass
 from meta1g.rcb.rectypes import RT
 
 
@@ -24,6 +25,7 @@ class Kind(Enum):
     TEXT = auto()  # str, as UTF-8
     ITEMS = auto()  # tuple of another message's fields: a u32 count, then the fields of each item
     TEXTS = auto()  # tuple of str: a u32 count, then one record for each
+    REPLY = auto()  # a Reply: one record, see replies.py
 
 
 class Role(Enum):

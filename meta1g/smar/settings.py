@@ -5,11 +5,11 @@ Ref: MeTA1 README, "SMAR: declaring maps, options" (option names as in meta1.con
 
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Meta1Error, Module, PermError
 from meta1g.base.log import Log
 from meta1g.conf.config import Config, Section
@@ -19,8 +19,8 @@ from meta1g.maps.watch import Loader
 from meta1g.smar.access import AccessMap
 from meta1g.smar.alias import Aliases
 from meta1g.smar.checks import Policy
+from meta1g.smar.dnsaddress import ServerAddress, parse_server
 from meta1g.smar.dnsbl import DnsList
-from meta1g.smar.dnsserver import ServerAddress, parse_server
 from meta1g.smar.guard import GuardedMap
 from meta1g.smar.limits import RESOLV_CONF_SERVERS
 from meta1g.smar.localuser import LocalUsers

@@ -1,4 +1,4 @@
-"""SMTP replies: values, how they are written, and a bounded parser for those of other servers.
+"""A bounded parser for the replies of other servers.
 
 Whatever bytes a server sends, the texts of parsed replies are printable ASCII (invariant I5), and the memory a parser
 holds is bounded by PEER_REPLY_MAX_LINES lines of PEER_REPLY_LINE_MAX_BYTES (invariant I4).
@@ -7,88 +7,15 @@ Pure.  Ref: RFC 5321 4.2; RFC 2034 and RFC 3463 (enhanced status codes).
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from meta1g.base.errors import Module, TempError
-from meta1g.smtp.limits import PEER_REPLY_LINE_MAX_BYTES, PEER_REPLY_MAX_LINES, REPLY_LINE_MAX_BYTES
+from meta1g.base.reply import Reply, printable
+from meta1g.smtp.limits import PEER_REPLY_LINE_MAX_BYTES, PEER_REPLY_MAX_LINES
 
 _LINE: Final = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
 _ECODE: Final = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$)")
-_NOT_PRINTABLE: Final = re.compile(r"[^ -~]")
-_TEXT_MAX_CHARS: Final = REPLY_LINE_MAX_BYTES - len("250-2.1.100 \r\n")
 CR_LF: Final = b"\r\n"
-
-
-def printable(text: str) -> str:
-    r"""Gives text with everything but printable ASCII written as `\xNN`, byte by byte (invariant I5)."""
-    if text.isascii() and text.isprintable():
-        return text
-    return _NOT_PRINTABLE.sub(_escape, text)
-
-
-def _escape(match: "re.Match[str]") -> str:
-    return "".join(f"\\x{byte:02X}" for byte in match[0].encode("utf-8", "surrogateescape"))
-
-
-@dataclass(frozen=True, slots=True)
-class SmtpReply:
-    """One reply.
-
-    Args:
-        code: 200 to 599.
-        ecode: enhanced status code such as `2.1.5`, or empty.
-        text: one line, or the lines of a multi-line reply; without code and enhanced code.
-
-    Immutable.
-    """
-
-    code: int
-    ecode: str = ""
-    text: str | tuple[str, ...] = ""
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """The text as lines, at least one."""
-        return (self.text,) if isinstance(self.text, str) else self.text or ("",)
-
-    @property
-    def one_line(self) -> str:
-        """The text as one line."""
-        return self.text if isinstance(self.text, str) else " ".join(self.text)
-
-    @property
-    def is_ok(self) -> bool:
-        """2xx."""
-        return 200 <= self.code < 300
-
-    @property
-    def is_more(self) -> bool:
-        """3xx: the server waits for more."""
-        return 300 <= self.code < 400
-
-    @property
-    def is_temp(self) -> bool:
-        """4xx."""
-        return 400 <= self.code < 500
-
-    @property
-    def is_perm(self) -> bool:
-        """5xx."""
-        return self.code >= 500
-
-    def encode(self) -> bytes:
-        """Gives the reply as it is sent, every line with code and enhanced code, printable and cut to length."""
-        ecode = f"{self.ecode} " if self.ecode else ""
-        text = self.text
-        if isinstance(text, str):
-            return f"{self.code} {ecode}{printable(text)[:_TEXT_MAX_CHARS]}\r\n".encode("ascii")
-        lines = [printable(line)[:_TEXT_MAX_CHARS] for line in self.lines]
-        head = "".join(f"{self.code}-{ecode}{line}\r\n" for line in lines[:-1])
-        return f"{head}{self.code} {ecode}{lines[-1]}\r\n".encode("ascii")
-
-    def __str__(self) -> str:
-        return " ".join(part for part in (str(self.code), self.ecode, self.one_line) if part)
 
 
 class ReplyError(TempError):
@@ -105,41 +32,90 @@ class ReplyParser:
     some servers write so.  If the lines of a reply differ in their codes, the last one decides: after the final dot a reply
     that is understood beats a message that is delivered once more.
 
+    Args:
+        origin: who speaks, see Reply.
+
+    Attributes:
+        nonsense: the beginning of a line that was passed over since it is no reply line, or empty.
+
     Owner: the session that reads from the server.
     """
 
-    __slots__ = ("_buffer", "_lines")
+    __slots__ = ("_buffer", "_code", "_error", "_lines", "_origin", "nonsense")
 
-    def __init__(self) -> None:
+    def __init__(self, origin: str = "") -> None:
         self._buffer = b""
         self._lines: list[str] = []
+        self._code = 0
+        self._error: ReplyError | None = None
+        self._origin = origin
+        self.nonsense = ""
 
     @property
     def pending(self) -> bool:
         """Whether a reply has begun that is not complete."""
         return bool(self._buffer or self._lines)
 
-    def feed(self, data: bytes) -> list[SmtpReply]:
-        """Takes received bytes.
-
-        Returns:
-            The replies that are complete now.
+    def check(self) -> None:
+        """Finds what was wrong behind the replies that feed() gave.
 
         Raises:
             ReplyError: a line is no reply line, or a bound is exceeded.
         """
+        if self._error is not None:
+            raise self._error
+
+    def feed(self, data: bytes, *, liberal: bool = False) -> list[Reply]:
+        """Takes received bytes.
+
+        Args:
+            data: the bytes.
+            liberal: lines that are no reply lines are passed over (`nonsense`).
+
+        Returns:
+            The replies that are complete now; check() tells what is wrong behind them.
+
+        Raises:
+            ReplyError: a line is no reply line, or a bound is exceeded, and no reply came before it.
+        """
+        self.check()
+        replies: list[Reply] = []
+        try:
+            self._take(data, replies, liberal=liberal)
+        except ReplyError as error:
+            self._error = error
+            if not replies:
+                raise
+        return replies
+
+    def _take(self, data: bytes, replies: list[Reply], *, liberal: bool) -> None:
         *lines, self._buffer = (self._buffer + data).split(CR_LF)
         if self._buffer.endswith(b"\n"):
             lines += self._bare_lines()
-        if len(self._buffer) > PEER_REPLY_LINE_MAX_BYTES:
-            raise ReplyError(f"reply line longer than {PEER_REPLY_LINE_MAX_BYTES} bytes")
-        replies = []
         for line in lines:
-            code = self._last_line(line)
-            if code:
-                replies.append(_reply(code, self._lines))
-                self._lines = []
-        return replies
+            try:
+                last = self._is_last(line)
+            except ReplyError as error:
+                if not liberal:
+                    raise
+                self.nonsense = self.nonsense or error.cause
+                continue
+            if last:
+                replies.append(self._reply())
+        if len(self._buffer) > PEER_REPLY_LINE_MAX_BYTES:
+            cause = f"reply line longer than {PEER_REPLY_LINE_MAX_BYTES} bytes"
+            if not liberal:
+                raise ReplyError(cause)
+            self._buffer, self.nonsense = b"", self.nonsense or cause
+
+    def rest(self) -> Reply | None:
+        """Gives the reply that has begun and will not be completed any more, if its code has come."""
+        match = _LINE.fullmatch(self._buffer)
+        if match is not None:
+            self._code = int(match[1])
+            self._lines.append(_text(match[3] or b""))
+        self._buffer = b""
+        return self._reply() if self._lines else None
 
     def _bare_lines(self) -> list[bytes]:
         """Takes the lines that end in LF alone from the buffer, if all are reply lines."""
@@ -149,26 +125,28 @@ class ReplyParser:
         self._buffer = b""
         return lines
 
-    def _last_line(self, line: bytes) -> int:
-        """Takes one line; gives the code of the reply if the line ends it, else 0."""
+    def _is_last(self, line: bytes) -> bool:
+        """Takes one line; tells whether it ends its reply."""
         match = _LINE.fullmatch(line)
         if match is None or len(line) > PEER_REPLY_LINE_MAX_BYTES:
             raise ReplyError(f"not a reply: {_text(line[:80])}")
         if len(self._lines) >= PEER_REPLY_MAX_LINES:
+            self._lines = []
             raise ReplyError(f"reply of more than {PEER_REPLY_MAX_LINES} lines")
+        self._code = int(match[1])
         self._lines.append(_text(match[3] or b""))
-        return 0 if match[2] == b"-" else int(match[1])
+        return match[2] != b"-"
 
-
-def _reply(code: int, lines: list[str]) -> SmtpReply:
-    """Puts a reply together; an enhanced code of the same class is taken from the lines, the last one counts."""
-    ecode, texts = "", []
-    for text in lines:
-        match = _ECODE.match(text)
-        if match is not None and int(text[0]) == code // 100:
-            ecode, text = match[1], text[match.end() :]  # noqa: PLW2901  the rest of the line
-        texts.append(text)
-    return SmtpReply(code, ecode, texts[0] if len(texts) == 1 else tuple(texts))
+    def _reply(self) -> Reply:
+        """Puts a reply together; an enhanced code of the same class is taken from the lines, the last one counts."""
+        ecode, texts = "", []
+        for text in self._lines:
+            match = _ECODE.match(text)
+            if match is not None and int(text[0]) == self._code // 100:
+                ecode, text = match[1], text[match.end() :]  # noqa: PLW2901  the rest of the line
+            texts.append(text)
+        self._lines = []
+        return Reply(self._code, ecode, texts[0] if len(texts) == 1 else tuple(texts), self._origin)
 
 
 def _text(data: bytes) -> str:

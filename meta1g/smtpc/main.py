@@ -5,14 +5,12 @@ It takes deliveries from QMGR, reads content from CDB, and reports what became o
 Ref: MeTA1 design, "Functional Specification: SMTPC / DA" (modelled on).
 """
 
-import contextlib
 import os
-import pwd
 import signal
 
 from meta1g import st
 from meta1g.base import cli, failure, paths, startup
-from meta1g.base.accounts import account_of
+from meta1g.base.accounts import account_of, user_entry
 from meta1g.base.clock import SystemClock
 from meta1g.base.log import Log
 from meta1g.conf.config import Config
@@ -20,12 +18,12 @@ from meta1g.conf.load import load_file
 from meta1g.db.cdb import Cdb
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtpc_qmgr import PROTOCOL, SmtpcContained, SmtpcHello
-from meta1g.smtpc.check import check
 from meta1g.smtpc.client import Client
 from meta1g.smtpc.limits import CONTAINED_TEXT_MAX_CHARS, MICROSECONDS, STOP_GRACE_S
 from meta1g.smtpc.settings import Settings
 from meta1g.st.rcblink import RcbLink
 from meta1g.st.signals import on_signal
+from meta1g.st.turnlog import collect_lines
 
 
 class Smtpc:
@@ -97,22 +95,23 @@ class Smtpc:
 
 def writers_of(config: Config) -> frozenset[int]:
     """Gives the accounts of SMTPS as the configuration names them, those that exist: their content files are read."""
-    uids = set()
-    for section in config.sections("smtps") or (config.section("smtps"),):
-        with contextlib.suppress(KeyError):
-            uids.add(pwd.getpwnam(account_of(section, "smtps")).pw_uid)
-    return frozenset(uids)
+    sections = config.sections("smtps") or (config.section("smtps"),)
+    entries = (user_entry(account_of(section, "smtps")) for section in sections)
+    return frozenset(entry.pw_uid for entry in entries if entry is not None)
 
 
 def main(argv: list[str]) -> int:
-    """Runs SMTPC and gives its exit code."""
+    """Runs SMTPC and gives its exit code.  Switches: yes."""
     arguments = startup.component_arguments("smtpc", argv, "The SMTP and LMTP client of meta1g.")
     if arguments.check:
+        from meta1g.smtpc.check import check
+
         return check(arguments)
     config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
     log = startup.open_log("smtpc", config.glob, config.section("smtpc"), config.queue_directory)
     os.chdir(config.queue_directory)
     st.st_init()
+    collect_lines(log)
     st.set_error_hook(lambda error: failure.end_process(log, "smtpc.thread", error))
     Smtpc(config, arguments.index, log).run()
     return 0
@@ -120,7 +119,7 @@ def main(argv: list[str]) -> int:
 
 def run() -> None:
     """Runs the program (console script)."""
-    raise SystemExit(cli.run_program("smtpc", main))
+    cli.end_program("smtpc", main)
 
 
 if __name__ == "__main__":

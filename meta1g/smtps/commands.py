@@ -7,35 +7,36 @@ Ref: RFC 5321 4.1.1; MeTA1 design, "Functional Specification: SMTPS" (order of q
 
 import errno
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import TempError
 from meta1g.base.ids import RCPT_IDX_MAX
+from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_qmgr import NewRecipient, NewTransaction
 from meta1g.rcb.smtps_smar import CheckMail, CheckRcpt, LookupFlags, Verdict, VerdictFlags
 from meta1g.smtp import replies
-from meta1g.smtp.address import Address, AddressError, is_host, parse_path, split_path
-from meta1g.smtp.command import Verb, parse_command
+from meta1g.smtp.address import Address, AddressError, Leniency, ehlo_text, parse_path, parse_sender, split_path
+from meta1g.smtp.command import Command, Verb, parse_command
 from meta1g.smtp.esmtp import Ext, MailParams, RcptParams, ehlo_reply, parse_mail_params, parse_rcpt_params
-from meta1g.smtp.reply import SmtpReply
 from meta1g.smtps import content
 from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.fsm import Event, State
 from meta1g.smtps.limits import QUESTIONS_MAX
-from meta1g.smtps.qmgr_link import stat_reply
+from meta1g.smtps.link import told
 from meta1g.smtps.received import client_text
 from meta1g.smtps.smar_link import Asked
 from meta1g.smtps.transaction import Transaction
 from meta1g.st import StError
 
-_NO_EXTENSIONS: Final[frozenset[Ext]] = frozenset()
-
 
 def handle(dialogue: Dialogue, line: bytes) -> None:
     """Takes one command line without its CR LF.  Switches: yes (questions, content)."""
     command = parse_command(line)
-    if isinstance(command, SmtpReply):
+    if dialogue.state is State.DENIED:
+        _denied(dialogue, command)
+        return
+    if isinstance(command, Reply):
         dialogue.reply(command)
         return
     if dialogue.waiting and command.verb is not Verb.RCPT:
@@ -46,6 +47,14 @@ def handle(dialogue: Dialogue, line: bytes) -> None:
     dialogue.flush_if_many()
 
 
+def _denied(dialogue: Dialogue, command: Command | Reply) -> None:
+    """Answers a client that got 554 instead of 220: it may only QUIT (RFC 5321 3.1).  Switches: no."""
+    if isinstance(command, Command) and command.verb is Verb.QUIT:
+        quit_(dialogue, command.argument)
+    else:
+        dialogue.reply(replies.BAD_SEQUENCE)
+
+
 # EHLO, HELO
 
 
@@ -53,7 +62,6 @@ def ehlo(dialogue: Dialogue, argument: str) -> None:
     """Answers EHLO with the extensions.  Switches: no."""
     settings = dialogue.context.settings
     if _hello(dialogue, argument, "ESMTP"):
-        dialogue.offered = settings.offered_names
         client = client_text(dialogue.client_name, dialogue.client_addr)
         dialogue.reply(ehlo_reply(settings.hostname, client, settings.offered))
 
@@ -61,13 +69,12 @@ def ehlo(dialogue: Dialogue, argument: str) -> None:
 def helo(dialogue: Dialogue, argument: str) -> None:
     """Answers HELO.  Switches: no."""
     if _hello(dialogue, argument, "SMTP"):
-        dialogue.offered = _NO_EXTENSIONS
-        dialogue.reply(SmtpReply(250, "", dialogue.context.settings.hostname))
+        dialogue.reply(Reply(250, "", dialogue.context.settings.hostname))
 
 
 def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
-    name = argument.split(" ", 1)[0]
-    if not is_host(name):
+    name = ehlo_text(argument, strict=dialogue.context.settings.strict_ehlo)
+    if name is None:
         dialogue.reply(replies.BAD_HELO)
         return False
     dialogue.forget_mail()
@@ -86,12 +93,13 @@ def lhlo(dialogue: Dialogue, argument: str) -> None:
 
 
 def mail(dialogue: Dialogue, argument: str) -> None:
-    """Begins a transaction.  Switches: no."""
+    """Begins a transaction.  Switches: yes, unless QMGR has admitted the session (waits)."""
     if not dialogue.allowed(Event.MAIL):
         return
     dialogue.mail_refused = True  # until it is not
-    parsed = _parse_mail(argument, dialogue.offered)
-    if isinstance(parsed, SmtpReply):
+    settings = dialogue.context.settings
+    parsed = _parse_mail(argument, settings.offered_names, settings.lenient)
+    if isinstance(parsed, Reply):
         dialogue.reply(parsed)
         return
     address, params = parsed
@@ -121,32 +129,34 @@ def mail(dialogue: Dialogue, argument: str) -> None:
     dialogue.waiting.append(MailQuestion(context.smar.ask(question)))
 
 
-def _parse_mail(argument: str, offered: frozenset[Ext]) -> tuple[Address, MailParams] | SmtpReply:
+def _parse_mail(argument: str, offered: frozenset[Ext], lenient: Leniency) -> tuple[Address, MailParams] | Reply:
     try:
-        path, rest = split_path(argument)
+        path, rest = split_path(argument, lenient)
     except AddressError:
         return replies.BAD_MAIL_SYNTAX
     params = parse_mail_params(rest, offered)
-    if isinstance(params, SmtpReply):
+    if isinstance(params, Reply):
         return params
     if not path.isascii() and not params.smtputf8:
         return replies.SMTPUTF8_WANTED
     try:
-        return parse_path(path, null_ok=True, utf8=params.smtputf8), params
+        return parse_sender(path, lenient, utf8=params.smtputf8), params
     except AddressError:
         return replies.BAD_SENDER_ADDRESS
 
 
-def _may_begin(dialogue: Dialogue, params: MailParams) -> SmtpReply | None:
-    """Gives the reason why no transaction can begin now, or None."""
+def _may_begin(dialogue: Dialogue, params: MailParams) -> Reply | None:
+    """Gives the reason why no transaction can begin now, or None.  Switches: yes, as admission() does."""
     context = dialogue.context
     settings = context.settings
+    if (refusal := dialogue.admission()) is not None:
+        return refusal
     if dialogue.generation != context.qmgr.generation:
         return replies.QUEUE_AWAY  # QMGR does not know this session any more
     if settings.max_transactions and dialogue.transactions >= settings.max_transactions:
         return replies.TOO_MANY_TRANSACTIONS
     if not context.qmgr.max_threads:
-        return SmtpReply(452, "4.3.1", context.qmgr.throttle_text or replies.DISK_FULL.one_line)
+        return Reply(452, "4.3.1", context.qmgr.throttle_text or replies.DISK_FULL.one_line)
     if settings.max_message_bytes and (params.size_bytes or 0) > settings.max_message_bytes:
         return replies.TOO_BIG
     return None
@@ -172,7 +182,7 @@ def _accept_mail(dialogue: Dialogue, ta: Transaction) -> None:
     dialogue.reply(replies.SENDER_OK)
 
 
-def _refuse_mail(dialogue: Dialogue, reply: SmtpReply) -> None:
+def _refuse_mail(dialogue: Dialogue, reply: Reply) -> None:
     ta, dialogue.ta = dialogue.ta, None
     dialogue.mail_refused = True
     dialogue.step(Event.MAIL_REFUSED)
@@ -195,7 +205,7 @@ class MailQuestion:
         ta = dialogue.ta
         if ta is None:
             return
-        reply = replies.RESOLVER_FAILED if verdict is None else stat_reply(verdict)
+        reply = replies.RESOLVER_FAILED if verdict is None else told(verdict.reply)
         if verdict is not None and reply.is_ok:
             _take_flags(ta, verdict)
         elif reply.is_perm and dialogue.context.settings.delay_checks:
@@ -243,8 +253,8 @@ def rcpt(dialogue: Dialogue, argument: str) -> None:
     if ta.accepted >= settings.max_recipients:
         dialogue.reply(replies.TOO_MANY_RCPTS)
         return
-    parsed = _parse_rcpt(argument, dialogue.offered, utf8=ta.params.smtputf8)
-    if isinstance(parsed, SmtpReply):
+    parsed = _parse_rcpt(argument, settings.offered_names, settings.lenient, utf8=ta.params.smtputf8)
+    if isinstance(parsed, Reply):
         dialogue.reply(parsed)
         return
     address, params = parsed
@@ -257,22 +267,23 @@ def rcpt(dialogue: Dialogue, argument: str) -> None:
         rcpt=address.text,
         flags=ta.flags,
     )
+    dialogue.step(Event.RCPT)
     dialogue.waiting.append(RcptQuestion(dialogue.context.smar.ask(question), address, params))
     ta.asked += 1
 
 
-def _parse_rcpt(argument: str, offered: frozenset[Ext], *, utf8: bool) -> tuple[Address, RcptParams] | SmtpReply:
+def _parse_rcpt(argument: str, offered: frozenset[Ext], lenient: Leniency, *, utf8: bool) -> tuple[Address, RcptParams] | Reply:
     try:
-        path, rest = split_path(argument)
+        path, rest = split_path(argument, lenient)
     except AddressError:
         return replies.BAD_RCPT_SYNTAX
     params = parse_rcpt_params(rest, offered)
-    if isinstance(params, SmtpReply):
+    if isinstance(params, Reply):
         return params
     if not path.isascii() and not utf8:
         return replies.SMTPUTF8_WANTED
     try:
-        return parse_path(path, utf8=utf8), params
+        return parse_path(path, lenient, utf8=utf8), params
     except AddressError:
         return replies.BAD_RCPT_ADDRESS
 
@@ -292,7 +303,7 @@ class RcptQuestion:
         if ta is None:
             dialogue.reply(replies.SENDER_REFUSED)
             return
-        reply = replies.RESOLVER_FAILED if verdict is None else stat_reply(verdict)
+        reply = replies.RESOLVER_FAILED if verdict is None else told(verdict.reply)
         if reply.is_ok:
             reply = ta.refused or ta.denial or reply
         if verdict is None or not reply.is_ok:
@@ -320,7 +331,7 @@ class RcptQuestion:
         context.log.info("smtps.rcpt", "ok", ss_ta=ta.ta_id, rcpt_idx=ta.posted, rcpt=text)
         ta.add(text, posted=True)
 
-    def _refuse(self, dialogue: Dialogue, ta: Transaction, reply: SmtpReply) -> None:
+    def _refuse(self, dialogue: Dialogue, ta: Transaction, reply: Reply) -> None:
         ta.failed += 1
         dialogue.context.log.notice(
             "smtps.rcpt",

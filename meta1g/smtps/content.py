@@ -18,12 +18,13 @@ from zlib import crc32
 
 from meta1g.base.errors import TempError
 from meta1g.base.ids import CdbId
+from meta1g.base.reply import Reply
 from meta1g.db.cdb import CdbWriter
 from meta1g.rcb.smtps_qmgr import CloseTransaction
 from meta1g.smtp import replies
 from meta1g.smtp.data import Unstuffer
 from meta1g.smtp.header import count_received, header_end
-from meta1g.smtp.reply import SmtpReply
+from meta1g.smtp.limits import TEXT_LINE_MAX_BYTES
 from meta1g.smtps.context import Context
 from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.fsm import Event
@@ -32,8 +33,11 @@ from meta1g.smtps.received import received
 from meta1g.smtps.transaction import Transaction
 from meta1g.st import StError, offload
 
+#: How a line begins that continues the field before it (RFC 5322 2.2.3).
+_FOLDS = (b" ", b"\t")
 
-class Content:
+
+class IncomingContent:
     """Content on its way to its file: in memory while it is small, streamed when it is not.
 
     Args:
@@ -42,7 +46,7 @@ class Content:
         trace: our Received field, which goes first.
 
     Attributes:
-        size_bytes: size of the content without our Received field.
+        size_bytes: size of the content without what we put before it.
         checksum: CRC-32 of what is in the file.
         refusal: why it cannot be accepted, None while it can; a refused one takes no memory and no file.
 
@@ -60,7 +64,7 @@ class Content:
         self._checked = False
         self.size_bytes = 0
         self.checksum = 0
-        self.refusal: SmtpReply | None = None
+        self.refusal: Reply | None = None
 
     @property
     def stored_bytes(self) -> int:
@@ -69,6 +73,8 @@ class Content:
 
     def add(self, piece: bytes) -> None:
         """Takes the next piece.  Switches: only if much is held (disk)."""
+        if not self.size_bytes and piece.startswith(_FOLDS):
+            self._trace += b"\r\n"  # the client sent a body without header; it must not become part of our field
         self.size_bytes += len(piece)
         if self.refusal is not None:
             return
@@ -80,7 +86,7 @@ class Content:
         if len(self._held) >= (STREAM_PIECE_BYTES if self._writer else SMALL_CONTENT_BYTES):
             self._spill()
 
-    def refuse(self, reply: SmtpReply) -> None:
+    def refuse(self, reply: Reply) -> None:
         """Gives the content up; the first reason counts.  Switches: yes (removes a file)."""
         if self.refusal is None:
             self.refusal = reply
@@ -145,7 +151,7 @@ class Content:
             self._writer = None
 
     def _guard(self, function: Callable[[], None]) -> None:
-        """Runs a blocking function off-loaded and turns its failure into a refusal."""
+        """Runs a blocking function off-loaded and turns its failure into a refusal.  Switches: yes."""
         try:
             offload(function)
         except StError:
@@ -174,6 +180,8 @@ def _quietly(context: Context, cdb_id: CdbId, function: Callable[[], object]) ->
         context: for the log.
         cdb_id: whose file it is.
         function: may be called twice.
+
+    Switches: yes.
     """
     try:
         try:
@@ -187,7 +195,7 @@ def _quietly(context: Context, cdb_id: CdbId, function: Callable[[], object]) ->
         context.log.warn("smtps.cdb", str(error), cdb_id=cdb_id)
 
 
-def receive(dialogue: Dialogue, ta: Transaction) -> SmtpReply:
+def receive(dialogue: Dialogue, ta: Transaction) -> Reply:
     """Receives the content after 354 and closes the transaction.
 
     Args:
@@ -224,16 +232,16 @@ def receive(dialogue: Dialogue, ta: Transaction) -> SmtpReply:
     return reply
 
 
-def _content_of(dialogue: Dialogue, ta: Transaction) -> Content:
+def _content_of(dialogue: Dialogue, ta: Transaction) -> IncomingContent:
     context = dialogue.context
     date = context.dates.text(context.clock.now())
     trace = received(dialogue.origin(), context.settings.hostname, ta.ta_id, ta.only_rcpt, date)
-    return Content(context, CdbId(ta.ta_id), trace)
+    return IncomingContent(context, CdbId(ta.ta_id), trace)
 
 
-def _read(dialogue: Dialogue, content: Content) -> None:
-    """Reads up to the final dot; a message that is refused is read to its end, too."""
-    unstuffer = Unstuffer()
+def _read(dialogue: Dialogue, content: IncomingContent) -> None:
+    """Reads up to the final dot; a message that is refused is read to its end, too.  Switches: yes."""
+    unstuffer = Unstuffer(TEXT_LINE_MAX_BYTES if dialogue.context.settings.strict_lines else 0)
     begun_s = dialogue.context.clock.monotonic()
     data = dialogue.take_rest()
     while True:
@@ -250,7 +258,7 @@ def _read(dialogue: Dialogue, content: Content) -> None:
     dialogue.give_back(unstuffer.rest)
 
 
-def _drop(dialogue: Dialogue, ta: Transaction) -> SmtpReply:
+def _drop(dialogue: Dialogue, ta: Transaction) -> Reply:
     """Accepts a message whose recipients are all to be discarded."""
     _give_up(dialogue)
     return _accepted(ta)
@@ -261,12 +269,12 @@ def _give_up(dialogue: Dialogue) -> None:
     dialogue.step(Event.DROPPED)
 
 
-def _accepted(ta: Transaction) -> SmtpReply:
-    return SmtpReply(250, "2.0.0", f"Ok: queued as {ta.ta_id}")
+def _accepted(ta: Transaction) -> Reply:
+    return Reply(250, "2.0.0", f"Ok: queued as {ta.ta_id}")
 
 
-def _close(dialogue: Dialogue, ta: Transaction, content: Content) -> SmtpReply:
-    """Makes the content safe, then the envelope; gives the reply to the client."""
+def _close(dialogue: Dialogue, ta: Transaction, content: IncomingContent) -> Reply:
+    """Makes the content safe, then the envelope; gives the reply to the client.  Switches: yes."""
     content.store()
     if content.refusal is not None:
         _give_up(dialogue)
@@ -305,7 +313,7 @@ def _close(dialogue: Dialogue, ta: Transaction, content: Content) -> SmtpReply:
     return _accepted(ta) if reply.is_ok else reply
 
 
-def _log_outcome(dialogue: Dialogue, ta: Transaction, content: Content, reply: SmtpReply) -> None:
+def _log_outcome(dialogue: Dialogue, ta: Transaction, content: IncomingContent, reply: Reply) -> None:
     write = dialogue.context.log.info if reply.is_ok else dialogue.context.log.notice
     write(
         "smtps.message",

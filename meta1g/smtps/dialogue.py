@@ -7,19 +7,19 @@ Ref: RFC 5321 4.1; MeTA1 design, "Functional Specification: SMTPS" (modelled on)
 """
 
 import errno
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 from meta1g.base.errors import TempError
 from meta1g.base.ids import SessId
+from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_qmgr import DiscardTransaction
 from meta1g.smtp import replies
-from meta1g.smtp.esmtp import Ext
-from meta1g.smtp.reply import SmtpReply
 from meta1g.smtps.context import Context
 from meta1g.smtps.counting import Counter
 from meta1g.smtps.fsm import REFUSALS, TRANSITIONS, Event, State, next_state
 from meta1g.smtps.limits import CONTENT_GRACE_S, CONTENT_MIN_BYTES_PER_S, CONTENT_READ_BYTES, REPLIES_HELD_MAX
-from meta1g.smtps.received import Origin
+from meta1g.smtps.received import ReceivedFrom
 from meta1g.smtps.transaction import Transaction
 from meta1g.st import NetFd, StError, st_checkpoint, st_read, st_write
 
@@ -30,7 +30,7 @@ class ClientGoneError(Exception):
     """The client closed its connection."""
 
 
-class Question(Protocol):
+class OpenQuestion(Protocol):
     """A command whose reply depends on SMAR."""
 
     def settle(self, dialogue: "Dialogue") -> None:
@@ -38,7 +38,7 @@ class Question(Protocol):
         ...
 
 
-class Dialogue:
+class Dialogue(ABC):
     """The conversation with one client.
 
     Args:
@@ -52,7 +52,6 @@ class Dialogue:
         state: of the session machine.
         ehlo: argument of EHLO or HELO.
         protocol: `SMTP` or `ESMTP`.
-        offered: extensions that the client may use.
         flags: LookupFlags that hold for the session.
         generation: the connection to QMGR that knows the session.
         denial: what delayed checks will answer to each recipient.
@@ -84,7 +83,6 @@ class Dialogue:
         "id",
         "mail_refused",
         "noops",
-        "offered",
         "protocol",
         "state",
         "ta",
@@ -100,17 +98,16 @@ class Dialogue:
         self.state = State.CONNECTED
         self.ehlo = ""
         self.protocol = "SMTP"
-        self.offered: frozenset[Ext] = frozenset()
-        self.flags = 0
+        self.flags = int(context.settings.lookup_flags)
         self.generation = 0
-        self.denial: SmtpReply | None = None
+        self.denial: Reply | None = None
         self.discard = False
         self.ta: Transaction | None = None
         self.transactions = 0
         self.counter = Counter(context.settings.count_limits)
         self.mail_refused = False
         self.noops = 0
-        self.waiting: list[SmtpReply | Question] = []
+        self.waiting: list[Reply | OpenQuestion] = []
         self._nfd = nfd
         self._buffer = b""
         self._offset = 0
@@ -128,7 +125,7 @@ class Dialogue:
         self.reply(replies.SENDER_REFUSED if refusal is replies.MAIL_FIRST and self.mail_refused else refusal)
         return False
 
-    def reply(self, reply: SmtpReply) -> None:
+    def reply(self, reply: Reply) -> None:
         """Queues a reply; 421 ends the session, and so do too many negative ones of a kind.  Switches: no."""
         if self.waiting:
             self.waiting.append(reply)
@@ -174,9 +171,13 @@ class Dialogue:
         self.mail_refused = False
         self.reset()
 
-    def origin(self) -> Origin:
+    def origin(self) -> ReceivedFrom:
         """Gives the facts for the Received header."""
-        return Origin(self.ehlo, self.client_name, self.client_addr, self.protocol)
+        return ReceivedFrom(self.ehlo, self.client_name, self.client_addr, self.protocol)
+
+    @abstractmethod
+    def admission(self) -> Reply | None:
+        """Gives the reason why the session may not send mail, or None.  Switches: yes, unless QMGR has answered (waits)."""
 
     # for the content
 
@@ -217,7 +218,7 @@ class Dialogue:
             st_checkpoint()
             if self.state is State.CLOSING:
                 return
-            if isinstance(item, SmtpReply):
+            if isinstance(item, Reply):
                 self.reply(item)
             else:
                 item.settle(self)

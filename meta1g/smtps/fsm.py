@@ -1,5 +1,6 @@
 """The SMTP server session.
 
+    CONNECTED -DENY-> DENIED
     CONNECTED -GREET-> GREETED -HELLO-> HELLO -MAIL-> MAIL -RCPT_OK-> RCPT -DATA-> CONTENT -DOT-> WAIT_COMMIT
                                           ^            |                |             |                |
                                           +-- RESET, MAIL_REFUSED ------+-- DROPPED --+--- ANSWERED ---+
@@ -18,14 +19,15 @@ from enum import Enum, auto
 from typing import Final
 
 from meta1g.base.errors import BugError, Module
+from meta1g.base.reply import Reply
 from meta1g.smtp import replies
-from meta1g.smtp.reply import SmtpReply
 
 
 class State(Enum):
     """States of a server session.  Immutable."""
 
     CONNECTED = auto()
+    DENIED = auto()  # 554 was the greeting: only QUIT is left
     GREETED = auto()
     HELLO = auto()
     MAIL = auto()
@@ -39,11 +41,12 @@ class Event(Enum):
     """What happens to a server session.  Immutable."""
 
     GREET = auto()  # 220 is sent
+    DENY = auto()  # 554 is sent instead
     HELLO = auto()  # EHLO or HELO, which also forgets a transaction
     MAIL = auto()
     MAIL_REFUSED = auto()
-    RCPT = auto()
-    RCPT_OK = auto()
+    RCPT = auto()  # smar is asked
+    RCPT_OK = auto()  # and has agreed
     DATA = auto()
     DOT = auto()  # the content is complete and safe
     DROPPED = auto()  # the content is refused
@@ -55,6 +58,7 @@ class Event(Enum):
 _S, _E = State, Event
 TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (_S.CONNECTED, _E.GREET): _S.GREETED,
+    (_S.CONNECTED, _E.DENY): _S.DENIED,
     (_S.GREETED, _E.HELLO): _S.HELLO,
     (_S.GREETED, _E.RESET): _S.GREETED,
     (_S.HELLO, _E.HELLO): _S.HELLO,
@@ -77,7 +81,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
 }
 
 #: What a client is told whose command does not fit the state.
-REFUSALS: Final[Mapping[tuple[State, Event], SmtpReply]] = {
+REFUSALS: Final[Mapping[tuple[State, Event], Reply]] = {
     (_S.GREETED, _E.MAIL): replies.HELO_FIRST,
     (_S.GREETED, _E.RCPT): replies.HELO_FIRST,
     (_S.GREETED, _E.DATA): replies.HELO_FIRST,

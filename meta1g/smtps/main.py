@@ -20,7 +20,6 @@ from meta1g.db.cdb import Cdb
 from meta1g.rcb.mcp_child import PassFd
 from meta1g.rcb.smtps_qmgr import SmtpsHello
 from meta1g.rcb.smtps_smar import SmtpsHelloA
-from meta1g.smtps.check import check
 from meta1g.smtps.context import Context
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.limits import SESSION_DESCRIPTORS, SPARE_DESCRIPTORS, US
@@ -46,11 +45,12 @@ from meta1g.st import (
 from meta1g.st.fdpass import serve_pass_fd
 from meta1g.st.netfd import NetFd
 from meta1g.st.signals import on_signal
+from meta1g.st.turnlog import collect_lines
 
 _POLL_US: Final = US // 50
 
 
-class Program:
+class SmtpsProcess:
     """The process put together.
 
     Args:
@@ -134,7 +134,7 @@ class Program:
         self._stop()
 
     def _tell_ready(self, arg: object) -> None:
-        """Reports readiness as soon as both peers are there, or have been waited for."""
+        """Reports readiness as soon as both peers are there, or have been waited for.  Switches: yes."""
         end_s = self.context.clock.monotonic() + self._section.get("wait_for_server")
         while not (self.context.qmgr.up and self.context.smar.up) and self.context.clock.monotonic() < end_s:
             st_usleep(_POLL_US)
@@ -167,17 +167,22 @@ def main(argv: list[str]) -> int:
     Raises:
         Meta1Error: the configuration is wrong.
         CliError: a socket cannot be bound.
+
+    Switches: yes.
     """
     arguments = startup.component_arguments("smtps", argv, "The SMTP server of meta1g; usually started by mcp.")
     if arguments.check:
+        from meta1g.smtps.check import check
+
         return check(arguments)
     config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
     section = config.section("smtps", arguments.name)
     log = startup.open_log("smtps", config.glob, section, config.queue_directory)
     st_init()
+    collect_lines(log)
     set_error_hook(lambda error: failure.end_process(log, "smtps.thread", error))
     try:
-        Program(config, section, arguments.index, log).run()
+        SmtpsProcess(config, section, arguments.index, log).run()
     except Meta1Error as error:
         log.fatal("smtps.main", error.cause)
         raise
@@ -186,7 +191,7 @@ def main(argv: list[str]) -> int:
 
 def run() -> None:
     """Entry point of the console script."""
-    raise SystemExit(cli.run_program("smtps", main))
+    cli.end_program("smtps", main)
 
 
 if __name__ == "__main__":

@@ -20,12 +20,13 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from meta1g.base import cli, paths, sysexits
+from meta1g.base.dataclass import dataclass
 from meta1g.base.ids import idx_text
 from meta1g.base.log import FdSink, Log, sanitize
 from meta1g.db.cdb import Cdb
@@ -159,7 +160,7 @@ def print_text(envelope: Envelope) -> None:
         flags = RcptFlags(rcpt.flags).name if rcpt.flags else None
         facts = [idx_text(rcpt.rcpt_idx), sanitize(rcpt.rcpt), f"tries {rcpt.tries}", f"next {_time(rcpt.next_try)}"]
         facts += [sanitize(flags)] if flags else []
-        facts += [sanitize(f"{rcpt.code} {rcpt.ecode} {rcpt.text}")] if rcpt.code else []
+        facts += [sanitize(str(rcpt.reply))] if rcpt.reply.code else []
         print("    " + "  ".join(facts))
 
 

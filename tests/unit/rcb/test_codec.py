@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meta1g.base.errors import ProtocolError, UnsendableError
+from meta1g.base.reply import Reply
 from meta1g.rcb import codec
-from meta1g.rcb.control import Command
+from meta1g.rcb.control import ControlCommand
 from meta1g.rcb.framing import FRAME_MAX_BYTES, Splitter, preamble
 from meta1g.rcb.generate import HEADER
 from meta1g.rcb.protocols import DISK_RECORDS, PROTOCOLS, describe
@@ -70,7 +71,7 @@ def test_a_changed_message_gives_a_message_or_a_protocol_error(cls, data):
 
 @given(st.lists(st.text(max_size=30), max_size=5), st.integers(0, 2**32 - 1))
 def test_any_words_read_back(words, request_id):
-    msg = Command(words=tuple(words))
+    msg = ControlCommand(words=tuple(words))
     try:
         frame = codec.encode(msg, request_id)
     except ProtocolError:  # lone surrogates are no text
@@ -79,7 +80,7 @@ def test_any_words_read_back(words, request_id):
 
 
 def test_a_message_of_the_other_direction_is_refused():
-    frame = codec.encode(Stat(code=250))
+    frame = codec.encode(Stat(reply=Reply(250)))
     with pytest.raises(ProtocolError, match="not allowed here"):
         codec.decode(PROTOCOL.from_client, frame[4:])
 
@@ -141,9 +142,9 @@ def test_another_version_is_refused_with_advice():
 def test_a_message_that_does_not_fit_a_frame_is_refused_by_the_sender():
     """The receiver would close the connection, which belongs to others as well."""
     most = "x" * (FRAME_MAX_BYTES - 1000)
-    codec.encode(Stat(code=250, text=most))
+    codec.encode(Stat(reply=Reply(250, text=most)))
     with pytest.raises(UnsendableError, match="frame of"):
-        codec.encode(Stat(code=250, text=most + "x" * 1000))
+        codec.encode(Stat(reply=Reply(250, text=most + "x" * 1000)))
 
 
 def test_a_connection_that_does_not_begin_with_the_version_is_refused():

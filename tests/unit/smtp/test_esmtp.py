@@ -1,5 +1,6 @@
 import pytest
 
+from meta1g.base.reply import Reply
 from meta1g.smtp import replies
 from meta1g.smtp.esmtp import (
     Ext,
@@ -14,7 +15,6 @@ from meta1g.smtp.esmtp import (
     parse_mail_params,
     parse_rcpt_params,
 )
-from meta1g.smtp.reply import SmtpReply
 
 ALL = frozenset(Ext)
 
@@ -102,9 +102,19 @@ def test_the_answer_to_ehlo_reads_back():
 
 
 def test_nonsense_in_the_answer_to_ehlo_is_harmless():
-    server = parse_ehlo(SmtpReply(250, "", ("x", "SIZE lots", "", "size 5")))
+    server = parse_ehlo(Reply(250, "", ("x", "SIZE lots", "", "size 5")))
     assert server.size_max_bytes == 0
     assert Extensions().size_max_bytes == 0
+
+
+def test_an_extension_that_is_not_to_be_used_counts_as_not_offered():
+    server = parse_ehlo(Reply(250, "", ("x", "PIPELINING", "DSN"))).without(Ext.PIPELINING)
+    assert (server.has(Ext.PIPELINING), server.has(Ext.DSN)) == (False, True)
+
+
+def test_a_size_that_is_not_known_is_not_sent():
+    everything = Extensions({ext.value: "" for ext in Ext})
+    assert format_mail_params(MailParams(0), everything) == format_mail_params(MailParams(), everything) == ""
 
 
 def test_only_known_parameters_are_sent():
