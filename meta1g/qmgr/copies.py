@@ -21,7 +21,7 @@ from meta1g.base.errors import FullError
 from meta1g.db.aq_types import AqTa
 from meta1g.db.defedb import DefeDb
 from meta1g.pt.lock import Lock
-from meta1g.qmgr.defer import Defer, Steps
+from meta1g.qmgr.defer import Defer, ReadSteps
 from meta1g.qmgr.limits import COPIES_MAX, SLICE
 from meta1g.qmgr.retry import is_report
 from meta1g.rcb.envelope import RcptRecord
@@ -173,7 +173,7 @@ class Copies:
     def _read(self, ta: AqTa, known: _Known) -> None:
         """Asks DEFEDB whom it has; if it cannot be asked, two copies are better than none."""
 
-        def work(db: DefeDb) -> Steps[None]:
+        def work(db: DefeDb) -> ReadSteps[None]:
             last = -1
             while found := db.get_rcpts(ta.ta_id, last, SLICE):
                 for rcpt in found:

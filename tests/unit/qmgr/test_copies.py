@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt, AqTa, Home
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.qmgr import copies
@@ -181,7 +182,7 @@ def test_two_messages_do_not_share_their_copies(qmgr):
 
 def test_a_report_to_somebody_is_no_copy_of_the_message(qmgr):
     """The bounce of a member goes to the sender although he is a recipient, too."""
-    qmgr.smar().answers["x@to.example"] = Unresolved(code=550, ecode="5.1.1", text="no")
+    qmgr.smar().answers["x@to.example"] = Unresolved(reply=Reply(550, "5.1.1", "no"))
     agent = qmgr.agent()
     qmgr.smtps().mail("s@from.example", "x@to.example", mail="s@from.example")
     qmgr.wait_empty()
@@ -195,7 +196,7 @@ def test_a_report_to_somebody_is_no_copy_of_the_message(qmgr):
 def test_a_copy_that_waits_in_defedb_is_found(qmgr):
     """The alias could not be resolved at first; the recipient beside it is deferred, and both come back at other times."""
     smar = qmgr.smar()
-    smar.answers["list@to.example"] = Unresolved(code=451, ecode="4.3.0", text="later")
+    smar.answers["list@to.example"] = Unresolved(reply=Reply(451, "4.3.0", "later"))
     agent = qmgr.agent(script=lambda job: job.done(450))
     key = qmgr.smtps().mail("list@to.example", "b@to.example")
     qmgr.wait_deferred(2)
