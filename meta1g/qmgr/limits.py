@@ -39,6 +39,8 @@ TROUBLE_S: Final = 3600.0
 IBDB_FILES_MAX: Final = 4
 #: How often old entries, idle sessions and resources are looked at.
 CLEANUP_S: Final = 2.0
+#: How often it is looked for next tries that are later than they can be: one look into the index if there are none.
+CLOCK_LOOK_S: Final = 60.0
 #: Recipients fed from DEFEDB in one turn, so that new mail is not held up.
 FEED_TURN: Final = 200
 #: Deferred recipients that a destination may have in AQ whatever is left to new mail.
