@@ -81,7 +81,7 @@ class Row:
 def refused(it: Faulty, row: Row) -> None:
     """The message at hand is not taken, and taken when it comes again."""
     fired = row.arm(it)
-    with pytest.raises(RefusedError, match=r"\b4\d\d\b|closed|reset"):
+    with pytest.raises(RefusedError, match=r"\b4\d\d\b|closed|reset|not connected"):
         it.send(row.rcpt, mail=f"{row.rcpt}.from", text=row.text)
     assert fired.exists()
     it.send(row.rcpt, mail=f"{row.rcpt}.from", text=row.text)
