@@ -16,10 +16,10 @@ from meta1g.qmgr.limits import SLICE
 
 #: Recipients of one transaction that are asked for in its turn: as many as most messages have, for they travel together.
 TURN: Final = 50
-#: Questions that are ahead of the next one: some 50 ms of SMAR's work.
-AHEAD: Final = 2 * SLICE
+#: Questions that are ahead of the next one: some 50 ms of SMAR's work on a slow machine.
+AHEAD: Final = SLICE
 #: If SMAR answers none of them in so long, seconds, it waits for name servers, and is asked further.
-PACE_S: Final = 0.1
+PACE_S: Final = 0.25
 
 
 class Unasked:
