@@ -43,7 +43,7 @@ from meta1g.rcb.schema import Message
 from meta1g.rcb.smtpc_qmgr import CloseDelivery, DeliveryResult, Retry
 
 #: What happens to a recipient.
-Verdict = tuple[AqRcpt, Callable[[AqRcpt], object]]
+_Verdict = tuple[AqRcpt, Callable[[AqRcpt], object]]
 
 _NOT_SENT: Final = TempError(Module.QMGR, "the delivery could not be prepared")
 _OTHER: Final = Outcome(Reply(451, "4.3.0", "delivery agent gave the result of another delivery"))
@@ -220,7 +220,7 @@ class Scheduler:
         """Takes the result of a delivery; None if the agent is gone, then its work is tried again at once, or if it is late."""
         with self._active.lock:
             rcpts, session.rcpts = session.rcpts, []
-            decided: list[list[Verdict]] = []
+            decided: list[list[_Verdict]] = []
             with failure.item(self._log, "qmgr.result", ss_ta=rcpts[0].ta.ta_id if rcpts else None):
                 decided.append(self._verdicts(session, answer, rcpts))
             verdicts = decided[0] if decided else self._confused(session, rcpts)
@@ -230,7 +230,7 @@ class Scheduler:
                 self._carry_out(verdicts[first : first + SLICE])
         self._task.wakeup()
 
-    def _confused(self, session: DaSession, rcpts: list[AqRcpt]) -> list[Verdict]:
+    def _confused(self, session: DaSession, rcpts: list[AqRcpt]) -> list[_Verdict]:
         """Gives a session up after an unexpected exception: what it did is tried again later."""
         if session.state is State.IDLE:
             self._close(session)
@@ -238,14 +238,14 @@ class Scheduler:
             self._gone(session, Event.RESULT_CLOSED)
         return [(rcpt, self._retry(CONFUSED)) for rcpt in rcpts]
 
-    def _carry_out(self, verdicts: list[Verdict]) -> None:
+    def _carry_out(self, verdicts: list[_Verdict]) -> None:
         for rcpt, action in verdicts:
             self._update.guard("qmgr.result", rcpt, action)
 
     def _retry(self, outcome: Outcome) -> Callable[[AqRcpt], None]:
         return lambda rcpt: self._update.retry_later(rcpt, outcome)
 
-    def _verdicts(self, session: DaSession, answer: Message | None, rcpts: list[AqRcpt]) -> list[Verdict]:
+    def _verdicts(self, session: DaSession, answer: Message | None, rcpts: list[AqRcpt]) -> list[_Verdict]:
         """Decides what happens to the session, and to each recipient."""
         if isinstance(answer, DeliveryResult):
             if (answer.session_id, answer.ta_id) == (session.session_id, session.da_ta_id):
@@ -257,13 +257,13 @@ class Scheduler:
         self._gone(session, Event.RESULT_CLOSED)
         return [(rcpt, self._update.lost) for rcpt in rcpts]
 
-    def _broken(self, session: DaSession, rcpts: list[AqRcpt], outcome: Outcome) -> list[Verdict]:
+    def _broken(self, session: DaSession, rcpts: list[AqRcpt], outcome: Outcome) -> list[_Verdict]:
         """Gives a session up whose agent is in doubt: nobody knows what it delivered."""
         self._gone(session, Event.RESULT_CLOSED)
         session.agent.conn.post(CloseDelivery(session_id=session.session_id))
         return [(rcpt, self._retry(outcome)) for rcpt in rcpts]
 
-    def _result(self, session: DaSession, result: DeliveryResult, rcpts: list[AqRcpt]) -> list[Verdict]:
+    def _result(self, session: DaSession, result: DeliveryResult, rcpts: list[AqRcpt]) -> list[_Verdict]:
         session.idle_since = self._clock.monotonic()
         opening = session.state is State.OPENING
         failed = session_failure(result)

@@ -49,7 +49,7 @@ def lost(server: ServerAddr, doing: str, error: OSError) -> SessionError:
     return SessionError(Reply(451, ecode, f"{where(server)}: {doing}: {text}"))
 
 
-class Connection:
+class ServerConnection:
     """A connected stream to a server.
 
     Attributes:
@@ -81,7 +81,7 @@ class Connection:
         return not self._replies and not self._ended
 
     @classmethod
-    def open(cls, server: ServerAddr, timeout_s: int, source_address: str = "") -> "Connection":
+    def open(cls, server: ServerAddr, timeout_s: int, source_address: str = "") -> "ServerConnection":
         """Connects.
 
         Args:
@@ -154,7 +154,7 @@ class Connection:
         return SessionError(reply) if reply is not None else None
 
     def _write(self, data: bytes | memoryview) -> int:
-        """Sends what goes without waiting; gives the number of bytes left."""
+        """Sends what goes without waiting; gives the number of bytes left.  Switches: yes."""
         try:
             st_write(self._netfd, data, 0)
         except StError as error:

@@ -17,7 +17,8 @@ from meta1g.db.cdb import ContentError
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.smtpc_qmgr import Deliver
 from meta1g.smtp.data import Stuffer
-from meta1g.smtpc.connection import Connection
+from meta1g.smtp.esmtp import Extensions
+from meta1g.smtpc.connection import ServerConnection
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.fsm import State, Verb
 from meta1g.smtpc.limits import DELIVERY_MAX_S, LATE_REPLY_S, MICROSECONDS, PROBE_AFTER_IDLE_S, QUIT_TIMEOUT_S
@@ -52,7 +53,7 @@ class Session:
         self._da = da
         self._settings = settings
         self._clock = clock
-        self._connection: Connection | None = None
+        self._connection: ServerConnection | None = None
         self._talk = self._new_talk()
         self.idle_since = 0.0
 
@@ -61,7 +62,7 @@ class Session:
         return Talk(settings.hostname, where(self.server), lmtp=lmtp, pipelining=settings.pipelining)
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> ServerConnection:
         """The open connection.
 
         Raises:
@@ -72,7 +73,7 @@ class Session:
         return self._connection
 
     @property
-    def extensions(self) -> dict[str, str]:
+    def extensions(self) -> Extensions:
         """What the server offers: upper-case keyword to parameters."""
         return self._talk.extensions
 
@@ -96,7 +97,7 @@ class Session:
         settings = self._settings
         self.close()
         self._talk, self.idle_since = self._new_talk(), 0.0
-        self._connection = Connection.open(self.server, settings.connect_timeout_s, settings.source_address)
+        self._connection = ServerConnection.open(self.server, settings.connect_timeout_s, settings.source_address)
         self._talk.connected()
         self._converse()
         if self._talk.failure is not None:
@@ -135,6 +136,7 @@ class Session:
         return status
 
     def _transaction(self, job: Deliver, content: Content, status: DeliveryStatus) -> None:
+        """Switches: yes."""
         talk = self._talk
         content.check()
         status.transaction = refusal(job, talk.extensions, content.is_7bit)
@@ -155,7 +157,7 @@ class Session:
             self.close()
 
     def _prepare(self) -> None:
-        """Brings the session to READY: RSET after a failed transaction, or to see whether a long idle server lives."""
+        """Brings the session to READY: RSET after a failed transaction, or to see if an idle server lives.  Switches: yes."""
         probe = self.idle_since and self._clock.monotonic() - self.idle_since > PROBE_AFTER_IDLE_S
         if self._talk.state is State.DIRTY or probe:
             self._talk.reset()
@@ -209,6 +211,8 @@ class Session:
 
         Raises:
             SessionError, ContentError, TempError: the dot was not sent, or not all of it.
+
+        Switches: yes.
         """
         connection, stuffer = self.connection, Stuffer()
         waiting = b""

@@ -18,6 +18,7 @@ from typing import Final
 
 from meta1g.base.reply import Reply
 from meta1g.rcb.smtpc_qmgr import Deliver, DeliverRcpt, Retry
+from meta1g.smtp.esmtp import Ext, Extensions, parse_ehlo
 from meta1g.smtpc import fsm
 from meta1g.smtpc.fsm import Event, State, Verb, event_of, next_state
 from meta1g.smtpc.limits import PIPELINE_MAX_COMMANDS
@@ -53,7 +54,7 @@ class Talk:
 
     Attributes:
         state: where the session stands.
-        extensions: what the server offers: upper-case keyword to parameters.
+        extensions: what the server offers.
         failure: why the session cannot be used any more, or None.
         stale: nothing was asked yet that another session could not ask at once: the server had ended this one, or takes no more
             messages in it.
@@ -66,7 +67,7 @@ class Talk:
 
     def __init__(self, hostname: str, server: str, *, lmtp: bool, pipelining: bool) -> None:
         self.state = State.CONNECTING
-        self.extensions: dict[str, str] = {}
+        self.extensions = Extensions()
         self.failure: Reply | None = None
         self.stale = False
         self._hostname = hostname
@@ -140,7 +141,7 @@ class Talk:
         """Gives what is to be sent next, None if replies have to come first or there is nothing to say."""
         if self._owed or not self._to_say:
             return None
-        pipelining = "PIPELINING" in self.extensions
+        pipelining = self.extensions.has(Ext.PIPELINING)
         for _ in range(min(len(self._to_say), PIPELINE_MAX_COMMANDS if pipelining else 1)):
             self._owed.append(self._to_say.popleft())
         if pipelining and not self._to_say and self.state in (State.MAIL, State.RCPT) and self._owed[-1][0] is not Verb.DATA:
@@ -224,9 +225,8 @@ class Talk:
         elif state is State.LEAVING:
             self.failure = reply
         elif state is State.READY and verb in (Verb.EHLO, Verb.LHLO):
-            self.extensions = _extensions(reply)
-            if not self._pipelining:
-                self.extensions.pop("PIPELINING", None)
+            offered = parse_ehlo(reply)
+            self.extensions = offered if self._pipelining else offered.without(Ext.PIPELINING)
         elif state is State.RCPT and not self._owed:
             self._envelope_goes_on()
         elif state is State.CONTENT and not self._receives:
@@ -294,9 +294,3 @@ class Talk:
 
     def _feed(self, event: Event) -> None:
         self.state = next_state(self.state, event)
-
-
-def _extensions(reply: Reply) -> dict[str, str]:
-    """Reads the EHLO reply: upper-case keyword to parameters."""
-    pairs = (line.partition(" ") for line in reply.lines[1:])
-    return {keyword.upper(): parameters.strip() for keyword, _, parameters in pairs if keyword}
