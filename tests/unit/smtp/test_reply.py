@@ -92,7 +92,8 @@ def test_replies_before_a_line_that_is_none_are_given_first():
         (b"650 x\r\n", [], "not a reply: 650 x"),
         (b"\0\r\n550 no\r\nx\r\n250 ok\r\n", [Reply(550, "", "no"), Reply(250, "", "ok")], "not a reply: \\x00"),
         (b"x" * 5000, [], f"reply line longer than {PEER_REPLY_LINE_MAX_BYTES} bytes"),
-        (b"250-a\r\n" * PEER_REPLY_MAX_LINES * 2 + b"250 ok\r\n", [Reply(250, "", ("a",) * (PEER_REPLY_MAX_LINES - 1) + ("ok",))],
+        (b"250-a\r\n" * PEER_REPLY_MAX_LINES * 2 + b"250 ok\r\n",
+         [Reply(250, "", ("a",) * (PEER_REPLY_MAX_LINES - 1) + ("ok",))],
          f"reply of more than {PEER_REPLY_MAX_LINES} lines"),
     ],
 )  # fmt: skip
