@@ -244,4 +244,4 @@ def test_a_refusal_in_the_middle_of_the_content_is_the_answer_to_those_who_were_
 
     with ScriptedServer(on_connection=serve) as server:
         result = patient.deliver(patient.job(server.port, ["a@x", "b@x"]))
-    assert (result.session, codes(result), result.session_open) == (NO_REPLY, {0: 550, 1: 552}, False)
+    assert (result.session.code, codes(result), result.session_open) == (0, {0: 550, 1: 552}, False)
