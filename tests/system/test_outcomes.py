@@ -213,6 +213,7 @@ DOT = group(
     one("answers the dot with different codes", SENT, 1, dot="250-kept\r\n251 really"),
     one("changes its mind at the dot", "bounce 554 5.6.0 kept spam", 1, dot="250-kept\r\n554 5.6.0 spam"),
     one("answers the dot with bare LF", SENT, 1, dot="250-2.0.0 kept\n250 2.0.0 really\n"),
+    one("mixes its line ends", SENT, 1, dot="250-2.0.0 kept\n250 2.0.0 really"),
     one("breaks off in the middle of its 250", SENT, 1, dot=End("250 2.0.0 ke")),
     one("breaks off between the lines of its 250", SENT, 1, dot=End("250-2.0.0 kept\r\n")),
     one("resets in the middle of its 250", SENT, 1, dot=End("250 2.0.0 ke", "reset")),

@@ -123,3 +123,18 @@ def test_the_rest_of_a_reply_that_breaks_off_counts_if_its_code_has_come(data, r
     parser.feed(data)
     assert parser.rest() == reply
     assert not parser.pending
+
+
+@pytest.mark.parametrize(
+    ("data", "replies"),
+    [
+        (b"250-a\n250 b\r\n", [Reply(250, "", ("a", "b"))]),
+        (b"250-a\n250-b\r\n250 c\n", [Reply(250, "", ("a", "b", "c"))]),
+        (b"250-a\r\n250-b\n250 c\r\n", [Reply(250, "", ("a", "b", "c"))]),
+        (b"550-no <a\n250 ok>\r\n550 no\r\n", [Reply(550, "", ("no <a\\x0A250 ok>", "no"))]),
+        (b"550 no <a\n550 b>\r\n", [Reply(550, "", "no <a\\x0A550 b>")]),
+        (b"550-a\nb\r\n550 c\r\n", [Reply(550, "", ("a\\x0Ab", "c"))]),
+    ],
+)
+def test_the_lines_of_one_reply_may_end_differently(data, replies):
+    assert ReplyParser().feed(data) == replies
