@@ -127,6 +127,7 @@ MEANINGS: Final[Mapping[Verb, Mapping[int, Event]]] = {
     _V.EMPTY: {**_COMMAND, 3: _E.GO_ON},
 }
 SHUTTING_DOWN: Final = 421  # RFC 5321 3.8: an answer to any command, and the server closes
+BAD_SEQUENCE: Final = 503
 TOO_MANY_RCPTS: Final = 452
 #: RFC 5321 4.5.3.1.10: at RCPT this is said where 452 is meant.
 TOO_MANY_RCPTS_RFC821: Final = 552

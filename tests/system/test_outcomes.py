@@ -254,6 +254,7 @@ KEEP = group(
     one("talks nonsense at the second MAIL", [SENT] * 2, 2, 2, messages=2, MAIL=[OK, "what?", OK]),
     one("says 421 to the second MAIL", [SENT] * 2, 2, 2, messages=2, MAIL=[OK, BYE, OK]),
     one("takes one message a session", [SENT] * 2, 2, 2, messages=2, MAIL=[OK, "452 4.5.3 enough", OK]),
+    one("does not understand the second MAIL", [SENT] * 2, 2, 2, messages=2, MAIL=[OK, "503 5.5.1 what?", OK]),
     one("refuses the second MAIL", [SENT, f"bounce {NO}"], 1, 1, messages=2, MAIL=[OK, NO]),
     one("refuses the second MAIL wherever it comes", [SENT, f"retry {LATER}"], 1, 2, messages=2, MAIL=[OK, LATER, LATER]),
     one("closes at the second RCPT", [SENT, f"retry {CLOSED}"], 1, 1, messages=2, RCPT=[OK, CLOSE]),
