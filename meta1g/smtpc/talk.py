@@ -186,7 +186,7 @@ class Talk:
         status = self._status
         if verb is Verb.MAIL and not reply.is_ok:
             status.transaction = reply
-            self.stale = reply.is_temp and self._served
+            self.stale = (reply.is_temp and self._served) or (reply.code == fsm.BAD_SEQUENCE and self.reused)
         elif verb is Verb.RCPT and rcpt is not None and status.transaction is None:
             self._note_rcpt(rcpt, reply)
         elif verb is Verb.DATA and not reply.is_more:

@@ -1,6 +1,7 @@
 """The client process against scripted servers: what it says, and what it reports."""
 
 import socket
+import struct
 
 import pytest
 
@@ -221,3 +222,26 @@ def test_a_big_message_arrives_whole(smtpc):
     with ScriptedServer() as server:
         assert codes(smtpc.deliver(smtpc.job(server.port))) == {0: 250}
         assert server.connections[0].contents == [content]
+
+
+@pytest.mark.parametrize("end", ["reads on", "closes", "resets"])
+def test_a_refusal_in_the_middle_of_the_content_is_the_answer_to_those_who_were_accepted(patient, end):
+    patient.store(CONTENT + b"0123456789abcdef" * 64 * 4 * 1024 + b"\r\n")
+
+    def serve(conn: socket.socket) -> None:
+        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with conn.makefile("rb") as lines:
+            for reply in (b"220 x", b"250 x", b"250 ok", b"550 5.1.1 no", b"250 ok", b"354 go"):
+                conn.sendall(reply + b"\r\n")
+                if reply != b"354 go":
+                    lines.readline()
+            lines.read(10_000)
+            conn.sendall(b"552 5.3.4 too big\r\n")
+            if end == "resets":
+                conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            while end == "reads on" and lines.read(1 << 16):
+                pass
+
+    with ScriptedServer(on_connection=serve) as server:
+        result = patient.deliver(patient.job(server.port, ["a@x", "b@x"]))
+    assert (result.session.code, codes(result), result.session_open) == (0, {0: 550, 1: 552}, False)
