@@ -130,7 +130,7 @@ class Session:
             status.damage = error.cause
             self._abandon()
         except TempError as error:
-            status.rest(job, Reply(error.code, error.ecode, error.cause))
+            status.rest(job, error.reply)
             self._abandon()
         self.idle_since = self._clock.monotonic()
         return status

@@ -64,3 +64,9 @@ def test_under_the_account_that_the_configuration_names_its_clients_may_connect(
     assert set(found) == {"qmgr/smtps", "qmgr/smtpc"}
     assert found["qmgr/smtps"].uids == {0, other.pw_uid}
     assert found["qmgr/smtpc"].uids == {0, os.geteuid()}
+
+
+def test_accounts_named_by_their_numbers_are_the_same_accounts(tmp_path):
+    other = next(one for one in pwd.getpwall() if one.pw_uid not in (0, os.geteuid()))
+    found = access(tmp_path, f"qmgr {{ user = {os.geteuid()}; }} smtps {{ user = {other.pw_uid}; }}")
+    assert found["qmgr/smtps"].uids == {0, other.pw_uid}
