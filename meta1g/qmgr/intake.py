@@ -17,6 +17,7 @@ from meta1g.db.iqdb import Iqdb, IqTa
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
+from meta1g.qmgr.copies import joined
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.limits import IQDB_CROWDED_PERCENT, IQDB_HOLD_S, SLICE
 from meta1g.qmgr.ta_fsm import Event, State, step
@@ -299,7 +300,7 @@ class Intake:
             )
             for one in ta.rcpts
         ]
-        return record, rcpts
+        return record, joined(rcpts)
 
     # -- hand-over -----------------------------------------------------------------------------------------------------
 
