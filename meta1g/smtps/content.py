@@ -37,7 +37,7 @@ from meta1g.st import StError, offload
 _FOLDS = (b" ", b"\t")
 
 
-class Content:
+class IncomingContent:
     """Content on its way to its file: in memory while it is small, streamed when it is not.
 
     Args:
@@ -232,14 +232,14 @@ def receive(dialogue: Dialogue, ta: Transaction) -> Reply:
     return reply
 
 
-def _content_of(dialogue: Dialogue, ta: Transaction) -> Content:
+def _content_of(dialogue: Dialogue, ta: Transaction) -> IncomingContent:
     context = dialogue.context
     date = context.dates.text(context.clock.now())
     trace = received(dialogue.origin(), context.settings.hostname, ta.ta_id, ta.only_rcpt, date)
-    return Content(context, CdbId(ta.ta_id), trace)
+    return IncomingContent(context, CdbId(ta.ta_id), trace)
 
 
-def _read(dialogue: Dialogue, content: Content) -> None:
+def _read(dialogue: Dialogue, content: IncomingContent) -> None:
     """Reads up to the final dot; a message that is refused is read to its end, too.  Switches: yes."""
     unstuffer = Unstuffer(TEXT_LINE_MAX_BYTES if dialogue.context.settings.strict_lines else 0)
     begun_s = dialogue.context.clock.monotonic()
@@ -273,7 +273,7 @@ def _accepted(ta: Transaction) -> Reply:
     return Reply(250, "2.0.0", f"Ok: queued as {ta.ta_id}")
 
 
-def _close(dialogue: Dialogue, ta: Transaction, content: Content) -> Reply:
+def _close(dialogue: Dialogue, ta: Transaction, content: IncomingContent) -> Reply:
     """Makes the content safe, then the envelope; gives the reply to the client.  Switches: yes."""
     content.store()
     if content.refusal is not None:
@@ -313,7 +313,7 @@ def _close(dialogue: Dialogue, ta: Transaction, content: Content) -> Reply:
     return _accepted(ta) if reply.is_ok else reply
 
 
-def _log_outcome(dialogue: Dialogue, ta: Transaction, content: Content, reply: Reply) -> None:
+def _log_outcome(dialogue: Dialogue, ta: Transaction, content: IncomingContent, reply: Reply) -> None:
     write = dialogue.context.log.info if reply.is_ok else dialogue.context.log.notice
     write(
         "smtps.message",

@@ -50,7 +50,7 @@ from meta1g.st.turnlog import collect_lines
 _POLL_US: Final = US // 50
 
 
-class Program:
+class SmtpsProcess:
     """The process put together.
 
     Args:
@@ -182,7 +182,7 @@ def main(argv: list[str]) -> int:
     collect_lines(log)
     set_error_hook(lambda error: failure.end_process(log, "smtps.thread", error))
     try:
-        Program(config, section, arguments.index, log).run()
+        SmtpsProcess(config, section, arguments.index, log).run()
     except Meta1Error as error:
         log.fatal("smtps.main", error.cause)
         raise

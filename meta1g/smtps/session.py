@@ -28,7 +28,7 @@ from meta1g.smtps.limits import (
     LINE_HELD_MAX_BYTES,
     US,
 )
-from meta1g.smtps.qmgr_link import stat_reply
+from meta1g.smtps.link import told
 from meta1g.st import (
     NetFd,
     StError,
@@ -46,7 +46,7 @@ _AWAY = (replies.QUEUE_AWAY, replies.RESOLVER_AWAY)
 _CLIENT_GONE = frozenset((errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EBADF))
 
 
-class Session(Dialogue):
+class ServerSession(Dialogue):
     """One SMTP server session.  Owner: one state thread; stop() is called by others."""
 
     __slots__ = ("_admission", "_deadline_s", "_idle", "_refusal", "_skipping", "_thread")
@@ -227,7 +227,7 @@ class Session(Dialogue):
         if verdict.flags & VerdictFlags.QUICK:
             self.flags |= LookupFlags.QUICK
         self.discard = bool(verdict.flags & VerdictFlags.DISCARD)
-        reply = stat_reply(verdict.reply)
+        reply = told(verdict.reply)
         if reply.is_ok:
             return None
         if self.context.settings.delay_checks and reply.code != replies.SHUTTING_DOWN.code:

@@ -113,7 +113,7 @@ def virtual_clock() -> Iterator[VirtualClock]:
 @contextmanager
 def shuffled(seed: int) -> Iterator[None]:
     """Lets runnable threads run in an order that depends on the seed alone, to find code that relies on the usual one."""
-    chance = random.Random(seed)  # noqa: S311 - an order, no secret
+    chance = random.Random(seed)
     old = runtime.ready
     waiting: list[tuple[Callable[..., object], tuple[object, ...]]] = []
 
