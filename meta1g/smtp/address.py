@@ -53,7 +53,8 @@ class Leniency:
 
     Args:
         bare: an address without angle brackets, or with blanks inside them.
-        odd_dots: dots in any place of a local part; it goes on as a Quoted-string.
+        odd_dots: dots in any place of a local part, which goes on as a Quoted-string; a dot at the end of the domain, which is
+            dropped.
         sender_domain: domain of a sender without one; empty if such a sender is wrong.
 
     Immutable.
@@ -164,9 +165,11 @@ def parse_path(text: str, lenient: Leniency = STRICT, *, null_ok: bool = False, 
 
 
 def _quoted(text: str, odd: "re.Pattern[str]") -> str:
-    """Puts quotes around a local part of atoms and dots."""
+    """Puts quotes around a local part of atoms and dots that is no Dot-string, and drops the dot at the end of the domain."""
+    text = text.removesuffix(".")
     match = odd.match(text)
-    return text if match is None else f'"{match[1]}"{text[match.end(1) :]}'
+    is_odd = match is not None and not all(match[1].split("."))
+    return f'"{match[1]}"{text[match.end(1) :]}' if match and is_odd else text
 
 
 def _without_domain(text: str) -> Address:

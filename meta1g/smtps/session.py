@@ -108,7 +108,7 @@ class Session(Dialogue):
             return
         self._out.append(SmtpReply(replies.ACCESS_DENIED.code, refusal.ecode, text).encode())
         self.step(Event.DENY)
-        self._deadline_s = self.context.clock.monotonic() + DENIED_MAX_S
+        self._deadline_s = self.context.clock.monotonic() + min(DENIED_MAX_S, self.context.settings.io_timeout_us / US)
 
     def _may_stay(self) -> SmtpReply | None:
         """Gives the reason why the client cannot stay, or None; a link that is away is waited for.  Switches: yes (waits)."""
