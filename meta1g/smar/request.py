@@ -10,11 +10,12 @@ MeTA1 design, "Functional Specification: SMAR" (modelled on).
 import ipaddress
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from meta1g.base import failure
 from meta1g.base.log import Log
+from meta1g.base.reply import Reply
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.qmgr_smar import Route, Unresolved
@@ -29,13 +30,13 @@ OnRoute = Callable[[Route | Unresolved], None]
 _PREF_SHIFT = 16
 #: Mail would come back to us.
 OWN_HOST = Unresolved(
-    code=554,
-    ecode="5.4.6",
-    text="The DNS says that this host takes mail of the domain; its mailertable does not say where it goes",
+    reply=Reply(
+        554, "5.4.6", "The DNS says that this host takes mail of the domain; its mailertable does not say where it goes"
+    ),
 )
 _LOOP_TEXT = "Mail for this recipient would come back to this host by {host}[{addr}]:{port}"
 _LOCALHOST = "localhost"
-_FAILED = Unresolved(code=451, ecode="4.3.0", text="Look-up failed; try again later")
+_FAILED = Unresolved(reply=Reply(451, "4.3.0", "Look-up failed; try again later"))
 _FAILURE_TEXT = "Name server: {host}: {reason}"
 
 
@@ -68,7 +69,7 @@ def without_us(servers: tuple[ServerAddr, ...], myself: Myself) -> tuple[tuple[S
 def loops_at(server: ServerAddr) -> Unresolved:
     """Gives the error of a recipient whose best server is this gateway."""
     text = _LOOP_TEXT.format(host=server.host, addr=server.addr, port=server.port)
-    return Unresolved(code=OWN_HOST.code, ecode=OWN_HOST.ecode, text=text)
+    return Unresolved(reply=replace(OWN_HOST.reply, text=text))
 
 
 def known_addresses(name: str) -> tuple[str, ...]:
@@ -92,7 +93,7 @@ def usable_hosts(records: tuple[DnsRecord, ...], own_names: frozenset[str]) -> l
     """
     if any(not record.value for record in records):
         if len(records) == 1:
-            return Unresolved(code=556, ecode="5.1.10", text="Domain accepts no mail (null MX)")
+            return Unresolved(reply=Reply(556, "5.1.10", "Domain accepts no mail (null MX)"))
         records = tuple(record for record in records if record.value)
     own = [record.pref for record in records if record.value in own_names]
     limit = min(own) if own else None
@@ -207,10 +208,10 @@ class Walk:
 
 def _failure(host: str, answer: DnsAnswer) -> Unresolved:
     if answer.status is DnsStatus.TEMP:
-        return Unresolved(code=451, ecode="4.4.3", text=_FAILURE_TEXT.format(host=host, reason=answer.reason))
+        return Unresolved(reply=Reply(451, "4.4.3", _FAILURE_TEXT.format(host=host, reason=answer.reason)))
     if answer.status is DnsStatus.NXDOMAIN:
-        return Unresolved(code=550, ecode="5.1.2", text=_FAILURE_TEXT.format(host=host, reason="host not found"))
-    return Unresolved(code=550, ecode="5.1.2", text=_FAILURE_TEXT.format(host=host, reason="no mail server and no address"))
+        return Unresolved(reply=Reply(550, "5.1.2", _FAILURE_TEXT.format(host=host, reason="host not found")))
+    return Unresolved(reply=Reply(550, "5.1.2", _FAILURE_TEXT.format(host=host, reason="no mail server and no address")))
 
 
 class Resolution:
@@ -275,4 +276,4 @@ class Resolution:
     def _failure(self, limit: int | None = None) -> Unresolved | None:
         """Gives a temporary failure; with a limit, one of a host with a better preference than that."""
         failures = [one for walk in self._walks for one in walk.failures]
-        return next((one for pref, one in failures if one.code < 500 and (limit is None or pref < limit)), None)
+        return next((one for pref, one in failures if one.reply.is_temp and (limit is None or pref < limit)), None)

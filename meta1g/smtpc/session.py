@@ -10,15 +10,17 @@ Ref: RFC 5321 3.3, 4.1, 4.5.3.2; RFC 2920 (PIPELINING); RFC 2033 (LMTP); RFC 346
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from meta1g.base.clock import Clock
 from meta1g.base.errors import TempError
+from meta1g.base.reply import Reply
 from meta1g.db.cdb import ContentError
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.smtpc_qmgr import Deliver
 from meta1g.smtp.data import Stuffer
-from meta1g.smtp.reply import SmtpReply
+from meta1g.smtp.longlines import refuses_long_lines
 from meta1g.smtpc.connection import Connection, outcome_of, where
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.fsm import Event, State, next_state
@@ -149,6 +151,34 @@ class Session:
         content.check()
         status.transaction = refusal(job, self.extensions, content.is_7bit)
         accepted = self._envelope(job, status) if status.transaction is None else []
+        if accepted and self._lines_refused(content, accepted, status):
+            self._send_again(job, content, accepted, status)
+
+    def _lines_refused(self, content: Content, accepted: list[int], status: DeliveryStatus) -> bool:
+        """Sends the message; tells whether it is refused for its long lines, so that it should go once more with them broken.
+
+        Nobody says before what lines a server takes (RFC 5321 4.5.3.1.6), and a broken line spoils a signature; so a line is
+        broken only for a server that has refused it.
+        """
+        try:
+            self._content(content, accepted, status)
+        except SessionError as failure:
+            if content.break_lines or not _is_about_lines(failure.outcome) or not content.has_long_line():
+                raise
+            return True
+        if content.break_lines or not all(_is_about_lines(status.rcpts.get(rcpt_idx)) for rcpt_idx in accepted):
+            return False
+        return content.has_long_line()
+
+    def _send_again(self, job: Deliver, content: Content, accepted: list[int], status: DeliveryStatus) -> None:
+        """Sends a message with its long lines broken over a new connection to those who were accepted before."""
+        content.break_lines = True
+        for rcpt_idx in accepted:
+            status.rcpts.pop(rcpt_idx, None)
+        self.open()
+        self.connection.until_us = st_utime() + DELIVERY_MAX_S * MICROSECONDS
+        rest = replace(job, rcpts=tuple(rcpt for rcpt in job.rcpts if rcpt.rcpt_idx in accepted))
+        accepted = self._envelope(rest, status)
         if accepted:
             self._content(content, accepted, status)
 
@@ -232,7 +262,7 @@ class Session:
                 self._ask(".\r\n", "empty message")
                 self.connection.reply(self._settings.dot_timeout_s, "empty message")
 
-    def _rcpt_reply(self, rcpt_idx: int, reply: SmtpReply, accepted: list[int], status: DeliveryStatus) -> None:
+    def _rcpt_reply(self, rcpt_idx: int, reply: Reply, accepted: list[int], status: DeliveryStatus) -> None:
         if reply.is_ok:
             accepted.append(rcpt_idx)
         else:
@@ -275,7 +305,7 @@ class Session:
         outcome = outcome_of(self._reply(self._settings.dot_timeout_s, "final dot"))
         status.rcpts.update(dict.fromkeys(accepted, outcome))
 
-    def _early_refusal(self) -> SmtpReply | None:
+    def _early_refusal(self) -> Reply | None:
         """Gives what a server said before it took no more content, if it said why."""
         try:
             return self.connection.unasked("content")
@@ -295,7 +325,7 @@ class Session:
                 self.state = State.DOT
             status.rcpts[rcpt_idx] = outcome_of(self._reply(self._settings.dot_timeout_s, "final dot"))
 
-    def _send_content(self, content: Content, replies: int) -> SmtpReply | None:
+    def _send_content(self, content: Content, replies: int) -> Reply | None:
         """Sends all pieces; the last one, with the dot, only when there are no more and nothing was wrong with them.
 
         Args:
@@ -351,11 +381,11 @@ class Session:
     def _ask(self, text: str, doing: str, replies: int = 1) -> None:
         self.connection.ask(text.encode(), self._settings.command_timeout_s, doing, replies)
 
-    def _command(self, line: str, doing: str) -> SmtpReply:
+    def _command(self, line: str, doing: str) -> Reply:
         self._ask(line + "\r\n", doing)
         return self._reply(self._settings.command_timeout_s, doing)
 
-    def _reply(self, timeout_s: int, doing: str) -> SmtpReply:
+    def _reply(self, timeout_s: int, doing: str) -> Reply:
         """Reads one reply and moves the state; 421 means that the server closes (RFC 5321 3.8)."""
         reply = self.connection.reply(timeout_s, doing)
         if reply.code == _SHUTTING_DOWN:
@@ -369,7 +399,11 @@ class Session:
         return reply
 
 
-def _extensions(reply: SmtpReply) -> dict[str, str]:
+def _is_about_lines(outcome: Outcome | None) -> bool:
+    return outcome is not None and refuses_long_lines(outcome.code, outcome.text)
+
+
+def _extensions(reply: Reply) -> dict[str, str]:
     """Reads the EHLO reply: upper-case keyword to parameters."""
     pairs = (line.partition(" ") for line in reply.lines[1:])
     return {keyword.upper(): parameters.strip() for keyword, _, parameters in pairs if keyword}

@@ -79,7 +79,7 @@ def test_postmaster_without_domain_goes_where_this_host_goes(make):
 
 def test_what_is_no_address_is_a_permanent_error(make):
     answer = ask(make({}), "nonsense")
-    assert (answer.code, answer.ecode) == (553, "5.1.3")
+    assert (answer.reply.code, answer.reply.ecode) == (553, "5.1.3")
 
 
 def test_static_answers_are_kept_until_a_map_changes(make):
@@ -125,23 +125,23 @@ def test_maps_that_block_are_asked_each_time(make):
 
     one = make(Away("mt", {}))
     assert one.blocking
-    assert ask(one, "u@far.org").code == 451
+    assert ask(one, "u@far.org").reply.code == 451
     assert make({}, Away("a", {})).blocking
-    assert ask(make({}, Away("a", {})), "u@ours.org").code == 451
+    assert ask(make({}, Away("a", {})), "u@ours.org").reply.code == 451
 
 
 @pytest.mark.parametrize("rcpt", ["u@[192.0.2.99]", "u@[0.0.0.0]", "u@[127.0.0.1]", "u@[IPv6:::ffff:127.0.0.1]"])
 def test_a_recipient_at_our_address_would_come_back(make, rcpt):
     one = make({}, myself=Myself((), [("192.0.2.99", 25), ("127.0.0.1", 25)]))
     answer = ask(one, rcpt)
-    assert (answer.code, answer.ecode) == (554, "5.4.6")
+    assert (answer.reply.code, answer.reply.ecode) == (554, "5.4.6")
     assert isinstance(ask(make({}, myself=Myself((), [("192.0.2.99", 587)])), rcpt), Route)
 
 
 def test_a_mailertable_cannot_lead_back_to_us(make):
     one = make({"a.org": "[192.0.2.1] [192.0.2.99] [192.0.2.2]", ".": "[192.0.2.99]"}, myself=Myself((), [("192.0.2.99", 25)]))
     assert [server.addr for server in ask(one, "u@a.org").servers] == ["192.0.2.1"]
-    assert ask(one, "u@b.org").ecode == "5.4.6"
+    assert ask(one, "u@b.org").reply.ecode == "5.4.6"
 
 
 def test_kept_answers_end_with_a_change_of_the_interfaces(make):
@@ -151,4 +151,4 @@ def test_kept_answers_end_with_a_change_of_the_interfaces(make):
     found.append(frozenset(("192.0.2.99",)))
     assert isinstance(ask(one, "u@a.org"), Route)
     clock.now_s += INTERFACES_TTL_S
-    assert ask(one, "u@a.org").ecode == "5.4.6"
+    assert ask(one, "u@a.org").reply.ecode == "5.4.6"

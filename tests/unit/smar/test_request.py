@@ -86,7 +86,7 @@ def test_mx_records_without_addresses_do_not_fall_back_to_the_domain(resolve, na
     name_server.add("far.example", "MX", "10 a.far.example.")
     name_server.add("far.example", "A", "192.0.2.1")
     answer = resolve(mx())
-    assert (answer.code, answer.ecode) == (550, "5.1.2")
+    assert (answer.reply.code, answer.reply.ecode) == (550, "5.1.2")
 
 
 def test_a_host_without_mx_look_up_is_asked_for_its_addresses_only(resolve, name_server):
@@ -99,7 +99,7 @@ def test_a_host_without_mx_look_up_is_asked_for_its_addresses_only(resolve, name
 def test_a_null_mx_refuses_mail(resolve, name_server):
     name_server.add("far.example", "MX", "0 .")
     answer = resolve(mx())
-    assert (answer.code, answer.ecode) == (556, "5.1.10")
+    assert (answer.reply.code, answer.reply.ecode) == (556, "5.1.10")
 
 
 def test_a_dot_beside_other_mx_records_is_passed_over(resolve, name_server):
@@ -135,19 +135,19 @@ def test_a_host_that_fails_does_not_spoil_the_others(resolve, name_server):
 def test_a_name_server_that_fails_is_a_temporary_error(resolve, name_server):
     name_server.script("far.example", "MX", *[SERVFAIL] * 9)
     answer = resolve(mx())
-    assert (answer.code, answer.ecode) == (451, "4.4.3")
-    assert "far.example" in answer.text
+    assert (answer.reply.code, answer.reply.ecode) == (451, "4.4.3")
+    assert "far.example" in answer.reply.text
 
 
 def test_a_temporary_error_counts_more_than_a_permanent_one(resolve, name_server):
     name_server.add("far.example", "MX", "10 none.far.example.", "20 slow.far.example.")
     name_server.script("slow.far.example", "A", *[SERVFAIL] * 9)
-    assert resolve(mx()).code == 451
+    assert resolve(mx()).reply.code == 451
 
 
 def test_a_domain_that_does_not_exist_is_a_permanent_error(resolve):
     answer = resolve(mx("none.example"))
-    assert (answer.code, answer.ecode) == (550, "5.1.2")
+    assert (answer.reply.code, answer.reply.ecode) == (550, "5.1.2")
 
 
 def test_several_targets_keep_their_order(resolve, name_server):
@@ -188,7 +188,7 @@ def test_no_hosts_are_left_is_an_error():
 
 
 def loops(answer):
-    return isinstance(answer, Unresolved) and (answer.code, answer.ecode) == (554, "5.4.6")
+    return isinstance(answer, Unresolved) and (answer.reply.code, answer.reply.ecode) == (554, "5.4.6")
 
 
 @pytest.mark.parametrize("mx_host", ["localhost", "mail.localhost", "127.0.0.1", "0.0.0.0", "[127.0.0.1]"])
@@ -196,14 +196,16 @@ def test_an_mx_that_leads_to_this_machine_is_a_loop(resolve, name_server, mx_hos
     name_server.add("far.example", "MX", f"10 {mx_host}.")
     answer = resolve(mx())
     assert loops(answer)
-    assert "come back to this host by" in answer.text
+    assert "come back to this host by" in answer.reply.text
     assert next(s.addr for s in resolve(mx(port=2525)).servers) in ("127.0.0.1", "0.0.0.0")
 
 
 def test_our_address_under_another_name_is_a_loop(resolve, name_server):
     name_server.add("far.example", "MX", "10 other-name.example.")
     name_server.add("other-name.example", "A", "192.0.2.199")
-    assert resolve(mx()).text == "Mail for this recipient would come back to this host by other-name.example[192.0.2.199]:25"
+    assert (
+        resolve(mx()).reply.text == "Mail for this recipient would come back to this host by other-name.example[192.0.2.199]:25"
+    )
 
 
 def test_our_address_in_the_place_of_an_mx_record_is_a_loop(resolve, name_server):
@@ -231,7 +233,7 @@ def test_a_better_server_whose_address_is_not_known_now_is_waited_for(resolve, n
     name_server.add("us.example", "A", "192.0.2.199")
     name_server.script("best.example", "A", *[SERVFAIL] * 20)
     name_server.script("best.example", "AAAA", *[SERVFAIL] * 20)
-    assert resolve(mx()).code == 451
+    assert resolve(mx()).reply.code == 451
 
 
 def test_a_worse_server_whose_address_is_not_known_now_is_not_waited_for(resolve, name_server):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_smar import CheckMail, Checks, ClientVerdict, Verdict
 from tests.fakes.smtps_process import Client, SmtpsProcess
 
@@ -24,7 +25,7 @@ class Setting:
 
 
 def refuse_by_domain(msg: CheckMail) -> Verdict:
-    return Verdict(code=550 if msg.mail.endswith("@refused.example") else 250)
+    return Verdict(reply=Reply(550 if msg.mail.endswith("@refused.example") else 250))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def read(path: Path) -> tuple[Setting, list[tuple[int, str, str]]]:
         elif kind == "client":
             code, ecode, words = text.split(" ", 2)
             checks |= Checks.CLIENT
-            client = ClientVerdict(code=int(code), ecode=ecode, text=words)
+            client = ClientVerdict(reply=Reply(int(code), ecode, words))
         else:
             steps.append((number, kind, text))
     return Setting(options, checks, client), steps
