@@ -10,6 +10,7 @@ Ref: MeTA1 design, "Implementation: QMGR, update after a delivery" (modelled on)
 from collections.abc import Callable, Sequence
 
 from meta1g.base import failure
+from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt, RcptState
 from meta1g.qmgr import bounce, limits, retry
 from meta1g.qmgr.active import Active
@@ -69,7 +70,7 @@ class Update:
         if rcpt.lost < limits.LOST_MAX:
             self.ready_again(rcpt)
         else:
-            outcome = Outcome(451, "4.3.0", "the delivery agent ended several times in the middle of the delivery")
+            outcome = Outcome(Reply(451, "4.3.0", "the delivery agent ended several times in the middle of the delivery"))
             self.retry_later(rcpt, outcome)
 
     def next_server(self, rcpt: AqRcpt) -> bool:
@@ -89,9 +90,9 @@ class Update:
         """Sorts an outcome: delivered, later, never, or a case for the operator."""
         if outcome.hold:
             self.hold(rcpt, outcome)
-        elif outcome.is_ok:
+        elif outcome.reply.is_ok:
             self.delivered(rcpt, outcome)
-        elif outcome.is_temporary:
+        elif outcome.reply.is_temp:
             self.temp_failed(rcpt, outcome)
         else:
             self.failed(rcpt, outcome)
@@ -136,7 +137,7 @@ class Update:
         if rcpt.state is RcptState.READY:
             self._active.queues.remove(rcpt)
         step(rcpt, Event.STORE)
-        log_outcome(self._log, self._clock.now(), rcpt, reason, Outcome(0, "", "by order of the operator"))
+        log_outcome(self._log, self._clock.now(), rcpt, reason, Outcome(Reply(0, "", "by order of the operator")))
         self._storing.forget(rcpt)
         self._bounces.settle(rcpt.ta)
 
