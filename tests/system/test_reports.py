@@ -21,10 +21,10 @@ def back(tmp_path) -> Iterator[KeepingSink]:
     made.stop()
 
 
-def gateway_to(back: KeepingSink, directory, qmgr: str = FAST_RETRY, smtps: str = "") -> Gateway:
+def gateway_to(back: KeepingSink, directory, qmgr: str = FAST_RETRY, smtps: str = "", smtpc: str = "") -> Gateway:
     """A gateway whose server for down.example is down."""
     table = f"down.example {free_port()}^[127.0.0.1]\n. {back.port}^[127.0.0.1]"
-    return Gateway(directory / "gateway", table, {"qmgr": qmgr, "smtps": smtps})
+    return Gateway(directory / "gateway", table, {"qmgr": qmgr, "smtps": smtps, "smtpc": smtpc})
 
 
 def submit(gateway: Gateway, rcpts: dict[str, list[str]], content: bytes, *mail_options: str) -> None:
@@ -126,7 +126,7 @@ def test_eight_bit_mail_for_a_server_that_does_not_take_it_is_returned(tmp_path,
 
 
 def test_a_loop_ends_with_a_report(tmp_path, back):
-    gateway = gateway_to(back, tmp_path, smtps="max_hops = 12;")
+    gateway = gateway_to(back, tmp_path, smtps="max_hops = 12;", smtpc="flags = { talk_to_myself };")
     gateway.port = free_port()
     gateway.mailertable += f"\nloop.example {gateway.port}^[127.0.0.1]"
     with running(gateway):
