@@ -180,7 +180,7 @@ class Session(Dialogue):
         return reply
 
     def _early_talker(self) -> bool:
-        """Tells whether the client sent anything before the greeting, which only a blind sender does."""
+        """Tells whether the client sent anything before the greeting, which only a blind sender does; keeps what it sent."""
         try:
             data = st_read(self._nfd, COMMAND_READ_BYTES, 0)
         except StError as error:
@@ -189,6 +189,7 @@ class Session(Dialogue):
             raise
         if not data:
             raise ClientGoneError
+        self._buffer = data
         return True
 
     def _serve(self) -> None:

@@ -258,6 +258,11 @@ def test_an_mx_that_is_an_address_is_tried(resolve, name_server):
     assert name_server.questions("192.0.2.7", "A") == []
 
 
+def test_an_mx_that_is_an_ipv6_address_is_tried(resolve, name_server):
+    name_server.add("far.example", "MX", "10 2001:db8::7.")
+    assert addresses(resolve(mx())) == ["2001:db8::7"]
+
+
 @pytest.mark.parametrize(
     ("name", "known"),
     [
