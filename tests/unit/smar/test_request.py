@@ -14,7 +14,7 @@ from tests.fakes.nameserver import SERVFAIL
 from .conftest import Reply
 
 OWN = frozenset(("gw.example",))
-MYSELF = Myself(OWN, [("127.0.0.1", 25), ("192.0.2.199", 25), ("::1", 25)])
+MYSELF = Myself(OWN, [("127.0.0.1", 25), ("198.51.100.9", 25), ("::1", 25)])
 
 
 def mx(domain="far.example", port=25):
@@ -202,21 +202,22 @@ def test_an_mx_that_leads_to_this_machine_is_a_loop(resolve, name_server, mx_hos
 
 def test_our_address_under_another_name_is_a_loop(resolve, name_server):
     name_server.add("far.example", "MX", "10 other-name.example.")
-    name_server.add("other-name.example", "A", "192.0.2.199")
+    name_server.add("other-name.example", "A", "198.51.100.9")
     assert (
-        resolve(mx()).reply.text == "Mail for this recipient would come back to this host by other-name.example[192.0.2.199]:25"
+        resolve(mx()).reply.text
+        == "Mail for this recipient would come back to this host by other-name.example[198.51.100.9]:25"
     )
 
 
 def test_our_address_in_the_place_of_an_mx_record_is_a_loop(resolve, name_server):
-    name_server.add("far.example", "A", "192.0.2.199")
+    name_server.add("far.example", "A", "198.51.100.9")
     assert loops(resolve(mx()))
 
 
 def test_a_backup_under_another_name_leaves_the_better_servers(resolve, name_server):
     name_server.add("far.example", "MX", "10 best.example.", "20 us.example.", "20 equal.example.", "30 worse.example.")
     name_server.add("best.example", "A", "192.0.2.1")
-    name_server.add("us.example", "A", "192.0.2.199")
+    name_server.add("us.example", "A", "198.51.100.9")
     name_server.add("equal.example", "A", "192.0.2.2")
     name_server.add("worse.example", "A", "192.0.2.3")
     assert addresses(resolve(mx())) == ["192.0.2.1"]
@@ -224,13 +225,13 @@ def test_a_backup_under_another_name_leaves_the_better_servers(resolve, name_ser
 
 def test_one_of_several_addresses_of_a_host_is_enough(resolve, name_server):
     name_server.add("far.example", "MX", "10 us.example.")
-    name_server.add("us.example", "A", "192.0.2.1", "192.0.2.199")
+    name_server.add("us.example", "A", "192.0.2.1", "198.51.100.9")
     assert loops(resolve(mx()))
 
 
 def test_a_better_server_whose_address_is_not_known_now_is_waited_for(resolve, name_server):
     name_server.add("far.example", "MX", "10 best.example.", "20 us.example.")
-    name_server.add("us.example", "A", "192.0.2.199")
+    name_server.add("us.example", "A", "198.51.100.9")
     name_server.script("best.example", "A", *[SERVFAIL] * 20)
     name_server.script("best.example", "AAAA", *[SERVFAIL] * 20)
     assert resolve(mx()).reply.code == 451
@@ -238,16 +239,16 @@ def test_a_better_server_whose_address_is_not_known_now_is_waited_for(resolve, n
 
 def test_a_worse_server_whose_address_is_not_known_now_is_not_waited_for(resolve, name_server):
     name_server.add("far.example", "MX", "10 us.example.", "20 worse.example.")
-    name_server.add("us.example", "A", "192.0.2.199")
+    name_server.add("us.example", "A", "198.51.100.9")
     name_server.script("worse.example", "A", *[SERVFAIL] * 20)
     name_server.script("worse.example", "AAAA", *[SERVFAIL] * 20)
     assert loops(resolve(mx()))
 
 
 def test_a_route_through_ourselves_ends_before_us(resolve):
-    route = resolve(address("192.0.2.1"), address("192.0.2.199"), address("192.0.2.2"))
+    route = resolve(address("192.0.2.1"), address("198.51.100.9"), address("192.0.2.2"))
     assert addresses(route) == ["192.0.2.1"]
-    assert addresses(resolve(address("192.0.2.199", 26), address("192.0.2.2"))) == ["192.0.2.199", "192.0.2.2"]
+    assert addresses(resolve(address("198.51.100.9", 26), address("192.0.2.2"))) == ["198.51.100.9", "192.0.2.2"]
 
 
 def test_an_mx_that_is_an_address_is_tried(resolve, name_server):
