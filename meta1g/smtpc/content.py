@@ -84,6 +84,7 @@ class Content:
         return breaker.found
 
     def _plain(self) -> Iterator[bytes]:
+        """Gives the content in pieces as it came.  Switches: yes, as chunks()."""
         job = self._job
         if job.dsn_head is None:
             yield from self._file()
