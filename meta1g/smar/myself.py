@@ -13,10 +13,10 @@ Ref: RFC 5321 5.1 (a server that finds itself among the MX hosts); MeTA1 README,
 
 import ipaddress
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from meta1g.base.clock import Clock, SystemClock
+from meta1g.base.dataclass import dataclass
 from meta1g.base.interfaces import own_addresses
 from meta1g.base.log import Log
 from meta1g.rcb.common import ServerAddr

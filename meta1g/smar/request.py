@@ -10,10 +10,10 @@ MeTA1 design, "Functional Specification: SMAR" (modelled on).
 import ipaddress
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import partial
 
 from meta1g.base import failure
+from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
 from meta1g.base.reply import Reply
 from meta1g.pt.lock import Lock, LockRank
@@ -69,7 +69,7 @@ def without_us(servers: tuple[ServerAddr, ...], myself: Myself) -> tuple[tuple[S
 def loops_at(server: ServerAddr) -> Unresolved:
     """Gives the error of a recipient whose best server is this gateway."""
     text = _LOOP_TEXT.format(host=server.host, addr=server.addr, port=server.port)
-    return Unresolved(reply=replace(OWN_HOST.reply, text=text))
+    return Unresolved(reply=Reply(OWN_HOST.reply.code, OWN_HOST.reply.ecode, text))
 
 
 def known_addresses(name: str) -> tuple[str, ...]:

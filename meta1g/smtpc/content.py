@@ -77,7 +77,13 @@ class Content:
         yield breaker.finish()
 
     def has_long_line(self) -> bool:
-        """Tells whether there is a line of more than 998 octets; reads all of it; errors and switches as is_7bit()."""
+        """Tells whether there is a line of more than 998 octets; reads all of the content.
+
+        Raises:
+            ContentError, TempError: as chunks().
+
+        Switches: yes (offload, or to give way).
+        """
         breaker = LineBreaker()
         for piece in self._plain():
             breaker.feed(piece)
