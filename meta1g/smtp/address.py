@@ -33,11 +33,11 @@ _ROUTE: Final = re.compile(rf"@{_LABEL}(?:\.{_LABEL})*(?:,@{_LABEL}(?:\.{_LABEL}
 _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _QUOTED_PAIR: Final = re.compile(r"\\(.)")
 _BRACKETED: Final = re.compile(r'<((?:[^"<>]|"(?:[^"\\]|\\.)*")*)>(?: +(.*))?', re.DOTALL)
-_BARE: Final = re.compile(r'((?:[^"<> ]|"(?:[^"\\]|\\.)*")*@[^"<> ]*)(?: +(.*))?', re.DOTALL)
+_BARE: Final = re.compile(r'((?:[^"<> @]|"(?:[^"\\]|\\.)*+")*+@[^"<> @]*+)(?: ++(.*))?', re.DOTALL)
 #: A local part of atoms and dots that is no Dot-string: `a..b`, `.a`, `a.`.
 _ODD_DOTS: Final = re.compile(r"([A-Za-z0-9!#$%&'*+/=?^_`{|}~.\-]+)@")
 _UODD_DOTS: Final = re.compile(r"((?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~.\-]|[^\x00-\xA0])+)@")
-_LOCAL_SENDER: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+_LOCAL_SENDER: Final = re.compile(rf"[^@\"]+|{_UQUOTED}")
 #: What clients write that mean an address literal: any address, with or without tag; RFC 5321 4.1.3 has no zone.
 _BRACKET_NAME: Final = re.compile(r"\[[A-Za-z0-9._:\-]*\]?")
 _NOT_IN_EHLO: Final = re.compile(r"[^A-Za-z0-9!#$%&'*+/=?^_`{|}~.:\[\]\-]")

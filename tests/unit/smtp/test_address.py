@@ -185,17 +185,23 @@ def test_brackets_may_be_missing_where_that_is_allowed(argument, parts):
     assert split_path(argument, BARE) == parts
 
 
-@pytest.mark.parametrize("argument", ["", "SIZE=1", "root", "<a@b", "a@b>", "a@b>X", '"Joe" <a@b>'])
+@pytest.mark.parametrize("argument", ["", "SIZE=1", "root", "<a@b", "a@b>", "a@b>X", '"Joe" <a@b>', "a@b@c", '"a@b'])
 def test_what_is_no_address_needs_brackets_all_the_same(argument):
     with pytest.raises(AddressError):
         split_path(argument, BARE)
 
 
-@pytest.mark.parametrize("text", ["MAILER-DAEMON", "root", "www-data", "a.b"])
+@pytest.mark.parametrize("text", ["MAILER-DAEMON", "root", "www-data", "a.b", "postmaster", '"joe smith"', '"a@b"'])
 def test_a_sender_without_domain_gets_ours_where_that_is_allowed(text):
     assert parse_sender(text, LOCAL).text == f"{text}@gw.example"
-    with pytest.raises(AddressError):
-        parse_sender(text)
+    if text != "postmaster":
+        with pytest.raises(AddressError):
+            parse_sender(text)
+
+
+def test_what_else_is_taken_of_addresses_is_taken_of_senders_without_domain():
+    assert parse_sender("a..b", Leniency(sender_domain="gw.example", odd_dots=True)).text == '"a..b"@gw.example'
+    assert parse_sender("\u00e9", LOCAL, utf8=True).text == "\u00e9@gw.example"
 
 
 def test_other_senders_stay_as_they_are():
