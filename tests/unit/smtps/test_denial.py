@@ -47,3 +47,15 @@ def test_delayed_checks_greet_it_all_the_same(tmp_path):
         with process.client() as client:
             client.command("MAIL FROM:<s@example.org>", "250")
             client.command("RCPT TO:<r@example.org>", "550 5.7.1 Go away")
+
+
+def test_it_is_sent_away_at_once_when_half_of_the_sessions_are_taken(tmp_path):
+    with (
+        SmtpsProcess(tmp_path, "max_threads = 4;", checks=Checks.RCPT | Checks.CLIENT) as process,
+        process.client(),
+        process.client(),
+    ):
+        process.smar.client = lambda msg: ClientVerdict(reply=Reply(550, "5.7.1", "Go away"))
+        with Client(process.port) as denied:
+            denied.expect("554 5.7.1 Go away")
+            denied.expect("")
