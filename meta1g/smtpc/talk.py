@@ -109,6 +109,11 @@ class Talk:
         self._to_say.extend((Verb.RCPT, rcpt) for rcpt in job.rcpts)
 
     @property
+    def accepted(self) -> tuple[DeliverRcpt, ...]:
+        """The recipients of the transaction at hand that the server took."""
+        return tuple(self._accepted)
+
+    @property
     def dot_replies(self) -> int:
         """How many replies the dot will get."""
         return len(self._accepted) if self._lmtp else 1
