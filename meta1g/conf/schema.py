@@ -11,7 +11,7 @@ from enum import Enum, StrEnum
 from typing import Any
 
 from meta1g.base.dataclass import dataclass
-from meta1g.conf.values import Kind
+from meta1g.conf.values import ValueKind
 
 
 class Origin(StrEnum):
@@ -48,7 +48,7 @@ class OptionDef:
     """
 
     name: str
-    kind: Kind
+    kind: ValueKind
     default: Any
     origin: Origin
     meaning: str
@@ -90,7 +90,7 @@ class SectionDef:
 
 def option(
     name: str,
-    kind: Kind,
+    kind: ValueKind,
     default: str | None,
     origin: Origin,
     meaning: str,

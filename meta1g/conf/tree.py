@@ -43,7 +43,7 @@ class SectionNode:
     end: int = 0
 
 
-Entry = OptionNode | SectionNode
+TreeEntry = OptionNode | SectionNode
 
 
 @dataclass(frozen=True, slots=True)
