@@ -12,6 +12,8 @@ from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_smar import CheckMail, Checks, ClientVerdict, Verdict
 from tests.fakes.smtps_process import Client, SmtpsProcess
 
+pytestmark = pytest.mark.xdist_group("smtps-dialogs")
+
 DIALOGS = Path(__file__).parents[2] / "dialogs"
 
 
