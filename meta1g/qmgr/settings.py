@@ -4,9 +4,10 @@ Ref: MeTA1 README, "QMGR" (option names as in meta1.conf).
 """
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from meta1g.conf.load import Config
+from meta1g.conf.load import Config, load_templates, templates_of
+from meta1g.conf.templates import Templates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +37,15 @@ class Settings:
     defedb_cache_size: int
     defedb_log_directory: str
     checkpoint_interval_s: int
+    templates: Templates = field(default_factory=load_templates)
 
     @classmethod
     def from_config(cls, config: Config) -> "Settings":
-        """Reads section qmgr."""
+        """Reads section qmgr, and the texts of reports that it names.
+
+        Raises:
+            ConfigError: something is wrong with the texts.
+        """
         section = config.section("qmgr")
         dsn_flags = section.get("dsn_flags")
         smtps, smtpc, ibdb, defedb = (section.sub(name) for name in ("smtps", "smtpc", "IBDB", "DEFEDB"))
@@ -67,4 +73,5 @@ class Settings:
             defedb_cache_size=defedb.get("cache_size"),
             defedb_log_directory=defedb.get("log_directory") or "",
             checkpoint_interval_s=defedb.get("checkpoint_interval"),
+            templates=templates_of(config, section),
         )

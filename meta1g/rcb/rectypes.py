@@ -117,8 +117,11 @@ class RT(IntEnum):
     Q2C_RET = 0x281D
     Q2C_ENVID = 0x281E
     Q2C_B_MSG = 0x281F
-    Q2C_B_TAIL = 0x2820
     Q2C_B_FULL = 0x2821
+    Q2C_B_PARTS = 0x2825
+    Q2C_B_TYPE = 0x2826
+    Q2C_B_ABOUT = 0x2827
+    Q2C_B_DATA = 0x2828
     Q2C_REQUIRETLS = 0x2822
     Q2C_CDBSUM = 0x2823
     Q2C_CDBSIZE = 0x2824
@@ -222,6 +225,7 @@ class RT(IntEnum):
     D_REQUIRETLS = 0x700B
     D_HOLD = 0x700C
     D_CDBSUM = 0x700D
+    D_AUTOMATIC = 0x700E
     D_RCPT = 0x7010
     D_RCPT_IDX = 0x7011
     D_RCPT_PA = 0x7012
@@ -237,6 +241,7 @@ class RT(IntEnum):
     D_REMOTE_MTA = 0x701C
     D_SENDER = 0x701D
     D_ORIG_RCPT = 0x701E
+    D_EXPIRED = 0x701F
     D_FAILED = 0x7020
     D_DONE = 0x7030
     D_TADONE = 0x7031

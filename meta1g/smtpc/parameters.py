@@ -37,6 +37,12 @@ def rcpt_command(rcpt: DeliverRcpt, extensions: Mapping[str, str]) -> str:
     return " ".join(words)
 
 
+def size_limit(extensions: Mapping[str, str]) -> int:
+    """Gives the greatest message that a server takes, in bytes; 0 if it names no limit."""
+    limit = extensions.get("SIZE", "")
+    return int(limit) if limit.isascii() and limit.isdigit() else 0
+
+
 def refusal(job: Deliver, extensions: Mapping[str, str], is_7bit: Callable[[], bool]) -> Outcome | None:
     """Tells why a delivery cannot be made to a server with these extensions, or None.
 
@@ -45,8 +51,8 @@ def refusal(job: Deliver, extensions: Mapping[str, str], is_7bit: Callable[[], b
         extensions: what the server offers.
         is_7bit: tells whether the content is ASCII only; asked only if it matters.
     """
-    limit = extensions.get("SIZE", "")
-    if limit.isascii() and limit.isdigit() and 0 < int(limit) < job.size_bytes:
+    limit = size_limit(extensions)
+    if 0 < limit < job.size_bytes:
         return Outcome(552, "5.3.4", f"message of {job.size_bytes} bytes is larger than the {limit} bytes this server takes")
     if job.requiretls:
         return Outcome(550, "5.7.30", "REQUIRETLS is asked for, and this server is not reached by TLS with REQUIRETLS")

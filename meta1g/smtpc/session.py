@@ -147,6 +147,7 @@ class Session:
 
     def _transaction(self, job: Deliver, content: Content, status: DeliveryStatus) -> None:
         content.check()
+        job = content.shaped(self.extensions)
         status.transaction = refusal(job, self.extensions, content.is_7bit)
         accepted = self._envelope(job, status) if status.transaction is None else []
         if accepted:
