@@ -14,21 +14,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from meta1g.base import failure, sysexits
-from meta1g.base.clock import Clock
 from meta1g.base.errors import FullError
 from meta1g.base.ids import RcptId, TaId, is_id, rcpt_id, split_rcpt_id
-from meta1g.base.log import Log
 from meta1g.db.aq_types import AqRcpt, RcptState
 from meta1g.db.defedb import DefeDb
 from meta1g.pt.rcbcom import RcbCom
 from meta1g.qmgr.active import Active
-from meta1g.qmgr.defer import Change, Defer, Steps
+from meta1g.qmgr.defer import Change, Steps
+from meta1g.qmgr.env import Env
 from meta1g.qmgr.feeder import Feeder
 from meta1g.qmgr.limits import LIST_MAX
 from meta1g.qmgr.sched import Scheduler
+from meta1g.qmgr.storing import Storing
+from meta1g.qmgr.update import Update
 from meta1g.rcb.control import Command, CommandResult
 from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
 from meta1g.rcb.schema import Message
@@ -76,41 +77,52 @@ def _aq_entry(rcpt: AqRcpt) -> dict[str, Any]:
     return entry(rcpt.ta.record, rcpt.record, f"aq {rcpt.state.name.lower()}", rcpt.sender)
 
 
+class Figures(Protocol):
+    """Who knows the counters."""
+
+    def status(self) -> dict[str, Any]:
+        """Gives the counters."""
+        ...
+
+    def usage(self) -> dict[str, Any]:
+        """Gives the use of each resource."""
+        ...
+
+
 class Control:
     """The commands.
 
     Args:
-        active: recipients in AQ.
-        defer: DEFEDB.
+        env: surroundings; changes are logged.
+        active: recipients in AQ; its `defer` asks DEFEDB.
+        update: ends those in AQ.
+        storing: told of those that are removed from DEFEDB.
         scheduler: destinations.
         feeder: brings recipients back that are retried.
-        status: gives the counters for `status`.
-        usage: gives the resources for `usage`.
-        clock: the clock.
-        log: changes are logged.
+        figures: what `status` and `usage` show.
 
     Locking: none of its own.
     """
 
     def __init__(
         self,
+        env: Env,
         active: Active,
-        defer: Defer,
+        update: Update,
+        storing: Storing,
         scheduler: Scheduler,
         feeder: Feeder,
-        status: Callable[[], dict[str, Any]],
-        usage: Callable[[], dict[str, Any]],
-        clock: Clock,
-        log: Log,
+        figures: Figures,
     ) -> None:
         self._active = active
-        self._defer = defer
+        self._update = update
+        self._storing = storing
+        self._defer = active.defer
         self._scheduler = scheduler
         self._feeder = feeder
-        self._status = status
-        self._usage = usage
-        self._clock = clock
-        self._log = log
+        self._figures = figures
+        self._clock = env.clock
+        self._log = env.log
         #: command word: (function, changes something)
         self._commands: Final[dict[str, tuple[Callable[[Sequence[str], Answer], None], bool]]] = {
             "status": (self._do_status, False),
@@ -167,10 +179,10 @@ class Control:
     # -- what reads ----------------------------------------------------------------------------------------------------
 
     def _do_status(self, words: Sequence[str], answer: Answer) -> None:
-        answer(0, self._status(), "")
+        answer(0, self._figures.status(), "")
 
     def _do_usage(self, words: Sequence[str], answer: Answer) -> None:
-        answer(0, self._usage(), "")
+        answer(0, self._figures.usage(), "")
 
     def _do_destinations(self, words: Sequence[str], answer: Answer) -> None:
         now_s = self._clock.monotonic()
@@ -346,7 +358,7 @@ class Control:
                 for rcpt in rcpts[start : start + _STEP]:
                     there = self._active.aq.has(ta_id, rcpt.record.rcpt_idx)
                     if there and rcpt.state in _FREE and only in (None, rcpt.record.rcpt_idx):
-                        self._active.removed(rcpt, "removed")
+                        self._update.removed(rcpt, "removed")
                         removed += 1
             yield
         return removed
@@ -355,7 +367,7 @@ class Control:
         for rcpt in gone:
             self._log.notice("qmgr.removed", "ok", ss_ta=rcpt.ta_id, rcpt_idx=rcpt.rcpt_idx, rcpt=rcpt.rcpt)
         indexes = tuple(rcpt.rcpt_idx for rcpt in gone)
-        self._defer.add(Change(ta=one, removed=indexes, stored=partial(self._active.removed_from_defedb, one)))
+        self._defer.add(Change(ta=one, removed=indexes, stored=partial(self._storing.removed_from_defedb, one)))
 
 
 def _parse_id(text: str) -> tuple[TaId, int | None]:

@@ -12,18 +12,15 @@ from functools import partial
 from typing import TypeVar
 
 from meta1g.base import failure
-from meta1g.base.clock import Clock
 from meta1g.base.errors import FullError
 from meta1g.base.ids import TaId
-from meta1g.base.log import Log
 from meta1g.db.aq_types import Home, Place
 from meta1g.db.defedb import DefeDb
 from meta1g.db.edbc import FOREVER
 from meta1g.db.lanes import Entry
-from meta1g.pt.evthr import Evthr
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
-from meta1g.qmgr.defer import Defer
+from meta1g.qmgr.env import Env
 from meta1g.qmgr.limits import FEED_AGAIN_S, FEED_LEAST, FEED_LEAVES_PERCENT, FEED_TURN, LANE_LOOK_S, REFILL_MAX
 from meta1g.qmgr.retry import as_stored
 from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
@@ -37,23 +34,20 @@ class Feeder:
     """Brings deferred recipients back.
 
     Args:
+        env: surroundings.
         active: the recipients in AQ, and the window.
-        defer: thread of DEFEDB.
-        evthr: runs the task.
-        clock: the clock.
-        log: the log.
 
     Owner: its task, but for `_busy`, which the DEFEDB thread clears when the task may go on.
     """
 
-    def __init__(self, active: Active, defer: Defer, evthr: Evthr, clock: Clock, log: Log) -> None:
+    def __init__(self, env: Env, active: Active) -> None:
         self.stopping = False
         self._active = active
-        self._defer = defer
-        self._clock = clock
-        self._log = log
+        self._defer = active.defer
+        self._clock = env.clock
+        self._log = env.log
         self._busy = False
-        self._task = evthr.task_new(self._run, events=Ev.NONE, run=True, name="feeder")
+        self._task = env.evthr.task_new(self._run, events=Ev.NONE, run=True, name="feeder")
 
     def wake(self) -> None:
         """Lets the feeder look soon.  Blocks: no."""
