@@ -199,6 +199,6 @@ def sender_of(value: str, hostname: str) -> tuple[str, str]:
         ValueError: it is no address.
     """
     display, address = parseaddr(value)
-    if not _ADDRESS.fullmatch(address):
+    if not _ADDRESS.fullmatch(address) or address not in value:
         raise ValueError(value)
     return display, address if "@" in address else f"{address}@{hostname}"

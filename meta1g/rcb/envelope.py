@@ -6,6 +6,7 @@ Ref: MeTA1 design, "Implementation: IBDB", "Implementation: DEFEDB" (fields mode
 from dataclasses import dataclass
 from enum import IntFlag
 
+from meta1g.base.reply import Reply
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, rec
 
@@ -67,6 +68,11 @@ class DsnRcpt(Message):
     last_try: float = rec(RT.D_LAST_TRY, Kind.TIME, default=0.0)
     expired: bool = rec(RT.D_EXPIRED, Kind.BOOL, default=False)
     orig_rcpt: str | None = rec(RT.D_ORIG_RCPT, Kind.TEXT, optional=True)
+
+    @property
+    def reply(self) -> Reply:
+        """What was said."""
+        return Reply(self.code, self.ecode, self.text, self.remote_mta)
 
 
 @message(RT.D_RCPT, Role.ITEM)

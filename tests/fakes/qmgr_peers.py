@@ -24,6 +24,7 @@ from meta1g.rcb.smtps_qmgr import (
     SmtpsHello,
     Stat,
 )
+from meta1g.smtpc.report import Original, shape
 from tests.fakes.rcb_peer import RcbPeer
 from tests.fakes.rcb_server import FakeConn, RcbServer
 
@@ -164,8 +165,10 @@ class Agent:
         whole = Cdb(self.path.parent.parent / "cdb").path(msg.cdb_id).read_bytes()
         if msg.dsn_head is None:
             return whole
-        original = whole if msg.dsn_full else whole[: whole.index(b"\r\n\r\n") + 2]
-        return msg.dsn_head + original + (msg.dsn_tail or b"")
+        original = Original()
+        original.feed(whole)
+        made = shape(msg, original, {"8BITMIME": "", "SMTPUTF8": ""})
+        return made.head + (whole if made.full else b"") + made.tail
 
     def _note(self, job: Job) -> None:
         msg = job.msg
