@@ -15,7 +15,6 @@ Pure.  Ref: Postfix bounce(5) (modelled on).
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from email.utils import parseaddr
 from typing import Final
 
 from meta1g.conf.errors import error_of
@@ -26,7 +25,7 @@ _UNITS: Final[Mapping[str, int]] = {"seconds": 1, "minutes": 60, "hours": 3600, 
 #: Words that every text may use.
 _WORDS: Final = frozenset(
     {
-        *("hostname", "myhostname", "mydomain", "sender", "queue_id", "retry_until"),
+        *("hostname", "myhostname", "mydomain", "queue_id", "retry_until"),
         *(f"{name}_{unit}" for name in ("delay_warning_time", "maximal_queue_lifetime") for unit in _UNITS),
     }
 )
@@ -46,7 +45,8 @@ _CHARSETS: Final = ("us-ascii", "utf-8")
 _BEGIN: Final = re.compile(r"([A-Za-z_]+)[ \t]*=[ \t]*<<[ \t]*([^\s]+)[ \t]*")
 _FIELD: Final = re.compile(r"([A-Za-z][A-Za-z-]*):[ \t]*(.*)")
 _WORD: Final = re.compile(r"\$(\$|[A-Za-z_]+|\{[A-Za-z_]+\}|\([A-Za-z_]+\))?")
-_ADDRESS: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+(?:@[A-Za-z0-9.-]+)?")
+_MAILBOX: Final = r"([A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+(?:@[A-Za-z0-9.-]+)?)"
+_FROM: Final = re.compile(rf"{_MAILBOX}(?:[ \t]*\(([^()]*)\))?|([^<>()]*?)[ \t]*<{_MAILBOX}>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,8 @@ def sender_of(value: str, hostname: str) -> tuple[str, str]:
     Raises:
         ValueError: it is no address.
     """
-    display, address = parseaddr(value)
-    if not _ADDRESS.fullmatch(address) or address not in value:
+    match = _FROM.fullmatch(value)
+    if match is None:
         raise ValueError(value)
-    return display, address if "@" in address else f"{address}@{hostname}"
+    address = match[1] or match[4]
+    return (match[2] or match[3] or "").strip('" '), address if "@" in address else f"{address}@{hostname}"

@@ -11,6 +11,7 @@ from meta1g.db.aq_types import AqRcpt
 from meta1g.db.dadb import DaSession
 from meta1g.qmgr import dsn
 from meta1g.qmgr.settings import Settings
+from meta1g.rcb.envelope import RcptFlags
 from meta1g.rcb.smtpc_qmgr import Deliver, DeliverRcpt
 
 
@@ -44,6 +45,7 @@ class Builder:
         report = None
         if first.record.failed:
             report = dsn.make(ta, first.record, self._settings, self._clock.now())
+        asked = report is None and not first.record.flags & RcptFlags.LIST
         return Deliver(
             session_id=session.session_id,
             new_session=new_session,
@@ -58,8 +60,8 @@ class Builder:
             body=ta.body,
             smtputf8=ta.smtputf8,
             requiretls=ta.requiretls and report is None,
-            ret=ta.ret if report is None else None,
-            envid=ta.envid if report is None else None,
+            ret=ta.ret if asked else None,
+            envid=ta.envid if asked else None,
             dsn_head=None if report is None else report.header,
             dsn_parts=() if report is None else report.parts,
             dsn_full=report is not None and report.full,

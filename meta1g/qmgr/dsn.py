@@ -80,7 +80,10 @@ class _Maker:
         self._rcpt = rcpt
         self._action = action
         self._hostname = hostname = settings.hostname
-        self._headers_only = settings.dsn_headers_only or bool(rcpt.flags & RcptFlags.SHORT)
+        #: what the sender of the message asked for does not concern the owner of a list (RFC 3461 5.2.7.1)
+        asked = not rcpt.flags & RcptFlags.LIST
+        self._ret, self._envid = (ta.ret, ta.envid) if asked else (None, None)
+        self._headers_only = settings.dsn_headers_only
         self._template: Template = settings.templates[name]
         self._until = formatdate(ta.entered + settings.return_timeout_s, localtime=True)
         #: addresses are written as they are, otherwise in ASCII (RFC 6533 4)
@@ -89,7 +92,6 @@ class _Maker:
             "hostname": hostname,
             "myhostname": hostname,
             "mydomain": hostname.partition(".")[2] or hostname,
-            "sender": ta.mail,
             "queue_id": ta.ta_id,
             "retry_until": self._until,
             **periods("delay_warning_time", settings.delay_dsn_timeout_s),
@@ -97,8 +99,7 @@ class _Maker:
         }
 
     def make(self, now: float) -> Report:
-        ta = self._ta
-        wanted = ta.ret == "FULL" or (ta.ret is None and not self._headers_only)
+        wanted = self._ret == "FULL" or (self._ret is None and not self._headers_only)
         full = self._action == "failed" and wanted and not self._rcpt.flags & RcptFlags.SHORT
         status_type = "message/global-delivery-status" if self._utf8 else "message/delivery-status"
         return Report(
@@ -151,8 +152,8 @@ class _Maker:
 
     def _status(self) -> Iterator[str]:
         ta = self._ta
-        if ta.envid:
-            yield f"Original-Envelope-Id: {_decoded(ta.envid)}"
+        if self._envid:
+            yield f"Original-Envelope-Id: {_decoded(self._envid)}"
         yield f"Reporting-MTA: dns; {self._hostname}"
         yield f"Arrival-Date: {formatdate(ta.entered, localtime=True)}"
         for told in self._rcpt.failed:

@@ -23,6 +23,7 @@ class RcptFlags(IntFlag):
     IS_RELAYED = 64  # a "relayed" DSN (NOTIFY=SUCCESS)
     IS_DELIVERED = 128  # a "delivered" DSN
     IS_EXPANDED = 256  # an "expanded" DSN
+    LIST = 1024  # member of a list with an owner, or a report about one: what the sender of the message asked for does not hold
     SHORT = 512  # a report that returns the header at most, since its server takes no more
 
 

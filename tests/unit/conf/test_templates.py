@@ -134,7 +134,7 @@ def test_the_sender_of_reports_is_an_address_here_or_elsewhere(value, header):
 
 
 def test_the_texts_in_other_languages_that_come_with_meta1g_are_right():
-    from contrib.lib.gateway import ROOT  # noqa: PLC0415
+    from contrib.lib.gateway import ROOT
 
     files = sorted((ROOT / "contrib/etc").glob("reports.*"))
     assert files

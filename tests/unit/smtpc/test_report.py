@@ -66,9 +66,11 @@ class Made:
         """What stands in the last part, decoded."""
         block = self.whole.rpartition(b"Content-Description: ")[2].partition(b"\r\n\r\n")[2]
         block = block[: -len(self.shape.tail)]
-        assert self.encoding() in (None, "8bit", "quoted-printable")
-        return email.message_from_bytes(b"Content-Transfer-Encoding: quoted-printable\r\n\r\n" + block).get_payload(decode=True) \
-            if self.encoding() == "quoted-printable" else block  # fmt: skip
+        if self.encoding() != "quoted-printable":
+            assert self.encoding() in (None, "8bit")
+            return block
+        coded = email.message_from_bytes(b"Content-Transfer-Encoding: quoted-printable\r\n\r\n" + block)
+        return coded.get_payload(decode=True)
 
 
 CONTENTS = {

@@ -227,7 +227,7 @@ def test_a_bounce_of_eight_bit_mail_returns_all_of_it_to_a_server_that_takes_it(
         assert codes(smtpc.deliver(job)) == {0: 250}
         (seen,) = server.connections
     assert EIGHT_BIT in seen.contents[0]
-    assert [line for line in seen.commands if line.startswith("MAIL")][0].endswith(" BODY=8BITMIME")
+    assert next(line for line in seen.commands if line.startswith("MAIL")).endswith(" BODY=8BITMIME")
 
 
 def test_many_recipients_leave_in_bounded_groups(smtpc):
