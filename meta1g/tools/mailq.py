@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from meta1g.base import cli, paths, sysexits
+from meta1g.base.reply import printable
 from meta1g.conf.load import load_file
-from meta1g.smtp.reply import printable
 from meta1g.tools.ctlclient import ControlClient
 from meta1g.tools.table import age
 

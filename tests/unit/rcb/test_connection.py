@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meta1g.base.errors import ProtocolError, TempError
+from meta1g.base.reply import Reply
 from meta1g.rcb.connection import DEADLINES_SPARE, Connection
 from meta1g.rcb.framing import preamble
 from meta1g.rcb.smtps_qmgr import PROTOCOL, CloseSession, NewSession, QmgrHello, SmtpsHello, Stat, Throttle
@@ -33,7 +34,7 @@ def test_a_reply_brings_back_the_waiter_of_its_request():
     assert [type(event.msg) for event in asked] == [SmtpsHello, NewSession, CloseSession]
     assert [event.waiter for event in asked] == [None] * 3
     server.post(Throttle(max_threads=0))
-    server.reply(asked[1].request_id, Stat(code=220))
+    server.reply(asked[1].request_id, Stat(reply=Reply(220)))
     server.reply(asked[0].request_id, QmgrHello(max_threads=5))
     assert [event.waiter for event in flow(server, client)] == [None, "second", "first"]
     assert client.pending == 0
