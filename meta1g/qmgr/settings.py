@@ -5,9 +5,30 @@ Ref: MeTA1 README, "QMGR" (option names as in meta1.conf).
 
 import socket
 from dataclasses import dataclass, field
+from typing import Final
 
 from meta1g.conf.load import Config, load_templates, templates_of
 from meta1g.conf.templates import Templates
+from meta1g.smtp import verp
+
+
+@dataclass(frozen=True, slots=True)
+class VerpSenders:
+    """Senders whose recipients get a sender of their own: addresses and `@domain` in lower case.  Immutable."""
+
+    names: frozenset[str]
+    delimiters: str = verp.DELIMITERS
+
+    def delimiters_for(self, sender: str) -> str:
+        """Gives the delimiters for a sender, empty if it stays as it is."""
+        if not self.names:
+            return ""
+        lowered = sender.lower()
+        wanted = lowered in self.names or f"@{lowered.rpartition('@')[2]}" in self.names
+        return self.delimiters if wanted and "@" in sender else ""
+
+
+NO_VERP: Final = VerpSenders(frozenset())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +58,7 @@ class Settings:
     defedb_cache_size: int
     defedb_log_directory: str
     checkpoint_interval_s: int
+    verp: VerpSenders = NO_VERP
     templates: Templates = field(default_factory=load_templates)
 
     @classmethod
@@ -73,5 +95,6 @@ class Settings:
             defedb_cache_size=defedb.get("cache_size"),
             defedb_log_directory=defedb.get("log_directory") or "",
             checkpoint_interval_s=defedb.get("checkpoint_interval"),
+            verp=VerpSenders(frozenset(one.lower() for one in section.get("verp_senders")), section.get("verp_delimiters")),
             templates=templates_of(config, section),
         )

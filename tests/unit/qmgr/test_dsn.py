@@ -105,7 +105,13 @@ EXPIRED = {"expired": True}
         (Reply(451, "4.7.1", "Greylisted", MX), EXPIRED, "5.4.7", "451 4.7.1 Greylisted", "mx.to.example"),
         (Reply(451, "", "Later", MX), EXPIRED, "5.4.7", "451 Later", "mx.to.example"),
         (REFUSED, EXPIRED, "5.4.7", None, None),
-        (Reply(552, "5.3.4", "message of 30000 bytes is larger than the 20000 bytes this server takes"), {}, "5.3.4", None, None),
+        (
+            Reply(552, "5.3.4", "message of 30000 bytes is larger than the 20000 bytes this server takes"),
+            {},
+            "5.3.4",
+            None,
+            None,
+        ),
         (Reply(554, "", "looped"), {}, "5.0.0", None, None),
         (Reply(554), {}, "5.0.0", None, None),
         (Reply(450, "4.1.1", "odd", MX), {}, "5.0.0", "450 4.1.1 odd", "mx.to.example"),
@@ -256,7 +262,9 @@ def test_who_does_not_speak_smtputf8_gets_addresses_in_ascii():
 
 
 def test_an_operator_chooses_the_language():
-    german = "failure_template = <<EOF\nSubject: Zurück\nFrom: Zusteller für $hostname <d>\nAnswered: $host sagt:\n\nHallo.\nEOF\n"
+    german = (
+        "failure_template = <<EOF\nSubject: Zurück\nFrom: Zusteller für $hostname <d>\nAnswered: $host sagt:\n\nHallo.\nEOF\n"
+    )
     made = report(options={"templates": parse(Source("texts", german), load_templates())})
     it = parsed(made)
     assert (it["Subject"], it["From"]) == ("Zurück", "Zusteller für mx.example <d@mx.example>")
