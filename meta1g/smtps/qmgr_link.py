@@ -29,8 +29,9 @@ from meta1g.rcb.smtps_qmgr import (
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.limits import CONTAINED_TEXT_MAX_CHARS, QMGR_COMMIT_TIMEOUT_US, QMGR_SESSION_TIMEOUT_US
 from meta1g.smtps.transaction import Transaction
-from meta1g.st.rcbconn import Pending, RcbConn
+from meta1g.st.rcbconn import RcbConn
 from meta1g.st.rcblink import RcbLink
+from meta1g.st.rcbpending import Pending
 
 
 class QmgrLink:

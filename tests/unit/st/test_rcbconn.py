@@ -9,7 +9,6 @@ from meta1g import st
 from meta1g.base.errors import TempError
 from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_qmgr import PROTOCOL, CloseSession, NewSession, Stat, Throttle
-from meta1g.st import rcbconn
 from meta1g.st.rcbconn import RcbConn
 from tests.unit.st.conftest import errno_of
 from tests.unit.st.rcbserver import LIMIT, Peer, silent_log
@@ -176,8 +175,8 @@ def test_a_callback_that_fails_ends_the_thread_that_receives(pair, monkeypatch):
     assert isinstance(ended[0], ZeroDivisionError)
 
 
-def test_a_peer_that_does_not_read_is_given_up_when_too_much_waits(pair, monkeypatch):
-    monkeypatch.setattr(rcbconn, "WRITE_MAX_BYTES", 1_000_000)
+def test_a_peer_that_does_not_read_is_given_up_when_too_much_waits(pair):
+    pair.conn._rcb._write_max = 1_000_000
     with pytest.raises(TempError, match="does not read"):
         flood(pair.conn)
 
