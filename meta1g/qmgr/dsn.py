@@ -144,7 +144,7 @@ class _Maker:
             if self._action in _CLASSES:
                 yield from _wrapped(printable(reply.one_line) or str(reply), 4)
             return
-        yield from _wrapped(self._template.line("Answered", {**self._words, "host": printable(reply.origin)}), 4)
+        yield from _wrapped(self._template.line("Answered", {**self._words, "host": _host(reply.origin)}), 4)
         for line in reply.lines:
             yield from _wrapped(_said(reply, line), 8)
 
@@ -226,11 +226,20 @@ def _folded(field: str) -> str:
 
 
 def _mta(origin: str) -> str:
-    """Gives the field of the host that said something, `name[address]` or a path."""
-    name, bracket, address = origin.partition("[")
-    if origin.startswith("unix:") or not bracket:
-        return f"{'x-unix' if origin.startswith('unix:') else 'dns'}; {printable(origin)}"
-    return f"dns; {printable(name) or f'[{printable(address)}'}"
+    """Gives the field of the host that said something, `name[address]` or `unix:PATH`; an address stands as a literal."""
+    if origin.startswith("unix:"):
+        return f"x-unix; {printable(origin)}"
+    name, _, rest = origin.partition("[")
+    address = rest.removesuffix("]")
+    if name and name != address:
+        return f"dns; {printable(name)}"
+    return f"dns; [{'IPv6:' if ':' in address else ''}{printable(address)}]"
+
+
+def _host(origin: str) -> str:
+    """Names the host that said something for people."""
+    name, _, rest = origin.partition("[")
+    return printable(name if rest.removesuffix("]") == name else origin)
 
 
 def _decoded(text: str) -> str:

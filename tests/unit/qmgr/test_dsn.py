@@ -68,7 +68,7 @@ def test_a_report_is_a_multipart_report_of_three_parts():
 def test_the_header_of_a_report():
     it = parsed(report())
     assert (it["To"], it["Subject"], it["Auto-Submitted"], it["MIME-Version"]) == (
-        "<s@from.example>", "Undelivered mail returned to sender", "auto-replied", "1.0",
+        "s@from.example", "Undelivered mail returned to sender", "auto-replied", "1.0",
     )  # fmt: skip
     assert it["From"] == "Mail Delivery System <MAILER-DAEMON@mx.example>"
     assert it["Message-ID"].startswith(f"<{ta_id(1)}.")
@@ -267,7 +267,7 @@ def test_an_operator_chooses_the_language():
     )
     made = report(options={"templates": parse(Source("texts", german), load_templates())})
     it = parsed(made)
-    assert (it["Subject"], it["From"]) == ("Zurück", "Zusteller für mx.example <d@mx.example>")
+    assert (it["Subject"], it["From"]) == ("Zurück", '"Zusteller für mx.example" <d@mx.example>')
     assert text(made).startswith("Hallo.\n\n<r@to.example>:\n    mx.to.example[192.0.2.1] sagt:\n")
     assert made.header.isascii()
 
