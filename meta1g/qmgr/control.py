@@ -68,8 +68,8 @@ def entry(ta: TaRecord | None, rcpt: RcptRecord, where: str, sender: str | None 
         "where": "held" if where == "defedb" and rcpt.flags & RcptFlags.HOLD else where,
         "tries": rcpt.tries,
         "next_try": rcpt.next_try,
-        "status": " ".join(word for word in (str(rcpt.code or ""), rcpt.ecode, rcpt.text) if word),
-        "remote_mta": rcpt.remote_mta,
+        "status": str(rcpt.reply) if rcpt.reply.code else "",
+        "remote_mta": rcpt.reply.origin,
     }
 
 
@@ -198,7 +198,7 @@ class Control:
                     "deliveries": dest.deliveries,
                     "waiting": len(queue) if (queue := self._active.queues.get(dest.key)) is not None else 0,
                     "closed_s": round(max(0.0, dest.closed_until - now_s), 1),
-                    "failure": " ".join(str(word) for word in dest.failure if word),
+                    "failure": str(dest.failure) if dest.failure.code else "",
                 }
                 for dest in self._scheduler.occ.dests()
             ]

@@ -133,7 +133,7 @@ class Storing:
     def postpone(self, rcpt: AqRcpt, outcome: Outcome, now: float) -> None:
         """Lets DEFEDB keep a recipient until its next try; its sender is warned once of a long delay."""
         ta = rcpt.ta
-        warn = retry.delay_warning_due(ta.record, rcpt.record, now, self._settings) and rcpt.sender != ""
+        warn = retry.delay_warning_due(ta.record, rcpt.record, now, self._settings) and bounce.may_answer(rcpt)
         step(rcpt, Event.STORE)
         rcpt.record = record = replace(
             outcome.noted(rcpt.record, now),
@@ -158,7 +158,7 @@ class Storing:
         ta, record = rcpt.ta.record, rcpt.record
         noted = outcome.noted(record, self._clock.now())
         rcpt.record = replace(noted, flags=record.flags | RcptFlags.HOLD, next_try=limits.HELD_UNTIL)
-        text = f"held: {outcome.text}; mend the content, then qmgrctl release, or remove it"
+        text = f"held: {outcome.reply.one_line}; mend the content, then qmgrctl release, or remove it"
         self._log.error("qmgr.held", text, ss_ta=ta.ta_id, rcpt_idx=record.rcpt_idx, rcpt=record.rcpt, cdb_id=ta.cdb_id)
         self._deferred(rcpt, [rcpt.record], [])
 

@@ -10,6 +10,7 @@ Ref: MeTA1 design, "Implementation: QMGR, update after a delivery" (modelled on)
 from collections.abc import Callable, Sequence
 
 from meta1g.base import failure
+from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt, RcptState
 from meta1g.qmgr import bounce, limits, retry
 from meta1g.qmgr.active import Active
@@ -17,6 +18,7 @@ from meta1g.qmgr.bounces import Bounces
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.outcome import CONFUSED, Outcome, log_outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
+from meta1g.qmgr.retry import is_report
 from meta1g.qmgr.storing import Storing
 from meta1g.rcb.common import ServerAddr
 
@@ -69,7 +71,7 @@ class Update:
         if rcpt.lost < limits.LOST_MAX:
             self.ready_again(rcpt)
         else:
-            outcome = Outcome(451, "4.3.0", "the delivery agent ended several times in the middle of the delivery")
+            outcome = Outcome(Reply(451, "4.3.0", "the delivery agent ended several times in the middle of the delivery"))
             self.retry_later(rcpt, outcome)
 
     def next_server(self, rcpt: AqRcpt) -> bool:
@@ -89,9 +91,9 @@ class Update:
         """Sorts an outcome: delivered, later, never, or a case for the operator."""
         if outcome.hold:
             self.hold(rcpt, outcome)
-        elif outcome.is_ok:
+        elif outcome.reply.is_ok:
             self.delivered(rcpt, outcome)
-        elif outcome.is_temporary:
+        elif outcome.reply.is_temp:
             self.temp_failed(rcpt, outcome)
         else:
             self.failed(rcpt, outcome)
@@ -124,7 +126,19 @@ class Update:
 
     def failed(self, rcpt: AqRcpt, outcome: Outcome) -> None:
         """Gives a recipient up; its sender hears of it, as far as it wants to."""
-        self._bounces.failed(rcpt, outcome)
+        if not is_report(rcpt.record) or not self._made_smaller(rcpt, outcome):
+            self._bounces.failed(rcpt, outcome)
+
+    def _made_smaller(self, rcpt: AqRcpt, outcome: Outcome) -> bool:
+        """Puts smaller reports in the place of one that is too large for its server; tells whether that is possible."""
+        ta, now = rcpt.ta, retry.as_stored(self._clock.now())
+        records = bounce.smaller(rcpt, outcome, lambda: self._storing.next_idx(ta), now)
+        if records:
+            step(rcpt, Event.STORE)
+            log_outcome(self._log, now, rcpt, "smaller", outcome)
+            self._storing.replace(ta, (rcpt,), records, rcpt.home)
+            self._bounces.settle(ta)
+        return bool(records)
 
     def hold(self, rcpt: AqRcpt, outcome: Outcome) -> None:
         """Keeps a recipient in DEFEDB until the operator releases or removes it."""
@@ -136,7 +150,7 @@ class Update:
         if rcpt.state is RcptState.READY:
             self._active.queues.remove(rcpt)
         step(rcpt, Event.STORE)
-        log_outcome(self._log, self._clock.now(), rcpt, reason, Outcome(0, "", "by order of the operator"))
+        log_outcome(self._log, self._clock.now(), rcpt, reason, Outcome(Reply(0, "", "by order of the operator")))
         self._storing.forget(rcpt)
         self._bounces.settle(rcpt.ta)
 

@@ -6,7 +6,7 @@ Ref: MeTA1 design, "Implementation: IBDB", "Implementation: DEFEDB" (fields mode
 from dataclasses import dataclass
 from enum import IntFlag
 
-from meta1g.base.reply import Reply
+from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, rec
 
@@ -62,18 +62,10 @@ class DsnRcpt(Message):
 
     rcpt: str = rec(RT.D_RCPT_PA, Kind.TEXT)
     orcpt: str | None = rec(RT.D_ORCPT, Kind.TEXT, optional=True)
-    code: int = rec(RT.D_STATV, Kind.U32)
-    ecode: str = rec(RT.D_STATE, Kind.TEXT, default="")
-    text: str = rec(RT.D_STATT, Kind.TEXT, default="")
-    remote_mta: str = rec(RT.D_REMOTE_MTA, Kind.TEXT, default="")
+    reply: Reply = rec(RT.D_REPLY, Kind.REPLY)
     last_try: float = rec(RT.D_LAST_TRY, Kind.TIME, default=0.0)
     expired: bool = rec(RT.D_EXPIRED, Kind.BOOL, default=False)
     orig_rcpt: str | None = rec(RT.D_ORIG_RCPT, Kind.TEXT, optional=True)
-
-    @property
-    def reply(self) -> Reply:
-        """What was said."""
-        return Reply(self.code, self.ecode, self.text, self.remote_mta)
 
 
 @message(RT.D_RCPT, Role.ITEM)
@@ -82,7 +74,8 @@ class RcptRecord(Message):
     """A recipient of a transaction, and what is known of it.
 
     sender, if given, replaces the sender of the transaction (`owner-` alias).  orig_rcpt is the address before alias
-    expansion.  failed lists what a bounce or delay warning reports on.  Times are seconds since the epoch, 0.0 never.
+    expansion.  reply is what was said last.  failed lists what a bounce or delay warning reports on.  Times are seconds
+    since the epoch, 0.0 never.
     """
 
     ta_id: str = rec(RT.D_TAID, Kind.TEXT)
@@ -97,10 +90,7 @@ class RcptRecord(Message):
     tries: int = rec(RT.D_TRIES, Kind.U32, default=0)
     last_try: float = rec(RT.D_LAST_TRY, Kind.TIME, default=0.0)
     next_try: float = rec(RT.D_NEXT_TRY, Kind.TIME, default=0.0)
-    code: int = rec(RT.D_STATV, Kind.U32, default=0)
-    ecode: str = rec(RT.D_STATE, Kind.TEXT, default="")
-    text: str = rec(RT.D_STATT, Kind.TEXT, default="")
-    remote_mta: str = rec(RT.D_REMOTE_MTA, Kind.TEXT, default="")
+    reply: Reply = rec(RT.D_REPLY, Kind.REPLY, default=NO_REPLY)
     failed: tuple[DsnRcpt, ...] = rec(RT.D_FAILED, Kind.ITEMS, item=DsnRcpt, default=())
 
 

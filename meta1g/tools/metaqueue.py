@@ -159,7 +159,7 @@ def print_text(envelope: Envelope) -> None:
         flags = RcptFlags(rcpt.flags).name if rcpt.flags else None
         facts = [idx_text(rcpt.rcpt_idx), sanitize(rcpt.rcpt), f"tries {rcpt.tries}", f"next {_time(rcpt.next_try)}"]
         facts += [sanitize(flags)] if flags else []
-        facts += [sanitize(f"{rcpt.code} {rcpt.ecode} {rcpt.text}")] if rcpt.code else []
+        facts += [sanitize(str(rcpt.reply))] if rcpt.reply.code else []
         print("    " + "  ".join(facts))
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from meta1g.base.log import FdSink, Log
 from meta1g.base.paths import QMGR_LOCK_FILE
+from meta1g.base.reply import Reply
 from meta1g.db.defedb import DefeDb
 from meta1g.db.defedb_records import encode_record
 from meta1g.db.ibdb import Ibdb
@@ -36,7 +37,7 @@ def make(tmp_path):
     defedb.open()
     defedb.store(
         [ta(3, mail="<x@y.example>\n\x1b[2J")],
-        [rcpt(3, flags=1 | 32, tries=2, code=451, ecode="4.4.1", text="no, really\r\nfake")],
+        [rcpt(3, flags=1 | 32, tries=2, reply=Reply(451, "4.4.1", "no, really\r\nfake"))],
     )
     defedb.close()
     (tmp_path / QMGR_LOCK_FILE).touch()
