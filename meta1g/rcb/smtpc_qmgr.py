@@ -149,7 +149,7 @@ class CloseDelivery(Message):
 
 PROTOCOL: Final = protocol(
     "smtpc-qmgr",
-    4,
+    5,
     client=(SmtpcHello, DeliveryResult, SessionClosed, SmtpcContained),
     server=(QmgrHelloC, Deliver, CloseDelivery),
 )

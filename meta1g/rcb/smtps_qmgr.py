@@ -146,7 +146,7 @@ class Throttle(Message):
 
 PROTOCOL: Final = protocol(
     "smtps-qmgr",
-    3,
+    4,
     client=(
         SmtpsHello,
         NewSession,
