@@ -52,9 +52,14 @@ def report_of(record: RcptRecord, outcome: Outcome, now: float) -> DsnRcpt:
 
 
 def may_answer(rcpt: AqRcpt) -> bool:
-    """Tells whether its sender may get a report about a recipient: it is no report, nor anything like one."""
-    sender = rcpt.sender
-    return bool(sender) and not is_report(rcpt.record) and not rcpt.ta.record.automatic and not _is_daemon(sender)
+    """Tells whether its sender may get a report about a recipient: the message is no report, nor anything like one.
+
+    The owner of a list may, whatever was sent to the list.
+    """
+    sender, record = rcpt.sender, rcpt.record
+    if not sender or is_report(record) or _is_daemon(sender):
+        return False
+    return not rcpt.ta.record.automatic or bool(record.flags & RcptFlags.LIST)
 
 
 def _is_daemon(sender: str) -> bool:

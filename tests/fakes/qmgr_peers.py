@@ -85,6 +85,11 @@ class Job:
     def server(self) -> str:
         return self.msg.server[0].addr
 
+    @property
+    def told(self):
+        """What a report says, without the original."""
+        return b"".join(part.data for part in self.msg.dsn_parts)
+
     def done(
         self, code: int = 250, *, keep: bool | None = None, rcpts: dict[str, int] | None = None, text: str = "said"
     ) -> None:
@@ -251,9 +256,10 @@ class Smtps:
             self.peer.send(NewRecipient(ta_id=ta_id, rcpt_idx=rcpt_idx, rcpt=rcpt, notify=notify, orcpt=orcpt))
         return ta_id
 
-    def dot(self, ta_id: str, rcpts: int, request_id: int = 7) -> None:
+    def dot(self, ta_id: str, rcpts: int, request_id: int = 7, *, automatic: bool = False) -> None:
         size = self.cdb.path(ta_id).stat().st_size if self.cdb.exists(ta_id) else 0
-        self.peer.send(CloseTransaction(ta_id=ta_id, cdb_id=ta_id, size_bytes=size, rcpts=rcpts), request_id)
+        close = CloseTransaction(ta_id=ta_id, cdb_id=ta_id, size_bytes=size, rcpts=rcpts, automatic=automatic)
+        self.peer.send(close, request_id)
 
     def reply(self) -> Reply:
         """Gives the next reply to a final dot."""
@@ -261,10 +267,10 @@ class Smtps:
         assert isinstance(stat, Stat)
         return stat.reply
 
-    def mail(self, *rcpts: str, **facts) -> str:
+    def mail(self, *rcpts: str, automatic: bool = False, **facts) -> str:
         """Sends a message that has to be accepted; gives its transaction id."""
         ta_id = self.envelope(*rcpts, **facts)
-        self.dot(ta_id, len(rcpts))
+        self.dot(ta_id, len(rcpts), automatic=automatic)
         reply = self.reply()
         assert reply.is_ok, reply
         return ta_id
