@@ -220,9 +220,10 @@ class Site:
         return f"f{list(SITUATIONS).index(name)}.example"
 
     def reports(self, name: str) -> list[bytes]:
-        """The reports that came for a situation, oldest first: each names its domain."""
+        """The reports that came for a situation, a warning first: each names its domain."""
         mark = f"@{self.domain(name)}".encode()
-        return [content for content in self.back.contents if mark in content.partition(b"Reporting-MTA: ")[2]]
+        found = [content for content in self.back.contents if mark in content.partition(b"Reporting-MTA: ")[2]]
+        return sorted(found, key=lambda content: b"Action: delayed" not in content)
 
 
 @pytest.fixture(scope="module")

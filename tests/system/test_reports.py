@@ -1,4 +1,4 @@
-"""Reports to senders: of delay, of final failure, as the sender asked for them (RFC 3461), and what an operator can do."""
+"""Reports to senders beside those of test_report_situations.py, and what an operator can do."""
 
 import email
 import smtplib
@@ -8,7 +8,7 @@ from email.message import Message
 import pytest
 
 from contrib.lib.gateway import Gateway, free_port, wait_until
-from tests.system.conftest import FAST_RETRY, HEADER, KeepingSink, mailq, running, send
+from tests.system.conftest import FAST_RETRY, HEADER, KeepingSink, running, send
 
 pytestmark = pytest.mark.system
 
@@ -46,32 +46,6 @@ def fields_of(report: Message) -> Message:
     return report.get_payload()[1].get_payload()[1]
 
 
-def test_the_sender_is_warned_once_of_a_delay_and_then_told_of_the_failure(tmp_path, back):
-    qmgr = f"{FAST_RETRY} delay_dsn_timeout = 2s; return_timeout = 8s;"
-    with running(gateway_to(back, tmp_path, qmgr)) as gateway:
-        send(gateway, ["r@down.example"], body=b"text of the message\r\n")
-        wait_until(lambda: len(reports(back)) == 2, 40, f"two reports; {mailq(gateway)}")
-        gateway.wait_empty()
-    warning, bounce = reports(back)
-    assert (fields_of(warning)["Action"], fields_of(bounce)["Action"]) == ("delayed", "failed")
-    assert fields_of(warning)["Status"] == "4.4.1"
-    assert fields_of(warning)["Will-Retry-Until"]
-    assert fields_of(bounce)["Status"] == "5.4.7"
-    assert "delivery time expired" in fields_of(bounce)["Diagnostic-Code"]
-    for report in (warning, bounce):
-        assert "Subject: test" in report.get_payload()[2].as_string()
-        assert "text of the message" not in report.as_string()
-
-
-def test_a_bounce_returns_the_whole_of_a_small_message_if_the_operator_wants_it(tmp_path, back):
-    with running(gateway_to(back, tmp_path, f"{FAST_RETRY} dsn_flags = {{ dont_headers_only }};")) as gateway:
-        send(gateway, ["no@back.example"], body=b"text of the message\r\n")
-        back.wait_for(1)
-        gateway.wait_empty()
-    (bounce,) = reports(back)
-    assert "text of the message" in bounce.get_payload()[2].as_string()
-
-
 def test_a_sender_that_wants_no_report_gets_none(tmp_path, back):
     with running(gateway_to(back, tmp_path)) as gateway:
         rcpts = {"no1@back.example": ["NOTIFY=NEVER"], "no2@back.example": ["NOTIFY=DELAY"], "r@back.example": []}
@@ -79,32 +53,6 @@ def test_a_sender_that_wants_no_report_gets_none(tmp_path, back):
         gateway.wait_empty()
     assert reports(back) == []
     assert [envelope["rcpts"] for envelope in back.envelopes()] == [["r@back.example"]]
-
-
-def test_a_report_names_what_the_sender_gave_and_returns_what_it_asked_for(tmp_path, back):
-    with running(gateway_to(back, tmp_path)) as gateway:
-        rcpts = {"no@back.example": ["NOTIFY=FAILURE,DELAY", "ORCPT=rfc822;first+2Bname@old.example"]}
-        submit(gateway, rcpts, HEADER + b"line of text\r\n", "RET=HDRS", "ENVID=my+2Bown")
-        back.wait_for(1)
-        submit(gateway, rcpts, HEADER + b"line of text\r\n" * 10_000, "RET=FULL")
-        back.wait_for(2)
-        gateway.wait_empty()
-    header_only, full = reports(back)
-    assert header_only.get_payload()[1].get_payload()[0]["Original-Envelope-Id"] == "my+own"
-    assert fields_of(header_only)["Original-Recipient"] == "rfc822; first+name@old.example"
-    assert "line of text" not in header_only.as_string()
-    assert "Subject: test" in header_only.get_payload()[2].as_string()
-    assert full.as_string().count("line of text") == 10_000
-
-
-def test_success_is_reported_if_the_server_does_not_do_it_itself(tmp_path, back):
-    with running(gateway_to(back, tmp_path)) as gateway:
-        submit(gateway, {"r@back.example": ["NOTIFY=SUCCESS"]}, HEADER + b"hello\r\n")
-        back.wait_for(2)
-        gateway.wait_empty()
-    (report,) = reports(back)
-    assert fields_of(report)["Action"] == "relayed"
-    assert fields_of(report)["Final-Recipient"] == "rfc822; r@back.example"
 
 
 def test_eight_bit_mail_for_a_server_that_does_not_take_it_is_returned(tmp_path, back):
