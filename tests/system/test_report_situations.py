@@ -341,10 +341,27 @@ def test_the_sender_is_told_what_happened(site, name):
         assert "text of the message" not in parts[2].get_payload()
 
 
+def test_a_report_about_so_many_that_it_is_too_large_comes_in_parts(site):
+    name = "RCPT is refused with enhanced code"
+    rcpts = [f"many{number}@{site.domain(name)}" for number in range(120)]
+    with smtplib.SMTP("127.0.0.1", site.gateway.port, timeout=60) as client:
+        assert client.sendmail("many@back.example", rcpts, PLAIN) == {}
+
+    def told() -> list[str]:
+        found = [parse(content) for content in site.back.contents]
+        mine = [report.get_payload()[1].get_payload()[1:] for report in found if report["To"] == "<many@back.example>"]
+        return [group["Final-Recipient"].partition("; ")[2] for groups in mine for group in groups]
+
+    wait_until(lambda: len(told()) >= len(rcpts), 90, f"all are told; {site.gateway.last_words()}")
+    assert sorted(told()) == sorted(rcpts)
+    assert max(map(len, site.back.contents)) <= SIZE_MAX
+
+
 def test_nobody_got_more_reports_than_there_were_and_nothing_is_left(site):
     site.gateway.wait_empty(90)
     expected = sum(1 if one.warned is None else 2 for one in SITUATIONS.values())
-    assert len(site.back.contents) == expected
+    found = [content for content in site.back.contents if b"To: <many@" not in content]
+    assert len(found) == expected
     for seen in site.back.connections:
         mails = [line for line in seen.commands if line.startswith("MAIL")]
         assert all(line.startswith("MAIL FROM:<> SIZE=") for line in mails)
