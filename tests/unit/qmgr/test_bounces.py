@@ -144,6 +144,15 @@ def test_a_list_with_an_owner_takes_delivery_and_asks_for_nothing_in_the_name_of
     assert b"Original-Envelope-Id" not in found["owner-list@to.example"].told
 
 
+@pytest.mark.parametrize("notify", ["SUCCESS", "SUCCESS,FAILURE"])
+def test_a_report_of_success_that_fails_is_the_end(qmgr, notify):
+    qmgr.smar().answers["list@to.example"] = Members(members=("a@x.example", "b@x.example"))
+    agent = qmgr.agent(script=lambda job: job.done(550 if job.msg.dsn_head else 250))
+    qmgr.smtps().mail(f"list@to.example {notify}")
+    qmgr.wait_empty()
+    assert [job.rcpts for job in reports(agent)] == [["s@from.example"]]
+
+
 # -- VERP
 
 
