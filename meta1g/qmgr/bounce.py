@@ -21,8 +21,8 @@ from dataclasses import replace
 from typing import Final
 
 from meta1g.base.reply import Reply
-from meta1g.db.aq_types import AqRcpt, AqTa
-from meta1g.qmgr.limits import BOUNCE_RCPTS_MAX, STATUS_TEXT_MAX_CHARS
+from meta1g.db.aq_types import AqRcpt, AqTa, Home, RcptState
+from meta1g.qmgr.limits import BOUNCE_RCPTS_MAX, STATUS_TEXT_MAX_CHARS, WARNING_RCPTS_MAX
 from meta1g.qmgr.outcome import Outcome
 from meta1g.qmgr.retry import is_report, wants
 from meta1g.qmgr.settings import Settings
@@ -34,6 +34,7 @@ from meta1g.smtp import verp, xtext
 _DAEMON: Final = "mailer-daemon"
 #: Kinds of reports that may return the whole message.
 _FULL_KINDS: Final = int(RcptFlags.IS_BNC | RcptFlags.IS_DBNC)
+_NOT_TAKEN: Final = (RcptState.NEW, RcptState.SENT_TO_AR, RcptState.READY)
 #: RFC 3463: message too big for the system, message length exceeds the limit of the mailbox.
 _TOO_LARGE: Final = ("5.3.4", "5.2.3")
 _TOO_LARGE_CODE: Final = 552
@@ -139,6 +140,18 @@ def smaller(rcpt: AqRcpt, outcome: Outcome, next_idx: Callable[[], int], now: fl
 def delay_record(rcpt: AqRcpt, rcpt_idx: int, outcome: Outcome, now: float) -> RcptRecord:
     """Gives the recipient of a warning that a message is delayed."""
     return _about(rcpt, rcpt_idx, RcptFlags.IS_DLY, outcome, now)
+
+
+def can_join(warning: AqRcpt, rcpt: AqRcpt) -> bool:
+    """Tells whether a recipient in AQ is a warning that can still tell of another recipient."""
+    record = warning.record
+    return (
+        bool(record.flags & RcptFlags.IS_DLY)
+        and warning.state in _NOT_TAKEN
+        and warning.home is Home.DEFEDB
+        and (record.rcpt, record.flags & RcptFlags.LIST) == (rcpt.sender, rcpt.record.flags & RcptFlags.LIST)
+        and len(record.failed) < WARNING_RCPTS_MAX
+    )
 
 
 def success_record(rcpt: AqRcpt, next_idx: Callable[[], int], outcome: Outcome, now: float) -> RcptRecord | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from meta1g.base.reply import Reply
 from meta1g.rcb.smtpc_qmgr import Deliver, DeliverRcpt
+from meta1g.smtp.limits import SIZE_MAX_DIGITS
 
 
 def mail_command(job: Deliver, extensions: Mapping[str, str]) -> str:
@@ -40,7 +41,7 @@ def rcpt_command(rcpt: DeliverRcpt, extensions: Mapping[str, str]) -> str:
 def size_limit(extensions: Mapping[str, str]) -> int:
     """Gives the greatest message that a server takes, in bytes; 0 if it names no limit."""
     limit = extensions.get("SIZE", "")
-    return int(limit) if limit.isascii() and limit.isdigit() else 0
+    return int(limit) if limit.isascii() and limit.isdigit() and len(limit) <= SIZE_MAX_DIGITS else 0
 
 
 def refusal(job: Deliver, extensions: Mapping[str, str], is_7bit: Callable[[], bool]) -> Reply | None:

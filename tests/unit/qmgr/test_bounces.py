@@ -6,7 +6,9 @@ import pytest
 
 from meta1g.qmgr.limits import SLICE
 from meta1g.qmgr.settings import VerpSenders
+from meta1g.rcb.envelope import RcptFlags
 from meta1g.rcb.qmgr_smar import Members
+from tests.fakes.qmgr_system import wait_until
 
 
 def told(job) -> list[tuple[str, str]]:
@@ -179,4 +181,32 @@ def test_the_configuration_asks_for_it_by_sender_and_by_owner_of_a_list(make_qmg
     assert [one[:2] for one in members(agent)] == [
         ("a@to.example", "news+a=to.example@from.example"), ("a@to.example", "other@from.example"),
         ("m@x.example", "owner-list+m=x.example@to.example"),
+    ]  # fmt: skip
+
+
+# -- warnings
+
+
+def test_recipients_that_are_late_together_are_told_in_one_warning(qmgr):
+    qmgr.smar()
+    agent = qmgr.agent(script=lambda job: job.done(250 if job.msg.dsn_head else 450))
+    rcpts = [f"r{number}@to.example" for number in range(8)]
+    qmgr.smtps().mail(*rcpts)
+    qmgr.wait_deferred(len(rcpts))
+    qmgr.advance(4 * 3600 + 1)
+    wait_until(lambda: sorted(rcpt for job in reports(agent) for rcpt, _ in told(job)) == rcpts, lambda: agent.jobs)
+    assert len(reports(agent)) < len(rcpts)
+    qmgr.wait_deferred(len(rcpts))
+    assert {one.flags for one in qmgr.defedb.scan(None, 99)} == {RcptFlags.DLY_SENT}
+
+
+def test_warnings_for_different_senders_are_not_joined(qmgr):
+    qmgr.smar().answers["list@to.example"] = Members(members=("m@to.example",), owner="owner-list@to.example")
+    agent = qmgr.agent(script=lambda job: job.done(250 if job.msg.dsn_head else 450))
+    qmgr.smtps().mail("a@to.example", "list@to.example")
+    qmgr.wait_deferred(2)
+    qmgr.advance(4 * 3600 + 1)
+    wait_until(lambda: len(reports(agent)) == 2, lambda: agent.jobs)
+    assert sorted((job.rcpts[0], told(job)) for job in reports(agent)) == [
+        ("owner-list@to.example", [("m@to.example", "delayed")]), ("s@from.example", [("a@to.example", "delayed")]),
     ]  # fmt: skip

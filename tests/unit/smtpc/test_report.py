@@ -124,7 +124,7 @@ def test_whatever_the_message_is_each_server_gets_what_it_takes_and_labels_that_
     ("content", "extensions", "full"),
     [("plain", {}, True), ("plain", ALL, True), ("8bit body", {}, False), ("8bit body", MIME8, True), ("NUL", ALL, False),
      ("8bit header", {}, False), ("8bit header", MIME8, True), ("long line", ALL, False), ("large body", ALL, True),
-     ("large body", {"SIZE": "20000"}, False), ("large body", {"SIZE": "50000"}, True), ("large body", {"SIZE": "x"}, True)],
+     ("large body", {"SIZE": "20000"}, False), ("large body", {"SIZE": "50000"}, True), ("large body", {"SIZE": "x"}, True), ("plain", {"SIZE": "9" * 5000}, True)],
 )  # fmt: skip
 def test_the_whole_message_comes_back_where_its_bytes_may_go(content, extensions, full):
     made = Made(CONTENTS[content], extensions)
