@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any
 
-from meta1g.conf.values import Kind
+from meta1g.conf.values import ValueKind
 
 
 class Origin(StrEnum):
@@ -47,7 +47,7 @@ class OptionDef:
     """
 
     name: str
-    kind: Kind
+    kind: ValueKind
     default: Any
     origin: Origin
     meaning: str
@@ -89,7 +89,7 @@ class SectionDef:
 
 def option(
     name: str,
-    kind: Kind,
+    kind: ValueKind,
     default: str | None,
     origin: Origin,
     meaning: str,

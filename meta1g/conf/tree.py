@@ -41,7 +41,7 @@ class SectionNode:
     end: int = 0
 
 
-Entry = OptionNode | SectionNode
+TreeEntry = OptionNode | SectionNode
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ class Damage:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundEntry:
     """An entry of a file.  Immutable.
 
     Args:
@@ -78,7 +78,7 @@ class IbdbReader:
     path: Path
     damage: list[Damage] = field(default_factory=list)
 
-    def entries(self) -> Iterator[Found]:
+    def entries(self) -> Iterator[FoundEntry]:
         """Gives the good entries in order.
 
         Raises:
@@ -97,7 +97,7 @@ class IbdbReader:
                     break
                 offset = after
                 continue
-            yield Found(entry, offset, not self.damage)
+            yield FoundEntry(entry, offset, not self.damage)
             offset += ENTRY_HEADER.size + ENTRY_HEADER.unpack_from(data, offset)[0]
         self.damage += [Damage(self.path, hole, b"", tail=False) for hole in holes if not self._covered(hole)]
 

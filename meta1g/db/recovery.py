@@ -43,7 +43,7 @@ _BATCH: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class RecoveryReport:
     """What recovery found and did.  Immutable.
 
     Args:
@@ -201,7 +201,7 @@ def recover(
     now: float,
     log: Log,
     files: Files = FILES,
-) -> Report:
+) -> RecoveryReport:
     """Brings the stores from any crash state to S1, S3, S6 or S7.  Runs before anything else uses them.  Blocks: yes (disk).
 
     Args:
@@ -229,4 +229,4 @@ def recover(
     run.move(envelopes, now)
     run.remove(ibdb_directory, paths)
     log.notice("qmgr.recover", f"{len(envelopes.open)} open transactions in {len(paths)} IBDB files", rcpts=run.stored)
-    return Report(len(paths), len(envelopes.open), run.stored, run.known, run.set_aside, tuple(run.damage))
+    return RecoveryReport(len(paths), len(envelopes.open), run.stored, run.known, run.set_aside, tuple(run.damage))

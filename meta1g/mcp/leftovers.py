@@ -56,7 +56,7 @@ def start_time(pid: int) -> str:
     return "" if fields[0] in ("Z", "X") else fields[_START_FIELD]
 
 
-class Lock:
+class QueueLock:
     """The lock on a queue directory, held as long as the process lives.
 
     Args:

@@ -37,6 +37,7 @@ from meta1g.qmgr.deliver import Builder
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.expanding import Expanding
 from meta1g.qmgr.feeder import Feeder
+from meta1g.qmgr.gather import Gather
 from meta1g.qmgr.intake import Intake
 from meta1g.qmgr.limits import (
     CHECKPOINT_S,
@@ -47,7 +48,7 @@ from meta1g.qmgr.limits import (
     OCC_ENTRIES_MAX,
 )
 from meta1g.qmgr.orphans import Orphans
-from meta1g.qmgr.resolve import Resolver
+from meta1g.qmgr.resolve import Resolving
 from meta1g.qmgr.resources import DiskWatch, Resources
 from meta1g.qmgr.sched import Scheduler
 from meta1g.qmgr.smtpc_link import SmtpcLinks
@@ -89,11 +90,12 @@ class Context:
         self._checkpoints = self._pool("checkpoint")
         self._make_queue(env, defedb, cdb)
         self.storing = Storing(env, self.active)
-        self.bounces = Bounces(env, self.active, self.storing)
-        self.update = Update(env, self.active, self.storing, self.bounces)
+        self.gather = Gather(env, self.active)
+        self.bounces = Bounces(env, self.active, self.storing, self.gather)
+        self.update = Update(env, self.active, self.storing, self.bounces, self.gather)
         self.expanding = Expanding(env, self.storing, self.bounces)
         self.scheduler = self._make_scheduler()
-        self.resolver = Resolver(
+        self.resolver = Resolving(
             env, queue / paths.SMAR_QMGR_SOCKET, self.active, self.update, self.expanding, self.contained.note
         )
         self.feeder = Feeder(env, self.active)

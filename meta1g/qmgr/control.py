@@ -23,21 +23,21 @@ from meta1g.db.aq_types import AqRcpt, RcptState
 from meta1g.db.defedb import DefeDb
 from meta1g.pt.rcbcom import RcbCom
 from meta1g.qmgr.active import Active
-from meta1g.qmgr.defer import Change, Steps
+from meta1g.qmgr.defer import Change, ReadSteps
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.feeder import Feeder
 from meta1g.qmgr.limits import LIST_MAX
 from meta1g.qmgr.sched import Scheduler
 from meta1g.qmgr.storing import Storing
 from meta1g.qmgr.update import Update
-from meta1g.rcb.control import Command, CommandResult
+from meta1g.rcb.control import CommandResult, ControlCommand
 from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
 from meta1g.rcb.schema import Message
 
 T = TypeVar("T")
-Answer = Callable[[int, Any, str], None]
-Found = tuple[TaRecord, RcptRecord]
-_FREE: Final = frozenset((RcptState.NEW, RcptState.READY))
+_Answer = Callable[[int, Any, str], None]
+_Found = tuple[TaRecord, RcptRecord]
+_FREE: Final = frozenset((RcptState.NEW, RcptState.GATHERING, RcptState.READY))
 #: Records that one step of a scan reads, and recipients of AQ that are changed under its lock at once.
 _STEP: Final = 100
 
@@ -124,7 +124,7 @@ class Control:
         self._clock = env.clock
         self._log = env.log
         #: command word: (function, changes something)
-        self._commands: Final[dict[str, tuple[Callable[[Sequence[str], Answer], None], bool]]] = {
+        self._commands: Final[dict[str, tuple[Callable[[Sequence[str], _Answer], None], bool]]] = {
             "status": (self._do_status, False),
             "usage": (self._do_usage, False),
             "queue": (self._do_queue, False),
@@ -157,7 +157,7 @@ class Control:
         def failed(error: Exception) -> None:
             answer(sysexits.EX_SOFTWARE, f"internal error: {type(error).__name__}; see the log of qmgr")
 
-        words = msg.words if isinstance(msg, Command) else ()
+        words = msg.words if isinstance(msg, ControlCommand) else ()
         with failure.item(self._log, "qmgr.control", failed, command=" ".join(words)):
             try:
                 self._run(words, conn.peer_uid, answer)
@@ -166,7 +166,7 @@ class Control:
             except FullError as error:
                 answer(sysexits.EX_TEMPFAIL, error.cause)
 
-    def _run(self, words: Sequence[str], uid: int, answer: Answer) -> None:
+    def _run(self, words: Sequence[str], uid: int, answer: _Answer) -> None:
         function, changes = self._commands.get(words[0] if words else "", (None, False))
         if function is None:
             raise CommandError(f"unknown command; commands are: {' '.join(self._commands)}")
@@ -178,13 +178,13 @@ class Control:
 
     # -- what reads ----------------------------------------------------------------------------------------------------
 
-    def _do_status(self, words: Sequence[str], answer: Answer) -> None:
+    def _do_status(self, words: Sequence[str], answer: _Answer) -> None:
         answer(0, self._figures.status(), "")
 
-    def _do_usage(self, words: Sequence[str], answer: Answer) -> None:
+    def _do_usage(self, words: Sequence[str], answer: _Answer) -> None:
         answer(0, self._figures.usage(), "")
 
-    def _do_destinations(self, words: Sequence[str], answer: Answer) -> None:
+    def _do_destinations(self, words: Sequence[str], answer: _Answer) -> None:
         now_s = self._clock.monotonic()
         with self._active.lock:
             rows = [
@@ -209,14 +209,14 @@ class Control:
             ta = self._active.aq.get(ta_id)
             return [] if ta is None else [_aq_entry(rcpt) for rcpt in ta.rcpts.values()]
 
-    def _do_queue(self, words: Sequence[str], answer: Answer) -> None:
+    def _do_queue(self, words: Sequence[str], answer: _Answer) -> None:
         """Lists AQ and DEFEDB in the order of the ids, from the recipient named on."""
         after = None
         if words:
             ta_id, rcpt_idx = _parse_id(words[0])
             after = rcpt_id(ta_id, rcpt_idx or 0)
 
-        def read(db: DefeDb) -> Steps[list[tuple[RcptId, dict[str, Any]]]]:
+        def read(db: DefeDb) -> ReadSteps[list[tuple[RcptId, dict[str, Any]]]]:
             rows: dict[RcptId, dict[str, Any]] = {}
             last: str | None = after
             while len(rows) < LIST_MAX and (found := db.scan(last, min(_STEP, LIST_MAX - len(rows)))):
@@ -246,7 +246,7 @@ class Control:
                 break
         return rows
 
-    def _ask(self, function: Callable[[DefeDb], Steps[T]], on_done: Callable[[T], None], answer: Answer) -> None:
+    def _ask(self, function: Callable[[DefeDb], ReadSteps[T]], on_done: Callable[[T], None], answer: _Answer) -> None:
         """Asks DEFEDB in slices; its failure is the answer."""
         self._defer.scan(function, on_done, lambda error: answer(sysexits.EX_TEMPFAIL, f"DEFEDB: {error}", ""))
 
@@ -254,7 +254,7 @@ class Control:
         with self._active.lock:
             return self._active.aq.has(ta_id, rcpt_idx)
 
-    def _do_show(self, words: Sequence[str], answer: Answer) -> None:
+    def _do_show(self, words: Sequence[str], answer: _Answer) -> None:
         if len(words) != 1:
             raise CommandError("show needs the id of a transaction")
         ta_id, _ = _parse_id(words[0])
@@ -268,7 +268,7 @@ class Control:
             else:
                 answer(sysexits.EX_NOINPUT, f"{ta_id}: no such transaction in the queues", "")
 
-        def read(db: DefeDb) -> Steps[list[dict[str, Any]]]:
+        def read(db: DefeDb) -> ReadSteps[list[dict[str, Any]]]:
             found: list[dict[str, Any]] = []
             one = db.get_ta(ta_id)
             for rcpts in _recipients(db, ta_id):
@@ -280,7 +280,7 @@ class Control:
 
     # -- what changes --------------------------------------------------------------------------------------------------
 
-    def _do_retry(self, words: Sequence[str], answer: Answer) -> None:
+    def _do_retry(self, words: Sequence[str], answer: _Answer) -> None:
         """Makes deferred recipients due now: all, those of a transaction, or those of a domain; not those that are held."""
         if len(words) != 1:
             raise CommandError("retry needs `all`, the id of a transaction, or a domain")
@@ -290,7 +290,7 @@ class Control:
         def wanted(rcpt: RcptRecord) -> bool:
             return what in ("all", rcpt.ta_id) or rcpt.rcpt.rpartition("@")[2].lower() == what.lower()
 
-        def advance(db: DefeDb) -> Steps[dict[str, int]]:
+        def advance(db: DefeDb) -> ReadSteps[dict[str, int]]:
             result = {"retried": 0}
             for rcpts in _recipients(db, what if is_id(what) else None):
                 chosen = [rcpt for rcpt in rcpts if wanted(rcpt)]
@@ -304,14 +304,14 @@ class Control:
 
         self._ask(advance, partial(self._advanced, answer), answer)
 
-    def _do_release(self, words: Sequence[str], answer: Answer) -> None:
+    def _do_release(self, words: Sequence[str], answer: _Answer) -> None:
         """Lets recipients that are held be tried again: all, those of a transaction, or one."""
         if len(words) != 1:
             raise CommandError("release needs `all`, or the id of a transaction or of a recipient")
         ta_id, only = (None, None) if words[0] == "all" else _parse_id(words[0])
         now = self._clock.now()
 
-        def release(db: DefeDb) -> Steps[dict[str, int]]:
+        def release(db: DefeDb) -> ReadSteps[dict[str, int]]:
             count = 0
             for rcpts in _recipients(db, ta_id):
                 held = [rcpt for rcpt in rcpts if rcpt.flags & RcptFlags.HOLD and only in (None, rcpt.rcpt_idx)]
@@ -321,7 +321,7 @@ class Control:
 
         self._ask(release, partial(self._advanced, answer), answer)
 
-    def _advanced(self, answer: Answer, result: dict[str, int]) -> None:
+    def _advanced(self, answer: _Answer, result: dict[str, int]) -> None:
         """Lets the feeder see what was made due."""
         with self._active.lock:
             self._active.edbc.reset()
@@ -329,13 +329,13 @@ class Control:
         self._defer.count_held()
         answer(0, result, "")
 
-    def _do_remove(self, words: Sequence[str], answer: Answer) -> None:
+    def _do_remove(self, words: Sequence[str], answer: _Answer) -> None:
         """Removes a transaction or a recipient without a bounce; what is being delivered stays."""
         if len(words) != 1:
             raise CommandError("remove needs the id of a transaction or of a recipient")
         ta_id, only = _parse_id(words[0])
 
-        def remove(db: DefeDb) -> Steps[int]:
+        def remove(db: DefeDb) -> ReadSteps[int]:
             removed = yield from self._remove_from_aq(ta_id, only)
             one = db.get_ta(ta_id)
             for rcpts in _recipients(db, ta_id) if one is not None else ():
@@ -348,7 +348,7 @@ class Control:
 
         self._ask(remove, lambda removed: answer(0, {"removed": removed}, ""), answer)
 
-    def _remove_from_aq(self, ta_id: TaId, only: int | None) -> Steps[int]:
+    def _remove_from_aq(self, ta_id: TaId, only: int | None) -> ReadSteps[int]:
         with self._active.lock:
             ta = self._active.aq.get(ta_id)
             rcpts: list[AqRcpt] = [] if ta is None else list(ta.rcpts.values())

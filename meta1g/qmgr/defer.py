@@ -33,7 +33,7 @@ _RETRY_S = 1.0
 _HELD_CHUNK = 1000
 _BEFORE_HELD = (HELD_UNTIL - 1, TaId("S" + "0" * (ID_LENGTH - 1)), 0)
 #: Work in small steps: it yields after each, and returns its result.
-Steps = Generator[None, None, T]
+ReadSteps = Generator[None, None, T]
 
 
 def _nobody(gone: bool) -> None:
@@ -168,7 +168,7 @@ class Defer:
 
     def scan(
         self,
-        function: Callable[[DefeDb], Steps[T]],
+        function: Callable[[DefeDb], ReadSteps[T]],
         on_done: Callable[[T], object],
         on_error: Callable[[Exception], object] | None = None,
     ) -> None:
@@ -184,7 +184,9 @@ class Defer:
         """
         self._slice(function(self._defedb), on_done, on_error)
 
-    def _slice(self, work: Steps[T], on_done: Callable[[T], object], on_error: Callable[[Exception], object] | None) -> None:
+    def _slice(
+        self, work: ReadSteps[T], on_done: Callable[[T], object], on_error: Callable[[Exception], object] | None
+    ) -> None:
         def turn(db: DefeDb) -> Any:
             end_s = self._clock.monotonic() + SLICE_S
             while True:
@@ -206,7 +208,7 @@ class Defer:
     def count_held(self) -> None:
         """Counts the recipients that are held, soon: they are the last ones of the index.  Blocks: no."""
 
-        def work(db: DefeDb) -> Steps[int]:
+        def work(db: DefeDb) -> ReadSteps[int]:
             count, after = 0, _BEFORE_HELD
             while found := db.due(HELD_UNTIL, _HELD_CHUNK, after):
                 count, after = count + len(found), found[-1]

@@ -16,6 +16,7 @@ from meta1g.qmgr import bounce, limits, retry
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.bounces import Bounces
 from meta1g.qmgr.env import Env
+from meta1g.qmgr.gather import Gather
 from meta1g.qmgr.outcome import CONFUSED, Outcome, log_outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.retry import is_report
@@ -31,14 +32,16 @@ class Update:
         active: the recipients in AQ.
         storing: tells the stores.
         bounces: makes bounces.
+        gather: lets recipients wait for their companions.
 
     Locking: caller holds AQ.
     """
 
-    def __init__(self, env: Env, active: Active, storing: Storing, bounces: Bounces) -> None:
+    def __init__(self, env: Env, active: Active, storing: Storing, bounces: Bounces, gather: Gather) -> None:
         self._active = active
         self._storing = storing
         self._bounces = bounces
+        self._gather = gather
         self._settings = env.settings
         self._clock = env.clock
         self._log = env.log
@@ -47,14 +50,13 @@ class Update:
 
     def resolved(self, rcpt: AqRcpt, da: int, servers: Sequence[ServerAddr]) -> None:
         """Lets a recipient wait for its first server, in DEFEDB if that has far too many here."""
-        step(rcpt, Event.RESOLVED)
         rcpt.da = da
         rcpt.servers = tuple(servers)
         rcpt.server_idx = 0
         if self._active.aq.routed(rcpt):
             self._send_back(rcpt)
         else:
-            self._active.wait(rcpt)
+            self._gather.resolved(rcpt)
 
     def _send_back(self, rcpt: AqRcpt) -> None:
         self._storing.send_back(rcpt)
@@ -63,7 +65,7 @@ class Update:
     def ready_again(self, rcpt: AqRcpt) -> None:
         """Lets a recipient wait for its server again: its delivery did not take place."""
         step(rcpt, Event.NEXT)
-        self._active.wait(rcpt)
+        self._active.wait((rcpt,))
 
     def lost(self, rcpt: AqRcpt) -> None:
         """Tries a recipient again whose delivery agent ended, at once at first, then later."""
@@ -93,7 +95,7 @@ class Update:
             self.hold(rcpt, outcome)
         elif outcome.reply.is_ok:
             self.delivered(rcpt, outcome)
-        elif outcome.reply.is_temp:
+        elif outcome.is_temporary:
             self.temp_failed(rcpt, outcome)
         else:
             self.failed(rcpt, outcome)
@@ -149,6 +151,8 @@ class Update:
         """Ends a recipient by order of the operator; it must not be on its way."""
         if rcpt.state is RcptState.READY:
             self._active.queues.remove(rcpt)
+        elif rcpt.state is RcptState.GATHERING:
+            self._gather.remove(rcpt)
         step(rcpt, Event.STORE)
         log_outcome(self._log, self._clock.now(), rcpt, reason, Outcome(Reply(0, "", "by order of the operator")))
         self._storing.forget(rcpt)

@@ -12,12 +12,13 @@ returns the header alone, too: all of the file was read for it.
 Ref: MeTA1 design, "Implementation: SMTPC"; RFC 3464 2 (parts of a DSN).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 from meta1g.base.errors import Module, TempError
 from meta1g.db.cdb import Cdb, CdbReader
 from meta1g.rcb.smtpc_qmgr import Deliver
+from meta1g.smtp.esmtp import Extensions
 from meta1g.smtpc.limits import CONTENT_CHUNK_BYTES, HELD_CONTENT_BYTES, SMALL_CONTENT_BYTES
 from meta1g.smtpc.report import Original, Shape, shape
 from meta1g.st import st_checkpoint
@@ -57,7 +58,7 @@ class Content:
         finally:
             reader.close()
 
-    def shaped(self, extensions: Mapping[str, str]) -> Deliver:
+    def shaped(self, extensions: Extensions) -> Deliver:
         """Gives the delivery as it is for a server; a report is made so that the server takes it.
 
         Args:
@@ -79,7 +80,7 @@ class Content:
         return replace(job, size_bytes=size, body="8BITMIME" if made.eightbit else None, smtputf8=utf8)
 
     def _read(self) -> Original:
-        """Reads the original of a report, all of it, so that nothing is told of one that is damaged."""
+        """Reads the original of a report, all of it, so that nothing is told of one that is damaged.  Switches: yes."""
         original = Original()
         for piece in self._file():
             original.feed(piece)
@@ -123,6 +124,7 @@ class Content:
             raise TempError(Module.CDB, f"cannot open content {job.cdb_id}: {error.strerror}") from error
 
     def _file(self) -> Iterator[bytes]:
+        """Switches: yes."""
         if self._held:
             yield self._held
             return
@@ -133,6 +135,7 @@ class Content:
             reader.close()
 
     def _pieces(self, reader: CdbReader) -> Iterator[bytes]:
+        """Switches: yes."""
         size = SMALL_CONTENT_BYTES
         while not reader.at_end:
             st_checkpoint()

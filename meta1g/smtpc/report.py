@@ -15,14 +15,14 @@ Pure.  Ref: RFC 3464 2, RFC 6522 3 and 4, RFC 6533 4 to 6, RFC 6152, RFC 1870.
 
 import binascii
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from meta1g.rcb.smtpc_qmgr import Deliver, DsnPart
+from meta1g.smtp.esmtp import Ext, Extensions
 from meta1g.smtp.header import Field, fields, header_end
 from meta1g.smtpc.limits import RETURNED_HEADER_BYTES
-from meta1g.smtpc.parameters import size_limit
 
 #: RFC 5322 2.1.1: a line of mail, without CR LF; RFC 2045 6.2 demands it of 7bit and 8bit.
 _LINE_MAX_BYTES: Final = 998
@@ -109,7 +109,7 @@ class _Server:
         return self.utf8 and self.eightbit
 
 
-def shape(job: Deliver, original: Original, extensions: Mapping[str, str]) -> Shape:
+def shape(job: Deliver, original: Original, extensions: Extensions) -> Shape:
     """Chooses the form of a report.
 
     Args:
@@ -120,7 +120,7 @@ def shape(job: Deliver, original: Original, extensions: Mapping[str, str]) -> Sh
     Returns:
         The fullest form that the server takes; the smallest one if it takes none, refusal() tells it then.
     """
-    server = _Server(size_limit(extensions), "8BITMIME" in extensions, "SMTPUTF8" in extensions)
+    server = _Server(extensions.size_max_bytes, extensions.has(Ext.EIGHTBITMIME), extensions.has(Ext.SMTPUTF8))
     boundary = f"={job.da_ta_id}.{secrets.token_hex(8)}"
     header = original.header()
     if job.dsn_full and _may_go(job, original, header, server):

@@ -15,7 +15,7 @@ _ADDRESS_WITH_FOR_MAX_CHARS = 900
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ReceivedFrom:
     """Where a message comes from: facts of its session.
 
     Args:
@@ -60,7 +60,7 @@ def client_text(name: str, addr: str) -> str:
     return f"{name} {literal(addr)}" if name else literal(addr)
 
 
-def received(origin: Origin, hostname: str, ta_id: str, for_rcpt: str, date: str) -> bytes:
+def received(origin: ReceivedFrom, hostname: str, ta_id: str, for_rcpt: str, date: str) -> bytes:
     """Gives the header field with its line ends.
 
     Args:

@@ -259,6 +259,7 @@ def st_poll(pds: Sequence[PollFd], timeout_us: int) -> int:
 
 
 def _wait_any(pds: Sequence[PollFd], timeout_us: int) -> None:
+    """Switches: yes."""
     me = st_thread_self()
     watchers = [runtime.loop.io(pd.fd, _loop_events(pd.events)) for pd in pds]
     try:

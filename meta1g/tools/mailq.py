@@ -17,10 +17,10 @@ from meta1g.conf.load import load_file
 from meta1g.tools.ctlclient import ControlClient
 from meta1g.tools.table import age
 
-Row = Mapping[str, Any]
+_Row = Mapping[str, Any]
 
 
-def listing(rows: Sequence[Row], now: float) -> Iterator[str]:
+def listing(rows: Sequence[_Row], now: float) -> Iterator[str]:
     """Gives the lines of the list: one for each transaction, then its recipients.
 
     Args:
@@ -38,7 +38,7 @@ def listing(rows: Sequence[Row], now: float) -> Iterator[str]:
     yield f"-- {len(rows)} recipients in {len({row['ta'] for row in rows})} messages" if rows else "the queues are empty"
 
 
-def _recipient(row: Row, now: float) -> Iterator[str]:
+def _recipient(row: _Row, now: float) -> Iterator[str]:
     when = f"next try in {age(row['next_try'] - now)}" if row["where"] == "defedb" else row["where"]
     yield f"    <{printable(row['rcpt'])}>  {when}, {row['tries']} tries"
     if row["status"]:

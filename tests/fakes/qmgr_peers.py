@@ -25,6 +25,7 @@ from meta1g.rcb.smtps_qmgr import (
     SmtpsHello,
     Stat,
 )
+from meta1g.smtp.esmtp import Extensions
 from meta1g.smtpc.report import Original, shape
 from tests.fakes.rcb_peer import RcbPeer
 from tests.fakes.rcb_server import FakeConn, RcbServer
@@ -176,7 +177,7 @@ class Agent:
             return whole
         original = Original()
         original.feed(whole)
-        made = shape(msg, original, {"8BITMIME": "", "SMTPUTF8": ""})
+        made = shape(msg, original, Extensions({"8BITMIME": "", "SMTPUTF8": ""}))
         return made.head + (whole if made.full else b"") + made.tail
 
     def _note(self, job: Job) -> None:
@@ -289,7 +290,7 @@ class Ctl:
         self.peer.close()
 
     def command(self, *words: str) -> tuple[int, str, str]:
-        answer = self.peer.request(control.Command(words=words))
+        answer = self.peer.request(control.ControlCommand(words=words))
         return answer.exit_code, answer.text, answer.more
 
     def ask(self, *words: str):

@@ -11,6 +11,7 @@ from meta1g.conf.tree import Source
 from meta1g.qmgr import dsn
 from meta1g.rcb.envelope import DsnRcpt, RcptFlags
 from meta1g.rcb.smtpc_qmgr import Deliver
+from meta1g.smtp.esmtp import Extensions
 from meta1g.smtpc.report import Original, shape
 from tests.fakes.envelopes import NOW, rcpt, ta, ta_id
 from tests.fakes.qmgr_system import settings
@@ -40,7 +41,7 @@ def whole(made: dsn.Report, extensions: dict[str, str] | None = None) -> bytes:
         session_id="C1", new_session=True, keep_open=False, da=0, server=(), da_ta_id="C2", ta_id="S1", cdb_id="S1", mail="",
         size_bytes=0, dsn_head=made.header, dsn_parts=made.parts, dsn_full=made.full, rcpts=(),
     )  # fmt: skip
-    shaped = shape(job, original, extensions or {})
+    shaped = shape(job, original, Extensions(extensions or {}))
     return shaped.head + (ORIGINAL if shaped.full else b"") + shaped.tail
 
 

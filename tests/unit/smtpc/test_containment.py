@@ -29,9 +29,9 @@ PLACES = {
     "meta1g.smtpc.session:Session.open": "{session}",
     "meta1g.smtpc.session:Session.deliver": "{rcpt}",
     "meta1g.smtpc.session:refusal": "{rcpt}",
-    "meta1g.smtpc.session:mail_command": "{rcpt}",
-    "meta1g.smtpc.session:rcpt_command": "{rcpt}",
-    "meta1g.smtpc.session:Session._data_reply": "{rcpt}",
+    "meta1g.smtpc.talk:mail_command": "{rcpt}",
+    "meta1g.smtpc.talk:rcpt_command": "{rcpt}",
+    "meta1g.smtpc.session:Session._send_content": "{rcpt}",
     "meta1g.smtpc.session:Stuffer.feed": "{content}",
     "meta1g.smtpc.content:Content.check": "{rcpt}",
     "meta1g.smtpc.content:Content.is_7bit": "{rcpt}",
@@ -165,7 +165,7 @@ def test_a_log_that_cannot_be_opened_anew_stays_as_it_is(tmp_path):
         moved = tmp_path / "moved" / log.name
         wait_until(lambda: "cannot be opened anew" in moved.read_text(), WAIT_S, "the failure in the old log")
         assert [one.reply.code for one in smtpc.deliver(smtpc.job(server.port, cdb_id=GOOD)).rcpts] == [250]
-        assert "func=smtpc.deliver" in moved.read_text()
+        wait_until(lambda: "func=smtpc.deliver" in moved.read_text(), WAIT_S, "the delivery in the old log")
         log.parent.mkdir()
         smtpc.process.send_signal(signal.SIGUSR1)
         wait_until(log.exists, WAIT_S, "the log opened anew")

@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 
 from meta1g.rcb.smtpc_qmgr import Deliver, DeliverRcpt, DsnPart
+from meta1g.smtp.esmtp import Extensions
 from meta1g.smtpc import report
 from meta1g.smtpc.limits import RETURNED_HEADER_BYTES
 from meta1g.smtpc.report import Original, shape
@@ -44,7 +45,7 @@ class Made:
     """A report as its reader sees it."""
 
     def __init__(self, content: bytes, extensions: dict[str, str], **facts) -> None:
-        self.shape = shape(job(**facts), read(content), extensions)
+        self.shape = shape(job(**facts), read(content), Extensions(extensions))
         self.whole = self.shape.head + (content if self.shape.full else b"") + self.shape.tail
         self.mail = email.message_from_bytes(self.whole, policy=email.policy.SMTP)
         assert not self.mail.defects
@@ -124,7 +125,8 @@ def test_whatever_the_message_is_each_server_gets_what_it_takes_and_labels_that_
     ("content", "extensions", "full"),
     [("plain", {}, True), ("plain", ALL, True), ("8bit body", {}, False), ("8bit body", MIME8, True), ("NUL", ALL, False),
      ("8bit header", {}, False), ("8bit header", MIME8, True), ("long line", ALL, False), ("large body", ALL, True),
-     ("large body", {"SIZE": "20000"}, False), ("large body", {"SIZE": "50000"}, True), ("large body", {"SIZE": "x"}, True), ("plain", {"SIZE": "9" * 5000}, True)],
+     ("large body", {"SIZE": "20000"}, False), ("large body", {"SIZE": "50000"}, True), ("large body", {"SIZE": "x"}, True),
+     ("plain", {"SIZE": "9" * 5000}, True)],
 )  # fmt: skip
 def test_the_whole_message_comes_back_where_its_bytes_may_go(content, extensions, full):
     made = Made(CONTENTS[content], extensions)
@@ -221,7 +223,7 @@ def test_an_internationalized_status_is_encoded_for_a_server_of_the_old_kind():
 
 
 def test_an_address_that_is_not_ascii_in_the_header_of_the_report_needs_smtputf8():
-    made = shape(job(head="To: <sü@from.example>\r\n".encode()), read(PLAIN), ALL)
+    made = shape(job(head="To: <sü@from.example>\r\n".encode()), read(PLAIN), Extensions(ALL))
     assert made.smtputf8 is True
 
 
