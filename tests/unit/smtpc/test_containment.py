@@ -37,7 +37,7 @@ PLACES = {
     "meta1g.smtpc.content:Content.is_7bit": "{rcpt}",
     "meta1g.smtpc.content:Content._pieces": "{rcpt}",
     "meta1g.db.cdb:Cdb.open": "{cdb}",
-    "meta1g.smtpc.connection:Connection.ask": "{rcpt}",
+    "meta1g.smtpc.connection:ServerConnection.ask": "{rcpt}",
 }
 
 
@@ -131,7 +131,7 @@ def test_a_failure_while_a_session_is_idle_ends_the_session(tmp_path):
     [
         "meta1g.smtpc.session:Session.deliver!bug1@x",
         "meta1g.base.log:Log.reopen=",
-        "meta1g.smtpc.client:Worker.__init__!bug1@x",
+        "meta1g.smtpc.client:SessionWorker.__init__!bug1@x",
     ],
 )
 def test_a_broken_invariant_or_a_failure_of_the_frame_ends_the_process_with_a_code_that_is_restarted(tmp_path, fault):
