@@ -7,9 +7,9 @@ import grp
 import os
 import pwd
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from meta1g.base import paths
+from meta1g.base.dataclass import dataclass
 from meta1g.base.startup import Options
 
 

@@ -4,10 +4,10 @@ Pure.  Ref: MeTA1 README, chapter on configuration (modelled on).
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import BugError, Module, PermError
 from meta1g.conf.schema import OptionDef, SectionDef
 from meta1g.conf.values import Flags, suggest

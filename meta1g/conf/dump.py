@@ -4,9 +4,9 @@ Pure.  Ref: MeTA1 smconf, metaconf (modelled on).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.conf.config import Config, DumpedOption, Section
 from meta1g.conf.schema import OptionDef, SectionDef
 from meta1g.conf.values import quote

@@ -10,9 +10,10 @@ Pure.  Ref: MeTA1 metaconf (modelled on).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.conf.check import PROTECTS
 from meta1g.conf.defs import ROOT
 from meta1g.conf.errors import error_of

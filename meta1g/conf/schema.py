@@ -6,10 +6,11 @@ Pure.  Ref: MeTA1 README, chapter on options (names and grouping modelled on).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, StrEnum
 from typing import Any
 
+from meta1g.base.dataclass import dataclass
 from meta1g.conf.values import ValueKind
 
 

@@ -14,9 +14,10 @@ Pure.  Ref: Postfix bounce(5) (modelled on).
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.conf.errors import error_of
 from meta1g.conf.tree import Problem, Source
 from meta1g.conf.values import shown, suggest

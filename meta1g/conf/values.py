@@ -11,10 +11,10 @@ import ipaddress
 import itertools
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from meta1g.base import units
+from meta1g.base.dataclass import dataclass
 
 PORT_MAX: Final = 65535
 MODE_MAX: Final = 0o777

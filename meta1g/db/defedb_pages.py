@@ -15,11 +15,11 @@ Native byte order, as the library writes.  Ref: Berkeley DB 5.3, dbinc/db_page.h
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import ProtocolError
 from meta1g.db.bdb import PAGE_BYTES
 from meta1g.db.defedb_records import CHECKSUM_BYTES, HEADS, decode_value

@@ -10,11 +10,12 @@ Ref: MeTA1 design, "Implementation: IBDB" (reading side modelled on ibdbr_open, 
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 from zlib import crc32
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import ProtocolError
 from meta1g.db.files import FILES, Files
 from meta1g.db.ibdb_records import (

@@ -19,12 +19,13 @@ removal durable before the next.  So recovery may be killed anywhere and started
 Ref: MeTA1 design, "Implementation: recovery" (modelled on); invariants I1 to I3.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Final
 from zlib import crc32
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import PermError
 from meta1g.base.ids import is_id
 from meta1g.base.log import Log

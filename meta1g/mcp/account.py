@@ -6,12 +6,12 @@ Ref: MeTA1 design, "Architecture: security model, accounts, directories"; initgr
 import os
 import pwd
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from meta1g.base import paths
 from meta1g.base.accounts import group_entry, user_entry
 from meta1g.base.cli import CliError
+from meta1g.base.dataclass import dataclass
 from meta1g.mcp.service import Service
 
 #: qmgr gives sockets to the groups of those who connect; only a member of a group may do that.

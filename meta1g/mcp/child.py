@@ -12,12 +12,12 @@ import signal
 import socket
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from meta1g.base import failure, reach
 from meta1g.base.clock import Clock
+from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
 from meta1g.mcp import spawn
 from meta1g.mcp.fsm import UP, Event, State, exit_event, next_state

@@ -11,9 +11,9 @@ Ref: our choice; protocol in rcb/control.py.
 import json
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.sysexits import EX_NOPERM, EX_OK, EX_USAGE
 from meta1g.mcp.child import Member
 from meta1g.mcp.reload import OnReloaded, ReloadResult

@@ -17,13 +17,14 @@ import signal
 import subprocess
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import meta1g
 from meta1g.base import failure, reach
 from meta1g.base.cli import CliError
+from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
 from meta1g.base.startup import LOG_MADE
 from meta1g.base.sysexits import EX_CANTCREAT, EX_NOPERM, EX_OSERR, EX_TEMPFAIL

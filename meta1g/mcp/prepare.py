@@ -6,12 +6,12 @@ Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on).
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from meta1g.base import paths, sysexits
 from meta1g.base.cli import CliError
+from meta1g.base.dataclass import dataclass
 from meta1g.base.unixsock import PATH_MAX_BYTES
 from meta1g.conf.config import Config, Section
 from meta1g.conf.load import load_file

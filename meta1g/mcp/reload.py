@@ -14,12 +14,12 @@ Ref: behaviour 2 (SIGHUP); architecture 4.1, "what an operator asks for and cann
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from meta1g.base import failure, reach, startup
 from meta1g.base.cli import CliError
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import BugError, Meta1Error, TempError
 from meta1g.base.log import Log
 from meta1g.base.sysexits import EX_CONFIG, EX_OK, EX_OSERR, EX_SOFTWARE, EX_TEMPFAIL, EX_UNAVAILABLE

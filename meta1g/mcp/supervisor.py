@@ -21,11 +21,11 @@ Ref: MeTA1 design, "Functional Specification: Supervisor"; GNU pies manual, "inc
 import os
 import socket
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from meta1g.base.clock import Clock
+from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
 from meta1g.base.sysexits import EX_OK, EX_UNAVAILABLE
 from meta1g.mcp.accept import AcceptMember

@@ -13,11 +13,12 @@ Ref: MeTA1 design, "Implementation: DEFEDB, request lists" (modelled on).
 
 import contextlib
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from typing import Any, TypeVar
 
 from meta1g.base import failure
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import BugError, FullError, Meta1Error, Module, PermError, TempError
 from meta1g.base.ids import ID_LENGTH, TaId
 from meta1g.db.defedb import DefeDb

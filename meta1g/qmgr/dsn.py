@@ -11,11 +11,11 @@ Pure.  Ref: RFC 3461 6.2, RFC 3464 2, RFC 6522 (multipart/report), RFC 6533 (SMT
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from email.header import Header
 from email.utils import formataddr, formatdate
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.ids import idx_text
 from meta1g.base.reply import Reply, printable
 from meta1g.conf.templates import Template, periods, sender_of

@@ -4,9 +4,10 @@ Pure but for the log.  Ref: MeTA1 design, "Functional Specification: QMGR, deliv
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
 from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt

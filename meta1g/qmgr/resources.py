@@ -9,9 +9,9 @@ Ref: MeTA1 design, "Implementation: QMGR, resource usage and throttling" (modell
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
 
 _FULL = 100

@@ -4,9 +4,10 @@ Ref: MeTA1 README, "QMGR" (option names as in meta1.conf).
 """
 
 import socket
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.conf.load import Config, load_templates, templates_of
 from meta1g.conf.templates import Templates
 from meta1g.smtp import verp

@@ -3,9 +3,9 @@
 Ref: MeTA1 design, "Functional Specification: QMGR, control" (modelled on).
 """
 
-from dataclasses import dataclass
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
 

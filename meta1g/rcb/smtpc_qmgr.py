@@ -3,10 +3,10 @@
 Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPC" (modelled on).
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.rectypes import RT

@@ -10,10 +10,10 @@ Ref: MeTA1 README, "Aliases" (keys, `owner-`, flags modelled on); RFC 5321 3.9.
 import hashlib
 import re
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
 from meta1g.maps.base import Map, MapResult, MapStatus
 from meta1g.maps.lookup import address_keys, search, user_keys

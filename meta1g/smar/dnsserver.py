@@ -7,8 +7,9 @@ import contextlib
 import secrets
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from meta1g.base.dataclass import dataclass
 from meta1g.pt.task import Ev, Task
 from meta1g.smar.dnsaddress import ServerAddress
 from meta1g.smar.dnstcp import TcpQuestion

@@ -10,10 +10,10 @@ Ref: our choice; architecture, invariants I4 and I10.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from meta1g.base import failure
+from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
 from meta1g.base.reply import Reply
 from meta1g.maps.base import MapResult

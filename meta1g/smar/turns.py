@@ -13,10 +13,10 @@ Ref: invariant I10 (fair turns).
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from typing import Final
 
 from meta1g.base import failure
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import FullError, Module
 from meta1g.base.log import Log
 from meta1g.pt.evthr import Evthr

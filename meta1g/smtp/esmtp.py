@@ -8,10 +8,11 @@ Pure.  Ref: RFC 5321 4.1.1.1, 4.1.2; RFC 1870, 6152, 6531, 3461, 2920, 2034.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
 from meta1g.smtp import replies, verp, xtext
 from meta1g.smtp.limits import ENVID_MAX_CHARS, ORCPT_MAX_CHARS, SIZE_MAX_DIGITS

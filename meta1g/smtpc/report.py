@@ -16,9 +16,9 @@ Pure.  Ref: RFC 3464 2, RFC 6522 3 and 4, RFC 6533 4 to 6, RFC 6152, RFC 1870.
 import binascii
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.rcb.smtpc_qmgr import Deliver, DsnPart
 from meta1g.smtp.esmtp import Ext, Extensions
 from meta1g.smtp.header import Field, fields, header_end

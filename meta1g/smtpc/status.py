@@ -3,9 +3,10 @@
 Pure.  Ref: MeTA1 design, "Functional Specification: QMGR, delivery status" (the precedence is ours).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.smtpc_qmgr import Deliver, DeliveryResult, RcptResult, Retry

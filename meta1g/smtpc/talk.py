@@ -13,9 +13,9 @@ Ref: RFC 5321 3.3, 3.8, 4.1, 4.5.3.1.10; RFC 2920 3.1 (PIPELINING); RFC 2033 (LM
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
 from meta1g.rcb.smtpc_qmgr import Deliver, DeliverRcpt, Retry
 from meta1g.smtp.esmtp import Ext, Extensions, parse_ehlo

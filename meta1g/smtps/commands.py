@@ -7,9 +7,9 @@ Ref: RFC 5321 4.1.1; MeTA1 design, "Functional Specification: SMTPS" (order of q
 
 import errno
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import TempError
 from meta1g.base.ids import RCPT_IDX_MAX
 from meta1g.base.reply import Reply

@@ -6,9 +6,9 @@ without parentheses and line ends (invariant I5).
 Pure but for the clock that is passed.  Ref: RFC 5321 4.4; RFC 3848 (protocol names).
 """
 
-from dataclasses import dataclass
 from email.utils import formatdate
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import printable
 
 _ADDRESS_WITH_FOR_MAX_CHARS = 900

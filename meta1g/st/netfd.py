@@ -9,9 +9,9 @@ import os
 import select
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.st.errors import StError, fail
 from meta1g.st.sched import ThreadState, runtime, st_thread_self, take_interrupt, wait, wake
 

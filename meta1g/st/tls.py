@@ -12,10 +12,10 @@ import contextlib
 import errno
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from meta1g.base.dataclass import dataclass
 from meta1g.st.errors import StError, fail
 from meta1g.st.event import st_utime
 from meta1g.st.io import WantError

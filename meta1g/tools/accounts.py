@@ -7,11 +7,11 @@ import grp
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from meta1g.base import paths, sysexits
 from meta1g.base.accounts import group_entry, user_entry
 from meta1g.base.cli import CliError
+from meta1g.base.dataclass import dataclass
 from meta1g.base.paths import Account
 
 

@@ -9,12 +9,12 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from meta1g.base import cli, paths, sysexits
 from meta1g.base.cli import CliError
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Meta1Error
 from meta1g.conf.config import Config, Section
 from meta1g.conf.load import load_file

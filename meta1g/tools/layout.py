@@ -8,13 +8,13 @@ import os
 import pwd
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from meta1g.base import paths
 from meta1g.base.accounts import user_entry
 from meta1g.base.cli import CliError
+from meta1g.base.dataclass import dataclass
 from meta1g.conf.config import Config, Section
 from meta1g.tools import accounts
 

@@ -20,12 +20,13 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from meta1g.base import cli, paths, sysexits
+from meta1g.base.dataclass import dataclass
 from meta1g.base.ids import idx_text
 from meta1g.base.log import FdSink, Log, sanitize
 from meta1g.db.cdb import Cdb

@@ -10,11 +10,11 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from meta1g.base import cli, paths, sysexits
+from meta1g.base.dataclass import dataclass
 from meta1g.base.ids import rcpt_id
 from meta1g.conf.load import load_file
 from meta1g.tools.ctlclient import ControlClient
@@ -114,6 +114,24 @@ def _add_components(result: dict[str, Any], queue: Path) -> None:
     ]
 
 
+def ask(queue: Path, word: str, *arguments: str) -> Any:
+    """Gives the result of a command.
+
+    Args:
+        queue: the queue directory.
+        word: one of SENTENCES.
+        arguments: as many as it has.
+
+    Raises:
+        CliError: qmgr cannot be reached, or refuses.
+    """
+    with ControlClient(queue / paths.QMGR_CONTROL_SOCKET) as client:
+        result = client.ask(word, *arguments)
+    if word == "status":
+        _add_components(result, queue)
+    return result
+
+
 def _help() -> str:
     exit_codes = f"exit code of status: 0 if all is well, {EX_TROUBLE} if there is trouble, which it names"
     return f"{exit_codes}\n\ncommands:\n" + "\n".join(
@@ -136,11 +154,7 @@ def main(argv: list[str]) -> int:
         parser.error(f"unknown command {word!r}")
     if len(arguments) != len(sentence.arguments.split()):
         parser.error(f"usage: qmgrctl {word} {sentence.arguments}".rstrip())
-    config = load_file(options.file, lenient=True)
-    with ControlClient(config.queue_directory / paths.QMGR_CONTROL_SOCKET) as client:
-        result = client.ask(word, *arguments)
-    if word == "status":
-        _add_components(result, config.queue_directory)
+    result = ask(load_file(options.file, lenient=True).queue_directory, word, *arguments)
     sys.stdout.write((json.dumps(result, indent=1) if options.json else sentence.show(result)) + "\n")
     return EX_TROUBLE if word == "status" and result["trouble"] else sysexits.EX_OK
 
