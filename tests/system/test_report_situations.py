@@ -136,7 +136,7 @@ SITUATIONS: dict[str, Situation] = {
     ),
     "the message is larger than the server takes": Situation(
         {"EHLO": "250-fake\r\n250 SIZE 1000\r\n"},
-        **refused("5.3.4", None, "is larger than the 1000 bytes this server takes"),
+        **refused("5.3.4", None, "takes at most 1000 bytes"),
         content=HEADER + b"\r\n" + b"x" * 900 + b"\r\n" * 200,
     ),
     "the message needs 8BITMIME": Situation(
