@@ -7,6 +7,7 @@ import smtplib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import parsedate_to_datetime
 
@@ -24,8 +25,9 @@ OLD = f"250-old\r\n250-PIPELINING\r\n250 SIZE {SIZE_MAX}\r\n"
 NO_DSN_8BIT = "250-fake\r\n250-PIPELINING\r\n250 8BITMIME\r\n"
 QMGR = (
     "min_retry_delay = 1s; max_retry_delay = 2s; delay_dsn_timeout = 3s; return_timeout = 10s;"
-    " double_bounce_address = postmaster@back.example;"
+    " double_bounce_address = postmaster@back.example; dsn_templates = texts;"
 )
+TEXTS = "delay_template = <<EOF\nSubject: Verspätet\n\nGrüße von $hostname.\nEOF\n"
 SMTPC = " ".join(f"{step}_timeout = 3s;" for step in ("connect", "greeting", "command", "data", "block", "dot"))
 SMAR = 'aliases { file = "aliases"; type = text; }'
 HEADER = b"From: a@test.example\r\nSubject: test\r\n"
@@ -246,6 +248,7 @@ def site(tmp_path_factory) -> Iterator[Site]:
         gateway.conf.parent.mkdir(parents=True)
         aliases = [one.aliases.replace("%", Site.domain(name)) for name, one in SITUATIONS.items() if one.aliases]
         (gateway.conf.parent / "aliases").write_text("\n".join(aliases) + "\n")
+        (gateway.conf.parent / "texts").write_text(TEXTS)
         made = Site(stack.enter_context(running(gateway)), back, servers)
         with smtplib.SMTP("127.0.0.1", gateway.port, timeout=60) as client:
             client.ehlo("test.example")
@@ -321,7 +324,10 @@ def test_the_sender_is_told_what_happened(site, name):
     *warnings, content = site.reports(name)
     if one.warned is not None:
         (warning,) = warnings
-        agrees(check(warning, (one.warned,), domain, one), (one.warned,), domain, one)
+        report = check(warning, (one.warned,), domain, one)
+        agrees(report, (one.warned,), domain, one)
+        assert str(make_header(decode_header(report["Subject"]))) == "Verspätet"
+        assert "Grüße von gateway.example." in report.get_payload()[0].get_payload(decode=True).decode()
     report = check(content, one.told, domain, one)
     agrees(report, one.told, domain, one)
     parts = report.get_payload()
