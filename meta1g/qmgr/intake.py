@@ -5,6 +5,7 @@ Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelle
 """
 
 from collections import deque
+from dataclasses import replace
 from typing import Final, Protocol, cast
 
 from meta1g.base import failure
@@ -24,6 +25,7 @@ from meta1g.qmgr.ta_fsm import Event, State, step
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_qmgr import CloseTransaction, NewRecipient, NewSession, NewTransaction, Refused, Stat
+from meta1g.smtp import verp
 
 UNKNOWN: Final = Reply(451, "4.3.0", "Transaction is not known, try again")
 MISCOUNTED: Final = Reply(451, "4.3.0", "Envelope is not complete, try again")
@@ -123,6 +125,7 @@ class Intake:
         self.stopping = False
         self._commit = active.commit
         self._active = active
+        self._verp = env.settings.verp
         self._clock = env.clock
         self.log = env.log
         self._lock = Lock(LockRank.IQDB)
@@ -293,6 +296,7 @@ class Intake:
             envid=new.envid,
             requiretls=new.requiretls,
             checksum=msg.checksum,
+            automatic=msg.automatic,
         )
         rcpts = [
             RcptRecord(
@@ -300,7 +304,11 @@ class Intake:
             )
             for one in ta.rcpts
         ]
-        return record, joined(rcpts)
+        rcpts = joined(rcpts)
+        delimiters = new.verp or self._verp.delimiters_for(new.mail)
+        if delimiters:
+            rcpts = [replace(one, sender=verp.sender_for(new.mail, one.rcpt, delimiters)) for one in rcpts]
+        return record, rcpts
 
     # -- hand-over -----------------------------------------------------------------------------------------------------
 

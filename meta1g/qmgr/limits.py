@@ -101,6 +101,8 @@ LIST_MAX: Final = 500
 STATUS_TEXT_MAX_CHARS: Final = 512
 #: Recipients named in one bounce.
 BOUNCE_RCPTS_MAX: Final = 500
+#: Recipients named in one warning: it is stored anew with each.
+WARNING_RCPTS_MAX: Final = 50
 #: Failed recipients of a transaction wait for the others, to be in one report, until they are this part of AQ.
 FAILED_PART: Final = 8
 #: A recipient whose agent ended so often in the middle of its delivery waits like a deferred one.

@@ -205,7 +205,9 @@ class Resolving:
         """Stores the next slice; the one behind it when it is durable, and the alias is gone after the last one."""
         members = expansion.slice()
         then = partial(self._stored, expansion, last=not expansion.more)
-        self._expanding.expanded(expansion.rcpt, members, expansion.owner, more=expansion.more, then=then)
+        self._expanding.expanded(
+            expansion.rcpt, members, expansion.owner, more=expansion.more, single=expansion.single, then=then
+        )
 
     def _stored(self, expansion: Expansion, *, last: bool) -> None:
         """Notes that a slice is durable.  AQ is held."""
