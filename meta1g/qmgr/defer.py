@@ -12,7 +12,7 @@ Ref: MeTA1 design, "Implementation: DEFEDB, request lists" (modelled on).
 """
 
 import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -33,8 +33,8 @@ T = TypeVar("T")
 _RETRY_S = 1.0
 _HELD_CHUNK = 1000
 _BEFORE_HELD = (HELD_UNTIL - 1, TaId("S" + "0" * (ID_LENGTH - 1)), 0)
-#: Work in small steps: it yields after each, and returns its result.
-Steps = Generator[None, None, T]
+#: Work in small steps: it yields after each, and returns its result; a number is a pause, in seconds, that it waits for others.
+Steps = Generator[float | None, None, T]
 
 
 def _nobody(gone: bool) -> None:
@@ -93,6 +93,7 @@ class Defer:
         self._defedb = defedb
         self._workers = workers
         self._log = log
+        self._evthr = evthr
         self._clock = evthr.clock
         self._lock = Lock(LockRank.DEFEDB)
         self._changes: list[Change] = []
@@ -187,23 +188,52 @@ class Defer:
         self._slice(function(self._defedb), on_done, on_error)
 
     def _slice(self, work: Steps[T], on_done: Callable[[T], object], on_error: Callable[[Exception], object] | None) -> None:
-        def turn(db: DefeDb) -> Any:
+        def turn(db: DefeDb) -> tuple[T] | float:
             end_s = self._clock.monotonic() + SLICE_S
             while True:
                 try:
-                    next(work)
+                    pause_s = next(work)
                 except StopIteration as end:
                     return (end.value,)
-                if self._clock.monotonic() >= end_s:
-                    return None
+                if pause_s or self._clock.monotonic() >= end_s:
+                    return pause_s or 0.0
 
-        def turned(result: tuple[T] | None) -> None:
-            if result is not None:
+        def turned(result: tuple[T] | float) -> None:
+            if isinstance(result, tuple):
                 on_done(result[0])
+            elif result:
+                self._evthr.timer(result, resume, name="defedb pause")
             else:
                 self._slice(work, on_done, on_error)
 
+        def resume(task: Task) -> Result:
+            with failure.item(self._log, "qmgr.defedb", on_error):
+                self._slice(work, on_done, on_error)
+            return Result.DEL
+
         self.ask(turn, turned, on_error)
+
+    # -- the DEFEDB thread, in a question or a step ------------------------------------------------------------------------
+
+    def store_now(
+        self, db: DefeDb, put: Sequence[RcptRecord], removed: Sequence[tuple[TaId, int]] = ()
+    ) -> set[TaId]:
+        """Changes recipients that are not in AQ, at once; no change of them can wait then.  Blocks: yes (disk).
+
+        Args:
+            db: DEFEDB.
+            put: recipients that are there, changed.
+            removed: recipients that go.
+
+        Returns:
+            The transactions that went with their last recipient.
+
+        Raises:
+            TempError: nothing was changed.
+        """
+        gone = db.store((), put, removed)
+        self.count = db.count()
+        return gone
 
     def count_held(self) -> None:
         """Counts the recipients that are held, soon: they are the last ones of the index.  Blocks: no."""

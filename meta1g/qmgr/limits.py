@@ -87,8 +87,12 @@ ORPHAN_DELAY_S: Final = 25
 ORPHAN_SCAN_S: Final = 1800
 #: How often a checkpoint of DEFEDB is made if the configuration does not say.
 CHECKPOINT_S: Final = 60
-#: Recipients in one answer to the control socket.
+#: Rows in one answer to the control socket.
 LIST_MAX: Final = 500
+#: Recipients of DEFEDB that one page looks at, whether they match or not: some 0.2 s, in slices.
+PAGE_LOOKS: Final = 20_000
+#: Different things that are counted apart by one command; the rest is counted together.  Ref: invariant I4.
+COUNT_KEYS_MAX: Final = 100_000
 #: Characters of a server's reply that are kept.
 STATUS_TEXT_MAX_CHARS: Final = 512
 #: Recipients named in one bounce.

@@ -20,6 +20,7 @@ class RcptFlags(IntFlag):
     EXPANDED = 16  # member of an expanded alias: not expanded again
     HOLD = 32  # held by the operator
     IS_RELAYED = 64  # a "relayed" or "delivered" DSN (NOTIFY=SUCCESS)
+    GIVE_UP = 128  # returned by the operator: it fails as soon as it is brought back
 
 
 @message(RT.D_TA, Role.ITEM)
