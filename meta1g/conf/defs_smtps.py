@@ -19,7 +19,42 @@ _FLAGS: Final = Flags(
         Flag("delay_checks", False, "Denials of client and sender are told at RCPT; AUTH and TLS can overrule them.", "S"),
         Flag("greylisting", False, "Unknown senders have to try twice.", "R"),
         Flag("xverp", False, "XVERP is offered.", "R"),
-        Flag("strict_ehlo", False, "A wrong argument of EHLO is refused.", "R"),
+        Flag(
+            "strict_ehlo",
+            False,
+            "The argument of EHLO and HELO has to be a domain or an address literal (RFC 5321 4.1.1.1); without it any name is "
+            "taken, and Received fields have `?` for characters that mean something there.",
+            "R",
+        ),
+        Flag(
+            "strict_lines",
+            False,
+            "A message with a text line of more than 998 characters is refused (RFC 5321 4.5.3.1.6); without it lines of any "
+            "length are passed on unchanged.",
+        ),
+        Flag(
+            "accept_local_senders",
+            False,
+            "A sender without domain such as <MAILER-DAEMON> or <root> is taken, with the option hostname as its domain.",
+        ),
+        Flag(
+            "accept_bare_addresses",
+            False,
+            "Addresses without angle brackets, or with blanks inside them, are taken: MAIL FROM:user@example.org.",
+        ),
+        Flag(
+            "accept_odd_dots",
+            False,
+            "Local parts with dots in a row, at the beginning or the end are taken: <a..b@example.org> goes on as "
+            '<"a..b"@example.org>, which means the same and has the form of RFC 5321.',
+        ),
+        Flag(
+            "allow_routing",
+            False,
+            "Clients that may not relay may write to recipients whose local part carries another route, such as "
+            '<user%far.example@example.org>, <far.example!user@example.org> or <"user@far.example"@example.org>: the host '
+            "behind may follow it.",
+        ),
     )
 )
 

@@ -5,20 +5,16 @@ Ref: MeTA1 design, "Implementation: QMGR, cleanup" (modelled on).
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from meta1g.base import failure
-from meta1g.base.clock import Clock
-from meta1g.base.log import Log
-from meta1g.pt.evthr import Evthr
 from meta1g.pt.task import Ev, Result, Task
-from meta1g.qmgr.active import Active
 from meta1g.qmgr.commit import Commit
+from meta1g.qmgr.env import Env
 from meta1g.qmgr.limits import CLEANUP_S, IBDB_FILES_MAX
-from meta1g.qmgr.resources import Resources
-from meta1g.qmgr.sched import Scheduler
+from meta1g.qmgr.storing import Storing
 
 #: Transactions that are moved out of IBDB in one turn, and the pause between two turns, seconds.
 _MOVE_TURN: Final = 100
@@ -46,43 +42,26 @@ class Cleanup:
     """The chores of QMGR.
 
     Args:
-        active: recipients in AQ.
+        env: surroundings.
+        storing: moves transactions to DEFEDB.
         commit: writer of IBDB.
-        scheduler: closes idle sessions.
-        resources: load control.
-        evthr: runs the task.
-        clock: the clock.
-        log: the log.
+        chores: what else there is to do.
 
     Owner: its task.
     """
 
-    def __init__(
-        self,
-        active: Active,
-        commit: Commit,
-        scheduler: Scheduler,
-        resources: Resources,
-        evthr: Evthr,
-        clock: Clock,
-        log: Log,
-    ) -> None:
-        self._active = active
+    def __init__(self, env: Env, storing: Storing, commit: Commit, chores: Iterable[Chore]) -> None:
+        self._storing = storing
         self._commit = commit
-        self._clock = clock
-        self._log = log
+        self._clock = env.clock
+        self._log = env.log
         self._moving: deque[str] = deque()
         self._chores = [
-            Chore(CLEANUP_S, scheduler.close_idle),
-            Chore(CLEANUP_S, resources.look),
+            *chores,
             Chore(CLEANUP_S, self._empty_oldest_file),
             Chore(CLEANUP_S, self._leave_harmed_files),
         ]
-        self._task = evthr.task_new(self._run, events=Ev.NONE, run=True, name="cleanup")
-
-    def add(self, every_s: float, function: Callable[[], object]) -> None:
-        """Adds a chore, before the system runs; its first time is after every_s seconds."""
-        self._chores.append(Chore(every_s, function, self._clock.monotonic() + every_s))
+        self._task = env.evthr.task_new(self._run, events=Ev.NONE, run=True, name="cleanup")
 
     def _run(self, task: Task) -> Result:
         now_s = self._clock.monotonic()
@@ -102,7 +81,7 @@ class Cleanup:
     def _move_some(self) -> None:
         """Moves some of the transactions that are to leave IBDB: the next ones come after a pause (invariant I10)."""
         some = [self._moving.popleft() for _ in range(min(_MOVE_TURN, len(self._moving)))]
-        moved = sum(self._active.move_to_defedb(ta_id) for ta_id in some)
+        moved = sum(self._storing.move_to_defedb(ta_id) for ta_id in some)
         if moved:
             self._log.info("qmgr.ibdb", "moved to DEFEDB", count=moved)
 

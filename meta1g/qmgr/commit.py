@@ -13,7 +13,7 @@ Ref: MeTA1 design, "Implementation: IBDB, group commit" (modelled on).
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -21,14 +21,13 @@ from typing import Protocol
 from meta1g.base import failure
 from meta1g.base.errors import FullError, Module, TempError
 from meta1g.base.ids import CdbId, TaId
-from meta1g.base.log import Log
 from meta1g.db.cdb import Cdb
 from meta1g.db.ibdb import Batch, Ibdb
 from meta1g.pt import batch as output
-from meta1g.pt.evthr import Evthr
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.pt.workers import Workers
+from meta1g.qmgr.env import Env
 from meta1g.qmgr.limits import DONE_FLUSH_S, IBDB_PENDING_MAX, IBDB_RETRY_S
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 
@@ -42,6 +41,10 @@ class Waiter(Protocol):
 
     def commit_failed(self, error: OSError) -> None:
         """It is not, and will not be."""
+        ...
+
+    def round_over(self) -> None:
+        """All who waited for the same flush have heard; one of them is told."""
         ...
 
 
@@ -62,25 +65,22 @@ class Commit:
     """The writer of IBDB.
 
     Args:
+        env: surroundings.
         ibdb: the store.
         cdb: content files.
-        evthr: for the timer that flushes DONE records when no mail comes in.
         workers: a pool of one thread.
-        log: the log.
 
     Attributes:
-        on_round: called after each round of commits, in the commit thread; set before the first one.
         failing: why nothing can be written now; empty if it can.
 
     Locking: own lock IBDB; all methods may be called with locks of lower rank held.
     """
 
-    def __init__(self, ibdb: Ibdb, cdb: Cdb, evthr: Evthr, workers: Workers, log: Log) -> None:
+    def __init__(self, env: Env, ibdb: Ibdb, cdb: Cdb, workers: Workers) -> None:
         self._ibdb = ibdb
         self._cdb = cdb
         self._workers = workers
-        self.on_round: Callable[[], None] | None = None
-        self._log = log
+        self._log = env.log
         self._lock = Lock(LockRank.IBDB)
         self._waiters: list[Waiter] = []
         self._unlinks: list[CdbId] = []
@@ -88,7 +88,7 @@ class Commit:
         self._scheduled = False
         self._dirty = False
         self.failing = ""
-        self._timer = evthr.task_new(self._on_timer, events=Ev.NONE, name="ibdb flush")
+        self._timer = env.evthr.task_new(self._on_timer, events=Ev.NONE, name="ibdb flush")
 
     @property
     def open_count(self) -> int:
@@ -224,13 +224,9 @@ class Commit:
             failure.steps(self._log, "qmgr.commit", *(waiter.committed for waiter in done.waiters))
         else:
             self._failed(done, done.error)
-        failure.steps(self._log, "qmgr.commit", self._hand_on, output.flush_here)
+        failure.steps(self._log, "qmgr.commit", *(waiter.round_over for waiter in done.waiters[-1:]), output.flush_here)
         if done.error is None:
             failure.steps(self._log, "qmgr.cdb", *(partial(self._unlink, cdb_id) for cdb_id in done.unlinks))
-
-    def _hand_on(self) -> None:
-        if self.on_round is not None:
-            self.on_round()
 
     def _failed(self, done: _Round, error: OSError) -> None:
         failure.steps(self._log, "qmgr.commit", *(partial(waiter.commit_failed, error) for waiter in done.waiters))

@@ -7,16 +7,14 @@ Ref: MeTA1 design, "Implementation: QMGR, context" (modelled on).
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from meta1g.base import failure, paths
 from meta1g.base.accounts import Access
-from meta1g.base.clock import Clock
 from meta1g.base.errors import FullError
 from meta1g.base.ids import IdGenerator
-from meta1g.base.log import Log
 from meta1g.db.aq import Aq
 from meta1g.db.cdb import Cdb
 from meta1g.db.dadb import Dadb
@@ -27,16 +25,19 @@ from meta1g.db.icc import Icc
 from meta1g.db.iqdb import Iqdb
 from meta1g.db.lostfound import LostFound
 from meta1g.db.occ import Occ
-from meta1g.pt.evthr import Evthr
-from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.rcbcom import RcbListener
 from meta1g.pt.workers import Workers
 from meta1g.qmgr.active import Active
-from meta1g.qmgr.cleanup import Cleanup
+from meta1g.qmgr.bounces import Bounces
+from meta1g.qmgr.cleanup import Chore, Cleanup
 from meta1g.qmgr.commit import Commit
-from meta1g.qmgr.control import Control
+from meta1g.qmgr.control.changing import Changing
+from meta1g.qmgr.control.listing import Listing
+from meta1g.qmgr.control.server import Control
 from meta1g.qmgr.defer import Defer
 from meta1g.qmgr.deliver import Builder
+from meta1g.qmgr.env import Env
+from meta1g.qmgr.expanding import Expanding
 from meta1g.qmgr.feeder import Feeder
 from meta1g.qmgr.intake import Intake
 from meta1g.qmgr.limits import (
@@ -47,14 +48,18 @@ from meta1g.qmgr.limits import (
     ICC_ENTRIES_MAX,
     OCC_ENTRIES_MAX,
 )
+from meta1g.qmgr.mode import Mode
+from meta1g.qmgr.orders import Orders
 from meta1g.qmgr.orphans import Orphans
 from meta1g.qmgr.resolve import Resolver
 from meta1g.qmgr.resources import DiskWatch, Resources
 from meta1g.qmgr.sched import Scheduler
-from meta1g.qmgr.settings import Settings
 from meta1g.qmgr.smtpc_link import SmtpcLinks
 from meta1g.qmgr.smtps_link import SmtpsLinks
 from meta1g.qmgr.status import Contained, Facts, trouble
+from meta1g.qmgr.storing import Storing
+from meta1g.qmgr.tuning import Tuning
+from meta1g.qmgr.update import Update
 from meta1g.rcb import control as control_protocol
 from meta1g.rcb import smtpc_qmgr, smtps_qmgr
 
@@ -65,13 +70,10 @@ class Context:
     """All parts of a running QMGR.
 
     Args:
-        settings: configuration.
+        env: surroundings.
         queue: the queue directory.
         defedb: deferred envelopes, open and recovered.
         cdb: content files.
-        evthr: runs the tasks.
-        clock: the clock.
-        log: the log.
 
     Attributes:
         lost: what is set aside; damaged records of DEFEDB go there from now on.
@@ -79,59 +81,78 @@ class Context:
     Owner: the process (made before the first thread).
     """
 
-    def __init__(self, settings: Settings, queue: Path, defedb: DefeDb, cdb: Cdb, evthr: Evthr, clock: Clock, log: Log) -> None:
-        self.settings = settings
+    def __init__(self, env: Env, queue: Path, defedb: DefeDb, cdb: Cdb) -> None:
+        self.env = env
         self.queue = queue
-        self._clock = clock
-        self._log = log
-        self._evthr = evthr
+        self._log = env.log
         self._defedb = defedb
-        self._cdb = cdb
-        self._started = clock.now()
+        self._started = env.clock.now()
         self._listeners: list[RcbListener] = []
-        self.lost = LostFound(queue / paths.LOST_FOUND_DIRECTORY, log)
+        self.lost = LostFound(queue / paths.LOST_FOUND_DIRECTORY, env.log)
         defedb.keeper = self.lost.keep_record
-        self.contained = Contained(clock)
+        self.contained = Contained(env.clock)
         self._checkpoints = self._pool("checkpoint")
-        self.defer = Defer(defedb, evthr, self._pool("defedb"), log)
-        ibdb = Ibdb(queue / paths.IBDB_DIRECTORY, settings.ibdb_max_size)
-        self.commit = Commit(ibdb, cdb, evthr, self._pool("ibdb"), log)
-        aq = Aq(settings.aq_max_entries)
-        edbc = Edbc(settings.aq_max_entries * EDBC_FACTOR)
-        self.active = Active(settings, aq, edbc, Lock(LockRank.AQ), self.commit, self.defer, clock, log)
-        icc = Icc(settings.smtps_max_connections, settings.smtps_max_rate, ICC_ENTRIES_MAX)
-        self.intake = Intake(Iqdb(settings.iqdb_max_entries), icc, self.commit, self.active, evthr, clock, log)
-        self.commit.on_round = self.intake.wake
-        self.intake.overloaded = lambda: self.defer.full or self.commit.full
+        self._make_queue(env, defedb, cdb)
+        self.storing = Storing(env, self.active)
+        self.bounces = Bounces(env, self.active, self.storing)
+        self.orders = Orders(env, self.active, self.storing, self.bounces)
+        self.update = Update(env, self.active, self.storing, self.bounces, self.orders)
+        self.expanding = Expanding(env, self.storing, self.bounces)
         self.scheduler = self._make_scheduler()
-        self.resolver = Resolver(evthr, queue / paths.SMAR_QMGR_SOCKET, os.getpid(), self.active, log, self.contained.note)
-        self.feeder = Feeder(self.active, self.defer, evthr, clock, log)
-        self.orphans = Orphans(cdb, self.lost, self.intake, self.commit, self.defer, evthr, clock, log)
-        self.smtps = SmtpsLinks(self.intake, self.orphans.smtps_gone, log, self.contained)
-        self.smtpc = SmtpcLinks(self.scheduler, log, self.contained)
+        self.resolver = Resolver(
+            env, queue / paths.SMAR_QMGR_SOCKET, self.active, self.update, self.orders, self.expanding, self.contained.note
+        )
+        self.feeder = Feeder(env, self.active, self.orders)
+        self.orphans = Orphans(env, cdb, self.lost, self.intake, self.commit, self.defer)
+        self.smtps = SmtpsLinks(self.intake, self.orphans.smtps_gone, env.log, self.contained)
+        self.smtpc = SmtpcLinks(self.scheduler, env.log, self.contained)
+        self.mode = Mode(env, self.intake, self.scheduler, self.feeder, self.smtps)
         self.resources = self._make_resources()
-        self.cleanup = Cleanup(self.active, self.commit, self.scheduler, self.resources, evthr, clock, log)
-        self.cleanup.add(CLEANUP_S, self.intake.relieve)
-        self.cleanup.add(settings.checkpoint_interval_s or CHECKPOINT_S, self._checkpoint)
-        self.control = Control(self.active, self.defer, self.scheduler, self.feeder, self.status, self.usage, clock, log)
+        self.cleanup = Cleanup(env, self.storing, self.commit, self._chores())
+        self.control = self._make_control(env)
+
+    def _make_queue(self, env: Env, defedb: DefeDb, cdb: Cdb) -> None:
+        """Makes what holds envelopes: DEFEDB, IBDB, AQ with its window, IQDB."""
+        settings = env.settings
+        self.defer = Defer(env, defedb, self._pool("defedb"))
+        ibdb = Ibdb(self.queue / paths.IBDB_DIRECTORY, settings.ibdb_max_size)
+        self.commit = Commit(env, ibdb, cdb, self._pool("ibdb"))
+        edbc = Edbc(settings.aq_max_entries * EDBC_FACTOR)
+        self.active = Active(env, Aq(settings.aq_max_entries), edbc, self.commit, self.defer)
+        icc = Icc(settings.smtps_max_connections, settings.smtps_max_rate, ICC_ENTRIES_MAX)
+        self.intake = Intake(env, Iqdb(settings.iqdb_max_entries), icc, self.active)
+
+    def _chores(self) -> Iterator[Chore]:
+        now_s = self.env.clock.monotonic()
+        checkpoint_s = self.env.settings.checkpoint_interval_s or CHECKPOINT_S
+        yield Chore(CLEANUP_S, self.scheduler.close_idle)
+        yield Chore(CLEANUP_S, self.resources.look)
+        yield Chore(CLEANUP_S, self.intake.relieve, now_s + CLEANUP_S)
+        yield Chore(checkpoint_s, self._checkpoint, now_s + checkpoint_s)
 
     def _pool(self, name: str) -> Workers:
         return Workers(1, name=name, log=self._log)
 
     def _make_scheduler(self) -> Scheduler:
-        settings = self.settings
+        env, settings = self.env, self.env.settings
         occ = Occ(
             settings.smtpc_initial_connections,
             settings.smtpc_max_connections,
             min(DEST_CLOSED_MAX_S, settings.min_retry_delay_s),
             OCC_ENTRIES_MAX,
         )
-        ids = IdGenerator("C", 0, self._clock)
-        builder = Builder(settings, ids, self._clock)
-        return Scheduler(settings, self.active, occ, Dadb(), builder, ids, self._evthr, self._clock, self._log)
+        builder = Builder(settings, IdGenerator("C", 0, env.clock), env.clock)
+        return Scheduler(env, self.active, self.update, occ, Dadb(), builder)
+
+    def _make_control(self, env: Env) -> Control:
+        active, scheduler = self.active, self.scheduler
+        tuning = Tuning(env.settings, active, self.intake, scheduler.occ, self.resources)
+        changing = Changing(env, active, self.orders, scheduler, self.feeder)
+        return Control(env, self.defer, Listing(active, scheduler, env.clock), changing, self.mode, tuning, self)
 
     def _make_resources(self) -> Resources:
-        low, high = self.settings.min_free_disk, self.settings.ok_free_disk
+        settings = self.env.settings
+        low, high = settings.min_free_disk, settings.ok_free_disk
         directories = {
             "disk_cdb": paths.CDB_DIRECTORY,
             "disk_ibdb": paths.IBDB_DIRECTORY,
@@ -140,9 +161,9 @@ class Context:
         disks = {name: DiskWatch(self.queue / where, low, high) for name, where in directories.items()}
         gauges = {
             "iqdb": self.intake.iqdb.usage_percent,
-            "ibdb": lambda: min(100, self.commit.file_count * 100 // self.settings.ibdb_max_open),
+            "ibdb": lambda: min(100, self.commit.file_count * 100 // settings.ibdb_max_open),
         }
-        return Resources(disks, gauges, self.smtps.throttle, self._log)
+        return Resources(disks, gauges, self.mode.throttle, self._log)
 
     def listen(self, accesses: Mapping[str, Access]) -> None:
         """Opens the three sockets.
@@ -162,7 +183,7 @@ class Context:
             access = accesses.get(name)
             self._listeners.append(
                 RcbListener(
-                    self._evthr,
+                    self.env.evthr,
                     self.queue / name,
                     protocol,
                     on_connect=on_connect,
@@ -204,6 +225,7 @@ class Context:
             "smar": int(self.resolver.up),
             "da_sessions": sessions,
             "destinations": destinations,
+            "mode": self.mode.name,
             "accept_percent": self.smtps.percent,
             "accept_reason": self.smtps.reason,
             "held": self.defer.held,
@@ -218,6 +240,7 @@ class Context:
     def _facts(self, agents: int) -> Facts:
         return Facts(
             {"smtps": len(self.smtps), "smtpc": agents, "smar": int(self.resolver.up)},
+            self.mode.trouble(),
             self.smtps.percent,
             self.smtps.reason,
             {"DEFEDB": self.defer.failing, "IBDB": self.commit.failing},
@@ -233,6 +256,12 @@ class Context:
         return {**self.resources.usage, "aq": aq, "free_bytes": self.resources.free_bytes()}
 
     # -- the end -------------------------------------------------------------------------------------------------------
+
+    @property
+    def peers(self) -> int:
+        """Number of SMTPS and SMTPC that are connected: from these something may still come."""
+        with self.active.lock:
+            return len(self.smtps) + len(self.scheduler.dadb)
 
     def stop_intake(self) -> None:
         """Takes no new mail and starts no delivery; what is under way goes on."""

@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from enum import IntEnum, auto
 from typing import Final
 
+from meta1g.base.errors import BugError, Module
+from meta1g.db.dadb import DaSession
+
 
 class State(IntEnum):
     """States.  Immutable."""
@@ -42,3 +45,15 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (State.IDLE, Event.DELIVER): State.BUSY,
     (State.IDLE, Event.CLOSE): State.GONE,
 }
+
+
+def step(session: DaSession, event: Event) -> None:
+    """Moves a session.
+
+    Raises:
+        BugError: the event must not happen in its state.
+    """
+    new = TRANSITIONS.get((State(session.state), event))
+    if new is None:
+        raise BugError(Module.QMGR, f"session {session.session_id}: {event.name} in state {State(session.state).name}")
+    session.state = new

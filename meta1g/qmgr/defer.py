@@ -20,12 +20,11 @@ from typing import Any, TypeVar
 from meta1g.base import failure
 from meta1g.base.errors import BugError, FullError, Meta1Error, Module, PermError, TempError
 from meta1g.base.ids import ID_LENGTH, TaId
-from meta1g.base.log import Log
 from meta1g.db.defedb import DefeDb
-from meta1g.pt.evthr import Evthr
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.pt.workers import Workers
+from meta1g.qmgr.env import Env
 from meta1g.qmgr.limits import DEFER_BATCH_MAX, DEFER_PENDING_MAX, DEFER_TRIES_MAX, HELD_UNTIL, SLICE_S
 from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
 
@@ -76,10 +75,9 @@ class Defer:
     """The writer of DEFEDB.
 
     Args:
+        env: surroundings.
         defedb: the store, open.
-        evthr: for the timer after a failure.
         workers: a pool of one thread.
-        log: the log.
 
     Attributes:
         count: recipients in DEFEDB.
@@ -89,12 +87,12 @@ class Defer:
     Locking: own lock DEFEDB; all methods may be called with AQ held.
     """
 
-    def __init__(self, defedb: DefeDb, evthr: Evthr, workers: Workers, log: Log) -> None:
+    def __init__(self, env: Env, defedb: DefeDb, workers: Workers) -> None:
         self._defedb = defedb
         self._workers = workers
-        self._log = log
-        self._evthr = evthr
-        self._clock = evthr.clock
+        self._evthr = env.evthr
+        self._log = env.log
+        self._clock = env.clock
         self._lock = Lock(LockRank.DEFEDB)
         self._changes: list[Change] = []
         self._taken: list[Change] = []  # owner: the DEFEDB thread
@@ -102,7 +100,7 @@ class Defer:
         self._tries = 0
         self._scheduled = False
         self.failing = ""
-        self._timer = evthr.task_new(self._on_timer, events=Ev.NONE, name="defedb retry")
+        self._timer = env.evthr.task_new(self._on_timer, events=Ev.NONE, name="defedb retry")
         self.count = defedb.count()
         self.held = 0
         self._counting = self._count_again = False
@@ -215,9 +213,7 @@ class Defer:
 
     # -- the DEFEDB thread, in a question or a step ------------------------------------------------------------------------
 
-    def store_now(
-        self, db: DefeDb, put: Sequence[RcptRecord], removed: Sequence[tuple[TaId, int]] = ()
-    ) -> set[TaId]:
+    def store_now(self, db: DefeDb, put: Sequence[RcptRecord], removed: Sequence[tuple[TaId, int]] = ()) -> set[TaId]:
         """Changes recipients that are not in AQ, at once; no change of them can wait then.  Blocks: yes (disk).
 
         Args:
@@ -242,7 +238,7 @@ class Defer:
             count, after = 0, _BEFORE_HELD
             while found := db.due(HELD_UNTIL, _HELD_CHUNK, after):
                 count, after = count + len(found), found[-1]
-                yield
+                yield None
             return count
 
         def done(count: int) -> None:

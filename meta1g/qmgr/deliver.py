@@ -28,7 +28,7 @@ class Builder:
 
     def __init__(self, settings: Settings, ids: IdGenerator, clock: Clock) -> None:
         self._settings = settings
-        self._ids = ids
+        self.ids = ids
         self._clock = clock
 
     def build(self, session: DaSession, rcpts: Sequence[AqRcpt], *, new_session: bool, keep_open: bool) -> Deliver:
@@ -51,7 +51,7 @@ class Builder:
             keep_open=keep_open,
             da=session.key.da,
             server=(first.server,),
-            da_ta_id=self._ids.transaction(),
+            da_ta_id=self.ids.transaction(),
             ta_id=ta.ta_id,
             cdb_id=ta.cdb_id,
             mail=first.sender,

@@ -12,19 +12,17 @@ from functools import partial
 from typing import TypeVar
 
 from meta1g.base import failure
-from meta1g.base.clock import Clock
 from meta1g.base.errors import FullError
 from meta1g.base.ids import TaId
-from meta1g.base.log import Log
-from meta1g.db.aq_types import Home, Place
+from meta1g.db.aq_types import Home, Order, Place
 from meta1g.db.defedb import DefeDb
 from meta1g.db.edbc import FOREVER
 from meta1g.db.lanes import Entry
-from meta1g.pt.evthr import Evthr
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
-from meta1g.qmgr.defer import Defer
+from meta1g.qmgr.env import Env
 from meta1g.qmgr.limits import FEED_AGAIN_S, FEED_LEAST, FEED_LEAVES_PERCENT, FEED_TURN, LANE_LOOK_S, REFILL_MAX
+from meta1g.qmgr.orders import Orders
 from meta1g.qmgr.retry import as_stored
 from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
 
@@ -37,30 +35,29 @@ class Feeder:
     """Brings deferred recipients back.
 
     Args:
+        env: surroundings.
         active: the recipients in AQ, and the window.
-        defer: thread of DEFEDB.
-        evthr: runs the task.
-        clock: the clock.
-        log: the log.
+        orders: those of the operator.
 
     Owner: its task, but for `_busy`, which the DEFEDB thread clears when the task may go on.
     """
 
-    def __init__(self, active: Active, defer: Defer, evthr: Evthr, clock: Clock, log: Log) -> None:
-        self.stopping = False
+    def __init__(self, env: Env, active: Active, orders: Orders) -> None:
+        self.stopping = self.pausing = False
         self._active = active
-        self._defer = defer
-        self._clock = clock
-        self._log = log
+        self._orders = orders
+        self._defer = active.defer
+        self._clock = env.clock
+        self._log = env.log
         self._busy = False
-        self._task = evthr.task_new(self._run, events=Ev.NONE, run=True, name="feeder")
+        self._task = env.evthr.task_new(self._run, events=Ev.NONE, run=True, name="feeder")
 
     def wake(self) -> None:
         """Lets the feeder look soon.  Blocks: no."""
         self._task.wakeup()
 
     def _run(self, task: Task) -> Result:
-        if self.stopping:
+        if self.stopping or self.pausing:
             return Result.SLPQ
         if not self._busy:
             self._look()
@@ -150,6 +147,10 @@ class Feeder:
             for ta, rcpt in found:
                 with failure.item(self._log, "qmgr.feed", partial(self._feed_later, rcpt), ss_ta=rcpt.ta_id):
                     self._enter(ta, rcpt)
+            for _, rcpt in found:  # all of them are here: one report tells of those that were given up
+                if rcpt.flags & RcptFlags.GIVE_UP:
+                    with failure.item(self._log, "qmgr.feed", ss_ta=rcpt.ta_id):
+                        self._give_up(rcpt)
         self._log.debug("qmgr.feed", "ok", count=len(found))
         self._go_on()
 
@@ -161,6 +162,13 @@ class Feeder:
             active.enter(ta, [rcpt], Home.DEFEDB)
         else:
             active.edbc.lanes.park(place, (rcpt.next_try, TaId(rcpt.ta_id), rcpt.rcpt_idx))
+
+    def _give_up(self, rcpt: RcptRecord) -> None:
+        """Lets a recipient fail by order of the operator; one without room in AQ waits for it.  Caller holds AQ."""
+        ta = self._active.aq.get(rcpt.ta_id)
+        here = None if ta is None else ta.rcpts.get(rcpt.rcpt_idx)
+        if here is not None:
+            self._orders.give(here, Order.BOUNCE)
 
     def _feed_later(self, rcpt: RcptRecord, error: Exception) -> None:
         """Keeps a recipient out of the way for a while that could not be brought back.  Caller holds AQ."""

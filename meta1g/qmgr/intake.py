@@ -5,24 +5,20 @@ Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelle
 """
 
 from collections import deque
-from collections.abc import Callable
 from typing import Protocol, cast
 
 from meta1g.base import failure
-from meta1g.base.clock import Clock
 from meta1g.base.errors import FullError, TempError
 from meta1g.base.ids import RCPT_IDX_MAX
-from meta1g.base.log import Log
 from meta1g.db.aq_types import Home
 from meta1g.db.icc import Icc
 from meta1g.db.iqdb import Iqdb, IqTa
-from meta1g.pt.evthr import Evthr
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
-from meta1g.qmgr.commit import Commit
+from meta1g.qmgr.env import Env
 from meta1g.qmgr.limits import IQDB_CROWDED_PERCENT, IQDB_HOLD_S, SLICE
-from meta1g.qmgr.ta_fsm import TRANSITIONS, Event, State
+from meta1g.qmgr.ta_fsm import Event, State, step
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_qmgr import CloseTransaction, NewRecipient, NewSession, NewTransaction, Refused, Stat
@@ -75,22 +71,23 @@ class Dot:
         self._intake = intake
         self.ta = ta
         self.rcpts = rcpts
-        self.state = State.COMMITTING
-
-    def _step(self, event: Event) -> None:
-        self.state = TRANSITIONS[self.state, event]
+        self.state: int = State.COMMITTING
 
     def committed(self) -> None:
         """Answers 250 and hands the envelope over."""
-        self._step(Event.FLUSHED)
+        step(self, Event.FLUSHED)
         self._intake.accepted.append(self)  # first: whatever becomes of the answer, it is our mail now
         self._answer(ACCEPTED)
         self._intake.log.debug("qmgr.commit", "ok", ss_ta=self.ta.ta_id, rcpts=len(self.rcpts))
 
     def commit_failed(self, error: OSError) -> None:
         """Answers 451; the client tries again."""
-        self._step(Event.FLUSH_FAILED)
+        step(self, Event.NOT_STORED)
         self._answer(NOT_STORED)
+
+    def round_over(self) -> None:
+        """Lets the hand-over begin, when all of the round have heard."""
+        self._intake.wake()
 
     def _answer(self, stat: Stat) -> None:
         if not self._conn.closed:
@@ -98,41 +95,38 @@ class Dot:
 
     def entered(self) -> None:
         """Notes that AQ or DEFEDB has it."""
-        self._step(Event.ENTERED)
+        step(self, Event.ENTERED)
 
 
 class Intake:
     """The way in.
 
     Args:
+        env: surroundings.
         iqdb: incoming queue.
         icc: incoming connections.
-        commit: writer of IBDB.
-        active: takes accepted envelopes.
-        evthr: runs the hand-over.
-        clock: the clock.
-        log: the log.
+        active: takes accepted envelopes; its `commit` writes them first.
 
     Attributes:
         accepted: envelopes that are safe and not handed over yet; appended by the commit thread, taken by the task.
-        stopping: nothing new is taken.
-        overloaded: tells whether no new transaction is taken now.
+        stopping: nothing new is taken, nor will be.
+        draining: nothing new is taken now, by order of the operator.
 
     Locking: own lock IQDB.
     """
 
-    def __init__(self, iqdb: Iqdb, icc: Icc, commit: Commit, active: Active, evthr: Evthr, clock: Clock, log: Log) -> None:
+    def __init__(self, env: Env, iqdb: Iqdb, icc: Icc, active: Active) -> None:
         self.iqdb = iqdb
         self.icc = icc
         self.accepted: deque[Dot] = deque()
         self.stopping = False
-        self.overloaded: Callable[[], bool] = lambda: False
-        self._commit = commit
+        self.draining = False
+        self._commit = active.commit
         self._active = active
-        self._clock = clock
-        self.log = log
+        self._clock = env.clock
+        self.log = env.log
         self._lock = Lock(LockRank.IQDB)
-        self._task = evthr.task_new(self._hand_over, events=Ev.NONE, name="hand over")
+        self._task = env.evthr.task_new(self._hand_over, events=Ev.NONE, name="hand over")
 
     def wake(self) -> None:
         """Lets the accepted envelopes be handed over.  Blocks: no."""
@@ -149,7 +143,7 @@ class Intake:
             msg: what it says.
             sessions: how many it serves at most, of which one client has a share; 0 if that is not known.
         """
-        if self.stopping:
+        if self.stopping or self.draining:
             return STOPPING
         self.close_session(msg.session_id)  # a peer that repeats itself must not be counted twice
         with self._lock:
@@ -198,8 +192,14 @@ class Intake:
 
     def _refused(self, ta: IqTa) -> None:
         """Notes that a transaction is refused; its recipients hold no room any more.  Caller holds IQDB."""
-        ta.state = TRANSITIONS[State(ta.state), Event.REFUSE]
+        step(ta, Event.REFUSE)
         self.iqdb.forget_rcpts(ta)
+
+    def set_limits(self, entries: int, connections: int, rate: int) -> None:
+        """Changes how much may come in: entries of IQDB; sessions of one client, and how many of them in a minute."""
+        with self._lock:
+            self.iqdb.set_limit(entries)
+            self.icc.max_connections, self.icc.max_rate = connections, rate
 
     # -- envelopes -----------------------------------------------------------------------------------------------------
 
@@ -213,8 +213,8 @@ class Intake:
                 self.log.warn("qmgr.mail", error.cause, ss_ta=msg.ta_id)
                 refusal = TOO_MUCH
             else:
-                if self.stopping or self.overloaded():
-                    refusal = STOPPING if self.stopping else TOO_MUCH
+                if self.stopping or self.draining or self._active.overloaded:
+                    refusal = STOPPING if self.stopping or self.draining else TOO_MUCH
                     self._refused(ta)
         if refusal is not None:
             self._refuse(conn, msg.ta_id, refusal)
@@ -252,6 +252,8 @@ class Intake:
         with failure.item(self.log, "qmgr.dot", lambda _: conn.reply(request_id, NOT_STORED), ss_ta=msg.ta_id):
             with self._lock:
                 ta = self.iqdb.drop_ta(msg.ta_id)
+                if ta is not None:
+                    step(ta, Event.DOT)
             refusal = self._refusal(conn, ta, msg) or self._accept(conn, request_id, cast("IqTa", ta), msg)
             if refusal is not None:
                 self.log.warn("qmgr.dot", refusal.text, ss_ta=msg.ta_id)
@@ -260,11 +262,13 @@ class Intake:
     def _accept(self, conn: Conn, request_id: int, ta: IqTa, msg: CloseTransaction) -> Stat | None:
         """Lets a transaction be committed; gives the reason if it cannot be."""
         record, rcpts = self._records(ta, msg)
+        dot = Dot(conn, request_id, record, rcpts, self)
         try:
-            self._commit.accept(record, rcpts, Dot(conn, request_id, record, rcpts, self))
-        except FullError:
-            return STOPPING
-        except TempError as error:
+            self._commit.accept(record, rcpts, dot)
+        except (FullError, TempError) as error:
+            step(dot, Event.NOT_STORED)
+            if isinstance(error, FullError):
+                return STOPPING
             self.log.error("qmgr.dot", error.cause, ss_ta=msg.ta_id)
             return NOT_STORED
         return None
@@ -273,7 +277,7 @@ class Intake:
     def _refusal(conn: Conn, ta: IqTa | None, msg: CloseTransaction) -> Stat | None:
         if ta is None or ta.owner is not conn:
             return UNKNOWN
-        if ta.state is State.REFUSED:
+        if ta.state is State.ABORTED:
             return TOO_MUCH
         indexes = {rcpt.rcpt_idx for rcpt in ta.rcpts}
         if len(ta.rcpts) != msg.rcpts or not indexes or len(indexes) != msg.rcpts or max(indexes) > RCPT_IDX_MAX:

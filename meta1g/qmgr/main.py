@@ -28,13 +28,16 @@ from meta1g.db.recovery import recover
 from meta1g.pt import alive
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.signals import on_signal, signals_of
-from meta1g.pt.task import Result
+from meta1g.pt.task import Result, Task
 from meta1g.qmgr.check import check
 from meta1g.qmgr.context import Context
+from meta1g.qmgr.env import Env
 from meta1g.qmgr.settings import Settings
 
-#: A stop waits so long for results that are on their way, and for final dots that wait for their commit.
+#: A stop waits so long for results that are on their way, and for final dots that wait for their commit, as long as
+#: somebody is connected; it looks that often.
 STOP_GRACE_S: Final = 0.5
+_STOP_LOOK_S: Final = 0.02
 #: The component whose processes connect to each socket.
 CONNECTING: Final = {paths.QMGR_SMTPS_SOCKET: "smtps", paths.QMGR_SMTPC_SOCKET: "smtpc"}
 
@@ -99,7 +102,7 @@ class Qmgr:
         self._access = access
         self._log = log
         self._stopping = False
-        clock = SystemClock()
+        self._clock = clock = SystemClock()
         cdb = Cdb(queue / paths.CDB_DIRECTORY)
         log_directory = queue / settings.defedb_log_directory if settings.defedb_log_directory else None
         defedb = DefeDb(queue / paths.DEFEDB_DIRECTORY, settings.defedb_cache_size, log_directory)
@@ -108,7 +111,7 @@ class Qmgr:
         defedb.keeper = lost.keep_record
         self._recover(queue, defedb, cdb, lost, clock.now())
         self._evthr = Evthr(clock=clock, log=log)
-        self.context = Context(settings, queue, defedb, cdb, self._evthr, clock, log)
+        self.context = Context(Env(settings, self._evthr, clock, log), queue, defedb, cdb)
 
     def _recover(self, queue: Path, defedb: DefeDb, cdb: Cdb, lost: LostFound, now: float) -> None:
         """Opens DEFEDB and moves there what is in IBDB; if DEFEDB turns out to be damaged then, it is repaired once."""
@@ -147,14 +150,20 @@ class Qmgr:
         self.stop()
 
     def stop(self) -> None:
-        """Takes no new mail, finishes what waits for a commit, ends the loop.  Blocks: no."""
+        """Takes no new mail, finishes what waits for a commit, ends the loop; at once if nobody is connected.  Blocks: no."""
         if self._stopping:
             return
         self._stopping = True
         self._log.notice("qmgr.stop", "stopping")
         self.context.stop_intake()
+        end_s = self._clock.monotonic() + STOP_GRACE_S
+        self._evthr.timer(0.0, lambda task: self._look_for_end(task, end_s), name="stop")
 
-        self._evthr.timer(STOP_GRACE_S, lambda task: Result.DEL | Result.TERM, name="stop")
+    def _look_for_end(self, task: Task, end_s: float) -> Result:
+        if not self.context.peers or self._clock.monotonic() >= end_s:
+            return Result.DEL | Result.TERM
+        task.sleep_for(_STOP_LOOK_S)
+        return Result.SLPQ
 
 
 def main(argv: list[str]) -> int:

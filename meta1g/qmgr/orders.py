@@ -14,13 +14,14 @@ from dataclasses import replace
 from enum import Enum, auto
 from typing import Final
 
-from meta1g.base.clock import Clock
-from meta1g.base.log import Log
 from meta1g.db.aq_types import AqRcpt, Order, RcptState
 from meta1g.qmgr import limits, retry
 from meta1g.qmgr.active import Active
+from meta1g.qmgr.bounces import Bounces
+from meta1g.qmgr.env import Env
 from meta1g.qmgr.outcome import Outcome, log_outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
+from meta1g.qmgr.storing import Storing
 from meta1g.rcb.envelope import RcptFlags, RcptRecord
 
 #: Why a recipient failed that the operator returns.
@@ -54,7 +55,7 @@ def fate(rcpt: AqRcpt) -> Fate:
 
 def held(record: RcptRecord) -> RcptRecord:
     """Gives the record of a recipient that is held."""
-    return replace(record, flags=record.flags | RcptFlags.HOLD, next_try=limits.HELD_UNTIL)
+    return replace(record, flags=(record.flags & ~RcptFlags.GIVE_UP) | RcptFlags.HOLD, next_try=limits.HELD_UNTIL)
 
 
 def released(record: RcptRecord, now: float) -> RcptRecord:
@@ -71,7 +72,10 @@ def requeued(record: RcptRecord, now: float) -> RcptRecord:
         tries=0,
         last_try=0.0,
         next_try=retry.as_stored(now),
-        **NO_STATUS,
+        code=0,
+        ecode="",
+        text="",
+        remote_mta="",
     )
 
 
@@ -84,17 +88,20 @@ class Orders:
     """Carries them out.
 
     Args:
+        env: surroundings; every recipient that is held or removed is logged.
         active: the recipients in AQ.
-        clock: the clock.
-        log: every recipient that is held or removed is logged.
+        storing: tells the stores.
+        bounces: makes bounces.
 
     Locking: caller holds AQ.
     """
 
-    def __init__(self, active: Active, clock: Clock, log: Log) -> None:
+    def __init__(self, env: Env, active: Active, storing: Storing, bounces: Bounces) -> None:
         self._active = active
-        self._clock = clock
-        self._log = log
+        self._storing = storing
+        self._bounces = bounces
+        self._clock = env.clock
+        self._log = env.log
         self._functions: Final = {
             Order.HOLD: self._hold,
             Order.REMOVE: self._remove,
@@ -134,6 +141,7 @@ class Orders:
         if outcome is not None:
             rcpt.record = replace(outcome.noted(rcpt.record, self._clock.now()), tries=rcpt.record.tries + 1)
         self._functions[order](rcpt, outcome)
+        self._bounces.settle(rcpt.ta)
 
     @staticmethod
     def _withdraw(rcpt: AqRcpt) -> None:
@@ -144,20 +152,20 @@ class Orders:
         step(rcpt, Event.STORE)
         rcpt.record = held(rcpt.record)
         self._tell(rcpt, "held")
-        self._active.store_deferred(rcpt, [rcpt.record], [])
+        self._storing.deferred(rcpt, [rcpt.record], [])
 
     def _requeue(self, rcpt: AqRcpt, outcome: Outcome | None) -> None:
         step(rcpt, Event.STORE)
         rcpt.record = requeued(rcpt.record, self._clock.now())
-        self._active.store_deferred(rcpt, [rcpt.record], [rcpt.record])
+        self._storing.deferred(rcpt, [rcpt.record], [rcpt.record])
 
     def _remove(self, rcpt: AqRcpt, outcome: Outcome | None) -> None:
         step(rcpt, Event.STORE)
         self._tell(rcpt, "removed")
-        self._active.forget(rcpt)
+        self._storing.forget(rcpt)
 
     def _bounce(self, rcpt: AqRcpt, outcome: Outcome | None) -> None:
-        self._active.failed(rcpt, outcome if outcome is not None and not outcome.is_temporary else RETURNED)
+        self._bounces.failed(rcpt, outcome if outcome is not None and not outcome.is_temporary else RETURNED)
 
     def _tell(self, rcpt: AqRcpt, what: str) -> None:
         log_outcome(self._log, self._clock.now(), rcpt, what, Outcome(0, "", "by order of the operator"))

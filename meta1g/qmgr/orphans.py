@@ -7,17 +7,15 @@ Content whose envelope is damaged and kept in lost+found is no orphan (db/lostfo
 Ref: MeTA1 design, "Implementation: QMGR, cleanup of CDB" (modelled on); crash states S2, S3 and S7 of db/recovery.py.
 """
 
-from meta1g.base.clock import Clock
 from meta1g.base.errors import FullError
 from meta1g.base.ids import CdbId
-from meta1g.base.log import Log
 from meta1g.db.cdb import Cdb
 from meta1g.db.defedb import DefeDb
 from meta1g.db.lostfound import LostFound
-from meta1g.pt.evthr import Evthr
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.commit import Commit
 from meta1g.qmgr.defer import Defer, Steps
+from meta1g.qmgr.env import Env
 from meta1g.qmgr.intake import Intake
 from meta1g.qmgr.limits import ORPHAN_DELAY_S, ORPHAN_MIN_AGE_S, ORPHAN_SCAN_S
 
@@ -26,31 +24,27 @@ class Orphans:
     """Looks for orphans now and then.
 
     Args:
+        env: surroundings.
         cdb: content files.
         lost: tells which content files may still be wanted.
         intake: knows the transactions in IQDB.
         commit: knows those in IBDB, removes files.
         defer: thread of DEFEDB.
-        evthr: runs the task.
-        clock: the clock.
-        log: the log.
 
     Owner: the DEFEDB thread for a scan; the task starts one when none runs.
     """
 
-    def __init__(
-        self, cdb: Cdb, lost: LostFound, intake: Intake, commit: Commit, defer: Defer, evthr: Evthr, clock: Clock, log: Log
-    ) -> None:
+    def __init__(self, env: Env, cdb: Cdb, lost: LostFound, intake: Intake, commit: Commit, defer: Defer) -> None:
         self._cdb = cdb
         self._lost = lost
         self._intake = intake
         self._commit = commit
         self._defer = defer
-        self._clock = clock
-        self._log = log
+        self._clock = env.clock
+        self._log = env.log
         self._running = False
         self._again = False
-        self._task = evthr.task_new(self._start, events=Ev.NONE, name="orphans")
+        self._task = env.evthr.task_new(self._start, events=Ev.NONE, name="orphans")
         self._task.sleep_for(ORPHAN_DELAY_S)
 
     def smtps_gone(self) -> None:
@@ -77,7 +71,7 @@ class Orphans:
             wanted = cdb_id in kept or self._intake.is_open(cdb_id) or db.has_ta(cdb_id) or cdb_id in self._lost.recent
             if changed <= limit and not wanted:
                 removed += self._commit.remove_orphan(CdbId(cdb_id))
-            yield
+            yield None
         return removed
 
     def _scanned(self, removed: int) -> None:

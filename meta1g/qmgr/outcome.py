@@ -5,6 +5,7 @@ Pure but for the log.  Ref: MeTA1 design, "Functional Specification: QMGR, deliv
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Final
 
 from meta1g.base.log import Log
 from meta1g.db.aq_types import AqRcpt
@@ -53,6 +54,10 @@ class Outcome:
     def expired(self) -> "Outcome":
         """The final failure of a recipient that could not be delivered for too long (RFC 3463 X.4.7)."""
         return replace(self, code=554, ecode="5.4.7", text=f"delivery time expired; last reply: {self.text}")
+
+
+#: What is told of a recipient after an unexpected exception.
+CONFUSED: Final = Outcome(451, "4.3.0", "internal error, see the log of qmgr")
 
 
 def session_failure(result: Result) -> Outcome | None:

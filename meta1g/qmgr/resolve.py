@@ -6,6 +6,7 @@ Locking: AQ for the recipients and the lists; the link has its own.
 Ref: MeTA1 design, "Functional Specification: AR" (modelled on); architecture step 7.
 """
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,17 +15,19 @@ from typing import Final
 from meta1g.base import failure
 from meta1g.base.errors import TempError
 from meta1g.base.ids import RcptId, rcpt_id
-from meta1g.base.log import Log
 from meta1g.db.aq_types import AqRcpt, RcptState
-from meta1g.pt.evthr import Evthr
 from meta1g.pt.rcbcom import RcbCom, RcbLink
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
+from meta1g.qmgr.env import Env
+from meta1g.qmgr.expanding import Expanding
 from meta1g.qmgr.limits import ASK_AGAIN_S, RESOLVE_TIMEOUT_S, SLICE
 from meta1g.qmgr.lists import Expansion, Lists, Parts
+from meta1g.qmgr.orders import Orders
 from meta1g.qmgr.outcome import Outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.retry import is_report
+from meta1g.qmgr.update import Update
 from meta1g.rcb.envelope import RcptFlags
 from meta1g.rcb.qmgr_smar import PROTOCOL, Members, QmgrHelloA, Resolve, ResolveFlags, Route, SmarContained, Unresolved
 from meta1g.rcb.schema import Message
@@ -37,11 +40,12 @@ class Resolver:
     """The questions to SMAR.
 
     Args:
-        evthr: runs the task and the link.
+        env: surroundings.
         path: socket of SMAR.
-        pid: our process id.
-        active: the recipients.
-        log: the log.
+        active: the recipients in AQ.
+        update: told what became of them.
+        orders: what the operator wants of them.
+        expanding: told what an alias stands for.
         contained: told who contained how many failures, and the last one.
 
     Locking: AQ for what waits.
@@ -49,21 +53,24 @@ class Resolver:
 
     def __init__(
         self,
-        evthr: Evthr,
+        env: Env,
         path: Path,
-        pid: int,
         active: Active,
-        log: Log,
+        update: Update,
+        orders: Orders,
+        expanding: Expanding,
         contained: Callable[[str, int, str], None] = lambda who, count, last: None,
     ) -> None:
         self._contained = contained
         self._active = active
-        self._log = log
-        self._pid = pid
+        self._update = update
+        self._orders = orders
+        self._expanding = expanding
+        self._log = env.log
         self._lists = Lists()
-        self._task = evthr.task_new(self._run, events=Ev.NONE, name="resolve")
-        active.on_unresolved = self._task.wakeup
-        self._link = RcbLink(evthr, path, PROTOCOL, on_up=self._on_up, on_message=self._on_message, log=log)
+        self._task = env.evthr.task_new(self._run, events=Ev.NONE, name="resolve")
+        active.to_resolve.answer(self._task)
+        self._link = RcbLink(env.evthr, path, PROTOCOL, on_up=self._on_up, on_message=self._on_message, log=env.log)
 
     @property
     def up(self) -> bool:
@@ -77,7 +84,7 @@ class Resolver:
     def _on_up(self, conn: RcbCom) -> None:
         with self._active.lock:
             self._active.aq.forget_routes()
-        conn.request(QmgrHelloA(pid=self._pid), lambda reply: self._task.wakeup())
+        conn.request(QmgrHelloA(pid=os.getpid()), lambda reply: self._task.wakeup())
 
     def _on_message(self, conn: RcbCom, request_id: int, msg: Message) -> None:
         if isinstance(msg, SmarContained):
@@ -153,29 +160,32 @@ class Resolver:
                 self._lists.end(rcpt)  # the operator was faster
 
     def _take(self, rcpt: AqRcpt, parts: Parts, answer: Message | None) -> None:
+        if rcpt.order and self._orders.came_back(rcpt):
+            self._lists.end(rcpt)
+            return
         if isinstance(answer, Members) and answer.members:
             self._members(rcpt, parts, answer)
             return
         self._lists.end(rcpt)
         if isinstance(answer, Route) and answer.servers:
-            self._active.resolved(rcpt, answer.da, answer.servers)
+            self._update.resolved(rcpt, answer.da, answer.servers)
         elif isinstance(answer, Unresolved):
             self._unresolved(rcpt, answer)
         elif answer is not None:
-            self._active.finish(rcpt, _NOWHERE)
+            self._update.finish(rcpt, _NOWHERE)
         else:
             self._ask_later(rcpt)
 
     def _confused(self, rcpt: AqRcpt, error: Exception) -> None:
         """Defers a recipient after an exception.  AQ is held."""
         self._lists.end(rcpt)
-        self._active.doubt("qmgr.resolve", rcpt, error, RcptState.NEW, RcptState.SENT_TO_AR)
+        self._update.doubt("qmgr.resolve", rcpt, error, RcptState.NEW, RcptState.SENT_TO_AR)
 
     def _members(self, rcpt: AqRcpt, parts: Parts, answer: Members) -> None:
         """Takes members; all of an alias replace it together, so that a change of the alias harms nothing."""
         if not parts.take(answer):
             self._lists.end(rcpt)
-            self._active.finish(rcpt, _WRONG_PART)
+            self._update.finish(rcpt, _WRONG_PART)
             return
         large = answer.more or len(parts.members) > SLICE
         if not self._lists.begin(rcpt, large=large):
@@ -191,7 +201,7 @@ class Resolver:
         """Stores the next slice; the one behind it when it is durable, and the alias is gone after the last one."""
         members = expansion.slice()
         then = partial(self._stored, expansion, last=not expansion.more)
-        self._active.expanded(expansion.rcpt, members, expansion.owner, more=expansion.more, then=then)
+        self._expanding.expanded(expansion.rcpt, members, expansion.owner, more=expansion.more, then=then)
 
     def _stored(self, expansion: Expansion, *, last: bool) -> None:
         """Notes that a slice is durable.  AQ is held."""
@@ -217,4 +227,4 @@ class Resolver:
     def _unresolved(self, rcpt: AqRcpt, answer: Unresolved) -> None:
         who: RcptId = rcpt_id(rcpt.record.ta_id, rcpt.record.rcpt_idx)
         self._log.debug("qmgr.resolve", answer.text, ss_ta=rcpt.record.ta_id, key=who, reply=answer.code)
-        self._active.finish(rcpt, Outcome(answer.code, answer.ecode, answer.text))
+        self._update.finish(rcpt, Outcome(answer.code, answer.ecode, answer.text))

@@ -15,20 +15,17 @@ from collections.abc import Callable
 from typing import Final
 
 from meta1g.base import failure, shares
-from meta1g.base.clock import Clock
 from meta1g.base.errors import Module, TempError
-from meta1g.base.ids import IdGenerator
-from meta1g.base.log import Log
 from meta1g.db.aq_types import AqRcpt, DestKey, RcptState
 from meta1g.db.aqrdq import DestQueue
 from meta1g.db.dadb import Agent, Dadb, DaSession
 from meta1g.db.occ import Destination, Occ
-from meta1g.pt.evthr import Evthr
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr import da_fsm
-from meta1g.qmgr.active import CONFUSED, Active
+from meta1g.qmgr.active import Active
 from meta1g.qmgr.da_fsm import Event, State
 from meta1g.qmgr.deliver import Builder
+from meta1g.qmgr.env import Env
 from meta1g.qmgr.limits import (
     RESULT_BYTES_PER_S,
     RESULT_TIMEOUT_S,
@@ -37,10 +34,10 @@ from meta1g.qmgr.limits import (
     SESSIONS_GREED,
     SLICE,
 )
-from meta1g.qmgr.outcome import Outcome, outcomes, session_failure
+from meta1g.qmgr.outcome import CONFUSED, Outcome, outcomes, session_failure
 from meta1g.qmgr.rcpt_fsm import Event as RcptEvent
 from meta1g.qmgr.rcpt_fsm import step
-from meta1g.qmgr.settings import Settings
+from meta1g.qmgr.update import Update
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtpc_qmgr import CloseDelivery
 from meta1g.rcb.smtpc_qmgr import Result as DeliveryResult
@@ -57,45 +54,32 @@ class Scheduler:
     """The scheduler and what its deliveries bring back.
 
     Args:
-        settings: configuration.
-        active: the recipients.
+        env: surroundings.
+        active: the recipients that wait.
+        update: told what becomes of them.
         occ: destinations.
         dadb: delivery agents.
-        builder: makes the messages.
-        ids: session ids.
-        evthr: runs the task.
-        clock: the clock.
-        log: the log.
+        builder: makes the messages; its ids name sessions, too.
 
     Locking: AQ.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        active: Active,
-        occ: Occ,
-        dadb: Dadb,
-        builder: Builder,
-        ids: IdGenerator,
-        evthr: Evthr,
-        clock: Clock,
-        log: Log,
-    ) -> None:
+    def __init__(self, env: Env, active: Active, update: Update, occ: Occ, dadb: Dadb, builder: Builder) -> None:
         self.occ = occ
         self.dadb = dadb
-        self.stopping = False
-        self._max_rcpts = settings.max_rcpts_per_transaction
+        self.stopping = self.pausing = False
+        self._settings = env.settings
         self._active = active
+        self._update = update
         self._builder = builder
-        self._ids = ids
-        self._clock = clock
-        self._log = log
+        self._ids = builder.ids
+        self._clock = env.clock
+        self._log = env.log
         self._starved: dict[DestKey, None] = {}  # destinations that wait for a free agent, in the order of their turns
         self._over: dict[DestKey, None] = {}  # destinations that have used up their share of the sessions
         self._idle: dict[str, DaSession] = {}  # idle sessions, the one that has been idle longest first
-        self._task = evthr.task_new(self._run, events=Ev.NONE, name="scheduler")
-        active.on_ready = self._task.wakeup
+        self._task = env.evthr.task_new(self._run, events=Ev.NONE, name="scheduler")
+        active.ready.answer(self._task)
 
     def wake(self) -> None:
         """Lets the scheduler run soon.  Blocks: no."""
@@ -106,7 +90,7 @@ class Scheduler:
     def _run(self, task: Task) -> Result:
         left = SLICE
         with self._active.lock:
-            while left > 0 and not self.stopping and (queue := self._next()) is not None:
+            while left > 0 and not (self.stopping or self.pausing) and (queue := self._next()) is not None:
                 left -= self._turn(queue)
         if left <= 0:
             task.wakeup()
@@ -134,7 +118,7 @@ class Scheduler:
             if session is None:
                 queues.block(queue)
                 return 1
-            rcpts = queues.take(queue, self._max_rcpts)
+            rcpts = queues.take(queue, self._settings.max_rcpts_per_transaction)
             self._deliver(session, rcpts)
         queues.again(queue)
         return len(rcpts)
@@ -142,14 +126,14 @@ class Scheduler:
     def _unreachable(self, rcpts: list[AqRcpt], why: Outcome) -> None:
         """Lets those who waited for a closed destination try the next server, or wait."""
         for rcpt in rcpts:
-            self._active.guard("qmgr.dest", rcpt, lambda one: self._active.temp_failed(one, why))
+            self._update.guard("qmgr.dest", rcpt, lambda one: self._update.temp_failed(one, why))
 
     def _session(self, dest: Destination) -> DaSession | None:
         """Gives an idle session, or a new one if that is allowed now."""
         if dest.idle:
             session = dest.idle.pop()
             del self._idle[session.session_id]
-            session.state = da_fsm.TRANSITIONS[State(session.state), Event.DELIVER]
+            da_fsm.step(session, Event.DELIVER)
             return session
         if not self.occ.may_open(dest):
             return None
@@ -179,7 +163,7 @@ class Scheduler:
         session.agent.conn.post(CloseDelivery(session_id=session.session_id))
 
     def _gone(self, session: DaSession, event: Event) -> None:
-        session.state = da_fsm.TRANSITIONS[State(session.state), event]
+        da_fsm.step(session, event)
         session.agent.sessions.pop(session.session_id, None)
         self._idle.pop(session.session_id, None)
         self.occ.gone(session)
@@ -195,7 +179,7 @@ class Scheduler:
                 return
 
     def _idle_again(self, session: DaSession, dest: Destination) -> None:
-        session.state = da_fsm.TRANSITIONS[State(session.state), Event.RESULT_OPEN]
+        da_fsm.step(session, Event.RESULT_OPEN)
         dest.idle.append(session)
         self._idle[session.session_id] = session
 
@@ -228,7 +212,7 @@ class Scheduler:
         else:
             self._idle_again(session, self.occ.get(session.key))
         for rcpt in rcpts:
-            self._active.doubt("qmgr.deliver", rcpt, _NOT_SENT, RcptState.READY)
+            self._update.doubt("qmgr.deliver", rcpt, _NOT_SENT, RcptState.READY)
 
     # -- results -------------------------------------------------------------------------------------------------------
 
@@ -256,10 +240,10 @@ class Scheduler:
 
     def _carry_out(self, verdicts: list[Verdict]) -> None:
         for rcpt, action in verdicts:
-            self._active.guard("qmgr.result", rcpt, action)
+            self._update.guard("qmgr.result", rcpt, action)
 
     def _retry(self, outcome: Outcome) -> Callable[[AqRcpt], None]:
-        return lambda rcpt: self._active.retry_later(rcpt, outcome)
+        return lambda rcpt: self._update.retry_later(rcpt, outcome)
 
     def _verdicts(self, session: DaSession, answer: Message | None, rcpts: list[AqRcpt]) -> list[Verdict]:
         """Decides what happens to the session, and to each recipient."""
@@ -271,7 +255,7 @@ class Scheduler:
         if answer is None and not session.agent.conn.closed:
             return self._broken(session, rcpts, _LATE)
         self._gone(session, Event.RESULT_CLOSED)
-        return [(rcpt, self._active.lost) for rcpt in rcpts]
+        return [(rcpt, self._update.lost) for rcpt in rcpts]
 
     def _broken(self, session: DaSession, rcpts: list[AqRcpt], outcome: Outcome) -> list[Verdict]:
         """Gives a session up whose agent is in doubt: nobody knows what it delivered."""
@@ -295,13 +279,13 @@ class Scheduler:
         self._free(session.key)
         by_idx = {rcpt.record.rcpt_idx: rcpt for rcpt in rcpts}
         return [
-            (by_idx[rcpt_idx], lambda one, outcome=outcome: self._active.finish(one, outcome))  # type: ignore[misc]
+            (by_idx[rcpt_idx], lambda one, outcome=outcome: self._update.finish(one, outcome))  # type: ignore[misc]
             for rcpt_idx, outcome in outcomes(result, by_idx)
         ]
 
     def _next_or_finish(self, rcpt: AqRcpt, failed: Outcome) -> None:
-        if not self._active.next_server(rcpt):
-            self._active.finish(rcpt, failed)
+        if not self._update.next_server(rcpt, failed):
+            self._update.finish(rcpt, failed)
 
     def _session_failed(self, dest: Destination, failed: Outcome, *, opening: bool) -> None:
         """Closes the destination of a session that failed, if no other one is open."""

@@ -2,17 +2,22 @@
 
     OPEN -- final dot --> COMMITTING -- flushed --> ACCEPTED -- entered --> HANDED_OVER
       |                        |
-      |  refused               +-- flush failed --> ABORTED
-      +----> REFUSED -- final dot, RSET, end --> ABORTED
+      |  refused               +-- not stored --> ABORTED
+      +----> REFUSED -- final dot --> ABORTED
+
+A transaction that its client gives up (RSET, end of the session or of its SMTPS) leaves IQDB as it is: nobody is owed anything.
 
 Invariant: 250 is answered in ACCEPTED only (I1); nothing is forgotten between COMMITTING and HANDED_OVER.
 
-Pure.  Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (states are ours).
+Pure.  Locking: caller holds IQDB before the final dot; then the commit thread, and then the hand-over, is its only user.
+Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (states are ours).
 """
 
 from collections.abc import Mapping
 from enum import IntEnum, auto
-from typing import Final
+from typing import Final, Protocol
+
+from meta1g.base.errors import BugError, Module
 
 
 class State(IntEnum):
@@ -29,27 +34,39 @@ class State(IntEnum):
 class Event(IntEnum):
     """Events.  Immutable."""
 
-    RCPT = auto()
-    REFUSE = auto()
-    DOT = auto()
-    FLUSHED = auto()
-    FLUSH_FAILED = auto()
-    ENTERED = auto()
-    DISCARD = auto()
+    REFUSE = auto()  # there is no room
+    DOT = auto()  # the client has sent everything
+    FLUSHED = auto()  # the envelope is on stable storage
+    NOT_STORED = auto()  # it is not, and will not be
+    ENTERED = auto()  # AQ or DEFEDB has it
 
 
 TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
-    (State.OPEN, Event.RCPT): State.OPEN,
     (State.OPEN, Event.REFUSE): State.REFUSED,
     (State.OPEN, Event.DOT): State.COMMITTING,
-    (State.OPEN, Event.DISCARD): State.ABORTED,
-    (State.REFUSED, Event.RCPT): State.REFUSED,
-    (State.REFUSED, Event.REFUSE): State.REFUSED,
     (State.REFUSED, Event.DOT): State.ABORTED,
-    (State.REFUSED, Event.DISCARD): State.ABORTED,
     (State.COMMITTING, Event.FLUSHED): State.ACCEPTED,
-    (State.COMMITTING, Event.FLUSH_FAILED): State.ABORTED,
+    (State.COMMITTING, Event.NOT_STORED): State.ABORTED,
     (State.ACCEPTED, Event.ENTERED): State.HANDED_OVER,
 }
 
+#: Nothing happens in these any more.
 FINAL: Final = frozenset((State.HANDED_OVER, State.ABORTED))
+
+
+class Subject(Protocol):
+    """Whatever stands for a transaction at the time."""
+
+    state: int
+
+
+def step(ta: Subject, event: Event) -> None:
+    """Moves a transaction.
+
+    Raises:
+        BugError: the event must not happen in its state.
+    """
+    new = TRANSITIONS.get((State(ta.state), event))
+    if new is None:
+        raise BugError(Module.QMGR, f"transaction: {event.name} in state {State(ta.state).name}")
+    ta.state = new

@@ -27,6 +27,7 @@ class LookupFlags(IntFlag):
     RELAY_ALLOWED = 4  # an earlier answer allowed relaying
     QUICK = 8  # an earlier answer ended all further checks
     LMTP = 16
+    ROUTING = 32  # a recipient may carry another route in its local part
 
 
 class VerdictFlags(IntFlag):

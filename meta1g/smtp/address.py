@@ -33,10 +33,38 @@ _ROUTE: Final = re.compile(rf"@{_LABEL}(?:\.{_LABEL})*(?:,@{_LABEL}(?:\.{_LABEL}
 _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _QUOTED_PAIR: Final = re.compile(r"\\(.)")
 _BRACKETED: Final = re.compile(r'<((?:[^"<>]|"(?:[^"\\]|\\.)*")*)>(?: +(.*))?', re.DOTALL)
+_BARE: Final = re.compile(r'((?:[^"<> ]|"(?:[^"\\]|\\.)*")*@[^"<> ]*)(?: +(.*))?', re.DOTALL)
+#: A local part of atoms and dots that is no Dot-string: `a..b`, `.a`, `a.`.
+_ODD_DOTS: Final = re.compile(r"([A-Za-z0-9!#$%&'*+/=?^_`{|}~.\-]+)@")
+_UODD_DOTS: Final = re.compile(r"((?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~.\-]|[^\x00-\xA0])+)@")
+_LOCAL_SENDER: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+#: What clients write that mean an address literal: any address, with or without tag; RFC 5321 4.1.3 has no zone.
+_BRACKET_NAME: Final = re.compile(r"\[[A-Za-z0-9._:\-]*\]?")
+_NOT_IN_EHLO: Final = re.compile(r"[^A-Za-z0-9!#$%&'*+/=?^_`{|}~.:\[\]\-]")
 
 
 class AddressError(ValueError):
     """Text is not an address; the message says why, in words for a client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leniency:
+    """What is taken beyond the syntax of RFC 5321; all of it is put right, so that nobody behind has to know of it.
+
+    Args:
+        bare: an address without angle brackets, or with blanks inside them.
+        odd_dots: dots in any place of a local part; it goes on as a Quoted-string.
+        sender_domain: domain of a sender without one; empty if such a sender is wrong.
+
+    Immutable.
+    """
+
+    bare: bool = False
+    odd_dots: bool = False
+    sender_domain: str = ""
+
+
+STRICT: Final = Leniency()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +102,34 @@ class Address:
 NULL: Final = Address("", "", "")
 
 
-def split_path(argument: str) -> tuple[str, str]:
+def split_path(argument: str, lenient: Leniency = STRICT) -> tuple[str, str]:
     """Splits what follows `FROM:` or `TO:` into the text between the brackets and the parameters.
 
     Raises:
         AddressError: there is no path in angle brackets.
     """
     match = _BRACKETED.fullmatch(argument)
+    if match is not None:
+        return match[1].strip(" ") if lenient.bare else match[1], match[2] or ""
+    match = _BARE.fullmatch(argument) if lenient.bare else None
     if match is None:
         raise AddressError("angle brackets are missing")
     return match[1], match[2] or ""
 
 
-def parse_path(text: str, *, null_ok: bool = False, utf8: bool = False) -> Address:
-    """Reads a path with or without its angle brackets; a source route is dropped.
+def parse_sender(text: str, lenient: Leniency = STRICT, *, utf8: bool = False) -> Address:
+    """Reads a reverse-path; see parse_path.  The null path is allowed, and `root` alone may get a domain."""
+    if lenient.sender_domain and _LOCAL_SENDER.fullmatch(text):
+        text = f"{text}@{lenient.sender_domain}"
+    return parse_path(text, lenient, null_ok=True, utf8=utf8)
+
+
+def parse_path(text: str, lenient: Leniency = STRICT, *, null_ok: bool = False, utf8: bool = False) -> Address:
+    """Reads a path with or without its angle brackets; a source route is dropped (RFC 5321 4.1.1.3, appendix C).
 
     Args:
         text: the path.
+        lenient: what is taken beyond the syntax.
         null_ok: the null reverse-path is allowed.
         utf8: characters beyond ASCII are allowed (SMTPUTF8).
 
@@ -108,7 +147,11 @@ def parse_path(text: str, *, null_ok: bool = False, utf8: bool = False) -> Addre
         text = text[route.end() :] if route else text
     if len(text) > ADDRESS_MAX_BYTES:
         raise AddressError(f"address is longer than {ADDRESS_MAX_BYTES} characters")
-    match = (_UMAILBOX if utf8 else _MAILBOX).fullmatch(text)
+    pattern = _UMAILBOX if utf8 else _MAILBOX
+    match = pattern.fullmatch(text)
+    if match is None and lenient.odd_dots:
+        text = _quoted(text, _UODD_DOTS if utf8 else _ODD_DOTS)
+        match = pattern.fullmatch(text)
     if match is None:
         return _without_domain(text)
     local, domain = match[1], match[2]
@@ -118,6 +161,12 @@ def parse_path(text: str, *, null_ok: bool = False, utf8: bool = False) -> Addre
     if domain[0] == "[":
         check_literal(domain)
     return Address(local, domain, text)
+
+
+def _quoted(text: str, odd: "re.Pattern[str]") -> str:
+    """Puts quotes around a local part of atoms and dots."""
+    match = odd.match(text)
+    return text if match is None else f'"{match[1]}"{text[match.end(1) :]}'
 
 
 def _without_domain(text: str) -> Address:
@@ -163,6 +212,20 @@ def is_host(text: str) -> bool:
             return False
         return True
     return len(text) <= DOMAIN_MAX_BYTES and _DOMAIN.fullmatch(text) is not None
+
+
+def ehlo_text(argument: str, *, strict: bool) -> str | None:
+    """Gives the argument of EHLO or HELO as it goes into a header field, None if it is refused.
+
+    What is neither a domain nor an address literal is taken unless strict, cut and with `?` for the characters that mean
+    something in a field: clients send what their owner called the machine.  What begins as an address literal has to be made
+    of the characters of host names and addresses.
+    """
+    if is_host(argument):
+        return argument
+    if strict or (argument.startswith("[") and not _BRACKET_NAME.fullmatch(argument)):
+        return None
+    return _NOT_IN_EHLO.sub("?", argument[:DOMAIN_MAX_BYTES])
 
 
 def split_detail(local: str, delimiter: str = "+") -> tuple[str, str | None]:

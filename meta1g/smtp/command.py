@@ -65,23 +65,35 @@ COMMANDS: Final[Mapping[bytes, Row]] = {
     b"EXPN": Row(Verb.EXPN, Argument.NEEDED, ends_group=True),
     b"HELP": Row(Verb.HELP, Argument.OPTIONAL, ends_group=True),
 }
+#: Commands of RFC 821, 1985, 2645, 3030, 3207, 4468, 4954 and of other mailers that this server does not offer: 502, not 500
+#: (RFC 5321 4.2.4).
+NOT_OFFERED: Final = frozenset(
+    (b"STARTTLS", b"AUTH", b"BDAT", b"BURL", b"ETRN", b"ATRN", b"TURN", b"SEND", b"SOML", b"SAML", b"XCLIENT", b"XFORWARD")
+)
+_HELLOS: Final = (Verb.EHLO, Verb.HELO)
 _PATH_HEADS: Final = {
-    Argument.FROM_PATH: (re.compile(r"FROM: *(?=<)", re.IGNORECASE), replies.BAD_MAIL_SYNTAX),
-    Argument.TO_PATH: (re.compile(r"TO: *(?=<)", re.IGNORECASE), replies.BAD_RCPT_SYNTAX),
+    Argument.FROM_PATH: (re.compile(r"FROM: *", re.IGNORECASE), replies.BAD_MAIL_SYNTAX),
+    Argument.TO_PATH: (re.compile(r"TO: *", re.IGNORECASE), replies.BAD_RCPT_SYNTAX),
 }
 _CONTROLS: Final = re.compile(rb"[\x00-\x1F\x7F]")
+_BLANKS: Final = b" \t"
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command that has the right form; argument is what follows the verb, for MAIL and RCPT from `<` on.  Immutable."""
+    """A command that has the right form; argument is what follows the verb, for MAIL and RCPT the path and what follows it.
+
+    The argument of EHLO and HELO may hold any character but controls; bytes that are no UTF-8 are surrogates in it.
+
+    Immutable.
+    """
 
     verb: Verb
     argument: str
 
 
 def parse_command(line: bytes) -> Command | SmtpReply:
-    """Reads a command line.
+    """Reads a command line; blanks at its end do not count, and a tab is a blank where no address can hold one.
 
     Args:
         line: the line without its CR LF.
@@ -89,19 +101,21 @@ def parse_command(line: bytes) -> Command | SmtpReply:
     Returns:
         The command, or the reply that refuses it.
     """
+    if b"\t" in line:
+        line = line.rstrip(_BLANKS) if b'"' in line else line.replace(b"\t", b" ")
     head, _, tail = line.partition(b" ")
     row = COMMANDS.get(head.upper())
     if row is None:
-        return replies.UNKNOWN_COMMAND
+        return replies.NOT_IMPLEMENTED if head.upper() in NOT_OFFERED else replies.UNKNOWN_COMMAND
     if len(line) + 2 > row.max_bytes:
         return replies.LINE_TOO_LONG
     if _CONTROLS.search(tail):
         return replies.BAD_CHARACTERS
     try:
-        argument = tail.decode().strip(" ")
+        argument = tail.decode(errors="surrogateescape" if row.verb in _HELLOS else "strict")
     except UnicodeDecodeError:
         return replies.BAD_CHARACTERS
-    return _with_argument(row, argument)
+    return _with_argument(row, argument.strip(" "))
 
 
 def _with_argument(row: Row, argument: str) -> Command | SmtpReply:

@@ -65,7 +65,7 @@ class Unstuffer:
     """Takes the bytes after 354 and gives the content.
 
     Args:
-        max_line_bytes: longest line with its CR LF; a longer one sets long_line.
+        max_line_bytes: longest line with its CR LF; a longer one sets long_line; 0 for any.
 
     Attributes:
         done: the end of the message has been seen.
@@ -117,7 +117,7 @@ class Unstuffer:
             self._virtual = 0
         if not self.bare and has_bare(content):
             self.bare = True
-        if not self.long_line:
+        if self._max_line_bytes and not self.long_line:
             self._measure(content)
         return content
 

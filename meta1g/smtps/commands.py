@@ -15,8 +15,8 @@ from meta1g.base.ids import RCPT_IDX_MAX
 from meta1g.rcb.smtps_qmgr import NewRecipient, NewTransaction
 from meta1g.rcb.smtps_smar import CheckMail, CheckRcpt, LookupFlags, Verdict, VerdictFlags
 from meta1g.smtp import replies
-from meta1g.smtp.address import Address, AddressError, is_host, parse_path, split_path
-from meta1g.smtp.command import Verb, parse_command
+from meta1g.smtp.address import Address, AddressError, Leniency, ehlo_text, parse_path, parse_sender, split_path
+from meta1g.smtp.command import Command, Verb, parse_command
 from meta1g.smtp.esmtp import Ext, MailParams, RcptParams, ehlo_reply, parse_mail_params, parse_rcpt_params
 from meta1g.smtp.reply import SmtpReply
 from meta1g.smtps import content
@@ -29,12 +29,13 @@ from meta1g.smtps.smar_link import Asked
 from meta1g.smtps.transaction import Transaction
 from meta1g.st import StError
 
-_NO_EXTENSIONS: Final[frozenset[Ext]] = frozenset()
-
 
 def handle(dialogue: Dialogue, line: bytes) -> None:
     """Takes one command line without its CR LF.  Switches: yes (questions, content)."""
     command = parse_command(line)
+    if dialogue.state is State.DENIED:
+        _denied(dialogue, command)
+        return
     if isinstance(command, SmtpReply):
         dialogue.reply(command)
         return
@@ -46,6 +47,14 @@ def handle(dialogue: Dialogue, line: bytes) -> None:
     dialogue.flush_if_many()
 
 
+def _denied(dialogue: Dialogue, command: Command | SmtpReply) -> None:
+    """Answers a client that got 554 instead of 220: it may only QUIT (RFC 5321 3.1).  Switches: no."""
+    if isinstance(command, Command) and command.verb is Verb.QUIT:
+        quit_(dialogue, command.argument)
+    else:
+        dialogue.reply(replies.BAD_SEQUENCE)
+
+
 # EHLO, HELO
 
 
@@ -53,7 +62,6 @@ def ehlo(dialogue: Dialogue, argument: str) -> None:
     """Answers EHLO with the extensions.  Switches: no."""
     settings = dialogue.context.settings
     if _hello(dialogue, argument, "ESMTP"):
-        dialogue.offered = settings.offered_names
         client = client_text(dialogue.client_name, dialogue.client_addr)
         dialogue.reply(ehlo_reply(settings.hostname, client, settings.offered))
 
@@ -61,13 +69,12 @@ def ehlo(dialogue: Dialogue, argument: str) -> None:
 def helo(dialogue: Dialogue, argument: str) -> None:
     """Answers HELO.  Switches: no."""
     if _hello(dialogue, argument, "SMTP"):
-        dialogue.offered = _NO_EXTENSIONS
         dialogue.reply(SmtpReply(250, "", dialogue.context.settings.hostname))
 
 
 def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
-    name = argument.split(" ", 1)[0]
-    if not is_host(name):
+    name = ehlo_text(argument, strict=dialogue.context.settings.strict_ehlo)
+    if name is None:
         dialogue.reply(replies.BAD_HELO)
         return False
     dialogue.forget_mail()
@@ -90,7 +97,8 @@ def mail(dialogue: Dialogue, argument: str) -> None:
     if not dialogue.allowed(Event.MAIL):
         return
     dialogue.mail_refused = True  # until it is not
-    parsed = _parse_mail(argument, dialogue.offered)
+    settings = dialogue.context.settings
+    parsed = _parse_mail(argument, settings.offered_names, settings.lenient)
     if isinstance(parsed, SmtpReply):
         dialogue.reply(parsed)
         return
@@ -121,9 +129,9 @@ def mail(dialogue: Dialogue, argument: str) -> None:
     dialogue.waiting.append(MailQuestion(context.smar.ask(question)))
 
 
-def _parse_mail(argument: str, offered: frozenset[Ext]) -> tuple[Address, MailParams] | SmtpReply:
+def _parse_mail(argument: str, offered: frozenset[Ext], lenient: Leniency) -> tuple[Address, MailParams] | SmtpReply:
     try:
-        path, rest = split_path(argument)
+        path, rest = split_path(argument, lenient)
     except AddressError:
         return replies.BAD_MAIL_SYNTAX
     params = parse_mail_params(rest, offered)
@@ -132,7 +140,7 @@ def _parse_mail(argument: str, offered: frozenset[Ext]) -> tuple[Address, MailPa
     if not path.isascii() and not params.smtputf8:
         return replies.SMTPUTF8_WANTED
     try:
-        return parse_path(path, null_ok=True, utf8=params.smtputf8), params
+        return parse_sender(path, lenient, utf8=params.smtputf8), params
     except AddressError:
         return replies.BAD_SENDER_ADDRESS
 
@@ -243,7 +251,7 @@ def rcpt(dialogue: Dialogue, argument: str) -> None:
     if ta.accepted >= settings.max_recipients:
         dialogue.reply(replies.TOO_MANY_RCPTS)
         return
-    parsed = _parse_rcpt(argument, dialogue.offered, utf8=ta.params.smtputf8)
+    parsed = _parse_rcpt(argument, settings.offered_names, settings.lenient, utf8=ta.params.smtputf8)
     if isinstance(parsed, SmtpReply):
         dialogue.reply(parsed)
         return
@@ -261,9 +269,11 @@ def rcpt(dialogue: Dialogue, argument: str) -> None:
     ta.asked += 1
 
 
-def _parse_rcpt(argument: str, offered: frozenset[Ext], *, utf8: bool) -> tuple[Address, RcptParams] | SmtpReply:
+def _parse_rcpt(
+    argument: str, offered: frozenset[Ext], lenient: Leniency, *, utf8: bool
+) -> tuple[Address, RcptParams] | SmtpReply:
     try:
-        path, rest = split_path(argument)
+        path, rest = split_path(argument, lenient)
     except AddressError:
         return replies.BAD_RCPT_SYNTAX
     params = parse_rcpt_params(rest, offered)
@@ -272,7 +282,7 @@ def _parse_rcpt(argument: str, offered: frozenset[Ext], *, utf8: bool) -> tuple[
     if not path.isascii() and not utf8:
         return replies.SMTPUTF8_WANTED
     try:
-        return parse_path(path, utf8=utf8), params
+        return parse_path(path, lenient, utf8=utf8), params
     except AddressError:
         return replies.BAD_RCPT_ADDRESS
 

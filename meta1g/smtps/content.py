@@ -23,6 +23,7 @@ from meta1g.rcb.smtps_qmgr import CloseTransaction
 from meta1g.smtp import replies
 from meta1g.smtp.data import Unstuffer
 from meta1g.smtp.header import count_received, header_end
+from meta1g.smtp.limits import TEXT_LINE_MAX_BYTES
 from meta1g.smtp.reply import SmtpReply
 from meta1g.smtps.context import Context
 from meta1g.smtps.dialogue import Dialogue
@@ -31,6 +32,9 @@ from meta1g.smtps.limits import SMALL_CONTENT_BYTES, STREAM_PIECE_BYTES
 from meta1g.smtps.received import received
 from meta1g.smtps.transaction import Transaction
 from meta1g.st import StError, offload
+
+#: How a line begins that continues the field before it (RFC 5322 2.2.3).
+_FOLDS = (b" ", b"\t")
 
 
 class Content:
@@ -42,7 +46,7 @@ class Content:
         trace: our Received field, which goes first.
 
     Attributes:
-        size_bytes: size of the content without our Received field.
+        size_bytes: size of the content without what we put before it.
         checksum: CRC-32 of what is in the file.
         refusal: why it cannot be accepted, None while it can; a refused one takes no memory and no file.
 
@@ -69,6 +73,8 @@ class Content:
 
     def add(self, piece: bytes) -> None:
         """Takes the next piece.  Switches: only if much is held (disk)."""
+        if not self.size_bytes and piece.startswith(_FOLDS):
+            self._trace += b"\r\n"  # the client sent a body without header; it must not become part of our field
         self.size_bytes += len(piece)
         if self.refusal is not None:
             return
@@ -233,7 +239,7 @@ def _content_of(dialogue: Dialogue, ta: Transaction) -> Content:
 
 def _read(dialogue: Dialogue, content: Content) -> None:
     """Reads up to the final dot; a message that is refused is read to its end, too."""
-    unstuffer = Unstuffer()
+    unstuffer = Unstuffer(TEXT_LINE_MAX_BYTES if dialogue.context.settings.strict_lines else 0)
     begun_s = dialogue.context.clock.monotonic()
     data = dialogue.take_rest()
     while True:

@@ -13,7 +13,6 @@ from meta1g.base.errors import TempError
 from meta1g.base.ids import SessId
 from meta1g.rcb.smtps_qmgr import DiscardTransaction
 from meta1g.smtp import replies
-from meta1g.smtp.esmtp import Ext
 from meta1g.smtp.reply import SmtpReply
 from meta1g.smtps.context import Context
 from meta1g.smtps.counting import Counter
@@ -52,7 +51,6 @@ class Dialogue:
         state: of the session machine.
         ehlo: argument of EHLO or HELO.
         protocol: `SMTP` or `ESMTP`.
-        offered: extensions that the client may use.
         flags: LookupFlags that hold for the session.
         generation: the connection to QMGR that knows the session.
         denial: what delayed checks will answer to each recipient.
@@ -84,7 +82,6 @@ class Dialogue:
         "id",
         "mail_refused",
         "noops",
-        "offered",
         "protocol",
         "state",
         "ta",
@@ -100,8 +97,7 @@ class Dialogue:
         self.state = State.CONNECTED
         self.ehlo = ""
         self.protocol = "SMTP"
-        self.offered: frozenset[Ext] = frozenset()
-        self.flags = 0
+        self.flags = int(context.settings.lookup_flags)
         self.generation = 0
         self.denial: SmtpReply | None = None
         self.discard = False

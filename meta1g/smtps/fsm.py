@@ -1,5 +1,6 @@
 """The SMTP server session.
 
+    CONNECTED -DENY-> DENIED
     CONNECTED -GREET-> GREETED -HELLO-> HELLO -MAIL-> MAIL -RCPT_OK-> RCPT -DATA-> CONTENT -DOT-> WAIT_COMMIT
                                           ^            |                |             |                |
                                           +-- RESET, MAIL_REFUSED ------+-- DROPPED --+--- ANSWERED ---+
@@ -26,6 +27,7 @@ class State(Enum):
     """States of a server session.  Immutable."""
 
     CONNECTED = auto()
+    DENIED = auto()  # 554 was the greeting: only QUIT is left
     GREETED = auto()
     HELLO = auto()
     MAIL = auto()
@@ -39,6 +41,7 @@ class Event(Enum):
     """What happens to a server session.  Immutable."""
 
     GREET = auto()  # 220 is sent
+    DENY = auto()  # 554 is sent instead
     HELLO = auto()  # EHLO or HELO, which also forgets a transaction
     MAIL = auto()
     MAIL_REFUSED = auto()
@@ -55,6 +58,7 @@ class Event(Enum):
 _S, _E = State, Event
 TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (_S.CONNECTED, _E.GREET): _S.GREETED,
+    (_S.CONNECTED, _E.DENY): _S.DENIED,
     (_S.GREETED, _E.HELLO): _S.HELLO,
     (_S.GREETED, _E.RESET): _S.GREETED,
     (_S.HELLO, _E.HELLO): _S.HELLO,

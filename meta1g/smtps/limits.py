@@ -31,6 +31,8 @@ QMGR_SESSION_TIMEOUT_US: Final = 30 * US
 QMGR_COMMIT_TIMEOUT_US: Final = 300 * US
 #: How long the last reply to a client that is sent away may take.
 GOODBYE_TIMEOUT_US: Final = 1 * US
+#: Total time that a client has to say QUIT after it was denied at connect.
+DENIED_MAX_S: Final = 30
 #: Total time for the envelope, MAIL to DATA: a client that needs longer only holds a place.
 ENVELOPE_MAX_S: Final = 3600
 #: Content may come slowly for this long; after it the average rate counts.

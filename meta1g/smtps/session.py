@@ -20,6 +20,7 @@ from meta1g.smtps.dialogue import ClientGoneError, Dialogue
 from meta1g.smtps.fsm import IN_TRANSACTION, Event, State
 from meta1g.smtps.limits import (
     COMMAND_READ_BYTES,
+    DENIED_MAX_S,
     ENVELOPE_MAX_S,
     GOODBYE_TIMEOUT_US,
     LINE_HELD_MAX_BYTES,
@@ -66,7 +67,8 @@ class Session(Dialogue):
 
     def _run(self) -> None:
         try:
-            if self._greet():
+            self._greet()
+            if self.state is not State.CLOSING:
                 self._serve()
         except ClientGoneError:
             self.context.log.debug("smtps.session", "client closed the connection", ss_sess=self.id)
@@ -82,8 +84,8 @@ class Session(Dialogue):
         if self._thread is not None and (now or (self._idle and self.state not in IN_TRANSACTION)):
             st_thread_interrupt(self._thread)
 
-    def _greet(self) -> bool:
-        """Asks QMGR and SMAR in parallel and greets; tells whether the client may stay."""
+    def _greet(self) -> None:
+        """Asks QMGR and SMAR in parallel and greets; a client that may not stay is sent away, or may only QUIT."""
         refusal = self._may_stay()
         if refusal is None and self._early_talker():
             refusal = replies.EARLY_TALKER
@@ -92,12 +94,21 @@ class Session(Dialogue):
             log.notice(
                 "smtps.connect", str(refusal), ss_sess=self.id, client=self.client_addr, client_name=self.client_name or None
             )
-            self._goodbye(refusal)
-            return False
+            self._deny(refusal)
+            return
         log.info("smtps.connect", "ok", ss_sess=self.id, client=self.client_addr, client_name=self.client_name or None)
         self._out.append(f"220 {self.context.settings.hostname} ESMTP meta1g\r\n".encode("ascii"))
         self.step(Event.GREET)
-        return True
+
+    def _deny(self, refusal: SmtpReply) -> None:
+        """Greets with 421 and closes, or with 554: RFC 5321 4.3.2 knows no other, and after 554 the client closes (3.1)."""
+        text = refusal.text
+        if not refusal.is_perm:
+            self._goodbye(SmtpReply(replies.SHUTTING_DOWN.code, refusal.ecode, text))
+            return
+        self._out.append(SmtpReply(replies.ACCESS_DENIED.code, refusal.ecode, text).encode())
+        self.step(Event.DENY)
+        self._deadline_s = self.context.clock.monotonic() + DENIED_MAX_S
 
     def _may_stay(self) -> SmtpReply | None:
         """Gives the reason why the client cannot stay, or None; a link that is away is waited for.  Switches: yes (waits)."""
@@ -195,7 +206,8 @@ class Session(Dialogue):
                 self.reply(replies.LINE_TOO_LONG)
             else:
                 commands.handle(self, line)
-            self._deadline_s = 0.0
+            if self.state is not State.DENIED:
+                self._deadline_s = 0.0
         self.flush()
 
     def _fill(self) -> None:

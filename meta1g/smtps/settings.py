@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meta1g.conf.load import Config, Section
+from meta1g.rcb.smtps_smar import LookupFlags
+from meta1g.smtp.address import Leniency
 from meta1g.smtp.esmtp import Ext, offered_by
 from meta1g.smtps.counting import Count
 from meta1g.smtps.limits import US
@@ -30,6 +32,10 @@ class Settings:
         wait_for_link_s: how long a client waits while the connection to qmgr or smar is made again.
         cdb_gid: group of content files, None for the group of the process.
         delay_checks: denials of the client and of MAIL are told at RCPT.
+        strict_ehlo: EHLO needs a domain or an address literal.
+        strict_lines: a text line longer than TEXT_LINE_MAX_BYTES is refused.
+        lenient: what addresses may be beyond the syntax.
+        lookup_flags: LookupFlags that hold for all sessions.
         offered: extensions with their arguments.
         offered_names: the extensions alone.
 
@@ -49,6 +55,10 @@ class Settings:
     wait_for_link_s: float
     cdb_gid: int | None
     delay_checks: bool
+    strict_ehlo: bool
+    strict_lines: bool
+    lenient: Leniency
+    lookup_flags: LookupFlags
     offered: Mapping[Ext, str]
     offered_names: frozenset[Ext]
 
@@ -77,6 +87,14 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         wait_for_link_s=section.get("wait_for_link"),
         cdb_gid=section.get("cdb_gid") if section.given("cdb_gid") else None,
         delay_checks=section.flag("delay_checks"),
+        strict_ehlo=section.flag("strict_ehlo"),
+        strict_lines=section.flag("strict_lines"),
+        lenient=Leniency(
+            bare=section.flag("accept_bare_addresses"),
+            odd_dots=section.flag("accept_odd_dots"),
+            sender_domain=hostname if section.flag("accept_local_senders") else "",
+        ),
+        lookup_flags=LookupFlags.ROUTING if section.flag("allow_routing") else LookupFlags(0),
         offered=offered,
         offered_names=frozenset(offered),
     )

@@ -19,11 +19,17 @@ from meta1g.db.occ import Occ
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Result as TaskResult
 from meta1g.qmgr.active import Active
+from meta1g.qmgr.bounces import Bounces
 from meta1g.qmgr.defer import Change
 from meta1g.qmgr.deliver import Builder
+from meta1g.qmgr.env import Env
+from meta1g.qmgr.expanding import Expanding
 from meta1g.qmgr.feeder import Feeder
+from meta1g.qmgr.orders import Orders
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.sched import Scheduler
+from meta1g.qmgr.storing import Storing
+from meta1g.qmgr.update import Update
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
 from meta1g.rcb.schema import Message
@@ -269,12 +275,17 @@ class World:
     def _boot(self) -> None:
         self.evthr = HandEvthr()
         self.works: list[Work] = []
-        self.active = Active(SETTINGS, Aq(AQ_MAX), Edbc(4), Lock(LockRank.AQ), self.commit, self.defer, self.clock, self.log)  # type: ignore[arg-type]
-        ids = IdGenerator("C", 0, self.clock)
+        env = Env(SETTINGS, self.evthr, self.clock, self.log)  # type: ignore[arg-type]
+        self.active = Active(env, Aq(AQ_MAX), Edbc(4), self.commit, self.defer)  # type: ignore[arg-type]
+        self.storing = Storing(env, self.active)
+        bounces = Bounces(env, self.active, self.storing)
+        orders = Orders(env, self.active, self.storing, bounces)
+        self.update = Update(env, self.active, self.storing, bounces, orders)
+        self.expanding = Expanding(env, self.storing, bounces)
         self.occ, self.dadb = Occ(INITIAL, MAXIMUM, 60.0, 2), Dadb()
-        builder = Builder(SETTINGS, ids, self.clock)
-        self.scheduler = Scheduler(SETTINGS, self.active, self.occ, self.dadb, builder, ids, self.evthr, self.clock, self.log)  # type: ignore[arg-type]
-        self.feeder = Feeder(self.active, self.defer, HandEvthr(), self.clock, self.log)  # type: ignore[arg-type]
+        builder = Builder(SETTINGS, IdGenerator("C", 0, self.clock), self.clock)
+        self.scheduler = Scheduler(env, self.active, self.update, self.occ, self.dadb, builder)
+        self.feeder = Feeder(replace(env, evthr=HandEvthr()), self.active, orders)  # type: ignore[arg-type]
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
@@ -311,7 +322,7 @@ class World:
 
     def route(self, *addrs: str) -> Callable[[AqRcpt], None]:
         servers = tuple(ServerAddr(addr=addr, port=25) for addr in addrs)
-        return lambda rcpt: self.active.resolved(rcpt, 0, servers)
+        return lambda rcpt: self.update.resolved(rcpt, 0, servers)
 
     def expand(self, rcpt: AqRcpt, members: int, parts: int = 1) -> None:
         """The recipient was an alias; its members come in parts."""
@@ -326,7 +337,7 @@ class World:
         def next_part() -> None:
             if slices:
                 part = slices.popleft()
-                self.active.expanded(rcpt, part, None, more=bool(slices), then=next_part)
+                self.expanding.expanded(rcpt, part, None, more=bool(slices), then=next_part)
 
         next_part()
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from meta1g.base import paths
@@ -24,8 +25,9 @@ qmgr {{
 class QmgrProcess:
     """qmgr in a queue directory; a context manager that leaves no process behind."""
 
-    def __init__(self, queue: Path, options: str = "") -> None:
+    def __init__(self, queue: Path, options: str = "", program: Sequence[str] = ("-m", "meta1g.qmgr.main")) -> None:
         self.queue = queue
+        self.program = program
         self.conf = queue / "meta1.conf"
         self.conf.write_text(CONFIG.format(queue=queue, options=options))
         for directory in paths.QUEUE_DIRECTORIES:
@@ -46,7 +48,7 @@ class QmgrProcess:
         alive_read, self.alive_fd = os.pipe()
         ready_read, ready_write = os.pipe()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "meta1g.qmgr.main", "-f", str(self.conf)],
+            [sys.executable, *self.program, "-f", str(self.conf)],
             pass_fds=(alive_read, ready_write),
             env={**os.environ, "META1G_ALIVE_FD": str(alive_read), "META1G_READY_FD": str(ready_write)},
             cwd=Path(__file__).parents[2],

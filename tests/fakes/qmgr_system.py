@@ -16,6 +16,7 @@ from meta1g.db.recovery import recover
 from meta1g.pt import lock
 from meta1g.pt.evthr import Evthr
 from meta1g.qmgr.context import Context
+from meta1g.qmgr.env import Env
 from meta1g.qmgr.settings import Settings
 from tests.fakes.qmgr_peers import WAIT_S, Agent, Smar, Smtps
 
@@ -171,7 +172,7 @@ class QmgrSystem:
         self.defedb.open()
         recover(self.queue / "ibdb", self.defedb, self.cdb, self.queue / "lost+found", self.clock.now(), self.log)
         self.evthr = Evthr(clock=self.clock, log=self.log)
-        self.context = Context(self.settings, self.queue, self.defedb, self.cdb, self.evthr, self.clock, self.log)
+        self.context = Context(Env(self.settings, self.evthr, self.clock, self.log), self.queue, self.defedb, self.cdb)
         self._watch_ibdb()
         self.context.listen({})
         self.error: BaseException | None = None

@@ -437,7 +437,7 @@ ROWS = (
     Row("qmgr", "exception in a command", command_fails, "meta1g.qmgr.control:Control._do_status"),
     Row("smtpc", "killed", killed, ends=("smtpc",)),
     # qmgr: what goes on by itself
-    Row("qmgr", "exception in the answer of smar", late, "meta1g.qmgr.active:Active.resolved"),
+    Row("qmgr", "exception in the answer of smar", late, "meta1g.qmgr.update:Update.resolved"),
     Row("qmgr", "exception in a turn of the scheduler", meets_fault, "meta1g.qmgr.sched:Scheduler._next"),
     Row("qmgr", "exception in the hand-over", meets_fault, "meta1g.qmgr.intake:Intake._hand_over"),
     Row("qmgr", "exception in a chore", meets_fault, "meta1g.qmgr.sched:Scheduler.close_idle"),

@@ -61,7 +61,7 @@ class Machine(RuleBasedStateMachine):
     def unresolved(self, code):
         def answer(rcpt):
             self.decided(rcpt.record, code)
-            self.world.active.finish(rcpt, Outcome(code, f"{code // 100}.4.4", "no way"))
+            self.world.update.finish(rcpt, Outcome(code, f"{code // 100}.4.4", "no way"))
 
         self.world.resolve(answer)
         self.world.settle()
@@ -173,7 +173,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def oldest_file_is_emptied(self):
         for ta_id in list(self.world.commit.state.open)[:1]:
-            self.world.active.move_to_defedb(ta_id)
+            self.world.storing.move_to_defedb(ta_id)
 
     @rule()
     def retry_all(self):
@@ -192,7 +192,7 @@ class Machine(RuleBasedStateMachine):
                 self.world.waiting.discard(rcpt.record.rcpt)
                 for one in rcpt.record.failed:
                     self.world.waiting.discard(one.rcpt)
-                active.removed(rcpt, "removed")
+                self.world.update.removed(rcpt, "removed")
         self.world.settle()
 
     @rule()

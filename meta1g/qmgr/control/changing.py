@@ -1,6 +1,7 @@
 """Commands that change recipients: hold release remove bounce retry requeue, wherever they are.
 
-What is in AQ is changed there (orders.py), what is in DEFEDB alone is changed there, both in slices.  The answer tells how many:
+What is in AQ is changed there (orders.py), what is in DEFEDB alone is changed there, both in slices.
+The answer tells how many:
 
     held released removed bounced retried requeued    changed, on stable storage or in a store's list
     marked       busy with a delivery now; done when that ends without success
@@ -23,19 +24,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from meta1g.base.clock import Clock
 from meta1g.base.errors import PermError, TempError
 from meta1g.base.ids import CdbId, TaId, rcpt_id
-from meta1g.base.log import Log
 from meta1g.db.aq_types import AqRcpt, Order
 from meta1g.db.defedb import DefeDb
 from meta1g.qmgr import orders
 from meta1g.qmgr.active import Active
-from meta1g.qmgr.commit import Commit
 from meta1g.qmgr.control.rows import Entry
 from meta1g.qmgr.control.selection import Selector, parse
 from meta1g.qmgr.control.walk import STEP, Walk
-from meta1g.qmgr.defer import Defer, Steps
+from meta1g.qmgr.defer import Steps
+from meta1g.qmgr.env import Env
 from meta1g.qmgr.feeder import Feeder
 from meta1g.qmgr.orders import Fate, Orders
 from meta1g.qmgr.sched import Scheduler
@@ -141,35 +140,22 @@ class Changing:
     """The commands.
 
     Args:
-        active: recipients in AQ.
+        env: surroundings; what is held or removed is logged.
+        active: recipients in AQ, and the stores behind it.
         given: carries orders out there.
-        commit: removes content files.
-        defer: DEFEDB.
         scheduler: destinations.
         feeder: brings recipients back.
-        clock: the clock.
-        log: what is held or removed is logged.
     """
 
-    def __init__(
-        self,
-        active: Active,
-        given: Orders,
-        commit: Commit,
-        defer: Defer,
-        scheduler: Scheduler,
-        feeder: Feeder,
-        clock: Clock,
-        log: Log,
-    ) -> None:
+    def __init__(self, env: Env, active: Active, given: Orders, scheduler: Scheduler, feeder: Feeder) -> None:
         self._active = active
         self._orders = given
-        self._commit = commit
-        self._defer = defer
+        self._commit = active.commit
+        self._defer = active.defer
         self._scheduler = scheduler
         self._feeder = feeder
-        self._clock = clock
-        self._log = log
+        self._clock = env.clock
+        self._log = env.log
         self._walk = Walk(active)
 
     def work(self, word: str, words: Sequence[str], gone: Callable[[], bool]) -> Callable[[DefeDb], Steps[dict[str, Any]]]:
@@ -228,7 +214,7 @@ class Changing:
     def _all_stored(self, db: DefeDb, job: _Job) -> Steps[None]:
         for entries in self._walk.stored(db, job.selector):
             self._stored(db, job, [one for one in entries if job.selects(one)])
-            yield
+            yield None
 
     def _stored(self, db: DefeDb, job: _Job, entries: Sequence[Entry]) -> None:
         """Deals with recipients of DEFEDB, of which some may be in AQ."""
@@ -266,7 +252,11 @@ class Changing:
         if verb.order in (Order.HOLD, Order.REMOVE):
             for record in (*put, *(one.rcpt for one in removed)):
                 self._log.notice(
-                    f"qmgr.{verb.done}", "by order of the operator", ss_ta=record.ta_id, rcpt_idx=record.rcpt_idx, rcpt=record.rcpt
+                    f"qmgr.{verb.done}",
+                    "by order of the operator",
+                    ss_ta=record.ta_id,
+                    rcpt_idx=record.rcpt_idx,
+                    rcpt=record.rcpt,
                 )
         content = {one.ta.ta_id: one.ta.cdb_id for one in removed if one.ta is not None}
         if gone:
@@ -303,7 +293,7 @@ class Changing:
                         self._order(job, rcpt)
                 known = {(rcpt.ta.ta_id, rcpt.record.rcpt_idx) for rcpt in here}
                 self._change(db, job, list(self._entries(db, [one for one in some if one not in known])))
-                yield
+                yield None
         job.counts["busy"] += len(job.later)
         job.later.clear()
 

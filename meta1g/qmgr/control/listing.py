@@ -113,7 +113,7 @@ class Listing:
             if count >= LIST_MAX or looked >= PAGE_LOOKS or (ends and entries[-1].id >= ends[0]):
                 ends.append(entries[-1].id)
                 break
-            yield
+            yield None
         ids = sorted(rows)
         if ends:
             del ids[bisect_right(ids, min(ends)) :]
@@ -135,7 +135,7 @@ class Listing:
                 record = None if ta is None else ta.record
             if record is None:
                 record = db.get_ta(ta_id)
-            yield
+            yield None
             if record is None:
                 raise CommandError(f"{ta_id}: no such transaction in the queues", sysexits.EX_NOINPUT)
             return {
@@ -179,7 +179,7 @@ class Listing:
             counts.add(selector, [one for one in some if (one.rcpt.ta_id, one.rcpt.rcpt_idx) not in in_aq])
             if gone():
                 break
-            yield
+            yield None
         return {"by": by, **counts.result()}
 
     # -- destinations --------------------------------------------------------------------------------------------------
@@ -282,5 +282,3 @@ class _Counts:
             "others": sum(self._others),
             "others_ages": self._others,
         }
-
-

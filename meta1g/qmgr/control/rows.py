@@ -111,3 +111,16 @@ class Entry:
             "status": self.status,
             "remote_mta": rcpt.remote_mta,
         }
+
+    def details(self) -> dict[str, Any]:
+        """Gives all that is known of it."""
+        rcpt = self.rcpt
+        return {
+            **self.row(),
+            "orig_rcpt": rcpt.orig_rcpt,
+            "orcpt": rcpt.orcpt,
+            "notify": rcpt.notify,
+            "flags": [flag.name for flag in RcptFlags if rcpt.flags & flag],
+            "last_try": rcpt.last_try,
+            "destination": self.destination,
+        }

@@ -135,7 +135,9 @@ KEYS: Final[Mapping[str, Key]] = {
     "sender": Key("envelope sender; `<>` is the empty one", _sender),
     "recipient": Key("envelope recipient", _recipient),
     "domain": Key("domain of the recipient; `.example.org` is every domain below it", _domain),
-    "destination": Key("server, by name or address, with :PORT if it matters: where mail waits for, or was tried at last", _destination),
+    "destination": Key(
+        "server, by name or address, with :PORT if it matters: where mail waits for, or was tried at last", _destination
+    ),
     "age": Key("time in the queue: `2d` at least, `..10m` at most, `1h..2d` between", _age),
     "status": Key("text that the last status contains, such as `450` or `mailbox full`", _status),
     "state": Key("`deferred` (waits for its next try), `held`, or `active` (in the active queue)", _state),

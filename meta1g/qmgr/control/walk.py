@@ -58,7 +58,7 @@ class Walk:
                 count += len(some)
                 if count >= STEP:
                     count = 0
-                    yield
+                    yield None
 
     def _named(self, selector: Selector) -> Sequence[tuple[str, int | None]]:
         if selector.ids is not None:
@@ -114,7 +114,7 @@ class Walk:
                 looked += len(some)
                 if looked >= STEP:
                     looked = 0
-                    yield
+                    yield None
         return found
 
     def _sorted_ids(self, selector: Selector, after: tuple[str, int] | None) -> Steps[list[tuple[str, int | None]]]:
@@ -124,7 +124,7 @@ class Walk:
         named = self._named(selector)
         for start in range(0, len(named), _IDS_STEP):
             ids += [one for one in named[start : start + _IDS_STEP] if one[0] >= first]
-            yield
+            yield None
         ids.sort(key=lambda one: (one[0], -1 if one[1] is None else one[1]))
         return ids
 
@@ -182,9 +182,7 @@ class Walk:
             yield waiting
 
     @staticmethod
-    def _of_transaction(
-        db: DefeDb, ta_id: TaId, only: int | None, after: tuple[str, int] | None
-    ) -> Iterator[list[RcptRecord]]:
+    def _of_transaction(db: DefeDb, ta_id: TaId, only: int | None, after: tuple[str, int] | None) -> Iterator[list[RcptRecord]]:
         last = after[1] if after is not None and ta_id == after[0] else -1
         if only is not None:
             one = db.get_rcpt(ta_id, only) if only > last else None

@@ -348,7 +348,7 @@ def test_a_move_that_is_not_durable_yet_does_not_let_ibdb_go(qmgr):
     ta_id = qmgr.smtps().mail("a@to.example", "b@to.example")
     wait_until(lambda: len(qmgr.states()) == 2, "in AQ")
     qmgr.defedb.error = TempError(Module.DEFEDB, "slow")
-    assert [qmgr.context.active.move_to_defedb(ta_id) for _ in range(3)] == [2, 0, 0]
+    assert [qmgr.context.storing.move_to_defedb(ta_id) for _ in range(3)] == [2, 0, 0]
     qmgr.sink.wait("cannot store: .*slow")
     assert ("ibdb", "ta_done", ta_id) not in qmgr.journal
     qmgr.defedb.error = None

@@ -1,16 +1,17 @@
+from meta1g.qmgr.cleanup import Chore, Cleanup
 from meta1g.qmgr.limits import CLEANUP_S
 from meta1g.rcb.smtps_qmgr import Throttle
 from tests.fakes.qmgr_system import wait_until
 
 
 def test_a_chore_is_done_again_and_again_but_not_before_its_time(qmgr):
-    done = []
-    qmgr.context.cleanup.add(100, lambda: done.append(qmgr.clock.offset_s))
+    done, looks, context = [], [], qmgr.context
+    chore = Chore(100, lambda: done.append(qmgr.clock.offset_s), qmgr.clock.monotonic() + 100)
+    Cleanup(context.env, context.storing, context.commit, [chore, Chore(0, lambda: looks.append(1))])
     for offset_s, times in ((50, 0), (102, 1), (150, 1), (204, 2)):
-        looks = []
-        qmgr.context.cleanup.add(0, lambda looks=looks: looks.append(1))
         qmgr.advance(offset_s - qmgr.clock.offset_s)
-        wait_until(lambda looks=looks: looks, "the clean-up ran")
+        looks.clear()
+        wait_until(lambda: looks, "the clean-up ran")
         assert len(done) == times
 
 

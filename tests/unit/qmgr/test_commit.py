@@ -22,6 +22,9 @@ class Waiter:
     def commit_failed(self, error):
         self.told.append(("failed", error.errno))
 
+    def round_over(self):
+        assert self.told, "the round is over before its waiter has heard"
+
 
 def entries(qmgr):
     return [one.entry for path in ibdb_files(qmgr.queue / "ibdb") for one in IbdbReader(path).entries()]

@@ -189,14 +189,14 @@ def test_a_restart_in_the_middle_of_a_large_list_loses_nobody(make_qmgr):
 def test_an_answer_that_cannot_be_taken_defers_the_recipient_and_nobody_else(qmgr, monkeypatch):
     smar = qmgr.smar()
     smar.answers["bad.example"] = route("192.0.2.66")
-    real = qmgr.context.active.resolved
+    real = qmgr.context.update.resolved
 
     def resolved(one, da, servers):
         if servers[0].addr == "192.0.2.66":
             raise RuntimeError("unexpected")
         real(one, da, servers)
 
-    monkeypatch.setattr(qmgr.context.active, "resolved", resolved)
+    monkeypatch.setattr(qmgr.context.update, "resolved", resolved)
     agent = qmgr.agent()
     qmgr.smtps().mail("r@bad.example")
     qmgr.smtps().mail("r@good.example")

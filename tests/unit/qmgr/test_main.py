@@ -54,6 +54,20 @@ def test_a_signal_stops_it_in_order(qmgr, signum):
     assert sorted(path.name for path in (qmgr.queue / "qmgr").iterdir()) == ["lock"]
 
 
+def test_a_stop_waits_for_results_only_as_long_as_somebody_is_connected(tmp_path):
+    program = "import meta1g.qmgr.main as main; main.STOP_GRACE_S = 3600; main.run()"
+    with QmgrProcess(tmp_path, program=("-c", program)) as qmgr:
+        agent, smtps = qmgr.agent(), qmgr.smtps()
+        wait_until(lambda: qmgr.ask("status")["smtpc"] == qmgr.ask("status")["smtps"] == 1, "both are connected")
+        qmgr.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "stat=stopping" in qmgr.log(), "it stops")
+        agent.stop()
+        wait_until(lambda: "func=qmgr.smtpc, pid=" in qmgr.log() and "stat=gone" in qmgr.log(), "the agent is gone")
+        assert qmgr.process.poll() is None
+        smtps.stop()
+        assert qmgr.process.wait(20) == 0
+
+
 def test_it_stops_when_mcp_is_gone(qmgr):
     os.close(qmgr.alive_fd)
     qmgr.alive_fd = -1

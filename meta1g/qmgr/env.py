@@ -1,0 +1,28 @@
+"""What all parts of QMGR share.
+
+Ref: MeTA1 design, "Implementation: QMGR, context" (modelled on).
+"""
+
+from dataclasses import dataclass
+
+from meta1g.base.clock import Clock
+from meta1g.base.log import Log
+from meta1g.pt.evthr import Evthr
+from meta1g.qmgr.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Env:
+    """The surroundings of a part.
+
+    Args:
+        settings: configuration.
+        evthr: runs the tasks.
+        clock: the clock.
+        log: the log.
+    """
+
+    settings: Settings
+    evthr: Evthr
+    clock: Clock
+    log: Log
