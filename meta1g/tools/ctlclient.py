@@ -5,6 +5,7 @@ Ref: MeTA1 design, "Functional Specification: QMGR, control" (modelled on).
 
 import errno
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ from meta1g.rcb.framing import Splitter, preamble
 
 #: Some commands go through a million recipients.
 TIMEOUT_S: Final = 600
+#: The word before where a page begins.
+AFTER: Final = "--after"
 _READ_BYTES: Final = 64 << 10
 
 
@@ -62,9 +65,30 @@ class ControlClient:
         """
         result, more = self._once(words)
         while more:
-            part, more = self._once((words[0], more))
+            part, more = self._once((*words, AFTER, more))
             result += part
         return result
+
+    def pages(self, *words: str, after: str = "") -> Iterator[tuple[list[Any], str]]:
+        """Sends a command whose result is a long list and gives it page by page.
+
+        Args:
+            words: the command.
+            after: where to begin, as a page before told; empty for the beginning.
+
+        Returns:
+            Rows (a page may be empty although others follow), and where the next page begins, empty for none.
+
+        Raises:
+            CommandFailedError: the command was refused.
+            CliError: the connection broke.
+        """
+        more = after
+        while True:
+            page, more = self._once((*words, AFTER, more) if more else words)
+            yield page, more
+            if not more:
+                return
 
     def _once(self, words: tuple[str, ...]) -> tuple[Any, str]:
         try:

@@ -25,7 +25,7 @@ from meta1g.qmgr.deliver import Builder
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.expanding import Expanding
 from meta1g.qmgr.feeder import Feeder
-from meta1g.qmgr.orders import Orders
+from meta1g.qmgr.orders import Orders, released
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.sched import Scheduler
 from meta1g.qmgr.storing import Storing
@@ -279,13 +279,13 @@ class World:
         self.active = Active(env, Aq(AQ_MAX), Edbc(4), self.commit, self.defer)  # type: ignore[arg-type]
         self.storing = Storing(env, self.active)
         bounces = Bounces(env, self.active, self.storing)
-        orders = Orders(env, self.active, self.storing, bounces)
-        self.update = Update(env, self.active, self.storing, bounces, orders)
+        self.orders = Orders(env, self.active, self.storing, bounces)
+        self.update = Update(env, self.active, self.storing, bounces, self.orders)
         self.expanding = Expanding(env, self.storing, bounces)
         self.occ, self.dadb = Occ(INITIAL, MAXIMUM, 60.0, 2), Dadb()
         builder = Builder(SETTINGS, IdGenerator("C", 0, self.clock), self.clock)
         self.scheduler = Scheduler(env, self.active, self.update, self.occ, self.dadb, builder)
-        self.feeder = Feeder(replace(env, evthr=HandEvthr()), self.active, orders)  # type: ignore[arg-type]
+        self.feeder = Feeder(replace(env, evthr=HandEvthr()), self.active, self.orders)  # type: ignore[arg-type]
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
@@ -331,6 +331,7 @@ class World:
         if rcpt.record.rcpt in self.waiting:
             self.waiting.remove(rcpt.record.rcpt)
             self.waiting.update(addresses)
+        rcpt.expanding = True
         size = -(-members // parts)
         slices = deque(addresses[first : first + size] for first in range(0, members, size))
 
@@ -394,10 +395,23 @@ class World:
                 self.active.edbc.reset()
 
         def advance(db: ModelDefer) -> None:
-            late = [one for one in db.rcpts.values() if one.next_try > now]
+            late = [one for one in db.rcpts.values() if one.next_try > now and not one.flags & RcptFlags.HOLD]
             db.store((), [replace(one, next_try=now) for one in late])
 
         self.defer.ask(advance, reset)
+
+    def release_all(self) -> None:
+        """The operator lets everything be tried that is held."""
+
+        def reset(done: object) -> None:
+            with self.active.lock:
+                self.active.edbc.reset()
+
+        def release(db: ModelDefer) -> None:
+            held = [one for one in db.rcpts.values() if one.flags & RcptFlags.HOLD]
+            db.store((), [released(one, self.clock.now()) for one in held])
+
+        self.defer.ask(release, reset)
 
     def settle(self) -> None:
         """Runs what was woken."""

@@ -11,6 +11,7 @@ The answer tells how many:
     already      (hold) is held already
     due          (retry) is due, and waits for room
     not_held     (release) is not held
+    damaged      its transaction is not readable: it goes to lost+found when it is due
     unknown      ids that are in no queue
     nothing      why nothing was done at all
 
@@ -236,6 +237,8 @@ class Changing:
         counts: Counter[str] = Counter()
         for one in entries:
             skipped = verb.skip(one.rcpt, job.now)
+            if one.ta is None and verb.order is not Order.REMOVE:
+                skipped = "damaged"
             if not skipped:
                 record = verb.change(one.rcpt, job.now)
                 if record is None:
