@@ -4,6 +4,8 @@ Ref: sysexits.h; `-f FILE`, `-V`, `-VV`, `-d LEVEL` are modelled on MeTA1's prog
 """
 
 import argparse
+import contextlib
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -42,15 +44,16 @@ def parser(prog: str, description: str) -> Parser:
     return made
 
 
-def run_program(prog: str, main: Callable[[list[str]], int]) -> int:
+def run_program(prog: str, main: Callable[[list[str]], int], argv: list[str] | None = None) -> int:
     """Runs a program's main function and turns its errors into one line and an exit code.
 
     Args:
         prog: name for the error line.
         main: takes the arguments without the program's name, gives the exit code.
+        argv: these arguments; None for those of this process.
     """
     try:
-        return main(sys.argv[1:])
+        return main(sys.argv[1:] if argv is None else argv)
     except CliError as error:
         text, code = str(error), error.exit_code
     except BugError:
@@ -65,3 +68,16 @@ def run_program(prog: str, main: Callable[[list[str]], int]) -> int:
         return 130
     sys.stderr.write(f"{prog}: {text}\n")
     return code
+
+
+def end_program(prog: str, main: Callable[[list[str]], int]) -> NoReturn:
+    """Runs a program as run_program() does and ends the process; for those that close what they opened.
+
+    The interpreter is not taken down object by object: that is a good part of the time that a server takes to stop, and
+    threads that are left in a look-up could hold it up.
+    """
+    code = run_program(prog, main)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)

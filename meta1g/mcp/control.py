@@ -15,6 +15,7 @@ from meta1g.base.cli import CliError
 from meta1g.base.clock import Clock
 from meta1g.base.log import Log
 from meta1g.mcp import leftovers, logfiles, precheck, status, systemd
+from meta1g.mcp.commands import Commands, component_facts
 from meta1g.mcp.fsm import State
 from meta1g.mcp.listen import Sockets, systemd_sockets
 from meta1g.mcp.loop import Loop
@@ -63,7 +64,7 @@ class Mcp:
             self._reloader = Reloader(
                 self._loop, self._supervisor, file, lenient=lenient, now=self._now, on_change=self._take_over
             )
-            commands = status.Commands(self._facts, self._reloader.ask, prepared.config.path)
+            commands = Commands(self._facts, self._reloader.ask, prepared.config.path)
             self._status = status.StatusServer(self._loop, prepared.queue, commands.answer, log)
             undo.pop_all()
 
@@ -140,7 +141,7 @@ class Mcp:
             "well": all(member.state is State.RUNNING for member in members),
             "reload": last.facts() if last else None,
             "reloading": self._reloader.busy,
-            "components": status.component_facts(members),
+            "components": component_facts(members),
         }
 
     # signals

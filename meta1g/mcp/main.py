@@ -122,7 +122,7 @@ def _leave_terminal(write_fd: int, queue: Path) -> None:
 
 def run() -> None:
     """Runs the program (console script)."""
-    raise SystemExit(cli.run_program("mcp", main))
+    cli.end_program("mcp", main)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
@@ -18,8 +19,7 @@ from meta1g.base import failure, unixsock
 from meta1g.base.errors import ProtocolError
 from meta1g.mcp.limits import PASS_RETRY_S, PASS_TIMEOUT_S
 from meta1g.mcp.loop import Loop, Timer
-from meta1g.rcb.codec import decode, encode
-from meta1g.rcb.framing import Splitter, preamble
+from meta1g.rcb.connection import Buffer, Connection
 from meta1g.rcb.mcp_child import PROTOCOL, FdTaken, PassFd
 
 _READ_BYTES: Final = 4096
@@ -57,8 +57,7 @@ class Passing:
         self._sockets = sockets
         self._done: Done | None = done
         self._conn: socket.socket | None = None
-        self._taken = 0
-        self._splitter = Splitter(PROTOCOL)
+        self._rcb = Connection(PROTOCOL, server=False)
         self._retry: Timer | None = loop.call_later(0, self._try)
         self._limit: Timer = loop.call_later(PASS_TIMEOUT_S, self._too_late)
 
@@ -72,6 +71,7 @@ class Passing:
 
     def _drop(self) -> None:
         if self._conn is not None:
+            self._rcb.close("")
             self._loop.remove(self._conn.fileno())
             self._conn.close()
             self._conn = None
@@ -117,13 +117,12 @@ class Passing:
             self._send(conn)
 
     def _send(self, conn: socket.socket) -> None:
-        self._splitter = Splitter(PROTOCOL)
-        self._taken = 0
+        rcb = self._rcb = Connection(PROTOCOL, server=False)
         try:
-            conn.sendall(preamble(PROTOCOL))
             for number, (name, sock) in enumerate(self._sockets):
-                frame = encode(PassFd(name=name, index=number, count=len(self._sockets)), number + 1)
-                if socket.send_fds(conn, [frame], [sock.fileno()]) != len(frame):
+                rcb.request(PassFd(name=name, index=number, count=len(self._sockets)), name)
+                rcb.give(partial(_send_beside, conn, sock.fileno()))
+                if rcb.blocked:
                     raise BlockingIOError(errno.EAGAIN, "socket buffer is full")
         except OSError as error:
             self._finish(f"{self._path}: {error.strerror}")
@@ -131,13 +130,12 @@ class Passing:
         self._loop.add_reader(conn.fileno(), self._readable)
 
     def _readable(self) -> None:
-        conn = cast("socket.socket", self._conn)
         try:
-            data = conn.recv(_READ_BYTES)
+            data = cast("socket.socket", self._conn).recv(_READ_BYTES)
             if not data:
                 raise ProtocolError("the child closed the connection")
-            for body in self._splitter.feed(data):
-                self._answer(cast("FdTaken", decode(PROTOCOL.from_server, body)[1]))
+            for msg, _, _name in self._rcb.receive(data):
+                self._answer(cast("FdTaken", msg))
         except BlockingIOError:
             return
         except OSError as error:
@@ -146,11 +144,12 @@ class Passing:
             self._finish(f"{self._path}: {error.cause}")
 
     def _answer(self, msg: FdTaken) -> None:
-        if self._done is None:
-            return
         if msg.status:
             self._finish(f"{self._path}: socket refused: {msg.text}")
-            return
-        self._taken += 1
-        if self._taken == len(self._sockets):
+        elif not self._rcb.pending:
             self._finish("")
+
+
+def _send_beside(conn: socket.socket, fd: int, frame: Buffer) -> int:
+    """Sends a frame, and the descriptor beside it."""
+    return socket.send_fds(conn, [frame], [fd])

@@ -1,8 +1,9 @@
 """Lets every component check itself before a start or a reload: as the account, program and surroundings that it will have.
 
-The program itself runs, with `--check`.  If it does not come so far that it can tell what is wrong, a child with the same
-account looks for what is in the way: to the interpreter, to this package, to a library.  All checks run at the same time;
-what they say is collected.  Nothing is changed by them.
+The program itself runs, with `--check`; programs of this package that have the same account share a process, which takes
+one after the other (selfchecks.py).  If a check does not come so far that it can tell what is wrong, a child with the same
+account looks for what is in the way: to the interpreter, to this package, to a library.  All processes run at the same
+time; what they say is collected.  Nothing is changed by them.
 
 Owner: the event loop.
 Ref: architecture 4.1, "what an operator asks for and cannot be done costs nothing"; our choice.
@@ -11,8 +12,10 @@ Ref: architecture 4.1, "what an operator asks for and cannot be done costs nothi
 import contextlib
 import importlib.util
 import os
+import re
 import signal
 import subprocess
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +27,7 @@ from meta1g.base.cli import CliError
 from meta1g.base.log import Log
 from meta1g.base.startup import LOG_MADE
 from meta1g.base.sysexits import EX_CANTCREAT, EX_NOPERM, EX_OSERR, EX_TEMPFAIL
-from meta1g.mcp import spawn
+from meta1g.mcp import selfchecks, spawn
 from meta1g.mcp.child import Plan, exit_text
 from meta1g.mcp.limits import CHECK_LIMIT_S, CHECK_OUTPUT_BYTES, CHECKS_MAX
 from meta1g.mcp.loop import Loop
@@ -32,6 +35,8 @@ from meta1g.mcp.loop import Loop
 #: What the components import beside the standard library.
 _LIBRARIES: Final = ("ply", "gevent", "greenlet", "berkeleydb", "dns", "re2")
 _READ_BYTES: Final = 4096
+#: What follows the words of one of several checks in a process.
+_END_OF_CHECK: Final = re.compile(re.escape(selfchecks.MARK) + rb"(\d{1,3})\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ class Checks:
         self._log = log
         self._logs_made = logs_made
         self._done: Done | None = done
-        self._waiting = list({plan.service.section: plan for plan in reversed(plans)}.values())
+        self._waiting = _groups(plans)
         self._running: set[_Check] = set()
         self.problems: list[Problem] = []
         self._first = loop.call_later(0, self._next)
@@ -79,39 +84,76 @@ class Checks:
 
     def _next(self) -> None:
         while self._waiting and len(self._running) < CHECKS_MAX:
-            self._begin(self._waiting.pop())
+            self._begin(self._waiting.popleft())
         if not self._running and self._done is not None:
             done, self._done = self._done, None
             done(self.problems)
 
-    def _begin(self, plan: Plan) -> None:
+    def _begin(self, group: Sequence[Plan]) -> None:
+        ready = [plan for plan in group if self._may_begin(plan)]
+        if not ready:
+            return
+        with failure.item(self._log, "mcp.check", self._failed(ready), component=ready[0].service.label):
+            self._running.add(_Check(self._loop, ready, self._logs_made, self.problems.append, self._ended))
+
+    def _may_begin(self, plan: Plan) -> bool:
+        """Looks at what mcp itself can see of a component; tells whether the component can check the rest."""
+        known = len(self.problems)
+        with failure.item(self._log, "mcp.check", self._failed([plan]), component=plan.service.label):
+            self.problems += [one for one in (_stderr_problem(plan), _program_problem(plan)) if one is not None]
+        return len(self.problems) == known and plan.launch.program.bundled is not None
+
+    def _failed(self, plans: Sequence[Plan]) -> Callable[[Exception], None]:
         def failed(error: Exception) -> None:
-            self.problems.append(Problem((f"{plan.service.label}: the check failed: {error}",), EX_OSERR))
+            self.problems += [Problem((f"{one.service.label}: the check failed: {error}",), EX_OSERR) for one in plans]
 
-        with failure.item(self._log, "mcp.check", failed, component=plan.service.label):
-            problems = [one for one in (_stderr_problem(plan), _program_problem(plan)) if one is not None]
-            if problems:
-                self.problems += problems
-            elif plan.launch.program.check_argv:
-                variables = {LOG_MADE: "1"} if plan.service.label in self._logs_made else {}
-                self._running.add(_Check(self._loop, plan, variables, self._ended))
+        return failed
 
-    def _ended(self, check: "_Check", problem: Problem | None) -> None:
+    def _ended(self, check: "_Check", rest: Sequence[Plan]) -> None:
         self._running.discard(check)
-        if problem is not None:
-            self.problems.append(problem)
+        if rest:
+            self._waiting.appendleft(rest)
         self._next()
 
 
+def _groups(plans: Sequence[Plan]) -> deque[Sequence[Plan]]:
+    """Gives those together whose checks can share a process: modules of this package under the same account."""
+    sections: dict[object, Plan] = {}
+    for plan in plans:
+        sections.setdefault(plan.service.section, plan)
+    groups: dict[object, list[Plan]] = {}
+    for plan in sections.values():
+        launch, program = plan.launch, plan.launch.program
+        alone = plan.service.label
+        key = (launch.identity, launch.directory, program.reads_config) if program.is_module else alone
+        groups.setdefault(key, []).append(plan)
+    return deque(groups.values())
+
+
 class _Check:
-    """One check that runs.  Owner: the event loop."""
+    """A process in which one component checks itself, or several one after the other.
+
+    Args:
+        loop: the event loop.
+        plans: the components, all under the same account; several only if they are modules of this package.
+        logs_made: labels of those whose log files mcp makes.
+        told: called with each problem.
+        ended: called at the end, with those that have not been checked because the check of another one broke off.
+
+    Owner: the event loop.
+    """
 
     def __init__(
-        self, loop: Loop, plan: Plan, variables: dict[str, str], ended: "Callable[[_Check, Problem | None], object]"
+        self,
+        loop: Loop,
+        plans: Sequence[Plan],
+        logs_made: Collection[str],
+        told: Callable[[Problem], object],
+        ended: "Callable[[_Check, Sequence[Plan]], object]",
     ) -> None:
         self._loop = loop
-        self._plan = plan
-        self._label = plan.service.label
+        self._left = deque(plans)
+        self._told = told
         self._ended = ended
         self._output = b""
         with contextlib.ExitStack() as undo:
@@ -120,7 +162,7 @@ class _Check:
             with contextlib.ExitStack() as closing:
                 closing.callback(os.close, write_fd)
                 os.set_blocking(write_fd, True)
-                self._process = _start(plan, variables, write_fd)
+                self._process = _start(plans, logs_made, write_fd)
             undo.callback(self._kill)
             self._pid_fd = os.pidfd_open(self._process.pid)
             undo.callback(os.close, self._pid_fd)
@@ -147,40 +189,72 @@ class _Check:
     def _read(self) -> None:
         with contextlib.suppress(BlockingIOError):
             while data := os.read(self._read_fd, _READ_BYTES):
-                self._output = (self._output + data)[-CHECK_OUTPUT_BYTES:]
+                self._take(data)
             self._loop.remove(self._read_fd)
+
+    def _take(self, data: bytes) -> None:
+        self._output += data
+        while self._left and (end := _END_OF_CHECK.search(self._output)):
+            text, self._output = self._output[: end.start()], self._output[end.end() :]
+            self._result(text, int(end[1]))
+            self._limit.cancel()
+            self._limit = self._loop.call_later(CHECK_LIMIT_S, self._too_late)
+        self._output = self._output[-CHECK_OUTPUT_BYTES:]
+
+    def _result(self, text: bytes, code: int, *, whole: bool = True) -> None:
+        plan = self._left.popleft()
+        if code or not whole:
+            self._told(_problem(plan, text[-CHECK_OUTPUT_BYTES:].decode(errors="replace"), code))
 
     def _over(self) -> None:
         self._read()
         code = self._process.wait()
         self.close()
-        self._ended(self, self._problem(code) if code else None)
+        if self._left:
+            self._result(self._output, code, whole=not self._left[0].launch.program.is_module)
+        self._ended(self, tuple(self._left))
 
     def _too_late(self) -> None:
         self.close()
-        self._ended(self, Problem((f"{self._label}: its check did not end within {CHECK_LIMIT_S:g} s",), EX_TEMPFAIL))
-
-    def _problem(self, code: int) -> Problem:
-        """Gives what a check said, or why it could say nothing."""
-        text = self._output.decode(errors="replace")
-        lines = text.splitlines()
-        head = f"{self._plan.service.kind}: "
-        told = [number for number, line in enumerate(lines) if line.startswith(head)]
-        if told and "Traceback" not in text:
-            named = [f"{self._label}: {line[len(head) :]}" if line.startswith(head) else line for line in lines[told[0] :]]
-            return Problem(tuple(named), code if code > 0 else EX_OSERR)
-        closed = _library_problem(self._plan)
-        if closed is not None:
-            return closed
-        user, last = self._plan.launch.identity.user, lines[-1] if lines else "it said nothing"
-        return Problem((f"{self._label}: its check as {user} {exit_text(code)}: {last}",), code if code > 0 else EX_OSERR)
+        if self._left:  # else all have told what they found, and the process only does not end
+            label = self._left.popleft().service.label
+            self._told(Problem((f"{label}: its check did not end within {CHECK_LIMIT_S:g} s",), EX_TEMPFAIL))
+        self._ended(self, tuple(self._left))
 
 
-def _start(plan: Plan, variables: dict[str, str], errors_fd: int) -> "subprocess.Popen[bytes]":
-    launch = replace(plan.launch, program=replace(plan.launch.program, argv=plan.launch.program.check_argv))
+def _problem(plan: Plan, text: str, code: int) -> Problem:
+    """Gives what a check said, or why it could say nothing."""
+    label, lines = plan.service.label, text.splitlines()
+    head = f"{plan.service.kind}: "
+    told = [number for number, line in enumerate(lines) if line.startswith(head)]
+    if told and "Traceback" not in text:
+        named = [f"{label}: {line[len(head) :]}" if line.startswith(head) else line for line in lines[told[0] :]]
+        return Problem(tuple(named), code if code > 0 else EX_OSERR)
+    closed = _library_problem(plan)
+    if closed is not None:
+        return closed
+    user, last = plan.launch.identity.user, lines[-1] if lines else "it said nothing"
+    return Problem((f"{label}: its check as {user} {exit_text(code)}: {last}",), code if code > 0 else EX_OSERR)
+
+
+def _start(plans: Sequence[Plan], logs_made: Collection[str], errors_fd: int) -> "subprocess.Popen[bytes]":
+    launch = plans[0].launch
+    program, variables = launch.program, {}
+    if program.is_module:
+        items = [_item(plan, logs_made) for plan in plans]
+        argv: tuple[str, ...] = (program.executable, "-m", selfchecks.__name__, *selfchecks.pack(items))
+    else:
+        argv = (*program.argv, "--check")
+        variables = {LOG_MADE: "1"} if plans[0].service.label in logs_made else {}
+    launch = replace(launch, program=replace(program, argv=argv))
     started = spawn.start(launch, -1, stdout=errors_fd, errors=errors_fd, variables=variables)
     os.close(started.ready_fd)
     return started.process
+
+
+def _item(plan: Plan, logs_made: Collection[str]) -> selfchecks.Item:
+    program = plan.launch.program
+    return selfchecks.Item(program.bundled or "", plan.service.label in logs_made, program.own_arguments)
 
 
 def _program_problem(plan: Plan) -> Problem | None:

@@ -21,6 +21,8 @@ BUNDLED: Final = frozenset({"smtps", "smtpc", "smar", "qmgr"})
 _CONFIG_OPTIONS: Final = ("-f", "--config")
 #: Where the console scripts of this package name it.
 _SCRIPT_HEAD_BYTES: Final = 1024
+#: Words before the arguments of a module: interpreter, -m, its name.
+_MODULE_WORDS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Program:
         argv: all arguments, the program's name first.
         bundled: name of the component of this package, or None for a program of somebody else.
         reads_config: it is of this package and reads the running configuration.
+        is_module: it is a module of this package, run by the interpreter of mcp, and not a file of its own.
 
     Immutable.
     """
@@ -40,16 +43,12 @@ class Program:
     argv: tuple[str, ...]
     bundled: str | None
     reads_config: bool = False
+    is_module: bool = False
 
     @property
-    def check_argv(self) -> tuple[str, ...]:
-        """All arguments of the check of itself; none if it is a program of somebody else, which knows no check."""
-        if self.bundled is None:
-            return ()
-        module = f"meta1g.{self.bundled}.main"
-        if module in self.argv:
-            return tuple(f"meta1g.{self.bundled}.check" if word == module else word for word in self.argv)
-        return (*self.argv, "--check")
+    def own_arguments(self) -> tuple[str, ...]:
+        """The command line without what names the program, whether it is a module or a file."""
+        return self.argv[_MODULE_WORDS if self.is_module else 1 :]
 
 
 def program_of(service: Service, config_file: Path, *, lenient: bool = False) -> Program:
@@ -76,7 +75,7 @@ def program_of(service: Service, config_file: Path, *, lenient: bool = False) ->
         raise CliError(f"{service.where}: path of {service.label}: {path}: {advice}")
     rest = _own_arguments(service, words[1:], config_file, lenient)
     argv = (sys.executable, "-m", f"meta1g.{path.name}.main", *rest)
-    return Program(sys.executable, argv, path.name, _reads(rest, config_file))
+    return Program(sys.executable, argv, path.name, _reads(rest, config_file), is_module=True)
 
 
 def _reads(words: Sequence[str], config_file: Path) -> bool:

@@ -31,13 +31,8 @@ READS_PER_RUN: Final = 4
 #: Longest time for the messages of one connection before others get their turn.  Ref: invariant I10; our choice, below a tick
 #: of the stand-by thread.
 TURN_S: Final = 0.005
-#: Unsent bytes of one connection before it is given up: its peer does not read.  Ref: invariant I4; the number is our choice.
-WRITE_MAX_BYTES: Final = 64 << 20
 #: Collected bytes that leave at once instead of at the end of the batch.  Our choice: about a socket buffer.
 FLUSH_BYTES: Final = 128 * 1024
-#: Deadlines of answered requests that a connection keeps, beyond the number of open ones.  Our choice: removing them one by one
-#: would cost more.
-DEADLINES_SPARE: Final = 1000
 #: Socket buffers asked for, both directions.  Our choice, because a burst should fit without waiting.
 SOCKET_BUFFER_BYTES: Final = 512 * 1024
 #: Connections that wait to be accepted.  Our choice, because components of one host are few.

@@ -8,11 +8,10 @@ Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on).
 import argparse
 import itertools
 import os
-import sys
 from pathlib import Path
 from typing import Final
 
-from meta1g.base import cli, paths, reach, startup
+from meta1g.base import paths, reach, startup
 from meta1g.base.selfcheck import Findings
 from meta1g.conf.load import load_file
 from meta1g.qmgr.settings import Settings
@@ -63,9 +62,5 @@ def _check_files(directory: Path, found: Findings) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Runs the check as a program of its own, which starts faster than the whole queue manager does."""
+    """Runs the check by itself, without the time that it takes to load the whole program; see mcp/selfchecks.py."""
     return check(startup.component_arguments("qmgr", argv, "The check of the queue manager of meta1g."))
-
-
-if __name__ == "__main__":
-    sys.exit(cli.run_program("qmgr", main))

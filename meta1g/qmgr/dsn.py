@@ -12,9 +12,9 @@ from email.utils import formatdate
 from typing import Final
 
 from meta1g.base.ids import idx_text
+from meta1g.base.reply import printable
 from meta1g.rcb.envelope import DsnRcpt, RcptFlags, RcptRecord, TaRecord
 from meta1g.smtp import xtext
-from meta1g.smtp.reply import printable
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,12 @@ Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelle
 """
 
 from collections import deque
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from meta1g.base import failure
 from meta1g.base.errors import FullError, TempError
 from meta1g.base.ids import RCPT_IDX_MAX
+from meta1g.base.reply import Reply
 from meta1g.db.aq_types import Home
 from meta1g.db.icc import Icc
 from meta1g.db.iqdb import Iqdb, IqTa
@@ -23,14 +24,14 @@ from meta1g.rcb.envelope import RcptRecord, TaRecord
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_qmgr import CloseTransaction, NewRecipient, NewSession, NewTransaction, Refused, Stat
 
-UNKNOWN = Stat(code=451, ecode="4.3.0", text="Transaction is not known, try again")
-MISCOUNTED = Stat(code=451, ecode="4.3.0", text="Envelope is not complete, try again")
-STOPPING = Stat(code=421, ecode="4.3.2", text="Mail system is stopping, try again later")
-NOT_STORED = Stat(code=451, ecode="4.3.1", text="Envelope cannot be stored, try again later")
-TOO_MUCH = Stat(code=452, ecode="4.3.1", text="Queue is full, try again later")
-TOO_SLOW = Stat(code=452, ecode="4.3.1", text="Queue is nearly full and this envelope took too long, try again later")
-WELCOME = Stat(code=220)
-ACCEPTED = Stat(code=250, ecode="2.0.0")
+UNKNOWN: Final = Reply(451, "4.3.0", "Transaction is not known, try again")
+MISCOUNTED: Final = Reply(451, "4.3.0", "Envelope is not complete, try again")
+STOPPING: Final = Reply(421, "4.3.2", "Mail system is stopping, try again later")
+NOT_STORED: Final = Reply(451, "4.3.1", "Envelope cannot be stored, try again later")
+TOO_MUCH: Final = Reply(452, "4.3.1", "Queue is full, try again later")
+TOO_SLOW: Final = Reply(452, "4.3.1", "Queue is nearly full and this envelope took too long, try again later")
+WELCOME: Final = Reply(220)
+ACCEPTED: Final = Reply(250, "2.0.0")
 
 
 class Conn(Protocol):
@@ -89,9 +90,9 @@ class Dot:
         """Lets the hand-over begin, when all of the round have heard."""
         self._intake.wake()
 
-    def _answer(self, stat: Stat) -> None:
+    def _answer(self, reply: Reply) -> None:
         if not self._conn.closed:
-            self._conn.reply(self._request_id, stat)
+            self._conn.reply(self._request_id, Stat(reply=reply))
 
     def entered(self) -> None:
         """Notes that AQ or DEFEDB has it."""
@@ -135,7 +136,7 @@ class Intake:
 
     # -- sessions ------------------------------------------------------------------------------------------------------
 
-    def new_session(self, conn: Conn, msg: NewSession, sessions: int = 0) -> Stat:
+    def new_session(self, conn: Conn, msg: NewSession, sessions: int = 0) -> Reply:
         """Enters a session; gives 220 or 421 with the reason.
 
         Args:
@@ -150,13 +151,13 @@ class Intake:
             refusal = self.icc.connect(msg.client_addr, self._clock.monotonic(), sessions)
             if refusal:
                 self.log.notice("qmgr.session", refusal, ss_sess=msg.session_id, client=msg.client_addr)
-                return Stat(code=421, ecode="4.7.0", text=f"{refusal}, try again later")
+                return Reply(421, "4.7.0", f"{refusal}, try again later")
             try:
                 self.iqdb.add_session(msg.session_id, conn, msg.client_addr)
             except FullError as error:
                 self.icc.disconnect(msg.client_addr)
                 self.log.warn("qmgr.session", error.cause, ss_sess=msg.session_id)
-                return Stat(code=421, ecode="4.3.2", text="Too many sessions, try again later")
+                return Reply(421, "4.3.2", "Too many sessions, try again later")
         return WELCOME
 
     def close_session(self, session_id: str) -> None:
@@ -220,8 +221,8 @@ class Intake:
             self._refuse(conn, msg.ta_id, refusal)
 
     @staticmethod
-    def _refuse(conn: Conn, ta_id: str, stat: Stat) -> None:
-        conn.post(Refused(ta_id=ta_id, code=stat.code, ecode=stat.ecode, text=stat.text))
+    def _refuse(conn: Conn, ta_id: str, reply: Reply) -> None:
+        conn.post(Refused(ta_id=ta_id, reply=reply))
 
     def new_recipient(self, conn: Conn, msg: NewRecipient) -> None:
         """Enters a recipient; the transaction is refused if there is no room."""
@@ -249,17 +250,17 @@ class Intake:
 
     def close_transaction(self, conn: Conn, request_id: int, msg: CloseTransaction) -> None:
         """Lets a transaction be committed; the answer comes when it is."""
-        with failure.item(self.log, "qmgr.dot", lambda _: conn.reply(request_id, NOT_STORED), ss_ta=msg.ta_id):
+        with failure.item(self.log, "qmgr.dot", lambda _: conn.reply(request_id, Stat(reply=NOT_STORED)), ss_ta=msg.ta_id):
             with self._lock:
                 ta = self.iqdb.drop_ta(msg.ta_id)
                 if ta is not None:
                     step(ta, Event.DOT)
             refusal = self._refusal(conn, ta, msg) or self._accept(conn, request_id, cast("IqTa", ta), msg)
             if refusal is not None:
-                self.log.warn("qmgr.dot", refusal.text, ss_ta=msg.ta_id)
-                conn.reply(request_id, refusal)
+                self.log.warn("qmgr.dot", refusal.one_line, ss_ta=msg.ta_id)
+                conn.reply(request_id, Stat(reply=refusal))
 
-    def _accept(self, conn: Conn, request_id: int, ta: IqTa, msg: CloseTransaction) -> Stat | None:
+    def _accept(self, conn: Conn, request_id: int, ta: IqTa, msg: CloseTransaction) -> Reply | None:
         """Lets a transaction be committed; gives the reason if it cannot be."""
         record, rcpts = self._records(ta, msg)
         dot = Dot(conn, request_id, record, rcpts, self)
@@ -274,7 +275,7 @@ class Intake:
         return None
 
     @staticmethod
-    def _refusal(conn: Conn, ta: IqTa | None, msg: CloseTransaction) -> Stat | None:
+    def _refusal(conn: Conn, ta: IqTa | None, msg: CloseTransaction) -> Reply | None:
         if ta is None or ta.owner is not conn:
             return UNKNOWN
         if ta.state is State.ABORTED:

@@ -29,7 +29,6 @@ from meta1g.pt import alive
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.signals import on_signal, signals_of
 from meta1g.pt.task import Result, Task
-from meta1g.qmgr.check import check
 from meta1g.qmgr.context import Context
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.settings import Settings
@@ -170,6 +169,8 @@ def main(argv: list[str]) -> int:
     """Runs QMGR and gives its exit code."""
     arguments = startup.component_arguments("qmgr", argv, "The queue manager of meta1g.")
     if arguments.check:
+        from meta1g.qmgr.check import check
+
         return check(arguments)
     config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
     queue = config.queue_directory
@@ -188,7 +189,7 @@ def main(argv: list[str]) -> int:
 
 def run() -> None:
     """Runs the program (console script)."""
-    raise SystemExit(cli.run_program("qmgr", main))
+    cli.end_program("qmgr", main)
 
 
 if __name__ == "__main__":

@@ -226,5 +226,5 @@ class Resolver:
 
     def _unresolved(self, rcpt: AqRcpt, answer: Unresolved) -> None:
         who: RcptId = rcpt_id(rcpt.record.ta_id, rcpt.record.rcpt_idx)
-        self._log.debug("qmgr.resolve", answer.text, ss_ta=rcpt.record.ta_id, key=who, reply=answer.code)
-        self._update.finish(rcpt, Outcome(answer.code, answer.ecode, answer.text))
+        self._log.debug("qmgr.resolve", answer.reply.one_line, ss_ta=rcpt.record.ta_id, key=who, reply=answer.reply.code)
+        self._update.finish(rcpt, Outcome(answer.reply.code, answer.reply.ecode, answer.reply.one_line))

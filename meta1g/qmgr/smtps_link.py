@@ -10,6 +10,7 @@ from typing import Final
 
 from meta1g.base.errors import ProtocolError
 from meta1g.base.log import Log
+from meta1g.base.reply import Reply
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.rcbcom import RcbCom
 from meta1g.qmgr.intake import Intake
@@ -92,7 +93,7 @@ class SmtpsLinks:
         if not isinstance(msg, NewSession | CloseTransaction):
             return False
         code = 421 if isinstance(msg, NewSession) else 451
-        conn.reply(request_id, Stat(code=code, ecode="4.3.0", text="Internal error, try again later"))
+        conn.reply(request_id, Stat(reply=Reply(code, "4.3.0", "Internal error, try again later")))
         return True
 
     def _on_hello(self, conn: RcbCom, request_id: int, msg: Message) -> None:
@@ -118,7 +119,7 @@ class SmtpsLinks:
         if isinstance(msg, NewSession):
             link = self._links.get(conn)
             sessions = 0 if link is None else link.hello.max_threads
-            conn.reply(request_id, self._intake.new_session(conn, msg, sessions))
+            conn.reply(request_id, Stat(reply=self._intake.new_session(conn, msg, sessions)))
 
     def _on_close(self, conn: RcbCom) -> None:
         with self._lock:

@@ -1,23 +1,25 @@
 """One RCB connection without its socket: bytes in, events out; messages in, bytes out.
 
-    request() post() reply() ──> frames wait ──> take() ──> socket ──> keep() what it did not take
-    receive(bytes) ──> Event, Event ...      expire(now) ──> waiters whose time is over      close() ──> all waiters
+    request() post() reply() ──> frames wait ──> give(send) ──> socket; what it does not take waits on
+    receive(bytes) ──> Event, Event ...      expire(now) ──> waiters whose time is over
+    shut() ──> nothing comes or goes any more ──> close() ──> all waiters
 
 Theory of operation.  A shell owns a socket and a Connection.  It gives received bytes to receive() and acts on each event;
-when it is convenient (at the end of its turn) it sends what take() gives, in one call.  A waiter is whatever the shell
-wants to have back with the reply to its request: a callback, a thread.  Each waiter comes back exactly once: with its
-reply, from expire(), from forget(), or from close().  The first frame in each direction is the protocol version.
+when it is convenient (at the end of its turn) it calls give() with the send of its socket, which gets all that waits in one
+call.  A waiter is whatever the shell wants to have back with the reply to its request: a callback, a thread.  Each waiter
+comes back exactly once: with its reply, from expire(), from forget(), or from close().  The first frame in each direction is
+the protocol version.
 
 Invariants: frames leave in the order of the calls that made them; what waits to be sent is counted, and `overfull` tells
-when the shell has to give the connection up (I4); nothing is received or sent after close().
+when the shell has to give the connection up (I4); nothing is received or sent after shut().
 
-Pure.  Locking: caller serialises everything but receive(), which may run beside the rest in one thread at a time.
+Pure.  Locking: caller serialises everything but receive(), which may run in one thread beside the rest, close() excepted.
 Ref: MeTA1 design, "Implementation: RCB communication" (modelled on).
 """
 
 import heapq
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from meta1g.base.errors import Module, TempError
@@ -31,7 +33,12 @@ WRITE_MAX_BYTES: Final = 64 << 20
 DEADLINES_SPARE: Final = 1000
 
 PEER_CLOSED: Final = "the peer closed the connection"
+#: A rest up to this size is copied in front of what came later, so that both leave in one call.
+_JOIN_MAX_BYTES: Final = 64 << 10
 _ID_MAX: Final = 0xFFFF_FFFF
+
+
+Buffer = bytes | memoryview
 
 
 class Event(NamedTuple):
@@ -57,6 +64,7 @@ class Connection:
         write_max_bytes: `overfull` from so many unsent bytes on.
 
     Attributes:
+        name: that of the protocol.
         closed: no message comes or goes any more.
         reason: why.
         muted: the peer reads no more; what it sent before is still taken.
@@ -65,8 +73,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_deadlines", "_frames", "_ids", "_name", "_rest", "_splitter", "_table", "_unsent", "_waiting", "_write_max",
-        "closed", "muted", "reason",
+        "_deadlines", "_frames", "_ids", "_rest", "_splitter", "_table", "_unsent", "_waiting", "_write_max",
+        "closed", "muted", "name", "reason",
     )  # fmt: skip
 
     def __init__(self, protocol: Protocol, *, server: bool, write_max_bytes: int = WRITE_MAX_BYTES) -> None:
@@ -74,11 +82,11 @@ class Connection:
         self.closed = False
         self.muted = False
         self.reason = ""
-        self._name = protocol.name
+        self.name = protocol.name
         self._table = protocol.from_client if server else protocol.from_server
         self._splitter = Splitter(protocol)
-        self._frames = [first]
-        self._rest = b""
+        self._frames: list[Buffer] = [first]
+        self._rest: Buffer = b""
         self._unsent = len(first)
         self._write_max = write_max_bytes
         self._ids = itertools.count(1)
@@ -119,31 +127,51 @@ class Connection:
 
     def _queue(self, frame: bytes) -> None:
         if self.closed or self.muted:
-            raise TempError(Module.RCB, f"{self._name}: connection lost: {self.reason or PEER_CLOSED}")
+            raise TempError(Module.RCB, f"{self.name}: connection lost: {self.reason or PEER_CLOSED}")
         self._frames.append(frame)
         self._unsent += len(frame)
 
-    def take(self) -> bytes:
-        """Gives everything that waits to be sent; what the socket refuses goes back by keep() before the next call."""
+    def give(self, send: Callable[[Buffer], int]) -> None:
+        """Offers what waits to the socket, as a rule in one call; what it does not take waits for the next.
+
+        A peer that reads no more is no error yet: its last messages are read first, then comes the end.
+
+        Args:
+            send: takes bytes, tells how many it took; as that of a socket it may raise BlockingIOError.
+
+        Raises:
+            OSError: send failed; the order of the frames is lost, and the connection has to be given up.
+        """
+        while data := self._take():
+            try:
+                count = send(data)
+            except BlockingIOError:
+                count = 0
+            except (BrokenPipeError, ConnectionResetError):
+                self.mute()
+                return
+            self._unsent -= count
+            if count < len(data):
+                self._rest = memoryview(data)[count:]
+                return
+
+    def _take(self) -> Buffer:
+        """Gives all that waits to be sent, a long rest of the last call alone."""
         frames, rest = self._frames, self._rest
         if rest:
-            frames.insert(0, rest)
             self._rest = b""
+            if len(rest) > _JOIN_MAX_BYTES:
+                return rest
+            frames.insert(0, rest)
+        elif not frames:
+            return b""
         data = frames[0] if len(frames) == 1 else b"".join(frames)
         frames.clear()
         return data
 
-    def sent(self, count: int) -> None:
-        """Notes that so many bytes of take() were sent."""
-        self._unsent -= count
-
-    def keep(self, rest: bytes) -> None:
-        """Takes back what the socket did not take."""
-        self._rest = rest
-
     @property
     def blocked(self) -> bool:
-        """Whether the socket did not take all of the last take(): wait until it is writable."""
+        """Whether the socket did not take all of the last give(): wait until it is writable."""
         return bool(self._rest)
 
     @property
@@ -216,13 +244,18 @@ class Connection:
         """Number of requests without reply."""
         return len(self._waiting)
 
-    def close(self, reason: str) -> list[Any]:
-        """Closes and gives back all waiters; the second time does nothing."""
+    def shut(self, reason: str) -> bool:
+        """Ends receiving and sending; the waiters stay for close().  Tells whether it was open."""
         if self.closed:
-            return []
-        self.closed = True
+            return False
         self.reason = reason
+        self.closed = True
         self._drop()
         self._deadlines.clear()
+        return True
+
+    def close(self, reason: str) -> list[Any]:
+        """Shuts, if that is not done yet, and gives back all waiters; the second time there are none."""
+        self.shut(reason)
         waiting, self._waiting = self._waiting, {}
         return list(waiting.values())

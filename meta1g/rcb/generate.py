@@ -17,6 +17,7 @@ from struct import error as StructError  # noqa: N812  it is a class
 from typing import Any, Final
 
 from meta1g.base.errors import ProtocolError, UnsendableError
+from meta1g.rcb.replies import read_reply, write_reply
 from meta1g.rcb.schema import FieldPlan, Kind, Message
 
 HEADER: Final = Struct("!II")
@@ -65,8 +66,10 @@ def _compile(name: str, source: str, cls: type[Message]) -> Any:
         "head": HEADER.pack,
         "peek": HEADER.unpack_from,
         "number": int.from_bytes,
+        "read_reply": read_reply,
         "u32": Struct("!III").pack,
         "u64": Struct("!IIQ").pack,
+        "write_reply": write_reply,
     }
     for plan in cls.PLAN.fields:
         scope[f"set_{plan.name}"] = getattr(cls, plan.name).__set__
@@ -88,7 +91,8 @@ def writer_source(cls: type[Message]) -> str:
         lines += [f"  at = {plan.name!r}", f"  v = msg.{plan.name}"]
         indent = "  "
         if plan.optional:
-            lines.append(f"  if v != default_{plan.name}:")
+            same = f"v is not default_{plan.name} and " if plan.kind is Kind.REPLY else ""  # two replies compare slowly
+            lines.append(f"  if {same}v != default_{plan.name}:")
             indent = "   "
         lines += [indent + line for line in _WRITE[plan.kind](plan)]
     lines += [
@@ -121,6 +125,11 @@ def _write_text(plan: FieldPlan) -> Iterator[str]:
     yield from _write_octets(plan)
 
 
+def _write_reply(plan: FieldPlan) -> Iterator[str]:
+    yield "v = write_reply(v)"
+    yield from _write_octets(plan)
+
+
 def _write_items(plan: FieldPlan) -> Iterator[str]:
     yield f"parts.append(u32(4, {plan.rt:d}, len(v)))"
     yield "for one in v:"
@@ -144,6 +153,7 @@ _WRITE: Final[dict[Kind, Callable[[FieldPlan], Iterator[str]]]] = {
     Kind.TEXT: _write_text,
     Kind.ITEMS: _write_items,
     Kind.TEXTS: _write_texts,
+    Kind.REPLY: _write_reply,
 }
 
 
@@ -229,6 +239,10 @@ def _read_text(plan: FieldPlan) -> Iterator[str]:
     yield from _set(plan, "body[s:e].decode()")
 
 
+def _read_reply(plan: FieldPlan) -> Iterator[str]:
+    yield from _set(plan, "read_reply(body[s:e])")
+
+
 def _read_count(plan: FieldPlan) -> Iterator[str]:
     yield from _read_number(plan, 4)
     yield "if v > ITEMS_MAX:"
@@ -264,6 +278,7 @@ _READ: Final[dict[Kind, Callable[[FieldPlan], Iterator[str]]]] = {
     Kind.TEXT: _read_text,
     Kind.ITEMS: _read_items,
     Kind.TEXTS: _read_texts,
+    Kind.REPLY: _read_reply,
 }
 
 

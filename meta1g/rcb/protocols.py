@@ -37,6 +37,8 @@ def describe() -> str:
         "A frame is `total length u32 | record | record ...`; a record is `value length u32 | type u32 | value`, padded",
         "with NUL to a multiple of 4, all in network byte order.  The first record of a frame has the type of the message",
         "and the request id as value.  The first frame of a connection is the record PROT_VER (0x0001) with the version.",
+        "A REPLY is `code u16 | length of ecode u16 | length of origin u16 | number of lines u16 | ecode | origin | text`;",
+        "without lines the text is what is left, otherwise each line is `length u16 | line`.",
         "Names are modelled on MeTA1's; the numbers are ours.",
     ]
     for pair in PROTOCOLS:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import IntFlag
 from typing import Final
 
+from meta1g.base.reply import Reply
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
@@ -82,9 +83,7 @@ class Members(Message):
 class Unresolved(Message):
     """No way: 4xx try again later, 5xx give up."""
 
-    code: int = rec(RT.A2Q_STATV, Kind.U32)
-    ecode: str = rec(RT.A2Q_STATE, Kind.TEXT, default="")
-    text: str = rec(RT.A2Q_STATT, Kind.TEXT, default="")
+    reply: Reply = rec(RT.A2Q_REPLY, Kind.REPLY)
 
 
 @message(RT.A2Q_CONTAINED, Role.POST)
@@ -97,5 +96,5 @@ class SmarContained(Message):
 
 
 PROTOCOL: Final = protocol(
-    "qmgr-smar", 3, client=(QmgrHelloA, Resolve), server=(SmarHelloQ, Route, Members, Unresolved, SmarContained)
+    "qmgr-smar", 4, client=(QmgrHelloA, Resolve), server=(SmarHelloQ, Route, Members, Unresolved, SmarContained)
 )

@@ -24,6 +24,7 @@ class Kind(Enum):
     TEXT = auto()  # str, as UTF-8
     ITEMS = auto()  # tuple of another message's fields: a u32 count, then the fields of each item
     TEXTS = auto()  # tuple of str: a u32 count, then one record for each
+    REPLY = auto()  # a Reply: one record, see replies.py
 
 
 class Role(Enum):

@@ -9,6 +9,7 @@ Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelle
 from dataclasses import dataclass
 from typing import Final
 
+from meta1g.base.reply import Reply
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
 
@@ -115,11 +116,9 @@ class SmtpsContained(Message):
 @message(RT.Q2S_STAT, Role.REPLY)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stat(Message):
-    """What to tell the client: SMTP reply code, enhanced code, text."""
+    """What to tell the client."""
 
-    code: int = rec(RT.Q2S_STATV, Kind.U32)
-    ecode: str = rec(RT.Q2S_STATE, Kind.TEXT, default="")
-    text: str = rec(RT.Q2S_STATT, Kind.TEXT, default="")
+    reply: Reply = rec(RT.Q2S_REPLY, Kind.REPLY)
 
 
 @message(RT.Q2S_REFUSED, Role.POST)
@@ -128,9 +127,7 @@ class Refused(Message):
     """QMGR does not take this transaction: what SMTPS says at the next reply that is still free."""
 
     ta_id: str = rec(RT.Q2S_TAID, Kind.TEXT)
-    code: int = rec(RT.Q2S_STATV, Kind.U32)
-    ecode: str = rec(RT.Q2S_STATE, Kind.TEXT, default="")
-    text: str = rec(RT.Q2S_STATT, Kind.TEXT, default="")
+    reply: Reply = rec(RT.Q2S_REPLY, Kind.REPLY)
 
 
 @message(RT.Q2S_NTHRDS, Role.POST)
@@ -144,7 +141,7 @@ class Throttle(Message):
 
 PROTOCOL: Final = protocol(
     "smtps-qmgr",
-    2,
+    3,
     client=(
         SmtpsHello,
         NewSession,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import IntFlag
 from typing import Final
 
+from meta1g.base.reply import Reply
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
 
@@ -79,9 +80,7 @@ class CheckClient(Message):
 class ClientVerdict(Message):
     """Answer to CheckClient: code 220 or a refusal, the client's name, how it was found, VerdictFlags, session snippet."""
 
-    code: int = rec(RT.A2S_STATV, Kind.U32)
-    ecode: str = rec(RT.A2S_STATE, Kind.TEXT, default="")
-    text: str = rec(RT.A2S_STATT, Kind.TEXT, default="")
+    reply: Reply = rec(RT.A2S_REPLY, Kind.REPLY)
     flags: int = rec(RT.A2S_FLAGS, Kind.U32, default=0)
     client_name: str = rec(RT.A2S_CLTNAME, Kind.TEXT, default="")
     resolve: int = rec(RT.A2S_RESOLVE, Kind.U32, default=0)
@@ -119,12 +118,10 @@ class CheckRcpt(Message):
 class Verdict(Message):
     """Answer to CheckMail and CheckRcpt: code 250 or a refusal, and a set of VerdictFlags."""
 
-    code: int = rec(RT.A2S_STATV, Kind.U32)
-    ecode: str = rec(RT.A2S_STATE, Kind.TEXT, default="")
-    text: str = rec(RT.A2S_STATT, Kind.TEXT, default="")
+    reply: Reply = rec(RT.A2S_REPLY, Kind.REPLY)
     flags: int = rec(RT.A2S_FLAGS, Kind.U32, default=0)
 
 
 PROTOCOL: Final = protocol(
-    "smtps-smar", 1, client=(SmtpsHelloA, CheckClient, CheckMail, CheckRcpt), server=(SmarHello, ClientVerdict, Verdict)
+    "smtps-smar", 2, client=(SmtpsHelloA, CheckClient, CheckMail, CheckRcpt), server=(SmarHello, ClientVerdict, Verdict)
 )

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import Final
 
+from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.maps.base import Map, MapStatus
 from meta1g.maps.lookup import access_keys, client_keys, domain_keys, search
 from meta1g.rcb.smtps_smar import ClientResolve
@@ -57,21 +58,19 @@ class Decision:
     Args:
         action: what the entry says.
         quick: no later check is made.
-        code, ecode, text: the reply, if REFUSE.
+        reply: what is said, if REFUSE.
 
     Immutable.
     """
 
     action: Action
     quick: bool = False
-    code: int = 0
-    ecode: str = ""
-    text: str = ""
+    reply: Reply = NO_REPLY
 
 
 NONE: Final = Decision(Action.NONE)
-TEMP: Final = Decision(Action.REFUSE, code=451, ecode="4.3.0", text="Access map temporarily not available")
-BROKEN: Final = Decision(Action.REFUSE, code=451, ecode="4.3.5", text="Access map entry is wrong")
+TEMP: Final = Decision(Action.REFUSE, reply=Reply(451, "4.3.0", "Access map temporarily not available"))
+BROKEN: Final = Decision(Action.REFUSE, reply=Reply(451, "4.3.5", "Access map entry is wrong"))
 _WORDS: Final = {"relay": Action.RELAY, "ok": Action.OK, "cont": Action.CONT, "discard": Action.DISCARD}
 _QUICK: Final = "quick:"
 _ERROR: Final = re.compile(r'error: *+"?([45]\d\d)(?: ++([245]\.\d{1,3}\.\d{1,3}))? *+([^"]*+)"?', re.IGNORECASE)
@@ -96,7 +95,7 @@ def parse_rhs(value: str) -> Decision:
     if word in _WORDS:
         return Decision(_WORDS[word], quick)
     if word == "reject":
-        return Decision(Action.REFUSE, quick, code=550, ecode="5.7.1", text="Access denied")
+        return Decision(Action.REFUSE, quick, reply=Reply(550, "5.7.1", "Access denied"))
     match = _ERROR.fullmatch(value)
     if match is None:
         return BROKEN
@@ -105,7 +104,7 @@ def parse_rhs(value: str) -> Decision:
     if ecode[0] != match[1][0]:
         return BROKEN
     text = _UNSAFE.sub("?", match[3].strip()[:REPLY_TEXT_MAX_CHARS]) or "Access denied"
-    return Decision(Action.REFUSE, quick, code=code, ecode=ecode, text=text)
+    return Decision(Action.REFUSE, quick, reply=Reply(code, ecode, text))
 
 
 class AccessMap:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from meta1g.base.reply import Reply
 from meta1g.maps.base import Map, MapResult, MapStatus
 from meta1g.maps.lookup import address_keys, search, user_keys
 from meta1g.maps.rhs import address_macros, replace
@@ -26,8 +27,8 @@ from meta1g.smtp.address import Address, AddressError, parse_path
 _OWNER: Final = "owner-"
 #: First characters of what other mailers take as `|program`, `/file`, `:include:`; there is no local mailer here.
 _NOT_MAIL: Final = ("|", "/", ":", "")
-_MAP_TEMP: Final = Unresolved(code=451, ecode="4.3.0", text="Alias map temporarily not available")
-_MAP_PERM: Final = Unresolved(code=550, ecode="5.3.5", text="Alias map refuses the address")
+_MAP_TEMP: Final = Unresolved(reply=Reply(451, "4.3.0", "Alias map temporarily not available"))
+_MAP_PERM: Final = Unresolved(reply=Reply(550, "5.3.5", "Alias map refuses the address"))
 #: One member: blanks and commas count only outside of quotes and angle brackets; no part is looked at twice.
 _MEMBER: Final = re.compile(r"""(?:[^ \t,"<>]++|"[^"]*+"?+|<(?:[^">]++|"[^"]*+"?+)*+>?+|>)++""")
 _UNSAFE: Final = re.compile(r"[^\x20-\x7e]")
@@ -39,7 +40,7 @@ class _StopError(Exception):
     def __init__(self, code: int, ecode: str, alias: str, what: str) -> None:
         text = _UNSAFE.sub("?", f"Alias {alias[:MEMBER_MAX_CHARS]} {what}")[:REPLY_TEXT_MAX_CHARS]
         super().__init__(text)
-        self.answer = Unresolved(code=code, ecode=ecode, text=text)
+        self.answer = Unresolved(reply=Reply(code, ecode, text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +207,8 @@ class Aliases:
         if not found.found:
             error = error_of(found)
             if error is not None:
-                raise _StopError(error.code, error.ecode, key, f"is not known: {error.text}")
+                reply = error.reply
+                raise _StopError(reply.code, reply.ecode, key, f"is not known: {reply.one_line}")
             return None
         if len(seen) >= ALIAS_LISTS_MAX:
             raise _StopError(554, "5.4.6", frame.key, f"leads to more than {ALIAS_LISTS_MAX} other aliases")

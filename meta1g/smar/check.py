@@ -5,11 +5,10 @@ Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on).
 
 import argparse
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from meta1g.base import cli, paths, reach, startup
+from meta1g.base import paths, reach, startup
 from meta1g.base.selfcheck import Findings
 from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM
 from meta1g.conf.config import Section
@@ -57,9 +56,5 @@ def _check_way(path: Path, found: Findings) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Runs the check as a program of its own, which starts faster than the whole resolver does."""
+    """Runs the check by itself, without the time that it takes to load the whole program; see mcp/selfchecks.py."""
     return check(startup.component_arguments("smar", argv, "The check of the address resolver of meta1g."))
-
-
-if __name__ == "__main__":
-    sys.exit(cli.run_program("smar", main))

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from meta1g.base.reply import Reply
 from meta1g.maps.base import MapStatus
 from meta1g.rcb.smtps_smar import (
     CheckMail,
@@ -35,17 +36,17 @@ from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import Routes
 from meta1g.smtp.address import Address, AddressError, parse_path
 
-OK: Final = Verdict(code=250)
-BAD_SENDER: Final = Verdict(code=501, ecode="5.1.7", text="Sender address is not valid")
-BAD_RCPT: Final = Verdict(code=501, ecode="5.1.3", text="Recipient address is not valid")
-RELAYING_DENIED: Final = Verdict(code=550, ecode="5.7.1", text="Relaying denied")
-ROUTE_TEMP: Final = Verdict(code=451, ecode="4.3.0", text="Mail routing is temporarily not known")
-USER_UNKNOWN: Final = Verdict(code=550, ecode="5.1.1", text="User unknown")
-USER_TEMP: Final = Verdict(code=451, ecode="4.3.0", text="User map temporarily not available")
-PROTECTED: Final = Verdict(code=550, ecode="5.7.1", text="You may not write to this recipient")
+OK: Final = Verdict(reply=Reply(250))
+BAD_SENDER: Final = Verdict(reply=Reply(501, "5.1.7", "Sender address is not valid"))
+BAD_RCPT: Final = Verdict(reply=Reply(501, "5.1.3", "Recipient address is not valid"))
+RELAYING_DENIED: Final = Verdict(reply=Reply(550, "5.7.1", "Relaying denied"))
+ROUTE_TEMP: Final = Verdict(reply=Reply(451, "4.3.0", "Mail routing is temporarily not known"))
+USER_UNKNOWN: Final = Verdict(reply=Reply(550, "5.1.1", "User unknown"))
+USER_TEMP: Final = Verdict(reply=Reply(451, "4.3.0", "User map temporarily not available"))
+PROTECTED: Final = Verdict(reply=Reply(550, "5.7.1", "You may not write to this recipient"))
 
-_GREET: Final = 220
-_ACCEPT: Final = 250
+_GREET: Final = Reply(220)
+_ACCEPT: Final = Reply(250)
 _FLAG_OF: Final = {Action.RELAY: VerdictFlags.RELAY, Action.DISCARD: VerdictFlags.DISCARD}
 
 
@@ -55,7 +56,7 @@ def _flags(decision: Decision) -> int:
 
 
 def _refusal(decision: Decision) -> Verdict:
-    return Verdict(code=decision.code, ecode=decision.ecode, text=decision.text)
+    return Verdict(reply=decision.reply)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +118,7 @@ class Policy:
         if self.relay.client_may(address):
             flags |= VerdictFlags.RELAY
         return ClientVerdict(
-            code=decision.code if refused else _GREET,
-            ecode=decision.ecode,
-            text=decision.text,
+            reply=decision.reply if refused else _GREET,
             flags=flags,
             client_name=confirmed,
             resolve=int(resolve),
@@ -144,7 +143,7 @@ class Policy:
         if self.access is None or msg.flags & LookupFlags.QUICK:
             return OK
         decision = self.access.sender(sender)
-        return _refusal(decision) if decision.action is Action.REFUSE else Verdict(code=_ACCEPT, flags=_flags(decision))
+        return _refusal(decision) if decision.action is Action.REFUSE else Verdict(reply=_ACCEPT, flags=_flags(decision))
 
     def rcpt(self, msg: CheckRcpt) -> Verdict:
         """Decides about a recipient.  Blocks: if any of the maps does."""
@@ -160,14 +159,14 @@ class Policy:
             return _refusal(decision)
         flags = _flags(decision)
         if decision.action is Action.DISCARD:
-            return Verdict(code=_ACCEPT, flags=flags)
+            return Verdict(reply=_ACCEPT, flags=flags)
         local = not rcpt.domain or self.relay.is_local(rcpt.domain.lower())
         refusal = (
             self._relaying(msg, rcpt, decision, local=local)
             or self._unknown(rcpt, local=local)
             or self._protected(msg, sender, rcpt, decision)
         )
-        return refusal or Verdict(code=_ACCEPT, flags=flags | (VerdictFlags.LOCAL if local else 0))
+        return refusal or Verdict(reply=_ACCEPT, flags=flags | (VerdictFlags.LOCAL if local else 0))
 
     def _relaying(self, msg: CheckRcpt, rcpt: Address, decision: Decision, *, local: bool) -> Verdict | None:
         """Refuses if nothing allows mail of this client to this domain."""

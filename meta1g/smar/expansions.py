@@ -15,6 +15,7 @@ from typing import Final
 
 from meta1g.base import failure
 from meta1g.base.log import Log
+from meta1g.base.reply import Reply
 from meta1g.maps.base import MapResult
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.rcb.qmgr_smar import Unresolved
@@ -25,8 +26,8 @@ from meta1g.smtp.address import Address
 
 OnOutcome = Callable[[Outcome], None]
 
-_FAILED: Final = Unresolved(code=451, ecode="4.3.0", text="Expansion of the alias failed; try again later")
-_BUSY: Final = Unresolved(code=451, ecode="4.3.2", text="Too many aliases are expanded at the same time; try again later")
+_FAILED: Final = Unresolved(reply=Reply(451, "4.3.0", "Expansion of the alias failed; try again later"))
+_BUSY: Final = Unresolved(reply=Reply(451, "4.3.2", "Too many aliases are expanded at the same time; try again later"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from meta1g.pt.evthr import Evthr
 from meta1g.pt.rcbcom import RcbListener
 from meta1g.pt.workers import Workers
 from meta1g.rcb import qmgr_smar, smtps_smar
-from meta1g.smar.check import check
 from meta1g.smar.clientname import ClientNames
 from meta1g.smar.dnsbl import DnsLists
 from meta1g.smar.limits import HARD_THREADS, LOOKUPS_MAX, SOFT_THREADS, WORKERS_SPARE
@@ -129,6 +128,8 @@ def main(argv: list[str]) -> int:
     """Runs SMAR and gives its exit code."""
     arguments = startup.component_arguments("smar", argv, "The address resolver of meta1g.")
     if arguments.check:
+        from meta1g.smar.check import check
+
         return check(arguments)
     config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
     section = config.section("smar", arguments.name)
@@ -142,7 +143,7 @@ def main(argv: list[str]) -> int:
 
 def run() -> None:
     """Runs the program (console script)."""
-    raise SystemExit(cli.run_program("smar", main))
+    cli.end_program("smar", main)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from meta1g.base.log import Log
+from meta1g.base.reply import Reply
 from meta1g.rcb.qmgr_smar import Members, Resolve, ResolveFlags, Route, Unresolved
 from meta1g.smar.alias import Aliases, Outcome, error_of
 from meta1g.smar.expansions import Expansions
@@ -25,7 +26,7 @@ from meta1g.smtp.address import Address, AddressError, parse_path
 Answer = Route | Members | Unresolved
 OnAnswer = Callable[[Answer], None]
 
-_BAD_ADDRESS: Final = Unresolved(code=553, ecode="5.1.3", text="Recipient address is not valid")
+_BAD_ADDRESS: Final = Unresolved(reply=Reply(553, "5.1.3", "Recipient address is not valid"))
 
 
 class Recipients:

@@ -12,6 +12,7 @@ from functools import partial
 
 from meta1g.base import failure
 from meta1g.base.log import Log
+from meta1g.base.reply import Reply
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.qmgr_smar import Route, Unresolved
@@ -25,11 +26,11 @@ OnRoute = Callable[[Route | Unresolved], None]
 _PREF_SHIFT = 16
 #: Mail would come back to us.
 OWN_HOST = Unresolved(
-    code=554,
-    ecode="5.4.6",
-    text="The DNS says that this host takes mail of the domain; its mailertable does not say where it goes",
+    reply=Reply(
+        554, "5.4.6", "The DNS says that this host takes mail of the domain; its mailertable does not say where it goes"
+    ),
 )
-_FAILED = Unresolved(code=451, ecode="4.3.0", text="Look-up failed; try again later")
+_FAILED = Unresolved(reply=Reply(451, "4.3.0", "Look-up failed; try again later"))
 _FAILURE_TEXT = "Name server: {host}: {reason}"
 
 
@@ -54,7 +55,7 @@ def usable_hosts(records: tuple[DnsRecord, ...], own_names: frozenset[str]) -> l
     """
     if any(not record.value for record in records):
         if len(records) == 1:
-            return Unresolved(code=556, ecode="5.1.10", text="Domain accepts no mail (null MX)")
+            return Unresolved(reply=Reply(556, "5.1.10", "Domain accepts no mail (null MX)"))
         records = tuple(record for record in records if record.value)
     own = [record.pref for record in records if record.value in own_names]
     limit = min(own) if own else None
@@ -162,10 +163,10 @@ class Walk:
 
 def _failure(host: str, answer: DnsAnswer) -> Unresolved:
     if answer.status is DnsStatus.TEMP:
-        return Unresolved(code=451, ecode="4.4.3", text=_FAILURE_TEXT.format(host=host, reason=answer.reason))
+        return Unresolved(reply=Reply(451, "4.4.3", _FAILURE_TEXT.format(host=host, reason=answer.reason)))
     if answer.status is DnsStatus.NXDOMAIN:
-        return Unresolved(code=550, ecode="5.1.2", text=_FAILURE_TEXT.format(host=host, reason="host not found"))
-    return Unresolved(code=550, ecode="5.1.2", text=_FAILURE_TEXT.format(host=host, reason="no mail server and no address"))
+        return Unresolved(reply=Reply(550, "5.1.2", _FAILURE_TEXT.format(host=host, reason="host not found")))
+    return Unresolved(reply=Reply(550, "5.1.2", _FAILURE_TEXT.format(host=host, reason="no mail server and no address")))
 
 
 class Resolution:
@@ -225,4 +226,4 @@ class Resolution:
             servers = tuple(server for _, server in found if unique[server.addr, server.port] is server)
             return Route(da=self._plan.da, servers=servers[:SERVERS_MAX])
         failures = [failure for walk in self._walks for failure in walk.failures]
-        return next((one for one in failures if one.code < 500), failures[0])
+        return next((one for one in failures if one.reply.is_temp), failures[0])

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from meta1g.base.errors import Module, PermError
+from meta1g.base.reply import Reply
 from meta1g.maps.base import Map, MapStatus
 from meta1g.maps.lookup import domain_keys, search
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
@@ -137,7 +138,7 @@ def plan_of(value: str, defaults: RouteDefaults, *, explicit: bool) -> RoutePlan
     try:
         da, targets = parse_value(value, defaults)
     except PermError as error:
-        return RoutePlan(DeliveryAgent.ESMTP, (), Unresolved(code=451, ecode="4.3.5", text=error.cause))
+        return RoutePlan(DeliveryAgent.ESMTP, (), Unresolved(reply=Reply(451, "4.3.5", error.cause)))
     answer = None
     if all(target.is_address for target in targets):
         servers = tuple(
@@ -212,7 +213,7 @@ class Routes:
             return plan_of(result.value, self._defaults, explicit=key != "."), True
         is_temp = result.status is MapStatus.TEMP
         code, ecode = (451, "4.3.0") if is_temp else (550, "5.3.5")
-        return RoutePlan(DeliveryAgent.ESMTP, (), Unresolved(code=code, ecode=ecode, text="mail routing is not known")), False
+        return RoutePlan(DeliveryAgent.ESMTP, (), Unresolved(reply=Reply(code, ecode, "mail routing is not known"))), False
 
     def _from_dns(self, domain: str) -> RoutePlan:
         if domain.startswith("["):

@@ -9,12 +9,12 @@ Ref: MeTA1 design, "Functional Specification: SMAR" (tasks modelled on).
 """
 
 from collections.abc import Callable
-from typing import Final
 
 from meta1g.base import failure
 from meta1g.base.errors import ProtocolError
 from meta1g.base.log import Log
 from meta1g.base.logkeys import Sev
+from meta1g.base.reply import Reply
 from meta1g.base.shares import Pool, client_key
 from meta1g.maps.cidrmap import parse_address
 from meta1g.pt.lock import Lock, LockRank
@@ -41,8 +41,6 @@ from meta1g.smar.offload import FAILED, Offload
 from meta1g.smar.recipient import Answer, Recipients
 
 __all__ = ["Offload", "QmgrService", "SmtpsService"]
-
-_SERVER_ERROR: Final = 500
 
 
 class _Reply:
@@ -82,11 +80,11 @@ class _Reply:
 def _on_failure(conn: RcbCom, request_id: int, msg: Message) -> bool:
     """Answers a request that could not even be begun."""
     if isinstance(msg, CheckClient):
-        conn.reply(request_id, ClientVerdict(code=421, ecode="4.3.0", text=FAILED))
+        conn.reply(request_id, ClientVerdict(reply=Reply(421, "4.3.0", FAILED)))
     elif isinstance(msg, CheckMail | CheckRcpt):
-        conn.reply(request_id, Verdict(code=451, ecode="4.3.0", text=FAILED))
+        conn.reply(request_id, Verdict(reply=Reply(451, "4.3.0", FAILED)))
     elif isinstance(msg, Resolve):
-        conn.reply(request_id, Unresolved(code=451, ecode="4.3.0", text=FAILED))
+        conn.reply(request_id, Unresolved(reply=Reply(451, "4.3.0", FAILED)))
     else:
         return False
     return True
@@ -139,11 +137,11 @@ class SmtpsService:
         if self._log.level >= Sev.DEBUG:
             self._log.debug(
                 "smar.rcpt",
-                verdict.text or "ok",
+                verdict.reply.one_line or "ok",
                 ss_ta=msg.ta_id,
                 rcpt_idx=msg.rcpt_idx,
                 rcpt=msg.rcpt,
-                reply=verdict.code,
+                reply=verdict.reply.code,
             )
         return verdict
 
@@ -151,7 +149,7 @@ class SmtpsService:
         reply = _Reply(conn, request_id)
         self._offload.run(
             lambda: reply(decide()),
-            lambda text: reply(Verdict(code=451, ecode="4.3.0", text=text)),
+            lambda text: reply(Verdict(reply=Reply(451, "4.3.0", text))),
             blocking=blocking,
             source=conn,
         )
@@ -191,10 +189,10 @@ class SmtpsService:
 
         def decide() -> None:
             verdict = self._policy.client(facts.address, facts.name, facts.resolve, facts.listed)
-            if verdict.code >= _SERVER_ERROR:
+            if verdict.reply.is_perm:
                 self._log.info(
                     "smar.client",
-                    verdict.text,
+                    verdict.reply.one_line,
                     ss_sess=facts.session_id,
                     client=facts.address,
                     client_name=facts.name or None,
@@ -203,7 +201,7 @@ class SmtpsService:
 
         self._offload.run(
             decide,
-            lambda text: reply(ClientVerdict(code=421, ecode="4.3.0", text=text)),
+            lambda text: reply(ClientVerdict(reply=Reply(421, "4.3.0", text))),
             blocking=self._policy.access_blocks,
             source=conn,
         )
@@ -285,8 +283,9 @@ class QmgrService:
 
         def answer(found: Answer) -> None:
             if isinstance(found, Unresolved):
+                said = found.reply
                 self._log.info(
-                    "smar.resolve", found.text, ss_ta=msg.ta_id, rcpt_idx=msg.rcpt_idx, rcpt=msg.rcpt, reply=found.code
+                    "smar.resolve", said.one_line, ss_ta=msg.ta_id, rcpt_idx=msg.rcpt_idx, rcpt=msg.rcpt, reply=said.code
                 )
             else:
                 self._tell(msg, found)
@@ -294,7 +293,7 @@ class QmgrService:
 
         self._offload.run(
             lambda: self._recipients.resolve(msg, answer),
-            lambda text: answer(Unresolved(code=451, ecode="4.3.0", text=text)),
+            lambda text: answer(Unresolved(reply=Reply(451, "4.3.0", text))),
             blocking=self._recipients.blocking,
             source=conn,
         )

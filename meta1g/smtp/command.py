@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
+from meta1g.base.reply import Reply
 from meta1g.smtp import replies
 from meta1g.smtp.limits import COMMAND_LINE_MAX_BYTES, PARAMETER_LINE_MAX_BYTES
-from meta1g.smtp.reply import SmtpReply
 
 
 class Verb(Enum):
@@ -92,7 +92,7 @@ class Command:
     argument: str
 
 
-def parse_command(line: bytes) -> Command | SmtpReply:
+def parse_command(line: bytes) -> Command | Reply:
     """Reads a command line; blanks at its end do not count, and a tab is a blank where no address can hold one.
 
     Args:
@@ -118,7 +118,7 @@ def parse_command(line: bytes) -> Command | SmtpReply:
     return _with_argument(row, argument.strip(" "))
 
 
-def _with_argument(row: Row, argument: str) -> Command | SmtpReply:
+def _with_argument(row: Row, argument: str) -> Command | Reply:
     kind = row.argument
     head = _PATH_HEADS.get(kind)
     if head is not None:

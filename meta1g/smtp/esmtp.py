@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from meta1g.base.reply import Reply
 from meta1g.smtp import replies, xtext
 from meta1g.smtp.limits import ENVID_MAX_CHARS, ORCPT_MAX_CHARS, SIZE_MAX_DIGITS
-from meta1g.smtp.reply import SmtpReply
 
 
 class Ext(StrEnum):
@@ -125,7 +125,7 @@ RCPT_PARAMETERS: Final[Mapping[str, Parameter]] = {
 }
 
 
-def parse_mail_params(text: str, offered: frozenset[Ext]) -> MailParams | SmtpReply:
+def parse_mail_params(text: str, offered: frozenset[Ext]) -> MailParams | Reply:
     """Reads what follows the address of MAIL.
 
     Args:
@@ -138,18 +138,18 @@ def parse_mail_params(text: str, offered: frozenset[Ext]) -> MailParams | SmtpRe
     if not text:
         return NO_MAIL_PARAMS
     values = _parse(text, MAIL_PARAMETERS, offered)
-    return values if isinstance(values, SmtpReply) else MailParams(**values)
+    return values if isinstance(values, Reply) else MailParams(**values)
 
 
-def parse_rcpt_params(text: str, offered: frozenset[Ext]) -> RcptParams | SmtpReply:
+def parse_rcpt_params(text: str, offered: frozenset[Ext]) -> RcptParams | Reply:
     """Reads what follows the address of RCPT; see parse_mail_params."""
     if not text:
         return NO_RCPT_PARAMS
     values = _parse(text, RCPT_PARAMETERS, offered)
-    return values if isinstance(values, SmtpReply) else RcptParams(**values)
+    return values if isinstance(values, Reply) else RcptParams(**values)
 
 
-def _parse(text: str, table: Mapping[str, Parameter], offered: frozenset[Ext]) -> dict[str, Any] | SmtpReply:
+def _parse(text: str, table: Mapping[str, Parameter], offered: frozenset[Ext]) -> dict[str, Any] | Reply:
     values: dict[str, Any] = {}
     for word in text.split(" "):
         if not word:
@@ -186,7 +186,7 @@ class Extensions:
         return int(value) if value.isascii() and value.isdigit() and len(value) <= SIZE_MAX_DIGITS else 0
 
 
-def parse_ehlo(reply: SmtpReply) -> Extensions:
+def parse_ehlo(reply: Reply) -> Extensions:
     """Reads a server's answer to EHLO; the first line names the server, each other one an extension."""
     keywords: dict[str, str] = {}
     for line in reply.lines[1:]:
@@ -238,7 +238,7 @@ def offered_by(*, max_message_bytes: int, pipelining: bool = True, eightbitmime:
     return offered
 
 
-def ehlo_reply(hostname: str, client: str, offered: Mapping[Ext, str]) -> SmtpReply:
+def ehlo_reply(hostname: str, client: str, offered: Mapping[Ext, str]) -> Reply:
     """Gives the answer to EHLO.
 
     Args:
@@ -247,4 +247,4 @@ def ehlo_reply(hostname: str, client: str, offered: Mapping[Ext, str]) -> SmtpRe
         offered: extensions with their arguments.
     """
     lines = [f"{keyword} {argument}".rstrip() for keyword, argument in offered.items()]
-    return SmtpReply(250, "", (f"{hostname} greets {client}", *lines))
+    return Reply(250, "", (f"{hostname} greets {client}", *lines))

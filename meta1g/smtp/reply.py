@@ -1,4 +1,4 @@
-"""SMTP replies: values, how they are written, and a bounded parser for those of other servers.
+"""A bounded parser for the replies of other servers.
 
 Whatever bytes a server sends, the texts of parsed replies are printable ASCII (invariant I5), and the memory a parser
 holds is bounded by PEER_REPLY_MAX_LINES lines of PEER_REPLY_LINE_MAX_BYTES (invariant I4).
@@ -7,88 +7,15 @@ Pure.  Ref: RFC 5321 4.2; RFC 2034 and RFC 3463 (enhanced status codes).
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from meta1g.base.errors import Module, TempError
-from meta1g.smtp.limits import PEER_REPLY_LINE_MAX_BYTES, PEER_REPLY_MAX_LINES, REPLY_LINE_MAX_BYTES
+from meta1g.base.reply import Reply, printable
+from meta1g.smtp.limits import PEER_REPLY_LINE_MAX_BYTES, PEER_REPLY_MAX_LINES
 
 _LINE: Final = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
 _ECODE: Final = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$)")
-_NOT_PRINTABLE: Final = re.compile(r"[^ -~]")
-_TEXT_MAX_CHARS: Final = REPLY_LINE_MAX_BYTES - len("250-2.1.100 \r\n")
 CR_LF: Final = b"\r\n"
-
-
-def printable(text: str) -> str:
-    r"""Gives text with everything but printable ASCII written as `\xNN`, byte by byte (invariant I5)."""
-    if text.isascii() and text.isprintable():
-        return text
-    return _NOT_PRINTABLE.sub(_escape, text)
-
-
-def _escape(match: "re.Match[str]") -> str:
-    return "".join(f"\\x{byte:02X}" for byte in match[0].encode("utf-8", "surrogateescape"))
-
-
-@dataclass(frozen=True, slots=True)
-class SmtpReply:
-    """One reply.
-
-    Args:
-        code: 200 to 599.
-        ecode: enhanced status code such as `2.1.5`, or empty.
-        text: one line, or the lines of a multi-line reply; without code and enhanced code.
-
-    Immutable.
-    """
-
-    code: int
-    ecode: str = ""
-    text: str | tuple[str, ...] = ""
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """The text as lines, at least one."""
-        return (self.text,) if isinstance(self.text, str) else self.text or ("",)
-
-    @property
-    def one_line(self) -> str:
-        """The text as one line."""
-        return self.text if isinstance(self.text, str) else " ".join(self.text)
-
-    @property
-    def is_ok(self) -> bool:
-        """2xx."""
-        return 200 <= self.code < 300
-
-    @property
-    def is_more(self) -> bool:
-        """3xx: the server waits for more."""
-        return 300 <= self.code < 400
-
-    @property
-    def is_temp(self) -> bool:
-        """4xx."""
-        return 400 <= self.code < 500
-
-    @property
-    def is_perm(self) -> bool:
-        """5xx."""
-        return self.code >= 500
-
-    def encode(self) -> bytes:
-        """Gives the reply as it is sent, every line with code and enhanced code, printable and cut to length."""
-        ecode = f"{self.ecode} " if self.ecode else ""
-        text = self.text
-        if isinstance(text, str):
-            return f"{self.code} {ecode}{printable(text)[:_TEXT_MAX_CHARS]}\r\n".encode("ascii")
-        lines = [printable(line)[:_TEXT_MAX_CHARS] for line in self.lines]
-        head = "".join(f"{self.code}-{ecode}{line}\r\n" for line in lines[:-1])
-        return f"{head}{self.code} {ecode}{lines[-1]}\r\n".encode("ascii")
-
-    def __str__(self) -> str:
-        return " ".join(part for part in (str(self.code), self.ecode, self.one_line) if part)
 
 
 class ReplyError(TempError):
@@ -119,7 +46,7 @@ class ReplyParser:
         """Whether a reply has begun that is not complete."""
         return bool(self._buffer or self._lines)
 
-    def feed(self, data: bytes) -> list[SmtpReply]:
+    def feed(self, data: bytes) -> list[Reply]:
         """Takes received bytes.
 
         Returns:
@@ -160,7 +87,7 @@ class ReplyParser:
         return 0 if match[2] == b"-" else int(match[1])
 
 
-def _reply(code: int, lines: list[str]) -> SmtpReply:
+def _reply(code: int, lines: list[str]) -> Reply:
     """Puts a reply together; an enhanced code of the same class is taken from the lines, the last one counts."""
     ecode, texts = "", []
     for text in lines:
@@ -168,7 +95,7 @@ def _reply(code: int, lines: list[str]) -> SmtpReply:
         if match is not None and int(text[0]) == code // 100:
             ecode, text = match[1], text[match.end() :]  # noqa: PLW2901  the rest of the line
         texts.append(text)
-    return SmtpReply(code, ecode, texts[0] if len(texts) == 1 else tuple(texts))
+    return Reply(code, ecode, texts[0] if len(texts) == 1 else tuple(texts))
 
 
 def _text(data: bytes) -> str:

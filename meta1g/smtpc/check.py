@@ -5,10 +5,9 @@ Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on).
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
-from meta1g.base import cli, paths, startup
+from meta1g.base import paths, startup
 from meta1g.base.selfcheck import Findings
 from meta1g.conf.load import load_file
 from meta1g.smtpc.settings import Settings
@@ -35,9 +34,5 @@ def check(arguments: argparse.Namespace) -> int:
 
 
 def main(argv: list[str]) -> int:
-    """Runs the check as a program of its own, which starts faster than the whole client does."""
+    """Runs the check by itself, without the time that it takes to load the whole program; see mcp/selfchecks.py."""
     return check(startup.component_arguments("smtpc", argv, "The check of the SMTP and LMTP client of meta1g."))
-
-
-if __name__ == "__main__":
-    sys.exit(cli.run_program("smtpc", main))

@@ -14,8 +14,9 @@ from typing import Final
 
 from meta1g.base.errors import Module, TempError
 from meta1g.base.failure import is_shortage
+from meta1g.base.reply import Reply
 from meta1g.rcb.common import ServerAddr
-from meta1g.smtp.reply import ReplyError, ReplyParser, SmtpReply
+from meta1g.smtp.reply import ReplyError, ReplyParser
 from meta1g.smtpc.limits import MICROSECONDS, READ_BYTES, UNASKED_REPLIES_MAX
 from meta1g.smtpc.status import Outcome, SessionError
 from meta1g.st import (
@@ -34,7 +35,7 @@ from meta1g.st import (
 _UNIX: Final = "unix:"
 
 
-def outcome_of(reply: SmtpReply) -> Outcome:
+def outcome_of(reply: Reply) -> Outcome:
     """Turns a reply into what QMGR gets; a missing enhanced code is made from the class of the reply."""
     return Outcome(reply.code, reply.ecode or f"{min(reply.code // 100, 5)}.0.0", reply.one_line)
 
@@ -73,7 +74,7 @@ class Connection:
     def __init__(self, netfd: NetFd, server: ServerAddr) -> None:
         self._netfd = netfd
         self._parser = ReplyParser()
-        self._replies: deque[SmtpReply] = deque()
+        self._replies: deque[Reply] = deque()
         self._asked = 1  # the greeting
         self.server = server
         self.until_us: int | None = None
@@ -165,7 +166,7 @@ class Connection:
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
-    def reply(self, timeout_s: int, doing: str) -> SmtpReply:
+    def reply(self, timeout_s: int, doing: str) -> Reply:
         """Gives the next reply; the whole of it has to arrive within timeout_s.
 
         Raises:
@@ -192,7 +193,7 @@ class Connection:
         room = self._asked + UNASKED_REPLIES_MAX - len(self._replies)
         self._replies.extend(self._parser.feed(data)[: max(room, 0)])
 
-    def unasked(self, doing: str) -> SmtpReply | None:
+    def unasked(self, doing: str) -> Reply | None:
         """Gives a refusal that has come before its time, None if nothing has come.  Looks once and does not wait.
 
         Raises:
@@ -216,7 +217,7 @@ class Connection:
             raise self._out_of_step(doing, self._replies[0])
         return self._replies.popleft() if self._replies else None
 
-    def _out_of_step(self, doing: str, reply: SmtpReply) -> SessionError:
+    def _out_of_step(self, doing: str, reply: Reply) -> SessionError:
         if _is_refusal(reply):  # a server that gives up need not wait for a command
             return SessionError(outcome_of(reply))
         return SessionError(Outcome(451, "4.5.0", f"{where(self.server)}: {doing}: a reply that nobody asked for: {reply}"))
@@ -232,7 +233,7 @@ class Connection:
         st_netfd_close(self._netfd)
 
 
-def _is_refusal(reply: SmtpReply) -> bool:
+def _is_refusal(reply: Reply) -> bool:
     return reply.is_temp or reply.is_perm
 
 

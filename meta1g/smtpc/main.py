@@ -20,7 +20,6 @@ from meta1g.conf.load import load_file
 from meta1g.db.cdb import Cdb
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtpc_qmgr import PROTOCOL, SmtpcContained, SmtpcHello
-from meta1g.smtpc.check import check
 from meta1g.smtpc.client import Client
 from meta1g.smtpc.limits import CONTAINED_TEXT_MAX_CHARS, MICROSECONDS, STOP_GRACE_S
 from meta1g.smtpc.settings import Settings
@@ -108,6 +107,8 @@ def main(argv: list[str]) -> int:
     """Runs SMTPC and gives its exit code."""
     arguments = startup.component_arguments("smtpc", argv, "The SMTP and LMTP client of meta1g.")
     if arguments.check:
+        from meta1g.smtpc.check import check
+
         return check(arguments)
     config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
     log = startup.open_log("smtpc", config.glob, config.section("smtpc"), config.queue_directory)
@@ -120,7 +121,7 @@ def main(argv: list[str]) -> int:
 
 def run() -> None:
     """Runs the program (console script)."""
-    raise SystemExit(cli.run_program("smtpc", main))
+    cli.end_program("smtpc", main)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from typing import Final
 
 from meta1g.base.clock import Clock
 from meta1g.base.errors import TempError
+from meta1g.base.reply import Reply
 from meta1g.db.cdb import ContentError
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.smtpc_qmgr import Deliver
 from meta1g.smtp.data import Stuffer
-from meta1g.smtp.reply import SmtpReply
 from meta1g.smtpc.connection import Connection, outcome_of, where
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.fsm import Event, State, next_state
@@ -232,7 +232,7 @@ class Session:
                 self._ask(".\r\n", "empty message")
                 self.connection.reply(self._settings.dot_timeout_s, "empty message")
 
-    def _rcpt_reply(self, rcpt_idx: int, reply: SmtpReply, accepted: list[int], status: DeliveryStatus) -> None:
+    def _rcpt_reply(self, rcpt_idx: int, reply: Reply, accepted: list[int], status: DeliveryStatus) -> None:
         if reply.is_ok:
             accepted.append(rcpt_idx)
         else:
@@ -275,7 +275,7 @@ class Session:
         outcome = outcome_of(self._reply(self._settings.dot_timeout_s, "final dot"))
         status.rcpts.update(dict.fromkeys(accepted, outcome))
 
-    def _early_refusal(self) -> SmtpReply | None:
+    def _early_refusal(self) -> Reply | None:
         """Gives what a server said before it took no more content, if it said why."""
         try:
             return self.connection.unasked("content")
@@ -295,7 +295,7 @@ class Session:
                 self.state = State.DOT
             status.rcpts[rcpt_idx] = outcome_of(self._reply(self._settings.dot_timeout_s, "final dot"))
 
-    def _send_content(self, content: Content, replies: int) -> SmtpReply | None:
+    def _send_content(self, content: Content, replies: int) -> Reply | None:
         """Sends all pieces; the last one, with the dot, only when there are no more and nothing was wrong with them.
 
         Args:
@@ -351,11 +351,11 @@ class Session:
     def _ask(self, text: str, doing: str, replies: int = 1) -> None:
         self.connection.ask(text.encode(), self._settings.command_timeout_s, doing, replies)
 
-    def _command(self, line: str, doing: str) -> SmtpReply:
+    def _command(self, line: str, doing: str) -> Reply:
         self._ask(line + "\r\n", doing)
         return self._reply(self._settings.command_timeout_s, doing)
 
-    def _reply(self, timeout_s: int, doing: str) -> SmtpReply:
+    def _reply(self, timeout_s: int, doing: str) -> Reply:
         """Reads one reply and moves the state; 421 means that the server closes (RFC 5321 3.8)."""
         reply = self.connection.reply(timeout_s, doing)
         if reply.code == _SHUTTING_DOWN:
@@ -369,7 +369,7 @@ class Session:
         return reply
 
 
-def _extensions(reply: SmtpReply) -> dict[str, str]:
+def _extensions(reply: Reply) -> dict[str, str]:
     """Reads the EHLO reply: upper-case keyword to parameters."""
     pairs = (line.partition(" ") for line in reply.lines[1:])
     return {keyword.upper(): parameters.strip() for keyword, _, parameters in pairs if keyword}

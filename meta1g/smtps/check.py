@@ -6,10 +6,9 @@ Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on).
 import argparse
 import os
 import socket
-import sys
 from pathlib import Path
 
-from meta1g.base import cli, paths, reach, startup
+from meta1g.base import paths, reach, startup
 from meta1g.base.selfcheck import Findings
 from meta1g.conf.load import load_file
 from meta1g.smtps.settings import settings_from
@@ -46,9 +45,5 @@ def _check_group(gid: int | None, where: str, found: Findings) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Runs the check as a program of its own, which starts faster than the whole server does."""
+    """Runs the check by itself, without the time that it takes to load the whole program; see mcp/selfchecks.py."""
     return check(startup.component_arguments("smtps", argv, "The check of the SMTP server of meta1g."))
-
-
-if __name__ == "__main__":
-    sys.exit(cli.run_program("smtps", main))

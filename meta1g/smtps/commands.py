@@ -12,13 +12,13 @@ from typing import Final
 
 from meta1g.base.errors import TempError
 from meta1g.base.ids import RCPT_IDX_MAX
+from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_qmgr import NewRecipient, NewTransaction
 from meta1g.rcb.smtps_smar import CheckMail, CheckRcpt, LookupFlags, Verdict, VerdictFlags
 from meta1g.smtp import replies
 from meta1g.smtp.address import Address, AddressError, Leniency, ehlo_text, parse_path, parse_sender, split_path
 from meta1g.smtp.command import Command, Verb, parse_command
 from meta1g.smtp.esmtp import Ext, MailParams, RcptParams, ehlo_reply, parse_mail_params, parse_rcpt_params
-from meta1g.smtp.reply import SmtpReply
 from meta1g.smtps import content
 from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.fsm import Event, State
@@ -36,7 +36,7 @@ def handle(dialogue: Dialogue, line: bytes) -> None:
     if dialogue.state is State.DENIED:
         _denied(dialogue, command)
         return
-    if isinstance(command, SmtpReply):
+    if isinstance(command, Reply):
         dialogue.reply(command)
         return
     if dialogue.waiting and command.verb is not Verb.RCPT:
@@ -47,7 +47,7 @@ def handle(dialogue: Dialogue, line: bytes) -> None:
     dialogue.flush_if_many()
 
 
-def _denied(dialogue: Dialogue, command: Command | SmtpReply) -> None:
+def _denied(dialogue: Dialogue, command: Command | Reply) -> None:
     """Answers a client that got 554 instead of 220: it may only QUIT (RFC 5321 3.1).  Switches: no."""
     if isinstance(command, Command) and command.verb is Verb.QUIT:
         quit_(dialogue, command.argument)
@@ -69,7 +69,7 @@ def ehlo(dialogue: Dialogue, argument: str) -> None:
 def helo(dialogue: Dialogue, argument: str) -> None:
     """Answers HELO.  Switches: no."""
     if _hello(dialogue, argument, "SMTP"):
-        dialogue.reply(SmtpReply(250, "", dialogue.context.settings.hostname))
+        dialogue.reply(Reply(250, "", dialogue.context.settings.hostname))
 
 
 def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
@@ -99,7 +99,7 @@ def mail(dialogue: Dialogue, argument: str) -> None:
     dialogue.mail_refused = True  # until it is not
     settings = dialogue.context.settings
     parsed = _parse_mail(argument, settings.offered_names, settings.lenient)
-    if isinstance(parsed, SmtpReply):
+    if isinstance(parsed, Reply):
         dialogue.reply(parsed)
         return
     address, params = parsed
@@ -129,13 +129,13 @@ def mail(dialogue: Dialogue, argument: str) -> None:
     dialogue.waiting.append(MailQuestion(context.smar.ask(question)))
 
 
-def _parse_mail(argument: str, offered: frozenset[Ext], lenient: Leniency) -> tuple[Address, MailParams] | SmtpReply:
+def _parse_mail(argument: str, offered: frozenset[Ext], lenient: Leniency) -> tuple[Address, MailParams] | Reply:
     try:
         path, rest = split_path(argument, lenient)
     except AddressError:
         return replies.BAD_MAIL_SYNTAX
     params = parse_mail_params(rest, offered)
-    if isinstance(params, SmtpReply):
+    if isinstance(params, Reply):
         return params
     if not path.isascii() and not params.smtputf8:
         return replies.SMTPUTF8_WANTED
@@ -145,7 +145,7 @@ def _parse_mail(argument: str, offered: frozenset[Ext], lenient: Leniency) -> tu
         return replies.BAD_SENDER_ADDRESS
 
 
-def _may_begin(dialogue: Dialogue, params: MailParams) -> SmtpReply | None:
+def _may_begin(dialogue: Dialogue, params: MailParams) -> Reply | None:
     """Gives the reason why no transaction can begin now, or None."""
     context = dialogue.context
     settings = context.settings
@@ -154,7 +154,7 @@ def _may_begin(dialogue: Dialogue, params: MailParams) -> SmtpReply | None:
     if settings.max_transactions and dialogue.transactions >= settings.max_transactions:
         return replies.TOO_MANY_TRANSACTIONS
     if not context.qmgr.max_threads:
-        return SmtpReply(452, "4.3.1", context.qmgr.throttle_text or replies.DISK_FULL.one_line)
+        return Reply(452, "4.3.1", context.qmgr.throttle_text or replies.DISK_FULL.one_line)
     if settings.max_message_bytes and (params.size_bytes or 0) > settings.max_message_bytes:
         return replies.TOO_BIG
     return None
@@ -180,7 +180,7 @@ def _accept_mail(dialogue: Dialogue, ta: Transaction) -> None:
     dialogue.reply(replies.SENDER_OK)
 
 
-def _refuse_mail(dialogue: Dialogue, reply: SmtpReply) -> None:
+def _refuse_mail(dialogue: Dialogue, reply: Reply) -> None:
     ta, dialogue.ta = dialogue.ta, None
     dialogue.mail_refused = True
     dialogue.step(Event.MAIL_REFUSED)
@@ -203,7 +203,7 @@ class MailQuestion:
         ta = dialogue.ta
         if ta is None:
             return
-        reply = replies.RESOLVER_FAILED if verdict is None else stat_reply(verdict)
+        reply = replies.RESOLVER_FAILED if verdict is None else stat_reply(verdict.reply)
         if verdict is not None and reply.is_ok:
             _take_flags(ta, verdict)
         elif reply.is_perm and dialogue.context.settings.delay_checks:
@@ -252,7 +252,7 @@ def rcpt(dialogue: Dialogue, argument: str) -> None:
         dialogue.reply(replies.TOO_MANY_RCPTS)
         return
     parsed = _parse_rcpt(argument, settings.offered_names, settings.lenient, utf8=ta.params.smtputf8)
-    if isinstance(parsed, SmtpReply):
+    if isinstance(parsed, Reply):
         dialogue.reply(parsed)
         return
     address, params = parsed
@@ -269,15 +269,13 @@ def rcpt(dialogue: Dialogue, argument: str) -> None:
     ta.asked += 1
 
 
-def _parse_rcpt(
-    argument: str, offered: frozenset[Ext], lenient: Leniency, *, utf8: bool
-) -> tuple[Address, RcptParams] | SmtpReply:
+def _parse_rcpt(argument: str, offered: frozenset[Ext], lenient: Leniency, *, utf8: bool) -> tuple[Address, RcptParams] | Reply:
     try:
         path, rest = split_path(argument, lenient)
     except AddressError:
         return replies.BAD_RCPT_SYNTAX
     params = parse_rcpt_params(rest, offered)
-    if isinstance(params, SmtpReply):
+    if isinstance(params, Reply):
         return params
     if not path.isascii() and not utf8:
         return replies.SMTPUTF8_WANTED
@@ -302,7 +300,7 @@ class RcptQuestion:
         if ta is None:
             dialogue.reply(replies.SENDER_REFUSED)
             return
-        reply = replies.RESOLVER_FAILED if verdict is None else stat_reply(verdict)
+        reply = replies.RESOLVER_FAILED if verdict is None else stat_reply(verdict.reply)
         if reply.is_ok:
             reply = ta.refused or ta.denial or reply
         if verdict is None or not reply.is_ok:
@@ -330,7 +328,7 @@ class RcptQuestion:
         context.log.info("smtps.rcpt", "ok", ss_ta=ta.ta_id, rcpt_idx=ta.posted, rcpt=text)
         ta.add(text, posted=True)
 
-    def _refuse(self, dialogue: Dialogue, ta: Transaction, reply: SmtpReply) -> None:
+    def _refuse(self, dialogue: Dialogue, ta: Transaction, reply: Reply) -> None:
         ta.failed += 1
         dialogue.context.log.notice(
             "smtps.rcpt",

@@ -18,13 +18,13 @@ from zlib import crc32
 
 from meta1g.base.errors import TempError
 from meta1g.base.ids import CdbId
+from meta1g.base.reply import Reply
 from meta1g.db.cdb import CdbWriter
 from meta1g.rcb.smtps_qmgr import CloseTransaction
 from meta1g.smtp import replies
 from meta1g.smtp.data import Unstuffer
 from meta1g.smtp.header import count_received, header_end
 from meta1g.smtp.limits import TEXT_LINE_MAX_BYTES
-from meta1g.smtp.reply import SmtpReply
 from meta1g.smtps.context import Context
 from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.fsm import Event
@@ -64,7 +64,7 @@ class Content:
         self._checked = False
         self.size_bytes = 0
         self.checksum = 0
-        self.refusal: SmtpReply | None = None
+        self.refusal: Reply | None = None
 
     @property
     def stored_bytes(self) -> int:
@@ -86,7 +86,7 @@ class Content:
         if len(self._held) >= (STREAM_PIECE_BYTES if self._writer else SMALL_CONTENT_BYTES):
             self._spill()
 
-    def refuse(self, reply: SmtpReply) -> None:
+    def refuse(self, reply: Reply) -> None:
         """Gives the content up; the first reason counts.  Switches: yes (removes a file)."""
         if self.refusal is None:
             self.refusal = reply
@@ -193,7 +193,7 @@ def _quietly(context: Context, cdb_id: CdbId, function: Callable[[], object]) ->
         context.log.warn("smtps.cdb", str(error), cdb_id=cdb_id)
 
 
-def receive(dialogue: Dialogue, ta: Transaction) -> SmtpReply:
+def receive(dialogue: Dialogue, ta: Transaction) -> Reply:
     """Receives the content after 354 and closes the transaction.
 
     Args:
@@ -256,7 +256,7 @@ def _read(dialogue: Dialogue, content: Content) -> None:
     dialogue.give_back(unstuffer.rest)
 
 
-def _drop(dialogue: Dialogue, ta: Transaction) -> SmtpReply:
+def _drop(dialogue: Dialogue, ta: Transaction) -> Reply:
     """Accepts a message whose recipients are all to be discarded."""
     _give_up(dialogue)
     return _accepted(ta)
@@ -267,11 +267,11 @@ def _give_up(dialogue: Dialogue) -> None:
     dialogue.step(Event.DROPPED)
 
 
-def _accepted(ta: Transaction) -> SmtpReply:
-    return SmtpReply(250, "2.0.0", f"Ok: queued as {ta.ta_id}")
+def _accepted(ta: Transaction) -> Reply:
+    return Reply(250, "2.0.0", f"Ok: queued as {ta.ta_id}")
 
 
-def _close(dialogue: Dialogue, ta: Transaction, content: Content) -> SmtpReply:
+def _close(dialogue: Dialogue, ta: Transaction, content: Content) -> Reply:
     """Makes the content safe, then the envelope; gives the reply to the client."""
     content.store()
     if content.refusal is not None:
@@ -311,7 +311,7 @@ def _close(dialogue: Dialogue, ta: Transaction, content: Content) -> SmtpReply:
     return _accepted(ta) if reply.is_ok else reply
 
 
-def _log_outcome(dialogue: Dialogue, ta: Transaction, content: Content, reply: SmtpReply) -> None:
+def _log_outcome(dialogue: Dialogue, ta: Transaction, content: Content, reply: Reply) -> None:
     write = dialogue.context.log.info if reply.is_ok else dialogue.context.log.notice
     write(
         "smtps.message",

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final
 
+from meta1g.base.reply import Reply
 from meta1g.smtp import replies
-from meta1g.smtp.reply import SmtpReply
 
 
 class Count(Enum):
@@ -78,20 +78,20 @@ _OVERSHOOTS: Final = (
 )
 
 #: What each negative reply of ours counts as.
-COUNTS: Final[Mapping[SmtpReply, Count]] = {
+COUNTS: Final[Mapping[Reply, Count]] = {
     **dict.fromkeys(_ERRORS, Count.ERROR),
     **dict.fromkeys(_REFUSALS, Count.REFUSAL),
     **dict.fromkeys(_OVERSHOOTS, Count.OVERSHOOT),
 }
 #: What ends a session that has too many of them.
-LAST_WORDS: Final[Mapping[Count, SmtpReply]] = {
+LAST_WORDS: Final[Mapping[Count, Reply]] = {
     Count.ERROR: replies.TOO_MANY_ERRORS,
     Count.REFUSAL: replies.TOO_MANY_REFUSALS,
     Count.OVERSHOOT: replies.TOO_MANY_OVERSHOOTS,
 }
 
 
-def count_of(reply: SmtpReply) -> Count:
+def count_of(reply: Reply) -> Count:
     """Gives what a negative reply counts as; words of QMGR and SMAR are refusals."""
     return COUNTS.get(reply, Count.REFUSAL)
 
@@ -111,7 +111,7 @@ class Counter:
         self._limits = limits
         self._counts: dict[Count, int] = {}
 
-    def add(self, reply: SmtpReply) -> SmtpReply | None:
+    def add(self, reply: Reply) -> Reply | None:
         """Counts a negative reply; gives the last words if there are too many of its kind now, else None."""
         count = count_of(reply)
         number = self._counts[count] = self._counts.get(count, 0) + 1

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from meta1g.base.errors import TempError
 from meta1g.base.ids import SessId
+from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_qmgr import DiscardTransaction
 from meta1g.smtp import replies
-from meta1g.smtp.reply import SmtpReply
 from meta1g.smtps.context import Context
 from meta1g.smtps.counting import Counter
 from meta1g.smtps.fsm import REFUSALS, TRANSITIONS, Event, State, next_state
@@ -99,14 +99,14 @@ class Dialogue:
         self.protocol = "SMTP"
         self.flags = int(context.settings.lookup_flags)
         self.generation = 0
-        self.denial: SmtpReply | None = None
+        self.denial: Reply | None = None
         self.discard = False
         self.ta: Transaction | None = None
         self.transactions = 0
         self.counter = Counter(context.settings.count_limits)
         self.mail_refused = False
         self.noops = 0
-        self.waiting: list[SmtpReply | Question] = []
+        self.waiting: list[Reply | Question] = []
         self._nfd = nfd
         self._buffer = b""
         self._offset = 0
@@ -124,7 +124,7 @@ class Dialogue:
         self.reply(replies.SENDER_REFUSED if refusal is replies.MAIL_FIRST and self.mail_refused else refusal)
         return False
 
-    def reply(self, reply: SmtpReply) -> None:
+    def reply(self, reply: Reply) -> None:
         """Queues a reply; 421 ends the session, and so do too many negative ones of a kind.  Switches: no."""
         if self.waiting:
             self.waiting.append(reply)
@@ -213,7 +213,7 @@ class Dialogue:
             st_checkpoint()
             if self.state is State.CLOSING:
                 return
-            if isinstance(item, SmtpReply):
+            if isinstance(item, Reply):
                 self.reply(item)
             else:
                 item.settle(self)

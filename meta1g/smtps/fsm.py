@@ -19,8 +19,8 @@ from enum import Enum, auto
 from typing import Final
 
 from meta1g.base.errors import BugError, Module
+from meta1g.base.reply import Reply
 from meta1g.smtp import replies
-from meta1g.smtp.reply import SmtpReply
 
 
 class State(Enum):
@@ -81,7 +81,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
 }
 
 #: What a client is told whose command does not fit the state.
-REFUSALS: Final[Mapping[tuple[State, Event], SmtpReply]] = {
+REFUSALS: Final[Mapping[tuple[State, Event], Reply]] = {
     (_S.GREETED, _E.MAIL): replies.HELO_FIRST,
     (_S.GREETED, _E.RCPT): replies.HELO_FIRST,
     (_S.GREETED, _E.DATA): replies.HELO_FIRST,

@@ -20,7 +20,6 @@ from meta1g.db.cdb import Cdb
 from meta1g.rcb.mcp_child import PassFd
 from meta1g.rcb.smtps_qmgr import SmtpsHello
 from meta1g.rcb.smtps_smar import SmtpsHelloA
-from meta1g.smtps.check import check
 from meta1g.smtps.context import Context
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.limits import SESSION_DESCRIPTORS, SPARE_DESCRIPTORS, US
@@ -170,6 +169,8 @@ def main(argv: list[str]) -> int:
     """
     arguments = startup.component_arguments("smtps", argv, "The SMTP server of meta1g; usually started by mcp.")
     if arguments.check:
+        from meta1g.smtps.check import check
+
         return check(arguments)
     config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
     section = config.section("smtps", arguments.name)
@@ -186,7 +187,7 @@ def main(argv: list[str]) -> int:
 
 def run() -> None:
     """Entry point of the console script."""
-    raise SystemExit(cli.run_program("smtps", main))
+    cli.end_program("smtps", main)
 
 
 if __name__ == "__main__":

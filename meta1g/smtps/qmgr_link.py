@@ -8,11 +8,12 @@ Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelle
 
 import contextlib
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 from meta1g.base.errors import TempError
 from meta1g.base.ids import TaId
 from meta1g.base.log import Log
+from meta1g.base.reply import Reply, printable
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_qmgr import (
     PROTOCOL,
@@ -25,12 +26,12 @@ from meta1g.rcb.smtps_qmgr import (
     Stat,
     Throttle,
 )
-from meta1g.smtp.reply import SmtpReply, printable
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.limits import CONTAINED_TEXT_MAX_CHARS, QMGR_COMMIT_TIMEOUT_US, QMGR_SESSION_TIMEOUT_US
 from meta1g.smtps.transaction import Transaction
-from meta1g.st.rcbconn import Pending, RcbConn
+from meta1g.st.rcbconn import RcbConn
 from meta1g.st.rcblink import RcbLink
+from meta1g.st.rcbpending import Pending
 
 
 class QmgrLink:
@@ -92,7 +93,7 @@ class QmgrLink:
         if isinstance(msg, Refused):
             ta = self._open.get(msg.ta_id)
             if ta is not None:
-                ta.refused = stat_reply(msg)
+                ta.refused = stat_reply(msg.reply)
         elif isinstance(msg, Throttle):
             self.max_threads, self.throttle_text = msg.max_threads, msg.text
             self._log.notice("smtps.throttle", msg.text or "ok", limit=msg.max_threads)
@@ -115,14 +116,14 @@ class QmgrLink:
         """
         return self._link.ask(msg)
 
-    def admitted(self, pending: "Pending") -> SmtpReply:
+    def admitted(self, pending: "Pending") -> Reply:
         """Waits for the answer to new_session.  Switches: yes (waits).
 
         Raises:
             TempError: the connection broke.
             StError: ETIME after QMGR_SESSION_TIMEOUT_US, EINTR.
         """
-        return stat_reply(cast("Stat", pending.wait(QMGR_SESSION_TIMEOUT_US)))
+        return stat_reply(cast("Stat", pending.wait(QMGR_SESSION_TIMEOUT_US)).reply)
 
     def open_transaction(self, ta: Transaction, msg: Message) -> None:
         """Announces a transaction.  Switches: no.
@@ -149,31 +150,20 @@ class QmgrLink:
         """
         return self._link.ask(msg)
 
-    def committed(self, pending: "Pending") -> SmtpReply:
+    def committed(self, pending: "Pending") -> Reply:
         """Waits for the answer to ask_commit.  Switches: yes (waits).
 
         Raises:
             TempError: the connection broke; whether the envelope is safe is not known.
             StError: ETIME after QMGR_COMMIT_TIMEOUT_US, with the same doubt; EINTR.
         """
-        return stat_reply(cast("Stat", pending.wait(QMGR_COMMIT_TIMEOUT_US)))
+        return stat_reply(cast("Stat", pending.wait(QMGR_COMMIT_TIMEOUT_US)).reply)
 
     def forget(self, ta_id: TaId) -> None:
         """Drops a transaction that is over.  Switches: no."""
         self._open.pop(ta_id, None)
 
 
-class _Answer(Protocol):
-    @property
-    def code(self) -> int: ...
-    @property
-    def ecode(self) -> str: ...
-    @property
-    def text(self) -> str: ...
-
-
-def stat_reply(msg: _Answer) -> SmtpReply:
-    """Gives an answer of QMGR or SMAR as a reply; a code that is no SMTP code becomes 451."""
-    if 200 <= msg.code < 600:
-        return SmtpReply(msg.code, msg.ecode, msg.text)
-    return SmtpReply(451, "4.3.0", msg.text)
+def stat_reply(reply: Reply) -> Reply:
+    """Gives what a client is told when QMGR or SMAR says this; a code that is no SMTP code becomes 451."""
+    return reply if 200 <= reply.code < 600 else Reply(451, "4.3.0", reply.text)

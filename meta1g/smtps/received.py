@@ -9,7 +9,7 @@ Pure but for the clock that is passed.  Ref: RFC 5321 4.4; RFC 3848 (protocol na
 from dataclasses import dataclass
 from email.utils import formatdate
 
-from meta1g.smtp.reply import printable
+from meta1g.base.reply import printable
 
 _ADDRESS_WITH_FOR_MAX_CHARS = 900
 

@@ -10,10 +10,10 @@ import errno
 
 from meta1g.base import failure
 from meta1g.base.errors import TempError
+from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_qmgr import CloseSession, NewSession
 from meta1g.rcb.smtps_smar import CheckClient, ClientVerdict, LookupFlags, VerdictFlags
 from meta1g.smtp import replies
-from meta1g.smtp.reply import SmtpReply
 from meta1g.smtps import commands
 from meta1g.smtps.context import Context
 from meta1g.smtps.dialogue import ClientGoneError, Dialogue
@@ -100,17 +100,17 @@ class Session(Dialogue):
         self._out.append(f"220 {self.context.settings.hostname} ESMTP meta1g\r\n".encode("ascii"))
         self.step(Event.GREET)
 
-    def _deny(self, refusal: SmtpReply) -> None:
+    def _deny(self, refusal: Reply) -> None:
         """Greets with 421 and closes, or with 554: RFC 5321 4.3.2 knows no other, and after 554 the client closes (3.1)."""
         text = refusal.text
         if not refusal.is_perm:
-            self._goodbye(SmtpReply(replies.SHUTTING_DOWN.code, refusal.ecode, text))
+            self._goodbye(Reply(replies.SHUTTING_DOWN.code, refusal.ecode, text))
             return
-        self._out.append(SmtpReply(replies.ACCESS_DENIED.code, refusal.ecode, text).encode())
+        self._out.append(Reply(replies.ACCESS_DENIED.code, refusal.ecode, text).encode())
         self.step(Event.DENY)
         self._deadline_s = self.context.clock.monotonic() + DENIED_MAX_S
 
-    def _may_stay(self) -> SmtpReply | None:
+    def _may_stay(self) -> Reply | None:
         """Gives the reason why the client cannot stay, or None; a link that is away is waited for.  Switches: yes (waits)."""
         end_s = self.context.gate.deadline()
         refusal = None
@@ -120,7 +120,7 @@ class Session(Dialogue):
                 break
         return refusal
 
-    def _missing(self, end_s: float) -> SmtpReply | None:
+    def _missing(self, end_s: float) -> Reply | None:
         """Waits for the links, if need be; gives what is missing then, or None.  Switches: yes, if one is away."""
         context = self.context
         self._idle = True
@@ -136,15 +136,15 @@ class Session(Dialogue):
             return replies.QUEUE_AWAY
         return None if context.smar.up else replies.RESOLVER_AWAY
 
-    def _too_many(self) -> SmtpReply | None:
+    def _too_many(self) -> Reply | None:
         context = self.context
         if context.sessions > context.sessions_max:
             return replies.TOO_BUSY
         if context.sessions > context.qmgr.max_threads:
-            return SmtpReply(421, "4.3.2", context.qmgr.throttle_text or replies.TOO_BUSY.one_line)
+            return Reply(421, "4.3.2", context.qmgr.throttle_text or replies.TOO_BUSY.one_line)
         return None
 
-    def _ask_about_client(self) -> SmtpReply | None:
+    def _ask_about_client(self) -> Reply | None:
         context, verdict = self.context, None
         try:
             self.generation = context.qmgr.generation
@@ -163,7 +163,7 @@ class Session(Dialogue):
             return reply
         return None if verdict is None else self._judge(verdict)
 
-    def _judge(self, verdict: ClientVerdict) -> SmtpReply | None:
+    def _judge(self, verdict: ClientVerdict) -> Reply | None:
         """Takes what SMAR knows of the client; gives a refusal or None."""
         self.client_name = verdict.client_name
         if verdict.flags & VerdictFlags.RELAY:
@@ -171,7 +171,7 @@ class Session(Dialogue):
         if verdict.flags & VerdictFlags.QUICK:
             self.flags |= LookupFlags.QUICK
         self.discard = bool(verdict.flags & VerdictFlags.DISCARD)
-        reply = stat_reply(verdict)
+        reply = stat_reply(verdict.reply)
         if reply.is_ok:
             return None
         if self.context.settings.delay_checks and reply.code != replies.SHUTTING_DOWN.code:
@@ -253,7 +253,7 @@ class Session(Dialogue):
             log.error("smtps.session", str(error), ss_sess=self.id, client=self.client_addr)
             self._goodbye(replies.INTERNAL_ERROR)
 
-    def _goodbye(self, reply: SmtpReply) -> None:
+    def _goodbye(self, reply: Reply) -> None:
         """Sends a last reply, without patience."""
         try:
             st_write(self._nfd, b"".join([*self._out, reply.encode()]), GOODBYE_TIMEOUT_US)

@@ -22,8 +22,9 @@ from meta1g.rcb.smtps_smar import (
 )
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.limits import SMAR_TIMEOUT_US
-from meta1g.st.rcbconn import Pending, RcbConn
+from meta1g.st.rcbconn import RcbConn
 from meta1g.st.rcblink import RcbLink
+from meta1g.st.rcbpending import Pending
 
 Question = CheckClient | CheckMail | CheckRcpt
 

@@ -6,9 +6,9 @@ Ref: RFC 5321 3.3; MeTA1 design, "Functional Specification: SMTPS" (modelled on)
 from dataclasses import dataclass
 
 from meta1g.base.ids import TaId
+from meta1g.base.reply import Reply
 from meta1g.smtp.address import Address
 from meta1g.smtp.esmtp import MailParams
-from meta1g.smtp.reply import SmtpReply
 
 
 @dataclass(slots=True)
@@ -39,8 +39,8 @@ class Transaction:
     params: MailParams
     generation: int
     started_s: float
-    denial: SmtpReply | None = None
-    refused: SmtpReply | None = None
+    denial: Reply | None = None
+    refused: Reply | None = None
     discard: bool = False
     flags: int = 0
     asked: int = 0

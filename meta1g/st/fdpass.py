@@ -22,8 +22,7 @@ from meta1g.base.cli import CliError
 from meta1g.base.errors import PermError, ProtocolError, TempError
 from meta1g.base.log import Log
 from meta1g.base.sysexits import EX_OSERR
-from meta1g.rcb.codec import decode, encode
-from meta1g.rcb.framing import Splitter, preamble
+from meta1g.rcb.connection import Buffer, Connection
 from meta1g.rcb.mcp_child import PROTOCOL, FdTaken, PassFd
 from meta1g.st.acceptor import accept_all
 from meta1g.st.datagram import st_recvmsg
@@ -81,7 +80,7 @@ class _Sender:
         self._nfd = nfd
         self._take = take
         self._log = log
-        self._splitter = Splitter(PROTOCOL)
+        self._rcb = Connection(PROTOCOL, server=True)
         self._fds: deque[int] = deque()
 
     def close(self) -> None:
@@ -98,8 +97,8 @@ class _Sender:
             StError: it is too slow, or the system's error.
         """
         _check_sender(self._nfd)
-        st_write(self._nfd, preamble(PROTOCOL), PASS_FD_TIMEOUT_US)
         anc_bytes = socket.CMSG_SPACE(PASS_FDS_MAX * array.array("i").itemsize)
+        self._rcb.give(self._write)
         while True:
             data, anc, flags, _address = st_recvmsg(
                 self._nfd, _READ_BYTES, anc_bytes, PASS_FD_TIMEOUT_US, socket.MSG_CMSG_CLOEXEC
@@ -109,10 +108,14 @@ class _Sender:
                 raise ProtocolError("mcp-child: more descriptors than allowed in one message, or than this process may have")
             if not data:
                 return
-            for body in self._splitter.feed(data):
-                request_id, msg = decode(PROTOCOL.from_client, body)
-                answer = self._pass_on(cast("PassFd", msg))
-                st_write(self._nfd, encode(answer, request_id), PASS_FD_TIMEOUT_US)
+            try:
+                for msg, request_id, _ in self._rcb.receive(data):
+                    self._rcb.reply(request_id, self._pass_on(cast("PassFd", msg)))
+            finally:
+                self._rcb.give(self._write)
+
+    def _write(self, data: Buffer) -> int:
+        return st_write(self._nfd, data, PASS_FD_TIMEOUT_US)
 
     def _keep(self, anc: list[Any]) -> None:
         for level, kind, data in anc:

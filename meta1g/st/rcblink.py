@@ -18,7 +18,8 @@ from meta1g.base.log import Log
 from meta1g.rcb.schema import Message, Protocol
 from meta1g.st.errors import StError
 from meta1g.st.limits import HELLO_TIMEOUT_US, RETRY_FIRST_US, RETRY_MAX_US, SOCKET_BUFFER_BYTES
-from meta1g.st.rcbconn import OnMessage, Pending, RcbConn
+from meta1g.st.rcbconn import OnMessage, RcbConn
+from meta1g.st.rcbpending import Pending
 from meta1g.st.sched import ST_UTIME_NO_TIMEOUT, StThread, st_thread_create, st_thread_interrupt, st_usleep
 
 

@@ -7,13 +7,12 @@ import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from meta1g.base import sysexits, unixsock
 from meta1g.base.cli import CliError
-from meta1g.rcb.codec import decode, encode
+from meta1g.rcb.connection import Connection
 from meta1g.rcb.control import PROTOCOL, Command, CommandResult
-from meta1g.rcb.framing import Splitter, preamble
 
 #: Some commands go through a million recipients.
 TIMEOUT_S: Final = 600
@@ -43,8 +42,7 @@ class ControlClient:
     def __init__(self, path: Path, who: str = "qmgr", timeout_s: float = TIMEOUT_S) -> None:
         self._who = who
         self._path = path
-        self._splitter = Splitter(PROTOCOL)
-        self._greeting = preamble(PROTOCOL)
+        self._rcb = Connection(PROTOCOL, server=False)
         try:
             self._sock = unixsock.connect(path, timeout_s=timeout_s)
         except OSError as error:
@@ -92,8 +90,9 @@ class ControlClient:
 
     def _once(self, words: tuple[str, ...]) -> tuple[Any, str]:
         try:
-            self._sock.sendall(self._greeting + encode(Command(words=words), 1))
-            self._greeting = b""
+            self._rcb.request(Command(words=words), words)
+            while self._rcb.unsent_bytes:
+                self._rcb.give(self._sock.send)
             answer = self._answer()
         except OSError as error:
             raise CliError(f"{self._who} at {self._path}: {error.strerror or error}", sysexits.EX_TEMPFAIL) from error
@@ -106,10 +105,8 @@ class ControlClient:
             data = self._sock.recv(_READ_BYTES)
             if not data:
                 raise ConnectionResetError(errno.ECONNRESET, "connection closed; see its log")
-            for frame in self._splitter.feed(data):
-                _, msg = decode(PROTOCOL.from_server, frame)
-                if isinstance(msg, CommandResult):
-                    return msg
+            for msg, _, _ in self._rcb.receive(data):
+                return cast("CommandResult", msg)
 
 
 def _advice(error: OSError) -> str:

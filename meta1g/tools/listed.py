@@ -47,9 +47,7 @@ def _is_any_id(word: str) -> bool:
     return True
 
 
-def change(
-    client: ControlClient, word: str, words: Sequence[str], lines: Iterable[str], *, dry_run: bool
-) -> dict[str, Any]:
+def change(client: ControlClient, word: str, words: Sequence[str], lines: Iterable[str], *, dry_run: bool) -> dict[str, Any]:
     """Gives a command to QMGR, in parts if its ids stand on standard input; gives the sum of the answers.
 
     Args:
@@ -77,7 +75,7 @@ def _sum(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     total: dict[str, Any] = {}
     for result in results:
         for key, value in result.items():
-            if isinstance(value, bool) or isinstance(value, str):
+            if isinstance(value, bool | str):
                 total[key] = value
             elif isinstance(value, list):
                 total[key] = [*total.get(key, ()), *value]

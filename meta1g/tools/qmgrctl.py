@@ -153,8 +153,12 @@ def _run_change(client: ControlClient, call: Call) -> int:
     if call.json:
         sys.stdout.write(json.dumps(result, indent=1) + "\n")
     else:
-        counts = {key: value for key, value in result.items() if isinstance(value, int) and key not in ("dry_run", "unknown_count")}
-        sys.stdout.write(f"{'nothing was changed; it would be:\n' if call.dry_run else ''}{_pairs(counts)}\n")
+        counts = {
+            key: value for key, value in result.items() if isinstance(value, int) and key not in ("dry_run", "unknown_count")
+        }
+        if call.dry_run:
+            sys.stdout.write("nothing was changed; it would be:\n")
+        sys.stdout.write(f"{_pairs(counts)}\n")
     texts, code = listed.complaints(result)
     for text in texts:
         sys.stderr.write(f"qmgrctl: {text}\n")

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from meta1g.base.ids import rcpt_id
-from meta1g.smtp.reply import printable
+from meta1g.base.reply import printable
 from meta1g.tools.table import Column, Table, age
 from meta1g.tools.times import with_times
 
@@ -148,7 +148,9 @@ def shape(result: Mapping[str, Any]) -> str:
     bounds = [str(minutes) for minutes in result["ages_min"]]
     titles = [result["by"], "T", *bounds, f"{bounds[-1]}+"]
     total = {"key": "TOTAL", "total": result["total"], "ages": result["ages"]}
-    lines = [[printable(row["key"]) or "<>", str(row["total"]), *map(str, row["ages"])] for row in (total, *_count_rows(result))]
+    lines = [
+        [printable(row["key"]) or "<>", str(row["total"]), *map(str, row["ages"])] for row in (total, *_count_rows(result))
+    ]
     lines.insert(0, titles)
     widths = [max(len(line[number]) for line in lines) for number in range(len(titles))]
     return "\n".join("  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines)

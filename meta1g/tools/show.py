@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from meta1g.base import cli, paths, sysexits
 from meta1g.base.ids import rcpt_id
+from meta1g.base.reply import printable
 from meta1g.db.cdb import Cdb, CdbReader, ContentError
-from meta1g.smtp.reply import printable
 from meta1g.tools.ctlclient import ControlClient
 from meta1g.tools.queueview import json_row
 from meta1g.tools.table import age
@@ -112,7 +112,8 @@ def _recipient(row: Row, now: float) -> Iterator[str]:
     if where == "defedb":
         where = f"deferred, next try {time_text(row['next_try'])} (in {age(row['next_try'] - now)})"
     yield f"  where      {where}"
-    yield f"  tries      {row['tries']}{f', last {time_text(row["last_try"])}' if row['last_try'] else ''}"
+    last = f", last {time_text(row['last_try'])}" if row["last_try"] else ""
+    yield f"  tries      {row['tries']}{last}"
     for title, key in (("ORCPT", "orcpt"), ("NOTIFY", "notify")):
         if row[key]:
             yield f"  {title:10} {printable(row[key])}"

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from meta1g.base.reply import printable
 from meta1g.base.units import format_time_s
-from meta1g.smtp.reply import printable
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from meta1g.base.reply import Reply
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_qmgr import (
     PROTOCOL,
@@ -23,8 +24,8 @@ class FakeQmgr(RcbServer):
     def __init__(self, path: Path, *, max_threads: int = 1000) -> None:
         super().__init__(path, PROTOCOL, self._handle)
         self.max_threads = max_threads
-        self.admission = Stat(code=220)
-        self.commit: Callable[[CloseTransaction], Stat | None] = lambda msg: Stat(code=250)
+        self.admission = Stat(reply=Reply(220))
+        self.commit: Callable[[CloseTransaction], Stat | None] = lambda msg: Stat(reply=Reply(250))
         self.refuse: Callable[[NewTransaction], Stat | None] = lambda msg: None
 
     def _handle(self, conn: FakeConn, request_id: int, msg: Message) -> None:
@@ -35,7 +36,7 @@ class FakeQmgr(RcbServer):
         elif isinstance(msg, NewTransaction):
             stat = self.refuse(msg)
             if stat is not None:
-                conn.send(Refused(ta_id=msg.ta_id, code=stat.code, ecode=stat.ecode, text=stat.text))
+                conn.send(Refused(ta_id=msg.ta_id, reply=stat.reply))
         elif isinstance(msg, CloseTransaction):
             stat = self.commit(msg)
             if stat is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from meta1g.base.reply import Reply
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_smar import (
     PROTOCOL,
@@ -28,9 +29,9 @@ class FakeSmar(RcbServer):
         super().__init__(path, PROTOCOL, self._handle)
         self.checks = checks
         self.client: Callable[[CheckClient], ClientVerdict | None] = lambda msg: ClientVerdict(
-            code=220, client_name="client.example"
+            reply=Reply(220), client_name="client.example"
         )
-        self.mail: Callable[[CheckMail], Verdict | None] = lambda msg: Verdict(code=250)
+        self.mail: Callable[[CheckMail], Verdict | None] = lambda msg: Verdict(reply=Reply(250))
         self.rcpt: Callable[[CheckRcpt], Verdict | None] = by_domain
 
     def _handle(self, conn: FakeConn, request_id: int, msg: Message) -> None:
@@ -51,7 +52,7 @@ def by_domain(msg: CheckRcpt) -> Verdict:
     """Decides by the domain of the recipient."""
     domain = msg.rcpt.rpartition("@")[2]
     if domain == "refused.example":
-        return Verdict(code=550, ecode="5.1.1", text="No such user")
+        return Verdict(reply=Reply(550, "5.1.1", "No such user"))
     if domain == "later.example":
-        return Verdict(code=451, ecode="4.7.1", text="Greylisted")
-    return Verdict(code=250, flags=4 if domain == "drop.example" else 0)
+        return Verdict(reply=Reply(451, "4.7.1", "Greylisted"))
+    return Verdict(reply=Reply(250), flags=4 if domain == "drop.example" else 0)

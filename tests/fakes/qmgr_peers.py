@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from meta1g.base.reply import Reply
 from meta1g.db.cdb import Cdb
 from meta1g.rcb import control, qmgr_smar, smtpc_qmgr, smtps_qmgr
 from meta1g.rcb.common import ServerAddr
@@ -229,8 +230,10 @@ class Smtps:
     def stop(self) -> None:
         self.peer.close()
 
-    def connect(self, addr: str = "192.0.2.99", session: str = "") -> Stat:
-        return self.peer.request(NewSession(session_id=session or self.session, client_addr=addr), 5)
+    def connect(self, addr: str = "192.0.2.99", session: str = "") -> Reply:
+        stat = self.peer.request(NewSession(session_id=session or self.session, client_addr=addr), 5)
+        assert isinstance(stat, Stat)
+        return stat.reply
 
     def envelope(self, *rcpts: str, mail: str = "s@from.example", content: bytes = CONTENT, **facts) -> str:
         """Sends everything up to the final dot; a recipient may carry NOTIFY and ORCPT behind blanks."""
@@ -246,18 +249,18 @@ class Smtps:
         size = self.cdb.path(ta_id).stat().st_size if self.cdb.exists(ta_id) else 0
         self.peer.send(CloseTransaction(ta_id=ta_id, cdb_id=ta_id, size_bytes=size, rcpts=rcpts), request_id)
 
-    def reply(self) -> Stat:
+    def reply(self) -> Reply:
         """Gives the next reply to a final dot."""
         _, stat = self.peer.expect(Stat)
         assert isinstance(stat, Stat)
-        return stat
+        return stat.reply
 
     def mail(self, *rcpts: str, **facts) -> str:
         """Sends a message that has to be accepted; gives its transaction id."""
         ta_id = self.envelope(*rcpts, **facts)
         self.dot(ta_id, len(rcpts))
-        stat = self.reply()
-        assert stat.code == 250, stat
+        reply = self.reply()
+        assert reply.is_ok, reply
         return ta_id
 
 

@@ -69,7 +69,7 @@ s.start = start
 
 def test_a_failure_while_a_client_is_answered_costs_that_connection(mcp):
     mcp.prelude = f"""
-import meta1g.mcp.status as s
+import meta1g.mcp.control as s
 right = s.component_facts
 def facts(members):
     s.component_facts = right

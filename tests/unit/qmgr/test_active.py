@@ -5,6 +5,7 @@ import errno
 import pytest
 
 from meta1g.base.errors import Module, TempError
+from meta1g.base.reply import Reply
 from meta1g.rcb.envelope import RcptFlags
 from meta1g.rcb.qmgr_smar import Members, Unresolved
 from tests.fakes.qmgr_peers import CONTENT, route
@@ -214,7 +215,7 @@ def test_a_failed_warning_is_dropped(qmgr):
 
 
 def test_a_recipient_that_has_no_way_bounces(qmgr):
-    qmgr.smar().answers["to.example"] = Unresolved(code=550, ecode="5.1.2", text="no such domain")
+    qmgr.smar().answers["to.example"] = Unresolved(reply=Reply(550, "5.1.2", "no such domain"))
     agent = qmgr.agent()
     qmgr.smtps().mail("r@to.example", mail="s@ok.example")
     (bounce,) = agent.wait_jobs(1)
@@ -263,7 +264,7 @@ def test_the_bounces_of_members_go_to_the_owner(qmgr):
 def test_members_of_a_deferred_alias_go_to_defedb(qmgr):
     smar = qmgr.smar()
     agent = qmgr.agent(script=lambda job: job.done(450))
-    smar.answers["list@to.example"] = Unresolved(code=451, ecode="4.3.0", text="map is away")
+    smar.answers["list@to.example"] = Unresolved(reply=Reply(451, "4.3.0", "map is away"))
     qmgr.smtps().mail("list@to.example")
     qmgr.wait_deferred(1)
     smar.answers["list@to.example"] = Members(members=("a@x.example", "b@x.example"))

@@ -86,7 +86,7 @@ def test_an_envelope_without_content_is_refused(qmgr):
 
 def test_an_unknown_transaction_is_refused(qmgr):
     smtps = qmgr.smtps()
-    stat = smtps.peer.request(CloseTransaction(ta_id=new_id(), cdb_id=new_id(), size_bytes=1, rcpts=1))
+    stat = smtps.peer.request(CloseTransaction(ta_id=new_id(), cdb_id=new_id(), size_bytes=1, rcpts=1)).reply
     assert (stat.code, stat.text) == (451, "Transaction is not known, try again")
 
 
@@ -157,7 +157,7 @@ def test_an_envelope_that_stays_open_is_refused_only_when_the_queue_is_crowded(m
     smtps.connect("192.0.2.99")
     young = smtps.envelope(*(f"r{number}@to.example" for number in range(6)))
     _, refused = smtps.peer.expect(Refused)
-    assert (refused.ta_id, refused.code) == (ids[0], 452)
+    assert (refused.ta_id, refused.reply.code) == (ids[0], 452)
     wait_until(lambda: qmgr.context.intake.iqdb.held("192.0.2.99") == 8, "the young one is whole")
     qmgr.context.intake.relieve()
     assert qmgr.context.intake.is_open(young)
@@ -179,7 +179,7 @@ def test_a_full_incoming_queue_refuses_the_transaction_before_its_end(make_qmgr)
     smtps = qmgr.smtps()
     ta_id = smtps.envelope(*(f"r{number}@to.example" for number in range(4)))
     _, refused = smtps.peer.expect(Refused)
-    assert (refused.ta_id, refused.code) == (ta_id, 452)
+    assert (refused.ta_id, refused.reply.code) == (ta_id, 452)
     smtps.dot(ta_id, 4)
     assert smtps.reply().code == 452
     assert len(qmgr.context.intake.iqdb) == 0
@@ -240,7 +240,7 @@ def test_a_stopping_qmgr_takes_no_new_mail_and_finishes_the_dot(qmgr):
     assert smtps.reply().code == 250
     smtps.envelope("r@to.example")
     _, refused = smtps.peer.expect(Refused)
-    assert refused.code == 421
+    assert refused.reply.code == 421
     assert smtps.connect().code == 421
 
 
@@ -249,7 +249,7 @@ def test_too_many_waiting_changes_stop_new_mail(qmgr, monkeypatch):
     smtps = qmgr.smtps()
     smtps.envelope("r@to.example")
     _, refused = smtps.peer.expect(Refused)
-    assert refused.code == 452
+    assert refused.reply.code == 452
 
 
 def test_a_second_hello_closes_the_connection(qmgr):

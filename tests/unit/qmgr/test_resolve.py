@@ -1,5 +1,6 @@
 import pytest
 
+from meta1g.base.reply import Reply
 from meta1g.qmgr.limits import EXPANSIONS_MAX, RESOLVE_TIMEOUT_S
 from meta1g.rcb.qmgr_smar import Members, Resolve, ResolveFlags, Route, Unresolved
 from tests.fakes.qmgr_peers import route
@@ -78,7 +79,7 @@ def test_an_answer_that_names_nobody_defers_the_recipient(qmgr, answer):
 
 
 def test_a_temporary_failure_of_the_resolver_defers(qmgr):
-    qmgr.smar().answers["to.example"] = Unresolved(code=451, ecode="4.4.3", text="DNS is slow")
+    qmgr.smar().answers["to.example"] = Unresolved(reply=Reply(451, "4.4.3", "DNS is slow"))
     qmgr.smtps().mail("r@to.example")
     qmgr.wait_deferred(1)
     (record,) = qmgr.defedb.scan(None, 9)

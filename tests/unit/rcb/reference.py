@@ -5,6 +5,7 @@ from struct import Struct
 from typing import Any, Final
 
 from meta1g.base.errors import ProtocolError, UnsendableError
+from meta1g.base.reply import Reply
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import FieldPlan, Kind, Message
 
@@ -90,6 +91,20 @@ def _put_texts(parts: list[bytes], plan: FieldPlan, value: tuple[str, ...]) -> N
         _put_value(parts, plan.item_rt or 0, text.encode())
 
 
+def _put_reply(parts: list[bytes], plan: FieldPlan, value: Reply) -> None:
+    ecode, origin = value.ecode.encode(), value.origin.encode()
+    if isinstance(value.text, str):
+        count, text = 0, [value.text.encode()]
+    else:
+        count, text = len(value.lines), [_u16(len(line.encode())) + line.encode() for line in value.lines]
+    head = [_u16(number) for number in (value.code, len(ecode), len(origin), count)]
+    _put_value(parts, plan.rt, b"".join([*head, ecode, origin, *text]))
+
+
+def _u16(number: int) -> bytes:
+    return number.to_bytes(2, "big")
+
+
 _ENCODERS: Final[dict[Kind, Callable[[list[bytes], FieldPlan, Any], None]]] = {
     Kind.U32: _put_u32,
     Kind.U64: _put_u64,
@@ -99,6 +114,7 @@ _ENCODERS: Final[dict[Kind, Callable[[list[bytes], FieldPlan, Any], None]]] = {
     Kind.TEXT: _put_text,
     Kind.ITEMS: _put_items,
     Kind.TEXTS: _put_texts,
+    Kind.REPLY: _put_reply,
 }
 
 
@@ -268,6 +284,26 @@ def _get_texts(reader: Reader, plan: FieldPlan) -> tuple[str, ...]:
     return tuple(_text(rt, reader.value(rt)) for _ in range(_count(reader, plan)))
 
 
+def _get_reply(reader: Reader, plan: FieldPlan) -> Reply:
+    left = reader.value(plan.rt)
+
+    def take(size: int) -> bytes:
+        nonlocal left
+        if size > len(left):
+            raise ProtocolError("reply is cut short")
+        taken, left = left[:size], left[size:]
+        return taken
+
+    code, ecode, origin, count = (int.from_bytes(take(2), "big") for _ in range(4))
+    ecode_text, origin_text = _text(plan.rt, take(ecode)), _text(plan.rt, take(origin))
+    if not count:
+        return Reply(code, ecode_text, _text(plan.rt, left), origin_text)
+    lines = tuple(_text(plan.rt, take(int.from_bytes(take(2), "big"))) for _ in range(count))
+    if left:
+        raise ProtocolError("reply has more than its lines")
+    return Reply(code, ecode_text, lines, origin_text)
+
+
 _DECODERS: Final[dict[Kind, Callable[[Reader, FieldPlan], Any]]] = {
     Kind.U32: _get_u32,
     Kind.U64: _get_u64,
@@ -277,4 +313,5 @@ _DECODERS: Final[dict[Kind, Callable[[Reader, FieldPlan], Any]]] = {
     Kind.TEXT: _get_text,
     Kind.ITEMS: _get_items,
     Kind.TEXTS: _get_texts,
+    Kind.REPLY: _get_reply,
 }

@@ -3,6 +3,7 @@
 from dataclasses import fields
 from typing import Any
 
+from meta1g.base.reply import Reply
 from meta1g.rcb.protocols import DISK_RECORDS, PROTOCOLS
 from meta1g.rcb.schema import FieldPlan, Kind, Message
 
@@ -13,6 +14,7 @@ _VALUES: dict[Kind, Any] = {
     Kind.TIME: 1_700_000_000.25,
     Kind.OCTETS: b"\0\xff\r\n.",
     Kind.TEXT: "käse",
+    Kind.REPLY: Reply(550, "5.7.1", ("käse", "", "aus"), "mx[192.0.2.1]"),
 }
 
 
@@ -26,7 +28,8 @@ def full(cls: type[Message]) -> Message:
 
 
 def sparse(cls: type[Message]) -> Message:
-    return cls(**{plan.name: _value(plan) for plan in cls.PLAN.fields if not plan.optional})
+    values = {plan.name: _value(plan) for plan in cls.PLAN.fields if not plan.optional}
+    return cls(**{name: Reply(250, "2.0.0", "Ok") if isinstance(value, Reply) else value for name, value in values.items()})
 
 
 def _value(plan: FieldPlan) -> Any:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meta1g.base.errors import ProtocolError, UnsendableError
+from meta1g.base.reply import Reply
 from meta1g.rcb import codec
 from meta1g.rcb.control import Command
 from meta1g.rcb.framing import FRAME_MAX_BYTES, Splitter, preamble
@@ -79,7 +80,7 @@ def test_any_words_read_back(words, request_id):
 
 
 def test_a_message_of_the_other_direction_is_refused():
-    frame = codec.encode(Stat(code=250))
+    frame = codec.encode(Stat(reply=Reply(250)))
     with pytest.raises(ProtocolError, match="not allowed here"):
         codec.decode(PROTOCOL.from_client, frame[4:])
 
@@ -141,9 +142,9 @@ def test_another_version_is_refused_with_advice():
 def test_a_message_that_does_not_fit_a_frame_is_refused_by_the_sender():
     """The receiver would close the connection, which belongs to others as well."""
     most = "x" * (FRAME_MAX_BYTES - 1000)
-    codec.encode(Stat(code=250, text=most))
+    codec.encode(Stat(reply=Reply(250, text=most)))
     with pytest.raises(UnsendableError, match="frame of"):
-        codec.encode(Stat(code=250, text=most + "x" * 1000))
+        codec.encode(Stat(reply=Reply(250, text=most + "x" * 1000)))
 
 
 def test_a_connection_that_does_not_begin_with_the_version_is_refused():

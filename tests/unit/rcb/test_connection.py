@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meta1g.base.errors import ProtocolError, TempError
+from meta1g.base.reply import Reply
 from meta1g.rcb.connection import DEADLINES_SPARE, Connection
 from meta1g.rcb.framing import preamble
 from meta1g.rcb.smtps_qmgr import PROTOCOL, CloseSession, NewSession, QmgrHello, SmtpsHello, Stat, Throttle
@@ -18,10 +19,21 @@ def hello(number=0):
     return SmtpsHello(smtps_id=number, name="MTA", pid=1, max_threads=5)
 
 
+def taken(sender):
+    """Gives what the connection offers to a socket that takes all."""
+    pieces = []
+
+    def send(data):
+        pieces.append(bytes(data))
+        return len(data)
+
+    sender.give(send)
+    assert len(pieces) <= 1
+    return b"".join(pieces)
+
+
 def flow(sender, receiver):
-    data = sender.take()
-    sender.sent(len(data))
-    return list(receiver.receive(data))
+    return list(receiver.receive(taken(sender)))
 
 
 def test_a_reply_brings_back_the_waiter_of_its_request():
@@ -33,7 +45,7 @@ def test_a_reply_brings_back_the_waiter_of_its_request():
     assert [type(event.msg) for event in asked] == [SmtpsHello, NewSession, CloseSession]
     assert [event.waiter for event in asked] == [None] * 3
     server.post(Throttle(max_threads=0))
-    server.reply(asked[1].request_id, Stat(code=220))
+    server.reply(asked[1].request_id, Stat(reply=Reply(220)))
     server.reply(asked[0].request_id, QmgrHello(max_threads=5))
     assert [event.waiter for event in flow(server, client)] == [None, "second", "first"]
     assert client.pending == 0
@@ -42,25 +54,72 @@ def test_a_reply_brings_back_the_waiter_of_its_request():
 def test_the_first_frame_is_the_protocol_version_and_all_that_waits_leaves_at_once():
     client, _ = pair()
     client.post(CloseSession(session_id="S"))
-    data = client.take()
+    data = taken(client)
     assert data.startswith(preamble(PROTOCOL))
     assert len(data) > len(preamble(PROTOCOL))
-    assert client.take() == b""
+    assert taken(client) == b""
 
 
 def test_what_the_socket_did_not_take_goes_first():
     client, server = pair()
     client.request(hello(1), "a")
-    data = client.take()
-    client.sent(7)
-    client.keep(data[7:])
+    got = []
+    client.give(lambda data: got.append(bytes(data[:7])) or 7)
     assert client.blocked
     client.request(hello(2), "b")
-    rest = client.take()
-    client.sent(len(rest))
-    assert [event.msg.smtps_id for event in server.receive(data[:7] + rest)] == [1, 2]
+    rest = taken(client)
+    assert [event.msg.smtps_id for event in server.receive(got[0] + rest)] == [1, 2]
     assert client.unsent_bytes == 0
     assert not client.blocked
+
+
+def test_a_long_rest_is_not_copied_and_what_came_later_follows_it():
+    client, _ = pair()
+    client.request(NewSession(session_id="S" * 200_000, client_addr="192.0.2.1"), "a")
+    client.give(lambda data: 10)
+    client.request(hello(2), "b")
+    start, pieces = client.unsent_bytes, []
+    client.give(lambda data: pieces.append(bytes(data)) or len(data))
+    assert len(pieces) == 2
+    assert sum(map(len, pieces)) == start
+    assert client.unsent_bytes == 0
+
+
+def test_a_full_socket_keeps_everything():
+    client, server = pair()
+    client.request(hello(1), "a")
+
+    def full(data):
+        raise BlockingIOError
+
+    before = client.unsent_bytes
+    client.give(full)
+    assert client.blocked
+    assert client.unsent_bytes == before
+    assert [event.msg.smtps_id for event in flow(client, server)] == [1]
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError, ConnectionResetError])
+def test_a_peer_that_closed_mutes_the_connection(error):
+    client, _ = pair()
+
+    def gone(data):
+        raise error
+
+    client.give(gone)
+    assert client.muted
+    assert not client.closed
+    assert client.unsent_bytes == 0
+
+
+def test_shut_keeps_the_waiters_for_close():
+    client, _ = pair()
+    client.request(hello(), "a")
+    assert client.shut("enough")
+    assert not client.shut("again")
+    assert client.pending == 1
+    assert client.close("later") == ["a"]
+    assert client.reason == "enough"
 
 
 def test_a_peer_that_does_not_read_is_noticed():
@@ -122,7 +181,7 @@ def test_no_further_message_is_given_after_close():
     client, server = pair()
     client.request(hello(1), "a")
     client.request(hello(2), "b")
-    events = server.receive(client.take())
+    events = server.receive(taken(client))
     assert next(events).msg.smtps_id == 1
     server.close("enough")
     assert list(events) == []
@@ -141,7 +200,7 @@ def test_the_last_words_of_a_peer_that_reads_no_more_are_received():
 def test_messages_before_a_wrong_one_are_given():
     client, server = pair()
     client.request(hello(1), "a")
-    data = client.take() + b"\0\0\0\x0c" + b"\xff" * 12
+    data = taken(client) + b"\0\0\0\x0c" + b"\xff" * 12
     got = []
     with pytest.raises(ProtocolError):
         got.extend(event.msg for event in server.receive(data))
@@ -161,13 +220,13 @@ def test_a_value_that_cannot_be_sent_leaves_no_trace():
 def test_however_the_bytes_are_cut_every_waiter_comes_back_once(kinds, cuts):
     client, server = pair()
     asked = [client.request(hello(number), number) for number, kind in enumerate(kinds) if kind == "q"]
-    data, events, offset = client.take(), [], 0
+    data, events, offset = taken(client), [], 0
     for cut in [*cuts, len(data)]:
         events += server.receive(data[offset : offset + cut])
         offset += cut
     for event in reversed(events):
         server.reply(event.request_id, QmgrHello(max_threads=1))
-    answers = server.take()
+    answers = taken(server)
     back = [event.waiter for cut in range(0, len(answers), 13) for event in client.receive(answers[cut : cut + 13])]
     assert len(back) == len(asked) == len(set(back))
     assert client.close("end") == []

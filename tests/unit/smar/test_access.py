@@ -1,5 +1,6 @@
 import pytest
 
+from meta1g.base.reply import Reply
 from meta1g.maps.base import MapStatus, perm, temp
 from meta1g.maps.static import StaticMap
 from meta1g.rcb.smtps_smar import ClientResolve
@@ -7,7 +8,7 @@ from meta1g.smar.access import BROKEN, NONE, TEMP, AccessMap, Action, Decision, 
 from meta1g.smar.limits import REPLY_TEXT_MAX_CHARS
 from meta1g.smtp.address import NULL, parse_path
 
-REJECT = Decision(Action.REFUSE, code=550, ecode="5.7.1", text="Access denied")
+REJECT = Decision(Action.REFUSE, reply=Reply(550, "5.7.1", "Access denied"))
 
 
 def made(entries):
@@ -23,12 +24,12 @@ def made(entries):
         ("discard", Decision(Action.DISCARD)),
         ("reject", REJECT),
         ("quick:relay", Decision(Action.RELAY, quick=True)),
-        ("QUICK: reject", Decision(Action.REFUSE, quick=True, code=550, ecode="5.7.1", text="Access denied")),
-        ("error:550 5.1.1 no such user", Decision(Action.REFUSE, code=550, ecode="5.1.1", text="no such user")),
-        ('error:"451 4.7.1 later, please"', Decision(Action.REFUSE, code=451, ecode="4.7.1", text="later, please")),
-        ("error:554 go away", Decision(Action.REFUSE, code=554, ecode="5.7.1", text="go away")),
-        ("error:450", Decision(Action.REFUSE, code=450, ecode="4.7.1", text="Access denied")),
-        ("error: 421 4.3.2 busy", Decision(Action.REFUSE, code=421, ecode="4.3.2", text="busy")),
+        ("QUICK: reject", Decision(Action.REFUSE, quick=True, reply=Reply(550, "5.7.1", "Access denied"))),
+        ("error:550 5.1.1 no such user", Decision(Action.REFUSE, reply=Reply(550, "5.1.1", "no such user"))),
+        ('error:"451 4.7.1 later, please"', Decision(Action.REFUSE, reply=Reply(451, "4.7.1", "later, please"))),
+        ("error:554 go away", Decision(Action.REFUSE, reply=Reply(554, "5.7.1", "go away"))),
+        ("error:450", Decision(Action.REFUSE, reply=Reply(450, "4.7.1", "Access denied"))),
+        ("error: 421 4.3.2 busy", Decision(Action.REFUSE, reply=Reply(421, "4.3.2", "busy"))),
     ],
 )
 def test_right_hand_sides(value, decision):
@@ -40,14 +41,14 @@ def test_right_hand_sides(value, decision):
 )
 def test_a_wrong_right_hand_side_is_temporary_so_that_nothing_is_lost(value):
     assert parse_rhs(value) == BROKEN
-    assert BROKEN.code // 100 == 4
+    assert BROKEN.reply.code // 100 == 4
 
 
 def test_texts_are_safe_in_a_reply():
     decision = parse_rhs("error:550 5.7.1 caf\u00e9\t\x00\r\n250 ok" + "x" * 1000)
-    assert decision.text.isascii()
-    assert decision.text.isprintable()
-    assert len(decision.text) <= REPLY_TEXT_MAX_CHARS
+    assert decision.reply.text.isascii()
+    assert decision.reply.text.isprintable()
+    assert len(decision.reply.text) <= REPLY_TEXT_MAX_CHARS
 
 
 def test_a_client_is_asked_by_address_then_name_then_resolution():
@@ -82,7 +83,7 @@ def test_cont_goes_on_to_the_less_specific_question_and_counts_if_nothing_follow
 def test_senders_are_asked_from_most_to_least_specific(address, value):
     keys = {"u+d@a.x.org": 1, "u+*@a.x.org": 2, "u@a.x.org": 3, "u@": 4, "a.x.org": 5, ".x.org": 6}
     table = made({f"from:{key}": f"error:55{number} text" for key, number in keys.items()})
-    assert table.sender(parse_path(address)).code == int(f"55{value}")
+    assert table.sender(parse_path(address)).reply.code == int(f"55{value}")
 
 
 def test_the_null_sender_has_a_key_of_its_own():

@@ -58,7 +58,7 @@ class TestClient:
     def test_without_access_map_a_client_is_greeted_and_not_asked_about(self):
         one = policy()
         assert one.checks == Checks.RCPT
-        assert one.client(FAR, "", ClientResolve.NO_NAME).code == 220
+        assert one.client(FAR, "", ClientResolve.NO_NAME).reply.code == 220
         assert policy({}).checks == Checks.CLIENT | Checks.MAIL | Checks.RCPT
 
     @pytest.mark.parametrize(
@@ -76,14 +76,14 @@ class TestClient:
     )
     def test_the_entry_decides(self, value, code, flags):
         verdict = policy({f"cltaddr:{FAR}": value}).client(FAR, "", ClientResolve.NO_NAME)
-        assert (verdict.code, verdict.flags) == (code, flags)
+        assert (verdict.reply.code, verdict.flags) == (code, flags)
 
     def test_a_relay_network_gives_the_relay_flag(self):
         assert policy({}).client(NET, "", ClientResolve.OK).flags == VerdictFlags.RELAY
 
     def test_a_refused_client_keeps_its_relay_right_for_delayed_checks(self):
         verdict = policy({"cltresolve:forged": "reject"}).client(NET, "x.org", ClientResolve.FORGED)
-        assert (verdict.code, verdict.flags) == (550, VerdictFlags.RELAY)
+        assert (verdict.reply.code, verdict.flags) == (550, VerdictFlags.RELAY)
 
     def test_a_forged_name_is_not_passed_on_nor_looked_up(self):
         verdict = policy({"cltname:bank.org": "relay"}).client(FAR, "bank.org", ClientResolve.FORGED)
@@ -92,100 +92,100 @@ class TestClient:
         assert (good.client_name, good.flags) == ("bank.org", VerdictFlags.RELAY)
 
     def test_a_local_socket_is_a_client_too(self):
-        assert policy({}).client("unix:/x", "", ClientResolve.NO_NAME).code == 220
+        assert policy({}).client("unix:/x", "", ClientResolve.NO_NAME).reply.code == 220
 
 
 class TestMail:
     def test_the_entry_decides(self):
         one = policy({"from:spam.org": "reject", "from:<>": "error:450 4.7.1 no bounces now", "from:a@": "quick:relay"})
-        assert mail(one, "x@spam.org").code == 550
-        assert mail(one, "").code == 450
+        assert mail(one, "x@spam.org").reply.code == 550
+        assert mail(one, "").reply.code == 450
         assert mail(one, "a@b.org").flags == VerdictFlags.RELAY | VerdictFlags.QUICK
-        assert mail(one, "b@b.org").code == 250
+        assert mail(one, "b@b.org").reply.code == 250
 
     def test_an_earlier_quick_answer_ends_the_check(self):
-        assert mail(policy({"from:spam.org": "reject"}), "x@spam.org", LookupFlags.QUICK).code == 250
+        assert mail(policy({"from:spam.org": "reject"}), "x@spam.org", LookupFlags.QUICK).reply.code == 250
 
     def test_a_sender_that_is_no_address_is_refused(self):
-        assert mail(policy({}), "nonsense").ecode == "5.1.7"
+        assert mail(policy({}), "nonsense").reply.ecode == "5.1.7"
 
 
 class TestRelaying:
     def test_a_stranger_may_write_to_local_and_listed_domains_only(self):
         one = policy()
         assert rcpt(one, "u@ours.org").flags == VerdictFlags.LOCAL
-        assert (rcpt(one, "u@partner.org").code, rcpt(one, "u@partner.org").flags) == (250, 0)
+        assert (rcpt(one, "u@partner.org").reply.code, rcpt(one, "u@partner.org").flags) == (250, 0)
         refused = rcpt(one, "u@other.org")
-        assert (refused.code, refused.ecode) == (550, "5.7.1")
+        assert (refused.reply.code, refused.reply.ecode) == (550, "5.7.1")
 
     @pytest.mark.parametrize("flags", [LookupFlags.RELAY_ALLOWED, LookupFlags.AUTHENTICATED])
     def test_what_smtps_knows_allows_relaying(self, flags):
-        assert rcpt(policy(), "u@other.org", flags=flags).code == 250
+        assert rcpt(policy(), "u@other.org", flags=flags).reply.code == 250
 
     @pytest.mark.parametrize("flags", [LookupFlags.TLS_VERIFIED, LookupFlags.QUICK, LookupFlags.LMTP])
     def test_what_proves_no_permission_does_not(self, flags):
-        assert rcpt(policy({}), "u@other.org", flags=flags).code == 550
+        assert rcpt(policy({}), "u@other.org", flags=flags).reply.code == 550
 
     def test_a_client_of_our_network_may_relay(self):
-        assert rcpt(policy(), "u@other.org", client=NET).code == 250
+        assert rcpt(policy(), "u@other.org", client=NET).reply.code == 250
 
     @pytest.mark.parametrize("value", ["ok", "quick:ok", "cont"])
     def test_an_entry_that_only_accepts_does_not_allow_relaying(self, value):
-        assert rcpt(policy({"to:other.org": value}), "u@other.org").code == 550
+        assert rcpt(policy({"to:other.org": value}), "u@other.org").reply.code == 550
 
     def test_a_relay_entry_for_the_recipient_does(self):
-        assert rcpt(policy({"to:other.org": "relay"}), "u@other.org").code == 250
+        assert rcpt(policy({"to:other.org": "relay"}), "u@other.org").reply.code == 250
 
     def test_case_and_address_literals_do_not_open_a_way(self):
         one = policy()
-        assert rcpt(one, "u@OURS.org").code == 250
-        assert rcpt(one, "u@[127.0.0.1]").code == 550
-        assert rcpt(one, "@ours.org:u@other.org").code == 550
-        assert rcpt(one, '"u@other.org"@ours.org').code == 250
+        assert rcpt(one, "u@OURS.org").reply.code == 250
+        assert rcpt(one, "u@[127.0.0.1]").reply.code == 550
+        assert rcpt(one, "@ours.org:u@other.org").reply.code == 550
+        assert rcpt(one, '"u@other.org"@ours.org').reply.code == 250
 
     def test_a_mailertable_that_does_not_answer_is_temporary(self):
         one = policy(table=Failing(temp("away")))
-        assert rcpt(one, "u@ours.org").code == 451
-        assert rcpt(one, "u@ours.org", client=NET).code == 250
+        assert rcpt(one, "u@ours.org").reply.code == 451
+        assert rcpt(one, "u@ours.org", client=NET).reply.code == 250
         assert one.rcpt_blocks
 
     def test_a_smart_host_makes_no_domain_ours(self):
-        assert rcpt(policy(table={".": "[192.0.2.9]"}), "u@other.org").code == 550
-        assert rcpt(policy(table={".": "lmtp:"}), "u@other.org").code == 550
+        assert rcpt(policy(table={".": "[192.0.2.9]"}), "u@other.org").reply.code == 550
+        assert rcpt(policy(table={".": "lmtp:"}), "u@other.org").reply.code == 550
 
 
 class TestRecipient:
     def test_the_entry_is_asked_before_relaying(self):
         one = policy({"to:closed@": "error:554 5.7.1 closed", "to:sink@": "discard"})
-        assert rcpt(one, "closed@other.org", client=NET).text == "closed"
+        assert rcpt(one, "closed@other.org", client=NET).reply.text == "closed"
         assert rcpt(one, "sink@other.org").flags == VerdictFlags.DISCARD
 
     def test_an_earlier_quick_answer_ends_the_questions_to_the_access_map(self):
         one = policy({"to:closed@": "reject", "protectedrcpt:closed@": "nobody.org"})
-        assert rcpt(one, "closed@ours.org", flags=LookupFlags.QUICK).code == 250
+        assert rcpt(one, "closed@ours.org", flags=LookupFlags.QUICK).reply.code == 250
 
     def test_unknown_local_users_are_refused_for_everybody(self):
         one = policy(users={"joe": ""})
         for flags in (0, LookupFlags.QUICK, LookupFlags.RELAY_ALLOWED):
             refused = rcpt(one, "nobody@ours.org", client=NET, flags=flags)
-            assert (refused.code, refused.ecode) == (550, "5.1.1")
-        assert rcpt(one, "joe+x@ours.org").code == 250
+            assert (refused.reply.code, refused.reply.ecode) == (550, "5.1.1")
+        assert rcpt(one, "joe+x@ours.org").reply.code == 250
 
     def test_users_of_other_domains_are_not_asked_for(self):
         one = policy(users={"joe": ""})
-        assert rcpt(one, "nobody@other.org", client=NET).code == 250
-        assert rcpt(one, "nobody@partner.org").code == 250
+        assert rcpt(one, "nobody@other.org", client=NET).reply.code == 250
+        assert rcpt(one, "nobody@partner.org").reply.code == 250
 
     def test_without_the_flag_users_of_relayed_domains_are_asked_for_too(self):
         one = policy(users={"joe@partner.org": ""}, local_domains=False)
-        assert rcpt(one, "joe@partner.org").code == 250
-        assert rcpt(one, "nobody@partner.org").code == 550
-        assert rcpt(one, "nobody@other.org", client=NET).code == 250
+        assert rcpt(one, "joe@partner.org").reply.code == 250
+        assert rcpt(one, "nobody@partner.org").reply.code == 550
+        assert rcpt(one, "nobody@other.org", client=NET).reply.code == 250
 
     def test_an_alias_is_a_known_recipient(self):
         one = policy(users={"joe": ""}, aliases={"list": "joe"})
-        assert rcpt(one, "list@ours.org").code == 250
-        assert rcpt(one, "nobody@ours.org").code == 550
+        assert rcpt(one, "list@ours.org").reply.code == 250
+        assert rcpt(one, "nobody@ours.org").reply.code == 550
 
     def test_postmaster_without_domain_is_always_welcome(self):
         assert rcpt(policy(users={}), "Postmaster").flags == VerdictFlags.LOCAL
@@ -193,25 +193,25 @@ class TestRecipient:
     @pytest.mark.parametrize(("result", "code"), [(temp("away"), 451), (perm("broken"), 451), (NOMORE, 550)])
     def test_a_user_map_that_does_not_answer(self, result, code):
         one = policy(users=Failing(result), aliases={})
-        assert rcpt(one, "joe@ours.org").code == code
+        assert rcpt(one, "joe@ours.org").reply.code == code
         assert one.rcpt_blocks
 
     def test_an_alias_map_that_does_not_answer_is_temporary(self):
-        assert rcpt(policy(users={}, aliases=Failing(temp("away"))), "joe@ours.org").code == 451
+        assert rcpt(policy(users={}, aliases=Failing(temp("away"))), "joe@ours.org").reply.code == 451
 
     def test_protected_recipients(self):
         one = policy({"protectedrcpt:all@ours.org": "ours.org 192.0.2.0/24"})
         refused = rcpt(one, "all@ours.org")
-        assert (refused.code, refused.ecode) == (550, "5.7.1")
-        assert rcpt(one, "all@ours.org", client=NET).code == 250
-        assert rcpt(one, "all@ours.org", mail="boss@ours.org").code == 250
-        assert rcpt(one, "other@ours.org").code == 250
+        assert (refused.reply.code, refused.reply.ecode) == (550, "5.7.1")
+        assert rcpt(one, "all@ours.org", client=NET).reply.code == 250
+        assert rcpt(one, "all@ours.org", mail="boss@ours.org").reply.code == 250
+        assert rcpt(one, "other@ours.org").reply.code == 250
 
     def test_an_access_map_that_does_not_answer_is_temporary(self):
         one = policy(Failing(temp("away")))
-        assert rcpt(one, "joe@ours.org").code == 451
-        assert mail(one, "a@b.org").code == 451
-        assert one.client(FAR, "", ClientResolve.OK).code == 451
+        assert rcpt(one, "joe@ours.org").reply.code == 451
+        assert mail(one, "a@b.org").reply.code == 451
+        assert one.client(FAR, "", ClientResolve.OK).reply.code == 451
         assert one.access_blocks
 
     def test_protection_that_cannot_be_looked_up_is_temporary(self):
@@ -219,8 +219,8 @@ class TestRecipient:
             def lookup(self, key):
                 return temp("away") if key.startswith("protectedrcpt:") else StaticMap("m", {}).lookup(key)
 
-        assert rcpt(policy(Half(None)), "joe@ours.org").code == 451
+        assert rcpt(policy(Half(None)), "joe@ours.org").reply.code == 451
 
     @pytest.mark.parametrize("address", ["", "nonsense", "a@", "@b.org", "a@b..org"])
     def test_what_is_no_address_is_refused(self, address):
-        assert rcpt(policy(), address).code == 501
+        assert rcpt(policy(), address).reply.code == 501

@@ -106,9 +106,9 @@ def test_an_unexpected_error_costs_its_look_up_and_qmgr_hears_of_it(smar, connec
     told = answers.pop(SmarContained)
     assert (told.count, "ArithmeticError" in told.last) == (1, True)
     (answer,) = answers.values()
-    assert answer.code == 451
+    assert answer.reply.code == 451
     assert isinstance(qmgr.request(resolve("u@far.example"), 2), Route)
-    assert smtps.request(check("u@far.example")).code == 250
+    assert smtps.request(check("u@far.example")).reply.code == 250
     late = connect("qmgr")
     late.send(QmgrHelloA(pid=2), 1)
     assert late.expect(SmarContained)[1].count == 1
@@ -120,13 +120,13 @@ def test_a_log_that_cannot_be_opened_again_costs_nothing_but_itself(smar, connec
     smar.log.mkdir()
     smar.process.send_signal(signal.SIGUSR1)
     for _ in range(20):
-        assert connect("smtps").request(check("u@far.example")).code == 250
+        assert connect("smtps").request(check("u@far.example")).reply.code == 250
     assert smar.stop() == 0
 
 
 def wait_for_code(peer: RcbPeer, code: int) -> None:
     end_s = time.monotonic() + DEADLINE_S
-    while peer.request(check("u@local.example")).code != code:
+    while peer.request(check("u@local.example")).reply.code != code:
         assert time.monotonic() < end_s, f"{code} did not come"
 
 
@@ -136,17 +136,17 @@ def test_a_map_file_that_is_damaged_at_run_time_is_a_temporary_failure_until_it_
     smar.map("mailertable.db", {"local.example": "lmtp:", ".": "[192.0.2.1]"})
     smar.start(f'{GATEWAY} local_user_map {{ file = "users.db"; }}')
     smtps = connect("smtps")
-    assert smtps.request(check("u@local.example")).code == 250
+    assert smtps.request(check("u@local.example")).reply.code == 250
     path = smar.etc / "users.db"
     data = path.read_bytes()
     path.write_bytes(data[:4096] + bytes(len(data) - 4096))
     wait_for_code(smtps, 451)
-    assert smtps.request(check("u@far.example")).code == 250
+    assert smtps.request(check("u@far.example")).reply.code == 250
     text = smar.log.read_text()
     assert f"path={path}" in text
     assert "map=local_user_map" in text
     path.unlink()
-    assert smtps.request(check("u@local.example")).code == 451
+    assert smtps.request(check("u@local.example")).reply.code == 451
     MapFile.build(path, [(key.encode(), value.encode()) for key, value in entries.items()])
     wait_for_code(smtps, 250)
 

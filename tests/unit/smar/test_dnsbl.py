@@ -86,27 +86,27 @@ def client(entries, *listed, address="192.0.2.1"):
 
 def test_results_are_looked_up_in_the_access_map():
     entries = {"dnsbl0:127.0.0.2": "error:554 5.7.1 listed by one", "dnsbl1:127.0.0": "reject", "dnsbl1:127.0.0.9": "ok"}
-    assert client(entries, Listed(0, "127.0.0.2")).text == "listed by one"
-    assert client(entries, Listed(0, "127.0.0.3")).code == 220
-    assert client(entries, Listed(1, "127.0.0.3")).code == 550
-    assert client(entries, Listed(1, "127.0.0.9"), Listed(0, "127.0.0.2")).code == 220
+    assert client(entries, Listed(0, "127.0.0.2")).reply.text == "listed by one"
+    assert client(entries, Listed(0, "127.0.0.3")).reply.code == 220
+    assert client(entries, Listed(1, "127.0.0.3")).reply.code == 550
+    assert client(entries, Listed(1, "127.0.0.9"), Listed(0, "127.0.0.2")).reply.code == 220
 
 
 def test_cont_goes_on_with_the_next_entry():
     entries = {"dnsbl0:127": "cont", "dnsbl1:127": "reject"}
-    assert client(entries, Listed(0, "127.0.0.2"), Listed(1, "127.0.0.2")).code == 550
+    assert client(entries, Listed(0, "127.0.0.2"), Listed(1, "127.0.0.2")).reply.code == 550
     assert policy(entries).access.listed([Listed(0, "127.0.0.2")]).action is Action.CONT
 
 
 @pytest.mark.parametrize("value", ["quick:ok", "relay", "quick:cont"])
 def test_an_earlier_answer_that_ends_the_checks_is_kept(value):
     entries = {"cltaddr:192.0.2.1": value, "dnsbl0:127": "reject"}
-    assert client(entries, Listed(0, "127.0.0.2")).code == 220
+    assert client(entries, Listed(0, "127.0.0.2")).reply.code == 220
 
 
 def test_ok_for_the_address_alone_does_not_pass_the_lists():
-    assert client({"cltaddr:192.0.2.1": "ok", "dnsbl0:127": "reject"}, Listed(0, "127.0.0.2")).code == 550
+    assert client({"cltaddr:192.0.2.1": "ok", "dnsbl0:127": "reject"}, Listed(0, "127.0.0.2")).reply.code == 550
 
 
 def test_our_own_network_is_never_refused_by_a_list():
-    assert client({"dnsbl0:127": "reject"}, Listed(0, "127.0.0.2"), address="198.51.100.7").code == 220
+    assert client({"dnsbl0:127": "reject"}, Listed(0, "127.0.0.2"), address="198.51.100.7").reply.code == 220

@@ -143,7 +143,7 @@ def test_a_walk_that_fails_or_is_given_up_answers_all_who_wait(make):
             del table.lookup
         else:
             steps.close()
-        assert {reply.get().code for reply in replies} == {451}
+        assert {reply.get().reply.code for reply in replies} == {451}
     assert isinstance(ask(recipients, "list@x.org"), Members)
 
 
@@ -153,7 +153,7 @@ def test_more_expansions_than_the_limit_are_a_temporary_failure(make, monkeypatc
     under_way = [recipients.resolve(question(f"l{number}@x.org"), Reply()) for number in range(2)]
     refused = Reply()
     assert recipients.resolve(question("l2@x.org"), refused) is None
-    assert (refused.get().code, refused.get().ecode) == (451, "4.3.2")
+    assert (refused.get().reply.code, refused.get().reply.ecode) == (451, "4.3.2")
     for steps in under_way:
         advance(steps, float("inf"))
     assert isinstance(ask(recipients, "l2@x.org"), Members)

@@ -121,11 +121,11 @@ def test_a_gateway_is_served(smar, connect):
     smtps, qmgr = connect("smtps"), connect("qmgr")
     assert smtps.request(SmtpsHelloA(smtps_id=0, name="MTA")) == SmarHello(checks=int(Checks.RCPT))
     assert qmgr.request(QmgrHelloA(pid=1)) == SmarHelloQ()
-    assert smtps.request(rcpt("b@far.example")).code == 250
+    assert smtps.request(rcpt("b@far.example")).reply.code == 250
     refused = smtps.request(rcpt("b@far.example", client="192.0.2.1"))
-    assert (refused.code, refused.ecode) == (550, "5.7.1")
+    assert (refused.reply.code, refused.reply.ecode) == (550, "5.7.1")
     verdict = smtps.request(rcpt("b@local.example", client="192.0.2.1"))
-    assert (verdict.code, verdict.flags) == (250, VerdictFlags.LOCAL)
+    assert (verdict.reply.code, verdict.flags) == (250, VerdictFlags.LOCAL)
     route = qmgr.request(resolve("b@far.example"))
     assert isinstance(route, Route)
     assert (route.da, [(one.addr, one.port) for one in route.servers]) == (DeliveryAgent.ESMTP, [("127.0.0.1", 2526)])
@@ -226,9 +226,9 @@ def test_aliases_and_access_map_from_the_configuration(smar, connect):
     smtps, qmgr = connect("smtps"), connect("qmgr")
     assert smtps.request(SmtpsHelloA(smtps_id=0)).checks == Checks.CLIENT | Checks.MAIL | Checks.RCPT
     client = smtps.request(CheckClient(session_id="S1", client_addr="192.0.2.77"))
-    assert (client.code, client.resolve) == (550, ClientResolve.TEMP)
-    assert smtps.request(CheckMail(ta_id="S2", client_addr="192.0.3.1", mail="x@spam.example")).text == "no spam"
-    assert smtps.request(rcpt("closed@local.example")).code == 550
+    assert (client.reply.code, client.resolve) == (550, ClientResolve.TEMP)
+    assert smtps.request(CheckMail(ta_id="S2", client_addr="192.0.3.1", mail="x@spam.example")).reply.text == "no spam"
+    assert smtps.request(rcpt("closed@local.example")).reply.code == 550
     members = qmgr.request(resolve("list@local.example"))
     assert members == Members(members=("a@far.example", "b@local.example"), owner="boss@local.example")
     plain = qmgr.request(resolve("list@local.example", ResolveFlags.NO_ALIAS))
@@ -246,7 +246,7 @@ def test_routes_come_from_the_dns_if_no_entry_says_otherwise(smar, connect):
         assert route == Route(da=DeliveryAgent.ESMTP, servers=(expected,))
         nowhere = qmgr.request(resolve("b@none.example"))
         assert isinstance(nowhere, Unresolved)
-        assert (nowhere.code, nowhere.ecode) == (550, "5.1.2")
+        assert (nowhere.reply.code, nowhere.reply.ecode) == (550, "5.1.2")
 
 
 def test_a_slow_answer_does_not_hold_up_the_others(smar, connect):
@@ -268,7 +268,7 @@ def test_a_client_name_is_found_and_confirmed(smar, connect):
         smar.map("access.db", {"cltname:.far.example": "relay"})
         smar.start(f'nameserver {{ address = 127.0.0.1; port = {server.port}; }} access_map {{ file = "access.db"; }}')
         verdict = connect("smtps").request(CheckClient(session_id="S1", client_addr="192.0.2.1"))
-        assert (verdict.code, verdict.client_name, verdict.flags) == (220, "mail.far.example", VerdictFlags.RELAY)
+        assert (verdict.reply.code, verdict.client_name, verdict.flags) == (220, "mail.far.example", VerdictFlags.RELAY)
 
 
 def test_names_of_clients_are_found_without_access_map_if_wanted(smar, connect):
@@ -291,8 +291,8 @@ def test_a_listed_client_is_refused(smar, connect):
         )
         smtps = connect("smtps")
         verdict = smtps.request(CheckClient(session_id="S1", client_addr="192.0.2.1"))
-        assert (verdict.code, verdict.text) == (554, "see bl.example")
-        assert smtps.request(CheckClient(session_id="S2", client_addr="192.0.2.2")).code == 220
+        assert (verdict.reply.code, verdict.reply.text) == (554, "see bl.example")
+        assert smtps.request(CheckClient(session_id="S2", client_addr="192.0.2.2")).reply.code == 220
 
 
 def test_a_changed_mailertable_counts_without_a_restart(smar, connect):
@@ -313,12 +313,12 @@ def test_nonsense_closes_its_own_connection_only(smar, connect, garbage):
     bad.sock.sendall(garbage)
     with pytest.raises((EOFError, ConnectionResetError)):
         bad.receive()
-    assert good.request(rcpt("b@far.example")).code == 250
+    assert good.request(rcpt("b@far.example")).reply.code == 250
 
 
 def test_authenticated_clients_may_relay(smar, connect):
     smar.start("relay_to = { .ours.example };")
     smtps = connect("smtps")
-    assert smtps.request(rcpt("b@far.example", client="192.0.2.1")).code == 550
-    assert smtps.request(rcpt("b@far.example", client="192.0.2.1", flags=LookupFlags.AUTHENTICATED)).code == 250
-    assert smtps.request(rcpt("b@x.ours.example", client="192.0.2.1")).code == 250
+    assert smtps.request(rcpt("b@far.example", client="192.0.2.1")).reply.code == 550
+    assert smtps.request(rcpt("b@far.example", client="192.0.2.1", flags=LookupFlags.AUTHENTICATED)).reply.code == 250
+    assert smtps.request(rcpt("b@x.ours.example", client="192.0.2.1")).reply.code == 250

@@ -77,7 +77,7 @@ def test_postmaster_without_domain_goes_where_this_host_goes(make):
 
 def test_what_is_no_address_is_a_permanent_error(make):
     answer = ask(make({}), "nonsense")
-    assert (answer.code, answer.ecode) == (553, "5.1.3")
+    assert (answer.reply.code, answer.reply.ecode) == (553, "5.1.3")
 
 
 def test_static_answers_are_kept_until_a_map_changes(make):
@@ -123,6 +123,6 @@ def test_maps_that_block_are_asked_each_time(make):
 
     one = make(Away("mt", {}))
     assert one.blocking
-    assert ask(one, "u@far.org").code == 451
+    assert ask(one, "u@far.org").reply.code == 451
     assert make({}, Away("a", {})).blocking
-    assert ask(make({}, Away("a", {})), "u@ours.org").code == 451
+    assert ask(make({}, Away("a", {})), "u@ours.org").reply.code == 451

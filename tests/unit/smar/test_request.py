@@ -84,7 +84,7 @@ def test_mx_records_without_addresses_do_not_fall_back_to_the_domain(resolve, na
     name_server.add("far.example", "MX", "10 a.far.example.")
     name_server.add("far.example", "A", "192.0.2.1")
     answer = resolve(mx())
-    assert (answer.code, answer.ecode) == (550, "5.1.2")
+    assert (answer.reply.code, answer.reply.ecode) == (550, "5.1.2")
 
 
 def test_a_host_without_mx_look_up_is_asked_for_its_addresses_only(resolve, name_server):
@@ -97,7 +97,7 @@ def test_a_host_without_mx_look_up_is_asked_for_its_addresses_only(resolve, name
 def test_a_null_mx_refuses_mail(resolve, name_server):
     name_server.add("far.example", "MX", "0 .")
     answer = resolve(mx())
-    assert (answer.code, answer.ecode) == (556, "5.1.10")
+    assert (answer.reply.code, answer.reply.ecode) == (556, "5.1.10")
 
 
 def test_a_dot_beside_other_mx_records_is_passed_over(resolve, name_server):
@@ -133,19 +133,19 @@ def test_a_host_that_fails_does_not_spoil_the_others(resolve, name_server):
 def test_a_name_server_that_fails_is_a_temporary_error(resolve, name_server):
     name_server.script("far.example", "MX", *[SERVFAIL] * 9)
     answer = resolve(mx())
-    assert (answer.code, answer.ecode) == (451, "4.4.3")
-    assert "far.example" in answer.text
+    assert (answer.reply.code, answer.reply.ecode) == (451, "4.4.3")
+    assert "far.example" in answer.reply.text
 
 
 def test_a_temporary_error_counts_more_than_a_permanent_one(resolve, name_server):
     name_server.add("far.example", "MX", "10 none.far.example.", "20 slow.far.example.")
     name_server.script("slow.far.example", "A", *[SERVFAIL] * 9)
-    assert resolve(mx()).code == 451
+    assert resolve(mx()).reply.code == 451
 
 
 def test_a_domain_that_does_not_exist_is_a_permanent_error(resolve):
     answer = resolve(mx("none.example"))
-    assert (answer.code, answer.ecode) == (550, "5.1.2")
+    assert (answer.reply.code, answer.reply.ecode) == (550, "5.1.2")
 
 
 def test_several_targets_keep_their_order(resolve, name_server):

@@ -48,7 +48,7 @@ def test_a_wrong_value_is_a_temporary_error_and_not_a_bounce(value):
         parse_value(value, DEFAULTS)
     answer = Routes(StaticMap("mt", {".": value}), DEFAULTS).plan("x.org").answer
     assert isinstance(answer, Unresolved)
-    assert (answer.code, answer.ecode) == (451, "4.3.5")
+    assert (answer.reply.code, answer.reply.ecode) == (451, "4.3.5")
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ class Failing:
 
 def test_a_mailertable_that_does_not_answer():
     away, broken = Routes(Failing(temp("away")), DEFAULTS), Routes(Failing(perm("no")), DEFAULTS)
-    assert away.plan("x.org").answer.code == 451
-    assert broken.plan("x.org").answer.code == 550
+    assert away.plan("x.org").answer.reply.code == 451
+    assert broken.plan("x.org").answer.reply.code == 550
     assert away.failed("x.org")
     assert not away.is_local("x.org")
     assert away.version() is None

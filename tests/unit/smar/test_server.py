@@ -83,7 +83,7 @@ def resolve(address="u@far.org"):
 def test_maps_in_memory_start_no_thread(make):
     services = make(table=StaticMap("mt", {".": "[192.0.2.1]"}))
     for _ in range(20):
-        assert services.smtps().request(rcpt()).code == 250
+        assert services.smtps().request(rcpt()).reply.code == 250
         assert isinstance(services.qmgr().request(resolve()), Route)
     assert not any(thread.name == "look-up" for thread in threading.enumerate())
 
@@ -123,9 +123,9 @@ def test_more_look_ups_than_can_wait_are_a_temporary_failure(make):
         for number in range(1, 21):
             smtps.send(CheckMail(ta_id="S0", client_addr="127.0.0.1", mail="a@b.org"), number)
         number, refused = smtps.receive()
-        assert (refused.code, refused.ecode) == (451, "4.3.0")
+        assert (refused.reply.code, refused.reply.ecode) == (451, "4.3.0")
         gate.set()
-        codes = {number: refused.code} | {number: reply.code for number, reply in (smtps.receive() for _ in range(19))}
+        codes = {number: refused.reply.code} | {number: one.reply.code for number, one in (smtps.receive() for _ in range(19))}
         assert set(codes) == set(range(1, 21))
         assert 250 in codes.values()
         access.close()
@@ -144,23 +144,23 @@ def test_a_look_up_with_a_bug_costs_its_own_question_only(make, asker, blocking)
     broken.blocking = blocking
     services = make(table=broken, access=StaticMap("a", {}))
     smtps, qmgr = services.smtps(), services.qmgr()
-    assert smtps.request(rcpt()).code == 451
-    assert qmgr.request(resolve()).code == 451
-    assert smtps.request(CheckMail(ta_id="S0", client_addr="127.0.0.1", mail="a@b.org")).code == 250
+    assert smtps.request(rcpt()).reply.code == 451
+    assert qmgr.request(resolve()).reply.code == 451
+    assert smtps.request(CheckMail(ta_id="S0", client_addr="127.0.0.1", mail="a@b.org")).reply.code == 250
     assert qmgr.request(QmgrHelloA(pid=1)) == SmarHelloQ()
     assert "ZeroDivisionError" in asker.log
 
 
 def test_a_client_check_with_a_bug_is_refused_for_now(make):
     verdict = make(table=StaticMap("mt", {}), access=Broken("b", {})).smtps()
-    reply = verdict.request(CheckClient(session_id="S1", client_addr="unix:/x"))
-    assert reply.code == 421
+    answer = verdict.request(CheckClient(session_id="S1", client_addr="unix:/x"))
+    assert answer.reply.code == 421
 
 
 def test_a_client_is_known_by_one_form_of_its_address(make, name_server):
     services = make(table=StaticMap("mt", {}), access=StaticMap("a", {"cltaddr:192.0.2.1": "reject"}))
     verdict = services.smtps().request(CheckClient(session_id="S1", client_addr="::ffff:192.0.2.1"))
-    assert (verdict.code, verdict.resolve) == (550, ClientResolve.NO_NAME)
+    assert (verdict.reply.code, verdict.resolve) == (550, ClientResolve.NO_NAME)
     assert name_server.questions("1.2.0.192.in-addr.arpa", "PTR")
 
 
@@ -212,7 +212,7 @@ def test_a_map_server_that_hangs_holds_up_questions_to_it_and_no_others(make, as
         for number in range(1, 101):
             qmgr.send(resolve(f"u@n{number}.org"), number)
         for _ in range(20):
-            assert smtps.request(CheckMail(ta_id="S0", client_addr="127.0.0.1", mail="a@b.org")).code == 250
+            assert smtps.request(CheckMail(ta_id="S0", client_addr="127.0.0.1", mail="a@b.org")).reply.code == 250
         assert len(hung.requests) <= LOOKUPS_MAX
         gate.set()
         replies = dict(qmgr.receive() for _ in range(100))
@@ -235,7 +235,7 @@ def test_more_questions_than_can_wait_for_a_map_are_a_temporary_failure(make, as
         for number in range(1, 51):
             qmgr.send(resolve(f"u@n{number}.org"), number)
         refused = [qmgr.receive()[1] for _ in range(50 - LOOKUPS_MAX - 5)]
-        assert {(one.code, one.ecode) for one in refused} == {(451, "4.3.0")}
+        assert {(one.reply.code, one.reply.ecode) for one in refused} == {(451, "4.3.0")}
         gate.set()
         assert all(isinstance(qmgr.receive()[1], Route) for _ in range(LOOKUPS_MAX + 5))
         table.close()
@@ -259,7 +259,7 @@ def test_a_look_up_that_takes_too_long_is_answered_once_for_now(make, asker):
         asker.system.evthr.wakeup(services.offload._late._task)
         late = dict(qmgr.receive() for _ in range(20))
         assert set(late) == set(range(1, 21))
-        assert {one.code for one in late.values()} == {451}
+        assert {one.reply.code for one in late.values()} == {451}
         gate.set()
         assert qmgr.request(QmgrHelloA(pid=1), 100) == SmarHelloQ()  # and nothing else came
         assert isinstance(qmgr.request(resolve("u@after.org"), 101), Route)
@@ -268,7 +268,7 @@ def test_a_look_up_that_takes_too_long_is_answered_once_for_now(make, asker):
 
 def test_an_answer_that_cannot_be_sent_is_a_temporary_failure(make):
     routed = make(table=StaticMap("mt", {".": "lmtp:/\udce9"})).qmgr()
-    assert routed.request(resolve()).code == 451
+    assert routed.request(resolve()).reply.code == 451
     assert routed.request(QmgrHelloA(pid=1)) == SmarHelloQ()
 
 

@@ -1,5 +1,6 @@
 import pytest
 
+from meta1g.base.reply import Reply
 from meta1g.smtp import replies
 from meta1g.smtp.esmtp import (
     Ext,
@@ -14,7 +15,6 @@ from meta1g.smtp.esmtp import (
     parse_mail_params,
     parse_rcpt_params,
 )
-from meta1g.smtp.reply import SmtpReply
 
 ALL = frozenset(Ext)
 
@@ -102,7 +102,7 @@ def test_the_answer_to_ehlo_reads_back():
 
 
 def test_nonsense_in_the_answer_to_ehlo_is_harmless():
-    server = parse_ehlo(SmtpReply(250, "", ("x", "SIZE lots", "", "size 5")))
+    server = parse_ehlo(Reply(250, "", ("x", "SIZE lots", "", "size 5")))
     assert server.size_max_bytes == 0
     assert Extensions().size_max_bytes == 0
 

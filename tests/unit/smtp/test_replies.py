@@ -1,7 +1,7 @@
+from meta1g.base.reply import Reply
 from meta1g.smtp import replies
-from meta1g.smtp.reply import SmtpReply
 
-NAMED = {name: value for name, value in vars(replies).items() if isinstance(value, SmtpReply)}
+NAMED = {name: value for name, value in vars(replies).items() if isinstance(value, Reply)}
 
 
 def test_every_named_reply_has_an_enhanced_code_of_its_class():

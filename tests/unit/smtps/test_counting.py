@@ -4,12 +4,12 @@ from collections import Counter as Tally
 
 import pytest
 
+from meta1g.base.reply import Reply
 from meta1g.smtp import replies
-from meta1g.smtp.reply import SmtpReply
 from meta1g.smtps import counting
 from meta1g.smtps.counting import COUNTS, LAST_WORDS, Count, Counter, count_of
 
-NEGATIVE = {name: value for name, value in vars(replies).items() if isinstance(value, SmtpReply) and value.code >= 400}
+NEGATIVE = {name: value for name, value in vars(replies).items() if isinstance(value, Reply) and value.code >= 400}
 
 
 def test_every_negative_reply_stands_in_exactly_one_list():
@@ -35,8 +35,8 @@ def test_what_some_replies_count_as(name, count):
 
 
 def test_what_others_say_is_a_refusal():
-    assert count_of(SmtpReply(550, "5.1.1", "No such user")) is Count.REFUSAL
-    assert count_of(SmtpReply(452, "4.3.1", "Queue is full")) is Count.REFUSAL
+    assert count_of(Reply(550, "5.1.1", "No such user")) is Count.REFUSAL
+    assert count_of(Reply(452, "4.3.1", "Queue is full")) is Count.REFUSAL
 
 
 @pytest.mark.parametrize("count", Count)

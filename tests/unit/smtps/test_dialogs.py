@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_smar import CheckMail, Checks, Verdict
 from tests.fakes.smtps_process import Client, SmtpsProcess
 
@@ -14,7 +15,7 @@ DIALOGS = Path(__file__).parents[2] / "dialogs"
 
 
 def refuse_by_domain(msg: CheckMail) -> Verdict:
-    return Verdict(code=550 if msg.mail.endswith("@refused.example") else 250)
+    return Verdict(reply=Reply(550 if msg.mail.endswith("@refused.example") else 250))
 
 
 @pytest.fixture(scope="module")

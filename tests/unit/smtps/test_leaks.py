@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_qmgr import CloseSession, NewSession, Stat
 from tests.fakes.smtps_process import WAIT_S, SmtpsProcess
 
@@ -71,18 +72,18 @@ def makes_errors(smtps):
 
 
 def is_refused(smtps):
-    smtps.qmgr.admission = Stat(code=421, ecode="4.7.0", text="No")
+    smtps.qmgr.admission = Stat(reply=Reply(421, "4.7.0", "No"))
     with smtps.client(hello=False) as client:
         client.expect("421")
         client.expect("")
-    smtps.qmgr.admission = Stat(code=220)
+    smtps.qmgr.admission = Stat(reply=Reply(220))
 
 
 def gets_its_message_refused(smtps):
-    smtps.qmgr.commit = lambda msg: Stat(code=452, ecode="4.3.1", text="Queue is full")
+    smtps.qmgr.commit = lambda msg: Stat(reply=Reply(452, "4.3.1", "Queue is full"))
     with smtps.client() as client:
         client.message(CONTENT, "452")
-    smtps.qmgr.commit = lambda msg: Stat(code=250)
+    smtps.qmgr.commit = lambda msg: Stat(reply=Reply(250))
 
 
 ENDINGS = [

@@ -7,8 +7,8 @@ import pytest
 
 from meta1g import st
 from meta1g.base.errors import TempError
+from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_qmgr import PROTOCOL, CloseSession, NewSession, Stat, Throttle
-from meta1g.st import rcbconn
 from meta1g.st.rcbconn import RcbConn
 from tests.unit.st.conftest import errno_of
 from tests.unit.st.rcbserver import LIMIT, Peer, silent_log
@@ -64,8 +64,8 @@ def later(function, *args):
 def test_each_question_gets_its_own_reply_in_whatever_order_they_come(pair):
     pending = [pair.conn.ask(question(n)) for n in range(3)]
     ids = [pair.peer.receive()[0] for _ in range(3)]
-    pair.peer.send(*((request_id, Stat(code=200 + request_id)) for request_id in reversed(ids)))
-    assert [p.wait(LIMIT).code for p in pending] == [200 + request_id for request_id in ids]
+    pair.peer.send(*((request_id, Stat(reply=Reply(200 + request_id))) for request_id in reversed(ids)))
+    assert [p.wait(LIMIT).reply.code for p in pending] == [200 + request_id for request_id in ids]
 
 
 def test_messages_of_one_turn_leave_in_one_send(pair):
@@ -97,11 +97,11 @@ def test_a_reply_that_comes_too_late_is_dropped(pair, clock):
     pending = pair.conn.ask(question())
     assert errno_of(pending.wait, 1000) == errno.ETIME
     request_id, _ = pair.peer.receive()
-    pair.peer.send((request_id, Stat(code=250)))
+    pair.peer.send((request_id, Stat(reply=Reply(250))))
     again = pair.conn.ask(question(2))
     request_id, _ = pair.peer.receive()
-    pair.peer.send((request_id, Stat(code=251)))
-    assert again.wait(LIMIT).code == 251
+    pair.peer.send((request_id, Stat(reply=Reply(251))))
+    assert again.wait(LIMIT).reply.code == 251
 
 
 def test_an_interrupt_ends_the_wait(pair):
@@ -131,7 +131,7 @@ def test_all_questions_fail_when_the_connection_breaks_and_later_ones_are_refuse
     with pytest.raises(TempError):
         pair.conn.ask(question(3))
     with pytest.raises(TempError):
-        pair.conn.reply(1, Stat(code=250))
+        pair.conn.reply(1, Stat(reply=Reply(250)))
 
 
 def test_the_last_words_of_a_peer_that_has_closed_are_heard_although_it_takes_no_more():
@@ -141,14 +141,14 @@ def test_the_last_words_of_a_peer_that_has_closed_are_heard_although_it_takes_no
     got = []
     conn = RcbConn(ours, PROTOCOL, lambda conn, request_id, msg: got.append(msg), silent_log())
     pending = conn.ask(question())
-    peer.send((1, Stat(code=250)))
+    peer.send((1, Stat(reply=Reply(250))))
     peer.close()
     st.st_usleep(1000)  # our frames meet the closed socket
     assert not conn.closed
     with pytest.raises(TempError, match="connection lost: the peer closed"):
         conn.post(CloseSession(session_id="S"))
     conn.receive(LIMIT)
-    assert pending.wait(LIMIT).code == 250
+    assert pending.wait(LIMIT).reply.code == 250
     conn.receive(LIMIT)
     assert conn.closed
 
@@ -175,8 +175,8 @@ def test_a_callback_that_fails_ends_the_thread_that_receives(pair, monkeypatch):
     assert isinstance(ended[0], ZeroDivisionError)
 
 
-def test_a_peer_that_does_not_read_is_given_up_when_too_much_waits(pair, monkeypatch):
-    monkeypatch.setattr(rcbconn, "WRITE_MAX_BYTES", 1_000_000)
+def test_a_peer_that_does_not_read_is_given_up_when_too_much_waits(pair):
+    pair.conn._rcb._write_max = 1_000_000
     with pytest.raises(TempError, match="does not read"):
         flood(pair.conn)
 
@@ -190,8 +190,8 @@ def test_what_the_socket_does_not_take_at_once_follows_in_order(pair):
     got = [pair.peer.receive()[1].session_id for _ in range(count + 1)]
     assert got == [f"S{n:016X}00" for n in range(count)] + ["last"]
     pending = pair.conn.ask(question())
-    pair.peer.send((pair.peer.receive()[0], Stat(code=250)))
-    assert pending.wait(LIMIT).code == 250
+    pair.peer.send((pair.peer.receive()[0], Stat(reply=Reply(250))))
+    assert pending.wait(LIMIT).reply.code == 250
 
 
 def test_closing_sends_what_is_collected(pair):

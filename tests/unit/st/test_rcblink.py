@@ -4,6 +4,7 @@ import pytest
 
 from meta1g import st
 from meta1g.base.errors import TempError
+from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_qmgr import PROTOCOL, NewSession, QmgrHello, Stat, Throttle
 from meta1g.st import rcblink
 from meta1g.st.rcblink import RcbLink
@@ -67,8 +68,8 @@ def test_the_link_is_up_when_hello_is_answered(server, owner):
     pending = owner.link.ask(QUESTION)
     request_id, msg = peer.receive()
     assert msg == QUESTION
-    peer.send((request_id, Stat(code=220)))
-    assert pending.wait(LIMIT).code == 220
+    peer.send((request_id, Stat(reply=Reply(220))))
+    assert pending.wait(LIMIT).reply.code == 220
 
 
 def test_what_follows_the_hello_in_the_same_receive_comes_after_on_up(server, owner):
