@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from meta1g.base.log import Log
+from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt
+from meta1g.qmgr.attempts import with_attempt
 from meta1g.qmgr.limits import STATUS_TEXT_MAX_CHARS
 from meta1g.rcb.envelope import RcptRecord
 from meta1g.rcb.smtpc_qmgr import Result
@@ -43,13 +45,18 @@ class Outcome:
     def noted(self, record: RcptRecord, now: float) -> RcptRecord:
         """Gives the record of a recipient with this as its last outcome."""
         return replace(
-            record,
+            with_attempt(record, self.reply, now),
             last_try=now,
             code=self.code,
             ecode=self.ecode,
             text=self.text[:STATUS_TEXT_MAX_CHARS],
             remote_mta=self.remote_mta,
         )
+
+    @property
+    def reply(self) -> Reply:
+        """What was said, and by whom."""
+        return Reply(self.code, self.ecode, self.text, self.remote_mta)
 
     def expired(self) -> "Outcome":
         """The final failure of a recipient that could not be delivered for too long (RFC 3463 X.4.7)."""

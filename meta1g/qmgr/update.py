@@ -13,6 +13,7 @@ from meta1g.base import failure
 from meta1g.db.aq_types import AqRcpt, RcptState
 from meta1g.qmgr import bounce, limits, retry
 from meta1g.qmgr.active import Active
+from meta1g.qmgr.attempts import with_attempt
 from meta1g.qmgr.bounces import Bounces
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.orders import Orders
@@ -89,6 +90,7 @@ class Update:
         if rcpt.server_idx + 1 >= len(rcpt.servers):
             return False
         rcpt.server_idx += 1
+        rcpt.record = with_attempt(rcpt.record, outcome.reply, self._clock.now())
         if self._active.aq.routed(rcpt):
             self._send_back(rcpt)
         else:

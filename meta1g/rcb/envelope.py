@@ -6,6 +6,7 @@ Ref: MeTA1 design, "Implementation: IBDB", "Implementation: DEFEDB" (fields mode
 from dataclasses import dataclass
 from enum import IntFlag
 
+from meta1g.base.reply import Reply
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, rec
 
@@ -59,13 +60,28 @@ class DsnRcpt(Message):
     last_try: float = rec(RT.D_LAST_TRY, Kind.TIME, default=0.0)
 
 
+@message(RT.D_ATTEMPTS, Role.ITEM)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt(Message):
+    """What became of a recipient at a server; the same answer of the same server counts up.
+
+    first and last are times, seconds since the epoch.
+    """
+
+    reply: Reply = rec(RT.D_ATTEMPT_REPLY, Kind.REPLY)
+    count: int = rec(RT.D_ATTEMPT_COUNT, Kind.U32, default=1)
+    first: float = rec(RT.D_ATTEMPT_FIRST, Kind.TIME)
+    last: float = rec(RT.D_ATTEMPT_LAST, Kind.TIME)
+
+
 @message(RT.D_RCPT, Role.ITEM)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RcptRecord(Message):
     """A recipient of a transaction, and what is known of it.
 
     sender, if given, replaces the sender of the transaction (`owner-` alias).  orig_rcpt is the address before alias
-    expansion.  failed lists what a bounce or delay warning reports on.  Times are seconds since the epoch, 0.0 never.
+    expansion.  failed lists what a bounce or delay warning reports on; attempts is what became of it at its servers, the latest
+    last.  Times are seconds since the epoch, 0.0 never.
     """
 
     ta_id: str = rec(RT.D_TAID, Kind.TEXT)
@@ -85,6 +101,7 @@ class RcptRecord(Message):
     text: str = rec(RT.D_STATT, Kind.TEXT, default="")
     remote_mta: str = rec(RT.D_REMOTE_MTA, Kind.TEXT, default="")
     failed: tuple[DsnRcpt, ...] = rec(RT.D_FAILED, Kind.ITEMS, item=DsnRcpt, default=())
+    attempts: tuple[Attempt, ...] = rec(RT.D_ATTEMPTS, Kind.ITEMS, item=Attempt, default=())
 
 
 @message(RT.D_DONE, Role.ITEM)

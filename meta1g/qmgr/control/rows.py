@@ -123,4 +123,14 @@ class Entry:
             "flags": [flag.name for flag in RcptFlags if rcpt.flags & flag],
             "last_try": rcpt.last_try,
             "destination": self.destination,
+            "attempts": [
+                {
+                    "server": one.reply.origin,
+                    "reply": str(one.reply),
+                    "count": one.count,
+                    "first": one.first,
+                    "last": one.last,
+                }
+                for one in rcpt.attempts
+            ],
         }
