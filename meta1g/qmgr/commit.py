@@ -151,6 +151,15 @@ class Commit:
             self._unlinks.append(cdb_id)
             self._later()
 
+    def unlink_closed(self, cdb_id: CdbId) -> bool:
+        """Removes a content file after the next flush, unless its transaction is open here; tells whether it goes."""
+        with self._lock:
+            if self._ibdb.is_open(cdb_id):
+                return False
+            self._unlinks.append(cdb_id)
+            self._later()
+            return True
+
     def remove_orphan(self, cdb_id: CdbId) -> bool:
         """Removes a content file unless its transaction is open here; tells whether it was removed.
 

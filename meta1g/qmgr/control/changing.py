@@ -276,7 +276,7 @@ class Changing:
                 elif ta_id in content:
                     free.append(content[ta_id])
         for cdb_id in free:
-            self._commit.remove_orphan(CdbId(cdb_id))  # not if it is in IBDB still: the next look for orphans does it
+            self._commit.unlink_closed(CdbId(cdb_id))  # what is open in IBDB is on its way to DEFEDB
 
     # -- what was on its way -------------------------------------------------------------------------------------------
 
