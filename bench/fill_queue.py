@@ -1,4 +1,4 @@
-"""Fills a queue with deferred mail, quickly: what the tools and a start do with 1,000,000 entries is seen without waiting a day.
+"""Fills a queue with deferred mail, quickly: what tools and a start do with 1,000,000 entries is seen without waiting a day.
 
 Senders, domains, ages and last replies differ, so that every selector has something to find.  The next tries are a day ahead.
 Contents are written on request only; without them a delivery finds nothing to send and holds its recipient.
@@ -6,7 +6,6 @@ Contents are written on request only; without them a delivery finds nothing to s
 
 import argparse
 import fcntl
-import os
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -19,7 +18,7 @@ from meta1g.db.defedb import DefeDb
 from meta1g.qmgr.outcome import Outcome
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 
-_BATCH = 5000
+_BATCH = 20_000
 _CACHE_BYTES = 256 << 20
 _DAY_S = 86400.0
 _REPLIES = (
@@ -115,7 +114,7 @@ def main() -> None:
         start_s = time.monotonic()
         made = fill(options.directory, options.count, rcpts=options.rcpts, domains=options.domains, content=options.content)
     seconds = time.monotonic() - start_s
-    print(f"{options.count} recipients in {made} messages, {seconds:.1f} s ({os.path.basename(options.directory)})")
+    print(f"{options.count} recipients in {made} messages, {seconds:.1f} s ({options.directory})")
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def test_an_empty_queue_is_no_mistake_a_selector_that_matches_nothing_is_one(run
     run.pages[:] = [([], "next"), ([], "")]
     for words in ((), ("all",), ("--wide",)):
         assert run(*words) == (0, "the queues are empty\n")
-    with pytest.raises(CliError, match="no recipient in the queues matches exmaple.org") as caught:
+    with pytest.raises(CliError, match=r"no recipient in the queues matches exmaple\.org") as caught:
         run("exmaple.org")
     assert caught.value.exit_code == sysexits.EX_NOINPUT
 
@@ -118,7 +118,8 @@ def test_an_empty_queue_is_no_mistake_a_selector_that_matches_nothing_is_one(run
 def test_counts_and_shapes_are_tables():
     ages = [0] * 10
     result = {
-        "by": "domain", "ages_min": list(range(1, 10)), "total": 7, "ages": [7, *ages[1:]], "others": 2, "others_ages": [2, *ages[1:]],
+        "by": "domain", "ages_min": list(range(1, 10)), "total": 7, "ages": [7, *ages[1:]],
+        "others": 2, "others_ages": [2, *ages[1:]],
         "rows": [{"key": "a.example", "total": 4, "ages": [4, *ages[1:]]}, {"key": "", "total": 1, "ages": [1, *ages[1:]]}],
     }  # fmt: skip
     assert [line.split(None, 1) for line in queueview.counts(result).splitlines()] == [
