@@ -15,6 +15,7 @@ import contextlib
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from time import sleep
 from typing import Any, TypeVar
 
 from meta1g.base import failure
@@ -25,7 +26,15 @@ from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.pt.workers import Workers
 from meta1g.qmgr.env import Env
-from meta1g.qmgr.limits import DEFER_BATCH_MAX, DEFER_PENDING_MAX, DEFER_TRIES_MAX, HELD_UNTIL, SLICE_S
+from meta1g.qmgr.limits import (
+    BREATH_AFTER_S,
+    BREATH_S,
+    DEFER_BATCH_MAX,
+    DEFER_PENDING_MAX,
+    DEFER_TRIES_MAX,
+    HELD_UNTIL,
+    SLICE_S,
+)
 from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
 
 T = TypeVar("T")
@@ -187,14 +196,19 @@ class Defer:
 
     def _slice(self, work: Steps[T], on_done: Callable[[T], object], on_error: Callable[[Exception], object] | None) -> None:
         def turn(db: DefeDb) -> tuple[T] | float:
-            end_s = self._clock.monotonic() + SLICE_S
+            breath_s = self._clock.monotonic()
+            end_s = breath_s + SLICE_S
             while True:
                 try:
                     pause_s = next(work)
                 except StopIteration as end:
                     return (end.value,)
-                if pause_s or self._clock.monotonic() >= end_s:
+                now_s = self._clock.monotonic()
+                if pause_s or now_s >= end_s:
                     return pause_s or 0.0
+                if now_s - breath_s >= BREATH_AFTER_S:
+                    sleep(BREATH_S)
+                    breath_s = self._clock.monotonic()
 
         def turned(result: tuple[T] | float) -> None:
             if isinstance(result, tuple):

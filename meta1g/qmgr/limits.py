@@ -25,6 +25,9 @@ DEFER_BATCH_MAX: Final = 400
 DEFER_TRIES_MAX: Final = 3
 #: Long work in the thread of DEFEDB lets others have their turn after this time; a step comes on top.  Ref: invariant I10.
 SLICE_S: Final = 0.02
+#: After so much of it the thread sleeps for a moment, so that others get the interpreter at once.
+BREATH_AFTER_S: Final = 0.001
+BREATH_S: Final = 0.0002
 #: Entries of DEFEDB that the window takes at once: less than 20 ms.  Ref: invariant I10.
 REFILL_MAX: Final = 5000
 #: Records that may wait for IBDB while it cannot be written; beyond it no new mail is taken.  Ref: invariant I4.

@@ -33,10 +33,11 @@ from meta1g.qmgr import orders
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.control.rows import Entry
 from meta1g.qmgr.control.selection import Selector, parse
-from meta1g.qmgr.control.walk import STEP, Walk
+from meta1g.qmgr.control.walk import Walk
 from meta1g.qmgr.defer import Steps
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.feeder import Feeder
+from meta1g.qmgr.limits import DEFER_BATCH_MAX
 from meta1g.qmgr.orders import Fate, Orders
 from meta1g.qmgr.sched import Scheduler
 from meta1g.rcb.envelope import RcptFlags, RcptRecord
@@ -213,23 +214,24 @@ class Changing:
     # -- DEFEDB --------------------------------------------------------------------------------------------------------
 
     def _all_stored(self, db: DefeDb, job: _Job) -> Steps[None]:
+        chosen: list[tuple[TaId, int]] = []
         for entries in self._walk.stored(db, job.selector):
-            self._stored(db, job, [one for one in entries if job.selects(one)])
+            ids = ((TaId(one.rcpt.ta_id), one.rcpt.rcpt_idx) for one in entries if job.selects(one))
+            chosen += [one for one in ids if one not in job.in_aq]
+            if len(chosen) >= DEFER_BATCH_MAX:
+                self._stored(db, job, chosen)
+                chosen = []
             yield None
+        self._stored(db, job, chosen)
 
-    def _stored(self, db: DefeDb, job: _Job, entries: Sequence[Entry]) -> None:
-        """Deals with recipients of DEFEDB, of which some may be in AQ."""
-        alone: list[Entry] = []
+    def _stored(self, db: DefeDb, job: _Job, ids: Sequence[tuple[TaId, int]]) -> None:
+        """Deals with recipients that were in DEFEDB in a step before: they may be in AQ now, changed, or gone."""
         with self._active.lock:
-            for one in entries:
-                rcpt = self._walk.find(one.rcpt.ta_id, one.rcpt.rcpt_idx)
-                if (one.rcpt.ta_id, one.rcpt.rcpt_idx) in job.in_aq:
-                    continue
-                if rcpt is not None:
-                    self._order(job, rcpt)
-                else:
-                    alone.append(one)
-        self._change(db, job, alone)
+            here = [rcpt for rcpt in (self._walk.find(*one) for one in ids) if rcpt is not None]
+            for rcpt in here:
+                self._order(job, rcpt)
+        known = {(rcpt.ta.ta_id, rcpt.record.rcpt_idx) for rcpt in here}
+        self._change(db, job, self._entries(db, [one for one in ids if one not in known]))
 
     def _change(self, db: DefeDb, job: _Job, entries: Sequence[Entry]) -> None:
         """Changes recipients that are in DEFEDB alone."""
@@ -288,14 +290,8 @@ class Changing:
             yield _PAUSE_S
             waiting, job.later = sorted(job.later), set()
             job.in_aq.difference_update(waiting)
-            for first in range(0, len(waiting), STEP):
-                some = waiting[first : first + STEP]
-                with self._active.lock:
-                    here = [rcpt for rcpt in (self._walk.find(*one) for one in some) if rcpt is not None]
-                    for rcpt in here:
-                        self._order(job, rcpt)
-                known = {(rcpt.ta.ta_id, rcpt.record.rcpt_idx) for rcpt in here}
-                self._change(db, job, list(self._entries(db, [one for one in some if one not in known])))
+            for first in range(0, len(waiting), DEFER_BATCH_MAX):
+                self._stored(db, job, waiting[first : first + DEFER_BATCH_MAX])
                 yield None
         job.counts["busy"] += len(job.later)
         job.later.clear()

@@ -285,13 +285,12 @@ def test_what_the_resolver_was_asked_for_is_marked_and_done_with_its_answer(qmgr
 
 
 def test_an_alias_that_is_being_expanded_is_busy(qmgr, ctl):
-    members = tuple(f"m{number}@silent.example" for number in range(300))
     smar = qmgr.smar()
-    smar.answers["silent.example"] = None
-    smar.answers["list@to.example"] = Members(members=members[:10], more=True)
+    part = Members(members=tuple(f"m{number}@to.example" for number in range(300)), more=True)
+    smar.answers["list@to.example"] = lambda question: None if question.offset else part
     qmgr.smtps().mail("list@to.example")
     wait_until(lambda: any(rcpt.expanding for one in qmgr.aq.tas() for rcpt in one.rcpts.values()), "a part is here")
-    assert ctl.ask("remove", "recipient=list@to.example") in ({"removed": 0, "busy": 1}, {"removed": 1})
+    assert ctl.ask("remove", "recipient=list@to.example") == {"removed": 0, "busy": 1}
 
 
 def test_what_is_on_its_way_to_a_store_is_looked_at_again(qmgr, ctl):
