@@ -30,7 +30,8 @@ def test_a_change_is_told_and_holds(qmgr, ctl):
 
 @pytest.mark.parametrize(
     ("words", "told"),
-    [(["AQ_max_entries"], "write NAME=VALUE"), (["x=1"], "names are: AQ_max_entries"), (["AQ_max_entries=0"], "AQ_max_entries: "),
+    [(["AQ_max_entries"], "write NAME=VALUE"), (["x=1"], "names are: AQ_max_entries"),
+     (["AQ_max_entries=0"], "AQ_max_entries: "),
      (["min_retry_delay=soon"], "is not a time"), (["min_retry_delay=2h"], "would be greater than max_retry_delay"),
      (["max_retry_delay=1s"], "min_retry_delay would be greater"), (["AQ_max_entries=50", "x=1"], "names are"),
      (["ok_free_disk=0", "min_free_disk=1MB"], "would be greater than ok_free_disk")],
