@@ -14,7 +14,7 @@ from tests.unit.rcb.samples import sparse
 
 NAMES = (
     "NewSession", "CheckClient", "NewTransaction", "CheckMail", "NewRecipient", "CheckRcpt",
-    "CloseTransaction", "Stat", "Resolve", "Route", "Deliver", "Result",
+    "CloseTransaction", "Stat", "Resolve", "Route", "Deliver", "DeliveryResult",
 )  # fmt: skip
 ROUNDS, RUNS = 7, 400
 

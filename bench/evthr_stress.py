@@ -1,6 +1,6 @@
 """Stress of the event-thread system: many task runs on several threads, timers, foreign wake-ups, and the time to stop.
 
-    python -m bench.evthr_stress [--runs 1000000] [--threads 8] [--timers 10000] [--share-at 1] [--seed 1] [--record]
+    python -m bench.evthr_stress [--runs 1000000] [--threads 8] [--timers 10000] [--seed 1] [--record]
 
 Checks while it measures: no task runs in two threads at once; each wake-up from outside is followed by a run that begins
 after it; each of the timers fires once; stop() ends the system within a second, although all tasks are at work and as many
@@ -24,13 +24,15 @@ QUIET = range(TASKS // 2, TASKS)
 WAKERS = 2
 BURST = 3  # wake-ups of a task in a row; the later ones meet it at work
 YIELD_EVERY = 50  # runs after which a run gives the interpreter lock away
+HOLD_EVERY_S = 0.02  # so often a run holds its thread for HOLD_S, longer than the system waits before another one goes on
+HOLD_S = 0.05
 ANSWER_S = 10  # a wake-up that led to no run for so long is lost
 STOP_ALLOWED_S = 1.0
 FAR_S = 3600.0
 INTRO = """\
 The event-thread system (meta1g/pt): 200 tasks, half of them run again and again and wake each other, all are woken from two
 threads outside, while timers fire; then stop(), while tasks are at work and as many timers again are pending.  A wake-up from
-outside is lost if no run begins after it.  One of the eight threads stands by and need not run a task.
+outside is lost if no run begins after it.  Fifty times a second a run holds its thread, and another one goes on.
 Allowed: nothing concurrent, nothing lost, 1 s to stop."""
 
 
@@ -70,13 +72,13 @@ class Report:
 class Stress:
     """One run.  Owner: the caller of run()."""
 
-    def __init__(self, runs: int, thread_count: int, timers: int, share_at: int, seed: int) -> None:
-        self.evthr = Evthr(soft_threads=thread_count, hard_threads=thread_count, share_at=share_at)
+    def __init__(self, runs: int, thread_count: int, timers: int, seed: int) -> None:
+        self.evthr = Evthr(soft_threads=thread_count, hard_threads=thread_count)
         self.target = runs
         chance = random.Random(seed)
         self.tasks = [self.evthr.task_new(self.function, events=Ev.NONE, run=True, name=f"t{n}") for n in range(TASKS)]
-        for number, task in enumerate(self.tasks):
-            task.context = Cell(quiet=number in QUIET)
+        self.cells = {task: Cell(quiet=number in QUIET) for number, task in enumerate(self.tasks)}
+        self.hold_at_s = 0.0
         self.enough = threading.Event()
         self.idents: set[int] = set()
         self.late_ms: list[list[float]] = [[] for _ in range(timers)]
@@ -100,7 +102,7 @@ class Stress:
 
     def function(self, task: Task) -> Result:
         """Runs as each task: looks for company, wakes another task, wants to run again; until the system stops."""
-        cell: Cell = task.context
+        cell = self.cells[task]
         if cell.busy:
             cell.clashes += 1
         cell.busy = True
@@ -108,7 +110,7 @@ class Stress:
         cell.runs += 1
         if cell.runs % YIELD_EVERY == 0:
             self.idents.add(threading.get_ident())
-            time.sleep(0)  # another thread gets its chance inside a run
+            self.hold()
         if cell.runs * TASKS >= self.target and not self.enough.is_set() and self.total() >= self.target:
             self.enough.set()
         cell.busy = False
@@ -120,9 +122,18 @@ class Stress:
         self.tasks[(cell.runs * 31 + id(task) // 64) % QUIET.start].wakeup()
         return Result.RUNQ if cell.runs % 3 else Result.WAITQ
 
+    def hold(self) -> None:
+        """Gives another thread its chance inside a run, now and then a long one."""
+        now_s = time.monotonic()
+        if now_s < self.hold_at_s:
+            time.sleep(0)
+        else:
+            self.hold_at_s = now_s + HOLD_EVERY_S
+            time.sleep(HOLD_S)
+
     def total(self) -> int:
         """Gives the number of runs so far."""
-        return sum(task.context.runs for task in self.tasks)
+        return sum(cell.runs for cell in self.cells.values())
 
     def wake_from_outside(self, number: int, seed: int) -> None:
         """Wakes all tasks from a thread that is none of the system, and sees that each runs; again and again."""
@@ -130,7 +141,7 @@ class Stress:
         while not self.enough.is_set() and not self.lost[number]:
             for task in self.tasks:
                 for _ in range(BURST):
-                    task.context.asked[number] += 1
+                    self.cells[task].asked[number] += 1
                     task.wakeup()
                     time.sleep(0)  # the task begins, and gives the interpreter lock back inside its run
             self.wakeups[number] += BURST * TASKS
@@ -142,7 +153,7 @@ class Stress:
 
     def unanswered(self, number: int) -> int:
         """Gives how many tasks have not run since a waker woke them."""
-        return sum(task.context.done[number] != task.context.asked[number] for task in self.tasks)
+        return sum(cell.done[number] != cell.asked[number] for cell in self.cells.values())
 
     def run(self) -> Report:
         """Runs until enough, waits for wakers and timers, and stops while everything is at work."""
@@ -165,7 +176,7 @@ class Stress:
             run_s=run_s,
             stop_s=time.perf_counter() - stop,
             threads=len(self.idents),
-            clashes=sum(task.context.clashes for task in self.tasks),
+            clashes=sum(cell.clashes for cell in self.cells.values()),
             wakeups=sum(self.wakeups),
             lost=sum(self.lost),
             timers=len(self.late_ms),
@@ -195,11 +206,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--runs", type=int, default=1_000_000)
     parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--timers", type=int, default=10_000)
-    parser.add_argument("--share-at", type=int, default=1, help="ready tasks from which on another thread helps, 0 never")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--record", action="store_true", help="add a row to bench/RESULTS.md")
     options = parser.parse_args(argv)
-    report = Stress(options.runs, options.threads, options.timers, options.share_at, options.seed).run()
+    report = Stress(options.runs, options.threads, options.timers, options.seed).run()
     figures = figures_of(report)
     for name, value in figures.items():
         print(f"{name:30} {value}")

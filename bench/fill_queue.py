@@ -13,19 +13,19 @@ from pathlib import Path
 
 from meta1g.base import paths
 from meta1g.base.ids import IdGenerator
+from meta1g.base.reply import Reply
 from meta1g.db.cdb import Cdb
 from meta1g.db.defedb import DefeDb
-from meta1g.qmgr.outcome import Outcome
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 
 _BATCH = 20_000
 _CACHE_BYTES = 256 << 20
 _DAY_S = 86400.0
 _REPLIES = (
-    Outcome(450, "4.2.1", "mailbox busy, try again later", "mx1.example[192.0.2.1]"),
-    Outcome(451, "4.4.1", "connection refused"),
-    Outcome(452, "4.2.2", "mailbox full", "mx2.example[192.0.2.2]"),
-    Outcome(421, "4.7.0", "too many connections", "mx3.example[192.0.2.3]"),
+    Reply(450, "4.2.1", "mailbox busy, try again later", "mx1.example[192.0.2.1]"),
+    Reply(451, "4.4.1", "connection refused"),
+    Reply(452, "4.2.2", "mailbox full", "mx2.example[192.0.2.2]"),
+    Reply(421, "4.7.0", "too many connections", "mx3.example[192.0.2.3]"),
 )
 
 
@@ -61,15 +61,20 @@ def entries(count: int, rcpts: int, domains: int, size: int, now: float) -> Iter
             size_bytes=size, entered=entered, rcpts=min(rcpts, count - first),
         )  # fmt: skip
         yield ta, [
-            _REPLIES[(first + idx) % len(_REPLIES)].noted(
+            _tried(
                 RcptRecord(
                     ta_id=ta_id, rcpt_idx=idx, rcpt=f"user{first + idx}@to{(first + idx) % domains}.example",
                     entered=entered, tries=3, next_try=now + _DAY_S + first / count,
                 ),
+                _REPLIES[(first + idx) % len(_REPLIES)],
                 now - 60,
             )
             for idx in range(ta.rcpts)
         ]  # fmt: skip
+
+
+def _tried(record: RcptRecord, reply: Reply, when: float) -> RcptRecord:
+    return Outcome(reply).noted(with_attempt(record, reply.origin, reply, when), when)
 
 
 def fill(queue: Path, count: int, *, rcpts: int = 1, domains: int = 1000, content: int = 0) -> int:

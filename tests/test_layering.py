@@ -123,6 +123,53 @@ def test_allowed_imports_are_silent(tmp_path):
     assert list(violations(path, tmp_path)) == []
 
 
+def import_graph(package: Path) -> dict[str, set[str]]:
+    """Gives the modules that each module of a package imports, those for types alone too."""
+    names = {module_name(path, package): path for path in sorted(package.rglob("*.py"))}
+    return {name: {target for found in imported_names(path) if (target := nearest(found, names)) != name and target}
+            for name, path in names.items()}  # fmt: skip
+
+
+def module_name(path: Path, package: Path) -> str:
+    return ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def nearest(name: str, modules: dict[str, Path]) -> str:
+    """Gives the module that an imported name stands in, empty if it is none of ours."""
+    return name if name in modules else name.rpartition(".")[0] if name.rpartition(".")[0] in modules else ""
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Gives one circle of imports, or nothing: what imports only what is done is done, until nothing changes."""
+    left = dict(graph)
+    while done := [name for name, targets in left.items() if not targets & left.keys()]:
+        for name in done:
+            del left[name]
+    path = list(left)[:1]
+    while path and len(path) == len(set(path)):
+        path.append(min(graph[path[-1]] & left.keys()))
+    return path[path.index(path[-1]) :] if path else []
+
+
+def test_nobody_imports_in_a_circle():
+    assert circle(import_graph(PACKAGE)) == []
+
+
+def test_circles_are_found_even_if_they_are_for_types_alone(tmp_path):
+    package = tmp_path / "meta1g"
+    (package / "qmgr").mkdir(parents=True)
+    for name, line in (
+        ("one", "from meta1g.qmgr import two"),
+        ("two", "from meta1g.qmgr.three import x"),
+        ("free", "import os"),
+    ):
+        (package / "qmgr" / f"{name}.py").write_text(line + "\n")
+    (package / "qmgr" / "three.py").write_text("if TYPE_CHECKING:\n    from meta1g.qmgr.one import y\n")
+    found = circle(import_graph(package))
+    assert set(found) == {"meta1g.qmgr.one", "meta1g.qmgr.two", "meta1g.qmgr.three"}
+    assert found[0] == found[-1]
+
+
 @pytest.mark.parametrize("package", PURE)
 def test_pure_packages_open_nothing(package):
     for path in (PACKAGE / package).rglob("*.py"):

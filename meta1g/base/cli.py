@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 import meta1g
-from meta1g.base import sysexits
+from meta1g.base import logturn, sysexits
 from meta1g.base.errors import BugError, Meta1Error, TempError
 
 
@@ -77,6 +77,7 @@ def end_program(prog: str, main: Callable[[list[str]], int]) -> NoReturn:
     threads that are left in a look-up could hold it up.
     """
     code = run_program(prog, main)
+    logturn.flush_all()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

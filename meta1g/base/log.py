@@ -12,12 +12,14 @@ import re
 import sys
 import syslog
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
 
 from meta1g.base.clock import Clock, SystemClock
 from meta1g.base.logkeys import LOG_KEYS, Sev
+from meta1g.base.logturn import TurnSink
 
 _KEY_ORDER: Final = {key: number for number, key in enumerate(LOG_KEYS)}
 _VALUE_MAX_CHARS: Final = 1024
@@ -36,6 +38,20 @@ Value = str | bytes | int | float | None
 
 #: Combinations of keys in the order in which they are written: as many as there are different calls.
 _orders: Final[dict[tuple[str, ...], tuple[str, ...]]] = {}
+
+
+class _Process:
+    """The process id, which is asked for once and after each fork.  Owner: the process."""
+
+    def __init__(self) -> None:
+        self.renew()
+        os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self) -> None:
+        self.pid = os.getpid()
+
+
+_process: Final = _Process()
 
 
 class Sink(Protocol):
@@ -59,16 +75,34 @@ class FdSink:
 
     def __init__(self, fd: int = 2) -> None:
         self._fd = fd
+        self._turn: TurnSink | None = None
+
+    def collect(self, later: Callable[[TurnSink], object], lock: AbstractContextManager[object]) -> None:
+        """Writes the lines of a turn together from now on; see TurnSink."""
+        self._turn = TurnSink(self._put, later, lock)
 
     def write(self, sevr: Sev, stamp: str, head: str, text: str) -> None:
-        """Writes one line in one system call, so that lines of several processes do not mix."""
-        os.write(self._fd, f"{stamp} {head} {text}\n".encode("ascii", "backslashreplace"))
+        """Writes one line in one system call, so that lines of several processes do not mix, or keeps it for the turn."""
+        line = f"{stamp} {head} {text}\n".encode("ascii", "backslashreplace")
+        if self._turn is None:
+            self._put(line)
+        else:
+            self._turn.add(sevr, line)
+
+    def _put(self, data: bytes) -> None:
+        os.write(self._fd, data)
+
+    def flush(self) -> None:
+        """Writes what is kept."""
+        if self._turn is not None:
+            self._turn.flush()
 
     def reopen(self) -> None:
         """Has nothing to open."""
 
     def close(self) -> None:
         """Has nothing to close: the descriptor belongs to the process."""
+        self.flush()
 
 
 #: How a log file is opened.  Without a reader a FIFO would hold up the process for ever; it is an error instead.
@@ -95,6 +129,7 @@ class FileSink(FdSink):
             OSError: it cannot be opened; the old file stays in use.
         """
         fresh = self._open()
+        self.flush()
         try:
             os.dup2(fresh, self._fd, inheritable=False)
         finally:
@@ -102,6 +137,7 @@ class FileSink(FdSink):
 
     def close(self) -> None:
         """Closes the file."""
+        self.flush()
         os.close(self._fd)
 
 
@@ -191,7 +227,7 @@ class Log:
         format_name: `classic` or `json`.
         clock: gives the time stamps.
 
-    Owner: the process; a call writes one line with one system call, so threads need no lock.
+    Owner: the process; a call writes one line with one system call, or keeps it (collect()), so threads need no lock.
     """
 
     def __init__(
@@ -225,10 +261,20 @@ class Log:
         stamp = f"{cached[1]}{int(fraction * 1_000_000):06d}Z"
         text = self._format(sevr, func, stat, keys)
         try:
-            self.sink.write(sevr, stamp, f"{self.module}[{os.getpid()}]:", text)
+            self.sink.write(sevr, stamp, f"{self.module}[{_process.pid}]:", text)
         except OSError as error:
             with contextlib.suppress(OSError, ValueError):  # standard error may be gone, too
                 print(f"{self.module}: cannot write the log: {error}; {text}", file=sys.stderr)  # noqa: T201
+
+    def collect(self, later: Callable[[TurnSink], object], lock: AbstractContextManager[object]) -> None:
+        """Lets lines below ERROR wait for the end of the turn, so that those of a turn cost one write; syslog takes each.
+
+        Args:
+            later: called as later(sink) with the first line of a turn; calls sink.flush() at the end of the turn.
+            lock: held for a moment by every thread that logs.
+        """
+        if isinstance(self.sink, FdSink):
+            self.sink.collect(later, lock)
 
     def reopen(self) -> None:
         """Opens the log file anew (SIGUSR1).  If that fails, the old file stays in use and says so; nothing is raised."""

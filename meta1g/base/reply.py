@@ -73,6 +73,13 @@ class Reply:
         """5xx."""
         return self.code >= 500
 
+    def cut(self, chars: int) -> "Reply":
+        """Gives the reply with its text as one line of at most so many characters."""
+        text = self.text
+        if isinstance(text, str) and len(text) <= chars:
+            return self
+        return Reply(self.code, self.ecode, self.one_line[:chars], self.origin)
+
     def encode(self) -> bytes:
         """Gives the reply as it is sent, every line with code and enhanced code, printable and cut to length."""
         ecode = f"{self.ecode} " if self.ecode else ""

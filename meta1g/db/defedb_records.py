@@ -27,7 +27,7 @@ from meta1g.rcb.codec import Reader, encode_fields
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 from meta1g.rcb.generate import HEADER
 
-VERSION: Final = 1
+VERSION: Final = 2
 COUNT_KEY: Final = b"#count"
 VERSION_KEY: Final = b"#version"
 COUNT: Final = Struct("!Q")

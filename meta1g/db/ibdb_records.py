@@ -32,7 +32,7 @@ from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Message
 
 MAGIC: Final = b"m1g-ibdb"
-VERSION: Final = 1
+VERSION: Final = 2
 FILE_HEADER: Final = Struct("!8sIII")
 ENTRY_HEADER: Final = Struct("!II")
 #: An entry that announces more is damaged: a transaction with 65536 recipients is smaller.

@@ -9,6 +9,7 @@ Ref: MeTA1 design, "Implementation: outgoing connection cache, slow start" (mode
 
 from collections import OrderedDict, deque
 
+from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.db.aq_types import DestKey
 from meta1g.db.dadb import DaSession
 
@@ -22,7 +23,7 @@ class Destination:
         idle: open sessions without work, the one used last at the end.
         closed_until: monotonic time until which it counts as unreachable, 0.0 if it does not.
         probing: it was unreachable, and one connection finds out whether it still is.
-        failure: why it was unreachable: reply code, enhanced code, text.
+        failure: why it was unreachable.
 
     Locking: caller holds AQ.
     """
@@ -36,7 +37,7 @@ class Destination:
         self.idle: deque[DaSession] = deque()
         self.closed_until = 0.0
         self.probing = False
-        self.failure: tuple[int, str, str] = (0, "", "")
+        self.failure = NO_REPLY
         self.failures = 0
         self.deliveries = 0
 
@@ -128,13 +129,13 @@ class Occ:
         if dest.limit < self.maximum:
             dest.limit += 1
 
-    def failure(self, dest: Destination, now_s: float, failure: tuple[int, str, str], *, opening: bool) -> bool:
+    def failure(self, dest: Destination, now_s: float, failure: Reply, *, opening: bool) -> bool:
         """Notes that a session failed; tells whether the destination counts as unreachable now.
 
         Args:
             dest: the destination.
             now_s: monotonic time.
-            failure: reply code, enhanced code, text.
+            failure: why.
             opening: the session failed in its first delivery.  If no other session is open, the destination cannot be
                 reached; a session that worked before and broke says nothing about that.
         """

@@ -16,35 +16,19 @@ from meta1g.pt.wakeup import Wakeup
 
 NEVER: Final = float("inf")
 
-_RD: Final = int(Ev.RD)
-_WR: Final = int(Ev.WR)
 _CL: Final = int(Ev.CL)
 _SL: Final = int(Ev.SL)
 _DEL: Final = int(Result.DEL)
 _RUNQ: Final = int(Result.RUNQ)
 _SLPQ: Final = int(Result.SLPQ)
-_CHANGES: Final = int(Result.R_NO | Result.R_RQ | Result.W_NO | Result.W_RQ)
-#: (flag of the result, bits to clear, bits to set)
-_CHANGE_ROWS: Final = (
-    (int(Result.R_NO), _RD, 0),
-    (int(Result.R_RQ), 0, _RD),
-    (int(Result.W_NO), _WR, 0),
-    (int(Result.W_RQ), 0, _WR),
-)
 _TIMED: Final = frozenset((State.WAITQ, State.SLEEPQ, State.RUNQ))
 _QUEUED: Final = frozenset((State.RUNQ, State.CLEANQ))
 
 
 class Board:
-    """The tasks and queues of a system.
+    """The tasks and queues of a system; the log is for a descriptor that cannot be watched."""
 
-    Args:
-        log: a descriptor that cannot be watched is logged here.
-
-    Locking: caller holds the lock of the system.
-    """
-
-    __slots__ = ("_log", "_poll_until", "_sleepq", "_woken", "polling", "runq", "tasks", "turns", "waitq", "wakeup")
+    __slots__ = ("_log", "_sleepq", "_woken", "poll_until", "polling", "runq", "tasks", "turns", "waitq", "wakeup")
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -56,12 +40,12 @@ class Board:
         self.waitq.add_wakeup(self.wakeup.fd)
         self.polling = False  # a thread has the controller role
         self.turns = 0  # grows with every task taken and every poll
-        self._poll_until = 0.0  # monotonic seconds at which the poll ends by itself
+        self.poll_until = 0.0  # monotonic seconds at which the poll ends by itself
         self._woken = False  # the poll is being interrupted already
 
     # Methods that return bool tell whether the caller has to set the wake-up after it released the lock.
 
-    def add(self, task: Task, *, run: bool) -> bool:
+    def add(self, task: Task, run: bool) -> bool:
         """Enters a task, into the run queue if run.
 
         Raises:
@@ -126,8 +110,6 @@ class Board:
 
     def put_back(self, task: Task, bits: int) -> bool:
         """Takes a task back after its run; bits is the number of its Result."""
-        if bits & _CHANGES:
-            self._change(task, bits)
         old = task.state
         if bits & _DEL or old is State.DOOMED:
             event = Event.BACK_CLEAN if task.wanted & _CL else Event.BACK_DEL
@@ -146,21 +128,15 @@ class Board:
             wake = self._interrupt() or wake
         return wake
 
-    def begin_poll(self) -> float:
-        """Takes the controller role; gives the monotonic time until which to poll, 0 for a mere look, NEVER."""
+    def begin_poll(self) -> None:
+        """Takes the controller role; poll_until is the monotonic time until which to poll, 0 for a mere look, or NEVER."""
         self.polling = True
         self.turns += 1
         first = self._sleepq.first()
-        self._poll_until = 0.0 if self.runq else NEVER if first is None else first
-        return self._poll_until
+        self.poll_until = 0.0 if self.runq else NEVER if first is None else first
 
     def end_poll(self, ready: list[tuple[int, int]], now: float) -> None:
-        """Gives the controller role up; what is ready or due goes to the run queue.
-
-        Args:
-            ready: result of the poll.
-            now: monotonic time in seconds.
-        """
+        """Gives the controller role up; what the poll found ready, and what is due, goes to the run queue."""
         self.polling = False
         for fd, events in ready:
             self._ready(fd, events)
@@ -192,7 +168,7 @@ class Board:
         if task.wake_at is None:
             return False
         self._sleepq.put(task)
-        return task.wake_at < self._poll_until and self._interrupt()
+        return task.wake_at < self.poll_until and self._interrupt()
 
     def _arm(self, task: Task) -> bool:
         try:
@@ -201,11 +177,6 @@ class Board:
             self._log.error("evthr.watch", str(error), name=task.name)
             return self.delete(task)
         return False
-
-    def _change(self, task: Task, bits: int) -> None:
-        for flag, clear, add in _CHANGE_ROWS:
-            if bits & flag:
-                task.wanted = task.wanted & ~clear | add
 
     def _ready(self, fd: int, events: int) -> None:
         """Moves the task of a descriptor to the run queue, or stops watching while it cannot take the event."""

@@ -1,20 +1,18 @@
-"""The threads of the event-thread system: who is idle, who stands by, when a thread comes or goes.
+"""The threads of the event-thread system: who works, who is parked, when a thread comes or goes.
 
-One thread runs ready tasks and polls by turns, so that the hot path needs no thread switch.  A stand-by thread (the
-deputy) looks now and then whether that thread is stuck in a task, and then takes over; a task that is going to block
-says so and hands over at once.
+One thread runs ready tasks and polls by turns, so that the hot path needs no thread switch.  A watch that runs no tasks looks
+every tick whether all threads are stuck in tasks, and then another one goes on: a parked one or, up to the hard limit, a
+new one.  A thread that finds another one polling has nothing to do: it parks, or leaves if there are more than the soft limit.
 
-Invariant: while a task can be run or a poll is due, some thread that is not blocked sees it within a tick, as long as
-the hard limit leaves one.
+Invariant: while a task can be run or a poll is due, some thread that is not stuck sees it within two ticks, as long as the
+hard limit leaves one.
 
-Locking: caller holds the lock of the system, except where a docstring says otherwise.
 Ref: MeTA1 design, "Implementation: Event threads" (controller role, evthr_max_s, evthr_max_h modelled on).
 """
 
 import threading
 
 from meta1g.pt.batch import Flushable
-from meta1g.pt.board import Board
 from meta1g.pt.limits import WATCH_QUIET_TICKS, WATCH_TICK_S
 from meta1g.pt.task import Task
 
@@ -23,173 +21,79 @@ class Worker:
     """One thread of the crew.
 
     Args:
+        batch: what it has to flush.
         permanent: it is the caller of loop(), which never leaves before the end.
 
     Owner: its thread; gate is released by whoever wakes it.
     """
 
-    __slots__ = ("batch", "gate", "permanent", "poll_until", "runs", "task")
+    __slots__ = ("batch", "gate", "permanent", "runs", "task")
 
     def __init__(self, batch: list[Flushable], *, permanent: bool) -> None:
         self.gate = threading.Lock()
         self.gate.acquire()
         self.permanent = permanent
-        self.poll_until = 0.0
         self.runs = 0  # tasks run since the last poll or flush
         self.batch = batch
         self.task: Task | None = None  # what it runs, for the log
 
-    def forget_token(self) -> None:
-        """Takes back a wake-up that came after the thread had been woken already; it would spoil the next wait."""
-        self.gate.acquire(blocking=False)
+    def wait(self) -> None:
+        """Waits until another thread is needed, after Crew.park().  Blocks: yes."""
+        self.gate.acquire()
 
 
 class Crew:
-    """Counts and parks the threads.
+    """Counts and parks the threads, up to soft idle ones and hard in all.  Locking: caller holds the lock, but for wait()."""
 
-    Args:
-        lock: the lock of the system.
-        board: the books; tells whether anything goes on.
-        soft: idle threads beyond this number leave.
-        hard: no more threads than this.
+    __slots__ = ("_gate", "_parked", "_quiet", "_soft", "_turns", "count", "hard", "over")
 
-    Locking: caller holds the lock of the system.
-    """
-
-    __slots__ = ("_board", "_deputy", "_hard", "_idle", "_lock", "_soft", "_watching", "closing", "count")
-
-    def __init__(self, lock: threading.Lock, board: Board, soft: int, hard: int) -> None:
-        self._lock = lock
-        self._board = board
+    def __init__(self, soft: int, hard: int) -> None:
         self._soft = soft
-        self._hard = hard
-        self._idle: list[Worker] = []
-        self._deputy: Worker | None = None
-        self._watching = False
+        self.hard = hard
+        self._parked: list[Worker] = []
+        self._gate = threading.Lock()
+        self._gate.acquire()
+        self._quiet = 0  # ticks of the watch without any work
+        self._turns = -1
         self.count = 0
-        self.closing = False
+        self.over = False  # the watch ends
 
-    @property
-    def idle(self) -> int:
-        """Number of parked threads."""
-        return len(self._idle) + (self._deputy is not None)
-
-    # Methods that return bool here tell whether the caller has to start a thread, which is then counted already.
-
-    def call_up(self) -> bool:
-        """Wakes a parked thread to run tasks, the deputy last; then a new deputy is needed."""
-        had_deputy = self._deputy is not None
-        if self.wake_one():
-            return had_deputy and self.appoint()
-        return self._one_more(self._hard)
-
-    def help_out(self) -> bool:
-        """Wakes an idle thread to share the work; new threads come up to the soft limit only."""
-        if self._idle:
-            self._idle.pop().gate.release()
+    def park(self, me: Worker) -> bool:
+        """Enters a thread without work, which then waits at its gate; one too many leaves instead: False."""
+        if self.count > self._soft and not me.permanent:
+            self.count -= 1
             return False
-        return self._one_more(self._soft)
+        self._parked.append(me)
+        return True
 
-    def appoint(self) -> bool:
-        """Makes a deputy of an idle or a new thread, if there is none."""
-        if self._deputy is not None:
-            return False
-        if self._idle:
-            self._deputy = self._idle.pop()
-            self._watching = True
-            self._deputy.gate.release()
-            return False
-        return self._one_more(self._hard)
+    def wake_all(self) -> None:
+        """Wakes all parked threads."""
+        while self._parked:
+            self._parked.pop().gate.release()
 
-    def _one_more(self, limit: int) -> bool:
-        if self.closing or self.count >= limit:
+    def call_up(self, *, may_start: bool) -> bool:
+        """Wakes a parked thread; without one tells whether the caller has to start a thread, which is then counted."""
+        if self._parked:
+            self._parked.pop().gate.release()
+            return False
+        if not may_start or self.count >= self.hard:
             return False
         self.count += 1
         return True
 
-    def not_started(self) -> None:
-        """Takes back the count of a thread that the system did not give."""
-        self.count -= 1
+    def wait(self) -> bool:
+        """Waits for the next look; after a quiet time it is not before nudge().  Tells whether it was nudged."""
+        return self._gate.acquire(timeout=WATCH_TICK_S if self._quiet < WATCH_QUIET_TICKS else -1)
 
-    def is_deputy(self, me: Worker) -> bool:
-        """Tells whether the thread is the deputy."""
-        return self._deputy is me
+    def stuck(self, turns: int, *, nudged: bool, polling: bool) -> bool:
+        """Tells whether no thread has done anything for a tick, for turns has not grown, and none is polling."""
+        same = turns == self._turns and not nudged
+        self._turns = turns
+        self._quiet = self._quiet + 1 if same and polling else 0
+        return same and not polling
 
-    def wake_one(self) -> bool:
-        """Wakes a parked thread, the deputy last; tells whether there was one."""
-        if self._idle:
-            self._idle.pop().gate.release()
-            return True
-        if self._deputy is not None:
-            deputy, self._deputy = self._deputy, None
-            if deputy.gate.locked():  # otherwise a nudge is on its way
-                deputy.gate.release()
-            return True
-        return False
-
-    def wake_all(self) -> None:
-        """Wakes all parked threads."""
-        while self.wake_one():
-            pass
-
-    def nudge(self) -> None:
-        """Makes the deputy watch again, after a quiet time in which it slept."""
-        if not self._watching and self._deputy is not None:
-            self._watching = True
-            if self._deputy.gate.locked():
-                self._deputy.gate.release()
-
-    def surplus(self, me: Worker) -> bool:
-        """Tells whether an idle thread should leave; it is then no longer counted."""
-        if me.permanent or self.count <= self._soft or not self.idle:
-            return False
-        self.count -= 1
-        return True
-
-    def thin_out(self, me: Worker) -> bool:
-        """Sends a thread too many home before a thread without work polls; else nobody would leave who parked too early.
-
-        Returns:
-            True if it is the caller: it is then no longer counted, and a parked thread polls in its place.
-        """
-        if self.count <= self._soft or not self._idle:
-            return False
-        self._idle.pop().gate.release()
-        if me.permanent:
-            return False  # the other finds nothing to do, and leaves
-        self.count -= 1
-        return True
-
-    def enlist(self, me: Worker) -> bool:
-        """Enters a thread that is about to park; tells whether it is the deputy."""
-        if self._deputy is None:
-            self._deputy = me
-            self._watching = True
-            return True
-        self._idle.append(me)
-        return False
-
-    def watch(self, me: Worker) -> bool:
-        """Parks the deputy until it is woken or has to take over.
-
-        Returns:
-            True if it takes over from a stuck thread: appoint() a new deputy then.
-
-        Blocks: yes.  Locking: caller does not hold the lock.
-        """
-        quiet = 0
-        turns = -1
-        while True:
-            woken = me.gate.acquire(timeout=WATCH_TICK_S if quiet < WATCH_QUIET_TICKS else -1)
-            with self._lock:
-                if self._deputy is not me:
-                    me.forget_token()
-                    return False
-                same = self._board.turns == turns and not woken
-                if same and not self._board.polling:
-                    self._deputy = None
-                    me.forget_token()
-                    return True
-                quiet = quiet + 1 if same else 0
-                turns = self._board.turns
-                self._watching = quiet < WATCH_QUIET_TICKS
+    def nudge(self, *, over: bool = False) -> None:
+        """Makes the watch look again every tick, after a quiet time in which it slept; or end."""
+        self.over = self.over or over
+        if (self._quiet >= WATCH_QUIET_TICKS or over) and self._gate.locked():
+            self._gate.release()

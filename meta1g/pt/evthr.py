@@ -2,26 +2,18 @@
 
 A thread takes tasks from the run queue; when there is none, and no other thread has the controller role, it polls: it
 moves the tasks that are ready to the run queue, gives the role up, and runs them.  The role goes to another thread when
-a task blocks: at once if the task says so with blocking(), else after a tick (see meta1g.pt.crew).
+a task holds its thread for longer than a tick (see meta1g.pt.crew).
 
 Invariant: a task is run by one thread at a time, and a wake-up that comes while it runs makes it run again (see
 meta1g.pt.task).  All state is guarded by one leaf lock, held for a few microseconds, never during a call to a task.
 
-What a task costs whose function fails (docs/failures.md):
-
-    frame: listener, signals, tie to mcp        the process ends
-    with a descriptor and a last call (Ev.CL)   the task: its owner closes and answers in the last call
-    with a descriptor, without last call        the process ends, because nobody would notice that the task is gone
-    without descriptor: timers, periodic work   this run: it runs again after ERROR_RETRY_S
-    call_soon()                                 this call
+What a task costs whose function fails stands in docs/failures.md.
 
 Ref: MeTA1 design, "Implementation: Event threads" (evthr_init, evthr_task_new, evthr_loop, evthr_stop modelled on).
 """
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from enum import Enum, auto
+from collections.abc import Callable
 from typing import Final
 
 from meta1g.base import failure
@@ -40,14 +32,8 @@ _DEL: Final = int(Result.DEL)
 _TERM: Final = int(Result.TERM)
 _RUNQ: Final = int(Result.RUNQ)
 
-
-class _Step(Enum):
-    """What a thread without a task does next."""
-
-    FLUSH = auto()
-    POLL = auto()
-    PARK = auto()
-    LEAVE = auto()
+#: What a thread without a task does next.
+_Step = Callable[[Worker], None]
 
 
 class Evthr:
@@ -58,8 +44,6 @@ class Evthr:
         hard_threads: number of threads at most, reached only while tasks block.
         clock: gives the monotonic time of timers.
         log: failed tasks are logged here.
-        share_at: number of ready tasks from which on another thread is woken to help; 0 for never, which is best for
-            short tasks, since only one thread at a time runs Python code.
 
     Locking: own lock LEAF; all methods may be called from any thread, with any lock held.
     """
@@ -71,23 +55,17 @@ class Evthr:
         hard_threads: int = HARD_THREADS,
         clock: Clock | None = None,
         log: Log | None = None,
-        share_at: int = 0,
     ) -> None:
         self.clock: Clock = SystemClock() if clock is None else clock
         self.log = Log("evthr") if log is None else log
-        self._share_at = share_at
-        self._soft_threads = soft_threads
         self._lock = threading.Lock()
         self._board = Board(self.log)
-        self._crew = Crew(self._lock, self._board, soft_threads, max(soft_threads, hard_threads))
+        self._crew = Crew(soft_threads, max(soft_threads, hard_threads))
         self._workers: list[Worker] = []
         self._threads: list[threading.Thread] = []
         self._stop_at: float | None = None
         self._raised: BaseException | None = None
-        self._start_again_at = NEVER  # monotonic seconds at which to look whether the system gives threads again
-        self._local = threading.local()
-
-    # -- tasks ---------------------------------------------------------------------------------------------------------
+        self._start_again_at = 0.0  # monotonic seconds before which the system is not asked for a thread
 
     def task_new(
         self,
@@ -103,9 +81,9 @@ class Evthr:
         """Makes a task.
 
         Args:
-            function: called as function(task) whenever an event came; returns a Result.
+            function: called as function(task) whenever an event came.
             fd: descriptor to watch, -1 for none.
-            events: RD, LI, WR: what to watch for; CL: call the function a last time after deletion.
+            events: what to watch for; CL: call the function a last time after deletion.
             wake_at: monotonic time in seconds of the first run, if nothing comes earlier.
             run: the first run is at once.
             name: names it in the log.
@@ -114,16 +92,11 @@ class Evthr:
         Raises:
             FileExistsError: another task has the descriptor.
             OSError: the descriptor cannot be watched.
-
-        Blocks: no.
         """
         alone = fd >= 0 and not events & Ev.CL  # nobody would notice that it is gone
         task = Task(self, function, fd, events, name, frame=frame or alone)
         task.wake_at = wake_at
-        with self._lock:
-            wake = self._board.add(task, run=run)
-        if wake:
-            self._board.wakeup.set()
+        self._apply(self._board.add, task, run)
         return task
 
     def timer(self, delay_s: float, function: TaskFunction, name: str = "") -> Task:
@@ -142,29 +115,24 @@ class Evthr:
 
     def wakeup(self, task: Task) -> None:
         """See Task.wakeup."""
-        with self._lock:
-            wake = self._board.happen(task, Event.WAKE, _WU)
-        if wake:
-            self._board.wakeup.set()
+        self._apply(self._board.happen, task, Event.WAKE, _WU)
 
     def set_time(self, task: Task, monotonic_s: float | None) -> None:
         """See Task.sleep_until."""
-        with self._lock:
-            wake = self._board.set_time(task, monotonic_s)
-        if wake:
-            self._board.wakeup.set()
+        self._apply(self._board.set_time, task, monotonic_s)
 
     def want(self, task: Task, event: Ev, on: bool) -> None:
         """See Task.want_write and Task.want_read."""
-        with self._lock:
-            wake = self._board.want(task, int(event), on)
-        if wake:
-            self._board.wakeup.set()
+        self._apply(self._board.want, task, int(event), on)
 
     def delete(self, task: Task) -> None:
         """See Task.delete."""
+        self._apply(self._board.delete, task)
+
+    def _apply(self, change: Callable[..., bool], *arguments: object) -> None:
+        """Changes the books, and interrupts the poll if it has to see that."""
         with self._lock:
-            wake = self._board.delete(task)
+            wake = change(*arguments)
         if wake:
             self._board.wakeup.set()
 
@@ -178,11 +146,9 @@ class Evthr:
 
         Blocks: yes (until stopped).
         """
-        with self._lock:
-            self._crew.count += 1
-            start = self._soft_threads > 1 and self._crew.appoint()
-        if start:
-            self._start_thread(stand_by=True)
+        self._crew.count += 1
+        if self._crew.hard > 1:
+            self.task_new(self._start_watch, events=Ev.NONE, run=True, name="watch")
         try:
             self._work(permanent=True)
         finally:
@@ -193,17 +159,14 @@ class Evthr:
     def stop(self, limit_s: float = STOP_LIMIT_S) -> None:
         """Stops the system: what is in the run queue is run, and what that wakes; nothing is polled any more.
 
-        Tasks that asked for Ev.CL then get their last call.
+        Tasks that asked for Ev.CL then get their last call; loop() returns soon after.
 
         Args:
             limit_s: what is not done after so many seconds is dropped and logged.
-
-        Blocks: no; loop() returns soon after.
         """
         with self._lock:
             if self._stop_at is None:
                 self._stop_at = self.clock.monotonic() + limit_s
-            self._crew.closing = True
             self._crew.wake_all()
         self._board.wakeup.set()
 
@@ -212,108 +175,72 @@ class Evthr:
         """Whether stop() was called."""
         return self._stop_at is not None
 
-    @contextmanager
-    def blocking(self) -> Iterator[None]:
-        """Wraps a call that may block (disk, look-up): what is collected leaves, and another thread takes the work over.
-
-        Outside of task functions it does nothing.
-        """
-        me: Worker | None = getattr(self._local, "worker", None)
-        if me is not None:
-            me.task = None  # it said so: no stuck task
-            batch.flush_here()
-            self._hand_over()
-        yield
-
     def threads(self) -> int:
         """Gives the number of threads, for tests and statistics."""
         return self._crew.count
 
     # -- the threads ---------------------------------------------------------------------------------------------------
 
-    def _work(self, *, permanent: bool, stand_by: bool = False) -> None:
+    def _work(self, *, permanent: bool) -> None:
         """Life of a thread; the process ends with one that fails outside of tasks, for its work would be left undone."""
         me = Worker(batch.open_here(), permanent=permanent)
-        self._local.worker = me
         self._workers.append(me)
         try:
-            if stand_by:
-                self._park(me, stand_by=True)
             self._turns(me)
         except Exception as error:  # noqa: BLE001  the frame itself
             failure.end_process(self.log, "evthr.frame", error)
         finally:
             batch.close_here()
-            self._local.worker = None
             self._workers.remove(me)
 
     def _turns(self, me: Worker) -> None:
-        task: Task | None = None
-        bits = 0
-        step = _Step.FLUSH
-        while step is not _Step.LEAVE:
-            start = False
+        task, bits, step = None, 0, None
+        while True:
             with self._lock:
                 if task is not None and self._board.put_back(task, bits):
                     self._board.wakeup.set()
                 task = self._board.pop() if me.runs < BATCH_RUNS else None
                 if task is None:
                     step = self._next_step(me)
-                elif self._share_at and len(self._board.runq) >= self._share_at:
-                    start = self._crew.help_out()
-            if start:
-                self._start_thread()
             if task is not None:
                 bits = self._run_in(me, task)
-            elif step is _Step.FLUSH:
-                batch.flush_here()
-            elif step is _Step.POLL:
-                me.runs = 0
-                self._control(me.poll_until)
-            elif step is _Step.PARK:
-                self._park(me)
+            elif step is not None:
+                step(me)
+            else:
+                return
 
-    def _next_step(self, me: Worker) -> _Step:
-        """Decides what a thread without a task does; takes the controller role for it.  Caller holds the lock."""
+    def _next_step(self, me: Worker) -> _Step | None:
+        """Decides what a thread without a task does, None for leaving.  Caller holds the lock."""
         if me.batch:
-            return _Step.FLUSH
+            return self._flush
+        me.runs = 0
         if self._stop_at is not None:
             if self._board.runq and self.clock.monotonic() < self._stop_at:
-                me.runs = 0
-                return _Step.FLUSH
-            self._leave(me)
-            return _Step.LEAVE
+                return self._flush
+            self._crew.count -= 1
+            if self._board.runq:
+                self.log.error("evthr.stop", "work is dropped: the time to stop is over", count=len(self._board.runq))
+                self._board.runq.clear()
+            return None
         if not self._board.polling:
-            if not self._board.runq and self._crew.thin_out(me):
-                return _Step.LEAVE
-            me.poll_until = self._board.begin_poll()
-            return _Step.POLL
-        me.runs = 0
+            self._board.begin_poll()
+            return self._poll
         if self._board.runq:
-            return _Step.FLUSH
-        if self._crew.surplus(me):
-            return _Step.LEAVE
-        return _Step.PARK
+            return self._flush
+        return Worker.wait if self._crew.park(me) else None
 
-    def _leave(self, me: Worker) -> None:
-        self._crew.count -= 1
-        if self._board.runq:
-            self.log.error("evthr.stop", "work is dropped: the time to stop is over", count=len(self._board.runq))
-            self._board.runq.clear()
+    def _flush(self, me: Worker) -> None:
+        batch.flush(me.batch)
 
-    def _control(self, until: float) -> None:
+    def _poll(self, me: Worker) -> None:
         """Polls with the controller role and gives it up.  Blocks: yes (until something is ready)."""
+        until = self._board.poll_until
         timeout_s = -1.0 if until == NEVER else max(0.0, until - self.clock.monotonic()) if until else 0.0
         ready = self._board.waitq.poll(timeout_s)
         now = self.clock.monotonic()
         with self._lock:
             self._board.end_poll(ready, now)
             self._crew.nudge()
-            start = now >= self._start_again_at and self._crew.appoint()
-            if now >= self._start_again_at:
-                self._start_again_at = NEVER
-        if start:
-            self._start_thread(stand_by=True)
 
     def _run_in(self, me: Worker, task: Task) -> int:
         me.task = task
@@ -339,7 +266,7 @@ class Evthr:
         return bits
 
     def _failed(self, task: Task, error: Exception) -> Result:
-        """Decides what a failed task costs; see the head of the file."""
+        """Decides what a failed task costs; see docs/failures.md."""
         if task.frame:
             failure.end_process(self.log, "evthr.frame", error, name=task.name or None)
         failure.contained(self.log, "evthr.task", error, name=task.name or None)
@@ -348,73 +275,67 @@ class Evthr:
         task.sleep_for(ERROR_RETRY_S)
         return Result.SLPQ
 
-    def _park(self, me: Worker, *, stand_by: bool = False) -> None:
-        """Lets a thread without work wait; a new thread that is to stand by waits even if there is work."""
-        with self._lock:
-            if self._stop_at is not None or (not stand_by and (self._board.runq or not self._board.polling)):
-                return
-            deputy = self._crew.enlist(me)
-        if not deputy:
-            me.gate.acquire()
-            with self._lock:
-                deputy = self._crew.is_deputy(me)  # appointed while it waited
-                me.forget_token()
-        if deputy and self._crew.watch(me):
-            self._take_over()
+    def _start_watch(self, task: Task) -> Result:
+        """Starts the watch; a shortage is contained like every failure of a task without descriptor, and it runs again."""
+        self._start(threading.Thread(target=self._watch, name="evthr watch", daemon=True))
+        return Result.DEL
 
-    def _take_over(self) -> None:
-        """Goes on in place of a thread that is stuck in a task: sends what it collected, finds a new deputy."""
+    def _start(self, thread: threading.Thread) -> None:
+        thread.start()
+        self._threads = [old for old in self._threads if old.is_alive()]
+        self._threads.append(thread)
+
+    def _watch(self) -> None:
+        """Lets another thread go on whenever all are stuck in tasks.  Blocks: yes."""
+        try:
+            while not self._crew.over:
+                self._look(nudged=self._crew.wait())
+        except Exception as error:  # noqa: BLE001  the frame itself
+            failure.end_process(self.log, "evthr.frame", error)
+
+    def _look(self, *, nudged: bool) -> None:
+        board, now = self._board, self.clock.monotonic()
+        with self._lock:
+            if not self._crew.stuck(board.turns, nudged=nudged, polling=board.polling):
+                return
+            if self._stop_at is not None and not board.runq:
+                return
+            start = self._crew.call_up(may_start=now >= self._start_again_at)
         for worker in list(self._workers):
             batch.flush(worker.batch)
             stuck = worker.task
             if stuck is not None and self.log.level >= Sev.DEBUG:
                 self.log.debug("evthr.slow", "holds its thread; another one goes on", name=stuck.name or repr(stuck.function))
-        with self._lock:
-            start = self._crew.appoint()
         if start:
-            self._start_thread(stand_by=True)
+            self._start_worker()
 
-    def _hand_over(self) -> None:
-        """Lets another thread go on while this one blocks."""
-        with self._lock:
-            parked = self._crew.idle
-            start = not self._board.polling and self._crew.call_up()
-        if start:
-            self._start_thread(stand_by=parked > 0)
-
-    def _start_thread(self, *, stand_by: bool = False) -> None:
+    def _start_worker(self) -> None:
         """Starts a thread that is counted already; a shortage takes the count back, and it is tried again later."""
-        arguments = {"permanent": False, "stand_by": stand_by}
-        thread = threading.Thread(target=self._work, kwargs=arguments, name="evthr", daemon=True)
-        self._threads = [old for old in self._threads if old.is_alive() or old.ident is None]
-        self._threads.append(thread)
         try:
-            thread.start()
+            self._start(threading.Thread(target=self._work, kwargs={"permanent": False}, name="evthr", daemon=True))
         except (RuntimeError, MemoryError) as error:
-            self._threads.remove(thread)
             with self._lock:
-                self._crew.not_started()
+                self._crew.count -= 1
             self._start_again_at = self.clock.monotonic() + THREAD_RETRY_S
             failure.contained(self.log, "evthr.thread", error)
-
-    # -- the end -------------------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
         """Waits for the other threads, makes the last calls, closes.  Blocks: yes (until tasks at hand are done)."""
         failure.steps(self.log, "evthr.stop", self.stop, self._join, self._last_calls, self._close)
 
     def _join(self) -> None:
-        for thread in self._threads:
-            thread.join(max(0.0, (self._stop_at or 0.0) - self.clock.monotonic()))
-        stuck = self._stuck()
-        if stuck:
-            self.log.error("evthr.stop", "threads are left behind: their tasks do not return", count=stuck)
+        with self._lock:
+            self._crew.nudge(over=True)
+        while (thread := self._left_behind()) and (left_s := (self._stop_at or 0.0) - self.clock.monotonic()) > 0:
+            thread.join(left_s)
+        if thread:
+            self.log.error("evthr.stop", "threads are left behind: their tasks do not return")
 
-    def _stuck(self) -> int:
-        return sum(thread.is_alive() for thread in self._threads)
+    def _left_behind(self) -> threading.Thread | None:
+        return next((thread for thread in self._threads if thread.is_alive()), None)
 
     def _close(self) -> None:
-        if not self._stuck():
+        if not self._left_behind():
             self._board.close()
 
     def _last_calls(self) -> None:
@@ -422,11 +343,11 @@ class Evthr:
             for task in [task for task in self._board.tasks if task.wanted & _CL]:
                 self._board.delete(task)
         with batch.batch():
-            while (last := self._take()) is not None:
+            while True:
+                with self._lock:
+                    last = self._board.pop()
+                if last is None:
+                    return
                 bits = self._run(last) | _DEL
                 with self._lock:
                     self._board.put_back(last, bits)
-
-    def _take(self) -> Task | None:
-        with self._lock:
-            return self._board.pop()

@@ -1,13 +1,12 @@
-"""Ranked locks and conditions: the one lock order of all threads.
+"""Ranked locks: the one lock order of all threads.
 
 Invariant: a thread takes locks in rising rank only.  With checking on, taking a lock of a lower or equal rank than one
 that the thread holds is a BugError before anything can hang; with checking off a lock costs one native lock.
 
-Ref: MeTA1 design, "Implementation: QMGR, locking" (order IQDB, AQ, OCC, DEFEDB, IBDB modelled on).
+Ref: MeTA1 design, "Implementation: QMGR, locking" (order IQDB, AQ, DEFEDB, IBDB modelled on).
 """
 
 import threading
-from collections.abc import Callable
 from enum import IntEnum
 from types import TracebackType
 from typing import Final, Self
@@ -20,7 +19,6 @@ class LockRank(IntEnum):
 
     IQDB = 10
     AQ = 20
-    OCC = 30
     DEFEDB = 40
     IBDB = 50
     CACHE = 80  # a cache with a lock of its own, taken last among the stores
@@ -132,56 +130,3 @@ class Lock:
         locks = _held.locks
         if self in locks:
             locks.remove(self)
-
-
-class Condition:
-    """A condition variable on a ranked lock.
-
-    Args:
-        lock: the lock that guards the condition; several conditions may share one.
-
-    Locking: caller holds the lock for every call.
-    """
-
-    __slots__ = ("_raw", "lock")
-
-    def __init__(self, lock: Lock) -> None:
-        self.lock = lock
-        self._raw = threading.Condition(lock._raw)  # noqa: SLF001  the two classes are one unit
-
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Releases the lock, waits for a notification, takes the lock again.
-
-        Args:
-            timeout_s: longest time in seconds, None for ever.
-
-        Returns:
-            False after the time-out.
-
-        Raises:
-            BugError: checking is on, and the thread holds a lock of a higher rank, which it would sleep with.
-
-        Blocks: yes (until notified).
-        """
-        self._check_innermost()
-        return self._raw.wait(timeout_s)
-
-    def wait_for(self, predicate: Callable[[], bool], timeout_s: float | None = None) -> bool:
-        """Waits until predicate() is true; gives its last value.  Blocks: yes (until notified)."""
-        self._check_innermost()
-        return self._raw.wait_for(predicate, timeout_s)
-
-    def notify(self, count: int = 1) -> None:
-        """Wakes up to count waiting threads."""
-        self.lock.assert_held()
-        self._raw.notify(count)
-
-    def notify_all(self) -> None:
-        """Wakes all waiting threads."""
-        self.lock.assert_held()
-        self._raw.notify_all()
-
-    def _check_innermost(self) -> None:
-        self.lock.assert_held()
-        if _Checking.on and _held.locks[-1] is not self.lock:
-            raise BugError(Module.EVTHR, f"waits on {self.lock.name} while holding {_held.locks[-1].name}")

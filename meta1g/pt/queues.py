@@ -1,6 +1,6 @@
 """The three queues of the event-thread system: run, wait, sleep.
 
-Plain objects without threads.  Locking: caller holds the lock of the system.
+Plain objects without threads.  Locking: caller holds the lock of the system, except for poll().
 
 Ref: MeTA1 design, "Implementation: Event threads" (waitq, runq, slpq modelled on).
 """
@@ -31,8 +31,6 @@ class WaitQueue:
 
     A descriptor stays armed while its task runs, which saves two system calls a run; the controller takes it out when
     it is reported although the task cannot take it, and put() brings it back.
-
-    Locking: caller holds the lock of the system, except for poll().
     """
 
     __slots__ = ("_epoll", "tasks")
@@ -93,13 +91,7 @@ class WaitQueue:
             del self.tasks[task.fd]
 
     def poll(self, timeout_s: float) -> list[tuple[int, int]]:
-        """Gives (descriptor, epoll events) pairs.
-
-        Args:
-            timeout_s: longest time, -1 for ever.
-
-        Blocks: yes (until a descriptor is ready).  Locking: none.
-        """
+        """Gives (descriptor, epoll events) pairs; waits timeout_s at most, -1 for ever.  Blocks: yes."""
         return self._epoll.poll(timeout_s, POLL_EVENTS)
 
     def close(self) -> None:
@@ -115,42 +107,31 @@ def seen_of(events: int, wanted: int) -> int:
 
 
 class SleepQueue:
-    """Tasks by time, a heap that forgets lazily.
+    """Tasks by time, a heap that forgets lazily: an entry counts while its time is the task's queued_at.
 
     Invariant: a task whose wake_at is t stands in the heap with a time of t or earlier, task.queued_at.
-
-    Locking: caller holds the lock of the system.
     """
 
-    __slots__ = ("_heap", "_number", "_stale")
+    __slots__ = ("_compact_at", "_heap", "_number")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Task]] = []
         self._number = count()
-        self._stale = 0
+        self._compact_at = _COMPACT_MIN
 
-    def __len__(self) -> int:
-        return len(self._heap) - self._stale
-
-    def put(self, task: Task) -> bool:
-        """Enters a task whose wake_at is set; tells whether the earliest time of the queue changed."""
+    def put(self, task: Task) -> None:
+        """Enters a task whose wake_at is set."""
         when = task.wake_at
         if when is None or (task.queued_at is not None and task.queued_at <= when):
-            return False
-        if task.queued_at is not None:
-            self._stale += 1
+            return
         task.queued_at = when
         heapq.heappush(self._heap, (when, next(self._number), task))
-        if self._stale > _COMPACT_MIN and self._stale * 2 > len(self._heap):
+        if len(self._heap) > self._compact_at:
             self._compact()
-        return self._heap[0][0] == when
 
     def drop(self, task: Task) -> None:
         """Forgets a task."""
-        task.wake_at = None
-        if task.queued_at is not None:
-            task.queued_at = None
-            self._stale += 1
+        task.wake_at = task.queued_at = None
 
     def first(self) -> float | None:
         """Gives the earliest time, or None; it may be the time of a task that no longer waits for it."""
@@ -163,22 +144,17 @@ class SleepQueue:
         while heap and heap[0][0] <= now:
             when, _, task = heapq.heappop(heap)
             if task.queued_at != when:
-                self._stale -= 1
                 continue
             task.queued_at = None
-            if task.wake_at is None:
-                continue
-            if task.wake_at <= now:
+            if task.wake_at is not None and task.wake_at <= now:
                 ready.append(task)
             else:
                 self.put(task)
         return ready
 
     def _compact(self) -> None:
-        kept: dict[int, tuple[float, int, Task]] = {}
-        for entry in self._heap:
-            if entry[2].queued_at == entry[0]:
-                kept[id(entry[2])] = entry
+        """Drops the entries that do not count; so many changes of time pass until the next time that it costs nothing."""
+        kept = {id(entry[2]): entry for entry in self._heap if entry[2].queued_at == entry[0]}
         self._heap = list(kept.values())
         heapq.heapify(self._heap)
-        self._stale = 0
+        self._compact_at = max(_COMPACT_MIN, 2 * len(self._heap))

@@ -86,7 +86,7 @@ class RcbCom(RcbSender):
         """
         try:
             self._sock.setblocking(False)
-            task = self._evthr.task_new(self._on_event, fd=self._sock.fileno(), events=Ev.CL, name=self.name)
+            task = self._evthr.task_new(self._on_event, fd=self._sock.fileno(), events=Ev.RD | Ev.CL, name=self.name)
         except OSError as error:
             self._finish(f"cannot be watched: {error.strerror}")
             raise
@@ -94,7 +94,6 @@ class RcbCom(RcbSender):
             self._task = task
             task.sleep_until(self._rcb.next_deadline_s)
         self.flush()
-        task.want_read(True)
         if self.closed:
             task.delete()
 

@@ -17,14 +17,13 @@ Ref: MeTA1 design, "Implementation: Event threads" (names modelled on EVTHR_EV_*
 
 from collections.abc import Callable, Mapping
 from enum import IntEnum, IntFlag, auto
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final, Protocol
 
-if TYPE_CHECKING:
-    from meta1g.pt.evthr import Evthr
+from meta1g.base.clock import Clock
 
 
 class Ev(IntFlag):
-    """Events a task asks for, and events that happened.  Immutable."""
+    """Events a task asks for, and events that happened."""
 
     NONE = 0
     RD = 1  # readable, or end of file, or error
@@ -36,7 +35,7 @@ class Ev(IntFlag):
 
 
 class Result(IntFlag):
-    """What a task function wants next: one queue, and changes of the requested events.  Immutable."""
+    """What a task function wants next."""
 
     OK = 0
     WAITQ = 1  # wait for events again
@@ -44,14 +43,10 @@ class Result(IntFlag):
     SLPQ = 4  # sleep until the time set, or until woken; the descriptor is not watched
     DEL = 8  # delete the task
     TERM = 16  # stop the system
-    R_NO = 32  # no longer ask for RD
-    R_RQ = 64  # ask for RD
-    W_NO = 128  # no longer ask for WR
-    W_RQ = 256  # ask for WR
 
 
 class State(IntEnum):
-    """States of a task.  Immutable."""
+    """States of a task."""
 
     WAITQ = auto()
     SLEEPQ = auto()
@@ -65,7 +60,7 @@ class State(IntEnum):
 
 
 class Event(IntEnum):
-    """What can happen to a task.  Immutable."""
+    """What can happen to a task."""
 
     READY = auto()  # the descriptor is ready
     DUE = auto()  # the time set has come
@@ -87,24 +82,21 @@ _BACK: Final = (Event.BACK_WAIT, Event.BACK_SLEEP, Event.BACK_RUN, Event.BACK_DE
 _RETURNS: Final = {_E.BACK_WAIT: _S.WAITQ, _E.BACK_SLEEP: _S.SLEEPQ, _E.BACK_RUN: _S.RUNQ}
 _ENDS: Final = {_E.BACK_DEL: _S.DELETED, _E.BACK_CLEAN: _S.CLEANQ}
 _REMOVED: Final = {_E.DELETE: _S.DELETED, _E.CLEAN: _S.CLEANQ}
+_STAY: Final = {state: dict.fromkeys(_OUTSIDE, state) for state in State}
 _DOOM: Final = {_E.DELETE: _S.DOOMED, _E.CLEAN: _S.DOOMED}
-
-
-def _stay(state: State) -> dict[Event, State]:
-    return dict.fromkeys(_OUTSIDE, state)
 
 
 #: One row a state; what is missing must not happen.  A later part of a row overrules an earlier one.
 ROWS: Final[Mapping[State, Mapping[Event, State]]] = {
     _S.WAITQ: dict.fromkeys((_E.READY, _E.DUE, _E.WAKE), _S.RUNQ) | _REMOVED,
     _S.SLEEPQ: {_E.READY: _S.SLEEPQ, _E.DUE: _S.RUNQ, _E.WAKE: _S.RUNQ} | _REMOVED,
-    _S.RUNQ: _stay(_S.RUNQ) | _REMOVED | {_E.TAKE: _S.RUNNING},
-    _S.RUNNING: _stay(_S.RUNNING) | {_E.WAKE: _S.AGAIN} | _DOOM | _RETURNS | _ENDS,
-    _S.AGAIN: _stay(_S.AGAIN) | _DOOM | dict.fromkeys(_RETURNS, _S.RUNQ) | _ENDS,
-    _S.DOOMED: _stay(_S.DOOMED) | _ENDS,
-    _S.CLEANQ: _stay(_S.CLEANQ) | {_E.TAKE: _S.CLEANING},
-    _S.CLEANING: _stay(_S.CLEANING) | dict.fromkeys(_BACK, _S.DELETED),
-    _S.DELETED: _stay(_S.DELETED),
+    _S.RUNQ: _STAY[_S.RUNQ] | _REMOVED | {_E.TAKE: _S.RUNNING},
+    _S.RUNNING: _STAY[_S.RUNNING] | {_E.WAKE: _S.AGAIN} | _DOOM | _RETURNS | _ENDS,
+    _S.AGAIN: _STAY[_S.AGAIN] | _DOOM | dict.fromkeys(_RETURNS, _S.RUNQ) | _ENDS,
+    _S.DOOMED: _STAY[_S.DOOMED] | _ENDS,
+    _S.CLEANQ: _STAY[_S.CLEANQ] | {_E.TAKE: _S.CLEANING},
+    _S.CLEANING: _STAY[_S.CLEANING] | dict.fromkeys(_BACK, _S.DELETED),
+    _S.DELETED: _STAY[_S.DELETED],
 }
 
 TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
@@ -114,10 +106,18 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
 #: States in which the function of the task is running.
 RUN_STATES: Final = frozenset((State.RUNNING, State.AGAIN, State.DOOMED, State.CLEANING))
 
-#: Ev by number: making a flag from a number is slow.
-EV_OF: Final = tuple(Ev(bits) for bits in range(64))
-
 TaskFunction = Callable[["Task"], Result]
+
+
+class _System(Protocol):
+    """What a task needs of the event-thread system it belongs to."""
+
+    clock: Clock
+
+    def wakeup(self, task: "Task") -> None: ...
+    def set_time(self, task: "Task", monotonic_s: float | None) -> None: ...
+    def want(self, task: "Task", event: Ev, on: bool) -> None: ...
+    def delete(self, task: "Task") -> None: ...
 
 
 class Task:
@@ -136,29 +136,16 @@ class Task:
     """
 
     __slots__ = (
-        "armed",
-        "context",
-        "evthr",
-        "fd",
-        "frame",
-        "function",
-        "name",
-        "queued_at",
-        "seen_bits",
-        "state",
-        "wake_at",
-        "wanted",
-        "woken",
-    )
+        "armed", "evthr", "fd", "frame", "function", "name", "queued_at", "seen_bits", "state", "wake_at", "wanted", "woken",
+    )  # fmt: skip
 
-    def __init__(self, evthr: "Evthr", function: TaskFunction, fd: int, events: Ev, name: str, *, frame: bool = False) -> None:
+    def __init__(self, evthr: _System, function: TaskFunction, fd: int, events: Ev, name: str, *, frame: bool = False) -> None:
         self.evthr = evthr
         self.function = function
         self.fd = fd
         self.wanted = int(events)
         self.name = name
         self.frame = frame
-        self.context: Any = None  # free for the owner
         self.state = State.WAITQ
         self.seen_bits = 0  # events of this run, as a number
         self.woken = 0  # events that wait for the next run
@@ -167,46 +154,33 @@ class Task:
         self.armed = 0  # owned by the wait queue
 
     @property
-    def seen(self) -> Ev:
-        """The events that made this run."""
-        return EV_OF[self.seen_bits]
-
-    @property
     def deleted(self) -> bool:
         """Whether the task is deleted, or will be as soon as its function returns."""
         return self.state >= State.DOOMED
 
     def wakeup(self) -> None:
-        """Makes the task run soon, from any thread; while it runs, makes it run once more.  Blocks: no."""
+        """Makes the task run soon, from any thread; while it runs, makes it run once more."""
         self.evthr.wakeup(self)
 
     def sleep_until(self, monotonic_s: float | None) -> None:
-        """Sets the time at which the task runs with Ev.SL, if nothing else wakes it earlier; None takes it back.
+        """Sets the monotonic time in seconds at which the task runs with Ev.SL; None takes it back.
 
-        The time stays set when another event comes first.  It holds in the wait queue as well (a time-out).
-
-        Args:
-            monotonic_s: seconds of the monotonic clock.  Blocks: no.
+        It stays set when another event comes first, and holds in the wait queue as well (a time-out).
         """
         self.evthr.set_time(self, monotonic_s)
 
     def sleep_for(self, delay_s: float) -> None:
-        """Sets the time to delay_s seconds from now.  Blocks: no."""
+        """Sets the time to delay_s seconds from now."""
         self.evthr.set_time(self, self.evthr.clock.monotonic() + delay_s)
 
     def want_write(self, on: bool) -> None:
-        """Asks for WR, or no longer, from any thread.  Blocks: no."""
+        """Asks for WR, or no longer, from any thread."""
         self.evthr.want(self, Ev.WR, on)
 
-    def want_read(self, on: bool) -> None:
-        """Asks for RD, or no longer, from any thread.  Blocks: no."""
-        self.evthr.want(self, Ev.RD, on)
-
     def delete(self) -> None:
-        """Deletes the task, from any thread; a run at hand is finished first.
+        """Deletes the task, from any thread; a run at hand is finished first, and the descriptor may be closed then.
 
-        The descriptor may be closed as soon as `deleted` and no run is at hand; a task that asked for Ev.CL gets a last
-        call, and that is the place to close it.  Blocks: no.
+        A task that asked for Ev.CL gets a last call, and that is the place to close it.
         """
         self.evthr.delete(self)
 

@@ -7,8 +7,8 @@ Ref: MeTA1 design, "Functional Specification: SMAR" (worker threads for blocking
 """
 
 import threading
-from collections import deque
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from meta1g.base import failure
@@ -45,10 +45,10 @@ class Workers:
         self._name = name
         self._queue_max = queue_max
         self._log = Log("workers") if log is None else log
-        self._changed = threading.Condition(threading.Lock())
-        self._jobs: deque[_Job] = deque()
+        self._lock = threading.Lock()
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._idle = 0
+        self._open = 0  # calls that wait or run
         self._closed = False
 
     def submit(self, function: Callable[[], T], on_done: Callable[[T | None, Exception | None], None] | None = None) -> None:
@@ -61,16 +61,14 @@ class Workers:
 
         Raises:
             FullError: too many calls wait, the pool is closed, or the system gives no thread; nothing will be called.
-
-        Blocks: no.
         """
-        with self._changed:
-            if self._closed or len(self._jobs) >= self._queue_max:
+        with self._lock:
+            if self._closed or self._jobs.qsize() >= self._queue_max:
                 raise FullError(Module.EVTHR, f"{self._name}: {'closed' if self._closed else 'too many calls wait'}")
-            if self._idle <= len(self._jobs) and len(self._threads) < self._n:
+            if len(self._threads) <= self._open and len(self._threads) < self._n:
                 self._start_thread()
-            self._jobs.append((function, on_done))
-            self._changed.notify()
+            self._open += 1
+            self._jobs.put((function, on_done))
 
     def _start_thread(self) -> None:
         """Starts one more thread; without one the others do the work.  Caller holds the lock.
@@ -90,16 +88,18 @@ class Workers:
 
     def pending(self) -> int:
         """Gives the number of calls that wait."""
-        return len(self._jobs)
+        return self._jobs.qsize()
 
     def close(self, timeout_s: float | None = None) -> bool:
         """Lets the waiting calls finish and ends the threads; tells whether all ended in time.
 
         Blocks: yes (until the calls are done, at most timeout_s seconds for each thread).
         """
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                for _ in self._threads:
+                    self._jobs.put(None)  # each ends one thread, after the calls that wait
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(timeout_s)
@@ -112,17 +112,11 @@ class Workers:
             failure.end_process(self._log, "workers.frame", error, name=self._name)
 
     def _serve(self) -> None:
-        while True:
-            with self._changed:
-                while not self._jobs:
-                    if self._closed:
-                        return
-                    self._idle += 1
-                    self._changed.wait()
-                    self._idle -= 1
-                function, on_done = self._jobs.popleft()
-            self._call(function, on_done)
-            del function, on_done
+        while (job := self._jobs.get()) is not None:
+            self._call(*job)
+            del job
+            with self._lock:
+                self._open -= 1
 
     def _call(self, function: Callable[[], Any], on_done: Callable[[Any, Exception | None], None] | None) -> None:
         result: Any = None

@@ -22,10 +22,7 @@ def report_of(record: RcptRecord, outcome: Outcome, now: float) -> DsnRcpt:
     return DsnRcpt(
         rcpt=record.rcpt,
         orcpt=record.orcpt,
-        code=outcome.code,
-        ecode=outcome.ecode,
-        text=outcome.text[:STATUS_TEXT_MAX_CHARS],
-        remote_mta=outcome.remote_mta,
+        reply=outcome.reply.cut(STATUS_TEXT_MAX_CHARS),
         last_try=now,
     )
 

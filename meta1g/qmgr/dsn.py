@@ -135,14 +135,13 @@ def _text(wording: _Wording, ta: TaRecord, rcpt: RcptRecord, hostname: str, give
     for failed in rcpt.failed:
         yield f"<{failed.rcpt}>"
         yield f"    {_diagnostic(failed)}"
-        if failed.remote_mta:
-            yield f"    (said by {printable(failed.remote_mta)})"
+        if failed.reply.origin:
+            yield f"    (said by {printable(failed.reply.origin)})"
     yield ""
 
 
 def _diagnostic(failed: DsnRcpt) -> str:
-    words = [str(failed.code) if failed.code else "", failed.ecode, printable(failed.text)]
-    return " ".join(word for word in words if word)
+    return printable(str(failed.reply))
 
 
 def _status(wording: _Wording, ta: TaRecord, rcpt: RcptRecord, hostname: str, give_up_s: int) -> Iterator[str]:
@@ -159,9 +158,9 @@ def _status(wording: _Wording, ta: TaRecord, rcpt: RcptRecord, hostname: str, gi
             yield f"Original-Recipient: {_original_recipient(failed.orcpt)}"
         yield f"Final-Recipient: {kind}; {failed.rcpt}"
         yield f"Action: {wording.action}"
-        yield f"Status: {failed.ecode or f'{failed.code // 100 or 5}.0.0'}"
-        if failed.remote_mta:
-            yield f"Remote-MTA: dns; {printable(failed.remote_mta)}"
+        yield f"Status: {failed.reply.ecode or f'{failed.reply.code // 100 or 5}.0.0'}"
+        if failed.reply.origin:
+            yield f"Remote-MTA: dns; {printable(failed.reply.origin.partition('[')[0] or failed.reply.origin)}"
         yield f"Diagnostic-Code: smtp; {_diagnostic(failed)}"
         if failed.last_try:
             yield f"Last-Attempt-Date: {formatdate(failed.last_try, localtime=True)}"

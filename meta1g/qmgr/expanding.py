@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from meta1g.base.ids import RCPT_IDX_MAX
+from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt
 from meta1g.qmgr import limits, retry
 from meta1g.qmgr.bounces import Bounces
@@ -20,7 +21,7 @@ from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.storing import Storing
 from meta1g.rcb.envelope import RcptFlags
 
-_TOO_MANY: Final = Outcome(554, "5.3.4", "the list has more members than one message can have recipients")
+_TOO_MANY: Final = Outcome(Reply(554, "5.3.4", "the list has more members than one message can have recipients"))
 
 
 class Expanding:

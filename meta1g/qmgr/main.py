@@ -29,6 +29,7 @@ from meta1g.pt import alive
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.signals import on_signal, signals_of
 from meta1g.pt.task import Result, Task
+from meta1g.pt.turnlog import collect_lines
 from meta1g.qmgr.context import Context
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.settings import Settings
@@ -130,6 +131,7 @@ class Qmgr:
 
     def run(self) -> None:
         """Serves until it is told to stop.  Blocks: yes."""
+        collect_lines(self._log)
         for signum in (signal.SIGTERM, signal.SIGINT):
             on_signal(self._evthr, signum, self.stop)
         on_signal(self._evthr, signal.SIGUSR1, self._log.reopen)

@@ -14,9 +14,11 @@ from dataclasses import replace
 from enum import Enum, auto
 from typing import Final
 
+from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.db.aq_types import AqRcpt, Order, RcptState
 from meta1g.qmgr import limits, retry
 from meta1g.qmgr.active import Active
+from meta1g.qmgr.attempts import note_attempt
 from meta1g.qmgr.bounces import Bounces
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.outcome import Outcome, log_outcome
@@ -25,7 +27,7 @@ from meta1g.qmgr.storing import Storing
 from meta1g.rcb.envelope import RcptFlags, RcptRecord
 
 #: Why a recipient failed that the operator returns.
-RETURNED: Final = Outcome(554, "5.3.0", "returned by order of the postmaster")
+RETURNED: Final = Outcome(Reply(554, "5.3.0", "returned by order of the postmaster"))
 
 
 class Fate(Enum):
@@ -72,10 +74,7 @@ def requeued(record: RcptRecord, now: float) -> RcptRecord:
         tries=0,
         last_try=0.0,
         next_try=retry.as_stored(now),
-        code=0,
-        ecode="",
-        text="",
-        remote_mta="",
+        reply=NO_REPLY,
     )
 
 
@@ -139,6 +138,7 @@ class Orders:
         elif rcpt.state is RcptState.FAILED:
             return
         if outcome is not None:
+            note_attempt(rcpt, outcome.reply, self._clock.now())
             rcpt.record = replace(outcome.noted(rcpt.record, self._clock.now()), tries=rcpt.record.tries + 1)
         self._functions[order](rcpt, outcome)
         self._bounces.settle(rcpt.ta)
@@ -165,7 +165,7 @@ class Orders:
         self._storing.forget(rcpt)
 
     def _bounce(self, rcpt: AqRcpt, outcome: Outcome | None) -> None:
-        self._bounces.failed(rcpt, outcome if outcome is not None and not outcome.is_temporary else RETURNED)
+        self._bounces.failed(rcpt, outcome if outcome is not None and not outcome.reply.is_temp else RETURNED)
 
     def _tell(self, rcpt: AqRcpt, what: str) -> None:
-        log_outcome(self._log, self._clock.now(), rcpt, what, Outcome(0, "", "by order of the operator"))
+        log_outcome(self._log, self._clock.now(), rcpt, what, Outcome(Reply(0, "", "by order of the operator")))

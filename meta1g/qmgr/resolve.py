@@ -15,6 +15,7 @@ from typing import Final
 from meta1g.base import failure
 from meta1g.base.errors import TempError
 from meta1g.base.ids import RcptId, rcpt_id
+from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt, RcptState
 from meta1g.pt.rcbcom import RcbCom, RcbLink
 from meta1g.pt.task import Ev, Result, Task
@@ -32,8 +33,8 @@ from meta1g.rcb.envelope import RcptFlags
 from meta1g.rcb.qmgr_smar import PROTOCOL, Members, QmgrHelloA, Resolve, ResolveFlags, Route, SmarContained, Unresolved
 from meta1g.rcb.schema import Message
 
-_WRONG_PART: Final = Outcome(451, "4.3.5", "address resolver gave members that were not asked for, or too many")
-_NOWHERE: Final = Outcome(451, "4.3.5", "address resolver named no server and no member")
+_WRONG_PART: Final = Outcome(Reply(451, "4.3.5", "address resolver gave members that were not asked for, or too many"))
+_NOWHERE: Final = Outcome(Reply(451, "4.3.5", "address resolver named no server and no member"))
 
 
 class Resolver:
@@ -227,4 +228,4 @@ class Resolver:
     def _unresolved(self, rcpt: AqRcpt, answer: Unresolved) -> None:
         who: RcptId = rcpt_id(rcpt.record.ta_id, rcpt.record.rcpt_idx)
         self._log.debug("qmgr.resolve", answer.reply.one_line, ss_ta=rcpt.record.ta_id, key=who, reply=answer.reply.code)
-        self._update.finish(rcpt, Outcome(answer.reply.code, answer.reply.ecode, answer.reply.one_line))
+        self._update.finish(rcpt, Outcome(answer.reply))

@@ -16,6 +16,7 @@ from typing import Final
 
 from meta1g.base import failure, shares
 from meta1g.base.errors import Module, TempError
+from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt, DestKey, RcptState
 from meta1g.db.aqrdq import DestQueue
 from meta1g.db.dadb import Agent, Dadb, DaSession
@@ -39,15 +40,14 @@ from meta1g.qmgr.rcpt_fsm import Event as RcptEvent
 from meta1g.qmgr.rcpt_fsm import step
 from meta1g.qmgr.update import Update
 from meta1g.rcb.schema import Message
-from meta1g.rcb.smtpc_qmgr import CloseDelivery
-from meta1g.rcb.smtpc_qmgr import Result as DeliveryResult
+from meta1g.rcb.smtpc_qmgr import CloseDelivery, DeliveryResult
 
 #: What happens to a recipient.
 Verdict = tuple[AqRcpt, Callable[[AqRcpt], object]]
 
 _NOT_SENT: Final = TempError(Module.QMGR, "the delivery could not be prepared")
-_OTHER: Final = Outcome(451, "4.3.0", "delivery agent gave the result of another delivery")
-_LATE: Final = Outcome(451, "4.4.7", "delivery agent gave no result in time")
+_OTHER: Final = Outcome(Reply(451, "4.3.0", "delivery agent gave the result of another delivery"))
+_LATE: Final = Outcome(Reply(451, "4.4.7", "delivery agent gave no result in time"))
 
 
 class Scheduler:
@@ -112,7 +112,7 @@ class Scheduler:
         closed = self.occ.is_closed(key, self._clock.monotonic())
         if closed is not None:
             rcpts = queues.take_some(queue, SLICE)
-            self._unreachable(rcpts, Outcome(*closed.failure))
+            self._unreachable(rcpts, Outcome(closed.failure))
         else:
             session = self._session(self.occ.get(key))
             if session is None:
@@ -289,9 +289,8 @@ class Scheduler:
 
     def _session_failed(self, dest: Destination, failed: Outcome, *, opening: bool) -> None:
         """Closes the destination of a session that failed, if no other one is open."""
-        reason = (failed.code, failed.ecode, failed.text)
-        if self.occ.failure(dest, self._clock.monotonic(), reason, opening=opening):
-            self._log.notice("qmgr.dest", failed.text, server=dest.key.addr, port=dest.key.port, count=dest.failures)
+        if self.occ.failure(dest, self._clock.monotonic(), failed.reply, opening=opening):
+            self._log.notice("qmgr.dest", failed.reply.one_line, server=dest.key.addr, port=dest.key.port, count=dest.failures)
 
     # -- agents and sessions -------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from meta1g.base.ids import RCPT_IDX_MAX, CdbId
 from meta1g.db.aq_types import AqRcpt, AqTa, Home, RcptState
 from meta1g.qmgr import bounce, limits, retry
 from meta1g.qmgr.active import Active
+from meta1g.qmgr.attempts import note_attempt
 from meta1g.qmgr.defer import Change
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.outcome import Outcome, log_outcome
@@ -135,6 +136,7 @@ class Storing:
         ta = rcpt.ta
         warn = retry.delay_warning_due(ta.record, rcpt.record, now, self._settings) and rcpt.sender != ""
         step(rcpt, Event.STORE)
+        note_attempt(rcpt, outcome.reply, now)
         rcpt.record = record = replace(
             outcome.noted(rcpt.record, now),
             flags=rcpt.record.flags | (RcptFlags.DLY_SENT if warn else 0),
@@ -155,10 +157,11 @@ class Storing:
     def hold(self, rcpt: AqRcpt, outcome: Outcome) -> None:
         """Keeps a recipient in DEFEDB until the operator releases or removes it."""
         step(rcpt, Event.STORE)
+        note_attempt(rcpt, outcome.reply, self._clock.now())
         ta, record = rcpt.ta.record, rcpt.record
         noted = outcome.noted(record, self._clock.now())
         rcpt.record = replace(noted, flags=record.flags | RcptFlags.HOLD, next_try=limits.HELD_UNTIL)
-        text = f"held: {outcome.text}; mend the content, then qmgrctl release, or remove it"
+        text = f"held: {outcome.reply.one_line}; mend the content, then qmgrctl release, or remove it"
         self._log.error("qmgr.held", text, ss_ta=ta.ta_id, rcpt_idx=record.rcpt_idx, rcpt=record.rcpt, cdb_id=ta.cdb_id)
         self.deferred(rcpt, [rcpt.record], [])
 

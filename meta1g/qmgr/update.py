@@ -10,10 +10,11 @@ Ref: MeTA1 design, "Implementation: QMGR, update after a delivery" (modelled on)
 from collections.abc import Callable, Sequence
 
 from meta1g.base import failure
+from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt, RcptState
 from meta1g.qmgr import bounce, limits, retry
 from meta1g.qmgr.active import Active
-from meta1g.qmgr.attempts import with_attempt
+from meta1g.qmgr.attempts import note_attempt
 from meta1g.qmgr.bounces import Bounces
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.orders import Orders
@@ -75,7 +76,7 @@ class Update:
         if rcpt.lost < limits.LOST_MAX:
             self.ready_again(rcpt)
         else:
-            outcome = Outcome(451, "4.3.0", "the delivery agent ended several times in the middle of the delivery")
+            outcome = Outcome(Reply(451, "4.3.0", "the delivery agent ended several times in the middle of the delivery"))
             self.retry_later(rcpt, outcome)
 
     def next_server(self, rcpt: AqRcpt, outcome: Outcome) -> bool:
@@ -89,8 +90,8 @@ class Update:
             return True
         if rcpt.server_idx + 1 >= len(rcpt.servers):
             return False
+        note_attempt(rcpt, outcome.reply, self._clock.now())
         rcpt.server_idx += 1
-        rcpt.record = with_attempt(rcpt.record, outcome.reply, self._clock.now())
         if self._active.aq.routed(rcpt):
             self._send_back(rcpt)
         else:
@@ -101,13 +102,13 @@ class Update:
 
     def finish(self, rcpt: AqRcpt, outcome: Outcome) -> None:
         """Sorts an outcome: delivered, later, never, or a case for the operator."""
-        if rcpt.order and not outcome.is_ok and self._orders.came_back(rcpt, outcome):
+        if rcpt.order and not outcome.reply.is_ok and self._orders.came_back(rcpt, outcome):
             return
         if outcome.hold:
             self.hold(rcpt, outcome)
-        elif outcome.is_ok:
+        elif outcome.reply.is_ok:
             self.delivered(rcpt, outcome)
-        elif outcome.is_temporary:
+        elif outcome.reply.is_temp:
             self.temp_failed(rcpt, outcome)
         else:
             self.failed(rcpt, outcome)

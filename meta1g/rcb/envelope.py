@@ -6,7 +6,7 @@ Ref: MeTA1 design, "Implementation: IBDB", "Implementation: DEFEDB" (fields mode
 from dataclasses import dataclass
 from enum import IntFlag
 
-from meta1g.base.reply import Reply
+from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, rec
 
@@ -49,25 +49,23 @@ class TaRecord(Message):
 @message(RT.D_FAILED, Role.ITEM)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DsnRcpt(Message):
-    """One recipient a DSN reports on (RFC 3464 2.3): original and final recipient, status, diagnostic, remote MTA."""
+    """One recipient a DSN reports on (RFC 3464 2.3): original and final recipient, what was said and by whom."""
 
     rcpt: str = rec(RT.D_RCPT_PA, Kind.TEXT)
     orcpt: str | None = rec(RT.D_ORCPT, Kind.TEXT, optional=True)
-    code: int = rec(RT.D_STATV, Kind.U32)
-    ecode: str = rec(RT.D_STATE, Kind.TEXT, default="")
-    text: str = rec(RT.D_STATT, Kind.TEXT, default="")
-    remote_mta: str = rec(RT.D_REMOTE_MTA, Kind.TEXT, default="")
+    reply: Reply = rec(RT.D_REPLY, Kind.REPLY)
     last_try: float = rec(RT.D_LAST_TRY, Kind.TIME, default=0.0)
 
 
 @message(RT.D_ATTEMPTS, Role.ITEM)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt(Message):
-    """What became of a recipient at a server; the same answer of the same server counts up.
+    """What became of a recipient at a server, `name[address]`; the same answer of the same server counts up.
 
     first and last are times, seconds since the epoch.
     """
 
+    server: str = rec(RT.D_ATTEMPT_SERVER, Kind.TEXT, default="")
     reply: Reply = rec(RT.D_ATTEMPT_REPLY, Kind.REPLY)
     count: int = rec(RT.D_ATTEMPT_COUNT, Kind.U32, default=1)
     first: float = rec(RT.D_ATTEMPT_FIRST, Kind.TIME)
@@ -80,8 +78,8 @@ class RcptRecord(Message):
     """A recipient of a transaction, and what is known of it.
 
     sender, if given, replaces the sender of the transaction (`owner-` alias).  orig_rcpt is the address before alias
-    expansion.  failed lists what a bounce or delay warning reports on; attempts is what became of it at its servers, the latest
-    last.  Times are seconds since the epoch, 0.0 never.
+    expansion.  reply is what was said last.  failed lists what a bounce or delay warning reports on; attempts is what became
+    of it at its servers, the latest last.  Times are seconds since the epoch, 0.0 never.
     """
 
     ta_id: str = rec(RT.D_TAID, Kind.TEXT)
@@ -96,10 +94,7 @@ class RcptRecord(Message):
     tries: int = rec(RT.D_TRIES, Kind.U32, default=0)
     last_try: float = rec(RT.D_LAST_TRY, Kind.TIME, default=0.0)
     next_try: float = rec(RT.D_NEXT_TRY, Kind.TIME, default=0.0)
-    code: int = rec(RT.D_STATV, Kind.U32, default=0)
-    ecode: str = rec(RT.D_STATE, Kind.TEXT, default="")
-    text: str = rec(RT.D_STATT, Kind.TEXT, default="")
-    remote_mta: str = rec(RT.D_REMOTE_MTA, Kind.TEXT, default="")
+    reply: Reply = rec(RT.D_REPLY, Kind.REPLY, default=NO_REPLY)
     failed: tuple[DsnRcpt, ...] = rec(RT.D_FAILED, Kind.ITEMS, item=DsnRcpt, default=())
     attempts: tuple[Attempt, ...] = rec(RT.D_ATTEMPTS, Kind.ITEMS, item=Attempt, default=())
 

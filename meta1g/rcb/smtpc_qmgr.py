@@ -6,6 +6,7 @@ Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPC" (modelle
 from dataclasses import dataclass
 from typing import Final
 
+from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
@@ -41,7 +42,7 @@ class DeliverRcpt(Message):
 @message(RT.Q2C_DELIVER, Role.REQUEST)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deliver(Message):
-    """One delivery: a transaction for one server.  Reply: Result.
+    """One delivery: a transaction for one server.  Reply: DeliveryResult.
 
     new_session opens session_id to server first, otherwise session_id is an open idle session; keep_open leaves it
     open afterwards.  da is a DeliveryAgent.  da_ta_id names this delivery, ta_id the SMTPS transaction.  For a DSN
@@ -76,23 +77,22 @@ class Deliver(Message):
 @message(RT.C2Q_RCPTS, Role.ITEM)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RcptResult(Message):
-    """What became of one recipient: SMTP reply code, enhanced code, text of the server."""
+    """What became of one recipient."""
 
     rcpt_idx: int = rec(RT.C2Q_RCPT_IDX, Kind.U32)
-    code: int = rec(RT.C2Q_RCPT_ST, Kind.U32)
-    ecode: str = rec(RT.C2Q_RCPT_STATE, Kind.TEXT, default="")
-    text: str = rec(RT.C2Q_RCPT_STATT, Kind.TEXT, default="")
+    reply: Reply = rec(RT.C2Q_RCPT_REPLY, Kind.REPLY)
 
 
 @message(RT.C2Q_RESULT, Role.REPLY)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result(Message):
+class DeliveryResult(Message):
     """What became of a delivery.
 
-    Precedence: session over transaction over recipient.  session_code is 0 or 2xx if the session was fine; 4xx and 5xx
-    mean that nothing was delivered (no connection, bad greeting, EHLO refused).  ta_code is 0 or 2xx if MAIL and DATA
-    went well; otherwise it holds for every recipient that is not listed with its own refusal.  rcpts lists every
-    recipient whose outcome is its own.  session_open tells whether session_id can be used again.
+    Precedence: session over transaction over recipient.  The code of session is 0 or 2xx if the session was fine; 4xx and
+    5xx mean that nothing was delivered (no connection, bad greeting, EHLO refused).  That of transaction is 0 or 2xx if MAIL
+    and DATA went well; otherwise it holds for every recipient that is not listed with its own refusal.  rcpts lists every
+    recipient whose outcome is its own.  The origin of a reply is the server that said it; what SMTPC found by itself (no
+    connection, a message that the server cannot take) has none.  session_open tells whether session_id can be used again.
     dsn tells whether the server took the DSN parameters and is responsible for reports of success (RFC 3461 5.2.2).
     damage, if not empty, says what is wrong with the content file: nothing was delivered, and no server can help; QMGR holds
     the recipients that have no result of their own.
@@ -100,14 +100,9 @@ class Result(Message):
 
     session_id: str = rec(RT.C2Q_SEID, Kind.TEXT)
     ta_id: str = rec(RT.C2Q_TAID, Kind.TEXT)
-    session_code: int = rec(RT.C2Q_SESTAT, Kind.U32, default=0)
-    session_ecode: str = rec(RT.C2Q_SESTATE, Kind.TEXT, default="")
-    session_text: str = rec(RT.C2Q_SESTATT, Kind.TEXT, default="")
-    ta_code: int = rec(RT.C2Q_TASTAT, Kind.U32, default=0)
-    ta_ecode: str = rec(RT.C2Q_TASTATE, Kind.TEXT, default="")
-    ta_text: str = rec(RT.C2Q_TASTATT, Kind.TEXT, default="")
+    session: Reply = rec(RT.C2Q_SEREPLY, Kind.REPLY, default=NO_REPLY)
+    transaction: Reply = rec(RT.C2Q_TAREPLY, Kind.REPLY, default=NO_REPLY)
     session_open: bool = rec(RT.C2Q_SEOPEN, Kind.BOOL, default=False)
-    remote_mta: str = rec(RT.C2Q_REMOTE_MTA, Kind.TEXT, default="")
     tls: str = rec(RT.C2Q_TLS, Kind.TEXT, default="")
     dsn: bool = rec(RT.C2Q_DSN, Kind.BOOL, default=False)
     damage: str = rec(RT.C2Q_DAMAGE, Kind.TEXT, default="")
@@ -140,5 +135,8 @@ class CloseDelivery(Message):
 
 
 PROTOCOL: Final = protocol(
-    "smtpc-qmgr", 3, client=(SmtpcHello, Result, SessionClosed, SmtpcContained), server=(QmgrHelloC, Deliver, CloseDelivery)
+    "smtpc-qmgr",
+    4,
+    client=(SmtpcHello, DeliveryResult, SessionClosed, SmtpcContained),
+    server=(QmgrHelloC, Deliver, CloseDelivery),
 )

@@ -1,55 +1,46 @@
-"""One name server: its sockets, each with a random source port, and its health.
+"""One name server: its sockets, each with a random source port, its health, and the questions it is asked.
 
 Ref: RFC 5452 9.2 (random source ports against forged answers).
 """
 
 import contextlib
-import ipaddress
 import secrets
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from meta1g.base.errors import Module, PermError
 from meta1g.pt.task import Ev, Task
-from meta1g.smar.limits import DNS_PORT, PORT_QUESTIONS
+from meta1g.smar.dnsaddress import ServerAddress
+from meta1g.smar.dnstcp import TcpQuestion
+from meta1g.smar.dnswire import DnsAnswer, RRType
+from meta1g.smar.limits import PORT_QUESTIONS
 
-if TYPE_CHECKING:
-    from meta1g.smar.resolver import Question
-
-
-@dataclass(frozen=True, slots=True)
-class ServerAddress:
-    """Address and port of a name server.  Immutable."""
-
-    address: str
-    port: int = DNS_PORT
-
-    def __str__(self) -> str:
-        return f"{self.address}@{self.port}"
-
-    @property
-    def family(self) -> socket.AddressFamily:
-        """The socket family."""
-        return socket.AF_INET6 if ":" in self.address else socket.AF_INET
+OnAnswer = Callable[[DnsAnswer], None]
+Key = tuple[str, RRType]
 
 
-def parse_server(text: str) -> ServerAddress:
-    """Reads `ADDRESS`, `ADDRESS@PORT` or `[V6]@PORT`.
+class Question:
+    """One open question.  Locking: caller holds the lock of the resolver."""
 
-    Raises:
-        PermError: it is none of these.
-    """
-    address, at, port = text.partition("@")
-    address = address.strip("[]")
-    try:
-        ipaddress.ip_address(address.partition("%")[0])
-        number = int(port) if at else DNS_PORT
-        if not 0 < number <= 0xFFFF:
-            raise ValueError(port)
-    except ValueError:
-        raise PermError(Module.DNS, f"nameserver {text}: write an IP address or ADDRESS@PORT") from None
-    return ServerAddress(address, number)
+    __slots__ = (
+        "attempt", "callbacks", "channel", "done", "edns", "key", "name", "number", "renamed", "rrtype", "server", "tcp",
+        "tries", "zone",
+    )  # fmt: skip
+
+    def __init__(self, key: Key, zone: str, on_answer: OnAnswer) -> None:
+        self.key = key
+        self.name, self.rrtype = key  # the name changes when a CNAME record leads on
+        self.zone = zone
+        self.callbacks = [on_answer]
+        self.tries = 0
+        self.attempt = 0  # number of the attempt under way, 0 if there is none
+        self.renamed = 0
+        self.number = 0
+        self.edns = False
+        self.channel: Channel | None = None
+        self.tcp: TcpQuestion | None = None
+        self.server: NameServer | None = None
+        self.done = False
 
 
 class Channel:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.task import Ev, Result, Task
-from meta1g.smar.dnsserver import ServerAddress
+from meta1g.smar.dnsaddress import ServerAddress
 from meta1g.smar.limits import ANSWER_MAX_BYTES, TCP_READ_BYTES
 
 _LENGTH = struct.Struct(">H")
@@ -80,16 +80,17 @@ class TcpQuestion:
             self._report(None)
             return Result.DEL
         try:
-            return self._talk(sock)
+            return self._talk(task, sock)
         except BlockingIOError:
             return Result.WAITQ
         except OSError:
             return Result.DEL
 
-    def _talk(self, sock: socket.socket) -> Result:
+    def _talk(self, task: Task, sock: socket.socket) -> Result:
         if self._output:
             self._output = self._output[sock.send(self._output) :]
-            return Result.WAITQ if self._output else Result.WAITQ | Result.W_NO
+            task.want_write(bool(self._output))
+            return Result.WAITQ
         data = sock.recv(TCP_READ_BYTES)
         self._input += data
         if len(self._input) > ANSWER_MAX_BYTES + _LENGTH.size:

@@ -17,6 +17,7 @@ from meta1g.maps.watch import Loader
 from meta1g.pt import alive, signals
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.rcbcom import RcbListener
+from meta1g.pt.turnlog import collect_lines
 from meta1g.pt.workers import Workers
 from meta1g.rcb import qmgr_smar, smtps_smar
 from meta1g.smar.clientname import ClientNames
@@ -91,6 +92,7 @@ class Smar:
 
     def run(self) -> None:
         """Serves until it is told to stop.  Blocks: yes (until then)."""
+        collect_lines(self._log)
         signals.on_signal(self._evthr, signal.SIGTERM, self.stop)
         signals.on_signal(self._evthr, signal.SIGINT, self.stop)
         signals.on_signal(self._evthr, signal.SIGUSR1, self._log.reopen)

@@ -15,7 +15,7 @@ Ref: MeTA1 design, "Functional Specification: DNS" (manager, requests, servers m
 
 import contextlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from meta1g.base import failure
@@ -28,8 +28,9 @@ from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.smar import dnswire
 from meta1g.smar.deadlines import Deadlines
+from meta1g.smar.dnsaddress import ServerAddress
 from meta1g.smar.dnsreader import WireError
-from meta1g.smar.dnsserver import CHANNEL_EVENTS, Channel, NameServer, ServerAddress
+from meta1g.smar.dnsserver import CHANNEL_EVENTS, Channel, Key, NameServer, OnAnswer, Question
 from meta1g.smar.dnstcp import TcpQuestion
 from meta1g.smar.dnswire import DnsAnswer, DnsStatus, FormatRefusedError, RRType
 from meta1g.smar.limits import (
@@ -45,45 +46,6 @@ from meta1g.smar.limits import (
     UDP_MAX_BYTES,
 )
 from meta1g.smar.turns import Steps, Turns
-
-OnAnswer = Callable[[DnsAnswer], None]
-Key = tuple[str, RRType]
-
-
-class Question:
-    """One open question.  Locking: caller holds the lock of the resolver."""
-
-    __slots__ = (
-        "attempt",
-        "callbacks",
-        "channel",
-        "done",
-        "edns",
-        "key",
-        "name",
-        "number",
-        "renamed",
-        "rrtype",
-        "server",
-        "tcp",
-        "tries",
-        "zone",
-    )
-
-    def __init__(self, key: Key, zone: str, on_answer: OnAnswer) -> None:
-        self.key = key
-        self.name, self.rrtype = key  # the name changes when a CNAME record leads on
-        self.zone = zone
-        self.callbacks = [on_answer]
-        self.tries = 0
-        self.attempt = 0  # number of the attempt under way, 0 if there is none
-        self.renamed = 0
-        self.number = 0
-        self.edns = False
-        self.channel: Channel | None = None
-        self.tcp: TcpQuestion | None = None
-        self.server: NameServer | None = None
-        self.done = False
 
 
 class Resolver:

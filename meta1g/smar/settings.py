@@ -19,8 +19,8 @@ from meta1g.maps.watch import Loader
 from meta1g.smar.access import AccessMap
 from meta1g.smar.alias import Aliases
 from meta1g.smar.checks import Policy
+from meta1g.smar.dnsaddress import ServerAddress, parse_server
 from meta1g.smar.dnsbl import DnsList
-from meta1g.smar.dnsserver import ServerAddress, parse_server
 from meta1g.smar.guard import GuardedMap
 from meta1g.smar.limits import RESOLV_CONF_SERVERS
 from meta1g.smar.localuser import LocalUsers

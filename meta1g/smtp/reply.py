@@ -32,12 +32,16 @@ class ReplyParser:
     some servers write so.  If the lines of a reply differ in their codes, the last one decides: after the final dot a reply
     that is understood beats a message that is delivered once more.
 
+    Args:
+        origin: who the server is, for what it says.
+
     Owner: the session that reads from the server.
     """
 
-    __slots__ = ("_buffer", "_lines")
+    __slots__ = ("_buffer", "_lines", "_origin")
 
-    def __init__(self) -> None:
+    def __init__(self, origin: str = "") -> None:
+        self._origin = origin
         self._buffer = b""
         self._lines: list[str] = []
 
@@ -64,7 +68,7 @@ class ReplyParser:
         for line in lines:
             code = self._last_line(line)
             if code:
-                replies.append(_reply(code, self._lines))
+                replies.append(_reply(code, self._lines, self._origin))
                 self._lines = []
         return replies
 
@@ -87,7 +91,7 @@ class ReplyParser:
         return 0 if match[2] == b"-" else int(match[1])
 
 
-def _reply(code: int, lines: list[str]) -> Reply:
+def _reply(code: int, lines: list[str], origin: str) -> Reply:
     """Puts a reply together; an enhanced code of the same class is taken from the lines, the last one counts."""
     ecode, texts = "", []
     for text in lines:
@@ -95,7 +99,7 @@ def _reply(code: int, lines: list[str]) -> Reply:
         if match is not None and int(text[0]) == code // 100:
             ecode, text = match[1], text[match.end() :]  # noqa: PLW2901  the rest of the line
         texts.append(text)
-    return Reply(code, ecode, texts[0] if len(texts) == 1 else tuple(texts))
+    return Reply(code, ecode, texts[0] if len(texts) == 1 else tuple(texts), origin)
 
 
 def _text(data: bytes) -> str:

@@ -19,16 +19,16 @@ from meta1g.base import failure
 from meta1g.base.clock import Clock
 from meta1g.base.errors import TempError
 from meta1g.base.log import Log
+from meta1g.base.reply import Reply
 from meta1g.db.cdb import Cdb
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.schema import Message
-from meta1g.rcb.smtpc_qmgr import CloseDelivery, Deliver, Result, SessionClosed
-from meta1g.smtpc.connection import where
+from meta1g.rcb.smtpc_qmgr import CloseDelivery, Deliver, DeliveryResult, SessionClosed
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.limits import IDLE_MAX_S, LOG_AT_ONCE_LINES, MICROSECONDS
 from meta1g.smtpc.session import Session
 from meta1g.smtpc.settings import Settings
-from meta1g.smtpc.status import DeliveryStatus, Outcome, SessionError
+from meta1g.smtpc.status import DeliveryStatus, SessionError, where
 from meta1g.st import POLLIN, StError, StThread, st_checkpoint, st_netfd_poll, st_thread_create, st_thread_interrupt, st_usleep
 from meta1g.st.rcbconn import RcbConn
 
@@ -133,7 +133,7 @@ class Client:
     def _failed(self, job: Job, error: Exception) -> None:
         """Gives the result of a delivery that met an unexpected failure; what is known of it already counts."""
         nothing = DeliveryStatus()
-        nothing.rest(job.deliver, Outcome(451, "4.3.0", f"delivery agent failed: {type(error).__name__}"))
+        nothing.rest(job.deliver, Reply(451, "4.3.0", f"delivery agent failed: {type(error).__name__}"))
         known = job.status or nothing
         failure.steps(
             self._log, "smtpc.deliver", lambda: self._report(job, known, None), lambda: self._report(job, nothing, None)
@@ -148,7 +148,7 @@ class Client:
             # no answer: QMGR tries again as soon as the connection ends, and nothing is held against the server
             self._log.debug("smtpc.deliver", "stopping, not taken", ss_ta=job.deliver.ta_id, da_ta=job.deliver.da_ta_id)
         elif worker is not None or self._is_full():
-            self._report(job, DeliveryStatus(session=Outcome(451, "4.3.2", "delivery agent has no free session")), None)
+            self._report(job, DeliveryStatus(session=Reply(451, "4.3.2", "delivery agent has no free session")), None)
         else:
             server = job.deliver.server[0]
             session = Session(job.deliver.session_id, server, job.deliver.da, self._settings, self._clock)
@@ -220,9 +220,9 @@ class Client:
                     if attempt == 2 or not broken.stale:
                         raise
         except SessionError as broken:
-            status.session = broken.outcome
+            status.session = broken.reply
         except TempError as error:  # a shortage here; nothing is held against the server
-            status.rest(job, Outcome(error.code, error.ecode, error.cause))
+            status.rest(job, Reply(error.code, error.ecode, error.cause))
         return status
 
     def _wait(self, worker: Worker) -> None:
@@ -251,8 +251,7 @@ class Client:
             return
         deliver = job.deliver
         server = deliver.server[0] if deliver.server else _NO_SERVER
-        remote_mta = server.host or server.addr
-        result = status.result(deliver, session_open=session is not None, remote_mta=remote_mta, dsn=dsn)
+        result = status.result(deliver, session_open=session is not None, dsn=dsn)
         try:
             if not job.conn.closed:
                 job.conn.reply(job.request_id, result)
@@ -264,23 +263,23 @@ class Client:
         else:
             st_thread_create(lambda _: self._log_result(deliver, server, result))
 
-    def _log_result(self, deliver: Deliver, server: ServerAddr, result: Result) -> None:
+    def _log_result(self, deliver: Deliver, server: ServerAddr, result: DeliveryResult) -> None:
         """Writes one line for each recipient: with it the life of a message can be told.  Switches: if there are many."""
         if result.damage:
             self._log.error("smtpc.damage", result.damage, ss_ta=deliver.ta_id, da_ta=deliver.da_ta_id, cdb_id=deliver.cdb_id)
-        outcomes = {r.rcpt_idx: (r.code, r.ecode, r.text) for r in result.rcpts}
-        common = (result.ta_code, result.ta_ecode, result.ta_text)
-        if result.session_code >= _FAILED:
-            common, outcomes = (result.session_code, result.session_ecode, result.session_text), {}
+        replies = {one.rcpt_idx: one.reply for one in result.rcpts}
+        common = result.transaction
+        if result.session.code >= _FAILED:
+            common, replies = result.session, {}
         elif result.damage:
-            common = (0, "", f"not delivered: {result.damage}")
+            common = Reply(0, text=f"not delivered: {result.damage}")
         for rcpt in deliver.rcpts:
             if len(deliver.rcpts) > LOG_AT_ONCE_LINES:
                 st_checkpoint()
-            code, ecode, text = outcomes.get(rcpt.rcpt_idx, common)
+            reply = replies.get(rcpt.rcpt_idx, common)
             self._log.info(
                 "smtpc.deliver",
-                text,
+                reply.one_line,
                 ss_ta=deliver.ta_id,
                 da_sess=deliver.session_id,
                 da_ta=deliver.da_ta_id,
@@ -289,8 +288,8 @@ class Client:
                 server=server.addr,
                 port=server.port,
                 host=server.host or None,
-                reply=code,
-                ecode=ecode,
+                reply=reply.code,
+                ecode=reply.ecode,
             )
 
 

@@ -18,7 +18,7 @@ from meta1g.base.reply import Reply
 from meta1g.rcb.common import ServerAddr
 from meta1g.smtp.reply import ReplyError, ReplyParser
 from meta1g.smtpc.limits import MICROSECONDS, READ_BYTES, UNASKED_REPLIES_MAX
-from meta1g.smtpc.status import Outcome, SessionError
+from meta1g.smtpc.status import SessionError, origin_of, reported, where
 from meta1g.st import (
     POLLOUT,
     NetFd,
@@ -35,16 +35,6 @@ from meta1g.st import (
 _UNIX: Final = "unix:"
 
 
-def outcome_of(reply: Reply) -> Outcome:
-    """Turns a reply into what QMGR gets; a missing enhanced code is made from the class of the reply."""
-    return Outcome(reply.code, reply.ecode or f"{min(reply.code // 100, 5)}.0.0", reply.one_line)
-
-
-def where(server: ServerAddr) -> str:
-    """Names a server for logs and reports: `host[address]:port`, or the socket."""
-    return server.addr if server.addr.startswith(_UNIX) else f"{server.host}[{server.addr}]:{server.port}"
-
-
 def lost(server: ServerAddr, doing: str, error: OSError) -> SessionError:
     """Makes the failure of a connection that broke or timed out.
 
@@ -56,7 +46,7 @@ def lost(server: ServerAddr, doing: str, error: OSError) -> SessionError:
     timed_out = error.errno in (errno.ETIME, errno.ETIMEDOUT)
     text = "timed out" if timed_out else (error.strerror or str(error))
     ecode = "4.4.1" if doing == "connecting" else "4.4.2"
-    return SessionError(Outcome(451, ecode, f"{where(server)}: {doing}: {text}"))
+    return SessionError(Reply(451, ecode, f"{where(server)}: {doing}: {text}"))
 
 
 class Connection:
@@ -73,7 +63,7 @@ class Connection:
 
     def __init__(self, netfd: NetFd, server: ServerAddr) -> None:
         self._netfd = netfd
-        self._parser = ReplyParser()
+        self._parser = ReplyParser(origin_of(server))
         self._replies: deque[Reply] = deque()
         self._asked = 1  # the greeting
         self.server = server
@@ -184,7 +174,7 @@ class Connection:
             except OSError as error:
                 raise lost(self.server, doing, error) from error
             except ReplyError as error:
-                raise SessionError(Outcome(451, "4.5.0", f"{where(self.server)}: {doing}: {error.cause}")) from error
+                raise SessionError(Reply(451, "4.5.0", f"{where(self.server)}: {doing}: {error.cause}")) from error
         self._asked = max(self._asked - 1, 0)
         return self._replies.popleft()
 
@@ -212,15 +202,15 @@ class Connection:
         except OSError as error:
             raise lost(self.server, doing, error) from error
         except ReplyError as error:
-            raise SessionError(Outcome(451, "4.5.0", f"{where(self.server)}: {doing}: {error.cause}")) from error
+            raise SessionError(Reply(451, "4.5.0", f"{where(self.server)}: {doing}: {error.cause}")) from error
         if self._replies and not _is_refusal(self._replies[0]):
             raise self._out_of_step(doing, self._replies[0])
         return self._replies.popleft() if self._replies else None
 
     def _out_of_step(self, doing: str, reply: Reply) -> SessionError:
         if _is_refusal(reply):  # a server that gives up need not wait for a command
-            return SessionError(outcome_of(reply))
-        return SessionError(Outcome(451, "4.5.0", f"{where(self.server)}: {doing}: a reply that nobody asked for: {reply}"))
+            return SessionError(reported(reply))
+        return SessionError(Reply(451, "4.5.0", f"{where(self.server)}: {doing}: a reply that nobody asked for: {reply}"))
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -252,7 +242,7 @@ def _left_us(deadline_us: int) -> int:
 def _not_connected(server: ServerAddr, error: Exception) -> Exception:
     """Makes the failure of an attempt to connect: a shortage here is not held against the server."""
     if not isinstance(error, OSError):  # an address or port that no socket takes
-        return SessionError(Outcome(451, "4.4.1", f"{where(server)}: connecting: {error}"))
+        return SessionError(Reply(451, "4.4.1", f"{where(server)}: connecting: {error}"))
     if is_shortage(error) and error.errno != errno.EAGAIN:  # EAGAIN: the queue of a local server is full
         return TempError(Module.SMTPC, f"cannot connect now: {error.strerror}")
     return lost(server, "connecting", error)

@@ -25,6 +25,7 @@ from meta1g.smtpc.limits import CONTAINED_TEXT_MAX_CHARS, MICROSECONDS, STOP_GRA
 from meta1g.smtpc.settings import Settings
 from meta1g.st.rcblink import RcbLink
 from meta1g.st.signals import on_signal
+from meta1g.st.turnlog import collect_lines
 
 
 class Smtpc:
@@ -114,6 +115,7 @@ def main(argv: list[str]) -> int:
     log = startup.open_log("smtpc", config.glob, config.section("smtpc"), config.queue_directory)
     os.chdir(config.queue_directory)
     st.st_init()
+    collect_lines(log)
     st.set_error_hook(lambda error: failure.end_process(log, "smtpc.thread", error))
     Smtpc(config, arguments.index, log).run()
     return 0

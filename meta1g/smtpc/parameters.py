@@ -5,8 +5,8 @@ Pure.  Ref: RFC 1870 (SIZE), RFC 6152 (8BITMIME), RFC 6531 (SMTPUTF8), RFC 3461 
 
 from collections.abc import Callable, Mapping
 
+from meta1g.base.reply import Reply
 from meta1g.rcb.smtpc_qmgr import Deliver, DeliverRcpt
-from meta1g.smtpc.status import Outcome
 
 
 def mail_command(job: Deliver, extensions: Mapping[str, str]) -> str:
@@ -37,7 +37,7 @@ def rcpt_command(rcpt: DeliverRcpt, extensions: Mapping[str, str]) -> str:
     return " ".join(words)
 
 
-def refusal(job: Deliver, extensions: Mapping[str, str], is_7bit: Callable[[], bool]) -> Outcome | None:
+def refusal(job: Deliver, extensions: Mapping[str, str], is_7bit: Callable[[], bool]) -> Reply | None:
     """Tells why a delivery cannot be made to a server with these extensions, or None.
 
     Args:
@@ -47,13 +47,13 @@ def refusal(job: Deliver, extensions: Mapping[str, str], is_7bit: Callable[[], b
     """
     limit = extensions.get("SIZE", "")
     if limit.isascii() and limit.isdigit() and 0 < int(limit) < job.size_bytes:
-        return Outcome(552, "5.3.4", f"message of {job.size_bytes} bytes is larger than the {limit} bytes this server takes")
+        return Reply(552, "5.3.4", f"message of {job.size_bytes} bytes is larger than the {limit} bytes this server takes")
     if job.requiretls:
-        return Outcome(550, "5.7.30", "REQUIRETLS is asked for, and this server is not reached by TLS with REQUIRETLS")
+        return Reply(550, "5.7.30", "REQUIRETLS is asked for, and this server is not reached by TLS with REQUIRETLS")
     if "SMTPUTF8" not in extensions and job.smtputf8 and not (_ascii_envelope(job) and is_7bit()):
-        return Outcome(553, "5.6.7", "message needs SMTPUTF8, which this server does not offer")
+        return Reply(553, "5.6.7", "message needs SMTPUTF8, which this server does not offer")
     if "8BITMIME" not in extensions and job.body == "8BITMIME" and not is_7bit():
-        return Outcome(554, "5.6.3", "message needs 8BITMIME, which this server does not offer")
+        return Reply(554, "5.6.3", "message needs 8BITMIME, which this server does not offer")
     return None
 
 

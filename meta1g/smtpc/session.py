@@ -19,13 +19,13 @@ from meta1g.db.cdb import ContentError
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.smtpc_qmgr import Deliver
 from meta1g.smtp.data import Stuffer
-from meta1g.smtpc.connection import Connection, outcome_of, where
+from meta1g.smtpc.connection import Connection
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.fsm import Event, State, next_state
 from meta1g.smtpc.limits import DELIVERY_MAX_S, MICROSECONDS, PIPELINE_MAX_COMMANDS, PROBE_AFTER_IDLE_S, QUIT_TIMEOUT_S
 from meta1g.smtpc.parameters import mail_command, rcpt_command, refusal
 from meta1g.smtpc.settings import Settings
-from meta1g.smtpc.status import DeliveryStatus, Outcome, SessionError
+from meta1g.smtpc.status import DeliveryStatus, SessionError, reported, where
 from meta1g.st import st_utime
 
 _SHUTTING_DOWN: Final = 421
@@ -65,7 +65,7 @@ class Session:
             SessionError: there is none.
         """
         if self._connection is None:
-            raise SessionError(Outcome(451, "4.4.2", f"{where(self.server)}: session is closed"), stale=True)
+            raise SessionError(Reply(451, "4.4.2", f"{where(self.server)}: session is closed"), stale=True)
         return self._connection
 
     @property
@@ -93,7 +93,7 @@ class Session:
             self._move(Event.CONNECTED)
             banner = self._reply(settings.greeting_timeout_s, "greeting")
             if not banner.is_ok:
-                raise SessionError(outcome_of(banner))
+                raise SessionError(reported(banner))
             self._hello()
         except SessionError:
             self.close()
@@ -109,7 +109,7 @@ class Session:
                 if not self._settings.pipelining:
                     self.extensions.pop("PIPELINING", None)
                 return
-        raise SessionError(outcome_of(reply))
+        raise SessionError(reported(reply))
 
     # -- one transaction ----------------------------------------------------------------------------------------------
 
@@ -140,7 +140,7 @@ class Session:
             status.damage = error.cause
             self._abandon()
         except TempError as error:
-            status.rest(job, Outcome(error.code, error.ecode, error.cause))
+            status.rest(job, Reply(error.code, error.ecode, error.cause))
             self._abandon()
         self.idle_since = self._clock.monotonic()
         return status
@@ -162,11 +162,11 @@ class Session:
         state, reused = self.state, self.idle_since > 0
         self.close()
         if state is State.MAIL and reused:
-            raise SessionError(failure.outcome, stale=True) from failure
+            raise SessionError(failure.reply, stale=True) from failure
         if state is State.DOT:
-            status.rest(job, failure.outcome)
+            status.rest(job, failure.reply)
         else:
-            status.session = failure.outcome
+            status.session = failure.reply
 
     def _prepare(self) -> None:
         """Brings the session to READY: RSET after a failed transaction, or to see whether a long idle server lives."""
@@ -177,10 +177,10 @@ class Session:
                 reply = self._command("RSET", "RSET")
             except SessionError as failure:
                 self.close()
-                raise SessionError(failure.outcome, stale=True) from failure
+                raise SessionError(failure.reply, stale=True) from failure
             if not reply.is_ok:
                 self.close()
-                raise SessionError(outcome_of(reply), stale=True)
+                raise SessionError(reported(reply), stale=True)
 
     def _envelope(self, job: Deliver, status: DeliveryStatus) -> list[int]:
         """Sends MAIL, RCPT and DATA; gives the indexes of the accepted recipients if content may follow."""
@@ -216,7 +216,7 @@ class Session:
             if number > 0:
                 self._rcpt_reply(job.rcpts[number - 1].rcpt_idx, reply, accepted, status)
             elif not reply.is_ok:
-                status.transaction = outcome_of(reply)
+                status.transaction = reported(reply)
                 go_on = False
                 if not pipelining:
                     return False
@@ -236,7 +236,7 @@ class Session:
         if reply.is_ok:
             accepted.append(rcpt_idx)
         else:
-            status.rcpts[rcpt_idx] = outcome_of(reply)
+            status.rcpts[rcpt_idx] = reported(reply)
 
     def _data_reply(self, job: Deliver, accepted: list[int], status: DeliveryStatus) -> bool:
         """Reads the reply to DATA; tells whether content may follow."""
@@ -244,7 +244,7 @@ class Session:
         reply = self._reply(self._settings.data_timeout_s, "DATA")
         if not reply.is_more:
             if accepted:
-                status.rest(job, outcome_of(reply) if not reply.is_ok else Outcome(451, "4.5.0", f"DATA answered by {reply}"))
+                status.rest(job, reported(reply) if not reply.is_ok else Reply(451, "4.5.0", f"DATA answered by {reply}"))
             return False
         if accepted:
             return True
@@ -262,9 +262,9 @@ class Session:
             refused = self._send_content(content, len(accepted) if lmtp else 1)
         except SessionError as failure:
             reply = self._early_refusal()
-            raise SessionError(outcome_of(reply)) if reply else failure from failure
+            raise SessionError(reported(reply)) if reply else failure from failure
         if refused is not None:  # before the dot: the rest need not be sent, and what the dot would be answered nobody knows
-            status.rcpts.update(dict.fromkeys(accepted, outcome_of(refused)))
+            status.rcpts.update(dict.fromkeys(accepted, reported(refused)))
             self.close()
             return
         self._move(Event.SENT_DOT)
@@ -272,8 +272,8 @@ class Session:
         if lmtp:
             self._lmtp_replies(accepted, status)
             return
-        outcome = outcome_of(self._reply(self._settings.dot_timeout_s, "final dot"))
-        status.rcpts.update(dict.fromkeys(accepted, outcome))
+        reply = reported(self._reply(self._settings.dot_timeout_s, "final dot"))
+        status.rcpts.update(dict.fromkeys(accepted, reply))
 
     def _early_refusal(self) -> Reply | None:
         """Gives what a server said before it took no more content, if it said why."""
@@ -293,7 +293,7 @@ class Session:
         for number, rcpt_idx in enumerate(accepted):
             if number:
                 self.state = State.DOT
-            status.rcpts[rcpt_idx] = outcome_of(self._reply(self._settings.dot_timeout_s, "final dot"))
+            status.rcpts[rcpt_idx] = reported(self._reply(self._settings.dot_timeout_s, "final dot"))
 
     def _send_content(self, content: Content, replies: int) -> Reply | None:
         """Sends all pieces; the last one, with the dot, only when there are no more and nothing was wrong with them.
@@ -318,7 +318,7 @@ class Session:
         refused = self.connection.unasked("content")
         if refused is not None:
             if refused.code == _SHUTTING_DOWN:
-                raise SessionError(outcome_of(refused))
+                raise SessionError(reported(refused))
             return refused
         self.connection.ask(waiting + stuffer.finish(), timeout_s, "content", replies)
         return None
@@ -359,10 +359,10 @@ class Session:
         """Reads one reply and moves the state; 421 means that the server closes (RFC 5321 3.8)."""
         reply = self.connection.reply(timeout_s, doing)
         if reply.code == _SHUTTING_DOWN:
-            raise SessionError(outcome_of(reply))
+            raise SessionError(reported(reply))
         event = Event.OK if reply.is_ok else Event.GO_ON if reply.is_more else Event.REFUSED
         if event is Event.GO_ON and self.state is not State.DATA:
-            raise SessionError(Outcome(451, "4.5.0", f"{where(self.server)}: {doing}: unexpected reply {reply}"))
+            raise SessionError(Reply(451, "4.5.0", f"{where(self.server)}: {doing}: unexpected reply {reply}"))
         if event is Event.OK and self.state is State.DATA:
             event = Event.REFUSED
         self._move(event)

@@ -45,6 +45,7 @@ from meta1g.st import (
 from meta1g.st.fdpass import serve_pass_fd
 from meta1g.st.netfd import NetFd
 from meta1g.st.signals import on_signal
+from meta1g.st.turnlog import collect_lines
 
 _POLL_US: Final = US // 50
 
@@ -176,6 +177,7 @@ def main(argv: list[str]) -> int:
     section = config.section("smtps", arguments.name)
     log = startup.open_log("smtps", config.glob, section, config.queue_directory)
     st_init()
+    collect_lines(log)
     set_error_hook(lambda error: failure.end_process(log, "smtps.thread", error))
     try:
         Program(config, section, arguments.index, log).run()

@@ -58,7 +58,7 @@ def print_text(envelope: Envelope) -> None:
 
 
 def _status(rcpt: RcptRecord) -> str:
-    return f"{rcpt.code} {rcpt.ecode} {rcpt.text}" if rcpt.code else ""
+    return str(rcpt.reply) if rcpt.reply.code else ""
 
 
 def _time(when: float) -> str:

@@ -15,7 +15,7 @@ from meta1g.rcb import control, qmgr_smar, smtpc_qmgr, smtps_qmgr
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.qmgr_smar import Members, QmgrHelloA, Resolve, Route, SmarHelloQ, Unresolved
 from meta1g.rcb.schema import Message
-from meta1g.rcb.smtpc_qmgr import CloseDelivery, Deliver, RcptResult, Result, SessionClosed, SmtpcHello
+from meta1g.rcb.smtpc_qmgr import CloseDelivery, Deliver, DeliveryResult, RcptResult, SessionClosed, SmtpcHello
 from meta1g.rcb.smtps_qmgr import (
     CloseTransaction,
     NewRecipient,
@@ -89,19 +89,22 @@ class Job:
     ) -> None:
         """Reports the transaction, and recipients that have outcomes of their own."""
         own = self.own(rcpts or {}, text)
-        self._answer(keep, ta_code=code, ta_ecode=f"{code // 100}.0.0", ta_text=text, rcpts=own)
+        self._answer(keep, transaction=self._said(code, "0.0", text), rcpts=own)
 
     def own(self, codes: dict[str, int], text: str = "said") -> tuple[RcptResult, ...]:
         """Gives the outcomes of recipients that have their own."""
         return tuple(
-            RcptResult(rcpt_idx=one.rcpt_idx, code=codes[one.rcpt], ecode=f"{codes[one.rcpt] // 100}.1.1", text=text)
+            RcptResult(rcpt_idx=one.rcpt_idx, reply=self._said(codes[one.rcpt], "1.1", text))
             for one in self.msg.rcpts
             if one.rcpt in codes
         )
 
     def failed(self, code: int = 451, text: str = "connection refused") -> None:
         """Reports that the session failed."""
-        self._answer(False, session_code=code, session_ecode=f"{code // 100}.4.1", session_text=text)
+        self._answer(False, session=self._said(code, "4.1", text))
+
+    def _said(self, code: int, detail: str, text: str) -> Reply:
+        return Reply(code, f"{code // 100}.{detail}", text, f"mx-{self.server}[{self.server}]")
 
     def damaged(self, damage: str) -> None:
         """Reports that the content file is damaged."""
@@ -112,7 +115,7 @@ class Job:
         self.answered = True
         keep = self.msg.keep_open if keep is None else keep
         facts = {"session_id": self.msg.session_id, "ta_id": self.msg.da_ta_id, "session_open": keep, **facts}
-        self.agent.answer(self, Result(remote_mta=f"mx-{self.server}", **facts))
+        self.agent.answer(self, DeliveryResult(**facts))
 
 
 @dataclass
@@ -182,7 +185,7 @@ class Agent:
         if len(servers) > self.max_threads:
             self.wrong.append(f"{len(servers)} sessions")
 
-    def answer(self, job: Job, result: Result) -> None:
+    def answer(self, job: Job, result: DeliveryResult) -> None:
         with self.changed:
             if not result.session_open:
                 self.sessions.pop(job.msg.session_id, None)

@@ -42,6 +42,7 @@ class BoardMachine(RuleBasedStateMachine):
         self.board: Board = self.evthr._board
         self.model: dict[Task, Expected] = {}
         self.peers: dict[Task, socket.socket] = {}
+        self.ours: dict[Task, socket.socket] = {}
         self.sockets: list[socket.socket] = []
         self.now = 100.0  # so that no time is 0, which has a meaning of its own
         self.interrupted = False
@@ -74,15 +75,15 @@ class BoardMachine(RuleBasedStateMachine):
         one.setblocking(False)
         self.sockets += [one, two]
         task = Task(self.evthr, lambda task: Result.OK, one.fileno(), Ev.RD | (Ev.CL if clean else Ev.NONE), "reader")
-        task.context = one
         self.peers[task] = two
+        self.ours[task] = one
         return self.enter(task, clean, run=False)
 
     def enter(self, task: Task, clean: bool, run: bool) -> Task:
         self.model[task] = Expected(clean=clean)
         self.model[task].owed = run
         self.model[task].time = task.wake_at
-        self.note(self.board.add(task, run=run))
+        self.note(self.board.add(task, run))
         return task
 
     # -- events from outside --
@@ -142,7 +143,7 @@ class BoardMachine(RuleBasedStateMachine):
         if delay is not None:
             self.set_time(task, delay)
         if drain and task in self.peers:
-            self.read_all(task.context)
+            self.read_all(self.ours[task])
         expected.running = False
         if way is Result.DEL:
             expected.deleted = True
@@ -161,7 +162,8 @@ class BoardMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.board.polling)
     @rule()
     def begin_poll(self) -> None:
-        until = self.board.begin_poll()
+        self.board.begin_poll()
+        until = self.board.poll_until
         self.interrupted = False
         assert (until == 0.0) == bool(self.board.runq)
         timed = [task.wake_at for task in self.model if task.state in (State.WAITQ, State.SLEEPQ) and task.wake_at is not None]
@@ -221,14 +223,14 @@ class BoardMachine(RuleBasedStateMachine):
 
     @invariant()
     def work_interrupts_a_poll_that_has_begun(self) -> None:
-        if self.board.polling and self.board._poll_until and not self.interrupted:
+        if self.board.polling and self.board.poll_until and not self.interrupted:
             assert not [task for task in self.board.runq if task.state in (State.RUNQ, State.CLEANQ)]
 
     @invariant()
     def an_earlier_time_interrupts_a_poll_that_has_begun(self) -> None:
         if self.board.polling and not self.interrupted:
             waiting = [task.wake_at for task in self.model if task.state in (State.WAITQ, State.SLEEPQ)]
-            assert self.board._poll_until <= min((when for when in waiting if when is not None), default=NEVER)
+            assert self.board.poll_until <= min((when for when in waiting if when is not None), default=NEVER)
 
 
 BoardMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None, print_blob=True)

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from meta1g.base.reply import Reply
 from meta1g.db.aq_types import Order, RcptState
 from meta1g.pt import lock
 from meta1g.qmgr import da_fsm
@@ -15,7 +16,7 @@ from meta1g.qmgr.orders import Fate
 from meta1g.qmgr.outcome import Outcome
 from meta1g.qmgr.rcpt_fsm import SETTLED
 from meta1g.rcb.envelope import RcptFlags
-from meta1g.rcb.smtpc_qmgr import RcptResult, Result
+from meta1g.rcb.smtpc_qmgr import DeliveryResult, RcptResult
 from tests.fakes.qmgr_model import AGENT_SESSIONS, AQ_MAX, MAXIMUM, World
 
 SERVERS = ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4")
@@ -62,7 +63,7 @@ class Machine(RuleBasedStateMachine):
     def unresolved(self, code):
         def answer(rcpt):
             self.decided(rcpt.record, code)
-            self.world.update.finish(rcpt, Outcome(code, f"{code // 100}.4.4", "no way"))
+            self.world.update.finish(rcpt, Outcome(Reply(code, f"{code // 100}.4.4", "no way")))
 
         self.world.resolve(answer)
         self.world.settle()
@@ -86,7 +87,7 @@ class Machine(RuleBasedStateMachine):
         facts = {"session_open": False, **facts}
         if not facts["session_open"]:
             work.agent.conn.open.discard(work.msg.session_id)
-        work.on_reply(Result(session_id=work.msg.session_id, ta_id=work.msg.da_ta_id, **facts))
+        work.on_reply(DeliveryResult(session_id=work.msg.session_id, ta_id=work.msg.da_ta_id, **facts))
         self.world.settle()
 
     def records(self, work):
@@ -99,11 +100,11 @@ class Machine(RuleBasedStateMachine):
         """The transaction has an outcome, and its first recipient perhaps one of its own."""
         work = self.take(number)
         records = self.records(work)
-        rcpts = () if own is None else (RcptResult(rcpt_idx=records[0].rcpt_idx, code=own),)
+        rcpts = () if own is None else (RcptResult(rcpt_idx=records[0].rcpt_idx, reply=Reply(own)),)
         codes = [code if own is None else own, *[code] * (len(records) - 1)]
         for record, one in zip(records, codes, strict=True):
             self.decided(record, one)
-        self.reply(work, ta_code=code, rcpts=rcpts, session_open=keep and work.msg.keep_open)
+        self.reply(work, transaction=Reply(code), rcpts=rcpts, session_open=keep and work.msg.keep_open)
 
     @precondition(lambda self: self.world.works)
     @rule(number=st.integers(0, 20), code=st.sampled_from([421, 554]))
@@ -115,7 +116,7 @@ class Machine(RuleBasedStateMachine):
             rcpt = rcpts[record.rcpt_idx]
             if rcpt.server_idx + 1 >= len(rcpt.servers):
                 self.decided(record, code)
-        self.reply(work, session_code=code, session_text="no")
+        self.reply(work, session=Reply(code, text="no"))
 
     @precondition(lambda self: self.world.works)
     @rule(number=st.integers(0, 20), what=st.sampled_from(["late", "wrong session", "wrong transaction", "strange codes"]))
@@ -125,13 +126,16 @@ class Machine(RuleBasedStateMachine):
         msg = work.msg
         if what == "strange codes":
             work.agent.conn.open.discard(msg.session_id)
+        ok = Reply(250)
         answer = {
             "late": None,
-            "wrong session": Result(session_id="C" + "0" * 18, ta_id=msg.da_ta_id, ta_code=250, session_open=True),
-            "wrong transaction": Result(session_id=msg.session_id, ta_id="S" + "0" * 18, ta_code=250, session_open=True),
-            "strange codes": Result(
-                session_id=msg.session_id, ta_id=msg.da_ta_id, ta_code=999,
-                rcpts=(RcptResult(rcpt_idx=0xFFFF, code=250), RcptResult(rcpt_idx=msg.rcpts[0].rcpt_idx, code=777)),
+            "wrong session": DeliveryResult(session_id="C" + "0" * 18, ta_id=msg.da_ta_id, transaction=ok, session_open=True),
+            "wrong transaction": DeliveryResult(
+                session_id=msg.session_id, ta_id="S" + "0" * 18, transaction=ok, session_open=True,
+            ),
+            "strange codes": DeliveryResult(
+                session_id=msg.session_id, ta_id=msg.da_ta_id, transaction=Reply(999),
+                rcpts=(RcptResult(rcpt_idx=0xFFFF, reply=ok), RcptResult(rcpt_idx=msg.rcpts[0].rcpt_idx, reply=Reply(777))),
             ),
         }[what]  # fmt: skip
         work.on_reply(answer)
@@ -306,7 +310,7 @@ class Machine(RuleBasedStateMachine):
                 work = self.take(0)
                 for record in self.records(work):
                     self.decided(record, 250)
-                self.reply(work, ta_code=250, session_open=work.msg.keep_open)
+                self.reply(work, transaction=Reply(250), session_open=work.msg.keep_open)
             world.commit.flush()
             self.nobody_is_lost()
             self.no_destination_waits_without_need()

@@ -25,7 +25,7 @@ def test_noop_is_measured_while_flushes_are_slow(capfd):
 
 def test_state_threads_and_event_threads_are_measured(capfd):
     assert st_switch.main(["--rounds", "1"]) == 0
-    report = evthr_stress.Stress(5000, 4, timers=50, share_at=1, seed=3).run()
+    report = evthr_stress.Stress(5000, 4, timers=50, seed=3).run()
     assert evthr_stress.figures_of(report)["timers lost or doubled"] == "0 of 50"
 
 

@@ -214,7 +214,7 @@ class Listing:
             "deliveries": dest.deliveries,
             "waiting": 0 if queue is None else len(queue),
             "closed_s": round(max(0.0, dest.closed_until - now_s), 1),
-            "failure": " ".join(str(word) for word in dest.failure if word),
+            "failure": str(dest.failure) if dest.failure.code else "",
         }
 
 

@@ -15,7 +15,15 @@ from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
 
 def status_of(rcpt: RcptRecord) -> str:
     """Gives the last status of a recipient as one line, empty if it has none."""
-    return " ".join(word for word in (str(rcpt.code or ""), rcpt.ecode, rcpt.text) if word)
+    return str(rcpt.reply) if rcpt.reply.code else ""
+
+
+def _servers(rcpt: RcptRecord) -> Iterator[str]:
+    """Gives where a recipient was tried at last, `name[address]`, if that is known."""
+    if rcpt.attempts and rcpt.attempts[-1].server:
+        yield rcpt.attempts[-1].server
+    elif rcpt.reply.origin:
+        yield rcpt.reply.origin
 
 
 class Entry:
@@ -83,14 +91,17 @@ class Entry:
             yield self.place.addr, port
         for name in self.servers:
             yield name, port
-        if self.rcpt.remote_mta:
-            yield self.rcpt.remote_mta, 0
+        for server in _servers(self.rcpt):
+            name, _, addr = server.partition("[")
+            yield name, port
+            if addr:
+                yield addr.removesuffix("]"), port
 
     @property
     def destination(self) -> str:
         """One name of its server; the domain if none is known."""
-        if self.rcpt.remote_mta:
-            return self.rcpt.remote_mta
+        for server in _servers(self.rcpt):
+            return server
         if isinstance(self.place, DestKey):
             return self.place.addr
         return self.rcpt.rcpt.rpartition("@")[2].lower()
@@ -109,7 +120,7 @@ class Entry:
             "tries": rcpt.tries,
             "next_try": rcpt.next_try,
             "status": self.status,
-            "remote_mta": rcpt.remote_mta,
+            "remote_mta": next(_servers(rcpt), ""),
         }
 
     def details(self) -> dict[str, Any]:
@@ -125,7 +136,7 @@ class Entry:
             "destination": self.destination,
             "attempts": [
                 {
-                    "server": one.reply.origin,
+                    "server": one.server or one.reply.origin,
                     "reply": str(one.reply),
                     "count": one.count,
                     "first": one.first,

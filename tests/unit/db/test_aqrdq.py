@@ -1,5 +1,6 @@
 import pytest
 
+from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt, AqTa, DestKey, Home
 from meta1g.db.aqrdq import DestQueues
 from meta1g.rcb.common import ServerAddr
@@ -72,7 +73,7 @@ def test_only_recipients_with_the_same_sender_are_joined(mail):
 
 
 def test_a_report_travels_alone(mail):
-    failed = (DsnRcpt(rcpt="x", code=550),)
+    failed = (DsnRcpt(rcpt="x", reply=Reply(550)),)
     mail.add(1, 0, sender="")
     mail.add(1, 1, sender="", failed=failed)
     mail.add(1, 2, sender="", failed=failed)

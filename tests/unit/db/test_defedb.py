@@ -247,8 +247,8 @@ def test_another_version_is_refused(tmp_path, monkeypatch):
     store = DefeDb(tmp_path, CACHE)
     store.open()
     store.close()
-    monkeypatch.setattr(records, "VERSION", 2)
-    with pytest.raises(PermError, match="version 1 is not 2"):
+    monkeypatch.setattr(records, "VERSION", 3)
+    with pytest.raises(PermError, match="version 2 is not 3"):
         store.open()
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from meta1g.base.errors import BugError
 from meta1g.base.log import Log
+from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.db import defedb_records as records
 from meta1g.db import defedb_salvage
 from meta1g.db.damage import Note, Step, read_note, suspect, write_note
@@ -33,10 +34,10 @@ class Queue:
 
     def fill(self, tas=TAS):
         self.db.open()
-        long = "x" * 6000  # on pages of its own
+        long = Reply(451, text="x" * 6000)  # on pages of its own
         self.db.store(
             [ta(n, 3) for n in range(tas)],
-            [rcpt(n, idx, text=long if n % 50 == 0 else "", next_try=NOW + n) for n in range(tas) for idx in range(3)],
+            [rcpt(n, idx, reply=long if n % 50 == 0 else NO_REPLY, next_try=NOW + n) for n in range(tas) for idx in range(3)],
         )
         self.db.checkpoint()
         self.db.close()
@@ -91,7 +92,7 @@ def test_a_damaged_first_page_costs_nothing(queue):
     before = (queue.home / "defedb.db").read_bytes()
     assert queue.open()
     assert queue.keys() == queue.everything
-    assert queue.db.get_rcpt(ta_id(50), 2) == rcpt(50, 2, text="x" * 6000, next_try=NOW + 50)
+    assert queue.db.get_rcpt(ta_id(50), 2) == rcpt(50, 2, reply=Reply(451, text="x" * 6000), next_try=NOW + 50)
     assert (queue.lost / "defedb-1" / "defedb.db").read_bytes() == before
     assert any("sevr=FATAL" in line and f"{queue.lost}/defedb-1" in line for line in queue.sink.lines)
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meta1g.base.errors import PermError, ProtocolError
+from meta1g.base.reply import Reply
 from meta1g.db import ibdb_records
 from meta1g.db.ibdb_records import ENTRY_HEADER, TaNew, check_header, decode_body, entry, file_header, file_name, file_number
 from meta1g.rcb.envelope import DsnRcpt, RcptDone, RcptRecord, TaCancel, TaDone, TaRecord
@@ -12,7 +13,7 @@ from tests.fakes.envelopes import rcpt, rcpts, ta, ta_id
 from tests.unit.rcb.samples import full, sparse
 
 #: The format on disk: a release that changes it needs another version number.
-GOLDEN_HEADER = "6d31672d69626462000000010000000a7ec14436"
+GOLDEN_HEADER = "6d31672d69626462000000020000000a39613ee6"
 GOLDEN_DONE = "00000024_1cf292a6_00000000_00007031_00000013_00007001_".replace("_", "") + ta_id(1).encode().hex() + "00"
 
 
@@ -36,7 +37,7 @@ def test_a_transaction_comes_back_with_its_recipients(make, count):
 
 
 def test_a_bounce_with_its_failures_comes_back():
-    bounce = rcpt(1, 5, flags=1, failed=tuple(DsnRcpt(rcpt=f"<{i}@x.example>", code=550) for i in range(3)))
+    bounce = rcpt(1, 5, flags=1, failed=tuple(DsnRcpt(rcpt=f"<{i}@x.example>", reply=Reply(550)) for i in range(3)))
     assert decode_body(body(ibdb_records.ta_entry(ta(1), [rcpt(1), bounce]))) == TaNew(ta(1), (rcpt(1), bounce))
 
 
@@ -72,6 +73,6 @@ def test_a_header_is_good_or_damaged_or_of_another_version(monkeypatch):
         damaged = bytearray(header)
         damaged[place] ^= 1
         assert not check_header(bytes(damaged))
-    monkeypatch.setattr(ibdb_records, "VERSION", 2)
-    with pytest.raises(PermError, match="version 1 of the queue files is not 2"):
+    monkeypatch.setattr(ibdb_records, "VERSION", 3)
+    with pytest.raises(PermError, match="version 2 of the queue files is not 3"):
         check_header(header)

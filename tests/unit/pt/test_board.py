@@ -17,7 +17,7 @@ def test_a_time_that_is_set_while_the_task_stands_in_the_run_queue_counts(evthr)
     board = evthr._board
     task = Task(evthr, lambda task: Result.OK, -1, Ev.NONE, "plain")
     board.begin_poll()
-    board.add(task, run=True)
+    board.add(task, True)
     board.set_time(task, 5.0)
     board.end_poll([], 5.0)
     assert board.pop() is task
@@ -28,14 +28,15 @@ def test_a_time_that_is_set_while_the_task_stands_in_the_run_queue_counts(evthr)
 def test_a_time_that_comes_while_the_task_runs_makes_it_run_again(evthr):
     board = evthr._board
     task = Task(evthr, lambda task: Result.OK, -1, Ev.NONE, "plain")
-    board.add(task, run=True)
+    board.add(task, True)
     assert board.pop() is task
     board.set_time(task, 5.0)
     board.begin_poll()
     board.end_poll([], 6.0)
     assert board.pop() is None
     board.put_back(task, int(Result.WAITQ))
-    assert board.begin_poll() == 5.0
+    board.begin_poll()
+    assert board.poll_until == 5.0
     board.end_poll([], 6.0)
     assert task.state is State.RUNQ
     assert board.pop() is task

@@ -23,7 +23,7 @@ def test_readable_descriptor_runs_its_task(system):
     got, done = [], threading.Event()
 
     def function(task):
-        got.append((task.seen, one.recv(10)))
+        got.append((Ev(task.seen_bits), one.recv(10)))
         if len(got) == 2:
             done.set()
         else:
@@ -43,11 +43,12 @@ def test_write_event_comes_only_while_asked_for(system):
     seen, done = [], threading.Event()
 
     def function(task):
-        seen.append(task.seen)
-        if Ev.WU in task.seen:
+        seen.append(Ev(task.seen_bits))
+        if Ev.WU in Ev(task.seen_bits):
             done.set()
             return Result.DEL
-        return Result.WAITQ | Result.W_NO
+        task.want_write(False)
+        return Result.WAITQ
 
     with one, two:
         task = system.evthr.task_new(function, fd=one.fileno())
@@ -57,32 +58,13 @@ def test_write_event_comes_only_while_asked_for(system):
     assert seen == [Ev.WR, Ev.WU]
 
 
-def test_result_asks_for_writing(system):
-    one, two = socket.socketpair()
-    seen, done = [], threading.Event()
-
-    def function(task):
-        seen.append(task.seen)
-        if Ev.WR in task.seen:
-            done.set()
-            return Result.DEL
-        one.recv(1)
-        return Result.WAITQ | Result.W_RQ | Result.R_NO
-
-    with one, two:
-        system.evthr.task_new(function, fd=one.fileno())
-        two.send(b"x")
-        wait(done)
-    assert seen == [Ev.RD, Ev.WR]
-
-
 def test_timer_runs_after_its_delay_and_not_before(system):
     clock, done, times = system.evthr.clock, threading.Event(), []
     start = clock.monotonic()
 
     def function(task):
         times.append(clock.monotonic() - start)
-        assert task.seen == Ev.SL
+        assert Ev(task.seen_bits) == Ev.SL
         if len(times) == 3:
             done.set()
             return Result.DEL
@@ -126,7 +108,7 @@ def test_waiting_task_with_a_time_gets_a_time_out(system):
     seen, done = [], threading.Event()
 
     def function(task):
-        seen.append(task.seen)
+        seen.append(Ev(task.seen_bits))
         done.set()
         return Result.DEL
 
@@ -141,7 +123,7 @@ def test_sleeping_task_does_not_see_its_descriptor(system):
     seen, done = [], threading.Event()
 
     def function(task):
-        seen.append(task.seen)
+        seen.append(Ev(task.seen_bits))
         if len(seen) == 1:
             task.sleep_for(0.05)
             return Result.SLPQ
@@ -168,7 +150,7 @@ def test_wakeup_during_a_run_makes_it_run_again(system):
     runs, done = [], threading.Event()
 
     def function(task):
-        runs.append(task.seen)
+        runs.append(Ev(task.seen_bits))
         if len(runs) == 1:
             task.wakeup()
             task.wakeup()
@@ -185,8 +167,8 @@ def test_deleted_task_gets_its_last_call_once_and_no_other(system):
     seen, done = [], threading.Event()
 
     def function(task):
-        seen.append(task.seen)
-        if task.seen == Ev.CL:
+        seen.append(Ev(task.seen_bits))
+        if Ev(task.seen_bits) == Ev.CL:
             done.set()
         else:
             task.delete()
@@ -247,7 +229,7 @@ def test_stop_drops_endless_work_after_its_limit():
 
 def test_stop_gives_waiting_tasks_their_last_call():
     evthr, seen = Evthr(), []
-    evthr.task_new(lambda task: seen.append(task.seen) or Result.WAITQ, events=Ev.CL)
+    evthr.task_new(lambda task: seen.append(Ev(task.seen_bits)) or Result.WAITQ, events=Ev.CL)
     evthr.task_new(lambda task: Result.TERM, events=Ev.NONE, run=True)
     evthr.loop()
     assert seen == [Ev.CL]
@@ -258,7 +240,7 @@ def test_failing_task_without_descriptor_is_contained_and_runs_again(system, mon
     runs, done, before = [], threading.Event(), failure.contained_count()
 
     def function(task):
-        runs.append(task.seen)
+        runs.append(Ev(task.seen_bits))
         if len(runs) == 3:
             done.set()
             return Result.DEL
@@ -290,7 +272,7 @@ def test_failing_task_with_a_descriptor_gets_its_last_call(system):
     done = threading.Event()
 
     def function(task):
-        if task.seen == Ev.CL:
+        if Ev(task.seen_bits) == Ev.CL:
             done.set()
             return Result.DEL
         raise ValueError("broken, badly")
@@ -356,7 +338,7 @@ def test_failing_thread_of_the_system_ends_the_process(make_system, exits):
 
 def test_exit_in_a_task_stops_the_system_in_order_and_comes_out_of_loop(system):
     last = []
-    system.evthr.task_new(lambda task: last.append(task.seen) or Result.WAITQ, events=Ev.CL)
+    system.evthr.task_new(lambda task: last.append(Ev(task.seen_bits)) or Result.WAITQ, events=Ev.CL)
     system.evthr.call_soon(lambda: sys.exit(3))
     system.join()
     assert system.error.code == 3
@@ -364,17 +346,19 @@ def test_exit_in_a_task_stops_the_system_in_order_and_comes_out_of_loop(system):
 
 
 class Shortage:
-    """Lets the system give no thread while it is on."""
+    """Lets the system give no thread of a name while it is on."""
 
-    def __init__(self, monkeypatch):
+    def __init__(self, monkeypatch, name):
         self.on = False
-        self.refused = threading.Event()
+        self.refused, self.given = threading.Event(), threading.Event()
         start = threading.Thread.start
 
         def refuse(thread):
-            if self.on and thread.name == "evthr":
-                self.refused.set()
-                raise RuntimeError("can't start new thread")
+            if thread.name == name:
+                if self.on:
+                    self.refused.set()
+                    raise RuntimeError("can't start new thread")
+                self.given.set()
             start(thread)
 
         monkeypatch.setattr(threading.Thread, "start", refuse)
@@ -382,52 +366,36 @@ class Shortage:
 
 def test_a_thread_that_the_system_does_not_give_is_not_counted_and_asked_for_again(make_system, monkeypatch):
     monkeypatch.setattr(evthr_module, "THREAD_RETRY_S", 0.01)
-    shortage = Shortage(monkeypatch)
+    shortage = Shortage(monkeypatch, "evthr")
+    shortage.on = True
+    system = make_system(soft_threads=4, hard_threads=4)
+    release, other = threading.Event(), threading.Event()
+    system.evthr.task_new(lambda task: wait(release) or Result.DEL, events=Ev.NONE, run=True)
+    system.evthr.call_soon(other.set)
+    wait(shortage.refused)
+    assert not other.is_set()
+    shortage.on = False
+    wait(other)  # although a task holds a thread
+    assert system.evthr.threads() == 2
+    release.set()
+
+
+def test_a_watch_that_the_system_does_not_give_is_asked_for_again(make_system, monkeypatch):
+    monkeypatch.setattr(evthr_module, "ERROR_RETRY_S", 0.01)
+    shortage = Shortage(monkeypatch, "evthr watch")
     shortage.on = True
     system = make_system(soft_threads=4, hard_threads=4)
     wait(shortage.refused)
     served = threading.Event()
     system.evthr.call_soon(served.set)
     wait(served)
-    assert system.evthr.threads() == 1
     shortage.on = False
+    wait(shortage.given)
     release, other = threading.Event(), threading.Event()
-    tries = []
-
-    def look(task):
-        tries.append(1)
-        if system.evthr.threads() > 1:
-            other.set()
-            return Result.DEL
-        task.sleep_for(0.01)
-        return Result.SLPQ
-
-    system.evthr.timer(0.01, look)
-    wait(other)
     system.evthr.task_new(lambda task: wait(release) or Result.DEL, events=Ev.NONE, run=True)
-    during = threading.Event()
-    system.evthr.call_soon(during.set)
-    wait(during)  # although a task holds a thread
+    system.evthr.call_soon(other.set)
+    wait(other)
     release.set()
-
-
-def test_blocking_goes_on_when_no_thread_can_take_over(make_system, monkeypatch):
-    shortage = Shortage(monkeypatch)
-    shortage.on = True
-    system = make_system(soft_threads=1, hard_threads=4)
-    done = threading.Event()
-
-    def blocked(task):
-        with system.evthr.blocking():
-            done.set()
-        return Result.DEL
-
-    for _ in range(20):
-        done.clear()
-        system.evthr.task_new(blocked, events=Ev.NONE, run=True)
-        wait(done)
-    assert shortage.refused.is_set()
-    assert system.evthr.threads() == 1
 
 
 def test_a_task_that_holds_its_thread_is_named_at_debug_level(system):
@@ -454,21 +422,7 @@ def test_descriptor_that_cannot_be_watched_is_refused(system, tmp_path):
         system.evthr.task_new(lambda task: Result.WAITQ, fd=file.fileno())
 
 
-def test_other_tasks_run_while_one_blocks_and_says_so(system):
-    release, other = threading.Event(), threading.Event()
-
-    def blocked(task):
-        with system.evthr.blocking():
-            wait(release)
-        return Result.DEL
-
-    system.evthr.task_new(blocked, events=Ev.NONE, run=True)
-    system.evthr.call_soon(other.set)
-    wait(other)
-    release.set()
-
-
-def test_other_tasks_run_while_one_blocks_without_a_word(system):
+def test_other_tasks_run_while_one_blocks(system):
     release, other = threading.Event(), threading.Event()
     system.evthr.task_new(lambda task: wait(release) or Result.DEL, events=Ev.NONE, run=True)
     reader, writer = os.pipe()
@@ -490,8 +444,7 @@ def test_threads_grow_to_the_hard_limit_while_all_block_and_no_further(make_syst
             inside[0] += 1
             if inside[0] == 5:
                 full.set()
-        with system.evthr.blocking():
-            wait(release)
+        wait(release)
         return Result.DEL
 
     for _ in range(8):
@@ -566,7 +519,7 @@ def test_descriptors_are_served_while_other_tasks_are_always_ready(system):
 
 def test_work_wakes_the_system_after_a_quiet_time(system):
     first, second = threading.Event(), threading.Event()
-    system.evthr.timer(0.4, lambda task: first.set() or Result.DEL)  # longer than the deputy stays awake
+    system.evthr.timer(0.4, lambda task: first.set() or Result.DEL)  # longer than the watch stays awake
     wait(first)
     release = threading.Event()
     system.evthr.task_new(lambda task: wait(release) or Result.DEL, events=Ev.NONE, run=True)

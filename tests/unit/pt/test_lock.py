@@ -4,12 +4,12 @@ import pytest
 
 from meta1g.base.errors import BugError
 from meta1g.pt import lock
-from meta1g.pt.lock import Condition, Lock, LockRank
+from meta1g.pt.lock import Lock, LockRank
 
 
-def test_order_of_the_stores_is_iqdb_aq_occ_defedb_ibdb():
-    names = [rank.name for rank in sorted(LockRank)][:5]
-    assert names == ["IQDB", "AQ", "OCC", "DEFEDB", "IBDB"]
+def test_order_of_the_stores_is_iqdb_aq_defedb_ibdb():
+    names = [rank.name for rank in sorted(LockRank)][:4]
+    assert names == ["IQDB", "AQ", "DEFEDB", "IBDB"]
 
 
 def test_rising_ranks_are_allowed():
@@ -72,38 +72,3 @@ def test_assert_held_finds_a_caller_without_the_lock():
         one.assert_held()
     with one:
         one.assert_held()
-
-
-def test_condition_wakes_a_waiting_thread():
-    one = Lock(LockRank.AQ)
-    condition = Condition(one)
-    ready = []
-
-    def wait():
-        with one:
-            ready.append(condition.wait_for(lambda: len(ready) == 1, 10))
-
-    thread = threading.Thread(target=wait)
-    thread.start()
-    with one:
-        ready.append("go")
-        condition.notify_all()
-    thread.join(10)
-    assert ready == ["go", True]
-
-
-def test_condition_wait_ends_with_false_after_its_time():
-    one = Lock(LockRank.AQ)
-    with one:
-        assert Condition(one).wait(0.001) is False
-
-
-def test_waiting_with_a_higher_lock_in_hand_is_a_bug():
-    low, high = Lock(LockRank.IQDB), Lock(LockRank.AQ)
-    with low, high, pytest.raises(BugError, match="waits on IQDB while holding AQ"):
-        Condition(low).wait(0.001)
-
-
-def test_notify_without_the_lock_is_a_bug():
-    with pytest.raises(BugError):
-        Condition(Lock(LockRank.AQ)).notify()

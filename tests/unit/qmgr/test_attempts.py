@@ -6,7 +6,7 @@ from tests.fakes.envelopes import NOW, rcpt
 def after(*replies):
     record = rcpt(1)
     for number, reply in enumerate(replies):
-        record = with_attempt(record, reply, NOW + number)
+        record = with_attempt(record, "mx.example[192.0.2.1]", reply, NOW + number)
     return [(one.reply, one.count, one.first - NOW, one.last - NOW) for one in record.attempts]
 
 

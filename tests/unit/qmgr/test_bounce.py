@@ -2,16 +2,17 @@ from itertools import count
 
 import pytest
 
+from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt, AqTa, Home
 from meta1g.qmgr.bounce import bounce_records, delay_record, report_of
 from meta1g.qmgr.limits import BOUNCE_RCPTS_MAX, STATUS_TEXT_MAX_CHARS
 from meta1g.qmgr.outcome import Outcome
-from meta1g.rcb.envelope import RcptFlags
+from meta1g.rcb.envelope import DsnRcpt, RcptFlags
 from tests.fakes.envelopes import NOW, rcpt, ta
 from tests.fakes.qmgr_system import settings
 
 SETTINGS = settings()
-NO_USER = Outcome(550, "5.1.1", "no such user", "mx.to.example")
+NO_USER = Outcome(Reply(550, "5.1.1", "no such user", "mx.to.example[192.0.2.1]"))
 
 
 def failed(*records, **facts):
@@ -37,13 +38,11 @@ def test_a_bounce_has_the_empty_sender_and_wants_no_report_itself():
 
 def test_what_a_report_says_of_a_recipient():
     it = report_of(rcpt(1, orcpt="rfc822;o@to.example"), NO_USER, NOW)
-    assert (it.rcpt, it.orcpt, it.code, it.ecode, it.text, it.remote_mta, it.last_try) == (
-        "<r0@to.example>", "rfc822;o@to.example", 550, "5.1.1", "no such user", "mx.to.example", NOW,
-    )  # fmt: skip
+    assert it == DsnRcpt(rcpt="<r0@to.example>", orcpt="rfc822;o@to.example", reply=NO_USER.reply, last_try=NOW)
 
 
 def test_a_long_reply_is_cut():
-    assert len(report_of(rcpt(1), Outcome(550, "", "x" * 10_000), NOW).text) == STATUS_TEXT_MAX_CHARS
+    assert len(report_of(rcpt(1), Outcome(Reply(550, "", "x" * 10_000)), NOW).reply.text) == STATUS_TEXT_MAX_CHARS
 
 
 @pytest.mark.parametrize("notify", ["NEVER", "SUCCESS", "DELAY", "SUCCESS,DELAY"])
@@ -102,7 +101,7 @@ def test_very_many_failures_make_several_bounces():
 
 def test_a_warning_goes_to_the_sender_of_the_recipient():
     it, ((one, _),) = failed(rcpt(1, sender="owner-l@to.example"))
-    found = delay_record(one, 4, Outcome(451, "4.2.1", "busy"), NOW)
+    found = delay_record(one, 4, Outcome(Reply(451, "4.2.1", "busy")), NOW)
     assert (found.rcpt, found.rcpt_idx, found.flags, found.sender) == ("owner-l@to.example", 4, RcptFlags.IS_DLY, "")
-    assert [(report.code, report.text) for report in found.failed] == [(451, "busy")]
+    assert [report.reply for report in found.failed] == [Reply(451, "4.2.1", "busy")]
     assert found.ta_id == it.ta_id

@@ -1,5 +1,6 @@
 from meta1g.base.clock import SystemClock
 from meta1g.base.ids import IdGenerator
+from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt, AqTa, DestKey, Home
 from meta1g.db.dadb import Agent, DaSession
 from meta1g.qmgr.deliver import Builder
@@ -40,7 +41,7 @@ def test_the_sender_of_a_list_member_is_the_owner():
 
 
 def test_a_report_goes_around_the_content_and_not_by_the_parameters_of_the_message():
-    job = build(rcpt(1, 3, sender="", flags=RcptFlags.IS_BNC, failed=(DsnRcpt(rcpt="x@y.example", code=550),)))
+    job = build(rcpt(1, 3, sender="", flags=RcptFlags.IS_BNC, failed=(DsnRcpt(rcpt="x@y.example", reply=Reply(550)),)))
     assert job.mail == ""
     assert (job.ret, job.envid, job.requiretls, job.dsn_full) == (None, None, False, False)
     assert job.dsn_head.startswith(b"Date: ")

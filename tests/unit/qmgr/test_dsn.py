@@ -4,14 +4,15 @@ from email.message import EmailMessage
 
 import pytest
 
+from meta1g.base.reply import Reply
 from meta1g.qmgr import dsn
 from meta1g.rcb.envelope import DsnRcpt, RcptFlags
 from tests.fakes.envelopes import NOW, rcpt, ta, ta_id
 
 ORIGINAL = b"From: s@from.example\r\nSubject: caf\xc3\xa9\r\n\r\nHello \xe9\r\n"
 FAILED = DsnRcpt(
-    rcpt="r@to.example", orcpt="rfc822;o+2Br@to.example", code=550, ecode="5.1.1", text="no such user",
-    remote_mta="mx.to.example", last_try=NOW,
+    rcpt="r@to.example", orcpt="rfc822;o+2Br@to.example", last_try=NOW,
+    reply=Reply(550, "5.1.1", "no such user", "mx.to.example[192.0.2.1]"),
 )  # fmt: skip
 DAY_S = 86400
 
@@ -70,14 +71,14 @@ def test_the_status_of_a_recipient():
 
 
 def test_what_is_not_known_is_not_said():
-    message, recipient = groups(parse(report(DsnRcpt(rcpt="r@to.example", code=554))))
+    message, recipient = groups(parse(report(DsnRcpt(rcpt="r@to.example", reply=Reply(554)))))
     assert "Original-Envelope-Id" not in message
     assert not {"Original-Recipient", "Remote-MTA", "Last-Attempt-Date"} & set(recipient)
     assert (recipient["Status"], recipient["Diagnostic-Code"]) == ("5.0.0", "smtp; 554")
 
 
 def test_each_recipient_has_a_group_of_its_own():
-    others = [DsnRcpt(rcpt=f"r{number}@to.example", code=550, ecode="5.7.1", text="no") for number in range(40)]
+    others = [DsnRcpt(rcpt=f"r{number}@to.example", reply=Reply(550, "5.7.1", "no")) for number in range(40)]
     it = parse(report(*others))
     assert [one["Final-Recipient"] for one in groups(it)[1:]] == [f"rfc822; {one.rcpt}" for one in others]
     text = it.get_payload()[0].get_content()
@@ -90,7 +91,7 @@ def test_the_text_tells_a_person_what_happened():
     assert "could not be delivered" in text
     assert "<r@to.example>" in text
     assert "550 5.1.1 no such user" in text
-    assert "(said by mx.to.example)" in text
+    assert "(said by mx.to.example[192.0.2.1])" in text
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def test_the_encoding_is_that_of_the_original(body, encoding):
 
 
 def test_a_warning_tells_until_when_it_is_tried_and_returns_only_the_header():
-    made = report(DsnRcpt(rcpt="r@to.example", code=451, ecode="4.2.1", text="busy"), flags=RcptFlags.IS_DLY, ret="FULL")
+    made = report(DsnRcpt(rcpt="r@to.example", reply=Reply(451, "4.2.1", "busy")), flags=RcptFlags.IS_DLY, ret="FULL")
     it = parse(made)
     recipient = groups(it)[1]
     assert (made.full, recipient["Action"], recipient["Status"]) == (False, "delayed", "4.2.1")
@@ -140,7 +141,7 @@ def test_a_double_bounce_tells_the_postmaster():
 
 
 def test_a_report_about_internationalized_mail():
-    made = report(DsnRcpt(rcpt="ü@to.example", code=550, ecode="5.1.1", text="no"), smtputf8=True)
+    made = report(DsnRcpt(rcpt="ü@to.example", reply=Reply(550, "5.1.1", "no")), smtputf8=True)
     it = parse(made)
     assert it.get_param("report-type") == "global-delivery-status"
     assert [part.get_content_type() for part in it.get_payload()] == [
@@ -152,14 +153,14 @@ def test_a_report_about_internationalized_mail():
 
 @pytest.mark.parametrize("evil", ["no\r\nBcc: x@y.example", "no\n\n--=", "\x00\x1b[2J", "\udcff\udc80"])
 def test_no_reply_breaks_out_of_its_line(evil):
-    made = report(DsnRcpt(rcpt="r@to.example", orcpt=f"rfc822;{evil}", code=550, ecode="5.1.1", text=evil, remote_mta=evil))
+    made = report(DsnRcpt(rcpt="r@to.example", orcpt=f"rfc822;{evil}", reply=Reply(550, "5.1.1", evil, evil)))
     parse(made)
     assert b"Bcc:" not in [line[:4] for line in made.head.split(b"\r\n")]
     assert all(32 <= byte < 127 or byte in b"\r\n" for byte in made.head)
 
 
 def test_an_address_that_is_no_utf8_does_not_stop_the_report():
-    assert b"r\xff@to.example" in report(DsnRcpt(rcpt="r\udcff@to.example", code=550)).head
+    assert b"r\xff@to.example" in report(DsnRcpt(rcpt="r\udcff@to.example", reply=Reply(550))).head
 
 
 def test_an_envelope_id_in_xtext_cannot_add_a_line():

@@ -73,7 +73,7 @@ def test_an_answer_that_names_nobody_defers_the_recipient(qmgr, answer):
     smtps = qmgr.smtps()
     smtps.mail("r@to.example")
     qmgr.wait_deferred(1)
-    assert qmgr.defedb.scan(None, 9)[0].code == 451
+    assert qmgr.defedb.scan(None, 9)[0].reply.code == 451
     smtps.mail("r@ok.example")
     agent.wait_jobs(1)
 
@@ -83,7 +83,7 @@ def test_a_temporary_failure_of_the_resolver_defers(qmgr):
     qmgr.smtps().mail("r@to.example")
     qmgr.wait_deferred(1)
     (record,) = qmgr.defedb.scan(None, 9)
-    assert (record.code, record.ecode, record.text, record.tries) == (451, "4.4.3", "DNS is slow", 1)
+    assert (record.reply.code, record.reply.ecode, record.reply.text, record.tries) == (451, "4.4.3", "DNS is slow", 1)
 
 
 def test_members_and_bounces_are_not_expanded_again(qmgr):
@@ -151,4 +151,4 @@ def test_a_part_that_was_not_asked_for_defers_the_recipient(qmgr):
     qmgr.smar().answers["to.example"] = Members(members=("a@x.example",), offset=7, expansion="e")
     qmgr.smtps().mail("list@to.example")
     qmgr.wait_deferred(1)
-    assert qmgr.defedb.scan(None, 9)[0].code == 451
+    assert qmgr.defedb.scan(None, 9)[0].reply.code == 451

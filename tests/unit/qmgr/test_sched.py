@@ -1,5 +1,6 @@
 import pytest
 
+from meta1g.base.reply import Reply
 from meta1g.qmgr.limits import (
     DEST_CLOSED_MAX_S,
     LOST_MAX,
@@ -8,7 +9,7 @@ from meta1g.qmgr.limits import (
     SESSION_IDLE_S,
     SLICE,
 )
-from meta1g.rcb.smtpc_qmgr import RcptResult, Result, SmtpcHello
+from meta1g.rcb.smtpc_qmgr import DeliveryResult, RcptResult, SmtpcHello
 from tests.fakes.qmgr_peers import Agent, domains, route
 from tests.fakes.qmgr_system import wait_until
 
@@ -200,7 +201,7 @@ def test_an_unreachable_destination_defers_all_who_wait_for_it_at_once(make_qmgr
         job.failed(text="no route") if job.server == A else job.done()
     qmgr.wait_deferred(20)
     assert domains(agent.jobs) == ["dead.example", "alive.example"]
-    assert {(one.code, one.ecode, one.text) for one in qmgr.defedb.scan(None, 99)} == {(451, "4.4.1", "no route")}
+    assert {str(one.reply) for one in qmgr.defedb.scan(None, 99)} == {"451 4.4.1 no route"}
 
 
 def test_one_connection_probes_a_destination_that_was_unreachable(make_qmgr):
@@ -253,7 +254,7 @@ def test_all_servers_that_fail_leave_the_last_reply(qmgr):
     agent = qmgr.agent(script=lambda job: job.failed(text=f"no {job.server}"))
     send(qmgr.smtps(), "a")
     qmgr.wait_deferred(1)
-    assert qmgr.defedb.scan(None, 9)[0].text == f"no {B}"
+    assert qmgr.defedb.scan(None, 9)[0].reply.text == f"no {B}"
     assert len(agent.jobs) == 2
 
 
@@ -338,7 +339,7 @@ def test_a_recipient_that_the_result_does_not_mention_is_tried_again(qmgr):
     qmgr.agent(script=lambda job: job.done(0))
     send(qmgr.smtps(), "a")
     qmgr.wait_deferred(1)
-    assert qmgr.defedb.scan(None, 9)[0].text == "delivery agent reported nothing"
+    assert qmgr.defedb.scan(None, 9)[0].reply.text == "delivery agent reported nothing"
 
 
 @pytest.mark.parametrize("hello", [{"max_threads": 0}, {"twice": True}])
@@ -452,11 +453,11 @@ def test_the_result_of_another_delivery_decides_about_nobody(qmgr, what):
     jobs = {job.server: job for job in agent.wait_jobs(2)}
     mine, other = ({"session_id": jobs[a].msg.session_id, "ta_id": jobs[a].msg.da_ta_id} for a in (A, B))
     wrong = {**mine, what: other[what]}
-    agent.peer.send(Result(**wrong, ta_code=250, session_open=True), jobs[A].request_id)
+    agent.peer.send(DeliveryResult(**wrong, transaction=Reply(250), session_open=True), jobs[A].request_id)
     jobs[B].done()
     wait_until(lambda: qmgr.context.defer.count == 1, "it is tried later")
     (record,) = qmgr.defedb.scan(None, 9)
-    assert (record.rcpt, record.code) == ("r@a.example", 451)
+    assert (record.rcpt, record.reply.code) == ("r@a.example", 451)
     assert agent.wait_closed(1) == [jobs[A].msg.session_id]
     agent.sessions.pop(jobs[A].msg.session_id, None)
     agent.script = lambda job: job.done()
@@ -471,7 +472,7 @@ def test_a_result_that_does_not_come_in_time_is_not_waited_for(qmgr):
     (job,) = agent.wait_jobs(1)
     qmgr.advance(RESULT_TIMEOUT_S + 60)
     qmgr.wait_deferred(1)
-    assert qmgr.defedb.scan(None, 9)[0].text == "delivery agent gave no result in time"
+    assert qmgr.defedb.scan(None, 9)[0].reply.text == "delivery agent gave no result in time"
     assert agent.wait_closed(1) == [job.msg.session_id]
     job.done(550)
     agent.sessions.clear()
@@ -487,8 +488,8 @@ def test_strange_codes_and_recipients_in_a_result_defer_those_it_is_about(qmgr):
     qmgr.smtps().mail("x@a.example", "y@a.example", "z@a.example")
     (job,) = agent.wait_jobs(1)
     own = [(0, 999), (1, 250), (1, 550), (77, 550)]
-    rcpts = tuple(RcptResult(rcpt_idx=idx, code=code) for idx, code in own)
-    agent.peer.send(Result(session_id=job.msg.session_id, ta_id=job.msg.da_ta_id, rcpts=rcpts), job.request_id)
+    rcpts = tuple(RcptResult(rcpt_idx=idx, reply=Reply(code)) for idx, code in own)
+    agent.peer.send(DeliveryResult(session_id=job.msg.session_id, ta_id=job.msg.da_ta_id, rcpts=rcpts), job.request_id)
     qmgr.wait_deferred(2)
     assert [one.rcpt for one in qmgr.defedb.scan(None, 9)] == ["x@a.example", "z@a.example"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from meta1g.base.clock import SystemClock
-from meta1g.smar.dnsserver import ServerAddress
+from meta1g.smar.dnsaddress import ServerAddress
 from meta1g.smar.dnswire import DnsAnswer, RRType
 from meta1g.smar.resolver import Resolver
 from tests.fakes.nameserver import NameServer

@@ -3,7 +3,8 @@ import socket
 import pytest
 
 from meta1g.base.errors import PermError
-from meta1g.smar.dnsserver import Channel, NameServer, ServerAddress, parse_server
+from meta1g.smar.dnsaddress import ServerAddress, parse_server
+from meta1g.smar.dnsserver import Channel, NameServer
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import dns.rrset
 import pytest
 
 from meta1g.smar import dnswire, limits
-from meta1g.smar.dnsserver import ServerAddress
+from meta1g.smar.dnsaddress import ServerAddress
 from meta1g.smar.dnswire import DnsRecord, DnsStatus, RRType
 from meta1g.smar.resolver import zone_of
 from tests.fakes.nameserver import (

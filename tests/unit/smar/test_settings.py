@@ -5,8 +5,8 @@ from meta1g.conf.load import load_file
 from meta1g.db.mapfile import MapFile
 from meta1g.maps.sequence import SequenceMap
 from meta1g.rcb.smtps_smar import Checks
+from meta1g.smar.dnsaddress import ServerAddress
 from meta1g.smar.dnsbl import DnsList
-from meta1g.smar.dnsserver import ServerAddress
 from meta1g.smar.settings import name_servers, read_resolv_conf, settings_from, unheeded
 
 

@@ -15,7 +15,7 @@ import pytest
 from contrib.lib.gateway import wait_until
 from meta1g.db.cdb import Cdb
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
-from meta1g.rcb.smtpc_qmgr import PROTOCOL, Deliver, DeliverRcpt, QmgrHelloC, Result, SmtpcHello
+from meta1g.rcb.smtpc_qmgr import PROTOCOL, Deliver, DeliverRcpt, DeliveryResult, QmgrHelloC, SmtpcHello
 from tests.fakes.rcb_peer import RcbPeer, accept, listen
 
 CONF = """\
@@ -67,13 +67,13 @@ class SmtpcProcess:
         }  # fmt: skip
         return Deliver(**{**base, **facts})
 
-    def deliver(self, job: Deliver) -> Result:
+    def deliver(self, job: Deliver) -> DeliveryResult:
         number = next(self.numbers)
         self.qmgr.send(job, number)
         while True:
-            answered, reply = self.qmgr.expect(Result)
+            answered, reply = self.qmgr.expect(DeliveryResult)
             if answered == number:
-                assert isinstance(reply, Result)
+                assert isinstance(reply, DeliveryResult)
                 return reply
 
 

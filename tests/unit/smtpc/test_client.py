@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from meta1g.rcb import codec
-from meta1g.rcb.smtpc_qmgr import PROTOCOL, CloseDelivery, QmgrHelloC, Result, SmtpcHello
+from meta1g.rcb.smtpc_qmgr import PROTOCOL, CloseDelivery, DeliveryResult, QmgrHelloC, SmtpcHello
 from tests.fakes.rcb_peer import accept
 from tests.fakes.smtp_server import ScriptedServer
 
@@ -67,8 +67,8 @@ def test_a_delivery_at_hand_is_finished_and_reported_before_the_process_stops(sm
         said(other, 0, "QUIT")  # the signal has arrived
         smtpc.qmgr.send(smtpc.job(server.port), 10)  # not taken, and not answered either
         gate.open.set()
-        request_id, result = smtpc.qmgr.expect(Result)
-        assert (request_id, result.rcpts[0].code, result.session_open) == (9, 250, False)
+        request_id, result = smtpc.qmgr.expect(DeliveryResult)
+        assert (request_id, result.rcpts[0].reply.code, result.session_open) == (9, 250, False)
         assert smtpc.process.wait(WAIT_S) == 0
 
 
@@ -81,7 +81,7 @@ def test_sessions_close_and_the_link_comes_back_when_qmgr_goes_away(smtpc, tmp_p
         smtpc.qmgr = accept(smtpc.listener, PROTOCOL)
         request_id, _ = smtpc.qmgr.expect(SmtpcHello)
         smtpc.qmgr.send(QmgrHelloC(), request_id)
-        assert smtpc.deliver(smtpc.job(server.port)).rcpts[0].code == 250
+        assert smtpc.deliver(smtpc.job(server.port)).rcpts[0].reply.code == 250
 
 
 @pytest.mark.parametrize("smtpc", ["max_threads = 1;"], indirect=True)
@@ -91,19 +91,19 @@ def test_more_sessions_than_allowed_are_refused_for_now(smtpc):
         first = smtpc.job(server.port, keep_open=True)
         assert smtpc.deliver(first).session_open
         result = smtpc.deliver(smtpc.job(server.port))
-        assert (result.session_code, result.session_text) == (451, "delivery agent has no free session")
+        assert (result.session.code, result.session.text) == (451, "delivery agent has no free session")
         smtpc.qmgr.send(CloseDelivery(session_id=first.session_id))
         said(server, 0, "QUIT")
-        while (result := smtpc.deliver(smtpc.job(server.port))).session_code:  # the session ends after its QUIT is answered
+        while (result := smtpc.deliver(smtpc.job(server.port))).session.code:  # the session ends after its QUIT is answered
             pass
-        assert result.rcpts[0].code == 250
+        assert result.rcpts[0].reply.code == 250
 
 
 def test_closing_a_session_that_is_not_there_does_nothing(smtpc):
     smtpc.store(CONTENT)
     smtpc.qmgr.send(CloseDelivery(session_id="C000000000000000900"))
     with ScriptedServer() as server:
-        assert smtpc.deliver(smtpc.job(server.port)).rcpts[0].code == 250
+        assert smtpc.deliver(smtpc.job(server.port)).rcpts[0].reply.code == 250
 
 
 def test_many_sessions_deliver_at_the_same_time(smtpc):
@@ -113,9 +113,9 @@ def test_many_sessions_deliver_at_the_same_time(smtpc):
     with ScriptedServer(on_connection=gate.serve) as server:
         for number in range(1, 51):
             smtpc.qmgr.send(smtpc.job(server.port), 1000 + number)
-        results = dict(smtpc.qmgr.expect(Result) for _ in range(50))
+        results = dict(smtpc.qmgr.expect(DeliveryResult) for _ in range(50))
     assert sorted(results) == list(range(1001, 1051))
-    assert all(result.rcpts[0].code == 250 for result in results.values())
+    assert all(result.rcpts[0].reply.code == 250 for result in results.values())
 
 
 @pytest.mark.parametrize("smtpc", ["max_threads = 1;"], indirect=True)
@@ -126,5 +126,5 @@ def test_a_session_that_was_told_to_close_makes_room_at_once(smtpc):
         idle = smtpc.deliver(smtpc.job(server.port, keep_open=True))
         both = codec.encode(CloseDelivery(session_id=idle.session_id)) + codec.encode(smtpc.job(server.port), 999)
         smtpc.qmgr.sock.sendall(both)
-        answered, result = smtpc.qmgr.expect(Result)
-        assert (answered, result.session_code, result.session_text) == (999, 0, "")
+        answered, result = smtpc.qmgr.expect(DeliveryResult)
+        assert (answered, result.session.code, result.session.text) == (999, 0, "")

@@ -141,7 +141,7 @@ def test_a_server_that_gives_up_unasked_is_heard_at_the_next_command(ends, clock
     conn.reply(5, "greeting")
     with pytest.raises(SessionError) as caught:
         conn.ask(b"EHLO us\r\n", 5, "EHLO")
-    assert (caught.value.outcome.code, caught.value.outcome.text) == (421, "no, sorry")
+    assert (caught.value.reply.code, caught.value.reply.text) == (421, "no, sorry")
 
 
 @pytest.mark.parametrize(
@@ -194,4 +194,4 @@ def test_an_address_that_no_socket_takes_fails_the_session(facts):
     server = ServerAddr(**{"addr": "127.0.0.1", "host": "mx.example", **facts})
     with pytest.raises(SessionError) as caught:
         Connection.open(server, 5)
-    assert (caught.value.outcome.code, caught.value.outcome.ecode) == (451, "4.4.1")
+    assert (caught.value.reply.code, caught.value.reply.ecode) == (451, "4.4.1")

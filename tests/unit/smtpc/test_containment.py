@@ -10,7 +10,7 @@ import pytest
 
 from contrib.lib.gateway import wait_until
 from meta1g.base.sysexits import EX_SOFTWARE
-from meta1g.rcb.smtpc_qmgr import PROTOCOL, CloseDelivery, QmgrHelloC, Result, SessionClosed, SmtpcContained, SmtpcHello
+from meta1g.rcb.smtpc_qmgr import PROTOCOL, CloseDelivery, DeliveryResult, QmgrHelloC, SessionClosed, SmtpcContained, SmtpcHello
 from tests.fakes.rcb_peer import accept
 from tests.fakes.smtp_server import ScriptedServer
 from tests.unit.smtpc.conftest import running
@@ -79,8 +79,8 @@ def expect_contained(smtpc):
         for _ in range(2):
             number = next(smtpc.numbers)
             smtpc.qmgr.send(smtpc.job(server.port, cdb_id=GOOD), number)
-            answered, result = smtpc.qmgr.expect(Result)
-            assert (answered, [one.code for one in result.rcpts]) == (number, [250])
+            answered, result = smtpc.qmgr.expect(DeliveryResult)
+            assert (answered, [one.reply.code for one in result.rcpts]) == (number, [250])
 
 
 @pytest.mark.parametrize("number", range(len(PLACES)), ids=PLACES)
@@ -89,10 +89,13 @@ def test_a_failure_that_nobody_expects_costs_one_delivery_and_is_answered_once(n
     with ScriptedServer({"EHLO": "250 fake\r\n"}) as server:
         smtpc.qmgr.send(Bad(number).job(smtpc, server.port), 1_000_009)
         assert smtpc.qmgr.expect(SmtpcContained)[1].last == "smtpc.deliver: RuntimeError: made by the test"
-        answered, result = smtpc.qmgr.expect(Result)
+        answered, result = smtpc.qmgr.expect(DeliveryResult)
         assert answered == 1_000_009
-        assert [(one.rcpt_idx, one.code, one.ecode) for one in result.rcpts] == [(0, 451, "4.3.0"), (1, 451, "4.3.0")]
-        assert (result.session_code, result.session_open, result.damage, server.contents) == (0, False, "", [])
+        assert [(one.rcpt_idx, one.reply.code, one.reply.ecode) for one in result.rcpts] == [
+            (0, 451, "4.3.0"),
+            (1, 451, "4.3.0"),
+        ]
+        assert (result.session.code, result.session_open, result.damage, server.contents) == (0, False, "", [])
     expect_contained(smtpc)
 
 
@@ -100,8 +103,8 @@ def test_a_failure_after_the_result_is_known_does_not_change_it(tmp_path):
     with faulty(tmp_path, "meta1g.smtpc.client:Client._log_result=bug1@x") as smtpc:
         with ScriptedServer() as server:
             smtpc.qmgr.send(Bad(1).job(smtpc, server.port), 1_000_009)
-            answered, result = smtpc.qmgr.expect(Result)
-            assert (answered, [one.code for one in result.rcpts]) == (1_000_009, [250, 250])
+            answered, result = smtpc.qmgr.expect(DeliveryResult)
+            assert (answered, [one.reply.code for one in result.rcpts]) == (1_000_009, [250, 250])
         expect_contained(smtpc)
 
 
@@ -110,7 +113,7 @@ def test_a_failure_in_the_clean_up_of_a_session_costs_nothing_else(tmp_path, pla
     with faulty(tmp_path, Bad(1).fault(f"meta1g.smtpc.session:{place}", "{session}")) as smtpc:
         with ScriptedServer() as server:
             smtpc.qmgr.send(Bad(1).job(smtpc, server.port), 1_000_009)
-            assert smtpc.qmgr.expect(Result)[0] == 1_000_009
+            assert smtpc.qmgr.expect(DeliveryResult)[0] == 1_000_009
             smtpc.qmgr.send(CloseDelivery(session_id=Bad(1).session))
         expect_contained(smtpc)
 
@@ -161,7 +164,7 @@ def test_a_log_that_cannot_be_opened_anew_stays_as_it_is(tmp_path):
         smtpc.process.send_signal(signal.SIGUSR1)
         moved = tmp_path / "moved" / log.name
         wait_until(lambda: "cannot be opened anew" in moved.read_text(), WAIT_S, "the failure in the old log")
-        assert [one.code for one in smtpc.deliver(smtpc.job(server.port, cdb_id=GOOD)).rcpts] == [250]
+        assert [one.reply.code for one in smtpc.deliver(smtpc.job(server.port, cdb_id=GOOD)).rcpts] == [250]
         assert "func=smtpc.deliver" in moved.read_text()
         log.parent.mkdir()
         smtpc.process.send_signal(signal.SIGUSR1)
@@ -178,11 +181,11 @@ def test_a_shortage_of_descriptors_costs_the_deliveries_at_hand(patient):
         for spare in (0, 1):  # no descriptor for the connection, none for the content
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (idle + spare, hard))
             result = patient.deliver(patient.job(server.port, ["a@x", "b@x"]))
-            assert [(one.code, one.ecode) for one in result.rcpts] == [(451, "4.3.0")] * 2
-            assert "Too many open files" in result.rcpts[0].text
-            assert (result.session_code, result.session_open, result.damage) == (0, False, "")
+            assert [(one.reply.code, one.reply.ecode) for one in result.rcpts] == [(451, "4.3.0")] * 2
+            assert "Too many open files" in result.rcpts[0].reply.text
+            assert (result.session.code, result.session_open, result.damage) == (0, False, "")
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
-            assert [one.code for one in patient.deliver(patient.job(server.port)).rcpts] == [250]
+            assert [one.reply.code for one in patient.deliver(patient.job(server.port)).rcpts] == [250]
             assert patient.wait_idle() == idle
 
 
@@ -219,8 +222,8 @@ def test_nothing_of_a_former_connection_reaches_the_next_one_even_with_the_same_
         patient.qmgr.close()
         reconnect(patient)
         patient.qmgr.send(patient.job(other.port, ["a@x", "b@x"], **ids), 7)
-        answered, result = patient.qmgr.expect(Result)
-        assert (answered, [one.code for one in result.rcpts], result.session_open) == (7, [250, 250], True)
+        answered, result = patient.qmgr.expect(DeliveryResult)
+        assert (answered, [one.reply.code for one in result.rcpts], result.session_open) == (7, [250, 250], True)
         held.go_on.release()  # the former delivery ends now; its session too, and nobody hears of either
         again = patient.job(other.port, **{**ids, "new_session": False, "da_ta_id": "C00000000AAA000002"})
         patient.qmgr.send(again, 8)

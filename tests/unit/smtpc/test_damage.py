@@ -106,10 +106,10 @@ def test_content_that_was_damaged_is_never_completed_and_other_mail_goes_on(pati
                 result = patient.deliver(patient.job(server.port, ["a@x", "b@x"], **facts(content, kind)))
                 assert text in result.damage, (damage, result)
                 assert TA in result.damage
-                assert (result.session_code, result.ta_code, result.rcpts) == (0, 0, ()), (damage, result)
+                assert (result.session.code, result.transaction.code, result.rcpts) == (0, 0, ()), (damage, result)
                 assert server.contents == [], damage
         good = patient.job(server.port, cdb_id=OTHER, **facts(SMALL, kind))
-        assert [one.code for one in patient.deliver(good).rcpts] == [250]
+        assert [one.reply.code for one in patient.deliver(good).rcpts] == [250]
         assert len(server.contents) == 1
 
 
@@ -123,7 +123,7 @@ def test_damage_that_is_seen_before_the_envelope_leaves_the_session_open(patient
         assert (result.damage[-10:], result.session_open) == ("is missing", True)
         patient.store(SMALL)
         again = patient.job(server.port, session_id=first.session_id, new_session=False, **facts(SMALL, kind))
-        assert [one.code for one in patient.deliver(again).rcpts] == [250]
+        assert [one.reply.code for one in patient.deliver(again).rcpts] == [250]
         assert len(server.connections) == 1
 
 
@@ -133,7 +133,7 @@ def test_recipients_that_were_refused_have_their_own_result_beside_the_damage(pa
     with ScriptedServer({"RCPT": ["550 5.1.1 no\r\n", "250 ok\r\n"]}) as server:
         result = patient.deliver(patient.job(server.port, ["a@x", "b@x"], **facts(LARGE, "message")))
         assert server.contents == []
-    assert ([(one.rcpt_idx, one.code) for one in result.rcpts], result.session_open) == ([(0, 550)], False)
+    assert ([(one.rcpt_idx, one.reply.code) for one in result.rcpts], result.session_open) == ([(0, 550)], False)
     assert "checksum" in result.damage
 
 
@@ -141,7 +141,7 @@ def test_only_what_is_known_is_compared(patient):
     put_back(patient, LARGE)
     with ScriptedServer() as server:
         for known in ({}, {"file_bytes": len(LARGE)}, {"checksum": crc32(LARGE)}):
-            assert [one.code for one in patient.deliver(patient.job(server.port, **known)).rcpts] == [250]
+            assert [one.reply.code for one in patient.deliver(patient.job(server.port, **known)).rcpts] == [250]
         assert server.contents == [LARGE] * 3
 
 
@@ -151,7 +151,7 @@ def test_a_directory_that_is_away_is_a_passing_failure(patient):
     patient.path().parent.rmdir()
     with ScriptedServer() as server:
         result = patient.deliver(patient.job(server.port, **facts(SMALL, "message")))
-    assert (result.damage, result.session_code, [one.code for one in result.rcpts]) == ("", 0, [451])
+    assert (result.damage, result.session.code, [one.reply.code for one in result.rcpts]) == ("", 0, [451])
 
 
 def test_the_end_of_a_header_is_found_wherever_the_pieces_end(patient):
@@ -163,7 +163,7 @@ def test_the_end_of_a_header_is_found_wherever_the_pieces_end(patient):
             content = header + b"\r\nbody\r\n\r\nmore\r\n" + b"y" * 100_000
             put_back(patient, content)
             job = patient.job(server.port, **facts(content, "report with the header"))
-            assert [one.code for one in patient.deliver(job).rcpts] == [250]
+            assert [one.reply.code for one in patient.deliver(job).rcpts] == [250]
             assert server.contents[-1] == DSN["dsn_head"] + header + DSN["dsn_tail"], size
 
 
@@ -172,5 +172,5 @@ def test_a_message_that_is_one_header_is_bounced_whole(patient):
     put_back(patient, content)
     with ScriptedServer() as server:
         job = patient.job(server.port, **facts(content, "report with the header"))
-        assert [one.code for one in patient.deliver(job).rcpts] == [250]
+        assert [one.reply.code for one in patient.deliver(job).rcpts] == [250]
         assert server.contents == [DSN["dsn_head"] + content + DSN["dsn_tail"]]

@@ -10,7 +10,7 @@ import pytest
 
 from contrib.loadtest import hostile
 from meta1g.rcb.common import DeliveryAgent
-from meta1g.rcb.smtpc_qmgr import Result
+from meta1g.rcb.smtpc_qmgr import DeliveryResult
 from tests.fakes.smtp_server import ScriptedServer
 from tests.unit.smtpc.conftest import TA, SmtpcProcess, running
 
@@ -43,17 +43,17 @@ def forget_most(smtpc: SmtpcProcess) -> int:
     return memory_kib(smtpc, "VmRSS")
 
 
-def deliver_beside(smtpc: SmtpcProcess, good: ScriptedServer, waiting: dict[int, Result | None]) -> int:
+def deliver_beside(smtpc: SmtpcProcess, good: ScriptedServer, waiting: dict[int, DeliveryResult | None]) -> int:
     """Delivers one good message after the other until all others have their result; gives how many were."""
     count = 0
     while None in waiting.values():
         number = next(smtpc.numbers)
         smtpc.qmgr.send(smtpc.job(good.port, cdb_id=GOOD, file_bytes=len(SMALL), checksum=crc32(SMALL)), number)
         while True:
-            answered, result = smtpc.qmgr.expect(Result)
-            assert isinstance(result, Result)
+            answered, result = smtpc.qmgr.expect(DeliveryResult)
+            assert isinstance(result, DeliveryResult)
             if answered == number:
-                assert [one.code for one in result.rcpts] == [250]
+                assert [one.reply.code for one in result.rcpts] == [250]
                 break
             assert waiting[answered] is None, "two results for one delivery"
             waiting[answered] = result
@@ -69,7 +69,7 @@ def test_a_hostile_server_costs_its_session_only(smtpc, kind):
     with ScriptedServer() as good, ScriptedServer(on_connection=hostile.KINDS[kind]) as bad:
         smtpc.deliver(smtpc.job(good.port, cdb_id=GOOD))
         before = forget_most(smtpc)
-        waiting: dict[int, Result | None] = {}
+        waiting: dict[int, DeliveryResult | None] = {}
         for number in range(1_000_001, 1_000_006):
             waiting[number] = None
             smtpc.qmgr.send(smtpc.job(bad.port, file_bytes=len(LARGE), checksum=crc32(LARGE)), number)
@@ -79,7 +79,7 @@ def test_a_hostile_server_costs_its_session_only(smtpc, kind):
             hostile.stop.set()
         assert memory_kib(smtpc) - before < MEMORY_MAX_KIB
     for result in waiting.values():
-        assert (result.session_code, result.session_open, result.damage) == (451, False, "")
+        assert (result.session.code, result.session_open, result.damage) == (451, False, "")
 
 
 def test_a_bounced_message_that_is_one_header_takes_neither_the_time_nor_the_memory_of_others(smtpc):
@@ -90,13 +90,13 @@ def test_a_bounced_message_that_is_one_header_takes_neither_the_time_nor_the_mem
     with ScriptedServer() as good, ScriptedServer({"EHLO": "250 fake\r\n"}, on_connection=count_bytes) as sink:
         smtpc.deliver(smtpc.job(good.port, cdb_id=GOOD))
         before = forget_most(smtpc)
-        waiting: dict[int, Result | None] = {1_000_001: None, 1_000_002: None}
+        waiting: dict[int, DeliveryResult | None] = {1_000_001: None, 1_000_002: None}
         for number in waiting:
             smtpc.qmgr.send(smtpc.job(sink.port, **facts, **report, body="8BITMIME"), number)
         assert deliver_beside(smtpc, good, waiting) > 1
         assert memory_kib(smtpc) - before < MEMORY_MAX_KIB
     size = len(report["dsn_head"]) + len(ONE_HEADER) + len(report["dsn_tail"])
-    assert [one.text for result in waiting.values() for one in result.rcpts] == [f"{size} bytes"] * 2
+    assert [one.reply.text for result in waiting.values() for one in result.rcpts] == [f"{size} bytes"] * 2
 
 
 def count_bytes(conn: socket.socket) -> None:
@@ -153,7 +153,7 @@ def test_whatever_servers_answer_each_delivery_gets_one_result(smtpc, seed):
     chance = random.Random(seed)
     with ExitStack() as stack:
         good = stack.enter_context(ScriptedServer())
-        waiting: dict[int, Result | None] = {}
+        waiting: dict[int, DeliveryResult | None] = {}
         for number in range(1_000_001, 1_000_041):
             liar = stack.enter_context(ScriptedServer(on_connection=Liar(seed * 1000 + number).serve))
             facts = {"da": chance.choice(agents), "keep_open": chance.random() < 0.5}
@@ -169,4 +169,4 @@ def test_the_replies_of_a_server_never_make_a_result_that_qmgr_does_not_take(smt
     text = "550 5.1.1 " + "x" * 1500 + "\r\n"
     with ScriptedServer({"RCPT": text, "DATA": "554 no\r\n"}) as server:
         result = smtpc.deliver(smtpc.job(server.port, rcpts))
-    assert [one.code for one in result.rcpts] == [550] * len(rcpts)
+    assert [one.reply.code for one in result.rcpts] == [550] * len(rcpts)

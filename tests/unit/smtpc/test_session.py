@@ -15,7 +15,7 @@ CONTENT = b"Received: here\r\nSubject: x\r\n\r\n.dot\r\nbody\r\n"
 
 
 def codes(result):
-    return {r.rcpt_idx: r.code for r in result.rcpts}
+    return {r.rcpt_idx: r.reply.code for r in result.rcpts}
 
 
 def test_a_message_is_delivered_with_pipelining_in_one_group(smtpc):
@@ -24,7 +24,7 @@ def test_a_message_is_delivered_with_pipelining_in_one_group(smtpc):
         result = smtpc.deliver(smtpc.job(server.port, ["a@x", "b@x"]))
         seen = server.connections[0]
     assert codes(result) == {0: 250, 1: 250}
-    assert (result.session_code, result.ta_code, result.session_open) == (0, 0, False)
+    assert (result.session.code, result.transaction.code, result.session_open) == (0, 0, False)
     assert seen.contents == [CONTENT]
     assert seen.commands[:5] == [
         "EHLO client.example",
@@ -65,7 +65,7 @@ def test_each_recipient_has_its_own_outcome(smtpc, extensions):
     with ScriptedServer(replies) as server:
         result = smtpc.deliver(smtpc.job(server.port, ["a@x", "b@x", "c@x"]))
     assert codes(result) == {0: 550, 1: 250, 2: 450}
-    assert result.rcpts[0].ecode == "5.1.1"
+    assert result.rcpts[0].reply.ecode == "5.1.1"
 
 
 @pytest.mark.parametrize("extensions", ["250 fake\r\n", "250-fake\r\n250 PIPELINING\r\n"])
@@ -85,7 +85,12 @@ def test_a_refused_sender_is_the_outcome_of_the_transaction(smtpc, extensions):
     replies = {"EHLO": extensions, "MAIL": "550 5.7.1 not you\r\n", "RCPT": "503 first MAIL\r\n", "DATA": "503 first MAIL\r\n"}
     with ScriptedServer(replies) as server:
         result = smtpc.deliver(smtpc.job(server.port))
-    assert (result.ta_code, result.ta_ecode, result.ta_text, codes(result)) == (550, "5.7.1", "not you", {})
+    assert (result.transaction.code, result.transaction.ecode, result.transaction.text, codes(result)) == (
+        550,
+        "5.7.1",
+        "not you",
+        {},
+    )
 
 
 def test_a_refused_message_is_the_outcome_of_every_accepted_recipient(smtpc):
@@ -113,7 +118,7 @@ def test_a_server_that_cannot_be_used_fails_the_session_only(smtpc, replies, cod
     smtpc.store(CONTENT)
     with ScriptedServer(replies) as server:
         result = smtpc.deliver(smtpc.job(server.port))
-        assert (result.session_code, result.session_ecode, result.session_open) == (code, ecode, False)
+        assert (result.session.code, result.session.ecode, result.session_open) == (code, ecode, False)
     with ScriptedServer() as server:
         assert codes(smtpc.deliver(smtpc.job(server.port))) == {0: 250}
 
@@ -122,14 +127,14 @@ def test_a_server_that_closes_after_the_dot_leaves_the_outcome_open(smtpc):
     smtpc.store(CONTENT)
     with ScriptedServer({"dot": None}) as server:
         result = smtpc.deliver(smtpc.job(server.port))
-    assert (result.session_code, codes(result)) == (0, {0: 451})
+    assert (result.session.code, codes(result)) == (0, {0: 451})
 
 
 def test_no_server_is_a_failed_session(smtpc):
     smtpc.store(CONTENT)
     result = smtpc.deliver(smtpc.job(free_port()))
-    assert (result.session_code, result.session_ecode) == (451, "4.4.1")
-    assert "Connection refused" in result.session_text
+    assert (result.session.code, result.session.ecode) == (451, "4.4.1")
+    assert "Connection refused" in result.session.text
 
 
 def test_a_session_is_used_again(smtpc):
@@ -151,7 +156,7 @@ def test_a_failed_transaction_is_reset_before_the_next(smtpc):
         {"MAIL": ["450 later\r\n", "250 ok\r\n"], "RCPT": ["503 no\r\n", "250 ok\r\n"], "DATA": ["503 no\r\n", "354 go\r\n"]}
     ) as server:
         first = smtpc.job(server.port, keep_open=True)
-        assert smtpc.deliver(first).ta_code == 450
+        assert smtpc.deliver(first).transaction.code == 450
         again = smtpc.job(server.port, session_id=first.session_id, new_session=False)
         assert codes(smtpc.deliver(again)) == {0: 250}
         assert "RSET" in server.connections[0].commands
@@ -189,7 +194,7 @@ def test_missing_content_is_damage_and_the_server_does_not_hear_of_the_message(s
         assert server.connections[0].commands[:1] == ["EHLO client.example"]
         assert "MAIL" not in str(server.connections[0].commands)
     assert result.damage.endswith("is missing")
-    assert (result.session_code, result.ta_code, codes(result)) == (0, 0, {})
+    assert (result.session.code, result.transaction.code, codes(result)) == (0, 0, {})
 
 
 def test_a_bounce_carries_the_header_of_the_original_only(smtpc):

@@ -41,7 +41,7 @@ def make(tmp_path):
     defedb.open()
     defedb.store(
         [ta(3, mail="<x@y.example>\n\x1b[2J")],
-        [rcpt(3, flags=1 | 32, tries=2, code=451, ecode="4.4.1", text="no, really\r\nfake")],
+        [rcpt(3, flags=1 | 32, tries=2, reply=Reply(451, "4.4.1", "no, really\r\nfake"))],
     )
     defedb.close()
     (tmp_path / QMGR_LOCK_FILE).touch()
@@ -176,7 +176,7 @@ def test_a_record_that_was_set_aside_is_shown(queue, value):
     assert ta_id(5) in result.stdout + result.stderr
 
 
-DSN = {"code": 550, "text": "no"}
+DSN = {"reply": Reply(550, "", "no")}
 
 
 # -- check and repair --------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import pytest
 from meta1g.base import sysexits
 from meta1g.base.errors import Module, TempError
 from meta1g.base.ids import rcpt_id
+from meta1g.base.reply import Reply
 from meta1g.qmgr.control.changing import VERBS
 from meta1g.qmgr.defer import Change
 from meta1g.qmgr.limits import HELD_UNTIL
@@ -14,6 +15,7 @@ from tests.fakes.envelopes import rcpt, ta, ta_id
 from tests.fakes.qmgr_peers import Ctl, new_id
 from tests.fakes.qmgr_system import wait_until
 
+FULL = Reply(452, "", "mailbox full", "mx2.example[192.0.2.2]")
 HELD = {"flags": RcptFlags.HOLD, "next_try": HELD_UNTIL}
 
 
@@ -345,7 +347,7 @@ def test_ids_and_conditions_hold_together(qmgr, ctl):
 def test_each_condition_chooses_among_recipients_of_both_stores(qmgr, ctl, word):
     now = qmgr.clock.now()
     fill(qmgr, 1, rcpt="a@one.example", entered=now - 7200)
-    fill(qmgr, 2, rcpt="b@two.example", entered=now - 600, remote_mta="mx2.example", code=452, text="mailbox full", **HELD)
+    fill(qmgr, 2, rcpt="b@two.example", entered=now - 600, reply=FULL, **HELD)
     qmgr.smtps().mail("c@three.example", mail="x@x.example")
     qmgr.advance(3600)
     wait_until(qmgr.states, "it is in AQ")

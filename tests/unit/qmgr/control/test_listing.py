@@ -7,6 +7,7 @@ import pytest
 
 from meta1g.base import sysexits
 from meta1g.base.ids import rcpt_id
+from meta1g.base.reply import Reply
 from meta1g.db.aq_types import DestKey
 from meta1g.qmgr.control import listing, walk
 from meta1g.qmgr.limits import LIST_MAX
@@ -140,7 +141,7 @@ def test_a_transaction_with_many_recipients_is_shown_in_pages(qmgr):
 def test_counts_are_by_something_and_by_age(qmgr):
     now = qmgr.clock.now()
     store(qmgr, range(3), rcpt="a@one.example", entered=now - 60)
-    store(qmgr, range(3, 5), rcpt="a@two.example", entered=now - 3 * 86400, code=450, ecode="4.2.1", text="busy")
+    store(qmgr, range(3, 5), rcpt="a@two.example", entered=now - 3 * 86400, reply=Reply(450, "4.2.1", "busy"))
     qmgr.smtps().mail("b@one.example")
     wait_until(qmgr.states, "in AQ")
     with Ctl(qmgr.queue / "qmgr/control") as ctl:

@@ -1,6 +1,7 @@
 import pytest
 
 from meta1g.base.ids import rcpt_id
+from meta1g.base.reply import Reply
 from meta1g.db.aq_types import DestKey
 from meta1g.qmgr.control.rows import Entry
 from meta1g.qmgr.control.selection import KEYS, CommandError, parse, pattern
@@ -75,7 +76,7 @@ def test_a_status_is_found_by_any_part_of_it(word):
 
 
 def said(text):
-    return {"code": 450, "ecode": "4.2.1", "text": text, "remote_mta": "mx.to.example"}
+    return {"reply": Reply(450, "4.2.1", text, "mx.to.example[192.0.2.9]")}
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_a_destination_may_be_an_ipv6_address_and_is_that_of_the_last_attempt():
     place = DestKey(0, "2001:db8::1", 25)
     assert all(selects(word, place=place) for word in ("dest=2001:db8::1", "dest=[2001:db8::1]", "dest=[2001:db8::1]:25"))
     assert not selects("dest=[2001:db8::1]:587", place=place)
-    assert selects("dest=mx.to.example", **said("busy"))
+    assert all(selects(word, **said("busy")) for word in ("dest=mx.to.example", "dest=192.0.2.9"))
 
 
 def test_the_states_are_deferred_held_and_active():

@@ -59,7 +59,7 @@ def test_the_queue_lists_aq_and_defedb_without_naming_anybody_twice(qmgr, ctl):
         (first, "r@later.example", "defedb", 1), (second, "r@silent.example", "aq sent_to_ar", 0),
     ]  # fmt: skip
     assert (rows[0]["status"], rows[0]["mail"], rows[0]["size"] > 0, rows[0]["remote_mta"]) == (
-        "450 4.0.0 busy", "s@from.example", True, "mx-192.0.2.1",
+        "450 4.0.0 busy", "s@from.example", True, "mx-192.0.2.1[192.0.2.1]",
     )  # fmt: skip
 
 

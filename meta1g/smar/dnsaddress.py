@@ -1,0 +1,42 @@
+"""Where a name server is asked, as the configuration writes it."""
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+
+from meta1g.base.errors import Module, PermError
+from meta1g.smar.limits import DNS_PORT
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """Address and port of a name server.  Immutable."""
+
+    address: str
+    port: int = DNS_PORT
+
+    def __str__(self) -> str:
+        return f"{self.address}@{self.port}"
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """The socket family."""
+        return socket.AF_INET6 if ":" in self.address else socket.AF_INET
+
+
+def parse_server(text: str) -> ServerAddress:
+    """Reads `ADDRESS`, `ADDRESS@PORT` or `[V6]@PORT`.
+
+    Raises:
+        PermError: it is none of these.
+    """
+    address, at, port = text.partition("@")
+    address = address.strip("[]")
+    try:
+        ipaddress.ip_address(address.partition("%")[0])
+        number = int(port) if at else DNS_PORT
+        if not 0 < number <= 0xFFFF:
+            raise ValueError(port)
+    except ValueError:
+        raise PermError(Module.DNS, f"nameserver {text}: write an IP address or ADDRESS@PORT") from None
+    return ServerAddress(address, number)
