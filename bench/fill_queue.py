@@ -16,6 +16,8 @@ from meta1g.base.ids import IdGenerator
 from meta1g.base.reply import Reply
 from meta1g.db.cdb import Cdb
 from meta1g.db.defedb import DefeDb
+from meta1g.qmgr.attempts import with_attempt
+from meta1g.qmgr.outcome import Outcome
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 
 _BATCH = 20_000

@@ -278,6 +278,7 @@ class World:
         env = Env(SETTINGS, self.evthr, self.clock, self.log)  # type: ignore[arg-type]
         self.active = Active(env, Aq(AQ_MAX), Edbc(4), self.commit, self.defer)  # type: ignore[arg-type]
         self.storing = Storing(env, self.active)
+        self.storing._rng = random.Random(self.number)  # the same events give the same state
         bounces = Bounces(env, self.active, self.storing)
         self.orders = Orders(env, self.active, self.storing, bounces)
         self.update = Update(env, self.active, self.storing, bounces, self.orders)
