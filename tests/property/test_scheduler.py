@@ -194,14 +194,14 @@ class Machine(RuleBasedStateMachine):
             if not rcpts:
                 return
             rcpt = rcpts[number % len(rcpts)]
-            record = rcpt.record
+            record, sender = rcpt.record, rcpt.sender
             what = self.world.orders.give(rcpt, order)
             assert (what is Fate.MARKED) == bool(rcpt.order)
         if what in (Fate.DONE, Fate.MARKED):
             if order is Order.REMOVE:
                 self.world.waiting.difference_update((record.rcpt, *(one.rcpt for one in record.failed)))
-            elif order is Order.BOUNCE:
-                self.decided(record, 550)
+            elif order is Order.BOUNCE and (record.failed or not sender) and not record.flags & WARNING:
+                self.world.waiting.difference_update((record.rcpt, *(one.rcpt for one in record.failed)))
         self.world.settle()
 
     @rule()
