@@ -30,6 +30,8 @@ BREATH_AFTER_S: Final = 0.001
 BREATH_S: Final = 0.0002
 #: Entries of DEFEDB that the window takes at once: less than 20 ms.  Ref: invariant I10.
 REFILL_MAX: Final = 5000
+#: Content files that are removed between two flushes: some 10 ms, for which final dots have to wait.  Ref: invariant I10.
+UNLINKS_MAX: Final = 250
 #: Records that may wait for IBDB while it cannot be written; beyond it no new mail is taken.  Ref: invariant I4.
 IBDB_PENDING_MAX: Final = 10_000
 #: How long after a failed flush IBDB is tried again.

@@ -198,9 +198,9 @@ class Machine(RuleBasedStateMachine):
             what = self.world.orders.give(rcpt, order)
             assert (what is Fate.MARKED) == bool(rcpt.order)
         if what in (Fate.DONE, Fate.MARKED):
-            if order is Order.REMOVE:
-                self.world.waiting.difference_update((record.rcpt, *(one.rcpt for one in record.failed)))
-            elif order is Order.BOUNCE and (record.failed or not sender) and not record.flags & WARNING:
+            if order is Order.REMOVE or (
+                order is Order.BOUNCE and (record.failed or not sender) and not record.flags & WARNING
+            ):
                 self.world.waiting.difference_update((record.rcpt, *(one.rcpt for one in record.failed)))
         self.world.settle()
 
