@@ -197,11 +197,9 @@ class Machine(RuleBasedStateMachine):
             record, sender = rcpt.record, rcpt.sender
             what = self.world.orders.give(rcpt, order)
             assert (what is Fate.MARKED) == bool(rcpt.order)
-        if what in (Fate.DONE, Fate.MARKED):
-            if order is Order.REMOVE or (
-                order is Order.BOUNCE and (record.failed or not sender) and not record.flags & WARNING
-            ):
-                self.world.waiting.difference_update((record.rcpt, *(one.rcpt for one in record.failed)))
+        heard = order is Order.BOUNCE and (record.failed or not sender) and not record.flags & WARNING
+        if what in (Fate.DONE, Fate.MARKED) and (order is Order.REMOVE or heard):
+            self.world.waiting.difference_update((record.rcpt, *(one.rcpt for one in record.failed)))
         self.world.settle()
 
     @rule()
