@@ -54,9 +54,13 @@ class Session:
         return line
 
     def say(self, *lines: str) -> list[bytes]:
-        """Sends lines at once and gives their replies."""
-        self.sock.sendall("".join(f"{line}\r\n" for line in lines).encode())
-        return [self.reply() for _ in lines]
+        """Sends lines at once and gives their replies; those that do not come, because the server closes, are empty."""
+        replies: list[bytes] = []
+        with contextlib.suppress(ConnectionError):
+            self.sock.sendall("".join(f"{line}\r\n" for line in lines).encode())
+        with contextlib.suppress(ConnectionError):
+            replies.extend(self.reply() for _ in lines)
+        return replies + [b""] * (len(lines) - len(replies))
 
     def close(self) -> None:
         """Closes the connection."""
@@ -73,12 +77,12 @@ class BadClient:
         self.refused = b""
         while not self.refused:
             session = Session(port, BAD)
-            if not session.banner.startswith(b"220"):
-                self.refused = session.banner
+            answers = [session.banner, *session.say("EHLO bad.example", "MAIL FROM:<a@bad.example>")]
+            self.refused = next((answer for answer in answers if answer.startswith(b"421")), b"")
+            if self.refused:  # at the latest in place of the answer to MAIL
                 session.close()
                 break
             self.sessions.append(session)
-            session.say("EHLO bad.example", "MAIL FROM:<a@bad.example>")
             if self.rcpts < 50 * rcpts:  # the refusals come with the next reply that is free
                 replies = session.say(*(f"RCPT TO:<r{number}@x.example>" for number in range(rcpts)))
                 self.rcpts += sum(one.startswith(b"250") for one in replies)

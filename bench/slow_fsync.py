@@ -10,6 +10,7 @@ median is above the limit.
 
 import argparse
 import multiprocessing
+import os
 import smtplib
 import subprocess
 import sys
@@ -25,13 +26,12 @@ from pathlib import Path
 from bench.clients import Clients
 from bench.results import percentile, record
 from contrib.lib.gateway import ROOT, Gateway
-from meta1g.db.files import FAULT_FLUSH_MS
 
 MESSAGE = "Subject: x\r\n\r\n" + "0123456789\r\n" * 400
 START_S = 60
 INTRO = """\
 NOOP of sessions that do nothing else, each once a second, while other sessions send messages of 5 kB as fast as they are
-acknowledged and every flush takes longer by the time given (fault switch META1G_FAULT_FLUSH_MS in all processes), beside the
+acknowledged and every flush takes longer by the time given (tests/fakes/slow_disk in all processes), beside the
 same without the switch.  A whole gateway on loopback; allowed is a median of 20 ms."""
 
 
@@ -61,7 +61,8 @@ def running_gateway(directory: Path, flush_ms: int) -> Iterator[Gateway]:
     assert sink.stdout is not None
     sink_port = sink.stdout.readline().strip().rpartition(":")[2]
     options = {"smtps": "max_transactions = 0; max_noops = 100000;"}
-    environment = {FAULT_FLUSH_MS: str(flush_ms)} if flush_ms else {}
+    slow = os.pathsep.join([str(ROOT / "tests/fakes/slow_disk"), str(ROOT)])
+    environment = {"SLOW_DISK_MS": str(flush_ms), "PYTHONPATH": slow} if flush_ms else {}
     gateway = Gateway(directory / f"gateway{flush_ms}", f". {sink_port}^[127.0.0.1]", options, env=environment)
     gateway.setup()
     gateway.start()

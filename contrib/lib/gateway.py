@@ -1,11 +1,12 @@
 """Runs a whole gateway in a directory of its own: for the quickstart, the system tests and the benchmarks.
 
-Everything is real: sm.setup makes the directories, createmap the maps, mcp starts the five processes.  Without root all
-of them run as the caller.
+Everything is real: sm.setup makes the directories, createmap the maps, mcp starts the five processes, qmgrctl asks them.
+The tools are called as functions, since a test that starts a Python each time it looks spends most of its time with that.
+Without root all processes run as the caller.
 """
 
 import contextlib
-import json
+import io
 import os
 import select
 import shlex
@@ -17,6 +18,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from meta1g.base.cli import CliError
+from meta1g.db.mapfile import MapFile
+from meta1g.tools import createmap, qmgrctl, setup_dirs
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPONENTS = ("qmgr", "smtps", "smtpc", "smar")
@@ -79,7 +84,7 @@ def wait_until(condition: Callable[[], object], timeout_s: float, what: str) -> 
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {timeout_s:g} s: {what}")
-        select.select([], [], [], 0.05)
+        select.select([], [], [], 0.02)
 
 
 @dataclass(slots=True)
@@ -140,14 +145,21 @@ class Gateway:
         )
         self.write_map("mailertable", self.mailertable)
         how = [] if self.accounts else ["--no-accounts"]
-        self.run_tool("setup_dirs", "-f", str(self.conf), "--queue-directory", str(self.queue), *how)
+        with contextlib.redirect_stdout(io.StringIO()):
+            setup_dirs.main(["-f", str(self.conf), "--queue-directory", str(self.queue), *how])
 
     def write_map(self, name: str, text: str) -> None:
-        """Makes a map file in the configuration directory from text."""
+        """Makes a map file in the configuration directory from text.
+
+        Raises:
+            ValueError: a line of it is wrong.
+        """
         source = self.conf.parent / name
         source.write_text(text if text.endswith("\n") else text + "\n")
-        with source.open() as lines:
-            self.run_tool("createmap", f"{source}.db", stdin=lines)
+        entries, errors = createmap.read_map(source.read_text())
+        if errors:
+            raise ValueError(f"{source}: {'; '.join(errors)}")
+        MapFile.build(source.with_name(f"{name}.db"), sorted(entries.items()), "hash")
 
     def environment(self) -> dict[str, str]:
         """The environment of all processes."""
@@ -238,11 +250,15 @@ class Gateway:
         return pids
 
     def control(self, *words: str) -> dict[str, object]:
-        """Asks qmgr through qmgrctl and gives its JSON answer."""
-        result = self.run_tool(
-            "qmgrctl", "-f", str(self.conf), "--json", *words, check=words != ("status",)
-        )  # it says 1 while a component is away
-        answer = json.loads(result.stdout)
+        """Asks qmgr as qmgrctl does and gives its answer.
+
+        Raises:
+            RuntimeError: it cannot be reached, or refuses.
+        """
+        try:
+            answer = qmgrctl.ask(self.queue, *words)
+        except CliError as error:
+            raise RuntimeError(f"qmgrctl {' '.join(words)}: {error}") from error
         return answer if isinstance(answer, dict) else {"list": answer}
 
     def leftovers(self) -> dict[str, int]:
@@ -271,7 +287,7 @@ class Gateway:
         with contextlib.suppress(ProcessLookupError):
             self.process.terminate()
         try:
-            code = self.process.wait(timeout_s)
+            code = wait_for(self.process, timeout_s)
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait(5)
@@ -280,6 +296,21 @@ class Gateway:
                     os.kill(pid, signal.SIGKILL)
         self.process = None
         return code
+
+
+def wait_for(process: "subprocess.Popen[bytes]", timeout_s: float) -> int:
+    """Gives the exit code of a process as soon as it has one; Popen.wait() only looks every 50 ms.
+
+    Raises:
+        TimeoutExpired: it still runs after timeout_s.
+    """
+    if process.poll() is None:
+        fd = os.pidfd_open(process.pid)
+        try:
+            select.select([fd], [], [], timeout_s)
+        finally:
+            os.close(fd)
+    return process.wait(0)
 
 
 def children_of(pid: int) -> list[int]:

@@ -3,12 +3,13 @@
 Ref: MeTA1 design, "Architecture: security model" (accounts and groups modelled on).
 """
 
+import grp
 import os
 import pwd
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from meta1g.base import paths
+from meta1g.base.dataclass import dataclass
 from meta1g.base.startup import Options
 
 
@@ -27,8 +28,24 @@ class Access:
     uids: frozenset[int]
 
 
+def user_entry(name: str) -> pwd.struct_passwd | None:
+    """Gives the entry of a user, by name or number; None if there is no such user."""
+    try:
+        return pwd.getpwuid(int(name)) if name.isascii() and name.isdigit() else pwd.getpwnam(name)
+    except (KeyError, OverflowError):
+        return None
+
+
+def group_entry(name: str) -> grp.struct_group | None:
+    """Gives the entry of a group, by name or number; None if there is no such group."""
+    try:
+        return grp.getgrgid(int(name)) if name.isascii() and name.isdigit() else grp.getgrnam(name)
+    except (KeyError, OverflowError):
+        return None
+
+
 def account_of(section: Options, component: str) -> str:
-    """Gives the name of the account that a section of the configuration runs under.
+    """Gives the account, a name or a number, that a section of the configuration runs under.
 
     Args:
         section: a section of a component.
@@ -42,7 +59,7 @@ def access_for(users: Iterable[str], *, own: bool = True) -> Access:
     """Lets accounts use a socket, beside root.
 
     Args:
-        users: account names; those that do not exist on this machine are passed over.
+        users: accounts, by name or number; those that do not exist on this machine are passed over.
         own: the account of this process may use it too.
 
     Returns:
@@ -51,9 +68,8 @@ def access_for(users: Iterable[str], *, own: bool = True) -> Access:
     """
     gid, uids = None, {0, os.geteuid()} if own else {0}
     for user in users:
-        try:
-            entry = pwd.getpwnam(user)
-        except KeyError:
+        entry = user_entry(user)
+        if entry is None:
             continue
         uids.add(entry.pw_uid)
         if gid is None and (os.geteuid() == 0 or entry.pw_gid in os.getgroups()):

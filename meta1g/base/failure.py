@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from meta1g.base.errors import BugError
-from meta1g.base.log import Log, Value
+from meta1g.base.log import Log, LogValue
 from meta1g.base.sysexits import EX_SOFTWARE
 
 #: Places whose traceback is logged, and events that are counted by name.  Ref: invariant I4; the number is our choice.
@@ -59,7 +59,7 @@ class _State:
 _state: Final = _State()
 
 
-def contained(log: Log, where: str, error: BaseException, **keys: Value) -> None:
+def contained(log: Log, where: str, error: BaseException, **keys: LogValue) -> None:
     """Notes a failure that costs the thing at hand: counts it, logs it, with its traceback the first time.
 
     A BugError is never contained: it ends the process.
@@ -81,7 +81,7 @@ def contained(log: Log, where: str, error: BaseException, **keys: Value) -> None
         _report(log, f"{where}: {text}")
 
 
-def end_process(log: Log, where: str, error: BaseException, **keys: Value) -> NoReturn:
+def end_process(log: Log, where: str, error: BaseException, **keys: LogValue) -> NoReturn:
     """Ends the process at once with an exit code after which mcp starts it again; nothing is written but the log."""
     try:
         log.fatal(where, f"the process ends: {_text(error)}", **({"path": _place(error)} | keys))
@@ -105,7 +105,7 @@ class item:  # noqa: N801  used as a function; a class, since a generator costs 
 
     __slots__ = ("_keys", "_log", "_on_failure", "_where")
 
-    def __init__(self, log: Log, where: str, on_failure: Callable[[Exception], object] | None = None, **keys: Value) -> None:
+    def __init__(self, log: Log, where: str, on_failure: Callable[[Exception], object] | None = None, **keys: LogValue) -> None:
         self._log = log
         self._where = where
         self._on_failure = on_failure

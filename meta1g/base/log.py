@@ -34,7 +34,7 @@ _SYSLOG_PRIORITY: Final = {
     Sev.DEBUG: syslog.LOG_DEBUG,
 }
 
-Value = str | bytes | int | float | None
+LogValue = str | bytes | int | float | None
 
 #: Combinations of keys in the order in which they are written: as many as there are different calls.
 _orders: Final[dict[tuple[str, ...], tuple[str, ...]]] = {}
@@ -161,7 +161,7 @@ class SyslogSink:
         """Leaves the connection, which the process has one of, to the next sink."""
 
 
-def sanitize(value: Value) -> str:
+def sanitize(value: LogValue) -> str:
     """Turns a value into printable ASCII without comma and backslash, at most 1024 characters (invariant I5)."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")
@@ -177,7 +177,7 @@ def _escape(found: re.Match[str]) -> str:
     return "".join(f"\\x{byte:02X}" for byte in char.encode("utf-8", how))
 
 
-def format_classic(sevr: Sev, func: str, stat: str, keys: dict[str, Value]) -> str:
+def format_classic(sevr: Sev, func: str, stat: str, keys: dict[str, LogValue]) -> str:
     """Gives `sevr=INFO, func=name, ss_sess=..., stat=...`."""
     line = _STATS[sevr] + func
     for key in _ordered(keys):
@@ -187,7 +187,7 @@ def format_classic(sevr: Sev, func: str, stat: str, keys: dict[str, Value]) -> s
     return f"{line}, stat={sanitize(stat)}"
 
 
-def _ordered(keys: dict[str, Value]) -> tuple[str, ...]:
+def _ordered(keys: dict[str, LogValue]) -> tuple[str, ...]:
     """Gives the keys in the order of the registry; each combination that a call uses is sorted once.
 
     Raises:
@@ -200,9 +200,9 @@ def _ordered(keys: dict[str, Value]) -> tuple[str, ...]:
     return order
 
 
-def format_json(sevr: Sev, func: str, stat: str, keys: dict[str, Value]) -> str:
+def format_json(sevr: Sev, func: str, stat: str, keys: dict[str, LogValue]) -> str:
     """Gives the same facts as one JSON object."""
-    facts: dict[str, Value] = {"sevr": sevr.name, "func": func}
+    facts: dict[str, LogValue] = {"sevr": sevr.name, "func": func}
     for key in _ordered(keys):
         value = keys[key]
         if value is not None:
@@ -211,7 +211,7 @@ def format_json(sevr: Sev, func: str, stat: str, keys: dict[str, Value]) -> str:
     return json.dumps(facts, ensure_ascii=True)
 
 
-FORMATS: Final[dict[str, Callable[[Sev, str, str, dict[str, Value]], str]]] = {
+FORMATS: Final[dict[str, Callable[[Sev, str, str, dict[str, LogValue]], str]]] = {
     "classic": format_classic,
     "json": format_json,
 }
@@ -240,7 +240,7 @@ class Log:
         self._clock: Clock = SystemClock() if clock is None else clock
         self._second = (-1.0, "")  # the last second and its text, replaced together
 
-    def __call__(self, sevr: Sev, func: str, stat: str, **keys: Value) -> None:
+    def __call__(self, sevr: Sev, func: str, stat: str, **keys: LogValue) -> None:
         """Writes one line.
 
         Args:
@@ -289,26 +289,26 @@ class Log:
         """Closes the log file; nothing is written afterwards."""
         self.sink.close()
 
-    def fatal(self, func: str, stat: str, **keys: Value) -> None:
+    def fatal(self, func: str, stat: str, **keys: LogValue) -> None:
         """Writes a line of severity FATAL: the process cannot go on."""
         self(Sev.FATAL, func, stat, **keys)
 
-    def error(self, func: str, stat: str, **keys: Value) -> None:
+    def error(self, func: str, stat: str, **keys: LogValue) -> None:
         """Writes a line of severity ERROR: something is lost or refused that should not be."""
         self(Sev.ERROR, func, stat, **keys)
 
-    def warn(self, func: str, stat: str, **keys: Value) -> None:
+    def warn(self, func: str, stat: str, **keys: LogValue) -> None:
         """Writes a line of severity WARN: an operator should look."""
         self(Sev.WARN, func, stat, **keys)
 
-    def notice(self, func: str, stat: str, **keys: Value) -> None:
+    def notice(self, func: str, stat: str, **keys: LogValue) -> None:
         """Writes a line of severity NOTICE: unusual, but handled."""
         self(Sev.NOTICE, func, stat, **keys)
 
-    def info(self, func: str, stat: str, **keys: Value) -> None:
+    def info(self, func: str, stat: str, **keys: LogValue) -> None:
         """Writes a line of severity INFO: normal life of a message."""
         self(Sev.INFO, func, stat, **keys)
 
-    def debug(self, func: str, stat: str, **keys: Value) -> None:
+    def debug(self, func: str, stat: str, **keys: LogValue) -> None:
         """Writes a line of severity DEBUG."""
         self(Sev.DEBUG, func, stat, **keys)

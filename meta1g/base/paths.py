@@ -4,9 +4,10 @@ Ref: MeTA1 design, "Architecture: security model, accounts, directories" (accoun
 directory names modelled on MeTA1's).
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from meta1g.base.dataclass import dataclass
 
 DEFAULT_QUEUE_DIRECTORY: Final = Path("/var/spool/meta1")
 DEFAULT_CONFIG_DIRECTORY: Final = Path("/etc/meta1")

@@ -7,8 +7,9 @@ Pure.  Ref: RFC 5321 4.2; RFC 2034 and RFC 3463 (enhanced status codes).
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from meta1g.base.dataclass import dataclass
 
 #: RFC 5321 4.5.3.1.5: a reply line that we write, with its CR LF.
 REPLY_LINE_MAX_BYTES: Final = 512

@@ -24,9 +24,10 @@ import stat
 import struct
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from meta1g.base.dataclass import dataclass
 
 #: Longest name.  Ref: unix(7), sun_path with its NUL.
 PATH_MAX_BYTES: Final = 107

@@ -19,7 +19,7 @@ from meta1g.conf.errors import error_of
 from meta1g.conf.grammar import parse
 from meta1g.conf.pending import NO_EFFECT
 from meta1g.conf.schema import Naming, OptionDef, SectionDef
-from meta1g.conf.tree import Entry, OptionNode, Problem, SectionNode, Source, Value
+from meta1g.conf.tree import OptionNode, Problem, SectionNode, Source, TreeEntry, Value
 from meta1g.conf.values import LISTED_MAX, UnknownNameError, shown, suggest
 
 PROTECTS: Final = re.compile(
@@ -174,7 +174,7 @@ class Checker:
 
     # -- what is not known
 
-    def _unknown(self, definition: SectionDef, node: Entry, name: str, path: tuple[str, ...]) -> None:
+    def _unknown(self, definition: SectionDef, node: TreeEntry, name: str, path: tuple[str, ...]) -> None:
         is_option = isinstance(node, OptionNode)
         place = f"in section {path[-1]}" if path else "outside of all sections"
         what = "option" if is_option else "section"
@@ -199,10 +199,10 @@ def _protects(names: tuple[str, ...]) -> bool:
     return any(PROTECTS.search(name) for name in names)
 
 
-def _names(node: Entry) -> tuple[str, ...]:
+def _names(node: TreeEntry) -> tuple[str, ...]:
     """Gives all names in an entry."""
     found: list[str] = []
-    todo: list[Entry] = [node]
+    todo: list[TreeEntry] = [node]
     while todo:
         entry = todo.pop()
         if isinstance(entry, OptionNode):

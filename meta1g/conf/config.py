@@ -4,10 +4,10 @@ Pure.  Ref: MeTA1 README, chapter on configuration (modelled on).
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import BugError, Module, PermError
 from meta1g.conf.schema import OptionDef, SectionDef
 from meta1g.conf.values import Flags, suggest
@@ -23,7 +23,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class DumpedOption:
     """One option for a dump: its row, its value, and `file:line` if it is given.  Immutable."""
 
     row: OptionDef
@@ -141,11 +141,11 @@ class Section:
         self._sub_definition(keyword)
         return self._subs.get(keyword.lower(), ())
 
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[DumpedOption]:
         """Gives all options in the order of the table."""
         for row in self.definition.options:
             given = self._effective(row)
-            yield Item(row, row.default if given is None else given.value, None if given is None else given.where)
+            yield DumpedOption(row, row.default if given is None else given.value, None if given is None else given.where)
 
     def children(self) -> "Iterator[Section]":
         """Gives all sections inside this one, in the order of the table."""

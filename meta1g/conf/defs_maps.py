@@ -7,7 +7,7 @@ from typing import Final
 
 from meta1g.conf.defs_common import NAME, OWN, PATH, R, S
 from meta1g.conf.schema import Naming, OptionDef, Origin, SectionDef, option
-from meta1g.conf.values import Address, Choice, Flag, Flags, ListOf, Port, Text, Time
+from meta1g.conf.values import Choice, Flag, Flags, IpAddress, ListOf, Port, Text, Time
 
 #: Map types in one file; only these can be given without a declaration.
 FILE_TYPES: Final = ("hash", "btree", "text", "regex", "cidr")
@@ -21,7 +21,7 @@ MAP: Final = SectionDef(
         option("type", Choice(MAP_TYPES), None, S, "What kind of map it is.", required=True),
         option("file", PATH, None, S, "File of a map in a file, relative to the configuration directory."),
         option("path", PATH, None, S, "Unix socket of a map server (type socket), relative to the queue directory."),
-        option("address", Address(), None, R, "IP address of a map server (type socket), if it has no path."),
+        option("address", IpAddress(), None, R, "IP address of a map server (type socket), if it has no path."),
         option("port", Port(), None, R, "TCP port of a map server (type socket)."),
         option("mapname", NAME, None, S, "Name that the map server knows the map by; its own name if it is not given."),
         option("timeout", Time(1, 600), "10s", OWN, "How long a map server may take for an answer."),

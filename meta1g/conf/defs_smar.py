@@ -8,7 +8,7 @@ from typing import Final
 from meta1g.conf.defs_common import OWN, PATH, R, S, component
 from meta1g.conf.defs_maps import MAP, map_user
 from meta1g.conf.schema import Naming, SectionDef, option
-from meta1g.conf.values import Address, Domain, Flag, Flags, Int, ListOf, Network, Port, Text, Time
+from meta1g.conf.values import Domain, Flag, Flags, Int, IpAddress, ListOf, Network, Port, Text, Time
 
 _DNS_FLAGS: Final = Flags(
     (
@@ -22,7 +22,7 @@ _DNS_FLAGS: Final = Flags(
 _OPTIONS: Final = (
     option(
         "nameserver",
-        ListOf(Address()),
+        ListOf(IpAddress()),
         None,
         S,
         "Name servers, preferred first; those of /etc/resolv.conf if none is given.",
@@ -43,7 +43,7 @@ _SECTIONS: Final = (
         "A name server with a port of its own; several are possible, they come before the option's.",
         OWN,
         (
-            option("address", Address(), None, OWN, "IP address.", required=True),
+            option("address", IpAddress(), None, OWN, "IP address.", required=True),
             option("port", Port(), "53", OWN, "Port."),
         ),
         repeat=True,

@@ -9,7 +9,7 @@ from typing import Final
 from meta1g.conf.defs_common import OWN, PATH, R, S, component
 from meta1g.conf.defs_tls import CLIENT_AUTH, CLIENT_TLS
 from meta1g.conf.schema import option
-from meta1g.conf.values import Address, Flag, Flags, Int, Port, Time
+from meta1g.conf.values import Flag, Flags, Int, IpAddress, Port, Time
 
 _FLAGS: Final = Flags(
     (
@@ -29,7 +29,9 @@ _OPTIONS: Final = (
     option("data_timeout", _WAIT, "2m", R, "How long DATA may take; RFC 5321 4.5.3.2.4."),
     option("block_timeout", _WAIT, "3m", R, "How long one piece of content may take; RFC 5321 4.5.3.2.5."),
     option("dot_timeout", _WAIT, "10m", R, "How long the final dot may take; RFC 5321 4.5.3.2.6."),
-    option("source_address", Address(), None, OWN, "IP address that connections come from; the system's choice if not given."),
+    option(
+        "source_address", IpAddress(), None, OWN, "IP address that connections come from; the system's choice if not given."
+    ),
     option("remote_port", Port(), "25", R, "Port of SMTP servers."),
     option("max_threads", Int(1, 100_000), "1000", R, "Sessions at the same time in one process."),
     option("min_threads", Int(0, 100_000), "0", R, "Threads that are kept; accepted for MeTA1's sake, ours cost nothing."),

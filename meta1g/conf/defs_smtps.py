@@ -8,7 +8,7 @@ from typing import Final
 from meta1g.conf.defs_common import ADDRESS_FAMILIES, OWN, PATH, R, S, component
 from meta1g.conf.defs_tls import SERVER_AUTH, SERVER_TLS
 from meta1g.conf.schema import Naming, SectionDef, option
-from meta1g.conf.values import ID_MAX, Address, Choice, Flag, Flags, Int, Port, Size, Time
+from meta1g.conf.values import ID_MAX, Choice, Flag, Flags, Int, IpAddress, Port, Size, Time
 
 _FLAGS: Final = Flags(
     (
@@ -105,7 +105,7 @@ _FILTER_SOCKET: Final = SectionDef(
     S,
     (
         option("type", ADDRESS_FAMILIES, "inet", S, "TCP or a Unix socket."),
-        option("address", Address(), "127.0.0.1", S, "IP address."),
+        option("address", IpAddress(), "127.0.0.1", S, "IP address."),
         option("port", Port(), None, S, "TCP port."),
         option("path", PATH, None, S, "Path of a Unix socket, relative to the queue directory."),
     ),

@@ -4,10 +4,10 @@ Pure.  Ref: MeTA1 smconf, metaconf (modelled on).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
-from meta1g.conf.config import Config, Item, Section
+from meta1g.base.dataclass import dataclass
+from meta1g.conf.config import Config, DumpedOption, Section
 from meta1g.conf.schema import OptionDef, SectionDef
 from meta1g.conf.values import quote
 
@@ -75,7 +75,7 @@ def _data(section: Section) -> dict[str, Any]:
     return {"keyword": section.keyword, "name": section.name, "where": section.where, **made} if section.keyword else made
 
 
-def _plain(item: Item) -> Any:
+def _plain(item: DumpedOption) -> Any:
     if isinstance(item.value, frozenset):
         return sorted(item.value)
     return list(item.value) if isinstance(item.value, tuple) else item.value

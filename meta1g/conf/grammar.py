@@ -21,7 +21,7 @@ from ply import yacc
 
 from meta1g.conf.lexer import tokenize, tokens  # noqa: F401  ply looks for the name `tokens`
 from meta1g.conf.recover import TokenStream
-from meta1g.conf.tree import Entry, OptionNode, Problem, SectionNode, Source, Value
+from meta1g.conf.tree import OptionNode, Problem, SectionNode, Source, TreeEntry, Value
 
 #: Open braces at the same time; our choice: ten times what the tables allow, and errors stay cheap to find.
 NESTING_MAX: Final = 50
@@ -161,7 +161,7 @@ def _too_deep(found: list[Any]) -> int | None:
     return None
 
 
-def parse(source: Source) -> tuple[tuple[Entry, ...], list[Problem]]:
+def parse(source: Source) -> tuple[tuple[TreeEntry, ...], list[Problem]]:
     """Parses a text.
 
     Returns:

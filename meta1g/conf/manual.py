@@ -9,9 +9,9 @@ Pure.  Ref: meta1.conf(5).
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.conf.check import walk
 from meta1g.conf.defs import COMPONENTS, ROOT
 from meta1g.conf.defs_common import COMMON, COMMON_SECTIONS

@@ -10,15 +10,16 @@ Pure.  Ref: MeTA1 metaconf (modelled on).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.conf.check import PROTECTS
 from meta1g.conf.defs import ROOT
 from meta1g.conf.errors import error_of
 from meta1g.conf.grammar import parse
 from meta1g.conf.schema import SectionDef
-from meta1g.conf.tree import Entry, OptionNode, SectionNode, Source, Value
+from meta1g.conf.tree import OptionNode, SectionNode, Source, TreeEntry, Value
 from meta1g.conf.values import quote
 
 _INDENT: Final = "  "
@@ -58,7 +59,7 @@ def merge(user: Source, example: Source) -> Merged:
     return Merged(merger.text(), merger.changes)
 
 
-def _entries(source: Source) -> tuple[Entry, ...]:
+def _entries(source: Source) -> tuple[TreeEntry, ...]:
     entries, problems = parse(source)
     if problems:
         raise error_of(source, problems)
@@ -81,7 +82,7 @@ class _Merger:
             text = _insert(text, pos, lines)
         return text
 
-    def section(self, definition: SectionDef, mine: SectionNode, theirs: tuple[Entry, ...], path: tuple[str, ...]) -> None:
+    def section(self, definition: SectionDef, mine: SectionNode, theirs: tuple[TreeEntry, ...], path: tuple[str, ...]) -> None:
         """Merges one section and those inside."""
         place = " ".join(path) or "outside of all sections"
         self._tell_unknown(definition, mine, place)

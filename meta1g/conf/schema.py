@@ -6,11 +6,12 @@ Pure.  Ref: MeTA1 README, chapter on options (names and grouping modelled on).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, StrEnum
 from typing import Any
 
-from meta1g.conf.values import Kind
+from meta1g.base.dataclass import dataclass
+from meta1g.conf.values import ValueKind
 
 
 class Origin(StrEnum):
@@ -47,7 +48,7 @@ class OptionDef:
     """
 
     name: str
-    kind: Kind
+    kind: ValueKind
     default: Any
     origin: Origin
     meaning: str
@@ -89,7 +90,7 @@ class SectionDef:
 
 def option(
     name: str,
-    kind: Kind,
+    kind: ValueKind,
     default: str | None,
     origin: Origin,
     meaning: str,

@@ -4,8 +4,10 @@ Pure.  Ref: meta1.conf(5), grammar.
 """
 
 import bisect
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
+
+from meta1g.base.dataclass import dataclass
 
 #: Characters of an excerpt before and after the place of an error; our choice, a terminal line.
 EXCERPT_BEFORE_CHARS: Final = 60
@@ -41,7 +43,7 @@ class SectionNode:
     end: int = 0
 
 
-Entry = OptionNode | SectionNode
+TreeEntry = OptionNode | SectionNode
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ import ipaddress
 import itertools
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from meta1g.base import units
+from meta1g.base.dataclass import dataclass
 
 PORT_MAX: Final = 65535
 MODE_MAX: Final = 0o777
@@ -41,7 +41,7 @@ class UnknownNameError(ValueError):
     """A flag that nobody knows; a lenient check leaves it out."""
 
 
-class Kind(Protocol):
+class ValueKind(Protocol):
     """What all kinds can do.  Immutable."""
 
     @property
@@ -269,7 +269,7 @@ class Choice(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class Address(_Scalar):
+class IpAddress(_Scalar):
     """An IP address.  Immutable."""
 
     def parse(self, text: str) -> str:
@@ -341,7 +341,7 @@ class Domain(_Scalar):
 class ListOf:
     """A list of values of one kind; a single value needs no braces.  Immutable."""
 
-    item: Kind
+    item: ValueKind
     many = True
     empty = ()
 

@@ -192,6 +192,7 @@ class Aq:
         ta.rcpts[record.rcpt_idx] = rcpt
         ta.next_idx = max(ta.next_idx, record.rcpt_idx + 1)
         ta.unsettled += 1
+        ta.unresolved += 1
         rcpt.place = self.place_of(record.rcpt)
         self.places.hold(rcpt.place)
         self._unrouted += isinstance(rcpt.place, str)

@@ -17,11 +17,12 @@ class RcptState(IntEnum):
 
     NEW = 1  # not asked for yet
     SENT_TO_AR = 2  # the address resolver is asked
-    READY = 3  # stands in the queue of its destination
-    SCHEDULED = 4  # a delivery agent has it
-    WAIT_UPDATE = 5  # its new state is on its way to a store
-    FAILED = 6  # failed for good, waits for its bounce
-    DONE = 7  # gone
+    GATHERING = 3  # resolved; waits for others of its transaction
+    READY = 4  # stands in the queue of its destination
+    SCHEDULED = 5  # a delivery agent has it
+    WAIT_UPDATE = 6  # its new state is on its way to a store
+    FAILED = 7  # failed for good, waits for its bounce
+    DONE = 8  # gone
 
 
 class Order(IntEnum):
@@ -121,11 +122,12 @@ class AqTa:
         next_idx: index of the next recipient that is made here (member of an alias, bounce).
         moving: moves from IBDB to DEFEDB that are not durable yet.
         unsettled: how many of its recipients in AQ are on their way; kept by rcpt_fsm.step().
+        unresolved: how many of these the resolver has not answered for; kept there, too.
 
     Locking: caller holds AQ.
     """
 
-    __slots__ = ("failed", "in_defedb", "in_ibdb", "moving", "next_idx", "rcpts", "record", "unsettled")
+    __slots__ = ("failed", "in_defedb", "in_ibdb", "moving", "next_idx", "rcpts", "record", "unresolved", "unsettled")
 
     def __init__(self, record: TaRecord, *, in_ibdb: bool, in_defedb: bool) -> None:
         self.record = record
@@ -136,6 +138,7 @@ class AqTa:
         self.next_idx = record.rcpts
         self.moving = 0
         self.unsettled = 0
+        self.unresolved = 0
 
     @property
     def ta_id(self) -> TaId:

@@ -13,11 +13,11 @@ Ref: invariant I3.
 """
 
 import contextlib
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import PermError
 from meta1g.db.files import FILES
 

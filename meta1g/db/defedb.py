@@ -15,7 +15,7 @@ from meta1g.base.errors import BugError, Module
 from meta1g.base.ids import ID_LENGTH, TaId
 from meta1g.db import defedb_records as records
 from meta1g.db.defedb_base import DefeDbBase
-from meta1g.db.defedb_change import Change
+from meta1g.db.defedb_change import DefeDbChange
 from meta1g.db.defedb_records import Due
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 
@@ -48,7 +48,7 @@ class DefeDb(DefeDbBase):
         Disk: the change is on stable storage.
         """
         with self._env.transaction() as txn:
-            change = Change(self._main, self._due, txn, self._keep)
+            change = DefeDbChange(self._main, self._due, txn, self._keep)
             touched = self._apply(change, tas, put, removed)
             gone = {TaId(ta_id) for ta_id in touched if change.remove_empty(ta_id)}
             if change.count:
@@ -57,7 +57,7 @@ class DefeDb(DefeDbBase):
         return gone
 
     def _apply(
-        self, change: Change, tas: Iterable[TaRecord], put: Iterable[RcptRecord], removed: Iterable[tuple[TaId, int]]
+        self, change: DefeDbChange, tas: Iterable[TaRecord], put: Iterable[RcptRecord], removed: Iterable[tuple[TaId, int]]
     ) -> dict[str, None]:
         """Does the change; gives the transactions that may have lost their last recipient."""
         known: set[str] = set()

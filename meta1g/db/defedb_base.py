@@ -17,8 +17,8 @@ from meta1g.base.ids import ID_LENGTH
 from meta1g.db import defedb_records as records
 from meta1g.db.bdb import Db, Environment, Txn
 from meta1g.db.damage import DamageError
-from meta1g.db.defedb_change import Change
-from meta1g.db.defedb_records import Record
+from meta1g.db.defedb_change import DefeDbChange
+from meta1g.db.defedb_records import RecordT
 
 MAIN_FILE: Final = "defedb.db"
 DUE_FILE: Final = "due.db"
@@ -120,11 +120,11 @@ class DefeDbBase:
                 yield item
                 item = cursor.next()
 
-    def _get(self, cls: type[Record], key: bytes) -> Record | None:
+    def _get(self, cls: type[RecordT], key: bytes) -> RecordT | None:
         value = self._main.get(key)
         return None if value is None else self._decoded(cls, key, value)
 
-    def _decoded(self, cls: type[Record], key: bytes, value: bytes) -> Record | None:
+    def _decoded(self, cls: type[RecordT], key: bytes, value: bytes) -> RecordT | None:
         """Reads a value; None, and it is noted, if it is damaged."""
         try:
             return records.decode_record(cls, key, value)
@@ -155,7 +155,7 @@ class DefeDbBase:
         keeper, path = self.keeper, self.directory / MAIN_FILE
         kept = [key for key, (value, why) in bad.items() if keeper is not None and keeper(path, key, value, why)]
         with self._env.transaction() as txn:
-            change = Change(self._main, self._due, txn, self._keep)
+            change = DefeDbChange(self._main, self._due, txn, self._keep)
             for key in kept:
                 change.forget(key)
                 self._forget_empty(change, key, txn)
@@ -166,7 +166,7 @@ class DefeDbBase:
                 self._main.put(records.COUNT_KEY, records.COUNT.pack(max(0, self._count + change.count)), txn=txn)
         self._count = max(0, self._count + change.count)
 
-    def _forget_empty(self, change: Change, key: bytes, txn: Txn) -> None:
+    def _forget_empty(self, change: DefeDbChange, key: bytes, txn: Txn) -> None:
         """Sets the transaction of a recipient aside, too, if it was the last one."""
         if self.keeper is None or not records.is_rcpt_key(key):
             return

@@ -12,7 +12,7 @@ from meta1g.db.damage import DamageError
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 
 
-class Change:
+class DefeDbChange:
     """One transaction.  Owner: the thread that makes it.
 
     Args:

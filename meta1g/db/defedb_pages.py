@@ -15,11 +15,11 @@ Native byte order, as the library writes.  Ref: Berkeley DB 5.3, dbinc/db_page.h
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import ProtocolError
 from meta1g.db.bdb import PAGE_BYTES
 from meta1g.db.defedb_records import CHECKSUM_BYTES, HEADS, decode_value
@@ -42,11 +42,11 @@ _LOG_HEAD: Final = Struct("=III")
 #: A record is not longer: pages that lead in a circle end here.
 _RECORD_MAX_BYTES: Final = 64 << 20
 
-Item = TaRecord | RcptRecord
+AnyRecord = TaRecord | RcptRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PageRecord:
     """A record in a file.  Immutable.
 
     Args:
@@ -55,12 +55,12 @@ class Found:
         sure: the page says that it has it.
     """
 
-    record: Item
+    record: AnyRecord
     place: int
     sure: bool
 
 
-def record_of(value: bytes) -> Item | None:
+def record_of(value: bytes) -> AnyRecord | None:
     """Reads a value of either kind; None if it is none, or damaged."""
     cls = HEADS.get(value[CHECKSUM_BYTES : CHECKSUM_BYTES + 8])
     if cls is None:
@@ -86,7 +86,7 @@ class Pages:
         """Closes the file."""
         self._file.close()
 
-    def records(self, *, sure: bool) -> Iterator[Found]:
+    def records(self, *, sure: bool) -> Iterator[PageRecord]:
         """Gives the records of pages that make sense, or those in all others."""
         for number in range(self._count):
             page = self._page(number)
@@ -102,7 +102,7 @@ class Pages:
         """Gives number and offset of the latest log record that changed a page."""
         return max((_LSN.unpack_from(self._page(number)) for number in range(self._count)), default=(0, 0))
 
-    def record_at(self, place: int) -> Item | None:
+    def record_at(self, place: int) -> AnyRecord | None:
         """Reads the record again that was found at a place."""
         page = self._page(place // PAGE_BYTES)
         offset = place % PAGE_BYTES
@@ -116,10 +116,10 @@ class Pages:
             data = b""
         return data.ljust(PAGE_BYTES, b"\0")
 
-    def _at(self, page: bytes, number: int, offset: int) -> Iterator[Found]:
+    def _at(self, page: bytes, number: int, offset: int) -> Iterator[PageRecord]:
         record = record_of(self._value(page, offset))
         if record is not None:
-            yield Found(record, number * PAGE_BYTES + offset, sure=True)
+            yield PageRecord(record, number * PAGE_BYTES + offset, sure=True)
 
     def _value(self, page: bytes, offset: int) -> bytes:
         """Gives the data of an item, or nothing."""
@@ -149,14 +149,14 @@ class Pages:
             number = behind
         return b"".join(parts) if not left else b""
 
-    def _anything(self, page: bytes, number: int) -> Iterator[Found]:
+    def _anything(self, page: bytes, number: int) -> Iterator[PageRecord]:
         """Takes what looks like a record, from a page whose head makes no sense."""
         for start in _starts(page):
             offset = start - _ITEM.size
             if offset >= 0:
                 record = record_of(self._value(page, offset))
                 if record is not None:
-                    yield Found(record, number * PAGE_BYTES + offset, sure=False)
+                    yield PageRecord(record, number * PAGE_BYTES + offset, sure=False)
 
 
 def _starts(data: bytes) -> Iterator[int]:
@@ -189,7 +189,7 @@ def _chain_overhead(page: bytes, length: int, size: int) -> int:
     return _CHECKED_BYTES if checked[CHECKSUM_BYTES : CHECKSUM_BYTES + 8] in HEADS else _PLAIN_BYTES
 
 
-def in_log(data: bytes) -> Iterator[Item]:
+def in_log(data: bytes) -> Iterator[AnyRecord]:
     """Gives everything in a log file that was a record once, the oldest first.
 
     How long it is stands in front of it, in one of two forms.

@@ -39,7 +39,7 @@ _CRC: Final = Struct("!I")
 _TIME: Final = Struct("!Q")
 _MICROSECONDS: Final = 1_000_000
 
-Record = TypeVar("Record", TaRecord, RcptRecord)
+RecordT = TypeVar("RecordT", TaRecord, RcptRecord)
 Due = tuple[float, TaId, int]
 
 
@@ -99,7 +99,7 @@ def encode_record(record: TaRecord | RcptRecord) -> bytes:
     return _CRC.pack(crc32(body)) + body
 
 
-def decode_record(cls: type[Record], key: bytes, value: bytes) -> Record:
+def decode_record(cls: type[RecordT], key: bytes, value: bytes) -> RecordT:
     """Reads the value of a transaction or a recipient.
 
     Raises:
@@ -123,7 +123,7 @@ def key_of(record: TaRecord | RcptRecord) -> bytes:
     return ta_key(record.ta_id) if isinstance(record, TaRecord) else rcpt_key(record.ta_id, record.rcpt_idx)
 
 
-def decode_value(cls: type[Record], value: bytes) -> Record:
+def decode_value(cls: type[RecordT], value: bytes) -> RecordT:
     """Reads the value of a transaction or a recipient, whatever its key is.
 
     Raises:
@@ -136,7 +136,7 @@ def decode_value(cls: type[Record], value: bytes) -> Record:
     reader.value(cls.PLAN.rt)
     record = reader.fields(cls)
     reader.finish()
-    return cast(Record, record)
+    return cast(RecordT, record)
 
 
 #: How every value begins behind its checksum, for each kind of record.

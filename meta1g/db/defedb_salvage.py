@@ -38,7 +38,7 @@ from meta1g.db.bdb import CONFIG_NAME, Environment, log_place
 from meta1g.db.damage import DamageError, Note, Step, is_note, read_note, write_note
 from meta1g.db.defedb import DefeDb
 from meta1g.db.defedb_base import DATABASE_FILES, DUE_FILE
-from meta1g.db.defedb_pages import Item, LogTail, Pages, in_log
+from meta1g.db.defedb_pages import AnyRecord, LogTail, Pages, in_log
 from meta1g.db.files import FILES
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 
@@ -339,14 +339,14 @@ class _Filler:
     def _from_pages(self, pages: Pages, *, sure: bool) -> None:
         places = {one.record.ta_id: one.place for one in pages.records(sure=sure) if isinstance(one.record, TaRecord)}
 
-        def find(ta_id: str) -> Item | None:
+        def find(ta_id: str) -> AnyRecord | None:
             return pages.record_at(places[ta_id]) if ta_id in places else self._defedb.get_ta(ta_id)
 
         found = (one.record for one in pages.records(sure=sure) if isinstance(one.record, RcptRecord))
         while batch := list(islice(found, _BATCH)):
             self._store(batch, find, doubtful=not sure)
 
-    def from_items(self, items: Iterator[Item]) -> None:
+    def from_items(self, items: Iterator[AnyRecord]) -> None:
         """Stores the newest state of what was a record once."""
         tas: dict[str, TaRecord] = {}
         rcpts: dict[tuple[str, int], RcptRecord] = {}
@@ -360,12 +360,12 @@ class _Filler:
             self._store(batch, lambda ta_id: tas.get(ta_id) or self._defedb.get_ta(ta_id), doubtful=True)
 
     @staticmethod
-    def _in_logs(logs: list[tuple[str, Path]]) -> Iterator[Item]:
+    def _in_logs(logs: list[tuple[str, Path]]) -> Iterator[AnyRecord]:
         for _, path in logs:
             with contextlib.suppress(OSError):
                 yield from in_log(path.read_bytes())
 
-    def _store(self, batch: list[RcptRecord], find: Callable[[str], Item | None], *, doubtful: bool = False) -> None:
+    def _store(self, batch: list[RcptRecord], find: Callable[[str], AnyRecord | None], *, doubtful: bool = False) -> None:
         """Stores recipients that are not there yet, with their transactions."""
         tas: dict[str, TaRecord] = {}
         put: dict[tuple[str, int], RcptRecord] = {}

@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from meta1g.base.ids import TaId
-from meta1g.db.lanes import Entry, Lanes
+from meta1g.db.lanes import LaneEntry, Lanes
 
 #: Later than any next-try time, and still a time that DEFEDB can store.
 FOREVER: Final = float(1 << 40)
-_FIRST: Final[Entry] = (0.0, TaId(""), 0)
-_LAST: Final[Entry] = (FOREVER, TaId(""), 0)
+_FIRST: Final[LaneEntry] = (0.0, TaId(""), 0)
+_LAST: Final[LaneEntry] = (FOREVER, TaId(""), 0)
 
 
 class Edbc:
@@ -41,8 +41,8 @@ class Edbc:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._heap: list[Entry] = []
-        self.horizon: Entry = _FIRST
+        self._heap: list[LaneEntry] = []
+        self.horizon: LaneEntry = _FIRST
         self.lanes = Lanes(limit)
 
     def __len__(self) -> int:
@@ -50,7 +50,7 @@ class Edbc:
         return len(self._heap)
 
     @property
-    def after(self) -> Entry | None:
+    def after(self) -> LaneEntry | None:
         """Where the next refill begins; None for the very beginning."""
         return None if self.horizon == _FIRST else self.horizon
 
@@ -64,7 +64,7 @@ class Edbc:
         """Whether the window is empty although DEFEDB may have more."""
         return not self._heap and not self.complete
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: LaneEntry) -> None:
         """Enters a recipient that was stored in DEFEDB; one behind the horizon is left to refill()."""
         if entry > self.horizon:
             return
@@ -78,7 +78,7 @@ class Edbc:
         del self._heap[max(1, self.limit // 2) :]
         self.horizon = self._heap[-1]
 
-    def refill(self, entries: Sequence[Entry], asked: int, after: Entry | None) -> bool:
+    def refill(self, entries: Sequence[LaneEntry], asked: int, after: LaneEntry | None) -> bool:
         """Takes the entries of DEFEDB that come after the horizon.
 
         Args:
@@ -104,7 +104,7 @@ class Edbc:
             return self._heap[0][0]
         return FOREVER if self.complete else 0.0
 
-    def pop_due(self, now: float) -> Entry | None:
+    def pop_due(self, now: float) -> LaneEntry | None:
         """Takes the soonest entry if its time has come."""
         if self._heap and self._heap[0][0] <= now:
             return heapq.heappop(self._heap)

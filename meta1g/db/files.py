@@ -3,24 +3,18 @@
 Invariant: what a store promises to be on stable storage went through datasync(), sync() or sync_directory() of this
 class.  A test double in its place loses what did not, and shows whether the promise holds.
 
-The environment variable META1G_FAULT_FLUSH_MS is a fault switch for tests and benchmarks: every flush takes so many
-milliseconds longer, as on a slow or busy disk.  Without it nothing of this exists in the process.
-
 Ref: MeTA1 design, "Implementation: CDB", "Implementation: IBDB" (modelled on).
 """
 
 import contextlib
 import os
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from meta1g.base.paths import QUEUE_FILE_MODE
 
 #: More pieces than this are joined before they are written: the kernel takes no more in one call.
 _IOV_MAX: Final = 1000
-#: The fault switch: milliseconds that each flush takes longer.
-FAULT_FLUSH_MS: Final = "META1G_FAULT_FLUSH_MS"
 
 Name = str | os.PathLike[str]
 
@@ -140,42 +134,4 @@ class Files:
         self.sync_directory(os.path.dirname(os.fspath(path)) or ".")  # noqa: PTH120
 
 
-class SlowFiles(Files):
-    """The file system on a disk whose flushes are slow.  Immutable.
-
-    Args:
-        delay_s: how much longer each flush takes.
-    """
-
-    __slots__ = ("_delay_s",)
-
-    def __init__(self, delay_s: float) -> None:
-        self._delay_s = delay_s
-
-    def datasync(self, fd: int) -> None:
-        """See Files.  Blocks: yes (disk, and the delay)."""
-        time.sleep(self._delay_s)
-        super().datasync(fd)
-
-    def sync(self, fd: int) -> None:
-        """See Files.  Blocks: yes (disk, and the delay)."""
-        time.sleep(self._delay_s)
-        super().sync(fd)
-
-    def sync_directory(self, directory: Name) -> None:
-        """See Files.  Blocks: yes (disk, and the delay)."""
-        time.sleep(self._delay_s)
-        super().sync_directory(directory)
-
-
-def files_for(environment: Mapping[str, str]) -> Files:
-    """Gives the file system that an environment asks for: the usual one, unless the fault switch is set.
-
-    Raises:
-        ValueError: the switch is no number of milliseconds.
-    """
-    delay_ms = environment.get(FAULT_FLUSH_MS, "")
-    return SlowFiles(int(delay_ms) / 1000) if delay_ms else Files()
-
-
-FILES: Final = files_for(os.environ)
+FILES: Final = Files()

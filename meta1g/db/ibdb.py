@@ -35,7 +35,7 @@ _RESERVE_BYTES: Final = 1 << 20
 _PAGE_BYTES: Final = 4096
 
 
-class Outcome(Enum):
+class BatchState(Enum):
     """What became of a batch.  Immutable."""
 
     TAKEN = auto()
@@ -59,7 +59,7 @@ class Batch:
         self.first = first
         self.pending = pending
         self.closes = [life if closed is None else closed for closed in pending.closes]
-        self.outcome = Outcome.TAKEN
+        self.outcome = BatchState.TAKEN
 
     @property
     def count(self) -> int:
@@ -234,10 +234,10 @@ class Ibdb:
         batch = self._batch
         if batch is None:
             return
-        if batch.outcome is Outcome.TAKEN:
+        if batch.outcome is BatchState.TAKEN:
             raise BugError(Module.IBDB, "the last batch was taken and not written")
         self._batch = None
-        if batch.outcome is Outcome.FAILED:
+        if batch.outcome is BatchState.FAILED:
             self._undo(batch)
         else:
             for life in batch.closes:
@@ -279,16 +279,16 @@ class Ibdb:
 
         Disk: all records of the batch are on stable storage.
         """
-        if batch is not self._batch or batch.outcome is not Outcome.TAKEN:
+        if batch is not self._batch or batch.outcome is not BatchState.TAKEN:
             raise BugError(Module.IBDB, "a batch is written twice, or not the one taken last")
-        batch.outcome = Outcome.FAILED
+        batch.outcome = BatchState.FAILED
         try:
             self._append(batch)
         except OSError as error:
             self._abandon(batch, error)
             raise
         batch.life.made = True
-        batch.outcome = Outcome.WRITTEN
+        batch.outcome = BatchState.WRITTEN
 
     def _append(self, batch: Batch) -> None:
         files, pieces = self._files, batch.pending.entries

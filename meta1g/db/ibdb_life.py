@@ -13,10 +13,12 @@ is never removed while its records close something in a file that is still there
 Pure.  Ref: MeTA1 design, "Implementation: IBDB" (removal rule modelled on).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, auto
 from pathlib import Path
 from typing import Final
+
+from meta1g.base.dataclass import dataclass
 
 
 class State(Enum):

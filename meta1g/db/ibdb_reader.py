@@ -10,11 +10,12 @@ Ref: MeTA1 design, "Implementation: IBDB" (reading side modelled on ibdbr_open, 
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 from zlib import crc32
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import ProtocolError
 from meta1g.db.files import FILES, Files
 from meta1g.db.ibdb_records import (
@@ -50,7 +51,7 @@ class Damage:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundEntry:
     """An entry of a file.  Immutable.
 
     Args:
@@ -78,7 +79,7 @@ class IbdbReader:
     path: Path
     damage: list[Damage] = field(default_factory=list)
 
-    def entries(self) -> Iterator[Found]:
+    def entries(self) -> Iterator[FoundEntry]:
         """Gives the good entries in order.
 
         Raises:
@@ -97,7 +98,7 @@ class IbdbReader:
                     break
                 offset = after
                 continue
-            yield Found(entry, offset, not self.damage)
+            yield FoundEntry(entry, offset, not self.damage)
             offset += ENTRY_HEADER.size + ENTRY_HEADER.unpack_from(data, offset)[0]
         self.damage += [Damage(self.path, hole, b"", tail=False) for hole in holes if not self._covered(hole)]
 

@@ -19,11 +19,11 @@ Pure.  Ref: MeTA1 design, "Implementation: IBDB" (NEW, DONE, CANCEL and the file
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from struct import Struct
 from typing import Final, cast
 from zlib import crc32
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module, PermError, ProtocolError
 from meta1g.rcb.codec import Reader, encode_fields
 from meta1g.rcb.envelope import RcptDone, RcptRecord, TaCancel, TaDone, TaRecord

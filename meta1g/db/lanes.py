@@ -20,7 +20,7 @@ from meta1g.base.ids import TaId
 from meta1g.base.shares import Pool
 from meta1g.db.aq_types import Place
 
-Entry = tuple[float, TaId, int]
+LaneEntry = tuple[float, TaId, int]
 
 #: Lanes looked at in one turn: a turn stays short, however many destinations wait.
 _LOOKS: Final = 200
@@ -42,9 +42,9 @@ class Lane:
     __slots__ = ("end", "entries", "missed")
 
     def __init__(self) -> None:
-        self.entries: OrderedDict[Entry, None] = OrderedDict()
-        self.end: Entry | None = None
-        self.missed: Entry | None = None
+        self.entries: OrderedDict[LaneEntry, None] = OrderedDict()
+        self.end: LaneEntry | None = None
+        self.missed: LaneEntry | None = None
 
 
 class Lanes:
@@ -75,7 +75,7 @@ class Lanes:
         """Whether nothing more is to be parked for now."""
         return self._places.free <= self._places.limit // _CROWDED_PART
 
-    def park(self, place: Place, entry: Entry) -> None:
+    def park(self, place: Place, entry: LaneEntry) -> None:
         """Lets a recipient wait until there is room for its destination."""
         lane = self._lanes.get(place)
         if lane is None:
@@ -88,19 +88,19 @@ class Lanes:
                 lane.end = entry
             self._append(place, lane, entry)
 
-    def _append(self, place: Place, lane: Lane, entry: Entry) -> None:
+    def _append(self, place: Place, lane: Lane, entry: LaneEntry) -> None:
         if entry not in lane.entries:
             lane.entries[entry] = None
             self._places.hold(place)
 
-    def take(self, room: Callable[[Place], int], limit: int) -> list[Entry]:
+    def take(self, room: Callable[[Place], int], limit: int) -> list[LaneEntry]:
         """Takes entries whose destinations have room now, one lane after the other.
 
         Args:
             room: tells how many recipients of a destination may enter AQ.
             limit: entries at most.
         """
-        taken: list[Entry] = []
+        taken: list[LaneEntry] = []
         for _ in range(min(len(self._lanes), _LOOKS)):
             if len(taken) >= limit:
                 break
@@ -117,7 +117,7 @@ class Lanes:
         if not lane.entries and lane.end is None:
             del self._lanes[place]
 
-    def to_read(self) -> tuple[Place, Entry] | None:
+    def to_read(self) -> tuple[Place, LaneEntry] | None:
         """Gives a lane that is empty and goes on behind an entry on the disk; its turn is the next one."""
         for place, lane in islice(self._lanes.items(), _LOOKS):
             if not lane.entries and lane.end is not None:
@@ -125,7 +125,7 @@ class Lanes:
                 return place, lane.end
         return None
 
-    def was_read(self, place: Place, found: Iterable[tuple[Place, Entry]], last: Entry | None) -> None:
+    def was_read(self, place: Place, found: Iterable[tuple[Place, LaneEntry]], last: LaneEntry | None) -> None:
         """Takes what was read behind the end of a lane.
 
         Args:

@@ -19,7 +19,7 @@ from typing import Final
 from zlib import crc32
 
 from meta1g.base.ids import ID_LENGTH, is_id
-from meta1g.base.log import Log, Value
+from meta1g.base.log import Log, LogValue
 from meta1g.db.files import FILES, Files
 
 RECORD_SUFFIX: Final = ".record"
@@ -98,7 +98,7 @@ class LostFound:
         """
         name = safe_name(key) + RECORD_SUFFIX
         ids = sorted(ids_in(key))
-        keys: dict[str, Value] = {"key": key.decode("ascii", "backslashreplace"), "size": len(value)}
+        keys: dict[str, LogValue] = {"key": key.decode("ascii", "backslashreplace"), "size": len(value)}
         keys["ss_ta"] = ids[0] if ids else None
         try:
             path = self.keep(name, len(key).to_bytes(_KEY_LENGTH_BYTES, "big") + key + value)

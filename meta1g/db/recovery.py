@@ -19,12 +19,13 @@ removal durable before the next.  So recovery may be killed anywhere and started
 Ref: MeTA1 design, "Implementation: recovery" (modelled on); invariants I1 to I3.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Final
 from zlib import crc32
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import PermError
 from meta1g.base.ids import is_id
 from meta1g.base.log import Log
@@ -43,7 +44,7 @@ _BATCH: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class RecoveryReport:
     """What recovery found and did.  Immutable.
 
     Args:
@@ -201,7 +202,7 @@ def recover(
     now: float,
     log: Log,
     files: Files = FILES,
-) -> Report:
+) -> RecoveryReport:
     """Brings the stores from any crash state to S1, S3, S6 or S7.  Runs before anything else uses them.  Blocks: yes (disk).
 
     Args:
@@ -229,4 +230,4 @@ def recover(
     run.move(envelopes, now)
     run.remove(ibdb_directory, paths)
     log.notice("qmgr.recover", f"{len(envelopes.open)} open transactions in {len(paths)} IBDB files", rcpts=run.stored)
-    return Report(len(paths), len(envelopes.open), run.stored, run.known, run.set_aside, tuple(run.damage))
+    return RecoveryReport(len(paths), len(envelopes.open), run.stored, run.known, run.set_aside, tuple(run.damage))

@@ -5,9 +5,10 @@ Invariant: a map that cannot answer now says TEMP; it never says "not found" for
 Pure.  Ref: MeTA1 design, "Implementation: maps"; socket map status words of MeTA1 (OK NOTFOUND NOMORE TEMP PERM).
 """
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
+
+from meta1g.base.dataclass import dataclass
 
 
 class MapStatus(Enum):

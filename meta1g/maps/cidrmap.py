@@ -9,14 +9,15 @@ from pathlib import Path
 from meta1g.base.clock import Clock
 from meta1g.base.errors import Module, PermError
 from meta1g.maps.base import NOTFOUND, MapResult, ok
+from meta1g.maps.filemap import FileMap
 from meta1g.maps.textmap import read_entries
-from meta1g.maps.watch import Loader, WatchedFile
+from meta1g.maps.watch import Loader
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+AnyAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Table = dict[tuple[int, int], dict[int, str]]
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str) -> AnyAddress:
     """Reads an address; an IPv4 address inside an IPv6 one is taken as IPv4.
 
     Raises:
@@ -53,7 +54,7 @@ class NetworkTable:
             lengths.append(network.prefixlen)
             lengths.sort(reverse=True)
 
-    def find(self, address: Address) -> str | None:
+    def find(self, address: AnyAddress) -> str | None:
         """Gives the value of the most specific network that contains the address."""
         number, version, bits = int(address), address.version, address.max_prefixlen
         for length in self._lengths[version]:
@@ -79,7 +80,7 @@ def read_networks(path: Path) -> NetworkTable:
     return table
 
 
-class CidrMap:
+class CidrMap(FileMap[NetworkTable]):
     """A file of networks.
 
     Args:
@@ -94,24 +95,13 @@ class CidrMap:
     Locking: none needed; the table is replaced as a whole.
     """
 
-    blocking = False
-
     def __init__(self, name: str, path: Path, clock: Clock | None = None, loader: Loader | None = None) -> None:
-        self.name = name
-        self._file = WatchedFile(path, read_networks, clock, loader=loader)
+        super().__init__(name, path, read_networks, clock, loader)
 
     def lookup(self, key: str) -> MapResult:
         """Looks an address up; anything else is not found."""
-        self.version()
         try:
-            value = self._file.content.find(parse_address(key))
+            value = self.content.find(parse_address(key))
         except ValueError:
             return NOTFOUND
         return NOTFOUND if value is None else ok(value)
-
-    def version(self) -> int:
-        """Gives a number that grows with the content; lets a changed file be read, and keeps the old one if it is wrong."""
-        return self._file.look()
-
-    def close(self) -> None:
-        """Has nothing to close."""

@@ -17,10 +17,11 @@ import re2
 from meta1g.base.clock import Clock
 from meta1g.base.errors import Module, PermError
 from meta1g.maps.base import NOTFOUND, MapResult, ok, perm
+from meta1g.maps.filemap import FileMap
 from meta1g.maps.limits import REGEX_KEY_MAX_CHARS, REGEX_MEMORY_BYTES, REGEX_RULES_MAX, REGEX_STEPS_MAX
 from meta1g.maps.rhs import replace
 from meta1g.maps.textmap import read_entries
-from meta1g.maps.watch import Loader, WatchedFile
+from meta1g.maps.watch import Loader
 
 #: Expressions of the library have no types.
 Expression = Any
@@ -68,7 +69,7 @@ def read_rules(path: Path) -> list[tuple[Expression, str]]:
     return rules
 
 
-class RegexMap:
+class RegexMap(FileMap[list[tuple[Expression, str]]]):
     """A file of expressions, asked in order.
 
     Args:
@@ -83,29 +84,18 @@ class RegexMap:
     Locking: none needed; the list is replaced as a whole.
     """
 
-    blocking = False
-
     def __init__(self, name: str, path: Path, clock: Clock | None = None, loader: Loader | None = None) -> None:
-        self.name = name
-        self._file = WatchedFile(path, read_rules, clock, loader=loader)
+        super().__init__(name, path, read_rules, clock, loader)
 
     def lookup(self, key: str) -> MapResult:
         """Looks a key up; `${0}` in the value is the whole match, `${1}` ... the groups."""
-        self.version()
         if len(key) > REGEX_KEY_MAX_CHARS:
             return perm(f"key is longer than {REGEX_KEY_MAX_CHARS} characters")
         if not key.isascii():
             key = key.encode("utf-8", "replace").decode()  # bytes that are no UTF-8 match `?`
-        for expression, value in self._file.content:
+        for expression, value in self.content:
             match = expression.search(key)
             if match is not None:
                 groups = {str(number): text or "" for number, text in enumerate((match[0], *match.groups()))}
                 return ok(replace(value, groups))
         return NOTFOUND
-
-    def version(self) -> int:
-        """Gives a number that grows with the content; lets a changed file be read, and keeps the old one if it is wrong."""
-        return self._file.look()
-
-    def close(self) -> None:
-        """Has nothing to close."""

@@ -4,10 +4,11 @@ Ref: MeTA1 configuration, `map NAME { type = TYPE; ... }`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module, PermError
 from meta1g.maps.base import Map
 from meta1g.maps.bdbmap import BdbMap

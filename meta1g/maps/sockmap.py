@@ -17,7 +17,7 @@ from meta1g.maps.base import NOMORE, NOTFOUND, MapResult, ok, perm, temp
 from meta1g.maps.limits import ANSWER_MAX_BYTES, LENGTH_MAX_DIGITS, READ_BYTES, SOCKET_IDLE_MAX, SOCKET_TIMEOUT_S
 
 #: A path of a Unix socket, or address and port.
-Target = str | tuple[str, int]
+_Target = str | tuple[str, int]
 
 #: The six status words and what becomes of the text behind them.
 STATUS_WORDS: Final[dict[str, Callable[[str], MapResult]]] = {
@@ -90,7 +90,7 @@ class SocketMap:
     def __init__(
         self,
         name: str,
-        target: Target,
+        target: _Target,
         mapname: str,
         *,
         timeout_s: float = SOCKET_TIMEOUT_S,

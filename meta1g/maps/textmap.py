@@ -14,8 +14,9 @@ from meta1g.base.clock import Clock
 from meta1g.base.errors import Module, PermError, TempError
 from meta1g.base.failure import is_shortage
 from meta1g.maps.base import NOTFOUND, MapResult, ok
+from meta1g.maps.filemap import FileMap
 from meta1g.maps.limits import TEXT_FILE_MAX_BYTES
-from meta1g.maps.watch import Loader, WatchedFile
+from meta1g.maps.watch import Loader
 
 
 def read_entries(path: Path, *, tagged: bool = False) -> Iterator[tuple[int, str, str]]:
@@ -96,7 +97,7 @@ def _read_table(path: Path) -> dict[str, str]:
     return {key.lower(): value for _, key, value in read_entries(path)}
 
 
-class TextMap:
+class TextMap(FileMap[dict[str, str]]):
     """A text file with one entry a line.
 
     Args:
@@ -111,21 +112,10 @@ class TextMap:
     Locking: none needed; the table is replaced as a whole.
     """
 
-    blocking = False
-
     def __init__(self, name: str, path: Path, clock: Clock | None = None, loader: Loader | None = None) -> None:
-        self.name = name
-        self._file = WatchedFile(path, _read_table, clock, loader=loader)
+        super().__init__(name, path, _read_table, clock, loader)
 
     def lookup(self, key: str) -> MapResult:
         """Looks a key up."""
-        self.version()
-        value = self._file.content.get(key)
+        value = self.content.get(key)
         return NOTFOUND if value is None else ok(value)
-
-    def version(self) -> int:
-        """Gives a number that grows with the content; lets a changed file be read."""
-        return self._file.look()
-
-    def close(self) -> None:
-        """Has nothing to close."""

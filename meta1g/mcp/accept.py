@@ -13,7 +13,7 @@ import socket
 import subprocess
 
 from meta1g.mcp import spawn
-from meta1g.mcp.child import Host, Member, Plan, exit_text
+from meta1g.mcp.child import Member, MemberHost, MemberPlan, exit_text
 from meta1g.mcp.fsm import UP, Event, State
 from meta1g.mcp.limits import ACCEPT_MAX, ACCEPT_PAUSE_S, STOP_GRACE_S
 from meta1g.mcp.loop import Timer
@@ -22,7 +22,7 @@ from meta1g.mcp.loop import Timer
 class AcceptMember(Member):
     """A service that mcp accepts for.  Owner: the event loop."""
 
-    def __init__(self, host: Host, plan: Plan) -> None:
+    def __init__(self, host: MemberHost, plan: MemberPlan) -> None:
         super().__init__(host, plan)
         self._listener: socket.socket | None = None
         self._watched = False

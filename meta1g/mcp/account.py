@@ -3,15 +3,15 @@
 Ref: MeTA1 design, "Architecture: security model, accounts, directories"; initgroups(3).
 """
 
-import grp
 import os
 import pwd
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from meta1g.base import paths
+from meta1g.base.accounts import group_entry, user_entry
 from meta1g.base.cli import CliError
+from meta1g.base.dataclass import dataclass
 from meta1g.mcp.service import Service
 
 #: qmgr gives sockets to the groups of those who connect; only a member of a group may do that.
@@ -79,16 +79,16 @@ def _identity(service: Service, use_accounts: bool) -> Identity:
 
 
 def _user(name: str, service: Service) -> pwd.struct_passwd:
-    try:
-        return pwd.getpwuid(int(name)) if name.isascii() and name.isdigit() else pwd.getpwnam(name)
-    except KeyError:
+    entry = user_entry(name)
+    if entry is None:
         advice = "create it or mend user" if service.user else "run sm.setup, or name another one with user"
-        raise CliError(f"{service.where}: user {name} of {service.label} does not exist; {advice}") from None
+        raise CliError(f"{service.where}: user {name} of {service.label} does not exist; {advice}")
+    return entry
 
 
 def _group(service: Service) -> int:
-    name = service.group
-    try:
-        return grp.getgrgid(int(name)).gr_gid if name.isascii() and name.isdigit() else grp.getgrnam(name).gr_gid
-    except KeyError:
-        raise CliError(f"{service.where}: group {name} of {service.label} does not exist; create it or mend group") from None
+    entry = group_entry(service.group)
+    if entry is None:
+        name = service.group
+        raise CliError(f"{service.where}: group {name} of {service.label} does not exist; create it or mend group")
+    return entry.gr_gid

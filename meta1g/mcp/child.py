@@ -12,12 +12,12 @@ import signal
 import socket
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from meta1g.base import failure, reach
 from meta1g.base.clock import Clock
+from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
 from meta1g.mcp import spawn
 from meta1g.mcp.fsm import UP, Event, State, exit_event, next_state
@@ -30,7 +30,7 @@ from meta1g.mcp.service import Service, StartAction, same
 _NEVER_STARTED: Final = 71  # EX_OSERR: the exit code of a process that could not be started
 
 
-class Host(Protocol):
+class MemberHost(Protocol):
     """What a member needs of the supervisor."""
 
     loop: Loop
@@ -53,7 +53,7 @@ class Host(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class MemberPlan:
     """What a member is made from.
 
     options holds all that the process reads from the configuration: if it differs, the process is restarted.
@@ -64,7 +64,7 @@ class Plan:
     launch: spawn.Launch
     options: object = None
 
-    def same(self, other: "Plan") -> bool:
+    def same(self, other: "MemberPlan") -> bool:
         """Tells whether a process made from the other plan would be the same."""
         return same(self.service, other.service) and self.launch == other.launch and self.options == other.options
 
@@ -72,7 +72,7 @@ class Plan:
 class Member:
     """State and history of one service.  Owner: the event loop."""
 
-    def __init__(self, host: Host, plan: Plan) -> None:
+    def __init__(self, host: MemberHost, plan: MemberPlan) -> None:
         self.host = host
         self.plan = plan
         self.state = State.STOPPED
@@ -150,7 +150,7 @@ class Member:
 class ProcessMember(Member):
     """A service with one process that runs for ever.  Owner: the event loop."""
 
-    def __init__(self, host: Host, plan: Plan) -> None:
+    def __init__(self, host: MemberHost, plan: MemberPlan) -> None:
         super().__init__(host, plan)
         self._process: subprocess.Popen[bytes] | None = None
         self._ready_fd = -1

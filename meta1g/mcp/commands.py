@@ -11,12 +11,12 @@ Ref: our choice; protocol in rcb/control.py.
 import json
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.sysexits import EX_NOPERM, EX_OK, EX_USAGE
 from meta1g.mcp.child import Member
-from meta1g.mcp.reload import Answer, Result
+from meta1g.mcp.reload import OnReloaded, ReloadResult
 from meta1g.rcb.control import CommandResult
 
 
@@ -61,7 +61,7 @@ class Commands:
     Owner: the event loop.
     """
 
-    def __init__(self, facts: Callable[[], dict[str, object]], reload: Callable[[Answer], object], config: Path) -> None:
+    def __init__(self, facts: Callable[[], dict[str, object]], reload: Callable[[OnReloaded], object], config: Path) -> None:
         self._facts = facts
         self._reload = reload
         self._config = config
@@ -87,6 +87,6 @@ class Commands:
             self._reload(lambda result: request.reply(_as_command_result(result)))
 
 
-def _as_command_result(result: Result) -> CommandResult:
+def _as_command_result(result: ReloadResult) -> CommandResult:
     text = "\n".join(result.lines) if result.code else json.dumps(result.facts())
     return CommandResult(exit_code=result.code, text=text)

@@ -47,7 +47,7 @@ class Mcp:
         self._on_started = on_started
         prepared = prepare(file, lenient=lenient)
         with contextlib.ExitStack() as undo:
-            self._lock = leftovers.Lock(prepared.queue)
+            self._lock = leftovers.QueueLock(prepared.queue)
             undo.callback(self._lock.release)
             undo.callback(logfiles.remove, logfiles.make(prepared.log_files))
             log = open_log(prepared.config)

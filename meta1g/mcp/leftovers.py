@@ -17,13 +17,13 @@ import os
 import select
 import signal
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from meta1g.base import reach
 from meta1g.base.cli import CliError
 from meta1g.base.clock import Clock
+from meta1g.base.dataclass import dataclass
 from meta1g.base.sysexits import EX_CANTCREAT, EX_UNAVAILABLE
 from meta1g.mcp.limits import LEFTOVERS_GRACE_S, LEFTOVERS_KILLED_S
 from meta1g.mcp.spawn import QUEUE_ID, queue_id
@@ -56,7 +56,7 @@ def start_time(pid: int) -> str:
     return "" if fields[0] in ("Z", "X") else fields[_START_FIELD]
 
 
-class Lock:
+class QueueLock:
     """The lock on a queue directory, held as long as the process lives.
 
     Args:

@@ -11,12 +11,13 @@ import contextlib
 import grp
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from meta1g.base import paths, reach
 from meta1g.base.cli import CliError
+from meta1g.base.dataclass import dataclass
 from meta1g.base.sysexits import EX_CANTCREAT
 from meta1g.conf.config import Config, Section
 from meta1g.mcp.account import Identity

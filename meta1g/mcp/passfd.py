@@ -26,7 +26,7 @@ _READ_BYTES: Final = 4096
 #: The child is not there yet, or has not come so far.
 _NOT_YET: Final = frozenset({errno.ENOENT, errno.ECONNREFUSED, errno.EAGAIN})
 
-Done = Callable[[str], object]
+_Done = Callable[[str], object]
 
 
 class Passing:
@@ -48,14 +48,14 @@ class Passing:
         uid: int,
         siblings: frozenset[int],
         sockets: Sequence[tuple[str, socket.socket]],
-        done: Done,
+        done: _Done,
     ) -> None:
         self._loop = loop
         self._path = path
         self._uid = uid
         self._siblings = siblings
         self._sockets = sockets
-        self._done: Done | None = done
+        self._done: _Done | None = done
         self._conn: socket.socket | None = None
         self._rcb = Connection(PROTOCOL, server=False)
         self._retry: Timer | None = loop.call_later(0, self._try)

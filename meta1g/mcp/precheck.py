@@ -17,18 +17,19 @@ import signal
 import subprocess
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import meta1g
 from meta1g.base import failure, reach
 from meta1g.base.cli import CliError
+from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
 from meta1g.base.startup import LOG_MADE
 from meta1g.base.sysexits import EX_CANTCREAT, EX_NOPERM, EX_OSERR, EX_TEMPFAIL
 from meta1g.mcp import selfchecks, spawn
-from meta1g.mcp.child import Plan, exit_text
+from meta1g.mcp.child import MemberPlan, exit_text
 from meta1g.mcp.limits import CHECK_LIMIT_S, CHECK_OUTPUT_BYTES, CHECKS_MAX
 from meta1g.mcp.loop import Loop
 
@@ -40,17 +41,17 @@ _END_OF_CHECK: Final = re.compile(re.escape(selfchecks.MARK) + rb"(\d{1,3})\n")
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class PrecheckProblem:
     """What is wrong for one component: lines that name it, and an exit code.  Immutable."""
 
     lines: tuple[str, ...]
     code: int
 
 
-Done = Callable[[list[Problem]], object]
+_Done = Callable[[list[PrecheckProblem]], object]
 
 
-class Checks:
+class Precheck:
     """The checks of a configuration; they begin at once.
 
     Args:
@@ -63,14 +64,14 @@ class Checks:
     Owner: the event loop.
     """
 
-    def __init__(self, loop: Loop, log: Log, plans: Sequence[Plan], logs_made: Collection[str], done: Done) -> None:
+    def __init__(self, loop: Loop, log: Log, plans: Sequence[MemberPlan], logs_made: Collection[str], done: _Done) -> None:
         self._loop = loop
         self._log = log
         self._logs_made = logs_made
-        self._done: Done | None = done
+        self._done: _Done | None = done
         self._waiting = _groups(plans)
         self._running: set[_Check] = set()
-        self.problems: list[Problem] = []
+        self.problems: list[PrecheckProblem] = []
         self._first = loop.call_later(0, self._next)
 
     def close(self) -> None:
@@ -89,39 +90,39 @@ class Checks:
             done, self._done = self._done, None
             done(self.problems)
 
-    def _begin(self, group: Sequence[Plan]) -> None:
+    def _begin(self, group: Sequence[MemberPlan]) -> None:
         ready = [plan for plan in group if self._may_begin(plan)]
         if not ready:
             return
         with failure.item(self._log, "mcp.check", self._failed(ready), component=ready[0].service.label):
             self._running.add(_Check(self._loop, ready, self._logs_made, self.problems.append, self._ended))
 
-    def _may_begin(self, plan: Plan) -> bool:
+    def _may_begin(self, plan: MemberPlan) -> bool:
         """Looks at what mcp itself can see of a component; tells whether the component can check the rest."""
         known = len(self.problems)
         with failure.item(self._log, "mcp.check", self._failed([plan]), component=plan.service.label):
             self.problems += [one for one in (_stderr_problem(plan), _program_problem(plan)) if one is not None]
         return len(self.problems) == known and plan.launch.program.bundled is not None
 
-    def _failed(self, plans: Sequence[Plan]) -> Callable[[Exception], None]:
+    def _failed(self, plans: Sequence[MemberPlan]) -> Callable[[Exception], None]:
         def failed(error: Exception) -> None:
-            self.problems += [Problem((f"{one.service.label}: the check failed: {error}",), EX_OSERR) for one in plans]
+            self.problems += [PrecheckProblem((f"{one.service.label}: the check failed: {error}",), EX_OSERR) for one in plans]
 
         return failed
 
-    def _ended(self, check: "_Check", rest: Sequence[Plan]) -> None:
+    def _ended(self, check: "_Check", rest: Sequence[MemberPlan]) -> None:
         self._running.discard(check)
         if rest:
             self._waiting.appendleft(rest)
         self._next()
 
 
-def _groups(plans: Sequence[Plan]) -> deque[Sequence[Plan]]:
+def _groups(plans: Sequence[MemberPlan]) -> deque[Sequence[MemberPlan]]:
     """Gives those together whose checks can share a process: modules of this package under the same account."""
-    sections: dict[object, Plan] = {}
+    sections: dict[object, MemberPlan] = {}
     for plan in plans:
         sections.setdefault(plan.service.section, plan)
-    groups: dict[object, list[Plan]] = {}
+    groups: dict[object, list[MemberPlan]] = {}
     for plan in sections.values():
         launch, program = plan.launch, plan.launch.program
         alone = plan.service.label
@@ -146,10 +147,10 @@ class _Check:
     def __init__(
         self,
         loop: Loop,
-        plans: Sequence[Plan],
+        plans: Sequence[MemberPlan],
         logs_made: Collection[str],
-        told: Callable[[Problem], object],
-        ended: "Callable[[_Check, Sequence[Plan]], object]",
+        told: Callable[[PrecheckProblem], object],
+        ended: "Callable[[_Check, Sequence[MemberPlan]], object]",
     ) -> None:
         self._loop = loop
         self._left = deque(plans)
@@ -218,26 +219,26 @@ class _Check:
         self.close()
         if self._left:  # else all have told what they found, and the process only does not end
             label = self._left.popleft().service.label
-            self._told(Problem((f"{label}: its check did not end within {CHECK_LIMIT_S:g} s",), EX_TEMPFAIL))
+            self._told(PrecheckProblem((f"{label}: its check did not end within {CHECK_LIMIT_S:g} s",), EX_TEMPFAIL))
         self._ended(self, tuple(self._left))
 
 
-def _problem(plan: Plan, text: str, code: int) -> Problem:
+def _problem(plan: MemberPlan, text: str, code: int) -> PrecheckProblem:
     """Gives what a check said, or why it could say nothing."""
     label, lines = plan.service.label, text.splitlines()
     head = f"{plan.service.kind}: "
     told = [number for number, line in enumerate(lines) if line.startswith(head)]
     if told and "Traceback" not in text:
         named = [f"{label}: {line[len(head) :]}" if line.startswith(head) else line for line in lines[told[0] :]]
-        return Problem(tuple(named), code if code > 0 else EX_OSERR)
+        return PrecheckProblem(tuple(named), code if code > 0 else EX_OSERR)
     closed = _library_problem(plan)
     if closed is not None:
         return closed
     user, last = plan.launch.identity.user, lines[-1] if lines else "it said nothing"
-    return Problem((f"{label}: its check as {user} {exit_text(code)}: {last}",), code if code > 0 else EX_OSERR)
+    return PrecheckProblem((f"{label}: its check as {user} {exit_text(code)}: {last}",), code if code > 0 else EX_OSERR)
 
 
-def _start(plans: Sequence[Plan], logs_made: Collection[str], errors_fd: int) -> "subprocess.Popen[bytes]":
+def _start(plans: Sequence[MemberPlan], logs_made: Collection[str], errors_fd: int) -> "subprocess.Popen[bytes]":
     launch = plans[0].launch
     program, variables = launch.program, {}
     if program.is_module:
@@ -252,17 +253,17 @@ def _start(plans: Sequence[Plan], logs_made: Collection[str], errors_fd: int) ->
     return started.process
 
 
-def _item(plan: Plan, logs_made: Collection[str]) -> selfchecks.Item:
+def _item(plan: MemberPlan, logs_made: Collection[str]) -> selfchecks.Item:
     program = plan.launch.program
     return selfchecks.Item(program.bundled or "", plan.service.label in logs_made, program.own_arguments)
 
 
-def _program_problem(plan: Plan) -> Problem | None:
+def _program_problem(plan: MemberPlan) -> PrecheckProblem | None:
     """Says what keeps the account of a component from its program."""
     return _closed(plan, [(Path(plan.launch.program.executable), os.X_OK)])
 
 
-def _library_problem(plan: Plan) -> Problem | None:
+def _library_problem(plan: MemberPlan) -> PrecheckProblem | None:
     """Says what keeps the account of a component from what its program needs before it can tell anything itself."""
     wanted = [(Path(origin), os.R_OK) for origin in (meta1g.__file__, os.__file__)]
     for name in _LIBRARIES:
@@ -272,9 +273,9 @@ def _library_problem(plan: Plan) -> Problem | None:
     return _closed(plan, wanted)
 
 
-def _closed(plan: Plan, wanted: Sequence[tuple[Path, int]]) -> Problem | None:
+def _closed(plan: MemberPlan, wanted: Sequence[tuple[Path, int]]) -> PrecheckProblem | None:
     lines = _as_account(plan, lambda: _look(wanted)) if plan.launch.identity.drop else _look(wanted)
-    return Problem(tuple(f"{plan.service.label}: {line}" for line in lines), EX_NOPERM) if lines else None
+    return PrecheckProblem(tuple(f"{plan.service.label}: {line}" for line in lines), EX_NOPERM) if lines else None
 
 
 def _look(wanted: Iterable[tuple[Path, int]]) -> list[str]:
@@ -289,7 +290,7 @@ def _look(wanted: Iterable[tuple[Path, int]]) -> list[str]:
     return list(found.values())
 
 
-def _as_account(plan: Plan, question: Callable[[], list[str]]) -> list[str]:
+def _as_account(plan: MemberPlan, question: Callable[[], list[str]]) -> list[str]:
     """Asks a question in a child that has become the account of a component."""
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
     try:
@@ -308,7 +309,7 @@ def _as_account(plan: Plan, question: Callable[[], list[str]]) -> list[str]:
     return lines[:-1] if lines[-1:] == ["."] else [f"cannot become user {plan.launch.identity.user} with its groups and limits"]
 
 
-def _answer(plan: Plan, question: Callable[[], list[str]], write_fd: int) -> None:
+def _answer(plan: MemberPlan, question: Callable[[], list[str]], write_fd: int) -> None:
     """Runs in the child, which never leaves this function; a closing dot says that the answer is whole."""
     try:
         spawn.become(plan.launch.identity)
@@ -318,7 +319,7 @@ def _answer(plan: Plan, question: Callable[[], list[str]], write_fd: int) -> Non
         os._exit(0)
 
 
-def _stderr_problem(plan: Plan) -> Problem | None:
+def _stderr_problem(plan: MemberPlan) -> PrecheckProblem | None:
     """Says why mcp cannot open the file for a component's standard error."""
     path = plan.launch.stderr
     if path is None:
@@ -333,17 +334,17 @@ def _stderr_problem(plan: Plan) -> Problem | None:
         text = f"{reach.explain(error)}; it is for standard error: mend or remove it"
     else:
         return None
-    return Problem((f"{plan.service.label}: {text}",), EX_CANTCREAT)
+    return PrecheckProblem((f"{plan.service.label}: {text}",), EX_CANTCREAT)
 
 
-def run(loop: Loop, log: Log, plans: Sequence[Plan], logs_made: Collection[str]) -> None:
+def run(loop: Loop, log: Log, plans: Sequence[MemberPlan], logs_made: Collection[str]) -> None:
     """Runs the checks of a configuration and waits for them, before anything else runs.
 
     Raises:
         CliError: something is wrong; the text has a line for each problem.
     """
-    found: list[list[Problem]] = []
-    checks = Checks(loop, log, plans, logs_made, found.append)
+    found: list[list[PrecheckProblem]] = []
+    checks = Precheck(loop, log, plans, logs_made, found.append)
     try:
         loop.run_until(lambda: bool(found))
     finally:
@@ -352,6 +353,6 @@ def run(loop: Loop, log: Log, plans: Sequence[Plan], logs_made: Collection[str])
         raise as_error(found[0])
 
 
-def as_error(problems: Sequence[Problem]) -> CliError:
+def as_error(problems: Sequence[PrecheckProblem]) -> CliError:
     """Makes one error of all problems; the first one decides about the exit code."""
     return CliError("\n".join(line for problem in problems for line in problem.lines), problems[0].code)

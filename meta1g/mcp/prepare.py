@@ -6,18 +6,18 @@ Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on).
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from meta1g.base import paths, sysexits
 from meta1g.base.cli import CliError
+from meta1g.base.dataclass import dataclass
 from meta1g.base.unixsock import PATH_MAX_BYTES
 from meta1g.conf.config import Config, Section
 from meta1g.conf.load import load_file
 from meta1g.mcp import logfiles
 from meta1g.mcp.account import Identity, identities
-from meta1g.mcp.child import Plan
+from meta1g.mcp.child import MemberPlan
 from meta1g.mcp.program import program_of
 from meta1g.mcp.service import Service, StartAction, options_of, services_of
 from meta1g.mcp.spawn import Launch
@@ -41,7 +41,7 @@ class Prepared:
 
     config: Config
     queue: Path
-    plans: tuple[Plan, ...]
+    plans: tuple[MemberPlan, ...]
     log_files: tuple[logfiles.LogFile, ...]
     warnings: tuple[str, ...]
 
@@ -82,12 +82,12 @@ def prepare(file: Path, *, lenient: bool = False) -> Prepared:
     return Prepared(config, queue, plans, tuple(log_files), tuple(warnings))
 
 
-def _plan(config: Config, service: Service, identity: Identity, lenient: bool) -> Plan:
+def _plan(config: Config, service: Service, identity: Identity, lenient: bool) -> MemberPlan:
     queue = config.queue_directory
     errors = None if logfiles.stderr_is_journal() else queue / logfiles.stderr_name(service)
     program = program_of(service, config.path, lenient=lenient)
     launch = Launch(program, identity, queue, errors, config.text)
-    return Plan(service, launch, (options_of(section_of(config, service)), _glob_options(config.glob)))
+    return MemberPlan(service, launch, (options_of(section_of(config, service)), _glob_options(config.glob)))
 
 
 def section_of(config: Config, service: Service) -> Section:

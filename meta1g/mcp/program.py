@@ -9,11 +9,11 @@ Ref: meta1.conf(5), `path` and `arguments`.
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from meta1g.base.cli import CliError
+from meta1g.base.dataclass import dataclass
 from meta1g.base.sysexits import EX_NOPERM
 from meta1g.mcp.service import Service
 

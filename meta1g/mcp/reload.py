@@ -14,12 +14,12 @@ Ref: behaviour 2 (SIGHUP); architecture 4.1, "what an operator asks for and cann
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from meta1g.base import failure, reach, startup
 from meta1g.base.cli import CliError
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import BugError, Meta1Error, TempError
 from meta1g.base.log import Log
 from meta1g.base.sysexits import EX_CONFIG, EX_OK, EX_OSERR, EX_SOFTWARE, EX_TEMPFAIL, EX_UNAVAILABLE
@@ -54,7 +54,7 @@ class InForce:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ReloadResult:
     """What became of a reload.
 
     Args:
@@ -76,7 +76,7 @@ class Result:
         return {"number": self.number, "exit": self.code, "time": round(self.ended_s, 3), "lines": list(self.lines)}
 
 
-Answer = Callable[[Result], object]
+OnReloaded = Callable[[ReloadResult], object]
 
 
 class Reloader:
@@ -110,19 +110,19 @@ class Reloader:
         self.now = now
         self._on_change = on_change
         self._old: InForce | None = None
-        self._checks: precheck.Checks | None = None
+        self._checks: precheck.Precheck | None = None
         self._changed: list[str] = []
         self._number = 0
         self._held = True  # until everybody has been started for the first time
         self._again = False
-        self._answers: list[Answer] = []
-        self._later: list[Answer] = []
+        self._answers: list[OnReloaded] = []
+        self._later: list[OnReloaded] = []
         self.busy = False
-        self.last: Result | None = None
+        self.last: ReloadResult | None = None
 
     # orders
 
-    def ask(self, answer: Answer | None = None) -> None:
+    def ask(self, answer: OnReloaded | None = None) -> None:
         """Orders a reload; answer(result) is called when it is over."""
         if self.busy or self._held:
             self._again = True
@@ -144,7 +144,7 @@ class Reloader:
         self._held = True
         self._answers += self._later
         self._later, self._again = [], False
-        result = Result(self._number, EX_UNAVAILABLE, ("mcp stops",), time.time())
+        result = ReloadResult(self._number, EX_UNAVAILABLE, ("mcp stops",), time.time())
         for answer in self._answers:
             answer(result)
         self._answers = []
@@ -162,12 +162,12 @@ class Reloader:
             logfiles.check(fresh.log_files)
             startup.check_log("mcp", fresh.config.glob, fresh.config.glob.sub("mcp"), fresh.queue)
 
-            def done(problems: list[precheck.Problem]) -> None:
+            def done(problems: list[precheck.PrecheckProblem]) -> None:
                 self._checked(fresh, problems)
 
-            self._checks = precheck.Checks(self._loop, self.now.log, fresh.plans, fresh.logs_made, done)
+            self._checks = precheck.Precheck(self._loop, self.now.log, fresh.plans, fresh.logs_made, done)
 
-    def _checked(self, fresh: Prepared, problems: Sequence[precheck.Problem]) -> None:
+    def _checked(self, fresh: Prepared, problems: Sequence[precheck.PrecheckProblem]) -> None:
         self._checks = None
         new: InForce | None = None
         with self._step():
@@ -255,7 +255,7 @@ class Reloader:
     def _finish(self, code: int, lines: Sequence[str]) -> None:
         if code == EX_OK:
             self.now.log.notice("mcp.reload", lines[0])
-        result = Result(self._number, code, tuple(lines[:RESULT_LINES_MAX]), time.time())
+        result = ReloadResult(self._number, code, tuple(lines[:RESULT_LINES_MAX]), time.time())
         self.last = result
         systemd.notify("READY=1")
         self.busy = False

@@ -9,11 +9,11 @@ Ref: meta1.conf(5), process control (`start_action`, `restart_dependencies`, `pa
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from meta1g.base.cli import CliError
+from meta1g.base.dataclass import dataclass
 from meta1g.conf.config import Section
 from meta1g.mcp.limits import PROCESSES_MAX, READY_BOUND_S, READY_MARGIN_S
 from meta1g.mcp.order import Dependents

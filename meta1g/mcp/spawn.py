@@ -14,11 +14,12 @@ import os
 import resource
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 
 import meta1g
+from meta1g.base.dataclass import dataclass
 from meta1g.base.startup import ALIVE_FD, CONFIG_FD, LOG_MADE, READY_FD
 from meta1g.mcp.account import Identity
 from meta1g.mcp.limits import CHILD_CORE_BYTES, CHILD_NOFILE, CHILD_UMASK

@@ -16,7 +16,7 @@ from meta1g.mcp.commands import Request
 from meta1g.mcp.limits import STATUS_TIMEOUT_S
 from meta1g.mcp.loop import Loop
 from meta1g.rcb.connection import Connection
-from meta1g.rcb.control import PROTOCOL, Command, CommandResult
+from meta1g.rcb.control import PROTOCOL, CommandResult, ControlCommand
 
 _READ_BYTES: Final = 4096
 
@@ -67,7 +67,7 @@ class StatusConn:
                 data = self._conn.recv(_READ_BYTES)
                 for msg, request_id, _ in self._rcb.receive(data):
                     self._limit.cancel()
-                    self._answer(Request(cast("Command", msg).words, self._uid, partial(self._reply, request_id)))
+                    self._answer(Request(cast("ControlCommand", msg).words, self._uid, partial(self._reply, request_id)))
             except BlockingIOError:
                 return
             except ProtocolError as error:

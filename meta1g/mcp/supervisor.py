@@ -21,15 +21,15 @@ Ref: MeTA1 design, "Functional Specification: Supervisor"; GNU pies manual, "inc
 import os
 import socket
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from meta1g.base.clock import Clock
+from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
 from meta1g.base.sysexits import EX_OK, EX_UNAVAILABLE
 from meta1g.mcp.accept import AcceptMember
-from meta1g.mcp.child import Member, Plan, ProcessMember
+from meta1g.mcp.child import Member, MemberPlan, ProcessMember
 from meta1g.mcp.fsm import ALIVE, UP, State
 from meta1g.mcp.limits import FIRST_TRIES
 from meta1g.mcp.listen import Sockets
@@ -112,7 +112,14 @@ class Supervisor:
     """
 
     def __init__(
-        self, loop: Loop, clock: Clock, log: Log, queue_directory: Path, plans: Sequence[Plan], sockets: Sockets, hooks: Hooks
+        self,
+        loop: Loop,
+        clock: Clock,
+        log: Log,
+        queue_directory: Path,
+        plans: Sequence[MemberPlan],
+        sockets: Sockets,
+        hooks: Hooks,
     ) -> None:
         self.loop = loop
         self.clock = clock
@@ -206,7 +213,7 @@ class Supervisor:
             member.pass_on_ready(signum)
 
     def apply(
-        self, plans: Sequence[Plan], sockets: Sockets, settled: "Callable[[list[Member]], object] | None" = None
+        self, plans: Sequence[MemberPlan], sockets: Sockets, settled: "Callable[[list[Member]], object] | None" = None
     ) -> list[str]:
         """Takes over a new configuration: stops, restarts and starts what has changed, leaves the rest alone.
 
@@ -237,7 +244,7 @@ class Supervisor:
         self.step()
         return sorted(removed | restart | added | (idle & new.keys()))
 
-    def _take(self, plans: Sequence[Plan]) -> None:
+    def _take(self, plans: Sequence[MemberPlan]) -> None:
         """Makes members for new plans; old ones keep their process and get the new plan for their next start."""
         for plan in plans:
             label = plan.service.label
@@ -379,5 +386,5 @@ class Supervisor:
             return
         self.loop.stop()
 
-    def _kind(self, plan: Plan) -> type[AcceptMember] | type[ProcessMember]:
+    def _kind(self, plan: MemberPlan) -> type[AcceptMember] | type[ProcessMember]:
         return AcceptMember if plan.service.start_action is StartAction.ACCEPT else ProcessMember

@@ -3,24 +3,22 @@
 Invariants: a task stands in the run queue if and only if its state is RUNQ or CLEANQ, once only; whoever makes work while
 a thread polls learns that it has to interrupt the poll, so no task waits beside a sleeping poll.
 
-No threads here: the system calls it, and so do the model tests.  Locking: caller holds the lock of the system.
+No threads here.  Locking: caller holds the lock of the system.
 Ref: MeTA1 design, "Implementation: Event threads" (waitq, runq, slpq modelled on).
 """
 
+from collections import deque
 from typing import Final
 
 from meta1g.base.log import Log
-from meta1g.pt.queues import RunQueue, SleepQueue, WaitQueue, seen_of
+from meta1g.pt.queues import SleepQueue, WaitQueue, seen_of
 from meta1g.pt.task import TRANSITIONS, Ev, Event, Result, State, Task
 from meta1g.pt.wakeup import Wakeup
 
 NEVER: Final = float("inf")
 
-_CL: Final = int(Ev.CL)
-_SL: Final = int(Ev.SL)
-_DEL: Final = int(Result.DEL)
-_RUNQ: Final = int(Result.RUNQ)
-_SLPQ: Final = int(Result.SLPQ)
+_CL, _SL = int(Ev.CL), int(Ev.SL)
+_DEL, _RUNQ, _SLPQ = int(Result.DEL), int(Result.RUNQ), int(Result.SLPQ)
 _TIMED: Final = frozenset((State.WAITQ, State.SLEEPQ, State.RUNQ))
 _QUEUED: Final = frozenset((State.RUNQ, State.CLEANQ))
 
@@ -32,12 +30,12 @@ class Board:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self.runq: RunQueue = RunQueue()
+        self.runq: deque[Task] = deque()  # first in, first out
         self.waitq = WaitQueue()
         self._sleepq = SleepQueue()
         self.tasks: set[Task] = set()
         self.wakeup = Wakeup()
-        self.waitq.add_wakeup(self.wakeup.fd)
+        self.waitq.epoll.register(self.wakeup.fd, int(Ev.RD))
         self.polling = False  # a thread has the controller role
         self.turns = 0  # grows with every task taken and every poll
         self.poll_until = 0.0  # monotonic seconds at which the poll ends by itself
@@ -46,19 +44,9 @@ class Board:
     # Methods that return bool tell whether the caller has to set the wake-up after it released the lock.
 
     def add(self, task: Task, run: bool) -> bool:
-        """Enters a task, into the run queue if run.
-
-        Raises:
-            FileExistsError: another task has the descriptor.
-            OSError: the descriptor cannot be watched.
-        """
+        """Enters a task, into the run queue if run; raises as WaitQueue.add()."""
         if task.fd >= 0:
             self.waitq.add(task)
-            try:
-                self.waitq.arm(task)
-            except OSError:
-                self.waitq.remove(task)
-                raise
         self.tasks.add(task)
         wake = self._put_time(task)
         return self.happen(task, Event.WAKE, 0) or wake if run else wake
@@ -143,24 +131,19 @@ class Board:
         if self._woken:
             self.wakeup.clear()
             self._woken = False
-        first = self._sleepq.first()
-        if first is not None and first <= now:
-            self._due(now)
-
-    def close(self) -> None:
-        """Closes the descriptors of the system itself."""
-        self.waitq.close()
-        self.wakeup.close()
+        for task in self._sleepq.due(now):
+            if task.state in _TIMED:  # a running one keeps its time until it is back
+                task.wake_at = None
+                self.happen(task, Event.DUE, _SL)
 
     def _interrupt(self) -> bool:
-        if not self.polling or self._woken:
-            return False
-        self._woken = True
-        return True
+        wake = self.polling and not self._woken
+        self._woken = self._woken or wake
+        return wake
 
     def _take_out(self, task: Task) -> None:
         self.waitq.remove(task)
-        self._sleepq.drop(task)
+        task.wake_at = task.queued_at = None
         if task.state is State.DELETED:
             self.tasks.discard(task)
 
@@ -191,10 +174,3 @@ class Board:
                 self.happen(task, Event.READY, seen)
                 return
         self.waitq.disarm(task)
-
-    def _due(self, now: float) -> None:
-        """Moves the tasks whose time has come to the run queue; a running one keeps its time until it is back."""
-        for task in self._sleepq.due(now):
-            if task.state in _TIMED:
-                task.wake_at = None
-                self.happen(task, Event.DUE, _SL)

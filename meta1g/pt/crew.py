@@ -1,12 +1,10 @@
 """The threads of the event-thread system: who works, who is parked, when a thread comes or goes.
 
 One thread runs ready tasks and polls by turns, so that the hot path needs no thread switch.  A watch that runs no tasks looks
-every tick whether all threads are stuck in tasks, and then another one goes on: a parked one or, up to the hard limit, a
-new one.  A thread that finds another one polling has nothing to do: it parks, or leaves if there are more than the soft limit.
+every tick whether all threads are stuck in tasks, and then another one goes on: a parked one or, up to the hard limit, a new
+one.  A thread that finds another one polling parks, or leaves if there are more than the soft limit.
 
-Invariant: while a task can be run or a poll is due, some thread that is not stuck sees it within two ticks, as long as the
-hard limit leaves one.
-
+Invariant: what can be run, or polled, is seen within two ticks by a thread that is not stuck, if the hard limit leaves one.
 Ref: MeTA1 design, "Implementation: Event threads" (controller role, evthr_max_s, evthr_max_h modelled on).
 """
 
@@ -18,11 +16,7 @@ from meta1g.pt.task import Task
 
 
 class Worker:
-    """One thread of the crew.
-
-    Args:
-        batch: what it has to flush.
-        permanent: it is the caller of loop(), which never leaves before the end.
+    """One thread of the crew, with what it has to flush; a permanent one is the caller of loop(), which stays to the end.
 
     Owner: its thread; gate is released by whoever wakes it.
     """

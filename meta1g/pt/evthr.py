@@ -4,17 +4,14 @@ A thread takes tasks from the run queue; when there is none, and no other thread
 moves the tasks that are ready to the run queue, gives the role up, and runs them.  The role goes to another thread when
 a task holds its thread for longer than a tick (see meta1g.pt.crew).
 
-Invariant: a task is run by one thread at a time, and a wake-up that comes while it runs makes it run again (see
-meta1g.pt.task).  All state is guarded by one leaf lock, held for a few microseconds, never during a call to a task.
+Invariant: a task is run by one thread at a time, and a wake-up that comes while it runs makes it run again (see task.py).
+All state is guarded by one leaf lock, held for a few microseconds, never during a call to a task.
 
-What a task costs whose function fails stands in docs/failures.md.
-
-Ref: MeTA1 design, "Implementation: Event threads" (evthr_init, evthr_task_new, evthr_loop, evthr_stop modelled on).
+Ref: docs/failures.md (what a failing task costs); MeTA1 design, "Implementation: Event threads" (names modelled on).
 """
 
 import threading
 from collections.abc import Callable
-from typing import Final
 
 from meta1g.base import failure
 from meta1g.base.clock import Clock, SystemClock
@@ -26,14 +23,8 @@ from meta1g.pt.crew import Crew, Worker
 from meta1g.pt.limits import BATCH_RUNS, ERROR_RETRY_S, HARD_THREADS, SOFT_THREADS, STOP_LIMIT_S, THREAD_RETRY_S
 from meta1g.pt.task import Ev, Event, Result, Task, TaskFunction
 
-_WU: Final = int(Ev.WU)
-_CL: Final = int(Ev.CL)
-_DEL: Final = int(Result.DEL)
-_TERM: Final = int(Result.TERM)
-_RUNQ: Final = int(Result.RUNQ)
-
-#: What a thread without a task does next.
-_Step = Callable[[Worker], None]
+_WU, _CL = int(Ev.WU), int(Ev.CL)
+_DEL, _TERM, _RUNQ = int(Result.DEL), int(Result.TERM), int(Result.RUNQ)
 
 
 class Evthr:
@@ -90,8 +81,7 @@ class Evthr:
             frame: the process ends when the function fails, for it cannot do without the task.
 
         Raises:
-            FileExistsError: another task has the descriptor.
-            OSError: the descriptor cannot be watched.
+            FileExistsError, OSError: another task has the descriptor; it cannot be watched.
         """
         alone = fd >= 0 and not events & Ev.CL  # nobody would notice that it is gone
         task = Task(self, function, fd, events, name, frame=frame or alone)
@@ -136,15 +126,11 @@ class Evthr:
         if wake:
             self._board.wakeup.set()
 
-    # -- running -------------------------------------------------------------------------------------------------------
-
     def loop(self) -> None:
-        """Runs tasks until stop(); the calling thread is one of the workers.
+        """Runs tasks until stop(); the calling thread is one of the workers.  Blocks: yes (until stopped).
 
         Raises:
             KeyboardInterrupt, SystemExit: a task function raised it; the system was stopped in order.
-
-        Blocks: yes (until stopped).
         """
         self._crew.count += 1
         if self._crew.hard > 1:
@@ -159,10 +145,7 @@ class Evthr:
     def stop(self, limit_s: float = STOP_LIMIT_S) -> None:
         """Stops the system: what is in the run queue is run, and what that wakes; nothing is polled any more.
 
-        Tasks that asked for Ev.CL then get their last call; loop() returns soon after.
-
-        Args:
-            limit_s: what is not done after so many seconds is dropped and logged.
+        Tasks that asked for Ev.CL then get their last call.  What is not done after limit_s seconds is dropped and logged.
         """
         with self._lock:
             if self._stop_at is None:
@@ -174,12 +157,6 @@ class Evthr:
     def stopping(self) -> bool:
         """Whether stop() was called."""
         return self._stop_at is not None
-
-    def threads(self) -> int:
-        """Gives the number of threads, for tests and statistics."""
-        return self._crew.count
-
-    # -- the threads ---------------------------------------------------------------------------------------------------
 
     def _work(self, *, permanent: bool) -> None:
         """Life of a thread; the process ends with one that fails outside of tasks, for its work would be left undone."""
@@ -203,13 +180,17 @@ class Evthr:
                 if task is None:
                     step = self._next_step(me)
             if task is not None:
-                bits = self._run_in(me, task)
+                me.task = task
+                bits = self._run(task)
+                me.task = None
+                # whoever used up his turn is followed by output that was collected, and a look at the descriptors
+                me.runs = BATCH_RUNS if bits & _RUNQ else me.runs + 1
             elif step is not None:
                 step(me)
             else:
                 return
 
-    def _next_step(self, me: Worker) -> _Step | None:
+    def _next_step(self, me: Worker) -> Callable[[Worker], None] | None:
         """Decides what a thread without a task does, None for leaving.  Caller holds the lock."""
         if me.batch:
             return self._flush
@@ -242,14 +223,6 @@ class Evthr:
             self._board.end_poll(ready, now)
             self._crew.nudge()
 
-    def _run_in(self, me: Worker, task: Task) -> int:
-        me.task = task
-        bits = self._run(task)
-        me.task = None
-        # whoever used up his turn is followed by output that was collected, and a look at the descriptors
-        me.runs = BATCH_RUNS if bits & _RUNQ else me.runs + 1
-        return bits
-
     def _run(self, task: Task) -> int:
         """Calls the function of a task; gives the number of its Result."""
         try:
@@ -260,8 +233,7 @@ class Evthr:
         except (KeyboardInterrupt, SystemExit) as error:
             self._raised = self._raised or error
             result = Result.DEL | Result.TERM
-        bits = int(result)
-        if bits & _TERM:
+        if (bits := int(result)) & _TERM:
             self.stop()
         return bits
 
@@ -276,7 +248,7 @@ class Evthr:
         return Result.SLPQ
 
     def _start_watch(self, task: Task) -> Result:
-        """Starts the watch; a shortage is contained like every failure of a task without descriptor, and it runs again."""
+        """Starts the watch; in a shortage the task fails, and runs again."""
         self._start(threading.Thread(target=self._watch, name="evthr watch", daemon=True))
         return Result.DEL
 
@@ -336,18 +308,17 @@ class Evthr:
 
     def _close(self) -> None:
         if not self._left_behind():
-            self._board.close()
+            self._board.waitq.epoll.close()
+            self._board.wakeup.close()
 
     def _last_calls(self) -> None:
         with self._lock:
-            for task in [task for task in self._board.tasks if task.wanted & _CL]:
-                self._board.delete(task)
+            for one in [one for one in self._board.tasks if one.wanted & _CL]:
+                self._board.delete(one)
         with batch.batch():
-            while True:
-                with self._lock:
-                    last = self._board.pop()
-                if last is None:
-                    return
-                bits = self._run(last) | _DEL
-                with self._lock:
-                    self._board.put_back(last, bits)
+            while (last := self._take()) is not None:
+                self._apply(self._board.put_back, last, self._run(last) | _DEL)
+
+    def _take(self) -> Task | None:
+        with self._lock:
+            return self._board.pop()

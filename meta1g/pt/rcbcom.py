@@ -6,8 +6,8 @@ Ref: MeTA1 design, "Implementation: RCB communication" (modelled on).
 """
 
 from meta1g.pt.rcbcalls import OnReply
-from meta1g.pt.rcbconn import OnClose, OnMessage, RcbCom
-from meta1g.pt.rcblink import RcbLink, connect
+from meta1g.pt.rcbconn import OnClose, OnComMessage, RcbCom
+from meta1g.pt.rcblink import RcbComLink, connect
 from meta1g.pt.rcblisten import RcbListener
 
-__all__ = ["OnClose", "OnMessage", "OnReply", "RcbCom", "RcbLink", "RcbListener", "connect"]
+__all__ = ["OnClose", "OnComMessage", "OnReply", "RcbCom", "RcbComLink", "RcbListener", "connect"]

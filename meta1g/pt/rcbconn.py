@@ -22,10 +22,10 @@ from meta1g.pt.limits import READ_BYTES, READS_PER_RUN, TURN_S
 from meta1g.pt.rcbcalls import OnReply, hand_on, tell
 from meta1g.pt.rcbsend import RcbSender
 from meta1g.pt.task import Ev, Result, Task
-from meta1g.rcb.connection import PEER_CLOSED, WRITE_MAX_BYTES, Connection, Event
+from meta1g.rcb.connection import PEER_CLOSED, WRITE_MAX_BYTES, Connection, RcbEvent
 from meta1g.rcb.schema import Message, Protocol
 
-OnMessage = Callable[["RcbCom", int, Message], None]
+OnComMessage = Callable[["RcbCom", int, Message], None]
 OnClose = Callable[["RcbCom"], None]
 OnFailure = Callable[["RcbCom", int, Message], bool]
 
@@ -71,11 +71,11 @@ class RcbCom(RcbSender):
     ) -> None:
         rcb = Connection(protocol, server=server, write_max_bytes=write_max_bytes)
         super().__init__(evthr, sock, rcb, log, protocol.name, Peer() if peer is None else peer)
-        self.on_message: OnMessage = _unexpected
+        self.on_message: OnComMessage = _unexpected
         self.on_failure: OnFailure = lambda conn, request_id, msg: False
         self.on_close: OnClose = lambda conn: None
         self.user: Any = None
-        self._todo: Iterator[Event] | None = None  # what was read and not handed on; owned by the task
+        self._todo: Iterator[RcbEvent] | None = None  # what was read and not handed on; owned by the task
         self._drained = True  # the last read emptied the socket
 
     def start(self) -> None:

@@ -14,7 +14,7 @@ from meta1g.base.log import Log
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.limits import RETRY_FIRST_S, RETRY_MAX_S, SOCKET_BUFFER_BYTES
 from meta1g.pt.rcbcalls import OnReply
-from meta1g.pt.rcbconn import OnClose, OnMessage, RcbCom
+from meta1g.pt.rcbconn import OnClose, OnComMessage, RcbCom
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.rcb.schema import Message, Protocol
 
@@ -24,7 +24,7 @@ def connect(
     path: Path,
     protocol: Protocol,
     *,
-    on_message: OnMessage | None = None,
+    on_message: OnComMessage | None = None,
     on_close: OnClose | None = None,
     log: Log,
 ) -> RcbCom:
@@ -52,7 +52,7 @@ def _open(evthr: Evthr, path: Path, protocol: Protocol, log: Log) -> RcbCom:
     return RcbCom(evthr, sock, protocol, server=False, log=log, peer=unixsock.peer_of(sock))
 
 
-class RcbLink:
+class RcbComLink:
     """A client connection that comes back by itself, for ever.
 
     Args:
@@ -78,7 +78,7 @@ class RcbLink:
         *,
         on_up: Callable[[RcbCom], None] | None = None,
         on_down: Callable[[], None] | None = None,
-        on_message: OnMessage | None = None,
+        on_message: OnComMessage | None = None,
         log: Log,
         retry_first_s: float = RETRY_FIRST_S,
         retry_max_s: float = RETRY_MAX_S,

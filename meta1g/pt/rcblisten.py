@@ -68,7 +68,7 @@ class RcbListener:
             raise PermError(Module.RCB, f"cannot listen on {path}: {error.strerror}") from error
         self._sock.setblocking(False)
         self._task = evthr.task_new(
-            self._on_event, fd=self._sock.fileno(), events=Ev.LI | Ev.CL, name=f"{protocol.name} listener", frame=True
+            self._on_event, fd=self._sock.fileno(), events=Ev.RD | Ev.CL, name=f"{protocol.name} listener", frame=True
         )
 
     def close(self) -> None:

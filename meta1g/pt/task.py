@@ -11,7 +11,6 @@
 Invariants: a task stands in the run queue if and only if it is in RUNQ or CLEANQ, and once only; its function runs only
 in RUNNING, AGAIN, DOOMED and CLEANING, each of which only the thread that took it can leave.  So no task is ever run by
 two threads at once, and a wake-up is never lost.
-
 Ref: MeTA1 design, "Implementation: Event threads" (names modelled on EVTHR_EV_*, EVTHR_*).
 """
 
@@ -23,12 +22,11 @@ from meta1g.base.clock import Clock
 
 
 class Ev(IntFlag):
-    """Events a task asks for, and events that happened."""
+    """Events a task asks for, and events that happened; RD and WR have the numbers that epoll gives them."""
 
     NONE = 0
-    RD = 1  # readable, or end of file, or error
-    WR = 2  # writable
-    LI = 4  # a connection can be accepted
+    RD = 1  # readable, or a connection can be accepted, or end of file, or error
+    WR = 4  # writable
     CL = 8  # last call, after deletion: clean up
     SL = 16  # the time set has come
     WU = 32  # woken by wakeup()
@@ -75,8 +73,7 @@ class Event(IntEnum):
     BACK_CLEAN = auto()  # the same for a task that asked for a last call
 
 
-_S: Final = State
-_E: Final = Event
+_S, _E = State, Event
 _OUTSIDE: Final = (Event.READY, Event.DUE, Event.WAKE, Event.DELETE, Event.CLEAN)
 _BACK: Final = (Event.BACK_WAIT, Event.BACK_SLEEP, Event.BACK_RUN, Event.BACK_DEL, Event.BACK_CLEAN)
 _RETURNS: Final = {_E.BACK_WAIT: _S.WAITQ, _E.BACK_SLEEP: _S.SLEEPQ, _E.BACK_RUN: _S.RUNQ}
@@ -99,9 +96,7 @@ ROWS: Final[Mapping[State, Mapping[Event, State]]] = {
     _S.DELETED: _STAY[_S.DELETED],
 }
 
-TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
-    (state, event): new for state, row in ROWS.items() for event, new in row.items()
-}
+TRANSITIONS: Final = {(state, event): new for state, row in ROWS.items() for event, new in row.items()}
 
 #: States in which the function of the task is running.
 RUN_STATES: Final = frozenset((State.RUNNING, State.AGAIN, State.DOOMED, State.CLEANING))
@@ -123,16 +118,9 @@ class _System(Protocol):
 class Task:
     """One task: a descriptor, a timer, or both, and the function that serves them.
 
-    Args:
-        evthr: the system it belongs to.
-        function: called as function(task); returns a Result.
-        fd: descriptor to watch, -1 for none; it stays the caller's to close, after the task is deleted.
-        events: what to wait for: RD or LI, WR; CL for a last call after deletion.
-        name: names it in the log.
-        frame: the process cannot do without it: it ends when the function fails.
+    Its arguments are those of Evthr.task_new(); the descriptor stays the caller's to close, after the task is deleted.
 
-    Locking: own lock (that of the system, LEAF); the function itself runs in one thread at a time and needs no lock for
-    what only it uses.
+    Locking: that of the system, LEAF; the function runs in one thread at a time and needs no lock for what only it uses.
     """
 
     __slots__ = (
@@ -153,20 +141,12 @@ class Task:
         self.queued_at: float | None = None  # owned by the sleep queue
         self.armed = 0  # owned by the wait queue
 
-    @property
-    def deleted(self) -> bool:
-        """Whether the task is deleted, or will be as soon as its function returns."""
-        return self.state >= State.DOOMED
-
     def wakeup(self) -> None:
         """Makes the task run soon, from any thread; while it runs, makes it run once more."""
         self.evthr.wakeup(self)
 
     def sleep_until(self, monotonic_s: float | None) -> None:
-        """Sets the monotonic time in seconds at which the task runs with Ev.SL; None takes it back.
-
-        It stays set when another event comes first, and holds in the wait queue as well (a time-out).
-        """
+        """Sets the monotonic seconds at which the task runs with Ev.SL, also if another event comes first; None for never."""
         self.evthr.set_time(self, monotonic_s)
 
     def sleep_for(self, delay_s: float) -> None:
@@ -178,10 +158,7 @@ class Task:
         self.evthr.want(self, Ev.WR, on)
 
     def delete(self) -> None:
-        """Deletes the task, from any thread; a run at hand is finished first, and the descriptor may be closed then.
-
-        A task that asked for Ev.CL gets a last call, and that is the place to close it.
-        """
+        """Deletes the task, from any thread, after a run at hand; Ev.CL is for closing the descriptor in a last call."""
         self.evthr.delete(self)
 
     def __repr__(self) -> str:

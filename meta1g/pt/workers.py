@@ -2,7 +2,6 @@
 
 Invariants: at most n calls run and at most queue_max wait; a call beyond that is refused at once (invariant I4).  A call
 that was taken is called, and its on_done after it, whatever becomes of the others; a bug ends the process (invariant I12).
-
 Ref: MeTA1 design, "Functional Specification: SMAR" (worker threads for blocking look-ups, modelled on).
 """
 
@@ -22,25 +21,12 @@ _Job = tuple[Callable[[], Any], Callable[[Any, Exception | None], None] | None]
 
 
 class Workers:
-    """A pool of up to n threads, started when needed.
-
-    Args:
-        n: number of threads, 1 or more.
-        name: names the threads.
-        queue_max: calls that may wait.
-        log: a failing on_done is logged here.
+    """A pool of up to n (1 or more) threads with a name, started when needed; up to queue_max calls wait.
 
     Locking: own lock LEAF; all methods may be called from any thread.
     """
 
-    def __init__(
-        self,
-        n: int,
-        *,
-        name: str = "worker",
-        queue_max: int = WORKERS_QUEUE,
-        log: Log | None = None,
-    ) -> None:
+    def __init__(self, n: int, *, name: str = "worker", queue_max: int = WORKERS_QUEUE, log: Log | None = None) -> None:
         self._n = n
         self._name = name
         self._queue_max = queue_max
@@ -52,12 +38,11 @@ class Workers:
         self._closed = False
 
     def submit(self, function: Callable[[], T], on_done: Callable[[T | None, Exception | None], None] | None = None) -> None:
-        """Lets a thread of the pool call function().
+        """Lets a thread of the pool call function(), which may block.
 
         Args:
-            function: may block.
-            on_done: called in that thread as on_done(result, error), one of them None; what it sends to connections
-                leaves together when it returns.
+            function: what to call.
+            on_done: called in that thread as on_done(result, error), one of them None; what it sends leaves together.
 
         Raises:
             FullError: too many calls wait, the pool is closed, or the system gives no thread; nothing will be called.
@@ -71,11 +56,7 @@ class Workers:
             self._jobs.put((function, on_done))
 
     def _start_thread(self) -> None:
-        """Starts one more thread; without one the others do the work.  Caller holds the lock.
-
-        Raises:
-            FullError: there is no other.
-        """
+        """Starts one more thread; without one the others do the work, if there are any.  Caller holds the lock."""
         thread = threading.Thread(target=self._work, name=self._name, daemon=True)
         try:
             thread.start()
@@ -91,10 +72,7 @@ class Workers:
         return self._jobs.qsize()
 
     def close(self, timeout_s: float | None = None) -> bool:
-        """Lets the waiting calls finish and ends the threads; tells whether all ended in time.
-
-        Blocks: yes (until the calls are done, at most timeout_s seconds for each thread).
-        """
+        """Lets waiting calls finish and ends the threads; tells whether all ended.  Blocks: yes (timeout_s for each thread)."""
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -107,16 +85,13 @@ class Workers:
 
     def _work(self) -> None:
         try:
-            self._serve()
+            while (job := self._jobs.get()) is not None:
+                self._call(*job)
+                del job
+                with self._lock:
+                    self._open -= 1
         except Exception as error:  # noqa: BLE001  the frame itself: what waits would never be called
             failure.end_process(self._log, "workers.frame", error, name=self._name)
-
-    def _serve(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            self._call(*job)
-            del job
-            with self._lock:
-                self._open -= 1
 
     def _call(self, function: Callable[[], Any], on_done: Callable[[Any, Exception | None], None] | None) -> None:
         result: Any = None

@@ -1,7 +1,7 @@
 """The way into AQ, and what waits there: for the resolver, for a delivery, in the window onto DEFEDB.
 
     enter ─> to be resolved ─> ready in a destination queue ─> delivery ─> delivered | deferred | failed ─> leave
-    active   resolve.py        active (update.resolved)        sched.py    update.py, bounces.py           storing.py
+    active   resolve.py        gather.py, active               sched.py    update.py, bounces.py           storing.py
 
 Invariants: what is made here (members, reports) enters AQ if there is room for all of it, and waits in DEFEDB otherwise
 (I4, I11); no call works on more than a slice of recipients (I10).
@@ -130,7 +130,8 @@ class Active:
         if len(self.unresolved) > before:
             self.to_resolve.ring()
 
-    def wait(self, rcpt: AqRcpt) -> None:
-        """Lets a recipient (state READY) wait for a delivery to its destination.  Caller holds AQ."""
-        self.queues.add(rcpt)
+    def wait(self, rcpts: Iterable[AqRcpt]) -> None:
+        """Lets recipients (state READY) wait for a delivery to their destination.  Caller holds AQ."""
+        for rcpt in rcpts:
+            self.queues.add(rcpt)
         self.ready.ring()

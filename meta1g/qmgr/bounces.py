@@ -11,6 +11,7 @@ from meta1g.db.aq_types import AqRcpt, AqTa, Home
 from meta1g.qmgr import bounce, limits
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.env import Env
+from meta1g.qmgr.gather import Gather
 from meta1g.qmgr.outcome import CONFUSED, Outcome, log_outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.storing import Storing
@@ -24,16 +25,18 @@ class Bounces:
         env: surroundings.
         active: the recipients in AQ.
         storing: tells the stores.
+        gather: recipients that wait for others.
 
     Locking: caller holds AQ.
     """
 
-    def __init__(self, env: Env, active: Active, storing: Storing) -> None:
+    def __init__(self, env: Env, active: Active, storing: Storing, gather: Gather) -> None:
         self._settings = env.settings
         self._clock = env.clock
         self._log = env.log
         self._storing = storing
         self._aq = active.aq
+        self._gather = gather
 
     @property
     def _report_max(self) -> int:
@@ -52,8 +55,9 @@ class Bounces:
     def settle(self, ta: AqTa) -> None:
         """Makes the bounces of a transaction once no recipient is on its way, or one report is full.
 
-        To be called whenever a recipient of it was settled (rcpt_fsm.SETTLED).
+        To be called whenever a recipient of it was settled (rcpt_fsm.SETTLED): nobody waits for it any more.
         """
+        self._gather.answered(ta)
         if not ta.failed or (ta.unsettled and len(ta.failed) < self._report_max):
             return
         failed, ta.failed = ta.failed, []

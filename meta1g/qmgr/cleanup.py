@@ -6,10 +6,10 @@ Ref: MeTA1 design, "Implementation: QMGR, cleanup" (modelled on).
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from meta1g.base import failure
+from meta1g.base.dataclass import dataclass
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.commit import Commit
 from meta1g.qmgr.env import Env

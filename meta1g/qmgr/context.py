@@ -39,6 +39,7 @@ from meta1g.qmgr.deliver import Builder
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.expanding import Expanding
 from meta1g.qmgr.feeder import Feeder
+from meta1g.qmgr.gather import Gather
 from meta1g.qmgr.intake import Intake
 from meta1g.qmgr.limits import (
     CHECKPOINT_S,
@@ -48,10 +49,10 @@ from meta1g.qmgr.limits import (
     ICC_ENTRIES_MAX,
     OCC_ENTRIES_MAX,
 )
-from meta1g.qmgr.mode import Mode
+from meta1g.qmgr.mode import OperatingMode
 from meta1g.qmgr.orders import Orders
 from meta1g.qmgr.orphans import Orphans
-from meta1g.qmgr.resolve import Resolver
+from meta1g.qmgr.resolve import Resolving
 from meta1g.qmgr.resources import DiskWatch, Resources
 from meta1g.qmgr.sched import Scheduler
 from meta1g.qmgr.smtpc_link import SmtpcLinks
@@ -94,19 +95,20 @@ class Context:
         self._checkpoints = self._pool("checkpoint")
         self._make_queue(env, defedb, cdb)
         self.storing = Storing(env, self.active)
-        self.bounces = Bounces(env, self.active, self.storing)
-        self.orders = Orders(env, self.active, self.storing, self.bounces)
-        self.update = Update(env, self.active, self.storing, self.bounces, self.orders)
+        self.gather = Gather(env, self.active)
+        self.bounces = Bounces(env, self.active, self.storing, self.gather)
+        self.orders = Orders(env, self.active, self.storing, self.bounces, self.gather)
+        self.update = Update(env, self.active, self.storing, self.bounces, self.gather, self.orders)
         self.expanding = Expanding(env, self.storing, self.bounces)
         self.scheduler = self._make_scheduler()
-        self.resolver = Resolver(
+        self.resolver = Resolving(
             env, queue / paths.SMAR_QMGR_SOCKET, self.active, self.update, self.orders, self.expanding, self.contained.note
         )
         self.feeder = Feeder(env, self.active, self.orders)
         self.orphans = Orphans(env, cdb, self.lost, self.intake, self.commit, self.defer)
         self.smtps = SmtpsLinks(self.intake, self.orphans.smtps_gone, env.log, self.contained)
         self.smtpc = SmtpcLinks(self.scheduler, env.log, self.contained)
-        self.mode = Mode(env, self.intake, self.scheduler, self.feeder, self.smtps)
+        self.mode = OperatingMode(env, self.intake, self.scheduler, self.feeder, self.smtps)
         self.resources = self._make_resources()
         self.cleanup = Cleanup(env, self.storing, self.commit, self._chores())
         self.control = self._make_control(env)

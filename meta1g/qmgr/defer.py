@@ -13,12 +13,13 @@ Ref: MeTA1 design, "Implementation: DEFEDB, request lists" (modelled on).
 
 import contextlib
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from time import sleep
 from typing import Any, TypeVar
 
 from meta1g.base import failure
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import BugError, FullError, Meta1Error, Module, PermError, TempError
 from meta1g.base.ids import ID_LENGTH, TaId
 from meta1g.db.defedb import DefeDb
@@ -42,7 +43,7 @@ _RETRY_S = 1.0
 _HELD_CHUNK = 1000
 _BEFORE_HELD = (HELD_UNTIL - 1, TaId("S" + "0" * (ID_LENGTH - 1)), 0)
 #: Work in small steps: it yields after each, and returns its result; a number is a pause, in seconds, that it waits for others.
-Steps = Generator[float | None, None, T]
+ReadSteps = Generator[float | None, None, T]
 
 
 def _nobody(gone: bool) -> None:
@@ -178,7 +179,7 @@ class Defer:
 
     def scan(
         self,
-        function: Callable[[DefeDb], Steps[T]],
+        function: Callable[[DefeDb], ReadSteps[T]],
         on_done: Callable[[T], object],
         on_error: Callable[[Exception], object] | None = None,
     ) -> None:
@@ -194,7 +195,9 @@ class Defer:
         """
         self._slice(function(self._defedb), on_done, on_error)
 
-    def _slice(self, work: Steps[T], on_done: Callable[[T], object], on_error: Callable[[Exception], object] | None) -> None:
+    def _slice(
+        self, work: ReadSteps[T], on_done: Callable[[T], object], on_error: Callable[[Exception], object] | None
+    ) -> None:
         def turn(db: DefeDb) -> tuple[T] | float:
             breath_s = self._clock.monotonic()
             end_s = breath_s + SLICE_S
@@ -248,7 +251,7 @@ class Defer:
     def count_held(self) -> None:
         """Counts the recipients that are held, soon: they are the last ones of the index.  Blocks: no."""
 
-        def work(db: DefeDb) -> Steps[int]:
+        def work(db: DefeDb) -> ReadSteps[int]:
             count, after = 0, _BEFORE_HELD
             while found := db.due(HELD_UNTIL, _HELD_CHUNK, after):
                 count, after = count + len(found), found[-1]

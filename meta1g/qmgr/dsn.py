@@ -7,10 +7,10 @@ Pure.  Ref: RFC 3461 6.2, RFC 3464 2, RFC 6522 (multipart/report), RFC 6533 (SMT
 
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.ids import idx_text
 from meta1g.base.reply import printable
 from meta1g.rcb.envelope import DsnRcpt, RcptFlags, RcptRecord, TaRecord

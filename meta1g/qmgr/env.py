@@ -3,9 +3,8 @@
 Ref: MeTA1 design, "Implementation: QMGR, context" (modelled on).
 """
 
-from dataclasses import dataclass
-
 from meta1g.base.clock import Clock
+from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
 from meta1g.pt.evthr import Evthr
 from meta1g.qmgr.settings import Settings

@@ -17,7 +17,7 @@ from meta1g.base.ids import TaId
 from meta1g.db.aq_types import Home, Order, Place
 from meta1g.db.defedb import DefeDb
 from meta1g.db.edbc import FOREVER
-from meta1g.db.lanes import Entry
+from meta1g.db.lanes import LaneEntry
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.env import Env
@@ -92,11 +92,11 @@ class Feeder:
         elif due:
             self._ask(lambda db: _read(db, due), self._feed, lambda error: self._not_read(due))
 
-    def _read_lane(self, place: Place, after: Entry) -> None:
+    def _read_lane(self, place: Place, after: LaneEntry) -> None:
         """Reads on the disk what a lane had no room for; much of what is found there is in memory already."""
         now = self._clock.now()
 
-        def done(found: Sequence[tuple[Entry, str | None]]) -> None:
+        def done(found: Sequence[tuple[LaneEntry, str | None]]) -> None:
             active = self._active
             with active.lock:
                 aq = active.aq
@@ -116,7 +116,7 @@ class Feeder:
         except FullError as error:
             on_error(error)
 
-    def _take_due(self, limit: int) -> list[Entry]:
+    def _take_due(self, limit: int) -> list[LaneEntry]:
         """Takes what is due, from lanes that have room now and from the window; what is in AQ comes back there by itself.
 
         Caller holds AQ.
@@ -136,7 +136,7 @@ class Feeder:
         few = min(left, FEED_LEAST - aq.places.held(place))
         return max(few, min(left, aq.room_for(place, aq.limit * FEED_LEAVES_PERCENT // 100)))
 
-    def _refilled(self, found: Sequence[Entry], asked: int, after: Entry | None) -> None:
+    def _refilled(self, found: Sequence[LaneEntry], asked: int, after: LaneEntry | None) -> None:
         with self._active.lock:
             self._active.edbc.refill(found, asked, after)
         self._go_on()
@@ -175,7 +175,7 @@ class Feeder:
         later = max(rcpt.next_try, self._clock.now() + FEED_AGAIN_S)
         self._active.edbc.add((as_stored(later), TaId(rcpt.ta_id), rcpt.rcpt_idx))
 
-    def _not_read(self, due: Sequence[Entry]) -> None:
+    def _not_read(self, due: Sequence[LaneEntry]) -> None:
         """Puts back what could not be read; it is tried again with the next look."""
         self._busy = False
         with self._active.lock:
@@ -187,7 +187,7 @@ class Feeder:
         self._task.wakeup()
 
 
-def _read(db: DefeDb, due: Sequence[Entry]) -> Read:
+def _read(db: DefeDb, due: Sequence[LaneEntry]) -> Read:
     """Reads the records that are due; what was removed meanwhile, rescheduled or held is left out.  Blocks: yes (disk)."""
     times = {(ta_id, rcpt_idx): when for when, ta_id, rcpt_idx in due}
     return [
@@ -197,9 +197,9 @@ def _read(db: DefeDb, due: Sequence[Entry]) -> Read:
     ]
 
 
-def _addresses(db: DefeDb, now: float, after: Entry) -> list[tuple[Entry, str | None]]:
+def _addresses(db: DefeDb, now: float, after: LaneEntry) -> list[tuple[LaneEntry, str | None]]:
     """Reads what is due behind an entry, FEED_TURN at most, with the addresses.  Blocks: yes (disk)."""
-    found: list[tuple[Entry, str | None]] = []
+    found: list[tuple[LaneEntry, str | None]] = []
     for entry in db.due(now, FEED_TURN, after):
         rcpt = db.get_rcpt(entry[1], entry[2])
         found.append((entry, None if rcpt is None else rcpt.rcpt))

@@ -78,6 +78,9 @@ RESOLVE_TIMEOUT_S: Final = 300
 LISTS_MAX: Final = 4
 #: Smaller ones whose members wait for DEFEDB.
 SMALL_LISTS_MAX: Final = 64
+#: A recipient that is resolved waits so long for others of its message that are still asked for.  Our choice: name servers
+#: mostly answer within it, and beside a delivery nobody notices it.
+GATHER_S: Final = 0.1
 #: Members of one list; each needs some 100 bytes while it is expanded.
 MEMBERS_MAX: Final = 1_000_000
 #: Recipients that the resolver lost, and lists that wait for their turn, are asked for again after this time.

@@ -11,8 +11,9 @@ Ref: invariants I2, I4, I10.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from meta1g.base.dataclass import dataclass
 from meta1g.db.aq_types import AqRcpt, RcptState
 from meta1g.qmgr.limits import EXPANSIONS_MAX, LISTS_MAX, MEMBERS_MAX, SLICE, SMALL_LISTS_MAX
 from meta1g.rcb.qmgr_smar import Members

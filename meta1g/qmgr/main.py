@@ -8,14 +8,13 @@ Ref: MeTA1 design, "Functional Specification: QMGR" (modelled on).
 
 import fcntl
 import os
-import pwd
 import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from meta1g.base import cli, paths, startup, sysexits
-from meta1g.base.accounts import Access, access_for, account_of
+from meta1g.base.accounts import Access, access_for, account_of, user_entry
 from meta1g.base.clock import SystemClock
 from meta1g.base.errors import BugError, Meta1Error
 from meta1g.base.log import Log
@@ -86,7 +85,8 @@ def socket_access(config: Config) -> dict[str, Access]:
     The control socket is then for all that its permissions let in, and not in the result.  Otherwise all components run as
     the caller, and only the caller and root may connect.
     """
-    if pwd.getpwuid(os.geteuid()).pw_name != account_of(config.section("qmgr"), "qmgr"):
+    own = user_entry(account_of(config.section("qmgr"), "qmgr"))
+    if own is None or own.pw_uid != os.geteuid():
         return dict.fromkeys((*CONNECTING, paths.QMGR_CONTROL_SOCKET), access_for(()))
     accesses = {}
     for path, component in CONNECTING.items():

@@ -19,7 +19,7 @@ from meta1g.qmgr.sched import Scheduler
 from meta1g.qmgr.smtps_link import SmtpsLinks
 
 NORMAL: Final = "normal"
-#: Mode: what is not well because of it.
+#: OperatingMode: what is not well because of it.
 _MODES: Final = {
     NORMAL: "",
     "drain": "no new mail is taken by order of the operator; see qmgrctl resume",
@@ -28,7 +28,7 @@ _MODES: Final = {
 _REASON: Final = "Mail system takes no mail now, try again later"
 
 
-class Mode:
+class OperatingMode:
     """The mode.
 
     Args:

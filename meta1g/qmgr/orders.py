@@ -1,6 +1,6 @@
 """What the operator orders about recipients in AQ: hold, remove, return to the sender, begin anew.
 
-    waits (NEW, READY)                     done at once
+    waits (NEW, GATHERING, READY)          done at once
     failed, its report is not made yet     done at once; there will be no report, unless it is ordered
     busy (SENT_TO_AR, SCHEDULED)           noted, done when it comes back; a success is a success, and ends the order
     an alias that is being expanded        not possible: its members are recipients of their own already
@@ -21,6 +21,7 @@ from meta1g.qmgr.active import Active
 from meta1g.qmgr.attempts import note_attempt
 from meta1g.qmgr.bounces import Bounces
 from meta1g.qmgr.env import Env
+from meta1g.qmgr.gather import Gather
 from meta1g.qmgr.outcome import Outcome, log_outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.storing import Storing
@@ -41,6 +42,7 @@ class Fate(Enum):
 
 _FATES: Final = {
     RcptState.NEW: Fate.DONE,
+    RcptState.GATHERING: Fate.DONE,
     RcptState.READY: Fate.DONE,
     RcptState.FAILED: Fate.DONE,
     RcptState.SENT_TO_AR: Fate.MARKED,
@@ -91,14 +93,16 @@ class Orders:
         active: the recipients in AQ.
         storing: tells the stores.
         bounces: makes bounces.
+        gather: recipients that wait for others.
 
     Locking: caller holds AQ.
     """
 
-    def __init__(self, env: Env, active: Active, storing: Storing, bounces: Bounces) -> None:
+    def __init__(self, env: Env, active: Active, storing: Storing, bounces: Bounces, gather: Gather) -> None:
         self._active = active
         self._storing = storing
         self._bounces = bounces
+        self._gather = gather
         self._clock = env.clock
         self._log = env.log
         self._functions: Final = {
@@ -133,6 +137,9 @@ class Orders:
     def _carry_out(self, rcpt: AqRcpt, order: Order, outcome: Outcome | None) -> None:
         if rcpt.state is RcptState.READY:
             self._active.queues.remove(rcpt)
+        elif rcpt.state is RcptState.GATHERING:
+            self._gather.remove(rcpt)
+            step(rcpt, Event.RESOLVED)
         elif rcpt.state is RcptState.FAILED and order is not Order.BOUNCE:
             self._withdraw(rcpt)
         elif rcpt.state is RcptState.FAILED:
@@ -165,7 +172,7 @@ class Orders:
         self._storing.forget(rcpt)
 
     def _bounce(self, rcpt: AqRcpt, outcome: Outcome | None) -> None:
-        self._bounces.failed(rcpt, outcome if outcome is not None and not outcome.reply.is_temp else RETURNED)
+        self._bounces.failed(rcpt, outcome if outcome is not None and not outcome.is_temporary else RETURNED)
 
     def _tell(self, rcpt: AqRcpt, what: str) -> None:
         log_outcome(self._log, self._clock.now(), rcpt, what, Outcome(Reply(0, "", "by order of the operator")))

@@ -14,7 +14,7 @@ from meta1g.db.defedb import DefeDb
 from meta1g.db.lostfound import LostFound
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.commit import Commit
-from meta1g.qmgr.defer import Defer, Steps
+from meta1g.qmgr.defer import Defer, ReadSteps
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.intake import Intake
 from meta1g.qmgr.limits import ORPHAN_DELAY_S, ORPHAN_MIN_AGE_S, ORPHAN_SCAN_S
@@ -63,7 +63,7 @@ class Orphans:
         task.sleep_for(ORPHAN_DELAY_S if self._again else ORPHAN_SCAN_S)
         return Result.SLPQ
 
-    def _scan(self, db: DefeDb) -> Steps[int]:
+    def _scan(self, db: DefeDb) -> ReadSteps[int]:
         """Looks at all files; gives how many it removed.  Blocks: yes (disk)."""
         kept, removed = self._lost.content_ids(), 0
         limit = self._clock.now() - ORPHAN_MIN_AGE_S

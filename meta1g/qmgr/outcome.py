@@ -1,18 +1,19 @@
-"""What became of a recipient, as QMGR sees it; precedence of the statuses in a result.
+"""What became of a recipient, as QMGR sees it: what is said of it counts before the transaction, and that before the session.
 
-Pure but for the log.  Ref: MeTA1 design, "Functional Specification: QMGR, delivery status" (precedence modelled on).
+Pure but for the log.  Ref: MeTA1 design, "Functional Specification: QMGR, delivery status" (the precedence is ours).
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
 from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt
 from meta1g.qmgr.limits import STATUS_TEXT_MAX_CHARS
 from meta1g.rcb.envelope import RcptRecord
-from meta1g.rcb.smtpc_qmgr import DeliveryResult
+from meta1g.rcb.smtpc_qmgr import DeliveryResult, Retry
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,20 @@ class Outcome:
         reply: what was said, and by whom.
         dsn: the server is responsible for reports of success.
         hold: no server can help: the content is damaged.
+        retry: what the code does not tell.
+        of_session: nothing was said about the recipient: another server may do, whatever the code.
     """
 
     reply: Reply
     dsn: bool = False
     hold: bool = False
+    retry: Retry = Retry.BY_CODE
+    of_session: bool = False
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether trying again can help."""
+        return self.reply.is_temp or (self.retry is not Retry.BY_CODE and self.reply.is_perm)
 
     @property
     def is_final(self) -> bool:
@@ -42,7 +52,8 @@ class Outcome:
         """The final failure of a recipient that could not be delivered for too long (RFC 3463 X.4.7)."""
         last = self.reply
         of = f" of {last.origin}" if last.origin else ""
-        return replace(self, reply=Reply(554, "5.4.7", f"delivery time expired; last reply{of}: {last.one_line}"))
+        text = f"delivery time expired; last reply{of}: {last.one_line}"
+        return replace(self, reply=Reply(554, "5.4.7", text), retry=Retry.BY_CODE)
 
 
 CONFUSED: Final = Outcome(Reply(451, "4.3.0", "internal error, see the log of qmgr"))
@@ -50,26 +61,42 @@ _NOTHING: Final = Outcome(Reply(451, "4.3.0", "delivery agent reported nothing")
 
 
 def session_failure(result: DeliveryResult) -> Outcome | None:
-    """Gives the failure of the whole session, or None if it was fine, or if its failure does not matter."""
+    """Gives the failure of the session, or None if it was fine, or if its failure does not matter."""
     said = result.session
     if said.code < 400 or result.damage:
         return None
-    return Outcome(said if said.code < 600 else Reply(451, "4.3.0", f"delivery agent reported {said.code}"))
+    return Outcome(said if said.code < 600 else Reply(451, "4.3.0", f"delivery agent reported {said.code}"), of_session=True)
 
 
 def outcomes(result: DeliveryResult, rcpt_idxs: Iterable[int]) -> Iterator[tuple[int, Outcome]]:
-    """Gives the outcome of each recipient of a session that was fine: its own, or that of the transaction.
+    """Gives the outcome of each recipient: its own, that of the transaction, or the failure of the session.
 
     A recipient nobody says anything about is tried again: whether it was delivered is not known.  If the content is damaged, it
     is held instead.  Of two statements about a recipient the first holds; those about others than rcpt_idxs do not matter.
     """
-    own = {one.rcpt_idx: Outcome(one.reply, result.dsn) for one in reversed(result.rcpts)}
-    common = Outcome(result.transaction, result.dsn)
-    if result.damage:
-        common = Outcome(Reply(451, "4.3.0", f"content is damaged: {result.damage}"), hold=True)
+    own = {one.rcpt_idx: one for one in reversed(result.rcpts)}
+    others = _others(result)
+    served = any(one.reply.is_ok for one in own.values())
     for rcpt_idx in rcpt_idxs:
-        outcome = own.get(rcpt_idx, common)
+        one = own.get(rcpt_idx)
+        outcome = others if one is None else Outcome(one.reply, result.dsn, retry=_retry(one.retry, served=served))
         yield rcpt_idx, outcome if outcome.is_final else _NOTHING
+
+
+def _others(result: DeliveryResult) -> Outcome:
+    """Gives the outcome of those about whom nothing is said."""
+    if result.damage:
+        return Outcome(Reply(451, "4.3.0", f"content is damaged: {result.damage}"), hold=True)
+    if result.transaction.code:
+        return Outcome(result.transaction, result.dsn)
+    return session_failure(result) or _NOTHING
+
+
+def _retry(number: int, *, served: bool) -> Retry:
+    """Reads what an agent says of another attempt; one follows at once only if this one has served somebody: that ends."""
+    if number == Retry.OTHER_TRANSACTION and served:
+        return Retry.OTHER_TRANSACTION
+    return Retry.LATER if number else Retry.BY_CODE
 
 
 def log_outcome(log: Log, now: float, rcpt: AqRcpt, what: str, outcome: Outcome) -> None:

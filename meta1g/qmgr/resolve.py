@@ -17,7 +17,7 @@ from meta1g.base.errors import TempError
 from meta1g.base.ids import RcptId, rcpt_id
 from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt, RcptState
-from meta1g.pt.rcbcom import RcbCom, RcbLink
+from meta1g.pt.rcbcom import RcbCom, RcbComLink
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.env import Env
@@ -37,7 +37,7 @@ _WRONG_PART: Final = Outcome(Reply(451, "4.3.5", "address resolver gave members 
 _NOWHERE: Final = Outcome(Reply(451, "4.3.5", "address resolver named no server and no member"))
 
 
-class Resolver:
+class Resolving:
     """The questions to SMAR.
 
     Args:
@@ -71,7 +71,7 @@ class Resolver:
         self._lists = Lists()
         self._task = env.evthr.task_new(self._run, events=Ev.NONE, name="resolve")
         active.to_resolve.answer(self._task)
-        self._link = RcbLink(env.evthr, path, PROTOCOL, on_up=self._on_up, on_message=self._on_message, log=env.log)
+        self._link = RcbComLink(env.evthr, path, PROTOCOL, on_up=self._on_up, on_message=self._on_message, log=env.log)
 
     @property
     def up(self) -> bool:

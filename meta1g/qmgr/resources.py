@@ -9,23 +9,23 @@ Ref: MeTA1 design, "Implementation: QMGR, resource usage and throttling" (modell
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
 
 _FULL = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Allowance:
     """What the load control decides: percent of their sessions that SMTPS may serve, and why.  Immutable."""
 
     percent: int
     reason: str = ""
 
 
-def decide(usage: Mapping[str, int]) -> Verdict:
+def decide(usage: Mapping[str, int]) -> Allowance:
     """Decides from the use of all resources: a full one stops new mail.
 
     Args:
@@ -33,8 +33,8 @@ def decide(usage: Mapping[str, int]) -> Verdict:
     """
     for resource, used in usage.items():
         if used >= _FULL:
-            return Verdict(0, f"Insufficient resources ({resource}), try again later")
-    return Verdict(_FULL)
+            return Allowance(0, f"Insufficient resources ({resource}), try again later")
+    return Allowance(_FULL)
 
 
 class DiskWatch:
@@ -100,7 +100,7 @@ class Resources:
         """Gives the names of all resources."""
         return (*self._disks, *self._gauges)
 
-    def look(self) -> Verdict:
+    def look(self) -> Allowance:
         """Measures everything and tells SMTPS.  Blocks: no."""
         usage = {}
         for name, disk in self._disks.items():

@@ -3,8 +3,9 @@
 Pure.  Ref: MeTA1 design, "Implementation: QMGR, retry times" (modelled on); RFC 5321 4.5.4.1; RFC 3461 5.2 (NOTIFY).
 """
 
-import random
+import math
 from typing import Final
+from zlib import crc32
 
 from meta1g.qmgr.settings import Settings
 from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
@@ -13,17 +14,24 @@ _JITTER: Final = 0.1
 _REPORTS: Final = int(RcptFlags.IS_BNC | RcptFlags.IS_DBNC | RcptFlags.IS_DLY | RcptFlags.IS_RELAYED)
 
 
-def next_try(entered: float, now: float, settings: Settings, rng: random.Random) -> float:
+def next_try(rcpt: RcptRecord, now: float, settings: Settings) -> float:
     """Gives the time of the next attempt: the time in the queue so far, within the bounds, give or take 10 %.
 
+    Messages that are deferred together do not come back together, but the recipients of one do, to travel together again: the
+    jitter is that of the transaction, and the time is in whole seconds.
+
     Args:
-        entered: when the recipient entered the queue, seconds since the epoch.
-        now: the time now.
+        rcpt: the recipient.
+        now: the time now, seconds since the epoch.
         settings: bounds.
-        rng: source of the jitter, so that mail deferred together does not come back together.
     """
-    delay_s = min(max(now - entered, settings.min_retry_delay_s), settings.max_retry_delay_s)
-    return as_stored(now + delay_s * (1 + rng.uniform(-_JITTER, _JITTER)))
+    delay_s = min(max(now - rcpt.entered, settings.min_retry_delay_s), settings.max_retry_delay_s)
+    return float(math.ceil(now + delay_s * (1 + _JITTER * _spread(rcpt))))
+
+
+def _spread(rcpt: RcptRecord) -> float:
+    """Gives a number from -1 to 1 that looks random and is the same for all recipients of a transaction."""
+    return crc32(f"{rcpt.ta_id} {rcpt.tries}".encode()) / 0x7FFFFFFF - 1
 
 
 def as_stored(when: float) -> float:

@@ -40,10 +40,10 @@ from meta1g.qmgr.rcpt_fsm import Event as RcptEvent
 from meta1g.qmgr.rcpt_fsm import step
 from meta1g.qmgr.update import Update
 from meta1g.rcb.schema import Message
-from meta1g.rcb.smtpc_qmgr import CloseDelivery, DeliveryResult
+from meta1g.rcb.smtpc_qmgr import CloseDelivery, DeliveryResult, Retry
 
 #: What happens to a recipient.
-Verdict = tuple[AqRcpt, Callable[[AqRcpt], object]]
+_Verdict = tuple[AqRcpt, Callable[[AqRcpt], object]]
 
 _NOT_SENT: Final = TempError(Module.QMGR, "the delivery could not be prepared")
 _OTHER: Final = Outcome(Reply(451, "4.3.0", "delivery agent gave the result of another delivery"))
@@ -220,7 +220,7 @@ class Scheduler:
         """Takes the result of a delivery; None if the agent is gone, then its work is tried again at once, or if it is late."""
         with self._active.lock:
             rcpts, session.rcpts = session.rcpts, []
-            decided: list[list[Verdict]] = []
+            decided: list[list[_Verdict]] = []
             with failure.item(self._log, "qmgr.result", ss_ta=rcpts[0].ta.ta_id if rcpts else None):
                 decided.append(self._verdicts(session, answer, rcpts))
             verdicts = decided[0] if decided else self._confused(session, rcpts)
@@ -230,7 +230,7 @@ class Scheduler:
                 self._carry_out(verdicts[first : first + SLICE])
         self._task.wakeup()
 
-    def _confused(self, session: DaSession, rcpts: list[AqRcpt]) -> list[Verdict]:
+    def _confused(self, session: DaSession, rcpts: list[AqRcpt]) -> list[_Verdict]:
         """Gives a session up after an unexpected exception: what it did is tried again later."""
         if session.state is State.IDLE:
             self._close(session)
@@ -238,14 +238,14 @@ class Scheduler:
             self._gone(session, Event.RESULT_CLOSED)
         return [(rcpt, self._retry(CONFUSED)) for rcpt in rcpts]
 
-    def _carry_out(self, verdicts: list[Verdict]) -> None:
+    def _carry_out(self, verdicts: list[_Verdict]) -> None:
         for rcpt, action in verdicts:
             self._update.guard("qmgr.result", rcpt, action)
 
     def _retry(self, outcome: Outcome) -> Callable[[AqRcpt], None]:
         return lambda rcpt: self._update.retry_later(rcpt, outcome)
 
-    def _verdicts(self, session: DaSession, answer: Message | None, rcpts: list[AqRcpt]) -> list[Verdict]:
+    def _verdicts(self, session: DaSession, answer: Message | None, rcpts: list[AqRcpt]) -> list[_Verdict]:
         """Decides what happens to the session, and to each recipient."""
         if isinstance(answer, DeliveryResult):
             if (answer.session_id, answer.ta_id) == (session.session_id, session.da_ta_id):
@@ -257,35 +257,39 @@ class Scheduler:
         self._gone(session, Event.RESULT_CLOSED)
         return [(rcpt, self._update.lost) for rcpt in rcpts]
 
-    def _broken(self, session: DaSession, rcpts: list[AqRcpt], outcome: Outcome) -> list[Verdict]:
+    def _broken(self, session: DaSession, rcpts: list[AqRcpt], outcome: Outcome) -> list[_Verdict]:
         """Gives a session up whose agent is in doubt: nobody knows what it delivered."""
         self._gone(session, Event.RESULT_CLOSED)
         session.agent.conn.post(CloseDelivery(session_id=session.session_id))
         return [(rcpt, self._retry(outcome)) for rcpt in rcpts]
 
-    def _result(self, session: DaSession, result: DeliveryResult, rcpts: list[AqRcpt]) -> list[Verdict]:
+    def _result(self, session: DaSession, result: DeliveryResult, rcpts: list[AqRcpt]) -> list[_Verdict]:
         session.idle_since = self._clock.monotonic()
         opening = session.state is State.OPENING
         failed = session_failure(result)
+        by_idx = {rcpt.record.rcpt_idx: rcpt for rcpt in rcpts}
+        found = list(outcomes(result, by_idx))
         dest = self.occ.get(session.key)
         if result.session_open and failed is None:
             self._idle_again(session, dest)
         else:
             self._gone(session, Event.RESULT_CLOSED)
-        if failed is not None:
-            self._session_failed(dest, failed, opening=opening)
-            return [(rcpt, lambda one: self._next_or_finish(one, failed)) for rcpt in rcpts]
-        self.occ.success(dest)
-        self._free(session.key)
-        by_idx = {rcpt.record.rcpt_idx: rcpt for rcpt in rcpts}
-        return [
-            (by_idx[rcpt_idx], lambda one, outcome=outcome: self._update.finish(one, outcome))  # type: ignore[misc]
-            for rcpt_idx, outcome in outcomes(result, by_idx)
-        ]
+        if failed is not None:  # a server that has decided about somebody is not out of reach
+            decided = any(not one.is_temporary and not one.of_session for _, one in found)
+            self._session_failed(dest, failed, opening=opening and not decided)
+        else:
+            self.occ.success(dest)
+            self._free(session.key)
+        return [(by_idx[rcpt_idx], self._verdict(outcome)) for rcpt_idx, outcome in found]
 
-    def _next_or_finish(self, rcpt: AqRcpt, failed: Outcome) -> None:
-        if not self._update.next_server(rcpt, failed):
-            self._update.finish(rcpt, failed)
+    def _verdict(self, outcome: Outcome) -> Callable[[AqRcpt], None]:
+        if outcome.retry is Retry.OTHER_TRANSACTION:
+            return self._update.ready_again
+        return lambda rcpt: self._finish(rcpt, outcome)
+
+    def _finish(self, rcpt: AqRcpt, outcome: Outcome) -> None:
+        if not (outcome.of_session and self._update.next_server(rcpt, outcome)):
+            self._update.finish(rcpt, outcome)
 
     def _session_failed(self, dest: Destination, failed: Outcome, *, opening: bool) -> None:
         """Closes the destination of a session that failed, if no other one is open."""

@@ -4,8 +4,8 @@ Ref: MeTA1 README, "QMGR" (option names as in meta1.conf).
 """
 
 import socket
-from dataclasses import dataclass
 
+from meta1g.base.dataclass import dataclass
 from meta1g.conf.load import Config
 
 

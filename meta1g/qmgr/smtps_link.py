@@ -5,9 +5,9 @@ Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelle
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import ProtocolError
 from meta1g.base.log import Log
 from meta1g.base.reply import Reply

@@ -5,10 +5,10 @@ Ref: MeTA1 design, "Functional Specification: QMGR, control" (modelled on); inva
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from meta1g.base import failure
 from meta1g.base.clock import Clock
+from meta1g.base.dataclass import dataclass
 from meta1g.qmgr.limits import TROUBLE_S
 
 

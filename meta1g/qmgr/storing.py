@@ -13,7 +13,6 @@ Locking: caller holds AQ, or it is taken where a docstring says so.
 Ref: MeTA1 design, "Implementation: QMGR, update after a delivery" (modelled on).
 """
 
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -49,7 +48,6 @@ class Storing:
         self._settings = env.settings
         self._clock = env.clock
         self._log = env.log
-        self._rng = random.Random()  # noqa: S311  jitter is no secret
 
     # -- indexes -------------------------------------------------------------------------------------------------------
 
@@ -141,7 +139,7 @@ class Storing:
             outcome.noted(rcpt.record, now),
             flags=rcpt.record.flags | (RcptFlags.DLY_SENT if warn else 0),
             tries=rcpt.record.tries + 1,
-            next_try=retry.next_try(rcpt.record.entered, now, self._settings, self._rng),
+            next_try=retry.next_try(rcpt.record, now, self._settings),
         )
         log_outcome(self._log, self._clock.now(), rcpt, "deferred", outcome)
         put = waiting = [record]

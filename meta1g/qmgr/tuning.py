@@ -8,9 +8,9 @@ Ref: behaviour of tools (qmgrctl limits); meta1.conf(5).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.conf.defs_qmgr import QMGR
 from meta1g.conf.schema import OptionDef
 from meta1g.db.occ import Occ

@@ -17,6 +17,7 @@ from meta1g.qmgr.active import Active
 from meta1g.qmgr.attempts import note_attempt
 from meta1g.qmgr.bounces import Bounces
 from meta1g.qmgr.env import Env
+from meta1g.qmgr.gather import Gather
 from meta1g.qmgr.orders import Orders
 from meta1g.qmgr.outcome import CONFUSED, Outcome, log_outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
@@ -32,15 +33,17 @@ class Update:
         active: the recipients in AQ.
         storing: tells the stores.
         bounces: makes bounces.
+        gather: lets recipients wait for their companions.
         orders: what the operator wants.
 
     Locking: caller holds AQ.
     """
 
-    def __init__(self, env: Env, active: Active, storing: Storing, bounces: Bounces, orders: Orders) -> None:
+    def __init__(self, env: Env, active: Active, storing: Storing, bounces: Bounces, gather: Gather, orders: Orders) -> None:
         self._active = active
         self._storing = storing
         self._bounces = bounces
+        self._gather = gather
         self._orders = orders
         self._settings = env.settings
         self._clock = env.clock
@@ -50,14 +53,13 @@ class Update:
 
     def resolved(self, rcpt: AqRcpt, da: int, servers: Sequence[ServerAddr]) -> None:
         """Lets a recipient wait for its first server, in DEFEDB if that has far too many here."""
-        step(rcpt, Event.RESOLVED)
         rcpt.da = da
         rcpt.servers = tuple(servers)
         rcpt.server_idx = 0
         if self._active.aq.routed(rcpt):
             self._send_back(rcpt)
         else:
-            self._active.wait(rcpt)
+            self._gather.resolved(rcpt)
 
     def _send_back(self, rcpt: AqRcpt) -> None:
         self._storing.send_back(rcpt)
@@ -68,7 +70,7 @@ class Update:
         if rcpt.order and self._orders.came_back(rcpt):
             return
         step(rcpt, Event.NEXT)
-        self._active.wait(rcpt)
+        self._active.wait((rcpt,))
 
     def lost(self, rcpt: AqRcpt) -> None:
         """Tries a recipient again whose delivery agent ended, at once at first, then later."""
@@ -108,7 +110,7 @@ class Update:
             self.hold(rcpt, outcome)
         elif outcome.reply.is_ok:
             self.delivered(rcpt, outcome)
-        elif outcome.reply.is_temp:
+        elif outcome.is_temporary:
             self.temp_failed(rcpt, outcome)
         else:
             self.failed(rcpt, outcome)

@@ -3,9 +3,9 @@
 Ref: MeTA1 design, "Functional Specification: common records" (modelled on).
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
 
+from meta1g.base.dataclass import dataclass
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, rec
 

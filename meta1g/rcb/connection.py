@@ -41,7 +41,7 @@ _ID_MAX: Final = 0xFFFF_FFFF
 Buffer = bytes | memoryview
 
 
-class Event(NamedTuple):
+class RcbEvent(NamedTuple):
     """A message that came.
 
     Args:
@@ -196,7 +196,7 @@ class Connection:
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
-    def receive(self, data: bytes) -> Iterator[Event]:
+    def receive(self, data: bytes) -> Iterator[RcbEvent]:
         """Takes received bytes and gives the messages that are complete, one after the other.
 
         It ends early if the connection is closed meanwhile.
@@ -209,9 +209,9 @@ class Connection:
                 return
             request_id, msg = decode(self._table, body)
             if msg.PLAN.role is not Role.REPLY:
-                yield Event(msg, request_id, None)
+                yield RcbEvent(msg, request_id, None)
             elif (waiter := self._waiting.pop(request_id, None)) is not None:  # else nobody waits any more
-                yield Event(msg, request_id, waiter)
+                yield RcbEvent(msg, request_id, waiter)
 
     # -- time and the end ----------------------------------------------------------------------------------------------
 

@@ -3,16 +3,16 @@
 Ref: MeTA1 design, "Functional Specification: QMGR, control" (modelled on).
 """
 
-from dataclasses import dataclass
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
 
 
 @message(RT.K2Q_COMMAND, Role.REQUEST)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command(Message):
+class ControlCommand(Message):
     """A command and its arguments.  Reply: CommandResult."""
 
     words: tuple[str, ...] = rec(RT.K2Q_WORDS, Kind.TEXTS, item_rt=RT.K2Q_WORD)
@@ -31,4 +31,4 @@ class CommandResult(Message):
     more: str = rec(RT.Q2K_MORE, Kind.TEXT, default="")
 
 
-PROTOCOL: Final = protocol("control", 1, client=(Command,), server=(CommandResult,))
+PROTOCOL: Final = protocol("control", 1, client=(ControlCommand,), server=(CommandResult,))

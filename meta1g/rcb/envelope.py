@@ -3,9 +3,9 @@
 Ref: MeTA1 design, "Implementation: IBDB", "Implementation: DEFEDB" (fields modelled on aq_ta_T and aq_rcpt_T).
 """
 
-from dataclasses import dataclass
 from enum import IntFlag
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, rec

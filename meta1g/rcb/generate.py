@@ -25,16 +25,16 @@ HEADER: Final = Struct("!II")
 ITEMS_MAX: Final = 100_000
 PAD: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
 
-Writer = Callable[[Any], list[bytes]]
-Reader = Callable[[bytes, int, int, int], tuple[Message, int, int, int]]
+_Writer = Callable[[Any], list[bytes]]
+_Reader = Callable[[bytes, int, int, int], tuple[Message, int, int, int]]
 #: What a value that does not fit its kind raises.
 MISFITS: Final = (TypeError, ValueError, OverflowError, AttributeError, StructError)
 
-_writers: Final[dict[type[Message], Writer]] = {}
-_readers: Final[dict[type[Message], Reader]] = {}
+_writers: Final[dict[type[Message], _Writer]] = {}
+_readers: Final[dict[type[Message], _Reader]] = {}
 
 
-def writer_of(cls: type[Message]) -> Writer:
+def writer_of(cls: type[Message]) -> _Writer:
     """Gives the function that writes the fields of a message."""
     made = _writers.get(cls)
     if made is None:
@@ -42,7 +42,7 @@ def writer_of(cls: type[Message]) -> Writer:
     return made
 
 
-def reader_of(cls: type[Message]) -> Reader:
+def reader_of(cls: type[Message]) -> _Reader:
     """Gives the function that reads the fields of a message."""
     made = _readers.get(cls)
     if made is None:

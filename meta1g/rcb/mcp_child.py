@@ -5,9 +5,9 @@ The descriptor itself travels beside the frame as SCM_RIGHTS ancillary data.
 Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on).
 """
 
-from dataclasses import dataclass
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
 

@@ -3,10 +3,10 @@
 Ref: MeTA1 design, "Functional Specification: AR, requests and answers" (modelled on).
 """
 
-from dataclasses import dataclass
 from enum import IntFlag
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.rectypes import RT

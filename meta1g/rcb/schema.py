@@ -6,10 +6,11 @@ Ref: MeTA1 design, "Functional Specification: common records" (names modelled on
 """
 
 from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, field, fields
 from enum import Enum, auto
 from typing import Any, ClassVar, Final, TypeVar, cast
 
+from meta1g.base.dataclass import dataclass
 from meta1g.rcb.rectypes import RT
 
 

@@ -3,13 +3,22 @@
 Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPC" (modelled on).
 """
 
-from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
+
+
+class Retry(IntEnum):
+    """What a reply means for another attempt where its code does not tell: a code is read with the command it answers."""
+
+    BY_CODE = 0  # the code tells
+    LATER = 1  # another attempt, whatever the code (552 at RCPT: RFC 5321 4.5.3.1.10)
+    OTHER_TRANSACTION = 2  # the server takes no more recipients in one transaction: the next one may follow at once
 
 
 @message(RT.C2Q_NID, Role.REQUEST)
@@ -77,21 +86,22 @@ class Deliver(Message):
 @message(RT.C2Q_RCPTS, Role.ITEM)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RcptResult(Message):
-    """What became of one recipient."""
+    """What became of one recipient: the reply about it; retry is a Retry."""
 
     rcpt_idx: int = rec(RT.C2Q_RCPT_IDX, Kind.U32)
     reply: Reply = rec(RT.C2Q_RCPT_REPLY, Kind.REPLY)
+    retry: int = rec(RT.C2Q_RCPT_RETRY, Kind.U32, default=0)
 
 
 @message(RT.C2Q_RESULT, Role.REPLY)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryResult(Message):
-    """What became of a delivery.
+    """What became of a delivery.  The finer fact counts: recipient over transaction over session.
 
-    Precedence: session over transaction over recipient.  The code of session is 0 or 2xx if the session was fine; 4xx and
-    5xx mean that nothing was delivered (no connection, bad greeting, EHLO refused).  That of transaction is 0 or 2xx if MAIL
-    and DATA went well; otherwise it holds for every recipient that is not listed with its own refusal.  rcpts lists every
-    recipient whose outcome is its own.  The origin of a reply is the server that said it; what SMTPC found by itself (no
+    rcpts lists every recipient about whom something was said, be it at RCPT, at DATA or after the dot.  transaction is
+    NO_REPLY unless there is a reply that is about all recipients: MAIL was refused, or we cannot send the message to this
+    server.  session is NO_REPLY if the session was fine; otherwise it holds for those about whom nothing else is said, and
+    nothing was delivered to them.  The origin of a reply is the server that said it; what SMTPC found by itself (no
     connection, a message that the server cannot take) has none.  session_open tells whether session_id can be used again.
     dsn tells whether the server took the DSN parameters and is responsible for reports of success (RFC 3461 5.2.2).
     damage, if not empty, says what is wrong with the content file: nothing was delivered, and no server can help; QMGR holds

@@ -6,9 +6,9 @@ only the final dot, or refuses a transaction with `Refused` as soon as it knows.
 Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelled on).
 """
 
-from dataclasses import dataclass
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec

@@ -12,10 +12,10 @@ Ref: MeTA1 README, "Lookup Orders for Anti-Spam Measures" (tags, values and orde
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.maps.base import Map, MapStatus
 from meta1g.maps.lookup import access_keys, client_keys, domain_keys, search

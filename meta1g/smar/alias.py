@@ -10,10 +10,10 @@ Ref: MeTA1 README, "Aliases" (keys, `owner-`, flags modelled on); RFC 5321 3.9.
 import hashlib
 import re
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
 from meta1g.maps.base import Map, MapResult, MapStatus
 from meta1g.maps.lookup import address_keys, search, user_keys
@@ -73,8 +73,8 @@ class Expanded:
 
 
 #: What comes out of a walk: members, an error, or None for an alias that only stands for itself.
-Outcome = Expanded | Unresolved | None
-Walk = Generator[MapBusyError | None, None, Outcome]
+AliasResult = Expanded | Unresolved | None
+AliasWalk = Generator[MapBusyError | None, None, AliasResult]
 
 
 @dataclass(slots=True)
@@ -133,7 +133,7 @@ class Aliases:
             try:
                 next(walk)
             except StopIteration as end:
-                outcome: Outcome = end.value
+                outcome: AliasResult = end.value
                 return Members(members=outcome.members, owner=outcome.owner) if isinstance(outcome, Expanded) else outcome
 
     def version(self) -> int:
@@ -162,7 +162,7 @@ class Aliases:
                 return result
         return self._table.lookup(f"@{domain}")
 
-    def walk(self, address: Address, found: MapResult) -> Walk:
+    def walk(self, address: Address, found: MapResult) -> AliasWalk:
         """Expands an alias in small steps.
 
         Args:
@@ -229,7 +229,7 @@ class Aliases:
             words = (replace(word, macros) for word in words)
         return _Frame(self._key(address), address, words)
 
-    def _outcome(self, address: Address, members: dict[str, str]) -> Walk:
+    def _outcome(self, address: Address, members: dict[str, str]) -> AliasWalk:
         key = self._key(address)
         if not members:
             raise _StopError(554, "5.4.6", key, "leads only to itself")

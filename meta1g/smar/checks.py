@@ -13,9 +13,9 @@ Ref: MeTA1 README, "Lookup Orders for Anti-Spam Measures" (order modelled on); R
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
 from meta1g.maps.base import MapStatus
 from meta1g.rcb.smtps_smar import (

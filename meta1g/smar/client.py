@@ -4,8 +4,8 @@ Ref: MeTA1 design, "Functional Specification: SMAR" (a request with open questio
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from meta1g.base.dataclass import dataclass
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.rcb.smtps_smar import ClientResolve
 from meta1g.smar.clientname import ClientNames

@@ -2,8 +2,8 @@
 
 import ipaddress
 import socket
-from dataclasses import dataclass
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module, PermError
 from meta1g.smar.limits import DNS_PORT
 

@@ -7,9 +7,9 @@ Ref: RFC 5782; MeTA1 README, "DNS Lists" (look-up of results in the access map a
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from meta1g.base import failure
+from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.lock import Lock, LockRank

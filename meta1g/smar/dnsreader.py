@@ -7,9 +7,9 @@ Pure.  Ref: RFC 1035 4.1.
 
 import re
 import struct
-from dataclasses import dataclass
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.smar.limits import NAME_HOPS_MAX, RECORDS_MAX
 
 _HEADER: Final = struct.Struct(">HHHHHH")

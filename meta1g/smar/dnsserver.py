@@ -7,15 +7,16 @@ import contextlib
 import secrets
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from meta1g.base.dataclass import dataclass
 from meta1g.pt.task import Ev, Task
 from meta1g.smar.dnsaddress import ServerAddress
 from meta1g.smar.dnstcp import TcpQuestion
 from meta1g.smar.dnswire import DnsAnswer, RRType
 from meta1g.smar.limits import PORT_QUESTIONS
 
-OnAnswer = Callable[[DnsAnswer], None]
+OnDnsAnswer = Callable[[DnsAnswer], None]
 Key = tuple[str, RRType]
 
 
@@ -27,7 +28,7 @@ class Question:
         "tries", "zone",
     )  # fmt: skip
 
-    def __init__(self, key: Key, zone: str, on_answer: OnAnswer) -> None:
+    def __init__(self, key: Key, zone: str, on_answer: OnDnsAnswer) -> None:
         self.key = key
         self.name, self.rrtype = key  # the name changes when a CNAME record leads on
         self.zone = zone

@@ -8,7 +8,6 @@ Ref: RFC 1035 4; RFC 2308 (negative answers); RFC 6891 (EDNS0).
 import re
 import socket
 import struct
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Final
 
@@ -20,6 +19,7 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.reversename
 
+from meta1g.base.dataclass import dataclass
 from meta1g.smar.dnsreader import DnsMessage, Record, WireError
 from meta1g.smar.limits import EDNS_PAYLOAD_BYTES, NEGATIVE_TTL_DEFAULT_S, NEGATIVE_TTL_MAX_S, TTL_MAX_S
 

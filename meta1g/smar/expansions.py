@@ -10,21 +10,21 @@ Ref: our choice; architecture, invariants I4 and I10.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from meta1g.base import failure
+from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
 from meta1g.base.reply import Reply
 from meta1g.maps.base import MapResult
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.rcb.qmgr_smar import Unresolved
-from meta1g.smar.alias import Aliases, Expanded, Outcome
+from meta1g.smar.alias import Aliases, AliasResult, Expanded
 from meta1g.smar.limits import EXPANSIONS_MAX, KEPT_MEMBERS_MAX, RCPT_CACHE_MEMBERS
 from meta1g.smar.turns import Steps
 from meta1g.smtp.address import Address
 
-OnOutcome = Callable[[Outcome], None]
+OnOutcome = Callable[[AliasResult], None]
 
 _FAILED: Final = Unresolved(reply=Reply(451, "4.3.0", "Expansion of the alias failed; try again later"))
 _BUSY: Final = Unresolved(reply=Reply(451, "4.3.2", "Too many aliases are expanded at the same time; try again later"))
@@ -99,7 +99,7 @@ class Expansions:
         return self._steps(rcpt, address, found, version)
 
     def _steps(self, rcpt: str, address: Address, found: MapResult, version: int | None) -> Steps:
-        outcome: Outcome = _FAILED
+        outcome: AliasResult = _FAILED
         ended = False
         try:
             with failure.item(self._log, "smar.alias", rcpt=rcpt):
@@ -117,7 +117,7 @@ class Expansions:
             self._tell(rcpt, on_outcome, outcome)
             yield None
 
-    def _tell(self, rcpt: str, on_outcome: OnOutcome, outcome: Outcome) -> None:
+    def _tell(self, rcpt: str, on_outcome: OnOutcome, outcome: AliasResult) -> None:
         with failure.item(self._log, "smar.alias", lambda error: on_outcome(_FAILED), rcpt=rcpt):
             on_outcome(outcome)
 

@@ -25,12 +25,12 @@ _FAILED = temp("look-up failed")
 class MapBusyError(Exception):
     """A map has as many look-ups at the same time as it may have; wait at its gate and ask again."""
 
-    def __init__(self, gate: "Gate") -> None:
+    def __init__(self, gate: "MapGate") -> None:
         super().__init__("map is busy")
         self.gate = gate
 
 
-class Gate:
+class MapGate:
     """Lets a bounded number of look-ups into a map at the same time.
 
     Args:
@@ -113,7 +113,7 @@ class GuardedMap:
         self._log = log
         self._logged_s = float("-inf")
         self._unlogged = 0
-        self._gate = Gate() if table.blocking else None
+        self._gate = MapGate() if table.blocking else None
 
     def lookup(self, key: str) -> MapResult:
         """Looks a key up.  Blocks: if the map does.

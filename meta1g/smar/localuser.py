@@ -3,8 +3,7 @@
 Ref: MeTA1 README, "Specifying Valid Local Addresses", "Protecting Recipients" (modelled on).
 """
 
-from dataclasses import dataclass
-
+from meta1g.base.dataclass import dataclass
 from meta1g.maps.base import Map, MapStatus
 from meta1g.maps.cidrmap import NetworkTable, parse_address
 from meta1g.maps.lookup import address_keys, domain_keys, search, user_keys

@@ -19,7 +19,7 @@ from meta1g.base.log import Log
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.workers import Workers
 from meta1g.smar.deadlines import Deadlines
-from meta1g.smar.guard import Gate, MapBusyError
+from meta1g.smar.guard import MapBusyError, MapGate
 from meta1g.smar.limits import LOOKUP_S, WORKER_TURN_S
 from meta1g.smar.turns import Steps, Turns, Work, advance
 
@@ -27,7 +27,7 @@ BUSY: Final = "Too many look-ups at the same time; try again later"
 FAILED: Final = "Look-up failed; try again later"
 LATE: Final = "Look-up took too long; try again later"
 
-OnFailure = Callable[[str], None]
+_OnFailure = Callable[[str], None]
 
 
 class Offload:
@@ -50,7 +50,7 @@ class Offload:
         if evthr is not None:
             self._late = Deadlines(evthr, LOOKUP_S, _Job.late, log=log, is_over=lambda job: job.over, name="look-ups")
 
-    def run(self, look_up: Work, on_failure: OnFailure, *, blocking: bool, source: object = None) -> None:
+    def run(self, look_up: Work, on_failure: _OnFailure, *, blocking: bool, source: object = None) -> None:
         """Runs a look-up.
 
         Args:
@@ -75,7 +75,7 @@ class Offload:
             except FullError:
                 on_failure(BUSY)
 
-    def _at_once(self, look_up: Work, on_failure: OnFailure) -> None:
+    def _at_once(self, look_up: Work, on_failure: _OnFailure) -> None:
         with failure.item(self.log, "smar.look_up", lambda error: on_failure(FAILED)):
             steps = look_up()
             if steps is not None:
@@ -87,7 +87,7 @@ class _Job:
 
     __slots__ = ("_offload", "_on_failure", "_steps", "_work", "over")
 
-    def __init__(self, offload: Offload, work: Work, on_failure: OnFailure) -> None:
+    def __init__(self, offload: Offload, work: Work, on_failure: _OnFailure) -> None:
         self._offload = offload
         self._work = work
         self._steps: Steps | None = None
@@ -134,7 +134,7 @@ class _Job:
             else:
                 self.over = True
 
-    def _wait(self, gate: Gate) -> None:
+    def _wait(self, gate: MapGate) -> None:
         if not gate.wait(self._resume):
             self._fail(BUSY)
 

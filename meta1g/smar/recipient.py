@@ -12,7 +12,7 @@ from typing import Final
 from meta1g.base.log import Log
 from meta1g.base.reply import Reply
 from meta1g.rcb.qmgr_smar import Members, Resolve, ResolveFlags, Route, Unresolved
-from meta1g.smar.alias import Aliases, Outcome, error_of
+from meta1g.smar.alias import Aliases, AliasResult, error_of
 from meta1g.smar.expansions import Expansions
 from meta1g.smar.limits import RCPT_CACHE_ENTRIES, RCPT_CACHE_MEMBERS, TURN_S
 from meta1g.smar.memo import Memo
@@ -98,7 +98,7 @@ class Recipients:
         assert self._aliases is not None
         assert self._expansions is not None
 
-        def on_outcome(outcome: Outcome) -> None:
+        def on_outcome(outcome: AliasResult) -> None:
             event = _event_of(outcome)
             if TRANSITIONS[State.ALIAS, event] is State.ROUTE or outcome is None:
                 self._route(msg, rcpt, version, on_answer)
@@ -132,7 +132,7 @@ class Recipients:
         on_answer(plan.answer)
 
 
-def _event_of(outcome: Outcome) -> Event:
+def _event_of(outcome: AliasResult) -> Event:
     if outcome is None:
         return Event.NO_ALIAS
     return Event.FAILED if isinstance(outcome, Unresolved) else Event.MEMBERS

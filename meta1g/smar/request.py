@@ -7,10 +7,10 @@ Ref: RFC 5321 5.1 (MX rules); RFC 7505 (null MX); MeTA1 design, "Functional Spec
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from meta1g.base import failure
+from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
 from meta1g.base.reply import Reply
 from meta1g.pt.lock import Lock, LockRank

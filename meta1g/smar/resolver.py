@@ -30,7 +30,7 @@ from meta1g.smar import dnswire
 from meta1g.smar.deadlines import Deadlines
 from meta1g.smar.dnsaddress import ServerAddress
 from meta1g.smar.dnsreader import WireError
-from meta1g.smar.dnsserver import CHANNEL_EVENTS, Channel, Key, NameServer, OnAnswer, Question
+from meta1g.smar.dnsserver import CHANNEL_EVENTS, Channel, Key, NameServer, OnDnsAnswer, Question
 from meta1g.smar.dnstcp import TcpQuestion
 from meta1g.smar.dnswire import DnsAnswer, DnsStatus, FormatRefusedError, RRType
 from meta1g.smar.limits import (
@@ -95,7 +95,7 @@ class Resolver:
 
     # -- asking --------------------------------------------------------------------------------------------------------
 
-    def ask(self, name: str, rrtype: RRType, on_answer: OnAnswer) -> None:
+    def ask(self, name: str, rrtype: RRType, on_answer: OnDnsAnswer) -> None:
         """Asks for records.
 
         Args:
@@ -114,7 +114,7 @@ class Resolver:
         if known is not None:
             on_answer(known)
 
-    def _known_or_join(self, key: Key, on_answer: OnAnswer) -> DnsAnswer | None:
+    def _known_or_join(self, key: Key, on_answer: OnDnsAnswer) -> DnsAnswer | None:
         """Gives the answer if it is known; else the question is open afterwards."""
         with self._lock:
             cached = self._cache.get(key)
@@ -404,7 +404,7 @@ class Resolver:
         if len(callbacks) > CALLBACKS_AT_ONCE:
             self._turns.later(steps, lambda error: None)
 
-    def _tell(self, callbacks: list[OnAnswer], answer: DnsAnswer) -> Steps:
+    def _tell(self, callbacks: list[OnDnsAnswer], answer: DnsAnswer) -> Steps:
         """Calls the askers; one that fails must not cost the others their answer, nor the system its name server."""
         for on_answer in callbacks:
             with failure.item(self._log, "dns.tell"):

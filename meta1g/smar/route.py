@@ -10,10 +10,10 @@ Ref: MeTA1 README, "Mail Routing" (keys and values modelled on); RFC 5321 5.1.
 """
 
 import ipaddress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module, PermError
 from meta1g.base.reply import Reply
 from meta1g.maps.base import Map, MapStatus

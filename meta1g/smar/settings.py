@@ -5,11 +5,11 @@ Ref: MeTA1 README, "SMAR: declaring maps, options" (option names as in meta1.con
 
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Meta1Error, Module, PermError
 from meta1g.base.log import Log
 from meta1g.conf.config import Config, Section

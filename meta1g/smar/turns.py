@@ -13,10 +13,10 @@ Ref: invariant I10 (fair turns).
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from typing import Final
 
 from meta1g.base import failure
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import FullError, Module
 from meta1g.base.log import Log
 from meta1g.pt.evthr import Evthr
@@ -28,7 +28,7 @@ from meta1g.smar.limits import TURN_S, TURNS_MAX
 #: The steps of long work; a step that gives an error could not be taken because a map is busy, and is taken again.
 Steps = Generator[MapBusyError | None, None, None]
 Work = Callable[[], Steps | None]
-OnFailure = Callable[[Exception], object]
+_OnFailure = Callable[[Exception], object]
 
 _monotonic: Final = time.monotonic
 _STEPS_BETWEEN_LOOKS: Final = 16
@@ -58,7 +58,7 @@ class _Piece:
 
     work: Work | None
     steps: Steps | None
-    on_failure: OnFailure
+    on_failure: _OnFailure
 
 
 class Turns:
@@ -80,7 +80,7 @@ class Turns:
         self._ended_s = 0.0
         self._task = evthr.task_new(self._turn, events=Ev.NONE, name="turns")
 
-    def run(self, source: object, work: Work, on_failure: OnFailure) -> None:
+    def run(self, source: object, work: Work, on_failure: _OnFailure) -> None:
         """Runs work, now or in its turn.
 
         Args:
@@ -103,7 +103,7 @@ class Turns:
             self._ended_s = start
             self._enqueue(source, _Piece(work, None, on_failure))
 
-    def later(self, steps: Steps, on_failure: OnFailure) -> None:
+    def later(self, steps: Steps, on_failure: _OnFailure) -> None:
         """Takes the steps of long work in turns of its own.  Blocks: no."""
         self._enqueue(steps, _Piece(None, steps, on_failure))
 

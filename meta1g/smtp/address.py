@@ -8,9 +8,9 @@ Pure.  Ref: RFC 5321 4.1.2, 4.1.3, 4.5.3.1; RFC 6531 3.3.
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.smtp.limits import ADDRESS_MAX_BYTES, DOMAIN_MAX_BYTES, LABEL_MAX_BYTES, LOCAL_PART_MAX_BYTES
 
 _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-]+"

@@ -5,10 +5,10 @@ Pure.  Ref: RFC 5321 4.1.1, 4.1.4, 4.5.3.1.4; RFC 2920 3.1 (commands that end a 
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
 from meta1g.smtp import replies
 from meta1g.smtp.limits import COMMAND_LINE_MAX_BYTES, PARAMETER_LINE_MAX_BYTES

@@ -8,10 +8,11 @@ Pure.  Ref: RFC 5321 4.1.1.1, 4.1.2; RFC 1870, 6152, 6531, 3461, 2920, 2034.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
 from meta1g.smtp import replies, xtext
 from meta1g.smtp.limits import ENVID_MAX_CHARS, ORCPT_MAX_CHARS, SIZE_MAX_DIGITS
@@ -171,37 +172,66 @@ def _parse(text: str, table: Mapping[str, Parameter], offered: frozenset[Ext]) -
 
 @dataclass(frozen=True, slots=True)
 class Extensions:
-    """What a server offered in its answer to EHLO: keywords in upper case with their arguments.  Immutable."""
+    """What a server offered in its answer to EHLO: keywords in upper case with their arguments."""
 
     keywords: Mapping[str, str] = field(default_factory=dict)
 
     def has(self, ext: Ext) -> bool:
         """Tells whether the extension was offered."""
-        return ext.value in self.keywords
+        return ext._value_ in self.keywords
+
+    def without(self, ext: Ext) -> "Extensions":
+        """Gives them as if one had not been offered."""
+        return Extensions({keyword: argument for keyword, argument in self.keywords.items() if keyword != ext.value})
 
     @property
     def size_max_bytes(self) -> int:
         """Greatest message the server takes, 0 if it names no limit."""
-        value = self.keywords.get(Ext.SIZE, "")
+        value = self.keywords.get("SIZE", "")
         return int(value) if value.isascii() and value.isdigit() and len(value) <= SIZE_MAX_DIGITS else 0
 
 
 def parse_ehlo(reply: Reply) -> Extensions:
-    """Reads a server's answer to EHLO; the first line names the server, each other one an extension."""
+    """Reads a server's answer to EHLO or LHLO; the first line names the server, each other one an extension."""
     keywords: dict[str, str] = {}
     for line in reply.lines[1:]:
         keyword, _, argument = line.strip().partition(" ")
-        keywords.setdefault(keyword.upper(), argument.strip())
+        if keyword:
+            keywords.setdefault(keyword.upper(), argument.strip())
     return Extensions(keywords)
 
 
-def format_mail_params(params: MailParams, server: Extensions) -> str:
+class MailFacts(Protocol):
+    """What parameters of MAIL are made from: MailParams, or a delivery."""
+
+    @property
+    def size_bytes(self) -> int | None: ...  # noqa: D102  as in MailParams, and so are the others
+    @property
+    def body(self) -> str | None: ...  # noqa: D102
+    @property
+    def smtputf8(self) -> bool: ...  # noqa: D102
+    @property
+    def ret(self) -> str | None: ...  # noqa: D102
+    @property
+    def envid(self) -> str | None: ...  # noqa: D102
+
+
+class RcptFacts(Protocol):
+    """What parameters of RCPT are made from: RcptParams, or a recipient of a delivery."""
+
+    @property
+    def notify(self) -> str | None: ...  # noqa: D102  as in RcptParams
+    @property
+    def orcpt(self) -> str | None: ...  # noqa: D102
+
+
+def format_mail_params(params: MailFacts, server: Extensions) -> str:
     """Gives the parameters of MAIL for a server, each with a leading space, without those it does not know.
 
     Whether the message may be sent without them is the caller's decision.
     """
     parts = []
-    if params.size_bytes is not None and server.has(Ext.SIZE):
+    if params.size_bytes and server.has(Ext.SIZE):
         parts.append(f" SIZE={params.size_bytes}")
     if params.body and server.has(Ext.EIGHTBITMIME):
         parts.append(f" BODY={params.body}")
@@ -213,7 +243,7 @@ def format_mail_params(params: MailParams, server: Extensions) -> str:
     return "".join(parts)
 
 
-def format_rcpt_params(params: RcptParams, server: Extensions) -> str:
+def format_rcpt_params(params: RcptFacts, server: Extensions) -> str:
     """Gives the parameters of RCPT for a server; see format_mail_params."""
     if not server.has(Ext.DSN):
         return ""

@@ -5,8 +5,9 @@ Pure.  Ref: RFC 5322 2.2, 2.2.3; RFC 5321 6.3 (loop detection).
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from meta1g.base.dataclass import dataclass
 
 _FIELD: Final = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _FOLD: Final = re.compile(rb"\r\n(?=[ \t])")

@@ -33,44 +33,89 @@ class ReplyParser:
     that is understood beats a message that is delivered once more.
 
     Args:
-        origin: who the server is, for what it says.
+        origin: who speaks, see Reply.
+
+    Attributes:
+        nonsense: the beginning of a line that was passed over since it is no reply line, or empty.
 
     Owner: the session that reads from the server.
     """
 
-    __slots__ = ("_buffer", "_lines", "_origin")
+    __slots__ = ("_buffer", "_code", "_error", "_lines", "_origin", "nonsense")
 
     def __init__(self, origin: str = "") -> None:
-        self._origin = origin
         self._buffer = b""
         self._lines: list[str] = []
+        self._code = 0
+        self._error: ReplyError | None = None
+        self._origin = origin
+        self.nonsense = ""
 
     @property
     def pending(self) -> bool:
         """Whether a reply has begun that is not complete."""
         return bool(self._buffer or self._lines)
 
-    def feed(self, data: bytes) -> list[Reply]:
-        """Takes received bytes.
-
-        Returns:
-            The replies that are complete now.
+    def check(self) -> None:
+        """Finds what was wrong behind the replies that feed() gave.
 
         Raises:
             ReplyError: a line is no reply line, or a bound is exceeded.
         """
+        if self._error is not None:
+            raise self._error
+
+    def feed(self, data: bytes, *, liberal: bool = False) -> list[Reply]:
+        """Takes received bytes.
+
+        Args:
+            data: the bytes.
+            liberal: lines that are no reply lines are passed over (`nonsense`).
+
+        Returns:
+            The replies that are complete now; check() tells what is wrong behind them.
+
+        Raises:
+            ReplyError: a line is no reply line, or a bound is exceeded, and no reply came before it.
+        """
+        self.check()
+        replies: list[Reply] = []
+        try:
+            self._take(data, replies, liberal=liberal)
+        except ReplyError as error:
+            self._error = error
+            if not replies:
+                raise
+        return replies
+
+    def _take(self, data: bytes, replies: list[Reply], *, liberal: bool) -> None:
         *lines, self._buffer = (self._buffer + data).split(CR_LF)
         if self._buffer.endswith(b"\n"):
             lines += self._bare_lines()
-        if len(self._buffer) > PEER_REPLY_LINE_MAX_BYTES:
-            raise ReplyError(f"reply line longer than {PEER_REPLY_LINE_MAX_BYTES} bytes")
-        replies = []
         for line in lines:
-            code = self._last_line(line)
-            if code:
-                replies.append(_reply(code, self._lines, self._origin))
-                self._lines = []
-        return replies
+            try:
+                last = self._is_last(line)
+            except ReplyError as error:
+                if not liberal:
+                    raise
+                self.nonsense = self.nonsense or error.cause
+                continue
+            if last:
+                replies.append(self._reply())
+        if len(self._buffer) > PEER_REPLY_LINE_MAX_BYTES:
+            cause = f"reply line longer than {PEER_REPLY_LINE_MAX_BYTES} bytes"
+            if not liberal:
+                raise ReplyError(cause)
+            self._buffer, self.nonsense = b"", self.nonsense or cause
+
+    def rest(self) -> Reply | None:
+        """Gives the reply that has begun and will not be completed any more, if its code has come."""
+        match = _LINE.fullmatch(self._buffer)
+        if match is not None:
+            self._code = int(match[1])
+            self._lines.append(_text(match[3] or b""))
+        self._buffer = b""
+        return self._reply() if self._lines else None
 
     def _bare_lines(self) -> list[bytes]:
         """Takes the lines that end in LF alone from the buffer, if all are reply lines."""
@@ -80,26 +125,28 @@ class ReplyParser:
         self._buffer = b""
         return lines
 
-    def _last_line(self, line: bytes) -> int:
-        """Takes one line; gives the code of the reply if the line ends it, else 0."""
+    def _is_last(self, line: bytes) -> bool:
+        """Takes one line; tells whether it ends its reply."""
         match = _LINE.fullmatch(line)
         if match is None or len(line) > PEER_REPLY_LINE_MAX_BYTES:
             raise ReplyError(f"not a reply: {_text(line[:80])}")
         if len(self._lines) >= PEER_REPLY_MAX_LINES:
+            self._lines = []
             raise ReplyError(f"reply of more than {PEER_REPLY_MAX_LINES} lines")
+        self._code = int(match[1])
         self._lines.append(_text(match[3] or b""))
-        return 0 if match[2] == b"-" else int(match[1])
+        return match[2] != b"-"
 
-
-def _reply(code: int, lines: list[str], origin: str) -> Reply:
-    """Puts a reply together; an enhanced code of the same class is taken from the lines, the last one counts."""
-    ecode, texts = "", []
-    for text in lines:
-        match = _ECODE.match(text)
-        if match is not None and int(text[0]) == code // 100:
-            ecode, text = match[1], text[match.end() :]  # noqa: PLW2901  the rest of the line
-        texts.append(text)
-    return Reply(code, ecode, texts[0] if len(texts) == 1 else tuple(texts), origin)
+    def _reply(self) -> Reply:
+        """Puts a reply together; an enhanced code of the same class is taken from the lines, the last one counts."""
+        ecode, texts = "", []
+        for text in self._lines:
+            match = _ECODE.match(text)
+            if match is not None and int(text[0]) == self._code // 100:
+                ecode, text = match[1], text[match.end() :]  # noqa: PLW2901  the rest of the line
+            texts.append(text)
+        self._lines = []
+        return Reply(self._code, ecode, texts[0] if len(texts) == 1 else tuple(texts), self._origin)
 
 
 def _text(data: bytes) -> str:

@@ -24,6 +24,7 @@ from meta1g.db.cdb import Cdb
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtpc_qmgr import CloseDelivery, Deliver, DeliveryResult, SessionClosed
+from meta1g.smtp.esmtp import Ext
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.limits import IDLE_MAX_S, LOG_AT_ONCE_LINES, MICROSECONDS
 from meta1g.smtpc.session import Session
@@ -32,7 +33,6 @@ from meta1g.smtpc.status import DeliveryStatus, SessionError, where
 from meta1g.st import POLLIN, StError, StThread, st_checkpoint, st_netfd_poll, st_thread_create, st_thread_interrupt, st_usleep
 from meta1g.st.rcbconn import RcbConn
 
-_FAILED: Final = 400
 _NO_SERVER: Final = ServerAddr(addr="", port=0)
 
 
@@ -54,7 +54,7 @@ class Job:
         self.status: DeliveryStatus | None = None
 
 
-class Worker:
+class SessionWorker:
     """A session, its thread, and the delivery that waits for it.  Owner: the session's thread, `job` the reader."""
 
     __slots__ = ("closing", "conn", "job", "session", "thread", "waiting")
@@ -97,7 +97,7 @@ class Client:
         self._clock = clock
         self._log = log
         self._post = post
-        self._workers: dict[_Key, Worker] = {}
+        self._workers: dict[_Key, SessionWorker] = {}
         self.stopping = False
 
     @property
@@ -152,7 +152,7 @@ class Client:
         else:
             server = job.deliver.server[0]
             session = Session(job.deliver.session_id, server, job.deliver.da, self._settings, self._clock)
-            worker = Worker(session, job)
+            worker = SessionWorker(session, job)
             worker.thread = st_thread_create(self._serve, worker)
             self._workers[worker.key] = worker
 
@@ -166,20 +166,20 @@ class Client:
         if worker is not None:
             self._stop_worker(worker)
 
-    def _stop_worker(self, worker: Worker) -> None:
+    def _stop_worker(self, worker: SessionWorker) -> None:
         worker.closing = True
         if worker.waiting:
             self._wake(worker)
 
     @staticmethod
-    def _wake(worker: Worker) -> None:
+    def _wake(worker: SessionWorker) -> None:
         worker.waiting = False
         if worker.thread is not None:
             st_thread_interrupt(worker.thread)
 
     # -- the thread of a session --------------------------------------------------------------------------------------
 
-    def _serve(self, worker: Worker) -> None:
+    def _serve(self, worker: SessionWorker) -> None:
         """Runs the deliveries of one session.  Switches: yes."""
         session = worker.session
         try:
@@ -196,14 +196,14 @@ class Client:
                 del self._workers[worker.key]
             failure.steps(self._log, "smtpc.session", session.quit, session.close)
 
-    def _work(self, worker: Worker, job: Job) -> bool:
+    def _work(self, worker: SessionWorker, job: Job) -> bool:
         """Runs one delivery and reports it; tells whether the session stays open for another.  Switches: yes."""
         session = worker.session
         job.status = self._deliver(session, job.deliver)
         keep = session.is_open and job.deliver.keep_open and not self.stopping and not worker.closing
         if not keep:
             self._workers.pop(worker.key, None)
-        self._report(job, job.status, session if keep else None, dsn="DSN" in session.extensions)
+        self._report(job, job.status, session if keep else None, dsn=session.extensions.has(Ext.DSN))
         return keep
 
     def _deliver(self, session: Session, job: Deliver) -> DeliveryStatus:
@@ -225,7 +225,7 @@ class Client:
             status.rest(job, Reply(error.code, error.ecode, error.cause))
         return status
 
-    def _wait(self, worker: Worker) -> None:
+    def _wait(self, worker: SessionWorker) -> None:
         """Waits for the next delivery; anything the server does meanwhile ends the session.  Switches: yes (poll)."""
         worker.waiting = True
         server_spoke = _poll(worker.session)
@@ -237,7 +237,7 @@ class Client:
         if not woken:
             self._gone(worker)
 
-    def _gone(self, worker: Worker) -> None:
+    def _gone(self, worker: SessionWorker) -> None:
         """Tells QMGR that an idle session has ended.  Switches: no."""
         session = worker.session
         self._workers.pop(worker.key, None)
@@ -268,10 +268,8 @@ class Client:
         if result.damage:
             self._log.error("smtpc.damage", result.damage, ss_ta=deliver.ta_id, da_ta=deliver.da_ta_id, cdb_id=deliver.cdb_id)
         replies = {one.rcpt_idx: one.reply for one in result.rcpts}
-        common = result.transaction
-        if result.session.code >= _FAILED:
-            common, replies = result.session, {}
-        elif result.damage:
+        common = result.transaction if result.transaction.code else result.session
+        if result.damage:
             common = Reply(0, text=f"not delivered: {result.damage}")
         for rcpt in deliver.rcpts:
             if len(deliver.rcpts) > LOG_AT_ONCE_LINES:
@@ -303,7 +301,10 @@ def _poll(session: Session) -> bool:
 
 
 def _take_interrupt() -> None:
-    """Takes an interrupt that came when the thread was runnable already, so that the next call does not get it."""
+    """Takes an interrupt that came when the thread was runnable already, so that the next call does not get it.
+
+    Switches: yes.
+    """
     try:
         st_usleep(0)
     except StError as error:

@@ -18,7 +18,7 @@ from meta1g.base.reply import Reply
 from meta1g.rcb.common import ServerAddr
 from meta1g.smtp.reply import ReplyError, ReplyParser
 from meta1g.smtpc.limits import MICROSECONDS, READ_BYTES, UNASKED_REPLIES_MAX
-from meta1g.smtpc.status import SessionError, origin_of, reported, where
+from meta1g.smtpc.status import SessionError, origin_of, where
 from meta1g.st import (
     POLLOUT,
     NetFd,
@@ -49,21 +49,22 @@ def lost(server: ServerAddr, doing: str, error: OSError) -> SessionError:
     return SessionError(Reply(451, ecode, f"{where(server)}: {doing}: {text}"))
 
 
-class Connection:
+class ServerConnection:
     """A connected stream to a server.
 
     Attributes:
-        server: the other end.
+        server: the other end; what it says has its name as origin.
         until_us: no wait goes beyond this time of st_utime(), whatever its own limit is; None for no such limit.
 
     Owner: one state thread (the session's).
     """
 
-    __slots__ = ("_asked", "_netfd", "_parser", "_replies", "server", "until_us")
+    __slots__ = ("_asked", "_ended", "_netfd", "_parser", "_replies", "server", "until_us")
 
     def __init__(self, netfd: NetFd, server: ServerAddr) -> None:
         self._netfd = netfd
         self._parser = ReplyParser(origin_of(server))
+        self._ended = False
         self._replies: deque[Reply] = deque()
         self._asked = 1  # the greeting
         self.server = server
@@ -76,11 +77,11 @@ class Connection:
 
     @property
     def in_step(self) -> bool:
-        """Whether nothing is at hand that was not asked for."""
-        return not self._replies
+        """Whether nothing is at hand that was not asked for, and the server has not closed."""
+        return not self._replies and not self._ended
 
     @classmethod
-    def open(cls, server: ServerAddr, timeout_s: int, source_address: str = "") -> "Connection":
+    def open(cls, server: ServerAddr, timeout_s: int, source_address: str = "") -> "ServerConnection":
         """Connects.
 
         Args:
@@ -142,10 +143,18 @@ class Connection:
                 st_netfd_poll(self._netfd, POLLOUT, _left_us(deadline_us))
                 left = self._write(memoryview(data)[len(data) - left :])
         except OSError as error:
-            raise lost(self.server, doing, error) from error
+            raise self._last_words(doing) or lost(self.server, doing, error) from error
+
+    def _last_words(self, doing: str) -> SessionError | None:
+        """Gives what a server said before it took no more, if it said why."""
+        try:
+            reply = self.unasked(doing)
+        except SessionError:
+            return None
+        return SessionError(reply) if reply is not None else None
 
     def _write(self, data: bytes | memoryview) -> int:
-        """Sends what goes without waiting; gives the number of bytes left."""
+        """Sends what goes without waiting; gives the number of bytes left.  Switches: yes."""
         try:
             st_write(self._netfd, data, 0)
         except StError as error:
@@ -156,8 +165,14 @@ class Connection:
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
-    def reply(self, timeout_s: int, doing: str) -> Reply:
+    def reply(self, timeout_s: int, doing: str, late_s: int = 0) -> Reply:
         """Gives the next reply; the whole of it has to arrive within timeout_s.
+
+        Args:
+            timeout_s: how long to wait.
+            doing: what is going on, for the text of a failure.
+            late_s: not 0 if nothing worse can happen than no reply: a line that is none is passed over, if the reply comes
+                within this time after it, and of a reply that breaks off its code counts.
 
         Raises:
             SessionError: the connection broke, the time is over, or what came is no reply.
@@ -167,21 +182,36 @@ class Connection:
         deadline_us = self._deadline_us(timeout_s)
         while not self._replies:
             try:
+                self._parser.check()
                 data = st_read(self._netfd, READ_BYTES, _left_us(deadline_us))
                 if not data:
                     raise StError(errno.ECONNRESET, "server closed the connection")
-                self._take(data)
+                self._take(data, liberal=late_s > 0)
             except OSError as error:
-                raise lost(self.server, doing, error) from error
+                return self._half_reply(late_s, doing, error)
             except ReplyError as error:
-                raise SessionError(Reply(451, "4.5.0", f"{where(self.server)}: {doing}: {error.cause}")) from error
-        self._asked = max(self._asked - 1, 0)
+                raise self._nonsense(doing, error.cause) from error
+            if self._parser.nonsense:
+                deadline_us = min(deadline_us, self._deadline_us(late_s))
+        self._asked, self._parser.nonsense = max(self._asked - 1, 0), ""
         return self._replies.popleft()
 
-    def _take(self, data: bytes) -> None:
+    def _half_reply(self, late_s: int, doing: str, error: OSError) -> Reply:
+        """Gives the reply that a broken connection has left incomplete, if it may be used."""
+        reply = self._parser.rest() if late_s else None
+        if reply is None:
+            nonsense = self._parser.nonsense
+            raise (self._nonsense(doing, nonsense) if nonsense else lost(self.server, doing, error)) from error
+        self._ended = True
+        return reply
+
+    def _nonsense(self, doing: str, what: str) -> SessionError:
+        return SessionError(Reply(451, "4.5.0", f"{where(self.server)}: {doing}: {what}"))
+
+    def _take(self, data: bytes, *, liberal: bool = False) -> None:
         """Keeps the replies that were asked for, and of others no more than their bound."""
         room = self._asked + UNASKED_REPLIES_MAX - len(self._replies)
-        self._replies.extend(self._parser.feed(data)[: max(room, 0)])
+        self._replies.extend(self._parser.feed(data, liberal=liberal)[: max(room, 0)])
 
     def unasked(self, doing: str) -> Reply | None:
         """Gives a refusal that has come before its time, None if nothing has come.  Looks once and does not wait.
@@ -193,6 +223,7 @@ class Connection:
         """
         try:
             if not self._replies:
+                self._parser.check()
                 data = self._netfd.recv(READ_BYTES)
                 if not data:
                     raise StError(errno.ECONNRESET, "server closed the connection")
@@ -202,17 +233,26 @@ class Connection:
         except OSError as error:
             raise lost(self.server, doing, error) from error
         except ReplyError as error:
-            raise SessionError(Reply(451, "4.5.0", f"{where(self.server)}: {doing}: {error.cause}")) from error
+            raise self._nonsense(doing, error.cause) from error
         if self._replies and not _is_refusal(self._replies[0]):
             raise self._out_of_step(doing, self._replies[0])
         return self._replies.popleft() if self._replies else None
 
     def _out_of_step(self, doing: str, reply: Reply) -> SessionError:
         if _is_refusal(reply):  # a server that gives up need not wait for a command
-            return SessionError(reported(reply))
-        return SessionError(Reply(451, "4.5.0", f"{where(self.server)}: {doing}: a reply that nobody asked for: {reply}"))
+            return SessionError(reply)
+        return self._nonsense(doing, f"a reply that nobody asked for: {reply}")
 
     # -- the end -------------------------------------------------------------------------------------------------------
+
+    def limit(self, seconds: int) -> None:
+        """Lets no wait from now on last longer than so many seconds from now."""
+        self.until_us = self._deadline_us(seconds)
+
+    def extend(self, seconds: int) -> None:
+        """Lets the limit of all waits be so many seconds from now at least."""
+        if self.until_us is not None:
+            self.until_us = max(self.until_us, st_utime() + seconds * MICROSECONDS)
 
     def _deadline_us(self, timeout_s: int) -> int:
         deadline_us = st_utime() + timeout_s * MICROSECONDS

@@ -92,6 +92,7 @@ class Content:
             raise TempError(Module.CDB, f"cannot open content {job.cdb_id}: {error.strerror}") from error
 
     def _file(self) -> Iterator[bytes]:
+        """Switches: yes."""
         if self._held:
             yield self._held
             return
@@ -102,6 +103,7 @@ class Content:
             reader.close()
 
     def _pieces(self, reader: CdbReader) -> Iterator[bytes]:
+        """Switches: yes."""
         size = SMALL_CONTENT_BYTES
         while not reader.at_end:
             st_checkpoint()
@@ -113,7 +115,10 @@ class Content:
             size = CONTENT_CHUNK_BYTES
 
     def _header(self) -> Iterator[bytes]:
-        """Gives the header block of the file, without the empty line after it; then reads the rest for its checksum."""
+        """Gives the header block of the file, without the empty line after it; then reads the rest for its checksum.
+
+        Switches: yes.
+        """
         held, ended = b"", False
         for piece in self._file():
             if ended:

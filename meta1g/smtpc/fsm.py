@@ -1,16 +1,21 @@
-"""The SMTP and LMTP client session.
+"""The SMTP and LMTP client session: which reply is waited for, or what may be said.
 
-    CONNECTING -> BANNER -> HELLO -> READY -> MAIL -> RCPT -> DATA -> CONTENT -> DOT -> READY
-                                       ^        |       |       |                 |
-                                       |        +-------+-------+--> DIRTY        |
-                                       +--------------- RSET <---------+          |
-                     any state but CLOSED -- LOST --> CLOSED <-- QUIT <-----------+
+    CONNECTING -> BANNER -> GREETED <-> HELLO -> READY -> MAIL -> RCPT -> DATA -> CONTENT -> DOT -> READY
+                     |                    |       ^ ^               |       |
+                     +------> LEAVING <---+       | +- RSET <- DIRTY <------+
+                                 |  ^-------------|-- RSET refused
+                                 +----------------+--> QUIT -> CLOSED <-- LOST -- every state
 
-In DIRTY a transaction has failed half way: the server needs RSET before the next MAIL.
+In DIRTY a transaction has failed half way: the server needs RSET before the next MAIL.  In LEAVING the server has refused to
+talk: QUIT is all that is left.  A transaction whose MAIL was refused goes on in RCPT without an accepted recipient: with
+PIPELINING its RCPT and DATA are on their way, and their replies come (RFC 2920 3.1).
 
-Invariant: nothing leaves CLOSED, and content is sent in CONTENT only.
-Pure: no I/O, no clock; the session acts and feeds the events.
-Ref: RFC 5321 3.3, 4.1.4; MeTA1 design, "Functional Specification: SMTPC" (states are ours).
+What a reply means depends on the command that it answers: event_of().  It is read by its first digit (RFC 5321 4.2.1), since
+servers answer with codes that no list has; codes that mean something else than their digit says have names here.
+
+Invariants: nothing leaves CLOSED; content is sent in CONTENT only.
+Pure: no I/O, no clock; talk.py feeds every event.
+Ref: RFC 5321 3.3, 4.1.4, 4.3.2; MeTA1 design, "Functional Specification: SMTPC" (states are ours).
 """
 
 from collections.abc import Mapping
@@ -21,10 +26,11 @@ from meta1g.base.errors import BugError, Module
 
 
 class State(Enum):
-    """States of a client session.  Immutable."""
+    """States of a client session."""
 
     CONNECTING = auto()
     BANNER = auto()
+    GREETED = auto()
     HELLO = auto()
     READY = auto()
     MAIL = auto()
@@ -34,56 +40,108 @@ class State(Enum):
     DOT = auto()
     DIRTY = auto()
     RSET = auto()
+    LEAVING = auto()
     QUIT = auto()
     CLOSED = auto()
 
 
 class Event(Enum):
-    """What happens to a client session.  Immutable."""
+    """What happens to a client session."""
 
     CONNECTED = auto()
-    OK = auto()  # 2xx
-    GO_ON = auto()  # 3xx
-    REFUSED = auto()  # 4xx, 5xx
+    OK = auto()
+    GO_ON = auto()  # the server waits for content
+    REFUSED = auto()
+    UNKNOWN = auto()  # EHLO is refused, HELO may do
+    ONE_RCPT = auto()  # LMTP: the message is accepted or refused for one recipient, replies for others follow
+    SEND_HELLO = auto()
     SEND_MAIL = auto()
-    SEND_DATA = auto()
+    SEND_DATA = auto()  # DATA goes, or went with the group whose other replies have come
+    SENT_DOT = auto()
+    NO_RCPT = auto()  # there is nobody to send content for, and DATA was not sent
     SEND_RSET = auto()
     SEND_QUIT = auto()
-    SENT_DOT = auto()
-    NO_RCPT = auto()  # no recipient was accepted
-    LOST = auto()  # connection closed, time-out, 421, nonsense
+    LOST = auto()  # closed by either side, time-out, 421, nonsense
 
 
-_S, _E = State, Event
+class Verb(Enum):
+    """What a reply answers; the value names it in texts."""
+
+    BANNER = "greeting"
+    EHLO = "EHLO"
+    HELO = "HELO"
+    LHLO = "LHLO"
+    MAIL = "MAIL"
+    RCPT = "RCPT"
+    DATA = "DATA"
+    CONTENT = "content"  # no command: what the server says while it gets it
+    DOT = "final dot"
+    EMPTY = "empty message"
+    RSET = "RSET"
+    QUIT = "QUIT"
+
+
+_S, _E, _V = State, Event, Verb
 TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (_S.CONNECTING, _E.CONNECTED): _S.BANNER,
-    (_S.BANNER, _E.OK): _S.HELLO,
-    (_S.BANNER, _E.REFUSED): _S.DIRTY,
+    (_S.BANNER, _E.OK): _S.GREETED,
+    (_S.BANNER, _E.REFUSED): _S.LEAVING,
+    (_S.GREETED, _E.SEND_HELLO): _S.HELLO,
     (_S.HELLO, _E.OK): _S.READY,
-    (_S.HELLO, _E.REFUSED): _S.HELLO,  # HELO after EHLO
-    (_S.HELLO, _E.SEND_QUIT): _S.QUIT,
+    (_S.HELLO, _E.UNKNOWN): _S.GREETED,
+    (_S.HELLO, _E.REFUSED): _S.LEAVING,
     (_S.READY, _E.SEND_MAIL): _S.MAIL,
     (_S.READY, _E.SEND_RSET): _S.RSET,
     (_S.READY, _E.SEND_QUIT): _S.QUIT,
     (_S.MAIL, _E.OK): _S.RCPT,
-    (_S.MAIL, _E.REFUSED): _S.DIRTY,
+    (_S.MAIL, _E.REFUSED): _S.RCPT,
     (_S.RCPT, _E.OK): _S.RCPT,
     (_S.RCPT, _E.REFUSED): _S.RCPT,
     (_S.RCPT, _E.NO_RCPT): _S.DIRTY,
     (_S.RCPT, _E.SEND_DATA): _S.DATA,
     (_S.DATA, _E.GO_ON): _S.CONTENT,
+    (_S.DATA, _E.OK): _S.DIRTY,
     (_S.DATA, _E.REFUSED): _S.DIRTY,
     (_S.CONTENT, _E.SENT_DOT): _S.DOT,
+    (_S.DOT, _E.ONE_RCPT): _S.DOT,
+    (_S.DOT, _E.GO_ON): _S.DOT,  # no answer: the answer may follow
     (_S.DOT, _E.OK): _S.READY,
     (_S.DOT, _E.REFUSED): _S.READY,
     (_S.DIRTY, _E.SEND_RSET): _S.RSET,
     (_S.DIRTY, _E.SEND_QUIT): _S.QUIT,
     (_S.RSET, _E.OK): _S.READY,
-    (_S.RSET, _E.REFUSED): _S.DIRTY,
+    (_S.RSET, _E.REFUSED): _S.LEAVING,
+    (_S.LEAVING, _E.SEND_QUIT): _S.QUIT,
     (_S.QUIT, _E.OK): _S.CLOSED,
     (_S.QUIT, _E.REFUSED): _S.CLOSED,
     **{(state, _E.LOST): _S.CLOSED for state in State},
 }
+
+_COMMAND: Final[Mapping[int, Event]] = {2: _E.OK, 3: _E.LOST, 4: _E.REFUSED, 5: _E.REFUSED}
+#: What replies mean by their first digit; LOST: the two sides are out of step.
+MEANINGS: Final[Mapping[Verb, Mapping[int, Event]]] = {
+    **dict.fromkeys((_V.BANNER, _V.HELO, _V.LHLO, _V.MAIL, _V.RCPT, _V.RSET, _V.QUIT), _COMMAND),
+    _V.EHLO: {**_COMMAND, 5: _E.UNKNOWN},
+    _V.DATA: {**_COMMAND, 3: _E.GO_ON},
+    _V.DOT: {**_COMMAND, 3: _E.GO_ON},
+    _V.EMPTY: {**_COMMAND, 3: _E.GO_ON},
+}
+SHUTTING_DOWN: Final = 421  # RFC 5321 3.8: an answer to any command, and the server closes
+TOO_MANY_RCPTS: Final = 452
+#: RFC 5321 4.5.3.1.10: at RCPT this is said where 452 is meant.
+TOO_MANY_RCPTS_RFC821: Final = 552
+#: Codes that mean trouble with the command, not with us: when the connection breaks behind them, nothing has been refused.
+NOT_UNDERSTOOD: Final = frozenset((500, 501, 502, 503, 504))
+
+
+def event_of(verb: Verb, code: int) -> Event:
+    """Gives what a reply means.
+
+    Args:
+        verb: what it answers.
+        code: 200 to 599.
+    """
+    return Event.LOST if code == SHUTTING_DOWN else MEANINGS[verb][code // 100]
 
 
 def next_state(state: State, event: Event) -> State:

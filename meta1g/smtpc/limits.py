@@ -24,6 +24,9 @@ PROBE_AFTER_IDLE_S: Final = 5
 IDLE_MAX_S: Final = 300
 #: How long QUIT may take: nothing depends on its reply.
 QUIT_TIMEOUT_S: Final = 2
+#: After the final dot, what is no answer (3xx, a line that is no reply) may be followed by the answer for so long: who gives
+#: up at once delivers the message once more.
+LATE_REPLY_S: Final = 5
 #: A whole delivery takes no longer, whatever its steps may take each; QMGR gives it up after four hours, and trying the
 #: message again while the server may still accept it would double it.
 DELIVERY_MAX_S: Final = 3 * 3600

@@ -5,14 +5,12 @@ It takes deliveries from QMGR, reads content from CDB, and reports what became o
 Ref: MeTA1 design, "Functional Specification: SMTPC / DA" (modelled on).
 """
 
-import contextlib
 import os
-import pwd
 import signal
 
 from meta1g import st
 from meta1g.base import cli, failure, paths, startup
-from meta1g.base.accounts import account_of
+from meta1g.base.accounts import account_of, user_entry
 from meta1g.base.clock import SystemClock
 from meta1g.base.log import Log
 from meta1g.conf.config import Config
@@ -97,15 +95,13 @@ class Smtpc:
 
 def writers_of(config: Config) -> frozenset[int]:
     """Gives the accounts of SMTPS as the configuration names them, those that exist: their content files are read."""
-    uids = set()
-    for section in config.sections("smtps") or (config.section("smtps"),):
-        with contextlib.suppress(KeyError):
-            uids.add(pwd.getpwnam(account_of(section, "smtps")).pw_uid)
-    return frozenset(uids)
+    sections = config.sections("smtps") or (config.section("smtps"),)
+    entries = (user_entry(account_of(section, "smtps")) for section in sections)
+    return frozenset(entry.pw_uid for entry in entries if entry is not None)
 
 
 def main(argv: list[str]) -> int:
-    """Runs SMTPC and gives its exit code."""
+    """Runs SMTPC and gives its exit code.  Switches: yes."""
     arguments = startup.component_arguments("smtpc", argv, "The SMTP and LMTP client of meta1g.")
     if arguments.check:
         from meta1g.smtpc.check import check

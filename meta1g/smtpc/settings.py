@@ -4,8 +4,8 @@ Ref: MeTA1 README, "SMTP Client"; RFC 5321 4.5.3.2 (defaults of the time-outs ar
 """
 
 import socket
-from dataclasses import dataclass
 
+from meta1g.base.dataclass import dataclass
 from meta1g.conf.config import Config
 
 

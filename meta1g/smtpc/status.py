@@ -1,14 +1,15 @@
-"""What became of a delivery: session over transaction over recipient.
+"""What became of a delivery: what is known of a recipient counts before the transaction, and that before the session.
 
-Pure.  Ref: MeTA1 design, "Functional Specification: QMGR, delivery status" (precedence modelled on MeTA1).
+Pure.  Ref: MeTA1 design, "Functional Specification: QMGR, delivery status" (the precedence is ours).
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.rcb.common import ServerAddr
-from meta1g.rcb.smtpc_qmgr import Deliver, DeliveryResult, RcptResult
+from meta1g.rcb.smtpc_qmgr import Deliver, DeliveryResult, RcptResult, Retry
 from meta1g.smtpc.limits import REPLY_TEXT_MAX_CHARS, RESULT_TEXT_MAX_CHARS
 
 _UNIX: Final = "unix:"
@@ -24,16 +25,11 @@ def where(server: ServerAddr) -> str:
     return server.addr if server.addr.startswith(_UNIX) else f"{server.host}[{server.addr}]:{server.port}"
 
 
-def reported(reply: Reply) -> Reply:
-    """Gives a reply of a server as QMGR gets it; a missing enhanced code is made from the class of the reply."""
-    return reply if reply.ecode else replace(reply, ecode=f"{min(reply.code // 100, 5)}.0.0")
-
-
 class SessionError(Exception):
     """The session cannot be used: nothing of the transaction at hand was delivered.
 
     Args:
-        reply: what to report, a 4xx or 5xx code.
+        reply: what to report, a 4xx or 5xx code: what the server said, or our own words.
         stale: a session that had been idle turned out to be closed before anything was asked of it.
     """
 
@@ -51,6 +47,7 @@ class DeliveryStatus:
     transaction: Reply | None = None
     damage: str = ""
     rcpts: dict[int, Reply] = field(default_factory=dict)
+    retry: dict[int, Retry] = field(default_factory=dict)
 
     def rest(self, job: Deliver, reply: Reply) -> None:
         """Sets the reply of every recipient that has none of its own yet."""
@@ -69,5 +66,8 @@ class DeliveryStatus:
             tls=tls,
             dsn=dsn,
             damage=self.damage[:REPLY_TEXT_MAX_CHARS],
-            rcpts=tuple(RcptResult(rcpt_idx=idx, reply=reply.cut(text_chars)) for idx, reply in self.rcpts.items()),
+            rcpts=tuple(
+                RcptResult(rcpt_idx=idx, reply=reply.cut(text_chars), retry=self.retry.get(idx, Retry.BY_CODE))
+                for idx, reply in self.rcpts.items()
+            ),
         )

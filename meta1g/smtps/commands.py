@@ -7,9 +7,9 @@ Ref: RFC 5321 4.1.1; MeTA1 design, "Functional Specification: SMTPS" (order of q
 
 import errno
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import TempError
 from meta1g.base.ids import RCPT_IDX_MAX
 from meta1g.base.reply import Reply
@@ -23,7 +23,7 @@ from meta1g.smtps import content
 from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.fsm import Event, State
 from meta1g.smtps.limits import QUESTIONS_MAX
-from meta1g.smtps.qmgr_link import stat_reply
+from meta1g.smtps.link import told
 from meta1g.smtps.received import client_text
 from meta1g.smtps.smar_link import Asked
 from meta1g.smtps.transaction import Transaction
@@ -93,7 +93,7 @@ def lhlo(dialogue: Dialogue, argument: str) -> None:
 
 
 def mail(dialogue: Dialogue, argument: str) -> None:
-    """Begins a transaction.  Switches: no."""
+    """Begins a transaction.  Switches: yes, unless QMGR has admitted the session (waits)."""
     if not dialogue.allowed(Event.MAIL):
         return
     dialogue.mail_refused = True  # until it is not
@@ -146,9 +146,11 @@ def _parse_mail(argument: str, offered: frozenset[Ext], lenient: Leniency) -> tu
 
 
 def _may_begin(dialogue: Dialogue, params: MailParams) -> Reply | None:
-    """Gives the reason why no transaction can begin now, or None."""
+    """Gives the reason why no transaction can begin now, or None.  Switches: yes, as admission() does."""
     context = dialogue.context
     settings = context.settings
+    if (refusal := dialogue.admission()) is not None:
+        return refusal
     if dialogue.generation != context.qmgr.generation:
         return replies.QUEUE_AWAY  # QMGR does not know this session any more
     if settings.max_transactions and dialogue.transactions >= settings.max_transactions:
@@ -203,7 +205,7 @@ class MailQuestion:
         ta = dialogue.ta
         if ta is None:
             return
-        reply = replies.RESOLVER_FAILED if verdict is None else stat_reply(verdict.reply)
+        reply = replies.RESOLVER_FAILED if verdict is None else told(verdict.reply)
         if verdict is not None and reply.is_ok:
             _take_flags(ta, verdict)
         elif reply.is_perm and dialogue.context.settings.delay_checks:
@@ -265,6 +267,7 @@ def rcpt(dialogue: Dialogue, argument: str) -> None:
         rcpt=address.text,
         flags=ta.flags,
     )
+    dialogue.step(Event.RCPT)
     dialogue.waiting.append(RcptQuestion(dialogue.context.smar.ask(question), address, params))
     ta.asked += 1
 
@@ -300,7 +303,7 @@ class RcptQuestion:
         if ta is None:
             dialogue.reply(replies.SENDER_REFUSED)
             return
-        reply = replies.RESOLVER_FAILED if verdict is None else stat_reply(verdict.reply)
+        reply = replies.RESOLVER_FAILED if verdict is None else told(verdict.reply)
         if reply.is_ok:
             reply = ta.refused or ta.denial or reply
         if verdict is None or not reply.is_ok:

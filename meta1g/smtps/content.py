@@ -37,7 +37,7 @@ from meta1g.st import StError, offload
 _FOLDS = (b" ", b"\t")
 
 
-class Content:
+class IncomingContent:
     """Content on its way to its file: in memory while it is small, streamed when it is not.
 
     Args:
@@ -151,7 +151,7 @@ class Content:
             self._writer = None
 
     def _guard(self, function: Callable[[], None]) -> None:
-        """Runs a blocking function off-loaded and turns its failure into a refusal."""
+        """Runs a blocking function off-loaded and turns its failure into a refusal.  Switches: yes."""
         try:
             offload(function)
         except StError:
@@ -180,6 +180,8 @@ def _quietly(context: Context, cdb_id: CdbId, function: Callable[[], object]) ->
         context: for the log.
         cdb_id: whose file it is.
         function: may be called twice.
+
+    Switches: yes.
     """
     try:
         try:
@@ -230,15 +232,15 @@ def receive(dialogue: Dialogue, ta: Transaction) -> Reply:
     return reply
 
 
-def _content_of(dialogue: Dialogue, ta: Transaction) -> Content:
+def _content_of(dialogue: Dialogue, ta: Transaction) -> IncomingContent:
     context = dialogue.context
     date = context.dates.text(context.clock.now())
     trace = received(dialogue.origin(), context.settings.hostname, ta.ta_id, ta.only_rcpt, date)
-    return Content(context, CdbId(ta.ta_id), trace)
+    return IncomingContent(context, CdbId(ta.ta_id), trace)
 
 
-def _read(dialogue: Dialogue, content: Content) -> None:
-    """Reads up to the final dot; a message that is refused is read to its end, too."""
+def _read(dialogue: Dialogue, content: IncomingContent) -> None:
+    """Reads up to the final dot; a message that is refused is read to its end, too.  Switches: yes."""
     unstuffer = Unstuffer(TEXT_LINE_MAX_BYTES if dialogue.context.settings.strict_lines else 0)
     begun_s = dialogue.context.clock.monotonic()
     data = dialogue.take_rest()
@@ -271,8 +273,8 @@ def _accepted(ta: Transaction) -> Reply:
     return Reply(250, "2.0.0", f"Ok: queued as {ta.ta_id}")
 
 
-def _close(dialogue: Dialogue, ta: Transaction, content: Content) -> Reply:
-    """Makes the content safe, then the envelope; gives the reply to the client."""
+def _close(dialogue: Dialogue, ta: Transaction, content: IncomingContent) -> Reply:
+    """Makes the content safe, then the envelope; gives the reply to the client.  Switches: yes."""
     content.store()
     if content.refusal is not None:
         _give_up(dialogue)
@@ -311,7 +313,7 @@ def _close(dialogue: Dialogue, ta: Transaction, content: Content) -> Reply:
     return _accepted(ta) if reply.is_ok else reply
 
 
-def _log_outcome(dialogue: Dialogue, ta: Transaction, content: Content, reply: Reply) -> None:
+def _log_outcome(dialogue: Dialogue, ta: Transaction, content: IncomingContent, reply: Reply) -> None:
     write = dialogue.context.log.info if reply.is_ok else dialogue.context.log.notice
     write(
         "smtps.message",

@@ -3,9 +3,10 @@
 Ref: MeTA1 design, "Architecture: SMTPS" (modelled on).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from meta1g.base.clock import Clock
+from meta1g.base.dataclass import dataclass
 from meta1g.base.ids import IdGenerator
 from meta1g.base.log import Log
 from meta1g.db.cdb import Cdb

@@ -7,6 +7,7 @@ Ref: RFC 5321 4.1; MeTA1 design, "Functional Specification: SMTPS" (modelled on)
 """
 
 import errno
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 from meta1g.base.errors import TempError
@@ -18,7 +19,7 @@ from meta1g.smtps.context import Context
 from meta1g.smtps.counting import Counter
 from meta1g.smtps.fsm import REFUSALS, TRANSITIONS, Event, State, next_state
 from meta1g.smtps.limits import CONTENT_GRACE_S, CONTENT_MIN_BYTES_PER_S, CONTENT_READ_BYTES, REPLIES_HELD_MAX
-from meta1g.smtps.received import Origin
+from meta1g.smtps.received import ReceivedFrom
 from meta1g.smtps.transaction import Transaction
 from meta1g.st import NetFd, StError, st_checkpoint, st_read, st_write
 
@@ -29,7 +30,7 @@ class ClientGoneError(Exception):
     """The client closed its connection."""
 
 
-class Question(Protocol):
+class OpenQuestion(Protocol):
     """A command whose reply depends on SMAR."""
 
     def settle(self, dialogue: "Dialogue") -> None:
@@ -37,7 +38,7 @@ class Question(Protocol):
         ...
 
 
-class Dialogue:
+class Dialogue(ABC):
     """The conversation with one client.
 
     Args:
@@ -106,7 +107,7 @@ class Dialogue:
         self.counter = Counter(context.settings.count_limits)
         self.mail_refused = False
         self.noops = 0
-        self.waiting: list[Reply | Question] = []
+        self.waiting: list[Reply | OpenQuestion] = []
         self._nfd = nfd
         self._buffer = b""
         self._offset = 0
@@ -170,9 +171,13 @@ class Dialogue:
         self.mail_refused = False
         self.reset()
 
-    def origin(self) -> Origin:
+    def origin(self) -> ReceivedFrom:
         """Gives the facts for the Received header."""
-        return Origin(self.ehlo, self.client_name, self.client_addr, self.protocol)
+        return ReceivedFrom(self.ehlo, self.client_name, self.client_addr, self.protocol)
+
+    @abstractmethod
+    def admission(self) -> Reply | None:
+        """Gives the reason why the session may not send mail, or None.  Switches: yes, unless QMGR has answered (waits)."""
 
     # for the content
 

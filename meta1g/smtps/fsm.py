@@ -45,8 +45,8 @@ class Event(Enum):
     HELLO = auto()  # EHLO or HELO, which also forgets a transaction
     MAIL = auto()
     MAIL_REFUSED = auto()
-    RCPT = auto()
-    RCPT_OK = auto()
+    RCPT = auto()  # smar is asked
+    RCPT_OK = auto()  # and has agreed
     DATA = auto()
     DOT = auto()  # the content is complete and safe
     DROPPED = auto()  # the content is refused

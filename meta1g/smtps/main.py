@@ -50,7 +50,7 @@ from meta1g.st.turnlog import collect_lines
 _POLL_US: Final = US // 50
 
 
-class Program:
+class SmtpsProcess:
     """The process put together.
 
     Args:
@@ -134,7 +134,7 @@ class Program:
         self._stop()
 
     def _tell_ready(self, arg: object) -> None:
-        """Reports readiness as soon as both peers are there, or have been waited for."""
+        """Reports readiness as soon as both peers are there, or have been waited for.  Switches: yes."""
         end_s = self.context.clock.monotonic() + self._section.get("wait_for_server")
         while not (self.context.qmgr.up and self.context.smar.up) and self.context.clock.monotonic() < end_s:
             st_usleep(_POLL_US)
@@ -167,6 +167,8 @@ def main(argv: list[str]) -> int:
     Raises:
         Meta1Error: the configuration is wrong.
         CliError: a socket cannot be bound.
+
+    Switches: yes.
     """
     arguments = startup.component_arguments("smtps", argv, "The SMTP server of meta1g; usually started by mcp.")
     if arguments.check:
@@ -180,7 +182,7 @@ def main(argv: list[str]) -> int:
     collect_lines(log)
     set_error_hook(lambda error: failure.end_process(log, "smtps.thread", error))
     try:
-        Program(config, section, arguments.index, log).run()
+        SmtpsProcess(config, section, arguments.index, log).run()
     except Meta1Error as error:
         log.fatal("smtps.main", error.cause)
         raise

@@ -28,13 +28,13 @@ from meta1g.rcb.smtps_qmgr import (
 )
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.limits import CONTAINED_TEXT_MAX_CHARS, QMGR_COMMIT_TIMEOUT_US, QMGR_SESSION_TIMEOUT_US
+from meta1g.smtps.link import PeerLink, told
 from meta1g.smtps.transaction import Transaction
 from meta1g.st.rcbconn import RcbConn
-from meta1g.st.rcblink import RcbLink
 from meta1g.st.rcbpending import Pending
 
 
-class QmgrLink:
+class QmgrLink(PeerLink):
     """The connection to QMGR, made again for ever.
 
     Args:
@@ -56,24 +56,8 @@ class QmgrLink:
         self.max_threads = 0
         self.throttle_text = ""
         self._contained: SmtpsContained | None = None
-        self._gate = gate
-        gate.add(self)
-        self._log = log
         self._open: dict[str, Transaction] = {}
-        self._link = RcbLink(path, PROTOCOL, hello, self._on_up, self._on_down, self._on_message, log)
-
-    @property
-    def up(self) -> bool:
-        """Whether QMGR is there and has answered the hello."""
-        return self._link.connected
-
-    def start(self) -> None:
-        """Starts connecting.  Switches: no."""
-        self._link.start()
-
-    def close(self) -> None:
-        """Closes the connection for good.  Switches: no."""
-        self._link.close()
+        super().__init__("qmgr", path, PROTOCOL, hello, gate, log)
 
     def _on_up(self, reply: Message) -> None:
         self.max_threads = cast("QmgrHello", reply).max_threads
@@ -81,19 +65,16 @@ class QmgrLink:
         self.generation += 1
         self._log.info("smtps.qmgr", "connected", limit=self.max_threads)
         self._tell_contained()
-        self._gate.tell()
 
     def _on_down(self) -> None:
-        self._log.warn("smtps.qmgr", "connection lost")
         self.generation += 1
         self._open.clear()
-        self._gate.tell_down()
 
     def _on_message(self, conn: RcbConn, request_id: int, msg: Message) -> None:
         if isinstance(msg, Refused):
             ta = self._open.get(msg.ta_id)
             if ta is not None:
-                ta.refused = stat_reply(msg.reply)
+                ta.refused = told(msg.reply)
         elif isinstance(msg, Throttle):
             self.max_threads, self.throttle_text = msg.max_threads, msg.text
             self._log.notice("smtps.throttle", msg.text or "ok", limit=msg.max_threads)
@@ -123,7 +104,7 @@ class QmgrLink:
             TempError: the connection broke.
             StError: ETIME after QMGR_SESSION_TIMEOUT_US, EINTR.
         """
-        return stat_reply(cast("Stat", pending.wait(QMGR_SESSION_TIMEOUT_US)).reply)
+        return told(cast("Stat", pending.wait(QMGR_SESSION_TIMEOUT_US)).reply)
 
     def open_transaction(self, ta: Transaction, msg: Message) -> None:
         """Announces a transaction.  Switches: no.
@@ -157,13 +138,8 @@ class QmgrLink:
             TempError: the connection broke; whether the envelope is safe is not known.
             StError: ETIME after QMGR_COMMIT_TIMEOUT_US, with the same doubt; EINTR.
         """
-        return stat_reply(cast("Stat", pending.wait(QMGR_COMMIT_TIMEOUT_US)).reply)
+        return told(cast("Stat", pending.wait(QMGR_COMMIT_TIMEOUT_US)).reply)
 
     def forget(self, ta_id: TaId) -> None:
         """Drops a transaction that is over.  Switches: no."""
         self._open.pop(ta_id, None)
-
-
-def stat_reply(reply: Reply) -> Reply:
-    """Gives what a client is told when QMGR or SMAR says this; a code that is no SMTP code becomes 451."""
-    return reply if 200 <= reply.code < 600 else Reply(451, "4.3.0", reply.text)

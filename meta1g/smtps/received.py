@@ -6,16 +6,16 @@ without parentheses and line ends (invariant I5).
 Pure but for the clock that is passed.  Ref: RFC 5321 4.4; RFC 3848 (protocol names).
 """
 
-from dataclasses import dataclass
 from email.utils import formatdate
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import printable
 
 _ADDRESS_WITH_FOR_MAX_CHARS = 900
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ReceivedFrom:
     """Where a message comes from: facts of its session.
 
     Args:
@@ -60,7 +60,7 @@ def client_text(name: str, addr: str) -> str:
     return f"{name} {literal(addr)}" if name else literal(addr)
 
 
-def received(origin: Origin, hostname: str, ta_id: str, for_rcpt: str, date: str) -> bytes:
+def received(origin: ReceivedFrom, hostname: str, ta_id: str, for_rcpt: str, date: str) -> bytes:
     """Gives the header field with its line ends.
 
     Args:

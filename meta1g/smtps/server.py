@@ -9,7 +9,7 @@ from typing import Any, Final
 from meta1g.base import failure
 from meta1g.smtps.context import Context
 from meta1g.smtps.limits import FAREWELLS_MAX, LAST_GRACE_S, STOP_GRACE_S
-from meta1g.smtps.session import Session
+from meta1g.smtps.session import ServerSession
 from meta1g.st import NetFd, StThread, st_netfd_close, st_netfd_open_socket, st_thread_create, st_thread_interrupt
 from meta1g.st.acceptor import accept_all
 
@@ -46,7 +46,7 @@ class Server:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._listeners: dict[StThread, NetFd] = {}
-        self._sessions: set[Session] = set()
+        self._sessions: set[ServerSession] = set()
         self._opened = False
         context.gate.on_down = self._hold
         self._full = False
@@ -67,7 +67,10 @@ class Server:
         return name
 
     def _accept(self, listener: NetFd) -> None:
-        """Lets clients in, as many as can be served, when the links have been up; the others wait in the kernel's queue."""
+        """Lets clients in, as many as can be served, when the links have been up; the others wait in the kernel's queue.
+
+        Switches: yes.
+        """
         accept_all(listener, self._take, self._context.log, "smtps.accept", self._may_accept)
 
     def _may_accept(self) -> bool:
@@ -94,12 +97,13 @@ class Server:
             st_thread_interrupt(thread)
 
     def _take(self, nfd: NetFd, addr: Any) -> None:
-        session = Session(self._context, nfd, client_address(addr))
+        session = ServerSession(self._context, nfd, client_address(addr))
         self._sessions.add(session)
         self._context.sessions = len(self._sessions)
         st_thread_create(self._run, session)
 
-    def _run(self, session: Session) -> None:
+    def _run(self, session: ServerSession) -> None:
+        """Switches: yes."""
         try:
             session.run()
         finally:

@@ -6,11 +6,13 @@ Only CR LF ends a command (invariant I6); the buffer never grows beyond LINE_HEL
 Ref: RFC 5321 4.1, 4.5.3.2; MeTA1 design, "Functional Specification: SMTPS" (one state thread a connection, modelled on).
 """
 
+import contextlib
 import errno
 
 from meta1g.base import failure
 from meta1g.base.errors import TempError
 from meta1g.base.reply import Reply
+from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_qmgr import CloseSession, NewSession
 from meta1g.rcb.smtps_smar import CheckClient, ClientVerdict, LookupFlags, VerdictFlags
 from meta1g.smtp import replies
@@ -26,7 +28,7 @@ from meta1g.smtps.limits import (
     LINE_HELD_MAX_BYTES,
     US,
 )
-from meta1g.smtps.qmgr_link import stat_reply
+from meta1g.smtps.link import told
 from meta1g.st import (
     NetFd,
     StError,
@@ -38,19 +40,22 @@ from meta1g.st import (
     st_thread_self,
     st_write,
 )
+from meta1g.st.rcbpending import Pending
 
 _AWAY = (replies.QUEUE_AWAY, replies.RESOLVER_AWAY)
 _CLIENT_GONE = frozenset((errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EBADF))
 
 
-class Session(Dialogue):
+class ServerSession(Dialogue):
     """One SMTP server session.  Owner: one state thread; stop() is called by others."""
 
-    __slots__ = ("_deadline_s", "_idle", "_skipping", "_thread")
+    __slots__ = ("_admission", "_deadline_s", "_idle", "_refusal", "_skipping", "_thread")
 
     def __init__(self, context: Context, nfd: NetFd, client_addr: str) -> None:
         super().__init__(context, nfd, client_addr)
         self._thread: StThread | None = None
+        self._admission: Pending | None = None  # what QMGR has been asked about the session, until it is known
+        self._refusal: Reply | None = None  # QMGR has refused the session
         self._idle = False
         self._skipping = False
         self._deadline_s = 0.0
@@ -66,6 +71,7 @@ class Session(Dialogue):
             failure.steps(log, "smtps.end", self.reset, self._tell_closed, lambda: st_netfd_close(self._nfd))
 
     def _run(self) -> None:
+        """Switches: yes."""
         try:
             self._greet()
             if self.state is not State.CLOSING:
@@ -76,7 +82,7 @@ class Session(Dialogue):
             self._broken(error)
 
     def _failed(self, _error: Exception) -> None:
-        """Gives the answer that is owed after a failure that nobody expected."""
+        """Gives the answer that is owed after a failure that nobody expected.  Switches: yes."""
         self._goodbye(replies.INTERNAL_ERROR)
 
     def stop(self, *, now: bool) -> None:
@@ -85,7 +91,13 @@ class Session(Dialogue):
             st_thread_interrupt(self._thread)
 
     def _greet(self) -> None:
-        """Asks QMGR and SMAR in parallel and greets; a client that may not stay is sent away, or may only QUIT."""
+        """Asks QMGR and SMAR in parallel and greets; a client that may not stay is sent away, or may only QUIT.
+
+        QMGR's answer is not waited for: a refusal that comes later ends the session when the client is waited for, and no
+        MAIL is answered without it (admission()).
+
+        Switches: yes.
+        """
         refusal = self._may_stay()
         if refusal is None and self._early_talker():
             refusal = replies.EARLY_TALKER
@@ -101,7 +113,10 @@ class Session(Dialogue):
         self.step(Event.GREET)
 
     def _deny(self, refusal: Reply) -> None:
-        """Greets with 421 and closes, or with 554: RFC 5321 4.3.2 knows no other, and after 554 the client closes (3.1)."""
+        """Greets with 421 and closes, or with 554: RFC 5321 4.3.2 knows no other, and after 554 the client closes (3.1).
+
+        Switches: yes.
+        """
         text = refusal.text
         if not refusal.is_perm:
             self._goodbye(Reply(replies.SHUTTING_DOWN.code, refusal.ecode, text))
@@ -145,23 +160,64 @@ class Session(Dialogue):
         return None
 
     def _ask_about_client(self) -> Reply | None:
+        """Switches: yes."""
         context, verdict = self.context, None
         try:
-            self.generation = context.qmgr.generation
-            admission = context.qmgr.new_session(NewSession(session_id=self.id, client_addr=self.client_addr))
+            self._announce()
             if context.smar.asks_client:
                 asked = context.smar.ask(CheckClient(session_id=self.id, client_addr=self.client_addr))
                 verdict = asked.client_verdict()
-            reply = context.qmgr.admitted(admission)
         except TempError:
             return replies.RESOLVER_AWAY if context.qmgr.up else replies.QUEUE_AWAY
+        return self._refusal or (None if verdict is None else self._judge(verdict))
+
+    def _announce(self) -> None:
+        """Asks QMGR whether the session may stay.  Switches: no.
+
+        Raises:
+            TempError: QMGR is away.
+        """
+        self.generation = self.context.qmgr.generation
+        self._admission = self.context.qmgr.new_session(NewSession(session_id=self.id, client_addr=self.client_addr))
+        self._admission.on_answer = self._answered
+
+    def _answered(self, _msg: Message) -> None:
+        """Is called when QMGR has answered: a refusal takes the session out of waiting.  Switches: no, the answer is there."""
+        if self._admission is not None:
+            self._take_admission(self._admission)  # the answer is there
+            if self._refusal is not None and self._idle:
+                self.stop(now=True)
+
+    def _take_admission(self, admission: Pending) -> None:
+        """Takes QMGR's answer.  Switches: yes, unless it has come (waits).
+
+        Raises:
+            TempError: the connection broke.
+        """
+        self._admission = None
+        try:
+            reply = self.context.qmgr.admitted(admission)
         except StError as error:
             if error.errno != errno.ETIME:
                 raise
-            return replies.TOO_BUSY
-        if not reply.is_ok:
-            return reply
-        return None if verdict is None else self._judge(verdict)
+            reply = replies.TOO_BUSY
+        self._refusal = None if reply.is_ok else reply
+
+    def admission(self) -> Reply | None:
+        """Gives QMGR's refusal of the session, or None; if the link breaks meanwhile, it is asked once more.  Switches: yes."""
+        end_s = self.context.gate.deadline()
+        for _attempt in (1, 2):
+            if self._admission is None:
+                break
+            try:
+                self._take_admission(self._admission)
+            except TempError:
+                missing = self._missing(end_s)
+                if missing is not None:
+                    return missing
+                with contextlib.suppress(TempError):  # then the generation tells
+                    self._announce()
+        return self._refusal
 
     def _judge(self, verdict: ClientVerdict) -> Reply | None:
         """Takes what SMAR knows of the client; gives a refusal or None."""
@@ -171,7 +227,7 @@ class Session(Dialogue):
         if verdict.flags & VerdictFlags.QUICK:
             self.flags |= LookupFlags.QUICK
         self.discard = bool(verdict.flags & VerdictFlags.DISCARD)
-        reply = stat_reply(verdict.reply)
+        reply = told(verdict.reply)
         if reply.is_ok:
             return None
         if self.context.settings.delay_checks and reply.code != replies.SHUTTING_DOWN.code:
@@ -182,17 +238,17 @@ class Session(Dialogue):
     def _early_talker(self) -> bool:
         """Tells whether the client sent anything before the greeting, which only a blind sender does."""
         try:
-            data = st_read(self._nfd, COMMAND_READ_BYTES, 0)
-        except StError as error:
-            if error.errno == errno.ETIME:
-                return False
-            raise
+            data = self._nfd.recv(COMMAND_READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise StError(error.errno, error.strerror) from error
         if not data:
             raise ClientGoneError
         return True
 
     def _serve(self) -> None:
-        """Takes commands until the session closes."""
+        """Takes commands until the session closes.  Switches: yes."""
         while self.state is not State.CLOSING:
             st_checkpoint()
             end = self._buffer.find(b"\r\n", self._offset)
@@ -211,9 +267,11 @@ class Session(Dialogue):
         self.flush()
 
     def _fill(self) -> None:
-        """Answers the batch and reads more; the client has a total time for one command."""
+        """Answers the batch and reads more; the client has a total time for one command.  Switches: yes."""
         self.settle()
         context = self.context
+        if self._refusal is not None and self.state is not State.CLOSING:
+            self.reply(self._refusal)
         if context.stopping and self.state not in IN_TRANSACTION:
             self.reply(replies.SHUTTING_DOWN)
         self.flush()
@@ -240,13 +298,13 @@ class Session(Dialogue):
         self._buffer += data
 
     def _broken(self, error: StError) -> None:
-        """Handles a time-out, an interrupt or a network error."""
+        """Handles a time-out, an interrupt or a network error.  Switches: yes."""
         log = self.context.log
         if error.errno == errno.ETIME:
             log.notice("smtps.session", "timed out", ss_sess=self.id, client=self.client_addr)
             self._goodbye(replies.TIMED_OUT)
         elif error.errno == errno.EINTR:
-            self._goodbye(replies.SHUTTING_DOWN)
+            self._goodbye(self._refusal or replies.SHUTTING_DOWN)
         elif error.errno in _CLIENT_GONE:
             log.debug("smtps.session", str(error), ss_sess=self.id, client=self.client_addr)
         else:
@@ -254,7 +312,7 @@ class Session(Dialogue):
             self._goodbye(replies.INTERNAL_ERROR)
 
     def _goodbye(self, reply: Reply) -> None:
-        """Sends a last reply, without patience."""
+        """Sends a last reply, without patience.  Switches: yes."""
         try:
             st_write(self._nfd, b"".join([*self._out, reply.encode()]), GOODBYE_TIMEOUT_US)
         except StError as error:

@@ -4,8 +4,8 @@ Ref: MeTA1 README, configuration of smtps (option names as in meta1.conf).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from meta1g.base.dataclass import dataclass
 from meta1g.conf.load import Config, Section
 from meta1g.rcb.smtps_smar import LookupFlags
 from meta1g.smtp.address import Leniency

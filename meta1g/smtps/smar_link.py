@@ -22,14 +22,13 @@ from meta1g.rcb.smtps_smar import (
 )
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.limits import SMAR_TIMEOUT_US
-from meta1g.st.rcbconn import RcbConn
-from meta1g.st.rcblink import RcbLink
+from meta1g.smtps.link import PeerLink
 from meta1g.st.rcbpending import Pending
 
-Question = CheckClient | CheckMail | CheckRcpt
+_Question = CheckClient | CheckMail | CheckRcpt
 
 
-class SmarLink:
+class SmarLink(PeerLink):
     """The connection to SMAR, made again for ever.
 
     Args:
@@ -48,43 +47,19 @@ class SmarLink:
     def __init__(self, path: Path, hello: SmtpsHelloA, gate: Gate, log: Log) -> None:
         self.asks_client = False
         self.asks_mail = False
-        self._gate = gate
-        gate.add(self)
-        self._log = log
-        self._link = RcbLink(path, PROTOCOL, hello, self._on_up, self._on_down, self._on_message, log)
-
-    @property
-    def up(self) -> bool:
-        """Whether SMAR is there and has answered the hello."""
-        return self._link.connected
-
-    def start(self) -> None:
-        """Starts connecting.  Switches: no."""
-        self._link.start()
-
-    def close(self) -> None:
-        """Closes the connection for good.  Switches: no."""
-        self._link.close()
+        super().__init__("smar", path, PROTOCOL, hello, gate, log)
 
     def _on_up(self, reply: Message) -> None:
         checks = cast("SmarHello", reply).checks
         self.asks_client = bool(checks & Checks.CLIENT)
         self.asks_mail = bool(checks & Checks.MAIL)
         self._log.info("smtps.smar", "connected", count=checks)
-        self._gate.tell()
 
-    def _on_down(self) -> None:
-        self._log.warn("smtps.smar", "connection lost")
-        self._gate.tell_down()
-
-    def _on_message(self, conn: RcbConn, request_id: int, msg: Message) -> None:
-        """Takes nothing: SMAR only answers."""
-
-    def ask(self, msg: Question) -> "Asked":
+    def ask(self, msg: _Question) -> "Asked":
         """Sends a question, or keeps it until SMAR is back.  Switches: no."""
         return Asked(self, msg, self._try(msg))
 
-    def again(self, msg: Question) -> Pending:
+    def again(self, msg: _Question) -> Pending:
         """Waits for SMAR and sends a question once more.  Switches: yes (waits).
 
         Raises:
@@ -94,7 +69,7 @@ class SmarLink:
         self._gate.wait(lambda: self.up, self._gate.deadline())
         return self._link.ask(msg)
 
-    def _try(self, msg: Question) -> Pending | None:
+    def _try(self, msg: _Question) -> Pending | None:
         try:
             return self._link.ask(msg)
         except TempError:
@@ -109,13 +84,13 @@ class Asked:
 
     __slots__ = ("_link", "_msg", "_pending")
 
-    def __init__(self, link: SmarLink, msg: Question, pending: Pending | None) -> None:
+    def __init__(self, link: SmarLink, msg: _Question, pending: Pending | None) -> None:
         self._link = link
         self._msg = msg
         self._pending = pending
 
     def client_verdict(self) -> ClientVerdict:
-        """Waits for the answer to CheckClient; raises and switches as verdict()."""
+        """Waits for the answer to CheckClient; raises and switches as verdict().  Switches: yes."""
         return cast("ClientVerdict", self._answer())
 
     def verdict(self) -> Verdict:
@@ -128,6 +103,7 @@ class Asked:
         return cast("Verdict", self._answer())
 
     def _answer(self) -> Message:
+        """Switches: yes."""
         if self._pending is not None:
             try:
                 return self._pending.wait(SMAR_TIMEOUT_US)

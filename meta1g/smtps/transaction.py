@@ -3,8 +3,7 @@
 Ref: RFC 5321 3.3; MeTA1 design, "Functional Specification: SMTPS" (modelled on).
 """
 
-from dataclasses import dataclass
-
+from meta1g.base.dataclass import dataclass
 from meta1g.base.ids import TaId
 from meta1g.base.reply import Reply
 from meta1g.smtp.address import Address

@@ -115,6 +115,7 @@ class _Sender:
                 self._rcb.give(self._write)
 
     def _write(self, data: Buffer) -> int:
+        """Switches: yes."""
         return st_write(self._nfd, data, PASS_FD_TIMEOUT_US)
 
     def _keep(self, anc: list[Any]) -> None:

@@ -18,7 +18,7 @@ from meta1g.st.netfd import READ, WRITE, NetFd, st_netfd_open_socket, wait_fd
 from meta1g.st.sched import st_checkpoint
 
 Data = bytes | bytearray | memoryview
-Buffer = bytearray | memoryview
+_Buffer = bytearray | memoryview
 
 #: Buffers of one readv or writev call.  Ref: POSIX, IOV_MAX of Linux.
 _IOV_MAX: Final = 1024
@@ -69,7 +69,7 @@ def st_read_fully(nfd: NetFd, nbyte: int, timeout_us: int) -> bytes:
     return bytes(data)
 
 
-def st_read_resid(nfd: NetFd, buffer: Buffer, timeout_us: int) -> int:
+def st_read_resid(nfd: NetFd, buffer: _Buffer, timeout_us: int) -> int:
     """Fills a buffer, less only at the end.
 
     Returns:
@@ -95,7 +95,7 @@ def st_read_resid(nfd: NetFd, buffer: Buffer, timeout_us: int) -> int:
     return len(view) - done
 
 
-def st_readv(nfd: NetFd, buffers: Sequence[Buffer], timeout_us: int) -> int:
+def st_readv(nfd: NetFd, buffers: Sequence[_Buffer], timeout_us: int) -> int:
     """Reads what there is into several buffers, one after the other.
 
     Returns:
@@ -161,6 +161,7 @@ def st_write(nfd: NetFd, data: Data, timeout_us: int) -> int:
 
 
 def _retry_write(error: OSError, nfd: NetFd, timeout_us: int, left: int) -> None:
+    """Switches: yes."""
     try:
         retry(error, nfd, WRITE, timeout_us)
     except StError as failure:

@@ -9,9 +9,9 @@ import os
 import select
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.st.errors import StError, fail
 from meta1g.st.sched import ThreadState, runtime, st_thread_self, take_interrupt, wait, wake
 
@@ -259,6 +259,7 @@ def st_poll(pds: Sequence[PollFd], timeout_us: int) -> int:
 
 
 def _wait_any(pds: Sequence[PollFd], timeout_us: int) -> None:
+    """Switches: yes."""
     me = st_thread_self()
     watchers = [runtime.loop.io(pd.fd, _loop_events(pd.events)) for pd in pds]
     try:

@@ -119,6 +119,7 @@ class RcbLink:
         self._thread = None
 
     def _sleep(self) -> None:
+        """Switches: yes."""
         try:
             st_usleep(self._pause_us)
         except StError as error:

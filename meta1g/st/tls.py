@@ -12,10 +12,10 @@ import contextlib
 import errno
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from meta1g.base.dataclass import dataclass
 from meta1g.st.errors import StError, fail
 from meta1g.st.event import st_utime
 from meta1g.st.io import WantError
@@ -137,6 +137,7 @@ def st_tls_connect(nfd: NetFd, context: ssl.SSLContext, server_name: str | None,
 
 
 def _start(nfd: NetFd, timeout_us: int, context: ssl.SSLContext, **arguments: Any) -> TlsInfo:
+    """Switches: yes."""
     if nfd.sock is None:
         fail(errno.ENOTSOCK)
     if nfd.fd < 0:
@@ -155,6 +156,7 @@ def _start(nfd: NetFd, timeout_us: int, context: ssl.SSLContext, **arguments: An
 
 
 def _handshake(nfd: NetFd, sock: ssl.SSLSocket, timeout_us: int) -> None:
+    """Switches: yes."""
     deadline_us = st_utime() + timeout_us
     while True:
         st_checkpoint()

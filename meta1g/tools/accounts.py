@@ -4,19 +4,19 @@ Ref: MeTA1's packages (numbers 260 to 264, memberships); groupadd(8), useradd(8)
 """
 
 import grp
-import pwd
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from meta1g.base import paths, sysexits
+from meta1g.base.accounts import group_entry, user_entry
 from meta1g.base.cli import CliError
+from meta1g.base.dataclass import dataclass
 from meta1g.base.paths import Account
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class AccountStep:
     """One command that makes what is missing, and what to tell about it.  Immutable."""
 
     command: tuple[str, ...]
@@ -25,18 +25,8 @@ class Step:
 
 def group_id(name: str) -> int | None:
     """Gives the number of a group, None if there is no such group."""
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError:
-        return None
-
-
-def user_entry(name: str) -> pwd.struct_passwd | None:
-    """Gives the entry of a user, by name or number; None if there is no such user."""
-    try:
-        return pwd.getpwuid(int(name)) if name.isascii() and name.isdigit() else pwd.getpwnam(name)
-    except KeyError:
-        return None
+    entry = group_entry(name)
+    return None if entry is None else entry.gr_gid
 
 
 def conflicts(accounts: Sequence[Account] = paths.ACCOUNTS) -> list[str]:
@@ -61,19 +51,19 @@ def _group_of(number: int) -> str | None:
         return None
 
 
-def missing(accounts: Sequence[Account] = paths.ACCOUNTS) -> Iterator[Step]:
+def missing(accounts: Sequence[Account] = paths.ACCOUNTS) -> Iterator[AccountStep]:
     """Gives the commands that make what is missing: groups, users, memberships, in this order."""
     for account in accounts:
         if group_id(account.name) is None:
             number = str(account.number)
-            yield Step(("groupadd", "-g", number, account.name), f"group {account.name} ({number})")
+            yield AccountStep(("groupadd", "-g", number, account.name), f"group {account.name} ({number})")
     for account in accounts:
         if user_entry(account.name) is None:
-            yield Step(_useradd(account), f"user {account.name} ({account.number})")
+            yield AccountStep(_useradd(account), f"user {account.name} ({account.number})")
     for account in accounts:
         for name in account.member_of:
             if not is_member(account.name, name):
-                yield Step(("usermod", "-a", "-G", name, account.name), f"user {account.name} in group {name}")
+                yield AccountStep(("usermod", "-a", "-G", name, account.name), f"user {account.name} in group {name}")
 
 
 def _useradd(account: Account) -> tuple[str, ...]:
@@ -90,7 +80,7 @@ def is_member(user: str, group: str) -> bool:
         return False
 
 
-def make(step: Step) -> None:
+def make(step: AccountStep) -> None:
     """Runs the command of a step.
 
     Raises:

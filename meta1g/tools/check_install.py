@@ -9,12 +9,12 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from meta1g.base import cli, paths, sysexits
 from meta1g.base.cli import CliError
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Meta1Error
 from meta1g.conf.config import Config, Section
 from meta1g.conf.load import load_file
@@ -39,7 +39,7 @@ _MCP_TIMEOUT_S: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class InstallProblem:
     """Something wrong, and the command or change that mends it.  Immutable."""
 
     text: str
@@ -73,41 +73,41 @@ class Installation:
         return shlex.join(["sm.setup", "-f", str(self.conf), *([] if self.use_accounts else ["--no-accounts"])])
 
 
-def check_accounts(found: Installation) -> Iterator[Problem]:
+def check_accounts(found: Installation) -> Iterator[InstallProblem]:
     """Gives what is wrong with the accounts."""
     if not found.use_accounts:
         return
     if (found.queue / paths.MCP_NO_ACCOUNTS).exists():
-        yield Problem(f"{found.queue}: made with --no-accounts: all components run as whoever starts mcp", found.setup)
+        yield InstallProblem(f"{found.queue}: made with --no-accounts: all components run as whoever starts mcp", found.setup)
     for text in accounts.conflicts():
-        yield Problem(text, "free the number, then " + found.setup)
+        yield InstallProblem(text, "free the number, then " + found.setup)
     for step in accounts.missing():
-        yield Problem(f"there is no {step.text}", found.setup)
+        yield InstallProblem(f"there is no {step.text}", found.setup)
 
 
-def check_directories(found: Installation) -> Iterator[Problem]:
+def check_directories(found: Installation) -> Iterator[InstallProblem]:
     """Gives what is wrong with the directories of the queue."""
     try:
         owner_of = layout.owners(found.config) if found.use_accounts else None
     except CliError as error:
-        yield Problem(str(error), found.setup)
+        yield InstallProblem(str(error), found.setup)
         return
     for wanted in layout.directories(found.queue, owner_of):
         problem = wanted.problem()
         if problem:
-            yield Problem(f"{wanted.path} {problem}", found.setup)
+            yield InstallProblem(f"{wanted.path} {problem}", found.setup)
 
 
-def check_config_file(found: Installation) -> Iterator[Problem]:
+def check_config_file(found: Installation) -> Iterator[InstallProblem]:
     """Gives what is wrong with the file itself: all components have to read it, nobody but its owner may write it."""
     facts = found.conf.stat()
     if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        yield Problem(f"{found.conf} can be written by others than its owner", f"chmod go-w {found.conf}")
+        yield InstallProblem(f"{found.conf} can be written by others than its owner", f"chmod go-w {found.conf}")
     if found.use_accounts and not facts.st_mode & stat.S_IROTH:
-        yield Problem(f"{found.conf} cannot be read by the components", f"chmod a+r {found.conf}")
+        yield InstallProblem(f"{found.conf} cannot be read by the components", f"chmod a+r {found.conf}")
 
 
-def check_sockets(found: Installation) -> Iterator[Problem]:
+def check_sockets(found: Installation) -> Iterator[InstallProblem]:
     """Gives the sockets whose paths are too long."""
     names = list(_SOCKETS)
     for section in found.config.all_sections:
@@ -116,14 +116,14 @@ def check_sockets(found: Installation) -> Iterator[Problem]:
     for path in sorted({str(found.queue / name) for name in names}):
         if len(os.fsencode(path)) > _SOCKET_PATH_MAX_BYTES:
             text = f"{path} is longer than {_SOCKET_PATH_MAX_BYTES} bytes, too long for a socket"
-            yield Problem(text, f"set a shorter queue_directory or path in {found.conf}")
+            yield InstallProblem(text, f"set a shorter queue_directory or path in {found.conf}")
 
 
 def _listens(section: Section) -> bool:
     return "pass_fd_socket" in section.definition.by_option
 
 
-def check_maps(found: Installation) -> Iterator[Problem]:
+def check_maps(found: Installation) -> Iterator[InstallProblem]:
     """Gives the map files that are missing, damaged, unreadable for their component, or older than their source."""
     for component in found.config.all_sections:
         for section in _map_sections(component):
@@ -138,24 +138,24 @@ def _map_sections(section: Section) -> Iterator[Section]:
         yield from _map_sections(child)
 
 
-def _check_map(found: Installation, component: Section, path: Path, kind: str) -> Iterator[Problem]:
+def _check_map(found: Installation, component: Section, path: Path, kind: str) -> Iterator[InstallProblem]:
     source = path.with_suffix("") if path.suffix == ".db" else None
     names = shlex.quote(str(path)), shlex.quote(str(source))
     make = f"createmap {'-t btree ' if kind == 'btree' else ''}{names[0]} < {names[1]}" if kind in KINDS else "write the file"
     if not path.exists():
-        yield Problem(f"{path}: map of section {component.title} is missing", make)
+        yield InstallProblem(f"{path}: map of section {component.title} is missing", make)
         return
     if found.use_accounts and not _may_read(path, component, found):
-        yield Problem(f"{path}: {component.title} may not read it", f"chmod a+r {names[0]}")
+        yield InstallProblem(f"{path}: {component.title} may not read it", f"chmod a+r {names[0]}")
     if kind not in KINDS:
         return
     try:
         MapFile.open_checked(path).close()
     except Meta1Error as error:
-        yield Problem(error.cause, make)
+        yield InstallProblem(error.cause, make)
         return
     if source is not None and source.exists() and source.stat().st_mtime > path.stat().st_mtime:
-        yield Problem(f"{path} is older than {source}", make)
+        yield InstallProblem(f"{path} is older than {source}", make)
 
 
 def _may_read(path: Path, component: Section, found: Installation) -> bool:
@@ -169,7 +169,7 @@ def _may_read(path: Path, component: Section, found: Installation) -> bool:
     return bool(facts.st_mode & (stat.S_IRGRP if facts.st_gid == owner.gid else stat.S_IROTH))
 
 
-def check_start(found: Installation) -> Iterator[Problem]:
+def check_start(found: Installation) -> Iterator[InstallProblem]:
     """Gives what mcp and the components have against the configuration, each under its own account."""
     command = [sys.executable, "-m", "meta1g.mcp.main", "-c", str(found.conf)]
     result = subprocess.run(
@@ -178,13 +178,13 @@ def check_start(found: Installation) -> Iterator[Problem]:
     if result.returncode:
         lines = result.stderr.strip().splitlines() or [f"mcp -c ends with exit code {result.returncode}"]
         for line in lines:
-            yield Problem(line.removeprefix("mcp: "), f"mend it, then look with: mcp -c {shlex.quote(str(found.conf))}")
+            yield InstallProblem(line.removeprefix("mcp: "), f"mend it, then look with: mcp -c {shlex.quote(str(found.conf))}")
 
 
 CHECKS: Final = (check_accounts, check_directories, check_config_file, check_sockets, check_maps)
 
 
-def problems(found: Installation) -> list[Problem]:
+def problems(found: Installation) -> list[InstallProblem]:
     """Gives everything that is wrong; mcp is asked only if nothing else is."""
     listed = [problem for check in CHECKS for problem in check(found)]
     return listed or list(check_start(found))

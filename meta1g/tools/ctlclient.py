@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from meta1g.base import sysexits, unixsock
 from meta1g.base.cli import CliError
 from meta1g.rcb.connection import Connection
-from meta1g.rcb.control import PROTOCOL, Command, CommandResult
+from meta1g.rcb.control import PROTOCOL, CommandResult, ControlCommand
 
 #: Some commands go through a million recipients.
 TIMEOUT_S: Final = 600
@@ -99,7 +99,7 @@ class ControlClient:
 
     def _once(self, words: tuple[str, ...]) -> tuple[Any, str]:
         try:
-            self._rcb.request(Command(words=words), words)
+            self._rcb.request(ControlCommand(words=words), words)
             while self._rcb.unsent_bytes:
                 self._rcb.give(self._sock.send)
             answer = self._answer()

@@ -8,12 +8,13 @@ import os
 import pwd
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from meta1g.base import paths
+from meta1g.base.accounts import user_entry
 from meta1g.base.cli import CliError
+from meta1g.base.dataclass import dataclass
 from meta1g.conf.config import Config, Section
 from meta1g.tools import accounts
 
@@ -92,7 +93,7 @@ def owners(config: Config | None) -> dict[str, Owner]:
 
 
 def _owner(user: str, group: str = "") -> Owner:
-    entry = accounts.user_entry(user)
+    entry = user_entry(user)
     if entry is None:
         raise CliError(f"user {user} does not exist; run sm.setup, or create it")
     gid = accounts.group_id(group) if group else entry.pw_gid

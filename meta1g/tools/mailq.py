@@ -39,7 +39,7 @@ def show_queue(client: ControlClient, words: Sequence[str], *, form: str, limit:
         limit: greatest number of recipients, 0 for all.
         after: id of the recipient behind which the list begins, empty for the beginning.
     """
-    count, now = queueview.Count(), time.time()
+    count, now = queueview.Shown(), time.time()
     rows = count.rows(client.pages("queue", *words, after=after), limit)
     if form == "json":
         write_lines(queueview.json_lines(rows, now))

@@ -35,7 +35,7 @@ _PREFIX6: Final = re.compile(r"[0-9a-f]{1,4}(:[0-9a-f]{1,4}){0,7}", re.ASCII)
 _ADDRESS: Final = re.compile(r"[^@\s]+@|[^@\s]*@?[^@\s]+")
 _RESOLVED: Final = ("ok", "no", "forged", "temp")
 
-Entry = tuple[str, str, str]  # where, key, value
+_Entry = tuple[str, str, str]  # where, key, value
 
 
 def _client(key: str) -> str:
@@ -110,7 +110,7 @@ def check_access(key: str, value: str) -> str:
     return "" if value.strip() else f"key {key} has no value"
 
 
-def entries(path: Path) -> Iterator[Entry]:
+def entries(path: Path) -> Iterator[_Entry]:
     """Reads a map.
 
     Args:

@@ -9,11 +9,11 @@ import heapq
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from meta1g.base import cli, paths, sysexits
+from meta1g.base.dataclass import dataclass
 from meta1g.base.log import sanitize
 from meta1g.db.defedb import DefeDb
 from meta1g.db.defedb_pages import record_of

@@ -11,16 +11,16 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from meta1g.base import cli, paths, sysexits
+from meta1g.base.dataclass import dataclass
 from meta1g.conf.load import load_file
 from meta1g.tools import listed
 from meta1g.tools.ctlclient import ControlClient
 from meta1g.tools.mailq import show_queue
-from meta1g.tools.show import Parts, show
+from meta1g.tools.show import ContentParts, show
 from meta1g.tools.table import Column, age, columns
 from meta1g.tools.times import with_times
 
@@ -112,7 +112,7 @@ class Call:
     queue: Path
     json: bool
     dry_run: bool
-    parts: Parts
+    parts: ContentParts
 
 
 def _asked(form: Callable[[Any], str]) -> "Callable[[ControlClient, Call], int]":
@@ -133,9 +133,30 @@ def _print(call: Call, result: Any, form: Callable[[Any], str]) -> None:
         sys.stdout.write(form(result) + "\n")
 
 
+def ask(queue: Path, word: str, *words: str) -> Any:
+    """Gives the result of a command, a list as a whole.
+
+    Args:
+        queue: the queue directory.
+        word: one of SENTENCES.
+        words: its other words.
+
+    Raises:
+        CliError: qmgr cannot be reached, or refuses.
+    """
+    with ControlClient(queue / paths.QMGR_CONTROL_SOCKET) as client:
+        return _result(client, queue, word, *words)
+
+
+def _result(client: ControlClient, queue: Path, word: str, *words: str) -> Any:
+    result = client.ask(word, *words)
+    if word == "status":
+        _add_components(result, queue)
+    return result
+
+
 def _run_status(client: ControlClient, call: Call) -> int:
-    result = client.ask("status")
-    _add_components(result, call.queue)
+    result = _result(client, call.queue, "status")
     _print(call, result, _status)
     return EX_TROUBLE if result["trouble"] else sysexits.EX_OK
 
@@ -255,7 +276,7 @@ def main(argv: list[str]) -> int:
     if (options.header or options.body) and sentence.run is not _run_show:
         parser.error(f"{word} has neither --header nor --body")
     queue = load_file(options.file, lenient=True).queue_directory
-    parts = Parts(header=options.header, body=options.body)
+    parts = ContentParts(header=options.header, body=options.body)
     call = Call(word, tuple(words), queue, options.json, options.dry_run, parts)
     with ControlClient(queue / paths.QMGR_CONTROL_SOCKET) as client:
         return sentence.run(client, call)

@@ -18,8 +18,8 @@ from meta1g.base.reply import printable
 from meta1g.tools.table import Column, Table, age
 from meta1g.tools.times import with_times
 
-Row = Mapping[str, Any]
-Page = tuple[list[Row], str]
+_Row = Mapping[str, Any]
+_Page = tuple[list[_Row], str]
 
 WIDE: Final = (
     Column("id", lambda row: rcpt_id(row["ta"], row["rcpt_idx"])),
@@ -35,7 +35,7 @@ EMPTY: Final = "the queues are empty"
 NO_MATCH: Final = "no recipient in the queues matches"
 
 
-class Count:
+class Shown:
     """What was shown so far.  Owner: who made it.
 
     Attributes:
@@ -50,7 +50,7 @@ class Count:
         self.more = False
         self._ta = ""
 
-    def rows(self, pages: Iterable[Page], limit: int) -> Iterator[list[Row]]:
+    def rows(self, pages: Iterable[_Page], limit: int) -> Iterator[list[_Row]]:
         """Gives the rows of pages, counted; no more than limit, 0 for all."""
         for page, more in pages:
             rows = page[: limit - self.rcpts] if limit else page
@@ -73,7 +73,7 @@ class Count:
         return f"{text}; more: --after {self.last}" if self.more else text
 
 
-def short(pages: Iterable[Sequence[Row]], now: float) -> Iterator[str]:
+def short(pages: Iterable[Sequence[_Row]], now: float) -> Iterator[str]:
     """Gives the lines of the list: one for each message, then its recipients.
 
     Args:
@@ -90,21 +90,21 @@ def short(pages: Iterable[Sequence[Row]], now: float) -> Iterator[str]:
             yield from _recipient(row, now)
 
 
-def _recipient(row: Row, now: float) -> Iterator[str]:
+def _recipient(row: _Row, now: float) -> Iterator[str]:
     when = f"next try in {age(row['next_try'] - now)}" if row["where"] == "defedb" else row["where"]
     yield f"    <{printable(row['rcpt'])}>  {when}, {row['tries']} tries"
     if row["status"]:
         yield f"        {printable(row['status'])}"
 
 
-def wide(pages: Iterable[Sequence[Row]]) -> Iterator[str]:
+def wide(pages: Iterable[Sequence[_Row]]) -> Iterator[str]:
     """Gives a line for each recipient, below a line of titles."""
     table = Table(WIDE)
     for rows in pages:
         yield from table.lines(rows)
 
 
-def json_row(row: Row, now: float) -> dict[str, Any]:
+def json_row(row: _Row, now: float) -> dict[str, Any]:
     """Gives a recipient as it stands in JSON."""
     return {
         "id": rcpt_id(row["ta"], row["rcpt_idx"]),
@@ -113,7 +113,7 @@ def json_row(row: Row, now: float) -> dict[str, Any]:
     }
 
 
-def json_lines(pages: Iterable[Sequence[Row]], now: float) -> Iterator[str]:
+def json_lines(pages: Iterable[Sequence[_Row]], now: float) -> Iterator[str]:
     """Gives the lines of a JSON array."""
     before = "["
     for rows in pages:

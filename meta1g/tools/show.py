@@ -10,11 +10,11 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from meta1g.base import cli, paths, sysexits
+from meta1g.base.dataclass import dataclass
 from meta1g.base.ids import rcpt_id
 from meta1g.base.reply import printable
 from meta1g.db.cdb import Cdb, CdbReader, ContentError
@@ -25,18 +25,18 @@ from meta1g.tools.times import time_text, with_times
 
 _PIECE_BYTES: Final = 256 << 10
 _BLANK_LINE: Final = b"\r\n\r\n"
-Row = Mapping[str, Any]
+_Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class ContentParts:
     """Which parts of the content are shown.  Immutable."""
 
     header: bool = False
     body: bool = False
 
 
-def show(client: ControlClient, queue: Path, name: str, parts: Parts, *, as_json: bool) -> int:
+def show(client: ControlClient, queue: Path, name: str, parts: ContentParts, *, as_json: bool) -> int:
     """Shows a transaction or a recipient; gives the exit code.
 
     Args:
@@ -66,7 +66,7 @@ def show(client: ControlClient, queue: Path, name: str, parts: Parts, *, as_json
     return sysexits.EX_OK
 
 
-def _write_json(queue: Path, envelope: Row, pages: Iterator[tuple[list[Any], str]], parts: Parts) -> None:
+def _write_json(queue: Path, envelope: _Row, pages: Iterator[tuple[list[Any], str]], parts: ContentParts) -> None:
     """Prints one object; its recipients page by page."""
     now = time.time()
     facts: dict[str, Any] = with_times(envelope)
@@ -87,7 +87,7 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-def _envelope(queue: Path, envelope: Row) -> Iterator[str]:
+def _envelope(queue: Path, envelope: _Row) -> Iterator[str]:
     yield f"transaction  {envelope['ta']}"
     yield f"sender       <{printable(envelope['mail'])}>"
     yield f"entered      {time_text(envelope['entered'])}  ({age(time.time() - envelope['entered'])} ago)"
@@ -101,7 +101,7 @@ def _envelope(queue: Path, envelope: Row) -> Iterator[str]:
         yield f"{'needs':12} {' '.join(flags)}"
 
 
-def _recipient(row: Row, now: float) -> Iterator[str]:
+def _recipient(row: _Row, now: float) -> Iterator[str]:
     yield ""
     yield f"recipient    {rcpt_id(row['ta'], row['rcpt_idx'])}  <{printable(row['rcpt'])}>"
     if row["orig_rcpt"]:
@@ -125,7 +125,7 @@ def _recipient(row: Row, now: float) -> Iterator[str]:
         yield from _attempt(one)
 
 
-def _attempt(one: Row) -> Iterator[str]:
+def _attempt(one: _Row) -> Iterator[str]:
     times = f"{one['count']} times from {time_text(one['first'])} to " if one["count"] > 1 else ""
     yield f"  attempt    {times}{time_text(one['last'])}{_at(one['server'])}"
     yield f"             {printable(one['reply'])}"
@@ -138,7 +138,7 @@ def _at(server: str) -> str:
 # -- content -----------------------------------------------------------------------------------------------------------
 
 
-def _content(queue: Path, envelope: Row) -> Iterator[bytes]:
+def _content(queue: Path, envelope: _Row) -> Iterator[bytes]:
     """Gives the content in pieces.
 
     Raises:
@@ -159,7 +159,7 @@ def _content(queue: Path, envelope: Row) -> Iterator[bytes]:
         raise cli.CliError(text, sysexits.EX_NOPERM) from error
 
 
-def _write_content(queue: Path, envelope: Row, parts: Parts) -> None:
+def _write_content(queue: Path, envelope: _Row, parts: ContentParts) -> None:
     """Prints header, body or both: as they are, but to a terminal in printable characters."""
     for piece in _wanted(_content(queue, envelope), parts):
         if sys.stdout.isatty():
@@ -171,7 +171,7 @@ def _write_content(queue: Path, envelope: Row, parts: Parts) -> None:
     sys.stdout.flush()
 
 
-def _wanted(pieces: Iterator[bytes], parts: Parts) -> Iterator[bytes]:
+def _wanted(pieces: Iterator[bytes], parts: ContentParts) -> Iterator[bytes]:
     """Cuts header or body out of the pieces; a blank line belongs to neither of them alone."""
     before = b""
     in_header = True

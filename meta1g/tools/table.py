@@ -4,9 +4,9 @@ Pure.  Ref: behaviour of tools (human output beside JSON).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import printable
 from meta1g.base.units import format_time_s
 

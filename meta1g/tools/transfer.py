@@ -18,13 +18,14 @@ import binascii
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 from zlib import crc32
 
 from meta1g.base import cli, paths, sysexits
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import PermError
 from meta1g.base.ids import is_id, rcpt_id
 from meta1g.db.cdb import Cdb, CdbWriter, ContentError

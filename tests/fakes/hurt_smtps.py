@@ -23,11 +23,11 @@ def in_a_command() -> None:
 
 
 def in_the_content() -> None:
-    content.Content.check_hops = _fail  # type: ignore[method-assign]
+    content.IncomingContent.check_hops = _fail  # type: ignore[method-assign]
 
 
 def in_the_end_of_a_session() -> None:
-    session.Session.reset = _fail  # type: ignore[method-assign]
+    session.ServerSession.reset = _fail  # type: ignore[method-assign]
 
 
 def in_a_message_of_qmgr() -> None:
@@ -39,7 +39,7 @@ def in_the_end_of_a_connection_to_qmgr() -> None:
 
 
 def in_the_signal_to_stop() -> None:
-    main.Program._stop = _fail  # type: ignore[method-assign]
+    main.SmtpsProcess._stop = _fail  # type: ignore[method-assign]
 
 
 def in_the_listener() -> None:

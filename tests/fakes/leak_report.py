@@ -14,7 +14,7 @@ from meta1g.st import st_init
 from meta1g.st.offload import offloaded
 from meta1g.st.sched import runtime
 from meta1g.st.signals import on_signal
-from meta1g.st.testing import open_descriptors
+from tests.fakes.st_testing import open_descriptors
 
 
 def report() -> None:

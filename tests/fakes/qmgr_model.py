@@ -3,6 +3,7 @@
 Every step of a run is made by the test, so that a random order of events can be repeated and made smaller.
 """
 
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +26,8 @@ from meta1g.qmgr.deliver import Builder
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.expanding import Expanding
 from meta1g.qmgr.feeder import Feeder
+from meta1g.qmgr.gather import Gather
+from meta1g.qmgr.limits import GATHER_S
 from meta1g.qmgr.orders import Orders, released
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.sched import Scheduler
@@ -279,9 +282,10 @@ class World:
         self.active = Active(env, Aq(AQ_MAX), Edbc(4), self.commit, self.defer)  # type: ignore[arg-type]
         self.storing = Storing(env, self.active)
         self.storing._rng = random.Random(self.number)  # the same events give the same state
-        bounces = Bounces(env, self.active, self.storing)
-        self.orders = Orders(env, self.active, self.storing, bounces)
-        self.update = Update(env, self.active, self.storing, bounces, self.orders)
+        self.gather = Gather(env, self.active)
+        bounces = Bounces(env, self.active, self.storing, self.gather)
+        self.orders = Orders(env, self.active, self.storing, bounces, self.gather)
+        self.update = Update(env, self.active, self.storing, bounces, self.gather, self.orders)
         self.expanding = Expanding(env, self.storing, bounces)
         self.occ, self.dadb = Occ(INITIAL, MAXIMUM, 60.0, 2), Dadb()
         builder = Builder(SETTINGS, IdGenerator("C", 0, self.clock), self.clock)
@@ -320,6 +324,20 @@ class World:
             with self.active.lock:
                 step(rcpt, Event.ASK_AR)
                 answer(rcpt)
+
+    def resolve_some(self, number: int, answer: Callable[[AqRcpt], None]) -> None:
+        """The resolver answers for so many; the others wait for it."""
+        asked = self.unresolved()
+        self.active.unresolved.extend(asked[number:])
+        for rcpt in asked[:number]:
+            with self.active.lock:
+                step(rcpt, Event.ASK_AR)
+                answer(rcpt)
+
+    def late(self) -> None:
+        """Nobody waits any longer for companions that are still asked for."""
+        self.clock.time_s += math.ceil(GATHER_S)  # whole seconds: a store rounds times
+        self.gather._task.wakeup()
 
     def route(self, *addrs: str) -> Callable[[AqRcpt], None]:
         servers = tuple(ServerAddr(addr=addr, port=25) for addr in addrs)

@@ -280,7 +280,7 @@ class Ctl:
         self.peer.close()
 
     def command(self, *words: str) -> tuple[int, str, str]:
-        answer = self.peer.request(control.Command(words=words))
+        answer = self.peer.request(control.ControlCommand(words=words))
         return answer.exit_code, answer.text, answer.more
 
     def ask(self, *words: str):

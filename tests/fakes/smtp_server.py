@@ -2,11 +2,22 @@
 
 import contextlib
 import socket
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-Replies = dict[str, str | list[str] | None]
+
+@dataclass(frozen=True)
+class End:
+    """The last that a connection hears: a text, then it is closed in order, reset, or nothing is said any more."""
+
+    text: str = ""
+    how: str = "close"  # close, reset, silence
+
+
+Answer = str | End | None
+Replies = dict[str, Answer | list[Answer]]
 
 EHLO = "250-fake\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 1000000\r\n"
 DEFAULT: Replies = {
@@ -22,12 +33,24 @@ class Seen:
     commands: list[str] = field(default_factory=list)
     contents: list[bytes] = field(default_factory=list)
     groups: list[bytes] = field(default_factory=list)
+    last: str = ""
+    lmtp: bool = False
+    accepted: int = 0
+
+    def note(self, verb: str) -> None:
+        """Counts the recipients of the transaction."""
+        self.lmtp = self.lmtp or verb == "LHLO"
+        if verb == "MAIL":
+            self.accepted = 0
+        elif verb == "RCPT":
+            self.accepted += self.last.startswith("2")
 
 
 class ScriptedServer:
     """Answers each verb with its text; a list gives one text after the other; None closes the connection; "" is silence.
 
-    Use as a context manager; the thread ends with it.
+    After LHLO the usual answer to the dot is given for each recipient that was accepted.  Use as a context manager; the thread
+    ends with it.
     """
 
     def __init__(self, replies: Replies | None = None, on_connection: Callable[[socket.socket], None] | None = None) -> None:
@@ -72,6 +95,7 @@ class ScriptedServer:
             if self._stopping:
                 conn.close()
                 return
+            conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what was said has left before a reset
             self._open.append(conn)
             seen = Seen()
             self.connections.append(seen)
@@ -89,7 +113,7 @@ class ScriptedServer:
 
     def _talk(self, conn: socket.socket, seen: Seen) -> None:
         buffer = b""
-        if not self._answer(conn, "banner"):
+        if not self._answer(conn, "banner", seen):
             return
         while True:
             while b"\r\n" not in buffer:
@@ -103,9 +127,10 @@ class ScriptedServer:
             with self.changed:
                 self.changed.notify_all()
             verb = line[:4].decode().upper()
-            if not self._answer(conn, verb) or verb == "QUIT":
+            if not self._answer(conn, verb, seen) or verb == "QUIT":
                 return
-            if verb == "DATA" and self._last.startswith("354"):
+            seen.note(verb)
+            if verb == "DATA" and seen.last.startswith("3"):
                 buffer = b"\r\n" + buffer
                 while b"\r\n.\r\n" not in buffer:
                     data = conn.recv(65536)
@@ -114,15 +139,32 @@ class ScriptedServer:
                     buffer += data
                 content, _, buffer = buffer.partition(b"\r\n.\r\n")
                 seen.contents.append((content + b"\r\n")[2:].replace(b"\r\n.", b"\r\n"))
-                if not self._answer(conn, "dot"):
+                if not self._answer(conn, "dot", seen):
                     return
 
-    def _answer(self, conn: socket.socket, verb: str) -> bool:
+    def _answer(self, conn: socket.socket, verb: str, seen: Seen) -> bool:
         reply = self.replies.get(verb, "500 5.5.1 what?\r\n")
         if isinstance(reply, list):
             reply = reply.pop(0) if len(reply) > 1 else reply[0]
-        self._last = reply or ""
+        if isinstance(reply, End):
+            self._end(conn, reply)
+            return False
+        seen.last = reply or ""
         if reply is None:
             return False
+        if seen.lmtp and reply == DEFAULT["dot"]:
+            reply *= seen.accepted
         conn.sendall(reply.encode("latin-1"))
         return True
+
+    @staticmethod
+    def _end(conn: socket.socket, end: End) -> None:
+        """Says the last word, and reads what still comes unless the connection is to be reset."""
+        conn.sendall(end.text.encode("latin-1"))
+        if end.how == "reset":
+            conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return
+        if end.how == "close":
+            conn.shutdown(socket.SHUT_WR)
+        while conn.recv(65536):
+            pass

@@ -81,7 +81,7 @@ class Row:
 def refused(it: Faulty, row: Row) -> None:
     """The message at hand is not taken, and taken when it comes again."""
     fired = row.arm(it)
-    with pytest.raises(RefusedError, match=r"\b4\d\d\b|closed|reset"):
+    with pytest.raises(RefusedError, match=r"\b4\d\d\b|closed|reset|not connected"):
         it.send(row.rcpt, mail=f"{row.rcpt}.from", text=row.text)
     assert fired.exists()
     it.send(row.rcpt, mail=f"{row.rcpt}.from", text=row.text)
@@ -384,8 +384,8 @@ ROWS = (
     # smtps: sessions
     Row("smtps", "exception in RCPT", refused, "meta1g.smtps.commands:_parse_rcpt", marked=True),
     Row("smtps", "exception in MAIL", refused, "meta1g.smtps.commands:_parse_mail", marked=True),
-    Row("smtps", "exception at the greeting", refused, "meta1g.smtps.session:Session._ask_about_client"),
-    Row("smtps", "exception in content", refused, "meta1g.smtps.content:Content.add"),
+    Row("smtps", "exception at the greeting", refused, "meta1g.smtps.session:ServerSession._ask_about_client"),
+    Row("smtps", "exception in content", refused, "meta1g.smtps.content:IncomingContent.add"),
     Row("smtps", "disk full for small content", refused, "meta1g.db.cdb:Cdb.write_whole", "OSError", ENOSPC),
     Row("smtps", "disk full for content", refused, "meta1g.db.cdb:CdbWriter.write", "OSError", ENOSPC, size=LARGE),
     Row("smtps", "disk error at the flush", refused, "meta1g.db.cdb:CdbWriter.commit", "OSError", EIO, size=LARGE),
@@ -402,7 +402,7 @@ ROWS = (
     Row("smtps", "log cannot be opened", no_log),
     Row("smtps", "frozen", frozen),
     # smtpc
-    Row("smtpc", "exception in the envelope", late, "meta1g.smtpc.session:Session._envelope"),
+    Row("smtpc", "exception in the envelope", late, "meta1g.smtpc.session:Session._transaction"),
     Row("smtpc", "exception when content is looked at", late, "meta1g.smtpc.content:Content.check"),
     Row("smtpc", "no descriptor for a server", late_deferred, "meta1g.smtpc.connection:_socket_for", "OSError", EMFILE),
     Row("smtpc", "no descriptor for content", late, "meta1g.db.cdb:Cdb.open", "OSError", EMFILE),
@@ -413,7 +413,7 @@ ROWS = (
     Row("smtpc", "server says nothing", server_that(b"")),
     Row("smtpc", "log cannot be opened", no_log),
     Row("smtpc", "frozen", frozen),
-    Row("smtpc", "bug in a delivery", ends, "meta1g.smtpc.session:Session._envelope", "BugError", ends=("smtpc",)),
+    Row("smtpc", "bug in a delivery", ends, "meta1g.smtpc.session:Session._transaction", "BugError", ends=("smtpc",)),
     # smar
     Row("smar", "exception in the check of a recipient", refused, "meta1g.smar.checks:Policy.rcpt", marked=True),
     Row("smar", "exception in the check of a sender", refused, "meta1g.smar.checks:Policy.mail", marked=True),

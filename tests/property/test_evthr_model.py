@@ -12,7 +12,6 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from meta1g.pt.board import NEVER, Board
 from meta1g.pt.evthr import Evthr
-from meta1g.pt.queues import MASK_OF
 from meta1g.pt.task import RUN_STATES, Ev, Event, Result, State, Task
 
 WAYS = (Result.OK, Result.WAITQ, Result.RUNQ, Result.SLPQ, Result.DEL)
@@ -50,7 +49,7 @@ class BoardMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         for sock in self.sockets:
             sock.close()
-        self.board.close()
+        self.board.wakeup.close()
 
     def note(self, wake: bool) -> None:
         """Keeps whether the poll at hand is interrupted."""
@@ -203,7 +202,7 @@ class BoardMachine(RuleBasedStateMachine):
     def waiting_tasks_are_watched_for_what_they_want(self) -> None:
         for task in self.peers:
             if task.state is State.WAITQ:
-                assert task.armed == MASK_OF[task.wanted]
+                assert task.armed == task.wanted & (Ev.RD | Ev.WR)
 
     @invariant()
     def run_queue_holds_each_ready_task_once(self) -> None:

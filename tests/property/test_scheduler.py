@@ -14,7 +14,7 @@ from meta1g.pt import lock
 from meta1g.qmgr import da_fsm
 from meta1g.qmgr.orders import Fate
 from meta1g.qmgr.outcome import Outcome
-from meta1g.qmgr.rcpt_fsm import SETTLED
+from meta1g.qmgr.rcpt_fsm import SETTLED, UNRESOLVED
 from meta1g.rcb.envelope import RcptFlags
 from meta1g.rcb.smtpc_qmgr import DeliveryResult, RcptResult
 from tests.fakes.qmgr_model import AGENT_SESSIONS, AQ_MAX, MAXIMUM, World
@@ -46,6 +46,16 @@ class Machine(RuleBasedStateMachine):
     @rule(servers=st.lists(st.sampled_from(SERVERS), min_size=1, max_size=2, unique=True))
     def resolve(self, servers):
         self.world.resolve(self.world.route(*servers))
+        self.world.settle()
+
+    @rule(number=st.integers(1, 3), servers=st.lists(st.sampled_from(SERVERS), min_size=1, max_size=2, unique=True))
+    def resolve_some(self, number, servers):
+        self.world.resolve_some(number, self.world.route(*servers))
+        self.world.settle()
+
+    @rule()
+    def companions_are_late(self):
+        self.world.late()
         self.world.settle()
 
     @rule(members=st.integers(1, 9), parts=st.integers(1, 3), servers=st.sampled_from(SERVERS))
@@ -107,16 +117,20 @@ class Machine(RuleBasedStateMachine):
         self.reply(work, transaction=Reply(code), rcpts=rcpts, session_open=keep and work.msg.keep_open)
 
     @precondition(lambda self: self.world.works)
-    @rule(number=st.integers(0, 20), code=st.sampled_from([421, 554]))
-    def session_failed(self, number, code):
+    @rule(number=st.integers(0, 20), code=st.sampled_from([421, 554]), own=st.none() | CODES)
+    def session_failed(self, number, code, own):
+        """The session breaks; of its first recipient perhaps something has been said before."""
         work = self.take(number)
         records = self.records(work)
         rcpts = self.world.active.aq.get(work.msg.ta_id).rcpts
+        said = () if own is None else (RcptResult(rcpt_idx=records[0].rcpt_idx, reply=Reply(own)),)
+        if own is not None:
+            self.decided(records.pop(0), own)
         for record in records:
             rcpt = rcpts[record.rcpt_idx]
             if rcpt.server_idx + 1 >= len(rcpt.servers):
                 self.decided(record, code)
-        self.reply(work, session=Reply(code, text="no"))
+        self.reply(work, session=Reply(code, "", "no"), rcpts=said)
 
     @precondition(lambda self: self.world.works)
     @rule(number=st.integers(0, 20), what=st.sampled_from(["late", "wrong session", "wrong transaction", "strange codes"]))
@@ -233,6 +247,10 @@ class Machine(RuleBasedStateMachine):
         waiting = {rcpt for queue in active.queues.queues() for one in queue.by_ta.values() for rcpt in one.values()}
         ready = {rcpt for ta in active.aq.tas() for rcpt in ta.rcpts.values() if rcpt.state is RcptState.READY}
         assert waiting == ready
+        groups = self.world.gather._groups.items()
+        gathering = {rcpt for _, group in groups for one in group.dests.values() for rcpt in one.values()}
+        assert gathering == {rcpt for ta in active.aq.tas() for rcpt in ta.rcpts.values() if rcpt.state is RcptState.GATHERING}
+        assert all(ta.unresolved and group.dests and all(group.dests.values()) for ta, group in groups)
         for queue in active.queues.queues():
             assert {rcpt.dest for one in queue.by_ta.values() for rcpt in one.values()} == {queue.key}
 
@@ -263,6 +281,7 @@ class Machine(RuleBasedStateMachine):
         assert max(held.values(), default=0) <= AQ_MAX * 2 // 3
         for ta in aq.tas():
             assert ta.unsettled == sum(rcpt.state not in SETTLED for rcpt in ta.rcpts.values())
+            assert ta.unresolved == sum(rcpt.state in UNRESOLVED for rcpt in ta.rcpts.values())
         assert len(self.world.active.edbc.lanes) <= 4 + len(held) + 200  # what was read at a time
 
     @invariant()
@@ -352,7 +371,9 @@ EVENTS = {
         "number": rng.randrange(20), "code": rng.choice((250, 250, 250, 450, 550)),
         "own": rng.choice((None, None, 250, 450, 550)), "keep": rng.random() < 0.7,
     }),
-    "session_failed": (3, lambda rng: {"number": rng.randrange(20), "code": rng.choice((421, 421, 554))}),
+    "session_failed": (3, lambda rng: {
+        "number": rng.randrange(20), "code": rng.choice((421, 421, 554)), "own": rng.choice((None, None, 250, 450, 550)),
+    }),
     "server_closes_idle": (1, None),
     "time_passes": (4, lambda rng: {"seconds": rng.choice((1, 6, 61, 400, 4000, 15000))}),
     "defedb_works": (8, lambda rng: {"jobs": rng.randint(1, 3)}),

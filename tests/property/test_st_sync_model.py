@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from meta1g import st
 from meta1g.st.sched import ThreadState, switch, wake
-from meta1g.st.testing import no_leaks, shuffled, virtual_clock
+from tests.fakes.st_testing import no_leaks, shuffled, virtual_clock
 from tests.unit.st.conftest import errno_of
 
 WORKERS = range(5)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contrib.lib.gateway import Gateway, wait_until
-from tests.system.conftest import KeepingSink
+from tests.system.conftest import FAST_RETRY, KeepingSink, orphans_go_soon
 
 VICTIMS = ("qmgr", "smtps", "smtpc", "smar", "mcp")
 
@@ -111,7 +111,7 @@ def run(directory: Path, messages: int, kills: int, seed: int, threads: int = 8)
     rng = random.Random(seed)
     sink = KeepingSink(directory / "maildir")
     gateway = Gateway(
-        directory / "gateway", f". {sink.port}^[127.0.0.1]", {"qmgr": "min_retry_delay = 1s; max_retry_delay = 2s;"}
+        directory / "gateway", f". {sink.port}^[127.0.0.1]", {"qmgr": FAST_RETRY}, env=orphans_go_soon(directory / "soon")
     )
     gateway.setup()
     gateway.start()

@@ -2,9 +2,12 @@
 
 import email
 import shutil
+import smtplib
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import dns.message
@@ -12,10 +15,11 @@ import dns.query
 import pytest
 
 from contrib.lib.gateway import Gateway, free_port, wait_until
-from tests.system.conftest import FAST_RETRY, KeepingSink, mailq, running, send
+from tests.system.conftest import FAST_RETRY, HEADER, KeepingSink, mailq, running, send
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("dns")]
 
+#: Servers run on one port of 127.0.0.2, 127.0.0.3 and ::1; the other addresses are always down, each domain has its own.
 ZONE = """\
 $TTL 300
 @            IN SOA   ns hostmaster 1 3600 600 86400 60
@@ -25,24 +29,32 @@ two          IN MX    10 first
              IN MX    20 second
 equal        IN MX    10 first
              IN MX    10 second
+alias        IN CNAME two
+two-down     IN MX    10 down-4
+             IN MX    20 second
+equal-down   IN MX    10 down-5
+             IN MX    10 second
 several      IN MX    10 several-hosts
 six          IN MX    10 six-host
 both         IN MX    10 both-host
-alias        IN CNAME two
 plain        IN A     127.0.0.3
 null         IN MX    0 .
 nowhere      IN MX    10 no-such-host
 empty        IN TXT   "neither mail server nor address"
 first        IN A     127.0.0.2
 second       IN A     127.0.0.3
-several-hosts IN A    127.0.0.4
-             IN A     127.0.0.5
+down-4       IN A     127.0.0.4
+down-5       IN A     127.0.0.5
+several-hosts IN A    127.0.0.6
+             IN A     127.0.0.7
              IN A     127.0.0.3
 six-host     IN AAAA  ::1
 both-host    IN AAAA  ::1
-             IN A     127.0.0.3
+             IN A     127.0.0.8
 """
-DOMAINS = ("two", "equal", "several", "six", "both", "alias", "plain", "null", "nowhere", "empty", "missing")
+DOMAINS = (
+    "two", "equal", "alias", "two-down", "equal-down", "several", "six", "both", "plain", "null", "nowhere", "empty", "missing"
+)  # fmt: skip
 NSD = """\
 server:
   ip-address: 127.0.0.1@{port}
@@ -90,76 +102,93 @@ def nsd(tmp_path_factory) -> Iterator[int]:
     process.wait(10)
 
 
-class Farm:
-    """A gateway that asks nsd, and servers on one port of several addresses; 127.0.0.4 and 127.0.0.5 are always down."""
-
-    def __init__(self, directory: Path, nsd: int, *up: str) -> None:
-        port = free_port("127.0.0.3")
-        self.sinks = {address: KeepingSink(directory / f"sink-{address}", listen=f"{address}:{port}") for address in up}
-        back = next(iter(self.sinks))
-        domains = [*(f"{name}.example" for name in DOMAINS), "some.broken.test"]
-        table = [f"{domain} {port}^{domain}" for domain in domains]
-        table.append(f"back.example {port}^[{back}]")
-        smar = f"nameserver {{ address = 127.0.0.1; port = {nsd}; }} DNS_timeout = 2s; DNS_tries = 2;"
-        self.gateway = Gateway(directory / "gateway", "\n".join(table), {"qmgr": FAST_RETRY, "smar": smar})
-        self.back = self.sinks[back]
-
-    def __enter__(self) -> "Farm":
-        self._running = running(self.gateway)
-        self._running.__enter__()
-        return self
-
-    def __exit__(self, *exc) -> None:
+def has_ipv6() -> bool:
+    with socket.socket(socket.AF_INET6) as probe:
         try:
-            self._running.__exit__(*exc)
-        finally:
-            for sink in self.sinks.values():
-                sink.stop()
+            probe.bind(("::1", 0))
+        except OSError:
+            return False
+    return True
+
+
+@dataclass(frozen=True)
+class Farm:
+    """A gateway that asks nsd, and servers by their addresses; reports go to that of 127.0.0.3."""
+
+    gateway: Gateway
+    sinks: dict[str, KeepingSink]
+
+    def got(self, address: str, domain: str) -> list[str]:
+        """The recipients of a domain that came to a server."""
+        rcpts = [rcpt for envelope in self.sinks[address].envelopes() for rcpt in envelope["rcpts"]]
+        return [rcpt for rcpt in rcpts if rcpt.endswith(f"@{domain}.example")]
+
+    def arrive(self, address: str, domain: str, count: int = 1) -> list[str]:
+        """Waits until recipients of a domain came to a server and nothing is left in the queues."""
+        wait_until(lambda: len(self.got(address, domain)) >= count, 60, f"{count} at {address}; {self.gateway.last_words()}")
+        self.gateway.wait_empty()
+        return self.got(address, domain)
 
     def bounce(self, rcpt: str) -> dict[str, str]:
         """Sends a message that is returned and gives the fields of the report about its recipient."""
-        send(self.gateway, [rcpt])
-        envelope = self.back.wait_for(1)[0]
-        self.gateway.wait_empty()
-        assert (envelope["mail"], envelope["rcpts"]) == ("", ["sender@back.example"])
-        report = email.message_from_bytes(self.back.content(envelope)).get_payload()[1]
+        sender = f"about-{rcpt.replace('@', '-')}"
+        send(self.gateway, [rcpt], mail=f"{sender}@back.example")
+        self.arrive("127.0.0.3", "back")
+        sink = self.sinks["127.0.0.3"]
+        (envelope,) = (one for one in sink.envelopes() if one["rcpts"] == [f"{sender}@back.example"])
+        assert envelope["mail"] == ""
+        report = email.message_from_bytes(sink.content(envelope)).get_payload()[1]
         fields = report.get_payload()[1]
         assert fields["Final-Recipient"] == f"rfc822; {rcpt}"
         assert fields["Action"] == "failed"
         return dict(fields.items())
 
 
-def came(sink: KeepingSink) -> list[str]:
-    return [rcpt for envelope in sink.envelopes() for rcpt in envelope["rcpts"]]
+@pytest.fixture(scope="module")
+def farm(tmp_path_factory, nsd) -> Iterator[Farm]:
+    directory, port = tmp_path_factory.mktemp("farm"), free_port("127.0.0.3")
+    table = [f"{name}.example {port}^{name}.example" for name in DOMAINS]
+    table += [f"some.broken.test {port}^some.broken.test", f"back.example {port}^[127.0.0.3]"]
+    smar = f"nameserver {{ address = 127.0.0.1; port = {nsd}; }} DNS_timeout = 2s; DNS_tries = 2;"
+    gateway = Gateway(directory / "gateway", "\n".join(table), {"qmgr": FAST_RETRY, "smar": smar})
+    with ExitStack() as stack:
+        sinks = {}
+        for address in ("127.0.0.2", "127.0.0.3", *(["::1"] if has_ipv6() else [])):
+            sinks[address] = KeepingSink(directory / f"sink-{address}", listen=f"{address}:{port}")
+            stack.callback(sinks[address].stop)
+        yield Farm(stack.enter_context(running(gateway)), sinks)
 
 
-def test_the_server_of_the_first_preference_gets_the_mail(tmp_path, nsd):
-    with Farm(tmp_path, nsd, "127.0.0.2", "127.0.0.3") as farm:
-        rcpts = [f"r{number}@{name}.example" for number in range(5) for name in ("two", "alias")]
+def test_the_server_of_the_first_preference_gets_the_mail(farm):
+    for domain in ("two", "alias"):
+        rcpts = [f"r{number}@{domain}.example" for number in range(5)]
         send(farm.gateway, rcpts)
-        wait_until(lambda: len(came(farm.sinks["127.0.0.2"])) == len(rcpts), 30, "all at the first server")
-        farm.gateway.wait_empty()
-        assert came(farm.sinks["127.0.0.3"]) == []
+        assert sorted(farm.arrive("127.0.0.2", domain, 5)) == rcpts
+        assert farm.got("127.0.0.3", domain) == []
 
 
-def test_servers_of_equal_preference_share_the_mail(tmp_path, nsd):
-    with Farm(tmp_path, nsd, "127.0.0.2", "127.0.0.3") as farm:
-        first, second = farm.sinks.values()
-        for number in range(40):  # all of one side: once in 2 ** 39 runs
-            send(farm.gateway, [f"r{number}@equal.example"])
-        wait_until(lambda: len(came(first)) + len(came(second)) == 40, 30, "all of them")
-        assert came(first)
-        assert came(second)
-        farm.gateway.wait_empty()
+def test_servers_of_equal_preference_share_the_mail(farm):
+    rcpts = sorted(f"r{number}@equal.example" for number in range(40))  # all of one side: once in 2 ** 39 runs
+    with smtplib.SMTP("127.0.0.1", farm.gateway.port, timeout=60) as client:
+        for rcpt in rcpts:
+            client.sendmail("sender@back.example", [rcpt], HEADER)
+
+    def came() -> list[str]:
+        return sorted(farm.got("127.0.0.2", "equal") + farm.got("127.0.0.3", "equal"))
+
+    wait_until(lambda: len(came()) >= 40, 60, "all of them")
+    farm.gateway.wait_empty()
+    assert came() == rcpts
+    assert farm.got("127.0.0.2", "equal")
+    assert farm.got("127.0.0.3", "equal")
 
 
-@pytest.mark.parametrize("name", ["two", "equal", "several", "plain"])
-def test_another_server_gets_the_mail_if_one_is_down(tmp_path, nsd, name):
-    with Farm(tmp_path, nsd, "127.0.0.3") as farm:
-        send(farm.gateway, [f"r@{name}.example"])
-        assert farm.sinks["127.0.0.3"].wait_for(1)[0]["rcpts"] == [f"r@{name}.example"]
-        farm.gateway.wait_empty()
-        assert "defer" not in log_of(farm.gateway, f"r@{name}.example")
+@pytest.mark.parametrize("domain", ["two-down", "equal-down", "several", "plain"])
+def test_another_server_gets_the_mail_if_one_is_down(farm, domain):
+    rcpt = f"r@{domain}.example"
+    send(farm.gateway, [rcpt])
+    assert farm.arrive("127.0.0.3", domain) == [rcpt]
+    assert "defer" not in log_of(farm.gateway, rcpt)
 
 
 def log_of(gateway: Gateway, rcpt: str) -> str:
@@ -167,17 +196,11 @@ def log_of(gateway: Gateway, rcpt: str) -> str:
     return "\n".join(line for line in gateway.log.read_text().splitlines() if " qmgr[" in line and rcpt in line)
 
 
-@pytest.mark.parametrize("name", ["six", "both"])
-def test_a_server_is_reached_by_ipv6(tmp_path, nsd, name):
-    with socket.socket(socket.AF_INET6) as probe:
-        try:
-            probe.bind(("::1", 0))
-        except OSError:
-            pytest.skip("this machine has no ::1")
-    with Farm(tmp_path, nsd, "::1") as farm:
-        send(farm.gateway, [f"r@{name}.example"])
-        assert farm.sinks["::1"].wait_for(1)[0]["rcpts"] == [f"r@{name}.example"]
-        farm.gateway.wait_empty()
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+@pytest.mark.parametrize("domain", ["six", "both"])
+def test_a_server_is_reached_by_ipv6(farm, domain):
+    send(farm.gateway, [f"r@{domain}.example"])
+    assert farm.arrive("::1", domain) == [f"r@{domain}.example"]
 
 
 @pytest.mark.parametrize(
@@ -189,17 +212,23 @@ def test_a_server_is_reached_by_ipv6(tmp_path, nsd, name):
         ("empty", "5.1.2", "no mail server and no address"),
     ],
 )
-def test_mail_for_a_domain_that_takes_none_is_returned(tmp_path, nsd, name, status, text):
-    with Farm(tmp_path, nsd, "127.0.0.3") as farm:
-        fields = farm.bounce(f"r@{name}.example")
+def test_mail_for_a_domain_that_takes_none_is_returned(farm, name, status, text):
+    fields = farm.bounce(f"r@{name}.example")
     assert fields["Status"] == status
     assert text in fields["Diagnostic-Code"]
 
 
-def test_mail_for_a_domain_whose_name_server_fails_waits(tmp_path, nsd):
-    with Farm(tmp_path, nsd, "127.0.0.3") as farm:
-        send(farm.gateway, ["r@some.broken.test", "r@plain.example"])
-        assert farm.sinks["127.0.0.3"].wait_for(1)[0]["rcpts"] == ["r@plain.example"]
-        wait_until(lambda: farm.gateway.leftovers().get("defedb") == 1, 30, "one recipient in DEFEDB")
-        wait_until(lambda: "451 4.4.3" in mailq(farm.gateway), 30, "status 4.4.3")
-        assert "some.broken.test" in mailq(farm.gateway)
+def test_mail_for_a_domain_whose_name_server_fails_waits(farm):
+    send(farm.gateway, ["r@some.broken.test", "waits-not@plain.example"])
+    wait_until(lambda: "waits-not@plain.example" in farm.got("127.0.0.3", "plain"), 60, "the other recipient")
+    wait_until(lambda: "451 4.4.3" in mailq(farm.gateway), 60, "status 4.4.3")
+    assert "some.broken.test" in mailq(farm.gateway)
+    wait_until(lambda: remove_all(farm.gateway), 60, "an empty queue")
+
+
+def remove_all(gateway: Gateway) -> bool:
+    """Removes what waits; tells whether nothing was just on its way."""
+    for row in gateway.control("queue")["list"]:
+        with suppress(RuntimeError):
+            gateway.control("remove", row["ta"])
+    return not any(gateway.leftovers().values())

@@ -21,20 +21,20 @@ Ref: behaviour of tools; docs/operating.md.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import PermError, TempError
 from meta1g.base.ids import CdbId, TaId, rcpt_id
 from meta1g.db.aq_types import AqRcpt, Order
 from meta1g.db.defedb import DefeDb
 from meta1g.qmgr import orders
 from meta1g.qmgr.active import Active
-from meta1g.qmgr.control.rows import Entry
+from meta1g.qmgr.control.rows import QueuedRcpt
 from meta1g.qmgr.control.selection import Selector, parse
-from meta1g.qmgr.control.walk import Walk
-from meta1g.qmgr.defer import Steps
+from meta1g.qmgr.control.walk import QueueWalk
+from meta1g.qmgr.defer import ReadSteps
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.feeder import Feeder
 from meta1g.qmgr.limits import DEFER_BATCH_MAX
@@ -51,7 +51,7 @@ DRY_RUN: Final = "--dry-run"
 
 
 @dataclass(frozen=True, slots=True)
-class Verb:
+class QueueCommand:
     """One command.  Immutable.
 
     Args:
@@ -81,19 +81,21 @@ def _nothing_skipped(record: RcptRecord, now: float) -> str:
     return ""
 
 
-VERBS: Final[Mapping[str, Verb]] = {
-    "hold": Verb(
+VERBS: Final[Mapping[str, QueueCommand]] = {
+    "hold": QueueCommand(
         "held",
         Order.HOLD,
         lambda record, now: "already" if _is_held(record) else "",
         lambda record, now: orders.held(record),
         feed=False,
     ),
-    "release": Verb("released", Order.NONE, lambda record, now: "" if _is_held(record) else "not_held", orders.released),
-    "remove": Verb("removed", Order.REMOVE, _nothing_skipped, lambda record, now: None, feed=False),
-    "bounce": Verb("bounced", Order.BOUNCE, _nothing_skipped, orders.given_up),
-    "retry": Verb("retried", Order.NONE, _skip_retry, orders.released),
-    "requeue": Verb("requeued", Order.REQUEUE, _nothing_skipped, orders.requeued),
+    "release": QueueCommand(
+        "released", Order.NONE, lambda record, now: "" if _is_held(record) else "not_held", orders.released
+    ),
+    "remove": QueueCommand("removed", Order.REMOVE, _nothing_skipped, lambda record, now: None, feed=False),
+    "bounce": QueueCommand("bounced", Order.BOUNCE, _nothing_skipped, orders.given_up),
+    "retry": QueueCommand("retried", Order.NONE, _skip_retry, orders.released),
+    "requeue": QueueCommand("requeued", Order.REQUEUE, _nothing_skipped, orders.requeued),
 }
 
 
@@ -107,7 +109,7 @@ class _Job:
         now: seconds since the epoch.
     """
 
-    def __init__(self, verb: Verb, selector: Selector, now: float, *, dry: bool) -> None:
+    def __init__(self, verb: QueueCommand, selector: Selector, now: float, *, dry: bool) -> None:
         self.verb = verb
         self.selector = selector
         self.dry = dry
@@ -117,7 +119,7 @@ class _Job:
         self.in_aq: set[tuple[str, int]] = set()  # dealt with there
         self.later: set[tuple[TaId, int]] = set()
 
-    def selects(self, one: Entry) -> bool:
+    def selects(self, one: QueuedRcpt) -> bool:
         """Tells whether a recipient is meant; notes that it is known."""
         if self.unknown:
             self.unknown.discard((TaId(one.rcpt.ta_id), None))
@@ -158,9 +160,9 @@ class Changing:
         self._feeder = feeder
         self._clock = env.clock
         self._log = env.log
-        self._walk = Walk(active)
+        self._walk = QueueWalk(active)
 
-    def work(self, word: str, words: Sequence[str], gone: Callable[[], bool]) -> Callable[[DefeDb], Steps[dict[str, Any]]]:
+    def work(self, word: str, words: Sequence[str], gone: Callable[[], bool]) -> Callable[[DefeDb], ReadSteps[dict[str, Any]]]:
         """Gives the work of a command.
 
         Args:
@@ -175,7 +177,7 @@ class Changing:
         job = _Job(VERBS[word], selector, self._clock.now(), dry=DRY_RUN in words)
         return partial(self._run, job, gone)
 
-    def _run(self, job: _Job, gone: Callable[[], bool], db: DefeDb) -> Steps[dict[str, Any]]:
+    def _run(self, job: _Job, gone: Callable[[], bool], db: DefeDb) -> ReadSteps[dict[str, Any]]:
         try:
             for phase in (self._walk.in_aq(job.selector, partial(self._aq_one, job)), self._all_stored(db, job)):
                 for pause_s in phase:
@@ -191,7 +193,7 @@ class Changing:
 
     def _aq_one(self, job: _Job, rcpt: AqRcpt) -> None:
         """Deals with a recipient in AQ.  Caller holds AQ."""
-        if not job.selects(Entry.of_aq(rcpt)):
+        if not job.selects(QueuedRcpt.of_aq(rcpt)):
             return
         job.in_aq.add((rcpt.ta.ta_id, rcpt.record.rcpt_idx))
         self._order(job, rcpt)
@@ -213,7 +215,7 @@ class Changing:
 
     # -- DEFEDB --------------------------------------------------------------------------------------------------------
 
-    def _all_stored(self, db: DefeDb, job: _Job) -> Steps[None]:
+    def _all_stored(self, db: DefeDb, job: _Job) -> ReadSteps[None]:
         chosen: list[tuple[TaId, int]] = []
         for entries in self._walk.stored(db, job.selector):
             ids = ((TaId(one.rcpt.ta_id), one.rcpt.rcpt_idx) for one in entries if job.selects(one))
@@ -233,7 +235,7 @@ class Changing:
         known = {(rcpt.ta.ta_id, rcpt.record.rcpt_idx) for rcpt in here}
         self._change(db, job, self._entries(db, [one for one in ids if one not in known]))
 
-    def _change(self, db: DefeDb, job: _Job, entries: Sequence[Entry]) -> None:
+    def _change(self, db: DefeDb, job: _Job, entries: Sequence[QueuedRcpt]) -> None:
         """Changes recipients that are in DEFEDB alone."""
         verb, put, removed = job.verb, [], []
         counts: Counter[str] = Counter()
@@ -252,7 +254,7 @@ class Changing:
             self._write(db, verb, put, removed)
         job.counts += counts
 
-    def _write(self, db: DefeDb, verb: Verb, put: list[RcptRecord], removed: list[Entry]) -> None:
+    def _write(self, db: DefeDb, verb: QueueCommand, put: list[RcptRecord], removed: list[QueuedRcpt]) -> None:
         gone = self._defer.store_now(db, put, [(TaId(one.rcpt.ta_id), one.rcpt.rcpt_idx) for one in removed])
         if verb.order in (Order.HOLD, Order.REMOVE):
             for record in (*put, *(one.rcpt for one in removed)):
@@ -282,7 +284,7 @@ class Changing:
 
     # -- what was on its way -------------------------------------------------------------------------------------------
 
-    def _look_again(self, db: DefeDb, job: _Job) -> Steps[None]:
+    def _look_again(self, db: DefeDb, job: _Job) -> ReadSteps[None]:
         """Deals with recipients that were on their way to a store; they are gone, or in DEFEDB, in moments."""
         for _ in range(_LOOKS):
             if not job.later:
@@ -297,9 +299,9 @@ class Changing:
         job.later.clear()
 
     @staticmethod
-    def _entries(db: DefeDb, ids: Sequence[tuple[TaId, int]]) -> list[Entry]:
+    def _entries(db: DefeDb, ids: Sequence[tuple[TaId, int]]) -> list[QueuedRcpt]:
         found = ((db.get_ta(ta_id), db.get_rcpt(ta_id, rcpt_idx)) for ta_id, rcpt_idx in ids)
-        return [Entry(ta, rcpt) for ta, rcpt in found if rcpt is not None]
+        return [QueuedRcpt(ta, rcpt) for ta, rcpt in found if rcpt is not None]
 
     def _finish(self, job: _Job) -> None:
         """Lets the others see what was changed."""

@@ -20,10 +20,10 @@ from meta1g.db.aq_types import DestKey
 from meta1g.db.defedb import DefeDb
 from meta1g.db.occ import Destination
 from meta1g.qmgr.active import Active
-from meta1g.qmgr.control.rows import Entry
+from meta1g.qmgr.control.rows import QueuedRcpt
 from meta1g.qmgr.control.selection import CommandError, Selector, parse, parse_id
-from meta1g.qmgr.control.walk import STEP, Walk
-from meta1g.qmgr.defer import Steps
+from meta1g.qmgr.control.walk import STEP, QueueWalk
+from meta1g.qmgr.defer import ReadSteps
 from meta1g.qmgr.limits import COUNT_KEYS_MAX, LIST_MAX, PAGE_LOOKS
 from meta1g.qmgr.sched import Scheduler
 
@@ -33,16 +33,16 @@ AGES_MIN: Final = (5, 10, 20, 40, 80, 160, 320, 640, 1280)
 _AGES_S: Final = tuple(60 * minutes for minutes in AGES_MIN)
 
 #: Rows, and where the next page begins.
-Page = tuple[list[dict[str, Any]], str]
+_Page = tuple[list[dict[str, Any]], str]
 
 
-def _status_class(one: Entry) -> str:
+def _status_class(one: QueuedRcpt) -> str:
     """Gives code and enhanced code; texts differ too much to be counted."""
     return " ".join(one.status.split(" ")[:2]) if one.status else "-"
 
 
 #: What can be counted.
-COUNTS: Final[dict[str, Callable[[Entry], str]]] = {
+COUNTS: Final[dict[str, Callable[[QueuedRcpt], str]]] = {
     "domain": lambda one: domain_of(one.rcpt.rcpt),
     "sender": lambda one: one.sender.lower(),
     "destination": lambda one: one.destination,
@@ -65,11 +65,11 @@ class Listing:
         self._active = active
         self._scheduler = scheduler
         self._clock = clock
-        self._walk = Walk(active)
+        self._walk = QueueWalk(active)
 
     # -- pages ---------------------------------------------------------------------------------------------------------
 
-    def queue(self, words: Sequence[str]) -> Callable[[DefeDb], Steps[Page]]:
+    def queue(self, words: Sequence[str]) -> Callable[[DefeDb], ReadSteps[_Page]]:
         """Gives the work of one page of recipients, in the order of their ids.
 
         Raises:
@@ -77,9 +77,9 @@ class Listing:
         """
         after, words = _after(words)
         selector = parse("queue", words or ["all"])
-        return lambda db: self._page(db, selector, after, Entry.row)
+        return lambda db: self._page(db, selector, after, QueuedRcpt.row)
 
-    def show(self, words: Sequence[str]) -> Callable[[DefeDb], Steps[Page]]:
+    def show(self, words: Sequence[str]) -> Callable[[DefeDb], ReadSteps[_Page]]:
         """Gives the work of one page of the recipients of a transaction, with all that is known of them."""
         after, words = _after(words)
         if len(words) != 1:
@@ -87,8 +87,8 @@ class Listing:
         ta_id, rcpt_idx = parse_id(words[0])
         selector = Selector(words[0], ((ta_id, rcpt_idx),))
 
-        def work(db: DefeDb) -> Steps[Page]:
-            page = yield from self._page(db, selector, after, Entry.details)
+        def work(db: DefeDb) -> ReadSteps[_Page]:
+            page = yield from self._page(db, selector, after, QueuedRcpt.details)
             if not page[0] and after is None:
                 raise CommandError(f"{words[0]}: no such transaction or recipient in the queues", sysexits.EX_NOINPUT)
             return page
@@ -96,8 +96,8 @@ class Listing:
         return work
 
     def _page(
-        self, db: DefeDb, selector: Selector, after: tuple[str, int] | None, row: Callable[[Entry], dict[str, Any]]
-    ) -> Steps[Page]:
+        self, db: DefeDb, selector: Selector, after: tuple[str, int] | None, row: Callable[[QueuedRcpt], dict[str, Any]]
+    ) -> ReadSteps[_Page]:
         """Reads a page: from AQ first, then from DEFEDB, each to where the other one ends."""
         now = self._clock.now()
         found = yield from self._walk.aq_page(selector, after, now, LIST_MAX)
@@ -123,13 +123,13 @@ class Listing:
             more = ids[-1]
         return [row(rows[one]) for one in ids], more
 
-    def transaction(self, words: Sequence[str]) -> Callable[[DefeDb], Steps[dict[str, Any]]]:
+    def transaction(self, words: Sequence[str]) -> Callable[[DefeDb], ReadSteps[dict[str, Any]]]:
         """Gives the work of finding the envelope of a transaction."""
         if len(words) != 1:
             raise CommandError("transaction needs the id of a transaction or of a recipient")
         ta_id, _ = parse_id(words[0])
 
-        def work(db: DefeDb) -> Steps[dict[str, Any]]:
+        def work(db: DefeDb) -> ReadSteps[dict[str, Any]]:
             with self._active.lock:
                 ta = self._active.aq.get(ta_id)
                 record = None if ta is None else ta.record
@@ -156,7 +156,7 @@ class Listing:
 
     # -- counts --------------------------------------------------------------------------------------------------------
 
-    def count(self, words: Sequence[str], gone: Callable[[], bool]) -> Callable[[DefeDb], Steps[dict[str, Any]]]:
+    def count(self, words: Sequence[str], gone: Callable[[], bool]) -> Callable[[DefeDb], ReadSteps[dict[str, Any]]]:
         """Gives the work of counting recipients by something and by age."""
         by = words[0] if words else ""
         if by not in COUNTS:
@@ -164,11 +164,11 @@ class Listing:
         selector = parse("count", words[1:] or ["all"])
         return lambda db: self._count(db, selector, by, gone)
 
-    def _count(self, db: DefeDb, selector: Selector, by: str, gone: Callable[[], bool]) -> Steps[dict[str, Any]]:
+    def _count(self, db: DefeDb, selector: Selector, by: str, gone: Callable[[], bool]) -> ReadSteps[dict[str, Any]]:
         counts = _Counts(COUNTS[by], self._clock.now())
         in_aq: set[tuple[str, int]] = set()
-        entries: list[Entry] = []
-        for pause_s in self._walk.in_aq(selector, lambda rcpt: entries.append(Entry.of_aq(rcpt))):
+        entries: list[QueuedRcpt] = []
+        for pause_s in self._walk.in_aq(selector, lambda rcpt: entries.append(QueuedRcpt.of_aq(rcpt))):
             counts.add(selector, entries)
             in_aq.update((one.rcpt.ta_id, one.rcpt.rcpt_idx) for one in entries)
             entries.clear()
@@ -184,7 +184,7 @@ class Listing:
 
     # -- destinations --------------------------------------------------------------------------------------------------
 
-    def destinations(self, words: Sequence[str]) -> Page:
+    def destinations(self, words: Sequence[str]) -> _Page:
         """Gives a page of what is known of the servers, in the order of their addresses."""
         after = tuple(words[1].split("|")) if words[:1] == (AFTER,) and len(words) == 2 else None
         if words and after is None:
@@ -243,14 +243,14 @@ class _Counts:
         now: seconds since the epoch.
     """
 
-    def __init__(self, key: Callable[[Entry], str], now: float) -> None:
+    def __init__(self, key: Callable[[QueuedRcpt], str], now: float) -> None:
         self._key = key
         self._now = now
         self._rows: dict[str, list[int]] = {}
         self._total = [0] * (len(_AGES_S) + 1)
         self._others = [0] * (len(_AGES_S) + 1)
 
-    def add(self, selector: Selector, entries: Sequence[Entry]) -> None:
+    def add(self, selector: Selector, entries: Sequence[QueuedRcpt]) -> None:
         """Counts those that are selected."""
         for one in entries:
             if not selector.matches(one, self._now):

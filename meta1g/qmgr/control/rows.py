@@ -26,7 +26,7 @@ def _servers(rcpt: RcptRecord) -> Iterator[str]:
         yield rcpt.reply.origin
 
 
-class Entry:
+class QueuedRcpt:
     """One recipient.  Owner: who made it.
 
     Args:
@@ -49,7 +49,7 @@ class Entry:
         self.servers = servers
 
     @classmethod
-    def of_aq(cls, rcpt: AqRcpt) -> "Entry":
+    def of_aq(cls, rcpt: AqRcpt) -> "QueuedRcpt":
         """Makes the entry of a recipient in AQ.  Caller holds AQ."""
         servers = (rcpt.server.host,) if rcpt.servers else ()
         return cls(rcpt.ta.record, rcpt.record, f"aq {rcpt.state.name.lower()}", rcpt.place, servers)

@@ -12,20 +12,21 @@ Pure.  Ref: behaviour of tools; conditions as those of Exim's exiqgrep and Postf
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from meta1g.base import sysexits
+from meta1g.base.dataclass import dataclass
 from meta1g.base.ids import TaId, is_id, split_rcpt_id
 from meta1g.base.units import parse_time_s
 from meta1g.db.aq import domain_of
-from meta1g.qmgr.control.rows import Entry
+from meta1g.qmgr.control.rows import QueuedRcpt
 
 _DOMAIN: Final = re.compile(r"[\w*-]*(\.[\w*-]+)+\.?")
 _PORT: Final = re.compile(r"\[(.+)\]:(\d+)|([^:]+):(\d+)")
 _ANY: Final = "*"
 #: One condition on a recipient at a time, in seconds since the epoch.
-Test = Callable[[Entry, float], bool]
+_Test = Callable[[QueuedRcpt, float], bool]
 
 
 class CommandError(Exception):
@@ -63,12 +64,12 @@ def pattern(text: str) -> Callable[[str], bool]:
     return matches
 
 
-def _sender(value: str) -> Test:
+def _sender(value: str) -> _Test:
     matches = pattern(_bare(value))
     return lambda one, now: matches(one.sender)
 
 
-def _recipient(value: str) -> Test:
+def _recipient(value: str) -> _Test:
     matches = pattern(_bare(value))
     return lambda one, now: matches(one.rcpt.rcpt)
 
@@ -77,31 +78,31 @@ def _bare(address: str) -> str:
     return address[1:-1] if address.startswith("<") and address.endswith(">") else address
 
 
-def _domain(value: str) -> Test:
+def _domain(value: str) -> _Test:
     matches = pattern(_needed(f"*{value}" if value.startswith(".") else value).removesuffix("."))
     return lambda one, now: matches(domain_of(one.rcpt.rcpt).removesuffix("."))
 
 
-def _destination(value: str) -> Test:
+def _destination(value: str) -> _Test:
     found = _PORT.fullmatch(value)
     host, port = (found[1] or found[3], int(found[2] or found[4])) if found else (value.strip("[]"), 0)
     matches = pattern(_needed(host))
     return lambda one, now: any(matches(name) and port in (0, number) for name, number in one.destinations())
 
 
-def _age(value: str) -> Test:
+def _age(value: str) -> _Test:
     low, dots, high = value.partition("..")
     least = parse_time_s(low) if low or not dots else 0
     most = parse_time_s(high) if high else float("inf")
     return lambda one, now: least <= max(0.0, now - one.rcpt.entered) <= most
 
 
-def _status(value: str) -> Test:
+def _status(value: str) -> _Test:
     wanted = _needed(" ".join(value.lower().split()))
     return lambda one, now: wanted in " ".join(one.status.lower().split())
 
 
-def _state(value: str) -> Test:
+def _state(value: str) -> _Test:
     wanted = value.lower()
     if wanted not in STATES:
         raise ValueError(f"{value!r} is no state; states are: {' '.join(STATES)}")
@@ -119,7 +120,7 @@ STATES: Final = ("deferred", "held", "active")
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class Condition:
     """One condition.  Immutable.
 
     Args:
@@ -128,19 +129,19 @@ class Key:
     """
 
     meaning: str
-    test: Callable[[str], Test]
+    test: Callable[[str], _Test]
 
 
-KEYS: Final[Mapping[str, Key]] = {
-    "sender": Key("envelope sender; `<>` is the empty one", _sender),
-    "recipient": Key("envelope recipient", _recipient),
-    "domain": Key("domain of the recipient; `.example.org` is every domain below it", _domain),
-    "destination": Key(
+KEYS: Final[Mapping[str, Condition]] = {
+    "sender": Condition("envelope sender; `<>` is the empty one", _sender),
+    "recipient": Condition("envelope recipient", _recipient),
+    "domain": Condition("domain of the recipient; `.example.org` is every domain below it", _domain),
+    "destination": Condition(
         "server, by name or address, with :PORT if it matters: where mail waits for, or was tried at last", _destination
     ),
-    "age": Key("time in the queue: `2d` at least, `..10m` at most, `1h..2d` between", _age),
-    "status": Key("text that the last status contains, such as `450` or `mailbox full`", _status),
-    "state": Key("`deferred` (waits for its next try), `held`, or `active` (in the active queue)", _state),
+    "age": Condition("time in the queue: `2d` at least, `..10m` at most, `1h..2d` between", _age),
+    "status": Condition("text that the last status contains, such as `450` or `mailbox full`", _status),
+    "state": Condition("`deferred` (waits for its next try), `held`, or `active` (in the active queue)", _state),
 }
 _SHORT: Final = {"rcpt": "recipient", "dest": "destination"}
 
@@ -160,10 +161,10 @@ class Selector:
 
     text: str
     ids: tuple[tuple[TaId, int | None], ...] | None = None
-    tests: tuple[tuple[Test, ...], ...] = field(default=())
+    tests: tuple[tuple[_Test, ...], ...] = field(default=())
     everything: bool = False
 
-    def matches(self, one: Entry, now: float) -> bool:
+    def matches(self, one: QueuedRcpt, now: float) -> bool:
         """Tells whether the conditions hold; ids are looked up, not compared."""
         return all(any(test(one, now) for test in tests) for tests in self.tests)
 
@@ -198,7 +199,7 @@ def parse(command: str, words: Sequence[str]) -> Selector:
             raise CommandError("`all` is everything; leave it out beside other words")
         return Selector(text, everything=True)
     ids: dict[tuple[TaId, int | None], None] = {}
-    tests: dict[str, list[Test]] = {}
+    tests: dict[str, list[_Test]] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if equals:
@@ -214,7 +215,7 @@ def parse(command: str, words: Sequence[str]) -> Selector:
     return Selector(text, named or None, tuple(tuple(some) for some in tests.values()))
 
 
-def _test(name: str, value: str) -> Test:
+def _test(name: str, value: str) -> _Test:
     key = KEYS.get(name)
     if key is None:
         raise CommandError(f"{name}= is no condition; conditions are: {' '.join(f'{one}=' for one in KEYS)}")

@@ -10,28 +10,28 @@ Ref: MeTA1 design, "Functional Specification: QMGR, control" (modelled on); docs
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
 
 from meta1g.base import failure, sysexits
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import FullError
 from meta1g.db.defedb import DefeDb
 from meta1g.pt.rcbcom import RcbCom
 from meta1g.qmgr.control.changing import DRY_RUN, VERBS, Changing
 from meta1g.qmgr.control.listing import Listing
 from meta1g.qmgr.control.selection import CommandError
-from meta1g.qmgr.defer import Defer, Steps
+from meta1g.qmgr.defer import Defer, ReadSteps
 from meta1g.qmgr.env import Env
-from meta1g.qmgr.mode import NORMAL, Mode
+from meta1g.qmgr.mode import NORMAL, OperatingMode
 from meta1g.qmgr.tuning import Tuning
-from meta1g.rcb.control import Command, CommandResult
+from meta1g.rcb.control import CommandResult, ControlCommand
 from meta1g.rcb.schema import Message
 
 #: Gives exit code, result, and where the next page begins.
-Answer = Callable[[int, Any, str], None]
+_Answer = Callable[[int, Any, str], None]
 #: Tells whether nobody waits for the answer any more.
-Gone = Callable[[], bool]
+_Gone = Callable[[], bool]
 #: Characters of a command that are logged.
 _LOGGED_MAX_CHARS: Final = 500
 
@@ -57,7 +57,7 @@ class _Command:
         changes: tells from its words whether it changes anything.
     """
 
-    run: Callable[[Sequence[str], Answer, Gone], None]
+    run: Callable[[Sequence[str], _Answer, _Gone], None]
     changes: Callable[[Sequence[str]], bool] = lambda words: False
 
 
@@ -77,7 +77,14 @@ class Control:
     """
 
     def __init__(
-        self, env: Env, defer: Defer, listing: Listing, changing: Changing, mode: Mode, tuning: Tuning, figures: Figures
+        self,
+        env: Env,
+        defer: Defer,
+        listing: Listing,
+        changing: Changing,
+        mode: OperatingMode,
+        tuning: Tuning,
+        figures: Figures,
     ) -> None:
         self._defer = defer
         self._listing = listing
@@ -124,11 +131,11 @@ class Control:
         def failed(error: Exception) -> None:
             answer(sysexits.EX_SOFTWARE, f"internal error: {type(error).__name__}; see the log of qmgr")
 
-        words = msg.words if isinstance(msg, Command) else ()
+        words = msg.words if isinstance(msg, ControlCommand) else ()
         with failure.item(self._log, "qmgr.control", failed, command=_logged(words)):
             self._run(words, conn.peer_uid, answer, lambda: conn.closed)
 
-    def _run(self, words: Sequence[str], uid: int, answer: Answer, gone: Gone = lambda: False) -> None:
+    def _run(self, words: Sequence[str], uid: int, answer: _Answer, gone: _Gone = lambda: False) -> None:
         try:
             self._checked(words, uid).run(words[1:], answer, gone)
         except CommandError as error:
@@ -153,15 +160,15 @@ class Control:
 
     # -- kinds of commands ---------------------------------------------------------------------------------------------
 
-    def _scan(self, work: Callable[[DefeDb], Steps[Any]], answer: Answer) -> None:
+    def _scan(self, work: Callable[[DefeDb], ReadSteps[Any]], answer: _Answer) -> None:
         """Asks DEFEDB in slices; its failure is the answer."""
         self._ask(work, lambda result: answer(0, result, ""), answer)
 
-    def _page(self, work: Callable[[DefeDb], Steps[tuple[Any, str]]], answer: Answer) -> None:
+    def _page(self, work: Callable[[DefeDb], ReadSteps[tuple[Any, str]]], answer: _Answer) -> None:
         self._ask(work, lambda page: answer(0, *page), answer)
 
-    def _ask(self, work: Callable[[DefeDb], Steps[Any]], on_done: Callable[[Any], None], answer: Answer) -> None:
-        def refusing(db: DefeDb) -> Steps[Callable[[], None]]:
+    def _ask(self, work: Callable[[DefeDb], ReadSteps[Any]], on_done: Callable[[Any], None], answer: _Answer) -> None:
+        def refusing(db: DefeDb) -> ReadSteps[Callable[[], None]]:
             try:
                 result = yield from work(db)
             except CommandError as error:
@@ -173,17 +180,17 @@ class Control:
 
         self._defer.scan(refusing, lambda finish: finish(), failed)
 
-    def _change(self, word: str, words: Sequence[str], answer: Answer, gone: Gone) -> None:
+    def _change(self, word: str, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:
         self._scan(self._changing.work(word, words, gone), answer)
 
-    def _limits(self, words: Sequence[str], answer: Answer, gone: Gone) -> None:
+    def _limits(self, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:
         try:
             rows = self._tuning.change(words) if words else self._tuning.rows()
         except ValueError as error:
             raise CommandError(str(error)) from error
         answer(0, rows, "")
 
-    def _set_mode(self, name: str, words: Sequence[str], answer: Answer, gone: Gone) -> None:
+    def _set_mode(self, name: str, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:
         if words:
             raise CommandError("it takes no argument")
         self._mode.set(name)

@@ -17,20 +17,20 @@ from meta1g.base.ids import TaId, rcpt_id
 from meta1g.db.aq_types import AqRcpt, AqTa
 from meta1g.db.defedb import DefeDb
 from meta1g.qmgr.active import Active
-from meta1g.qmgr.control.rows import Entry
+from meta1g.qmgr.control.rows import QueuedRcpt
 from meta1g.qmgr.control.selection import Selector
-from meta1g.qmgr.defer import Steps
+from meta1g.qmgr.defer import ReadSteps
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 
 #: Recipients that one step looks at: some 2 ms.
 STEP: Final = 50
 #: A recipient with its transaction, which may not be readable.
-Record = tuple[TaRecord | None, RcptRecord]
+_Record = tuple[TaRecord | None, RcptRecord]
 #: Ids of AQ that are compared at once.
 _IDS_STEP: Final = 20_000
 
 
-class Walk:
+class QueueWalk:
     """The way through the queues.
 
     Args:
@@ -44,7 +44,7 @@ class Walk:
 
     # -- AQ ------------------------------------------------------------------------------------------------------------
 
-    def in_aq(self, selector: Selector, visit: Callable[[AqRcpt], object]) -> Steps[None]:
+    def in_aq(self, selector: Selector, visit: Callable[[AqRcpt], object]) -> ReadSteps[None]:
         """Shows the recipients in AQ, in no order: those that are named, all if none is; their conditions are not looked at.
 
         Args:
@@ -92,7 +92,7 @@ class Walk:
         if ta is not None:
             yield from (ta.rcpts[index] for index in indexes if index in ta.rcpts)
 
-    def aq_page(self, selector: Selector, after: tuple[str, int] | None, now: float, limit: int) -> Steps[list[Entry]]:
+    def aq_page(self, selector: Selector, after: tuple[str, int] | None, now: float, limit: int) -> ReadSteps[list[QueuedRcpt]]:
         """Gives the selected recipients of AQ behind an id, in the order of the ids.
 
         Args:
@@ -101,7 +101,7 @@ class Walk:
             now: seconds since the epoch.
             limit: greatest number.
         """
-        found: list[Entry] = []
+        found: list[QueuedRcpt] = []
         looked = 0
         for ta_id, only in (yield from self._sorted_ids(selector, after)):
             first = after[1] + 1 if after is not None and ta_id == after[0] else 0
@@ -109,7 +109,7 @@ class Walk:
                 continue
             for some in self._indexes(ta_id, only, first):
                 with self._active.lock:
-                    entries = [Entry.of_aq(rcpt) for rcpt in self._present(ta_id, some)]
+                    entries = [QueuedRcpt.of_aq(rcpt) for rcpt in self._present(ta_id, some)]
                 found += islice((one for one in entries if selector.matches(one, now)), limit - len(found))
                 if len(found) >= limit:
                     return found
@@ -119,7 +119,7 @@ class Walk:
                     yield None
         return found
 
-    def _sorted_ids(self, selector: Selector, after: tuple[str, int] | None) -> Steps[list[tuple[str, int | None]]]:
+    def _sorted_ids(self, selector: Selector, after: tuple[str, int] | None) -> ReadSteps[list[tuple[str, int | None]]]:
         """Gives the ids at or behind the one of `after`, in order; they come nearly in order."""
         first = "" if after is None else after[0]
         ids: list[tuple[str, int | None]] = []
@@ -132,7 +132,7 @@ class Walk:
 
     # -- DEFEDB --------------------------------------------------------------------------------------------------------
 
-    def stored(self, db: DefeDb, selector: Selector, after: tuple[str, int] | None = None) -> Iterator[list[Entry]]:
+    def stored(self, db: DefeDb, selector: Selector, after: tuple[str, int] | None = None) -> Iterator[list[QueuedRcpt]]:
         """Gives the recipients of DEFEDB in slices, in the order of the ids: those that are named, all if none is.
 
         Their conditions are not looked at.  Those that are in AQ, too, are shown as they are there.
@@ -147,26 +147,26 @@ class Walk:
                 entries = [self._entry(ta, rcpt) for ta, rcpt in found]
             yield entries
 
-    def _entry(self, ta: TaRecord | None, rcpt: RcptRecord) -> Entry:
+    def _entry(self, ta: TaRecord | None, rcpt: RcptRecord) -> QueuedRcpt:
         """Makes an entry.  Caller holds AQ."""
         here = self.find(rcpt.ta_id, rcpt.rcpt_idx)
         if here is not None:
-            return Entry.of_aq(here)
-        return Entry(ta, rcpt, place=self._active.aq.place_of(rcpt.rcpt))
+            return QueuedRcpt.of_aq(here)
+        return QueuedRcpt(ta, rcpt, place=self._active.aq.place_of(rcpt.rcpt))
 
     def find(self, ta_id: str, rcpt_idx: int) -> AqRcpt | None:
         """Gives a recipient if it is in AQ.  Caller holds AQ."""
         ta = self._active.aq.get(ta_id)
         return None if ta is None else ta.rcpts.get(rcpt_idx)
 
-    def _records(self, db: DefeDb, selector: Selector, after: tuple[str, int] | None) -> Iterator[list[Record]]:
+    def _records(self, db: DefeDb, selector: Selector, after: tuple[str, int] | None) -> Iterator[list[_Record]]:
         if selector.ids is None:
             last = None if after is None else str(rcpt_id(*after))
             while found := db.scan_envelopes(last, STEP):
                 yield found
                 last = rcpt_id(found[-1][1].ta_id, found[-1][1].rcpt_idx)
             return
-        waiting: list[Record] = []
+        waiting: list[_Record] = []
         for ta_id, only in sorted(selector.ids, key=lambda one: (one[0], -1 if one[1] is None else one[1])):
             if after is not None and ta_id < after[0]:
                 continue
@@ -179,7 +179,7 @@ class Walk:
             yield waiting
 
     @staticmethod
-    def _of_transaction(db: DefeDb, ta_id: TaId, only: int | None, after: tuple[str, int] | None) -> Iterator[list[Record]]:
+    def _of_transaction(db: DefeDb, ta_id: TaId, only: int | None, after: tuple[str, int] | None) -> Iterator[list[_Record]]:
         last = after[1] if after is not None and ta_id == after[0] else -1
         ta = db.get_ta(ta_id)
         if only is not None:

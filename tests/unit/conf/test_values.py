@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 from meta1g.conf import values
 from meta1g.conf.values import (
     AbsolutePath,
-    Address,
     Bool,
     Choice,
     Domain,
     Flag,
     Flags,
     Int,
+    IpAddress,
     ListOf,
     Mode,
     Network,
@@ -47,8 +47,8 @@ FLAGS = Flags((Flag("on", True, "x"), Flag("off", False, "x"), Flag("8bit", True
         (Size(), "10KB", 10240),
         (Size(), "7", 7),
         (Choice(("inet", "unix")), "INET", "inet"),
-        (Address(), "127.0.0.1", "127.0.0.1"),
-        (Address(), "2001:DB8:0::1", "2001:db8::1"),
+        (IpAddress(), "127.0.0.1", "127.0.0.1"),
+        (IpAddress(), "2001:DB8:0::1", "2001:db8::1"),
         (Network(), "192.0.2.0/24", "192.0.2.0/24"),
         (Network(), "192.0.2.7", "192.0.2.7"),
         (Network(), "192.0.2.7/32", "192.0.2.7"),
@@ -83,8 +83,8 @@ def test_values_are_read(kind, text, value):
         (Time(60, 120), "59"),
         (Size(), "1TB"),
         (Choice(("inet", "unix")), "tcp"),
-        (Address(), "127.1"),
-        (Address(), "127.0.0.1/8"),
+        (IpAddress(), "127.1"),
+        (IpAddress(), "127.0.0.1/8"),
         (Network(), "192.0.2.7/24"),
         (Network(), "192.0.2.0/255"),
         (Port(), "65536"),
@@ -159,7 +159,7 @@ def test_any_text_gives_a_value_or_a_value_error(text):
             Time(),
             Size(),
             Choice(("a", "b")),
-            Address(),
+            IpAddress(),
             Network(),
             Port(),
             Domain(),
@@ -198,6 +198,8 @@ def test_the_nearest_known_name_is_proposed(word, names, advice):
 
 def test_every_kind_describes_itself():
     kinds = [
-        one for one in vars(values).values() if isinstance(one, type) and hasattr(one, "describe") and one is not values.Kind
+        one
+        for one in vars(values).values()
+        if isinstance(one, type) and hasattr(one, "describe") and one is not values.ValueKind
     ]
     assert len(kinds) >= 14

@@ -1,9 +1,13 @@
 import os
-import time
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from meta1g.db.files import FAULT_FLUSH_MS, FILES, Files, files_for
+from meta1g.db.files import FILES
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_an_existing_file_is_not_created_again(tmp_path):
@@ -50,27 +54,12 @@ def test_reserved_room_is_zeros_behind_the_content(tmp_path):
     assert FILES.list(tmp_path) == ["a"]
 
 
-def test_the_fault_switch_is_inert_unless_it_is_set():
-    assert type(files_for({})) is Files
-    assert type(files_for({FAULT_FLUSH_MS: ""})) is Files
-
-
-def test_the_fault_switch_makes_every_flush_wait_and_then_flush(tmp_path, monkeypatch):
-    done = []
-    monkeypatch.setattr(time, "sleep", done.append)
-    for name in ("fsync", "fdatasync"):
-        monkeypatch.setattr(os, name, lambda fd, name=name: done.append(name))
-    files = files_for({FAULT_FLUSH_MS: "100"})
-    fd = files.create(tmp_path / "a")
-    files.write(fd, [b"x"])
-    files.datasync(fd)
-    files.sync(fd)
-    files.close(fd)
-    files.sync_directory(tmp_path)
-    assert done == [0.1, "fdatasync", 0.1, "fsync", 0.1, "fsync"]
-    assert (tmp_path / "a").read_bytes() == b"x"
-
-
-def test_a_fault_switch_that_is_no_number_is_an_error():
-    with pytest.raises(ValueError, match="soon"):
-        files_for({FAULT_FLUSH_MS: "soon"})
+def test_a_slow_disk_makes_every_flush_of_a_process_wait():
+    slow = {"SLOW_DISK_MS": "150", "PYTHONPATH": os.pathsep.join([str(ROOT / "tests/fakes/slow_disk"), str(ROOT)])}
+    code = (
+        "import os, time; from meta1g.db.files import FILES; slept = []; time.sleep = slept.append\n"
+        "FILES.sync_directory('.'); fd = os.open('.', os.O_RDONLY); FILES.sync(fd); FILES.datasync(fd); print(slept)"
+    )
+    for environment, slept in ((slow, [0.15] * 3), ({**slow, "SLOW_DISK_MS": ""}, [])):
+        run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert run.stdout == f"{slept}\n"

@@ -18,7 +18,7 @@ import pytest
 
 from meta1g.base import paths
 from meta1g.rcb.codec import decode, encode
-from meta1g.rcb.control import PROTOCOL, Command, CommandResult
+from meta1g.rcb.control import PROTOCOL, CommandResult, ControlCommand
 from meta1g.rcb.framing import Splitter, preamble
 from meta1g.tools import setup_dirs
 
@@ -149,7 +149,7 @@ class McpProcess:
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(3 * WAIT_S)
             sock.connect(str(self.queue / paths.MCP_STATUS_SOCKET))
-            sock.sendall(preamble(PROTOCOL) + encode(Command(words=words), 7))
+            sock.sendall(preamble(PROTOCOL) + encode(ControlCommand(words=words), 7))
             splitter, frames = Splitter(PROTOCOL), []
             while not frames:
                 data = sock.recv(65536)

@@ -25,11 +25,11 @@ def sleeper(queue):
 
 
 def test_the_lock_is_held_until_it_is_released(queue):
-    lock = leftovers.Lock(queue)
+    lock = leftovers.QueueLock(queue)
     with pytest.raises(CliError, match=f"mcp with process id {os.getpid()} serves it already"):
-        leftovers.Lock(queue)
+        leftovers.QueueLock(queue)
     lock.release()
-    leftovers.Lock(queue).release()
+    leftovers.QueueLock(queue).release()
 
 
 def test_children_that_run_are_found_again_and_those_that_ended_are_not(queue, sleeper):

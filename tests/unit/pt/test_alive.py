@@ -3,6 +3,7 @@ import threading
 
 from meta1g.base import startup
 from meta1g.pt import alive
+from meta1g.pt.task import State
 
 from .conftest import DEADLINE_S
 
@@ -16,7 +17,7 @@ def test_end_of_the_supervisor_is_noticed_once(system):
     os.close(writer)
     assert gone.wait(DEADLINE_S)
     system.stop()
-    assert task.deleted
+    assert task.state >= State.DOOMED
     os.close(reader)
 
 

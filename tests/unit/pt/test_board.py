@@ -10,7 +10,7 @@ from meta1g.pt.task import Ev, Result, State, Task
 def evthr():
     evthr = Evthr()
     yield evthr
-    evthr._board.close()
+    evthr._board.wakeup.close()
 
 
 def test_a_time_that_is_set_while_the_task_stands_in_the_run_queue_counts(evthr):

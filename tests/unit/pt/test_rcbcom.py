@@ -10,17 +10,17 @@ import pytest
 from meta1g.base import failure
 from meta1g.base.errors import BugError, Module, PermError, ProtocolError, TempError
 from meta1g.pt import batch
-from meta1g.pt.rcbcom import RcbCom, RcbLink, RcbListener, connect
+from meta1g.pt.rcbcom import RcbCom, RcbComLink, RcbListener, connect
 from meta1g.pt.task import Result
 from meta1g.rcb.codec import encode
-from meta1g.rcb.control import PROTOCOL, Command, CommandResult
+from meta1g.rcb.control import PROTOCOL, CommandResult, ControlCommand
 from meta1g.rcb.framing import Splitter, preamble
 
 from .conftest import DEADLINE_S
 
 
-def command(*words: str) -> Command:
-    return Command(words=words)
+def command(*words: str) -> ControlCommand:
+    return ControlCommand(words=words)
 
 
 def result(text: str) -> CommandResult:
@@ -623,7 +623,7 @@ def test_stopping_the_system_closes_connections(make_system, tmp_path):
 
 def test_link_comes_up_by_itself_when_its_server_appears(system, path):
     up, replies = threading.Event(), Replies()
-    link = RcbLink(system.evthr, path, PROTOCOL, on_up=lambda conn: up.set(), log=system.log)
+    link = RcbComLink(system.evthr, path, PROTOCOL, on_up=lambda conn: up.set(), log=system.log)
     assert not link.up
     with pytest.raises(TempError, match="no connection"):
         link.request(command("x"), replies)
@@ -644,7 +644,7 @@ def test_link_sends_its_hello_first_and_again_after_each_loss(system, path):
         if events.count("up") == 2:
             twice.set()
 
-    link = RcbLink(
+    link = RcbComLink(
         system.evthr, path, PROTOCOL, on_up=on_up, on_down=lambda: events.append("down") or down.set(), log=system.log
     )
     wait(server.connected)
@@ -660,7 +660,7 @@ def test_link_answers_open_requests_before_it_tells_that_it_is_down(system, path
     order, down, asked = [], threading.Event(), threading.Event()
     server = Server(system, path)
     server.on_message = lambda conn, request_id, msg: asked.set()
-    link = RcbLink(
+    link = RcbComLink(
         system.evthr,
         path,
         PROTOCOL,
@@ -676,7 +676,7 @@ def test_link_answers_open_requests_before_it_tells_that_it_is_down(system, path
 
 def test_closed_link_does_not_come_back(system, path):
     downs = []
-    link = RcbLink(system.evthr, path, PROTOCOL, on_down=lambda: downs.append(1), log=system.log)
+    link = RcbComLink(system.evthr, path, PROTOCOL, on_down=lambda: downs.append(1), log=system.log)
     link.close()
     server = Server(system, path)
     probe = Replies()
@@ -694,7 +694,7 @@ def test_link_whose_owner_fails_at_the_end_connects_again(system, path):
         if len(ups) == 2:
             twice.set()
 
-    link = RcbLink(system.evthr, path, PROTOCOL, on_up=on_up, on_down=lambda: 1 // 0, log=system.log)
+    link = RcbComLink(system.evthr, path, PROTOCOL, on_up=on_up, on_down=lambda: 1 // 0, log=system.log)
     wait(server.connected)
     server.conns[0].close()
     wait(twice)
@@ -712,7 +712,7 @@ def test_link_gets_over_a_shortage(system, path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr("socket.socket", no_socket)
         tried = threading.Event()
-        link = RcbLink(system.evthr, path, PROTOCOL, on_up=lambda conn: up.set(), log=system.log)
+        link = RcbComLink(system.evthr, path, PROTOCOL, on_up=lambda conn: up.set(), log=system.log)
         system.evthr.timer(0.01, lambda task: tried.set() or Result.DEL)
         wait(tried)
         assert not link.up
@@ -732,6 +732,6 @@ def test_link_whose_owner_fails_tries_again(make_system, path):
             raise TempError(Module.RCB, "not yet")
         up.set()
 
-    link = RcbLink(system.evthr, path, PROTOCOL, on_up=on_up, log=system.log)
+    link = RcbComLink(system.evthr, path, PROTOCOL, on_up=on_up, log=system.log)
     wait(up)
     link.close()

@@ -1,16 +1,17 @@
-"""What decides about recipients, and who said it."""
-
 import pytest
 
-from meta1g.base.reply import Reply
+from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.qmgr.outcome import Outcome, outcomes, session_failure
-from meta1g.rcb.smtpc_qmgr import DeliveryResult, RcptResult
-
-MX = "mx[192.0.2.1]"
+from meta1g.rcb.smtpc_qmgr import DeliveryResult, RcptResult, Retry
 
 
 def result(**facts) -> DeliveryResult:
     return DeliveryResult(session_id="C1", ta_id="S1", **facts)
+
+
+def own(**codes: int) -> tuple[RcptResult, ...]:
+    """Results of recipients: r1=550 is a reply about the first."""
+    return tuple(RcptResult(rcpt_idx=int(name[1:]), reply=Reply(code, "", "own", "mx")) for name, code in codes.items())
 
 
 @pytest.mark.parametrize("code", [0, 220, 250, 399])
@@ -18,40 +19,82 @@ def test_a_session_that_was_fine_has_no_failure(code):
     assert session_failure(result(session=Reply(code))) is None
 
 
-@pytest.mark.parametrize("origin", ["", MX])
 @pytest.mark.parametrize("code", [421, 554])
-def test_a_failed_session_is_an_outcome(code, origin):
-    said = Reply(code, "4.4.1", "no", origin)
-    assert session_failure(result(session=said)) == Outcome(said)
+def test_a_failed_session_is_an_outcome(code):
+    found = session_failure(result(session=Reply(code, "4.4.1", "no", "mx")))
+    assert found == Outcome(Reply(code, "4.4.1", "no", "mx"), of_session=True)
 
 
-def test_a_session_with_a_code_that_is_none_failed_for_now_and_nobody_else_said_so():
-    found = session_failure(result(session=Reply(999, "9.9.9", "?", MX)))
-    assert found == Outcome(Reply(451, "4.3.0", "delivery agent reported 999"))
+TA, SESSION = {"transaction": Reply(550, "", "ta", "mx")}, {"session": Reply(451, "", "session")}
 
 
-def test_a_recipient_has_its_own_outcome_before_that_of_the_transaction():
-    own, common = Reply(550, "5.1.1", "who", MX), Reply(250, origin=MX)
-    found = dict(outcomes(result(transaction=common, rcpts=(RcptResult(rcpt_idx=1, reply=own),)), (0, 1)))
-    assert found == {0: Outcome(common), 1: Outcome(own)}
+@pytest.mark.parametrize(
+    ("facts", "texts"),
+    [
+        ({}, ["delivery agent reported nothing"] * 3),
+        ({"rcpts": own(r1=250)}, ["delivery agent reported nothing", "own", "delivery agent reported nothing"]),
+        ({**TA}, ["ta"] * 3),
+        ({**SESSION}, ["session"] * 3),
+        ({**TA, **SESSION}, ["ta"] * 3),
+        ({**SESSION, "rcpts": own(r0=550, r1=450)}, ["own", "own", "session"]),
+        ({**TA, "rcpts": own(r0=550)}, ["own", "ta", "ta"]),
+        ({"damage": "short", **SESSION, "rcpts": own(r0=550)}, ["own", *["content is damaged: short"] * 2]),
+    ],
+)
+def test_the_finer_fact_counts(facts, texts):
+    found = dict(outcomes(result(**facts), range(3)))
+    assert [found[idx].reply.text for idx in range(3)] == texts
 
 
-@pytest.mark.parametrize("code", [0, 150, 354, 600])
+def test_only_the_failure_of_a_session_lets_another_server_decide_what_the_code_has_decided():
+    found = dict(outcomes(result(session=Reply(554, "", "no", "mx"), rcpts=own(r0=550)), range(2)))
+    assert [found[idx].of_session for idx in range(2)] == [False, True]
+
+
+def test_who_said_it_is_kept():
+    found = dict(outcomes(result(session=Reply(451, "", "timed out"), rcpts=own(r0=550)), range(2)))
+    assert [found[idx].reply.origin for idx in range(2)] == ["mx", ""]
+
+
+@pytest.mark.parametrize("code", [0, 150, 354, 600, 999])
 def test_what_decides_nothing_is_tried_again(code):
     """A recipient is neither taken for delivered nor returned because of a reply that means neither."""
-    own = (RcptResult(rcpt_idx=0, reply=Reply(code, origin=MX)),)
-    for found in (outcomes(result(transaction=Reply(code)), (0,)), outcomes(result(transaction=Reply(250), rcpts=own), (0,))):
+    for found in (outcomes(result(transaction=Reply(code)), (0,)), outcomes(result(rcpts=own(r0=code)), (0,))):
         ((_, outcome),) = found
-        assert (outcome.reply.code, outcome.reply.origin) == (451, "")
+        assert (outcome.reply.code, outcome.is_temporary) == (451, True)
 
 
 def test_what_is_said_of_recipients_nobody_asked_for_is_ignored():
-    other = (RcptResult(rcpt_idx=9, reply=Reply(550)),)
-    assert [idx for idx, _ in outcomes(result(transaction=Reply(250), rcpts=other), (0,))] == [0]
+    assert [idx for idx, _ in outcomes(result(transaction=Reply(250), rcpts=own(r9=550)), (0,))] == [0]
+
+
+@pytest.mark.parametrize(
+    ("said", "delivered", "expected"),
+    [
+        (Retry.BY_CODE, True, (Retry.BY_CODE, False)),
+        (Retry.LATER, True, (Retry.LATER, True)),
+        (Retry.OTHER_TRANSACTION, True, (Retry.OTHER_TRANSACTION, True)),
+        (Retry.OTHER_TRANSACTION, False, (Retry.LATER, True)),
+        (77, True, (Retry.LATER, True)),
+    ],
+)
+def test_another_transaction_follows_at_once_only_if_this_one_has_served_somebody(said, delivered, expected):
+    limited = RcptResult(rcpt_idx=0, reply=Reply(552, "5.5.3", "too many", "mx"), retry=said)
+    found = dict(outcomes(result(rcpts=(limited, *own(r1=250 if delivered else 452))), (0, 1)))
+    assert (found[0].retry, found[0].is_temporary) == expected
+    assert found[0].reply.code == 552
 
 
 def test_expiry_is_our_word_and_quotes_the_last_reply_with_its_host():
-    assert Outcome(Reply(451, "4.2.1", "busy", MX)).expired() == Outcome(
-        Reply(554, "5.4.7", f"delivery time expired; last reply of {MX}: busy")
+    assert Outcome(Reply(451, "4.2.1", "busy", "mx")).expired() == Outcome(
+        Reply(554, "5.4.7", "delivery time expired; last reply of mx: busy")
     )
     assert Outcome(Reply(451, "4.4.1", "no route")).expired().reply.text == "delivery time expired; last reply: no route"
+
+
+def test_a_limit_of_recipients_that_has_expired_is_permanent():
+    assert not Outcome(Reply(552, "5.5.3", "too many"), retry=Retry.LATER).expired().is_temporary
+
+
+def test_nothing_said_decides_nothing():
+    assert not Outcome(NO_REPLY).is_final

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from meta1g.base.log import Log
-from meta1g.qmgr.resources import DiskWatch, Resources, Verdict, decide
+from meta1g.qmgr.resources import Allowance, DiskWatch, Resources, decide
 from tests.fakes.qmgr_system import Sink
 
 
@@ -17,9 +17,9 @@ def disk(monkeypatch, tmp_path):
 
 
 def test_a_full_resource_stops_new_mail_and_is_named():
-    assert decide({"iqdb": 100, "aq": 20}) == Verdict(0, "Insufficient resources (iqdb), try again later")
-    assert decide({"iqdb": 99, "aq": 99}) == Verdict(100)
-    assert decide({}) == Verdict(100)
+    assert decide({"iqdb": 100, "aq": 20}) == Allowance(0, "Insufficient resources (iqdb), try again later")
+    assert decide({"iqdb": 99, "aq": 99}) == Allowance(100)
+    assert decide({}) == Allowance(100)
 
 
 def test_the_use_of_a_disk_grows_as_its_free_space_shrinks(disk):
@@ -59,7 +59,7 @@ def test_everything_is_measured_and_told(disk):
     resources = Resources(
         {"disk": DiskWatch(disk.path, 100, 200)}, {"iqdb": lambda: 7}, lambda *args: told.append(args), Log("t")
     )
-    assert resources.look() == Verdict(100)
+    assert resources.look() == Allowance(100)
     disk.free = 5
     assert resources.look().percent == 0
     assert told == [(100, ""), (0, "Insufficient resources (disk), try again later")]

@@ -1,5 +1,3 @@
-import random
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,25 +10,25 @@ from tests.fakes.qmgr_system import settings
 SETTINGS = settings(min_retry_delay_s=300, max_retry_delay_s=3600, delay_dsn_timeout_s=4 * 3600, return_timeout_s=5 * 86400)
 
 
-class Middle(random.Random):
-    def uniform(self, a, b):
-        return 0.0
-
-
 @pytest.mark.parametrize(("age_s", "delay_s"), [(0, 300), (299, 300), (301, 301), (1800, 1800), (3600, 3600), (86400, 3600)])
-def test_the_next_delay_is_the_time_in_the_queue_within_the_bounds(age_s, delay_s):
-    assert retry.next_try(NOW, NOW + age_s, SETTINGS, Middle()) == NOW + age_s + delay_s
+def test_the_next_delay_is_the_time_in_the_queue_within_the_bounds(monkeypatch, age_s, delay_s):
+    monkeypatch.setattr(retry, "_spread", lambda rcpt: 0.0)
+    assert retry.next_try(rcpt(1), NOW + age_s, SETTINGS) == NOW + age_s + delay_s
 
 
-@given(age_s=st.floats(0, 1e7), seed=st.integers())
-def test_the_jitter_is_a_tenth_at_most(age_s, seed):
-    delay_s = retry.next_try(NOW, NOW + age_s, SETTINGS, random.Random(seed)) - NOW - age_s
-    assert 270 - 0.001 <= delay_s <= 3960 + 0.001
+@given(age_s=st.floats(0, 1e7), number=st.integers(0, 1 << 40), tries=st.integers(0, 1 << 20))
+def test_the_jitter_is_a_tenth_at_most(age_s, number, tries):
+    delay_s = retry.next_try(rcpt(number, tries=tries), NOW + age_s, SETTINGS) - NOW - age_s
+    assert 270 - 0.001 <= delay_s <= 3960 + 1.001
 
 
-def test_mail_deferred_together_does_not_come_back_together():
-    rng = random.Random(1)
-    assert len({retry.next_try(NOW, NOW, SETTINGS, rng) for _ in range(50)}) > 40
+def test_messages_deferred_together_do_not_come_back_together():
+    assert len({retry.next_try(rcpt(number), NOW, SETTINGS) for number in range(50)}) > 20
+    assert len({retry.next_try(rcpt(1, tries=tries), NOW, SETTINGS) for tries in range(50)}) > 20
+
+
+def test_recipients_of_one_message_come_back_together():
+    assert len({retry.next_try(rcpt(1, idx), NOW + idx * 0.001, SETTINGS) for idx in range(50)}) == 1
 
 
 @given(st.floats(0, 4e9))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from meta1g.base.errors import ProtocolError, UnsendableError
 from meta1g.base.reply import Reply
 from meta1g.rcb import codec
-from meta1g.rcb.control import Command
+from meta1g.rcb.control import ControlCommand
 from meta1g.rcb.framing import FRAME_MAX_BYTES, Splitter, preamble
 from meta1g.rcb.generate import HEADER
 from meta1g.rcb.protocols import DISK_RECORDS, PROTOCOLS, describe
@@ -71,7 +71,7 @@ def test_a_changed_message_gives_a_message_or_a_protocol_error(cls, data):
 
 @given(st.lists(st.text(max_size=30), max_size=5), st.integers(0, 2**32 - 1))
 def test_any_words_read_back(words, request_id):
-    msg = Command(words=tuple(words))
+    msg = ControlCommand(words=tuple(words))
     try:
         frame = codec.encode(msg, request_id)
     except ProtocolError:  # lone surrogates are no text

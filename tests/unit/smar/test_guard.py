@@ -5,7 +5,7 @@ import pytest
 from meta1g.base.errors import BugError, Module
 from meta1g.maps.base import MapStatus, ok, perm, temp
 from meta1g.maps.static import StaticMap
-from meta1g.smar.guard import Gate, GuardedMap, MapBusyError
+from meta1g.smar.guard import GuardedMap, MapBusyError, MapGate
 from tests.unit.pt.conftest import DEADLINE_S
 
 
@@ -84,7 +84,7 @@ def test_a_slow_map_holds_no_more_than_its_share(guarded, monkeypatch):
 
 
 def test_one_that_has_gone_is_passed_over():
-    gate, woken = Gate(1), []
+    gate, woken = MapGate(1), []
     gate.enter()
     assert gate.wait(lambda: woken.append("gone") and False)
     assert gate.wait(lambda: woken.append("here") or True)
@@ -93,7 +93,7 @@ def test_one_that_has_gone_is_passed_over():
 
 
 def test_a_gate_with_room_lets_in_at_once_and_a_full_waiting_room_refuses():
-    gate, woken = Gate(1, waiting_max=1), []
+    gate, woken = MapGate(1, waiting_max=1), []
     assert gate.wait(lambda: woken.append(1) or True)
     assert woken == [1]
     gate.enter()

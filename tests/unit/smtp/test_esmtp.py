@@ -107,6 +107,16 @@ def test_nonsense_in_the_answer_to_ehlo_is_harmless():
     assert Extensions().size_max_bytes == 0
 
 
+def test_an_extension_that_is_not_to_be_used_counts_as_not_offered():
+    server = parse_ehlo(Reply(250, "", ("x", "PIPELINING", "DSN"))).without(Ext.PIPELINING)
+    assert (server.has(Ext.PIPELINING), server.has(Ext.DSN)) == (False, True)
+
+
+def test_a_size_that_is_not_known_is_not_sent():
+    everything = Extensions({ext.value: "" for ext in Ext})
+    assert format_mail_params(MailParams(0), everything) == format_mail_params(MailParams(), everything) == ""
+
+
 def test_only_known_parameters_are_sent():
     params = MailParams(10, "8BITMIME", smtputf8=True, ret="FULL", envid="e")
     assert format_mail_params(params, Extensions()) == ""

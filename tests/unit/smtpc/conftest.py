@@ -34,7 +34,7 @@ class SmtpcProcess:
     qmgr: RcbPeer
     process: "subprocess.Popen[bytes]"
     listener: socket.socket
-    numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 10_000)))
+    numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 1_000_000)))
 
     def store(self, content: bytes, cdb_id: str = TA) -> None:
         self.path(cdb_id).unlink(missing_ok=True)

@@ -9,11 +9,11 @@ import pytest
 from meta1g import st
 from meta1g.base.errors import TempError
 from meta1g.rcb.common import ServerAddr
-from meta1g.smtpc.connection import Connection
+from meta1g.smtpc.connection import ServerConnection
 from meta1g.smtpc.limits import UNASKED_REPLIES_MAX
 from meta1g.smtpc.status import SessionError
 from meta1g.st import offload as _warm
-from meta1g.st.testing import no_leaks, virtual_clock
+from tests.fakes.st_testing import no_leaks, virtual_clock
 
 SERVER = ServerAddr(addr="127.0.0.1", port=25, host="mx.example")
 SECOND = 1_000_000
@@ -39,7 +39,7 @@ def ends():
     ours, theirs = socket.socketpair()
     for sock in (ours, theirs):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-    conn, server = Connection(st.st_netfd_open_socket(ours), SERVER), st.st_netfd_open_socket(theirs)
+    conn, server = ServerConnection(st.st_netfd_open_socket(ours), SERVER), st.st_netfd_open_socket(theirs)
     yield conn, server
     conn.close()
     st.st_netfd_close(server)
@@ -184,7 +184,7 @@ def test_a_shortage_here_is_not_held_against_the_server(monkeypatch, number):
 
     monkeypatch.setattr(socket, "socket", fail)
     with pytest.raises(TempError, match="cannot connect now: shortage"):
-        Connection.open(SERVER, 5)
+        ServerConnection.open(SERVER, 5)
 
 
 @pytest.mark.parametrize(
@@ -193,5 +193,5 @@ def test_a_shortage_here_is_not_held_against_the_server(monkeypatch, number):
 def test_an_address_that_no_socket_takes_fails_the_session(facts):
     server = ServerAddr(**{"addr": "127.0.0.1", "host": "mx.example", **facts})
     with pytest.raises(SessionError) as caught:
-        Connection.open(server, 5)
+        ServerConnection.open(server, 5)
     assert (caught.value.reply.code, caught.value.reply.ecode) == (451, "4.4.1")

@@ -29,15 +29,15 @@ PLACES = {
     "meta1g.smtpc.session:Session.open": "{session}",
     "meta1g.smtpc.session:Session.deliver": "{rcpt}",
     "meta1g.smtpc.session:refusal": "{rcpt}",
-    "meta1g.smtpc.session:mail_command": "{rcpt}",
-    "meta1g.smtpc.session:rcpt_command": "{rcpt}",
-    "meta1g.smtpc.session:Session._data_reply": "{rcpt}",
+    "meta1g.smtpc.talk:mail_command": "{rcpt}",
+    "meta1g.smtpc.talk:rcpt_command": "{rcpt}",
+    "meta1g.smtpc.session:Session._send_content": "{rcpt}",
     "meta1g.smtpc.session:Stuffer.feed": "{content}",
     "meta1g.smtpc.content:Content.check": "{rcpt}",
     "meta1g.smtpc.content:Content.is_7bit": "{rcpt}",
     "meta1g.smtpc.content:Content._pieces": "{rcpt}",
     "meta1g.db.cdb:Cdb.open": "{cdb}",
-    "meta1g.smtpc.connection:Connection.ask": "{rcpt}",
+    "meta1g.smtpc.connection:ServerConnection.ask": "{rcpt}",
 }
 
 
@@ -131,7 +131,7 @@ def test_a_failure_while_a_session_is_idle_ends_the_session(tmp_path):
     [
         "meta1g.smtpc.session:Session.deliver!bug1@x",
         "meta1g.base.log:Log.reopen=",
-        "meta1g.smtpc.client:Worker.__init__!bug1@x",
+        "meta1g.smtpc.client:SessionWorker.__init__!bug1@x",
     ],
 )
 def test_a_broken_invariant_or_a_failure_of_the_frame_ends_the_process_with_a_code_that_is_restarted(tmp_path, fault):
@@ -165,7 +165,7 @@ def test_a_log_that_cannot_be_opened_anew_stays_as_it_is(tmp_path):
         moved = tmp_path / "moved" / log.name
         wait_until(lambda: "cannot be opened anew" in moved.read_text(), WAIT_S, "the failure in the old log")
         assert [one.reply.code for one in smtpc.deliver(smtpc.job(server.port, cdb_id=GOOD)).rcpts] == [250]
-        assert "func=smtpc.deliver" in moved.read_text()
+        wait_until(lambda: "func=smtpc.deliver" in moved.read_text(), WAIT_S, "the delivery in the old log")
         log.parent.mkdir()
         smtpc.process.send_signal(signal.SIGUSR1)
         wait_until(log.exists, WAIT_S, "the log opened anew")

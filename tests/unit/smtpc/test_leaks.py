@@ -1,4 +1,4 @@
-"""Whatever way deliveries end, no state thread, descriptor or off-loaded call of them is left (meta1g.st.testing)."""
+"""Whatever way deliveries end, no state thread, descriptor or off-loaded call of them is left (tests.fakes.st_testing)."""
 
 import select
 import signal

@@ -102,13 +102,13 @@ def test_a_refused_message_is_the_outcome_of_every_accepted_recipient(smtpc):
 @pytest.mark.parametrize(
     ("replies", "code", "ecode"),
     [
-        ({"banner": "554 go away\r\n"}, 554, "5.0.0"),
+        ({"banner": "554 go away\r\n"}, 554, ""),
         ({"banner": "421 4.3.2 busy\r\n"}, 421, "4.3.2"),
         ({"banner": None}, 451, "4.4.2"),
         ({"banner": ""}, 451, "4.4.2"),
         ({"banner": "\x00\xff garbage\r\n"}, 451, "4.5.0"),
         ({"banner": "220" + "x" * 100_000 + "\r\n"}, 451, "4.5.0"),
-        ({"EHLO": "550 no\r\n", "HELO": "550 no\r\n"}, 550, "5.0.0"),
+        ({"EHLO": "550 no\r\n", "HELO": "550 no\r\n"}, 550, ""),
         ({"EHLO": "250-a\r\n" * 2000 + "250 b\r\n"}, 451, "4.5.0"),
         ({"MAIL": "421 4.3.2 closing\r\n"}, 421, "4.3.2"),
         ({"RCPT": None}, 451, "4.4.2"),

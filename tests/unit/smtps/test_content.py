@@ -11,7 +11,7 @@ from meta1g.base.ids import CdbId
 from meta1g.base.log import Log
 from meta1g.db.cdb import Cdb
 from meta1g.smtp.data import Unstuffer
-from meta1g.smtps.content import Content
+from meta1g.smtps.content import IncomingContent
 from meta1g.smtps.limits import SMALL_CONTENT_BYTES, STREAM_PIECE_BYTES
 
 ID = CdbId("S000000000000000100")
@@ -26,7 +26,7 @@ def content(tmp_path):
         (tmp_path / digit).mkdir()
     settings = SimpleNamespace(max_message_bytes=0, max_hops=100, cdb_gid=None)
     context = SimpleNamespace(settings=settings, cdb=Cdb(tmp_path), log=Log("test", level=0))
-    return Content(context, ID, TRACE)
+    return IncomingContent(context, ID, TRACE)
 
 
 def feed(content, data, size):

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from meta1g.smtps.received import DateCache, Origin, client_text, received
+from meta1g.smtps.received import DateCache, ReceivedFrom, client_text, received
 
 DATE = "Tue, 24 Nov 2026 14:00:00 +0000"
 
@@ -13,7 +13,7 @@ def field(origin, rcpt=""):
 
 
 def test_the_field_tells_who_how_and_when():
-    origin = Origin("helo.example", "ptr.example", "192.0.2.1", "ESMTP")
+    origin = ReceivedFrom("helo.example", "ptr.example", "192.0.2.1", "ESMTP")
     assert field(origin, "r@example.org") == (
         b"Received: from helo.example (ptr.example [192.0.2.1])\r\n"
         b"\tby mx.example (meta1g) with ESMTP id S000000000000000000\r\n"
@@ -23,22 +23,22 @@ def test_the_field_tells_who_how_and_when():
 
 
 def test_without_a_single_recipient_none_is_named():
-    assert b"for <" not in field(Origin("h", "", "192.0.2.1", "SMTP"))
+    assert b"for <" not in field(ReceivedFrom("h", "", "192.0.2.1", "SMTP"))
 
 
 @pytest.mark.parametrize("rcpt", ["\u00e9@example.org", "a\r\nX: y@example.org", "x" * 1000])
 def test_a_recipient_that_does_not_fit_a_header_is_not_named(rcpt):
-    assert b"for <" not in field(Origin("h", "", "192.0.2.1", "SMTP"), rcpt)
+    assert b"for <" not in field(ReceivedFrom("h", "", "192.0.2.1", "SMTP"), rcpt)
 
 
 def test_a_name_cannot_break_the_header():
-    made = field(Origin("h", "evil\r\nX-Bad: 1", "192.0.2.1", "SMTP"))
+    made = field(ReceivedFrom("h", "evil\r\nX-Bad: 1", "192.0.2.1", "SMTP"))
     message = email.message_from_bytes(made + b"\r\n")
     assert message.keys() == ["Received"]
 
 
 def test_every_line_is_short_and_folded():
-    lines = field(Origin("h" * 255, "n" * 255, "2001:db8::1", "ESMTP"), "r@example.org").split(b"\r\n")
+    lines = field(ReceivedFrom("h" * 255, "n" * 255, "2001:db8::1", "ESMTP"), "r@example.org").split(b"\r\n")
     assert all(len(line) < 998 for line in lines)
     assert all(re.match(rb"\t", line) for line in lines[1:-1])
 

@@ -4,7 +4,7 @@ import pytest
 
 from meta1g import st
 from meta1g.st import offload as _warm
-from meta1g.st.testing import no_leaks, virtual_clock
+from tests.fakes.st_testing import no_leaks, virtual_clock
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from meta1g import st
-from meta1g.st.testing import shuffled
+from tests.fakes.st_testing import shuffled
 from tests.unit.st.conftest import errno_of
 
 SECOND = 1_000_000

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from meta1g import st
-from meta1g.st.testing import DeadlockError, no_leaks, shuffled, virtual_clock
+from tests.fakes.st_testing import DeadlockError, no_leaks, shuffled, virtual_clock
 
 HOUR = 3_600_000_000
 

@@ -5,7 +5,7 @@ import pytest
 
 from meta1g.base import sysexits
 from meta1g.base.cli import CliError
-from meta1g.rcb.control import PROTOCOL, Command, CommandResult
+from meta1g.rcb.control import PROTOCOL, CommandResult, ControlCommand
 from meta1g.tools.ctlclient import CommandFailedError, ControlClient
 from tests.fakes.rcb_server import RcbServer
 
@@ -34,14 +34,18 @@ def test_a_command_gets_its_result(server):
     server.answers.append(result({"a": [1, None]}))
     with ControlClient(server.path) as client:
         assert client.ask("show", "S1") == {"a": [1, None]}
-    assert [one.words for one in server.of(Command)] == [("show", "S1")]
+    assert [one.words for one in server.of(ControlCommand)] == [("show", "S1")]
 
 
 def test_the_parts_of_a_long_list_are_put_together(server):
     server.answers += [result([1, 2], more="x"), result([3], more="y"), result([4])]
     with ControlClient(server.path) as client:
         assert client.ask("queue") == [1, 2, 3, 4]
-    assert [one.words for one in server.of(Command)] == [("queue",), ("queue", "--after", "x"), ("queue", "--after", "y")]
+    assert [one.words for one in server.of(ControlCommand)] == [
+        ("queue",),
+        ("queue", "--after", "x"),
+        ("queue", "--after", "y"),
+    ]
 
 
 def test_a_large_result_comes_whole(server):

@@ -127,7 +127,7 @@ def test_what_is_missing_is_made_by_groups_users_memberships():
 
 
 def test_a_failing_command_is_told_with_its_own_words():
-    step = accounts.Step(("groupadd", "-g", "nonsense", "meta1-test"), "group meta1-test")
+    step = accounts.AccountStep(("groupadd", "-g", "nonsense", "meta1-test"), "group meta1-test")
     with pytest.raises(CliError, match=r"cannot make group meta1-test: groupadd .*nonsense"):
         accounts.make(step)
 

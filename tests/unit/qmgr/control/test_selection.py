@@ -3,7 +3,7 @@ import pytest
 from meta1g.base.ids import rcpt_id
 from meta1g.base.reply import Reply
 from meta1g.db.aq_types import DestKey
-from meta1g.qmgr.control.rows import Entry
+from meta1g.qmgr.control.rows import QueuedRcpt
 from meta1g.qmgr.control.selection import KEYS, CommandError, parse, pattern
 from meta1g.rcb.envelope import RcptFlags
 from tests.fakes.envelopes import NOW, rcpt, ta, ta_id
@@ -17,7 +17,7 @@ def entry(**facts):
     place, servers = facts.pop("place", ""), facts.pop("servers", ())
     mail = facts.pop("mail", "Sender@from.example")
     base = {"rcpt": "User@To.Example", "entered": NOW - 7200, "tries": 1}
-    return Entry(ta(1, mail=mail), rcpt(1, **{**base, **facts}), where, place, servers)
+    return QueuedRcpt(ta(1, mail=mail), rcpt(1, **{**base, **facts}), where, place, servers)
 
 
 def selects(*words, **facts):

@@ -113,7 +113,7 @@ def virtual_clock() -> Iterator[VirtualClock]:
 @contextmanager
 def shuffled(seed: int) -> Iterator[None]:
     """Lets runnable threads run in an order that depends on the seed alone, to find code that relies on the usual one."""
-    chance = random.Random(seed)  # noqa: S311 - an order, no secret
+    chance = random.Random(seed)
     old = runtime.ready
     waiting: list[tuple[Callable[..., object], tuple[object, ...]]] = []
 
@@ -138,6 +138,8 @@ def no_leaks() -> Iterator[None]:
 
     Raises:
         AssertionError: something is left; the text says what.
+
+    Switches: yes.
     """
     threads, descriptors = runtime.active, open_descriptors()
     yield

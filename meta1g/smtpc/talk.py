@@ -1,0 +1,296 @@
+"""The client's half of SMTP and LMTP without I/O: what is to be said goes out, replies go in, outcomes are kept.
+
+    group() -> bytes to send      reply(...) <- the next reply      lost(...) <- the connection is over
+
+The session (session.py) sends, reads and waits; it has no opinion.  Commands of one group leave in one write if the server
+knows PIPELINING, otherwise one by one; replies are read in order.
+
+Invariants: a recipient is accepted only by the 2xx that answers the final dot.  What a server said about a recipient stays what
+it is, whatever becomes of the session afterwards; the failure of the session is for those it said nothing about.
+Pure.  Owner: the session.
+Ref: RFC 5321 3.3, 3.8, 4.1, 4.5.3.1.10; RFC 2920 3.1 (PIPELINING); RFC 2033 (LMTP).
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from meta1g.base.dataclass import dataclass
+from meta1g.base.reply import Reply
+from meta1g.rcb.smtpc_qmgr import Deliver, DeliverRcpt, Retry
+from meta1g.smtp.esmtp import Ext, Extensions, parse_ehlo
+from meta1g.smtpc import fsm
+from meta1g.smtpc.fsm import Event, State, Verb, event_of, next_state
+from meta1g.smtpc.limits import PIPELINE_MAX_COMMANDS
+from meta1g.smtpc.parameters import mail_command, rcpt_command
+from meta1g.smtpc.status import DeliveryStatus
+
+_IN_TRANSACTION: Final = (State.MAIL, State.RCPT, State.DATA, State.CONTENT, State.DOT)
+_LIMIT_CODES: Final = (fsm.TOO_MANY_RCPTS, fsm.TOO_MANY_RCPTS_RFC821)
+#: Enhanced codes of "too many recipients"; a server that has none says nothing against it.
+_LIMIT_ECODES: Final = ("", "4.5.3", "5.5.3")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What leaves in one write: bytes, what they are for, and how many replies are owed for them."""
+
+    data: bytes
+    doing: str
+    replies: int
+
+
+_Command = tuple[Verb, DeliverRcpt | None]
+
+
+class Talk:
+    """One connection's worth of commands and replies.
+
+    Args:
+        hostname: what we call ourselves.
+        server: how the server is named in texts of our own.
+        lmtp: it is LMTP.
+        pipelining: PIPELINING may be used if the server offers it.
+
+    Attributes:
+        state: where the session stands.
+        extensions: what the server offers.
+        failure: why the session cannot be used any more, or None.
+        stale: nothing was asked yet that another session could not ask at once: the server had ended this one, or takes no more
+            messages in it.
+    """
+
+    __slots__ = (
+        "_accepted", "_ehlo_refused", "_hostname", "_job", "_lmtp", "_owed", "_pipelining", "_served", "_server", "_status",
+        "_to_say", "_transactions", "extensions", "failure", "stale", "state",
+    )  # fmt: skip
+
+    def __init__(self, hostname: str, server: str, *, lmtp: bool, pipelining: bool) -> None:
+        self.state = State.CONNECTING
+        self.extensions = Extensions()
+        self.failure: Reply | None = None
+        self.stale = False
+        self._hostname = hostname
+        self._server = server
+        self._lmtp = lmtp
+        self._pipelining = pipelining
+        self._to_say: deque[_Command] = deque()
+        self._owed: deque[_Command] = deque()
+        self._ehlo_refused: Reply | None = None
+        self._job: Deliver | None = None
+        self._status = DeliveryStatus()
+        self._accepted: list[DeliverRcpt] = []
+        self._transactions = 0
+        self._served = False
+
+    @property
+    def owed(self) -> Verb | None:
+        """What the next reply will answer, None if none is waited for."""
+        return self._owed[0][0] if self._owed else None
+
+    @property
+    def reused(self) -> bool:
+        """Whether this connection has had a transaction before the one at hand."""
+        return self._transactions > 1
+
+    # -- what the session wants ----------------------------------------------------------------------------------------
+
+    def connected(self) -> None:
+        """Notes that there is a connection; the greeting is waited for."""
+        self._feed(Event.CONNECTED)
+        self._owed.append((Verb.BANNER, None))
+
+    def begin(self, job: Deliver, status: DeliveryStatus) -> None:
+        """Begins a transaction; its outcomes go to status.  The state must be READY."""
+        self._feed(Event.SEND_MAIL)
+        self._transactions += 1
+        self._job, self._status, self._accepted = job, status, []
+        self._to_say.append((Verb.MAIL, None))
+        self._to_say.extend((Verb.RCPT, rcpt) for rcpt in job.rcpts)
+
+    @property
+    def dot_replies(self) -> int:
+        """How many replies the dot will get."""
+        return len(self._accepted) if self._lmtp else 1
+
+    def sent_dot(self) -> None:
+        """Notes that all of the content went, with the final dot; the state must be CONTENT."""
+        self._feed(Event.SENT_DOT)
+        rcpts: list[DeliverRcpt | None] = [*self._accepted] if self._lmtp else [None]
+        self._owed.extend((Verb.DOT, rcpt) for rcpt in rcpts)
+
+    def reset(self) -> None:
+        """Lets RSET be said; the state must be READY or DIRTY."""
+        self._feed(Event.SEND_RSET)
+        self._to_say.append((Verb.RSET, None))
+
+    def quit(self) -> None:
+        """Lets QUIT be said; the state must be READY, DIRTY or LEAVING."""
+        self._feed(Event.SEND_QUIT)
+        self._to_say.append((Verb.QUIT, None))
+
+    def drop(self) -> None:
+        """Ends the session for a reason of our own: what is known of recipients stays, nobody else gets an outcome."""
+        self._feed(Event.LOST)
+        self._to_say.clear()
+        self._owed.clear()
+
+    # -- out -----------------------------------------------------------------------------------------------------------
+
+    def group(self) -> Group | None:
+        """Gives what is to be sent next, None if replies have to come first or there is nothing to say."""
+        if self._owed or not self._to_say:
+            return None
+        pipelining = self.extensions.has(Ext.PIPELINING)
+        for _ in range(min(len(self._to_say), PIPELINE_MAX_COMMANDS if pipelining else 1)):
+            self._owed.append(self._to_say.popleft())
+        if pipelining and not self._to_say and self.state in (State.MAIL, State.RCPT) and self._owed[-1][0] is not Verb.DATA:
+            self._owed.append((Verb.DATA, None))
+        lines = [self._line(verb, rcpt) for verb, rcpt in self._owed]
+        return Group("".join(lines).encode(), self._owed[0][0].value, len(lines))
+
+    def _line(self, verb: Verb, rcpt: DeliverRcpt | None) -> str:
+        """Gives a command as it is sent."""
+        if verb is Verb.RCPT and rcpt is not None:
+            line = rcpt_command(rcpt, self.extensions)
+        elif verb is Verb.MAIL and self._job is not None:
+            line = mail_command(self._job, self.extensions)
+        elif verb is Verb.EMPTY:
+            self._feed(Event.SENT_DOT)
+            line = "."
+        elif verb in (Verb.EHLO, Verb.HELO, Verb.LHLO):
+            line = f"{verb.value} {self._hostname}"
+        else:
+            line = verb.value
+        return line + "\r\n"
+
+    # -- in ------------------------------------------------------------------------------------------------------------
+
+    def reply(self, reply: Reply) -> None:
+        """Takes the next reply; one must be owed."""
+        verb, rcpt = self._owed[0]
+        event = event_of(verb, reply.code)
+        if verb is Verb.DATA and self.state is State.RCPT:
+            self._feed(Event.SEND_DATA)
+        if event is Event.LOST:
+            self.lost(reply if reply.code == fsm.SHUTTING_DOWN else self._unexpected(verb, reply))
+            return
+        if not (self.state is State.DOT and event is Event.GO_ON):
+            self._owed.popleft()
+            self._note(verb, rcpt, reply)
+        self._feed(Event.ONE_RCPT if verb is Verb.DOT and self._owed and event is not Event.GO_ON else event)
+        self._advance(verb, reply)
+
+    def _note(self, verb: Verb, rcpt: DeliverRcpt | None, reply: Reply) -> None:
+        """Keeps what a reply says about the transaction or its recipients."""
+        status = self._status
+        if verb is Verb.MAIL and not reply.is_ok:
+            status.transaction = reply
+            self.stale = reply.is_temp and self._served
+        elif verb is Verb.RCPT and rcpt is not None and status.transaction is None:
+            self._note_rcpt(rcpt, reply)
+        elif verb is Verb.DATA and not reply.is_more:
+            self._decide(self._accepted, self._unexpected(verb, reply) if reply.is_ok else reply)
+        elif verb is Verb.DOT:
+            self._decide(self._accepted if rcpt is None else (rcpt,), reply)
+            self._served = self._served or reply.is_ok
+
+    def _note_rcpt(self, rcpt: DeliverRcpt, reply: Reply) -> None:
+        if reply.is_ok:
+            self._accepted.append(rcpt)
+            return
+        self._status.rcpts[rcpt.rcpt_idx] = reply
+        if reply.code not in _LIMIT_CODES:
+            return
+        if not self._accepted or reply.ecode not in _LIMIT_ECODES:
+            self._status.retry[rcpt.rcpt_idx] = Retry.LATER
+            return
+        self._status.retry[rcpt.rcpt_idx] = Retry.OTHER_TRANSACTION
+        for _, other in self._to_say:  # those who were not asked for yet would hear the same
+            if other is not None:
+                self._status.rcpts[other.rcpt_idx] = reply
+                self._status.retry[other.rcpt_idx] = Retry.OTHER_TRANSACTION
+        self._to_say.clear()
+
+    def _decide(self, rcpts: Sequence[DeliverRcpt], reply: Reply) -> None:
+        """Keeps the outcome of recipients that have none yet."""
+        for rcpt in rcpts:
+            self._status.rcpts.setdefault(rcpt.rcpt_idx, reply)
+
+    def _advance(self, verb: Verb, reply: Reply) -> None:
+        """Decides what is said next."""
+        state = self.state
+        if state is State.GREETED:
+            self._greeted(reply, again=verb is Verb.EHLO)
+        elif state is State.LEAVING:
+            self.failure = reply
+        elif state is State.READY and verb in (Verb.EHLO, Verb.LHLO):
+            offered = parse_ehlo(reply)
+            self.extensions = offered if self._pipelining else offered.without(Ext.PIPELINING)
+        elif state is State.RCPT and not self._owed:
+            self._envelope_goes_on()
+        elif state is State.CONTENT and not self._receives:
+            self._nothing_to_send()
+
+    @property
+    def _receives(self) -> bool:
+        """Whether there is a recipient to send content for."""
+        return self._status.transaction is None and bool(self._accepted)
+
+    def _greeted(self, reply: Reply, *, again: bool) -> None:
+        """Introduces us: by EHLO, then by HELO if that is refused; LHLO has no second try (RFC 2033 4.1)."""
+        if again and reply.code not in fsm.NOT_UNDERSTOOD:
+            self._ehlo_refused = reply
+        self._feed(Event.SEND_HELLO)
+        self._to_say.append((Verb.LHLO if self._lmtp else Verb.HELO if again else Verb.EHLO, None))
+
+    def _envelope_goes_on(self) -> None:
+        """Says DATA if all recipients have been answered and somebody is accepted; a refused MAIL ends the envelope."""
+        if self._status.transaction is not None:
+            self._to_say.clear()
+        if self._to_say:
+            return
+        if self._receives:
+            self._feed(Event.SEND_DATA)
+            self._to_say.append((Verb.DATA, None))
+        else:
+            self._feed(Event.NO_RCPT)
+
+    def _nothing_to_send(self) -> None:
+        """Nobody was accepted, yet the server wants content: an empty message is refused or dropped (RFC 2920 3.1).
+
+        An LMTP server owes no reply for it (RFC 2033 4.2), so the session ends.
+        """
+        if self._lmtp:
+            self.drop()
+        else:
+            self._to_say.append((Verb.EMPTY, None))
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def lost(self, why: Reply) -> None:
+        """Takes note that the connection is of no further use.
+
+        After the dot nobody knows what became of the message: those without an answer have this as their own outcome.  What a
+        server said while content went to it is an answer to all who were accepted, unless it is 421.  Otherwise it is the
+        failure of the session, for those about whom nothing was said.
+
+        Args:
+            why: what the server said, or what happened.
+        """
+        state, status = self.state, self._status
+        self.failure = self._ehlo_refused if state is State.HELLO and self._ehlo_refused and not why.origin else why
+        self.stale = self.stale or (state is State.MAIL and self.reused)
+        self.drop()
+        if state not in _IN_TRANSACTION or self._job is None:
+            return
+        if state is State.DOT or (state is State.CONTENT and why.origin and why.code != fsm.SHUTTING_DOWN):
+            self._decide(self._accepted, why)
+        if status.transaction is None and len(status.rcpts) < len(self._job.rcpts):
+            status.session = why
+
+    def _unexpected(self, verb: Verb, reply: Reply) -> Reply:
+        return Reply(451, "4.5.0", f"{self._server}: {verb.value}: unexpected reply {reply}")
+
+    def _feed(self, event: Event) -> None:
+        self.state = next_state(self.state, event)

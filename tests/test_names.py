@@ -1,0 +1,56 @@
+"""One word names one thing: a public class, or alias of types, of the package has a name that no other one has."""
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / "meta1g"
+#: Words of the field that each component or machine has one of; nobody uses two of them side by side under this name.
+EACH_HAS_ONE = {
+    "Settings": "the configuration of a component",
+    "Context": "the parts of a component, put together",
+    "State": "the states of a machine",
+    "Event": "the events of a machine",
+    "Verb": "the commands of SMTP: those a server takes, and those a client waits for the answer to",
+}
+
+
+def public_names(path: Path) -> Iterator[str]:
+    """Gives the classes of a module, and what it calls a type: a name in CamelCase that is assigned."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (one.id for one in targets if isinstance(one, ast.Name) and is_type_name(one.id))
+
+
+def is_type_name(name: str) -> bool:
+    return name[0].isupper() and not name.isupper()
+
+
+def test_one_word_names_one_class_or_type():
+    places = defaultdict(list)
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for name in public_names(path):
+            places[name].append(str(path.relative_to(PACKAGE)))
+    assert {name: where for name, where in places.items() if len(where) > 1 and name not in EACH_HAS_ONE} == {}
+    assert {name for name in EACH_HAS_ONE if len(places[name]) < 2} == set(), "no exception without a case"
+
+
+def test_no_module_has_two_things_under_a_word_that_each_component_has_one_of():
+    """`from a import Event as AEvent` says which one is meant."""
+    for path in PACKAGE.rglob("*.py"):
+        taken: dict[str, set[str]] = defaultdict(set)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                for alias in node.names:
+                    if alias.name in EACH_HAS_ONE and alias.asname is None:
+                        taken[alias.name].add(node.module)
+        assert {name: where for name, where in taken.items() if len(where) > 1} == {}, path
+
+
+def test_a_name_that_is_taken_twice_is_found(tmp_path):
+    (tmp_path / "a.py").write_text("class One: ...\nclass _Own: ...\nTwo = int | str\nLIMIT = 3\n_Own2: type = int\n")
+    assert list(public_names(tmp_path / "a.py")) == ["One", "Two"]
