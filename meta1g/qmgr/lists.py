@@ -114,15 +114,16 @@ class Lists:
     def begin(self, rcpt: AqRcpt, *, large: bool) -> bool:
         """Gives an alias its place, if there is one; otherwise it has to wait().  Tells whether there is one."""
         places = self._large if large else self._small
-        if rcpt in self._large.used or rcpt in places.used:
-            return True
-        if len(places.used) >= places.limit:
-            return False
-        places.used.add(rcpt)
+        if rcpt not in self._large.used and rcpt not in places.used:
+            if len(places.used) >= places.limit:
+                return False
+            places.used.add(rcpt)
+        rcpt.expanding = True
         return True
 
     def end(self, rcpt: AqRcpt) -> None:
         """Takes the place of an alias back."""
+        rcpt.expanding = False
         self._large.used.discard(rcpt)
         self._small.used.discard(rcpt)
 

@@ -32,9 +32,12 @@ class VerpSenders:
 NO_VERP: Final = VerpSenders(frozenset())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Settings:
-    """What qmgr { } says; times in seconds, sizes in bytes.  Immutable."""
+    """What qmgr { } says; times in seconds, sizes in bytes.
+
+    Locking: none; a number is read when it is needed, and only `qmgrctl limits` changes any (tuning.py).
+    """
 
     hostname: str
     aq_max_entries: int

@@ -25,6 +25,7 @@ class RcptFlags(IntFlag):
     IS_EXPANDED = 256  # an "expanded" DSN
     LIST = 1024  # member of a list with an owner, or a report about one: what the sender of the message asked for does not hold
     SHORT = 512  # a report that returns the header at most, since its server takes no more
+    GIVE_UP = 2048  # returned by the operator: it fails as soon as it is brought back
 
 
 @message(RT.D_TA, Role.ITEM)
@@ -68,14 +69,29 @@ class DsnRcpt(Message):
     orig_rcpt: str | None = rec(RT.D_ORIG_RCPT, Kind.TEXT, optional=True)
 
 
+@message(RT.D_ATTEMPTS, Role.ITEM)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt(Message):
+    """What became of a recipient at a server, `name[address]`; the same answer of the same server counts up.
+
+    first and last are times, seconds since the epoch.
+    """
+
+    server: str = rec(RT.D_ATTEMPT_SERVER, Kind.TEXT, default="")
+    reply: Reply = rec(RT.D_ATTEMPT_REPLY, Kind.REPLY)
+    count: int = rec(RT.D_ATTEMPT_COUNT, Kind.U32, default=1)
+    first: float = rec(RT.D_ATTEMPT_FIRST, Kind.TIME)
+    last: float = rec(RT.D_ATTEMPT_LAST, Kind.TIME)
+
+
 @message(RT.D_RCPT, Role.ITEM)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RcptRecord(Message):
     """A recipient of a transaction, and what is known of it.
 
     sender, if given, replaces the sender of the transaction (`owner-` alias).  orig_rcpt is the address before alias
-    expansion.  reply is what was said last.  failed lists what a bounce or delay warning reports on.  Times are seconds
-    since the epoch, 0.0 never.
+    expansion.  reply is what was said last.  failed lists what a bounce or delay warning reports on; attempts is what became
+    of it at its servers, the latest last.  Times are seconds since the epoch, 0.0 never.
     """
 
     ta_id: str = rec(RT.D_TAID, Kind.TEXT)
@@ -92,6 +108,7 @@ class RcptRecord(Message):
     next_try: float = rec(RT.D_NEXT_TRY, Kind.TIME, default=0.0)
     reply: Reply = rec(RT.D_REPLY, Kind.REPLY, default=NO_REPLY)
     failed: tuple[DsnRcpt, ...] = rec(RT.D_FAILED, Kind.ITEMS, item=DsnRcpt, default=())
+    attempts: tuple[Attempt, ...] = rec(RT.D_ATTEMPTS, Kind.ITEMS, item=Attempt, default=())
 
 
 @message(RT.D_DONE, Role.ITEM)
