@@ -10,7 +10,7 @@ from meta1g.smar.request import OWN_HOST, Resolution, usable_hosts
 from meta1g.smar.route import RoutePlan, Target
 from tests.fakes.nameserver import SERVFAIL
 
-from .conftest import Reply
+from .conftest import Heard
 
 OWN = frozenset(("gw.example",))
 
@@ -30,7 +30,7 @@ def address(text, port=25):
 @pytest.fixture
 def resolve(asker):
     def run(*targets, da=DeliveryAgent.ESMTP):
-        reply = Reply()
+        reply = Heard()
         Resolution(RoutePlan(da, targets), asker.resolver, OWN, reply).start()
         return reply.get()
 
@@ -60,7 +60,7 @@ def test_hosts_of_equal_preference_come_in_random_order(asker, name_server):
     name_server.add("last.far.example", "A", "192.0.2.99")
     orders = set()
     for _ in range(30):
-        reply = Reply()
+        reply = Heard()
         Resolution(RoutePlan(DeliveryAgent.ESMTP, (mx(),)), asker.resolver, OWN, reply).start()
         orders.add(tuple(addresses(reply.get())))
     assert len(orders) > 10
