@@ -25,8 +25,13 @@ DEFER_BATCH_MAX: Final = 400
 DEFER_TRIES_MAX: Final = 3
 #: Long work in the thread of DEFEDB lets others have their turn after this time; a step comes on top.  Ref: invariant I10.
 SLICE_S: Final = 0.02
+#: After so much of it the thread sleeps for a moment, so that others get the interpreter at once.
+BREATH_AFTER_S: Final = 0.001
+BREATH_S: Final = 0.0002
 #: Entries of DEFEDB that the window takes at once: less than 20 ms.  Ref: invariant I10.
 REFILL_MAX: Final = 5000
+#: Content files that are removed between two flushes: some 10 ms, for which final dots have to wait.  Ref: invariant I10.
+UNLINKS_MAX: Final = 250
 #: Records that may wait for IBDB while it cannot be written; beyond it no new mail is taken.  Ref: invariant I4.
 IBDB_PENDING_MAX: Final = 10_000
 #: How long after a failed flush IBDB is tried again.
@@ -39,6 +44,8 @@ TROUBLE_S: Final = 3600.0
 IBDB_FILES_MAX: Final = 4
 #: How often old entries, idle sessions and resources are looked at.
 CLEANUP_S: Final = 2.0
+#: How often it is looked for next tries that are later than they can be: one look into the index if there are none.
+CLOCK_LOOK_S: Final = 60.0
 #: Recipients fed from DEFEDB in one turn, so that new mail is not held up.
 FEED_TURN: Final = 200
 #: Deferred recipients that a destination may have in AQ whatever is left to new mail.
@@ -76,6 +83,9 @@ SMALL_LISTS_MAX: Final = 64
 #: A recipient that is resolved waits so long for others of its message that are still asked for.  Our choice: name servers
 #: mostly answer within it, and beside a delivery nobody notices it.
 GATHER_S: Final = 0.1
+#: Recipients remembered while the aliases of their transactions are expanded, so that nobody gets two copies; beyond it
+#: somebody may.  Our choice: some 150 bytes each.
+COPIES_MAX: Final = 500_000
 #: Members of one list; each needs some 100 bytes while it is expanded.
 MEMBERS_MAX: Final = 1_000_000
 #: Recipients that the resolver lost, and lists that wait for their turn, are asked for again after this time.
@@ -90,12 +100,18 @@ ORPHAN_DELAY_S: Final = 25
 ORPHAN_SCAN_S: Final = 1800
 #: How often a checkpoint of DEFEDB is made if the configuration does not say.
 CHECKPOINT_S: Final = 60
-#: Recipients in one answer to the control socket.
+#: Rows in one answer to the control socket.
 LIST_MAX: Final = 500
+#: Recipients of DEFEDB that one page looks at, whether they match or not: some 0.2 s, in slices.
+PAGE_LOOKS: Final = 20_000
+#: Different things that are counted apart by one command; the rest is counted together.  Ref: invariant I4.
+COUNT_KEYS_MAX: Final = 100_000
 #: Characters of a server's reply that are kept.
 STATUS_TEXT_MAX_CHARS: Final = 512
 #: Recipients named in one bounce.
 BOUNCE_RCPTS_MAX: Final = 500
+#: Recipients named in one warning: it is stored anew with each.
+WARNING_RCPTS_MAX: Final = 50
 #: Failed recipients of a transaction wait for the others, to be in one report, until they are this part of AQ.
 FAILED_PART: Final = 8
 #: A recipient whose agent ended so often in the middle of its delivery waits like a deferred one.
