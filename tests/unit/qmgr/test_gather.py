@@ -142,12 +142,12 @@ def test_the_operator_removes_all_that_wait(qmgr):
     ta_id = qmgr.smtps().mail("a@to.example", "b@to.example", "c@to.example")
     wait_gathering(qmgr, 2)
     with Ctl(qmgr.queue / paths.QMGR_CONTROL_SOCKET) as ctl:
-        assert ctl.ask("remove", ta_id) == {"removed": 2}
+        assert ctl.ask("remove", ta_id) == {"removed": 2, "marked": 1}, "the third one is asked about"
     qmgr.advance(GATHER_S)
     smar.answer("b@to.example")
     agent = qmgr.agent()
     qmgr.wait_empty()
-    assert envelopes(agent) == [["b@to.example"]]
+    assert envelopes(agent) == []
 
 
 def test_a_resolver_that_goes_away_holds_up_nobody(qmgr):
