@@ -72,7 +72,7 @@ class Orphans:
             wanted = cdb_id in kept or self._intake.is_open(cdb_id) or db.has_ta(cdb_id) or cdb_id in self._lost.recent
             if is_older(changed, now, ORPHAN_MIN_AGE_S) and not wanted:
                 removed += self._commit.remove_orphan(CdbId(cdb_id))
-            yield
+            yield None
         return removed
 
     def _scanned(self, removed: int) -> None:

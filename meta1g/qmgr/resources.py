@@ -57,6 +57,10 @@ class DiskWatch:
         self._full = False
         self.free_bytes = 0
 
+    def set_bounds(self, min_free_bytes: int, ok_free_bytes: int) -> None:
+        """Changes the two thresholds."""
+        self._min_free, self._ok_free = min_free_bytes, max(ok_free_bytes, min_free_bytes)
+
     def usage_percent(self) -> int:
         """Looks at the disk; gives 0 (plenty) to 100 (no mail).  Blocks: no (one system call)."""
         status = os.statvfs(self.path)
@@ -110,6 +114,11 @@ class Resources:
         verdict = decide(usage)
         self._throttle(verdict.percent, verdict.reason)
         return verdict
+
+    def set_bounds(self, min_free_bytes: int, ok_free_bytes: int) -> None:
+        """Changes the thresholds of all disks."""
+        for disk in self._disks.values():
+            disk.set_bounds(min_free_bytes, ok_free_bytes)
 
     def free_bytes(self) -> dict[str, int]:
         """Gives the free space of each file system."""

@@ -63,7 +63,7 @@ class WrongClock:
             if put:
                 db.store({ta.ta_id: bounded_ta(ta, now) for ta, _, _ in pairs}.values(), put, ())
             count += len(put)
-            yield
+            yield None
         return count
 
     def _mended(self, count: int) -> None:

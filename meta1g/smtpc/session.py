@@ -140,6 +140,7 @@ class Session:
     def _transaction(self, job: Deliver, content: Content, status: DeliveryStatus) -> None:
         """Switches: yes."""
         content.check()
+        job = content.shaped(self.extensions)
         status.transaction = refusal(job, self.extensions, content.is_7bit)
         if status.transaction is not None:
             return

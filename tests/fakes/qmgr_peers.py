@@ -25,6 +25,8 @@ from meta1g.rcb.smtps_qmgr import (
     SmtpsHello,
     Stat,
 )
+from meta1g.smtp.esmtp import Extensions
+from meta1g.smtpc.report import Original, shape
 from tests.fakes.rcb_peer import RcbPeer
 from tests.fakes.rcb_server import FakeConn, RcbServer
 
@@ -83,6 +85,11 @@ class Job:
     @property
     def server(self) -> str:
         return self.msg.server[0].addr
+
+    @property
+    def told(self):
+        """What a report says, without the original."""
+        return b"".join(part.data for part in self.msg.dsn_parts)
 
     def done(
         self,
@@ -173,8 +180,10 @@ class Agent:
         whole = Cdb(self.path.parent.parent / "cdb").path(msg.cdb_id).read_bytes()
         if msg.dsn_head is None:
             return whole
-        original = whole if msg.dsn_full else whole[: whole.index(b"\r\n\r\n") + 2]
-        return msg.dsn_head + original + (msg.dsn_tail or b"")
+        original = Original()
+        original.feed(whole)
+        made = shape(msg, original, Extensions({"8BITMIME": "", "SMTPUTF8": ""}))
+        return made.head + (whole if made.full else b"") + made.tail
 
     def _note(self, job: Job) -> None:
         msg = job.msg
@@ -253,9 +262,10 @@ class Smtps:
             self.peer.send(NewRecipient(ta_id=ta_id, rcpt_idx=rcpt_idx, rcpt=rcpt, notify=notify, orcpt=orcpt))
         return ta_id
 
-    def dot(self, ta_id: str, rcpts: int, request_id: int = 7) -> None:
+    def dot(self, ta_id: str, rcpts: int, request_id: int = 7, *, automatic: bool = False) -> None:
         size = self.cdb.path(ta_id).stat().st_size if self.cdb.exists(ta_id) else 0
-        self.peer.send(CloseTransaction(ta_id=ta_id, cdb_id=ta_id, size_bytes=size, rcpts=rcpts), request_id)
+        close = CloseTransaction(ta_id=ta_id, cdb_id=ta_id, size_bytes=size, rcpts=rcpts, automatic=automatic)
+        self.peer.send(close, request_id)
 
     def reply(self) -> Reply:
         """Gives the next reply to a final dot."""
@@ -263,10 +273,10 @@ class Smtps:
         assert isinstance(stat, Stat)
         return stat.reply
 
-    def mail(self, *rcpts: str, **facts) -> str:
+    def mail(self, *rcpts: str, automatic: bool = False, **facts) -> str:
         """Sends a message that has to be accepted; gives its transaction id."""
         ta_id = self.envelope(*rcpts, **facts)
-        self.dot(ta_id, len(rcpts))
+        self.dot(ta_id, len(rcpts), automatic=automatic)
         reply = self.reply()
         assert reply.is_ok, reply
         return ta_id

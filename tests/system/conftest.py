@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from contrib.lib.gateway import ROOT, Gateway, wait_until
-from meta1g.tools.mailq import listing
+from meta1g.tools.queueview import short
 
 HEADER = b"From: a@test.example\r\nSubject: test\r\n\r\n"
 FAST_RETRY = "min_retry_delay = 1s; max_retry_delay = 2s;"
@@ -33,7 +33,7 @@ def send(gateway: Gateway, rcpts: Sequence[str], mail: str = "sender@back.exampl
 
 def mailq(gateway: Gateway) -> str:
     """What mailq prints."""
-    return "\n".join(listing(gateway.control("queue")["list"], time.time()))
+    return "\n".join(short([gateway.control("queue")["list"]], time.time()))
 
 
 def processes_of(directory: Path) -> dict[int, str]:

@@ -13,6 +13,7 @@ from tests.fakes.smtp_server import ScriptedServer, Seen
 pytestmark = pytest.mark.system
 
 CONTENT = b"Received: here\r\nSubject: x\r\n\r\n.dot\r\nbody\r\n"
+EIGHT_BIT = CONTENT + b"gr\xfc\xdfe\r\n"
 
 
 def codes(result):
@@ -201,11 +202,38 @@ def test_missing_content_is_damage_and_the_server_does_not_hear_of_the_message(s
 def test_a_bounce_carries_the_header_of_the_original_only(smtpc):
     smtpc.store(CONTENT)
     with ScriptedServer() as server:
-        job = smtpc.job(server.port, mail="", dsn_head=b"Subject: bounce\r\n\r\n--b\r\n\r\n", dsn_tail=b"\r\n--b--\r\n")
+        assert codes(smtpc.deliver(smtpc.job(server.port, mail="", dsn_head=b"Subject: bounce\r\n"))) == {0: 250}
+        (content,) = server.connections[0].contents
+    assert content.startswith(b"Subject: bounce\r\nContent-Type: multipart/report;")
+    assert b"\r\n\r\nReceived: here\r\nSubject: x\r\n\r\n--=" in content
+    assert b"Subject: x\r\n\r\nline" not in content
+
+
+OLD = "250-old\r\n250-PIPELINING\r\n250 SIZE 20000\r\n"
+
+
+@pytest.mark.parametrize("content", [EIGHT_BIT, CONTENT + b"line of text\r\n" * 3000, EIGHT_BIT + b"\xff\r\n" * 9000])
+def test_a_bounce_goes_to_a_server_that_would_not_take_the_message(smtpc, content):
+    smtpc.store(content)
+    facts = {"mail": "", "size_bytes": len(content), "body": "8BITMIME", "smtputf8": True}
+    with ScriptedServer({"EHLO": OLD}) as server:
+        job = smtpc.job(server.port, dsn_head=b"Subject: bounce\r\n", dsn_full=True, **facts)
         assert codes(smtpc.deliver(job)) == {0: 250}
-        assert server.connections[0].contents == [
-            b"Subject: bounce\r\n\r\n--b\r\n\r\nReceived: here\r\nSubject: x\r\n\r\n--b--\r\n"
-        ]
+        (seen,) = server.connections
+    (mail,) = [line for line in seen.commands if line.startswith("MAIL")]
+    assert mail == f"MAIL FROM:<> SIZE={len(seen.contents[0])}"
+    assert seen.contents[0].isascii()
+    assert len(seen.contents[0]) < 20_000
+
+
+def test_a_bounce_of_eight_bit_mail_returns_all_of_it_to_a_server_that_takes_it(smtpc):
+    smtpc.store(EIGHT_BIT)
+    with ScriptedServer() as server:
+        job = smtpc.job(server.port, mail="", dsn_head=b"Subject: bounce\r\n", dsn_full=True)
+        assert codes(smtpc.deliver(job)) == {0: 250}
+        (seen,) = server.connections
+    assert EIGHT_BIT in seen.contents[0]
+    assert next(line for line in seen.commands if line.startswith("MAIL")).endswith(" BODY=8BITMIME")
 
 
 def test_many_recipients_leave_in_bounded_groups(smtpc):

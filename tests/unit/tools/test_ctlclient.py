@@ -41,7 +41,11 @@ def test_the_parts_of_a_long_list_are_put_together(server):
     server.answers += [result([1, 2], more="x"), result([3], more="y"), result([4])]
     with ControlClient(server.path) as client:
         assert client.ask("queue") == [1, 2, 3, 4]
-    assert [one.words for one in server.of(ControlCommand)] == [("queue",), ("queue", "x"), ("queue", "y")]
+    assert [one.words for one in server.of(ControlCommand)] == [
+        ("queue",),
+        ("queue", "--after", "x"),
+        ("queue", "--after", "y"),
+    ]
 
 
 def test_a_large_result_comes_whole(server):
