@@ -239,7 +239,7 @@ class QmgrService:
             self._conns.discard(conn)
 
     def contained(self, count: int, text: str) -> None:
-        """Tells QMGR of a failure that was contained.  Blocks: no."""
+        """Tells QMGR of a failure that was contained."""
         report = SmarContained(count=count, last=text.encode("utf-8", "replace").decode()[:REPLY_TEXT_MAX_CHARS])
         with self._lock:
             conns = tuple(self._conns)
