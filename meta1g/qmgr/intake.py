@@ -5,6 +5,7 @@ Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelle
 """
 
 from collections import deque
+from dataclasses import replace
 from typing import Final, Protocol, cast
 
 from meta1g.base import failure
@@ -17,12 +18,14 @@ from meta1g.db.iqdb import Iqdb, IqTa
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
+from meta1g.qmgr.copies import joined
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.limits import IQDB_CROWDED_PERCENT, IQDB_HOLD_S, SLICE
 from meta1g.qmgr.ta_fsm import Event, State, step
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_qmgr import CloseTransaction, NewRecipient, NewSession, NewTransaction, Refused, Stat
+from meta1g.smtp import verp
 
 UNKNOWN: Final = Reply(451, "4.3.0", "Transaction is not known, try again")
 MISCOUNTED: Final = Reply(451, "4.3.0", "Envelope is not complete, try again")
@@ -124,6 +127,7 @@ class Intake:
         self.draining = False
         self._commit = active.commit
         self._active = active
+        self._verp = env.settings.verp
         self._clock = env.clock
         self.log = env.log
         self._lock = Lock(LockRank.IQDB)
@@ -300,6 +304,7 @@ class Intake:
             envid=new.envid,
             requiretls=new.requiretls,
             checksum=msg.checksum,
+            automatic=msg.automatic,
         )
         rcpts = [
             RcptRecord(
@@ -307,6 +312,10 @@ class Intake:
             )
             for one in ta.rcpts
         ]
+        rcpts = joined(rcpts)
+        delimiters = new.verp or self._verp.delimiters_for(new.mail)
+        if delimiters:
+            rcpts = [replace(one, sender=verp.sender_for(new.mail, one.rcpt, delimiters)) for one in rcpts]
         return record, rcpts
 
     # -- hand-over -----------------------------------------------------------------------------------------------------

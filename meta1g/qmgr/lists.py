@@ -64,6 +64,11 @@ class Expansion:
         return self._members[first : self._next]
 
     @property
+    def single(self) -> bool:
+        """Whether the list has one member."""
+        return len(self._members) == 1
+
+    @property
     def more(self) -> bool:
         """Whether there are members that slice() has not given."""
         return self._next < len(self._members)

@@ -132,7 +132,7 @@ class Storing:
     def postpone(self, rcpt: AqRcpt, outcome: Outcome, now: float) -> None:
         """Lets DEFEDB keep a recipient until its next try; its sender is warned once of a long delay."""
         ta = rcpt.ta
-        warn = retry.delay_warning_due(ta.record, rcpt.record, now, self._settings) and rcpt.sender != ""
+        warn = retry.delay_warning_due(ta.record, rcpt.record, now, self._settings) and bounce.may_answer(rcpt)
         step(rcpt, Event.STORE)
         note_attempt(rcpt, outcome.reply, now)
         rcpt.record = record = replace(
@@ -143,7 +143,10 @@ class Storing:
         )
         log_outcome(self._log, self._clock.now(), rcpt, "deferred", outcome)
         put = waiting = [record]
-        if warn:
+        joined = self._joined_warning(rcpt, outcome, now) if warn else None
+        if joined is not None:
+            put = [record, joined]
+        elif warn:
             warning = bounce.delay_record(rcpt, self.next_idx(ta), outcome, now)
             put = [record, warning]
             if self._aq.fits((warning,)):
@@ -151,6 +154,15 @@ class Storing:
             else:
                 waiting = put
         self.deferred(rcpt, put, waiting)
+
+    def _joined_warning(self, rcpt: AqRcpt, outcome: Outcome, now: float) -> RcptRecord | None:
+        """Lets the last warning of a transaction tell of one more recipient, if it is not on its way yet; gives its record."""
+        warning = rcpt.ta.rcpts.get(rcpt.ta.next_idx - 1)
+        if warning is None or not bounce.can_join(warning, rcpt):
+            return None
+        report = bounce.report_of(rcpt.record, outcome, now)
+        warning.record = replace(warning.record, failed=(*warning.record.failed, report))
+        return warning.record
 
     def hold(self, rcpt: AqRcpt, outcome: Outcome) -> None:
         """Keeps a recipient in DEFEDB until the operator releases or removes it."""

@@ -21,6 +21,7 @@ from meta1g.qmgr.gather import Gather
 from meta1g.qmgr.orders import Orders
 from meta1g.qmgr.outcome import CONFUSED, Outcome, log_outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
+from meta1g.qmgr.retry import is_report
 from meta1g.qmgr.storing import Storing
 from meta1g.rcb.common import ServerAddr
 
@@ -145,7 +146,19 @@ class Update:
 
     def failed(self, rcpt: AqRcpt, outcome: Outcome) -> None:
         """Gives a recipient up; its sender hears of it, as far as it wants to."""
-        self._bounces.failed(rcpt, outcome)
+        if not is_report(rcpt.record) or not self._made_smaller(rcpt, outcome):
+            self._bounces.failed(rcpt, outcome)
+
+    def _made_smaller(self, rcpt: AqRcpt, outcome: Outcome) -> bool:
+        """Puts smaller reports in the place of one that is too large for its server; tells whether that is possible."""
+        ta, now = rcpt.ta, retry.as_stored(self._clock.now())
+        records = bounce.smaller(rcpt, outcome, lambda: self._storing.next_idx(ta), now)
+        if records:
+            step(rcpt, Event.STORE)
+            log_outcome(self._log, now, rcpt, "smaller", outcome)
+            self._storing.replace(ta, (rcpt,), records, rcpt.home)
+            self._bounces.settle(ta)
+        return bool(records)
 
     def hold(self, rcpt: AqRcpt, outcome: Outcome) -> None:
         """Keeps a recipient in DEFEDB until the operator releases or removes it."""

@@ -20,8 +20,12 @@ class RcptFlags(IntFlag):
     DLY_SENT = 8  # the sender has been warned of the delay
     EXPANDED = 16  # member of an expanded alias: not expanded again
     HOLD = 32  # held by the operator
-    IS_RELAYED = 64  # a "relayed" or "delivered" DSN (NOTIFY=SUCCESS)
-    GIVE_UP = 128  # returned by the operator: it fails as soon as it is brought back
+    IS_RELAYED = 64  # a "relayed" DSN (NOTIFY=SUCCESS)
+    IS_DELIVERED = 128  # a "delivered" DSN
+    IS_EXPANDED = 256  # an "expanded" DSN
+    LIST = 1024  # member of a list with an owner, or a report about one: what the sender of the message asked for does not hold
+    SHORT = 512  # a report that returns the header at most, since its server takes no more
+    GIVE_UP = 2048  # returned by the operator: it fails as soon as it is brought back
 
 
 @message(RT.D_TA, Role.ITEM)
@@ -29,6 +33,7 @@ class RcptFlags(IntFlag):
 class TaRecord(Message):
     """A transaction that was accepted.  entered is the time of the 250, seconds since the epoch.
 
+    automatic tells that it is a report or an automatic reply, by its header: its sender gets no reports (RFC 3834 2).
     size_bytes and checksum (CRC-32) are those of the content file; without a checksum only the size is checked.
     """
 
@@ -44,17 +49,24 @@ class TaRecord(Message):
     envid: str | None = rec(RT.D_ENVID, Kind.TEXT, optional=True)
     requiretls: bool = rec(RT.D_REQUIRETLS, Kind.BOOL, default=False)
     checksum: int | None = rec(RT.D_CDBSUM, Kind.U32, optional=True)
+    automatic: bool = rec(RT.D_AUTOMATIC, Kind.BOOL, default=False)
 
 
 @message(RT.D_FAILED, Role.ITEM)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DsnRcpt(Message):
-    """One recipient a DSN reports on (RFC 3464 2.3): original and final recipient, what was said and by whom."""
+    """One recipient a DSN reports on (RFC 3464 2.3).
+
+    expired tells that it was given up for its age, and the reply was that of the last attempt.  orig_rcpt is the address
+    before alias expansion.
+    """
 
     rcpt: str = rec(RT.D_RCPT_PA, Kind.TEXT)
     orcpt: str | None = rec(RT.D_ORCPT, Kind.TEXT, optional=True)
     reply: Reply = rec(RT.D_REPLY, Kind.REPLY)
     last_try: float = rec(RT.D_LAST_TRY, Kind.TIME, default=0.0)
+    expired: bool = rec(RT.D_EXPIRED, Kind.BOOL, default=False)
+    orig_rcpt: str | None = rec(RT.D_ORIG_RCPT, Kind.TEXT, optional=True)
 
 
 @message(RT.D_ATTEMPTS, Role.ITEM)

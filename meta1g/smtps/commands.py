@@ -140,9 +140,10 @@ def _parse_mail(argument: str, offered: frozenset[Ext], lenient: Leniency) -> tu
     if not path.isascii() and not params.smtputf8:
         return replies.SMTPUTF8_WANTED
     try:
-        return parse_sender(path, lenient, utf8=params.smtputf8), params
+        address = parse_sender(path, lenient, utf8=params.smtputf8)
     except AddressError:
         return replies.BAD_SENDER_ADDRESS
+    return replies.VERP_WITHOUT_SENDER if params.verp and not address.domain else (address, params)
 
 
 def _may_begin(dialogue: Dialogue, params: MailParams) -> Reply | None:
@@ -173,6 +174,7 @@ def _accept_mail(dialogue: Dialogue, ta: Transaction) -> None:
         smtputf8=params.smtputf8,
         ret=params.ret,
         envid=params.envid,
+        verp=params.verp,
     )
     try:
         dialogue.context.qmgr.open_transaction(ta, announcement)

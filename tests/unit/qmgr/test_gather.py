@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from meta1g.base import paths
+from meta1g.base.reply import Reply
 from meta1g.qmgr import gather
 from meta1g.rcb.qmgr_smar import Members, Unresolved
 from tests.fakes.qmgr_peers import Ctl, route
@@ -100,7 +101,7 @@ def test_those_who_wait_go_when_the_last_answer_is_a_refusal(qmgr, code):
     agent = qmgr.agent()
     qmgr.smtps().mail("a@to.example", "b@to.example", mail="")
     wait_gathering(qmgr, 1)
-    smar.answer("b@to.example", Unresolved(code=code, ecode=f"{code // 100}.1.2", text="no"))
+    smar.answer("b@to.example", Unresolved(reply=Reply(code, f"{code // 100}.1.2", "no")))
     agent.wait_jobs(1)
     assert envelopes(agent) == [["a@to.example"]]
 

@@ -44,6 +44,19 @@ def envelope(client):
     client.command("DATA", "354")
 
 
+def test_qmgr_hears_who_wants_a_sender_for_each_recipient_and_what_no_report_may_answer(tmp_path):
+    replied = b"Auto-Submitted: auto-replied\r\n" + CONTENT
+    with SmtpsProcess(tmp_path, "flags = { xverp };") as smtps, smtps.client() as client:
+        for mail, content in (("<s@example.org> XVERP=-=", CONTENT), ("<s@example.org>", replied)):
+            client.command(f"MAIL FROM:{mail}", "250")
+            client.command("RCPT TO:<r@example.org>", "250")
+            client.command("DATA", "354")
+            client.send(content + b".\r\n")
+            client.expect("250")
+        assert [msg.verp for msg in smtps.qmgr.of(NewTransaction)] == ["-=", None]
+        assert [msg.automatic for msg in smtps.qmgr.of(CloseTransaction)] == [False, True]
+
+
 def test_a_message_is_stored_before_qmgr_hears_of_it(smtps):
     stored = []
 
