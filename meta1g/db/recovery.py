@@ -35,6 +35,7 @@ from meta1g.db.files import FILES, Files
 from meta1g.db.ibdb_reader import Damage, IbdbReader, ibdb_files, last_number, misplaced
 from meta1g.db.ibdb_records import LAST_NAME, Entry, TaNew, file_header, ta_entry
 from meta1g.db.lostfound import ids_in
+from meta1g.db.times import bounded, bounded_ta
 from meta1g.rcb.envelope import RcptDone, RcptRecord, TaCancel, TaDone, TaRecord
 
 #: Ids that are named in the log line of a damaged part.
@@ -145,10 +146,10 @@ class _Recovery:
             tas: list[TaRecord] = []
             put: list[RcptRecord] = []
             for ta, rcpts in batch:
-                new = [replace(rcpt, next_try=now) for rcpt in rcpts.values() if not self._is_known(rcpt)]
+                new = [replace(bounded(rcpt, now, 0.0), next_try=now) for rcpt in rcpts.values() if not self._is_known(rcpt)]
                 if new and self._usable(ta, new):
                     put += new
-                    tas.append(self._numbered(ta, new))
+                    tas.append(bounded_ta(self._numbered(ta, new), now))
             if put:
                 self._defedb.store(tas, put)
                 self.stored += len(put)

@@ -24,6 +24,7 @@ from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Task
 from meta1g.qmgr import limits, retry
 from meta1g.qmgr.commit import Commit
+from meta1g.qmgr.copies import Copies
 from meta1g.qmgr.defer import Change, Defer
 from meta1g.qmgr.env import Env
 from meta1g.rcb.envelope import RcptRecord, TaRecord
@@ -71,6 +72,7 @@ class Active:
         queues: destination queues.
         unresolved: recipients that the resolver is to be asked for; `to_resolve` is rung when some are added.
         ready: rung when a recipient waits for a delivery.
+        copies: who gets a copy, in transactions whose aliases are being expanded.
 
     Locking: own lock AQ.
     """
@@ -85,6 +87,7 @@ class Active:
         self.unresolved: deque[AqRcpt] = deque()
         self.to_resolve = Bell()
         self.ready = Bell()
+        self.copies = Copies(self.lock, defer)
         self._clock = env.clock
 
     @property

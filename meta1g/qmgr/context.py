@@ -42,6 +42,7 @@ from meta1g.qmgr.intake import Intake
 from meta1g.qmgr.limits import (
     CHECKPOINT_S,
     CLEANUP_S,
+    CLOCK_LOOK_S,
     DEST_CLOSED_MAX_S,
     EDBC_FACTOR,
     ICC_ENTRIES_MAX,
@@ -56,6 +57,7 @@ from meta1g.qmgr.smtps_link import SmtpsLinks
 from meta1g.qmgr.status import Contained, Facts, trouble
 from meta1g.qmgr.storing import Storing
 from meta1g.qmgr.update import Update
+from meta1g.qmgr.wrong_clock import WrongClock
 from meta1g.rcb import control as control_protocol
 from meta1g.rcb import smtpc_qmgr, smtps_qmgr
 
@@ -93,12 +95,13 @@ class Context:
         self.gather = Gather(env, self.active)
         self.bounces = Bounces(env, self.active, self.storing, self.gather)
         self.update = Update(env, self.active, self.storing, self.bounces, self.gather)
-        self.expanding = Expanding(env, self.storing, self.bounces)
+        self.expanding = Expanding(env, self.active.copies, self.storing, self.bounces)
         self.scheduler = self._make_scheduler()
         self.resolver = Resolving(
             env, queue / paths.SMAR_QMGR_SOCKET, self.active, self.update, self.expanding, self.contained.note
         )
         self.feeder = Feeder(env, self.active)
+        self.wrong_clock = WrongClock(env, self.active, self.feeder)
         self.orphans = Orphans(env, cdb, self.lost, self.intake, self.commit, self.defer)
         self.smtps = SmtpsLinks(self.intake, self.orphans.smtps_gone, env.log, self.contained)
         self.smtpc = SmtpcLinks(self.scheduler, env.log, self.contained)
@@ -122,6 +125,7 @@ class Context:
         checkpoint_s = self.env.settings.checkpoint_interval_s or CHECKPOINT_S
         yield Chore(CLEANUP_S, self.scheduler.close_idle)
         yield Chore(CLEANUP_S, self.resources.look)
+        yield Chore(CLOCK_LOOK_S, self.wrong_clock.look)
         yield Chore(CLEANUP_S, self.intake.relieve, now_s + CLEANUP_S)
         yield Chore(checkpoint_s, self._checkpoint, now_s + checkpoint_s)
 

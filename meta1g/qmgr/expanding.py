@@ -1,4 +1,4 @@
-"""An alias in AQ becomes its members, in memory and in its store.
+"""An alias in AQ becomes its members, in memory and in its store; those that the transaction has already are left out.
 
 Invariant: the record of an alias is closed with its last members only, when all before are durable (I2).
 
@@ -15,6 +15,7 @@ from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt
 from meta1g.qmgr import bounce, limits, retry
 from meta1g.qmgr.bounces import Bounces
+from meta1g.qmgr.copies import Copies
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.outcome import Outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
@@ -29,13 +30,15 @@ class Expanding:
 
     Args:
         env: surroundings.
+        copies: who is there already.
         storing: tells the stores.
         bounces: makes bounces.
 
     Locking: caller holds AQ.
     """
 
-    def __init__(self, env: Env, storing: Storing, bounces: Bounces) -> None:
+    def __init__(self, env: Env, copies: Copies, storing: Storing, bounces: Bounces) -> None:
+        self._copies = copies
         self._storing = storing
         self._bounces = bounces
         self._settings = env.settings
@@ -68,9 +71,13 @@ class Expanding:
             return
         now = retry.as_stored(self._clock.now())
         template = bounce.member_template(old, owner, single=single, now=now)
-        records = [self._member(template, self._storing.next_idx(ta), member) for member in members]
+        records = [
+            self._member(template, self._storing.next_idx(ta), member)
+            for member in members
+            if self._copies.take(ta, old.rcpt_idx, member)
+        ]
         self._log.info(
-            "qmgr.alias", "ok", ss_ta=ta.ta_id, rcpt_idx=old.rcpt_idx, rcpt=old.rcpt, count=len(members), owner=owner
+            "qmgr.alias", "ok", ss_ta=ta.ta_id, rcpt_idx=old.rcpt_idx, rcpt=old.rcpt, count=len(records), owner=owner
         )
         if not more:
             report = None if single and owner is None else self._report(rcpt, owner, now)

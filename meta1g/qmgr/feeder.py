@@ -18,6 +18,7 @@ from meta1g.db.aq_types import Home, Place
 from meta1g.db.defedb import DefeDb
 from meta1g.db.edbc import FOREVER
 from meta1g.db.lanes import LaneEntry
+from meta1g.db.times import bounded, bounded_ta
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.env import Env
@@ -46,6 +47,7 @@ class Feeder:
         self._defer = active.defer
         self._clock = env.clock
         self._log = env.log
+        self._max_delay_s = env.settings.max_retry_delay_s
         self._busy = False
         self._task = env.evthr.task_new(self._run, events=Ev.NONE, run=True, name="feeder")
 
@@ -139,11 +141,11 @@ class Feeder:
         self._go_on()
 
     def _feed(self, found: Read) -> None:
-        active = self._active
+        active, now = self._active, self._clock.now()
         with active.lock:
             for ta, rcpt in found:
                 with failure.item(self._log, "qmgr.feed", partial(self._feed_later, rcpt), ss_ta=rcpt.ta_id):
-                    self._enter(ta, rcpt)
+                    self._enter(bounded_ta(ta, now), bounded(rcpt, now, self._max_delay_s))
         self._log.debug("qmgr.feed", "ok", count=len(found))
         self._go_on()
 

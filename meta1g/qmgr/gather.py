@@ -73,7 +73,10 @@ class Gather:
 
     def answered(self, ta: AqTa) -> None:
         """Notes that a recipient is not waited for any more: it may have been the last one."""
-        if not ta.unresolved and ta in self._groups and not self._leave_all(ta, SLICE):
+        if ta.unresolved:
+            return
+        self._active.copies.forget(ta)
+        if ta in self._groups and not self._leave_all(ta, SLICE):
             self._groups[ta].until_s = 0.0
             self._groups.move_to_end(ta, last=False)
             self._task.wakeup()

@@ -18,6 +18,7 @@ from meta1g.db.iqdb import Iqdb, IqTa
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
+from meta1g.qmgr.copies import joined
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.limits import IQDB_CROWDED_PERCENT, IQDB_HOLD_S, SLICE
 from meta1g.qmgr.ta_fsm import Event, State, step
@@ -303,6 +304,7 @@ class Intake:
             )
             for one in ta.rcpts
         ]
+        rcpts = joined(rcpts)
         delimiters = new.verp or self._verp.delimiters_for(new.mail)
         if delimiters:
             rcpts = [replace(one, sender=verp.sender_for(new.mail, one.rcpt, delimiters)) for one in rcpts]

@@ -39,6 +39,8 @@ TROUBLE_S: Final = 3600.0
 IBDB_FILES_MAX: Final = 4
 #: How often old entries, idle sessions and resources are looked at.
 CLEANUP_S: Final = 2.0
+#: How often it is looked for next tries that are later than they can be: one look into the index if there are none.
+CLOCK_LOOK_S: Final = 60.0
 #: Recipients fed from DEFEDB in one turn, so that new mail is not held up.
 FEED_TURN: Final = 200
 #: Deferred recipients that a destination may have in AQ whatever is left to new mail.
@@ -76,6 +78,9 @@ SMALL_LISTS_MAX: Final = 64
 #: A recipient that is resolved waits so long for others of its message that are still asked for.  Our choice: name servers
 #: mostly answer within it, and beside a delivery nobody notices it.
 GATHER_S: Final = 0.1
+#: Recipients remembered while the aliases of their transactions are expanded, so that nobody gets two copies; beyond it
+#: somebody may.  Our choice: some 150 bytes each.
+COPIES_MAX: Final = 500_000
 #: Members of one list; each needs some 100 bytes while it is expanded.
 MEMBERS_MAX: Final = 1_000_000
 #: Recipients that the resolver lost, and lists that wait for their turn, are asked for again after this time.

@@ -12,6 +12,7 @@ from meta1g.base.ids import CdbId
 from meta1g.db.cdb import Cdb
 from meta1g.db.defedb import DefeDb
 from meta1g.db.lostfound import LostFound
+from meta1g.db.times import is_older
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.commit import Commit
 from meta1g.qmgr.defer import Defer, ReadSteps
@@ -66,10 +67,10 @@ class Orphans:
     def _scan(self, db: DefeDb) -> ReadSteps[int]:
         """Looks at all files; gives how many it removed.  Blocks: yes (disk)."""
         kept, removed = self._lost.content_ids(), 0
-        limit = self._clock.now() - ORPHAN_MIN_AGE_S
+        now = self._clock.now()
         for cdb_id, changed in self._cdb.ids():
             wanted = cdb_id in kept or self._intake.is_open(cdb_id) or db.has_ta(cdb_id) or cdb_id in self._lost.recent
-            if changed <= limit and not wanted:
+            if is_older(changed, now, ORPHAN_MIN_AGE_S) and not wanted:
                 removed += self._commit.remove_orphan(CdbId(cdb_id))
             yield
         return removed

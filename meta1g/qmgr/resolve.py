@@ -186,10 +186,20 @@ class Resolving:
             step(rcpt, Event.AR_LOST)
             self._lists.wait(rcpt, large=large)
         elif not answer.more:
-            self._store(Expansion(rcpt, parts.members, answer.owner))
+            self._begin(Expansion(rcpt, parts.members, answer.owner))
         elif not self._request(rcpt, parts):
             self._lists.end(rcpt)
             self._ask_later(rcpt)
+
+    def _begin(self, expansion: Expansion) -> None:
+        """Stores the first slice, once it is known whom the transaction has already."""
+        if self._active.copies.when_known(expansion.rcpt.ta, lambda: self._ready(expansion)):
+            self._store(expansion)
+
+    def _ready(self, expansion: Expansion) -> None:
+        """Lets the next slice of a list be stored soon.  AQ is held."""
+        self._lists.ready.append(expansion)
+        self._task.wakeup()
 
     def _store(self, expansion: Expansion) -> None:
         """Stores the next slice; the one behind it when it is durable, and the alias is gone after the last one."""

@@ -145,7 +145,12 @@ class Aliases:
         return self.look_up(address).status
 
     def _key(self, address: Address) -> str:
+        """Gives what makes two addresses the same alias: its letters' case does not matter."""
         return f"{address.local}@{address.domain or self._hostname}".lower()
+
+    def _mailbox(self, address: Address) -> str:
+        """Gives what makes two addresses the same mailbox: the local part is taken as it is (RFC 5321 2.4)."""
+        return f"{address.local}@{(address.domain or self._hostname).lower()}"
 
     def look_up(self, address: Address) -> MapResult:
         """Looks an alias up.  Blocks: if the map does."""
@@ -188,12 +193,13 @@ class Aliases:
                 frame.count += 1
                 member = self._member(text, frame)
                 key = self._key(member)
-                if key not in members and (key == frame.key or key not in seen):
+                mailbox = key if key == frame.key else self._mailbox(member)
+                if mailbox not in members and (key == frame.key or key not in seen):
                     inner = None if key == frame.key else (yield from self._inner(member, key, seen, frame))
                     if inner is not None:
                         stack.append(inner)
                     else:
-                        _add(members, key, member, address)
+                        _add(members, mailbox, member, address)
                 yield None
             return (yield from self._outcome(address, members))
         except _StopError as stop:
@@ -287,10 +293,10 @@ def error_of(result: MapResult) -> Unresolved | None:
     return _MAP_PERM if result.status is MapStatus.PERM else None
 
 
-def _add(members: dict[str, str], key: str, member: Address, alias: Address) -> None:
+def _add(members: dict[str, str], mailbox: str, member: Address, alias: Address) -> None:
     if len(members) >= ALIAS_MEMBERS_MAX:
         raise _StopError(554, "5.3.4", alias.text, f"has more than {ALIAS_MEMBERS_MAX} members")
-    members[key] = member.text
+    members[mailbox] = member.text
 
 
 def _name_of(members: tuple[str, ...]) -> str:

@@ -63,7 +63,7 @@ class Smar:
         )
         offload = Offload(self._workers, log, turns, self._evthr)
         lists = DnsLists(self._evthr, self._resolver, settings.lists, log)
-        recipients = Recipients(settings.routes, settings.aliases, self._resolver, settings.hostname, log)
+        recipients = Recipients(settings.routes, settings.aliases, self._resolver, settings.hostname, log, settings.myself)
         names = ClientNames(self._evthr, self._resolver, log)
         self._smtps = SmtpsService(settings.policy, names, lists, offload, log)
         self._qmgr = QmgrService(recipients, offload, log)

@@ -222,7 +222,7 @@ class Client:
         except SessionError as broken:
             status.session = broken.reply
         except TempError as error:  # a shortage here; nothing is held against the server
-            status.rest(job, Reply(error.code, error.ecode, error.cause))
+            status.rest(job, error.reply)
         return status
 
     def _wait(self, worker: SessionWorker) -> None:

@@ -19,6 +19,7 @@ from meta1g.base.errors import Module, TempError
 from meta1g.db.cdb import Cdb, CdbReader
 from meta1g.rcb.smtpc_qmgr import Deliver
 from meta1g.smtp.esmtp import Extensions
+from meta1g.smtp.longlines import LineBreaker
 from meta1g.smtpc.limits import CONTENT_CHUNK_BYTES, HELD_CONTENT_BYTES, SMALL_CONTENT_BYTES
 from meta1g.smtpc.report import Original, Shape, shape
 from meta1g.st import st_checkpoint
@@ -31,14 +32,18 @@ class Content:
     Args:
         cdb: the content database.
         job: the delivery.
+
+    Attributes:
+        break_lines: lines that are too long are broken; without it they go as they came.
     """
 
-    __slots__ = ("_cdb", "_held", "_job", "_original", "_shape")
+    __slots__ = ("_cdb", "_held", "_job", "_original", "_shape", "break_lines")
 
     def __init__(self, cdb: Cdb, job: Deliver) -> None:
         self._cdb = cdb
         self._job = job
         self._held = b""
+        self.break_lines = False
         self._original: Original | None = None
         self._shape: Shape | None = None
 
@@ -87,7 +92,7 @@ class Content:
         return original
 
     def chunks(self) -> Iterator[bytes]:
-        """Gives the content in pieces, not stuffed; to be completed only after the last one.
+        """Gives the content in pieces, not stuffed, long lines broken if wanted; to be completed only after the last one.
 
         Raises:
             ContentError: the content file is missing, or is not what was accepted.
@@ -95,6 +100,29 @@ class Content:
 
         Switches: yes (offload, or to give way), unless the file is small and cached.
         """
+        if not self.break_lines:
+            yield from self._plain()
+            return
+        breaker = LineBreaker()
+        for piece in self._plain():
+            yield breaker.feed(piece)
+        yield breaker.finish()
+
+    def has_long_line(self) -> bool:
+        """Tells whether there is a line of more than 998 octets; reads all of the content.
+
+        Raises:
+            ContentError, TempError: as chunks().
+
+        Switches: yes (offload, or to give way).
+        """
+        breaker = LineBreaker()
+        for piece in self._plain():
+            breaker.feed(piece)
+        return breaker.found
+
+    def _plain(self) -> Iterator[bytes]:
+        """Gives the content in pieces as it came.  Switches: yes, as chunks()."""
         if self._shape is None:
             yield from self._file()
             return

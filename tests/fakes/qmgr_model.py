@@ -283,7 +283,7 @@ class World:
         self.gather = Gather(env, self.active)
         bounces = Bounces(env, self.active, self.storing, self.gather)
         self.update = Update(env, self.active, self.storing, bounces, self.gather)
-        self.expanding = Expanding(env, self.storing, bounces)
+        self.expanding = Expanding(env, self.active.copies, self.storing, bounces)
         self.occ, self.dadb = Occ(INITIAL, MAXIMUM, 60.0, 2), Dadb()
         builder = Builder(SETTINGS, IdGenerator("C", 0, self.clock), self.clock)
         self.scheduler = Scheduler(env, self.active, self.update, self.occ, self.dadb, builder)

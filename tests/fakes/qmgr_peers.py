@@ -15,7 +15,7 @@ from meta1g.rcb import control, qmgr_smar, smtpc_qmgr, smtps_qmgr
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.qmgr_smar import Members, QmgrHelloA, Resolve, Route, SmarHelloQ, Unresolved
 from meta1g.rcb.schema import Message
-from meta1g.rcb.smtpc_qmgr import CloseDelivery, Deliver, DeliveryResult, RcptResult, SessionClosed, SmtpcHello
+from meta1g.rcb.smtpc_qmgr import CloseDelivery, Deliver, DeliveryResult, RcptResult, Retry, SessionClosed, SmtpcHello
 from meta1g.rcb.smtps_qmgr import (
     CloseTransaction,
     NewRecipient,
@@ -92,23 +92,28 @@ class Job:
         return b"".join(part.data for part in self.msg.dsn_parts)
 
     def done(
-        self, code: int = 250, *, keep: bool | None = None, rcpts: dict[str, int] | None = None, text: str = "said"
+        self,
+        code: int = 250,
+        *,
+        keep: bool | None = None,
+        rcpts: dict[str, int] | None = None,
+        text: str = "said",
+        retry: Retry = Retry.BY_CODE,
     ) -> None:
-        """Reports the transaction, and recipients that have outcomes of their own."""
-        own = self.own(rcpts or {}, text)
+        """Reports the transaction, and recipients that have outcomes of their own; retry is for those that were refused."""
+        own = self.own(rcpts or {}, text, retry)
         self._answer(keep, transaction=self._said(code, "0.0", text), rcpts=own)
 
-    def own(self, codes: dict[str, int], text: str = "said") -> tuple[RcptResult, ...]:
+    def own(self, codes: dict[str, int], text: str = "said", retry: Retry = Retry.BY_CODE) -> tuple[RcptResult, ...]:
         """Gives the outcomes of recipients that have their own."""
+        found = [(one.rcpt_idx, self._said(codes[one.rcpt], "1.1", text)) for one in self.msg.rcpts if one.rcpt in codes]
         return tuple(
-            RcptResult(rcpt_idx=one.rcpt_idx, reply=self._said(codes[one.rcpt], "1.1", text))
-            for one in self.msg.rcpts
-            if one.rcpt in codes
+            RcptResult(rcpt_idx=idx, reply=reply, retry=Retry.BY_CODE if reply.is_ok else retry) for idx, reply in found
         )
 
-    def failed(self, code: int = 451, text: str = "connection refused") -> None:
-        """Reports that the session failed."""
-        self._answer(False, session=self._said(code, "4.1", text))
+    def failed(self, code: int = 451, text: str = "connection refused", rcpts: dict[str, int] | None = None) -> None:
+        """Reports that the session failed, and recipients about whom something had been said before."""
+        self._answer(False, session=self._said(code, "4.1", text), rcpts=self.own(rcpts or {}))
 
     def _said(self, code: int, detail: str, text: str) -> Reply:
         return Reply(code, f"{code // 100}.{detail}", text, f"mx-{self.server}[{self.server}]")

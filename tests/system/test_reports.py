@@ -58,7 +58,7 @@ def site_in(directory: Path, qmgr: str = FAST_RETRY) -> Iterator[Site]:
         domains = {"down": free_port(), "loop": port, "old": old.port}
         lines = [f"{name}.example {number}^[127.0.0.1]" for name, number in domains.items()]
         table = "\n".join([*lines, f". {back.port}^[127.0.0.1]"])
-        options = {"qmgr": qmgr, "smtps": "max_hops = 12;"}
+        options = {"qmgr": qmgr, "smtps": "max_hops = 12;", "smtpc": "flags = { talk_to_myself };"}
         gateway = Gateway(directory / "gateway", table, options, port=port)
         yield Site(stack.enter_context(running(gateway)), back, old)
 

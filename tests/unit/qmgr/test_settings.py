@@ -77,3 +77,9 @@ def test_the_texts_of_reports_and_the_senders_with_verp_are_those_of_the_configu
     plain = read(tmp_path, "qmgr { }\n")
     assert plain.verp.delimiters_for("list@x.example") == ""
     assert plain.templates["failure_template"].fields["Subject"] == "Undelivered mail returned to sender"
+
+
+def test_accounts_named_by_their_numbers_are_the_same_accounts(tmp_path):
+    other = next(one for one in pwd.getpwall() if one.pw_uid not in (0, os.geteuid()))
+    found = access(tmp_path, f"qmgr {{ user = {os.geteuid()}; }} smtps {{ user = {other.pw_uid}; }}")
+    assert found["qmgr/smtps"].uids == {0, other.pw_uid}

@@ -78,7 +78,13 @@ def test_nested_aliases_are_expanded_without_duplicates():
     assert expand(entries, "all@x.org").members == ("a@far.org", "b@far.org", "c@far.org")
 
 
+def test_members_are_the_same_if_they_differ_in_the_letters_of_the_domain_only():
+    assert expand({"l": "a@far.org a@FAR.org A@far.org"}, "l@x.org").members == ("a@far.org", "A@far.org")
+    assert expand({"l": "One one", "one": "a@far.org"}, "l@x.org").members == ("a@far.org",), "aliases have no such case"
+
+
 def test_an_alias_that_names_itself_is_also_a_mailbox():
+    assert expand({"joe": "Joe joe joe@far.org"}, "joe@x.org").members == ("Joe@x.org", "joe@far.org")
     assert expand({"joe": "joe joe@far.org"}, "joe@x.org").members == ("joe@x.org", "joe@far.org")
     assert expand({"joe": "joe"}, "joe@x.org") is None
 

@@ -9,7 +9,7 @@ from meta1g.rcb.common import DeliveryAgent
 from tests.fakes.smtp_server import ScriptedServer
 from tests.unit.smtpc.conftest import TA
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("smtpc-damage")]
 
 HEADER = b"Received: here\r\nSubject: x\r\n\r\n"
 SMALL = HEADER + b"line of text\r\n" * 100

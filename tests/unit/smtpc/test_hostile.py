@@ -14,7 +14,7 @@ from meta1g.rcb.smtpc_qmgr import DeliveryResult
 from tests.fakes.smtp_server import ScriptedServer
 from tests.unit.smtpc.conftest import TA, SmtpcProcess, running
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("smtpc-hostile")]
 
 GOOD = "S00000000000000BB00"
 SMALL = b"Received: here\r\nSubject: x\r\n\r\nhello\r\n"

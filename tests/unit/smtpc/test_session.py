@@ -1,13 +1,14 @@
 """The client process against scripted servers: what it says, and what it reports."""
 
 import socket
+import struct
 
 import pytest
 
 from contrib.lib.gateway import free_port
 from meta1g.rcb.common import DeliveryAgent
 from meta1g.rcb.smtpc_qmgr import CloseDelivery, SessionClosed
-from tests.fakes.smtp_server import ScriptedServer
+from tests.fakes.smtp_server import ScriptedServer, Seen
 
 pytestmark = pytest.mark.system
 
@@ -249,3 +250,97 @@ def test_a_big_message_arrives_whole(smtpc):
     with ScriptedServer() as server:
         assert codes(smtpc.deliver(smtpc.job(server.port))) == {0: 250}
         assert server.connections[0].contents == [content]
+
+
+@pytest.mark.parametrize("end", ["reads on", "closes", "resets"])
+def test_a_refusal_in_the_middle_of_the_content_is_the_answer_to_those_who_were_accepted(patient, end):
+    patient.store(CONTENT + b"0123456789abcdef" * 64 * 4 * 1024 + b"\r\n")
+
+    def serve(conn: socket.socket) -> None:
+        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with conn.makefile("rb") as lines:
+            for reply in (b"220 x", b"250 x", b"250 ok", b"550 5.1.1 no", b"250 ok", b"354 go"):
+                conn.sendall(reply + b"\r\n")
+                if reply != b"354 go":
+                    lines.readline()
+            lines.read(10_000)
+            conn.sendall(b"552 5.3.4 too big\r\n")
+            if end == "resets":
+                conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            while end == "reads on" and lines.read(1 << 16):
+                pass
+
+    with ScriptedServer(on_connection=serve) as server:
+        result = patient.deliver(patient.job(server.port, ["a@x", "b@x"]))
+    assert (result.session.code, codes(result), result.session_open) == (0, {0: 550, 1: 552}, False)
+
+
+LONG = b"Received: here\r\nSubject: x\r\n\r\n" + b"y" * 3000 + b"\r\nend\r\n"
+BROKEN = (
+    b"Received: here\r\nSubject: x\r\n\r\n" + b"y" * 998 + b"\r\n " + b"y" * 997 + b"\r\n " + b"y" * 997 + b"\r\n " + b"y" * 8
+)
+LINE_REFUSED = "550 maximum allowed line length is 998 octets, got 3000\r\n"
+
+
+def test_a_long_line_goes_as_it_came(smtpc):
+    smtpc.store(LONG)
+    with ScriptedServer() as server:
+        assert codes(smtpc.deliver(smtpc.job(server.port))) == {0: 250}
+        assert server.contents == [LONG]
+
+
+def test_a_long_line_is_broken_for_a_server_that_refuses_it(smtpc):
+    smtpc.store(LONG)
+    with ScriptedServer(
+        {"dot": [LINE_REFUSED, "250 2.0.0 kept\r\n"], "RCPT": ["250 ok\r\n", "550 5.1.1 no\r\n", "250 ok\r\n"]}
+    ) as server:
+        result = smtpc.deliver(smtpc.job(server.port, ["a@x", "b@x", "c@x"], keep_open=True))
+        assert server.contents == [LONG, BROKEN + b"\r\nend\r\n"]
+        assert [c for c in server.connections[-1].commands if c.startswith("RCPT")] == ["RCPT TO:<a@x>", "RCPT TO:<c@x>"]
+    assert codes(result) == {0: 250, 1: 550, 2: 250}
+    assert result.session_open
+
+
+def test_a_server_that_hangs_up_at_a_long_line_gets_it_broken(smtpc):
+    smtpc.store(b"Subject: x\r\n\r\n" + b"y" * 3_000_000 + b"\r\n")
+    first = []
+
+    def talk(conn):
+        server._talk(conn, Seen()) if first else refuse(conn)
+
+    def refuse(conn):
+        first.append(conn)
+        conn.sendall(b"220 fake\r\n")
+        for reply in (b"250 fake\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"):
+            conn.recv(65536)
+            conn.sendall(reply)
+        conn.recv(65536)
+        conn.sendall(b"500 Line too long\r\n")
+
+    with ScriptedServer(on_connection=talk) as server:
+        assert codes(smtpc.deliver(smtpc.job(server.port))) == {0: 250}
+    assert len(server.connections) == 2
+
+
+def test_a_message_is_broken_once_only(smtpc):
+    smtpc.store(LONG)
+    with ScriptedServer({"dot": LINE_REFUSED}) as server:
+        assert codes(smtpc.deliver(smtpc.job(server.port))) == {0: 550}
+        assert len(server.contents) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "reply"), [(LONG, "554 5.7.1 spam\r\n"), (LONG, "450 4.5.0 line too long\r\n"), (CONTENT, LINE_REFUSED)]
+)
+def test_other_refusals_stand(smtpc, content, reply):
+    smtpc.store(content)
+    with ScriptedServer({"dot": reply}) as server:
+        assert codes(smtpc.deliver(smtpc.job(server.port))) == {0: int(reply[:3])}
+        assert server.contents == [content]
+
+
+def test_an_lmtp_server_may_refuse_long_lines_too(smtpc):
+    smtpc.store(LONG)
+    with ScriptedServer({"dot": [LINE_REFUSED, "250 2.0.0 kept\r\n"]}) as server:
+        assert codes(smtpc.deliver(smtpc.job(server.port, da=int(DeliveryAgent.LMTP)))) == {0: 250}
+        assert server.contents == [LONG, BROKEN + b"\r\nend\r\n"]
