@@ -162,11 +162,12 @@ class PostfixRelay:
         directory: everything is below it.
         domains: number of destinations of their own.
         probe_port: where the prober's messages go.
+        more: lines of main.cf that replace others.
     """
 
     name = "postfix"
 
-    def __init__(self, directory: Path, domains: int, probe_port: int) -> None:
+    def __init__(self, directory: Path, domains: int, probe_port: int, more: str = "") -> None:
         self.sink = Sink()
         self.port = free_port()
         config = directory / "etc"
@@ -179,6 +180,9 @@ class PostfixRelay:
         rows = [f"{name} smtp:[{addr}]:{port}\n" for name, (addr, port) in routes(self.sink.port, domains, probe_port).items()]
         transports.write_text("".join(rows))
         text = MAIN_CF.format(base=directory, sink=self.sink.port, daemons=daemons, transports=f"hash:{transports}")
+        for line in more.splitlines():
+            name, equals, _ = line.partition(" = ")
+            text = re.sub(rf"(?m)^{re.escape(name)} = .*\n", "", text) + line + "\n" if equals else text
         (config / "main.cf").write_text(text)
         master = next(p for p in (Path("/usr/share/postfix/master.cf.dist"), Path("/etc/postfix/master.cf")) if p.exists())
         lines = re.sub(r"(?m)^smtp\s+inet.*$", f"127.0.0.1:{self.port} inet n - n - 100 smtpd", master.read_text())

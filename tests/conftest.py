@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.groups import GroupScheduling
+
 #: Threads and peers that are ending may take a moment.
 _GRACE_S = 5.0
 
@@ -51,3 +53,8 @@ def no_socket_is_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
         if time.monotonic() > end:
             pytest.fail(f"{request.node.name} leaves sockets open: {describe(set(left))}")
         select.select([], [], [], 0.05)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> GroupScheduling | None:
+    return GroupScheduling(config, log) if config.getoption("dist") in ("load", "loadgroup") else None

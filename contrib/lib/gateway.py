@@ -189,6 +189,11 @@ class Gateway:
 
     def start(self, timeout_s: float = 30) -> None:
         """Starts mcp and waits until smtps greets with 220."""
+        self.launch()
+        self.wait_ready(timeout_s)
+
+    def launch(self) -> None:
+        """Starts mcp."""
         with (self.directory / "mcp.err").open("ab") as errors:
             self.process = subprocess.Popen(
                 [self.python, "-m", "meta1g.mcp.main", str(self.conf)],
@@ -197,7 +202,6 @@ class Gateway:
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
             )
-        self.wait_ready(timeout_s)
 
     def wait_ready(self, timeout_s: float = 30) -> None:
         """Waits until smtps greets with 220.

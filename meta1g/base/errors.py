@@ -8,9 +8,11 @@ Ref: MeTA1 design, "Implementation: Error codes" (modelled on).
 
 from enum import StrEnum
 
+from meta1g.base.reply import Reply
+
 
 class Module(StrEnum):
-    """The module an error comes from (modelled on MeTA1's SM_EM_ names).  Immutable."""
+    """The module an error comes from (modelled on MeTA1's SM_EM_ names)."""
 
     AQ = "aq"
     CDB = "cdb"
@@ -59,6 +61,11 @@ class Meta1Error(Exception):
         self.cause = cause
         self.code = self.default_code if code is None else code
         self.ecode = self.default_ecode if ecode is None else ecode
+
+    @property
+    def reply(self) -> Reply:
+        """What this error means to a client, in our own words."""
+        return Reply(self.code, self.ecode, self.cause)
 
 
 class TempError(Meta1Error):

@@ -163,6 +163,8 @@ class SyslogSink:
 
 def sanitize(value: LogValue) -> str:
     """Turns a value into printable ASCII without comma and backslash, at most 1024 characters (invariant I5)."""
+    if isinstance(value, str) and len(value) <= _VALUE_MAX_CHARS and _UNSAFE.search(value) is None:
+        return value
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")
     text = str(value)
@@ -252,8 +254,10 @@ class Log:
         Raises:
             KeyError: a key is not in the registry.
         """
-        if sevr > self.level:
-            return
+        if sevr <= self.level:
+            self._write(sevr, func, stat, keys)
+
+    def _write(self, sevr: Sev, func: str, stat: str, keys: dict[str, LogValue]) -> None:
         second, fraction = divmod(self._clock.now(), 1)
         cached = self._second
         if second != cached[0]:
@@ -291,24 +295,30 @@ class Log:
 
     def fatal(self, func: str, stat: str, **keys: LogValue) -> None:
         """Writes a line of severity FATAL: the process cannot go on."""
-        self(Sev.FATAL, func, stat, **keys)
+        if self.level >= Sev.FATAL:
+            self._write(Sev.FATAL, func, stat, keys)
 
     def error(self, func: str, stat: str, **keys: LogValue) -> None:
         """Writes a line of severity ERROR: something is lost or refused that should not be."""
-        self(Sev.ERROR, func, stat, **keys)
+        if self.level >= Sev.ERROR:
+            self._write(Sev.ERROR, func, stat, keys)
 
     def warn(self, func: str, stat: str, **keys: LogValue) -> None:
         """Writes a line of severity WARN: an operator should look."""
-        self(Sev.WARN, func, stat, **keys)
+        if self.level >= Sev.WARN:
+            self._write(Sev.WARN, func, stat, keys)
 
     def notice(self, func: str, stat: str, **keys: LogValue) -> None:
         """Writes a line of severity NOTICE: unusual, but handled."""
-        self(Sev.NOTICE, func, stat, **keys)
+        if self.level >= Sev.NOTICE:
+            self._write(Sev.NOTICE, func, stat, keys)
 
     def info(self, func: str, stat: str, **keys: LogValue) -> None:
         """Writes a line of severity INFO: normal life of a message."""
-        self(Sev.INFO, func, stat, **keys)
+        if self.level >= Sev.INFO:
+            self._write(Sev.INFO, func, stat, keys)
 
     def debug(self, func: str, stat: str, **keys: LogValue) -> None:
         """Writes a line of severity DEBUG."""
-        self(Sev.DEBUG, func, stat, **keys)
+        if self.level >= Sev.DEBUG:
+            self._write(Sev.DEBUG, func, stat, keys)

@@ -5,10 +5,10 @@ Ref: MeTA1 README, "QMGR Configuration" (option names without source are modelle
 
 from typing import Final
 
-from meta1g.conf.defs_common import OWN, R, S, component
+from meta1g.conf.defs_common import OWN, PATH, R, S, component
 from meta1g.conf.defs_maps import MAP, map_user
 from meta1g.conf.schema import SectionDef, option
-from meta1g.conf.values import Flag, Flags, Int, Size, Text, Time
+from meta1g.conf.values import Choice, Flag, Flags, Int, ListOf, Size, Text, Time
 
 _DSN_FLAGS: Final = Flags(
     (
@@ -33,7 +33,24 @@ _OPTIONS: Final = (
     option("delay_dsn_timeout", Time(0), "4h", R, "Time in the queue after which the sender is warned; 0 for never."),
     option("return_timeout", Time(1), "5d", R, "Time in the queue after which mail is returned; RFC 5321 4.5.4.1."),
     option("dsn_flags", _DSN_FLAGS, None, OWN, "What is reported to senders, and how."),
+    option(
+        "dsn_templates", PATH, None, OWN, "File with the texts of reports, relative to the configuration directory; bounce(5)."
+    ),
     option("double_bounce_address", Text("mail address", blanks=False), "postmaster", R, "Who gets undeliverable bounces."),
+    option(
+        "verp_senders",
+        ListOf(Text("mail address or @domain", blanks=False)),
+        None,
+        OWN,
+        "Senders (or @domain of them) that carry the recipient, so that what comes back tells whom it is about.",
+    ),
+    option(
+        "verp_delimiters",
+        Choice(tuple(one + other for one in "+-=" for other in "+-=")),
+        "+=",
+        R,
+        "Before the recipient in such a sender, and instead of its @.",
+    ),
     option("max_rcpts_per_transaction", Int(1, 10_000), "100", OWN, "Recipients of one transaction to a server."),
     option("min_free_disk", Size(), "20MB", OWN, "Below this free space nothing is accepted."),
     option("ok_free_disk", Size(), "40MB", OWN, "Above this free space mail is accepted again."),

@@ -34,6 +34,14 @@ _OPTIONS: Final = (
     option("address_delimiter", Text("character", may_be_empty=True, blanks=False, max_chars=1), "+", R, "Begins the detail."),
     option("local_domains", ListOf(Domain(dotted=True)), None, OWN, "Domains that are delivered here."),
     option("relay_to", ListOf(Domain(dotted=True)), None, R, "Domains that anybody may send mail to through this machine."),
+    option(
+        "proxy_addresses",
+        ListOf(IpAddress()),
+        None,
+        OWN,
+        "Addresses of others that lead to this gateway, such as that of a router that translates addresses: like the addresses "
+        "that smtps listens on, they take no mail from smtpc, since it would come back.",
+    ),
     option("relay_from", ListOf(Network()), None, R, "Clients that may send mail anywhere through this machine."),
 )
 

@@ -15,7 +15,14 @@ _FLAGS: Final = Flags(
     (
         Flag("pipelining", True, "PIPELINING is used where it is offered."),
         Flag("starttls", True, "STARTTLS is used where it is offered."),
-        Flag("talk_to_myself", False, "Sessions with this machine's own server are allowed.", "R"),
+        Flag(
+            "talk_to_myself",
+            False,
+            "Mail may go to a server that is this gateway itself, by hostname or by an address and port that smtps listens on; "
+            "without it such a server and those of the same and of worse preference are not tried (RFC 5321 5.1), and mail "
+            "that has no other is returned (5.4.6).",
+            "R",
+        ),
     )
 )
 _WAIT: Final = Time(1, 86400)

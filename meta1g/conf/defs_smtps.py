@@ -46,7 +46,7 @@ _FLAGS: Final = Flags(
             "accept_odd_dots",
             False,
             "Local parts with dots in a row, at the beginning or the end are taken: <a..b@example.org> goes on as "
-            '<"a..b"@example.org>, which means the same and has the form of RFC 5321.',
+            '<"a..b"@example.org>, which means the same and has the form of RFC 5321; a dot at the end of a domain is dropped.',
         ),
         Flag(
             "allow_routing",

@@ -5,17 +5,21 @@ Ref: MeTA1 README, chapter on configuration; `-f FILE` of all programs.
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from meta1g.conf.check import check_text
 from meta1g.conf.config import Config, Section
 from meta1g.conf.errors import ConfigError, error_of
 from meta1g.conf.tree import Problem, Source
 
-__all__ = ["Config", "ConfigError", "Section", "load_file", "read_source"]
+if TYPE_CHECKING:
+    from meta1g.conf.templates import Templates
+
+__all__ = ["Config", "ConfigError", "Section", "load_file", "load_templates", "read_source", "templates_of"]
 
 #: Largest configuration file; our choice: fifty times the largest that makes sense.
 FILE_MAX_BYTES: Final = 16 << 20
+_REPORT_TEXTS: Final = Path(__file__).with_name("report_texts.txt")
 
 
 def load_file(path: Path, *, lenient: bool = False, data: bytes | None = None) -> Config:
@@ -31,6 +35,32 @@ def load_file(path: Path, *, lenient: bool = False, data: bytes | None = None) -
     """
     source = read_source(path) if data is None else _source(path, data)
     return check_text(source, Path(path), lenient=lenient)
+
+
+def load_templates(path: Path | None = None) -> "Templates":
+    """Reads the texts of reports.
+
+    Args:
+        path: the operator's file; without one, the texts that meta1g comes with.
+
+    Raises:
+        ConfigError: the file cannot be read, or is wrong; the cause tells everything that is.
+    """
+    from meta1g.conf.templates import parse  # only QMGR needs it
+
+    own = parse(read_source(_REPORT_TEXTS), {})
+    return own if path is None else parse(read_source(path), own)
+
+
+def templates_of(config: Config, section: Section) -> "Templates":
+    """Gives the texts of reports that a section qmgr asks for.
+
+    Raises:
+        ConfigError: as load_templates().
+    """
+    return load_templates(
+        config.configuration_directory / section.get("dsn_templates") if section.given("dsn_templates") else None
+    )
 
 
 def read_source(path: Path) -> Source:

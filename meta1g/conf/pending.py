@@ -19,7 +19,6 @@ NO_EFFECT: Final = frozenset(
         "smtps flags access",
         "smtps flags starttls",
         "smtps flags greylisting",
-        "smtps flags xverp",
         "smtpc tls",
         "smtpc auth",
         "smtpc flags starttls",

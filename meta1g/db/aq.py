@@ -67,6 +67,10 @@ class Aq:
         """The number of transactions."""
         return len(self._tas)
 
+    def set_limit(self, limit: int) -> None:
+        """Changes the greatest number of recipients (1 or more); those that are here stay."""
+        self.limit = self.places.limit = self.places.cap = limit
+
     def room(self) -> int:
         """Gives how many recipients still fit, whatever their destinations."""
         return self.places.free

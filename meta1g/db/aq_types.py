@@ -13,7 +13,7 @@ from meta1g.rcb.envelope import DsnRcpt, RcptRecord, TaRecord
 
 
 class RcptState(IntEnum):
-    """States of a recipient in AQ; the transitions stand in meta1g.qmgr.rcpt_fsm.  Immutable."""
+    """States of a recipient in AQ; the transitions stand in meta1g.qmgr.rcpt_fsm."""
 
     NEW = 1  # not asked for yet
     SENT_TO_AR = 2  # the address resolver is asked
@@ -25,15 +25,25 @@ class RcptState(IntEnum):
     DONE = 8  # gone
 
 
+class Order(IntEnum):
+    """What the operator wants of a recipient that is busy; done when it comes back without success."""
+
+    NONE = 0
+    HOLD = 1
+    REMOVE = 2
+    BOUNCE = 3
+    REQUEUE = 4
+
+
 class Home(IntEnum):
-    """The store that holds the lasting record of a recipient.  Immutable."""
+    """The store that holds the lasting record of a recipient."""
 
     IBDB = 1
     DEFEDB = 2
 
 
 class DestKey(NamedTuple):
-    """A destination: delivery agent and server address; a tuple, since it is a key of many tables.  Immutable."""
+    """A destination: delivery agent and server address; a tuple, since it is a key of many tables."""
 
     da: int
     addr: str
@@ -58,12 +68,14 @@ class AqRcpt:
         servers: server addresses, best first.
         server_idx: the one to try now.
         lost: how many deliveries in a row ended with their agent.
+        expanding: it is an alias whose members are taken or stored.
+        order: what the operator wants of it once it comes back.
         place: whose share of AQ it uses: its destination, or its domain as long as that is not known.
 
     Locking: caller holds AQ.
     """
 
-    __slots__ = ("da", "home", "lost", "place", "record", "server_idx", "servers", "state", "ta")
+    __slots__ = ("da", "expanding", "home", "lost", "order", "place", "record", "server_idx", "servers", "state", "ta")
 
     def __init__(self, ta: "AqTa", record: RcptRecord, home: Home) -> None:
         self.ta = ta
@@ -74,6 +86,8 @@ class AqRcpt:
         self.servers: tuple[ServerAddr, ...] = ()
         self.server_idx = 0
         self.lost = 0
+        self.expanding = False
+        self.order = Order.NONE
         self.place: Place = ""
 
     @property

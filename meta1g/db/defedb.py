@@ -188,6 +188,25 @@ class DefeDb(DefeDbBase):
         """
         return self._rcpts(records.FIRST_ID_KEY if after is None else after.encode() + b"\0", b"\xff", limit)
 
+    def scan_envelopes(self, after: str | None, limit: int) -> list[tuple[TaRecord | None, RcptRecord]]:
+        """Gives recipients as scan() does, each with its transaction; None where that was set aside."""
+        found: list[tuple[TaRecord | None, RcptRecord]] = []
+        ta: TaRecord | None = None
+        with self._reading():
+            for key, value in self._items(records.FIRST_ID_KEY if after is None else after.encode() + b"\0", b"\xff"):
+                if len(key) == ID_LENGTH:
+                    ta = self._decoded(TaRecord, key, value)
+                    continue
+                rcpt = self._decoded(RcptRecord, key, value)
+                if rcpt is None:
+                    continue
+                if ta is None or ta.ta_id != rcpt.ta_id:
+                    ta = self._get(TaRecord, key[:ID_LENGTH])
+                found.append((ta, rcpt))
+                if len(found) >= limit:
+                    break
+        return found
+
     def _rcpts(self, start: bytes, end: bytes, limit: int) -> list[RcptRecord]:
         found: list[RcptRecord] = []
         with self._reading():

@@ -22,6 +22,11 @@ CLIENT_PART: Final = 8
 _CLIENT_LEAST: Final = 3
 
 
+def _cap(limit: int) -> int:
+    """Gives how many entries a client may hold at most."""
+    return max(_CLIENT_LEAST, limit // CLIENT_PART)
+
+
 class IqTa:
     """A transaction that is being received.
 
@@ -83,7 +88,7 @@ class Iqdb:
         self.limit = limit
         self._sessions: dict[str, IqSession] = {}
         self._tas: OrderedDict[str, IqTa] = OrderedDict()  # the one that began first comes first
-        self._places = Pool(limit, cap=max(_CLIENT_LEAST, limit // CLIENT_PART), least=_CLIENT_LEAST)
+        self._places = Pool(limit, cap=_cap(limit), least=_CLIENT_LEAST)
         self._clients: dict[str, int] = {}  # open sessions
         self._owners: dict[object, _Owned] = {}
 
@@ -100,6 +105,11 @@ class Iqdb:
     def transactions(self) -> int:
         """The number of transactions."""
         return len(self._tas)
+
+    def set_limit(self, limit: int) -> None:
+        """Changes the greatest number of entries (1 or more); those that are here stay."""
+        self.limit = self._places.limit = limit
+        self._places.cap = _cap(limit)
 
     def held(self, client_addr: str) -> int:
         """Gives how many entries a client has."""

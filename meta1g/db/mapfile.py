@@ -59,6 +59,7 @@ class MapFile:
             PermError: it is missing, not readable, or no map file.
             TempError: the system is short of descriptors or memory.
         """
+        _need_descriptor(path)
         handle = bdb.DB()
         try:
             handle.set_get_returns_none(2)
@@ -164,6 +165,15 @@ class MapFile:
             with contextlib.suppress(OSError):
                 fresh.unlink()
         return count
+
+
+def _need_descriptor(path: Path) -> None:
+    """Makes sure that a file can be opened now: the library would wait 12 s for a descriptor, and hold up its caller."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+    except OSError as error:
+        if error.errno in SHORTAGES:
+            raise TempError(Module.MAP, f"{path}: cannot read map: {error.strerror}") from error
 
 
 def _open_failure(path: Path, error: "bdb.DBError") -> str:

@@ -68,6 +68,12 @@ class Occ:
         """Gives the number of destinations."""
         return len(self._dests)
 
+    def set_limits(self, initial: int, maximum: int, close_s: float) -> None:
+        """Changes the numbers that it was made with; sessions beyond them end by themselves."""
+        self.initial, self.maximum, self._close_s = max(1, min(initial, maximum)), max(1, maximum), close_s
+        for dest in self._dests.values():
+            dest.limit = min(dest.limit, self.maximum)
+
     def dests(self) -> list[Destination]:
         """Gives all destinations."""
         return list(self._dests.values())

@@ -8,6 +8,7 @@ Ref: MeTA1 README, "Maps" (types `hash` and `btree`).
 """
 
 import contextlib
+import os
 from collections import deque
 from pathlib import Path
 
@@ -16,33 +17,63 @@ from meta1g.base.errors import Meta1Error, Module, PermError, TempError
 from meta1g.db.mapfile import MapFile
 from meta1g.maps.base import NOTFOUND, MapResult, ok, temp
 from meta1g.maps.limits import HANDLES_MAX
-from meta1g.maps.watch import Loader, WatchedFile, signature
+from meta1g.maps.watch import Loader, WatchedFile
+
+
+class _ClosedError(Exception):
+    """The handles are closed; others have taken their place."""
+
+
+class _Pinned:
+    """A descriptor that is closed when nobody refers to it any more.  Immutable."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, path: Path) -> None:
+        self.fd = -1
+        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
 
 
 class _Handles:
-    """The handles of one state of a file.
+    """The handles of one state of a file; all are opened by its descriptor, whatever has the name of the file meanwhile.
 
     Args:
         path: the file.
         damage: why it cannot be used, empty if it can.
+
+    Raises:
+        Meta1Error: it cannot be used.
 
     Locking: none needed; the ends of a deque are safe to use from several threads.
     """
 
     def __init__(self, path: Path, damage: str = "") -> None:
         self.damage = damage
-        self._path = path
         self._idle: deque[MapFile] = deque()
         self._closed = False
-        self._signature = signature(path)
+        self._pinned: _Pinned | None = None
         if not damage:
             self._idle.append(MapFile.open_checked(path))
+            self._pinned = self._pin(path)
+
+    def _pin(self, path: Path) -> _Pinned:
+        """Opens the file that was looked at; if it was replaced right now, all of this is read again."""
+        try:
+            return _Pinned(path)
+        except OSError as error:
+            self._idle.pop().close()
+            raise TempError(Module.MAP, f"{path}: cannot read map: {error.strerror}") from error
 
     def get(self, key: bytes) -> bytes | None:
         """Looks a key up.
 
         Raises:
             Meta1Error: the file cannot be opened or read.
+            _ClosedError: others have taken the place of these.
         """
         try:
             handle = self._idle.pop()
@@ -60,13 +91,15 @@ class _Handles:
         return value
 
     def _open(self) -> MapFile:
-        if signature(self._path) != self._signature:  # a file that nobody has looked at yet
-            raise TempError(Module.MAP, f"{self._path}: the map is being replaced")
-        return MapFile.open(self._path)
+        pinned = self._pinned
+        if pinned is None:
+            raise _ClosedError
+        return MapFile.open(Path(f"/proc/self/fd/{pinned.fd}"))
 
     def close(self) -> None:
         """Closes the idle handles; the others are closed as they come back."""
         self._closed = True
+        self._pinned = None
         with contextlib.suppress(IndexError):
             while True:
                 self._idle.pop().close()
@@ -99,14 +132,19 @@ class BdbMap:
     def lookup(self, key: str) -> MapResult:
         """Looks a key up; a damaged file is a temporary error."""
         self._file.look()
-        handles = self._file.content
-        if handles.damage:
-            return temp(handles.damage)
-        try:
-            value = handles.get(key.encode("utf-8", "surrogateescape"))
-        except Meta1Error as error:
-            return temp(error.cause)
-        return NOTFOUND if value is None else ok(value.decode("utf-8", "surrogateescape"))
+        while True:
+            handles = self._file.content
+            if handles.damage:
+                return temp(handles.damage)
+            try:
+                value = handles.get(key.encode("utf-8", "surrogateescape"))
+            except _ClosedError:
+                if self._file.content is handles:
+                    return temp(f"map {self.name} is closed")
+                continue  # the file was read again right now
+            except Meta1Error as error:
+                return temp(error.cause)
+            return NOTFOUND if value is None else ok(value.decode("utf-8", "surrogateescape"))
 
     def version(self) -> int:
         """Gives a number that grows when the file changes."""

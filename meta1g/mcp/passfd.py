@@ -8,7 +8,6 @@ Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on); unix(7)
 """
 
 import errno
-import os
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -91,23 +90,13 @@ class Passing:
 
     def _try(self) -> None:
         try:
-            conn = socket.socket(socket.AF_UNIX)
+            self._conn = conn = unixsock.connect(self._path, nonblocking=True)
         except OSError as error:
-            if failure.is_shortage(error):
+            if error.errno in _NOT_YET or failure.is_shortage(error):
                 self._again()
             else:
                 self._finish(f"{self._path}: {error.strerror}")
             return
-        conn.setblocking(False)
-        code = conn.connect_ex(os.fspath(self._path))
-        if code:
-            conn.close()
-            if code in _NOT_YET:
-                self._again()
-            else:
-                self._finish(f"{self._path}: {os.strerror(code)}")
-            return
-        self._conn = conn
         peer = unixsock.peer_of(conn)
         if peer.uid != self._uid:
             self._finish(f"{self._path}: served by user id {peer.uid}, not by the child's {self._uid}; no socket passed")

@@ -35,8 +35,6 @@ class Prepared:
         plans: one for each process, in the order of the file.
         log_files: files that the components log to, to be made before they start.
         warnings: what an operator should know.
-
-    Immutable.
     """
 
     config: Config
@@ -87,12 +85,22 @@ def _plan(config: Config, service: Service, identity: Identity, lenient: bool) -
     errors = None if logfiles.stderr_is_journal() else queue / logfiles.stderr_name(service)
     program = program_of(service, config.path, lenient=lenient)
     launch = Launch(program, identity, queue, errors, config.text)
-    return MemberPlan(service, launch, (options_of(section_of(config, service)), _glob_options(config.glob)))
+    facts = (options_of(section_of(config, service)), _read_elsewhere(config.glob, service), _glob_options(config.glob))
+    return MemberPlan(service, launch, facts)
 
 
 def section_of(config: Config, service: Service) -> Section:
     """Gives the section that a service was made from."""
     return next(s for s in config.all_sections if (s.keyword, s.name) == service.section)
+
+
+def _read_elsewhere(glob: Section, service: Service) -> object:
+    """Gives what a component reads in the sections of others: smar knows where smtps listens and where smtpc connects."""
+    if service.kind != "smar":
+        return ()
+    smtpc = glob.sub("smtpc")
+    listens = [options_of(listen) for smtps in glob.subs("smtps") for listen in smtps.subs("listen_socket")]
+    return listens, smtpc.get("remote_port"), smtpc.get("LMTP_socket"), smtpc.flag("talk_to_myself")
 
 
 def _glob_options(glob: Section) -> object:

@@ -134,7 +134,8 @@ class Evthr:
         """
         self._crew.count += 1
         if self._crew.hard > 1:
-            self.task_new(self._start_watch, events=Ev.NONE, run=True, name="watch")
+            with failure.item(self.log, "evthr.thread", lambda error: self.timer(ERROR_RETRY_S, self._start_watch)):
+                self._start_watch()
         try:
             self._work(permanent=True)
         finally:
@@ -247,15 +248,14 @@ class Evthr:
         task.sleep_for(ERROR_RETRY_S)
         return Result.SLPQ
 
-    def _start_watch(self, task: Task) -> Result:
-        """Starts the watch; in a shortage the task fails, and runs again."""
+    def _start_watch(self, task: Task | None = None) -> Result:
+        """Starts the watch; as a task it fails in a shortage, and runs again."""
         self._start(threading.Thread(target=self._watch, name="evthr watch", daemon=True))
         return Result.DEL
 
     def _start(self, thread: threading.Thread) -> None:
         thread.start()
-        self._threads = [old for old in self._threads if old.is_alive()]
-        self._threads.append(thread)
+        self._threads = [*(old for old in self._threads if old.is_alive()), thread]
 
     def _watch(self) -> None:
         """Lets another thread go on whenever all are stuck in tasks.  Blocks: yes."""

@@ -5,14 +5,14 @@ Pure.  Ref: MeTA1 design, "Implementation: Event threads" (evthr_max_s, evthr_ma
 
 from typing import Final
 
-#: Threads that share the work.  Our choice: one runs tasks, one stands by for it, two for blocking calls.
+#: Idle threads beyond this number leave.  Our choice: one runs tasks, three have come because tasks held their threads.
 SOFT_THREADS: Final = 4
 #: Threads at most, when those of the soft limit are all blocked.  Our choice: four times as many.
 HARD_THREADS: Final = 16
-#: How often a stand-by thread looks whether the running task blocks the system.  Our choice: a disk flush or two.
-WATCH_TICK_S: Final = 0.01
-#: Quiet ticks after which the stand-by thread sleeps until there is work again.  Our choice, because waking it costs little.
-WATCH_QUIET_TICKS: Final = 20
+#: How often the watch looks whether all threads are stuck.  Our choice: some disk flushes; two ticks are less than 50 ms (I10).
+WATCH_TICK_S: Final = 0.02
+#: Quiet ticks after which the watch sleeps until there is work again.  Our choice, because waking it costs little.
+WATCH_QUIET_TICKS: Final = 10
 #: Tasks run in one go before collected output leaves.  Our choice: about the work of a few milliseconds.
 BATCH_RUNS: Final = 64
 #: Events taken from one poll.  Our choice, because further ones are simply found by the next poll.
@@ -29,7 +29,7 @@ READ_BYTES: Final = 64 * 1024
 #: Reads from one connection before the others get their turn.  Our choice.
 READS_PER_RUN: Final = 4
 #: Longest time for the messages of one connection before others get their turn.  Ref: invariant I10; our choice, below a tick
-#: of the stand-by thread.
+#: of the watch.
 TURN_S: Final = 0.005
 #: Collected bytes that leave at once instead of at the end of the batch.  Our choice: about a socket buffer.
 FLUSH_BYTES: Final = 128 * 1024

@@ -32,8 +32,6 @@ def connect(
 
     Raises:
         TempError: nobody listens there now.
-
-    Blocks: no.
     """
     conn = _open(evthr, path, protocol, log)
     if on_message is not None:
@@ -63,7 +61,6 @@ class RcbComLink:
         on_down: called when the connection is gone, after all its on_reply; not before the first on_up.
         on_message: called as on_message(conn, request_id, msg) for what the server asks or posts.
         log: ups and downs are logged here.
-        retry_first_s: first pause between two attempts, doubled up to retry_max_s, seconds.
 
     on_up and on_down run one after the other, in worker threads.
 
@@ -80,8 +77,6 @@ class RcbComLink:
         on_down: Callable[[], None] | None = None,
         on_message: OnComMessage | None = None,
         log: Log,
-        retry_first_s: float = RETRY_FIRST_S,
-        retry_max_s: float = RETRY_MAX_S,
     ) -> None:
         self.path = path
         self.conn: RcbCom | None = None
@@ -91,9 +86,7 @@ class RcbComLink:
         self._on_down = on_down
         self._on_message = on_message
         self._log = log
-        self._first_s = retry_first_s
-        self._max_s = retry_max_s
-        self._pause_s = retry_first_s
+        self._pause_s = RETRY_FIRST_S
         self._was_up: RcbCom | None = None
         self._closing = False
         self._told = False
@@ -115,10 +108,6 @@ class RcbComLink:
         """
         self._up().post(msg)
 
-    def reply(self, request_id: int, msg: Message) -> None:
-        """Answers a request of the server; better use the connection that on_message got."""
-        self._up().reply(request_id, msg)
-
     @property
     def up(self) -> bool:
         """Whether there is a connection now."""
@@ -126,7 +115,7 @@ class RcbComLink:
         return conn is not None and not conn.closed
 
     def close(self) -> None:
-        """Closes the connection and does not connect again; on_down is still called.  Blocks: no."""
+        """Closes the connection and does not connect again; on_down is still called."""
         self._closing = True
         conn = self.conn
         if conn is not None:
@@ -153,7 +142,7 @@ class RcbComLink:
             conn = _open(self._evthr, self.path, self._protocol, self._log)
         except TempError as error:
             return self._retry(task, error)
-        self._pause_s = self._first_s
+        self._pause_s = RETRY_FIRST_S
         self._told = False
         self._start(conn)
         return Result.SLPQ
@@ -163,7 +152,7 @@ class RcbComLink:
             self._told = True
             self._log.notice("rcb.connect", error.cause, path=str(self.path))
         task.sleep_for(self._pause_s)
-        self._pause_s = min(self._pause_s * 2, self._max_s)
+        self._pause_s = min(self._pause_s * 2, RETRY_MAX_S)
         return Result.SLPQ
 
     def _start(self, conn: RcbCom) -> None:

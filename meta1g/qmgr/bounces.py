@@ -35,9 +35,13 @@ class Bounces:
         self._clock = env.clock
         self._log = env.log
         self._storing = storing
+        self._aq = active.aq
         self._gather = gather
-        #: failed ones keep others out of AQ
-        self._report_max = max(1, min(limits.BOUNCE_RCPTS_MAX, active.aq.limit // limits.FAILED_PART))
+
+    @property
+    def _report_max(self) -> int:
+        """Failed recipients that wait for others at most: they keep others out of AQ."""
+        return max(1, min(limits.BOUNCE_RCPTS_MAX, self._aq.limit // limits.FAILED_PART))
 
     def failed(self, rcpt: AqRcpt, outcome: Outcome) -> None:
         """Gives a recipient up; its bounce is made when no other one is on its way, or enough have failed."""

@@ -28,7 +28,7 @@ from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.pt.workers import Workers
 from meta1g.qmgr.env import Env
-from meta1g.qmgr.limits import DONE_FLUSH_S, IBDB_PENDING_MAX, IBDB_RETRY_S
+from meta1g.qmgr.limits import DONE_FLUSH_S, IBDB_PENDING_MAX, IBDB_RETRY_S, UNLINKS_MAX
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 
 
@@ -128,7 +128,7 @@ class Commit:
             raise TempError(Module.CDB, f"content file {ta.cdb_id} has {size} bytes instead of {ta.size_bytes}")
 
     def rcpts_replaced(self, new: Sequence[RcptRecord], ta_id: str, done: Sequence[int]) -> None:
-        """Writes further recipients of an open transaction and the end of others, in one batch.  Blocks: no."""
+        """Writes further recipients of an open transaction and the end of others, in one batch."""
         with self._lock:
             for rcpt in new:
                 self._ibdb.rcpt_new(rcpt)
@@ -151,6 +151,15 @@ class Commit:
             self._unlinks.append(cdb_id)
             self._later()
 
+    def unlink_closed(self, cdb_id: CdbId) -> bool:
+        """Removes a content file after the next flush, unless its transaction is open here; tells whether it goes."""
+        with self._lock:
+            if self._ibdb.is_open(cdb_id):
+                return False
+            self._unlinks.append(cdb_id)
+            self._later()
+            return True
+
     def remove_orphan(self, cdb_id: CdbId) -> bool:
         """Removes a content file unless its transaction is open here; tells whether it was removed.
 
@@ -171,7 +180,7 @@ class Commit:
             return self._ibdb.harmed()
 
     def flush(self) -> None:
-        """Starts a flush if anything waits for one.  Blocks: no."""
+        """Starts a flush if anything waits for one."""
         with self._lock:
             if self._dirty or self._waiters:
                 self._schedule()
@@ -198,8 +207,9 @@ class Commit:
         with self._lock:
             self._scheduled = False
             self._dirty = False
-            done = _Round(self._ibdb.take(), self._waiters, self._unlinks, set(self._closing))
-            self._waiters, self._unlinks = [], []
+            unlinks, self._unlinks = self._unlinks[:UNLINKS_MAX], self._unlinks[UNLINKS_MAX:]
+            done = _Round(self._ibdb.take(), self._waiters, unlinks, set(self._closing))
+            self._waiters = []
         if done.batch is not None:
             try:
                 self._ibdb.write(done.batch)
@@ -227,6 +237,13 @@ class Commit:
         failure.steps(self._log, "qmgr.commit", *(waiter.round_over for waiter in done.waiters[-1:]), output.flush_here)
         if done.error is None:
             failure.steps(self._log, "qmgr.cdb", *(partial(self._unlink, cdb_id) for cdb_id in done.unlinks))
+            if len(done.unlinks) == UNLINKS_MAX:
+                self._go_on()
+
+    def _go_on(self) -> None:
+        """Lets more files be removed soon; final dots that came meanwhile have their turn with them."""
+        with self._lock, contextlib.suppress(FullError):  # closed: close() does it
+            self._schedule()
 
     def _failed(self, done: _Round, error: OSError) -> None:
         failure.steps(self._log, "qmgr.commit", *(partial(waiter.commit_failed, error) for waiter in done.waiters))
@@ -243,5 +260,8 @@ class Commit:
     def close(self) -> None:
         """Writes all that waits and closes the store.  Blocks: yes (disk).  Owner: the last thread of the process."""
         self._workers.close()
-        self._written(self._write(), None)
+        left = -1
+        while left != len(self._unlinks):  # files that could not be removed stay, and are orphans at the next start
+            left = len(self._unlinks)
+            self._written(self._write(), None)
         self._ibdb.close()

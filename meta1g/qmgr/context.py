@@ -31,7 +31,9 @@ from meta1g.qmgr.active import Active
 from meta1g.qmgr.bounces import Bounces
 from meta1g.qmgr.cleanup import Chore, Cleanup
 from meta1g.qmgr.commit import Commit
-from meta1g.qmgr.control import Control
+from meta1g.qmgr.control.changing import Changing
+from meta1g.qmgr.control.listing import Listing
+from meta1g.qmgr.control.server import Control
 from meta1g.qmgr.defer import Defer
 from meta1g.qmgr.deliver import Builder
 from meta1g.qmgr.env import Env
@@ -48,6 +50,8 @@ from meta1g.qmgr.limits import (
     ICC_ENTRIES_MAX,
     OCC_ENTRIES_MAX,
 )
+from meta1g.qmgr.mode import OperatingMode
+from meta1g.qmgr.orders import Orders
 from meta1g.qmgr.orphans import Orphans
 from meta1g.qmgr.resolve import Resolving
 from meta1g.qmgr.resources import DiskWatch, Resources
@@ -56,6 +60,7 @@ from meta1g.qmgr.smtpc_link import SmtpcLinks
 from meta1g.qmgr.smtps_link import SmtpsLinks
 from meta1g.qmgr.status import Contained, Facts, trouble
 from meta1g.qmgr.storing import Storing
+from meta1g.qmgr.tuning import Tuning
 from meta1g.qmgr.update import Update
 from meta1g.qmgr.wrong_clock import WrongClock
 from meta1g.rcb import control as control_protocol
@@ -94,20 +99,22 @@ class Context:
         self.storing = Storing(env, self.active)
         self.gather = Gather(env, self.active)
         self.bounces = Bounces(env, self.active, self.storing, self.gather)
-        self.update = Update(env, self.active, self.storing, self.bounces, self.gather)
+        self.orders = Orders(env, self.active, self.storing, self.bounces, self.gather)
+        self.update = Update(env, self.active, self.storing, self.bounces, self.gather, self.orders)
         self.expanding = Expanding(env, self.active.copies, self.storing, self.bounces)
         self.scheduler = self._make_scheduler()
         self.resolver = Resolving(
-            env, queue / paths.SMAR_QMGR_SOCKET, self.active, self.update, self.expanding, self.contained.note
+            env, queue / paths.SMAR_QMGR_SOCKET, self.active, self.update, self.orders, self.expanding, self.contained.note
         )
-        self.feeder = Feeder(env, self.active)
+        self.feeder = Feeder(env, self.active, self.orders)
         self.wrong_clock = WrongClock(env, self.active, self.feeder)
         self.orphans = Orphans(env, cdb, self.lost, self.intake, self.commit, self.defer)
         self.smtps = SmtpsLinks(self.intake, self.orphans.smtps_gone, env.log, self.contained)
         self.smtpc = SmtpcLinks(self.scheduler, env.log, self.contained)
+        self.mode = OperatingMode(env, self.intake, self.scheduler, self.feeder, self.smtps)
         self.resources = self._make_resources()
         self.cleanup = Cleanup(env, self.storing, self.commit, self._chores())
-        self.control = Control(env, self.active, self.update, self.storing, self.scheduler, self.feeder, self)
+        self.control = self._make_control(env)
 
     def _make_queue(self, env: Env, defedb: DefeDb, cdb: Cdb) -> None:
         """Makes what holds envelopes: DEFEDB, IBDB, AQ with its window, IQDB."""
@@ -143,6 +150,12 @@ class Context:
         builder = Builder(settings, IdGenerator("C", 0, env.clock), env.clock)
         return Scheduler(env, self.active, self.update, occ, Dadb(), builder)
 
+    def _make_control(self, env: Env) -> Control:
+        active, scheduler = self.active, self.scheduler
+        tuning = Tuning(env.settings, active, self.intake, scheduler.occ, self.resources)
+        changing = Changing(env, active, self.orders, scheduler, self.feeder)
+        return Control(env, self.defer, Listing(active, scheduler, env.clock), changing, self.mode, tuning, self)
+
     def _make_resources(self) -> Resources:
         settings = self.env.settings
         low, high = settings.min_free_disk, settings.ok_free_disk
@@ -156,7 +169,7 @@ class Context:
             "iqdb": self.intake.iqdb.usage_percent,
             "ibdb": lambda: min(100, self.commit.file_count * 100 // settings.ibdb_max_open),
         }
-        return Resources(disks, gauges, self.smtps.throttle, self._log)
+        return Resources(disks, gauges, self.mode.throttle, self._log)
 
     def listen(self, accesses: Mapping[str, Access]) -> None:
         """Opens the three sockets.
@@ -218,6 +231,7 @@ class Context:
             "smar": int(self.resolver.up),
             "da_sessions": sessions,
             "destinations": destinations,
+            "mode": self.mode.name,
             "accept_percent": self.smtps.percent,
             "accept_reason": self.smtps.reason,
             "held": self.defer.held,
@@ -232,6 +246,7 @@ class Context:
     def _facts(self, agents: int) -> Facts:
         return Facts(
             {"smtps": len(self.smtps), "smtpc": agents, "smar": int(self.resolver.up)},
+            self.mode.trouble(),
             self.smtps.percent,
             self.smtps.reason,
             {"DEFEDB": self.defer.failing, "IBDB": self.commit.failing},

@@ -179,7 +179,7 @@ class Copies:
                 for rcpt in found:
                     _note(known, rcpt)
                 last = found[-1].rcpt_idx
-                yield
+                yield None
 
         before = len(known.holders)
 

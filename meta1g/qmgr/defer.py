@@ -12,9 +12,10 @@ Ref: MeTA1 design, "Implementation: DEFEDB, request lists" (modelled on).
 """
 
 import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import field, replace
 from functools import partial
+from time import sleep
 from typing import Any, TypeVar
 
 from meta1g.base import failure
@@ -26,15 +27,23 @@ from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.pt.workers import Workers
 from meta1g.qmgr.env import Env
-from meta1g.qmgr.limits import DEFER_BATCH_MAX, DEFER_PENDING_MAX, DEFER_TRIES_MAX, HELD_UNTIL, SLICE_S
+from meta1g.qmgr.limits import (
+    BREATH_AFTER_S,
+    BREATH_S,
+    DEFER_BATCH_MAX,
+    DEFER_PENDING_MAX,
+    DEFER_TRIES_MAX,
+    HELD_UNTIL,
+    SLICE_S,
+)
 from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
 
 T = TypeVar("T")
 _RETRY_S = 1.0
 _HELD_CHUNK = 1000
 _BEFORE_HELD = (HELD_UNTIL - 1, TaId("S" + "0" * (ID_LENGTH - 1)), 0)
-#: Work in small steps: it yields after each, and returns its result.
-ReadSteps = Generator[None, None, T]
+#: Work in small steps: it yields after each, and returns its result; a number is a pause, in seconds, that it waits for others.
+ReadSteps = Generator[float | None, None, T]
 
 
 def _nobody(gone: bool) -> None:
@@ -51,8 +60,6 @@ class Change:
         removed: recipients it is no longer responsible for.
         stored: called when the change is durable, in the DEFEDB thread, with no lock held; its argument tells whether
             DEFEDB has nothing of the transaction any more.
-
-    Immutable.
     """
 
     ta: TaRecord
@@ -91,6 +98,7 @@ class Defer:
     def __init__(self, env: Env, defedb: DefeDb, workers: Workers) -> None:
         self._defedb = defedb
         self._workers = workers
+        self._evthr = env.evthr
         self._log = env.log
         self._clock = env.clock
         self._lock = Lock(LockRank.DEFEDB)
@@ -117,7 +125,7 @@ class Defer:
         return len(self._changes) >= DEFER_PENDING_MAX
 
     def add(self, change: Change) -> None:
-        """Stores a change soon.  Blocks: no."""
+        """Stores a change soon."""
         with self._lock:
             self._changes.append(change)
             if not self.failing:
@@ -138,7 +146,7 @@ class Defer:
         on_done: Callable[[T], object],
         on_error: Callable[[Exception], object] | None = None,
     ) -> None:
-        """Calls function with DEFEDB in its thread, then on_done with the result, in the same thread.  Blocks: no.
+        """Calls function with DEFEDB in its thread, then on_done with the result, in the same thread.
 
         If one of them fails, that is logged, and on_error is called: who asks owes an answer to somebody.
 
@@ -173,7 +181,7 @@ class Defer:
         on_done: Callable[[T], object],
         on_error: Callable[[Exception], object] | None = None,
     ) -> None:
-        """Does long work in slices, between which everybody else has a turn.  Blocks: no.
+        """Does long work in slices, between which everybody else has a turn.
 
         Args:
             function: makes the work with DEFEDB; each of its steps takes a few milliseconds.
@@ -188,32 +196,64 @@ class Defer:
     def _slice(
         self, work: ReadSteps[T], on_done: Callable[[T], object], on_error: Callable[[Exception], object] | None
     ) -> None:
-        def turn(db: DefeDb) -> Any:
-            end_s = self._clock.monotonic() + SLICE_S
+        def turn(db: DefeDb) -> tuple[T] | float:
+            breath_s = self._clock.monotonic()
+            end_s = breath_s + SLICE_S
             while True:
                 try:
-                    next(work)
+                    pause_s = next(work)
                 except StopIteration as end:
                     return (end.value,)
-                if self._clock.monotonic() >= end_s:
-                    return None
+                now_s = self._clock.monotonic()
+                if pause_s or now_s >= end_s:
+                    return pause_s or 0.0
+                if now_s - breath_s >= BREATH_AFTER_S:
+                    sleep(BREATH_S)
+                    breath_s = self._clock.monotonic()
 
-        def turned(result: tuple[T] | None) -> None:
-            if result is not None:
+        def turned(result: tuple[T] | float) -> None:
+            if isinstance(result, tuple):
                 on_done(result[0])
+            elif result:
+                self._evthr.timer(result, resume, name="defedb pause")
             else:
                 self._slice(work, on_done, on_error)
 
+        def resume(task: Task) -> Result:
+            with failure.item(self._log, "qmgr.defedb", on_error):
+                self._slice(work, on_done, on_error)
+            return Result.DEL
+
         self.ask(turn, turned, on_error)
 
+    # -- the DEFEDB thread, in a question or a step ------------------------------------------------------------------------
+
+    def store_now(self, db: DefeDb, put: Sequence[RcptRecord], removed: Sequence[tuple[TaId, int]] = ()) -> set[TaId]:
+        """Changes recipients that are not in AQ, at once; no change of them can wait then.  Blocks: yes (disk).
+
+        Args:
+            db: DEFEDB.
+            put: recipients that are there, changed.
+            removed: recipients that go.
+
+        Returns:
+            The transactions that went with their last recipient.
+
+        Raises:
+            TempError: nothing was changed.
+        """
+        gone = db.store((), put, removed)
+        self.count = db.count()
+        return gone
+
     def count_held(self) -> None:
-        """Counts the recipients that are held, soon: they are the last ones of the index.  Blocks: no."""
+        """Counts the recipients that are held, soon: they are the last ones of the index."""
 
         def work(db: DefeDb) -> ReadSteps[int]:
             count, after = 0, _BEFORE_HELD
             while found := db.due(HELD_UNTIL, _HELD_CHUNK, after):
                 count, after = count + len(found), found[-1]
-                yield
+                yield None
             return count
 
         def done(count: int) -> None:

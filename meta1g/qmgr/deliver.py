@@ -11,7 +11,7 @@ from meta1g.db.aq_types import AqRcpt
 from meta1g.db.dadb import DaSession
 from meta1g.qmgr import dsn
 from meta1g.qmgr.settings import Settings
-from meta1g.rcb.envelope import RcptRecord, TaRecord
+from meta1g.rcb.envelope import RcptFlags
 from meta1g.rcb.smtpc_qmgr import Deliver, DeliverRcpt
 
 
@@ -44,7 +44,8 @@ class Builder:
         ta = first.ta.record
         report = None
         if first.record.failed:
-            report = self._report(ta, first.record)
+            report = dsn.make(ta, first.record, self._settings, self._clock.now())
+        asked = report is None and not first.record.flags & RcptFlags.LIST
         return Deliver(
             session_id=session.session_id,
             new_session=new_session,
@@ -55,37 +56,21 @@ class Builder:
             ta_id=ta.ta_id,
             cdb_id=ta.cdb_id,
             mail=first.sender,
-            size_bytes=ta.size_bytes if report is None else self._size(ta.size_bytes, report),
+            size_bytes=ta.size_bytes,
             body=ta.body,
             smtputf8=ta.smtputf8,
             requiretls=ta.requiretls and report is None,
-            ret=ta.ret if report is None else None,
-            envid=ta.envid if report is None else None,
-            dsn_head=None if report is None else report.head,
-            dsn_tail=None if report is None else report.tail,
+            ret=ta.ret if asked else None,
+            envid=ta.envid if asked else None,
+            dsn_head=None if report is None else report.header,
+            dsn_parts=() if report is None else report.parts,
             dsn_full=report is not None and report.full,
             file_bytes=ta.size_bytes,
             checksum=ta.checksum,
             rcpts=tuple(self._rcpt(rcpt) for rcpt in rcpts),
         )
 
-    def _report(self, ta: TaRecord, rcpt: RcptRecord) -> dsn.Report:
-        settings = self._settings
-        return dsn.make(
-            ta,
-            rcpt,
-            settings.hostname,
-            self._clock.now(),
-            settings.return_timeout_s,
-            headers_only=settings.dsn_headers_only,
-        )
-
     @staticmethod
     def _rcpt(rcpt: AqRcpt) -> DeliverRcpt:
         record = rcpt.record
         return DeliverRcpt(rcpt_idx=record.rcpt_idx, rcpt=record.rcpt, notify=record.notify, orcpt=record.orcpt)
-
-    @staticmethod
-    def _size(content_bytes: int, report: dsn.Report) -> int:
-        """Gives the size of a report, an estimate if it returns only the header."""
-        return len(report.head) + len(report.tail) + (content_bytes if report.full else min(content_bytes, 4096))

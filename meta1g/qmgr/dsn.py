@@ -1,178 +1,246 @@
-"""The content of a report: multipart/report with a text, a delivery status, and the message or its header.
+"""The content of a report: a text for people, a delivery status for programs, and the message or its header.
 
-QMGR makes everything up to the original message and what follows it; SMTPC puts the message between them.
+QMGR makes the header and the first two parts, each in the characters that it needs; SMTPC adds the original and labels and
+encodes all of it as the server of the sender takes it.
+
+What a server said is quoted as it was said, and only that: what we found out ourselves stands in the text for people alone
+(RFC 3464 2.3.6).
 
 Pure.  Ref: RFC 3461 6.2, RFC 3464 2, RFC 6522 (multipart/report), RFC 6533 (SMTPUTF8); RFC 3834 5 (Auto-Submitted).
 """
 
-import secrets
-from collections.abc import Iterator
-from email.utils import formatdate
+import textwrap
+from collections.abc import Iterator, Mapping
+from email.utils import formataddr, formatdate
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.ids import idx_text
-from meta1g.base.reply import printable
+from meta1g.base.reply import Reply, printable
+from meta1g.conf.templates import Template, periods, sender_of
+from meta1g.qmgr.settings import Settings
 from meta1g.rcb.envelope import DsnRcpt, RcptFlags, RcptRecord, TaRecord
+from meta1g.rcb.smtpc_qmgr import DsnPart
 from meta1g.smtp import xtext
 
-
-@dataclass(frozen=True, slots=True)
-class _Wording:
-    """Words of one kind of report.  Immutable."""
-
-    subject: str
-    action: str
-    intro: tuple[str, ...]
-
-
-_WORDING: Final = {
-    int(RcptFlags.IS_BNC): _Wording(
-        "Undelivered mail returned to sender",
-        "failed",
-        ("Your message could not be delivered to the recipients below.", "It will not be tried again."),
-    ),
-    int(RcptFlags.IS_DBNC): _Wording(
-        "Undeliverable bounce",
-        "failed",
-        ("A report of a failed delivery could not be delivered to the sender of the message.", "It is sent to you instead."),
-    ),
-    int(RcptFlags.IS_DLY): _Wording(
-        "Delayed mail, still being tried",
-        "delayed",
-        (
-            "Your message could not be delivered yet to the recipients below.",
-            "You need not do anything: it will be tried again.",
-        ),
-    ),
-    int(RcptFlags.IS_RELAYED): _Wording(
-        "Mail relayed",
-        "relayed",
-        ("Your message was taken by the server of the recipients below.", "That server sends no reports of success itself."),
-    ),
+#: Template and action of each kind of report.
+_KINDS: Final[Mapping[int, tuple[str, str]]] = {
+    int(RcptFlags.IS_BNC): ("failure_template", "failed"),
+    int(RcptFlags.IS_DBNC): ("double_bounce_template", "failed"),
+    int(RcptFlags.IS_DLY): ("delay_template", "delayed"),
+    int(RcptFlags.IS_RELAYED): ("success_template", "relayed"),
+    int(RcptFlags.IS_DELIVERED): ("success_template", "delivered"),
+    int(RcptFlags.IS_EXPANDED): ("success_template", "expanded"),
 }
-_KINDS: Final = tuple(_WORDING)
+#: First digit of the status of each action (RFC 3463 2).
+_CLASSES: Final[Mapping[str, str]] = {"failed": "5", "delayed": "4"}
+_SUCCESS: Final = "2"
+#: RFC 3463 X.4.7: delivery time expired.
+_EXPIRED: Final = "5.4.7"
+_TEXT_CHARS: Final = 72
+_FIELD_CHARS: Final = 78
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The parts of a report around the original message.
+    """A report without the original.
 
     Args:
-        head: everything before it.
-        tail: everything after it.
-        full: the whole message is returned, not only its header.
-
-    Immutable.
+        header: its header, without Content-Type and Content-Transfer-Encoding.
+        parts: its first parts.
+        full: the whole message is to be returned, not only its header.
     """
 
-    head: bytes
-    tail: bytes
+    header: bytes
+    parts: tuple[DsnPart, ...]
     full: bool
 
 
-def make(ta: TaRecord, rcpt: RcptRecord, hostname: str, now: float, give_up_s: int, *, headers_only: bool) -> Report:
-    """Makes the report for a recipient that has one of the flags IS_BNC, IS_DBNC, IS_DLY, IS_RELAYED.
+def make(ta: TaRecord, rcpt: RcptRecord, settings: Settings, now: float) -> Report:
+    """Makes the report for a recipient that has one of the flags of reports.
 
     Args:
         ta: the transaction the report is about.
-        rcpt: the recipient of the report, with what has failed.
-        hostname: our name.
+        rcpt: the recipient of the report, with what it tells.
+        settings: our name, how long mail is tried, the texts, and what is returned.
         now: seconds since the epoch.
-        give_up_s: how long after its acceptance a message is given up, seconds.
-        headers_only: a bounce returns the header alone unless the sender asked for the whole (RFC 3461 4.3).
     """
-    wording = next(_WORDING[kind] for kind in _KINDS if rcpt.flags & kind)
-    full = wording.action == "failed" and (ta.ret == "FULL" or (ta.ret is None and not headers_only))
-    boundary = f"={ta.ta_id}.{secrets.token_hex(8)}"
-    lines = [
-        *_header(wording, ta, rcpt, hostname, boundary, now),
-        f"--{boundary}",
-        *_text(wording, ta, rcpt, hostname, give_up_s),
-        f"--{boundary}",
-        *_status(wording, ta, rcpt, hostname, give_up_s),
-        f"--{boundary}",
-        f"Content-Type: {_original_type(ta, full=full)}",
-        f"Content-Transfer-Encoding: {'7bit' if ta.body is None or ta.body == '7BIT' else '8bit'}",
-        "",
-        "",
-    ]
-    return Report("\r\n".join(lines).encode("utf-8", "surrogateescape"), f"\r\n--{boundary}--\r\n".encode(), full)
+    return _Maker(ta, rcpt, settings).make(now)
 
 
-def _original_type(ta: TaRecord, *, full: bool) -> str:
-    if ta.smtputf8:
-        return "message/global" if full else "message/global-headers"
-    return "message/rfc822" if full else "text/rfc822-headers"
+class _Maker:
+    """Makes one report.  Owner: the call."""
+
+    def __init__(self, ta: TaRecord, rcpt: RcptRecord, settings: Settings) -> None:
+        name, action = next(kind for flag, kind in _KINDS.items() if rcpt.flags & flag)
+        self._ta = ta
+        self._rcpt = rcpt
+        self._action = action
+        self._hostname = hostname = settings.hostname
+        #: what the sender of the message asked for does not concern the owner of a list (RFC 3461 5.2.7.1)
+        asked = not rcpt.flags & RcptFlags.LIST
+        self._ret, self._envid = (ta.ret, ta.envid) if asked else (None, None)
+        self._headers_only = settings.dsn_headers_only
+        self._template: Template = settings.templates[name]
+        self._until = formatdate(ta.entered + settings.return_timeout_s, localtime=True)
+        #: addresses are written as they are, otherwise in ASCII (RFC 6533 4)
+        self._utf8 = ta.smtputf8 and not all(one.rcpt.isascii() for one in rcpt.failed)
+        self._words = {
+            "hostname": hostname,
+            "myhostname": hostname,
+            "mydomain": hostname.partition(".")[2] or hostname,
+            "queue_id": ta.ta_id,
+            "retry_until": self._until,
+            **periods("delay_warning_time", settings.delay_dsn_timeout_s),
+            **periods("maximal_queue_lifetime", settings.return_timeout_s),
+        }
+
+    def make(self, now: float) -> Report:
+        wanted = self._ret == "FULL" or (self._ret is None and not self._headers_only)
+        full = self._action == "failed" and wanted and not self._rcpt.flags & RcptFlags.SHORT
+        status_type = "message/global-delivery-status" if self._utf8 else "message/delivery-status"
+        return Report(
+            _lines(self._header(now)),
+            (
+                DsnPart(mime_type="text/plain", about="Notification", data=_lines(self._text())),
+                DsnPart(mime_type=status_type, about="Delivery report", data=_lines(self._status())),
+            ),
+            full,
+        )
+
+    # -- header --------------------------------------------------------------------------------------------------------
+
+    def _header(self, now: float) -> Iterator[str]:
+        rcpt, template, words = self._rcpt, self._template, self._words
+        yield f"Date: {formatdate(now, localtime=True)}"
+        yield f"From: {formataddr(sender_of(template.line('From', words), self._hostname))}"
+        yield f"To: <{rcpt.rcpt}>"
+        yield f"Subject: {_encoded(template.line('Subject', words), 'Subject')}"
+        yield f"Message-ID: <{self._ta.ta_id}.{idx_text(rcpt.rcpt_idx)}.{int(now)}@{self._hostname}>"
+        yield "Auto-Submitted: auto-replied"
+        yield "MIME-Version: 1.0"
+
+    # -- for people ----------------------------------------------------------------------------------------------------
+
+    def _text(self) -> Iterator[str]:
+        yield from self._template.text(self._words)
+        for told in self._rcpt.failed:
+            yield ""
+            alias = f" (from <{told.orig_rcpt}>)" if told.orig_rcpt and told.orig_rcpt != told.rcpt else ""
+            happened = self._template.line(self._action.capitalize(), self._words)
+            yield f"<{told.rcpt}>{alias}{f' {happened}' if happened else ':'}"
+            yield from self._reason(told)
+
+    def _reason(self, told: DsnRcpt) -> Iterator[str]:
+        reply = told.reply
+        if told.expired:
+            yield from _wrapped(self._template.line("Expired", self._words), 4)
+        if not reply.code:
+            return
+        if not reply.origin:
+            if self._action in _CLASSES:
+                yield from _wrapped(printable(reply.one_line) or str(reply), 4)
+            return
+        yield from _wrapped(self._template.line("Answered", {**self._words, "host": _host(reply.origin)}), 4)
+        for line in reply.lines:
+            yield from _wrapped(_said(reply, line), 8)
+
+    # -- for programs --------------------------------------------------------------------------------------------------
+
+    def _status(self) -> Iterator[str]:
+        ta = self._ta
+        if self._envid:
+            yield f"Original-Envelope-Id: {_decoded(self._envid)}"
+        yield f"Reporting-MTA: dns; {self._hostname}"
+        yield f"Arrival-Date: {formatdate(ta.entered, localtime=True)}"
+        for told in self._rcpt.failed:
+            yield ""
+            yield from self._group(told)
+
+    def _group(self, told: DsnRcpt) -> Iterator[str]:
+        """Gives the fields of one recipient."""
+        reply = told.reply
+        if told.orcpt:
+            kind, address = xtext.address_of(told.orcpt)
+            yield f"Original-Recipient: {printable(kind)}; {self._address(kind, address)}"
+        kind = "rfc822" if told.rcpt.isascii() else xtext.UTF8_TYPE
+        yield f"Final-Recipient: {kind}; {self._address(kind, told.rcpt)}"
+        yield f"Action: {self._action}"
+        yield f"Status: {self._code(told)}"
+        if reply.origin:
+            yield f"Remote-MTA: {_mta(reply.origin)}"
+            yield _folded(f"Diagnostic-Code: smtp; {_said(reply, reply.one_line)}")
+        if told.last_try:
+            yield f"Last-Attempt-Date: {formatdate(told.last_try, localtime=True)}"
+        if self._action == "delayed":
+            yield f"Will-Retry-Until: {self._until}"
+
+    def _address(self, kind: str, address: str) -> str:
+        if kind.lower() != xtext.UTF8_TYPE:
+            return printable(address)
+        return address if self._utf8 and address.isprintable() else xtext.embed(address)
+
+    def _code(self, told: DsnRcpt) -> str:
+        """Gives the status: the enhanced code if its class is that of the action."""
+        if told.expired:
+            return _EXPIRED
+        digit = _CLASSES.get(self._action, _SUCCESS)
+        return told.reply.ecode if told.reply.ecode.startswith(digit) else f"{digit}.0.0"
 
 
-def _header(wording: _Wording, ta: TaRecord, rcpt: RcptRecord, hostname: str, boundary: str, now: float) -> Iterator[str]:
-    yield f"Date: {formatdate(now, localtime=True)}"
-    yield f"From: Mail Delivery System <MAILER-DAEMON@{hostname}>"
-    yield f"To: <{rcpt.rcpt}>"
-    yield f"Subject: {wording.subject}"
-    yield f"Message-ID: <{ta.ta_id}.{idx_text(rcpt.rcpt_idx)}.{int(now)}@{hostname}>"
-    yield "Auto-Submitted: auto-replied"
-    yield "MIME-Version: 1.0"
-    yield f'Content-Type: multipart/report; report-type={_status_type(ta)[8:]};\r\n boundary="{boundary}"'
-    yield ""
-    yield "This is a report in MIME format."
+_EOL: Final = "\r\n"
 
 
-def _status_type(ta: TaRecord) -> str:
-    return "message/global-delivery-status" if ta.smtputf8 else "message/delivery-status"
+def _lines(lines: Iterator[str]) -> bytes:
+    return "".join(f"{line}{_EOL}" for line in lines).encode("utf-8", "surrogateescape")
 
 
-def _text(wording: _Wording, ta: TaRecord, rcpt: RcptRecord, hostname: str, give_up_s: int) -> Iterator[str]:
-    yield "Content-Type: text/plain; charset=utf-8" if ta.smtputf8 else "Content-Type: text/plain; charset=us-ascii"
-    yield ""
-    yield f"This is the mail system of {hostname}."
-    yield ""
-    yield from wording.intro
-    if wording.action == "delayed":
-        yield f"It will be given up on {formatdate(ta.entered + give_up_s, localtime=True)}."
-    yield ""
-    for failed in rcpt.failed:
-        yield f"<{failed.rcpt}>"
-        yield f"    {_diagnostic(failed)}"
-        if failed.reply.origin:
-            yield f"    (said by {printable(failed.reply.origin)})"
-    yield ""
+def _encoded(text: str, field: str) -> str:
+    """Gives the text of a header field in ASCII (RFC 2047)."""
+    if text.isascii():
+        return text
+    from email.header import Header  # few need it
+
+    return Header(text, "utf-8", header_name=field).encode(linesep=_EOL)
 
 
-def _diagnostic(failed: DsnRcpt) -> str:
-    return printable(str(failed.reply))
+def _wrapped(text: str, indent: int) -> list[str]:
+    blanks = " " * indent
+    return textwrap.wrap(
+        text, _TEXT_CHARS, initial_indent=blanks, subsequent_indent=blanks, break_long_words=False, break_on_hyphens=False
+    )
 
 
-def _status(wording: _Wording, ta: TaRecord, rcpt: RcptRecord, hostname: str, give_up_s: int) -> Iterator[str]:
-    yield f"Content-Type: {_status_type(ta)}"
-    yield ""
-    if ta.envid:
-        yield f"Original-Envelope-Id: {_decoded(ta.envid)}"
-    yield f"Reporting-MTA: dns; {hostname}"
-    yield f"Arrival-Date: {formatdate(ta.entered, localtime=True)}"
-    kind = "utf-8" if ta.smtputf8 else "rfc822"
-    for failed in rcpt.failed:
-        yield ""
-        if failed.orcpt:
-            yield f"Original-Recipient: {_original_recipient(failed.orcpt)}"
-        yield f"Final-Recipient: {kind}; {failed.rcpt}"
-        yield f"Action: {wording.action}"
-        yield f"Status: {failed.reply.ecode or f'{failed.reply.code // 100 or 5}.0.0'}"
-        if failed.reply.origin:
-            yield f"Remote-MTA: dns; {printable(failed.reply.origin.partition('[')[0] or failed.reply.origin)}"
-        yield f"Diagnostic-Code: smtp; {_diagnostic(failed)}"
-        if failed.last_try:
-            yield f"Last-Attempt-Date: {formatdate(failed.last_try, localtime=True)}"
-        if wording.action == "delayed":
-            yield f"Will-Retry-Until: {formatdate(ta.entered + give_up_s, localtime=True)}"
-    yield ""
+def _said(reply: Reply, text: str) -> str:
+    """Gives what a server said, as it said it: code, its enhanced code if there was one, text."""
+    return " ".join(word for word in (str(reply.code), reply.ecode, printable(text)) if word)
 
 
-def _original_recipient(orcpt: str) -> str:
-    """Gives the field of an ORCPT parameter: `type;address` with its xtext decoded (RFC 3464 2.3.1)."""
-    kind, _, address = orcpt.partition(";")
-    return f"{printable(kind)}; {_decoded(address)}"
+def _folded(field: str) -> str:
+    """Folds a field at its blanks (RFC 5322 2.2.3)."""
+    lines = [""]
+    for word in field.split(" "):
+        if word and lines[-1].strip() and len(lines[-1]) + 1 + len(word) > _FIELD_CHARS:
+            lines.append("")
+        lines[-1] += word if len(lines) == 1 and not lines[-1] else f" {word}"
+    return _EOL.join(lines)
+
+
+def _mta(origin: str) -> str:
+    """Gives the field of the host that said something, `name[address]` or `unix:PATH`; an address stands as a literal."""
+    if origin.startswith("unix:"):
+        return f"x-unix; {printable(origin)}"
+    name, _, rest = origin.partition("[")
+    address = rest.removesuffix("]")
+    if name and name != address:
+        return f"dns; {printable(name)}"
+    return f"dns; [{'IPv6:' if ':' in address else ''}{printable(address)}]"
+
+
+def _host(origin: str) -> str:
+    """Names the host that said something for people."""
+    name, _, rest = origin.partition("[")
+    return printable(name if rest.removesuffix("]") == name else origin)
 
 
 def _decoded(text: str) -> str:

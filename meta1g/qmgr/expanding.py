@@ -13,14 +13,14 @@ from typing import Final
 from meta1g.base.ids import RCPT_IDX_MAX
 from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt
-from meta1g.qmgr import limits, retry
+from meta1g.qmgr import bounce, limits, retry
 from meta1g.qmgr.bounces import Bounces
 from meta1g.qmgr.copies import Copies
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.outcome import Outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.storing import Storing
-from meta1g.rcb.envelope import RcptFlags
+from meta1g.rcb.envelope import RcptFlags, RcptRecord
 
 _TOO_MANY: Final = Outcome(Reply(554, "5.3.4", "the list has more members than one message can have recipients"))
 
@@ -41,6 +41,7 @@ class Expanding:
         self._copies = copies
         self._storing = storing
         self._bounces = bounces
+        self._settings = env.settings
         self._clock = env.clock
         self._log = env.log
 
@@ -51,6 +52,7 @@ class Expanding:
         owner: str | None,
         *,
         more: bool = False,
+        single: bool = False,
         then: Callable[[], None] | None = None,
     ) -> None:
         """Replaces an alias by its members; a long list comes in parts.
@@ -60,21 +62,17 @@ class Expanding:
             members: the next ones, a slice at most; may be empty for the last part.
             owner: envelope sender for them, None to keep it.
             more: others follow; the alias stays.
+            single: the alias has one member.
             then: called when the next part may come, or after the last one when the alias is gone; AQ is held.
         """
         ta, old = rcpt.ta, rcpt.record
         if ta.next_idx + len(members) > RCPT_IDX_MAX - limits.IDX_RESERVED:
             self._bounces.failed(rcpt, _TOO_MANY)
             return
-        template = replace(
-            old,
-            orig_rcpt=old.orig_rcpt or old.rcpt,
-            sender=owner if owner is not None else old.sender,
-            flags=old.flags | RcptFlags.EXPANDED,
-            next_try=retry.as_stored(self._clock.now()),
-        )
+        now = retry.as_stored(self._clock.now())
+        template = bounce.member_template(old, owner, single=single, now=now)
         records = [
-            replace(template, rcpt_idx=self._storing.next_idx(ta), rcpt=member)
+            self._member(template, self._storing.next_idx(ta), member)
             for member in members
             if self._copies.take(ta, old.rcpt_idx, member)
         ]
@@ -82,6 +80,17 @@ class Expanding:
             "qmgr.alias", "ok", ss_ta=ta.ta_id, rcpt_idx=old.rcpt_idx, rcpt=old.rcpt, count=len(records), owner=owner
         )
         if not more:
+            report = None if single and owner is None else self._report(rcpt, owner, now)
+            records += [] if report is None else [report]
             step(rcpt, Event.STORE)
         self._storing.replace(ta, () if more else (rcpt,), records, rcpt.home, then)
         self._bounces.settle(ta)
+
+    def _member(self, template: RcptRecord, rcpt_idx: int, member: str) -> RcptRecord:
+        """Gives the record of a member; the sender of a list carries its address if the configuration wants that."""
+        record = replace(template, rcpt_idx=rcpt_idx, rcpt=member)
+        return bounce.with_verp(record, record.sender or "", self._settings) if record.flags & RcptFlags.LIST else record
+
+    def _report(self, rcpt: AqRcpt, owner: str | None, now: float) -> RcptRecord | None:
+        ta = rcpt.ta
+        return bounce.expansion_record(rcpt, lambda: self._storing.next_idx(ta), owner, now)

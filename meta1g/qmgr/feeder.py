@@ -14,7 +14,7 @@ from typing import TypeVar
 from meta1g.base import failure
 from meta1g.base.errors import FullError
 from meta1g.base.ids import TaId
-from meta1g.db.aq_types import Home, Place
+from meta1g.db.aq_types import Home, Order, Place
 from meta1g.db.defedb import DefeDb
 from meta1g.db.edbc import FOREVER
 from meta1g.db.lanes import LaneEntry
@@ -23,6 +23,7 @@ from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.limits import FEED_AGAIN_S, FEED_LEAST, FEED_LEAVES_PERCENT, FEED_TURN, LANE_LOOK_S, REFILL_MAX
+from meta1g.qmgr.orders import Orders
 from meta1g.qmgr.retry import as_stored
 from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
 
@@ -37,13 +38,15 @@ class Feeder:
     Args:
         env: surroundings.
         active: the recipients in AQ, and the window.
+        orders: those of the operator.
 
     Owner: its task, but for `_busy`, which the DEFEDB thread clears when the task may go on.
     """
 
-    def __init__(self, env: Env, active: Active) -> None:
-        self.stopping = False
+    def __init__(self, env: Env, active: Active, orders: Orders) -> None:
+        self.stopping = self.pausing = False
         self._active = active
+        self._orders = orders
         self._defer = active.defer
         self._clock = env.clock
         self._log = env.log
@@ -52,11 +55,11 @@ class Feeder:
         self._task = env.evthr.task_new(self._run, events=Ev.NONE, run=True, name="feeder")
 
     def wake(self) -> None:
-        """Lets the feeder look soon.  Blocks: no."""
+        """Lets the feeder look soon."""
         self._task.wakeup()
 
     def _run(self, task: Task) -> Result:
-        if self.stopping:
+        if self.stopping or self.pausing:
             return Result.SLPQ
         if not self._busy:
             self._look()
@@ -146,6 +149,10 @@ class Feeder:
             for ta, rcpt in found:
                 with failure.item(self._log, "qmgr.feed", partial(self._feed_later, rcpt), ss_ta=rcpt.ta_id):
                     self._enter(bounded_ta(ta, now), bounded(rcpt, now, self._max_delay_s))
+            for _, rcpt in found:  # all of them are here: one report tells of those that were given up
+                if rcpt.flags & RcptFlags.GIVE_UP:
+                    with failure.item(self._log, "qmgr.feed", ss_ta=rcpt.ta_id):
+                        self._give_up(rcpt)
         self._log.debug("qmgr.feed", "ok", count=len(found))
         self._go_on()
 
@@ -157,6 +164,13 @@ class Feeder:
             active.enter(ta, [rcpt], Home.DEFEDB)
         else:
             active.edbc.lanes.park(place, (rcpt.next_try, TaId(rcpt.ta_id), rcpt.rcpt_idx))
+
+    def _give_up(self, rcpt: RcptRecord) -> None:
+        """Lets a recipient fail by order of the operator; one without room in AQ waits for it.  Caller holds AQ."""
+        ta = self._active.aq.get(rcpt.ta_id)
+        here = None if ta is None else ta.rcpts.get(rcpt.rcpt_idx)
+        if here is not None:
+            self._orders.give(here, Order.BOUNCE)
 
     def _feed_later(self, rcpt: RcptRecord, error: Exception) -> None:
         """Keeps a recipient out of the way for a while that could not be brought back.  Caller holds AQ."""

@@ -47,7 +47,7 @@ class Gather:
     def __init__(self, env: Env, active: Active) -> None:
         self._active = active
         self._clock = env.clock
-        self._full = env.settings.max_rcpts_per_transaction
+        self._settings = env.settings
         self._groups: OrderedDict[AqTa, _Group] = OrderedDict()  # the one that has to leave first comes first
         self._task = env.evthr.task_new(self._run, events=Ev.NONE, name="gather")
         self._timed = False
@@ -67,7 +67,7 @@ class Gather:
             self._time()
         companions = group.dests.setdefault(rcpt.dest, {})
         companions[rcpt.record.rcpt_idx] = rcpt
-        if len(companions) >= self._full:
+        if len(companions) >= self._settings.max_rcpts_per_transaction:
             self._leave(ta, group, rcpt.dest)
         self.answered(ta)
 

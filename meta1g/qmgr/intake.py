@@ -5,6 +5,7 @@ Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelle
 """
 
 from collections import deque
+from dataclasses import replace
 from typing import Final, Protocol, cast
 
 from meta1g.base import failure
@@ -24,6 +25,7 @@ from meta1g.qmgr.ta_fsm import Event, State, step
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_qmgr import CloseTransaction, NewRecipient, NewSession, NewTransaction, Refused, Stat
+from meta1g.smtp import verp
 
 UNKNOWN: Final = Reply(451, "4.3.0", "Transaction is not known, try again")
 MISCOUNTED: Final = Reply(451, "4.3.0", "Envelope is not complete, try again")
@@ -111,7 +113,8 @@ class Intake:
 
     Attributes:
         accepted: envelopes that are safe and not handed over yet; appended by the commit thread, taken by the task.
-        stopping: nothing new is taken.
+        stopping: nothing new is taken, nor will be.
+        draining: nothing new is taken now, by order of the operator.
 
     Locking: own lock IQDB.
     """
@@ -121,15 +124,17 @@ class Intake:
         self.icc = icc
         self.accepted: deque[Dot] = deque()
         self.stopping = False
+        self.draining = False
         self._commit = active.commit
         self._active = active
+        self._verp = env.settings.verp
         self._clock = env.clock
         self.log = env.log
         self._lock = Lock(LockRank.IQDB)
         self._task = env.evthr.task_new(self._hand_over, events=Ev.NONE, name="hand over")
 
     def wake(self) -> None:
-        """Lets the accepted envelopes be handed over.  Blocks: no."""
+        """Lets the accepted envelopes be handed over."""
         if self.accepted:
             self._task.wakeup()
 
@@ -143,7 +148,7 @@ class Intake:
             msg: what it says.
             sessions: how many it serves at most, of which one client has a share; 0 if that is not known.
         """
-        if self.stopping:
+        if self.stopping or self.draining:
             return STOPPING
         self.close_session(msg.session_id)  # a peer that repeats itself must not be counted twice
         with self._lock:
@@ -195,6 +200,12 @@ class Intake:
         step(ta, Event.REFUSE)
         self.iqdb.forget_rcpts(ta)
 
+    def set_limits(self, entries: int, connections: int, rate: int) -> None:
+        """Changes how much may come in: entries of IQDB; sessions of one client, and how many of them in a minute."""
+        with self._lock:
+            self.iqdb.set_limit(entries)
+            self.icc.max_connections, self.icc.max_rate = connections, rate
+
     # -- envelopes -----------------------------------------------------------------------------------------------------
 
     def new_transaction(self, conn: Conn, msg: NewTransaction) -> None:
@@ -207,8 +218,8 @@ class Intake:
                 self.log.warn("qmgr.mail", error.cause, ss_ta=msg.ta_id)
                 refusal = TOO_MUCH
             else:
-                if self.stopping or self._active.overloaded:
-                    refusal = STOPPING if self.stopping else TOO_MUCH
+                if self.stopping or self.draining or self._active.overloaded:
+                    refusal = STOPPING if self.stopping or self.draining else TOO_MUCH
                     self._refused(ta)
         if refusal is not None:
             self._refuse(conn, msg.ta_id, refusal)
@@ -293,6 +304,7 @@ class Intake:
             envid=new.envid,
             requiretls=new.requiretls,
             checksum=msg.checksum,
+            automatic=msg.automatic,
         )
         rcpts = [
             RcptRecord(
@@ -300,7 +312,11 @@ class Intake:
             )
             for one in ta.rcpts
         ]
-        return record, joined(rcpts)
+        rcpts = joined(rcpts)
+        delimiters = new.verp or self._verp.delimiters_for(new.mail)
+        if delimiters:
+            rcpts = [replace(one, sender=verp.sender_for(new.mail, one.rcpt, delimiters)) for one in rcpts]
+        return record, rcpts
 
     # -- hand-over -----------------------------------------------------------------------------------------------------
 
@@ -310,7 +326,7 @@ class Intake:
         return Result.SLPQ
 
     def hand_over(self) -> None:
-        """Moves all accepted envelopes on; AQ is free for others between two slices.  Blocks: no."""
+        """Moves all accepted envelopes on; AQ is free for others between two slices."""
         while self.accepted:
             left = SLICE
             with self._active.lock:

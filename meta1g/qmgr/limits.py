@@ -25,8 +25,13 @@ DEFER_BATCH_MAX: Final = 400
 DEFER_TRIES_MAX: Final = 3
 #: Long work in the thread of DEFEDB lets others have their turn after this time; a step comes on top.  Ref: invariant I10.
 SLICE_S: Final = 0.02
+#: After so much of it the thread sleeps for a moment, so that others get the interpreter at once.
+BREATH_AFTER_S: Final = 0.001
+BREATH_S: Final = 0.0002
 #: Entries of DEFEDB that the window takes at once: less than 20 ms.  Ref: invariant I10.
 REFILL_MAX: Final = 5000
+#: Content files that are removed between two flushes: some 10 ms, for which final dots have to wait.  Ref: invariant I10.
+UNLINKS_MAX: Final = 250
 #: Records that may wait for IBDB while it cannot be written; beyond it no new mail is taken.  Ref: invariant I4.
 IBDB_PENDING_MAX: Final = 10_000
 #: How long after a failed flush IBDB is tried again.
@@ -95,12 +100,18 @@ ORPHAN_DELAY_S: Final = 25
 ORPHAN_SCAN_S: Final = 1800
 #: How often a checkpoint of DEFEDB is made if the configuration does not say.
 CHECKPOINT_S: Final = 60
-#: Recipients in one answer to the control socket.
+#: Rows in one answer to the control socket.
 LIST_MAX: Final = 500
+#: Recipients of DEFEDB that one page looks at, whether they match or not: some 0.2 s, in slices.
+PAGE_LOOKS: Final = 20_000
+#: Different things that are counted apart by one command; the rest is counted together.  Ref: invariant I4.
+COUNT_KEYS_MAX: Final = 100_000
 #: Characters of a server's reply that are kept.
 STATUS_TEXT_MAX_CHARS: Final = 512
 #: Recipients named in one bounce.
 BOUNCE_RCPTS_MAX: Final = 500
+#: Recipients named in one warning: it is stored anew with each.
+WARNING_RCPTS_MAX: Final = 50
 #: Failed recipients of a transaction wait for the others, to be in one report, until they are this part of AQ.
 FAILED_PART: Final = 8
 #: A recipient whose agent ended so often in the middle of its delivery waits like a deferred one.

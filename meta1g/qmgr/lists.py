@@ -64,6 +64,11 @@ class Expansion:
         return self._members[first : self._next]
 
     @property
+    def single(self) -> bool:
+        """Whether the list has one member."""
+        return len(self._members) == 1
+
+    @property
     def more(self) -> bool:
         """Whether there are members that slice() has not given."""
         return self._next < len(self._members)
@@ -109,15 +114,16 @@ class Lists:
     def begin(self, rcpt: AqRcpt, *, large: bool) -> bool:
         """Gives an alias its place, if there is one; otherwise it has to wait().  Tells whether there is one."""
         places = self._large if large else self._small
-        if rcpt in self._large.used or rcpt in places.used:
-            return True
-        if len(places.used) >= places.limit:
-            return False
-        places.used.add(rcpt)
+        if rcpt not in self._large.used and rcpt not in places.used:
+            if len(places.used) >= places.limit:
+                return False
+            places.used.add(rcpt)
+        rcpt.expanding = True
         return True
 
     def end(self, rcpt: AqRcpt) -> None:
         """Takes the place of an alias back."""
+        rcpt.expanding = False
         self._large.used.discard(rcpt)
         self._small.used.discard(rcpt)
 

@@ -49,7 +49,7 @@ class Orphans:
         self._task.sleep_for(ORPHAN_DELAY_S)
 
     def smtps_gone(self) -> None:
-        """Notes that an SMTPS went away: what it was writing may be left behind.  Blocks: no."""
+        """Notes that an SMTPS went away: what it was writing may be left behind."""
         self._again = True
         self._task.sleep_for(ORPHAN_DELAY_S)
 
@@ -72,7 +72,7 @@ class Orphans:
             wanted = cdb_id in kept or self._intake.is_open(cdb_id) or db.has_ta(cdb_id) or cdb_id in self._lost.recent
             if is_older(changed, now, ORPHAN_MIN_AGE_S) and not wanted:
                 removed += self._commit.remove_orphan(CdbId(cdb_id))
-            yield
+            yield None
         return removed
 
     def _scanned(self, removed: int) -> None:

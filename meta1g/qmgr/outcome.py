@@ -26,6 +26,7 @@ class Outcome:
         hold: no server can help: the content is damaged.
         retry: what the code does not tell.
         of_session: nothing was said about the recipient: another server may do, whatever the code.
+        is_expired: it was tried for too long (RFC 3463 X.4.7).
     """
 
     reply: Reply
@@ -33,11 +34,12 @@ class Outcome:
     hold: bool = False
     retry: Retry = Retry.BY_CODE
     of_session: bool = False
+    is_expired: bool = False
 
     @property
     def is_temporary(self) -> bool:
         """Whether trying again can help."""
-        return self.reply.is_temp or (self.retry is not Retry.BY_CODE and self.reply.is_perm)
+        return (self.reply.is_temp and not self.is_expired) or (self.retry is not Retry.BY_CODE and self.reply.is_perm)
 
     @property
     def is_final(self) -> bool:
@@ -49,11 +51,8 @@ class Outcome:
         return replace(record, last_try=now, reply=self.reply.cut(STATUS_TEXT_MAX_CHARS))
 
     def expired(self) -> "Outcome":
-        """The final failure of a recipient that could not be delivered for too long (RFC 3463 X.4.7)."""
-        last = self.reply
-        of = f" of {last.origin}" if last.origin else ""
-        text = f"delivery time expired; last reply{of}: {last.one_line}"
-        return replace(self, reply=Reply(554, "5.4.7", text), retry=Retry.BY_CODE)
+        """The final failure of a recipient that could not be delivered for too long; the reply is that of the last attempt."""
+        return replace(self, is_expired=True, retry=Retry.BY_CODE)
 
 
 CONFUSED: Final = Outcome(Reply(451, "4.3.0", "internal error, see the log of qmgr"))
@@ -113,7 +112,7 @@ def log_outcome(log: Log, now: float, rcpt: AqRcpt, what: str, outcome: Outcome)
     write = log.notice if what == "failed" else log.info
     write(
         f"qmgr.{what}",
-        outcome.reply.one_line or "ok",
+        f"{'delivery time expired; ' if outcome.is_expired else ''}{outcome.reply.one_line}" or "ok",
         ss_ta=ta.ta_id,
         rcpt_idx=record.rcpt_idx,
         mail=rcpt.sender,

@@ -24,6 +24,7 @@ from meta1g.qmgr.env import Env
 from meta1g.qmgr.expanding import Expanding
 from meta1g.qmgr.limits import ASK_AGAIN_S, RESOLVE_TIMEOUT_S, SLICE
 from meta1g.qmgr.lists import Expansion, Lists, Parts
+from meta1g.qmgr.orders import Orders
 from meta1g.qmgr.outcome import Outcome
 from meta1g.qmgr.questions import PACE_S, Window
 from meta1g.qmgr.rcpt_fsm import Event, step
@@ -45,6 +46,7 @@ class Resolving:
         path: socket of SMAR.
         active: the recipients in AQ.
         update: told what became of them.
+        orders: what the operator wants of them.
         expanding: told what an alias stands for.
         contained: told who contained how many failures, and the last one.
 
@@ -57,12 +59,14 @@ class Resolving:
         path: Path,
         active: Active,
         update: Update,
+        orders: Orders,
         expanding: Expanding,
         contained: Callable[[str, int, str], None] = lambda who, count, last: None,
     ) -> None:
         self._contained = contained
         self._active = active
         self._update = update
+        self._orders = orders
         self._expanding = expanding
         self._log = env.log
         self._clock = env.clock
@@ -167,6 +171,9 @@ class Resolving:
                 self._lists.end(rcpt)  # the operator was faster
 
     def _take(self, rcpt: AqRcpt, parts: Parts, answer: Message | None) -> None:
+        if rcpt.order and self._orders.came_back(rcpt):
+            self._lists.end(rcpt)
+            return
         if isinstance(answer, Members) and answer.members:
             self._members(rcpt, parts, answer)
             return
@@ -215,7 +222,9 @@ class Resolving:
         """Stores the next slice; the one behind it when it is durable, and the alias is gone after the last one."""
         members = expansion.slice()
         then = partial(self._stored, expansion, last=not expansion.more)
-        self._expanding.expanded(expansion.rcpt, members, expansion.owner, more=expansion.more, then=then)
+        self._expanding.expanded(
+            expansion.rcpt, members, expansion.owner, more=expansion.more, single=expansion.single, then=then
+        )
 
     def _stored(self, expansion: Expansion, *, last: bool) -> None:
         """Notes that a slice is durable.  AQ is held."""

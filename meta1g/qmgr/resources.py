@@ -19,7 +19,7 @@ _FULL = 100
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What the load control decides: percent of their sessions that SMTPS may serve, and why.  Immutable."""
+    """What the load control decides: percent of their sessions that SMTPS may serve, and why."""
 
     percent: int
     reason: str = ""
@@ -56,6 +56,10 @@ class DiskWatch:
         self._ok_free = max(ok_free_bytes, min_free_bytes)
         self._full = False
         self.free_bytes = 0
+
+    def set_bounds(self, min_free_bytes: int, ok_free_bytes: int) -> None:
+        """Changes the two thresholds."""
+        self._min_free, self._ok_free = min_free_bytes, max(ok_free_bytes, min_free_bytes)
 
     def usage_percent(self) -> int:
         """Looks at the disk; gives 0 (plenty) to 100 (no mail).  Blocks: no (one system call)."""
@@ -97,7 +101,7 @@ class Resources:
         return (*self._disks, *self._gauges)
 
     def look(self) -> Allowance:
-        """Measures everything and tells SMTPS.  Blocks: no."""
+        """Measures everything and tells SMTPS."""
         usage = {}
         for name, disk in self._disks.items():
             try:
@@ -110,6 +114,11 @@ class Resources:
         verdict = decide(usage)
         self._throttle(verdict.percent, verdict.reason)
         return verdict
+
+    def set_bounds(self, min_free_bytes: int, ok_free_bytes: int) -> None:
+        """Changes the thresholds of all disks."""
+        for disk in self._disks.values():
+            disk.set_bounds(min_free_bytes, ok_free_bytes)
 
     def free_bytes(self) -> dict[str, int]:
         """Gives the free space of each file system."""

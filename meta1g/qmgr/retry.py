@@ -11,7 +11,14 @@ from meta1g.qmgr.settings import Settings
 from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
 
 _JITTER: Final = 0.1
-_REPORTS: Final = int(RcptFlags.IS_BNC | RcptFlags.IS_DBNC | RcptFlags.IS_DLY | RcptFlags.IS_RELAYED)
+_REPORTS: Final = int(
+    RcptFlags.IS_BNC
+    | RcptFlags.IS_DBNC
+    | RcptFlags.IS_DLY
+    | RcptFlags.IS_RELAYED
+    | RcptFlags.IS_DELIVERED
+    | RcptFlags.IS_EXPANDED
+)
 
 
 def next_try(rcpt: RcptRecord, now: float, settings: Settings) -> float:

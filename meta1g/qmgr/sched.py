@@ -67,8 +67,8 @@ class Scheduler:
     def __init__(self, env: Env, active: Active, update: Update, occ: Occ, dadb: Dadb, builder: Builder) -> None:
         self.occ = occ
         self.dadb = dadb
-        self.stopping = False
-        self._max_rcpts = env.settings.max_rcpts_per_transaction
+        self.stopping = self.pausing = False
+        self._settings = env.settings
         self._active = active
         self._update = update
         self._builder = builder
@@ -82,7 +82,7 @@ class Scheduler:
         active.ready.answer(self._task)
 
     def wake(self) -> None:
-        """Lets the scheduler run soon.  Blocks: no."""
+        """Lets the scheduler run soon."""
         self._task.wakeup()
 
     # -- turns ---------------------------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ class Scheduler:
     def _run(self, task: Task) -> Result:
         left = SLICE
         with self._active.lock:
-            while left > 0 and not self.stopping and (queue := self._next()) is not None:
+            while left > 0 and not (self.stopping or self.pausing) and (queue := self._next()) is not None:
                 left -= self._turn(queue)
         if left <= 0:
             task.wakeup()
@@ -118,7 +118,7 @@ class Scheduler:
             if session is None:
                 queues.block(queue)
                 return 1
-            rcpts = queues.take(queue, self._max_rcpts)
+            rcpts = queues.take(queue, self._settings.max_rcpts_per_transaction)
             self._deliver(session, rcpts)
         queues.again(queue)
         return len(rcpts)
@@ -288,7 +288,7 @@ class Scheduler:
         return lambda rcpt: self._finish(rcpt, outcome)
 
     def _finish(self, rcpt: AqRcpt, outcome: Outcome) -> None:
-        if not (outcome.of_session and self._update.next_server(rcpt)):
+        if not (outcome.of_session and self._update.next_server(rcpt, outcome)):
             self._update.finish(rcpt, outcome)
 
     def _session_failed(self, dest: Destination, failed: Outcome, *, opening: bool) -> None:

@@ -4,14 +4,40 @@ Ref: MeTA1 README, "QMGR" (option names as in meta1.conf).
 """
 
 import socket
+from dataclasses import field
+from typing import Final
 
 from meta1g.base.dataclass import dataclass
-from meta1g.conf.load import Config
+from meta1g.conf.load import Config, load_templates, templates_of
+from meta1g.conf.templates import Templates
+from meta1g.smtp import verp
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class VerpSenders:
+    """Senders whose recipients get a sender of their own: addresses and `@domain` in lower case."""
+
+    names: frozenset[str]
+    delimiters: str = verp.DELIMITERS
+
+    def delimiters_for(self, sender: str) -> str:
+        """Gives the delimiters for a sender, empty if it stays as it is."""
+        if not self.names:
+            return ""
+        lowered = sender.lower()
+        wanted = lowered in self.names or f"@{lowered.rpartition('@')[2]}" in self.names
+        return self.delimiters if wanted and "@" in sender else ""
+
+
+NO_VERP: Final = VerpSenders(frozenset())
+
+
+@dataclass(slots=True, kw_only=True)
 class Settings:
-    """What qmgr { } says; times in seconds, sizes in bytes.  Immutable."""
+    """What qmgr { } says; times in seconds, sizes in bytes.
+
+    Locking: none; a number is read when it is needed, and only `qmgrctl limits` changes any (tuning.py).
+    """
 
     hostname: str
     aq_max_entries: int
@@ -36,10 +62,16 @@ class Settings:
     defedb_cache_size: int
     defedb_log_directory: str
     checkpoint_interval_s: int
+    verp: VerpSenders = NO_VERP
+    templates: Templates = field(default_factory=load_templates)
 
     @classmethod
     def from_config(cls, config: Config) -> "Settings":
-        """Reads section qmgr."""
+        """Reads section qmgr, and the texts of reports that it names.
+
+        Raises:
+            ConfigError: something is wrong with the texts.
+        """
         section = config.section("qmgr")
         dsn_flags = section.get("dsn_flags")
         smtps, smtpc, ibdb, defedb = (section.sub(name) for name in ("smtps", "smtpc", "IBDB", "DEFEDB"))
@@ -67,4 +99,6 @@ class Settings:
             defedb_cache_size=defedb.get("cache_size"),
             defedb_log_directory=defedb.get("log_directory") or "",
             checkpoint_interval_s=defedb.get("checkpoint_interval"),
+            verp=VerpSenders(frozenset(one.lower() for one in section.get("verp_senders")), section.get("verp_delimiters")),
+            templates=templates_of(config, section),
         )

@@ -14,7 +14,7 @@ from meta1g.qmgr.limits import TROUBLE_S
 
 @dataclass(frozen=True, slots=True)
 class _Count:
-    """Contained failures of one process.  Immutable."""
+    """Contained failures of one process."""
 
     count: int
     last: str
@@ -64,10 +64,11 @@ class Contained:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What decides whether all is well.  Immutable.
+    """What decides whether all is well.
 
     Args:
         peers: component to the number of its processes that are connected.
+        mode: what the operator has stopped, empty if nothing.
         percent: how much new mail is taken, 0 to 100.
         reason: why it is less than 100.
         failing: store to the reason why it cannot be written now; empty if it can.
@@ -77,6 +78,7 @@ class Facts:
     """
 
     peers: Mapping[str, int]
+    mode: str
     percent: int
     reason: str
     failing: Mapping[str, str]
@@ -88,7 +90,9 @@ class Facts:
 def trouble(facts: Facts) -> list[str]:
     """Gives one text for everything that is not well; none means that all is well."""
     texts = [f"no {component} is connected" for component, count in facts.peers.items() if not count]
-    if facts.percent < 100:
+    if facts.mode:
+        texts.append(facts.mode)
+    elif facts.percent < 100:
         texts.append(f"new mail is limited to {facts.percent} %: {facts.reason}")
     texts += [f"{store} cannot be written: {why}" for store, why in facts.failing.items() if why]
     if facts.held:

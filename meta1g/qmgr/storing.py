@@ -22,6 +22,7 @@ from meta1g.base.ids import RCPT_IDX_MAX, CdbId
 from meta1g.db.aq_types import AqRcpt, AqTa, Home, RcptState
 from meta1g.qmgr import bounce, limits, retry
 from meta1g.qmgr.active import Active
+from meta1g.qmgr.attempts import note_attempt
 from meta1g.qmgr.defer import Change
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.outcome import Outcome, log_outcome
@@ -126,13 +127,14 @@ class Storing:
         """Lets DEFEDB keep a recipient until there is room for its destination; that is no attempt."""
         step(rcpt, Event.STORE)
         rcpt.record = replace(rcpt.record, next_try=retry.as_stored(self._clock.now()))
-        self._deferred(rcpt, [rcpt.record], [rcpt.record])
+        self.deferred(rcpt, [rcpt.record], [rcpt.record])
 
     def postpone(self, rcpt: AqRcpt, outcome: Outcome, now: float) -> None:
         """Lets DEFEDB keep a recipient until its next try; its sender is warned once of a long delay."""
         ta = rcpt.ta
-        warn = retry.delay_warning_due(ta.record, rcpt.record, now, self._settings) and rcpt.sender != ""
+        warn = retry.delay_warning_due(ta.record, rcpt.record, now, self._settings) and bounce.may_answer(rcpt)
         step(rcpt, Event.STORE)
+        note_attempt(rcpt, outcome.reply, now)
         rcpt.record = record = replace(
             outcome.noted(rcpt.record, now),
             flags=rcpt.record.flags | (RcptFlags.DLY_SENT if warn else 0),
@@ -141,27 +143,46 @@ class Storing:
         )
         log_outcome(self._log, self._clock.now(), rcpt, "deferred", outcome)
         put = waiting = [record]
-        if warn:
+        joined = self._joined_warning(rcpt, outcome, now) if warn else None
+        if joined is not None:
+            put = [record, joined]
+        elif warn:
             warning = bounce.delay_record(rcpt, self.next_idx(ta), outcome, now)
             put = [record, warning]
             if self._aq.fits((warning,)):
                 self._active.resolve([self._aq.add_rcpt(ta, warning, Home.DEFEDB)])
             else:
                 waiting = put
-        self._deferred(rcpt, put, waiting)
+        self.deferred(rcpt, put, waiting)
+
+    def _joined_warning(self, rcpt: AqRcpt, outcome: Outcome, now: float) -> RcptRecord | None:
+        """Lets the last warning of a transaction tell of one more recipient, if it is not on its way yet; gives its record."""
+        warning = rcpt.ta.rcpts.get(rcpt.ta.next_idx - 1)
+        if warning is None or not bounce.can_join(warning, rcpt):
+            return None
+        report = bounce.report_of(rcpt.record, outcome, now)
+        warning.record = replace(warning.record, failed=(*warning.record.failed, report))
+        return warning.record
 
     def hold(self, rcpt: AqRcpt, outcome: Outcome) -> None:
         """Keeps a recipient in DEFEDB until the operator releases or removes it."""
         step(rcpt, Event.STORE)
+        note_attempt(rcpt, outcome.reply, self._clock.now())
         ta, record = rcpt.ta.record, rcpt.record
         noted = outcome.noted(record, self._clock.now())
         rcpt.record = replace(noted, flags=record.flags | RcptFlags.HOLD, next_try=limits.HELD_UNTIL)
         text = f"held: {outcome.reply.one_line}; mend the content, then qmgrctl release, or remove it"
         self._log.error("qmgr.held", text, ss_ta=ta.ta_id, rcpt_idx=record.rcpt_idx, rcpt=record.rcpt, cdb_id=ta.cdb_id)
-        self._deferred(rcpt, [rcpt.record], [])
+        self.deferred(rcpt, [rcpt.record], [])
 
-    def _deferred(self, rcpt: AqRcpt, put: list[RcptRecord], waiting: list[RcptRecord]) -> None:
-        """Stores recipients in DEFEDB, those that wait there for the feeder among them, and lets one leave AQ."""
+    def deferred(self, rcpt: AqRcpt, put: list[RcptRecord], waiting: list[RcptRecord]) -> None:
+        """Stores recipients in DEFEDB, and lets one leave AQ.
+
+        Args:
+            rcpt: leaves AQ; in WAIT_UPDATE.
+            put: what DEFEDB is responsible for from now on.
+            waiting: those of them that wait there for the feeder.
+        """
         ta, record, from_ibdb = rcpt.ta, rcpt.record, rcpt.home is Home.IBDB
         ta.in_defedb = True
 
@@ -193,15 +214,6 @@ class Storing:
         with self._active.lock:
             rcpt.ta.in_defedb = not gone
             self._leave(rcpt)
-
-    def removed_from_defedb(self, record: TaRecord, gone: bool) -> None:
-        """Notes that a recipient that was not in AQ was removed; the content goes with the last one.  Takes AQ."""
-        with self._active.lock:
-            ta = self._aq.get(record.ta_id)
-            if ta is not None:
-                ta.in_defedb = not gone
-            elif gone:
-                self._commit.unlink(CdbId(record.cdb_id))
 
     def _leave(self, rcpt: AqRcpt) -> None:
         """Takes a recipient out of AQ, and its transaction with the last one."""

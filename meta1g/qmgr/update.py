@@ -14,11 +14,14 @@ from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt, RcptState
 from meta1g.qmgr import bounce, limits, retry
 from meta1g.qmgr.active import Active
+from meta1g.qmgr.attempts import note_attempt
 from meta1g.qmgr.bounces import Bounces
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.gather import Gather
+from meta1g.qmgr.orders import Orders
 from meta1g.qmgr.outcome import CONFUSED, Outcome, log_outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
+from meta1g.qmgr.retry import is_report
 from meta1g.qmgr.storing import Storing
 from meta1g.rcb.common import ServerAddr
 
@@ -32,15 +35,17 @@ class Update:
         storing: tells the stores.
         bounces: makes bounces.
         gather: lets recipients wait for their companions.
+        orders: what the operator wants.
 
     Locking: caller holds AQ.
     """
 
-    def __init__(self, env: Env, active: Active, storing: Storing, bounces: Bounces, gather: Gather) -> None:
+    def __init__(self, env: Env, active: Active, storing: Storing, bounces: Bounces, gather: Gather, orders: Orders) -> None:
         self._active = active
         self._storing = storing
         self._bounces = bounces
         self._gather = gather
+        self._orders = orders
         self._settings = env.settings
         self._clock = env.clock
         self._log = env.log
@@ -63,6 +68,8 @@ class Update:
 
     def ready_again(self, rcpt: AqRcpt) -> None:
         """Lets a recipient wait for its server again: its delivery did not take place."""
+        if rcpt.order and self._orders.came_back(rcpt):
+            return
         step(rcpt, Event.NEXT)
         self._active.wait((rcpt,))
 
@@ -75,10 +82,18 @@ class Update:
             outcome = Outcome(Reply(451, "4.3.0", "the delivery agent ended several times in the middle of the delivery"))
             self.retry_later(rcpt, outcome)
 
-    def next_server(self, rcpt: AqRcpt) -> bool:
-        """Lets a recipient wait for its next server, in AQ or in DEFEDB; tells whether there is one."""
+    def next_server(self, rcpt: AqRcpt, outcome: Outcome) -> bool:
+        """Lets a recipient wait for its next server, in AQ or in DEFEDB; tells whether there is one.
+
+        Args:
+            rcpt: the recipient.
+            outcome: what became of it at this server.
+        """
+        if rcpt.order and self._orders.came_back(rcpt, outcome):
+            return True
         if rcpt.server_idx + 1 >= len(rcpt.servers):
             return False
+        note_attempt(rcpt, outcome.reply, self._clock.now())
         rcpt.server_idx += 1
         if self._active.aq.routed(rcpt):
             self._send_back(rcpt)
@@ -90,6 +105,8 @@ class Update:
 
     def finish(self, rcpt: AqRcpt, outcome: Outcome) -> None:
         """Sorts an outcome: delivered, later, never, or a case for the operator."""
+        if rcpt.order and not outcome.reply.is_ok and self._orders.came_back(rcpt, outcome):
+            return
         if outcome.hold:
             self.hold(rcpt, outcome)
         elif outcome.reply.is_ok:
@@ -113,11 +130,13 @@ class Update:
 
     def temp_failed(self, rcpt: AqRcpt, outcome: Outcome) -> None:
         """Tries a recipient at its next server, later, or not any more if it is too old."""
-        if not self.next_server(rcpt):
+        if not self.next_server(rcpt, outcome):
             self.retry_later(rcpt, outcome)
 
     def retry_later(self, rcpt: AqRcpt, outcome: Outcome) -> None:
         """Tries a recipient later, or not any more if it is too old."""
+        if rcpt.order and self._orders.came_back(rcpt, outcome):
+            return
         now = self._clock.now()
         if retry.expired(rcpt.record, now, self._settings):
             self.failed(rcpt, outcome.expired())
@@ -127,22 +146,23 @@ class Update:
 
     def failed(self, rcpt: AqRcpt, outcome: Outcome) -> None:
         """Gives a recipient up; its sender hears of it, as far as it wants to."""
-        self._bounces.failed(rcpt, outcome)
+        if not is_report(rcpt.record) or not self._made_smaller(rcpt, outcome):
+            self._bounces.failed(rcpt, outcome)
+
+    def _made_smaller(self, rcpt: AqRcpt, outcome: Outcome) -> bool:
+        """Puts smaller reports in the place of one that is too large for its server; tells whether that is possible."""
+        ta, now = rcpt.ta, retry.as_stored(self._clock.now())
+        records = bounce.smaller(rcpt, outcome, lambda: self._storing.next_idx(ta), now)
+        if records:
+            step(rcpt, Event.STORE)
+            log_outcome(self._log, now, rcpt, "smaller", outcome)
+            self._storing.replace(ta, (rcpt,), records, rcpt.home)
+            self._bounces.settle(ta)
+        return bool(records)
 
     def hold(self, rcpt: AqRcpt, outcome: Outcome) -> None:
         """Keeps a recipient in DEFEDB until the operator releases or removes it."""
         self._storing.hold(rcpt, outcome)
-        self._bounces.settle(rcpt.ta)
-
-    def removed(self, rcpt: AqRcpt, reason: str) -> None:
-        """Ends a recipient by order of the operator; it must not be on its way."""
-        if rcpt.state is RcptState.READY:
-            self._active.queues.remove(rcpt)
-        elif rcpt.state is RcptState.GATHERING:
-            self._gather.remove(rcpt)
-        step(rcpt, Event.STORE)
-        log_outcome(self._log, self._clock.now(), rcpt, reason, Outcome(Reply(0, "", "by order of the operator")))
-        self._storing.forget(rcpt)
         self._bounces.settle(rcpt.ta)
 
     # -- exceptions ----------------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ class WrongClock:
         self._busy = False
 
     def look(self) -> None:
-        """Starts to look, unless that is under way.  Blocks: no."""
+        """Starts to look, unless that is under way."""
         if self._busy:
             return
         self._busy = True
@@ -63,7 +63,7 @@ class WrongClock:
             if put:
                 db.store({ta.ta_id: bounded_ta(ta, now) for ta, _, _ in pairs}.values(), put, ())
             count += len(put)
-            yield
+            yield None
         return count
 
     def _mended(self, count: int) -> None:

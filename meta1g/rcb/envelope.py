@@ -12,7 +12,7 @@ from meta1g.rcb.schema import Kind, Message, Role, message, rec
 
 
 class RcptFlags(IntFlag):
-    """Lasting facts of a recipient (modelled on MeTA1's AQR_FL_ flags).  Immutable."""
+    """Lasting facts of a recipient (modelled on MeTA1's AQR_FL_ flags)."""
 
     IS_BNC = 1  # a bounce: delivered with the empty sender, content made from `failed`
     IS_DBNC = 2  # a double bounce, to the postmaster
@@ -20,7 +20,12 @@ class RcptFlags(IntFlag):
     DLY_SENT = 8  # the sender has been warned of the delay
     EXPANDED = 16  # member of an expanded alias: not expanded again
     HOLD = 32  # held by the operator
-    IS_RELAYED = 64  # a "relayed" or "delivered" DSN (NOTIFY=SUCCESS)
+    IS_RELAYED = 64  # a "relayed" DSN (NOTIFY=SUCCESS)
+    IS_DELIVERED = 128  # a "delivered" DSN
+    IS_EXPANDED = 256  # an "expanded" DSN
+    LIST = 1024  # member of a list with an owner, or a report about one: what the sender of the message asked for does not hold
+    SHORT = 512  # a report that returns the header at most, since its server takes no more
+    GIVE_UP = 2048  # returned by the operator: it fails as soon as it is brought back
 
 
 @message(RT.D_TA, Role.ITEM)
@@ -28,6 +33,7 @@ class RcptFlags(IntFlag):
 class TaRecord(Message):
     """A transaction that was accepted.  entered is the time of the 250, seconds since the epoch.
 
+    automatic tells that it is a report or an automatic reply, by its header: its sender gets no reports (RFC 3834 2).
     size_bytes and checksum (CRC-32) are those of the content file; without a checksum only the size is checked.
     """
 
@@ -43,17 +49,39 @@ class TaRecord(Message):
     envid: str | None = rec(RT.D_ENVID, Kind.TEXT, optional=True)
     requiretls: bool = rec(RT.D_REQUIRETLS, Kind.BOOL, default=False)
     checksum: int | None = rec(RT.D_CDBSUM, Kind.U32, optional=True)
+    automatic: bool = rec(RT.D_AUTOMATIC, Kind.BOOL, default=False)
 
 
 @message(RT.D_FAILED, Role.ITEM)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DsnRcpt(Message):
-    """One recipient a DSN reports on (RFC 3464 2.3): original and final recipient, what was said and by whom."""
+    """One recipient a DSN reports on (RFC 3464 2.3).
+
+    expired tells that it was given up for its age, and the reply was that of the last attempt.  orig_rcpt is the address
+    before alias expansion.
+    """
 
     rcpt: str = rec(RT.D_RCPT_PA, Kind.TEXT)
     orcpt: str | None = rec(RT.D_ORCPT, Kind.TEXT, optional=True)
     reply: Reply = rec(RT.D_REPLY, Kind.REPLY)
     last_try: float = rec(RT.D_LAST_TRY, Kind.TIME, default=0.0)
+    expired: bool = rec(RT.D_EXPIRED, Kind.BOOL, default=False)
+    orig_rcpt: str | None = rec(RT.D_ORIG_RCPT, Kind.TEXT, optional=True)
+
+
+@message(RT.D_ATTEMPTS, Role.ITEM)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt(Message):
+    """What became of a recipient at a server, `name[address]`; the same answer of the same server counts up.
+
+    first and last are times, seconds since the epoch.
+    """
+
+    server: str = rec(RT.D_ATTEMPT_SERVER, Kind.TEXT, default="")
+    reply: Reply = rec(RT.D_ATTEMPT_REPLY, Kind.REPLY)
+    count: int = rec(RT.D_ATTEMPT_COUNT, Kind.U32, default=1)
+    first: float = rec(RT.D_ATTEMPT_FIRST, Kind.TIME)
+    last: float = rec(RT.D_ATTEMPT_LAST, Kind.TIME)
 
 
 @message(RT.D_RCPT, Role.ITEM)
@@ -62,8 +90,8 @@ class RcptRecord(Message):
     """A recipient of a transaction, and what is known of it.
 
     sender, if given, replaces the sender of the transaction (`owner-` alias).  orig_rcpt is the address before alias
-    expansion.  reply is what was said last.  failed lists what a bounce or delay warning reports on.  Times are seconds
-    since the epoch, 0.0 never.
+    expansion.  reply is what was said last.  failed lists what a bounce or delay warning reports on; attempts is what became
+    of it at its servers, the latest last.  Times are seconds since the epoch, 0.0 never.
     """
 
     ta_id: str = rec(RT.D_TAID, Kind.TEXT)
@@ -80,6 +108,7 @@ class RcptRecord(Message):
     next_try: float = rec(RT.D_NEXT_TRY, Kind.TIME, default=0.0)
     reply: Reply = rec(RT.D_REPLY, Kind.REPLY, default=NO_REPLY)
     failed: tuple[DsnRcpt, ...] = rec(RT.D_FAILED, Kind.ITEMS, item=DsnRcpt, default=())
+    attempts: tuple[Attempt, ...] = rec(RT.D_ATTEMPTS, Kind.ITEMS, item=Attempt, default=())
 
 
 @message(RT.D_DONE, Role.ITEM)

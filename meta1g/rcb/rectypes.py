@@ -11,7 +11,7 @@ from enum import IntEnum, unique
 
 @unique
 class RT(IntEnum):
-    """Record types.  Immutable."""
+    """Record types."""
 
     # every connection
     PROT_VER = 0x0001
@@ -43,6 +43,7 @@ class RT(IntEnum):
     S2Q_ENVID = 0x1027
     S2Q_AUTH = 0x1028
     S2Q_REQUIRETLS = 0x1029
+    S2Q_VERP = 0x102A
     S2Q_RCPT = 0x1030
     S2Q_RCPT_IDX = 0x1031
     S2Q_RCPT_PA = 0x1032
@@ -53,6 +54,7 @@ class RT(IntEnum):
     S2Q_CDBSIZE = 0x1042
     S2Q_RCPTS = 0x1043
     S2Q_CDBSUM = 0x1044
+    S2Q_AUTOMATIC = 0x1045
     S2Q_DTAID = 0x1050
     S2Q_CONTAINED = 0x1060
     S2Q_COUNT = 0x1061
@@ -109,8 +111,11 @@ class RT(IntEnum):
     Q2C_RET = 0x281D
     Q2C_ENVID = 0x281E
     Q2C_B_MSG = 0x281F
-    Q2C_B_TAIL = 0x2820
     Q2C_B_FULL = 0x2821
+    Q2C_B_PARTS = 0x2825
+    Q2C_B_TYPE = 0x2826
+    Q2C_B_ABOUT = 0x2827
+    Q2C_B_DATA = 0x2828
     Q2C_REQUIRETLS = 0x2822
     Q2C_CDBSUM = 0x2823
     Q2C_CDBSIZE = 0x2824
@@ -210,6 +215,7 @@ class RT(IntEnum):
     D_REQUIRETLS = 0x700B
     D_HOLD = 0x700C
     D_CDBSUM = 0x700D
+    D_AUTOMATIC = 0x700E
     D_RCPT = 0x7010
     D_RCPT_IDX = 0x7011
     D_RCPT_PA = 0x7012
@@ -223,6 +229,13 @@ class RT(IntEnum):
     D_ORIG_RCPT = 0x701E
     D_REPLY = 0x701F
     D_FAILED = 0x7020
+    D_EXPIRED = 0x7021
+    D_ATTEMPTS = 0x7027
+    D_ATTEMPT_REPLY = 0x7022
+    D_ATTEMPT_COUNT = 0x7023
+    D_ATTEMPT_FIRST = 0x7024
+    D_ATTEMPT_LAST = 0x7025
+    D_ATTEMPT_SERVER = 0x7026
     D_DONE = 0x7030
     D_TADONE = 0x7031
     D_CANCEL = 0x7032

@@ -8,6 +8,7 @@ Pure.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from struct import Struct
 from typing import Any, Final
 
@@ -18,6 +19,9 @@ _HEAD: Final = Struct("!HHHH")
 _LENGTH: Final = Struct("!H")
 _pack_head: Final = _HEAD.pack
 _HEAD_BYTES: Final = _HEAD.size
+#: Replies of this size, such as `250 2.1.5 Recipient ok`, are kept, so many of them; our choice.
+_SHORT_BYTES: Final = 32
+_SHORT_KEPT: Final = 64
 
 _slots: Final[Any] = Reply
 _new: Final = Reply.__new__
@@ -51,6 +55,10 @@ def read_reply(value: bytes) -> Reply:
         ProtocolError: a length goes past the end, or something is left over.
         UnicodeDecodeError: a text is not UTF-8.
     """
+    return _read_short(value) if len(value) <= _SHORT_BYTES else _read(value)
+
+
+def _read(value: bytes) -> Reply:
     size = len(value)
     if size < _HEAD_BYTES:
         raise ProtocolError(f"reply of {size} bytes")
@@ -65,6 +73,10 @@ def read_reply(value: bytes) -> Reply:
     _set_origin(reply, value[origin_at:text_at].decode())
     _set_text(reply, tuple(_lines(value, text_at, lines)) if lines else value[text_at:].decode())
     return reply
+
+
+#: The same few answers come again and again.
+_read_short: Final = lru_cache(maxsize=_SHORT_KEPT)(_read)
 
 
 def _lines(value: bytes, at: int, count: int) -> Iterator[str]:

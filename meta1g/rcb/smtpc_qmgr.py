@@ -48,16 +48,29 @@ class DeliverRcpt(Message):
     orcpt: str | None = rec(RT.Q2C_ORCPT, Kind.TEXT, optional=True)
 
 
+@message(RT.Q2C_B_PARTS, Role.ITEM)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DsnPart(Message):
+    """One part of a report, not encoded: its MIME type without charset, what it is, its lines with CR LF."""
+
+    mime_type: str = rec(RT.Q2C_B_TYPE, Kind.TEXT)
+    about: str = rec(RT.Q2C_B_ABOUT, Kind.TEXT)
+    data: bytes = rec(RT.Q2C_B_DATA, Kind.OCTETS)
+
+
 @message(RT.Q2C_DELIVER, Role.REQUEST)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deliver(Message):
     """One delivery: a transaction for one server.  Reply: DeliveryResult.
 
     new_session opens session_id to server first, otherwise session_id is an open idle session; keep_open leaves it
-    open afterwards.  da is a DeliveryAgent.  da_ta_id names this delivery, ta_id the SMTPS transaction.  For a DSN
-    dsn_head is everything up to the original message, then come its header block (or all of it if dsn_full) from the
-    content file, then dsn_tail.  file_bytes and checksum (CRC-32) are those of the content file as it was accepted; a file
-    that differs is never sent as a whole message (invariant I3).
+    open afterwards.  da is a DeliveryAgent.  da_ta_id names this delivery, ta_id the SMTPS transaction.  file_bytes and
+    checksum (CRC-32) are those of the content file as it was accepted; a file that differs is never sent as a whole message
+    (invariant I3).
+
+    For a DSN dsn_head is its header without Content-Type and Content-Transfer-Encoding, dsn_parts are its first parts; what
+    comes last is taken from the content file: all of the message if dsn_full and the server takes it, else its header.  SMTPC
+    labels and encodes the parts as the server needs it.  size_bytes, body and smtputf8 are then those of the original.
     """
 
     session_id: str = rec(RT.Q2C_SEID, Kind.TEXT)
@@ -76,7 +89,7 @@ class Deliver(Message):
     ret: str | None = rec(RT.Q2C_RET, Kind.TEXT, optional=True)
     envid: str | None = rec(RT.Q2C_ENVID, Kind.TEXT, optional=True)
     dsn_head: bytes | None = rec(RT.Q2C_B_MSG, Kind.OCTETS, optional=True)
-    dsn_tail: bytes | None = rec(RT.Q2C_B_TAIL, Kind.OCTETS, optional=True)
+    dsn_parts: tuple[DsnPart, ...] = rec(RT.Q2C_B_PARTS, Kind.ITEMS, item=DsnPart, default=())
     dsn_full: bool = rec(RT.Q2C_B_FULL, Kind.BOOL, default=False)
     file_bytes: int | None = rec(RT.Q2C_CDBSIZE, Kind.U64, optional=True)
     checksum: int | None = rec(RT.Q2C_CDBSUM, Kind.U32, optional=True)
@@ -146,7 +159,7 @@ class CloseDelivery(Message):
 
 PROTOCOL: Final = protocol(
     "smtpc-qmgr",
-    4,
+    5,
     client=(SmtpcHello, DeliveryResult, SessionClosed, SmtpcContained),
     server=(QmgrHelloC, Deliver, CloseDelivery),
 )

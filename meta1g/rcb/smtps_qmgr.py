@@ -53,7 +53,10 @@ class CloseSession(Message):
 @message(RT.S2Q_NTAID, Role.POST)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTransaction(Message):
-    """MAIL was accepted: a new transaction.  body is `7BIT` or `8BITMIME`, ret `FULL` or `HDRS` (RFC 3461)."""
+    """MAIL was accepted: a new transaction.  body is `7BIT` or `8BITMIME`, ret `FULL` or `HDRS` (RFC 3461).
+
+    verp holds the delimiters if each recipient is to get a sender of its own.
+    """
 
     session_id: str = rec(RT.S2Q_SEID, Kind.TEXT)
     ta_id: str = rec(RT.S2Q_TAID, Kind.TEXT)
@@ -65,6 +68,7 @@ class NewTransaction(Message):
     envid: str | None = rec(RT.S2Q_ENVID, Kind.TEXT, optional=True)
     auth: str | None = rec(RT.S2Q_AUTH, Kind.TEXT, optional=True)
     requiretls: bool = rec(RT.S2Q_REQUIRETLS, Kind.BOOL, default=False)
+    verp: str | None = rec(RT.S2Q_VERP, Kind.TEXT, optional=True)
 
 
 @message(RT.S2Q_RCPT, Role.POST)
@@ -85,7 +89,7 @@ class CloseTransaction(Message):
     """The final dot: the content is on stable storage.  Reply: Stat, after the envelope is (invariant I1).
 
     rcpts is the number of recipients SMTPS accepted; QMGR refuses the transaction if it knows another number.
-    checksum is the CRC-32 of the content file, over all its size_bytes (invariant I3).
+    checksum is the CRC-32 of the content file, over all its size_bytes (invariant I3).  automatic: no report may answer it.
     """
 
     ta_id: str = rec(RT.S2Q_TAID, Kind.TEXT)
@@ -94,6 +98,7 @@ class CloseTransaction(Message):
     rcpts: int = rec(RT.S2Q_RCPTS, Kind.U32)
     body: str | None = rec(RT.S2Q_BODY, Kind.TEXT, optional=True)
     checksum: int | None = rec(RT.S2Q_CDBSUM, Kind.U32, optional=True)
+    automatic: bool = rec(RT.S2Q_AUTOMATIC, Kind.BOOL, default=False)
 
 
 @message(RT.S2Q_DTAID, Role.POST)
@@ -141,7 +146,7 @@ class Throttle(Message):
 
 PROTOCOL: Final = protocol(
     "smtps-qmgr",
-    3,
+    4,
     client=(
         SmtpsHello,
         NewSession,

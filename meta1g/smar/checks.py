@@ -2,7 +2,7 @@
 
     client     access map (cltaddr, cltname, cltresolve), relay_from, DNS lists (dnsblN)
     sender     access map (from)
-    recipient  access map (to), relaying, local user, protected recipient
+    recipient  access map (to), relaying and routes in the local part, local user, protected recipient
 
 A `quick:` entry ends the questions to the access map; whether the recipient exists and may be relayed to is always
 checked, unless an entry said `relay`.
@@ -39,12 +39,15 @@ from meta1g.smtp.address import Address, AddressError, parse_path
 OK: Final = Verdict(reply=Reply(250))
 BAD_SENDER: Final = Verdict(reply=Reply(501, "5.1.7", "Sender address is not valid"))
 BAD_RCPT: Final = Verdict(reply=Reply(501, "5.1.3", "Recipient address is not valid"))
+ROUTING_DENIED: Final = Verdict(reply=Reply(550, "5.7.1", "Relaying denied: the local part carries another route"))
 RELAYING_DENIED: Final = Verdict(reply=Reply(550, "5.7.1", "Relaying denied"))
 ROUTE_TEMP: Final = Verdict(reply=Reply(451, "4.3.0", "Mail routing is temporarily not known"))
 USER_UNKNOWN: Final = Verdict(reply=Reply(550, "5.1.1", "User unknown"))
 USER_TEMP: Final = Verdict(reply=Reply(451, "4.3.0", "User map temporarily not available"))
 PROTECTED: Final = Verdict(reply=Reply(550, "5.7.1", "You may not write to this recipient"))
 
+#: What parts a user from another host in a local part: user%host, host!user, "user@host", "@host:user".
+_ROUTE_SIGNS: Final = frozenset("@%!")
 _GREET: Final = Reply(220)
 _ACCEPT: Final = Reply(250)
 _FLAG_OF: Final = {Action.RELAY: VerdictFlags.RELAY, Action.DISCARD: VerdictFlags.DISCARD}
@@ -70,8 +73,6 @@ class Policy:
         users: the local user map, None if every local address is good.
         aliases: an alias is a good local address too.
         names: names of clients are wanted even without access map.
-
-    Immutable.
     """
 
     routes: Routes
@@ -169,12 +170,15 @@ class Policy:
         return refusal or Verdict(reply=_ACCEPT, flags=flags | (VerdictFlags.LOCAL if local else 0))
 
     def _relaying(self, msg: CheckRcpt, rcpt: Address, decision: Decision, *, local: bool) -> Verdict | None:
-        """Refuses if nothing allows mail of this client to this domain."""
-        allowed = local or decision.action is Action.RELAY
-        allowed = allowed or bool(msg.flags & (LookupFlags.RELAY_ALLOWED | LookupFlags.AUTHENTICATED))
-        if allowed or self.relay.client_may(msg.client_addr) or self.relay.domain_may(rcpt.domain.lower()):
+        """Refuses if nothing allows mail of this client to this domain, or to where the local part leads from there."""
+        trusted = bool(msg.flags & (LookupFlags.RELAY_ALLOWED | LookupFlags.AUTHENTICATED))
+        if trusted or self.relay.client_may(msg.client_addr):
             return None
-        return ROUTE_TEMP if self.routes.failed(rcpt.domain.lower()) else RELAYING_DENIED
+        if not local and decision.action is not Action.RELAY and not self.relay.domain_may(rcpt.domain.lower()):
+            return ROUTE_TEMP if self.routes.failed(rcpt.domain.lower()) else RELAYING_DENIED
+        if msg.flags & LookupFlags.ROUTING or _ROUTE_SIGNS.isdisjoint(rcpt.local):
+            return None
+        return ROUTING_DENIED
 
     def _unknown(self, rcpt: Address, *, local: bool) -> Verdict | None:
         """Refuses if there is no such user; `postmaster` without domain always exists (RFC 5321 4.5.1)."""

@@ -100,5 +100,7 @@ CLIENTS_MAX: Final = 10_000
 CLIENT_SHARE: Final = 100
 #: Longest search for the name of a client, in seconds.  Our choice: half of what SMTPS waits.
 CLIENT_NAME_S: Final = 30.0
+#: Seconds after which the addresses of the interfaces are read again.  Our choice: a new address is one of ours soon.
+INTERFACES_TTL_S: Final = 60.0
 #: Name servers taken from resolv.conf.  Ref: resolv.conf(5), MAXNS.
 RESOLV_CONF_SERVERS: Final = 3

@@ -63,7 +63,7 @@ class Smar:
         )
         offload = Offload(self._workers, log, turns, self._evthr)
         lists = DnsLists(self._evthr, self._resolver, settings.lists, log)
-        recipients = Recipients(settings.routes, settings.aliases, self._resolver, settings.hostname, log)
+        recipients = Recipients(settings.routes, settings.aliases, self._resolver, settings.hostname, log, settings.myself)
         names = ClientNames(self._evthr, self._resolver, log)
         self._smtps = SmtpsService(settings.policy, names, lists, offload, log)
         self._qmgr = QmgrService(recipients, offload, log)
@@ -115,7 +115,7 @@ class Smar:
         self._log.notice("smar.stop", "stopped")
 
     def stop(self) -> None:
-        """Stops: no new connections, what was asked and is known is answered.  Blocks: no."""
+        """Stops: no new connections, what was asked and is known is answered."""
         for listener in self._listeners:
             listener.close()
         self._resolver.close()

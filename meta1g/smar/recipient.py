@@ -16,8 +16,9 @@ from meta1g.smar.alias import Aliases, AliasResult, error_of
 from meta1g.smar.expansions import Expansions
 from meta1g.smar.limits import RCPT_CACHE_ENTRIES, RCPT_CACHE_MEMBERS, TURN_S
 from meta1g.smar.memo import Memo
+from meta1g.smar.myself import Myself
 from meta1g.smar.rcpt_fsm import TRANSITIONS, Event, State
-from meta1g.smar.request import Resolution
+from meta1g.smar.request import Resolution, loops_at, without_us
 from meta1g.smar.resolver import Resolver
 from meta1g.smar.route import Routes
 from meta1g.smar.turns import Steps, advance
@@ -36,14 +37,21 @@ class Recipients:
         routes: where domains go.
         aliases: the aliases, None without any.
         resolver: asks the DNS.
-        hostname: our name: domain of addresses without one; mail must not come back to us.
+        hostname: our name: domain of addresses without one.
+        myself: tells which servers are this gateway: mail must not come back to us.
         log: what fails is logged here.
 
     Locking: none needed.
     """
 
     def __init__(
-        self, routes: Routes, aliases: Aliases | None, resolver: Resolver, hostname: str, log: Log | None = None
+        self,
+        routes: Routes,
+        aliases: Aliases | None,
+        resolver: Resolver,
+        hostname: str,
+        log: Log | None = None,
+        myself: Myself | None = None,
     ) -> None:
         self._routes = routes
         self._aliases = aliases
@@ -51,7 +59,7 @@ class Recipients:
         self._expansions = None if aliases is None else Expansions(aliases, self._log)
         self._resolver = resolver
         self._hostname = hostname.lower()
-        self._own_names = frozenset((self._hostname,))
+        self._myself = Myself((self._hostname,)) if myself is None else myself
         self._known: Memo[tuple[str, int], Answer] = Memo(RCPT_CACHE_ENTRIES)
         self.blocking = routes.blocking or (aliases is not None and aliases.blocking)
 
@@ -89,7 +97,10 @@ class Recipients:
     def _version(self) -> int | None:
         """Gives a number that grows when one of the maps changes; None if answers may not be kept."""
         route_version = self._routes.version()
-        if route_version is None or self._aliases is None:
+        if route_version is None:
+            return None
+        route_version += self._myself.version()
+        if self._aliases is None:
             return route_version
         return None if self._aliases.blocking else route_version + self._aliases.version()
 
@@ -125,11 +136,16 @@ class Recipients:
         """Walks through ROUTE; the walks of its hosts follow.  Blocks: if the mailertable does."""
         plan = self._routes.plan(rcpt.domain.lower() or self._hostname)
         if plan.answer is None:
-            Resolution(plan, self._resolver, self._own_names, on_answer, self._log).start()
+            Resolution(plan, self._resolver, self._myself, on_answer, self._log).start()
             return
-        if version is not None and not isinstance(plan.answer, Unresolved):
-            self._known.put((msg.rcpt, msg.flags), version, plan.answer)
-        on_answer(plan.answer)
+        answer = plan.answer
+        if isinstance(answer, Route):
+            servers, own = without_us(answer.servers, self._myself)
+            if own is not None:
+                answer = Route(da=answer.da, servers=servers) if servers else loops_at(own)
+        if version is not None and not isinstance(answer, Unresolved):
+            self._known.put((msg.rcpt, msg.flags), version, answer)
+        on_answer(answer)
 
 
 def _event_of(outcome: AliasResult) -> Event:

@@ -1,10 +1,13 @@
 """A request with its open questions: from a route to server addresses.
 
 Each host of the route walks through the states of meta1g.smar.rcpt_fsm; when the last walk has ended, the answer leaves.
+If one of the servers is this gateway, those of the same and of worse preference are dropped, whatever their names are.
 
-Ref: RFC 5321 5.1 (MX rules); RFC 7505 (null MX); MeTA1 design, "Functional Specification: SMAR" (modelled on).
+Ref: RFC 5321 5.1 (MX rules); RFC 7505 (null MX); RFC 6761 6.3 (localhost);
+MeTA1 design, "Functional Specification: SMAR" (modelled on).
 """
 
+import ipaddress
 import random
 from collections.abc import Callable
 from functools import partial
@@ -18,6 +21,7 @@ from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.qmgr_smar import Route, Unresolved
 from meta1g.smar.dnswire import DnsAnswer, DnsRecord, DnsStatus, RRType
 from meta1g.smar.limits import MX_HOSTS_MAX, SERVERS_MAX, STATIC_TTL_S, TTL_MAX_S
+from meta1g.smar.myself import Myself
 from meta1g.smar.rcpt_fsm import FINAL, TRANSITIONS, Event, State
 from meta1g.smar.resolver import Resolver
 from meta1g.smar.route import RoutePlan, Target
@@ -30,6 +34,8 @@ OWN_HOST = Unresolved(
         554, "5.4.6", "The DNS says that this host takes mail of the domain; its mailertable does not say where it goes"
     ),
 )
+_LOOP_TEXT = "Mail for this recipient would come back to this host by {host}[{addr}]:{port}"
+_LOCALHOST = "localhost"
 _FAILED = Unresolved(reply=Reply(451, "4.3.0", "Look-up failed; try again later"))
 _FAILURE_TEXT = "Name server: {host}: {reason}"
 
@@ -41,6 +47,38 @@ class Host:
     name: str
     pref: int
     order: float  # random place among hosts of equal preference
+
+
+def without_us(servers: tuple[ServerAddr, ...], myself: Myself) -> tuple[tuple[ServerAddr, ...], ServerAddr | None]:
+    """Drops this gateway and servers that are not better (RFC 5321 5.1).
+
+    Args:
+        servers: servers in the order of preference.
+        myself: tells which of them are this gateway.
+
+    Returns:
+        What is left, and the first one that is this gateway, if any is.
+    """
+    limit = myself.limit(servers)
+    if limit is None:
+        return servers, None
+    first = next(one for one in servers if one.pref == limit and myself.is_me(one.addr, one.port))
+    return tuple(one for one in servers if one.pref < limit), first
+
+
+def loops_at(server: ServerAddr) -> Unresolved:
+    """Gives the error of a recipient whose best server is this gateway."""
+    text = _LOOP_TEXT.format(host=server.host, addr=server.addr, port=server.port)
+    return Unresolved(reply=Reply(OWN_HOST.reply.code, OWN_HOST.reply.ecode, text))
+
+
+def known_addresses(name: str) -> tuple[str, ...]:
+    """Gives the addresses of a host that the DNS need not be asked about: an address in place of a name, or localhost."""
+    text = name[1:-1] if name.startswith("[") and name.endswith("]") else name
+    try:
+        return (str(ipaddress.ip_address(text.removeprefix("ipv6:"))),)
+    except ValueError:
+        return ("127.0.0.1", "::1") if name == _LOCALHOST or name.endswith("." + _LOCALHOST) else ()
 
 
 def usable_hosts(records: tuple[DnsRecord, ...], own_names: frozenset[str]) -> list[Host] | Unresolved:
@@ -80,7 +118,7 @@ class Walk:
     def __init__(self, request: "Resolution", number: int, target: Target) -> None:
         self.state = State.ROUTE
         self.servers: list[tuple[tuple[int, float, int, float], ServerAddr]] = []
-        self.failures: list[Unresolved] = []
+        self.failures: list[tuple[int, Unresolved]] = []  # with the preference of the host
         self._request = request
         self._number = number
         self._target = target
@@ -110,13 +148,13 @@ class Walk:
         host = self._target.host
         if answer.status is DnsStatus.OK:
             self._ttl_s = min(self._ttl_s, answer.ttl_s)
-            hosts = usable_hosts(answer.records, self._request.own_names)
+            hosts = usable_hosts(answer.records, self._request.myself.names)
             if isinstance(hosts, Unresolved):
                 self._fail(hosts)
             else:
                 self._step(Event.HOSTS)
                 self._ask_addresses(hosts)
-        elif answer.status is DnsStatus.NODATA and host in self._request.own_names:
+        elif answer.status is DnsStatus.NODATA and host in self._request.myself.names:
             self._fail(OWN_HOST)
         elif answer.status is DnsStatus.NODATA:
             self._step(Event.NO_MX)
@@ -126,12 +164,19 @@ class Walk:
 
     def _fail(self, failure: Unresolved) -> None:
         with self._request.lock:
-            self.failures.append(failure)
+            self.failures.append((self._number << _PREF_SHIFT, failure))
         self._step(Event.FAILED)
 
     def _ask_addresses(self, hosts: list[Host]) -> None:
-        questions = [(host, rrtype) for host in hosts for rrtype in (RRType.A, RRType.AAAA)]
+        questions = []
+        for host in hosts:
+            addresses = known_addresses(host.name)
+            questions += [] if addresses else [(host, RRType.A), (host, RRType.AAAA)]
+            for address in addresses:
+                self._add(host, RRType.AAAA if ":" in address else RRType.A, address, self._ttl_s)
         self._open = len(questions)
+        if not questions:
+            self._step(Event.ADDRESSES)
         for host, rrtype in questions:
             self._ask_address(host, rrtype)
 
@@ -147,7 +192,7 @@ class Walk:
                 for record in answer.records[:SERVERS_MAX]:
                     self._add(host, rrtype, record.value, min(self._ttl_s, answer.ttl_s))
             else:
-                self.failures.append(_failure(host.name, answer))
+                self.failures.append((self._number << _PREF_SHIFT | host.pref, _failure(host.name, answer)))
             self._open -= 1
             ended = self._open == 0
         if ended:
@@ -175,19 +220,17 @@ class Resolution:
     Args:
         plan: the route; has at least one target.
         resolver: answers questions.
-        own_names: our host names, for MX records.
+        myself: tells which servers are this gateway.
         on_route: called once with the answer, at once or in a worker.
         log: failures are logged here.
 
     Locking: own lock LEAF.
     """
 
-    def __init__(
-        self, plan: RoutePlan, resolver: Resolver, own_names: frozenset[str], on_route: OnRoute, log: Log | None = None
-    ) -> None:
+    def __init__(self, plan: RoutePlan, resolver: Resolver, myself: Myself, on_route: OnRoute, log: Log | None = None) -> None:
         self._log = Log("smar") if log is None else log
         self.resolver = resolver
-        self.own_names = own_names
+        self.myself = myself
         self.lock = Lock(LockRank.LEAF, "resolution")
         self._plan = plan
         self._on_route = on_route
@@ -195,7 +238,7 @@ class Resolution:
         self._left = len(self._walks)
 
     def start(self) -> None:
-        """Starts all walks.  Blocks: no."""
+        """Starts all walks."""
         for walk in self._walks:
             walk.start()
 
@@ -224,6 +267,13 @@ class Resolution:
         if found:
             unique = {(server.addr, server.port): server for _, server in reversed(found)}
             servers = tuple(server for _, server in found if unique[server.addr, server.port] is server)
+            servers, own = without_us(servers, self.myself)
+            if own is not None and not servers:
+                return self._failure(own.pref) or loops_at(own)
             return Route(da=self._plan.da, servers=servers[:SERVERS_MAX])
-        failures = [failure for walk in self._walks for failure in walk.failures]
-        return next((one for one in failures if one.reply.is_temp), failures[0])
+        return self._failure() or self._walks[0].failures[0][1]
+
+    def _failure(self, limit: int | None = None) -> Unresolved | None:
+        """Gives a temporary failure; with a limit, one of a host with a better preference than that."""
+        failures = [one for walk in self._walks for one in walk.failures]
+        return next((one for pref, one in failures if one.reply.is_temp and (limit is None or pref < limit)), None)

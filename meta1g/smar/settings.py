@@ -24,6 +24,7 @@ from meta1g.smar.dnsbl import DnsList
 from meta1g.smar.guard import GuardedMap
 from meta1g.smar.limits import RESOLV_CONF_SERVERS
 from meta1g.smar.localuser import LocalUsers
+from meta1g.smar.myself import Myself
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes
 
@@ -47,9 +48,8 @@ class Settings:
         aliases: the aliases, None without any.
         policy: the checks of SMTPS.
         lists: the DNS lists that are asked about clients.
+        myself: which servers are this gateway.
         blocking_maps: how many maps may block.
-
-    Immutable.
     """
 
     hostname: str
@@ -62,6 +62,7 @@ class Settings:
     aliases: Aliases | None
     policy: Policy
     lists: tuple[DnsList, ...]
+    myself: Myself
     blocking_maps: int = 0
 
 
@@ -143,6 +144,7 @@ class _Reader:
             aliases=aliases,
             policy=Policy(routes, relay, access, users, aliases, names="client_names" in smar.get("DNS_flags")),
             lists=self._lists(access),
+            myself=self._myself(),
             blocking_maps=sum(one.blocking for one in self.registry.all()),
         )
 
@@ -151,6 +153,16 @@ class _Reader:
         return RouteDefaults(
             port=smtpc.get("remote_port"), lmtp_socket=smtpc.get("LMTP_socket"), queue_directory=self._config.queue_directory
         )
+
+    def _myself(self) -> Myself:
+        """Gives what leads back to the SMTP servers of the file; nothing if they may be talked to."""
+        smtpc = self._config.glob.sub("smtpc")
+        if smtpc.flag("talk_to_myself"):
+            return Myself()
+        sockets = [one for smtps in self._config.glob.subs("smtps") for one in smtps.subs("listen_socket")]
+        listeners = [(one.get("address") or "", one.get("port")) for one in sockets if not one.get("path")]
+        proxies, port = self._smar.get("proxy_addresses"), smtpc.get("remote_port")
+        return Myself((self._hostname.lower(),), listeners, proxies, port, log=self._log)
 
     def _aliases(self, relay: RelayRules) -> Aliases | None:
         table, section = self._consumer("aliases"), self._smar.sub("aliases")

@@ -33,11 +33,11 @@ _ROUTE: Final = re.compile(rf"@{_LABEL}(?:\.{_LABEL})*(?:,@{_LABEL}(?:\.{_LABEL}
 _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _QUOTED_PAIR: Final = re.compile(r"\\(.)")
 _BRACKETED: Final = re.compile(r'<((?:[^"<>]|"(?:[^"\\]|\\.)*")*)>(?: +(.*))?', re.DOTALL)
-_BARE: Final = re.compile(r'((?:[^"<> ]|"(?:[^"\\]|\\.)*")*@[^"<> ]*)(?: +(.*))?', re.DOTALL)
+_BARE: Final = re.compile(r'((?:[^"<> @]|"(?:[^"\\]|\\.)*+")*+@[^"<> @]*+)(?: ++(.*))?', re.DOTALL)
 #: A local part of atoms and dots that is no Dot-string: `a..b`, `.a`, `a.`.
 _ODD_DOTS: Final = re.compile(r"([A-Za-z0-9!#$%&'*+/=?^_`{|}~.\-]+)@")
 _UODD_DOTS: Final = re.compile(r"((?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~.\-]|[^\x00-\xA0])+)@")
-_LOCAL_SENDER: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+_LOCAL_SENDER: Final = re.compile(rf"[^@\"]+|{_UQUOTED}")
 #: What clients write that mean an address literal: any address, with or without tag; RFC 5321 4.1.3 has no zone.
 _BRACKET_NAME: Final = re.compile(r"\[[A-Za-z0-9._:\-]*\]?")
 _NOT_IN_EHLO: Final = re.compile(r"[^A-Za-z0-9!#$%&'*+/=?^_`{|}~.:\[\]\-]")
@@ -53,10 +53,9 @@ class Leniency:
 
     Args:
         bare: an address without angle brackets, or with blanks inside them.
-        odd_dots: dots in any place of a local part; it goes on as a Quoted-string.
+        odd_dots: dots in any place of a local part, which goes on as a Quoted-string; a dot at the end of the domain, which is
+            dropped.
         sender_domain: domain of a sender without one; empty if such a sender is wrong.
-
-    Immutable.
     """
 
     bare: bool = False
@@ -75,8 +74,6 @@ class Address:
         local: local part without quotes; empty for the null reverse-path.
         domain: domain as written, or an address literal with its brackets; empty for `postmaster` and the null path.
         text: the address as it goes on, without brackets and source route.
-
-    Immutable.
     """
 
     local: str
@@ -164,9 +161,11 @@ def parse_path(text: str, lenient: Leniency = STRICT, *, null_ok: bool = False, 
 
 
 def _quoted(text: str, odd: "re.Pattern[str]") -> str:
-    """Puts quotes around a local part of atoms and dots."""
+    """Puts quotes around a local part of atoms and dots that is no Dot-string, and drops the dot at the end of the domain."""
+    text = text.removesuffix(".")
     match = odd.match(text)
-    return text if match is None else f'"{match[1]}"{text[match.end(1) :]}'
+    is_odd = match is not None and not all(match[1].split("."))
+    return f'"{match[1]}"{text[match.end(1) :]}' if match and is_odd else text
 
 
 def _without_domain(text: str) -> Address:

@@ -14,12 +14,12 @@ from typing import Any, Final, Protocol
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
-from meta1g.smtp import replies, xtext
+from meta1g.smtp import replies, verp, xtext
 from meta1g.smtp.limits import ENVID_MAX_CHARS, ORCPT_MAX_CHARS, SIZE_MAX_DIGITS
 
 
 class Ext(StrEnum):
-    """EHLO keywords that meta1g knows.  Immutable."""
+    """EHLO keywords that meta1g knows."""
 
     PIPELINING = "PIPELINING"
     EIGHTBITMIME = "8BITMIME"
@@ -31,22 +31,24 @@ class Ext(StrEnum):
     STARTTLS = "STARTTLS"
     AUTH = "AUTH"
     REQUIRETLS = "REQUIRETLS"
+    XVERP = "XVERP"
 
 
 @dataclass(frozen=True, slots=True)
 class MailParams:
-    """Parameters of MAIL; body is `7BIT` or `8BITMIME`, ret `FULL` or `HDRS`, envid xtext.  Immutable."""
+    """Parameters of MAIL; body is `7BIT` or `8BITMIME`, ret `FULL` or `HDRS`, envid xtext, verp a pair of delimiters."""
 
     size_bytes: int | None = None
     body: str | None = None
     smtputf8: bool = False
     ret: str | None = None
     envid: str | None = None
+    verp: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RcptParams:
-    """Parameters of RCPT; notify is `NEVER` or a list such as `SUCCESS,FAILURE`, orcpt `type;xtext`.  Immutable."""
+    """Parameters of RCPT; notify is `NEVER` or a list such as `SUCCESS,FAILURE`, orcpt `type;xtext`."""
 
     notify: str | None = None
     orcpt: str | None = None
@@ -58,7 +60,8 @@ _BODIES: Final = ("7BIT", "8BITMIME")
 _RETS: Final = ("FULL", "HDRS")
 _NOTIFY_EVENTS: Final = frozenset(("SUCCESS", "FAILURE", "DELAY"))
 _ORCPT: Final = re.compile(r"([A-Za-z0-9-]+);(.+)")
-_PARAMETER: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~]+))?")
+#: The value of XVERP may have a `=`, unlike those of RFC 5321 4.1.2; all other checks refuse it.
+_PARAMETER: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-~]+))?")
 
 
 def _size(value: str) -> int:
@@ -104,9 +107,15 @@ def _orcpt(value: str) -> str:
     return value
 
 
+def _verp(value: str) -> str:
+    if value and not verp.are_delimiters(value):
+        raise ValueError(value)
+    return value or verp.DELIMITERS
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One row: extension that brings the parameter, field that it fills, check of its value.  Immutable."""
+    """One row: extension that brings the parameter, field that it fills, check of its value."""
 
     ext: Ext
     field: str
@@ -119,6 +128,7 @@ MAIL_PARAMETERS: Final[Mapping[str, Parameter]] = {
     "SMTPUTF8": Parameter(Ext.SMTPUTF8, "smtputf8", _no_value),
     "RET": Parameter(Ext.DSN, "ret", _one_of(_RETS)),
     "ENVID": Parameter(Ext.DSN, "envid", _envid),
+    "XVERP": Parameter(Ext.XVERP, "verp", _verp),
 }
 RCPT_PARAMETERS: Final[Mapping[str, Parameter]] = {
     "NOTIFY": Parameter(Ext.DSN, "notify", _notify),
@@ -251,13 +261,16 @@ def format_rcpt_params(params: RcptFacts, server: Extensions) -> str:
     return f"{notify} ORCPT={params.orcpt}" if params.orcpt else notify
 
 
-def offered_by(*, max_message_bytes: int, pipelining: bool = True, eightbitmime: bool = True) -> dict[Ext, str]:
+def offered_by(
+    *, max_message_bytes: int, pipelining: bool = True, eightbitmime: bool = True, xverp: bool = False
+) -> dict[Ext, str]:
     """Gives the extensions that the server offers, with their arguments, in the order of the answer to EHLO.
 
     Args:
         max_message_bytes: limit for SIZE, 0 for none.
         pipelining: whether PIPELINING is offered.
         eightbitmime: whether 8BITMIME is offered.
+        xverp: whether XVERP is offered.
     """
     offered = {Ext.PIPELINING: ""} if pipelining else {}
     if eightbitmime:
@@ -265,6 +278,8 @@ def offered_by(*, max_message_bytes: int, pipelining: bool = True, eightbitmime:
     offered[Ext.SIZE] = str(max_message_bytes) if max_message_bytes else "0"
     offered[Ext.ENHANCEDSTATUSCODES] = ""
     offered[Ext.DSN] = ""
+    if xverp:
+        offered[Ext.XVERP] = ""
     return offered
 
 

@@ -1,6 +1,6 @@
-"""The header of a message: where it ends, its fields, how many Received fields it has.
+"""The header of a message: where it ends, its fields, how many Received fields it has, whether a program replied by it.
 
-Pure.  Ref: RFC 5322 2.2, 2.2.3; RFC 5321 6.3 (loop detection).
+Pure.  Ref: RFC 5322 2.2, 2.2.3; RFC 5321 6.3 (loop detection); RFC 3834 (automatic replies).
 """
 
 import re
@@ -11,11 +11,16 @@ from meta1g.base.dataclass import dataclass
 
 _FIELD: Final = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _FOLD: Final = re.compile(rb"\r\n(?=[ \t])")
+#: RFC 3834 5, RFC 5436 2.7.1 (auto-notified); RFC 6522.  Comments may stand before the value.
+_AUTOMATIC: Final = re.compile(
+    rb"(?:auto-submitted[ \t]*:(?:\s|\([^()]*\))*auto-(?:replied|notified)|content-type[ \t]*:\s*multipart/report)\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One header field: its name as written, and all its bytes with every line end.  Immutable."""
+    """One header field: its name as written, and all its bytes with every line end."""
 
     name: bytes
     raw: bytes
@@ -78,3 +83,17 @@ def count_received(header: bytes) -> int:
     """Gives the number of Received fields of a header, in one pass over it."""
     lowered = header.lower()
     return lowered.count(b"\r\nreceived:") + lowered.startswith(b"received:")
+
+
+def is_automatic(header: bytes) -> bool:
+    """Tells whether a message is a report, or an automatic reply or notification: no report may answer it.
+
+    What a program sends of its own accord (`auto-generated`) is none of them: its owner wants to hear that it did not arrive.
+
+    Args:
+        header: a header, or the beginning of a message.
+    """
+    lowered = header.lower()
+    if b"auto-submitted" not in lowered and b"multipart/report" not in lowered:
+        return False
+    return any(_AUTOMATIC.match(field.raw) for field in fields(header))

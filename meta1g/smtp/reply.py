@@ -89,9 +89,10 @@ class ReplyParser:
         return replies
 
     def _take(self, data: bytes, replies: list[Reply], *, liberal: bool) -> None:
-        *lines, self._buffer = (self._buffer + data).split(CR_LF)
+        *whole, self._buffer = (self._buffer + data).split(CR_LF)
+        lines = [line for one in whole for line in (_bare_lines(one) if b"\n" in one else (one,))]
         if self._buffer.endswith(b"\n"):
-            lines += self._bare_lines()
+            lines += self._last_bare_lines()
         for line in lines:
             try:
                 last = self._is_last(line)
@@ -117,7 +118,7 @@ class ReplyParser:
         self._buffer = b""
         return self._reply() if self._lines else None
 
-    def _bare_lines(self) -> list[bytes]:
+    def _last_bare_lines(self) -> list[bytes]:
         """Takes the lines that end in LF alone from the buffer, if all are reply lines."""
         lines = self._buffer[:-1].split(b"\n")
         if not all(_LINE.fullmatch(line) for line in lines):
@@ -147,6 +148,14 @@ class ReplyParser:
             texts.append(text)
         self._lines = []
         return Reply(self._code, ecode, texts[0] if len(texts) == 1 else tuple(texts), self._origin)
+
+
+def _bare_lines(line: bytes) -> list[bytes]:
+    """Gives the lines of a reply all but the last of which end in LF alone; a LF in the text of one line ends no line."""
+    lines = line.split(b"\n")
+    found = [match for match in map(_LINE.fullmatch, lines) if match is not None]
+    one_reply = len(found) == len(lines) and len({match[1] for match in found}) == 1
+    return lines if one_reply and all(match[2] == b"-" for match in found[:-1]) else [line]
 
 
 def _text(data: bytes) -> str:

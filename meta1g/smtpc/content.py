@@ -1,26 +1,29 @@
 """The content of a delivery: read from CDB, or a DSN made around it.
 
+A report is shaped for its server first (report.py); for that the original is read once, and once more if all of it is sent.
+
 What the page cache holds is read at once, in bounded turns; everything else is read by the off-load, so that a slow disk
 does not stop other sessions.
 
 Invariant (I3): chunks() comes to its end only if the whole file is what was accepted, by size and checksum.  Whoever adds
 the final dot after its end never completes a message that is short, long or altered.  This holds for a report that
-returns the header alone, too: the rest of the file is read for its checksum.
+returns the header alone, too: all of the file was read for it.
 
 Ref: MeTA1 design, "Implementation: SMTPC"; RFC 3464 2 (parts of a DSN).
 """
 
 from collections.abc import Iterator
-from typing import Final
+from dataclasses import replace
 
 from meta1g.base.errors import Module, TempError
 from meta1g.db.cdb import Cdb, CdbReader
 from meta1g.rcb.smtpc_qmgr import Deliver
+from meta1g.smtp.esmtp import Extensions
+from meta1g.smtp.longlines import LineBreaker
 from meta1g.smtpc.limits import CONTENT_CHUNK_BYTES, HELD_CONTENT_BYTES, SMALL_CONTENT_BYTES
+from meta1g.smtpc.report import Original, Shape, shape
 from meta1g.st import st_checkpoint
 from meta1g.st.offload import offload
-
-_HEADER_END: Final = b"\r\n\r\n"
 
 
 class Content:
@@ -29,14 +32,20 @@ class Content:
     Args:
         cdb: the content database.
         job: the delivery.
+
+    Attributes:
+        break_lines: lines that are too long are broken; without it they go as they came.
     """
 
-    __slots__ = ("_cdb", "_held", "_job")
+    __slots__ = ("_cdb", "_held", "_job", "_original", "_shape", "break_lines")
 
     def __init__(self, cdb: Cdb, job: Deliver) -> None:
         self._cdb = cdb
         self._job = job
         self._held = b""
+        self.break_lines = False
+        self._original: Original | None = None
+        self._shape: Shape | None = None
 
     def check(self) -> None:
         """Looks at the file before a server is bothered with it; the bytes of a large one are compared while they are sent.
@@ -44,8 +53,6 @@ class Content:
         Raises:
             ContentError: it is missing, or is not what was accepted.
             TempError: it cannot be opened now.
-
-        Switches: no.
         """
         reader = self._open()
         try:
@@ -54,8 +61,36 @@ class Content:
         finally:
             reader.close()
 
+    def shaped(self, extensions: Extensions) -> Deliver:
+        """Gives the delivery as it is for a server; a report is made so that the server takes it.
+
+        Args:
+            extensions: what the server offers.
+
+        Raises:
+            ContentError, TempError: as chunks().
+
+        Switches: yes, as chunks(), if it is a report.
+        """
+        job = self._job
+        if job.dsn_head is None:
+            return job
+        if self._original is None:
+            self._original = self._read()
+        made = self._shape = shape(job, self._original, extensions)
+        size = len(made.head) + len(made.tail) + (self._original.size_bytes if made.full else 0)
+        utf8 = made.smtputf8 or not all(rcpt.rcpt.isascii() for rcpt in job.rcpts)
+        return replace(job, size_bytes=size, body="8BITMIME" if made.eightbit else None, smtputf8=utf8)
+
+    def _read(self) -> Original:
+        """Reads the original of a report, all of it, so that nothing is told of one that is damaged.  Switches: yes."""
+        original = Original()
+        for piece in self._file():
+            original.feed(piece)
+        return original
+
     def chunks(self) -> Iterator[bytes]:
-        """Gives the content in pieces, not stuffed; to be completed only after the last one.
+        """Gives the content in pieces, not stuffed, long lines broken if wanted; to be completed only after the last one.
 
         Raises:
             ContentError: the content file is missing, or is not what was accepted.
@@ -63,13 +98,36 @@ class Content:
 
         Switches: yes (offload, or to give way), unless the file is small and cached.
         """
-        job = self._job
-        if job.dsn_head is None:
+        if not self.break_lines:
+            yield from self._plain()
+            return
+        breaker = LineBreaker()
+        for piece in self._plain():
+            yield breaker.feed(piece)
+        yield breaker.finish()
+
+    def has_long_line(self) -> bool:
+        """Tells whether there is a line of more than 998 octets; reads all of the content.
+
+        Raises:
+            ContentError, TempError: as chunks().
+
+        Switches: yes (offload, or to give way).
+        """
+        breaker = LineBreaker()
+        for piece in self._plain():
+            breaker.feed(piece)
+        return breaker.found
+
+    def _plain(self) -> Iterator[bytes]:
+        """Gives the content in pieces as it came.  Switches: yes, as chunks()."""
+        if self._shape is None:
             yield from self._file()
             return
-        yield job.dsn_head
-        yield from self._file() if job.dsn_full else self._header()
-        yield job.dsn_tail or b""
+        yield self._shape.head
+        if self._shape.full:
+            yield from self._file()
+        yield self._shape.tail
 
     def is_7bit(self) -> bool:
         """Tells whether the content is ASCII only; reads all of it, so that damage is never taken for 8-bit content.
@@ -113,20 +171,3 @@ class Content:
                 raise TempError(Module.CDB, f"cannot read content {self._job.cdb_id}: {error.strerror}") from error
             yield piece
             size = CONTENT_CHUNK_BYTES
-
-    def _header(self) -> Iterator[bytes]:
-        """Gives the header block of the file, without the empty line after it; then reads the rest for its checksum.
-
-        Switches: yes.
-        """
-        held, ended = b"", False
-        for piece in self._file():
-            if ended:
-                continue
-            window = held + piece
-            end = window.find(_HEADER_END)
-            ended = end >= 0
-            cut = end + 2 if ended else max(len(window) - len(_HEADER_END) + 1, 0)
-            held = b"" if ended else window[cut:]  # may be the beginning of the end
-            yield window[:cut]
-        yield held

@@ -19,13 +19,13 @@ Ref: RFC 5321 3.3, 4.1.4, 4.3.2; MeTA1 design, "Functional Specification: SMTPC"
 """
 
 from collections.abc import Mapping
-from enum import Enum, auto
+from enum import IntEnum, StrEnum, auto
 from typing import Final
 
 from meta1g.base.errors import BugError, Module
 
 
-class State(Enum):
+class State(IntEnum):
     """States of a client session."""
 
     CONNECTING = auto()
@@ -45,7 +45,7 @@ class State(Enum):
     CLOSED = auto()
 
 
-class Event(Enum):
+class Event(IntEnum):
     """What happens to a client session."""
 
     CONNECTED = auto()
@@ -64,7 +64,7 @@ class Event(Enum):
     LOST = auto()  # closed by either side, time-out, 421, nonsense
 
 
-class Verb(Enum):
+class Verb(StrEnum):
     """What a reply answers; the value names it in texts."""
 
     BANNER = "greeting"
@@ -127,6 +127,7 @@ MEANINGS: Final[Mapping[Verb, Mapping[int, Event]]] = {
     _V.EMPTY: {**_COMMAND, 3: _E.GO_ON},
 }
 SHUTTING_DOWN: Final = 421  # RFC 5321 3.8: an answer to any command, and the server closes
+BAD_SEQUENCE: Final = 503
 TOO_MANY_RCPTS: Final = 452
 #: RFC 5321 4.5.3.1.10: at RCPT this is said where 452 is meant.
 TOO_MANY_RCPTS_RFC821: Final = 552

@@ -12,6 +12,8 @@ SMALL_CONTENT_BYTES: Final = 128 << 10
 #: Content up to this size is read before the envelope is sent, and kept until it is its turn: damage is noticed before the
 #: server hears of the message.  More would be much memory in many sessions that wait for their servers.
 HELD_CONTENT_BYTES: Final = 16 << 10
+#: A report returns at most so much of the header of a message; it is in memory as a whole.
+RETURNED_HEADER_BYTES: Final = 64 << 10
 #: Content is read and sent in pieces of this size.
 CONTENT_CHUNK_BYTES: Final = 64 << 10
 #: One read from a server.

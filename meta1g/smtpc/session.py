@@ -8,16 +8,18 @@ dot, and the server drops the part that it has (RFC 5321 3.8, 4.1.4).
 Ref: RFC 5321 3.3, 4.1, 4.5.3.2; RFC 2033 (LMTP).
 """
 
+from dataclasses import replace
 from typing import Final
 
 from meta1g.base.clock import Clock
 from meta1g.base.errors import TempError
-from meta1g.base.reply import Reply
+from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.db.cdb import ContentError
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.smtpc_qmgr import Deliver
 from meta1g.smtp.data import Stuffer
 from meta1g.smtp.esmtp import Extensions
+from meta1g.smtp.longlines import refuses_long_lines
 from meta1g.smtpc.connection import ServerConnection
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.fsm import State, Verb
@@ -130,18 +132,26 @@ class Session:
             status.damage = error.cause
             self._abandon()
         except TempError as error:
-            status.rest(job, Reply(error.code, error.ecode, error.cause))
+            status.rest(job, error.reply)
             self._abandon()
         self.idle_since = self._clock.monotonic()
         return status
 
     def _transaction(self, job: Deliver, content: Content, status: DeliveryStatus) -> None:
         """Switches: yes."""
-        talk = self._talk
         content.check()
-        status.transaction = refusal(job, talk.extensions, content.is_7bit)
+        job = content.shaped(self.extensions)
+        status.transaction = refusal(job, self.extensions, content.is_7bit)
         if status.transaction is not None:
             return
+        self._attempt(job, content, status)
+        refused = self._talk.accepted if self._lines_refused(content, status) else ()
+        if refused:
+            self._send_again(replace(job, rcpts=refused), content, status)
+
+    def _attempt(self, job: Deliver, content: Content, status: DeliveryStatus) -> None:
+        """Switches: yes."""
+        talk = self._talk
         talk.begin(job, status)
         self._converse()
         if talk.state is State.CONTENT and self._content(content):
@@ -150,6 +160,32 @@ class Session:
             why = talk.failure or status.transaction or _STALE
             self.quit()
             raise SessionError(why, stale=True)
+
+    def _lines_refused(self, content: Content, status: DeliveryStatus) -> bool:
+        """Tells whether the server took recipients and then refused the message for its long lines.
+
+        Nobody says before what lines a server takes (RFC 5321 4.5.3.1.6), and a broken line spoils a signature; so a line is
+        broken only for a server that has refused it.  Switches: yes, if it has.
+        """
+        replies = [status.rcpts.get(rcpt.rcpt_idx, NO_REPLY) for rcpt in self._talk.accepted]
+        about_lines = all(one.origin and refuses_long_lines(one.code, one.one_line) for one in replies)
+        return bool(replies) and about_lines and content.has_long_line()
+
+    def _send_again(self, job: Deliver, content: Content, status: DeliveryStatus) -> None:
+        """Sends a message with its long lines broken, over a new connection.  Switches: yes."""
+        content.break_lines = True
+        for rcpt in job.rcpts:
+            status.rcpts.pop(rcpt.rcpt_idx)
+        again = DeliveryStatus()
+        try:
+            self.open()
+            self.connection.until_us = st_utime() + DELIVERY_MAX_S * MICROSECONDS
+            self._attempt(job, content, again)
+        except SessionError as failure:
+            again.session = failure.reply
+        status.rcpts.update(again.rcpts)
+        status.retry.update(again.retry)
+        status.session, status.transaction = again.session, again.transaction
 
     def _abandon(self) -> None:
         """Ends a transaction whose content failed: half a message on its way is dropped only by closing the connection."""

@@ -109,6 +109,11 @@ class Talk:
         self._to_say.extend((Verb.RCPT, rcpt) for rcpt in job.rcpts)
 
     @property
+    def accepted(self) -> tuple[DeliverRcpt, ...]:
+        """The recipients of the transaction at hand that the server took."""
+        return tuple(self._accepted)
+
+    @property
     def dot_replies(self) -> int:
         """How many replies the dot will get."""
         return len(self._accepted) if self._lmtp else 1
@@ -186,7 +191,7 @@ class Talk:
         status = self._status
         if verb is Verb.MAIL and not reply.is_ok:
             status.transaction = reply
-            self.stale = reply.is_temp and self._served
+            self.stale = (reply.is_temp and self._served) or (reply.code == fsm.BAD_SEQUENCE and self.reused)
         elif verb is Verb.RCPT and rcpt is not None and status.transaction is None:
             self._note_rcpt(rcpt, reply)
         elif verb is Verb.DATA and not reply.is_more:

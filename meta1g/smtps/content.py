@@ -23,7 +23,7 @@ from meta1g.db.cdb import CdbWriter
 from meta1g.rcb.smtps_qmgr import CloseTransaction
 from meta1g.smtp import replies
 from meta1g.smtp.data import Unstuffer
-from meta1g.smtp.header import count_received, header_end
+from meta1g.smtp.header import count_received, header_end, is_automatic
 from meta1g.smtp.limits import TEXT_LINE_MAX_BYTES
 from meta1g.smtps.context import Context
 from meta1g.smtps.dialogue import Dialogue
@@ -48,12 +48,24 @@ class IncomingContent:
     Attributes:
         size_bytes: size of the content without what we put before it.
         checksum: CRC-32 of what is in the file.
+        automatic: no report may answer it, by its header.
         refusal: why it cannot be accepted, None while it can; a refused one takes no memory and no file.
 
     Owner: the state thread of the session.
     """
 
-    __slots__ = ("_cdb_id", "_checked", "_context", "_held", "_trace", "_writer", "checksum", "refusal", "size_bytes")
+    __slots__ = (
+        "_cdb_id",
+        "_checked",
+        "_context",
+        "_held",
+        "_trace",
+        "_writer",
+        "automatic",
+        "checksum",
+        "refusal",
+        "size_bytes",
+    )
 
     def __init__(self, context: Context, cdb_id: CdbId, trace: bytes) -> None:
         self._context = context
@@ -64,6 +76,7 @@ class IncomingContent:
         self._checked = False
         self.size_bytes = 0
         self.checksum = 0
+        self.automatic = False
         self.refusal: Reply | None = None
 
     @property
@@ -92,21 +105,26 @@ class IncomingContent:
             self.refusal = reply
             self.abort()
 
-    def check_hops(self) -> None:
-        """Counts the Received fields at the beginning of the content.  Switches: only if there are too many.
+    def check_header(self) -> None:
+        """Looks at the header: counts the Received fields, and whether a report may answer it.
 
-        A header beyond SMALL_CONTENT_BYTES is counted up to there.
+        Of a header beyond SMALL_CONTENT_BYTES what is up to there counts.
+
+        Switches: only if there are too many fields.
         """
         if self._checked or self.refusal is not None:
             return
         self._checked = True
         start = bytes(self._held)
-        if count_received(start[: header_end(start)] if header_end(start) >= 0 else start) > self._context.settings.max_hops:
+        end = header_end(start)
+        header = start[:end] if end >= 0 else start
+        self.automatic = is_automatic(header)
+        if count_received(header) > self._context.settings.max_hops:
             self.refuse(replies.TOO_MANY_HOPS)
 
     def _spill(self) -> None:
         """Writes what is held; opens the file first if need be.  Switches: yes (disk)."""
-        self.check_hops()
+        self.check_header()
         if self.refusal is not None:
             return
         block, self._held = bytes(self._held), bytearray()
@@ -215,7 +233,7 @@ def receive(dialogue: Dialogue, ta: Transaction) -> Reply:
     content = _content_of(dialogue, ta)
     try:
         _read(dialogue, content)
-        content.check_hops()
+        content.check_header()
     except BaseException:
         content.abort()
         raise
@@ -287,6 +305,7 @@ def _close(dialogue: Dialogue, ta: Transaction, content: IncomingContent) -> Rep
         rcpts=ta.posted,
         body=ta.params.body,
         checksum=content.checksum,
+        automatic=content.automatic,
     )
     try:
         pending = qmgr.ask_commit(dot)

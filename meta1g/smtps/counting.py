@@ -19,7 +19,7 @@ from meta1g.smtp import replies
 
 
 class Count(Enum):
-    """What a negative reply counts as.  Immutable."""
+    """What a negative reply counts as."""
 
     ERROR = auto()
     REFUSAL = auto()
@@ -37,6 +37,7 @@ _ERRORS: Final = (
     replies.BAD_RCPT_SYNTAX,
     replies.BAD_PARAMETER,
     replies.UNKNOWN_PARAMETER,
+    replies.VERP_WITHOUT_SENDER,
     replies.NOT_IMPLEMENTED,
     replies.BAD_SEQUENCE,
     replies.HELO_FIRST,

@@ -33,6 +33,8 @@ QMGR_COMMIT_TIMEOUT_US: Final = 300 * US
 GOODBYE_TIMEOUT_US: Final = 1 * US
 #: Total time that a client has to say QUIT after it was denied at connect.
 DENIED_MAX_S: Final = 30
+#: Part of the sessions that has to be free for it: 1 / n.  Who is denied must not take the places of others (invariant I11).
+DENIED_NEED_FREE: Final = 2
 #: Total time for the envelope, MAIL to DATA: a client that needs longer only holds a place.
 ENVELOPE_MAX_S: Final = 3600
 #: Content may come slowly for this long; after it the average rate counts.

@@ -23,6 +23,7 @@ from meta1g.smtps.fsm import IN_TRANSACTION, Event, State
 from meta1g.smtps.limits import (
     COMMAND_READ_BYTES,
     DENIED_MAX_S,
+    DENIED_NEED_FREE,
     ENVELOPE_MAX_S,
     GOODBYE_TIMEOUT_US,
     LINE_HELD_MAX_BYTES,
@@ -86,7 +87,7 @@ class ServerSession(Dialogue):
         self._goodbye(replies.INTERNAL_ERROR)
 
     def stop(self, *, now: bool) -> None:
-        """Asks the session to end: when its transaction is over, or now.  Switches: no."""
+        """Asks the session to end: when its transaction is over, or now."""
         if self._thread is not None and (now or (self._idle and self.state not in IN_TRANSACTION)):
             st_thread_interrupt(self._thread)
 
@@ -117,13 +118,15 @@ class ServerSession(Dialogue):
 
         Switches: yes.
         """
-        text = refusal.text
-        if not refusal.is_perm:
-            self._goodbye(Reply(replies.SHUTTING_DOWN.code, refusal.ecode, text))
+        code = replies.ACCESS_DENIED.code if refusal.is_perm else replies.SHUTTING_DOWN.code
+        greeting = Reply(code, refusal.ecode, refusal.text)
+        few_are_free = self.context.sessions * DENIED_NEED_FREE > self.context.sessions_max
+        if few_are_free or not refusal.is_perm:
+            self._goodbye(greeting)
             return
-        self._out.append(Reply(replies.ACCESS_DENIED.code, refusal.ecode, text).encode())
+        self._out.append(greeting.encode())
         self.step(Event.DENY)
-        self._deadline_s = self.context.clock.monotonic() + DENIED_MAX_S
+        self._deadline_s = self.context.clock.monotonic() + min(DENIED_MAX_S, self.context.settings.io_timeout_us / US)
 
     def _may_stay(self) -> Reply | None:
         """Gives the reason why the client cannot stay, or None; a link that is away is waited for.  Switches: yes (waits)."""
@@ -172,7 +175,7 @@ class ServerSession(Dialogue):
         return self._refusal or (None if verdict is None else self._judge(verdict))
 
     def _announce(self) -> None:
-        """Asks QMGR whether the session may stay.  Switches: no.
+        """Asks QMGR whether the session may stay.
 
         Raises:
             TempError: QMGR is away.
@@ -236,7 +239,7 @@ class ServerSession(Dialogue):
         return reply
 
     def _early_talker(self) -> bool:
-        """Tells whether the client sent anything before the greeting, which only a blind sender does."""
+        """Tells whether the client sent anything before the greeting, which only a blind sender does; keeps what it sent."""
         try:
             data = self._nfd.recv(COMMAND_READ_BYTES)
         except BlockingIOError:
@@ -245,6 +248,7 @@ class ServerSession(Dialogue):
             raise StError(error.errno, error.strerror) from error
         if not data:
             raise ClientGoneError
+        self._buffer = data
         return True
 
     def _serve(self) -> None:

@@ -38,8 +38,6 @@ class Settings:
         lookup_flags: LookupFlags that hold for all sessions.
         offered: extensions with their arguments.
         offered_names: the extensions alone.
-
-    Immutable.
     """
 
     name: str
@@ -67,7 +65,10 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
     """Reads the settings of a section."""
     max_message_bytes = section.get("max_message_size")
     offered = offered_by(
-        max_message_bytes=max_message_bytes, pipelining=section.flag("pipelining"), eightbitmime=section.flag("8bitmime")
+        max_message_bytes=max_message_bytes,
+        pipelining=section.flag("pipelining"),
+        eightbitmime=section.flag("8bitmime"),
+        xverp=section.flag("xverp"),
     )
     return Settings(
         name=section.name or "",

@@ -3,8 +3,13 @@
 Ref: MeTA1 design, "Functional Specification: QMGR, control" (modelled on).
 """
 
+import contextlib
 import errno
 import json
+import os
+import time
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -15,6 +20,12 @@ from meta1g.rcb.control import PROTOCOL, CommandResult, ControlCommand
 
 #: Some commands go through a million recipients.
 TIMEOUT_S: Final = 600
+#: After so many pages the process that is asked has as much time for others as each page took.
+_PAGES_AT_ONCE: Final = 40
+_PAUSE_MAX_S: Final = 0.2
+_NICE: Final = 10
+#: The word before where a page begins.
+AFTER: Final = "--after"
 _READ_BYTES: Final = 64 << 10
 
 
@@ -60,9 +71,34 @@ class ControlClient:
         """
         result, more = self._once(words)
         while more:
-            part, more = self._once((words[0], more))
+            part, more = self._once((*words, AFTER, more))
             result += part
         return result
+
+    def pages(self, *words: str, after: str = "") -> Iterator[tuple[list[Any], str]]:
+        """Sends a command whose result is a long list and gives it page by page.
+
+        Args:
+            words: the command.
+            after: where to begin, as a page before told; empty for the beginning.
+
+        Returns:
+            Rows (a page may be empty although others follow), and where the next page begins, empty for none.
+
+        Raises:
+            CommandFailedError: the command was refused.
+            CliError: the connection broke.
+        """
+        more = after
+        for number in count():
+            begin_s = time.monotonic()
+            page, more = self._once((*words, AFTER, more) if more else words)
+            took_s = time.monotonic() - begin_s
+            yield page, more
+            if not more:
+                return
+            if number >= _PAGES_AT_ONCE:
+                _step_back(took_s, first=number == _PAGES_AT_ONCE)
 
     def _once(self, words: tuple[str, ...]) -> tuple[Any, str]:
         try:
@@ -83,6 +119,14 @@ class ControlClient:
                 raise ConnectionResetError(errno.ECONNRESET, "connection closed; see its log")
             for msg, _, _ in self._rcb.receive(data):
                 return cast("CommandResult", msg)
+
+
+def _step_back(took_s: float, *, first: bool) -> None:
+    """Leaves the machine to mail for a while: a long list has time."""
+    if first:
+        with contextlib.suppress(OSError):
+            os.nice(_NICE)
+    time.sleep(min(took_s, _PAUSE_MAX_S))
 
 
 def _advice(error: OSError) -> str:

@@ -1,154 +1,47 @@
-"""metaqueue: prints the envelopes of IBDB and DEFEDB, or makes DEFEDB anew, while QMGR does not run.
+"""metaqueue: looks at the stores of a queue, mends and moves them, while QMGR does not run.
 
-    metaqueue [--json] [-f FILE | DIRECTORY | IBDB-FILE | RECORD-FILE]
-    metaqueue recover [-f FILE | DIRECTORY]
+    metaqueue [list] [--json] [PATH]   the envelopes of IBDB and DEFEDB
+    metaqueue check [--content] [PATH] names what is wrong; exit code EX_DATAERR if anything is
+    metaqueue repair [PATH]            mends DEFEDB, as QMGR does at its start
+    metaqueue recover [PATH]           makes DEFEDB anew from its log and its pages
+    metaqueue export [PATH]            writes everything, contents, too, as JSON lines
+    metaqueue import [PATH]            reads that from standard input
 
-Of IBDB it shows what recovery would move to DEFEDB; damage is named on standard error.  An IBDB file, or an envelope or a
-record that was set aside in lost+found, can be named alone.
+PATH is the queue directory; without it the one of the configuration.  For list it may be an IBDB file, or an envelope or a
+record that was set aside in lost+found.  Of IBDB list shows what recovery would move to DEFEDB.
 
 recover is the catastrophic recovery of DEFEDB: its files go to lost+found, and a new DEFEDB gets what the transaction log
 gives when it is played again from its beginning, what the pages of the main file have, and what else looks like a record.
 QMGR does so by itself at its start when DEFEDB cannot be read; this command does it although QMGR thinks that it can.
 
-Ref: MeTA1 metaqueue (name and purpose modelled on).
+Ref: MeTA1 metaqueue (name and purpose modelled on); docs/operating.md.
 """
 
 import argparse
-import contextlib
-import fcntl
 import json
-import os
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from meta1g.base import cli, paths, sysexits
-from meta1g.base.dataclass import dataclass
 from meta1g.base.ids import idx_text
-from meta1g.base.log import FdSink, Log, sanitize
-from meta1g.db.cdb import Cdb
-from meta1g.db.defedb import DefeDb
-from meta1g.db.defedb_pages import record_of
-from meta1g.db.defedb_salvage import catastrophic
-from meta1g.db.ibdb_reader import IbdbReader, ibdb_files
-from meta1g.db.lostfound import RECORD_SUFFIX, LostFound, read_record
-from meta1g.db.recovery import Envelopes
-from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
+from meta1g.base.log import sanitize
+from meta1g.db.lostfound import RECORD_SUFFIX
+from meta1g.rcb.envelope import RcptFlags, RcptRecord
+from meta1g.rcb.jsonform import to_object
+from meta1g.tools import queuecheck
+from meta1g.tools.offline import Envelope, check_queue, of_defedb, of_ibdb, of_record, open_defedb, queue_lock, reported
+from meta1g.tools.times import time_text
+from meta1g.tools.transfer import Import, export
 
 _PROG: Final = "metaqueue"
-_CACHE_BYTES: Final = 8 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """One transaction in one store.  Immutable."""
-
-    store: str
-    ta: TaRecord
-    rcpts: tuple[RcptRecord, ...]
-
-
-def of_files(files: Iterable[Path], store: str) -> tuple[list[Envelope], list[str]]:
-    """Gives what is open in IBDB files, and one line for each damage."""
-    envelopes = Envelopes()
-    damage: list[str] = []
-    for path in files:
-        reader = IbdbReader(path)
-        for found in reader.entries():
-            envelopes.add(found.entry, trusted=found.trusted)
-        for part in reader.damage:
-            envelopes.distrust()
-            damage.append(f"{path}: {'torn tail' if part.tail else 'damage'} of {len(part.data)} bytes at offset {part.offset}")
-    return [Envelope(store, ta, tuple(rcpts.values())) for ta, rcpts in envelopes.open.values() if rcpts], damage
-
-
-def of_defedb(directory: Path) -> Iterator[Envelope]:
-    """Gives all envelopes of DEFEDB in the order of their ids; damaged records stay and are named on standard error."""
-    defedb = DefeDb(directory, _CACHE_BYTES)
-    defedb.keeper = _name_damaged
-    defedb.open()
-    try:
-        for ta_id in defedb.ta_ids():
-            ta = defedb.get_ta(ta_id)
-            if ta is not None:
-                yield Envelope("DEFEDB", ta, tuple(defedb.get_rcpts(ta_id)))
-    finally:
-        defedb.close()
-
-
-def _name_damaged(file: Path, key: bytes, value: bytes, why: str) -> bool:
-    sys.stderr.write(f"{_PROG}: {file}: {sanitize(why)}\n")
-    return False
-
-
-def of_record(path: Path) -> Iterator[Envelope]:
-    """Gives the envelope of a record that was set aside, as far as it can be read."""
-    key, value = read_record(path.read_bytes())
-    record = record_of(value)
-    if isinstance(record, TaRecord):
-        yield Envelope(path.name, record, ())
-    elif isinstance(record, RcptRecord):
-        unknown = TaRecord(ta_id=record.ta_id, cdb_id=record.ta_id, mail="?", size_bytes=0, entered=record.entered, rcpts=0)
-        yield Envelope(path.name, unknown, (record,))
-    else:
-        sys.stderr.write(f"{_PROG}: {path}: {sanitize(key.decode('ascii', 'replace'))} is damaged: {sanitize(repr(value))}\n")
-
-
-def recover(queue: Path) -> int:
-    """Makes DEFEDB anew; gives how many recipients it has then."""
-    _check_queue(queue)
-    with queue_lock(queue):
-        become_owner(queue / paths.DEFEDB_DIRECTORY)
-        log = Log(_PROG, sink=FdSink())
-        lost_found = queue / paths.LOST_FOUND_DIRECTORY
-        cdb = Cdb(queue / paths.CDB_DIRECTORY)
-        lost = LostFound(lost_found, log)
-        defedb = DefeDb(queue / paths.DEFEDB_DIRECTORY, _CACHE_BYTES)
-        defedb.keeper = lost.keep_record
-        try:
-            catastrophic(defedb, lost_found, log, cdb.exists)
-            lost.keep_content((cdb_id for cdb_id, _ in cdb.ids() if not defedb.has_ta(cdb_id)), "DEFEDB was made anew")
-            return defedb.count()
-        finally:
-            defedb.close()
-
-
-@contextlib.contextmanager
-def queue_lock(queue: Path) -> Iterator[None]:
-    """Keeps QMGR from starting meanwhile.
-
-    Raises:
-        CliError: QMGR runs.
-    """
-    try:
-        fd = os.open(queue / paths.QMGR_LOCK_FILE, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:  # QMGR never ran here
-        yield
-        return
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise cli.CliError(f"{queue}: qmgr is running; use mailq, or stop it first", sysexits.EX_TEMPFAIL) from error
-        yield
-    finally:
-        os.close(fd)
-
-
-def become_owner(directory: Path) -> None:
-    """Takes the identity of a directory's owner, so that root leaves no files there that QMGR cannot open."""
-    owner = directory.stat()
-    if os.geteuid() == 0:
-        os.setegid(owner.st_gid)
-        os.seteuid(owner.st_uid)
 
 
 def print_json(envelope: Envelope) -> None:
-    """Prints an envelope as one line of JSON."""
-    facts = {"store": envelope.store, **asdict(envelope.ta), "rcpts": [asdict(rcpt) for rcpt in envelope.rcpts]}
+    """Prints an envelope, or a part of one, as one line of JSON."""
+    rcpts = [to_object(rcpt, defaults=True) for rcpt in envelope.rcpts]
+    facts = {"store": envelope.store, **to_object(envelope.ta, defaults=True), "rcpts": rcpts}
     print(json.dumps(facts))
 
 
@@ -160,70 +53,135 @@ def print_text(envelope: Envelope) -> None:
         flags = RcptFlags(rcpt.flags).name if rcpt.flags else None
         facts = [idx_text(rcpt.rcpt_idx), sanitize(rcpt.rcpt), f"tries {rcpt.tries}", f"next {_time(rcpt.next_try)}"]
         facts += [sanitize(flags)] if flags else []
-        facts += [sanitize(str(rcpt.reply))] if rcpt.reply.code else []
+        facts += [sanitize(text)] if (text := _status(rcpt)) else []
         print("    " + "  ".join(facts))
 
 
+def _status(rcpt: RcptRecord) -> str:
+    return str(rcpt.reply) if rcpt.reply.code else ""
+
+
 def _time(when: float) -> str:
-    return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if when else "-"
-
-
-def _queue_directory(args: argparse.Namespace) -> Path:
-    if args.words:
-        return Path(args.words[0])
-    from meta1g.conf.load import load_file
-
-    return Path(load_file(args.file).queue_directory)
+    return time_text(when) or "-"
 
 
 def _envelopes(path: Path) -> Iterator[Envelope]:
     """Gives all envelopes of a queue directory, or of one file; damage goes to standard error."""
     if path.is_file():
-        yield from of_record(path) if path.suffix == RECORD_SUFFIX else _reported([path], path.name)
+        yield from of_record(path) if path.suffix == RECORD_SUFFIX else reported([path], path.name)
         return
-    _check_queue(path)
-    with queue_lock(path):
-        become_owner(path / paths.DEFEDB_DIRECTORY)
-        yield from _reported(ibdb_files(path / paths.IBDB_DIRECTORY), "IBDB")
-        yield from of_defedb(path / paths.DEFEDB_DIRECTORY)
+    check_queue(path)
+    with queue_lock(path), open_defedb(path) as defedb:
+        yield from of_ibdb(path)
+        yield from of_defedb(defedb)
 
 
-def _check_queue(path: Path) -> None:
-    for name in (paths.IBDB_DIRECTORY, paths.DEFEDB_DIRECTORY):
-        if not (path / name).is_dir():
-            raise cli.CliError(f"{path}: no queue directory: {name} is missing", sysexits.EX_NOINPUT)
+def _list(path: Path, options: argparse.Namespace) -> int:
+    print_one = print_json if options.json else print_text
+    for envelope in _envelopes(path):
+        print_one(envelope)
+    return sysexits.EX_OK
 
 
-def _reported(files: list[Path], store: str) -> list[Envelope]:
-    envelopes, damage = of_files(files, store)
-    for line in damage:
-        sys.stderr.write(f"{_PROG}: {line}\n")
-    return envelopes
+def _check(path: Path, options: argparse.Namespace) -> int:
+    count = 0
+    for line in queuecheck.problems(path, content=options.content):
+        print(sanitize(line))
+        count += 1
+    if not count:
+        print("nothing is wrong")
+    return sysexits.EX_DATAERR if count else sysexits.EX_OK
+
+
+def _repair(path: Path, options: argparse.Namespace) -> int:
+    wrong = queuecheck.repair(path)
+    print(f"mended: {wrong}; see lost+found" if wrong else "nothing was to be mended")
+    return sysexits.EX_OK
+
+
+def _recover(path: Path, options: argparse.Namespace) -> int:
+    print(f"DEFEDB was made anew: {queuecheck.recover(path)} recipients; see lost+found")
+    return sysexits.EX_OK
+
+
+def _export(path: Path, options: argparse.Namespace) -> int:
+    with open_defedb(path) as defedb:
+        for line in export(path, defedb):
+            sys.stdout.write(f"{line}\n")
+    return sysexits.EX_OK
+
+
+def _import(path: Path, options: argparse.Namespace) -> int:
+    with open_defedb(path) as defedb:
+        job = Import(path, defedb, _content_gid(options))
+        job.run(sys.stdin)
+    print(job.summary())
+    return sysexits.EX_OK
+
+
+#: Commands that need the whole queue for themselves; `list` takes single files, too.
+_COMMANDS: Final[dict[str, Callable[[Path, argparse.Namespace], int]]] = {
+    "check": _check,
+    "repair": _repair,
+    "recover": _recover,
+    "export": _export,
+    "import": _import,
+}
+_LIST: Final = "list"
+
+
+def _content_gid(options: argparse.Namespace) -> int | None:
+    """Gives the group of content files: --gid, or what the configuration says if the queue is its queue."""
+    if options.gid is not None or options.path:
+        gid: int | None = options.gid
+        return gid
+    from meta1g.conf.load import load_file
+
+    section = load_file(options.file).section("smtps")
+    return section.get("cdb_gid") if section.given("cdb_gid") else None
+
+
+def _queue_directory(options: argparse.Namespace) -> Path:
+    if options.path:
+        return Path(options.path)
+    from meta1g.conf.load import load_file
+
+    return Path(load_file(options.file).queue_directory)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = cli.parser(_PROG, "Looks at the stores of a queue, mends and moves them, while qmgr does not run.")
+    parser.add_argument("-f", dest="file", type=Path, default=paths.DEFAULT_CONFIG_FILE, help="configuration file")
+    parser.add_argument("--json", action="store_true", help="list: one JSON object a line")
+    parser.add_argument("--content", action="store_true", help="check: read contents, compare their checksums")
+    parser.add_argument("--gid", type=int, default=None, help="import: group of content files, if PATH is given")
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="[COMMAND] [PATH]",
+        help=f"{_LIST} (if none is given), {', '.join(_COMMANDS)}; queue directory, for list also a single file",
+    )
+    return parser
 
 
 def main(argv: list[str]) -> int:
     """Runs the program; gives its exit code."""
-    parser = cli.parser(_PROG, "Prints the envelopes of IBDB and DEFEDB, or makes DEFEDB anew, while qmgr does not run.")
-    parser.add_argument("-f", dest="file", type=Path, default=paths.DEFAULT_CONFIG_FILE, help="configuration file")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    parser.add_argument(
-        "words",
-        nargs="*",
-        metavar="[recover] [PATH]",
-        help="queue directory, or one IBDB, .envelope or .record file; `recover`: make DEFEDB anew from its log and its pages",
-    )
-    args = parser.parse_args(argv)
-    making = args.words[:1] == ["recover"]
-    args.words = args.words[making:]
-    if len(args.words) > 1:
+    parser = _parser()
+    options = parser.parse_intermixed_args(argv)
+    words = options.words
+    command = words.pop(0) if words and words[0] in (_LIST, *_COMMANDS) else _LIST
+    if len(words) > 1:
         parser.error("one path is enough")
-    if making:
-        print(f"DEFEDB was made anew: {recover(_queue_directory(args))} recipients; see lost+found")
-        return sysexits.EX_OK
-    print_one = print_json if args.json else print_text
-    for envelope in _envelopes(_queue_directory(args)):
-        print_one(envelope)
-    return sysexits.EX_OK
+    for name, wanted in (("json", _LIST), ("content", "check"), ("gid", "import")):
+        if getattr(options, name) not in (None, False) and command != wanted:
+            parser.error(f"--{name} is for {wanted}")
+    options.path = words[0] if words else ""
+    path = _queue_directory(options)
+    if command == _LIST:
+        return _list(path, options)
+    check_queue(path)
+    with queue_lock(path):
+        return _COMMANDS[command](path, options)
 
 
 def run() -> None:

@@ -1,8 +1,9 @@
 """qmgrctl: asks and commands the queue manager.
 
-`qmgrctl status` exits with 0 only if all is well; with EX_TROUBLE if qmgr or mcp names something that is not.
+`qmgrctl status` exits with 0 only if all is well; with EX_TROUBLE if qmgr or mcp names something that is not.  A command that
+changes recipients exits with EX_NOINPUT if an id is unknown or nothing matches, with EX_TEMPFAIL if not all could be done.
 
-Ref: behaviour of tools; MeTA1's qmgrctl (name and job; the commands are ours).
+Ref: behaviour of tools; MeTA1's qmgrctl (name and job; the commands are ours); docs/operating.md.
 """
 
 import argparse
@@ -15,25 +16,18 @@ from typing import Any, Final
 
 from meta1g.base import cli, paths, sysexits
 from meta1g.base.dataclass import dataclass
-from meta1g.base.ids import rcpt_id
 from meta1g.conf.load import load_file
+from meta1g.tools import listed
 from meta1g.tools.ctlclient import ControlClient
+from meta1g.tools.mailq import show_queue
+from meta1g.tools.show import ContentParts, show
 from meta1g.tools.table import Column, age, columns
+from meta1g.tools.times import with_times
 
 #: Exit code of `status` if something is not well; no code of sysexits, which say why there is no status.
 EX_TROUBLE: Final = 1
 #: States of a component in which it does, or will soon do, its work.
 _WELL: Final = frozenset(("running", "starting"))
-_QUEUE: Final = (
-    Column("id", lambda row: rcpt_id(row["ta"], row["rcpt_idx"])),
-    Column("age", lambda row: age(time.time() - row["entered"])),
-    Column("size", lambda row: str(row["size"])),
-    Column("where", lambda row: row["where"]),
-    Column("sender", lambda row: f"<{row['mail']}>"),
-    Column("recipient", lambda row: f"<{row['rcpt']}>"),
-    Column("tries", lambda row: str(row["tries"])),
-    Column("status", lambda row: row["status"]),
-)
 _COMPONENTS: Final = (
     Column("component", lambda row: row["component"]),
     Column("state", lambda row: row["state"]),
@@ -52,6 +46,12 @@ _DESTINATIONS: Final = (
     Column("closed for", lambda row: age(row["closed_s"]) if row["closed_s"] else ""),
     Column("last failure", lambda row: row["failure"]),
 )
+_LIMITS: Final = (
+    Column("limit", lambda row: row["name"]),
+    Column("value", lambda row: row["text"]),
+    Column("", lambda row: "changed" if row["changed"] else ""),
+    Column("meaning", lambda row: row["meaning"]),
+)
 
 
 def _pairs(result: Mapping[str, Any]) -> str:
@@ -60,12 +60,19 @@ def _pairs(result: Mapping[str, Any]) -> str:
 
 
 def _status(result: Mapping[str, Any]) -> str:
-    parts = [_pairs({key: value for key, value in result.items() if key not in ("components", "trouble")})]
+    shown = with_times({key: value for key, value in result.items() if key not in ("components", "trouble")})
+    parts = [_pairs(shown)]
     rows = result.get("components")
     if rows:
         parts.append(columns(_COMPONENTS, rows))
     parts += ["\n".join(f"trouble: {text}" for text in result["trouble"])] if result["trouble"] else []
     return "\n\n".join(parts)
+
+
+def _usage(result: Mapping[str, Any]) -> str:
+    free = result.get("free_bytes", {})
+    lines = {name: f"{used:>3} %" for name, used in result.items() if name != "free_bytes"}
+    return _pairs({name: f"{text}  {free[name]} bytes free" if name in free else text for name, text in lines.items()})
 
 
 def _list(what: Sequence[Column], nothing: str) -> Callable[[Any], str]:
@@ -74,24 +81,138 @@ def _list(what: Sequence[Column], nothing: str) -> Callable[[Any], str]:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """One command: its words after the first, what it does, how its result is shown.  Immutable."""
+    """One command.
+
+    Args:
+        arguments: its words after the first, `[...]` if there need be none, `...` if there may be many.
+        meaning: what it does.
+        run: does it, and gives the exit code.
+    """
 
     arguments: str
     meaning: str
-    show: Callable[[Any], str]
+    run: "Callable[[ControlClient, Call], int]"
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One command line.
+
+    Args:
+        word: the command.
+        words: its other words.
+        queue: the queue directory.
+        json: the result is printed as JSON.
+        dry_run: nothing is changed.
+        parts: parts of the content that are shown.
+    """
+
+    word: str
+    words: tuple[str, ...]
+    queue: Path
+    json: bool
+    dry_run: bool
+    parts: ContentParts
+
+
+def _asked(form: Callable[[Any], str]) -> "Callable[[ControlClient, Call], int]":
+    """Gives a command that prints what QMGR answers."""
+
+    def run(client: ControlClient, call: Call) -> int:
+        _print(call, client.ask(call.word, *call.words), form)
+        return sysexits.EX_OK
+
+    return run
+
+
+def _print(call: Call, result: Any, form: Callable[[Any], str]) -> None:
+    if call.json:
+        shown = [with_times(row) for row in result] if isinstance(result, list) else with_times(result)
+        sys.stdout.write(json.dumps(shown, indent=1) + "\n")
+    else:
+        sys.stdout.write(form(result) + "\n")
+
+
+def ask(queue: Path, word: str, *words: str) -> Any:
+    """Gives the result of a command, a list as a whole.
+
+    Args:
+        queue: the queue directory.
+        word: one of SENTENCES.
+        words: its other words.
+
+    Raises:
+        CliError: qmgr cannot be reached, or refuses.
+    """
+    with ControlClient(queue / paths.QMGR_CONTROL_SOCKET) as client:
+        return _result(client, queue, word, *words)
+
+
+def _result(client: ControlClient, queue: Path, word: str, *words: str) -> Any:
+    result = client.ask(word, *words)
+    if word == "status":
+        _add_components(result, queue)
+    return result
+
+
+def _run_status(client: ControlClient, call: Call) -> int:
+    result = _result(client, call.queue, "status")
+    _print(call, result, _status)
+    return EX_TROUBLE if result["trouble"] else sysexits.EX_OK
+
+
+def _run_queue(client: ControlClient, call: Call) -> int:
+    return show_queue(client, call.words, form="json" if call.json else "wide")
+
+
+def _run_show(client: ControlClient, call: Call) -> int:
+    return show(client, call.queue, call.words[0], call.parts, as_json=call.json)
+
+
+def _run_change(client: ControlClient, call: Call) -> int:
+    result = listed.change(client, call.word, call.words, sys.stdin, dry_run=call.dry_run)
+    if call.json:
+        sys.stdout.write(json.dumps(result, indent=1) + "\n")
+    else:
+        counts = {
+            key: value for key, value in result.items() if isinstance(value, int) and key not in ("dry_run", "unknown_count")
+        }
+        if call.dry_run:
+            sys.stdout.write("nothing was changed; it would be:\n")
+        sys.stdout.write(f"{_pairs(counts)}\n")
+    texts, code = listed.complaints(result)
+    for text in texts:
+        sys.stderr.write(f"qmgrctl: {text}\n")
+    return code
+
+
+_SELECTOR: Final = "SELECTOR ..."
 #: All commands; help, the check of the arguments and the output are made from it.
 SENTENCES: Final[dict[str, Sentence]] = {
-    "status": Sentence("", "counters of all queues, who is connected, and the components of mcp", _status),
-    "usage": Sentence("", "use of each resource, 0 to 100", _pairs),
-    "queue": Sentence("", "all recipients in the queues", _list(_QUEUE, "the queues are empty")),
-    "show": Sentence("ID", "the recipients of one transaction", _list(_QUEUE, "nothing")),
-    "destinations": Sentence("", "what is known of each server", _list(_DESTINATIONS, "no destination is known")),
-    "retry": Sentence("ID|DOMAIN|all", "try deferred recipients now; those that are held stay", _pairs),
-    "release": Sentence("ID|RECIPIENT-ID|all", "try recipients again that are held because their content was damaged", _pairs),
-    "remove": Sentence("ID|RECIPIENT-ID", "remove recipients without a report to the sender", _pairs),
+    "status": Sentence("", "counters of all queues, who is connected, and the components of mcp", _run_status),
+    "usage": Sentence("", "use of each resource, 0 to 100", _asked(_usage)),
+    "queue": Sentence("[SELECTOR ...]", "recipients in the queues, one a line; mailq has more forms", _run_queue),
+    "show": Sentence("ID", "a transaction or a recipient: envelope, attempts with replies; see --header, --body", _run_show),
+    "destinations": Sentence("", "what is known of each server", _asked(_list(_DESTINATIONS, "no destination is known"))),
+    "hold": Sentence(_SELECTOR, "keep recipients until they are released", _run_change),
+    "release": Sentence(_SELECTOR, "try recipients again that are held", _run_change),
+    "remove": Sentence(_SELECTOR, "remove recipients without a report to the sender", _run_change),
+    "bounce": Sentence(_SELECTOR, "return recipients to their senders now", _run_change),
+    "retry": Sentence(_SELECTOR, "try deferred recipients now; those that are held stay", _run_change),
+    "requeue": Sentence(_SELECTOR, "begin anew, held or not: tries and time in the queue count from now", _run_change),
+    "limits": Sentence("[NAME=VALUE ...]", "show limits, or change them until qmgr ends", _asked(_list(_LIMITS, ""))),
+    "drain": Sentence("", "take no new mail, deliver what is here", _asked(_pairs)),
+    "stop": Sentence("", "take no new mail, begin no delivery", _asked(_pairs)),
+    "resume": Sentence("", "end drain and stop", _asked(_pairs)),
 }
+_SELECTORS: Final = """\
+selectors: all, or any of these; several values of one KEY: any of them; several KEYs: all of them; `*`: any characters
+  ID RECIPIENT-ID            transactions, recipients; `-`: ids on standard input, one a line
+  DOMAIN domain=DOMAIN       domain of the recipient; domain=.example.org: those below it
+  sender=ADDRESS recipient=ADDRESS    envelope addresses; sender=<>: reports
+  destination=HOST[:PORT]    where it waits for, or was tried at last
+  age=2d age=..10m age=1h..2d    time in the queue
+  status=TEXT state=deferred|held|active"""
 
 
 def _components(path: Path) -> list[dict[str, Any]]:
@@ -114,49 +235,51 @@ def _add_components(result: dict[str, Any], queue: Path) -> None:
     ]
 
 
-def ask(queue: Path, word: str, *arguments: str) -> Any:
-    """Gives the result of a command.
-
-    Args:
-        queue: the queue directory.
-        word: one of SENTENCES.
-        arguments: as many as it has.
-
-    Raises:
-        CliError: qmgr cannot be reached, or refuses.
-    """
-    with ControlClient(queue / paths.QMGR_CONTROL_SOCKET) as client:
-        result = client.ask(word, *arguments)
-    if word == "status":
-        _add_components(result, queue)
-    return result
-
-
 def _help() -> str:
     exit_codes = f"exit code of status: 0 if all is well, {EX_TROUBLE} if there is trouble, which it names"
-    return f"{exit_codes}\n\ncommands:\n" + "\n".join(
-        f"  {f'{word} {one.arguments}':26} {one.meaning}" for word, one in SENTENCES.items()
-    )
+    commands = "\n".join(f"  {f'{word} {one.arguments}':26} {one.meaning}" for word, one in SENTENCES.items())
+    return f"{exit_codes}\n\ncommands:\n{commands}\n\n{_SELECTORS}"
 
 
-def main(argv: list[str]) -> int:
-    """Runs one command and gives the exit code."""
+def _parser() -> argparse.ArgumentParser:
     parser = cli.parser("qmgrctl", "Asks and commands the queue manager of meta1g.")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _help()
     parser.add_argument("-f", dest="file", type=Path, default=paths.DEFAULT_CONFIG_FILE, help="configuration file")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="change nothing, say to how many it would be done")
+    parser.add_argument("--header", action="store_true", help="show: print the header of the message")
+    parser.add_argument("--body", action="store_true", help="show: print the body of the message")
     parser.add_argument("words", nargs="+", metavar="command", help="command and its arguments, see below")
-    options = parser.parse_args(argv)
-    word, arguments = options.words[0], options.words[1:]
+    return parser
+
+
+def _fits(arguments: str, words: Sequence[str]) -> bool:
+    """Tells whether a command has the arguments that it needs."""
+    if arguments.startswith("["):
+        return True
+    return bool(words) if arguments.endswith("...") else len(words) == len(arguments.split())
+
+
+def main(argv: list[str]) -> int:
+    """Runs one command and gives the exit code."""
+    parser = _parser()
+    options = parser.parse_intermixed_args(argv)
+    word, words = options.words[0], options.words[1:]
     sentence = SENTENCES.get(word)
     if sentence is None:
         parser.error(f"unknown command {word!r}")
-    if len(arguments) != len(sentence.arguments.split()):
+    if not _fits(sentence.arguments, words):
         parser.error(f"usage: qmgrctl {word} {sentence.arguments}".rstrip())
-    result = ask(load_file(options.file, lenient=True).queue_directory, word, *arguments)
-    sys.stdout.write((json.dumps(result, indent=1) if options.json else sentence.show(result)) + "\n")
-    return EX_TROUBLE if word == "status" and result["trouble"] else sysexits.EX_OK
+    if options.dry_run and sentence.run is not _run_change:
+        parser.error(f"{word} has no --dry-run")
+    if (options.header or options.body) and sentence.run is not _run_show:
+        parser.error(f"{word} has neither --header nor --body")
+    queue = load_file(options.file, lenient=True).queue_directory
+    parts = ContentParts(header=options.header, body=options.body)
+    call = Call(word, tuple(words), queue, options.json, options.dry_run, parts)
+    with ControlClient(queue / paths.QMGR_CONTROL_SOCKET) as client:
+        return sentence.run(client, call)
 
 
 def run() -> None:

@@ -18,7 +18,7 @@ from meta1g import __version__
 from meta1g.base import cli, paths, sysexits
 from meta1g.conf import dump, manual
 from meta1g.conf.config import Config
-from meta1g.conf.load import load_file
+from meta1g.conf.load import load_file, templates_of
 
 _PROG: Final = "smconf"
 
@@ -62,6 +62,8 @@ def _parser() -> cli.Parser:
 
 def _load(path: Path, *, lenient: bool) -> Config:
     config = load_file(path, lenient=lenient)
+    for section in config.sections("qmgr"):
+        templates_of(config, section)
     for warning in config.warnings:
         sys.stderr.write(f"{_PROG}: {warning}\n")
     return config

@@ -1,5 +1,5 @@
 """Fixtures of the system tests, for facts that show themselves only in a running gateway."""
 
-from tests.system.conftest import gateway, sink
+from tests.system.conftest import shared
 
-__all__ = ["gateway", "sink"]
+__all__ = ["shared"]

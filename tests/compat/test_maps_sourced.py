@@ -123,11 +123,11 @@ def test_nomore_ends_the_look_ups_of_a_key_and_its_derivatives(answers):
 
 def test_a_sequence_asks_the_second_map_only_after_the_first_says_not_found(answers, load):
     settings = load(LOCAL_USERS.replace("@SOCKET@", str(answers.target)))
-    assert settings.policy.rcpt(rcpt("root@x.org")).code == 250
+    assert settings.policy.rcpt(rcpt("root@x.org")).reply.code == 250
     assert "userdb root" not in answers.requests
     answers.table["userdb remote"] = "OK"
-    assert settings.policy.rcpt(rcpt("remote@x.org")).code == 250
-    assert settings.policy.rcpt(rcpt("nobody-here@x.org")).code == 550
+    assert settings.policy.rcpt(rcpt("remote@x.org")).reply.code == 250
+    assert settings.policy.rcpt(rcpt("nobody-here@x.org")).reply.code == 550
 
 
 def test_the_local_user_map_is_asked_for_the_full_address_and_the_local_part(answers, load):
@@ -138,7 +138,7 @@ def test_the_local_user_map_is_asked_for_the_full_address_and_the_local_part(ans
 
 def test_local_domains_keeps_other_domains_from_the_map(answers, load):
     settings = load("relay_to = { partner.org };" + LOCAL_USERS.replace("@SOCKET@", str(answers.target)))
-    assert settings.policy.rcpt(rcpt("anybody@partner.org")).code == 250
+    assert settings.policy.rcpt(rcpt("anybody@partner.org")).reply.code == 250
     assert answers.requests == []
 
 

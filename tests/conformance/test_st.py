@@ -15,9 +15,10 @@ ROOT = HERE.parents[1]
 SCENARIOS = HERE / "scenarios.txt"
 DIFFERENCES = (ROOT / "docs/st-differences.md").read_text()
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("gcc") is None or not Path("/usr/include/st.h").exists(), reason="needs gcc and libst-dev"
-)
+pytestmark = [
+    pytest.mark.xdist_group("conformance"),
+    pytest.mark.skipif(shutil.which("gcc") is None or not Path("/usr/include/st.h").exists(), reason="needs gcc and libst-dev"),
+]
 
 
 def traces(command: list[str]) -> dict[str, list[str]]:

@@ -23,7 +23,7 @@ def in_a_command() -> None:
 
 
 def in_the_content() -> None:
-    content.IncomingContent.check_hops = _fail  # type: ignore[method-assign]
+    content.IncomingContent.check_header = _fail  # type: ignore[method-assign]
 
 
 def in_the_end_of_a_session() -> None:

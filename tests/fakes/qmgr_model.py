@@ -28,6 +28,7 @@ from meta1g.qmgr.expanding import Expanding
 from meta1g.qmgr.feeder import Feeder
 from meta1g.qmgr.gather import Gather
 from meta1g.qmgr.limits import GATHER_S
+from meta1g.qmgr.orders import Orders, released
 from meta1g.qmgr.questions import Unasked
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.sched import Scheduler
@@ -285,14 +286,16 @@ class World:
         env = Env(SETTINGS, self.evthr, self.clock, self.log)  # type: ignore[arg-type]
         self.active = Active(env, Aq(AQ_MAX), Edbc(4), self.commit, self.defer)  # type: ignore[arg-type]
         self.storing = Storing(env, self.active)
+        self.storing._rng = random.Random(self.number)  # the same events give the same state
         self.gather = Gather(env, self.active)
         bounces = Bounces(env, self.active, self.storing, self.gather)
-        self.update = Update(env, self.active, self.storing, bounces, self.gather)
+        self.orders = Orders(env, self.active, self.storing, bounces, self.gather)
+        self.update = Update(env, self.active, self.storing, bounces, self.gather, self.orders)
         self.expanding = Expanding(env, self.active.copies, self.storing, bounces)
         self.occ, self.dadb = Occ(INITIAL, MAXIMUM, 60.0, 2), Dadb()
         builder = Builder(SETTINGS, IdGenerator("C", 0, self.clock), self.clock)
         self.scheduler = Scheduler(env, self.active, self.update, self.occ, self.dadb, builder)
-        self.feeder = Feeder(replace(env, evthr=HandEvthr()), self.active)  # type: ignore[arg-type]
+        self.feeder = Feeder(replace(env, evthr=HandEvthr()), self.active, self.orders)  # type: ignore[arg-type]
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
@@ -352,6 +355,7 @@ class World:
         if rcpt.record.rcpt in self.waiting:
             self.waiting.remove(rcpt.record.rcpt)
             self.waiting.update(addresses)
+        rcpt.expanding = True
         size = -(-members // parts)
         slices = deque(addresses[first : first + size] for first in range(0, members, size))
 
@@ -415,10 +419,23 @@ class World:
                 self.active.edbc.reset()
 
         def advance(db: ModelDefer) -> None:
-            late = [one for one in db.rcpts.values() if one.next_try > now]
+            late = [one for one in db.rcpts.values() if one.next_try > now and not one.flags & RcptFlags.HOLD]
             db.store((), [replace(one, next_try=now) for one in late])
 
         self.defer.ask(advance, reset)
+
+    def release_all(self) -> None:
+        """The operator lets everything be tried that is held."""
+
+        def reset(done: object) -> None:
+            with self.active.lock:
+                self.active.edbc.reset()
+
+        def release(db: ModelDefer) -> None:
+            held = [one for one in db.rcpts.values() if one.flags & RcptFlags.HOLD]
+            db.store((), [released(one, self.clock.now()) for one in held])
+
+        self.defer.ask(release, reset)
 
     def settle(self) -> None:
         """Runs what was woken."""

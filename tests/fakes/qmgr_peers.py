@@ -15,7 +15,7 @@ from meta1g.rcb import control, qmgr_smar, smtpc_qmgr, smtps_qmgr
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.qmgr_smar import Members, QmgrHelloA, Resolve, Route, SmarHelloQ, Unresolved
 from meta1g.rcb.schema import Message
-from meta1g.rcb.smtpc_qmgr import CloseDelivery, Deliver, DeliveryResult, RcptResult, SessionClosed, SmtpcHello
+from meta1g.rcb.smtpc_qmgr import CloseDelivery, Deliver, DeliveryResult, RcptResult, Retry, SessionClosed, SmtpcHello
 from meta1g.rcb.smtps_qmgr import (
     CloseTransaction,
     NewRecipient,
@@ -25,6 +25,8 @@ from meta1g.rcb.smtps_qmgr import (
     SmtpsHello,
     Stat,
 )
+from meta1g.smtp.esmtp import Extensions
+from meta1g.smtpc.report import Original, shape
 from tests.fakes.rcb_peer import RcbPeer
 from tests.fakes.rcb_server import FakeConn, RcbServer
 
@@ -84,24 +86,34 @@ class Job:
     def server(self) -> str:
         return self.msg.server[0].addr
 
+    @property
+    def told(self):
+        """What a report says, without the original."""
+        return b"".join(part.data for part in self.msg.dsn_parts)
+
     def done(
-        self, code: int = 250, *, keep: bool | None = None, rcpts: dict[str, int] | None = None, text: str = "said"
+        self,
+        code: int = 250,
+        *,
+        keep: bool | None = None,
+        rcpts: dict[str, int] | None = None,
+        text: str = "said",
+        retry: Retry = Retry.BY_CODE,
     ) -> None:
-        """Reports the transaction, and recipients that have outcomes of their own."""
-        own = self.own(rcpts or {}, text)
+        """Reports the transaction, and recipients that have outcomes of their own; retry is for those that were refused."""
+        own = self.own(rcpts or {}, text, retry)
         self._answer(keep, transaction=self._said(code, "0.0", text), rcpts=own)
 
-    def own(self, codes: dict[str, int], text: str = "said") -> tuple[RcptResult, ...]:
+    def own(self, codes: dict[str, int], text: str = "said", retry: Retry = Retry.BY_CODE) -> tuple[RcptResult, ...]:
         """Gives the outcomes of recipients that have their own."""
+        found = [(one.rcpt_idx, self._said(codes[one.rcpt], "1.1", text)) for one in self.msg.rcpts if one.rcpt in codes]
         return tuple(
-            RcptResult(rcpt_idx=one.rcpt_idx, reply=self._said(codes[one.rcpt], "1.1", text))
-            for one in self.msg.rcpts
-            if one.rcpt in codes
+            RcptResult(rcpt_idx=idx, reply=reply, retry=Retry.BY_CODE if reply.is_ok else retry) for idx, reply in found
         )
 
-    def failed(self, code: int = 451, text: str = "connection refused") -> None:
-        """Reports that the session failed."""
-        self._answer(False, session=self._said(code, "4.1", text))
+    def failed(self, code: int = 451, text: str = "connection refused", rcpts: dict[str, int] | None = None) -> None:
+        """Reports that the session failed, and recipients about whom something had been said before."""
+        self._answer(False, session=self._said(code, "4.1", text), rcpts=self.own(rcpts or {}))
 
     def _said(self, code: int, detail: str, text: str) -> Reply:
         return Reply(code, f"{code // 100}.{detail}", text, f"mx-{self.server}[{self.server}]")
@@ -168,8 +180,10 @@ class Agent:
         whole = Cdb(self.path.parent.parent / "cdb").path(msg.cdb_id).read_bytes()
         if msg.dsn_head is None:
             return whole
-        original = whole if msg.dsn_full else whole[: whole.index(b"\r\n\r\n") + 2]
-        return msg.dsn_head + original + (msg.dsn_tail or b"")
+        original = Original()
+        original.feed(whole)
+        made = shape(msg, original, Extensions({"8BITMIME": "", "SMTPUTF8": ""}))
+        return made.head + (whole if made.full else b"") + made.tail
 
     def _note(self, job: Job) -> None:
         msg = job.msg
@@ -248,9 +262,10 @@ class Smtps:
             self.peer.send(NewRecipient(ta_id=ta_id, rcpt_idx=rcpt_idx, rcpt=rcpt, notify=notify, orcpt=orcpt))
         return ta_id
 
-    def dot(self, ta_id: str, rcpts: int, request_id: int = 7) -> None:
+    def dot(self, ta_id: str, rcpts: int, request_id: int = 7, *, automatic: bool = False) -> None:
         size = self.cdb.path(ta_id).stat().st_size if self.cdb.exists(ta_id) else 0
-        self.peer.send(CloseTransaction(ta_id=ta_id, cdb_id=ta_id, size_bytes=size, rcpts=rcpts), request_id)
+        close = CloseTransaction(ta_id=ta_id, cdb_id=ta_id, size_bytes=size, rcpts=rcpts, automatic=automatic)
+        self.peer.send(close, request_id)
 
     def reply(self) -> Reply:
         """Gives the next reply to a final dot."""
@@ -258,10 +273,10 @@ class Smtps:
         assert isinstance(stat, Stat)
         return stat.reply
 
-    def mail(self, *rcpts: str, **facts) -> str:
+    def mail(self, *rcpts: str, automatic: bool = False, **facts) -> str:
         """Sends a message that has to be accepted; gives its transaction id."""
         ta_id = self.envelope(*rcpts, **facts)
-        self.dot(ta_id, len(rcpts))
+        self.dot(ta_id, len(rcpts), automatic=automatic)
         reply = self.reply()
         assert reply.is_ok, reply
         return ta_id

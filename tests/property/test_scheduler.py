@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from meta1g.base.reply import Reply
-from meta1g.db.aq_types import RcptState
+from meta1g.db.aq_types import Order, RcptState
 from meta1g.pt import lock
 from meta1g.qmgr import da_fsm
+from meta1g.qmgr.orders import Fate
 from meta1g.qmgr.outcome import Outcome
 from meta1g.qmgr.rcpt_fsm import SETTLED, UNRESOLVED
 from meta1g.rcb.envelope import RcptFlags
@@ -198,22 +199,26 @@ class Machine(RuleBasedStateMachine):
         self.world.retry_all()
         self.world.settle()
 
-    @rule(number=st.integers(0, 20))
-    def operator_removes(self, number):
+    @rule(number=st.integers(0, 20), order=st.sampled_from([one for one in Order if one]))
+    def operator_orders(self, number, order):
+        """Whoever it is about may wait, be busy, or have failed."""
         active = self.world.active
         with active.lock:
-            free = [
-                rcpt
-                for ta in active.aq.tas()
-                for rcpt in ta.rcpts.values()
-                if rcpt.state in (RcptState.NEW, RcptState.GATHERING, RcptState.READY)
-            ]
-            if free:
-                rcpt = free[number % len(free)]
-                self.world.waiting.discard(rcpt.record.rcpt)
-                for one in rcpt.record.failed:
-                    self.world.waiting.discard(one.rcpt)
-                self.world.update.removed(rcpt, "removed")
+            rcpts = [rcpt for ta in active.aq.tas() for rcpt in ta.rcpts.values()]
+            if not rcpts:
+                return
+            rcpt = rcpts[number % len(rcpts)]
+            record, sender = rcpt.record, rcpt.sender
+            what = self.world.orders.give(rcpt, order)
+            assert (what is Fate.MARKED) == bool(rcpt.order)
+        heard = order is Order.BOUNCE and (record.failed or not sender) and not record.flags & WARNING
+        if what in (Fate.DONE, Fate.MARKED) and (order is Order.REMOVE or heard):
+            self.world.waiting.difference_update((record.rcpt, *(one.rcpt for one in record.failed)))
+        self.world.settle()
+
+    @rule()
+    def operator_releases(self):
+        self.world.release_all()
         self.world.settle()
 
     @rule()
@@ -311,6 +316,7 @@ class Machine(RuleBasedStateMachine):
             world.agent_up()
         for _ in range(2000):
             world.clock.time_s += 500
+            world.release_all()
             world.scheduler.retry_dests()
             world.resolve(world.route(SERVERS[0]))
             world.feeder._run(world.feeder._task)
@@ -375,7 +381,8 @@ EVENTS = {
     "flush": (4, None),
     "oldest_file_is_emptied": (2, None),
     "retry_all": (1, None),
-    "operator_removes": (1, lambda rng: {"number": rng.randrange(20)}),
+    "operator_orders": (1, lambda rng: {"number": rng.randrange(20), "order": rng.choice([one for one in Order if one])}),
+    "operator_releases": (1, None),
     "crash": (0.3, None),
 }  # fmt: skip
 

@@ -11,12 +11,13 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from contrib.lib.gateway import ROOT, Gateway, wait_until
-from meta1g.tools.mailq import listing
+from meta1g.tools.queueview import short
 
 HEADER = b"From: a@test.example\r\nSubject: test\r\n\r\n"
 FAST_RETRY = "min_retry_delay = 1s; max_retry_delay = 2s;"
@@ -32,7 +33,7 @@ def send(gateway: Gateway, rcpts: Sequence[str], mail: str = "sender@back.exampl
 
 def mailq(gateway: Gateway) -> str:
     """What mailq prints."""
-    return "\n".join(listing(gateway.control("queue")["list"], time.time()))
+    return "\n".join(short([gateway.control("queue")["list"]], time.time()))
 
 
 def processes_of(directory: Path) -> dict[int, str]:
@@ -166,3 +167,36 @@ def gateway(tmp_path: Path, sink: KeepingSink) -> Iterator[Gateway]:
     made.start()
     yield made
     assert made.stop() == 0, made.last_words()
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A gateway that the tests of a module use one after the other, each with recipients of its own."""
+
+    gateway: Gateway
+    sink: KeepingSink
+
+    def send(self, *rcpts: str) -> None:
+        send(self.gateway, rcpts)
+
+    def arrive(self, *rcpts: str) -> None:
+        """Waits until recipients have got their mail."""
+        missing = set(rcpts)
+
+        def all_came() -> bool:
+            missing.difference_update(*(envelope["rcpts"] for envelope in self.sink.envelopes()))
+            return not missing
+
+        wait_until(all_came, 90, f"mail for {missing}; {self.gateway.last_words()}")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """For modules whose tests leave the gateway as they found it; they need an xdist_group."""
+    directory = tmp_path_factory.mktemp("shared")
+    sink = KeepingSink(directory / "maildir")
+    try:
+        with running(Gateway(directory / "gateway", f". {sink.port}^[127.0.0.1]")) as gateway:
+            yield Shared(gateway, sink)
+    finally:
+        sink.stop()

@@ -12,10 +12,12 @@ import pytest
 
 from contrib.lib.gateway import Gateway, free_port, wait_until
 from tests.system.conftest import FAST_RETRY, KeepingSink, directory_for_all, running, send
+from tests.unit.mcp.accounts import accounts_of_this_machine
 
 pytestmark = [
     pytest.mark.system,
     pytest.mark.root,
+    pytest.mark.xdist_group("accounts"),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make accounts and to start components under them"),
 ]
 
@@ -36,7 +38,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(program_for_all) -> Iterator[Site]:
-    with directory_for_all() as directory:
+    with accounts_of_this_machine(), directory_for_all() as directory:
         sink = KeepingSink(directory / "maildir")
         gateway = Gateway(
             directory / "gateway",

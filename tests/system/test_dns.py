@@ -51,6 +51,16 @@ several-hosts IN A    127.0.0.6
 six-host     IN AAAA  ::1
 both-host    IN AAAA  ::1
              IN A     127.0.0.8
+loop-name    IN MX    10 localhost.
+loop-addr    IN MX    10 127.0.0.1.
+loop-zero    IN MX    10 zero-host
+zero-host    IN A     0.0.0.0
+loop-alias   IN MX    10 our-other-name
+our-other-name IN A   127.0.0.1
+loop-plain   IN A     127.0.0.1
+backup       IN MX    10 down-4
+             IN MX    20 our-other-name
+             IN MX    30 first
 """
 DOMAINS = (
     "two", "equal", "alias", "two-down", "equal-down", "several", "six", "both", "plain", "null", "nowhere", "empty", "missing"
@@ -232,3 +242,30 @@ def remove_all(gateway: Gateway) -> bool:
         with suppress(RuntimeError):
             gateway.control("remove", row["ta"])
     return not any(gateway.leftovers().values())
+
+
+LOOPS = [*(f"r@loop-{name}.example" for name in ("name", "addr", "zero", "alias", "plain")), "r@[127.0.0.1]", "r@[0.0.0.0]"]
+
+
+def statuses(sink: KeepingSink) -> dict[str, str]:
+    """Gives the status of each recipient that reports tell of."""
+    reports = [email.message_from_bytes(sink.content(envelope)).get_payload()[1] for envelope in sink.envelopes()]
+    groups = [group for report in reports for group in report.get_payload()[1:]]
+    return {group["Final-Recipient"].removeprefix("rfc822; "): group["Status"] for group in groups}
+
+
+def test_mail_that_would_come_back_is_accepted_once_and_returned(tmp_path, nsd):
+    """RFC 5321 5.1: the gateway knows itself by address and port, whatever name leads there; a backup waits for its primary."""
+    sink, port = KeepingSink(tmp_path / "maildir"), free_port()
+    smar = f"nameserver {{ address = 127.0.0.1; port = {nsd}; }}"
+    options = {"qmgr": FAST_RETRY, "smar": smar, "smtpc": f"remote_port = {port};"}
+    try:
+        with running(Gateway(tmp_path / "gateway", f"back.example {sink.port}^[127.0.0.1]", options, port=port)) as gateway:
+            send(gateway, [*LOOPS, "r@backup.example"])
+            wait_until(lambda: len(statuses(sink)) == len(LOOPS), 60, "reports about all of them")
+            assert statuses(sink) == dict.fromkeys(LOOPS, "5.4.6")
+            wait_until(lambda: "connecting" in mailq(gateway), 30, "the backup's primary was tried")
+            assert gateway.leftovers()["cdb"] == 1
+            assert gateway.log.read_text().count("func=smtps.message") == 1
+    finally:
+        sink.stop()

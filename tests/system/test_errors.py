@@ -132,12 +132,14 @@ root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give dir
 
 @pytest.mark.root
 @root_only
+@pytest.mark.xdist_group("accounts")
 def test_the_queue_directory_of_another_user_is_refused(foreign):
     assert foreign.fails(EX_NOPERM) == f"mcp: {foreign.gateway.queue}/mcp: cannot write there; start mcp as its owner\n"
 
 
 @pytest.mark.root
 @root_only
+@pytest.mark.xdist_group("accounts")
 @pytest.mark.parametrize(("name", "component"), [("ibdb", "qmgr"), ("defedb", "qmgr"), ("cdb/3", "smtps"), ("smar", "smar")])
 def test_a_sub_directory_of_another_user_is_refused(foreign, name, component):
     foreign.give_away()
@@ -150,6 +152,7 @@ def test_a_sub_directory_of_another_user_is_refused(foreign, name, component):
 
 @pytest.mark.root
 @root_only
+@pytest.mark.xdist_group("accounts")
 def test_a_log_file_that_cannot_be_written_is_named(foreign):
     foreign.give_away()
     os.chown(foreign.gateway.log, 0, 0)
@@ -160,6 +163,7 @@ def test_a_log_file_that_cannot_be_written_is_named(foreign):
 
 @pytest.mark.root
 @root_only
+@pytest.mark.xdist_group("accounts")
 def test_a_configuration_that_cannot_be_read_is_named(foreign):
     foreign.gateway.conf.chmod(0o600)
     text = foreign.fails(EX_CONFIG)

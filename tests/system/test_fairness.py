@@ -10,7 +10,7 @@ import pytest
 from bench.fairness import flooded_gateway, median, watch
 from bench.floods import FLOODS
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("fairness")]
 
 CLIENTS = 3
 SECONDS = 1.0

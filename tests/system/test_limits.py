@@ -51,17 +51,22 @@ def test_mail_is_refused_for_now_while_the_disk_is_nearly_full(tmp_path, sink):
     options = {"qmgr": "min_free_disk = 1000000GB; ok_free_disk = 1000001GB;"}
     gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]", options)
     gateway.setup()
-    with contextlib.suppress(TimeoutError):
-        gateway.start(timeout_s=4)
+    gateway.launch()
     try:
-        with socket.create_connection(("127.0.0.1", gateway.port), 10) as client:
-            client.settimeout(10)
-            banner = client.makefile("rb").readline()
+        wait_until(lambda: banner_of(gateway.port), 60, gateway.last_words())
+        banner = banner_of(gateway.port)
         assert banner.startswith(b"421 4.3."), banner
         assert b"disk" in banner or b"Insufficient resources" in banner, banner
         assert any(used == 100 for used in gateway.control("usage").values())
     finally:
         assert gateway.stop() == 0
+
+
+def banner_of(port: int) -> bytes:
+    """What a client is greeted with, nothing if nobody listens yet."""
+    with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", port), 30) as client:
+        return client.makefile("rb").readline()
+    return b""
 
 
 def test_one_client_gets_only_its_share_of_the_sessions(tmp_path, sink):
@@ -70,6 +75,9 @@ def test_one_client_gets_only_its_share_of_the_sessions(tmp_path, sink):
         running(Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]", options)) as gateway,
         contextlib.ExitStack() as stack,
     ):
+        wait_until(
+            lambda: gateway.control("status")["iqdb_sessions"] == 0, 30, "the session that looked whether all run is over"
+        )
         clients = [stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), 10)) for _ in range(4)]
         assert [_admitted(client) for client in clients] == [True] * 3 + [False]
         stack.close()

@@ -1,4 +1,4 @@
-"""Reports to senders: of delay, of final failure, as the sender asked for them (RFC 3461), and what an operator can do."""
+"""Reports to senders beside those of test_report_situations.py, and what an operator can do."""
 
 import contextlib
 import email
@@ -58,7 +58,7 @@ def site_in(directory: Path, qmgr: str = FAST_RETRY) -> Iterator[Site]:
         domains = {"down": free_port(), "loop": port, "old": old.port}
         lines = [f"{name}.example {number}^[127.0.0.1]" for name, number in domains.items()]
         table = "\n".join([*lines, f". {back.port}^[127.0.0.1]"])
-        options = {"qmgr": qmgr, "smtps": "max_hops = 12;"}
+        options = {"qmgr": qmgr, "smtps": "max_hops = 12;", "smtpc": "flags = { talk_to_myself };"}
         gateway = Gateway(directory / "gateway", table, options, port=port)
         yield Site(stack.enter_context(running(gateway)), back, old)
 
@@ -72,29 +72,6 @@ def site(tmp_path_factory) -> Iterator[Site]:
 def fields_of(report: Message) -> Message:
     """The fields of the first recipient."""
     return report.get_payload()[1].get_payload()[1]
-
-
-@pytest.mark.xdist_group("reports-delay")
-def test_the_sender_is_warned_once_of_a_delay_and_then_told_of_the_failure(tmp_path):
-    with site_in(tmp_path, f"{FAST_RETRY} delay_dsn_timeout = 2s; return_timeout = 8s;") as site:
-        site.submit("delay", {"r@down.example": []}, HEADER + b"text of the message\r\n")
-        warning, bounce = site.reports("delay", 2)
-    assert (fields_of(warning)["Action"], fields_of(bounce)["Action"]) == ("delayed", "failed")
-    assert fields_of(warning)["Status"] == "4.4.1"
-    assert fields_of(warning)["Will-Retry-Until"]
-    assert fields_of(bounce)["Status"] == "5.4.7"
-    assert "delivery time expired" in fields_of(bounce)["Diagnostic-Code"]
-    for report in (warning, bounce):
-        assert "Subject: test" in report.get_payload()[2].as_string()
-        assert "text of the message" not in report.as_string()
-
-
-@pytest.mark.xdist_group("reports-whole")
-def test_a_bounce_returns_the_whole_of_a_small_message_if_the_operator_wants_it(tmp_path):
-    with site_in(tmp_path, f"{FAST_RETRY} dsn_flags = {{ dont_headers_only }};") as site:
-        site.submit("whole", {"no@back.example": []}, HEADER + b"text of the message\r\n")
-        (bounce,) = site.reports("whole")
-    assert "text of the message" in bounce.get_payload()[2].as_string()
 
 
 def test_a_sender_that_wants_no_report_gets_none(site):

@@ -32,4 +32,6 @@ def test_clients_that_come_while_a_component_starts_again_are_served(component, 
         for client in clients:
             client.join(60)
         assert failed == []
-        assert len(sink.wait_for(6)) == 6
+        expected = {"before@sink.example", *(f"r{number}@sink.example" for number in range(5))}
+        # one whose delivery was not recorded when qmgr was killed may come twice
+        wait_until(lambda: {rcpt for one in sink.envelopes() for rcpt in one["rcpts"]} == expected, 60, "all have come")

@@ -100,11 +100,11 @@ def test_a_delivery_at_hand_is_finished(tmp_path):
     answer = threading.Event()
 
     class SlowServer(ScriptedServer):
-        def _answer(self, conn, verb):
+        def _answer(self, conn, verb, seen):
             if verb == "dot":
                 reached.set()
                 assert answer.wait(30)
-            return super()._answer(conn, verb)
+            return super()._answer(conn, verb, seen)
 
     reached = threading.Event()
     with SlowServer() as server:
@@ -126,14 +126,16 @@ def test_a_delivery_at_hand_is_finished(tmp_path):
         assert len(server.contents) == 1
 
 
+@pytest.mark.xdist_group("stop")
 @pytest.mark.parametrize("component", ["smtps", "smtpc", "smar", "qmgr"])
-def test_a_component_that_is_told_to_stop_by_mistake_comes_back_and_mail_flows(gateway, sink, component):
+def test_a_component_that_is_told_to_stop_by_mistake_comes_back_and_mail_flows(shared, component):
     """An exit code of 0 means that a component was meant to stop; the operator starts it again by SIGHUP."""
+    gateway = shared.gateway
     (old,) = gateway.kill(component, signal.SIGTERM)
     wait_for_log(gateway, f"component={component}, stat=ended on its own")
     gateway.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: gateway.pids().get(component, [old]) != [old], 20, f"{component}; {gateway.last_words()}")
+    wait_until(lambda: gateway.pids().get(component, [old]) != [old], 60, f"{component}; {gateway.last_words()}")
     gateway.wait_ready()
-    send(gateway, ["r@sink.example"])
-    sink.wait_for(1)
+    shared.send(f"{component}@sink.example")
+    shared.arrive(f"{component}@sink.example")
     gateway.wait_empty()

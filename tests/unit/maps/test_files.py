@@ -107,6 +107,21 @@ def test_many_threads_may_ask_at_the_same_time(opened, kind, tmp_path, clock):
 
 
 class TestBdb:
+    def test_a_file_is_in_use_until_the_next_one_was_read_however_many_ask_and_nobody_hangs_at_the_end(self, tmp_path, clock):
+        write_hash(tmp_path / "map", "one")
+        made = BdbMap("m", tmp_path / "map", clock)
+        handles = made._file.content
+        held = [handles._idle.pop()]  # as if a thread were at work with it
+        write_hash(tmp_path / "map", "two")
+        assert made.lookup("192.0.2.1").value == "one"
+        (tmp_path / "map").unlink()
+        held.append(handles._idle.pop())
+        assert made.lookup("192.0.2.1").value == "one"
+        for handle in held:
+            handle.close()
+        made.close()
+        assert made.lookup("192.0.2.1").status is MapStatus.TEMP
+
     def test_a_file_that_is_no_map_after_a_change_is_a_temporary_error(self, tmp_path, clock):
         write_hash(tmp_path / "map", "one")
         made = BdbMap("m", tmp_path / "map", clock)

@@ -11,9 +11,12 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from contrib.lib.gateway import wait_until
 from meta1g.base import paths
 
 LOCK = Path("/run/meta1g-test-accounts.lock")
+#: Exit code of userdel(8) while a process runs under the account.
+_IN_USE = 8
 ALL = [f"{kind} {account.name}" for kind in ("user", "group") for account in paths.ACCOUNTS]
 
 
@@ -42,5 +45,11 @@ def accounts_of_this_machine() -> Iterator[None]:
 def remove(names: list[str]) -> None:
     for name in names:
         if name in existing():
-            kind, account = name.split()
-            subprocess.run([f"{kind}del", account], check=True, capture_output=True)
+            wait_until(lambda name=name: _removed(*name.split()), 30, f"{name} can be removed")
+
+
+def _removed(kind: str, account: str) -> bool:
+    """Removes a user or group; tells whether no process was in the way that is about to end."""
+    done = subprocess.run([f"{kind}del", account], check=False, capture_output=True, text=True)
+    assert done.returncode in (0, _IN_USE), done.stderr
+    return done.returncode == 0

@@ -138,6 +138,7 @@ def test_a_check_that_finds_nothing_lets_the_reload_go_on(mcp):
 
 
 def test_a_check_that_ends_while_mcp_stops_starts_nothing(mcp):
+    mcp.prelude = "import meta1g.mcp.child as c; c.STOP_GRACE_S = 3.0"
     mcp.start(child("smtps", "--deaf"), child("smar"))
     mcp.configure(child("smtps", "--deaf"), own_program(mcp, "open('fifo').close()"))
     os.mkfifo(mcp.queue / "fifo")

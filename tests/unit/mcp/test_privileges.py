@@ -12,6 +12,7 @@ from tests.unit.mcp.conftest import ROOT, child
 
 pytestmark = [
     pytest.mark.root,
+    pytest.mark.xdist_group("accounts"),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
 ]
 SECTIONS = (

@@ -39,6 +39,22 @@ def wait_for(condition, what: str) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.parametrize(
+    ("keyword", "section", "changed"),
+    [
+        ("smtpc", "remote_port = 2525;", "smar smtpc"),
+        ("smtpc", "flags = { talk_to_myself };", "smar smtpc"),
+        ("smtps", "listen_socket { address = 127.0.0.1; port = 2525; }", "smar smtps"),
+        ("smtpc", "dot_timeout = 11m;", "smtpc"),
+    ],
+)
+def test_smar_restarts_with_what_it_reads_in_the_sections_of_others(mcp, keyword, section, changed):
+    mcp.start(child("smtps"), child("smtpc"), child("smar"))
+    new = {name: child(name, section=section if name == keyword else "") for name in ("smtps", "smtpc", "smar")}
+    result = mcp.reload(*new.values())
+    assert (result.exit_code, f'"changed: {changed}"' in result.text) == (0, True), result.text
+
+
 def test_a_reload_answers_what_has_changed_when_it_runs(mcp):
     mcp.start(child("smtps"), child("smar"))
     result = mcp.reload(child("smtps", section="log_level = 3;"), child("smar"))

@@ -15,6 +15,9 @@ SAMPLE = (
     child("smar", section="restart_dependencies = { smtps, qmgr };"),
 )
 
+#: Python that mcp runs first: the first delay after a failure is 0.1 s instead of 1 s, the time for a stop 1 s instead of 10 s.
+QUICK = "import meta1g.mcp.restart as r, meta1g.mcp.child as c; r.BACKOFF_FIRST_S = 0.1; c.STOP_GRACE_S = 1.0"
+
 
 def test_components_start_from_the_last_section_to_the_first(mcp):
     mcp.start(*SAMPLE)
@@ -99,6 +102,7 @@ def test_a_component_that_refuses_at_the_start_stops_the_system(mcp, code):
 
 
 def test_a_component_that_refuses_later_is_left_alone_until_a_reload(mcp):
+    mcp.prelude = QUICK
     refusal = mcp.directory / "exit"
     mcp.start(child("smtps"), child("smar", f"--exit-file {refusal}"))
     refusal.write_text("78")
@@ -115,6 +119,7 @@ def test_a_component_that_refuses_later_is_left_alone_until_a_reload(mcp):
 
 
 def test_a_component_that_fails_again_and_again_is_started_again_and_the_others_go_on(mcp):
+    mcp.prelude = QUICK
     mcp.start(child("smtps"), child("smar"))
     others = mcp.pid("smtps")
     for number in range(1, 5):
@@ -128,6 +133,7 @@ def test_a_component_that_fails_again_and_again_is_started_again_and_the_others_
 
 
 def test_dependents_go_on_without_a_component_that_does_not_come_up_again(mcp):
+    mcp.prelude = QUICK
     refusal = mcp.directory / "exit"
     section = "restart_dependencies = { smtps };"
     mcp.start(child("smtps"), child("qmgr", f"--exit-file {refusal}", section))
@@ -144,6 +150,7 @@ def test_dependents_go_on_without_a_component_that_does_not_come_up_again(mcp):
 
 
 def test_a_component_that_never_comes_up_stops_the_system_with_a_clear_last_line(mcp):
+    mcp.prelude = QUICK
     mcp.start(child("smtps"), child("smar", "--exit 1"), ready=False)
     assert mcp.end() == 1
     assert mcp.errors == (
@@ -163,8 +170,8 @@ def test_four_kills_of_each_component_do_not_stop_the_system(mcp):
     assert mcp.stop() == 0
 
 
-def test_a_deaf_component_is_killed(mcp, monkeypatch):
-    mcp.env["META1G_TEST"] = "1"
+def test_a_deaf_component_is_killed(mcp):
+    mcp.prelude = QUICK
     mcp.start(child("smar", "--deaf"))
     assert mcp.stop() == 0
     assert "killed" in mcp.log()
@@ -208,6 +215,7 @@ def test_children_have_only_the_descriptors_of_the_contract(mcp):
 
 
 def test_standard_error_of_a_component_goes_to_its_file(mcp):
+    mcp.prelude = QUICK
     mcp.start(child("smar"), child("smtps", "--nonsense --exit x"), ready=False)
     mcp.wait("READY=1|STOPPING=1")
     mcp.stop()

@@ -30,10 +30,12 @@ class MemorySink:
 class Running:
     """A system whose loop() runs in a thread of its own.  Owner: the test."""
 
-    def __init__(self, **arguments: object) -> None:
+    def __init__(self, before: Callable[[Evthr], object] | None = None, **arguments: object) -> None:
         self.sink = MemorySink()
         self.log = Log("test", level=20, sink=self.sink)
         self.evthr = Evthr(log=self.log, **arguments)
+        if before is not None:
+            before(self.evthr)
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._loop)
 

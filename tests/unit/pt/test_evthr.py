@@ -435,6 +435,19 @@ def test_other_tasks_run_while_one_blocks(system):
     os.close(writer)
 
 
+def test_a_task_that_blocks_from_the_beginning_does_not_hold_up_the_others(make_system):
+    release, other = threading.Event(), threading.Event()
+    system = make_system(
+        before=lambda evthr: (
+            evthr.task_new(lambda task: wait(release) or Result.DEL, events=Ev.NONE, run=True),
+            evthr.call_soon(other.set),
+        )
+    )
+    wait(other)
+    release.set()
+    system.stop()
+
+
 def test_threads_grow_to_the_hard_limit_while_all_block_and_no_further(make_system):
     system = make_system(soft_threads=2, hard_threads=5)
     release, lock, inside, full = threading.Event(), threading.Lock(), [0], threading.Event()

@@ -2,12 +2,24 @@ from itertools import count
 
 import pytest
 
-from meta1g.base.reply import Reply
+from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.db.aq_types import AqRcpt, AqTa, Home
-from meta1g.qmgr.bounce import bounce_records, delay_record, report_of
+from meta1g.qmgr.bounce import (
+    bounce_records,
+    delay_record,
+    expansion_record,
+    may_answer,
+    member_template,
+    report_of,
+    smaller,
+    success_record,
+    with_verp,
+)
 from meta1g.qmgr.limits import BOUNCE_RCPTS_MAX, STATUS_TEXT_MAX_CHARS
 from meta1g.qmgr.outcome import Outcome
-from meta1g.rcb.envelope import DsnRcpt, RcptFlags
+from meta1g.qmgr.settings import VerpSenders
+from meta1g.rcb.common import DeliveryAgent
+from meta1g.rcb.envelope import DsnRcpt, RcptFlags, RcptRecord
 from tests.fakes.envelopes import NOW, rcpt, ta
 from tests.fakes.qmgr_system import settings
 
@@ -105,3 +117,179 @@ def test_a_warning_goes_to_the_sender_of_the_recipient():
     assert (found.rcpt, found.rcpt_idx, found.flags, found.sender) == ("owner-l@to.example", 4, RcptFlags.IS_DLY, "")
     assert [report.reply for report in found.failed] == [Reply(451, "4.2.1", "busy")]
     assert found.ta_id == it.ta_id
+
+
+# -- who gets no report
+
+
+def one_of(record: RcptRecord, **facts) -> AqRcpt:
+    it = AqTa(ta(1, **{"mail": "s@from.example", **facts}), in_ibdb=True, in_defedb=False)
+    return AqRcpt(it, record, Home.IBDB)
+
+
+@pytest.mark.parametrize(
+    ("record", "facts", "may"),
+    [
+        (rcpt(1), {}, True),
+        (rcpt(1), {"mail": ""}, False),
+        (rcpt(1), {"mail": "MAILER-DAEMON@from.example"}, False),
+        (rcpt(1), {"mail": "mailer-daemon"}, False),
+        (rcpt(1), {"mail": "mailer-daemons@from.example"}, True),
+        (rcpt(1), {"automatic": True}, False),
+        (rcpt(1, sender="owner@l.example", flags=RcptFlags.LIST), {"automatic": True}, True),
+        (rcpt(1, sender=""), {}, False),
+        *((rcpt(1, sender="", flags=1 << bit), {}, False) for bit in (0, 1, 2, 6, 7, 8)),
+    ],
+)
+def test_no_report_answers_a_report_or_its_kin(record, facts, may):
+    assert may_answer(one_of(record, **facts)) is may
+    wants_all = one_of(
+        RcptRecord(**{**{f: getattr(record, f) for f in record.__slots__}, "notify": "SUCCESS,FAILURE,DELAY"}), **facts
+    )
+    assert (success_record(wants_all, lambda: 9, Outcome(NO_REPLY), NOW) is not None) is may
+    assert (expansion_record(wants_all, lambda: 9, None, NOW) is not None) is may
+
+
+def test_an_automatic_reply_that_fails_is_told_to_the_postmaster():
+    (found,) = bounces(rcpt(1), automatic=True)
+    assert (found.rcpt, found.flags) == ("postmaster@mx.example", RcptFlags.IS_DBNC)
+    assert bounces(rcpt(1, notify="NEVER"), automatic=True) == []
+
+
+def test_a_double_bounce_tells_what_the_bounce_was_to_tell():
+    lost = (DsnRcpt(rcpt="a@x.example", reply=NO_USER.reply), DsnRcpt(rcpt="b@x.example", reply=NO_USER.reply))
+    (found,) = bounces(rcpt(1, 3, rcpt="s@from.example", sender="", flags=RcptFlags.IS_BNC, failed=lost))
+    assert [one.rcpt for one in found.failed] == ["s@from.example", "a@x.example", "b@x.example"]
+
+
+# -- reports that are too large
+
+TOO_LARGE = Outcome(Reply(552, "5.3.4", "too large"))
+TOLD = tuple(DsnRcpt(rcpt=f"r{number}@x.example", reply=NO_USER.reply) for number in range(5))
+
+
+def made_smaller(outcome=TOO_LARGE, **facts):
+    record = rcpt(1, 3, **{"rcpt": "s@from.example", "sender": "", "failed": TOLD, "tries": 4, **facts})
+    return smaller(one_of(record), outcome, count(7).__next__, NOW + 5)
+
+
+def test_a_report_that_is_too_large_goes_without_the_message():
+    (found,) = made_smaller(flags=RcptFlags.IS_BNC)
+    assert (found.flags, found.rcpt_idx, found.failed, found.tries) == (RcptFlags.IS_BNC | RcptFlags.SHORT, 7, TOLD, 0)
+    assert (found.rcpt, found.sender, found.next_try) == ("s@from.example", "", NOW + 5)
+
+
+@pytest.mark.parametrize("flags", [RcptFlags.IS_BNC | RcptFlags.SHORT, RcptFlags.IS_DLY, RcptFlags.IS_RELAYED])
+def test_a_report_that_is_too_large_without_the_message_is_cut_in_two(flags):
+    found = made_smaller(flags=flags)
+    assert [one.rcpt_idx for one in found] == [7, 8]
+    assert [one.failed for one in found] == [TOLD[:3], TOLD[3:]]
+
+
+def test_a_report_of_one_recipient_gets_no_smaller():
+    assert made_smaller(flags=RcptFlags.IS_DLY, failed=TOLD[:1]) == []
+    assert made_smaller(flags=RcptFlags.IS_BNC | RcptFlags.SHORT, failed=TOLD[:1]) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "ecode", "large"),
+    [
+        (552, "5.3.4", True),
+        (552, "", True),
+        (554, "5.3.4", True),
+        (552, "5.2.3", True),
+        (552, "5.2.2", False),
+        (550, "", False),
+    ],
+)
+def test_which_refusals_mean_that_a_report_is_too_large(code, ecode, large):
+    assert bool(made_smaller(Outcome(Reply(code, ecode)), flags=RcptFlags.IS_BNC)) is large
+
+
+# -- success
+
+
+def test_success_is_told_only_to_those_who_ask_for_it():
+    assert success_record(one_of(rcpt(1)), lambda: 9, Outcome(Reply(250)), NOW) is None
+    assert success_record(one_of(rcpt(1, notify="FAILURE")), lambda: 9, Outcome(Reply(250)), NOW) is None
+    found = success_record(one_of(rcpt(1, notify="SUCCESS")), lambda: 9, Outcome(Reply(250, "2.1.5", "ok", "mx[1]")), NOW)
+    assert (found.rcpt, found.rcpt_idx, found.flags, found.notify) == ("s@from.example", 9, RcptFlags.IS_RELAYED, "NEVER")
+    assert found.failed[0].reply == Reply(250, "2.1.5", "ok", "mx[1]")
+
+
+def test_a_server_that_makes_its_own_reports_gets_no_help():
+    assert success_record(one_of(rcpt(1, notify="SUCCESS")), lambda: 9, Outcome(Reply(250), dsn=True), NOW) is None
+
+
+def test_behind_lmtp_is_a_mailbox():
+    one = one_of(rcpt(1, notify="SUCCESS"))
+    one.da = DeliveryAgent.LMTP
+    assert success_record(one, lambda: 9, Outcome(Reply(250)), NOW).flags == RcptFlags.IS_DELIVERED
+
+
+# -- aliases (RFC 3461 5.2.7)
+
+
+@pytest.mark.parametrize(
+    ("notify", "single", "expected"),
+    [
+        (None, True, None), (None, False, None), ("NEVER", False, "NEVER"), ("SUCCESS", True, "SUCCESS"),
+        ("SUCCESS", False, "NEVER"), ("SUCCESS,FAILURE", False, "FAILURE"), ("DELAY", False, "DELAY"),
+        ("SUCCESS,FAILURE,DELAY", True, "SUCCESS,FAILURE,DELAY"),
+    ],
+)  # fmt: skip
+def test_members_of_an_alias_keep_what_was_asked_for_but_success_beyond_one(notify, single, expected):
+    found = member_template(rcpt(1, rcpt="a+b@x.example", notify=notify), None, single=single, now=NOW)
+    assert (found.notify, found.orcpt, found.orig_rcpt) == (expected, "rfc822;a+2Bb@x.example", "a+b@x.example")
+    assert found.flags == RcptFlags.EXPANDED
+    assert found.sender is None
+
+
+def test_the_original_recipient_stays_what_the_sender_said():
+    given = rcpt(
+        1, rcpt="a@x.example", orcpt="rfc822;first@y.example", orig_rcpt="first@y.example", sender="v+a=x@from.example"
+    )
+    found = member_template(given, None, single=False, now=NOW)
+    assert (found.orcpt, found.orig_rcpt, found.sender) == ("rfc822;first@y.example", "first@y.example", "v+a=x@from.example")
+
+
+def test_an_original_recipient_that_is_not_ascii_is_written_in_ascii():
+    assert member_template(rcpt(1, rcpt="ü@x.example"), None, single=True, now=NOW).orcpt == "utf-8;\\x{FC}@x.example"
+
+
+def test_a_list_with_an_owner_asks_for_what_its_owner_wants():
+    given = rcpt(1, rcpt="l@x.example", notify="NEVER", orcpt="rfc822;first@y.example")
+    found = member_template(given, "owner-l@x.example", single=True, now=NOW)
+    assert (found.sender, found.notify, found.orcpt) == ("owner-l@x.example", None, None)
+    assert found.flags == RcptFlags.EXPANDED | RcptFlags.LIST
+
+
+def test_reports_about_members_of_a_list_are_marked():
+    flags = RcptFlags.EXPANDED | RcptFlags.LIST
+    _, ((one, _),) = failed(rcpt(1, sender="owner-l@x.example", flags=flags))
+    assert delay_record(one, 4, NO_USER, NOW).flags == RcptFlags.IS_DLY | RcptFlags.LIST
+    (found,) = bounces(rcpt(1, sender="owner-l@x.example", flags=flags))
+    assert (found.rcpt, found.flags) == ("owner-l@x.example", RcptFlags.IS_BNC | RcptFlags.LIST)
+
+
+@pytest.mark.parametrize(("owner", "flag"), [(None, RcptFlags.IS_EXPANDED), ("o@x.example", RcptFlags.IS_DELIVERED)])
+def test_an_alias_is_expanded_and_a_list_takes_delivery(owner, flag):
+    found = expansion_record(one_of(rcpt(1, notify="SUCCESS")), lambda: 9, owner, NOW)
+    assert (found.rcpt, found.flags, found.failed[0].reply.origin) == ("s@from.example", flag, "")
+    assert expansion_record(one_of(rcpt(1)), lambda: 9, owner, NOW) is None
+
+
+# -- VERP
+
+
+@pytest.mark.parametrize(
+    ("sender", "expected"),
+    [
+        ("list@from.example", "list+r=x.example@from.example"), ("LIST@From.Example", "LIST+r=x.example@From.Example"),
+        ("any@lists.example", "any+r=x.example@lists.example"), ("other@from.example", None), ("", None), ("list", None),
+    ],
+)  # fmt: skip
+def test_senders_that_are_named_carry_the_recipient(sender, expected):
+    it = settings(verp=VerpSenders(frozenset({"list@from.example", "@lists.example", "list", "@"})))
+    assert with_verp(rcpt(1, rcpt="r@x.example"), sender, it).sender == expected
+    assert with_verp(rcpt(1, rcpt="r@x.example"), sender, SETTINGS).sender is None

@@ -189,3 +189,36 @@ def test_stores_are_closed_each_whatever_becomes_of_the_others(qmgr):
     qmgr.context.commit.ta_done(ta_id(1), None)
     qmgr.stop(clean=False)
     assert TaDone(ta_id=ta_id(1)) in entries(qmgr)
+
+
+def test_many_content_files_are_removed_in_slices_and_final_dots_come_between(qmgr, monkeypatch):
+    """One command may remove 10,000 messages; nobody's 250 waits for all of their files."""
+    monkeypatch.setattr(commit, "UNLINKS_MAX", 3)
+    ids = [ta_id(number) for number in range(100, 120)]
+    for one in ids:
+        qmgr.cdb.write_whole(one, [b"x"])
+    for one in ids:
+        qmgr.context.commit.unlink(one)
+    assert accept(qmgr, 1) == [("committed", 1)]
+    wait_until(lambda: qmgr.content() == [ta_id(1)], "all are gone")
+    places = [qmgr.journal.index(("cdb", "unlink", one)) for one in ids]
+    assert qmgr.journal.index(("ibdb", "flush", 0)) < places[-1]
+
+
+def test_all_files_that_are_to_go_are_gone_when_it_is_closed(make_qmgr, monkeypatch):
+    monkeypatch.setattr(commit, "UNLINKS_MAX", 2)
+    monkeypatch.setattr(commit, "DONE_FLUSH_S", 3600)
+    qmgr = make_qmgr()
+    for number in range(9):
+        qmgr.cdb.write_whole(ta_id(number), [b"x"])
+        qmgr.context.commit.unlink(ta_id(number))
+    qmgr.stop()
+    assert qmgr.content() == []
+
+
+def test_a_file_of_an_open_transaction_stays(qmgr):
+    accept(qmgr, 1)
+    assert not qmgr.context.commit.unlink_closed(ta_id(1))
+    qmgr.cdb.write_whole(ta_id(2), [b"x"])
+    assert qmgr.context.commit.unlink_closed(ta_id(2))
+    wait_until(lambda: qmgr.content() == [ta_id(1)], "the other one is gone")

@@ -33,7 +33,7 @@ def test_a_delivery_carries_the_envelope_and_the_server_to_try_now():
         DeliverRcpt(rcpt_idx=0, rcpt="<r0@to.example>", notify="NEVER", orcpt="rfc822;o"),
         DeliverRcpt(rcpt_idx=4, rcpt="<r4@to.example>"),
     )
-    assert (job.dsn_head, job.dsn_tail, job.dsn_full) == (None, None, False)
+    assert (job.dsn_head, job.dsn_parts, job.dsn_full) == (None, (), False)
 
 
 def test_the_sender_of_a_list_member_is_the_owner():
@@ -45,7 +45,8 @@ def test_a_report_goes_around_the_content_and_not_by_the_parameters_of_the_messa
     assert job.mail == ""
     assert (job.ret, job.envid, job.requiretls, job.dsn_full) == (None, None, False, False)
     assert job.dsn_head.startswith(b"Date: ")
-    assert job.size_bytes == len(job.dsn_head) + len(job.dsn_tail) + 1000
+    assert [part.mime_type for part in job.dsn_parts] == ["text/plain", "message/delivery-status"]
+    assert job.size_bytes == 1000
     assert (job.body, job.smtputf8) == ("8BITMIME", True)
 
 

@@ -138,7 +138,7 @@ def test_a_large_list_passes_through_a_small_aq_in_slices_and_other_mail_with_it
     assert max(most) <= 400
     assert held.longest_s < 0.25
     if code == 550:
-        told = b"".join(job.msg.dsn_head for job in agent.jobs if job.msg.dsn_head)
+        told = b"".join(job.told for job in agent.jobs)
         assert told.count(b"Final-Recipient: ") == 6000 + 10
 
 

@@ -107,7 +107,7 @@ def test_a_kill_in_the_middle_of_an_alias_loses_nobody(qmgr):
     wait_until(lambda: qmgr.content() == [], "nothing is left")
     seen = {rcpt for job in agent.jobs for rcpt in job.rcpts}
     assert seen >= {"first@later.example", "s@from.example", *(f"m{number}@x.example" for number in range(6))}
-    told = b"".join(job.msg.dsn_head or b"" for job in agent.jobs)
+    told = b"".join(job.told for job in agent.jobs)
     assert b"rfc822; first@later.example" in told
     assert b"rfc822; m0@x.example" in told
 

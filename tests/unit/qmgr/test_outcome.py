@@ -85,11 +85,10 @@ def test_another_transaction_follows_at_once_only_if_this_one_has_served_somebod
     assert found[0].reply.code == 552
 
 
-def test_expiry_is_our_word_and_quotes_the_last_reply_with_its_host():
-    assert Outcome(Reply(451, "4.2.1", "busy", "mx")).expired() == Outcome(
-        Reply(554, "5.4.7", "delivery time expired; last reply of mx: busy")
-    )
-    assert Outcome(Reply(451, "4.4.1", "no route")).expired().reply.text == "delivery time expired; last reply: no route"
+def test_what_has_expired_keeps_the_reply_of_the_last_attempt():
+    reply = Reply(451, "4.2.1", "busy", "mx")
+    assert Outcome(reply).expired() == Outcome(reply, is_expired=True)
+    assert not Outcome(reply).expired().is_temporary
 
 
 def test_a_limit_of_recipients_that_has_expired_is_permanent():

@@ -83,3 +83,8 @@ def test_warnings_can_be_switched_off():
     off = settings(delay_dsn_timeout_s=60, dsn_delay=False)
     assert retry.delay_warning_due(ta(1), rcpt(1), NOW + 61, settings(delay_dsn_timeout_s=60))
     assert not retry.delay_warning_due(ta(1), rcpt(1), NOW + 61, off)
+
+
+@pytest.mark.parametrize("flag", RcptFlags)
+def test_every_kind_of_report_is_known_as_one(flag):
+    assert retry.is_report(rcpt(1, flags=flag)) is flag.name.startswith("IS_")

@@ -9,7 +9,7 @@ from meta1g.qmgr.limits import (
     SESSION_IDLE_S,
     SLICE,
 )
-from meta1g.rcb.smtpc_qmgr import DeliveryResult, RcptResult, SmtpcHello
+from meta1g.rcb.smtpc_qmgr import DeliveryResult, RcptResult, Retry, SmtpcHello
 from tests.fakes.qmgr_peers import Agent, domains, route
 from tests.fakes.qmgr_system import wait_until
 
@@ -274,6 +274,94 @@ def test_a_permanent_refusal_of_the_last_server_bounces(qmgr):
     send(qmgr.smtps(), "a")
     qmgr.wait_empty()
     assert b"554 5.4.1 go away" in agent.jobs[1].bytes
+
+
+# -- what was said of a recipient
+
+
+def mail_to(qmgr, *names):
+    """One message whose recipients wait until all are ready; gives its id."""
+    ta_id = qmgr.smtps().mail(*(f"{name}@a.example" for name in names))
+    wait_until(lambda: list(qmgr.states().values()) == ["READY"] * len(names), "all are ready")
+    return ta_id
+
+
+def deferred(qmgr):
+    return {one.rcpt[0]: str(one.reply) for one in qmgr.defedb.scan(None, 99)}
+
+
+def test_who_was_refused_before_the_session_broke_is_neither_asked_for_at_the_next_server_nor_tried_again(qmgr):
+    system(qmgr, a=f"{A} {B}", **{"from": C})
+    mail_to(qmgr, "r", "s", "t")
+
+    def script(job):
+        if job.server == A:
+            job.failed(text="broken", rcpts={"r@a.example": 550, "s@a.example": 450})
+        else:
+            job.done()
+
+    agent = qmgr.agent(script=script)
+    qmgr.wait_empty()
+    asked = {server: sorted(rcpt for job in agent.jobs if job.server == server for rcpt in job.rcpts) for server in (A, B, C)}
+    assert asked == {
+        A: ["r@a.example", "s@a.example", "t@a.example"],
+        B: ["s@a.example", "t@a.example"],
+        C: ["s@from.example"],
+    }
+
+
+def test_a_broken_session_is_the_outcome_of_those_about_whom_nothing_was_said(qmgr):
+    system(qmgr, a=A)
+    mail_to(qmgr, "r", "s", "t")
+    qmgr.agent(script=lambda job: job.failed(text="broken", rcpts={"r@a.example": 450, "s@a.example": 250}))
+    qmgr.wait_deferred(2)
+    assert deferred(qmgr) == {"r": "450 4.1.1 said", "t": "451 4.4.1 broken"}
+
+
+@pytest.mark.parametrize(("code", "closed"), [(550, False), (250, False), (450, True)])
+def test_a_server_that_has_decided_about_somebody_is_not_out_of_reach(qmgr, code, closed):
+    system(qmgr, a=A, **{"from": C})
+    mail_to(qmgr, "r", "s")
+    agent = qmgr.agent(script=lambda job: job.failed(rcpts={"r@a.example": code}) if job.server == A else job.done())
+    qmgr.wait_deferred(1 if code != 450 else 2)
+    with qmgr.context.active.lock:
+        dests = {dest.key.addr: dest.closed_until > 0 for dest in qmgr.context.scheduler.occ.dests()}
+    assert dests[A] is closed
+    assert agent.jobs[0].rcpts == ["r@a.example", "s@a.example"]
+
+
+def test_who_is_beyond_the_limit_of_a_transaction_has_the_next_one_at_once(qmgr):
+    system(qmgr, a=A)
+    mail_to(qmgr, *"abcde")
+
+    def script(job):
+        """Takes two recipients a message."""
+        job.done(rcpts={rcpt: 250 if place < 2 else 452 for place, rcpt in enumerate(job.rcpts)}, retry=Retry.OTHER_TRANSACTION)
+
+    agent = qmgr.agent(script=script)
+    qmgr.wait_empty()
+    assert [len(job.rcpts) for job in agent.jobs] == [5, 3, 1]
+    assert {job.msg.session_id for job in agent.jobs} == {agent.jobs[0].msg.session_id}
+
+
+def test_a_limit_that_serves_nobody_is_waited_for(qmgr):
+    system(qmgr, a=A)
+    mail_to(qmgr, *"ab")
+    agent = qmgr.agent(script=lambda job: job.done(rcpts=dict.fromkeys(job.rcpts, 552), retry=Retry.OTHER_TRANSACTION))
+    qmgr.wait_deferred(2)
+    assert len(agent.jobs) == 1
+    assert deferred(qmgr) == {"a": "552 5.1.1 said", "b": "552 5.1.1 said"}
+
+
+def test_a_permanent_code_that_means_later_is_tried_again_until_it_expires(qmgr):
+    system(qmgr, a=A, **{"from": C})
+    mail_to(qmgr, "r")
+    agent = qmgr.agent(script=lambda job: job.done(rcpts={"r@a.example": 552}, retry=Retry.LATER))
+    qmgr.wait_deferred(1)
+    qmgr.advance(6 * 86400)
+    qmgr.wait_empty()
+    assert [job.server for job in agent.jobs].count(A) >= 2
+    assert b"552" in agent.jobs[-1].bytes or b"5.4.7" in agent.jobs[-1].bytes
 
 
 # -- agents that go away

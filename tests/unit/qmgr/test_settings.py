@@ -64,3 +64,22 @@ def test_under_the_account_that_the_configuration_names_its_clients_may_connect(
     assert set(found) == {"qmgr/smtps", "qmgr/smtpc"}
     assert found["qmgr/smtps"].uids == {0, other.pw_uid}
     assert found["qmgr/smtpc"].uids == {0, os.geteuid()}
+
+
+def test_accounts_named_by_their_numbers_are_the_same_accounts(tmp_path):
+    other = next(one for one in pwd.getpwall() if one.pw_uid not in (0, os.geteuid()))
+    found = access(tmp_path, f"qmgr {{ user = {os.geteuid()}; }} smtps {{ user = {other.pw_uid}; }}")
+    assert found["qmgr/smtps"].uids == {0, other.pw_uid}
+
+
+def test_the_texts_of_reports_and_the_senders_with_verp_are_those_of_the_configuration(tmp_path):
+    (tmp_path / "texts").write_text("failure_template = <<EOF\nSubject: Zurück\n\nHallo\nEOF\n")
+    options = 'dsn_templates = texts; verp_senders = { "List@X.example", "@lists.example" }; verp_delimiters = "-=";'
+    it = read(tmp_path, f"qmgr {{ {options} }}\n")
+    assert it.templates["failure_template"].fields["Subject"] == "Zurück"
+    assert it.verp.delimiters_for("LIST@x.example") == "-="
+    assert it.verp.delimiters_for("a@Lists.example") == "-="
+    assert it.verp.delimiters_for("other@x.example") == ""
+    plain = read(tmp_path, "qmgr { }\n")
+    assert plain.verp.delimiters_for("list@x.example") == ""
+    assert plain.templates["failure_template"].fields["Subject"] == "Undelivered mail returned to sender"

@@ -141,7 +141,7 @@ class TestRelaying:
         assert rcpt(one, "u@OURS.org").reply.code == 250
         assert rcpt(one, "u@[127.0.0.1]").reply.code == 550
         assert rcpt(one, "@ours.org:u@other.org").reply.code == 550
-        assert rcpt(one, '"u@other.org"@ours.org').reply.code == 250
+        assert rcpt(one, '"u@other.org"@ours.org').reply.code == 550
 
     def test_a_mailertable_that_does_not_answer_is_temporary(self):
         one = policy(table=Failing(temp("away")))
@@ -224,3 +224,50 @@ class TestRecipient:
     @pytest.mark.parametrize("address", ["", "nonsense", "a@", "@b.org", "a@b..org"])
     def test_what_is_no_address_is_refused(self, address):
         assert rcpt(policy(), address).reply.code == 501
+
+
+ROUTED = [
+    "u%far.org@ours.org",
+    '"u@far.org"@ours.org',
+    "far.org!u@ours.org",
+    '"@a,@b:u"@ours.org',
+    "u%@ours.org",
+    "u%far.org@partner.org",
+]
+
+
+class TestRoutes:
+    """A recipient that carries another route: the host behind may relay it."""
+
+    @pytest.mark.parametrize("address", ROUTED)
+    def test_a_stranger_may_not_use_it(self, address):
+        verdict = rcpt(policy(), address)
+        assert (verdict.reply.code, verdict.reply.ecode) == (550, "5.7.1")
+        assert "route" in verdict.reply.text
+
+    @pytest.mark.parametrize("address", ROUTED)
+    def test_an_entry_for_the_domain_does_not_help(self, address):
+        assert rcpt(policy({"to:ours.org": "relay", "to:partner.org": "ok"}), address).reply.code == 550
+
+    @pytest.mark.parametrize("address", ROUTED)
+    def test_who_may_relay_may_use_it(self, address):
+        assert rcpt(policy(), address, client=NET).reply.code == 250
+        for flag in (LookupFlags.RELAY_ALLOWED, LookupFlags.AUTHENTICATED):
+            assert rcpt(policy(), address, flags=flag).reply.code == 250
+
+    @pytest.mark.parametrize("address", ROUTED)
+    def test_who_says_so_takes_it_from_everybody(self, address):
+        assert rcpt(policy(), address, flags=LookupFlags.ROUTING).reply.code == 250
+
+    @pytest.mark.parametrize("address", ["u%far.org@far.org", "far.org!u@far.org"])
+    def test_to_a_domain_that_is_not_ours_relaying_is_denied_in_any_case(self, address):
+        assert rcpt(policy(), address).reply.text == "Relaying denied"
+        assert rcpt(policy(), address, flags=LookupFlags.ROUTING).reply.text == "Relaying denied"
+
+    @pytest.mark.parametrize("address", ["u+far.org@ours.org", "u=far.org@ours.org", "u#far@ours.org", "u:v@ours.org"])
+    def test_other_characters_are_part_of_names(self, address):
+        assert rcpt(policy(), address if ":" not in address else '"u:v"@ours.org').reply.code == 250
+
+    def test_a_source_route_is_dropped_and_its_end_counts(self):
+        assert rcpt(policy(), "@a.example,@b.example:u@ours.org").reply.code == 250
+        assert rcpt(policy(), "@ours.org,@b.example:u@far.org").reply.text == "Relaying denied"

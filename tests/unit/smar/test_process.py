@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from contrib.lib.gateway import wait_until
 from meta1g.db.mapfile import MapFile
 from meta1g.rcb import qmgr_smar, smtps_smar
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
@@ -158,7 +159,7 @@ def test_sigusr1_opens_the_log_anew(smar, connect):
     while not smar.log.exists() and time.monotonic() < end_s:
         connect("smtps").request(SmtpsHelloA(smtps_id=0))
     connect("smtps").request(SmtpsHelloA(smtps_id=7, name="after"))
-    assert "name=after" in smar.log.read_text()
+    wait_until(lambda: "name=after" in smar.log.read_text(), DEADLINE_S, "lines of a turn are written when it ends")
 
 
 def test_the_end_of_mcp_ends_it(smar):

@@ -8,12 +8,14 @@ from meta1g.maps.textmap import TextMap
 from meta1g.rcb.common import DeliveryAgent
 from meta1g.rcb.qmgr_smar import Members, Resolve, ResolveFlags, Route, Unresolved
 from meta1g.smar.alias import Aliases
+from meta1g.smar.limits import INTERFACES_TTL_S
+from meta1g.smar.myself import Myself
 from meta1g.smar.recipient import Recipients
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes
 from tests.unit.maps.conftest import StillClock
 
-from .conftest import Reply
+from .conftest import Heard
 
 DEFAULTS = RouteDefaults(25, "lmtpsock", Path("/q"))
 
@@ -35,25 +37,25 @@ class Counting(StaticMap):
 
 @pytest.fixture
 def make(asker):
-    def recipients(table, aliases=None):
+    def recipients(table, aliases=None, myself=None):
         routes = Routes(table if not isinstance(table, dict) else StaticMap("mt", table), DEFAULTS)
         relay = RelayRules((), (), ["ours.org"], routes)
         expander = None
         if aliases is not None:
             expander = Aliases(aliases, localpart=True, local_domains=True, delimiter="+", relay=relay, hostname="GW.example")
-        return Recipients(routes, expander, asker.resolver, "GW.example")
+        return Recipients(routes, expander, asker.resolver, "GW.example", myself=myself)
 
     return recipients
 
 
 def ask(recipients, rcpt, flags=0):
-    reply = Reply()
+    reply = Heard()
     recipients.resolve(Resolve(ta_id="S0", rcpt_idx=0, rcpt=rcpt, flags=flags), reply)
     return reply.get()
 
 
 def test_a_static_route_is_answered_at_once(make):
-    reply = Reply()
+    reply = Heard()
     make({".": "26^[192.0.2.1]"}).resolve(Resolve(ta_id="S0", rcpt_idx=0, rcpt="u@far.org"), reply)
     assert reply.came
     assert (reply.get().da, reply.get().servers[0].port) == (DeliveryAgent.ESMTP, 26)
@@ -126,3 +128,27 @@ def test_maps_that_block_are_asked_each_time(make):
     assert ask(one, "u@far.org").reply.code == 451
     assert make({}, Away("a", {})).blocking
     assert ask(make({}, Away("a", {})), "u@ours.org").reply.code == 451
+
+
+@pytest.mark.parametrize("rcpt", ["u@[192.0.2.99]", "u@[0.0.0.0]", "u@[127.0.0.1]", "u@[IPv6:::ffff:127.0.0.1]"])
+def test_a_recipient_at_our_address_would_come_back(make, rcpt):
+    one = make({}, myself=Myself((), [("192.0.2.99", 25), ("127.0.0.1", 25)]))
+    answer = ask(one, rcpt)
+    assert (answer.reply.code, answer.reply.ecode) == (554, "5.4.6")
+    assert isinstance(ask(make({}, myself=Myself((), [("192.0.2.99", 587)])), rcpt), Route)
+
+
+def test_a_mailertable_cannot_lead_back_to_us(make):
+    one = make({"a.org": "[192.0.2.1] [192.0.2.99] [192.0.2.2]", ".": "[192.0.2.99]"}, myself=Myself((), [("192.0.2.99", 25)]))
+    assert [server.addr for server in ask(one, "u@a.org").servers] == ["192.0.2.1"]
+    assert ask(one, "u@b.org").reply.ecode == "5.4.6"
+
+
+def test_kept_answers_end_with_a_change_of_the_interfaces(make):
+    clock, found = StillClock(), [frozenset(("192.0.2.1",))]
+    one = make({".": "[192.0.2.99]"}, myself=Myself((), [("", 25)], read=lambda: found[-1], clock=clock))
+    assert isinstance(ask(one, "u@a.org"), Route)
+    found.append(frozenset(("192.0.2.99",)))
+    assert isinstance(ask(one, "u@a.org"), Route)
+    clock.now_s += INTERFACES_TTL_S
+    assert ask(one, "u@a.org").reply.ecode == "5.4.6"

@@ -6,13 +6,15 @@ from meta1g.rcb.common import DeliveryAgent
 from meta1g.rcb.qmgr_smar import Route, Unresolved
 from meta1g.smar.dnswire import DnsRecord
 from meta1g.smar.limits import MX_HOSTS_MAX, SERVERS_MAX
-from meta1g.smar.request import OWN_HOST, Resolution, usable_hosts
+from meta1g.smar.myself import Myself
+from meta1g.smar.request import OWN_HOST, Resolution, known_addresses, usable_hosts
 from meta1g.smar.route import RoutePlan, Target
 from tests.fakes.nameserver import SERVFAIL
 
-from .conftest import Reply
+from .conftest import Heard
 
 OWN = frozenset(("gw.example",))
+MYSELF = Myself(OWN, [("127.0.0.1", 25), ("198.51.100.9", 25), ("::1", 25)])
 
 
 def mx(domain="far.example", port=25):
@@ -30,8 +32,8 @@ def address(text, port=25):
 @pytest.fixture
 def resolve(asker):
     def run(*targets, da=DeliveryAgent.ESMTP):
-        reply = Reply()
-        Resolution(RoutePlan(da, targets), asker.resolver, OWN, reply).start()
+        reply = Heard()
+        Resolution(RoutePlan(da, targets), asker.resolver, MYSELF, reply).start()
         return reply.get()
 
     return run
@@ -60,8 +62,8 @@ def test_hosts_of_equal_preference_come_in_random_order(asker, name_server):
     name_server.add("last.far.example", "A", "192.0.2.99")
     orders = set()
     for _ in range(30):
-        reply = Reply()
-        Resolution(RoutePlan(DeliveryAgent.ESMTP, (mx(),)), asker.resolver, OWN, reply).start()
+        reply = Heard()
+        Resolution(RoutePlan(DeliveryAgent.ESMTP, (mx(),)), asker.resolver, MYSELF, reply).start()
         orders.add(tuple(addresses(reply.get())))
     assert len(orders) > 10
     assert {order[-1] for order in orders} == {"192.0.2.99"}
@@ -183,3 +185,98 @@ def test_the_delivery_agent_of_the_route_is_kept(resolve, name_server):
 
 def test_no_hosts_are_left_is_an_error():
     assert isinstance(usable_hosts((DnsRecord("gw.example", 0), DnsRecord("b.example", 0)), OWN), Unresolved)
+
+
+def loops(answer):
+    return isinstance(answer, Unresolved) and (answer.reply.code, answer.reply.ecode) == (554, "5.4.6")
+
+
+@pytest.mark.parametrize("mx_host", ["localhost", "mail.localhost", "127.0.0.1", "0.0.0.0", "[127.0.0.1]"])
+def test_an_mx_that_leads_to_this_machine_is_a_loop(resolve, name_server, mx_host):
+    name_server.add("far.example", "MX", f"10 {mx_host}.")
+    answer = resolve(mx())
+    assert loops(answer)
+    assert "come back to this host by" in answer.reply.text
+    assert next(s.addr for s in resolve(mx(port=2525)).servers) in ("127.0.0.1", "0.0.0.0")
+
+
+def test_our_address_under_another_name_is_a_loop(resolve, name_server):
+    name_server.add("far.example", "MX", "10 other-name.example.")
+    name_server.add("other-name.example", "A", "198.51.100.9")
+    assert (
+        resolve(mx()).reply.text
+        == "Mail for this recipient would come back to this host by other-name.example[198.51.100.9]:25"
+    )
+
+
+def test_our_address_in_the_place_of_an_mx_record_is_a_loop(resolve, name_server):
+    name_server.add("far.example", "A", "198.51.100.9")
+    assert loops(resolve(mx()))
+
+
+def test_a_backup_under_another_name_leaves_the_better_servers(resolve, name_server):
+    name_server.add("far.example", "MX", "10 best.example.", "20 us.example.", "20 equal.example.", "30 worse.example.")
+    name_server.add("best.example", "A", "192.0.2.1")
+    name_server.add("us.example", "A", "198.51.100.9")
+    name_server.add("equal.example", "A", "192.0.2.2")
+    name_server.add("worse.example", "A", "192.0.2.3")
+    assert addresses(resolve(mx())) == ["192.0.2.1"]
+
+
+def test_one_of_several_addresses_of_a_host_is_enough(resolve, name_server):
+    name_server.add("far.example", "MX", "10 us.example.")
+    name_server.add("us.example", "A", "192.0.2.1", "198.51.100.9")
+    assert loops(resolve(mx()))
+
+
+def test_a_better_server_whose_address_is_not_known_now_is_waited_for(resolve, name_server):
+    name_server.add("far.example", "MX", "10 best.example.", "20 us.example.")
+    name_server.add("us.example", "A", "198.51.100.9")
+    name_server.script("best.example", "A", *[SERVFAIL] * 20)
+    name_server.script("best.example", "AAAA", *[SERVFAIL] * 20)
+    assert resolve(mx()).reply.code == 451
+
+
+def test_a_worse_server_whose_address_is_not_known_now_is_not_waited_for(resolve, name_server):
+    name_server.add("far.example", "MX", "10 us.example.", "20 worse.example.")
+    name_server.add("us.example", "A", "198.51.100.9")
+    name_server.script("worse.example", "A", *[SERVFAIL] * 20)
+    name_server.script("worse.example", "AAAA", *[SERVFAIL] * 20)
+    assert loops(resolve(mx()))
+
+
+def test_a_route_through_ourselves_ends_before_us(resolve):
+    route = resolve(address("192.0.2.1"), address("198.51.100.9"), address("192.0.2.2"))
+    assert addresses(route) == ["192.0.2.1"]
+    assert addresses(resolve(address("198.51.100.9", 26), address("192.0.2.2"))) == ["198.51.100.9", "192.0.2.2"]
+
+
+def test_an_mx_that_is_an_address_is_tried(resolve, name_server):
+    name_server.add("far.example", "MX", "10 192.0.2.7.", "20 named.example.")
+    name_server.add("named.example", "A", "192.0.2.8")
+    route = resolve(mx())
+    assert [(s.addr, s.host) for s in route.servers] == [("192.0.2.7", "192.0.2.7"), ("192.0.2.8", "named.example")]
+    assert name_server.questions("192.0.2.7", "A") == []
+
+
+def test_an_mx_that_is_an_ipv6_address_is_tried(resolve, name_server):
+    name_server.add("far.example", "MX", "10 2001:db8::7.")
+    assert addresses(resolve(mx())) == ["2001:db8::7"]
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("192.0.2.1", ("192.0.2.1",)),
+        ("[192.0.2.1]", ("192.0.2.1",)),
+        ("2001:DB8::1", ("2001:db8::1",)),
+        ("[ipv6:2001:db8::1]", ("2001:db8::1",)),
+        ("localhost", ("127.0.0.1", "::1")),
+        ("a.localhost", ("127.0.0.1", "::1")),
+        ("notlocalhost", ()),
+        ("localhost.example", ()),
+        ("1.2.3", ()),
+    ],
+)
+def test_what_the_dns_need_not_be_asked(name, known):
+    assert known_addresses(name) == known

@@ -136,3 +136,30 @@ def test_what_is_not_done_is_refused_or_warned_of(tmp_path):
 def test_a_missing_map_file_is_an_error_at_the_start(load, tmp_path):
     with pytest.raises(PermError, match=str(tmp_path / "none.db")):
         load('aliases { file = "none.db"; }')
+
+
+SERVERS = (
+    "smtps a { listen_socket { address = 192.0.2.1; } listen_socket { type = unix; path = s; } }"
+    "smtps b { listen_socket { address = 192.0.2.2; port = 587; } }"
+)
+
+
+def test_this_gateway_knows_itself_by_its_sockets_and_by_what_leads_to_them(load):
+    one = load("proxy_addresses = { 203.0.113.5 };", SERVERS).myself
+    assert one.is_me("192.0.2.1", 25)
+    assert one.is_me("192.0.2.2", 587)
+    assert not one.is_me("192.0.2.2", 25)
+    assert one.is_me("203.0.113.5", 25)
+    assert one.names == {"gw.example"}
+
+
+def test_the_port_of_other_servers_is_the_one_that_is_translated(load):
+    one = load("proxy_addresses = 203.0.113.5;", f"smtpc {{ remote_port = 2500; }} {SERVERS}").myself
+    assert one.is_me("203.0.113.5", 2500)
+
+
+def test_who_may_talk_to_itself_is_nobody(load):
+    one = load("proxy_addresses = 203.0.113.5;", f"smtpc {{ flags = {{ talk_to_myself }}; }} {SERVERS}").myself
+    assert not one.is_me("192.0.2.1", 25)
+    assert not one.is_me("203.0.113.5", 25)
+    assert one.names == frozenset()

@@ -1,6 +1,21 @@
 import pytest
 
-from meta1g.smtp.address import NULL, Address, AddressError, is_host, parse_path, split_detail, split_path
+from meta1g.smtp.address import (
+    NULL,
+    Address,
+    AddressError,
+    Leniency,
+    ehlo_text,
+    is_host,
+    parse_path,
+    parse_sender,
+    split_detail,
+    split_path,
+)
+
+ODD = Leniency(odd_dots=True)
+BARE = Leniency(bare=True)
+LOCAL = Leniency(sender_domain="gw.example")
 
 
 @pytest.mark.parametrize(
@@ -118,3 +133,109 @@ def test_host_names_and_literals_are_hosts(text):
 @pytest.mark.parametrize("text", ["", "a b", "-a", "a..b", "[x]", "a\r\n", "(a)", "x" * 256, "\u00e9.example"])
 def test_other_texts_are_no_hosts(text):
     assert not is_host(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "local", "made"),
+    [
+        ("a..b@x.example", "a..b", '"a..b"@x.example'),
+        (".a@x.example", ".a", '".a"@x.example'),
+        ("a.@x.example", "a.", '"a."@x.example'),
+        ("...@x.example", "...", '"..."@x.example'),
+        ("a..b@x.example.", "a..b", '"a..b"@x.example'),
+        ("a.b@x.example.", "a.b", "a.b@x.example"),
+        ("a.b@x.example", "a.b", "a.b@x.example"),
+        ("@relay.example:a..b@x.example", "a..b", '"a..b"@x.example'),
+    ],
+)
+def test_odd_dots_go_on_in_the_form_of_the_rfc(text, local, made):
+    address = parse_path(text, ODD)
+    assert (address.local, address.domain, address.text) == (local, "x.example", made)
+    assert parse_path(address.text) == address
+
+
+@pytest.mark.parametrize(
+    "text", ["a b@x.example", "a..b@", "a@x..example", "a@x.example..", "a@b@x.example", '"a"..b@x.example', ""]
+)
+def test_dots_excuse_nothing_else(text):
+    with pytest.raises(AddressError):
+        parse_path(text, ODD)
+
+
+def test_a_long_row_of_dots_costs_no_time():
+    with pytest.raises(AddressError):
+        parse_path("." * 500, ODD)
+
+
+def test_odd_dots_and_other_characters_go_together():
+    assert parse_path("\u00e9..b@b\u00fc.example", ODD, utf8=True).text == '"\u00e9..b"@b\u00fc.example'
+
+
+@pytest.mark.parametrize(
+    ("argument", "parts"),
+    [
+        ("a@b SIZE=1", ("a@b", "SIZE=1")),
+        ('"a > b"@c X', ('"a > b"@c', "X")),
+        ("< a@b > X", ("a@b", "X")),
+        ("<>", ("", "")),
+        ("<a@b>", ("a@b", "")),
+    ],
+)
+def test_brackets_may_be_missing_where_that_is_allowed(argument, parts):
+    assert split_path(argument, BARE) == parts
+
+
+@pytest.mark.parametrize("argument", ["", "SIZE=1", "root", "<a@b", "a@b>", "a@b>X", '"Joe" <a@b>', "a@b@c", '"a@b'])
+def test_what_is_no_address_needs_brackets_all_the_same(argument):
+    with pytest.raises(AddressError):
+        split_path(argument, BARE)
+
+
+@pytest.mark.parametrize("text", ["MAILER-DAEMON", "root", "www-data", "a.b", "postmaster", '"joe smith"', '"a@b"'])
+def test_a_sender_without_domain_gets_ours_where_that_is_allowed(text):
+    assert parse_sender(text, LOCAL).text == f"{text}@gw.example"
+    if text != "postmaster":
+        with pytest.raises(AddressError):
+            parse_sender(text)
+
+
+def test_what_else_is_taken_of_addresses_is_taken_of_senders_without_domain():
+    assert parse_sender("a..b", Leniency(sender_domain="gw.example", odd_dots=True)).text == '"a..b"@gw.example'
+    assert parse_sender("\u00e9", LOCAL, utf8=True).text == "\u00e9@gw.example"
+
+
+def test_other_senders_stay_as_they_are():
+    assert parse_sender("", LOCAL) is NULL
+    assert parse_sender("a@b.example", LOCAL).text == "a@b.example"
+    for wrong in ("a b", "@x", "a@", "a..b"):
+        with pytest.raises(AddressError):
+            parse_sender(wrong, LOCAL)
+
+
+@pytest.mark.parametrize(
+    ("argument", "text"),
+    [
+        ("host.example", "host.example"),
+        ("host.example.", "host.example."),
+        ("joe's-pc", "joe's-pc"),
+        ("[2001:db8::5]", "[2001:db8::5]"),
+        ("my pc (upstairs)", "my?pc??upstairs?"),
+        ("b\u00fcro", "b?ro"),
+        ("b\udcfcro", "b?ro"),
+        ('"a";<b>,c@d\\e', "?a???b??c?d?e"),
+        ("x" * 300, "x" * 255),
+    ],
+)
+def test_the_argument_of_ehlo_cannot_do_harm_in_a_field(argument, text):
+    assert ehlo_text(argument, strict=False) == text
+
+
+@pytest.mark.parametrize("argument", ["[IPv6:::1%(x]", "[fe80::1%eth0]", "[a b]", "[a](b", "[\u00fc]"])
+def test_what_begins_as_a_literal_is_one_of_names_and_addresses(argument):
+    assert ehlo_text(argument, strict=False) is None
+
+
+@pytest.mark.parametrize("argument", ["host.example.", "joe's-pc", "[2001:db8::5]", "my pc", "b\u00fcro"])
+def test_with_strict_checks_only_hosts_are_taken(argument):
+    assert ehlo_text(argument, strict=True) is None
+    assert ehlo_text("[IPv6:2001:db8::5]", strict=True) == "[IPv6:2001:db8::5]"

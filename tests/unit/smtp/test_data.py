@@ -101,3 +101,10 @@ def test_only_what_may_be_the_end_is_held_back():
         0,
         0,
     ]
+
+
+def test_without_a_limit_no_line_is_too_long():
+    unstuffer = Unstuffer(0)
+    unstuffer.feed(b"x" * 5000 + b"\r\n.\r\n")
+    assert unstuffer.done
+    assert not unstuffer.long_line

@@ -28,6 +28,8 @@ ALL = frozenset(Ext)
         ("BODY=7BIT", MailParams(body="7BIT")),
         ("SMTPUTF8", MailParams(smtputf8=True)),
         ("RET=hdrs  ENVID=QQ+2B1", MailParams(ret="HDRS", envid="QQ+2B1")),
+        ("XVERP", MailParams(verp="+=")),
+        ("xverp=-= RET=FULL", MailParams(verp="-=", ret="FULL")),
     ],
 )
 def test_parameters_of_mail_are_read(text, params):
@@ -50,6 +52,13 @@ def test_parameters_of_mail_are_read(text, params):
         "ENVID=" + "x" * 101,
         "=x",
         "SIZE==1",
+        "BODY=7BIT=",
+        "RET==FULL",
+        "ENVID=a=b",
+        "SMTPUTF8==",
+        "XVERP=+",
+        "XVERP=+=+",
+        "XVERP=#=",
         "SIZE=\u0661",
     ],
 )
@@ -70,6 +79,7 @@ def test_parameters_of_extensions_that_were_not_offered_are_unknown():
         ("NOTIFY=never", RcptParams(notify="NEVER")),
         ("NOTIFY=SUCCESS,failure,DELAY", RcptParams(notify="SUCCESS,FAILURE,DELAY")),
         ("ORCPT=rfc822;a+2Bb@c", RcptParams(orcpt="rfc822;a+2Bb@c")),
+        ("ORCPT=utf-8;\\x{E4}@c", RcptParams(orcpt="utf-8;\\x{E4}@c")),
     ],
 )
 def test_parameters_of_rcpt_are_read(text, params):
@@ -86,6 +96,8 @@ def test_parameters_of_rcpt_are_read(text, params):
         "ORCPT=a@b",
         "ORCPT=;a",
         "ORCPT=rfc822;a+b",
+        "ORCPT=rfc822;a=b",
+        "NOTIFY==NEVER",
         "ORCPT=rfc822;" + "x" * 500,
     ],
 )

@@ -1,6 +1,6 @@
 import pytest
 
-from meta1g.smtp.header import Field, count_received, fields, header_end, split_header, unfold
+from meta1g.smtp.header import Field, count_received, fields, header_end, is_automatic, split_header, unfold
 
 
 def test_header_and_body_are_parted_at_the_empty_line():
@@ -37,3 +37,28 @@ def test_the_end_of_the_header_is_before_the_empty_line():
 
 def test_received_fields_are_counted_in_any_case_but_not_in_values():
     assert count_received(b"Received: a\r\nX: Received: no\r\nRECEIVED: b\r\n received: c\r\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "automatic"),
+    [
+        (b"Auto-Submitted: auto-replied", True),
+        (b"auto-submitted:AUTO-REPLIED (vacation)", True),
+        (b"Auto-Submitted: (a robot) auto-replied; owner-email=x@y", True),
+        (b"Auto-Submitted:\r\n auto-notified", True),
+        (b"Content-Type: multipart/report; report-type=delivery-status;\r\n boundary=x", True),
+        (b"content-type:\r\n\tMultipart/Report; report-type=disposition-notification", True),
+        (b"Auto-Submitted: no", False),
+        (b"Auto-Submitted: auto-generated", False),
+        (b"Auto-Submitted: auto-repliedx", False),
+        (b"Subject: Auto-Submitted: auto-replied", False),
+        (b"X-Auto-Submitted: auto-replied", False),
+        (b"Content-Type: multipart/reporting", False),
+        (b"Content-Type: multipart/mixed; x=multipart/report", False),
+    ],
+)
+def test_replies_of_programs_and_reports_are_known_by_their_header(field, automatic):
+    content = b"Received: here\r\n" + field + b"\r\nSubject: x\r\n\r\n"
+    assert is_automatic(content) is automatic
+    assert is_automatic(content + b"Auto-Submitted: no\r\n") is automatic
+    assert not is_automatic(b"Subject: x\r\n\r\n" + field + b"\r\n")

@@ -74,3 +74,67 @@ def test_an_unfinished_reply_is_pending():
     parser = ReplyParser()
     assert parser.feed(b"250-a\r\n") == []
     assert parser.pending
+
+
+def test_replies_before_a_line_that_is_none_are_given_first():
+    parser = ReplyParser()
+    assert parser.feed(b"550 5.1.1 no\r\nwhat?\r\n250 ok\r\n") == [Reply(550, "5.1.1", "no")]
+    for again in (parser.check, lambda: parser.feed(b"250 ok\r\n")):
+        with pytest.raises(ReplyError, match=r"not a reply: what\?"):
+            again()
+
+
+@pytest.mark.parametrize(
+    ("data", "replies", "nonsense"),
+    [
+        (b"Warning: low\r\n250 ok\r\n", [Reply(250, "", "ok")], "not a reply: Warning: low"),
+        (b"250-a\r\nWarning\r\n\r\n250 b\r\n", [Reply(250, "", ("a", "b"))], "not a reply: Warning"),
+        (b"650 x\r\n", [], "not a reply: 650 x"),
+        (b"\0\r\n550 no\r\nx\r\n250 ok\r\n", [Reply(550, "", "no"), Reply(250, "", "ok")], "not a reply: \\x00"),
+        (b"x" * 5000, [], f"reply line longer than {PEER_REPLY_LINE_MAX_BYTES} bytes"),
+        (b"250-a\r\n" * PEER_REPLY_MAX_LINES * 2 + b"250 ok\r\n",
+         [Reply(250, "", ("a",) * (PEER_REPLY_MAX_LINES - 1) + ("ok",))],
+         f"reply of more than {PEER_REPLY_MAX_LINES} lines"),
+    ],
+)  # fmt: skip
+def test_a_liberal_reader_passes_over_what_is_no_reply(data, replies, nonsense):
+    parser = ReplyParser()
+    assert parser.feed(data, liberal=True) == replies
+    assert parser.nonsense == nonsense
+
+
+@pytest.mark.parametrize(
+    ("data", "reply"),
+    [
+        (b"250 2.0.0 ke", Reply(250, "2.0.0", "ke")),
+        (b"250", Reply(250, "", "")),
+        (b"250-", Reply(250, "", "")),
+        (b"250-kept\r\n", Reply(250, "", "kept")),
+        (b"250-kept\r\n25", Reply(250, "", "kept")),
+        (b"250-kept\r\n554 sp", Reply(554, "", ("kept", "sp"))),
+        (b"25", None),
+        (b"", None),
+        (b"250 whole\r\n", None),
+        (b"what", None),
+    ],
+)
+def test_the_rest_of_a_reply_that_breaks_off_counts_if_its_code_has_come(data, reply):
+    parser = ReplyParser()
+    parser.feed(data)
+    assert parser.rest() == reply
+    assert not parser.pending
+
+
+@pytest.mark.parametrize(
+    ("data", "replies"),
+    [
+        (b"250-a\n250 b\r\n", [Reply(250, "", ("a", "b"))]),
+        (b"250-a\n250-b\r\n250 c\n", [Reply(250, "", ("a", "b", "c"))]),
+        (b"250-a\r\n250-b\n250 c\r\n", [Reply(250, "", ("a", "b", "c"))]),
+        (b"550-no <a\n250 ok>\r\n550 no\r\n", [Reply(550, "", ("no <a\\x0A250 ok>", "no"))]),
+        (b"550 no <a\n550 b>\r\n", [Reply(550, "", "no <a\\x0A550 b>")]),
+        (b"550-a\nb\r\n550 c\r\n", [Reply(550, "", ("a\\x0Ab", "c"))]),
+    ],
+)
+def test_the_lines_of_one_reply_may_end_differently(data, replies):
+    assert ReplyParser().feed(data) == replies

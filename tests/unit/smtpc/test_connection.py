@@ -195,3 +195,64 @@ def test_an_address_that_no_socket_takes_fails_the_session(facts):
     with pytest.raises(SessionError) as caught:
         ServerConnection.open(server, 5)
     assert (caught.value.reply.code, caught.value.reply.ecode) == (451, "4.4.1")
+
+
+# -- replies that nothing worse than silence can follow
+
+HERE = "mx.example[127.0.0.1]:25: final dot:"
+
+
+def hear(ends, clock, *words, timeout_s=60, late_s=5, close=False):
+    """Reads one reply while the server says words, one a second, and closes perhaps."""
+    conn, server = ends
+
+    def talk():
+        for word in words:
+            say(server, word)
+            st.st_usleep(SECOND)
+        if close:
+            st.st_netfd_close(server)
+
+    thread = later(talk)
+    try:
+        return str(conn.reply(timeout_s, "final dot", late_s))
+    except SessionError as error:
+        return str(error.reply)
+    finally:
+        conn.close()
+        st.st_thread_join(thread)
+
+
+@pytest.mark.parametrize(
+    ("words", "close", "expected", "after_s"),
+    [
+        ([b"250 kept\r\n"], False, "250 kept", 0),
+        ([b"Warning\r\n", b"250 kept\r\n"], False, "250 kept", 1),
+        ([b"Warning\r\n", b"Warning\r\n", b"Warning\r\n", b"554 no\r\n"], False, "554 no", 3),
+        ([b"Warning\r\n"], False, f"451 4.5.0 {HERE} not a reply: Warning", 5),
+        ([b"Warning\r\n", b"Warning\r\n", b"Warning\r\n"], False, f"451 4.5.0 {HERE} not a reply: Warning", 5),
+        ([b"Warning\r\n"], True, f"451 4.5.0 {HERE} not a reply: Warning", 1),
+        ([b"250 ke"], True, "250 ke", 1),
+        ([b"250-ke\r\n"], True, "250 ke", 1),
+        ([b"250-ke\r\n"], False, "250 ke", 60),
+        ([b"25"], True, f"451 4.4.2 {HERE} server closed the connection", 1),
+        ([], False, f"451 4.4.2 {HERE} timed out", 60),
+    ],
+)  # fmt: skip
+def test_after_the_dot_whatever_may_be_an_answer_is_one(ends, clock, words, close, expected, after_s):
+    assert hear(ends, clock, *words, close=close) == expected
+    assert clock.now_us >= after_s * SECOND
+    assert clock.now_us <= max(after_s, len(words)) * SECOND
+
+
+def test_a_connection_that_gave_half_a_reply_is_used_no_more(ends, clock):
+    conn, server = ends
+    say(server, b"250 ke")
+    st.st_netfd_close(server)
+    assert conn.reply(60, "final dot", 5).code == 250
+    assert not conn.in_step
+
+
+@pytest.mark.parametrize("words", [[b"Warning\r\n", b"250 ok\r\n"], [b"250 o"], [b"25"]])
+def test_before_the_dot_only_a_whole_reply_is_one(ends, clock, words):
+    assert hear(ends, clock, *words, late_s=0, close=True).startswith("451 4.")

@@ -15,7 +15,7 @@ from tests.fakes.rcb_peer import accept
 from tests.fakes.smtp_server import ScriptedServer
 from tests.unit.smtpc.conftest import running
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("smtpc-containment")]
 
 CONTENT = b"Received: here\r\nSubject: x\r\n\r\nhello\r\n"
 GOOD = "S00000000000000BB00"

@@ -1,17 +1,19 @@
 """The client process against scripted servers: what it says, and what it reports."""
 
 import socket
+import struct
 
 import pytest
 
 from contrib.lib.gateway import free_port
 from meta1g.rcb.common import DeliveryAgent
 from meta1g.rcb.smtpc_qmgr import CloseDelivery, SessionClosed
-from tests.fakes.smtp_server import ScriptedServer
+from tests.fakes.smtp_server import ScriptedServer, Seen
 
 pytestmark = pytest.mark.system
 
 CONTENT = b"Received: here\r\nSubject: x\r\n\r\n.dot\r\nbody\r\n"
+EIGHT_BIT = CONTENT + b"gr\xfc\xdfe\r\n"
 
 
 def codes(result):
@@ -200,11 +202,38 @@ def test_missing_content_is_damage_and_the_server_does_not_hear_of_the_message(s
 def test_a_bounce_carries_the_header_of_the_original_only(smtpc):
     smtpc.store(CONTENT)
     with ScriptedServer() as server:
-        job = smtpc.job(server.port, mail="", dsn_head=b"Subject: bounce\r\n\r\n--b\r\n\r\n", dsn_tail=b"\r\n--b--\r\n")
+        assert codes(smtpc.deliver(smtpc.job(server.port, mail="", dsn_head=b"Subject: bounce\r\n"))) == {0: 250}
+        (content,) = server.connections[0].contents
+    assert content.startswith(b"Subject: bounce\r\nContent-Type: multipart/report;")
+    assert b"\r\n\r\nReceived: here\r\nSubject: x\r\n\r\n--=" in content
+    assert b"Subject: x\r\n\r\nline" not in content
+
+
+OLD = "250-old\r\n250-PIPELINING\r\n250 SIZE 20000\r\n"
+
+
+@pytest.mark.parametrize("content", [EIGHT_BIT, CONTENT + b"line of text\r\n" * 3000, EIGHT_BIT + b"\xff\r\n" * 9000])
+def test_a_bounce_goes_to_a_server_that_would_not_take_the_message(smtpc, content):
+    smtpc.store(content)
+    facts = {"mail": "", "size_bytes": len(content), "body": "8BITMIME", "smtputf8": True}
+    with ScriptedServer({"EHLO": OLD}) as server:
+        job = smtpc.job(server.port, dsn_head=b"Subject: bounce\r\n", dsn_full=True, **facts)
         assert codes(smtpc.deliver(job)) == {0: 250}
-        assert server.connections[0].contents == [
-            b"Subject: bounce\r\n\r\n--b\r\n\r\nReceived: here\r\nSubject: x\r\n\r\n--b--\r\n"
-        ]
+        (seen,) = server.connections
+    (mail,) = [line for line in seen.commands if line.startswith("MAIL")]
+    assert mail == f"MAIL FROM:<> SIZE={len(seen.contents[0])}"
+    assert seen.contents[0].isascii()
+    assert len(seen.contents[0]) < 20_000
+
+
+def test_a_bounce_of_eight_bit_mail_returns_all_of_it_to_a_server_that_takes_it(smtpc):
+    smtpc.store(EIGHT_BIT)
+    with ScriptedServer() as server:
+        job = smtpc.job(server.port, mail="", dsn_head=b"Subject: bounce\r\n", dsn_full=True)
+        assert codes(smtpc.deliver(job)) == {0: 250}
+        (seen,) = server.connections
+    assert EIGHT_BIT in seen.contents[0]
+    assert next(line for line in seen.commands if line.startswith("MAIL")).endswith(" BODY=8BITMIME")
 
 
 def test_many_recipients_leave_in_bounded_groups(smtpc):
@@ -221,3 +250,110 @@ def test_a_big_message_arrives_whole(smtpc):
     with ScriptedServer() as server:
         assert codes(smtpc.deliver(smtpc.job(server.port))) == {0: 250}
         assert server.connections[0].contents == [content]
+
+
+@pytest.mark.parametrize("end", ["reads on", "closes", "resets"])
+def test_a_refusal_in_the_middle_of_the_content_is_the_answer_to_those_who_were_accepted(patient, end):
+    patient.store(CONTENT + b"0123456789abcdef" * 64 * 4 * 1024 + b"\r\n")
+
+    def serve(conn: socket.socket) -> None:
+        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with conn.makefile("rb") as lines:
+            for reply in (b"220 x", b"250 x", b"250 ok", b"550 5.1.1 no", b"250 ok", b"354 go"):
+                conn.sendall(reply + b"\r\n")
+                if reply != b"354 go":
+                    lines.readline()
+            lines.read(10_000)
+            conn.sendall(b"552 5.3.4 too big\r\n")
+            if end == "resets":
+                conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            while end == "reads on" and lines.read(1 << 16):
+                pass
+
+    with ScriptedServer(on_connection=serve) as server:
+        result = patient.deliver(patient.job(server.port, ["a@x", "b@x"]))
+    assert (result.session.code, codes(result), result.session_open) == (0, {0: 550, 1: 552}, False)
+
+
+LONG = b"Received: here\r\nSubject: x\r\n\r\n" + b"y" * 3000 + b"\r\nend\r\n"
+BROKEN = (
+    b"Received: here\r\nSubject: x\r\n\r\n" + b"y" * 998 + b"\r\n " + b"y" * 997 + b"\r\n " + b"y" * 997 + b"\r\n " + b"y" * 8
+)
+LINE_REFUSED = "550 maximum allowed line length is 998 octets, got 3000\r\n"
+
+
+def test_a_long_line_goes_as_it_came(smtpc):
+    smtpc.store(LONG)
+    with ScriptedServer() as server:
+        assert codes(smtpc.deliver(smtpc.job(server.port))) == {0: 250}
+        assert server.contents == [LONG]
+
+
+def test_a_long_line_is_broken_for_a_server_that_refuses_it(smtpc):
+    smtpc.store(LONG)
+    with ScriptedServer(
+        {"dot": [LINE_REFUSED, "250 2.0.0 kept\r\n"], "RCPT": ["250 ok\r\n", "550 5.1.1 no\r\n", "250 ok\r\n"]}
+    ) as server:
+        result = smtpc.deliver(smtpc.job(server.port, ["a@x", "b@x", "c@x"], keep_open=True))
+        assert server.contents == [LONG, BROKEN + b"\r\nend\r\n"]
+        assert [c for c in server.connections[-1].commands if c.startswith("RCPT")] == ["RCPT TO:<a@x>", "RCPT TO:<c@x>"]
+    assert codes(result) == {0: 250, 1: 550, 2: 250}
+    assert result.session_open
+
+
+def test_a_server_that_hangs_up_at_a_long_line_gets_it_broken(smtpc):
+    smtpc.store(b"Subject: x\r\n\r\n" + b"y" * 3_000_000 + b"\r\n")
+    first = []
+
+    def talk(conn):
+        server._talk(conn, Seen()) if first else refuse(conn)
+
+    def refuse(conn):
+        first.append(conn)
+        conn.sendall(b"220 fake\r\n")
+        for reply in (b"250 fake\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"):
+            conn.recv(65536)
+            conn.sendall(reply)
+        conn.recv(65536)
+        conn.sendall(b"500 Line too long\r\n")
+
+    with ScriptedServer(on_connection=talk) as server:
+        assert codes(smtpc.deliver(smtpc.job(server.port))) == {0: 250}
+    assert len(server.connections) == 2
+
+
+def test_a_message_is_broken_once_only(smtpc):
+    smtpc.store(LONG)
+    with ScriptedServer({"dot": LINE_REFUSED}) as server:
+        assert codes(smtpc.deliver(smtpc.job(server.port))) == {0: 550}
+        assert len(server.contents) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "reply"), [(LONG, "554 5.7.1 spam\r\n"), (LONG, "450 4.5.0 line too long\r\n"), (CONTENT, LINE_REFUSED)]
+)
+def test_other_refusals_stand(smtpc, content, reply):
+    smtpc.store(content)
+    with ScriptedServer({"dot": reply}) as server:
+        assert codes(smtpc.deliver(smtpc.job(server.port))) == {0: int(reply[:3])}
+        assert server.contents == [content]
+
+
+def test_an_lmtp_server_may_refuse_long_lines_too(smtpc):
+    smtpc.store(LONG)
+    with ScriptedServer({"dot": [LINE_REFUSED, "250 2.0.0 kept\r\n"]}) as server:
+        assert codes(smtpc.deliver(smtpc.job(server.port, da=int(DeliveryAgent.LMTP)))) == {0: 250}
+        assert server.contents == [LONG, BROKEN + b"\r\nend\r\n"]
+
+
+def test_a_message_that_cannot_be_sent_again_now_waits(smtpc):
+    smtpc.store(LONG)
+    replies = {
+        "dot": LINE_REFUSED,
+        "banner": ["220 fake\r\n", "421 4.3.2 busy\r\n"],
+        "RCPT": ["250 ok\r\n", "550 5.1.1 no\r\n"],
+    }
+    with ScriptedServer(replies) as server:
+        result = smtpc.deliver(smtpc.job(server.port, ["a@x", "b@x"]))
+    assert codes(result) == {1: 550}
+    assert result.session.code == 421

@@ -250,6 +250,7 @@ def test_a_refused_sender_ends_an_envelope_of_several_groups():
         ({M: ["250 ok", None]}, True),
         ({M: ["250 ok", BYE]}, True),
         ({M: ["250 ok", "452 4.5.3 too many messages"]}, True),
+        ({M: ["250 ok", "503 5.5.1 sender is known already"]}, True),
         ({M: ["250 ok", NO]}, False),
         ({R: ["250 ok", None]}, False),
         ({R: ["250 ok", LATER]}, False),

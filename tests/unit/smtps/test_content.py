@@ -1,5 +1,6 @@
 """Content in memory: what it holds, however small the pieces are that it comes in."""
 
+import email
 import tracemalloc
 import zlib
 from types import SimpleNamespace
@@ -62,3 +63,15 @@ def test_the_file_its_size_and_its_checksum_do_not_depend_on_the_pieces(content,
     assert stored == TRACE + data
     assert (content.stored_bytes, content.checksum) == (len(stored), zlib.crc32(stored))
     assert SMALL_CONTENT_BYTES < 5000 * 72 < SMALL_CONTENT_BYTES + STREAM_PIECE_BYTES < 20_000 * 72
+
+
+@pytest.mark.parametrize("first", [b" spam", b"\tX: y", b" "])
+@pytest.mark.parametrize("size", [1, 65536])
+def test_a_first_line_that_begins_with_a_blank_is_body_and_not_part_of_our_field(content, tmp_path, first, size):
+    data = first + b"\r\nReceived: from y\r\n"
+    feed(content, data + b".\r\n", size)
+    content.store()
+    stored = Cdb(tmp_path).path(ID).read_bytes()
+    assert stored == TRACE + b"\r\n" + data
+    assert (content.stored_bytes, content.checksum) == (len(stored), zlib.crc32(stored))
+    assert len(email.message_from_bytes(stored).get_all("received")) == 1

@@ -2,16 +2,28 @@
 
 import contextlib
 import fnmatch
+from dataclasses import dataclass
 from glob import escape as glob_escape
 from pathlib import Path
 
 import pytest
 
 from meta1g.base.reply import Reply
-from meta1g.rcb.smtps_smar import CheckMail, Checks, Verdict
+from meta1g.rcb.smtps_smar import CheckMail, Checks, ClientVerdict, Verdict
 from tests.fakes.smtps_process import Client, SmtpsProcess
 
+pytestmark = pytest.mark.xdist_group("smtps-dialogs")
+
 DIALOGS = Path(__file__).parents[2] / "dialogs"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a dialogue wants of its process."""
+
+    options: str = ""
+    checks: Checks = Checks.RCPT
+    client: ClientVerdict | None = None
 
 
 def refuse_by_domain(msg: CheckMail) -> Verdict:
@@ -21,23 +33,24 @@ def refuse_by_domain(msg: CheckMail) -> Verdict:
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory):
     """One process for each set of options."""
-    running: dict[tuple[str, Checks], SmtpsProcess] = {}
+    running: dict[Setting, SmtpsProcess] = {}
     with contextlib.ExitStack() as stack:
 
-        def get(options: str, checks: Checks) -> SmtpsProcess:
-            key = (options, checks)
-            if key not in running:
-                process = SmtpsProcess(tmp_path_factory.mktemp("q"), options, checks=checks)
+        def get(setting: Setting) -> SmtpsProcess:
+            if setting not in running:
+                process = SmtpsProcess(tmp_path_factory.mktemp("q"), setting.options, checks=setting.checks)
                 process.smar.mail = refuse_by_domain
-                running[key] = stack.enter_context(process)
-            return running[key]
+                if setting.client is not None:
+                    process.smar.client = lambda msg: setting.client
+                running[setting] = stack.enter_context(process)
+            return running[setting]
 
         yield get
 
 
-def read(path: Path) -> tuple[str, Checks, list[tuple[int, str, str]]]:
-    """Gives options, checks and the numbered steps of a dialogue."""
-    options, checks, steps = "", Checks.RCPT, []
+def read(path: Path) -> tuple[Setting, list[tuple[int, str, str]]]:
+    """Gives the setting and the numbered steps of a dialogue."""
+    options, checks, client, steps = "", Checks.RCPT, None, []
     for number, line in enumerate(path.read_text().splitlines(), 1):
         kind, _, text = line.partition(" ")
         if line.startswith("#") or not line:
@@ -47,9 +60,13 @@ def read(path: Path) -> tuple[str, Checks, list[tuple[int, str, str]]]:
         elif kind == "checks":
             for name in text.split():
                 checks |= Checks[name]
+        elif kind == "client":
+            code, ecode, words = text.split(" ", 2)
+            checks |= Checks.CLIENT
+            client = ClientVerdict(reply=Reply(int(code), ecode, words))
         else:
             steps.append((number, kind, text))
-    return options, checks, steps
+    return Setting(options, checks, client), steps
 
 
 def outgoing(kind: str, text: str) -> bytes:
@@ -76,6 +93,6 @@ def run(client: Client, path: Path, steps: list[tuple[int, str, str]]) -> None:
 
 @pytest.mark.parametrize("path", sorted(DIALOGS.glob("*.dlg")), ids=lambda path: path.stem)
 def test_the_dialogue_goes_as_written(processes, path):
-    options, checks, steps = read(path)
-    with Client(processes(options, checks).port) as client:
+    setting, steps = read(path)
+    with Client(processes(setting).port) as client:
         run(client, path, steps)

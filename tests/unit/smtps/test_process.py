@@ -17,7 +17,7 @@ import pytest
 from meta1g.base.reply import Reply
 from meta1g.rcb import codec
 from meta1g.rcb.mcp_child import PROTOCOL, FdTaken, PassFd
-from meta1g.rcb.smtps_qmgr import CloseSession, CloseTransaction, DiscardTransaction, NewSession, NewTransaction, Stat, Throttle
+from meta1g.rcb.smtps_qmgr import CloseSession, CloseTransaction, DiscardTransaction, NewSession, NewTransaction, Throttle
 from tests.fakes.rcb_peer import RcbPeer
 from tests.fakes.smtps_process import WAIT_S, SmtpsProcess
 
@@ -44,12 +44,25 @@ def envelope(client):
     client.command("DATA", "354")
 
 
+def test_qmgr_hears_who_wants_a_sender_for_each_recipient_and_what_no_report_may_answer(tmp_path):
+    replied = b"Auto-Submitted: auto-replied\r\n" + CONTENT
+    with SmtpsProcess(tmp_path, "flags = { xverp };") as smtps, smtps.client() as client:
+        for mail, content in (("<s@example.org> XVERP=-=", CONTENT), ("<s@example.org>", replied)):
+            client.command(f"MAIL FROM:{mail}", "250")
+            client.command("RCPT TO:<r@example.org>", "250")
+            client.command("DATA", "354")
+            client.send(content + b".\r\n")
+            client.expect("250")
+        assert [msg.verp for msg in smtps.qmgr.of(NewTransaction)] == ["-=", None]
+        assert [msg.automatic for msg in smtps.qmgr.of(CloseTransaction)] == [False, True]
+
+
 def test_a_message_is_stored_before_qmgr_hears_of_it(smtps):
     stored = []
 
     def commit(msg):
         stored.extend(path.read_bytes() for path in smtps.content_files())
-        return Stat(reply=Reply(250))
+        return Reply(250)
 
     smtps.qmgr.commit = commit
     with smtps.client() as client:
@@ -88,11 +101,11 @@ def test_many_clients_at_once_are_all_served(smtps):
 
 
 def test_a_refusal_of_the_commit_reaches_the_client_and_the_content_goes(smtps):
-    smtps.qmgr.commit = lambda msg: Stat(reply=Reply(452, "4.3.1", "Queue is full"))
+    smtps.qmgr.commit = lambda msg: Reply(452, "4.3.1", "Queue is full")
     with smtps.client() as client:
         client.message(CONTENT, "452 4.3.1 Queue is full")
         assert smtps.content_files() == []
-        smtps.qmgr.commit = lambda msg: Stat(reply=Reply(250))
+        smtps.qmgr.commit = lambda msg: Reply(250)
         client.message(CONTENT)
 
 

@@ -2,7 +2,11 @@ import email
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from meta1g.smtp.address import ehlo_text
+from meta1g.smtp.command import Command, parse_command
 from meta1g.smtps.received import DateCache, ReceivedFrom, client_text, received
 
 DATE = "Tue, 24 Nov 2026 14:00:00 +0000"
@@ -53,3 +57,19 @@ def test_the_date_is_made_once_a_second():
     first = dates.text(1000.1)
     assert dates.text(1000.9) is first
     assert dates.text(1001.0) != first
+
+
+@given(st.binary(max_size=400) | st.text('[]()<>@,;:\\".%IPv6: x\u00fc', max_size=60).map(str.encode))
+def test_whatever_a_client_calls_itself_the_field_is_one_and_tells_only_that(line):
+    """RFC 5321 4.4: nothing that a client says begins a comment, ends the name or gives another date."""
+    command = parse_command(b"EHLO " + line)
+    name = ehlo_text(command.argument, strict=False) if isinstance(command, Command) else None
+    if name is None:
+        return
+    made = field(ReceivedFrom(name, "", "192.0.2.1", "ESMTP"))
+    message = email.message_from_bytes(made + b"\r\n")
+    assert message.keys() == ["Received"]
+    assert re.fullmatch(
+        rf"from [^\s()<>@,;\\\"]{{1,255}} \(\[192\.0\.2\.1\]\)\r\n\tby mx\.example[^;]*;\r\n\t{re.escape(DATE)}",
+        message["Received"],
+    )

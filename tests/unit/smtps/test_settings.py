@@ -3,6 +3,8 @@
 import pytest
 
 from meta1g.conf.load import load_file
+from meta1g.rcb.smtps_smar import LookupFlags
+from meta1g.smtp.address import STRICT, Leniency
 from meta1g.smtp.esmtp import Ext
 from meta1g.smtps.settings import settings_from
 
@@ -42,3 +44,14 @@ def test_flags_take_extensions_away(settings):
 
 def test_the_group_of_content_files_counts_only_if_it_is_given(settings):
     assert settings("CDB_gid = 4711;").cdb_gid == 4711
+
+
+def test_addresses_are_read_as_the_rfc_says_unless_flags_take_more(settings):
+    assert settings("").lenient == STRICT
+    made = settings("flags = { accept_local_senders, accept_bare_addresses, accept_odd_dots };")
+    assert made.lenient == Leniency(bare=True, odd_dots=True, sender_domain="mx.example")
+
+
+def test_the_resolver_is_told_that_routes_are_allowed(settings):
+    assert settings("").lookup_flags == 0
+    assert settings("flags = { allow_routing };").lookup_flags == LookupFlags.ROUTING

@@ -140,6 +140,7 @@ def test_a_wrong_configuration_is_an_error(conf):
 
 
 @pytest.mark.root
+@pytest.mark.xdist_group("accounts")
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_with_accounts_owners_readers_and_directories_above_are_checked(open_conf, capsys):
     conf, directory = open_conf, open_conf.parents[1]
@@ -166,6 +167,7 @@ def test_with_accounts_owners_readers_and_directories_above_are_checked(open_con
 
 
 @pytest.mark.root
+@pytest.mark.xdist_group("accounts")
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_missing_accounts_are_told(conf, capsys):
     with accounts_of_this_machine():

@@ -6,6 +6,7 @@ import pytest
 from meta1g.base import sysexits
 from meta1g.base.cli import CliError
 from meta1g.rcb.control import PROTOCOL, CommandResult, ControlCommand
+from meta1g.tools import ctlclient
 from meta1g.tools.ctlclient import CommandFailedError, ControlClient
 from tests.fakes.rcb_server import RcbServer
 
@@ -41,7 +42,11 @@ def test_the_parts_of_a_long_list_are_put_together(server):
     server.answers += [result([1, 2], more="x"), result([3], more="y"), result([4])]
     with ControlClient(server.path) as client:
         assert client.ask("queue") == [1, 2, 3, 4]
-    assert [one.words for one in server.of(ControlCommand)] == [("queue",), ("queue", "x"), ("queue", "y")]
+    assert [one.words for one in server.of(ControlCommand)] == [
+        ("queue",),
+        ("queue", "--after", "x"),
+        ("queue", "--after", "y"),
+    ]
 
 
 def test_a_large_result_comes_whole(server):
@@ -94,3 +99,24 @@ def test_an_answer_that_does_not_come_is_a_temporary_failure(tmp_path):
     ):
         client.ask("status")
     assert caught.value.exit_code == sysexits.EX_TEMPFAIL
+
+
+def test_a_long_list_leaves_time_to_others_from_some_page_on(server, monkeypatch):
+    slept, niced = [], []
+    monkeypatch.setattr(ctlclient, "_PAGES_AT_ONCE", 2)
+    monkeypatch.setattr(ctlclient.time, "sleep", slept.append)
+    monkeypatch.setattr(ctlclient.os, "nice", niced.append)
+    server.answers += [*(result([number], more="x") for number in range(5)), result([5])]
+    with ControlClient(server.path) as client:
+        assert [page for page, _ in client.pages("queue")] == [[number] for number in range(6)]
+    assert (len(slept), len(niced)) == (3, 1)
+    assert all(0 < pause_s <= ctlclient._PAUSE_MAX_S for pause_s in slept)
+
+
+def test_pages_may_begin_anywhere(server):
+    server.answers += [result([2], more="y"), result([3])]
+    with ControlClient(server.path) as client:
+        assert list(client.pages("queue", "x.example", after="x")) == [([2], "y"), ([3], "")]
+    assert [one.words for one in server.of(ControlCommand)] == [
+        ("queue", "x.example", "--after", "x"), ("queue", "x.example", "--after", "y"),
+    ]  # fmt: skip

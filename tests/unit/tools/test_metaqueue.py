@@ -5,16 +5,20 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
+from meta1g.base import sysexits
 from meta1g.base.log import FdSink, Log
-from meta1g.base.paths import QMGR_LOCK_FILE
+from meta1g.base.paths import CDB_FILE_MODE, CDB_SUBDIRECTORIES, QMGR_LOCK_FILE
 from meta1g.base.reply import Reply
+from meta1g.db.cdb import Cdb
 from meta1g.db.defedb import DefeDb
 from meta1g.db.defedb_records import encode_record
 from meta1g.db.ibdb import Ibdb
 from meta1g.db.lostfound import LostFound
+from meta1g.rcb.envelope import Attempt, DsnRcpt
 from tests.fakes.envelopes import rcpt, rcpts, ta, ta_id
 
 
@@ -170,3 +174,184 @@ def test_a_record_that_was_set_aside_is_shown(queue, value):
     )
     result = metaqueue(queue / "lost+found" / f"{ta_id(5)}-0000.record")
     assert ta_id(5) in result.stdout + result.stderr
+
+
+DSN = {"reply": Reply(550, "", "no")}
+
+
+# -- check and repair --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """A queue with a transaction of three recipients in DEFEDB and one in IBDB, each with its content."""
+    return make_whole(tmp_path / "from")
+
+
+def make_whole(path, numbers=(3, 4), *, empty=False):
+    for name in ("ibdb", "defedb", "qmgr", "lost+found", *(f"cdb/{digit}" for digit in CDB_SUBDIRECTORIES)):
+        (path / name).mkdir(parents=True)
+    if empty:
+        return path
+    first, second = numbers
+    contents = {number: b"Subject: %d\r\n\r\n\xff\x00" % number * 20_000 for number in numbers}
+    records = {number: ta(number, 3, size_bytes=len(data), checksum=crc32(data)) for number, data in contents.items()}
+    for number, data in contents.items():
+        Cdb(path / "cdb").write_whole(ta_id(number), [data])
+    ibdb = Ibdb(path / "ibdb", 1 << 20)
+    ibdb.new(records[second], rcpts(second, 1))
+    ibdb.write(ibdb.take())
+    ibdb.close()
+    said = Reply(450, "4.2.1", "b\u00fcsy", "mx.example")
+    defedb = DefeDb(path / "defedb", 1 << 20)
+    defedb.open()
+    defedb.store(
+        [records[first]],
+        [
+            rcpt(first, 0, tries=2, next_try=1_700_000_000.123456, attempts=(Attempt(reply=said, first=1.5, last=2.5),)),
+            rcpt(first, 1, flags=32, next_try=32_503_680_000.0),
+            rcpt(first, 70_000, sender="", failed=(DsnRcpt(rcpt="x@y", **DSN),)),
+        ],
+    )
+    defedb.close()
+    return path
+
+
+def spoil(queue, number):
+    defedb = DefeDb(queue / "defedb", 1 << 20)
+    defedb.open()
+    key = f"{ta_id(number)}-0001".encode()
+    with defedb._env.transaction() as txn:
+        defedb._main.put(key, defedb._main.get(key)[:-1] + b"x", txn=txn)
+    defedb.close()
+
+
+def test_a_queue_that_is_whole_is_said_to_be(whole):
+    result = metaqueue("check", "--content", whole)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "nothing is wrong\n", "")
+
+
+def test_check_names_what_is_wrong_and_changes_nothing(whole):
+    cdb = Cdb(whole / "cdb")
+    cdb.path(ta_id(3)).unlink()
+    cdb.write_whole(ta_id(9), [b"x"])
+    spoil(whole, 3)
+    for _ in range(2):
+        result = metaqueue("check", whole)
+        assert result.returncode == sysexits.EX_DATAERR
+        lines = result.stdout.splitlines()
+        for text in (f"{ta_id(3)}: is missing", f"{ta_id(9)}: no envelope refers to it", f"record {ta_id(3)}-0001 is damaged"):
+            assert any(text in line for line in lines), (text, lines)
+
+
+def test_check_compares_contents_if_it_is_told_to(whole):
+    path = Cdb(whole / "cdb").path(ta_id(4))
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert metaqueue("check", whole).returncode == 0
+    result = metaqueue("check", "--content", whole)
+    assert (result.returncode, "its checksum is" in result.stdout) == (sysexits.EX_DATAERR, True)
+
+
+def test_repair_sets_aside_what_is_damaged_and_what_is_left_is_whole(whole):
+    spoil(whole, 3)
+    result = metaqueue("repair", whole)
+    assert (result.returncode, result.stdout.startswith("mended: ")) == (0, True), result.stderr
+    assert (whole / "lost+found" / f"{ta_id(3)}-0001.record").exists()
+    assert metaqueue("check", "--content", whole).stdout == "nothing is wrong\n"
+    assert metaqueue("repair", whole).stdout == "nothing was to be mended\n"
+
+
+# -- export and import -------------------------------------------------------------------------------------------------
+
+
+def imported(queue, lines):
+    return subprocess.run(
+        [sys.executable, "-c", "from meta1g.tools.metaqueue import run; run()", "import", str(queue)],
+        input=lines, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_an_import_of_an_export_gives_the_same_queue(whole, tmp_path):
+    lines = metaqueue("export", whole).stdout
+    other = make_whole(tmp_path / "to", empty=True)
+    result = imported(other, lines)
+    assert (result.returncode, result.stdout) == (0, "imported 4 recipients in 2 transactions\n"), result.stderr
+    assert metaqueue("export", other).stdout == lines
+    assert metaqueue("check", "--content", other).stdout == "nothing is wrong\n"
+    for number in (3, 4):
+        path = Cdb(other / "cdb").path(ta_id(number))
+        assert path.read_bytes() == Cdb(whole / "cdb").path(ta_id(number)).read_bytes()
+        assert path.stat().st_mode & 0o777 == CDB_FILE_MODE
+
+
+def test_an_import_that_is_repeated_changes_nothing_and_one_that_was_interrupted_goes_on(whole, tmp_path):
+    lines = metaqueue("export", whole).stdout
+    other = make_whole(tmp_path / "to", empty=True)
+    for end in (len(lines) // 2, len(lines) - 10):
+        result = imported(other, lines[:end])
+        assert result.returncode == sysexits.EX_DATAERR
+        assert "imported " in result.stderr
+    assert imported(other, lines).returncode == 0
+    assert "4 were there already" in imported(other, lines).stdout
+    assert metaqueue("export", other).stdout == lines
+
+
+def test_two_queues_are_put_together(whole, tmp_path):
+    other = make_whole(tmp_path / "to", numbers=(7, 8))
+    imported(other, metaqueue("export", whole).stdout)
+    found = [json.loads(line) for line in metaqueue("--json", other).stdout.splitlines()]
+    assert sorted(one["ta_id"] for one in found) == [ta_id(number) for number in (3, 4, 7, 8)]
+
+
+def test_a_missing_content_is_named_and_the_envelope_goes_on(whole, tmp_path):
+    Cdb(whole / "cdb").path(ta_id(3)).unlink()
+    exported = metaqueue("export", whole)
+    assert f"{ta_id(3)}: is missing" in exported.stderr
+    result = imported(make_whole(tmp_path / "to", empty=True), exported.stdout)
+    assert (result.returncode, f"{ta_id(3)}: no content" in result.stderr) == (0, True)
+
+
+def swapped(lines, old, new):
+    assert old in lines
+    return lines.replace(old, new, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [(lambda t: "", "the input ends before its last line"), (lambda t: "x\n", "line 1: "),
+     (lambda t: swapped(t, '"meta1g_queue": 1', '"meta1g_queue": 2'), "not a queue of format 1"),
+     (lambda t: swapped(t, '"recipients": 3', '"recipients": 4'), "is not whole"),
+     (lambda t: swapped(t, '"content": "', '"content": "*'), "not base64"),
+     (lambda t: swapped(t, f'"ta_id": "{ta_id(3)}"', '"ta_id": "../../etc/passwd"'), "wrong ids"),
+     (lambda t: swapped(t, f'"cdb_id": "{ta_id(3)}"', '"cdb_id": "../x"'), "wrong ids"),
+     (lambda t: swapped(t, '"rcpt_idx": 0', '"rcpt_idx": "0"'), "rcpt_idx: not a number"),
+     (lambda t: swapped(t, '{"transaction"', '{"total": 1}\n{"transaction"') + "{}\n", "not an object with one field"),
+     (lambda t: swapped(t, '{"recipients"', '{"end": {"recipients": 0, "bytes": 0}}\n{"recipients"'),
+      "'recipients' is not expected")],
+)  # fmt: skip
+def test_wrong_input_is_named_with_its_line_and_leaves_no_half_transaction(whole, tmp_path, change, told):
+    other = make_whole(tmp_path / "to", empty=True)
+    result = imported(other, change(metaqueue("export", whole).stdout))
+    assert (result.returncode, told in result.stderr) == (sysexits.EX_DATAERR, True), result.stderr
+    assert metaqueue("check", "--content", other).stdout in ("nothing is wrong\n",) or told.startswith("'recipients'")
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_root_imports_as_the_owners_of_the_directories():
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        whole, other = make_whole(Path(name, "from")), make_whole(Path(name, "to"), empty=True)
+        for path in other.rglob("*"):
+            os.chown(path, 65534, 65534)
+        for path in (other / "cdb").iterdir():
+            os.chown(path, 65533, 65534)
+        result = imported(other, metaqueue("export", whole).stdout)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert {path.stat().st_uid for path in other.glob("cdb/*/*")} == {65533}
+        assert {path.stat().st_uid for path in (other / "defedb").iterdir()} == {65534}
+
+
+@pytest.mark.parametrize("words", [["check", "repair", "x"], ["--content"], ["check", "--json"], ["export", "--gid", "1"]])
+def test_a_wrong_command_line_is_refused(words):
+    assert metaqueue(*words).returncode == sysexits.EX_USAGE

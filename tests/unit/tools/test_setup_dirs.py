@@ -132,6 +132,7 @@ def test_a_failing_command_is_told_with_its_own_words():
         accounts.make(step)
 
 
+@pytest.mark.xdist_group("accounts")
 class TestAsRoot:
     pytestmark = as_root
 

@@ -85,3 +85,15 @@ def test_help_for_a_section_that_does_not_exist():
 def test_help_and_wrong_options():
     assert "usage: smconf" in smconf("--help").stdout
     assert smconf("--nothing").returncode == 64
+
+
+def test_the_texts_of_reports_are_checked_with_the_configuration(conf, tmp_path):
+    path = conf("qmgr { dsn_templates = texts; }\n")
+    texts = conf("failure_template = <<EOF\nSubject: no\n\nfor $nobody\nEOF\n", "texts")
+    result = smconf(path)
+    assert result.returncode == 78
+    assert f"smconf: {texts}:4:5: unknown word $nobody" in result.stderr
+    conf("failure_template = <<EOF\nSubject: no\n\nfor $mydomain\nEOF\n", "texts")
+    assert smconf(path).returncode == 0
+    (tmp_path / "texts").unlink()
+    assert "cannot read" in smconf(path).stderr

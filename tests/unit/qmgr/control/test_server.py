@@ -21,7 +21,7 @@ def all_rows(ctl) -> list[dict]:
     code, text, more = ctl.command("queue")
     rows = json.loads(text)
     while more:
-        code, text, more = ctl.command("queue", more)
+        code, text, more = ctl.command("queue", "--after", more)
         assert len(json.loads(text)) <= LIST_MAX
         rows += json.loads(text)
     assert code == 0
@@ -79,7 +79,7 @@ def test_a_long_queue_comes_in_parts_and_nothing_is_missing(make_qmgr):
     qmgr = make_qmgr(aq_max_entries=2000, iqdb_max_entries=10_000)
     smtps = qmgr.smtps()
     ids = [smtps.mail(*(f"r{idx}@to.example" for idx in range(300))) for _ in range(4)]
-    later = qmgr.clock.now() + 9999
+    later = qmgr.clock.now() + 3000
     numbers = range(700)
     qmgr.context.defer.ask(
         lambda db: db.store([ta(n) for n in numbers], [rcpt(n, next_try=later) for n in numbers]), lambda gone: None
@@ -103,8 +103,9 @@ def test_show_lists_one_transaction_from_both_stores(qmgr, ctl):
 
 
 def test_show_of_an_unknown_transaction_says_so(ctl):
-    code, text, _ = ctl.command("show", new_id())
-    assert (code, text.endswith("no such transaction in the queues")) == (sysexits.EX_NOINPUT, True)
+    for words in (("show", new_id()), ("transaction", new_id()), ("show", f"{new_id()}-0001")):
+        code, text, _ = ctl.command(*words)
+        assert (code, ": no such transaction" in text) == (sysexits.EX_NOINPUT, True)
 
 
 def test_destinations_tell_what_is_known(qmgr, ctl):
@@ -117,82 +118,11 @@ def test_destinations_tell_what_is_known(qmgr, ctl):
     assert row["closed_s"] > 0
 
 
-@pytest.mark.parametrize("what", ["all", "to.example", "TO.example", "id"])
-def test_retry_tries_deferred_recipients_at_once(qmgr, ctl, what):
-    qmgr.smar()
-    agent = qmgr.agent(script=lambda job: job.failed())
-    one = qmgr.smtps().mail("r@to.example")
-    qmgr.wait_deferred(1)
-    agent.script = lambda job: job.done()
-    assert ctl.ask("retry", one if what == "id" else what) == {"retried": 1}
-    qmgr.wait_empty()
-    assert len(agent.jobs) == 2
-
-
-def test_retry_leaves_others_alone(qmgr, ctl):
-    qmgr.smar()
-    agent = qmgr.agent(script=lambda job: job.done(450))
-    qmgr.smtps().mail("r@to.example", "r@other.example")
-    qmgr.wait_deferred(2)
-    before = len(agent.jobs)
-    assert ctl.ask("retry", "other.example") == {"retried": 1}
-    wait_until(lambda: len(agent.jobs) == before + 1, "tried")
-    assert agent.jobs[-1].rcpts == ["r@other.example"]
-    qmgr.wait_deferred(2)
-    assert sorted(one.tries for one in qmgr.defedb.scan(None, 9)) == [1, 2]
-
-
-def test_remove_ends_a_transaction_without_a_report(qmgr, ctl):
-    smar = qmgr.smar()
-    agent = qmgr.agent(script=lambda job: job.done(450))
-    one = qmgr.smtps().mail("a@to.example", "b@to.example")
-    qmgr.wait_deferred(2)
-    before = len(agent.jobs)
-    assert ctl.ask("remove", one) == {"removed": 2}
-    qmgr.wait_empty()
-    assert len(agent.jobs) == before
-    assert qmgr.sink.find(f"func=qmgr.removed.*ss_ta={one}") or qmgr.sink.find(f"ss_ta={one}.*func=qmgr.removed")
-    assert smar
-
-
-def test_remove_of_a_recipient_leaves_the_others(qmgr, ctl):
-    qmgr.smar()
-    qmgr.agent(script=lambda job: job.done(450))
-    one = qmgr.smtps().mail("a@to.example", "b@to.example")
-    qmgr.wait_deferred(2)
-    assert ctl.ask("remove", f"{one}-0000") == {"removed": 1}
-    qmgr.wait_deferred(1)
-    assert qmgr.content() == [one]
-    assert qmgr.defedb.scan(None, 9)[0].rcpt == "b@to.example"
-
-
-@pytest.mark.parametrize("ready", [True, False])
-def test_remove_ends_what_waits_in_aq(qmgr, ctl, ready):
-    one = qmgr.smtps().mail("a@to.example", "b@to.example")
-    if ready:
-        qmgr.smar()
-    wait_until(lambda: set(qmgr.states().values()) == {"READY" if ready else "NEW"}, "it waits")
-    assert ctl.ask("remove", one) == {"removed": 2}
-    qmgr.wait_empty()
-    if not ready:
-        qmgr.smar()
-    assert len(qmgr.agent().jobs) == 0
-
-
-def test_remove_leaves_what_is_being_delivered(qmgr, ctl):
-    qmgr.smar()
-    agent = qmgr.agent(script=lambda job: None)
-    one = qmgr.smtps().mail("a@to.example")
-    (job,) = agent.wait_jobs(1)
-    assert ctl.ask("remove", one) == {"removed": 0}
-    job.done()
-    qmgr.wait_empty()
-
-
 @pytest.mark.parametrize(
     ("words", "told"),
     [(("nonsense",), "unknown command; commands are: status"), ((), "unknown command"), (("retry",), "retry needs"),
-     (("remove", "a", "b"), "remove needs"), (("show",), "show needs"), (("remove", "S1-zz"), "qmgrctl queue lists the ids"),
+     (("remove", "a", "b"), "not a transaction id: 'a'"), (("show",), "show needs"),
+     (("remove", "S1-zz"), "qmgrctl queue lists the ids"), (("show", "a", "b"), "show needs"),
      (("remove", "x"), "not a transaction id"), (("show", "../x"), "not a transaction id"),
      (("queue", "x"), "not a transaction id")],
 )  # fmt: skip
@@ -200,21 +130,3 @@ def test_a_wrong_command_is_refused_with_what_to_do(ctl, words, told):
     code, text, _ = ctl.command(*words)
     assert code == sysexits.EX_USAGE
     assert told in text
-
-
-def test_only_root_and_the_account_of_qmgr_may_change_things(qmgr, monkeypatch):
-    """The kernel says who is at the other end; here it says somebody else."""
-    monkeypatch.setattr("meta1g.pt.rcbconn.RcbCom.peer_uid", property(lambda conn: 65534))
-    qmgr.smtps().mail("r@to.example")
-    with Ctl(qmgr.queue / "qmgr/control") as ctl:
-        assert len(ctl.ask("queue")) == 1
-        assert ctl.ask("status")["aq"] == 1
-        for words in (("retry", "all"), ("remove", new_id())):
-            code, text, _ = ctl.command(*words)
-            assert (code, text) == (sysexits.EX_NOPERM, f"{words[0]} is for root and the account of qmgr only")
-    assert len(qmgr.states()) == 1
-
-
-def test_a_change_is_logged(qmgr, ctl):
-    ctl.ask("retry", "all")
-    assert qmgr.sink.find("func=qmgr.control.*command=retry all")

@@ -1,0 +1,162 @@
+"""Limits that the operator reads and changes while QMGR runs.
+
+They have the names, bounds and units that they have in meta1.conf, and hold until the process ends: what is to stay is written
+there.
+
+Locking: takes IQDB or AQ where they guard what is changed.
+Ref: behaviour of tools (qmgrctl limits); meta1.conf(5).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from meta1g.base.dataclass import dataclass
+from meta1g.conf.defs_qmgr import QMGR
+from meta1g.conf.schema import OptionDef
+from meta1g.db.occ import Occ
+from meta1g.qmgr.active import Active
+from meta1g.qmgr.intake import Intake
+from meta1g.qmgr.limits import DEST_CLOSED_MAX_S, EDBC_FACTOR
+from meta1g.qmgr.resources import Resources
+from meta1g.qmgr.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit.
+
+    Args:
+        field: of Settings.
+        apply: tells the part that works with it; nothing to do where Settings is asked each time.
+        most: the limit that it must not exceed, empty if there is none.
+    """
+
+    field: str
+    apply: "Callable[[Tuning], None]" = lambda tuning: None
+    most: str = ""
+
+
+class Tuning:
+    """The limits.
+
+    Args:
+        settings: changed as well.
+        active: recipients in AQ.
+        intake: sessions and transactions that come in.
+        occ: destinations.
+        resources: disks.
+    """
+
+    def __init__(self, settings: Settings, active: Active, intake: Intake, occ: Occ, resources: Resources) -> None:
+        self._settings = settings
+        self._active = active
+        self._intake = intake
+        self._occ = occ
+        self._resources = resources
+        self._changed: set[str] = set()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Gives all limits: name, value, the value with its unit, whether it was changed, meaning."""
+        return [self._row(name) for name in LIMITS]
+
+    def _row(self, name: str) -> dict[str, Any]:
+        row = _option(name)
+        value = getattr(self._settings, LIMITS[name].field)
+        return {
+            "name": name,
+            "value": value,
+            "text": " ".join(row.kind.words(value)),
+            "changed": name in self._changed,
+            "meaning": row.meaning,
+        }
+
+    def change(self, words: Sequence[str]) -> list[dict[str, Any]]:
+        """Changes limits, all of them or none.
+
+        Args:
+            words: NAME=VALUE; case does not matter in names.
+
+        Returns:
+            The rows of those that were named.
+
+        Raises:
+            ValueError: what is wrong.
+        """
+        values: dict[str, int] = {}
+        for word in words:
+            text, equals, value = word.partition("=")
+            name = _NAMES.get(text.lower())
+            if name is None or not equals:
+                raise ValueError(f"{word}: write NAME=VALUE; names are: {' '.join(LIMITS)}")
+            try:
+                kind = _option(name).kind
+                values[name] = kind.combine([kind.parse(value)])
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+        self._check(values)
+        for name, number in values.items():
+            setattr(self._settings, LIMITS[name].field, number)
+            self._changed.add(name)
+        for name in values:
+            LIMITS[name].apply(self)
+        return [self._row(name) for name in values]
+
+    def _check(self, values: Mapping[str, int]) -> None:
+        for name, limit in LIMITS.items():
+            if limit.most and (name in values or limit.most in values):
+                low = values.get(name, getattr(self._settings, limit.field))
+                high = values.get(limit.most, getattr(self._settings, LIMITS[limit.most].field))
+                if low > high:
+                    raise ValueError(f"{name} would be greater than {limit.most}")
+
+    # -- the parts -----------------------------------------------------------------------------------------------------
+
+    def set_aq(self) -> None:
+        """Tells AQ and its window."""
+        with self._active.lock:
+            self._active.aq.set_limit(self._settings.aq_max_entries)
+            self._active.edbc.limit = self._settings.aq_max_entries * EDBC_FACTOR
+
+    def set_incoming(self) -> None:
+        """Tells IQDB and ICC."""
+        settings = self._settings
+        self._intake.set_limits(settings.iqdb_max_entries, settings.smtps_max_connections, settings.smtps_max_rate)
+
+    def set_outgoing(self) -> None:
+        """Tells OCC."""
+        settings = self._settings
+        close_s = min(DEST_CLOSED_MAX_S, settings.min_retry_delay_s)
+        with self._active.lock:
+            self._occ.set_limits(settings.smtpc_initial_connections, settings.smtpc_max_connections, close_s)
+            self._active.queues.unblock_all()
+        self._active.ready.ring()
+
+    def set_disks(self) -> None:
+        """Tells the watch of the disks."""
+        self._resources.set_bounds(self._settings.min_free_disk, self._settings.ok_free_disk)
+
+
+LIMITS: Final[Mapping[str, Limit]] = {
+    "AQ_max_entries": Limit("aq_max_entries", Tuning.set_aq),
+    "IQDB_max_entries": Limit("iqdb_max_entries", Tuning.set_incoming),
+    "smtps.max_connections": Limit("smtps_max_connections", Tuning.set_incoming),
+    "smtps.max_connection_rate": Limit("smtps_max_rate", Tuning.set_incoming),
+    "smtpc.initial_connections": Limit("smtpc_initial_connections", Tuning.set_outgoing, "smtpc.max_connections"),
+    "smtpc.max_connections": Limit("smtpc_max_connections", Tuning.set_outgoing),
+    "min_retry_delay": Limit("min_retry_delay_s", Tuning.set_outgoing, "max_retry_delay"),
+    "max_retry_delay": Limit("max_retry_delay_s"),
+    "delay_dsn_timeout": Limit("delay_dsn_timeout_s"),
+    "return_timeout": Limit("return_timeout_s"),
+    "max_rcpts_per_transaction": Limit("max_rcpts_per_transaction"),
+    "min_free_disk": Limit("min_free_disk", Tuning.set_disks, "ok_free_disk"),
+    "ok_free_disk": Limit("ok_free_disk", Tuning.set_disks),
+    "IBDB.max_open": Limit("ibdb_max_open"),
+}
+_NAMES: Final = {name.lower(): name for name in LIMITS}
+
+
+def _option(name: str) -> OptionDef:
+    """Gives the row of meta1.conf."""
+    section, dot, option = name.lower().rpartition(".")
+    place = QMGR.by_section[section] if dot else QMGR
+    return place.by_option[option]

@@ -1,0 +1,37 @@
+"""Times as people and programs read them: RFC 3339, UTC.
+
+Pure.  Ref: RFC 3339; docs/operating.md, "Shape of the JSON".
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+#: Later than any time that means something: what is held is never tried.
+_NEVER_S: Final = 4_102_444_800.0  # 2100-01-01
+#: Fields that are times, in any row.
+_TIMES: Final = ("entered", "next_try", "last_try", "started", "since", "first", "last")
+
+
+def time_text(when: float) -> str | None:
+    """Gives a time such as `2026-11-27T00:42:46Z`; None for one that is not set or means never.
+
+    Args:
+        when: seconds since the epoch.
+    """
+    if not 0.0 < when < _NEVER_S:
+        return None
+    return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def with_times(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Gives a row with its times as texts; rows inside of it, too."""
+    return {key: _value(key, value) for key, value in row.items()}
+
+
+def _value(key: str, value: Any) -> Any:
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        return [with_times(one) for one in value]
+    if key in _TIMES and isinstance(value, float | int):
+        return time_text(value)
+    return value
