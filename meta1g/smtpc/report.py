@@ -14,7 +14,7 @@ Pure.  Ref: RFC 3464 2, RFC 6522 3 and 4, RFC 6533 4 to 6, RFC 6152, RFC 1870.
 """
 
 import binascii
-import secrets
+import os
 from collections.abc import Sequence
 from typing import Final
 
@@ -119,7 +119,7 @@ def shape(job: Deliver, original: Original, extensions: Extensions) -> Shape:
         The fullest form that the server takes; the smallest one if it takes none, refusal() tells it then.
     """
     server = _Server(extensions.size_max_bytes, extensions.has(Ext.EIGHTBITMIME), extensions.has(Ext.SMTPUTF8))
-    boundary = f"={job.da_ta_id}.{secrets.token_hex(8)}"
+    boundary = f"={job.da_ta_id}.{os.urandom(8).hex()}"
     header = original.header()
     if job.dsn_full and _may_go(job, original, header, server):
         made = _whole(job, original, header, boundary, server)
