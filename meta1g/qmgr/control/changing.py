@@ -52,7 +52,7 @@ DRY_RUN: Final = "--dry-run"
 
 @dataclass(frozen=True, slots=True)
 class QueueCommand:
-    """One command.  Immutable.
+    """One command.
 
     Args:
         done: what the answer calls those that were changed.
