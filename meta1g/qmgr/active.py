@@ -52,7 +52,7 @@ class Bell:
         self._task = task
 
     def ring(self) -> None:
-        """Wakes the task; without one, what waits is found by whoever looks.  Blocks: no."""
+        """Wakes the task; without one, what waits is found by whoever looks."""
         if self._task is not None:
             self._task.wakeup()
 

@@ -50,8 +50,6 @@ class Report:
         header: its header, without Content-Type and Content-Transfer-Encoding.
         parts: its first parts.
         full: the whole message is to be returned, not only its header.
-
-    Immutable.
     """
 
     header: bytes

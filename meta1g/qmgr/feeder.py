@@ -55,7 +55,7 @@ class Feeder:
         self._task = env.evthr.task_new(self._run, events=Ev.NONE, run=True, name="feeder")
 
     def wake(self) -> None:
-        """Lets the feeder look soon.  Blocks: no."""
+        """Lets the feeder look soon."""
         self._task.wakeup()
 
     def _run(self, task: Task) -> Result:

@@ -43,7 +43,7 @@ class WrongClock:
         self._busy = False
 
     def look(self) -> None:
-        """Starts to look, unless that is under way.  Blocks: no."""
+        """Starts to look, unless that is under way."""
         if self._busy:
             return
         self._busy = True

@@ -84,8 +84,6 @@ class Shape:
         tail: the end.
         eightbit: it needs BODY=8BITMIME.
         smtputf8: it needs SMTPUTF8.
-
-    Immutable.
     """
 
     head: bytes
@@ -97,7 +95,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class _Server:
-    """What counts of the extensions of a server; size_max is 0 if it names no limit.  Immutable."""
+    """What counts of the extensions of a server; size_max is 0 if it names no limit."""
 
     size_max: int
     eightbit: bool
@@ -214,7 +212,7 @@ def _end(boundary: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A part with its labels; whether it is 8bit and internationalized.  Immutable."""
+    """A part with its labels; whether it is 8bit and internationalized."""
 
     data: bytes
     eightbit: bool = False

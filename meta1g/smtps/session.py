@@ -87,7 +87,7 @@ class ServerSession(Dialogue):
         self._goodbye(replies.INTERNAL_ERROR)
 
     def stop(self, *, now: bool) -> None:
-        """Asks the session to end: when its transaction is over, or now.  Switches: no."""
+        """Asks the session to end: when its transaction is over, or now."""
         if self._thread is not None and (now or (self._idle and self.state not in IN_TRANSACTION)):
             st_thread_interrupt(self._thread)
 
@@ -175,7 +175,7 @@ class ServerSession(Dialogue):
         return self._refusal or (None if verdict is None else self._judge(verdict))
 
     def _announce(self) -> None:
-        """Asks QMGR whether the session may stay.  Switches: no.
+        """Asks QMGR whether the session may stay.
 
         Raises:
             TempError: QMGR is away.

@@ -75,6 +75,9 @@ def test_one_client_gets_only_its_share_of_the_sessions(tmp_path, sink):
         running(Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]", options)) as gateway,
         contextlib.ExitStack() as stack,
     ):
+        wait_until(
+            lambda: gateway.control("status")["iqdb_sessions"] == 0, 30, "the session that looked whether all run is over"
+        )
         clients = [stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), 10)) for _ in range(4)]
         assert [_admitted(client) for client in clients] == [True] * 3 + [False]
         stack.close()

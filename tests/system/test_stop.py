@@ -100,11 +100,11 @@ def test_a_delivery_at_hand_is_finished(tmp_path):
     answer = threading.Event()
 
     class SlowServer(ScriptedServer):
-        def _answer(self, conn, verb):
+        def _answer(self, conn, verb, seen):
             if verb == "dot":
                 reached.set()
                 assert answer.wait(30)
-            return super()._answer(conn, verb)
+            return super()._answer(conn, verb, seen)
 
     reached = threading.Event()
     with SlowServer() as server:
