@@ -36,7 +36,7 @@ and after EHLO on each; allowed are 40 KiB.  Greeting: connect to the end of the
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Memory of a process, KiB.  Immutable."""
+    """Memory of a process, KiB."""
 
     pss: int
     rss: int

@@ -20,8 +20,6 @@ class Access:
     Args:
         gid: group of the socket, None to leave it.
         uids: accounts that may connect.
-
-    Immutable.
     """
 
     gid: int | None

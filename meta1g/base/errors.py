@@ -12,7 +12,7 @@ from meta1g.base.reply import Reply
 
 
 class Module(StrEnum):
-    """The module an error comes from (modelled on MeTA1's SM_EM_ names).  Immutable."""
+    """The module an error comes from (modelled on MeTA1's SM_EM_ names)."""
 
     AQ = "aq"
     CDB = "cdb"

@@ -8,7 +8,7 @@ from typing import Final
 
 
 class Sev(IntEnum):
-    """Severity of a log line; the number is the least log_level at which it is written.  Immutable."""
+    """Severity of a log line; the number is the least log_level at which it is written."""
 
     FATAL = 0
     ERROR = 1

@@ -39,7 +39,7 @@ QUEUE_FILE_MODE: Final = 0o600
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One of the five accounts; group of the same name and number.  Immutable."""
+    """One of the five accounts; group of the same name and number."""
 
     name: str
     number: int
@@ -61,7 +61,7 @@ COMPONENT_ACCOUNTS: Final = {"smtps": "meta1s", "qmgr": "meta1q", "smtpc": "meta
 
 @dataclass(frozen=True, slots=True)
 class QueueDir:
-    """One directory below the queue directory.  Immutable."""
+    """One directory below the queue directory."""
 
     name: str
     user: str

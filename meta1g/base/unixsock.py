@@ -40,7 +40,7 @@ _TIMEVAL: Final = struct.Struct("@ll")
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end, told by the kernel; -1 where unknown.  Immutable."""
+    """Who is at the other end, told by the kernel; -1 where unknown."""
 
     pid: int = -1
     uid: int = -1

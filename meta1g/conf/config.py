@@ -15,7 +15,7 @@ from meta1g.conf.values import Flags, suggest
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value that stands in the text, and where.  Immutable."""
+    """A value that stands in the text, and where."""
 
     value: Any
     pos: int
@@ -24,7 +24,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class DumpedOption:
-    """One option for a dump: its row, its value, and `file:line` if it is given.  Immutable."""
+    """One option for a dump: its row, its value, and `file:line` if it is given."""
 
     row: OptionDef
     value: Any
@@ -179,8 +179,6 @@ class Config:
         all_sections: the sections of components, in the order of the file.
         warnings: what a lenient check left out, and what has no effect, `file:line:column: message`.
         text: what the file said.
-
-    Immutable.
     """
 
     path: Path

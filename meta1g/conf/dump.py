@@ -83,7 +83,7 @@ def _plain(item: DumpedOption) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Fact:
-    """One option or section: what it says, and whether the text says it.  Immutable."""
+    """One option or section: what it says, and whether the text says it."""
 
     text: str
     given: bool

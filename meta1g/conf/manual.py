@@ -99,7 +99,7 @@ def default_text(row: OptionDef) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Chapter:
-    """One chapter: its rows, and how they are reached.  Immutable."""
+    """One chapter: its rows, and how they are reached."""
 
     title: str
     meaning: str

@@ -15,7 +15,7 @@ from meta1g.conf.values import ValueKind
 
 
 class Origin(StrEnum):
-    """Where an option comes from.  Immutable."""
+    """Where an option comes from."""
 
     S = "S"  # MeTA1 has it: name, place and form stand in its published material
     R = "R"  # modelled on MeTA1: the idea is its, the spelling or the default may not be
@@ -23,7 +23,7 @@ class Origin(StrEnum):
 
 
 class Naming(Enum):
-    """Whether a section has a name.  Immutable."""
+    """Whether a section has a name."""
 
     NONE = "none"
     MAY = "may"
@@ -43,8 +43,6 @@ class OptionDef:
         repeat: it may be given several times, the lists are joined.
         required: its section has to give it.
         inherit: without it the value outside of all sections holds.
-
-    Immutable.
     """
 
     name: str
@@ -69,8 +67,6 @@ class SectionDef:
         sections: sections inside it.
         naming: whether it has a name.
         repeat: it may stand several times, with different names if it has names.
-
-    Immutable.
     """
 
     keyword: str

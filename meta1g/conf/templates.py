@@ -52,7 +52,7 @@ _FROM: Final = re.compile(rf"{_MAILBOX}(?:[ \t]*\(([^()]*)\))?|([^<>()]*?)[ \t]*
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """One template: its fields by name, and its text in lines.  Immutable."""
+    """One template: its fields by name, and its text in lines."""
 
     fields: Mapping[str, str]
     body: tuple[str, ...]

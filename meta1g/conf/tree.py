@@ -16,7 +16,7 @@ EXCERPT_AFTER_CHARS: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One value: its text without quotation marks, and where it begins.  Immutable."""
+    """One value: its text without quotation marks, and where it begins."""
 
     text: str
     pos: int
@@ -24,7 +24,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class OptionNode:
-    """`name = value;` or `name = { value, value }`.  Immutable."""
+    """`name = value;` or `name = { value, value }`."""
 
     name: str
     pos: int
@@ -34,7 +34,7 @@ class OptionNode:
 
 @dataclass(frozen=True, slots=True)
 class SectionNode:
-    """`keyword name { entries }`; the name may be missing, end is the place of `}`.  Immutable."""
+    """`keyword name { entries }`; the name may be missing, end is the place of `}`."""
 
     keyword: str
     pos: int
@@ -48,7 +48,7 @@ TreeEntry = OptionNode | SectionNode
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One error: where, and what to do about it.  Immutable."""
+    """One error: where, and what to do about it."""
 
     pos: int
     message: str
@@ -61,8 +61,6 @@ class Source:
     Args:
         name: name of the file, or of the map entry the text comes from.
         text: the whole text.
-
-    Immutable.
     """
 
     name: str

@@ -101,8 +101,6 @@ class Text(_Scalar):
         what: what it names, for descriptions.
         may_be_empty: an empty text is a value.
         blanks: blanks are allowed.
-
-    Immutable.
     """
 
     what: str = "text"
@@ -129,7 +127,7 @@ class Text(_Scalar):
 
 @dataclass(frozen=True, slots=True)
 class AbsolutePath(_Scalar):
-    """A path that begins with a slash.  Immutable."""
+    """A path that begins with a slash."""
 
     def parse(self, text: str) -> str:
         """Gives the path as text."""
@@ -145,7 +143,7 @@ class AbsolutePath(_Scalar):
 
 @dataclass(frozen=True, slots=True)
 class Int(_Scalar):
-    """A number: decimal, octal with a leading 0, or hexadecimal with 0x, as in C.  Immutable."""
+    """A number: decimal, octal with a leading 0, or hexadecimal with 0x, as in C."""
 
     low: int = 0
     high: int = 2**31 - 1
@@ -169,7 +167,7 @@ class Int(_Scalar):
 
 @dataclass(frozen=True, slots=True)
 class Mode(_Scalar):
-    """Permissions, an octal number.  Immutable."""
+    """Permissions, an octal number."""
 
     def parse(self, text: str) -> int:
         """Reads the octal number."""
@@ -188,7 +186,7 @@ class Mode(_Scalar):
 
 @dataclass(frozen=True, slots=True)
 class Bool(_Scalar):
-    """`true` or `false`, also yes no on off 1 0.  Immutable."""
+    """`true` or `false`, also yes no on off 1 0."""
 
     def parse(self, text: str) -> bool:
         """Reads it."""
@@ -208,7 +206,7 @@ class Bool(_Scalar):
 
 @dataclass(frozen=True, slots=True)
 class Time(_Scalar):
-    """A time in seconds: `5m3s`, or bare seconds.  Immutable."""
+    """A time in seconds: `5m3s`, or bare seconds."""
 
     low: int = 0
     high: int = 366 * 86400
@@ -230,7 +228,7 @@ class Time(_Scalar):
 
 @dataclass(frozen=True, slots=True)
 class Size(_Scalar):
-    """A size in bytes: `10MB`, or bare bytes.  Immutable."""
+    """A size in bytes: `10MB`, or bare bytes."""
 
     low: int = 0
     high: int = 1 << 50
@@ -252,7 +250,7 @@ class Size(_Scalar):
 
 @dataclass(frozen=True, slots=True)
 class Choice(_Scalar):
-    """One of several words, in any case.  Immutable."""
+    """One of several words, in any case."""
 
     names: tuple[str, ...]
 
@@ -270,7 +268,7 @@ class Choice(_Scalar):
 
 @dataclass(frozen=True, slots=True)
 class IpAddress(_Scalar):
-    """An IP address.  Immutable."""
+    """An IP address."""
 
     def parse(self, text: str) -> str:
         """Gives its normal form."""
@@ -286,7 +284,7 @@ class IpAddress(_Scalar):
 
 @dataclass(frozen=True, slots=True)
 class Network(_Scalar):
-    """An IP address or a network with its prefix length.  Immutable."""
+    """An IP address or a network with its prefix length."""
 
     def parse(self, text: str) -> str:
         """Gives its normal form; an address keeps no prefix length."""
@@ -307,7 +305,7 @@ class Network(_Scalar):
 
 @dataclass(frozen=True, slots=True)
 class Port(_Scalar):
-    """A TCP port; 0 lets the system choose.  Immutable."""
+    """A TCP port; 0 lets the system choose."""
 
     def parse(self, text: str) -> int:
         """Gives the port."""
@@ -320,7 +318,7 @@ class Port(_Scalar):
 
 @dataclass(frozen=True, slots=True)
 class Domain(_Scalar):
-    """A domain name; with dotted, `.example.org` stands for the subdomains.  Immutable."""
+    """A domain name; with dotted, `.example.org` stands for the subdomains."""
 
     dotted: bool = False
 
@@ -339,7 +337,7 @@ class Domain(_Scalar):
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list of values of one kind; a single value needs no braces.  Immutable."""
+    """A list of values of one kind; a single value needs no braces."""
 
     item: ValueKind
     many = True
@@ -364,7 +362,7 @@ class ListOf:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """One flag: its name, whether it is set by default, what it does, S if MeTA1 has it.  Immutable."""
+    """One flag: its name, whether it is set by default, what it does, S if MeTA1 has it."""
 
     name: str
     default: bool
@@ -374,7 +372,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """A set of flags; `dont_NAME`, `no_NAME` or `!NAME` clears one that is set by default.  Immutable."""
+    """A set of flags; `dont_NAME`, `no_NAME` or `!NAME` clears one that is set by default."""
 
     flags: tuple[Flag, ...]
     many = True

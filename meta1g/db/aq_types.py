@@ -13,7 +13,7 @@ from meta1g.rcb.envelope import DsnRcpt, RcptRecord, TaRecord
 
 
 class RcptState(IntEnum):
-    """States of a recipient in AQ; the transitions stand in meta1g.qmgr.rcpt_fsm.  Immutable."""
+    """States of a recipient in AQ; the transitions stand in meta1g.qmgr.rcpt_fsm."""
 
     NEW = 1  # not asked for yet
     SENT_TO_AR = 2  # the address resolver is asked
@@ -26,7 +26,7 @@ class RcptState(IntEnum):
 
 
 class Order(IntEnum):
-    """What the operator wants of a recipient that is busy; done when it comes back without success.  Immutable."""
+    """What the operator wants of a recipient that is busy; done when it comes back without success."""
 
     NONE = 0
     HOLD = 1
@@ -36,14 +36,14 @@ class Order(IntEnum):
 
 
 class Home(IntEnum):
-    """The store that holds the lasting record of a recipient.  Immutable."""
+    """The store that holds the lasting record of a recipient."""
 
     IBDB = 1
     DEFEDB = 2
 
 
 class DestKey(NamedTuple):
-    """A destination: delivery agent and server address; a tuple, since it is a key of many tables.  Immutable."""
+    """A destination: delivery agent and server address; a tuple, since it is a key of many tables."""
 
     da: int
     addr: str

@@ -63,7 +63,7 @@ class CdbReader:
         return self._offset >= self.size_bytes
 
     def cached(self, max_bytes: int) -> bytes:
-        """Gives the next piece if the page cache has it; empty if the disk has to be asked.  Blocks: no.
+        """Gives the next piece if the page cache has it; empty if the disk has to be asked.
 
         Raises:
             ContentError: it was the last piece, and the checksum differs.

@@ -29,7 +29,7 @@ class DamageError(PermError):
 
 
 class Step(StrEnum):
-    """How far the repair is.  Immutable."""
+    """How far the repair is."""
 
     SUSPECT = "suspect"
     SOUND = "sound"
@@ -39,7 +39,7 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What the note says.  Immutable.
+    """What the note says.
 
     Args:
         step: how far the repair is.

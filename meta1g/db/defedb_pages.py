@@ -47,7 +47,7 @@ AnyRecord = TaRecord | RcptRecord
 
 @dataclass(frozen=True, slots=True)
 class PageRecord:
-    """A record in a file.  Immutable.
+    """A record in a file.
 
     Args:
         record: the record.

@@ -36,7 +36,7 @@ _PAGE_BYTES: Final = 4096
 
 
 class BatchState(Enum):
-    """What became of a batch.  Immutable."""
+    """What became of a batch."""
 
     TAKEN = auto()
     WRITTEN = auto()

@@ -22,7 +22,7 @@ from meta1g.base.dataclass import dataclass
 
 
 class State(Enum):
-    """States of a file.  Immutable."""
+    """States of a file."""
 
     CURRENT = auto()
     FULL = auto()
@@ -31,7 +31,7 @@ class State(Enum):
 
 
 class Event(Enum):
-    """What happens to a file.  Immutable."""
+    """What happens to a file."""
 
     ROLL = auto()
     DRAIN = auto()

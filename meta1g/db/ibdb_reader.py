@@ -35,7 +35,7 @@ _BLOCK_BYTES: Final = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A part of a file that cannot be used.  Immutable.
+    """A part of a file that cannot be used.
 
     Args:
         path: the file.
@@ -52,7 +52,7 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class FoundEntry:
-    """An entry of a file.  Immutable.
+    """An entry of a file.
 
     Args:
         entry: what stands there.

@@ -54,7 +54,7 @@ _SINGLE: Final[dict[int, type[Message]]] = {
 
 @dataclass(frozen=True, slots=True)
 class TaNew:
-    """A transaction and its recipients as they were accepted.  Immutable."""
+    """A transaction and its recipients as they were accepted."""
 
     ta: TaRecord
     rcpts: tuple[RcptRecord, ...]

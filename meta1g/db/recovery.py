@@ -46,7 +46,7 @@ _BATCH: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class RecoveryReport:
-    """What recovery found and did.  Immutable.
+    """What recovery found and did.
 
     Args:
         files: IBDB files read and removed.

@@ -12,7 +12,7 @@ from meta1g.base.dataclass import dataclass
 
 
 class MapStatus(Enum):
-    """Outcome of a look-up.  Immutable."""
+    """Outcome of a look-up."""
 
     OK = "OK"
     NOTFOUND = "NOTFOUND"
@@ -28,8 +28,6 @@ class MapResult:
     Args:
         status: outcome.
         value: right-hand side if OK, a reason for the log if TEMP or PERM, else empty.
-
-    Immutable.
     """
 
     status: MapStatus

@@ -38,8 +38,6 @@ class MapSpec:
         timeout_s: patience with a map server.
         maps: names of the maps of a sequence.
         entries: content of a static map.
-
-    Immutable.
     """
 
     name: str

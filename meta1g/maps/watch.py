@@ -141,7 +141,7 @@ class WatchedFile(Generic[T]):
         self.content = read(path)
 
     def look(self) -> int:
-        """Gives the version of the content; lets a file that has changed be read.  Blocks: no."""
+        """Gives the version of the content; lets a file that has changed be read."""
         watch = self._watch
         if watch.look() != self._seen and watch.now() >= self._retry_s and self._take_turn():
             try:

@@ -23,7 +23,6 @@ class Identity:
     """User id, group id and supplementary groups of a process.
 
     drop is False if the process keeps those of mcp.
-    Immutable.
     """
 
     user: str

@@ -57,7 +57,6 @@ class MemberPlan:
     """What a member is made from.
 
     options holds all that the process reads from the configuration: if it differs, the process is restarted.
-    Immutable.
     """
 
     service: Service

@@ -43,7 +43,7 @@ def component_facts(members: Iterable[Member]) -> list[dict[str, object]]:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A command and who gives it; reply(result) sends the answer, now or later.  Immutable."""
+    """A command and who gives it; reply(result) sends the answer, now or later."""
 
     words: tuple[str, ...]
     uid: int

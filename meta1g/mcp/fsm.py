@@ -24,7 +24,7 @@ from meta1g.base.sysexits import EX_OK, NO_RESTART
 
 
 class State(Enum):
-    """States of a process.  Immutable."""
+    """States of a process."""
 
     STOPPED = auto()
     STARTING = auto()
@@ -35,7 +35,7 @@ class State(Enum):
 
 
 class Event(Enum):
-    """What happens to a process.  Immutable."""
+    """What happens to a process."""
 
     START = auto()  # it is started
     READY = auto()  # it is ready for work, or the time to wait for that is over

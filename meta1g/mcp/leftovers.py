@@ -36,7 +36,7 @@ _START_FIELD: Final = 22 - 3
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process that is not mistaken for a later one of the same id: the kernel's start time tells.  Immutable."""
+    """A process that is not mistaken for a later one of the same id: the kernel's start time tells."""
 
     pid: int
     start: str

@@ -30,7 +30,7 @@ _SHARED_GROUP: Final = "meta1"
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """One log file: who writes to it, and owner, group and mode of a new one.  Immutable."""
+    """One log file: who writes to it, and owner, group and mode of a new one."""
 
     path: Path
     labels: tuple[str, ...]

@@ -42,7 +42,7 @@ _END_OF_CHECK: Final = re.compile(re.escape(selfchecks.MARK) + rb"(\d{1,3})\n")
 
 @dataclass(frozen=True, slots=True)
 class PrecheckProblem:
-    """What is wrong for one component: lines that name it, and an exit code.  Immutable."""
+    """What is wrong for one component: lines that name it, and an exit code."""
 
     lines: tuple[str, ...]
     code: int

@@ -35,8 +35,6 @@ class Prepared:
         plans: one for each process, in the order of the file.
         log_files: files that the components log to, to be made before they start.
         warnings: what an operator should know.
-
-    Immutable.
     """
 
     config: Config

@@ -35,8 +35,6 @@ class Program:
         bundled: name of the component of this package, or None for a program of somebody else.
         reads_config: it is of this package and reads the running configuration.
         is_module: it is a module of this package, run by the interpreter of mcp, and not a file of its own.
-
-    Immutable.
     """
 
     executable: str

@@ -46,7 +46,7 @@ def open_log(config: Config) -> Log:
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """A configuration with what was opened for it.  Immutable."""
+    """A configuration with what was opened for it."""
 
     prepared: Prepared
     sockets: Sockets
@@ -62,8 +62,6 @@ class ReloadResult:
         code: exit code for whoever asked, 0 if the new configuration is in force.
         lines: what to tell.
         ended_s: when, seconds since the epoch.
-
-    Immutable.
     """
 
     number: int

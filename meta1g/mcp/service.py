@@ -24,7 +24,7 @@ SEVERAL: Final = frozenset({"smtps", "smtpc"})
 
 
 class StartAction(StrEnum):
-    """How a component comes to its connections.  Immutable."""
+    """How a component comes to its connections."""
 
     WAIT = "wait"  # it opens its own sockets
     PASS = "pass"  # noqa: S105 - mcp binds, and passes the listening sockets through pass_fd_socket
@@ -41,7 +41,6 @@ class Listen:
     """One `listen_socket`.
 
     address is empty for all addresses; path is empty for TCP and relative to the queue directory otherwise.
-    Immutable.
     """
 
     where: str
@@ -72,8 +71,6 @@ class Service:
         arguments: the words of `arguments`, the program's name included.
         dependents: names from `restart_dependencies`.
         ready_bound_s: it counts as ready after so many seconds, whatever it says.
-
-    Immutable.
     """
 
     label: str

@@ -54,8 +54,6 @@ class Launch:
         directory: its working directory.
         stderr: file that its standard error is appended to; that of mcp if None.
         config: the configuration as it was checked; no difference by itself, since much of it concerns others.
-
-    Immutable.
     """
 
     program: Program
@@ -72,8 +70,6 @@ class Started:
     Args:
         process: the child; `poll()` collects it.
         ready_fd: read end of the readiness pipe, to be closed by the receiver; -1 if the child has none.
-
-    Immutable.
     """
 
     process: "subprocess.Popen[bytes]"

@@ -16,7 +16,7 @@ class Flushable(Protocol):
     """What can be noted in a batch."""
 
     def flush(self) -> None:
-        """Sends what is collected.  Blocks: no."""
+        """Sends what is collected."""
         ...
 
 
@@ -39,7 +39,7 @@ def later(what: Flushable) -> None:
 
 
 def flush(batch: list[Flushable]) -> None:
-    """Empties a batch; several threads may do so at the same time.  Blocks: no."""
+    """Empties a batch; several threads may do so at the same time."""
     while batch:
         try:
             what = batch.pop()
@@ -49,7 +49,7 @@ def flush(batch: list[Flushable]) -> None:
 
 
 def flush_here() -> None:
-    """Empties the batch of the calling thread, if it has one.  Blocks: no."""
+    """Empties the batch of the calling thread, if it has one."""
     if _here.batch:
         flush(_here.batch)
 

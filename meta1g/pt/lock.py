@@ -15,7 +15,7 @@ from meta1g.base.errors import BugError, Module
 
 
 class LockRank(IntEnum):
-    """The lock order, lowest first.  Immutable."""
+    """The lock order, lowest first."""
 
     IQDB = 10
     AQ = 20

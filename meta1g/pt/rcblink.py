@@ -32,8 +32,6 @@ def connect(
 
     Raises:
         TempError: nobody listens there now.
-
-    Blocks: no.
     """
     conn = _open(evthr, path, protocol, log)
     if on_message is not None:
@@ -117,7 +115,7 @@ class RcbComLink:
         return conn is not None and not conn.closed
 
     def close(self) -> None:
-        """Closes the connection and does not connect again; on_down is still called.  Blocks: no."""
+        """Closes the connection and does not connect again; on_down is still called."""
         self._closing = True
         conn = self.conn
         if conn is not None:

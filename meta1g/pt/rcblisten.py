@@ -72,7 +72,7 @@ class RcbListener:
         )
 
     def close(self) -> None:
-        """Stops listening and removes the socket; connections stay.  Blocks: no."""
+        """Stops listening and removes the socket; connections stay."""
         self._sock.unlink()
         self._task.delete()
 

@@ -20,7 +20,7 @@ class Wakeup:
         self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def set(self) -> None:
-        """Makes the descriptor readable; does nothing after close().  Blocks: no."""
+        """Makes the descriptor readable; does nothing after close()."""
         with self._lock:
             if self.fd < 0:
                 return
@@ -28,7 +28,7 @@ class Wakeup:
                 os.eventfd_write(self.fd, 1)
 
     def clear(self) -> bool:
-        """Makes the descriptor unreadable; tells whether it was readable.  Blocks: no."""
+        """Makes the descriptor unreadable; tells whether it was readable."""
         try:
             os.eventfd_read(self.fd)
         except BlockingIOError:

@@ -128,7 +128,7 @@ class Commit:
             raise TempError(Module.CDB, f"content file {ta.cdb_id} has {size} bytes instead of {ta.size_bytes}")
 
     def rcpts_replaced(self, new: Sequence[RcptRecord], ta_id: str, done: Sequence[int]) -> None:
-        """Writes further recipients of an open transaction and the end of others, in one batch.  Blocks: no."""
+        """Writes further recipients of an open transaction and the end of others, in one batch."""
         with self._lock:
             for rcpt in new:
                 self._ibdb.rcpt_new(rcpt)
@@ -180,7 +180,7 @@ class Commit:
             return self._ibdb.harmed()
 
     def flush(self) -> None:
-        """Starts a flush if anything waits for one.  Blocks: no."""
+        """Starts a flush if anything waits for one."""
         with self._lock:
             if self._dirty or self._waiters:
                 self._schedule()

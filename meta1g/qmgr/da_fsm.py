@@ -18,7 +18,7 @@ from meta1g.db.dadb import DaSession
 
 
 class State(IntEnum):
-    """States.  Immutable."""
+    """States."""
 
     OPENING = auto()
     BUSY = auto()
@@ -27,7 +27,7 @@ class State(IntEnum):
 
 
 class Event(IntEnum):
-    """Events.  Immutable."""
+    """Events."""
 
     RESULT_OPEN = auto()  # the delivery is over, the session can be used again
     RESULT_CLOSED = auto()  # the delivery is over, the session too

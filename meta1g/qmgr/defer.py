@@ -60,8 +60,6 @@ class Change:
         removed: recipients it is no longer responsible for.
         stored: called when the change is durable, in the DEFEDB thread, with no lock held; its argument tells whether
             DEFEDB has nothing of the transaction any more.
-
-    Immutable.
     """
 
     ta: TaRecord
@@ -127,7 +125,7 @@ class Defer:
         return len(self._changes) >= DEFER_PENDING_MAX
 
     def add(self, change: Change) -> None:
-        """Stores a change soon.  Blocks: no."""
+        """Stores a change soon."""
         with self._lock:
             self._changes.append(change)
             if not self.failing:
@@ -148,7 +146,7 @@ class Defer:
         on_done: Callable[[T], object],
         on_error: Callable[[Exception], object] | None = None,
     ) -> None:
-        """Calls function with DEFEDB in its thread, then on_done with the result, in the same thread.  Blocks: no.
+        """Calls function with DEFEDB in its thread, then on_done with the result, in the same thread.
 
         If one of them fails, that is logged, and on_error is called: who asks owes an answer to somebody.
 
@@ -183,7 +181,7 @@ class Defer:
         on_done: Callable[[T], object],
         on_error: Callable[[Exception], object] | None = None,
     ) -> None:
-        """Does long work in slices, between which everybody else has a turn.  Blocks: no.
+        """Does long work in slices, between which everybody else has a turn.
 
         Args:
             function: makes the work with DEFEDB; each of its steps takes a few milliseconds.
@@ -249,7 +247,7 @@ class Defer:
         return gone
 
     def count_held(self) -> None:
-        """Counts the recipients that are held, soon: they are the last ones of the index.  Blocks: no."""
+        """Counts the recipients that are held, soon: they are the last ones of the index."""
 
         def work(db: DefeDb) -> ReadSteps[int]:
             count, after = 0, _BEFORE_HELD

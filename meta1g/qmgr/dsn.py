@@ -11,7 +11,6 @@ Pure.  Ref: RFC 3461 6.2, RFC 3464 2, RFC 6522 (multipart/report), RFC 6533 (SMT
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from email.header import Header
 from email.utils import formataddr, formatdate
 from typing import Final
 
@@ -50,8 +49,6 @@ class Report:
         header: its header, without Content-Type and Content-Transfer-Encoding.
         parts: its first parts.
         full: the whole message is to be returned, not only its header.
-
-    Immutable.
     """
 
     header: bytes
@@ -200,7 +197,11 @@ def _lines(lines: Iterator[str]) -> bytes:
 
 def _encoded(text: str, field: str) -> str:
     """Gives the text of a header field in ASCII (RFC 2047)."""
-    return text if text.isascii() else Header(text, "utf-8", header_name=field).encode(linesep=_EOL)
+    if text.isascii():
+        return text
+    from email.header import Header  # few need it
+
+    return Header(text, "utf-8", header_name=field).encode(linesep=_EOL)
 
 
 def _wrapped(text: str, indent: int) -> list[str]:

@@ -134,7 +134,7 @@ class Intake:
         self._task = env.evthr.task_new(self._hand_over, events=Ev.NONE, name="hand over")
 
     def wake(self) -> None:
-        """Lets the accepted envelopes be handed over.  Blocks: no."""
+        """Lets the accepted envelopes be handed over."""
         if self.accepted:
             self._task.wakeup()
 
@@ -326,7 +326,7 @@ class Intake:
         return Result.SLPQ
 
     def hand_over(self) -> None:
-        """Moves all accepted envelopes on; AQ is free for others between two slices.  Blocks: no."""
+        """Moves all accepted envelopes on; AQ is free for others between two slices."""
         while self.accepted:
             left = SLICE
             with self._active.lock:

@@ -151,7 +151,7 @@ class Qmgr:
         self.stop()
 
     def stop(self) -> None:
-        """Takes no new mail, finishes what waits for a commit, ends the loop; at once if nobody is connected.  Blocks: no."""
+        """Takes no new mail, finishes what waits for a commit, ends the loop; at once if nobody is connected."""
         if self._stopping:
             return
         self._stopping = True

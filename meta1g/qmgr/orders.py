@@ -32,7 +32,7 @@ RETURNED: Final = Outcome(Reply(554, "5.3.0", "returned by order of the postmast
 
 
 class Fate(Enum):
-    """What becomes of an order.  Immutable."""
+    """What becomes of an order."""
 
     DONE = auto()
     MARKED = auto()  # done when it comes back

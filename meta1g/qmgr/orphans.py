@@ -49,7 +49,7 @@ class Orphans:
         self._task.sleep_for(ORPHAN_DELAY_S)
 
     def smtps_gone(self) -> None:
-        """Notes that an SMTPS went away: what it was writing may be left behind.  Blocks: no."""
+        """Notes that an SMTPS went away: what it was writing may be left behind."""
         self._again = True
         self._task.sleep_for(ORPHAN_DELAY_S)
 

@@ -23,7 +23,7 @@ from meta1g.db.aq_types import AqRcpt, RcptState
 
 
 class Event(IntEnum):
-    """What can happen to a recipient.  Immutable."""
+    """What can happen to a recipient."""
 
     ASK_AR = auto()  # the resolver is asked
     AR_LOST = auto()  # the resolver is gone

@@ -19,7 +19,7 @@ _FULL = 100
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What the load control decides: percent of their sessions that SMTPS may serve, and why.  Immutable."""
+    """What the load control decides: percent of their sessions that SMTPS may serve, and why."""
 
     percent: int
     reason: str = ""
@@ -101,7 +101,7 @@ class Resources:
         return (*self._disks, *self._gauges)
 
     def look(self) -> Allowance:
-        """Measures everything and tells SMTPS.  Blocks: no."""
+        """Measures everything and tells SMTPS."""
         usage = {}
         for name, disk in self._disks.items():
             try:

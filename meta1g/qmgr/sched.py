@@ -82,7 +82,7 @@ class Scheduler:
         active.ready.answer(self._task)
 
     def wake(self) -> None:
-        """Lets the scheduler run soon.  Blocks: no."""
+        """Lets the scheduler run soon."""
         self._task.wakeup()
 
     # -- turns ---------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from meta1g.smtp import verp
 
 @dataclass(frozen=True, slots=True)
 class VerpSenders:
-    """Senders whose recipients get a sender of their own: addresses and `@domain` in lower case.  Immutable."""
+    """Senders whose recipients get a sender of their own: addresses and `@domain` in lower case."""
 
     names: frozenset[str]
     delimiters: str = verp.DELIMITERS

@@ -14,7 +14,7 @@ from meta1g.qmgr.limits import TROUBLE_S
 
 @dataclass(frozen=True, slots=True)
 class _Count:
-    """Contained failures of one process.  Immutable."""
+    """Contained failures of one process."""
 
     count: int
     last: str
@@ -64,7 +64,7 @@ class Contained:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What decides whether all is well.  Immutable.
+    """What decides whether all is well.
 
     Args:
         peers: component to the number of its processes that are connected.

@@ -21,7 +21,7 @@ from meta1g.base.errors import BugError, Module
 
 
 class State(IntEnum):
-    """States.  Immutable."""
+    """States."""
 
     OPEN = auto()
     REFUSED = auto()
@@ -32,7 +32,7 @@ class State(IntEnum):
 
 
 class Event(IntEnum):
-    """Events.  Immutable."""
+    """Events."""
 
     REFUSE = auto()  # there is no room
     DOT = auto()  # the client has sent everything

@@ -23,7 +23,7 @@ from meta1g.qmgr.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One limit.  Immutable.
+    """One limit.
 
     Args:
         field: of Settings.

@@ -11,7 +11,7 @@ from meta1g.rcb.schema import Kind, Message, Role, message, rec
 
 
 class DeliveryAgent(IntEnum):
-    """Delivery agents, by their index (modelled on MeTA1: 0 is esmtp, another one lmtp).  Immutable."""
+    """Delivery agents, by their index (modelled on MeTA1: 0 is esmtp, another one lmtp)."""
 
     ESMTP = 0
     LMTP = 1

@@ -12,7 +12,7 @@ from meta1g.rcb.schema import Kind, Message, Role, message, rec
 
 
 class RcptFlags(IntFlag):
-    """Lasting facts of a recipient (modelled on MeTA1's AQR_FL_ flags).  Immutable."""
+    """Lasting facts of a recipient (modelled on MeTA1's AQR_FL_ flags)."""
 
     IS_BNC = 1  # a bounce: delivered with the empty sender, content made from `failed`
     IS_DBNC = 2  # a double bounce, to the postmaster

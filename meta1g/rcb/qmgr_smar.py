@@ -17,7 +17,7 @@ MEMBERS_PER_PART: Final = 1000
 
 
 class ResolveFlags(IntFlag):
-    """How a recipient is to be resolved.  Immutable."""
+    """How a recipient is to be resolved."""
 
     NO_ALIAS = 1  # members of an expanded alias and bounces are not expanded again
 

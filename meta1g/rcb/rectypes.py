@@ -11,7 +11,7 @@ from enum import IntEnum, unique
 
 @unique
 class RT(IntEnum):
-    """Record types.  Immutable."""
+    """Record types."""
 
     # every connection
     PROT_VER = 0x0001

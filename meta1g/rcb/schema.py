@@ -15,7 +15,7 @@ from meta1g.rcb.rectypes import RT
 
 
 class Kind(Enum):
-    """Kinds of values: how a value stands in a record.  Immutable."""
+    """Kinds of values: how a value stands in a record."""
 
     U32 = auto()  # int, 0 to 2**32-1
     U64 = auto()  # int, 0 to 2**64-1
@@ -29,7 +29,7 @@ class Kind(Enum):
 
 
 class Role(Enum):
-    """What a message is for its receiver.  Immutable."""
+    """What a message is for its receiver."""
 
     REQUEST = auto()  # a reply with the same request id follows
     REPLY = auto()  # answers a request
@@ -39,7 +39,7 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FieldPlan:
-    """How one field stands in a message.  Immutable."""
+    """How one field stands in a message."""
 
     name: str
     rt: RT
@@ -52,7 +52,7 @@ class FieldPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a message stands in a frame: its own record (kind, request id), then its fields in order.  Immutable."""
+    """How a message stands in a frame: its own record (kind, request id), then its fields in order."""
 
     rt: RT
     role: Role
@@ -120,8 +120,6 @@ class Protocol:
         version: raised with every change of a message; both ends must have the same.
         from_client: messages that the connecting side may send.
         from_server: messages that the listening side may send.
-
-    Immutable.
     """
 
     name: str

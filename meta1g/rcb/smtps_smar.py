@@ -13,7 +13,7 @@ from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
 
 
 class Checks(IntFlag):
-    """Which questions SMAR has an opinion on; SMTPS need not ask the others.  Immutable."""
+    """Which questions SMAR has an opinion on; SMTPS need not ask the others."""
 
     CLIENT = 1
     MAIL = 2
@@ -21,7 +21,7 @@ class Checks(IntFlag):
 
 
 class LookupFlags(IntFlag):
-    """What SMTPS knows when it asks.  Immutable."""
+    """What SMTPS knows when it asks."""
 
     AUTHENTICATED = 1
     TLS_VERIFIED = 2
@@ -32,7 +32,7 @@ class LookupFlags(IntFlag):
 
 
 class VerdictFlags(IntFlag):
-    """What an answer means beside its reply code.  Immutable."""
+    """What an answer means beside its reply code."""
 
     RELAY = 1  # relaying is allowed
     QUICK = 2  # no further checks
@@ -41,7 +41,7 @@ class VerdictFlags(IntFlag):
 
 
 class ClientResolve(IntFlag):
-    """How the name of a client was found (key of `cltresolve:`).  Immutable."""
+    """How the name of a client was found (key of `cltresolve:`)."""
 
     OK = 0
     NO_NAME = 1

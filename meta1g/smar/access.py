@@ -26,7 +26,7 @@ from meta1g.smtp.address import Address
 
 
 class Tag(StrEnum):
-    """Tags of keys, with their colon.  Immutable."""
+    """Tags of keys, with their colon."""
 
     CLTADDR = "cltaddr:"
     CLTNAME = "cltname:"
@@ -41,7 +41,7 @@ DNSBL: Final = "dnsbl"
 
 
 class Action(Enum):
-    """What an entry says.  Immutable."""
+    """What an entry says."""
 
     NONE = auto()  # there is no entry
     RELAY = auto()
@@ -59,8 +59,6 @@ class Decision:
         action: what the entry says.
         quick: no later check is made.
         reply: what is said, if REFUSE.
-
-    Immutable.
     """
 
     action: Action

@@ -51,8 +51,6 @@ class Expanded:
         members: addresses, in the order in which they were met.
         owner: envelope sender for them, None to keep the one of the mail.
         name: names content and order; empty if one part takes all members.
-
-    Immutable.
     """
 
     members: tuple[str, ...]

@@ -73,8 +73,6 @@ class Policy:
         users: the local user map, None if every local address is good.
         aliases: an alias is a good local address too.
         names: names of clients are wanted even without access map.
-
-    Immutable.
     """
 
     routes: Routes

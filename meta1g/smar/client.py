@@ -50,7 +50,7 @@ class Gathering:
         self._left = 2
 
     def start(self, names: ClientNames, lists: DnsLists) -> None:
-        """Asks.  Blocks: no."""
+        """Asks."""
         names.find(self._facts.address, self._on_name)
         lists.find(self._facts.address, self._on_listed)
 

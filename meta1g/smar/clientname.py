@@ -41,7 +41,7 @@ class ClientName:
         self._done = False
 
     def start(self) -> None:
-        """Asks for the PTR records.  Blocks: no."""
+        """Asks for the PTR records."""
         try:
             name = reverse_name(self._address)
         except Exception:  # noqa: BLE001  dnspython raises several kinds for text that is no address
@@ -119,8 +119,6 @@ class ClientNames:
             address: IP address.
             on_name: called once as on_name(name, result), at once or in a worker; the name is empty unless the result
                 is OK or FORGED.
-
-        Blocks: no.
         """
         search = ClientName(self._resolver, address, on_name)
         search.start()

@@ -55,7 +55,7 @@ class Deadlines(Generic[T]):
         self._task = evthr.task_new(self._on_time, events=Ev.NONE, name=name)
 
     def add(self, thing: T) -> None:
-        """Watches a thing from now on.  Blocks: no."""
+        """Watches a thing from now on."""
         with self._lock:
             self._forget()
             due_s = self._evthr.clock.monotonic() + self._delay_s

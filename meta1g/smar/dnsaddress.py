@@ -10,7 +10,7 @@ from meta1g.smar.limits import DNS_PORT
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """Address and port of a name server.  Immutable."""
+    """Address and port of a name server."""
 
     address: str
     port: int = DNS_PORT

@@ -26,8 +26,6 @@ class DnsList:
     Args:
         zone: its zone.
         timeout_s: how long it may take.
-
-    Immutable.
     """
 
     zone: str
@@ -36,7 +34,7 @@ class DnsList:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An entry of a client: number of the list in the configuration, and a result address.  Immutable."""
+    """An entry of a client: number of the list in the configuration, and a result address."""
 
     number: int
     address: str
@@ -104,8 +102,6 @@ class DnsLists:
         Args:
             address: IP address.
             on_listed: called once with the entries, in the order of the lists, at once or in a worker.
-
-        Blocks: no.
         """
         if not self._lists:
             on_listed(())

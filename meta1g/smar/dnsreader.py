@@ -30,7 +30,7 @@ class WireError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record; start and end are the place of its data in the packet.  Immutable."""
+    """One record; start and end are the place of its data in the packet."""
 
     name: str
     rrtype: int

@@ -49,8 +49,6 @@ class TcpQuestion:
 
         Raises:
             OSError: there is no way to the server; on_done is not called.
-
-        Blocks: no.
         """
         sock = socket.socket(self._where.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
@@ -66,7 +64,7 @@ class TcpQuestion:
             self._task.delete()
 
     def close(self) -> None:
-        """Gives the connection up; on_done is still called, with None.  Blocks: no."""
+        """Gives the connection up; on_done is still called, with None."""
         self._closed = True
         if self._task is not None:
             self._task.delete()

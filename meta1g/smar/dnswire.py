@@ -39,7 +39,7 @@ _SOA_NUMBERS_BYTES: Final = 20
 
 
 class RRType(IntEnum):
-    """Record types that SMAR asks for.  Immutable."""
+    """Record types that SMAR asks for."""
 
     A = 1
     PTR = 12
@@ -51,7 +51,7 @@ _FAMILIES: Final = {RRType.A: socket.AF_INET, RRType.AAAA: socket.AF_INET6}
 
 
 class DnsStatus(Enum):
-    """What an answer says.  Immutable."""
+    """What an answer says."""
 
     OK = "ok"
     NODATA = "no such record"
@@ -61,7 +61,7 @@ class DnsStatus(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DnsRecord:
-    """One record: address or host name, and the preference of an MX record.  Immutable."""
+    """One record: address or host name, and the preference of an MX record."""
 
     value: str
     pref: int = 0
@@ -77,8 +77,6 @@ class DnsAnswer:
         ttl_s: how long it may be used.
         reason: text for the log, if TEMP.
         next_name: the chain of CNAME records ends at this name, which has to be asked for.
-
-    Immutable.
     """
 
     status: DnsStatus

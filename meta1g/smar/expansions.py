@@ -32,7 +32,7 @@ _BUSY: Final = Unresolved(reply=Reply(451, "4.3.2", "Too many aliases are expand
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """An expansion that is kept, and the version of the maps that it was made from; None if they tell none.  Immutable."""
+    """An expansion that is kept, and the version of the maps that it was made from; None if they tell none."""
 
     version: int | None
     expanded: Expanded
@@ -57,7 +57,7 @@ class Expansions:
         self._kept_members = 0
 
     def kept(self, rcpt: str, version: int | None, name: str) -> Expanded | None:
-        """Gives a kept expansion.  Blocks: no.
+        """Gives a kept expansion.
 
         Args:
             rcpt: the alias, as it was asked for.
@@ -83,7 +83,7 @@ class Expansions:
             on_outcome: called once with the outcome.
 
         Returns:
-            The steps to take; None if there is nothing to do.  Blocks: no.
+            The steps to take; None if there is nothing to do.
         """
         with self._lock:
             waiting = self._waiting.get(rcpt)

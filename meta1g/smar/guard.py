@@ -72,8 +72,6 @@ class MapGate:
 
         Returns:
             False if too many wait already: resume is not called then.
-
-        Blocks: no.
         """
         with self._lock:
             if len(self._waiting) >= self._waiting_max:

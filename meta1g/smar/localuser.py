@@ -19,8 +19,6 @@ class LocalUsers:
         localpart: the local part alone is a key too.
         local_domains: asked for addresses in local domains only.
         delimiter: separates user and detail.
-
-    Immutable.
     """
 
     table: Map

@@ -115,7 +115,7 @@ class Smar:
         self._log.notice("smar.stop", "stopped")
 
     def stop(self) -> None:
-        """Stops: no new connections, what was asked and is known is answered.  Blocks: no."""
+        """Stops: no new connections, what was asked and is known is answered."""
         for listener in self._listeners:
             listener.close()
         self._resolver.close()

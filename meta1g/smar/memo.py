@@ -33,12 +33,12 @@ class Memo(Generic[K, V]):
         self._entries: Rsc[K, V] = Rsc(limit, Module.SMAR)
 
     def get(self, key: K, version: int) -> V | None:
-        """Gives an entry, or None if there is none of this version of the source.  Blocks: no."""
+        """Gives an entry, or None if there is none of this version of the source."""
         with self._lock:
             return self._entries.get(key) if version == self._version else None
 
     def put(self, key: K, version: int, value: V) -> None:
-        """Enters an entry; one of another version makes all others void.  Blocks: no.
+        """Enters an entry; one of another version makes all others void.
 
         Args:
             key: the key.

@@ -30,7 +30,7 @@ _ALL: Final = {"": (4, 6), "0.0.0.0": (4,), "::": (6,)}
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
-    """The addresses of the interfaces at one time.  Immutable."""
+    """The addresses of the interfaces at one time."""
 
     addresses: frozenset[str]
     version: int
@@ -75,7 +75,7 @@ class Myself:
         self._known = _Snapshot(frozenset(), 0, 0.0)
 
     def version(self) -> int:
-        """Gives a number that grows when the answers may be others.  Blocks: no."""
+        """Gives a number that grows when the answers may be others."""
         return self._snapshot().version if self._any else 0
 
     def is_me(self, address: str, port: int) -> bool:
@@ -84,8 +84,6 @@ class Myself:
         Args:
             address: IP address, or `unix:PATH`.
             port: its port.
-
-        Blocks: no.
         """
         if port not in self._ports:
             return False

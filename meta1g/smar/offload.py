@@ -59,8 +59,6 @@ class Offload:
                 long; a second answer has to be void.
             blocking: it may block.
             source: who asks; each has its turn.
-
-        Blocks: no.
         """
         if blocking:
             job = _Job(self, look_up, on_failure)

@@ -18,7 +18,7 @@ from typing import Final
 
 
 class State(Enum):
-    """States of a walk.  Immutable."""
+    """States of a walk."""
 
     ALIAS = auto()  # is it an alias?
     ROUTE = auto()  # what does the mailertable say?
@@ -29,7 +29,7 @@ class State(Enum):
 
 
 class Event(Enum):
-    """What can happen to a walk.  Immutable."""
+    """What can happen to a walk."""
 
     NO_ALIAS = auto()
     MEMBERS = auto()

@@ -238,7 +238,7 @@ class Resolution:
         self._left = len(self._walks)
 
     def start(self) -> None:
-        """Starts all walks.  Blocks: no."""
+        """Starts all walks."""
         for walk in self._walks:
             walk.start()
 

@@ -102,8 +102,6 @@ class Resolver:
             name: domain name, any case.
             rrtype: type of the records.
             on_answer: called once as on_answer(answer), at once if the answer is known, else in a worker.
-
-        Blocks: no.
         """
         try:
             key = (dnswire.normal_name(name), rrtype)

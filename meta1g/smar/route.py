@@ -37,8 +37,6 @@ class Target:
         port: port; 0 for a local socket.
         is_address: host needs no look-up.
         use_mx: MX records of the host decide, else only its addresses.
-
-    Immutable.
     """
 
     host: str
@@ -56,8 +54,6 @@ class RoutePlan:
         targets: servers and hosts in the order of preference.
         answer: the ready answer, if no look-up is needed, or the error of a wrong value.
         explicit: it comes from a mailertable entry of the domain itself or a parent, not from `.` and not from the DNS.
-
-    Immutable.
     """
 
     da: DeliveryAgent
@@ -74,8 +70,6 @@ class RouteDefaults:
         port: port of SMTP servers.
         lmtp_socket: path of the local LMTP server.
         queue_directory: relative paths are relative to it.
-
-    Immutable.
     """
 
     port: int

@@ -43,7 +43,7 @@ from meta1g.smar.recipient import Answer, Recipients
 __all__ = ["Offload", "QmgrService", "SmtpsService"]
 
 
-class _Reply:
+class _Asker:
     """The one reply to a request.
 
     Args:
@@ -146,7 +146,7 @@ class SmtpsService:
         return verdict
 
     def _ask(self, conn: RcbCom, request_id: int, decide: Callable[[], Verdict], *, blocking: bool) -> None:
-        reply = _Reply(conn, request_id)
+        reply = _Asker(conn, request_id)
         self._offload.run(
             lambda: reply(decide()),
             lambda text: reply(Verdict(reply=Reply(451, "4.3.0", text))),
@@ -185,7 +185,7 @@ class SmtpsService:
             raise
 
     def _judge(self, conn: RcbCom, request_id: int, facts: ClientFacts) -> None:
-        reply = _Reply(conn, request_id)
+        reply = _Asker(conn, request_id)
 
         def decide() -> None:
             verdict = self._policy.client(facts.address, facts.name, facts.resolve, facts.listed)
@@ -239,7 +239,7 @@ class QmgrService:
             self._conns.discard(conn)
 
     def contained(self, count: int, text: str) -> None:
-        """Tells QMGR of a failure that was contained.  Blocks: no."""
+        """Tells QMGR of a failure that was contained."""
         report = SmarContained(count=count, last=text.encode("utf-8", "replace").decode()[:REPLY_TEXT_MAX_CHARS])
         with self._lock:
             conns = tuple(self._conns)
@@ -279,7 +279,7 @@ class QmgrService:
         )
 
     def _resolve(self, conn: RcbCom, request_id: int, msg: Resolve) -> None:
-        reply = _Reply(conn, request_id)
+        reply = _Asker(conn, request_id)
 
         def answer(found: Answer) -> None:
             if isinstance(found, Unresolved):

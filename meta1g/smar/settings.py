@@ -50,8 +50,6 @@ class Settings:
         lists: the DNS lists that are asked about clients.
         myself: which servers are this gateway.
         blocking_maps: how many maps may block.
-
-    Immutable.
     """
 
     hostname: str

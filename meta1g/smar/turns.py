@@ -90,8 +90,6 @@ class Turns:
 
         Raises:
             FullError: too much waits.
-
-        Blocks: no.
         """
         start = _monotonic()
         self._used_s = max(0.0, self._used_s - (start - self._ended_s))
@@ -104,7 +102,7 @@ class Turns:
             self._enqueue(source, _Piece(work, None, on_failure))
 
     def later(self, steps: Steps, on_failure: _OnFailure) -> None:
-        """Takes the steps of long work in turns of its own.  Blocks: no."""
+        """Takes the steps of long work in turns of its own."""
         self._enqueue(steps, _Piece(None, steps, on_failure))
 
     def waiting(self) -> int:

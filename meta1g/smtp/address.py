@@ -56,8 +56,6 @@ class Leniency:
         odd_dots: dots in any place of a local part, which goes on as a Quoted-string; a dot at the end of the domain, which is
             dropped.
         sender_domain: domain of a sender without one; empty if such a sender is wrong.
-
-    Immutable.
     """
 
     bare: bool = False
@@ -76,8 +74,6 @@ class Address:
         local: local part without quotes; empty for the null reverse-path.
         domain: domain as written, or an address literal with its brackets; empty for `postmaster` and the null path.
         text: the address as it goes on, without brackets and source route.
-
-    Immutable.
     """
 
     local: str

@@ -15,7 +15,7 @@ from meta1g.smtp.limits import COMMAND_LINE_MAX_BYTES, PARAMETER_LINE_MAX_BYTES
 
 
 class Verb(Enum):
-    """Commands.  Immutable."""
+    """Commands."""
 
     EHLO = auto()
     HELO = auto()
@@ -32,7 +32,7 @@ class Verb(Enum):
 
 
 class Argument(Enum):
-    """What may follow the verb.  Immutable."""
+    """What may follow the verb."""
 
     NONE = auto()
     OPTIONAL = auto()
@@ -43,7 +43,7 @@ class Argument(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One command: verb, its argument, whether it must be the last of a pipelined group, longest line.  Immutable."""
+    """One command: verb, its argument, whether it must be the last of a pipelined group, longest line."""
 
     verb: Verb
     argument: Argument
@@ -84,8 +84,6 @@ class Command:
     """A command that has the right form; argument is what follows the verb, for MAIL and RCPT the path and what follows it.
 
     The argument of EHLO and HELO may hold any character but controls; bytes that are no UTF-8 are surrogates in it.
-
-    Immutable.
     """
 
     verb: Verb

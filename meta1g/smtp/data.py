@@ -25,7 +25,7 @@ _BARE: Final = re.compile(rb"\r\n|\r|\n")
 
 
 class State(IntEnum):
-    """How many bytes of END have been seen.  Immutable."""
+    """How many bytes of END have been seen."""
 
     TEXT = 0
     CR = 1
@@ -36,7 +36,7 @@ class State(IntEnum):
 
 
 class Octet(Enum):
-    """Classes of bytes.  Immutable."""
+    """Classes of bytes."""
 
     CR = b"\r"
     LF = b"\n"

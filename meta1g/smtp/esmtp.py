@@ -19,7 +19,7 @@ from meta1g.smtp.limits import ENVID_MAX_CHARS, ORCPT_MAX_CHARS, SIZE_MAX_DIGITS
 
 
 class Ext(StrEnum):
-    """EHLO keywords that meta1g knows.  Immutable."""
+    """EHLO keywords that meta1g knows."""
 
     PIPELINING = "PIPELINING"
     EIGHTBITMIME = "8BITMIME"
@@ -36,10 +36,7 @@ class Ext(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MailParams:
-    """Parameters of MAIL; body is `7BIT` or `8BITMIME`, ret `FULL` or `HDRS`, envid xtext, verp a pair of delimiters.
-
-    Immutable.
-    """
+    """Parameters of MAIL; body is `7BIT` or `8BITMIME`, ret `FULL` or `HDRS`, envid xtext, verp a pair of delimiters."""
 
     size_bytes: int | None = None
     body: str | None = None
@@ -51,7 +48,7 @@ class MailParams:
 
 @dataclass(frozen=True, slots=True)
 class RcptParams:
-    """Parameters of RCPT; notify is `NEVER` or a list such as `SUCCESS,FAILURE`, orcpt `type;xtext`.  Immutable."""
+    """Parameters of RCPT; notify is `NEVER` or a list such as `SUCCESS,FAILURE`, orcpt `type;xtext`."""
 
     notify: str | None = None
     orcpt: str | None = None
@@ -118,7 +115,7 @@ def _verp(value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One row: extension that brings the parameter, field that it fills, check of its value.  Immutable."""
+    """One row: extension that brings the parameter, field that it fills, check of its value."""
 
     ext: Ext
     field: str

@@ -20,7 +20,7 @@ _AUTOMATIC: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One header field: its name as written, and all its bytes with every line end.  Immutable."""
+    """One header field: its name as written, and all its bytes with every line end."""
 
     name: bytes
     raw: bytes

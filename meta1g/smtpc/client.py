@@ -106,7 +106,7 @@ class Client:
         return sum(1 for worker in self._workers.values() if not worker.waiting)
 
     def on_message(self, conn: RcbConn, request_id: int, msg: Message) -> None:
-        """Takes a message from QMGR.  Switches: no."""
+        """Takes a message from QMGR."""
         if isinstance(msg, Deliver):
             job = Job(conn, request_id, msg)
             with self._owing(job):
@@ -238,7 +238,7 @@ class Client:
             self._gone(worker)
 
     def _gone(self, worker: SessionWorker) -> None:
-        """Tells QMGR that an idle session has ended.  Switches: no."""
+        """Tells QMGR that an idle session has ended."""
         session = worker.session
         self._workers.pop(worker.key, None)
         self._log.debug("smtpc.session", "closed while idle", da_sess=session.session_id, server=where(session.server))
@@ -246,7 +246,7 @@ class Client:
             self._post(SessionClosed(session_id=session.session_id))
 
     def _report(self, job: Job, status: DeliveryStatus, session: Session | None, *, dsn: bool = False) -> None:
-        """Sends the result to QMGR, once, and logs it.  Switches: no."""
+        """Sends the result to QMGR, once, and logs it."""
         if job.answered:
             return
         deliver = job.deliver

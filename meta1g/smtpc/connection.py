@@ -218,8 +218,6 @@ class ServerConnection:
 
         Raises:
             SessionError: the server has closed, or has agreed to what it was not asked: the session is out of step.
-
-        Switches: no.
         """
         try:
             if not self._replies:

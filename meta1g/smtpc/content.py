@@ -53,8 +53,6 @@ class Content:
         Raises:
             ContentError: it is missing, or is not what was accepted.
             TempError: it cannot be opened now.
-
-        Switches: no.
         """
         reader = self._open()
         try:

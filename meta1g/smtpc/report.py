@@ -14,7 +14,7 @@ Pure.  Ref: RFC 3464 2, RFC 6522 3 and 4, RFC 6533 4 to 6, RFC 6152, RFC 1870.
 """
 
 import binascii
-import secrets
+import os
 from collections.abc import Sequence
 from typing import Final
 
@@ -84,8 +84,6 @@ class Shape:
         tail: the end.
         eightbit: it needs BODY=8BITMIME.
         smtputf8: it needs SMTPUTF8.
-
-    Immutable.
     """
 
     head: bytes
@@ -97,7 +95,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class _Server:
-    """What counts of the extensions of a server; size_max is 0 if it names no limit.  Immutable."""
+    """What counts of the extensions of a server; size_max is 0 if it names no limit."""
 
     size_max: int
     eightbit: bool
@@ -121,7 +119,7 @@ def shape(job: Deliver, original: Original, extensions: Extensions) -> Shape:
         The fullest form that the server takes; the smallest one if it takes none, refusal() tells it then.
     """
     server = _Server(extensions.size_max_bytes, extensions.has(Ext.EIGHTBITMIME), extensions.has(Ext.SMTPUTF8))
-    boundary = f"={job.da_ta_id}.{secrets.token_hex(8)}"
+    boundary = f"={job.da_ta_id}.{os.urandom(8).hex()}"
     header = original.header()
     if job.dsn_full and _may_go(job, original, header, server):
         made = _whole(job, original, header, boundary, server)
@@ -214,7 +212,7 @@ def _end(boundary: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A part with its labels; whether it is 8bit and internationalized.  Immutable."""
+    """A part with its labels; whether it is 8bit and internationalized."""
 
     data: bytes
     eightbit: bool = False

@@ -174,6 +174,8 @@ class Session:
     def _send_again(self, job: Deliver, content: Content, status: DeliveryStatus) -> None:
         """Sends a message with its long lines broken, over a new connection.  Switches: yes."""
         content.break_lines = True
+        for rcpt in job.rcpts:
+            status.rcpts.pop(rcpt.rcpt_idx)
         again = DeliveryStatus()
         try:
             self.open()
@@ -181,8 +183,6 @@ class Session:
             self._attempt(job, content, again)
         except SessionError as failure:
             again.session = failure.reply
-        for rcpt in job.rcpts:
-            status.rcpts.pop(rcpt.rcpt_idx)
         status.rcpts.update(again.rcpts)
         status.retry.update(again.retry)
         status.session, status.transaction = again.session, again.transaction

@@ -11,7 +11,7 @@ from meta1g.conf.config import Config
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What smtpc { } says; times in seconds.  Immutable."""
+    """What smtpc { } says; times in seconds."""
 
     hostname: str
     connect_timeout_s: int

@@ -48,7 +48,7 @@ def handle(dialogue: Dialogue, line: bytes) -> None:
 
 
 def _denied(dialogue: Dialogue, command: Command | Reply) -> None:
-    """Answers a client that got 554 instead of 220: it may only QUIT (RFC 5321 3.1).  Switches: no."""
+    """Answers a client that got 554 instead of 220: it may only QUIT (RFC 5321 3.1)."""
     if isinstance(command, Command) and command.verb is Verb.QUIT:
         quit_(dialogue, command.argument)
     else:
@@ -59,7 +59,7 @@ def _denied(dialogue: Dialogue, command: Command | Reply) -> None:
 
 
 def ehlo(dialogue: Dialogue, argument: str) -> None:
-    """Answers EHLO with the extensions.  Switches: no."""
+    """Answers EHLO with the extensions."""
     settings = dialogue.context.settings
     if _hello(dialogue, argument, "ESMTP"):
         client = client_text(dialogue.client_name, dialogue.client_addr)
@@ -67,7 +67,7 @@ def ehlo(dialogue: Dialogue, argument: str) -> None:
 
 
 def helo(dialogue: Dialogue, argument: str) -> None:
-    """Answers HELO.  Switches: no."""
+    """Answers HELO."""
     if _hello(dialogue, argument, "SMTP"):
         dialogue.reply(Reply(250, "", dialogue.context.settings.hostname))
 
@@ -85,7 +85,7 @@ def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
 
 
 def lhlo(dialogue: Dialogue, argument: str) -> None:
-    """Refuses LHLO: this is no LMTP listener.  Switches: no."""
+    """Refuses LHLO: this is no LMTP listener."""
     dialogue.reply(replies.UNKNOWN_COMMAND)
 
 
@@ -379,7 +379,7 @@ def data(dialogue: Dialogue, argument: str) -> None:
 
 
 def rset(dialogue: Dialogue, argument: str) -> None:
-    """Forgets the transaction.  Switches: no."""
+    """Forgets the transaction."""
     dialogue.forget_mail()
     dialogue.step(Event.RESET)
     dialogue.reply(replies.RESET)
@@ -387,31 +387,31 @@ def rset(dialogue: Dialogue, argument: str) -> None:
 
 
 def noop(dialogue: Dialogue, argument: str) -> None:
-    """Does nothing.  Switches: no."""
+    """Does nothing."""
     dialogue.reply(replies.OK)
     _count_noop(dialogue)
 
 
 def vrfy(dialogue: Dialogue, argument: str) -> None:
-    """Says nothing about an address.  Switches: no."""
+    """Says nothing about an address."""
     dialogue.reply(replies.VRFY_MAYBE)
     _count_noop(dialogue)
 
 
 def expn(dialogue: Dialogue, argument: str) -> None:
-    """Is not implemented.  Switches: no."""
+    """Is not implemented."""
     dialogue.reply(replies.NOT_IMPLEMENTED)
     _count_noop(dialogue)
 
 
 def help_(dialogue: Dialogue, argument: str) -> None:
-    """Names the commands.  Switches: no."""
+    """Names the commands."""
     dialogue.reply(replies.HELP)
     _count_noop(dialogue)
 
 
 def quit_(dialogue: Dialogue, argument: str) -> None:
-    """Ends the session.  Switches: no."""
+    """Ends the session."""
     dialogue.reply(replies.BYE)
     dialogue.step(Event.CLOSE)
 

@@ -19,7 +19,7 @@ from meta1g.smtp import replies
 
 
 class Count(Enum):
-    """What a negative reply counts as.  Immutable."""
+    """What a negative reply counts as."""
 
     ERROR = auto()
     REFUSAL = auto()

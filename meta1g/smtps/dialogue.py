@@ -114,11 +114,11 @@ class Dialogue(ABC):
         self._out: list[bytes] = []
 
     def step(self, event: Event) -> None:
-        """Feeds an event to the machine.  Switches: no."""
+        """Feeds an event to the machine."""
         self.state = next_state(self.state, event)
 
     def allowed(self, event: Event) -> bool:
-        """Tells whether a command fits the state; refuses it if not.  Switches: no."""
+        """Tells whether a command fits the state; refuses it if not."""
         if (self.state, event) in TRANSITIONS:
             return True
         refusal = REFUSALS.get((self.state, event), replies.BAD_SEQUENCE)
@@ -126,7 +126,7 @@ class Dialogue(ABC):
         return False
 
     def reply(self, reply: Reply) -> None:
-        """Queues a reply; 421 ends the session, and so do too many negative ones of a kind.  Switches: no."""
+        """Queues a reply; 421 ends the session, and so do too many negative ones of a kind."""
         if self.waiting:
             self.waiting.append(reply)
             return
@@ -154,7 +154,7 @@ class Dialogue(ABC):
             self.flush()
 
     def reset(self) -> None:
-        """Forgets the open transaction, here and at QMGR.  Switches: no."""
+        """Forgets the open transaction, here and at QMGR."""
         ta, self.ta = self.ta, None
         if ta is None:
             return
@@ -167,7 +167,7 @@ class Dialogue(ABC):
                 return  # QMGR forgot it with the connection
 
     def forget_mail(self) -> None:
-        """Forgets the transaction and whether its MAIL was refused.  Switches: no."""
+        """Forgets the transaction and whether its MAIL was refused."""
         self.mail_refused = False
         self.reset()
 
@@ -182,12 +182,12 @@ class Dialogue(ABC):
     # for the content
 
     def take_rest(self) -> bytes:
-        """Gives the bytes that came with the last command.  Switches: no."""
+        """Gives the bytes that came with the last command."""
         rest, self._buffer, self._offset = self._buffer[self._offset :], b"", 0
         return rest
 
     def give_back(self, rest: bytes) -> None:
-        """Takes back the bytes after the end of the content.  Switches: no."""
+        """Takes back the bytes after the end of the content."""
         self._buffer, self._offset = rest, 0
 
     def read_content(self, begun_s: float, received_bytes: int) -> bytes:

@@ -24,7 +24,7 @@ from meta1g.smtp import replies
 
 
 class State(Enum):
-    """States of a server session.  Immutable."""
+    """States of a server session."""
 
     CONNECTED = auto()
     DENIED = auto()  # 554 was the greeting: only QUIT is left
@@ -38,7 +38,7 @@ class State(Enum):
 
 
 class Event(Enum):
-    """What happens to a server session.  Immutable."""
+    """What happens to a server session."""
 
     GREET = auto()  # 220 is sent
     DENY = auto()  # 554 is sent instead

@@ -49,21 +49,21 @@ class Gate:
         self.on_down: Callable[[], object] | None = None
 
     def add(self, link: Link) -> None:
-        """Adds a link that clients need.  Switches: no."""
+        """Adds a link that clients need."""
         self._links.append(link)
 
     def links_up(self) -> bool:
-        """Tells whether all links are there.  Switches: no."""
+        """Tells whether all links are there."""
         return all(link.up for link in self._links)
 
     def tell(self) -> None:
-        """Says that something has changed: a link came up, a session has ended, the process stops.  Switches: no."""
+        """Says that something has changed: a link came up, a session has ended, the process stops."""
         if self._away_since_s is not None and self.links_up():
             self._away_since_s = None
         st_cond_broadcast(self._changed)
 
     def tell_down(self) -> None:
-        """Says that a link is gone.  Switches: no."""
+        """Says that a link is gone."""
         if self._away_since_s is None:
             self._away_since_s = self._clock.monotonic()
         self.tell()

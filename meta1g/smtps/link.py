@@ -40,11 +40,11 @@ class PeerLink:
         return self._link.connected
 
     def start(self) -> None:
-        """Starts connecting.  Switches: no."""
+        """Starts connecting."""
         self._link.start()
 
     def close(self) -> None:
-        """Closes the connection for good.  Switches: no."""
+        """Closes the connection for good."""
         self._link.close()
 
     def _came_up(self, reply: Message) -> None:

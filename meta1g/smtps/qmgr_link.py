@@ -80,7 +80,7 @@ class QmgrLink(PeerLink):
             self._log.notice("smtps.throttle", msg.text or "ok", limit=msg.max_threads)
 
     def contained(self, count: int, last: str) -> None:
-        """Tells QMGR what this process contained so far; once more on each new connection.  Switches: no."""
+        """Tells QMGR what this process contained so far; once more on each new connection."""
         self._contained = SmtpsContained(count=count, last=printable(last)[:CONTAINED_TEXT_MAX_CHARS])
         self._tell_contained()
 
@@ -90,7 +90,7 @@ class QmgrLink(PeerLink):
                 self._link.post(self._contained)
 
     def new_session(self, msg: NewSession) -> "Pending":
-        """Asks whether a session may stay.  Switches: no.
+        """Asks whether a session may stay.
 
         Raises:
             TempError: QMGR is away.
@@ -107,7 +107,7 @@ class QmgrLink(PeerLink):
         return told(cast("Stat", pending.wait(QMGR_SESSION_TIMEOUT_US)).reply)
 
     def open_transaction(self, ta: Transaction, msg: Message) -> None:
-        """Announces a transaction.  Switches: no.
+        """Announces a transaction.
 
         Raises:
             TempError: QMGR is away.
@@ -116,7 +116,7 @@ class QmgrLink(PeerLink):
         self._open[ta.ta_id] = ta
 
     def post(self, msg: Message) -> None:
-        """Sends what needs no answer.  Switches: no.
+        """Sends what needs no answer.
 
         Raises:
             TempError: QMGR is away.
@@ -124,7 +124,7 @@ class QmgrLink(PeerLink):
         self._link.post(msg)
 
     def ask_commit(self, msg: CloseTransaction) -> "Pending":
-        """Sends the final dot to QMGR.  Switches: no.
+        """Sends the final dot to QMGR.
 
         Raises:
             TempError: QMGR is away, and nothing was sent.
@@ -141,5 +141,5 @@ class QmgrLink(PeerLink):
         return told(cast("Stat", pending.wait(QMGR_COMMIT_TIMEOUT_US)).reply)
 
     def forget(self, ta_id: TaId) -> None:
-        """Drops a transaction that is over.  Switches: no."""
+        """Drops a transaction that is over."""
         self._open.pop(ta_id, None)

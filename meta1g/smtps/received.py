@@ -23,8 +23,6 @@ class ReceivedFrom:
         client_name: checked name of the client's address, empty if there is none.
         client_addr: address in text form.
         protocol: `SMTP`, `ESMTP` and so on.
-
-    Immutable.
     """
 
     ehlo: str

@@ -52,7 +52,7 @@ class Server:
         self._full = False
 
     def serve(self, sock: socket.socket) -> str:
-        """Starts to accept connections on a listening socket.  Switches: no.
+        """Starts to accept connections on a listening socket.
 
         Returns:
             The name of the socket, which is logged too.
@@ -92,7 +92,7 @@ class Server:
         return not context.stopping
 
     def _hold(self) -> None:
-        """Takes the listeners out of their calls, so that who comes now waits in the kernel's queue.  Switches: no."""
+        """Takes the listeners out of their calls, so that who comes now waits in the kernel's queue."""
         for thread in self._listeners:
             st_thread_interrupt(thread)
 

@@ -87,7 +87,7 @@ class ServerSession(Dialogue):
         self._goodbye(replies.INTERNAL_ERROR)
 
     def stop(self, *, now: bool) -> None:
-        """Asks the session to end: when its transaction is over, or now.  Switches: no."""
+        """Asks the session to end: when its transaction is over, or now."""
         if self._thread is not None and (now or (self._idle and self.state not in IN_TRANSACTION)):
             st_thread_interrupt(self._thread)
 
@@ -175,7 +175,7 @@ class ServerSession(Dialogue):
         return self._refusal or (None if verdict is None else self._judge(verdict))
 
     def _announce(self) -> None:
-        """Asks QMGR whether the session may stay.  Switches: no.
+        """Asks QMGR whether the session may stay.
 
         Raises:
             TempError: QMGR is away.
@@ -186,8 +186,8 @@ class ServerSession(Dialogue):
 
     def _answered(self, _msg: Message) -> None:
         """Is called when QMGR has answered: a refusal takes the session out of waiting.  Switches: no, the answer is there."""
-        if self._admission is not None:
-            self._take_admission(self._admission)  # the answer is there
+        if self._admission is not None and self._admission.done:  # not one of an earlier question
+            self._take_admission(self._admission)
             if self._refusal is not None and self._idle:
                 self.stop(now=True)
 
@@ -208,14 +208,13 @@ class ServerSession(Dialogue):
 
     def admission(self) -> Reply | None:
         """Gives QMGR's refusal of the session, or None; if the link breaks meanwhile, it is asked once more.  Switches: yes."""
-        end_s = self.context.gate.deadline()
         for _attempt in (1, 2):
             if self._admission is None:
                 break
             try:
                 self._take_admission(self._admission)
             except TempError:
-                missing = self._missing(end_s)
+                missing = self._missing(self.context.gate.deadline())
                 if missing is not None:
                     return missing
                 with contextlib.suppress(TempError):  # then the generation tells

@@ -38,8 +38,6 @@ class Settings:
         lookup_flags: LookupFlags that hold for all sessions.
         offered: extensions with their arguments.
         offered_names: the extensions alone.
-
-    Immutable.
     """
 
     name: str

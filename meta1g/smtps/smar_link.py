@@ -56,7 +56,7 @@ class SmarLink(PeerLink):
         self._log.info("smtps.smar", "connected", count=checks)
 
     def ask(self, msg: _Question) -> "Asked":
-        """Sends a question, or keeps it until SMAR is back.  Switches: no."""
+        """Sends a question, or keeps it until SMAR is back."""
         return Asked(self, msg, self._try(msg))
 
     def again(self, msg: _Question) -> Pending:

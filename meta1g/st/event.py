@@ -140,7 +140,7 @@ def run_forever() -> None:
 
 
 def stop() -> None:
-    """Ends run_forever(); other threads stay as they are.  Switches: no."""
+    """Ends run_forever(); other threads stay as they are."""
     _loop.stopped = True
     if _loop.runner is not None:
         wake(_loop.runner)

@@ -32,8 +32,6 @@ def serve_pass_fd(path: Path, take: Take, log: Log) -> NetFd:
 
     Raises:
         CliError: the socket cannot be made.
-
-    Switches: no.
     """
     try:
         sock = unixsock.listen(path, mode=paths.SOCKET_MODE, backlog=PASS_FD_BACKLOG)

@@ -73,11 +73,11 @@ class RcbLink:
         return self.conn is not None and not self.conn.closed
 
     def start(self) -> None:
-        """Starts connecting.  Switches: no."""
+        """Starts connecting."""
         self._thread = st_thread_create(self._run)
 
     def close(self) -> None:
-        """Closes the connection and does not connect again; on_down is still called if it was up.  Switches: no."""
+        """Closes the connection and does not connect again; on_down is still called if it was up."""
         self._closing = True
         if self._trying is not None:
             self._trying.close()
@@ -85,7 +85,7 @@ class RcbLink:
             st_thread_interrupt(self._thread)
 
     def ask(self, msg: Message) -> Pending:
-        """Sends a question.  Switches: no.
+        """Sends a question.
 
         Raises:
             TempError: the server is away.
@@ -93,7 +93,7 @@ class RcbLink:
         return self._up().ask(msg)
 
     def post(self, msg: Message) -> None:
-        """Sends a message that gets no reply.  Switches: no.
+        """Sends a message that gets no reply.
 
         Raises:
             TempError: the server is away.

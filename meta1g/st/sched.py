@@ -35,7 +35,7 @@ _US: Final = 1_000_000
 
 
 class ThreadState(IntEnum):
-    """States of a thread, numbered as in the C library.  Immutable."""
+    """States of a thread, numbered as in the C library."""
 
     RUNNING = 0
     RUNNABLE = 1
@@ -185,8 +185,6 @@ def st_thread_create(start: Callable[[Any], Any], arg: Any = None, joinable: boo
         arg: its argument.
         joinable: somebody will join it; otherwise it vanishes when it ends.
         stack_size: accepted as in the C library; the stack grows by itself.
-
-    Switches: no.
     """
     thread = StThread(joinable=joinable)
     made = _Greenlet(_main, runtime.hub)
@@ -273,7 +271,7 @@ def st_thread_join(thread: StThread) -> Any:
 
 
 def st_thread_interrupt(thread: StThread) -> None:
-    """Makes the blocking call of a thread, or its next one, fail with EINTR.  Switches: no."""
+    """Makes the blocking call of a thread, or its next one, fail with EINTR."""
     if thread.state is ThreadState.ZOMBIE:
         return
     thread.interrupted = True

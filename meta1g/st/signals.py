@@ -17,7 +17,7 @@ _watchers: Final[dict[int, Any]] = {}
 def on_signal(signum: int, function: Callable[[], object]) -> None:
     """Lets function() run in a thread of its own for each signal; signals of one number close together may be one.
 
-    A second call for the same signal replaces the function.  Switches: no.
+    A second call for the same signal replaces the function.
     """
     forget_signal(signum)
     watcher = runtime.loop.signal(signum, ref=False)

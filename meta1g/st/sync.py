@@ -82,7 +82,7 @@ def st_cond_wait(cond: StCond) -> int:
 
 
 def st_cond_signal(cond: StCond) -> int:
-    """Wakes the thread that has waited longest.  Switches: no."""
+    """Wakes the thread that has waited longest."""
     while cond.waiters:
         thread = cond.waiters.popleft()
         if thread.state is ThreadState.COND_WAIT:
@@ -92,7 +92,7 @@ def st_cond_signal(cond: StCond) -> int:
 
 
 def st_cond_broadcast(cond: StCond) -> int:
-    """Wakes all waiting threads, in the order in which they came.  Switches: no."""
+    """Wakes all waiting threads, in the order in which they came."""
     while cond.waiters:
         wake(cond.waiters.popleft())
     return _OK
@@ -148,8 +148,6 @@ def st_mutex_unlock(lock: StMutex) -> int:
 
     Raises:
         StError: EPERM the caller does not have it.
-
-    Switches: no.
     """
     if lock.owner is not st_thread_self():
         fail(errno.EPERM)
@@ -168,8 +166,6 @@ def st_mutex_trylock(lock: StMutex) -> int:
 
     Raises:
         StError: EBUSY, for the owner too.
-
-    Switches: no.
     """
     if lock.owner is not None:
         fail(errno.EBUSY)

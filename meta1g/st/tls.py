@@ -36,8 +36,6 @@ class TlsInfo:
         bits: strength of its key.
         peer_cert: the peer's certificate, DER; None if it has none.
         verified: the certificate was checked against trusted ones.
-
-    Immutable.
     """
 
     version: str
@@ -210,7 +208,7 @@ def _info(sock: ssl.SSLSocket) -> TlsInfo:
 
 
 def st_tls_close(nfd: NetFd) -> None:
-    """Tells the peer that this is the end, without waiting for its answer, and closes.  Switches: no."""
+    """Tells the peer that this is the end, without waiting for its answer, and closes."""
     if nfd.buffered is not None and isinstance(nfd.sock, ssl.SSLSocket):
         with contextlib.suppress(OSError, ValueError):  # it does not answer yet, or is gone
             nfd.sock.unwrap()

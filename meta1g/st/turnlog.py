@@ -13,7 +13,7 @@ from meta1g.st.sched import runtime
 
 
 def collect_lines(log: Log) -> None:
-    """Lets the lines of a log wait for what else can run now, see Log.collect; st_init() comes first.  Switches: no."""
+    """Lets the lines of a log wait for what else can run now, see Log.collect; st_init() comes first."""
     log.collect(_later, nullcontext())
 
 

@@ -17,7 +17,7 @@ from meta1g.base.paths import Account
 
 @dataclass(frozen=True, slots=True)
 class AccountStep:
-    """One command that makes what is missing, and what to tell about it.  Immutable."""
+    """One command that makes what is missing, and what to tell about it."""
 
     command: tuple[str, ...]
     text: str

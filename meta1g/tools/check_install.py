@@ -40,7 +40,7 @@ _MCP_TIMEOUT_S: Final = 120
 
 @dataclass(frozen=True, slots=True)
 class InstallProblem:
-    """Something wrong, and the command or change that mends it.  Immutable."""
+    """Something wrong, and the command or change that mends it."""
 
     text: str
     remedy: str
@@ -54,8 +54,6 @@ class Installation:
         conf: the configuration file.
         config: what it says.
         use_accounts: every component has an account of its own.
-
-    Immutable.
     """
 
     conf: Path

@@ -23,7 +23,7 @@ _MODE_BITS: Final = 0o7777
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """User and group of a directory, by number.  Immutable."""
+    """User and group of a directory, by number."""
 
     uid: int
     gid: int
@@ -31,7 +31,7 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One directory as it should be.  Immutable."""
+    """One directory as it should be."""
 
     path: Path
     owner: Owner

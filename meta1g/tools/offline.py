@@ -30,7 +30,7 @@ CHUNK: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """One transaction in one store, or a part of it.  Immutable."""
+    """One transaction in one store, or a part of it."""
 
     store: str
     ta: TaRecord

@@ -81,7 +81,7 @@ def _list(what: Sequence[Column], nothing: str) -> Callable[[Any], str]:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """One command.  Immutable.
+    """One command.
 
     Args:
         arguments: its words after the first, `[...]` if there need be none, `...` if there may be many.
@@ -96,7 +96,7 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One command line.  Immutable.
+    """One command line.
 
     Args:
         word: the command.

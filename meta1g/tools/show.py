@@ -30,7 +30,7 @@ _Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ContentParts:
-    """Which parts of the content are shown.  Immutable."""
+    """Which parts of the content are shown."""
 
     header: bool = False
     body: bool = False

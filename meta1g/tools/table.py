@@ -13,7 +13,7 @@ from meta1g.base.units import format_time_s
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its title, and how its cell is made from a row.  Immutable."""
+    """One column: its title, and how its cell is made from a row."""
 
     title: str
     cell: Callable[[Mapping[str, Any]], str]

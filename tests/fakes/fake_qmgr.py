@@ -19,25 +19,25 @@ from tests.fakes.rcb_server import FakeConn, RcbServer
 
 
 class FakeQmgr(RcbServer):
-    """Answers are attributes: admission, commit(msg) -> Stat or None for no answer, refuse(msg) -> Refused or None."""
+    """Answers are attributes: admission, commit(msg) and refuse(msg); the functions may give None for no answer."""
 
     def __init__(self, path: Path, *, max_threads: int = 1000) -> None:
         super().__init__(path, PROTOCOL, self._handle)
         self.max_threads = max_threads
-        self.admission = Stat(reply=Reply(220))
-        self.commit: Callable[[CloseTransaction], Stat | None] = lambda msg: Stat(reply=Reply(250))
-        self.refuse: Callable[[NewTransaction], Stat | None] = lambda msg: None
+        self.admission = Reply(220)
+        self.commit: Callable[[CloseTransaction], Reply | None] = lambda msg: Reply(250)
+        self.refuse: Callable[[NewTransaction], Reply | None] = lambda msg: None
 
     def _handle(self, conn: FakeConn, request_id: int, msg: Message) -> None:
         if isinstance(msg, SmtpsHello):
             conn.send(QmgrHello(max_threads=self.max_threads), request_id)
         elif isinstance(msg, NewSession):
-            conn.send(self.admission, request_id)
+            conn.send(Stat(reply=self.admission), request_id)
         elif isinstance(msg, NewTransaction):
-            stat = self.refuse(msg)
-            if stat is not None:
-                conn.send(Refused(ta_id=msg.ta_id, reply=stat.reply))
+            refusal = self.refuse(msg)
+            if refusal is not None:
+                conn.send(Refused(ta_id=msg.ta_id, reply=refusal))
         elif isinstance(msg, CloseTransaction):
-            stat = self.commit(msg)
-            if stat is not None:
-                conn.send(stat, request_id)
+            reply = self.commit(msg)
+            if reply is not None:
+                conn.send(Stat(reply=reply), request_id)

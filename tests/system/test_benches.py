@@ -1,8 +1,10 @@
 """The benchmarks run, on a small scale and without judging the time; what they find is added to the results."""
 
+import re
+
 import pytest
 
-from bench import evthr_stress, idle_connections, slow_fsync, st_switch
+from bench import evthr_stress, idle_connections, queue_tools, slow_fsync, st_switch
 from bench.results import percentile, record
 
 pytestmark = pytest.mark.system
@@ -46,3 +48,10 @@ def test_a_percentile_is_a_value_that_occurred():
     assert percentile([5.0, 1.0, 3.0], 50) == 3.0
     assert percentile([1.0], 99) == 1.0
     assert percentile([float(n) for n in range(100)], 99) == 99.0
+
+
+def test_a_queue_is_filled_and_what_its_operator_needs_is_measured(capfd):
+    assert queue_tools.main(["--count", "1500", "--short", "300", "--seconds", "0.5"]) == 0
+    out = capfd.readouterr().out
+    assert re.search(r"removed +[1-9]\d* in", out)
+    assert re.search(r"qmgr +\d+ MB", out)

@@ -37,7 +37,7 @@ from meta1g.qmgr.control.walk import QueueWalk
 from meta1g.qmgr.defer import ReadSteps
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.feeder import Feeder
-from meta1g.qmgr.limits import DEFER_BATCH_MAX
+from meta1g.qmgr.limits import SLICE
 from meta1g.qmgr.orders import Fate, Orders
 from meta1g.qmgr.sched import Scheduler
 from meta1g.rcb.envelope import RcptFlags, RcptRecord
@@ -52,7 +52,7 @@ DRY_RUN: Final = "--dry-run"
 
 @dataclass(frozen=True, slots=True)
 class QueueCommand:
-    """One command.  Immutable.
+    """One command.
 
     Args:
         done: what the answer calls those that were changed.
@@ -220,7 +220,7 @@ class Changing:
         for entries in self._walk.stored(db, job.selector):
             ids = ((TaId(one.rcpt.ta_id), one.rcpt.rcpt_idx) for one in entries if job.selects(one))
             chosen += [one for one in ids if one not in job.in_aq]
-            if len(chosen) >= DEFER_BATCH_MAX:
+            if len(chosen) >= SLICE:
                 self._stored(db, job, chosen)
                 chosen = []
             yield None
@@ -292,8 +292,8 @@ class Changing:
             yield _PAUSE_S
             waiting, job.later = sorted(job.later), set()
             job.in_aq.difference_update(waiting)
-            for first in range(0, len(waiting), DEFER_BATCH_MAX):
-                self._stored(db, job, waiting[first : first + DEFER_BATCH_MAX])
+            for first in range(0, len(waiting), SLICE):
+                self._stored(db, job, waiting[first : first + SLICE])
                 yield None
         job.counts["busy"] += len(job.later)
         job.later.clear()

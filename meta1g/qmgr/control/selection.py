@@ -121,7 +121,7 @@ STATES: Final = ("deferred", "held", "active")
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition.  Immutable.
+    """One condition.
 
     Args:
         meaning: what its value is.
@@ -155,8 +155,6 @@ class Selector:
         ids: transactions and recipients that are named (index None: the whole transaction); None if none is named.
         tests: every condition, as alternatives of which one has to hold.
         everything: it is `all`: to find nothing is no mistake.
-
-    Immutable.
     """
 
     text: str

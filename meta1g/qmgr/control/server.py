@@ -50,7 +50,7 @@ class Figures(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Command:
-    """One command.  Immutable.
+    """One command.
 
     Args:
         run: does it.

@@ -142,7 +142,7 @@ def test_the_operator_removes_all_that_wait(qmgr):
     ta_id = qmgr.smtps().mail("a@to.example", "b@to.example", "c@to.example")
     wait_gathering(qmgr, 2)
     with Ctl(qmgr.queue / paths.QMGR_CONTROL_SOCKET) as ctl:
-        assert ctl.ask("remove", ta_id) == {"removed": 2}
+        assert ctl.ask("remove", f"{ta_id}-0000", f"{ta_id}-0002") == {"removed": 2}
     qmgr.advance(GATHER_S)
     smar.answer("b@to.example")
     agent = qmgr.agent()

@@ -25,7 +25,7 @@ class JumpClock(SystemClock):
         return super().monotonic() + self.ahead_s
 
 
-class Reply:
+class Heard:
     """Waits for one callback.  Owner: the test."""
 
     def __init__(self) -> None:
@@ -57,8 +57,8 @@ class Asker:
     def ask(self, name: str, rrtype: RRType = RRType.A) -> DnsAnswer:
         return self.start(name, rrtype).get()
 
-    def start(self, name: str, rrtype: RRType = RRType.A) -> Reply:
-        reply = Reply()
+    def start(self, name: str, rrtype: RRType = RRType.A) -> Heard:
+        reply = Heard()
         self.resolver.ask(name, rrtype, reply)
         return reply
 

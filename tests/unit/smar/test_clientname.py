@@ -7,7 +7,7 @@ from meta1g.smar.clientname import ClientNames
 from meta1g.smar.limits import CLIENT_NAME_S, CLIENT_NAMES_MAX
 from tests.fakes.nameserver import SERVFAIL
 
-from .conftest import Reply
+from .conftest import Heard
 
 PTR = "1.2.0.192.in-addr.arpa"
 
@@ -20,7 +20,7 @@ def names(asker):
 @pytest.fixture
 def find(names):
     def run(address="192.0.2.1"):
-        reply = Reply()
+        reply = Heard()
         names.find(address, reply)
         return reply.get()
 
@@ -78,12 +78,12 @@ def test_only_some_names_are_followed(find, name_server):
 
 def test_a_search_ends_after_its_time(names, asker, name_server):
     name_server.hold()
-    first, second = Reply(), Reply()
+    first, second = Heard(), Heard()
     names.find("192.0.2.1", first)
     names.find("192.0.2.2", second)
     name_server.wait_for(2)
     asker.clock.ahead_s = CLIENT_NAME_S + 1
-    third = Reply()
+    third = Heard()
     names.find("192.0.2.3", third)
     asker.system.evthr.wakeup(names._searches._task)
     assert [first.get(), second.get()] == [("", ClientResolve.TEMP)] * 2

@@ -13,7 +13,7 @@ from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import Routes
 from tests.fakes.nameserver import SERVFAIL
 
-from .conftest import Reply
+from .conftest import Heard
 
 ZONES = ("one.dnsbl", "two.dnsbl")
 
@@ -27,7 +27,7 @@ def make(asker):
 
 
 def find(lists, address="192.0.2.1"):
-    reply = Reply()
+    reply = Heard()
     lists.find(address, lambda listed: reply((listed,)))
     return reply.get()[0]
 
@@ -65,7 +65,7 @@ def test_a_list_that_fails_or_is_silent_does_not_list(make, name_server):
 def test_all_lists_and_the_name_are_asked_at_the_same_time(make, asker, name_server):
     name_server.add("1.2.0.192.two.dnsbl", "A", "127.0.0.2")
     name_server.hold()
-    facts, done = ClientFacts("S1", "192.0.2.1"), Reply()
+    facts, done = ClientFacts("S1", "192.0.2.1"), Heard()
     Gathering(facts, lambda: done("done")).start(ClientNames(asker.system.evthr, asker.resolver), make(*ZONES))
     name_server.wait_for(3)
     assert not done.came

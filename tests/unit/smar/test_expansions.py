@@ -12,7 +12,7 @@ from meta1g.smar.route import RouteDefaults, Routes
 from meta1g.smar.turns import Turns, advance
 from meta1g.smtp.address import parse_path
 
-from .conftest import Reply
+from .conftest import Heard
 
 
 class Changing(StaticMap):
@@ -51,7 +51,7 @@ def question(rcpt, part=None):
 
 
 def ask(recipients, rcpt, part=None):
-    reply = Reply()
+    reply = Heard()
     steps = recipients.resolve(question(rcpt, part), reply)
     if steps is not None:
         assert not advance(steps, float("inf"))
@@ -120,7 +120,7 @@ def test_kept_members_are_bounded(make, monkeypatch):
 def test_the_same_question_is_worked_on_once(make):
     table = Changing({"list": people(5000)})
     recipients = make(table)
-    replies = [Reply() for _ in range(5)]
+    replies = [Heard() for _ in range(5)]
     steps = [recipients.resolve(question("list@x.org"), reply) for reply in replies]
     assert steps[0] is not None
     assert steps[1:] == [None] * 4
@@ -135,7 +135,7 @@ def test_a_walk_that_fails_or_is_given_up_answers_all_who_wait(make):
     table = Changing({"list": people(5000)})
     recipients = make(table)
     for end in ("fail", "close"):
-        replies = [Reply() for _ in range(3)]
+        replies = [Heard() for _ in range(3)]
         steps, *_ = [recipients.resolve(question("list@x.org"), reply) for reply in replies]
         if end == "fail":
             table.lookup = lambda key: 1 / 0
@@ -150,8 +150,8 @@ def test_a_walk_that_fails_or_is_given_up_answers_all_who_wait(make):
 def test_more_expansions_than_the_limit_are_a_temporary_failure(make, monkeypatch):
     monkeypatch.setattr("meta1g.smar.expansions.EXPANSIONS_MAX", 2)
     recipients = make(Changing({f"l{number}": people(5000) for number in range(3)}))
-    under_way = [recipients.resolve(question(f"l{number}@x.org"), Reply()) for number in range(2)]
-    refused = Reply()
+    under_way = [recipients.resolve(question(f"l{number}@x.org"), Heard()) for number in range(2)]
+    refused = Heard()
     assert recipients.resolve(question("l2@x.org"), refused) is None
     assert (refused.get().reply.code, refused.get().reply.ecode) == (451, "4.3.2")
     for steps in under_way:
@@ -168,7 +168,7 @@ def test_an_alias_that_stands_for_itself_is_routed(make):
 def test_other_questions_are_answered_while_a_long_list_is_expanded(make, asker):
     recipients = make(Changing({"list": people(60_000)}))
     turns = Turns(asker.system.evthr, asker.system.log)
-    long, order, done = Reply(), [], threading.Event()
+    long, order, done = Heard(), [], threading.Event()
 
     def answered(answer):
         order.append("list")
@@ -177,7 +177,7 @@ def test_other_questions_are_answered_while_a_long_list_is_expanded(make, asker)
 
     turns.run("qmgr", lambda: recipients.resolve(question("list@x.org"), answered), pytest.fail)
     for number in range(100):
-        reply = Reply()
+        reply = Heard()
         turns.run(
             "qmgr", lambda number=number, reply=reply: recipients.resolve(question(f"u{number}@far.org"), reply), pytest.fail
         )

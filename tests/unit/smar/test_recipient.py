@@ -15,7 +15,7 @@ from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes
 from tests.unit.maps.conftest import StillClock
 
-from .conftest import Reply
+from .conftest import Heard
 
 DEFAULTS = RouteDefaults(25, "lmtpsock", Path("/q"))
 
@@ -49,13 +49,13 @@ def make(asker):
 
 
 def ask(recipients, rcpt, flags=0):
-    reply = Reply()
+    reply = Heard()
     recipients.resolve(Resolve(ta_id="S0", rcpt_idx=0, rcpt=rcpt, flags=flags), reply)
     return reply.get()
 
 
 def test_a_static_route_is_answered_at_once(make):
-    reply = Reply()
+    reply = Heard()
     make({".": "26^[192.0.2.1]"}).resolve(Resolve(ta_id="S0", rcpt_idx=0, rcpt="u@far.org"), reply)
     assert reply.came
     assert (reply.get().da, reply.get().servers[0].port) == (DeliveryAgent.ESMTP, 26)

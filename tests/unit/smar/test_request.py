@@ -11,7 +11,7 @@ from meta1g.smar.request import OWN_HOST, Resolution, known_addresses, usable_ho
 from meta1g.smar.route import RoutePlan, Target
 from tests.fakes.nameserver import SERVFAIL
 
-from .conftest import Reply
+from .conftest import Heard
 
 OWN = frozenset(("gw.example",))
 MYSELF = Myself(OWN, [("127.0.0.1", 25), ("198.51.100.9", 25), ("::1", 25)])
@@ -32,7 +32,7 @@ def address(text, port=25):
 @pytest.fixture
 def resolve(asker):
     def run(*targets, da=DeliveryAgent.ESMTP):
-        reply = Reply()
+        reply = Heard()
         Resolution(RoutePlan(da, targets), asker.resolver, MYSELF, reply).start()
         return reply.get()
 
@@ -62,7 +62,7 @@ def test_hosts_of_equal_preference_come_in_random_order(asker, name_server):
     name_server.add("last.far.example", "A", "192.0.2.99")
     orders = set()
     for _ in range(30):
-        reply = Reply()
+        reply = Heard()
         Resolution(RoutePlan(DeliveryAgent.ESMTP, (mx(),)), asker.resolver, MYSELF, reply).start()
         orders.add(tuple(addresses(reply.get())))
     assert len(orders) > 10

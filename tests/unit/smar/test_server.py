@@ -26,7 +26,7 @@ from meta1g.smar.turns import Turns
 from tests.fakes.mapserver import MapServer
 from tests.fakes.rcb_peer import RcbPeer
 
-from .conftest import Reply
+from .conftest import Heard
 
 DEFAULTS = RouteDefaults(25, "lmtpsock", Path("/q"))
 
@@ -190,7 +190,7 @@ def test_a_connection_that_goes_away_with_open_questions_harms_nobody(make, name
 
 
 def test_an_offload_answers_at_once_if_nothing_blocks():
-    workers, done = Workers(1), Reply()
+    workers, done = Workers(1), Heard()
     offload = Offload(workers, None)
     offload.run(lambda: done("here"), done, blocking=False)
     assert done.came

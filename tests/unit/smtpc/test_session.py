@@ -344,3 +344,16 @@ def test_an_lmtp_server_may_refuse_long_lines_too(smtpc):
     with ScriptedServer({"dot": [LINE_REFUSED, "250 2.0.0 kept\r\n"]}) as server:
         assert codes(smtpc.deliver(smtpc.job(server.port, da=int(DeliveryAgent.LMTP)))) == {0: 250}
         assert server.contents == [LONG, BROKEN + b"\r\nend\r\n"]
+
+
+def test_a_message_that_cannot_be_sent_again_now_waits(smtpc):
+    smtpc.store(LONG)
+    replies = {
+        "dot": LINE_REFUSED,
+        "banner": ["220 fake\r\n", "421 4.3.2 busy\r\n"],
+        "RCPT": ["250 ok\r\n", "550 5.1.1 no\r\n"],
+    }
+    with ScriptedServer(replies) as server:
+        result = smtpc.deliver(smtpc.job(server.port, ["a@x", "b@x"]))
+    assert codes(result) == {1: 550}
+    assert result.session.code == 421

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from meta1g.base.reply import Reply
-from meta1g.rcb.smtps_qmgr import CloseSession, NewSession, Stat
+from meta1g.rcb.smtps_qmgr import CloseSession, NewSession
 from tests.fakes.smtps_process import WAIT_S, SmtpsProcess
 
 CONTENT = b"Subject: x\r\n\r\nhello\r\n"
@@ -72,19 +72,19 @@ def makes_errors(smtps):
 
 
 def is_refused(smtps):
-    smtps.qmgr.admission = Stat(reply=Reply(421, "4.7.0", "No"))
+    smtps.qmgr.admission = Reply(421, "4.7.0", "No")
     with smtps.client(hello=False) as client:
         while not client.reply().startswith("421"):
             pass
         client.expect("")
-    smtps.qmgr.admission = Stat(reply=Reply(220))
+    smtps.qmgr.admission = Reply(220)
 
 
 def gets_its_message_refused(smtps):
-    smtps.qmgr.commit = lambda msg: Stat(reply=Reply(452, "4.3.1", "Queue is full"))
+    smtps.qmgr.commit = lambda msg: Reply(452, "4.3.1", "Queue is full")
     with smtps.client() as client:
         client.message(CONTENT, "452")
-    smtps.qmgr.commit = lambda msg: Stat(reply=Reply(250))
+    smtps.qmgr.commit = lambda msg: Reply(250)
 
 
 ENDINGS = [

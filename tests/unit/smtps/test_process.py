@@ -17,7 +17,7 @@ import pytest
 from meta1g.base.reply import Reply
 from meta1g.rcb import codec
 from meta1g.rcb.mcp_child import PROTOCOL, FdTaken, PassFd
-from meta1g.rcb.smtps_qmgr import CloseSession, CloseTransaction, DiscardTransaction, NewSession, NewTransaction, Stat, Throttle
+from meta1g.rcb.smtps_qmgr import CloseSession, CloseTransaction, DiscardTransaction, NewSession, NewTransaction, Throttle
 from tests.fakes.rcb_peer import RcbPeer
 from tests.fakes.smtps_process import WAIT_S, SmtpsProcess
 
@@ -62,7 +62,7 @@ def test_a_message_is_stored_before_qmgr_hears_of_it(smtps):
 
     def commit(msg):
         stored.extend(path.read_bytes() for path in smtps.content_files())
-        return Stat(reply=Reply(250))
+        return Reply(250)
 
     smtps.qmgr.commit = commit
     with smtps.client() as client:
@@ -101,11 +101,11 @@ def test_many_clients_at_once_are_all_served(smtps):
 
 
 def test_a_refusal_of_the_commit_reaches_the_client_and_the_content_goes(smtps):
-    smtps.qmgr.commit = lambda msg: Stat(reply=Reply(452, "4.3.1", "Queue is full"))
+    smtps.qmgr.commit = lambda msg: Reply(452, "4.3.1", "Queue is full")
     with smtps.client() as client:
         client.message(CONTENT, "452 4.3.1 Queue is full")
         assert smtps.content_files() == []
-        smtps.qmgr.commit = lambda msg: Stat(reply=Reply(250))
+        smtps.qmgr.commit = lambda msg: Reply(250)
         client.message(CONTENT)
 
 

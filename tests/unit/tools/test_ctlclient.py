@@ -6,6 +6,7 @@ import pytest
 from meta1g.base import sysexits
 from meta1g.base.cli import CliError
 from meta1g.rcb.control import PROTOCOL, CommandResult, ControlCommand
+from meta1g.tools import ctlclient
 from meta1g.tools.ctlclient import CommandFailedError, ControlClient
 from tests.fakes.rcb_server import RcbServer
 
@@ -98,3 +99,24 @@ def test_an_answer_that_does_not_come_is_a_temporary_failure(tmp_path):
     ):
         client.ask("status")
     assert caught.value.exit_code == sysexits.EX_TEMPFAIL
+
+
+def test_a_long_list_leaves_time_to_others_from_some_page_on(server, monkeypatch):
+    slept, niced = [], []
+    monkeypatch.setattr(ctlclient, "_PAGES_AT_ONCE", 2)
+    monkeypatch.setattr(ctlclient.time, "sleep", slept.append)
+    monkeypatch.setattr(ctlclient.os, "nice", niced.append)
+    server.answers += [*(result([number], more="x") for number in range(5)), result([5])]
+    with ControlClient(server.path) as client:
+        assert [page for page, _ in client.pages("queue")] == [[number] for number in range(6)]
+    assert (len(slept), len(niced)) == (3, 1)
+    assert all(0 < pause_s <= ctlclient._PAUSE_MAX_S for pause_s in slept)
+
+
+def test_pages_may_begin_anywhere(server):
+    server.answers += [result([2], more="y"), result([3])]
+    with ControlClient(server.path) as client:
+        assert list(client.pages("queue", "x.example", after="x")) == [([2], "y"), ([3], "")]
+    assert [one.words for one in server.of(ControlCommand)] == [
+        ("queue", "x.example", "--after", "x"), ("queue", "x.example", "--after", "y"),
+    ]  # fmt: skip

@@ -79,7 +79,7 @@ def test_a_long_queue_comes_in_parts_and_nothing_is_missing(make_qmgr):
     qmgr = make_qmgr(aq_max_entries=2000, iqdb_max_entries=10_000)
     smtps = qmgr.smtps()
     ids = [smtps.mail(*(f"r{idx}@to.example" for idx in range(300))) for _ in range(4)]
-    later = qmgr.clock.now() + 9999
+    later = qmgr.clock.now() + 3000
     numbers = range(700)
     qmgr.context.defer.ask(
         lambda db: db.store([ta(n) for n in numbers], [rcpt(n, next_try=later) for n in numbers]), lambda gone: None
