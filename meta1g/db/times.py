@@ -1,7 +1,7 @@
 """Stored times, bounded when they are read: the clock may have been wrong when they were written.
 
     next_try                 later than a retry can be: the recipient is due now; held ones keep theirs
-    entered, last_try        in the future, or before this program was written: now
+    entered, tries           in the future, or, for the former, before this program was written: now
 
 A clock that was ahead once must not keep mail for weeks, nor keep it from expiring; one that was far behind, as that of a
 machine without a battery is at its start, must not make mail old.  What was bounded is stored with the next change of the
@@ -13,7 +13,7 @@ Pure.  Ref: our choice.  Every reader of stored times comes here: recovery.py, q
 from dataclasses import replace
 from typing import Final
 
-from meta1g.rcb.envelope import DsnRcpt, RcptFlags, RcptRecord, TaRecord
+from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
 
 #: No mail has been accepted before: 2020-01-01.
 _EPOCH_S: Final = 1_577_836_800.0
@@ -43,14 +43,17 @@ def bounded(rcpt: RcptRecord, now: float, max_delay_s: float) -> RcptRecord:
     """
     far = rcpt.next_try > latest_try(now, max_delay_s) and not rcpt.flags & RcptFlags.HOLD
     entered, last_try = _past(rcpt.entered, now), min(rcpt.last_try, now)
-    if (entered, last_try) == (rcpt.entered, rcpt.last_try) and not far and all(one.last_try <= now for one in rcpt.failed):
+    told = any(one.last_try > now for one in rcpt.failed) or any(one.last > now for one in rcpt.attempts)
+    if (entered, last_try) == (rcpt.entered, rcpt.last_try) and not far and not told:
         return rcpt
-    next_try = now if far else rcpt.next_try
-    return replace(rcpt, entered=entered, last_try=last_try, next_try=next_try, failed=_failed(rcpt.failed, now))
-
-
-def _failed(failed: tuple[DsnRcpt, ...], now: float) -> tuple[DsnRcpt, ...]:
-    return tuple(one if one.last_try <= now else replace(one, last_try=now) for one in failed)
+    return replace(
+        rcpt,
+        entered=entered,
+        last_try=last_try,
+        next_try=now if far else rcpt.next_try,
+        failed=tuple(replace(one, last_try=min(one.last_try, now)) for one in rcpt.failed),
+        attempts=tuple(replace(one, first=min(one.first, now), last=min(one.last, now)) for one in rcpt.attempts),
+    )
 
 
 def bounded_ta(ta: TaRecord, now: float) -> TaRecord:

@@ -54,11 +54,11 @@ class WrongClock:
 
     def _mend(self, db: DefeDb) -> ReadSteps[int]:
         """Makes them due; gives how many.  Blocks: yes (disk)."""
-        count, now = 0, as_stored(self._clock.now())
-        after = (latest_try(now, self._settings.max_retry_delay_s), _NO_TA, 0)
+        count, now, max_delay_s = 0, as_stored(self._clock.now()), self._settings.max_retry_delay_s
+        after = (latest_try(now, max_delay_s), _NO_TA, 0)
         while found := db.due(HELD_UNTIL - 1, SLICE, after):
             after = found[-1]
-            pairs = [(ta, rcpt, bounded(rcpt, now, self._settings.max_retry_delay_s)) for ta, rcpt in db.read_due(found)]
+            pairs = [(ta, rcpt, bounded(rcpt, now, max_delay_s)) for ta, rcpt in db.read_due(found)]
             put = [mended for _, rcpt, mended in pairs if mended is not rcpt]
             if put:
                 db.store({ta.ta_id: bounded_ta(ta, now) for ta, _, _ in pairs}.values(), put, ())

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from meta1g.base.reply import Reply
 from meta1g.db.times import bounded, bounded_ta, is_older, latest_try
-from meta1g.rcb.envelope import DsnRcpt, RcptFlags
+from meta1g.rcb.envelope import Attempt, DsnRcpt, RcptFlags
 from tests.fakes.envelopes import NOW, rcpt, ta
 
 MAX_S, DAY_S = 7200.0, 86400.0
@@ -24,6 +24,10 @@ def _told(when: float) -> DsnRcpt:
     return DsnRcpt(rcpt="a@x.example", reply=Reply(550, "5.1.1", "no"), last_try=when)
 
 
+def _attempt(first: float, last: float) -> Attempt:
+    return Attempt(reply=Reply(451, "4.3.0", "later"), first=first, last=last)
+
+
 @pytest.mark.parametrize(
     ("facts", "changed"),
     [
@@ -33,6 +37,8 @@ def _told(when: float) -> DsnRcpt:
         ({"entered": 3600.0}, {"entered": NOW}),
         ({"last_try": NOW + DAY_S}, {"last_try": NOW}),
         ({"failed": (_told(NOW - 1), _told(NOW + 5))}, {"failed": (_told(NOW - 1), _told(NOW))}),
+        ({"attempts": (_attempt(NOW - 9, NOW + 5),)}, {"attempts": (_attempt(NOW - 9, NOW),)}),
+        ({"attempts": (_attempt(NOW + 4, NOW + 5),)}, {"attempts": (_attempt(NOW, NOW),)}),
         ({"flags": RcptFlags.HOLD, "next_try": 32_503_680_000.0}, {}),
         ({"flags": RcptFlags.HOLD, "next_try": 32_503_680_000.0, "entered": NOW + 1}, {"entered": NOW}),
         ({"next_try": 5.0}, {}),
