@@ -434,7 +434,7 @@ ROWS = (
     Row("qmgr", "exception at the final dot", refused, "meta1g.qmgr.intake:Intake._records"),
     Row("qmgr", "disk full for the envelope", refused, "meta1g.db.ibdb:Ibdb._append", "OSError", ENOSPC),
     Row("qmgr", "disk error for the envelope", refused, "meta1g.db.ibdb:Ibdb._append", "OSError", EIO),
-    Row("qmgr", "exception in a command", command_fails, "meta1g.qmgr.control:Control._do_status"),
+    Row("qmgr", "exception in a command", command_fails, "meta1g.qmgr.context:Context.status"),
     Row("smtpc", "killed", killed, ends=("smtpc",)),
     # qmgr: what goes on by itself
     Row("qmgr", "exception in the answer of smar", late, "meta1g.qmgr.update:Update.resolved"),
