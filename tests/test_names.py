@@ -1,11 +1,14 @@
 """One word names one thing: a public class, or alias of types, of the package has a name that no other one has."""
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1] / "meta1g"
+TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / "meta1g"
 #: Words of the field that each component or machine has one of; nobody uses two of them side by side under this name.
 EACH_HAS_ONE = {
     "Settings": "the configuration of a component",
@@ -54,3 +57,23 @@ def test_no_module_has_two_things_under_a_word_that_each_component_has_one_of():
 def test_a_name_that_is_taken_twice_is_found(tmp_path):
     (tmp_path / "a.py").write_text("class One: ...\nclass _Own: ...\nTwo = int | str\nLIMIT = 3\n_Own2: type = int\n")
     assert list(public_names(tmp_path / "a.py")) == ["One", "Two"]
+
+
+def faulty_functions() -> set[tuple[str, str]]:
+    """Gives what tests make fail in real processes: `module:function` in their texts."""
+    named = re.compile(r'"(meta1g(?:\.\w+)+):(\w+(?:\.\w+)*)')
+    return {match.groups() for path in TESTS.rglob("*.py") for match in named.finditer(path.read_text())}
+
+
+def test_what_tests_make_fail_is_there():
+    """A process that is to fail somewhere else would pass."""
+    functions = faulty_functions()
+    assert len(functions) > 20
+    lost = [f"{module}:{name}" for module, name in functions if not callable(found(import_module(module), name))]
+    assert sorted(lost) == []
+
+
+def found(holder: object, name: str) -> object:
+    for part in name.split("."):
+        holder = getattr(holder, part, None)
+    return holder

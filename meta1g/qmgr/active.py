@@ -10,7 +10,6 @@ Locking: own lock AQ (`lock`), held by the caller where a docstring says so.
 Ref: MeTA1 design, "Implementation: AQ" (modelled on).
 """
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -27,6 +26,7 @@ from meta1g.qmgr.commit import Commit
 from meta1g.qmgr.copies import Copies
 from meta1g.qmgr.defer import Change, Defer
 from meta1g.qmgr.env import Env
+from meta1g.qmgr.questions import Unasked
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 
 
@@ -84,7 +84,7 @@ class Active:
         self.defer = defer
         self.lock = Lock(LockRank.AQ)
         self.queues = DestQueues()
-        self.unresolved: deque[AqRcpt] = deque()
+        self.unresolved = Unasked()
         self.to_resolve = Bell()
         self.ready = Bell()
         self.copies = Copies(self.lock, defer)

@@ -50,7 +50,7 @@ class Feeder:
         self._defer = active.defer
         self._clock = env.clock
         self._log = env.log
-        self._max_delay_s = env.settings.max_retry_delay_s
+        self._settings = env.settings
         self._busy = False
         self._task = env.evthr.task_new(self._run, events=Ev.NONE, run=True, name="feeder")
 
@@ -148,7 +148,7 @@ class Feeder:
         with active.lock:
             for ta, rcpt in found:
                 with failure.item(self._log, "qmgr.feed", partial(self._feed_later, rcpt), ss_ta=rcpt.ta_id):
-                    self._enter(bounded_ta(ta, now), bounded(rcpt, now, self._max_delay_s))
+                    self._enter(bounded_ta(ta, now), bounded(rcpt, now, self._settings.max_retry_delay_s))
             for _, rcpt in found:  # all of them are here: one report tells of those that were given up
                 if rcpt.flags & RcptFlags.GIVE_UP:
                     with failure.item(self._log, "qmgr.feed", ss_ta=rcpt.ta_id):

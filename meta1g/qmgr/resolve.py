@@ -26,6 +26,7 @@ from meta1g.qmgr.limits import ASK_AGAIN_S, RESOLVE_TIMEOUT_S, SLICE
 from meta1g.qmgr.lists import Expansion, Lists, Parts
 from meta1g.qmgr.orders import Orders
 from meta1g.qmgr.outcome import Outcome
+from meta1g.qmgr.questions import PACE_S, Window
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.retry import is_report
 from meta1g.qmgr.update import Update
@@ -68,7 +69,9 @@ class Resolving:
         self._orders = orders
         self._expanding = expanding
         self._log = env.log
+        self._clock = env.clock
         self._lists = Lists()
+        self._window = Window()
         self._task = env.evthr.task_new(self._run, events=Ev.NONE, name="resolve")
         active.to_resolve.answer(self._task)
         self._link = RcbComLink(env.evthr, path, PROTOCOL, on_up=self._on_up, on_message=self._on_message, log=env.log)
@@ -102,27 +105,30 @@ class Resolving:
         with self._active.lock:
             self._lists.call(self._active.unresolved.append)
             more = self._ask_some()
+            if more and not self._window.room(self._clock.monotonic()):
+                task.sleep_for(PACE_S)
+                more = False
         if more or expansions:
             task.wakeup()
         return Result.SLPQ
 
     def _ask_some(self) -> bool:
-        """Asks for a slice of recipients, in their order; those left over wait for SMAR to come back.  Caller holds AQ.
+        """Asks for a slice of recipients, in their turns; those left over wait for SMAR to come back.  Caller holds AQ.
 
         Returns:
             Whether there are more to ask for now.
         """
         waiting = self._active.unresolved
-        for _ in range(min(len(waiting), SLICE)):
+        for _ in range(min(len(waiting), SLICE, self._window.room(self._clock.monotonic())) if waiting else 0):
             if not self._link.up:
                 return False
-            rcpt = waiting.popleft()
+            rcpt = waiting.take()
             if rcpt.state is not RcptState.NEW:
                 self._lists.end(rcpt)
                 continue
             with failure.item(self._log, "qmgr.resolve", partial(self._confused, rcpt), ss_ta=rcpt.record.ta_id):
                 if not self._ask(rcpt):
-                    waiting.appendleft(rcpt)
+                    waiting.put_back(rcpt)
                     return False
         return bool(waiting)
 
@@ -144,17 +150,21 @@ class Resolving:
             offset=len(parts.members),
             expansion=parts.expansion,
         )
+        number = self._window.asked()
         try:
-            self._link.request(question, partial(self._on_answer, rcpt, parts), timeout_s=RESOLVE_TIMEOUT_S)
+            self._link.request(question, partial(self._on_answer, rcpt, parts, number), timeout_s=RESOLVE_TIMEOUT_S)
         except TempError:
+            self._window.answered(number)
             return False
         return True
 
     # -- answers -------------------------------------------------------------------------------------------------------
 
-    def _on_answer(self, rcpt: AqRcpt, parts: Parts, answer: Message | None) -> None:
+    def _on_answer(self, rcpt: AqRcpt, parts: Parts, number: int, answer: Message | None) -> None:
         """Takes an answer; what goes wrong with it costs this recipient a deferral."""
         with self._active.lock, failure.item(self._log, "qmgr.resolve", partial(self._confused, rcpt), ss_ta=rcpt.ta.ta_id):
+            if self._window.answered(number):
+                self._task.wakeup()
             if rcpt.state is RcptState.SENT_TO_AR:
                 self._take(rcpt, parts, answer)
             else:
@@ -235,7 +245,8 @@ class Resolving:
     def _ask_later(self, rcpt: AqRcpt) -> None:
         step(rcpt, Event.AR_LOST)
         self._active.unresolved.append(rcpt)
-        self._task.sleep_for(ASK_AGAIN_S)
+        if not self._window.closed:
+            self._task.sleep_for(ASK_AGAIN_S)
 
     def _unresolved(self, rcpt: AqRcpt, answer: Unresolved) -> None:
         who: RcptId = rcpt_id(rcpt.record.ta_id, rcpt.record.rcpt_idx)

@@ -37,7 +37,7 @@ class WrongClock:
     def __init__(self, env: Env, active: Active, feeder: Feeder) -> None:
         self._active = active
         self._feeder = feeder
-        self._max_delay_s = env.settings.max_retry_delay_s
+        self._settings = env.settings
         self._clock = env.clock
         self._log = env.log
         self._busy = False
@@ -55,10 +55,10 @@ class WrongClock:
     def _mend(self, db: DefeDb) -> ReadSteps[int]:
         """Makes them due; gives how many.  Blocks: yes (disk)."""
         count, now = 0, as_stored(self._clock.now())
-        after = (latest_try(now, self._max_delay_s), _NO_TA, 0)
+        after = (latest_try(now, self._settings.max_retry_delay_s), _NO_TA, 0)
         while found := db.due(HELD_UNTIL - 1, SLICE, after):
             after = found[-1]
-            pairs = [(ta, rcpt, bounded(rcpt, now, self._max_delay_s)) for ta, rcpt in db.read_due(found)]
+            pairs = [(ta, rcpt, bounded(rcpt, now, self._settings.max_retry_delay_s)) for ta, rcpt in db.read_due(found)]
             put = [mended for _, rcpt, mended in pairs if mended is not rcpt]
             if put:
                 db.store({ta.ta_id: bounded_ta(ta, now) for ta, _, _ in pairs}.values(), put, ())

@@ -29,6 +29,7 @@ from meta1g.qmgr.feeder import Feeder
 from meta1g.qmgr.gather import Gather
 from meta1g.qmgr.limits import GATHER_S
 from meta1g.qmgr.orders import Orders, released
+from meta1g.qmgr.questions import Unasked
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.sched import Scheduler
 from meta1g.qmgr.storing import Storing
@@ -221,6 +222,10 @@ class ModelDefer:
         return [one for name, one in ids if after is None or name > after][:limit]
 
 
+def _drained(unasked: Unasked) -> list[AqRcpt]:
+    return [unasked.take() for _ in range(len(unasked))]
+
+
 @dataclass
 class Work:
     """A delivery that an agent has."""
@@ -315,7 +320,7 @@ class World:
                 self.active.overflow(ta, records)
 
     def unresolved(self) -> list[AqRcpt]:
-        found, self.active.unresolved = self.active.unresolved, deque()
+        found, self.active.unresolved = _drained(self.active.unresolved), Unasked()
         return [one for one in found if one.state is RcptState.NEW]
 
     def resolve(self, answer: Callable[[AqRcpt], None]) -> None:

@@ -114,6 +114,28 @@ def test_scan_gives_pages_in_the_order_of_ids(db):
     assert found == [r for n in range(10) for r in rcpts(n, 3)]
 
 
+def test_scan_envelopes_gives_the_same_pages_with_their_transactions(db):
+    """A page that begins inside a transaction has it, too."""
+    db.store([ta(1, 3), ta(2, 3)], [*rcpts(1, 3), *rcpts(2, 3)])
+    found, last = [], None
+    while page := db.scan_envelopes(last, 2):
+        found += page
+        last = rcpt_id(page[-1][1].ta_id, page[-1][1].rcpt_idx)
+    assert found == [(ta(number, 3), rcpt(number, idx)) for number in (1, 2) for idx in range(3)]
+
+
+def test_scan_envelopes_goes_on_where_a_transaction_is_damaged(tmp_path):
+    store = DefeDb(tmp_path, CACHE)
+    store.keeper = lambda *facts: False
+    store.open()
+    store.store([ta(1), ta(2)], [rcpt(1), rcpt(2)])
+    key = records.ta_key(ta_id(1))
+    with store._env.transaction() as txn:
+        store._main.put(key, store._main.get(key)[:-1] + b"x", txn=txn)
+    assert store.scan_envelopes(None, 9) == [(None, rcpt(1)), (ta(2), rcpt(2))]
+    store.close()
+
+
 def test_ta_ids_gives_all_of_many(db):
     db.store([ta(n) for n in range(2500)], [rcpt(n) for n in range(2500)])
     assert list(db.ta_ids()) == [ta_id(n) for n in range(2500)]

@@ -143,3 +143,10 @@ def test_a_destination_in_use_is_kept_beyond_the_limit():
         occ.opened(dest)
         assert occ.find(key) is dest
     assert len(occ) == 3
+
+
+def test_changed_limits_hold_for_destinations_that_are_known(occ, sessions):
+    dest = occ.get(A)
+    dest.limit = occ.maximum
+    occ.set_limits(1, 2, 5.0)
+    assert (dest.limit, occ.get(B).limit) == (2, 1)

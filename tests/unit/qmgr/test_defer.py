@@ -223,3 +223,42 @@ def test_the_held_are_counted_at_the_start_and_when_they_change(qmgr, defer):
     wait_until(lambda: qmgr.context.defer.held == 2, "counted at the start")
     qmgr.context.defer.add(change(1, put=(), removed=(1,)))
     wait_until(lambda: qmgr.context.defer.held == 1, "one was removed")
+
+
+def test_work_that_pauses_lets_everybody_else_work_meanwhile(qmgr, defer):
+    order = []
+
+    def work(db):
+        defer.add(change(1, order))
+        defer.ask(lambda db: order.append("other"), lambda nothing: None)
+        yield 0.05
+        order.append("again")
+        return "done"
+
+    defer.scan(work, order.append)
+    wait_until(lambda: "done" in order, order)
+    assert sorted(map(str, order[:2])) == ["(1, False)", "other"]
+    assert order[2:] == ["again", "done"]
+
+
+def test_a_pause_ends_with_an_answer_even_if_nothing_more_can_be_asked(qmgr, defer):
+    found = []
+
+    def work(db):
+        defer._workers.close(0)
+        yield 0.01
+        found.append("never")
+
+    defer.scan(work, found.append, found.append)
+    wait_until(lambda: found, "told")
+    assert isinstance(found[0], FullError)
+    qmgr.stop(clean=False)
+
+
+def test_a_change_that_is_made_at_once_is_counted_and_says_what_is_gone(qmgr, defer):
+    defer.add(change(1))
+    found = []
+    wait_until(lambda: defer.count == 1, "stored")
+    defer.ask(lambda db: defer.store_now(db, [], [(ta_id(1), 0)]), found.append)
+    wait_until(lambda: found, "done")
+    assert (found, defer.count) == ([{ta_id(1)}], 0)

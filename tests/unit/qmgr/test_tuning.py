@@ -85,6 +85,9 @@ def test_times_of_retries_and_reports_are_those_of_now(qmgr, ctl):
     qmgr.wait_deferred(2)
     assert [len(job.rcpts) for job in agent.jobs] == [1, 1]
     assert all(one.next_try > qmgr.clock.now() + 17 * 3600 for one in qmgr.defedb.scan(None, 9))
+    qmgr.advance(3 * 3600)  # more than the old bound: nothing of it is a wrong clock
+    ctl.ask("retry", "nobody.example")
+    assert [len(job.rcpts) for job in agent.jobs] == [1, 1]
     ctl.ask("limits", "return_timeout=1s")
     agent.script = lambda job: job.done(450) if job.rcpts != ["s@from.example"] else job.done()
     qmgr.advance(2)

@@ -26,7 +26,7 @@ def ctl(qmgr):
 
 
 def fill(qmgr, *numbers, **facts):
-    """Puts recipients into DEFEDB alone, due in three hours, with a content file."""
+    """Puts recipients into DEFEDB alone, due in less than the longest time between two tries, with a content file."""
     now = qmgr.clock.now()
     base = {"entered": now - 3600, "next_try": now + 3000, "rcpt": "r@to.example"}
     records = [rcpt(number, **{**base, **facts}) for number in numbers]

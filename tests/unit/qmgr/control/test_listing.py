@@ -17,7 +17,7 @@ from tests.fakes.qmgr_system import wait_until
 
 
 def store(qmgr, numbers, **facts):
-    """Puts recipients into DEFEDB, due tomorrow."""
+    """Puts recipients into DEFEDB, due in less than the longest time between two tries."""
     later = {"next_try": qmgr.clock.now() + 3000, **facts}
     before = qmgr.defedb.count()
     qmgr.context.defer.ask(
