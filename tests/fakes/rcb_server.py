@@ -112,14 +112,14 @@ class RcbServer:
             while True:
                 sock, _ = listener.accept()
                 conn = FakeConn(sock)
-                sock.sendall(preamble(self.protocol))
+                with self.changed:
+                    self.conns.append(conn)
                 self._spawn(self._serve, conn)
 
     def _serve(self, conn: FakeConn) -> None:
         splitter = Splitter(self.protocol)
-        with self.changed:
-            self.conns.append(conn)
         try:
+            conn.sock.sendall(preamble(self.protocol))
             while data := conn.sock.recv(65536):
                 for body in splitter.feed(data):
                     request_id, msg = codec.decode(self.protocol.from_client, body)

@@ -123,10 +123,12 @@ class SmtpsProcess:
 
     def client(self, *, hello: bool = True) -> "Client":
         """Connects; says EHLO if wanted."""
-        client = Client(self.port)
-        if hello:
-            client.expect("220 ")
-            client.command("EHLO client.example", "250-mx.example")
+        with contextlib.ExitStack() as undo:
+            client = undo.enter_context(Client(self.port))
+            if hello:
+                client.expect("220 ")
+                client.command("EHLO client.example", "250-mx.example")
+            undo.pop_all()
         return client
 
     def content_files(self) -> list[Path]:

@@ -101,4 +101,4 @@ def test_a_client_that_leaves_during_the_flush_takes_nobody_with_it(smtps, gate)
         stays.command("NOOP", "250")
         gate.open()
         stays.message(CONTENT)
-    assert len(smtps.qmgr.of(CloseTransaction)) == 2
+    wait_until(lambda: len(smtps.qmgr.of(CloseTransaction)) == 2, WAIT_S, "both are handed over")
