@@ -128,8 +128,12 @@ class SocketMap:
         return 0
 
     def close(self) -> None:
-        """Closes the idle connections."""
-        while (sock := self._take()) is not None:
+        """Closes the connections: the idle ones now, those with a question on the way when it is answered."""
+        self._idle_max = 0
+        self._trim()
+
+    def _trim(self) -> None:
+        while len(self._idle) > self._idle_max and (sock := self._take()) is not None:
             sock.close()
 
     def _target_text(self) -> str:
@@ -141,10 +145,8 @@ class SocketMap:
         return None
 
     def _give_back(self, sock: socket.socket) -> None:
-        if len(self._idle) < self._idle_max:
-            self._idle.append(sock)
-        else:
-            sock.close()
+        self._idle.append(sock)
+        self._trim()
 
     def _connect(self, end_s: float) -> socket.socket:
         timeout_s = _left(end_s)

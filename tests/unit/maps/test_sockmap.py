@@ -56,6 +56,27 @@ def test_keys_and_values_beyond_ascii_pass_unchanged(make_map):
         assert make_map(server).lookup("jörg\udcff").value == "aliases jörg\udcff"
 
 
+def test_a_question_that_is_on_the_way_when_the_map_is_closed_leaves_no_connection_open(make_map):
+    asked, answer = threading.Event(), threading.Event()
+
+    def late(text: str) -> str:
+        asked.set()
+        answer.wait(20)
+        return "OK yes"
+
+    found = []
+    with MapServer(late) as server:
+        one = make_map(server)
+        thread = threading.Thread(target=lambda: found.append(one.lookup("k")))
+        thread.start()
+        assert asked.wait(20)
+        one.close()
+        answer.set()
+        thread.join(20)
+    assert [result.value for result in found] == ["yes"]
+    assert not one._idle
+
+
 def test_one_connection_serves_many_questions(make_map):
     with MapServer(lambda text: "OK yes") as server:
         one = make_map(server)
