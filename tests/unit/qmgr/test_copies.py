@@ -201,14 +201,14 @@ def test_a_copy_that_waits_in_defedb_is_found(qmgr):
     key = qmgr.smtps().mail("list@to.example", "b@to.example")
     qmgr.wait_deferred(2)
     smar.answers["list@to.example"] = members("a@to.example", "b@TO.example")
+    agent.script = lambda job: job.done()
     (alias, _) = qmgr.defedb.get_rcpts(key)
     qmgr.context.defer.add(Change(ta=qmgr.defedb.get_ta(key), put=(replace(alias, next_try=qmgr.clock.now()),)))
     wait_until(lambda: not qmgr.context.defer.pending, "stored")
     with qmgr.context.active.lock:
         qmgr.context.active.edbc.reset()
     qmgr.context.feeder.wake()
-    wait_until(lambda: [one.rcpt for one in qmgr.defedb.get_rcpts(key)] == ["b@to.example", "a@to.example"], "expanded")
-    agent.script = lambda job: job.done()
+    wait_until(lambda: any("a@to.example" in job.rcpts for job in agent.jobs), "expanded")
     qmgr.advance(4000)
     qmgr.wait_empty()
     assert sum(job.rcpts.count("b@to.example") for job in agent.jobs) == 2  # one of them was refused for now
