@@ -6,7 +6,9 @@ Without root all processes run as the caller.
 """
 
 import contextlib
+import errno
 import io
+import itertools
 import os
 import select
 import shlex
@@ -18,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from meta1g.base.cli import CliError
 from meta1g.db.mapfile import MapFile
@@ -67,11 +70,24 @@ smar {{
 """
 
 
+#: Ports that the kernel gives nobody by itself, since they are below net.ipv4.ip_local_port_range; each worker of pytest-xdist
+#: has a part of them, a process without worker the last one.
+_FIRST_PORT: Final = 10_000
+_PORTS: Final = 1_300
+_LAST_WORKER: Final = 16
+
+
+_worker: Final = min(int(os.environ.get("PYTEST_XDIST_WORKER", "gw999").removeprefix("gw")), _LAST_WORKER)
+_numbers: Final = itertools.count(os.getpid() * 31)  # other runs begin at another place, hardly ever at this one
+
+
 def free_port(host: str = "127.0.0.1") -> int:
-    """Gives a TCP port that nobody uses at the moment."""
-    with socket.create_server((host, 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """Gives a TCP port that nobody uses now, and that no other test and no client is given meanwhile."""
+    for number in itertools.islice(_numbers, _PORTS):
+        port = _FIRST_PORT + _worker * _PORTS + number % _PORTS
+        with contextlib.suppress(OSError), socket.create_server((host, port)):
+            return port
+    raise OSError(errno.EADDRINUSE, f"no free port for {host}")
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float, what: str) -> None:
