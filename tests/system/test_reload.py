@@ -112,10 +112,12 @@ def test_a_component_that_is_started_again_uses_the_configuration_that_was_check
 
 
 def test_status_shows_the_components_of_mcp(gateway):
-    facts = gateway.control("status")["components"]
-    assert sorted(row["component"] for row in facts) == ["qmgr", "smar", "smtpc", "smtps"]
-    assert {row["state"] for row in facts} == {"running"}
-    assert {row["component"]: row["pids"] for row in facts} == gateway.pids()
+    def facts():
+        return gateway.control("status")["components"]
+
+    assert sorted(row["component"] for row in facts()) == ["qmgr", "smar", "smtpc", "smtps"]
+    wait_until(lambda: {row["state"] for row in facts()} == {"running"}, 30, "all run: smtps greets before it tells mcp")
+    assert {row["component"]: row["pids"] for row in facts()} == gateway.pids()
     text = gateway.run_tool("qmgrctl", "-f", str(gateway.conf), "status").stdout
     assert "component" in text
     assert "running" in text

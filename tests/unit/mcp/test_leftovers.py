@@ -1,6 +1,7 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,8 @@ def queue(tmp_path):
 def sleeper(queue):
     """A child of the mcp of the queue directory."""
     process = subprocess.Popen(["sleep", "1000"], env={spawn.QUEUE_ID: spawn.queue_id(queue), "PATH": os.environ["PATH"]})
+    while not Path(f"/proc/{process.pid}/environ").read_bytes():  # its program is being put in place
+        os.sched_yield()
     yield process
     process.kill()
     process.wait()

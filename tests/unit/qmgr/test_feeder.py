@@ -61,7 +61,7 @@ def test_deferred_mail_of_one_destination_leaves_room_for_new_mail(filled):
     wait_until(lambda: len(qmgr.states()) == 15, "its share")
     qmgr.advance(5)
     qmgr.smtps().mail(*(f"r@new{number}.example" for number in range(10)))
-    wait_until(lambda: len(qmgr.states()) == 25, "new mail has its place")
+    wait_until(lambda: len(qmgr.states()) == 25, lambda: f"new mail has its place: {qmgr.states()}", 60)
 
 
 def test_new_mail_does_not_overtake_older_mail_for_its_destination(filled):
