@@ -9,27 +9,14 @@ from meta1g.base import logturn
 from meta1g.base.log import FdSink, Log
 from meta1g.pt import batch
 from meta1g.pt.turnlog import collect_lines
+from tests.fakes.counting_sink import collecting
 from tests.unit.pt.conftest import DEADLINE_S
-
-
-class CountingSink(FdSink):
-    """Keeps what each write got.  Owner: the test."""
-
-    def __init__(self):
-        super().__init__()
-        self.writes: list[str] = []
-
-    def _put(self, data):
-        self.writes.append(data.decode())
 
 
 @pytest.fixture
 def log():
-    log = Log("qmgr", sink=CountingSink())
-    before = list(logturn._sinks)
-    collect_lines(log)
-    yield log
-    logturn._sinks[:] = before
+    with collecting("qmgr", collect_lines) as log:
+        yield log
 
 
 def test_lines_of_one_batch_are_one_write(log):

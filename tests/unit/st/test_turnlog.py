@@ -3,30 +3,15 @@
 import pytest
 
 from meta1g import st
-from meta1g.base import logturn
-from meta1g.base.log import FdSink, Log
 from meta1g.st.offload import offload
 from meta1g.st.turnlog import collect_lines
-
-
-class CountingSink(FdSink):
-    """Keeps what each write got.  Owner: the test."""
-
-    def __init__(self):
-        super().__init__()
-        self.writes: list[str] = []
-
-    def _put(self, data):
-        self.writes.append(data.decode())
+from tests.fakes.counting_sink import collecting
 
 
 @pytest.fixture
 def log():
-    log = Log("smtps", sink=CountingSink())
-    before = list(logturn._sinks)
-    collect_lines(log)
-    yield log
-    logturn._sinks[:] = before
+    with collecting("smtps", collect_lines) as log:
+        yield log
 
 
 def test_lines_of_all_threads_that_are_ready_are_one_write(log):
