@@ -18,6 +18,7 @@ from typing import Final
 from meta1g.base import paths, reach
 from meta1g.base.cli import CliError
 from meta1g.base.dataclass import dataclass
+from meta1g.base.startup import log_given
 from meta1g.base.sysexits import EX_CANTCREAT
 from meta1g.conf.config import Config, Section
 from meta1g.mcp.account import Identity
@@ -42,8 +43,7 @@ class LogFile:
 def log_section(config: Config, section: Section) -> Section:
     """Gives the `log` section that applies to a component: its own, otherwise that of the whole file."""
     own = section.sub("log")
-    given = any(own.given(option) for option in ("file", "facility", "ident", "format"))
-    return own if given else config.glob.sub("log")
+    return own if log_given(own) else config.glob.sub("log")
 
 
 def log_files(config: Config, services: Sequence[Service], found: Mapping[str, Identity]) -> list[LogFile]:

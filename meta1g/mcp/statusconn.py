@@ -71,7 +71,7 @@ class StatusConn:
             except BlockingIOError:
                 return
             except ProtocolError as error:
-                self._log().warn("mcp.status", error.cause)
+                self._log().warn("mcp.status_peer", error.cause)
                 data = b""
             except OSError:
                 data = b""

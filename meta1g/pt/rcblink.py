@@ -150,7 +150,7 @@ class RcbComLink:
     def _retry(self, task: Task, error: TempError) -> Result:
         if not self._told:
             self._told = True
-            self._log.notice("rcb.connect", error.cause, path=str(self.path))
+            self._log.info("rcb.waits", error.cause, path=str(self.path))
         task.sleep_for(self._pause_s)
         self._pause_s = min(self._pause_s * 2, RETRY_MAX_S)
         return Result.SLPQ

@@ -78,13 +78,17 @@ class CheckClient(Message):
 @message(RT.A2S_CLIENT, Role.REPLY)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientVerdict(Message):
-    """Answer to CheckClient: code 220 or a refusal, the client's name, how it was found, VerdictFlags, session snippet."""
+    """Answer to CheckClient: code 220 or a refusal, the client's name, how it was found, VerdictFlags, session snippet.
+
+    rule is the entry of a map that a refusal or a discard comes from, `map key`.
+    """
 
     reply: Reply = rec(RT.A2S_REPLY, Kind.REPLY)
     flags: int = rec(RT.A2S_FLAGS, Kind.U32, default=0)
     client_name: str = rec(RT.A2S_CLTNAME, Kind.TEXT, default="")
     resolve: int = rec(RT.A2S_RESOLVE, Kind.U32, default=0)
     session_conf: str = rec(RT.A2S_SESSCONF, Kind.TEXT, default="")
+    rule: str = rec(RT.A2S_RULE, Kind.TEXT, default="")
 
 
 @message(RT.S2A_MAIL, Role.REQUEST)
@@ -116,12 +120,13 @@ class CheckRcpt(Message):
 @message(RT.A2S_STAT, Role.REPLY)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict(Message):
-    """Answer to CheckMail and CheckRcpt: code 250 or a refusal, and a set of VerdictFlags."""
+    """Answer to CheckMail and CheckRcpt: code 250 or a refusal, a set of VerdictFlags, and the rule as in ClientVerdict."""
 
     reply: Reply = rec(RT.A2S_REPLY, Kind.REPLY)
     flags: int = rec(RT.A2S_FLAGS, Kind.U32, default=0)
+    rule: str = rec(RT.A2S_RULE, Kind.TEXT, default="")
 
 
 PROTOCOL: Final = protocol(
-    "smtps-smar", 2, client=(SmtpsHelloA, CheckClient, CheckMail, CheckRcpt), server=(SmarHello, ClientVerdict, Verdict)
+    "smtps-smar", 3, client=(SmtpsHelloA, CheckClient, CheckMail, CheckRcpt), server=(SmarHello, ClientVerdict, Verdict)
 )

@@ -12,6 +12,7 @@ Ref: MeTA1 README, "Lookup Orders for Anti-Spam Measures" (tags, values and orde
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from enum import Enum, StrEnum, auto
 from typing import Final
 
@@ -59,17 +60,20 @@ class Decision:
         action: what the entry says.
         quick: no later check is made.
         reply: what is said, if REFUSE.
+        rule: the entry that a refusal or a discard comes from, `map key`.
     """
 
     action: Action
     quick: bool = False
     reply: Reply = NO_REPLY
+    rule: str = ""
 
 
 NONE: Final = Decision(Action.NONE)
 TEMP: Final = Decision(Action.REFUSE, reply=Reply(451, "4.3.0", "Access map temporarily not available"))
 BROKEN: Final = Decision(Action.REFUSE, reply=Reply(451, "4.3.5", "Access map entry is wrong"))
 _WORDS: Final = {"relay": Action.RELAY, "ok": Action.OK, "cont": Action.CONT, "discard": Action.DISCARD}
+_NAMED: Final = (Action.REFUSE, Action.DISCARD)
 _QUICK: Final = "quick:"
 _ERROR: Final = re.compile(r'error: *+"?([45]\d\d)(?: ++([245]\.\d{1,3}\.\d{1,3}))? *+([^"]*+)"?', re.IGNORECASE)
 _UNSAFE: Final = re.compile(r"[^\x20-\x7e]")
@@ -162,9 +166,12 @@ class AccessMap:
         return None if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE) else TEMP
 
     def _ask(self, tag: str, keys: Iterable[str]) -> Decision:
-        _, result = search(self._table, keys, tag)
+        key, result = search(self._table, keys, tag)
         if result.status is MapStatus.OK:
-            return parse_rhs(result.value)
+            decision = parse_rhs(result.value)
+            if decision.action in _NAMED:
+                return replace(decision, rule=f"{self._table.name} {tag}{key}")
+            return decision
         return NONE if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE) else TEMP
 
     def _first(self, old: Decision, new: Decision) -> Decision:

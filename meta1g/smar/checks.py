@@ -59,7 +59,7 @@ def _flags(decision: Decision) -> int:
 
 
 def _refusal(decision: Decision) -> Verdict:
-    return Verdict(reply=decision.reply)
+    return Verdict(reply=decision.reply, rule=decision.rule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +123,7 @@ class Policy:
             flags=flags,
             client_name=confirmed,
             resolve=int(resolve),
+            rule=decision.rule,
         )
 
     def _client(self, address: str, name: str, resolve: ClientResolve, listed: Sequence[Listed]) -> Decision:
@@ -144,7 +145,11 @@ class Policy:
         if self.access is None or msg.flags & LookupFlags.QUICK:
             return OK
         decision = self.access.sender(sender)
-        return _refusal(decision) if decision.action is Action.REFUSE else Verdict(reply=_ACCEPT, flags=_flags(decision))
+        return (
+            _refusal(decision)
+            if decision.action is Action.REFUSE
+            else Verdict(reply=_ACCEPT, flags=_flags(decision), rule=decision.rule)
+        )
 
     def rcpt(self, msg: CheckRcpt) -> Verdict:
         """Decides about a recipient.  Blocks: if any of the maps does."""
@@ -160,7 +165,7 @@ class Policy:
             return _refusal(decision)
         flags = _flags(decision)
         if decision.action is Action.DISCARD:
-            return Verdict(reply=_ACCEPT, flags=flags)
+            return Verdict(reply=_ACCEPT, flags=flags, rule=decision.rule)
         local = not rcpt.domain or self.relay.is_local(rcpt.domain.lower())
         refusal = (
             self._relaying(msg, rcpt, decision, local=local)

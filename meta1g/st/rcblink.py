@@ -133,7 +133,7 @@ class RcbLink:
         except OSError as error:
             if not self._told:
                 self._told = True
-                self._log.notice("rcb.connect", error.strerror or str(error), path=str(self._path))
+                self._log.info("rcb.waits", error.strerror or str(error), path=str(self._path))
             return None
         return RcbConn(sock, self._protocol, self._on_message, self._log)
 
