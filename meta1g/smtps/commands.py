@@ -190,7 +190,12 @@ def _refuse_mail(dialogue: Dialogue, reply: Reply) -> None:
     dialogue.step(Event.MAIL_REFUSED)
     if ta is not None:
         dialogue.context.log.notice(
-            "smtps.mail", str(reply), ss_sess=dialogue.id, ss_ta=ta.ta_id, client=dialogue.client_addr, mail=ta.mail.text
+            "smtps.mail",
+            str(dialogue.said(reply)),
+            ss_sess=dialogue.id,
+            ss_ta=ta.ta_id,
+            client=dialogue.client_addr,
+            mail=ta.mail.text,
         )
     dialogue.reply(reply)
 
@@ -337,7 +342,7 @@ class RcptQuestion:
         ta.failed += 1
         dialogue.context.log.notice(
             "smtps.rcpt",
-            str(reply),
+            str(dialogue.said(reply)),
             ss_ta=ta.ta_id,
             client=dialogue.client_addr,
             mail=ta.mail.text,
