@@ -71,6 +71,10 @@ _SERVER_FLAGS: Final = (
 )
 _SERVER_OPTIONS: Final = (
     "max_message_size",
+    "max_header_size",
+    "max_header_lines",
+    "max_body_size",
+    "soft_bounce",
     "max_recipients",
     "max_transactions",
     "max_bad_commands",
