@@ -18,12 +18,13 @@ Ref: MeTA1 README, "SMTP Server Session Configuration", "STARTTLS Restrictions" 
 from collections.abc import Mapping
 from typing import Final
 
+from meta1g.conf.changes import FlagChanges
 from meta1g.conf.defs_common import R, S
 from meta1g.conf.defs_qmgr import QMGR
 from meta1g.conf.defs_smtpc import SMTPC
 from meta1g.conf.defs_smtps import SMTPS
 from meta1g.conf.schema import OptionDef, SectionDef, option
-from meta1g.conf.values import Choice, Flag, FlagChanges, Flags, Int, ListOf, Text
+from meta1g.conf.values import Choice, Flag, Flags, Int, ListOf, Text
 
 _NAMES: Final = ListOf(Text("name", max_chars=1024))
 

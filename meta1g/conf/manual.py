@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
+from meta1g.conf.changes import FlagChanges
 from meta1g.conf.check import walk
 from meta1g.conf.defs import COMPONENTS, ROOT
 from meta1g.conf.defs_common import COMMON, COMMON_SECTIONS
@@ -19,7 +20,7 @@ from meta1g.conf.defs_session import DESTINATION, SMTPS_SESSION, SNIPPETS
 from meta1g.conf.dump import written
 from meta1g.conf.effects import MARK, has_no_effect
 from meta1g.conf.schema import Naming, OptionDef, Origin, SectionDef
-from meta1g.conf.values import Flag, FlagChanges, Flags
+from meta1g.conf.values import Flag, Flags
 
 _WIDTH: Final = 100
 _ORIGINS: Final = {

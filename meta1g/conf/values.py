@@ -413,11 +413,11 @@ class Flags:
 
     def combine(self, items: Sequence[tuple[str, bool]]) -> Any:
         """Gives the set of flags."""
-        said = self._said(items)
+        said = self.said(items)
         return (self.empty | {name for name, on in said.items() if on}) - {name for name, on in said.items() if not on}
 
     @staticmethod
-    def _said(items: Sequence[tuple[str, bool]]) -> Mapping[str, bool]:
+    def said(items: Sequence[tuple[str, bool]]) -> Mapping[str, bool]:
         """Gives what is said of each flag that is named."""
         said: dict[str, bool] = {}
         for name, on in items:
@@ -444,25 +444,6 @@ class Flags:
     def describe(self) -> str:
         """Lists the flags."""
         return f"flags: {', '.join(flag.name for flag in self.flags)}"
-
-
-class FlagChanges(Flags):
-    """Flags that are set or cleared for one case; all others stay as they are."""
-
-    __slots__ = ()
-
-    @property
-    def empty(self) -> Mapping[str, bool]:
-        """No change."""
-        return {}
-
-    def combine(self, items: Sequence[tuple[str, bool]]) -> Mapping[str, bool]:
-        """Gives what is said of each flag that is named."""
-        return self._said(items)
-
-    def words(self, value: Any) -> list[str]:
-        """Writes all flags that are named."""
-        return [name if on else f"dont_{name}" for name, on in value.items()]
 
 
 def _without_negation(word: str) -> str:
