@@ -16,12 +16,13 @@ from meta1g.conf.config import Config, Section
 from meta1g.maps.base import Map
 from meta1g.maps.registry import MapRegistry, MapSpec
 from meta1g.maps.watch import Loader
-from meta1g.smar.access import AccessMap
+from meta1g.smar.access import AccessMap, WrongEntries
 from meta1g.smar.alias import Aliases
 from meta1g.smar.checks import Policy
 from meta1g.smar.dnsaddress import ServerAddress, parse_server
 from meta1g.smar.dnsbl import DnsList
 from meta1g.smar.guard import GuardedMap
+from meta1g.smar.hostconf import HostConf
 from meta1g.smar.limits import RESOLV_CONF_SERVERS
 from meta1g.smar.localuser import LocalUsers
 from meta1g.smar.myself import Myself
@@ -132,7 +133,9 @@ class _Reader:
         relay = RelayRules(smar.get("relay_from"), smar.get("relay_to"), smar.get("local_domains"), routes, smar.where)
         aliases, users = self._aliases(relay), self._users()
         table = self._consumer("access_map")
-        access = None if table is None else AccessMap(table, self._delimiter)
+        wrong = WrongEntries(self._log)
+        access = None if table is None else AccessMap(table, self._delimiter, wrong)
+        conf = None if table is None else HostConf(table, self._delimiter, wrong)
         return Settings(
             hostname=self._hostname,
             servers=name_servers(smar),
@@ -142,7 +145,7 @@ class _Reader:
             registry=self.registry,
             routes=routes,
             aliases=aliases,
-            policy=Policy(routes, relay, access, users, aliases, names="client_names" in smar.get("DNS_flags")),
+            policy=Policy(routes, relay, access, users, aliases, "client_names" in smar.get("DNS_flags"), conf),
             lists=self._lists(access),
             myself=self._myself(),
             blocking_maps=sum(one.blocking for one in self.registry.all()),
