@@ -89,6 +89,7 @@ _SMAR_SMTPC: Final[Mapping[str, LogEvent]] = {
     "smar.start": row(Sev.INFO, _RUN, "server", "", "SMAR is ready and asks these name servers."),
     "smar.smtps": row(Sev.INFO, _RUN, "pid", "name", "An SMTPS has connected."),
     "smar.qmgr": row(Sev.INFO, _RUN, "pid", "", "QMGR has connected."),
+    "smtps.conf": row(Sev.ERROR, _TROUBLE, "ss_sess client", "", "The piece of configuration for a client cannot be used."),
     "smar.conf": row(Sev.WARN, _TROUBLE, "", "", "The configuration has something that an operator should look at."),
     "smar.interfaces": row(Sev.WARN, _TROUBLE, "", "", "The addresses of this host cannot be found out."),
     "smar.mcp": row(Sev.NOTICE, _RUN, "", "", "mcp is gone; SMAR stops."),
