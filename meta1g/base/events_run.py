@@ -94,6 +94,7 @@ _SMAR_SMTPC: Final[Mapping[str, LogEvent]] = {
     "smar.interfaces": row(Sev.WARN, _TROUBLE, "", "", "The addresses of this host cannot be found out."),
     "smar.mcp": row(Sev.NOTICE, _RUN, "", "", "mcp is gone; SMAR stops."),
     "smar.stop": row(Sev.NOTICE, _RUN, "", "", "SMAR has stopped."),
+    "smtpc.conf": row(Sev.ERROR, _TROUBLE, "server", "host", "The piece of configuration for a server cannot be used."),
     "smtpc.qmgr": row(Sev.INFO, _RUN, "", "", "SMTPC is connected to QMGR."),
     "smtpc.mcp": row(Sev.NOTICE, _RUN, "", "", "mcp is gone; SMTPC stops."),
     "smtpc.stop": row(Sev.NOTICE, _RUN, "count", "", "SMTPC has stopped."),
