@@ -17,6 +17,7 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import NO_REPLY, Reply
+from meta1g.conf.values import shown, suggest
 from meta1g.maps.base import Map, MapStatus
 from meta1g.maps.lookup import access_keys, client_keys, domain_keys, search
 from meta1g.rcb.smtps_smar import ClientResolve
@@ -70,8 +71,18 @@ NONE: Final = Decision(Action.NONE)
 TEMP: Final = Decision(Action.REFUSE, reply=Reply(451, "4.3.0", "Access map temporarily not available"))
 BROKEN: Final = Decision(Action.REFUSE, reply=Reply(451, "4.3.5", "Access map entry is wrong"))
 _WORDS: Final = {"relay": Action.RELAY, "ok": Action.OK, "cont": Action.CONT, "discard": Action.DISCARD}
+_REJECT: Final = "reject"
+#: Right-hand sides of one word.
+RHS_WORDS: Final = (*_WORDS, _REJECT)
+#: What other mailers call them.
+_ELSEWHERE: Final = {
+    "permit": "ok", "allow": "ok", "accept": "ok", "dunno": "cont", "continue": "cont", "deny": "reject", "refuse": "reject",
+    "drop": "discard",
+}  # fmt: skip
 _QUICK: Final = "quick:"
-_ERROR: Final = re.compile(r'error: *+"?([45]\d\d)(?: ++([245]\.\d{1,3}\.\d{1,3}))? *+([^"]*+)"?', re.IGNORECASE)
+#: A reply code (RFC 5321 4.2.1: the second digit is 0 to 5), an enhanced code, a text.
+_ERROR: Final = re.compile(r'error: *+"?([45][0-5]\d)(?: ++([245]\.\d{1,3}\.\d{1,3}))?(?: ++([^"]*+))?"?', re.IGNORECASE)
+_ERROR_FORM: Final = "error:550 5.7.1 TEXT"
 _UNSAFE: Final = re.compile(r"[^\x20-\x7e]")
 
 #: Keys of `cltresolve:` by the result of the client's name look-up.
@@ -83,8 +94,12 @@ RESOLVE_KEYS: Final = {
 }
 
 
-def parse_rhs(value: str) -> Decision:
-    """Reads a right-hand side; a wrong one is a temporary error."""
+def read_rhs(value: str) -> Decision:
+    """Reads a right-hand side.
+
+    Raises:
+        ValueError: it is none; the message says what to write.
+    """
     value = value.strip()
     quick = value[: len(_QUICK)].lower() == _QUICK
     if quick:
@@ -92,17 +107,38 @@ def parse_rhs(value: str) -> Decision:
     word = value.lower()
     if word in _WORDS:
         return Decision(_WORDS[word], quick)
-    if word == "reject":
+    if word == _REJECT:
         return Decision(Action.REFUSE, quick, reply=Reply(550, "5.7.1", "Access denied"))
     match = _ERROR.fullmatch(value)
     if match is None:
-        return BROKEN
+        raise ValueError(_advice(value, word))
     code = int(match[1])
     ecode = match[2] or ("5.7.1" if code >= 500 else "4.7.1")
     if ecode[0] != match[1][0]:
-        return BROKEN
-    text = _UNSAFE.sub("?", match[3].strip()[:REPLY_TEXT_MAX_CHARS]) or "Access denied"
+        raise ValueError(f"{code} and {ecode} contradict each other; write {match[1][0]}{ecode[1:]}")
+    text = _UNSAFE.sub("?", (match[3] or "").strip()[:REPLY_TEXT_MAX_CHARS]) or "Access denied"
     return Decision(Action.REFUSE, quick, reply=Reply(code, ecode, text))
+
+
+def _advice(value: str, word: str) -> str:
+    """Says what to write instead of a wrong right-hand side."""
+    if not word:
+        return f"it has no right-hand side; write {', '.join(RHS_WORDS)} or {_ERROR_FORM}"
+    if word.startswith("error"):
+        return f"{shown(value)} is no error reply; write {_ERROR_FORM} with a code from 400 to 559"
+    if word[0] in "45" and word[:3].isdigit():
+        return f"{shown(value)} is no right-hand side; write error:{shown(value)}"
+    near = _ELSEWHERE.get(word)
+    advice = f"write {near}" if near else suggest(word, (*RHS_WORDS, "error:"))
+    return f"{shown(value)} is no right-hand side; {advice}"
+
+
+def parse_rhs(value: str) -> Decision:
+    """Reads a right-hand side; a wrong one is a temporary error."""
+    try:
+        return read_rhs(value)
+    except ValueError:
+        return BROKEN
 
 
 class AccessMap:
@@ -128,12 +164,24 @@ class AccessMap:
             name: its name in lower case, empty if not known or forged.
             resolve: how the name was found.
         """
-        decision = self._ask(Tag.CLTADDR, client_keys(address))
+        decision = self.by_address(address)
         if _goes_on(decision) and name:
-            decision = self._first(decision, self._ask(Tag.CLTNAME, domain_keys(name)))
+            decision = self._first(decision, self.by_name(name))
         if _goes_on(decision):
-            decision = self._first(decision, self._ask(Tag.CLTRESOLVE, (RESOLVE_KEYS[resolve],)))
+            decision = self._first(decision, self.by_resolve(resolve))
         return decision
+
+    def by_address(self, address: str) -> Decision:
+        """Decides about a client by its IP address."""
+        return self._ask(Tag.CLTADDR, client_keys(address))
+
+    def by_name(self, name: str) -> Decision:
+        """Decides about a client by its name, in lower case."""
+        return self._ask(Tag.CLTNAME, domain_keys(name))
+
+    def by_resolve(self, resolve: ClientResolve) -> Decision:
+        """Decides about a client by how its name was found."""
+        return self._ask(Tag.CLTRESOLVE, (RESOLVE_KEYS[resolve],))
 
     def listed(self, entries: Iterable[Listed]) -> Decision:
         """Decides about a client by its entries in DNS lists; the first entry that says more than `cont` counts."""

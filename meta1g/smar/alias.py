@@ -31,6 +31,8 @@ _MAP_TEMP: Final = Unresolved(reply=Reply(451, "4.3.0", "Alias map temporarily n
 _MAP_PERM: Final = Unresolved(reply=Reply(550, "5.3.5", "Alias map refuses the address"))
 #: One member: blanks and commas count only outside of quotes and angle brackets; no part is looked at twice.
 _MEMBER: Final = re.compile(r"""(?:[^ \t,"<>]++|"[^"]*+"?+|<(?:[^">]++|"[^"]*+"?+)*+>?+|>)++""")
+#: Enhanced status code of a loop.  Ref: RFC 3463 3.5.
+_LOOP: Final = "5.4.6"
 _UNSAFE: Final = re.compile(r"[^\x20-\x7e]")
 
 
@@ -96,6 +98,28 @@ def _each_member(value: str) -> Iterator[str]:
         yield one[1:-1] if one.startswith("<") and one.endswith(">") else one
 
 
+def read_member(text: str, domain: str) -> Address:
+    """Reads one member of an alias.
+
+    Args:
+        text: an address, or a bare name, which is in the domain.
+        domain: the domain of the alias.
+
+    Raises:
+        AddressError: it is neither; it may be a program, file or list file.
+    """
+    if len(text) > MEMBER_MAX_CHARS:
+        raise AddressError(f"member is longer than {MEMBER_MAX_CHARS} characters")
+    if "@" not in text and text.lstrip('"')[:1] in _NOT_MAIL:
+        raise AddressError("there are no programs, files and list files here; deliver by LMTP")
+    full = text if "@" in text else f"{text}@{domain}"
+    try:
+        full.encode()  # bytes of a map that are no UTF-8 cannot be passed on
+    except UnicodeError:
+        raise AddressError("is not UTF-8") from None
+    return parse_path(full, utf8=True)
+
+
 class Aliases:
     """The aliases map.
 
@@ -133,6 +157,32 @@ class Aliases:
             except StopIteration as end:
                 outcome: AliasResult = end.value
                 return Members(members=outcome.members, owner=outcome.owner) if isinstance(outcome, Expanded) else outcome
+
+    def dead_end(self, key: str) -> str:
+        """Says that the alias of a key leads only to itself; nothing if it leads to somebody, or is none.
+
+        Args:
+            key: a key of the map: an address or a local part.
+
+        Blocks: if the map does.
+        """
+        try:
+            address = read_member(key, self._hostname)
+        except AddressError:
+            return ""
+        found = self.look_up(address)
+        if not found.found:
+            return ""
+        frame = self._frame(address, found)
+        for text in frame.words:
+            try:
+                member = read_member(text, address.domain)
+            except AddressError:
+                return ""
+            if self._key(member) == frame.key or not self.look_up(member).found:
+                return ""
+        outcome = self.expand(address)
+        return outcome.reply.one_line if isinstance(outcome, Unresolved) and outcome.reply.ecode == _LOOP else ""
 
     def version(self) -> int:
         """Gives a number that changes with the map."""
@@ -236,7 +286,7 @@ class Aliases:
     def _outcome(self, address: Address, members: dict[str, str]) -> AliasWalk:
         key = self._key(address)
         if not members:
-            raise _StopError(554, "5.4.6", key, "leads only to itself")
+            raise _StopError(554, _LOOP, key, "leads only to itself")
         if list(islice(members, 2)) == [key]:
             return None
         while True:
@@ -250,20 +300,10 @@ class Aliases:
 
     def _member(self, text: str, frame: _Frame) -> Address:
         """Reads a member; a bare name is in the domain of its alias, and is no program, file or list file."""
-        member = None
-        if len(text) <= MEMBER_MAX_CHARS and ("@" in text or text.lstrip('"')[:1] not in _NOT_MAIL):
-            member = self._address(text, frame.address.domain)
-        if member is None:
-            raise _StopError(550, "5.3.5", frame.key, f"has a member that is no address: {text[:MEMBER_MAX_CHARS]}")
-        return member
-
-    def _address(self, text: str, domain: str) -> Address | None:
-        full = text if "@" in text else f"{text}@{domain or self._hostname}"
         try:
-            full.encode()  # bytes of a map that are no UTF-8 cannot be passed on
-            return parse_path(full, utf8=True)
-        except (AddressError, UnicodeError):
-            return None
+            return read_member(text, frame.address.domain or self._hostname)
+        except AddressError:
+            raise _StopError(550, "5.3.5", frame.key, f"has a member that is no address: {text[:MEMBER_MAX_CHARS]}") from None
 
     def _owner(self, address: Address) -> str | None:
         """Gives the envelope sender of a list: its one owner, or `owner-LIST` if there are several."""
@@ -272,8 +312,12 @@ class Aliases:
         if not found.found:
             return None
         members = list(islice(_each_member(found.value), 2))
-        named = self._address(members[0], address.domain) if len(members) == 1 else None
-        return owner.text if named is None else named.text
+        if len(members) != 1:
+            return owner.text
+        try:
+            return read_member(members[0], address.domain or self._hostname).text
+        except AddressError:
+            return owner.text
 
     def _look_up_owner(self, owner: Address) -> MapResult:
         """Looks the owner up without the catch-all key of its domain."""

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Meta1Error, Module, PermError
@@ -24,12 +24,14 @@ from meta1g.smar.dnsbl import DnsList
 from meta1g.smar.guard import GuardedMap
 from meta1g.smar.limits import RESOLV_CONF_SERVERS
 from meta1g.smar.localuser import LocalUsers
+from meta1g.smar.mapcheck import check_maps
 from meta1g.smar.myself import Myself
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes
 
 #: Sub-sections that name or describe a map.
 CONSUMERS: Final = ("mailertable", "aliases", "local_user_map", "access_map")
+T = TypeVar("T")
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
 
@@ -66,7 +68,13 @@ class Settings:
     blocking_maps: int = 0
 
 
-def settings_from(config: Config, smar: Section, log: Log | None = None, loader: Loader | None = None) -> Settings:
+def settings_from(
+    config: Config,
+    smar: Section,
+    log: Log | None = None,
+    loader: Loader | None = None,
+    watch: Callable[[Map], Map] | None = None,
+) -> Settings:
     """Reads a section smar and opens its maps.
 
     Args:
@@ -74,47 +82,69 @@ def settings_from(config: Config, smar: Section, log: Log | None = None, loader:
         smar: the section.
         log: maps that do not answer are logged here.
         loader: where changed files of maps are read.
+        watch: called with each map that is opened; gives what is asked in its place.
 
     Raises:
         PermError: a map or an address in it cannot be used; the error names file and line.
         TempError: the system is short of something.
     """
-    return _Reader(config, smar, log, loader).read()
+    return _Reader(config, smar, log, loader, watch).read()
 
 
-def problems(config: Config, smar: Section) -> list[str]:
-    """Opens all maps of a section and whatever uses them; gives all that is wrong, each with file and what to do."""
+def problems(config: Config, smar: Section, *, entries: bool = False) -> list[str]:
+    """Opens all maps of a section and whatever uses them; gives all that is wrong, each with file and what to do.
+
+    Args:
+        config: the whole configuration.
+        smar: the section.
+        entries: looks at each entry of the maps, too.
+    """
     found: list[str] = []
-    readers: list[_Reader] = []
 
-    def look(function: Callable[[], object]) -> None:
+    def look(function: Callable[[], T]) -> T | None:
         try:
-            function()
+            return function()
         except Meta1Error as error:
             found.extend(() if error.cause in found else (error.cause,))
+            return None
 
-    look(lambda: readers.append(_Reader(config, smar, None, None)))
+    reader = look(lambda: _Reader(config, smar, None, None))
     look(lambda: name_servers(smar))
-    for reader in readers:
-        for part in reader.parts():
-            look(part)
-        if not found:
-            look(reader.read)
-        reader.registry.close()
+    if reader is None:
+        return found
+    for part in reader.parts():
+        look(part)
+    settings = None if found else look(reader.read)
+    if entries:
+        texts = check_maps(config, smar, None if settings is None else settings.aliases)
+        found += [text for text in texts if text not in found]
+    reader.registry.close()
     return found
 
 
 class _Reader:
     """Reads one configuration.  Owner: the process (set before the first thread)."""
 
-    def __init__(self, config: Config, smar: Section, log: Log | None, loader: Loader | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        smar: Section,
+        log: Log | None,
+        loader: Loader | None,
+        watch: Callable[[Map], Map] | None = None,
+    ) -> None:
         self._config = config
         self._smar = smar
         self._delimiter: str = smar.get("address_delimiter")
         self._hostname = config.hostname or socket.getfqdn()
         self._log = Log("smar") if log is None else log
         specs = tuple(self._spec(one) for one in self._smar.subs("map"))
-        self.registry = MapRegistry(specs, loader, lambda table, spec: GuardedMap(table, spec.where, self._log))
+        self._watch = watch
+        self.registry = MapRegistry(specs, loader, self._guarded)
+
+    def _guarded(self, table: Map, spec: MapSpec) -> Map:
+        guarded = GuardedMap(table, spec.where, self._log)
+        return guarded if self._watch is None else self._watch(guarded)
 
     def parts(self) -> Iterator[Callable[[], object]]:
         """Gives what opens one map each."""
