@@ -13,14 +13,12 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import PermError
-from meta1g.conf.defs_session import SNIPPETS
+from meta1g.conf.access import DNSBL, TAGS, Action, KeyKind, RhsKind, TagRow, check_rhs, parse_decision, row_of
 from meta1g.conf.errors import ConfigError
-from meta1g.conf.snippet import parse_snippet
 from meta1g.conf.values import shown, suggest, too_wide
 from meta1g.maps.cidrmap import NetworkTable, split_tag
 from meta1g.maps.regexmap import read_rule
 from meta1g.maps.rhs import macros_in
-from meta1g.smar.access import DNSBL, RHS_WORDS, Action, Tag, read_rhs
 from meta1g.smar.alias import Aliases, read_member, split_members
 from meta1g.smar.keys import (
     address_problem,
@@ -30,7 +28,7 @@ from meta1g.smar.keys import (
     resolve_problem,
     route_problem,
 )
-from meta1g.smar.limits import ALIAS_MEMBERS_MAX, PROTECTED_MAX_CHARS
+from meta1g.smar.limits import ALIAS_MEMBERS_MAX
 from meta1g.smar.route import RouteDefaults, parse_value
 from meta1g.smtp.address import AddressError
 
@@ -47,12 +45,13 @@ NAMED: Final[Mapping[str, str]] = {
 DEFAULTS: Final = RouteDefaults(25, "lmtpsock", Path("/"))
 #: What only a mailertable has on its right-hand side.
 _ROUTE: Final = re.compile(r"(?:lmtp|esmtp|smtp):|\d+\^|\[[^\]]*\]$", re.IGNORECASE)
-_NUMBERED: Final = re.compile(rf"{DNSBL}(\d{{1,3}})", re.ASCII)
+_NUMBERED: Final = re.compile(rf"{DNSBL.tag}(\d{{1,3}})", re.ASCII)
 _EXPRESSION_TAG: Final = re.compile(r"/\^?\(?([a-z_]+\d*):", re.IGNORECASE)
 #: Controls, what no UTF-8 made, and characters that nobody sees (format, byte order mark).
 _UNSEEN: Final = re.compile(
     r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ud800-\udfff]"
 )
+_FROM: Final = "from"
 _NO_USER: Final = ("reject", "discard", "no", "unknown", "error")
 _ALIAS_MACROS: Final = ("user", "detail", "domain", "key")
 _SAMPLE: Final = "x"
@@ -90,11 +89,15 @@ _KeyCheck = Callable[[str, EntryRules], str]
 
 
 def _address(key: str, rules: EntryRules) -> str:
-    return address_problem(key, rules.delimiter)
-
-
-def _sender(key: str, rules: EntryRules) -> str:
     return address_problem(key, rules.delimiter, null=True)
+
+
+def _domain(key: str, _rules: EntryRules) -> str:
+    return domain_problem(key)
+
+
+def _hello(key: str, _rules: EntryRules) -> str:
+    return route_problem(key) if key.startswith("[") else domain_problem(key)
 
 
 def _client(key: str, _rules: EntryRules) -> str:
@@ -109,23 +112,18 @@ def _anything(_key: str, _rules: EntryRules) -> str:
     return ""
 
 
-#: Checks of the keys of the access map by tag, without its colon.
-TAGS: Final[Mapping[str, _KeyCheck]] = {
-    Tag.CLTADDR[:-1]: _client,
-    Tag.CLTNAME[:-1]: lambda key, _rules: domain_problem(key),
-    Tag.CLTRESOLVE[:-1]: lambda key, _rules: resolve_problem(key),
-    Tag.FROM[:-1]: _sender,
-    Tag.TO[:-1]: _address,
-    Tag.PROTECTED[:-1]: _address,
-    "ehlo": _anything,
-    "certissuer": _anything,
-    "certsubject": _anything,
-    "smtps_session_conf": _client_or_domain,
-    "smtpc_session_conf": _client_or_domain,
-    "smtpc_rcpt_conf": _address,
+#: Checks of the keys of the access map.
+TAGGED: Final[Mapping[KeyKind, _KeyCheck]] = {
+    KeyKind.CLIENT: _client,
+    KeyKind.NAME: _domain,
+    KeyKind.RESOLVED: lambda key, _rules: resolve_problem(key),
+    KeyKind.HELLO: _hello,
+    KeyKind.ADDRESS: _address,
+    KeyKind.HOST: _client_or_domain,
+    KeyKind.CERTIFICATE: _anything,
 }
-#: Tags whose keys are IP addresses: those of a map of networks.
-_NETWORK_TAGS: Final = (Tag.CLTADDR[:-1], "smtps_session_conf", "smtpc_session_conf")
+#: What stands behind tags whose keys are IP addresses: those of a map of networks.
+_NETWORKS: Final = (KeyKind.CLIENT, KeyKind.HOST)
 
 
 def check_entries(entries: Iterable[MapEntry], uses: Sequence[EntryRules]) -> Iterator[str]:
@@ -200,107 +198,86 @@ def _expression(rules: EntryRules, key: str, value: str) -> str:
     if not use or (use == ACCESS and match is None):
         return ""
     tagged = f"{match[1].lower()}:" if match is not None and use == ACCESS else ""
-    unknown = _unknown_tag(tagged[:-1], rules) if tagged else ""
+    unknown = _row(tagged[:-1], rules)[1] if tagged else ""
     return unknown or VALUES[use](f"{tagged}{_SAMPLE}", re.sub(r"\$\{\d+\}", _SAMPLE, value), rules)
 
 
 def _network(use: str, rules: EntryRules, key: str, value: str) -> str:
     tag, network = split_tag(key)
-    name = tag[:-1]
-    if use != ACCESS or (name not in _NETWORK_TAGS and not _NUMBERED.fullmatch(name)):
-        return f"a map of networks is asked for {' and '.join(f'{one}:' for one in _NETWORK_TAGS)} of the access map only"
+    row, wrong = _row(tag[:-1], rules)
+    if use != ACCESS or not tag or (row is not None and row.key not in _NETWORKS):
+        names = ", ".join(f"{one.tag}:" for one in TAGS.values() if one.key in _NETWORKS)
+        return f"a map of networks answers for {names} of the access map only"
+    if row is None:
+        return wrong
     try:
         NetworkTable().add(network, value)
     except ValueError as error:
-        return f"{error}; write cltaddr:192.0.2.0/24"
-    wide = too_wide([network]) if _decides(value, Action.RELAY) else ""
-    return wide or _access_value(key, value, rules)
+        return f"{error}; write {tag}192.0.2.0/24"
+    return (too_wide([network]) if _relays(row, value) else "") or _access_value(key, value, rules)
+
+
+def _relays(row: TagRow, value: str) -> bool:
+    try:
+        return row.rhs is RhsKind.DECISION and parse_decision(row, value).action is Action.RELAY
+    except ValueError:
+        return False
 
 
 # -- the access map
 
 
 def _access_key(key: str, rules: EntryRules) -> str:
-    if key in TAGS or not split_tag(key)[0]:
-        return _nothing_behind(key) if key in TAGS else f"has no tag; write {_tag_for(key)}:{shown(key)}"
     tag, _, rest = key.partition(":")
-    unknown = _unknown_tag(tag, rules)
-    if unknown:
-        return unknown
-    if not rest:
-        return _nothing_behind(tag)
-    return TAGS.get(tag, _client)(rest, rules)
-
-
-def _nothing_behind(tag: str) -> str:
-    return f"there is nothing behind the tag {tag}:; write what it is for, without a blank"
+    if tag in TAGS and not rest:
+        return f"there is nothing behind the tag {tag}:; write what it is for, without a blank"
+    if not split_tag(key)[0]:
+        return f"has no tag; write {_tag_for(key)}:{shown(key)}"
+    row, wrong = _row(tag, rules)
+    if row is None:
+        return wrong
+    if row.key is KeyKind.ADDRESS and rest == "<>" and row.tag != _FROM:
+        return f"<> is never asked for here; only a sender ({_FROM}:) can be empty"
+    return TAGGED[row.key](rest, rules)
 
 
 def _tag_for(key: str) -> str:
     if not client_problem(key):
         return "cltaddr"
-    return "from" if "@" in key else "cltname"
+    return _FROM if "@" in key else "cltname"
 
 
-def _unknown_tag(tag: str, rules: EntryRules) -> str:
+def _row(tag: str, rules: EntryRules) -> tuple[TagRow | None, str]:
+    """Gives the row of a tag, or what is wrong with it."""
     match = _NUMBERED.fullmatch(tag)
-    if match is not None:
-        known = rules.lists is None or int(match[1]) < rules.lists
-        return "" if known else f"there is no DNS list {match[1]}; the first dnsbl section is {DNSBL}0"
-    return "" if tag in TAGS else f"unknown tag {shown(tag)}:; {suggest(tag, [f'{one}:' for one in TAGS])}"
+    if match is not None and rules.lists is not None and int(match[1]) >= rules.lists:
+        return None, f"there is no DNS list {match[1]}; the first section dnsbl has the tag {DNSBL.tag}0:"
+    try:
+        return row_of(tag), ""
+    except ValueError as error:
+        return None, str(error)
 
 
-def _access_value(key: str, value: str, _rules: EntryRules) -> str:
+def _access_value(key: str, value: str, rules: EntryRules) -> str:
     tag, _, rest = key.partition(":")
-    if not value:
-        return "has no value; write " + (
-            f"{', '.join(RHS_WORDS)} or error:550 5.7.1 TEXT" if tag not in SNIPPETS else "options"
+    row, wrong = _row(tag, rules)
+    if row is None:
+        return wrong
+    if not value and not row.waits_for:
+        return f"has no value; write {row.rhs.value}"
+    try:
+        check_rhs(row, value, shown(key))
+    except ValueError as error:
+        snippet = error.__cause__
+        return "; ".join(one.message for one in snippet.problems) if isinstance(snippet, ConfigError) else str(error)
+    if row.rhs is RhsKind.WRITERS:
+        return next(
+            filter(None, (address_problem(word) for word in value.lower().replace(",", " ").split() if "@" in word)), ""
         )
-    if tag in SNIPPETS:
-        try:
-            parse_snippet(value, tag, shown(key))
-        except ConfigError as error:
-            return "; ".join(problem.message for problem in error.problems) or error.cause
-        return ""
-    if f"{tag}:" == Tag.PROTECTED:
-        return _writers(value)
-    try:
-        decision = read_rhs(value)
-    except ValueError as error:
-        return str(error)
-    if not value.isascii():
+    if row.rhs is RhsKind.DECISION and not value.isascii():
         return "a reply has no characters beyond ASCII; write it without"
-    if decision.action is Action.RELAY and (f"{tag}:" == Tag.CLTRESOLVE or (f"{tag}:", rest) == (Tag.FROM, "<>")):
-        return "relay would let everybody send anywhere (open relay); write ok, and relay for addresses"
-    return ""
-
-
-def _decides(value: str, action: Action) -> bool:
-    try:
-        return read_rhs(value).action is action
-    except ValueError:
-        return False
-
-
-def _writers(value: str) -> str:
-    """Checks the list of those who may write to a protected recipient."""
-    if len(value) > PROTECTED_MAX_CHARS:
-        return f"the list is longer than {PROTECTED_MAX_CHARS} characters; name domains or networks"
-    for word in value.lower().replace(",", " ").split():
-        wrong = _writer(word)
-        if wrong:
-            return wrong
-    return ""
-
-
-def _writer(word: str) -> str:
-    if word.endswith("@"):
-        return f"{shown(word)}: write the whole address"
-    try:
-        NetworkTable().add(word, "yes")
-    except ValueError as error:
-        is_network = "/" in word or not word.strip("0123456789.:")
-        return f"{error}; write an address, domain or network" if is_network else address_problem(word)
+    if (row.tag, rest) == (_FROM, "<>") and _relays(row, value):
+        return "relay would let everybody send anywhere (open relay); write ok, and relay for addresses of clients"
     return ""
 
 

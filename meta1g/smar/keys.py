@@ -10,8 +10,8 @@ import ipaddress
 import re
 from typing import Final
 
+from meta1g.conf.access import RESOLVED
 from meta1g.conf.values import shown, suggest
-from meta1g.smar.access import RESOLVE_KEYS
 from meta1g.smtp.address import AddressError, check_literal, parse_path
 
 _LABEL: Final = re.compile(r"[\w-]+")
@@ -172,5 +172,4 @@ def _prefix6(key: str) -> str:
 
 def resolve_problem(key: str) -> str:
     """Checks the result of a look-up of a client's name."""
-    known = tuple(RESOLVE_KEYS.values())
-    return "" if key in known else f"{shown(key)} is no result of a look-up; {suggest(key, known)}"
+    return "" if key in RESOLVED else f"{shown(key)} is no result of a look-up; {suggest(key, RESOLVED)}"

@@ -267,20 +267,6 @@ def _entries(section: Section) -> dict[str, str]:
     return entries
 
 
-def unheeded(smar: Section) -> list[str]:
-    """Gives a warning for each thing that the section asks for and that this program does not do.
-
-    Raises:
-        PermError: it is one that must not be passed over.
-    """
-    greylisting = smar.sub("greylisting")
-    if greylisting.exists:
-        raise PermError(Module.SMAR, f"{greylisting.where}: greylisting is not available; remove the section")
-    if "use_connect" not in smar.get("DNS_flags"):
-        return [f"{smar.where}: DNS_flags: sockets are always connected to one name server"]
-    return []
-
-
 def name_servers(smar: Section, resolv_conf: Path = RESOLV_CONF) -> tuple[ServerAddress, ...]:
     """Gives the name servers of the configuration, or those of resolv.conf, or the one of this machine.
 

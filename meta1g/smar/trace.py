@@ -17,13 +17,14 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
+from meta1g.conf.access import DNSBL, Action, Decision
 from meta1g.conf.values import shown, suggest
 from meta1g.maps.base import Map, MapResult, MapStatus
 from meta1g.maps.cidrmap import parse_address
 from meta1g.rcb.common import DeliveryAgent
 from meta1g.rcb.qmgr_smar import Members, Unresolved
 from meta1g.rcb.smtps_smar import CheckMail, CheckRcpt, ClientResolve, LookupFlags, VerdictFlags
-from meta1g.smar.access import DNSBL, RESOLVE_KEYS, AccessMap, Action, Decision
+from meta1g.smar.access import RESOLVE_KEYS, AccessMap
 from meta1g.smar.alias import Aliases
 from meta1g.smar.checks import Policy
 from meta1g.smar.dnsbl import Listed
@@ -31,7 +32,7 @@ from meta1g.smar.localuser import may_write
 from meta1g.smar.route import RoutePlan
 from meta1g.smtp.address import NULL, Address, AddressError, parse_path
 
-_LIST: Final = re.compile(rf"{DNSBL}(\d{{1,3}})", re.ASCII)
+_LIST: Final = re.compile(rf"{DNSBL.tag}(\d{{1,3}})", re.ASCII)
 _ADDRESS_NEEDED: Final = "write an address such as user@example.org"
 
 
@@ -178,10 +179,14 @@ class Tracer:
         """Asks for cltresolve:."""
         return self._lines(_decided(self._access().by_resolve(resolve_of(key))))
 
+    def by_hello(self, key: str, _mail: Mail) -> list[str]:
+        """Asks for ehlo:."""
+        return self._lines(_decided(self._access().by_hello(key.lower())))
+
     def by_list(self, question: str, _mail: Mail) -> list[str]:
         """Asks for the result of a DNS list."""
         word, _, key = question.partition(":")
-        return self._lines(_decided(self._access().listed([Listed(int(word[len(DNSBL) :]), _ip(key))])))
+        return self._lines(_decided(self._access().listed([Listed(int(word[len(DNSBL.tag) :]), _ip(key))])))
 
     def sender(self, key: str, _mail: Mail) -> list[str]:
         """Asks for from:."""
@@ -272,6 +277,7 @@ QUESTIONS: Final[Mapping[str, Callable[[Tracer, str, Mail], list[str]]]] = {
     "cltaddr": Tracer.by_address,
     "cltname": Tracer.by_name,
     "cltresolve": Tracer.by_resolve,
+    "ehlo": Tracer.by_hello,
     "from": Tracer.sender,
     "to": Tracer.recipient,
     "protectedrcpt": Tracer.protection,

@@ -76,7 +76,7 @@ def _name_of_input() -> str:
     """Gives the name of the file that standard input is."""
     with contextlib.suppress(OSError, ValueError):
         if stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode):
-            return os.readlink(f"/proc/self/fd/{sys.stdin.fileno()}")
+            return str(Path(f"/proc/self/fd/{sys.stdin.fileno()}").readlink())
     return _INPUT
 
 

@@ -99,7 +99,7 @@ def test_the_source_is_named_and_its_entries_are_checked_by_the_name_of_the_map(
         command = [sys.executable, "-c", "from meta1g.tools.createmap import run; run()", tmp_path / "access.db"]
         result = subprocess.run(command, stdin=file, capture_output=True, text=True, timeout=60, check=False)
     assert result.stderr.splitlines() == [
-        f"createmap: {source}:1: key from:x: rejct is no right-hand side; did you mean reject?",
+        f"createmap: {source}:1: key from:x: unknown value rejct; did you mean reject?",
         f"createmap: {source}:2: key bare: has no tag; write cltname:bare",
         f"createmap: {tmp_path}/access.db is left as it was: mend the lines above",
     ]

@@ -11,7 +11,7 @@ def mapchk(*arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-TEXT = "# rules\ncltaddr:192.0.2 relay\nsmtpc_rcpt_conf:example.org tls_requirements {\n   flags = { verified }; }\n"
+TEXT = "# rules\ncltaddr:192.0.2 relay\nsmtps_session_conf:mx.example.org max_recipients =\n   5;\n"
 
 
 @pytest.fixture(params=["text", "db"])
@@ -21,7 +21,7 @@ def access(tmp_path, request):
         path.write_text(TEXT)
     else:
         path = tmp_path / "access.db"
-        rows = [(b"cltaddr:192.0.2", b"relay"), (b"smtpc_rcpt_conf:example.org", b"tls_requirements { flags = { verified }; }")]
+        rows = [(b"cltaddr:192.0.2", b"relay"), (b"smtps_session_conf:mx.example.org", b"max_recipients = 5;")]
         MapFile.build(path, rows)
     return path
 
@@ -33,7 +33,7 @@ def test_a_right_map_gives_no_output(access):
 
 def test_a_key_is_looked_up(access):
     assert mapchk("-k", "CLTADDR:192.0.2", access).stdout == "relay\n"
-    assert mapchk("-k", "smtpc_rcpt_conf:example.org", access).stdout == "tls_requirements { flags = { verified }; }\n"
+    assert mapchk("-k", "smtps_session_conf:mx.example.org", access).stdout == "max_recipients = 5;\n"
     assert mapchk("-k", "nothing", access).returncode == 1
 
 
