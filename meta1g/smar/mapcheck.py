@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Final
 
 from meta1g.base.errors import Meta1Error
+from meta1g.base.log import Log
 from meta1g.conf.config import Config, Section
 from meta1g.db.mapfile import KINDS, MapFile
+from meta1g.maps.base import Map
 from meta1g.maps.static import StaticMap
 from meta1g.maps.textmap import AS_IT_IS, read_entries
 from meta1g.smar.alias import Aliases
 from meta1g.smar.entries import ACCESS, ALIASES, DEFAULTS, KEYS, NAMED, EntryRules, MapEntry, check_entries, loops
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import Routes
+from meta1g.smar.wrongentries import WrongEntries
 
 _DB_SUFFIX: Final = ".db"
 #: Kinds that are files.
@@ -81,18 +84,22 @@ def check_map(entries: Iterable[MapEntry], uses: Sequence[EntryRules], aliases: 
     return found
 
 
-def _aliases_of(entries: Sequence[MapEntry], rules: EntryRules) -> Aliases:
-    """Makes aliases of entries as they are, where only local parts alone are local."""
-    table = StaticMap(ALIASES, {entry.key: entry.value for entry in entries})
-    relay = RelayRules((), (), (NOWHERE,), Routes(None, DEFAULTS))
+def aliases_alone(table: Map, rules: EntryRules, wrong: WrongEntries) -> Aliases:
+    """Makes aliases of a map without a configuration: only local parts alone are local."""
     return Aliases(
         table,
         localpart=rules.localpart,
         local_domains=False,
         delimiter=rules.delimiter,
-        relay=relay,
+        relay=RelayRules((), (), (NOWHERE,), Routes(None, DEFAULTS)),
         hostname=NOWHERE,
+        wrong=wrong,
     )
+
+
+def _aliases_of(entries: Sequence[MapEntry], rules: EntryRules) -> Aliases:
+    table = StaticMap(ALIASES, {entry.key: entry.value for entry in entries})
+    return aliases_alone(table, rules, WrongEntries(Log("smar", level=0)))
 
 
 def check_maps(config: Config, smar: Section, aliases: Aliases | None) -> list[str]:

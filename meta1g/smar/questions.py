@@ -10,11 +10,10 @@ from meta1g.conf.config import Config
 from meta1g.maps.base import Map
 from meta1g.maps.registry import MapRegistry, MapSpec
 from meta1g.smar.access import AccessMap
-from meta1g.smar.alias import Aliases
 from meta1g.smar.checks import Policy
-from meta1g.smar.entries import ACCESS, ALIASES, DEFAULTS, MAILERTABLE, USERS
+from meta1g.smar.entries import ACCESS, ALIASES, DEFAULTS, MAILERTABLE, USERS, EntryRules
 from meta1g.smar.localuser import LocalUsers
-from meta1g.smar.mapcheck import NOWHERE, use_of
+from meta1g.smar.mapcheck import NOWHERE, aliases_alone, use_of
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import Routes
 from meta1g.smar.settings import settings_from
@@ -35,7 +34,7 @@ def of_configuration(config: Config, question: str, mail: Mail) -> list[str]:
     notes = LookupNotes()
     sections = config.sections("smar")
     smar = sections[0] if sections else config.section("smar")
-    settings = settings_from(config, smar, watch=lambda table: WatchedMap(table, notes))
+    settings = settings_from(config, smar, watch=lambda table: WatchedMap(table, notes), wrong=notes)
     try:
         return Tracer(settings.policy, settings.aliases, notes, settings.hostname.lower()).ask(question, mail)
     finally:
@@ -67,11 +66,9 @@ def of_file(path: Path, kind: str, use: str | None, question: str, mail: Mail) -
 
 
 def _tracer(use: str, table: Map, notes: LookupNotes) -> Tracer:
-    routes = Routes(table if use == MAILERTABLE else None, DEFAULTS)
-    relay = RelayRules((), (), (NOWHERE,), routes)
-    aliases = None
-    if use == ALIASES:
-        aliases = Aliases(table, localpart=True, local_domains=False, delimiter=_DELIMITER, relay=relay, hostname=NOWHERE)
+    routes = Routes(table if use == MAILERTABLE else None, DEFAULTS, notes)
+    aliases = aliases_alone(table, EntryRules(use=ALIASES), notes) if use == ALIASES else None
     users = LocalUsers(table, localpart=True, local_domains=False, delimiter=_DELIMITER) if use == USERS else None
-    access = AccessMap(table, _DELIMITER) if use == ACCESS else None
-    return Tracer(Policy(routes, relay, access, users, aliases), aliases, notes, NOWHERE)
+    access = AccessMap(table, _DELIMITER, notes) if use == ACCESS else None
+    policy = Policy(routes, RelayRules((), (), (NOWHERE,), routes), access, users, aliases)
+    return Tracer(policy, aliases, notes, NOWHERE)

@@ -15,6 +15,7 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module, PermError
+from meta1g.base.log import Log
 from meta1g.base.reply import Reply
 from meta1g.conf.values import shown
 from meta1g.maps.base import Map, MapStatus
@@ -23,6 +24,7 @@ from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.qmgr_smar import Route, Unresolved
 from meta1g.smar.limits import ROUTE_CACHE_ENTRIES, SERVERS_MAX, STATIC_TTL_S
 from meta1g.smar.memo import Memo
+from meta1g.smar.wrongentries import WrongEntries
 from meta1g.smtp.address import is_host
 
 _PORT_MAX: Final = 0xFFFF
@@ -175,12 +177,14 @@ class Routes:
     Args:
         table: the mailertable, None if there is none.
         defaults: what values mean that do not say it.
+        wrong: is told of wrong entries.
 
     Locking: own lock LEAF (of the cache); two threads that miss the same entry make it twice.
     """
 
-    def __init__(self, table: Map | None, defaults: RouteDefaults) -> None:
+    def __init__(self, table: Map | None, defaults: RouteDefaults, wrong: WrongEntries | None = None) -> None:
         self._table = table
+        self._wrong = WrongEntries(Log("smar")) if wrong is None else wrong
         self._defaults = defaults
         self._plans: Memo[str, RoutePlan] = Memo(ROUTE_CACHE_ENTRIES)
         self.blocking = table is not None and table.blocking
@@ -230,7 +234,10 @@ class Routes:
         if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE):
             return self._from_dns(domain), True
         if result.status is MapStatus.OK:
-            return plan_of(result.value, self._defaults, explicit=key != "."), True
+            plan = plan_of(result.value, self._defaults, explicit=key != ".")
+            if isinstance(plan.answer, Unresolved):
+                self._wrong.tell(table.name, key, result.value, plan.answer.reply.one_line)
+            return plan, True
         is_temp = result.status is MapStatus.TEMP
         code, ecode = (451, "4.3.0") if is_temp else (550, "5.3.5")
         return RoutePlan(DeliveryAgent.ESMTP, (), Unresolved(reply=Reply(code, ecode, "mail routing is not known"))), False

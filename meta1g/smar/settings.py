@@ -28,6 +28,7 @@ from meta1g.smar.mapcheck import check_maps
 from meta1g.smar.myself import Myself
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes
+from meta1g.smar.wrongentries import WrongEntries
 
 #: Sub-sections that name or describe a map.
 CONSUMERS: Final = ("mailertable", "aliases", "local_user_map", "access_map")
@@ -74,6 +75,7 @@ def settings_from(
     log: Log | None = None,
     loader: Loader | None = None,
     watch: Callable[[Map], Map] | None = None,
+    wrong: WrongEntries | None = None,
 ) -> Settings:
     """Reads a section smar and opens its maps.
 
@@ -83,12 +85,13 @@ def settings_from(
         log: maps that do not answer are logged here.
         loader: where changed files of maps are read.
         watch: called with each map that is opened; gives what is asked in its place.
+        wrong: is told of wrong entries instead of the log.
 
     Raises:
         PermError: a map or an address in it cannot be used; the error names file and line.
         TempError: the system is short of something.
     """
-    return _Reader(config, smar, log, loader, watch).read()
+    return _Reader(config, smar, log, loader, watch, wrong).read()
 
 
 def problems(config: Config, smar: Section, *, entries: bool = False) -> list[str]:
@@ -108,7 +111,7 @@ def problems(config: Config, smar: Section, *, entries: bool = False) -> list[st
             found.extend(() if error.cause in found else (error.cause,))
             return None
 
-    reader = look(lambda: _Reader(config, smar, None, None))
+    reader = look(lambda: _Reader(config, smar, Log("smar", level=0), None))
     look(lambda: name_servers(smar))
     if reader is None:
         return found
@@ -132,12 +135,14 @@ class _Reader:
         log: Log | None,
         loader: Loader | None,
         watch: Callable[[Map], Map] | None = None,
+        wrong: WrongEntries | None = None,
     ) -> None:
         self._config = config
         self._smar = smar
         self._delimiter: str = smar.get("address_delimiter")
         self._hostname = config.hostname or socket.getfqdn()
         self._log = Log("smar") if log is None else log
+        self._wrong = WrongEntries(self._log) if wrong is None else wrong
         specs = tuple(self._spec(one) for one in self._smar.subs("map"))
         self._watch = watch
         self.registry = MapRegistry(specs, loader, self._guarded)
@@ -158,11 +163,11 @@ class _Reader:
         smar = self._smar
         for section in smar.subs("map"):
             self.registry.get(section.name or "", section.where)
-        routes = Routes(self._consumer("mailertable"), self._route_defaults())
+        routes = Routes(self._consumer("mailertable"), self._route_defaults(), self._wrong)
         relay = RelayRules(smar.get("relay_from"), smar.get("relay_to"), smar.get("local_domains"), routes, smar.where)
         aliases, users = self._aliases(relay), self._users()
         table = self._consumer("access_map")
-        access = None if table is None else AccessMap(table, self._delimiter)
+        access = None if table is None else AccessMap(table, self._delimiter, self._wrong)
         return Settings(
             hostname=self._hostname,
             servers=name_servers(smar),
@@ -205,6 +210,7 @@ class _Reader:
             delimiter=self._delimiter,
             relay=relay,
             hostname=self._hostname,
+            wrong=self._wrong,
         )
 
     def _users(self) -> LocalUsers | None:

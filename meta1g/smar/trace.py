@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
+from meta1g.base.log import Log
 from meta1g.base.reply import Reply
 from meta1g.conf.access import DNSBL, Action, Decision
 from meta1g.conf.values import shown, suggest
@@ -30,6 +31,7 @@ from meta1g.smar.checks import Policy
 from meta1g.smar.dnsbl import Listed
 from meta1g.smar.localuser import may_write
 from meta1g.smar.route import RoutePlan
+from meta1g.smar.wrongentries import WrongEntries
 from meta1g.smtp.address import NULL, Address, AddressError, parse_path
 
 _LIST: Final = re.compile(rf"{DNSBL.tag}(\d{{1,3}})", re.ASCII)
@@ -54,17 +56,27 @@ class LookupStep:
         return f"{self.table}  {shown(self.key)}  {status}{value}"
 
 
-class LookupNotes:
-    """Look-ups since the last verdict.  Owner: one thread."""
+class LookupNotes(WrongEntries):
+    """Look-ups since the last verdict, and the wrong entries among them.  Owner: one thread."""
 
     def __init__(self) -> None:
-        self.steps: list[LookupStep] = []
+        super().__init__(Log("smar", level=0))
+        self._lines: list[str] = []
         self.verdicts = 0
+
+    def add(self, step: LookupStep) -> None:
+        """Notes a look-up."""
+        self._lines.append(f"  {step}")
+
+    def tell(self, table: str, key: str, value: str, why: str, effect: str = "mail is put off") -> None:
+        """Notes a wrong entry."""
+        line = f"  {table}  {shown(key)}  wrong: {why}; {effect} until it is mended"
+        if line not in self._lines:
+            self._lines.append(line)
 
     def take(self) -> list[str]:
         """Gives a line for each look-up, and begins anew."""
-        lines = [f"  {step}" for step in self.steps]
-        self.steps.clear()
+        lines, self._lines = self._lines, []
         self.verdicts += 1
         return lines
 
@@ -88,7 +100,7 @@ class WatchedMap:
     def lookup(self, key: str) -> MapResult:
         """Looks a key up.  Blocks: if the map does."""
         result = self._table.lookup(key)
-        self._notes.steps.append(LookupStep(self.name, key, result))
+        self._notes.add(LookupStep(self.name, key, result))
         return result
 
     def version(self) -> int:
