@@ -12,7 +12,7 @@ from typing import Final
 from meta1g.base.log import Log
 from meta1g.base.reply import Reply
 from meta1g.conf.access import DNSBL, TAGS, Action, Decision, TagRow, check_writers, parse_decision
-from meta1g.maps.base import Map, MapStatus
+from meta1g.maps.base import Map, MapStatus, may_have
 from meta1g.maps.lookup import access_keys, client_keys, domain_keys, search
 from meta1g.rcb.smtps_smar import ClientResolve
 from meta1g.smar.dnsbl import Listed
@@ -37,7 +37,7 @@ RESOLVE_KEYS: Final = {
 _CLTADDR, _CLTNAME, _CLTRESOLVE, _EHLO, _FROM, _TO = (
     TAGS[tag] for tag in ("cltaddr", "cltname", "cltresolve", "ehlo", "from", "to")
 )
-_PROTECTED: Final = "protectedrcpt:"
+_PROTECTED: Final = "protectedrcpt"
 
 
 class AccessMap:
@@ -92,7 +92,7 @@ class AccessMap:
         """Decides about a client by its entries in DNS lists; the first entry that says more than `cont` counts."""
         decision = NONE
         for entry in entries:
-            found = self._ask(DNSBL, client_keys(entry.address), f"{DNSBL.tag}{entry.number}:")
+            found = self._ask(DNSBL, client_keys(entry.address), f"{DNSBL.tag}{entry.number}")
             decision = self._first(decision, found)
             if not _goes_on(decision):
                 break
@@ -116,20 +116,26 @@ class AccessMap:
 
     def protection(self, address: Address) -> str | Decision | None:
         """Gives who may write to a recipient: the list of a `protectedrcpt:` entry, None if everybody may."""
-        key, result = search(self._table, self._address_keys(address), _PROTECTED)
+        if not may_have(self._table, _PROTECTED):
+            return None
+        tag = f"{_PROTECTED}:"
+        key, result = search(self._table, self._address_keys(address), tag)
         if result.status is not MapStatus.OK:
             return None if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE) else TEMP
         try:
             check_writers(result.value)
         except ValueError as error:
-            return self._broken(_PROTECTED + key, result.value, error)
+            return self._broken(tag + key, result.value, error)
         return result.value
 
     def _address_keys(self, address: Address) -> Iterable[str]:
         return access_keys(address.local.lower(), address.domain.lower(), self._delimiter)
 
     def _ask(self, row: TagRow, keys: Iterable[str], tag: str = "") -> Decision:
-        tag = tag or f"{row.tag}:"
+        tag = tag or row.tag
+        if not may_have(self._table, tag):
+            return NONE
+        tag += ":"
         key, result = search(self._table, keys, tag)
         if result.status is not MapStatus.OK:
             return NONE if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE) else TEMP

@@ -71,6 +71,8 @@ LOOKUPS_MAX: Final = 8
 LOOKUPS_WAITING_MAX: Final = 1_000
 #: A map that does not answer is logged once in so many seconds.  Our choice, as for name servers.
 MAP_LOG_S: Final = 10.0
+#: Clients, servers and recipients whose piece of configuration is kept (invariant I4).  Our choice, as for routes.
+SNIPPET_CACHE_ENTRIES: Final = 10_000
 #: Wrong entries of maps that are remembered, so that the log has not a line for each mail.  Our choice.
 WRONG_ENTRIES_MAX: Final = 1_000
 #: Threads for look-ups that block, beyond those that are held by maps.  Our choice.

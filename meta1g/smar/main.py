@@ -66,7 +66,7 @@ class Smar:
         recipients = Recipients(settings.routes, settings.aliases, self._resolver, settings.hostname, log, settings.myself)
         names = ClientNames(self._evthr, self._resolver, log)
         self._smtps = SmtpsService(settings.policy, names, lists, offload, log)
-        self._qmgr = QmgrService(recipients, offload, log)
+        self._qmgr = QmgrService(recipients, offload, log, settings.policy.conf)
         self._listeners = self._listen(config)
 
     def _listen(self, config: Config) -> list[RcbListener]:

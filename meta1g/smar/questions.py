@@ -12,6 +12,7 @@ from meta1g.maps.registry import MapRegistry, MapSpec
 from meta1g.smar.access import AccessMap
 from meta1g.smar.checks import Policy
 from meta1g.smar.entries import ACCESS, ALIASES, DEFAULTS, MAILERTABLE, USERS, EntryRules
+from meta1g.smar.hostconf import HostConf
 from meta1g.smar.localuser import LocalUsers
 from meta1g.smar.mapcheck import NOWHERE, aliases_alone, use_of
 from meta1g.smar.relay import RelayRules
@@ -70,5 +71,6 @@ def _tracer(use: str, table: Map, notes: LookupNotes) -> Tracer:
     aliases = aliases_alone(table, EntryRules(use=ALIASES), notes) if use == ALIASES else None
     users = LocalUsers(table, localpart=True, local_domains=False, delimiter=_DELIMITER) if use == USERS else None
     access = AccessMap(table, _DELIMITER, notes) if use == ACCESS else None
-    policy = Policy(routes, RelayRules((), (), (NOWHERE,), routes), access, users, aliases)
+    conf = HostConf(table, _DELIMITER, notes) if use == ACCESS else None
+    policy = Policy(routes, RelayRules((), (), (NOWHERE,), routes), access, users, aliases, conf=conf)
     return Tracer(policy, aliases, notes, NOWHERE)

@@ -22,6 +22,7 @@ from meta1g.smar.checks import Policy
 from meta1g.smar.dnsaddress import ServerAddress, parse_server
 from meta1g.smar.dnsbl import DnsList
 from meta1g.smar.guard import GuardedMap
+from meta1g.smar.hostconf import HostConf
 from meta1g.smar.limits import RESOLV_CONF_SERVERS
 from meta1g.smar.localuser import LocalUsers
 from meta1g.smar.mapcheck import check_maps
@@ -168,6 +169,7 @@ class _Reader:
         aliases, users = self._aliases(relay), self._users()
         table = self._consumer("access_map")
         access = None if table is None else AccessMap(table, self._delimiter, self._wrong)
+        conf = None if table is None else HostConf(table, self._delimiter, self._wrong)
         return Settings(
             hostname=self._hostname,
             servers=name_servers(smar),
@@ -177,7 +179,7 @@ class _Reader:
             registry=self.registry,
             routes=routes,
             aliases=aliases,
-            policy=Policy(routes, relay, access, users, aliases, names="client_names" in smar.get("DNS_flags")),
+            policy=Policy(routes, relay, access, users, aliases, "client_names" in smar.get("DNS_flags"), conf),
             lists=self._lists(access),
             myself=self._myself(),
             blocking_maps=sum(one.blocking for one in self.registry.all()),

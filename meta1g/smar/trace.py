@@ -4,7 +4,8 @@ The answers come from the objects that decide at work (Policy, AccessMap, Aliase
 watched.
 
     client:192.0.2.7   mail:ADDRESS   rcpt:ADDRESS      what an SMTP client hears, and where the mail goes then
-    cltaddr:IP cltname:NAME cltresolve:RESULT from:ADDRESS to:ADDRESS protectedrcpt:ADDRESS dnsblN:IP
+    cltaddr:IP cltname:NAME cltresolve:RESULT ehlo:NAME from:ADDRESS to:ADDRESS protectedrcpt:ADDRESS dnsblN:IP
+    smtps_session_conf:IP smtpc_session_conf:IP smtpc_rcpt_conf:ADDRESS
                                                         one tag of the access map
     mailertable:DOMAIN   aliases:ADDRESS   local_user_map:ADDRESS
 
@@ -22,13 +23,14 @@ from meta1g.conf.access import DNSBL, Action, Decision
 from meta1g.conf.values import shown, suggest
 from meta1g.maps.base import Map, MapResult, MapStatus
 from meta1g.maps.cidrmap import parse_address
-from meta1g.rcb.common import DeliveryAgent
+from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.qmgr_smar import Members, Unresolved
 from meta1g.rcb.smtps_smar import CheckMail, CheckRcpt, ClientResolve, LookupFlags, VerdictFlags
 from meta1g.smar.access import RESOLVE_KEYS, AccessMap
 from meta1g.smar.alias import Aliases
 from meta1g.smar.checks import Policy
 from meta1g.smar.dnsbl import Listed
+from meta1g.smar.hostconf import HostConf
 from meta1g.smar.localuser import may_write
 from meta1g.smar.route import RoutePlan
 from meta1g.smar.wrongentries import WrongEntries
@@ -107,6 +109,10 @@ class WatchedMap:
         """Gives a number that is new after each verdict: what was found before is asked for again, and so is seen."""
         return self._notes.verdicts
 
+    def tags(self) -> frozenset[str] | None:
+        """Gives the tags of its keys."""
+        return self._table.tags()
+
     def close(self) -> None:
         """Closes the map."""
         self._table.close()
@@ -120,12 +126,14 @@ class Mail:
         client: IP address of the client.
         name: its name, empty if it has none.
         resolve: how the name was found.
+        ehlo: what it calls itself, empty if that is not known.
         sender: envelope sender, empty for the null path.
     """
 
     client: str
     name: str = ""
     resolve: ClientResolve = ClientResolve.NO_NAME
+    ehlo: str = ""
     sender: str = ""
 
 
@@ -218,6 +226,24 @@ class Tracer:
         may = may_write(allowed, _address(mail.sender, null=True), mail.client)
         return self._lines(f"= <{mail.sender}> from {mail.client} {'may' if may else 'may not'} write")
 
+    def session(self, key: str, mail: Mail) -> list[str]:
+        """Asks for smtps_session_conf:."""
+        return self._lines(_configured(self._conf().client(_ip(key), mail.name)))
+
+    def server(self, key: str, mail: Mail) -> list[str]:
+        """Asks for smtpc_session_conf:."""
+        server = ServerAddr(addr=_ip(key), port=0, pref=0, ttl_s=0, host=mail.name or key)
+        return self._lines(_configured(self._conf().server(server)))
+
+    def rcpt_conf(self, key: str, _mail: Mail) -> list[str]:
+        """Asks for smtpc_rcpt_conf:."""
+        return self._lines(_configured(self._conf().recipient(_address(key))))
+
+    def _conf(self) -> HostConf:
+        self._access()
+        assert self._policy.conf is not None
+        return self._policy.conf
+
     # -- the other maps
 
     def route(self, key: str, _mail: Mail) -> list[str]:
@@ -258,7 +284,7 @@ class Tracer:
     def _mail(self, sender: str, mail: Mail) -> tuple[list[str], int]:
         text = _address(sender, null=True).text
         lines, flags = self._client(mail.client, mail)
-        verdict = self._policy.mail(CheckMail(ta_id="", client_addr=mail.client, mail=text, flags=flags))
+        verdict = self._policy.mail(CheckMail(ta_id="", client_addr=mail.client, mail=text, flags=flags, ehlo=mail.ehlo))
         lines = [f"client {mail.client}", *lines, f"mail <{text}>", *self._lines(_said(verdict.reply, verdict.flags))]
         return lines, flags | _lookup_flags(verdict.flags)
 
@@ -293,6 +319,9 @@ QUESTIONS: Final[Mapping[str, Callable[[Tracer, str, Mail], list[str]]]] = {
     "from": Tracer.sender,
     "to": Tracer.recipient,
     "protectedrcpt": Tracer.protection,
+    "smtps_session_conf": Tracer.session,
+    "smtpc_session_conf": Tracer.server,
+    "smtpc_rcpt_conf": Tracer.rcpt_conf,
     "mailertable": Tracer.route,
     "aliases": Tracer.alias,
     "local_user_map": Tracer.user,
@@ -347,6 +376,12 @@ def _decided(decision: Decision) -> str:
     quick = "quick:" if decision.quick else ""
     reply = f" {decision.reply}" if decision.action is Action.REFUSE else ""
     return f"= {quick}{decision.action.name.lower()}{reply}"
+
+
+def _configured(snippet: str | None) -> str:
+    if snippet is None:
+        return "= 451 4.3.5 wrong, or not in this version: mail has to wait"
+    return f"= {snippet}" if snippet else "= no entry"
 
 
 def _members(members: Members | Unresolved) -> str:

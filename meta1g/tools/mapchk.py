@@ -70,6 +70,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("-c", dest="client", default=_STRANGER, metavar="IP", help="client of a question (default: a stranger)")
     parser.add_argument("-n", dest="name", default="", metavar="NAME", help="confirmed name of the client")
     parser.add_argument("-r", dest="resolve", metavar="RESULT", help="result of its look-up: ok, no, forged, temp")
+    parser.add_argument("-e", dest="ehlo", default="", metavar="NAME", help="what the client calls itself")
     parser.add_argument("-s", dest="sender", default="", metavar="ADDRESS", help="sender of a question (default: <>)")
     found = parser.parse_args(argv)
     if (found.file is None) == (found.conf is None):
@@ -105,7 +106,7 @@ def _trace(args: argparse.Namespace) -> int:
     try:
         name = args.name.lower()
         resolve = resolve_of(args.resolve or ("ok" if name else "no"))
-        mail = Mail(client=args.client, name=name, resolve=resolve, sender=args.sender)
+        mail = Mail(client=args.client, name=name, resolve=resolve, ehlo=args.ehlo, sender=args.sender)
         if args.conf is not None:
             lines = questions.of_configuration(load_file(args.conf), args.question, mail)
         else:

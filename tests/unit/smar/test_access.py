@@ -158,6 +158,9 @@ class Failing:
     def __init__(self, result):
         self.result = result
 
+    def tags(self):
+        return None
+
     def lookup(self, key):
         return self.result
 

@@ -31,7 +31,7 @@ def test_defaults(load):
     assert (settings.hostname, settings.dns_timeout_s, settings.dns_tries) == ("gw.example", 5, 3)
     assert settings.dns_flags == {"use_connect", "edns"}
     assert (settings.aliases, settings.policy.access, settings.policy.users) == (None, None, None)
-    assert settings.policy.checks == Checks.RCPT
+    assert settings.policy.checks() == Checks.RCPT
     assert settings.servers
 
 
@@ -70,7 +70,7 @@ def test_maps_in_files_are_relative_to_the_configuration(load, tmp_path):
     )
     assert settings.routes.plan("far.org").answer.servers[0].addr == f"unix:{tmp_path}/q/lmtpsock"
     assert settings.aliases is not None
-    assert settings.policy.checks == Checks.CLIENT | Checks.MAIL | Checks.RCPT
+    assert settings.policy.checks() == Checks.CLIENT | Checks.MAIL | Checks.RCPT
     assert settings.policy.relay.is_local("ours.org")
 
 
