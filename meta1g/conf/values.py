@@ -29,8 +29,10 @@ SHOWN_MAX_CHARS: Final = 60
 LISTED_MAX: Final = 10
 COMPARED_MAX: Final = 500
 _NEAR: Final = 0.6
-#: Shortest prefix of a network that may be somebody's own, by IP version.  Our choice: 10.0.0.0/8, fc00::/7.
+#: Shortest prefix of a network that may be somebody's own, and of several side by side, by IP version.  Our choice: 10.0.0.0/8,
+#: fc00::/7, and not a sixteenth of IPv4.
 LEAST_PREFIX: Final = {4: 8, 6: 7}
+LEAST_JOINED_PREFIX: Final = {4: 5, 6: 4}
 #: IPv4 addresses inside of IPv6 (RFC 4291 2.5.5.2).
 _MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 
@@ -322,8 +324,10 @@ def too_wide(networks: Iterable[str]) -> str:
         with contextlib.suppress(ValueError):
             network = ipaddress.ip_network(text)
             found[network.version].append(network)
-    for network in (one for same in found.values() for one in ipaddress.collapse_addresses(same)):
-        if network.prefixlen < LEAST_PREFIX[network.version]:
+    alone = [one for same in found.values() for one in same if one.prefixlen < LEAST_PREFIX[one.version]]
+    joined = [one for same in found.values() for one in ipaddress.collapse_addresses(same)]
+    for network in (*alone, *joined):
+        if network.prefixlen < LEAST_JOINED_PREFIX[network.version] or network in alone:
             return f"{network} would let everybody send anywhere (open relay); name your own networks"
     mapped = next((one for one in found[6] if one.subnet_of(_MAPPED)), None)
     return f"{mapped} is never asked for, since these clients count as IPv4; write the IPv4 network" if mapped else ""
