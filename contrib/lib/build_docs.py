@@ -48,7 +48,7 @@ def build(wanted: str, *, fresh: bool) -> BuildEnvironment:
             freshenv=fresh,
             warningiserror=True,
         )
-        app.build()
+        app.build(force_all=True)
     if app.statuscode:
         raise SystemExit(f"contrib/docs: {wanted}: mend what is named above")
     return app.env

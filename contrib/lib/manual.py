@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from docutils import nodes
+from pygments.lexers.special import TextLexer
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
@@ -152,4 +153,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("synopsis", Synopsis)
     app.add_directive("options", Options)
     app.add_transform(Links)
+    for sample in ("conf", "map"):  # kinds of blocks, see tests/manual/blocks.py
+        app.add_lexer(sample, TextLexer)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -164,7 +164,7 @@ def markdown() -> str:
         "",
         "## Language",
         "",
-        "```",
+        "```text not run: the grammar",
         _GRAMMAR,
         "```",
         "",
@@ -176,7 +176,7 @@ def markdown() -> str:
         "",
         "## Example",
         "",
-        "```",
+        "```conf",
         EXAMPLE,
         "```",
     ]
