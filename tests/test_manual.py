@@ -35,13 +35,13 @@ def test_a_block_without_its_mark_is_refused(text):
 
 def test_marks_are_read_as_they_are_meant():
     text = "```console until exit 3 debian\n$ a \\\n> b\nout\n\n$ c\n```\n\n"
-    text += "```conf in qmgr smtpc\nx\n```\n\n```map access file=/a/b\n```\n"
-    console, conf, access = blocks_of(text, "page.md")
+    text += "```conf in qmgr smtpc\nx\n```\n\n```access file=/a/b\n```\n\n```aliases\n```\n"
+    console, conf, access, aliases = blocks_of(text, "page.md")
     assert console.words == ("until", "exit 3", "debian")
     assert [(one.text, one.output) for one in console.commands()] == [("a \\\nb", ("out", "")), ("c", ())]
     assert console.exit_code == 3
     assert conf.section == ("qmgr", "smtpc")
-    assert (access.file, access.words[0]) == ("/a/b", "access")
+    assert [one.file for one in (conf, access, aliases)] == ["", "/a/b", "/etc/meta1/aliases"]
 
 
 def test_output_in_front_of_the_first_command_is_refused():

@@ -153,6 +153,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("synopsis", Synopsis)
     app.add_directive("options", Options)
     app.add_transform(Links)
-    for sample in ("conf", "map"):  # kinds of blocks, see tests/manual/blocks.py
+    for sample in ("conf", "map", "mailertable", "access", "aliases"):  # kinds of blocks, see tests/manual/blocks.py
         app.add_lexer(sample, TextLexer)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -8,11 +8,12 @@ A block is fenced; the words behind the fence say what it is:
     ```console debian           run on a fresh Debian only (python -m tests.manual.debian): it changes the system
     ```conf                     sections and options for meta1.conf; smconf has to accept them
     ```conf in smar             options that stand in that section (`in qmgr smtpc`: in a section of it)
-    ```map mailertable          a map: its checker has to accept it; others: access aliases users text cidr regex ...
+    ```mailertable, access, aliases, map    a map, written to a file of this name in /etc/meta1; its checker has to accept it
+    ```map cidr                 its type, if it is no source of createmap; `wrong`: the commands below show what is told
     ```text file=/etc/x         any file that the commands below it need
     ```text not run: REASON     is only shown
 
-`file=PATH` behind `conf` and `map` writes it, too.  In output `...` stands for anything, and for any
+`file=PATH` behind `conf` writes it, behind a map it names the file.  In output `...` stands for anything, and for any
 lines if it is alone in one.
 A directive of Sphinx (```{toctree} ...) is no sample.  Blocks that are indented are refused: they say nothing.
 """
@@ -30,7 +31,8 @@ DOCS = ROOT / "docs"
 WORDS = {
     "console": re.compile(r"(?:until|debian|exit \d+)(?= |$)"),
     "conf": re.compile(r"(?:in(?: [a-z]\w*(?!=))+|file=/\S+)(?= |$)"),
-    "map": re.compile(r"(?:file=/\S+|[a-z]+)(?= |$)"),
+    "map": re.compile(r"(?:file=/\S+|cidr|regex|text|wrong)(?= |$)"),
+    **dict.fromkeys(("mailertable", "access", "aliases"), re.compile(r"file=/\S+(?= |$)")),
     "text": re.compile(r"(?:file=/\S+|debian)(?= |$)"),
 }
 NOT_RUN = re.compile(r"[a-z]+ not run: (?P<reason>.{5,})")
@@ -67,7 +69,8 @@ class Block:
     @property
     def file(self) -> str:
         """Path that it is written to; empty if it is only checked."""
-        return next((word.removeprefix("file=") for word in self.words if word.startswith("file=")), "")
+        default = "" if self.kind in ("console", "conf", "text") else f"/etc/meta1/{self.kind}"
+        return next((word.removeprefix("file=") for word in self.words if word.startswith("file=")), default)
 
     @property
     def section(self) -> tuple[str, ...]:

@@ -15,9 +15,12 @@ from tests.manual.blocks import Block, Command
 PATIENCE_S = 40
 #: A program in the background is ready when it has written something to the file of its output.
 BACKGROUND = re.compile(r">\s*(?P<file>\S+) 2>&1 &$")
-#: Which program checks a map of a kind: it reads the file that is named last.
-CHECKERS = {"access": "mapchk -a", **dict.fromkeys(("text", "cidr", "regex"), "mapchk")}
-_DEFAULT_CHECKER = "createmap {place}/checked.db <"
+#: What checks a map, by its kind or its type: it reads the file that is named last.
+CHECKERS = {
+    "access": "mapchk -a",
+    **dict.fromkeys(("text", "cidr", "regex"), "mapchk"),
+    **dict.fromkeys(("mailertable", "aliases", "map"), "createmap /etc/meta1/checked.db <"),
+}
 
 
 class ManualError(AssertionError):
@@ -84,7 +87,7 @@ class Player:
                 self._console(block)
             elif block.kind == "conf" and not block.file:
                 self._conf(block)
-            elif block.kind == "map":
+            elif block.kind in CHECKERS:
                 self._map(block)
         for block in blocks:
             if block.kind == "conf" and block.file:  # maps that it names are made after it
@@ -120,11 +123,9 @@ class Player:
         self._check(block, "smconf /etc/meta1/checked.conf")
 
     def _map(self, block: Block) -> None:
-        path = block.file or "/etc/meta1/checked"
-        if not block.file:
-            self.place.write(path, block.text)
-        kind = next(word for word in block.words if not word.startswith("file="))
-        self._check(block, f"{CHECKERS.get(kind, _DEFAULT_CHECKER).format(place='/etc/meta1')} {path}")
+        kind = next((word for word in block.words if not word.startswith("file=")), block.kind)
+        if kind != "wrong":
+            self._check(block, f"{CHECKERS[kind]} {block.file}")
 
     def _check(self, block: Block, command: str) -> None:
         code, printed = self.place.run(command, PATIENCE_S)

@@ -2,7 +2,8 @@
 
 Commands run as they are written but for these differences, which are made to their text and taken back in what they print:
 paths below /etc, /var, /run, /srv, /tmp, /home and /opt are below the directory; ports are free ones; sm.setup and
-sm.check use no accounts, so that everything belongs to the caller.
+sm.check use no accounts, so that everything belongs to the caller.  A page begins in
+/etc/meta1; /usr/src/meta1g is the checkout.
 """
 
 import contextlib
@@ -34,6 +35,10 @@ _WITHOUT_ACCOUNTS = re.compile(r"\b(sm\.setup|sm\.check)\b")
 _CONTENT_GROUP = re.compile(r"CDB_gid = \d+;")
 
 
+#: Where the manual has the checkout.
+CHECKOUT = "/usr/src/meta1g"
+
+
 class Scratch:
     """One directory; also its processes, which end with it."""
 
@@ -51,7 +56,7 @@ class Scratch:
 
     def rewritten(self, text: str) -> str:
         """The text for this directory."""
-        text = _PATH.sub(f"{self.directory}/", text)
+        text = _PATH.sub(f"{self.directory}/", text).replace(CHECKOUT, str(ROOT))
         for expression in _PORTS:
             text = expression.sub(self._port, text)
         return _CONTENT_GROUP.sub("", text)
@@ -63,7 +68,7 @@ class Scratch:
 
     def restored(self, text: str) -> str:
         """What was printed, as it would be without this directory."""
-        text = text.replace(f"{self.directory}/", "/")
+        text = text.replace(f"{self.directory}/", "/").replace(str(ROOT), CHECKOUT)
         for number, port in self.ports.items():
             text = re.sub(rf"\b{port}\b", number, text)
         return text
@@ -74,7 +79,7 @@ class Scratch:
         script = f'. {self.state}\n{command}\ncode=$?\n{{ export -p; echo cd $(printf %q "$PWD"); }} > {self.state}\nexit $code'
         done = subprocess.run(
             ["bash", "-c", script],
-            cwd=ROOT,
+            cwd=self.directory / "etc/meta1",
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -28,8 +28,9 @@ def test_what_the_page_says_is_so(page):
         ("conf", (), "qmgr { AQ_max_entris = 5; }\n", "AQ_max_entries"),
         ("conf", ("in qmgr",), "smtpc { max_connections = many; }\n", "checked.conf:2"),
         ("conf", ("file=/etc/meta1/meta1.conf",), "nothing = 5;\n", "smconf /etc/meta1/meta1.conf"),
-        ("map", ("access",), "frm:x reject\n", "frm"),
-        ("map", ("mailertable", "file=/etc/meta1/m"), "a b\na c\n", "is already in line 1"),
+        ("access", (), "frm:x reject\n", "frm"),
+        ("map", ("regex",), "/(/ x\n", "missing"),
+        ("mailertable", ("file=/etc/meta1/m",), "a b\na c\n", "is already in line 1"),
     ],
 )
 def test_what_is_not_so_is_found(kind, words, text, told):
