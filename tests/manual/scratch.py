@@ -20,6 +20,7 @@ from pathlib import Path
 from contrib.lib.gateway import free_port, wait_until
 from contrib.lib.programs import console_scripts
 from tests.manual.blocks import ROOT
+from tests.manual.player import script
 
 _PATH = re.compile(r"(?<![\w./\]-])/(?=(?:etc|var|run|srv|tmp|home|opt)/)")
 _PORTS = tuple(
@@ -94,9 +95,8 @@ class Scratch:
     def run(self, command: str, timeout_s: float) -> tuple[int, str]:
         """Runs a command; variables and the directory stay for the next one."""
         command = _WITHOUT_ACCOUNTS.sub(r"\1 --no-accounts", self.rewritten(command))
-        script = f'. {self.state}\n{command}\ncode=$?\n{{ export -p; echo cd $(printf %q "$PWD"); }} > {self.state}\nexit $code'
         done = subprocess.run(
-            ["bash", "-c", script],
+            ["bash", "-c", script(command, str(self.state))],
             cwd=self.directory / "etc/meta1",
             env=self.environment,
             stdin=subprocess.DEVNULL,
