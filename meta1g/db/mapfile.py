@@ -90,10 +90,15 @@ class MapFile:
             whole = _has_all_entries(opened._handle)  # noqa: SLF001  one of ours
         except bdb.DBError as error:
             raise PermError(Module.MAP, f"{path}: damaged ({_text(error)}); make it again with createmap") from error
-        if not whole:
-            opened.close()
-            raise PermError(Module.MAP, f"{path}: damaged (entries are missing); make it again with createmap")
-        return opened
+        if whole and not opened._ends_in_nul():  # noqa: SLF001
+            return opened
+        opened.close()
+        what = "keys end in NUL, as postmap and newaliases make them" if whole else "damaged (entries are missing)"
+        raise PermError(Module.MAP, f"{path}: {what}; make it again with createmap")
+
+    def _ends_in_nul(self) -> bool:
+        """Tells whether another program made the file, with keys that no question has."""
+        return not self._handle.get_flags() & bdb.DB_CHKSUM and any(key.endswith(b"\0") for key, _ in self.items())
 
     def get(self, key: bytes) -> bytes | None:
         """Gives the value of a key, None if it is not there.  Blocks: no, or for one read of the disk.

@@ -1,7 +1,7 @@
 """Routes: the mailertable and what its values mean.
 
     key      example.org   .example.net   .          exact domain, subdomains, everything else
-    value    lmtp:  lmtp:PATH  lmtp:HOST  [192.0.2.1]  [2001:db8::1]  [host]  host  26^[192.0.2.1]  26^host
+    value    lmtp:  lmtp:PATH  lmtp:24^[192.0.2.1]  [192.0.2.1]  [2001:db8::1]  [host]  host  26^[192.0.2.1]  26^host
              several, separated by blanks, in the order of preference
 
 Invariant: a compiled route is used only as long as the map it came from is unchanged.

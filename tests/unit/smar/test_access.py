@@ -2,9 +2,11 @@ import pytest
 
 from meta1g.base.reply import Reply
 from meta1g.maps.base import MapStatus, perm, temp
+from meta1g.maps.cidrmap import CidrMap
 from meta1g.maps.static import StaticMap
 from meta1g.rcb.smtps_smar import ClientResolve
 from meta1g.smar.access import BROKEN, NONE, TEMP, AccessMap, Action, Decision, parse_rhs
+from meta1g.smar.dnsbl import Listed
 from meta1g.smar.limits import REPLY_TEXT_MAX_CHARS
 from meta1g.smtp.address import NULL, parse_path
 
@@ -49,6 +51,15 @@ def test_texts_are_safe_in_a_reply():
     assert decision.reply.text.isascii()
     assert decision.reply.text.isprintable()
     assert len(decision.reply.text) <= REPLY_TEXT_MAX_CHARS
+
+
+def test_networks_of_a_cidr_map_count_for_clients_and_for_results_of_dns_lists(tmp_path):
+    (tmp_path / "nets").write_text("cltaddr:198.51.100.0/25 reject\ncltaddr:2001:db8::/33 relay\ndnsbl1:127.0.0.0/28 discard\n")
+    table = AccessMap(CidrMap("a", tmp_path / "nets"), "+")
+    assert table.client("198.51.100.77", "h.example.org", ClientResolve.OK) == REJECT
+    assert table.client("198.51.100.177", "h.example.org", ClientResolve.OK) == NONE
+    assert table.client("2001:db8::7", "", ClientResolve.NO_NAME) == Decision(Action.RELAY)
+    assert table.listed([Listed(0, "127.0.0.2"), Listed(1, "127.0.0.9")]) == Decision(Action.DISCARD)
 
 
 def test_a_client_is_asked_by_address_then_name_then_resolution():
