@@ -40,7 +40,7 @@ _MICROSECONDS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class FileWork:
     """What a process does.
 
     Args:
@@ -67,7 +67,7 @@ class Work:
 Times = dict[str, list[int]]
 
 
-def one_process(directory: Path, work: Work) -> Times:
+def one_process(directory: Path, work: FileWork) -> Times:
     """Makes and removes files in a directory that is empty; gives the microseconds of each step.
 
     Raises:
@@ -94,7 +94,7 @@ def one_process(directory: Path, work: Work) -> Times:
     return times
 
 
-def _one_file(name: str, pieces: Sequence[bytes], work: Work, timed: Callable[[str, Callable[[], object]], None]) -> str:
+def _one_file(name: str, pieces: Sequence[bytes], work: FileWork, timed: Callable[[str, Callable[[], object]], None]) -> str:
     made: list[int] = []
     first = f"{name}.new" if work.rename else name
     timed("create", lambda: made.append(FILES.create(first)))
@@ -115,7 +115,7 @@ def _one_file(name: str, pieces: Sequence[bytes], work: Work, timed: Callable[[s
 # -- several processes -------------------------------------------------------------------------------------------------
 
 
-def all_processes(directory: Path, count: int, work: Work) -> Times:
+def all_processes(directory: Path, count: int, work: FileWork) -> Times:
     """Runs processes side by side, each in a directory of its own below an empty one; gives all their times.
 
     Raises:
@@ -148,7 +148,7 @@ def all_processes(directory: Path, count: int, work: Work) -> Times:
     return total
 
 
-def _start(place: Path, work: Work) -> tuple[int, int]:
+def _start(place: Path, work: FileWork) -> tuple[int, int]:
     """Starts a process; gives its number, and the descriptor on which it tells its times, or what went wrong."""
     ours, theirs = os.pipe()
     pid = os.fork()
@@ -229,7 +229,7 @@ def main(argv: list[str]) -> int:
     """
     parser = _parser()
     options = parser.parse_args(argv)
-    work = Work(options.size, options.seconds, options.count, sync=not options.no_sync, rename=options.rename)
+    work = FileWork(options.size, options.seconds, options.count, sync=not options.no_sync, rename=options.rename)
     for name, value, most in (("-p", options.processes, PROCESSES_MAX), ("-n", options.count, FILES_MAX)):
         if not 1 <= value <= most:
             parser.error(f"{name} must be 1 to {most}, not {value}")

@@ -25,6 +25,8 @@ _WHO: Final = re.compile(r" (?:(?P<host>[^\s\[\]]+) )?(?P<module>[^\s\[\]:]+)(?:
 #: RFC 5424: host, process, number, message id, structured data.
 _WHO_5424: Final = re.compile(r" (?P<host>\S+) (?P<module>\S+) (?P<pid>\S+) \S+ (?:-|(?:\[[^\]]*\])+) ", re.ASCII)
 _ESCAPED: Final = re.compile(r"(?:\\x[0-9A-F]{2})+", re.ASCII)
+#: The end of a line that was cut in an escape.
+_CUT: Final = re.compile(r"\\(?:x[0-9A-F]?)?$", re.ASCII)
 
 
 class Unread(Enum):
@@ -102,6 +104,8 @@ def parse_line(raw: str, now: float) -> LogLine | Unread:
 
 
 def _pairs(text: str) -> dict[str, str] | None:
+    if _CUT.search(text):
+        return None
     facts = {}
     for word in text.rstrip().split(", "):
         key, equals, value = word.partition("=")

@@ -7,6 +7,7 @@ Ref: logrotate(8), "dateext", "compress"; newsyslog(8).
 
 import bz2
 import gzip
+import heapq
 import io
 import lzma
 import os
@@ -14,15 +15,16 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import field
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
 from meta1g.base import cli, reach, sysexits
 from meta1g.base.dataclass import dataclass
 from meta1g.conf.config import Config
+from meta1g.tools.metalog.lines import LogLine, Unread, parse_line
 
 #: A line that is longer is read in parts, each of which is damaged.
 LINE_MAX_CHARS: Final = 64 << 10
@@ -42,12 +44,13 @@ class LogSource:
         path: its name.
         changed: when it was written last, seconds since the epoch.
         opened: standard input, as it was copied.
+        trouble: why it could not be read to its end, the last time.
     """
 
     path: Path
     changed: float
     opened: IO[bytes] | None = None
-    trouble: str = field(default="", init=False)  # why it could not be read to its end
+    trouble: str = ""
 
     def lines(self) -> Iterator[str]:
         """Gives the lines without their ends; if the file is damaged, those before the damage, and `trouble` says so."""
@@ -116,6 +119,24 @@ def with_rotated(paths: Sequence[Path]) -> list[LogSource]:
                 continue  # another file, or one that is being packed
             found[one] = _source(one)
     return sorted(found.values(), key=lambda source: (source.changed, str(source.path)))
+
+
+def in_order(groups: Iterable[Sequence[LogSource]]) -> Iterator[LogLine]:
+    """Gives all lines of this gateway in the order of time, although each process may have its own files.
+
+    Args:
+        groups: the files of each log, the oldest first; all but one line of each are read when they are needed.
+    """
+    return heapq.merge(*map(_read, groups), key=lambda line: line.when)
+
+
+def _read(sources: Sequence[LogSource]) -> Iterator[LogLine]:
+    for source in sources:
+        now = source.changed or time.time()
+        for raw in source.lines():
+            line = parse_line(raw, now)
+            if not isinstance(line, Unread):
+                yield line
 
 
 def _literal(name: str) -> str:

@@ -106,6 +106,8 @@ def guess(text: str) -> Criterion:
     ta_id = _ta_of(value)
     if is_id(ta_id):
         return Criterion(ta_id.lower(), {**KINDS["session"], **KINDS["id"]}, ta_id.lower(), ids=True)
+    if not value:  # <>, the sender of reports
+        return criterion("sender", value)
     if "@" in value:
         return Criterion(value.lower(), {**_MAIL, **_RCPT, **KINDS["msgid"]}, _needle(value))
     found = _BRACKETS.fullmatch(value)

@@ -28,7 +28,7 @@ LINES_MAX: Final = 300_000
 _ID: Final = re.compile(r"(?<![0-9A-Za-z])[SC][0-9A-F]{18}(?![0-9A-Za-z])", re.ASCII)
 
 #: Gives all lines from the beginning, each with the time that its file was changed.
-Read = Callable[[], Iterator[tuple[str, float]]]
+ReadAll = Callable[[], Iterator[tuple[str, float]]]
 
 
 @dataclass(slots=True)
@@ -161,7 +161,7 @@ class StoryFinder:
 
     # -- 2 and 3: their lines ----------------------------------------------------------------------------------------
 
-    def collect(self, read: Read) -> list[Story]:
+    def collect(self, read: ReadAll) -> list[Story]:
         """Gives the stories, the oldest first."""
         tas, sessions = self._wanted()
         self._stories = {one: Story(one, "") for one in tas} | {one: Story("", one) for one in sessions}
@@ -202,7 +202,7 @@ class StoryFinder:
         story.lines.append(line)
 
     @staticmethod
-    def _lines_with(read: Read, ids: set[str]) -> Iterator[LogLine]:
+    def _lines_with(read: ReadAll, ids: set[str]) -> Iterator[LogLine]:
         """Gives the lines that name one of these ids."""
         if not ids:
             return

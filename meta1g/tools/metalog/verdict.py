@@ -19,9 +19,11 @@ from meta1g.tools.metalog.lines import LogLine
 _NAMES_MAX: Final = 3
 _FATES_MAX: Final = 5
 _MINUTE_MS: Final = 60_000
+_NOT_TRIED: Final = "in the queue, not tried yet"
+_NO_MESSAGE: Final = "accepted, but the message did not come"
 
 
-class Fate(StrEnum):
+class RcptFate(StrEnum):
     """What became of a recipient."""
 
     OFFERED = "offered"  # accepted at RCPT; the message is not whole yet
@@ -38,7 +40,7 @@ class Fate(StrEnum):
 
 
 #: Nothing more will happen to it.
-FINAL: Final = frozenset({Fate.DELIVERED, Fate.FAILED, Fate.EXPANDED, Fate.REMOVED, Fate.DISCARDED, Fate.REFUSED, Fate.LOST})
+FINAL: Final = frozenset(RcptFate) - {RcptFate.OFFERED, RcptFate.QUEUED, RcptFate.WAITS, RcptFate.HELD}
 
 
 @dataclass(slots=True)
@@ -54,16 +56,24 @@ class RcptCase:
         report: it is not one of the message, but gets a report.
         of: the alias that it is a member of.
         members: of an alias, as far as the log names them.
+        owner: envelope sender for these members, empty if it stays.
+        about: the recipients that a report tells of.
+        first: the line that it was found in.
+        last: the line that its fate is from.
     """
 
     rcpt: str
-    fate: Fate = Fate.OFFERED
+    fate: RcptFate = RcptFate.OFFERED
     text: str = ""
     tries: int = 0
     delay_ms: float = -1.0
     report: bool = False
     of: str = ""
     members: tuple[str, ...] = ()
+    owner: str = ""
+    about: "tuple[RcptCase, ...]" = ()
+    first: LogLine | None = None
+    last: LogLine | None = None
 
 
 @dataclass(slots=True)
@@ -82,6 +92,8 @@ class Case:
     accepted: bool = False
     rcpts: dict[str, RcptCase] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)  # what was refused outside of recipients, and how often
+    mailboxes: set[str] = field(default_factory=set)  # of its recipients
+    unreported: list[RcptCase] = field(default_factory=list)  # failed, and no report tells of them yet
 
     @property
     def is_over(self) -> bool:
@@ -128,39 +140,54 @@ def duration(milliseconds: float) -> str:
 # -- recipients --------------------------------------------------------------------------------------------------------
 
 Words = Callable[[LogLine], str]
-_RCPT_EVENTS: Final[Mapping[str, tuple[Fate, Words]]] = {
-    "smtps.rcpt": (Fate.OFFERED, lambda line: ""),
-    "smtps.rcpt_refused": (Fate.REFUSED, lambda line: f"refused at RCPT: {_because(line)}"),
-    "smtps.rcpt_discarded": (Fate.DISCARDED, lambda line: f"discarded by {by(line) or said(line)}"),
-    "qmgr.delivered": (Fate.DELIVERED, lambda line: f"delivered to {_server(line)}: {said(line)}"),
-    "qmgr.deferred": (Fate.WAITS, lambda line: f"waits until {line.get('next_try')}: {said(line)}"),
-    "qmgr.failed": (Fate.FAILED, lambda line: f"bounced: {said(line)}"),
-    "qmgr.expired": (Fate.FAILED, lambda line: f"expired: {said(line)}"),
-    "qmgr.alias": (Fate.EXPANDED, lambda line: f"expanded to {line.get('count')} recipients"),
-    "qmgr.held": (Fate.HELD, lambda line: line.stat if line.stat.startswith("held") else f"held: {line.stat}"),
-    "qmgr.hold": (Fate.HELD, lambda line: f"held {line.stat}"),
-    "qmgr.released": (Fate.QUEUED, lambda line: f"released {line.stat}"),
-    "qmgr.retried": (Fate.QUEUED, lambda line: f"to be tried again {line.stat}"),
-    "qmgr.requeued": (Fate.QUEUED, lambda line: f"begins anew {line.stat}"),
-    "qmgr.removed": (Fate.REMOVED, lambda line: f"removed {line.stat}"),
-    "qmgr.bounced": (Fate.QUEUED, lambda line: f"given up {line.stat}"),
-    "qmgr.bounce": (Fate.QUEUED, lambda line: ""),
-    "qmgr.report": (Fate.QUEUED, lambda line: ""),
+_RCPT_EVENTS: Final[Mapping[str, tuple[RcptFate, Words]]] = {
+    "smtps.rcpt": (RcptFate.OFFERED, lambda line: ""),
+    "smtps.rcpt_refused": (RcptFate.REFUSED, lambda line: f"refused at RCPT: {_because(line)}"),
+    "smtps.rcpt_discarded": (RcptFate.DISCARDED, lambda line: f"discarded by {by(line) or said(line)}"),
+    "qmgr.delivered": (RcptFate.DELIVERED, lambda line: f"delivered to {_server(line)}: {said(line)}"),
+    "qmgr.deferred": (RcptFate.WAITS, lambda line: f"waits until {line.get('next_try')}: {said(line)}"),
+    "qmgr.failed": (RcptFate.FAILED, lambda line: f"bounced: {said(line)}"),
+    "qmgr.expired": (RcptFate.FAILED, lambda line: f"expired: {said(line)}"),
+    "qmgr.alias": (RcptFate.EXPANDED, lambda line: f"expanded to {line.get('count')} recipients"),
+    "qmgr.held": (RcptFate.HELD, lambda line: line.stat if line.stat.startswith("held") else f"held: {line.stat}"),
+    "qmgr.hold": (RcptFate.HELD, lambda line: f"held {line.stat}"),
+    "qmgr.released": (RcptFate.QUEUED, lambda line: f"released {line.stat}"),
+    "qmgr.retried": (RcptFate.QUEUED, lambda line: f"to be tried again {line.stat}"),
+    "qmgr.requeued": (RcptFate.QUEUED, lambda line: f"begins anew {line.stat}"),
+    "qmgr.removed": (RcptFate.REMOVED, lambda line: f"removed {line.stat}"),
+    "qmgr.bounced": (RcptFate.QUEUED, lambda line: f"given up {line.stat}"),
+    "qmgr.bounce": (RcptFate.QUEUED, lambda line: ""),
+    "qmgr.report": (RcptFate.QUEUED, lambda line: ""),
 }
 _REPORTS: Final = ("qmgr.bounce", "qmgr.report")
 
 
 def _rcpt(case: Case, line: LogLine) -> None:
     index, rcpt = line.get("rcpt_idx"), line.get("rcpt")
-    one = case.rcpts.setdefault(index or rcpt, RcptCase(rcpt))
+    if line.func == "smtps.rcpt" and _mailbox(rcpt) in case.mailboxes:
+        return  # the queue joins it with the one that was there: no other line will name it
+    case.mailboxes.add(_mailbox(rcpt))
+    one = case.rcpts.setdefault(index or rcpt, RcptCase(rcpt, first=line))
     one.fate, words = _RCPT_EVENTS[line.func]
-    one.text = words(line)
+    one.text, one.last = words(line), line
     one.report = one.report or line.func in _REPORTS
     one.members += tuple(line.get("members").split())
+    one.owner = line.get("owner") or one.owner
+    if line.func == "qmgr.bounce":
+        one.about = tuple(case.unreported[: int(line.get("count") or 0)])
+        del case.unreported[: len(one.about)]
+    elif one.fate is RcptFate.FAILED:
+        case.unreported.append(one)
     tries, delay = line.get("tries"), line.get("delay_ms")
     if delay:
         one.delay_ms = float(delay)
         one.tries = int(tries or 0) + 1
+
+
+def _mailbox(address: str) -> str:
+    """Gives what two addresses of one mailbox have in common."""
+    local, at, domain = address.rpartition("@")
+    return f"{local}{at}{domain.lower()}"
 
 
 # -- the whole ---------------------------------------------------------------------------------------------------------
@@ -178,10 +205,10 @@ _WHOLE_EVENTS: Final[Mapping[str, Words]] = {
 }
 #: Those that decide of recipients that were accepted before.
 _DECIDE: Final = {
-    "smtps.message_refused": Fate.REFUSED,
-    "smtps.message_discarded": Fate.DISCARDED,
-    "smtps.message_lost": Fate.LOST,
-    "smtps.timed_out": Fate.LOST,
+    "smtps.message_refused": RcptFate.REFUSED,
+    "smtps.message_discarded": RcptFate.DISCARDED,
+    "smtps.message_lost": RcptFate.LOST,
+    "smtps.timed_out": RcptFate.LOST,
 }
 _ACCEPTED: Final = ("smtps.message", "qmgr.accept")
 
@@ -191,7 +218,7 @@ def _whole(case: Case, line: LogLine) -> None:
     case.notes[text] = case.notes.get(text, 0) + 1
     if line.func in _DECIDE and line.get("ss_ta"):
         for one in case.rcpts.values():
-            if one.fate is Fate.OFFERED:
+            if one.fate is RcptFate.OFFERED:
                 one.fate, one.text = _DECIDE[line.func], text
 
 
@@ -229,8 +256,8 @@ def take(case: Case, line: LogLine, ta_id: str = "") -> None:
 def settle(case: Case) -> None:
     """Draws the conclusions from all lines."""
     for one in case.rcpts.values():
-        if one.fate is Fate.OFFERED and case.accepted:
-            one.fate, one.text = Fate.QUEUED, "in the queue, not tried yet"
+        if one.fate is RcptFate.OFFERED and case.accepted:
+            one.fate, one.text = RcptFate.QUEUED, _NOT_TRIED
     _members(case)
 
 
@@ -242,7 +269,7 @@ def client_of(line: LogLine) -> str:
 
 def _members(case: Case) -> None:
     """Says whose members recipients are that no client named."""
-    aliases = [one for one in case.rcpts.values() if one.fate is Fate.EXPANDED]
+    aliases = [one for one in case.rcpts.values() if one.fate is RcptFate.EXPANDED]
     named = {member.lower(): one.rcpt for one in aliases for member in one.members}
     for one in case.rcpts.values():
         of = named.get(one.rcpt.lower(), "")
@@ -268,7 +295,7 @@ def verdict(case: Case) -> str:
 
 
 def _is_told_by_members(case: Case, alias: RcptCase) -> bool:
-    return alias.fate is Fate.EXPANDED and any(one.of == alias.rcpt for one in case.rcpts.values())
+    return alias.fate is RcptFate.EXPANDED and any(one.of == alias.rcpt for one in case.rcpts.values())
 
 
 def _grouped(rcpts: Iterable[RcptCase], *, named: bool) -> list[str]:
@@ -286,7 +313,9 @@ def _grouped(rcpts: Iterable[RcptCase], *, named: bool) -> list[str]:
 def words_of(same: list[RcptCase]) -> str:
     """Gives the fate of recipients that share it, with tries and the longest time."""
     one = same[0]
-    text = one.text or ("accepted, but the message did not come" if one.fate is Fate.OFFERED else "in the queue, not tried yet")
+    text = one.text or (
+        "accepted, but the message did not come" if one.fate is RcptFate.OFFERED else "in the queue, not tried yet"
+    )
     if one.delay_ms < 0:
         return text
     took = f"after {one.tries} {'try' if one.tries == 1 else 'tries'} in {duration(max(each.delay_ms for each in same))}"

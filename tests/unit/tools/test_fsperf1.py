@@ -50,7 +50,7 @@ def test_a_file_has_its_size_under_its_last_name_and_is_flushed_if_it_shall_be(t
             return plain(self, *arguments)
 
         monkeypatch.setattr(type(FILES), name, spy)
-    work = fsperf1.Work(100_000, 60, 1, sync=sync, rename=True)
+    work = fsperf1.FileWork(100_000, 60, 1, sync=sync, rename=True)
     times = fsperf1.one_process(tmp_path, work)
     flushed = ["sync"] if sync else []
     assert [name for name, _ in seen] == ["write", *flushed, "rename", *(["sync_directory"] if sync else []), "unlink"]
@@ -59,7 +59,7 @@ def test_a_file_has_its_size_under_its_last_name_and_is_flushed_if_it_shall_be(t
 
 
 def test_time_is_a_bound_too(tmp_path):
-    assert len(fsperf1.one_process(tmp_path, fsperf1.Work(1, 0, 1000, sync=False, rename=False))["create"]) == 1
+    assert len(fsperf1.one_process(tmp_path, fsperf1.FileWork(1, 0, 1000, sync=False, rename=False))["create"]) == 1
 
 
 @pytest.mark.parametrize(
