@@ -8,8 +8,7 @@ from meta1g.base.ids import rcpt_id
 from meta1g.base.reply import Reply
 from meta1g.qmgr.control.changing import VERBS
 from meta1g.qmgr.defer import Change
-from meta1g.qmgr.limits import HELD_UNTIL
-from meta1g.rcb.envelope import RcptFlags
+from meta1g.rcb.envelope import HELD_UNTIL, RcptFlags
 from meta1g.rcb.qmgr_smar import Members
 from tests.fakes.envelopes import rcpt, ta, ta_id
 from tests.fakes.qmgr_peers import Ctl, new_id
