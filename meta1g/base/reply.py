@@ -74,6 +74,13 @@ class Reply:
         """5xx."""
         return self.code >= 500
 
+    def softened(self) -> "Reply":
+        """Gives a permanent refusal as a temporary one, with the same words; anything else as it is."""
+        if not self.is_perm:
+            return self
+        ecode = f"4{self.ecode[1:]}" if self.ecode.startswith("5") else self.ecode
+        return Reply(self.code - 100, ecode, self.text, self.origin)
+
     def cut(self, chars: int) -> "Reply":
         """Gives the reply with its text as one line of at most so many characters."""
         text = self.text

@@ -33,6 +33,7 @@ _INT: Final = re.compile(r"0x[0-9a-f]{1,16}|[0-9]{1,20}", re.ASCII | re.IGNORECA
 _OCTAL: Final = re.compile(r"(?:0o)?[0-7]{1,7}", re.ASCII)
 _BARE: Final = re.compile(r"[^\s{}=;,\"'#\\\x00-\x1f\x7f]+")
 _LABEL: Final = re.compile(r"[\w-]+")
+_LOCAL_PART: Final = re.compile(r"[!#-'*+/-9=?A-Z^-~-]+(?:\.[!#-'*+/-9=?A-Z^-~-]+)*")  # RFC 5321 4.1.2, not quoted
 _NEGATIONS: Final = ("dont_", "no_", "!")
 _BOOLS: Final = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -336,6 +337,23 @@ class Domain(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
+class MailAddress(_Scalar):
+    """A mail address with a domain."""
+
+    def parse(self, text: str) -> str:
+        """Gives the address as it is written."""
+        local, at, domain = text.rpartition("@")
+        if not at or not _LOCAL_PART.fullmatch(local):
+            raise ValueError(f"{shown(text)} is not a mail address such as copies@example.org")
+        Domain().parse(domain)
+        return text
+
+    def describe(self) -> str:
+        """Names the kind."""
+        return "mail address"
+
+
+@dataclass(frozen=True, slots=True)
 class ListOf:
     """A list of values of one kind; a single value needs no braces."""
 
@@ -407,6 +425,14 @@ class Flags:
             flag.name if flag.name in value else f"dont_{flag.name}"
             for flag in self.flags
             if flag.name in value or flag.default
+        ]
+
+    def changed(self, value: frozenset[str]) -> list[str]:
+        """Writes only what differs from the defaults."""
+        return [
+            flag.name if flag.name in value else f"dont_{flag.name}"
+            for flag in self.flags
+            if (flag.name in value) != flag.default
         ]
 
     def describe(self) -> str:

@@ -38,6 +38,7 @@ class VerdictFlags(IntFlag):
     QUICK = 2  # no further checks
     DISCARD = 4  # accept and drop
     LOCAL = 8  # the recipient is local
+    ANY_RCPT = 16  # every recipient of this client is accepted; need not be asked again on this connection
 
 
 class ClientResolve(IntFlag):

@@ -117,7 +117,7 @@ class Policy:
         refused = decision.action is Action.REFUSE
         flags = 0 if refused else _flags(decision)
         if self.relay.client_may(address):
-            flags |= VerdictFlags.RELAY
+            flags |= VerdictFlags.RELAY | self._any_rcpt(address)
         return ClientVerdict(
             reply=decision.reply if refused else _GREET,
             flags=flags,
@@ -167,7 +167,14 @@ class Policy:
             or self._unknown(rcpt, local=local)
             or self._protected(msg, sender, rcpt, decision)
         )
-        return refusal or Verdict(reply=_ACCEPT, flags=flags | (VerdictFlags.LOCAL if local else 0))
+        if refusal is not None:
+            return refusal
+        return Verdict(reply=_ACCEPT, flags=flags | (VerdictFlags.LOCAL if local else 0) | self._any_rcpt(msg.client_addr))
+
+    def _any_rcpt(self, address: str) -> int:
+        """Gives the flag that spares further questions: rcpt() has no reason left to refuse a recipient of this client."""
+        unconditional = self.access is None and self.users is None and self.relay.client_may(address)
+        return VerdictFlags.ANY_RCPT if unconditional else 0
 
     def _relaying(self, msg: CheckRcpt, rcpt: Address, decision: Decision, *, local: bool) -> Verdict | None:
         """Refuses if nothing allows mail of this client to this domain, or to where the local part leads from there."""

@@ -29,6 +29,8 @@ from meta1g.smtps.smar_link import Asked
 from meta1g.smtps.transaction import Transaction
 from meta1g.st import StError
 
+_WELCOME: Final = Verdict(reply=Reply(250))
+
 
 def handle(dialogue: Dialogue, line: bytes) -> None:
     """Takes one command line without its CR LF.  Switches: yes (questions, content)."""
@@ -190,7 +192,12 @@ def _refuse_mail(dialogue: Dialogue, reply: Reply) -> None:
     dialogue.step(Event.MAIL_REFUSED)
     if ta is not None:
         dialogue.context.log.notice(
-            "smtps.mail", str(reply), ss_sess=dialogue.id, ss_ta=ta.ta_id, client=dialogue.client_addr, mail=ta.mail.text
+            "smtps.mail",
+            str(dialogue.said(reply)),
+            ss_sess=dialogue.id,
+            ss_ta=ta.ta_id,
+            client=dialogue.client_addr,
+            mail=ta.mail.text,
         )
     dialogue.reply(reply)
 
@@ -260,6 +267,20 @@ def rcpt(dialogue: Dialogue, argument: str) -> None:
         dialogue.reply(parsed)
         return
     address, params = parsed
+    dialogue.step(Event.RCPT)
+    question = RcptQuestion(_ask_about(dialogue, ta, address), address, params)
+    ta.asked += 1
+    if question.asked is None and not dialogue.waiting:
+        question.settle(dialogue)
+    else:
+        dialogue.waiting.append(question)
+
+
+def _ask_about(dialogue: Dialogue, ta: Transaction, address: Address) -> Asked | None:
+    """Asks SMAR about a recipient; None if the answer is known to be yes."""
+    smar = dialogue.context.smar
+    if smar.takes_any_rcpt(dialogue.client_addr):
+        return None
     question = CheckRcpt(
         ta_id=ta.ta_id,
         rcpt_idx=ta.asked & RCPT_IDX_MAX,
@@ -269,9 +290,7 @@ def rcpt(dialogue: Dialogue, argument: str) -> None:
         rcpt=address.text,
         flags=ta.flags,
     )
-    dialogue.step(Event.RCPT)
-    dialogue.waiting.append(RcptQuestion(dialogue.context.smar.ask(question), address, params))
-    ta.asked += 1
+    return smar.ask(question)
 
 
 def _parse_rcpt(argument: str, offered: frozenset[Ext], lenient: Leniency, *, utf8: bool) -> tuple[Address, RcptParams] | Reply:
@@ -292,15 +311,15 @@ def _parse_rcpt(argument: str, offered: frozenset[Ext], lenient: Leniency, *, ut
 
 @dataclass(slots=True)
 class RcptQuestion:
-    """RCPT waits for SMAR.  Owner: the state thread of the session."""
+    """RCPT waits for SMAR, or only for its turn if SMAR need not be asked.  Owner: the state thread of the session."""
 
-    asked: Asked
+    asked: Asked | None
     address: Address
     params: RcptParams
 
     def settle(self, dialogue: Dialogue) -> None:
         """Waits for the answer, tells QMGR and replies.  Switches: yes (waits)."""
-        verdict = _answer(self.asked)
+        verdict = _WELCOME if self.asked is None else _answer(self.asked)
         ta = dialogue.ta
         if ta is None:
             dialogue.reply(replies.SENDER_REFUSED)
@@ -337,7 +356,7 @@ class RcptQuestion:
         ta.failed += 1
         dialogue.context.log.notice(
             "smtps.rcpt",
-            str(reply),
+            str(dialogue.said(reply)),
             ss_ta=ta.ta_id,
             client=dialogue.client_addr,
             mail=ta.mail.text,

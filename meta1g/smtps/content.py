@@ -23,7 +23,7 @@ from meta1g.db.cdb import CdbWriter
 from meta1g.rcb.smtps_qmgr import CloseTransaction
 from meta1g.smtp import replies
 from meta1g.smtp.data import Unstuffer
-from meta1g.smtp.header import count_received, header_end, is_automatic
+from meta1g.smtp.header import HeaderMeter, count_received, header_end, is_automatic
 from meta1g.smtp.limits import TEXT_LINE_MAX_BYTES
 from meta1g.smtps.context import Context
 from meta1g.smtps.dialogue import Dialogue
@@ -59,6 +59,7 @@ class IncomingContent:
         "_checked",
         "_context",
         "_held",
+        "_meter",
         "_trace",
         "_writer",
         "automatic",
@@ -74,6 +75,7 @@ class IncomingContent:
         self._held = bytearray()  # one buffer: pieces may be as small as a client likes
         self._writer: CdbWriter | None = None
         self._checked = False
+        self._meter = HeaderMeter() if context.settings.measures_parts else None
         self.size_bytes = 0
         self.checksum = 0
         self.automatic = False
@@ -95,9 +97,25 @@ class IncomingContent:
         if limit and self.size_bytes > limit:
             self.refuse(replies.TOO_BIG)
             return
+        if self._meter is not None and (too_big := self._measure(self._meter, piece)) is not None:
+            self.refuse(too_big)
+            return
         self._held += piece
         if len(self._held) >= (STREAM_PIECE_BYTES if self._writer else SMALL_CONTENT_BYTES):
             self._spill()
+
+    def _measure(self, meter: HeaderMeter, piece: bytes) -> Reply | None:
+        """Measures header and body of what has come; gives a refusal if one is beyond its limit."""
+        settings = self._context.settings
+        if not meter.done:
+            meter.feed(piece)
+        if settings.max_header_bytes and meter.size_bytes > settings.max_header_bytes:
+            return replies.HEADER_TOO_BIG
+        if settings.max_header_lines and meter.lines > settings.max_header_lines:
+            return replies.HEADER_TOO_LONG
+        if settings.max_body_bytes and meter.done and self.size_bytes - meter.size_bytes > settings.max_body_bytes:
+            return replies.BODY_TOO_BIG
+        return None
 
     def refuse(self, reply: Reply) -> None:
         """Gives the content up; the first reason counts.  Switches: yes (removes a file)."""
@@ -246,7 +264,7 @@ def receive(dialogue: Dialogue, ta: Transaction) -> Reply:
         content.abort()
         _give_up(dialogue)
         reply = refusal
-    _log_outcome(dialogue, ta, content, reply)
+    _log_outcome(dialogue, ta, content, dialogue.said(reply))
     return reply
 
 

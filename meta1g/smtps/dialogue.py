@@ -130,9 +130,10 @@ class Dialogue(ABC):
         if self.waiting:
             self.waiting.append(reply)
             return
-        self._out.append(reply.encode())
         if reply.code < _NEGATIVE:
+            self._out.append(reply.encode())
             return
+        self._out.append(self.said(reply).encode())
         if reply.code == replies.SHUTTING_DOWN.code:
             self.step(Event.CLOSE)
             return
@@ -140,6 +141,10 @@ class Dialogue(ABC):
         if last_words is not None:
             self.context.log.notice("smtps.session", str(last_words), ss_sess=self.id, client=self.client_addr)
             self.reply(last_words)
+
+    def said(self, reply: Reply) -> Reply:
+        """Gives a reply as the client hears it: with soft_bounce nothing is refused for ever."""
+        return reply.softened() if self.context.settings.soft_bounce else reply
 
     def flush(self) -> None:
         """Sends all queued replies by one write.  Switches: yes (write)."""

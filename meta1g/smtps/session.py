@@ -104,6 +104,7 @@ class ServerSession(Dialogue):
             refusal = replies.EARLY_TALKER
         log = self.context.log
         if refusal is not None:
+            refusal = self.said(refusal)
             log.notice(
                 "smtps.connect", str(refusal), ss_sess=self.id, client=self.client_addr, client_name=self.client_name or None
             )

@@ -23,6 +23,9 @@ class Settings:
         hostname: our name in greetings and headers.
         io_timeout_us: how long a client may take for a command, or between two pieces of content.
         max_message_bytes: greatest message, 0 for no limit.
+        max_header_bytes: greatest header of a message, 0 for no limit.
+        max_header_lines: lines of a header, 0 for no limit.
+        max_body_bytes: greatest body of a message, 0 for no limit.
         max_recipients: recipients of one transaction.
         max_transactions: transactions of one session, 0 for no limit.
         count_limits: negative replies of one session, by what they count as.
@@ -35,6 +38,7 @@ class Settings:
         strict_ehlo: EHLO needs a domain or an address literal.
         strict_lines: a text line longer than TEXT_LINE_MAX_BYTES is refused.
         lenient: what addresses may be beyond the syntax.
+        soft_bounce: permanent refusals are told as temporary ones.
         lookup_flags: LookupFlags that hold for all sessions.
         offered: extensions with their arguments.
         offered_names: the extensions alone.
@@ -44,6 +48,9 @@ class Settings:
     hostname: str
     io_timeout_us: int
     max_message_bytes: int
+    max_header_bytes: int
+    max_header_lines: int
+    max_body_bytes: int
     max_recipients: int
     max_transactions: int
     count_limits: Mapping[Count, int]
@@ -56,9 +63,15 @@ class Settings:
     strict_ehlo: bool
     strict_lines: bool
     lenient: Leniency
+    soft_bounce: bool
     lookup_flags: LookupFlags
     offered: Mapping[Ext, str]
     offered_names: frozenset[Ext]
+
+    @property
+    def measures_parts(self) -> bool:
+        """Whether header or body have a limit of their own."""
+        return bool(self.max_header_bytes or self.max_header_lines or self.max_body_bytes)
 
 
 def settings_from(config: Config, section: Section, hostname: str) -> Settings:
@@ -75,6 +88,9 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         hostname=hostname,
         io_timeout_us=section.get("io_timeout") * US,
         max_message_bytes=max_message_bytes,
+        max_header_bytes=section.get("max_header_size"),
+        max_header_lines=section.get("max_header_lines"),
+        max_body_bytes=section.get("max_body_size"),
         max_recipients=section.get("max_recipients"),
         max_transactions=section.get("max_transactions"),
         count_limits={
@@ -95,6 +111,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
             odd_dots=section.flag("accept_odd_dots"),
             sender_domain=hostname if section.flag("accept_local_senders") else "",
         ),
+        soft_bounce=section.get("soft_bounce"),
         lookup_flags=LookupFlags.ROUTING if section.flag("allow_routing") else LookupFlags(0),
         offered=offered,
         offered_names=frozenset(offered),
