@@ -186,7 +186,7 @@ def server(tmp_path):
     """The map server of the page, as a process."""
     text = (DOCS / MAPS).read_text()
     program = tmp_path / "server.py"
-    program.write_text(text.partition("```python\n")[2].partition("```")[0])
+    program.write_text(re.split(r"```python.*\n", text)[1].partition("```")[0])
     with subprocess.Popen([sys.executable, str(program), str(tmp_path / "socket")]) as process:
         try:
             wait_until((tmp_path / "socket").exists, 30, "the map server")

@@ -165,7 +165,7 @@ def markdown() -> str:
         "",
         "## Language",
         "",
-        "```",
+        "```text not run: the grammar",
         _GRAMMAR,
         "```",
         "",
@@ -177,7 +177,7 @@ def markdown() -> str:
         "",
         "## Example",
         "",
-        "```",
+        "```conf",
         EXAMPLE,
         "```",
     ]
