@@ -15,12 +15,12 @@ from typing import Any, Final
 from meta1g.conf.config import Config, Given, Section
 from meta1g.conf.cross import cross_check, cross_check_file
 from meta1g.conf.defs import COMPONENTS, ROOT
+from meta1g.conf.effects import REFUSED, WARNED
 from meta1g.conf.errors import error_of
 from meta1g.conf.grammar import parse
-from meta1g.conf.pending import NO_EFFECT
 from meta1g.conf.schema import Naming, OptionDef, SectionDef
 from meta1g.conf.tree import OptionNode, Problem, SectionNode, Source, TreeEntry, Value
-from meta1g.conf.values import LISTED_MAX, UnknownNameError, shown, suggest
+from meta1g.conf.values import LISTED_MAX, Flags, UnknownNameError, shown, suggest
 
 PROTECTS: Final = re.compile(
     r"tls|ssl|cert|crl|cipher|dane|mta_?sts|auth|sasl|scram|password|access|relay|protect|trust|allow|deny|permit|reject|"
@@ -98,8 +98,7 @@ class Checker:
             inherited=self._inherited,
         )
         self._problems += cross_check(section)
-        if len(path) > 1 and " ".join(path) in NO_EFFECT:
-            self._warn(node.pos, f"section {section.title} has no effect in this version")
+        self._not_yet(node.pos, f"section {section.title}", *path)
         return section
 
     # -- options
@@ -137,12 +136,23 @@ class Checker:
 
     def _item(self, row: OptionDef, value: Value, path: tuple[str, ...]) -> Any:
         try:
-            return row.kind.parse(value.text)
+            item = row.kind.parse(value.text)
+            if isinstance(row.kind, Flags):
+                self._not_yet(value.pos, f"flag {value.text}", *path, row.name, item[0] if item[1] else f"dont_{item[0]}")
+            return item
         except UnknownNameError as error:
             self._leave_out(value.pos, f"{row.name}: {error}", _protects((*path, value.text)))
         except ValueError as error:
             self._add(value.pos, f"{row.name}: {error}")
         return None
+
+    def _not_yet(self, pos: int, what: str, *path: str) -> None:
+        """Warns of what has no code yet, or refuses it: to pass over it in silence would be worse."""
+        name = " ".join(path)
+        if name in WARNED:
+            self._warn(pos, f"{what} has no effect in this version")
+        elif name in REFUSED:
+            self._add(pos, f"{what} is not in this version; remove it")
 
     # -- sections
 

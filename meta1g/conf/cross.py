@@ -101,7 +101,7 @@ def _map_user(section: Section) -> Iterator[Problem]:
 
 def _order(low: str, high: str) -> Rule:
     def rule(section: Section) -> Iterator[Problem]:
-        if section.get(low) > section.get(high):
+        if None not in (section.get(low), section.get(high)) and section.get(low) > section.get(high):
             pos = section.place(low) if section.given(low) else section.place(high)
             shown_low, shown_high = (section.definition.by_option[n.lower()].kind.words(section.get(n))[0] for n in (low, high))
             yield Problem(pos, f"{low} ({shown_low}) must not be greater than {high} ({shown_high})")
@@ -115,13 +115,11 @@ def _qmgr_smtpc(section: Section) -> Iterator[Problem]:
         yield from _order("initial_connections", "max_connections")(section)
     else:
         yield from _component(section)
-        yield from _order("min_threads", "max_threads")(section)
 
 
 def _smtps(section: Section) -> Iterator[Problem]:
     if "max_connection_rate" not in section.definition.by_option:
         yield from _component(section)
-        yield from _order("min_threads", "max_threads")(section)
 
 
 #: Rules by keyword in lower case.
@@ -144,6 +142,10 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "smtpc": (_qmgr_smtpc,),
     "smtps": (_smtps,),
     "smar": (_component,),
+    "destination_conf": (
+        _order("initial_connections", "max_connections"),
+        _order("min_retry_delay", "max_retry_delay"),
+    ),
     "greylisting": (_order("wait", "expire"), _order("expire", "lifetime")),
 }
 

@@ -10,7 +10,7 @@ import difflib
 import ipaddress
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from meta1g.base import units
@@ -396,7 +396,7 @@ class Flags:
     many = True
 
     @property
-    def empty(self) -> frozenset[str]:
+    def empty(self) -> Any:
         """The flags that are set by default."""
         return frozenset(flag.name for flag in self.flags if flag.default)
 
@@ -411,13 +411,19 @@ class Flags:
                 return word.removeprefix(prefix), False
         raise UnknownNameError(f"unknown flag {shown(text)}; {suggest(_without_negation(word), names)}")
 
-    def combine(self, items: Sequence[tuple[str, bool]]) -> frozenset[str]:
+    def combine(self, items: Sequence[tuple[str, bool]]) -> Any:
         """Gives the set of flags."""
+        said = self.said(items)
+        return (self.empty | {name for name, on in said.items() if on}) - {name for name, on in said.items() if not on}
+
+    @staticmethod
+    def said(items: Sequence[tuple[str, bool]]) -> Mapping[str, bool]:
+        """Gives what is said of each flag that is named."""
         said: dict[str, bool] = {}
         for name, on in items:
             if said.setdefault(name, on) != on:
                 raise ValueError(f"flag {name} is both set and cleared; remove one")
-        return (self.empty | {name for name, on in said.items() if on}) - {name for name, on in said.items() if not on}
+        return said
 
     def words(self, value: Any) -> list[str]:
         """Writes all flags that are set, and those that are cleared against their default."""

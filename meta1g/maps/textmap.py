@@ -7,7 +7,7 @@ Ref: createmap source form (key and value separated by blanks, `#` comments; mod
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from meta1g.base.clock import Clock
@@ -93,11 +93,19 @@ def _check(path: Path, status: os.stat_result) -> None:
         raise PermError(Module.MAP, f"{path}: larger than {TEXT_FILE_MAX_BYTES >> 20} MB; make a hash map of it with createmap")
 
 
-def _read_table(path: Path) -> dict[str, str]:
-    return {key.lower(): value for _, key, value in read_entries(path)}
+class TextTable(dict[str, str]):
+    """The entries of a text file, and what stands before the first colon of their keys."""
+
+    def __init__(self, entries: Mapping[str, str]) -> None:
+        super().__init__(entries)
+        self.tags = frozenset(key.partition(":")[0] for key in entries if ":" in key)
 
 
-class TextMap(FileMap[dict[str, str]]):
+def _read_table(path: Path) -> TextTable:
+    return TextTable({key.lower(): value for _, key, value in read_entries(path)})
+
+
+class TextMap(FileMap[TextTable]):
     """A text file with one entry a line.
 
     Args:
@@ -119,3 +127,7 @@ class TextMap(FileMap[dict[str, str]]):
         """Looks a key up."""
         value = self.content.get(key)
         return NOTFOUND if value is None else ok(value)
+
+    def tags(self) -> frozenset[str] | None:
+        """Gives what stands before the first colon of its keys."""
+        return self.content.tags

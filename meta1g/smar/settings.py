@@ -5,7 +5,6 @@ Ref: MeTA1 README, "SMAR: declaring maps, options" (option names as in meta1.con
 
 import socket
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,15 +12,16 @@ from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Meta1Error, Module, PermError
 from meta1g.base.log import Log
 from meta1g.conf.config import Config, Section
-from meta1g.maps.base import Map
-from meta1g.maps.registry import MapRegistry, MapSpec
+from meta1g.maps.declared import DeclaredMaps
+from meta1g.maps.registry import MapRegistry
 from meta1g.maps.watch import Loader
-from meta1g.smar.access import AccessMap
+from meta1g.smar.access import AccessMap, WrongEntries
 from meta1g.smar.alias import Aliases
 from meta1g.smar.checks import Policy
 from meta1g.smar.dnsaddress import ServerAddress, parse_server
 from meta1g.smar.dnsbl import DnsList
 from meta1g.smar.guard import GuardedMap
+from meta1g.smar.hostconf import HostConf
 from meta1g.smar.limits import RESOLV_CONF_SERVERS
 from meta1g.smar.localuser import LocalUsers
 from meta1g.smar.myself import Myself
@@ -113,26 +113,26 @@ class _Reader:
         self._delimiter: str = smar.get("address_delimiter")
         self._hostname = config.hostname or socket.getfqdn()
         self._log = Log("smar") if log is None else log
-        specs = tuple(self._spec(one) for one in self._smar.subs("map"))
-        self.registry = MapRegistry(specs, loader, lambda table, spec: GuardedMap(table, spec.where, self._log))
+        self._maps = DeclaredMaps(config, smar, loader, lambda table, spec: GuardedMap(table, spec.where, self._log))
+        self._consumer = self._maps.used_by
+        self.registry = self._maps.registry
 
     def parts(self) -> Iterator[Callable[[], object]]:
         """Gives what opens one map each."""
-        for section in self._smar.subs("map"):
-            yield partial(self.registry.get, section.name or "", section.where)
-        for keyword in CONSUMERS:
-            yield partial(self._consumer, keyword)
+        return self._maps.openers(*CONSUMERS)
 
     def read(self) -> Settings:
         """Makes everything."""
         smar = self._smar
-        for section in smar.subs("map"):
-            self.registry.get(section.name or "", section.where)
+        for opener in self._maps.openers():
+            opener()
         routes = Routes(self._consumer("mailertable"), self._route_defaults())
         relay = RelayRules(smar.get("relay_from"), smar.get("relay_to"), smar.get("local_domains"), routes, smar.where)
         aliases, users = self._aliases(relay), self._users()
         table = self._consumer("access_map")
-        access = None if table is None else AccessMap(table, self._delimiter)
+        wrong = WrongEntries(self._log)
+        access = None if table is None else AccessMap(table, self._delimiter, wrong)
+        conf = None if table is None else HostConf(table, self._delimiter, wrong)
         return Settings(
             hostname=self._hostname,
             servers=name_servers(smar),
@@ -142,7 +142,7 @@ class _Reader:
             registry=self.registry,
             routes=routes,
             aliases=aliases,
-            policy=Policy(routes, relay, access, users, aliases, names="client_names" in smar.get("DNS_flags")),
+            policy=Policy(routes, relay, access, users, aliases, "client_names" in smar.get("DNS_flags"), conf),
             lists=self._lists(access),
             myself=self._myself(),
             blocking_maps=sum(one.blocking for one in self.registry.all()),
@@ -196,59 +196,6 @@ class _Reader:
                 raise PermError(Module.SMAR, f"{section.where}: dnsbl needs {what}")
             lists.append(DnsList(section.get("zone"), section.get("timeout")))
         return tuple(lists)
-
-    def _consumer(self, keyword: str) -> Map | None:
-        """Gives the map that a sub-section names or describes, None if there is no such sub-section."""
-        section = self._smar.sub(keyword)
-        name, file = section.get("name"), section.get("file")
-        if name:
-            return self.registry.get(name, section.where)
-        if not file:
-            return None
-        return self.registry.add(MapSpec(name=keyword, type=section.get("type"), where=section.where, file=self._path(file)))
-
-    def _path(self, text: str) -> Path:
-        path: Path = self._config.configuration_directory / text
-        return path
-
-    def _spec(self, section: Section) -> MapSpec:
-        file, path = section.get("file"), section.get("path")
-        return MapSpec(
-            name=section.name or "",
-            type=section.get("type"),
-            where=section.where,
-            file=self._path(file) if file else None,
-            path=self._config.queue_directory / path if path else None,
-            address=section.get("address") or "",
-            port=section.get("port") or 0,
-            timeout_s=section.get("timeout"),
-            mapname=section.get("mapname") or "",
-            maps=tuple(section.get("maps")),
-            entries=_entries(section),
-        )
-
-
-def _entries(section: Section) -> dict[str, str]:
-    """Gives the content of a static map."""
-    entries = {}
-    for text in section.get("entries"):
-        key, _, value = str(text).partition(" ")
-        entries[key] = value.strip()
-    return entries
-
-
-def unheeded(smar: Section) -> list[str]:
-    """Gives a warning for each thing that the section asks for and that this program does not do.
-
-    Raises:
-        PermError: it is one that must not be passed over.
-    """
-    greylisting = smar.sub("greylisting")
-    if greylisting.exists:
-        raise PermError(Module.SMAR, f"{greylisting.where}: greylisting is not available; remove the section")
-    if "use_connect" not in smar.get("DNS_flags"):
-        return [f"{smar.where}: DNS_flags: sockets are always connected to one name server"]
-    return []
 
 
 def name_servers(smar: Section, resolv_conf: Path = RESOLV_CONF) -> tuple[ServerAddress, ...]:

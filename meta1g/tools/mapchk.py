@@ -1,10 +1,8 @@
 """mapchk: checks a map, or asks it.
 
     mapchk FILE              every entry of a text file, or of a map file made by createmap, can be read
-    mapchk -a FILE           the same, and it is an access map: tags, keys and configuration snippets are right
+    mapchk -a FILE           the same, and it is an access map: tags, keys and values are right
     mapchk -k KEY FILE       the value of a key, exit 1 if it is not there
-
-Right-hand sides that decide (`relay`, `reject`, `error:...`) are read by smar and are not checked here.
 
 Ref: MeTA1 mapchk, from its name (modelled on); access map tags of MeTA1.
 """
@@ -17,9 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from meta1g.base import cli, sysexits
-from meta1g.conf.defs_session import SNIPPETS
-from meta1g.conf.load import ConfigError
-from meta1g.conf.snippet import parse_snippet
+from meta1g.conf.access import RESOLVED, TAGS, KeyKind, RhsKind, check_rhs, row_of
 from meta1g.conf.values import suggest
 from meta1g.db.mapfile import MapFile
 from meta1g.maps.regexmap import compile_expression
@@ -33,7 +29,6 @@ _DOMAIN: Final = re.compile(r"\.?[\w-]+(\.[\w-]+)*")
 _PREFIX4: Final = re.compile(r"\d{1,3}(\.\d{1,3}){0,3}", re.ASCII)
 _PREFIX6: Final = re.compile(r"[0-9a-f]{1,4}(:[0-9a-f]{1,4}){0,7}", re.ASCII)
 _ADDRESS: Final = re.compile(r"[^@\s]+@|[^@\s]*@?[^@\s]+")
-_RESOLVED: Final = ("ok", "no", "forged", "temp")
 
 _Entry = tuple[str, str, str]  # where, key, value
 
@@ -57,7 +52,7 @@ def _address(key: str) -> str:
 
 
 def _resolved(key: str) -> str:
-    return "" if key in _RESOLVED else suggest(key, _RESOLVED)
+    return "" if key in RESOLVED else suggest(key, RESOLVED)
 
 
 def _any(key: str) -> str:
@@ -68,22 +63,16 @@ def _client_or_domain(key: str) -> str:
     return "" if not _client(key) or not _domain(key) else "is no IP address and no domain"
 
 
-#: Checks of keys by tag; an answer that is not empty says what is wrong.
-TAGS: Final[Mapping[str, Callable[[str], str]]] = {
-    "cltaddr": _client,
-    "cltname": _domain,
-    "cltresolve": _resolved,
-    "from": _address,
-    "to": _address,
-    "protectedrcpt": _address,
-    "ehlo": _any,
-    "certissuer": _any,
-    "certsubject": _any,
-    "smtps_session_conf": _client_or_domain,
-    "smtpc_session_conf": _client_or_domain,
-    "smtpc_rcpt_conf": _address,
+#: Checks of keys; an answer that is not empty says what is wrong.
+KEYS: Final[Mapping[KeyKind, Callable[[str], str]]] = {
+    KeyKind.CLIENT: _client,
+    KeyKind.NAME: _domain,
+    KeyKind.RESOLVED: _resolved,
+    KeyKind.HELLO: _any,
+    KeyKind.ADDRESS: _address,
+    KeyKind.HOST: _client_or_domain,
+    KeyKind.CERTIFICATE: _any,
 }
-_DNSBL: Final = re.compile(r"dnsbl\d{1,3}", re.ASCII)
 
 
 def check_access(key: str, value: str) -> str:
@@ -95,19 +84,20 @@ def check_access(key: str, value: str) -> str:
     tag, colon, rest = key.partition(":")
     if not colon:
         return f"key {key} has no tag; {suggest(tag, TAGS)}"
-    tag = tag.lower()
-    check = _client if _DNSBL.fullmatch(tag) else TAGS.get(tag)
-    if check is None:
-        return f"unknown tag {tag}:; {suggest(tag, TAGS)}"
-    wrong = check(rest.lower())
+    try:
+        row = row_of(tag)
+    except ValueError as error:
+        return str(error)
+    wrong = KEYS[row.key](rest.lower())
     if wrong:
         return f"key {key}: {rest} {wrong}"
-    if tag in SNIPPETS:
-        try:
-            parse_snippet(value, tag, key)
-        except ConfigError as error:
-            return error.cause
-    return "" if value.strip() else f"key {key} has no value"
+    if not value.strip():
+        return f"key {key} has no value"
+    try:
+        check_rhs(row, value, key)
+    except ValueError as error:
+        return str(error) if row.rhs is RhsKind.SNIPPET else f"key {key}: {error}"
+    return ""
 
 
 def entries(path: Path) -> Iterator[_Entry]:
@@ -163,7 +153,7 @@ def main(argv: list[str]) -> int:
     """
     parser = cli.parser(_PROG, "Checks a map, or asks it; silent if all entries are right.")
     parser.add_argument("file", type=Path, metavar="FILE", help="a map file of createmap (NAME.db), or a text file")
-    parser.add_argument("-a", "--access", action="store_true", help="it is an access map: check tags, keys and snippets")
+    parser.add_argument("-a", "--access", action="store_true", help="it is an access map: check tags, keys and values")
     parser.add_argument("-k", "--key", metavar="KEY", help="print the value of a key; exit 1 if it is not there")
     args = parser.parse_args(argv)
     if args.key is not None:

@@ -29,7 +29,7 @@ def mapchk(*arguments):
         ("dnsbl0:127.0.0.2", "reject"),
         ("smtps_session_conf:192.0.2", "max_recipients = 5;"),
         ("smtpc_session_conf:mx.example.org", "flags = dont_starttls;"),
-        ("smtpc_rcpt_conf:example.org", "tls_requirements { flags = { verified }; }"),
+        ("ehlo:[192.0.2.1]", "reject"),
     ],
 )
 def test_right_entries_of_an_access_map(key, value):
@@ -50,13 +50,24 @@ def test_right_entries_of_an_access_map(key, value):
         ("to:user@", "  ", "key to:user@ has no value"),
         ("smtps_session_conf:192.0.2.1", "max_recipient = 5;", "did you mean max_recipients?"),
         ("smtpc_rcpt_conf:example.org", "tls_requirements {", "is not closed"),
+        ("smtpc_rcpt_conf:example.org", "tls_requirements { flags = { verified }; }", "tls_requirements is not in this ver"),
+        ("smtpc_session_conf:mx.example.org", "flags = starttls;", "flag starttls is not in this version"),
+        ("certissuer:x", "relay", "key certissuer:x: certissuer: is not in this version: it waits for TLS"),
+        ("certsubject:x", "relay", "certsubject: is not in this version"),
+        ("ehlo:x", "relay", "ehlo: does not take relay: anybody can say any name"),
+        ("cltresolve:ok", "quick:relay", "cltresolve: does not take relay"),
+        ("from:x", "rejct", "key from:x: unknown value rejct; did you mean reject?"),
+        ("to:x", "error:250 2.0.0 fine", "is no reply; write error:550"),
+        ("to:x", "error:550 4.0.0 what", "550 and 4.0.0 contradict each other"),
+        ("dnsbl0:127.0.0.2", "yes", "unknown value yes; possible are relay, ok"),
+        ("protectedrcpt:all@x.org", "one$two", "one$two is no address, domain, IP address or network"),
     ],
 )
 def test_wrong_entries_of_an_access_map(key, value, message):
     assert message in check_access(key, value)
 
 
-TEXT = "# rules\ncltaddr:192.0.2 relay\nsmtpc_rcpt_conf:example.org tls_requirements {\n   flags = { verified }; }\n"
+TEXT = "# rules\ncltaddr:192.0.2 relay\nsmtps_session_conf:example.org flags = {\n   delay_checks };\n"
 
 
 @pytest.fixture(params=["text", "db"])
@@ -66,7 +77,7 @@ def access(tmp_path, request):
         path.write_text(TEXT)
     else:
         path = tmp_path / "access.db"
-        rows = [(b"cltaddr:192.0.2", b"relay"), (b"smtpc_rcpt_conf:example.org", b"tls_requirements { flags = { verified }; }")]
+        rows = [(b"cltaddr:192.0.2", b"relay"), (b"smtps_session_conf:example.org", b"flags = { delay_checks };")]
         MapFile.build(path, rows)
     return path
 
@@ -78,7 +89,7 @@ def test_a_right_map_gives_no_output(access):
 
 def test_a_key_is_looked_up(access):
     assert mapchk("-k", "CLTADDR:192.0.2", access).stdout == "relay\n"
-    assert mapchk("-k", "smtpc_rcpt_conf:example.org", access).stdout == "tls_requirements { flags = { verified }; }\n"
+    assert mapchk("-k", "smtps_session_conf:example.org", access).stdout == "flags = { delay_checks };\n"
     assert mapchk("-k", "nothing", access).returncode == 1
 
 
