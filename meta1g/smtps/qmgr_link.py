@@ -112,16 +112,20 @@ class QmgrLink(PeerLink):
         Raises:
             TempError: QMGR is away.
         """
-        self._link.post(msg)
+        self._link.post_late(msg)
         self._open[ta.ta_id] = ta
 
     def post(self, msg: Message) -> None:
-        """Sends what needs no answer.
+        """Sends what needs no answer, with what needs one or a moment later.
 
         Raises:
             TempError: QMGR is away.
         """
-        self._link.post(msg)
+        self._link.post_late(msg)
+
+    def announce(self) -> None:
+        """Sends what was posted now: the content comes next, and QMGR can take the envelope meanwhile."""
+        self._link.send_now()
 
     def ask_commit(self, msg: CloseTransaction) -> "Pending":
         """Sends the final dot to QMGR.

@@ -13,6 +13,9 @@ TURN_S: Final = 0.0005
 READ_BYTES: Final = 64 * 1024
 #: Unsent bytes of one connection before it is given up: its peer does not read.
 WRITE_MAX_BYTES: Final = 16 << 20
+#: A message that nobody waits for leaves with the next one, but before so long, and before so much waits.
+LATE_S: Final = 0.02
+LATE_MAX_BYTES: Final = 8 * 1024
 #: Socket buffers asked for, both directions: a burst should fit without waiting.
 SOCKET_BUFFER_BYTES: Final = 512 * 1024
 #: First and longest pause between two attempts to connect: a restart of the peer is noticed at once.

@@ -20,7 +20,7 @@ from meta1g.rcb.connection import PEER_CLOSED, Connection
 from meta1g.rcb.schema import Message, Protocol
 from meta1g.st.errors import StError
 from meta1g.st.io import st_read
-from meta1g.st.limits import READ_BYTES, WRITE_MAX_BYTES
+from meta1g.st.limits import LATE_MAX_BYTES, LATE_S, READ_BYTES, WRITE_MAX_BYTES
 from meta1g.st.netfd import READ, WRITE, st_netfd_close, st_netfd_open_socket, wait_fd
 from meta1g.st.rcbpending import Pending
 from meta1g.st.sched import runtime, st_checkpoint
@@ -43,7 +43,7 @@ class RcbConn:
     Owner: the process.
     """
 
-    __slots__ = ("_drained", "_fd", "_flushing", "_log", "_on_message", "_rcb", "_writer", "name")
+    __slots__ = ("_drained", "_fd", "_flushing", "_log", "_on_message", "_patience", "_rcb", "_writer", "name")
 
     def __init__(self, sock: socket.socket, protocol: Protocol, on_message: OnMessage, log: Log) -> None:
         self.name = protocol.name
@@ -54,6 +54,7 @@ class RcbConn:
         self._flushing = False
         self._drained = True  # the last read emptied the socket
         self._writer: Any = None
+        self._patience: Any = None  # timer of what was posted late; runs out by itself
         self._queued()
 
     @property
@@ -76,6 +77,22 @@ class RcbConn:
         """Sends a message that gets no reply."""
         self._rcb.post(msg)
         self._queued()
+
+    def post_late(self, msg: Message) -> None:
+        """Sends a message that nobody waits for: with the next one, or when LATE_S are over."""
+        self._rcb.post(msg)
+        if self._rcb.unsent_bytes >= LATE_MAX_BYTES:
+            self._queued()
+        elif not self._flushing:
+            if self._patience is None:
+                self._patience = runtime.loop.timer(LATE_S)
+            if not self._patience.active:
+                self._patience.start(self._queued)
+
+    def send_now(self) -> None:
+        """Sends what was posted late at the end of this turn."""
+        if self._rcb.unsent_bytes:
+            self._queued()
 
     def reply(self, request_id: int, msg: Message) -> None:
         """Answers a question of the server."""
@@ -154,6 +171,10 @@ class RcbConn:
             return
         waiting = self._rcb.close(reason)
         self._drop_writer()
+        if self._patience is not None:
+            self._patience.stop()
+            self._patience.close()
+            self._patience = None
         st_netfd_close(self._fd)
         for pending in waiting:
             pending.answer(None)

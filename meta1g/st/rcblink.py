@@ -100,6 +100,19 @@ class RcbLink:
         """
         self._up().post(msg)
 
+    def post_late(self, msg: Message) -> None:
+        """Sends a message that nobody waits for: with the next one, or a moment later.
+
+        Raises:
+            TempError: the server is away.
+        """
+        self._up().post_late(msg)
+
+    def send_now(self) -> None:
+        """Sends what was posted late at the end of this turn."""
+        if self.conn is not None:
+            self.conn.send_now()
+
     def _up(self) -> RcbConn:
         if self.conn is None or self.conn.closed:
             raise TempError(Module.RCB, f"{self._protocol.name}: no connection to {self._path} now")
