@@ -20,6 +20,7 @@ FORWARDERS: dict[str, tuple[int, set[str]]] = {
     "log_refusal": (0, _REFUSAL),
     "log_outcome": (3, _OUTCOME),
     "_log_order": (1, _OUTCOME),
+    "say": (0, {"path", "count"}),
     "QueueCommand": (1, {"ss_ta", "rcpt_idx", "rcpt"}),
 }
 #: Where they are, and what they do with what they were given.

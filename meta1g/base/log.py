@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from math import floor
 from pathlib import Path
 from typing import Final, Protocol, cast
 
@@ -185,7 +186,7 @@ class Log:
         self._is_json = format_name == "json"
         self._host = socket.gethostname()
         self._clock: Clock = SystemClock() if clock is None else clock
-        self._second = (-1.0, "")  # the last second and its text, replaced together
+        self._second = (-1, "")  # the last second and its text, replaced together
         outbox = getattr(self.sink, "outbox", None)
         if isinstance(outbox, Outbox):
             outbox.say = self._say
@@ -208,11 +209,11 @@ class Log:
 
     def _write(self, sevr: Sev, event: str, stat: str, keys: dict[str, LogValue], *, at_once: bool = False) -> None:
         now = self._clock.now()
-        second, fraction = divmod(now, 1)
+        second = floor(now)
         cached = self._second
         if second != cached[0]:
             self._second = cached = (second, datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S."))
-        stamp = f"{cached[1]}{int(fraction * 1_000_000):06d}Z"
+        stamp = f"{cached[1]}{int((now - second) * 1_000_000):06d}Z"
         text = self._format(sevr, event, stat, keys)
         if self._is_json:
             text, head = self._object(stamp, text), ""

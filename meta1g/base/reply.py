@@ -3,7 +3,7 @@
 Every part of the gateway that decides or passes on such a thing does it with this value: what a client is told, what a server
 answered, what is stored with a recipient and written into a report.
 
-Pure.  Ref: RFC 5321 4.2; RFC 2034 and RFC 3463 (enhanced status codes).
+Pure.  Ref: invariant I14; RFC 5321 4.2; RFC 2034 and RFC 3463 (enhanced status codes).
 """
 
 import re
@@ -73,6 +73,13 @@ class Reply:
     def is_perm(self) -> bool:
         """5xx."""
         return self.code >= 500
+
+    def softened(self) -> "Reply":
+        """Gives a permanent refusal as a temporary one, with the same words; anything else as it is."""
+        if not self.is_perm:
+            return self
+        ecode = f"4{self.ecode[1:]}" if self.ecode.startswith("5") else self.ecode
+        return Reply(self.code - 100, ecode, self.text, self.origin)
 
     def cut(self, chars: int) -> "Reply":
         """Gives the reply with its text as one line of at most so many characters."""

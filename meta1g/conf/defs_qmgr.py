@@ -5,10 +5,10 @@ Ref: MeTA1 README, "QMGR Configuration" (option names without source are modelle
 
 from typing import Final
 
-from meta1g.conf.defs_common import OWN, PATH, R, S, component
+from meta1g.conf.defs_common import OWN, PATH, SOFT_BOUNCE, R, S, component
 from meta1g.conf.defs_maps import MAP, map_user
 from meta1g.conf.schema import SectionDef, option
-from meta1g.conf.values import Choice, Flag, Flags, Int, ListOf, Size, Text, Time
+from meta1g.conf.values import Choice, Flag, Flags, Int, ListOf, MailAddress, Size, Text, Time
 
 _DSN_FLAGS: Final = Flags(
     (
@@ -50,6 +50,15 @@ _OPTIONS: Final = (
         "+=",
         R,
         "Before the recipient in such a sender, and instead of its @.",
+    ),
+    SOFT_BOUNCE,
+    option(
+        "always_bcc",
+        MailAddress(),
+        None,
+        OWN,
+        "A copy of every accepted message goes to this address, unless it gets one anyway.  Nobody hears when a copy cannot be "
+        "delivered; of reports that this machine makes there is none.",
     ),
     option("max_rcpts_per_transaction", Int(1, 10_000), "100", OWN, "Recipients of one transaction to a server."),
     option("min_free_disk", Size(), "20MB", OWN, "Below this free space nothing is accepted."),

@@ -5,7 +5,7 @@ Ref: MeTA1 README, "SMTPS Configuration" (option names without source are modell
 
 from typing import Final
 
-from meta1g.conf.defs_common import ADDRESS_FAMILIES, OWN, PATH, R, S, component
+from meta1g.conf.defs_common import ADDRESS_FAMILIES, OWN, PATH, SOFT_BOUNCE, R, S, component
 from meta1g.conf.defs_tls import SERVER_AUTH, SERVER_TLS
 from meta1g.conf.schema import Naming, SectionDef, option
 from meta1g.conf.values import ID_MAX, Choice, Flag, Flags, Int, IpAddress, Port, Size, Time
@@ -59,9 +59,28 @@ _FLAGS: Final = Flags(
 )
 
 _OPTIONS: Final = (
+    SOFT_BOUNCE,
     option("flags", _FLAGS, None, S, "What is offered, and which checks are made."),
     option("CDB_gid", Int(0, ID_MAX), None, S, "Group of content files: one that smtpc is in."),
     option("max_message_size", Size(), "100MB", R, "Greatest message; 0 for no limit."),
+    option(
+        "max_header_size",
+        Size(),
+        "0",
+        OWN,
+        "Greatest header of a message as the client sends it; what is beyond is refused.  0 for no limit but max_message_size.",
+    ),
+    option(
+        "max_header_lines", Int(0, 1_000_000), "0", OWN, "Lines of a header, those that continue a field too; 0 for no limit."
+    ),
+    option(
+        "max_body_size",
+        Size(),
+        "0",
+        OWN,
+        "Greatest body of a message: all bytes behind its header, with every attachment as it is encoded.  0 for no limit but "
+        "max_message_size.",
+    ),
     option("max_recipients", Int(1, 1_000_000), "1000", R, "Recipients of one transaction; RFC 5321 4.5.3.1.8: 100 at least."),
     option("max_transactions", Int(0, 1_000_000), "0", R, "Transactions of one session; 0 for no limit."),
     option(
@@ -96,7 +115,6 @@ _OPTIONS: Final = (
         OWN,
         "How long after the connection to qmgr or smar broke clients wait for the next one, before they are told to try later.",
     ),
-    option("min_threads", Int(0, 100_000), "0", R, "Threads that are kept; accepted for MeTA1's sake, ours cost nothing."),
 )
 
 _FILTER_SOCKET: Final = SectionDef(

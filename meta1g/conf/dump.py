@@ -3,13 +3,13 @@
 Pure.  Ref: MeTA1 smconf, metaconf (modelled on).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.conf.config import Config, DumpedOption, Section
 from meta1g.conf.schema import OptionDef, SectionDef
-from meta1g.conf.values import quote
+from meta1g.conf.values import Flags, quote
 
 _COMMENT_COLUMN: Final = 56
 _INDENT: Final = "  "
@@ -17,7 +17,11 @@ _INDENT: Final = "  "
 
 def written(row: OptionDef, value: Any) -> str:
     """Writes an option as in a file: `name = value;`."""
-    words = [quote(word) for word in row.kind.words(value)]
+    return _assignment(row, row.kind.words(value))
+
+
+def _assignment(row: OptionDef, texts: Sequence[str]) -> str:
+    words = [quote(text) for text in texts]
     if row.kind.many:
         return f"{row.name} = {{ {', '.join(words)} }};" if words else f"{row.name} = {{ }};"
     return f"{row.name} = {words[0]};"
@@ -32,9 +36,37 @@ def effective(config: Config) -> str:
     return "\n".join(lines) + "\n"
 
 
+def given(config: Config) -> str:
+    """Writes what the file gives and nothing else, flags as far as they differ from their defaults.
+
+    Options are in the order of the tables, and the text loads to the same configuration.
+    """
+    sections = sorted(config.glob.children(), key=lambda one: one.pos)
+    return "".join(f"{line}\n" for line in (*_given(config.glob, ""), *_given_sections(sections, "")))
+
+
+def _given(section: Section, indent: str) -> Iterator[str]:
+    for item in section.items():
+        if section.given(item.row.name):
+            kind = item.row.kind
+            words = kind.changed(item.value) if isinstance(kind, Flags) else kind.words(item.value)
+            yield indent + _assignment(item.row, words)
+
+
+def _given_sections(sections: Iterable[Section], indent: str) -> Iterator[str]:
+    for section in sections:
+        yield f"{indent}{_title(section)} {{"
+        yield from _given(section, indent + _INDENT)
+        yield from _given_sections(section.children(), indent + _INDENT)
+        yield f"{indent}}}"
+
+
+def _title(section: Section) -> str:
+    return section.keyword if section.name is None else f"{section.keyword} {quote(section.name)}"
+
+
 def _section(section: Section, indent: str) -> Iterator[str]:
-    title = section.keyword if section.name is None else f"{section.keyword} {quote(section.name)}"
-    yield _line(f"{indent}{title} {{", section.where)
+    yield _line(f"{indent}{_title(section)} {{", section.where)
     yield from _options(section, indent + _INDENT)
     for row in section.definition.sections:
         for sub in section.subs(row.keyword):

@@ -1,6 +1,7 @@
 """One copy for one recipient: whom a transaction names twice, by RCPT, by an alias, or by both.
 
     RCPTs of one message    joined before they are stored; each was answered with 250
+    always_bcc              one more, unless the transaction names it
     members of aliases      left out if the transaction has them already: in AQ, in DEFEDB, or as members of another alias
 
 Two addresses are the same if they differ at most in the letters' case of the domain; the local part is taken as it is (RFC 5321
@@ -69,6 +70,21 @@ def wider(first: str | None, second: str | None) -> str | None:
 
 def _wanted(notify: str | None) -> frozenset[str]:
     return _DEFAULT if notify is None else frozenset(notify.upper().split(",")) - {"NEVER"}
+
+
+def with_copy(rcpts: list[RcptRecord], address: str) -> list[RcptRecord]:
+    """Gives the recipients of a message and one more, unless it is there already, of whose copy nobody hears.
+
+    Args:
+        rcpts: at least one.
+        address: who gets the copy.
+    """
+    key = key_of(address)
+    if any(key_of(one.rcpt) == key for one in rcpts):
+        return rcpts
+    rcpt_idx = max(one.rcpt_idx for one in rcpts) + 1
+    copy = RcptRecord(ta_id=rcpts[0].ta_id, rcpt_idx=rcpt_idx, rcpt=address, notify="NEVER", entered=rcpts[0].entered)
+    return [*rcpts, copy]
 
 
 class _Known:

@@ -1,7 +1,7 @@
 """SMTPS requests: sessions and envelopes go to IQDB, the final dot to IBDB, accepted envelopes to AQ or DEFEDB.
 
 Locking: own lock IQDB, never held while the other stores are asked.
-Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelled on); architecture step 2 to 6.
+Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelled on); docs/message.md, 1 to 4.
 """
 
 from collections import deque
@@ -18,7 +18,7 @@ from meta1g.db.iqdb import Iqdb, IqTa
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
-from meta1g.qmgr.copies import joined
+from meta1g.qmgr.copies import joined, with_copy
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.limits import IQDB_CROWDED_PERCENT, IQDB_HOLD_S, SLICE
 from meta1g.qmgr.ta_fsm import Event, State, step
@@ -128,6 +128,7 @@ class Intake:
         self._commit = active.commit
         self._active = active
         self._verp = env.settings.verp
+        self._always_bcc = env.settings.always_bcc
         self._clock = env.clock
         self.log = env.log
         self._lock = Lock(LockRank.IQDB)
@@ -278,26 +279,27 @@ class Intake:
             return NOT_STORED
         return None
 
-    @staticmethod
-    def _refusal(conn: Conn, ta: IqTa | None, msg: CloseTransaction) -> Reply | None:
+    def _refusal(self, conn: Conn, ta: IqTa | None, msg: CloseTransaction) -> Reply | None:
         if ta is None or ta.owner is not conn:
             return UNKNOWN
         if ta.state is State.ABORTED:
             return TOO_MUCH
+        idx_max = RCPT_IDX_MAX - bool(self._always_bcc)
         indexes = {rcpt.rcpt_idx for rcpt in ta.rcpts}
-        if len(ta.rcpts) != msg.rcpts or not indexes or len(indexes) != msg.rcpts or max(indexes) > RCPT_IDX_MAX:
+        if len(ta.rcpts) != msg.rcpts or not indexes or len(indexes) != msg.rcpts or max(indexes) > idx_max:
             return MISCOUNTED
         return None
 
     def _records(self, ta: IqTa, msg: CloseTransaction) -> tuple[TaRecord, list[RcptRecord]]:
         new, entered = ta.msg, self._clock.now()
+        rcpts = self._rcpts(ta, msg.ta_id, entered)
         record = TaRecord(
             ta_id=msg.ta_id,
             cdb_id=msg.cdb_id,
             mail=new.mail,
             size_bytes=msg.size_bytes,
             entered=entered,
-            rcpts=max(rcpt.rcpt_idx for rcpt in ta.rcpts) + 1,
+            rcpts=max(rcpts[-1].rcpt_idx, *(rcpt.rcpt_idx for rcpt in ta.rcpts)) + 1,
             body=msg.body or new.body,
             smtputf8=new.smtputf8,
             ret=new.ret,
@@ -306,17 +308,23 @@ class Intake:
             checksum=msg.checksum,
             automatic=msg.automatic,
         )
-        rcpts = [
-            RcptRecord(
-                ta_id=msg.ta_id, rcpt_idx=one.rcpt_idx, rcpt=one.rcpt, notify=one.notify, orcpt=one.orcpt, entered=entered
-            )
-            for one in ta.rcpts
-        ]
-        rcpts = joined(rcpts)
-        delimiters = new.verp or self._verp.delimiters_for(new.mail)
-        if delimiters:
-            rcpts = [replace(one, sender=verp.sender_for(new.mail, one.rcpt, delimiters)) for one in rcpts]
         return record, rcpts
+
+    def _rcpts(self, ta: IqTa, ta_id: str, entered: float) -> list[RcptRecord]:
+        """Gives the recipients of a transaction, each mailbox once, and always_bcc."""
+        rcpts = joined(
+            [
+                RcptRecord(
+                    ta_id=ta_id, rcpt_idx=one.rcpt_idx, rcpt=one.rcpt, notify=one.notify, orcpt=one.orcpt, entered=entered
+                )
+                for one in ta.rcpts
+            ]
+        )
+        mail = ta.msg.mail
+        delimiters = ta.msg.verp or self._verp.delimiters_for(mail)
+        if delimiters:
+            rcpts = [replace(one, sender=verp.sender_for(mail, one.rcpt, delimiters)) for one in rcpts]
+        return with_copy(rcpts, self._always_bcc) if self._always_bcc else rcpts
 
     # -- hand-over -----------------------------------------------------------------------------------------------------
 

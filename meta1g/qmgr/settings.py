@@ -62,6 +62,8 @@ class Settings:
     defedb_cache_size: int
     defedb_log_directory: str
     checkpoint_interval_s: int
+    soft_bounce: bool = False
+    always_bcc: str = ""
     verp: VerpSenders = NO_VERP
     templates: Templates = field(default_factory=load_templates)
 
@@ -99,6 +101,8 @@ class Settings:
             defedb_cache_size=defedb.get("cache_size"),
             defedb_log_directory=defedb.get("log_directory") or "",
             checkpoint_interval_s=defedb.get("checkpoint_interval"),
+            soft_bounce=section.get("soft_bounce"),
+            always_bcc=section.get("always_bcc") or "",
             verp=VerpSenders(frozenset(one.lower() for one in section.get("verp_senders")), section.get("verp_delimiters")),
             templates=templates_of(config, section),
         )

@@ -8,6 +8,7 @@ Ref: MeTA1 design, "Implementation: QMGR, update after a delivery" (modelled on)
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from meta1g.base import failure
 from meta1g.base.reply import Reply
@@ -24,6 +25,7 @@ from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.retry import is_report
 from meta1g.qmgr.storing import Storing
 from meta1g.rcb.common import ServerAddr
+from meta1g.rcb.smtpc_qmgr import Retry
 
 
 class Update:
@@ -113,6 +115,8 @@ class Update:
             self.delivered(rcpt, outcome)
         elif outcome.is_temporary:
             self.temp_failed(rcpt, outcome)
+        elif self._settings.soft_bounce:
+            self.retry_later(rcpt, replace(outcome, retry=Retry.LATER))
         else:
             self.failed(rcpt, outcome)
 

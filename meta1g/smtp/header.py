@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
+from meta1g.smtp.limits import TEXT_LINE_MAX_BYTES
 
 _FIELD: Final = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _FOLD: Final = re.compile(rb"\r\n(?=[ \t])")
@@ -42,6 +43,60 @@ def header_end(content: bytes) -> int:
         return 0
     end = content.find(b"\r\n\r\n")
     return end + 2 if end >= 0 else -1
+
+
+class HeaderMeter:
+    """Measures the header of a message while its content passes by, in pieces of any size.
+
+    The header ends before the empty line, or before a line that is neither a field nor a continuation.
+
+    Attributes:
+        size_bytes: bytes of the header so far, with its line ends.
+        lines: lines of it so far.
+        done: it has ended; what follows is the body, the empty line included.
+
+    Owner: whoever made it.
+    """
+
+    __slots__ = ("_in_line", "_rest", "done", "lines", "size_bytes")
+
+    def __init__(self) -> None:
+        self.size_bytes = 0
+        self.lines = 0
+        self.done = False
+        self._rest = b""
+        self._in_line = False  # the line at hand is one of the header; most of it is counted already
+
+    def feed(self, piece: bytes) -> None:
+        """Takes the next piece."""
+        data, start = self._rest + piece, 0
+        while not self.done and (end := data.find(b"\r\n", start)) >= 0:
+            self._line(data[start:end])
+            start = end + 2
+        if not self.done:
+            self._hold(data[start:])
+
+    def _line(self, line: bytes) -> None:
+        if not self._in_line and not self._belongs(line):
+            self.done = True
+            return
+        self._in_line = False
+        self.size_bytes += len(line) + 2
+        self.lines += 1
+
+    def _hold(self, rest: bytes) -> None:
+        """Keeps the beginning of a line; of a long one only whether it belongs to the header."""
+        if self._in_line or len(rest) > TEXT_LINE_MAX_BYTES:
+            if not self._in_line and not self._belongs(rest):
+                self.done = True
+                return
+            self._in_line = True
+            self.size_bytes += len(rest) - 1
+            rest = rest[-1:]  # it may be the CR of the line end
+        self._rest = rest
+
+    def _belongs(self, line: bytes) -> bool:
+        return _FIELD.match(line) is not None or (line[:1] in (b" ", b"\t") and self.lines > 0)
 
 
 def split_header(content: bytes) -> tuple[bytes, bytes]:

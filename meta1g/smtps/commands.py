@@ -29,6 +29,8 @@ from meta1g.smtps.smar_link import Asked
 from meta1g.smtps.transaction import Transaction
 from meta1g.st import StError
 
+_WELCOME: Final = Verdict(reply=Reply(250))
+
 
 def handle(dialogue: Dialogue, line: bytes) -> None:
     """Takes one command line without its CR LF.  Switches: yes (questions, content)."""
@@ -61,7 +63,7 @@ def _denied(dialogue: Dialogue, command: Command | Reply) -> None:
 
 def ehlo(dialogue: Dialogue, argument: str) -> None:
     """Answers EHLO with the extensions."""
-    settings = dialogue.context.settings
+    settings = dialogue.settings
     if _hello(dialogue, argument, "ESMTP"):
         client = client_text(dialogue.client_name, dialogue.client_addr)
         dialogue.reply(ehlo_reply(settings.hostname, client, settings.offered))
@@ -70,11 +72,11 @@ def ehlo(dialogue: Dialogue, argument: str) -> None:
 def helo(dialogue: Dialogue, argument: str) -> None:
     """Answers HELO."""
     if _hello(dialogue, argument, "SMTP"):
-        dialogue.reply(Reply(250, "", dialogue.context.settings.hostname))
+        dialogue.reply(Reply(250, "", dialogue.settings.hostname))
 
 
 def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
-    name = ehlo_text(argument, strict=dialogue.context.settings.strict_ehlo)
+    name = ehlo_text(argument, strict=dialogue.settings.strict_ehlo)
     if name is None:
         dialogue.reply(replies.BAD_HELO)
         return False
@@ -98,7 +100,7 @@ def mail(dialogue: Dialogue, argument: str) -> None:
     if not dialogue.allowed(Event.MAIL):
         return
     dialogue.mail_refused = True  # until it is not
-    settings = dialogue.context.settings
+    settings = dialogue.settings
     parsed = _parse_mail(argument, settings.offered_names, settings.lenient)
     if isinstance(parsed, Reply):
         dialogue.refuse("smtps.mail_refused", parsed, mail=shown(argument))
@@ -124,6 +126,7 @@ def mail(dialogue: Dialogue, argument: str) -> None:
         ta_id=ta.ta_id,
         client_addr=dialogue.client_addr,
         client_name=dialogue.client_name,
+        ehlo=dialogue.ehlo,
         mail=address.text,
         flags=ta.flags,
     )
@@ -150,7 +153,7 @@ def _parse_mail(argument: str, offered: frozenset[Ext], lenient: Leniency) -> tu
 def _may_begin(dialogue: Dialogue, params: MailParams) -> Reply | None:
     """Gives the reason why no transaction can begin now, or None.  Switches: yes, as admission() does."""
     context = dialogue.context
-    settings = context.settings
+    settings = dialogue.settings
     if (refusal := dialogue.admission()) is not None:
         return refusal
     if dialogue.generation != context.qmgr.generation:
@@ -207,7 +210,7 @@ class MailQuestion:
         reply = replies.RESOLVER_FAILED if verdict is None else told(verdict.reply)
         if verdict is not None and reply.is_ok:
             _take_flags(ta, verdict)
-        elif verdict is not None and reply.is_perm and dialogue.context.settings.delay_checks:
+        elif verdict is not None and reply.is_perm and dialogue.settings.delay_checks:
             if ta.denial is None:
                 ta.denial, ta.rule = reply, verdict.rule
         else:
@@ -243,7 +246,7 @@ def _answer(asked: Asked) -> Verdict | None:
 
 def rcpt(dialogue: Dialogue, argument: str) -> None:
     """Asks SMAR about a recipient.  Switches: only if very many questions are open."""
-    settings = dialogue.context.settings
+    settings = dialogue.settings
     ta = dialogue.ta
     if len(dialogue.waiting) >= QUESTIONS_MAX or (ta is not None and ta.asked - ta.failed >= settings.max_recipients):
         dialogue.settle()
@@ -258,6 +261,20 @@ def rcpt(dialogue: Dialogue, argument: str) -> None:
         _refuse_rcpt(dialogue, ta, parsed, argument)
         return
     address, params = parsed
+    dialogue.step(Event.RCPT)
+    question = RcptQuestion(_ask_about(dialogue, ta, address), address, params)
+    ta.asked += 1
+    if question.asked is None and not dialogue.waiting:
+        question.settle(dialogue)
+    else:
+        dialogue.waiting.append(question)
+
+
+def _ask_about(dialogue: Dialogue, ta: Transaction, address: Address) -> Asked | None:
+    """Asks SMAR about a recipient; None if the answer is known to be yes."""
+    smar = dialogue.context.smar
+    if smar.takes_any_rcpt(dialogue.client_addr):
+        return None
     question = CheckRcpt(
         ta_id=ta.ta_id,
         rcpt_idx=ta.asked & RCPT_IDX_MAX,
@@ -267,9 +284,7 @@ def rcpt(dialogue: Dialogue, argument: str) -> None:
         rcpt=address.text,
         flags=ta.flags,
     )
-    dialogue.step(Event.RCPT)
-    dialogue.waiting.append(RcptQuestion(dialogue.context.smar.ask(question), address, params))
-    ta.asked += 1
+    return smar.ask(question)
 
 
 def _refuse_rcpt(dialogue: Dialogue, ta: Transaction, reply: Reply, argument: str) -> None:
@@ -295,15 +310,15 @@ def _parse_rcpt(argument: str, offered: frozenset[Ext], lenient: Leniency, *, ut
 
 @dataclass(slots=True)
 class RcptQuestion:
-    """RCPT waits for SMAR.  Owner: the state thread of the session."""
+    """RCPT waits for SMAR, or only for its turn if SMAR need not be asked.  Owner: the state thread of the session."""
 
-    asked: Asked
+    asked: Asked | None
     address: Address
     params: RcptParams
 
     def settle(self, dialogue: Dialogue) -> None:
         """Waits for the answer, tells QMGR and replies.  Switches: yes (waits)."""
-        verdict = _answer(self.asked)
+        verdict = _WELCOME if self.asked is None else _answer(self.asked)
         ta = dialogue.ta
         if ta is None:
             command = f"RCPT TO:{self.address.text}"
@@ -379,6 +394,7 @@ def data(dialogue: Dialogue, argument: str) -> None:
         dialogue.refuse("smtps.command_refused", ta.refused, command="DATA", ss_ta=ta.ta_id, mail=ta.mail.text)
         return
     dialogue.step(Event.DATA)
+    dialogue.context.qmgr.announce()
     dialogue.reply(replies.SEND_DATA)
     dialogue.flush()
     reply = content.receive(dialogue, ta)
@@ -431,7 +447,7 @@ def quit_(dialogue: Dialogue, argument: str) -> None:
 
 def _count_noop(dialogue: Dialogue) -> None:
     dialogue.noops += 1
-    limit = dialogue.context.settings.max_noops
+    limit = dialogue.settings.max_noops
     if dialogue.noops > limit and dialogue.state is not State.CLOSING:
         dialogue.refuse("smtps.too_many", replies.TOO_MANY_NOOPS, limit=limit)
 

@@ -70,6 +70,9 @@ _REFUSALS: Final = (
 _OVERSHOOTS: Final = (
     replies.TOO_MANY_RCPTS,
     replies.TOO_BIG,
+    replies.HEADER_TOO_BIG,
+    replies.HEADER_TOO_LONG,
+    replies.BODY_TOO_BIG,
     replies.TOO_BUSY,
     replies.TIMED_OUT,
     replies.TOTAL_TIME,

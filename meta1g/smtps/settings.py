@@ -6,12 +6,15 @@ Ref: MeTA1 README, configuration of smtps (option names as in meta1.conf).
 from collections.abc import Mapping
 
 from meta1g.base.dataclass import dataclass
+from meta1g.base.errors import Module
+from meta1g.base.rsc import Rsc
 from meta1g.conf.load import Config, Section
+from meta1g.conf.snippet import parse_snippet
 from meta1g.rcb.smtps_smar import LookupFlags
 from meta1g.smtp.address import Leniency
 from meta1g.smtp.esmtp import Ext, offered_by
 from meta1g.smtps.counting import Count
-from meta1g.smtps.limits import US
+from meta1g.smtps.limits import SNIPPETS_KEPT, US
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,9 @@ class Settings:
         hostname: our name in greetings and headers.
         io_timeout_us: how long a client may take for a command, or between two pieces of content.
         max_message_bytes: greatest message, 0 for no limit.
+        max_header_bytes: greatest header of a message, 0 for no limit.
+        max_header_lines: lines of a header, 0 for no limit.
+        max_body_bytes: greatest body of a message, 0 for no limit.
         max_recipients: recipients of one transaction.
         max_transactions: transactions of one session, 0 for no limit.
         count_limits: negative replies of one session, by what they count as.
@@ -35,6 +41,7 @@ class Settings:
         strict_ehlo: EHLO needs a domain or an address literal.
         strict_lines: a text line longer than TEXT_LINE_MAX_BYTES is refused.
         lenient: what addresses may be beyond the syntax.
+        soft_bounce: permanent refusals are told as temporary ones.
         lookup_flags: LookupFlags that hold for all sessions.
         offered: extensions with their arguments.
         offered_names: the extensions alone.
@@ -44,6 +51,9 @@ class Settings:
     hostname: str
     io_timeout_us: int
     max_message_bytes: int
+    max_header_bytes: int
+    max_header_lines: int
+    max_body_bytes: int
     max_recipients: int
     max_transactions: int
     count_limits: Mapping[Count, int]
@@ -56,9 +66,20 @@ class Settings:
     strict_ehlo: bool
     strict_lines: bool
     lenient: Leniency
+    soft_bounce: bool
     lookup_flags: LookupFlags
     offered: Mapping[Ext, str]
     offered_names: frozenset[Ext]
+
+    @property
+    def measures_parts(self) -> bool:
+        """Whether header or body have a limit of their own."""
+        return bool(self.max_header_bytes or self.max_header_lines or self.max_body_bytes)
+
+
+def _lookup_flags(section: Section) -> LookupFlags:
+    routing = LookupFlags.ROUTING if section.flag("allow_routing") else LookupFlags(0)
+    return routing | (LookupFlags(0) if section.flag("access") else LookupFlags.NO_ACCESS)
 
 
 def settings_from(config: Config, section: Section, hostname: str) -> Settings:
@@ -75,6 +96,9 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         hostname=hostname,
         io_timeout_us=section.get("io_timeout") * US,
         max_message_bytes=max_message_bytes,
+        max_header_bytes=section.get("max_header_size"),
+        max_header_lines=section.get("max_header_lines"),
+        max_body_bytes=section.get("max_body_size"),
         max_recipients=section.get("max_recipients"),
         max_transactions=section.get("max_transactions"),
         count_limits={
@@ -95,7 +119,42 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
             odd_dots=section.flag("accept_odd_dots"),
             sender_domain=hostname if section.flag("accept_local_senders") else "",
         ),
-        lookup_flags=LookupFlags.ROUTING if section.flag("allow_routing") else LookupFlags(0),
+        soft_bounce=section.get("soft_bounce"),
+        lookup_flags=_lookup_flags(section),
         offered=offered,
         offered_names=frozenset(offered),
     )
+
+
+class ClientSettings:
+    """The settings of clients that have a piece of configuration of their own.
+
+    Args:
+        config: the configuration.
+        section: the section that the pieces change.
+        hostname: our name.
+
+    Owner: the process.
+    """
+
+    def __init__(self, config: Config, section: Section, hostname: str) -> None:
+        self._config = config
+        self._section = section
+        self._hostname = hostname
+        self._known: Rsc[str, Settings] = Rsc(SNIPPETS_KEPT, Module.SMTPS)
+
+    def of(self, snippet: str) -> Settings:
+        """Gives the settings of a client.
+
+        Args:
+            snippet: value of `smtps_session_conf:`, not empty.
+
+        Raises:
+            ConfigError: it is wrong; SMAR sends none that is.
+        """
+        settings = self._known.get(snippet)
+        if settings is None:
+            section = self._section.changed(parse_snippet(snippet, "smtps_session_conf"))
+            settings = settings_from(self._config, section, self._hostname)
+            self._known.put(snippet, settings)
+        return settings

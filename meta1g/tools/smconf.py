@@ -1,6 +1,7 @@
 """smconf: checks a configuration file, and tells what is in force and what is possible.
 
     smconf FILE                nothing, and exit 0, if the file is right
+    smconf -n FILE             what the file gives, without defaults and comments
     smconf -p FILE             the effective configuration: every option, and where its value comes from
     smconf --json FILE         the same as JSON
     smconf --diff OLD NEW      what the two mean differently; exit 1 if anything
@@ -33,6 +34,7 @@ def main(argv: list[str]) -> int:
     parser = _parser()
     parser.add_argument("file", type=Path, nargs="?", default=paths.DEFAULT_CONFIG_FILE, metavar="FILE", help="the file")
     parser.add_argument("-p", "--print", action="store_true", dest="show", help="print the effective configuration")
+    parser.add_argument("-n", "--given", action="store_true", help="print what the file gives, without defaults")
     parser.add_argument("--json", action="store_true", help="print the effective configuration as JSON")
     parser.add_argument("--diff", type=Path, nargs=2, metavar=("OLD", "NEW"), help="print what NEW means differently")
     parser.add_argument("-h", nargs="*", metavar="SECTION", dest="explain", help="explain the options of a section")
@@ -47,6 +49,8 @@ def main(argv: list[str]) -> int:
     config = _load(args.file, lenient=args.lenient)
     if args.json:
         sys.stdout.write(json.dumps(dump.as_data(config), indent=2) + "\n")
+    elif args.given:
+        sys.stdout.write(dump.given(config))
     elif args.show:
         sys.stdout.write(dump.effective(config))
     return sysexits.EX_OK

@@ -35,6 +35,42 @@ def test_the_effective_configuration_means_the_same_and_names_the_origin_of_valu
     assert "  # user is not given" in text.splitlines()
 
 
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.conf")), ids=lambda path: path.stem)
+def test_what_a_sample_gives_means_the_same(path):
+    config = load(path.read_text())
+    assert dump.differences(config, load(dump.given(config))) == []
+
+
+def test_what_is_given_has_no_defaults_and_nothing_from_outside():
+    assert dump.given(load(TEXT)).splitlines() == [
+        "log_level = 5;",
+        'smtps "M S A" {',
+        "  flags = { dont_access, delay_checks };",
+        "  listen_socket {",
+        "    type = unix;",
+        '    path = "a b";',
+        "    permissions = 0600;",
+        "  }",
+        "}",
+        "smar {",
+        "  relay_from = { 192.0.2.0/24 };",
+        "  map m {",
+        "    type = static;",
+        '    entries = { "a \\"b\\"" };',
+        "  }",
+        "  aliases {",
+        "    name = m;",
+        "  }",
+        "}",
+    ]
+
+
+def test_a_value_that_is_given_as_its_default_is_given():
+    assert (
+        dump.given(load("smtps { max_hops = 100; flags = { 8bitmime }; }")) == "smtps {\n  flags = { };\n  max_hops = 100;\n}\n"
+    )
+
+
 def test_a_level_from_outside_is_shown_with_its_place():
     text = dump.effective(load("log_level = 5;\nsmar { }\n"))
     assert [line.split("#")[1] for line in text.splitlines() if line.startswith("  log_level = 5;")] == [" t.conf:1"]

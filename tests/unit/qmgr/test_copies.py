@@ -35,6 +35,47 @@ def delivered(agent):
     return sorted(rcpt for job in agent.jobs for rcpt in job.rcpts)
 
 
+# -- always_bcc
+
+
+def test_every_message_has_one_copy_more_and_nobody_hears_of_it(make_qmgr):
+    qmgr = make_qmgr(always_bcc="copies@bcc.example")
+    qmgr.smar()
+    agent = qmgr.agent(script=lambda job: job.done(rcpts={"copies@bcc.example": 550}))
+    smtps = qmgr.smtps()
+    smtps.mail("a@to.example", "b@to.example", verp="+=")
+    smtps.mail("c@to.example", mail="")
+    agent.wait_jobs(4)
+    qmgr.wait_empty()
+    assert delivered(agent) == ["a@to.example", "b@to.example", "c@to.example", "copies@bcc.example", "copies@bcc.example"]
+    copy = next(job.msg for job in agent.jobs if job.msg.mail == "s@from.example")
+    assert [(one.rcpt, one.notify) for one in copy.rcpts] == [("copies@bcc.example", "NEVER")]
+
+
+@pytest.mark.parametrize("rcpt", ["copies@bcc.example", "copies@BCC.example"])
+def test_who_gets_the_message_anyway_gets_no_copy(make_qmgr, rcpt):
+    qmgr = make_qmgr(always_bcc="copies@bcc.example")
+    smar = qmgr.smar()
+    smar.answers["list@to.example"] = members("x@to.example", "copies@bcc.example")
+    agent = qmgr.agent()
+    qmgr.smtps().mail(rcpt)
+    agent.wait_jobs(1)
+    qmgr.wait_empty()
+    assert delivered(agent) == [rcpt]
+    qmgr.smtps().mail("list@to.example")
+    qmgr.wait_empty()
+    assert delivered(agent) == sorted([rcpt, "copies@bcc.example", "x@to.example"])
+
+
+def test_a_report_is_no_message_that_came_in(make_qmgr):
+    qmgr = make_qmgr(always_bcc="copies@bcc.example")
+    qmgr.smar()
+    agent = qmgr.agent(script=lambda job: job.done(rcpts={"a@to.example": 550}))
+    qmgr.smtps().mail("a@to.example")
+    qmgr.wait_empty()
+    assert delivered(agent) == ["a@to.example", "copies@bcc.example", "s@from.example"]
+
+
 # -- what is the same
 
 

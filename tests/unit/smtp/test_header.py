@@ -1,6 +1,8 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
-from meta1g.smtp.header import Field, count_received, fields, header_end, is_automatic, split_header, unfold
+from meta1g.smtp.header import Field, HeaderMeter, count_received, fields, header_end, is_automatic, split_header, unfold
 
 
 def test_header_and_body_are_parted_at_the_empty_line():
@@ -62,3 +64,45 @@ def test_replies_of_programs_and_reports_are_known_by_their_header(field, automa
     assert is_automatic(content) is automatic
     assert is_automatic(content + b"Auto-Submitted: no\r\n") is automatic
     assert not is_automatic(b"Subject: x\r\n\r\n" + field + b"\r\n")
+
+
+def measured(content, size):
+    meter = HeaderMeter()
+    for start in range(0, len(content), size):
+        meter.feed(content[start : start + size])
+    return meter
+
+
+LINES = some.sampled_from(
+    [
+        b"A: b",
+        b" c",
+        b"\td",
+        b"",
+        b"no header",
+        b"X-Long:" + b"y" * 3000,
+        b" " + b"z" * 1001,
+        b"w" * 1500,
+        b"Ab : c",
+        b":",
+        b"\r",
+    ]
+)
+
+
+@given(some.lists(LINES, max_size=9), some.integers(1, 4000))
+def test_the_meter_finds_the_header_that_is_parted_however_the_pieces_are_cut(lines, size):
+    content = b"".join(line + b"\r\n" for line in lines)
+    header, _ = split_header(content)
+    meter = measured(content, size)
+    assert (meter.size_bytes, meter.lines) == (len(header), header.count(b"\r\n"))
+    assert meter.done == (len(header) < len(content))
+
+
+def test_the_meter_keeps_little_of_a_line_without_end():
+    meter = HeaderMeter()
+    for _ in range(1000):
+        meter.feed(b"X:" + b"y" * 10_000)
+    assert len(meter._rest) == 1
+    assert meter.size_bytes >= 9_999_000
+    assert not meter.done

@@ -57,6 +57,11 @@ def test_print_gives_a_configuration_that_is_right_itself(conf):
     assert smconf(conf(result.stdout)).returncode == 0
 
 
+def test_n_prints_what_the_file_gives(conf):
+    result = smconf("-n", conf("smtps { max_hops = 7; } log_level = 9; # end"))
+    assert (result.returncode, result.stdout) == (0, "log_level = 9;\nsmtps {\n  max_hops = 7;\n}\n")
+
+
 def test_json_gives_values_and_places(conf):
     path = conf("log_level = 5;")
     data = json.loads(smconf("--json", path).stdout)
