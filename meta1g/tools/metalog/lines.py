@@ -1,7 +1,7 @@
 """Lines of the log, as facts: both formats, under every head that a file, syslog or journald gives them.
 
     2026-11-27T04:55:45.123456Z smtps[123]: sevr=INFO, func=smtps.rcpt, ss_ta=S0..., rcpt=a@b.example, stat=ok
-    2026-11-27T04:55:45.123456Z smtps[123]: {"sevr": "INFO", "func": "smtps.rcpt", ...}
+    {"time": "2026-11-27T04:55:45.123456Z", "host": "mx1", "process": "smtps", "process_id": 123, "event": "smtps.rcpt", ...}
     Nov 27 05:55:45 mx1 smtps[123]: sevr=INFO, ...
 
 What does not look like a line of this gateway is foreign; what does and cannot be read is damaged (a disk was full, a process
@@ -27,6 +27,10 @@ _WHO_5424: Final = re.compile(r" (?P<host>\S+) (?P<module>\S+) (?P<pid>\S+) \S+ 
 _ESCAPED: Final = re.compile(r"(?:\\x[0-9A-F]{2})+", re.ASCII)
 #: The end of a line that was cut in an escape.
 _CUT: Final = re.compile(r"\\(?:x[0-9A-F]?)?$", re.ASCII)
+
+
+#: What a line of JSON has where a classic one has its head.
+_OF_THE_LINE: Final = ("time", "host", "process", "process_id")
 
 
 class Unread(Enum):
@@ -117,7 +121,7 @@ def _pairs(text: str) -> dict[str, str] | None:
 
 def _object(text: str) -> dict[str, str] | None:
     try:
-        found = json.loads(text)
+        found = json.loads(text, parse_float=str)
     except (ValueError, RecursionError):
         return None
     return {key: _plain(value) for key, value in found.items()} if isinstance(found, dict) else None
@@ -128,6 +132,10 @@ def _plain(value: object) -> str:
 
 
 def _line(when: float, module: str, pid: int, host: str, facts: dict[str, str], raw: str) -> LogLine | Unread:
+    if "event" in facts:
+        facts["func"] = facts.pop("event")
+        for fact in _OF_THE_LINE:
+            facts.pop(fact, None)
     if not {"sevr", "func", "stat"} <= facts.keys():
         return Unread.DAMAGED
     sevr, func, stat = facts.pop("sevr"), facts.pop("func"), unescape(facts.pop("stat"))
@@ -135,4 +143,14 @@ def _line(when: float, module: str, pid: int, host: str, facts: dict[str, str], 
 
 
 def _whole_object(raw: str, now: float) -> LogLine | Unread:
-    return Unread.FOREIGN
+    """Reads a line that is JSON alone, as the log writes it."""
+    facts = _object(raw)
+    if facts is None:
+        return Unread.DAMAGED if raw.startswith('{"time": "') else Unread.FOREIGN
+    if not {*_OF_THE_LINE, "event"} <= facts.keys():
+        return Unread.FOREIGN
+    try:
+        when, pid = parse_stamp(facts["time"], now), int(facts["process_id"])
+    except ValueError:
+        return Unread.DAMAGED
+    return _line(when, facts["process"], pid, facts["host"], facts, raw)

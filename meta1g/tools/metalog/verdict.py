@@ -125,7 +125,7 @@ def _because(line: LogLine) -> str:
 def _server(line: LogLine) -> str:
     if line.get("relay"):
         return line.get("relay")
-    name, address = line.get("host"), line.get("server")
+    name, address = line.get("server_name"), line.get("server")
     where = f"{name}[{address}]" if name and name != address else address
     return f"{where}:{line.get('port')}" if where and line.get("port") else where
 

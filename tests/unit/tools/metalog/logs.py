@@ -15,7 +15,7 @@ class Kept:
         self.lines: list[str] = []
 
     def write(self, sevr, *parts) -> None:
-        self.lines.append(" ".join(parts))
+        self.lines.append(" ".join(filter(None, parts)))
 
     def reopen(self) -> None: ...
 
