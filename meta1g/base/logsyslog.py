@@ -105,6 +105,16 @@ def journal(record: Record, ident: str, facility: int) -> bytes:
     return "".join(f"{name}={value}\n" for name, value in fields.items()).encode("ascii", "backslashreplace")
 
 
+def listens(path: Path) -> bool:
+    """Tells whether somebody takes datagrams at a socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        try:
+            sock.connect(os.fspath(path))
+        except OSError:
+            return False
+    return True
+
+
 #: What `protocol` in `log { }` may say.
 ENCODERS: Final[Mapping[str, Encoder]] = {"rfc3164": rfc3164, "rfc5424": rfc5424, "journal": journal}
 

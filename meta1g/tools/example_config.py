@@ -6,6 +6,8 @@ Ref: meta1.conf(5); example of meta1.conf(5) (names and grouping as there).
 from pathlib import Path
 from typing import Final
 
+from meta1g.base.logsyslog import JOURNAL_SOCKET, SYSLOG_SOCKET, listens
+
 _TEXT: Final = """\
 # Configuration of meta1g, a mail gateway.  Check it with: smconf {conf}
 #
@@ -13,7 +15,7 @@ _TEXT: Final = """\
 
 {queue_line}
 # hostname = "mx.example.org";          # name in greetings and headers; the system's if it is not given
-log {{ facility = mail; }}
+{log_line}
 
 qmgr {{
   start_action = wait;
@@ -51,6 +53,17 @@ smar {{
 """
 
 
+def log_line(journal: Path = JOURNAL_SOCKET, syslog: Path = SYSLOG_SOCKET) -> str:
+    """Gives the `log` section for this machine: journald if it listens, syslog if that does, else a file for each component."""
+    if listens(journal):
+        return "log { facility = mail; protocol = journal; }      # see it with: journalctl -f META1G_EVENT=qmgr.delivered"
+    if listens(syslog):
+        return "log { facility = mail; }"
+    return (
+        "# log { facility = mail; }             # nobody listens at /dev/log: lines go to COMPONENT.log in the queue directory"
+    )
+
+
 def example(conf: Path, queue: Path, cdb_gid: int | None) -> str:
     """Gives the text.
 
@@ -62,6 +75,7 @@ def example(conf: Path, queue: Path, cdb_gid: int | None) -> str:
     return _TEXT.format(
         conf=conf,
         etc=conf.parent,
+        log_line=log_line(),
         queue_line=f'queue_directory = "{queue}";',
         cdb_line="# CDB_gid = 262;" if cdb_gid is None else f"CDB_gid = {cdb_gid};      # group that smtpc reads content with",
     )

@@ -272,7 +272,7 @@ def test_without_descriptors_components_and_clients_wait_and_mcp_goes_on(mcp):
         waiting.connect(str(mcp.queue / paths.MCP_STATUS_SOCKET))
         mcp.signal(signal.SIGUSR1)
         mcp.signal(signal.SIGHUP)
-        wait_for(lambda: mcp.log().count("func=mcp.start, component=smar, stat=Too many open files") >= 2, mcp.log())
+        wait_for(lambda: mcp.log().count("func=mcp.not_started, component=smar, stat=Too many open files") >= 2, mcp.log())
         wait_for(lambda: "func=mcp.status, stat=Too many open files" in mcp.log(), mcp.log())
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
         mcp.pid("smar", 2)

@@ -25,6 +25,6 @@ def test_the_first_failure_of_a_row_is_logged():
     again.went_down("closed")
     again.failed("refused")
     text = "\n".join(sink.lines)
-    assert text.count("func=rcb.connect, path=/q/x, stat=refused") == 2
+    assert text.count("func=rcb.waits, path=/q/x, stat=refused") == 2
     assert "gone" not in text
     assert "func=rcb.down, path=/q/x, stat=closed" in text
