@@ -136,6 +136,19 @@ class Section:
             raise BugError(Module.CONF, f"section {self.keyword} has no flag {name}")
         return name.lower() in self.get("flags")
 
+    def changed(self, snippet: "Section") -> "Section":
+        """Gives this section as a snippet changes it: what the snippet gives counts, and flags that it does not name stay."""
+        given = dict(self._given)
+        for key, one in snippet._given.items():  # noqa: SLF001  one of ours
+            value = one.value
+            if isinstance(value, Mapping):
+                on = {name for name, is_on in value.items() if is_on}
+                value = (self.get(key) - value.keys()) | on
+            given[key] = Given(value, self.pos, one.where)
+        return Section(
+            self.definition, self.name, self.where, self.pos, given=given, subs=self._subs, inherited=self._inherited
+        )
+
     def sub(self, keyword: str) -> "Section":
         """Gives the (first) section with a keyword inside this one; an empty one with all defaults if there is none.
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 import meta1g
-from meta1g.base import failure, reach
+from meta1g.base import asaccount, failure, reach
 from meta1g.base.cli import CliError
 from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
@@ -292,31 +292,8 @@ def _look(wanted: Iterable[tuple[Path, int]]) -> list[str]:
 
 def _as_account(plan: MemberPlan, question: Callable[[], list[str]]) -> list[str]:
     """Asks a question in a child that has become the account of a component."""
-    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
-    try:
-        pid = os.fork()
-    except OSError:
-        os.close(read_fd)
-        os.close(write_fd)
-        raise
-    if pid == 0:
-        _answer(plan, question, write_fd)
-    os.close(write_fd)
-    with open(read_fd, "rb") as file:
-        answer = file.read()
-    os.waitpid(pid, 0)
-    lines = answer.decode(errors="replace").splitlines()
-    return lines[:-1] if lines[-1:] == ["."] else [f"cannot become user {plan.launch.identity.user} with its groups and limits"]
-
-
-def _answer(plan: MemberPlan, question: Callable[[], list[str]], write_fd: int) -> None:
-    """Runs in the child, which never leaves this function; a closing dot says that the answer is whole."""
-    try:
-        spawn.become(plan.launch.identity)
-        with open(write_fd, "wb") as file:
-            file.write("\n".join([*question(), "."]).encode())
-    finally:
-        os._exit(0)
+    lines = asaccount.ask(lambda: spawn.become(plan.launch.identity), question)
+    return [f"cannot become user {plan.launch.identity.user} with its groups and limits"] if lines is None else lines
 
 
 def _stderr_problem(plan: MemberPlan) -> PrecheckProblem | None:

@@ -3,17 +3,17 @@
 Ref: MeTA1 README, "SMAR: declaring maps, options" (option names as in meta1.conf).
 """
 
-import socket
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
+from meta1g.base import hostname
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Meta1Error, Module, PermError
 from meta1g.base.log import Log
 from meta1g.conf.config import Config, Section
 from meta1g.maps.base import Map
+from meta1g.maps.declared import DeclaredMaps
 from meta1g.maps.registry import MapRegistry, MapSpec
 from meta1g.maps.watch import Loader
 from meta1g.smar.access import AccessMap
@@ -141,12 +141,13 @@ class _Reader:
         self._config = config
         self._smar = smar
         self._delimiter: str = smar.get("address_delimiter")
-        self._hostname = config.hostname or socket.getfqdn()
+        self._hostname = config.hostname or hostname.system_name()
         self._log = Log("smar") if log is None else log
         self._wrong = WrongEntries(self._log) if wrong is None else wrong
-        specs = tuple(self._spec(one) for one in self._smar.subs("map"))
         self._watch = watch
-        self.registry = MapRegistry(specs, loader, self._guarded)
+        self._maps = DeclaredMaps(config, smar, loader, self._guarded)
+        self._consumer = self._maps.used_by
+        self.registry = self._maps.registry
 
     def _guarded(self, table: Map, spec: MapSpec) -> Map:
         guarded = GuardedMap(table, spec.where, self._log)
@@ -154,16 +155,13 @@ class _Reader:
 
     def parts(self) -> Iterator[Callable[[], object]]:
         """Gives what opens one map each."""
-        for section in self._smar.subs("map"):
-            yield partial(self.registry.get, section.name or "", section.where)
-        for keyword in CONSUMERS:
-            yield partial(self._consumer, keyword)
+        return self._maps.openers(*CONSUMERS)
 
     def read(self) -> Settings:
         """Makes everything."""
         smar = self._smar
-        for section in smar.subs("map"):
-            self.registry.get(section.name or "", section.where)
+        for opener in self._maps.openers():
+            opener()
         routes = Routes(self._consumer("mailertable"), self._route_defaults(), self._wrong)
         relay = RelayRules(smar.get("relay_from"), smar.get("relay_to"), smar.get("local_domains"), routes, smar.where)
         aliases, users = self._aliases(relay), self._users()
@@ -234,45 +232,6 @@ class _Reader:
                 raise PermError(Module.SMAR, f"{section.where}: dnsbl needs {what}")
             lists.append(DnsList(section.get("zone"), section.get("timeout")))
         return tuple(lists)
-
-    def _consumer(self, keyword: str) -> Map | None:
-        """Gives the map that a sub-section names or describes, None if there is no such sub-section."""
-        section = self._smar.sub(keyword)
-        name, file = section.get("name"), section.get("file")
-        if name:
-            return self.registry.get(name, section.where)
-        if not file:
-            return None
-        return self.registry.add(MapSpec(name=keyword, type=section.get("type"), where=section.where, file=self._path(file)))
-
-    def _path(self, text: str) -> Path:
-        path: Path = self._config.configuration_directory / text
-        return path
-
-    def _spec(self, section: Section) -> MapSpec:
-        file, path = section.get("file"), section.get("path")
-        return MapSpec(
-            name=section.name or "",
-            type=section.get("type"),
-            where=section.where,
-            file=self._path(file) if file else None,
-            path=self._config.queue_directory / path if path else None,
-            address=section.get("address") or "",
-            port=section.get("port") or 0,
-            timeout_s=section.get("timeout"),
-            mapname=section.get("mapname") or "",
-            maps=tuple(section.get("maps")),
-            entries=_entries(section),
-        )
-
-
-def _entries(section: Section) -> dict[str, str]:
-    """Gives the content of a static map."""
-    entries = {}
-    for text in section.get("entries"):
-        key, _, value = str(text).partition(" ")
-        entries[key] = value.strip()
-    return entries
 
 
 def name_servers(smar: Section, resolv_conf: Path = RESOLV_CONF) -> tuple[ServerAddress, ...]:

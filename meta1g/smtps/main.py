@@ -12,6 +12,7 @@ from typing import Final, cast
 from meta1g.base import cli, failure, paths, startup
 from meta1g.base.clock import SystemClock
 from meta1g.base.errors import Meta1Error
+from meta1g.base.hostname import system_name
 from meta1g.base.ids import IdGenerator
 from meta1g.base.log import Log
 from meta1g.base.unixsock import UnixListener
@@ -26,7 +27,7 @@ from meta1g.smtps.limits import SESSION_DESCRIPTORS, SPARE_DESCRIPTORS, US
 from meta1g.smtps.listen import bind_all
 from meta1g.smtps.qmgr_link import QmgrLink
 from meta1g.smtps.server import Server
-from meta1g.smtps.settings import settings_from
+from meta1g.smtps.settings import ClientSettings, settings_from
 from meta1g.smtps.smar_link import SmarLink
 from meta1g.st import (
     POLLIN,
@@ -65,12 +66,12 @@ class SmtpsProcess:
     def __init__(self, config: Config, section: Section, index: int, log: Log) -> None:
         self._config = config
         self._section = section
-        hostname = config.hostname or socket.getfqdn()
+        hostname = config.hostname or system_name()
         settings = settings_from(config, section, hostname)
         queue = config.queue_directory
         sessions_max = served_at_once(settings.max_threads, 2 * len(section.subs("listen_socket")), log)
         hello_q = SmtpsHello(smtps_id=index, name=settings.name, pid=os.getpid(), max_threads=sessions_max)
-        hello_a = SmtpsHelloA(smtps_id=index, name=settings.name)
+        hello_a = SmtpsHelloA(smtps_id=index, name=settings.name, flags=int(settings.lookup_flags))
         clock = SystemClock()
         gate = Gate(clock, settings.wait_for_link_s)
         self.context = Context(
@@ -83,6 +84,7 @@ class SmtpsProcess:
             clock=clock,
             gate=gate,
             sessions_max=sessions_max,
+            clients=ClientSettings(config, section, hostname),
         )
         self.server = Server(self.context)
         self._passing: NetFd | None = None
