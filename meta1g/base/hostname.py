@@ -12,10 +12,12 @@ def system_name() -> str:
 
 
 def missing(hostname: str) -> str:
-    """Says what is wrong if no name is given and the system has no full one; nothing if all is right.  Blocks: as system_name().
+    """Says what is wrong if no name is given and the system has no full one; nothing if all is right.
 
     Args:
         hostname: the name that is given, empty if none is.
+
+    Blocks: yes (name service), if none is given.
     """
     name = "" if hostname else system_name()
     if hostname or ("." in name and name.partition(".")[0] != "localhost"):
