@@ -15,7 +15,8 @@ from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import PermError
 from meta1g.conf.access import DNSBL, TAGS, Action, KeyKind, RhsKind, TagRow, check_rhs, parse_decision, row_of
 from meta1g.conf.errors import ConfigError
-from meta1g.conf.values import shown, suggest, too_wide
+from meta1g.conf.openrelay import too_wide
+from meta1g.conf.values import shown, suggest
 from meta1g.maps.cidrmap import NetworkTable, split_tag
 from meta1g.maps.regexmap import read_rule
 from meta1g.maps.rhs import macros_in
