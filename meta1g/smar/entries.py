@@ -146,7 +146,7 @@ def check_entries(entries: Iterable[MapEntry], uses: Sequence[EntryRules]) -> It
             wrong = f"is already at {before}; remove one"
         wrong = wrong or _wrong(entry, key, uses)
         if wrong:
-            yield f"{entry.where}: key {shown(entry.key)}: {wrong}"
+            yield f"{entry.where}: key {shown(entry.key)}: {wrong.removeprefix(f'{shown(key)}: ')}"
 
 
 def _characters(entry: MapEntry) -> str:
@@ -157,6 +157,8 @@ def _characters(entry: MapEntry) -> str:
     number = ord(match[0])
     if number >= 0xD800 and number < 0xE000:
         return f"byte {number & 0xFF:#04x} is no UTF-8; save the file as UTF-8"
+    if match[0] == "\r":
+        return "has a line end of CR alone; end lines with LF"
     return f"has a character that is not seen, U+{number:04X}; remove it"
 
 
@@ -208,7 +210,7 @@ def _network(use: str, rules: EntryRules, key: str, value: str) -> str:
     row, wrong = _row(tag[:-1], rules)
     if use != ACCESS or not tag or (row is not None and row.key not in _NETWORKS):
         names = ", ".join(f"{one.tag}:" for one in TAGS.values() if one.key in _NETWORKS)
-        return f"a map of networks answers for {names} of the access map only"
+        return f"a map of networks answers for {names} of the access map only; use another type"
     if row is None:
         return wrong
     try:
@@ -321,7 +323,7 @@ def _alias_value(key: str, value: str, _rules: EntryRules) -> str:
         try:
             read_member(member, domain)
         except AddressError as error:
-            return f"member {shown(member)}: {error}"
+            return f"member {shown(member)}: {error}; write an address, or a name in the domain of the alias"
     return ""
 
 

@@ -121,7 +121,7 @@ def problems(config: Config, smar: Section, *, entries: bool = False) -> list[st
     settings = None if found else look(reader.read)
     if entries:
         texts = check_maps(config, smar, None if settings is None else settings.aliases)
-        found += [text for text in texts if not any(one.endswith(text) for one in found)]
+        found += [text for text in texts if not any(text.partition(": key ")[0] in one for one in found)]
     reader.registry.close()
     return found
 

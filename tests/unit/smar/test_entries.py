@@ -132,9 +132,9 @@ WRONG = {
     ],
     ALIASES: [
         ("list", "", "has no members"),
-        ("list", "|/bin/prog", "deliver by LMTP"),
-        ("list", ":include:/etc/list", "deliver by LMTP"),
-        ("list", "/var/mail/x", "deliver by LMTP"),
+        ("list", "|/bin/prog", "LMTP can"),
+        ("list", ":include:/etc/list", "LMTP can"),
+        ("list", "/var/mail/x", "LMTP can"),
         ("list", "a@@b.org", "member a@@b.org"),
         ("list", "a@b..org", "member a@b..org"),
         ("list", "${usr}@b.org", "did you mean user?"),
