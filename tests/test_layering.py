@@ -30,7 +30,10 @@ ALLOWED: dict[str, set[str]] = {
     "smtpc": {"base", "rcb", "smtp", "conf", "st", "db.cdb", "db.files"},
     "qmgr": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},
     "smar": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},
-    "tools": {"base", "rcb", "smtp", "conf", "db", "maps"},
+    "tools": {
+        *("base", "rcb", "smtp", "conf", "db", "maps"),
+        *("smar.check", "smar.entries", "smar.mapcheck", "smar.questions", "smar.settings", "smar.trace"),
+    },
 }
 OWNERS: dict[str, set[str]] = {
     "gevent": {"st"},

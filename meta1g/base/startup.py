@@ -18,6 +18,8 @@ from meta1g.base.logsyslog import JOURNAL_SOCKET, SYSLOG_SOCKET, SyslogSink
 ALIVE_FD: Final = "META1G_ALIVE_FD"
 READY_FD: Final = "META1G_READY_FD"
 CONFIG_FD: Final = "META1G_CONFIG_FD"
+#: Set for a check that does not look at each entry of the maps, so that a gateway starts fast and with what it has.
+QUICK_CHECK: Final = "META1G_QUICK_CHECK"
 #: Set for a check if mcp makes the log file, since the account may not.
 LOG_MADE: Final = "META1G_LOG_MADE"
 
