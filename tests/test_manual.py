@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from markdown_it import MarkdownIt
 
 from meta1g.base import paths
 from tests.manual.blocks import DOCS, BlockError, blocks, blocks_of, pages
@@ -92,3 +93,18 @@ def test_every_page_is_in_the_manual():
                 listed |= {str(path.relative_to(DOCS))[:-3] for path in DOCS.glob(f"{line}.md")}
                 assert "*" in line or line in listed, f"docs/{page} lists {line}, which is not there"
     assert {page.removesuffix(".md") for page in pages()} == listed
+
+
+def _tokens(tokens):
+    for token in tokens:
+        yield token
+        yield from _tokens(token.children or ())
+
+
+@pytest.mark.parametrize("page", pages())
+def test_nothing_in_angle_brackets_is_lost(page):
+    """Markdown takes <root> for HTML and <joe@example.org> for a link; such things stand in backquotes."""
+    parsed = MarkdownIt("commonmark").enable("table").parse((DOCS / page).read_text())
+    for token in _tokens(parsed):
+        assert token.type not in ("html_inline", "html_block") or token.content == "<br>", token.content
+        assert token.markup != "autolink" or not str(token.attrs.get("href", "")).startswith("mailto:"), token.attrs

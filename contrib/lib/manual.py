@@ -153,6 +153,18 @@ class Links(SphinxTransform):
         return addnodes.pending_xref("", shown, reftarget=f"/{target}", refexplicit=bool(text), **where)
 
 
+class Breaks(SphinxPostTransform):
+    """Makes of a break of a line in a cell of a table what can be seen without HTML."""
+
+    default_priority: ClassVar[int] = 900
+    formats: ClassVar[tuple[str, ...]] = ("man", "text")
+
+    def run(self, **_arguments: Any) -> None:
+        """Goes through one page."""
+        for raw in list(self.document.findall(nodes.raw)):
+            raw.replace_self(nodes.Text(" / "))
+
+
 class ForMan(SphinxPostTransform):
     """Makes of a page what man(1) can show: links are text; tables are lists, since their cells would be too narrow there."""
 
@@ -190,6 +202,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("synopsis", Synopsis)
     app.add_directive("options", Options)
     app.add_transform(Links)
+    app.add_post_transform(Breaks)
     app.add_post_transform(ForMan)
     for sample in ("conf", "map", "mailertable", "access", "aliases"):  # kinds of blocks, see tests/manual/blocks.py
         app.add_lexer(sample, TextLexer)

@@ -8,6 +8,7 @@ Pure.  Ref: meta1.conf(5).
 """
 
 import textwrap
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -200,7 +201,7 @@ def _markdown_options(chapter: _Chapter) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- |"
     for row in chapter.options:
         kind = "flags, see below" if isinstance(row.kind, Flags) else row.kind.describe()
-        yield f"| `{row.name}` | {kind} | {_cell(default_text(row))} | {row.origin.value} | {chapter.meaning_of(row)} |"
+        yield f"| `{row.name}` | {kind} | {_cell(default_text(row))} | {row.origin.value} | {_plain(chapter.meaning_of(row))} |"
     for row in chapter.options:
         if isinstance(row.kind, Flags):
             yield ""
@@ -208,7 +209,12 @@ def _markdown_options(chapter: _Chapter) -> Iterator[str]:
             yield "| --- | --- | --- | --- |"
             for flag in row.kind.flags:
                 meaning = _marked(flag.meaning, *chapter.path, row.name, flag.name)
-                yield f"| `{flag.name}` | {'on' if flag.default else 'off'} | {flag.origin} | {meaning} |"
+                yield f"| `{flag.name}` | {'on' if flag.default else 'off'} | {flag.origin} | {_plain(meaning)} |"
+
+
+def _plain(text: str) -> str:
+    """Gives text of which Markdown makes nothing else."""
+    return re.sub(r"([<*|\[\]])", r"\\\1", text)
 
 
 def _cell(text: str) -> str:
