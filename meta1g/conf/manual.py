@@ -7,8 +7,8 @@
 Pure.  Ref: meta1.conf(5).
 """
 
-import textwrap
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
