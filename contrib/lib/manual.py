@@ -22,7 +22,7 @@ from contrib.lib import programs
 
 #: First line of a manual page: name, and what it is.
 _TITLE: Final = re.compile(r"# (?P<name>\S+)\((?P<section>\d)\): (?P<meaning>.+)")
-_NAMED: Final = re.compile(r"\bdocs/(?P<name>[a-z0-9/-]+)\.md\b|(?P<page>[a-z][a-z0-9.]+)\((?P<section>[1-9])\)")
+_NAMED: Final = re.compile(r"\bdocs/(?P<name>[a-z0-9/.-]+)\.md\b|(?P<page>[a-z][a-z0-9.]+)\((?P<section>[1-9])\)")
 #: Manual pages that are made without Sphinx, and the page that says the same.
 _ELSEWHERE: Final = {"man/meta1.conf.5": "configuration"}
 
