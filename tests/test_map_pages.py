@@ -10,6 +10,7 @@ import pytest
 
 from contrib.lib.gateway import wait_until
 from meta1g.base.errors import PermError
+from meta1g.conf.access import TAGS, Action, parse_decision
 from meta1g.maps.base import MapStatus
 from meta1g.maps.lookup import access_keys, address_keys, client_keys, domain_keys, user_keys
 from meta1g.maps.regexmap import RegexMap
@@ -20,12 +21,14 @@ from meta1g.maps.static import StaticMap
 from meta1g.rcb.common import DeliveryAgent
 from meta1g.rcb.qmgr_smar import Members, Unresolved
 from meta1g.rcb.smtps_smar import ClientResolve
-from meta1g.smar.access import BROKEN, RESOLVE_KEYS, AccessMap, Action, parse_rhs
+from meta1g.smar.access import RESOLVE_KEYS, AccessMap
 from meta1g.smar.alias import Aliases
 from meta1g.smar.localuser import may_write
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes, parse_value
 from meta1g.smtp.address import parse_path
+from meta1g.smtp.esmtp import Ext, parse_mail_params
+from meta1g.smtp.verp import sender_for
 from tests.tables import DOCS, code, codes, rows
 
 DEFAULTS = RouteDefaults(port=25, lmtp_socket="lmtpsock", queue_directory=Path("/var/spool/meta1"))
@@ -109,9 +112,8 @@ def test_the_right_hand_sides_of_the_access_map():
     for value in values:
         written = value.replace("CODE", "450").replace("D.S.N", "4.1.2").replace("TEXT", "later")
         for prefix in ("", "quick:"):
-            decision = parse_rhs(prefix + written)
+            decision = parse_decision(TAGS["to"], prefix + written)
             assert (decision.action, decision.quick) == (ACTIONS[value], bool(prefix))
-            assert decision != BROKEN
 
 
 def test_the_four_keys_of_cltresolve():
@@ -201,6 +203,18 @@ def test_the_map_server_of_the_page_answers(server):
         assert table.lookup("nobody").status is MapStatus.NOTFOUND
     finally:
         table.close()
+
+
+@pytest.mark.parametrize(("sender", "rcpt", "made"), rows("verp.md", "sender"), ids=str)
+def test_senders_of_verp(sender, rcpt, made):
+    assert sender_for(code(sender), code(rcpt)) == code(made)
+
+
+@pytest.mark.parametrize(("command", "delimiters"), rows("verp.md", "command"), ids=str)
+def test_how_a_client_asks_for_verp(command, delimiters):
+    offered = frozenset({Ext.XVERP})
+    params = parse_mail_params(code(command).partition("> ")[2], offered)
+    assert params.verp == code(delimiters)
 
 
 def test_an_entry_of_an_access_map_counts_as_the_page_says():

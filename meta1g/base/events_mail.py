@@ -144,6 +144,13 @@ _LOOKUPS: Final[Mapping[str, LogEvent]] = {
     "map.lookup": row(
         Sev.ERROR, Kind.TROUBLE, "map answer count", "", "A map does not answer; so many look-ups since the last line."
     ),
+    "map.entry": row(
+        Sev.ERROR,
+        Kind.TROUBLE,
+        "map key answer",
+        "",
+        "An entry of a map is wrong; mail that it is for is put off until it is mended.",
+    ),
     "map.load": row(Sev.ERROR, Kind.TROUBLE, "path", "", "A map file cannot be loaded; the old content is used."),
     "dns.server": row(Sev.WARN, Kind.TROUBLE, "server count", "", "A name server does not answer, or answers again."),
 }

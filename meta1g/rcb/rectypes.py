@@ -22,6 +22,7 @@ class RT(IntEnum):
     SERVER_PREF = 0x0102
     SERVER_TTL = 0x0103
     SERVER_HOST = 0x0104
+    SERVER_CONF = 0x0105
 
     # smtps -> qmgr: 0x1000
     S2Q_NID = 0x1000
@@ -141,6 +142,7 @@ class RT(IntEnum):
     S2A_RCPT_IDX = 0x3031
     S2A_RCPT_PA = 0x3032
     S2A_CONF = 0x3033
+    S2A_EHLO = 0x3034
 
     # smar -> smtps: 0x3800
     A2S_HELLO = 0x3800

@@ -159,7 +159,7 @@ class CloseDelivery(Message):
 
 PROTOCOL: Final = protocol(
     "smtpc-qmgr",
-    5,
+    6,
     client=(SmtpcHello, DeliveryResult, SessionClosed, SmtpcContained),
     server=(QmgrHelloC, Deliver, CloseDelivery),
 )

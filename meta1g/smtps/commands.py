@@ -62,7 +62,7 @@ def _denied(dialogue: Dialogue, command: Command | Reply) -> None:
 
 def ehlo(dialogue: Dialogue, argument: str) -> None:
     """Answers EHLO with the extensions."""
-    settings = dialogue.context.settings
+    settings = dialogue.settings
     if _hello(dialogue, argument, "ESMTP"):
         client = client_text(dialogue.client_name, dialogue.client_addr)
         dialogue.reply(ehlo_reply(settings.hostname, client, settings.offered))
@@ -71,11 +71,11 @@ def ehlo(dialogue: Dialogue, argument: str) -> None:
 def helo(dialogue: Dialogue, argument: str) -> None:
     """Answers HELO."""
     if _hello(dialogue, argument, "SMTP"):
-        dialogue.reply(Reply(250, "", dialogue.context.settings.hostname))
+        dialogue.reply(Reply(250, "", dialogue.settings.hostname))
 
 
 def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
-    name = ehlo_text(argument, strict=dialogue.context.settings.strict_ehlo)
+    name = ehlo_text(argument, strict=dialogue.settings.strict_ehlo)
     if name is None:
         dialogue.reply(replies.BAD_HELO)
         return False
@@ -99,7 +99,7 @@ def mail(dialogue: Dialogue, argument: str) -> None:
     if not dialogue.allowed(Event.MAIL):
         return
     dialogue.mail_refused = True  # until it is not
-    settings = dialogue.context.settings
+    settings = dialogue.settings
     parsed = _parse_mail(argument, settings.offered_names, settings.lenient)
     if isinstance(parsed, Reply):
         dialogue.reply(parsed)
@@ -125,6 +125,7 @@ def mail(dialogue: Dialogue, argument: str) -> None:
         ta_id=ta.ta_id,
         client_addr=dialogue.client_addr,
         client_name=dialogue.client_name,
+        ehlo=dialogue.ehlo,
         mail=address.text,
         flags=ta.flags,
     )
@@ -151,7 +152,7 @@ def _parse_mail(argument: str, offered: frozenset[Ext], lenient: Leniency) -> tu
 def _may_begin(dialogue: Dialogue, params: MailParams) -> Reply | None:
     """Gives the reason why no transaction can begin now, or None.  Switches: yes, as admission() does."""
     context = dialogue.context
-    settings = context.settings
+    settings = dialogue.settings
     if (refusal := dialogue.admission()) is not None:
         return refusal
     if dialogue.generation != context.qmgr.generation:
@@ -217,7 +218,7 @@ class MailQuestion:
         reply = replies.RESOLVER_FAILED if verdict is None else told(verdict.reply)
         if verdict is not None and reply.is_ok:
             _take_flags(ta, verdict)
-        elif reply.is_perm and dialogue.context.settings.delay_checks:
+        elif reply.is_perm and dialogue.settings.delay_checks:
             ta.denial = ta.denial or reply
         else:
             _refuse_mail(dialogue, reply)
@@ -252,7 +253,7 @@ def _answer(asked: Asked) -> Verdict | None:
 
 def rcpt(dialogue: Dialogue, argument: str) -> None:
     """Asks SMAR about a recipient.  Switches: only if very many questions are open."""
-    settings = dialogue.context.settings
+    settings = dialogue.settings
     ta = dialogue.ta
     if len(dialogue.waiting) >= QUESTIONS_MAX or (ta is not None and ta.asked - ta.failed >= settings.max_recipients):
         dialogue.settle()
@@ -385,6 +386,7 @@ def data(dialogue: Dialogue, argument: str) -> None:
         dialogue.reply(ta.refused)
         return
     dialogue.step(Event.DATA)
+    dialogue.context.qmgr.announce()
     dialogue.reply(replies.SEND_DATA)
     dialogue.flush()
     reply = content.receive(dialogue, ta)
@@ -437,7 +439,7 @@ def quit_(dialogue: Dialogue, argument: str) -> None:
 
 def _count_noop(dialogue: Dialogue) -> None:
     dialogue.noops += 1
-    if dialogue.noops > dialogue.context.settings.max_noops and dialogue.state is not State.CLOSING:
+    if dialogue.noops > dialogue.settings.max_noops and dialogue.state is not State.CLOSING:
         dialogue.context.log.notice(
             "smtps.session", str(replies.TOO_MANY_NOOPS), ss_sess=dialogue.id, client=dialogue.client_addr
         )
