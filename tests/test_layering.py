@@ -39,7 +39,7 @@ OWNERS: dict[str, set[str]] = {
     "gevent": {"st"},
     "greenlet": {"st"},
     "threading": {"pt"},
-    "_thread": {"pt"},
+    "_thread": {"pt", "st"},  # st: the native threads that blocking calls are off-loaded to
     "queue": {"pt"},
     "concurrent": {"pt"},
     "berkeleydb": {"db"},

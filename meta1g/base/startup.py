@@ -5,6 +5,7 @@ Ref: MeTA1 README, "Common Configuration Options" (modelled on); the descriptors
 
 import argparse
 import contextlib
+import gc
 import os
 import syslog
 from pathlib import Path
@@ -22,6 +23,8 @@ CONFIG_FD: Final = "META1G_CONFIG_FD"
 QUICK_CHECK: Final = "META1G_QUICK_CHECK"
 #: Set for a check if mcp makes the log file, since the account may not.
 LOG_MADE: Final = "META1G_LOG_MADE"
+#: New objects after which cyclic garbage is looked for.  Our choice: some 2 MiB at most.
+GC_THRESHOLD: Final = 20_000
 
 
 class Options(Protocol):
@@ -148,9 +151,21 @@ def tell_ready() -> None:
     fd = ready_fd()
     if fd is not None:
         os.environ.pop(READY_FD)
+        _settle()
         with contextlib.suppress(OSError):  # mcp is gone; alive_fd tells
             os.write(fd, b"1")
         os.close(fd)
+
+
+def _settle() -> None:
+    """Prepares the collector of cyclic garbage for work that makes hardly any.
+
+    What is there after the start stays for good and is not looked through any more; new objects are looked through after
+    GC_THRESHOLD of them, not after 700, which a message alone makes several times.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
 
 
 def configuration() -> bytes | None:
