@@ -18,6 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "base": set(),
     "rcb": {"base"},
     "smtp": {"base"},
+    "sasl": {"base"},
     "conf": {"base"},
     "st": {"base", "rcb"},
     "pt": {"base", "rcb"},
@@ -38,7 +39,7 @@ OWNERS: dict[str, set[str]] = {
     "gevent": {"st"},
     "greenlet": {"st"},
     "threading": {"pt"},
-    "_thread": {"pt"},
+    "_thread": {"pt", "st"},  # st: the native threads that blocking calls are off-loaded to
     "queue": {"pt"},
     "concurrent": {"pt"},
     "berkeleydb": {"db"},
@@ -49,7 +50,7 @@ OWNERS: dict[str, set[str]] = {
 #: outside of meta1g nobody goes past the API of State Threads either
 OUTSIDE = ("bench", "contrib", "tests")
 ST_ALONE = {"gevent", "greenlet"}
-PURE = ("rcb", "smtp", "conf")
+PURE = ("rcb", "smtp", "sasl", "conf")
 IMPURE_MODULES = {"socket", "select", "selectors", "subprocess", "asyncio", "time", "signal"}
 #: the one file of a pure package that opens what a path names
 FILE_READERS = {"conf/load.py"}

@@ -109,7 +109,7 @@ class Mcp:
         self._loop.close()
         self._remember()
         if end.text:
-            self.log.fatal("mcp.stop", end.text, exit=end.code)
+            self.log.fatal("mcp.main", end.text, exit=end.code)
         else:
             self.log.notice("mcp.stop", "stopped", exit=end.code)
         self._lock.release()
@@ -120,7 +120,7 @@ class Mcp:
             self.log.warn("mcp.config", text)
 
     def _started(self) -> None:
-        self.log.notice("mcp.started", "ok", count=len(self._prepared.plans))
+        self.log.info("mcp.started", "ok", count=len(self._prepared.plans))
         systemd.notify("READY=1\nSTATUS=all components run")
         self._on_started(self._prepared.queue)
         self._reloader.release()
@@ -190,4 +190,4 @@ def _wait_for_leftovers(queue: Path, clock: Clock, log: Log) -> None:
     if found:
         log.notice("mcp.leftovers", "waiting for children of an earlier mcp", count=len(found))
         for process in leftovers.wait_for_end(found, clock):
-            log.warn("mcp.leftovers", "did not stop, killed", pid=process.pid)
+            log.warn("mcp.leftover_killed", "did not stop, killed", pid=process.pid)
