@@ -67,9 +67,14 @@ COMMON: Final = (
     option("restart_dependencies", ListOf(NAME), None, S, "Components that stop before this one restarts and start after it."),
     option("pass_fd_socket", PATH, None, S, "Unix socket for start_action = pass, relative to the queue directory."),
     option("processes", Int(1, 256), "1", OWN, "Processes of this section that run side by side."),
-    option("wait_for_server", Time(0, 3600), "10s", S, "How long the component waits at start for those it connects to."),
-    option("IO_timeout", Time(1, 86400), "5m", S, "How long a peer may take for one step; RFC 5321 4.5.3.2.7 asks for 5m."),
     *LEVELS,
+)
+#: Options of some components.
+WAIT_FOR_SERVER: Final = option(
+    "wait_for_server", Time(0, 3600), "10s", S, "How long the component waits at start for those it connects to."
+)
+IO_TIMEOUT: Final = option(
+    "IO_timeout", Time(1, 86400), "5m", S, "How long a peer may take for one step; RFC 5321 4.5.3.2.7 asks for 5m."
 )
 COMMON_SECTIONS: Final = (LOG, LISTEN_SOCKET)
 

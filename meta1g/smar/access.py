@@ -6,7 +6,6 @@ accepted or refused for good by mistake.  The entry is logged.
 Ref: MeTA1 README, "Lookup Orders for Anti-Spam Measures" (order modelled on); the table is in meta1g.conf.access.
 """
 
-import time
 from collections.abc import Iterable
 from typing import Final
 
@@ -15,12 +14,12 @@ from meta1g.base.reply import Reply
 from meta1g.conf.access import DNSBL, TAGS, Action, Decision, TagRow, check_writers, parse_decision
 from meta1g.maps.base import Map, MapStatus, may_have
 from meta1g.maps.lookup import access_keys, client_keys, domain_keys, search
+from meta1g.maps.wrong import WrongEntries
 from meta1g.rcb.smtps_smar import ClientResolve
 from meta1g.smar.dnsbl import Listed
-from meta1g.smar.limits import MAP_LOG_S, WRONG_ENTRIES_MAX
 from meta1g.smtp.address import Address
 
-__all__ = ["BROKEN", "NONE", "TEMP", "AccessMap", "Action", "Decision", "WrongEntries"]
+__all__ = ["BROKEN", "NONE", "TEMP", "AccessMap", "Action", "Decision"]
 
 NONE: Final = Decision(Action.NONE)
 TEMP: Final = Decision(Action.REFUSE, reply=Reply(451, "4.3.0", "Access map temporarily not available"))
@@ -33,39 +32,6 @@ RESOLVE_KEYS: Final = {
     ClientResolve.FORGED: "forged",
     ClientResolve.TEMP: "temp",
 }
-
-
-class WrongEntries:
-    """Tells the operator of wrong entries, of each once in a while.
-
-    Args:
-        log: the log.
-
-    Locking: none needed; at worst a line comes twice.
-    """
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._told: dict[tuple[str, str], float] = {}
-
-    def tell(self, table: str, key: str, value: str, why: str) -> None:
-        """Logs an entry.
-
-        Args:
-            table: name of the map.
-            key: as it was looked up, with its tag.
-            value: its right-hand side.
-            why: what is wrong.
-        """
-        now_s = time.monotonic()
-        if now_s - self._told.get((table, key), -MAP_LOG_S) < MAP_LOG_S:
-            return
-        if len(self._told) >= WRONG_ENTRIES_MAX:
-            self._told.clear()
-        self._told[table, key] = now_s
-        self._log.error("map.entry", f"{why}; mail is put off until it is mended", map=table, key=key, answer=value)
-
-
 _CLTADDR, _CLTNAME, _CLTRESOLVE, _EHLO, _FROM, _TO = (
     TAGS[tag] for tag in ("cltaddr", "cltname", "cltresolve", "ehlo", "from", "to")
 )

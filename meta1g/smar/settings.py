@@ -15,7 +15,8 @@ from meta1g.conf.config import Config, Section
 from meta1g.maps.declared import DeclaredMaps
 from meta1g.maps.registry import MapRegistry
 from meta1g.maps.watch import Loader
-from meta1g.smar.access import AccessMap, WrongEntries
+from meta1g.maps.wrong import WrongEntries
+from meta1g.smar.access import AccessMap
 from meta1g.smar.alias import Aliases
 from meta1g.smar.checks import Policy
 from meta1g.smar.dnsaddress import ServerAddress, parse_server
