@@ -19,7 +19,7 @@ class WrongEntries:
         self._log = log
         self._told: dict[tuple[str, str], float] = {}
 
-    def tell(self, table: str, key: str, value: str, why: str) -> None:
+    def tell(self, table: str, key: str, value: str, why: str, effect: str = "mail is put off") -> None:
         """Logs an entry.
 
         Args:
@@ -27,6 +27,7 @@ class WrongEntries:
             key: as it was looked up, with its tag.
             value: its right-hand side.
             why: what is wrong.
+            effect: what becomes of mail that meets it.
         """
         now_s = time.monotonic()
         if now_s - self._told.get((table, key), -WRONG_ENTRY_LOG_S) < WRONG_ENTRY_LOG_S:
@@ -34,4 +35,4 @@ class WrongEntries:
         if len(self._told) >= WRONG_ENTRIES_MAX:
             self._told.clear()
         self._told[table, key] = now_s
-        self._log.error("map.entry", f"{why}; mail is put off until it is mended", map=table, key=key, answer=value)
+        self._log.error("map.entry", f"{why}; {effect} until it is mended", map=table, key=key, answer=value)

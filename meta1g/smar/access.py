@@ -32,6 +32,8 @@ RESOLVE_KEYS: Final = {
     ClientResolve.FORGED: "forged",
     ClientResolve.TEMP: "temp",
 }
+
+
 _CLTADDR, _CLTNAME, _CLTRESOLVE, _EHLO, _FROM, _TO = (
     TAGS[tag] for tag in ("cltaddr", "cltname", "cltresolve", "ehlo", "from", "to")
 )
@@ -63,12 +65,28 @@ class AccessMap:
             name: its name in lower case, empty if not known or forged.
             resolve: how the name was found.
         """
-        decision = self._ask(_CLTADDR, client_keys(address))
+        decision = self.by_address(address)
         if _goes_on(decision) and name:
-            decision = self._first(decision, self._ask(_CLTNAME, domain_keys(name)))
+            decision = self._first(decision, self.by_name(name))
         if _goes_on(decision):
-            decision = self._first(decision, self._ask(_CLTRESOLVE, (RESOLVE_KEYS[resolve],)))
+            decision = self._first(decision, self.by_resolve(resolve))
         return decision
+
+    def by_address(self, address: str) -> Decision:
+        """Decides about a client by its IP address."""
+        return self._ask(_CLTADDR, client_keys(address))
+
+    def by_name(self, name: str) -> Decision:
+        """Decides about a client by its name, in lower case."""
+        return self._ask(_CLTNAME, domain_keys(name))
+
+    def by_resolve(self, resolve: ClientResolve) -> Decision:
+        """Decides about a client by how its name was found."""
+        return self._ask(_CLTRESOLVE, (RESOLVE_KEYS[resolve],))
+
+    def by_hello(self, ehlo: str) -> Decision:
+        """Decides about a client by what it calls itself, in lower case."""
+        return self._ask(_EHLO, domain_keys(ehlo))
 
     def listed(self, entries: Iterable[Listed]) -> Decision:
         """Decides about a client by its entries in DNS lists; the first entry that says more than `cont` counts."""
@@ -87,7 +105,7 @@ class AccessMap:
             address: the sender.
             ehlo: argument of EHLO or HELO in lower case, empty if it is not known.
         """
-        decision = self._ask(_EHLO, domain_keys(ehlo)) if ehlo else NONE
+        decision = self.by_hello(ehlo) if ehlo else NONE
         if decision.action in (Action.REFUSE, Action.DISCARD) or decision.quick:
             return decision
         return self._first(decision, self._ask(_FROM, self._address_keys(address)))
