@@ -49,7 +49,14 @@ LISTEN_SOCKET: Final = SectionDef(
 
 LEVELS: Final = (
     option("log_level", LEVEL, "9", S, "How much is logged; 9 is for daily use, 15 for the search for errors.", inherit=True),
-    option("debug_level", LEVEL, "0", R, "How much is told to developers.", inherit=True),
+    option(
+        "debug_level",
+        LEVEL,
+        "0",
+        R,
+        "Above 0, lines for the search for errors are written, whatever log_level says.",
+        inherit=True,
+    ),
 )
 COMMON: Final = (
     option(
@@ -92,7 +99,9 @@ SOFT_BOUNCE: Final = option(
 GLOBAL: Final = (
     SOFT_BOUNCE,
     option("log_level", LEVEL, "9", S, "How much is logged, unless a component says otherwise."),
-    option("debug_level", LEVEL, "0", R, "How much is told to developers, unless a component says otherwise."),
+    option(
+        "debug_level", LEVEL, "0", R, "Above 0, lines for the search for errors are written, unless a component says otherwise."
+    ),
     option("hostname", Domain(), None, R, "Name of this machine in greetings and headers; the system's if it is not given."),
     option(
         "queue_directory", AbsolutePath(), str(paths.DEFAULT_QUEUE_DIRECTORY), R, "Queue files and sockets are relative to it."
