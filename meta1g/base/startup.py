@@ -80,7 +80,8 @@ def open_log(module: str, glob: Options, section: Options, directory: Path) -> L
 
 def _level(glob: Options, section: Options) -> int:
     """Gives the level of a log: `log_level`, or that of debugging lines if they are wanted."""
-    level, debug = ((section if section.given(name) else glob).get(name) for name in ("log_level", "debug_level"))
+    level: int = (section if section.given("log_level") else glob).get("log_level")
+    debug: int = (section if section.given("debug_level") else glob).get("debug_level")
     return max(level, Sev.DEBUG) if debug else level
 
 
