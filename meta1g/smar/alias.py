@@ -18,11 +18,11 @@ from meta1g.base.reply import Reply
 from meta1g.maps.base import Map, MapResult, MapStatus
 from meta1g.maps.lookup import address_keys, search, user_keys
 from meta1g.maps.rhs import address_macros, replace
+from meta1g.maps.wrong import WrongEntries
 from meta1g.rcb.qmgr_smar import MEMBERS_PER_PART, Members, Unresolved
 from meta1g.smar.guard import MapBusyError
 from meta1g.smar.limits import ALIAS_LISTS_MAX, ALIAS_MEMBERS_MAX, MEMBER_MAX_CHARS, REPLY_TEXT_MAX_CHARS
 from meta1g.smar.relay import RelayRules
-from meta1g.smar.wrongentries import WrongEntries
 from meta1g.smtp.address import Address, AddressError, parse_path
 
 _OWNER: Final = "owner-"

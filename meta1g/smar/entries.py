@@ -16,6 +16,7 @@ from meta1g.base.errors import PermError
 from meta1g.conf.access import DNSBL, TAGS, Action, KeyKind, RhsKind, TagRow, check_rhs, parse_decision, row_of
 from meta1g.conf.errors import ConfigError
 from meta1g.conf.openrelay import too_wide
+from meta1g.conf.snippet import parse_snippet
 from meta1g.conf.values import shown, suggest
 from meta1g.maps.cidrmap import NetworkTable, split_tag
 from meta1g.maps.regexmap import read_rule
@@ -37,9 +38,11 @@ ACCESS: Final = "access_map"
 MAILERTABLE: Final = "mailertable"
 ALIASES: Final = "aliases"
 USERS: Final = "local_user_map"
+DESTINATIONS: Final = "conf_map"
 #: Uses by the names that their files usually have.
 NAMED: Final[Mapping[str, str]] = {
     "access": ACCESS, "mailertable": MAILERTABLE, "aliases": ALIASES, "users": USERS, USERS: USERS, ACCESS: ACCESS,
+    DESTINATIONS: DESTINATIONS,
 }  # fmt: skip
 
 #: What a mailertable means without a configuration.
@@ -106,7 +109,7 @@ def _client(key: str, _rules: EntryRules) -> str:
 
 
 def _client_or_domain(key: str, _rules: EntryRules) -> str:
-    return client_problem(key) and domain_problem(key)
+    return "" if key.startswith("unix:/") else client_problem(key) and domain_problem(key)
 
 
 def _anything(_key: str, _rules: EntryRules) -> str:
@@ -332,17 +335,27 @@ def _user_value(_key: str, value: str, _rules: EntryRules) -> str:
     return f"{shown(value)}: every key is a user here, whatever its value; remove the entry" if word in _NO_USER else ""
 
 
+def _destination_value(key: str, value: str, _rules: EntryRules) -> str:
+    try:
+        parse_snippet(value, "destination_conf", shown(key))
+    except ConfigError as error:
+        return "; ".join(one.message for one in error.problems)
+    return ""
+
+
 KEYS: Final[Mapping[str, _KeyCheck]] = {
     ACCESS: _access_key,
     MAILERTABLE: lambda key, _rules: route_problem(key),
     ALIASES: _alias_key,
     USERS: _user_key,
+    DESTINATIONS: _client_or_domain,
 }
 VALUES: Final[Mapping[str, Callable[[str, str, EntryRules], str]]] = {
     ACCESS: _access_value,
     MAILERTABLE: _route_value,
     ALIASES: _alias_value,
     USERS: _user_value,
+    DESTINATIONS: _destination_value,
 }
 
 

@@ -20,11 +20,11 @@ from meta1g.base.reply import Reply
 from meta1g.conf.values import shown
 from meta1g.maps.base import Map, MapStatus
 from meta1g.maps.lookup import domain_keys, search
+from meta1g.maps.wrong import WrongEntries
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.qmgr_smar import Route, Unresolved
 from meta1g.smar.limits import ROUTE_CACHE_ENTRIES, SERVERS_MAX, STATIC_TTL_S
 from meta1g.smar.memo import Memo
-from meta1g.smar.wrongentries import WrongEntries
 from meta1g.smtp.address import is_host
 
 _PORT_MAX: Final = 0xFFFF
