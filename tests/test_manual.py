@@ -4,8 +4,10 @@ import re
 
 import pytest
 
+from meta1g.base import paths
 from tests.manual.blocks import DOCS, BlockError, blocks, blocks_of, pages
 from tests.manual.player import fits
+from tests.tables import rows
 
 
 @pytest.mark.parametrize("page", pages())
@@ -65,6 +67,20 @@ def test_output_in_front_of_the_first_command_is_refused():
 )
 def test_dots_stand_for_anything(output, printed, found):
     assert fits(output, printed) is found
+
+
+def test_the_directories_of_the_manual_are_those_that_are_made():
+    wanted = [
+        (f"`{one.name}`", one.user, one.group, f"{one.mode:04o}")
+        for one in paths.QUEUE_DIRECTORIES
+        if not re.fullmatch("cdb/[1-9A-F]", one.name)
+    ]
+    assert [row[:4] for row in rows("building.md", "directory")] == wanted
+
+
+def test_the_accounts_of_the_manual_are_those_that_are_made():
+    wanted = [(one.name, str(one.number), ", ".join(one.member_of)) for one in paths.ACCOUNTS]
+    assert [(row[0], row[1], row[3]) for row in rows("building.md", "account")] == wanted
 
 
 def test_every_page_is_in_the_manual():

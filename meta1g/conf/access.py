@@ -170,9 +170,21 @@ DNSBL: Final = TagRow(
     "dnsbl", KeyKind.CLIENT, RhsKind.DECISION, "A client, by the answer of a DNS list about it.", f"{_ACCESS}.listed"
 )
 _DNSBL_TAG: Final = re.compile(r"dnsbl\d{1,3}", re.ASCII)
+#: A reply code (RFC 5321 4.2.1: the second digit is 0 to 5), an enhanced code, a text.
 _ERROR_VALUE: Final = re.compile(
-    r'error: *+"?([45]\d\d)(?: ++([245]\.\d{1,3}\.\d{1,3}))? *+([^"]*+)"?', re.ASCII | re.IGNORECASE
+    r'error: *+"?([45][0-5]\d)(?: ++([245]\.\d{1,3}\.\d{1,3}))?(?: ++([^"]*+))?"?', re.ASCII | re.IGNORECASE
 )
+#: What other mailers call the words.
+_ELSEWHERE: Final[Mapping[str, str]] = {
+    "permit": "ok",
+    "allow": "ok",
+    "accept": "ok",
+    "dunno": "cont",
+    "continue": "cont",
+    "deny": "reject",
+    "refuse": "reject",
+    "drop": "discard",
+}
 _UNSAFE: Final = re.compile(r"[^\x20-\x7e]")
 _DOMAIN: Final = re.compile(r"\.?[\w-]+(\.[\w-]+)*")
 
@@ -240,26 +252,30 @@ def parse_decision(row: TagRow, value: str) -> Decision:
     if word in WORDS:
         return Decision(WORDS[word], quick)
     if not word.startswith(ERROR):
-        raise ValueError(f"unknown value {shown(value)}; {_advice(word)}")
+        raise ValueError(f"unknown value {shown(value)}; {_advice(value, word)}")
     return Decision(Action.REFUSE, quick, _error_reply(value))
 
 
-def _advice(word: str) -> str:
+def _advice(value: str, word: str) -> str:
+    if word[:1] in ("4", "5") and word[:3].isdigit():
+        return f"write error:{shown(value)}"
     known = (*WORDS, "error:550 text")
-    advice = suggest(word, known)
-    return advice if advice.startswith("did") else f"possible are {', '.join(known)}, each perhaps with {QUICK} in front"
+    advice = f"write {_ELSEWHERE[word]}" if word in _ELSEWHERE else suggest(word, known)
+    if advice.startswith(("did", "write")):
+        return advice
+    return f"possible are {', '.join(known)}, each perhaps with {QUICK} in front"
 
 
 def _error_reply(value: str) -> Reply:
     """Gives the reply of an `error:` value."""
     match = _ERROR_VALUE.fullmatch(value)
     if match is None:
-        raise ValueError(f"{shown(value)} is no reply; write error:550 5.7.1 text, with a code from 400 to 599")
+        raise ValueError(f"{shown(value)} is no reply; write error:550 5.7.1 text, with a code from 400 to 559")
     code = int(match[1])
     ecode = match[2] or ("5.7.1" if code >= 500 else "4.7.1")
     if ecode[0] != match[1][0]:
-        raise ValueError(f"{code} and {ecode} contradict each other; the first digits are the same")
-    text = _UNSAFE.sub("?", match[3].strip()[:ERROR_TEXT_MAX_CHARS]) or "Access denied"
+        raise ValueError(f"{code} and {ecode} contradict each other; write {match[1][0]}{ecode[1:]}")
+    text = _UNSAFE.sub("?", (match[3] or "").strip()[:ERROR_TEXT_MAX_CHARS]) or "Access denied"
     return Reply(code, ecode, text)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from meta1g.conf.config import Config, Given, Section
+from meta1g.conf.config import UNREAD, Config, Given, Section
 from meta1g.conf.cross import cross_check, cross_check_file
 from meta1g.conf.defs import COMPONENTS, ROOT
 from meta1g.conf.effects import REFUSED, WARNED
@@ -41,10 +41,10 @@ def check_text(source: Source, path: Path, *, lenient: bool = False) -> Config:
         ConfigError: the text is wrong; the error tells all that is.
     """
     entries, problems = parse(source)
+    lost = source.text if problems else ""
     checker = Checker(source, problems, lenient=lenient)
     glob = checker.section(ROOT, SectionNode("", 0, None, entries), ())
-    if not problems:
-        problems += cross_check_file(glob)
+    problems += cross_check_file(glob, lost)
     if problems:
         raise error_of(source, problems)
     keywords = [row.keyword for row in COMPONENTS]
@@ -67,6 +67,7 @@ class Checker:
         self._source = source
         self._problems = problems
         self._lenient = lenient
+        self._lost = tuple(problems)
         self._inherited: dict[str, Given] = {}
         self.warnings: list[str] = []
 
@@ -97,9 +98,18 @@ class Checker:
             subs={keyword: tuple(found) for keyword, found in subs.items()},
             inherited=self._inherited,
         )
-        self._problems += cross_check(section)
+        if not self._has_lost(node):
+            self._problems += cross_check(section)
         self._not_yet(node.pos, f"section {section.title}", *path)
         return section
+
+    def _has_lost(self, node: SectionNode) -> bool:
+        """Tells whether a syntax error may have taken an option of a section: what it says is not known then."""
+        inside = [one for one in node.entries if isinstance(one, SectionNode)]
+        return any(
+            node.pos <= problem.pos <= node.end and not any(one.pos <= problem.pos <= one.end for one in inside)
+            for problem in self._lost
+        )
 
     # -- options
 
@@ -115,10 +125,13 @@ class Checker:
                 node.pos, f"option {row.name} is given twice, first in line {before.where.rpartition(':')[2]}; remove one"
             )
             return
+        known = len(self._problems)
         value = self._value(row, node, path)
         if value is not None:
-            joined = value if before is None else before.value + value
+            joined = value if before is None or before.value is UNREAD else before.value + value
             given[key] = Given(joined, node.pos, self._source.where(node.pos))
+        elif len(self._problems) > known:
+            given[key] = Given(UNREAD, node.pos, self._source.where(node.pos))
 
     def _value(self, row: OptionDef, node: OptionNode, path: tuple[str, ...]) -> Any:
         """Reads the values of an option; None if one is wrong."""

@@ -5,7 +5,7 @@ Pure.  Ref: MeTA1 README, chapter on configuration (modelled on).
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import BugError, Module, PermError
@@ -13,9 +13,17 @@ from meta1g.conf.schema import OptionDef, SectionDef
 from meta1g.conf.values import Flags, suggest
 
 
+class UnreadError(Exception):
+    """A rule asks for a value that is wrong, which is told already."""
+
+
+#: Stands for a value that is wrong.
+UNREAD: Final = object()
+
+
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value that stands in the text, and where."""
+    """A value that stands in the text, and where; UNREAD if it is wrong."""
 
     value: Any
     pos: int
@@ -93,10 +101,15 @@ class Section:
 
         Raises:
             BugError: the table has no such option.
+            UnreadError: its value is wrong; never if the text has no errors.
         """
         row = self._row(option.lower())
         given = self._effective(row)
-        return row.default if given is None else given.value
+        if given is None:
+            return row.default
+        if given.value is UNREAD:
+            raise UnreadError
+        return given.value
 
     def given(self, option: str) -> bool:
         """Tells whether an option stands in the text.
@@ -214,6 +227,11 @@ class Config:
     def hostname(self) -> str:
         """Name of this machine, empty if it is not given."""
         return self.glob.get("hostname") or ""
+
+    def log_section(self, section: Section) -> Section:
+        """Gives the `log` section that applies to a component: its own, otherwise that of the whole file."""
+        own = section.sub("log")
+        return own if any(option.where for option in own.items()) else self.glob.sub("log")
 
     def sections(self, keyword: str) -> tuple[Section, ...]:
         """Gives all sections with a keyword, in the order of the file.

@@ -6,7 +6,6 @@ accepted or refused for good by mistake.  The entry is logged.
 Ref: MeTA1 README, "Lookup Orders for Anti-Spam Measures" (order modelled on); the table is in meta1g.conf.access.
 """
 
-import time
 from collections.abc import Iterable
 from typing import Final
 
@@ -17,10 +16,10 @@ from meta1g.maps.base import Map, MapStatus, may_have
 from meta1g.maps.lookup import access_keys, client_keys, domain_keys, search
 from meta1g.rcb.smtps_smar import ClientResolve
 from meta1g.smar.dnsbl import Listed
-from meta1g.smar.limits import MAP_LOG_S, WRONG_ENTRIES_MAX
+from meta1g.smar.wrongentries import WrongEntries
 from meta1g.smtp.address import Address
 
-__all__ = ["BROKEN", "NONE", "TEMP", "AccessMap", "Action", "Decision", "WrongEntries"]
+__all__ = ["BROKEN", "NONE", "TEMP", "AccessMap", "Action", "Decision"]
 
 NONE: Final = Decision(Action.NONE)
 TEMP: Final = Decision(Action.REFUSE, reply=Reply(451, "4.3.0", "Access map temporarily not available"))
@@ -33,37 +32,6 @@ RESOLVE_KEYS: Final = {
     ClientResolve.FORGED: "forged",
     ClientResolve.TEMP: "temp",
 }
-
-
-class WrongEntries:
-    """Tells the operator of wrong entries, of each once in a while.
-
-    Args:
-        log: the log.
-
-    Locking: none needed; at worst a line comes twice.
-    """
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._told: dict[tuple[str, str], float] = {}
-
-    def tell(self, table: str, key: str, value: str, why: str) -> None:
-        """Logs an entry.
-
-        Args:
-            table: name of the map.
-            key: as it was looked up, with its tag.
-            value: its right-hand side.
-            why: what is wrong.
-        """
-        now_s = time.monotonic()
-        if now_s - self._told.get((table, key), -MAP_LOG_S) < MAP_LOG_S:
-            return
-        if len(self._told) >= WRONG_ENTRIES_MAX:
-            self._told.clear()
-        self._told[table, key] = now_s
-        self._log.error("map.entry", f"{why}; mail is put off until it is mended", map=table, key=key, answer=value)
 
 
 _CLTADDR, _CLTNAME, _CLTRESOLVE, _EHLO, _FROM, _TO = (
@@ -97,12 +65,28 @@ class AccessMap:
             name: its name in lower case, empty if not known or forged.
             resolve: how the name was found.
         """
-        decision = self._ask(_CLTADDR, client_keys(address))
+        decision = self.by_address(address)
         if _goes_on(decision) and name:
-            decision = self._first(decision, self._ask(_CLTNAME, domain_keys(name)))
+            decision = self._first(decision, self.by_name(name))
         if _goes_on(decision):
-            decision = self._first(decision, self._ask(_CLTRESOLVE, (RESOLVE_KEYS[resolve],)))
+            decision = self._first(decision, self.by_resolve(resolve))
         return decision
+
+    def by_address(self, address: str) -> Decision:
+        """Decides about a client by its IP address."""
+        return self._ask(_CLTADDR, client_keys(address))
+
+    def by_name(self, name: str) -> Decision:
+        """Decides about a client by its name, in lower case."""
+        return self._ask(_CLTNAME, domain_keys(name))
+
+    def by_resolve(self, resolve: ClientResolve) -> Decision:
+        """Decides about a client by how its name was found."""
+        return self._ask(_CLTRESOLVE, (RESOLVE_KEYS[resolve],))
+
+    def by_hello(self, ehlo: str) -> Decision:
+        """Decides about a client by what it calls itself, in lower case."""
+        return self._ask(_EHLO, domain_keys(ehlo))
 
     def listed(self, entries: Iterable[Listed]) -> Decision:
         """Decides about a client by its entries in DNS lists; the first entry that says more than `cont` counts."""
@@ -121,7 +105,7 @@ class AccessMap:
             address: the sender.
             ehlo: argument of EHLO or HELO in lower case, empty if it is not known.
         """
-        decision = self._ask(_EHLO, domain_keys(ehlo)) if ehlo else NONE
+        decision = self.by_hello(ehlo) if ehlo else NONE
         if decision.action in (Action.REFUSE, Action.DISCARD) or decision.quick:
             return decision
         return self._first(decision, self._ask(_FROM, self._address_keys(address)))

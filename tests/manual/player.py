@@ -21,6 +21,7 @@ CHECKERS = {
     **dict.fromkeys(("text", "cidr", "regex"), "mapchk"),
     **dict.fromkeys(("mailertable", "aliases", "map"), "createmap /etc/meta1/checked.db <"),
 }
+MAPS = ("mailertable", "access", "aliases", "map")
 
 
 class ManualError(AssertionError):
@@ -41,6 +42,16 @@ class Place(Protocol):
     def has_output(self, path: str) -> bool:
         """Tells whether a file is there and not empty."""
         ...
+
+
+def script(command: str, state: str) -> str:
+    """Gives the text for a shell: variables and the directory of one command are there for the next one.
+
+    Args:
+        command: as the manual has it.
+        state: file that keeps them; it has to exist.
+    """
+    return f'. {state}\n{command}\ncode=$?\n{{ export -p; echo cd $(printf %q "$PWD"); }} > {state}\nexit $code'
 
 
 def expression(output: Iterable[str]) -> re.Pattern[str]:
@@ -87,7 +98,7 @@ class Player:
                 self._console(block)
             elif block.kind == "conf" and not block.file:
                 self._conf(block)
-            elif block.kind in CHECKERS:
+            elif block.kind in MAPS:
                 self._map(block)
         for block in blocks:
             if block.kind == "conf" and block.file:  # maps that it names are made after it

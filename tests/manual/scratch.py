@@ -1,9 +1,9 @@
 """A directory in which a page of the manual is played, without touching the machine.
 
 Commands run as they are written but for these differences, which are made to their text and taken back in what they print:
-paths below /etc, /var, /run, /srv, /tmp, /home and /opt are below the directory; ports are free ones; sm.setup and
-sm.check use no accounts, so that everything belongs to the caller.  A page begins in
-/etc/meta1; /usr/src/meta1g is the checkout.
+paths below /etc, /var, /run, /srv, /tmp, /home and /opt are below the directory, those that programs have by default, too;
+ports are free ones; sm.setup and sm.check use no accounts: everything belongs to the caller.  A page begins in /etc/meta1;
+/usr/src/meta1g is the checkout.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from pathlib import Path
 from contrib.lib.gateway import free_port, wait_until
 from contrib.lib.programs import console_scripts
 from tests.manual.blocks import ROOT
+from tests.manual.player import script
 
 _PATH = re.compile(r"(?<![\w./\]-])/(?=(?:etc|var|run|srv|tmp|home|opt)/)")
 _PORTS = tuple(
@@ -39,6 +40,17 @@ _CONTENT_GROUP = re.compile(r"CDB_gid = \d+;")
 CHECKOUT = "/usr/src/meta1g"
 
 
+#: What every Python of the directory runs first: the places that programs have by default are below it.
+_DEFAULTS = """
+from pathlib import Path
+import meta1g.base.paths as paths
+for name in ("DEFAULT_QUEUE_DIRECTORY", "DEFAULT_CONFIG_DIRECTORY", "DEFAULT_CONFIG_FILE"):
+    setattr(paths, name, Path({directory!r} + str(getattr(paths, name))))
+"""
+#: Names the directory in the environment of its processes.
+_MARK = "META1G_MANUAL"
+
+
 class Scratch:
     """One directory; also its processes, which end with it."""
 
@@ -52,7 +64,14 @@ class Scratch:
         programs = Path(sysconfig.get_path("scripts"))
         for name in console_scripts():
             (directory / "opt/meta1g/bin" / name).symlink_to(programs / name)
-        self.environment = {**os.environ, "PATH": f"{directory}/opt/meta1g/bin:{os.environ['PATH']}:/usr/sbin:/sbin"}
+        (directory / "site").mkdir()
+        (directory / "site/sitecustomize.py").write_text(_DEFAULTS.format(directory=str(directory)))
+        self.environment = {
+            **os.environ,
+            _MARK: str(directory),
+            "PATH": f"{directory}/opt/meta1g/bin:{os.environ['PATH']}:/usr/sbin:/sbin",
+            "PYTHONPATH": f"{directory}/site:{ROOT}",
+        }
 
     def rewritten(self, text: str) -> str:
         """The text for this directory."""
@@ -76,9 +95,8 @@ class Scratch:
     def run(self, command: str, timeout_s: float) -> tuple[int, str]:
         """Runs a command; variables and the directory stay for the next one."""
         command = _WITHOUT_ACCOUNTS.sub(r"\1 --no-accounts", self.rewritten(command))
-        script = f'. {self.state}\n{command}\ncode=$?\n{{ export -p; echo cd $(printf %q "$PWD"); }} > {self.state}\nexit $code'
         done = subprocess.run(
-            ["bash", "-c", script],
+            ["bash", "-c", script(command, str(self.state))],
             cwd=self.directory / "etc/meta1",
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -106,7 +124,7 @@ class Scratch:
         found = {}
         for path in Path("/proc").glob("[0-9]*/environ"):
             with contextlib.suppress(OSError):
-                if f"PATH={self.directory}/".encode() in path.read_bytes():
+                if f"{_MARK}={self.directory}\0".encode() in path.read_bytes():
                     found[int(path.parent.name)] = int((path.parent / "stat").read_text().rpartition(") ")[2].split()[1])
         return found
 

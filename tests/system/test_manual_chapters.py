@@ -1,10 +1,23 @@
 """The manual does what it says: each page is played in a directory of its own, with real processes."""
 
+from pathlib import Path
+
 import pytest
 
-from tests.manual.blocks import Block, blocks, is_played, pages
+from tests.manual.blocks import Block, blocks, blocks_of, is_played, pages
 from tests.manual.player import ManualError, Player
 from tests.manual.scratch import scratch
+
+DEFAULTS = """
+```console
+$ sm.setup
+sm.setup: made /var/spool/meta1
+...
+$ smconf -p | grep queue_directory
+queue_directory = /var/spool/meta1; ...
+$ (echo ready; exec sleep 1000) > /var/log/sleep.log 2>&1 &
+```
+"""
 
 
 @pytest.mark.system
@@ -37,6 +50,17 @@ def test_what_is_not_so_is_found(kind, words, text, told):
     with scratch() as place, pytest.raises(ManualError, match=r"docs/page\.md:7") as found:
         Player(place).play([Block("page.md", 7, kind, words, text)])
     assert told in str(found.value)
+
+
+def test_what_programs_have_by_default_is_in_the_directory_and_nothing_survives_it():
+    with scratch() as place:
+        player = Player(place)
+        player.play(list(blocks_of(DEFAULTS, "page.md")))
+        assert (place.directory / "etc/meta1/meta1.conf").exists()
+        assert (place.directory / "var/spool/meta1/ibdb").is_dir()
+        started = place.processes()
+        assert len(started) == 1
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
 
 
 def test_nothing_outside_of_the_directory_is_named():

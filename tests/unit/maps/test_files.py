@@ -175,9 +175,15 @@ class TestText:
     def test_a_tag_keeps_its_colon(self, tmp_path):
         assert self.made(tmp_path, "to:list@ reject\n").lookup("to:list@").value == "reject"
 
+    @pytest.mark.parametrize("begin", [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"])
+    def test_a_file_with_a_byte_order_mark_is_refused(self, tmp_path, begin):
+        (tmp_path / "map").write_bytes(begin + b"key value\n")
+        with pytest.raises(PermError, match=r"map:1: .*; save it as UTF-8"):
+            TextMap("m", tmp_path / "map")
+
     def test_a_file_that_is_no_text_is_refused(self, tmp_path):
         (tmp_path / "map").write_bytes(b"key \xff\n")
-        with pytest.raises(PermError, match="not UTF-8 at byte 4"):
+        with pytest.raises(PermError, match="map:1: byte 0xff is no UTF-8"):
             TextMap("m", tmp_path / "map")
 
     def test_a_file_that_became_unreadable_leaves_the_old_content(self, tmp_path, clock):
