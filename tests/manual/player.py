@@ -18,7 +18,7 @@ BACKGROUND = re.compile(r">\s*(?P<file>\S+) 2>&1 &$")
 #: What checks a map, by its kind or its type: it reads the file that is named last.
 CHECKERS = {
     "access": "mapchk -a",
-    **dict.fromkeys(("text", "cidr", "regex"), "mapchk"),
+    **{kind: f"mapchk -t {kind}" for kind in ("text", "cidr", "regex")},
     **dict.fromkeys(("mailertable", "aliases", "map"), "createmap /etc/meta1/checked.db <"),
 }
 MAPS = ("mailertable", "access", "aliases", "map")

@@ -43,7 +43,7 @@ def test_what_the_page_says_is_so(page):
         ("conf", ("file=/etc/meta1/meta1.conf",), "nothing = 5;\n", "smconf /etc/meta1/meta1.conf"),
         ("access", (), "frm:x reject\n", "frm"),
         ("map", ("regex",), "/(/ x\n", "missing"),
-        ("mailertable", ("file=/etc/meta1/m",), "a b\na c\n", "is already in line 1"),
+        ("mailertable", ("file=/etc/meta1/m",), "a b\na c\n", "is already at"),
     ],
 )
 def test_what_is_not_so_is_found(kind, words, text, told):
