@@ -19,7 +19,8 @@ BACKGROUND = re.compile(r">\s*(?P<file>\S+) 2>&1 &$")
 CHECKERS = {
     "access": "mapchk -a",
     **{kind: f"mapchk -t {kind}" for kind in ("text", "cidr", "regex")},
-    **dict.fromkeys(("mailertable", "aliases", "map"), "createmap /etc/meta1/checked.db <"),
+    **{use: f"mapchk -u {use}" for use in ("mailertable", "aliases")},
+    "map": "createmap /etc/meta1/checked.db <",
 }
 MAPS = ("mailertable", "access", "aliases", "map")
 
