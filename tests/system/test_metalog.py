@@ -24,7 +24,7 @@ from tests.system.conftest import FAST_RETRY, running
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("metalog")]
 
-WAIT_S = 6
+WAIT_S = 60
 PLAIN = b"From: a@back.example\r\nSubject: test\r\nMessage-ID: <%b>\r\n\r\ntext\r\n"
 SMTPS = "max_message_size = 20KB; max_recipients = 3; max_hops = 5; max_header_lines = 50; max_bad_commands = 3; max_noops = 4;"
 SMAR = """
