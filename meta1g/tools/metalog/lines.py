@@ -114,7 +114,7 @@ def _pairs(text: str) -> dict[str, str] | None:
     if _CUT.search(text):
         return None
     facts = {}
-    for word in text.rstrip().split(", "):
+    for word in text.removesuffix("\r").split(", "):
         key, equals, value = word.partition("=")
         if not equals:
             return None
