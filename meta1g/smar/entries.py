@@ -51,6 +51,8 @@ DEFAULTS: Final = RouteDefaults(25, "lmtpsock", Path("/"))
 _ROUTE: Final = re.compile(r"(?:lmtp|esmtp|smtp):|\d+\^|\[[^\]]*\]$", re.IGNORECASE)
 _NUMBERED: Final = re.compile(rf"{DNSBL.tag}(\d{{1,3}})", re.ASCII)
 _EXPRESSION_TAG: Final = re.compile(r"/\^?\(?([a-z_]+\d*):", re.IGNORECASE)
+#: A tag somewhere in an expression, as in `^(from|to):`.
+_ANY_TAG: Final = re.compile(r"[a-z\d_)]:", re.IGNORECASE)
 #: Controls, what no UTF-8 made, and characters that nobody sees (format, byte order mark).
 _UNSEEN: Final = re.compile(
     r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ud800-\udfff]"
@@ -201,6 +203,8 @@ def _expression(rules: EntryRules, key: str, value: str) -> str:
         return str(error)
     match = _EXPRESSION_TAG.match(key)
     use = rules.use or (ACCESS if match else MAILERTABLE if _ROUTE.match(value) else "")
+    if use == ACCESS and not _ANY_TAG.search(key):
+        return "has no tag, so that it also answers those who ask for pieces of configuration; write /^from:.../"
     if not use or (use == ACCESS and match is None):
         return ""
     tagged = f"{match[1].lower()}:" if match is not None and use == ACCESS else ""
