@@ -145,7 +145,7 @@ class Qmgr:
         self.context.listen(self._access)
         self.context.begin()
         alive.tell_ready()
-        self._log.notice("qmgr.start", "ready", pid=os.getpid(), count=self.context.defer.count)
+        self._log.info("qmgr.start", "ready", pid=os.getpid(), count=self.context.defer.count)
         try:
             self._evthr.loop()
         finally:

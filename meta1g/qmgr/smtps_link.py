@@ -133,7 +133,7 @@ class SmtpsLinks:
         if link is not None:
             self._contained.gone(_name(link.hello))
             self._on_gone()
-            self._log.notice("qmgr.smtps", f"gone: {conn.close_reason}", pid=link.hello.pid)
+            self._log.notice("qmgr.smtps_gone", f"gone: {conn.close_reason}", pid=link.hello.pid)
 
     def throttle(self, percent: int, reason: str) -> None:
         """Tells all SMTPS how many sessions they may serve from now on.

@@ -3,13 +3,14 @@
 Ref: MeTA1 mapchk (modelled on).
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from meta1g.base.errors import Meta1Error
 from meta1g.base.log import Log
-from meta1g.conf.config import Config, Section
+from meta1g.conf.config import Config, Section, UnreadError
 from meta1g.db.mapfile import KINDS, MapFile
 from meta1g.maps.base import Map
 from meta1g.maps.static import StaticMap
@@ -115,15 +116,20 @@ def check_maps(config: Config, owner: Section, aliases: Aliases | None) -> list[
     """
     found: list[str] = []
     keywords = [keyword for keyword in KEYS if keyword in owner.definition.by_section]
-    for section in owner.subs("map"):
-        name, kind = section.name or "", section.get("type")
-        uses = [_rules_of(owner, one, kind) for one in keywords if name in _names(owner, owner.sub(one).get("name"))]
-        found += _check_section(config, section, uses or [EntryRules(kind=kind)], aliases)
-    for keyword in keywords:
-        section = owner.sub(keyword)
-        if section.exists and not section.given("name"):
-            found += _check_section(config, section, [_rules_of(owner, keyword, section.get("type"))], aliases)
+    users = [one for one in map(owner.sub, keywords) if one.exists and not one.given("name")]
+    for section in (*owner.subs("map"), *users):
+        with contextlib.suppress(UnreadError):  # told already
+            found += _check_section(config, section, _uses(owner, section, keywords), aliases)
     return found
+
+
+def _uses(owner: Section, section: Section, keywords: Sequence[str]) -> list[EntryRules]:
+    """Gives what a map is for: that of a section which uses it in place, or those of all that name it."""
+    kind, name = section.get("type"), section.name or ""
+    if section.keyword in keywords:
+        return [_rules_of(owner, section.keyword, kind)]
+    uses = [_rules_of(owner, one, kind) for one in keywords if name in _names(owner, owner.sub(one).get("name"))]
+    return uses or [EntryRules(kind=kind)]
 
 
 def _names(owner: Section, name: str | None) -> set[str]:

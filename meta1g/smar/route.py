@@ -148,7 +148,7 @@ def _check_host(host: str) -> None:
         PermError: it cannot, or the name is a wrong IP address.
     """
     name, colon, port = host.rpartition(":")
-    if colon and port.isdigit():
+    if colon and port.isdigit() and ":" not in name:
         raise _wrong(f"{shown(host)}: the port stands before the host; write {port}^{shown(name)}")
     last = host.rpartition(".")[2]
     if not is_host(host) or last.isdigit():

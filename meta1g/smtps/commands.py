@@ -17,7 +17,7 @@ from meta1g.rcb.smtps_qmgr import NewRecipient, NewTransaction
 from meta1g.rcb.smtps_smar import CheckMail, CheckRcpt, LookupFlags, Verdict, VerdictFlags
 from meta1g.smtp import replies
 from meta1g.smtp.address import Address, AddressError, Leniency, ehlo_text, parse_path, parse_sender, split_path
-from meta1g.smtp.command import Command, Verb, parse_command
+from meta1g.smtp.command import Command, Verb, parse_command, shown
 from meta1g.smtp.esmtp import Ext, MailParams, RcptParams, ehlo_reply, parse_mail_params, parse_rcpt_params
 from meta1g.smtps import content
 from meta1g.smtps.dialogue import Dialogue
@@ -34,6 +34,7 @@ _WELCOME: Final = Verdict(reply=Reply(250))
 
 def handle(dialogue: Dialogue, line: bytes) -> None:
     """Takes one command line without its CR LF.  Switches: yes (questions, content)."""
+    dialogue.command = line
     command = parse_command(line)
     if dialogue.state is State.DENIED:
         _denied(dialogue, command)
@@ -102,19 +103,19 @@ def mail(dialogue: Dialogue, argument: str) -> None:
     settings = dialogue.settings
     parsed = _parse_mail(argument, settings.offered_names, settings.lenient)
     if isinstance(parsed, Reply):
-        dialogue.reply(parsed)
+        dialogue.refuse("smtps.mail_refused", parsed, mail=shown(argument))
         return
     address, params = parsed
     refusal = _may_begin(dialogue, params)
     if refusal is not None:
-        dialogue.reply(refusal)
+        dialogue.refuse("smtps.mail_refused", refusal, mail=address.text, size=params.size_bytes)
         return
     dialogue.mail_refused = False
     context = dialogue.context
     ta = Transaction(
         context.ids.transaction(), address, params, context.qmgr.generation, context.clock.monotonic(), dialogue.denial
     )
-    ta.discard, ta.flags = dialogue.discard, dialogue.flags
+    ta.discard, ta.flags, ta.rule = dialogue.discard, dialogue.flags, dialogue.rule
     dialogue.ta = ta
     dialogue.transactions += 1
     dialogue.step(Event.MAIL)
@@ -182,25 +183,16 @@ def _accept_mail(dialogue: Dialogue, ta: Transaction) -> None:
     try:
         dialogue.context.qmgr.open_transaction(ta, announcement)
     except TempError:
-        dialogue.reply(replies.QUEUE_AWAY)
+        dialogue.refuse("smtps.mail_refused", replies.QUEUE_AWAY, ss_ta=ta.ta_id, mail=ta.mail.text)
         return
     dialogue.reply(replies.SENDER_OK)
 
 
-def _refuse_mail(dialogue: Dialogue, reply: Reply) -> None:
-    ta, dialogue.ta = dialogue.ta, None
+def _refuse_mail(dialogue: Dialogue, ta: Transaction, reply: Reply, rule: str) -> None:
+    dialogue.ta = None
     dialogue.mail_refused = True
     dialogue.step(Event.MAIL_REFUSED)
-    if ta is not None:
-        dialogue.context.log.notice(
-            "smtps.mail",
-            str(dialogue.said(reply)),
-            ss_sess=dialogue.id,
-            ss_ta=ta.ta_id,
-            client=dialogue.client_addr,
-            mail=ta.mail.text,
-        )
-    dialogue.reply(reply)
+    dialogue.refuse("smtps.mail_refused", reply, rule=rule, ss_ta=ta.ta_id, mail=ta.mail.text)
 
 
 @dataclass(slots=True)
@@ -218,10 +210,11 @@ class MailQuestion:
         reply = replies.RESOLVER_FAILED if verdict is None else told(verdict.reply)
         if verdict is not None and reply.is_ok:
             _take_flags(ta, verdict)
-        elif reply.is_perm and dialogue.settings.delay_checks:
-            ta.denial = ta.denial or reply
+        elif verdict is not None and reply.is_perm and dialogue.settings.delay_checks:
+            if ta.denial is None:
+                ta.denial, ta.rule = reply, verdict.rule
         else:
-            _refuse_mail(dialogue, reply)
+            _refuse_mail(dialogue, ta, reply, "" if verdict is None else verdict.rule)
             return
         _accept_mail(dialogue, ta)
 
@@ -232,8 +225,8 @@ def _take_flags(ta: Transaction, verdict: Verdict) -> None:
         ta.flags |= LookupFlags.RELAY_ALLOWED
     if flags & VerdictFlags.QUICK:
         ta.flags |= LookupFlags.QUICK
-    if flags & VerdictFlags.DISCARD:
-        ta.discard = True
+    if flags & VerdictFlags.DISCARD and not ta.discard:
+        ta.discard, ta.rule = True, verdict.rule
 
 
 def _answer(asked: Asked) -> Verdict | None:
@@ -261,11 +254,11 @@ def rcpt(dialogue: Dialogue, argument: str) -> None:
     if dialogue.state is State.CLOSING or not dialogue.allowed(Event.RCPT) or ta is None:
         return
     if ta.accepted >= settings.max_recipients:
-        dialogue.reply(replies.TOO_MANY_RCPTS)
+        _refuse_rcpt(dialogue, ta, replies.TOO_MANY_RCPTS, argument)
         return
     parsed = _parse_rcpt(argument, settings.offered_names, settings.lenient, utf8=ta.params.smtputf8)
     if isinstance(parsed, Reply):
-        dialogue.reply(parsed)
+        _refuse_rcpt(dialogue, ta, parsed, argument)
         return
     address, params = parsed
     dialogue.step(Event.RCPT)
@@ -292,6 +285,11 @@ def _ask_about(dialogue: Dialogue, ta: Transaction, address: Address) -> Asked |
         flags=ta.flags,
     )
     return smar.ask(question)
+
+
+def _refuse_rcpt(dialogue: Dialogue, ta: Transaction, reply: Reply, argument: str) -> None:
+    """Refuses a recipient that nobody was asked about."""
+    dialogue.refuse("smtps.rcpt_refused", reply, ss_ta=ta.ta_id, mail=ta.mail.text, rcpt=shown(argument))
 
 
 def _parse_rcpt(argument: str, offered: frozenset[Ext], lenient: Leniency, *, utf8: bool) -> tuple[Address, RcptParams] | Reply:
@@ -323,16 +321,18 @@ class RcptQuestion:
         verdict = _WELCOME if self.asked is None else _answer(self.asked)
         ta = dialogue.ta
         if ta is None:
-            dialogue.reply(replies.SENDER_REFUSED)
+            command = f"RCPT TO:{self.address.text}"
+            dialogue.refuse("smtps.command_refused", replies.SENDER_REFUSED, command=shown(command))
             return
-        reply = replies.RESOLVER_FAILED if verdict is None else told(verdict.reply)
+        reply, rule = (replies.RESOLVER_FAILED, "") if verdict is None else (told(verdict.reply), verdict.rule)
         if reply.is_ok:
-            reply = ta.refused or ta.denial or reply
+            said = ta.refused or ta.denial
+            reply, rule = (said or reply), ("" if ta.refused else ta.rule) if said else rule
         if verdict is None or not reply.is_ok:
-            self._refuse(dialogue, ta, reply)
+            self._refuse(dialogue, ta, reply, rule)
             return
         if verdict.flags & VerdictFlags.DISCARD or ta.discard:
-            ta.add(self.address.text, posted=False)
+            self._discard(dialogue, ta, ta.rule if ta.discard else rule)
         else:
             self._post(dialogue, ta)
         if dialogue.state is not State.CLOSING:
@@ -341,29 +341,36 @@ class RcptQuestion:
 
     def _post(self, dialogue: Dialogue, ta: Transaction) -> None:
         text = self.address.text
-        recipient = NewRecipient(
-            ta_id=ta.ta_id, rcpt_idx=ta.posted, rcpt=text, notify=self.params.notify, orcpt=self.params.orcpt
-        )
+        notify, orcpt = self.params.notify, self.params.orcpt
+        recipient = NewRecipient(ta_id=ta.ta_id, rcpt_idx=ta.posted, rcpt=text, notify=notify, orcpt=orcpt)
         context = dialogue.context
         try:
             context.qmgr.post(recipient)
         except TempError:
-            dialogue.reply(replies.QUEUE_AWAY)
+            self._refuse(dialogue, ta, replies.QUEUE_AWAY, "")
             return
-        context.log.info("smtps.rcpt", "ok", ss_ta=ta.ta_id, rcpt_idx=ta.posted, rcpt=text)
+        context.log.info("smtps.rcpt", "ok", ss_ta=ta.ta_id, rcpt_idx=ta.posted, rcpt=text, notify=notify, orcpt=orcpt)
         ta.add(text, posted=True)
 
-    def _refuse(self, dialogue: Dialogue, ta: Transaction, reply: Reply) -> None:
-        ta.failed += 1
-        dialogue.context.log.notice(
-            "smtps.rcpt",
-            str(dialogue.said(reply)),
+    def _discard(self, dialogue: Dialogue, ta: Transaction, rule: str) -> None:
+        """Accepts a recipient who gets nothing."""
+        table, _, key = rule.partition(" ")
+        dialogue.context.log.info(
+            "smtps.rcpt_discarded",
+            "accepted and dropped",
             ss_ta=ta.ta_id,
             client=dialogue.client_addr,
             mail=ta.mail.text,
             rcpt=self.address.text,
+            map=table or None,
+            key=key or None,
         )
-        dialogue.reply(reply)
+        ta.rule = rule
+        ta.add(self.address.text, posted=False)
+
+    def _refuse(self, dialogue: Dialogue, ta: Transaction, reply: Reply, rule: str) -> None:
+        ta.failed += 1
+        dialogue.refuse("smtps.rcpt_refused", reply, rule=rule, ss_ta=ta.ta_id, mail=ta.mail.text, rcpt=self.address.text)
 
 
 # DATA
@@ -383,7 +390,7 @@ def data(dialogue: Dialogue, argument: str) -> None:
     if ta.refused is not None:
         dialogue.reset()
         dialogue.step(Event.RESET)
-        dialogue.reply(ta.refused)
+        dialogue.refuse("smtps.command_refused", ta.refused, command="DATA", ss_ta=ta.ta_id, mail=ta.mail.text)
         return
     dialogue.step(Event.DATA)
     dialogue.context.qmgr.announce()
@@ -393,7 +400,7 @@ def data(dialogue: Dialogue, argument: str) -> None:
     dialogue.noops = 0
     if reply.is_ok:
         dialogue.counter.forget()
-    dialogue.reply(reply)
+        dialogue.reply(reply)
 
 
 # the others
@@ -439,11 +446,9 @@ def quit_(dialogue: Dialogue, argument: str) -> None:
 
 def _count_noop(dialogue: Dialogue) -> None:
     dialogue.noops += 1
-    if dialogue.noops > dialogue.settings.max_noops and dialogue.state is not State.CLOSING:
-        dialogue.context.log.notice(
-            "smtps.session", str(replies.TOO_MANY_NOOPS), ss_sess=dialogue.id, client=dialogue.client_addr
-        )
-        dialogue.reply(replies.TOO_MANY_NOOPS)
+    limit = dialogue.settings.max_noops
+    if dialogue.noops > limit and dialogue.state is not State.CLOSING:
+        dialogue.refuse("smtps.too_many", replies.TOO_MANY_NOOPS, limit=limit)
 
 
 HANDLERS: Final[Mapping[Verb, Callable[[Dialogue, str], None]]] = {

@@ -23,7 +23,7 @@ from meta1g.db.cdb import CdbWriter
 from meta1g.rcb.smtps_qmgr import CloseTransaction
 from meta1g.smtp import replies
 from meta1g.smtp.data import Unstuffer
-from meta1g.smtp.header import HeaderMeter, count_received, header_end, is_automatic
+from meta1g.smtp.header import HeaderMeter, count_received, header_end, is_automatic, message_id
 from meta1g.smtp.limits import TEXT_LINE_MAX_BYTES
 from meta1g.smtps.context import Context
 from meta1g.smtps.dialogue import Dialogue
@@ -51,6 +51,7 @@ class IncomingContent:
         size_bytes: size of the content without what we put before it.
         checksum: CRC-32 of what is in the file.
         automatic: no report may answer it, by its header.
+        message_id: the Message-ID, for the log.
         refusal: why it cannot be accepted, None while it can; a refused one takes no memory and no file.
 
     Owner: the state thread of the session.
@@ -67,6 +68,7 @@ class IncomingContent:
         "_writer",
         "automatic",
         "checksum",
+        "message_id",
         "refusal",
         "size_bytes",
     )
@@ -83,6 +85,7 @@ class IncomingContent:
         self.size_bytes = 0
         self.checksum = 0
         self.automatic = False
+        self.message_id: str | None = None
         self.refusal: Reply | None = None
 
     @property
@@ -128,7 +131,7 @@ class IncomingContent:
             self.abort()
 
     def check_header(self) -> None:
-        """Looks at the header: counts the Received fields, and whether a report may answer it.
+        """Looks at the header: counts the Received fields, whether a report may answer it, and what its Message-ID is.
 
         Of a header beyond SMALL_CONTENT_BYTES what is up to there counts.
 
@@ -141,6 +144,7 @@ class IncomingContent:
         end = header_end(start)
         header = start[:end] if end >= 0 else start
         self.automatic = is_automatic(header)
+        self.message_id = message_id(header)
         if count_received(header) > self._settings.max_hops:
             self.refuse(replies.TOO_MANY_HOPS)
 
@@ -232,7 +236,7 @@ def _quietly(context: Context, cdb_id: CdbId, function: Callable[[], object]) ->
     except StError:
         raise
     except (OSError, TempError) as error:
-        context.log.warn("smtps.cdb", str(error), cdb_id=cdb_id)
+        context.log.warn("smtps.cdb_left", str(error), cdb_id=cdb_id)
 
 
 def receive(dialogue: Dialogue, ta: Transaction) -> Reply:
@@ -268,7 +272,7 @@ def receive(dialogue: Dialogue, ta: Transaction) -> Reply:
         content.abort()
         _give_up(dialogue)
         reply = refusal
-    _log_outcome(dialogue, ta, content, dialogue.said(reply))
+    _tell_outcome(dialogue, ta, content, reply)
     return reply
 
 
@@ -354,16 +358,29 @@ def _close(dialogue: Dialogue, ta: Transaction, content: IncomingContent) -> Rep
     return _accepted(ta) if reply.is_ok else reply
 
 
-def _log_outcome(dialogue: Dialogue, ta: Transaction, content: IncomingContent, reply: Reply) -> None:
-    write = dialogue.context.log.info if reply.is_ok else dialogue.context.log.notice
-    write(
-        "smtps.message",
-        "ok" if reply.is_ok else str(reply),
-        ss_sess=dialogue.id,
-        ss_ta=ta.ta_id,
-        client=dialogue.client_addr,
-        mail=ta.mail.text,
-        size=content.stored_bytes,
-        rcpts=ta.accepted,
-        reply=reply.code,
-    )
+def _tell_outcome(dialogue: Dialogue, ta: Transaction, content: IncomingContent, reply: Reply) -> None:
+    """Logs what became of a message; a refusal is told here, too."""
+    size, mail = content.stored_bytes, ta.mail.text
+    if not reply.is_ok:
+        dialogue.refuse("smtps.message_refused", reply, ss_ta=ta.ta_id, mail=mail, size=size, rcpts=ta.accepted)
+    elif not ta.posted:
+        dialogue.log_refusal(
+            "smtps.message_discarded", reply, rule=ta.rule, ss_ta=ta.ta_id, mail=mail, size=size, rcpts=ta.accepted
+        )
+    else:
+        dialogue.context.log.info(
+            "smtps.message",
+            "ok",
+            ss_sess=dialogue.id,
+            ss_ta=ta.ta_id,
+            client=dialogue.client_addr,
+            ehlo=dialogue.ehlo,
+            mail=mail,
+            size=size,
+            rcpts=ta.accepted,
+            msgid=content.message_id,
+            body=ta.params.body,
+            ret=ta.params.ret,
+            envid=ta.params.envid,
+            reply=reply.code,
+        )
