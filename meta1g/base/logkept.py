@@ -32,7 +32,8 @@ RETRY_S: Final = 0.5
 _QUICK_S: Final = 0.001
 #: Processes of a component that keep lines at the same time, at most.
 _FILES_MAX: Final = 64
-_NAME: Final = "log.kept"
+#: The file in the directory of a component.
+KEPT_NAME: Final = "log.kept"
 _SLICE_BYTES: Final = 64 * 1024
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 _MODE: Final = 0o640
@@ -63,9 +64,9 @@ class Kept:
 
 
 def _names(directory: Path) -> Iterator[Path]:
-    yield directory / _NAME
+    yield directory / KEPT_NAME
     for number in range(1, _FILES_MAX):
-        yield directory / f"{_NAME}.{number}"
+        yield directory / f"{KEPT_NAME}.{number}"
 
 
 def kept_in(directory: Path) -> list[Kept]:
@@ -243,9 +244,12 @@ class Outbox:
 
     def close(self) -> None:
         """Tries for the last time; what cannot be sent stays in the file for the next process."""
+        self._closed = True
+        self._over.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()  # it takes a moment at most
         with self._lock:
-            self._closed = True
-            self._over.set()
             with contextlib.suppress(OSError):
                 while self.away and self._deliver_more():
                     pass

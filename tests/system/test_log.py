@@ -16,7 +16,7 @@ import pytest
 
 from contrib.lib.gateway import Gateway, free_port, wait_until
 from meta1g.base.events import EVENTS
-from meta1g.base.logevent import Kind
+from meta1g.base.logevent import About
 from meta1g.base.logkeys import Sev
 from tests.fakes.nameserver import NameServer
 from tests.fakes.smtp_server import ScriptedServer
@@ -191,7 +191,7 @@ def test_a_refusal_is_one_line_that_tells_who_what_and_why(log, name):
     (line,) = log.wait(event, ehlo=ehlo, **facts)
     assert (line["client"], line["ecode"][0]) == ("127.0.0.1", str(line["reply"])[0])
     of_session = [one for one in log.lines() if one.get("ss_sess") == line["ss_sess"]]
-    told = [one for one in of_session if EVENTS[one["event"]].kind is Kind.REFUSAL]
+    told = [one for one in of_session if EVENTS[one["event"]].kind is About.REFUSAL]
     assert [str(one["reply"]) for one in told] == codes
 
 

@@ -16,7 +16,11 @@ def test_clients_that_come_while_a_component_starts_again_are_served(component, 
         send(gateway, ["before@sink.example"])
         gateway.kill(component)
         wait_until(
-            lambda: not noticed or f"func=smtps.link_lost, component={noticed}, stat=connection lost" in gateway.log.read_text(), 20, "it is noticed"
+            lambda: (
+                not noticed or f"func=smtps.link_lost, component={noticed}, stat=connection lost" in gateway.log.read_text()
+            ),
+            20,
+            "it is noticed",
         )
         failed = []
 

@@ -58,12 +58,12 @@ class OpenTransactions:
             accepted.append(line)
 
     def _forget(self) -> None:
-        """Forgets the finished ones of the older half; if most are open, more are remembered from now on."""
+        """Forgets the finished ones of the older half; what is open stays, however many there are."""
         for ta_id in list(self._cases)[: len(self._cases) // 2]:
             case, accepted = self._cases[ta_id]
             if (case.accepted and case.is_over) or not (accepted or _may_come(case)):
                 del self._cases[ta_id]
-        self._limit = max(_REMEMBERED, 2 * len(self._cases))
+        self._limit = len(self._cases) + _REMEMBERED // 2
 
     def envelopes(self) -> Iterator[RebuiltEnvelope]:
         """Gives what is accepted and not finished, in the order of its ids."""
@@ -136,9 +136,8 @@ def _records(ta_id: str, case: Case, entered: float, doubts: list[str]) -> Itera
             record = _record(ta_id, max(used), one, case, entered, alias)
             if record is not None:
                 yield record
-        count = alias.last.get("count") if alias.last is not None else ""
-        if count.isdigit() and int(count) > len(alias.members):
-            doubts.append(f"{int(count) - len(alias.members)} members of {alias.rcpt} are not named")
+        if alias.count > len(alias.members):
+            doubts.append(f"{alias.count - len(alias.members)} members of {alias.rcpt} are not named")
 
 
 def _record(ta_id: str, rcpt_idx: int, one: RcptCase, case: Case, entered: float, alias: RcptCase | None) -> RcptRecord | None:
