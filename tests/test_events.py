@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from meta1g.base import eventlist
 from meta1g.base.events import EVENTS, component_of
 from meta1g.base.logkeys import LOG_KEYS
 
@@ -96,3 +97,8 @@ def test_a_row_is_well_formed(event):
     assert {*row.must, *row.may} <= set(LOG_KEYS)
     assert not set(row.must) & set(row.may)
     assert row.meaning.endswith(".")
+
+
+def test_the_document_is_made_from_the_table():
+    text = "\n".join(eventlist.lines()) + "\n"
+    assert (ROOT / "docs/log-events.md").read_text() == text, "run `python -m meta1g.base.eventlist > docs/log-events.md`"

@@ -35,7 +35,7 @@ log_level = {log_level};
 queue_directory = "{queue}";
 configuration_directory = "{etc}";
 hostname = "gateway.example";
-log {{ file = "{log}"; {log_options} }}
+log {{ {log} }}
 
 qmgr {{
   start_action = wait;
@@ -110,7 +110,7 @@ class Gateway:
     Args:
         directory: everything is below it; made if it is missing.
         mailertable: lines of the mailertable, such as `. 2526^[127.0.0.1]`.
-        options: further configuration text by section (`qmgr`, `smtps`, `smtpc`, `smar`, `log`, `extra`).
+        options: configuration text by section: more for `qmgr`, `smtps`, `smtpc`, `smar`, `extra`, all of it for `log`.
         port: where smtps listens; a free one if 0.
     """
 
@@ -151,8 +151,7 @@ class Gateway:
                 queue=self.queue,
                 etc=self.conf.parent,
                 conf=shlex.quote(str(self.conf)),
-                log=self.log,
-                log_options=self.options.get("log", ""),
+                log=self.options.get("log") or f'file = "{self.log}";',
                 port=self.port,
                 log_level=self.log_level,
                 relay_from=self.relay_from,

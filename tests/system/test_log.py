@@ -7,6 +7,7 @@ import json
 import re
 import smtplib
 import socket
+import subprocess
 import threading
 from collections import Counter
 from contextlib import ExitStack, contextmanager
@@ -14,7 +15,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from contrib.lib.gateway import Gateway, free_port, wait_until
+from contrib.lib.gateway import ROOT, Gateway, free_port, wait_until
 from meta1g.base.events import EVENTS
 from meta1g.base.logevent import About
 from meta1g.base.logkeys import Sev
@@ -45,11 +46,12 @@ WAIT_S = 20
 class Journal:
     """The lines of a gateway as objects; a line that is none is an error."""
 
-    def __init__(self, gateway):
+    def __init__(self, path, gateway=None):
+        self.path = path
         self.gateway = gateway
 
     def lines(self):
-        text = self.gateway.log.read_text()
+        text = self.path.read_text()
         return [json.loads(line, object_pairs_hook=_object) for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def find(self, event, **facts):
@@ -61,7 +63,7 @@ class Journal:
 
     def wait(self, event, **facts):
         found = []
-        wait_until(lambda: found.extend(self.find(event, **facts)) or found, WAIT_S, f"{event} {facts} in {self.gateway.log}")
+        wait_until(lambda: found.extend(self.find(event, **facts)) or found, WAIT_S, f"{event} {facts} in {self.path}")
         return found
 
 
@@ -85,7 +87,7 @@ def log(tmp_path_factory):
             'access_map { file = "access.db"; } local_domains = { local.example };'
             'aliases { file = "aliases"; type = text; flags = { localpart }; }'
         )
-        options = {"smar": smar, "smtps": SMTPS, "qmgr": "min_retry_delay = 1h; max_retry_delay = 1h;", "log": "format = json;"}
+        options = {"smar": smar, "smtps": SMTPS, "qmgr": "min_retry_delay = 1h; max_retry_delay = 1h;"}
         ports = {
             "bounce.example": stack.enter_context(ScriptedServer({"RCPT": "550 5.1.1 no such user here\r\n"})).port,
             "later.example": stack.enter_context(ScriptedServer({"RCPT": "450 4.2.1 busy\r\n"})).port,
@@ -93,12 +95,13 @@ def log(tmp_path_factory):
             ".": sink.port,
         }
         table = "\n".join(f"{domain} {port}^[127.0.0.1]" for domain, port in ports.items())
+        options["log"] = f'file = "{directory}/gateway/meta1g.log"; format = json;'
         gateway = Gateway(directory / "gateway", table, options, log_level=15)
         gateway.conf.parent.mkdir(parents=True)
         (gateway.conf.parent / "aliases").write_text(ALIASES)
         gateway.write_map("access", ACCESS)
         stack.enter_context(running(gateway))
-        yield Journal(gateway)
+        yield Journal(gateway.log, gateway)
 
 
 @contextmanager
@@ -331,7 +334,7 @@ def test_every_line_has_what_the_table_says(log):
         assert (rest.pop("sevr"), rest.pop("event")) == (row.sevr.name, line["event"])
         assert isinstance(rest.pop("stat"), str)
         assert set(row.must) <= rest.keys() <= {*row.must, *row.may}, line
-    text = log.gateway.log.read_text()
+    text = log.path.read_text()
     assert re.findall(r'"delay_ms": ([^,]*)', text)
     assert all(re.fullmatch(r"\d+\.\d{3}", value) for value in re.findall(r'"delay_ms": ([^,}]*)', text))
 
@@ -344,3 +347,37 @@ def test_nothing_is_unusual_about_a_start(log):
         line["event"] for line in start
     }
     assert [line for line in start if Sev[line["sevr"]] <= Sev.NOTICE] == []
+
+
+def test_logrotate_with_the_sample_loses_no_line(log, tmp_path):
+    gateway = log.gateway
+    sample = (ROOT / "contrib/etc/logrotate.meta1").read_text().partition("# Standard error")[0]
+    command = next(line for line in sample.splitlines() if "systemctl" in line)
+    sample = sample.replace("/var/log/meta1/*.log /var/spool/meta1/meta1.log", str(gateway.log))
+    conf = tmp_path / "logrotate.conf"
+    conf.write_text(sample.replace(command, f"kill -USR1 {gateway.process.pid}").replace("    dateext\n", ""))
+    conf.chmod(0o644)
+    before = [deliver(log, ["before@sink.example"]) for _ in range(20)]
+    told = len(log.lines())
+    subprocess.run(
+        ["logrotate", "-v", "-f", "-s", tmp_path / "state", conf], capture_output=True, text=True, timeout=60, check=True
+    )
+    rotated = gateway.log.with_name(f"{gateway.log.name}.1")
+    wait_until(gateway.log.exists, WAIT_S, "mcp makes the new file")
+    after = [deliver(log, ["after@sink.example"]) for _ in range(20)]
+    wait_until(
+        lambda: (
+            {line["ss_ta"] for path in (rotated, gateway.log) for line in Journal(path).find("qmgr.delivered")}
+            >= {*before, *after}
+        ),
+        WAIT_S,
+        "all are delivered",
+    )
+    wait_until(lambda: Journal(gateway.log).find("smtps.message", ss_ta=after[-1]), WAIT_S, "the new file is in use")
+    counts = Counter(
+        (line["event"], line["ss_ta"]) for path in (rotated, gateway.log) for line in Journal(path).lines() if "ss_ta" in line
+    )
+    for ta_id in (*before, *after):
+        assert [counts[event, ta_id] for event in ("smtps.message", "qmgr.accept", "qmgr.delivered")] == [1, 1, 1]
+    assert len(Journal(rotated).lines()) >= told
+    assert not log.find("log.reopen")
