@@ -8,7 +8,7 @@ from typing import Final
 from meta1g.conf.defs_common import OWN, PATH, SOFT_BOUNCE, R, S, component
 from meta1g.conf.defs_maps import MAP, map_user
 from meta1g.conf.schema import SectionDef, option
-from meta1g.conf.values import Choice, Flag, Flags, Int, ListOf, MailAddress, Size, Text, Time
+from meta1g.conf.values import Choice, Flag, Flags, Int, ListOf, MailAddress, Network, Size, Text, Time
 
 _DSN_FLAGS: Final = Flags(
     (
@@ -78,7 +78,39 @@ _SECTIONS: Final = (
                 R,
                 "Open sessions of one client (IPv6: a /64); 0: an eighth of max_threads of its smtps.",
             ),
-            option("max_connection_rate", Int(0, 1_000_000), "0", R, "Sessions a minute of one client; 0: no limit."),
+            option(
+                "max_connection_rate", Int(0, 1_000_000), "0", R, "Sessions of one client in a rate_time_unit; 0: no limit."
+            ),
+            option(
+                "max_message_rate",
+                Int(0, 1_000_000),
+                "0",
+                OWN,
+                "Messages that one client may begin in a rate_time_unit, over all its sessions and all smtps; then MAIL gets "
+                "450.  0: no limit.",
+            ),
+            option(
+                "max_recipient_rate",
+                Int(0, 100_000_000),
+                "0",
+                OWN,
+                "Recipients that one client may name in a rate_time_unit, taken or not; then RCPT is refused with 450.  0: no "
+                "limit.",
+            ),
+            option(
+                "rate_time_unit",
+                Time(1, 86400),
+                "1m",
+                OWN,
+                "The time in which rates are counted; for each client it begins with the first thing that it does.",
+            ),
+            option(
+                "rate_exempt",
+                ListOf(Network()),
+                None,
+                OWN,
+                "Clients without rates and without max_connections; they have an eighth of the sessions all the same.",
+            ),
         ),
     ),
     SectionDef(

@@ -319,12 +319,15 @@ class Port(_Scalar):
 
 @dataclass(frozen=True, slots=True)
 class Domain(_Scalar):
-    """A domain name; with dotted, `.example.org` stands for the subdomains."""
+    """A domain name; with dotted, `.example.org` stands for the subdomains; with root, `.` for all domains."""
 
     dotted: bool = False
+    root: bool = False
 
     def parse(self, text: str) -> str:
         """Gives the name in lower case without a dot at its end."""
+        if self.root and text == ".":
+            return text
         name = text.lower().removesuffix(".")
         labels = (name[1:] if self.dotted and name.startswith(".") else name).split(".")
         if len(name) > DOMAIN_MAX_CHARS or not all(_LABEL.fullmatch(one) and len(one) <= LABEL_MAX_CHARS for one in labels):

@@ -65,6 +65,7 @@ from meta1g.qmgr.update import Update
 from meta1g.qmgr.wrong_clock import WrongClock
 from meta1g.rcb import control as control_protocol
 from meta1g.rcb import smtpc_qmgr, smtps_qmgr
+from meta1g.rcb.smtps_qmgr import ClientEvent
 
 _MB: Final = 1 << 20
 
@@ -124,7 +125,11 @@ class Context:
         self.commit = Commit(env, ibdb, cdb, self._pool("ibdb"))
         edbc = Edbc(settings.aq_max_entries * EDBC_FACTOR)
         self.active = Active(env, Aq(settings.aq_max_entries), edbc, self.commit, self.defer)
-        icc = Icc(settings.smtps_max_connections, settings.smtps_max_rate, ICC_ENTRIES_MAX)
+        rates = {
+            ClientEvent.MESSAGE: settings.smtps_max_message_rate,
+            ClientEvent.RECIPIENT: settings.smtps_max_recipient_rate,
+        }
+        icc = Icc(settings.smtps_max_connections, settings.smtps_max_rate, ICC_ENTRIES_MAX, settings.smtps_rate_unit_s, rates)
         self.intake = Intake(env, Iqdb(settings.iqdb_max_entries), icc, self.active)
 
     def _chores(self) -> Iterator[Chore]:

@@ -62,6 +62,10 @@ class Settings:
     defedb_cache_size: int
     defedb_log_directory: str
     checkpoint_interval_s: int
+    smtps_max_message_rate: int = 0
+    smtps_max_recipient_rate: int = 0
+    smtps_rate_unit_s: int = 60
+    smtps_exempt: tuple[str, ...] = ()
     soft_bounce: bool = False
     always_bcc: str = ""
     verp: VerpSenders = NO_VERP
@@ -101,6 +105,10 @@ class Settings:
             defedb_cache_size=defedb.get("cache_size"),
             defedb_log_directory=defedb.get("log_directory") or "",
             checkpoint_interval_s=defedb.get("checkpoint_interval"),
+            smtps_max_message_rate=smtps.get("max_message_rate"),
+            smtps_max_recipient_rate=smtps.get("max_recipient_rate"),
+            smtps_rate_unit_s=smtps.get("rate_time_unit"),
+            smtps_exempt=smtps.get("rate_exempt"),
             soft_bounce=section.get("soft_bounce"),
             always_bcc=section.get("always_bcc") or "",
             verp=VerpSenders(frozenset(one.lower() for one in section.get("verp_senders")), section.get("verp_delimiters")),

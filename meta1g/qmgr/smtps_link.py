@@ -17,8 +17,10 @@ from meta1g.qmgr.intake import Intake
 from meta1g.qmgr.status import Contained
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_qmgr import (
+    ClientEvent,
     CloseSession,
     CloseTransaction,
+    CountEvent,
     DiscardTransaction,
     NewRecipient,
     NewSession,
@@ -70,6 +72,7 @@ class SmtpsLinks:
             CloseSession: lambda conn, _, msg: intake.close_session(msg.session_id),  # type: ignore[attr-defined]
             NewTransaction: lambda conn, _, msg: intake.new_transaction(conn, msg),  # type: ignore[arg-type]
             NewRecipient: lambda conn, _, msg: intake.new_recipient(conn, msg),  # type: ignore[arg-type]
+            CountEvent: self._on_count,
             CloseTransaction: intake.close_transaction,  # type: ignore[dict-item]
             SmtpsContained: self._on_contained,
             DiscardTransaction: lambda conn, _, msg: intake.discard(msg.ta_id),  # type: ignore[attr-defined]
@@ -90,7 +93,7 @@ class SmtpsLinks:
 
     def _on_failure(self, conn: RcbCom, request_id: int, msg: Message) -> bool:
         """Answers a request whose handling failed: the client is to try again."""
-        if not isinstance(msg, NewSession | CloseTransaction):
+        if not isinstance(msg, NewSession | CloseTransaction | CountEvent):
             return False
         code = 421 if isinstance(msg, NewSession) else 451
         conn.reply(request_id, Stat(reply=Reply(code, "4.3.0", "Internal error, try again later")))
@@ -102,7 +105,7 @@ class SmtpsLinks:
         with self._lock:
             allowed = self._share(msg.max_threads)
             self._links[conn] = Smtps(conn, msg, allowed)
-        conn.reply(request_id, QmgrHello(max_threads=allowed))
+        conn.reply(request_id, QmgrHello(max_threads=allowed, counts=self._intake.icc.counted))
         if self.reason:
             conn.post(Throttle(max_threads=allowed, text=self.reason))
         self._log.info("qmgr.smtps", "connected", pid=msg.pid, name=msg.name or None, limit=allowed)
@@ -120,6 +123,12 @@ class SmtpsLinks:
             link = self._links.get(conn)
             sessions = 0 if link is None else link.hello.max_threads
             conn.reply(request_id, Stat(reply=self._intake.new_session(conn, msg, sessions)))
+
+    def _on_count(self, conn: RcbCom, request_id: int, msg: Message) -> None:
+        if isinstance(msg, CountEvent):
+            if msg.event not in (ClientEvent.MESSAGE, ClientEvent.RECIPIENT):
+                raise ProtocolError(f"smtps-qmgr: there is no event {msg.event}")
+            conn.reply(request_id, Stat(reply=self._intake.count(msg)))
 
     def _on_close(self, conn: RcbCom) -> None:
         with self._lock:

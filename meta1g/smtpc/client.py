@@ -208,14 +208,14 @@ class Client:
 
     def _deliver(self, session: Session, job: Deliver) -> DeliveryStatus:
         """Runs one delivery; a session that turns out to be closed is opened again, once.  Switches: yes."""
-        content = Content(self._cdb, job)
+        content = None if job.probe else Content(self._cdb, job)
         status = DeliveryStatus()
         try:
             for attempt in (1, 2):
                 if not session.is_open:
                     session.open()
                 try:
-                    return session.deliver(job, content)
+                    return session.probe(job) if content is None else session.deliver(job, content)
                 except SessionError as broken:
                     if attempt == 2 or not broken.stale:
                         raise
@@ -276,9 +276,9 @@ class Client:
                 st_checkpoint()
             reply = replies.get(rcpt.rcpt_idx, common)
             self._log.info(
-                "smtpc.deliver",
+                "smtpc.probe" if deliver.probe else "smtpc.deliver",
                 reply.one_line,
-                ss_ta=deliver.ta_id,
+                ss_ta=deliver.ta_id or None,
                 da_sess=deliver.session_id,
                 da_ta=deliver.da_ta_id,
                 rcpt_idx=rcpt.rcpt_idx,

@@ -5,16 +5,13 @@ MAIL and RCPT are answered when their question is answered; all others wait unti
 Ref: RFC 5321 4.1.1; MeTA1 design, "Functional Specification: SMTPS" (order of questions modelled on MeTA1's).
 """
 
-import errno
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from meta1g.base.dataclass import dataclass
-from meta1g.base.errors import TempError
 from meta1g.base.ids import RCPT_IDX_MAX
 from meta1g.base.reply import Reply
-from meta1g.rcb.smtps_qmgr import NewRecipient, NewTransaction
-from meta1g.rcb.smtps_smar import CheckMail, CheckRcpt, LookupFlags, Verdict, VerdictFlags
+from meta1g.rcb.smtps_qmgr import ClientEvent
+from meta1g.rcb.smtps_smar import CheckMail, CheckRcpt
 from meta1g.smtp import replies
 from meta1g.smtp.address import Address, AddressError, Leniency, ehlo_text, parse_path, parse_sender, split_path
 from meta1g.smtp.command import Command, Verb, parse_command
@@ -23,11 +20,9 @@ from meta1g.smtps import content
 from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.fsm import Event, State
 from meta1g.smtps.limits import QUESTIONS_MAX
-from meta1g.smtps.link import told
+from meta1g.smtps.questions import MailQuestion, RcptQuestion, accept_mail
 from meta1g.smtps.received import client_text
-from meta1g.smtps.smar_link import Asked
 from meta1g.smtps.transaction import Transaction
-from meta1g.st import StError
 
 
 def handle(dialogue: Dialogue, line: bytes) -> None:
@@ -116,17 +111,21 @@ def mail(dialogue: Dialogue, argument: str) -> None:
     dialogue.ta = ta
     dialogue.transactions += 1
     dialogue.step(Event.MAIL)
-    if not context.smar.asks_mail:
-        _accept_mail(dialogue, ta)
-        return
-    question = CheckMail(
-        ta_id=ta.ta_id,
-        client_addr=dialogue.client_addr,
-        client_name=dialogue.client_name,
-        mail=address.text,
-        flags=ta.flags,
-    )
-    dialogue.waiting.append(MailQuestion(context.smar.ask(question)))
+    asked = None
+    if context.smar.asks_mail:
+        question = CheckMail(
+            ta_id=ta.ta_id,
+            client_addr=dialogue.client_addr,
+            client_name=dialogue.client_name,
+            mail=address.text,
+            flags=ta.flags,
+        )
+        asked = context.smar.ask(question)
+    counted = context.qmgr.count(dialogue.id, ClientEvent.MESSAGE)
+    if asked is None and counted is None and not settings.verify.wants_sender(address):
+        accept_mail(dialogue, ta)
+    else:
+        dialogue.waiting.append(MailQuestion(asked, counted))
 
 
 def _parse_mail(argument: str, offered: frozenset[Ext], lenient: Leniency) -> tuple[Address, MailParams] | Reply:
@@ -163,88 +162,6 @@ def _may_begin(dialogue: Dialogue, params: MailParams) -> Reply | None:
     return None
 
 
-def _accept_mail(dialogue: Dialogue, ta: Transaction) -> None:
-    params = ta.params
-    announcement = NewTransaction(
-        session_id=dialogue.id,
-        ta_id=ta.ta_id,
-        mail=ta.mail.text,
-        size_bytes=params.size_bytes,
-        body=params.body,
-        smtputf8=params.smtputf8,
-        ret=params.ret,
-        envid=params.envid,
-        verp=params.verp,
-    )
-    try:
-        dialogue.context.qmgr.open_transaction(ta, announcement)
-    except TempError:
-        dialogue.reply(replies.QUEUE_AWAY)
-        return
-    dialogue.reply(replies.SENDER_OK)
-
-
-def _refuse_mail(dialogue: Dialogue, reply: Reply) -> None:
-    ta, dialogue.ta = dialogue.ta, None
-    dialogue.mail_refused = True
-    dialogue.step(Event.MAIL_REFUSED)
-    if ta is not None:
-        dialogue.context.log.notice(
-            "smtps.mail",
-            str(dialogue.said(reply)),
-            ss_sess=dialogue.id,
-            ss_ta=ta.ta_id,
-            client=dialogue.client_addr,
-            mail=ta.mail.text,
-        )
-    dialogue.reply(reply)
-
-
-@dataclass(slots=True)
-class MailQuestion:
-    """MAIL waits for SMAR.  Owner: the state thread of the session."""
-
-    asked: Asked
-
-    def settle(self, dialogue: Dialogue) -> None:
-        """Waits for the answer and replies.  Switches: yes (waits)."""
-        verdict = _answer(self.asked)
-        ta = dialogue.ta
-        if ta is None:
-            return
-        reply = replies.RESOLVER_FAILED if verdict is None else told(verdict.reply)
-        if verdict is not None and reply.is_ok:
-            _take_flags(ta, verdict)
-        elif reply.is_perm and dialogue.context.settings.delay_checks:
-            ta.denial = ta.denial or reply
-        else:
-            _refuse_mail(dialogue, reply)
-            return
-        _accept_mail(dialogue, ta)
-
-
-def _take_flags(ta: Transaction, verdict: Verdict) -> None:
-    flags = verdict.flags
-    if flags & VerdictFlags.RELAY:
-        ta.flags |= LookupFlags.RELAY_ALLOWED
-    if flags & VerdictFlags.QUICK:
-        ta.flags |= LookupFlags.QUICK
-    if flags & VerdictFlags.DISCARD:
-        ta.discard = True
-
-
-def _answer(asked: Asked) -> Verdict | None:
-    """Waits for SMAR; None if it does not answer.  Switches: yes (waits)."""
-    try:
-        return asked.verdict()
-    except TempError:
-        return None
-    except StError as error:
-        if error.errno != errno.ETIME:
-            raise
-        return None
-
-
 # RCPT
 
 
@@ -275,7 +192,11 @@ def rcpt(dialogue: Dialogue, argument: str) -> None:
         flags=ta.flags,
     )
     dialogue.step(Event.RCPT)
-    dialogue.waiting.append(RcptQuestion(dialogue.context.smar.ask(question), address, params))
+    counted = dialogue.context.qmgr.count(dialogue.id, ClientEvent.RECIPIENT)
+    waiting = RcptQuestion(dialogue.context.smar.ask(question), address, params, counted)
+    if settings.verify.wants_rcpt(address):
+        dialogue.to_verify.append(waiting)
+    dialogue.waiting.append(waiting)
     ta.asked += 1
 
 
@@ -293,62 +214,6 @@ def _parse_rcpt(argument: str, offered: frozenset[Ext], lenient: Leniency, *, ut
         return parse_path(path, lenient, utf8=utf8), params
     except AddressError:
         return replies.BAD_RCPT_ADDRESS
-
-
-@dataclass(slots=True)
-class RcptQuestion:
-    """RCPT waits for SMAR.  Owner: the state thread of the session."""
-
-    asked: Asked
-    address: Address
-    params: RcptParams
-
-    def settle(self, dialogue: Dialogue) -> None:
-        """Waits for the answer, tells QMGR and replies.  Switches: yes (waits)."""
-        verdict = _answer(self.asked)
-        ta = dialogue.ta
-        if ta is None:
-            dialogue.reply(replies.SENDER_REFUSED)
-            return
-        reply = replies.RESOLVER_FAILED if verdict is None else told(verdict.reply)
-        if reply.is_ok:
-            reply = ta.refused or ta.denial or reply
-        if verdict is None or not reply.is_ok:
-            self._refuse(dialogue, ta, reply)
-            return
-        if verdict.flags & VerdictFlags.DISCARD or ta.discard:
-            ta.add(self.address.text, posted=False)
-        else:
-            self._post(dialogue, ta)
-        if dialogue.state is not State.CLOSING:
-            dialogue.step(Event.RCPT_OK)
-            dialogue.reply(replies.RCPT_OK)
-
-    def _post(self, dialogue: Dialogue, ta: Transaction) -> None:
-        text = self.address.text
-        recipient = NewRecipient(
-            ta_id=ta.ta_id, rcpt_idx=ta.posted, rcpt=text, notify=self.params.notify, orcpt=self.params.orcpt
-        )
-        context = dialogue.context
-        try:
-            context.qmgr.post(recipient)
-        except TempError:
-            dialogue.reply(replies.QUEUE_AWAY)
-            return
-        context.log.info("smtps.rcpt", "ok", ss_ta=ta.ta_id, rcpt_idx=ta.posted, rcpt=text)
-        ta.add(text, posted=True)
-
-    def _refuse(self, dialogue: Dialogue, ta: Transaction, reply: Reply) -> None:
-        ta.failed += 1
-        dialogue.context.log.notice(
-            "smtps.rcpt",
-            str(dialogue.said(reply)),
-            ss_ta=ta.ta_id,
-            client=dialogue.client_addr,
-            mail=ta.mail.text,
-            rcpt=self.address.text,
-        )
-        dialogue.reply(reply)
 
 
 # DATA

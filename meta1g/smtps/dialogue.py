@@ -38,6 +38,14 @@ class OpenQuestion(Protocol):
         ...
 
 
+class ProbedQuestion(OpenQuestion, Protocol):
+    """An RCPT whose address is to be probed."""
+
+    def look(self, dialogue: "Dialogue", ta: Transaction) -> None:
+        """Waits for SMAR, and lets the address be probed if nothing is against it.  Switches: yes (waits)."""
+        ...
+
+
 class Dialogue(ABC):
     """The conversation with one client.
 
@@ -61,6 +69,7 @@ class Dialogue(ABC):
         counter: negative replies so far.
         mail_refused: the last MAIL was refused, so what a pipelining client sends behind it is refused, too.
         noops: commands since the last message that did not lead to one.
+        to_verify: those of the batch whose addresses are to be probed.
         waiting: replies and questions of the current batch, in order, as long as a question is open.
 
     Owner: one state thread.
@@ -86,6 +95,7 @@ class Dialogue(ABC):
         "protocol",
         "state",
         "ta",
+        "to_verify",
         "transactions",
         "waiting",
     )
@@ -107,6 +117,7 @@ class Dialogue(ABC):
         self.counter = Counter(context.settings.count_limits)
         self.mail_refused = False
         self.noops = 0
+        self.to_verify: list[ProbedQuestion] = []
         self.waiting: list[Reply | OpenQuestion] = []
         self._nfd = nfd
         self._buffer = b""

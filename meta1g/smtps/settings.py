@@ -12,6 +12,7 @@ from meta1g.smtp.address import Leniency
 from meta1g.smtp.esmtp import Ext, offered_by
 from meta1g.smtps.counting import Count
 from meta1g.smtps.limits import US
+from meta1g.smtps.verify import Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Settings:
         lenient: what addresses may be beyond the syntax.
         soft_bounce: permanent refusals are told as temporary ones.
         lookup_flags: LookupFlags that hold for all sessions.
+        verify: which addresses are probed.
         offered: extensions with their arguments.
         offered_names: the extensions alone.
     """
@@ -65,6 +67,7 @@ class Settings:
     lenient: Leniency
     soft_bounce: bool
     lookup_flags: LookupFlags
+    verify: Verification
     offered: Mapping[Ext, str]
     offered_names: frozenset[Ext]
 
@@ -113,6 +116,11 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         ),
         soft_bounce=section.get("soft_bounce"),
         lookup_flags=LookupFlags.ROUTING if section.flag("allow_routing") else LookupFlags(0),
+        verify=Verification(
+            frozenset(section.get("verify_recipients")),
+            frozenset(section.get("verify_senders")),
+            section.get("unverified") == "accept",
+        ),
         offered=offered,
         offered_names=frozenset(offered),
     )
