@@ -144,6 +144,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "smtpc": (_qmgr_smtpc,),
     "smtps": (_smtps,),
     "smar": (_component,),
+    "verify": (_order("positive_refresh", "positive_expire"), _order("negative_refresh", "negative_expire")),
     "greylisting": (_order("wait", "expire"), _order("expire", "lifetime")),
 }
 

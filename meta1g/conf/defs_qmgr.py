@@ -141,6 +141,38 @@ _SECTIONS: Final = (
             option("checkpoint_interval", Time(1, 86400), "1m", OWN, "Time between two checkpoints."),
         ),
     ),
+    SectionDef(
+        "verify",
+        "Addresses that smtps wants to be verified (verify_recipients, verify_senders): how long an answer counts.",
+        OWN,
+        (
+            option("positive_expire", Time(1), "31d", OWN, "How long an address counts as taken by its server."),
+            option("positive_refresh", Time(1), "7d", OWN, "After this time such an address is asked for again meanwhile."),
+            option("negative_expire", Time(1), "3d", OWN, "How long an address counts as refused by its server."),
+            option("negative_refresh", Time(1), "3h", OWN, "After this time such an address is asked for again meanwhile."),
+            option(
+                "cache_size",
+                Int(1, 10_000_000),
+                "20000",
+                OWN,
+                "Addresses that are remembered, some 1 KB each; the one that nobody used for longest goes first.",
+            ),
+            option(
+                "max_probes",
+                Int(1, 10_000),
+                "100",
+                OWN,
+                "Addresses that are asked for at the same time; half of those that are free for one client.",
+            ),
+            option(
+                "wait",
+                Time(0, 60),
+                "6s",
+                OWN,
+                "How long a client waits for an answer, then `unverified` of smtps counts; the server is asked to the end.",
+            ),
+        ),
+    ),
     map_user("conf_map", "A map with options for single destinations.", R),
     MAP,
 )

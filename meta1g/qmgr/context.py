@@ -25,6 +25,7 @@ from meta1g.db.icc import Icc
 from meta1g.db.iqdb import Iqdb
 from meta1g.db.lostfound import LostFound
 from meta1g.db.occ import Occ
+from meta1g.db.verifydb import VerifyDb
 from meta1g.pt.rcbcom import RcbListener
 from meta1g.pt.workers import Workers
 from meta1g.qmgr.active import Active
@@ -53,6 +54,7 @@ from meta1g.qmgr.limits import (
 from meta1g.qmgr.mode import OperatingMode
 from meta1g.qmgr.orders import Orders
 from meta1g.qmgr.orphans import Orphans
+from meta1g.qmgr.probes import Probes
 from meta1g.qmgr.resolve import Resolving
 from meta1g.qmgr.resources import DiskWatch, Resources
 from meta1g.qmgr.sched import Scheduler
@@ -62,6 +64,7 @@ from meta1g.qmgr.status import Contained, Facts, trouble
 from meta1g.qmgr.storing import Storing
 from meta1g.qmgr.tuning import Tuning
 from meta1g.qmgr.update import Update
+from meta1g.qmgr.verify import Verifier
 from meta1g.qmgr.wrong_clock import WrongClock
 from meta1g.rcb import control as control_protocol
 from meta1g.rcb import smtpc_qmgr, smtps_qmgr
@@ -110,7 +113,9 @@ class Context:
         self.feeder = Feeder(env, self.active, self.orders)
         self.wrong_clock = WrongClock(env, self.active, self.feeder)
         self.orphans = Orphans(env, cdb, self.lost, self.intake, self.commit, self.defer)
-        self.smtps = SmtpsLinks(self.intake, self.orphans.smtps_gone, env.log, self.contained)
+        probes = Probes(env, self.active, self.resolver, self.scheduler)
+        self.verifier = Verifier(env, probes, VerifyDb(queue / paths.VERIFIED_FILE, env.log), self._pool("verify"))
+        self.smtps = SmtpsLinks(self.intake, self.verifier, self.orphans.smtps_gone, env.log, self.contained)
         self.smtpc = SmtpcLinks(self.scheduler, env.log, self.contained)
         self.mode = OperatingMode(env, self.intake, self.scheduler, self.feeder, self.smtps)
         self.resources = self._make_resources()
@@ -288,4 +293,4 @@ class Context:
 
         Blocks: yes (disk).  Owner: the main thread, after the loop.
         """
-        failure.steps(self._log, "qmgr.stop", self._checkpoints.close, self.defer.close, self.commit.close)
+        failure.steps(self._log, "qmgr.stop", self.verifier.close, self._checkpoints.close, self.defer.close, self.commit.close)

@@ -15,6 +15,7 @@ from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.rcbcom import RcbCom
 from meta1g.qmgr.intake import Intake
 from meta1g.qmgr.status import Contained
+from meta1g.qmgr.verify import Verifier
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_qmgr import (
     ClientEvent,
@@ -30,6 +31,7 @@ from meta1g.rcb.smtps_qmgr import (
     SmtpsHello,
     Stat,
     Throttle,
+    VerifyAddress,
 )
 
 
@@ -47,6 +49,7 @@ class SmtpsLinks:
 
     Args:
         intake: takes their messages.
+        verifier: knows which addresses are taken.
         on_gone: called when one is gone.
         log: the log.
         contained: hears of their contained failures.
@@ -57,11 +60,12 @@ class SmtpsLinks:
     Locking: own lock LEAF.
     """
 
-    def __init__(self, intake: Intake, on_gone: Callable[[], None], log: Log, contained: Contained) -> None:
+    def __init__(self, intake: Intake, verifier: Verifier, on_gone: Callable[[], None], log: Log, contained: Contained) -> None:
         self._contained = contained
         self.percent = 100
         self.reason = ""
         self._intake = intake
+        self._verifier = verifier
         self._on_gone = on_gone
         self._log = log
         self._lock = Lock(LockRank.LEAF, "smtps links")
@@ -73,6 +77,7 @@ class SmtpsLinks:
             NewTransaction: lambda conn, _, msg: intake.new_transaction(conn, msg),  # type: ignore[arg-type]
             NewRecipient: lambda conn, _, msg: intake.new_recipient(conn, msg),  # type: ignore[arg-type]
             CountEvent: self._on_count,
+            VerifyAddress: self._on_verify,
             CloseTransaction: intake.close_transaction,  # type: ignore[dict-item]
             SmtpsContained: self._on_contained,
             DiscardTransaction: lambda conn, _, msg: intake.discard(msg.ta_id),  # type: ignore[attr-defined]
@@ -93,7 +98,7 @@ class SmtpsLinks:
 
     def _on_failure(self, conn: RcbCom, request_id: int, msg: Message) -> bool:
         """Answers a request whose handling failed: the client is to try again."""
-        if not isinstance(msg, NewSession | CloseTransaction | CountEvent):
+        if not isinstance(msg, NewSession | CloseTransaction | CountEvent | VerifyAddress):
             return False
         code = 421 if isinstance(msg, NewSession) else 451
         conn.reply(request_id, Stat(reply=Reply(code, "4.3.0", "Internal error, try again later")))
@@ -129,6 +134,14 @@ class SmtpsLinks:
             if msg.event not in (ClientEvent.MESSAGE, ClientEvent.RECIPIENT):
                 raise ProtocolError(f"smtps-qmgr: there is no event {msg.event}")
             conn.reply(request_id, Stat(reply=self._intake.count(msg)))
+
+    def _on_verify(self, conn: RcbCom, request_id: int, msg: Message) -> None:
+        def answer(reply: Reply) -> None:
+            if not conn.closed:
+                conn.reply(request_id, Stat(reply=reply))
+
+        if isinstance(msg, VerifyAddress):
+            self._verifier.ask(msg.address, self._intake.client_of(msg.session_id), answer)
 
     def _on_close(self, conn: RcbCom) -> None:
         with self._lock:

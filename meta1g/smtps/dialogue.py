@@ -41,7 +41,7 @@ class OpenQuestion(Protocol):
 class ProbedQuestion(OpenQuestion, Protocol):
     """An RCPT whose address is to be probed."""
 
-    def look(self, dialogue: "Dialogue", ta: Transaction) -> None:
+    def begin_probe(self, dialogue: "Dialogue", ta: Transaction) -> None:
         """Waits for SMAR, and lets the address be probed if nothing is against it.  Switches: yes (waits)."""
         ...
 

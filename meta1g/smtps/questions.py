@@ -191,7 +191,7 @@ class RcptQuestion:
     probe: Pending | None = None
     verified: bool = False
 
-    def look(self, dialogue: Dialogue, ta: Transaction) -> None:
+    def begin_probe(self, dialogue: Dialogue, ta: Transaction) -> None:
         """Waits for SMAR, and lets the address be probed if nothing is against it.  Switches: yes (waits)."""
         self.verdict, self.looked = _answer(self.asked), True
         verdict = self.verdict
@@ -206,7 +206,7 @@ class RcptQuestion:
         together, dialogue.to_verify = dialogue.to_verify, []
         for question in together:
             if dialogue.ta is not None:
-                question.look(dialogue, dialogue.ta)
+                question.begin_probe(dialogue, dialogue.ta)
         verdict = self.verdict if self.looked else _answer(self.asked)
         ta = dialogue.ta
         if ta is None:
