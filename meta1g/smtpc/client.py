@@ -57,12 +57,13 @@ class Job:
 class SessionWorker:
     """A session, its thread, and the delivery that waits for it.  Owner: the session's thread, `job` the reader."""
 
-    __slots__ = ("closing", "conn", "job", "session", "thread", "waiting")
+    __slots__ = ("closing", "conn", "job", "probe", "session", "thread", "waiting")
 
     def __init__(self, session: Session, job: Job) -> None:
         self.session = session
         self.conn = job.conn
         self.job: Job | None = job
+        self.probe = job.deliver.probe
         self.thread: StThread | None = None
         self.waiting = False
         self.closing = False
@@ -102,8 +103,8 @@ class Client:
 
     @property
     def busy(self) -> int:
-        """Number of sessions that are delivering."""
-        return sum(1 for worker in self._workers.values() if not worker.waiting)
+        """Number of sessions that are delivering; who only asks about an address can be asked again."""
+        return sum(1 for worker in self._workers.values() if not worker.waiting and not worker.probe)
 
     def on_message(self, conn: RcbConn, request_id: int, msg: Message) -> None:
         """Takes a message from QMGR."""
