@@ -2,8 +2,10 @@
 
     clients         one client opens all sessions it gets, each with an envelope of 1,000 recipients, and stays
     destinations    10,000 recipients for a server that takes connections and never says a word
+    slow            10,000 messages for a server that needs a second for each, and 100 for ten other domains behind them
 
-Beside them others send mail; their rate is measured before and while it happens, in the same gateway of real processes.
+Beside them others send mail; their rate, or their delay from 250 to arrival, is measured before and while it happens, in the
+same gateway of real processes.
 """
 
 import argparse
@@ -15,20 +17,24 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bench.results import record
 from contrib.lib.gateway import ROOT, Gateway, wait_until
 
+Measure = Callable[[Gateway, "Sink", argparse.Namespace], dict[str, str]]
+
 BAD, GOOD = "127.0.0.2", "127.0.0.1"
 WAIT_S = 60
 INTRO = """\
 One client does its worst (all sessions it gets, 1,000 recipients in each), or one destination takes connections and answers
-nothing (10,000 recipients wait for it).  Rates are messages a second of the others, from the first connection until the sink
-has all, before and while it happens; refused counts their 4xx replies."""
+nothing (10,000 recipients wait for it), or is slow (10,000 messages wait for it, each takes a second).  Rates are messages a
+second of the others, from the first connection until the sink has all, times are the median of their delays from 250 to
+arrival, before and while it happens; refused counts their 4xx replies."""
 
 
 class Session:
@@ -96,10 +102,11 @@ class BadClient:
 class Sink:
     """A server that takes all mail, as a process.  Owner: the caller."""
 
-    def __init__(self, directory: Path, port: int = 0) -> None:
+    def __init__(self, directory: Path, port: int = 0, delay_s: float = 0.0) -> None:
         self._index = directory / "envelopes.jsonl"
         smtpsink = str(ROOT / "contrib/loadtest/smtpsink.py")
         program = [sys.executable, smtpsink, "--maildir", str(directory), "--listen", f"127.0.0.1:{port}"]
+        program += ["--delay", str(delay_s)]
         self._process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline().strip().rpartition(":")[2])
@@ -151,13 +158,23 @@ class Hung:
 
 @dataclass
 class Load:
-    """Mail of the others: some sessions at a time, one recipient a message; a 4xx is counted and tried again."""
+    """Mail of the others: some sessions at a time, one recipient a message; a 4xx is counted and tried again.
+
+    Args:
+        port: of the gateway.
+        messages: how many.
+        domain: of the recipients; {} in it stands for a digit that goes round.
+
+    Attributes:
+        accepted: time of the 250 of each recipient, in seconds since the epoch.
+    """
 
     port: int
     messages: int
     domain: str = "other.example"
     left: list[int] = field(default_factory=list)
     refused: list[bytes] = field(default_factory=list)
+    accepted: dict[str, float] = field(default_factory=dict)
 
     def run(self, sessions: int) -> None:
         """Sends everything.  Blocks: yes."""
@@ -181,11 +198,13 @@ class Load:
         session.close()
 
     def _message(self, session: Session, number: int) -> None:
-        envelope = ("MAIL FROM:<good@back.example>", f"RCPT TO:<r{number}@{self.domain}>", "DATA")
-        replies = session.say(*envelope)
+        rcpt = f"r{number}@{self.domain.format(number % 10)}"
+        replies = session.say("MAIL FROM:<good@back.example>", f"RCPT TO:<{rcpt}>", "DATA")
         if replies[-1].startswith(b"354"):
             replies = session.say(f"Subject: {number}\r\n\r\nhello\r\n.")
-        if not replies[-1].startswith(b"250"):
+        if replies[-1].startswith(b"250"):
+            self.accepted[rcpt] = time.time()
+        else:
             self.refused.append(replies[-1])
             self.left.append(number)
             session.say("RSET")
@@ -243,32 +262,87 @@ def destinations(gateway: Gateway, sink: Sink, options: argparse.Namespace) -> d
     }
 
 
-def main(argv: list[str]) -> int:
-    """Measures both; gives 1 if the others were refused, or slower than allowed."""
-    parser = argparse.ArgumentParser(prog="bench/shares", description=__doc__)
-    parser.add_argument("--messages", type=int, default=1000, help="of the others, for each rate [1000]")
-    parser.add_argument("--sessions", type=int, default=20, help="of the others [20]")
-    parser.add_argument("--rcpts", type=int, default=10_000, help="for the destination that does not answer [10000]")
-    parser.add_argument("--least", type=float, default=0.5, help="least part of the usual rate [0.5]")
-    parser.add_argument("--qmgr", default="", help="further options of qmgr")
-    options = parser.parse_args(argv)
-    good = True
-    with tempfile.TemporaryDirectory(prefix="meta1g-shares-") as directory:
-        sink, hung = Sink(Path(directory) / "sink"), Hung()
-        table = f"hung.example {hung.port}^[127.0.0.1]\n. {sink.port}^[127.0.0.1]"
-        gateway = Gateway(Path(directory) / "gateway", table, {"qmgr": options.qmgr}, relay_from=f"{GOOD}, {BAD}")
+def delay(gateway: Gateway, sink: Sink, messages: int) -> tuple[float, list[bytes]]:
+    """Sends mail of others to ten domains, one message at a time.
+
+    Returns:
+        The median of the times from 250 to arrival, in milliseconds, and the refusals.
+    """
+    before = sink.count()
+    load = Load(gateway.port, messages, "fast{}.example")
+    load.run(1)
+    wait_until(lambda: sink.count() >= before + messages, WAIT_S, f"{sink.count() - before} of {messages} came")
+    came = {one["rcpts"][0]: float(one["file"].rsplit(".", 2)[0]) for one in sink.envelopes()[before:]}
+    return 1000 * median(came[rcpt] - accepted for rcpt, accepted in load.accepted.items()), load.refused
+
+
+def slow(gateway: Gateway, sink: Sink, options: argparse.Namespace) -> dict[str, str]:
+    """One destination is slow, and much mail waits for it."""
+    alone, _ = delay(gateway, sink, options.fast)
+    Load(gateway.port, options.slow, "slow.example").run(options.sessions)
+    beside, refused = delay(gateway, sink, options.fast)
+    status = gateway.control("status")
+    return {
+        "what": "slow destination",
+        "held": f"{status['aq']} in AQ, {status['defedb']} in DEFEDB",
+        "alone": f"{alone:.1f} ms",
+        "beside": f"{beside:.1f} ms",
+        "refused": str(len(refused)),
+    }
+
+
+def is_good(found: dict[str, str], least: float) -> bool:
+    """Tells whether the others were not refused, and as fast as they have to be."""
+    alone, beside = (float(found[name].removesuffix(" ms")) for name in ("alone", "beside"))
+    fast = beside <= 2 * alone if found["alone"].endswith("ms") else beside >= least * alone
+    return fast and found["refused"] == "0"
+
+
+def run(measure: Measure, options: argparse.Namespace) -> dict[str, str]:
+    """Measures one thing with a gateway of its own."""
+    with tempfile.TemporaryDirectory(prefix="meta1g-shares-") as name:
+        directory = Path(name)
+        sink, late, hung = Sink(directory / "sink"), Sink(directory / "late", delay_s=1.0), Hung()
+        table = "\n".join(
+            (
+                f"hung.example {hung.port}^[127.0.0.1]",
+                f"slow.example {late.port}^[127.0.0.1]",
+                f". {sink.port}^[127.0.0.1]",
+            )
+        )
+        gateway = Gateway(directory / "gateway", table, {"qmgr": options.qmgr}, relay_from=f"{GOOD}, {BAD}")
         gateway.setup()
         gateway.start()
         try:
-            for measure in (clients, destinations):
-                found = measure(gateway, sink, options)
-                print("  ".join(f"{name}: {value}" for name, value in found.items()), flush=True)
-                record("Shares", INTRO, f"bench/shares {' '.join(argv)}".strip(), found)
-                good &= found["refused"] == "0" and float(found["beside"]) >= options.least * float(found["alone"])
+            return measure(gateway, sink, options)
         finally:
             hung.release()
             gateway.stop()
+            late.stop()
             sink.stop()
+
+
+def main(argv: list[str]) -> int:
+    """Measures all; gives 1 if the others were refused, or slower than allowed."""
+    measures: dict[str, Measure] = {"clients": clients, "destinations": destinations, "slow": slow}
+    parser = argparse.ArgumentParser(prog="bench/shares", description=__doc__)
+    parser.add_argument("measures", nargs="*", metavar="MEASURE", help=f"which of {' '.join(measures)} [all]")
+    parser.add_argument("--messages", type=int, default=1000, help="of the others, for each rate [1000]")
+    parser.add_argument("--sessions", type=int, default=20, help="of the others [20]")
+    parser.add_argument("--rcpts", type=int, default=10_000, help="for the destination that does not answer [10000]")
+    parser.add_argument("--slow", type=int, default=10_000, help="messages for the slow destination [10000]")
+    parser.add_argument("--fast", type=int, default=100, help="messages for ten others behind them [100]")
+    parser.add_argument("--least", type=float, default=0.5, help="least part of the usual rate [0.5]")
+    parser.add_argument("--qmgr", default="", help="further options of qmgr")
+    options = parser.parse_args(argv)
+    if unknown := set(options.measures) - set(measures):
+        parser.error(f"{unknown.pop()} is none of {' '.join(measures)}")
+    good = True
+    for name in options.measures or measures:
+        found = run(measures[name], options)
+        print("  ".join(f"{name}: {value}" for name, value in found.items()), flush=True)
+        record("Shares", INTRO, f"bench/shares {' '.join(argv)}".strip(), found)
+        good &= is_good(found, options.least)
     return 0 if good else 1
 
 

@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "st": {"base", "rcb"},
     "pt": {"base", "rcb"},
     "db": {"base", "rcb"},
-    "maps": {"base", "db"},
+    "maps": {"base", "db", "conf"},
     "pmilter": {"base", "rcb", "smtp", "pt"},
     "mcp": {"base", "rcb", "conf"},
     "smtps": {"base", "rcb", "smtp", "conf", "st", "db.cdb", "db.files", "pmilter.stages", "pmilter.modify"},

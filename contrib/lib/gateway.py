@@ -172,7 +172,7 @@ class Gateway:
         """
         source = self.conf.parent / name
         source.write_text(text if text.endswith("\n") else text + "\n")
-        entries, errors = createmap.read_map(source.read_text())
+        entries, errors = createmap.read_map(source.read_bytes())
         if errors:
             raise ValueError(f"{source}: {'; '.join(errors)}")
         MapFile.build(source.with_name(f"{name}.db"), sorted(entries.items()), "hash")

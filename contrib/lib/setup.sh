@@ -1,4 +1,4 @@
-# Shell functions that contrib/check and contrib/quickstart share: find what is missing, install it, make .venv.
+# Shell functions that contrib/check, contrib/docs and contrib/quickstart share: find what is missing, install it, make .venv.
 # Sourced by bash with the checkout as working directory.
 
 CORE_PACKAGES="gcc libdb5.3-dev"
@@ -66,7 +66,7 @@ python_packages() { # python -> the packages that it needs to make an environmen
     esac
 }
 
-# setup EXTRA: makes .venv with meta1g and the extra (nothing, or test) installed from this checkout.
+# setup EXTRA: makes .venv with meta1g and the extra (nothing, docs, or test, which has docs in it) installed from this checkout.
 setup() {
     local extra=$1 python stamp
     python=$(find_python)

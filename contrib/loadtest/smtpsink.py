@@ -119,6 +119,7 @@ class Session:
         self.say(354, "go ahead")
         await self.writer.drain()
         content = await self.content()
+        await asyncio.sleep(self.sink.delay)
         name = self.sink.store.keep(self.mail or "", self.rcpts, content, self.peer)
         for _ in self.rcpts if self.sink.lmtp else [None]:
             self.say(250, f"2.0.0 kept as {name}")
@@ -160,6 +161,7 @@ class Sink:
         self.lmtp = options.lmtp
         self.reject = re.compile(options.reject) if options.reject else None
         self.defer = re.compile(options.defer) if options.defer else None
+        self.delay = options.delay
         self.extensions = [word for word in options.extensions.split(",") if word]
 
     @staticmethod
@@ -206,6 +208,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--lmtp", action="store_true", help="answer the dot once for each recipient")
     parser.add_argument("--reject", help="refuse recipients that match this pattern with 550")
     parser.add_argument("--defer", help="refuse recipients that match this pattern with 450")
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds until the dot is answered [0]")
     parser.add_argument("--extensions", default="PIPELINING,8BITMIME,SIZE,ENHANCEDSTATUSCODES", help="EHLO keywords, by commas")
     return asyncio.run(run(parser.parse_args(argv)))
 

@@ -1,6 +1,6 @@
 """Clocks, passed to whoever needs the time, so that tests turn them.
 
-Ref: style, "clocks are passed in".
+Ref: our choice.
 """
 
 import time

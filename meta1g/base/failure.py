@@ -12,7 +12,7 @@ that fails itself.
 
 Owner: the process.  All functions may be called by several threads without a lock: numbers come from counters that give
 each one once, so a count may lag behind for a moment, and is right with the next failure.
-Ref: invariant I12 and the table of architecture 4.1.
+Ref: invariant I12; docs/failures.md.
 """
 
 import contextlib

@@ -69,6 +69,10 @@ class Rsc(Generic[K, V]):
         self._entries[key] = value
         self._entries.move_to_end(key)
 
+    def clear(self) -> None:
+        """Forgets all entries."""
+        self._entries.clear()
+
     def pop(self, key: K) -> V | None:
         """Removes an entry and gives it, or None."""
         return self._entries.pop(key, None)

@@ -3,7 +3,7 @@
 mcp lets each component check itself under its own account before it starts or reloads; so what is found is what the
 component would meet.  A check opens what the component will open, changes nothing, and goes on after a problem.
 
-Ref: architecture 4.1, "what an operator asks for and cannot be done costs nothing".
+Ref: docs/failures.md, "an order of the operator".
 """
 
 import contextlib

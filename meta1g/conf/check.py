@@ -12,15 +12,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from meta1g.conf.config import Config, Given, Section
+from meta1g.conf.config import UNREAD, Config, Given, Section
 from meta1g.conf.cross import cross_check, cross_check_file
 from meta1g.conf.defs import COMPONENTS, ROOT
+from meta1g.conf.effects import REFUSED, WARNED
 from meta1g.conf.errors import error_of
 from meta1g.conf.grammar import parse
-from meta1g.conf.pending import NO_EFFECT
 from meta1g.conf.schema import Naming, OptionDef, SectionDef
 from meta1g.conf.tree import OptionNode, Problem, SectionNode, Source, TreeEntry, Value
-from meta1g.conf.values import LISTED_MAX, UnknownNameError, shown, suggest
+from meta1g.conf.values import LISTED_MAX, Flags, UnknownNameError, shown, suggest
 
 PROTECTS: Final = re.compile(
     r"tls|ssl|cert|crl|cipher|dane|mta_?sts|auth|sasl|scram|password|access|relay|protect|trust|allow|deny|permit|reject|"
@@ -41,10 +41,10 @@ def check_text(source: Source, path: Path, *, lenient: bool = False) -> Config:
         ConfigError: the text is wrong; the error tells all that is.
     """
     entries, problems = parse(source)
+    lost = source.text if problems else ""
     checker = Checker(source, problems, lenient=lenient)
     glob = checker.section(ROOT, SectionNode("", 0, None, entries), ())
-    if not problems:
-        problems += cross_check_file(glob)
+    problems += cross_check_file(glob, lost)
     if problems:
         raise error_of(source, problems)
     keywords = [row.keyword for row in COMPONENTS]
@@ -67,6 +67,7 @@ class Checker:
         self._source = source
         self._problems = problems
         self._lenient = lenient
+        self._lost = tuple(problems)
         self._inherited: dict[str, Given] = {}
         self.warnings: list[str] = []
 
@@ -97,10 +98,18 @@ class Checker:
             subs={keyword: tuple(found) for keyword, found in subs.items()},
             inherited=self._inherited,
         )
-        self._problems += cross_check(section)
-        if len(path) > 1 and " ".join(path) in NO_EFFECT:
-            self._warn(node.pos, f"section {section.title} has no effect in this version")
+        if not self._has_lost(node):
+            self._problems += cross_check(section)
+        self._not_yet(node.pos, f"section {section.title}", *path)
         return section
+
+    def _has_lost(self, node: SectionNode) -> bool:
+        """Tells whether a syntax error may have taken an option of a section: what it says is not known then."""
+        inside = [one for one in node.entries if isinstance(one, SectionNode)]
+        return any(
+            node.pos <= problem.pos <= node.end and not any(one.pos <= problem.pos <= one.end for one in inside)
+            for problem in self._lost
+        )
 
     # -- options
 
@@ -116,10 +125,13 @@ class Checker:
                 node.pos, f"option {row.name} is given twice, first in line {before.where.rpartition(':')[2]}; remove one"
             )
             return
+        known = len(self._problems)
         value = self._value(row, node, path)
         if value is not None:
-            joined = value if before is None else before.value + value
+            joined = value if before is None or before.value is UNREAD else before.value + value
             given[key] = Given(joined, node.pos, self._source.where(node.pos))
+        elif len(self._problems) > known:
+            given[key] = Given(UNREAD, node.pos, self._source.where(node.pos))
 
     def _value(self, row: OptionDef, node: OptionNode, path: tuple[str, ...]) -> Any:
         """Reads the values of an option; None if one is wrong."""
@@ -137,12 +149,23 @@ class Checker:
 
     def _item(self, row: OptionDef, value: Value, path: tuple[str, ...]) -> Any:
         try:
-            return row.kind.parse(value.text)
+            item = row.kind.parse(value.text)
+            if isinstance(row.kind, Flags):
+                self._not_yet(value.pos, f"flag {value.text}", *path, row.name, item[0] if item[1] else f"dont_{item[0]}")
+            return item
         except UnknownNameError as error:
             self._leave_out(value.pos, f"{row.name}: {error}", _protects((*path, value.text)))
         except ValueError as error:
             self._add(value.pos, f"{row.name}: {error}")
         return None
+
+    def _not_yet(self, pos: int, what: str, *path: str) -> None:
+        """Warns of what has no code yet, or refuses it: to pass over it in silence would be worse."""
+        name = " ".join(path)
+        if name in WARNED:
+            self._warn(pos, f"{what} has no effect in this version")
+        elif name in REFUSED:
+            self._add(pos, f"{what} is not in this version; remove it")
 
     # -- sections
 

@@ -5,7 +5,7 @@ Pure.  Ref: MeTA1 README, chapter on configuration (modelled on).
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import BugError, Module, PermError
@@ -13,9 +13,17 @@ from meta1g.conf.schema import OptionDef, SectionDef
 from meta1g.conf.values import Flags, suggest
 
 
+class UnreadError(Exception):
+    """A rule asks for a value that is wrong, which is told already."""
+
+
+#: Stands for a value that is wrong.
+UNREAD: Final = object()
+
+
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value that stands in the text, and where."""
+    """A value that stands in the text, and where; UNREAD if it is wrong."""
 
     value: Any
     pos: int
@@ -93,10 +101,15 @@ class Section:
 
         Raises:
             BugError: the table has no such option.
+            UnreadError: its value is wrong; never if the text has no errors.
         """
         row = self._row(option.lower())
         given = self._effective(row)
-        return row.default if given is None else given.value
+        if given is None:
+            return row.default
+        if given.value is UNREAD:
+            raise UnreadError
+        return given.value
 
     def given(self, option: str) -> bool:
         """Tells whether an option stands in the text.
@@ -122,6 +135,19 @@ class Section:
         if not isinstance(kind, Flags) or name.lower() not in {flag.name for flag in kind.flags}:
             raise BugError(Module.CONF, f"section {self.keyword} has no flag {name}")
         return name.lower() in self.get("flags")
+
+    def changed(self, snippet: "Section") -> "Section":
+        """Gives this section as a snippet changes it: what the snippet gives counts, and flags that it does not name stay."""
+        given = dict(self._given)
+        for key, one in snippet._given.items():  # noqa: SLF001  one of ours
+            value = one.value
+            if isinstance(value, Mapping):
+                on = {name for name, is_on in value.items() if is_on}
+                value = (self.get(key) - value.keys()) | on
+            given[key] = Given(value, self.pos, one.where)
+        return Section(
+            self.definition, self.name, self.where, self.pos, given=given, subs=self._subs, inherited=self._inherited
+        )
 
     def sub(self, keyword: str) -> "Section":
         """Gives the (first) section with a keyword inside this one; an empty one with all defaults if there is none.

@@ -1,21 +1,27 @@
 """Checks that need more than one option: what must stand together, what contradicts, what names something else.
 
-A rule takes a section and gives problems; the tables below say which sections it is for.
+A rule takes a section and gives problems; the tables below say which sections it is for.  Files with other errors are
+looked at, too: a rule that asks for a value which is wrong ends there.
 
 Pure.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+import contextlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Final, TypeVar
 
-from meta1g.conf.config import Section
+from meta1g.conf.config import Section, UnreadError
 from meta1g.conf.defs_maps import FILE_TYPES
 from meta1g.conf.tree import Problem
-from meta1g.conf.values import shown, suggest
+from meta1g.conf.values import shown, suggest, too_wide
 
 #: A socket for all addresses.
 _ANY: Final = "*"
 Rule = Callable[[Section], Iterator[Problem]]
+FileRule = Callable[[Section, str], Iterator[Problem]]
+T = TypeVar("T")
 
 
 def cross_check(section: Section) -> list[Problem]:
@@ -29,21 +35,28 @@ def cross_check(section: Section) -> list[Problem]:
         for row in section.definition.options:
             if row.required and not section.given(row.name):
                 found.append(Problem(section.pos, f"section {section.title} has no {row.name}; add {row.name} = ...;"))
-    for rule in RULES.get(section.keyword.lower(), ()):
-        found += rule(section)
-    return found
+    rules = RULES.get(section.keyword.lower(), ())
+    return [*found, *_each(rules, lambda rule: rule(section))]
 
 
-def cross_check_file(glob: Section) -> list[Problem]:
+def cross_check_file(glob: Section, lost: str = "") -> list[Problem]:
     """Checks what sections say about each other.
 
     Args:
-        glob: the whole file, without other errors.
+        glob: the whole file.
+        lost: its text, if it has errors by which sections may have got lost.
 
     Returns:
         All errors.
     """
-    return [problem for rule in FILE_RULES for problem in rule(glob)]
+    return [problem for rule in FILE_RULES for problem in rule(glob, lost)]
+
+
+def _each(items: Iterable[T], rule: Callable[[T], Iterator[Problem]]) -> Iterator[Problem]:
+    """Gives what a rule says about each item; it says no more about one with a value that is wrong."""
+    for item in items:
+        with contextlib.suppress(UnreadError):
+            yield from rule(item)
 
 
 # -- rules for one section
@@ -101,12 +114,18 @@ def _map_user(section: Section) -> Iterator[Problem]:
 
 def _order(low: str, high: str) -> Rule:
     def rule(section: Section) -> Iterator[Problem]:
-        if section.get(low) > section.get(high):
+        if None not in (section.get(low), section.get(high)) and section.get(low) > section.get(high):
             pos = section.place(low) if section.given(low) else section.place(high)
             shown_low, shown_high = (section.definition.by_option[n.lower()].kind.words(section.get(n))[0] for n in (low, high))
             yield Problem(pos, f"{low} ({shown_low}) must not be greater than {high} ({shown_high})")
 
     return rule
+
+
+def _relaying(section: Section) -> Iterator[Problem]:
+    wide = too_wide(section.get("relay_from"))
+    if wide:
+        yield Problem(section.place("relay_from"), f"relay_from: {wide}")
 
 
 def _qmgr_smtpc(section: Section) -> Iterator[Problem]:
@@ -115,13 +134,11 @@ def _qmgr_smtpc(section: Section) -> Iterator[Problem]:
         yield from _order("initial_connections", "max_connections")(section)
     else:
         yield from _component(section)
-        yield from _order("min_threads", "max_threads")(section)
 
 
 def _smtps(section: Section) -> Iterator[Problem]:
     if "max_connection_rate" not in section.definition.by_option:
         yield from _component(section)
-        yield from _order("min_threads", "max_threads")(section)
 
 
 #: Rules by keyword in lower case.
@@ -143,7 +160,11 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     ),
     "smtpc": (_qmgr_smtpc,),
     "smtps": (_smtps,),
-    "smar": (_component,),
+    "smar": (_component, _relaying),
+    "destination_conf": (
+        _order("initial_connections", "max_connections"),
+        _order("min_retry_delay", "max_retry_delay"),
+    ),
     "verify": (_order("positive_refresh", "positive_expire"), _order("negative_refresh", "negative_expire")),
     "greylisting": (_order("wait", "expire"), _order("expire", "lifetime")),
 }
@@ -151,49 +172,92 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
 
 # -- rules for the file
 
+_TABLE: Final = "write a text or hash map of it"
+_NETWORKS: Final = {"cidr": f"it has networks; {_TABLE}"}
+#: Types of maps that never answer what a section asks, and what to do.
+_NEVER: Final[Mapping[str, Mapping[str, str]]] = {
+    "aliases": {**_NETWORKS, "passwd": f"it has home directories; {_TABLE}"},
+    "mailertable": {**_NETWORKS, "passwd": f"it has home directories; {_TABLE}"},
+    "access_map": {"passwd": f"it has home directories; {_TABLE}"},
+    "local_user_map": _NETWORKS,
+}
 
-def _map_names(glob: Section) -> Iterator[Problem]:
+
+def _map_names(glob: Section, lost: str) -> Iterator[Problem]:
     """Every map that is named is declared in the same component, and no sequence contains itself."""
     for section in (*glob.subs("smar"), *glob.subs("qmgr")):
         declared = {one.name or "": one for one in section.subs("map")}
-        for user in section.children():
-            names = user.get("maps") if user.keyword == "map" else ()
-            if "name" in user.definition.by_option and user.given("name"):
-                names = (user.get("name"),)
-            for name in names:
-                if name not in declared:
-                    pos = user.place("maps" if user.keyword == "map" else "name")
-                    advice = suggest(name, declared) if declared else f"add map {name} {{ ... }}"
-                    yield Problem(pos, f"map {shown(name)} is not declared in section {section.title}; {advice}")
-        yield from _loops(declared)
+        yield from _each(section.children(), partial(_map_name, section, declared, lost))
+        yield from _each(declared.items(), partial(_loop, declared))
+        yield from _each(section.children(), partial(_map_kind, declared))
 
 
-def _loops(declared: Mapping[str, Section]) -> Iterator[Problem]:
-    for name, section in declared.items():
-        seen: set[str] = set()
-        todo = list(section.get("maps"))
-        while todo:
-            part = todo.pop()
-            if part == name:
-                yield Problem(section.place("maps"), f"map {shown(name)} contains itself; remove it from maps")
-                break
-            if part in declared and part not in seen:
-                seen.add(part)
-                todo += declared[part].get("maps")
+def _map_name(section: Section, declared: Mapping[str, Section], lost: str, user: Section) -> Iterator[Problem]:
+    names = user.get("maps") if user.keyword == "map" else ()
+    if "name" in user.definition.by_option and user.given("name"):
+        names = (user.get("name"),)
+    for name in names:
+        if name not in declared and not re.search(rf'\bmap\s+"?{re.escape(name)}\b', lost):
+            pos = user.place("maps" if user.keyword == "map" else "name")
+            advice = suggest(name, declared) if declared else f"add map {name} {{ ... }}"
+            yield Problem(pos, f"map {shown(name)} is not declared in section {section.title}; {advice}")
 
 
-def _dependencies(glob: Section) -> Iterator[Problem]:
+def _map_kind(declared: Mapping[str, Section], user: Section) -> Iterator[Problem]:
+    """No section uses a map that never answers what it asks."""
+    if user.keyword not in _NEVER:
+        return
+    option = "name" if user.given("name") else "type"
+    kinds = _kinds(declared, user.get("name")) if option == "name" else {user.get("type")}
+    for kind in sorted(kinds & set(_NEVER[user.keyword])):
+        yield Problem(user.place(option), f"a map of type {kind} never answers {user.keyword}; {_NEVER[user.keyword][kind]}")
+    if user.keyword == "local_user_map" and "passwd" in kinds and not user.flag("localpart"):
+        yield Problem(user.place(option), "a map of type passwd knows no domains; add flags = { localpart };")
+
+
+def _kinds(declared: Mapping[str, Section], name: str) -> set[str]:
+    """Gives the types of a map, or of those that it is a sequence of."""
+    found: set[str] = set()
+    seen: set[str] = set()
+    todo = [name]
+    while todo:
+        one = todo.pop()
+        if one in declared and one not in seen:
+            seen.add(one)
+            found.add(declared[one].get("type"))
+            todo += declared[one].get("maps")
+    return found
+
+
+def _loop(declared: Mapping[str, Section], item: tuple[str, Section]) -> Iterator[Problem]:
+    name, section = item
+    seen: set[str] = set()
+    todo = list(section.get("maps"))
+    while todo:
+        part = todo.pop()
+        if part == name:
+            yield Problem(section.place("maps"), f"map {shown(name)} contains itself; remove it from maps")
+            break
+        if part in declared and part not in seen:
+            seen.add(part)
+            todo += declared[part].get("maps")
+
+
+def _dependencies(glob: Section, lost: str) -> Iterator[Problem]:
     components = [row.keyword for row in glob.definition.sections if "start_action" in row.by_option]
     sections = [section for keyword in components for section in glob.subs(keyword)]
     known = [*components, *(section.name for section in sections if section.name)]
-    for section in sections:
+
+    def unknown(section: Section) -> Iterator[Problem]:
         for name in section.get("restart_dependencies"):
-            if name not in known:
+            if name not in known and not re.search(rf'\b(?:{"|".join(components)})\s+"?{re.escape(name)}\b', lost):
                 pos = section.place("restart_dependencies")
                 yield Problem(pos, f"restart_dependencies: there is no component {shown(name)}; {suggest(name, known)}")
 
+    yield from _each(sections, unknown)
 
-def _listeners(glob: Section) -> Iterator[Problem]:
+
+def _listeners(glob: Section, _lost: str) -> Iterator[Problem]:
     """No two sockets are the same; one for all addresses takes the port for itself."""
     sockets = [
         (section, sub)
@@ -203,17 +267,21 @@ def _listeners(glob: Section) -> Iterator[Problem]:
         for sub in section.subs("listen_socket")
     ]
     seen: dict[tuple[str, int], str] = {}  # (address or path, port) -> section; ("", port) for any address
-    for section, sub in sorted(sockets, key=lambda pair: pair[1].pos):
-        address, port = str(sub.get("path") or sub.get("address") or _ANY), 0 if sub.given("path") else sub.get("port")
-        if not port and not sub.given("path"):
-            continue
-        wanted = {(address, port), (_ANY, port), ("", port) if address == _ANY else (address, port)}
-        first = next((seen[key] for key in wanted if key in seen), None)
-        if first is not None:
-            where = f"{address} port {port}" if port else address
-            yield Problem(sub.pos, f"{first} takes {where} already; choose another")
-        seen.setdefault((address, port), section.title)
-        seen.setdefault(("", port), section.title)
+    yield from _each(sorted(sockets, key=lambda pair: pair[1].pos), partial(_listener, seen))
 
 
-FILE_RULES: Final[tuple[Rule, ...]] = (_map_names, _dependencies, _listeners)
+def _listener(seen: dict[tuple[str, int], str], socket: tuple[Section, Section]) -> Iterator[Problem]:
+    section, sub = socket
+    address, port = str(sub.get("path") or sub.get("address") or _ANY), 0 if sub.given("path") else sub.get("port")
+    if not port and not sub.given("path"):
+        return
+    wanted = {(address, port), (_ANY, port), ("", port) if address == _ANY else (address, port)}
+    first = next((seen[key] for key in wanted if key in seen), None)
+    if first is not None:
+        where = f"{address} port {port}" if port else address
+        yield Problem(sub.pos, f"{first} takes {where} already; choose another")
+    seen.setdefault((address, port), section.title)
+    seen.setdefault(("", port), section.title)
+
+
+FILE_RULES: Final[tuple[FileRule, ...]] = (_map_names, _dependencies, _listeners)

@@ -7,8 +7,9 @@ from typing import Final
 
 from meta1g.conf.defs_common import OWN, PATH, SOFT_BOUNCE, R, S, component
 from meta1g.conf.defs_maps import MAP, map_user
+from meta1g.conf.mailaddress import MailAddress
 from meta1g.conf.schema import SectionDef, option
-from meta1g.conf.values import Choice, Flag, Flags, Int, ListOf, MailAddress, Network, Size, Text, Time
+from meta1g.conf.values import Choice, Flag, Flags, Int, ListOf, Network, Size, Text, Time
 
 _DSN_FLAGS: Final = Flags(
     (

@@ -1,8 +1,16 @@
-"""Options of configuration snippets: values of the access map that are pieces of the configuration language.
+"""Options of configuration snippets: values of maps that are pieces of the configuration language.
+
+In the access map:
 
     smtps_session_conf:192.0.2.7       max_recipients = 5; flags = { delay_checks };
-    smtpc_session_conf:mx.example.org  tls_requirements { flags = { verified }; violation = permanent; }
+    smtpc_session_conf:mx.example.org  flags = { dont_pipelining }; command_timeout = 1m;
     smtpc_rcpt_conf:user@example.org   tls_requirements { min_cipher_bits = 128; }
+
+and values of the configuration map of qmgr:
+
+    mx.example.org                     max_connections = 2; min_retry_delay = 10m;
+
+The rows are those of the sections that they change, so that no option is listed twice.
 
 Ref: MeTA1 README, "SMTP Server Session Configuration", "STARTTLS Restrictions" (tags as in MeTA1; options modelled on).
 """
@@ -10,9 +18,13 @@ Ref: MeTA1 README, "SMTP Server Session Configuration", "STARTTLS Restrictions" 
 from collections.abc import Mapping
 from typing import Final
 
-from meta1g.conf.defs_common import OWN, R, S
-from meta1g.conf.schema import SectionDef, option
-from meta1g.conf.values import Choice, Flag, Flags, Int, ListOf, Size, Text, Time
+from meta1g.conf.changes import FlagChanges
+from meta1g.conf.defs_common import R, S
+from meta1g.conf.defs_qmgr import QMGR
+from meta1g.conf.defs_smtpc import SMTPC
+from meta1g.conf.defs_smtps import SMTPS
+from meta1g.conf.schema import OptionDef, SectionDef, option
+from meta1g.conf.values import Choice, Flag, Flags, Int, ListOf, Text
 
 _NAMES: Final = ListOf(Text("name", max_chars=1024))
 
@@ -43,53 +55,78 @@ TLS_REQUIREMENTS: Final = SectionDef(
     ),
 )
 
-_STARTTLS: Final = Flag("starttls", True, "STARTTLS is used where it is offered.")
+#: Flags of section smtps that say how one client is treated; the others concern the whole process, or the map itself.
+_SERVER_FLAGS: Final = (
+    "8bitmime",
+    "pipelining",
+    "starttls",
+    "delay_checks",
+    "greylisting",
+    "xverp",
+    "strict_ehlo",
+    "strict_lines",
+    "accept_local_senders",
+    "accept_bare_addresses",
+    "accept_odd_dots",
+    "allow_routing",
+)
+_SERVER_OPTIONS: Final = (
+    "max_message_size",
+    "max_header_size",
+    "max_header_lines",
+    "max_body_size",
+    "soft_bounce",
+    "max_recipients",
+    "max_transactions",
+    "max_bad_commands",
+    "max_refusals",
+    "max_overshoots",
+    "max_noops",
+    "max_hops",
+    "IO_timeout",
+)
+_CLIENT_OPTIONS: Final = (
+    "IO_timeout",
+    "connect_timeout",
+    "greeting_timeout",
+    "command_timeout",
+    "data_timeout",
+    "block_timeout",
+    "dot_timeout",
+    "source_address",
+)
+_DESTINATION_OPTIONS: Final = ("max_rcpts_per_transaction", "min_retry_delay", "max_retry_delay")
+
+
+def _rows(definition: SectionDef, names: tuple[str, ...]) -> tuple[OptionDef, ...]:
+    """Gives options of a section as a snippet has them: what is not given stays as the section has it."""
+    rows = (definition.by_option[name.lower()] for name in names)
+    return tuple(option(row.name, row.kind, None, row.origin, row.meaning) for row in rows)
+
+
+def _changes(definition: SectionDef, names: tuple[str, ...], *more: Flag) -> OptionDef:
+    """Gives the flags of a section that a snippet may change."""
+    kind = definition.by_option["flags"].kind
+    assert isinstance(kind, Flags)
+    chosen = tuple(flag for flag in kind.flags if flag.name in names)
+    return option(
+        "flags", FlagChanges(chosen + more), None, R, "What is set or cleared; other flags stay as the section has them."
+    )
+
 
 SMTPS_SESSION: Final = SectionDef(
     "smtps_session_conf",
-    "How smtps treats one client; the key is the client's address or name.",
+    "How smtps treats one client, beside what its section says; the key is the client's address or name.",
     R,
-    (
-        option(
-            "flags",
-            Flags(
-                (
-                    Flag("8bitmime", True, "8BITMIME is offered."),
-                    Flag("pipelining", True, "PIPELINING is offered."),
-                    Flag("starttls", True, "STARTTLS is offered."),
-                    Flag("auth", True, "AUTH is offered."),
-                    Flag("delay_checks", False, "Denials of client and sender are told at RCPT."),
-                    Flag("accept_bare_lf", False, "A bare LF or CR in content is data; without it the message is refused."),
-                )
-            ),
-            None,
-            R,
-            "What is offered, and which checks are made.",
-        ),
-        option("max_message_size", Size(), None, R, "Greatest message; 0 for no limit."),
-        option("max_recipients", Int(1, 1_000_000), None, R, "Recipients of one transaction."),
-        option("max_transactions", Int(0, 1_000_000), None, R, "Transactions of one session; 0 for no limit."),
-        option("max_bad_commands", Int(1, 100_000), None, R, "Wrong commands of one session."),
-        option("IO_timeout", Time(1, 86400), None, R, "How long the client may take for one step."),
-    ),
+    (_changes(SMTPS, _SERVER_FLAGS, Flag("auth", True, "AUTH is offered.")), *_rows(SMTPS, _SERVER_OPTIONS)),
     (TLS_REQUIREMENTS,),
 )
 
 SMTPC_SESSION: Final = SectionDef(
     "smtpc_session_conf",
-    "How smtpc treats one server; the key is the server's address or name.",
+    "How smtpc treats one server, beside what its section says; the key is the server's address or name.",
     R,
-    (
-        option(
-            "flags",
-            Flags((_STARTTLS, Flag("pipelining", True, "PIPELINING is used where it is offered."))),
-            None,
-            R,
-            "What is used.",
-        ),
-        option("IO_timeout", Time(1, 86400), None, R, "How long the server may take for one step."),
-        option("max_recipients", Int(1, 1_000_000), None, OWN, "Recipients of one transaction."),
-    ),
+    (_changes(SMTPC, ("starttls", "pipelining")), *_rows(SMTPC, _CLIENT_OPTIONS)),
     (TLS_REQUIREMENTS,),
 )
 
@@ -101,5 +138,14 @@ SMTPC_RCPT: Final = SectionDef(
     (TLS_REQUIREMENTS,),
 )
 
-#: Snippets by the tag of their keys, without its colon.
-SNIPPETS: Final[Mapping[str, SectionDef]] = {row.keyword: row for row in (SMTPS_SESSION, SMTPC_SESSION, SMTPC_RCPT)}
+DESTINATION: Final = SectionDef(
+    "destination_conf",
+    "How qmgr treats one destination, beside what its section says; the key is the server's address or name.",
+    R,
+    (*_rows(QMGR.by_section["smtpc"], ("initial_connections", "max_connections")), *_rows(QMGR, _DESTINATION_OPTIONS)),
+)
+
+#: Snippets by the tag of their keys, without its colon; those of the configuration map of qmgr have none.
+SNIPPETS: Final[Mapping[str, SectionDef]] = {
+    row.keyword: row for row in (SMTPS_SESSION, SMTPC_SESSION, SMTPC_RCPT, DESTINATION)
+}

@@ -41,7 +41,6 @@ _OPTIONS: Final = (
     ),
     option("remote_port", Port(), "25", R, "Port of SMTP servers."),
     option("max_threads", Int(1, 100_000), "1000", R, "Sessions at the same time in one process."),
-    option("min_threads", Int(0, 100_000), "0", R, "Threads that are kept; accepted for MeTA1's sake, ours cost nothing."),
 )
 
 SMTPC: Final = component("smtpc", "The SMTP and LMTP client.", _OPTIONS, (CLIENT_TLS, CLIENT_AUTH))

@@ -138,7 +138,6 @@ _OPTIONS: Final = (
         OWN,
         "How long after the connection to qmgr or smar broke clients wait for the next one, before they are told to try later.",
     ),
-    option("min_threads", Int(0, 100_000), "0", R, "Threads that are kept; accepted for MeTA1's sake, ours cost nothing."),
 )
 
 _FILTER_SOCKET: Final = SectionDef(

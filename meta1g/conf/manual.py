@@ -12,14 +12,15 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
+from meta1g.conf.changes import FlagChanges
 from meta1g.conf.check import walk
 from meta1g.conf.defs import COMPONENTS, ROOT
 from meta1g.conf.defs_common import COMMON, COMMON_SECTIONS
-from meta1g.conf.defs_session import SMTPS_SESSION, SNIPPETS
+from meta1g.conf.defs_session import DESTINATION, SMTPS_SESSION, SNIPPETS
 from meta1g.conf.dump import written
-from meta1g.conf.pending import MARK, has_no_effect
+from meta1g.conf.effects import MARK, has_no_effect
 from meta1g.conf.schema import Naming, OptionDef, Origin, SectionDef
-from meta1g.conf.values import Flags
+from meta1g.conf.values import Flag, Flags
 
 _WIDTH: Final = 100
 _ORIGINS: Final = {
@@ -91,7 +92,7 @@ def default_text(row: OptionDef) -> str:
     if row.required:
         return "required"
     if isinstance(row.kind, Flags):
-        return ", ".join(flag.name for flag in row.kind.flags if flag.default)
+        return ", ".join(flag.name for flag in row.kind.flags if flag.name in row.kind.empty)
     if row.default is None or row.default == ():
         return ""
     return written(row, row.default).partition(" = ")[2].removesuffix(";")
@@ -140,8 +141,10 @@ def _chapters() -> Iterator[_Chapter]:
     for snippet in SNIPPETS.values():
         for definition, path in walk(snippet, (snippet.keyword,)):
             if definition is snippet or snippet is SMTPS_SESSION:
-                title = f"Value of the access map: {' '.join(path)}"
-                yield _Chapter(title, definition.meaning, definition, path, definition.options, definition.sections)
+                place = "the configuration map of qmgr" if snippet is DESTINATION else "the access map"
+                title = f"Value of {place}: {' '.join(path)}"
+                meaning = _marked(definition.meaning, *path)
+                yield _Chapter(title, meaning, definition, path, definition.options, definition.sections)
 
 
 def _form(definition: SectionDef) -> str:
@@ -208,7 +211,12 @@ def _markdown_options(chapter: _Chapter) -> Iterator[str]:
             yield "| --- | --- | --- | --- |"
             for flag in row.kind.flags:
                 meaning = _marked(flag.meaning, *chapter.path, row.name, flag.name)
-                yield f"| `{flag.name}` | {'on' if flag.default else 'off'} | {flag.origin} | {meaning} |"
+                yield f"| `{flag.name}` | {_state(row.kind, flag)} | {flag.origin} | {meaning} |"
+
+
+def _state(kind: Flags, flag: Flag) -> str:
+    """Tells whether a flag is set if nothing is said of it."""
+    return "as the section" if isinstance(kind, FlagChanges) else "on" if flag.default else "off"
 
 
 def _cell(text: str) -> str:
@@ -268,7 +276,7 @@ def _man_option(chapter: _Chapter, row: OptionDef) -> Iterator[str]:
             yield ".TP"
             yield f".B {_roff(flag.name)}"
             meaning = _marked(flag.meaning, *chapter.path, row.name, flag.name)
-            yield _roff(f"({'on' if flag.default else 'off'}; {flag.origin}) {meaning}")
+            yield _roff(f"({_state(row.kind, flag)}; {flag.origin}) {meaning}")
         yield ".RE"
 
 
@@ -322,7 +330,7 @@ def _help_option(row: OptionDef, keywords: Sequence[str]) -> Iterator[str]:
     if isinstance(row.kind, Flags):
         for flag in row.kind.flags:
             meaning = _marked(flag.meaning, *home.split(), row.name, flag.name)
-            yield f"      {flag.name:<22} {'on ' if flag.default else 'off'} {meaning} ({flag.origin})"
+            yield f"      {flag.name:<22} {_state(row.kind, flag):3} {meaning} ({flag.origin})"
 
 
 if __name__ == "__main__":

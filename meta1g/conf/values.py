@@ -6,11 +6,12 @@ be right; the caller adds the place.
 Pure.  Ref: meta1.conf(5), kinds of values; negated flags `dont_NAME` as in MeTA1, `no_NAME` and `!NAME` are ours.
 """
 
+import contextlib
 import difflib
 import ipaddress
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from meta1g.base import units
@@ -28,12 +29,17 @@ SHOWN_MAX_CHARS: Final = 60
 LISTED_MAX: Final = 10
 COMPARED_MAX: Final = 500
 _NEAR: Final = 0.6
+#: Shortest prefix of a network that may be somebody's own, and of several side by side, by IP version.  Our choice: 10.0.0.0/8,
+#: fc00::/7, and not a sixteenth of IPv4.
+LEAST_PREFIX: Final = {4: 8, 6: 7}
+LEAST_JOINED_PREFIX: Final = {4: 5, 6: 4}
+#: IPv4 addresses inside of IPv6 (RFC 4291 2.5.5.2).
+_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 
 _INT: Final = re.compile(r"0x[0-9a-f]{1,16}|[0-9]{1,20}", re.ASCII | re.IGNORECASE)
 _OCTAL: Final = re.compile(r"(?:0o)?[0-7]{1,7}", re.ASCII)
 _BARE: Final = re.compile(r"[^\s{}=;,\"'#\\\x00-\x1f\x7f]+")
 _LABEL: Final = re.compile(r"[\w-]+")
-_LOCAL_PART: Final = re.compile(r"[!#-'*+/-9=?A-Z^-~-]+(?:\.[!#-'*+/-9=?A-Z^-~-]+)*")  # RFC 5321 4.1.2, not quoted
 _NEGATIONS: Final = ("dont_", "no_", "!")
 _BOOLS: Final = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -80,7 +86,7 @@ class ValueKind(Protocol):
         ...
 
 
-class _Scalar:
+class Scalar:
     """Common part of the kinds that take one value.  Immutable."""
 
     __slots__ = ()
@@ -95,7 +101,7 @@ class _Scalar:
 
 
 @dataclass(frozen=True, slots=True)
-class Text(_Scalar):
+class Text(Scalar):
     """Any text without control characters.
 
     Args:
@@ -127,7 +133,7 @@ class Text(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class AbsolutePath(_Scalar):
+class AbsolutePath(Scalar):
     """A path that begins with a slash."""
 
     def parse(self, text: str) -> str:
@@ -143,7 +149,7 @@ class AbsolutePath(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class Int(_Scalar):
+class Int(Scalar):
     """A number: decimal, octal with a leading 0, or hexadecimal with 0x, as in C."""
 
     low: int = 0
@@ -167,7 +173,7 @@ class Int(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class Mode(_Scalar):
+class Mode(Scalar):
     """Permissions, an octal number."""
 
     def parse(self, text: str) -> int:
@@ -186,7 +192,7 @@ class Mode(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class Bool(_Scalar):
+class Bool(Scalar):
     """`true` or `false`, also yes no on off 1 0."""
 
     def parse(self, text: str) -> bool:
@@ -206,7 +212,7 @@ class Bool(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class Time(_Scalar):
+class Time(Scalar):
     """A time in seconds: `5m3s`, or bare seconds."""
 
     low: int = 0
@@ -228,7 +234,7 @@ class Time(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class Size(_Scalar):
+class Size(Scalar):
     """A size in bytes: `10MB`, or bare bytes."""
 
     low: int = 0
@@ -250,7 +256,7 @@ class Size(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice(_Scalar):
+class Choice(Scalar):
     """One of several words, in any case."""
 
     names: tuple[str, ...]
@@ -268,7 +274,7 @@ class Choice(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class IpAddress(_Scalar):
+class IpAddress(Scalar):
     """An IP address."""
 
     def parse(self, text: str) -> str:
@@ -284,7 +290,7 @@ class IpAddress(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class Network(_Scalar):
+class Network(Scalar):
     """An IP address or a network with its prefix length."""
 
     def parse(self, text: str) -> str:
@@ -304,8 +310,30 @@ class Network(_Scalar):
         return "IP address or network"
 
 
+def too_wide(networks: Iterable[str]) -> str:
+    """Says why networks must not send mail anywhere through this machine; nothing if they may.
+
+    Networks that together make a larger one count as that.
+
+    Args:
+        networks: addresses and networks; what is none is passed over.
+    """
+    found: dict[int, list[Any]] = {4: [], 6: []}
+    for text in networks:
+        with contextlib.suppress(ValueError):
+            network = ipaddress.ip_network(text)
+            found[network.version].append(network)
+    alone = [one for same in found.values() for one in same if one.prefixlen < LEAST_PREFIX[one.version]]
+    joined = [one for same in found.values() for one in ipaddress.collapse_addresses(same)]
+    for network in (*alone, *joined):
+        if network.prefixlen < LEAST_JOINED_PREFIX[network.version] or network in alone:
+            return f"{network} would let everybody send anywhere (open relay); name your own networks"
+    mapped = next((one for one in found[6] if one.subnet_of(_MAPPED)), None)
+    return f"{mapped} is never asked for, since these clients count as IPv4; write the IPv4 network" if mapped else ""
+
+
 @dataclass(frozen=True, slots=True)
-class Port(_Scalar):
+class Port(Scalar):
     """A TCP port; 0 lets the system choose."""
 
     def parse(self, text: str) -> int:
@@ -318,7 +346,7 @@ class Port(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class Domain(_Scalar):
+class Domain(Scalar):
     """A domain name; with dotted, `.example.org` stands for the subdomains; with root, `.` for all domains."""
 
     dotted: bool = False
@@ -337,23 +365,6 @@ class Domain(_Scalar):
     def describe(self) -> str:
         """Names the kind."""
         return "domain, .domain for its subdomains" if self.dotted else "domain"
-
-
-@dataclass(frozen=True, slots=True)
-class MailAddress(_Scalar):
-    """A mail address with a domain."""
-
-    def parse(self, text: str) -> str:
-        """Gives the address as it is written."""
-        local, at, domain = text.rpartition("@")
-        if not at or not _LOCAL_PART.fullmatch(local):
-            raise ValueError(f"{shown(text)} is not a mail address such as copies@example.org")
-        Domain().parse(domain)
-        return text
-
-    def describe(self) -> str:
-        """Names the kind."""
-        return "mail address"
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +410,7 @@ class Flags:
     many = True
 
     @property
-    def empty(self) -> frozenset[str]:
+    def empty(self) -> Any:
         """The flags that are set by default."""
         return frozenset(flag.name for flag in self.flags if flag.default)
 
@@ -414,13 +425,19 @@ class Flags:
                 return word.removeprefix(prefix), False
         raise UnknownNameError(f"unknown flag {shown(text)}; {suggest(_without_negation(word), names)}")
 
-    def combine(self, items: Sequence[tuple[str, bool]]) -> frozenset[str]:
+    def combine(self, items: Sequence[tuple[str, bool]]) -> Any:
         """Gives the set of flags."""
+        said = self.said(items)
+        return (self.empty | {name for name, on in said.items() if on}) - {name for name, on in said.items() if not on}
+
+    @staticmethod
+    def said(items: Sequence[tuple[str, bool]]) -> Mapping[str, bool]:
+        """Gives what is said of each flag that is named."""
         said: dict[str, bool] = {}
         for name, on in items:
             if said.setdefault(name, on) != on:
                 raise ValueError(f"flag {name} is both set and cleared; remove one")
-        return (self.empty | {name for name, on in said.items() if on}) - {name for name, on in said.items() if not on}
+        return said
 
     def words(self, value: Any) -> list[str]:
         """Writes all flags that are set, and those that are cleared against their default."""

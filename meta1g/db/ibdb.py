@@ -27,12 +27,11 @@ from meta1g.base.ids import TaId
 from meta1g.db.files import FILES, Files
 from meta1g.db.ibdb_life import Event, Life, State
 from meta1g.db.ibdb_reader import ibdb_files
-from meta1g.db.ibdb_records import LAST_NAME, entry, file_header, file_name, ta_entry
+from meta1g.db.ibdb_records import LAST_NAME, PAGE_BYTES, entry, file_header, file_name, ta_entry
 from meta1g.rcb.envelope import RcptDone, RcptRecord, TaCancel, TaDone, TaRecord
 
 #: Files grow in steps of this size.
 _RESERVE_BYTES: Final = 1 << 20
-_PAGE_BYTES: Final = 4096
 
 
 class BatchState(Enum):
@@ -308,7 +307,7 @@ class Ibdb:
         self._end = end
 
     def _reserve(self, end: int) -> None:
-        step = min(_RESERVE_BYTES, -(-self._max_size_bytes // _PAGE_BYTES) * _PAGE_BYTES)
+        step = min(_RESERVE_BYTES, -(-self._max_size_bytes // PAGE_BYTES) * PAGE_BYTES)
         size = -(-(end - self._reserved) // step) * step
         self._files.reserve(self._fd, self._reserved, size)
         self._reserved += size
@@ -319,6 +318,7 @@ class Ibdb:
         if self._fd >= 0:
             with contextlib.suppress(OSError):
                 self._files.truncate(self._fd, self._end)
+                self._files.truncate(self._fd, -(-self._end // PAGE_BYTES) * PAGE_BYTES)
                 if batch.first:
                     self._files.unlink(batch.life.path)
                     made = False

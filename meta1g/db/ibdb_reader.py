@@ -1,8 +1,9 @@
 """Reads IBDB files: every good entry in order, and where the file is damaged.
 
 A writer that was killed leaves a torn tail: everything before it is used.  Damage in the middle costs the damaged entries
-only: the next good one is looked for.  Entries behind damage are marked: something that belongs before them may be lost,
-so a recipient's DONE there must not be trusted, because the NEW of its bounce may be what is lost.
+only: the next good one is looked for.  A file that does not end with a page was cut by somebody else.  Entries behind damage
+are marked: something that belongs before them may be lost, so a recipient's DONE there must not be trusted, because the NEW
+of its bounce may be what is lost.
 
 Ref: MeTA1 design, "Implementation: IBDB" (reading side modelled on ibdbr_open, ibdbr_get); invariant I3.
 """
@@ -22,6 +23,8 @@ from meta1g.db.ibdb_records import (
     ENTRY_HEADER,
     FILE_HEADER,
     LAST_NAME,
+    LONE_NUMBER,
+    PAGE_BYTES,
     Entry,
     check_header,
     decode_body,
@@ -101,6 +104,8 @@ class IbdbReader:
             yield FoundEntry(entry, offset, not self.damage)
             offset += ENTRY_HEADER.size + ENTRY_HEADER.unpack_from(data, offset)[0]
         self.damage += [Damage(self.path, hole, b"", tail=False) for hole in holes if not self._covered(hole)]
+        if len(data) % PAGE_BYTES and header_number(data) != LONE_NUMBER:
+            self.damage.append(Damage(self.path, len(data), b"", tail=False))
 
     def _note(self, data: bytes, offset: int, after: int | None) -> None:
         part = data[offset:].rstrip(b"\0") if after is None else data[offset:after]
@@ -113,15 +118,18 @@ class IbdbReader:
 def ibdb_files(directory: Path, files: Files = FILES) -> list[Path]:
     """Gives the IBDB files of a directory, the oldest first: by the number in the header, or in the name if that is damaged.
 
+    A file that somebody gave another name is found by its header.
+
     Raises:
         OSError: a file cannot be opened.
         PermError: a file is of another version.
     """
     found = []
     for name in files.list(directory):
-        number = file_number(name)
+        named = file_number(name)
+        number = _number_inside(directory / name) or named
         if number is not None:
-            found.append((_number_inside(directory / name) or number, number, name))
+            found.append((number, named or 0, name))
     return [directory / name for _, _, name in sorted(found)]
 
 

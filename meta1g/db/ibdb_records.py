@@ -1,6 +1,6 @@
 """What stands in an IBDB file.
 
-    file     header | entry | entry | ... | zeros that were reserved
+    file     header | entry | entry | ... | zeros that were reserved, up to the end of a page
     header   magic 8 bytes | version u32 | file number u32 | crc32 of these 16 bytes u32
     entry    length of the body u32 | crc32 of the body u32 | body
     body     head: record of length 0 whose type says what the entry is | records of the fields         (RCB records)
@@ -35,8 +35,12 @@ MAGIC: Final = b"m1g-ibdb"
 VERSION: Final = 2
 FILE_HEADER: Final = Struct("!8sIII")
 ENTRY_HEADER: Final = Struct("!II")
+#: The size of a file is a multiple of this, so that one that was cut is told from one that ends.
+PAGE_BYTES: Final = 4096
 #: An entry that announces more is damaged: a transaction with 65536 recipients is smaller.
 BODY_MAX_BYTES: Final = 64 << 20
+#: Number in the header of a file of lost+found, which has one envelope and no reserved room.
+LONE_NUMBER: Final = 0
 
 #: Beside the files: the number of the newest one, so that it is noticed if it is missing.
 LAST_NAME: Final = "LAST"

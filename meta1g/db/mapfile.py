@@ -24,8 +24,11 @@ KINDS: Final[dict[str, int]] = {"hash": bdb.DB_HASH, "btree": bdb.DB_BTREE}
 _TYPES: Final = frozenset(KINDS.values())
 _BUILD_CACHE_BYTES: Final = 32 << 20
 _NEW_FILE_MODE: Final = 0o644
-#: Key of the number of entries; no address, domain or tag has a NUL in it.
+#: Key of the number of entries, and of the tags that keys begin with; no address, domain or tag has a NUL in it.
 _COUNT_KEY: Final = b"\0entries"
+_TAGS: Final = b" tags="
+#: Tags of one map; our choice, since what has more of them has none, but colons in its keys.
+TAGS_MAX: Final = 64
 _NOWHERE: Final = "/dev/null"
 
 
@@ -90,10 +93,15 @@ class MapFile:
             whole = _has_all_entries(opened._handle)  # noqa: SLF001  one of ours
         except bdb.DBError as error:
             raise PermError(Module.MAP, f"{path}: damaged ({_text(error)}); make it again with createmap") from error
-        if not whole:
-            opened.close()
-            raise PermError(Module.MAP, f"{path}: damaged (entries are missing); make it again with createmap")
-        return opened
+        if whole and not opened._ends_in_nul():  # noqa: SLF001
+            return opened
+        opened.close()
+        what = "keys end in NUL, as postmap and newaliases make them" if whole else "damaged (entries are missing)"
+        raise PermError(Module.MAP, f"{path}: {what}; make it again with createmap")
+
+    def _ends_in_nul(self) -> bool:
+        """Tells whether another program made the file, with keys that no question has."""
+        return not self._handle.get_flags() & bdb.DB_CHKSUM and any(key.endswith(b"\0") for key, _ in self.items())
 
     def get(self, key: bytes) -> bytes | None:
         """Gives the value of a key, None if it is not there.  Blocks: no, or for one read of the disk.
@@ -108,6 +116,15 @@ class MapFile:
                 Module.MAP, f"{self._path}: cannot read map: {_text(error)}; make it again with createmap"
             ) from error
         return value
+
+    def tags(self) -> frozenset[str] | None:
+        """Gives what stands before the first colon of its keys; None if that is not known: another program made the file.
+
+        Raises:
+            TempError: the file cannot be read.
+        """
+        _, known, tags = (self.get(_COUNT_KEY) or b"").partition(_TAGS)
+        return frozenset(tags.decode("utf-8", "replace").split()) if known else None
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Gives all entries in the order of the file, for tools.  Blocks: reads of the disk.
@@ -188,7 +205,8 @@ def _has_all_entries(handle: "bdb.DB") -> bool:
     """Counts the entries; a file without checksums was made by another program, and does not know how many it has."""
     if not handle.get_flags() & bdb.DB_CHKSUM:
         return True
-    return bool(handle.get(_COUNT_KEY) == b"%d" % (handle.stat()["nkeys"] - 1))
+    count: bytes = handle.get(_COUNT_KEY) or b""
+    return count.partition(_TAGS)[0] == b"%d" % (handle.stat()["nkeys"] - 1)
 
 
 def _close(handle: "bdb.DB") -> None:
@@ -198,18 +216,21 @@ def _close(handle: "bdb.DB") -> None:
 
 def _fill(fresh: Path, entries: Iterable[tuple[bytes, bytes]], kind: str) -> int:
     handle = bdb.DB()
-    count = 0
+    count, tags = 0, set[bytes]()
     try:
         handle.set_cachesize(0, _BUILD_CACHE_BYTES)
         handle.set_flags(bdb.DB_CHKSUM)
         handle.open(os.fspath(fresh), dbtype=KINDS[kind], flags=bdb.DB_CREATE | bdb.DB_EXCL, mode=_NEW_FILE_MODE)
         for key, value in entries:
             count += 1
+            if b":" in key and len(tags) <= TAGS_MAX:
+                tags.add(key.partition(b":")[0])
             try:
                 handle.put(key, value, flags=bdb.DB_NOOVERWRITE)
             except bdb.DBKeyExistError as error:
                 raise PermError(Module.MAP, f"key {key.decode('utf-8', 'backslashreplace')!r} comes twice") from error
-        handle.put(_COUNT_KEY, b"%d" % count)
+        known = _TAGS + b" ".join(sorted(tags)) if len(tags) <= TAGS_MAX and not any(b" " in tag for tag in tags) else b""
+        handle.put(_COUNT_KEY, b"%d" % count + known)
     finally:
         handle.close()
     return count

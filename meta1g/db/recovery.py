@@ -33,7 +33,7 @@ from meta1g.db.cdb import Cdb
 from meta1g.db.defedb import DefeDb
 from meta1g.db.files import FILES, Files
 from meta1g.db.ibdb_reader import Damage, IbdbReader, ibdb_files, last_number, misplaced
-from meta1g.db.ibdb_records import LAST_NAME, Entry, TaNew, file_header, ta_entry
+from meta1g.db.ibdb_records import LAST_NAME, LONE_NUMBER, Entry, TaNew, file_header, ta_entry
 from meta1g.db.lostfound import ids_in
 from meta1g.db.times import bounded, bounded_ta
 from meta1g.rcb.envelope import RcptDone, RcptRecord, TaCancel, TaDone, TaRecord
@@ -130,7 +130,7 @@ class _Recovery:
 
     def _keep(self, damage: Damage) -> None:
         self.damage.append(damage)
-        text = "torn tail, everything before it is used" if damage.tail else "damaged, everything else is used"
+        text = "torn tail, everything before it is used" if damage.tail else "damaged or cut, everything else is used"
         if damage.data:
             name = f"{damage.path.name}-{damage.offset:X}-{crc32(damage.data):08X}"
             self._files.write_durable(self._lost_found / name, damage.data)
@@ -172,7 +172,7 @@ class _Recovery:
         """Tells whether the content is there; an envelope without one goes to lost+found."""
         if is_id(ta.ta_id) and is_id(ta.cdb_id) and self._cdb.exists(ta.cdb_id):
             return True
-        data = file_header(0) + ta_entry(ta, rcpts)
+        data = file_header(LONE_NUMBER) + ta_entry(ta, rcpts)
         path = self._lost_found / f"{_safe(ta.ta_id)}.envelope"
         self._files.write_durable(path, data)
         self.set_aside += 1

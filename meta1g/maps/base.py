@@ -80,6 +80,16 @@ class Map(Protocol):
         """Gives a number that changes when the content may have changed; looks at the source once a second at most."""
         ...
 
+    def tags(self) -> frozenset[str] | None:
+        """Gives what stands before the first colon of its keys, without it; None if that is not known."""
+        ...
+
     def close(self) -> None:
         """Closes files and connections."""
         ...
+
+
+def may_have(table: Map, tag: str) -> bool:
+    """Tells whether a map may have keys that begin with a tag; the tag is given without its colon."""
+    tags = table.tags()
+    return tags is None or tag in tags

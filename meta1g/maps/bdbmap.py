@@ -53,11 +53,13 @@ class _Handles:
 
     def __init__(self, path: Path, damage: str = "") -> None:
         self.damage = damage
+        self.tags: frozenset[str] | None = None
         self._idle: deque[MapFile] = deque()
         self._closed = False
         self._pinned: _Pinned | None = None
         if not damage:
             self._idle.append(MapFile.open_checked(path))
+            self.tags = self._idle[0].tags()
             self._pinned = self._pin(path)
 
     def _pin(self, path: Path) -> _Pinned:
@@ -149,6 +151,11 @@ class BdbMap:
     def version(self) -> int:
         """Gives a number that grows when the file changes."""
         return self._file.look()
+
+    def tags(self) -> frozenset[str] | None:
+        """Gives what stands before the first colon of its keys, as createmap noted it."""
+        self._file.look()
+        return self._file.content.tags
 
     def close(self) -> None:
         """Closes the idle handles."""

@@ -1,10 +1,15 @@
 """A text file of networks: the most specific one that contains the address gives the value.
 
+    cltaddr:192.0.2.0/25   reject        in an access map, with the tag that the key has when it is asked for
+    192.0.2.0/25           value
+
 Ref: our choice; form as in Postfix cidr tables, but the order of lines does not matter.
 """
 
 import ipaddress
+import re
 from pathlib import Path
+from typing import Final
 
 from meta1g.base.clock import Clock
 from meta1g.base.errors import Module, PermError
@@ -15,6 +20,8 @@ from meta1g.maps.watch import Loader
 
 AnyAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Table = dict[tuple[int, int], dict[int, str]]
+#: A word with a letter that no IPv6 address has, and a colon.
+_TAG: Final = re.compile(r"(?=[0-9a-f]*[g-z_])[a-z0-9_]+:", re.IGNORECASE)
 
 
 def parse_address(text: str) -> AnyAddress:
@@ -65,22 +72,29 @@ class NetworkTable:
         return None
 
 
-def read_networks(path: Path) -> NetworkTable:
-    """Reads the file.
+def split_tag(key: str) -> tuple[str, str]:
+    """Gives the tag of a key in lower case, with its colon, and the rest; a tag begins with what is no IPv6 address."""
+    match = _TAG.match(key)
+    return ("", key) if match is None else (match[0].lower(), key[match.end() :])
+
+
+def read_networks(path: Path) -> dict[str, NetworkTable]:
+    """Reads the file; gives a table for each tag.
 
     Raises:
         PermError: a line does not start with a network; the error names file and line.
     """
-    table = NetworkTable()
+    tables: dict[str, NetworkTable] = {}
     for number, key, value in read_entries(path, tagged=True):
+        tag, network = split_tag(key)
         try:
-            table.add(key, value)
+            tables.setdefault(tag, NetworkTable()).add(network, value)
         except ValueError as error:
             raise PermError(Module.MAP, f"{path}:{number}: {error}") from error
-    return table
+    return tables
 
 
-class CidrMap(FileMap[NetworkTable]):
+class CidrMap(FileMap[dict[str, NetworkTable]]):
     """A file of networks.
 
     Args:
@@ -92,16 +106,20 @@ class CidrMap(FileMap[NetworkTable]):
     Raises:
         PermError: the file cannot be read or has a wrong network.
 
-    Locking: none needed; the table is replaced as a whole.
+    Locking: none needed; the tables are replaced as a whole.
     """
 
     def __init__(self, name: str, path: Path, clock: Clock | None = None, loader: Loader | None = None) -> None:
         super().__init__(name, path, read_networks, clock, loader)
 
     def lookup(self, key: str) -> MapResult:
-        """Looks an address up; anything else is not found."""
+        """Looks an address up, with or without a tag; anything else is not found."""
+        tag, address = split_tag(key)
+        table = self.content.get(tag)
+        if table is None:
+            return NOTFOUND
         try:
-            value = self.content.find(parse_address(key))
+            value = table.find(parse_address(address))
         except ValueError:
             return NOTFOUND
         return NOTFOUND if value is None else ok(value)

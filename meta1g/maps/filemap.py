@@ -45,5 +45,9 @@ class FileMap(Generic[C]):
         """Gives a number that grows with the content; lets a changed file be read, and keeps the old one if it is wrong."""
         return self._file.look()
 
+    def tags(self) -> frozenset[str] | None:
+        """Gives None: what its keys begin with is not known."""
+        return None
+
     def close(self) -> None:
         """Has nothing to close."""

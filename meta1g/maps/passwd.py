@@ -68,5 +68,9 @@ class PasswdMap:
         """Gives 0: changes are not noticed, because nothing is kept."""
         return 0
 
+    def tags(self) -> frozenset[str] | None:
+        """Gives None: what its keys begin with is not known."""
+        return None
+
     def close(self) -> None:
         """Has nothing to close."""

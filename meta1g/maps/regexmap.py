@@ -49,6 +49,18 @@ def compile_expression(text: str) -> Expression:
     return made
 
 
+def read_rule(key: str) -> Expression:
+    """Makes the expression of a key `/expression/` ready.
+
+    Raises:
+        ValueError: it is none, or wrong; the message says what to do.
+    """
+    match = _RULE.fullmatch(key)
+    if match is None:
+        raise ValueError("write /expression/ value (a blank in it as \\s)")
+    return compile_expression(match[1].replace("\\/", "/"))
+
+
 def read_rules(path: Path) -> list[tuple[Expression, str]]:
     """Reads the file.
 
@@ -57,13 +69,10 @@ def read_rules(path: Path) -> list[tuple[Expression, str]]:
     """
     rules: list[tuple[Expression, str]] = []
     for number, key, value in read_entries(path, tagged=True):
-        match = _RULE.fullmatch(key)
-        if match is None:
-            raise PermError(Module.MAP, f"{path}:{number}: write /expression/ value (a blank in it as \\s)")
         if len(rules) >= REGEX_RULES_MAX:
             raise PermError(Module.MAP, f"{path}:{number}: more than {REGEX_RULES_MAX} expressions; use a text or hash map")
         try:
-            rules.append((compile_expression(match[1].replace("\\/", "/")), value))
+            rules.append((read_rule(key), value))
         except ValueError as error:
             raise PermError(Module.MAP, f"{path}:{number}: {error}") from error
     return rules

@@ -19,6 +19,11 @@ def replace(value: str, macros: Mapping[str, str]) -> str:
     return _MACRO.sub(lambda match: macros.get(match[1], match[0]), value)
 
 
+def macros_in(value: str) -> list[str]:
+    """Gives the names of the macros in a value."""
+    return _MACRO.findall(value)
+
+
 def address_macros(local: str, domain: str, delimiter: str = "+") -> dict[str, str]:
     """Gives the macros of an address."""
     user, _, detail = local.partition(delimiter) if delimiter else (local, "", "")

@@ -36,5 +36,15 @@ class SequenceMap:
         """Gives a number that grows when any of the maps changes."""
         return sum(one.version() for one in self._maps)
 
+    def tags(self) -> frozenset[str] | None:
+        """Gives what stands before the first colon of all their keys; None if one of them does not know."""
+        found: set[str] = set()
+        for one in self._maps:
+            tags = one.tags()
+            if tags is None:
+                return None
+            found |= tags
+        return frozenset(found)
+
     def close(self) -> None:
         """Closes nothing: each map is closed where it was made."""

@@ -127,6 +127,10 @@ class SocketMap:
         """Gives 0: nothing is kept."""
         return 0
 
+    def tags(self) -> frozenset[str] | None:
+        """Gives None: what its keys begin with is not known."""
+        return None
+
     def close(self) -> None:
         """Closes the connections: the idle ones now, those with a question on the way when it is answered."""
         self._idle_max = 0

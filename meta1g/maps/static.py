@@ -6,6 +6,7 @@ Ref: MeTA1 README, "Maps" (type modelled on).
 from collections.abc import Mapping
 
 from meta1g.maps.base import NOTFOUND, MapResult, ok
+from meta1g.maps.textmap import TextTable
 
 
 class StaticMap:
@@ -22,7 +23,7 @@ class StaticMap:
 
     def __init__(self, name: str, entries: Mapping[str, str]) -> None:
         self.name = name
-        self._entries = {key.lower(): value for key, value in entries.items()}
+        self._entries = TextTable({key.lower(): value for key, value in entries.items()})
 
     def lookup(self, key: str) -> MapResult:
         """Looks a key up."""
@@ -32,6 +33,10 @@ class StaticMap:
     def version(self) -> int:
         """Gives 0: the content never changes."""
         return 0
+
+    def tags(self) -> frozenset[str] | None:
+        """Gives what stands before the first colon of its keys."""
+        return self._entries.tags
 
     def close(self) -> None:
         """Has nothing to close."""

@@ -5,10 +5,12 @@ Invariant: a changed file that cannot be read leaves the old content in use, unt
 Ref: createmap source form (key and value separated by blanks, `#` comments; modelled on MeTA1).
 """
 
+import codecs
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from meta1g.base.clock import Clock
 from meta1g.base.errors import Module, PermError, TempError
@@ -18,22 +20,27 @@ from meta1g.maps.filemap import FileMap
 from meta1g.maps.limits import TEXT_FILE_MAX_BYTES
 from meta1g.maps.watch import Loader
 
+#: How files begin that are UTF-16, and text of a checker that looks at what is no UTF-8.
+_UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+AS_IT_IS: Final = "surrogateescape"
 
-def read_entries(path: Path, *, tagged: bool = False) -> Iterator[tuple[int, str, str]]:
+
+def read_entries(path: Path, *, tagged: bool = False, errors: str = "strict") -> Iterator[tuple[int, str, str]]:
     """Reads `key value` lines; a line that starts with a blank goes on from the one before.
 
     Args:
         path: the file.
         tagged: keeps a colon at the end of a key.
+        errors: what becomes of bytes that are no UTF-8: `strict`, or AS_IT_IS for a checker that tells of each.
 
     Returns:
         Iterator of line number, key as written, value; the time for each is bounded by the length of its lines.
 
     Raises:
-        PermError: the file is no file, cannot be read, is too large, or is not UTF-8.
+        PermError: the file is no file, cannot be read, is too large, or is not UTF-8 without byte order mark.
         TempError: the system is short of descriptors or memory.
     """
-    return _entries(_lines(path), tagged=tagged)
+    return _entries(_lines(path, errors), tagged=tagged)
 
 
 def parse_entries(text: str, *, tagged: bool = False) -> Iterator[tuple[int, str, str]]:
@@ -64,22 +71,36 @@ def _logical_lines(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
         yield start, " ".join(parts)
 
 
-def _lines(path: Path) -> Iterator[str]:
+def check_begin(begin: bytes, name: str) -> None:
+    """Makes sure that a text does not begin with a byte order mark, which would belong to its first key.
+
+    Raises:
+        PermError: it does.
+    """
+    if begin.startswith(_UTF16):
+        raise PermError(Module.MAP, f"{name}:1: is UTF-16; save it as UTF-8")
+    if begin.startswith(codecs.BOM_UTF8):
+        raise PermError(Module.MAP, f"{name}:1: begins with a byte order mark; save it as UTF-8 without")
+
+
+def _lines(path: Path, errors: str) -> Iterator[str]:
     """Reads a file line by line."""
-    offset = 0
+    number = 0
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             _check(path, os.fstat(file.fileno()))
-            for line in file:
-                yield line.decode()
-                offset += len(line)
+            for number, line in enumerate(file, 1):
+                if number == 1:
+                    check_begin(line, str(path))
+                yield line.decode(errors=errors)
     except OSError as error:
         text = f"{path}: cannot read map: {error.strerror}"
         if is_shortage(error):
             raise TempError(Module.MAP, text) from error
         raise PermError(Module.MAP, f"{text}; create it or mend its mode") from error
     except UnicodeDecodeError as error:
-        raise PermError(Module.MAP, f"{path}: not UTF-8 at byte {offset + error.start}; convert it") from error
+        byte = error.object[error.start]
+        raise PermError(Module.MAP, f"{path}:{number}: byte {byte:#04x} is no UTF-8; save the file as UTF-8") from error
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -93,11 +114,19 @@ def _check(path: Path, status: os.stat_result) -> None:
         raise PermError(Module.MAP, f"{path}: larger than {TEXT_FILE_MAX_BYTES >> 20} MB; make a hash map of it with createmap")
 
 
-def _read_table(path: Path) -> dict[str, str]:
-    return {key.lower(): value for _, key, value in read_entries(path)}
+class TextTable(dict[str, str]):
+    """The entries of a text file, and what stands before the first colon of their keys."""
+
+    def __init__(self, entries: Mapping[str, str]) -> None:
+        super().__init__(entries)
+        self.tags = frozenset(key.partition(":")[0] for key in entries if ":" in key)
 
 
-class TextMap(FileMap[dict[str, str]]):
+def _read_table(path: Path) -> TextTable:
+    return TextTable({key.lower(): value for _, key, value in read_entries(path)})
+
+
+class TextMap(FileMap[TextTable]):
     """A text file with one entry a line.
 
     Args:
@@ -119,3 +148,7 @@ class TextMap(FileMap[dict[str, str]]):
         """Looks a key up."""
         value = self.content.get(key)
         return NOTFOUND if value is None else ok(value)
+
+    def tags(self) -> frozenset[str] | None:
+        """Gives what stands before the first colon of its keys."""
+        return self.content.tags

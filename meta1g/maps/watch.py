@@ -1,6 +1,6 @@
 """Notices that a file was replaced or changed, with at most one look a second.
 
-Ref: behaviour of maps, "changed map files are noticed and reopened".
+Ref: docs/maps.md, "Changed files".
 """
 
 from collections import deque

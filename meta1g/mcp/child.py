@@ -214,7 +214,7 @@ class ProcessMember(Member):
     def _waited_enough(self) -> None:
         if not self._told:
             bound_s = self.plan.service.ready_bound_s
-            self.host.log.warn("mcp.ready", "not ready in time, going on", component=self.label, seconds=bound_s)
+            self.host.log.warn("mcp.ready", "not ready in time, going on", component=self.label, time_ms=bound_s * 1000.0)
         self._told = True
         self._check_ready()
 

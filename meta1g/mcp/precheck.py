@@ -6,7 +6,7 @@ account looks for what is in the way: to the interpreter, to this package, to a 
 time; what they say is collected.  Nothing is changed by them.
 
 Owner: the event loop.
-Ref: architecture 4.1, "what an operator asks for and cannot be done costs nothing"; our choice.
+Ref: docs/failures.md, "an order of the operator"; our choice.
 """
 
 import contextlib

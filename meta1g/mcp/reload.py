@@ -8,7 +8,7 @@ What only the old configuration has (sockets, log file) stays open until the new
 An order that comes while one is at work is carried out after it, since the file may have changed meanwhile.
 
 Owner: the event loop.
-Ref: behaviour 2 (SIGHUP); architecture 4.1, "what an operator asks for and cannot be done costs nothing".
+Ref: docs/failures.md, "an order of the operator".
 """
 
 import contextlib

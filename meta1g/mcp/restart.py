@@ -4,7 +4,7 @@ A process that ran for a while starts again at once.  One that keeps failing wai
 a minute each time.  One that says that somebody has to change something first (exit code 64, 77, 78) waits a minute.
 
 Pure: the caller passes the time.
-Ref: architecture 4.1, "a component that keeps failing"; MeTA1 design, "Functional Specification: Supervisor".
+Ref: docs/failures.md, "a component again and again"; MeTA1 design, "Functional Specification: Supervisor".
 """
 
 from typing import Final

@@ -1,6 +1,6 @@
 """The tie to mcp: notices when mcp is gone, tells mcp when the process is ready.
 
-Ref: start-up contract (META1G_ALIVE_FD, META1G_READY_FD); MeTA1 design, "Functional Specification: MCP" (modelled on).
+Ref: base/startup.py (META1G_ALIVE_FD, META1G_READY_FD); MeTA1 design, "Functional Specification: MCP" (modelled on).
 """
 
 import os

@@ -17,7 +17,7 @@ WATCH_QUIET_TICKS: Final = 10
 BATCH_RUNS: Final = 64
 #: Events taken from one poll.  Our choice, because further ones are simply found by the next poll.
 POLL_EVENTS: Final = 256
-#: Longest time from stop() until unfinished work is dropped.  Ref: start-up contract, a component ends within 10 s.
+#: Longest time from stop() until unfinished work is dropped.  Our choice: mcp waits a little longer.
 STOP_LIMIT_S: Final = 8.0
 #: A task without descriptor whose function failed runs again after this time.  Our choice, because periodic work must go on.
 ERROR_RETRY_S: Final = 1.0

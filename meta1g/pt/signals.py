@@ -5,7 +5,7 @@ inside the signal handler.
 
 Invariant: SIGTERM and SIGINT always end the system: whatever another signal's function does, and even if their own fails.
 
-Ref: style, "faults are handled where they can be"; start-up contract (SIGTERM, SIGUSR1, SIGHUP).
+Ref: our choice; base/startup.py (SIGTERM, SIGUSR1, SIGHUP).
 """
 
 import contextlib

@@ -3,7 +3,7 @@
 The same answer of the same server is one entry that counts; a recipient that is deferred for days has one or two.  Beyond
 ATTEMPTS_MAX different ones the oldest goes (invariant I4).
 
-Pure but for the recipient in AQ.  Ref: behaviour of tools (qmgrctl show); docs/operating.md.
+Pure but for the recipient in AQ.  Ref: docs/operating.md, "Looking".
 """
 
 from dataclasses import replace

@@ -1,7 +1,7 @@
 """SMTPS requests: sessions and envelopes go to IQDB, the final dot to IBDB, accepted envelopes to AQ or DEFEDB.
 
 Locking: own lock IQDB, never held while the other stores are asked.
-Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelled on); architecture step 2 to 6.
+Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelled on); docs/message.md, 1 to 4.
 """
 
 from collections import deque

@@ -7,7 +7,7 @@
 The mode holds until `resume`, or until the process ends.
 
 Locking: none; each switch is a single operation.
-Ref: behaviour of tools (qmgrctl drain, stop); the modes are ours.
+Ref: docs/operating.md (drain, stop); the modes are ours.
 """
 
 from typing import Final

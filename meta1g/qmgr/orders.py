@@ -7,7 +7,7 @@
     on its way to a store (WAIT_UPDATE)    to be looked at again when it is there
 
 Locking: caller holds AQ.
-Ref: behaviour of tools (commands of qmgrctl); the orders are ours.
+Ref: docs/operating.md (commands of qmgrctl); the orders are ours.
 """
 
 from dataclasses import replace

@@ -120,7 +120,7 @@ def log_outcome(log: Log, now: float, rcpt: AqRcpt, what: str, outcome: Outcome)
         relay=outcome.reply.origin or None,
         reply=outcome.reply.code,
         ecode=outcome.reply.ecode or None,
-        delay_s=round(now - ta.entered, 3),
+        delay_ms=(now - ta.entered) * 1000,
         tries=record.tries or None,
         next_try=record.next_try if what == "deferred" else None,
     )

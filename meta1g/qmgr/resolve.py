@@ -3,7 +3,7 @@
 Work is done in slices; AQ is free for others between two of them.
 
 Locking: AQ for the recipients and the lists; the link has its own.
-Ref: MeTA1 design, "Functional Specification: AR" (modelled on); architecture step 7.
+Ref: MeTA1 design, "Functional Specification: AR" (modelled on); docs/message.md, 5.
 """
 
 import os

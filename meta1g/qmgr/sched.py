@@ -8,7 +8,7 @@ Invariants: a destination never has more sessions than OCC allows, nor does it t
 never has more than it can serve.
 
 Locking: AQ.
-Ref: MeTA1 design, "Implementation: QMGR, scheduler", "slow start" (modelled on); architecture step 8.
+Ref: MeTA1 design, "Implementation: QMGR, scheduler", "slow start" (modelled on); docs/message.md, 6.
 """
 
 from collections.abc import Callable

@@ -4,7 +4,7 @@ They have the names, bounds and units that they have in meta1.conf, and hold unt
 there.
 
 Locking: takes IQDB or AQ where they guard what is changed.
-Ref: behaviour of tools (qmgrctl limits); meta1.conf(5).
+Ref: docs/operating.md (qmgrctl limits); meta1.conf(5).
 """
 
 from collections.abc import Callable, Mapping, Sequence

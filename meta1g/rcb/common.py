@@ -23,7 +23,8 @@ class ServerAddr(Message):
     """Where a server listens.
 
     addr is an IPv4 or IPv6 address in text form, or `unix:PATH` for a local socket (port 0 then); pref the MX
-    preference; ttl_s how long the answer may be used; host the name behind the address, for logs and TLS.
+    preference; ttl_s how long the answer may be used; host the name behind the address, for logs and TLS; conf the snippet
+    `smtpc_session_conf:` that is for it, empty without one.
     """
 
     addr: str = rec(RT.SERVER_ADDR, Kind.TEXT)
@@ -31,3 +32,4 @@ class ServerAddr(Message):
     pref: int = rec(RT.SERVER_PREF, Kind.U32, default=0)
     ttl_s: int = rec(RT.SERVER_TTL, Kind.U32, default=0)
     host: str = rec(RT.SERVER_HOST, Kind.TEXT, default="")
+    conf: str = rec(RT.SERVER_CONF, Kind.TEXT, default="")

@@ -96,5 +96,5 @@ class SmarContained(Message):
 
 
 PROTOCOL: Final = protocol(
-    "qmgr-smar", 4, client=(QmgrHelloA, Resolve), server=(SmarHelloQ, Route, Members, Unresolved, SmarContained)
+    "qmgr-smar", 5, client=(QmgrHelloA, Resolve), server=(SmarHelloQ, Route, Members, Unresolved, SmarContained)
 )

@@ -22,6 +22,7 @@ class RT(IntEnum):
     SERVER_PREF = 0x0102
     SERVER_TTL = 0x0103
     SERVER_HOST = 0x0104
+    SERVER_CONF = 0x0105
 
     # smtps -> qmgr: 0x1000
     S2Q_NID = 0x1000
@@ -57,12 +58,12 @@ class RT(IntEnum):
     S2Q_AUTOMATIC = 0x1045
     S2Q_DTAID = 0x1050
     S2Q_CONTAINED = 0x1060
+    S2Q_COUNT = 0x1061
+    S2Q_LAST = 0x1062
     S2Q_COUNT_EVENT = 0x1070
     S2Q_EVENT = 0x1071
     S2Q_VERIFY = 0x1072
     S2Q_ADDRESS = 0x1073
-    S2Q_COUNT = 0x1061
-    S2Q_LAST = 0x1062
 
     # qmgr -> smtps: 0x1800
     Q2S_HELLO = 0x1800
@@ -147,6 +148,7 @@ class RT(IntEnum):
     S2A_RCPT_IDX = 0x3031
     S2A_RCPT_PA = 0x3032
     S2A_CONF = 0x3033
+    S2A_EHLO = 0x3034
 
     # smar -> smtps: 0x3800
     A2S_HELLO = 0x3800

@@ -29,6 +29,7 @@ class LookupFlags(IntFlag):
     QUICK = 8  # an earlier answer ended all further checks
     LMTP = 16
     ROUTING = 32  # a recipient may carry another route in its local part
+    NO_ACCESS = 64  # the access map does not count
 
 
 class VerdictFlags(IntFlag):
@@ -38,6 +39,7 @@ class VerdictFlags(IntFlag):
     QUICK = 2  # no further checks
     DISCARD = 4  # accept and drop
     LOCAL = 8  # the recipient is local
+    ANY_RCPT = 16  # every recipient of this client is accepted; need not be asked again on this connection
 
 
 class ClientResolve(IntFlag):
@@ -52,10 +54,14 @@ class ClientResolve(IntFlag):
 @message(RT.S2A_NID, Role.REQUEST)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmtpsHelloA(Message):
-    """A new SMTPS, with the index of its process and the name of its configuration section.  Reply: SmarHello."""
+    """A new SMTPS, with the index of its process and the name of its configuration section.  Reply: SmarHello.
+
+    flags are the LookupFlags of all its questions.
+    """
 
     smtps_id: int = rec(RT.S2A_ID, Kind.U32)
     name: str = rec(RT.S2A_CONF, Kind.TEXT, default="")
+    flags: int = rec(RT.S2A_LFLAGS, Kind.U32, default=0)
 
 
 @message(RT.A2S_HELLO, Role.REPLY)
@@ -73,12 +79,16 @@ class CheckClient(Message):
 
     session_id: str = rec(RT.S2A_SEID, Kind.TEXT)
     client_addr: str = rec(RT.S2A_CLTADDR, Kind.TEXT)
+    flags: int = rec(RT.S2A_LFLAGS, Kind.U32, default=0)
 
 
 @message(RT.A2S_CLIENT, Role.REPLY)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientVerdict(Message):
-    """Answer to CheckClient: code 220 or a refusal, the client's name, how it was found, VerdictFlags, session snippet."""
+    """Answer to CheckClient: code 220 or a refusal, the client's name, how it was found, VerdictFlags.
+
+    session_conf is the snippet `smtps_session_conf:` that is for the client, empty without one.
+    """
 
     reply: Reply = rec(RT.A2S_REPLY, Kind.REPLY)
     flags: int = rec(RT.A2S_FLAGS, Kind.U32, default=0)
@@ -90,11 +100,12 @@ class ClientVerdict(Message):
 @message(RT.S2A_MAIL, Role.REQUEST)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckMail(Message):
-    """MAIL: is this sender welcome?  Reply: Verdict."""
+    """MAIL: is this sender welcome, from a client that calls itself so?  Reply: Verdict."""
 
     ta_id: str = rec(RT.S2A_TAID, Kind.TEXT)
     client_addr: str = rec(RT.S2A_CLTADDR, Kind.TEXT)
     client_name: str = rec(RT.S2A_CLTNAME, Kind.TEXT, default="")
+    ehlo: str = rec(RT.S2A_EHLO, Kind.TEXT, default="")
     mail: str = rec(RT.S2A_MAIL_PA, Kind.TEXT)
     flags: int = rec(RT.S2A_LFLAGS, Kind.U32, default=0)
 
@@ -123,5 +134,5 @@ class Verdict(Message):
 
 
 PROTOCOL: Final = protocol(
-    "smtps-smar", 2, client=(SmtpsHelloA, CheckClient, CheckMail, CheckRcpt), server=(SmarHello, ClientVerdict, Verdict)
+    "smtps-smar", 3, client=(SmtpsHelloA, CheckClient, CheckMail, CheckRcpt), server=(SmarHello, ClientVerdict, Verdict)
 )

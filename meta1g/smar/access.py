@@ -1,78 +1,29 @@
-"""The access map: tagged keys, and what their right-hand sides mean.
-
-    cltaddr:192.0.2   relay          cltname:.example.org  ok        cltresolve:forged  reject
-    from:user@example.org  reject    to:list@  error:550 5.7.1 closed  dnsbl0:127.0.0.2  reject
-    quick:relay: the same, and no later check is made
+"""The access map asked: clients, envelope senders, recipients.
 
 Invariant: an answer that is no known right-hand side, and a map that does not answer, are temporary errors: nothing is
-accepted or refused for good by mistake.
+accepted or refused for good by mistake.  The entry is logged.
 
-Ref: MeTA1 README, "Lookup Orders for Anti-Spam Measures" (tags, values and order modelled on).
+Ref: MeTA1 README, "Lookup Orders for Anti-Spam Measures" (order modelled on); the table is in meta1g.conf.access.
 """
 
-import re
 from collections.abc import Iterable
-from enum import Enum, StrEnum, auto
 from typing import Final
 
-from meta1g.base.dataclass import dataclass
-from meta1g.base.reply import NO_REPLY, Reply
-from meta1g.maps.base import Map, MapStatus
+from meta1g.base.log import Log
+from meta1g.base.reply import Reply
+from meta1g.conf.access import DNSBL, TAGS, Action, Decision, TagRow, check_writers, parse_decision
+from meta1g.maps.base import Map, MapStatus, may_have
 from meta1g.maps.lookup import access_keys, client_keys, domain_keys, search
 from meta1g.rcb.smtps_smar import ClientResolve
 from meta1g.smar.dnsbl import Listed
-from meta1g.smar.limits import PROTECTED_MAX_CHARS, REPLY_TEXT_MAX_CHARS
+from meta1g.smar.wrongentries import WrongEntries
 from meta1g.smtp.address import Address
 
-
-class Tag(StrEnum):
-    """Tags of keys, with their colon."""
-
-    CLTADDR = "cltaddr:"
-    CLTNAME = "cltname:"
-    CLTRESOLVE = "cltresolve:"
-    FROM = "from:"
-    TO = "to:"
-    PROTECTED = "protectedrcpt:"
-
-
-#: Tag of results of DNS lists; the number of the list and a colon follow.
-DNSBL: Final = "dnsbl"
-
-
-class Action(Enum):
-    """What an entry says."""
-
-    NONE = auto()  # there is no entry
-    RELAY = auto()
-    OK = auto()
-    CONT = auto()
-    REFUSE = auto()
-    DISCARD = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What the access map says about one question.
-
-    Args:
-        action: what the entry says.
-        quick: no later check is made.
-        reply: what is said, if REFUSE.
-    """
-
-    action: Action
-    quick: bool = False
-    reply: Reply = NO_REPLY
-
+__all__ = ["BROKEN", "NONE", "TEMP", "AccessMap", "Action", "Decision"]
 
 NONE: Final = Decision(Action.NONE)
 TEMP: Final = Decision(Action.REFUSE, reply=Reply(451, "4.3.0", "Access map temporarily not available"))
 BROKEN: Final = Decision(Action.REFUSE, reply=Reply(451, "4.3.5", "Access map entry is wrong"))
-_WORDS: Final = {"relay": Action.RELAY, "ok": Action.OK, "cont": Action.CONT, "discard": Action.DISCARD}
-_QUICK: Final = "quick:"
-_ERROR: Final = re.compile(r'error: *+"?([45]\d\d)(?: ++([245]\.\d{1,3}\.\d{1,3}))? *+([^"]*+)"?', re.IGNORECASE)
-_UNSAFE: Final = re.compile(r"[^\x20-\x7e]")
 
 #: Keys of `cltresolve:` by the result of the client's name look-up.
 RESOLVE_KEYS: Final = {
@@ -83,26 +34,10 @@ RESOLVE_KEYS: Final = {
 }
 
 
-def parse_rhs(value: str) -> Decision:
-    """Reads a right-hand side; a wrong one is a temporary error."""
-    value = value.strip()
-    quick = value[: len(_QUICK)].lower() == _QUICK
-    if quick:
-        value = value[len(_QUICK) :].strip()
-    word = value.lower()
-    if word in _WORDS:
-        return Decision(_WORDS[word], quick)
-    if word == "reject":
-        return Decision(Action.REFUSE, quick, reply=Reply(550, "5.7.1", "Access denied"))
-    match = _ERROR.fullmatch(value)
-    if match is None:
-        return BROKEN
-    code = int(match[1])
-    ecode = match[2] or ("5.7.1" if code >= 500 else "4.7.1")
-    if ecode[0] != match[1][0]:
-        return BROKEN
-    text = _UNSAFE.sub("?", match[3].strip()[:REPLY_TEXT_MAX_CHARS]) or "Access denied"
-    return Decision(Action.REFUSE, quick, reply=Reply(code, ecode, text))
+_CLTADDR, _CLTNAME, _CLTRESOLVE, _EHLO, _FROM, _TO = (
+    TAGS[tag] for tag in ("cltaddr", "cltname", "cltresolve", "ehlo", "from", "to")
+)
+_PROTECTED: Final = "protectedrcpt"
 
 
 class AccessMap:
@@ -111,12 +46,14 @@ class AccessMap:
     Args:
         table: the map.
         delimiter: separates user and detail in local parts.
+        wrong: is told of wrong entries.
 
     Locking: none needed.  All methods block if the map does.
     """
 
-    def __init__(self, table: Map, delimiter: str) -> None:
+    def __init__(self, table: Map, delimiter: str, wrong: WrongEntries | None = None) -> None:
         self._table = table
+        self._wrong = WrongEntries(Log("smar")) if wrong is None else wrong
         self._delimiter = delimiter
         self.blocking = table.blocking
 
@@ -128,44 +65,88 @@ class AccessMap:
             name: its name in lower case, empty if not known or forged.
             resolve: how the name was found.
         """
-        decision = self._ask(Tag.CLTADDR, client_keys(address))
+        decision = self.by_address(address)
         if _goes_on(decision) and name:
-            decision = self._first(decision, self._ask(Tag.CLTNAME, domain_keys(name)))
+            decision = self._first(decision, self.by_name(name))
         if _goes_on(decision):
-            decision = self._first(decision, self._ask(Tag.CLTRESOLVE, (RESOLVE_KEYS[resolve],)))
+            decision = self._first(decision, self.by_resolve(resolve))
         return decision
+
+    def by_address(self, address: str) -> Decision:
+        """Decides about a client by its IP address."""
+        return self._ask(_CLTADDR, client_keys(address))
+
+    def by_name(self, name: str) -> Decision:
+        """Decides about a client by its name, in lower case."""
+        return self._ask(_CLTNAME, domain_keys(name))
+
+    def by_resolve(self, resolve: ClientResolve) -> Decision:
+        """Decides about a client by how its name was found."""
+        return self._ask(_CLTRESOLVE, (RESOLVE_KEYS[resolve],))
+
+    def by_hello(self, ehlo: str) -> Decision:
+        """Decides about a client by what it calls itself, in lower case."""
+        return self._ask(_EHLO, domain_keys(ehlo))
 
     def listed(self, entries: Iterable[Listed]) -> Decision:
         """Decides about a client by its entries in DNS lists; the first entry that says more than `cont` counts."""
         decision = NONE
         for entry in entries:
-            found = self._ask(f"{DNSBL}{entry.number}:", client_keys(entry.address))
+            found = self._ask(DNSBL, client_keys(entry.address), f"{DNSBL.tag}{entry.number}")
             decision = self._first(decision, found)
             if not _goes_on(decision):
                 break
         return decision
 
-    def sender(self, address: Address) -> Decision:
-        """Decides about an envelope sender; the null path has the key `<>`."""
-        return self._ask(Tag.FROM, access_keys(address.local.lower(), address.domain.lower(), self._delimiter))
+    def sender(self, address: Address, ehlo: str = "") -> Decision:
+        """Decides about an envelope sender, whose null path has the key `<>`; before, about what the client calls itself.
+
+        Args:
+            address: the sender.
+            ehlo: argument of EHLO or HELO in lower case, empty if it is not known.
+        """
+        decision = self.by_hello(ehlo) if ehlo else NONE
+        if decision.action in (Action.REFUSE, Action.DISCARD) or decision.quick:
+            return decision
+        return self._first(decision, self._ask(_FROM, self._address_keys(address)))
 
     def recipient(self, address: Address) -> Decision:
         """Decides about a recipient."""
-        return self._ask(Tag.TO, access_keys(address.local.lower(), address.domain.lower(), self._delimiter))
+        return self._ask(_TO, self._address_keys(address))
 
     def protection(self, address: Address) -> str | Decision | None:
         """Gives who may write to a recipient: the list of a `protectedrcpt:` entry, None if everybody may."""
-        keys = access_keys(address.local.lower(), address.domain.lower(), self._delimiter)
-        _, result = search(self._table, keys, Tag.PROTECTED.value)
-        if result.status is MapStatus.OK:
-            return result.value if len(result.value) <= PROTECTED_MAX_CHARS else BROKEN
-        return None if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE) else TEMP
+        if not may_have(self._table, _PROTECTED):
+            return None
+        tag = f"{_PROTECTED}:"
+        key, result = search(self._table, self._address_keys(address), tag)
+        if result.status is not MapStatus.OK:
+            return None if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE) else TEMP
+        try:
+            check_writers(result.value)
+        except ValueError as error:
+            return self._broken(tag + key, result.value, error)
+        return result.value
 
-    def _ask(self, tag: str, keys: Iterable[str]) -> Decision:
-        _, result = search(self._table, keys, tag)
-        if result.status is MapStatus.OK:
-            return parse_rhs(result.value)
-        return NONE if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE) else TEMP
+    def _address_keys(self, address: Address) -> Iterable[str]:
+        return access_keys(address.local.lower(), address.domain.lower(), self._delimiter)
+
+    def _ask(self, row: TagRow, keys: Iterable[str], tag: str = "") -> Decision:
+        tag = tag or row.tag
+        if not may_have(self._table, tag):
+            return NONE
+        tag += ":"
+        key, result = search(self._table, keys, tag)
+        if result.status is not MapStatus.OK:
+            return NONE if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE) else TEMP
+        try:
+            return parse_decision(row, result.value)
+        except ValueError as error:
+            return self._broken(tag + key, result.value, error)
+
+    def _broken(self, key: str, value: str, error: ValueError) -> Decision:
+        self._wrong.tell(self._table.name, key, value, str(error))
+        return BROKEN
 
     def _first(self, old: Decision, new: Decision) -> Decision:
         """Keeps the earlier decision (which let the checks go on) if the later look-up found nothing."""

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
+from meta1g.base.log import Log
 from meta1g.base.reply import Reply
 from meta1g.maps.base import Map, MapResult, MapStatus
 from meta1g.maps.lookup import address_keys, search, user_keys
@@ -22,6 +23,7 @@ from meta1g.rcb.qmgr_smar import MEMBERS_PER_PART, Members, Unresolved
 from meta1g.smar.guard import MapBusyError
 from meta1g.smar.limits import ALIAS_LISTS_MAX, ALIAS_MEMBERS_MAX, MEMBER_MAX_CHARS, REPLY_TEXT_MAX_CHARS
 from meta1g.smar.relay import RelayRules
+from meta1g.smar.wrongentries import WrongEntries
 from meta1g.smtp.address import Address, AddressError, parse_path
 
 _OWNER: Final = "owner-"
@@ -31,6 +33,9 @@ _MAP_TEMP: Final = Unresolved(reply=Reply(451, "4.3.0", "Alias map temporarily n
 _MAP_PERM: Final = Unresolved(reply=Reply(550, "5.3.5", "Alias map refuses the address"))
 #: One member: blanks and commas count only outside of quotes and angle brackets; no part is looked at twice.
 _MEMBER: Final = re.compile(r"""(?:[^ \t,"<>]++|"[^"]*+"?+|<(?:[^">]++|"[^"]*+"?+)*+>?+|>)++""")
+#: Enhanced status code of a loop.  Ref: RFC 3463 3.5.
+_LOOP: Final = "5.4.6"
+_RETURNED: Final = "mail to it is returned"
 _UNSAFE: Final = re.compile(r"[^\x20-\x7e]")
 
 
@@ -96,6 +101,28 @@ def _each_member(value: str) -> Iterator[str]:
         yield one[1:-1] if one.startswith("<") and one.endswith(">") else one
 
 
+def read_member(text: str, domain: str) -> Address:
+    """Reads one member of an alias.
+
+    Args:
+        text: an address, or a bare name, which is in the domain.
+        domain: the domain of the alias.
+
+    Raises:
+        AddressError: it is neither; it may be a program, file or list file.
+    """
+    if len(text) > MEMBER_MAX_CHARS:
+        raise AddressError(f"member is longer than {MEMBER_MAX_CHARS} characters")
+    if "@" not in text and text.lstrip('"')[:1] in _NOT_MAIL:
+        raise AddressError("there are no programs, files and list files here; deliver by LMTP")
+    full = text if "@" in text else f"{text}@{domain}"
+    try:
+        full.encode()  # bytes of a map that are no UTF-8 cannot be passed on
+    except UnicodeError:
+        raise AddressError("is not UTF-8") from None
+    return parse_path(full, utf8=True)
+
+
 class Aliases:
     """The aliases map.
 
@@ -106,12 +133,21 @@ class Aliases:
         delimiter: separates user and detail.
         relay: knows which domains are local.
         hostname: domain of addresses without one.
+        wrong: is told of wrong entries.
 
     Locking: none needed.  All methods block if the map does.
     """
 
     def __init__(
-        self, table: Map, *, localpart: bool, local_domains: bool, delimiter: str, relay: RelayRules, hostname: str
+        self,
+        table: Map,
+        *,
+        localpart: bool,
+        local_domains: bool,
+        delimiter: str,
+        relay: RelayRules,
+        hostname: str,
+        wrong: WrongEntries | None = None,
     ) -> None:
         self.blocking = table.blocking
         self._table = table
@@ -120,6 +156,7 @@ class Aliases:
         self._delimiter = delimiter
         self._relay = relay
         self._hostname = hostname.lower()
+        self._wrong = WrongEntries(Log("smar")) if wrong is None else wrong
 
     def expand(self, address: Address) -> Members | Unresolved | None:
         """Gives all members of an alias in one go, an error, or None if it is no alias.  Blocks: yes (as long as it takes)."""
@@ -133,6 +170,32 @@ class Aliases:
             except StopIteration as end:
                 outcome: AliasResult = end.value
                 return Members(members=outcome.members, owner=outcome.owner) if isinstance(outcome, Expanded) else outcome
+
+    def dead_end(self, key: str) -> str:
+        """Says that the alias of a key leads only to itself; nothing if it leads to somebody, or is none.
+
+        Args:
+            key: a key of the map: an address or a local part.
+
+        Blocks: if the map does.
+        """
+        try:
+            address = read_member(key, self._hostname)
+        except AddressError:
+            return ""
+        found = self.look_up(address)
+        if not found.found:
+            return ""
+        frame = self._frame(address, found)
+        for text in frame.words:
+            try:
+                member = read_member(text, address.domain)
+            except AddressError:
+                return ""
+            if self._key(member) == frame.key or not self.look_up(member).found:
+                return ""
+        outcome = self.expand(address)
+        return outcome.reply.one_line if isinstance(outcome, Unresolved) and outcome.reply.ecode == _LOOP else ""
 
     def version(self) -> int:
         """Gives a number that changes with the map."""
@@ -152,18 +215,31 @@ class Aliases:
 
     def look_up(self, address: Address) -> MapResult:
         """Looks an alias up.  Blocks: if the map does."""
+        return self._search(address)[1]
+
+    def _search(self, address: Address) -> tuple[str, MapResult]:
+        """Looks an alias up; gives the key that was found, too."""
         local, domain = address.local.lower(), address.domain.lower() or self._hostname
         is_local = not address.domain or self._relay.is_local(domain)
         if self._local_domains and not is_local:
-            return MapResult(MapStatus.NOTFOUND)
-        _, result = search(self._table, address_keys(local, domain, self._delimiter))
+            return "", MapResult(MapStatus.NOTFOUND)
+        key, result = search(self._table, address_keys(local, domain, self._delimiter))
         if result.ends_search:
-            return result
+            return key, result
         if self._localpart and is_local:
-            _, result = search(self._table, user_keys(local, self._delimiter))
+            key, result = search(self._table, user_keys(local, self._delimiter))
             if result.ends_search:
-                return result
-        return self._table.lookup(f"@{domain}")
+                return key, result
+        return f"@{domain}", self._table.lookup(f"@{domain}")
+
+    def _broken(self, frame: _Frame, value: str, what: str) -> _StopError:
+        """Gives the end of an expansion that met a wrong entry, which is logged."""
+        try:
+            key = self._search(frame.address)[0] or frame.key
+        except MapBusyError:
+            key = frame.key
+        self._wrong.tell(self._table.name, key, value, what, _RETURNED)
+        return _StopError(550, "5.3.5", frame.key, what)
 
     def walk(self, address: Address, found: MapResult) -> AliasWalk:
         """Expands an alias in small steps.
@@ -185,7 +261,7 @@ class Aliases:
                 text = next(frame.words, None)
                 if text is None:
                     if not frame.count:
-                        raise _StopError(550, "5.3.5", frame.key, "has no members")
+                        raise self._broken(frame, "", "has no members")
                     stack.pop()
                     continue
                 frame.count += 1
@@ -236,7 +312,8 @@ class Aliases:
     def _outcome(self, address: Address, members: dict[str, str]) -> AliasWalk:
         key = self._key(address)
         if not members:
-            raise _StopError(554, "5.4.6", key, "leads only to itself")
+            self._wrong.tell(self._table.name, key, "", "alias leads only to itself", _RETURNED)
+            raise _StopError(554, _LOOP, key, "leads only to itself")
         if list(islice(members, 2)) == [key]:
             return None
         while True:
@@ -250,20 +327,11 @@ class Aliases:
 
     def _member(self, text: str, frame: _Frame) -> Address:
         """Reads a member; a bare name is in the domain of its alias, and is no program, file or list file."""
-        member = None
-        if len(text) <= MEMBER_MAX_CHARS and ("@" in text or text.lstrip('"')[:1] not in _NOT_MAIL):
-            member = self._address(text, frame.address.domain)
-        if member is None:
-            raise _StopError(550, "5.3.5", frame.key, f"has a member that is no address: {text[:MEMBER_MAX_CHARS]}")
-        return member
-
-    def _address(self, text: str, domain: str) -> Address | None:
-        full = text if "@" in text else f"{text}@{domain or self._hostname}"
         try:
-            full.encode()  # bytes of a map that are no UTF-8 cannot be passed on
-            return parse_path(full, utf8=True)
-        except (AddressError, UnicodeError):
-            return None
+            return read_member(text, frame.address.domain or self._hostname)
+        except AddressError:
+            what = f"has a member that is no address: {text[:MEMBER_MAX_CHARS]}"
+            raise self._broken(frame, text[:MEMBER_MAX_CHARS], what) from None
 
     def _owner(self, address: Address) -> str | None:
         """Gives the envelope sender of a list: its one owner, or `owner-LIST` if there are several."""
@@ -272,8 +340,12 @@ class Aliases:
         if not found.found:
             return None
         members = list(islice(_each_member(found.value), 2))
-        named = self._address(members[0], address.domain) if len(members) == 1 else None
-        return owner.text if named is None else named.text
+        if len(members) != 1:
+            return owner.text
+        try:
+            return read_member(members[0], address.domain or self._hostname).text
+        except AddressError:
+            return owner.text
 
     def _look_up_owner(self, owner: Address) -> MapResult:
         """Looks the owner up without the catch-all key of its domain."""

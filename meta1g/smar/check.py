@@ -13,7 +13,7 @@ from meta1g.base.selfcheck import Findings
 from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM
 from meta1g.conf.config import Section
 from meta1g.conf.load import load_file
-from meta1g.smar.settings import problems, unheeded
+from meta1g.smar.settings import problems
 
 
 def check(arguments: argparse.Namespace) -> int:
@@ -29,7 +29,6 @@ def check(arguments: argparse.Namespace) -> int:
         queue = config.queue_directory
         found.libraries("berkeleydb", "dns", "re2")
         found.log("smar", config.glob, section, queue)
-        found.look(unheeded, section)
         for path in _files(section, config.configuration_directory):
             with found.part():
                 _check_way(path, found)

@@ -1,7 +1,7 @@
 """The checks of a mail on its way in: client, sender, recipient.
 
-    client     access map (cltaddr, cltname, cltresolve), relay_from, DNS lists (dnsblN)
-    sender     access map (from)
+    client     access map (cltaddr, cltname, cltresolve, smtps_session_conf), relay_from, DNS lists (dnsblN)
+    sender     access map (ehlo, from)
     recipient  access map (to), relaying and routes in the local part, local user, protected recipient
 
 A `quick:` entry ends the questions to the access map; whether the recipient exists and may be relayed to is always
@@ -28,9 +28,10 @@ from meta1g.rcb.smtps_smar import (
     Verdict,
     VerdictFlags,
 )
-from meta1g.smar.access import NONE, AccessMap, Action, Decision
+from meta1g.smar.access import BROKEN, NONE, AccessMap, Action, Decision
 from meta1g.smar.alias import Aliases
 from meta1g.smar.dnsbl import Listed
+from meta1g.smar.hostconf import HostConf
 from meta1g.smar.localuser import LocalUsers, may_write
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import Routes
@@ -73,6 +74,7 @@ class Policy:
         users: the local user map, None if every local address is good.
         aliases: an alias is a good local address too.
         names: names of clients are wanted even without access map.
+        conf: pieces of configuration in the access map, None without one.
     """
 
     routes: Routes
@@ -81,13 +83,17 @@ class Policy:
     users: LocalUsers | None = None
     aliases: Aliases | None = None
     names: bool = False
+    conf: HostConf | None = None
 
-    @property
-    def checks(self) -> Checks:
-        """The questions that there is an opinion on."""
-        if self.access is not None:
+    def checks(self, flags: int = 0) -> Checks:
+        """Gives the questions that there is an opinion on, if all have these LookupFlags."""
+        if self._access(flags) is not None:
             return Checks.CLIENT | Checks.MAIL | Checks.RCPT
         return Checks.CLIENT | Checks.RCPT if self.names else Checks.RCPT
+
+    def _access(self, flags: int) -> AccessMap | None:
+        """Gives the access map, if it counts."""
+        return None if flags & LookupFlags.NO_ACCESS else self.access
 
     @property
     def access_blocks(self) -> bool:
@@ -101,7 +107,9 @@ class Policy:
         aliases = self.aliases is not None and self.aliases.blocking
         return self.access_blocks or users or aliases or self.routes.blocking
 
-    def client(self, address: str, name: str, resolve: ClientResolve, listed: Sequence[Listed] = ()) -> ClientVerdict:
+    def client(
+        self, address: str, name: str, resolve: ClientResolve, listed: Sequence[Listed] = (), flags: int = 0
+    ) -> ClientVerdict:
         """Decides about a client.
 
         Args:
@@ -109,30 +117,34 @@ class Policy:
             name: its name, if known.
             resolve: how the name was found.
             listed: its entries in DNS lists; they do not count for clients that may relay.
+            flags: LookupFlags of the question.
 
         Blocks: if the access map does.
         """
         confirmed = name.lower() if resolve is ClientResolve.OK else ""
-        decision = self._client(address, confirmed, resolve, listed)
+        access = self._access(flags)
+        decision = NONE if access is None else self._client(access, address, confirmed, resolve, listed)
+        conf = self.conf.client(address, confirmed) if self.conf is not None and access is not None else ""
+        if conf is None and decision.action is not Action.REFUSE:
+            decision = BROKEN
         refused = decision.action is Action.REFUSE
-        flags = 0 if refused else _flags(decision)
+        said = 0 if refused else _flags(decision)
         if self.relay.client_may(address):
-            flags |= VerdictFlags.RELAY
+            said |= VerdictFlags.RELAY | self._any_rcpt(address)
         return ClientVerdict(
             reply=decision.reply if refused else _GREET,
-            flags=flags,
+            flags=said,
             client_name=confirmed,
             resolve=int(resolve),
+            session_conf=conf or "",
         )
 
-    def _client(self, address: str, name: str, resolve: ClientResolve, listed: Sequence[Listed]) -> Decision:
-        if self.access is None:
-            return NONE
-        decision = self.access.client(address, name, resolve)
+    def _client(self, access: AccessMap, address: str, name: str, resolve: ClientResolve, listed: Sequence[Listed]) -> Decision:
+        decision = access.client(address, name, resolve)
         ended = decision.quick or decision.action in (Action.RELAY, Action.REFUSE, Action.DISCARD)
         if not listed or ended or self.relay.client_may(address):
             return decision
-        by_list = self.access.listed(listed)
+        by_list = access.listed(listed)
         return decision if by_list.action is Action.NONE else by_list
 
     def mail(self, msg: CheckMail) -> Verdict:
@@ -141,9 +153,10 @@ class Policy:
             sender = parse_path(msg.mail, null_ok=True, utf8=True)
         except AddressError:
             return BAD_SENDER
-        if self.access is None or msg.flags & LookupFlags.QUICK:
+        access = self._access(msg.flags)
+        if access is None or msg.flags & LookupFlags.QUICK:
             return OK
-        decision = self.access.sender(sender)
+        decision = access.sender(sender, msg.ehlo.lower())
         return _refusal(decision) if decision.action is Action.REFUSE else Verdict(reply=_ACCEPT, flags=_flags(decision))
 
     def rcpt(self, msg: CheckRcpt) -> Verdict:
@@ -153,9 +166,9 @@ class Policy:
             sender = parse_path(msg.mail, null_ok=True, utf8=True)
         except AddressError:
             return BAD_RCPT
-        decision = NONE
-        if self.access is not None and not msg.flags & LookupFlags.QUICK:
-            decision = self.access.recipient(rcpt)
+        decision, access = NONE, self._access(msg.flags)
+        if access is not None and not msg.flags & LookupFlags.QUICK:
+            decision = access.recipient(rcpt)
         if decision.action is Action.REFUSE:
             return _refusal(decision)
         flags = _flags(decision)
@@ -167,7 +180,14 @@ class Policy:
             or self._unknown(rcpt, local=local)
             or self._protected(msg, sender, rcpt, decision)
         )
-        return refusal or Verdict(reply=_ACCEPT, flags=flags | (VerdictFlags.LOCAL if local else 0))
+        if refusal is not None:
+            return refusal
+        return Verdict(reply=_ACCEPT, flags=flags | (VerdictFlags.LOCAL if local else 0) | self._any_rcpt(msg.client_addr))
+
+    def _any_rcpt(self, address: str) -> int:
+        """Gives the flag that spares further questions: rcpt() has no reason left to refuse a recipient of this client."""
+        unconditional = self.access is None and self.users is None and self.relay.client_may(address)
+        return VerdictFlags.ANY_RCPT if unconditional else 0
 
     def _relaying(self, msg: CheckRcpt, rcpt: Address, decision: Decision, *, local: bool) -> Verdict | None:
         """Refuses if nothing allows mail of this client to this domain, or to where the local part leads from there."""
@@ -196,9 +216,10 @@ class Policy:
 
     def _protected(self, msg: CheckRcpt, sender: Address, rcpt: Address, decision: Decision) -> Verdict | None:
         """Refuses if only others may write to the recipient."""
-        if self.access is None or decision.quick or msg.flags & LookupFlags.QUICK:
+        access = self._access(msg.flags)
+        if access is None or decision.quick or msg.flags & LookupFlags.QUICK:
             return None
-        allowed = self.access.protection(rcpt)
+        allowed = access.protection(rcpt)
         if isinstance(allowed, Decision):
             return _refusal(allowed)
         return PROTECTED if allowed is not None and not may_write(allowed, sender, msg.client_addr) else None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from meta1g.base.dataclass import dataclass
 from meta1g.pt.lock import Lock, LockRank
-from meta1g.rcb.smtps_smar import ClientResolve
+from meta1g.rcb.smtps_smar import ClientResolve, LookupFlags
 from meta1g.smar.clientname import ClientNames
 from meta1g.smar.dnsbl import DnsLists, Listed
 
@@ -22,6 +22,7 @@ class ClientFacts:
         name: its name, empty if there is none.
         resolve: how the name was found.
         listed: its entries in DNS lists.
+        flags: LookupFlags of the question.
 
     Locking: lock of its Gathering, until all is found.
     """
@@ -31,6 +32,7 @@ class ClientFacts:
     name: str = ""
     resolve: ClientResolve = ClientResolve.NO_NAME
     listed: tuple[Listed, ...] = ()
+    flags: int = 0
 
 
 class Gathering:
@@ -50,9 +52,12 @@ class Gathering:
         self._left = 2
 
     def start(self, names: ClientNames, lists: DnsLists) -> None:
-        """Asks."""
+        """Asks; DNS lists only if the access map counts, which says what they mean."""
         names.find(self._facts.address, self._on_name)
-        lists.find(self._facts.address, self._on_listed)
+        if self._facts.flags & LookupFlags.NO_ACCESS:
+            self._one_done()
+        else:
+            lists.find(self._facts.address, self._on_listed)
 
     def _on_name(self, name: str, resolve: ClientResolve) -> None:
         self._facts.name, self._facts.resolve = name, resolve

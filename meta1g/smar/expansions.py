@@ -5,7 +5,7 @@
 Invariants: each asker gets one answer, also if the walk fails; a kept expansion answers a first question only as long as
 no map has changed, but further parts of the same expansion in any case: the parts of one list fit together.
 
-Ref: our choice; architecture, invariants I4 and I10.
+Ref: our choice; invariants I4 and I10.
 """
 
 from collections import OrderedDict

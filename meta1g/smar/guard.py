@@ -148,6 +148,10 @@ class GuardedMap:
         """Gives a number that changes with the content."""
         return self.inner.version()
 
+    def tags(self) -> frozenset[str] | None:
+        """Gives what stands before the first colon of its keys."""
+        return self.inner.tags()
+
     def close(self) -> None:
         """Closes the map."""
         self.inner.close()

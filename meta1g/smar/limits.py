@@ -71,6 +71,10 @@ LOOKUPS_MAX: Final = 8
 LOOKUPS_WAITING_MAX: Final = 1_000
 #: A map that does not answer is logged once in so many seconds.  Our choice, as for name servers.
 MAP_LOG_S: Final = 10.0
+#: Clients, servers and recipients whose piece of configuration is kept (invariant I4).  Our choice, as for routes.
+SNIPPET_CACHE_ENTRIES: Final = 10_000
+#: Wrong entries of maps that are remembered, so that the log has not a line for each mail.  Our choice.
+WRONG_ENTRIES_MAX: Final = 1_000
 #: Threads for look-ups that block, beyond those that are held by maps.  Our choice.
 WORKERS_SPARE: Final = 8
 #: Longest time of a question to maps that may block, in seconds.  Our choice: half of what SMTPS waits.
@@ -84,8 +88,6 @@ TURNS_MAX: Final = 100_000
 #: Threads of the event system.  Our choice, because a thread more does not run more Python code.
 SOFT_THREADS: Final = 2
 HARD_THREADS: Final = 8
-#: Characters of a list of those who may write to a protected recipient.  Our choice: it is read for each mail (invariant I10).
-PROTECTED_MAX_CHARS: Final = 32 * 1024
 #: Result addresses of one DNS list that are looked up in the access map.  Our choice: lists give one for each reason.
 LISTED_MAX: Final = 16
 #: Characters of a text sent to a client in a reply.  Ref: RFC 5321 4.5.3.1.5, reply line of 512 bytes.

@@ -26,7 +26,7 @@ from meta1g.smar.limits import HARD_THREADS, LOOKUPS_MAX, SOFT_THREADS, WORKERS_
 from meta1g.smar.recipient import Recipients
 from meta1g.smar.resolver import Resolver
 from meta1g.smar.server import Offload, QmgrService, SmtpsService
-from meta1g.smar.settings import settings_from, unheeded
+from meta1g.smar.settings import settings_from
 from meta1g.smar.turns import Turns
 
 
@@ -66,7 +66,7 @@ class Smar:
         recipients = Recipients(settings.routes, settings.aliases, self._resolver, settings.hostname, log, settings.myself)
         names = ClientNames(self._evthr, self._resolver, log)
         self._smtps = SmtpsService(settings.policy, names, lists, offload, log)
-        self._qmgr = QmgrService(recipients, offload, log)
+        self._qmgr = QmgrService(recipients, offload, log, settings.policy.conf)
         self._listeners = self._listen(config)
 
     def _listen(self, config: Config) -> list[RcbListener]:
@@ -136,7 +136,7 @@ def main(argv: list[str]) -> int:
     config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
     section = config.section("smar", arguments.name)
     log = startup.open_log("smar", config.glob, section, config.queue_directory)
-    for warning in (*config.warnings, *unheeded(section)):
+    for warning in config.warnings:
         log.warn("smar.conf", warning)
     os.chdir(config.queue_directory)
     Smar(config, section, log).run()

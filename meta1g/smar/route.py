@@ -1,7 +1,7 @@
 """Routes: the mailertable and what its values mean.
 
     key      example.org   .example.net   .          exact domain, subdomains, everything else
-    value    lmtp:  lmtp:PATH  lmtp:HOST  [192.0.2.1]  [2001:db8::1]  [host]  host  26^[192.0.2.1]  26^host
+    value    lmtp:  lmtp:PATH  lmtp:24^[192.0.2.1]  [192.0.2.1]  [2001:db8::1]  [host]  host  26^[192.0.2.1]  26^host
              several, separated by blanks, in the order of preference
 
 Invariant: a compiled route is used only as long as the map it came from is unchanged.
@@ -15,13 +15,17 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module, PermError
+from meta1g.base.log import Log
 from meta1g.base.reply import Reply
+from meta1g.conf.values import shown
 from meta1g.maps.base import Map, MapStatus
 from meta1g.maps.lookup import domain_keys, search
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.qmgr_smar import Route, Unresolved
 from meta1g.smar.limits import ROUTE_CACHE_ENTRIES, SERVERS_MAX, STATIC_TTL_S
 from meta1g.smar.memo import Memo
+from meta1g.smar.wrongentries import WrongEntries
+from meta1g.smtp.address import is_host
 
 _PORT_MAX: Final = 0xFFFF
 _LMTP: Final = "lmtp:"
@@ -81,28 +85,36 @@ def parse_value(value: str, defaults: RouteDefaults) -> tuple[DeliveryAgent, tup
     """Reads a right-hand side of the mailertable.
 
     Raises:
-        PermError: it names no server, a wrong port, or mixes LMTP with SMTP.
+        PermError: it names no server, a wrong port, or mixes LMTP with SMTP; the error says what to write.
     """
     agents, targets = [], []
     words = value.split(None, SERVERS_MAX)
     if len(words) > SERVERS_MAX:
-        raise PermError(Module.SMAR, f"mailertable value names more than {SERVERS_MAX} servers")
+        raise _wrong(f"names more than {SERVERS_MAX} servers; name fewer")
     for word in words:
         is_lmtp = word.lower().startswith(_LMTP)
         agents.append(DeliveryAgent.LMTP if is_lmtp else DeliveryAgent.ESMTP)
         targets.append(_lmtp_target(word[len(_LMTP) :], defaults) if is_lmtp else _smtp_target(word, defaults.port))
     if not targets:
-        raise PermError(Module.SMAR, "mailertable value is empty")
+        raise _wrong("is empty; write lmtp:, [ADDRESS], HOST or PORT^[ADDRESS]")
     if len(set(agents)) > 1:
-        raise PermError(Module.SMAR, f"mailertable value {value!r} mixes lmtp: with other servers")
+        raise _wrong(f"{shown(value)} mixes lmtp: with other servers; write one of them")
     return agents[0], tuple(targets)
 
 
+def _wrong(text: str) -> PermError:
+    return PermError(Module.SMAR, f"mailertable value {text}")
+
+
 def _lmtp_target(rest: str, defaults: RouteDefaults) -> Target:
+    if rest[:5].lower() == "unix:":
+        raise _wrong(f"lmtp:{shown(rest)}: a local socket has no unix: here; write lmtp:{shown(rest[5:])}")
     if not rest or "/" in rest:
+        if rest.startswith("~") or ".." in rest.split("/"):
+            raise _wrong(f"lmtp:{shown(rest)}: write the whole path, or one relative to the queue directory, without ~ and ..")
         return Target(f"unix:{defaults.queue_directory / (rest or defaults.lmtp_socket)}", 0, is_address=True)
     if "^" not in rest:
-        raise PermError(Module.SMAR, f"mailertable value lmtp:{rest}: write lmtp:PATH with a slash, or lmtp:PORT^[ADDRESS]")
+        raise _wrong(f"lmtp:{shown(rest)}: write lmtp:PATH with a slash, or lmtp:PORT^[ADDRESS]")
     return _smtp_target(rest, 0)
 
 
@@ -113,18 +125,34 @@ def _smtp_target(word: str, port: int) -> Target:
     number, caret, rest = word.partition("^")
     if caret:
         if not (number.isascii() and number.isdigit() and 0 < int(number) <= _PORT_MAX):
-            raise PermError(Module.SMAR, f"mailertable value {word!r}: port is not 1 to {_PORT_MAX}")
+            raise _wrong(f"{shown(word)}: port is not 1 to {_PORT_MAX}")
         port, word = int(number), rest
     bracketed = word.startswith("[") and word.endswith("]")
     host = word[1:-1] if bracketed else word
     if host[:5].lower() == "ipv6:":
         host = host[5:]
     if not host:
-        raise PermError(Module.SMAR, "mailertable value without host")
+        raise _wrong("without host; write [ADDRESS], HOST or PORT^[ADDRESS]")
     try:
         return Target(str(ipaddress.ip_address(host)), port, is_address=True)
     except ValueError:
+        host = host.removesuffix(".")
+        _check_host(host)
         return Target(host.lower(), port, is_address=False, use_mx=not bracketed)
+
+
+def _check_host(host: str) -> None:
+    """Makes sure that the DNS can be asked for a name.
+
+    Raises:
+        PermError: it cannot, or the name is a wrong IP address.
+    """
+    name, colon, port = host.rpartition(":")
+    if colon and port.isdigit():
+        raise _wrong(f"{shown(host)}: the port stands before the host; write {port}^{shown(name)}")
+    last = host.rpartition(".")[2]
+    if not is_host(host) or last.isdigit():
+        raise _wrong(f"{shown(host)} is no host name and no IP address; write HOST, [ADDRESS] or PORT^[ADDRESS]")
 
 
 def plan_of(value: str, defaults: RouteDefaults, *, explicit: bool) -> RoutePlan:
@@ -149,12 +177,14 @@ class Routes:
     Args:
         table: the mailertable, None if there is none.
         defaults: what values mean that do not say it.
+        wrong: is told of wrong entries.
 
     Locking: own lock LEAF (of the cache); two threads that miss the same entry make it twice.
     """
 
-    def __init__(self, table: Map | None, defaults: RouteDefaults) -> None:
+    def __init__(self, table: Map | None, defaults: RouteDefaults, wrong: WrongEntries | None = None) -> None:
         self._table = table
+        self._wrong = WrongEntries(Log("smar")) if wrong is None else wrong
         self._defaults = defaults
         self._plans: Memo[str, RoutePlan] = Memo(ROUTE_CACHE_ENTRIES)
         self.blocking = table is not None and table.blocking
@@ -204,7 +234,10 @@ class Routes:
         if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE):
             return self._from_dns(domain), True
         if result.status is MapStatus.OK:
-            return plan_of(result.value, self._defaults, explicit=key != "."), True
+            plan = plan_of(result.value, self._defaults, explicit=key != ".")
+            if isinstance(plan.answer, Unresolved):
+                self._wrong.tell(table.name, key, result.value, plan.answer.reply.one_line)
+            return plan, True
         is_temp = result.status is MapStatus.TEMP
         code, ecode = (451, "4.3.0") if is_temp else (550, "5.3.5")
         return RoutePlan(DeliveryAgent.ESMTP, (), Unresolved(reply=Reply(code, ecode, "mail routing is not known"))), False

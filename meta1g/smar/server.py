@@ -36,6 +36,7 @@ from meta1g.smar.checks import Policy
 from meta1g.smar.client import ClientFacts, Gathering
 from meta1g.smar.clientname import ClientNames
 from meta1g.smar.dnsbl import DnsLists
+from meta1g.smar.hostconf import HostConf
 from meta1g.smar.limits import CLIENT_SHARE, CLIENTS_MAX, REPLY_TEXT_MAX_CHARS
 from meta1g.smar.offload import FAILED, Offload
 from meta1g.smar.recipient import Answer, Recipients
@@ -128,7 +129,7 @@ class SmtpsService:
             self._client(conn, request_id, msg)
         elif isinstance(msg, SmtpsHelloA):
             self._log.info("smar.smtps", "connected", name=msg.name or None, pid=conn.peer_pid)
-            conn.reply(request_id, SmarHello(checks=int(self._policy.checks)))
+            conn.reply(request_id, SmarHello(checks=int(self._policy.checks(msg.flags))))
         else:
             raise ProtocolError(f"{type(msg).__name__} is not expected from SMTPS")
 
@@ -158,15 +159,15 @@ class SmtpsService:
         try:
             address = str(parse_address(msg.client_addr))
         except ValueError:  # a local socket
-            self._judge(conn, request_id, ClientFacts(msg.session_id, msg.client_addr))
+            self._judge(conn, request_id, ClientFacts(msg.session_id, msg.client_addr, flags=msg.flags))
             return
         key = client_key(address)
         with self._lock:
             has_room = self._clients.take(key)
         if not has_room:
-            self._judge(conn, request_id, ClientFacts(msg.session_id, address, resolve=ClientResolve.TEMP))
+            self._judge(conn, request_id, ClientFacts(msg.session_id, address, resolve=ClientResolve.TEMP, flags=msg.flags))
             return
-        facts = ClientFacts(msg.session_id, address)
+        facts = ClientFacts(msg.session_id, address, flags=msg.flags)
         place = [key]  # whoever takes it out gives it back
 
         def leave() -> None:
@@ -188,7 +189,7 @@ class SmtpsService:
         reply = _Asker(conn, request_id)
 
         def decide() -> None:
-            verdict = self._policy.client(facts.address, facts.name, facts.resolve, facts.listed)
+            verdict = self._policy.client(facts.address, facts.name, facts.resolve, facts.listed, facts.flags)
             if verdict.reply.is_perm:
                 self._log.info(
                     "smar.client",
@@ -214,11 +215,13 @@ class QmgrService:
         recipients: resolves.
         offload: runs look-ups.
         log: hellos and failures are logged here.
+        conf: pieces of configuration for servers and recipients, None without an access map.
 
     Locking: own lock LEAF for the connections.
     """
 
-    def __init__(self, recipients: Recipients, offload: Offload, log: Log) -> None:
+    def __init__(self, recipients: Recipients, offload: Offload, log: Log, conf: HostConf | None = None) -> None:
+        self._conf = conf
         self._lock = Lock(LockRank.LEAF, "qmgr connections")
         self._conns: set[RcbCom] = set()
         self._before = failure.contained_count()
@@ -280,8 +283,20 @@ class QmgrService:
 
     def _resolve(self, conn: RcbCom, request_id: int, msg: Resolve) -> None:
         reply = _Asker(conn, request_id)
+        conf = self._conf
 
         def answer(found: Answer) -> None:
+            if not isinstance(found, Route) or conf is None:
+                tell(found)
+            elif conf.blocking:  # the route may have come in the thread that reads answers of the DNS
+                self._offload.run(lambda: tell(conf.applied(msg.rcpt, found)), failed, blocking=True, source=conn)
+            else:
+                tell(conf.applied(msg.rcpt, found))
+
+        def failed(text: str) -> None:
+            tell(Unresolved(reply=Reply(451, "4.3.0", text)))
+
+        def tell(found: Answer) -> None:
             if isinstance(found, Unresolved):
                 said = found.reply
                 self._log.info(
@@ -293,7 +308,7 @@ class QmgrService:
 
         self._offload.run(
             lambda: self._recipients.resolve(msg, answer),
-            lambda text: answer(Unresolved(reply=Reply(451, "4.3.0", text))),
+            failed,
             blocking=self._recipients.blocking,
             source=conn,
         )

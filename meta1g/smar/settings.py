@@ -5,15 +5,15 @@ Ref: MeTA1 README, "SMAR: declaring maps, options" (option names as in meta1.con
 
 import socket
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Meta1Error, Module, PermError
 from meta1g.base.log import Log
 from meta1g.conf.config import Config, Section
 from meta1g.maps.base import Map
+from meta1g.maps.declared import DeclaredMaps
 from meta1g.maps.registry import MapRegistry, MapSpec
 from meta1g.maps.watch import Loader
 from meta1g.smar.access import AccessMap
@@ -22,14 +22,18 @@ from meta1g.smar.checks import Policy
 from meta1g.smar.dnsaddress import ServerAddress, parse_server
 from meta1g.smar.dnsbl import DnsList
 from meta1g.smar.guard import GuardedMap
+from meta1g.smar.hostconf import HostConf
 from meta1g.smar.limits import RESOLV_CONF_SERVERS
 from meta1g.smar.localuser import LocalUsers
+from meta1g.smar.mapcheck import check_maps
 from meta1g.smar.myself import Myself
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes
+from meta1g.smar.wrongentries import WrongEntries
 
 #: Sub-sections that name or describe a map.
 CONSUMERS: Final = ("mailertable", "aliases", "local_user_map", "access_map")
+T = TypeVar("T")
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
 
@@ -66,7 +70,14 @@ class Settings:
     blocking_maps: int = 0
 
 
-def settings_from(config: Config, smar: Section, log: Log | None = None, loader: Loader | None = None) -> Settings:
+def settings_from(
+    config: Config,
+    smar: Section,
+    log: Log | None = None,
+    loader: Loader | None = None,
+    watch: Callable[[Map], Map] | None = None,
+    wrong: WrongEntries | None = None,
+) -> Settings:
     """Reads a section smar and opens its maps.
 
     Args:
@@ -74,65 +85,89 @@ def settings_from(config: Config, smar: Section, log: Log | None = None, loader:
         smar: the section.
         log: maps that do not answer are logged here.
         loader: where changed files of maps are read.
+        watch: called with each map that is opened; gives what is asked in its place.
+        wrong: is told of wrong entries instead of the log.
 
     Raises:
         PermError: a map or an address in it cannot be used; the error names file and line.
         TempError: the system is short of something.
     """
-    return _Reader(config, smar, log, loader).read()
+    return _Reader(config, smar, log, loader, watch, wrong).read()
 
 
-def problems(config: Config, smar: Section) -> list[str]:
-    """Opens all maps of a section and whatever uses them; gives all that is wrong, each with file and what to do."""
+def problems(config: Config, smar: Section, *, entries: bool = False) -> list[str]:
+    """Opens all maps of a section and whatever uses them; gives all that is wrong, each with file and what to do.
+
+    Args:
+        config: the whole configuration.
+        smar: the section.
+        entries: looks at each entry of the maps, too.
+    """
     found: list[str] = []
-    readers: list[_Reader] = []
 
-    def look(function: Callable[[], object]) -> None:
+    def look(function: Callable[[], T]) -> T | None:
         try:
-            function()
+            return function()
         except Meta1Error as error:
             found.extend(() if error.cause in found else (error.cause,))
+            return None
 
-    look(lambda: readers.append(_Reader(config, smar, None, None)))
+    reader = look(lambda: _Reader(config, smar, Log("smar", level=0), None))
     look(lambda: name_servers(smar))
-    for reader in readers:
-        for part in reader.parts():
-            look(part)
-        if not found:
-            look(reader.read)
-        reader.registry.close()
+    if reader is None:
+        return found
+    for part in reader.parts():
+        look(part)
+    settings = None if found else look(reader.read)
+    if entries:
+        texts = check_maps(config, smar, None if settings is None else settings.aliases)
+        found += [text for text in texts if text not in found]
+    reader.registry.close()
     return found
 
 
 class _Reader:
     """Reads one configuration.  Owner: the process (set before the first thread)."""
 
-    def __init__(self, config: Config, smar: Section, log: Log | None, loader: Loader | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        smar: Section,
+        log: Log | None,
+        loader: Loader | None,
+        watch: Callable[[Map], Map] | None = None,
+        wrong: WrongEntries | None = None,
+    ) -> None:
         self._config = config
         self._smar = smar
         self._delimiter: str = smar.get("address_delimiter")
         self._hostname = config.hostname or socket.getfqdn()
         self._log = Log("smar") if log is None else log
-        specs = tuple(self._spec(one) for one in self._smar.subs("map"))
-        self.registry = MapRegistry(specs, loader, lambda table, spec: GuardedMap(table, spec.where, self._log))
+        self._wrong = WrongEntries(self._log) if wrong is None else wrong
+        self._watch = watch
+        self._maps = DeclaredMaps(config, smar, loader, self._guarded)
+        self._consumer = self._maps.used_by
+        self.registry = self._maps.registry
+
+    def _guarded(self, table: Map, spec: MapSpec) -> Map:
+        guarded = GuardedMap(table, spec.where, self._log)
+        return guarded if self._watch is None else self._watch(guarded)
 
     def parts(self) -> Iterator[Callable[[], object]]:
         """Gives what opens one map each."""
-        for section in self._smar.subs("map"):
-            yield partial(self.registry.get, section.name or "", section.where)
-        for keyword in CONSUMERS:
-            yield partial(self._consumer, keyword)
+        return self._maps.openers(*CONSUMERS)
 
     def read(self) -> Settings:
         """Makes everything."""
         smar = self._smar
-        for section in smar.subs("map"):
-            self.registry.get(section.name or "", section.where)
-        routes = Routes(self._consumer("mailertable"), self._route_defaults())
+        for opener in self._maps.openers():
+            opener()
+        routes = Routes(self._consumer("mailertable"), self._route_defaults(), self._wrong)
         relay = RelayRules(smar.get("relay_from"), smar.get("relay_to"), smar.get("local_domains"), routes, smar.where)
         aliases, users = self._aliases(relay), self._users()
         table = self._consumer("access_map")
-        access = None if table is None else AccessMap(table, self._delimiter)
+        access = None if table is None else AccessMap(table, self._delimiter, self._wrong)
+        conf = None if table is None else HostConf(table, self._delimiter, self._wrong)
         return Settings(
             hostname=self._hostname,
             servers=name_servers(smar),
@@ -142,7 +177,7 @@ class _Reader:
             registry=self.registry,
             routes=routes,
             aliases=aliases,
-            policy=Policy(routes, relay, access, users, aliases, names="client_names" in smar.get("DNS_flags")),
+            policy=Policy(routes, relay, access, users, aliases, "client_names" in smar.get("DNS_flags"), conf),
             lists=self._lists(access),
             myself=self._myself(),
             blocking_maps=sum(one.blocking for one in self.registry.all()),
@@ -175,6 +210,7 @@ class _Reader:
             delimiter=self._delimiter,
             relay=relay,
             hostname=self._hostname,
+            wrong=self._wrong,
         )
 
     def _users(self) -> LocalUsers | None:
@@ -196,59 +232,6 @@ class _Reader:
                 raise PermError(Module.SMAR, f"{section.where}: dnsbl needs {what}")
             lists.append(DnsList(section.get("zone"), section.get("timeout")))
         return tuple(lists)
-
-    def _consumer(self, keyword: str) -> Map | None:
-        """Gives the map that a sub-section names or describes, None if there is no such sub-section."""
-        section = self._smar.sub(keyword)
-        name, file = section.get("name"), section.get("file")
-        if name:
-            return self.registry.get(name, section.where)
-        if not file:
-            return None
-        return self.registry.add(MapSpec(name=keyword, type=section.get("type"), where=section.where, file=self._path(file)))
-
-    def _path(self, text: str) -> Path:
-        path: Path = self._config.configuration_directory / text
-        return path
-
-    def _spec(self, section: Section) -> MapSpec:
-        file, path = section.get("file"), section.get("path")
-        return MapSpec(
-            name=section.name or "",
-            type=section.get("type"),
-            where=section.where,
-            file=self._path(file) if file else None,
-            path=self._config.queue_directory / path if path else None,
-            address=section.get("address") or "",
-            port=section.get("port") or 0,
-            timeout_s=section.get("timeout"),
-            mapname=section.get("mapname") or "",
-            maps=tuple(section.get("maps")),
-            entries=_entries(section),
-        )
-
-
-def _entries(section: Section) -> dict[str, str]:
-    """Gives the content of a static map."""
-    entries = {}
-    for text in section.get("entries"):
-        key, _, value = str(text).partition(" ")
-        entries[key] = value.strip()
-    return entries
-
-
-def unheeded(smar: Section) -> list[str]:
-    """Gives a warning for each thing that the section asks for and that this program does not do.
-
-    Raises:
-        PermError: it is one that must not be passed over.
-    """
-    greylisting = smar.sub("greylisting")
-    if greylisting.exists:
-        raise PermError(Module.SMAR, f"{greylisting.where}: greylisting is not available; remove the section")
-    if "use_connect" not in smar.get("DNS_flags"):
-        return [f"{smar.where}: DNS_flags: sockets are always connected to one name server"]
-    return []
 
 
 def name_servers(smar: Section, resolv_conf: Path = RESOLV_CONF) -> tuple[ServerAddress, ...]:

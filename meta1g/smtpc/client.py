@@ -20,6 +20,7 @@ from meta1g.base.clock import Clock
 from meta1g.base.errors import TempError
 from meta1g.base.log import Log
 from meta1g.base.reply import Reply
+from meta1g.conf.errors import ConfigError
 from meta1g.db.cdb import Cdb
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.schema import Message
@@ -28,7 +29,7 @@ from meta1g.smtp.esmtp import Ext
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.limits import IDLE_MAX_S, LOG_AT_ONCE_LINES, MICROSECONDS
 from meta1g.smtpc.session import Session
-from meta1g.smtpc.settings import Settings
+from meta1g.smtpc.settings import ServerSettings
 from meta1g.smtpc.status import DeliveryStatus, SessionError, where
 from meta1g.st import POLLIN, StError, StThread, st_checkpoint, st_netfd_poll, st_thread_create, st_thread_interrupt, st_usleep
 from meta1g.st.rcbconn import RcbConn
@@ -81,7 +82,7 @@ class Client:
     """The sessions of this process.
 
     Args:
-        settings: configuration.
+        settings: configuration, of all servers and of some.
         cdb: content files.
         clock: time of idle sessions and of log lines.
         log: the log.
@@ -92,7 +93,7 @@ class Client:
 
     __slots__ = ("_cdb", "_clock", "_log", "_post", "_settings", "_workers", "stopping")
 
-    def __init__(self, settings: Settings, cdb: Cdb, clock: Clock, log: Log, post: Callable[[Message], None]) -> None:
+    def __init__(self, settings: ServerSettings, cdb: Cdb, clock: Clock, log: Log, post: Callable[[Message], None]) -> None:
         self._settings = settings
         self._cdb = cdb
         self._clock = clock
@@ -151,15 +152,24 @@ class Client:
         elif worker is not None or self._is_full():
             self._report(job, DeliveryStatus(session=Reply(451, "4.3.2", "delivery agent has no free session")), None)
         else:
-            server = job.deliver.server[0]
-            session = Session(job.deliver.session_id, server, job.deliver.da, self._settings, self._clock)
-            worker = SessionWorker(session, job)
-            worker.thread = st_thread_create(self._serve, worker)
-            self._workers[worker.key] = worker
+            self._begin(job)
+
+    def _begin(self, job: Job) -> None:
+        """Starts a session with its thread."""
+        deliver, server = job.deliver, job.deliver.server[0]
+        try:
+            settings = self._settings.of(server.conf)
+        except ConfigError as error:
+            self._log.error("smtpc.conf", error.cause, server=server.addr, host=server.host or None)
+            self._report(job, DeliveryStatus(session=Reply(451, "4.3.5", "Configuration for this server is wrong")), None)
+            return
+        worker = SessionWorker(Session(deliver.session_id, server, deliver.da, settings, self._clock), job)
+        worker.thread = st_thread_create(self._serve, worker)
+        self._workers[worker.key] = worker
 
     def _is_full(self) -> bool:
         """Tells whether there is no room for another session; one that was told to close still says QUIT and counts no more."""
-        limit = self._settings.max_threads
+        limit = self._settings.common.max_threads
         return len(self._workers) >= limit and sum(not one.closing for one in self._workers.values()) >= limit
 
     def _close(self, conn: RcbConn, session_id: str) -> None:

@@ -46,3 +46,5 @@ LOG_AT_ONCE_LINES: Final = 100
 #: Longest text of a contained failure that QMGR is told.
 CONTAINED_TEXT_MAX_CHARS: Final = 500
 MICROSECONDS: Final = 1_000_000
+#: Pieces of configuration for servers that are kept as settings.  Our choice: an access map has few that differ.
+SNIPPETS_KEPT: Final = 1000

@@ -20,7 +20,7 @@ from meta1g.rcb.schema import Message
 from meta1g.rcb.smtpc_qmgr import PROTOCOL, SmtpcContained, SmtpcHello
 from meta1g.smtpc.client import Client
 from meta1g.smtpc.limits import CONTAINED_TEXT_MAX_CHARS, MICROSECONDS, STOP_GRACE_S
-from meta1g.smtpc.settings import Settings
+from meta1g.smtpc.settings import ServerSettings
 from meta1g.st.rcblink import RcbLink
 from meta1g.st.signals import on_signal
 from meta1g.st.turnlog import collect_lines
@@ -30,7 +30,7 @@ class Smtpc:
     """The process: link to QMGR, sessions, stop.  Owner: the process."""
 
     def __init__(self, config: Config, index: int, log: Log) -> None:
-        settings = Settings.from_config(config)
+        settings = ServerSettings(config)
         queue = config.queue_directory
         self._log = log
         self._stopping = False
@@ -39,7 +39,7 @@ class Smtpc:
         self.link = RcbLink(
             queue / paths.QMGR_SMTPC_SOCKET,
             PROTOCOL,
-            SmtpcHello(smtpc_id=index, pid=os.getpid(), max_threads=settings.max_threads),
+            SmtpcHello(smtpc_id=index, pid=os.getpid(), max_threads=settings.common.max_threads),
             on_up=self._on_up,
             on_down=self.client.on_down,
             on_message=self.client.on_message,

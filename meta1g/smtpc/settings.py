@@ -6,7 +6,11 @@ Ref: MeTA1 README, "SMTP Client"; RFC 5321 4.5.3.2 (defaults of the time-outs ar
 import socket
 
 from meta1g.base.dataclass import dataclass
-from meta1g.conf.config import Config
+from meta1g.base.errors import Module
+from meta1g.base.rsc import Rsc
+from meta1g.conf.config import Config, Section
+from meta1g.conf.snippet import parse_snippet
+from meta1g.smtpc.limits import SNIPPETS_KEPT
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +30,12 @@ class Settings:
 
     @classmethod
     def from_config(cls, config: Config) -> "Settings":
-        """Reads section smtpc; IO_timeout, if given, is the time-out of every step that has none of its own."""
-        section = config.section("smtpc")
+        """Reads section smtpc."""
+        return cls.from_section(config, config.section("smtpc"))
+
+    @classmethod
+    def from_section(cls, config: Config, section: Section) -> "Settings":
+        """Reads a section; IO_timeout, if given, is the time-out of every step that has none of its own."""
 
         def step_s(option: str) -> int:
             own = section.given(option) or not section.given("IO_timeout")
@@ -46,3 +54,40 @@ class Settings:
             max_threads=section.get("max_threads"),
             pipelining=section.flag("pipelining"),
         )
+
+
+class ServerSettings:
+    """The settings for servers that have a piece of configuration of their own.
+
+    Args:
+        config: the configuration.
+
+    Attributes:
+        common: those of all others.
+
+    Owner: the process.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._section = config.section("smtpc")
+        self.common = Settings.from_config(config)
+        self._known: Rsc[str, Settings] = Rsc(SNIPPETS_KEPT, Module.SMTPC)
+
+    def of(self, snippet: str) -> Settings:
+        """Gives the settings for a server.
+
+        Args:
+            snippet: value of `smtpc_session_conf:`, empty without one.
+
+        Raises:
+            ConfigError: it is wrong; SMAR sends none that is.
+        """
+        if not snippet:
+            return self.common
+        settings = self._known.get(snippet)
+        if settings is None:
+            section = self._section.changed(parse_snippet(snippet, "smtpc_session_conf"))
+            settings = Settings.from_section(self._config, section)
+            self._known.put(snippet, settings)
+        return settings

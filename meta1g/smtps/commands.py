@@ -22,6 +22,7 @@ from meta1g.smtps.fsm import Event, State
 from meta1g.smtps.limits import QUESTIONS_MAX
 from meta1g.smtps.questions import MailQuestion, RcptQuestion, accept_mail
 from meta1g.smtps.received import client_text
+from meta1g.smtps.smar_link import Asked
 from meta1g.smtps.transaction import Transaction
 
 
@@ -55,7 +56,7 @@ def _denied(dialogue: Dialogue, command: Command | Reply) -> None:
 
 def ehlo(dialogue: Dialogue, argument: str) -> None:
     """Answers EHLO with the extensions."""
-    settings = dialogue.context.settings
+    settings = dialogue.settings
     if _hello(dialogue, argument, "ESMTP"):
         client = client_text(dialogue.client_name, dialogue.client_addr)
         dialogue.reply(ehlo_reply(settings.hostname, client, settings.offered))
@@ -64,11 +65,11 @@ def ehlo(dialogue: Dialogue, argument: str) -> None:
 def helo(dialogue: Dialogue, argument: str) -> None:
     """Answers HELO."""
     if _hello(dialogue, argument, "SMTP"):
-        dialogue.reply(Reply(250, "", dialogue.context.settings.hostname))
+        dialogue.reply(Reply(250, "", dialogue.settings.hostname))
 
 
 def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
-    name = ehlo_text(argument, strict=dialogue.context.settings.strict_ehlo)
+    name = ehlo_text(argument, strict=dialogue.settings.strict_ehlo)
     if name is None:
         dialogue.reply(replies.BAD_HELO)
         return False
@@ -92,7 +93,7 @@ def mail(dialogue: Dialogue, argument: str) -> None:
     if not dialogue.allowed(Event.MAIL):
         return
     dialogue.mail_refused = True  # until it is not
-    settings = dialogue.context.settings
+    settings = dialogue.settings
     parsed = _parse_mail(argument, settings.offered_names, settings.lenient)
     if isinstance(parsed, Reply):
         dialogue.reply(parsed)
@@ -117,6 +118,7 @@ def mail(dialogue: Dialogue, argument: str) -> None:
             ta_id=ta.ta_id,
             client_addr=dialogue.client_addr,
             client_name=dialogue.client_name,
+            ehlo=dialogue.ehlo,
             mail=address.text,
             flags=ta.flags,
         )
@@ -148,7 +150,7 @@ def _parse_mail(argument: str, offered: frozenset[Ext], lenient: Leniency) -> tu
 def _may_begin(dialogue: Dialogue, params: MailParams) -> Reply | None:
     """Gives the reason why no transaction can begin now, or None.  Switches: yes, as admission() does."""
     context = dialogue.context
-    settings = context.settings
+    settings = dialogue.settings
     if (refusal := dialogue.admission()) is not None:
         return refusal
     if dialogue.generation != context.qmgr.generation:
@@ -167,7 +169,7 @@ def _may_begin(dialogue: Dialogue, params: MailParams) -> Reply | None:
 
 def rcpt(dialogue: Dialogue, argument: str) -> None:
     """Asks SMAR about a recipient.  Switches: only if very many questions are open."""
-    settings = dialogue.context.settings
+    settings = dialogue.settings
     ta = dialogue.ta
     if len(dialogue.waiting) >= QUESTIONS_MAX or (ta is not None and ta.asked - ta.failed >= settings.max_recipients):
         dialogue.settle()
@@ -182,6 +184,23 @@ def rcpt(dialogue: Dialogue, argument: str) -> None:
         dialogue.reply(parsed)
         return
     address, params = parsed
+    dialogue.step(Event.RCPT)
+    counted = dialogue.context.qmgr.count(dialogue.id, ClientEvent.RECIPIENT)
+    question = RcptQuestion(_ask_about(dialogue, ta, address), address, params, counted)
+    ta.asked += 1
+    if settings.verify.wants_rcpt(address):
+        dialogue.to_verify.append(question)
+    elif question.asked is None and counted is None and not dialogue.waiting:
+        question.settle(dialogue)
+        return
+    dialogue.waiting.append(question)
+
+
+def _ask_about(dialogue: Dialogue, ta: Transaction, address: Address) -> Asked | None:
+    """Asks SMAR about a recipient; None if the answer is known to be yes."""
+    smar = dialogue.context.smar
+    if smar.takes_any_rcpt(dialogue.client_addr):
+        return None
     question = CheckRcpt(
         ta_id=ta.ta_id,
         rcpt_idx=ta.asked & RCPT_IDX_MAX,
@@ -191,13 +210,7 @@ def rcpt(dialogue: Dialogue, argument: str) -> None:
         rcpt=address.text,
         flags=ta.flags,
     )
-    dialogue.step(Event.RCPT)
-    counted = dialogue.context.qmgr.count(dialogue.id, ClientEvent.RECIPIENT)
-    waiting = RcptQuestion(dialogue.context.smar.ask(question), address, params, counted)
-    if settings.verify.wants_rcpt(address):
-        dialogue.to_verify.append(waiting)
-    dialogue.waiting.append(waiting)
-    ta.asked += 1
+    return smar.ask(question)
 
 
 def _parse_rcpt(argument: str, offered: frozenset[Ext], lenient: Leniency, *, utf8: bool) -> tuple[Address, RcptParams] | Reply:
@@ -288,7 +301,7 @@ def quit_(dialogue: Dialogue, argument: str) -> None:
 
 def _count_noop(dialogue: Dialogue) -> None:
     dialogue.noops += 1
-    if dialogue.noops > dialogue.context.settings.max_noops and dialogue.state is not State.CLOSING:
+    if dialogue.noops > dialogue.settings.max_noops and dialogue.state is not State.CLOSING:
         dialogue.context.log.notice(
             "smtps.session", str(replies.TOO_MANY_NOOPS), ss_sess=dialogue.id, client=dialogue.client_addr
         )

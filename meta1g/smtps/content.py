@@ -30,6 +30,7 @@ from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.fsm import Event
 from meta1g.smtps.limits import SMALL_CONTENT_BYTES, STREAM_PIECE_BYTES
 from meta1g.smtps.received import received
+from meta1g.smtps.settings import Settings
 from meta1g.smtps.transaction import Transaction
 from meta1g.st import StError, offload
 
@@ -41,7 +42,8 @@ class IncomingContent:
     """Content on its way to its file: in memory while it is small, streamed when it is not.
 
     Args:
-        context: store, settings and log.
+        context: store and log.
+        settings: those of the client.
         cdb_id: id of the file.
         trace: our Received field, which goes first.
 
@@ -60,6 +62,7 @@ class IncomingContent:
         "_context",
         "_held",
         "_meter",
+        "_settings",
         "_trace",
         "_writer",
         "automatic",
@@ -68,14 +71,15 @@ class IncomingContent:
         "size_bytes",
     )
 
-    def __init__(self, context: Context, cdb_id: CdbId, trace: bytes) -> None:
+    def __init__(self, context: Context, settings: Settings, cdb_id: CdbId, trace: bytes) -> None:
         self._context = context
+        self._settings = settings
         self._cdb_id = cdb_id
         self._trace = trace
         self._held = bytearray()  # one buffer: pieces may be as small as a client likes
         self._writer: CdbWriter | None = None
         self._checked = False
-        self._meter = HeaderMeter() if context.settings.parts is not None else None
+        self._meter = HeaderMeter() if settings.parts is not None else None
         self.size_bytes = 0
         self.checksum = 0
         self.automatic = False
@@ -93,7 +97,7 @@ class IncomingContent:
         self.size_bytes += len(piece)
         if self.refusal is not None:
             return
-        limit = self._context.settings.max_message_bytes
+        limit = self._settings.max_message_bytes
         if limit and self.size_bytes > limit:
             self.refuse(replies.TOO_BIG)
             return
@@ -105,7 +109,7 @@ class IncomingContent:
 
     def _in_bounds(self, meter: HeaderMeter, piece: bytes) -> bool:
         """Measures header and body of what has come, and refuses what is beyond a limit.  Switches: yes (removes a file)."""
-        limits = self._context.settings.parts
+        limits = self._settings.parts
         if limits is None:
             return True
         if not meter.done:
@@ -138,7 +142,7 @@ class IncomingContent:
         end = header_end(start)
         header = start[:end] if end >= 0 else start
         self.automatic = is_automatic(header)
-        if count_received(header) > self._context.settings.max_hops:
+        if count_received(header) > self._settings.max_hops:
             self.refuse(replies.TOO_MANY_HOPS)
 
     def _spill(self) -> None:
@@ -152,7 +156,7 @@ class IncomingContent:
     def _write(self, block: bytes) -> None:
         """Runs off-loaded."""
         if self._writer is None:
-            self._writer = self._context.cdb.create(self._cdb_id, self._context.settings.cdb_gid)
+            self._writer = self._context.cdb.create(self._cdb_id, self._settings.cdb_gid)
             self._writer.write(self._summed(self._trace))
         self._writer.write(self._summed(block))
 
@@ -177,7 +181,7 @@ class IncomingContent:
     def _write_whole(self) -> None:
         """Runs off-loaded."""
         blocks = [self._summed(self._trace), self._summed(bytes(self._held))]
-        self._context.cdb.write_whole(self._cdb_id, blocks, self._context.settings.cdb_gid)
+        self._context.cdb.write_whole(self._cdb_id, blocks, self._settings.cdb_gid)
 
     def _finish(self) -> None:
         """Runs off-loaded."""
@@ -272,13 +276,13 @@ def receive(dialogue: Dialogue, ta: Transaction) -> Reply:
 def _content_of(dialogue: Dialogue, ta: Transaction) -> IncomingContent:
     context = dialogue.context
     date = context.dates.text(context.clock.now())
-    trace = received(dialogue.origin(), context.settings.hostname, ta.ta_id, ta.only_rcpt, date)
-    return IncomingContent(context, CdbId(ta.ta_id), trace)
+    trace = received(dialogue.origin(), dialogue.settings.hostname, ta.ta_id, ta.only_rcpt, date)
+    return IncomingContent(context, dialogue.settings, CdbId(ta.ta_id), trace)
 
 
 def _read(dialogue: Dialogue, content: IncomingContent) -> None:
     """Reads up to the final dot; a message that is refused is read to its end, too.  Switches: yes."""
-    unstuffer = Unstuffer(TEXT_LINE_MAX_BYTES if dialogue.context.settings.strict_lines else 0)
+    unstuffer = Unstuffer(TEXT_LINE_MAX_BYTES if dialogue.settings.strict_lines else 0)
     begun_s = dialogue.context.clock.monotonic()
     data = dialogue.take_rest()
     while True:

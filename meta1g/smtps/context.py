@@ -13,7 +13,7 @@ from meta1g.db.cdb import Cdb
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.qmgr_link import QmgrLink
 from meta1g.smtps.received import DateCache
-from meta1g.smtps.settings import Settings
+from meta1g.smtps.settings import ClientSettings, Settings
 from meta1g.smtps.smar_link import SmarLink
 
 
@@ -32,6 +32,7 @@ class Context:
         dates: time stamps for headers.
         gate: where to wait for the links and for room.
         sessions_max: sessions that can be served at the same time.
+        clients: settings of clients that have some of their own.
         stopping: no new transaction begins.
         sessions: number of open sessions.
 
@@ -47,6 +48,7 @@ class Context:
     clock: Clock
     gate: Gate
     sessions_max: int
+    clients: ClientSettings
     dates: DateCache = field(default_factory=DateCache)
     stopping: bool = False
     sessions: int = 0

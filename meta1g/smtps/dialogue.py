@@ -20,6 +20,7 @@ from meta1g.smtps.counting import Counter
 from meta1g.smtps.fsm import REFUSALS, TRANSITIONS, Event, State, next_state
 from meta1g.smtps.limits import CONTENT_GRACE_S, CONTENT_MIN_BYTES_PER_S, CONTENT_READ_BYTES, REPLIES_HELD_MAX
 from meta1g.smtps.received import ReceivedFrom
+from meta1g.smtps.settings import Settings
 from meta1g.smtps.transaction import Transaction
 from meta1g.st import NetFd, StError, st_checkpoint, st_read, st_write
 
@@ -60,6 +61,7 @@ class Dialogue(ABC):
         state: of the session machine.
         ehlo: argument of EHLO or HELO.
         protocol: `SMTP` or `ESMTP`.
+        settings: those of the section, or of this client.
         flags: LookupFlags that hold for the session.
         generation: the connection to QMGR that knows the session.
         denial: what delayed checks will answer to each recipient.
@@ -93,6 +95,7 @@ class Dialogue(ABC):
         "mail_refused",
         "noops",
         "protocol",
+        "settings",
         "state",
         "ta",
         "to_verify",
@@ -108,13 +111,14 @@ class Dialogue(ABC):
         self.state = State.CONNECTED
         self.ehlo = ""
         self.protocol = "SMTP"
-        self.flags = int(context.settings.lookup_flags)
+        self.settings = context.settings
+        self.flags = int(self.settings.lookup_flags)
         self.generation = 0
         self.denial: Reply | None = None
         self.discard = False
         self.ta: Transaction | None = None
         self.transactions = 0
-        self.counter = Counter(context.settings.count_limits)
+        self.counter = Counter(self.settings.count_limits)
         self.mail_refused = False
         self.noops = 0
         self.to_verify: list[ProbedQuestion] = []
@@ -123,6 +127,12 @@ class Dialogue(ABC):
         self._buffer = b""
         self._offset = 0
         self._out: list[bytes] = []
+
+    def treat_as(self, settings: Settings) -> None:
+        """Gives the client settings of its own; nothing has been counted or allowed yet."""
+        self.settings = settings
+        self.flags = int(settings.lookup_flags)
+        self.counter = Counter(settings.count_limits)
 
     def step(self, event: Event) -> None:
         """Feeds an event to the machine."""
@@ -155,14 +165,14 @@ class Dialogue(ABC):
 
     def said(self, reply: Reply) -> Reply:
         """Gives a reply as the client hears it: with soft_bounce nothing is refused for ever."""
-        return reply.softened() if self.context.settings.soft_bounce else reply
+        return reply.softened() if self.settings.soft_bounce else reply
 
     def flush(self) -> None:
         """Sends all queued replies by one write.  Switches: yes (write)."""
         if self._out:
             data = b"".join(self._out)
             self._out.clear()
-            st_write(self._nfd, data, self.context.settings.io_timeout_us)
+            st_write(self._nfd, data, self.settings.io_timeout_us)
 
     def flush_if_many(self) -> None:
         """Sends queued replies if a client sends commands without end.  Switches: yes (write)."""
@@ -220,7 +230,7 @@ class Dialogue(ABC):
         spent_s = self.context.clock.monotonic() - begun_s
         if spent_s > CONTENT_GRACE_S + received_bytes / CONTENT_MIN_BYTES_PER_S:
             raise StError(errno.ETIME, "content comes too slowly")
-        data = st_read(self._nfd, CONTENT_READ_BYTES, self.context.settings.io_timeout_us)
+        data = st_read(self._nfd, CONTENT_READ_BYTES, self.settings.io_timeout_us)
         if not data:
             raise ClientGoneError
         return data

@@ -25,6 +25,10 @@ QUESTIONS_MAX: Final = 32
 
 #: How long smar may take for one question: longer than its own time-outs for DNS.
 SMAR_TIMEOUT_US: Final = 60 * US
+#: Pieces of configuration of clients that are kept as settings.  Our choice: an access map has few that differ.
+SNIPPETS_KEPT: Final = 1000
+#: Clients remembered whose recipients SMAR need not be asked about.  Our choice: some 150 bytes each.
+ANY_RCPT_CLIENTS: Final = 2000
 #: How long qmgr may take to admit a session.
 QMGR_SESSION_TIMEOUT_US: Final = 30 * US
 #: How long qmgr may take to count a client, or to say what it knows of an address: longer than its `verify` waits for a probe.

@@ -26,7 +26,7 @@ from meta1g.smtps.limits import SESSION_DESCRIPTORS, SPARE_DESCRIPTORS, US
 from meta1g.smtps.listen import bind_all
 from meta1g.smtps.qmgr_link import QmgrLink
 from meta1g.smtps.server import Server
-from meta1g.smtps.settings import settings_from
+from meta1g.smtps.settings import ClientSettings, settings_from
 from meta1g.smtps.smar_link import SmarLink
 from meta1g.st import (
     POLLIN,
@@ -70,7 +70,7 @@ class SmtpsProcess:
         queue = config.queue_directory
         sessions_max = served_at_once(settings.max_threads, 2 * len(section.subs("listen_socket")), log)
         hello_q = SmtpsHello(smtps_id=index, name=settings.name, pid=os.getpid(), max_threads=sessions_max)
-        hello_a = SmtpsHelloA(smtps_id=index, name=settings.name)
+        hello_a = SmtpsHelloA(smtps_id=index, name=settings.name, flags=int(settings.lookup_flags))
         clock = SystemClock()
         gate = Gate(clock, settings.wait_for_link_s)
         self.context = Context(
@@ -83,6 +83,7 @@ class SmtpsProcess:
             clock=clock,
             gate=gate,
             sessions_max=sessions_max,
+            clients=ClientSettings(config, section, hostname),
         )
         self.server = Server(self.context)
         self._passing: NetFd | None = None

@@ -29,6 +29,7 @@ from meta1g.st.rcbpending import Pending
 
 #: X.1.8 of RFC 3463: what is wrong with an address is wrong with the sender's.
 _SENDER_CODE: Final = "1.8"
+_WELCOME: Final = Verdict(reply=Reply(250))
 
 
 # MAIL
@@ -105,7 +106,7 @@ class MailQuestion:
         reply = replies.RESOLVER_FAILED if verdict is None else told(verdict.reply)
         if verdict is not None and reply.is_ok:
             _take_flags(ta, verdict)
-        elif reply.is_perm and dialogue.context.settings.delay_checks:
+        elif reply.is_perm and dialogue.settings.delay_checks:
             ta.denial = ta.denial or reply
         else:
             return reply
@@ -147,7 +148,7 @@ def _too_much(dialogue: Dialogue, counted: Pending | None) -> Reply | None:
 
 def _unverified_sender(dialogue: Dialogue, ta: Transaction) -> Reply | None:
     """Has the sender probed if the configuration wants that; gives a refusal or None.  Switches: yes, if it is (waits)."""
-    if not dialogue.context.settings.verify.wants_sender(ta.mail):
+    if not dialogue.settings.verify.wants_sender(ta.mail):
         return None
     reply = _probed(dialogue, ta.mail, dialogue.context.qmgr.verify(dialogue.id, ta.mail.text))
     return None if reply is None else Reply(reply.code, f"{reply.code // 100}.{_SENDER_CODE}", f"Sender: {reply.one_line}")
@@ -157,7 +158,7 @@ def _probed(dialogue: Dialogue, address: Address, pending: Pending | None) -> Re
     """Waits for the result of a probe; gives a refusal or None.  Switches: yes (waits)."""
     context = dialogue.context
     reply = (None if pending is None else context.qmgr.said(pending)) or replies.NOT_VERIFIED
-    if reply.is_temp and context.settings.verify.accept_unknown:
+    if reply.is_temp and dialogue.settings.verify.accept_unknown:
         context.log.info("smtps.verify", f"taken: {reply}", ss_sess=dialogue.id, rcpt=address.text)
         return None
     return None if reply.is_ok else reply
@@ -168,10 +169,10 @@ def _probed(dialogue: Dialogue, address: Address, pending: Pending | None) -> Re
 
 @dataclass(slots=True)
 class RcptQuestion:
-    """RCPT waits for SMAR, and for QMGR if need be.  Owner: the state thread of the session.
+    """RCPT waits for SMAR, for QMGR, or only for its turn.  Owner: the state thread of the session.
 
     Args:
-        asked: the question to SMAR.
+        asked: the question to SMAR, None if its answer is known to be yes.
         address: the recipient.
         params: parameters of RCPT.
         counted: the question to QMGR, None if recipients have no rate.
@@ -182,7 +183,7 @@ class RcptQuestion:
         probe: the probe of the address, None if there is none.
     """
 
-    asked: Asked
+    asked: Asked | None
     address: Address
     params: RcptParams
     counted: Pending | None = None
@@ -191,9 +192,13 @@ class RcptQuestion:
     probe: Pending | None = None
     verified: bool = False
 
+    def _answered(self) -> Verdict | None:
+        """Waits for SMAR, if it was asked; None if it does not answer.  Switches: yes, if it was asked (waits)."""
+        return _WELCOME if self.asked is None else _answer(self.asked)
+
     def begin_probe(self, dialogue: Dialogue, ta: Transaction) -> None:
         """Waits for SMAR, and lets the address be probed if nothing is against it.  Switches: yes (waits)."""
-        self.verdict, self.looked = _answer(self.asked), True
+        self.verdict, self.looked = self._answered(), True
         verdict = self.verdict
         if verdict is None or not told(verdict.reply).is_ok or verdict.flags & VerdictFlags.DISCARD:
             return
@@ -207,7 +212,7 @@ class RcptQuestion:
         for question in together:
             if dialogue.ta is not None:
                 question.begin_probe(dialogue, dialogue.ta)
-        verdict = self.verdict if self.looked else _answer(self.asked)
+        verdict = self.verdict if self.looked else self._answered()
         ta = dialogue.ta
         if ta is None:
             dialogue.reply(replies.SENDER_REFUSED)

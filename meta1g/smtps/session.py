@@ -12,6 +12,7 @@ import errno
 from meta1g.base import failure
 from meta1g.base.errors import TempError
 from meta1g.base.reply import Reply
+from meta1g.conf.errors import ConfigError
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_qmgr import CloseSession, NewSession
 from meta1g.rcb.smtps_smar import CheckClient, ClientVerdict, LookupFlags, VerdictFlags
@@ -111,7 +112,7 @@ class ServerSession(Dialogue):
             self._deny(refusal)
             return
         log.info("smtps.connect", "ok", ss_sess=self.id, client=self.client_addr, client_name=self.client_name or None)
-        self._out.append(f"220 {self.context.settings.hostname} ESMTP meta1g\r\n".encode("ascii"))
+        self._out.append(f"220 {self.settings.hostname} ESMTP meta1g\r\n".encode("ascii"))
         self.step(Event.GREET)
 
     def _deny(self, refusal: Reply) -> None:
@@ -127,7 +128,7 @@ class ServerSession(Dialogue):
             return
         self._out.append(greeting.encode())
         self.step(Event.DENY)
-        self._deadline_s = self.context.clock.monotonic() + min(DENIED_MAX_S, self.context.settings.io_timeout_us / US)
+        self._deadline_s = self.context.clock.monotonic() + min(DENIED_MAX_S, self.settings.io_timeout_us / US)
 
     def _may_stay(self) -> Reply | None:
         """Gives the reason why the client cannot stay, or None; a link that is away is waited for.  Switches: yes (waits)."""
@@ -169,7 +170,7 @@ class ServerSession(Dialogue):
         try:
             self._announce()
             if context.smar.asks_client:
-                asked = context.smar.ask(CheckClient(session_id=self.id, client_addr=self.client_addr))
+                asked = context.smar.ask(CheckClient(session_id=self.id, client_addr=self.client_addr, flags=self.flags))
                 verdict = asked.client_verdict()
         except TempError:
             return replies.RESOLVER_AWAY if context.qmgr.up else replies.QUEUE_AWAY
@@ -225,6 +226,12 @@ class ServerSession(Dialogue):
     def _judge(self, verdict: ClientVerdict) -> Reply | None:
         """Takes what SMAR knows of the client; gives a refusal or None."""
         self.client_name = verdict.client_name
+        if verdict.session_conf:
+            try:
+                self.treat_as(self.context.clients.of(verdict.session_conf))
+            except ConfigError as error:
+                self.context.log.error("smtps.conf", error.cause, ss_sess=self.id, client=self.client_addr)
+                return replies.RESOLVER_AWAY
         if verdict.flags & VerdictFlags.RELAY:
             self.flags |= LookupFlags.RELAY_ALLOWED
         if verdict.flags & VerdictFlags.QUICK:
@@ -233,7 +240,7 @@ class ServerSession(Dialogue):
         reply = told(verdict.reply)
         if reply.is_ok:
             return None
-        if self.context.settings.delay_checks and reply.code != replies.SHUTTING_DOWN.code:
+        if self.settings.delay_checks and reply.code != replies.SHUTTING_DOWN.code:
             self.denial = reply
             return None
         return reply
@@ -283,7 +290,7 @@ class ServerSession(Dialogue):
             return
         now = context.clock.monotonic()
         if not self._deadline_s:
-            self._deadline_s = now + context.settings.io_timeout_us / US
+            self._deadline_s = now + self.settings.io_timeout_us / US
         if self.ta is not None and now - self.ta.started_s > ENVELOPE_MAX_S:
             self.reply(replies.TOTAL_TIME)
             return

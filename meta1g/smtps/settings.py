@@ -6,12 +6,15 @@ Ref: MeTA1 README, configuration of smtps (option names as in meta1.conf).
 from collections.abc import Mapping
 
 from meta1g.base.dataclass import dataclass
+from meta1g.base.errors import Module
+from meta1g.base.rsc import Rsc
 from meta1g.conf.load import Config, Section
+from meta1g.conf.snippet import parse_snippet
 from meta1g.rcb.smtps_smar import LookupFlags
 from meta1g.smtp.address import Leniency
 from meta1g.smtp.esmtp import Ext, offered_by
 from meta1g.smtps.counting import Count
-from meta1g.smtps.limits import US
+from meta1g.smtps.limits import SNIPPETS_KEPT, US
 from meta1g.smtps.verify import Verification
 
 
@@ -83,6 +86,11 @@ class Settings:
     offered_names: frozenset[Ext]
 
 
+def _lookup_flags(section: Section) -> LookupFlags:
+    routing = LookupFlags.ROUTING if section.flag("allow_routing") else LookupFlags(0)
+    return routing | (LookupFlags(0) if section.flag("access") else LookupFlags.NO_ACCESS)
+
+
 def settings_from(config: Config, section: Section, hostname: str) -> Settings:
     """Reads the settings of a section."""
     max_message_bytes = section.get("max_message_size")
@@ -119,7 +127,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
             sender_domain=hostname if section.flag("accept_local_senders") else "",
         ),
         soft_bounce=section.get("soft_bounce"),
-        lookup_flags=LookupFlags.ROUTING if section.flag("allow_routing") else LookupFlags(0),
+        lookup_flags=_lookup_flags(section),
         verify=_verification(section),
         offered=offered,
         offered_names=frozenset(offered),
@@ -134,3 +142,37 @@ def _parts(section: Section) -> PartLimits | None:
 def _verification(section: Section) -> Verification:
     rcpts, senders = (frozenset(section.get(name)) for name in ("verify_recipients", "verify_senders"))
     return Verification(rcpts, senders, section.get("unverified") == "accept")
+
+
+class ClientSettings:
+    """The settings of clients that have a piece of configuration of their own.
+
+    Args:
+        config: the configuration.
+        section: the section that the pieces change.
+        hostname: our name.
+
+    Owner: the process.
+    """
+
+    def __init__(self, config: Config, section: Section, hostname: str) -> None:
+        self._config = config
+        self._section = section
+        self._hostname = hostname
+        self._known: Rsc[str, Settings] = Rsc(SNIPPETS_KEPT, Module.SMTPS)
+
+    def of(self, snippet: str) -> Settings:
+        """Gives the settings of a client.
+
+        Args:
+            snippet: value of `smtps_session_conf:`, not empty.
+
+        Raises:
+            ConfigError: it is wrong; SMAR sends none that is.
+        """
+        settings = self._known.get(snippet)
+        if settings is None:
+            section = self._section.changed(parse_snippet(snippet, "smtps_session_conf"))
+            settings = settings_from(self._config, section, self._hostname)
+            self._known.put(snippet, settings)
+        return settings

@@ -3,11 +3,13 @@
 Ref: MeTA1 design, "Functional Specification: AR" (modelled on).
 """
 
+from functools import partial
 from pathlib import Path
 from typing import cast
 
-from meta1g.base.errors import TempError
+from meta1g.base.errors import Module, TempError
 from meta1g.base.log import Log
+from meta1g.base.rsc import Rsc
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_smar import (
     PROTOCOL,
@@ -19,9 +21,10 @@ from meta1g.rcb.smtps_smar import (
     SmarHello,
     SmtpsHelloA,
     Verdict,
+    VerdictFlags,
 )
 from meta1g.smtps.gate import Gate
-from meta1g.smtps.limits import SMAR_TIMEOUT_US
+from meta1g.smtps.limits import ANY_RCPT_CLIENTS, SMAR_TIMEOUT_US
 from meta1g.smtps.link import PeerLink
 from meta1g.st.rcbpending import Pending
 
@@ -47,6 +50,7 @@ class SmarLink(PeerLink):
     def __init__(self, path: Path, hello: SmtpsHelloA, gate: Gate, log: Log) -> None:
         self.asks_client = False
         self.asks_mail = False
+        self._any_rcpt: Rsc[str, bool] = Rsc(ANY_RCPT_CLIENTS, Module.SMTPS)
         super().__init__("smar", path, PROTOCOL, hello, gate, log)
 
     def _on_up(self, reply: Message) -> None:
@@ -54,6 +58,13 @@ class SmarLink(PeerLink):
         self.asks_client = bool(checks & Checks.CLIENT)
         self.asks_mail = bool(checks & Checks.MAIL)
         self._log.info("smtps.smar", "connected", count=checks)
+
+    def _on_down(self) -> None:
+        self._any_rcpt.clear()  # the next SMAR may think otherwise
+
+    def takes_any_rcpt(self, client_addr: str) -> bool:
+        """Tells whether SMAR, as long as it is connected, accepts every recipient of a client: it said so."""
+        return self._any_rcpt.get(client_addr) is not None
 
     def ask(self, msg: _Question) -> "Asked":
         """Sends a question, or keeps it until SMAR is back."""
@@ -67,13 +78,22 @@ class SmarLink(PeerLink):
             StError: EINTR.
         """
         self._gate.wait(lambda: self.up, self._gate.deadline())
-        return self._link.ask(msg)
+        return self._send(msg)
 
     def _try(self, msg: _Question) -> Pending | None:
         try:
-            return self._link.ask(msg)
+            return self._send(msg)
         except TempError:
             return None
+
+    def _send(self, msg: _Question) -> Pending:
+        pending = self._link.ask(msg)
+        pending.on_answer = partial(self._learn, msg.client_addr)
+        return pending
+
+    def _learn(self, client_addr: str, verdict: Message) -> None:
+        if isinstance(verdict, ClientVerdict | Verdict) and verdict.flags & VerdictFlags.ANY_RCPT:
+            self._any_rcpt.put(client_addr, True)
 
 
 class Asked:

@@ -1,6 +1,6 @@
 """Commands that change recipients, with a list of ids on standard input: one program start and few questions for any number.
 
-Ref: behaviour of tools; docs/operating.md.
+Ref: docs/operating.md.
 """
 
 from collections import Counter

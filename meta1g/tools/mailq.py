@@ -3,7 +3,7 @@
     mailq [--wide | --json] [--limit N] [--after ID] [SELECTOR ...]
     mailq --counts BY | --shape BY [--json] [SELECTOR ...]
 
-Ref: behaviour of tools (original name, same job); the same list is `qmgrctl queue`.
+Ref: docs/operating.md; MeTA1's mailq (name and job); the same list is `qmgrctl queue`.
 """
 
 import argparse

@@ -1,178 +1,120 @@
-"""mapchk: checks a map, or asks it.
+"""mapchk: checks maps, or tells what they answer.
 
-    mapchk FILE              every entry of a text file, or of a map file made by createmap, can be read
-    mapchk -a FILE           the same, and it is an access map: tags, keys and configuration snippets are right
-    mapchk -k KEY FILE       the value of a key, exit 1 if it is not there
+    mapchk FILE                   every entry of a text file, or of a map file made by createmap, is right
+    mapchk -a FILE                the same, and it is an access map: every key needs a tag
+    mapchk -u USE FILE            the same for another use: mailertable, aliases, local_user_map
+    mapchk -f CONF                all maps of a configuration, each for what it is used for
+    mapchk -k KEY FILE            the value of exactly this key, exit 1 if it is not there
+    mapchk -q QUESTION -f CONF    every key that is looked up for a question, in order, with its answer, and the verdict
+    mapchk -q QUESTION FILE       the same with one map alone
 
-Right-hand sides that decide (`relay`, `reject`, `error:...`) are read by smar and are not checked here.
+    questions     client:IP  mail:ADDRESS  rcpt:ADDRESS      as an SMTP client meets them, with -c CLIENT and -s SENDER
+                  cltaddr:IP  from:ADDRESS  to:ADDRESS ...   one tag of the access map
+                  mailertable:DOMAIN  aliases:ADDRESS  local_user_map:ADDRESS
+
+Without -a, -u and -f, a file named access, mailertable, aliases or users is for that, and of others each entry is taken for
+what it looks like: a key with a tag belongs to an access map, a value such as lmtp: or 26^[192.0.2.1] to a mailertable.
 
 Ref: MeTA1 mapchk, from its name (modelled on); access map tags of MeTA1.
 """
 
-import ipaddress
-import re
+import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from meta1g.base import cli, sysexits
-from meta1g.conf.defs_session import SNIPPETS
-from meta1g.conf.load import ConfigError
-from meta1g.conf.snippet import parse_snippet
-from meta1g.conf.values import suggest
+from meta1g.conf.load import load_file
 from meta1g.db.mapfile import MapFile
-from meta1g.maps.regexmap import compile_expression
 from meta1g.maps.textmap import read_entries
+from meta1g.smar import questions
+from meta1g.smar.entries import ACCESS, KEYS, EntryRules
+from meta1g.smar.mapcheck import KINDS_READ, check_map, entries_of, kind_of, use_of
+from meta1g.smar.settings import problems
+from meta1g.smar.trace import Mail, QuestionError, resolve_of
 
 _PROG: Final = "mapchk"
 _NOT_FOUND: Final = 1
 _DB_SUFFIX: Final = ".db"
-_OCTET_MAX: Final = 255
-_DOMAIN: Final = re.compile(r"\.?[\w-]+(\.[\w-]+)*")
-_PREFIX4: Final = re.compile(r"\d{1,3}(\.\d{1,3}){0,3}", re.ASCII)
-_PREFIX6: Final = re.compile(r"[0-9a-f]{1,4}(:[0-9a-f]{1,4}){0,7}", re.ASCII)
-_ADDRESS: Final = re.compile(r"[^@\s]+@|[^@\s]*@?[^@\s]+")
-_RESOLVED: Final = ("ok", "no", "forged", "temp")
-
-_Entry = tuple[str, str, str]  # where, key, value
-
-
-def _client(key: str) -> str:
-    if _PREFIX4.fullmatch(key):
-        return "" if all(int(part) <= _OCTET_MAX for part in key.split(".")) else "is not an IP address or the begin of one"
-    try:
-        ipaddress.ip_address(key)
-    except ValueError:
-        return "" if _PREFIX6.fullmatch(key) else "is not an IP address or the begin of one, such as 192.0.2"
-    return ""
-
-
-def _domain(key: str) -> str:
-    return "" if _DOMAIN.fullmatch(key) else "is not a domain; .example.org stands for the subdomains"
-
-
-def _address(key: str) -> str:
-    return "" if key == "<>" or _ADDRESS.fullmatch(key) else "is no address, domain or user@"
-
-
-def _resolved(key: str) -> str:
-    return "" if key in _RESOLVED else suggest(key, _RESOLVED)
-
-
-def _any(key: str) -> str:
-    return "" if key else "is empty"
-
-
-def _client_or_domain(key: str) -> str:
-    return "" if not _client(key) or not _domain(key) else "is no IP address and no domain"
-
-
-#: Checks of keys by tag; an answer that is not empty says what is wrong.
-TAGS: Final[Mapping[str, Callable[[str], str]]] = {
-    "cltaddr": _client,
-    "cltname": _domain,
-    "cltresolve": _resolved,
-    "from": _address,
-    "to": _address,
-    "protectedrcpt": _address,
-    "ehlo": _any,
-    "certissuer": _any,
-    "certsubject": _any,
-    "smtps_session_conf": _client_or_domain,
-    "smtpc_session_conf": _client_or_domain,
-    "smtpc_rcpt_conf": _address,
-}
-_DNSBL: Final = re.compile(r"dnsbl\d{1,3}", re.ASCII)
-
-
-def check_access(key: str, value: str) -> str:
-    """Checks an entry of an access map.
-
-    Returns:
-        What is wrong; empty if nothing is.
-    """
-    tag, colon, rest = key.partition(":")
-    if not colon:
-        return f"key {key} has no tag; {suggest(tag, TAGS)}"
-    tag = tag.lower()
-    check = _client if _DNSBL.fullmatch(tag) else TAGS.get(tag)
-    if check is None:
-        return f"unknown tag {tag}:; {suggest(tag, TAGS)}"
-    wrong = check(rest.lower())
-    if wrong:
-        return f"key {key}: {rest} {wrong}"
-    if tag in SNIPPETS:
-        try:
-            parse_snippet(value, tag, key)
-        except ConfigError as error:
-            return error.cause
-    return "" if value.strip() else f"key {key} has no value"
-
-
-def entries(path: Path) -> Iterator[_Entry]:
-    """Reads a map.
-
-    Args:
-        path: a map file of createmap, if its name ends with `.db`, else a text file.
-
-    Raises:
-        PermError: it cannot be read.
-    """
-    if path.suffix != _DB_SUFFIX:
-        for number, key, value in read_entries(path):
-            yield f"{path}:{number}", key, value
-        return
-    opened = MapFile.open_checked(path)
-    try:
-        for raw_key, raw_value in opened.items():
-            yield str(path), raw_key.decode("utf-8", "replace"), raw_value.decode("utf-8", "replace")
-    finally:
-        opened.close()
-
-
-def check_expression(key: str) -> str:
-    """Gives what is wrong with a key that is a `/regular expression/`, empty if nothing is."""
-    if len(key) < len("/a/") or key[0] != "/" or key[-1] != "/":
-        return ""
-    try:
-        compile_expression(key[1:-1].replace("\\/", "/"))
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
-def problems(path: Path, *, access: bool) -> Iterator[str]:
-    """Gives one text for each wrong entry of a map."""
-    seen: dict[str, str] = {}
-    for where, key, value in entries(path):
-        first = seen.setdefault(key.lower(), where)
-        if first != where:
-            yield f"{where}: key {key} is already at {first}"
-        elif "\0" in key or "\0" in value:
-            yield f"{where}: NUL character"
-        elif (wrong := check_expression(key)) or (access and (wrong := check_access(key, value))):
-            yield f"{where}: {wrong}"
+#: A client that nobody knows: documentation has the network (RFC 5737).
+_STRANGER: Final = "192.0.2.1"
 
 
 def main(argv: list[str]) -> int:
     """Runs the program; gives its exit code.
 
     Raises:
-        PermError: the map cannot be read.
+        PermError, CliError: the map cannot be read.
     """
-    parser = cli.parser(_PROG, "Checks a map, or asks it; silent if all entries are right.")
-    parser.add_argument("file", type=Path, metavar="FILE", help="a map file of createmap (NAME.db), or a text file")
-    parser.add_argument("-a", "--access", action="store_true", help="it is an access map: check tags, keys and snippets")
-    parser.add_argument("-k", "--key", metavar="KEY", help="print the value of a key; exit 1 if it is not there")
-    args = parser.parse_args(argv)
+    args = _arguments(argv)
+    if args.question is not None:
+        return _trace(args)
     if args.key is not None:
         return _ask(args.file, args.key.lower())
-    wrong = 0
-    for text in problems(args.file, access=args.access):
+    wrong = _configured(args) if args.file is None else check_file(args.file, args.use, args.kind)
+    for text in wrong:
         sys.stderr.write(f"{_PROG}: {text}\n")
-        wrong += 1
     return sysexits.EX_DATAERR if wrong else sysexits.EX_OK
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = cli.parser(_PROG, "Checks maps, silent if all entries are right; or tells what they answer.")
+    parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help="a map file of createmap (NAME.db), or a text file")
+    parser.add_argument("-f", dest="conf", type=Path, metavar="CONF", help="the maps of this configuration, as it uses them")
+    uses = parser.add_mutually_exclusive_group()
+    uses.add_argument("-a", dest="use", action="store_const", const=ACCESS, help="it is an access map: every key has a tag")
+    uses.add_argument("-u", dest="use", choices=sorted(KEYS), metavar="USE", help=f"what it is for: {', '.join(sorted(KEYS))}")
+    parser.add_argument("-t", dest="kind", choices=KINDS_READ, help="type of the file; its name and first key tell without it")
+    parser.add_argument("-k", "--key", metavar="KEY", help="print the value of a key; exit 1 if it is not there")
+    parser.add_argument("-q", dest="question", metavar="QUESTION", help="tell all look-ups, such as from:user@example.org")
+    parser.add_argument("-c", dest="client", default=_STRANGER, metavar="IP", help="client of a question (default: a stranger)")
+    parser.add_argument("-n", dest="name", default="", metavar="NAME", help="confirmed name of the client")
+    parser.add_argument("-r", dest="resolve", metavar="RESULT", help="result of its look-up: ok, no, forged, temp")
+    parser.add_argument("-e", dest="ehlo", default="", metavar="NAME", help="what the client calls itself")
+    parser.add_argument("-s", dest="sender", default="", metavar="ADDRESS", help="sender of a question (default: <>)")
+    found = parser.parse_args(argv)
+    if (found.file is None) == (found.conf is None):
+        parser.error("name a map, or a configuration with -f")
+    if found.key is not None and found.file is None:
+        parser.error("-k needs a map; a configuration is asked with -q")
+    return found
+
+
+def check_file(path: Path, use: str | None, kind: str | None) -> list[str]:
+    """Gives what is wrong with a map.
+
+    Args:
+        path: a map file of createmap, if its name ends with `.db`, else a text file.
+        use: what it is for; None to tell it by its name or entries.
+        kind: its type; None to tell it by its name or first key.
+
+    Raises:
+        PermError: it cannot be read.
+    """
+    type_name = kind or kind_of(path)
+    rules = EntryRules(use=use_of(path) if use is None else use, kind=type_name)
+    return check_map(entries_of(path, type_name), [rules])
+
+
+def _configured(args: argparse.Namespace) -> list[str]:
+    config = load_file(args.conf)
+    sections = config.sections("smar") or (config.section("smar"),)
+    return [text for smar in sections for text in problems(config, smar, entries=True)]
+
+
+def _trace(args: argparse.Namespace) -> int:
+    try:
+        name = args.name.lower()
+        resolve = resolve_of(args.resolve or ("ok" if name else "no"))
+        mail = Mail(client=args.client, name=name, resolve=resolve, ehlo=args.ehlo, sender=args.sender)
+        if args.conf is not None:
+            lines = questions.of_configuration(load_file(args.conf), args.question, mail)
+        else:
+            lines = questions.of_file(args.file, args.kind or kind_of(args.file), args.use, args.question, mail)
+    except QuestionError as error:
+        raise cli.CliError(str(error), sysexits.EX_USAGE) from None
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return sysexits.EX_OK
 
 
 def _ask(path: Path, wanted: str) -> int:

@@ -3,7 +3,7 @@
 `qmgrctl status` exits with 0 only if all is well; with EX_TROUBLE if qmgr or mcp names something that is not.  A command that
 changes recipients exits with EX_NOINPUT if an id is unknown or nothing matches, with EX_TEMPFAIL if not all could be done.
 
-Ref: behaviour of tools; MeTA1's qmgrctl (name and job; the commands are ours); docs/operating.md.
+Ref: MeTA1's qmgrctl (name and job; the commands are ours); docs/operating.md.
 """
 
 import argparse

@@ -6,7 +6,7 @@
 Anything else is told line by line, the exit code is that of the mistake, and everything goes on with the old configuration.
 SIGHUP to mcp does the same; its result stands in the log of mcp and in the status.
 
-Ref: behaviour 2; our choice (MeTA1 knows the signal alone).
+Ref: our choice.
 """
 
 import sys

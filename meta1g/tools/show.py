@@ -3,7 +3,7 @@
 QMGR tells the envelope.  The content is read from its file with the rights of the caller: root, or a member of the group that
 smtpc reads it with.
 
-Ref: behaviour of tools; docs/operating.md.
+Ref: docs/operating.md.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Tables for people: columns as wide as their widest cell, the last one as it is.
 
-Pure.  Ref: behaviour of tools (human output beside JSON).
+Pure.  Ref: docs/operating.md.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,12 +1,24 @@
 """Configuration data in the access map (tag smtpc_rcpt_conf:) may be long: limit raised in MeTA1 1.0.0.0, 2014-05-28."""
 
+import pytest
+
+from meta1g.conf.errors import ConfigError
 from meta1g.conf.snippet import parse_snippet
+
+NAMES = [f"a-quite-long-host-name-number-{number}.example.org" for number in range(500)]
 
 
 def test_long_configuration_data_are_not_cut():
-    names = [f"a-quite-long-host-name-number-{number}.example.org" for number in range(500)]
-    text = f"tls_requirements {{ common_name = {{ {', '.join(names)} }}; violation = permanent; }}"
+    """What TLS has to fulfil is not in this version; all of it is read all the same."""
+    text = f"tls_requirements {{ common_name = {{ {', '.join(NAMES)} }}; violation = permanent; }}"
     assert len(text) > 20_000
-    rules = parse_snippet(text, "smtpc_rcpt_conf").sub("tls_requirements")
-    assert rules.get("common_name") == tuple(names)
-    assert rules.get("violation") == "permanent", "what stands at the end"
+    with pytest.raises(ConfigError) as caught:
+        parse_snippet(text, "smtpc_rcpt_conf")
+    assert [one.message for one in caught.value.problems] == ["section tls_requirements is not in this version; remove it"]
+    with pytest.raises(ConfigError, match="permanen is not known; did you mean permanent"):
+        parse_snippet(text.replace("permanent", "permanen"), "smtpc_rcpt_conf")
+
+
+def test_a_long_value_of_another_kind_is_not_cut():
+    text = " " * 30_000 + "max_recipients = 7;"
+    assert parse_snippet(text, "smtps_session_conf").get("max_recipients") == 7

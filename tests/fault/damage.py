@@ -25,7 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zlib import crc32
 
+from meta1g.base.errors import PermError
 from meta1g.base.log import Log
+from meta1g.db.ibdb_reader import IbdbReader
 from meta1g.db.lostfound import LostFound
 from meta1g.rcb.smtps_qmgr import CloseTransaction
 from tests.fakes.qmgr_peers import Agent, Job
@@ -48,10 +50,22 @@ def _bits(rng: random.Random, path: Path) -> str:
 
 
 def _cut(rng: random.Random, path: Path) -> str:
-    size = rng.randrange(max(1, len(path.read_bytes().rstrip(b"\0"))))
+    return _cut_to(path, rng.randrange(max(1, len(path.read_bytes().rstrip(b"\0")))))
+
+
+def _cut_to(path: Path, size: int) -> str:
     with path.open("r+b") as file:
         file.truncate(size)
     return f"cut to {size}"
+
+
+def _cut_between(rng: random.Random, path: Path) -> str:
+    """Cuts where an entry of IBDB ends, or a page of another file."""
+    try:
+        places = [found.offset for found in IbdbReader(path).entries()]
+    except (OSError, PermError):
+        places = []
+    return _cut_to(path, rng.choice(places or range(0, path.stat().st_size, PAGE) or [0]))
 
 
 def _zero_pages(rng: random.Random, path: Path) -> str:
@@ -81,7 +95,7 @@ def _swapped(rng: random.Random, path: Path) -> str:
     return f"swapped with {other.name}"
 
 
-KINDS: tuple[Callable[[random.Random, Path], str], ...] = (_bits, _cut, _zero_pages, _missing, _swapped)
+KINDS: tuple[Callable[[random.Random, Path], str], ...] = (_bits, _cut, _cut_between, _zero_pages, _missing, _swapped)
 STORES = ("cdb", "ibdb", "main", "index", "log")
 MODES = ("killed", "stopped", "running")
 

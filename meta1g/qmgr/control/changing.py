@@ -16,7 +16,7 @@ The answer tells how many:
     nothing      why nothing was done at all
 
 Locking: takes AQ for a slice; DEFEDB is changed in its thread.
-Ref: behaviour of tools; docs/operating.md.
+Ref: docs/operating.md.
 """
 
 from collections import Counter

@@ -5,7 +5,7 @@ never used again, and pages follow their order, so that whatever is there from t
 once, whatever comes and goes meanwhile.  Nobody keeps a list between two pages.
 
 Locking: takes AQ for a slice; DEFEDB is read in its thread.
-Ref: behaviour of tools; Postfix' qshape (age by destination, modelled on).
+Ref: docs/operating.md; Postfix' qshape (age by destination, modelled on).
 """
 
 from bisect import bisect_right

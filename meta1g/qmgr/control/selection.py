@@ -7,7 +7,7 @@
 
 In values of addresses, domains and destinations `*` stands for any characters; case does not matter.
 
-Pure.  Ref: behaviour of tools; conditions as those of Exim's exiqgrep and Postfix' qshape, the spelling is ours.
+Pure.  Ref: docs/operating.md; conditions as those of Exim's exiqgrep and Postfix' qshape, the spelling is ours.
 """
 
 import re

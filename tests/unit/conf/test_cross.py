@@ -24,7 +24,7 @@ from tests.unit.conf.text import load
         "qmgr { map a { type = passwd; } conf_map { name = a; } }",
         "qmgr { min_retry_delay = 1s; max_retry_delay = 1s; return_timeout = 1h; }",
         "qmgr { restart_dependencies = { smtps, MSA, smar }; } smtps MSA { }",
-        "smtps { milter a { socket { path = x; } } milter b { socket { port = 1; } } }",
+        "smtps { policy_milter { socket { path = x; } } }",
     ],
 )
 def test_it_is_right(text):

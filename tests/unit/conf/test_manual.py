@@ -9,7 +9,7 @@ import pytest
 from meta1g.conf import manual
 from meta1g.conf.check import walk
 from meta1g.conf.defs import ROOT
-from meta1g.conf.pending import MARK, NO_EFFECT
+from meta1g.conf.effects import MARK, REFUSED, WARNED
 from tests.unit.conf.text import load
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -60,7 +60,5 @@ def test_help_for_inner_sections_and_for_none():
 
 
 def test_what_has_no_effect_is_marked():
-    assert manual.section_help(["smtps"]).count(MARK) == sum(
-        1 for path in NO_EFFECT if path.split()[0] in ("smtps", "component")
-    )
-    assert f"How much is told to developers. {MARK}" in manual.markdown()
+    assert manual.section_help(["smtps"]).count(MARK) == sum(path.startswith("smtps ") for path in WARNED | REFUSED)
+    assert f"What TLS has to fulfil. {MARK}" in manual.markdown()

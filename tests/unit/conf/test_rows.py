@@ -13,12 +13,16 @@ NEEDED = {
     "map": "type = passwd;",
     "nameserver": "address = ::1;",
     "dnsbl": "zone = a.example;",
-    "milter": "socket { port = 1; }",
     "policy_milter": "socket { port = 1; }",
     "socket": "port = 1;",
     **dict.fromkeys(("aliases", "local_user_map", "mailertable", "access_map", "conf_map"), "file = x;"),
 }
-ROWS = [(path, row) for definition, path in walk(ROOT) for row in definition.options if row.default is not None]
+ROWS = [
+    (path, row)
+    for definition, path in walk(ROOT)
+    for row in definition.options
+    if row.default is not None and path[:2] != ("smtps", "milter")  # refused by its name
+]
 
 
 def around(path, text):

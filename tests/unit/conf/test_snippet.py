@@ -10,35 +10,41 @@ from meta1g.conf.snippet import parse_snippet
 
 
 def test_a_session_snippet_is_a_section():
-    section = parse_snippet("max_recipients = 5; flags = { delay_checks, dont_starttls };", "smtps_session_conf")
+    section = parse_snippet("max_recipients = 5; flags = { delay_checks, dont_xverp };", "smtps_session_conf")
     assert section.get("max_recipients") == 5
     assert section.given("max_recipients")
     assert not section.given("max_transactions")
-    assert section.flag("delay_checks")
-    assert not section.flag("starttls")
+    assert section.get("flags") == {"delay_checks": True, "xverp": False}
 
 
-@pytest.mark.parametrize("kind", sorted(SNIPPETS))
-def test_tls_requirements_stand_in_all_snippets(kind):
+def test_flags_that_are_not_named_stay_as_they_are():
+    assert parse_snippet("max_recipients = 5;", "smtps_session_conf").get("flags") == {}
+    with pytest.raises(ConfigError, match="flag xverp is both set and cleared"):
+        parse_snippet("flags = { xverp, no_xverp };", "smtps_session_conf")
+
+
+@pytest.mark.parametrize("kind", sorted(set(SNIPPETS) - {"destination_conf"}))
+def test_what_waits_for_tls_is_read_and_refused(kind):
     text = (
         "tls_requirements { flags = { verified }; min_cipher_bits = 128; common_name = { a.example }; violation = permanent }"
     )
     with pytest.raises(ConfigError, match="missing ; after the value"):
         parse_snippet(text, kind)
-    rules = parse_snippet(text.replace("permanent }", "permanent; }"), kind).sub("tls_requirements")
-    assert (rules.flag("verified"), rules.get("min_cipher_bits"), rules.get("violation")) == (True, 128, "permanent")
-    assert rules.get("common_name") == ("a.example",)
+    with pytest.raises(ConfigError) as caught:
+        parse_snippet(text.replace("permanent }", "permanent; }"), kind)
+    (problem,) = caught.value.problems
+    assert problem.message == "section tls_requirements is not in this version; remove it"
+
+
+def test_limits_of_a_destination_fit_each_other():
+    assert parse_snippet("max_connections = 5;", "destination_conf").get("max_connections") == 5
+    with pytest.raises(ConfigError, match=r"initial_connections \(7\) must not be greater than max_connections \(5\)"):
+        parse_snippet("max_connections = 5; initial_connections = 7;", "destination_conf")
 
 
 def test_an_empty_snippet_says_nothing():
     section = parse_snippet("", "smtpc_rcpt_conf")
     assert not section.sub("tls_requirements").exists
-
-
-def test_a_long_snippet_is_not_cut():
-    names = [f"host{number}.example.org" for number in range(2000)]
-    section = parse_snippet(f"tls_requirements {{ common_name = {{ {', '.join(names)} }}; }}", "smtpc_rcpt_conf")
-    assert list(section.sub("tls_requirements").get("common_name")) == names
 
 
 def test_an_error_names_the_entry_and_the_place():

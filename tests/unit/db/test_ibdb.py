@@ -243,6 +243,12 @@ def test_a_file_that_cannot_be_removed_is_tried_again(tmp_path):
     store.close()
 
 
+def damages(path):
+    reader = IbdbReader(path)
+    list(reader.entries())
+    return reader.damage
+
+
 def failing(tmp_path, operations, max_size_bytes=1 << 20):
     """A store whose files fail at the named operations, counted from here on."""
     files = LossyFiles(tmp_path, fail={n: OSError(errno.ENOSPC, "full") for n in operations})
@@ -305,6 +311,7 @@ def test_the_owner_may_cancel_what_was_refused(tmp_path):
     store.check()
     commit(store)
     assert on_disk(tmp_path) == {ta_id(1): {0}}
+    assert [one for path in ibdb_files(tmp_path) for one in damages(path)] == []
     assert store.open_count == 1
     store.close()
 

@@ -1,5 +1,6 @@
 import threading
 
+import berkeleydb.db as bdb
 import pytest
 
 from meta1g.base.errors import PermError
@@ -78,3 +79,26 @@ def test_threads_with_handles_of_their_own_do_not_disturb_each_other(tmp_path):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def by_another_program(path, kind, entries):
+    handle = bdb.DB()
+    handle.open(str(path), dbtype=kind, flags=bdb.DB_CREATE)
+    for key, value in entries:
+        handle.put(key, value)
+    handle.close()
+
+
+@pytest.mark.parametrize("kind", [bdb.DB_HASH, bdb.DB_BTREE])
+def test_a_file_of_another_program_is_read(tmp_path, kind):
+    by_another_program(tmp_path / "m.db", kind, [(b"key", b"value")])
+    opened = MapFile.open_checked(tmp_path / "m.db")
+    assert opened.get(b"key") == b"value"
+    opened.close()
+
+
+@pytest.mark.parametrize("kind", [bdb.DB_HASH, bdb.DB_BTREE])
+def test_a_file_whose_keys_nobody_would_ever_find_is_refused(tmp_path, kind):
+    by_another_program(tmp_path / "m.db", kind, [(b"@", b"@"), (b"key\0", b"value\0")])  # postmap, newaliases
+    with pytest.raises(PermError, match=r"m\.db: keys end in NUL, .*make it again with createmap"):
+        MapFile.open_checked(tmp_path / "m.db")

@@ -7,7 +7,7 @@ from meta1g.db.cdb import Cdb
 from meta1g.db.defedb import DefeDb
 from meta1g.db.ibdb import Ibdb
 from meta1g.db.ibdb_reader import IbdbReader, ibdb_files
-from meta1g.db.ibdb_records import TaNew
+from meta1g.db.ibdb_records import LAST_NAME, TaNew
 from meta1g.db.recovery import recover
 from tests.fakes.envelopes import NOW, cdb_directories, rcpt, rcpts, ta, ta_id
 from tests.fakes.lines import Lines
@@ -223,6 +223,35 @@ def test_behind_damage_a_done_recipient_is_delivered_again(stores):
     assert list(stores.deferred()) == [(ta_id(1), 0)]
 
 
+def test_a_file_that_was_cut_between_two_entries_is_an_error_and_its_mail_is_kept(stores):
+    stores.content(1, 2)
+    for number in (1, 2):
+        stores.ibdb.new(ta(number), rcpts(number, 1))
+        stores.commit()
+    (path,) = ibdb_files(stores.root / "ibdb")
+    last = list(IbdbReader(path).entries())[-1].offset
+    os.truncate(path, last)
+    report = stores.recover()
+    assert list(stores.deferred()) == [(ta_id(1), 0)]
+    assert [(d.offset, d.data, d.tail) for d in report.damage] == [(last, b"", False)]
+
+
+def test_a_file_that_changed_names_with_another_one_is_used(stores):
+    stores.content(1)
+    stores.ibdb.new(ta(1), rcpts(1, 1))
+    stores.commit()
+    (path,) = ibdb_files(stores.root / "ibdb")
+    other = path.with_name(LAST_NAME)
+    other.write_text("1\n")
+    path.rename(path.with_name("work"))
+    other.rename(path)
+    path.with_name("work").rename(other)
+    report = stores.recover()
+    assert list(stores.deferred()) == [(ta_id(1), 0)]
+    assert report.damage
+    assert list((stores.root / "ibdb").iterdir()) == []
+
+
 def test_a_torn_tail_is_a_warning(stores):
     stores.content(1, 2)
     stores.ibdb.new(ta(1), rcpts(1, 1))
@@ -232,6 +261,7 @@ def test_a_torn_tail_is_a_warning(stores):
     (path,) = ibdb_files(stores.root / "ibdb")
     last = list(IbdbReader(path).entries())[-1].offset
     os.truncate(path, last + 50)
+    os.truncate(path, 1 << 20)
     report = stores.recover()
     assert list(stores.deferred()) == [(ta_id(1), 0)]
     assert [(d.offset, d.tail) for d in report.damage] == [(last, True)]

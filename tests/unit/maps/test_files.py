@@ -175,9 +175,15 @@ class TestText:
     def test_a_tag_keeps_its_colon(self, tmp_path):
         assert self.made(tmp_path, "to:list@ reject\n").lookup("to:list@").value == "reject"
 
+    @pytest.mark.parametrize("begin", [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"])
+    def test_a_file_with_a_byte_order_mark_is_refused(self, tmp_path, begin):
+        (tmp_path / "map").write_bytes(begin + b"key value\n")
+        with pytest.raises(PermError, match=r"map:1: .*; save it as UTF-8"):
+            TextMap("m", tmp_path / "map")
+
     def test_a_file_that_is_no_text_is_refused(self, tmp_path):
         (tmp_path / "map").write_bytes(b"key \xff\n")
-        with pytest.raises(PermError, match="not UTF-8 at byte 4"):
+        with pytest.raises(PermError, match="map:1: byte 0xff is no UTF-8"):
             TextMap("m", tmp_path / "map")
 
     def test_a_file_that_became_unreadable_leaves_the_old_content(self, tmp_path, clock):
@@ -209,11 +215,20 @@ class TestCidr:
     def test_an_ipv4_address_inside_ipv6_is_taken_as_ipv4(self, tmp_path):
         assert self.made(tmp_path, "192.0.2.0/24 net\n").lookup("::ffff:192.0.2.1").value == "net"
 
+    def test_a_tag_before_the_network_is_part_of_the_key(self, tmp_path):
+        made = self.made(
+            tmp_path, "CltAddr:192.0.2.0/25 reject\ncltaddr:2001:db8::/32 relay\ndnsbl0:127.0.0.0/30 ok\n192.0.2.0/24 bare\n"
+        )
+        assert [made.lookup(f"cltaddr:{key}").value for key in ("192.0.2.9", "2001:db8::1")] == ["reject", "relay"]
+        assert [made.lookup(key).value for key in ("dnsbl0:127.0.0.2", "192.0.2.9")] == ["ok", "bare"]
+        for key in ("cltaddr:192.0.2.129", "dnsbl0:192.0.2.9", "cltaddr:192.0.2", "from:192.0.2.9", "cltaddr:"):
+            assert made.lookup(key).status is MapStatus.NOTFOUND
+
     @pytest.mark.parametrize("key", ["", "unix:/x", "example.org", "192.0.2"])
     def test_what_is_no_address_is_not_found(self, tmp_path, key):
         assert self.made(tmp_path, "0.0.0.0/0 all\n").lookup(key).status is MapStatus.NOTFOUND
 
-    @pytest.mark.parametrize("text", ["192.0.2.1/24 net\n", "example.org x\n", "192.0.2.0/33 x\n"])
+    @pytest.mark.parametrize("text", ["192.0.2.1/24 net\n", "example.org x\n", "192.0.2.0/33 x\n", "cltaddr:192.0.2.1/24 x\n"])
     def test_a_wrong_network_is_an_error_with_its_line(self, tmp_path, text):
         with pytest.raises(PermError, match=r"map:2: "):
             self.made(tmp_path, f"# comment\n{text}")

@@ -101,7 +101,7 @@ class TestBackground:
             assert text.lookup("key").value == "one"
             loader.read()
         assert len(loader.sink.lines) == 1
-        assert f"{tmp_path}/map: not UTF-8" in loader.sink.lines[0]
+        assert f"{tmp_path}/map:1: byte 0xff is no UTF-8" in loader.sink.lines[0]
         put(tmp_path / "map", "key two\n")
         clock.now_s += 1
         text.lookup("key")

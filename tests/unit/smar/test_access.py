@@ -1,18 +1,27 @@
 import pytest
 
+from meta1g.base.log import Log
 from meta1g.base.reply import Reply
+from meta1g.conf.access import ERROR_TEXT_MAX_CHARS
 from meta1g.maps.base import MapStatus, perm, temp
+from meta1g.maps.cidrmap import CidrMap
 from meta1g.maps.static import StaticMap
 from meta1g.rcb.smtps_smar import ClientResolve
-from meta1g.smar.access import BROKEN, NONE, TEMP, AccessMap, Action, Decision, parse_rhs
-from meta1g.smar.limits import REPLY_TEXT_MAX_CHARS
+from meta1g.smar.access import BROKEN, NONE, TEMP, AccessMap, Action, Decision
+from meta1g.smar.dnsbl import Listed
+from meta1g.smar.wrongentries import WrongEntries
 from meta1g.smtp.address import NULL, parse_path
+from tests.fakes.lines import Lines
 
 REJECT = Decision(Action.REFUSE, reply=Reply(550, "5.7.1", "Access denied"))
 
 
 def made(entries):
     return AccessMap(StaticMap("a", entries), "+")
+
+
+def parsed(value):
+    return made({"to:x": value}).recipient(parse_path("u@x"))
 
 
 @pytest.mark.parametrize(
@@ -33,22 +42,63 @@ def made(entries):
     ],
 )
 def test_right_hand_sides(value, decision):
-    assert parse_rhs(value) == decision
+    assert parsed(value) == decision
 
 
 @pytest.mark.parametrize(
     "value", ["", "okay", "error:", "error:250 2.0.0 fine", "error:99", "error:550 4.1.1 mixed", "quick:", "reject now"]
 )
 def test_a_wrong_right_hand_side_is_temporary_so_that_nothing_is_lost(value):
-    assert parse_rhs(value) == BROKEN
+    assert parsed(value) == BROKEN
     assert BROKEN.reply.code // 100 == 4
 
 
+def test_a_wrong_entry_is_logged_with_map_key_and_value_once_in_a_while():
+    lines = Lines()
+    log = Log("smar", sink=lines)
+    table = AccessMap(StaticMap("rules", {"from:.x.org": "rejct", "protectedrcpt:u@x.org": "$"}), "+", WrongEntries(log))
+    for _ in range(3):
+        assert table.sender(parse_path("u@a.x.org")) == BROKEN
+    assert table.protection(parse_path("u@x.org")) == BROKEN
+    first, second = lines.lines
+    assert "sevr=ERROR" in first
+    assert "map=rules, key=from:.x.org, answer=rejct" in first
+    assert "unknown value rejct; did you mean reject?" in first
+    assert "key=protectedrcpt:u@x.org" in second
+
+
+def test_the_name_of_the_client_is_asked_before_the_sender():
+    table = made({"ehlo:.dyn.example": "reject", "ehlo:mx.example": "cont", "from:x.org": "ok", "ehlo:q.example": "quick:ok"})
+    sender = parse_path("u@x.org")
+    assert table.sender(sender, "a.dyn.example") == REJECT
+    assert table.sender(sender, "mx.example") == Decision(Action.OK)
+    assert table.sender(parse_path("u@y.org"), "mx.example") == Decision(Action.CONT)
+    assert table.sender(sender, "q.example") == Decision(Action.OK, quick=True)
+    assert table.sender(sender, "[192.0.2.1]") == Decision(Action.OK)
+    assert table.sender(sender) == Decision(Action.OK)
+
+
+@pytest.mark.parametrize("tag", ["ehlo", "cltresolve"])
+def test_what_anybody_can_be_allows_no_relaying(tag):
+    table = made({"ehlo:x": "relay", "cltresolve:ok": "relay"})
+    asked = {"ehlo": lambda: table.sender(NULL, "x"), "cltresolve": lambda: table.client("192.0.2.1", "", ClientResolve.OK)}
+    assert asked[tag]() == BROKEN
+
+
 def test_texts_are_safe_in_a_reply():
-    decision = parse_rhs("error:550 5.7.1 caf\u00e9\t\x00\r\n250 ok" + "x" * 1000)
+    decision = parsed("error:550 5.7.1 caf\u00e9\t\x00\r\n250 ok" + "x" * 1000)
     assert decision.reply.text.isascii()
     assert decision.reply.text.isprintable()
-    assert len(decision.reply.text) <= REPLY_TEXT_MAX_CHARS
+    assert len(decision.reply.text) <= ERROR_TEXT_MAX_CHARS
+
+
+def test_networks_of_a_cidr_map_count_for_clients_and_for_results_of_dns_lists(tmp_path):
+    (tmp_path / "nets").write_text("cltaddr:198.51.100.0/25 reject\ncltaddr:2001:db8::/33 relay\ndnsbl1:127.0.0.0/28 discard\n")
+    table = AccessMap(CidrMap("a", tmp_path / "nets"), "+")
+    assert table.client("198.51.100.77", "h.example.org", ClientResolve.OK) == REJECT
+    assert table.client("198.51.100.177", "h.example.org", ClientResolve.OK) == NONE
+    assert table.client("2001:db8::7", "", ClientResolve.NO_NAME) == Decision(Action.RELAY)
+    assert table.listed([Listed(0, "127.0.0.2"), Listed(1, "127.0.0.9")]) == Decision(Action.DISCARD)
 
 
 def test_a_client_is_asked_by_address_then_name_then_resolution():
@@ -107,6 +157,9 @@ class Failing:
 
     def __init__(self, result):
         self.result = result
+
+    def tags(self):
+        return None
 
     def lookup(self, key):
         return self.result

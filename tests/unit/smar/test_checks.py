@@ -25,6 +25,9 @@ class Failing:
     def __init__(self, result):
         self.result = result
 
+    def tags(self):
+        return None
+
     def lookup(self, key):
         return self.result
 
@@ -57,9 +60,9 @@ def mail(one, address, flags=0):
 class TestClient:
     def test_without_access_map_a_client_is_greeted_and_not_asked_about(self):
         one = policy()
-        assert one.checks == Checks.RCPT
+        assert one.checks() == Checks.RCPT
         assert one.client(FAR, "", ClientResolve.NO_NAME).reply.code == 220
-        assert policy({}).checks == Checks.CLIENT | Checks.MAIL | Checks.RCPT
+        assert policy({}).checks() == Checks.CLIENT | Checks.MAIL | Checks.RCPT
 
     @pytest.mark.parametrize(
         ("value", "code", "flags"),
@@ -80,6 +83,22 @@ class TestClient:
 
     def test_a_relay_network_gives_the_relay_flag(self):
         assert policy({}).client(NET, "", ClientResolve.OK).flags == VerdictFlags.RELAY
+
+    def test_only_a_client_whose_recipients_nothing_refuses_need_not_ask_again(self):
+        for one in (policy(), policy(aliases={}), policy(table={"ours.org": "lmtp:", "x.org": "25^[192.0.2.9]"})):
+            assert one.client(NET, "", ClientResolve.OK).flags & VerdictFlags.ANY_RCPT
+            for address in ("r@ours.org", "r%far.org@ours.org", "r@far.org", "postmaster", "r@[198.51.100.1]"):
+                assert rcpt(one, address, client=NET).flags & VerdictFlags.ANY_RCPT
+                assert rcpt(one, address, client=NET).reply.code == 250
+            assert not one.client(FAR, "", ClientResolve.OK).flags & VerdictFlags.ANY_RCPT
+            assert not rcpt(one, "r@ours.org").flags & VerdictFlags.ANY_RCPT
+            assert not rcpt(one, "r@ours.org", client="/var/run/submit").flags & VerdictFlags.ANY_RCPT
+
+    @pytest.mark.parametrize("what", [{"access": {}}, {"users": {}}, {"access": {"cltaddr:192.0.2.1": "relay"}}])
+    def test_with_an_opinion_on_recipients_each_one_is_asked_about(self, what):
+        one = policy(**what)
+        assert not one.client(NET, "", ClientResolve.OK).flags & VerdictFlags.ANY_RCPT
+        assert not rcpt(one, "r@far.org", client=NET).flags & VerdictFlags.ANY_RCPT
 
     def test_a_refused_client_keeps_its_relay_right_for_delayed_checks(self):
         verdict = policy({"cltresolve:forged": "reject"}).client(NET, "x.org", ClientResolve.FORGED)

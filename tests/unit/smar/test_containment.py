@@ -165,7 +165,7 @@ def test_the_check_tells_all_that_is_wrong_with_maps(smar):
     for text in (
         "rules:1: wrong expression",
         "nets:1:",
-        "text: not UTF-8",
+        "byte 0xe9 is no UTF-8",
         "none.db: map file is missing",
         "gone.db: map file",
     ):

@@ -152,7 +152,7 @@ def test_a_look_up_with_a_bug_costs_its_own_question_only(make, asker, blocking)
 
 
 def test_a_client_check_with_a_bug_is_refused_for_now(make):
-    verdict = make(table=StaticMap("mt", {}), access=Broken("b", {})).smtps()
+    verdict = make(table=StaticMap("mt", {}), access=Broken("b", {"cltaddr:x": "ok"})).smtps()
     answer = verdict.request(CheckClient(session_id="S1", client_addr="unix:/x"))
     assert answer.reply.code == 421
 

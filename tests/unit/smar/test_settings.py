@@ -7,7 +7,7 @@ from meta1g.maps.sequence import SequenceMap
 from meta1g.rcb.smtps_smar import Checks
 from meta1g.smar.dnsaddress import ServerAddress
 from meta1g.smar.dnsbl import DnsList
-from meta1g.smar.settings import name_servers, read_resolv_conf, settings_from, unheeded
+from meta1g.smar.settings import name_servers, problems, read_resolv_conf, settings_from
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_defaults(load):
     assert (settings.hostname, settings.dns_timeout_s, settings.dns_tries) == ("gw.example", 5, 3)
     assert settings.dns_flags == {"use_connect", "edns"}
     assert (settings.aliases, settings.policy.access, settings.policy.users) == (None, None, None)
-    assert settings.policy.checks == Checks.RCPT
+    assert settings.policy.checks() == Checks.RCPT
     assert settings.servers
 
 
@@ -70,7 +70,7 @@ def test_maps_in_files_are_relative_to_the_configuration(load, tmp_path):
     )
     assert settings.routes.plan("far.org").answer.servers[0].addr == f"unix:{tmp_path}/q/lmtpsock"
     assert settings.aliases is not None
-    assert settings.policy.checks == Checks.CLIENT | Checks.MAIL | Checks.RCPT
+    assert settings.policy.checks() == Checks.CLIENT | Checks.MAIL | Checks.RCPT
     assert settings.policy.relay.is_local("ours.org")
 
 
@@ -122,15 +122,12 @@ def test_dns_lists_need_an_access_map(load, tmp_path):
         load(lists)
 
 
-def test_what_is_not_done_is_refused_or_warned_of(tmp_path):
+def test_greylisting_loads_and_is_warned_of(tmp_path):
     path = tmp_path / "meta1.conf"
-    path.write_text("smar { DNS_flags = { dont_use_connect }; }")
-    assert len(unheeded(load_file(path).section("smar"))) == 1
     path.write_text("smar { greylisting { } }")
-    with pytest.raises(PermError, match="greylisting is not available"):
-        unheeded(load_file(path).section("smar"))
-    path.write_text("smar { }")
-    assert unheeded(load_file(path).section("smar")) == []
+    config = load_file(path)
+    assert config.warnings == [f"{path}:1:8: section greylisting has no effect in this version"]
+    assert problems(config, config.section("smar")) == []
 
 
 def test_a_missing_map_file_is_an_error_at_the_start(load, tmp_path):

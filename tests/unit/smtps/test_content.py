@@ -26,8 +26,8 @@ def content(tmp_path):
     for digit in "0123456789ABCDEF":
         (tmp_path / digit).mkdir()
     settings = SimpleNamespace(max_message_bytes=0, max_hops=100, cdb_gid=None, parts=None)
-    context = SimpleNamespace(settings=settings, cdb=Cdb(tmp_path), log=Log("test", level=0))
-    return IncomingContent(context, ID, TRACE)
+    context = SimpleNamespace(cdb=Cdb(tmp_path), log=Log("test", level=0))
+    return IncomingContent(context, settings, ID, TRACE)
 
 
 def feed(content, data, size):

@@ -18,6 +18,7 @@ from meta1g.base.reply import Reply
 from meta1g.rcb import codec
 from meta1g.rcb.mcp_child import PROTOCOL, FdTaken, PassFd
 from meta1g.rcb.smtps_qmgr import CloseSession, CloseTransaction, DiscardTransaction, NewSession, NewTransaction, Throttle
+from meta1g.rcb.smtps_smar import Verdict, VerdictFlags
 from tests.fakes.rcb_peer import RcbPeer
 from tests.fakes.smtps_process import WAIT_S, SmtpsProcess
 
@@ -249,6 +250,34 @@ def test_recipients_wait_while_smar_starts_again(smtps):
         smtps.smar.start()
         client.expect("250")
         client.expect("550")
+
+
+def test_a_client_that_may_write_to_anybody_is_asked_about_once_a_connection(smtps):
+    asked = []
+
+    def rcpt(msg):
+        asked.append(msg.rcpt)
+        flags = 0 if msg.rcpt.startswith("first") else VerdictFlags.ANY_RCPT
+        return Verdict(reply=Reply(250), flags=flags)
+
+    smtps.smar.rcpt = rcpt
+    for _ in (1, 2):
+        with smtps.client() as client:
+            client.command("MAIL FROM:<s@example.org>", "250")
+            client.send(
+                b"RCPT TO:<first@x.example>\r\nRCPT TO:<@>\r\nRCPT TO:<second@x.example>\r\nRCPT TO:<third@x.example>\r\n"
+            )
+            for code in ("250", "501", "250", "250"):
+                client.expect(code)
+            client.command("RCPT TO:<fourth@x.example>", "250")
+    assert asked == ["first@x.example", "second@x.example", "third@x.example"]
+    smtps.smar.stop()
+    smtps.wait_log(r"smtps\.smar.*connection lost")
+    smtps.smar.start()
+    smtps.smar.rcpt = lambda msg: Verdict(reply=Reply(550, "5.7.1", "Relaying denied"))
+    with smtps.client() as client:
+        client.command("MAIL FROM:<s@example.org>", "250")
+        client.command("RCPT TO:<fourth@x.example>", "550")
 
 
 def test_a_question_is_asked_again_when_the_connection_breaks_over_it(smtps):

@@ -2,11 +2,11 @@
 
 import pytest
 
-from meta1g.conf.load import load_file
+from meta1g.conf.load import ConfigError, load_file
 from meta1g.rcb.smtps_smar import LookupFlags
 from meta1g.smtp.address import STRICT, Leniency
 from meta1g.smtp.esmtp import Ext
-from meta1g.smtps.settings import settings_from
+from meta1g.smtps.settings import ClientSettings, settings_from
 
 
 @pytest.fixture
@@ -55,3 +55,23 @@ def test_addresses_are_read_as_the_rfc_says_unless_flags_take_more(settings):
 def test_the_resolver_is_told_that_routes_are_allowed(settings):
     assert settings("").lookup_flags == 0
     assert settings("flags = { allow_routing };").lookup_flags == LookupFlags.ROUTING
+
+
+def test_the_resolver_is_told_that_the_access_map_does_not_count(settings):
+    assert settings("flags = { no_access };").lookup_flags == LookupFlags.NO_ACCESS
+    assert settings("flags = { dont_access, allow_routing };").lookup_flags == LookupFlags.NO_ACCESS | LookupFlags.ROUTING
+
+
+def test_a_client_has_the_settings_of_the_section_but_for_what_its_snippet_says(tmp_path):
+    conf = tmp_path / "meta1.conf"
+    conf.write_text("smtps { flags = { delay_checks, dont_8bitmime, no_access }; max_recipients = 7; max_hops = 9; }")
+    config = load_file(conf)
+    clients = ClientSettings(config, config.section("smtps"), "mx.example")
+    made = clients.of("max_recipients = 3; flags = { xverp, dont_delay_checks };")
+    assert (made.max_recipients, made.max_hops, made.delay_checks) == (3, 9, False)
+    assert Ext.XVERP in made.offered_names
+    assert Ext.EIGHTBITMIME not in made.offered_names
+    assert made.lookup_flags == LookupFlags.NO_ACCESS
+    assert clients.of("max_recipients = 3; flags = { xverp, dont_delay_checks };") is made
+    with pytest.raises(ConfigError, match="unknown option max_recipient"):
+        clients.of("max_recipient = 3;")

@@ -1,0 +1,155 @@
+"""What the manual adds to Sphinx: synopsis and options of programs from their argparse, links where files of docs/ are named.
+
+```{synopsis} mailq         the command line, as bold and italic text
+```{options} mailq          a list of options and arguments with their meanings
+"""
+
+import argparse
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
+from sphinx.util.docutils import SphinxDirective
+
+from contrib.lib import programs
+
+#: First line of a manual page: name, and what it is.
+_TITLE: Final = re.compile(r"# (?P<name>\S+)\((?P<section>\d)\): (?P<meaning>.+)")
+_FILE: Final = re.compile(r"\bdocs/(?P<name>[a-z0-9/-]+)\.md\b")
+
+
+def man_pages(directory: Path) -> list[tuple[str, str, str, str, int]]:
+    """Gives what `man_pages` of Sphinx wants, from the first lines of the files `NAME.SECTION.md`.
+
+    Raises:
+        ValueError: a first line is not `# NAME(SECTION): meaning`, or does not fit the name of its file.
+    """
+    found = []
+    for path in sorted(directory.glob("*.md")):
+        title = _TITLE.fullmatch(path.read_text().partition("\n")[0])
+        if title is None or path.stem != f"{title['name']}.{title['section']}":
+            raise ValueError(f"{path}:1: has to be `# {path.stem[:-2]}({path.stem[-1]}): what it is`")
+        found.append((f"{directory.name}/{path.stem}", title["name"], title["meaning"], "", int(title["section"])))
+    return found
+
+
+class _Programs(SphinxDirective):
+    """A directive with the name of a program."""
+
+    required_arguments = 1
+
+    def program(self) -> str:
+        """Gives the name; the page is made again when the program changes."""
+        name: str = self.arguments[0]
+        if name not in programs.console_scripts():
+            raise self.error(f"setup.cfg installs no program {name}")
+        module = programs.console_scripts()[name].partition(":")[0]
+        self.env.note_dependency(str(programs.ROOT / f"{module.replace('.', '/')}.py"))
+        return name
+
+
+class Synopsis(_Programs):
+    """The command line of a program."""
+
+    def run(self) -> list[nodes.Node]:
+        """Makes one paragraph."""
+        name = self.program()
+        line = nodes.paragraph("", "", nodes.strong(text=name))
+        groups = programs.exclusive(name)
+        for action in sorted(programs.actions(name), key=lambda action: not action.option_strings):
+            group = next((group for group in groups if action in group), [action])
+            if action is group[0]:
+                line += nodes.Text(" ")
+                line += list(_choice(group))
+        return [line]
+
+
+def _choice(group: list[argparse.Action]) -> Iterator[nodes.Node]:
+    """Gives one option or argument, or several of which one may be given."""
+    optional = bool(group[0].option_strings) and not group[0].required
+    if optional:
+        yield nodes.Text("[")
+    for number, action in enumerate(group):
+        if number:
+            yield nodes.Text(" | ")
+        if action.option_strings:
+            yield nodes.strong(text=action.option_strings[0])
+        yield from _value(action)
+    if optional:
+        yield nodes.Text("]")
+
+
+def _value(action: argparse.Action) -> Iterator[nodes.Node]:
+    value = programs.value_of(action)
+    if not value:
+        return
+    if action.option_strings:
+        yield nodes.Text(" ")
+    before, after = {"?": ("[", "]"), "*": ("[", " ...]"), "+": ("", " ..."), "...": ("", " ...")}.get(
+        str(action.nargs), ("", "")
+    )
+    yield nodes.Text(before)
+    yield nodes.emphasis(text=value)
+    yield nodes.Text(after)
+
+
+class Options(_Programs):
+    """Options and arguments of a program with their meanings."""
+
+    def run(self) -> list[nodes.Node]:
+        """Makes one list."""
+        name = self.program()
+        made = nodes.definition_list()
+        for action in programs.actions(name):
+            term = nodes.term()
+            for number, word in enumerate(action.option_strings):
+                term += [nodes.Text(", ")] * bool(number)
+                term += nodes.strong(text=word)
+            term += list(_value(action))
+            meaning = nodes.definition("", nodes.paragraph(text=programs.help_of(action, name)))
+            made += nodes.definition_list_item("", term, meaning)
+        return [made]
+
+
+class Links(SphinxTransform):
+    """Makes a link, whose text is the title, wherever a page names a file of docs/; code keeps the name."""
+
+    default_priority: ClassVar[int] = 500
+
+    def apply(self, **_arguments: Any) -> None:
+        """Goes through all text of a page."""
+        for text in list(self.document.findall(nodes.Text)):
+            parent = text.parent
+            if isinstance(parent, nodes.literal | nodes.literal_block | nodes.reference | addnodes.pending_xref):
+                continue
+            pieces = list(self._pieces(str(text)))
+            if len(pieces) > 1:
+                parent.replace(text, pieces)
+
+    def _pieces(self, text: str) -> Iterator[nodes.Node]:
+        end = 0
+        for match in _FILE.finditer(text):
+            if match["name"] in self.env.found_docs:
+                yield nodes.Text(text[end : match.start()])
+                yield self._link(match["name"])
+                end = match.end()
+        yield nodes.Text(text[end:])
+
+    def _link(self, name: str) -> addnodes.pending_xref:
+        where = {"refdoc": self.env.docname, "refdomain": "std", "reftype": "doc", "refwarn": True}
+        return addnodes.pending_xref(
+            "", nodes.inline("", name, classes=["doc"]), reftarget=f"/{name}", refexplicit=False, **where
+        )
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Is called by Sphinx."""
+    app.add_directive("synopsis", Synopsis)
+    app.add_directive("options", Options)
+    app.add_transform(Links)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,174 @@
+"""Events of mail: sessions, refusals, messages, recipients, look-ups, orders of the operator.
+
+Every refusal that a client hears is one line of SMTPS, for all of them leave by Dialogue.refuse(); what becomes of a recipient
+is one line of QMGR, `qmgr.delivered`, `qmgr.failed`, `qmgr.expired`, `qmgr.deferred`, `qmgr.removed` and so on.
+
+Ref: MeTA1 design, "Implementation: Logging" (ours).
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from meta1g.base.logevent import Kind, LogEvent, row
+from meta1g.base.logkeys import Sev
+
+_CLIENT: Final = "ss_sess client"
+_SAID: Final = "ss_sess client reply"
+_WHO: Final = "client_name ehlo ecode map key"
+_RCPT: Final = "ss_ta rcpt_idx rcpt"
+_OUTCOME: Final = "ss_ta rcpt_idx mail rcpt reply delay_ms"
+_OUTCOME_MAY: Final = "relay ecode tries"
+
+_SMTPS: Final[Mapping[str, LogEvent]] = {
+    "smtps.connect": row(Sev.INFO, Kind.SESSION, _CLIENT, "client_name", "A client may stay and was greeted."),
+    "smtps.closed": row(
+        Sev.INFO, Kind.SESSION, _SAID, _WHO, "The session was ended by us, with this reply: the process stops."
+    ),
+    "smtps.timed_out": row(
+        Sev.NOTICE, Kind.SESSION, _SAID, f"{_WHO} ss_ta mail", "The client was silent, or slow, for too long."
+    ),
+    "smtps.gone": row(Sev.DEBUG, Kind.SESSION, "ss_sess", "client", "The client closed the connection, or it broke."),
+    "smtps.message_lost": row(
+        Sev.NOTICE,
+        Kind.MESSAGE,
+        f"{_CLIENT} ss_ta mail rcpts",
+        "client_name ehlo",
+        "The client went away before its message was whole.",
+    ),
+    "smtps.connect_refused": row(
+        Sev.NOTICE, Kind.REFUSAL, _SAID, _WHO, "The client may not stay: access map, DNS list, its rate, or too much to do."
+    ),
+    "smtps.command_refused": row(
+        Sev.NOTICE,
+        Kind.REFUSAL,
+        f"{_SAID} command",
+        f"{_WHO} ss_ta mail",
+        "A command was refused: wrong, out of order, or not known.",
+    ),
+    "smtps.mail_refused": row(Sev.NOTICE, Kind.REFUSAL, f"{_SAID} mail", f"{_WHO} ss_ta size", "A sender was refused."),
+    "smtps.rcpt_refused": row(Sev.NOTICE, Kind.REFUSAL, f"{_SAID} ss_ta mail rcpt", _WHO, "A recipient was refused."),
+    "smtps.message_refused": row(
+        Sev.NOTICE, Kind.REFUSAL, f"{_SAID} ss_ta mail size rcpts", _WHO, "A message was refused after its content."
+    ),
+    "smtps.too_many": row(
+        Sev.NOTICE,
+        Kind.REFUSAL,
+        f"{_SAID} limit",
+        f"{_WHO} ss_ta mail",
+        "The session was ended: too many commands were refused or useless.",
+    ),
+    "smtps.rcpt": row(Sev.INFO, Kind.MESSAGE, _RCPT, "", "A recipient was accepted."),
+    "smtps.rcpt_discarded": row(
+        Sev.INFO, Kind.MESSAGE, "ss_ta mail rcpt", "client map key", "A recipient was accepted and gets nothing, by this entry."
+    ),
+    "smtps.message": row(
+        Sev.INFO, Kind.MESSAGE, f"{_CLIENT} ss_ta mail size rcpts reply", "ehlo", "A message was accepted: it is in the queue."
+    ),
+    "smtps.message_discarded": row(
+        Sev.INFO,
+        Kind.MESSAGE,
+        f"{_CLIENT} ss_ta mail size rcpts reply",
+        "ehlo map key",
+        "A message was accepted and dropped: all its recipients are discarded.",
+    ),
+}
+
+_QMGR: Final[Mapping[str, LogEvent]] = {
+    "qmgr.refused": row(
+        Sev.DEBUG,
+        Kind.REFUSAL,
+        "",
+        "ss_sess ss_ta client",
+        "A session or message was refused; the line of SMTPS tells the client.",
+    ),
+    "qmgr.commit": row(Sev.DEBUG, Kind.MESSAGE, "ss_ta rcpts", "", "The envelope is on stable storage."),
+    "qmgr.accept": row(Sev.INFO, Kind.MESSAGE, "ss_ta mail size rcpts", "", "A message has entered the queue."),
+    "qmgr.resolve": row(Sev.DEBUG, Kind.LOOKUP, "ss_ta key reply", "", "SMAR does not know where a recipient goes."),
+    "qmgr.deliver": row(
+        Sev.DEBUG, Kind.DELIVERY, "ss_ta da_sess da_ta server port rcpts", "", "Recipients were given to a delivery agent."
+    ),
+    "qmgr.feed": row(Sev.DEBUG, Kind.DELIVERY, "count", "", "Recipients that are due came from DEFEDB."),
+    "qmgr.delivered": row(Sev.INFO, Kind.DELIVERY, _OUTCOME, _OUTCOME_MAY, "A recipient was delivered; tries before this one."),
+    "qmgr.deferred": row(
+        Sev.INFO, Kind.DELIVERY, f"{_OUTCOME} next_try", _OUTCOME_MAY, "A recipient waits until next_try, for this reason."
+    ),
+    "qmgr.failed": row(Sev.NOTICE, Kind.DELIVERY, _OUTCOME, _OUTCOME_MAY, "A recipient was given up, for this reason."),
+    "qmgr.expired": row(
+        Sev.NOTICE, Kind.DELIVERY, _OUTCOME, _OUTCOME_MAY, "A recipient was given up: its time is over; the last reason."
+    ),
+    "qmgr.smaller": row(Sev.INFO, Kind.DELIVERY, _OUTCOME, _OUTCOME_MAY, "A report was too large and is sent in smaller ones."),
+    "qmgr.alias": row(
+        Sev.INFO,
+        Kind.DELIVERY,
+        f"{_RCPT} count",
+        "owner members",
+        "An alias was expanded; these are its members, or some of them.",
+    ),
+    "qmgr.bounce": row(Sev.INFO, Kind.DELIVERY, f"{_RCPT} count", "", "A report of so many failed recipients goes to rcpt."),
+    "qmgr.report": row(Sev.INFO, Kind.DELIVERY, _RCPT, "", "A report of success, delay or expansion goes to rcpt."),
+    "qmgr.held": row(
+        Sev.ERROR, Kind.TROUBLE, f"{_RCPT} cdb_id", "", "A recipient is held: its content is damaged; the operator decides."
+    ),
+    "qmgr.dest": row(
+        Sev.NOTICE, Kind.DELIVERY, "server port count", "", "A server could not be reached: it is left alone for a while."
+    ),
+    "qmgr.hold": row(Sev.NOTICE, Kind.ORDER, _RCPT, f"mail reply delay_ms {_OUTCOME_MAY}", "The operator holds a recipient."),
+    "qmgr.released": row(Sev.NOTICE, Kind.ORDER, _RCPT, "", "The operator lets a held recipient go."),
+    "qmgr.removed": row(
+        Sev.NOTICE,
+        Kind.ORDER,
+        _RCPT,
+        f"mail reply delay_ms {_OUTCOME_MAY}",
+        "The operator removed a recipient; nobody is told.",
+    ),
+    "qmgr.bounced": row(Sev.NOTICE, Kind.ORDER, _RCPT, "", "The operator gave a recipient up; its sender hears of it."),
+    "qmgr.retried": row(Sev.NOTICE, Kind.ORDER, _RCPT, "", "The operator wants a recipient to be tried now."),
+    "qmgr.requeued": row(Sev.NOTICE, Kind.ORDER, _RCPT, "", "The operator lets a recipient begin anew."),
+    "qmgr.control": row(Sev.NOTICE, Kind.ORDER, "command", "", "A command of the operator was carried out."),
+    "qmgr.mode": row(Sev.NOTICE, Kind.ORDER, "", "", "The operator changed what the queue manager does."),
+}
+
+_LOOKUPS: Final[Mapping[str, LogEvent]] = {
+    "smar.client": row(
+        Sev.DEBUG, Kind.LOOKUP, "ss_sess client", "client_name map key", "A client is not welcome; the line of SMTPS tells it."
+    ),
+    "smar.listed": row(
+        Sev.INFO, Kind.LOOKUP, "ss_sess client name answer", "client_name", "A DNS list has the client, with this answer."
+    ),
+    "smar.rcpt": row(Sev.DEBUG, Kind.LOOKUP, f"{_RCPT} reply", "", "What SMAR says of a recipient at RCPT."),
+    "smar.alias": row(Sev.DEBUG, Kind.LOOKUP, f"{_RCPT} count", "", "A recipient is an alias."),
+    "smar.route": row(
+        Sev.DEBUG, Kind.LOOKUP, f"{_RCPT} da server port count", "", "A recipient goes to these servers, the first is named."
+    ),
+    "smar.resolve": row(Sev.DEBUG, Kind.LOOKUP, f"{_RCPT} reply", "", "It is not known where a recipient goes."),
+    "map.lookup": row(
+        Sev.ERROR, Kind.TROUBLE, "map answer count", "", "A map does not answer; so many look-ups since the last line."
+    ),
+    "map.entry": row(
+        Sev.ERROR,
+        Kind.TROUBLE,
+        "map key answer",
+        "",
+        "An entry of a map is wrong; mail that it is for is put off until it is mended.",
+    ),
+    "map.load": row(Sev.ERROR, Kind.TROUBLE, "path", "", "A map file cannot be loaded; the old content is used."),
+    "dns.server": row(Sev.WARN, Kind.TROUBLE, "server count", "", "A name server does not answer, or answers again."),
+}
+
+_SMTPC: Final[Mapping[str, LogEvent]] = {
+    "smtpc.deliver": row(
+        Sev.INFO,
+        Kind.DELIVERY,
+        "ss_ta da_sess da_ta rcpt_idx rcpt server port reply",
+        "host ecode",
+        "What a server said of a recipient: one line for each attempt.",
+    ),
+    "smtpc.damage": row(
+        Sev.ERROR, Kind.TROUBLE, "ss_ta da_ta cdb_id", "", "The content of a message is damaged, or not there."
+    ),
+    "smtpc.not_taken": row(Sev.DEBUG, Kind.DELIVERY, "ss_ta da_ta", "", "A delivery was not taken: the process stops."),
+    "smtpc.not_told": row(Sev.DEBUG, Kind.DELIVERY, "ss_ta da_ta", "", "QMGR went away before it heard of a result."),
+    "smtpc.session": row(Sev.DEBUG, Kind.DELIVERY, "da_sess server", "", "An idle session was ended by the server."),
+}
+
+MAIL_EVENTS: Final[Mapping[str, LogEvent]] = {**_SMTPS, **_QMGR, **_LOOKUPS, **_SMTPC}

@@ -1,0 +1,163 @@
+"""Maps looked at whole: their files read, their entries checked for what the configuration uses them for.
+
+Ref: MeTA1 mapchk (modelled on).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from meta1g.base.errors import Meta1Error
+from meta1g.base.log import Log
+from meta1g.conf.config import Config, Section
+from meta1g.db.mapfile import KINDS, MapFile
+from meta1g.maps.base import Map
+from meta1g.maps.static import StaticMap
+from meta1g.maps.textmap import AS_IT_IS, read_entries
+from meta1g.smar.alias import Aliases
+from meta1g.smar.entries import ACCESS, ALIASES, DEFAULTS, KEYS, NAMED, EntryRules, MapEntry, check_entries, loops
+from meta1g.smar.relay import RelayRules
+from meta1g.smar.route import Routes
+from meta1g.smar.wrongentries import WrongEntries
+
+_DB_SUFFIX: Final = ".db"
+#: Kinds that are files.
+KINDS_READ: Final = (*sorted(KINDS), "text", "regex", "cidr")
+#: Kinds whose keys keep a colon at their end.
+_TAGGED: Final = ("regex", "cidr")
+#: Domain of local parts alone, where no configuration names one.
+NOWHERE: Final = "localhost"
+
+
+def entries_of(path: Path, kind: str) -> Iterator[MapEntry]:
+    """Reads a map; bytes that are no UTF-8 come as they are.
+
+    Args:
+        path: its file.
+        kind: type of the map: a key of KINDS, `text`, `regex` or `cidr`.
+
+    Raises:
+        Meta1Error: it cannot be read.
+    """
+    if kind not in KINDS:
+        for number, key, value in read_entries(path, tagged=kind in _TAGGED, errors=AS_IT_IS):
+            yield MapEntry(f"{path}:{number}", key, value)
+        return
+    opened = MapFile.open_checked(path)
+    try:
+        for raw_key, raw_value in opened.items():
+            yield MapEntry(str(path), raw_key.decode(errors=AS_IT_IS), raw_value.decode(errors=AS_IT_IS))
+    finally:
+        opened.close()
+
+
+def kind_of(path: Path) -> str:
+    """Tells the type of a map by its name and first key."""
+    if path.suffix == _DB_SUFFIX:
+        return "hash"
+    for _number, key, _value in read_entries(path, tagged=True, errors=AS_IT_IS):
+        return "regex" if len(key) > 1 and key[0] == "/" else "text"
+    return "text"
+
+
+def use_of(path: Path) -> str:
+    """Tells by its name what a map is for; empty if the name does not say it."""
+    return NAMED.get(path.name.removesuffix(_DB_SUFFIX).lower(), "")
+
+
+def check_map(entries: Iterable[MapEntry], uses: Sequence[EntryRules], aliases: Aliases | None = None) -> list[str]:
+    """Checks all entries of a map.
+
+    Args:
+        entries: the entries.
+        uses: what the map is for.
+        aliases: what expands the map, if it is for aliases; made of the entries without it.
+
+    Returns:
+        A text for each problem.
+    """
+    known = list(entries)
+    found = list(check_entries(known, uses))
+    rules = next((one for one in uses if one.use == ALIASES and one.kind not in _TAGGED), None)
+    if rules is not None:
+        found += loops(known, aliases or _aliases_of(known, rules), rules.delimiter)
+    return found
+
+
+def aliases_alone(table: Map, rules: EntryRules, wrong: WrongEntries) -> Aliases:
+    """Makes aliases of a map without a configuration: only local parts alone are local."""
+    return Aliases(
+        table,
+        localpart=rules.localpart,
+        local_domains=False,
+        delimiter=rules.delimiter,
+        relay=RelayRules((), (), (NOWHERE,), Routes(None, DEFAULTS)),
+        hostname=NOWHERE,
+        wrong=wrong,
+    )
+
+
+def _aliases_of(entries: Sequence[MapEntry], rules: EntryRules) -> Aliases:
+    table = StaticMap(ALIASES, {entry.key: entry.value for entry in entries})
+    return aliases_alone(table, rules, WrongEntries(Log("smar", level=0)))
+
+
+def check_maps(config: Config, smar: Section, aliases: Aliases | None) -> list[str]:
+    """Checks the entries of all maps of a section, each for what the section uses it for.
+
+    Args:
+        config: the whole configuration.
+        smar: the section.
+        aliases: its aliases, if they could be made.
+
+    Returns:
+        A text for each problem; that a map cannot be read counts as one.
+    """
+    found: list[str] = []
+    for section in smar.subs("map"):
+        name, kind = section.name or "", section.get("type")
+        uses = [_rules_of(smar, keyword, kind) for keyword in KEYS if name in _names(smar, smar.sub(keyword).get("name"))]
+        found += _check_section(config, section, uses or [EntryRules(kind=kind)], aliases)
+    for keyword in KEYS:
+        section = smar.sub(keyword)
+        if section.exists and not section.given("name"):
+            found += _check_section(config, section, [_rules_of(smar, keyword, section.get("type"))], aliases)
+    return found
+
+
+def _names(smar: Section, name: str | None) -> set[str]:
+    """Gives a map and those that it is a sequence of."""
+    found: set[str] = set()
+    todo = [name] if name else []
+    while todo:
+        one = todo.pop()
+        if one not in found:
+            found.add(one)
+            todo += [part for section in smar.subs("map") if section.name == one for part in section.get("maps")]
+    return found
+
+
+def _check_section(config: Config, section: Section, uses: Sequence[EntryRules], aliases: Aliases | None) -> list[str]:
+    kind, file = uses[0].kind, section.get("file")
+    if kind == "static":
+        pairs = [str(text).partition(" ") for text in section.get("entries")]
+        return check_map([MapEntry(section.where, key, value.strip()) for key, _, value in pairs], uses, aliases)
+    if kind not in KINDS_READ or not file:
+        return []
+    try:
+        return check_map(entries_of(config.configuration_directory / file, kind), uses, aliases)
+    except Meta1Error as error:
+        return [error.cause]
+
+
+def _rules_of(smar: Section, keyword: str, kind: str) -> EntryRules:
+    """Gives what a section such as `aliases` uses its map for."""
+    section = smar.sub(keyword)
+    has_flags = "flags" in section.definition.by_option
+    return EntryRules(
+        use=keyword,
+        kind=kind,
+        localpart=not has_flags or section.flag("localpart"),
+        delimiter=smar.get("address_delimiter"),
+        lists=len(smar.subs("dnsbl")) if keyword == ACCESS else None,
+    )

@@ -1,0 +1,401 @@
+"""What mail would meet: a question, every key that the maps are asked for, in order, with each answer, and the verdict.
+
+The answers come from the objects that decide at work (Policy, AccessMap, Aliases, Routes, LocalUsers); only their maps are
+watched.
+
+    client:192.0.2.7   mail:ADDRESS   rcpt:ADDRESS      what an SMTP client hears, and where the mail goes then
+    cltaddr:IP cltname:NAME cltresolve:RESULT ehlo:NAME from:ADDRESS to:ADDRESS protectedrcpt:ADDRESS dnsblN:IP
+    smtps_session_conf:IP smtpc_session_conf:IP smtpc_rcpt_conf:ADDRESS
+                                                        one tag of the access map
+    mailertable:DOMAIN   aliases:ADDRESS   local_user_map:ADDRESS
+
+Ref: MeTA1 README, "Lookup Orders in Maps", "Lookup Orders for Anti-Spam Measures" (orders modelled on).
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from meta1g.base.dataclass import dataclass
+from meta1g.base.log import Log
+from meta1g.base.reply import Reply
+from meta1g.conf.access import DNSBL, Action, Decision
+from meta1g.conf.values import shown, suggest
+from meta1g.maps.base import Map, MapResult, MapStatus
+from meta1g.maps.cidrmap import parse_address
+from meta1g.rcb.common import DeliveryAgent, ServerAddr
+from meta1g.rcb.qmgr_smar import Members, Unresolved
+from meta1g.rcb.smtps_smar import CheckMail, CheckRcpt, ClientResolve, LookupFlags, VerdictFlags
+from meta1g.smar.access import RESOLVE_KEYS, AccessMap
+from meta1g.smar.alias import Aliases
+from meta1g.smar.checks import Policy
+from meta1g.smar.dnsbl import Listed
+from meta1g.smar.hostconf import HostConf
+from meta1g.smar.localuser import may_write
+from meta1g.smar.route import RoutePlan
+from meta1g.smar.wrongentries import WrongEntries
+from meta1g.smtp.address import NULL, Address, AddressError, parse_path
+
+_LIST: Final = re.compile(rf"{DNSBL.tag}(\d{{1,3}})", re.ASCII)
+_ADDRESS_NEEDED: Final = "write an address such as user@example.org"
+
+
+class QuestionError(ValueError):
+    """A question that cannot be asked; the message says what can."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookupStep:
+    """One look-up: the map, the key, and what it answered."""
+
+    table: str
+    key: str
+    result: MapResult
+
+    def __str__(self) -> str:
+        status = "not found" if self.result.status is MapStatus.NOTFOUND else self.result.status.value
+        value = f"  {shown(self.result.value)}" if self.result.value else ""
+        return f"{self.table}  {shown(self.key)}  {status}{value}"
+
+
+class LookupNotes(WrongEntries):
+    """Look-ups since the last verdict, and the wrong entries among them.  Owner: one thread."""
+
+    def __init__(self) -> None:
+        super().__init__(Log("smar", level=0))
+        self._lines: list[str] = []
+        self.verdicts = 0
+
+    def add(self, step: LookupStep) -> None:
+        """Notes a look-up."""
+        self._lines.append(f"  {step}")
+
+    def tell(self, table: str, key: str, value: str, why: str, effect: str = "mail is put off") -> None:
+        """Notes a wrong entry."""
+        line = f"  {table}  {shown(key)}  wrong: {why}; {effect} until it is mended"
+        if line not in self._lines:
+            self._lines.append(line)
+
+    def take(self) -> list[str]:
+        """Gives a line for each look-up, and begins anew."""
+        lines, self._lines = self._lines, []
+        self.verdicts += 1
+        return lines
+
+
+class WatchedMap:
+    """A map whose look-ups are noted.
+
+    Args:
+        table: the map.
+        notes: look-ups are added here.
+
+    Owner: one thread.
+    """
+
+    def __init__(self, table: Map, notes: LookupNotes) -> None:
+        self.name = table.name
+        self.blocking = table.blocking
+        self._table = table
+        self._notes = notes
+
+    def lookup(self, key: str) -> MapResult:
+        """Looks a key up.  Blocks: if the map does."""
+        result = self._table.lookup(key)
+        self._notes.add(LookupStep(self.name, key, result))
+        return result
+
+    def version(self) -> int:
+        """Gives a number that is new after each verdict: what was found before is asked for again, and so is seen."""
+        return self._notes.verdicts
+
+    def tags(self) -> frozenset[str] | None:
+        """Gives the tags of its keys."""
+        return self._table.tags()
+
+    def close(self) -> None:
+        """Closes the map."""
+        self._table.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mail:
+    """What is known of the mail that a question is about.
+
+    Args:
+        client: IP address of the client.
+        name: its name, empty if it has none.
+        resolve: how the name was found.
+        ehlo: what it calls itself, empty if that is not known.
+        sender: envelope sender, empty for the null path.
+    """
+
+    client: str
+    name: str = ""
+    resolve: ClientResolve = ClientResolve.NO_NAME
+    ehlo: str = ""
+    sender: str = ""
+
+
+class Tracer:
+    """Asks questions.
+
+    Args:
+        policy: decides, over maps that are WatchedMap.
+        aliases: the aliases, None without any.
+        notes: where the maps note their look-ups.
+        hostname: domain of addresses without one.
+
+    Owner: one thread.
+    """
+
+    def __init__(self, policy: Policy, aliases: Aliases | None, notes: LookupNotes, hostname: str) -> None:
+        self._policy = policy
+        self._aliases = aliases
+        self._notes = notes
+        self._hostname = hostname
+
+    def ask(self, question: str, mail: Mail) -> list[str]:
+        """Asks one question.
+
+        Args:
+            question: `WORD:KEY`, see above.
+            mail: what else is known.
+
+        Returns:
+            A line for each look-up and each verdict.
+
+        Raises:
+            QuestionError: there is no such question, or no map that it would ask.
+        """
+        word, _, key = question.partition(":")
+        word = word.lower()
+        asked = _LISTED if _LIST.fullmatch(word) else QUESTIONS.get(word)
+        if asked is None:
+            raise QuestionError(f"{shown(question)}: {suggest(word, QUESTIONS)}, as in from:user@example.org")
+        self._notes.take()
+        return asked(self, f"{word}:{key}" if asked is _LISTED else key.strip(), mail)
+
+    def _lines(self, verdict: str) -> list[str]:
+        """Gives the look-ups since the last call, and the verdict."""
+        return [*self._notes.take(), verdict]
+
+    def _access(self) -> AccessMap:
+        if self._policy.access is None:
+            raise QuestionError("there is no access map; name one with access_map { ... }")
+        return self._policy.access
+
+    # -- one tag of the access map
+
+    def by_address(self, key: str, _mail: Mail) -> list[str]:
+        """Asks for cltaddr:."""
+        return self._lines(_decided(self._access().by_address(_ip(key))))
+
+    def by_name(self, key: str, _mail: Mail) -> list[str]:
+        """Asks for cltname:."""
+        return self._lines(_decided(self._access().by_name(key.lower())))
+
+    def by_resolve(self, key: str, _mail: Mail) -> list[str]:
+        """Asks for cltresolve:."""
+        return self._lines(_decided(self._access().by_resolve(resolve_of(key))))
+
+    def by_hello(self, key: str, _mail: Mail) -> list[str]:
+        """Asks for ehlo:."""
+        return self._lines(_decided(self._access().by_hello(key.lower())))
+
+    def by_list(self, question: str, _mail: Mail) -> list[str]:
+        """Asks for the result of a DNS list."""
+        word, _, key = question.partition(":")
+        return self._lines(_decided(self._access().listed([Listed(int(word[len(DNSBL.tag) :]), _ip(key))])))
+
+    def sender(self, key: str, _mail: Mail) -> list[str]:
+        """Asks for from:."""
+        return self._lines(_decided(self._access().sender(_address(key, null=True))))
+
+    def recipient(self, key: str, _mail: Mail) -> list[str]:
+        """Asks for to:."""
+        return self._lines(_decided(self._access().recipient(_address(key))))
+
+    def protection(self, key: str, mail: Mail) -> list[str]:
+        """Asks for protectedrcpt:, and whether the sender and client may write."""
+        allowed = self._access().protection(_address(key))
+        if isinstance(allowed, Decision):
+            return self._lines(_decided(allowed))
+        if allowed is None:
+            return self._lines("= everybody may write")
+        may = may_write(allowed, _address(mail.sender, null=True), mail.client)
+        return self._lines(f"= <{mail.sender}> from {mail.client} {'may' if may else 'may not'} write")
+
+    def session(self, key: str, mail: Mail) -> list[str]:
+        """Asks for smtps_session_conf:."""
+        return self._lines(_configured(self._conf().client(_ip(key), mail.name)))
+
+    def server(self, key: str, mail: Mail) -> list[str]:
+        """Asks for smtpc_session_conf:."""
+        server = ServerAddr(addr=_ip(key), port=0, pref=0, ttl_s=0, host=mail.name or key)
+        return self._lines(_configured(self._conf().server(server)))
+
+    def rcpt_conf(self, key: str, _mail: Mail) -> list[str]:
+        """Asks for smtpc_rcpt_conf:."""
+        return self._lines(_configured(self._conf().recipient(_address(key))))
+
+    def _conf(self) -> HostConf:
+        self._access()
+        assert self._policy.conf is not None
+        return self._policy.conf
+
+    # -- the other maps
+
+    def route(self, key: str, _mail: Mail) -> list[str]:
+        """Asks the mailertable for a domain."""
+        domain = key.rpartition("@")[2].lower()
+        return self._lines(_routed(self._policy.routes.plan(domain or self._hostname), domain))
+
+    def alias(self, key: str, _mail: Mail) -> list[str]:
+        """Expands an alias."""
+        if self._aliases is None:
+            raise QuestionError("there are no aliases; name a map with aliases { ... }")
+        members = self._aliases.expand(_address(key if "@" in key else f"{key}@{self._hostname}"))
+        if members is None:
+            return self._lines("= no alias")
+        return self._lines(_members(members))
+
+    def user(self, key: str, _mail: Mail) -> list[str]:
+        """Asks whether there is a local user."""
+        if self._policy.users is None:
+            raise QuestionError("there is no local user map: every local address is good; name one with local_user_map { ... }")
+        status = self._policy.users.find(_address(key if "@" in key else f"{key}@{self._hostname}"))
+        return self._lines("= a user" if status is MapStatus.OK else f"= no user ({status.value})")
+
+    # -- as an SMTP client meets it
+
+    def client(self, key: str, mail: Mail) -> list[str]:
+        """Decides about a client."""
+        return self._client(_ip(key), mail)[0]
+
+    def _client(self, address: str, mail: Mail) -> tuple[list[str], int]:
+        verdict = self._policy.client(address, mail.name, mail.resolve)
+        return self._lines(_said(verdict.reply, verdict.flags)), _lookup_flags(verdict.flags)
+
+    def mail(self, key: str, mail: Mail) -> list[str]:
+        """Decides about a client and a sender."""
+        return self._mail(key, mail)[0]
+
+    def _mail(self, sender: str, mail: Mail) -> tuple[list[str], int]:
+        text = _address(sender, null=True).text
+        lines, flags = self._client(mail.client, mail)
+        verdict = self._policy.mail(CheckMail(ta_id="", client_addr=mail.client, mail=text, flags=flags, ehlo=mail.ehlo))
+        lines = [f"client {mail.client}", *lines, f"mail <{text}>", *self._lines(_said(verdict.reply, verdict.flags))]
+        return lines, flags | _lookup_flags(verdict.flags)
+
+    def rcpt(self, key: str, mail: Mail) -> list[str]:
+        """Decides about a client, a sender and a recipient, and tells where the mail goes."""
+        rcpt = _address(key)
+        lines, flags = self._mail(mail.sender, mail)
+        sender = _address(mail.sender, null=True).text
+        question = CheckRcpt(ta_id="", rcpt_idx=0, client_addr=mail.client, mail=sender, rcpt=rcpt.text, flags=flags)
+        verdict = self._policy.rcpt(question)
+        lines += [f"rcpt <{rcpt.text}>", *self._lines(_said(verdict.reply, verdict.flags))]
+        return [*lines, *self._resolved(rcpt)] if verdict.reply.is_ok else lines
+
+    def _resolved(self, rcpt: Address) -> list[str]:
+        members = None if self._aliases is None else self._aliases.expand(rcpt)
+        lines = [] if self._aliases is None else ["alias", *self._lines("= no alias" if members is None else _members(members))]
+        if members is not None:
+            return lines
+        domain = rcpt.domain.lower() or self._hostname
+        return [*lines, "route", *self._lines(_routed(self._policy.routes.plan(domain), domain))]
+
+
+#: Questions by their first word.
+QUESTIONS: Final[Mapping[str, Callable[[Tracer, str, Mail], list[str]]]] = {
+    "client": Tracer.client,
+    "mail": Tracer.mail,
+    "rcpt": Tracer.rcpt,
+    "cltaddr": Tracer.by_address,
+    "cltname": Tracer.by_name,
+    "cltresolve": Tracer.by_resolve,
+    "ehlo": Tracer.by_hello,
+    "from": Tracer.sender,
+    "to": Tracer.recipient,
+    "protectedrcpt": Tracer.protection,
+    "smtps_session_conf": Tracer.session,
+    "smtpc_session_conf": Tracer.server,
+    "smtpc_rcpt_conf": Tracer.rcpt_conf,
+    "mailertable": Tracer.route,
+    "aliases": Tracer.alias,
+    "local_user_map": Tracer.user,
+}
+_LISTED: Final = Tracer.by_list
+
+
+def resolve_of(word: str) -> ClientResolve:
+    """Gives how a name was found by its word in the access map.
+
+    Raises:
+        QuestionError: there is no such word.
+    """
+    for resolve, key in RESOLVE_KEYS.items():
+        if key == word.lower():
+            return resolve
+    raise QuestionError(f"{shown(word)}: {suggest(word, RESOLVE_KEYS.values())}")
+
+
+def _address(text: str, *, null: bool = False) -> Address:
+    if null and text in ("", "<>"):
+        return NULL
+    try:
+        return parse_path(text, null_ok=null, utf8=True)
+    except AddressError as error:
+        raise QuestionError(f"{shown(text)}: {error}; {_ADDRESS_NEEDED}") from None
+
+
+def _ip(text: str) -> str:
+    try:
+        return str(parse_address(text))
+    except ValueError:
+        raise QuestionError(f"{shown(text)} is no IP address; write one such as 192.0.2.7") from None
+
+
+def _lookup_flags(flags: int) -> int:
+    """Gives what SMTPS tells with its next question, of the flags of an answer."""
+    found = LookupFlags.RELAY_ALLOWED if flags & VerdictFlags.RELAY else LookupFlags(0)
+    return int(found | LookupFlags.QUICK if flags & VerdictFlags.QUICK else found)
+
+
+def _said(reply: Reply, flags: int) -> str:
+    """Writes a verdict that an SMTP client hears."""
+    names = ", ".join(str(flag.name).lower() for flag in VerdictFlags if flags & flag)
+    return f"= {reply}{f' ({names})' if names else ''}".rstrip()
+
+
+def _decided(decision: Decision) -> str:
+    """Writes what the access map says."""
+    if decision.action is Action.NONE:
+        return "= no entry"
+    quick = "quick:" if decision.quick else ""
+    reply = f" {decision.reply}" if decision.action is Action.REFUSE else ""
+    return f"= {quick}{decision.action.name.lower()}{reply}"
+
+
+def _configured(snippet: str | None) -> str:
+    if snippet is None:
+        return "= 451 4.3.5 wrong, or not in this version: mail has to wait"
+    return f"= {snippet}" if snippet else "= no entry"
+
+
+def _members(members: Members | Unresolved) -> str:
+    if isinstance(members, Unresolved):
+        return f"= {members.reply}"
+    owner = f", sender <{members.owner}>" if members.owner else ""
+    return f"= {' '.join(members.members)}{owner}"
+
+
+def _routed(plan: RoutePlan, domain: str) -> str:
+    if isinstance(plan.answer, Unresolved):
+        return f"= {plan.answer.reply}"
+    agent = DeliveryAgent(plan.da).name.lower()
+    targets = [
+        f"{one.host}{f' port {one.port}' if one.port else ''}{' (MX records)' if one.use_mx else ''}" for one in plan.targets
+    ]
+    return f"= {agent} {', '.join(targets)}" if targets else f"= no route to {domain}"

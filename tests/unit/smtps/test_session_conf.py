@@ -1,0 +1,102 @@
+"""Each option and flag of `smtps_session_conf:` is tried: one client has it, the other one hears what the section says."""
+
+import pytest
+
+from meta1g.base.reply import Reply
+from meta1g.conf.defs_session import SMTPS_SESSION
+from meta1g.conf.effects import REFUSED
+from meta1g.rcb.smtps_smar import Checks, ClientVerdict, LookupFlags, Verdict
+from tests.fakes.smtps_process import Client, SmtpsProcess
+
+LONG = "x" * 1200
+EHLO, MAIL, RCPT = "EHLO client.example", "MAIL FROM:<s@example.org>", "RCPT TO:<r@example.org>"
+BEGIN = ((EHLO, "250"), (MAIL, "250"), (RCPT, "250"), ("DATA", "354"))
+#: Snippet, what is said before with its replies, what is said then, its reply without the snippet and with it.
+ROWS = {
+    "8bitmime": ("flags = dont_8bitmime;", (), EHLO, "+8BITMIME", "!8BITMIME"),
+    "pipelining": ("flags = dont_pipelining;", (), EHLO, "+PIPELINING", "!PIPELINING"),
+    "xverp": ("flags = { xverp };", (), EHLO, "!XVERP", "+XVERP"),
+    "delay_checks": ("flags = { delay_checks };", (), "", "554 5.7.1 Denied", "220 "),
+    "strict_ehlo": ("flags = { strict_ehlo };", (), "EHLO not_a,domain", "250", "501"),
+    "strict_lines": ("flags = { strict_lines };", BEGIN, f"A: b\r\n\r\n{LONG}\r\n.", "250", "550"),
+    "accept_local_senders": ("flags = accept_local_senders;", BEGIN[:1], "MAIL FROM:<root>", "5", "250"),
+    "accept_bare_addresses": ("flags = accept_bare_addresses;", BEGIN[:1], "MAIL FROM:s@example.org", "501", "250"),
+    "accept_odd_dots": ("flags = accept_odd_dots;", BEGIN[:1], "MAIL FROM:<a..b@example.org>", "5", "250"),
+    "allow_routing": ("flags = allow_routing;", BEGIN[:2], "RCPT TO:<a%b@example.org>", "550", "250"),
+    "max_message_size": ("max_message_size = 2KB;", (), EHLO, "+SIZE 104857600", "+SIZE 2048"),
+    "max_header_size": ("max_header_size = 1KB;", BEGIN, f"A: {LONG}\r\n\r\n.", "250", "55"),
+    "max_header_lines": ("max_header_lines = 1;", BEGIN, "A: b\r\nC: d\r\n\r\n.", "250", "55"),
+    "max_body_size": ("max_body_size = 1KB;", BEGIN, f"A: b\r\n\r\n{LONG}\r\n.", "250", "55"),
+    "soft_bounce": ("soft_bounce = true;", BEGIN[:2], "RCPT TO:<r@refused.example>", "550", "4"),
+    "max_recipients": ("max_recipients = 1;", BEGIN[:3], "RCPT TO:<q@example.org>", "250", "452"),
+    "max_transactions": ("max_transactions = 1;", (*BEGIN[:2], ("RSET", "250")), MAIL, "250", "4"),
+    "max_bad_commands": ("max_bad_commands = 1;", ((EHLO, "250"), ("X", "500")), "Y", "500", "500|421"),
+    "max_refusals": ("max_refusals = 1;", (*BEGIN[:2], *[("RCPT TO:<r@refused.example>", "550")] * 2), "NOOP", "250", "421|"),
+    "max_overshoots": (
+        "max_overshoots = 1; max_recipients = 1;",
+        BEGIN[:3],
+        f"{RCPT}\r\n{RCPT}\r\nNOOP",
+        "250|250|250",
+        "452|452|421",
+    ),
+    "max_noops": ("max_noops = 1;", ((EHLO, "250"),), "NOOP", "250", "250|421"),
+    "max_hops": ("max_hops = 1;", BEGIN, "Received: a\r\nReceived: b\r\n\r\n.", "250", "554"),
+    "IO_timeout": ("IO_timeout = 1s;", ((EHLO, "250"),), None, None, "421"),
+}
+NAMES = {row.name for row in SMTPS_SESSION.options} | {flag.name for flag in SMTPS_SESSION.options[0].kind.flags}
+
+
+def test_every_option_and_flag_has_a_row():
+    refused = {path.rpartition(" ")[2] for path in REFUSED if path.startswith("smtps_session_conf flags")}
+    assert set(ROWS) == NAMES - refused - {"flags"}
+
+
+@pytest.fixture(scope="module")
+def smtps(tmp_path_factory):
+    with SmtpsProcess(tmp_path_factory.mktemp("s"), checks=Checks.RCPT | Checks.CLIENT) as process:
+        yield process
+
+
+def deny_what_is_routed(msg):
+    code = 550 if "refused" in msg.rcpt or ("%" in msg.rcpt and not msg.flags & LookupFlags.ROUTING) else 250
+    return Verdict(reply=Reply(code, "5.7.1" if code == 550 else "", "No"))
+
+
+def hears(client, said, expected):
+    """Says something and compares the replies: what they begin with, or, after `+` and `!`, what they have and have not."""
+    if said:
+        client.send(said.encode() + b"\r\n")
+    for part in expected.split("|"):
+        reply = client.reply()
+        if part[:1] in ("+", "!"):
+            assert (part[1:] in reply) == (part[0] == "+"), reply
+        else:
+            assert reply.startswith(part)
+
+
+def talk(smtps, snippet, name, expected):
+    _, before, said, _, _ = ROWS[name]
+    greeting = Reply(550, "5.7.1", "Denied") if name == "delay_checks" else Reply(220)
+    smtps.smar.client = lambda msg: ClientVerdict(reply=greeting, session_conf=snippet)
+    smtps.smar.rcpt = deny_what_is_routed
+    with Client(smtps.port) as client:
+        if name != "delay_checks":
+            client.expect("220 ")
+        for line, reply in before:
+            client.command(line, reply)
+        hears(client, said, expected)
+
+
+@pytest.mark.parametrize("name", sorted(ROWS))
+def test_an_option_of_a_client(smtps, name):
+    snippet, _, _, without, expected = ROWS[name]
+    if without is not None:
+        talk(smtps, "", name, without)
+    talk(smtps, snippet, name, expected)
+
+
+def test_a_snippet_that_cannot_be_used_puts_the_client_off(smtps):
+    smtps.smar.client = lambda msg: ClientVerdict(reply=Reply(220), session_conf="tls_requirements { flags = { encrypted }; }")
+    with Client(smtps.port) as client:
+        client.expect("421 ")
+    assert "section tls_requirements is not in this version" in smtps.wait_log("smtps.conf.*")[0]
