@@ -27,6 +27,8 @@ from meta1g.smar.localuser import may_write
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes, parse_value
 from meta1g.smtp.address import parse_path
+from meta1g.smtp.esmtp import Ext, parse_mail_params
+from meta1g.smtp.verp import sender_for
 from tests.tables import DOCS, code, codes, rows
 
 DEFAULTS = RouteDefaults(port=25, lmtp_socket="lmtpsock", queue_directory=Path("/var/spool/meta1"))
@@ -184,7 +186,7 @@ def server(tmp_path):
     """The map server of the page, as a process."""
     text = (DOCS / MAPS).read_text()
     program = tmp_path / "server.py"
-    program.write_text(text.partition("```python\n")[2].partition("```")[0])
+    program.write_text(re.split(r"```python.*\n", text)[1].partition("```")[0])
     with subprocess.Popen([sys.executable, str(program), str(tmp_path / "socket")]) as process:
         try:
             wait_until((tmp_path / "socket").exists, 30, "the map server")
@@ -201,6 +203,18 @@ def test_the_map_server_of_the_page_answers(server):
         assert table.lookup("nobody").status is MapStatus.NOTFOUND
     finally:
         table.close()
+
+
+@pytest.mark.parametrize(("sender", "rcpt", "made"), rows("verp.md", "sender"), ids=str)
+def test_senders_of_verp(sender, rcpt, made):
+    assert sender_for(code(sender), code(rcpt)) == code(made)
+
+
+@pytest.mark.parametrize(("command", "delimiters"), rows("verp.md", "command"), ids=str)
+def test_how_a_client_asks_for_verp(command, delimiters):
+    offered = frozenset({Ext.XVERP})
+    params = parse_mail_params(code(command).partition("> ")[2], offered)
+    assert params.verp == code(delimiters)
 
 
 def test_an_entry_of_an_access_map_counts_as_the_page_says():

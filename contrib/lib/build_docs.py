@@ -2,8 +2,8 @@
 
     build/docs/html/index.html   build/docs/manual.pdf   build/docs/manual.txt   build/docs/man/NAME.SECTION
 
-`contrib/docs renew` puts the manual pages and the completions of the shell to where they are installed from (docs/man,
-contrib/completion).  The pages are read once for all formats.
+`contrib/docs renew` makes the manual pages and the completions of the shell anew where they are installed from (docs/man,
+contrib/completion); whoever builds `man` is told of those that are not current.  Sources are read once for all formats.
 """
 
 import argparse
@@ -18,10 +18,12 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
-from contrib.lib.programs import ROOT
+from contrib.lib.completion import completion
+from contrib.lib.programs import ROOT, console_scripts
 
 DOCS: Final = ROOT / "docs"
 BUILD: Final = ROOT / "build" / "docs"
+COMPLETIONS: Final = ROOT / "contrib" / "completion"
 FORMATS: Final = ("html", "text", "man", "pdf")
 _BUILDERS: Final = {"html": "html", "text": "text", "man": "man", "pdf": "singlehtml"}
 
@@ -48,7 +50,7 @@ def build(wanted: str, *, fresh: bool) -> BuildEnvironment:
             freshenv=fresh,
             warningiserror=True,
         )
-        app.build()
+        app.build(force_all=True)
     if app.statuscode:
         raise SystemExit(f"contrib/docs: {wanted}: mend what is named above")
     return app.env
@@ -78,17 +80,50 @@ def make(wanted: str, *, fresh: bool) -> Path:
     return BUILD / wanted
 
 
+def installed() -> Iterator[tuple[Path, str]]:
+    """Gives the files that are made from others and installed, and what they have to contain; `man` was made before."""
+    for page in sorted((BUILD / "man").glob("*.[1-9]")):
+        yield DOCS / "man" / page.name, page.read_text()
+    for program in console_scripts():
+        yield COMPLETIONS / program, completion(program)
+
+
+def renew() -> None:
+    """Writes what is installed, and removes what is not any more."""
+    wanted = dict(installed())
+    for path in {*(DOCS / "man").glob("*.8"), *COMPLETIONS.iterdir()} - {*wanted}:
+        path.unlink()
+    for path, text in wanted.items():
+        path.write_text(text)
+
+
+def check_installed() -> None:
+    """Looks whether what is installed is current.
+
+    Raises:
+        SystemExit: something is not.
+    """
+    old = [str(path.relative_to(ROOT)) for path, text in installed() if not path.exists() or path.read_text() != text]
+    if old:
+        raise SystemExit(f"contrib/docs: not current: {', '.join(old)}; run contrib/docs renew")
+
+
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(prog="contrib/docs", description="Builds the manual, without warnings.")
-    parser.add_argument("formats", nargs="*", choices=[*FORMATS, []], metavar="FORMAT", help=", ".join(FORMATS))
-    options = parser.parse_args()
-    if not options.formats:
-        shutil.rmtree(BUILD, ignore_errors=True)
-    for number, wanted in enumerate(options.formats or FORMATS):
+    parser.add_argument("formats", nargs="*", metavar="FORMAT", help=f"{', '.join(FORMATS)}, all if none is named; or renew")
+    wanted = parser.parse_args().formats or FORMATS
+    if unknown := {*wanted} - {*FORMATS, "renew"}:
+        parser.error(f"unknown: {', '.join(unknown)}")
+    shutil.rmtree(BUILD / "man", ignore_errors=True)
+    for number, name in enumerate(wanted):
         began = time.monotonic()
-        made = make(wanted, fresh=number == 0)
-        print(f"{wanted}: {made.relative_to(ROOT)} ({time.monotonic() - began:.1f} s)", flush=True)
+        made = make("man" if name == "renew" else name, fresh=number == 0)
+        print(f"{name}: {made.relative_to(ROOT)} ({time.monotonic() - began:.1f} s)", flush=True)
+    if "renew" in wanted:
+        renew()
+    elif "man" in wanted:
+        check_installed()
 
 
 if __name__ == "__main__":

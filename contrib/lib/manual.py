@@ -11,16 +11,20 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from docutils import nodes
+from pygments.lexers.special import TextLexer
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
 from contrib.lib import programs
 
 #: First line of a manual page: name, and what it is.
 _TITLE: Final = re.compile(r"# (?P<name>\S+)\((?P<section>\d)\): (?P<meaning>.+)")
-_FILE: Final = re.compile(r"\bdocs/(?P<name>[a-z0-9/-]+)\.md\b")
+_NAMED: Final = re.compile(r"\bdocs/(?P<name>[a-z0-9/-]+)\.md\b|(?P<page>[a-z][a-z0-9.]+)\((?P<section>[1-9])\)")
+#: Manual pages that are made without Sphinx, and the page that says the same.
+_ELSEWHERE: Final = {"man/meta1.conf.5": "configuration"}
 
 
 def man_pages(directory: Path) -> list[tuple[str, str, str, str, int]]:
@@ -117,7 +121,7 @@ class Options(_Programs):
 
 
 class Links(SphinxTransform):
-    """Makes a link, whose text is the title, wherever a page names a file of docs/; code keeps the name."""
+    """Makes a link wherever a page names a file of docs/, which then shows the title, or a manual page; code stays as it is."""
 
     default_priority: ClassVar[int] = 500
 
@@ -133,18 +137,52 @@ class Links(SphinxTransform):
 
     def _pieces(self, text: str) -> Iterator[nodes.Node]:
         end = 0
-        for match in _FILE.finditer(text):
-            if match["name"] in self.env.found_docs:
+        for match in _NAMED.finditer(text):
+            target = match["name"] or f"man/{match['page']}.{match['section']}"
+            target = _ELSEWHERE.get(target, target)
+            if target in self.env.found_docs and target != self.env.docname:
                 yield nodes.Text(text[end : match.start()])
-                yield self._link(match["name"])
+                yield self._link(target, "" if match["name"] else match[0])
                 end = match.end()
         yield nodes.Text(text[end:])
 
-    def _link(self, name: str) -> addnodes.pending_xref:
+    def _link(self, target: str, text: str) -> addnodes.pending_xref:
+        """Makes a link; without text it shows the title of its target."""
         where = {"refdoc": self.env.docname, "refdomain": "std", "reftype": "doc", "refwarn": True}
-        return addnodes.pending_xref(
-            "", nodes.inline("", name, classes=["doc"]), reftarget=f"/{name}", refexplicit=False, **where
+        shown = nodes.inline("", text or target, classes=["doc"])
+        return addnodes.pending_xref("", shown, reftarget=f"/{target}", refexplicit=bool(text), **where)
+
+
+class ForMan(SphinxPostTransform):
+    """Makes of a page what man(1) can show: links are text; tables are lists, since their cells would be too narrow there."""
+
+    default_priority: ClassVar[int] = 900
+    formats: ClassVar[tuple[str, ...]] = ("man",)
+
+    def run(self, **_arguments: Any) -> None:
+        """Goes through one page."""
+        for link in list(self.document.findall(nodes.reference)):
+            link.replace_self(link.children)
+        for table in list(self.document.findall(nodes.table)):
+            table.replace_self(_as_list(table))
+
+
+def _as_list(table: nodes.table) -> nodes.definition_list:
+    """Gives a list with an item for each row: its first cell, then the other ones with the words of the head."""
+    made = nodes.definition_list()
+    (head,) = (row for part in table.findall(nodes.thead) for row in part.findall(nodes.row))
+    words = [cell.astext() for cell in head.children]
+    for row in (row for part in table.findall(nodes.tbody) for row in part.findall(nodes.row)):
+        first, *others = row.children
+        meaning = nodes.definition()
+        for word, cell in zip(words[1:], others, strict=True):
+            said = [node for part in cell.children for node in part.children]
+            if said:
+                meaning += nodes.paragraph("", f"{word}: " if len(others) > 1 else "", *said)
+        made += nodes.definition_list_item(
+            "", nodes.term("", "", *[n for part in first.children for n in part.children]), meaning
         )
+    return made
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -152,4 +190,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("synopsis", Synopsis)
     app.add_directive("options", Options)
     app.add_transform(Links)
+    app.add_post_transform(ForMan)
+    for sample in ("conf", "map", "mailertable", "access", "aliases"):  # kinds of blocks, see tests/manual/blocks.py
+        app.add_lexer(sample, TextLexer)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

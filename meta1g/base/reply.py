@@ -3,7 +3,7 @@
 Every part of the gateway that decides or passes on such a thing does it with this value: what a client is told, what a server
 answered, what is stored with a recipient and written into a report.
 
-Pure.  Ref: RFC 5321 4.2; RFC 2034 and RFC 3463 (enhanced status codes).
+Pure.  Ref: invariant I14; RFC 5321 4.2; RFC 2034 and RFC 3463 (enhanced status codes).
 """
 
 import re

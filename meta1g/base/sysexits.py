@@ -9,6 +9,7 @@ EX_OK: Final = 0
 EX_USAGE: Final = 64
 EX_DATAERR: Final = 65
 EX_NOINPUT: Final = 66
+EX_NOUSER: Final = 67
 EX_UNAVAILABLE: Final = 69
 EX_SOFTWARE: Final = 70
 EX_OSERR: Final = 71

@@ -228,6 +228,11 @@ class Config:
         """Name of this machine, empty if it is not given."""
         return self.glob.get("hostname") or ""
 
+    def log_section(self, section: Section) -> Section:
+        """Gives the `log` section that applies to a component: its own, otherwise that of the whole file."""
+        own = section.sub("log")
+        return own if any(option.where for option in own.items()) else self.glob.sub("log")
+
     def sections(self, keyword: str) -> tuple[Section, ...]:
         """Gives all sections with a keyword, in the order of the file.
 

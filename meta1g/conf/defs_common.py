@@ -5,6 +5,7 @@ Ref: MeTA1 README, "Common Global Configuration", "Common Configuration Options"
 
 from typing import Final
 
+from meta1g.base import paths
 from meta1g.conf.schema import Naming, OptionDef, Origin, SectionDef, option
 from meta1g.conf.values import AbsolutePath, Bool, Choice, Domain, Int, IpAddress, ListOf, Mode, Port, Text, Time
 
@@ -88,7 +89,9 @@ GLOBAL: Final = (
     option("log_level", LEVEL, "9", S, "How much is logged, unless a component says otherwise."),
     option("debug_level", LEVEL, "0", R, "How much is told to developers, unless a component says otherwise."),
     option("hostname", Domain(), None, R, "Name of this machine in greetings and headers; the system's if it is not given."),
-    option("queue_directory", AbsolutePath(), "/var/spool/meta1", R, "Queue files and sockets are relative to it."),
+    option(
+        "queue_directory", AbsolutePath(), str(paths.DEFAULT_QUEUE_DIRECTORY), R, "Queue files and sockets are relative to it."
+    ),
     option(
         "configuration_directory",
         AbsolutePath(),

@@ -168,7 +168,7 @@ def markdown() -> str:
         "",
         "## Language",
         "",
-        "```",
+        "```text not run: the grammar",
         _GRAMMAR,
         "```",
         "",
@@ -180,7 +180,7 @@ def markdown() -> str:
         "",
         "## Example",
         "",
-        "```",
+        "```conf",
         EXAMPLE,
         "```",
     ]

@@ -1,7 +1,6 @@
 """Kinds of values: how a value is read, written and described.
 
-A kind reads one value of the text; ListOf and Flags take several.  What is wrong is a ValueError whose text says what would
-be right; the caller adds the place.
+A kind reads one value, ListOf and Flags take several.  What is wrong is a ValueError whose text says what would be right.
 
 Pure.  Ref: meta1.conf(5), kinds of values; negated flags `dont_NAME` as in MeTA1, `no_NAME` and `!NAME` are ours.
 """
@@ -94,9 +93,11 @@ class Scalar:
     empty: Any = None
 
     def combine(self, items: Sequence[Any]) -> Any:
+        """Gives the one value."""
         return items[0]
 
     def words(self, value: Any) -> list[str]:
+        """Writes it."""
         return [str(value)]
 
 

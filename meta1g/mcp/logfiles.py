@@ -19,7 +19,7 @@ from meta1g.base import paths, reach
 from meta1g.base.cli import CliError
 from meta1g.base.dataclass import dataclass
 from meta1g.base.sysexits import EX_CANTCREAT
-from meta1g.conf.config import Config, Section
+from meta1g.conf.config import Config
 from meta1g.mcp.account import Identity
 from meta1g.mcp.service import Service
 
@@ -39,13 +39,6 @@ class LogFile:
     mode: int
 
 
-def log_section(config: Config, section: Section) -> Section:
-    """Gives the `log` section that applies to a component: its own, otherwise that of the whole file."""
-    own = section.sub("log")
-    given = any(own.given(option) for option in ("file", "facility", "ident", "format"))
-    return own if given else config.glob.sub("log")
-
-
 def log_files(config: Config, services: Sequence[Service], found: Mapping[str, Identity]) -> list[LogFile]:
     """Gives the files that have to be made: those of components that do not run as mcp itself does.
 
@@ -55,7 +48,7 @@ def log_files(config: Config, services: Sequence[Service], found: Mapping[str, I
     by_path: dict[Path, list[str]] = {}
     for service in services:
         section = next(s for s in config.all_sections if (s.keyword, s.name) == service.section)
-        name = log_section(config, section).get("file")
+        name = config.log_section(section).get("file")
         if name and found[service.label].drop:
             by_path.setdefault(config.queue_directory / name, []).append(service.label)
     shared_by_mcp = config.glob.sub("log").get("file")

@@ -18,10 +18,10 @@ from meta1g.base import failure, unixsock
 from meta1g.base.errors import ProtocolError
 from meta1g.mcp.limits import PASS_RETRY_S, PASS_TIMEOUT_S
 from meta1g.mcp.loop import Loop, Timer
-from meta1g.rcb.connection import Buffer, Connection
+from meta1g.mcp.rcbconn import LoopConn
+from meta1g.rcb.connection import Buffer, RcbEvent
 from meta1g.rcb.mcp_child import PROTOCOL, FdTaken, PassFd
 
-_READ_BYTES: Final = 4096
 #: The child is not there yet, or has not come so far.
 _NOT_YET: Final = frozenset({errno.ENOENT, errno.ECONNREFUSED, errno.EAGAIN})
 
@@ -55,8 +55,7 @@ class Passing:
         self._siblings = siblings
         self._sockets = sockets
         self._done: _Done | None = done
-        self._conn: socket.socket | None = None
-        self._rcb = Connection(PROTOCOL, server=False)
+        self._conn: LoopConn | None = None
         self._retry: Timer | None = loop.call_later(0, self._try)
         self._limit: Timer = loop.call_later(PASS_TIMEOUT_S, self._too_late)
 
@@ -70,8 +69,6 @@ class Passing:
 
     def _drop(self) -> None:
         if self._conn is not None:
-            self._rcb.close("")
-            self._loop.remove(self._conn.fileno())
             self._conn.close()
             self._conn = None
 
@@ -90,55 +87,40 @@ class Passing:
 
     def _try(self) -> None:
         try:
-            self._conn = conn = unixsock.connect(self._path, nonblocking=True)
+            sock = unixsock.connect(self._path, nonblocking=True)
         except OSError as error:
             if error.errno in _NOT_YET or failure.is_shortage(error):
                 self._again()
             else:
-                self._finish(f"{self._path}: {error.strerror}")
+                self._broken(error)
             return
-        peer = unixsock.peer_of(conn)
+        peer = unixsock.peer_of(sock)
+        self._conn = LoopConn(self._loop, sock, PROTOCOL, server=False, on_event=self._answer, on_end=self._broken)
         if peer.uid != self._uid:
             self._finish(f"{self._path}: served by user id {peer.uid}, not by the child's {self._uid}; no socket passed")
         elif peer.pid in self._siblings:
             self._again()
         else:
-            self._send(conn)
+            self._send(self._conn)
 
-    def _send(self, conn: socket.socket) -> None:
-        rcb = self._rcb = Connection(PROTOCOL, server=False)
-        try:
-            for number, (name, sock) in enumerate(self._sockets):
-                rcb.request(PassFd(name=name, index=number, count=len(self._sockets)), name)
-                rcb.give(partial(_send_beside, conn, sock.fileno()))
-                if rcb.blocked:
-                    raise BlockingIOError(errno.EAGAIN, "socket buffer is full")
-        except OSError as error:
-            self._finish(f"{self._path}: {error.strerror}")
-            return
-        self._loop.add_reader(conn.fileno(), self._readable)
+    def _send(self, conn: LoopConn) -> None:
+        for number, (name, sock) in enumerate(self._sockets):
+            if not conn.closed:
+                conn.rcb.request(PassFd(name=name, index=number, count=len(self._sockets)), name)
+                conn.send(partial(_send_beside, sock.fileno()))
 
-    def _readable(self) -> None:
-        try:
-            data = cast("socket.socket", self._conn).recv(_READ_BYTES)
-            if not data:
-                raise ProtocolError("the child closed the connection")
-            for msg, _, _name in self._rcb.receive(data):
-                self._answer(cast("FdTaken", msg))
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._finish(f"{self._path}: {error.strerror}")
-        except ProtocolError as error:
-            self._finish(f"{self._path}: {error.cause}")
+    def _broken(self, error: ProtocolError | OSError) -> None:
+        what = error.cause if isinstance(error, ProtocolError) else error.strerror or str(error)
+        self._finish(f"{self._path}: {what}")
 
-    def _answer(self, msg: FdTaken) -> None:
+    def _answer(self, event: RcbEvent) -> None:
+        msg = cast("FdTaken", event.msg)
         if msg.status:
             self._finish(f"{self._path}: socket refused: {msg.text}")
-        elif not self._rcb.pending:
+        elif self._conn is not None and not self._conn.rcb.pending:
             self._finish("")
 
 
-def _send_beside(conn: socket.socket, fd: int, frame: Buffer) -> int:
+def _send_beside(fd: int, conn: socket.socket, frame: Buffer) -> int:
     """Sends a frame, and the descriptor beside it."""
     return socket.send_fds(conn, [frame], [fd])

@@ -5,11 +5,10 @@ that mcp is gone), the write end of a pipe that tells mcp when it is ready, a pr
 configuration as it was checked, and nothing else.
 
 Invariant: between fork and exec the child drops every privilege, or does not come to exec.
-Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on); setresuid(2), prctl(2) PR_SET_NO_NEW_PRIVS.
+Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on); base/privileges.py.
 """
 
 import contextlib
-import ctypes
 import os
 import resource
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 import meta1g
+from meta1g.base import privileges
 from meta1g.base.dataclass import dataclass
 from meta1g.base.startup import ALIVE_FD, CONFIG_FD, LOG_MADE, READY_FD
 from meta1g.mcp.account import Identity
@@ -28,8 +28,6 @@ from meta1g.mcp.program import Program
 #: Variable that tells to which queue directory a child belongs; the next mcp looks for it (leftovers.py).
 QUEUE_ID: Final = "META1G_QUEUE_ID"
 _STDERR: Final = 2
-_PR_SET_NO_NEW_PRIVS: Final = 38
-_LIBC: Final = ctypes.CDLL(None, use_errno=True)
 #: What concerns mcp alone, or is set for each child.
 _OWN_VARIABLES: Final = (
     CONFIG_FD,
@@ -179,11 +177,7 @@ def become(identity: Identity) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (CHILD_CORE_BYTES, CHILD_CORE_BYTES))
     _raise_open_files()
     if identity.drop:
-        os.setgroups(identity.groups)
-        os.setresgid(identity.gid, identity.gid, identity.gid)
-        os.setresuid(identity.uid, identity.uid, identity.uid)
-        if _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "prctl")
+        privileges.drop(identity.uid, identity.gid, identity.groups)
 
 
 def _raise_open_files() -> None:

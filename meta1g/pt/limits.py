@@ -24,8 +24,6 @@ ERROR_RETRY_S: Final = 1.0
 #: A thread that the system did not give is asked for again after this time.  Our choice.
 THREAD_RETRY_S: Final = 1.0
 
-#: Bytes taken from a connection at once.  Our choice: larger buffers pass a threshold of malloc and are mapped anew each time.
-READ_BYTES: Final = 64 * 1024
 #: Reads from one connection before the others get their turn.  Our choice.
 READS_PER_RUN: Final = 4
 #: Longest time for the messages of one connection before others get their turn.  Ref: invariant I10; our choice, below a tick
@@ -41,9 +39,6 @@ LISTEN_BACKLOG: Final = 128
 ACCEPTS_PER_RUN: Final = 16
 #: A listener without free descriptors waits so long.  Our choice.
 ACCEPT_PAUSE_S: Final = 0.1
-#: First and longest pause between two attempts to connect.  Our choice: a restart of the peer is noticed at once.
-RETRY_FIRST_S: Final = 0.02
-RETRY_MAX_S: Final = 1.0
 
 #: Calls that may wait for a blocking worker.  Ref: invariant I4; the number is our choice.
 WORKERS_QUEUE: Final = 10_000

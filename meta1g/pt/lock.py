@@ -3,7 +3,7 @@
 Invariant: a thread takes locks in rising rank only.  With checking on, taking a lock of a lower or equal rank than one
 that the thread holds is a BugError before anything can hang; with checking off a lock costs one native lock.
 
-Ref: MeTA1 design, "Implementation: QMGR, locking" (order IQDB, AQ, DEFEDB, IBDB modelled on).
+Ref: invariant I9; MeTA1 design, "Implementation: QMGR, locking" (order IQDB, AQ, DEFEDB, IBDB modelled on).
 """
 
 import threading

@@ -8,26 +8,21 @@ Ref: MeTA1 design, "Implementation: RCB communication" (modelled on).
 """
 
 import socket
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from meta1g.base import failure
 from meta1g.base.errors import ProtocolError
 from meta1g.base.log import Log
-from meta1g.base.unixsock import Peer
+from meta1g.base.unixsock import Peer, peer_of
 from meta1g.pt.evthr import Evthr
-from meta1g.pt.limits import READ_BYTES, READS_PER_RUN, TURN_S
-from meta1g.pt.rcbcalls import OnReply, hand_on, tell
+from meta1g.pt.limits import READS_PER_RUN, TURN_S
+from meta1g.pt.rcbcalls import OnReply
 from meta1g.pt.rcbsend import RcbSender
 from meta1g.pt.task import Ev, Result, Task
-from meta1g.rcb.connection import PEER_CLOSED, WRITE_MAX_BYTES, Connection, RcbEvent
-from meta1g.rcb.schema import Message, Protocol
-
-OnComMessage = Callable[["RcbCom", int, Message], None]
-OnClose = Callable[["RcbCom"], None]
-OnFailure = Callable[["RcbCom", int, Message], bool]
+from meta1g.rcb.connection import PEER_CLOSED, Connection, RcbEvent, reason_of
+from meta1g.rcb.schema import Protocol
 
 _WR: Final = int(Ev.WR)
 _RD: Final = int(Ev.RD)
@@ -35,12 +30,8 @@ _CL: Final = int(Ev.CL)
 _SL: Final = int(Ev.SL)
 
 
-def _unexpected(conn: "RcbCom", request_id: int, msg: Message) -> None:
-    raise ProtocolError(f"{conn.name}: {type(msg).__name__} is not expected here")
-
-
 class RcbCom(RcbSender):
-    """A connection.
+    """A connection; it is closed when too many bytes cannot be sent (invariant I4).
 
     Args:
         evthr: the system it runs in.
@@ -48,35 +39,16 @@ class RcbCom(RcbSender):
         protocol: the messages of the pair.
         server: whether this is the listening side.
         log: protocol errors are logged here.
-        peer: who is at the other end.
-        write_max_bytes: the connection is closed when so many bytes cannot be sent (invariant I4).
-
-    Attributes set by the owner before start(): on_message(conn, request_id, msg) for requests and posts of the peer,
-    on_failure(conn, request_id, msg) to answer a request whose on_message failed, which tells whether it did, on_close(conn),
-    user (free).
+        peer: who is at the other end, if that is known already.
 
     Locking: own lock LEAF; the public methods may be called from any thread, with any lock held.
     """
 
     def __init__(
-        self,
-        evthr: Evthr,
-        sock: socket.socket,
-        protocol: Protocol,
-        *,
-        server: bool,
-        log: Log,
-        peer: Peer | None = None,
-        write_max_bytes: int = WRITE_MAX_BYTES,
+        self, evthr: Evthr, sock: socket.socket, protocol: Protocol, *, server: bool, log: Log, peer: Peer | None = None
     ) -> None:
-        rcb = Connection(protocol, server=server, write_max_bytes=write_max_bytes)
-        super().__init__(evthr, sock, rcb, log, protocol.name, Peer() if peer is None else peer)
-        self.on_message: OnComMessage = _unexpected
-        self.on_failure: OnFailure = lambda conn, request_id, msg: False
-        self.on_close: OnClose = lambda conn: None
-        self.user: Any = None
+        super().__init__(evthr, sock, Connection(protocol, server=server), log, peer or peer_of(sock))
         self._todo: Iterator[RcbEvent] | None = None  # what was read and not handed on; owned by the task
-        self._drained = True  # the last read emptied the socket
 
     def start(self) -> None:
         """Starts reading; what was queued before leaves now.
@@ -111,7 +83,8 @@ class RcbCom(RcbSender):
         if seen & _SL:
             self._expire(task)
         if seen & _WR:
-            self._on_writable(task)
+            task.want_write(False)
+            self._give(task)
         if seen & _RD or self._todo is not None:
             return self._read()
         return Result.WAITQ
@@ -121,66 +94,37 @@ class RcbCom(RcbSender):
         end_s = monotonic() + TURN_S
         try:
             for _ in range(READS_PER_RUN):
-                if self._todo is None and not self._receive():
-                    break
-                if not self._hand_on(end_s):
+                if not self._hand_on_all(end_s):
                     return Result.RUNQ
-                if self._drained or self.closed:
+                if self._rcb.ended:
+                    self._drop(PEER_CLOSED)
+                if self._rcb.drained or self.closed:
                     break
-        except ProtocolError as error:
-            self._fail(error.cause)
+        except BlockingIOError:
+            self._todo = None
+        except (ProtocolError, OSError) as error:
+            self._fail(reason_of(error))
         except Exception as error:  # noqa: BLE001  not a callback, but what stands between two messages
             failure.contained(self._log, "rcb.read", error, peer=self.name, pid=self.peer.pid)
             self._fail("reading failed")
         return Result.DEL if self.closed else Result.WAITQ
 
-    def _receive(self) -> bool:
-        """Reads once; tells whether anything came.  The end of the connection closes it."""
-        try:
-            data = self._sock.recv(READ_BYTES)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            self._fail(f"cannot receive: {error.strerror}")
-            return False
-        if not data:
-            self._drop(PEER_CLOSED)
-            return False
-        self._drained = len(data) < READ_BYTES
-        self._todo = self._rcb.receive(data)
-        return True
-
-    def _hand_on(self, end_s: float) -> bool:
-        """Hands on what was read until the turn is over; tells whether that was all."""
-        for msg, request_id, on_reply in self._todo or ():
+    def _hand_on_all(self, end_s: float) -> bool:
+        """Hands on what was read, or is read now, until the turn is over; tells whether that was all."""
+        todo = self._todo = self._todo or self._rcb.take(self._sock.recv)
+        for msg, request_id, on_reply in todo:
             if on_reply is not None:
-                tell(self._log, self.name, on_reply, msg)
-            else:
-                on_message = partial(self.on_message, self, request_id, msg)
-                on_failure = partial(self.on_failure, self, request_id, msg)
-                if not hand_on(self._log, self.name, msg, on_message, on_failure):
-                    self._fail(f"{type(msg).__name__} failed, and cannot be answered")
+                self._tell(on_reply, msg)
+            elif not self._hand_on(request_id, msg):
+                self._fail(f"{type(msg).__name__} failed, and cannot be answered")
             if monotonic() >= end_s and not self.closed:
                 return False
         self._todo = None
         return True
-
-    def _expire(self, task: Task) -> None:
-        """Answers the requests whose time is over with None."""
-        with self._lock:
-            late: list[OnReply] = self._rcb.expire(self._evthr.clock.monotonic())
-            task.sleep_until(self._rcb.next_deadline_s)
-        for on_reply in late:
-            tell(self._log, self.name, on_reply, None)
 
     def _finish(self, reason: str) -> None:
         """Ends the connection: the last call of the task."""
         with self._lock:
             waiting: list[OnReply] = self._rcb.close(reason)
         self._todo = None
-
-        def tell_all() -> None:
-            for on_reply in waiting:
-                tell(self._log, self.name, on_reply, None)
-
-        failure.steps(self._log, "rcb.end", self._sock.close, tell_all, lambda: self.on_close(self))
+        failure.steps(self._log, "rcb.end", self._sock.close, lambda: self._tell_none(waiting), lambda: self.on_close(self))

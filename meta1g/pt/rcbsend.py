@@ -16,52 +16,26 @@ from meta1g.base.unixsock import Peer
 from meta1g.pt import batch
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.limits import FLUSH_BYTES
-from meta1g.pt.rcbcalls import OnReply
+from meta1g.pt.rcbcalls import OnReply, RcbCalls
 from meta1g.pt.task import Task
 from meta1g.rcb.connection import Connection
 from meta1g.rcb.schema import Message
 
 
-class RcbSender:
+class RcbSender(RcbCalls):
     """What a connection offers to those who send; see RcbCom.
 
     Locking: own lock LEAF; the public methods may be called from any thread, with any lock held.
     """
 
-    def __init__(self, evthr: Evthr, sock: socket.socket, rcb: Connection, log: Log, name: str, peer: Peer) -> None:
-        self.name = name
+    def __init__(self, evthr: Evthr, sock: socket.socket, rcb: Connection, log: Log, peer: Peer) -> None:
+        super().__init__(rcb, log)
         self.peer = peer
         self._evthr = evthr
         self._sock = sock
-        self._log = log
-        self._rcb = rcb
         self._lock = threading.Lock()  # guards the protocol, as its docstring asks for
         self._noted = False  # stands in a batch
         self._task: Task | None = None
-
-    @property
-    def closed(self) -> bool:
-        """Whether no message comes or goes any more."""
-        return self._rcb.closed
-
-    @property
-    def close_reason(self) -> str:
-        """Why it is closed."""
-        return self._rcb.reason
-
-    @property
-    def peer_pid(self) -> int:
-        """Process id of the other end, -1 if unknown."""
-        return self.peer.pid
-
-    @property
-    def peer_uid(self) -> int:
-        """User id of the other end, -1 if unknown."""
-        return self.peer.uid
-
-    def pending(self) -> int:
-        """Gives the number of requests without reply yet."""
-        return self._rcb.pending
 
     def request(self, msg: Message, on_reply: OnReply, *, timeout_s: float | None = None) -> None:
         """Sends a request.
@@ -81,6 +55,13 @@ class RcbSender:
         except TempError:
             self._evthr.call_soon(lambda: on_reply(None), name=self.name)
         self._queued()
+
+    def _expire(self, task: Task) -> None:
+        """Answers the requests whose time is over with None."""
+        with self._lock:
+            late: list[OnReply] = self._rcb.expire(self._evthr.clock.monotonic())
+            task.sleep_until(self._rcb.next_deadline_s)
+        self._tell_none(late)
 
     def post(self, msg: Message) -> None:
         """Sends a message that gets no reply; on a closed connection it is dropped."""
@@ -104,15 +85,10 @@ class RcbSender:
     def flush(self) -> None:
         """Gives what is collected to the socket, as much as it takes."""
         self._noted = False  # first: who queues a frame after this is taken along, or notes us anew
-        if self._task is not None and not self._rcb.blocked:  # start() and _on_writable() do the rest
+        if self._task is not None and not self._rcb.blocked:  # start() and the task do the rest
             self._give(self._task)
         if self._rcb.overfull:
             self._fail(f"the peer does not read: {self._rcb.unsent_bytes} bytes wait")
-
-    def _on_writable(self, task: Task) -> None:
-        """Gives the socket what it did not take before."""
-        task.want_write(False)
-        self._give(task)
 
     def _give(self, task: Task) -> None:
         try:

@@ -26,7 +26,7 @@ from meta1g.db.iqdb import Iqdb
 from meta1g.db.lostfound import LostFound
 from meta1g.db.occ import Occ
 from meta1g.db.verifydb import VerifyDb
-from meta1g.pt.rcbcom import RcbListener
+from meta1g.pt.rcblisten import RcbListener
 from meta1g.pt.workers import Workers
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.bounces import Bounces

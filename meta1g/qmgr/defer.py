@@ -33,10 +33,9 @@ from meta1g.qmgr.limits import (
     DEFER_BATCH_MAX,
     DEFER_PENDING_MAX,
     DEFER_TRIES_MAX,
-    HELD_UNTIL,
     SLICE_S,
 )
-from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
+from meta1g.rcb.envelope import HELD_UNTIL, RcptFlags, RcptRecord, TaRecord
 
 T = TypeVar("T")
 _RETRY_S = 1.0

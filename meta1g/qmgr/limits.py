@@ -36,8 +36,6 @@ UNLINKS_MAX: Final = 250
 IBDB_PENDING_MAX: Final = 10_000
 #: How long after a failed flush IBDB is tried again.
 IBDB_RETRY_S: Final = 1.0
-#: The next try of a recipient that is held: the year 3000, so that no scan for those that are due meets it.
-HELD_UNTIL: Final = 32_503_680_000.0
 #: A failure that was contained is trouble for so long.
 TROUBLE_S: Final = 3600.0
 #: Files of IBDB from which on the entries of the oldest move to DEFEDB, so that the files can go.

@@ -16,7 +16,7 @@ from typing import Final
 
 from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.db.aq_types import AqRcpt, Order, RcptState
-from meta1g.qmgr import limits, retry
+from meta1g.qmgr import retry
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.attempts import note_attempt
 from meta1g.qmgr.bounces import Bounces
@@ -25,7 +25,7 @@ from meta1g.qmgr.gather import Gather
 from meta1g.qmgr.outcome import Outcome, log_outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.storing import Storing
-from meta1g.rcb.envelope import RcptFlags, RcptRecord
+from meta1g.rcb.envelope import HELD_UNTIL, RcptFlags, RcptRecord
 
 #: Why a recipient failed that the operator returns.
 RETURNED: Final = Outcome(Reply(554, "5.3.0", "returned by order of the postmaster"))
@@ -59,7 +59,7 @@ def fate(rcpt: AqRcpt) -> Fate:
 
 def held(record: RcptRecord) -> RcptRecord:
     """Gives the record of a recipient that is held."""
-    return replace(record, flags=(record.flags & ~RcptFlags.GIVE_UP) | RcptFlags.HOLD, next_try=limits.HELD_UNTIL)
+    return replace(record, flags=(record.flags & ~RcptFlags.GIVE_UP) | RcptFlags.HOLD, next_try=HELD_UNTIL)
 
 
 def released(record: RcptRecord, now: float) -> RcptRecord:

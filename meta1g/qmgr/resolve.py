@@ -17,7 +17,8 @@ from meta1g.base.errors import TempError
 from meta1g.base.ids import RcptId, rcpt_id
 from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt, RcptState
-from meta1g.pt.rcbcom import RcbCom, RcbComLink
+from meta1g.pt.rcbconn import RcbCom
+from meta1g.pt.rcblink import RcbComLink
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.env import Env
@@ -152,7 +153,7 @@ class Resolving:
         )
         number = self._window.asked()
         try:
-            self._link.request(question, partial(self._on_answer, rcpt, parts, number), timeout_s=RESOLVE_TIMEOUT_S)
+            self._link.now().request(question, partial(self._on_answer, rcpt, parts, number), timeout_s=RESOLVE_TIMEOUT_S)
         except TempError:
             self._window.answered(number)
             return False
@@ -168,7 +169,7 @@ class Resolving:
         Raises:
             TempError: SMAR is away.
         """
-        self._link.request(Resolve(ta_id="", rcpt_idx=0, rcpt=address), then, timeout_s=RESOLVE_TIMEOUT_S)
+        self._link.now().request(Resolve(ta_id="", rcpt_idx=0, rcpt=address), then, timeout_s=RESOLVE_TIMEOUT_S)
 
     # -- answers -------------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ Invariants: a destination never has more sessions than OCC allows, nor does it t
 never has more than it can serve.
 
 Locking: AQ.
-Ref: MeTA1 design, "Implementation: QMGR, scheduler", "slow start" (modelled on); docs/message.md, 6.
+Ref: MeTA1 design, "Implementation: QMGR, scheduler" (slow start and turns modelled on); docs/message.md, 6.
 """
 
 from collections.abc import Callable

@@ -7,7 +7,7 @@ Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPC" (modelle
 from meta1g.base.errors import ProtocolError
 from meta1g.base.log import Log
 from meta1g.db.dadb import Agent
-from meta1g.pt.rcbcom import RcbCom
+from meta1g.pt.rcbconn import RcbCom
 from meta1g.qmgr.sched import Scheduler
 from meta1g.qmgr.status import Contained
 from meta1g.rcb.schema import Message

@@ -12,7 +12,7 @@ from meta1g.base.errors import ProtocolError
 from meta1g.base.log import Log
 from meta1g.base.reply import Reply
 from meta1g.pt.lock import Lock, LockRank
-from meta1g.pt.rcbcom import RcbCom
+from meta1g.pt.rcbconn import RcbCom
 from meta1g.qmgr.intake import Intake
 from meta1g.qmgr.status import Contained
 from meta1g.qmgr.verify import Verifier

@@ -27,7 +27,7 @@ from meta1g.qmgr.defer import Change
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.outcome import Outcome, log_outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
-from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
+from meta1g.rcb.envelope import HELD_UNTIL, RcptFlags, RcptRecord, TaRecord
 
 
 class Storing:
@@ -170,7 +170,7 @@ class Storing:
         note_attempt(rcpt, outcome.reply, self._clock.now())
         ta, record = rcpt.ta.record, rcpt.record
         noted = outcome.noted(record, self._clock.now())
-        rcpt.record = replace(noted, flags=record.flags | RcptFlags.HOLD, next_try=limits.HELD_UNTIL)
+        rcpt.record = replace(noted, flags=record.flags | RcptFlags.HOLD, next_try=HELD_UNTIL)
         text = f"held: {outcome.reply.one_line}; mend the content, then qmgrctl release, or remove it"
         self._log.error("qmgr.held", text, ss_ta=ta.ta_id, rcpt_idx=record.rcpt_idx, rcpt=record.rcpt, cdb_id=ta.cdb_id)
         self.deferred(rcpt, [rcpt.record], [])

@@ -17,8 +17,9 @@ from meta1g.qmgr.active import Active
 from meta1g.qmgr.defer import ReadSteps
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.feeder import Feeder
-from meta1g.qmgr.limits import HELD_UNTIL, SLICE
+from meta1g.qmgr.limits import SLICE
 from meta1g.qmgr.retry import as_stored
+from meta1g.rcb.envelope import HELD_UNTIL
 
 _NO_TA: Final = TaId("S" + "0" * (ID_LENGTH - 1))
 

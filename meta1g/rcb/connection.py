@@ -1,19 +1,20 @@
 """One RCB connection without its socket: bytes in, events out; messages in, bytes out.
 
     request() post() reply() ──> frames wait ──> give(send) ──> socket; what it does not take waits on
-    receive(bytes) ──> Event, Event ...      expire(now) ──> waiters whose time is over
+    socket ──> take(recv) ──> Event, Event ...      expire(now) ──> waiters whose time is over
     shut() ──> nothing comes or goes any more ──> close() ──> all waiters
 
-Theory of operation.  A shell owns a socket and a Connection.  It gives received bytes to receive() and acts on each event;
-when it is convenient (at the end of its turn) it calls give() with the send of its socket, which gets all that waits in one
-call.  A waiter is whatever the shell wants to have back with the reply to its request: a callback, a thread.  Each waiter
-comes back exactly once: with its reply, from expire(), from forget(), or from close().  The first frame in each direction is
-the protocol version.
+Theory of operation.  A shell owns a socket and a Connection.  It calls take() with the recv of its socket when that is
+readable, and acts on each event; when it is convenient (at the end of its turn) it calls give() with the send of its socket,
+which gets all that waits in one call.  A waiter is whatever the shell wants to have back with the reply to its request: a
+callback, a thread.  Each waiter comes back exactly once: with its reply, from expire(), from forget(), or from close().  The
+first frame in each direction is the protocol version.
 
 Invariants: frames leave in the order of the calls that made them; what waits to be sent is counted, and `overfull` tells
 when the shell has to give the connection up (I4); nothing is received or sent after shut().
 
-Pure.  Locking: caller serialises everything but receive(), which may run in one thread beside the rest, close() excepted.
+Pure.  Locking: caller serialises everything but take() and receive(), which may run in one thread beside the rest, close()
+excepted.
 Ref: MeTA1 design, "Implementation: RCB communication" (modelled on).
 """
 
@@ -22,13 +23,15 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-from meta1g.base.errors import Module, TempError
+from meta1g.base.errors import Module, ProtocolError, TempError
 from meta1g.rcb.codec import decode, encode
 from meta1g.rcb.framing import Splitter, preamble
 from meta1g.rcb.schema import Message, Protocol, Role
 
 #: Unsent bytes of one connection before it is given up: its peer does not read.  Ref: invariant I4; the number is our choice.
 WRITE_MAX_BYTES: Final = 64 << 20
+#: Bytes taken from a socket at once.  Our choice: larger buffers pass a threshold of malloc and are mapped anew each time.
+READ_BYTES: Final = 64 << 10
 #: Deadlines of answered requests that are kept, beyond the number of open ones: removing them one by one would cost more.
 DEADLINES_SPARE: Final = 1000
 
@@ -68,19 +71,23 @@ class Connection:
         closed: no message comes or goes any more.
         reason: why.
         muted: the peer reads no more; what it sent before is still taken.
+        drained: the last take() emptied the socket: a look for more would be in vain.
+        ended: the peer will send nothing more; the shell has to close.
 
     Locking: see above.
     """
 
     __slots__ = (
         "_deadlines", "_frames", "_ids", "_rest", "_splitter", "_table", "_unsent", "_waiting", "_write_max",
-        "closed", "muted", "name", "reason",
+        "closed", "drained", "ended", "muted", "name", "reason",
     )  # fmt: skip
 
     def __init__(self, protocol: Protocol, *, server: bool, write_max_bytes: int = WRITE_MAX_BYTES) -> None:
         first = preamble(protocol)
         self.closed = False
         self.muted = False
+        self.drained = True
+        self.ended = False
         self.reason = ""
         self.name = protocol.name
         self._table = protocol.from_client if server else protocol.from_server
@@ -196,6 +203,21 @@ class Connection:
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
+    def take(self, recv: Callable[[int], bytes]) -> Iterator[RcbEvent]:
+        """Reads once, when the first event is asked for, and gives the messages that are complete.
+
+        Args:
+            recv: gives at most so many bytes, none at the end; as that of a socket it may raise BlockingIOError.
+
+        Raises:
+            ProtocolError: as receive().
+            OSError: recv failed.
+        """
+        data = recv(READ_BYTES)
+        self.drained = len(data) < READ_BYTES
+        self.ended = not data
+        yield from self.receive(data)
+
     def receive(self, data: bytes) -> Iterator[RcbEvent]:
         """Takes received bytes and gives the messages that are complete, one after the other.
 
@@ -259,3 +281,34 @@ class Connection:
         self.shut(reason)
         waiting, self._waiting = self._waiting, {}
         return list(waiting.values())
+
+
+def reason_of(error: ProtocolError | OSError) -> str:
+    """Says why a connection ends whose take() failed."""
+    return error.cause if isinstance(error, ProtocolError) else f"cannot receive: {error.strerror}"
+
+
+class Endpoint:
+    """What every shell shows of its Connection.
+
+    Attributes:
+        name: that of the protocol.
+
+    Owner: the shell.
+    """
+
+    __slots__ = ("_rcb", "name")
+
+    def __init__(self, rcb: Connection) -> None:
+        self._rcb = rcb
+        self.name = rcb.name
+
+    @property
+    def closed(self) -> bool:
+        """Whether no message comes or goes any more."""
+        return self._rcb.closed
+
+    @property
+    def close_reason(self) -> str:
+        """Why it is closed."""
+        return self._rcb.reason

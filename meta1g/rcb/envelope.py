@@ -4,11 +4,15 @@ Ref: MeTA1 design, "Implementation: IBDB", "Implementation: DEFEDB" (fields mode
 """
 
 from enum import IntFlag
+from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, rec
+
+#: The next try of a recipient that is held: the year 3000, so that no scan for those that are due meets it.
+HELD_UNTIL: Final = 32_503_680_000.0
 
 
 class RcptFlags(IntFlag):

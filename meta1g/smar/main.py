@@ -16,7 +16,7 @@ from meta1g.conf.load import load_file
 from meta1g.maps.watch import Loader
 from meta1g.pt import alive, signals
 from meta1g.pt.evthr import Evthr
-from meta1g.pt.rcbcom import RcbListener
+from meta1g.pt.rcblisten import RcbListener
 from meta1g.pt.turnlog import collect_lines
 from meta1g.pt.workers import Workers
 from meta1g.rcb import qmgr_smar, smtps_smar

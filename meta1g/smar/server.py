@@ -18,7 +18,7 @@ from meta1g.base.reply import Reply
 from meta1g.base.shares import Pool, client_key
 from meta1g.maps.cidrmap import parse_address
 from meta1g.pt.lock import Lock, LockRank
-from meta1g.pt.rcbcom import RcbCom
+from meta1g.pt.rcbconn import RcbCom
 from meta1g.rcb.common import DeliveryAgent
 from meta1g.rcb.qmgr_smar import Members, QmgrHelloA, Resolve, Route, SmarContained, SmarHelloQ, Unresolved
 from meta1g.rcb.schema import Message
@@ -128,7 +128,7 @@ class SmtpsService:
         elif isinstance(msg, CheckClient):
             self._client(conn, request_id, msg)
         elif isinstance(msg, SmtpsHelloA):
-            self._log.info("smar.smtps", "connected", name=msg.name or None, pid=conn.peer_pid)
+            self._log.info("smar.smtps", "connected", name=msg.name or None, pid=conn.peer.pid)
             conn.reply(request_id, SmarHello(checks=int(self._policy.checks(msg.flags))))
         else:
             raise ProtocolError(f"{type(msg).__name__} is not expected from SMTPS")
@@ -253,7 +253,7 @@ class QmgrService:
         if isinstance(msg, Resolve):
             self._resolve(conn, request_id, msg)
         elif isinstance(msg, QmgrHelloA):
-            self._log.info("smar.qmgr", "connected", pid=conn.peer_pid)
+            self._log.info("smar.qmgr", "connected", pid=conn.peer.pid)
             conn.reply(request_id, SmarHelloQ())
             count = failure.contained_count()
             if count > self._before:

@@ -48,7 +48,7 @@ class Smtpc:
 
     def _post(self, msg: Message) -> None:
         if self.link.conn is not None:
-            self.link.post(msg)
+            self.link.now().post(msg)
 
     def _on_up(self, _reply: Message) -> None:
         """Tells a new QMGR what was contained before it came."""

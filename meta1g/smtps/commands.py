@@ -249,6 +249,7 @@ def data(dialogue: Dialogue, argument: str) -> None:
         dialogue.reply(ta.refused)
         return
     dialogue.step(Event.DATA)
+    dialogue.context.qmgr.announce()
     dialogue.reply(replies.SEND_DATA)
     dialogue.flush()
     reply = content.receive(dialogue, ta)

@@ -99,7 +99,7 @@ class QmgrLink(PeerLink):
     def _tell_contained(self) -> None:
         if self._contained is not None and self.up:
             with contextlib.suppress(TempError):  # the next connection hears of it
-                self._link.post(self._contained)
+                self._link.now().post(self._contained)
 
     def new_session(self, msg: NewSession) -> "Pending":
         """Asks whether a session may stay.
@@ -107,7 +107,7 @@ class QmgrLink(PeerLink):
         Raises:
             TempError: QMGR is away.
         """
-        return self._link.ask(msg)
+        return self._link.now().ask(msg)
 
     def admitted(self, pending: "Pending") -> Reply:
         """Waits for the answer to new_session.  Switches: yes (waits).
@@ -128,7 +128,7 @@ class QmgrLink(PeerLink):
 
     def _ask(self, msg: Message) -> "Pending | None":
         try:
-            return self._link.ask(msg)
+            return self._link.now().ask(msg)
         except TempError:
             return None
 
@@ -153,16 +153,21 @@ class QmgrLink(PeerLink):
         Raises:
             TempError: QMGR is away.
         """
-        self._link.post(msg)
+        self._link.now().post_late(msg)
         self._open[ta.ta_id] = ta
 
     def post(self, msg: Message) -> None:
-        """Sends what needs no answer.
+        """Sends what needs no answer, with what needs one or a moment later.
 
         Raises:
             TempError: QMGR is away.
         """
-        self._link.post(msg)
+        self._link.now().post_late(msg)
+
+    def announce(self) -> None:
+        """Sends what was posted now: the content comes next, and QMGR can take the envelope meanwhile."""
+        with contextlib.suppress(TempError):  # the final reply tells
+            self._link.now().send_now()
 
     def ask_commit(self, msg: CloseTransaction) -> "Pending":
         """Sends the final dot to QMGR.
@@ -170,7 +175,7 @@ class QmgrLink(PeerLink):
         Raises:
             TempError: QMGR is away, and nothing was sent.
         """
-        return self._link.ask(msg)
+        return self._link.now().ask(msg)
 
     def committed(self, pending: "Pending") -> Reply:
         """Waits for the answer to ask_commit.  Switches: yes (waits).

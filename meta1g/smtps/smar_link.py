@@ -87,7 +87,7 @@ class SmarLink(PeerLink):
             return None
 
     def _send(self, msg: _Question) -> Pending:
-        pending = self._link.ask(msg)
+        pending = self._link.now().ask(msg)
         pending.on_answer = partial(self._learn, msg.client_addr)
         return pending
 

@@ -9,15 +9,13 @@ from typing import Final
 #: another client waits for one turn of each busy one; giving way costs about a hundredth of this.
 TURN_CALLS: Final = 100
 TURN_S: Final = 0.0005
-#: Bytes taken from an RCB connection at once.  More than a full burst of a peer.
-READ_BYTES: Final = 64 * 1024
 #: Unsent bytes of one connection before it is given up: its peer does not read.
 WRITE_MAX_BYTES: Final = 16 << 20
+#: A message that nobody waits for leaves with the next one, but before so long, and before so much waits.
+LATE_S: Final = 0.02
+LATE_MAX_BYTES: Final = 8 * 1024
 #: Socket buffers asked for, both directions: a burst should fit without waiting.
 SOCKET_BUFFER_BYTES: Final = 512 * 1024
-#: First and longest pause between two attempts to connect: a restart of the peer is noticed at once.
-RETRY_FIRST_US: Final = 20_000
-RETRY_MAX_US: Final = 1_000_000
 #: How long the peer may take for the reply to our hello.
 HELLO_TIMEOUT_US: Final = 10_000_000
 #: How long the sender of a descriptor may take for its message, and for reading our answer.

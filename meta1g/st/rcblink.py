@@ -11,16 +11,19 @@ Ref: MeTA1 design, "Implementation: RCB communication" (modelled on).
 import errno
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from meta1g.base import unixsock
 from meta1g.base.errors import Module, TempError
 from meta1g.base.log import Log
+from meta1g.rcb.again import Again
 from meta1g.rcb.schema import Message, Protocol
 from meta1g.st.errors import StError
-from meta1g.st.limits import HELLO_TIMEOUT_US, RETRY_FIRST_US, RETRY_MAX_US, SOCKET_BUFFER_BYTES
+from meta1g.st.limits import HELLO_TIMEOUT_US, SOCKET_BUFFER_BYTES
 from meta1g.st.rcbconn import OnMessage, RcbConn
-from meta1g.st.rcbpending import Pending
 from meta1g.st.sched import ST_UTIME_NO_TIMEOUT, StThread, st_thread_create, st_thread_interrupt, st_usleep
+
+_US: Final = 1_000_000
 
 
 class RcbLink:
@@ -64,13 +67,22 @@ class RcbLink:
         self._thread: StThread | None = None
         self._trying: RcbConn | None = None
         self._closing = False
-        self._pause_us = RETRY_FIRST_US
-        self._told = False
+        self._again = Again(path, log)
 
     @property
     def connected(self) -> bool:
         """Whether a message can be sent: the hello is answered and the connection is not closed since."""
         return self.conn is not None and not self.conn.closed
+
+    def now(self) -> RcbConn:
+        """Gives the connection.
+
+        Raises:
+            TempError: there is none now.
+        """
+        if self.conn is None or self.conn.closed:
+            raise TempError(Module.RCB, f"{self._protocol.name}: no connection to {self._path} now")
+        return self.conn
 
     def start(self) -> None:
         """Starts connecting."""
@@ -84,56 +96,27 @@ class RcbLink:
         if self._thread is not None:
             st_thread_interrupt(self._thread)
 
-    def ask(self, msg: Message) -> Pending:
-        """Sends a question.
-
-        Raises:
-            TempError: the server is away.
-        """
-        return self._up().ask(msg)
-
-    def post(self, msg: Message) -> None:
-        """Sends a message that gets no reply.
-
-        Raises:
-            TempError: the server is away.
-        """
-        self._up().post(msg)
-
-    def _up(self) -> RcbConn:
-        if self.conn is None or self.conn.closed:
-            raise TempError(Module.RCB, f"{self._protocol.name}: no connection to {self._path} now")
-        return self.conn
-
-    # -- the thread of the link ----------------------------------------------------------------------------------------
-
     def _run(self, _arg: object) -> None:
         """Connects and reads, again and again.  Switches: yes."""
         while not self._closing:
             conn = self._open()
-            if conn is not None:
-                was_up = self._serve(conn)
-                if was_up:
-                    continue
-            self._sleep()
+            if conn is None or not self._serve(conn):
+                self._sleep()
         self._thread = None
 
     def _sleep(self) -> None:
         """Switches: yes."""
         try:
-            st_usleep(self._pause_us)
+            st_usleep(int(self._again.pause_s() * _US))
         except StError as error:
             if error.errno != errno.EINTR:
                 raise
-        self._pause_us = min(self._pause_us * 2, RETRY_MAX_US)
 
     def _open(self) -> RcbConn | None:
         try:
             sock = unixsock.connect(self._path, nonblocking=True, buffer_bytes=SOCKET_BUFFER_BYTES)
         except OSError as error:
-            if not self._told:
-                self._told = True
-                self._log.notice("rcb.connect", error.strerror or str(error), path=str(self._path))
+            self._again.failed(error.strerror or str(error))
             return None
         return RcbConn(sock, self._protocol, self._on_message, self._log)
 
@@ -149,13 +132,11 @@ class RcbLink:
         if self.conn is None:
             return False
         self.conn = None
-        self._log.notice("rcb.down", conn.close_reason, path=str(self._path))
+        self._again.went_down(conn.close_reason)
         self._on_down()
         return True
 
     def _came_up(self, conn: RcbConn, reply: Message) -> None:
         self.conn = conn
-        self._told = False
-        self._pause_us = RETRY_FIRST_US
-        self._log.info("rcb.connect", "ok", path=str(self._path))
+        self._again.came_up()
         self._on_up(reply)

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 from meta1g.base import sysexits, unixsock
 from meta1g.base.cli import CliError
-from meta1g.rcb.connection import Connection
+from meta1g.rcb.connection import Connection, RcbEvent
 from meta1g.rcb.control import PROTOCOL, CommandResult, ControlCommand
 
 #: Some commands go through a million recipients.
@@ -26,7 +26,6 @@ _PAUSE_MAX_S: Final = 0.2
 _NICE: Final = 10
 #: The word before where a page begins.
 AFTER: Final = "--after"
-_READ_BYTES: Final = 64 << 10
 
 
 class CommandFailedError(CliError):
@@ -54,7 +53,7 @@ class ControlClient:
         try:
             self._sock = unixsock.connect(path, timeout_s=timeout_s)
         except OSError as error:
-            raise CliError(f"cannot reach {who} at {path}: {_advice(error)}", _exit_code(error)) from error
+            raise _advised(f"cannot reach {who} at {path}", error) from error
 
     def __enter__(self) -> "ControlClient":
         return self
@@ -76,7 +75,7 @@ class ControlClient:
         return result
 
     def pages(self, *words: str, after: str = "") -> Iterator[tuple[list[Any], str]]:
-        """Sends a command whose result is a long list and gives it page by page.
+        """Sends a command whose result is a long list and gives it page by page; raises as ask().
 
         Args:
             words: the command.
@@ -84,10 +83,6 @@ class ControlClient:
 
         Returns:
             Rows (a page may be empty although others follow), and where the next page begins, empty for none.
-
-        Raises:
-            CommandFailedError: the command was refused.
-            CliError: the connection broke.
         """
         more = after
         for number in count():
@@ -105,20 +100,17 @@ class ControlClient:
             self._rcb.request(ControlCommand(words=words), words)
             while self._rcb.unsent_bytes:
                 self._rcb.give(self._sock.send)
-            answer = self._answer()
+            answers: list[RcbEvent] = []
+            while not answers:
+                answers = list(self._rcb.take(self._sock.recv))
+                if self._rcb.ended:
+                    raise ConnectionResetError(errno.ECONNRESET, "connection closed; see its log")
         except OSError as error:
             raise CliError(f"{self._who} at {self._path}: {error.strerror or error}", sysexits.EX_TEMPFAIL) from error
+        answer = cast("CommandResult", answers[0].msg)
         if answer.exit_code:
             raise CommandFailedError(answer.text, answer.exit_code)
         return json.loads(answer.text), answer.more
-
-    def _answer(self) -> CommandResult:
-        while True:
-            data = self._sock.recv(_READ_BYTES)
-            if not data:
-                raise ConnectionResetError(errno.ECONNRESET, "connection closed; see its log")
-            for msg, _, _ in self._rcb.receive(data):
-                return cast("CommandResult", msg)
 
 
 def _step_back(took_s: float, *, first: bool) -> None:
@@ -129,13 +121,10 @@ def _step_back(took_s: float, *, first: bool) -> None:
     time.sleep(min(took_s, _PAUSE_MAX_S))
 
 
-def _advice(error: OSError) -> str:
-    if error.errno in (errno.ENOENT, errno.ECONNREFUSED):
-        return "it does not run; start it, or name its configuration with -f"
+def _advised(text: str, error: OSError) -> CliError:
+    """Gives the error of a socket that cannot be connected to, with what to do."""
     if error.errno in (errno.EACCES, errno.EPERM):
-        return "permission denied; run as root or as the account of the process"
-    return error.strerror or str(error)
-
-
-def _exit_code(error: OSError) -> int:
-    return sysexits.EX_NOPERM if error.errno in (errno.EACCES, errno.EPERM) else sysexits.EX_UNAVAILABLE
+        return CliError(f"{text}: permission denied; run as root or as the account of the process", sysexits.EX_NOPERM)
+    if error.errno in (errno.ENOENT, errno.ECONNREFUSED):
+        return CliError(f"{text}: it does not run; start it, or name its configuration with -f", sysexits.EX_UNAVAILABLE)
+    return CliError(f"{text}: {error.strerror or error}", sysexits.EX_UNAVAILABLE)

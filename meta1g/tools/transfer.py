@@ -4,7 +4,7 @@
     {"transaction": {...}}                  then for each transaction: its record,
     {"recipients": [{...}, ...]}            its recipients, in one line or more,
     {"content": "..."}                      its content, base64, in pieces,
-    {"end": {"recipients": N, "bytes": N}}  and how much that was; bytes is null if there is no content
+    {"end": {"recipients": N, "bytes": N}}  and how much that was; bytes is null if there is no content, or the queue has it
     {"total": N}                            the number of transactions, last
 
 A transaction is taken when its `end` is read: content first, then the envelope, each on stable storage.  What the queue has
@@ -208,7 +208,7 @@ class Import:
     def _end(self, one: _Open, value: Any) -> None:
         if not isinstance(value, dict) or value.get("recipients") != one.count or value.get("bytes") not in (None, one.size):
             raise ValueError(f"{one.ta.ta_id} is not whole")
-        if value["bytes"] is None:
+        if value["bytes"] is None and not one.skip:
             complain(f"{one.ta.ta_id}: no content; its recipients will be held")
             self._abort_content(one)
         elif one.ta.checksum not in (None, one.checksum):

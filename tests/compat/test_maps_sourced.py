@@ -9,7 +9,8 @@ from meta1g.maps.base import MapStatus
 from meta1g.maps.bdbmap import BdbMap
 from meta1g.maps.lookup import address_keys, search
 from meta1g.maps.sockmap import SocketMap, netstring
-from meta1g.rcb.qmgr_smar import Members
+from meta1g.rcb.common import DeliveryAgent
+from meta1g.rcb.qmgr_smar import Members, Unresolved
 from meta1g.rcb.smtps_smar import CheckRcpt
 from meta1g.smar.settings import settings_from
 from meta1g.smtp.address import parse_path
@@ -178,3 +179,68 @@ def test_name_servers_and_time_out_of_the_sample(load):
     settings = load("nameserver = {10.10.10.9, 127.0.0.1}; DNS_timeout = 6;")
     assert [str(server) for server in settings.servers] == ["10.10.10.9@53", "127.0.0.1@53"]
     assert settings.dns_timeout_s == 6
+
+
+#: Whoever uses a map, asked about user+detail@sub.x.org: the keys up to the one that says NOMORE; a less specific one is there.
+USERS = {
+    "aliases { name = m; flags = { localpart, local_domains }; }": ("user+detail@x.org", "user@x.org"),
+    "local_user_map { name = m; flags = { localpart, local_domains }; }": ("user+detail@x.org", "user"),
+    "mailertable { name = m; }": ("sub.x.org", ".x.org"),
+    "access_map { name = m; }": ("from:user+detail@x.org", "from:x.org"),
+}
+SERVER = 'map m { type = socket; path = "@SOCKET@"; } '
+
+
+def ask(settings, use):
+    """Asks by way of whoever uses the map; gives whether a value was found, or a temporary error."""
+    address = parse_path("user+detail@x.org")
+    if use.startswith("aliases"):
+        return settings.aliases.expand(address)
+    if use.startswith("local_user_map"):
+        return settings.policy.users.find(address) is MapStatus.OK
+    if use.startswith("mailertable"):
+        plan = settings.routes.plan("sub.x.org")
+        return plan.answer if plan.explicit or isinstance(plan.answer, Unresolved) else None
+    reply = settings.policy.access.sender(address).reply
+    return reply if reply.code else None
+
+
+@pytest.mark.parametrize("use", USERS)
+def test_nomore_ends_the_derived_look_ups_of_each_user_of_a_map(answers, load, use):
+    settings = load(SERVER.replace("@SOCKET@", str(answers.target)) + use)
+    ends, further = USERS[use]
+    answers.table[f"m {further}"] = "OK [192.0.2.1]" if "mailertable" in use else "OK reject"
+    assert ask(settings, use)
+    answers.table[f"m {ends}"] = "NOMORE"
+    answers.requests.clear()
+    assert not ask(settings, use)
+    assert f"m {further}" not in answers.requests
+
+
+@pytest.mark.parametrize("word", ["TEMP", "TIMEOUT"])
+@pytest.mark.parametrize("use", [use for use in USERS if "local_user_map" not in use])
+def test_temp_and_timeout_of_a_map_server_are_temporary_errors_for_each_user_of_a_map(answers, load, use, word):
+    settings = load(SERVER.replace("@SOCKET@", str(answers.target)) + use)
+    answers.table[f"m {USERS[use][0]}"] = f"{word} later"
+    found = ask(settings, use)
+    assert getattr(found, "reply", found).code // 100 == 4
+
+
+@pytest.mark.parametrize("word", ["TEMP", "TIMEOUT"])
+def test_temp_and_timeout_of_a_map_server_refuse_a_local_user_for_now(answers, load, word):
+    settings = load(SERVER.replace("@SOCKET@", str(answers.target)) + "local_user_map { name = m; flags = { localpart }; }")
+    answers.table["m user@x.org"] = f"{word} later"
+    assert settings.policy.rcpt(rcpt("user@x.org")).reply.code == 451
+
+
+def test_a_map_server_may_be_asked_by_tcp(load):
+    with MapServer(lambda text: "OK root@domain.net" if text == "aliases news@x.org" else "NOTFOUND") as server:
+        where = f"map m {{ type = socket; address = 127.0.0.1; port = {server.target[1]}; mapname = aliases; }} "
+        settings = load(where + "aliases { name = m; flags = { localpart, local_domains }; }")
+        assert settings.aliases.expand(parse_path("news@x.org")).members == ("root@domain.net",)
+
+
+def test_local_mail_goes_to_the_lmtp_socket_below_the_queue_directory(load, tmp_path):
+    settings = load('map routes { type = static; entries = { "x.org lmtp:" }; } mailertable { name = routes; }')
+    plan = settings.routes.plan("x.org")
+    assert (plan.da, plan.targets[0].host) == (DeliveryAgent.LMTP, f"unix:{tmp_path}/lmtpsock")

@@ -474,7 +474,7 @@ ROWS = (
     Row("smar", "signals cannot be read", signals_fail, "meta1g.pt.signals:Signals._on_readable", ends=("smar",)),
     Row("mcp", "no process", no_process, "meta1g.mcp.spawn:start", "OSError", EAGAIN, ends=("smtpc",)),
     Row("qmgr", "no thread at its start", killed_short_of_threads, "threading:Thread.start", NO_THREAD, ends=("qmgr",)),
-    Row("smar", "listener fails", listener_fails("smar/qmgr"), "meta1g.pt.rcbcom:RcbListener._on_event", ends=("smar",)),
+    Row("smar", "listener fails", listener_fails("smar/qmgr"), "meta1g.pt.rcblisten:RcbListener._on_event", ends=("smar",)),
     Row("qmgr", "signals cannot be read", signals_fail, "meta1g.pt.signals:Signals._on_readable", ends=("qmgr",)),
 )
 #: What restarts with a component.

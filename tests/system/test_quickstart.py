@@ -40,12 +40,25 @@ def read_until(process: "subprocess.Popen[str]", text: str) -> str:
     raise AssertionError("".join(lines) + process.communicate()[1])
 
 
+def shapes(text: str) -> list[str]:
+    """Gives the lines of the sample in the order of the alphabet, without what is different each time."""
+    wanted = re.compile(r"message |The way of |queues |[0-9.]+ +(?:smtps|smtpc|smar|qmgr) ")
+    lines = [line.strip() for line in text.splitlines() if wanted.match(line.strip())]
+    return sorted(
+        re.sub(r" +", " ", re.sub(r"[SC][0-9A-F]{18}|\d+", "N", re.sub(r" log .*| stat=kept .*| \.\.\.$", "", line)))
+        for line in lines
+    )
+
+
 @pytest.mark.parametrize("name", ["plain", "with a blank"])
 def test_once_relays_a_message_and_leaves_nothing_running(tmp_path, name):
     process = start("--once", "--port", str(free_port()), "--directory", str(tmp_path / name))
     output, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (0, "")
     assert "equal byte for byte but for" in output
+    sample = (ROOT / "README").read_text().partition("What quickstart shows")[2].partition("Install\n")[0]
+    assert shapes(sample) == shapes(output), "the sample in README"
+    assert len(shapes(sample)) == 12
     assert "queues      all empty: cdb 0, aq 0, iqdb 0, defedb 0, ibdb_open 0" in output
     assert processes_of(tmp_path) == {}
 

@@ -17,7 +17,7 @@ from meta1g.base import failure, sysexits
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import FullError
 from meta1g.db.defedb import DefeDb
-from meta1g.pt.rcbcom import RcbCom
+from meta1g.pt.rcbconn import RcbCom
 from meta1g.qmgr.control.changing import DRY_RUN, VERBS, Changing
 from meta1g.qmgr.control.listing import Listing
 from meta1g.qmgr.control.selection import CommandError
@@ -133,7 +133,7 @@ class Control:
 
         words = msg.words if isinstance(msg, ControlCommand) else ()
         with failure.item(self._log, "qmgr.control", failed, command=_logged(words)):
-            self._run(words, conn.peer_uid, answer, lambda: conn.closed)
+            self._run(words, conn.peer.uid, answer, lambda: conn.closed)
 
     def _run(self, words: Sequence[str], uid: int, answer: _Answer, gone: _Gone = lambda: False) -> None:
         try:

@@ -6,8 +6,8 @@ import pytest
 from meta1g.base import sysexits
 from meta1g.base.errors import BugError, FullError, Module, PermError
 from meta1g.qmgr.defer import Change
-from meta1g.qmgr.limits import DEFER_BATCH_MAX, HELD_UNTIL, SLICE_S
-from meta1g.rcb.envelope import RcptFlags
+from meta1g.qmgr.limits import DEFER_BATCH_MAX, SLICE_S
+from meta1g.rcb.envelope import HELD_UNTIL, RcptFlags
 from tests.fakes.envelopes import rcpt, ta, ta_id
 from tests.fakes.qmgr_system import wait_until
 

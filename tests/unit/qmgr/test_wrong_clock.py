@@ -6,8 +6,7 @@ import time
 import pytest
 
 from meta1g.base.reply import Reply
-from meta1g.qmgr.limits import HELD_UNTIL
-from meta1g.rcb.envelope import RcptFlags
+from meta1g.rcb.envelope import HELD_UNTIL, RcptFlags
 from meta1g.rcb.qmgr_smar import Unresolved
 from tests.fakes.envelopes import rcpt, ta, ta_id
 from tests.fakes.qmgr_peers import CONTENT

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from meta1g.base.errors import ProtocolError, TempError
 from meta1g.base.reply import Reply
-from meta1g.rcb.connection import DEADLINES_SPARE, Connection
+from meta1g.rcb.codec import encode
+from meta1g.rcb.connection import DEADLINES_SPARE, READ_BYTES, Connection
 from meta1g.rcb.framing import preamble
 from meta1g.rcb.smtps_qmgr import PROTOCOL, CloseSession, NewSession, QmgrHello, SmtpsHello, Stat, Throttle
 
@@ -230,3 +231,36 @@ def test_however_the_bytes_are_cut_every_waiter_comes_back_once(kinds, cuts):
     back = [event.waiter for cut in range(0, len(answers), 13) for event in client.receive(answers[cut : cut + 13])]
     assert len(back) == len(asked) == len(set(back))
     assert client.close("end") == []
+
+
+def test_take_reads_once_and_tells_whether_there_may_be_more_and_whether_that_was_the_end():
+    client, server = pair()
+    post = CloseSession(session_id="S1")
+    client.post(post)
+    stream, asked = [taken(client), b""], []
+
+    def recv(count):
+        asked.append(count)
+        return stream.pop(0)
+
+    assert [event.msg for event in server.take(recv)] == [post]
+    assert (server.drained, server.ended, asked) == (True, False, [READ_BYTES])
+    assert list(server.take(recv)) == []
+    assert server.ended
+    while client.unsent_bytes < READ_BYTES:
+        client.post(post)
+    assert len(list(server.take(lambda count: taken(client)[:count]))) == READ_BYTES // len(encode(post))
+    assert not server.drained
+
+
+def test_a_socket_that_has_nothing_leaves_all_as_it_was():
+    client, server = pair()
+
+    def recv(count):
+        raise BlockingIOError
+
+    with pytest.raises(BlockingIOError):
+        list(server.take(recv))
+    client.post(CloseSession(session_id="S1"))
+    assert len(flow(client, server)) == 1
+    assert not server.ended

@@ -7,7 +7,7 @@ import pytest
 
 from meta1g.maps.sockmap import SocketMap
 from meta1g.maps.static import StaticMap
-from meta1g.pt.rcbcom import RcbListener
+from meta1g.pt.rcblisten import RcbListener
 from meta1g.pt.workers import Workers
 from meta1g.rcb import qmgr_smar, smtps_smar
 from meta1g.rcb.qmgr_smar import QmgrHelloA, Resolve, Route, SmarContained, SmarHelloQ

@@ -61,11 +61,11 @@ def owner(server):
 
 def test_the_link_is_up_when_hello_is_answered(server, owner):
     with pytest.raises(TempError, match="no connection"):
-        owner.link.ask(QUESTION)
+        owner.link.now().ask(QUESTION)
     assert owner.link.conn is None
     peer = server.accept()
     owner.wait(("up", 7))
-    pending = owner.link.ask(QUESTION)
+    pending = owner.link.now().ask(QUESTION)
     request_id, msg = peer.receive()
     assert msg == QUESTION
     peer.send((request_id, Stat(reply=Reply(220))))
@@ -130,7 +130,7 @@ def test_closing_tells_on_down_once_and_connects_no_more(server, owner):
     with pytest.raises(EOFError):
         peer.receive()
     with pytest.raises(TempError):
-        owner.link.post(QUESTION)
+        owner.link.now().post(QUESTION)
 
 
 def test_an_on_down_that_fails_is_a_failure_of_the_frame(server, owner, monkeypatch):

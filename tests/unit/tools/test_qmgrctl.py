@@ -9,8 +9,7 @@ import pytest
 from meta1g.base import sysexits
 from meta1g.base.cli import CliError
 from meta1g.qmgr.defer import Change
-from meta1g.qmgr.limits import HELD_UNTIL
-from meta1g.rcb.envelope import RcptFlags
+from meta1g.rcb.envelope import HELD_UNTIL, RcptFlags
 from meta1g.tools import qmgrctl
 from meta1g.tools.ctlclient import CommandFailedError
 from tests.fakes.envelopes import rcpt, ta

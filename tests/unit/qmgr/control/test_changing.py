@@ -6,10 +6,10 @@ from meta1g.base import sysexits
 from meta1g.base.errors import Module, TempError
 from meta1g.base.ids import rcpt_id
 from meta1g.base.reply import Reply
+from meta1g.base.unixsock import Peer
 from meta1g.qmgr.control.changing import VERBS
 from meta1g.qmgr.defer import Change
-from meta1g.qmgr.limits import HELD_UNTIL
-from meta1g.rcb.envelope import RcptFlags
+from meta1g.rcb.envelope import HELD_UNTIL, RcptFlags
 from meta1g.rcb.qmgr_smar import Members
 from tests.fakes.envelopes import rcpt, ta, ta_id
 from tests.fakes.qmgr_peers import Ctl, new_id
@@ -417,7 +417,8 @@ def test_a_change_is_logged_and_a_long_one_is_cut(qmgr, ctl):
 @pytest.mark.parametrize("verb", VERBS)
 def test_only_root_and_the_account_of_qmgr_may_change_things(qmgr, monkeypatch, verb):
     """The kernel says who is at the other end; here it says somebody else."""
-    monkeypatch.setattr("meta1g.pt.rcbconn.RcbCom.peer_uid", property(lambda conn: 65534))
+    monkeypatch.setattr("meta1g.pt.rcbconn.peer_of", lambda sock: Peer(uid=65534))
+    monkeypatch.setattr("meta1g.base.unixsock.peer_of", lambda sock: Peer(uid=65534))
     qmgr.smtps().mail("r@to.example")
     with Ctl(qmgr.queue / "qmgr/control") as ctl:
         code, text, _ = ctl.command(verb, "all")

@@ -7,10 +7,12 @@ from contextlib import suppress
 
 import pytest
 
-from meta1g.base import failure
+from meta1g.base import failure, unixsock
 from meta1g.base.errors import BugError, Module, PermError, ProtocolError, TempError
 from meta1g.pt import batch
-from meta1g.pt.rcbcom import RcbCom, RcbComLink, RcbListener, connect
+from meta1g.pt.rcbconn import RcbCom
+from meta1g.pt.rcblink import RcbComLink
+from meta1g.pt.rcblisten import RcbListener
 from meta1g.pt.task import Result
 from meta1g.rcb.codec import encode
 from meta1g.rcb.control import PROTOCOL, CommandResult, ControlCommand
@@ -25,6 +27,15 @@ def command(*words: str) -> ControlCommand:
 
 def result(text: str) -> CommandResult:
     return CommandResult(exit_code=0, text=text)
+
+
+def connect(evthr, path, protocol, *, on_close=None, log):
+    """Connects to a listener."""
+    conn = RcbCom(evthr, unixsock.connect(path, nonblocking=True), protocol, server=False, log=log)
+    if on_close is not None:
+        conn.on_close = on_close
+    conn.start()
+    return conn
 
 
 class Server:
@@ -114,7 +125,7 @@ def test_thousand_requests_get_their_replies_in_order(system, server, path):
     for number in range(1000):
         conn.request(command(str(number)), replies)
     assert replies.wait() == [str(number) for number in range(1000)]
-    assert conn.pending() == 0
+    assert conn._rcb.pending == 0
 
 
 def test_replies_may_come_in_another_order(system, server, path):
@@ -182,8 +193,8 @@ def test_many_threads_send_at_once_and_nothing_is_lost_or_mixed(system, server, 
 def test_peer_credentials_are_known(system, server, path):
     conn = connect(system.evthr, path, PROTOCOL, log=system.log)
     wait(server.connected)
-    assert (conn.peer_pid, conn.peer_uid) == (os.getpid(), os.geteuid())
-    assert server.conns[0].peer_uid == os.geteuid()
+    assert (conn.peer.pid, conn.peer.uid) == (os.getpid(), os.geteuid())
+    assert server.conns[0].peer.uid == os.geteuid()
 
 
 def test_account_that_is_not_allowed_is_turned_away(system, path):
@@ -242,8 +253,10 @@ def test_listener_does_not_remove_the_socket_of_its_successor(system, server, pa
 
 
 def test_connecting_to_nobody_is_a_temporary_error(system, path):
-    with pytest.raises(TempError, match="cannot connect"):
-        connect(system.evthr, path, PROTOCOL, log=system.log)
+    link = RcbComLink(system.evthr, path, PROTOCOL, log=system.log)
+    with pytest.raises(TempError, match=f"no connection to {path} now"):
+        link.now()
+    link.close()
 
 
 def test_end_of_the_peer_answers_open_requests_with_none_and_then_tells_on_close(system, server, path):
@@ -626,7 +639,7 @@ def test_link_comes_up_by_itself_when_its_server_appears(system, path):
     link = RcbComLink(system.evthr, path, PROTOCOL, on_up=lambda conn: up.set(), log=system.log)
     assert not link.up
     with pytest.raises(TempError, match="no connection"):
-        link.request(command("x"), replies)
+        link.now().request(command("x"), replies)
     Server(system, path)
     wait(up)
     link.conn.request(command("x"), replies)

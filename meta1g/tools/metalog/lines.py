@@ -1,0 +1,138 @@
+"""Lines of the log, as facts: both formats, under every head that a file, syslog or journald gives them.
+
+    2026-11-27T04:55:45.123456Z smtps[123]: sevr=INFO, func=smtps.rcpt, ss_ta=S0..., rcpt=a@b.example, stat=ok
+    2026-11-27T04:55:45.123456Z smtps[123]: {"sevr": "INFO", "func": "smtps.rcpt", ...}
+    Nov 27 05:55:45 mx1 smtps[123]: sevr=INFO, ...
+
+What does not look like a line of this gateway is foreign; what does and cannot be read is damaged (a disk was full, a process
+was killed).  Neither is an error: both are counted.
+
+Pure.  Ref: MeTA1 design, "Implementation: Logging"; docs/metalog.md.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import Final
+
+from meta1g.base.dataclass import dataclass
+from meta1g.tools.metalog.stamps import STAMP, parse_stamp
+
+_HEAD: Final = re.compile(r"(?:<\d{1,3}>\d{1,2} )?", re.ASCII)
+#: After the stamp: a host if syslog wrote it, the process, its number.
+_WHO: Final = re.compile(r" (?:(?P<host>[^\s\[\]]+) )?(?P<module>[^\s\[\]:]+)(?:\[(?P<pid>\d+)\])?: ", re.ASCII)
+#: RFC 5424: host, process, number, message id, structured data.
+_WHO_5424: Final = re.compile(r" (?P<host>\S+) (?P<module>\S+) (?P<pid>\S+) \S+ (?:-|(?:\[[^\]]*\])+) ", re.ASCII)
+_ESCAPED: Final = re.compile(r"(?:\\x[0-9A-F]{2})+", re.ASCII)
+#: The end of a line that was cut in an escape.
+_CUT: Final = re.compile(r"\\(?:x[0-9A-F]?)?$", re.ASCII)
+
+
+class Unread(Enum):
+    """Why a line is none."""
+
+    FOREIGN = auto()  # somebody else's
+    DAMAGED = auto()  # ours, and cut or overwritten
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line.
+
+    Args:
+        when: seconds since the epoch.
+        module: process, such as `smtps`.
+        pid: its number, 0 if the line does not say.
+        host: machine, empty if the line does not say.
+        sevr: severity.
+        func: the event.
+        stat: the outcome.
+        keys: the other facts, as texts with escapes undone.
+        raw: the line as it stands in the file.
+    """
+
+    when: float
+    module: str
+    pid: int
+    host: str
+    sevr: str
+    func: str
+    stat: str
+    keys: Mapping[str, str]
+    raw: str
+
+    def get(self, key: str) -> str:
+        """Gives a fact, empty if the line has none."""
+        return self.keys.get(key, "")
+
+
+def unescape(value: str) -> str:
+    r"""Undoes what base.log.sanitize() did: `\x2C` is a comma; bytes that are no UTF-8 become surrogates."""
+    if "\\" not in value:
+        return value
+    return _ESCAPED.sub(lambda found: bytes.fromhex(found[0].replace("\\x", "")).decode("utf-8", "surrogateescape"), value)
+
+
+def parse_line(raw: str, now: float) -> LogLine | Unread:
+    """Reads one line.
+
+    Args:
+        raw: the line without its end.
+        now: the year of a stamp without one is taken from here.
+    """
+    start = _HEAD.match(raw)
+    at = start.end() if start else 0
+    stamp = STAMP.match(raw, at)
+    if stamp is None:
+        return _whole_object(raw, now) if raw.startswith("{") else Unread.FOREIGN
+    who = (_WHO_5424 if at else _WHO).match(raw, stamp.end())
+    if who is None:
+        return Unread.FOREIGN
+    text = raw[who.end() :].removeprefix("\ufeff")
+    if not text.startswith(("sevr=", '{"')):
+        return Unread.FOREIGN
+    facts = _object(text) if text.startswith("{") else _pairs(text)
+    if facts is None:
+        return Unread.DAMAGED
+    try:
+        when = parse_stamp(stamp[0], now)
+    except ValueError:
+        return Unread.DAMAGED
+    pid = who["pid"] or ""
+    return _line(when, who["module"], int(pid) if pid.isdigit() else 0, who["host"] or "", facts, raw)
+
+
+def _pairs(text: str) -> dict[str, str] | None:
+    if _CUT.search(text):
+        return None
+    facts = {}
+    for word in text.rstrip().split(", "):
+        key, equals, value = word.partition("=")
+        if not equals:
+            return None
+        facts[key] = value
+    return facts
+
+
+def _object(text: str) -> dict[str, str] | None:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return {key: _plain(value) for key, value in found.items()} if isinstance(found, dict) else None
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _line(when: float, module: str, pid: int, host: str, facts: dict[str, str], raw: str) -> LogLine | Unread:
+    if not {"sevr", "func", "stat"} <= facts.keys():
+        return Unread.DAMAGED
+    sevr, func, stat = facts.pop("sevr"), facts.pop("func"), unescape(facts.pop("stat"))
+    return LogLine(when, module, pid, host, sevr, func, stat, {key: unescape(value) for key, value in facts.items()}, raw)
+
+
+def _whole_object(raw: str, now: float) -> LogLine | Unread:
+    return Unread.FOREIGN

@@ -1,0 +1,103 @@
+"""Stories for people, and as JSON: heading, verdict, timeline.
+
+Pure.  Ref: docs/metalog.md.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from meta1g.base.reply import printable
+from meta1g.tools.metalog.lines import LogLine
+from meta1g.tools.metalog.stamps import utc_text
+from meta1g.tools.metalog.stories import Story
+from meta1g.tools.metalog.verdict import Case, judge, verdict
+
+#: Keys that a row leaves out, since the heading has them.
+_IN_HEADING: Final = ("ss_ta", "ss_sess")
+
+
+def heading(story: Story, case: Case) -> str:
+    """Gives the first line: id, size, sender, client."""
+    facts = [story.ta_id or story.session]
+    facts += [f"{case.size} bytes"] if case.size else []
+    facts += [f"from <{case.mail}>" if not case.mail.startswith("<") else f"from {case.mail}"] if case.mail is not None else []
+    facts += [f"by {case.client}"] if case.client else []
+    facts += [f"Message-ID {case.msgid}"] if case.msgid else []
+    facts += [f"session {story.session}"] if story.ta_id and story.session else []
+    return printable(", ".join(facts))
+
+
+def row(line: LogLine, start: float) -> str:
+    """Gives one row of a timeline: time, time since its begin, event, facts.
+
+    Args:
+        line: the line.
+        start: when the story began, seconds since the epoch.
+    """
+    facts = " ".join(f"{key}={value}" for key, value in line.keys.items() if key not in _IN_HEADING)
+    end = "" if line.stat == "ok" else f": {line.stat}"
+    host = f"{line.host} " if line.host else ""
+    return printable(f"{utc_text(line.when)} {line.when - start:>+11.3f} s  {host}{line.func:<22} {facts}{end}".rstrip())
+
+
+def as_text(story: Story, *, short: bool) -> Iterator[str]:
+    """Gives a story as lines.
+
+    Args:
+        story: its lines in the order of time.
+        short: id and verdict alone, in one line.
+    """
+    case = judge(story.lines, story.ta_id)
+    text = printable(verdict(case))
+    if short:
+        yield f"{story.ta_id or story.session} {text}"
+        return
+    yield heading(story, case)
+    yield f"  {text}"
+    for line in story.lines:
+        yield f"    {row(line, story.lines[0].when)}"
+
+
+def as_json(story: Story, *, short: bool) -> str:
+    """Gives a story as one JSON object; short leaves the timeline out."""
+    case = judge(story.lines, story.ta_id)
+    found: dict[str, Any] = {
+        "id": story.ta_id or None,
+        "session": story.session or None,
+        "verdict": printable(verdict(case)),
+        "over": case.is_over,
+        "sender": case.mail,
+        "client": case.client or None,
+        "msgid": case.msgid or None,
+        "size": int(case.size) if case.size.isdigit() else None,
+        "recipients": [
+            {
+                "rcpt": one.rcpt,
+                "fate": one.fate.value,
+                "text": one.text,
+                "tries": one.tries,
+                "delay_ms": one.delay_ms if one.delay_ms >= 0 else None,
+                "report": one.report,
+                "alias": one.of or None,
+            }
+            for one in case.rcpts.values()
+        ],
+    }
+    if not short:
+        start = story.lines[0].when
+        found["timeline"] = [
+            {
+                "time": utc_text(line.when),
+                "after_ms": round((line.when - start) * 1000, 3),
+                "process": line.module,
+                "pid": line.pid or None,
+                "host": line.host or None,
+                "sevr": line.sevr,
+                "event": line.func,
+                "stat": line.stat,
+                **line.keys,
+            }
+            for line in story.lines
+        ]
+    return json.dumps(found, ensure_ascii=True)

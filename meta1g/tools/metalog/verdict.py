@@ -1,0 +1,329 @@
+"""What became of a message or session, in one line: who, what, why, by the events of its story.
+
+One table tells what an event means for a recipient (_RCPT_EVENTS), one what it means for the message or session as a whole
+(_WHOLE_EVENTS).  The last event of a recipient decides.
+
+Pure.  Ref: base/events.py (the events); docs/metalog.md, "Verdicts".
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import field
+from enum import StrEnum
+from typing import Final
+
+from meta1g.base.dataclass import dataclass
+from meta1g.base.units import format_time_s
+from meta1g.tools.metalog.lines import LogLine
+
+#: Recipients that are named for one fate, and fates that are told of, before the rest is counted.
+_NAMES_MAX: Final = 3
+_FATES_MAX: Final = 5
+_MINUTE_MS: Final = 60_000
+_NOT_TRIED: Final = "in the queue, not tried yet"
+_NO_MESSAGE: Final = "accepted, but the message did not come"
+
+
+class RcptFate(StrEnum):
+    """What became of a recipient."""
+
+    OFFERED = "offered"  # accepted at RCPT; the message is not whole yet
+    QUEUED = "queued"
+    DELIVERED = "delivered"
+    WAITS = "waits"
+    FAILED = "failed"
+    EXPANDED = "expanded"
+    HELD = "held"
+    REMOVED = "removed"
+    DISCARDED = "discarded"
+    REFUSED = "refused"
+    LOST = "lost"
+
+
+#: Nothing more will happen to it.
+FINAL: Final = frozenset(RcptFate) - {RcptFate.OFFERED, RcptFate.QUEUED, RcptFate.WAITS, RcptFate.HELD}
+
+
+@dataclass(slots=True)
+class RcptCase:
+    """One recipient.  Owner: the case.
+
+    Args:
+        rcpt: its address.
+        fate: what became of it.
+        text: in words, without how long it took.
+        tries: deliveries that were tried.
+        delay_ms: time in the queue until then, in milliseconds; -1 if no line says.
+        report: it is not one of the message, but gets a report.
+        of: the alias that it is a member of.
+        members: of an alias, as far as the log names them.
+        owner: envelope sender for these members, empty if it stays.
+        about: the recipients that a report tells of.
+        first: the line that it was found in.
+        last: the line that its fate is from.
+    """
+
+    rcpt: str
+    fate: RcptFate = RcptFate.OFFERED
+    text: str = ""
+    tries: int = 0
+    delay_ms: float = -1.0
+    report: bool = False
+    of: str = ""
+    members: tuple[str, ...] = ()
+    owner: str = ""
+    about: "tuple[RcptCase, ...]" = ()
+    first: LogLine | None = None
+    last: LogLine | None = None
+
+
+@dataclass(slots=True)
+class Case:
+    """A message or session.  Owner: who asks.
+
+    Args:
+        mail: its sender; None if no line says.
+        rcpts: its recipients by index, or by address if they never got one.
+    """
+
+    mail: str | None = None
+    size: str = ""
+    client: str = ""
+    msgid: str = ""
+    accepted: bool = False
+    rcpts: dict[str, RcptCase] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)  # what was refused outside of recipients, and how often
+    mailboxes: set[str] = field(default_factory=set)  # of its recipients
+    unreported: list[RcptCase] = field(default_factory=list)  # failed, and no report tells of them yet
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more will happen."""
+        return all(one.fate in FINAL for one in self.rcpts.values()) and (bool(self.rcpts) or not self.accepted)
+
+
+# -- words of a line ---------------------------------------------------------------------------------------------------
+
+
+def said(line: LogLine) -> str:
+    """Gives a reply as the line has it: code, enhanced code, text."""
+    words = [line.get("reply"), line.get("ecode")] if line.get("reply") != "0" else []
+    text = " ".join(word for word in words if word)
+    if line.stat == "ok":
+        return text
+    return line.stat if line.stat.startswith(text) else f"{text} {line.stat}"
+
+
+def by(line: LogLine) -> str:
+    """Gives what decided: map and key, empty if the line names none."""
+    return " ".join(word for word in (line.get("map"), line.get("key")) if word)
+
+
+def _because(line: LogLine) -> str:
+    return f"{said(line)} (by {by(line)})" if by(line) else said(line)
+
+
+def _server(line: LogLine) -> str:
+    if line.get("relay"):
+        return line.get("relay")
+    name, address = line.get("host"), line.get("server")
+    where = f"{name}[{address}]" if name and name != address else address
+    return f"{where}:{line.get('port')}" if where and line.get("port") else where
+
+
+def duration(milliseconds: float) -> str:
+    """Gives a time for people: `0.123 s` below a minute, otherwise `2h5m`."""
+    if milliseconds < _MINUTE_MS:
+        return f"{milliseconds / 1000:.3f} s"
+    return format_time_s(int(milliseconds / 1000))
+
+
+# -- recipients --------------------------------------------------------------------------------------------------------
+
+Words = Callable[[LogLine], str]
+_RCPT_EVENTS: Final[Mapping[str, tuple[RcptFate, Words]]] = {
+    "smtps.rcpt": (RcptFate.OFFERED, lambda line: ""),
+    "smtps.rcpt_refused": (RcptFate.REFUSED, lambda line: f"refused at RCPT: {_because(line)}"),
+    "smtps.rcpt_discarded": (RcptFate.DISCARDED, lambda line: f"discarded by {by(line) or said(line)}"),
+    "qmgr.delivered": (RcptFate.DELIVERED, lambda line: f"delivered to {_server(line)}: {said(line)}"),
+    "qmgr.deferred": (RcptFate.WAITS, lambda line: f"waits until {line.get('next_try')}: {said(line)}"),
+    "qmgr.failed": (RcptFate.FAILED, lambda line: f"bounced: {said(line)}"),
+    "qmgr.expired": (RcptFate.FAILED, lambda line: f"expired: {said(line)}"),
+    "qmgr.alias": (RcptFate.EXPANDED, lambda line: f"expanded to {line.get('count')} recipients"),
+    "qmgr.held": (RcptFate.HELD, lambda line: line.stat if line.stat.startswith("held") else f"held: {line.stat}"),
+    "qmgr.hold": (RcptFate.HELD, lambda line: f"held {line.stat}"),
+    "qmgr.released": (RcptFate.QUEUED, lambda line: f"released {line.stat}"),
+    "qmgr.retried": (RcptFate.QUEUED, lambda line: f"to be tried again {line.stat}"),
+    "qmgr.requeued": (RcptFate.QUEUED, lambda line: f"begins anew {line.stat}"),
+    "qmgr.removed": (RcptFate.REMOVED, lambda line: f"removed {line.stat}"),
+    "qmgr.bounced": (RcptFate.QUEUED, lambda line: f"given up {line.stat}"),
+    "qmgr.bounce": (RcptFate.QUEUED, lambda line: ""),
+    "qmgr.report": (RcptFate.QUEUED, lambda line: ""),
+}
+_REPORTS: Final = ("qmgr.bounce", "qmgr.report")
+
+
+def _rcpt(case: Case, line: LogLine) -> None:
+    index, rcpt = line.get("rcpt_idx"), line.get("rcpt")
+    if line.func == "smtps.rcpt" and _mailbox(rcpt) in case.mailboxes:
+        return  # the queue joins it with the one that was there: no other line will name it
+    case.mailboxes.add(_mailbox(rcpt))
+    one = case.rcpts.setdefault(index or rcpt, RcptCase(rcpt, first=line))
+    one.fate, words = _RCPT_EVENTS[line.func]
+    one.text, one.last = words(line), line
+    one.report = one.report or line.func in _REPORTS
+    one.members += tuple(line.get("members").split())
+    one.owner = line.get("owner") or one.owner
+    if line.func == "qmgr.bounce":
+        one.about = tuple(case.unreported[: int(line.get("count") or 0)])
+        del case.unreported[: len(one.about)]
+    elif one.fate is RcptFate.FAILED:
+        case.unreported.append(one)
+    tries, delay = line.get("tries"), line.get("delay_ms")
+    if delay:
+        one.delay_ms = float(delay)
+        one.tries = int(tries or 0) + 1
+
+
+def _mailbox(address: str) -> str:
+    """Gives what two addresses of one mailbox have in common."""
+    local, at, domain = address.rpartition("@")
+    return f"{local}{at}{domain.lower()}"
+
+
+# -- the whole ---------------------------------------------------------------------------------------------------------
+
+_WHOLE_EVENTS: Final[Mapping[str, Words]] = {
+    "smtps.connect_refused": lambda line: f"refused at connect: {_because(line)}",
+    "smtps.command_refused": lambda line: f"refused at {line.get('command') or 'a command'}: {_because(line)}",
+    "smtps.mail_refused": lambda line: f"refused at MAIL: {_because(line)}",
+    "smtps.message_refused": lambda line: f"refused after DATA: {_because(line)}",
+    "smtps.message_discarded": lambda line: f"discarded by {by(line)}" if by(line) else f"discarded: {said(line)}",
+    "smtps.message_lost": lambda line: f"lost: {line.stat}",
+    "smtps.too_many": lambda line: f"session ended: {_because(line)}",
+    "smtps.timed_out": lambda line: f"timed out: {said(line)}",
+    "smtps.closed": lambda line: f"session ended: {said(line)}",
+}
+#: Those that decide of recipients that were accepted before.
+_DECIDE: Final = {
+    "smtps.message_refused": RcptFate.REFUSED,
+    "smtps.message_discarded": RcptFate.DISCARDED,
+    "smtps.message_lost": RcptFate.LOST,
+    "smtps.timed_out": RcptFate.LOST,
+}
+_ACCEPTED: Final = ("smtps.message", "qmgr.accept")
+
+
+def _whole(case: Case, line: LogLine) -> None:
+    text = _WHOLE_EVENTS[line.func](line)
+    case.notes[text] = case.notes.get(text, 0) + 1
+    if line.func in _DECIDE and line.get("ss_ta"):
+        for one in case.rcpts.values():
+            if one.fate is RcptFate.OFFERED:
+                one.fate, one.text = _DECIDE[line.func], text
+
+
+def judge(lines: Iterable[LogLine], ta_id: str = "") -> Case:
+    """Goes through the lines of a story in the order of time.
+
+    Args:
+        lines: the lines.
+        ta_id: the story is that of this transaction: what its session has beside it does not count.
+    """
+    case = Case()
+    for line in lines:
+        take(case, line, ta_id)
+    settle(case)
+    return case
+
+
+def take(case: Case, line: LogLine, ta_id: str = "") -> None:
+    """Adds the next line to a case; arguments as those of judge()."""
+    if line.get("client"):
+        case.client = client_of(line) or case.client
+    if line.get("ss_ta") != ta_id:
+        return
+    case.mail = line.keys.get("mail", case.mail)
+    case.size = line.get("size") or case.size
+    case.msgid = line.get("msgid") or case.msgid
+    if line.func in _RCPT_EVENTS:
+        _rcpt(case, line)
+    elif line.func in _WHOLE_EVENTS:
+        _whole(case, line)
+    elif line.func in _ACCEPTED:
+        case.accepted = True
+
+
+def settle(case: Case) -> None:
+    """Draws the conclusions from all lines."""
+    for one in case.rcpts.values():
+        if one.fate is RcptFate.OFFERED and case.accepted:
+            one.fate, one.text = RcptFate.QUEUED, _NOT_TRIED
+    _members(case)
+
+
+def client_of(line: LogLine) -> str:
+    """Gives the client as `name [address]`."""
+    name, address = line.get("client_name").strip("[]"), line.get("client")
+    return f"{name} [{address}]" if name and name != address else f"[{address}]"
+
+
+def _members(case: Case) -> None:
+    """Says whose members recipients are that no client named."""
+    aliases = [one for one in case.rcpts.values() if one.fate is RcptFate.EXPANDED]
+    named = {member.lower(): one.rcpt for one in aliases for member in one.members}
+    for one in case.rcpts.values():
+        of = named.get(one.rcpt.lower(), "")
+        if of != one.rcpt and not one.report:
+            one.of = of
+
+
+# -- one line ----------------------------------------------------------------------------------------------------------
+
+
+def verdict(case: Case) -> str:
+    """Gives the one line."""
+    plain = [one for one in case.rcpts.values() if not one.report and not _is_told_by_members(case, one)]
+    reports = [one for one in case.rcpts.values() if one.report]
+    words = _grouped(plain, named=len(plain) > 1)
+    decided = {one.text for one in plain}
+    words += [text if count == 1 else f"{text} ({count} times)" for text, count in case.notes.items() if text not in decided]
+    words += [f"report to {text}" for text in _grouped(reports, named=True)]
+    if words:
+        more = len(words) - _FATES_MAX
+        return "; ".join(words[:_FATES_MAX]) + (f"; and {more} more" if more > 0 else "")
+    return "accepted" if case.accepted else "no message and no refusal"
+
+
+def _is_told_by_members(case: Case, alias: RcptCase) -> bool:
+    return alias.fate is RcptFate.EXPANDED and any(one.of == alias.rcpt for one in case.rcpts.values())
+
+
+def _grouped(rcpts: Iterable[RcptCase], *, named: bool) -> list[str]:
+    """Gives one text for those that had the same fate."""
+    groups: dict[tuple[str, int], list[RcptCase]] = {}
+    for one in rcpts:
+        groups.setdefault((one.text, one.tries), []).append(one)
+    found = []
+    for same in groups.values():
+        text = words_of(same)
+        found.append(f"{_names(same)}: {text}" if named or same[0].of else text)
+    return found
+
+
+def words_of(same: list[RcptCase]) -> str:
+    """Gives the fate of recipients that share it, with tries and the longest time."""
+    one = same[0]
+    text = one.text or (
+        "accepted, but the message did not come" if one.fate is RcptFate.OFFERED else "in the queue, not tried yet"
+    )
+    if one.delay_ms < 0:
+        return text
+    took = f"after {one.tries} {'try' if one.tries == 1 else 'tries'} in {duration(max(each.delay_ms for each in same))}"
+    head, colon, reason = text.partition(": ")
+    return f"{head} {took}{colon}{reason}"
+
+
+def _names(same: list[RcptCase]) -> str:
+    names = [f"{one.of} -> {one.rcpt}" if one.of else one.rcpt or "<>" for one in same[:_NAMES_MAX]]
+    more = len(same) - _NAMES_MAX
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")

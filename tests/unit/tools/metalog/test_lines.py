@@ -1,0 +1,95 @@
+"""Lines of the log: what the log writes is read as it was, under every head; what is nobody's or torn is told apart."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meta1g.base.log import FORMATS, sanitize
+from meta1g.base.logkeys import Sev
+from meta1g.tools.metalog.lines import Unread, parse_line, unescape
+from tests.unit.tools.metalog.logs import START, written
+
+KEYS = {"ss_ta": "S00064E96F6D5C5F900", "rcpt_idx": 3, "mail": "a,b\\c@x.example", "rcpt": "gr\u00fc\u00dfe@x.example"}
+EVENT = (0.25, "smtps.rcpt", "550 5.7.1 no, never", KEYS)
+READ = {"ss_ta": "S00064E96F6D5C5F900", "rcpt_idx": "3", "mail": "a,b\\c@x.example", "rcpt": "gr\u00fc\u00dfe@x.example"}
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_both_formats_give_the_same_facts(format_name):
+    (raw,) = written([EVENT], format_name)
+    line = parse_line(raw, START)
+    assert (line.when, line.module, line.sevr, line.func) == (START + 0.25, "smtps", "INFO", "smtps.rcpt")
+    assert line.pid > 0
+    assert dict(line.keys) == READ
+    assert (line.stat, line.raw) == ("550 5.7.1 no, never", raw)
+    assert (line.get("rcpt_idx"), line.get("size")) == ("3", "")
+
+
+VALUE = st.one_of(st.text(max_size=200), st.binary(max_size=100).map(lambda data: data.decode("utf-8", "surrogateescape")))
+
+
+@given(st.sampled_from(sorted(FORMATS)), VALUE, VALUE)
+def test_whatever_the_network_sent_comes_back(format_name, value, stat):
+    (raw,) = written([(0, "smtps.rcpt", stat, {"rcpt": value})], format_name)
+    line = parse_line(raw, START)
+    assert line.get("rcpt").encode("utf-8", "surrogatepass") == _bytes(value)
+    assert line.stat.encode("utf-8", "surrogatepass") == _bytes(stat)
+
+
+def _bytes(value: str) -> bytes:
+    """What the escapes stand for, as far as that is text: bytes that are none become surrogates, as everywhere."""
+    return unescape(sanitize(value)).encode("utf-8", "surrogatepass")
+
+
+HEADS = {
+    "file": ("2026-11-27T04:55:45.250000Z smtps[12]: ", ""),
+    "rsyslog": ("2026-11-27T05:55:45.250000+01:00 mx1 smtps[12]: ", "mx1"),
+    "journald": ("2026-11-27T05:55:45+0100 mx1 smtps[12]: ", "mx1"),
+    "syslog": ("Nov 27 04:55:45 mx1.example smtps[12]: ", "mx1.example"),
+    "RFC 5424": ("<22>1 2026-11-27T04:55:45.250Z mx1 smtps 12 - - ", "mx1"),
+    "RFC 5424 with data and BOM": ('<22>1 2026-11-27T04:55:45.250Z mx1 smtps 12 x [a b="c"] \ufeff', "mx1"),
+    "log2time": ("2026-11-27 05:55:45.250000 +0100 smtps[12]: ", ""),
+    "log2time --epoch": ("1795755345.250000 smtps[12]: ", ""),
+}
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("head", HEADS)
+def test_each_head_is_known(monkeypatch, head, format_name):
+    monkeypatch.setenv("TZ", "UTC")
+    start, host = HEADS[head]
+    text = FORMATS[format_name](Sev.INFO, "smtps.rcpt", "ok", KEYS)
+    line = parse_line(start + text, START)
+    assert (int(line.when), line.module, line.pid, line.host) == (int(START), "smtps", 12, host)
+    assert dict(line.keys) == READ
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "", "hello", "Nov 27 04:55:45 mx1 sshd[3]: Accepted publickey", "2026-11-27T04:55:45Z", "{",
+        "Nov 27 04:55:45 mx1 kernel: [1] x",         "Traceback (most recent call last):", '{"some": "object"}', "{}",
+        "2026-11-27T04:55:45Z smtps[12]: x",         "\0" * 100,
+        "2026-11-27T04:55:45Z smtps[12]: {broken", "-- Logs begin at Fri 2026-11-27 --",
+    ],
+)  # fmt: skip
+def test_lines_of_others_are_foreign(raw):
+    assert parse_line(raw, START) is Unread.FOREIGN
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_line_that_was_cut_anywhere_is_never_taken_for_another_one(format_name):
+    (raw,) = written([EVENT], format_name)
+    whole = parse_line(raw, START)
+    for end in range(len(raw)):
+        found = parse_line(raw[:end], START)
+        if not isinstance(found, Unread):  # only a part of the last value is missing
+            assert dict(found.keys) == dict(whole.keys)
+            assert whole.stat.startswith(found.stat)
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_a_line_or_is_not(text):
+    assert parse_line(text, START) is not None
+    assert parse_line("2026-11-27T04:55:45Z smtps[12]: sevr=" + text, START) is not None
+    assert parse_line('2026-11-27T04:55:45Z smtps[12]: {"' + text, START) is not None
