@@ -86,7 +86,7 @@ class VerifyDb:
         except FileNotFoundError:
             return found
         except OSError as error:
-            self._log.error("qmgr.verify", f"cannot read: {error.strerror}; addresses are probed again", path=str(self._path))
+            self.tell(f"cannot read: {error.strerror}; addresses are probed again")
             return found
         try:
             for record in entries(data):
@@ -95,8 +95,12 @@ class VerifyDb:
                 self.written += 1
             self._good = True
         except ProtocolError as error:
-            self._log.warn("qmgr.verify", f"{error.cause}; what follows is probed again", path=str(self._path))
+            self.tell(f"{error.cause}; what follows is probed again")
         return found
+
+    def tell(self, what: str) -> None:
+        """Writes a line about the file."""
+        self._log.error("qmgr.verify_file", what, path=str(self._path))
 
     def append(self, records: Iterable[Verified], everything: Callable[[], Iterable[Verified]], limit: int) -> None:
         """Writes further records, or all of them anew if the file is not whole, or has too many that do not count any more.

@@ -269,7 +269,7 @@ class Supervisor:
         self._plan = [*group, *(n for n in self._plan if n not in group)]
         wait_s = max(member.due_s - self.clock.monotonic(), 0.0)
         log, what = (self.log.error, "mend it, then reload; ") if member.state is State.FAILED else (self.log.warn, "")
-        log("mcp.restart", f"{member.how_it_ended}; {what}starts again", component=member.label, seconds=wait_s)
+        log("mcp.restart", f"{member.how_it_ended}; {what}starts again", component=member.label, time_ms=wait_s * 1000.0)
 
     def _failed_at_first(self, member: Member) -> None:
         """Ends everything: what does not run from the beginning is a mistake of the installation."""

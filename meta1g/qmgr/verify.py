@@ -11,6 +11,7 @@ Locking: own lock CACHE; nothing is called while it is held.
 Ref: Postfix, ADDRESS_VERIFICATION_README (the idea); times: verified.py; the question itself: probes.py.
 """
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -123,7 +124,7 @@ class Verifier:
                 if known.counts(now, self._times):
                     self._known.put(key, known)
             early, self._early = self._early or [], None
-        self._log.info("qmgr.verify", "read", count=len(self._known))
+        self._log.debug("qmgr.known", "ok", count=len(self._known))
         for question in early:
             with failure.item(self._log, "qmgr.verify", partial(_give_up, question)):
                 self._take(question)
@@ -185,7 +186,7 @@ class Verifier:
             if not reply.is_temp:
                 self._unsaved.append(record)
         self._log.info(
-            "qmgr.verify",
+            "qmgr.verified",
             reply.one_line or "ok",
             rcpt=address,
             relay=reply.origin or None,
@@ -199,10 +200,8 @@ class Verifier:
 
     def _save(self) -> None:
         """Lets the file be written."""
-        try:
+        with contextlib.suppress(FullError):  # what is not saved is probed again after a restart
             self._workers.submit(self._write)
-        except FullError as error:  # what is not saved is probed again after a restart
-            self._log.debug("qmgr.verify", error.cause)
 
     def _write(self) -> None:
         """Runs in the pool.  Blocks: yes (disk)."""
@@ -213,7 +212,7 @@ class Verifier:
         try:
             self._db.append(unsaved, self._all, 2 * self._known.limit)
         except OSError as error:
-            self._log.error("qmgr.verify", f"cannot write what is known of addresses: {error.strerror}; mend the disk")
+            self._db.tell(f"cannot write: {error.strerror}; mend the disk")
 
     def _all(self) -> list[Verified]:
         """Gives all results, the one that nobody used for longest first."""

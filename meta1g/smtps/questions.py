@@ -159,7 +159,7 @@ def _probed(dialogue: Dialogue, address: Address, pending: Pending | None) -> Re
     context = dialogue.context
     reply = (None if pending is None else context.qmgr.said(pending)) or replies.NOT_VERIFIED
     if reply.is_temp and dialogue.settings.verify.accept_unknown:
-        context.log.info("smtps.verify", f"taken: {reply}", ss_sess=dialogue.id, rcpt=address.text)
+        context.log.info("smtps.unverified", str(reply), ss_sess=dialogue.id, rcpt=address.text, reply=reply.code)
         return None
     return None if reply.is_ok else reply
 

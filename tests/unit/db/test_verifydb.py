@@ -56,7 +56,7 @@ def test_what_stands_before_a_torn_end_is_used_and_the_file_is_written_anew(open
     path.write_bytes(path.read_bytes()[:-cut])
     db = opened()
     assert list(db.load()) == ["a"]
-    assert sink.find(rf"func=qmgr.verify.*path={path}.*damaged at offset")
+    assert sink.find(rf"func=qmgr.verify_file.*path={path}.*damaged at offset")
     write(db, record("c"), everything=[record("a"), record("c")])
     assert list(opened().load()) == ["a", "c"]
 

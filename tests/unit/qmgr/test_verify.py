@@ -68,7 +68,7 @@ def test_a_server_is_asked_once_and_nothing_is_sent(made):
     assert asker.ask("a@TO.example").code == 250
     (job,) = agent.jobs
     assert (job.msg.probe, job.msg.mail, job.rcpts, job.msg.cdb_id, job.msg.keep_open) == (True, "", [A], "", False)
-    assert qmgr.sink.find(rf"func=qmgr\.verify.*rcpt={A}.*relay=mx-192\.0\.2\.1\[192\.0\.2\.1\].*reply=250")
+    assert qmgr.sink.find(rf"func=qmgr\.verified.*rcpt={A}.*relay=mx-192\.0\.2\.1\[192\.0\.2\.1\].*reply=250")
     assert not any(qmgr.left())
 
 
@@ -150,7 +150,7 @@ def test_an_address_is_asked_for_again_before_its_answer_expires(made):
     agent.script = said(550)
     assert asker.ask(A).code == 250
     agent.wait_jobs(2)
-    wait_until(lambda: qmgr.sink.find("func=qmgr.verify.*reply=550"), "the answer is known")
+    wait_until(lambda: qmgr.sink.find("func=qmgr.verified.*reply=550"), "the answer is known")
     assert asker.ask(A).code == 550
     qmgr.advance(4 * 86400)
     agent.script = said(250)
@@ -164,7 +164,7 @@ def test_a_server_that_is_away_does_not_harm_what_is_known(made):
     agent.script = lambda job: job.failed()
     assert asker.ask(A).code == 250
     agent.wait_jobs(2)
-    wait_until(lambda: qmgr.sink.find("func=qmgr.verify.*reply=451"), "the probe is over")
+    wait_until(lambda: qmgr.sink.find("func=qmgr.verified.*reply=451"), "the probe is over")
     assert asker.ask(A).code == 250
     assert len(agent.jobs) == 2
 

@@ -164,7 +164,7 @@ def test_what_is_not_known_may_be_taken(tmp_path):
         client.command("MAIL FROM:<later@example.org>", "250")
         client.command("RCPT TO:<later@any.example>", "250")
         client.command("RCPT TO:<no@any.example>", "550")
-        assert made.wait_log(r"smtps\.verify.*rcpt=later@any\.example.*taken: 450")
+        assert made.wait_log(r"smtps\.unverified.*rcpt=later@any\.example.*reply=450")
 
 
 # -- senders
