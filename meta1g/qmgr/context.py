@@ -164,7 +164,7 @@ class Context:
         active, scheduler = self.active, self.scheduler
         tuning = Tuning(env.settings, active, self.intake, scheduler.occ, self.resources)
         changing = Changing(env, active, self.orders, scheduler, self.feeder)
-        return Control(env, self.defer, Listing(active, scheduler, env.clock), changing, self.mode, tuning, self)
+        return Control(env, self.defer, Listing(active, scheduler, env.clock), changing, self.mode, tuning, self.verifier, self)
 
     def _make_resources(self) -> Resources:
         settings = self.env.settings
@@ -247,6 +247,7 @@ class Context:
             "held": self.defer.held,
             "set_aside": self.lost.set_aside,
             "lost_found": self.lost.count(),
+            "verified": len(self.verifier),
             "contained": self.contained.total(),
             "trouble": trouble(self._facts(agents)),
             "pid": os.getpid(),

@@ -13,7 +13,7 @@ Ref: Postfix, ADDRESS_VERIFICATION_README (the idea); times: verified.py; the qu
 
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from meta1g.base import failure
@@ -35,6 +35,8 @@ from meta1g.qmgr.verified import Known
 from meta1g.rcb.verified import Verified
 
 _Answer = Callable[[Reply], object]
+#: What is done when the file was read, and what if that fails.
+_Early = tuple[Callable[[], None], Callable[[Exception], object]]
 
 
 @dataclass(slots=True)
@@ -84,8 +86,9 @@ class Verifier:
         self._running: dict[str, _Running] = {}
         self._pool = Pool(settings.max_probes)
         self._late: deque[tuple[float, str, _Answer]] = deque()  # who is told at which time to come back
-        self._early: list[_Question] | None = []  # questions that wait for the file; None if it was read
+        self._early: list[_Early] | None = []  # what waits for the file; None if it was read
         self._unsaved: list[Verified] = []
+        self._rewrite = False  # something was forgotten that stands in the file
         self._task = env.evthr.task_new(self._on_timer, events=Ev.NONE, name="verify")
 
     def __len__(self) -> int:
@@ -103,18 +106,22 @@ class Verifier:
             answer: called once with 250, 550, or 450 if nothing is known yet; perhaps before this returns.
         """
         question = _Question(address, client_key(client_addr), answer)
+        self._when_read(partial(self._take, question), partial(_give_up, question))
+
+    def _when_read(self, then: Callable[[], None], failed: Callable[[Exception], object]) -> None:
+        """Calls a function when the file was read, which begins with the first call; failed if that function fails then."""
         with self._lock:
-            reading = self._early is not None
-            first = self._early == []
-            if self._early is not None:
-                self._early.append(question)
-        if not reading:
-            self._take(question)
+            early = self._early
+            first = early == []
+            if early is not None:
+                early.append((then, failed))
+        if early is None:
+            then()
         elif first:
             self._workers.submit(self._db.load, self._loaded)
 
     def _loaded(self, found: dict[str, Verified] | None, error: Exception | None) -> None:
-        """Takes what was in the file, and the questions that came meanwhile."""
+        """Takes what was in the file, and what was asked meanwhile."""
         if error is not None:
             failure.contained(self._log, "qmgr.verify", error)
         now = self._clock.now()
@@ -125,9 +132,9 @@ class Verifier:
                     self._known.put(key, known)
             early, self._early = self._early or [], None
         self._log.debug("qmgr.known", "ok", count=len(self._known))
-        for question in early:
-            with failure.item(self._log, "qmgr.verify", partial(_give_up, question)):
-                self._take(question)
+        for then, failed in early:
+            with failure.item(self._log, "qmgr.verify", failed):
+                then()
 
     def _take(self, question: _Question) -> None:
         key = key_of(question.address)
@@ -198,6 +205,52 @@ class Verifier:
         if not reply.is_temp:
             self._save()
 
+    # -- orders of the operator ----------------------------------------------------------------------------------------
+
+    def known(self, words: Sequence[str], then: Callable[[list[Known]], None], failed: Callable[[Exception], object]) -> None:
+        """Finds what is known of addresses.
+
+        Args:
+            words: addresses, `@domain` for all of a domain, `all`.
+            then: called with what is known; perhaps before this returns.
+            failed: called if it fails.
+        """
+        self._when_read(lambda: then(self._chosen(words)), failed)
+
+    def forget(self, words: Sequence[str], then: Callable[[int], None], failed: Callable[[Exception], object]) -> None:
+        """Forgets what is known of addresses, in the file too, so that they are asked for anew; arguments as those of known().
+
+        then is called with how many there were.
+        """
+
+        def forget() -> None:
+            chosen = self._chosen(words)
+            with self._lock:
+                for one in chosen:
+                    self._known.pop(one.record.address)
+                self._rewrite = True
+            self._save()
+            then(len(chosen))
+
+        self._when_read(forget, failed)
+
+    def _chosen(self, words: Sequence[str]) -> list[Known]:
+        wanted = {key_of(word) for word in words}
+        with self._lock:
+            if "all" in wanted:
+                return self._known.values()
+            domains = {word for word in wanted if word.startswith("@")}
+            if domains:
+                return [
+                    one
+                    for one in self._known.values()
+                    if one.record.address in wanted or f"@{one.record.address.rpartition('@')[2]}" in domains
+                ]
+            found = (self._known.get(word) for word in wanted)
+            return [one for one in found if one is not None]
+
+    # -- the file ------------------------------------------------------------------------------------------------------
+
     def _save(self) -> None:
         """Lets the file be written."""
         with contextlib.suppress(FullError):  # what is not saved is probed again after a restart
@@ -207,10 +260,11 @@ class Verifier:
         """Runs in the pool.  Blocks: yes (disk)."""
         with self._lock:
             unsaved, self._unsaved = self._unsaved, []
-        if not unsaved:
+            rewrite, self._rewrite = self._rewrite, False
+        if not unsaved and not rewrite:
             return
         try:
-            self._db.append(unsaved, self._all, 2 * self._known.limit)
+            self._db.append(unsaved, self._all, 0 if rewrite else 2 * self._known.limit)
         except OSError as error:
             self._db.tell(f"cannot write: {error.strerror}; mend the disk")
 

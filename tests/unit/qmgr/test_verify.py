@@ -8,7 +8,7 @@ from meta1g.base.reply import Reply
 from meta1g.rcb.qmgr_smar import Members, Unresolved
 from meta1g.rcb.smtpc_qmgr import Retry
 from meta1g.rcb.smtps_qmgr import NewSession, Stat, VerifyAddress
-from tests.fakes.qmgr_peers import new_id, route
+from tests.fakes.qmgr_peers import Ctl, new_id, route
 from tests.fakes.qmgr_system import BASE, wait_until
 
 A = "a@to.example"
@@ -252,6 +252,54 @@ def test_the_cache_forgets_who_was_not_asked_for_longest(made):
         asker.ask(f"{name}@to.example")
     assert [job.rcpts[0][0] for job in agent.jobs] == ["a", "b", "c", "b"]
     assert len(qmgr.context.verifier) == 2
+
+
+def test_the_operator_sees_what_is_known_and_may_forget_it(made):
+    qmgr, _, agent, asker = made(lambda job: job.done(rcpts={one: 550 if one.startswith("b") else 250 for one in job.rcpts}))
+    for one in ("a@to.example", "b@to.example", "c@else.example"):
+        asker.ask(one)
+    with Ctl(qmgr.queue / "qmgr/control") as ctl:
+        rows = ctl.ask("verified", "@TO.example")
+        assert {(row["address"], row["reply"], row["remote_mta"]) for row in rows} == {
+            ("a@to.example", 250, "mx-192.0.2.1[192.0.2.1]"), ("b@to.example", 550, "mx-192.0.2.1[192.0.2.1]")
+        }  # fmt: skip
+        assert ctl.ask("verified", "all")[0].keys() == {"address", "reply", "status", "remote_mta", "last"}
+        assert ctl.ask("verified", "x@to.example") == []
+        assert ctl.command("verified")[:2] == (64, "write addresses, @domain or all")
+        assert ctl.ask("forget", "b@TO.example", "x@to.example") == {"forgotten": 1}
+        assert ctl.ask("status")["verified"] == 2
+    agent.script = said(250)
+    assert asker.ask("b@to.example").code == 250
+
+
+def test_what_was_forgotten_is_not_in_the_file_either(made):
+    qmgr, _, agent, asker = made(said(550))
+    asker.ask(A)
+    asker.ask("b@to.example")
+    qmgr.restart()
+    with Ctl(qmgr.queue / "qmgr/control") as ctl:
+        assert ctl.ask("forget", A) == {"forgotten": 1}
+    qmgr.restart()
+    with Ctl(qmgr.queue / "qmgr/control") as ctl:
+        assert [row["address"] for row in ctl.ask("verified", "all")] == ["b@to.example"]
+    assert len(agent.jobs) == 2
+
+
+def test_two_gateways_that_ask_each_other_end_with_no_answer(made):
+    """The server of an address asks us about the same address before it answers."""
+    answers = []
+
+    def script(job):
+        answers.append(asker.start(A, "192.0.2.1"))
+
+    qmgr, _, agent, asker = made(script)
+    first = asker.start(A)
+    wait_until(lambda: len(qmgr.context.verifier._late) == 2, "both wait")
+    qmgr.advance(7)
+    found = asker.answers(2)
+    assert found.keys() == {first, *answers}
+    assert {reply.code for reply in found.values()} == {450}
+    assert len(agent.jobs) == 1
 
 
 def test_mail_and_probes_use_the_same_destination(made):

@@ -167,6 +167,16 @@ def test_what_is_not_known_may_be_taken(tmp_path):
         assert made.wait_log(r"smtps\.unverified.*rcpt=later@any\.example.*reply=450")
 
 
+def test_a_client_may_have_rules_of_its_own(process, client, kept):
+    snippet = "verify_recipients = { }; unverified = accept;"
+    process.smar.client = lambda msg: ClientVerdict(reply=Reply(220), session_conf=snippet)
+    with process.client() as friend:
+        friend.command("MAIL FROM:<s@example.org>", "250")
+        friend.command("RCPT TO:<no@asked.example>", "250")
+    process.smar.client = lambda msg: ClientVerdict(reply=Reply(220))
+    assert kept.verified == []
+
+
 # -- senders
 
 
