@@ -23,6 +23,8 @@ MARKER: Final = "## Files"
 
 _LINE_END: Final = re.compile(r"\s*\n[ \t]*(?:#:? ?)?")
 _RFC: Final = re.compile(r"\bRFC (\d{3,4})\b")
+#: What would end a cell, or be taken for HTML.
+_ACTIVE: Final = re.compile(r"([|<])")
 _INVARIANTS: Final = re.compile(r"\binvariants? (I\d+(?:(?:, | and | to )I\d+)*)")
 _RANGE: Final = re.compile(r"I(\d+)(?: to I(\d+))?")
 _QUOTED: Final = re.compile(r'MeTA1 (design|README)(?:, "[^"]+"(?: \([^)]*\))?(?=[,; ]|\.|$))+')
@@ -125,7 +127,8 @@ def collect(find: Callable[[str], Iterator[str]]) -> Places:
 
 
 def _row(*cells: str) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    passive = [_ACTIVE.sub(r"\\\1", cell) for cell in cells]
+    return f"| {' | '.join(passive)} |"
 
 
 def _code(names: list[str]) -> str:

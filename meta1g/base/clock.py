@@ -4,7 +4,17 @@ Ref: our choice.
 """
 
 import time
+from datetime import UTC, datetime
 from typing import Protocol
+
+
+def rfc3339(when: float) -> str:
+    """Gives a time as RFC 3339 says, UTC, whole seconds.
+
+    Args:
+        when: seconds since the epoch.
+    """
+    return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Clock(Protocol):

@@ -18,11 +18,12 @@ _WHO: Final = "client_name ehlo ecode map key"
 _RCPT: Final = "ss_ta rcpt_idx rcpt"
 _OUTCOME: Final = "ss_ta rcpt_idx mail rcpt reply delay_ms"
 _OUTCOME_MAY: Final = "relay ecode tries"
+_TOLD: Final = f"mail reply delay_ms {_OUTCOME_MAY}"
 
 _SMTPS: Final[Mapping[str, LogEvent]] = {
     "smtps.connect": row(Sev.INFO, Kind.SESSION, _CLIENT, "client_name", "A client may stay and was greeted."),
     "smtps.closed": row(
-        Sev.INFO, Kind.SESSION, _SAID, _WHO, "The session was ended by us, with this reply: the process stops."
+        Sev.INFO, Kind.SESSION, _SAID, f"{_WHO} ss_ta mail", "The session was ended by us, with this reply: the process stops."
     ),
     "smtps.timed_out": row(
         Sev.NOTICE, Kind.SESSION, _SAID, f"{_WHO} ss_ta mail", "The client was silent, or slow, for too long."
@@ -71,7 +72,7 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
         Sev.INFO,
         Kind.MESSAGE,
         f"{_CLIENT} ss_ta mail size rcpts reply",
-        "ehlo map key",
+        _WHO,
         "A message was accepted and dropped: all its recipients are discarded.",
     ),
 }
@@ -122,18 +123,18 @@ _QMGR: Final[Mapping[str, LogEvent]] = {
     "qmgr.dest": row(
         Sev.NOTICE, Kind.DELIVERY, "server port count", "", "A server could not be reached: it is left alone for a while."
     ),
-    "qmgr.hold": row(Sev.NOTICE, Kind.ORDER, _RCPT, f"mail reply delay_ms {_OUTCOME_MAY}", "The operator holds a recipient."),
+    "qmgr.hold": row(Sev.NOTICE, Kind.ORDER, _RCPT, _TOLD, "The operator holds a recipient."),
     "qmgr.released": row(Sev.NOTICE, Kind.ORDER, _RCPT, "", "The operator lets a held recipient go."),
     "qmgr.removed": row(
         Sev.NOTICE,
         Kind.ORDER,
         _RCPT,
-        f"mail reply delay_ms {_OUTCOME_MAY}",
+        _TOLD,
         "The operator removed a recipient; nobody is told.",
     ),
-    "qmgr.bounced": row(Sev.NOTICE, Kind.ORDER, _RCPT, "", "The operator gave a recipient up; its sender hears of it."),
+    "qmgr.bounced": row(Sev.NOTICE, Kind.ORDER, _RCPT, _TOLD, "The operator gave a recipient up; its sender hears of it."),
     "qmgr.retried": row(Sev.NOTICE, Kind.ORDER, _RCPT, "", "The operator wants a recipient to be tried now."),
-    "qmgr.requeued": row(Sev.NOTICE, Kind.ORDER, _RCPT, "", "The operator lets a recipient begin anew."),
+    "qmgr.requeued": row(Sev.NOTICE, Kind.ORDER, _RCPT, _TOLD, "The operator lets a recipient begin anew."),
     "qmgr.control": row(Sev.NOTICE, Kind.ORDER, "command", "", "A command of the operator was carried out."),
     "qmgr.mode": row(Sev.NOTICE, Kind.ORDER, "", "", "The operator changed what the queue manager does."),
 }

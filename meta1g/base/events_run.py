@@ -71,7 +71,7 @@ _QMGR: Final[Mapping[str, LogEvent]] = {
     "qmgr.disk": row(Sev.ERROR, _TROUBLE, "resource path", "", "It cannot be found out how much room a disk has."),
     "qmgr.cdb": row(Sev.ERROR, _TROUBLE, "cdb_id", "", "A content file cannot be removed."),
     "qmgr.ibdb": row(Sev.ERROR, _TROUBLE, "", "path count", "IBDB cannot be written, or was removed by somebody."),
-    "qmgr.store": row(Sev.ERROR, _TROUBLE, "", "count", "DEFEDB cannot be read or written."),
+    "qmgr.store": row(Sev.ERROR, _TROUBLE, "", "ss_ta count", "DEFEDB cannot be read or written."),
     "qmgr.known": row(Sev.DEBUG, _RUN, "count", "", "The file of verified addresses was read; so many are known."),
     "qmgr.verify_file": row(
         Sev.ERROR, _TROUBLE, "path", "", "The file of verified addresses cannot be read or written, or is damaged."
@@ -118,6 +118,10 @@ _MCP: Final[Mapping[str, LogEvent]] = {
     "mcp.leftovers": row(Sev.NOTICE, _RUN, "count", "", "mcp waits for processes that an earlier mcp has left."),
     "mcp.leftover_killed": row(Sev.WARN, _TROUBLE, "pid", "", "A process of an earlier mcp did not stop and was killed."),
     "mcp.config": row(Sev.WARN, _TROUBLE, "", "", "The configuration has something that an operator should look at."),
+    "mcp.restart": row(Sev.WARN, _TROUBLE, "component time_ms", "", "A component has ended and starts again after this time."),
+    "mcp.broken": row(
+        Sev.ERROR, _TROUBLE, "component time_ms", "", "A component ends at once, again and again; mend it, then reload."
+    ),
     "mcp.not_ready": row(Sev.WARN, _TROUBLE, "component time_ms", "", "A component was not ready in time; others go on."),
     "mcp.killed": row(Sev.WARN, _TROUBLE, "component", "", "A component did not stop in time and was killed."),
     "mcp.failed": row(Sev.WARN, _TROUBLE, "component pid", "", "A process that serves one connection has failed."),

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from meta1g.base.errors import BugError
-from meta1g.base.log import Log, LogValue
+from meta1g.base.log import Log
+from meta1g.base.logtext import LogValue
 from meta1g.base.sysexits import EX_SOFTWARE
 
 #: Places whose traceback is logged, and events that are counted by name.  Ref: invariant I4; the number is our choice.
@@ -75,7 +76,7 @@ def contained(log: Log, where: str, error: BaseException, **keys: LogValue) -> N
     _count(where)
     text, place = _text(error), _place(error)
     with contextlib.suppress(Exception):
-        log.error(where, f"contained: {text}", **({"path": place} | keys))
+        log.error("failure.contained", f"contained: {text}", **({"where": where, "path": place} | keys))
     _trace_once(log, where, error, place)
     if _state.on_contained is not None and not _state.reporting:
         _report(log, f"{where}: {text}")
@@ -84,7 +85,7 @@ def contained(log: Log, where: str, error: BaseException, **keys: LogValue) -> N
 def end_process(log: Log, where: str, error: BaseException, **keys: LogValue) -> NoReturn:
     """Ends the process at once with an exit code after which mcp starts it again; nothing is written but the log."""
     try:
-        log.fatal(where, f"the process ends: {_text(error)}", **({"path": _place(error)} | keys))
+        log.fatal("failure.ends", f"the process ends: {_text(error)}", **({"where": where, "path": _place(error)} | keys))
         _log_trace(log, where, error)
     finally:
         _state.exit(EX_SOFTWARE)
@@ -214,4 +215,4 @@ def _trace_once(log: Log, where: str, error: BaseException, place: str | None) -
 def _log_trace(log: Log, where: str, error: BaseException) -> None:
     lines = "".join(traceback.format_exception(error)).splitlines()
     for line in lines[-_TRACE_LINES_MAX:]:
-        log.error(where, f"| {line}")
+        log.error("failure.trace", f"| {line}", where=where)

@@ -1,47 +1,28 @@
-"""Log lines: one event a line, comma-separated `key=value`, ids first; the same facts as JSON on request.
+"""The log of a process: one event a line, classic or JSON, to a file, to standard error, to syslog or to journald.
 
-Every value passes the sanitizer here (invariant I5): no byte of the network starts a new line or a new key.
+What an event is stands in events.EVENTS, the text of its line is made in logtext, and what cannot be written is kept (logkept).
 
 Ref: MeTA1 design, "Implementation: Logging" (form modelled on MeTA1's lines).
 """
 
 import contextlib
-import json
 import os
-import re
+import socket
 import sys
-import syslog
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from math import floor
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from meta1g.base.clock import Clock, SystemClock
-from meta1g.base.logkeys import LOG_KEYS, Sev
+from meta1g.base.events import EVENTS
+from meta1g.base.logkept import CutError, Outbox
+from meta1g.base.logkeys import Sev
+from meta1g.base.logsyslog import Record, SyslogSink
+from meta1g.base.logtext import FORMATS, LogValue
 from meta1g.base.logturn import TurnSink
-
-_KEY_ORDER: Final = {key: number for number, key in enumerate(LOG_KEYS)}
-_VALUE_MAX_CHARS: Final = 1024
-_UNSAFE: Final = re.compile(r"[^ -~]|[,\\]")
-_STATS: Final[dict[Sev, str]] = {sevr: f"sevr={sevr.name}, func=" for sevr in Sev}
-_SYSLOG_PRIORITY: Final = {
-    Sev.FATAL: syslog.LOG_CRIT,
-    Sev.ERROR: syslog.LOG_ERR,
-    Sev.WARN: syslog.LOG_WARNING,
-    Sev.NOTICE: syslog.LOG_NOTICE,
-    Sev.INFO: syslog.LOG_INFO,
-    Sev.DEBUG: syslog.LOG_DEBUG,
-}
-
-LogValue = str | bytes | int | float | None
-
-#: Combinations of keys in the order in which they are written, each with what stands in front of its value: as many as there
-#: are different calls.
-_orders: Final[dict[tuple[str, ...], tuple[tuple[str, str], ...]]] = {}
-#: Values of these types are written as they are.
-_NUMBERS: Final = frozenset((int, float))
 
 
 class _Process:
@@ -62,7 +43,7 @@ class Sink(Protocol):
     """Where lines go."""
 
     def write(self, sevr: Sev, stamp: str, head: str, text: str) -> None:
-        """Writes one line: time stamp, `module[pid]:`, text without line end."""
+        """Writes one line: time stamp and `module[pid]:`, both empty if the text has them, and text without line end."""
         ...
 
     def reopen(self) -> None:
@@ -75,11 +56,20 @@ class Sink(Protocol):
 
 
 class FdSink:
-    """Lines to an open descriptor, standard error by default.  Owner: the process."""
+    """Lines to an open descriptor, standard error by default.
 
-    def __init__(self, fd: int = 2) -> None:
+    Args:
+        fd: the descriptor.
+        where: what it is, for messages.
+        directory: where lines are kept while they cannot be written; None: they go to standard error.
+
+    Owner: the process.
+    """
+
+    def __init__(self, fd: int = 2, *, where: str = "standard error", directory: Path | None = None) -> None:
         self._fd = fd
         self._turn: TurnSink | None = None
+        self.outbox = Outbox(self._send, lambda: None, where, b"\n", directory)
 
     def collect(self, later: Callable[[TurnSink], object], lock: AbstractContextManager[object]) -> None:
         """Writes the lines of a turn together from now on; see TurnSink."""
@@ -87,17 +77,37 @@ class FdSink:
 
     def write(self, sevr: Sev, stamp: str, head: str, text: str) -> None:
         """Writes one line in one system call, so that lines of several processes do not mix, or keeps it for the turn."""
-        line = f"{stamp} {head} {text}\n".encode("ascii", "backslashreplace")
+        line = f"{stamp} {head} {text}\n" if head else f"{text}\n"
+        data = line.encode("ascii", "backslashreplace")
         if self._turn is None:
-            self._put(line)
+            self._put(data)
         else:
-            self._turn.add(sevr, line)
+            self._turn.add(sevr, data)
+
+    def write_now(self, stamp: str, head: str, text: str) -> None:
+        """Writes one line past what waits for the end of the turn."""
+        line = f"{stamp} {head} {text}" if head else text
+        self.outbox.put(line.encode("ascii", "backslashreplace"))
 
     def _put(self, data: bytes) -> None:
-        os.write(self._fd, data)
+        if self.outbox.away:
+            self.outbox.put(data[:-1])
+            return
+        try:
+            self._write(data)
+        except OSError as error:
+            self.outbox.failed(error, data[getattr(error, "sent", 0) : -1])
+
+    def _send(self, record: bytes) -> None:
+        self._write(record + b"\n")
+
+    def _write(self, data: bytes) -> None:
+        done = os.write(self._fd, data)
+        if done < len(data):
+            raise CutError(done)
 
     def flush(self) -> None:
-        """Writes what is kept."""
+        """Writes what is kept for the turn."""
         if self._turn is not None:
             self._turn.flush()
 
@@ -107,6 +117,7 @@ class FdSink:
     def close(self) -> None:
         """Has nothing to close: the descriptor belongs to the process."""
         self.flush()
+        self.outbox.close()
 
 
 #: How a log file is opened.  Without a reader a FIFO would hold up the process for ever; it is an error instead.
@@ -117,9 +128,9 @@ _FILE_MODE: Final = 0o640
 class FileSink(FdSink):
     """Lines appended to a file, created with mode 0640.  Owner: the process."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, directory: Path | None = None) -> None:
         self.path = path
-        super().__init__(self._open())
+        super().__init__(self._open(), where=str(path), directory=directory)
 
     def _open(self) -> int:
         fd = os.open(self.path, LOG_FLAGS | os.O_CREAT, _FILE_MODE)
@@ -141,94 +152,8 @@ class FileSink(FdSink):
 
     def close(self) -> None:
         """Closes the file."""
-        self.flush()
+        super().close()
         os.close(self._fd)
-
-
-class SyslogSink:
-    """Lines to syslog under an ident and a facility.  Owner: the process."""
-
-    def __init__(self, ident: str, facility: int) -> None:
-        self._ident = ident
-        self._facility = facility
-        self.reopen()
-
-    def write(self, sevr: Sev, stamp: str, head: str, text: str) -> None:
-        """Writes one line; syslog adds time and process id."""
-        syslog.syslog(_SYSLOG_PRIORITY[sevr], text)
-
-    def reopen(self) -> None:
-        """Opens the connection to syslog anew."""
-        syslog.openlog(self._ident, syslog.LOG_PID | syslog.LOG_NDELAY, self._facility)
-
-    def close(self) -> None:
-        """Leaves the connection, which the process has one of, to the next sink."""
-
-
-def sanitize(value: LogValue) -> str:
-    """Turns a value into printable ASCII without comma and backslash, at most 1024 characters (invariant I5)."""
-    if isinstance(value, str) and _is_plain(value):
-        return value
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "backslashreplace")
-    text = str(value)
-    if len(text) > _VALUE_MAX_CHARS:
-        text = text[:_VALUE_MAX_CHARS] + "..."
-    return _UNSAFE.sub(_escape, text)
-
-
-def _is_plain(text: str) -> bool:
-    """Tells whether sanitize() leaves a text as it is; much faster than to search for _UNSAFE."""
-    return text.isascii() and text.isprintable() and "," not in text and "\\" not in text and len(text) <= _VALUE_MAX_CHARS
-
-
-def _escape(found: re.Match[str]) -> str:
-    char = found[0]
-    how = "surrogateescape" if "\udc80" <= char <= "\udcff" else "surrogatepass"  # a byte of a file name, or half a character
-    return "".join(f"\\x{byte:02X}" for byte in char.encode("utf-8", how))
-
-
-def format_classic(sevr: Sev, func: str, stat: str, keys: dict[str, LogValue]) -> str:
-    """Gives `sevr=INFO, func=name, ss_sess=..., stat=...`."""
-    parts = [_STATS[sevr], func]
-    for key, lead in _ordered(keys):
-        value = keys[key]
-        if value is not None:
-            parts.append(lead)
-            parts.append(str(value) if value.__class__ in _NUMBERS else sanitize(value))
-    parts.append(", stat=")
-    parts.append(sanitize(stat))
-    return "".join(parts)
-
-
-def _ordered(keys: dict[str, LogValue]) -> tuple[tuple[str, str], ...]:
-    """Gives the keys, and `, key=` of each, in the order of the registry; each combination that a call uses is sorted once.
-
-    Raises:
-        KeyError: a key is not in the registry.
-    """
-    given = tuple(keys)
-    order = _orders.get(given)
-    if order is None:
-        order = _orders[given] = tuple((key, f", {key}=") for key in sorted(given, key=_KEY_ORDER.__getitem__))
-    return order
-
-
-def format_json(sevr: Sev, func: str, stat: str, keys: dict[str, LogValue]) -> str:
-    """Gives the same facts as one JSON object."""
-    facts: dict[str, LogValue] = {"sevr": sevr.name, "func": func}
-    for key, _lead in _ordered(keys):
-        value = keys[key]
-        if value is not None:
-            facts[key] = value if isinstance(value, int | float) else sanitize(value)
-    facts["stat"] = sanitize(stat)
-    return json.dumps(facts, ensure_ascii=True)
-
-
-FORMATS: Final[dict[str, Callable[[Sev, str, str, dict[str, LogValue]], str]]] = {
-    "classic": format_classic,
-    "json": format_json,
-}
 
 
 class Log:
@@ -245,21 +170,34 @@ class Log:
     """
 
     def __init__(
-        self, module: str, *, level: int = 9, sink: Sink | None = None, format_name: str = "classic", clock: Clock | None = None
+        self,
+        module: str,
+        *,
+        level: int = 9,
+        sink: Sink | SyslogSink | None = None,
+        format_name: str = "classic",
+        clock: Clock | None = None,
     ) -> None:
         self.module = module
         self.level = level
-        self.sink: Sink = FdSink() if sink is None else sink
+        self.sink: Sink | SyslogSink = FdSink() if sink is None else sink
+        self._lines = None if isinstance(self.sink, SyslogSink) else self.sink
         self._format = FORMATS[format_name]
+        self._is_json = format_name == "json"
+        self._host = socket.gethostname()
         self._clock: Clock = SystemClock() if clock is None else clock
         self._second = (-1, "")  # the last second and its text, replaced together
+        outbox = getattr(self.sink, "outbox", None)
+        if isinstance(outbox, Outbox):
+            outbox.say = self._say
+            outbox.begin()
 
-    def __call__(self, sevr: Sev, func: str, stat: str, **keys: LogValue) -> None:
+    def __call__(self, sevr: Sev, event: str, stat: str, **keys: LogValue) -> None:
         """Writes one line.
 
         Args:
             sevr: severity.
-            func: the event, `<part>.<what>`, a constant text.
+            event: an event of events.EVENTS, a constant text.
             stat: outcome: `ok`, an error text, or what happened.
             keys: further facts; each key stands in logkeys.LOG_KEYS, values of None are left out.
 
@@ -267,21 +205,41 @@ class Log:
             KeyError: a key is not in the registry.
         """
         if sevr <= self.level:
-            self._write(sevr, func, stat, keys)
+            self._write(sevr, event, stat, keys)
 
-    def _write(self, sevr: Sev, func: str, stat: str, keys: dict[str, LogValue]) -> None:
+    def _write(self, sevr: Sev, event: str, stat: str, keys: dict[str, LogValue], *, at_once: bool = False) -> None:
         now = self._clock.now()
         second = floor(now)
         cached = self._second
         if second != cached[0]:
             self._second = cached = (second, datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S."))
         stamp = f"{cached[1]}{int((now - second) * 1_000_000):06d}Z"
-        text = self._format(sevr, func, stat, keys)
+        text = self._format(sevr, event, stat, keys)
+        if self._is_json:
+            text, head = self._object(stamp, text), ""
+        else:
+            head = f"{self.module}[{_process.pid}]:"
         try:
-            self.sink.write(sevr, stamp, f"{self.module}[{_process.pid}]:", text)
+            if self._lines is None:
+                record = Record(sevr, now, stamp, self._host, _process.pid, event, stat, keys, text)
+                cast("SyslogSink", self.sink).take(record)
+            elif at_once and isinstance(self._lines, FdSink):
+                self._lines.write_now(stamp, head, text)
+            else:
+                self._lines.write(sevr, stamp, head, text)
         except OSError as error:
             with contextlib.suppress(OSError, ValueError):  # standard error may be gone, too
                 print(f"{self.module}: cannot write the log: {error}; {text}", file=sys.stderr)  # noqa: T201
+
+    def _object(self, stamp: str, members: str) -> str:
+        """Gives a whole line of JSON."""
+        return f'{{"time": "{stamp}", "host": "{self._host}", "process": "{self.module}", "pid": {_process.pid}, {members}}}'
+
+    def _say(self, event: str, stat: str, **keys: LogValue) -> None:
+        """Writes a line about the log itself, past what waits for the end of the turn."""
+        sevr = EVENTS[event].sevr
+        if sevr <= self.level:
+            self._write(sevr, event, stat, keys, at_once=True)
 
     def collect(self, later: Callable[[TurnSink], object], lock: AbstractContextManager[object]) -> None:
         """Lets lines below ERROR wait for the end of the turn, so that those of a turn cost one write; syslog takes each.
@@ -306,32 +264,32 @@ class Log:
         """Closes the log file; nothing is written afterwards."""
         self.sink.close()
 
-    def fatal(self, func: str, stat: str, **keys: LogValue) -> None:
+    def fatal(self, event: str, stat: str, **keys: LogValue) -> None:
         """Writes a line of severity FATAL: the process cannot go on."""
         if self.level >= Sev.FATAL:
-            self._write(Sev.FATAL, func, stat, keys)
+            self._write(Sev.FATAL, event, stat, keys)
 
-    def error(self, func: str, stat: str, **keys: LogValue) -> None:
+    def error(self, event: str, stat: str, **keys: LogValue) -> None:
         """Writes a line of severity ERROR: something is lost or refused that should not be."""
         if self.level >= Sev.ERROR:
-            self._write(Sev.ERROR, func, stat, keys)
+            self._write(Sev.ERROR, event, stat, keys)
 
-    def warn(self, func: str, stat: str, **keys: LogValue) -> None:
+    def warn(self, event: str, stat: str, **keys: LogValue) -> None:
         """Writes a line of severity WARN: an operator should look."""
         if self.level >= Sev.WARN:
-            self._write(Sev.WARN, func, stat, keys)
+            self._write(Sev.WARN, event, stat, keys)
 
-    def notice(self, func: str, stat: str, **keys: LogValue) -> None:
+    def notice(self, event: str, stat: str, **keys: LogValue) -> None:
         """Writes a line of severity NOTICE: unusual, but handled."""
         if self.level >= Sev.NOTICE:
-            self._write(Sev.NOTICE, func, stat, keys)
+            self._write(Sev.NOTICE, event, stat, keys)
 
-    def info(self, func: str, stat: str, **keys: LogValue) -> None:
+    def info(self, event: str, stat: str, **keys: LogValue) -> None:
         """Writes a line of severity INFO: normal life of a message."""
         if self.level >= Sev.INFO:
-            self._write(Sev.INFO, func, stat, keys)
+            self._write(Sev.INFO, event, stat, keys)
 
-    def debug(self, func: str, stat: str, **keys: LogValue) -> None:
+    def debug(self, event: str, stat: str, **keys: LogValue) -> None:
         """Writes a line of severity DEBUG."""
         if self.level >= Sev.DEBUG:
-            self._write(Sev.DEBUG, func, stat, keys)
+            self._write(Sev.DEBUG, event, stat, keys)

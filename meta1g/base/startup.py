@@ -5,6 +5,7 @@ Ref: MeTA1 README, "Common Configuration Options" (modelled on); the descriptors
 
 import argparse
 import contextlib
+import gc
 import os
 import syslog
 from pathlib import Path
@@ -12,13 +13,18 @@ from typing import Any, Final, Protocol
 
 from meta1g.base import cli, paths, reach, sysexits
 from meta1g.base.ids import PROCESS_INDEX_MAX
-from meta1g.base.log import LOG_FLAGS, FdSink, FileSink, Log, Sink, SyslogSink
+from meta1g.base.log import LOG_FLAGS, FdSink, FileSink, Log, Sink
+from meta1g.base.logsyslog import JOURNAL_SOCKET, SYSLOG_SOCKET, SyslogSink
 
 ALIVE_FD: Final = "META1G_ALIVE_FD"
 READY_FD: Final = "META1G_READY_FD"
 CONFIG_FD: Final = "META1G_CONFIG_FD"
+#: Set for a check that does not look at each entry of the maps, so that a gateway starts fast and with what it has.
+QUICK_CHECK: Final = "META1G_QUICK_CHECK"
 #: Set for a check if mcp makes the log file, since the account may not.
 LOG_MADE: Final = "META1G_LOG_MADE"
+#: New objects after which cyclic garbage is looked for.  Our choice: some 2 MiB at most.
+GC_THRESHOLD: Final = 20_000
 
 
 class Options(Protocol):
@@ -57,14 +63,15 @@ def component_arguments(prog: str, argv: list[str], description: str) -> argpars
     return options
 
 
-def open_log(module: str, glob: Options, section: Options, directory: Path) -> Log:
+def open_log(module: str, glob: Options, section: Options, directory: Path, component: str = "") -> Log:
     """Makes the log of a process from `log_level` and `log { }`, of its section first, then of the whole file.
 
     Args:
         module: name of the component.
         glob: options outside of all sections.
         section: options of the component's section.
-        directory: a relative `file` is relative to it.
+        directory: the queue directory; a relative `file` is relative to it.
+        component: its directory in there, where lines are kept that nobody takes; that of the module if it is not given.
 
     Raises:
         CliError: the log file cannot be opened.
@@ -72,7 +79,7 @@ def open_log(module: str, glob: Options, section: Options, directory: Path) -> L
     level_owner = section if section.given("log_level") else glob
     where = _log_section(glob, section)
     try:
-        sink = _sink(module, where, directory)
+        sink = _sink(module, where, directory, directory / (component or module))
     except OSError as error:
         raise _log_error(error) from error
     return Log(module, level=level_owner.get("log_level"), sink=sink, format_name=where.get("format") or "classic")
@@ -96,7 +103,8 @@ def check_log(module: str, glob: Options, section: Options, directory: Path) -> 
 
 
 def _log_section(glob: Options, section: Options) -> Options:
-    return section.sub("log") if _given(section.sub("log")) else glob.sub("log")
+    own = section.sub("log")
+    return own if log_given(own) else glob.sub("log")
 
 
 def _log_error(error: OSError) -> cli.CliError:
@@ -106,17 +114,21 @@ def _log_error(error: OSError) -> cli.CliError:
     return cli.CliError(f"cannot open log file {path}: {reason}, or choose another file in log {{ }}", sysexits.EX_CANTCREAT)
 
 
-def _given(section: Options) -> bool:
-    return any(section.given(option) for option in ("file", "facility", "ident", "format"))
+def log_given(section: Options) -> bool:
+    """Tells whether a `log` section says anything, so that it counts and not that of the whole file."""
+    return any(section.given(option) for option in ("file", "facility", "ident", "format", "protocol", "socket"))
 
 
-def _sink(module: str, section: Options, directory: Path) -> Sink:
+def _sink(module: str, section: Options, directory: Path, keep: Path) -> Sink | SyslogSink:
     if section.get("file"):
-        return FileSink(directory / section.get("file"))
-    if section.get("facility"):
-        facility = getattr(syslog, f"LOG_{str(section.get('facility')).upper()}", syslog.LOG_MAIL)
-        return SyslogSink(section.get("ident") or module, facility)
-    return FdSink()
+        return FileSink(directory / section.get("file"), directory=keep)
+    protocol = section.get("protocol")
+    if section.get("facility") or section.given("protocol") or section.given("socket"):
+        facility = getattr(syslog, f"LOG_{str(section.get('facility') or 'mail').upper()}", syslog.LOG_MAIL)
+        usual = JOURNAL_SOCKET if protocol == "journal" else SYSLOG_SOCKET
+        path = Path(section.get("socket") or usual)
+        return SyslogSink(section.get("ident") or module, facility, path=path, protocol=protocol, directory=keep)
+    return FdSink(directory=keep)
 
 
 def alive_fd() -> int | None:
@@ -139,9 +151,21 @@ def tell_ready() -> None:
     fd = ready_fd()
     if fd is not None:
         os.environ.pop(READY_FD)
+        _settle()
         with contextlib.suppress(OSError):  # mcp is gone; alive_fd tells
             os.write(fd, b"1")
         os.close(fd)
+
+
+def _settle() -> None:
+    """Prepares the collector of cyclic garbage for work that makes hardly any.
+
+    What is there after the start stays for good and is not looked through any more; new objects are looked through after
+    GC_THRESHOLD of them, not after 700, which a message alone makes several times.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
 
 
 def configuration() -> bytes | None:

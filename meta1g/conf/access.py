@@ -46,11 +46,13 @@ class Decision:
         action: what the entry says.
         quick: no later check is made.
         reply: what is said, if REFUSE.
+        rule: the entry that a refusal or a discard comes from, `map key`.
     """
 
     action: Action
     quick: bool = False
     reply: Reply = NO_REPLY
+    rule: str = ""
 
 
 class KeyKind(Enum):

@@ -45,11 +45,12 @@ def check_text(source: Source, path: Path, *, lenient: bool = False) -> Config:
     checker = Checker(source, problems, lenient=lenient)
     glob = checker.section(ROOT, SectionNode("", 0, None, entries), ())
     problems += cross_check_file(glob, lost)
-    if problems:
-        raise error_of(source, problems)
     keywords = [row.keyword for row in COMPONENTS]
     components = sorted((section for keyword in keywords for section in glob.subs(keyword)), key=lambda one: one.pos)
-    return Config(path, glob, tuple(components), checker.warnings, source.text)
+    config = Config(path, glob, tuple(components), checker.warnings, source.text)
+    if problems:
+        raise error_of(source, problems, config)
+    return config
 
 
 class Checker:

@@ -27,6 +27,20 @@ LOG: Final = SectionDef(
     R,
     (
         option("facility", _FACILITIES, None, R, "Log lines go to syslog with this facility."),
+        option(
+            "protocol",
+            Choice(("rfc3164", "rfc5424", "journal")),
+            "rfc3164",
+            OWN,
+            "How lines go to syslog: as syslog(3) writes them, as RFC 5424 says, or to journald with a field for each key.",
+        ),
+        option(
+            "socket",
+            AbsolutePath(),
+            None,
+            OWN,
+            "Where syslog listens; /dev/log, or /run/systemd/journal/socket for journal, if it is not given.",
+        ),
         option("ident", NAME, None, R, "Tag of the lines in syslog; the component's name if it is not given."),
         option("file", PATH, None, OWN, "Log lines go to this file, relative to the queue directory."),
         option("format", Choice(("classic", "json")), "classic", OWN, "Lines of key=value, or one JSON object a line."),

@@ -87,7 +87,7 @@ def _open_somehow(defedb: DefeDb, lost_found: Path, log: Log, has_content: HasCo
         note = read_note(defedb.directory)
     elif note.step is Step.SUSPECT:
         text = "something could not be read in the last run, or a start did not get through; everything is checked"
-        log.warn("qmgr.defedb", text, path=str(defedb.directory))
+        log.warn("qmgr.defedb_suspect", text, path=str(defedb.directory))
     if note is None or note.step is Step.SUSPECT:
         times = 0 if note is None else note.times
         mended = _mend(defedb, log) if times < _SOUND_MAX else None
@@ -146,7 +146,7 @@ def _mend(defedb: DefeDb, log: Log) -> int | None:
         defedb.close()
         return None
     if wrong:
-        log.error("qmgr.defedb", "mended", path=str(defedb.directory), count=wrong)
+        log.error("qmgr.defedb_mended", "mended", path=str(defedb.directory), count=wrong)
     return wrong
 
 

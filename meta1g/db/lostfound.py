@@ -19,7 +19,8 @@ from typing import Final
 from zlib import crc32
 
 from meta1g.base.ids import ID_LENGTH, is_id
-from meta1g.base.log import Log, LogValue
+from meta1g.base.log import Log
+from meta1g.base.logtext import LogValue
 from meta1g.db.files import FILES, Files
 
 RECORD_SUFFIX: Final = ".record"

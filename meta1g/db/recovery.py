@@ -116,7 +116,7 @@ class _Recovery:
         """Reads all files; damaged parts are copied to lost+found."""
         envelopes = Envelopes()
         for text in misplaced(directory, paths):
-            self._log.error("qmgr.recover", text, path=str(directory))
+            self._log.error("qmgr.misplaced", text, path=str(directory))
             self.damage.append(Damage(directory, 0, b"", tail=False))
             envelopes.distrust()
         for path in paths:
@@ -230,5 +230,5 @@ def recover(
     envelopes = run.read(ibdb_directory, paths)
     run.move(envelopes, now)
     run.remove(ibdb_directory, paths)
-    log.notice("qmgr.recover", f"{len(envelopes.open)} open transactions in {len(paths)} IBDB files", rcpts=run.stored)
+    log.info("qmgr.recovered", f"{len(envelopes.open)} open transactions in {len(paths)} IBDB files", rcpts=run.stored)
     return RecoveryReport(len(paths), len(envelopes.open), run.stored, run.known, run.set_aside, tuple(run.damage))

@@ -41,7 +41,7 @@ class AcceptMember(Member):
         self._listener.setblocking(False)
         self._watch()
         self.move(Event.READY)
-        self.host.log.notice("mcp.start", "accepts", component=self.label)
+        self.host.log.info("mcp.start", "accepts", component=self.label)
         self.host.changed(self)
 
     def _watch(self) -> None:
@@ -113,7 +113,7 @@ class AcceptMember(Member):
             self._processes.remove(process)
             self.last_exit = process.returncode
             if process.returncode:
-                self.host.log.warn("mcp.end", exit_text(process.returncode), component=self.label, pid=process.pid)
+                self.host.log.warn("mcp.failed", exit_text(process.returncode), component=self.label, pid=process.pid)
         if ended:
             self._resume()
             self._check_stopped()

@@ -182,11 +182,11 @@ class ProcessMember(Member):
             started = spawn.start(self.plan.launch, self.host.alive_fd, stdin)
         except OSError as error:  # a program out of reach, or a passing shortage: both are tried again
             self._not_started(error)
-            self.host.log.error("mcp.start", self.trouble, component=self.label)
+            self.host.log.error("mcp.not_started", self.trouble, component=self.label)
             return
         self._process = started.process
         self._ready_fd = started.ready_fd
-        self.host.log.notice("mcp.start", "ok", component=self.label, pid=started.process.pid)
+        self.host.log.info("mcp.start", "ok", component=self.label, pid=started.process.pid)
         self.host.loop.add_reader(started.ready_fd, self._readiness)
         self._timers.append(self.host.loop.call_later(service.ready_bound_s, self._waited_enough))
         self._told = False
@@ -214,14 +214,14 @@ class ProcessMember(Member):
     def _waited_enough(self) -> None:
         if not self._told:
             bound_s = self.plan.service.ready_bound_s
-            self.host.log.warn("mcp.ready", "not ready in time, going on", component=self.label, time_ms=bound_s * 1000.0)
+            self.host.log.warn("mcp.not_ready", "not ready in time, going on", component=self.label, time_ms=bound_s * 1000.0)
         self._told = True
         self._check_ready()
 
     def _sockets_passed(self, error: str) -> None:
         self._passing = None
         if error:
-            self.host.log.error("mcp.pass", error, component=self.label)
+            self.host.log.error("mcp.not_passed", error, component=self.label)
             self.pass_on(signal.SIGKILL)
             return
         self.host.log.info("mcp.pass", "ok", component=self.label)
@@ -244,14 +244,14 @@ class ProcessMember(Member):
         """Sends SIGTERM, and SIGKILL after STOP_GRACE_S."""
         if self.state in UP:
             self.move(Event.STOP)
-            self.host.log.info("mcp.stop", "told to stop", component=self.label)
+            self.host.log.info("mcp.stopping", "told to stop", component=self.label)
             self.pass_on(signal.SIGTERM)
             self._timers.append(self.host.loop.call_later(STOP_GRACE_S, self._force))
         elif self.state in (State.BACKOFF, State.FAILED):
             self.move(Event.STOP)
 
     def _force(self) -> None:
-        self.host.log.warn("mcp.stop", f"not gone {STOP_GRACE_S:g} s after SIGTERM, killed", component=self.label)
+        self.host.log.warn("mcp.killed", f"not gone {STOP_GRACE_S:g} s after SIGTERM, killed", component=self.label)
         self.kill()
 
     def kill(self) -> None:

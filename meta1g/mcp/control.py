@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from meta1g.base import failure, startup
+from meta1g.base import failure, hostname, startup
 from meta1g.base.cli import CliError
 from meta1g.base.clock import Clock
 from meta1g.base.log import Log
@@ -109,7 +109,7 @@ class Mcp:
         self._loop.close()
         self._remember()
         if end.text:
-            self.log.fatal("mcp.stop", end.text, exit=end.code)
+            self.log.fatal("mcp.main", end.text, exit=end.code)
         else:
             self.log.notice("mcp.stop", "stopped", exit=end.code)
         self._lock.release()
@@ -120,7 +120,7 @@ class Mcp:
             self.log.warn("mcp.config", text)
 
     def _started(self) -> None:
-        self.log.notice("mcp.started", "ok", count=len(self._prepared.plans))
+        self.log.info("mcp.started", "ok", count=len(self._prepared.plans))
         systemd.notify("READY=1\nSTATUS=all components run")
         self._on_started(self._prepared.queue)
         self._reloader.release()
@@ -162,7 +162,9 @@ class Mcp:
 
 
 def check(file: Path, clock: Clock, *, lenient: bool = False) -> None:
-    """Checks a configuration as a start or reload does; starts and changes nothing.
+    """Checks a configuration as a start or reload does, each entry of its maps and the name of the machine, too.
+
+    Nothing is started or changed.
 
     Raises:
         CliError, ConfigError: something is wrong; the text has a line for each problem.
@@ -170,11 +172,17 @@ def check(file: Path, clock: Clock, *, lenient: bool = False) -> None:
     prepared = prepare(file, lenient=lenient)
     logfiles.check(prepared.log_files)
     startup.check_log("mcp", prepared.config.glob, prepared.config.glob.sub("mcp"), prepared.queue)
+    nameless = hostname.missing(prepared.config.hostname)
+    wrong = [CliError(f"{prepared.config.path}: {nameless}")] if nameless else []
     loop = Loop(clock)
     try:
-        precheck.run(loop, Log("mcp", level=0), prepared.plans, prepared.logs_made)
+        precheck.run(loop, Log("mcp", level=0), prepared.plans, prepared.logs_made, thorough=True)
+    except CliError as error:
+        wrong.append(error)
     finally:
         loop.close()
+    if wrong:
+        raise CliError("\n".join(map(str, wrong)), wrong[0].exit_code)
 
 
 def _wait_for_leftovers(queue: Path, clock: Clock, log: Log) -> None:
@@ -182,4 +190,4 @@ def _wait_for_leftovers(queue: Path, clock: Clock, log: Log) -> None:
     if found:
         log.notice("mcp.leftovers", "waiting for children of an earlier mcp", count=len(found))
         for process in leftovers.wait_for_end(found, clock):
-            log.warn("mcp.leftovers", "did not stop, killed", pid=process.pid)
+            log.warn("mcp.leftover_killed", "did not stop, killed", pid=process.pid)

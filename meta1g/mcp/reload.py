@@ -208,7 +208,7 @@ class Reloader:
         failed = self.now
         self._use(old)
         old.log.reopen()
-        old.log.error("mcp.reload", f"{text}; back to the old configuration")
+        old.log.error("mcp.reload_failed", f"{text}; back to the old configuration")
 
         def settled(more: Sequence[Member]) -> None:
             failed.sockets.close_but(old.sockets)
@@ -246,8 +246,8 @@ class Reloader:
 
     def _refuse(self, lines: Sequence[str], code: int) -> None:
         for line in lines:
-            self.now.log.error("mcp.reload", line)
-        self.now.log.error("mcp.reload", "the new configuration is wrong; everything goes on with the old one")
+            self.now.log.error("mcp.reload_failed", line)
+        self.now.log.error("mcp.reload_failed", "the new configuration is wrong; everything goes on with the old one")
         self._finish(code, [*lines, OLD_GOES_ON])
 
     def _finish(self, code: int, lines: Sequence[str]) -> None:

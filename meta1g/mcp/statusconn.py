@@ -57,7 +57,7 @@ class StatusConn:
 
     def _ended(self, error: ProtocolError | OSError) -> None:
         if isinstance(error, ProtocolError):
-            self._log().warn("mcp.status", error.cause)
+            self._log().warn("mcp.status_peer", error.cause)
         self._forget()
 
     def _forget(self) -> None:

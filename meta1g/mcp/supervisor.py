@@ -268,8 +268,12 @@ class Supervisor:
         group = [n for n in group if n == member.label or n in others or self.members[n].state in FAILING]
         self._plan = [*group, *(n for n in self._plan if n not in group)]
         wait_s = max(member.due_s - self.clock.monotonic(), 0.0)
-        log, what = (self.log.error, "mend it, then reload; ") if member.state is State.FAILED else (self.log.warn, "")
-        log("mcp.restart", f"{member.how_it_ended}; {what}starts again", component=member.label, time_ms=wait_s * 1000.0)
+        how, wait_ms = member.how_it_ended, wait_s * 1000
+        if member.state is State.FAILED:
+            text = f"{how}; mend it, then reload; starts again"
+            self.log.error("mcp.broken", text, component=member.label, time_ms=wait_ms)
+        else:
+            self.log.warn("mcp.restart", f"{how}; starts again", component=member.label, time_ms=wait_ms)
 
     def _failed_at_first(self, member: Member) -> None:
         """Ends everything: what does not run from the beginning is a mistake of the installation."""
@@ -284,7 +288,7 @@ class Supervisor:
 
     def _ended_well(self, member: Member) -> None:
         self._forget(member)
-        self.log.notice("mcp.end", "ended on its own, not started again", component=member.label)
+        self.log.notice("mcp.gone", "ended on its own, not started again", component=member.label)
 
     def _forget(self, member: Member) -> None:
         self._plan = [n for n in self._plan if n != member.label]

@@ -48,7 +48,7 @@ class Bounces:
         now = self._clock.now()
         report = bounce.report_of(rcpt.record, outcome, now)
         step(rcpt, Event.FAIL)
-        log_outcome(self._log, now, rcpt, "failed", outcome)
+        log_outcome(self._log, now, rcpt, "qmgr.expired" if outcome.is_expired else "qmgr.failed", outcome)
         rcpt.ta.failed.append((rcpt, report))
         self.settle(rcpt.ta)
 

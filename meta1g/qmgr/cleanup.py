@@ -83,7 +83,7 @@ class Cleanup:
         some = [self._moving.popleft() for _ in range(min(_MOVE_TURN, len(self._moving)))]
         moved = sum(self._storing.move_to_defedb(ta_id) for ta_id in some)
         if moved:
-            self._log.info("qmgr.ibdb", "moved to DEFEDB", count=moved)
+            self._log.info("qmgr.ibdb_moved", "moved to DEFEDB", count=moved)
 
     def _leave_harmed_files(self) -> None:
         """Lets DEFEDB keep what was in an IBDB file that somebody removed, replaced or cut: a crash would lose it."""

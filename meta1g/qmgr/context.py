@@ -64,7 +64,7 @@ from meta1g.qmgr.status import Contained, Facts, trouble
 from meta1g.qmgr.storing import Storing
 from meta1g.qmgr.tuning import Tuning
 from meta1g.qmgr.update import Update
-from meta1g.qmgr.verify import Verifier
+from meta1g.qmgr.verify import AddressVerifier
 from meta1g.qmgr.wrong_clock import WrongClock
 from meta1g.rcb import control as control_protocol
 from meta1g.rcb import smtpc_qmgr, smtps_qmgr
@@ -114,7 +114,7 @@ class Context:
         self.wrong_clock = WrongClock(env, self.active, self.feeder)
         self.orphans = Orphans(env, cdb, self.lost, self.intake, self.commit, self.defer)
         probes = Probes(env, self.active, self.resolver, self.scheduler)
-        self.verifier = Verifier(env, probes, VerifyDb(queue / paths.VERIFIED_FILE, env.log), self._pool("verify"))
+        self.verifier = AddressVerifier(env, probes, VerifyDb(queue / paths.VERIFIED_FILE, env.log), self._pool("verify"))
         self.smtps = SmtpsLinks(self.intake, self.verifier, self.orphans.smtps_gone, env.log, self.contained)
         self.smtpc = SmtpcLinks(self.scheduler, env.log, self.contained)
         self.mode = OperatingMode(env, self.intake, self.scheduler, self.feeder, self.smtps)

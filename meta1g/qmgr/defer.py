@@ -164,7 +164,7 @@ class Defer:
         on_error: Callable[[Exception], object] | None,
     ) -> None:
         if isinstance(error, Meta1Error | OSError) and not isinstance(error, BugError):
-            self._log.error("qmgr.defedb", str(error))
+            self._log.error("qmgr.store", str(error))
             with failure.item(self._log, "qmgr.defedb"):
                 if on_error is not None:
                     on_error(error)
@@ -325,7 +325,7 @@ class Defer:
 
     def _failed(self, error: Exception | None) -> None:
         """Tries again later, or gives up the one change that cannot be stored.  Caller holds the lock."""
-        self._log.error("qmgr.defedb", f"cannot store: {error}", count=len(self._changes))
+        self._log.error("qmgr.store", f"cannot store: {error}", count=len(self._changes))
         own = isinstance(error, PermError) or not isinstance(error, Meta1Error | OSError)
         if own and len(self._taken) > 1:
             self._alone = True

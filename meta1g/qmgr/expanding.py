@@ -17,7 +17,7 @@ from meta1g.qmgr import bounce, limits, retry
 from meta1g.qmgr.bounces import Bounces
 from meta1g.qmgr.copies import Copies
 from meta1g.qmgr.env import Env
-from meta1g.qmgr.outcome import Outcome
+from meta1g.qmgr.outcome import Outcome, log_report
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.storing import Storing
 from meta1g.rcb.envelope import RcptFlags, RcptRecord
@@ -77,11 +77,20 @@ class Expanding:
             if self._copies.take(ta, old.rcpt_idx, member)
         ]
         self._log.info(
-            "qmgr.alias", "ok", ss_ta=ta.ta_id, rcpt_idx=old.rcpt_idx, rcpt=old.rcpt, count=len(records), owner=owner
+            "qmgr.alias",
+            "ok",
+            ss_ta=ta.ta_id,
+            rcpt_idx=old.rcpt_idx,
+            rcpt=old.rcpt,
+            owner=owner,
+            members=" ".join(record.rcpt for record in records),
+            count=len(records),
         )
         if not more:
             report = None if single and owner is None else self._report(rcpt, owner, now)
-            records += [] if report is None else [report]
+            if report is not None:
+                log_report(self._log, report, "expansion")
+                records.append(report)
             step(rcpt, Event.STORE)
         self._storing.replace(ta, () if more else (rcpt,), records, rcpt.home, then)
         self._bounces.settle(ta)

@@ -176,13 +176,13 @@ class Intake:
             exempt = self._is_exempt(msg.client_addr)
             refusal = self.icc.connect(msg.client_addr, self._clock.monotonic(), sessions, exempt=exempt)
             if refusal:
-                self.log.notice("qmgr.session", refusal, ss_sess=msg.session_id, client=msg.client_addr)
+                self.log.debug("qmgr.refused", refusal, ss_sess=msg.session_id, client=msg.client_addr)
                 return Reply(421, "4.7.0", f"{refusal}, try again later")
             try:
                 self.iqdb.add_session(msg.session_id, conn, msg.client_addr)
             except FullError as error:
                 self.icc.disconnect(msg.client_addr)
-                self.log.warn("qmgr.session", error.cause, ss_sess=msg.session_id)
+                self.log.debug("qmgr.refused", error.cause, ss_sess=msg.session_id)
                 return Reply(421, "4.3.2", "Too many sessions, try again later")
         return WELCOME
 
@@ -235,7 +235,7 @@ class Intake:
                 self._refused(ta)
                 refused.append(ta)
         for ta in refused:
-            self.log.warn("qmgr.mail", "it took too long in a crowded queue", ss_ta=ta.msg.ta_id, client=ta.client)
+            self.log.debug("qmgr.refused", "it took too long in a crowded queue", ss_ta=ta.msg.ta_id, client=ta.client)
             self._refuse(cast("Conn", ta.owner), ta.msg.ta_id, TOO_SLOW)
 
     def _refused(self, ta: IqTa) -> None:
@@ -258,7 +258,7 @@ class Intake:
             try:
                 ta = self.iqdb.add_ta(conn, msg, State.OPEN, self._clock.monotonic())
             except FullError as error:
-                self.log.warn("qmgr.mail", error.cause, ss_ta=msg.ta_id)
+                self.log.debug("qmgr.refused", error.cause, ss_ta=msg.ta_id)
                 refusal = TOO_MUCH
             else:
                 if self.stopping or self.draining or self._active.overloaded:
@@ -281,7 +281,7 @@ class Intake:
                 self.iqdb.add_rcpt(ta, msg)
                 return
             except FullError as error:
-                self.log.warn("qmgr.rcpt", error.cause, ss_ta=msg.ta_id)
+                self.log.debug("qmgr.refused", error.cause, ss_ta=msg.ta_id)
                 self._refused(ta)
         self._refuse(conn, msg.ta_id, TOO_MUCH)
 
@@ -304,7 +304,7 @@ class Intake:
                     step(ta, Event.DOT)
             refusal = self._refusal(conn, ta, msg) or self._accept(conn, request_id, cast("IqTa", ta), msg)
             if refusal is not None:
-                self.log.warn("qmgr.dot", refusal.one_line, ss_ta=msg.ta_id)
+                self.log.debug("qmgr.refused", refusal.one_line, ss_ta=msg.ta_id)
                 conn.reply(request_id, Stat(reply=refusal))
 
     def _accept(self, conn: Conn, request_id: int, ta: IqTa, msg: CloseTransaction) -> Reply | None:
@@ -317,7 +317,7 @@ class Intake:
             step(dot, Event.NOT_STORED)
             if isinstance(error, FullError):
                 return STOPPING
-            self.log.error("qmgr.dot", error.cause, ss_ta=msg.ta_id)
+            self.log.error("qmgr.store", error.cause, ss_ta=msg.ta_id)
             return NOT_STORED
         return None
 

@@ -138,7 +138,7 @@ class Qmgr:
         alive.watch_alive(self._evthr, self._mcp_gone)
         self.context.listen(self._access)
         alive.tell_ready()
-        self._log.notice("qmgr.start", "ready", pid=os.getpid(), count=self.context.defer.count)
+        self._log.info("qmgr.start", "ready", pid=os.getpid(), count=self.context.defer.count)
         try:
             self._evthr.loop()
         finally:

@@ -158,21 +158,23 @@ class Orders:
     def _hold(self, rcpt: AqRcpt, outcome: Outcome | None) -> None:
         step(rcpt, Event.STORE)
         rcpt.record = held(rcpt.record)
-        self._tell(rcpt, "held")
+        self._log_order(rcpt, "qmgr.hold")
         self._storing.deferred(rcpt, [rcpt.record], [])
 
     def _requeue(self, rcpt: AqRcpt, outcome: Outcome | None) -> None:
         step(rcpt, Event.STORE)
         rcpt.record = requeued(rcpt.record, self._clock.now())
+        self._log_order(rcpt, "qmgr.requeued")
         self._storing.deferred(rcpt, [rcpt.record], [rcpt.record])
 
     def _remove(self, rcpt: AqRcpt, outcome: Outcome | None) -> None:
         step(rcpt, Event.STORE)
-        self._tell(rcpt, "removed")
+        self._log_order(rcpt, "qmgr.removed")
         self._storing.forget(rcpt)
 
     def _bounce(self, rcpt: AqRcpt, outcome: Outcome | None) -> None:
+        self._log_order(rcpt, "qmgr.bounced")
         self._bounces.failed(rcpt, outcome if outcome is not None and not outcome.is_temporary else RETURNED)
 
-    def _tell(self, rcpt: AqRcpt, what: str) -> None:
+    def _log_order(self, rcpt: AqRcpt, what: str) -> None:
         log_outcome(self._log, self._clock.now(), rcpt, what, Outcome(Reply(0, "", "by order of the operator")))

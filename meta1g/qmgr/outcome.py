@@ -7,8 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
+from meta1g.base.clock import rfc3339
 from meta1g.base.dataclass import dataclass
+from meta1g.base.events import EVENTS
 from meta1g.base.log import Log
+from meta1g.base.logkeys import Sev
 from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt
 from meta1g.qmgr.limits import STATUS_TEXT_MAX_CHARS
@@ -98,6 +101,11 @@ def _retry(number: int, *, served: bool) -> Retry:
     return Retry.LATER if number else Retry.BY_CODE
 
 
+def log_report(log: Log, record: RcptRecord, what: str) -> None:
+    """Writes the line of a report that is on its way; `what` is `success`, `delay` or `expansion`."""
+    log.info("qmgr.report", what, ss_ta=record.ta_id, rcpt_idx=record.rcpt_idx, rcpt=record.rcpt)
+
+
 def log_outcome(log: Log, now: float, rcpt: AqRcpt, what: str, outcome: Outcome) -> None:
     """Writes the line of a recipient that tells what became of it.
 
@@ -105,13 +113,13 @@ def log_outcome(log: Log, now: float, rcpt: AqRcpt, what: str, outcome: Outcome)
         log: the log.
         now: seconds since the epoch.
         rcpt: the recipient.
-        what: `delivered`, `deferred`, `failed`, `removed`.
+        what: the event, `qmgr.delivered` and the like.
         outcome: why.
     """
     ta, record = rcpt.ta.record, rcpt.record
-    write = log.notice if what == "failed" else log.info
+    write = log.info if EVENTS[what].sevr is Sev.INFO else log.notice
     write(
-        f"qmgr.{what}",
+        what,
         f"{'delivery time expired; ' if outcome.is_expired else ''}{outcome.reply.one_line}" or "ok",
         ss_ta=ta.ta_id,
         rcpt_idx=record.rcpt_idx,
@@ -122,5 +130,5 @@ def log_outcome(log: Log, now: float, rcpt: AqRcpt, what: str, outcome: Outcome)
         ecode=outcome.reply.ecode or None,
         delay_ms=(now - ta.entered) * 1000,
         tries=record.tries or None,
-        next_try=record.next_try if what == "deferred" else None,
+        next_try=rfc3339(record.next_try) if what == "qmgr.deferred" else None,
     )

@@ -3,11 +3,11 @@
 Ref: MeTA1 README, "QMGR" (option names as in meta1.conf).
 """
 
-import socket
 from dataclasses import field
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
+from meta1g.base.hostname import system_name
 from meta1g.conf.load import Config, load_templates, templates_of
 from meta1g.conf.templates import Templates
 from meta1g.qmgr.verified import VerifySettings
@@ -84,7 +84,7 @@ class Settings:
         dsn_flags = section.get("dsn_flags")
         smtps, smtpc, ibdb, defedb = (section.sub(name) for name in ("smtps", "smtpc", "IBDB", "DEFEDB"))
         return cls(
-            hostname=config.hostname or socket.getfqdn(),
+            hostname=config.hostname or system_name(),
             aq_max_entries=section.get("AQ_max_entries"),
             iqdb_max_entries=section.get("IQDB_max_entries"),
             smtps_max_connections=smtps.get("max_connections"),

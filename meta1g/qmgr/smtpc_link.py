@@ -57,7 +57,7 @@ class SmtpcLinks:
         if conn.user is not None:
             self._contained.gone(_name(conn.user))
             self._scheduler.agent_down(conn.user)
-            self._log.notice("qmgr.smtpc", f"gone: {conn.close_reason}", pid=conn.user.pid)
+            self._log.notice("qmgr.smtpc_gone", f"gone: {conn.close_reason}", pid=conn.user.pid)
 
 
 def _name(agent: Agent) -> str:

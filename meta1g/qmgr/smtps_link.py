@@ -15,7 +15,7 @@ from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.rcbconn import RcbCom
 from meta1g.qmgr.intake import Intake
 from meta1g.qmgr.status import Contained
-from meta1g.qmgr.verify import Verifier
+from meta1g.qmgr.verify import AddressVerifier
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_qmgr import (
     ClientEvent,
@@ -60,7 +60,9 @@ class SmtpsLinks:
     Locking: own lock LEAF.
     """
 
-    def __init__(self, intake: Intake, verifier: Verifier, on_gone: Callable[[], None], log: Log, contained: Contained) -> None:
+    def __init__(
+        self, intake: Intake, verifier: AddressVerifier, on_gone: Callable[[], None], log: Log, contained: Contained
+    ) -> None:
         self._contained = contained
         self.percent = 100
         self.reason = ""
@@ -150,7 +152,7 @@ class SmtpsLinks:
         if link is not None:
             self._contained.gone(_name(link.hello))
             self._on_gone()
-            self._log.notice("qmgr.smtps", f"gone: {conn.close_reason}", pid=link.hello.pid)
+            self._log.notice("qmgr.smtps_gone", f"gone: {conn.close_reason}", pid=link.hello.pid)
 
     def throttle(self, percent: int, reason: str) -> None:
         """Tells all SMTPS how many sessions they may serve from now on.

@@ -25,7 +25,7 @@ from meta1g.qmgr.active import Active
 from meta1g.qmgr.attempts import note_attempt
 from meta1g.qmgr.defer import Change
 from meta1g.qmgr.env import Env
-from meta1g.qmgr.outcome import Outcome, log_outcome
+from meta1g.qmgr.outcome import Outcome, log_outcome, log_report
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.rcb.envelope import HELD_UNTIL, RcptFlags, RcptRecord, TaRecord
 
@@ -141,13 +141,14 @@ class Storing:
             tries=rcpt.record.tries + 1,
             next_try=retry.next_try(rcpt.record, now, self._settings),
         )
-        log_outcome(self._log, self._clock.now(), rcpt, "deferred", outcome)
+        log_outcome(self._log, self._clock.now(), rcpt, "qmgr.deferred", outcome)
         put = waiting = [record]
         joined = self._joined_warning(rcpt, outcome, now) if warn else None
         if joined is not None:
             put = [record, joined]
         elif warn:
             warning = bounce.delay_record(rcpt, self.next_idx(ta), outcome, now)
+            log_report(self._log, warning, "delay")
             put = [record, warning]
             if self._aq.fits((warning,)):
                 self._active.resolve([self._aq.add_rcpt(ta, warning, Home.DEFEDB)])

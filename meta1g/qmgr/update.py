@@ -20,7 +20,7 @@ from meta1g.qmgr.bounces import Bounces
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.gather import Gather
 from meta1g.qmgr.orders import Orders
-from meta1g.qmgr.outcome import CONFUSED, Outcome, log_outcome
+from meta1g.qmgr.outcome import CONFUSED, Outcome, log_outcome, log_report
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.retry import is_report
 from meta1g.qmgr.storing import Storing
@@ -124,11 +124,12 @@ class Update:
         """Ends a recipient that was delivered, with a report if its sender wants one."""
         step(rcpt, Event.STORE)
         ta, now = rcpt.ta, self._clock.now()
-        log_outcome(self._log, now, rcpt, "delivered", outcome)
+        log_outcome(self._log, now, rcpt, "qmgr.delivered", outcome)
         report = bounce.success_record(rcpt, lambda: self._storing.next_idx(ta), outcome, retry.as_stored(now))
         if report is None:
             self._storing.forget(rcpt)
         else:
+            log_report(self._log, report, "success")
             self._storing.replace(ta, (rcpt,), (report,), rcpt.home)
         self._bounces.settle(ta)
 
@@ -159,7 +160,7 @@ class Update:
         records = bounce.smaller(rcpt, outcome, lambda: self._storing.next_idx(ta), now)
         if records:
             step(rcpt, Event.STORE)
-            log_outcome(self._log, now, rcpt, "smaller", outcome)
+            log_outcome(self._log, now, rcpt, "qmgr.smaller", outcome)
             self._storing.replace(ta, (rcpt,), records, rcpt.home)
             self._bounces.settle(ta)
         return bool(records)

@@ -58,7 +58,7 @@ class Known:
         record: the last result that decides, or the last one at all.
         tried: when it was probed last, seconds since the epoch.
 
-    Locking: own lock of Verifier.
+    Locking: own lock of AddressVerifier.
     """
 
     record: Verified

@@ -41,7 +41,7 @@ _Early = tuple[Callable[[], None], Callable[[Exception], object]]
 
 @dataclass(slots=True)
 class _Running:
-    """A probe that runs, and who waits for it.  Locking: own lock of Verifier."""
+    """A probe that runs, and who waits for it.  Locking: own lock of AddressVerifier."""
 
     client: str
     waiting: list[_Answer]
@@ -60,7 +60,7 @@ def _give_up(question: _Question, _error: Exception) -> None:
     question.answer(verified.NOT_YET)
 
 
-class Verifier:
+class AddressVerifier:
     """What is known of addresses.
 
     Args:

@@ -37,7 +37,7 @@ class Again:
         """Notes that connecting failed."""
         if not self._told:
             self._told = True
-            self._log.notice("rcb.connect", reason, path=self._path)
+            self._log.info("rcb.waits", reason, path=self._path)
 
     def pause_s(self) -> float:
         """Gives the pause before the next attempt, in seconds: longer each time."""

@@ -160,6 +160,7 @@ class RT(IntEnum):
     A2S_CLTNAME = 0x3821
     A2S_RESOLVE = 0x3822
     A2S_SESSCONF = 0x3823
+    A2S_RULE = 0x3828
 
     # qmgr -> smar: 0x4000
     Q2A_NID = 0x4000

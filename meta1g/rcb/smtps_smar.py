@@ -87,7 +87,8 @@ class CheckClient(Message):
 class ClientVerdict(Message):
     """Answer to CheckClient: code 220 or a refusal, the client's name, how it was found, VerdictFlags.
 
-    session_conf is the snippet `smtps_session_conf:` that is for the client, empty without one.
+    session_conf is the snippet `smtps_session_conf:` that is for the client, empty without one; rule is the entry of a map
+    that a refusal or a discard comes from, `map key`.
     """
 
     reply: Reply = rec(RT.A2S_REPLY, Kind.REPLY)
@@ -95,6 +96,7 @@ class ClientVerdict(Message):
     client_name: str = rec(RT.A2S_CLTNAME, Kind.TEXT, default="")
     resolve: int = rec(RT.A2S_RESOLVE, Kind.U32, default=0)
     session_conf: str = rec(RT.A2S_SESSCONF, Kind.TEXT, default="")
+    rule: str = rec(RT.A2S_RULE, Kind.TEXT, default="")
 
 
 @message(RT.S2A_MAIL, Role.REQUEST)
@@ -127,10 +129,11 @@ class CheckRcpt(Message):
 @message(RT.A2S_STAT, Role.REPLY)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict(Message):
-    """Answer to CheckMail and CheckRcpt: code 250 or a refusal, and a set of VerdictFlags."""
+    """Answer to CheckMail and CheckRcpt: code 250 or a refusal, a set of VerdictFlags, and the rule as in ClientVerdict."""
 
     reply: Reply = rec(RT.A2S_REPLY, Kind.REPLY)
     flags: int = rec(RT.A2S_FLAGS, Kind.U32, default=0)
+    rule: str = rec(RT.A2S_RULE, Kind.TEXT, default="")
 
 
 PROTOCOL: Final = protocol(

@@ -7,6 +7,7 @@ Ref: MeTA1 README, "Lookup Orders for Anti-Spam Measures" (order modelled on); t
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from meta1g.base.log import Log
@@ -24,6 +25,7 @@ __all__ = ["BROKEN", "NONE", "TEMP", "AccessMap", "Action", "Decision"]
 NONE: Final = Decision(Action.NONE)
 TEMP: Final = Decision(Action.REFUSE, reply=Reply(451, "4.3.0", "Access map temporarily not available"))
 BROKEN: Final = Decision(Action.REFUSE, reply=Reply(451, "4.3.5", "Access map entry is wrong"))
+_NAMED: Final = (Action.REFUSE, Action.DISCARD)
 
 #: Keys of `cltresolve:` by the result of the client's name look-up.
 RESOLVE_KEYS: Final = {
@@ -140,13 +142,14 @@ class AccessMap:
         if result.status is not MapStatus.OK:
             return NONE if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE) else TEMP
         try:
-            return parse_decision(row, result.value)
+            decision = parse_decision(row, result.value)
         except ValueError as error:
             return self._broken(tag + key, result.value, error)
+        return replace(decision, rule=f"{self._table.name} {tag}{key}") if decision.action in _NAMED else decision
 
     def _broken(self, key: str, value: str, error: ValueError) -> Decision:
         self._wrong.tell(self._table.name, key, value, str(error))
-        return BROKEN
+        return replace(BROKEN, rule=f"{self._table.name} {key}")
 
     def _first(self, old: Decision, new: Decision) -> Decision:
         """Keeps the earlier decision (which let the checks go on) if the later look-up found nothing."""

@@ -7,7 +7,6 @@ met adds nothing.  So the work grows with the number of aliases and members, how
 Ref: MeTA1 README, "Aliases" (keys, `owner-`, flags modelled on); RFC 5321 3.9.
 """
 
-import hashlib
 import re
 from collections.abc import Generator, Iterator
 from itertools import islice
@@ -370,4 +369,6 @@ def _add(members: dict[str, str], mailbox: str, member: Address, alias: Address)
 
 
 def _name_of(members: tuple[str, ...]) -> str:
+    import hashlib  # some 4 MiB, for those who have aliases
+
     return hashlib.blake2b("\n".join(members).encode(), digest_size=8).hexdigest()

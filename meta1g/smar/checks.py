@@ -60,7 +60,7 @@ def _flags(decision: Decision) -> int:
 
 
 def _refusal(decision: Decision) -> Verdict:
-    return Verdict(reply=decision.reply)
+    return Verdict(reply=decision.reply, rule=decision.rule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,7 @@ class Policy:
             client_name=confirmed,
             resolve=int(resolve),
             session_conf=conf or "",
+            rule=decision.rule,
         )
 
     def _client(self, access: AccessMap, address: str, name: str, resolve: ClientResolve, listed: Sequence[Listed]) -> Decision:
@@ -157,7 +158,9 @@ class Policy:
         if access is None or msg.flags & LookupFlags.QUICK:
             return OK
         decision = access.sender(sender, msg.ehlo.lower())
-        return _refusal(decision) if decision.action is Action.REFUSE else Verdict(reply=_ACCEPT, flags=_flags(decision))
+        if decision.action is Action.REFUSE:
+            return _refusal(decision)
+        return Verdict(reply=_ACCEPT, flags=_flags(decision), rule=decision.rule)
 
     def rcpt(self, msg: CheckRcpt) -> Verdict:
         """Decides about a recipient.  Blocks: if any of the maps does."""
@@ -173,7 +176,7 @@ class Policy:
             return _refusal(decision)
         flags = _flags(decision)
         if decision.action is Action.DISCARD:
-            return Verdict(reply=_ACCEPT, flags=flags)
+            return Verdict(reply=_ACCEPT, flags=flags, rule=decision.rule)
         local = not rcpt.domain or self.relay.is_local(rcpt.domain.lower())
         refusal = (
             self._relaying(msg, rcpt, decision, local=local)

@@ -96,6 +96,10 @@ class DnsLists:
             name="dnsbl",
         )
 
+    def zone(self, number: int) -> str:
+        """Gives the zone of a list by its number in the configuration."""
+        return self._lists[number].zone
+
     def find(self, address: str, on_listed: OnListed) -> None:
         """Asks all lists about a client.
 

@@ -3,13 +3,14 @@
 Ref: MeTA1 mapchk (modelled on).
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from meta1g.base.errors import Meta1Error
 from meta1g.base.log import Log
-from meta1g.conf.config import Config, Section
+from meta1g.conf.config import Config, Section, UnreadError
 from meta1g.db.mapfile import KINDS, MapFile
 from meta1g.maps.base import Map
 from meta1g.maps.static import StaticMap
@@ -114,15 +115,20 @@ def check_maps(config: Config, smar: Section, aliases: Aliases | None) -> list[s
         A text for each problem; that a map cannot be read counts as one.
     """
     found: list[str] = []
-    for section in smar.subs("map"):
-        name, kind = section.name or "", section.get("type")
-        uses = [_rules_of(smar, keyword, kind) for keyword in KEYS if name in _names(smar, smar.sub(keyword).get("name"))]
-        found += _check_section(config, section, uses or [EntryRules(kind=kind)], aliases)
-    for keyword in KEYS:
-        section = smar.sub(keyword)
-        if section.exists and not section.given("name"):
-            found += _check_section(config, section, [_rules_of(smar, keyword, section.get("type"))], aliases)
+    users = [smar.sub(keyword) for keyword in KEYS if smar.sub(keyword).exists and not smar.sub(keyword).given("name")]
+    for section in (*smar.subs("map"), *users):
+        with contextlib.suppress(UnreadError):  # told already
+            found += _check_section(config, section, _uses(smar, section), aliases)
     return found
+
+
+def _uses(smar: Section, section: Section) -> list[EntryRules]:
+    """Gives what a map is for: that of a section which uses it in place, or those of all that name it."""
+    kind, name = section.get("type"), section.name or ""
+    if section.keyword in KEYS:
+        return [_rules_of(smar, section.keyword, kind)]
+    uses = [_rules_of(smar, keyword, kind) for keyword in KEYS if name in _names(smar, smar.sub(keyword).get("name"))]
+    return uses or [EntryRules(kind=kind)]
 
 
 def _names(smar: Section, name: str | None) -> set[str]:

@@ -187,11 +187,21 @@ class SmtpsService:
 
     def _judge(self, conn: RcbCom, request_id: int, facts: ClientFacts) -> None:
         reply = _Asker(conn, request_id)
+        for one in facts.listed:
+            self._log.info(
+                "smar.listed",
+                "listed",
+                ss_sess=facts.session_id,
+                client=facts.address,
+                client_name=facts.name or None,
+                name=self._lists.zone(one.number),
+                answer=one.address,
+            )
 
         def decide() -> None:
             verdict = self._policy.client(facts.address, facts.name, facts.resolve, facts.listed, facts.flags)
             if verdict.reply.is_perm:
-                self._log.info(
+                self._log.debug(
                     "smar.client",
                     verdict.reply.one_line,
                     ss_sess=facts.session_id,
@@ -299,7 +309,7 @@ class QmgrService:
         def tell(found: Answer) -> None:
             if isinstance(found, Unresolved):
                 said = found.reply
-                self._log.info(
+                self._log.debug(
                     "smar.resolve", said.one_line, ss_ta=msg.ta_id, rcpt_idx=msg.rcpt_idx, rcpt=msg.rcpt, reply=said.code
                 )
             else:

@@ -3,11 +3,11 @@
 Ref: MeTA1 README, "SMAR: declaring maps, options" (option names as in meta1.conf).
 """
 
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
+from meta1g.base import hostname
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Meta1Error, Module, PermError
 from meta1g.base.log import Log
@@ -141,7 +141,7 @@ class _Reader:
         self._config = config
         self._smar = smar
         self._delimiter: str = smar.get("address_delimiter")
-        self._hostname = config.hostname or socket.getfqdn()
+        self._hostname = config.hostname or hostname.system_name()
         self._log = Log("smar") if log is None else log
         self._wrong = WrongEntries(self._log) if wrong is None else wrong
         self._watch = watch

@@ -75,6 +75,8 @@ _PATH_HEADS: Final = {
     Argument.FROM_PATH: (re.compile(r"FROM: *", re.IGNORECASE), replies.BAD_MAIL_SYNTAX),
     Argument.TO_PATH: (re.compile(r"TO: *", re.IGNORECASE), replies.BAD_RCPT_SYNTAX),
 }
+#: So much of a refused command stands in the log, characters.
+_SHOWN_MAX_CHARS: Final = 200
 _CONTROLS: Final = re.compile(rb"[\x00-\x1F\x7F]")
 _BLANKS: Final = b" \t"
 
@@ -114,6 +116,15 @@ def parse_command(line: bytes) -> Command | Reply:
     except UnicodeDecodeError:
         return replies.BAD_CHARACTERS
     return _with_argument(row, argument.strip(" "))
+
+
+def shown(line: bytes | str) -> str:
+    """Gives a command or an argument as the log shows it: cut, and without what may be a password."""
+    text = line if isinstance(line, str) else line.decode("utf-8", "surrogateescape")
+    words = text.split(None, 2)
+    if words and words[0].upper() == "AUTH":
+        return " ".join([*words[:2], *("..." for _ in words[2:])])
+    return text if len(text) <= _SHOWN_MAX_CHARS else f"{text[:_SHOWN_MAX_CHARS]}..."
 
 
 def _with_argument(row: Row, argument: str) -> Command | Reply:

@@ -148,7 +148,7 @@ class Client:
             self._wake(worker)
         elif self.stopping:
             # no answer: QMGR tries again as soon as the connection ends, and nothing is held against the server
-            self._log.debug("smtpc.deliver", "stopping, not taken", ss_ta=job.deliver.ta_id, da_ta=job.deliver.da_ta_id)
+            self._log.debug("smtpc.not_taken", "stopping, not taken", ss_ta=job.deliver.ta_id, da_ta=job.deliver.da_ta_id)
         elif worker is not None or self._is_full():
             self._report(job, DeliveryStatus(session=Reply(451, "4.3.2", "delivery agent has no free session")), None)
         else:
@@ -267,7 +267,7 @@ class Client:
             if not job.conn.closed:
                 job.conn.reply(job.request_id, result)
         except TempError as error:  # QMGR went away this moment, and tries again
-            self._log.debug("smtpc.deliver", error.cause, ss_ta=deliver.ta_id, da_ta=deliver.da_ta_id)
+            self._log.debug("smtpc.not_told", error.cause, ss_ta=deliver.ta_id, da_ta=deliver.da_ta_id)
         job.answered = True
         if len(deliver.rcpts) <= LOG_AT_ONCE_LINES:
             self._log_result(deliver, server, result)

@@ -52,7 +52,7 @@ class Smtpc:
 
     def _on_up(self, _reply: Message) -> None:
         """Tells a new QMGR what was contained before it came."""
-        self._log.notice("smtpc.qmgr", "connected")
+        self._log.info("smtpc.qmgr", "connected")
         if failure.contained_count():
             self._tell_contained(failure.contained_count(), "before this connection")
 

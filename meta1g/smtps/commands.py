@@ -14,7 +14,7 @@ from meta1g.rcb.smtps_qmgr import ClientEvent
 from meta1g.rcb.smtps_smar import CheckMail, CheckRcpt
 from meta1g.smtp import replies
 from meta1g.smtp.address import Address, AddressError, Leniency, ehlo_text, parse_path, parse_sender, split_path
-from meta1g.smtp.command import Command, Verb, parse_command
+from meta1g.smtp.command import Command, Verb, parse_command, shown
 from meta1g.smtp.esmtp import Ext, MailParams, RcptParams, ehlo_reply, parse_mail_params, parse_rcpt_params
 from meta1g.smtps import content
 from meta1g.smtps.dialogue import Dialogue
@@ -28,6 +28,7 @@ from meta1g.smtps.transaction import Transaction
 
 def handle(dialogue: Dialogue, line: bytes) -> None:
     """Takes one command line without its CR LF.  Switches: yes (questions, content)."""
+    dialogue.command = line
     command = parse_command(line)
     if dialogue.state is State.DENIED:
         _denied(dialogue, command)
@@ -96,19 +97,19 @@ def mail(dialogue: Dialogue, argument: str) -> None:
     settings = dialogue.settings
     parsed = _parse_mail(argument, settings.offered_names, settings.lenient)
     if isinstance(parsed, Reply):
-        dialogue.reply(parsed)
+        dialogue.refuse("smtps.mail_refused", parsed, mail=shown(argument))
         return
     address, params = parsed
     refusal = _may_begin(dialogue, params)
     if refusal is not None:
-        dialogue.reply(refusal)
+        dialogue.refuse("smtps.mail_refused", refusal, mail=address.text, size=params.size_bytes)
         return
     dialogue.mail_refused = False
     context = dialogue.context
     ta = Transaction(
         context.ids.transaction(), address, params, context.qmgr.generation, context.clock.monotonic(), dialogue.denial
     )
-    ta.discard, ta.flags = dialogue.discard, dialogue.flags
+    ta.discard, ta.flags, ta.rule = dialogue.discard, dialogue.flags, dialogue.rule
     dialogue.ta = ta
     dialogue.transactions += 1
     dialogue.step(Event.MAIL)
@@ -177,11 +178,11 @@ def rcpt(dialogue: Dialogue, argument: str) -> None:
     if dialogue.state is State.CLOSING or not dialogue.allowed(Event.RCPT) or ta is None:
         return
     if ta.accepted >= settings.max_recipients:
-        dialogue.reply(replies.TOO_MANY_RCPTS)
+        _refuse_rcpt(dialogue, ta, replies.TOO_MANY_RCPTS, argument)
         return
     parsed = _parse_rcpt(argument, settings.offered_names, settings.lenient, utf8=ta.params.smtputf8)
     if isinstance(parsed, Reply):
-        dialogue.reply(parsed)
+        _refuse_rcpt(dialogue, ta, parsed, argument)
         return
     address, params = parsed
     dialogue.step(Event.RCPT)
@@ -211,6 +212,11 @@ def _ask_about(dialogue: Dialogue, ta: Transaction, address: Address) -> Asked |
         flags=ta.flags,
     )
     return smar.ask(question)
+
+
+def _refuse_rcpt(dialogue: Dialogue, ta: Transaction, reply: Reply, argument: str) -> None:
+    """Refuses a recipient that nobody was asked about."""
+    dialogue.refuse("smtps.rcpt_refused", reply, ss_ta=ta.ta_id, mail=ta.mail.text, rcpt=shown(argument))
 
 
 def _parse_rcpt(argument: str, offered: frozenset[Ext], lenient: Leniency, *, utf8: bool) -> tuple[Address, RcptParams] | Reply:
@@ -246,7 +252,7 @@ def data(dialogue: Dialogue, argument: str) -> None:
     if ta.refused is not None:
         dialogue.reset()
         dialogue.step(Event.RESET)
-        dialogue.reply(ta.refused)
+        dialogue.refuse("smtps.command_refused", ta.refused, command="DATA", ss_ta=ta.ta_id, mail=ta.mail.text)
         return
     dialogue.step(Event.DATA)
     dialogue.context.qmgr.announce()
@@ -256,7 +262,7 @@ def data(dialogue: Dialogue, argument: str) -> None:
     dialogue.noops = 0
     if reply.is_ok:
         dialogue.counter.forget()
-    dialogue.reply(reply)
+        dialogue.reply(reply)
 
 
 # the others
@@ -302,11 +308,9 @@ def quit_(dialogue: Dialogue, argument: str) -> None:
 
 def _count_noop(dialogue: Dialogue) -> None:
     dialogue.noops += 1
-    if dialogue.noops > dialogue.settings.max_noops and dialogue.state is not State.CLOSING:
-        dialogue.context.log.notice(
-            "smtps.session", str(replies.TOO_MANY_NOOPS), ss_sess=dialogue.id, client=dialogue.client_addr
-        )
-        dialogue.reply(replies.TOO_MANY_NOOPS)
+    limit = dialogue.settings.max_noops
+    if dialogue.noops > limit and dialogue.state is not State.CLOSING:
+        dialogue.refuse("smtps.too_many", replies.TOO_MANY_NOOPS, limit=limit)
 
 
 HANDLERS: Final[Mapping[Verb, Callable[[Dialogue, str], None]]] = {

@@ -233,7 +233,7 @@ def _quietly(context: Context, cdb_id: CdbId, function: Callable[[], object]) ->
     except StError:
         raise
     except (OSError, TempError) as error:
-        context.log.warn("smtps.cdb", str(error), cdb_id=cdb_id)
+        context.log.warn("smtps.cdb_left", str(error), cdb_id=cdb_id)
 
 
 def receive(dialogue: Dialogue, ta: Transaction) -> Reply:
@@ -269,7 +269,7 @@ def receive(dialogue: Dialogue, ta: Transaction) -> Reply:
         content.abort()
         _give_up(dialogue)
         reply = refusal
-    _log_outcome(dialogue, ta, content, dialogue.said(reply))
+    _tell_outcome(dialogue, ta, content, reply)
     return reply
 
 
@@ -355,16 +355,25 @@ def _close(dialogue: Dialogue, ta: Transaction, content: IncomingContent) -> Rep
     return _accepted(ta) if reply.is_ok else reply
 
 
-def _log_outcome(dialogue: Dialogue, ta: Transaction, content: IncomingContent, reply: Reply) -> None:
-    write = dialogue.context.log.info if reply.is_ok else dialogue.context.log.notice
-    write(
-        "smtps.message",
-        "ok" if reply.is_ok else str(reply),
-        ss_sess=dialogue.id,
-        ss_ta=ta.ta_id,
-        client=dialogue.client_addr,
-        mail=ta.mail.text,
-        size=content.stored_bytes,
-        rcpts=ta.accepted,
-        reply=reply.code,
-    )
+def _tell_outcome(dialogue: Dialogue, ta: Transaction, content: IncomingContent, reply: Reply) -> None:
+    """Logs what became of a message; a refusal is told here, too."""
+    size, mail = content.stored_bytes, ta.mail.text
+    if not reply.is_ok:
+        dialogue.refuse("smtps.message_refused", reply, ss_ta=ta.ta_id, mail=mail, size=size, rcpts=ta.accepted)
+    elif not ta.posted:
+        dialogue.log_refusal(
+            "smtps.message_discarded", reply, rule=ta.rule, ss_ta=ta.ta_id, mail=mail, size=size, rcpts=ta.accepted
+        )
+    else:
+        dialogue.context.log.info(
+            "smtps.message",
+            "ok",
+            ss_sess=dialogue.id,
+            ss_ta=ta.ta_id,
+            client=dialogue.client_addr,
+            ehlo=dialogue.ehlo,
+            mail=mail,
+            size=size,
+            rcpts=ta.accepted,
+            reply=reply.code,
+        )

@@ -122,6 +122,10 @@ class Counter:
         number = self._counts[count] = self._counts.get(count, 0) + 1
         return LAST_WORDS[count] if number > self._limits[count] else None
 
+    def limit_of(self, reply: Reply) -> int:
+        """Gives how many replies like this one are allowed."""
+        return self._limits[count_of(reply)]
+
     def forget(self) -> None:
         """Begins anew."""
         self._counts.clear()

@@ -10,11 +10,16 @@ import errno
 from abc import ABC, abstractmethod
 from typing import Protocol
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import TempError
+from meta1g.base.events import EVENTS
 from meta1g.base.ids import SessId
+from meta1g.base.logkeys import Sev
+from meta1g.base.logtext import LogValue
 from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_qmgr import DiscardTransaction
 from meta1g.smtp import replies
+from meta1g.smtp.command import shown
 from meta1g.smtps.context import Context
 from meta1g.smtps.counting import Counter
 from meta1g.smtps.fsm import REFUSALS, TRANSITIONS, Event, State, next_state
@@ -47,6 +52,20 @@ class ProbedQuestion(OpenQuestion, Protocol):
         ...
 
 
+@dataclass(slots=True)
+class _Refusal:
+    """A refusal that waits behind a question.  Owner: the state thread of the session."""
+
+    event: str
+    reply: Reply
+    rule: str
+    keys: dict[str, LogValue]
+
+    def settle(self, dialogue: "Dialogue") -> None:
+        """Lets it be told."""
+        dialogue.refuse(self.event, self.reply, rule=self.rule, **self.keys)
+
+
 class Dialogue(ABC):
     """The conversation with one client.
 
@@ -66,6 +85,8 @@ class Dialogue(ABC):
         generation: the connection to QMGR that knows the session.
         denial: what delayed checks will answer to each recipient.
         discard: accept and drop all messages.
+        rule: the entry of a map that denial or discard comes from, `map key`.
+        command: the last command, as it came.
         ta: the open transaction.
         transactions: how many there were.
         counter: negative replies so far.
@@ -84,6 +105,7 @@ class Dialogue(ABC):
         "_out",
         "client_addr",
         "client_name",
+        "command",
         "context",
         "counter",
         "denial",
@@ -95,6 +117,7 @@ class Dialogue(ABC):
         "mail_refused",
         "noops",
         "protocol",
+        "rule",
         "settings",
         "state",
         "ta",
@@ -116,6 +139,8 @@ class Dialogue(ABC):
         self.generation = 0
         self.denial: Reply | None = None
         self.discard = False
+        self.rule = ""
+        self.command = b""
         self.ta: Transaction | None = None
         self.transactions = 0
         self.counter = Counter(self.settings.count_limits)
@@ -147,21 +172,53 @@ class Dialogue(ABC):
         return False
 
     def reply(self, reply: Reply) -> None:
-        """Queues a reply; 421 ends the session, and so do too many negative ones of a kind."""
-        if self.waiting:
+        """Queues a reply; a negative one is the refusal of a command."""
+        if reply.code >= _NEGATIVE:
+            self.refuse("smtps.command_refused", reply, command=shown(self.command))
+        elif self.waiting:
             self.waiting.append(reply)
-            return
-        if reply.code < _NEGATIVE:
+        else:
             self._out.append(reply.encode())
+
+    def refuse(self, event: str, reply: Reply, *, rule: str = "", **keys: LogValue) -> None:
+        """Logs a refusal and queues its reply; 421 ends the session, and so do too many refusals of a kind.
+
+        Args:
+            event: what was refused, see events.EVENTS.
+            reply: what the client is told.
+            rule: the entry of a map that it comes from, `map key`, empty if it comes from none.
+            keys: whom or what it concerns.
+        """
+        if self.waiting:
+            self.waiting.append(_Refusal(event, reply, rule, keys))
             return
-        self._out.append(self.said(reply).encode())
+        said = self.said(reply)
+        self.log_refusal(event, said, rule=rule, **keys)
+        self._out.append(said.encode())
         if reply.code == replies.SHUTTING_DOWN.code:
             self.step(Event.CLOSE)
             return
         last_words = self.counter.add(reply)
         if last_words is not None:
-            self.context.log.notice("smtps.session", str(last_words), ss_sess=self.id, client=self.client_addr)
-            self.reply(last_words)
+            self.refuse("smtps.too_many", last_words, limit=self.counter.limit_of(reply))
+
+    def log_refusal(self, event: str, reply: Reply, *, rule: str = "", **keys: LogValue) -> None:
+        """Writes the line of a refusal: who, what, why; arguments as those of refuse()."""
+        table, _, key = rule.partition(" ")
+        write = self.context.log.info if EVENTS[event].sevr is Sev.INFO else self.context.log.notice
+        write(
+            event,
+            str(reply),
+            ss_sess=self.id,
+            client=self.client_addr,
+            client_name=self.client_name or None,
+            ehlo=self.ehlo or None,
+            reply=reply.code,
+            ecode=reply.ecode or None,
+            map=table or None,
+            key=key or None,
+            **keys,
+        )
 
     def said(self, reply: Reply) -> Reply:
         """Gives a reply as the client hears it: with soft_bounce nothing is refused for ever."""
@@ -245,6 +302,6 @@ class Dialogue(ABC):
             if self.state is State.CLOSING:
                 return
             if isinstance(item, Reply):
-                self.reply(item)
+                self._out.append(item.encode())
             else:
                 item.settle(self)

@@ -52,7 +52,7 @@ class PeerLink:
         self._gate.tell()
 
     def _went_down(self) -> None:
-        self._log.warn(f"smtps.{self._name}", "connection lost")
+        self._log.warn("smtps.link_lost", "connection lost", component=self._name)
         self._on_down()
         self._gate.tell_down()
 

@@ -18,6 +18,7 @@ from meta1g.rcb.smtps_qmgr import NewRecipient, NewTransaction
 from meta1g.rcb.smtps_smar import LookupFlags, Verdict, VerdictFlags
 from meta1g.smtp import replies
 from meta1g.smtp.address import Address
+from meta1g.smtp.command import shown
 from meta1g.smtp.esmtp import RcptParams
 from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.fsm import Event, State
@@ -52,25 +53,16 @@ def accept_mail(dialogue: Dialogue, ta: Transaction) -> None:
     try:
         dialogue.context.qmgr.open_transaction(ta, announcement)
     except TempError:
-        dialogue.reply(replies.QUEUE_AWAY)
+        dialogue.refuse("smtps.mail_refused", replies.QUEUE_AWAY, ss_ta=ta.ta_id, mail=ta.mail.text)
         return
     dialogue.reply(replies.SENDER_OK)
 
 
-def _refuse_mail(dialogue: Dialogue, reply: Reply) -> None:
-    ta, dialogue.ta = dialogue.ta, None
+def _refuse_mail(dialogue: Dialogue, ta: Transaction, reply: Reply, rule: str) -> None:
+    dialogue.ta = None
     dialogue.mail_refused = True
     dialogue.step(Event.MAIL_REFUSED)
-    if ta is not None:
-        dialogue.context.log.notice(
-            "smtps.mail",
-            str(dialogue.said(reply)),
-            ss_sess=dialogue.id,
-            ss_ta=ta.ta_id,
-            client=dialogue.client_addr,
-            mail=ta.mail.text,
-        )
-    dialogue.reply(reply)
+    dialogue.refuse("smtps.mail_refused", reply, rule=rule, ss_ta=ta.ta_id, mail=ta.mail.text)
 
 
 @dataclass(slots=True)
@@ -91,13 +83,15 @@ class MailQuestion:
         ta = dialogue.ta
         if ta is None:
             return
-        refusal = self._judged(dialogue, ta, verdict) or _too_much(dialogue, self.counted)
+        refusal = self._judged(dialogue, ta, verdict)
+        rule = "" if refusal is None or verdict is None else verdict.rule
+        refusal = refusal or _too_much(dialogue, self.counted)
         if refusal is None and not ta.discard and ta.denial is None:
             refusal = _unverified_sender(dialogue, ta)
         if refusal is None:
             accept_mail(dialogue, ta)
         else:
-            _refuse_mail(dialogue, refusal)
+            _refuse_mail(dialogue, ta, refusal, rule)
 
     def _judged(self, dialogue: Dialogue, ta: Transaction, verdict: Verdict | None) -> Reply | None:
         """Takes SMAR's verdict; gives a refusal that counts now, or None."""
@@ -106,8 +100,9 @@ class MailQuestion:
         reply = replies.RESOLVER_FAILED if verdict is None else told(verdict.reply)
         if verdict is not None and reply.is_ok:
             _take_flags(ta, verdict)
-        elif reply.is_perm and dialogue.settings.delay_checks:
-            ta.denial = ta.denial or reply
+        elif verdict is not None and reply.is_perm and dialogue.settings.delay_checks:
+            if ta.denial is None:
+                ta.denial, ta.rule = reply, verdict.rule
         else:
             return reply
         return None
@@ -119,8 +114,8 @@ def _take_flags(ta: Transaction, verdict: Verdict) -> None:
         ta.flags |= LookupFlags.RELAY_ALLOWED
     if flags & VerdictFlags.QUICK:
         ta.flags |= LookupFlags.QUICK
-    if flags & VerdictFlags.DISCARD:
-        ta.discard = True
+    if flags & VerdictFlags.DISCARD and not ta.discard:
+        ta.discard, ta.rule = True, verdict.rule
 
 
 def _answer(asked: Asked) -> Verdict | None:
@@ -215,30 +210,30 @@ class RcptQuestion:
         verdict = self.verdict if self.looked else self._answered()
         ta = dialogue.ta
         if ta is None:
-            dialogue.reply(replies.SENDER_REFUSED)
+            command = f"RCPT TO:{self.address.text}"
+            dialogue.refuse("smtps.command_refused", replies.SENDER_REFUSED, command=shown(command))
             return
-        reply = self._judged(dialogue, ta, verdict)
+        reply, rule = self._judged(dialogue, ta, verdict)
         if verdict is None or not reply.is_ok:
-            self._refuse(dialogue, ta, reply)
+            self._refuse(dialogue, ta, reply, rule)
             return
         if verdict.flags & VerdictFlags.DISCARD or ta.discard:
-            ta.add(self.address.text, posted=False)
+            self._discard(dialogue, ta, ta.rule if ta.discard else rule)
         else:
             self._post(dialogue, ta)
         if dialogue.state is not State.CLOSING:
             dialogue.step(Event.RCPT_OK)
             dialogue.reply(replies.RCPT_OK)
 
-    def _judged(self, dialogue: Dialogue, ta: Transaction, verdict: Verdict | None) -> Reply:
-        """Gives what all say together.  Switches: yes, if QMGR was asked (waits)."""
-        reply = replies.RESOLVER_FAILED if verdict is None else told(verdict.reply)
-        if reply.is_ok:
-            reply = ta.refused or ta.denial or reply
-        if reply.is_ok:
-            reply = _too_much(dialogue, self.counted) or reply
-        if reply.is_ok and self.verified:
-            reply = _probed(dialogue, self.address, self.probe) or reply
-        return reply
+    def _judged(self, dialogue: Dialogue, ta: Transaction, verdict: Verdict | None) -> tuple[Reply, str]:
+        """Gives what all say together, and the entry of a map that it comes from.  Switches: yes, if QMGR was asked (waits)."""
+        reply, rule = (replies.RESOLVER_FAILED, "") if verdict is None else (told(verdict.reply), verdict.rule)
+        if reply.is_ok and (said := ta.refused or ta.denial) is not None:
+            return said, "" if ta.refused else ta.rule
+        refusal = _too_much(dialogue, self.counted) if reply.is_ok else None
+        if reply.is_ok and refusal is None and self.verified:
+            refusal = _probed(dialogue, self.address, self.probe)
+        return (reply, rule) if refusal is None else (refusal, "")
 
     def _post(self, dialogue: Dialogue, ta: Transaction) -> None:
         text = self.address.text
@@ -249,19 +244,27 @@ class RcptQuestion:
         try:
             context.qmgr.post(recipient)
         except TempError:
-            dialogue.reply(replies.QUEUE_AWAY)
+            self._refuse(dialogue, ta, replies.QUEUE_AWAY, "")
             return
         context.log.info("smtps.rcpt", "ok", ss_ta=ta.ta_id, rcpt_idx=ta.posted, rcpt=text)
         ta.add(text, posted=True)
 
-    def _refuse(self, dialogue: Dialogue, ta: Transaction, reply: Reply) -> None:
-        ta.failed += 1
-        dialogue.context.log.notice(
-            "smtps.rcpt",
-            str(dialogue.said(reply)),
+    def _discard(self, dialogue: Dialogue, ta: Transaction, rule: str) -> None:
+        """Accepts a recipient who gets nothing."""
+        table, _, key = rule.partition(" ")
+        dialogue.context.log.info(
+            "smtps.rcpt_discarded",
+            "accepted and dropped",
             ss_ta=ta.ta_id,
             client=dialogue.client_addr,
             mail=ta.mail.text,
             rcpt=self.address.text,
+            map=table or None,
+            key=key or None,
         )
-        dialogue.reply(reply)
+        ta.rule = rule
+        ta.add(self.address.text, posted=False)
+
+    def _refuse(self, dialogue: Dialogue, ta: Transaction, reply: Reply, rule: str) -> None:
+        ta.failed += 1
+        dialogue.refuse("smtps.rcpt_refused", reply, rule=rule, ss_ta=ta.ta_id, mail=ta.mail.text, rcpt=self.address.text)

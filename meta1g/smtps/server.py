@@ -86,7 +86,7 @@ class Server:
         if context.sessions >= context.sessions_max + FAREWELLS_MAX and not context.stopping:
             if not self._full:
                 self._full = True
-                context.log.warn("smtps.accept", "no room; clients wait", count=context.sessions, limit=context.sessions_max)
+                context.log.warn("smtps.full", "no room; clients wait", count=context.sessions, limit=context.sessions_max)
             context.gate.wait(lambda: context.stopping or context.sessions < context.sessions_max)
             self._full = False
         return not context.stopping

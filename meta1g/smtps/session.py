@@ -79,7 +79,7 @@ class ServerSession(Dialogue):
             if self.state is not State.CLOSING:
                 self._serve()
         except ClientGoneError:
-            self.context.log.debug("smtps.session", "client closed the connection", ss_sess=self.id)
+            self._lost("client closed the connection")
         except StError as error:
             self._broken(error)
 
@@ -106,9 +106,7 @@ class ServerSession(Dialogue):
         log = self.context.log
         if refusal is not None:
             refusal = self.said(refusal)
-            log.notice(
-                "smtps.connect", str(refusal), ss_sess=self.id, client=self.client_addr, client_name=self.client_name or None
-            )
+            self.log_refusal("smtps.connect_refused", refusal, rule=self.rule)
             self._deny(refusal)
             return
         log.info("smtps.connect", "ok", ss_sess=self.id, client=self.client_addr, client_name=self.client_name or None)
@@ -236,7 +234,7 @@ class ServerSession(Dialogue):
             self.flags |= LookupFlags.RELAY_ALLOWED
         if verdict.flags & VerdictFlags.QUICK:
             self.flags |= LookupFlags.QUICK
-        self.discard = bool(verdict.flags & VerdictFlags.DISCARD)
+        self.discard, self.rule = bool(verdict.flags & VerdictFlags.DISCARD), verdict.rule
         reply = told(verdict.reply)
         if reply.is_ok:
             return None
@@ -269,7 +267,7 @@ class ServerSession(Dialogue):
             line = self._buffer[self._offset : end]
             self._offset = end + 2
             if self._skipping:
-                self._skipping = False
+                self._skipping, self.command = False, line
                 self.reply(replies.LINE_TOO_LONG)
             else:
                 commands.handle(self, line)
@@ -282,9 +280,9 @@ class ServerSession(Dialogue):
         self.settle()
         context = self.context
         if self._refusal is not None and self.state is not State.CLOSING:
-            self.reply(self._refusal)
+            self.refuse("smtps.connect_refused", self._refusal)
         if context.stopping and self.state not in IN_TRANSACTION:
-            self.reply(replies.SHUTTING_DOWN)
+            self.refuse("smtps.closed", replies.SHUTTING_DOWN)
         self.flush()
         if self.state is State.CLOSING:
             return
@@ -292,7 +290,7 @@ class ServerSession(Dialogue):
         if not self._deadline_s:
             self._deadline_s = now + self.settings.io_timeout_us / US
         if self.ta is not None and now - self.ta.started_s > ENVELOPE_MAX_S:
-            self.reply(replies.TOTAL_TIME)
+            self.refuse("smtps.timed_out", replies.TOTAL_TIME, ss_ta=self.ta.ta_id, mail=self.ta.mail.text)
             return
         self._buffer = self._buffer[self._offset :]
         self._offset = 0
@@ -310,24 +308,47 @@ class ServerSession(Dialogue):
 
     def _broken(self, error: StError) -> None:
         """Handles a time-out, an interrupt or a network error.  Switches: yes."""
-        log = self.context.log
+        ta = self.ta
+        ta_id, mail = (None, None) if ta is None else (ta.ta_id, ta.mail.text)
         if error.errno == errno.ETIME:
-            log.notice("smtps.session", "timed out", ss_sess=self.id, client=self.client_addr)
+            self.log_refusal("smtps.timed_out", replies.TIMED_OUT, ss_ta=ta_id, mail=mail)
             self._goodbye(replies.TIMED_OUT)
         elif error.errno == errno.EINTR:
+            if self._refusal is not None:
+                self.log_refusal("smtps.connect_refused", self._refusal)
+            else:
+                self.log_refusal("smtps.closed", replies.SHUTTING_DOWN, ss_ta=ta_id, mail=mail)
             self._goodbye(self._refusal or replies.SHUTTING_DOWN)
         elif error.errno in _CLIENT_GONE:
-            log.debug("smtps.session", str(error), ss_sess=self.id, client=self.client_addr)
+            self._lost(str(error))
         else:
-            log.error("smtps.session", str(error), ss_sess=self.id, client=self.client_addr)
+            self.context.log.error("smtps.broken", str(error), ss_sess=self.id, client=self.client_addr)
             self._goodbye(replies.INTERNAL_ERROR)
+
+    def _lost(self, why: str) -> None:
+        """Logs that the client is gone; if it has begun a message, everybody may know."""
+        ta, log = self.ta, self.context.log
+        if ta is None:
+            log.debug("smtps.gone", why, ss_sess=self.id, client=self.client_addr)
+            return
+        log.notice(
+            "smtps.message_lost",
+            why,
+            ss_sess=self.id,
+            ss_ta=ta.ta_id,
+            client=self.client_addr,
+            client_name=self.client_name or None,
+            ehlo=self.ehlo or None,
+            mail=ta.mail.text,
+            rcpts=ta.accepted,
+        )
 
     def _goodbye(self, reply: Reply) -> None:
         """Sends a last reply, without patience.  Switches: yes."""
         try:
             st_write(self._nfd, b"".join([*self._out, reply.encode()]), GOODBYE_TIMEOUT_US)
         except StError as error:
-            self.context.log.debug("smtps.session", str(error), ss_sess=self.id)
+            self.context.log.debug("smtps.gone", str(error), ss_sess=self.id)
         if self.state is not State.CLOSING:
             self.step(Event.CLOSE)
 
@@ -335,4 +356,4 @@ class ServerSession(Dialogue):
         try:
             self.context.qmgr.post(CloseSession(session_id=self.id))
         except TempError as error:
-            self.context.log.debug("smtps.session", error.cause, ss_sess=self.id)
+            self.context.log.debug("smtps.gone", error.cause, ss_sess=self.id)

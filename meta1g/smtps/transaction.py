@@ -23,6 +23,7 @@ class Transaction:
         denial: what delayed checks will answer to each recipient.
         refused: what qmgr said when it refused the transaction.
         discard: accept and drop, an answer of smar.
+        rule: the entry of a map that denial or discard comes from, `map key`.
         flags: LookupFlags that hold for it.
         asked: recipients that SMAR was asked about.
         accepted: recipients that the client believes accepted.
@@ -41,6 +42,7 @@ class Transaction:
     denial: Reply | None = None
     refused: Reply | None = None
     discard: bool = False
+    rule: str = ""
     flags: int = 0
     asked: int = 0
     accepted: int = 0

@@ -78,7 +78,7 @@ def _refused(error: StError, log: Log, where: str, told: set[int]) -> None:
         return
     if number not in told:
         told.add(number)
-        log.error(where, f"cannot accept: {error.strerror}; it is tried again")
+        log.error("st.accept", f"cannot accept: {error.strerror}; it is tried again", where=where)
     try:
         st_usleep(ACCEPT_PAUSE_US)
     except StError as interrupt:

@@ -17,10 +17,10 @@ import ssl
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from meta1g.base.tlsfacts import TICKET_KEYS_BYTES, KeyPair, TlsInfo, TlsSettings, TlsWanted
 from meta1g.st.errors import StError
 from meta1g.st.io import WantError
 from meta1g.st.netfd import READ, WRITE
-from meta1g.st.tlsfacts import TICKET_KEYS_BYTES, KeyPair, TlsInfo, TlsSettings, TlsWanted
 
 try:
     from meta1g.st._libssl import ffi, lib
@@ -108,6 +108,10 @@ class Context:
         ctx = self.ctx
         lib.SSL_CTX_set_options(ctx, lib.SSL_OP_CIPHER_SERVER_PREFERENCE)
         lib.SSL_CTX_set_dh_auto(ctx, 1)
+        if settings.dh_file is not None:
+            readable(settings.dh_file)
+            if lib.use_dh_file(ctx, bytes(settings.dh_file)) != 1:
+                _refuse(settings.dh_file)
         lib.keep_hello(ctx)
         lib.SSL_CTX_set_session_cache_mode(ctx, lib.SSL_SESS_CACHE_OFF)  # tickets only: they need no memory here
         lib.SSL_CTX_set_session_id_context(ctx, _SESSION_ID, len(_SESSION_ID))

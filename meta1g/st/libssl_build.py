@@ -113,6 +113,7 @@ const ASN1_TIME *X509_get0_notAfter(const X509 *cert);
 int ASN1_TIME_diff(int *days, int *seconds, const ASN1_TIME *from, const ASN1_TIME *to);
 int i2d_X509(X509 *cert, unsigned char **out);
 
+int use_dh_file(SSL_CTX *ctx, const char *path);
 void keep_hello(SSL_CTX *ctx);
 void set_hello(SSL *ssl, struct hello *hello);
 void accept_any(SSL_CTX *ctx, int mode);
@@ -124,6 +125,8 @@ _SOURCE: Final = """
 #include <string.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
@@ -154,6 +157,18 @@ static int on_hello(SSL *ssl, int *alert, void *unused)
 
 static void keep_hello(SSL_CTX *ctx) { SSL_CTX_set_client_hello_cb(ctx, on_hello, NULL); }
 static void set_hello(SSL *ssl, struct hello *hello) { SSL_set_app_data(ssl, hello); }
+
+static int use_dh_file(SSL_CTX *ctx, const char *path)
+{
+    BIO *bio = BIO_new_file(path, "r");
+    EVP_PKEY *params = bio == NULL ? NULL : PEM_read_bio_Parameters(bio, NULL);
+
+    BIO_free(bio);
+    if (params != NULL && SSL_CTX_set0_tmp_dh_pkey(ctx, params) == 1)
+        return 1;
+    EVP_PKEY_free(params);
+    return 0;
+}
 
 static int on_verify(int ok, X509_STORE_CTX *ctx) { return 1; }
 static void accept_any(SSL_CTX *ctx, int mode) { SSL_CTX_set_verify(ctx, mode, on_verify); }

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from meta1g.base.tlsfacts import TlsInfo, TlsSettings, TlsWanted
 from meta1g.st.errors import StError
 from meta1g.st.io import WantError
 from meta1g.st.libssl import readable
 from meta1g.st.netfd import READ, WRITE
-from meta1g.st.tlsfacts import TlsInfo, TlsSettings, TlsWanted
 
 LOST: Final = "certificates of clients, certificates by server name, shared ticket keys, DANE, tls-exporter"
 
@@ -55,6 +55,9 @@ def _context(settings: TlsSettings, *, server: bool) -> ssl.SSLContext:
     for pair in settings.pairs:
         with _named(pair.cert_file, pair.key_file):
             context.load_cert_chain(pair.cert_file, pair.key_file)
+    if server and settings.dh_file is not None:
+        with _named(settings.dh_file):
+            context.load_dh_params(settings.dh_file)
     if settings.system_ca:
         context.set_default_verify_paths()
     for path in (settings.ca_file, settings.crl_file):

@@ -13,6 +13,7 @@ import errno
 from collections.abc import Callable
 from typing import NoReturn
 
+from meta1g.base.tlsfacts import TlsInfo, TlsSettings, TlsWanted
 from meta1g.st import libssl, pyssl
 from meta1g.st.errors import fail
 from meta1g.st.event import st_utime
@@ -20,7 +21,6 @@ from meta1g.st.io import WantError
 from meta1g.st.netfd import NetFd, st_netfd_close, wait_fd
 from meta1g.st.sched import ST_UTIME_NO_TIMEOUT, st_usleep
 from meta1g.st.sync import st_mutex_lock, st_mutex_new, st_mutex_unlock
-from meta1g.st.tlsfacts import TlsInfo, TlsSettings, TlsWanted
 
 TlsContext = libssl.Context | pyssl.Context
 _AnyConnection = libssl.TlsConnection | pyssl.TlsConnection

@@ -26,7 +26,7 @@ from typing import Final
 
 from meta1g.base import cli, paths, sysexits
 from meta1g.base.ids import idx_text
-from meta1g.base.log import sanitize
+from meta1g.base.logtext import sanitize
 from meta1g.db.lostfound import RECORD_SUFFIX
 from meta1g.rcb.envelope import RcptFlags, RcptRecord
 from meta1g.rcb.jsonform import to_object

@@ -14,7 +14,7 @@ from typing import Final
 
 from meta1g.base import cli, paths, sysexits
 from meta1g.base.dataclass import dataclass
-from meta1g.base.log import sanitize
+from meta1g.base.logtext import sanitize
 from meta1g.db.defedb import DefeDb
 from meta1g.db.defedb_pages import record_of
 from meta1g.db.ibdb_reader import IbdbReader, ibdb_files

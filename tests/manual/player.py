@@ -18,8 +18,9 @@ BACKGROUND = re.compile(r">\s*(?P<file>\S+) 2>&1 &$")
 #: What checks a map, by its kind or its type: it reads the file that is named last.
 CHECKERS = {
     "access": "mapchk -a",
-    **dict.fromkeys(("text", "cidr", "regex"), "mapchk"),
-    **dict.fromkeys(("mailertable", "aliases", "map"), "createmap /etc/meta1/checked.db <"),
+    **{kind: f"mapchk -t {kind}" for kind in ("text", "cidr", "regex")},
+    **{use: f"mapchk -u {use}" for use in ("mailertable", "aliases")},
+    "map": "createmap /etc/meta1/checked.db <",
 }
 MAPS = ("mailertable", "access", "aliases", "map")
 

@@ -56,6 +56,7 @@ class QueueCommand:
 
     Args:
         done: what the answer calls those that were changed.
+        event: what the log calls it.
         order: what it is for recipients in AQ; NONE if it is nothing for them.
         skip: why a recipient in DEFEDB is left as it is, empty if it is not.
         change: makes the new record of a recipient in DEFEDB; None removes it.
@@ -63,6 +64,7 @@ class QueueCommand:
     """
 
     done: str
+    event: str
     order: Order
     skip: Callable[[RcptRecord, float], str]
     change: Callable[[RcptRecord, float], RcptRecord | None]
@@ -84,18 +86,19 @@ def _nothing_skipped(record: RcptRecord, now: float) -> str:
 VERBS: Final[Mapping[str, QueueCommand]] = {
     "hold": QueueCommand(
         "held",
+        "qmgr.hold",
         Order.HOLD,
         lambda record, now: "already" if _is_held(record) else "",
         lambda record, now: orders.held(record),
         feed=False,
     ),
     "release": QueueCommand(
-        "released", Order.NONE, lambda record, now: "" if _is_held(record) else "not_held", orders.released
+        "released", "qmgr.released", Order.NONE, lambda record, now: "" if _is_held(record) else "not_held", orders.released
     ),
-    "remove": QueueCommand("removed", Order.REMOVE, _nothing_skipped, lambda record, now: None, feed=False),
-    "bounce": QueueCommand("bounced", Order.BOUNCE, _nothing_skipped, orders.given_up),
-    "retry": QueueCommand("retried", Order.NONE, _skip_retry, orders.released),
-    "requeue": QueueCommand("requeued", Order.REQUEUE, _nothing_skipped, orders.requeued),
+    "remove": QueueCommand("removed", "qmgr.removed", Order.REMOVE, _nothing_skipped, lambda record, now: None, feed=False),
+    "bounce": QueueCommand("bounced", "qmgr.bounced", Order.BOUNCE, _nothing_skipped, orders.given_up),
+    "retry": QueueCommand("retried", "qmgr.retried", Order.NONE, _skip_retry, orders.released),
+    "requeue": QueueCommand("requeued", "qmgr.requeued", Order.REQUEUE, _nothing_skipped, orders.requeued),
 }
 
 
@@ -256,15 +259,10 @@ class Changing:
 
     def _write(self, db: DefeDb, verb: QueueCommand, put: list[RcptRecord], removed: list[QueuedRcpt]) -> None:
         gone = self._defer.store_now(db, put, [(TaId(one.rcpt.ta_id), one.rcpt.rcpt_idx) for one in removed])
-        if verb.order in (Order.HOLD, Order.REMOVE):
-            for record in (*put, *(one.rcpt for one in removed)):
-                self._log.notice(
-                    f"qmgr.{verb.done}",
-                    "by order of the operator",
-                    ss_ta=record.ta_id,
-                    rcpt_idx=record.rcpt_idx,
-                    rcpt=record.rcpt,
-                )
+        for record in (*put, *(one.rcpt for one in removed)):
+            self._log.notice(
+                verb.event, "by order of the operator", ss_ta=record.ta_id, rcpt_idx=record.rcpt_idx, rcpt=record.rcpt
+            )
         content = {one.ta.ta_id: one.ta.cdb_id for one in removed if one.ta is not None}
         if gone:
             self._without_rcpts(sorted(gone), content)

@@ -27,7 +27,7 @@ from meta1g.qmgr.limits import LIST_MAX
 from meta1g.qmgr.mode import NORMAL, OperatingMode
 from meta1g.qmgr.tuning import Tuning
 from meta1g.qmgr.verified import Known
-from meta1g.qmgr.verify import Verifier
+from meta1g.qmgr.verify import AddressVerifier
 from meta1g.rcb.control import CommandResult, ControlCommand
 from meta1g.rcb.schema import Message
 
@@ -88,7 +88,7 @@ class Control:
         changing: Changing,
         mode: OperatingMode,
         tuning: Tuning,
-        verifier: Verifier,
+        verifier: AddressVerifier,
         figures: Figures,
     ) -> None:
         self._defer = defer
@@ -190,7 +190,7 @@ class Control:
     def _change(self, word: str, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:
         self._scan(self._changing.work(word, words, gone), answer)
 
-    def _verified(self, verifier: Verifier, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:
+    def _verified(self, verifier: AddressVerifier, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:
         def found(known: list[Known]) -> None:
             if len(known) > LIST_MAX:
                 answer(sysexits.EX_USAGE, f"{len(known)} addresses; name addresses or domains, of {LIST_MAX} at most", "")
@@ -199,7 +199,7 @@ class Control:
 
         verifier.known(_some(words), found, partial(_unread, answer))
 
-    def _forget(self, verifier: Verifier, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:
+    def _forget(self, verifier: AddressVerifier, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:
         verifier.forget(_some(words), lambda count: answer(0, {"forgotten": count}, ""), partial(_unread, answer))
 
     def _limits(self, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:

@@ -58,12 +58,12 @@ class OpenTransactions:
             accepted.append(line)
 
     def _forget(self) -> None:
-        """Forgets the finished ones of the older half; if most are open, more are remembered from now on."""
+        """Forgets the finished ones of the older half; what is open stays, however many there are."""
         for ta_id in list(self._cases)[: len(self._cases) // 2]:
             case, accepted = self._cases[ta_id]
             if (case.accepted and case.is_over) or not (accepted or _may_come(case)):
                 del self._cases[ta_id]
-        self._limit = max(_REMEMBERED, 2 * len(self._cases))
+        self._limit = len(self._cases) + _REMEMBERED // 2
 
     def envelopes(self) -> Iterator[RebuiltEnvelope]:
         """Gives what is accepted and not finished, in the order of its ids."""

@@ -184,10 +184,10 @@ def _parser() -> cli.Parser:
         parser.add_argument(f"--{kind}", action="append", default=[], metavar=kind.upper(), help=meanings[kind])
     time_help = "2026-11-27T04:30:00Z, 2026-11-27, 04:30, or how long ago: 2h30m"
     parser.add_argument(
-        "--since", type=when, default=0.0, metavar="TIME", help=f"what is looked for was seen then or later: {time_help}"
+        "--since", type=when, default=0.0, metavar="TIME", help=f"what is asked for was seen since: {time_help}"
     )
     parser.add_argument(
-        "--until", type=when, default=float("inf"), metavar="TIME", help="what is looked for was seen then or earlier"
+        "--until", type=when, default=float("inf"), metavar="TIME", help="what is asked for was seen until then"
     )
     parser.add_argument("--short", action="store_true", help="id and verdict alone, one line each")
     parser.add_argument("--json", action="store_true", help="one JSON object a line for each message")

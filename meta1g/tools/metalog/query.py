@@ -10,7 +10,7 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.ids import is_id, split_rcpt_id
-from meta1g.base.log import sanitize
+from meta1g.base.logtext import sanitize
 from meta1g.tools.metalog.lines import LogLine
 
 Same = Callable[[str, str], bool]

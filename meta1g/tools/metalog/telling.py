@@ -76,7 +76,7 @@ def as_json(story: Story, *, short: bool) -> str:
                 "rcpt": one.rcpt,
                 "fate": one.fate.value,
                 "text": one.text,
-                "tries": one.tries,
+                "tries": max(one.tries, one.attempts),
                 "delay_ms": one.delay_ms if one.delay_ms >= 0 else None,
                 "report": one.report,
                 "alias": one.of or None,

@@ -14,6 +14,7 @@ from typing import Final
 from meta1g.base.dataclass import dataclass
 from meta1g.base.units import format_time_s
 from meta1g.tools.metalog.lines import LogLine
+from meta1g.tools.metalog.query import bare
 
 #: Recipients that are named for one fate, and fates that are told of, before the rest is counted.
 _NAMES_MAX: Final = 3
@@ -51,7 +52,8 @@ class RcptCase:
         rcpt: its address.
         fate: what became of it.
         text: in words, without how long it took.
-        tries: deliveries that were tried.
+        tries: deliveries that were tried, as QMGR counts them.
+        attempts: the same by the lines of SMTPC.
         delay_ms: time in the queue until then, in milliseconds; -1 if no line says.
         report: it is not one of the message, but gets a report.
         of: the alias that it is a member of.
@@ -66,6 +68,7 @@ class RcptCase:
     fate: RcptFate = RcptFate.OFFERED
     text: str = ""
     tries: int = 0
+    attempts: int = 0
     delay_ms: float = -1.0
     report: bool = False
     of: str = ""
@@ -123,11 +126,8 @@ def _because(line: LogLine) -> str:
 
 
 def _server(line: LogLine) -> str:
-    if line.get("relay"):
-        return line.get("relay")
-    name, address = line.get("host"), line.get("server")
-    where = f"{name}[{address}]" if name and name != address else address
-    return f"{where}:{line.get('port')}" if where and line.get("port") else where
+    name, _, address = line.get("relay").rstrip("]").partition("[")
+    return f"[{address}]" if name == address else line.get("relay") or "a server"
 
 
 def duration(milliseconds: float) -> str:
@@ -147,7 +147,8 @@ _RCPT_EVENTS: Final[Mapping[str, tuple[RcptFate, Words]]] = {
     "qmgr.delivered": (RcptFate.DELIVERED, lambda line: f"delivered to {_server(line)}: {said(line)}"),
     "qmgr.deferred": (RcptFate.WAITS, lambda line: f"waits until {line.get('next_try')}: {said(line)}"),
     "qmgr.failed": (RcptFate.FAILED, lambda line: f"bounced: {said(line)}"),
-    "qmgr.expired": (RcptFate.FAILED, lambda line: f"expired: {said(line)}"),
+    "qmgr.expired": (RcptFate.FAILED, lambda line: f"expired: {said(line).replace(_EXPIRED, '', 1)}"),
+    "qmgr.smaller": (RcptFate.EXPANDED, lambda line: f"too large, goes in smaller ones: {said(line)}"),
     "qmgr.alias": (RcptFate.EXPANDED, lambda line: f"expanded to {line.get('count')} recipients"),
     "qmgr.held": (RcptFate.HELD, lambda line: line.stat if line.stat.startswith("held") else f"held: {line.stat}"),
     "qmgr.hold": (RcptFate.HELD, lambda line: f"held {line.stat}"),
@@ -160,10 +161,15 @@ _RCPT_EVENTS: Final[Mapping[str, tuple[RcptFate, Words]]] = {
     "qmgr.report": (RcptFate.QUEUED, lambda line: ""),
 }
 _REPORTS: Final = ("qmgr.bounce", "qmgr.report")
+#: Fates that end an attempt: how long it took is told.
+_TIMED: Final = frozenset({RcptFate.DELIVERED, RcptFate.FAILED, RcptFate.WAITS})
+_EXPIRED: Final = "delivery time expired; "
+#: One line for each attempt at a server.
+_ATTEMPT: Final = "smtpc.deliver"
 
 
 def _rcpt(case: Case, line: LogLine) -> None:
-    index, rcpt = line.get("rcpt_idx"), line.get("rcpt")
+    index, rcpt = line.get("rcpt_idx"), bare(line.get("rcpt"))
     if line.func == "smtps.rcpt" and _mailbox(rcpt) in case.mailboxes:
         return  # the queue joins it with the one that was there: no other line will name it
     case.mailboxes.add(_mailbox(rcpt))
@@ -171,17 +177,15 @@ def _rcpt(case: Case, line: LogLine) -> None:
     one.fate, words = _RCPT_EVENTS[line.func]
     one.text, one.last = words(line), line
     one.report = one.report or line.func in _REPORTS
-    one.members += tuple(line.get("members").split())
+    one.members += tuple(member for member in line.get("members").split() if not member.endswith("..."))  # that one was cut
     one.owner = line.get("owner") or one.owner
     if line.func == "qmgr.bounce":
         one.about = tuple(case.unreported[: int(line.get("count") or 0)])
         del case.unreported[: len(one.about)]
     elif one.fate is RcptFate.FAILED:
         case.unreported.append(one)
-    tries, delay = line.get("tries"), line.get("delay_ms")
-    if delay:
-        one.delay_ms = float(delay)
-        one.tries = int(tries or 0) + 1
+    one.delay_ms = float(line.get("delay_ms") or -1) if one.fate in _TIMED else -1.0
+    one.tries = max(one.tries, int(line.get("tries") or 0) + (one.fate is RcptFate.DELIVERED))
 
 
 def _mailbox(address: str) -> str:
@@ -214,6 +218,8 @@ _ACCEPTED: Final = ("smtps.message", "qmgr.accept")
 
 
 def _whole(case: Case, line: LogLine) -> None:
+    if line.func == "smtps.message_lost" and line.get("rcpts") == "0":
+        return  # it was over before: nobody was to get it
     text = _WHOLE_EVENTS[line.func](line)
     case.notes[text] = case.notes.get(text, 0) + 1
     if line.func in _DECIDE and line.get("ss_ta"):
@@ -247,6 +253,9 @@ def take(case: Case, line: LogLine, ta_id: str = "") -> None:
     case.msgid = line.get("msgid") or case.msgid
     if line.func in _RCPT_EVENTS:
         _rcpt(case, line)
+    elif line.func == _ATTEMPT:
+        index, rcpt = line.get("rcpt_idx"), line.get("rcpt")
+        case.rcpts.setdefault(index or rcpt, RcptCase(rcpt, RcptFate.QUEUED, first=line)).attempts += 1
     elif line.func in _WHOLE_EVENTS:
         _whole(case, line)
     elif line.func in _ACCEPTED:
@@ -302,7 +311,7 @@ def _grouped(rcpts: Iterable[RcptCase], *, named: bool) -> list[str]:
     """Gives one text for those that had the same fate."""
     groups: dict[tuple[str, int], list[RcptCase]] = {}
     for one in rcpts:
-        groups.setdefault((one.text, one.tries), []).append(one)
+        groups.setdefault((one.text, max(one.tries, one.attempts)), []).append(one)
     found = []
     for same in groups.values():
         text = words_of(same)
@@ -318,12 +327,13 @@ def words_of(same: list[RcptCase]) -> str:
     )
     if one.delay_ms < 0:
         return text
-    took = f"after {one.tries} {'try' if one.tries == 1 else 'tries'} in {duration(max(each.delay_ms for each in same))}"
+    tries = max(one.tries, one.attempts)
+    took = f"after {tries} {'try' if tries == 1 else 'tries'} in {duration(max(each.delay_ms for each in same))}"
     head, colon, reason = text.partition(": ")
     return f"{head} {took}{colon}{reason}"
 
 
 def _names(same: list[RcptCase]) -> str:
-    names = [f"{one.of} -> {one.rcpt}" if one.of else one.rcpt or "<>" for one in same[:_NAMES_MAX]]
-    more = len(same) - _NAMES_MAX
-    return ", ".join(names) + (f" and {more} more" if more > 0 else "")
+    names = list(dict.fromkeys(f"{one.of} -> {one.rcpt}" if one.of else one.rcpt or "<>" for one in same))
+    more = len(names) - _NAMES_MAX
+    return ", ".join(names[:_NAMES_MAX]) + (f" and {more} more" if more > 0 else "")

@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from meta1g import st
+from meta1g.base.tlsfacts import TICKET_KEYS_BYTES, KeyPair, Tlsa, TlsSettings, TlsWanted
 from meta1g.st import libssl, tls
-from meta1g.st.tlsfacts import TICKET_KEYS_BYTES, KeyPair, Tlsa, TlsSettings, TlsWanted
 from tests.fakes.certificates import make_certificate, sign_certificate
 from tests.unit.st.tls_ends import LIMIT, any_client, later, server_context, shake
 
@@ -271,6 +271,17 @@ def test_tls_1_3_only_is_that(pair, directory):
     assert "protocol" in st.st_thread_join(accepted).strerror
 
 
+def test_a_server_has_the_dh_parameters_of_its_file(pair, directory, tmp_path):
+    params = tmp_path / "dh.pem"
+    command = ["openssl", "genpkey", "-genparam", "-algorithm", "DH", "-pkeyopt", "group:ffdhe3072", "-out", params]
+    subprocess.run(command, check=True, capture_output=True)
+    server = server_context(directory, "rsa.example", dh_file=params)
+    context = plain_context(ssl.TLSVersion.TLSv1_2, directory)
+    context.set_ciphers("DHE-RSA-AES128-GCM-SHA256")
+    info, _, _ = python_client(pair, server, context)
+    assert info.cipher == "DHE-RSA-AES128-GCM-SHA256"
+
+
 def test_an_end_without_close_notify_is_told_apart(pair, server):
     shake(pair, server, any_client(), None)
     pair[1].sock.shutdown(socket.SHUT_WR)
@@ -335,7 +346,7 @@ import resource, socket, sys
 from pathlib import Path
 from meta1g import st
 from meta1g.st import tls
-from meta1g.st.tlsfacts import KeyPair, TlsSettings, TlsWanted
+from meta1g.base.tlsfacts import KeyPair, TlsSettings, TlsWanted
 st.st_init()
 cert, key = map(Path, sys.argv[1:])
 server = tls.tls_context(TlsSettings((KeyPair(cert, key),), request_cert=True), server=True)

@@ -7,9 +7,9 @@ import ssl
 import pytest
 
 from meta1g import st
+from meta1g.base.tlsfacts import KeyPair, TlsSettings
 from meta1g.st import libssl, tls
 from meta1g.st.limits import TURN_CALLS
-from meta1g.st.tlsfacts import KeyPair, TlsSettings
 from tests.fakes.certificates import make_certificate
 from tests.unit.st.conftest import errno_of
 from tests.unit.st.tls_ends import LIMIT, any_client, later, server_context, shake
@@ -185,9 +185,11 @@ def test_files_that_are_no_certificates_are_named(directory, tmp_path, backend):
         (TlsSettings(crl_file=tmp_path / "missing.crl"), r"missing\.crl"),
         (TlsSettings(ca_file=junk), r"junk\.pem"),
         (TlsSettings(ciphers="NONSENSE"), "ciphers NONSENSE"),
+        (TlsSettings(dh_file=junk), r"junk\.pem"),
+        (TlsSettings(dh_file=tmp_path / "missing.dh"), r"missing\.dh"),
     ):
         with pytest.raises(st.StError, match=text):
-            tls.tls_context(settings, server=False)
+            tls.tls_context(settings, server=settings.dh_file is not None)
 
 
 def test_names_and_issuers_are_told(pair, server, backend):

@@ -1,8 +1,8 @@
 """Both ends of TLS connections, in this process."""
 
 from meta1g import st
+from meta1g.base.tlsfacts import KeyPair, TlsSettings, TlsWanted
 from meta1g.st import tls
-from meta1g.st.tlsfacts import KeyPair, TlsSettings, TlsWanted
 
 LIMIT = 10_000_000
 

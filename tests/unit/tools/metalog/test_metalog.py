@@ -154,7 +154,8 @@ def test_json_has_everything(capsys, log):
 @pytest.mark.parametrize(
     ("span", "asked", "expected"),
     [
-        (["--since", "2026-11-27T04:55:50Z"], "one@a.example", {TA3}), (["--until", "2026-11-27T04:55:47Z"], "one@a.example", {TA1}),
+        (["--since", "2026-11-27T04:55:50Z"], "one@a.example", {TA3}),
+        (["--until", "2026-11-27T04:55:47Z"], "one@a.example", {TA1}),
         (["--since", "2026-11-27T04:55:48.5Z", "--until", "2026-11-27T04:55:49.1Z"], "203.0.113.6", {TA2}),
         (["--since", "2026-11-27T04:55:47.5Z"], "192.0.2.1", {TA2}), (["--since", "2026-11-28T00:00:00Z"], "192.0.2.1", set()),
     ],

@@ -37,11 +37,11 @@ def delivered(index=0, address="r@b.example", after=3.0, **keys):
 
 
 def failed(index=0, address="r@b.example", after=3.0, event="failed", **keys):
-    return outcome(event, "no such user", index, address, after, relay="mx[127.0.0.9]", **NO, **keys)
+    return outcome(event, "no such user", index, address, after, **{"relay": "mx[127.0.0.9]", "tries": 1, **NO, **keys})
 
 
 def deferred(index=0, address="r@b.example", after=3.0, **keys):
-    facts = {"relay": "mx[127.0.0.9]", "reply": 451, "ecode": "4.7.1", "next_try": LATER, **keys}
+    facts = {"relay": "mx[127.0.0.9]", "reply": 451, "ecode": "4.7.1", "tries": 1, "next_try": LATER, **keys}
     return outcome("deferred", "greylisted", index, address, after, **facts)
 
 
@@ -59,7 +59,7 @@ SENT = "delivered to mx[127.0.0.9] after 1 try in 1.000 s: 250 2.0.0 kept"
 STORIES = {
     "delivered": ([connect(), rcpt(), message(), delivered()], SENT),
     "delivered at the third try": (
-        [rcpt(), message(), deferred(), deferred(after=60, tries=1), delivered(after=302.5, tries=2)],
+        [rcpt(), message(), deferred(), deferred(after=60, tries=2), delivered(after=302.5, tries=2)],
         "delivered to mx[127.0.0.9] after 3 tries in 5m: 250 2.0.0 kept",
     ),
     "waits": (
@@ -79,8 +79,16 @@ STORIES = {
     "bounced and nobody hears of it": (
         [rcpt(), message(), failed()], LOST
     ),
+    "bounced at the first try, by the line of the attempt alone": (
+        [rcpt(), message(), (2.5, "smtpc.deliver", "no such user", {"ss_ta": TA, "rcpt_idx": 0, "rcpt": "r@b.example", **NO}),
+         failed(tries=None)],
+        LOST,
+    ),
+    "bounced before any try": (
+        [rcpt(), message(), failed(tries=None)], "bounced after 0 tries in 1.000 s: 550 5.1.1 no such user",
+    ),
     "expired": (
-        [rcpt(), message(), deferred(), failed(event="expired", after=7202.0, tries=4)],
+        [rcpt(), message(), deferred(), failed(event="expired", after=7202.0, tries=5)],
         "expired after 5 tries in 2h: 550 5.1.1 no such user",
     ),
     "two fates": (

@@ -34,6 +34,7 @@ class TlsSettings:
         ca_file: certificates that are trusted, PEM; None for none.
         ca_directory: directory with such certificates, named by their hashes.
         crl_file: revoked certificates, PEM; each certificate of a chain is looked for in them.
+        dh_file: Diffie-Hellman parameters of a server, PEM; None for those of OpenSSL that suit the key.
         system_ca: the system's trusted certificates count too.
         tls13_only: nothing older than TLS 1.3; else TLS 1.2 and newer.
         ciphers: OpenSSL's list for TLS 1.2.
@@ -45,6 +46,7 @@ class TlsSettings:
     ca_file: Path | None = None
     ca_directory: Path | None = None
     crl_file: Path | None = None
+    dh_file: Path | None = None
     system_ca: bool = False
     tls13_only: bool = False
     ciphers: str = CIPHERS
