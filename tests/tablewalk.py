@@ -18,13 +18,12 @@ from meta1g.conf.check import check_text
 from meta1g.conf.tree import Source
 from meta1g.db.mapfile import MapFile
 from meta1g.maps.textmap import parse_entries
-from meta1g.smar.entries import ACCESS, ALIASES, MAILERTABLE, EntryRules, MapEntry, check_entries
+from meta1g.smar.entries import NAMED, EntryRules, MapEntry, check_entries
 from meta1g.tools.createmap import read_map
 from tests.tables import Row, code
 
 SECTIONS = ("smtps", "smtpc", "smar", "qmgr")
-_USES = {"access": ACCESS, "mailertable": MAILERTABLE, "aliases": ALIASES}
-MAPS = tuple(_USES)
+MAPS = ("access", "mailertable", "aliases")
 #: Programs that ask a running gateway, whose configuration they have to find.
 _WITH_CONFIGURATION = ("mailq", "qmgrctl", "sm.reload", "sm.check", "metaqueue", "metalog")
 
@@ -42,9 +41,10 @@ def try_configuration(text: str, where: str, directory: Path) -> None:
 
 
 def try_entry(text: str, kind: str) -> None:
-    """Lets whoever reads a map take one of its lines; raises if it is wrong."""
-    ((_, key, value),) = parse_entries(text)
-    assert list(check_entries([MapEntry("table", key, value)], [EntryRules(use=_USES[kind])])) == []
+    """Lets the checker of map entries take one."""
+    entries = [MapEntry(kind, key, value) for _, key, value in parse_entries(text)]
+    assert len(entries) == 1, text
+    assert list(check_entries(entries, [EntryRules(use=NAMED[kind])])) == []
 
 
 def write_maps(rows: Sequence[Row], directory: Path) -> None:
@@ -53,7 +53,7 @@ def write_maps(rows: Sequence[Row], directory: Path) -> None:
         lines = [code(here) for _, here, where in rows if where == kind]
         text = "".join(f"{line}\n" for line in {line.split()[0]: line for line in lines}.values())
         (directory / kind).write_text(text)
-        entries, errors = read_map(text.encode(), _USES[kind])
+        entries, errors = read_map(text.encode(), NAMED[kind])
         assert not errors, errors
         MapFile.build(directory / f"{kind}.db", sorted(entries.items()))
 

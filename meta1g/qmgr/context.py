@@ -29,6 +29,7 @@ from meta1g.db.verifydb import VerifyDb
 from meta1g.pt.rcblisten import RcbListener
 from meta1g.pt.workers import Workers
 from meta1g.qmgr.active import Active
+from meta1g.qmgr.arrivals import Arrivals
 from meta1g.qmgr.bounces import Bounces
 from meta1g.qmgr.cleanup import Chore, Cleanup
 from meta1g.qmgr.commit import Commit
@@ -113,10 +114,17 @@ class Context:
         self.feeder = Feeder(env, self.active, self.orders)
         self.wrong_clock = WrongClock(env, self.active, self.feeder)
         self.orphans = Orphans(env, cdb, self.lost, self.intake, self.commit, self.defer)
-        probes = Probes(env, self.active, self.resolver, self.scheduler)
-        self.verifier = AddressVerifier(env, probes, VerifyDb(queue / paths.VERIFIED_FILE, env.log), self._pool("verify"))
-        self.smtps = SmtpsLinks(self.intake, self.verifier, self.orphans.smtps_gone, env.log, self.contained)
+        self.verifier = self._make_verifier()
+        wake, gone = self.scheduler.wake, self.orphans.smtps_gone
+        self.smtps = SmtpsLinks(self.intake, self.verifier, wake, gone, env.log, self.contained)
         self.smtpc = SmtpcLinks(self.scheduler, env.log, self.contained)
+        self.arrivals = Arrivals(
+            {"smtps": lambda: len(self.smtps), "smtpc": lambda: len(self.scheduler.dadb)},
+            {"smar": lambda: self.resolver.up},
+            self.scheduler.wake,
+            env.log,
+        )
+        self.scheduler.waits = self.arrivals.waiting
         self.mode = OperatingMode(env, self.intake, self.scheduler, self.feeder, self.smtps)
         self.resources = self._make_resources()
         self.cleanup = Cleanup(env, self.storing, self.commit, self._chores())
@@ -159,6 +167,11 @@ class Context:
         )
         builder = Builder(settings, IdGenerator("C", 0, env.clock), env.clock)
         return Scheduler(env, self.active, self.update, occ, Dadb(), builder)
+
+    def _make_verifier(self) -> AddressVerifier:
+        env = self.env
+        probes = Probes(env, self.active, self.resolver, self.scheduler)
+        return AddressVerifier(env, probes, VerifyDb(self.queue / paths.VERIFIED_FILE, env.log), self._pool("verify"))
 
     def _make_control(self, env: Env) -> Control:
         active, scheduler = self.active, self.scheduler
@@ -209,6 +222,11 @@ class Context:
                     log=self._log,
                 )
             )
+
+    def begin(self) -> None:
+        """Waits for the peers from now on, as long as the settings say."""
+        settings = self.env.settings
+        self.arrivals.begin(self.env.evthr, settings.wait_for_client_s, settings.wait_for_server_s)
 
     def _checkpoint(self) -> None:
         """Starts a checkpoint in a thread of its own: DEFEDB goes on meanwhile, however slow the disk is."""

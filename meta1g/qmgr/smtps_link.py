@@ -50,6 +50,7 @@ class SmtpsLinks:
     Args:
         intake: takes their messages.
         verifier: knows which addresses are taken.
+        on_up: called when one has connected.
         on_gone: called when one is gone.
         log: the log.
         contained: hears of their contained failures.
@@ -61,8 +62,15 @@ class SmtpsLinks:
     """
 
     def __init__(
-        self, intake: Intake, verifier: AddressVerifier, on_gone: Callable[[], None], log: Log, contained: Contained
+        self,
+        intake: Intake,
+        verifier: AddressVerifier,
+        on_up: Callable[[], None],
+        on_gone: Callable[[], None],
+        log: Log,
+        contained: Contained,
     ) -> None:
+        self._on_up = on_up
         self._contained = contained
         self.percent = 100
         self.reason = ""
@@ -116,6 +124,7 @@ class SmtpsLinks:
         if self.reason:
             conn.post(Throttle(max_threads=allowed, text=self.reason))
         self._log.info("qmgr.smtps", "connected", pid=msg.pid, name=msg.name or None, limit=allowed)
+        self._on_up()
 
     def _on_contained(self, conn: RcbCom, request_id: int, msg: Message) -> None:
         link = self._links.get(conn)
