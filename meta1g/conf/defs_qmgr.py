@@ -160,7 +160,7 @@ _SECTIONS: Final = (
             option("negative_refresh", Time(1), "3h", OWN, "After this time such an address is asked for again meanwhile."),
             option(
                 "cache_size",
-                Int(1, 10_000_000),
+                Int(1, 1_000_000),
                 "20000",
                 OWN,
                 "Addresses that are remembered, some 1 KB each; the one that nobody used for longest goes first.",

@@ -29,7 +29,7 @@ from meta1g.pt.workers import Workers
 from meta1g.qmgr import verified
 from meta1g.qmgr.copies import key_of
 from meta1g.qmgr.env import Env
-from meta1g.qmgr.limits import STATUS_TEXT_MAX_CHARS
+from meta1g.qmgr.limits import SLICE, STATUS_TEXT_MAX_CHARS
 from meta1g.qmgr.probes import Probes
 from meta1g.qmgr.verified import Known
 from meta1g.rcb.verified import Verified
@@ -44,7 +44,7 @@ class _Running:
     """A probe that runs, and who waits for it.  Locking: own lock of AddressVerifier."""
 
     client: str
-    waiting: list[_Answer]
+    waiting: dict[_Answer, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,11 @@ class AddressVerifier:
         self._running: dict[str, _Running] = {}
         self._pool = Pool(settings.max_probes)
         self._late: deque[tuple[float, str, _Answer]] = deque()  # who is told at which time to come back
+        self._told: deque[tuple[_Answer, Reply]] = deque()  # who is to be answered
         self._early: list[_Early] | None = []  # what waits for the file; None if it was read
         self._unsaved: list[Verified] = []
         self._rewrite = False  # something was forgotten that stands in the file
-        self._task = env.evthr.task_new(self._on_timer, events=Ev.NONE, name="verify")
+        self._task = env.evthr.task_new(self._run, events=Ev.NONE, name="verify")
 
     def __len__(self) -> int:
         """Gives the number of addresses that are known."""
@@ -156,28 +157,33 @@ class AddressVerifier:
         if begins:
             if not self._pool.take(question.client):
                 return reply or verified.TOO_MANY, False
-            running = self._running[key] = _Running(question.client, [])
+            running = self._running[key] = _Running(question.client, {})
         if reply is None and running is not None:
             if not self._wait_s:
                 return verified.NOT_YET, begins
-            running.waiting.append(question.answer)
+            running.waiting[question.answer] = None
             self._late.append((self._clock.monotonic() + self._wait_s, key, question.answer))
             self._task.sleep_until(self._late[0][0])
         return reply, begins
 
-    def _on_timer(self, task: Task) -> Result:
-        """Tells those who have waited long enough to come back."""
-        now_s, told = self._clock.monotonic(), list[_Answer]()
+    def _run(self, task: Task) -> Result:
+        """Answers some of those who wait for it; who has waited long enough is told to come back."""
+        now_s = self._clock.monotonic()
         with self._lock:
-            while self._late and self._late[0][0] <= now_s:
+            for _ in range(SLICE):
+                if not self._late or self._late[0][0] > now_s:
+                    break
                 _, key, answer = self._late.popleft()
                 running = self._running.get(key)
                 if running is not None and answer in running.waiting:
-                    running.waiting.remove(answer)
-                    told.append(answer)
+                    del running.waiting[answer]
+                    self._told.append((answer, verified.NOT_YET))
+            told = [self._told.popleft() for _ in range(min(SLICE, len(self._told)))]
             if self._late:
                 task.sleep_until(self._late[0][0])
-        failure.steps(self._log, "qmgr.verify", *(partial(answer, verified.NOT_YET) for answer in told))
+            if self._told:
+                task.wakeup()
+        failure.steps(self._log, "qmgr.verify", *(partial(answer, reply) for answer, reply in told))
         return Result.SLPQ
 
     # -- results -------------------------------------------------------------------------------------------------------
@@ -190,8 +196,11 @@ class AddressVerifier:
             self._pool.give(running.client)
             known = verified.update(self._known.get(key), record, self._times)
             self._known.put(key, known)
+            answer = verified.told(known.record.reply)
+            self._told.extend((one, answer) for one in running.waiting)
             if not reply.is_temp:
                 self._unsaved.append(record)
+        self._task.wakeup()
         self._log.info(
             "qmgr.verified",
             reply.one_line or "ok",
@@ -200,8 +209,6 @@ class AddressVerifier:
             reply=reply.code,
             ecode=reply.ecode or None,
         )
-        answer = verified.told(known.record.reply)
-        failure.steps(self._log, "qmgr.verify", *(partial(one, answer) for one in running.waiting))
         if not reply.is_temp:
             self._save()
 

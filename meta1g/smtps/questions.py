@@ -175,7 +175,8 @@ class RcptQuestion:
     Attributes:
         verdict: what SMAR has said, once it was waited for.
         looked: SMAR was waited for.
-        probe: the probe of the address, None if there is none.
+        verified: the address is to be verified.
+        probe: the question to QMGR about it, None if QMGR is away.
     """
 
     asked: Asked | None
@@ -184,8 +185,8 @@ class RcptQuestion:
     counted: Pending | None = None
     verdict: Verdict | None = None
     looked: bool = False
-    probe: Pending | None = None
     verified: bool = False
+    probe: Pending | None = None
 
     def _answered(self) -> Verdict | None:
         """Waits for SMAR, if it was asked; None if it does not answer.  Switches: yes, if it was asked (waits)."""
