@@ -69,7 +69,7 @@ def _host(found: str, value: str) -> bool:
 _MAIL: Final = {"mail": _address, "owner": _address}
 _RCPT: Final = {"rcpt": _address, "orig_rcpt": _address, "members": _addresses}
 _CLIENT: Final = {"client": _host, "client_name": _host, "ehlo": _host}
-_SERVER: Final = {"server": _host, "host": _host, "relay": _host}
+_SERVER: Final = {"server": _host, "server_name": _host, "relay": _host}
 #: What each option looks at.
 KINDS: Final[Mapping[str, Mapping[str, Same]]] = {
     "session": {"ss_sess": _equal, "da_sess": _equal},
