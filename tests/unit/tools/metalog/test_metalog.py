@@ -221,9 +221,16 @@ def test_no_file_and_a_file_out_of_reach_are_said(tmp_path):
     assert caught.value.exit_code == sysexits.EX_NOINPUT
     with pytest.raises(CliError, match="none: no such file"):
         main.main(["--log", str(tmp_path / "none"), "x"])
-    (tmp_path / "x.zst").touch()
-    with pytest.raises(CliError, match="unpack it and pipe it in"):
-        main.main(["--log", str(tmp_path / "x.zst"), "x"])
+
+
+def test_a_packing_that_is_not_built_in_is_said_and_the_other_files_are_read(capsys, tmp_path):
+    conf = configuration(tmp_path)
+    (tmp_path / "log/all.log.2.zst").write_bytes(b"(\xb5/\xfd")
+    (tmp_path / "log/all.log").write_text("".join(f"{line}\n" for line in written(EVENTS)))
+    assert main.main(["-f", str(conf), "--short", TA1]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{TA1} delivered")
+    assert "all.log.2.zst: passed over: its packing is not built in; unpack it and pipe it in" in said.err
 
 
 def test_what_is_damaged_or_of_others_is_counted_and_nothing_else_is_lost(capsys, log):
