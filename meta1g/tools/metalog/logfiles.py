@@ -161,4 +161,4 @@ def configured(config: Config) -> list[Path]:
             found += [Path(name) for name in _SYSLOG_FILES]
     for pattern in ("*.log", f"*/{KEPT_NAME}"):
         found += sorted(config.queue_directory.glob(pattern))
-    return list(dict.fromkeys(found))
+    return list({path.resolve(): path for path in found}.values())  # one file may have several names

@@ -214,6 +214,14 @@ def test_each_process_may_have_a_file_and_standard_error_is_read_too(capsys, tmp
     assert json.loads(capsys.readouterr().out)["verdict"].startswith("delivered to mx.b.example[203.0.113.5]")
 
 
+def test_a_file_that_has_two_names_is_read_once(capsys, tmp_path):
+    conf = configuration(tmp_path, 'log { file = "../log/all.log"; } smtps { log { file = "../queue/../log/all.log"; } }')
+    (tmp_path / "log/all.log").write_text("".join(f"{line}\n" for line in written(EVENTS)))
+    assert main.main(["-f", str(conf), "--json", TA1]) == 0
+    events = [row["event"] for row in json.loads(capsys.readouterr().out)["timeline"]]
+    assert len(events) == len(set(events)) == 5
+
+
 def test_no_file_and_a_file_out_of_reach_are_said(tmp_path):
     conf = configuration(tmp_path)
     with pytest.raises(CliError, match=r"no log file is there; looked for .*all\.log") as caught:
