@@ -2,8 +2,8 @@
 
 Method: the relays stay up; each round runs every load once through each relay, in an order that changes, so that the
 machine's drift meets both; ratios are taken within a round, and their median and spread are printed.
-Source and sink are Postfix's smtp-source and smtp-sink, all on loopback.  A prober of our own sends single messages
-beside or without load and takes the times of acceptance and of delivery.
+Source and sink are Postfix's smtp-source (with many destinations bench/source.py) and smtp-sink, all on loopback.
+A prober of our own sends single messages beside or without load and takes the times of acceptance and of delivery.
 """
 
 import argparse
@@ -106,11 +106,9 @@ def _send(load: Load, port: int) -> None:
         words = ["smtp-source", "-s", str(load.sessions), "-m", str(load.messages), *common, "-t", "rcpt@sink.example", target]
         subprocess.run(words, check=True, timeout=SETTLE_TIMEOUT_S)
         return
-    numbers = "".join(f"{n}\n" for n in range(load.domains))  # smtp-source knows one recipient: one call for each destination
-    words = ["smtp-source", "-s", "1", "-m", str(load.messages // load.domains), *common, "-t", "rcpt@d{}.example", target]
-    subprocess.run(
-        ["xargs", "-P", str(load.sessions), "-I{}", *words], input=numbers, text=True, check=True, timeout=SETTLE_TIMEOUT_S
-    )
+    counts = ["--sessions", str(load.sessions), "--messages", str(load.messages), "--domains", str(load.domains)]
+    words = [sys.executable, "-m", "bench.source", *counts, "--size", str(load.size), str(port)]
+    subprocess.run(words, check=True, timeout=SETTLE_TIMEOUT_S)
 
 
 def fsyncs(relay: Relay, load: Load) -> float:
@@ -179,7 +177,8 @@ def show_load(load: Load, mine: list[Burst], other: list[Burst]) -> None:
     else:
         cells += ["-", "-"]
     cells.append(" : ".join(f"{median([b.use.switches / load.messages for b in x]):.1f}" if x else "-" for x in (mine, other)))
-    cells.append(" : ".join(f"{max(b.use.peak_kib for b in x) // 1024}" if x else "-" for x in (mine, other)))
+    memory = [[(b.use.peak_kib, b.use.pss_kib) for b in x] for x in (mine, other)]
+    cells.append(" : ".join(" / ".join(f"{max(kib) // 1024}" for kib in zip(*x, strict=True)) or "-" for x in memory))
     print(f"| {' | '.join(cells)} |")
 
 
@@ -234,7 +233,7 @@ def report(
 ) -> None:
     """Prints the figures as Markdown."""
     print(f"{options.rounds} rounds, {os.cpu_count()} cores; meta1g : Postfix, medians; ratios: median (least-greatest)\n")
-    print("| | load | messages/s | CPU ms a message | ratio of rates | ratio of CPU | switches a message | peak MiB |")
+    print("| | load | messages/s | CPU ms a message | ratio of rates | ratio of CPU | switches a message | MiB, peak / PSS |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for key in options.loads:
         show_load(LOADS[key], found.get((key, "meta1g"), []), found.get((key, "postfix"), []))

@@ -18,6 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "base": set(),
     "rcb": {"base"},
     "smtp": {"base"},
+    "sasl": {"base"},
     "conf": {"base"},
     "st": {"base", "rcb"},
     "pt": {"base", "rcb"},
@@ -29,13 +30,16 @@ ALLOWED: dict[str, set[str]] = {
     "smtpc": {"base", "rcb", "smtp", "conf", "st", "db.cdb", "db.files"},
     "qmgr": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},
     "smar": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},
-    "tools": {"base", "rcb", "smtp", "conf", "db", "maps"},
+    "tools": {
+        *("base", "rcb", "smtp", "conf", "db", "maps"),
+        *("smar.check", "smar.entries", "smar.mapcheck", "smar.questions", "smar.settings", "smar.trace"),
+    },
 }
 OWNERS: dict[str, set[str]] = {
     "gevent": {"st"},
     "greenlet": {"st"},
     "threading": {"pt"},
-    "_thread": {"pt"},
+    "_thread": {"pt", "st"},  # st: the native threads that blocking calls are off-loaded to
     "queue": {"pt"},
     "concurrent": {"pt"},
     "berkeleydb": {"db"},
@@ -46,7 +50,7 @@ OWNERS: dict[str, set[str]] = {
 #: outside of meta1g nobody goes past the API of State Threads either
 OUTSIDE = ("bench", "contrib", "tests")
 ST_ALONE = {"gevent", "greenlet"}
-PURE = ("rcb", "smtp", "conf")
+PURE = ("rcb", "smtp", "sasl", "conf")
 IMPURE_MODULES = {"socket", "select", "selectors", "subprocess", "asyncio", "time", "signal"}
 #: the one file of a pure package that opens what a path names
 FILE_READERS = {"conf/load.py"}

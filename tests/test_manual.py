@@ -3,8 +3,11 @@
 import re
 
 import pytest
+from markdown_it import MarkdownIt
 
+from contrib.lib.programs import actions, console_scripts
 from meta1g.base import paths
+from meta1g.tools import qmgrctl
 from tests.manual.blocks import DOCS, BlockError, blocks, blocks_of, pages
 from tests.manual.player import fits
 from tests.tables import rows
@@ -92,3 +95,34 @@ def test_every_page_is_in_the_manual():
                 listed |= {str(path.relative_to(DOCS))[:-3] for path in DOCS.glob(f"{line}.md")}
                 assert "*" in line or line in listed, f"docs/{page} lists {line}, which is not there"
     assert {page.removesuffix(".md") for page in pages()} == listed
+
+
+def _tokens(tokens):
+    for token in tokens:
+        yield token
+        yield from _tokens(token.children or ())
+
+
+@pytest.mark.parametrize("page", pages())
+def test_nothing_in_angle_brackets_is_lost(page):
+    """Markdown takes <root> for HTML and <joe@example.org> for a link; such things stand in backquotes."""
+    parsed = MarkdownIt("commonmark").enable("table").parse((DOCS / page).read_text())
+    for token in _tokens(parsed):
+        assert token.type not in ("html_inline", "html_block") or token.content == "<br>", token.content
+        assert token.markup != "autolink" or not str(token.attrs.get("href", "")).startswith("mailto:"), token.attrs
+
+
+@pytest.mark.parametrize("page", [page for page in pages() if not page.startswith("coming-from")])
+def test_options_that_are_only_mentioned_exist(page):
+    """Commands in blocks are run; those within a sentence name programs, options and commands that there are."""
+    parsed = MarkdownIt("commonmark").enable("table").parse((DOCS / page).read_text())
+    for token in _tokens(parsed):
+        words = token.content.split() if token.type == "code_inline" else []
+        program = words[0].rpartition("/")[2] if words else ""
+        if program not in console_scripts() or program == "runas":
+            continue
+        known = {option for action in actions(program) for option in action.option_strings}
+        used = {option for word in words[1:] if word[0] == "-" for option in re.findall(r"--?[A-Za-z][\w-]*", word)}
+        assert used <= known, token.content
+        if program == "qmgrctl" and len(words) > 1 and not words[1].startswith("-"):
+            assert words[1] in {*qmgrctl.SENTENCES, "VERB", "COMMAND"}, token.content

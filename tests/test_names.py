@@ -15,6 +15,7 @@ EACH_HAS_ONE = {
     "Context": "the parts of a component, put together",
     "State": "the states of a machine",
     "Event": "the events of a machine",
+    "TlsConnection": "a connection under TLS, by libssl or by Python's ssl",
     "Verb": "the commands of SMTP: those a server takes, and those a client waits for the answer to",
 }
 

@@ -7,6 +7,7 @@ contrib/completion); whoever builds `man` is told of those that are not current.
 """
 
 import argparse
+import re
 import shutil
 import sys
 import time
@@ -18,6 +19,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
+import meta1g
 from contrib.lib.completion import completion
 from contrib.lib.programs import ROOT, console_scripts
 
@@ -26,6 +28,11 @@ BUILD: Final = ROOT / "build" / "docs"
 COMPLETIONS: Final = ROOT / "contrib" / "completion"
 FORMATS: Final = ("html", "text", "man", "pdf")
 _BUILDERS: Final = {"html": "html", "text": "text", "man": "man", "pdf": "singlehtml"}
+#: Chapters and what is below them; a page has an anchor that no other one has, sections may share theirs.
+_HEADINGS: Final = re.compile(
+    r'<span id="(?P<document>document-[^"]+)"></span>'
+    r'|<section id="(?P<section>[^"]+)">\n<h(?P<level>[23])>(?P<title>.*?)<a class="headerlink"'
+)
 
 
 def build(wanted: str, *, fresh: bool) -> BuildEnvironment:
@@ -63,6 +70,20 @@ def chapters(env: BuildEnvironment, page: str) -> Iterator[str]:
         yield from chapters(env, below)
 
 
+def with_contents(page: str) -> str:
+    """Gives the page of the whole manual with a table of contents behind its title."""
+    lines, document = [], ""
+    for match in _HEADINGS.finditer(page):
+        if match["document"]:
+            document = match["document"]
+            continue
+        lines.append(f'<li class="level{match["level"]}"><a href="#{document or match["section"]}">{match["title"]}</a></li>')
+        document = ""
+    title, end, rest = page.partition('</h1>\n<div class="toctree-wrapper')
+    version = f'<p class="version">Version {meta1g.__version__}</p>'
+    return f'{title}</h1>{version}<ul class="contents">{"".join(lines)}</ul>\n{end.removeprefix("</h1>")}{rest}'
+
+
 def make(wanted: str, *, fresh: bool) -> Path:
     """Makes one format and gives its file or directory."""
     env = build(wanted, fresh=fresh)
@@ -74,8 +95,8 @@ def make(wanted: str, *, fresh: bool) -> Path:
     if wanted == "pdf":
         from weasyprint import HTML
 
-        made = BUILD / "manual.pdf"
-        HTML(BUILD / "singlehtml" / "index.html").write_pdf(made)
+        made, page = BUILD / "manual.pdf", BUILD / "singlehtml" / "index.html"
+        HTML(string=with_contents(page.read_text()), base_url=str(page)).write_pdf(made)
         return made
     return BUILD / wanted
 

@@ -23,6 +23,8 @@ MARKER: Final = "## Files"
 
 _LINE_END: Final = re.compile(r"\s*\n[ \t]*(?:#:? ?)?")
 _RFC: Final = re.compile(r"\bRFC (\d{3,4})\b")
+#: What would end a cell, or be taken for HTML.
+_ACTIVE: Final = re.compile(r"([|<])")
 _INVARIANTS: Final = re.compile(r"\binvariants? (I\d+(?:(?:, | and | to )I\d+)*)")
 _RANGE: Final = re.compile(r"I(\d+)(?: to I(\d+))?")
 _QUOTED: Final = re.compile(r'MeTA1 (design|README)(?:, "[^"]+"(?: \([^)]*\))?(?=[,; ]|\.|$))+')
@@ -63,10 +65,11 @@ def rfcs(text: str) -> Iterator[str]:
     Raises:
         UnknownReferenceError: one has no title.
     """
-    for number in _RFC.findall(text):
-        if int(number) not in RFCS:
-            raise UnknownReferenceError(f"RFC {number} has no title in contrib/lib/design_names.py")
-        yield number
+    numbers = _RFC.findall(text)
+    unknown = sorted({number for number in numbers if int(number) not in RFCS})
+    if unknown:
+        raise UnknownReferenceError(f"RFC {', '.join(unknown)}: no title in contrib/lib/design_names.py")
+    yield from numbers
 
 
 def invariants(text: str) -> Iterator[str]:
@@ -115,17 +118,25 @@ def collect(find: Callable[[str], Iterator[str]]) -> Places:
         UnknownReferenceError: it found something without a title.
     """
     places: dict[str, list[str]] = defaultdict(list)
+    unknown = []
     for path in files():
         try:
             for one in dict.fromkeys(find(text_of(path))):
                 places[one].append(short(path))
         except UnknownReferenceError as error:
-            raise UnknownReferenceError(f"{path.relative_to(ROOT)}: {error}") from None
+            unknown.append(f"{path.relative_to(ROOT)}: {error}")
+    if unknown:
+        raise UnknownReferenceError("\n".join(unknown))
     return places
 
 
 def _row(*cells: str) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    passive = [_ACTIVE.sub(r"\\\1", cell) for cell in cells]
+    return f"| {' | '.join(passive)} |"
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\{match[0]}"
 
 
 def _code(names: list[str]) -> str:

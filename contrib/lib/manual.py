@@ -22,7 +22,7 @@ from contrib.lib import programs
 
 #: First line of a manual page: name, and what it is.
 _TITLE: Final = re.compile(r"# (?P<name>\S+)\((?P<section>\d)\): (?P<meaning>.+)")
-_NAMED: Final = re.compile(r"\bdocs/(?P<name>[a-z0-9/-]+)\.md\b|(?P<page>[a-z][a-z0-9.]+)\((?P<section>[1-9])\)")
+_NAMED: Final = re.compile(r"\bdocs/(?P<name>[a-z0-9/.-]+)\.md\b|(?P<page>[a-z][a-z0-9.]+)\((?P<section>[1-9])\)")
 #: Manual pages that are made without Sphinx, and the page that says the same.
 _ELSEWHERE: Final = {"man/meta1.conf.5": "configuration"}
 
@@ -153,6 +153,18 @@ class Links(SphinxTransform):
         return addnodes.pending_xref("", shown, reftarget=f"/{target}", refexplicit=bool(text), **where)
 
 
+class Breaks(SphinxPostTransform):
+    """Makes of a break of a line in a cell of a table what can be seen without HTML."""
+
+    default_priority: ClassVar[int] = 900
+    formats: ClassVar[tuple[str, ...]] = ("man", "text")
+
+    def run(self, **_arguments: Any) -> None:
+        """Goes through one page."""
+        for raw in list(self.document.findall(nodes.raw)):
+            raw.replace_self(nodes.Text(" / "))
+
+
 class ForMan(SphinxPostTransform):
     """Makes of a page what man(1) can show: links are text; tables are lists, since their cells would be too narrow there."""
 
@@ -190,6 +202,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("synopsis", Synopsis)
     app.add_directive("options", Options)
     app.add_transform(Links)
+    app.add_post_transform(Breaks)
     app.add_post_transform(ForMan)
     for sample in ("conf", "map", "mailertable", "access", "aliases"):  # kinds of blocks, see tests/manual/blocks.py
         app.add_lexer(sample, TextLexer)

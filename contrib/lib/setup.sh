@@ -1,7 +1,7 @@
 # Shell functions that contrib/check, contrib/docs and contrib/quickstart share: find what is missing, install it, make .venv.
 # Sourced by bash with the checkout as working directory.
 
-CORE_PACKAGES="gcc libdb5.3-dev"
+CORE_PACKAGES="gcc libdb5.3-dev libssl-dev"
 TEST_PACKAGES="postfix swaks nsd libst-dev util-linux procps"
 
 say() { printf '%s\n' "$*" >&2; }
@@ -73,7 +73,7 @@ setup() {
     # shellcheck disable=SC2046,SC2086
     install_packages $CORE_PACKAGES $(python_packages "$python") $([ "$extra" = test ] && echo $TEST_PACKAGES)
     # a checkout that was copied or moved has programs in .venv that point to the old place
-    stamp="-$({ pwd; cat setup.cfg pyproject.toml; } | cksum | tr -d ' ')"
+    stamp="-$({ pwd; cat setup.cfg pyproject.toml meta1g/st/libssl_build.py; } | cksum | tr -d ' ')"
     # an environment for the tests has all that the gateway needs
     if [ -e ".venv/installed-test$stamp" ] || [ -e ".venv/installed-${extra:-core}$stamp" ]; then
         [ -x .venv/bin/python ] && return

@@ -53,6 +53,27 @@ def account_of(section: Options, component: str) -> str:
     return name
 
 
+def account_problem(label: str, user: str | None, group: str | None, default: str) -> str:
+    """Says why a component cannot run as the account that it is to have; nothing if it can.
+
+    Args:
+        label: names the component.
+        user: account that its section names, by name or number; nothing if it does not.
+        group: its group, the same.
+        default: the account without `user`; empty if it keeps that of who starts it.
+    """
+    name = user or default
+    entry = user_entry(name) if name else None
+    if name and entry is None:
+        advice = "create it or mend user" if user else "run sm.setup, or name another one with user"
+        return f"user {name} of {label} does not exist; {advice}"
+    if entry is not None and entry.pw_uid == 0:
+        return f"{label} must not run as root; set user to an account of its own"
+    if name and group and group_entry(group) is None:
+        return f"group {group} of {label} does not exist; create it or mend group"
+    return ""
+
+
 def access_for(users: Iterable[str], *, own: bool = True) -> Access:
     """Lets accounts use a socket, beside root.
 

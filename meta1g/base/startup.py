@@ -5,6 +5,7 @@ Ref: MeTA1 README, "Common Configuration Options" (modelled on); the descriptors
 
 import argparse
 import contextlib
+import gc
 import os
 import syslog
 from pathlib import Path
@@ -13,13 +14,18 @@ from typing import Any, Final, Protocol
 from meta1g.base import cli, paths, reach, sysexits
 from meta1g.base.ids import PROCESS_INDEX_MAX
 from meta1g.base.log import LOG_FLAGS, FdSink, FileSink, Log, Sink
+from meta1g.base.logkeys import Sev
 from meta1g.base.logsyslog import JOURNAL_SOCKET, SYSLOG_SOCKET, SyslogSink
 
 ALIVE_FD: Final = "META1G_ALIVE_FD"
 READY_FD: Final = "META1G_READY_FD"
 CONFIG_FD: Final = "META1G_CONFIG_FD"
+#: Set for a check that does not look at each entry of the maps, so that a gateway starts fast and with what it has.
+QUICK_CHECK: Final = "META1G_QUICK_CHECK"
 #: Set for a check if mcp makes the log file, since the account may not.
 LOG_MADE: Final = "META1G_LOG_MADE"
+#: New objects after which cyclic garbage is looked for.  Our choice: some 2 MiB at most.
+GC_THRESHOLD: Final = 20_000
 
 
 class Options(Protocol):
@@ -59,7 +65,7 @@ def component_arguments(prog: str, argv: list[str], description: str) -> argpars
 
 
 def open_log(module: str, glob: Options, section: Options, directory: Path, component: str = "") -> Log:
-    """Makes the log of a process from `log_level` and `log { }`, of its section first, then of the whole file.
+    """Makes the log of a process from `log_level`, `debug_level` and `log { }`, of its section first, then of the whole file.
 
     Args:
         module: name of the component.
@@ -71,13 +77,19 @@ def open_log(module: str, glob: Options, section: Options, directory: Path, comp
     Raises:
         CliError: the log file cannot be opened.
     """
-    level_owner = section if section.given("log_level") else glob
     where = _log_section(glob, section)
     try:
         sink = _sink(module, where, directory, directory / (component or module))
     except OSError as error:
         raise _log_error(error) from error
-    return Log(module, level=level_owner.get("log_level"), sink=sink, format_name=where.get("format") or "classic")
+    return Log(module, level=_level(glob, section), sink=sink, format_name=where.get("format") or "classic")
+
+
+def _level(glob: Options, section: Options) -> int:
+    """Gives the level of a log: `log_level`, or that of debugging lines if they are wanted."""
+    level: int = (section if section.given("log_level") else glob).get("log_level")
+    debug: int = (section if section.given("debug_level") else glob).get("debug_level")
+    return max(level, Sev.DEBUG) if debug else level
 
 
 def check_log(module: str, glob: Options, section: Options, directory: Path) -> None:
@@ -146,9 +158,21 @@ def tell_ready() -> None:
     fd = ready_fd()
     if fd is not None:
         os.environ.pop(READY_FD)
+        _settle()
         with contextlib.suppress(OSError):  # mcp is gone; alive_fd tells
             os.write(fd, b"1")
         os.close(fd)
+
+
+def _settle() -> None:
+    """Prepares the collector of cyclic garbage for work that makes hardly any.
+
+    What is there after the start stays for good and is not looked through any more; new objects are looked through after
+    GC_THRESHOLD of them, not after 700, which a message alone makes several times.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
 
 
 def configuration() -> bytes | None:

@@ -24,7 +24,8 @@ from meta1g.conf.values import LISTED_MAX, Flags, UnknownNameError, shown, sugge
 
 PROTECTS: Final = re.compile(
     r"tls|ssl|cert|crl|cipher|dane|mta_?sts|auth|sasl|scram|password|access|relay|protect|trust|allow|deny|permit|reject|"
-    r"cltaddr|cltname|cltresolve|local_domain",
+    r"cltaddr|cltname|cltresolve|local_domain|local_user|ehlo|helo|dns_?[bw]l|rbl|milter|grey|spf|dkim|dmarc|_conf$|conf_map|"
+    r"crypt|secur|verif|plaintext|restrict|block|black|white|reputation|strict|checks|refus|filter|quarantine|bare_|routing",
     re.IGNORECASE,
 )
 
@@ -45,11 +46,12 @@ def check_text(source: Source, path: Path, *, lenient: bool = False) -> Config:
     checker = Checker(source, problems, lenient=lenient)
     glob = checker.section(ROOT, SectionNode("", 0, None, entries), ())
     problems += cross_check_file(glob, lost)
-    if problems:
-        raise error_of(source, problems)
     keywords = [row.keyword for row in COMPONENTS]
     components = sorted((section for keyword in keywords for section in glob.subs(keyword)), key=lambda one: one.pos)
-    return Config(path, glob, tuple(components), checker.warnings, source.text)
+    config = Config(path, glob, tuple(components), checker.warnings, source.text)
+    if problems:
+        raise error_of(source, problems, config)
+    return config
 
 
 class Checker:

@@ -7,6 +7,7 @@
 Pure.  Ref: meta1.conf(5).
 """
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -203,7 +204,7 @@ def _markdown_options(chapter: _Chapter) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- |"
     for row in chapter.options:
         kind = "flags, see below" if isinstance(row.kind, Flags) else row.kind.describe()
-        yield f"| `{row.name}` | {kind} | {_cell(default_text(row))} | {row.origin.value} | {chapter.meaning_of(row)} |"
+        yield f"| `{row.name}` | {kind} | {_cell(default_text(row))} | {row.origin.value} | {_plain(chapter.meaning_of(row))} |"
     for row in chapter.options:
         if isinstance(row.kind, Flags):
             yield ""
@@ -211,12 +212,17 @@ def _markdown_options(chapter: _Chapter) -> Iterator[str]:
             yield "| --- | --- | --- | --- |"
             for flag in row.kind.flags:
                 meaning = _marked(flag.meaning, *chapter.path, row.name, flag.name)
-                yield f"| `{flag.name}` | {_state(row.kind, flag)} | {flag.origin} | {meaning} |"
+                yield f"| `{flag.name}` | {_state(row.kind, flag)} | {flag.origin} | {_plain(meaning)} |"
 
 
 def _state(kind: Flags, flag: Flag) -> str:
     """Tells whether a flag is set if nothing is said of it."""
     return "as the section" if isinstance(kind, FlagChanges) else "on" if flag.default else "off"
+
+
+def _plain(text: str) -> str:
+    """Gives text of which Markdown makes nothing else."""
+    return re.sub(r"([<*|\[\]])", r"\\\1", text)
 
 
 def _cell(text: str) -> str:

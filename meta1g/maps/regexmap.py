@@ -12,8 +12,6 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-import re2
-
 from meta1g.base.clock import Clock
 from meta1g.base.errors import Module, PermError
 from meta1g.maps.base import NOTFOUND, MapResult, ok, perm
@@ -34,6 +32,8 @@ def compile_expression(text: str) -> Expression:
     Raises:
         ValueError: it is wrong, too large, or needs backtracking; the message says what to do.
     """
+    import re2  # some 3 MiB, for those who have such a map
+
     options = re2.Options()
     options.case_sensitive = False
     options.log_errors = False

@@ -127,7 +127,11 @@ class MapRegistry:
         if maker is None:
             known = ", ".join(sorted((*TYPES, "sequence")))
             raise PermError(Module.MAP, f"{spec.where}: map {spec.name}: type {spec.type} is unknown; use one of {known}")
-        return self._wrap(maker(spec, self._loader), spec)
+        try:
+            made = maker(spec, self._loader)
+        except PermError as error:
+            raise PermError(error.module, _placed(error.cause, spec)) from error
+        return self._wrap(made, spec)
 
     def all(self) -> tuple[Map, ...]:
         """Gives all maps that were asked for."""
@@ -137,6 +141,11 @@ class MapRegistry:
         """Closes all maps."""
         for one in self.all():
             one.close()
+
+
+def _placed(cause: str, spec: MapSpec) -> str:
+    """Says what is wrong with a map, and where it is declared."""
+    return cause if not spec.where or cause.startswith(f"{spec.where}:") else f"{spec.where}: map {spec.name}: {cause}"
 
 
 def _as_it_is(table: Map, spec: MapSpec) -> Map:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from meta1g.base import paths
-from meta1g.base.accounts import group_entry, user_entry
+from meta1g.base.accounts import account_problem, group_entry, user_entry
 from meta1g.base.cli import CliError
 from meta1g.base.dataclass import dataclass
 from meta1g.mcp.service import Service
@@ -50,10 +50,17 @@ def identities(services: Sequence[Service], *, use_accounts: bool) -> dict[str, 
         use_accounts: a service without `user` gets the account of its component; otherwise it runs as the caller.
 
     Raises:
-        CliError: a user or group does not exist, or is root.
+        CliError: users or groups do not exist, or are root; the text has a line for each.
     """
     if os.geteuid() != 0:
         return {service.label: caller() for service in services}
+    wrong = [
+        f"{service.where}: {text}"
+        for service in services
+        if (text := account_problem(service.label, service.user, service.group, _default(service, use_accounts)))
+    ]
+    if wrong:
+        raise CliError("\n".join(dict.fromkeys(wrong)))
     plain = {service.label: _identity(service, use_accounts) for service in services}
     served = {plain[s.label].gid for s in services if s.kind in _QMGR_SERVES and plain[s.label].drop}
     return {
@@ -66,28 +73,15 @@ def _with_groups(identity: Identity, more: set[int]) -> Identity:
     return Identity(identity.user, identity.uid, identity.gid, tuple(sorted({*identity.groups, *more})))
 
 
+def _default(service: Service, use_accounts: bool) -> str:
+    return paths.COMPONENT_ACCOUNTS[service.kind] if use_accounts else ""
+
+
 def _identity(service: Service, use_accounts: bool) -> Identity:
-    name = service.user or (paths.COMPONENT_ACCOUNTS[service.kind] if use_accounts else "")
-    if not name:
+    name = service.user or _default(service, use_accounts)
+    entry = user_entry(name) if name else None
+    if entry is None:
         return caller()
-    entry = _user(name, service)
-    if entry.pw_uid == 0:
-        raise CliError(f"{service.where}: {service.label} must not run as root; set user to an account of its own")
-    gid = _group(service) if service.group else entry.pw_gid
+    group = group_entry(service.group) if service.group else None
+    gid = entry.pw_gid if group is None else group.gr_gid
     return Identity(entry.pw_name, entry.pw_uid, gid, tuple(sorted(set(os.getgrouplist(entry.pw_name, gid)))))
-
-
-def _user(name: str, service: Service) -> pwd.struct_passwd:
-    entry = user_entry(name)
-    if entry is None:
-        advice = "create it or mend user" if service.user else "run sm.setup, or name another one with user"
-        raise CliError(f"{service.where}: user {name} of {service.label} does not exist; {advice}")
-    return entry
-
-
-def _group(service: Service) -> int:
-    entry = group_entry(service.group)
-    if entry is None:
-        name = service.group
-        raise CliError(f"{service.where}: group {name} of {service.label} does not exist; create it or mend group")
-    return entry.gr_gid

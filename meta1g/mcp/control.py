@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from meta1g.base import failure, logkept, startup
+from meta1g.base import failure, hostname, logkept, startup
 from meta1g.base.cli import CliError
 from meta1g.base.clock import Clock
 from meta1g.base.log import Log
@@ -163,7 +163,9 @@ class Mcp:
 
 
 def check(file: Path, clock: Clock, *, lenient: bool = False) -> None:
-    """Checks a configuration as a start or reload does; starts and changes nothing.
+    """Checks a configuration as a start or reload does, each entry of its maps and the name of the machine, too.
+
+    Nothing is started or changed.
 
     Raises:
         CliError, ConfigError: something is wrong; the text has a line for each problem.
@@ -171,11 +173,17 @@ def check(file: Path, clock: Clock, *, lenient: bool = False) -> None:
     prepared = prepare(file, lenient=lenient)
     logfiles.check(prepared.log_files)
     startup.check_log("mcp", prepared.config.glob, prepared.config.glob.sub("mcp"), prepared.queue)
+    nameless = hostname.missing(prepared.config.hostname)
+    wrong = [CliError(f"{prepared.config.path}: {nameless}")] if nameless else []
     loop = Loop(clock)
     try:
-        precheck.run(loop, Log("mcp", level=0), prepared.plans, prepared.logs_made)
+        precheck.run(loop, Log("mcp", level=0), prepared.plans, prepared.logs_made, thorough=True)
+    except CliError as error:
+        wrong.append(error)
     finally:
         loop.close()
+    if wrong:
+        raise CliError("\n".join(map(str, wrong)), wrong[0].exit_code)
 
 
 def _wait_for_leftovers(queue: Path, clock: Clock, log: Log) -> None:

@@ -16,17 +16,17 @@ import re
 import signal
 import subprocess
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import meta1g
-from meta1g.base import failure, reach
+from meta1g.base import asaccount, failure, reach
 from meta1g.base.cli import CliError
 from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
-from meta1g.base.startup import LOG_MADE
+from meta1g.base.startup import LOG_MADE, QUICK_CHECK
 from meta1g.base.sysexits import EX_CANTCREAT, EX_NOPERM, EX_OSERR, EX_TEMPFAIL
 from meta1g.mcp import selfchecks, spawn
 from meta1g.mcp.child import MemberPlan, exit_text
@@ -60,12 +60,23 @@ class Precheck:
         plans: what is going to run; processes of one section are checked once.
         logs_made: labels of those whose log files mcp makes.
         done: called once, with what is wrong.
+        thorough: looks at each entry of the maps, too.
 
     Owner: the event loop.
     """
 
-    def __init__(self, loop: Loop, log: Log, plans: Sequence[MemberPlan], logs_made: Collection[str], done: _Done) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        log: Log,
+        plans: Sequence[MemberPlan],
+        logs_made: Collection[str],
+        done: _Done,
+        *,
+        thorough: bool = False,
+    ) -> None:
         self._loop = loop
+        self._variables = {} if thorough else {QUICK_CHECK: "1"}
         self._log = log
         self._logs_made = logs_made
         self._done: _Done | None = done
@@ -95,7 +106,7 @@ class Precheck:
         if not ready:
             return
         with failure.item(self._log, "mcp.check", self._failed(ready), component=ready[0].service.label):
-            self._running.add(_Check(self._loop, ready, self._logs_made, self.problems.append, self._ended))
+            self._running.add(_Check(self._loop, ready, self._logs_made, self._variables, self.problems.append, self._ended))
 
     def _may_begin(self, plan: MemberPlan) -> bool:
         """Looks at what mcp itself can see of a component; tells whether the component can check the rest."""
@@ -138,6 +149,7 @@ class _Check:
         loop: the event loop.
         plans: the components, all under the same account; several only if they are modules of this package.
         logs_made: labels of those whose log files mcp makes.
+        variables: put into its environment.
         told: called with each problem.
         ended: called at the end, with those that have not been checked because the check of another one broke off.
 
@@ -149,6 +161,7 @@ class _Check:
         loop: Loop,
         plans: Sequence[MemberPlan],
         logs_made: Collection[str],
+        variables: Mapping[str, str],
         told: Callable[[PrecheckProblem], object],
         ended: "Callable[[_Check, Sequence[MemberPlan]], object]",
     ) -> None:
@@ -163,7 +176,7 @@ class _Check:
             with contextlib.ExitStack() as closing:
                 closing.callback(os.close, write_fd)
                 os.set_blocking(write_fd, True)
-                self._process = _start(plans, logs_made, write_fd)
+                self._process = _start(plans, logs_made, variables, write_fd)
             undo.callback(self._kill)
             self._pid_fd = os.pidfd_open(self._process.pid)
             undo.callback(os.close, self._pid_fd)
@@ -238,15 +251,17 @@ def _problem(plan: MemberPlan, text: str, code: int) -> PrecheckProblem:
     return PrecheckProblem((f"{label}: its check as {user} {exit_text(code)}: {last}",), code if code > 0 else EX_OSERR)
 
 
-def _start(plans: Sequence[MemberPlan], logs_made: Collection[str], errors_fd: int) -> "subprocess.Popen[bytes]":
+def _start(
+    plans: Sequence[MemberPlan], logs_made: Collection[str], more: Mapping[str, str], errors_fd: int
+) -> "subprocess.Popen[bytes]":
     launch = plans[0].launch
-    program, variables = launch.program, {}
+    program, variables = launch.program, dict(more)
     if program.is_module:
         items = [_item(plan, logs_made) for plan in plans]
         argv: tuple[str, ...] = (program.executable, "-m", selfchecks.__name__, *selfchecks.pack(items))
     else:
         argv = (*program.argv, "--check")
-        variables = {LOG_MADE: "1"} if plans[0].service.label in logs_made else {}
+        variables |= {LOG_MADE: "1"} if plans[0].service.label in logs_made else {}
     launch = replace(launch, program=replace(program, argv=argv))
     started = spawn.start(launch, -1, stdout=errors_fd, errors=errors_fd, variables=variables)
     os.close(started.ready_fd)
@@ -292,31 +307,8 @@ def _look(wanted: Iterable[tuple[Path, int]]) -> list[str]:
 
 def _as_account(plan: MemberPlan, question: Callable[[], list[str]]) -> list[str]:
     """Asks a question in a child that has become the account of a component."""
-    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
-    try:
-        pid = os.fork()
-    except OSError:
-        os.close(read_fd)
-        os.close(write_fd)
-        raise
-    if pid == 0:
-        _answer(plan, question, write_fd)
-    os.close(write_fd)
-    with open(read_fd, "rb") as file:
-        answer = file.read()
-    os.waitpid(pid, 0)
-    lines = answer.decode(errors="replace").splitlines()
-    return lines[:-1] if lines[-1:] == ["."] else [f"cannot become user {plan.launch.identity.user} with its groups and limits"]
-
-
-def _answer(plan: MemberPlan, question: Callable[[], list[str]], write_fd: int) -> None:
-    """Runs in the child, which never leaves this function; a closing dot says that the answer is whole."""
-    try:
-        spawn.become(plan.launch.identity)
-        with open(write_fd, "wb") as file:
-            file.write("\n".join([*question(), "."]).encode())
-    finally:
-        os._exit(0)
+    lines = asaccount.ask(lambda: spawn.become(plan.launch.identity), question)
+    return [f"cannot become user {plan.launch.identity.user} with its groups and limits"] if lines is None else lines
 
 
 def _stderr_problem(plan: MemberPlan) -> PrecheckProblem | None:
@@ -337,14 +329,21 @@ def _stderr_problem(plan: MemberPlan) -> PrecheckProblem | None:
     return PrecheckProblem((f"{plan.service.label}: {text}",), EX_CANTCREAT)
 
 
-def run(loop: Loop, log: Log, plans: Sequence[MemberPlan], logs_made: Collection[str]) -> None:
+def run(loop: Loop, log: Log, plans: Sequence[MemberPlan], logs_made: Collection[str], *, thorough: bool = False) -> None:
     """Runs the checks of a configuration and waits for them, before anything else runs.
+
+    Args:
+        loop: the event loop.
+        log: for what goes wrong in mcp itself.
+        plans: what is going to run.
+        logs_made: labels of those whose log files mcp makes.
+        thorough: looks at each entry of the maps, too.
 
     Raises:
         CliError: something is wrong; the text has a line for each problem.
     """
     found: list[list[PrecheckProblem]] = []
-    checks = Precheck(loop, log, plans, logs_made, found.append)
+    checks = Precheck(loop, log, plans, logs_made, found.append, thorough=thorough)
     try:
         loop.run_until(lambda: bool(found))
     finally:

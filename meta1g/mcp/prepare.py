@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from meta1g.base import paths, sysexits
+from meta1g.base import hostname, paths, sysexits
 from meta1g.base.cli import CliError
 from meta1g.base.dataclass import dataclass
 from meta1g.base.unixsock import PATH_MAX_BYTES
@@ -76,7 +76,8 @@ def prepare(file: Path, *, lenient: bool = False) -> Prepared:
         _check_directories(service, queue, found[service.label])
     _check_content_group(config, services, found)
     plans = tuple(_plan(config, service, found[service.label], lenient) for service in services)
-    warnings = [*config.warnings, *_root_warnings(services, found)]
+    nameless = hostname.missing(config.hostname)
+    warnings = [*config.warnings, *([f"{config.path}: {nameless}"] if nameless else []), *_root_warnings(services, found)]
     return Prepared(config, queue, plans, tuple(log_files), tuple(warnings))
 
 
@@ -120,8 +121,15 @@ def _root_warnings(services: Sequence[Service], found: dict[str, Identity]) -> I
 
 
 def _check_queue(queue: Path) -> None:
+    _check_directory(queue)
+    wrong: list[CliError] = []
     for row in paths.QUEUE_DIRECTORIES:
-        _check_directory(queue / row.name)
+        try:
+            _check_directory(queue / row.name)
+        except CliError as error:
+            wrong.append(error)
+    if wrong:
+        raise CliError("\n".join(map(str, wrong)), wrong[0].exit_code)
     owner = queue.stat()
     if os.geteuid() == 0 and (owner.st_uid != 0 or owner.st_mode & stat.S_IWOTH):
         raise CliError(f"{queue}: must belong to root and be writable for root only; run sm.setup", sysexits.EX_NOPERM)

@@ -3,11 +3,11 @@
 Ref: MeTA1 README, "QMGR" (option names as in meta1.conf).
 """
 
-import socket
 from dataclasses import field
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
+from meta1g.base.hostname import system_name
 from meta1g.conf.load import Config, load_templates, templates_of
 from meta1g.conf.templates import Templates
 from meta1g.smtp import verp
@@ -64,6 +64,8 @@ class Settings:
     checkpoint_interval_s: int
     soft_bounce: bool = False
     always_bcc: str = ""
+    wait_for_client_s: int = 0
+    wait_for_server_s: int = 0
     verp: VerpSenders = NO_VERP
     templates: Templates = field(default_factory=load_templates)
 
@@ -78,7 +80,7 @@ class Settings:
         dsn_flags = section.get("dsn_flags")
         smtps, smtpc, ibdb, defedb = (section.sub(name) for name in ("smtps", "smtpc", "IBDB", "DEFEDB"))
         return cls(
-            hostname=config.hostname or socket.getfqdn(),
+            hostname=config.hostname or system_name(),
             aq_max_entries=section.get("AQ_max_entries"),
             iqdb_max_entries=section.get("IQDB_max_entries"),
             smtps_max_connections=smtps.get("max_connections"),
@@ -103,6 +105,8 @@ class Settings:
             checkpoint_interval_s=defedb.get("checkpoint_interval"),
             soft_bounce=section.get("soft_bounce"),
             always_bcc=section.get("always_bcc") or "",
+            wait_for_client_s=section.get("wait_for_client"),
+            wait_for_server_s=section.get("wait_for_server"),
             verp=VerpSenders(frozenset(one.lower() for one in section.get("verp_senders")), section.get("verp_delimiters")),
             templates=templates_of(config, section),
         )

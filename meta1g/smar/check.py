@@ -4,6 +4,7 @@ Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on).
 """
 
 import argparse
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,9 @@ from pathlib import Path
 from meta1g.base import paths, reach, startup
 from meta1g.base.selfcheck import Findings
 from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM
-from meta1g.conf.config import Section
+from meta1g.conf.config import Config, Section, UnreadError
 from meta1g.conf.load import load_file
+from meta1g.smar.mapcheck import check_maps
 from meta1g.smar.settings import problems
 
 
@@ -29,10 +31,9 @@ def check(arguments: argparse.Namespace) -> int:
         queue = config.queue_directory
         found.libraries("berkeleydb", "dns", "re2")
         found.log("smar", config.glob, section, queue)
-        for path in _files(section, config.configuration_directory):
-            with found.part():
-                _check_way(path, found)
-        for text in problems(config, section):
+        thorough = not os.environ.get(startup.QUICK_CHECK)
+        look_at_maps(found, config, section, entries=thorough)
+        for text in _entries_of_others(config) if thorough else ():
             found.add(text, EX_CONFIG)
         sockets = {queue / Path(name).parent for name in (paths.SMAR_SMTPS_SOCKET, paths.SMAR_QMGR_SOCKET)}
         found.directories(sorted(sockets), os.W_OK | os.X_OK, "make a socket there")
@@ -42,16 +43,38 @@ def check(arguments: argparse.Namespace) -> int:
 def _files(section: Section, directory: Path) -> Iterator[Path]:
     """Gives the files that maps in a section are read from."""
     for child in section.children():
-        if child.keyword != "log" and "file" in child.definition.by_option and child.get("file"):
-            yield directory / child.get("file")
+        with contextlib.suppress(UnreadError):
+            if child.keyword != "log" and "file" in child.definition.by_option and child.get("file"):
+                yield directory / child.get("file")
         yield from _files(child, directory)
 
 
-def _check_way(path: Path, found: Findings) -> None:
-    """Names the directory that is in the way to a map; what is wrong with the file itself is told by its reader."""
-    text = reach.obstacle(path)
-    if text:
-        found.add(f"{path}: {reach.OUT_OF_REACH}{text}", EX_CONFIG if "missing" in text else EX_NOPERM)
+def _entries_of_others(config: Config) -> Iterator[str]:
+    """Gives the wrong entries of the maps of QMGR, as far as this account can read them; QMGR itself looks at the files."""
+    for qmgr in config.sections("qmgr"):
+        yield from (text for text in check_maps(config, qmgr, None) if ": key " in text)
+
+
+def look_at_maps(found: Findings, config: Config, section: Section, *, entries: bool, whole: bool = True) -> None:
+    """Looks at the maps of a section as this account: the ways to them, the files, and what uses them.
+
+    Args:
+        found: takes what is wrong.
+        config: the whole configuration.
+        section: the section.
+        entries: looks at each entry, too.
+        whole: the configuration has no errors; else only what could be read of it is looked at.
+    """
+    closed = []
+    for path in _files(section, config.configuration_directory):
+        with found.part():
+            text = reach.obstacle(path)
+            if text:
+                found.add(f"{path}: {reach.OUT_OF_REACH}{text}", EX_CONFIG if "missing" in text else EX_NOPERM)
+                closed.append(f"{path}: ")
+    for text in problems(config, section, entries=entries) if whole else check_maps(config, section, None):
+        if not any(path in text for path in closed):
+            found.add(text, EX_CONFIG)
 
 
 def main(argv: list[str]) -> int:

@@ -4,7 +4,7 @@ Ref: RFC 5452 9.2 (random source ports against forged answers).
 """
 
 import contextlib
-import secrets
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import field
@@ -66,7 +66,7 @@ class Channel:
 
     def new_id(self) -> int:
         """Gives a random id that no open question of this channel has."""
-        while (number := secrets.randbelow(0x10000)) in self.open_questions:
+        while (number := int.from_bytes(os.urandom(2))) in self.open_questions:
             pass
         return number
 

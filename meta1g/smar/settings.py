@@ -3,11 +3,11 @@
 Ref: MeTA1 README, "SMAR: declaring maps, options" (option names as in meta1.conf).
 """
 
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
+from meta1g.base import hostname
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Meta1Error, Module, PermError
 from meta1g.base.log import Log
@@ -16,6 +16,7 @@ from meta1g.maps.base import Map
 from meta1g.maps.declared import DeclaredMaps
 from meta1g.maps.registry import MapRegistry, MapSpec
 from meta1g.maps.watch import Loader
+from meta1g.maps.wrong import WrongEntries
 from meta1g.smar.access import AccessMap
 from meta1g.smar.alias import Aliases
 from meta1g.smar.checks import Policy
@@ -29,7 +30,6 @@ from meta1g.smar.mapcheck import check_maps
 from meta1g.smar.myself import Myself
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes
-from meta1g.smar.wrongentries import WrongEntries
 
 #: Sub-sections that name or describe a map.
 CONSUMERS: Final = ("mailertable", "aliases", "local_user_map", "access_map")
@@ -121,7 +121,7 @@ def problems(config: Config, smar: Section, *, entries: bool = False) -> list[st
     settings = None if found else look(reader.read)
     if entries:
         texts = check_maps(config, smar, None if settings is None else settings.aliases)
-        found += [text for text in texts if text not in found]
+        found += [text for text in texts if not any(text.partition(": key ")[0] in one for one in found)]
     reader.registry.close()
     return found
 
@@ -141,7 +141,7 @@ class _Reader:
         self._config = config
         self._smar = smar
         self._delimiter: str = smar.get("address_delimiter")
-        self._hostname = config.hostname or socket.getfqdn()
+        self._hostname = config.hostname or hostname.system_name()
         self._log = Log("smar") if log is None else log
         self._wrong = WrongEntries(self._log) if wrong is None else wrong
         self._watch = watch

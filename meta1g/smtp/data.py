@@ -21,6 +21,9 @@ from meta1g.smtp.limits import TEXT_LINE_MAX_BYTES
 
 END: Final = b"\r\n.\r\n"
 _STUFFED: Final = b"\r\n."
+_LINE_ENDS: Final = (b"\n", b"\r")
+#: From this mean length of lines on it is faster to split them than to count their ends.
+_LINE_BYTES: Final = 24
 _BARE: Final = re.compile(rb"\r\n|\r|\n")
 
 
@@ -57,8 +60,11 @@ TRANSITIONS: Final[Mapping[tuple[State, Octet], State]] = {
 
 def has_bare(data: bytes) -> bool:
     """Tells whether data has a CR or LF that is not part of a CR LF; data must not begin or end inside one."""
-    line_ends = data.count(b"\n")
-    return data.count(b"\r") != line_ends or data.count(b"\r\n") != line_ends
+    pairs = data.count(b"\r\n")
+    if pairs * _LINE_BYTES > len(data):  # many short lines
+        return data.count(b"\r") != pairs or data.count(b"\n") != pairs
+    line_ends = len(data.splitlines()) - bool(data) * (not data.endswith(_LINE_ENDS))  # of all three kinds
+    return line_ends != pairs
 
 
 class Unstuffer:

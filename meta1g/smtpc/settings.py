@@ -3,10 +3,9 @@
 Ref: MeTA1 README, "SMTP Client"; RFC 5321 4.5.3.2 (defaults of the time-outs are in the option table).
 """
 
-import socket
-
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module
+from meta1g.base.hostname import system_name
 from meta1g.base.rsc import Rsc
 from meta1g.conf.config import Config, Section
 from meta1g.conf.snippet import parse_snippet
@@ -43,7 +42,7 @@ class Settings:
             return seconds
 
         return cls(
-            hostname=config.hostname or socket.getfqdn(),
+            hostname=config.hostname or system_name(),
             connect_timeout_s=section.get("connect_timeout"),
             greeting_timeout_s=step_s("greeting_timeout"),
             command_timeout_s=step_s("command_timeout"),

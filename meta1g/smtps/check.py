@@ -5,10 +5,10 @@ Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on).
 
 import argparse
 import os
-import socket
 from pathlib import Path
 
 from meta1g.base import paths, reach, startup
+from meta1g.base.hostname import system_name
 from meta1g.base.selfcheck import Findings
 from meta1g.conf.load import load_file
 from meta1g.smtps.settings import settings_from
@@ -28,7 +28,7 @@ def check(arguments: argparse.Namespace) -> int:
         found.libraries("gevent", "greenlet")
         found.log("smtps", config.glob, section, queue)
         with found.part():
-            settings = settings_from(config, section, config.hostname or socket.gethostname())
+            settings = settings_from(config, section, config.hostname or system_name())
             _check_group(settings.cdb_gid, section.where, found)
         cdb = queue / paths.CDB_DIRECTORY
         found.directories([cdb / one for one in paths.CDB_SUBDIRECTORIES], os.W_OK | os.X_OK, "write there")

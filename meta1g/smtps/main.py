@@ -12,6 +12,7 @@ from typing import Final, cast
 from meta1g.base import cli, failure, paths, startup
 from meta1g.base.clock import SystemClock
 from meta1g.base.errors import Meta1Error
+from meta1g.base.hostname import system_name
 from meta1g.base.ids import IdGenerator
 from meta1g.base.log import Log
 from meta1g.base.unixsock import UnixListener
@@ -65,7 +66,7 @@ class SmtpsProcess:
     def __init__(self, config: Config, section: Section, index: int, log: Log) -> None:
         self._config = config
         self._section = section
-        hostname = config.hostname or socket.getfqdn()
+        hostname = config.hostname or system_name()
         settings = settings_from(config, section, hostname)
         queue = config.queue_directory
         sessions_max = served_at_once(settings.max_threads, 2 * len(section.subs("listen_socket")), log)

@@ -11,6 +11,8 @@ TURN_CALLS: Final = 100
 TURN_S: Final = 0.0005
 #: Unsent bytes of one connection before it is given up: its peer does not read.
 WRITE_MAX_BYTES: Final = 16 << 20
+#: Greenlets of ended threads that are kept for the next ones.  Our choice: less than 2 MiB.
+SPARE_GREENLETS: Final = 64
 #: A message that nobody waits for leaves with the next one, but before so long, and before so much waits.
 LATE_S: Final = 0.02
 LATE_MAX_BYTES: Final = 8 * 1024

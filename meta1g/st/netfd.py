@@ -9,7 +9,7 @@ import os
 import select
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from meta1g.base.dataclass import dataclass
 from meta1g.st.errors import StError, fail
@@ -33,11 +33,12 @@ class NetFd:
         recv: reads at most so many bytes without waiting; a layer like TLS puts its own in its place.
         send: writes without waiting what goes, likewise.
         buffered: tells how many bytes a layer holds that can be read without waiting.
+        layer: what is closed before the descriptor is; None for nothing.
 
     Owner: the threads that use it; one reader and one writer at a time.
     """
 
-    __slots__ = ("_destructor", "_others", "_reader", "_specific", "_writer", "buffered", "fd", "recv", "send", "sock")
+    __slots__ = ("_destructor", "_others", "_reader", "_specific", "_writer", "buffered", "fd", "layer", "recv", "send", "sock")
 
     def __init__(self, fd: int, sock: socket.socket | None) -> None:
         self.fd = fd
@@ -50,6 +51,7 @@ class NetFd:
         self.recv: Callable[[int], bytes] = sock.recv if sock is not None else self._os_read
         self.send: Callable[[Any], int] = sock.send if sock is not None else self._os_write
         self.buffered: Callable[[], int] | None = None
+        self.layer: Any = None
 
     def _os_read(self, nbyte: int) -> bytes:
         return os.read(self.fd, nbyte)
@@ -91,12 +93,24 @@ class NetFd:
         self._reader = self._writer = None
         self._others.clear()
 
+    def drop_layer(self) -> None:
+        """Closes the layer; nothing can be read or written any more."""
+        layer, self.layer = self.layer, None
+        if layer is not None:
+            self.recv = self.send = _closed
+            self.buffered = None
+            layer.close()
+
     def set_specific(self, value: Any, destructor: Callable[[Any], None] | None) -> None:
         """Replaces the attached value; the destructor of the old one takes it."""
         old, take = self._specific, self._destructor
         self._specific, self._destructor = value, destructor
         if old is not value and old is not None and take is not None:
             take(old)
+
+
+def _closed(_argument: object) -> NoReturn:
+    fail(errno.EBADF)
 
 
 @dataclass(slots=True)
@@ -142,6 +156,7 @@ def st_open(path: str | os.PathLike[str], oflags: int, mode: int = 0o666) -> Net
 def st_netfd_free(nfd: NetFd) -> None:
     """Frees the object and keeps the descriptor open."""
     nfd.drop_watchers()
+    nfd.drop_layer()
     nfd.set_specific(None, None)
     if nfd.sock is not None:
         nfd.sock.detach()
@@ -153,6 +168,7 @@ def st_netfd_close(nfd: NetFd) -> int:
     if nfd.fd < 0:
         return 0
     nfd.drop_watchers()
+    nfd.drop_layer()
     nfd.set_specific(None, None)
     fd, nfd.fd = nfd.fd, -1
     if nfd.sock is not None:

@@ -1,8 +1,8 @@
 """Runs blocking calls (flushing a file, reading a slow disk) in native threads, so that other state threads go on.
 
-The native threads are those of a pool of gevent, but each is started once and then takes jobs from a queue; a pipe with
-one byte for each job is what they wait on.  That costs less than half of a pool's task for each job, and results that come
-close together cost one wake-up of the event loop.
+Each native thread is started once and then takes jobs from a queue; a pipe with one byte for each job is what they wait on.
+That costs less than half of a task of gevent's pool for each job, and results that come close together cost one wake-up of the
+event loop.
 
 Set-up is all or nothing: a shortage costs the call at hand, and the next one tries again (invariant I12).
 
@@ -15,11 +15,10 @@ Ref: MeTA1 design, "Implementation: use of state threads" (disk input and output
 
 import errno
 import os
+from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, ParamSpec, TypeVar
-
-from gevent.threadpool import ThreadPool
 
 from meta1g.st.sched import StThread, ThreadState, runtime, st_thread_self, switch, take_interrupt, wake
 
@@ -51,7 +50,6 @@ class _Offload:
         self._waiting: deque[_Job] = deque()
         self._ended: deque[_Job] = deque()
         self._threads = 0
-        self._pool: Any = None
         self._bell: Any = None
         self._take_fd = self._give_fd = -1
 
@@ -61,7 +59,7 @@ class _Offload:
         Raises:
             OSError: there is no native thread, and none can be made now; the job is not queued.
         """
-        if self._pool is None:
+        if self._bell is None:
             self._prepare()
         if self.open_jobs >= self._threads < OFFLOAD_THREADS:
             self._add_thread()
@@ -70,17 +68,16 @@ class _Offload:
         os.write(self._give_fd, b"j")
 
     def _prepare(self) -> None:
-        pool = ThreadPool(OFFLOAD_THREADS, runtime.hub)
         take_fd, give_fd = os.pipe()
         bell = runtime.loop.async_(ref=False)
         bell.start(self._deliver)
-        self._pool, self._bell, self._take_fd, self._give_fd = pool, bell, take_fd, give_fd
+        self._bell, self._take_fd, self._give_fd = bell, take_fd, give_fd
 
     def _add_thread(self) -> None:
         """Starts a native thread; if that fails, those that there are have to do."""
         try:
-            self._pool.spawn(self._work)
-        except (OSError, RuntimeError, MemoryError) as error:  # "can't start new thread" is a RuntimeError
+            start_new_thread(self._work, ())
+        except (RuntimeError, MemoryError) as error:  # "can't start new thread" is a RuntimeError
             if not self._threads:
                 raise OSError(errno.EAGAIN, f"no native thread for a blocking call: {error}") from error
             return

@@ -19,7 +19,7 @@ from meta1g.base.errors import Meta1Error
 from meta1g.conf.config import Config, Section
 from meta1g.conf.load import load_file
 from meta1g.db.mapfile import KINDS, MapFile
-from meta1g.tools import accounts, layout
+from meta1g.tools import accounts, layout, machine
 
 _PROG: Final = "sm.check"
 #: Length of a Unix socket's path on Linux, without the closing NUL (sun_path).
@@ -73,6 +73,8 @@ class Installation:
 
 def check_accounts(found: Installation) -> Iterator[InstallProblem]:
     """Gives what is wrong with the accounts."""
+    for text in machine.account_problems(found.config, use_accounts=False):  # those of other names
+        yield InstallProblem(text, found.setup)
     if not found.use_accounts:
         return
     if (found.queue / paths.MCP_NO_ACCOUNTS).exists():
@@ -81,6 +83,12 @@ def check_accounts(found: Installation) -> Iterator[InstallProblem]:
         yield InstallProblem(text, "free the number, then " + found.setup)
     for step in accounts.missing():
         yield InstallProblem(f"there is no {step.text}", found.setup)
+
+
+def check_name(found: Installation) -> Iterator[InstallProblem]:
+    """Tells if there is no name for greetings and headers."""
+    for text in machine.name_problems(found.config):
+        yield InstallProblem(text, f'add hostname = "mx.example.org"; to {found.conf}')
 
 
 def check_directories(found: Installation) -> Iterator[InstallProblem]:
@@ -127,6 +135,12 @@ def check_maps(found: Installation) -> Iterator[InstallProblem]:
         for section in _map_sections(component):
             path = found.config.configuration_directory / section.get("file")
             yield from _check_map(found, component, path, section.get("type"))
+
+
+def check_entries(found: Installation) -> Iterator[InstallProblem]:
+    """Gives the ways to maps that are closed, and entries that say nothing."""
+    for text in machine.map_problems(found.config, use_accounts=found.use_accounts):
+        yield InstallProblem(text, f"mend it, then look with: mapchk -f {shlex.quote(str(found.conf))}")
 
 
 def _map_sections(section: Section) -> Iterator[Section]:
@@ -179,12 +193,13 @@ def check_start(found: Installation) -> Iterator[InstallProblem]:
             yield InstallProblem(line.removeprefix("mcp: "), f"mend it, then look with: mcp -c {shlex.quote(str(found.conf))}")
 
 
-CHECKS: Final = (check_accounts, check_directories, check_config_file, check_sockets, check_maps)
+CHECKS: Final = (check_accounts, check_name, check_directories, check_config_file, check_sockets)
 
 
 def problems(found: Installation) -> list[InstallProblem]:
-    """Gives everything that is wrong; mcp is asked only if nothing else is."""
+    """Gives everything that is wrong; entries of maps are looked at if their files are right, mcp is asked if all else is."""
     listed = [problem for check in CHECKS for problem in check(found)]
+    listed += list(check_maps(found)) or list(check_entries(found))
     return listed or list(check_start(found))
 
 

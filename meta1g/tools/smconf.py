@@ -1,6 +1,8 @@
 """smconf: checks a configuration file, and tells what is in force and what is possible.
 
-    smconf FILE                nothing, and exit 0, if the file is right
+    smconf FILE                nothing, and exit 0, if the file is right and this machine has what it asks for: a name, the
+                               accounts, maps that SMAR comes to and whose entries are right
+    smconf --text FILE         the same of the file alone, which may be for another machine
     smconf -n FILE             what the file gives, without defaults and comments
     smconf -p FILE             the effective configuration: every option, and where its value comes from
     smconf --json FILE         the same as JSON
@@ -19,7 +21,7 @@ from meta1g import __version__
 from meta1g.base import cli, paths, sysexits
 from meta1g.conf import dump, manual
 from meta1g.conf.config import Config
-from meta1g.conf.load import load_file, templates_of
+from meta1g.conf.load import ConfigError, load_file, templates_of
 
 _PROG: Final = "smconf"
 
@@ -35,6 +37,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("file", type=Path, nargs="?", default=paths.DEFAULT_CONFIG_FILE, metavar="FILE", help="the file")
     parser.add_argument("-p", "--print", action="store_true", dest="show", help="print the effective configuration")
     parser.add_argument("-n", "--given", action="store_true", help="print what the file gives, without defaults")
+    parser.add_argument("--text", action="store_true", help="check the text alone: neither name, nor accounts, nor maps")
     parser.add_argument("--json", action="store_true", help="print the effective configuration as JSON")
     parser.add_argument("--diff", type=Path, nargs=2, metavar=("OLD", "NEW"), help="print what NEW means differently")
     parser.add_argument("-h", nargs="*", metavar="SECTION", dest="explain", help="explain the options of a section")
@@ -46,6 +49,8 @@ def main(argv: list[str]) -> int:
         lines = dump.differences(*(_load(path, lenient=args.lenient) for path in args.diff))
         sys.stdout.write("".join(f"{line}\n" for line in lines))
         return 1 if lines else sysexits.EX_OK
+    if not (args.json or args.given or args.show or args.text):
+        return _check(args.file, lenient=args.lenient)
     config = _load(args.file, lenient=args.lenient)
     if args.json:
         sys.stdout.write(json.dumps(dump.as_data(config), indent=2) + "\n")
@@ -71,6 +76,22 @@ def _load(path: Path, *, lenient: bool) -> Config:
     for warning in config.warnings:
         sys.stderr.write(f"{_PROG}: {warning}\n")
     return config
+
+
+def _check(path: Path, *, lenient: bool) -> int:
+    """Checks a file and what it asks of this machine, and tells everything that is wrong."""
+    try:
+        config: Config | None = _load(path, lenient=lenient)
+        texts = []
+    except ConfigError as error:
+        config, texts = error.config, [error.cause]
+    if config is not None:
+        from meta1g.tools import machine  # the maps have libraries that other uses of this program do without
+
+        texts += machine.problems(config, whole=not texts)
+    for text in texts:
+        sys.stderr.write(f"{_PROG}: {text}\n")
+    return sysexits.EX_CONFIG if texts else sysexits.EX_OK
 
 
 def _explain(words: list[str]) -> int:

@@ -467,7 +467,7 @@ ROWS = (
         "smtps",
         "no thread for flushes",
         killed_short_of_threads,
-        "gevent.threadpool:ThreadPool.spawn",
+        "meta1g.st.offload:start_new_thread",
         NO_THREAD,
         ends=("smtps",),
     ),

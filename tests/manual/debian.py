@@ -1,8 +1,9 @@
 """Runs every command of the manual on a fresh Debian, as root: `python -m tests.manual.debian [PAGE ...]`.
 
-debootstrap makes a Debian in a directory; the page for the impatient begins with nothing but that, the page on building, too, and all
-others begin with what that one has installed.  Everything happens in name spaces of its own (mounts, processes), so that nothing is left
-behind but the directory.  It needs root, a mirror of Debian and the package index of Python; it takes some minutes.
+debootstrap makes a Debian in a directory; the page for the impatient begins with nothing but that, the page on building, too,
+and all others begin with what that one has installed.  Everything happens in name spaces of its own (mounts, processes), so
+that nothing is left behind but the directory.  It needs root, a mirror of Debian and the package index of Python; it takes
+some minutes.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from contrib.lib.gateway import wait_until
 from tests.manual.blocks import ROOT, blocks, is_played, pages
-from tests.manual.player import ManualError, Player, script
+from tests.manual.player import ManualError, Player, captured, script
 
 FROM_NOTHING = ("impatient.md", "building.md")
 #: The greatest number of commands from nothing to a gateway with aliases, mailertable, access map and LMTP.
@@ -27,8 +28,8 @@ IMPATIENT_MAX = 20
 _STATE = "/root/.manual-state"
 _CHECKOUT = "usr/src/meta1g"
 _INSIDE = "META1G_MANUAL_INSIDE"
-#: What makes the machine reach its package indexes is taken along.
-_OF_THIS_MACHINE = ("etc/resolv.conf", "etc/pip.conf", "etc/ssl/certs/ca-certificates.crt")
+#: Whom pip trusts on this machine is taken along; packages of the Debian have another opinion of /etc/ssl.
+_CERTIFICATES = "/usr/local/share/pip-certificates.crt"
 
 
 class Debian:
@@ -39,19 +40,13 @@ class Debian:
 
     def run(self, command: str, timeout_s: float) -> tuple[int, str]:
         """Runs a command in it."""
-        pip = {key: value for key, value in os.environ.items() if key.startswith("PIP_")}
+        pip = {key: value for key, value in os.environ.items() if key in ("PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT", "PIP_PROXY")}
+        if (self.root / _CERTIFICATES[1:]).exists():
+            pip["PIP_CERT"] = _CERTIFICATES
         system = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
-        done = subprocess.run(
-            ["chroot", self.root, "bash", "-c", script(command, _STATE)],
-            env={**pip, **system, "DEBIAN_FRONTEND": "noninteractive", "TERM": "dumb"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
-        return done.returncode, done.stdout
+        environment = {**pip, **system, "DEBIAN_FRONTEND": "noninteractive", "TERM": "dumb"}
+        shell = ["chroot", self.root, "bash", "-c", script(command, _STATE)]
+        return captured(shell, environment, self.root, timeout_s)
 
     def write(self, path: str, text: str) -> None:
         """Writes a file."""
@@ -106,10 +101,9 @@ def debian(base: Path, root: Path) -> Iterator[Debian]:
     """A copy of a Debian with the checkout in it, and with what its programs want to have mounted."""
     shutil.rmtree(root, ignore_errors=True)
     subprocess.run(["cp", "-a", "--reflink=auto", base, root], check=True)
-    for name in _OF_THIS_MACHINE:
-        if (Path("/") / name).exists():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(Path("/") / name, root / name)
+    shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+    if "PIP_CERT" in os.environ:
+        shutil.copy(os.environ["PIP_CERT"], root / _CERTIFICATES[1:])
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, files.split("\0")):
         (root / _CHECKOUT / name).parent.mkdir(parents=True, exist_ok=True)
@@ -152,8 +146,10 @@ def run(directory: Path, suite: str, mirror: str, wanted: list[str]) -> int:
         with debian(directory / suite, directory / "impatient") as place:
             wrong += not play("impatient.md", place)
     with debian(directory / suite, directory / "installed") as place:
-        for page in ["building.md", *(page for page in wanted if page not in FROM_NOTHING)]:
-            wrong += not play(page, place)
+        if not play("building.md", place):
+            return wrong + 1
+        for page in wanted:
+            wrong += page not in FROM_NOTHING and not play(page, place)
     return wrong
 
 
@@ -175,6 +171,7 @@ def main() -> int:
     wanted = options.pages or known
     if unknown := {*wanted} - {*known}:
         parser.error(f"not among the pages that have something to run: {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # the first process of a name space has no default
     if options.directory:
         options.directory.mkdir(parents=True, exist_ok=True)
         return run(options.directory.resolve(), options.suite, options.mirror, wanted)

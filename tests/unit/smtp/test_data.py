@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from meta1g.smtp.data import State, Stuffer, Unstuffer, has_bare, held_back, stuff
@@ -88,6 +90,16 @@ def test_bare_line_ends_are_told_from_whole_ones():
     assert has_bare(b"a\n\r\n")
     assert has_bare(b"\r\r\n")
     assert has_bare(b"\n\r")
+
+
+@pytest.mark.parametrize("padding", [b"", b"x" * 100])
+def test_bare_line_ends_are_found_among_short_lines_and_long_ones(padding):
+    for length in range(6):
+        for octets in itertools.product(b"\r\na", repeat=length):
+            data = bytes(octets)
+            bare = b"\r" in (rest := data.replace(b"\r\n", b"")) or b"\n" in rest
+            bare = bare or data.count(b"\r") != data.count(b"\r\n")
+            assert has_bare(padding + data) == has_bare(data + padding) == bare, data
 
 
 def test_only_what_may_be_the_end_is_held_back():

@@ -1,5 +1,7 @@
 """State threads inside the test process: the test function is the primordial thread; nothing may be left."""
 
+import socket
+
 import pytest
 
 from meta1g import st
@@ -33,3 +35,11 @@ def errno_of(call, *args):
     except st.StError as error:
         return error.errno
     return 0
+
+
+@pytest.fixture
+def pair():
+    ends = [st.st_netfd_open_socket(sock) for sock in socket.socketpair()]
+    yield ends
+    for nfd in ends:
+        st.st_netfd_close(nfd)

@@ -137,19 +137,21 @@ print(st.offload(pow, 2, 3))
 
 def test_without_a_native_thread_the_call_fails_and_the_next_one_is_made():
     code = """
+import sys
 from meta1g import st
 from meta1g.st.offload import offloaded, _offload
 st.st_init()
 st.offload(int)
-real, _offload._threads = _offload._pool.spawn, 0
-def spawn(function):
+module = sys.modules["meta1g.st.offload"]
+real, _offload._threads = module.start_new_thread, 0
+def refuse(function, arguments):
     raise RuntimeError("can't start new thread")
-_offload._pool = type("Pool", (), {"spawn": staticmethod(spawn)})
+module.start_new_thread = refuse
 try:
     st.offload(int)
 except OSError as error:
     print(error.strerror, offloaded())
-_offload._pool.spawn = staticmethod(real)
+module.start_new_thread = real
 print(st.offload(pow, 2, 3), offloaded())
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)

@@ -3,10 +3,12 @@
 import errno
 import subprocess
 import sys
+import weakref
 
 import pytest
 
 from meta1g import st
+from meta1g.st.limits import SPARE_GREENLETS
 from tests.unit.st.conftest import errno_of
 
 SECOND = 1_000_000
@@ -116,3 +118,26 @@ def test_system_exit_in_a_thread_ends_the_process_with_its_code():
 def test_before_st_init_there_is_no_limit_and_after_it_that_of_the_system():
     ended = run("from meta1g import st; print(st.st_getfdlimit()); st.st_init(); print(st.st_getfdlimit() > 2)")
     assert ended.stdout == "-1\nTrue\n"
+
+
+def test_a_greenlet_serves_thread_after_thread_and_keeps_nothing_of_them():
+    class Thing:
+        pass
+
+    thing = Thing()
+    gone, served = weakref.ref(thing), []
+
+    def work(arg):
+        served.append(st.st_thread_self().greenlet)
+        return arg
+
+    st.st_thread_join(st.st_thread_create(work, thing, True))
+    del thing
+    assert gone() is None
+    many = [st.st_thread_create(work, n, True) for n in range(3 * SPARE_GREENLETS)]
+    assert [st.st_thread_join(thread) for thread in many] == list(range(3 * SPARE_GREENLETS))
+    assert served[0] in served[1:]
+    assert len(st.sched.runtime.spare) <= SPARE_GREENLETS
+    fails = st.st_thread_create(lambda _: st.st_thread_exit("early"), None, True)
+    assert st.st_thread_join(fails) == "early"
+    assert st.st_thread_join(st.st_thread_create(work, "after", True)) == "after"

@@ -1,0 +1,116 @@
+"""What a TLS context is made from, what a client wants of a connection, and what was agreed on.
+
+Pure.  Ref: RFC 8446, RFC 5246, RFC 7672; RFC 9325 (ciphers and versions); MeTA1 design, "Functional Specification: SMTPS,
+STARTTLS" (modelled on).
+"""
+
+from pathlib import Path
+from typing import Final
+
+from meta1g.base.dataclass import dataclass
+
+#: Length of the secret of session tickets: name, key for the digest, key for the cipher.
+TICKET_KEYS_BYTES: Final = 80
+#: RFC 9325 4.2: forward secrecy and authenticated encryption; the rest for servers that have nothing better.
+CIPHERS: Final = (
+    "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:ECDHE+AES:DHE+AES:RSA+AES:!aNULL:!eNULL:!MD5:!DSS:!PSK:!SRP"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A certificate with its chain, and its key; both PEM."""
+
+    cert_file: Path
+    key_file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """What a context is made from.
+
+    Args:
+        pairs: our certificates, at most one for each kind of key; a server needs one.
+        ca_file: certificates that are trusted, PEM; None for none.
+        ca_directory: directory with such certificates, named by their hashes.
+        crl_file: revoked certificates, PEM; each certificate of a chain is looked for in them.
+        dh_file: Diffie-Hellman parameters of a server, PEM; None for those of OpenSSL that suit the key.
+        system_ca: the system's trusted certificates count too.
+        tls13_only: nothing older than TLS 1.3; else TLS 1.2 and newer.
+        ciphers: OpenSSL's list for TLS 1.2.
+        request_cert: a server asks clients for a certificate; it takes one that cannot be verified, or none.
+        ticket_keys: secret that several processes share, TICKET_KEYS_BYTES; empty for one of this process.
+    """
+
+    pairs: tuple[KeyPair, ...] = ()
+    ca_file: Path | None = None
+    ca_directory: Path | None = None
+    crl_file: Path | None = None
+    dh_file: Path | None = None
+    system_ca: bool = False
+    tls13_only: bool = False
+    ciphers: str = CIPHERS
+    request_cert: bool = False
+    ticket_keys: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Tlsa:
+    """A TLSA record (RFC 6698 2.1): usage, selector, matching type, data."""
+
+    usage: int
+    selector: int
+    kind: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TlsWanted:
+    """What a client wants of a connection.
+
+    Args:
+        server_name: is sent to the server (RFC 6066 3); empty for none.
+        names: one of them has to stand in its certificate for it to count as verified; empty if any name will do.
+        tlsa: records of the server, from a resolver that validates; usages other than 2 and 3 are not used (RFC 7672 3.1.3).
+    """
+
+    server_name: str = ""
+    names: tuple[str, ...] = ()
+    tlsa: tuple[Tlsa, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TlsInfo:
+    """What was agreed on.
+
+    Args:
+        version: `TLSv1.3` or older.
+        cipher: name of the cipher suite.
+        bits: strength of its key that is used.
+        algorithm_bits: strength of its algorithm.
+        peer_cert: the peer's certificate, DER; None if it has none.
+        subject: its distinguished name (RFC 4514); empty if there is none, or it is not told.
+        issuer: that of its issuer.
+        common_name: CN of the subject.
+        issuer_common_name: CN of the issuer.
+        verified: the certificate was checked against trusted ones, or TLSA records, and its name if one was wanted.
+        reason: why it is not verified; empty if it is.
+        dane: it was checked against TLSA records.
+        resumed: an earlier session goes on.
+        server_name: what the client asked for; empty for nothing.
+    """
+
+    version: str
+    cipher: str
+    bits: int
+    algorithm_bits: int
+    peer_cert: bytes | None
+    subject: str = ""
+    issuer: str = ""
+    common_name: str = ""
+    issuer_common_name: str = ""
+    verified: bool = False
+    reason: str = "no certificate"
+    dane: bool = False
+    resumed: bool = False
+    server_name: str = ""

@@ -1,0 +1,50 @@
+"""What the sections tls { } mean: files of certificates and keys, versions, ciphers.
+
+Pure.  Ref: MeTA1 README, "STARTTLS" (names of the files modelled on).
+"""
+
+from pathlib import Path
+
+from meta1g.base.tlsfacts import CIPHERS, KeyPair, TlsSettings
+from meta1g.conf.config import Config, Section
+from meta1g.conf.errors import ConfigError
+
+
+def tls_settings(config: Config, section: Section, *, server: bool) -> TlsSettings | None:
+    """Reads a section.
+
+    Args:
+        config: has the directory that paths are relative to.
+        section: tls of smtps or smtpc; it may not be given.
+        server: of smtps.
+
+    Returns:
+        The settings; None for a server without a certificate, which offers no STARTTLS.
+
+    Raises:
+        ConfigError: a key has no certificate.
+    """
+
+    def path(option: str) -> Path | None:
+        value = section.get(option)
+        return config.configuration_directory / value if value else None
+
+    pairs = []
+    for cert_option, key_option in (("cert_file", "key_file"), ("DSA_cert_file", "DSA_key_file")):
+        cert, key = path(cert_option), path(key_option)
+        if key is not None and cert is None:
+            raise ConfigError(f"{section.where}: {key_option} is given without {cert_option}")
+        if cert is not None:
+            pairs.append(KeyPair(cert, key or cert))
+    if server and not pairs:
+        return None
+    return TlsSettings(
+        pairs=tuple(pairs),
+        ca_file=path("CAcert_file"),
+        ca_directory=path("CAcert_directory"),
+        crl_file=path("CRL_file"),
+        dh_file=path("DH_file"),
+        tls13_only=section.get("min_version") == "tls1.3",
+        ciphers=section.get("ciphers") or CIPHERS,
+        request_cert=server and section.flag("request_cert"),
+    )

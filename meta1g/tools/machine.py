@@ -1,0 +1,77 @@
+"""What a configuration needs of its machine: a name, accounts, maps that their readers come to and that say something.
+
+Maps are looked at by the check of SMAR: as root in a child that has become the account of their reader, else as whoever asks.
+
+Ref: MeTA1 sm.check.sh (purpose modelled on).
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from functools import partial
+
+from meta1g.base import asaccount, hostname, paths
+from meta1g.base.accounts import account_of, account_problem, group_entry, user_entry
+from meta1g.base.selfcheck import Findings
+from meta1g.conf.config import Config, Section, UnreadError
+from meta1g.smar.check import look_at_maps
+
+
+def uses_accounts(config: Config) -> bool:
+    """Tells whether each component has an account of its own: where sm.setup has been at work, but not with --no-accounts."""
+    queue = config.queue_directory
+    return queue.exists() and not (queue / paths.MCP_NO_ACCOUNTS).exists()
+
+
+def problems(config: Config, *, whole: bool = True) -> list[str]:
+    """Gives all that is wrong, each with its place and what to do.
+
+    Args:
+        config: the configuration.
+        whole: it has no errors; else only what could be read of it is looked at.
+    """
+    found: list[str] = []
+    with contextlib.suppress(UnreadError):
+        found += name_problems(config)
+    with contextlib.suppress(UnreadError):
+        use_accounts = uses_accounts(config)
+        found += account_problems(config, use_accounts=use_accounts)
+        found += map_problems(config, use_accounts=use_accounts, whole=whole)
+    return list(dict.fromkeys(found))
+
+
+def name_problems(config: Config) -> Iterator[str]:
+    """Says that there is no name for greetings and headers; a file without components needs none."""
+    text = hostname.missing(config.hostname) if config.all_sections else ""
+    if text:
+        yield f"{config.path}: {text}"
+
+
+def account_problems(config: Config, *, use_accounts: bool) -> Iterator[str]:
+    """Gives the accounts that components are to have and that do not exist, under the names that the file has for them."""
+    for section in config.all_sections:
+        default = paths.COMPONENT_ACCOUNTS[section.keyword] if use_accounts else ""
+        text = account_problem(section.title, section.get("user"), section.get("group"), default)
+        if text:
+            yield f"{section.where}: {text}"
+
+
+def map_problems(config: Config, *, use_accounts: bool, whole: bool = True) -> Iterator[str]:
+    """Gives what is wrong with the maps of SMAR and QMGR, and their entries."""
+    for owner in (*config.sections("smar"), *config.sections("qmgr")):
+        question = partial(_lines, config, owner, whole and owner.keyword == "smar")
+        name = account_of(owner, owner.keyword) if use_accounts or owner.get("user") else ""
+        entry = user_entry(name) if name and os.geteuid() == 0 else None
+        if entry is None:  # nobody to become, or no right to: told above
+            yield from question()
+            continue
+        group = group_entry(owner.get("group")) if owner.get("group") else None
+        gid = entry.pw_gid if group is None else group.gr_gid
+        lines = asaccount.ask(partial(asaccount.become_user, entry, gid), question)
+        yield from [f"{owner.where}: the maps could not be looked at as user {name}"] if lines is None else lines
+
+
+def _lines(config: Config, owner: Section, whole: bool) -> list[str]:
+    found = Findings(owner.keyword)
+    look_at_maps(found, config, owner, entries=True, whole=whole)
+    return found.lines
