@@ -175,7 +175,7 @@ _SMTPC: Final[Mapping[str, LogEvent]] = {
         Sev.INFO,
         Kind.DELIVERY,
         "ss_ta da_sess da_ta rcpt_idx rcpt server port reply",
-        "host ecode",
+        "server_name ecode",
         "What a server said of a recipient: one line for each attempt.",
     ),
     "smtpc.probe": row(

@@ -31,9 +31,7 @@ _FAILURES: Final[Mapping[str, LogEvent]] = {
 _LOG: Final[Mapping[str, LogEvent]] = {
     "log.reopen": row(Sev.ERROR, _TROUBLE, "", "path", "The log file cannot be opened anew; lines go on to the old one."),
     "log.away": row(Sev.ERROR, _TROUBLE, "path", "", "Nobody takes the log; lines are kept in a file of the queue directory."),
-    "log.back": row(
-        Sev.NOTICE, _TROUBLE, "path count", "limit", "The log is taken again; these lines were kept and are delivered."
-    ),
+    "log.back": row(Sev.NOTICE, _TROUBLE, "path count", "", "The log is taken again; these lines were kept and are delivered."),
     "log.dropped": row(Sev.ERROR, _TROUBLE, "path count", "", "So many lines are lost, since there was no room to keep them."),
 }
 
@@ -101,7 +99,7 @@ _SMAR_SMTPC: Final[Mapping[str, LogEvent]] = {
     "smar.interfaces": row(Sev.WARN, _TROUBLE, "", "", "The addresses of this host cannot be found out."),
     "smar.mcp": row(Sev.NOTICE, _RUN, "", "", "mcp is gone; SMAR stops."),
     "smar.stop": row(Sev.NOTICE, _RUN, "", "", "SMAR has stopped."),
-    "smtpc.conf": row(Sev.ERROR, _TROUBLE, "server", "host", "The piece of configuration for a server cannot be used."),
+    "smtpc.conf": row(Sev.ERROR, _TROUBLE, "server", "server_name", "The piece of configuration for a server cannot be used."),
     "smtpc.qmgr": row(Sev.INFO, _RUN, "", "", "SMTPC is connected to QMGR."),
     "smtpc.mcp": row(Sev.NOTICE, _RUN, "", "", "mcp is gone; SMTPC stops."),
     "smtpc.stop": row(Sev.NOTICE, _RUN, "count", "", "SMTPC has stopped."),

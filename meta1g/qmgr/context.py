@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from meta1g.base import failure, paths
+from meta1g.base import failure, logkept, paths
 from meta1g.base.accounts import Access
 from meta1g.base.errors import FullError
 from meta1g.base.ids import IdGenerator
@@ -267,7 +267,7 @@ class Context:
             "lost_found": self.lost.count(),
             "verified": len(self.verifier),
             "contained": self.contained.total(),
-            "trouble": trouble(self._facts(agents)),
+            "trouble": [*trouble(self._facts(agents)), *logkept.trouble(self.queue)],
             "pid": os.getpid(),
             "started": self._started,
         }

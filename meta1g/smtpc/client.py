@@ -160,7 +160,7 @@ class Client:
         try:
             settings = self._settings.of(server.conf)
         except ConfigError as error:
-            self._log.error("smtpc.conf", error.cause, server=server.addr, host=server.host or None)
+            self._log.error("smtpc.conf", error.cause, server=server.addr, server_name=server.host or None)
             self._report(job, DeliveryStatus(session=Reply(451, "4.3.5", "Configuration for this server is wrong")), None)
             return
         worker = SessionWorker(Session(deliver.session_id, server, deliver.da, settings, self._clock), job)
@@ -296,7 +296,7 @@ class Client:
                 rcpt=rcpt.rcpt,
                 server=server.addr,
                 port=server.port,
-                host=server.host or None,
+                server_name=server.host or None,
                 reply=reply.code,
                 ecode=reply.ecode,
             )

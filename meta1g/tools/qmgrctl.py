@@ -223,19 +223,21 @@ selectors: all, or any of these; several values of one KEY: any of them; several
   status=TEXT state=deferred|held|active"""
 
 
-def _components(path: Path) -> list[dict[str, Any]]:
-    """Gives what mcp tells of the components; nothing if qmgr runs without mcp, or mcp's socket may not be used."""
+def _status_of_mcp(path: Path) -> dict[str, Any]:
+    """Gives what mcp tells; nothing if qmgr runs without mcp, or mcp's socket may not be used."""
     try:
         with ControlClient(path, "mcp") as client:
-            found: list[dict[str, Any]] = client.ask("status")["components"]
+            found: dict[str, Any] = client.ask("status")
     except cli.CliError:
-        return []
+        return {"components": [], "log": []}
     return found
 
 
 def _add_components(result: dict[str, Any], queue: Path) -> None:
-    """Adds the components of mcp to a status, and what is not well with them."""
-    result["components"] = _components(queue / paths.MCP_STATUS_SOCKET)
+    """Adds the components of mcp to a status, and what is not well with them and with the log."""
+    found = _status_of_mcp(queue / paths.MCP_STATUS_SOCKET)
+    result["components"] = found["components"]
+    result["trouble"] += [text for text in found.get("log", ()) if text not in result["trouble"]]
     result["trouble"] += [
         f"component {row['component']} is not running: {row['state']}"
         for row in result["components"]
