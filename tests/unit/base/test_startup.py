@@ -1,5 +1,7 @@
 """The log of a process as its section, or else the whole file, wants it."""
 
+import socket
+
 import pytest
 
 from meta1g.base import startup
@@ -22,3 +24,30 @@ from tests.unit.conf.text import load
 def test_lines_for_the_search_for_errors_are_written_if_somebody_wants_them(text, level, tmp_path):
     config = load(text)
     assert startup.open_log("smar", config.glob, config.section("smar"), tmp_path).level == level
+
+
+def written(text, tmp_path, capfd):
+    config = load(text)
+    log = startup.open_log("smar", config.glob, config.section("smar"), tmp_path)
+    log.notice("smar.stop", "stopped")
+    log.close()
+    return capfd.readouterr().err
+
+
+def test_where_lines_go_and_in_which_form(tmp_path, capfd):
+    """Options file, facility, ident, protocol, socket and format of section log."""
+    assert "func=smar.stop" in written("", tmp_path, capfd)
+    assert written('log { file = "a.log"; }', tmp_path, capfd) == ""
+    assert "func=smar.stop" in (tmp_path / "a.log").read_text()
+    assert written('log { file = "a.log"; } smar { log { file = "b.log"; format = json; } }', tmp_path, capfd) == ""
+    assert '"smar.stop"' in (tmp_path / "b.log").read_text()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslogd:
+        syslogd.bind(f"{tmp_path}/log")
+        syslogd.settimeout(20)
+        for protocol, start in (("rfc3164", "<157>"), ("rfc5424", "<157>1 ")):
+            text = f'log {{ facility = local3; ident = "gate"; socket = "{tmp_path}/log"; protocol = {protocol}; }}'
+            assert written(text, tmp_path, capfd) == ""
+            line = syslogd.recv(4096).decode()
+            assert line.startswith(start)
+            assert "gate" in line
+            assert "func=smar.stop" in line
