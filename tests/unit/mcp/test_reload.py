@@ -87,6 +87,7 @@ def test_a_new_component_that_does_not_start_goes_again_and_mcp_goes_on(mcp, cod
     assert set(mcp.status()) == {"smar"}
     assert mcp.names("signal") == []
     assert mcp.stop() == 0
+    assert ("sevr=ERROR, func=mcp.broken, component=smtpc, time_ms=" in mcp.log()) == (code != 1)
 
 
 def test_a_section_that_was_removed_by_a_reload_that_failed_is_back(mcp, port):
