@@ -16,9 +16,9 @@ from meta1g.base.ids import RCPT_IDX_MAX, is_id
 from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.rcb.envelope import HELD_UNTIL, DsnRcpt, RcptFlags, RcptRecord, TaRecord
 from meta1g.rcb.jsonform import to_object
+from meta1g.tools.metalog.cases import FINAL, Case, RcptCase, RcptFate, settle, take
 from meta1g.tools.metalog.lines import LogLine
 from meta1g.tools.metalog.stamps import parse_stamp
-from meta1g.tools.metalog.verdict import FINAL, Case, RcptCase, RcptFate, settle, take
 from meta1g.tools.transfer import FORMAT
 
 #: Transactions that are remembered; of more, those that are finished are forgotten.
@@ -141,8 +141,10 @@ def _records(ta_id: str, case: Case, entered: float, doubts: list[str]) -> Itera
 
 
 def _record(ta_id: str, rcpt_idx: int, one: RcptCase, case: Case, entered: float, alias: RcptCase | None) -> RcptRecord | None:
-    if rcpt_idx > RCPT_IDX_MAX or (one.report and not one.about):
-        return None
+    if rcpt_idx > RCPT_IDX_MAX or (
+        one.report and not all(each.fate is RcptFate.FAILED for each in one.about or [RcptCase("")])
+    ):
+        return None  # what else is reported than failures, the log does not tell in full
     flags, sender = 0, None
     first = one.first if alias is None else alias.first
     if one.report:
