@@ -113,8 +113,8 @@ def _take(finder: StoryFinder, raw: str) -> Story | None:
     line = parse_line(raw, time.time())
     if isinstance(line, Unread):
         return None
-    finder.note(line)
-    finder.open_stories()
+    if finder.note(line):
+        finder.open_stories()
     return finder.add(line)
 
 

@@ -89,16 +89,16 @@ class _Seeds:
         self.tas, self.sessions = _Ids(count), _Ids(count)
 
     def take(self, line: LogLine) -> bool:
-        """Looks at a line; tells whether it meets the criterion."""
+        """Looks at a line; tells whether it leads to something."""
         ta_id, session = line.get("ss_ta"), line.get("ss_sess")
         met = self.criterion.meets(line)
-        if met and ta_id:
-            self.tas.add(ta_id)
-        elif met:
+        if met and not ta_id:
             self.sessions.add(session)
-        elif ta_id and session in self.sessions:  # a transaction of a session that was found
+        elif met or (ta_id and session in self.sessions):  # also a transaction of a session that was found
             self.tas.add(ta_id)
-        return met
+        else:
+            return False
+        return True
 
 
 class StoryFinder:
@@ -138,11 +138,11 @@ class StoryFinder:
             else:
                 self.note(line)
 
-    def note(self, line: LogLine) -> None:
-        """Looks whether a line leads to a story."""
-        for seeds in self._seeds:
-            if self._since <= line.when <= self._until:
-                seeds.take(line)
+    def note(self, line: LogLine) -> bool:
+        """Looks whether a line leads to a story, and remembers that."""
+        if not self._since <= line.when <= self._until:
+            return False
+        return sum(seeds.take(line) for seeds in self._seeds) > 0  # each has to look
 
     def _count(self, why: Unread) -> None:
         if why is Unread.FOREIGN:
