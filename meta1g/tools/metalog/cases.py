@@ -91,7 +91,7 @@ class Case:
     """
 
     mail: str | None = None
-    size: str = ""
+    size_bytes: int | None = None
     client: str = ""
     msgid: str = ""
     accepted: bool = False
@@ -176,9 +176,10 @@ _ATTEMPT: Final = "smtpc.deliver"
 
 def _rcpt(case: Case, line: LogLine) -> None:
     index, rcpt = line.get("rcpt_idx"), bare(line.get("rcpt"))
-    if line.func == "smtps.rcpt" and _mailbox(rcpt) in case.mailboxes:
-        return  # the queue joins it with the one that was there: no other line will name it
-    case.mailboxes.add(_mailbox(rcpt))
+    if line.func == "smtps.rcpt":
+        if _mailbox(rcpt) in case.mailboxes:
+            return  # the queue joins it with the one that was there: no other line will name it
+        case.mailboxes.add(_mailbox(rcpt))
     one = case.rcpts.setdefault(index or rcpt, RcptCase(rcpt, first=line))
     one.fate, words = _RCPT_EVENTS[line.func]
     one.text, one.last = words(line), line
@@ -186,9 +187,9 @@ def _rcpt(case: Case, line: LogLine) -> None:
     one.members += tuple(member for member in line.get("members").split() if not member.endswith("..."))  # that one was cut
     one.owner = line.get("owner") or one.owner
     if line.func == "qmgr.alias":
-        one.count += int(line.get("count") or 0)
+        one.count += line.number("count")
     if line.func == "qmgr.bounce":
-        one.about = tuple(case.unreported[: int(line.get("count") or 0)])
+        one.about = tuple(case.unreported[: line.number("count")])
         del case.unreported[: len(one.about)]
     elif line.func == "qmgr.report" and case.latest is not None:
         one.about = (case.latest,)
@@ -196,8 +197,8 @@ def _rcpt(case: Case, line: LogLine) -> None:
         case.unreported.append(one)
     if not one.report:
         case.latest = one
-    one.delay_ms = float(line.get("delay_ms") or -1) if one.fate in _TIMED else -1.0
-    one.tries = max(one.tries, int(line.get("tries") or 0) + (one.fate is RcptFate.DELIVERED))
+    one.delay_ms = line.milliseconds("delay_ms") if one.fate in _TIMED else -1.0
+    one.tries = max(one.tries, line.number("tries") + (one.fate is RcptFate.DELIVERED))
 
 
 def _mailbox(address: str) -> str:
@@ -227,6 +228,8 @@ _DECIDE: Final = {
     "smtps.timed_out": RcptFate.LOST,
 }
 _ACCEPTED: Final = ("smtps.message", "qmgr.accept")
+#: Events that say what becomes of a message, recipient or session.
+KNOWN: Final = frozenset({*_RCPT_EVENTS, *_WHOLE_EVENTS, *_ACCEPTED, _ATTEMPT})
 
 
 def _whole(case: Case, line: LogLine) -> None:
@@ -262,7 +265,7 @@ def take(case: Case, line: LogLine, ta_id: str = "") -> None:
         return
     if case.mail is None or line.func not in _RCPT_EVENTS:  # members of lists and reports have other senders
         case.mail = line.keys.get("mail", case.mail)
-    case.size = line.get("size") or case.size
+    case.size_bytes = line.number("size") if line.get("size") else case.size_bytes
     case.msgid = line.get("msgid") or case.msgid
     if line.func in _RCPT_EVENTS:
         _rcpt(case, line)

@@ -18,6 +18,7 @@ from dataclasses import field
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
+from meta1g.base.ids import is_id
 from meta1g.tools.metalog.lines import LogLine, Unread, parse_line
 from meta1g.tools.metalog.query import Criterion, filters
 
@@ -71,7 +72,7 @@ class _Ids:
         self.found: dict[str, None] = {}
 
     def add(self, one: str) -> None:
-        if one and one not in self.found:
+        if one not in self.found and is_id(one):
             self.found[one] = None
             if len(self.found) > STORIES_MAX:
                 self.found.pop(next(iter(self.found)))
@@ -174,7 +175,7 @@ class StoryFinder:
         around: dict[str, list[Story]] = {}
         for story in self._stories.values():
             for session in {one for line in story.lines for key in ("ss_sess", "da_sess") if (one := line.get(key))}:
-                if session not in self._stories:
+                if session not in self._stories and is_id(session):
                     around.setdefault(session, []).append(story)
         for line in self._lines_with(read, set(around)):
             if not line.get("ss_ta"):

@@ -21,7 +21,7 @@ _IN_HEADING: Final = ("ss_ta", "ss_sess")
 def heading(story: Story, case: Case) -> str:
     """Gives the first line: id, size, sender, client."""
     facts = [story.ta_id or story.session]
-    facts += [f"{case.size} bytes"] if case.size else []
+    facts += [f"{case.size_bytes} bytes"] if case.size_bytes is not None else []
     facts += [f"from <{case.mail}>" if not case.mail.startswith("<") else f"from {case.mail}"] if case.mail is not None else []
     facts += [f"by {case.client}"] if case.client else []
     facts += [f"Message-ID {case.msgid}"] if case.msgid else []
@@ -82,7 +82,7 @@ def as_json(story: Story, asked: Asked, *, short: bool) -> str:
         "sender": case.mail,
         "client": case.client or None,
         "msgid": case.msgid or None,
-        "size": int(case.size) if case.size.isdigit() else None,
+        "size": case.size_bytes,
         "recipients": [
             {
                 "rcpt": one.rcpt,

@@ -2,6 +2,9 @@
 
 import pytest
 
+from meta1g.base.events import EVENTS
+from meta1g.base.logevent import Kind
+from meta1g.tools.metalog import cases
 from meta1g.tools.metalog.cases import judge
 from meta1g.tools.metalog.lines import parse_line
 from meta1g.tools.metalog.verdict import duration, focus, verdict
@@ -249,6 +252,27 @@ def test_the_sender_is_that_of_the_message_and_not_that_of_a_report_or_a_list():
     events = [rcpt(), message(), failed(), of_rcpt("bounce", "ok", 1, "s@a.example", count=1), report]
     assert case_of(events, TA).mail == "s@a.example"
     assert case_of(events[2:], TA).mail == "s@a.example"
+
+
+#: Events that say nothing of what becomes of a message, or what another line says, too.
+SAY_NOTHING = {
+    "smtps.connect", "smtps.gone", "qmgr.refused", "qmgr.commit", "qmgr.deliver", "qmgr.feed", "qmgr.dest", "qmgr.control",
+    "qmgr.mode", "smtpc.not_taken", "smtpc.not_told", "smtpc.session",
+}  # fmt: skip
+
+
+def test_every_event_of_mail_has_its_meaning_here():
+    kinds = (Kind.SESSION, Kind.REFUSAL, Kind.MESSAGE, Kind.DELIVERY, Kind.ORDER)
+    events = {name for name, event in EVENTS.items() if event.kind in kinds}
+    assert events - SAY_NOTHING == cases.KNOWN - {"qmgr.held"}
+    assert events >= SAY_NOTHING
+    assert EVENTS.keys() >= cases.KNOWN
+
+
+def test_a_recipient_that_is_refused_first_and_accepted_then_gets_its_mail():
+    no = refused("rcpt_refused", "451 4.7.1 later", 451, "4.7.1", **FROM, rcpt="<r@b.example>")
+    expected = f"r@b.example: refused at RCPT: 451 4.7.1 later; r@b.example: {SENT}"
+    assert verdict(case_of([no, rcpt(), message(), delivered()], TA)) == expected
 
 
 @pytest.mark.parametrize(
