@@ -147,6 +147,7 @@ RFCS: Final[dict[int, str]] = {
     2181: "Clarifications to the DNS specification",
     2195: "IMAP/POP AUTHorize extension for simple challenge/response (CRAM-MD5)",
     2308: "Negative caching of DNS queries",
+    2505: "Anti-spam recommendations for SMTP MTAs",
     2920: "SMTP extension for command pipelining",
     3164: "The BSD syslog protocol",
     3207: "SMTP extension for secure SMTP over TLS",

@@ -73,6 +73,10 @@ _QMGR: Final[Mapping[str, LogEvent]] = {
     "qmgr.cdb": row(Sev.ERROR, _TROUBLE, "cdb_id", "", "A content file cannot be removed."),
     "qmgr.ibdb": row(Sev.ERROR, _TROUBLE, "", "path count", "IBDB cannot be written, or was removed by somebody."),
     "qmgr.store": row(Sev.ERROR, _TROUBLE, "", "ss_ta count", "DEFEDB cannot be read or written."),
+    "qmgr.known": row(Sev.DEBUG, _RUN, "count", "", "The file of verified addresses was read; so many are known."),
+    "qmgr.verify_file": row(
+        Sev.ERROR, _TROUBLE, "path", "", "The file of verified addresses cannot be read or written, or is damaged."
+    ),
     "qmgr.damaged": row(Sev.ERROR, _TROUBLE, "path", "ss_ta key size count", "A damaged record was set aside."),
     "qmgr.misplaced": row(Sev.ERROR, _TROUBLE, "path", "", "An IBDB file is missing or is one of another queue."),
     "qmgr.recover": row(
