@@ -12,6 +12,7 @@ Pure.  Ref: MeTA1 README, "Lookup Orders for Anti-Spam Measures" (tags, values a
 import ipaddress
 import re
 from collections.abc import Mapping
+from dataclasses import field
 from enum import Enum, auto
 from typing import Final
 
@@ -52,7 +53,7 @@ class Decision:
     action: Action
     quick: bool = False
     reply: Reply = NO_REPLY
-    rule: str = ""
+    rule: str = field(default="", compare=False)  # where it stands decides nothing
 
 
 class KeyKind(Enum):
