@@ -170,8 +170,8 @@ class Aliases:
                 outcome: AliasResult = end.value
                 return Members(members=outcome.members, owner=outcome.owner) if isinstance(outcome, Expanded) else outcome
 
-    def dead_end(self, key: str) -> str:
-        """Says that the alias of a key leads only to itself; nothing if it leads to somebody, or is none.
+    def dead_end(self, key: str) -> bool:
+        """Tells whether the alias of a key leads only to itself, and to nobody.
 
         Args:
             key: a key of the map: an address or a local part.
@@ -181,20 +181,20 @@ class Aliases:
         try:
             address = read_member(key, self._hostname)
         except AddressError:
-            return ""
+            return False
         found = self.look_up(address)
         if not found.found:
-            return ""
+            return False
         frame = self._frame(address, found)
         for text in frame.words:
             try:
                 member = read_member(text, address.domain)
             except AddressError:
-                return ""
+                return False
             if self._key(member) == frame.key or not self.look_up(member).found:
-                return ""
+                return False
         outcome = self.expand(address)
-        return outcome.reply.one_line if isinstance(outcome, Unresolved) and outcome.reply.ecode == _LOOP else ""
+        return isinstance(outcome, Unresolved) and outcome.reply.ecode == _LOOP
 
     def version(self) -> int:
         """Gives a number that changes with the map."""

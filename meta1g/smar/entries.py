@@ -363,18 +363,18 @@ VALUES: Final[Mapping[str, Callable[[str, str, EntryRules], str]]] = {
 }
 
 
-def loops(entries: Iterable[MapEntry], aliases: Aliases, delimiter: str = "+") -> Iterator[str]:
+def loops(entries: Iterable[MapEntry], aliases: Sequence[Aliases], delimiter: str = "+") -> Iterator[str]:
     """Gives the aliases that lead to nobody, since their members lead back to them.
 
     Args:
         entries: the entries of the map.
-        aliases: what expands them.
+        aliases: what expands them; one that finds a loop is enough.
         delimiter: separates user and detail.
     """
     for entry in entries:
         key = entry.key.lower()
         if key.startswith("@"):
             key = _SAMPLE + key
-        text = aliases.dead_end(key.replace(f"{delimiter}*", f"{delimiter}{_SAMPLE}"))
-        if text:
-            yield f"{entry.where}: key {shown(entry.key)}: {text}; name an address that is no alias"
+        key = key.replace(f"{delimiter}*", f"{delimiter}{_SAMPLE}")
+        if any(one.dead_end(key) for one in aliases):
+            yield f"{entry.where}: key {shown(entry.key)}: the alias leads only to itself; name an address that is no alias"
