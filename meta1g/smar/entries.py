@@ -145,11 +145,8 @@ def check_entries(entries: Iterable[MapEntry], uses: Sequence[EntryRules]) -> It
     first: dict[str, str] = {}
     for entry in entries:
         key = entry.key.lower()
-        before = first.setdefault(key, entry.where)
-        wrong = _characters(entry)
-        if not wrong and before != entry.where:
-            wrong = f"is already at {before}; remove one"
-        wrong = wrong or _wrong(entry, key, uses)
+        wrong = _characters(entry) or (f"is already at {first[key]}; remove one" if key in first else _wrong(entry, key, uses))
+        first.setdefault(key, entry.where)
         if wrong:
             yield f"{entry.where}: key {shown(entry.key)}: {wrong.removeprefix(f'{shown(key)}: ')}"
 

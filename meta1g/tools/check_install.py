@@ -35,7 +35,7 @@ _SOCKETS: Final = (
 #: Sections with a `file` that is no map.
 _NO_MAPS: Final = frozenset({"log", "greylisting"})
 #: Longer than the checks of the components may take.
-_MCP_TIMEOUT_S: Final = 120
+_MCP_TIMEOUT_S: Final = 900
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,6 +168,14 @@ def test_characters_that_nobody_sees_are_told(text):
     assert len(list(check_entries([MapEntry("f:1", text, "v"), MapEntry("f:2", "k", text)], [EntryRules()]))) == 2
 
 
+def test_a_key_that_comes_twice_is_told_wherever_it_stands():
+    rows = [MapEntry("f:1", "a", "x"), MapEntry("f:1", "A", "y"), MapEntry("f:2", "b", "x"), MapEntry("f:3", "b", "x")]
+    assert list(check_entries(rows, [EntryRules()])) == [
+        "f:1: key A: is already at f:1; remove one",
+        "f:3: key b: is already at f:2; remove one",
+    ]
+
+
 def test_an_entry_of_a_map_for_several_uses_is_right_for_one_of_them():
     uses = [EntryRules(use=ALIASES), EntryRules(use=ACCESS)]
     rows = [MapEntry("f:1", "to:a@b.org", "reject"), MapEntry("f:2", "root", "a@b.org"), MapEntry("f:3", "to:b@b.org", "rejct")]
