@@ -47,13 +47,13 @@ class Decision:
         action: what the entry says.
         quick: no later check is made.
         reply: what is said, if REFUSE.
-        rule: the entry that a refusal or a discard comes from, `map key`.
+        rule: the entry that a refusal or a discard comes from, `map key`; it makes no other decision of it.
     """
 
     action: Action
     quick: bool = False
     reply: Reply = NO_REPLY
-    rule: str = field(default="", compare=False)  # where it stands decides nothing
+    rule: str = field(default="", compare=False)
 
 
 class KeyKind(Enum):
