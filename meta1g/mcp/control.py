@@ -174,7 +174,7 @@ def check(file: Path, clock: Clock, *, lenient: bool = False) -> None:
     logfiles.check(prepared.log_files)
     startup.check_log("mcp", prepared.config.glob, prepared.config.glob.sub("mcp"), prepared.queue)
     thorough = not os.environ.get(startup.QUICK_CHECK)
-    nameless = hostname.missing(prepared.config.hostname) if thorough else ""
+    nameless = hostname.problem(prepared.config.hostname) if thorough else ""
     wrong = [CliError(f"{prepared.config.path}: {nameless}")] if nameless else []
     loop = Loop(clock)
     try:

@@ -76,7 +76,7 @@ def prepare(file: Path, *, lenient: bool = False) -> Prepared:
         _check_directories(service, queue, found[service.label])
     _check_content_group(config, services, found)
     plans = tuple(_plan(config, service, found[service.label], lenient) for service in services)
-    nameless = hostname.missing(config.hostname)
+    nameless = hostname.problem(config.hostname)
     warnings = [*config.warnings, *([f"{config.path}: {nameless}"] if nameless else []), *_root_warnings(services, found)]
     return Prepared(config, queue, plans, tuple(log_files), tuple(warnings))
 

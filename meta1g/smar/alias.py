@@ -113,7 +113,7 @@ def read_member(text: str, domain: str) -> Address:
     if len(text) > MEMBER_MAX_CHARS:
         raise AddressError(f"member is longer than {MEMBER_MAX_CHARS} characters")
     if "@" not in text and text.lstrip('"')[:1] in _NOT_MAIL:
-        raise AddressError("programs, files and list files are not delivered to (LMTP can)")
+        raise AddressError("there are no programs, files and list files here")
     full = text if "@" in text else f"{text}@{domain}"
     try:
         full.encode()  # bytes of a map that are no UTF-8 cannot be passed on

@@ -49,6 +49,8 @@ NAMED: Final[Mapping[str, str]] = {
 DEFAULTS: Final = RouteDefaults(25, "lmtpsock", Path("/"))
 #: What only a mailertable has on its right-hand side.
 _ROUTE: Final = re.compile(r"(?:lmtp|esmtp|smtp):|\d+\^|\[[^\]]*\]$", re.IGNORECASE)
+#: What only aliases have there, elsewhere: programs and list files.
+_PROGRAMS: Final = ("|", '"|', ":include:")
 _NUMBERED: Final = re.compile(rf"{DNSBL.tag}(\d{{1,3}})", re.ASCII)
 _EXPRESSION_TAG: Final = re.compile(r"/\^?\(?([a-z_]+\d*):", re.IGNORECASE)
 #: A tag somewhere in an expression, as in `^(from|to):`.
@@ -189,6 +191,8 @@ def _guess(key: str, value: str) -> str:
     """Tells what an entry of a map of unknown use is for."""
     if split_tag(key)[0]:
         return ACCESS
+    if value.startswith(_PROGRAMS):
+        return ALIASES
     return MAILERTABLE if _ROUTE.match(value) and "@" not in key else ""
 
 

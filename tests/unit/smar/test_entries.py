@@ -134,9 +134,9 @@ WRONG = {
     ],
     ALIASES: [
         ("list", "", "has no members"),
-        ("list", "|/bin/prog", "LMTP can"),
-        ("list", ":include:/etc/list", "LMTP can"),
-        ("list", "/var/mail/x", "LMTP can"),
+        ("list", "|/bin/prog", "there are no programs, files and list files here"),
+        ("list", ":include:/etc/list", "there are no programs, files and list files here"),
+        ("list", "/var/mail/x", "there are no programs, files and list files here"),
         ("list", "a@@b.org", "member a@@b.org"),
         ("list", "a@b..org", "member a@b..org"),
         ("list", "${usr}@b.org", "did you mean user?"),
