@@ -12,6 +12,9 @@ _TIMES = "unit/qmgr/test_tuning.py::test_times_of_retries_and_reports_are_those_
 _DISKS = "unit/qmgr/test_tuning.py::test_disks_and_files_are_watched_with_the_bounds_of_now"
 _OUTGOING = "unit/qmgr/test_tuning.py::test_a_destination_gets_no_more_sessions_than_it_may_now"
 _INCOMING = "unit/qmgr/test_tuning.py::test_a_client_gets_no_more_than_it_may_now"
+_RATES = "system/test_for_postfix_users.py::test_rates_hold_for_a_client_over_all_smtps"
+_VERIFIED = "unit/qmgr/test_verified.py"
+_DUE = "test_a_result_is_due_after_its_time_and_not_right_after_a_probe"
 _DSN = "unit/qmgr/test_settings.py::test_the_texts_of_reports_and_the_senders_with_verp_are_those_of_the_configuration"
 _MAPS = "unit/smar/test_settings.py::test_declared_maps_are_used_by_name"
 _FILES = "unit/smar/test_settings.py::test_maps_in_files_are_relative_to_the_configuration"
@@ -78,13 +81,24 @@ _PLACES = {
         **dict.fromkeys(("min_retry_delay", "max_retry_delay", "delay_dsn_timeout", "return_timeout"), _TIMES),
         **dict.fromkeys(("min_free_disk", "ok_free_disk"), _DISKS),
     },
-    "qmgr smtps": {"max_connections": _INCOMING, "max_connection_rate": _INCOMING},
+    "qmgr smtps": {
+        "max_connections": _INCOMING,
+        "max_connection_rate": _INCOMING,
+        **dict.fromkeys(("max_message_rate", "max_recipient_rate", "rate_time_unit", "rate_exempt"), _RATES),
+    },
     "qmgr smtpc": {"initial_connections": _OUTGOING, "max_connections": _OUTGOING},
     "qmgr IBDB": {"max_size": _SETTINGS, "max_open": _DISKS},
     "qmgr DEFEDB": {
         "cache_size": _SETTINGS,
         "log_directory": "system/test_reload_mistakes.py",
         "checkpoint_interval": "unit/qmgr/test_cleanup.py::test_checkpoints_of_defedb_are_made",
+    },
+    "qmgr verify": {
+        **dict.fromkeys(("positive_expire", "negative_expire"), f"{_VERIFIED}::test_a_result_counts_until_it_expires"),
+        **dict.fromkeys(("positive_refresh", "negative_refresh"), f"{_VERIFIED}::{_DUE}"),
+        "cache_size": "unit/qmgr/test_verify.py::test_the_cache_forgets_who_was_not_asked_for_longest",
+        "max_probes": "unit/qmgr/test_verify.py::test_probes_and_shares_are_bounded",
+        "wait": "unit/qmgr/test_verify.py::test_nobody_waits_if_the_time_is_zero",
     },
     "qmgr conf_map": dict.fromkeys(("name", "file", "type"), _CONF_MAP),
     "qmgr map": _MAP,
@@ -106,6 +120,9 @@ _PLACES = {
         "CDB_gid": "unit/smtps/test_settings.py::test_the_group_of_content_files_counts_only_if_it_is_given",
         "max_message_size": "dialogs/size_limit.dlg",
         **dict.fromkeys(("max_header_size", "max_header_lines", "max_body_size"), "dialogs/part_limits.dlg"),
+        "verify_recipients": "unit/smtps/test_questions.py::test_recipients_of_the_listed_domains_are_verified",
+        "verify_senders": "unit/smtps/test_questions.py::test_a_verdict_of_smar_counts_before_the_probe",
+        "unverified": "unit/smtps/test_questions.py::test_what_is_not_known_may_be_taken",
         "max_recipients": "dialogs/max_recipients.dlg",
         "max_transactions": "dialogs/max_transactions.dlg",
         "max_bad_commands": "dialogs/max_bad_commands.dlg",

@@ -233,7 +233,7 @@ class Smtps:
         self.cdb = cdb
         self.max_threads = max_threads
         self.session = new_id()
-        self.allowed = 0
+        self.allowed = self.counts = 0
 
     def start(self) -> None:
         self.peer = RcbPeer.connect(self.path, smtps_qmgr.PROTOCOL)
@@ -242,7 +242,7 @@ class Smtps:
     def hello(self) -> None:
         hello = self.peer.request(SmtpsHello(smtps_id=0, name="", pid=os.getpid(), max_threads=self.max_threads))
         assert isinstance(hello, QmgrHello)
-        self.allowed = hello.max_threads
+        self.allowed, self.counts = hello.max_threads, hello.counts
 
     def stop(self) -> None:
         self.peer.close()
