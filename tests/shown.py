@@ -20,6 +20,8 @@ _DNS = "unit/smar/test_settings.py::test_name_servers_by_section_and_by_option"
 _EHLO = "unit/smtps/test_settings.py::test_flags_take_extensions_away"
 _REMOTE = "unit/smar/test_settings.py::test_servers_have_the_remote_port_of_smtpc_unless_the_route_says_another_one"
 _MYSELF = "unit/smar/test_settings.py::test_this_gateway_knows_itself_by_its_sockets_and_by_what_leads_to_them"
+_RATES = "system/test_for_postfix_users.py::test_rates_hold_for_a_client_over_all_smtps"
+_REFRESH = "unit/qmgr/test_verified.py::test_a_result_is_due_after_its_time_and_not_right_after_a_probe"
 _ARRIVALS = "unit/qmgr/test_arrivals.py::test_deliveries_wait_for_clients_and_no_longer_than_is_said"
 _CLIENT = "unit/smtps/test_session_conf.py::test_an_option_of_a_client"
 _SERVER = "unit/smtpc/test_session_conf.py::test_an_option_of_a_server"
@@ -78,7 +80,21 @@ _PLACES = {
         **dict.fromkeys(("min_retry_delay", "max_retry_delay", "delay_dsn_timeout", "return_timeout"), _TIMES),
         **dict.fromkeys(("min_free_disk", "ok_free_disk"), _DISKS),
     },
-    "qmgr smtps": {"max_connections": _INCOMING, "max_connection_rate": _INCOMING},
+    "qmgr smtps": {
+        "max_connections": _INCOMING,
+        "max_connection_rate": _INCOMING,
+        **dict.fromkeys(("max_message_rate", "max_recipient_rate", "rate_time_unit", "rate_exempt"), _RATES),
+    },
+    "qmgr verify": {
+        **{
+            f"{how}_expire": "unit/qmgr/test_verified.py::test_a_result_counts_until_it_expires"
+            for how in ("positive", "negative")
+        },
+        **{f"{how}_refresh": _REFRESH for how in ("positive", "negative")},
+        "cache_size": "unit/qmgr/test_verify.py::test_the_cache_forgets_who_was_not_asked_for_longest",
+        "max_probes": "unit/qmgr/test_verify.py::test_probes_and_shares_are_bounded",
+        "wait": "unit/qmgr/test_verify.py::test_nobody_waits_if_the_time_is_zero",
+    },
     "qmgr smtpc": {"initial_connections": _OUTGOING, "max_connections": _OUTGOING},
     "qmgr IBDB": {"max_size": _SETTINGS, "max_open": _DISKS},
     "qmgr DEFEDB": {
@@ -104,6 +120,7 @@ _PLACES = {
         "flags accept_odd_dots": "dialogs/lenient_addresses.dlg",
         "flags allow_routing": "unit/smtps/test_settings.py::test_the_resolver_is_told_that_routes_are_allowed",
         "CDB_gid": "unit/smtps/test_settings.py::test_the_group_of_content_files_counts_only_if_it_is_given",
+        **dict.fromkeys(("verify_recipients", "verify_senders", "unverified"), _CLIENT),
         "max_message_size": "dialogs/size_limit.dlg",
         **dict.fromkeys(("max_header_size", "max_header_lines", "max_body_size"), "dialogs/part_limits.dlg"),
         "max_recipients": "dialogs/max_recipients.dlg",

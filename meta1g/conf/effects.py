@@ -46,7 +46,7 @@ _LOG: Final = ("meta1g.base.startup:open_log", "meta1g.base.startup:_sink")
 _MAP: Final = ("meta1g.maps.declared:DeclaredMaps._spec", "meta1g.maps.declared:_entries")
 _MAP_USER: Final = ("meta1g.maps.declared:DeclaredMaps.used_by",)
 _QMGR: Final = "meta1g.qmgr.settings:Settings.from_config"
-_SMTPS: Final = ("meta1g.smtps.settings:settings_from", "meta1g.smtps.settings:_lookup_flags")
+_SMTPS: Final = tuple(f"meta1g.smtps.settings:{name}" for name in ("settings_from", "_lookup_flags", "_parts", "_verification"))
 _SMTPC: Final = "meta1g.smtpc.settings:Settings.from_section"
 _SMAR: Final = "meta1g.smar.settings:_Reader"
 #: Sections by the keywords that lead to them, `component` for what all components have, `global` for what stands outside;
@@ -64,6 +64,7 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "qmgr smtpc": (_QMGR,),
     "qmgr IBDB": (_QMGR,),
     "qmgr DEFEDB": (_QMGR,),
+    "qmgr verify": ("meta1g.qmgr.verified:VerifySettings.from_section",),
     "qmgr conf_map": (*_MAP_USER, "meta1g.qmgr.destinations:configuration_map"),
     "qmgr map": _MAP,
     "smtps": (*_SMTPS, "meta1g.smtps.main:SmtpsProcess._tell_ready"),
