@@ -23,7 +23,7 @@ from meta1g.smtp.longlines import refuses_long_lines
 from meta1g.smtpc.connection import ServerConnection
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.fsm import State, Verb
-from meta1g.smtpc.limits import DELIVERY_MAX_S, LATE_REPLY_S, MICROSECONDS, PROBE_AFTER_IDLE_S, QUIT_TIMEOUT_S
+from meta1g.smtpc.limits import DELIVERY_MAX_S, LATE_REPLY_S, MICROSECONDS, PROBE_AFTER_IDLE_S, PROBE_MAX_S, QUIT_TIMEOUT_S
 from meta1g.smtpc.parameters import refusal
 from meta1g.smtpc.settings import Settings
 from meta1g.smtpc.status import DeliveryStatus, SessionError, where
@@ -135,6 +135,19 @@ class Session:
             status.rest(job, error.reply)
             self._abandon()
         self.idle_since = self._clock.monotonic()
+        return status
+
+    def probe(self, job: Deliver) -> DeliveryStatus:
+        """Asks whether the server takes a recipient, and sends nothing; raises and switches as deliver().
+
+        Switches: yes (read, write).
+        """
+        self.connection.limit(PROBE_MAX_S)
+        self._prepare()
+        status = DeliveryStatus(transaction=refusal(job, self.extensions, lambda: True))
+        if status.transaction is None:
+            self._talk.begin(job, status)
+            self._converse()
         return status
 
     def _transaction(self, job: Deliver, content: Content, status: DeliveryStatus) -> None:
