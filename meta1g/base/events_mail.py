@@ -22,6 +22,19 @@ _TOLD: Final = f"mail reply delay_ms {_OUTCOME_MAY}"
 
 _SMTPS: Final[Mapping[str, LogEvent]] = {
     "smtps.connect": row(Sev.INFO, Kind.SESSION, _CLIENT, "client_name", "A client may stay and was greeted."),
+    "smtps.tls": row(
+        Sev.INFO,
+        Kind.SESSION,
+        f"{_CLIENT} tls bits verify",
+        "cert_subject cert_issuer",
+        "A client has begun TLS; verify tells about its certificate.",
+    ),
+    "smtps.tls_failed": row(
+        Sev.NOTICE, Kind.SESSION, _CLIENT, "", "A client and we did not agree on TLS; the connection is closed."
+    ),
+    "smtps.tls_injection": row(
+        Sev.NOTICE, Kind.SESSION, f"{_CLIENT} size", "", "A client sent something in clear behind STARTTLS, which was dropped."
+    ),
     "smtps.closed": row(
         Sev.INFO, Kind.SESSION, _SAID, f"{_WHO} ss_ta mail", "The session was ended by us, with this reply: the process stops."
     ),

@@ -85,7 +85,8 @@ class TlsInfo:
 
     Args:
         version: `TLSv1.3` or older.
-        cipher: name of the cipher suite.
+        cipher: OpenSSL's name of the cipher suite.
+        suite: its registered name; empty if it is not known.
         bits: strength of its key that is used.
         algorithm_bits: strength of its algorithm.
         peer_cert: the peer's certificate, DER; None if it has none.
@@ -102,6 +103,7 @@ class TlsInfo:
 
     version: str
     cipher: str
+    suite: str
     bits: int
     algorithm_bits: int
     peer_cert: bytes | None
@@ -114,3 +116,13 @@ class TlsInfo:
     dane: bool = False
     resumed: bool = False
     server_name: str = ""
+
+    @property
+    def clause(self) -> str:
+        """Clause of the Received field (RFC 8314 4.3), with what else is known in a comment."""
+        cert = (
+            "no client certificate"
+            if self.peer_cert is None
+            else f"client certificate {'' if self.verified else 'not '}verified"
+        )
+        return f"tls {self.suite or 'unknown'} ({self.version}, {self.bits} bits, {cert})"

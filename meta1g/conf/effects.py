@@ -12,10 +12,8 @@ from typing import Final
 #: Sections by the keywords that lead to them; flags behind their option, if they are asked for.
 WARNED: Final = frozenset(
     {
-        "smtps tls",
         "smtps auth",
         "smtps policy_milter",
-        "smtps flags starttls",
         "smtps flags greylisting",
         "smtpc tls",
         "smtpc auth",

@@ -10,6 +10,7 @@ from meta1g.base.dataclass import dataclass
 from meta1g.base.ids import IdGenerator
 from meta1g.base.log import Log
 from meta1g.db.cdb import Cdb
+from meta1g.smtps.certificates import Certificates
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.qmgr_link import QmgrLink
 from meta1g.smtps.received import DateCache
@@ -32,6 +33,7 @@ class Context:
         dates: time stamps for headers.
         gate: where to wait for the links and for room.
         sessions_max: sessions that can be served at the same time.
+        certificates: for TLS; None if there are none.
         clients: settings of clients that have some of their own.
         stopping: no new transaction begins.
         sessions: number of open sessions.
@@ -49,6 +51,7 @@ class Context:
     gate: Gate
     sessions_max: int
     clients: ClientSettings
+    certificates: Certificates | None = None
     dates: DateCache = field(default_factory=DateCache)
     stopping: bool = False
     sessions: int = 0

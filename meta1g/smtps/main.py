@@ -21,6 +21,7 @@ from meta1g.db.cdb import Cdb
 from meta1g.rcb.mcp_child import PassFd
 from meta1g.rcb.smtps_qmgr import SmtpsHello
 from meta1g.rcb.smtps_smar import SmtpsHelloA
+from meta1g.smtps.certificates import Certificates
 from meta1g.smtps.context import Context
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.limits import SESSION_DESCRIPTORS, SPARE_DESCRIPTORS, US
@@ -85,6 +86,7 @@ class SmtpsProcess:
             gate=gate,
             sessions_max=sessions_max,
             clients=ClientSettings(config, section, hostname),
+            certificates=None if settings.tls is None else Certificates(settings.tls, log, clock),
         )
         self.server = Server(self.context)
         self._passing: NetFd | None = None
@@ -101,6 +103,8 @@ class SmtpsProcess:
         if startup.alive_fd() is not None:
             st_thread_create(self._watch_mcp, startup.alive_fd())
         st_thread_create(self._tell_ready)
+        if self.context.certificates is not None:
+            st_thread_create(self.context.certificates.watch)
         run_forever()
 
     def _listen(self) -> None:

@@ -57,7 +57,7 @@ def _context(settings: TlsSettings, *, server: bool) -> ssl.SSLContext:
             context.load_cert_chain(pair.cert_file, pair.key_file)
     if server and settings.dh_file is not None:
         with _named(settings.dh_file):
-            context.load_dh_params(settings.dh_file)
+            context.load_dh_params(str(settings.dh_file))
     if settings.system_ca:
         context.set_default_verify_paths()
     for path in (settings.ca_file, settings.crl_file):
@@ -148,7 +148,17 @@ class TlsConnection:
         verified = cert is not None and self._sock.context.verify_mode is not ssl.CERT_NONE
         reason = "" if verified else "no certificate" if cert is None else "not checked"
         version, resumed = self._sock.version() or "", bool(self._sock.session_reused)
-        return TlsInfo(version, cipher, bits, bits, cert, verified=verified, reason=reason, resumed=resumed)
+        return TlsInfo(
+            version,
+            cipher,
+            cipher if cipher.startswith("TLS_") else "",
+            bits,
+            bits,
+            cert,
+            verified=verified,
+            reason=reason,
+            resumed=resumed,
+        )
 
 
 def _try(function: Callable[..., Any], *args: Any) -> Any:
