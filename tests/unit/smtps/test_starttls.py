@@ -7,11 +7,13 @@ import smtplib
 import socket
 import ssl
 import subprocess
+import sys
 
 import pytest
 
+from meta1g.base import paths
 from tests.fakes.certificates import make_certificate
-from tests.fakes.smtps_process import SmtpsProcess
+from tests.fakes.smtps_process import ROOT, SmtpsProcess
 
 WAIT_S = 20
 TLS = "tls {{ cert_file = {0}/mx.example.pem; key_file = {0}/mx.example.key; {1} }}"
@@ -253,3 +255,41 @@ def test_without_a_certificate_or_the_flag_it_is_not_offered(tmp_path, files, op
         smtp.ehlo("client.example")
         assert not smtp.has_extn("starttls")
         assert smtp.docmd("STARTTLS")[0] == 502
+
+
+def checked(tmp_path, files, tls):
+    """What `smtps --check` says, and its exit code."""
+    process = SmtpsProcess(tmp_path / "q", tls)
+    for directory in (paths.QMGR_SMTPS_SOCKET, paths.SMAR_SMTPS_SOCKET):
+        (process.queue / directory).parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "meta1g.smtps.main", "--check", "-f", process.config]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    return done.returncode, done.stderr
+
+
+def test_the_check_looks_at_the_files(tmp_path, files):
+    key = tmp_path / "open.key"
+    key.write_bytes((files / "mx.example.key").read_bytes())
+    key.chmod(0o644)
+    code, text = checked(tmp_path, files, f"tls {{ cert_file = {files}/mx.example.pem; key_file = {key}; }}")
+    assert code == 0, text
+    assert re.search(r"warning: .*: the certificate ends in \d days: .*mx\.example\.pem", text)
+    assert f"{key} can be read by everybody: chmod o-r {key}" in text
+
+
+@pytest.mark.parametrize(
+    ("tls", "text"),
+    [
+        ("cert_file = {0}/mx.example.pem; key_file = {0}/other.example.key;", "other.example.key: key values mismatch"),
+        ("cert_file = {0}/none.pem;", "none.pem: No such file or directory"),
+        ("cert_file = {0}/mx.example.pem;", "mx.example.pem: "),
+        ("key_file = {0}/mx.example.key;", "key_file is given without cert_file"),
+        ("cert_file = {0}/mx.example.pem; key_file = {0}/mx.example.key; ciphers = rot13;", "ciphers rot13"),
+        ("cert_file = {0}/mx.example.pem; key_file = {0}/mx.example.key; DH_file = {0}/mx.example.pem;", "mx.example.pem"),
+    ],
+)
+def test_the_check_names_what_cannot_be_used(tmp_path, files, tls, text):
+    code, said = checked(tmp_path, files, f"tls {{ {tls.format(files)} }}")
+    assert code == 78, said
+    assert "meta1.conf:" in said
+    assert text in said
