@@ -4,18 +4,21 @@ Ref: MeTA1 design, "Architecture: SMTPS" (modelled on).
 """
 
 from dataclasses import field
+from typing import TYPE_CHECKING
 
 from meta1g.base.clock import Clock
 from meta1g.base.dataclass import dataclass
 from meta1g.base.ids import IdGenerator
 from meta1g.base.log import Log
 from meta1g.db.cdb import Cdb
-from meta1g.smtps.certificates import Certificates
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.qmgr_link import QmgrLink
 from meta1g.smtps.received import DateCache
 from meta1g.smtps.settings import ClientSettings, Settings
 from meta1g.smtps.smar_link import SmarLink
+
+if TYPE_CHECKING:
+    from meta1g.smtps.certificates import Certificates
 
 
 @dataclass(slots=True)
@@ -51,7 +54,7 @@ class Context:
     gate: Gate
     sessions_max: int
     clients: ClientSettings
-    certificates: Certificates | None = None
+    certificates: "Certificates | None" = None
     dates: DateCache = field(default_factory=DateCache)
     stopping: bool = False
     sessions: int = 0

@@ -7,21 +7,21 @@ import os
 import signal
 import socket
 from pathlib import Path
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from meta1g.base import cli, failure, paths, startup
-from meta1g.base.clock import SystemClock
+from meta1g.base.clock import Clock, SystemClock
 from meta1g.base.errors import Meta1Error
 from meta1g.base.hostname import system_name
 from meta1g.base.ids import IdGenerator
 from meta1g.base.log import Log
+from meta1g.base.tlsfacts import TlsSettings
 from meta1g.base.unixsock import UnixListener
 from meta1g.conf.load import Config, Section, load_file
 from meta1g.db.cdb import Cdb
 from meta1g.rcb.mcp_child import PassFd
 from meta1g.rcb.smtps_qmgr import SmtpsHello
 from meta1g.rcb.smtps_smar import SmtpsHelloA
-from meta1g.smtps.certificates import Certificates
 from meta1g.smtps.context import Context
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.limits import SESSION_DESCRIPTORS, SPARE_DESCRIPTORS, US
@@ -48,6 +48,9 @@ from meta1g.st.fdpass import serve_pass_fd
 from meta1g.st.netfd import NetFd
 from meta1g.st.signals import on_signal
 from meta1g.st.turnlog import collect_lines
+
+if TYPE_CHECKING:
+    from meta1g.smtps.certificates import Certificates
 
 _POLL_US: Final = US // 50
 
@@ -86,7 +89,7 @@ class SmtpsProcess:
             gate=gate,
             sessions_max=sessions_max,
             clients=ClientSettings(config, section, hostname),
-            certificates=None if settings.tls is None else Certificates(settings.tls, log, clock),
+            certificates=None if settings.tls is None else _certificates(settings.tls, log, clock),
         )
         self.server = Server(self.context)
         self._passing: NetFd | None = None
@@ -145,6 +148,12 @@ class SmtpsProcess:
         while not (self.context.qmgr.up and self.context.smar.up) and self.context.clock.monotonic() < end_s:
             st_usleep(_POLL_US)
         startup.tell_ready()
+
+
+def _certificates(settings: TlsSettings, log: Log, clock: Clock) -> "Certificates":
+    from meta1g.smtps.certificates import Certificates
+
+    return Certificates(settings, log, clock)
 
 
 def served_at_once(max_threads: int, listeners: int, log: Log) -> int:

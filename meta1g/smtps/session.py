@@ -36,13 +36,13 @@ from meta1g.st import (
     StError,
     StThread,
     st_checkpoint,
+    st_netfd_close,
     st_read,
     st_thread_interrupt,
     st_thread_self,
     st_write,
 )
 from meta1g.st.rcbpending import Pending
-from meta1g.st.tls import st_tls_close
 
 _AWAY = (replies.QUEUE_AWAY, replies.RESOLVER_AWAY)
 _CLIENT_GONE = frozenset((errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EBADF))
@@ -70,7 +70,15 @@ class ServerSession(Dialogue):
             with failure.item(log, "smtps.session", self._failed, ss_sess=self.id, client=self.client_addr):
                 self._run()
         finally:
-            failure.steps(log, "smtps.end", self.reset, self._tell_closed, lambda: st_tls_close(self._nfd))
+            failure.steps(log, "smtps.end", self.reset, self._tell_closed, self._close)
+
+    def _close(self) -> None:
+        if self.tls is None:
+            st_netfd_close(self._nfd)
+            return
+        from meta1g.st.tls import st_tls_close
+
+        st_tls_close(self._nfd)
 
     def _run(self) -> None:
         """Switches: yes."""

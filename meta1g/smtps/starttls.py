@@ -13,7 +13,6 @@ from meta1g.smtps.dialogue import ClientGoneError, Dialogue
 from meta1g.smtps.fsm import Event
 from meta1g.smtps.limits import HANDSHAKE_TIMEOUT_US
 from meta1g.st import StError
-from meta1g.st.tls import st_tls_accept
 
 
 def starttls(dialogue: Dialogue, argument: str) -> None:
@@ -50,6 +49,8 @@ def _handshake(dialogue: Dialogue) -> TlsInfo:
     """Switches: yes (network)."""
     context, certificates = dialogue.context, dialogue.context.certificates
     assert certificates is not None
+    from meta1g.st.tls import st_tls_accept
+
     try:
         info = st_tls_accept(dialogue.nfd, certificates.context, HANDSHAKE_TIMEOUT_US)
     except StError as error:

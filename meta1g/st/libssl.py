@@ -13,7 +13,6 @@ Ref: OpenSSL 3.0 manual pages; RFC 8446; RFC 5929 and 9266 (channel bindings).
 
 import errno
 import os
-import ssl
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -26,6 +25,13 @@ try:
     from meta1g.st._libssl import ffi, lib
 except ImportError:  # no compiler or no headers when it was installed
     ffi = lib = None
+
+try:
+    import _ssl  # the module ssl takes ten times as long to load
+
+    _PYTHONS: str = _ssl.OPENSSL_VERSION
+except ImportError:  # a Python without TLS
+    _PYTHONS = "none"
 
 _CHUNK_BYTES: Final = 65536
 _ERROR_TEXT_BYTES: Final = 256
@@ -42,8 +48,8 @@ def why_not() -> str:
     if lib is None:
         return "the binding of libssl was not built: install gcc and libssl-dev, then install meta1g again"
     ours = ffi.string(lib.OpenSSL_version(0)).decode()
-    if ours != ssl.OPENSSL_VERSION:
-        return f"the binding uses {ours}, Python {ssl.OPENSSL_VERSION}: two libraries in one process are not used"
+    if ours != _PYTHONS:
+        return f"the binding uses {ours}, Python {_PYTHONS}: two libraries in one process are not used"
     return ""
 
 

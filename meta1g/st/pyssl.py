@@ -1,7 +1,7 @@
 """TLS by Python's ssl, where the binding of libssl could not be built; the same calls as libssl.py.
 
-What is lost (LOST): certificates of clients, which would have to be valid, other certificates for other server names, ticket
-keys that several processes share, TLSA records, channel bindings, names of certificates.
+What is lost (tls.LOST): certificates of clients, which would have to be valid, other certificates for other server names,
+ticket keys that several processes share, TLSA records, channel bindings, names of certificates.
 
 Owner: the process (one native thread).
 Ref: Python's ssl module; RFC 8446.
@@ -13,15 +13,13 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 from meta1g.base.tlsfacts import TlsInfo, TlsSettings, TlsWanted
 from meta1g.st.errors import StError
 from meta1g.st.io import WantError
 from meta1g.st.libssl import readable
 from meta1g.st.netfd import READ, WRITE
-
-LOST: Final = "certificates of clients, certificates by server name, shared ticket keys, DANE, tls-exporter"
 
 
 class Context:

@@ -48,7 +48,7 @@ def test_it_is_built_and_of_the_library_that_python_uses():
 
 
 def test_another_library_than_python_s_is_not_used(monkeypatch, server):
-    monkeypatch.setattr(ssl, "OPENSSL_VERSION", "OpenSSL 9.9.9")
+    monkeypatch.setattr(libssl, "_PYTHONS", "OpenSSL 9.9.9")
     assert "9.9.9" in libssl.why_not()
     assert "DANE" in tls.tls_trouble()
 
