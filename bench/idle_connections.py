@@ -19,6 +19,7 @@ from pathlib import Path
 from bench.clients import Clients, raise_descriptor_limit
 from bench.results import percentile, record
 from contrib.lib.gateway import Gateway
+from meta1g.smtps.limits import SESSION_DESCRIPTORS
 
 #: Descriptors that client and server need beside the connections.
 SPARE_DESCRIPTORS = 200
@@ -31,7 +32,7 @@ OPTIONS = {
 INTRO = """\
 Idle SMTP connections, without TLS, on one smtps process of a whole gateway, on loopback.  Memory for each is what the smtps
 process has more than before the first one, divided by their number: PSS and RSS of /proc/PID/smaps_rollup, after the greeting
-and after EHLO on each; allowed are 40 KiB.  Greeting: connect to the end of the 220, while they come at the rate given."""
+and after EHLO on each; allowed are 10 KiB.  Greeting: connect to the end of the 220, while they come at the rate given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def measure(gateway: Gateway, count: int, rate: float) -> dict[str, str]:
 
 def run(count: int, rate: float) -> dict[str, str]:
     """Runs a gateway with the load."""
-    raise_descriptor_limit(count + SPARE_DESCRIPTORS)
+    raise_descriptor_limit(SESSION_DESCRIPTORS * count + SPARE_DESCRIPTORS)
     options = {
         name: text.format(entries=count + SPARE_DESCRIPTORS, places=PLACES_EACH * (count + SPARE_DESCRIPTORS))
         for name, text in OPTIONS.items()
@@ -97,7 +98,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="bench/idle", description="Memory and greeting time of idle connections.")
     parser.add_argument("--connections", type=int, default=10_000)
     parser.add_argument("--rate", type=float, default=400, help="new connections each second")
-    parser.add_argument("--limit-kib", type=float, default=40, help="memory that each may cost")
+    parser.add_argument("--limit-kib", type=float, default=10, help="memory that each may cost")
     parser.add_argument("--record", action="store_true", help="add a row to bench/RESULTS.md")
     options = parser.parse_args(argv)
     figures = run(options.connections, options.rate)

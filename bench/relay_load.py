@@ -177,7 +177,8 @@ def show_load(load: Load, mine: list[Burst], other: list[Burst]) -> None:
     else:
         cells += ["-", "-"]
     cells.append(" : ".join(f"{median([b.use.switches / load.messages for b in x]):.1f}" if x else "-" for x in (mine, other)))
-    cells.append(" : ".join(f"{max(b.use.peak_kib for b in x) // 1024}" if x else "-" for x in (mine, other)))
+    memory = [[(b.use.peak_kib, b.use.pss_kib) for b in x] for x in (mine, other)]
+    cells.append(" : ".join(" / ".join(f"{max(kib) // 1024}" for kib in zip(*x, strict=True)) or "-" for x in memory))
     print(f"| {' | '.join(cells)} |")
 
 
@@ -232,7 +233,7 @@ def report(
 ) -> None:
     """Prints the figures as Markdown."""
     print(f"{options.rounds} rounds, {os.cpu_count()} cores; meta1g : Postfix, medians; ratios: median (least-greatest)\n")
-    print("| | load | messages/s | CPU ms a message | ratio of rates | ratio of CPU | switches a message | peak MiB |")
+    print("| | load | messages/s | CPU ms a message | ratio of rates | ratio of CPU | switches a message | MiB, peak / PSS |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for key in options.loads:
         show_load(LOADS[key], found.get((key, "meta1g"), []), found.get((key, "postfix"), []))

@@ -70,11 +70,15 @@ class Sink:
 
 @dataclass(slots=True)
 class Use:
-    """What a relay has used since its start: CPU seconds and voluntary switches by process, peak memory."""
+    """What a relay has used since its start: CPU seconds and voluntary switches by process; memory.
+
+    `peak_kib` adds up what each process had at most, shared pages once for each; `pss_kib` counts them once, now.
+    """
 
     cpu_s: dict[str, float] = field(default_factory=dict)
     switches: int = 0
     peak_kib: int = 0
+    pss_kib: int = 0
 
     def add(self, name: str, pid: int, *, with_children: bool = False) -> None:
         """Counts one process; one that has ended meanwhile is left out."""
@@ -83,11 +87,12 @@ class Use:
             for thread in Path(f"/proc/{pid}/task").iterdir():
                 self.switches += _number(thread / "status", "voluntary_ctxt_switches")
             self.peak_kib += _number(Path(f"/proc/{pid}/status"), "VmHWM")
+            self.pss_kib += _number(Path(f"/proc/{pid}/smaps_rollup"), "Pss")
 
     def since(self, before: "Use") -> "Use":
-        """Gives what was used after `before`; the peak stays that since the start."""
+        """Gives what was used after `before`; memory stays as it is."""
         cpu_s = {name: value - before.cpu_s.get(name, 0.0) for name, value in self.cpu_s.items()}
-        return Use(cpu_s, self.switches - before.switches, self.peak_kib)
+        return Use(cpu_s, self.switches - before.switches, self.peak_kib, self.pss_kib)
 
 
 def _number(path: Path, key: str) -> int:

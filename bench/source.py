@@ -45,14 +45,22 @@ class Source:
         Raises:
             SourceError: one of them was refused.
         """
-        for _ in range(sessions):
-            self._begin()
-        while self._selector.get_map():
-            for key, _ in self._selector.select():
-                if not self._step(key.fileobj, key.data):  # type: ignore[arg-type]
-                    self._selector.unregister(key.fileobj)
-                    key.fileobj.close()  # type: ignore[union-attr]
-                    self._begin()
+        try:
+            for _ in range(sessions):
+                self._begin()
+            while self._selector.get_map():
+                for key, _ in self._selector.select():
+                    if not self._step(key.fileobj, key.data):  # type: ignore[arg-type]
+                        self._end(key.fileobj)  # type: ignore[arg-type]
+                        self._begin()
+        finally:
+            for key in list(self._selector.get_map().values()):
+                self._end(key.fileobj)  # type: ignore[arg-type]
+            self._selector.close()
+
+    def _end(self, sock: socket.socket) -> None:
+        self._selector.unregister(sock)
+        sock.close()
 
     def _begin(self) -> None:
         message = next(self._messages, None)

@@ -10,7 +10,7 @@ import pytest
 
 from contrib.lib.gateway import wait_until
 from meta1g.base.errors import PermError
-from meta1g.conf.access import TAGS, Action, parse_decision
+from meta1g.conf.access import DNSBL, TAGS, Action, check_rhs, parse_decision
 from meta1g.maps.base import MapStatus
 from meta1g.maps.lookup import access_keys, address_keys, client_keys, domain_keys, user_keys
 from meta1g.maps.regexmap import RegexMap
@@ -114,6 +114,19 @@ def test_the_right_hand_sides_of_the_access_map():
         for prefix in ("", "quick:"):
             decision = parse_decision(TAGS["to"], prefix + written)
             assert (decision.action, decision.quick) == (ACTIONS[value], bool(prefix))
+
+
+def test_all_tags_are_on_the_page_those_that_wait_for_something_apart():
+    listed = [code(row[0]).removesuffix(":") for row in rows(ACCESS, "tag")]
+    assert sorted(listed) == sorted([*(tag for tag, row in TAGS.items() if not row.waits_for), f"{DNSBL.tag}N"])
+    text = (DOCS / ACCESS).read_text()
+    assert all(f"`{tag}:`" in text for tag in TAGS)
+
+
+@pytest.mark.parametrize("tag", ["ehlo", "cltresolve", *(tag for tag, row in TAGS.items() if row.waits_for)])
+def test_what_the_page_says_is_refused_is_refused(tag):
+    with pytest.raises(ValueError, match=tag):
+        check_rhs(TAGS[tag], "relay", tag)
 
 
 def test_the_four_keys_of_cltresolve():

@@ -65,10 +65,11 @@ def rfcs(text: str) -> Iterator[str]:
     Raises:
         UnknownReferenceError: one has no title.
     """
-    for number in _RFC.findall(text):
-        if int(number) not in RFCS:
-            raise UnknownReferenceError(f"RFC {number} has no title in contrib/lib/design_names.py")
-        yield number
+    numbers = _RFC.findall(text)
+    unknown = sorted({number for number in numbers if int(number) not in RFCS})
+    if unknown:
+        raise UnknownReferenceError(f"RFC {', '.join(unknown)}: no title in contrib/lib/design_names.py")
+    yield from numbers
 
 
 def invariants(text: str) -> Iterator[str]:
@@ -117,18 +118,25 @@ def collect(find: Callable[[str], Iterator[str]]) -> Places:
         UnknownReferenceError: it found something without a title.
     """
     places: dict[str, list[str]] = defaultdict(list)
+    unknown = []
     for path in files():
         try:
             for one in dict.fromkeys(find(text_of(path))):
                 places[one].append(short(path))
         except UnknownReferenceError as error:
-            raise UnknownReferenceError(f"{path.relative_to(ROOT)}: {error}") from None
+            unknown.append(f"{path.relative_to(ROOT)}: {error}")
+    if unknown:
+        raise UnknownReferenceError("\n".join(unknown))
     return places
 
 
 def _row(*cells: str) -> str:
     passive = [_ACTIVE.sub(r"\\\1", cell) for cell in cells]
     return f"| {' | '.join(passive)} |"
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\{match[0]}"
 
 
 def _code(names: list[str]) -> str:

@@ -71,12 +71,16 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
         f"{_WHO} ss_ta mail",
         "The session was ended: too many commands were refused or useless.",
     ),
-    "smtps.rcpt": row(Sev.INFO, Kind.MESSAGE, _RCPT, "", "A recipient was accepted."),
+    "smtps.rcpt": row(Sev.INFO, Kind.MESSAGE, _RCPT, "notify orcpt", "A recipient was accepted."),
     "smtps.rcpt_discarded": row(
         Sev.INFO, Kind.MESSAGE, "ss_ta mail rcpt", "client map key", "A recipient was accepted and gets nothing, by this entry."
     ),
     "smtps.message": row(
-        Sev.INFO, Kind.MESSAGE, f"{_CLIENT} ss_ta mail size rcpts reply", "ehlo", "A message was accepted: it is in the queue."
+        Sev.INFO,
+        Kind.MESSAGE,
+        f"{_CLIENT} ss_ta mail size rcpts reply",
+        "ehlo msgid body ret envid",
+        "A message was accepted: it is in the queue.",
     ),
     "smtps.message_discarded": row(
         Sev.INFO,

@@ -62,6 +62,9 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
 
 _QMGR: Final[Mapping[str, LogEvent]] = {
     "qmgr.start": row(Sev.INFO, _RUN, "pid count", "", "QMGR is ready; so many recipients wait in DEFEDB."),
+    "qmgr.missing": row(
+        Sev.WARN, _TROUBLE, "component", "", "A component has not connected, or was not reached, after the start."
+    ),
     "qmgr.recovered": row(Sev.INFO, _RUN, "rcpts", "", "What the last run left in IBDB was moved to DEFEDB."),
     "qmgr.smtps": row(Sev.INFO, _RUN, "pid limit", "name", "An SMTPS has connected."),
     "qmgr.smtps_gone": row(Sev.NOTICE, _RUN, "pid", "", "An SMTPS is gone."),

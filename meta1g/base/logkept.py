@@ -30,7 +30,8 @@ KEPT_MAX_BYTES: Final = 4 * 1024 * 1024
 RETRY_S: Final = 0.5
 #: Processes of a component that keep lines at the same time, at most.
 _FILES_MAX: Final = 64
-_NAME: Final = "log.kept"
+#: The file in the directory of a component.
+KEPT_NAME: Final = "log.kept"
 _SLICE_BYTES: Final = 64 * 1024
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 _MODE: Final = 0o640
@@ -60,9 +61,9 @@ class Kept:
 
 
 def _names(directory: Path) -> Iterator[Path]:
-    yield directory / _NAME
+    yield directory / KEPT_NAME
     for number in range(1, _FILES_MAX):
-        yield directory / f"{_NAME}.{number}"
+        yield directory / f"{KEPT_NAME}.{number}"
 
 
 def kept_in(directory: Path) -> list[Kept]:

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from meta1g.base import cli, paths, reach, sysexits
 from meta1g.base.ids import PROCESS_INDEX_MAX
 from meta1g.base.log import LOG_FLAGS, FdSink, FileSink, Log, Sink
+from meta1g.base.logkeys import Sev
 from meta1g.base.logsyslog import JOURNAL_SOCKET, SYSLOG_SOCKET, SyslogSink
 
 ALIVE_FD: Final = "META1G_ALIVE_FD"
@@ -64,7 +65,7 @@ def component_arguments(prog: str, argv: list[str], description: str) -> argpars
 
 
 def open_log(module: str, glob: Options, section: Options, directory: Path, component: str = "") -> Log:
-    """Makes the log of a process from `log_level` and `log { }`, of its section first, then of the whole file.
+    """Makes the log of a process from `log_level`, `debug_level` and `log { }`, of its section first, then of the whole file.
 
     Args:
         module: name of the component.
@@ -76,13 +77,19 @@ def open_log(module: str, glob: Options, section: Options, directory: Path, comp
     Raises:
         CliError: the log file cannot be opened.
     """
-    level_owner = section if section.given("log_level") else glob
     where = _log_section(glob, section)
     try:
         sink = _sink(module, where, directory, directory / (component or module))
     except OSError as error:
         raise _log_error(error) from error
-    return Log(module, level=level_owner.get("log_level"), sink=sink, format_name=where.get("format") or "classic")
+    return Log(module, level=_level(glob, section), sink=sink, format_name=where.get("format") or "classic")
+
+
+def _level(glob: Options, section: Options) -> int:
+    """Gives the level of a log: `log_level`, or that of debugging lines if they are wanted."""
+    level: int = (section if section.given("log_level") else glob).get("log_level")
+    debug: int = (section if section.given("debug_level") else glob).get("debug_level")
+    return max(level, Sev.DEBUG) if debug else level
 
 
 def check_log(module: str, glob: Options, section: Options, directory: Path) -> None:

@@ -14,8 +14,9 @@ from typing import Final, TypeVar
 
 from meta1g.conf.config import Section, UnreadError
 from meta1g.conf.defs_maps import FILE_TYPES
+from meta1g.conf.openrelay import too_wide
 from meta1g.conf.tree import Problem
-from meta1g.conf.values import shown, suggest, too_wide
+from meta1g.conf.values import shown, suggest
 
 #: A socket for all addresses.
 _ANY: Final = "*"

@@ -63,7 +63,14 @@ LISTEN_SOCKET: Final = SectionDef(
 
 LEVELS: Final = (
     option("log_level", LEVEL, "9", S, "How much is logged; 9 is for daily use, 15 for the search for errors.", inherit=True),
-    option("debug_level", LEVEL, "0", R, "How much is told to developers.", inherit=True),
+    option(
+        "debug_level",
+        LEVEL,
+        "0",
+        R,
+        "Above 0, lines for the search for errors are written, whatever log_level says.",
+        inherit=True,
+    ),
 )
 COMMON: Final = (
     option(
@@ -82,9 +89,14 @@ COMMON: Final = (
     option("restart_dependencies", ListOf(NAME), None, S, "Components that stop before this one restarts and start after it."),
     option("pass_fd_socket", PATH, None, S, "Unix socket for start_action = pass, relative to the queue directory."),
     option("processes", Int(1, 256), "1", OWN, "Processes of this section that run side by side."),
-    option("wait_for_server", Time(0, 3600), "10s", S, "How long the component waits at start for those it connects to."),
-    option("IO_timeout", Time(1, 86400), "5m", S, "How long a peer may take for one step; RFC 5321 4.5.3.2.7 asks for 5m."),
     *LEVELS,
+)
+#: Options of some components.
+WAIT_FOR_SERVER: Final = option(
+    "wait_for_server", Time(0, 3600), "10s", S, "How long the component waits at start for those it connects to."
+)
+IO_TIMEOUT: Final = option(
+    "IO_timeout", Time(1, 86400), "5m", S, "How long a peer may take for one step; RFC 5321 4.5.3.2.7 asks for 5m."
 )
 COMMON_SECTIONS: Final = (LOG, LISTEN_SOCKET)
 
@@ -101,7 +113,9 @@ SOFT_BOUNCE: Final = option(
 GLOBAL: Final = (
     SOFT_BOUNCE,
     option("log_level", LEVEL, "9", S, "How much is logged, unless a component says otherwise."),
-    option("debug_level", LEVEL, "0", R, "How much is told to developers, unless a component says otherwise."),
+    option(
+        "debug_level", LEVEL, "0", R, "Above 0, lines for the search for errors are written, unless a component says otherwise."
+    ),
     option("hostname", Domain(), None, R, "Name of this machine in greetings and headers; the system's if it is not given."),
     option(
         "queue_directory", AbsolutePath(), str(paths.DEFAULT_QUEUE_DIRECTORY), R, "Queue files and sockets are relative to it."

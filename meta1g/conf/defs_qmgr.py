@@ -5,7 +5,7 @@ Ref: MeTA1 README, "QMGR Configuration" (option names without source are modelle
 
 from typing import Final
 
-from meta1g.conf.defs_common import OWN, PATH, SOFT_BOUNCE, R, S, component
+from meta1g.conf.defs_common import OWN, PATH, SOFT_BOUNCE, WAIT_FOR_SERVER, R, S, component
 from meta1g.conf.defs_maps import MAP, map_user
 from meta1g.conf.schema import SectionDef, option
 from meta1g.conf.values import Choice, Flag, Flags, Int, ListOf, MailAddress, Size, Text, Time
@@ -27,7 +27,14 @@ _OPTIONS: Final = (
         R,
         "Sessions, transactions and recipients that are coming in; one client (IPv6: a /64) holds an eighth at most.",
     ),
-    option("wait_for_client", Time(0, 3600), "10s", S, "How long qmgr waits at start for smtps and smtpc to connect."),
+    WAIT_FOR_SERVER,
+    option(
+        "wait_for_client",
+        Time(0, 3600),
+        "10s",
+        S,
+        "How long deliveries wait at start for smtps and smtpc to connect; then the log names who is missing.",
+    ),
     option("min_retry_delay", Time(1, 7 * 86400), "5m", R, "Shortest time until the next attempt."),
     option("max_retry_delay", Time(1, 30 * 86400), "2h", R, "Longest time until the next attempt."),
     option("delay_dsn_timeout", Time(0), "4h", R, "Time in the queue after which the sender is warned; 0 for never."),

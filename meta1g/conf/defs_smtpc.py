@@ -6,7 +6,7 @@ RFC 5321 4.5.3.2 (time-outs).
 
 from typing import Final
 
-from meta1g.conf.defs_common import OWN, PATH, R, S, component
+from meta1g.conf.defs_common import IO_TIMEOUT, OWN, PATH, WAIT_FOR_SERVER, R, S, component
 from meta1g.conf.defs_tls import CLIENT_AUTH, CLIENT_TLS
 from meta1g.conf.schema import option
 from meta1g.conf.values import Flag, Flags, Int, IpAddress, Port, Time
@@ -28,6 +28,8 @@ _FLAGS: Final = Flags(
 _WAIT: Final = Time(1, 86400)
 
 _OPTIONS: Final = (
+    WAIT_FOR_SERVER,
+    IO_TIMEOUT,
     option("flags", _FLAGS, None, R, "What is used."),
     option("LMTP_socket", PATH, "lmtpsock", S, "Unix socket of the local LMTP server, relative to the queue directory."),
     option("connect_timeout", _WAIT, "30s", R, "How long connecting may take before the next address is tried."),

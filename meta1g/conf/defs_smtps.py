@@ -5,7 +5,17 @@ Ref: MeTA1 README, "SMTPS Configuration" (option names without source are modell
 
 from typing import Final
 
-from meta1g.conf.defs_common import ADDRESS_FAMILIES, OWN, PATH, SOFT_BOUNCE, R, S, component
+from meta1g.conf.defs_common import (
+    ADDRESS_FAMILIES,
+    IO_TIMEOUT,
+    OWN,
+    PATH,
+    SOFT_BOUNCE,
+    WAIT_FOR_SERVER,
+    R,
+    S,
+    component,
+)
 from meta1g.conf.defs_tls import SERVER_AUTH, SERVER_TLS
 from meta1g.conf.schema import Naming, SectionDef, option
 from meta1g.conf.values import ID_MAX, Choice, Flag, Flags, Int, IpAddress, Port, Size, Time
@@ -60,6 +70,8 @@ _FLAGS: Final = Flags(
 
 _OPTIONS: Final = (
     SOFT_BOUNCE,
+    WAIT_FOR_SERVER,
+    IO_TIMEOUT,
     option("flags", _FLAGS, None, S, "What is offered, and which checks are made."),
     option("CDB_gid", Int(0, ID_MAX), None, S, "Group of content files: one that smtpc is in."),
     option("max_message_size", Size(), "100MB", R, "Greatest message; 0 for no limit."),

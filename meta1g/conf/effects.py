@@ -1,12 +1,17 @@
-"""What has no code in this version: sections and flags that load with a warning, and what is refused by its name.
+"""What is accepted has effect: the code that uses each option, flag and value, and what has none in this version.
 
-What MeTA1's own samples have loads, so that they work, and its owner is warned; all else that would be passed over in silence
-is an error: a rule without effect lets mail go where it should not.  Documentation and `smconf -h` say so.  A test compares the
-list with the programs.
+    USERS      section -> the code that asks for its options and flags; tags of the access map name theirs in conf/access.py
+    VALUES     right-hand side -> the code that reads it
+    WARNED     sections and flags without code that load with a warning, since MeTA1's own samples have them
+    REFUSED    all else without code: an error, since a rule without effect lets mail go where it should not
+
+Documentation and `smconf -h` mark the last two.  tests/test_effects.py compares all of it with the tables and the programs: a
+row without user, and a user without row, is found.
 
 Pure.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 #: Sections by the keywords that lead to them; flags behind their option, if they are asked for.
@@ -35,6 +40,75 @@ REFUSED: Final = frozenset(
         "smtpc_rcpt_conf tls_requirements",
     }
 )
+_LOG: Final = ("meta1g.base.startup:open_log", "meta1g.base.startup:_sink")
+_MAP: Final = ("meta1g.maps.declared:DeclaredMaps._spec", "meta1g.maps.declared:_entries")
+_MAP_USER: Final = ("meta1g.maps.declared:DeclaredMaps.used_by",)
+_QMGR: Final = "meta1g.qmgr.settings:Settings.from_config"
+_SMTPS: Final = ("meta1g.smtps.settings:settings_from", "meta1g.smtps.settings:_lookup_flags")
+_SMTPC: Final = "meta1g.smtpc.settings:Settings.from_section"
+_SMAR: Final = "meta1g.smar.settings:_Reader"
+#: Sections by the keywords that lead to them, `component` for what all components have; `module:attribute`.
+USERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "": ("meta1g.base.startup:_level", "meta1g.conf.config:Config", _QMGR, *_SMTPS),
+    "log": _LOG,
+    "mcp": ("meta1g.base.startup:_level",),
+    "mcp log": _LOG,
+    "component": ("meta1g.mcp.service:_service", "meta1g.mcp.service:_processes", "meta1g.base.startup:_level"),
+    "component log": _LOG,
+    "component listen_socket": ("meta1g.mcp.service:_listen", "meta1g.smtps.listen:_bind"),
+    "qmgr": (_QMGR, "meta1g.conf.load:templates_of"),
+    "qmgr smtps": (_QMGR,),
+    "qmgr smtpc": (_QMGR,),
+    "qmgr IBDB": (_QMGR,),
+    "qmgr DEFEDB": (_QMGR,),
+    "qmgr conf_map": (*_MAP_USER, "meta1g.qmgr.destinations:configuration_map"),
+    "qmgr map": _MAP,
+    "smtps": (*_SMTPS, "meta1g.smtps.main:SmtpsProcess._tell_ready"),
+    "smtpc": (
+        _SMTPC,
+        "meta1g.smtpc.main:Smtpc.__init__",
+        f"{_SMAR}._route_defaults",
+        f"{_SMAR}._myself",
+    ),
+    "smar": (
+        f"{_SMAR}.__init__",
+        f"{_SMAR}.read",
+        f"{_SMAR}._myself",
+        "meta1g.smar.settings:name_servers",
+        "meta1g.smar.main:Smar",
+    ),
+    "smar nameserver": ("meta1g.smar.settings:name_servers",),
+    "smar map": _MAP,
+    "smar aliases": (*_MAP_USER, f"{_SMAR}._aliases"),
+    "smar local_user_map": (*_MAP_USER, f"{_SMAR}._users"),
+    "smar mailertable": _MAP_USER,
+    "smar access_map": _MAP_USER,
+    "smar dnsbl": (f"{_SMAR}._lists",),
+    "smtps_session_conf": ("meta1g.smtps.settings:ClientSettings.of", *_SMTPS),
+    "smtpc_session_conf": ("meta1g.smtpc.settings:ServerSettings.of", _SMTPC),
+    "smtpc_rcpt_conf": ("meta1g.smar.hostconf:HostConf.recipient",),
+    "destination_conf": ("meta1g.qmgr.destinations:_limits_of",),
+}
+#: Right-hand sides by the map that they stand in; the words of the access map are conf.access.WORDS.
+VALUES: Final[Mapping[str, str]] = {
+    "access_map relay": "meta1g.smar.checks:Policy._relaying",
+    "access_map ok": "meta1g.smar.access:_goes_on",
+    "access_map cont": "meta1g.smar.access:_goes_on",
+    "access_map reject": "meta1g.smar.checks:_refusal",
+    "access_map discard": "meta1g.smar.checks:Policy.rcpt",
+    "access_map error:": "meta1g.conf.access:_error_reply",
+    "access_map quick:": "meta1g.smar.checks:_flags",
+    "access_map list of writers": "meta1g.smar.localuser:may_write",
+    "access_map snippet": "meta1g.conf.snippet:parse_snippet",
+    "mailertable lmtp:": "meta1g.smar.route:_lmtp_target",
+    "mailertable PORT^HOST": "meta1g.smar.route:_smtp_target",
+    "mailertable [HOST]": "meta1g.smar.route:_smtp_target",
+    "mailertable HOST": "meta1g.smar.route:_smtp_target",
+    "aliases members": "meta1g.smar.alias:split_members",
+    "aliases ${macro}": "meta1g.maps.rhs:replace",
+    "local_user_map anything": "meta1g.smar.localuser:LocalUsers.find",
+    "conf_map snippet": "meta1g.qmgr.destinations:Destinations",
+}
 MARK: Final = "Not in this version."
 
 

@@ -6,7 +6,6 @@ be right; the caller adds the place.
 Pure.  Ref: meta1.conf(5), kinds of values; negated flags `dont_NAME` as in MeTA1, `no_NAME` and `!NAME` are ours.
 """
 
-import contextlib
 import difflib
 import ipaddress
 import itertools
@@ -29,12 +28,6 @@ SHOWN_MAX_CHARS: Final = 60
 LISTED_MAX: Final = 10
 COMPARED_MAX: Final = 500
 _NEAR: Final = 0.6
-#: Shortest prefix of a network that may be somebody's own, and of several side by side, by IP version.  Our choice: 10.0.0.0/8,
-#: fc00::/7, and not a sixteenth of IPv4.
-LEAST_PREFIX: Final = {4: 8, 6: 7}
-LEAST_JOINED_PREFIX: Final = {4: 5, 6: 4}
-#: IPv4 addresses inside of IPv6 (RFC 4291 2.5.5.2).
-_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 
 _INT: Final = re.compile(r"0x[0-9a-f]{1,16}|[0-9]{1,20}", re.ASCII | re.IGNORECASE)
 _OCTAL: Final = re.compile(r"(?:0o)?[0-7]{1,7}", re.ASCII)
@@ -309,28 +302,6 @@ class Network(_Scalar):
     def describe(self) -> str:
         """Names the kind."""
         return "IP address or network"
-
-
-def too_wide(networks: Iterable[str]) -> str:
-    """Says why networks must not send mail anywhere through this machine; nothing if they may.
-
-    Networks that together make a larger one count as that.
-
-    Args:
-        networks: addresses and networks; what is none is passed over.
-    """
-    found: dict[int, list[Any]] = {4: [], 6: []}
-    for text in networks:
-        with contextlib.suppress(ValueError):
-            network = ipaddress.ip_network(text)
-            found[network.version].append(network)
-    alone = [one for same in found.values() for one in same if one.prefixlen < LEAST_PREFIX[one.version]]
-    joined = [one for same in found.values() for one in ipaddress.collapse_addresses(same)]
-    for network in (*alone, *joined):
-        if network.prefixlen < LEAST_JOINED_PREFIX[network.version] or network in alone:
-            return f"{network} would let everybody send anywhere (open relay); name your own networks"
-    mapped = next((one for one in found[6] if one.subnet_of(_MAPPED)), None)
-    return f"{mapped} is never asked for, since these clients count as IPv4; write the IPv4 network" if mapped else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Final
 
 from meta1g.base.ids import TaId
 from meta1g.db.aq_types import AqRcpt, DestKey
+from meta1g.rcb.common import ServerAddr
 
 #: Recipients looked at to join some of them, for each that may be joined.  Our choice: those that differ cost no more.
 _LOOKS: Final = 4
@@ -34,6 +35,10 @@ class DestQueue:
     def __len__(self) -> int:
         """Gives the number of transactions that wait."""
         return len(self.by_ta)
+
+    def server(self) -> ServerAddr:
+        """Gives the server as the recipient that has waited longest knows it."""
+        return next(iter(next(iter(self.by_ta.values())).values())).server
 
 
 class DestQueues:

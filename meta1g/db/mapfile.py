@@ -17,6 +17,7 @@ import berkeleydb.db as bdb
 
 from meta1g.base.errors import Module, PermError, TempError
 from meta1g.base.failure import SHORTAGES
+from meta1g.base.reach import user_name
 from meta1g.db.files import FILES
 
 #: Types of map files by the names that maps in meta1.conf have.
@@ -197,7 +198,7 @@ def _open_failure(path: Path, error: "bdb.DBError") -> str:
     if isinstance(error, bdb.DBNoSuchFileError):
         return f"{path}: map file is missing; make it with createmap"
     if isinstance(error, bdb.DBAccessError | bdb.DBPermissionsError):
-        return f"{path}: cannot read map: permission denied; mend its mode"
+        return f"{path}: cannot read map: permission denied to {user_name()}; mend its mode"
     return f"{path}: no map file ({_text(error)}); make it with createmap"
 
 

@@ -24,11 +24,12 @@ class Destination:
         closed_until: monotonic time until which it counts as unreachable, 0.0 if it does not.
         probing: it was unreachable, and one connection finds out whether it still is.
         failure: why it was unreachable.
+        own: sessions at first and at most, where they are not those of all destinations.
 
     Locking: caller holds AQ.
     """
 
-    __slots__ = ("closed_until", "deliveries", "failure", "failures", "idle", "key", "limit", "open", "probing")
+    __slots__ = ("closed_until", "deliveries", "failure", "failures", "idle", "key", "limit", "open", "own", "probing")
 
     def __init__(self, key: DestKey, limit: int) -> None:
         self.key = key
@@ -40,6 +41,7 @@ class Destination:
         self.failure = NO_REPLY
         self.failures = 0
         self.deliveries = 0
+        self.own: tuple[int | None, int | None] = (None, None)
 
 
 class Occ:
@@ -72,7 +74,20 @@ class Occ:
         """Changes the numbers that it was made with; sessions beyond them end by themselves."""
         self.initial, self.maximum, self._close_s = max(1, min(initial, maximum)), max(1, maximum), close_s
         for dest in self._dests.values():
-            dest.limit = min(dest.limit, self.maximum)
+            dest.limit = min(dest.limit, self._most(dest))
+
+    def give_own(self, dest: Destination, initial: int | None, maximum: int | None) -> None:
+        """Gives a destination limits of its own; None for those of all."""
+        if dest.own == (initial, maximum):
+            return
+        dest.own = (initial, maximum)
+        fresh = not (dest.deliveries or dest.failures)
+        dest.limit = max(1, min(self.initial if initial is None else initial, self._most(dest))) if fresh else dest.limit
+        dest.limit = min(dest.limit, self._most(dest))
+
+    def _most(self, dest: Destination) -> int:
+        """Gives how many sessions a destination may ever have."""
+        return self.maximum if dest.own[1] is None else dest.own[1]
 
     def dests(self) -> list[Destination]:
         """Gives all destinations."""
@@ -126,7 +141,7 @@ class Occ:
         dest.failures = 0
         dest.closed_until = 0.0
         dest.probing = False
-        if dest.limit < self.maximum:
+        if dest.limit < self._most(dest):
             dest.limit += 1
 
     def failure(self, dest: Destination, now_s: float, failure: Reply, *, opening: bool) -> bool:

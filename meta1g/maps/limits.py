@@ -34,3 +34,6 @@ PASSWD_BUFFER_BYTES: Final = 4 * 1024
 PASSWD_BUFFER_MAX_BYTES: Final = 256 * 1024
 #: Most maps inside each other in sequences.  Our choice, because a deeper one is a mistake.
 SEQUENCE_DEPTH_MAX: Final = 8
+#: A wrong entry is logged once in so many seconds, and so many are remembered for that.  Our choice: not a line for each mail.
+WRONG_ENTRY_LOG_S: Final = 10.0
+WRONG_ENTRIES_MAX: Final = 1_000

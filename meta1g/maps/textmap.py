@@ -15,6 +15,7 @@ from typing import Final
 from meta1g.base.clock import Clock
 from meta1g.base.errors import Module, PermError, TempError
 from meta1g.base.failure import is_shortage
+from meta1g.base.reach import user_name
 from meta1g.maps.base import NOTFOUND, MapResult, ok
 from meta1g.maps.filemap import FileMap
 from meta1g.maps.limits import TEXT_FILE_MAX_BYTES
@@ -97,7 +98,8 @@ def _lines(path: Path, errors: str) -> Iterator[str]:
         text = f"{path}: cannot read map: {error.strerror}"
         if is_shortage(error):
             raise TempError(Module.MAP, text) from error
-        raise PermError(Module.MAP, f"{text}; create it or mend its mode") from error
+        who = f" to {user_name()}" if isinstance(error, PermissionError) else ""
+        raise PermError(Module.MAP, f"{text}{who}; create it or mend its mode") from error
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise PermError(Module.MAP, f"{path}:{number}: byte {byte:#04x} is no UTF-8; save the file as UTF-8") from error

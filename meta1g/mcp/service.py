@@ -144,10 +144,15 @@ def _service(section: Section) -> Service:
         dependents=tuple(section.get("restart_dependencies") or ()),
         pass_fd_socket=section.get("pass_fd_socket") or "",
         listens=tuple(_listen(sub) for sub in section.subs("listen_socket")),
-        ready_bound_s=max(READY_BOUND_S, (section.get("wait_for_server") or 0) + READY_MARGIN_S),
+        ready_bound_s=_ready_bound_s(section),
     )
     _check_sockets(made)
     return made
+
+
+def _ready_bound_s(section: Section) -> float:
+    waits_s: int = section.get("wait_for_server") if "wait_for_server" in section.definition.by_option else 0
+    return max(READY_BOUND_S, waits_s + READY_MARGIN_S)
 
 
 def _listen(sub: Section) -> Listen:

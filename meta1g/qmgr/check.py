@@ -14,6 +14,7 @@ from typing import Final
 from meta1g.base import paths, reach, startup
 from meta1g.base.selfcheck import Findings
 from meta1g.conf.load import load_file
+from meta1g.qmgr.destinations import configuration_map
 from meta1g.qmgr.settings import Settings
 
 _FULL: Final = os.R_OK | os.W_OK | os.X_OK
@@ -35,6 +36,7 @@ def check(arguments: argparse.Namespace) -> int:
         found.libraries("berkeleydb")
         found.log("qmgr", config.glob, section, queue)
         stores = [queue / one for one in (paths.IBDB_DIRECTORY, paths.DEFEDB_DIRECTORY)]
+        found.look(configuration_map, config, section)
         with found.part():
             log_directory = Settings.from_config(config).defedb_log_directory
             stores += [queue / log_directory] if log_directory else []

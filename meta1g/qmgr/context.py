@@ -28,6 +28,7 @@ from meta1g.db.occ import Occ
 from meta1g.pt.rcblisten import RcbListener
 from meta1g.pt.workers import Workers
 from meta1g.qmgr.active import Active
+from meta1g.qmgr.arrivals import Arrivals
 from meta1g.qmgr.bounces import Bounces
 from meta1g.qmgr.cleanup import Chore, Cleanup
 from meta1g.qmgr.commit import Commit
@@ -109,8 +110,15 @@ class Context:
         self.feeder = Feeder(env, self.active, self.orders)
         self.wrong_clock = WrongClock(env, self.active, self.feeder)
         self.orphans = Orphans(env, cdb, self.lost, self.intake, self.commit, self.defer)
-        self.smtps = SmtpsLinks(self.intake, self.orphans.smtps_gone, env.log, self.contained)
+        self.smtps = SmtpsLinks(self.intake, self.scheduler.wake, self.orphans.smtps_gone, env.log, self.contained)
         self.smtpc = SmtpcLinks(self.scheduler, env.log, self.contained)
+        self.arrivals = Arrivals(
+            {"smtps": lambda: len(self.smtps), "smtpc": lambda: len(self.scheduler.dadb)},
+            {"smar": lambda: self.resolver.up},
+            self.scheduler.wake,
+            env.log,
+        )
+        self.scheduler.waits = self.arrivals.waiting
         self.mode = OperatingMode(env, self.intake, self.scheduler, self.feeder, self.smtps)
         self.resources = self._make_resources()
         self.cleanup = Cleanup(env, self.storing, self.commit, self._chores())
@@ -199,6 +207,11 @@ class Context:
                     log=self._log,
                 )
             )
+
+    def begin(self) -> None:
+        """Waits for the peers from now on, as long as the settings say."""
+        settings = self.env.settings
+        self.arrivals.begin(self.env.evthr, settings.wait_for_client_s, settings.wait_for_server_s)
 
     def _checkpoint(self) -> None:
         """Starts a checkpoint in a thread of its own: DEFEDB goes on meanwhile, however slow the disk is."""

@@ -24,12 +24,16 @@ from meta1g.db.defedb import DefeDb
 from meta1g.db.defedb_salvage import open_or_salvage
 from meta1g.db.lostfound import LostFound
 from meta1g.db.recovery import recover
+from meta1g.maps.watch import Loader
+from meta1g.maps.wrong import WrongEntries
 from meta1g.pt import alive
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.signals import on_signal, signals_of
 from meta1g.pt.task import Result, Task
 from meta1g.pt.turnlog import collect_lines
+from meta1g.pt.workers import Workers
 from meta1g.qmgr.context import Context
+from meta1g.qmgr.destinations import Destinations, configuration_map
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.settings import Settings
 
@@ -98,7 +102,9 @@ def socket_access(config: Config) -> dict[str, Access]:
 class Qmgr:
     """The process: stores, loop, stop.  Owner: the process."""
 
-    def __init__(self, settings: Settings, queue: Path, access: Mapping[str, Access], log: Log) -> None:
+    def __init__(
+        self, settings: Settings, queue: Path, access: Mapping[str, Access], log: Log, destinations: Destinations
+    ) -> None:
         self._access = access
         self._log = log
         self._stopping = False
@@ -111,7 +117,7 @@ class Qmgr:
         defedb.keeper = lost.keep_record
         self._recover(queue, defedb, cdb, lost, clock.now())
         self._evthr = Evthr(clock=clock, log=log)
-        self.context = Context(Env(settings, self._evthr, clock, log), queue, defedb, cdb)
+        self.context = Context(Env(settings, self._evthr, clock, log, destinations), queue, defedb, cdb)
 
     def _recover(self, queue: Path, defedb: DefeDb, cdb: Cdb, lost: LostFound, now: float) -> None:
         """Opens DEFEDB and moves there what is in IBDB; if DEFEDB turns out to be damaged then, it is repaired once."""
@@ -137,6 +143,7 @@ class Qmgr:
         on_signal(self._evthr, signal.SIGUSR1, self._log.reopen)
         alive.watch_alive(self._evthr, self._mcp_gone)
         self.context.listen(self._access)
+        self.context.begin()
         alive.tell_ready()
         self._log.info("qmgr.start", "ready", pid=os.getpid(), count=self.context.defer.count)
         try:
@@ -180,7 +187,13 @@ def main(argv: list[str]) -> int:
     log = startup.open_log("qmgr", config.glob, config.section("qmgr"), queue)
     lock_fd = lock_queue(queue)
     try:
-        Qmgr(Settings.from_config(config), queue, socket_access(config), log).run()
+        loader = Workers(1, name="map loader", log=log)
+        table = configuration_map(config, config.section("qmgr"), Loader(loader.submit, log))
+        destinations = Destinations(table, WrongEntries(log))
+        try:
+            Qmgr(Settings.from_config(config), queue, socket_access(config), log, destinations).run()
+        finally:
+            loader.close(timeout_s=0.0)
     except Meta1Error as error:
         log.fatal("qmgr.main", error.cause)
         raise

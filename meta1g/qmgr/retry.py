@@ -7,6 +7,7 @@ import math
 from typing import Final
 from zlib import crc32
 
+from meta1g.qmgr.destinations import COMMON, DestinationLimits
 from meta1g.qmgr.settings import Settings
 from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
 
@@ -21,7 +22,7 @@ _REPORTS: Final = int(
 )
 
 
-def next_try(rcpt: RcptRecord, now: float, settings: Settings) -> float:
+def next_try(rcpt: RcptRecord, now: float, settings: Settings, own: DestinationLimits = COMMON) -> float:
     """Gives the time of the next attempt: the time in the queue so far, within the bounds, give or take 10 %.
 
     Messages that are deferred together do not come back together, but the recipients of one do, to travel together again: the
@@ -31,8 +32,10 @@ def next_try(rcpt: RcptRecord, now: float, settings: Settings) -> float:
         rcpt: the recipient.
         now: the time now, seconds since the epoch.
         settings: bounds.
+        own: what its destination has of its own.
     """
-    delay_s = min(max(now - rcpt.entered, settings.min_retry_delay_s), settings.max_retry_delay_s)
+    low_s, high_s = own.retry_bounds(settings.min_retry_delay_s, settings.max_retry_delay_s)
+    delay_s = min(max(now - rcpt.entered, low_s), high_s)
     return float(math.ceil(now + delay_s * (1 + _JITTER * _spread(rcpt))))
 
 

@@ -47,6 +47,7 @@ _Verdict = tuple[AqRcpt, Callable[[AqRcpt], object]]
 
 _NOT_SENT: Final = TempError(Module.QMGR, "the delivery could not be prepared")
 _OTHER: Final = Outcome(Reply(451, "4.3.0", "delivery agent gave the result of another delivery"))
+_WRONG_CONF: Final = Outcome(Reply(451, "4.3.5", "Configuration of this destination is wrong"))
 _LATE: Final = Outcome(Reply(451, "4.4.7", "delivery agent gave no result in time"))
 
 
@@ -61,6 +62,10 @@ class Scheduler:
         dadb: delivery agents.
         builder: makes the messages; its ids name sessions, too.
 
+    Attributes:
+        stopping, pausing: nothing is delivered.
+        waits: tells whether nothing is delivered yet.
+
     Locking: AQ.
     """
 
@@ -68,7 +73,9 @@ class Scheduler:
         self.occ = occ
         self.dadb = dadb
         self.stopping = self.pausing = False
+        self.waits: Callable[[], bool] = lambda: False
         self._settings = env.settings
+        self._destinations = env.destinations
         self._active = active
         self._update = update
         self._builder = builder
@@ -90,7 +97,7 @@ class Scheduler:
     def _run(self, task: Task) -> Result:
         left = SLICE
         with self._active.lock:
-            while left > 0 and not (self.stopping or self.pausing) and (queue := self._next()) is not None:
+            while left > 0 and not (self.stopping or self.pausing or self.waits()) and (queue := self._next()) is not None:
                 left -= self._turn(queue)
         if left <= 0:
             task.wakeup()
@@ -110,15 +117,18 @@ class Scheduler:
         """Serves a destination; gives how many recipients that concerned, 1 at least."""
         queues, key = self._active.queues, queue.key
         closed = self.occ.is_closed(key, self._clock.monotonic())
-        if closed is not None:
+        own = self._destinations.of(queue.server)
+        if closed is not None or own is None:
             rcpts = queues.take_some(queue, SLICE)
-            self._unreachable(rcpts, Outcome(closed.failure))
+            self._unreachable(rcpts, _WRONG_CONF if closed is None else Outcome(closed.failure))
         else:
-            session = self._session(self.occ.get(key))
+            dest = self.occ.get(key)
+            self.occ.give_own(dest, own.initial_connections, own.max_connections)
+            session = self._session(dest)
             if session is None:
                 queues.block(queue)
                 return 1
-            rcpts = queues.take(queue, self._settings.max_rcpts_per_transaction)
+            rcpts = queues.take(queue, own.max_rcpts or self._settings.max_rcpts_per_transaction)
             self._deliver(session, rcpts)
         queues.again(queue)
         return len(rcpts)

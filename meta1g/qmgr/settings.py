@@ -64,6 +64,8 @@ class Settings:
     checkpoint_interval_s: int
     soft_bounce: bool = False
     always_bcc: str = ""
+    wait_for_client_s: int = 0
+    wait_for_server_s: int = 0
     verp: VerpSenders = NO_VERP
     templates: Templates = field(default_factory=load_templates)
 
@@ -103,6 +105,8 @@ class Settings:
             checkpoint_interval_s=defedb.get("checkpoint_interval"),
             soft_bounce=section.get("soft_bounce"),
             always_bcc=section.get("always_bcc") or "",
+            wait_for_client_s=section.get("wait_for_client"),
+            wait_for_server_s=section.get("wait_for_server"),
             verp=VerpSenders(frozenset(one.lower() for one in section.get("verp_senders")), section.get("verp_delimiters")),
             templates=templates_of(config, section),
         )

@@ -45,6 +45,7 @@ class SmtpsLinks:
 
     Args:
         intake: takes their messages.
+        on_up: called when one has connected.
         on_gone: called when one is gone.
         log: the log.
         contained: hears of their contained failures.
@@ -55,7 +56,10 @@ class SmtpsLinks:
     Locking: own lock LEAF.
     """
 
-    def __init__(self, intake: Intake, on_gone: Callable[[], None], log: Log, contained: Contained) -> None:
+    def __init__(
+        self, intake: Intake, on_up: Callable[[], None], on_gone: Callable[[], None], log: Log, contained: Contained
+    ) -> None:
+        self._on_up = on_up
         self._contained = contained
         self.percent = 100
         self.reason = ""
@@ -106,6 +110,7 @@ class SmtpsLinks:
         if self.reason:
             conn.post(Throttle(max_threads=allowed, text=self.reason))
         self._log.info("qmgr.smtps", "connected", pid=msg.pid, name=msg.name or None, limit=allowed)
+        self._on_up()
 
     def _on_contained(self, conn: RcbCom, request_id: int, msg: Message) -> None:
         link = self._links.get(conn)

@@ -24,6 +24,7 @@ from meta1g.qmgr import bounce, limits, retry
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.attempts import note_attempt
 from meta1g.qmgr.defer import Change
+from meta1g.qmgr.destinations import COMMON, DestinationLimits
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.outcome import Outcome, log_outcome, log_report
 from meta1g.qmgr.rcpt_fsm import Event, step
@@ -46,6 +47,7 @@ class Storing:
         self._commit = active.commit
         self._defer = active.defer
         self._settings = env.settings
+        self._destinations = env.destinations
         self._clock = env.clock
         self._log = env.log
 
@@ -139,7 +141,7 @@ class Storing:
             outcome.noted(rcpt.record, now),
             flags=rcpt.record.flags | (RcptFlags.DLY_SENT if warn else 0),
             tries=rcpt.record.tries + 1,
-            next_try=retry.next_try(rcpt.record, now, self._settings),
+            next_try=retry.next_try(rcpt.record, now, self._settings, self._own(rcpt)),
         )
         log_outcome(self._log, self._clock.now(), rcpt, "qmgr.deferred", outcome)
         put = waiting = [record]
@@ -155,6 +157,11 @@ class Storing:
             else:
                 waiting = put
         self.deferred(rcpt, put, waiting)
+
+    def _own(self, rcpt: AqRcpt) -> DestinationLimits:
+        """Gives what the destination of a recipient has of its own, as far as it is known."""
+        found = self._destinations.of(lambda: rcpt.server) if rcpt.servers else None
+        return COMMON if found is None else found
 
     def _joined_warning(self, rcpt: AqRcpt, outcome: Outcome, now: float) -> RcptRecord | None:
         """Lets the last warning of a transaction tell of one more recipient, if it is not on its way yet; gives its record."""

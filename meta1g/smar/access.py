@@ -15,9 +15,9 @@ from meta1g.base.reply import Reply
 from meta1g.conf.access import DNSBL, TAGS, Action, Decision, TagRow, check_writers, parse_decision
 from meta1g.maps.base import Map, MapStatus, may_have
 from meta1g.maps.lookup import access_keys, client_keys, domain_keys, search
+from meta1g.maps.wrong import WrongEntries
 from meta1g.rcb.smtps_smar import ClientResolve
 from meta1g.smar.dnsbl import Listed
-from meta1g.smar.wrongentries import WrongEntries
 from meta1g.smtp.address import Address
 
 __all__ = ["BROKEN", "NONE", "TEMP", "AccessMap", "Action", "Decision"]

@@ -18,11 +18,11 @@ from meta1g.base.reply import Reply
 from meta1g.maps.base import Map, MapResult, MapStatus
 from meta1g.maps.lookup import address_keys, search, user_keys
 from meta1g.maps.rhs import address_macros, replace
+from meta1g.maps.wrong import WrongEntries
 from meta1g.rcb.qmgr_smar import MEMBERS_PER_PART, Members, Unresolved
 from meta1g.smar.guard import MapBusyError
 from meta1g.smar.limits import ALIAS_LISTS_MAX, ALIAS_MEMBERS_MAX, MEMBER_MAX_CHARS, REPLY_TEXT_MAX_CHARS
 from meta1g.smar.relay import RelayRules
-from meta1g.smar.wrongentries import WrongEntries
 from meta1g.smtp.address import Address, AddressError, parse_path
 
 _OWNER: Final = "owner-"
@@ -113,7 +113,7 @@ def read_member(text: str, domain: str) -> Address:
     if len(text) > MEMBER_MAX_CHARS:
         raise AddressError(f"member is longer than {MEMBER_MAX_CHARS} characters")
     if "@" not in text and text.lstrip('"')[:1] in _NOT_MAIL:
-        raise AddressError("there are no programs, files and list files here; deliver by LMTP")
+        raise AddressError("programs, files and list files are not delivered to (LMTP can)")
     full = text if "@" in text else f"{text}@{domain}"
     try:
         full.encode()  # bytes of a map that are no UTF-8 cannot be passed on

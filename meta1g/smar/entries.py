@@ -15,7 +15,9 @@ from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import PermError
 from meta1g.conf.access import DNSBL, TAGS, Action, KeyKind, RhsKind, TagRow, check_rhs, parse_decision, row_of
 from meta1g.conf.errors import ConfigError
-from meta1g.conf.values import shown, suggest, too_wide
+from meta1g.conf.openrelay import too_wide
+from meta1g.conf.snippet import parse_snippet
+from meta1g.conf.values import shown, suggest
 from meta1g.maps.cidrmap import NetworkTable, split_tag
 from meta1g.maps.regexmap import read_rule
 from meta1g.maps.rhs import macros_in
@@ -36,9 +38,11 @@ ACCESS: Final = "access_map"
 MAILERTABLE: Final = "mailertable"
 ALIASES: Final = "aliases"
 USERS: Final = "local_user_map"
+DESTINATIONS: Final = "conf_map"
 #: Uses by the names that their files usually have.
 NAMED: Final[Mapping[str, str]] = {
     "access": ACCESS, "mailertable": MAILERTABLE, "aliases": ALIASES, "users": USERS, USERS: USERS, ACCESS: ACCESS,
+    DESTINATIONS: DESTINATIONS,
 }  # fmt: skip
 
 #: What a mailertable means without a configuration.
@@ -47,6 +51,8 @@ DEFAULTS: Final = RouteDefaults(25, "lmtpsock", Path("/"))
 _ROUTE: Final = re.compile(r"(?:lmtp|esmtp|smtp):|\d+\^|\[[^\]]*\]$", re.IGNORECASE)
 _NUMBERED: Final = re.compile(rf"{DNSBL.tag}(\d{{1,3}})", re.ASCII)
 _EXPRESSION_TAG: Final = re.compile(r"/\^?\(?([a-z_]+\d*):", re.IGNORECASE)
+#: A tag somewhere in an expression, as in `^(from|to):`.
+_ANY_TAG: Final = re.compile(r"[a-z\d_)]:", re.IGNORECASE)
 #: Controls, what no UTF-8 made, and characters that nobody sees (format, byte order mark).
 _UNSEEN: Final = re.compile(
     r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ud800-\udfff]"
@@ -105,7 +111,7 @@ def _client(key: str, _rules: EntryRules) -> str:
 
 
 def _client_or_domain(key: str, _rules: EntryRules) -> str:
-    return client_problem(key) and domain_problem(key)
+    return "" if key.startswith("unix:/") else client_problem(key) and domain_problem(key)
 
 
 def _anything(_key: str, _rules: EntryRules) -> str:
@@ -145,7 +151,7 @@ def check_entries(entries: Iterable[MapEntry], uses: Sequence[EntryRules]) -> It
             wrong = f"is already at {before}; remove one"
         wrong = wrong or _wrong(entry, key, uses)
         if wrong:
-            yield f"{entry.where}: key {shown(entry.key)}: {wrong}"
+            yield f"{entry.where}: key {shown(entry.key)}: {wrong.removeprefix(f'{shown(key)}: ')}"
 
 
 def _characters(entry: MapEntry) -> str:
@@ -156,6 +162,8 @@ def _characters(entry: MapEntry) -> str:
     number = ord(match[0])
     if number >= 0xD800 and number < 0xE000:
         return f"byte {number & 0xFF:#04x} is no UTF-8; save the file as UTF-8"
+    if match[0] == "\r":
+        return "has a line end of CR alone; end lines with LF"
     return f"has a character that is not seen, U+{number:04X}; remove it"
 
 
@@ -195,6 +203,8 @@ def _expression(rules: EntryRules, key: str, value: str) -> str:
         return str(error)
     match = _EXPRESSION_TAG.match(key)
     use = rules.use or (ACCESS if match else MAILERTABLE if _ROUTE.match(value) else "")
+    if use == ACCESS and not _ANY_TAG.search(key):
+        return "has no tag, so that it also answers those who ask for pieces of configuration; write /^from:.../"
     if not use or (use == ACCESS and match is None):
         return ""
     tagged = f"{match[1].lower()}:" if match is not None and use == ACCESS else ""
@@ -207,7 +217,7 @@ def _network(use: str, rules: EntryRules, key: str, value: str) -> str:
     row, wrong = _row(tag[:-1], rules)
     if use != ACCESS or not tag or (row is not None and row.key not in _NETWORKS):
         names = ", ".join(f"{one.tag}:" for one in TAGS.values() if one.key in _NETWORKS)
-        return f"a map of networks answers for {names} of the access map only"
+        return f"a map of networks answers for {names} of the access map only; use another type"
     if row is None:
         return wrong
     try:
@@ -320,7 +330,7 @@ def _alias_value(key: str, value: str, _rules: EntryRules) -> str:
         try:
             read_member(member, domain)
         except AddressError as error:
-            return f"member {shown(member)}: {error}"
+            return f"member {shown(member)}: {error}; write an address, or a name in the domain of the alias"
     return ""
 
 
@@ -329,17 +339,27 @@ def _user_value(_key: str, value: str, _rules: EntryRules) -> str:
     return f"{shown(value)}: every key is a user here, whatever its value; remove the entry" if word in _NO_USER else ""
 
 
+def _destination_value(key: str, value: str, _rules: EntryRules) -> str:
+    try:
+        parse_snippet(value, "destination_conf", shown(key))
+    except ConfigError as error:
+        return "; ".join(one.message for one in error.problems)
+    return ""
+
+
 KEYS: Final[Mapping[str, _KeyCheck]] = {
     ACCESS: _access_key,
     MAILERTABLE: lambda key, _rules: route_problem(key),
     ALIASES: _alias_key,
     USERS: _user_key,
+    DESTINATIONS: _client_or_domain,
 }
 VALUES: Final[Mapping[str, Callable[[str, str, EntryRules], str]]] = {
     ACCESS: _access_value,
     MAILERTABLE: _route_value,
     ALIASES: _alias_value,
     USERS: _user_value,
+    DESTINATIONS: _destination_value,
 }
 
 

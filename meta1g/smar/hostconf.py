@@ -18,11 +18,11 @@ from meta1g.base.reply import Reply
 from meta1g.conf.access import TAGS, TagRow, check_rhs
 from meta1g.maps.base import Map, MapStatus, may_have
 from meta1g.maps.lookup import access_keys, client_keys, domain_keys, search
+from meta1g.maps.wrong import WrongEntries
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.qmgr_smar import Route, Unresolved
 from meta1g.smar.limits import SNIPPET_CACHE_ENTRIES
 from meta1g.smar.memo import Memo
-from meta1g.smar.wrongentries import WrongEntries
 from meta1g.smtp.address import Address, parse_path
 
 _CLIENT, _SERVER, _RCPT = (TAGS[tag] for tag in ("smtps_session_conf", "smtpc_session_conf", "smtpc_rcpt_conf"))

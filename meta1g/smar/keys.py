@@ -104,7 +104,9 @@ def mailbox_problem(key: str, delimiter: str = "+", *, catch_all: bool) -> str:
     elif not local:
         if not catch_all:
             return f"{shown(key)} is never asked for; name each user"
-        return domain_problem(domain) or (f"{shown(key)}: parents of a domain are not asked for" if domain[0] == "." else "")
+        return domain_problem(domain) or (
+            f"{shown(key)}: parents of a domain are not asked for; name each domain" if domain[0] == "." else ""
+        )
     return user_problem(local, domain, key, delimiter)
 
 

@@ -73,8 +73,6 @@ LOOKUPS_WAITING_MAX: Final = 1_000
 MAP_LOG_S: Final = 10.0
 #: Clients, servers and recipients whose piece of configuration is kept (invariant I4).  Our choice, as for routes.
 SNIPPET_CACHE_ENTRIES: Final = 10_000
-#: Wrong entries of maps that are remembered, so that the log has not a line for each mail.  Our choice.
-WRONG_ENTRIES_MAX: Final = 1_000
 #: Threads for look-ups that block, beyond those that are held by maps.  Our choice.
 WORKERS_SPARE: Final = 8
 #: Longest time of a question to maps that may block, in seconds.  Our choice: half of what SMTPS waits.

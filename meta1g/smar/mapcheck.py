@@ -15,11 +15,11 @@ from meta1g.db.mapfile import KINDS, MapFile
 from meta1g.maps.base import Map
 from meta1g.maps.static import StaticMap
 from meta1g.maps.textmap import AS_IT_IS, read_entries
+from meta1g.maps.wrong import WrongEntries
 from meta1g.smar.alias import Aliases
-from meta1g.smar.entries import ACCESS, ALIASES, DEFAULTS, KEYS, NAMED, EntryRules, MapEntry, check_entries, loops
+from meta1g.smar.entries import ACCESS, ALIASES, DEFAULTS, DESTINATIONS, KEYS, NAMED, EntryRules, MapEntry, check_entries, loops
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import Routes
-from meta1g.smar.wrongentries import WrongEntries
 
 _DB_SUFFIX: Final = ".db"
 #: Kinds that are files.
@@ -103,35 +103,36 @@ def _aliases_of(entries: Sequence[MapEntry], rules: EntryRules) -> Aliases:
     return aliases_alone(table, rules, WrongEntries(Log("smar", level=0)))
 
 
-def check_maps(config: Config, smar: Section, aliases: Aliases | None) -> list[str]:
+def check_maps(config: Config, owner: Section, aliases: Aliases | None) -> list[str]:
     """Checks the entries of all maps of a section, each for what the section uses it for.
 
     Args:
         config: the whole configuration.
-        smar: the section.
+        owner: the section, smar or qmgr.
         aliases: its aliases, if they could be made.
 
     Returns:
         A text for each problem; that a map cannot be read counts as one.
     """
     found: list[str] = []
-    users = [smar.sub(keyword) for keyword in KEYS if smar.sub(keyword).exists and not smar.sub(keyword).given("name")]
-    for section in (*smar.subs("map"), *users):
+    keywords = [keyword for keyword in KEYS if keyword in owner.definition.by_section]
+    users = [one for one in map(owner.sub, keywords) if one.exists and not one.given("name")]
+    for section in (*owner.subs("map"), *users):
         with contextlib.suppress(UnreadError):  # told already
-            found += _check_section(config, section, _uses(smar, section), aliases)
+            found += _check_section(config, section, _uses(owner, section, keywords), aliases)
     return found
 
 
-def _uses(smar: Section, section: Section) -> list[EntryRules]:
+def _uses(owner: Section, section: Section, keywords: Sequence[str]) -> list[EntryRules]:
     """Gives what a map is for: that of a section which uses it in place, or those of all that name it."""
     kind, name = section.get("type"), section.name or ""
-    if section.keyword in KEYS:
-        return [_rules_of(smar, section.keyword, kind)]
-    uses = [_rules_of(smar, keyword, kind) for keyword in KEYS if name in _names(smar, smar.sub(keyword).get("name"))]
+    if section.keyword in keywords:
+        return [_rules_of(owner, section.keyword, kind)]
+    uses = [_rules_of(owner, one, kind) for one in keywords if name in _names(owner, owner.sub(one).get("name"))]
     return uses or [EntryRules(kind=kind)]
 
 
-def _names(smar: Section, name: str | None) -> set[str]:
+def _names(owner: Section, name: str | None) -> set[str]:
     """Gives a map and those that it is a sequence of."""
     found: set[str] = set()
     todo = [name] if name else []
@@ -139,7 +140,7 @@ def _names(smar: Section, name: str | None) -> set[str]:
         one = todo.pop()
         if one not in found:
             found.add(one)
-            todo += [part for section in smar.subs("map") if section.name == one for part in section.get("maps")]
+            todo += [part for section in owner.subs("map") if section.name == one for part in section.get("maps")]
     return found
 
 
@@ -156,14 +157,16 @@ def _check_section(config: Config, section: Section, uses: Sequence[EntryRules],
         return [error.cause]
 
 
-def _rules_of(smar: Section, keyword: str, kind: str) -> EntryRules:
+def _rules_of(owner: Section, keyword: str, kind: str) -> EntryRules:
     """Gives what a section such as `aliases` uses its map for."""
-    section = smar.sub(keyword)
+    if keyword == DESTINATIONS:
+        return EntryRules(use=keyword, kind=kind)
+    section = owner.sub(keyword)
     has_flags = "flags" in section.definition.by_option
     return EntryRules(
         use=keyword,
         kind=kind,
         localpart=not has_flags or section.flag("localpart"),
-        delimiter=smar.get("address_delimiter"),
-        lists=len(smar.subs("dnsbl")) if keyword == ACCESS else None,
+        delimiter=owner.get("address_delimiter"),
+        lists=len(owner.subs("dnsbl")) if keyword == ACCESS else None,
     )

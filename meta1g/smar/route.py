@@ -20,11 +20,11 @@ from meta1g.base.reply import Reply
 from meta1g.conf.values import shown
 from meta1g.maps.base import Map, MapStatus
 from meta1g.maps.lookup import domain_keys, search
+from meta1g.maps.wrong import WrongEntries
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.qmgr_smar import Route, Unresolved
 from meta1g.smar.limits import ROUTE_CACHE_ENTRIES, SERVERS_MAX, STATIC_TTL_S
 from meta1g.smar.memo import Memo
-from meta1g.smar.wrongentries import WrongEntries
 from meta1g.smtp.address import is_host
 
 _PORT_MAX: Final = 0xFFFF
@@ -148,7 +148,7 @@ def _check_host(host: str) -> None:
         PermError: it cannot, or the name is a wrong IP address.
     """
     name, colon, port = host.rpartition(":")
-    if colon and port.isdigit():
+    if colon and port.isdigit() and ":" not in name:
         raise _wrong(f"{shown(host)}: the port stands before the host; write {port}^{shown(name)}")
     last = host.rpartition(".")[2]
     if not is_host(host) or last.isdigit():

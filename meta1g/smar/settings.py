@@ -16,6 +16,7 @@ from meta1g.maps.base import Map
 from meta1g.maps.declared import DeclaredMaps
 from meta1g.maps.registry import MapRegistry, MapSpec
 from meta1g.maps.watch import Loader
+from meta1g.maps.wrong import WrongEntries
 from meta1g.smar.access import AccessMap
 from meta1g.smar.alias import Aliases
 from meta1g.smar.checks import Policy
@@ -29,7 +30,6 @@ from meta1g.smar.mapcheck import check_maps
 from meta1g.smar.myself import Myself
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes
-from meta1g.smar.wrongentries import WrongEntries
 
 #: Sub-sections that name or describe a map.
 CONSUMERS: Final = ("mailertable", "aliases", "local_user_map", "access_map")
@@ -121,7 +121,7 @@ def problems(config: Config, smar: Section, *, entries: bool = False) -> list[st
     settings = None if found else look(reader.read)
     if entries:
         texts = check_maps(config, smar, None if settings is None else settings.aliases)
-        found += [text for text in texts if text not in found]
+        found += [text for text in texts if not any(text.partition(": key ")[0] in one for one in found)]
     reader.registry.close()
     return found
 

@@ -23,6 +23,7 @@ from meta1g.conf.access import DNSBL, Action, Decision
 from meta1g.conf.values import shown, suggest
 from meta1g.maps.base import Map, MapResult, MapStatus
 from meta1g.maps.cidrmap import parse_address
+from meta1g.maps.wrong import WrongEntries
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.qmgr_smar import Members, Unresolved
 from meta1g.rcb.smtps_smar import CheckMail, CheckRcpt, ClientResolve, LookupFlags, VerdictFlags
@@ -33,7 +34,6 @@ from meta1g.smar.dnsbl import Listed
 from meta1g.smar.hostconf import HostConf
 from meta1g.smar.localuser import may_write
 from meta1g.smar.route import RoutePlan
-from meta1g.smar.wrongentries import WrongEntries
 from meta1g.smtp.address import NULL, Address, AddressError, parse_path
 
 _LIST: Final = re.compile(rf"{DNSBL.tag}(\d{{1,3}})", re.ASCII)

@@ -37,6 +37,9 @@ def unfold(raw: bytes) -> bytes:
     return _FOLD.sub(b"", raw)
 
 
+_MESSAGE_ID: Final = re.compile(rb"(?:^|\r\n)message-id[ \t]*:[ \t]*(?:\r\n[ \t]+)?(<[^<>\r\n]+>)", re.IGNORECASE)
+
+
 def header_end(content: bytes) -> int:
     """Gives where the header ends: the offset after its last line end, before the empty line; -1 if that is not there."""
     if content.startswith(b"\r\n"):
@@ -152,3 +155,13 @@ def is_automatic(header: bytes) -> bool:
     if b"auto-submitted" not in lowered and b"multipart/report" not in lowered:
         return False
     return any(_AUTOMATIC.match(field.raw) for field in fields(header))
+
+
+def message_id(header: bytes) -> str | None:
+    """Gives the Message-ID of a header in its angle brackets, None if it has none (RFC 5322 3.6.4).
+
+    Args:
+        header: a header, or the beginning of a message; a field that is folded before its value is one, too.
+    """
+    found = _MESSAGE_ID.search(header)
+    return None if found is None else found[1].decode("utf-8", "surrogateescape")

@@ -34,6 +34,7 @@ class Smtpc:
         queue = config.queue_directory
         self._log = log
         self._stopping = False
+        self._wait_s = config.section("smtpc").get("wait_for_server")
         cdb = Cdb(queue / paths.CDB_DIRECTORY, owners=writers_of(config))
         self.client = Client(settings, cdb, SystemClock(), log, self._post)
         self.link = RcbLink(
@@ -68,8 +69,16 @@ class Smtpc:
         if startup.alive_fd() is not None:
             st.st_thread_create(self._watch_mcp, startup.alive_fd())
         self.link.start()
-        startup.tell_ready()
+        st.st_thread_create(self._tell_ready)
         st.run_forever()
+
+    def _tell_ready(self, _arg: object) -> None:
+        """Reports readiness as soon as QMGR is there, or has been waited for.  Switches: yes (sleep)."""
+        clock = SystemClock()
+        end_s = clock.monotonic() + self._wait_s
+        while self.link.conn is None and clock.monotonic() < end_s:
+            st.st_usleep(MICROSECONDS // 50)
+        startup.tell_ready()
 
     def _watch_mcp(self, fd: int) -> None:
         """Stops when mcp is gone.  Switches: yes (poll)."""

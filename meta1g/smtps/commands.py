@@ -343,16 +343,15 @@ class RcptQuestion:
 
     def _post(self, dialogue: Dialogue, ta: Transaction) -> None:
         text = self.address.text
-        recipient = NewRecipient(
-            ta_id=ta.ta_id, rcpt_idx=ta.posted, rcpt=text, notify=self.params.notify, orcpt=self.params.orcpt
-        )
+        notify, orcpt = self.params.notify, self.params.orcpt
+        recipient = NewRecipient(ta_id=ta.ta_id, rcpt_idx=ta.posted, rcpt=text, notify=notify, orcpt=orcpt)
         context = dialogue.context
         try:
             context.qmgr.post(recipient)
         except TempError:
             self._refuse(dialogue, ta, replies.QUEUE_AWAY, "")
             return
-        context.log.info("smtps.rcpt", "ok", ss_ta=ta.ta_id, rcpt_idx=ta.posted, rcpt=text)
+        context.log.info("smtps.rcpt", "ok", ss_ta=ta.ta_id, rcpt_idx=ta.posted, rcpt=text, notify=notify, orcpt=orcpt)
         ta.add(text, posted=True)
 
     def _discard(self, dialogue: Dialogue, ta: Transaction, rule: str) -> None:

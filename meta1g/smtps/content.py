@@ -23,7 +23,7 @@ from meta1g.db.cdb import CdbWriter
 from meta1g.rcb.smtps_qmgr import CloseTransaction
 from meta1g.smtp import replies
 from meta1g.smtp.data import Unstuffer
-from meta1g.smtp.header import HeaderMeter, count_received, header_end, is_automatic
+from meta1g.smtp.header import HeaderMeter, count_received, header_end, is_automatic, message_id
 from meta1g.smtp.limits import TEXT_LINE_MAX_BYTES
 from meta1g.smtps.context import Context
 from meta1g.smtps.dialogue import Dialogue
@@ -51,6 +51,7 @@ class IncomingContent:
         size_bytes: size of the content without what we put before it.
         checksum: CRC-32 of what is in the file.
         automatic: no report may answer it, by its header.
+        message_id: the Message-ID, for the log.
         refusal: why it cannot be accepted, None while it can; a refused one takes no memory and no file.
 
     Owner: the state thread of the session.
@@ -67,6 +68,7 @@ class IncomingContent:
         "_writer",
         "automatic",
         "checksum",
+        "message_id",
         "refusal",
         "size_bytes",
     )
@@ -83,6 +85,7 @@ class IncomingContent:
         self.size_bytes = 0
         self.checksum = 0
         self.automatic = False
+        self.message_id: str | None = None
         self.refusal: Reply | None = None
 
     @property
@@ -128,7 +131,7 @@ class IncomingContent:
             self.abort()
 
     def check_header(self) -> None:
-        """Looks at the header: counts the Received fields, and whether a report may answer it.
+        """Looks at the header: counts the Received fields, whether a report may answer it, and what its Message-ID is.
 
         Of a header beyond SMALL_CONTENT_BYTES what is up to there counts.
 
@@ -141,6 +144,7 @@ class IncomingContent:
         end = header_end(start)
         header = start[:end] if end >= 0 else start
         self.automatic = is_automatic(header)
+        self.message_id = message_id(header)
         if count_received(header) > self._settings.max_hops:
             self.refuse(replies.TOO_MANY_HOPS)
 
@@ -374,5 +378,9 @@ def _tell_outcome(dialogue: Dialogue, ta: Transaction, content: IncomingContent,
             mail=mail,
             size=size,
             rcpts=ta.accepted,
+            msgid=content.message_id,
+            body=ta.params.body,
+            ret=ta.params.ret,
+            envid=ta.params.envid,
             reply=reply.code,
         )

@@ -73,6 +73,8 @@ class Installation:
 
 def check_accounts(found: Installation) -> Iterator[InstallProblem]:
     """Gives what is wrong with the accounts."""
+    for text in machine.account_problems(found.config, use_accounts=False):  # those of other names
+        yield InstallProblem(text, found.setup)
     if not found.use_accounts:
         return
     if (found.queue / paths.MCP_NO_ACCOUNTS).exists():
@@ -81,8 +83,6 @@ def check_accounts(found: Installation) -> Iterator[InstallProblem]:
         yield InstallProblem(text, "free the number, then " + found.setup)
     for step in accounts.missing():
         yield InstallProblem(f"there is no {step.text}", found.setup)
-    for text in machine.account_problems(found.config, use_accounts=False):  # those of other names
-        yield InstallProblem(text, found.setup)
 
 
 def check_name(found: Installation) -> Iterator[InstallProblem]:

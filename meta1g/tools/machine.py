@@ -1,6 +1,6 @@
 """What a configuration needs of its machine: a name, accounts, maps that their readers come to and that say something.
 
-Maps are looked at by the check of SMAR: as root in a child that has become the account of SMAR, else as whoever asks.
+Maps are looked at by the check of SMAR: as root in a child that has become the account of their reader, else as whoever asks.
 
 Ref: MeTA1 sm.check.sh (purpose modelled on).
 """
@@ -56,21 +56,21 @@ def account_problems(config: Config, *, use_accounts: bool) -> Iterator[str]:
 
 
 def map_problems(config: Config, *, use_accounts: bool, whole: bool = True) -> Iterator[str]:
-    """Gives what is wrong with the maps of SMAR and their entries."""
-    for smar in config.sections("smar"):
-        question = partial(_lines, config, smar, whole)
-        name = account_of(smar, "smar") if use_accounts or smar.get("user") else ""
+    """Gives what is wrong with the maps of SMAR and QMGR, and their entries."""
+    for owner in (*config.sections("smar"), *config.sections("qmgr")):
+        question = partial(_lines, config, owner, whole and owner.keyword == "smar")
+        name = account_of(owner, owner.keyword) if use_accounts or owner.get("user") else ""
         entry = user_entry(name) if name and os.geteuid() == 0 else None
         if entry is None:  # nobody to become, or no right to: told above
             yield from question()
             continue
-        group = group_entry(smar.get("group")) if smar.get("group") else None
+        group = group_entry(owner.get("group")) if owner.get("group") else None
         gid = entry.pw_gid if group is None else group.gr_gid
         lines = asaccount.ask(partial(asaccount.become_user, entry, gid), question)
-        yield from [f"{smar.where}: the maps could not be looked at as user {name}"] if lines is None else lines
+        yield from [f"{owner.where}: the maps could not be looked at as user {name}"] if lines is None else lines
 
 
-def _lines(config: Config, smar: Section, whole: bool) -> list[str]:
-    found = Findings("smar")
-    look_at_maps(found, config, smar, entries=True, whole=whole)
+def _lines(config: Config, owner: Section, whole: bool) -> list[str]:
+    found = Findings(owner.keyword)
+    look_at_maps(found, config, owner, entries=True, whole=whole)
     return found.lines

@@ -13,9 +13,11 @@ from meta1g.db.cdb import Cdb
 from meta1g.db.defedb import DefeDb
 from meta1g.db.files import Files, Name
 from meta1g.db.recovery import recover
+from meta1g.maps.static import StaticMap
 from meta1g.pt import lock
 from meta1g.pt.evthr import Evthr
 from meta1g.qmgr.context import Context
+from meta1g.qmgr.destinations import Destinations
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.settings import Settings
 from tests.fakes.qmgr_peers import WAIT_S, Agent, Smar, Smtps
@@ -148,8 +150,9 @@ class JournalDefeDb(DefeDb):
 class QmgrSystem:
     """Starts in start(), ends in stop(); peers are made by smar(), agent() and smtps()."""
 
-    def __init__(self, queue: Path, **changes) -> None:
+    def __init__(self, queue: Path, destinations: dict[str, str] | None = None, **changes) -> None:
         self.queue = queue
+        self.destinations = Destinations(None if destinations is None else StaticMap("destinations", destinations))
         self.settings = settings(**changes)
         self.clock = TurnedClock()
         self.sink = Sink()
@@ -172,9 +175,11 @@ class QmgrSystem:
         self.defedb.open()
         recover(self.queue / "ibdb", self.defedb, self.cdb, self.queue / "lost+found", self.clock.now(), self.log)
         self.evthr = Evthr(clock=self.clock, log=self.log)
-        self.context = Context(Env(self.settings, self.evthr, self.clock, self.log), self.queue, self.defedb, self.cdb)
+        env = Env(self.settings, self.evthr, self.clock, self.log, self.destinations)
+        self.context = Context(env, self.queue, self.defedb, self.cdb)
         self._watch_ibdb()
         self.context.listen({})
+        self.context.begin()
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self._loop)
         self.thread.start()

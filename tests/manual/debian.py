@@ -20,7 +20,7 @@ from pathlib import Path
 
 from contrib.lib.gateway import wait_until
 from tests.manual.blocks import ROOT, blocks, is_played, pages
-from tests.manual.player import ManualError, Player, script
+from tests.manual.player import ManualError, Player, captured, script
 
 FROM_NOTHING = ("impatient.md", "building.md")
 #: The greatest number of commands from nothing to a gateway with aliases, mailertable, access map and LMTP.
@@ -44,17 +44,9 @@ class Debian:
         if (self.root / _CERTIFICATES[1:]).exists():
             pip["PIP_CERT"] = _CERTIFICATES
         system = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
-        done = subprocess.run(
-            ["chroot", self.root, "bash", "-c", script(command, _STATE)],
-            env={**pip, **system, "DEBIAN_FRONTEND": "noninteractive", "TERM": "dumb"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
-        return done.returncode, done.stdout
+        environment = {**pip, **system, "DEBIAN_FRONTEND": "noninteractive", "TERM": "dumb"}
+        shell = ["chroot", self.root, "bash", "-c", script(command, _STATE)]
+        return captured(shell, environment, self.root, timeout_s)
 
     def write(self, path: str, text: str) -> None:
         """Writes a file."""
@@ -179,6 +171,7 @@ def main() -> int:
     wanted = options.pages or known
     if unknown := {*wanted} - {*known}:
         parser.error(f"not among the pages that have something to run: {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # the first process of a name space has no default
     if options.directory:
         options.directory.mkdir(parents=True, exist_ok=True)
         return run(options.directory.resolve(), options.suite, options.mirror, wanted)

@@ -5,9 +5,12 @@ Where it is played is a Place: a directory of this machine (scratch.py), or a fr
 
 import re
 import select
+import subprocess
+import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from tests.manual.blocks import Block, Command
@@ -53,6 +56,28 @@ def script(command: str, state: str) -> str:
         state: file that keeps them; it has to exist.
     """
     return f'. {state}\n{command}\ncode=$?\n{{ export -p; echo cd $(printf %q "$PWD"); }} > {state}\nexit $code'
+
+
+def captured(
+    command: Sequence[str | Path], environment: Mapping[str, str], directory: Path, timeout_s: float
+) -> tuple[int, str]:
+    """Runs a program without input; gives its exit code and all that it printed.
+
+    A daemon that it leaves behind may go on writing, which is why there is no pipe whose end would be waited for.
+    """
+    with tempfile.TemporaryFile("w+") as output:
+        done = subprocess.run(
+            command,
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            timeout=timeout_s,
+            check=False,
+        )
+        output.seek(0)
+        return done.returncode, output.read()
 
 
 def expression(output: Iterable[str]) -> re.Pattern[str]:

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sysconfig
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from pathlib import Path
 from contrib.lib.gateway import free_port, wait_until
 from contrib.lib.programs import console_scripts
 from tests.manual.blocks import ROOT
-from tests.manual.player import script
+from tests.manual.player import captured, script
 
 _PATH = re.compile(r"(?<![\w./\]-])/(?=(?:etc|var|run|srv|tmp|home|opt)/)")
 _PORTS = tuple(
@@ -95,18 +94,9 @@ class Scratch:
     def run(self, command: str, timeout_s: float) -> tuple[int, str]:
         """Runs a command; variables and the directory stay for the next one."""
         command = _WITHOUT_ACCOUNTS.sub(r"\1 --no-accounts", self.rewritten(command))
-        done = subprocess.run(
-            ["bash", "-c", script(command, str(self.state))],
-            cwd=self.directory / "etc/meta1",
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
-        return done.returncode, self.restored(done.stdout)
+        shell = ["bash", "-c", script(command, str(self.state))]
+        code, printed = captured(shell, self.environment, self.directory / "etc/meta1", timeout_s)
+        return code, self.restored(printed)
 
     def write(self, path: str, text: str) -> None:
         """Writes a file."""

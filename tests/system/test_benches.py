@@ -4,14 +4,15 @@ import re
 
 import pytest
 
-from bench import evthr_stress, idle_connections, queue_tools, slow_fsync, st_switch
+from bench import evthr_stress, guard, idle_connections, queue_tools, slow_fsync, source, st_switch
 from bench.results import percentile, record
+from tests.fakes.smtp_server import ScriptedServer
 
 pytestmark = pytest.mark.system
 
 
 def test_an_idle_connection_is_cheap(capfd):
-    assert idle_connections.main(["--connections", "300", "--rate", "300"]) == 0
+    assert idle_connections.main(["--connections", "300", "--rate", "300", "--limit-kib", "20"]) == 0
     assert "each after EHLO" in capfd.readouterr().out
 
 
@@ -23,6 +24,27 @@ def test_noop_is_measured_while_flushes_are_slow(capfd):
     few = ["--sessions", "10", "--senders", "4", "--seconds", "1", "--flush-ms", "30", "--limit-ms", "10000"]
     assert slow_fsync.main(few) == 0
     assert "messages/s" in capfd.readouterr().out
+
+
+def test_many_destinations_are_fed_by_one_source_until_a_server_refuses():
+    with ScriptedServer() as server:
+        assert source.main(["--sessions", "3", "--messages", "7", "--domains", "2", "--size", "500", str(server.port)]) == 0
+        rcpts = sorted(line for seen in server.connections for line in seen.commands if line.startswith("RCPT"))
+        assert rcpts == ["RCPT TO:<rcpt@d0.example>"] * 4 + ["RCPT TO:<rcpt@d1.example>"] * 3
+        assert {len(content) for content in server.contents} == {500}
+    with (
+        ScriptedServer({"MAIL": "451 4.3.0 later\r\n"}) as server,
+        pytest.raises(source.SourceError, match=r"451 4\.3\.0 later"),
+    ):
+        source.main(["--messages", "1", str(server.port)])
+
+
+def test_a_message_that_costs_more_than_the_record_is_told():
+    assert guard.verdict(120.0, 100.0) == "MORE (+20 %)"
+    assert guard.verdict(80.0, 100.0) == "less (-20 %)"
+    assert guard.verdict(104.0, 100.0) == "as recorded (+4 %)"
+    assert guard.verdict(1.0, None) == "no record"
+    assert guard.piece_ms() > 0
 
 
 def test_state_threads_and_event_threads_are_measured(capfd):

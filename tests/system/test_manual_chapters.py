@@ -2,6 +2,7 @@
 
 import pytest
 
+from contrib.lib.gateway import wait_until
 from tests.manual.blocks import Block, blocks, blocks_of, is_played, pages
 from tests.manual.player import ManualError, Player
 from tests.manual.scratch import scratch
@@ -56,7 +57,7 @@ def test_what_programs_have_by_default_is_in_the_directory_and_nothing_survives_
         player.play(list(blocks_of(DEFAULTS, "page.md")))
         assert (place.directory / "etc/meta1/meta1.conf").exists()
         assert (place.directory / "var/spool/meta1/ibdb").is_dir()
-        assert len(place.processes()) == 1
+        wait_until(lambda: len(place.processes()) == 1, 30, "a process that has begun")
     assert place.processes() == {}
 
 

@@ -1,6 +1,7 @@
 """The whole gateway under mcp: what an operator does to it, and what clients notice."""
 
 import os
+import re
 import shutil
 import signal
 import smtplib
@@ -77,6 +78,22 @@ def test_a_running_gateway_keeps_its_sockets_to_itself(shared):
     assert [mode for mode in sockets if mode & stat.S_IRWXO] == []
 
 
+def _each_takes_from_the_same_socket(gateway):
+    """Stops all but one of the smtps processes at a time: that one serves the client."""
+    pids = gateway.pids()["smtps"]
+    for pid in pids:
+        others = [other for other in pids if other != pid]
+        for other in others:
+            os.kill(other, signal.SIGSTOP)
+        try:
+            send(gateway, [f"by{pid}@sink.example"])
+        finally:
+            for other in others:
+                os.kill(other, signal.SIGCONT)
+        line = rf"smtps\[{pid}\]:.*func=smtps\.rcpt.*rcpt=by{pid}@sink\.example"
+        wait_until(lambda line=line: re.search(line, gateway.log.read_text()), 20, line)
+
+
 @pytest.mark.xdist_group("mcp-several")
 def test_several_processes_of_smtps_and_smtpc_share_the_work(tmp_path, sink):
     options = {"smtps": "processes = 3;", "smtpc": "processes = 2;"}
@@ -91,6 +108,7 @@ def test_several_processes_of_smtps_and_smtpc_share_the_work(tmp_path, sink):
             send(gateway, [f"a{number}@sink.example"])
         assert sink.wait_for_rcpts(10) == [f"a{number}@sink.example" for number in range(10)]
         wait_until(lambda: len(set(gateway.pids().get("smtps", [])) - set(before["smtps"])) == 3, 60, "all processes again")
+        _each_takes_from_the_same_socket(gateway)
         assert gateway.stop() == 0
     finally:
         gateway.stop()

@@ -24,7 +24,7 @@ from tests.system.conftest import FAST_RETRY, running
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("metalog")]
 
-WAIT_S = 6
+WAIT_S = 60
 PLAIN = b"From: a@back.example\r\nSubject: test\r\nMessage-ID: <%b>\r\n\r\ntext\r\n"
 SMTPS = "max_message_size = 20KB; max_recipients = 3; max_hops = 5; max_header_lines = 50; max_bad_commands = 3; max_noops = 4;"
 SMAR = """
@@ -513,3 +513,60 @@ def test_metalog_alone_tells_who_what_and_why(site, name, capsys):
     assert fits(), found
     assert metalog.main(["-f", str(gateway.conf), *one.asked]) == 0
     assert one.heading in capsys.readouterr().out
+
+
+def test_envelopes_come_back_from_the_log_when_both_stores_are_lost(tmp_path):
+    """Who waits, is held, or is a member without mail yet gets it; who has it gets no second copy; a report goes out."""
+    later, closed, good = ("450 4.2.1 not now\r\n", {"RCPT": "450 4.2.1 not now\r\n"}, {})
+    with ExitStack() as stack:
+        servers = {
+            name: stack.enter_context(ScriptedServer(dict(replies)))
+            for name, replies in {"later": closed, "good": good, "none": NO_USER, "back": {"MAIL": later}}.items()
+        }
+        table = "\n".join(f"{name}.example {server.port}^[127.0.0.1]" for name, server in servers.items())
+        options = {"qmgr": "min_retry_delay = 1h; max_retry_delay = 1h;", "smar": 'aliases { file = "aliases"; type = text; }'}
+        gateway = Gateway(tmp_path / "gateway", table, options)
+        gateway.conf.parent.mkdir(parents=True)
+        (gateway.conf.parent / "aliases").write_text("all@good.example one@good.example, two@later.example\n")
+        with running(gateway):
+            sends("plain@later.example", mail="sender@back.example", rcpt_params=["NOTIFY=NEVER"])(gateway)
+            sends("held@later.example", "done@good.example")(gateway)
+            sends("all@good.example")(gateway)
+            sends("x@none.example", mail="reported@back.example")(gateway)
+            sends("finished@good.example")(gateway)
+            wait_until(lambda: gateway.control("status")["defedb"] == 4, WAIT_S, gateway.last_words())
+            gateway.control("hold", "rcpt=held@later.example")
+        for store in ("ibdb", "defedb"):
+            for path in (gateway.queue / store).iterdir():
+                path.unlink()
+        made = gateway.run_tool("rcvrenvfromlog", "-f", str(gateway.conf))
+        assert made.stderr == ""
+        (tmp_path / "envelopes").write_text(made.stdout)
+        with (tmp_path / "envelopes").open() as file:
+            told = gateway.run_tool("metaqueue", "import", str(gateway.queue), stdin=file)
+        assert told.stdout == "imported 4 recipients in 4 transactions\n"
+        assert told.stderr == ""
+        for server in servers.values():
+            server.replies.update({"MAIL": "250 ok\r\n", "RCPT": "250 ok\r\n"})
+        with running(gateway):
+            rows = {row["rcpt"]: row for row in gateway.control("queue")["list"]}
+            assert set(rows) == {"plain@later.example", "held@later.example", "two@later.example", "reported@back.example"}
+            assert rows["held@later.example"]["where"] == "held"
+            assert rows["plain@later.example"]["tries"] == 1
+            gateway.control("release", "state=held")
+            gateway.control("retry", "all")
+            gateway.wait_empty(WAIT_S)
+        got = [
+            line.partition("<")[2].partition(">")[0]
+            for server in servers.values() for seen in server.connections for line in seen.commands
+            if line.startswith("RCPT") and seen.contents
+        ]  # fmt: skip
+        (report,) = (content for content in servers["back"].contents if content)
+        assert b"x@none.example" in report
+        assert b"550 5.1.1 no such user" in report
+    asked = {rcpt: got.count(rcpt) for rcpt in sorted(set(got))}
+    assert asked == {
+        **dict.fromkeys(("done@good.example", "finished@good.example", "one@good.example"), 1),
+        **dict.fromkeys(("held@later.example", "plain@later.example", "two@later.example"), 2),  # refused once, then taken
+        "reported@back.example": 2, "x@none.example": 1,
+    }  # fmt: skip

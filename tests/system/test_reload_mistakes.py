@@ -64,12 +64,10 @@ MISTAKES = [
     Mistake(
         "a map is misspelt",
         EX_CONFIG,
-        "smar: {etc}/mailertabel.db: map file is missing",
+        "{etc}/mailertabel.db: map file is missing",
         ('"mailertable.db"', '"mailertabel.db"'),
     ),
-    Mistake(
-        "a map is gone", EX_CONFIG, "smar: {etc}/mailertable.db: map file is missing", ("", ""), *swap("etc/mailertable.db")
-    ),
+    Mistake("a map is gone", EX_CONFIG, "{etc}/mailertable.db: map file is missing", ("", ""), *swap("etc/mailertable.db")),
     Mistake(
         "a map is in a directory that does not exist",
         EX_CONFIG,
@@ -319,7 +317,7 @@ AS_ACCOUNTS = [
     Mistake(
         "a map cannot be read by its account",
         EX_CONFIG,
-        "smar: {etc}/mailertable.db: cannot read map: permission denied",
+        "{etc}/mailertable.db: cannot read map: permission denied",
         ("", ""),
         *mode("etc/mailertable.db", 0o600, 0o644),
     ),

@@ -136,9 +136,8 @@ def _records(ta_id: str, case: Case, entered: float, doubts: list[str]) -> Itera
             record = _record(ta_id, max(used), one, case, entered, alias)
             if record is not None:
                 yield record
-        count = alias.last.get("count") if alias.last is not None else ""
-        if count.isdigit() and int(count) > len(alias.members):
-            doubts.append(f"{int(count) - len(alias.members)} members of {alias.rcpt} are not named")
+        if alias.count > len(alias.members):
+            doubts.append(f"{alias.count - len(alias.members)} members of {alias.rcpt} are not named")
 
 
 def _record(ta_id: str, rcpt_idx: int, one: RcptCase, case: Case, entered: float, alias: RcptCase | None) -> RcptRecord | None:

@@ -1,13 +1,14 @@
 """Lines of the log, as facts: both formats, under every head that a file, syslog or journald gives them.
 
     2026-11-27T04:55:45.123456Z smtps[123]: sevr=INFO, func=smtps.rcpt, ss_ta=S0..., rcpt=a@b.example, stat=ok
-    2026-11-27T04:55:45.123456Z smtps[123]: {"sevr": "INFO", "func": "smtps.rcpt", ...}
+    {"time": "2026-11-27T04:55:45.123456Z", "host": "mx1", "process": "smtps", "pid": 123, "event": "smtps.rcpt", ...}
     Nov 27 05:55:45 mx1 smtps[123]: sevr=INFO, ...
+    <22>1 2026-11-27T04:55:45.123456Z mx1 smtps 123 smtps.rcpt - {"time": ...}
 
 What does not look like a line of this gateway is foreign; what does and cannot be read is damaged (a disk was full, a process
 was killed).  Neither is an error: both are counted.
 
-Pure.  Ref: MeTA1 design, "Implementation: Logging"; docs/metalog.md.
+Pure.  Ref: base/logtext.py (the formats); docs/metalog.md.
 """
 
 import json
@@ -19,12 +20,16 @@ from typing import Final
 from meta1g.base.dataclass import dataclass
 from meta1g.tools.metalog.stamps import STAMP, parse_stamp
 
-_HEAD: Final = re.compile(r"(?:<\d{1,3}>\d{1,2} )?", re.ASCII)
+#: Priority, and the version of RFC 5424.
+_HEAD: Final = re.compile(r"(?:<\d{1,3}>(?P<version>\d{1,2} )?)?", re.ASCII)
 #: After the stamp: a host if syslog wrote it, the process, its number.
 _WHO: Final = re.compile(r" (?:(?P<host>[^\s\[\]]+) )?(?P<module>[^\s\[\]:]+)(?:\[(?P<pid>\d+)\])?: ", re.ASCII)
 #: RFC 5424: host, process, number, message id, structured data.
-_WHO_5424: Final = re.compile(r" (?P<host>\S+) (?P<module>\S+) (?P<pid>\S+) \S+ (?:-|(?:\[[^\]]*\])+) ", re.ASCII)
+_WHO_5424: Final = re.compile(r" (?P<host>\S+) (?P<module>\S+) (?P<pid>\S+) \S+ (?:-|(?:\[(?:\\.|[^\]\\])*+\])++) ", re.ASCII)
 _ESCAPED: Final = re.compile(r"(?:\\x[0-9A-F]{2})+", re.ASCII)
+#: How an object begins, and what it has at least.
+_OURS: Final = '{"time": "'
+_HEADS: Final = frozenset({"time", "host", "process", "pid", "event", "sevr", "stat"})
 #: The end of a line that was cut in an escape.
 _CUT: Final = re.compile(r"\\(?:x[0-9A-F]?)?$", re.ASCII)
 
@@ -81,58 +86,78 @@ def parse_line(raw: str, now: float) -> LogLine | Unread:
         raw: the line without its end.
         now: the year of a stamp without one is taken from here.
     """
-    start = _HEAD.match(raw)
-    at = start.end() if start else 0
+    if raw.startswith("{"):
+        return _object(raw, raw)
+    head = _HEAD.match(raw)
+    at = head.end() if head else 0
     stamp = STAMP.match(raw, at)
     if stamp is None:
-        return _whole_object(raw, now) if raw.startswith("{") else Unread.FOREIGN
-    who = (_WHO_5424 if at else _WHO).match(raw, stamp.end())
-    if who is None:
         return Unread.FOREIGN
-    text = raw[who.end() :].removeprefix("\ufeff")
-    if not text.startswith(("sevr=", '{"')):
+    who = (_WHO_5424 if head and head["version"] else _WHO).match(raw, stamp.end())
+    text = raw[who.end() :].removeprefix("\ufeff") if who else ""
+    if text.startswith("{"):
+        return _object(text, raw)
+    if who is None or not text.startswith("sevr="):
         return Unread.FOREIGN
-    facts = _object(text) if text.startswith("{") else _pairs(text)
-    if facts is None:
+    facts = _pairs(text)
+    if facts is None or not {"sevr", "func", "stat"} <= facts.keys():
         return Unread.DAMAGED
     try:
         when = parse_stamp(stamp[0], now)
     except ValueError:
         return Unread.DAMAGED
-    pid = who["pid"] or ""
-    return _line(when, who["module"], int(pid) if pid.isdigit() else 0, who["host"] or "", facts, raw)
+    sevr, func, stat = (facts.pop(key) for key in ("sevr", "func", "stat"))
+    return LogLine(when, who["module"], _number(who["pid"]), who["host"] or "", sevr, func, stat, facts, raw)
 
 
 def _pairs(text: str) -> dict[str, str] | None:
     if _CUT.search(text):
         return None
     facts = {}
-    for word in text.rstrip().split(", "):
+    for word in text.removesuffix("\r").split(", "):
         key, equals, value = word.partition("=")
         if not equals:
             return None
-        facts[key] = value
+        facts[key] = unescape(value)
     return facts
 
 
-def _object(text: str) -> dict[str, str] | None:
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdigit() else 0
+
+
+def _object(text: str, raw: str) -> LogLine | Unread:
+    """Reads an object; what begins as one of ours is damaged if it is none."""
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=_Members, parse_int=str, parse_float=str)
     except (ValueError, RecursionError):
-        return None
-    return {key: _plain(value) for key, value in found.items()} if isinstance(found, dict) else None
-
-
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _line(when: float, module: str, pid: int, host: str, facts: dict[str, str], raw: str) -> LogLine | Unread:
-    if not {"sevr", "func", "stat"} <= facts.keys():
+        return Unread.DAMAGED if text.startswith(_OURS) else Unread.FOREIGN
+    if not isinstance(found, _Members) or not found.heads.keys() >= _HEADS:
+        return Unread.FOREIGN
+    heads = found.heads
+    try:
+        when = parse_stamp(heads["time"], 0.0)
+    except ValueError:
         return Unread.DAMAGED
-    sevr, func, stat = facts.pop("sevr"), facts.pop("func"), unescape(facts.pop("stat"))
-    return LogLine(when, module, pid, host, sevr, func, stat, {key: unescape(value) for key, value in facts.items()}, raw)
+    return LogLine(
+        when,
+        heads["process"],
+        _number(heads["pid"]),
+        heads["host"],
+        heads["sevr"],
+        heads["event"],
+        heads["stat"],
+        found.keys,
+        raw,
+    )
 
 
-def _whole_object(raw: str, now: float) -> LogLine | Unread:
-    return Unread.FOREIGN
+class _Members:
+    """The members of an object, as texts: those of every line, and the keys of the event, which may have the same names."""
+
+    def __init__(self, pairs: list[tuple[str, object]]) -> None:
+        self.heads: dict[str, str] = {}
+        self.keys: dict[str, str] = {}
+        for key, value in pairs:
+            where = self.heads if key in _HEADS and key not in self.heads else self.keys
+            where[key] = value if isinstance(value, str) else json.dumps(value, default=lambda _: None)

@@ -23,6 +23,7 @@ from typing import IO, Any, Final
 
 from meta1g.base import cli, reach, sysexits
 from meta1g.base.dataclass import dataclass
+from meta1g.base.logkept import KEPT_NAME
 from meta1g.conf.config import Config
 from meta1g.tools.metalog.lines import LogLine, Unread, parse_line
 
@@ -147,14 +148,15 @@ def configured(config: Config) -> list[Path]:
     """Gives the files that the processes of a configuration write to.
 
     Lines that go to standard error are in COMPONENT.log in the queue directory; those for syslog in a file that syslog
-    usually has.
+    usually has; those that nobody took are kept in the queue directory.
     """
     found: list[Path] = []
     for section in (config.glob, *config.all_sections):
         log = config.log_section(section)
         if log.get("file"):
             found.append(config.queue_directory / log.get("file"))
-        elif log.get("facility"):
+        elif log.get("facility") or log.given("protocol") or log.given("socket"):
             found += [Path(name) for name in _SYSLOG_FILES]
-    found += sorted(config.queue_directory.glob("*.log"))
+    for pattern in ("*.log", f"*/{KEPT_NAME}"):
+        found += sorted(config.queue_directory.glob(pattern))
     return list(dict.fromkeys(found))

@@ -162,32 +162,35 @@ def main(argv: list[str]) -> int:
     return sysexits.EX_OK if stories else NOTHING_FOUND
 
 
+#: What each kind of query.KINDS means, for --help.
+_MEANINGS: Final = {
+    "session": "a session of a client, or with a server",
+    "id": "a transaction, recipient or content file",
+    "msgid": "a Message-ID",
+    "sender": "a sender; @DOMAIN for all of a domain",
+    "rcpt": "a recipient, also before or after alias expansion; @DOMAIN for all of a domain",
+    "client": "a client: address, name or EHLO name",
+    "dest": "a server: address or name; or the domain of recipients",
+}
+
+
+def _when(text: str) -> float:
+    try:
+        return parse_when(text, time.time())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _parser() -> cli.Parser:
     parser = cli.parser(_PROG, "Tells what became of a message, session, sender, recipient, client or server, by all logs.")
-
-    def when(text: str) -> float:
-        try:
-            return parse_when(text, time.time())
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    meanings = {
-        "session": "a session of a client, or with a server",
-        "id": "a transaction, recipient or content file",
-        "msgid": "a Message-ID",
-        "sender": "a sender; @DOMAIN for all of a domain",
-        "rcpt": "a recipient, also before or after alias expansion; @DOMAIN for all of a domain",
-        "client": "a client: address, name or EHLO name",
-        "dest": "a server: address or name; or the domain of recipients",
-    }
     for kind in query.KINDS:
-        parser.add_argument(f"--{kind}", action="append", default=[], metavar=kind.upper(), help=meanings[kind])
+        parser.add_argument(f"--{kind}", action="append", default=[], metavar=kind.upper(), help=_MEANINGS[kind])
     time_help = "2026-11-27T04:30:00Z, 2026-11-27, 04:30, or how long ago: 2h30m"
     parser.add_argument(
-        "--since", type=when, default=0.0, metavar="TIME", help=f"what is asked for was seen since: {time_help}"
+        "--since", type=_when, default=0.0, metavar="TIME", help=f"what is asked for was seen since: {time_help}"
     )
     parser.add_argument(
-        "--until", type=when, default=float("inf"), metavar="TIME", help="what is asked for was seen until then"
+        "--until", type=_when, default=float("inf"), metavar="TIME", help="what is asked for was seen until then"
     )
     parser.add_argument("--short", action="store_true", help="id and verdict alone, one line each")
     parser.add_argument("--json", action="store_true", help="one JSON object a line for each message")

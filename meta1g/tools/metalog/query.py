@@ -10,7 +10,6 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.ids import is_id, split_rcpt_id
-from meta1g.base.logtext import sanitize
 from meta1g.tools.metalog.lines import LogLine
 
 Same = Callable[[str, str], bool]
@@ -135,7 +134,7 @@ def _normal(value: str) -> str:
 
 def _needle(value: str) -> str:
     """Gives the longest part of a value that no format escapes."""
-    parts = re.split(r"\\(?:x[0-9A-F]{2})?|[\"]", sanitize(_normal(value)))
+    parts = re.split(r'[^ -~]|[,"\\]', _normal(value))
     return max(parts, key=len).lower()
 
 

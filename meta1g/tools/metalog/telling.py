@@ -28,17 +28,18 @@ def heading(story: Story, case: Case) -> str:
     return printable(", ".join(facts))
 
 
-def row(line: LogLine, start: float) -> str:
+def row(line: LogLine, start: float, *, host: bool = False) -> str:
     """Gives one row of a timeline: time, time since its begin, event, facts.
 
     Args:
         line: the line.
         start: when the story began, seconds since the epoch.
+        host: the machine is told, too.
     """
     facts = " ".join(f"{key}={value}" for key, value in line.keys.items() if key not in _IN_HEADING)
     end = "" if line.stat == "ok" else f": {line.stat}"
-    host = f"{line.host} " if line.host else ""
-    return printable(f"{utc_text(line.when)} {line.when - start:>+11.3f} s  {host}{line.func:<22} {facts}{end}".rstrip())
+    where = f"{line.host} " if host else ""
+    return printable(f"{utc_text(line.when)} {line.when - start:>+11.3f} s  {where}{line.func:<22} {facts}{end}".rstrip())
 
 
 def as_text(story: Story, *, short: bool) -> Iterator[str]:
@@ -55,8 +56,9 @@ def as_text(story: Story, *, short: bool) -> Iterator[str]:
         return
     yield heading(story, case)
     yield f"  {text}"
+    several = len({line.host for line in story.lines}) > 1
     for line in story.lines:
-        yield f"    {row(line, story.lines[0].when)}"
+        yield f"    {row(line, story.lines[0].when, host=several)}"
 
 
 def as_json(story: Story, *, short: bool) -> str:

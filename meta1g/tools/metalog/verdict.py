@@ -58,7 +58,8 @@ class RcptCase:
         report: it is not one of the message, but gets a report.
         of: the alias that it is a member of.
         members: of an alias, as far as the log names them.
-        owner: envelope sender for these members, empty if it stays.
+        count: how many members it has.
+        owner: envelope sender for them, empty if it stays.
         about: the recipients that a report tells of.
         first: the line that it was found in.
         last: the line that its fate is from.
@@ -73,6 +74,7 @@ class RcptCase:
     report: bool = False
     of: str = ""
     members: tuple[str, ...] = ()
+    count: int = 0
     owner: str = ""
     about: "tuple[RcptCase, ...]" = ()
     first: LogLine | None = None
@@ -100,8 +102,18 @@ class Case:
 
     @property
     def is_over(self) -> bool:
-        """Nothing more will happen."""
-        return all(one.fate in FINAL for one in self.rcpts.values()) and (bool(self.rcpts) or not self.accepted)
+        """Nothing more will happen: all recipients, and all members of aliases, have got their fate."""
+        rcpts = self.rcpts.values()
+        if any(one.fate not in FINAL for one in rcpts) or (self.accepted and not rcpts):
+            return False
+        aliases = [one for one in rcpts if one.fate is RcptFate.EXPANDED]
+        if not aliases:
+            return True
+        known = {_mailbox(one.rcpt) for one in rcpts}
+        members = sum(1 for one in rcpts if not one.report and one.first is not None and one.first.module != "smtps")
+        return members >= sum(one.count for one in aliases) and all(
+            _mailbox(member) in known for one in aliases for member in one.members
+        )
 
 
 # -- words of a line ---------------------------------------------------------------------------------------------------
@@ -179,6 +191,8 @@ def _rcpt(case: Case, line: LogLine) -> None:
     one.report = one.report or line.func in _REPORTS
     one.members += tuple(member for member in line.get("members").split() if not member.endswith("..."))  # that one was cut
     one.owner = line.get("owner") or one.owner
+    if line.func == "qmgr.alias":
+        one.count += int(line.get("count") or 0)
     if line.func == "qmgr.bounce":
         one.about = tuple(case.unreported[: int(line.get("count") or 0)])
         del case.unreported[: len(one.about)]
@@ -248,7 +262,8 @@ def take(case: Case, line: LogLine, ta_id: str = "") -> None:
         case.client = client_of(line) or case.client
     if line.get("ss_ta") != ta_id:
         return
-    case.mail = line.keys.get("mail", case.mail)
+    if case.mail is None or line.func not in _RCPT_EVENTS:  # members of lists and reports have other senders
+        case.mail = line.keys.get("mail", case.mail)
     case.size = line.get("size") or case.size
     case.msgid = line.get("msgid") or case.msgid
     if line.func in _RCPT_EVENTS:

@@ -15,8 +15,7 @@ WANTED = {
     "log": "facility ident file format",
     **dict.fromkeys(
         ("qmgr", "smtps", "smtpc", "smar"),
-        "start_action user group path arguments restart_dependencies pass_fd_socket processes log_level debug_level "
-        "wait_for_server IO_timeout",
+        "start_action user group path arguments restart_dependencies pass_fd_socket processes log_level debug_level",
     ),
     "smtps listen_socket": "type address port path permissions",
     "smtpc log": "facility ident file format",
@@ -38,11 +37,14 @@ WANTED = {
     "smtps auth": "mechanisms",
 }
 WANTED_MORE = {
-    "qmgr": "AQ_max_entries IQDB_max_entries wait_for_client min_retry_delay max_retry_delay delay_dsn_timeout return_timeout "
+    "qmgr": "AQ_max_entries IQDB_max_entries wait_for_server wait_for_client min_retry_delay max_retry_delay delay_dsn_timeout "
+    "return_timeout "
     "dsn_flags double_bounce_address max_rcpts_per_transaction min_free_disk ok_free_disk",
     "smar": "nameserver DNS_timeout DNS_tries DNS_flags address_delimiter local_domains relay_to relay_from",
-    "smtps": "flags CDB_gid max_message_size max_recipients max_transactions max_bad_commands max_noops max_hops max_threads",
-    "smtpc": "LMTP_socket connect_timeout greeting_timeout command_timeout data_timeout block_timeout dot_timeout "
+    "smtps": "wait_for_server IO_timeout flags CDB_gid max_message_size max_recipients max_transactions max_bad_commands "
+    "max_noops max_hops max_threads",
+    "smtpc": "wait_for_server IO_timeout LMTP_socket connect_timeout greeting_timeout command_timeout data_timeout "
+    "block_timeout dot_timeout "
     "source_address max_threads flags",
 }
 

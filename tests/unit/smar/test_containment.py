@@ -87,7 +87,7 @@ def start(smar: FaultySmar) -> None:
 @pytest.mark.parametrize("blocking", [False, True])
 def test_a_broken_invariant_ends_the_process_with_a_code_that_mcp_restarts(smar, connect, blocking):
     if blocking:
-        smar.start('map m { type = passwd; } mailertable { name = "m"; }')
+        smar.start('map m { type = socket; path = "none"; } mailertable { name = "m"; }')
     else:
         start(smar)
     connect("qmgr").send(resolve("bug@far.example"), 1)

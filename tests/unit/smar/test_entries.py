@@ -2,7 +2,7 @@
 
 import pytest
 
-from meta1g.smar.entries import ACCESS, ALIASES, MAILERTABLE, USERS, EntryRules, MapEntry, check_entries
+from meta1g.smar.entries import ACCESS, ALIASES, DESTINATIONS, MAILERTABLE, USERS, EntryRules, MapEntry, check_entries
 from meta1g.smar.mapcheck import check_map
 
 RIGHT = {
@@ -28,6 +28,7 @@ RIGHT = {
         ("ehlo:[192.0.2.1]", "error:554 no"),
         ("smtps_session_conf:192.0.2", "max_recipients = 5;"),
         ("smtpc_session_conf:mx.example.org", "flags = { dont_pipelining };"),
+        ("smtpc_session_conf:unix:/run/lmtp", "dot_timeout = 1m;"),
         ("dnsbl12:127", "Error:554 5.7.1 listed"),
     ],
     MAILERTABLE: [
@@ -47,6 +48,7 @@ RIGHT = {
         ("list+detail", "${key}"),
         ("self", "self other"),
     ],
+    DESTINATIONS: [("mx.example.org", "max_connections = 2;"), ("192.0.2", "min_retry_delay = 1h; max_retry_delay = 2h;")],
     USERS: [("joe", ""), ("joe@example.org", "x"), ("joe+*", "any text")],
 }
 
@@ -132,9 +134,9 @@ WRONG = {
     ],
     ALIASES: [
         ("list", "", "has no members"),
-        ("list", "|/bin/prog", "deliver by LMTP"),
-        ("list", ":include:/etc/list", "deliver by LMTP"),
-        ("list", "/var/mail/x", "deliver by LMTP"),
+        ("list", "|/bin/prog", "LMTP can"),
+        ("list", ":include:/etc/list", "LMTP can"),
+        ("list", "/var/mail/x", "LMTP can"),
         ("list", "a@@b.org", "member a@@b.org"),
         ("list", "a@b..org", "member a@b..org"),
         ("list", "${usr}@b.org", "did you mean user?"),
@@ -205,6 +207,8 @@ def test_aliases_that_lead_only_to_each_other_are_told_and_others_are_not():
         (ACCESS, "/^fron:.*/", "reject", "unknown tag fron:"),
         (ACCESS, "/(/", "reject", "wrong expression"),
         (ACCESS, "from:x", "reject", "write /expression/"),
+        (ACCESS, "/@x\\.org$/", "ok", "write /^from:.../"),
+        (ACCESS, "/(?:a|b)@x\\.org$/", "error:550 5.7.1 ${0}", "write /^from:.../"),
         (ALIASES, "/^(.*)-owner@x\\.org$/", "${1}@y..org", "member x@y..org"),
         (MAILERTABLE, "/\\.x\\.org$/", "99999^[1.2.3.4]", "port is not"),
     ],
@@ -234,5 +238,5 @@ def test_wrong_entries_of_a_map_of_networks(use, key, value, message):
 def test_right_entries_of_other_kinds():
     rows = [MapEntry("f:1", "cltaddr:0.0.0.0/0", "reject"), MapEntry("f:2", "dnsbl0:127.0.0.0/8", "reject")]
     assert check_map(rows, [EntryRules(use=ACCESS, kind="cidr")]) == []
-    rows = [MapEntry("f:1", "/^cltaddr:10\\.(.*)$/", "error:550 5.7.1 go, ${1}"), MapEntry("f:2", "/spam/", "${1}")]
+    rows = [MapEntry("f:1", "/^cltaddr:10\\.(.*)$/", "error:550 5.7.1 go, ${1}"), MapEntry("f:2", "/^(from|to):x/", "reject")]
     assert check_map(rows, [EntryRules(use=ACCESS, kind="regex")]) == []

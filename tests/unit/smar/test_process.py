@@ -185,7 +185,7 @@ def run_to_its_end(smar: SmarProcess) -> tuple[int, str]:
     ("text", "expected"),
     [
         ('mailertable { file = "none.db"; }', "none.db: map file is missing; make it with createmap"),
-        ('mailertable { file = "none.cidr"; type = cidr; }', "none.cidr: cannot read map: No such file or directory"),
+        ('access_map { file = "none.cidr"; type = cidr; }', "none.cidr: cannot read map: No such file or directory"),
         ('map m { type = regex; file = "/dev/null/x"; }', "/dev/null/x: cannot read map: Not a directory"),
     ],
 )

@@ -2,7 +2,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from meta1g.smtp.header import Field, HeaderMeter, count_received, fields, header_end, is_automatic, split_header, unfold
+from meta1g.smtp.header import (
+    Field,
+    HeaderMeter,
+    count_received,
+    fields,
+    header_end,
+    is_automatic,
+    message_id,
+    split_header,
+    unfold,
+)
 
 
 def test_header_and_body_are_parted_at_the_empty_line():
@@ -106,3 +116,21 @@ def test_the_meter_keeps_little_of_a_line_without_end():
     assert len(meter._rest) == 1
     assert meter.size_bytes >= 9_999_000
     assert not meter.done
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (b"Message-ID: <1@x>\r\n", "<1@x>"),
+        (b"From: a\r\nmessage-id:<1@x>\r\nMessage-ID: <2@x>\r\n", "<1@x>"),
+        (b"From: a\r\nMessage-Id :\r\n  <long@x>\r\n", "<long@x>"),
+        (b"Message-ID: (comment) <1@x>\r\n", None),
+        (b"X-Message-ID: <1@x>\r\nReferences: <2@x>\r\n", None),
+        (b"Subject: x\r\n Message-ID: <1@x>\r\n", None),
+        (b"Message-ID: <1@x\r\n", None),
+        (b"Message-ID: <gr\xc3\xbc\xff@x>\r\n", "<gr\u00fc\udcff@x>"),
+        (b"", None),
+    ],
+)
+def test_the_message_id_is_found(header, expected):
+    assert message_id(header) == expected

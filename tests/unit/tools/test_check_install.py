@@ -14,6 +14,7 @@ from meta1g.tools import check_install, setup_dirs
 from tests.unit.mcp.accounts import accounts_of_this_machine, existing
 
 CONF = """\
+hostname = "mx.example";
 queue_directory = "{queue}";
 qmgr {{ }}
 smtps {{ start_action = pass; pass_fd_socket = smtps/smtpsfd; listen_socket {{ port = 2525; }} CDB_gid = 262; }}
@@ -21,7 +22,7 @@ smtpc {{ }}
 smar {{
   mailertable {{ file = "mailertable.db"; }}
   map extra {{ type = text; file = extra; }}
-  aliases {{ name = extra; }}
+  aliases {{ name = extra; flags = {{ localpart }}; }}
 }}
 """
 

@@ -15,7 +15,7 @@ class Kept:
         self.lines: list[str] = []
 
     def write(self, sevr, *parts) -> None:
-        self.lines.append(" ".join(parts))
+        self.lines.append(" ".join(parts) if all(parts) else parts[-1])
 
     def reopen(self) -> None: ...
 

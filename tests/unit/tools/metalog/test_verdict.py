@@ -26,7 +26,7 @@ def message(rcpts=1, **keys):
 
 
 def outcome(event, stat, index=0, address="r@b.example", after=3.0, **keys):
-    facts = {**FROM, "rcpt_idx": index, "rcpt": address, "delay_ms": (after - 2) * 1000, "tries": 0, **keys}
+    facts: dict[str, object] = {**FROM, "rcpt_idx": index, "rcpt": address, "delay_ms": (after - 2) * 1000, "tries": 0, **keys}
     return (after, f"qmgr.{event}", stat, facts)
 
 
@@ -195,6 +195,13 @@ def test_what_else_happened_in_a_session_does_not_count_for_its_message():
     events = [connect(), refused("command_refused", "501 name", 501, "5.5.4", command="EHLO _"), rcpt(), message(), delivered()]
     assert verdict(case_of(events, TA)) == SENT
     assert case_of(events, TA).client == "c.example [192.0.2.1]"
+
+
+def test_the_sender_is_that_of_the_message_and_not_that_of_a_report_or_a_list():
+    report = delivered(1, "s@a.example", 5.0, mail="")
+    events = [rcpt(), message(), failed(), of_rcpt("bounce", "ok", 1, "s@a.example", count=1), report]
+    assert case_of(events, TA).mail == "s@a.example"
+    assert case_of(events[2:], TA).mail == "s@a.example"
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""Wrong entries of maps that mail has met: the log names map, key and value, so that nobody has to guess from a 451."""
+"""Wrong entries of maps in the log: whoever asks finds them, mail is put off, and the operator is told which one it is."""
 
 import time
 
 from meta1g.base.log import Log
-from meta1g.smar.limits import MAP_LOG_S, WRONG_ENTRIES_MAX
+from meta1g.maps.limits import WRONG_ENTRIES_MAX, WRONG_ENTRY_LOG_S
 
 
 class WrongEntries:
@@ -30,7 +30,7 @@ class WrongEntries:
             effect: what becomes of mail that meets it.
         """
         now_s = time.monotonic()
-        if now_s - self._told.get((table, key), -MAP_LOG_S) < MAP_LOG_S:
+        if now_s - self._told.get((table, key), -WRONG_ENTRY_LOG_S) < WRONG_ENTRY_LOG_S:
             return
         if len(self._told) >= WRONG_ENTRIES_MAX:
             self._told.clear()
