@@ -21,7 +21,7 @@ from meta1g.sasl.base import (
     Challenge,
     ClientExchange,
     FindVerifier,
-    Identity,
+    SaslIdentity,
     SaslError,
     ServerExchange,
     Verifier,
@@ -229,7 +229,7 @@ class ScramServer:
         last = of_kind((yield Challenge(b"v=" + base64.b64encode(signature))), bytes)
         if last:
             raise malformed("the client has something to say after the end")
-        return Identity(authcid, first.authzid or authcid)
+        return SaslIdentity(authcid, first.authzid or authcid)
 
     def _nobody(self, name: str) -> Verifier:
         """Gives a verifier that no password has."""
