@@ -9,7 +9,7 @@ import scramp
 from hypothesis import given
 from hypothesis import strategies as some
 
-from meta1g.sasl.base import Challenge, FindVerifier, SaslIdentity, SaslError
+from meta1g.sasl.base import Challenge, FindVerifier, SaslError, SaslIdentity
 from meta1g.sasl.scram import ITERATIONS, ScramClient, ScramServer, check_verifier, make_verifier
 from tests.unit.sasl.exchanges import SALT, serve, talk
 

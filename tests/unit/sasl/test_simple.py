@@ -2,7 +2,7 @@
 
 import pytest
 
-from meta1g.sasl.base import SaslIdentity, SaslError
+from meta1g.sasl.base import SaslError, SaslIdentity
 from meta1g.sasl.prep import saslprep
 from meta1g.sasl.simple import (
     cram_md5_client,
