@@ -24,7 +24,8 @@ from meta1g.conf.values import LISTED_MAX, Flags, UnknownNameError, shown, sugge
 
 PROTECTS: Final = re.compile(
     r"tls|ssl|cert|crl|cipher|dane|mta_?sts|auth|sasl|scram|password|access|relay|protect|trust|allow|deny|permit|reject|"
-    r"cltaddr|cltname|cltresolve|local_domain",
+    r"cltaddr|cltname|cltresolve|local_domain|local_user|ehlo|helo|dns_?[bw]l|rbl|milter|grey|spf|dkim|dmarc|_conf$|conf_map|"
+    r"crypt|secur|verif|plaintext|restrict|block|black|white|reputation|strict|checks|refus|filter|quarantine|bare_|routing",
     re.IGNORECASE,
 )
 

@@ -93,6 +93,13 @@ def _component(section: Section) -> Iterator[Problem]:
         yield Problem(section.place("start_action"), f"start_action = {action} needs a socket; add listen_socket {{ ... }}")
     if action == "pass" and not section.given("pass_fd_socket"):
         yield Problem(section.place("start_action"), "start_action = pass needs pass_fd_socket = ...;")
+    if action != "pass" and section.given("pass_fd_socket"):
+        text = f"pass_fd_socket belongs to start_action = pass, this is {action}; remove it or change start_action"
+        yield Problem(section.place("pass_fd_socket"), text)
+    if action == "wait" and section.keyword != "smtps":
+        for listen in section.subs("listen_socket"):
+            text = f"{section.keyword} opens no such socket; remove the section, or change start_action so that mcp opens it"
+            yield Problem(listen.pos, text)
 
 
 def _map(section: Section) -> Iterator[Problem]:

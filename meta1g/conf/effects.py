@@ -47,9 +47,10 @@ _QMGR: Final = "meta1g.qmgr.settings:Settings.from_config"
 _SMTPS: Final = ("meta1g.smtps.settings:settings_from", "meta1g.smtps.settings:_lookup_flags")
 _SMTPC: Final = "meta1g.smtpc.settings:Settings.from_section"
 _SMAR: Final = "meta1g.smar.settings:_Reader"
-#: Sections by the keywords that lead to them, `component` for what all components have; `module:attribute`.
+#: Sections by the keywords that lead to them, `component` for what all components have, `global` for what stands outside;
+#: users as `module:attribute`.
 USERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "": ("meta1g.base.startup:_level", "meta1g.conf.config:Config", _QMGR, *_SMTPS),
+    "global": ("meta1g.base.startup:_level", "meta1g.conf.config:Config", _QMGR, *_SMTPS),
     "log": _LOG,
     "mcp": ("meta1g.base.startup:_level",),
     "mcp log": _LOG,

@@ -18,8 +18,9 @@ from meta1g.smar.check import look_at_maps
 
 
 def uses_accounts(config: Config) -> bool:
-    """Tells whether each component has an account of its own: always, but after `sm.setup --no-accounts`."""
-    return not (config.queue_directory / paths.MCP_NO_ACCOUNTS).exists()
+    """Tells whether each component has an account of its own: where sm.setup has been at work, but not with --no-accounts."""
+    queue = config.queue_directory
+    return queue.exists() and not (queue / paths.MCP_NO_ACCOUNTS).exists()
 
 
 def problems(config: Config, *, whole: bool = True) -> list[str]:

@@ -28,7 +28,8 @@ def test_keywords_are_not_case_sensitive(keyword):
 
 @pytest.mark.parametrize("path", ["/usr/libexec/smtps", '"/usr/libexec/smtps"'])
 def test_paths_may_be_quoted_or_not(path):
-    config = load(f"smtps {{ path = {path}; pass_fd_socket = smtps/smtpsfd; }}")
+    passed = "start_action = pass; pass_fd_socket = smtps/smtpsfd; listen_socket { port = 25; }"
+    config = load(f"smtps {{ path = {path}; {passed} }}")
     assert config.section("smtps").get("path") == "/usr/libexec/smtps"
     assert config.section("smtps").get("pass_fd_socket") == "smtps/smtpsfd"
 

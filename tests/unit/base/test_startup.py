@@ -1,5 +1,7 @@
 """The log of a process as its section, or else the whole file, wants it."""
 
+import syslog
+
 import pytest
 
 from meta1g.base import startup
@@ -22,3 +24,25 @@ from tests.unit.conf.text import load
 def test_lines_for_the_search_for_errors_are_written_if_somebody_wants_them(text, level, tmp_path):
     config = load(text)
     assert startup.open_log("smar", config.glob, config.section("smar"), tmp_path).level == level
+
+
+def written(text, tmp_path, capfd):
+    config = load(text)
+    log = startup.open_log("smar", config.glob, config.section("smar"), tmp_path)
+    log.notice("smar.stop", "stopped")
+    log.close()
+    return capfd.readouterr().err
+
+
+def test_where_lines_go_and_in_which_form(tmp_path, capfd, monkeypatch):
+    """Options file, facility, ident and format of section log."""
+    assert "func=smar.stop" in written("", tmp_path, capfd)
+    assert written('log { file = "a.log"; }', tmp_path, capfd) == ""
+    assert "func=smar.stop" in (tmp_path / "a.log").read_text()
+    assert written('log { file = "a.log"; } smar { log { file = "b.log"; format = json; } }', tmp_path, capfd) == ""
+    assert '"smar.stop"' in (tmp_path / "b.log").read_text()
+    said = []
+    monkeypatch.setattr(syslog, "openlog", lambda *args, **kwargs: said.append((*args, *kwargs.values())))
+    monkeypatch.setattr(syslog, "syslog", lambda *args: said.append(args))
+    written('log { facility = local3; ident = "gate"; }', tmp_path, capfd)
+    assert any("gate" in one and syslog.LOG_LOCAL3 in one for one in said)

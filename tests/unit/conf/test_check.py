@@ -88,6 +88,14 @@ def test_what_nobody_knows_is_left_out_if_the_owner_says_so(text):
         "new_section { what = relay; }",
         "smtps { session_rules { cltaddr = 10.0.0.1; } }",
         "smar { local_domain_map { file = x; } }",
+        "smtps { milters { socket { port = 1; } } }",
+        "smar { greylist { wait = 5m; } }",
+        "smar { dnswl { zone = a.example; } }",
+        "smtps { flags = { strict_helo }; }",
+        "smtps { ehlo_map { file = x; } }",
+        "qmgr { conf_maps { file = x; } }",
+        "smtps { encryption = required; }",
+        "smtps { bare_lf = accept; }",
     ],
 )
 def test_what_concerns_tls_auth_access_or_relaying_is_never_left_out(text):

@@ -35,6 +35,8 @@ def around(path, text):
         if needed.split(" ")[0].lower() == text.split(" ")[0].lower():
             needed = ""
         opened.append(f"{keyword}{name} {{ {needed} ")
+    if len(path) > 1 and path[1] == "listen_socket" and path[0] != "smtps":  # mcp has to open it
+        opened[0] += "start_action = accept; "
     return "".join(opened) + text + " }" * len(path)
 
 

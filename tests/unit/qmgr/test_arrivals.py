@@ -1,4 +1,7 @@
-"""The first moments of QMGR: who is waited for, and what is said of those who do not come."""
+"""The first moments of QMGR: who is waited for, and what is said of those who do not come.
+
+Options wait_for_client and wait_for_server.
+"""
 
 from meta1g.base.log import Log
 from meta1g.qmgr.arrivals import Arrivals

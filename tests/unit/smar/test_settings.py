@@ -4,7 +4,7 @@ from meta1g.base.errors import PermError
 from meta1g.conf.load import load_file
 from meta1g.db.mapfile import MapFile
 from meta1g.maps.sequence import SequenceMap
-from meta1g.rcb.smtps_smar import Checks
+from meta1g.rcb.smtps_smar import CheckMail, Checks
 from meta1g.smar.dnsaddress import ServerAddress
 from meta1g.smar.dnsbl import DnsList
 from meta1g.smar.settings import name_servers, problems, read_resolv_conf, settings_from
@@ -120,6 +120,14 @@ def test_dns_lists_need_an_access_map(load, tmp_path):
     )
     with pytest.raises(PermError, match="dnsbl needs an access_map"):
         load(lists)
+
+
+def test_the_detail_begins_with_the_character_that_is_said(load, tmp_path):
+    (tmp_path / "access").write_text("from:user@x.org reject\n")
+    access = "access_map { file = access; type = text; }"
+    sender = CheckMail(ta_id="S0", client_addr="192.0.2.1", mail="user-detail@x.org")
+    assert load(f'{access} address_delimiter = "-";').policy.mail(sender).reply.code == 550
+    assert load(access).policy.mail(sender).reply.code == 250
 
 
 def test_greylisting_loads_and_is_warned_of(tmp_path):

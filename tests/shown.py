@@ -1,0 +1,185 @@
+"""Which test shows what an option, flag, tag or right-hand side does; tests/test_effects.py compares it with the tables.
+
+A place is that of conf/effects.py, a test is its file below tests/ and its name; a dialogue is a test by itself.
+"""
+
+_LOG = "unit/base/test_startup.py::test_where_lines_go_and_in_which_form"
+_LEVEL = "unit/base/test_startup.py::test_lines_for_the_search_for_errors_are_written_if_somebody_wants_them"
+_SERVICE = "unit/mcp/test_service.py::test_the_sample_of_meta1_is_understood"
+_PASS = "unit/mcp/test_passfd.py::test_a_unix_socket_gets_its_permissions_and_goes_with_mcp"
+_SETTINGS = "unit/qmgr/test_settings.py::test_options_become_settings"
+_TIMES = "unit/qmgr/test_tuning.py::test_times_of_retries_and_reports_are_those_of_now"
+_DISKS = "unit/qmgr/test_tuning.py::test_disks_and_files_are_watched_with_the_bounds_of_now"
+_OUTGOING = "unit/qmgr/test_tuning.py::test_a_destination_gets_no_more_sessions_than_it_may_now"
+_INCOMING = "unit/qmgr/test_tuning.py::test_a_client_gets_no_more_than_it_may_now"
+_DSN = "unit/qmgr/test_settings.py::test_the_texts_of_reports_and_the_senders_with_verp_are_those_of_the_configuration"
+_MAPS = "unit/smar/test_settings.py::test_declared_maps_are_used_by_name"
+_FILES = "unit/smar/test_settings.py::test_maps_in_files_are_relative_to_the_configuration"
+_CONF_MAP = "unit/qmgr/test_destinations.py::test_the_map_of_the_configuration_is_opened"
+_DNS = "unit/smar/test_settings.py::test_name_servers_by_section_and_by_option"
+_EHLO = "unit/smtps/test_settings.py::test_flags_take_extensions_away"
+_REMOTE = "unit/smar/test_settings.py::test_servers_have_the_remote_port_of_smtpc_unless_the_route_says_another_one"
+_MYSELF = "unit/smar/test_settings.py::test_this_gateway_knows_itself_by_its_sockets_and_by_what_leads_to_them"
+_ARRIVALS = "unit/qmgr/test_arrivals.py::test_deliveries_wait_for_clients_and_no_longer_than_is_said"
+_CLIENT = "unit/smtps/test_session_conf.py::test_an_option_of_a_client"
+_SERVER = "unit/smtpc/test_session_conf.py::test_an_option_of_a_server"
+
+_LISTEN = "unit/smtps/test_listen.py::test_every_listen_socket_is_bound"
+_LISTENS = {"type": _PASS, "path": _PASS, "permissions": _PASS, **dict.fromkeys(("address", "port"), _LISTEN)}
+_MAP = {
+    **dict.fromkeys(("type", "path", "mapname", "maps", "entries"), _MAPS),
+    **dict.fromkeys(("address", "port"), "unit/maps/test_registry.py::test_each_type_is_made_and_answers"),
+    "file": _FILES,
+    "timeout": "unit/maps/test_sockmap.py::test_silence_and_nonsense_are_temporary",
+}
+_PLACES = {
+    "global": {
+        "soft_bounce": "dialogs/soft_bounce.dlg",
+        "log_level": _LEVEL,
+        "debug_level": _LEVEL,
+        **dict.fromkeys(
+            ("hostname", "queue_directory", "configuration_directory"),
+            "unit/conf/test_config.py::test_directories_and_host_name",
+        ),
+    },
+    "component": {
+        "start_action": "unit/mcp/test_passfd.py::test_nostartaccept_gives_the_listening_socket_as_standard_input",
+        "user": "unit/mcp/test_privileges.py::test_every_child_has_its_own_user_groups_descriptors_and_umask",
+        "group": "system/test_accounts.py::test_root_may_change_the_queue_and_nobody_may_not",
+        "path": _SERVICE,
+        "arguments": "unit/mcp/test_service.py::test_arguments_are_split_as_a_shell_does_without_variables",
+        "restart_dependencies": "unit/mcp/test_service.py::test_a_dependency_names_all_sections_of_a_kind_or_one",
+        "pass_fd_socket": _PASS,
+        "processes": "unit/mcp/test_service.py::test_processes_get_labels_and_indexes_of_their_kind",
+        "log_level": _LEVEL,
+        "debug_level": _LEVEL,
+    },
+    "component listen_socket": _LISTENS,
+    "mcp": {"log_level": _LEVEL, "debug_level": _LEVEL},
+    **{place: dict.fromkeys(("facility", "ident", "file", "format"), _LOG) for place in ("log", "mcp log", "component log")},
+    "qmgr": {
+        "AQ_max_entries": "system/test_limits.py::test_more_mail_than_the_active_queue_holds_waits_on_disk_and_arrives",
+        "IQDB_max_entries": "unit/qmgr/test_intake.py::test_a_full_incoming_queue_refuses_the_transaction_before_its_end",
+        "wait_for_server": "unit/qmgr/test_arrivals.py::test_a_server_that_is_not_reached_is_named",
+        "wait_for_client": _ARRIVALS,
+        "dsn_flags delay": "unit/qmgr/test_retry.py::test_warnings_can_be_switched_off",
+        "dsn_flags headers_only": "unit/qmgr/test_dsn.py::test_ret_decides_how_much_is_returned_and_the_flag_if_there_is_none",
+        "dsn_flags double_bounce": "unit/qmgr/test_bounce.py::test_double_bounces_can_be_switched_off",
+        "dsn_templates": _DSN,
+        "double_bounce_address": "unit/qmgr/test_bounce.py::test_a_double_bounce_address_with_a_domain_stays_as_it_is",
+        "verp_senders": _DSN,
+        "verp_delimiters": _DSN,
+        "soft_bounce": "unit/qmgr/test_soft_bounce.py",
+        "always_bcc": "unit/qmgr/test_copies.py::test_every_message_has_one_copy_more_and_nobody_hears_of_it",
+        "max_rcpts_per_transaction": _TIMES,
+        **dict.fromkeys(("min_retry_delay", "max_retry_delay", "delay_dsn_timeout", "return_timeout"), _TIMES),
+        **dict.fromkeys(("min_free_disk", "ok_free_disk"), _DISKS),
+    },
+    "qmgr smtps": {"max_connections": _INCOMING, "max_connection_rate": _INCOMING},
+    "qmgr smtpc": {"initial_connections": _OUTGOING, "max_connections": _OUTGOING},
+    "qmgr IBDB": {"max_size": _SETTINGS, "max_open": _DISKS},
+    "qmgr DEFEDB": {
+        "cache_size": _SETTINGS,
+        "log_directory": "system/test_reload_mistakes.py",
+        "checkpoint_interval": "unit/qmgr/test_cleanup.py::test_checkpoints_of_defedb_are_made",
+    },
+    "qmgr conf_map": dict.fromkeys(("name", "file", "type"), _CONF_MAP),
+    "qmgr map": _MAP,
+    "smtps": {
+        "soft_bounce": "dialogs/soft_bounce.dlg",
+        "wait_for_server": "unit/smtps/test_process.py::test_nobody_is_accepted_before_qmgr_and_smar_have_been_there",
+        "IO_timeout": _CLIENT,
+        "flags 8bitmime": _EHLO,
+        "flags pipelining": _EHLO,
+        "flags access": "unit/smtps/test_settings.py::test_the_resolver_is_told_that_the_access_map_does_not_count",
+        "flags delay_checks": "unit/smtps/test_denial.py::test_delayed_checks_greet_it_all_the_same",
+        "flags xverp": "dialogs/xverp.dlg",
+        "flags strict_ehlo": "dialogs/ehlo_strict.dlg",
+        "flags strict_lines": "dialogs/long_text_line.dlg",
+        "flags accept_local_senders": "dialogs/lenient_addresses.dlg",
+        "flags accept_bare_addresses": "dialogs/lenient_addresses.dlg",
+        "flags accept_odd_dots": "dialogs/lenient_addresses.dlg",
+        "flags allow_routing": "unit/smtps/test_settings.py::test_the_resolver_is_told_that_routes_are_allowed",
+        "CDB_gid": "unit/smtps/test_settings.py::test_the_group_of_content_files_counts_only_if_it_is_given",
+        "max_message_size": "dialogs/size_limit.dlg",
+        **dict.fromkeys(("max_header_size", "max_header_lines", "max_body_size"), "dialogs/part_limits.dlg"),
+        "max_recipients": "dialogs/max_recipients.dlg",
+        "max_transactions": "dialogs/max_transactions.dlg",
+        "max_bad_commands": "dialogs/max_bad_commands.dlg",
+        "max_refusals": "dialogs/max_refusals.dlg",
+        "max_overshoots": "dialogs/max_overshoots.dlg",
+        "max_noops": "dialogs/max_noops.dlg",
+        "max_hops": "dialogs/max_hops.dlg",
+        "max_threads": "system/test_limits.py::test_smtps_has_a_greatest_number_of_sessions",
+        "wait_for_link": "unit/smtps/test_process.py::test_each_outage_has_its_own_time",
+    },
+    "smtpc": {
+        "wait_for_server": "unit/smtpc/test_ready.py::test_it_is_ready_when_qmgr_is_there",
+        "IO_timeout": _SERVER,
+        "flags pipelining": "unit/smtpc/test_session.py::test_the_flag_switches_pipelining_off",
+        "flags talk_to_myself": "unit/smar/test_settings.py::test_who_may_talk_to_itself_is_nobody",
+        "LMTP_socket": "unit/smar/test_settings.py::test_the_lmtp_socket_of_smtpc_is_the_local_server",
+        "remote_port": _REMOTE,
+        "source_address": "unit/smtpc/test_session_conf.py::test_the_connection_comes_from_the_address_that_is_said",
+        "max_threads": "unit/smtpc/test_client.py::test_more_sessions_than_allowed_are_refused_for_now",
+        **{f"{step}_timeout": _SERVER for step in ("connect", "greeting", "command", "data", "block", "dot")},
+    },
+    "smar": {
+        "nameserver": _DNS,
+        "DNS_timeout": "unit/smar/test_settings.py::test_defaults",
+        "DNS_tries": "unit/smar/test_settings.py::test_defaults",
+        "DNS_flags use_tcp": "unit/smar/test_resolver.py::test_all_questions_go_over_tcp_if_told_so",
+        "DNS_flags client_names": "unit/smar/test_process.py::test_names_of_clients_are_found_without_access_map_if_wanted",
+        "DNS_flags edns": "unit/smar/test_resolver.py::test_edns_can_be_switched_off",
+        "address_delimiter": "unit/smar/test_settings.py::test_the_detail_begins_with_the_character_that_is_said",
+        "local_domains": "unit/smar/test_relay.py::test_local_domains_come_from_the_option_and_from_lmtp_entries",
+        "relay_to": "unit/smar/test_relay.py::test_domains_that_anybody_may_write_to",
+        "proxy_addresses": _MYSELF,
+        "relay_from": "system/test_relay.py::test_relaying_is_refused_for_a_client_that_is_not_listed",
+    },
+    "smar nameserver": {"address": _DNS, "port": _DNS},
+    "smar map": _MAP,
+    "smar aliases": {
+        **dict.fromkeys(("name", "file", "type"), _FILES),
+        "flags localpart": "unit/smar/test_alias.py::test_flags_decide_on_keys",
+        "flags local_domains": "unit/smar/test_alias.py::test_flags_decide_on_keys",
+    },
+    "smar local_user_map": {
+        **dict.fromkeys(("name", "file", "type"), _MAPS),
+        "flags localpart": "unit/smar/test_localuser.py::test_the_local_part_alone_is_a_key_only_with_its_flag",
+        "flags local_domains": "unit/smar/test_checks.py::test_without_the_flag_users_of_relayed_domains_are_asked_for_too",
+    },
+    "smar mailertable": dict.fromkeys(("name", "file", "type"), _FILES),
+    "smar access_map": dict.fromkeys(("name", "file", "type"), _FILES),
+    "smar dnsbl": dict.fromkeys(("zone", "timeout"), "unit/smar/test_settings.py::test_dns_lists_need_an_access_map"),
+}
+SHOWN = {f"{place} {name}": where for place, names in _PLACES.items() for name, where in names.items()}
+
+_RHS = "unit/smar/test_access.py::test_right_hand_sides"
+_ORDER = "unit/smar/test_access.py::test_a_client_is_asked_by_address_then_name_then_resolution"
+_ROUTE = "test_map_pages.py::test_a_right_hand_side_of_the_mailertable"
+VALUES_SHOWN = {
+    "cltaddr:": _ORDER,
+    "cltname:": _ORDER,
+    "cltresolve:": _ORDER,
+    "dnsbl:": "unit/smar/test_dnsbl.py::test_results_are_looked_up_in_the_access_map",
+    "ehlo:": "unit/smar/test_access.py::test_the_name_of_the_client_is_asked_before_the_sender",
+    "from:": "unit/smar/test_access.py::test_senders_are_asked_from_most_to_least_specific",
+    "to:": "unit/smar/test_access.py::test_recipients_have_their_own_tag",
+    "protectedrcpt:": "unit/smar/test_access.py::test_protection_gives_the_list",
+    "smtps_session_conf:": "system/test_session_conf.py",
+    "smtpc_session_conf:": "system/test_session_conf.py",
+    "smtpc_rcpt_conf:": "system/test_session_conf.py",
+    "certissuer:": "unit/smar/test_entries.py::test_wrong_entries",
+    "certsubject:": "test_effects.py::test_a_tag_that_waits_is_refused_by_name",
+    **dict.fromkeys(("access_map ok", "access_map relay", "access_map discard", "access_map cont", "access_map reject"), _RHS),
+    "access_map error:": _RHS,
+    "access_map quick:": _RHS,
+    "access_map list of writers": "unit/smar/test_localuser.py::test_protected_recipients",
+    "access_map snippet": "unit/conf/test_snippet.py::test_a_session_snippet_is_a_section",
+    "conf_map snippet": "unit/qmgr/test_destinations.py::test_an_option_of_a_destination",
+    **dict.fromkeys(("mailertable lmtp:", "mailertable PORT^HOST", "mailertable [HOST]", "mailertable HOST"), _ROUTE),
+    "aliases members": "unit/smar/test_alias.py::test_members_are_separated_by_blanks_or_commas",
+    "aliases ${macro}": "unit/smar/test_alias.py::test_macros_carry_parts_of_the_address_over",
+    "local_user_map anything": "unit/smar/test_localuser.py::test_a_user_is_found_by_full_address_or_local_part",
+}
