@@ -186,6 +186,20 @@ _SMTPC: Final[Mapping[str, LogEvent]] = {
     ),
     "smtpc.not_taken": row(Sev.DEBUG, Kind.DELIVERY, "ss_ta da_ta", "", "A delivery was not taken: the process stops."),
     "smtpc.not_told": row(Sev.DEBUG, Kind.DELIVERY, "ss_ta da_ta", "", "QMGR went away before it heard of a result."),
+    "smtpc.tls": row(
+        Sev.INFO,
+        Kind.DELIVERY,
+        "da_sess server tls bits verify",
+        "host cert_subject cert_issuer",
+        "A session with a server has begun TLS; verify tells about its certificate.",
+    ),
+    "smtpc.tls_failed": row(
+        Sev.NOTICE,
+        Kind.DELIVERY,
+        "da_sess server",
+        "host",
+        "A server and we did not agree on TLS; the session goes on in clear.",
+    ),
     "smtpc.session": row(Sev.DEBUG, Kind.DELIVERY, "da_sess server", "", "An idle session was ended by the server."),
 }
 

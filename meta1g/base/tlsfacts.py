@@ -1,7 +1,8 @@
 """What a TLS context is made from, what a client wants of a connection, and what was agreed on.
 
-Pure.  Ref: RFC 8446, RFC 5246, RFC 7672; RFC 9325 (ciphers and versions); MeTA1 design, "Functional Specification: SMTPS,
-STARTTLS" (modelled on).
+Pure but for TlsSettings.signature().
+Ref: RFC 8446, RFC 5246, RFC 7672; RFC 9325 (ciphers and versions); MeTA1 design, "Functional Specification: SMTPS, STARTTLS"
+(modelled on).
 """
 
 from pathlib import Path
@@ -15,6 +16,8 @@ TICKET_KEYS_BYTES: Final = 80
 CIPHERS: Final = (
     "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:ECDHE+AES:DHE+AES:RSA+AES:!aNULL:!eNULL:!MD5:!DSS:!PSK:!SRP"
 )
+
+_Files = tuple[tuple[int, int, int] | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,20 @@ class TlsSettings:
     ciphers: str = CIPHERS
     request_cert: bool = False
     ticket_keys: bytes = b""
+
+    def signature(self) -> _Files:
+        """Gives what changes with the content of a file, for all of them.  Blocks: no (one system call each)."""
+        files = [path for pair in self.pairs for path in (pair.cert_file, pair.key_file)]
+        files += [path for path in (self.ca_file, self.ca_directory, self.crl_file, self.dh_file) if path is not None]
+        return tuple(map(_signature, files))
+
+
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,7 +223,7 @@ class Client:
         try:
             for attempt in (1, 2):
                 if not session.is_open:
-                    session.open()
+                    self._open(session)
                 try:
                     return session.deliver(job, content)
                 except SessionError as broken:
@@ -234,6 +234,29 @@ class Client:
         except TempError as error:  # a shortage here; nothing is held against the server
             status.rest(job, error.reply)
         return status
+
+    def _open(self, session: Session) -> None:
+        """Opens a session and tells what became of TLS.  Errors as those of Session.open().  Switches: yes."""
+        session.open()
+        server, tls = session.server, session.tls
+        if session.tls_failure is not None:
+            reason = f"{session.tls_failure.one_line}; goes on in clear"
+            self._log.notice(
+                "smtpc.tls_failed", reason, da_sess=session.session_id, server=server.addr, host=server.host or None
+            )
+        elif tls is not None:
+            self._log.info(
+                "smtpc.tls",
+                "ok",
+                da_sess=session.session_id,
+                server=server.addr,
+                host=server.host or None,
+                tls=f"{tls.version} {tls.cipher}",
+                bits=tls.bits,
+                verify="ok" if tls.verified else tls.reason,
+                cert_subject=tls.subject or None,
+                cert_issuer=tls.issuer or None,
+            )
 
     def _wait(self, worker: SessionWorker) -> None:
         """Waits for the next delivery; anything the server does meanwhile ends the session.  Switches: yes (poll)."""

@@ -9,7 +9,9 @@ from meta1g.base.hostname import system_name
 from meta1g.base.rsc import Rsc
 from meta1g.conf.config import Config, Section
 from meta1g.conf.snippet import parse_snippet
+from meta1g.conf.tlsconf import tls_settings
 from meta1g.smtpc.limits import SNIPPETS_KEPT
+from meta1g.smtpc.tlsout import TlsOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class Settings:
     source_address: str
     max_threads: int
     pipelining: bool
+    tls: TlsOut | None = None
 
     @classmethod
     def from_config(cls, config: Config) -> "Settings":
@@ -52,7 +55,14 @@ class Settings:
             source_address=section.get("source_address") or "",
             max_threads=section.get("max_threads"),
             pipelining=section.flag("pipelining"),
+            tls=_tls_of(config, section),
         )
+
+
+def _tls_of(config: Config, section: Section) -> TlsOut | None:
+    """Gives what TLS needs, None if it is not used; a client needs no files for it."""
+    settings = tls_settings(config, section.sub("tls"), server=False) if section.flag("starttls") else None
+    return None if settings is None else TlsOut(settings)
 
 
 class ServerSettings:

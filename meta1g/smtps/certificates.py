@@ -6,8 +6,6 @@ Sessions under TLS keep what they began with.
 Ref: MeTA1 README, "STARTTLS" (files modelled on); RFC 8446.
 """
 
-from pathlib import Path
-
 from meta1g.base.clock import Clock
 from meta1g.base.errors import Module, PermError
 from meta1g.base.log import Log
@@ -17,7 +15,6 @@ from meta1g.st import StError, st_usleep
 from meta1g.st.tls import TlsContext, tls_context, tls_trouble
 
 _DAY_S = 86400
-_Signature = tuple[tuple[int, int, int] | None, ...]
 
 
 class Certificates:
@@ -41,7 +38,7 @@ class Certificates:
         self._settings = settings
         self._log = log
         self._clock = clock
-        self._seen = self._signature()
+        self._seen = settings.signature()
         self._warned_s = -float(_DAY_S)
         try:
             self.context: TlsContext = tls_context(settings, server=True)
@@ -60,7 +57,7 @@ class Certificates:
 
     def look(self) -> None:
         """Loads the files anew if one has changed; warns once a day if a certificate is about to end."""
-        seen = self._signature()
+        seen = self._settings.signature()
         if seen != self._seen:
             self._seen = seen
             try:
@@ -81,18 +78,3 @@ class Certificates:
         self._warned_s = now
         when = f"ends in {left_s // _DAY_S} days" if left_s >= 0 else "has ended"
         self._log.warn("smtps.tls_ends", f"the certificate {when}", path=self._first())
-
-    def _signature(self) -> _Signature:
-        """Gives what changes with the content of a file, for all of them."""
-        settings = self._settings
-        files = [path for pair in settings.pairs for path in (pair.cert_file, pair.key_file)]
-        files += [path for path in (settings.ca_file, settings.ca_directory, settings.crl_file, settings.dh_file) if path]
-        return tuple(map(_one_signature, files))
-
-
-def _one_signature(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size

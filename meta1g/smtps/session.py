@@ -70,15 +70,7 @@ class ServerSession(Dialogue):
             with failure.item(log, "smtps.session", self._failed, ss_sess=self.id, client=self.client_addr):
                 self._run()
         finally:
-            failure.steps(log, "smtps.end", self.reset, self._tell_closed, self._close)
-
-    def _close(self) -> None:
-        if self.tls is None:
-            st_netfd_close(self._nfd)
-            return
-        from meta1g.st.tls import st_tls_close
-
-        st_tls_close(self._nfd)
+            failure.steps(log, "smtps.end", self.reset, self._tell_closed, lambda: st_netfd_close(self._nfd))
 
     def _run(self) -> None:
         """Switches: yes."""

@@ -27,11 +27,7 @@ class Context:
 
     def __init__(self, settings: TlsSettings, *, server: bool) -> None:
         self.server = server
-        self.checking = _context(settings, server=server)  # of a client whose server has to have one of some names
-        self.plain = _context(settings, server=server)
-        if not server:
-            self.checking.check_hostname = True
-            self.checking.verify_mode = ssl.CERT_REQUIRED
+        self.context = _context(settings, server=server)
 
     def seconds_left(self) -> int | None:
         """Gives None: Python's ssl does not tell."""
@@ -89,17 +85,15 @@ class TlsConnection:
         hello: None; this module does not tell it.
     """
 
-    __slots__ = ("_sock", "_wanted", "hello")
+    __slots__ = ("_sock", "hello")
 
     def __init__(self, context: Context, fd: int, wanted: TlsWanted | None) -> None:
         self.hello: str | None = None
-        self._wanted = wanted
-        chosen = context.checking if wanted and wanted.names else context.plain
-        name = wanted.names[0] if wanted and wanted.names else (wanted.server_name or None) if wanted else None
+        name = (wanted.server_name or None) if wanted else None
         sock = socket.socket(fileno=fd)
         sock.setblocking(False)
         try:
-            self._sock = chosen.wrap_socket(
+            self._sock = context.context.wrap_socket(
                 sock, server_side=context.server, do_handshake_on_connect=False, server_hostname=name
             )
         except OSError as error:
@@ -143,8 +137,7 @@ class TlsConnection:
         """Gives what was agreed on."""
         cipher, _protocol, bits = self._sock.cipher() or ("", "", 0)
         cert = self._sock.getpeercert(binary_form=True)
-        verified = cert is not None and self._sock.context.verify_mode is not ssl.CERT_NONE
-        reason = "" if verified else "no certificate" if cert is None else "not checked"
+        reason = "no certificate" if cert is None else "not checked"
         version, resumed = self._sock.version() or "", bool(self._sock.session_reused)
         return TlsInfo(
             version,
@@ -153,7 +146,6 @@ class TlsConnection:
             bits,
             bits,
             cert,
-            verified=verified,
             reason=reason,
             resumed=resumed,
         )

@@ -2,6 +2,8 @@
 
     NetFd in clear -- st_tls_accept or st_tls_connect --> NetFd under TLS, or one that can only be closed
 
+st_netfd_close() tells the peer that this is the end (close_notify) and does not wait for its answer.
+
 Invariants: after a handshake that failed nothing is sent or received any more, least of all in clear.  One thread at a time
 makes a step of a handshake, and others have a turn after each step: many handshakes at once do not hold up other sessions.
 
@@ -18,7 +20,7 @@ from meta1g.st import libssl
 from meta1g.st.errors import fail
 from meta1g.st.event import st_utime
 from meta1g.st.io import WantError
-from meta1g.st.netfd import NetFd, st_netfd_close, wait_fd
+from meta1g.st.netfd import NetFd, wait_fd
 from meta1g.st.sched import ST_UTIME_NO_TIMEOUT, st_usleep
 from meta1g.st.sync import st_mutex_lock, st_mutex_new, st_mutex_unlock
 
@@ -32,7 +34,9 @@ _AnyConnection: TypeAlias = "libssl.TlsConnection | pyssl.TlsConnection"
 ChooseContext: TypeAlias = "Callable[[str], TlsContext | None]"
 
 #: What Python's ssl cannot do.
-LOST: Final = "certificates of clients, certificates by server name, shared ticket keys, DANE, tls-exporter"
+LOST: Final = (
+    "certificates of clients, verification of servers, certificates by server name, shared ticket keys, DANE, tls-exporter"
+)
 _steps = st_mutex_new()
 
 
@@ -143,10 +147,3 @@ def _refuse(_argument: object) -> NoReturn:
 def st_tls_exporter(nfd: NetFd) -> bytes | None:
     """Gives the channel binding tls-exporter (RFC 9266); None if there is none."""
     return None if nfd.layer is None or nfd.buffered is None else nfd.layer.exporter()
-
-
-def st_tls_close(nfd: NetFd) -> None:
-    """Tells the peer that this is the end, without waiting for its answer, and closes."""
-    if nfd.layer is not None and nfd.buffered is not None:
-        nfd.layer.shutdown()
-    st_netfd_close(nfd)
