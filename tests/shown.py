@@ -56,7 +56,10 @@ _PLACES = {
     },
     "component listen_socket": _LISTENS,
     "mcp": {"log_level": _LEVEL, "debug_level": _LEVEL},
-    **{place: dict.fromkeys(("facility", "ident", "file", "format"), _LOG) for place in ("log", "mcp log", "component log")},
+    **{
+        place: dict.fromkeys(("facility", "protocol", "socket", "ident", "file", "format"), _LOG)
+        for place in ("log", "mcp log", "component log")
+    },
     "qmgr": {
         "AQ_max_entries": "system/test_limits.py::test_more_mail_than_the_active_queue_holds_waits_on_disk_and_arrives",
         "IQDB_max_entries": "unit/qmgr/test_intake.py::test_a_full_incoming_queue_refuses_the_transaction_before_its_end",

@@ -25,7 +25,7 @@ from tests.tables import Row, code
 SECTIONS = ("smtps", "smtpc", "smar", "qmgr")
 MAPS = ("access", "mailertable", "aliases")
 #: Programs that ask a running gateway, whose configuration they have to find.
-_WITH_CONFIGURATION = ("mailq", "qmgrctl", "sm.reload", "sm.check", "metaqueue")
+_WITH_CONFIGURATION = ("mailq", "qmgrctl", "sm.reload", "sm.check", "metaqueue", "metalog")
 
 
 def try_configuration(text: str, where: str, directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""The table of events and the code agree: each call that logs names an event, with its severity and its keys, and none is idle."""
+"""The table of events and the code agree: each call that logs has an event, its severity and its keys, and no event is idle."""
 
 import ast
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ FORWARDERS: dict[str, tuple[int, set[str]]] = {
     "log_refusal": (0, _REFUSAL),
     "log_outcome": (3, _OUTCOME),
     "_log_order": (1, _OUTCOME),
-    "say": (0, {"path", "count"}),
+    "say": (0, set()),
     "QueueCommand": (1, {"ss_ta", "rcpt_idx", "rcpt"}),
 }
 #: Where they are, and what they do with what they were given.

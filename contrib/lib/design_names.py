@@ -101,13 +101,18 @@ C_NAMES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "st/sync.py": (("st_cond_wait, st_mutex_lock", S),),
     "tools/check_install.py": (("sm.check.sh", S),),
     "tools/createmap.py": (("createmap", S),),
+    "tools/fsperf1.py": (("fsperf1", S),),
+    "tools/log2time.py": (("log2time", S),),
     "tools/mailq.py": (("mailq", S),),
     "tools/mapchk.py": (("mapchk", S),),
     "tools/metaconf.py": (("metaconf", S),),
     "tools/metaqueue.py": (("metaqueue", S),),
     "tools/qmgrctl.py": (("qmgrctl", S),),
+    "tools/rcvrenvfromlog.py": (("rcvrenvfromlog.sh", S),),
+    "tools/runas.py": (("runas", S),),
     "tools/setup_dirs.py": (("sm.setup.sh", S),),
     "tools/smconf.py": (("smconf", S),),
+    "tools/statit.py": (("libmta/statit", S),),
 }
 
 #: The promises that the whole keeps, by their number.

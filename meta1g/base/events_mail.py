@@ -72,6 +72,9 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
         "The session was ended: too many commands were refused or useless.",
     ),
     "smtps.rcpt": row(Sev.INFO, Kind.MESSAGE, _RCPT, "notify orcpt", "A recipient was accepted."),
+    "smtps.unverified": row(
+        Sev.INFO, Kind.MESSAGE, "ss_sess rcpt reply", "", "An address is not verified yet and is taken all the same."
+    ),
     "smtps.rcpt_discarded": row(
         Sev.INFO, Kind.MESSAGE, "ss_ta mail rcpt", "client map key", "A recipient was accepted and gets nothing, by this entry."
     ),
@@ -102,6 +105,13 @@ _QMGR: Final[Mapping[str, LogEvent]] = {
     "qmgr.commit": row(Sev.DEBUG, Kind.MESSAGE, "ss_ta rcpts", "", "The envelope is on stable storage."),
     "qmgr.accept": row(Sev.INFO, Kind.MESSAGE, "ss_ta mail size rcpts", "", "A message has entered the queue."),
     "qmgr.resolve": row(Sev.DEBUG, Kind.LOOKUP, "ss_ta key reply", "", "SMAR does not know where a recipient goes."),
+    "qmgr.verified": row(
+        Sev.INFO,
+        Kind.LOOKUP,
+        "rcpt reply",
+        "relay ecode",
+        "What the mail server of an address said when it was asked about it.",
+    ),
     "qmgr.deliver": row(
         Sev.DEBUG, Kind.DELIVERY, "ss_ta da_sess da_ta server port rcpts", "", "Recipients were given to a delivery agent."
     ),
@@ -178,8 +188,15 @@ _SMTPC: Final[Mapping[str, LogEvent]] = {
         Sev.INFO,
         Kind.DELIVERY,
         "ss_ta da_sess da_ta rcpt_idx rcpt server port reply",
-        "host ecode",
+        "server_name ecode",
         "What a server said of a recipient: one line for each attempt.",
+    ),
+    "smtpc.probe": row(
+        Sev.INFO,
+        Kind.LOOKUP,
+        "da_sess da_ta rcpt_idx rcpt server port reply",
+        "host ecode ss_ta",
+        "What a server said of an address that it was only asked about.",
     ),
     "smtpc.damage": row(
         Sev.ERROR, Kind.TROUBLE, "ss_ta da_ta cdb_id", "", "The content of a message is damaged, or not there."

@@ -31,9 +31,7 @@ _FAILURES: Final[Mapping[str, LogEvent]] = {
 _LOG: Final[Mapping[str, LogEvent]] = {
     "log.reopen": row(Sev.ERROR, _TROUBLE, "", "path", "The log file cannot be opened anew; lines go on to the old one."),
     "log.away": row(Sev.ERROR, _TROUBLE, "path", "", "Nobody takes the log; lines are kept in a file of the queue directory."),
-    "log.back": row(
-        Sev.NOTICE, _TROUBLE, "path count", "limit", "The log is taken again; these lines were kept and are delivered."
-    ),
+    "log.back": row(Sev.NOTICE, _TROUBLE, "path count", "", "The log is taken again; these lines were kept and are delivered."),
     "log.dropped": row(Sev.ERROR, _TROUBLE, "path count", "", "So many lines are lost, since there was no room to keep them."),
 }
 
@@ -79,6 +77,10 @@ _QMGR: Final[Mapping[str, LogEvent]] = {
     "qmgr.cdb": row(Sev.ERROR, _TROUBLE, "cdb_id", "", "A content file cannot be removed."),
     "qmgr.ibdb": row(Sev.ERROR, _TROUBLE, "", "path count", "IBDB cannot be written, or was removed by somebody."),
     "qmgr.store": row(Sev.ERROR, _TROUBLE, "", "ss_ta count", "DEFEDB cannot be read or written."),
+    "qmgr.known": row(Sev.DEBUG, _RUN, "count", "", "The file of verified addresses was read; so many are known."),
+    "qmgr.verify_file": row(
+        Sev.ERROR, _TROUBLE, "path", "", "The file of verified addresses cannot be read or written, or is damaged."
+    ),
     "qmgr.damaged": row(Sev.ERROR, _TROUBLE, "path", "ss_ta key size count", "A damaged record was set aside."),
     "qmgr.misplaced": row(Sev.ERROR, _TROUBLE, "path", "", "An IBDB file is missing or is one of another queue."),
     "qmgr.recover": row(
@@ -101,7 +103,7 @@ _SMAR_SMTPC: Final[Mapping[str, LogEvent]] = {
     "smar.interfaces": row(Sev.WARN, _TROUBLE, "", "", "The addresses of this host cannot be found out."),
     "smar.mcp": row(Sev.NOTICE, _RUN, "", "", "mcp is gone; SMAR stops."),
     "smar.stop": row(Sev.NOTICE, _RUN, "", "", "SMAR has stopped."),
-    "smtpc.conf": row(Sev.ERROR, _TROUBLE, "server", "host", "The piece of configuration for a server cannot be used."),
+    "smtpc.conf": row(Sev.ERROR, _TROUBLE, "server", "server_name", "The piece of configuration for a server cannot be used."),
     "smtpc.qmgr": row(Sev.INFO, _RUN, "", "", "SMTPC is connected to QMGR."),
     "smtpc.mcp": row(Sev.NOTICE, _RUN, "", "", "mcp is gone; SMTPC stops."),
     "smtpc.stop": row(Sev.NOTICE, _RUN, "count", "", "SMTPC has stopped."),

@@ -216,24 +216,25 @@ class Log:
         stamp = f"{cached[1]}{int((now - second) * 1_000_000):06d}Z"
         text = self._format(sevr, event, stat, keys)
         if self._is_json:
-            text, head = self._object(stamp, text), ""
+            text, at, head = self._object(stamp, text), "", ""
         else:
-            head = f"{self.module}[{_process.pid}]:"
+            at, head = stamp, f"{self.module}[{_process.pid}]:"
         try:
             if self._lines is None:
                 record = Record(sevr, now, stamp, self._host, _process.pid, event, stat, keys, text)
                 cast("SyslogSink", self.sink).take(record)
             elif at_once and isinstance(self._lines, FdSink):
-                self._lines.write_now(stamp, head, text)
+                self._lines.write_now(at, head, text)
             else:
-                self._lines.write(sevr, stamp, head, text)
+                self._lines.write(sevr, at, head, text)
         except OSError as error:
             with contextlib.suppress(OSError, ValueError):  # standard error may be gone, too
                 print(f"{self.module}: cannot write the log: {error}; {text}", file=sys.stderr)  # noqa: T201
 
     def _object(self, stamp: str, members: str) -> str:
         """Gives a whole line of JSON."""
-        return f'{{"time": "{stamp}", "host": "{self._host}", "process": "{self.module}", "pid": {_process.pid}, {members}}}'
+        who = f'"host": "{self._host}", "process": "{self.module}", "process_id": {_process.pid}'
+        return f'{{"time": "{stamp}", {who}, {members}}}'
 
     def _say(self, event: str, stat: str, **keys: LogValue) -> None:
         """Writes a line about the log itself, past what waits for the end of the turn."""

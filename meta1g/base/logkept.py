@@ -2,7 +2,7 @@
 
     taken    -> a line cannot be sent -> it is kept, and all that follow, so that they stay in order
     kept     -> room for KEPT_MAX_BYTES; what comes beyond is counted
-    retried  -> every RETRY_S, by a thread of its own -> all delivered: the file goes, lines are sent again
+    retried  -> every RETRY_S at least, by a thread of its own -> all delivered: the file goes, lines are sent again
 
 The process says on standard error that its log is away and where it keeps the lines, and in the log that it was away, how many
 lines were kept and how many were lost.  A file that a process leaves behind is delivered by the next one.
@@ -18,6 +18,7 @@ import fcntl
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -26,8 +27,9 @@ from meta1g.base.dataclass import dataclass
 
 #: Bound of one kept file.  Ref: our choice: some ten thousand lines.
 KEPT_MAX_BYTES: Final = 4 * 1024 * 1024
-#: How often it is tried again.
+#: How often it is tried again; more often while the reader takes something.
 RETRY_S: Final = 0.5
+_QUICK_S: Final = 0.001
 #: Processes of a component that keep lines at the same time, at most.
 _FILES_MAX: Final = 64
 #: The file in the directory of a component.
@@ -37,6 +39,7 @@ _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 _MODE: Final = 0o640
 #: The reader is there but slow: that is no news unless it lasts.
 _SLOW: Final = (errno.EAGAIN, errno.ENOBUFS)
+_SLOW_MAX_S: Final = 1.0
 
 
 class CutError(OSError):
@@ -120,6 +123,7 @@ class Outbox:
         self._directory = directory
         self._file = _File(end)
         self._sent = 0  # bytes of the file
+        self._since_s = 0.0  # away since, monotonic
         self._told = self._closed = self.away = False
         self.lost = 0
         self.say: Callable[..., object] = lambda *_args, **_keys: None
@@ -166,7 +170,7 @@ class Outbox:
     # -- away
 
     def _go_away(self, error: OSError | None = None) -> None:
-        self.away = True
+        self.away, self._since_s = True, time.monotonic()
         if error is not None and error.errno not in _SLOW:
             self._tell(error)
         if not self._closed and self._thread is None:
@@ -201,12 +205,14 @@ class Outbox:
 
     def _retry(self) -> None:
         """Runs in a thread of its own while lines are kept."""
-        over = self._over
-        while not over.wait(RETRY_S):
+        over, pause_s = self._over, _QUICK_S
+        while not over.wait(pause_s):
             with self._lock, contextlib.suppress(OSError):
+                before = self._sent
                 if self._deliver():
                     self._thread = None
                     return
+                pause_s = _QUICK_S if self._sent > before else min(2 * pause_s, RETRY_S)
 
     def _deliver(self) -> bool:
         """Sends what is kept, a slice at most; tells whether lines are sent directly again.  Caller holds the lock.
@@ -221,7 +227,7 @@ class Outbox:
                 self._sent += len(record) + len(self._end)
         except OSError as error:
             self._sent += getattr(error, "sent", 0)
-            if not self._told:
+            if not self._told and (error.errno not in _SLOW or time.monotonic() - self._since_s > _SLOW_MAX_S):
                 self._tell(error)
             return False
         if self._sent < self._file.size:

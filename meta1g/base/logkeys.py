@@ -36,7 +36,7 @@ LOG_KEYS: Final[dict[str, str]] = {
     "da": "delivery agent",
     "server": "address of the SMTP or LMTP server",
     "port": "port of the SMTP server",
-    "host": "host name of the SMTP server",
+    "server_name": "host name of the SMTP server",
     "cdb_id": "content file id",
     "size": "size in bytes",
     "rcpts": "number of recipients",

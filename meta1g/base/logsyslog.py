@@ -4,7 +4,7 @@
     rfc5424    <22>1 2026-11-27T04:00:00.123456Z host smtps 17 smtps.message - sevr=INFO, func=...
     journal    fields: MESSAGE, PRIORITY, SYSLOG_IDENTIFIER, META1G_EVENT, and META1G_SS_TA and so on for each key
 
-A socket that takes nothing more keeps nobody waiting: the line is kept, see logkept.
+A service that takes nothing more for _PATIENCE_S keeps nobody waiting any longer: lines are kept, see logkept.
 
 Ref: RFC 3164; RFC 5424 6; systemd, "Native Journal Protocol".
 """
@@ -12,6 +12,7 @@ Ref: RFC 3164; RFC 5424 6; systemd, "Native Journal Protocol".
 import errno
 import os
 import socket
+import struct
 import syslog
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +24,8 @@ from meta1g.base.logkept import Outbox
 from meta1g.base.logkeys import Sev
 from meta1g.base.logtext import LogValue, sanitize
 
+#: How long a line waits for a service whose queue is full, of a few lines.  Ref: our choice: it holds up the whole process.
+_PATIENCE_S: Final = 0.005
 SYSLOG_SOCKET: Final = Path("/dev/log")
 JOURNAL_SOCKET: Final = Path("/run/systemd/journal/socket")
 _PRIORITY: Final = {
@@ -141,8 +144,9 @@ class SyslogSink:
 
     def _connected(self) -> socket.socket:
         if self._sock is None:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
             try:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, int(_PATIENCE_S * 1_000_000)))
                 sock.connect(os.fspath(self._path))
             except OSError:
                 sock.close()

@@ -30,6 +30,7 @@ IBDB_DIRECTORY: Final = "ibdb"
 DEFEDB_DIRECTORY: Final = "defedb"
 LOST_FOUND_DIRECTORY: Final = "lost+found"
 QMGR_LOCK_FILE: Final = "qmgr/lock"
+VERIFIED_FILE: Final = "qmgr/verified"
 CDB_SUBDIRECTORIES: Final = "0123456789ABCDEF"
 
 SOCKET_MODE: Final = 0o660

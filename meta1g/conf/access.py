@@ -12,6 +12,7 @@ Pure.  Ref: MeTA1 README, "Lookup Orders for Anti-Spam Measures" (tags, values a
 import ipaddress
 import re
 from collections.abc import Mapping
+from dataclasses import field
 from enum import Enum, auto
 from typing import Final
 
@@ -46,13 +47,13 @@ class Decision:
         action: what the entry says.
         quick: no later check is made.
         reply: what is said, if REFUSE.
-        rule: the entry that a refusal or a discard comes from, `map key`.
+        rule: the entry that a refusal or a discard comes from, `map key`; it makes no other decision of it.
     """
 
     action: Action
     quick: bool = False
     reply: Reply = NO_REPLY
-    rule: str = ""
+    rule: str = field(default="", compare=False)
 
 
 class KeyKind(Enum):

@@ -173,6 +173,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
         _order("initial_connections", "max_connections"),
         _order("min_retry_delay", "max_retry_delay"),
     ),
+    "verify": (_order("positive_refresh", "positive_expire"), _order("negative_refresh", "negative_expire")),
     "greylisting": (_order("wait", "expire"), _order("expire", "lifetime")),
 }
 

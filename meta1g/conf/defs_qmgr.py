@@ -7,8 +7,9 @@ from typing import Final
 
 from meta1g.conf.defs_common import OWN, PATH, SOFT_BOUNCE, WAIT_FOR_SERVER, R, S, component
 from meta1g.conf.defs_maps import MAP, map_user
+from meta1g.conf.mailaddress import MailAddress
 from meta1g.conf.schema import SectionDef, option
-from meta1g.conf.values import Choice, Flag, Flags, Int, ListOf, MailAddress, Size, Text, Time
+from meta1g.conf.values import Choice, Flag, Flags, Int, ListOf, Network, Size, Text, Time
 
 _DSN_FLAGS: Final = Flags(
     (
@@ -85,7 +86,39 @@ _SECTIONS: Final = (
                 R,
                 "Open sessions of one client (IPv6: a /64); 0: an eighth of max_threads of its smtps.",
             ),
-            option("max_connection_rate", Int(0, 1_000_000), "0", R, "Sessions a minute of one client; 0: no limit."),
+            option(
+                "max_connection_rate", Int(0, 1_000_000), "0", R, "Sessions of one client in a rate_time_unit; 0: no limit."
+            ),
+            option(
+                "max_message_rate",
+                Int(0, 1_000_000),
+                "0",
+                OWN,
+                "Messages that one client may begin in a rate_time_unit, over all its sessions and all smtps; then MAIL gets "
+                "450.  0: no limit.",
+            ),
+            option(
+                "max_recipient_rate",
+                Int(0, 100_000_000),
+                "0",
+                OWN,
+                "Recipients that one client may name in a rate_time_unit, taken or not; then RCPT is refused with 450.  0: no "
+                "limit.",
+            ),
+            option(
+                "rate_time_unit",
+                Time(1, 86400),
+                "1m",
+                OWN,
+                "The time in which rates are counted; for each client it begins with the first thing that it does.",
+            ),
+            option(
+                "rate_exempt",
+                ListOf(Network()),
+                None,
+                OWN,
+                "Clients without rates and without max_connections; they have an eighth of the sessions all the same.",
+            ),
         ),
     ),
     SectionDef(
@@ -114,6 +147,38 @@ _SECTIONS: Final = (
             option("cache_size", Size(64 << 10, 1 << 40), "32MB", OWN, "Memory for its pages."),
             option("log_directory", Text("path"), None, OWN, "Directory of its log files, relative to the queue directory."),
             option("checkpoint_interval", Time(1, 86400), "1m", OWN, "Time between two checkpoints."),
+        ),
+    ),
+    SectionDef(
+        "verify",
+        "Addresses that smtps wants to be verified (verify_recipients, verify_senders): how long an answer counts.",
+        OWN,
+        (
+            option("positive_expire", Time(1), "31d", OWN, "How long an address counts as taken by its server."),
+            option("positive_refresh", Time(1), "7d", OWN, "After this time such an address is asked for again meanwhile."),
+            option("negative_expire", Time(1), "3d", OWN, "How long an address counts as refused by its server."),
+            option("negative_refresh", Time(1), "3h", OWN, "After this time such an address is asked for again meanwhile."),
+            option(
+                "cache_size",
+                Int(1, 1_000_000),
+                "20000",
+                OWN,
+                "Addresses that are remembered, some 1 KB each; the one that nobody used for longest goes first.",
+            ),
+            option(
+                "max_probes",
+                Int(1, 10_000),
+                "100",
+                OWN,
+                "Addresses that are asked for at the same time; half of those that are free for one client.",
+            ),
+            option(
+                "wait",
+                Time(0, 60),
+                "6s",
+                OWN,
+                "How long a client waits for an answer, then `unverified` of smtps counts; the server is asked to the end.",
+            ),
         ),
     ),
     map_user("conf_map", "A map with options for single destinations.", R),

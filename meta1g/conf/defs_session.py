@@ -84,6 +84,9 @@ _SERVER_OPTIONS: Final = (
     "max_noops",
     "max_hops",
     "IO_timeout",
+    "verify_recipients",
+    "verify_senders",
+    "unverified",
 )
 _CLIENT_OPTIONS: Final = (
     "IO_timeout",

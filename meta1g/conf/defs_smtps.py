@@ -18,7 +18,7 @@ from meta1g.conf.defs_common import (
 )
 from meta1g.conf.defs_tls import SERVER_AUTH, SERVER_TLS
 from meta1g.conf.schema import Naming, SectionDef, option
-from meta1g.conf.values import ID_MAX, Choice, Flag, Flags, Int, IpAddress, Port, Size, Time
+from meta1g.conf.values import ID_MAX, Choice, Domain, Flag, Flags, Int, IpAddress, ListOf, Port, Size, Time
 
 _FLAGS: Final = Flags(
     (
@@ -118,6 +118,29 @@ _OPTIONS: Final = (
         " session is closed.",
     ),
     option("max_noops", Int(1, 100_000), "20", R, "Commands in a row that lead to no message, then the session is closed."),
+    option(
+        "verify_recipients",
+        ListOf(Domain(dotted=True, root=True)),
+        None,
+        OWN,
+        "Domains whose recipients are taken only if the server that they go to takes them: qmgr asks it by RCPT without a "
+        "message, and keeps the answer (section verify).  `.` stands for all domains.  It is asked only for recipients that "
+        "pass all other checks.",
+    ),
+    option(
+        "verify_senders",
+        ListOf(Domain(dotted=True, root=True)),
+        None,
+        OWN,
+        "The same for senders, at MAIL; the empty sender is always taken.  Servers of others may not like to be asked.",
+    ),
+    option(
+        "unverified",
+        Choice(("defer", "accept")),
+        "defer",
+        OWN,
+        "What happens to an address while nothing is known about it: it is refused with 450, or taken.",
+    ),
     option("max_hops", Int(1, 1000), "100", R, "Received fields of a message, more mean a loop; RFC 5321 6.3: 100 at least."),
     option("max_threads", Int(1, 100_000), "2000", R, "Sessions at the same time in one process."),
     option(

@@ -159,4 +159,4 @@ def _facts(section: Section, prefix: str) -> Iterator[tuple[str, _Fact]]:
 
 def _counts_if_there(row: SectionDef) -> bool:
     """Tells whether a section means something by being there, beside the values of its options."""
-    return row.keyword not in ("log", "mcp", "smtps", "smtpc", "IBDB", "DEFEDB")
+    return row.keyword not in ("log", "mcp", "smtps", "smtpc", "IBDB", "DEFEDB", "verify")

@@ -1,7 +1,6 @@
 """Kinds of values: how a value is read, written and described.
 
-A kind reads one value of the text; ListOf and Flags take several.  What is wrong is a ValueError whose text says what would
-be right; the caller adds the place.
+A kind reads one value, ListOf and Flags take several.  What is wrong is a ValueError whose text says what would be right.
 
 Pure.  Ref: meta1.conf(5), kinds of values; negated flags `dont_NAME` as in MeTA1, `no_NAME` and `!NAME` are ours.
 """
@@ -33,7 +32,6 @@ _INT: Final = re.compile(r"0x[0-9a-f]{1,16}|[0-9]{1,20}", re.ASCII | re.IGNORECA
 _OCTAL: Final = re.compile(r"(?:0o)?[0-7]{1,7}", re.ASCII)
 _BARE: Final = re.compile(r"[^\s{}=;,\"'#\\\x00-\x1f\x7f]+")
 _LABEL: Final = re.compile(r"[\w-]+")
-_LOCAL_PART: Final = re.compile(r"[!#-'*+/-9=?A-Z^-~-]+(?:\.[!#-'*+/-9=?A-Z^-~-]+)*")  # RFC 5321 4.1.2, not quoted
 _NEGATIONS: Final = ("dont_", "no_", "!")
 _BOOLS: Final = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -80,7 +78,7 @@ class ValueKind(Protocol):
         ...
 
 
-class _Scalar:
+class Scalar:
     """Common part of the kinds that take one value.  Immutable."""
 
     __slots__ = ()
@@ -88,14 +86,16 @@ class _Scalar:
     empty: Any = None
 
     def combine(self, items: Sequence[Any]) -> Any:
+        """Gives the one value."""
         return items[0]
 
     def words(self, value: Any) -> list[str]:
+        """Writes it."""
         return [str(value)]
 
 
 @dataclass(frozen=True, slots=True)
-class Text(_Scalar):
+class Text(Scalar):
     """Any text without control characters.
 
     Args:
@@ -127,7 +127,7 @@ class Text(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class AbsolutePath(_Scalar):
+class AbsolutePath(Scalar):
     """A path that begins with a slash."""
 
     def parse(self, text: str) -> str:
@@ -143,7 +143,7 @@ class AbsolutePath(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class Int(_Scalar):
+class Int(Scalar):
     """A number: decimal, octal with a leading 0, or hexadecimal with 0x, as in C."""
 
     low: int = 0
@@ -167,7 +167,7 @@ class Int(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class Mode(_Scalar):
+class Mode(Scalar):
     """Permissions, an octal number."""
 
     def parse(self, text: str) -> int:
@@ -186,7 +186,7 @@ class Mode(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class Bool(_Scalar):
+class Bool(Scalar):
     """`true` or `false`, also yes no on off 1 0."""
 
     def parse(self, text: str) -> bool:
@@ -206,7 +206,7 @@ class Bool(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class Time(_Scalar):
+class Time(Scalar):
     """A time in seconds: `5m3s`, or bare seconds."""
 
     low: int = 0
@@ -228,7 +228,7 @@ class Time(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class Size(_Scalar):
+class Size(Scalar):
     """A size in bytes: `10MB`, or bare bytes."""
 
     low: int = 0
@@ -250,7 +250,7 @@ class Size(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice(_Scalar):
+class Choice(Scalar):
     """One of several words, in any case."""
 
     names: tuple[str, ...]
@@ -268,7 +268,7 @@ class Choice(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class IpAddress(_Scalar):
+class IpAddress(Scalar):
     """An IP address."""
 
     def parse(self, text: str) -> str:
@@ -284,7 +284,7 @@ class IpAddress(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class Network(_Scalar):
+class Network(Scalar):
     """An IP address or a network with its prefix length."""
 
     def parse(self, text: str) -> str:
@@ -305,7 +305,7 @@ class Network(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class Port(_Scalar):
+class Port(Scalar):
     """A TCP port; 0 lets the system choose."""
 
     def parse(self, text: str) -> int:
@@ -318,13 +318,16 @@ class Port(_Scalar):
 
 
 @dataclass(frozen=True, slots=True)
-class Domain(_Scalar):
-    """A domain name; with dotted, `.example.org` stands for the subdomains."""
+class Domain(Scalar):
+    """A domain name; with dotted, `.example.org` stands for the subdomains; with root, `.` for all domains."""
 
     dotted: bool = False
+    root: bool = False
 
     def parse(self, text: str) -> str:
         """Gives the name in lower case without a dot at its end."""
+        if self.root and text == ".":
+            return text
         name = text.lower().removesuffix(".")
         labels = (name[1:] if self.dotted and name.startswith(".") else name).split(".")
         if len(name) > DOMAIN_MAX_CHARS or not all(_LABEL.fullmatch(one) and len(one) <= LABEL_MAX_CHARS for one in labels):
@@ -334,23 +337,6 @@ class Domain(_Scalar):
     def describe(self) -> str:
         """Names the kind."""
         return "domain, .domain for its subdomains" if self.dotted else "domain"
-
-
-@dataclass(frozen=True, slots=True)
-class MailAddress(_Scalar):
-    """A mail address with a domain."""
-
-    def parse(self, text: str) -> str:
-        """Gives the address as it is written."""
-        local, at, domain = text.rpartition("@")
-        if not at or not _LOCAL_PART.fullmatch(local):
-            raise ValueError(f"{shown(text)} is not a mail address such as copies@example.org")
-        Domain().parse(domain)
-        return text
-
-    def describe(self) -> str:
-        """Names the kind."""
-        return "mail address"
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,11 @@ class Iqdb:
             found = self._owners[owner] = _Owned()
         return found
 
+    def client_of(self, session_id: str) -> str | None:
+        """Gives the address of the client of a session, None if it is not known."""
+        session = self._sessions.get(session_id)
+        return None if session is None else session.client_addr
+
     def drop_session(self, session_id: str) -> IqSession | None:
         """Forgets a session and its open transaction; gives the session, or None if it is not known."""
         session = self._sessions.pop(session_id, None)

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from meta1g.base import failure, hostname, startup
+from meta1g.base import failure, hostname, logkept, startup
 from meta1g.base.cli import CliError
 from meta1g.base.clock import Clock
 from meta1g.base.log import Log
@@ -141,6 +141,7 @@ class Mcp:
             "well": all(member.state is State.RUNNING for member in members),
             "reload": last.facts() if last else None,
             "reloading": self._reloader.busy,
+            "log": logkept.trouble(self._prepared.queue),
             "components": component_facts(members),
         }
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from meta1g.base import failure, paths
+from meta1g.base import failure, logkept, paths
 from meta1g.base.accounts import Access
 from meta1g.base.errors import FullError
 from meta1g.base.ids import IdGenerator
@@ -25,6 +25,7 @@ from meta1g.db.icc import Icc
 from meta1g.db.iqdb import Iqdb
 from meta1g.db.lostfound import LostFound
 from meta1g.db.occ import Occ
+from meta1g.db.verifydb import VerifyDb
 from meta1g.pt.rcblisten import RcbListener
 from meta1g.pt.workers import Workers
 from meta1g.qmgr.active import Active
@@ -54,6 +55,7 @@ from meta1g.qmgr.limits import (
 from meta1g.qmgr.mode import OperatingMode
 from meta1g.qmgr.orders import Orders
 from meta1g.qmgr.orphans import Orphans
+from meta1g.qmgr.probes import Probes
 from meta1g.qmgr.resolve import Resolving
 from meta1g.qmgr.resources import DiskWatch, Resources
 from meta1g.qmgr.sched import Scheduler
@@ -63,9 +65,11 @@ from meta1g.qmgr.status import Contained, Facts, trouble
 from meta1g.qmgr.storing import Storing
 from meta1g.qmgr.tuning import Tuning
 from meta1g.qmgr.update import Update
+from meta1g.qmgr.verify import AddressVerifier
 from meta1g.qmgr.wrong_clock import WrongClock
 from meta1g.rcb import control as control_protocol
 from meta1g.rcb import smtpc_qmgr, smtps_qmgr
+from meta1g.rcb.smtps_qmgr import ClientEvent
 
 _MB: Final = 1 << 20
 
@@ -110,7 +114,9 @@ class Context:
         self.feeder = Feeder(env, self.active, self.orders)
         self.wrong_clock = WrongClock(env, self.active, self.feeder)
         self.orphans = Orphans(env, cdb, self.lost, self.intake, self.commit, self.defer)
-        self.smtps = SmtpsLinks(self.intake, self.scheduler.wake, self.orphans.smtps_gone, env.log, self.contained)
+        self.verifier = self._make_verifier()
+        wake, gone = self.scheduler.wake, self.orphans.smtps_gone
+        self.smtps = SmtpsLinks(self.intake, self.verifier, wake, gone, env.log, self.contained)
         self.smtpc = SmtpcLinks(self.scheduler, env.log, self.contained)
         self.arrivals = Arrivals(
             {"smtps": lambda: len(self.smtps), "smtpc": lambda: len(self.scheduler.dadb)},
@@ -132,7 +138,11 @@ class Context:
         self.commit = Commit(env, ibdb, cdb, self._pool("ibdb"))
         edbc = Edbc(settings.aq_max_entries * EDBC_FACTOR)
         self.active = Active(env, Aq(settings.aq_max_entries), edbc, self.commit, self.defer)
-        icc = Icc(settings.smtps_max_connections, settings.smtps_max_rate, ICC_ENTRIES_MAX)
+        rates = {
+            ClientEvent.MESSAGE: settings.smtps_max_message_rate,
+            ClientEvent.RECIPIENT: settings.smtps_max_recipient_rate,
+        }
+        icc = Icc(settings.smtps_max_connections, settings.smtps_max_rate, ICC_ENTRIES_MAX, settings.smtps_rate_unit_s, rates)
         self.intake = Intake(env, Iqdb(settings.iqdb_max_entries), icc, self.active)
 
     def _chores(self) -> Iterator[Chore]:
@@ -158,11 +168,16 @@ class Context:
         builder = Builder(settings, IdGenerator("C", 0, env.clock), env.clock)
         return Scheduler(env, self.active, self.update, occ, Dadb(), builder)
 
+    def _make_verifier(self) -> AddressVerifier:
+        env = self.env
+        probes = Probes(env, self.active, self.resolver, self.scheduler)
+        return AddressVerifier(env, probes, VerifyDb(self.queue / paths.VERIFIED_FILE, env.log), self._pool("verify"))
+
     def _make_control(self, env: Env) -> Control:
         active, scheduler = self.active, self.scheduler
         tuning = Tuning(env.settings, active, self.intake, scheduler.occ, self.resources)
         changing = Changing(env, active, self.orders, scheduler, self.feeder)
-        return Control(env, self.defer, Listing(active, scheduler, env.clock), changing, self.mode, tuning, self)
+        return Control(env, self.defer, Listing(active, scheduler, env.clock), changing, self.mode, tuning, self.verifier, self)
 
     def _make_resources(self) -> Resources:
         settings = self.env.settings
@@ -250,8 +265,9 @@ class Context:
             "held": self.defer.held,
             "set_aside": self.lost.set_aside,
             "lost_found": self.lost.count(),
+            "verified": len(self.verifier),
             "contained": self.contained.total(),
-            "trouble": trouble(self._facts(agents)),
+            "trouble": [*trouble(self._facts(agents)), *logkept.trouble(self.queue)],
             "pid": os.getpid(),
             "started": self._started,
         }
@@ -296,4 +312,4 @@ class Context:
 
         Blocks: yes (disk).  Owner: the main thread, after the loop.
         """
-        failure.steps(self._log, "qmgr.stop", self._checkpoints.close, self.defer.close, self.commit.close)
+        failure.steps(self._log, "qmgr.stop", self.verifier.close, self._checkpoints.close, self.defer.close, self.commit.close)

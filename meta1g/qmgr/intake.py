@@ -5,6 +5,7 @@ Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelle
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, Protocol, cast
 
@@ -15,6 +16,7 @@ from meta1g.base.reply import Reply
 from meta1g.db.aq_types import Home
 from meta1g.db.icc import Icc
 from meta1g.db.iqdb import Iqdb, IqTa
+from meta1g.maps.cidrmap import NetworkTable, parse_address
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
@@ -24,7 +26,16 @@ from meta1g.qmgr.limits import IQDB_CROWDED_PERCENT, IQDB_HOLD_S, SLICE
 from meta1g.qmgr.ta_fsm import Event, State, step
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 from meta1g.rcb.schema import Message
-from meta1g.rcb.smtps_qmgr import CloseTransaction, NewRecipient, NewSession, NewTransaction, Refused, Stat
+from meta1g.rcb.smtps_qmgr import (
+    ClientEvent,
+    CloseTransaction,
+    CountEvent,
+    NewRecipient,
+    NewSession,
+    NewTransaction,
+    Refused,
+    Stat,
+)
 from meta1g.smtp import verp
 
 UNKNOWN: Final = Reply(451, "4.3.0", "Transaction is not known, try again")
@@ -102,6 +113,14 @@ class Dot:
         step(self, Event.ENTERED)
 
 
+def _networks(texts: Sequence[str]) -> NetworkTable | None:
+    """Makes a table of networks, None if there are none."""
+    table = NetworkTable()
+    for text in texts:
+        table.add(text, "exempt")
+    return table if texts else None
+
+
 class Intake:
     """The way in.
 
@@ -128,6 +147,7 @@ class Intake:
         self._commit = active.commit
         self._active = active
         self._verp = env.settings.verp
+        self._exempt = _networks(env.settings.smtps_exempt)
         self._always_bcc = env.settings.always_bcc
         self._clock = env.clock
         self.log = env.log
@@ -153,7 +173,8 @@ class Intake:
             return STOPPING
         self.close_session(msg.session_id)  # a peer that repeats itself must not be counted twice
         with self._lock:
-            refusal = self.icc.connect(msg.client_addr, self._clock.monotonic(), sessions)
+            exempt = self._is_exempt(msg.client_addr)
+            refusal = self.icc.connect(msg.client_addr, self._clock.monotonic(), sessions, exempt=exempt)
             if refusal:
                 self.log.debug("qmgr.refused", refusal, ss_sess=msg.session_id, client=msg.client_addr)
                 return Reply(421, "4.7.0", f"{refusal}, try again later")
@@ -164,6 +185,27 @@ class Intake:
                 self.log.debug("qmgr.refused", error.cause, ss_sess=msg.session_id)
                 return Reply(421, "4.3.2", "Too many sessions, try again later")
         return WELCOME
+
+    def _is_exempt(self, client_addr: str) -> bool:
+        """Tells whether a client has no limits of its own; who comes by a Unix socket has an address, too."""
+        return self._exempt is not None and self._exempt.find(parse_address(client_addr)) is not None
+
+    def count(self, msg: CountEvent) -> Reply:
+        """Counts what the client of a session does; gives 250, or 450 with the reason.
+
+        A session that is not known began before QMGR did; its transactions are refused anyway.
+        """
+        with self._lock:
+            client_addr = self.iqdb.client_of(msg.session_id)
+            if client_addr is None or self._is_exempt(client_addr):
+                return ACCEPTED
+            refusal = self.icc.count(client_addr, ClientEvent(msg.event), self._clock.monotonic())
+        return Reply(450, "4.7.1", f"{refusal}, try again later") if refusal else ACCEPTED
+
+    def client_of(self, session_id: str) -> str:
+        """Gives the address of the client of a session, empty if it is not known."""
+        with self._lock:
+            return self.iqdb.client_of(session_id) or ""
 
     def close_session(self, session_id: str) -> None:
         """Forgets a session and its open transaction."""
@@ -205,7 +247,7 @@ class Intake:
         """Changes how much may come in: entries of IQDB; sessions of one client, and how many of them in a minute."""
         with self._lock:
             self.iqdb.set_limit(entries)
-            self.icc.max_connections, self.icc.max_rate = connections, rate
+            self.icc.max_connections, self.icc.rates[ClientEvent.CONNECTION] = connections, rate
 
     # -- envelopes -----------------------------------------------------------------------------------------------------
 

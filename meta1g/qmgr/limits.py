@@ -74,6 +74,14 @@ RESULT_BYTES_PER_S: Final = 1024
 SESSIONS_GREED: Final = 3
 #: How long the resolver may take for one recipient, over all its name servers.
 RESOLVE_TIMEOUT_S: Final = 300
+#: A probe of an address waits so long for the resolver or a free session.
+PROBE_WAIT_S: Final = 60.0
+#: How often it is looked for them.
+PROBE_AGAIN_S: Final = 0.5
+#: How long a delivery agent may take for a probe: connection, greeting and three commands, five minutes each at most.
+PROBE_TIMEOUT_S: Final = 1800
+#: Servers of an address that are asked one after the other.
+PROBE_SERVERS_MAX: Final = 5
 #: Lists of more than SLICE members that are expanded at a time; each is in memory as a whole.
 LISTS_MAX: Final = 4
 #: Smaller ones whose members wait for DEFEDB.

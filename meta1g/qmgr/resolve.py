@@ -159,6 +159,18 @@ class Resolving:
             return False
         return True
 
+    def where(self, address: str, then: Callable[[Message | None], None]) -> None:
+        """Asks where an address goes that is no recipient.
+
+        Args:
+            address: a mail address.
+            then: called with Route, Members or Unresolved, None if no answer comes.
+
+        Raises:
+            TempError: SMAR is away.
+        """
+        self._link.now().request(Resolve(ta_id="", rcpt_idx=0, rcpt=address), then, timeout_s=RESOLVE_TIMEOUT_S)
+
     # -- answers -------------------------------------------------------------------------------------------------------
 
     def _on_answer(self, rcpt: AqRcpt, parts: Parts, number: int, answer: Message | None) -> None:

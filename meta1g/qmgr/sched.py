@@ -147,17 +147,24 @@ class Scheduler:
             return session
         if not self.occ.may_open(dest):
             return None
-        if dest.open and shares.room(dest.open, self.dadb.free + len(self._idle), SESSIONS_GREED) < 1:
+        if not self._has_share(dest):
             self._over[dest.key] = None
             return None
         agent = self.dadb.pick() or self._make_room()
         if agent is None:
             self._starved[dest.key] = None
             return None
+        return self._open(dest, agent)
+
+    def _open(self, dest: Destination, agent: Agent) -> DaSession:
         session = DaSession(self._ids.session(), agent, dest.key, State.OPENING)
         agent.sessions[session.session_id] = session
         self.occ.opened(dest)
         return session
+
+    def _has_share(self, dest: Destination) -> bool:
+        """Tells whether a destination may take one more of the sessions that are free (I11)."""
+        return not dest.open or shares.room(dest.open, self.dadb.free + len(self._idle), SESSIONS_GREED) >= 1
 
     def _make_room(self) -> Agent | None:
         """Closes the session that has been idle longest; gives its agent, or None."""
@@ -223,6 +230,39 @@ class Scheduler:
             self._idle_again(session, self.occ.get(session.key))
         for rcpt in rcpts:
             self._update.doubt("qmgr.deliver", rcpt, _NOT_SENT, RcptState.READY)
+
+    # -- sessions for probes -------------------------------------------------------------------------------------------
+
+    def new_ta_id(self) -> str:
+        """Gives the id of a delivery."""
+        return self._ids.transaction()
+
+    def open_apart(self, key: DestKey) -> DaSession | None:
+        """Gives a session beside the turns, which close_apart() ends; None if none is free now.  Caller holds AQ."""
+        dest = self.occ.get(key)
+        if self.stopping or self.pausing or not self.occ.may_open(dest) or not self._has_share(dest):
+            return None
+        agent = self.dadb.pick()
+        return None if agent is None else self._open(dest, agent)
+
+    def close_apart(self, session: DaSession, failed: Reply | None, *, worked: bool) -> None:
+        """Notes that a session beside the turns has ended.  Caller holds AQ.
+
+        Args:
+            session: the session.
+            failed: why its server could not be asked, None if it could.
+            worked: its agent reported; otherwise nothing is known of the server.
+        """
+        self._gone(session, Event.RESULT_CLOSED)
+        dest = self.occ.get(session.key)
+        if not worked:
+            if not session.agent.conn.closed:
+                session.agent.conn.post(CloseDelivery(session_id=session.session_id))
+        elif failed is None:
+            self.occ.success(dest)
+        else:
+            self._session_failed(dest, Outcome(failed), opening=True)
+        self._task.wakeup()
 
     # -- results -------------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from meta1g.base.dataclass import dataclass
 from meta1g.base.hostname import system_name
 from meta1g.conf.load import Config, load_templates, templates_of
 from meta1g.conf.templates import Templates
+from meta1g.qmgr.verified import VerifySettings
 from meta1g.smtp import verp
 
 
@@ -62,6 +63,11 @@ class Settings:
     defedb_cache_size: int
     defedb_log_directory: str
     checkpoint_interval_s: int
+    verify: VerifySettings
+    smtps_max_message_rate: int = 0
+    smtps_max_recipient_rate: int = 0
+    smtps_rate_unit_s: int = 60
+    smtps_exempt: tuple[str, ...] = ()
     soft_bounce: bool = False
     always_bcc: str = ""
     wait_for_client_s: int = 0
@@ -103,6 +109,11 @@ class Settings:
             defedb_cache_size=defedb.get("cache_size"),
             defedb_log_directory=defedb.get("log_directory") or "",
             checkpoint_interval_s=defedb.get("checkpoint_interval"),
+            smtps_max_message_rate=smtps.get("max_message_rate"),
+            smtps_max_recipient_rate=smtps.get("max_recipient_rate"),
+            smtps_rate_unit_s=smtps.get("rate_time_unit"),
+            smtps_exempt=smtps.get("rate_exempt"),
+            verify=VerifySettings.from_section(section.sub("verify")),
             soft_bounce=section.get("soft_bounce"),
             always_bcc=section.get("always_bcc") or "",
             wait_for_client_s=section.get("wait_for_client"),

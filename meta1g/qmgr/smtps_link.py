@@ -15,10 +15,13 @@ from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.rcbconn import RcbCom
 from meta1g.qmgr.intake import Intake
 from meta1g.qmgr.status import Contained
+from meta1g.qmgr.verify import AddressVerifier
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_qmgr import (
+    ClientEvent,
     CloseSession,
     CloseTransaction,
+    CountEvent,
     DiscardTransaction,
     NewRecipient,
     NewSession,
@@ -28,6 +31,7 @@ from meta1g.rcb.smtps_qmgr import (
     SmtpsHello,
     Stat,
     Throttle,
+    VerifyAddress,
 )
 
 
@@ -45,6 +49,7 @@ class SmtpsLinks:
 
     Args:
         intake: takes their messages.
+        verifier: knows which addresses are taken.
         on_up: called when one has connected.
         on_gone: called when one is gone.
         log: the log.
@@ -57,13 +62,20 @@ class SmtpsLinks:
     """
 
     def __init__(
-        self, intake: Intake, on_up: Callable[[], None], on_gone: Callable[[], None], log: Log, contained: Contained
+        self,
+        intake: Intake,
+        verifier: AddressVerifier,
+        on_up: Callable[[], None],
+        on_gone: Callable[[], None],
+        log: Log,
+        contained: Contained,
     ) -> None:
         self._on_up = on_up
         self._contained = contained
         self.percent = 100
         self.reason = ""
         self._intake = intake
+        self._verifier = verifier
         self._on_gone = on_gone
         self._log = log
         self._lock = Lock(LockRank.LEAF, "smtps links")
@@ -74,6 +86,8 @@ class SmtpsLinks:
             CloseSession: lambda conn, _, msg: intake.close_session(msg.session_id),  # type: ignore[attr-defined]
             NewTransaction: lambda conn, _, msg: intake.new_transaction(conn, msg),  # type: ignore[arg-type]
             NewRecipient: lambda conn, _, msg: intake.new_recipient(conn, msg),  # type: ignore[arg-type]
+            CountEvent: self._on_count,
+            VerifyAddress: self._on_verify,
             CloseTransaction: intake.close_transaction,  # type: ignore[dict-item]
             SmtpsContained: self._on_contained,
             DiscardTransaction: lambda conn, _, msg: intake.discard(msg.ta_id),  # type: ignore[attr-defined]
@@ -94,7 +108,7 @@ class SmtpsLinks:
 
     def _on_failure(self, conn: RcbCom, request_id: int, msg: Message) -> bool:
         """Answers a request whose handling failed: the client is to try again."""
-        if not isinstance(msg, NewSession | CloseTransaction):
+        if not isinstance(msg, NewSession | CloseTransaction | CountEvent | VerifyAddress):
             return False
         code = 421 if isinstance(msg, NewSession) else 451
         conn.reply(request_id, Stat(reply=Reply(code, "4.3.0", "Internal error, try again later")))
@@ -106,7 +120,7 @@ class SmtpsLinks:
         with self._lock:
             allowed = self._share(msg.max_threads)
             self._links[conn] = Smtps(conn, msg, allowed)
-        conn.reply(request_id, QmgrHello(max_threads=allowed))
+        conn.reply(request_id, QmgrHello(max_threads=allowed, counts=self._intake.icc.counted))
         if self.reason:
             conn.post(Throttle(max_threads=allowed, text=self.reason))
         self._log.info("qmgr.smtps", "connected", pid=msg.pid, name=msg.name or None, limit=allowed)
@@ -125,6 +139,20 @@ class SmtpsLinks:
             link = self._links.get(conn)
             sessions = 0 if link is None else link.hello.max_threads
             conn.reply(request_id, Stat(reply=self._intake.new_session(conn, msg, sessions)))
+
+    def _on_count(self, conn: RcbCom, request_id: int, msg: Message) -> None:
+        if isinstance(msg, CountEvent):
+            if msg.event not in (ClientEvent.MESSAGE, ClientEvent.RECIPIENT):
+                raise ProtocolError(f"smtps-qmgr: there is no event {msg.event}")
+            conn.reply(request_id, Stat(reply=self._intake.count(msg)))
+
+    def _on_verify(self, conn: RcbCom, request_id: int, msg: Message) -> None:
+        def answer(reply: Reply) -> None:
+            if not conn.closed:
+                conn.reply(request_id, Stat(reply=reply))
+
+        if isinstance(msg, VerifyAddress):
+            self._verifier.ask(msg.address, self._intake.client_of(msg.session_id), answer)
 
     def _on_close(self, conn: RcbCom) -> None:
         with self._lock:

@@ -6,7 +6,7 @@ Ref: MeTA1 design, "Functional Specification: IPC record format" (modelled on).
 from collections.abc import Iterator
 from typing import Final
 
-from meta1g.rcb import control, envelope, mcp_child, qmgr_smar, smtpc_qmgr, smtps_qmgr, smtps_smar
+from meta1g.rcb import control, envelope, mcp_child, qmgr_smar, smtpc_qmgr, smtps_qmgr, smtps_smar, verified
 from meta1g.rcb.schema import FieldPlan, Message, Protocol
 
 PROTOCOLS: Final[tuple[Protocol, ...]] = (
@@ -24,6 +24,7 @@ DISK_RECORDS: Final[tuple[type[Message], ...]] = (
     envelope.RcptDone,
     envelope.TaDone,
     envelope.TaCancel,
+    verified.Verified,
 )
 
 
@@ -47,7 +48,7 @@ def describe() -> str:
             for cls in table.values():
                 lines += ["", f"### {cls.__name__} ({title}, {cls.PLAN.role.name.lower()}) {cls.PLAN.rt.name}", ""]
                 lines += _describe(cls)
-    lines += ["", "## Records on disk (IBDB, DEFEDB)"]
+    lines += ["", "## Records on disk (IBDB, DEFEDB, verified addresses)"]
     for cls in DISK_RECORDS:
         lines += ["", f"### {cls.__name__} {cls.PLAN.rt.name}", "", *_describe(cls)]
     return "\n".join(lines) + "\n"

@@ -60,10 +60,15 @@ class RT(IntEnum):
     S2Q_CONTAINED = 0x1060
     S2Q_COUNT = 0x1061
     S2Q_LAST = 0x1062
+    S2Q_COUNT_EVENT = 0x1070
+    S2Q_EVENT = 0x1071
+    S2Q_VERIFY = 0x1072
+    S2Q_ADDRESS = 0x1073
 
     # qmgr -> smtps: 0x1800
     Q2S_HELLO = 0x1800
     Q2S_THRDS = 0x1801
+    Q2S_COUNTS = 0x1802
     Q2S_STAT = 0x1810
     Q2S_REPLY = 0x1814
     Q2S_REFUSED = 0x1820
@@ -126,6 +131,7 @@ class RT(IntEnum):
     Q2C_NOTIFY = 0x2833
     Q2C_ORCPT = 0x2834
     Q2C_CSEID = 0x2840
+    Q2C_PROBE = 0x2841
 
     # smtps -> smar: 0x3000
     S2A_NID = 0x3000
@@ -239,6 +245,8 @@ class RT(IntEnum):
     D_ATTEMPT_FIRST = 0x7024
     D_ATTEMPT_LAST = 0x7025
     D_ATTEMPT_SERVER = 0x7026
+    D_VERIFIED = 0x7028
+    D_VERIFIED_AT = 0x7029
     D_DONE = 0x7030
     D_TADONE = 0x7031
     D_CANCEL = 0x7032

@@ -71,6 +71,9 @@ class Deliver(Message):
     For a DSN dsn_head is its header without Content-Type and Content-Transfer-Encoding, dsn_parts are its first parts; what
     comes last is taken from the content file: all of the message if dsn_full and the server takes it, else its header.  SMTPC
     labels and encodes the parts as the server needs it.  size_bytes, body and smtputf8 are then those of the original.
+
+    A probe asks whether the server takes its one recipient: MAIL with an empty sender and RCPT are said, then QUIT.  There
+    is no content; cdb_id and ta_id are empty.
     """
 
     session_id: str = rec(RT.Q2C_SEID, Kind.TEXT)
@@ -93,6 +96,7 @@ class Deliver(Message):
     dsn_full: bool = rec(RT.Q2C_B_FULL, Kind.BOOL, default=False)
     file_bytes: int | None = rec(RT.Q2C_CDBSIZE, Kind.U64, optional=True)
     checksum: int | None = rec(RT.Q2C_CDBSUM, Kind.U32, optional=True)
+    probe: bool = rec(RT.Q2C_PROBE, Kind.BOOL, default=False)
     rcpts: tuple[DeliverRcpt, ...] = rec(RT.Q2C_RCPTS, Kind.ITEMS, item=DeliverRcpt)
 
 
@@ -159,7 +163,7 @@ class CloseDelivery(Message):
 
 PROTOCOL: Final = protocol(
     "smtpc-qmgr",
-    6,
+    7,
     client=(SmtpcHello, DeliveryResult, SessionClosed, SmtpcContained),
     server=(QmgrHelloC, Deliver, CloseDelivery),
 )

@@ -6,12 +6,21 @@ only the final dot, or refuses a transaction with `Refused` as soon as it knows.
 Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelled on).
 """
 
+from enum import IntFlag
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
+
+
+class ClientEvent(IntFlag):
+    """What a client does, and what has a rate for each client."""
+
+    CONNECTION = 1
+    MESSAGE = 2
+    RECIPIENT = 4
 
 
 @message(RT.S2Q_NID, Role.REQUEST)
@@ -28,9 +37,10 @@ class SmtpsHello(Message):
 @message(RT.Q2S_HELLO, Role.REPLY)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QmgrHello(Message):
-    """QMGR is ready; how many sessions it allows now."""
+    """QMGR is ready; how many sessions it allows now, and the ClientEvents that it wants to be asked about."""
 
     max_threads: int = rec(RT.Q2S_THRDS, Kind.U32)
+    counts: int = rec(RT.Q2S_COUNTS, Kind.U32, default=0)
 
 
 @message(RT.S2Q_NSEID, Role.REQUEST)
@@ -81,6 +91,24 @@ class NewRecipient(Message):
     rcpt: str = rec(RT.S2Q_RCPT_PA, Kind.TEXT)
     notify: str | None = rec(RT.S2Q_NOTIFY, Kind.TEXT, optional=True)
     orcpt: str | None = rec(RT.S2Q_ORCPT, Kind.TEXT, optional=True)
+
+
+@message(RT.S2Q_COUNT_EVENT, Role.REQUEST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountEvent(Message):
+    """The client of a session begins a message or names a recipient: is that too much for its rate?  Reply: Stat."""
+
+    session_id: str = rec(RT.S2Q_SEID, Kind.TEXT)
+    event: int = rec(RT.S2Q_EVENT, Kind.U32)
+
+
+@message(RT.S2Q_VERIFY, Role.REQUEST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyAddress(Message):
+    """Does the mail server of this address take it as a recipient?  Reply: Stat (2xx yes, 5xx no, 4xx not known yet)."""
+
+    session_id: str = rec(RT.S2Q_SEID, Kind.TEXT)
+    address: str = rec(RT.S2Q_ADDRESS, Kind.TEXT)
 
 
 @message(RT.S2Q_CTAID, Role.REQUEST)
@@ -146,13 +174,15 @@ class Throttle(Message):
 
 PROTOCOL: Final = protocol(
     "smtps-qmgr",
-    4,
+    5,
     client=(
         SmtpsHello,
         NewSession,
         CloseSession,
         NewTransaction,
         NewRecipient,
+        CountEvent,
+        VerifyAddress,
         CloseTransaction,
         DiscardTransaction,
         SmtpsContained,

@@ -31,6 +31,7 @@ TOO_MANY_TRANSACTIONS: Final = Reply(421, "4.7.0", "Too many transactions; open 
 
 QUEUE_FAILED: Final = Reply(451, "4.3.0", "Queue manager did not answer; try again later")
 RESOLVER_FAILED: Final = Reply(451, "4.3.0", "Address resolver did not answer; try again later")
+NOT_VERIFIED: Final = Reply(450, "4.1.1", "Address could not be verified; try again later")
 STORE_FAILED: Final = Reply(451, "4.3.0", "Cannot write the message; try again later")
 DISK_FULL: Final = Reply(452, "4.3.1", "Out of space; try again later")
 TOO_MANY_RCPTS: Final = Reply(452, "4.5.3", "Too many recipients")

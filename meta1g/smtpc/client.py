@@ -58,12 +58,13 @@ class Job:
 class SessionWorker:
     """A session, its thread, and the delivery that waits for it.  Owner: the session's thread, `job` the reader."""
 
-    __slots__ = ("closing", "conn", "job", "session", "thread", "waiting")
+    __slots__ = ("closing", "conn", "job", "probe", "session", "thread", "waiting")
 
     def __init__(self, session: Session, job: Job) -> None:
         self.session = session
         self.conn = job.conn
         self.job: Job | None = job
+        self.probe = job.deliver.probe
         self.thread: StThread | None = None
         self.waiting = False
         self.closing = False
@@ -103,8 +104,8 @@ class Client:
 
     @property
     def busy(self) -> int:
-        """Number of sessions that are delivering."""
-        return sum(1 for worker in self._workers.values() if not worker.waiting)
+        """Number of sessions that are delivering; who only asks about an address can be asked again."""
+        return sum(1 for worker in self._workers.values() if not worker.waiting and not worker.probe)
 
     def on_message(self, conn: RcbConn, request_id: int, msg: Message) -> None:
         """Takes a message from QMGR."""
@@ -159,7 +160,7 @@ class Client:
         try:
             settings = self._settings.of(server.conf)
         except ConfigError as error:
-            self._log.error("smtpc.conf", error.cause, server=server.addr, host=server.host or None)
+            self._log.error("smtpc.conf", error.cause, server=server.addr, server_name=server.host or None)
             self._report(job, DeliveryStatus(session=Reply(451, "4.3.5", "Configuration for this server is wrong")), None)
             return
         worker = SessionWorker(Session(deliver.session_id, server, deliver.da, settings, self._clock), job)
@@ -218,14 +219,14 @@ class Client:
 
     def _deliver(self, session: Session, job: Deliver) -> DeliveryStatus:
         """Runs one delivery; a session that turns out to be closed is opened again, once.  Switches: yes."""
-        content = Content(self._cdb, job)
+        content = None if job.probe else Content(self._cdb, job)
         status = DeliveryStatus()
         try:
             for attempt in (1, 2):
                 if not session.is_open:
                     self._open(session)
                 try:
-                    return session.deliver(job, content)
+                    return session.probe(job) if content is None else session.deliver(job, content)
                 except SessionError as broken:
                     if attempt == 2 or not broken.stale:
                         raise
@@ -309,16 +310,16 @@ class Client:
                 st_checkpoint()
             reply = replies.get(rcpt.rcpt_idx, common)
             self._log.info(
-                "smtpc.deliver",
+                "smtpc.probe" if deliver.probe else "smtpc.deliver",
                 reply.one_line,
-                ss_ta=deliver.ta_id,
+                ss_ta=deliver.ta_id or None,
                 da_sess=deliver.session_id,
                 da_ta=deliver.da_ta_id,
                 rcpt_idx=rcpt.rcpt_idx,
                 rcpt=rcpt.rcpt,
                 server=server.addr,
                 port=server.port,
-                host=server.host or None,
+                server_name=server.host or None,
                 reply=reply.code,
                 ecode=reply.ecode,
             )

@@ -34,6 +34,8 @@ LATE_REPLY_S: Final = 5
 #: A whole delivery takes no longer, whatever its steps may take each; QMGR gives it up after four hours, and trying the
 #: message again while the server may still accept it would double it.
 DELIVERY_MAX_S: Final = 3 * 3600
+#: A probe of an address takes no longer once the session is open: nobody waits longer for its answer.
+PROBE_MAX_S: Final = 120
 #: How long a delivery at hand may go on when SMTPC is told to stop.
 STOP_GRACE_S: Final = 8
 #: Longest text of a server's reply that is passed on.

@@ -30,6 +30,7 @@ from meta1g.smtpc.limits import (
     LATE_REPLY_S,
     MICROSECONDS,
     PROBE_AFTER_IDLE_S,
+    PROBE_MAX_S,
     QUIT_TIMEOUT_S,
 )
 from meta1g.smtpc.parameters import refusal
@@ -182,6 +183,19 @@ class Session:
             status.rest(job, error.reply)
             self._abandon()
         self.idle_since = self._clock.monotonic()
+        return status
+
+    def probe(self, job: Deliver) -> DeliveryStatus:
+        """Asks whether the server takes a recipient, and sends nothing; raises and switches as deliver().
+
+        Switches: yes (read, write).
+        """
+        self.connection.limit(PROBE_MAX_S)
+        self._prepare()
+        status = DeliveryStatus(transaction=refusal(job, self.extensions, lambda: True))
+        if status.transaction is None:
+            self._talk.begin(job, status)
+            self._converse()
         return status
 
     def _transaction(self, job: Deliver, content: Content, status: DeliveryStatus) -> None:

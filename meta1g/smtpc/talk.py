@@ -160,7 +160,8 @@ class Talk:
         pipelining = self.extensions.has(Ext.PIPELINING)
         for _ in range(min(len(self._to_say), PIPELINE_MAX_COMMANDS if pipelining else 1)):
             self._owed.append(self._to_say.popleft())
-        if pipelining and not self._to_say and self.state in (State.MAIL, State.RCPT) and self._owed[-1][0] is not Verb.DATA:
+        data_follows = pipelining and not self._probes
+        if data_follows and not self._to_say and self.state in (State.MAIL, State.RCPT) and self._owed[-1][0] is not Verb.DATA:
             self._owed.append((Verb.DATA, None))
         lines = [self._line(verb, rcpt) for verb, rcpt in self._owed]
         return Group("".join(lines).encode(), self._owed[0][0].value, len(lines))
@@ -212,7 +213,7 @@ class Talk:
             self._served = self._served or reply.is_ok
 
     def _note_rcpt(self, rcpt: DeliverRcpt, reply: Reply) -> None:
-        if reply.is_ok:
+        if reply.is_ok and not self._probes:
             self._accepted.append(rcpt)
             return
         self._status.rcpts[rcpt.rcpt_idx] = reply
@@ -247,6 +248,11 @@ class Talk:
             self._envelope_goes_on()
         elif state is State.CONTENT and not self._receives:
             self._nothing_to_send()
+
+    @property
+    def _probes(self) -> bool:
+        """Whether the server is only asked about the recipient: what it says at RCPT is all that is wanted."""
+        return self._job is not None and self._job.probe
 
     @property
     def _receives(self) -> bool:

@@ -5,16 +5,13 @@ MAIL and RCPT are answered when their question is answered; all others wait unti
 Ref: RFC 5321 4.1.1; MeTA1 design, "Functional Specification: SMTPS" (order of questions modelled on MeTA1's).
 """
 
-import errno
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from meta1g.base.dataclass import dataclass
-from meta1g.base.errors import TempError
 from meta1g.base.ids import RCPT_IDX_MAX
 from meta1g.base.reply import Reply
-from meta1g.rcb.smtps_qmgr import NewRecipient, NewTransaction
-from meta1g.rcb.smtps_smar import CheckMail, CheckRcpt, LookupFlags, Verdict, VerdictFlags
+from meta1g.rcb.smtps_qmgr import ClientEvent
+from meta1g.rcb.smtps_smar import CheckMail, CheckRcpt
 from meta1g.smtp import replies
 from meta1g.smtp.address import Address, AddressError, Leniency, ehlo_text, parse_path, parse_sender, split_path
 from meta1g.smtp.command import Command, Verb, parse_command, shown
@@ -23,14 +20,11 @@ from meta1g.smtps import content
 from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.fsm import Event, State
 from meta1g.smtps.limits import QUESTIONS_MAX
-from meta1g.smtps.link import told
+from meta1g.smtps.questions import MailQuestion, RcptQuestion, accept_mail
 from meta1g.smtps.received import client_text
 from meta1g.smtps.smar_link import Asked
 from meta1g.smtps.starttls import starttls
 from meta1g.smtps.transaction import Transaction
-from meta1g.st import StError
-
-_WELCOME: Final = Verdict(reply=Reply(250))
 
 
 def handle(dialogue: Dialogue, line: bytes) -> None:
@@ -121,18 +115,22 @@ def mail(dialogue: Dialogue, argument: str) -> None:
     dialogue.ta = ta
     dialogue.transactions += 1
     dialogue.step(Event.MAIL)
-    if not context.smar.asks_mail:
-        _accept_mail(dialogue, ta)
-        return
-    question = CheckMail(
-        ta_id=ta.ta_id,
-        client_addr=dialogue.client_addr,
-        client_name=dialogue.client_name,
-        ehlo=dialogue.ehlo,
-        mail=address.text,
-        flags=ta.flags,
-    )
-    dialogue.waiting.append(MailQuestion(context.smar.ask(question)))
+    asked = None
+    if context.smar.asks_mail:
+        question = CheckMail(
+            ta_id=ta.ta_id,
+            client_addr=dialogue.client_addr,
+            client_name=dialogue.client_name,
+            ehlo=dialogue.ehlo,
+            mail=address.text,
+            flags=ta.flags,
+        )
+        asked = context.smar.ask(question)
+    counted = context.qmgr.count(dialogue.id, ClientEvent.MESSAGE)
+    if asked is None and counted is None and not settings.verify.wants_sender(address):
+        accept_mail(dialogue, ta)
+    else:
+        dialogue.waiting.append(MailQuestion(asked, counted))
 
 
 def _parse_mail(argument: str, offered: frozenset[Ext], lenient: Leniency) -> tuple[Address, MailParams] | Reply:
@@ -169,80 +167,6 @@ def _may_begin(dialogue: Dialogue, params: MailParams) -> Reply | None:
     return None
 
 
-def _accept_mail(dialogue: Dialogue, ta: Transaction) -> None:
-    params = ta.params
-    announcement = NewTransaction(
-        session_id=dialogue.id,
-        ta_id=ta.ta_id,
-        mail=ta.mail.text,
-        size_bytes=params.size_bytes,
-        body=params.body,
-        smtputf8=params.smtputf8,
-        ret=params.ret,
-        envid=params.envid,
-        verp=params.verp,
-    )
-    try:
-        dialogue.context.qmgr.open_transaction(ta, announcement)
-    except TempError:
-        dialogue.refuse("smtps.mail_refused", replies.QUEUE_AWAY, ss_ta=ta.ta_id, mail=ta.mail.text)
-        return
-    dialogue.reply(replies.SENDER_OK)
-
-
-def _refuse_mail(dialogue: Dialogue, ta: Transaction, reply: Reply, rule: str) -> None:
-    dialogue.ta = None
-    dialogue.mail_refused = True
-    dialogue.step(Event.MAIL_REFUSED)
-    dialogue.refuse("smtps.mail_refused", reply, rule=rule, ss_ta=ta.ta_id, mail=ta.mail.text)
-
-
-@dataclass(slots=True)
-class MailQuestion:
-    """MAIL waits for SMAR.  Owner: the state thread of the session."""
-
-    asked: Asked
-
-    def settle(self, dialogue: Dialogue) -> None:
-        """Waits for the answer and replies.  Switches: yes (waits)."""
-        verdict = _answer(self.asked)
-        ta = dialogue.ta
-        if ta is None:
-            return
-        reply = replies.RESOLVER_FAILED if verdict is None else told(verdict.reply)
-        if verdict is not None and reply.is_ok:
-            _take_flags(ta, verdict)
-        elif verdict is not None and reply.is_perm and dialogue.settings.delay_checks:
-            if ta.denial is None:
-                ta.denial, ta.rule = reply, verdict.rule
-        else:
-            _refuse_mail(dialogue, ta, reply, "" if verdict is None else verdict.rule)
-            return
-        _accept_mail(dialogue, ta)
-
-
-def _take_flags(ta: Transaction, verdict: Verdict) -> None:
-    flags = verdict.flags
-    if flags & VerdictFlags.RELAY:
-        ta.flags |= LookupFlags.RELAY_ALLOWED
-    if flags & VerdictFlags.QUICK:
-        ta.flags |= LookupFlags.QUICK
-    if flags & VerdictFlags.DISCARD and not ta.discard:
-        ta.discard, ta.rule = True, verdict.rule
-
-
-def _answer(asked: Asked) -> Verdict | None:
-    """Waits for SMAR; None if it does not answer.  Switches: yes (waits)."""
-    try:
-        return asked.verdict()
-    except TempError:
-        return None
-    except StError as error:
-        if error.errno != errno.ETIME:
-            raise
-        return None
-
-
 # RCPT
 
 
@@ -264,12 +188,15 @@ def rcpt(dialogue: Dialogue, argument: str) -> None:
         return
     address, params = parsed
     dialogue.step(Event.RCPT)
-    question = RcptQuestion(_ask_about(dialogue, ta, address), address, params)
+    counted = dialogue.context.qmgr.count(dialogue.id, ClientEvent.RECIPIENT)
+    question = RcptQuestion(_ask_about(dialogue, ta, address), address, params, counted)
     ta.asked += 1
-    if question.asked is None and not dialogue.waiting:
+    if settings.verify.wants_rcpt(address):
+        dialogue.to_verify.append(question)
+    elif question.asked is None and counted is None and not dialogue.waiting:
         question.settle(dialogue)
-    else:
-        dialogue.waiting.append(question)
+        return
+    dialogue.waiting.append(question)
 
 
 def _ask_about(dialogue: Dialogue, ta: Transaction, address: Address) -> Asked | None:
@@ -308,71 +235,6 @@ def _parse_rcpt(argument: str, offered: frozenset[Ext], lenient: Leniency, *, ut
         return parse_path(path, lenient, utf8=utf8), params
     except AddressError:
         return replies.BAD_RCPT_ADDRESS
-
-
-@dataclass(slots=True)
-class RcptQuestion:
-    """RCPT waits for SMAR, or only for its turn if SMAR need not be asked.  Owner: the state thread of the session."""
-
-    asked: Asked | None
-    address: Address
-    params: RcptParams
-
-    def settle(self, dialogue: Dialogue) -> None:
-        """Waits for the answer, tells QMGR and replies.  Switches: yes (waits)."""
-        verdict = _WELCOME if self.asked is None else _answer(self.asked)
-        ta = dialogue.ta
-        if ta is None:
-            command = f"RCPT TO:{self.address.text}"
-            dialogue.refuse("smtps.command_refused", replies.SENDER_REFUSED, command=shown(command))
-            return
-        reply, rule = (replies.RESOLVER_FAILED, "") if verdict is None else (told(verdict.reply), verdict.rule)
-        if reply.is_ok:
-            said = ta.refused or ta.denial
-            reply, rule = (said or reply), ("" if ta.refused else ta.rule) if said else rule
-        if verdict is None or not reply.is_ok:
-            self._refuse(dialogue, ta, reply, rule)
-            return
-        if verdict.flags & VerdictFlags.DISCARD or ta.discard:
-            self._discard(dialogue, ta, ta.rule if ta.discard else rule)
-        else:
-            self._post(dialogue, ta)
-        if dialogue.state is not State.CLOSING:
-            dialogue.step(Event.RCPT_OK)
-            dialogue.reply(replies.RCPT_OK)
-
-    def _post(self, dialogue: Dialogue, ta: Transaction) -> None:
-        text = self.address.text
-        notify, orcpt = self.params.notify, self.params.orcpt
-        recipient = NewRecipient(ta_id=ta.ta_id, rcpt_idx=ta.posted, rcpt=text, notify=notify, orcpt=orcpt)
-        context = dialogue.context
-        try:
-            context.qmgr.post(recipient)
-        except TempError:
-            self._refuse(dialogue, ta, replies.QUEUE_AWAY, "")
-            return
-        context.log.info("smtps.rcpt", "ok", ss_ta=ta.ta_id, rcpt_idx=ta.posted, rcpt=text, notify=notify, orcpt=orcpt)
-        ta.add(text, posted=True)
-
-    def _discard(self, dialogue: Dialogue, ta: Transaction, rule: str) -> None:
-        """Accepts a recipient who gets nothing."""
-        table, _, key = rule.partition(" ")
-        dialogue.context.log.info(
-            "smtps.rcpt_discarded",
-            "accepted and dropped",
-            ss_ta=ta.ta_id,
-            client=dialogue.client_addr,
-            mail=ta.mail.text,
-            rcpt=self.address.text,
-            map=table or None,
-            key=key or None,
-        )
-        ta.rule = rule
-        ta.add(self.address.text, posted=False)
-
-    def _refuse(self, dialogue: Dialogue, ta: Transaction, reply: Reply, rule: str) -> None:
-        ta.failed += 1
-        dialogue.refuse("smtps.rcpt_refused", reply, rule=rule, ss_ta=ta.ta_id, mail=ta.mail.text, rcpt=self.address.text)
 
 
 # DATA

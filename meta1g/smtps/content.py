@@ -81,7 +81,7 @@ class IncomingContent:
         self._held = bytearray()  # one buffer: pieces may be as small as a client likes
         self._writer: CdbWriter | None = None
         self._checked = False
-        self._meter = HeaderMeter() if settings.measures_parts else None
+        self._meter = HeaderMeter() if settings.parts is not None else None
         self.size_bytes = 0
         self.checksum = 0
         self.automatic = False
@@ -104,25 +104,26 @@ class IncomingContent:
         if limit and self.size_bytes > limit:
             self.refuse(replies.TOO_BIG)
             return
-        if self._meter is not None and (too_big := self._measure(self._meter, piece)) is not None:
-            self.refuse(too_big)
+        if self._meter is not None and not self._in_bounds(self._meter, piece):
             return
         self._held += piece
         if len(self._held) >= (STREAM_PIECE_BYTES if self._writer else SMALL_CONTENT_BYTES):
             self._spill()
 
-    def _measure(self, meter: HeaderMeter, piece: bytes) -> Reply | None:
-        """Measures header and body of what has come; gives a refusal if one is beyond its limit."""
-        settings = self._settings
+    def _in_bounds(self, meter: HeaderMeter, piece: bytes) -> bool:
+        """Measures header and body of what has come, and refuses what is beyond a limit.  Switches: yes (removes a file)."""
+        limits = self._settings.parts
+        if limits is None:
+            return True
         if not meter.done:
             meter.feed(piece)
-        if settings.max_header_bytes and meter.size_bytes > settings.max_header_bytes:
-            return replies.HEADER_TOO_BIG
-        if settings.max_header_lines and meter.lines > settings.max_header_lines:
-            return replies.HEADER_TOO_LONG
-        if settings.max_body_bytes and meter.done and self.size_bytes - meter.size_bytes > settings.max_body_bytes:
-            return replies.BODY_TOO_BIG
-        return None
+        if 0 < limits.header_bytes < meter.size_bytes:
+            self.refuse(replies.HEADER_TOO_BIG)
+        elif 0 < limits.header_lines < meter.lines:
+            self.refuse(replies.HEADER_TOO_LONG)
+        elif meter.done and 0 < limits.body_bytes < self.size_bytes - meter.size_bytes:
+            self.refuse(replies.BODY_TOO_BIG)
+        return self.refusal is None
 
     def refuse(self, reply: Reply) -> None:
         """Gives the content up; the first reason counts.  Switches: yes (removes a file)."""

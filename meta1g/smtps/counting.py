@@ -62,6 +62,7 @@ _REFUSALS: Final = (
     replies.QUEUE_FAILED,
     replies.RESOLVER_AWAY,
     replies.RESOLVER_FAILED,
+    replies.NOT_VERIFIED,
     replies.STORE_FAILED,
     replies.DISK_FULL,
     replies.SHUTTING_DOWN,

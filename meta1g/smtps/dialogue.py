@@ -45,6 +45,14 @@ class OpenQuestion(Protocol):
         ...
 
 
+class ProbedQuestion(OpenQuestion, Protocol):
+    """An RCPT whose address is to be probed."""
+
+    def begin_probe(self, dialogue: "Dialogue", ta: Transaction) -> None:
+        """Waits for SMAR, and lets the address be probed if nothing is against it.  Switches: yes (waits)."""
+        ...
+
+
 @dataclass(slots=True)
 class _Refusal:
     """A refusal that waits behind a question.  Owner: the state thread of the session."""
@@ -86,6 +94,7 @@ class Dialogue(ABC):
         counter: negative replies so far.
         mail_refused: the last MAIL was refused, so what a pipelining client sends behind it is refused, too.
         noops: commands since the last message that did not lead to one.
+        to_verify: those of the batch whose addresses are to be probed.
         waiting: replies and questions of the current batch, in order, as long as a question is open.
 
     Owner: one state thread.
@@ -115,6 +124,7 @@ class Dialogue(ABC):
         "state",
         "ta",
         "tls",
+        "to_verify",
         "transactions",
         "waiting",
     )
@@ -140,6 +150,7 @@ class Dialogue(ABC):
         self.counter = Counter(self.settings.count_limits)
         self.mail_refused = False
         self.noops = 0
+        self.to_verify: list[ProbedQuestion] = []
         self.waiting: list[Reply | OpenQuestion] = []
         self._nfd = nfd
         self._buffer = b""

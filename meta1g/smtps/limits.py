@@ -31,6 +31,8 @@ SNIPPETS_KEPT: Final = 1000
 ANY_RCPT_CLIENTS: Final = 2000
 #: How long qmgr may take to admit a session.
 QMGR_SESSION_TIMEOUT_US: Final = 30 * US
+#: How long qmgr may take to count a client, or to say what it knows of an address: longer than its `verify` waits for a probe.
+QMGR_ANSWER_TIMEOUT_US: Final = 90 * US
 #: How long qmgr may take to commit a transaction; a client waits 10 minutes for it (RFC 5321 4.5.3.2.6).
 QMGR_COMMIT_TIMEOUT_US: Final = 300 * US
 #: How long a client may take for the handshake of TLS.

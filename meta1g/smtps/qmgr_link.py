@@ -7,6 +7,7 @@ Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelle
 """
 
 import contextlib
+import errno
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +18,9 @@ from meta1g.base.reply import Reply, printable
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_qmgr import (
     PROTOCOL,
+    ClientEvent,
     CloseTransaction,
+    CountEvent,
     NewSession,
     QmgrHello,
     Refused,
@@ -25,11 +28,18 @@ from meta1g.rcb.smtps_qmgr import (
     SmtpsHello,
     Stat,
     Throttle,
+    VerifyAddress,
 )
 from meta1g.smtps.gate import Gate
-from meta1g.smtps.limits import CONTAINED_TEXT_MAX_CHARS, QMGR_COMMIT_TIMEOUT_US, QMGR_SESSION_TIMEOUT_US
+from meta1g.smtps.limits import (
+    CONTAINED_TEXT_MAX_CHARS,
+    QMGR_ANSWER_TIMEOUT_US,
+    QMGR_COMMIT_TIMEOUT_US,
+    QMGR_SESSION_TIMEOUT_US,
+)
 from meta1g.smtps.link import PeerLink, told
 from meta1g.smtps.transaction import Transaction
+from meta1g.st import StError
 from meta1g.st.rcbconn import RcbConn
 from meta1g.st.rcbpending import Pending
 
@@ -55,12 +65,14 @@ class QmgrLink(PeerLink):
         self.generation = 0
         self.max_threads = 0
         self.throttle_text = ""
+        self._counts = 0
         self._contained: SmtpsContained | None = None
         self._open: dict[str, Transaction] = {}
         super().__init__("qmgr", path, PROTOCOL, hello, gate, log)
 
     def _on_up(self, reply: Message) -> None:
-        self.max_threads = cast("QmgrHello", reply).max_threads
+        hello = cast("QmgrHello", reply)
+        self.max_threads, self._counts = hello.max_threads, hello.counts
         self.throttle_text = ""
         self.generation += 1
         self._log.info("smtps.qmgr", "connected", limit=self.max_threads)
@@ -105,6 +117,35 @@ class QmgrLink(PeerLink):
             StError: ETIME after QMGR_SESSION_TIMEOUT_US, EINTR.
         """
         return told(cast("Stat", pending.wait(QMGR_SESSION_TIMEOUT_US)).reply)
+
+    def count(self, session_id: str, event: ClientEvent) -> "Pending | None":
+        """Asks whether a client does too much, if QMGR wants to be asked; None if it does not, or is away."""
+        return self._ask(CountEvent(session_id=session_id, event=event)) if self._counts & event else None
+
+    def verify(self, session_id: str, address: str) -> "Pending | None":
+        """Asks whether the mail server of an address takes it; None if QMGR is away."""
+        return self._ask(VerifyAddress(session_id=session_id, address=address))
+
+    def _ask(self, msg: Message) -> "Pending | None":
+        try:
+            return self._link.now().ask(msg)
+        except TempError:
+            return None
+
+    def said(self, pending: "Pending") -> Reply | None:
+        """Waits for the answer to count or verify; None if there is none.  Switches: yes (waits).
+
+        Raises:
+            StError: EINTR.
+        """
+        try:
+            return told(cast("Stat", pending.wait(QMGR_ANSWER_TIMEOUT_US)).reply)
+        except TempError:
+            return None
+        except StError as error:
+            if error.errno != errno.ETIME:
+                raise
+            return None
 
     def open_transaction(self, ta: Transaction, msg: Message) -> None:
         """Announces a transaction.

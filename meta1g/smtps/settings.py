@@ -17,6 +17,22 @@ from meta1g.smtp.address import Leniency
 from meta1g.smtp.esmtp import Ext, offered_by
 from meta1g.smtps.counting import Count
 from meta1g.smtps.limits import SNIPPETS_KEPT, US
+from meta1g.smtps.verify import Verification
+
+
+@dataclass(frozen=True, slots=True)
+class PartLimits:
+    """Limits of header and body, 0 for none.
+
+    Args:
+        header_bytes: greatest header of a message.
+        header_lines: lines of a header.
+        body_bytes: greatest body.
+    """
+
+    header_bytes: int
+    header_lines: int
+    body_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +44,7 @@ class Settings:
         hostname: our name in greetings and headers.
         io_timeout_us: how long a client may take for a command, or between two pieces of content.
         max_message_bytes: greatest message, 0 for no limit.
-        max_header_bytes: greatest header of a message, 0 for no limit.
-        max_header_lines: lines of a header, 0 for no limit.
-        max_body_bytes: greatest body of a message, 0 for no limit.
+        parts: limits of header and body, None if there are none.
         max_recipients: recipients of one transaction.
         max_transactions: transactions of one session, 0 for no limit.
         count_limits: negative replies of one session, by what they count as.
@@ -45,6 +59,7 @@ class Settings:
         lenient: what addresses may be beyond the syntax.
         soft_bounce: permanent refusals are told as temporary ones.
         lookup_flags: LookupFlags that hold for all sessions.
+        verify: which addresses are probed.
         offered: extensions with their arguments.
         offered_names: the extensions alone.
         offered_under_tls: extensions that are offered under TLS.
@@ -55,9 +70,7 @@ class Settings:
     hostname: str
     io_timeout_us: int
     max_message_bytes: int
-    max_header_bytes: int
-    max_header_lines: int
-    max_body_bytes: int
+    parts: PartLimits | None
     max_recipients: int
     max_transactions: int
     count_limits: Mapping[Count, int]
@@ -72,15 +85,11 @@ class Settings:
     lenient: Leniency
     soft_bounce: bool
     lookup_flags: LookupFlags
+    verify: Verification
     offered: Mapping[Ext, str]
     offered_names: frozenset[Ext]
     offered_under_tls: Mapping[Ext, str]
     tls: TlsSettings | None = None
-
-    @property
-    def measures_parts(self) -> bool:
-        """Whether header or body have a limit of their own."""
-        return bool(self.max_header_bytes or self.max_header_lines or self.max_body_bytes)
 
 
 def _lookup_flags(section: Section) -> LookupFlags:
@@ -104,9 +113,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         hostname=hostname,
         io_timeout_us=section.get("io_timeout") * US,
         max_message_bytes=max_message_bytes,
-        max_header_bytes=section.get("max_header_size"),
-        max_header_lines=section.get("max_header_lines"),
-        max_body_bytes=section.get("max_body_size"),
+        parts=_parts(section),
         max_recipients=section.get("max_recipients"),
         max_transactions=section.get("max_transactions"),
         count_limits={
@@ -129,11 +136,22 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         ),
         soft_bounce=section.get("soft_bounce"),
         lookup_flags=_lookup_flags(section),
+        verify=_verification(section),
         offered=offered,
         offered_names=frozenset(offered),
         offered_under_tls={ext: argument for ext, argument in offered.items() if ext is not Ext.STARTTLS},
         tls=tls,
     )
+
+
+def _parts(section: Section) -> PartLimits | None:
+    limits = [section.get(name) for name in ("max_header_size", "max_header_lines", "max_body_size")]
+    return PartLimits(*limits) if any(limits) else None
+
+
+def _verification(section: Section) -> Verification:
+    rcpts, senders = (frozenset(section.get(name)) for name in ("verify_recipients", "verify_senders"))
+    return Verification(rcpts, senders, section.get("unverified") == "accept")
 
 
 class ClientSettings:

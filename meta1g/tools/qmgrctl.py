@@ -22,7 +22,7 @@ from meta1g.tools.ctlclient import ControlClient
 from meta1g.tools.mailq import show_queue
 from meta1g.tools.show import ContentParts, show
 from meta1g.tools.table import Column, age, columns
-from meta1g.tools.times import with_times
+from meta1g.tools.times import time_text, with_times
 
 #: Exit code of `status` if something is not well; no code of sysexits, which say why there is no status.
 EX_TROUBLE: Final = 1
@@ -51,6 +51,12 @@ _LIMITS: Final = (
     Column("value", lambda row: row["text"]),
     Column("", lambda row: "changed" if row["changed"] else ""),
     Column("meaning", lambda row: row["meaning"]),
+)
+_VERIFIED: Final = (
+    Column("address", lambda row: row["address"]),
+    Column("since", lambda row: time_text(row["last"]) or ""),
+    Column("by", lambda row: row["remote_mta"]),
+    Column("", lambda row: row["status"]),
 )
 
 
@@ -200,6 +206,8 @@ SENTENCES: Final[dict[str, Sentence]] = {
     "bounce": Sentence(_SELECTOR, "return recipients to their senders now", _run_change),
     "retry": Sentence(_SELECTOR, "try deferred recipients now; those that are held stay", _run_change),
     "requeue": Sentence(_SELECTOR, "begin anew, held or not: tries and time in the queue count from now", _run_change),
+    "verified": Sentence("ADDRESS ...", "what is known of addresses, of @DOMAIN, or all", _asked(_list(_VERIFIED, "nothing"))),
+    "forget": Sentence("ADDRESS ...", "forget what is known of addresses: they are verified anew", _asked(_pairs)),
     "limits": Sentence("[NAME=VALUE ...]", "show limits, or change them until qmgr ends", _asked(_list(_LIMITS, ""))),
     "drain": Sentence("", "take no new mail, deliver what is here", _asked(_pairs)),
     "stop": Sentence("", "take no new mail, begin no delivery", _asked(_pairs)),
@@ -215,19 +223,21 @@ selectors: all, or any of these; several values of one KEY: any of them; several
   status=TEXT state=deferred|held|active"""
 
 
-def _components(path: Path) -> list[dict[str, Any]]:
-    """Gives what mcp tells of the components; nothing if qmgr runs without mcp, or mcp's socket may not be used."""
+def _status_of_mcp(path: Path) -> dict[str, Any]:
+    """Gives what mcp tells; nothing if qmgr runs without mcp, or mcp's socket may not be used."""
     try:
         with ControlClient(path, "mcp") as client:
-            found: list[dict[str, Any]] = client.ask("status")["components"]
+            found: dict[str, Any] = client.ask("status")
     except cli.CliError:
-        return []
+        return {"components": [], "log": []}
     return found
 
 
 def _add_components(result: dict[str, Any], queue: Path) -> None:
-    """Adds the components of mcp to a status, and what is not well with them."""
-    result["components"] = _components(queue / paths.MCP_STATUS_SOCKET)
+    """Adds the components of mcp to a status, and what is not well with them and with the log."""
+    found = _status_of_mcp(queue / paths.MCP_STATUS_SOCKET)
+    result["components"] = found["components"]
+    result["trouble"] += [text for text in found.get("log", ()) if text not in result["trouble"]]
     result["trouble"] += [
         f"component {row['component']} is not running: {row['state']}"
         for row in result["components"]

@@ -175,7 +175,7 @@ class Agent:
                     self.script(job)
 
     def _content(self, msg: Deliver) -> bytes:
-        if not self.read:
+        if not self.read or msg.probe:
             return b""
         whole = Cdb(self.path.parent.parent / "cdb").path(msg.cdb_id).read_bytes()
         if msg.dsn_head is None:

@@ -20,6 +20,7 @@ from meta1g.qmgr.context import Context
 from meta1g.qmgr.destinations import Destinations
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.settings import Settings
+from meta1g.qmgr.verified import VerifySettings
 from tests.fakes.qmgr_peers import WAIT_S, Agent, Smar, Smtps
 
 BASE = {
@@ -29,6 +30,7 @@ BASE = {
     "double_bounce_address": "postmaster", "max_rcpts_per_transaction": 10, "min_free_disk": 0, "ok_free_disk": 0,
     "ibdb_max_size": 1 << 20, "defedb_cache_size": 1 << 20, "defedb_log_directory": "", "checkpoint_interval_s": 60,
     "ibdb_max_open": 100, "dsn_delay": True, "dsn_headers_only": False, "dsn_double_bounce": True,
+    "verify": VerifySettings(31 * 86400, 7 * 86400, 3 * 86400, 3 * 3600),
 }  # fmt: skip
 #: Lines that only a bug writes.
 BUGS = re.compile(

@@ -40,6 +40,7 @@ class SmtpsProcess:
         options: lines for the smtps section.
         checks: what the resolver wants to be asked.
         max_threads: sessions the queue manager allows.
+        counts: ClientEvents that the queue manager wants to be asked about.
         limits: limits of meta1g.smtps.limits that are others in this process.
     """
 
@@ -50,10 +51,11 @@ class SmtpsProcess:
         *,
         checks: Checks = Checks.RCPT,
         max_threads: int = 1000,
+        counts: int = 0,
         limits: dict[str, int] | None = None,
     ) -> None:
         self.queue = directory
-        self.qmgr = FakeQmgr(directory / paths.QMGR_SMTPS_SOCKET, max_threads=max_threads)
+        self.qmgr = FakeQmgr(directory / paths.QMGR_SMTPS_SOCKET, max_threads=max_threads, counts=counts)
         self.smar = FakeSmar(directory / paths.SMAR_SMTPS_SOCKET, checks=checks)
         directory.mkdir(exist_ok=True)
         self.config = directory / "meta1.conf"

@@ -128,7 +128,7 @@ class Player:
                 self._map(block)
         for block in blocks:
             if block.kind == "conf" and block.file:  # maps that it names are made after it
-                self._check(block, f"smconf {block.file}")
+                self._check(block, f"smconf --text {block.file}")
 
     def _console(self, block: Block) -> None:
         commands = block.commands()
@@ -157,7 +157,7 @@ class Player:
         for section in reversed(block.section):
             text = f"{section} {{\n{text}\n}}\n"
         self.place.write("/etc/meta1/checked.conf", text)
-        self._check(block, "smconf /etc/meta1/checked.conf")
+        self._check(block, "smconf --text /etc/meta1/checked.conf")
 
     def _map(self, block: Block) -> None:
         kind = next((word for word in block.words if not word.startswith("file=")), block.kind)

@@ -39,7 +39,7 @@ def test_what_the_page_says_is_so(page):
         ("console", ("exit 3",), "$ true\n", "exit 0, should be 3"),
         ("conf", (), "qmgr { AQ_max_entris = 5; }\n", "AQ_max_entries"),
         ("conf", ("in qmgr",), "smtpc { max_connections = many; }\n", "checked.conf:2"),
-        ("conf", ("file=/etc/meta1/meta1.conf",), "nothing = 5;\n", "smconf /etc/meta1/meta1.conf"),
+        ("conf", ("file=/etc/meta1/meta1.conf",), "nothing = 5;\n", "smconf --text /etc/meta1/meta1.conf"),
         ("access", (), "frm:x reject\n", "frm"),
         ("map", ("regex",), "/(/ x\n", "missing"),
         ("mailertable", ("file=/etc/meta1/m",), "a b\na c\n", "key a: is already at"),

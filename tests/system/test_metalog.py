@@ -1,7 +1,8 @@
 """Whatever happens to a client, a message or a recipient, metalog alone tells who, what and why: one table, run for real.
 
-One gateway takes, refuses, delivers, defers, holds; a second one, whose patience is short, gives up.  Each situation has a
-domain and a scripted server of its own, or a client address; the operator works with qmgrctl.
+One gateway takes, refuses, delivers, defers, holds; a second one, whose patience is short and whose log is a mixture of both
+formats, gives up.  Each situation has a domain and a scripted server of its own, or a client address; the operator works with
+qmgrctl.
 """
 
 import io
@@ -35,6 +36,8 @@ SMAR = """
   local_domains = {{ local.example }};
   local_user_map {{ file = "users"; type = text; flags = {{ localpart, local_domains }}; }}
 """
+#: Two processes write JSON into the file into which the others write classic lines.
+JSON_LOG = 'log { file = "../meta1g.log"; format = json; }'
 ACCESS = """\
 cltaddr:127.0.0.11        reject
 cltaddr:127.0.0.12        error:550 5.7.1 not you
@@ -456,7 +459,7 @@ def gateways(directory: Path, table: str, dns: int) -> Iterator[Gateway]:
     qmgr = f"{FAST_RETRY} double_bounce_address = postmaster@back.example; smtps {{ max_connections = 6; }}"
     for name, more, smtps in (
         ("patient", "delay_dsn_timeout = 0s;", SMTPS),
-        ("hasty", "delay_dsn_timeout = 1s; return_timeout = 3s;", "IO_timeout = 1s;"),
+        ("hasty", "delay_dsn_timeout = 1s; return_timeout = 3s;" + JSON_LOG, "IO_timeout = 1s;" + JSON_LOG),
     ):
         options = {"qmgr": qmgr + more, "smtps": smtps, "smar": SMAR.format(dns=dns)}
         made = Gateway(directory / name, table, options)

@@ -23,8 +23,11 @@ from meta1g.qmgr.control.listing import Listing
 from meta1g.qmgr.control.selection import CommandError
 from meta1g.qmgr.defer import Defer, ReadSteps
 from meta1g.qmgr.env import Env
+from meta1g.qmgr.limits import LIST_MAX
 from meta1g.qmgr.mode import NORMAL, OperatingMode
 from meta1g.qmgr.tuning import Tuning
+from meta1g.qmgr.verified import Known
+from meta1g.qmgr.verify import AddressVerifier
 from meta1g.rcb.control import CommandResult, ControlCommand
 from meta1g.rcb.schema import Message
 
@@ -71,6 +74,7 @@ class Control:
         changing: what changes recipients.
         mode: drain, stop, resume.
         tuning: limits.
+        verifier: what is known of addresses.
         figures: what `status` and `usage` show.
 
     Locking: none of its own.
@@ -84,6 +88,7 @@ class Control:
         changing: Changing,
         mode: OperatingMode,
         tuning: Tuning,
+        verifier: AddressVerifier,
         figures: Figures,
     ) -> None:
         self._defer = defer
@@ -101,6 +106,8 @@ class Control:
             "transaction": _Command(lambda words, answer, gone: self._scan(listing.transaction(words), answer)),
             "destinations": _Command(lambda words, answer, gone: answer(0, *listing.destinations(words))),
             **{word: _Command(partial(self._change, word), lambda words: DRY_RUN not in words) for word in VERBS},
+            "verified": _Command(partial(self._verified, verifier)),
+            "forget": _Command(partial(self._forget, verifier), lambda words: True),
             "limits": _Command(self._limits, bool),
             "drain": _Command(partial(self._set_mode, "drain"), lambda words: True),
             "stop": _Command(partial(self._set_mode, "stop"), lambda words: True),
@@ -183,6 +190,18 @@ class Control:
     def _change(self, word: str, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:
         self._scan(self._changing.work(word, words, gone), answer)
 
+    def _verified(self, verifier: AddressVerifier, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:
+        def found(known: list[Known]) -> None:
+            if len(known) > LIST_MAX:
+                answer(sysexits.EX_USAGE, f"{len(known)} addresses; name addresses or domains, of {LIST_MAX} at most", "")
+            else:
+                answer(0, [_row(one) for one in known], "")
+
+        verifier.known(_some(words), found, partial(_unread, answer))
+
+    def _forget(self, verifier: AddressVerifier, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:
+        verifier.forget(_some(words), lambda count: answer(0, {"forgotten": count}, ""), partial(_unread, answer))
+
     def _limits(self, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:
         try:
             rows = self._tuning.change(words) if words else self._tuning.rows()
@@ -195,6 +214,33 @@ class Control:
             raise CommandError("it takes no argument")
         self._mode.set(name)
         answer(0, {"mode": name}, "")
+
+
+def _some(words: Sequence[str]) -> Sequence[str]:
+    """Gives the words of a command that needs some.
+
+    Raises:
+        CommandError: there are none.
+    """
+    if not words:
+        raise CommandError("write addresses, @domain or all")
+    return words
+
+
+def _unread(answer: _Answer, error: Exception) -> None:
+    answer(sysexits.EX_SOFTWARE, f"internal error: {type(error).__name__}; see the log of qmgr", "")
+
+
+def _row(known: Known) -> dict[str, Any]:
+    """Gives what is shown of an address."""
+    record = known.record
+    return {
+        "address": record.address,
+        "reply": record.reply.code,
+        "status": str(record.reply),
+        "remote_mta": record.reply.origin,
+        "last": record.at,
+    }
 
 
 def _logged(words: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 
 from meta1g.base.reply import printable
 from meta1g.tools.metalog.lines import Unread, parse_line
-from meta1g.tools.metalog.logfiles import LINE_MAX_CHARS
+from meta1g.tools.metalog.logfiles import LINE_MAX_BYTES
 from meta1g.tools.metalog.stories import Story, StoryFinder
 from meta1g.tools.metalog.telling import row
 from meta1g.tools.metalog.verdict import judge, verdict
@@ -55,7 +55,7 @@ class Tail:
         if os.fstat(self._file.fileno()).st_size < self._file.tell():  # it was cut
             self._file.seek(0)
             self._part = b""
-        while piece := self._file.readline(LINE_MAX_CHARS):
+        while piece := self._file.readline(LINE_MAX_BYTES):
             self._part += piece
             if piece.endswith(b"\n"):
                 yield self._part[:-1].decode("utf-8", "surrogateescape")

@@ -1,7 +1,7 @@
 """Lines of the log, as facts: both formats, under every head that a file, syslog or journald gives them.
 
     2026-11-27T04:55:45.123456Z smtps[123]: sevr=INFO, func=smtps.rcpt, ss_ta=S0..., rcpt=a@b.example, stat=ok
-    {"time": "2026-11-27T04:55:45.123456Z", "host": "mx1", "process": "smtps", "pid": 123, "event": "smtps.rcpt", ...}
+    {"time": "2026-11-27T04:55:45.123456Z", "host": "mx1", "process": "smtps", "process_id": 123, "event": "smtps.rcpt", ...}
     Nov 27 05:55:45 mx1 smtps[123]: sevr=INFO, ...
     <22>1 2026-11-27T04:55:45.123456Z mx1 smtps 123 smtps.rcpt - {"time": ...}
 
@@ -29,7 +29,7 @@ _WHO_5424: Final = re.compile(r" (?P<host>\S+) (?P<module>\S+) (?P<pid>\S+) \S+ 
 _ESCAPED: Final = re.compile(r"(?:\\x[0-9A-F]{2})+", re.ASCII)
 #: How an object begins, and what it has at least.
 _OURS: Final = '{"time": "'
-_HEADS: Final = frozenset({"time", "host", "process", "pid", "event", "sevr", "stat"})
+_HEADS: Final = ("time", "host", "process", "process_id", "event", "sevr", "stat")
 #: The end of a line that was cut in an escape.
 _CUT: Final = re.compile(r"\\(?:x[0-9A-F]?)?$", re.ASCII)
 
@@ -129,35 +129,15 @@ def _number(text: str | None) -> int:
 def _object(text: str, raw: str) -> LogLine | Unread:
     """Reads an object; what begins as one of ours is damaged if it is none."""
     try:
-        found = json.loads(text, object_pairs_hook=_Members, parse_int=str, parse_float=str)
+        found = json.loads(text, parse_int=str, parse_float=str)
     except (ValueError, RecursionError):
         return Unread.DAMAGED if text.startswith(_OURS) else Unread.FOREIGN
-    if not isinstance(found, _Members) or not found.heads.keys() >= _HEADS:
+    if not isinstance(found, dict) or not found.keys() >= set(_HEADS):
         return Unread.FOREIGN
-    heads = found.heads
+    facts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
+    stamp, host, module, pid, func, sevr, stat = (facts.pop(key) for key in _HEADS)
     try:
-        when = parse_stamp(heads["time"], 0.0)
+        when = parse_stamp(stamp, 0.0)
     except ValueError:
         return Unread.DAMAGED
-    return LogLine(
-        when,
-        heads["process"],
-        _number(heads["pid"]),
-        heads["host"],
-        heads["sevr"],
-        heads["event"],
-        heads["stat"],
-        found.keys,
-        raw,
-    )
-
-
-class _Members:
-    """The members of an object, as texts: those of every line, and the keys of the event, which may have the same names."""
-
-    def __init__(self, pairs: list[tuple[str, object]]) -> None:
-        self.heads: dict[str, str] = {}
-        self.keys: dict[str, str] = {}
-        for key, value in pairs:
-            where = self.heads if key in _HEADS and key not in self.heads else self.keys
-            where[key] = value if isinstance(value, str) else json.dumps(value, default=lambda _: None)
+    return LogLine(when, module, _number(pid), host, sevr, func, stat, facts, raw)

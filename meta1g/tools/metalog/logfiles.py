@@ -8,7 +8,6 @@ Ref: logrotate(8), "dateext", "compress"; newsyslog(8).
 import bz2
 import gzip
 import heapq
-import io
 import lzma
 import os
 import re
@@ -28,11 +27,12 @@ from meta1g.conf.config import Config
 from meta1g.tools.metalog.lines import LogLine, Unread, parse_line
 
 #: A line that is longer is read in parts, each of which is damaged.
-LINE_MAX_CHARS: Final = 64 << 10
+LINE_MAX_BYTES: Final = 64 << 10
 STDIN: Final = "-"
 #: What logrotate and newsyslog append: a number or a date, then the ending of a packer.
 _ROTATED: Final = re.compile(r"(?:[.-](?:\d{8}[-\dT]*|\d{1,4}))?(\.(?:gz|xz|bz2|lzma|zst|Z))?", re.ASCII)
 _PACKERS: Final[dict[str, Any]] = {".gz": gzip.open, ".xz": lzma.open, ".lzma": lzma.open, ".bz2": bz2.open}
+_NOT_BUILT_IN: Final = "passed over: its packing is not built in; unpack it and pipe it in"
 #: Where syslog usually writes mail.
 _SYSLOG_FILES: Final = ("/var/log/mail.log", "/var/log/maillog", "/var/log/mail")
 
@@ -54,24 +54,28 @@ class LogSource:
     trouble: str = ""
 
     def lines(self) -> Iterator[str]:
+        """Gives the lines as texts; bytes that are none become surrogates."""
+        return (line.decode("utf-8", "surrogateescape") for line in self.raw())
+
+    def raw(self) -> Iterator[bytes]:
         """Gives the lines without their ends; if the file is damaged, those before the damage, and `trouble` says so."""
-        self.trouble = ""
+        self.trouble = f"{self.path}: {_NOT_BUILT_IN}" if self.path.suffix in (".zst", ".Z") else ""
+        if self.trouble:
+            return
         try:
             with self._open() as file:
-                while line := file.readline(LINE_MAX_CHARS):
-                    yield line.removesuffix("\n")
+                while line := file.readline(LINE_MAX_BYTES):
+                    yield line.removesuffix(b"\n")
         except FileNotFoundError:  # rotated away meanwhile
             self.trouble = f"{self.path}: gone while it was read"
         except (EOFError, lzma.LZMAError, zlib.error, OSError) as error:
             self.trouble = f"{self.path}: cannot be read to its end: {error}"
 
-    def _open(self) -> IO[str]:
-        if self.opened is not None:
-            self.opened.seek(0)
-            raw: IO[bytes] = os.fdopen(os.dup(self.opened.fileno()), "rb")
-        else:
-            raw = _PACKERS.get(self.path.suffix, open)(self.path, "rb")
-        return io.TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape", newline="\n")
+    def _open(self) -> IO[bytes]:
+        if self.opened is None:
+            return _PACKERS.get(self.path.suffix, open)(self.path, "rb")  # type: ignore[no-any-return]
+        self.opened.seek(0)
+        return os.fdopen(os.dup(self.opened.fileno()), "rb")
 
 
 def named(names: Sequence[str]) -> list[LogSource]:
@@ -98,8 +102,6 @@ def _source(path: Path) -> LogSource:
     except OSError as error:
         code = sysexits.EX_NOPERM if isinstance(error, PermissionError) else sysexits.EX_NOINPUT
         raise cli.CliError(reach.explain(error), code) from error
-    if path.suffix in (".zst", ".Z"):
-        raise cli.CliError(f"{path}: packed by a program that is not built in; unpack it and pipe it in", sysexits.EX_NOINPUT)
     return LogSource(path, changed)
 
 
@@ -159,4 +161,4 @@ def configured(config: Config) -> list[Path]:
             found += [Path(name) for name in _SYSLOG_FILES]
     for pattern in ("*.log", f"*/{KEPT_NAME}"):
         found += sorted(config.queue_directory.glob(pattern))
-    return list(dict.fromkeys(found))
+    return list({path.resolve(): path for path in found}.values())  # one file may have several names

@@ -72,19 +72,19 @@ class _Lines:
         self._sources = sources
         self._since = since
 
-    def recent(self) -> Iterator[tuple[str, float]]:
+    def recent(self) -> Iterator[tuple[bytes, float]]:
         """Gives the lines of files that were written to since."""
         yield from self._of([one for one in self._sources if one.opened is not None or one.changed >= self._since])
 
-    def all(self) -> Iterator[tuple[str, float]]:
+    def all(self) -> Iterator[tuple[bytes, float]]:
         """Gives the lines of all files, the oldest first."""
         yield from self._of(self._sources)
 
     @staticmethod
-    def _of(sources: list[LogSource]) -> Iterator[tuple[str, float]]:
+    def _of(sources: list[LogSource]) -> Iterator[tuple[bytes, float]]:
         for source in sources:
             now = source.changed or time.time()
-            for line in source.lines():
+            for line in source.raw():
                 yield line, now
 
 

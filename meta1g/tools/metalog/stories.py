@@ -25,10 +25,12 @@ from meta1g.tools.metalog.query import Criterion, filters
 STORIES_MAX: Final = 10_000
 #: Lines of all stories together; then the rest is counted.
 LINES_MAX: Final = 300_000
-_ID: Final = re.compile(r"(?<![0-9A-Za-z])[SC][0-9A-F]{18}(?![0-9A-Za-z])", re.ASCII)
+_ID: Final = re.compile(rb"[SC][0-9A-F]{18}")
+#: With so few ids each is looked for by itself.
+_FEW: Final = 8
 
 #: Gives all lines from the beginning, each with the time that its file was changed.
-ReadAll = Callable[[], Iterator[tuple[str, float]]]
+ReadAll = Callable[[], Iterator[tuple[bytes, float]]]
 
 
 @dataclass(slots=True)
@@ -120,17 +122,17 @@ class StoryFinder:
 
     # -- 1: which ----------------------------------------------------------------------------------------------------
 
-    def seed(self, lines: Iterable[tuple[str, float]]) -> None:
+    def seed(self, lines: Iterable[tuple[bytes, float]]) -> None:
         """Reads all lines once, and counts them."""
         for raw, now in lines:
             self.count.lines += 1
-            if self._quick(raw) is None and not self._of_session(raw):
-                if "sevr" not in raw:  # no format does without these two
+            if not self._quick(raw) and not self._of_session(raw):
+                if b"sevr" not in raw:  # no format does without these two
                     self.count.foreign += 1
-                elif "stat" not in raw:
+                elif b"stat" not in raw:
                     self.count.damaged += 1
                 continue
-            line = parse_line(raw, now)
+            line = _parsed(raw, now)
             if isinstance(line, Unread):
                 self._count(line)
             else:
@@ -148,10 +150,12 @@ class StoryFinder:
         else:
             self.count.damaged += 1
 
-    def _of_session(self, raw: str) -> bool:
-        if not any(seeds.sessions.found for seeds in self._seeds):
+    def _of_session(self, raw: bytes) -> bool:
+        """Tells whether a line may be of a transaction of a session that was found."""
+        if b"ss_sess" not in raw or b"ss_ta" not in raw or not any(seeds.sessions.found for seeds in self._seeds):
             return False
-        return any(one in seeds.sessions for one in _ID.findall(raw) for seeds in self._seeds)
+        ids = [one.decode() for one in _ID.findall(raw)]
+        return any(one in seeds.sessions for one in ids for seeds in self._seeds)
 
     def _wanted(self) -> tuple[set[str], set[str]]:
         """Gives the transactions and sessions that every criterion leads to."""
@@ -204,12 +208,12 @@ class StoryFinder:
     @staticmethod
     def _lines_with(read: ReadAll, ids: set[str]) -> Iterator[LogLine]:
         """Gives the lines that name one of these ids."""
-        if not ids:
-            return
-        for raw, now in read():
-            if ids.isdisjoint(_ID.findall(raw)):
+        wanted = {one.encode() for one in ids}
+        few = tuple(wanted) if len(wanted) <= _FEW else ()
+        for raw, now in read() if wanted else ():
+            if not any(one in raw for one in few) and (few or wanted.isdisjoint(_ID.findall(raw))):
                 continue
-            line = parse_line(raw, now)
+            line = _parsed(raw, now)
             if not isinstance(line, Unread):
                 yield line
 
@@ -222,6 +226,10 @@ class StoryFinder:
             if story.lines and (story.ta_id or story.session not in covered or tells(story)):
                 found.append(story)
         return sorted(found, key=lambda story: story.lines[0].when)
+
+
+def _parsed(raw: bytes, now: float) -> LogLine | Unread:
+    return parse_line(raw.decode("utf-8", "surrogateescape"), now)
 
 
 def tells(story: Story) -> bool:

@@ -93,7 +93,7 @@ def as_json(story: Story, *, short: bool) -> str:
                 "time": utc_text(line.when),
                 "after_ms": round((line.when - start) * 1000, 3),
                 "process": line.module,
-                "pid": line.pid or None,
+                "process_id": line.pid or None,
                 "host": line.host or None,
                 "sevr": line.sevr,
                 "event": line.func,

@@ -65,7 +65,7 @@ def test_a_failure_inside_an_item_is_logged_counted_and_goes_no_further(log, sin
     with failure.item(log, "part.work", ss_ta="S1"):
         broken()
     assert failure.contained_counts() == {"part.work": 1}
-    assert sink.lines[0].startswith("sevr=ERROR, func=part.work, ss_ta=S1, path=test_failure.py:")
+    assert sink.lines[0].startswith("sevr=ERROR, func=failure.contained, ss_ta=S1, path=test_failure.py:")
     assert sink.lines[0].endswith("stat=contained: ValueError: no\\x2C not this one")
 
 
@@ -244,7 +244,7 @@ time.sleep(60)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (70, "")
     if sink_name == "FdSink()":
-        assert "sevr=FATAL, func=a.b, stat=the process ends: ValueError: in doubt" in done.stderr
+        assert "sevr=FATAL, func=failure.ends, where=a.b, stat=the process ends: ValueError: in doubt" in done.stderr
 
 
 # -- bounds and threads ------------------------------------------------------------------------------------------------

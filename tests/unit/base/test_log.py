@@ -1,13 +1,20 @@
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from meta1g.base.log import FileSink, Log, sanitize
+from meta1g.base.log import FileSink, Log
 from meta1g.base.logkeys import Sev
+from meta1g.base.logtext import FORMATS, sanitize
+from meta1g.base.reply import printable
 from tests.fakes.lines import Lines
 
 
@@ -19,7 +26,7 @@ def test_a_line_has_ids_first_and_the_outcome_last():
 
 def test_bytes_of_the_network_cannot_forge_a_line_or_a_key():
     assert sanitize("a\r\nsevr=FATAL, x=1\\") == "a\\x0D\\x0Asevr=FATAL\\x2C x=1\\x5C"
-    assert sanitize(b"\xff\x00") == "\\x5Cxff\\x00"
+    assert sanitize(b"\xff\x00") == "\\xFF\\x00"
     assert sanitize("ü") == "\\xC3\\xBC"
     assert sanitize("\ud800 \udcff") == "\\xED\\xA0\\x80 \\xFF"
 
@@ -44,7 +51,44 @@ def test_an_unknown_key_is_refused():
 def test_json_gives_the_same_facts():
     sink = Lines()
     Log("qmgr", sink=sink, format_name="json").info("a.b", "o,k", size=5, mail="<ü>")
-    assert json.loads(sink.lines[0]) == {"sevr": "INFO", "func": "a.b", "mail": "<\\xC3\\xBC>", "size": 5, "stat": "o\\x2Ck"}
+    found = json.loads(sink.lines[0])
+    assert datetime.fromisoformat(found.pop("time")).utcoffset() == timedelta(0)
+    assert (found.pop("host"), found.pop("process_id")) == (socket.gethostname(), os.getpid())
+    assert found == {"process": "qmgr", "event": "a.b", "sevr": "INFO", "mail": "<ü>", "size": 5, "stat": "o,k"}
+
+
+VALUES = st.text() | st.binary() | st.binary().map(lambda data: data.decode("utf-8", "surrogateescape")) | st.floats(0, 1e9)
+
+
+@given(VALUES, st.text())
+def test_a_line_of_json_is_one_object_whatever_the_network_sends(value, stat):
+    sink = Lines()
+    Log("qmgr", sink=sink, format_name="json").info("a.b", stat, mail=value, pid=1, rcpt=value)
+    (line,) = sink.lines
+    assert line.isascii()
+    assert line.isprintable()
+    found = json.loads(line, object_pairs_hook=list)
+    assert len(found) == len(dict(found)) == 10
+    json.dumps(dict(found), ensure_ascii=False).encode()  # every text is Unicode
+
+
+def test_what_was_made_printable_before_is_not_escaped_again():
+    for format_name in FORMATS:
+        sink = Lines()
+        Log("smtpc", sink=sink, format_name=format_name).info("a.b", printable("550 grü\xdfe\n"), rcpt="a\\x2Cb")
+        (line,) = sink.lines
+        stat = json.loads(line)["stat"] if format_name == "json" else line.rpartition("stat=")[2]
+        assert stat == "550 gr\\xC3\\xBC\\xC3\\x9Fe\\x0A"
+        assert "a\\x5Cx2Cb" in line.replace("\\\\", "\\")  # of a key it is known that it was not
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_durations_have_three_digits(format_name):
+    sink = Lines()
+    log = Log("qmgr", sink=sink, format_name=format_name)
+    for value in (0.0, 1.5, 12345.67891):
+        log.info("a.b", "ok", delay_ms=value)
+    assert [re.search(r"delay_ms\W+([\d.]+)", line)[1] for line in sink.lines] == ["0.000", "1.500", "12345.679"]
 
 
 def test_a_renamed_log_file_is_opened_anew(tmp_path):

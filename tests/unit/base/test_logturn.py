@@ -1,6 +1,7 @@
 """Log lines that are written together at the end of a turn."""
 
 import os
+import socket
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -8,8 +9,9 @@ from contextlib import nullcontext
 import pytest
 
 from meta1g.base import logturn
-from meta1g.base.log import FdSink, Log, SyslogSink
+from meta1g.base.log import FdSink, Log
 from meta1g.base.logkeys import Sev
+from meta1g.base.logsyslog import SyslogSink
 from meta1g.base.logturn import PIECE_BYTES, TurnSink
 
 
@@ -86,13 +88,15 @@ def test_what_was_kept_is_written_before_the_file_is_closed():
     logturn._sinks.remove(waiting[0])
 
 
-def test_syslog_gets_each_line_at_once(monkeypatch):
-    got = []
-    monkeypatch.setattr("syslog.syslog", lambda priority, text: got.append(text))
-    log = Log("smtps", sink=SyslogSink("x", 0))
-    log.collect(pytest.fail, nullcontext())
-    log.info("a.b", "ok")
-    assert len(got) == 1
+def test_syslog_gets_each_line_at_once(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service:
+        service.bind(str(tmp_path / "log"))
+        service.settimeout(30)
+        log = Log("smtps", sink=SyslogSink("x", 0, path=tmp_path / "log"))
+        log.collect(pytest.fail, nullcontext())
+        log.info("a.b", "ok")
+        assert service.recv(9999).endswith(b"]: sevr=INFO, func=a.b, stat=ok")
+        log.close()
 
 
 PROGRAM = """

@@ -1,6 +1,6 @@
 """The log of a process as its section, or else the whole file, wants it."""
 
-import syslog
+import socket
 
 import pytest
 
@@ -34,15 +34,20 @@ def written(text, tmp_path, capfd):
     return capfd.readouterr().err
 
 
-def test_where_lines_go_and_in_which_form(tmp_path, capfd, monkeypatch):
-    """Options file, facility, ident and format of section log."""
+def test_where_lines_go_and_in_which_form(tmp_path, capfd):
+    """Options file, facility, ident, protocol, socket and format of section log."""
     assert "func=smar.stop" in written("", tmp_path, capfd)
     assert written('log { file = "a.log"; }', tmp_path, capfd) == ""
     assert "func=smar.stop" in (tmp_path / "a.log").read_text()
     assert written('log { file = "a.log"; } smar { log { file = "b.log"; format = json; } }', tmp_path, capfd) == ""
     assert '"smar.stop"' in (tmp_path / "b.log").read_text()
-    said = []
-    monkeypatch.setattr(syslog, "openlog", lambda *args, **kwargs: said.append((*args, *kwargs.values())))
-    monkeypatch.setattr(syslog, "syslog", lambda *args: said.append(args))
-    written('log { facility = local3; ident = "gate"; }', tmp_path, capfd)
-    assert any("gate" in one and syslog.LOG_LOCAL3 in one for one in said)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslogd:
+        syslogd.bind(f"{tmp_path}/log")
+        syslogd.settimeout(20)
+        for protocol, start in (("rfc3164", "<157>"), ("rfc5424", "<157>1 ")):
+            text = f'log {{ facility = local3; ident = "gate"; socket = "{tmp_path}/log"; protocol = {protocol}; }}'
+            assert written(text, tmp_path, capfd) == ""
+            line = syslogd.recv(4096).decode()
+            assert line.startswith(start)
+            assert "gate" in line
+            assert "func=smar.stop" in line

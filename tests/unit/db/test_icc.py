@@ -1,6 +1,6 @@
 import pytest
 
-from meta1g.db.icc import RATE_WINDOW_S, Icc
+from meta1g.db.icc import RATE_UNIT_S, Icc
 
 A, B, C = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 
@@ -18,8 +18,8 @@ def test_the_rate_of_an_address_is_limited_within_a_minute():
     for _ in range(2):
         assert icc.connect(A, 100.0) == ""
         icc.disconnect(A)
-    assert icc.connect(A, 100.0 + RATE_WINDOW_S - 0.1) == "connection rate limit exceeded"
-    assert icc.connect(A, 100.0 + RATE_WINDOW_S) == ""
+    assert icc.connect(A, 100.0 + RATE_UNIT_S - 0.1) == "connection rate limit exceeded"
+    assert icc.connect(A, 100.0 + RATE_UNIT_S) == ""
 
 
 def test_without_an_option_a_client_has_an_eighth_of_the_sessions():

@@ -22,7 +22,7 @@ s.Supervisor.reap = reap
     mcp.start(child("smtps"), child("smar"))
     os.kill(mcp.pid("smar"), signal.SIGKILL)
     assert mcp.end() == 70
-    assert "func=mcp.loop" in mcp.log()
+    assert "where=mcp.loop" in mcp.log()
     assert "the process ends: ZeroDivisionError: a bug of the test" in mcp.log()
     mcp.wait("orphan smtps")
     mcp.prelude = ""

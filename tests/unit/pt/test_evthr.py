@@ -249,7 +249,7 @@ def test_failing_task_without_descriptor_is_contained_and_runs_again(system, mon
     system.evthr.task_new(function, events=Ev.NONE, run=True, name="chores")
     wait(done)
     assert failure.contained_count() == before + 2
-    assert any("func=evthr.task" in line and "name=chores" in line for line in system.sink.lines)
+    assert any("where=evthr.task" in line and "name=chores" in line for line in system.sink.lines)
 
 
 def test_failing_call_is_contained_and_not_repeated(system):
@@ -312,7 +312,7 @@ def test_failing_task_of_the_frame_ends_the_process(system, exits):
     system.evthr.task_new(lambda task: {}[0], events=Ev.NONE, run=True, frame=True, name="listener")
     system.join()
     assert exits == [70]
-    assert any("sevr=FATAL, func=evthr.frame" in line and "name=listener" in line for line in system.sink.lines)
+    assert any("sevr=FATAL, where=evthr.frame" in line and "name=listener" in line for line in system.sink.lines)
 
 
 def test_failing_task_whose_end_nobody_would_notice_ends_the_process(system, exits):

@@ -155,7 +155,7 @@ def test_content_of_another_size_is_refused_at_the_final_dot(system):
     new = smtps.envelope("r@to.example")
     smtps.peer.send(CloseTransaction(ta_id=new, cdb_id=new, size_bytes=len(CONTENT) + 1, rcpts=1, checksum=77), 7)
     assert smtps.reply().code == 451
-    system.sink.wait("func=qmgr.dot.*has .* bytes instead of")
+    system.sink.wait("func=qmgr.store.*has .* bytes instead of")
 
 
 def test_contained_failures_of_all_processes_are_counted_and_are_trouble_for_a_while(system):

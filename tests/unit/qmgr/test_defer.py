@@ -115,7 +115,7 @@ def test_a_bug_in_the_thread_of_a_store_ends_the_process(qmgr, defer):
     defer.add(change(1))
     wait_until(lambda: qmgr.exits, "the end")
     assert qmgr.exits == [sysexits.EX_SOFTWARE]
-    assert qmgr.sink.find("sevr=FATAL, func=workers.call.*impossible")
+    assert qmgr.sink.find("sevr=FATAL, where=workers.call.*impossible")
     qmgr.exits.clear()
     qmgr.sink.lines.clear()
     qmgr.defedb.error = None
@@ -132,7 +132,7 @@ def test_one_callback_that_fails_costs_nobody_else_his_answer(qmgr, defer):
     defer.add(change(2, told))
     gate.set()
     wait_until(lambda: told, "told")
-    assert qmgr.sink.find("func=qmgr.stored.*contained: RuntimeError: a mistake")
+    assert qmgr.sink.find("where=qmgr.stored.*contained: RuntimeError: a mistake")
     qmgr.sink.lines.clear()
 
 

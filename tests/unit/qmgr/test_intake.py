@@ -133,7 +133,7 @@ def test_a_client_that_does_its_worst_holds_an_eighth_and_the_others_do_not_noti
         greeted.append(smtps.connect("2001:db8::bad").code)
         smtps.envelope(*(f"r{number}@to.example" for number in range(60)))
     assert greeted == [220] * 10 + [421] * 10
-    wait_until(lambda: len(qmgr.sink.find("func=qmgr.rcpt.*share")) >= 5, "refused")
+    wait_until(lambda: len(qmgr.sink.find("func=qmgr.refused.*share")) >= 5, "refused")
     assert qmgr.context.intake.iqdb.held("2001:db8::1") <= 100
     smtps.session = new_id()
     assert smtps.connect("192.0.2.1").code == 220
@@ -171,7 +171,7 @@ def test_a_final_dot_that_fails_unexpectedly_gets_an_answer_and_costs_nobody_els
         smtps.dot(ta_id, 1)
         assert smtps.reply().code == 451
     smtps.mail("r@to.example")
-    assert qmgr.sink.find("func=qmgr.dot.*contained: ZeroDivisionError")
+    assert qmgr.sink.find("where=qmgr.dot.*contained: ZeroDivisionError")
 
 
 def test_a_full_incoming_queue_refuses_the_transaction_before_its_end(make_qmgr):

@@ -38,6 +38,43 @@ def test_a_message_is_delivered_with_pipelining_in_one_group(smtpc):
     assert seen.groups[1] == b"MAIL FROM:<s@y.example> SIZE=100\r\nRCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\n"
 
 
+def probe(smtpc, port, rcpt="a@x", **facts):
+    return smtpc.job(port, [rcpt], ta_id="", cdb_id="", mail="", size_bytes=0, probe=True, **facts)
+
+
+@pytest.mark.parametrize("ehlo", ["250-fake\r\n250 PIPELINING\r\n", "250 fake\r\n"])
+@pytest.mark.parametrize("code", [250, 251, 450, 550])
+def test_a_probe_says_what_the_server_says_of_the_recipient_and_sends_nothing(smtpc, ehlo, code):
+    with ScriptedServer({"EHLO": ehlo, "RCPT": f"{code} {code // 100}.1.1 so it is\r\n"}) as server:
+        result = smtpc.deliver(probe(smtpc, server.port))
+        smtpc.wait_idle()
+        seen = server.connections[0]
+    (one,) = result.rcpts
+    assert (one.reply.code, one.reply.text, one.reply.origin) == (code, "so it is", "mx.x.example[127.0.0.1]")
+    assert (result.session.code, result.transaction.code, result.session_open) == (0, 0, False)
+    assert seen.commands == ["EHLO client.example", "MAIL FROM:<>", "RCPT TO:<a@x>", "QUIT"]
+
+
+def test_a_probe_whose_sender_is_refused_says_nothing_of_the_recipient(smtpc):
+    with ScriptedServer({"MAIL": "550 no empty senders\r\n", "RCPT": "503 what?\r\n"}) as server:
+        result = smtpc.deliver(probe(smtpc, server.port))
+    assert (result.transaction.code, result.rcpts) == (550, ())
+
+
+def test_a_probe_over_lmtp(smtpc):
+    with ScriptedServer({"LHLO": "250-fake\r\n250 PIPELINING\r\n"}) as server:
+        result = smtpc.deliver(probe(smtpc, server.port, da=int(DeliveryAgent.LMTP)))
+        smtpc.wait_idle()
+        assert codes(result) == {0: 250}
+        assert server.connections[0].commands == ["LHLO client.example", "MAIL FROM:<>", "RCPT TO:<a@x>", "QUIT"]
+
+
+def test_a_probe_of_a_server_that_hangs_up_says_why(smtpc):
+    with ScriptedServer({"RCPT": None}) as server:
+        result = smtpc.deliver(probe(smtpc, server.port))
+    assert result.session.code == 451
+
+
 def test_without_pipelining_commands_go_one_by_one(smtpc):
     smtpc.store(CONTENT)
     with ScriptedServer({"EHLO": "250 fake\r\n"}) as server:

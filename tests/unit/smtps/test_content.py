@@ -25,7 +25,7 @@ def content(tmp_path):
     st.st_init()
     for digit in "0123456789ABCDEF":
         (tmp_path / digit).mkdir()
-    settings = SimpleNamespace(max_message_bytes=0, max_hops=100, cdb_gid=None, measures_parts=False)
+    settings = SimpleNamespace(max_message_bytes=0, max_hops=100, cdb_gid=None, parts=None)
     context = SimpleNamespace(cdb=Cdb(tmp_path), log=Log("test", level=0))
     return IncomingContent(context, settings, ID, TRACE)
 

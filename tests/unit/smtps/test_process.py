@@ -121,7 +121,7 @@ def test_a_transaction_is_lost_with_the_connection_to_qmgr(smtps):
     with smtps.client() as client:
         envelope(client)
         smtps.qmgr.drop()
-        smtps.wait_log(r"smtps\.qmgr.*connection lost")
+        smtps.wait_log(r"link_lost, component=qmgr.*connection lost")
         client.send(CONTENT + b".\r\n")
         client.expect("451 4.3.0")
     assert smtps.content_files() == []
@@ -137,7 +137,7 @@ def impatient(tmp_path):
 def test_without_qmgr_nobody_is_served_until_it_is_back(impatient):
     smtps = impatient
     smtps.qmgr.stop()
-    smtps.wait_log(r"smtps\.qmgr.*connection lost")
+    smtps.wait_log(r"link_lost, component=qmgr.*connection lost")
     with smtps.client(hello=False) as client:
         client.expect("421 4.3.0")
     smtps.qmgr.start()
@@ -148,7 +148,7 @@ def test_without_qmgr_nobody_is_served_until_it_is_back(impatient):
 
 def test_without_smar_nobody_is_served(impatient):
     impatient.smar.stop()
-    impatient.wait_log(r"smtps\.smar.*connection lost")
+    impatient.wait_log(r"link_lost, component=smar.*connection lost")
     with impatient.client(hello=False) as client:
         client.expect("421 4.3.0 Address resolver")
 
@@ -179,7 +179,7 @@ def test_sigterm_ends_a_process_that_still_waits_for_its_peers(tmp_path):
 def test_a_new_client_waits_while_a_link_is_made_again(smtps, peer):
     server = getattr(smtps, peer)
     server.stop()
-    smtps.wait_log(rf"smtps\.{peer}.*connection lost")
+    smtps.wait_log(rf"component={peer}.*connection lost")
     with smtps.client(hello=False) as client:
         assert select.select([client.sock], [], [], 0.3)[0] == []
         server.start()
@@ -202,7 +202,7 @@ def test_a_client_that_waits_for_a_link_waits_on_when_the_process_ends_and_the_n
                 mcp.join(WAIT_S)
                 if number == 1:
                     smtps.smar.stop()
-                    smtps.wait_log(r"smtps\.smar.*connection lost")
+                    smtps.wait_log(r"link_lost, component=smar.*connection lost")
                     client = smtps.client(hello=False)
                     assert select.select([client.sock], [], [], 0.3)[0] == []
                 else:
@@ -244,7 +244,7 @@ def test_recipients_wait_while_smar_starts_again(smtps):
     with smtps.client() as client:
         client.command("MAIL FROM:<s@example.org>", "250")
         smtps.smar.stop()
-        smtps.wait_log(r"smtps\.smar.*connection lost")
+        smtps.wait_log(r"link_lost, component=smar.*connection lost")
         client.send(b"RCPT TO:<a@example.org>\r\nRCPT TO:<b@refused.example>\r\n")
         assert select.select([client.sock], [], [], 0.3)[0] == []
         smtps.smar.start()
@@ -272,7 +272,7 @@ def test_a_client_that_may_write_to_anybody_is_asked_about_once_a_connection(smt
             client.command("RCPT TO:<fourth@x.example>", "250")
     assert asked == ["first@x.example", "second@x.example", "third@x.example"]
     smtps.smar.stop()
-    smtps.wait_log(r"smtps\.smar.*connection lost")
+    smtps.wait_log(r"link_lost, component=smar.*connection lost")
     smtps.smar.start()
     smtps.smar.rcpt = lambda msg: Verdict(reply=Reply(550, "5.7.1", "Relaying denied"))
     with smtps.client() as client:

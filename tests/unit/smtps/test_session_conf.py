@@ -41,6 +41,15 @@ ROWS = {
     ),
     "max_noops": ("max_noops = 1;", ((EHLO, "250"),), "NOOP", "250", "250|421"),
     "max_hops": ("max_hops = 1;", BEGIN, "Received: a\r\nReceived: b\r\n\r\n.", "250", "554"),
+    "verify_recipients": ("verify_recipients = { . };", BEGIN[:2], "RCPT TO:<no@example.org>", "250", "550"),
+    "verify_senders": ("verify_senders = { . };", BEGIN[:1], "MAIL FROM:<no@example.org>", "250", "550"),
+    "unverified": (
+        "verify_recipients = { . }; unverified = accept;",
+        BEGIN[:2],
+        "RCPT TO:<later@example.org>\r\nRCPT TO:<no@example.org>",
+        "250|250",
+        "250|550",
+    ),
     "IO_timeout": ("IO_timeout = 1s;", ((EHLO, "250"),), None, None, "421"),
 }
 NAMES = {row.name for row in SMTPS_SESSION.options} | {flag.name for flag in SMTPS_SESSION.options[0].kind.flags}
@@ -62,6 +71,10 @@ def deny_what_is_routed(msg):
     return Verdict(reply=Reply(code, "5.7.1" if code == 550 else "", "No"))
 
 
+def verify(msg):
+    return Reply(550 if msg.address.startswith("no") else 450, "", "what a server said")
+
+
 def hears(client, said, expected):
     """Says something and compares the replies: what they begin with, or, after `+` and `!`, what they have and have not."""
     if said:
@@ -79,6 +92,7 @@ def talk(smtps, snippet, name, expected):
     greeting = Reply(550, "5.7.1", "Denied") if name == "delay_checks" else Reply(220)
     smtps.smar.client = lambda msg: ClientVerdict(reply=greeting, session_conf=snippet)
     smtps.smar.rcpt = deny_what_is_routed
+    smtps.qmgr.verify = verify
     with Client(smtps.port) as client:
         if name != "delay_checks":
             client.expect("220 ")

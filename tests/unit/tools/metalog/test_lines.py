@@ -91,14 +91,6 @@ def test_a_line_that_was_cut_is_never_taken_for_another_one(format_name):
             assert whole.stat.startswith(found.stat)
 
 
-def test_a_key_that_is_called_as_what_every_line_has_is_kept_apart():
-    (raw,) = written([(0, "smtpc.deliver", "ok", {"host": "mx.b.example", "pid": 7})], "json")
-    line = parse_line(raw, START)
-    assert (line.get("host"), line.get("pid")) == ("mx.b.example", "7")
-    assert line.pid != 7
-    assert line.host != "mx.b.example"
-
-
 @given(st.text(max_size=300))
 def test_any_text_is_a_line_or_is_not(text):
     assert parse_line(text, START) is not None

@@ -118,7 +118,7 @@ def test_the_text_has_heading_verdict_and_timeline(capsys, log):
         f"{TA1}, 9 bytes, from <one@a.example>, by mail.client.example [192.0.2.1], Message-ID <42@a.example>, session {SESS}"
     )
     assert verdict == "  delivered to mx.b.example[203.0.113.5] after 1 try in 1.000 s: 250 2.0.0 kept"
-    assert [row.split()[1:4] for row in rows] == [
+    assert [[*row.split()[1:3], next(word for word in row.split()[3:] if "." in word)] for row in rows] == [
         ["+0.000", "s", "smtps.connect"], ["+1.000", "s", "smtps.rcpt"], ["+1.100", "s", "smtps.message"],
         ["+1.200", "s", "qmgr.accept"], ["+2.000", "s", "qmgr.delivered"],
     ]  # fmt: skip
@@ -214,6 +214,14 @@ def test_each_process_may_have_a_file_and_standard_error_is_read_too(capsys, tmp
     assert json.loads(capsys.readouterr().out)["verdict"].startswith("delivered to mx.b.example[203.0.113.5]")
 
 
+def test_a_file_that_has_two_names_is_read_once(capsys, tmp_path):
+    conf = configuration(tmp_path, 'log { file = "../log/all.log"; } smtps { log { file = "../queue/../log/all.log"; } }')
+    (tmp_path / "log/all.log").write_text("".join(f"{line}\n" for line in written(EVENTS)))
+    assert main.main(["-f", str(conf), "--json", TA1]) == 0
+    events = [row["event"] for row in json.loads(capsys.readouterr().out)["timeline"]]
+    assert len(events) == len(set(events)) == 5
+
+
 def test_no_file_and_a_file_out_of_reach_are_said(tmp_path):
     conf = configuration(tmp_path)
     with pytest.raises(CliError, match=r"no log file is there; looked for .*all\.log") as caught:
@@ -221,9 +229,16 @@ def test_no_file_and_a_file_out_of_reach_are_said(tmp_path):
     assert caught.value.exit_code == sysexits.EX_NOINPUT
     with pytest.raises(CliError, match="none: no such file"):
         main.main(["--log", str(tmp_path / "none"), "x"])
-    (tmp_path / "x.zst").touch()
-    with pytest.raises(CliError, match="unpack it and pipe it in"):
-        main.main(["--log", str(tmp_path / "x.zst"), "x"])
+
+
+def test_a_packing_that_is_not_built_in_is_said_and_the_other_files_are_read(capsys, tmp_path):
+    conf = configuration(tmp_path)
+    (tmp_path / "log/all.log.2.zst").write_bytes(b"(\xb5/\xfd")
+    (tmp_path / "log/all.log").write_text("".join(f"{line}\n" for line in written(EVENTS)))
+    assert main.main(["-f", str(conf), "--short", TA1]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{TA1} delivered")
+    assert "all.log.2.zst: passed over: its packing is not built in; unpack it and pipe it in" in said.err
 
 
 def test_what_is_damaged_or_of_others_is_counted_and_nothing_else_is_lost(capsys, log):
