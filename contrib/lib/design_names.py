@@ -186,6 +186,7 @@ RFCS: Final[dict[int, str]] = {
     6698: "The DNS-based authentication of named entities (DANE) TLSA record",
     6761: "Special-use domain names",
     6891: "Extension mechanisms for DNS (EDNS(0))",
+    7435: "Opportunistic security: some protection most of the time",
     7505: "A null MX no service resource record",
     7628: "SASL mechanisms for OAuth",
     7672: "SMTP security via opportunistic DANE TLS",

@@ -17,7 +17,7 @@ CIPHERS: Final = (
     "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:ECDHE+AES:DHE+AES:RSA+AES:!aNULL:!eNULL:!MD5:!DSS:!PSK:!SRP"
 )
 
-_Files = tuple[tuple[int, int, int] | None, ...]
+TlsFiles = tuple[tuple[int, int, int] | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class TlsSettings:
     request_cert: bool = False
     ticket_keys: bytes = b""
 
-    def signature(self) -> _Files:
+    def signature(self) -> TlsFiles:
         """Gives what changes with the content of a file, for all of them.  Blocks: no (one system call each)."""
         files = [path for pair in self.pairs for path in (pair.cert_file, pair.key_file)]
         files += [path for path in (self.ca_file, self.ca_directory, self.crl_file, self.dh_file) if path is not None]

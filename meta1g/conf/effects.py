@@ -20,9 +20,7 @@ WARNED: Final = frozenset(
         "smtps auth",
         "smtps policy_milter",
         "smtps flags greylisting",
-        "smtpc tls",
         "smtpc auth",
-        "smtpc flags starttls",
         "smar greylisting",
     }
 )
@@ -31,11 +29,9 @@ REFUSED: Final = frozenset(
     {
         "smtps milter",
         "smar DNS_flags dont_use_connect",
-        "smtps_session_conf flags starttls",
         "smtps_session_conf flags auth",
         "smtps_session_conf flags greylisting",
         "smtps_session_conf tls_requirements",
-        "smtpc_session_conf flags starttls",
         "smtpc_session_conf tls_requirements",
         "smtpc_rcpt_conf tls_requirements",
     }
@@ -46,6 +42,7 @@ _MAP_USER: Final = ("meta1g.maps.declared:DeclaredMaps.used_by",)
 _QMGR: Final = "meta1g.qmgr.settings:Settings.from_config"
 _SMTPS: Final = ("meta1g.smtps.settings:settings_from", "meta1g.smtps.settings:_lookup_flags")
 _SMTPC: Final = "meta1g.smtpc.settings:Settings.from_section"
+_TLS: Final = "meta1g.conf.tlsconf:tls_settings"
 _SMAR: Final = "meta1g.smar.settings:_Reader"
 #: Sections by the keywords that lead to them, `component` for what all components have, `global` for what stands outside;
 #: users as `module:attribute`.
@@ -65,6 +62,8 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "qmgr conf_map": (*_MAP_USER, "meta1g.qmgr.destinations:configuration_map"),
     "qmgr map": _MAP,
     "smtps": (*_SMTPS, "meta1g.smtps.main:SmtpsProcess._tell_ready"),
+    "smtps tls": (_TLS,),
+    "smtpc tls": (_TLS,),
     "smtpc": (
         _SMTPC,
         "meta1g.smtpc.main:Smtpc.__init__",

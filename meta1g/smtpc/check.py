@@ -36,9 +36,10 @@ def check(arguments: argparse.Namespace) -> int:
 
 def _check_tls(settings: Settings, found: Findings) -> None:
     """Loads the files of TLS as SMTPC would, if there are some."""
-    if settings.tls is not None and settings.tls.settings.signature():
-        with found.part():
-            settings.tls.context()
+    if settings.tls is not None and settings.tls.signature():
+        from meta1g.smtpc.tlsout import TlsOut
+
+        found.look(TlsOut().context, settings.tls)
 
 
 def main(argv: list[str]) -> int:

@@ -258,7 +258,7 @@ class ServerConnection:
         """
         from meta1g.st.tls import st_tls_connect
 
-        if self._replies or self._parser.pending:  # somebody in between may have written it (RFC 3207 5)
+        if self._replies or self._parser.has_more:  # somebody in between may have written it (RFC 3207 5)
             raise self._nonsense(_HANDSHAKE, "the server said more behind its reply to STARTTLS")
         host = self.server.host.rstrip(".")
         wanted = TlsWanted(host, (host,) if host else ())

@@ -14,7 +14,7 @@ from typing import Final
 from meta1g.base.clock import Clock
 from meta1g.base.errors import TempError
 from meta1g.base.reply import NO_REPLY, Reply
-from meta1g.base.tlsfacts import TlsInfo
+from meta1g.base.tlsfacts import TlsInfo, TlsSettings
 from meta1g.db.cdb import ContentError
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.smtpc_qmgr import Deliver
@@ -53,6 +53,7 @@ class Session:
         da: a DeliveryAgent.
         settings: configuration of SMTPC.
         clock: for the age of an idle session.
+        tls_out: has the contexts for TLS.
 
     Attributes:
         tls: what was agreed on, None in clear.
@@ -62,14 +63,16 @@ class Session:
     """
 
     __slots__ = (
-        "_clock", "_connection", "_da", "_settings", "_talk", "idle_since", "server", "session_id", "tls", "tls_failure",
+        "_clock", "_connection", "_da", "_settings", "_talk", "_tls_out", "idle_since", "server", "session_id", "tls",
+        "tls_failure",
     )  # fmt: skip
 
-    def __init__(self, session_id: str, server: ServerAddr, da: int, settings: Settings, clock: Clock) -> None:
+    def __init__(self, session_id: str, server: ServerAddr, da: int, settings: Settings, clock: Clock, tls_out: TlsOut) -> None:
         self.session_id = session_id
         self.server = server
         self._da = da
         self._settings = settings
+        self._tls_out = tls_out
         self._clock = clock
         self._connection: ServerConnection | None = None
         self._talk = self._new_talk()
@@ -126,7 +129,7 @@ class Session:
             self.tls_failure = error.reply
             self._open()
 
-    def _secure(self, tls: TlsOut) -> None:
+    def _secure(self, settings: TlsSettings) -> None:
         """Switches: yes (network).
 
         Raises:
@@ -136,7 +139,7 @@ class Session:
         talk.starttls()
         self._converse()
         if talk.state is State.SECURING:
-            self.tls = connection.secure(tls.context(), HANDSHAKE_TIMEOUT_S)
+            self.tls = connection.secure(self._tls_out.context(settings), HANDSHAKE_TIMEOUT_S)
             talk.secured()
             self._converse()
         if talk.failure is not None:

@@ -7,11 +7,11 @@ from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module
 from meta1g.base.hostname import system_name
 from meta1g.base.rsc import Rsc
+from meta1g.base.tlsfacts import TlsSettings
 from meta1g.conf.config import Config, Section
 from meta1g.conf.snippet import parse_snippet
 from meta1g.conf.tlsconf import tls_settings
 from meta1g.smtpc.limits import SNIPPETS_KEPT
-from meta1g.smtpc.tlsout import TlsOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Settings:
     source_address: str
     max_threads: int
     pipelining: bool
-    tls: TlsOut | None = None
+    tls: TlsSettings | None = None
 
     @classmethod
     def from_config(cls, config: Config) -> "Settings":
@@ -55,14 +55,8 @@ class Settings:
             source_address=section.get("source_address") or "",
             max_threads=section.get("max_threads"),
             pipelining=section.flag("pipelining"),
-            tls=_tls_of(config, section),
+            tls=tls_settings(config, section.sub("tls"), server=False) if section.flag("starttls") else None,
         )
-
-
-def _tls_of(config: Config, section: Section) -> TlsOut | None:
-    """Gives what TLS needs, None if it is not used; a client needs no files for it."""
-    settings = tls_settings(config, section.sub("tls"), server=False) if section.flag("starttls") else None
-    return None if settings is None else TlsOut(settings)
 
 
 class ServerSettings:

@@ -1,4 +1,4 @@
-"""The context of TLS sessions with servers: made at the first use, anew when its files have changed.
+"""The contexts of TLS sessions with servers: made at the first use, anew when their files have changed.
 
 Ref: MeTA1 README, "STARTTLS" (files modelled on).
 """
@@ -6,30 +6,22 @@ Ref: MeTA1 README, "STARTTLS" (files modelled on).
 from typing import TYPE_CHECKING
 
 from meta1g.base.errors import Module, TempError
-from meta1g.base.tlsfacts import TlsSettings
+from meta1g.base.tlsfacts import TlsFiles, TlsSettings
 
 if TYPE_CHECKING:
     from meta1g.st.tls import TlsContext
 
 
 class TlsOut:
-    """TLS as a client uses it.
+    """TLS as a client uses it.  Owner: the process (one native thread)."""
 
-    Args:
-        settings: certificates, versions, ciphers.
+    __slots__ = ("_contexts",)
 
-    Owner: the process (one native thread).
-    """
+    def __init__(self) -> None:
+        self._contexts: dict[TlsSettings, tuple[TlsFiles, TlsContext]] = {}
 
-    __slots__ = ("_context", "_seen", "settings")
-
-    def __init__(self, settings: TlsSettings) -> None:
-        self.settings = settings
-        self._context: TlsContext | None = None
-        self._seen = settings.signature()
-
-    def context(self) -> "TlsContext":
-        """Gives the context.
+    def context(self, settings: TlsSettings) -> "TlsContext":
+        """Gives the context of some settings, which are few: those of a section and of pieces of configuration.
 
         Raises:
             TempError: a file cannot be used; the text names it.
@@ -37,10 +29,11 @@ class TlsOut:
         from meta1g.st.errors import StError
         from meta1g.st.tls import tls_context
 
-        seen = self.settings.signature()
-        if self._context is None or seen != self._seen:
+        files = settings.signature()
+        known = self._contexts.get(settings)
+        if known is None or known[0] != files:
             try:
-                self._context, self._seen = tls_context(self.settings, server=False), seen
+                known = self._contexts[settings] = files, tls_context(settings, server=False)
             except StError as error:
                 raise TempError(Module.SMTPC, f"tls: {error.strerror}") from error
-        return self._context
+        return known[1]
