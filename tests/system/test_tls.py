@@ -1,5 +1,6 @@
 """A gateway with a certificate from sm.setup: mail comes in under TLS, from the first start, and its header says so."""
 
+import re
 import smtplib
 import ssl
 import stat
@@ -7,7 +8,7 @@ import stat
 import pytest
 
 from contrib.lib.gateway import Gateway
-from tests.system.conftest import HEADER, running
+from tests.system.conftest import HEADER, running, send
 
 pytestmark = pytest.mark.system
 
@@ -27,3 +28,19 @@ def test_mail_comes_in_under_tls_from_the_first_start(tmp_path, sink):
         assert b"with ESMTPS id " in sink.content(envelope)
         gateway.wait_empty()
         assert "func=smtps.tls," in gateway.log.read_text()
+
+
+def test_two_gateways_speak_tls_with_each_other(tmp_path, sink):
+    inner = Gateway(tmp_path / "in", f". {sink.port}^[127.0.0.1]", tls=True)
+    with running(inner):
+        outer = Gateway(tmp_path / "out", f". {inner.port}^[127.0.0.1]")
+        with running(outer):
+            for number in range(3):
+                send(outer, [f"rcpt{number}@sink.example"])
+            envelopes = sink.wait_for(3)
+            outer.wait_empty()
+            inner.wait_empty()
+        for envelope in envelopes:
+            first, second = re.findall(rb"with (E?SMTPS?) id ", sink.content(envelope))
+            assert (first, second) == (b"ESMTPS", b"ESMTP"), "from the outer gateway, and from the client"
+        assert "func=smtpc.tls," in outer.log.read_text()
