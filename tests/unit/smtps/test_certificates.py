@@ -39,8 +39,8 @@ def test_where_not_all_of_tls_can_be_used_it_is_said(pair, monkeypatch):
     monkeypatch.setattr(libssl, "why_not", lambda: "not built: install libssl-dev")
     lines = Lines()
     made(pair, lines)
-    assert "func=smtps.tls_poor" in lines.text()
-    assert "install libssl-dev; without it there is no: certificates of clients" in lines.text()
+    assert "func=smtps.tls_poor" in "\n".join(lines.lines)
+    assert "install libssl-dev; without it there is no: certificates of clients" in "\n".join(lines.lines)
 
 
 @pytest.mark.skipif(bool(libssl.why_not()), reason=libssl.why_not())
@@ -50,4 +50,4 @@ def test_a_certificate_that_ends_is_warned_of_once_a_day(pair):
     for now_s in (0.0, 86_000.0, 86_401.0, 100_000.0):
         clock.now_s = now_s
         certificates.look()
-    assert lines.text().count("func=smtps.tls_ends") == 2
+    assert "\n".join(lines.lines).count("func=smtps.tls_ends") == 2
