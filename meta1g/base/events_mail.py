@@ -182,7 +182,7 @@ _SMTPC: Final[Mapping[str, LogEvent]] = {
         Sev.INFO,
         Kind.LOOKUP,
         "da_sess da_ta rcpt_idx rcpt server port reply",
-        "host ecode ss_ta",
+        "server_name ecode ss_ta",
         "What a server said of an address that it was only asked about.",
     ),
     "smtpc.damage": row(
