@@ -70,6 +70,20 @@ def as_text(story: Story, asked: IsAsked, *, short: bool) -> Iterator[str]:
         yield f"    {row(line, story.lines[0].when, host=several)}"
 
 
+def _row_object(line: LogLine, start: float) -> dict[str, Any]:
+    return {
+        "time": utc_text(line.when),
+        "after_ms": round((line.when - start) * 1000, 3),
+        "process": line.module,
+        "process_id": line.pid or None,
+        "host": line.host or None,
+        "sevr": line.sevr,
+        "event": line.func,
+        "stat": line.stat,
+        **line.keys,
+    }
+
+
 def as_json(story: Story, asked: IsAsked, *, short: bool) -> str:
     """Gives a story as one JSON object; short leaves the timeline out."""
     case = judge(story.lines, story.ta_id)
@@ -98,20 +112,5 @@ def as_json(story: Story, asked: IsAsked, *, short: bool) -> str:
         ],
     }
     if not short:
-        found["timeline"] = [_entry(line, story.lines[0].when) for line in _shown(story, case, shown)]
+        found["timeline"] = [_row_object(line, story.lines[0].when) for line in _shown(story, case, shown)]
     return json.dumps(found, ensure_ascii=True)
-
-
-def _entry(line: LogLine, start: float) -> dict[str, Any]:
-    """Gives a line of the timeline."""
-    return {
-        "time": utc_text(line.when),
-        "after_ms": round((line.when - start) * 1000, 3),
-        "process": line.module,
-        "process_id": line.pid or None,
-        "host": line.host or None,
-        "sevr": line.sevr,
-        "event": line.func,
-        "stat": line.stat,
-        **line.keys,
-    }

@@ -189,6 +189,7 @@ SESSIONS = {
         "refused at EHLO _: 501 5.5.4 name (2 times); session ended: 421 4.7.0 too many",
     ),
     "silent": ([connect(), refused("timed_out", "421 4.4.2 timed out", 421, "4.4.2")], "timed out: 421 4.4.2 timed out"),
+    "no agreement on TLS": ([connect(), (1, "smtps.tls_failed", "no shared cipher", WHO)], "TLS failed: no shared cipher"),
     "nothing": ([connect()], "no message and no refusal"),
 }  # fmt: skip
 
@@ -256,7 +257,8 @@ def test_the_sender_is_that_of_the_message_and_not_that_of_a_report_or_a_list():
 
 #: Events that say nothing of what becomes of a message, or what another line says, too.
 SAY_NOTHING = {
-    "smtps.connect", "smtps.gone", "qmgr.refused", "qmgr.commit", "qmgr.deliver", "qmgr.feed", "qmgr.dest", "qmgr.control",
+    "smtps.connect", "smtps.gone", "smtps.unverified", "smtps.tls", "smtpc.tls", "smtpc.tls_failed",
+    "qmgr.refused", "qmgr.commit", "qmgr.deliver", "qmgr.feed", "qmgr.dest", "qmgr.control",
     "qmgr.mode", "smtpc.not_taken", "smtpc.not_told", "smtpc.session",
 }  # fmt: skip
 
