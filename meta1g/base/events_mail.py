@@ -22,6 +22,19 @@ _TOLD: Final = f"mail reply delay_ms {_OUTCOME_MAY}"
 
 _SMTPS: Final[Mapping[str, LogEvent]] = {
     "smtps.connect": row(Sev.INFO, About.SESSION, _CLIENT, "client_name", "A client may stay and was greeted."),
+    "smtps.tls": row(
+        Sev.INFO,
+        About.SESSION,
+        f"{_CLIENT} tls bits verify",
+        "cert_subject cert_issuer",
+        "A client has begun TLS; verify tells about its certificate.",
+    ),
+    "smtps.tls_failed": row(
+        Sev.NOTICE, About.SESSION, _CLIENT, "", "A client and we did not agree on TLS; the connection is closed."
+    ),
+    "smtps.tls_injection": row(
+        Sev.NOTICE, About.SESSION, f"{_CLIENT} size", "", "A client sent something in clear behind STARTTLS, which was dropped."
+    ),
     "smtps.closed": row(
         Sev.INFO, About.SESSION, _SAID, f"{_WHO} ss_ta mail", "The session was ended by us, with this reply: the process stops."
     ),
@@ -198,6 +211,20 @@ _SMTPC: Final[Mapping[str, LogEvent]] = {
     ),
     "smtpc.not_taken": row(Sev.DEBUG, About.DELIVERY, "ss_ta da_ta", "", "A delivery was not taken: the process stops."),
     "smtpc.not_told": row(Sev.DEBUG, About.DELIVERY, "ss_ta da_ta", "", "QMGR went away before it heard of a result."),
+    "smtpc.tls": row(
+        Sev.INFO,
+        About.DELIVERY,
+        "da_sess server tls bits verify",
+        "server_name cert_subject cert_issuer",
+        "A session with a server has begun TLS; verify tells about its certificate.",
+    ),
+    "smtpc.tls_failed": row(
+        Sev.NOTICE,
+        About.DELIVERY,
+        "da_sess server",
+        "server_name",
+        "A server and we did not agree on TLS; the session goes on in clear.",
+    ),
     "smtpc.session": row(Sev.DEBUG, About.DELIVERY, "da_sess server", "", "An idle session was ended by the server."),
 }
 

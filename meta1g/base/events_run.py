@@ -49,6 +49,10 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
         Sev.WARN, _TROUBLE, "cdb_id", "", "A content file cannot be removed; the clean-up of QMGR will do it."
     ),
     "smtps.commit": row(Sev.ERROR, _TROUBLE, "ss_ta", "", "QMGR did not answer to the end of a message; the content stays."),
+    "smtps.tls_loaded": row(Sev.NOTICE, _RUN, "path", "", "Certificates have changed and are used from now on."),
+    "smtps.tls_files": row(Sev.ERROR, _TROUBLE, "path", "", "Changed certificates cannot be used; the old ones are used on."),
+    "smtps.tls_ends": row(Sev.WARN, _TROUBLE, "path", "", "A certificate ends soon, or has ended."),
+    "smtps.tls_poor": row(Sev.WARN, _TROUBLE, "", "", "Not all of TLS can be used here."),
     "smtps.mcp": row(Sev.NOTICE, _RUN, "", "", "mcp is gone; SMTPS stops."),
     "smtps.stop": row(Sev.NOTICE, _RUN, "count", "", "SMTPS stops."),
     "smtps.main": row(Sev.FATAL, _TROUBLE, "", "", "SMTPS cannot start."),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from meta1g.base.logsyslog import JOURNAL_SOCKET, SYSLOG_SOCKET, listens
+from meta1g.tools.selfsigned import CERT, KEY
 
 _TEXT: Final = """\
 # Configuration of meta1g, a mail gateway.  Check it with: smconf {conf}
@@ -31,6 +32,7 @@ smtps {{
   path = smtps;
   arguments = "smtps -f {conf}";
   {cdb_line}
+  {tls_line}
 }}
 
 smtpc {{
@@ -65,17 +67,20 @@ def log_line(journal: Path = JOURNAL_SOCKET, syslog: Path = SYSLOG_SOCKET) -> st
 
 
 def example(conf: Path, queue: Path, cdb_gid: int | None) -> str:
+def example(conf: Path, queue: Path, cdb_gid: int | None, *, tls: bool = False) -> str:
     """Gives the text.
 
     Args:
         conf: where it is going to stand.
         queue: the queue directory.
         cdb_gid: group of content files; None if everything runs as one account.
+        tls: there is a certificate, see selfsigned.py.
     """
     return _TEXT.format(
         conf=conf,
         etc=conf.parent,
         log_line=log_line(),
+        tls_line=f"{'' if tls else '# '}tls {{ cert_file = {CERT}; key_file = {KEY}; }}",
         queue_line=f'queue_directory = "{queue}";',
         cdb_line="# CDB_gid = 262;" if cdb_gid is None else f"CDB_gid = {cdb_gid};      # group that smtpc reads content with",
     )
