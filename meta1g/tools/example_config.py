@@ -66,7 +66,6 @@ def log_line(journal: Path = JOURNAL_SOCKET, syslog: Path = SYSLOG_SOCKET) -> st
     )
 
 
-def example(conf: Path, queue: Path, cdb_gid: int | None) -> str:
 def example(conf: Path, queue: Path, cdb_gid: int | None, *, tls: bool = False) -> str:
     """Gives the text.
 

@@ -3,7 +3,7 @@
 import pytest
 
 from meta1g.base.events import EVENTS
-from meta1g.base.logevent import Kind
+from meta1g.base.logevent import About
 from meta1g.tools.metalog import cases
 from meta1g.tools.metalog.cases import judge
 from meta1g.tools.metalog.lines import parse_line
@@ -262,7 +262,7 @@ SAY_NOTHING = {
 
 
 def test_every_event_of_mail_has_its_meaning_here():
-    kinds = (Kind.SESSION, Kind.REFUSAL, Kind.MESSAGE, Kind.DELIVERY, Kind.ORDER)
+    kinds = (About.SESSION, About.REFUSAL, About.MESSAGE, About.DELIVERY, About.ORDER)
     events = {name for name, event in EVENTS.items() if event.kind in kinds}
     assert events - SAY_NOTHING == cases.KNOWN - {"qmgr.held"}
     assert events >= SAY_NOTHING
