@@ -31,6 +31,7 @@ SEEN = {
 }
 #: Nobody sees these yet: they need a system that is out of descriptors, a disk that fails, or a moment that is hard to meet.
 UNSEEN = (
+    "smtps.tls_poor",
     "evthr.watch",
     "mcp.accept",
     "mcp.leftover_killed",
