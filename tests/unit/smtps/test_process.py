@@ -330,6 +330,7 @@ def test_a_throttled_server_greets_nobody_with_the_reason(smtps):
     smtps.wait_log(r"smtps\.throttle.*limit=0")
     with smtps.client(hello=False) as client:
         client.expect("421 4.3.2 Disk is full")
+    smtps.wait_log("func=smtps.connect_refused, .*client=127.0.0.1, reply=421, .*Disk is full")
 
 
 def test_a_client_that_vanishes_in_its_content_leaves_nothing(smtps):
