@@ -19,8 +19,6 @@ extensions = ["myst_parser", "contrib.lib.manual"]
 root_doc = "index"
 exclude_patterns = ["README*"]
 man_pages = manual.man_pages(ROOT / "docs" / "man")
-# chapters that are written beside this one are listed when they come
-suppress_warnings = ["toc.not_included"]
 
 myst_enable_extensions = ["deflist", "attrs_block"]
 myst_heading_anchors = 3

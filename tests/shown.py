@@ -12,6 +12,9 @@ _TIMES = "unit/qmgr/test_tuning.py::test_times_of_retries_and_reports_are_those_
 _DISKS = "unit/qmgr/test_tuning.py::test_disks_and_files_are_watched_with_the_bounds_of_now"
 _OUTGOING = "unit/qmgr/test_tuning.py::test_a_destination_gets_no_more_sessions_than_it_may_now"
 _INCOMING = "unit/qmgr/test_tuning.py::test_a_client_gets_no_more_than_it_may_now"
+_RATES = "system/test_for_postfix_users.py::test_rates_hold_for_a_client_over_all_smtps"
+_VERIFIED = "unit/qmgr/test_verified.py"
+_DUE = "test_a_result_is_due_after_its_time_and_not_right_after_a_probe"
 _DSN = "unit/qmgr/test_settings.py::test_the_texts_of_reports_and_the_senders_with_verp_are_those_of_the_configuration"
 _MAPS = "unit/smar/test_settings.py::test_declared_maps_are_used_by_name"
 _FILES = "unit/smar/test_settings.py::test_maps_in_files_are_relative_to_the_configuration"
@@ -20,12 +23,13 @@ _DNS = "unit/smar/test_settings.py::test_name_servers_by_section_and_by_option"
 _EHLO = "unit/smtps/test_settings.py::test_flags_take_extensions_away"
 _REMOTE = "unit/smar/test_settings.py::test_servers_have_the_remote_port_of_smtpc_unless_the_route_says_another_one"
 _MYSELF = "unit/smar/test_settings.py::test_this_gateway_knows_itself_by_its_sockets_and_by_what_leads_to_them"
-_RATES = "system/test_for_postfix_users.py::test_rates_hold_for_a_client_over_all_smtps"
-_REFRESH = "unit/qmgr/test_verified.py::test_a_result_is_due_after_its_time_and_not_right_after_a_probe"
 _ARRIVALS = "unit/qmgr/test_arrivals.py::test_deliveries_wait_for_clients_and_no_longer_than_is_said"
 _CLIENT = "unit/smtps/test_session_conf.py::test_an_option_of_a_client"
 _SERVER = "unit/smtpc/test_session_conf.py::test_an_option_of_a_server"
 
+_TLS_IN = "unit/smtps/test_starttls.py::"
+_TLS_SETTINGS = "unit/conf/test_tlsconf.py::test_every_option_becomes_a_setting"
+_PAIRS = "unit/st/test_libssl.py::test_certificates_of_two_kinds_stand_side_by_side"
 _LISTEN = "unit/smtps/test_listen.py::test_every_listen_socket_is_bound"
 _LISTENS = {"type": _PASS, "path": _PASS, "permissions": _PASS, **dict.fromkeys(("address", "port"), _LISTEN)}
 _MAP = {
@@ -85,22 +89,19 @@ _PLACES = {
         "max_connection_rate": _INCOMING,
         **dict.fromkeys(("max_message_rate", "max_recipient_rate", "rate_time_unit", "rate_exempt"), _RATES),
     },
-    "qmgr verify": {
-        **{
-            f"{how}_expire": "unit/qmgr/test_verified.py::test_a_result_counts_until_it_expires"
-            for how in ("positive", "negative")
-        },
-        **{f"{how}_refresh": _REFRESH for how in ("positive", "negative")},
-        "cache_size": "unit/qmgr/test_verify.py::test_the_cache_forgets_who_was_not_asked_for_longest",
-        "max_probes": "unit/qmgr/test_verify.py::test_probes_and_shares_are_bounded",
-        "wait": "unit/qmgr/test_verify.py::test_nobody_waits_if_the_time_is_zero",
-    },
     "qmgr smtpc": {"initial_connections": _OUTGOING, "max_connections": _OUTGOING},
     "qmgr IBDB": {"max_size": _SETTINGS, "max_open": _DISKS},
     "qmgr DEFEDB": {
         "cache_size": _SETTINGS,
         "log_directory": "system/test_reload_mistakes.py",
         "checkpoint_interval": "unit/qmgr/test_cleanup.py::test_checkpoints_of_defedb_are_made",
+    },
+    "qmgr verify": {
+        **dict.fromkeys(("positive_expire", "negative_expire"), f"{_VERIFIED}::test_a_result_counts_until_it_expires"),
+        **dict.fromkeys(("positive_refresh", "negative_refresh"), f"{_VERIFIED}::{_DUE}"),
+        "cache_size": "unit/qmgr/test_verify.py::test_the_cache_forgets_who_was_not_asked_for_longest",
+        "max_probes": "unit/qmgr/test_verify.py::test_probes_and_shares_are_bounded",
+        "wait": "unit/qmgr/test_verify.py::test_nobody_waits_if_the_time_is_zero",
     },
     "qmgr conf_map": dict.fromkeys(("name", "file", "type"), _CONF_MAP),
     "qmgr map": _MAP,
@@ -113,6 +114,7 @@ _PLACES = {
         "flags access": "unit/smtps/test_settings.py::test_the_resolver_is_told_that_the_access_map_does_not_count",
         "flags delay_checks": "unit/smtps/test_denial.py::test_delayed_checks_greet_it_all_the_same",
         "flags xverp": "dialogs/xverp.dlg",
+        "flags starttls": f"{_TLS_IN}test_without_a_certificate_or_the_flag_it_is_not_offered",
         "flags strict_ehlo": "dialogs/ehlo_strict.dlg",
         "flags strict_lines": "dialogs/long_text_line.dlg",
         "flags accept_local_senders": "dialogs/lenient_addresses.dlg",
@@ -120,9 +122,11 @@ _PLACES = {
         "flags accept_odd_dots": "dialogs/lenient_addresses.dlg",
         "flags allow_routing": "unit/smtps/test_settings.py::test_the_resolver_is_told_that_routes_are_allowed",
         "CDB_gid": "unit/smtps/test_settings.py::test_the_group_of_content_files_counts_only_if_it_is_given",
-        **dict.fromkeys(("verify_recipients", "verify_senders", "unverified"), _CLIENT),
         "max_message_size": "dialogs/size_limit.dlg",
         **dict.fromkeys(("max_header_size", "max_header_lines", "max_body_size"), "dialogs/part_limits.dlg"),
+        "verify_recipients": "unit/smtps/test_questions.py::test_recipients_of_the_listed_domains_are_verified",
+        "verify_senders": "unit/smtps/test_questions.py::test_a_verdict_of_smar_counts_before_the_probe",
+        "unverified": "unit/smtps/test_questions.py::test_what_is_not_known_may_be_taken",
         "max_recipients": "dialogs/max_recipients.dlg",
         "max_transactions": "dialogs/max_transactions.dlg",
         "max_bad_commands": "dialogs/max_bad_commands.dlg",
@@ -133,10 +137,26 @@ _PLACES = {
         "max_threads": "system/test_limits.py::test_smtps_has_a_greatest_number_of_sessions",
         "wait_for_link": "unit/smtps/test_process.py::test_each_outage_has_its_own_time",
     },
+    "smtps tls": {
+        **dict.fromkeys(("cert_file", "key_file"), f"{_TLS_IN}test_a_message_comes_under_tls_and_its_header_says_so"),
+        **dict.fromkeys(("DSA_cert_file", "DSA_key_file"), _PAIRS),
+        **dict.fromkeys(
+            ("CAcert_file", "flags request_cert"), f"{_TLS_IN}test_a_client_is_asked_for_a_certificate_and_any_is_taken"
+        ),
+        **dict.fromkeys(("CAcert_directory", "CRL_file", "DH_file", "min_version", "ciphers"), _TLS_SETTINGS),
+    },
+    "smtpc tls": dict.fromkeys(
+        (
+            *("cert_file", "key_file", "DSA_cert_file", "DSA_key_file", "CAcert_file", "CAcert_directory", "CRL_file"),
+            *("min_version", "ciphers"),
+        ),
+        _TLS_SETTINGS,
+    ),
     "smtpc": {
         "wait_for_server": "unit/smtpc/test_ready.py::test_it_is_ready_when_qmgr_is_there",
         "IO_timeout": _SERVER,
         "flags pipelining": "unit/smtpc/test_session.py::test_the_flag_switches_pipelining_off",
+        "flags starttls": "unit/smtpc/test_starttls.py::test_without_the_flag_the_session_stays_in_clear",
         "flags talk_to_myself": "unit/smar/test_settings.py::test_who_may_talk_to_itself_is_nobody",
         "LMTP_socket": "unit/smar/test_settings.py::test_the_lmtp_socket_of_smtpc_is_the_local_server",
         "remote_port": _REMOTE,

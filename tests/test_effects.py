@@ -164,9 +164,10 @@ OTHER = {
     "Time": lambda row: str((row.default or 0) + 1),
     "Size": lambda row: str((row.default or 0) + 1),
     "Port": lambda row: str(row.default + 1),
-    "ListOf": lambda row: {"Domain": "other.example", "Network": "192.0.2.1"}.get(type(row.kind.item).__name__, "a@x.example"),
+    "ListOf": lambda row: OTHER_ITEMS.get(type(row.kind.item).__name__, "other@x.example"),
     "Flags": lambda row: ", ".join(f"dont_{flag.name}" if flag.default else flag.name for flag in row.kind.flags),
 }
+OTHER_ITEMS = {"Network": "192.0.2.9", "Domain": "x.example"}
 #: What is read elsewhere: by mcp, by the process itself, by SMAR; or names a file.
 ELSEWHERE = {"dsn_templates", "LMTP_socket", "remote_port", "wait_for_server"}
 MAKERS = {
@@ -184,10 +185,23 @@ def test_an_option_changes_the_settings_of_its_component(place, row):
     other = OTHER[type(row.kind).__name__]
     value = other if isinstance(other, str) else other(row)
     text = f"{row.name} = {{ {value} }};" if row.kind.many else f"{row.name} = {value};"
+    before = "" if row.name == "cert_file" else BESIDE.get(place, {}).get(row.name, BESIDE.get(place, {}).get("", ""))
+    make = MAKERS[place.split(" ")[0]]
+    assert make(load(inside(place, before + text), lenient=True)) != make(load(inside(place, before)))
+
+
+#: What an option needs beside it to have effect, by its section and name; "" for all others of the section.
+BESIDE = {
+    "smtps tls": {"": "cert_file = c.pem; ", "DSA_key_file": "cert_file = c.pem; DSA_cert_file = d.pem; "},
+    "smtpc tls": {"key_file": "cert_file = c.pem; ", "DSA_key_file": "DSA_cert_file = d.pem; "},
+}
+
+
+def inside(place, text):
+    """Puts options into their section."""
     for keyword in reversed(place.split(" ")):
         text = f"{keyword} {{ {text} }}"
-    make = MAKERS[place.split(" ")[0]]
-    assert make(load(text, lenient=True)) != make(load(""))
+    return text
 
 
 # -- the tables and the tests

@@ -33,6 +33,7 @@ _HEADINGS: Final = re.compile(
     r'<span id="(?P<document>document-[^"]+)"></span>'
     r'|<section id="(?P<section>[^"]+)">\n<h(?P<level>[23])>(?P<title>.*?)<a class="headerlink"'
 )
+_LONG_NAMES: Final = re.compile(r'(?<=<span class="pre">)[^<]{20,}(?=</span>)')
 
 
 def build(wanted: str, *, fresh: bool) -> BuildEnvironment:
@@ -70,6 +71,11 @@ def chapters(env: BuildEnvironment, page: str) -> Iterator[str]:
         yield from chapters(env, below)
 
 
+def breakable(page: str) -> str:
+    """Lets long paths and names go on in another line, so that they do not take the room of other columns of a table."""
+    return _LONG_NAMES.sub(lambda match: re.sub(r"([/_])(?=\w)", r"\1<wbr>", match[0]), page)
+
+
 def with_contents(page: str) -> str:
     """Gives the page of the whole manual with a table of contents behind its title."""
     lines, document = [], ""
@@ -96,7 +102,7 @@ def make(wanted: str, *, fresh: bool) -> Path:
         from weasyprint import HTML
 
         made, page = BUILD / "manual.pdf", BUILD / "singlehtml" / "index.html"
-        HTML(string=with_contents(page.read_text()), base_url=str(page)).write_pdf(made)
+        HTML(string=breakable(with_contents(page.read_text())), base_url=str(page)).write_pdf(made)
         return made
     return BUILD / wanted
 

@@ -2,6 +2,7 @@
 
 ```{synopsis} mailq         the command line, as bold and italic text
 ```{options} mailq          a list of options and arguments with their meanings
+    ```{commands} qmgrctl       a list of what it can be told
 """
 
 import argparse
@@ -19,6 +20,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
 from contrib.lib import programs
+from meta1g.tools import qmgrctl
 
 #: First line of a manual page: name, and what it is.
 _TITLE: Final = re.compile(r"# (?P<name>\S+)\((?P<section>\d)\): (?P<meaning>.+)")
@@ -120,6 +122,19 @@ class Options(_Programs):
         return [made]
 
 
+class Commands(_Programs):
+    """Commands of qmgrctl with their meanings."""
+
+    def run(self) -> list[nodes.Node]:
+        """Makes one list."""
+        self.program()
+        made = nodes.definition_list()
+        for word, sentence in qmgrctl.SENTENCES.items():
+            term = nodes.term("", "", nodes.strong(text=word), nodes.Text(" "), nodes.emphasis(text=sentence.arguments))
+            made += nodes.definition_list_item("", term, nodes.definition("", nodes.paragraph(text=sentence.meaning)))
+        return [made]
+
+
 class Links(SphinxTransform):
     """Makes a link wherever a page names a file of docs/, which then shows the title, or a manual page; code stays as it is."""
 
@@ -201,6 +216,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Is called by Sphinx."""
     app.add_directive("synopsis", Synopsis)
     app.add_directive("options", Options)
+    app.add_directive("commands", Commands)
     app.add_transform(Links)
     app.add_post_transform(Breaks)
     app.add_post_transform(ForMan)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from meta1g.base import failure, unixsock
-from meta1g.base.errors import Module, TempError
 from meta1g.base.log import Log
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.limits import SOCKET_BUFFER_BYTES
@@ -20,7 +19,7 @@ from meta1g.rcb.again import Again
 from meta1g.rcb.schema import Protocol
 
 
-class RcbComLink:
+class RcbComLink(Again[RcbCom]):
     """A client connection that comes back by itself, for ever.
 
     Args:
@@ -48,35 +47,14 @@ class RcbComLink:
         on_message: OnComMessage | None = None,
         log: Log,
     ) -> None:
-        self.path = path
-        self.conn: RcbCom | None = None
+        super().__init__(path, protocol, log)
         self._evthr = evthr
-        self._protocol = protocol
         self._on_up = on_up
         self._on_down = on_down
         self._on_message = on_message
-        self._log = log
-        self._again = Again(path, log)
         self._was_up = False
         self._closing = False
         self._task = evthr.task_new(self._on_event, events=Ev.NONE, run=True, name=f"{protocol.name} link")
-
-    @property
-    def up(self) -> bool:
-        """Whether there is a connection now."""
-        conn = self.conn
-        return conn is not None and not conn.closed
-
-    def now(self) -> RcbCom:
-        """Gives the connection.
-
-        Raises:
-            TempError: there is none now.
-        """
-        conn = self.conn
-        if conn is None or conn.closed:
-            raise TempError(Module.RCB, f"{self._protocol.name}: no connection to {self.path} now")
-        return conn
 
     def close(self) -> None:
         """Closes the connection and does not connect again; on_down is still called."""
@@ -98,8 +76,8 @@ class RcbComLink:
         try:
             sock = unixsock.connect(self.path, nonblocking=True, buffer_bytes=SOCKET_BUFFER_BYTES)
         except OSError as error:
-            self._again.failed(f"cannot connect to {self.path}: {error.strerror}")
-            task.sleep_for(self._again.pause_s())
+            self._failed(error)
+            task.sleep_for(self._next_pause_s())
         else:
             self._start(RcbCom(self._evthr, sock, self._protocol, server=False, log=self._log))
         return Result.SLPQ
@@ -116,11 +94,10 @@ class RcbComLink:
             conn.discard()
             raise
         conn.start()
-        self._again.came_up(conn.peer.pid)
+        self._came_up(conn.peer.pid)
         if self._closing:
             conn.close("closed by us")
 
     def _on_close(self, conn: RcbCom) -> None:
-        self.conn = None
-        self._again.went_down(conn.close_reason)
+        self._went_down(conn.close_reason)
         self._task.wakeup()

@@ -1,4 +1,4 @@
-"""Connecting again and again: how long to pause, and what the log is told of it.
+"""A client connection that comes back by itself, without its socket: whether there is one, how long to pause, what is logged.
 
 Invariant: the log hears of the first failure of a row only.
 
@@ -6,46 +6,72 @@ Pure.  Ref: MeTA1 design, "Implementation: RCB communication" (modelled on).
 """
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
+from meta1g.base.errors import Module, TempError
 from meta1g.base.log import Log
+from meta1g.rcb.connection import Endpoint
+from meta1g.rcb.schema import Protocol
 
 #: First and longest pause between two attempts to connect.  Our choice: a restart of the peer is noticed at once.
 RETRY_FIRST_S: Final = 0.02
 RETRY_MAX_S: Final = 1.0
 
+C = TypeVar("C", bound=Endpoint)
 
-class Again:
-    """The attempts to connect to one server.
+
+class Again(Generic[C]):
+    """What every link is made from.
 
     Args:
-        path: its socket.
+        path: socket of the server.
+        protocol: the messages of the pair.
         log: ups and downs are logged here.
+
+    Attributes:
+        conn: the connection, None while there is none.
 
     Owner: the link.
     """
 
-    __slots__ = ("_log", "_path", "_pause_s", "_told")
-
-    def __init__(self, path: Path, log: Log) -> None:
-        self._path = str(path)
+    def __init__(self, path: Path, protocol: Protocol, log: Log) -> None:
+        self.path = path
+        self.conn: C | None = None
+        self._protocol = protocol
         self._log = log
         self._pause_s = RETRY_FIRST_S
         self._told = False
 
-    def failed(self, reason: str) -> None:
+    @property
+    def up(self) -> bool:
+        """Whether there is a connection now."""
+        conn = self.conn
+        return conn is not None and not conn.closed
+
+    def now(self) -> C:
+        """Gives the connection.
+
+        Raises:
+            TempError: there is none now.
+        """
+        conn = self.conn
+        if conn is None or conn.closed:
+            raise TempError(Module.RCB, f"{self._protocol.name}: no connection to {self.path} now")
+        return conn
+
+    def _failed(self, error: OSError) -> None:
         """Notes that connecting failed."""
         if not self._told:
             self._told = True
-            self._log.info("rcb.waits", reason, path=self._path)
+            self._log.info("rcb.waits", error.strerror or str(error), path=str(self.path))
 
-    def pause_s(self) -> float:
+    def _next_pause_s(self) -> float:
         """Gives the pause before the next attempt, in seconds: longer each time."""
         pause_s = self._pause_s
         self._pause_s = min(pause_s * 2, RETRY_MAX_S)
         return pause_s
 
-    def came_up(self, pid: int | None = None) -> None:
+    def _came_up(self, pid: int | None = None) -> None:
         """Notes that the connection is there.
 
         Args:
@@ -53,8 +79,9 @@ class Again:
         """
         self._told = False
         self._pause_s = RETRY_FIRST_S
-        self._log.info("rcb.connect", "ok", path=self._path, pid=pid)
+        self._log.info("rcb.connect", "ok", path=str(self.path), pid=pid)
 
-    def went_down(self, reason: str) -> None:
+    def _went_down(self, reason: str) -> None:
         """Notes that the connection is gone."""
-        self._log.notice("rcb.down", reason, path=self._path)
+        self.conn = None
+        self._log.notice("rcb.down", reason, path=str(self.path))

@@ -37,7 +37,7 @@ class PeerLink:
     @property
     def up(self) -> bool:
         """Whether the other end is there and has answered the hello."""
-        return self._link.connected
+        return self._link.up
 
     def start(self) -> None:
         """Starts connecting."""

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 from meta1g.base import unixsock
-from meta1g.base.errors import Module, TempError
 from meta1g.base.log import Log
 from meta1g.rcb.again import Again
 from meta1g.rcb.schema import Message, Protocol
@@ -26,7 +25,7 @@ from meta1g.st.sched import ST_UTIME_NO_TIMEOUT, StThread, st_thread_create, st_
 _US: Final = 1_000_000
 
 
-class RcbLink:
+class RcbLink(Again[RcbConn]):
     """A client connection that comes back by itself until close().
 
     Args:
@@ -56,33 +55,14 @@ class RcbLink:
         on_message: OnMessage,
         log: Log,
     ) -> None:
-        self.conn: RcbConn | None = None
-        self._path = path
-        self._protocol = protocol
+        super().__init__(path, protocol, log)
         self._hello = hello
         self._on_up = on_up
         self._on_down = on_down
         self._on_message = on_message
-        self._log = log
         self._thread: StThread | None = None
         self._trying: RcbConn | None = None
         self._closing = False
-        self._again = Again(path, log)
-
-    @property
-    def connected(self) -> bool:
-        """Whether a message can be sent: the hello is answered and the connection is not closed since."""
-        return self.conn is not None and not self.conn.closed
-
-    def now(self) -> RcbConn:
-        """Gives the connection.
-
-        Raises:
-            TempError: there is none now.
-        """
-        if self.conn is None or self.conn.closed:
-            raise TempError(Module.RCB, f"{self._protocol.name}: no connection to {self._path} now")
-        return self.conn
 
     def start(self) -> None:
         """Starts connecting."""
@@ -107,23 +87,23 @@ class RcbLink:
     def _sleep(self) -> None:
         """Switches: yes."""
         try:
-            st_usleep(int(self._again.pause_s() * _US))
+            st_usleep(int(self._next_pause_s() * _US))
         except StError as error:
             if error.errno != errno.EINTR:
                 raise
 
     def _open(self) -> RcbConn | None:
         try:
-            sock = unixsock.connect(self._path, nonblocking=True, buffer_bytes=SOCKET_BUFFER_BYTES)
+            sock = unixsock.connect(self.path, nonblocking=True, buffer_bytes=SOCKET_BUFFER_BYTES)
         except OSError as error:
-            self._again.failed(error.strerror or str(error))
+            self._failed(error)
             return None
         return RcbConn(sock, self._protocol, self._on_message, self._log)
 
     def _serve(self, conn: RcbConn) -> bool:
         """Says hello and reads until the connection is closed; tells whether it was up.  Switches: yes."""
         self._trying = conn
-        conn.ask(self._hello).on_answer = lambda reply: self._came_up(conn, reply)
+        conn.ask(self._hello).on_answer = lambda reply: self._answered(conn, reply)
         while not conn.closed:
             conn.receive(HELLO_TIMEOUT_US if self.conn is None else ST_UTIME_NO_TIMEOUT)
             if self._closing:
@@ -131,12 +111,11 @@ class RcbLink:
         self._trying = None
         if self.conn is None:
             return False
-        self.conn = None
-        self._again.went_down(conn.close_reason)
+        self._went_down(conn.close_reason)
         self._on_down()
         return True
 
-    def _came_up(self, conn: RcbConn, reply: Message) -> None:
+    def _answered(self, conn: RcbConn, reply: Message) -> None:
         self.conn = conn
-        self._again.came_up()
+        self._came_up()
         self._on_up(reply)

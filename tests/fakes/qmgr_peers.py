@@ -53,10 +53,11 @@ class Smar(RcbServer):
     def __init__(self, path: Path, answers: dict[str, SmarAnswer] | None = None) -> None:
         super().__init__(path, qmgr_smar.PROTOCOL, self._handle)
         self.answers = dict(answers or {})
+        self.by_domain = False
 
     def _handle(self, conn: FakeConn, request_id: int, msg: Message) -> None:
         if isinstance(msg, QmgrHelloA):
-            conn.send(SmarHelloQ(), request_id)
+            conn.send(SmarHelloQ(by_domain=self.by_domain), request_id)
         elif isinstance(msg, Resolve):
             domain = msg.rcpt.rpartition("@")[2]
             answer = self.answers.get(msg.rcpt, self.answers.get(domain, route("192.0.2.1")))
@@ -233,7 +234,7 @@ class Smtps:
         self.cdb = cdb
         self.max_threads = max_threads
         self.session = new_id()
-        self.allowed = 0
+        self.allowed = self.counts = 0
 
     def start(self) -> None:
         self.peer = RcbPeer.connect(self.path, smtps_qmgr.PROTOCOL)
@@ -242,7 +243,7 @@ class Smtps:
     def hello(self) -> None:
         hello = self.peer.request(SmtpsHello(smtps_id=0, name="", pid=os.getpid(), max_threads=self.max_threads))
         assert isinstance(hello, QmgrHello)
-        self.allowed = hello.max_threads
+        self.allowed, self.counts = hello.max_threads, hello.counts
 
     def stop(self) -> None:
         self.peer.close()

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meta1g.conf import values
+from meta1g.conf.mailaddress import MailAddress
 from meta1g.conf.values import (
     AbsolutePath,
     Bool,
@@ -56,6 +57,8 @@ FLAGS = Flags((Flag("on", True, "x"), Flag("off", False, "x"), Flag("8bit", True
         (Port(), "0", 0),
         (Domain(), "MX.Example.", "mx.example"),
         (Domain(dotted=True), ".example", ".example"),
+        (Domain(dotted=True, root=True), ".", "."),
+        (MailAddress(), "Copies.1+x@Example.org", "Copies.1+x@Example.org"),
     ],
 )
 def test_values_are_read(kind, text, value):
@@ -90,6 +93,16 @@ def test_values_are_read(kind, text, value):
         (Port(), "65536"),
         (Domain(), ".example"),
         (Domain(), "a..b"),
+        (Domain(), "."),
+        (Domain(dotted=True), "."),
+        (MailAddress(), "postmaster"),
+        (MailAddress(), "@example.org"),
+        (MailAddress(), "a@"),
+        (MailAddress(), "a b@example.org"),
+        (MailAddress(), "a..b@example.org"),
+        (MailAddress(), "<a@example.org>"),
+        (MailAddress(), "a@.example.org"),
+        (MailAddress(), "a@b@example.org"),
         (Domain(), "x" * 64),
         (Domain(), ("x" * 60 + ".") * 5),
     ],

@@ -1,6 +1,7 @@
 import pytest
 
 from meta1g.db.icc import RATE_UNIT_S, Icc
+from meta1g.rcb.smtps_qmgr import ClientEvent
 
 A, B, C = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 
@@ -72,3 +73,55 @@ def test_an_address_with_open_sessions_is_counted_even_beyond_the_limit(limit):
     for addr in (A, B, C):
         assert icc.connect(addr, 0.0) == ""
     assert [icc.connect(addr, 0.0) for addr in (A, B, C)] == ["too many open connections"] * 3
+
+
+# -- rates of messages and recipients
+
+MESSAGE, RECIPIENT = ClientEvent.MESSAGE, ClientEvent.RECIPIENT
+
+
+def test_messages_and_recipients_have_rates_of_their_own():
+    icc = Icc(0, 0, 10, rates={MESSAGE: 2, RECIPIENT: 3})
+    assert icc.counted == MESSAGE | RECIPIENT
+    assert [icc.count(A, MESSAGE, 0.0) for _ in range(3)] == ["", "", "message rate limit exceeded"]
+    assert [icc.count(A, RECIPIENT, 1.0) for _ in range(4)] == ["", "", "", "recipient rate limit exceeded"]
+    assert icc.count(B, MESSAGE, 1.0) == ""
+
+
+def test_what_has_no_rate_is_not_counted():
+    icc = Icc(0, 5, 10, rates={MESSAGE: 0, RECIPIENT: 1})
+    assert icc.counted == RECIPIENT
+    assert {icc.count(A, MESSAGE, 0.0) for _ in range(100)} == {""}
+    assert Icc(0, 5, 10).counted == ClientEvent(0)
+
+
+def test_a_unit_of_time_begins_with_the_first_event_and_what_was_refused_does_not_count():
+    icc = Icc(0, 1, 10, unit_s=600, rates={MESSAGE: 1})
+    assert icc.connect(A, 100.0) == ""
+    assert icc.count(A, MESSAGE, 500.0) == ""
+    assert icc.count(A, MESSAGE, 699.9) == "message rate limit exceeded"
+    assert icc.count(A, MESSAGE, 700.0) == ""
+    assert icc.count(A, MESSAGE, 1299.9) == "message rate limit exceeded"
+
+
+def test_a_client_is_a_prefix_and_keeps_its_counts_between_sessions():
+    icc = Icc(0, 0, 10, rates={MESSAGE: 1})
+    icc.connect("2001:db8::1", 0.0)
+    assert icc.count("2001:db8::1", MESSAGE, 0.0) == ""
+    icc.disconnect("2001:db8::1")
+    assert icc.count("2001:db8::2", MESSAGE, 1.0) == "message rate limit exceeded"
+
+
+def test_clients_that_are_counted_are_bounded():
+    icc = Icc(0, 0, 2, rates={MESSAGE: 1})
+    for addr in (A, B, C):
+        assert icc.count(addr, MESSAGE, 0.0) == ""
+    assert len(icc) == 2
+    assert icc.count(A, MESSAGE, 0.0) == ""  # it was forgotten
+
+
+def test_who_is_exempt_has_no_rate_and_its_share_of_the_sessions():
+    icc = Icc(1, 1, 10)
+    assert [icc.connect(A, 0.0, 24, exempt=True) for _ in range(4)] == [""] * 3 + ["too many open connections"]
+    assert {icc.connect(B, 0.0, exempt=True) for _ in range(9)} == {""}
+    assert [icc.connect(C, 0.0, 24) for _ in range(2)] == ["", "connection rate limit exceeded"]

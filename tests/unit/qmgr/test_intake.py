@@ -6,7 +6,16 @@ from meta1g.base.ids import RCPT_IDX_MAX
 from meta1g.db.ibdb_reader import IbdbReader, ibdb_files
 from meta1g.db.ibdb_records import TaNew
 from meta1g.qmgr.limits import IQDB_HOLD_S
-from meta1g.rcb.smtps_qmgr import CloseSession, CloseTransaction, DiscardTransaction, NewRecipient, Refused, Throttle
+from meta1g.rcb.smtps_qmgr import (
+    ClientEvent,
+    CloseSession,
+    CloseTransaction,
+    CountEvent,
+    DiscardTransaction,
+    NewRecipient,
+    Refused,
+    Throttle,
+)
 from tests.fakes.qmgr_peers import new_id
 from tests.fakes.qmgr_system import wait_until
 
@@ -271,3 +280,51 @@ def test_load_control_tells_all_smtps_and_those_that_come_later(qmgr):
     assert told.text == "half"
     qmgr.context.smtps.throttle(100, "")
     assert [peer.peer.expect(Throttle)[1].max_threads for peer in (first, second)] == [200, 10]
+
+
+# -- rates of clients
+
+
+def test_smtps_hears_what_is_counted_and_asks(make_qmgr):
+    qmgr = make_qmgr(smtps_max_message_rate=1, smtps_max_recipient_rate=0)
+    smtps = qmgr.smtps()
+    assert smtps.counts == ClientEvent.MESSAGE
+    smtps.connect("192.0.2.7")
+    answers = [smtps.peer.request(CountEvent(session_id=smtps.session, event=ClientEvent.MESSAGE), n).reply for n in (11, 12)]
+    assert [str(one) for one in answers] == ["250 2.0.0", "450 4.7.1 message rate limit exceeded, try again later"]
+
+
+def test_the_sessions_of_all_smtps_are_one_client(make_qmgr):
+    qmgr = make_qmgr(smtps_max_message_rate=1)
+    codes = []
+    for _ in range(2):
+        smtps = qmgr.smtps()
+        smtps.connect("192.0.2.7")
+        codes.append(smtps.peer.request(CountEvent(session_id=smtps.session, event=ClientEvent.MESSAGE), 11).reply.code)
+    assert codes == [250, 450]
+
+
+@pytest.mark.parametrize(
+    ("client", "codes"),
+    [("10.1.2.3", [250, 250]), ("2001:db8::9", [250, 250]), ("::ffff:10.1.2.3", [250, 250]), ("192.0.2.7", [250, 450])],
+)
+def test_exempt_networks_have_no_rates(make_qmgr, client, codes):
+    qmgr = make_qmgr(smtps_max_message_rate=1, smtps_max_rate=1, smtps_exempt=("10.0.0.0/8", "2001:db8::9"))
+    smtps = qmgr.smtps()
+    assert smtps.connect(client).is_ok
+    event = CountEvent(session_id=smtps.session, event=ClientEvent.MESSAGE)
+    assert [smtps.peer.request(event, n).reply.code for n in (11, 12)] == codes
+
+
+def test_a_session_that_began_before_qmgr_is_not_counted(make_qmgr):
+    smtps = make_qmgr(smtps_max_message_rate=1).smtps()
+    event = CountEvent(session_id=new_id(), event=ClientEvent.MESSAGE)
+    assert [smtps.peer.request(event, n).reply.code for n in (11, 12)] == [250, 250]
+
+
+@pytest.mark.parametrize("event", [0, 1, 3, 6, 8, 0xFFFFFFFF])
+def test_an_event_that_does_not_exist_ends_the_connection(make_qmgr, event):
+    smtps = make_qmgr(smtps_max_message_rate=1).smtps()
+    smtps.peer.send(CountEvent(session_id=smtps.session, event=event), 11)
+    with pytest.raises(EOFError):
+        smtps.peer.receive()

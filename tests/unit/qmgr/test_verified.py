@@ -6,7 +6,7 @@ from meta1g.base.reply import Reply
 from meta1g.qmgr.verified import AGAIN_S, Known, VerifySettings, told, update
 from meta1g.rcb.verified import Verified
 
-TIMES = VerifySettings(1000, 300, 500, 200)
+TIMES = VerifySettings(positive_expire_s=1000, positive_refresh_s=300, negative_expire_s=500, negative_refresh_s=200)
 YES = Reply(250, "2.1.5", "ok", "mx[192.0.2.1]")
 NO = Reply(550, "5.1.1", "no such user", "mx[192.0.2.1]")
 LATER = Reply(450, "4.2.0", "come back", "mx[192.0.2.1]")

@@ -67,8 +67,9 @@ def test_the_wheel_has_all_pages_and_completions():
 def test_every_command_and_condition_is_described():
     operating = (DOCS / "operating.md").read_text()
     pages = {name: (DOCS / f"man/{name}.8.md").read_text() for name in ("qmgrctl", "metaqueue")}
-    for word in qmgrctl.SENTENCES:
-        assert f"\n`{word}`" in pages["qmgrctl"]
+    for word, sentence in qmgrctl.SENTENCES.items():
+        assert f" {word} {sentence.arguments} ".replace("  ", " ") in page("qmgrctl")
+        assert sentence.meaning in page("qmgrctl")
         assert f"`{word}`" in operating or f"qmgrctl {word}" in operating or f"--json {word}" in operating, word
     for key in KEYS:
         assert f"`{key}=`" in pages["qmgrctl"]
