@@ -8,6 +8,7 @@ some minutes.
 
 import argparse
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -47,6 +48,10 @@ class Debian:
         environment = {**pip, **system, "DEBIAN_FRONTEND": "noninteractive", "TERM": "dumb"}
         shell = ["chroot", self.root, "bash", "-c", script(command, _STATE)]
         return captured(shell, environment, self.root, timeout_s)
+
+    def tool(self, program: str, *arguments: str) -> tuple[int, str]:
+        """Runs a program of the gateway in it."""
+        return self.run(shlex.join([program, *arguments]), 60)
 
     def write(self, path: str, text: str) -> None:
         """Writes a file."""

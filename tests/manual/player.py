@@ -18,12 +18,12 @@ from tests.manual.blocks import Block, Command
 PATIENCE_S = 40
 #: A program in the background is ready when it has written something to the file of its output.
 BACKGROUND = re.compile(r">\s*(?P<file>\S+) 2>&1 &$")
-#: What checks a map, by its kind or its type: it reads the file that is named last.
-CHECKERS = {
-    "access": "mapchk -a",
-    **{kind: f"mapchk -t {kind}" for kind in ("text", "cidr", "regex")},
-    **{use: f"mapchk -u {use}" for use in ("mailertable", "aliases")},
-    "map": "createmap /etc/meta1/checked.db <",
+#: What mapchk is told of a map, by its kind or its type.
+MAP_OPTIONS = {
+    "access": ["-a"],
+    **{kind: ["-t", kind] for kind in ("text", "cidr", "regex")},
+    **{use: ["-u", use] for use in ("mailertable", "aliases")},
+    "map": [],
 }
 MAPS = ("mailertable", "access", "aliases", "map")
 
@@ -37,6 +37,10 @@ class Place(Protocol):
 
     def run(self, command: str, timeout_s: float) -> tuple[int, str]:
         """Runs a command in the shell; gives its exit code and all that it printed."""
+        ...
+
+    def tool(self, program: str, *arguments: str) -> tuple[int, str]:
+        """Runs smconf or mapchk; gives the same as run()."""
         ...
 
     def write(self, path: str, text: str) -> None:
@@ -128,7 +132,7 @@ class Player:
                 self._map(block)
         for block in blocks:
             if block.kind == "conf" and block.file:  # maps that it names are made after it
-                self._check(block, f"smconf --text {block.file}")
+                self._check(block, "smconf", "--text", block.file)
 
     def _console(self, block: Block) -> None:
         commands = block.commands()
@@ -157,14 +161,14 @@ class Player:
         for section in reversed(block.section):
             text = f"{section} {{\n{text}\n}}\n"
         self.place.write("/etc/meta1/checked.conf", text)
-        self._check(block, "smconf --text /etc/meta1/checked.conf")
+        self._check(block, "smconf", "--text", "/etc/meta1/checked.conf")
 
     def _map(self, block: Block) -> None:
         kind = next((word for word in block.words if not word.startswith("file=")), block.kind)
         if kind != "wrong":
-            self._check(block, f"{CHECKERS[kind]} {block.file}")
+            self._check(block, "mapchk", *MAP_OPTIONS[kind], block.file)
 
-    def _check(self, block: Block, command: str) -> None:
-        code, printed = self.place.run(command, PATIENCE_S)
+    def _check(self, block: Block, *command: str) -> None:
+        code, printed = self.place.tool(*command)
         if code or printed:
-            raise ManualError(f"{block.where}: {command}\nexit {code}; it printed:\n{printed}")
+            raise ManualError(f"{block.where}: {' '.join(command)}\nexit {code}; it printed:\n{printed}")

@@ -7,6 +7,8 @@ ports are free ones; sm.setup and sm.check use no accounts: everything belongs t
 """
 
 import contextlib
+import importlib
+import io
 import os
 import re
 import shutil
@@ -18,6 +20,7 @@ from pathlib import Path
 
 from contrib.lib.gateway import free_port, wait_until
 from contrib.lib.programs import console_scripts
+from meta1g.base import cli
 from tests.manual.blocks import ROOT
 from tests.manual.player import captured, script
 
@@ -97,6 +100,13 @@ class Scratch:
         shell = ["bash", "-c", script(command, str(self.state))]
         code, printed = captured(shell, self.environment, self.directory / "etc/meta1", timeout_s)
         return code, self.restored(printed)
+
+    def tool(self, program: str, *arguments: str) -> tuple[int, str]:
+        """Calls a program as a function: a Python for each sample would be most of what a page costs."""
+        module = console_scripts()[program].partition(":")[0]
+        with io.StringIO() as printed, contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            code = cli.run_program(program, importlib.import_module(module).main, [self.rewritten(one) for one in arguments])
+            return code, self.restored(printed.getvalue())
 
     def write(self, path: str, text: str) -> None:
         """Writes a file."""
