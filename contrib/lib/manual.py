@@ -211,7 +211,7 @@ def fitting(wanted: list[int], least: list[int]) -> list[int]:
         least: letters of the longest word of each column.
 
     Returns:
-        Letters for each column: what is wanted if it fits; otherwise those that want most give most, but not their longest word.
+        Letters for each column: what is wanted if it fits; otherwise those that want most give, down to their longest word.
     """
     widths = [max(want, 1) + _QUOTES for want in wanted]
     while sum(widths) > _TABLE_LETTERS:
