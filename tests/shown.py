@@ -27,6 +27,8 @@ _ARRIVALS = "unit/qmgr/test_arrivals.py::test_deliveries_wait_for_clients_and_no
 _CLIENT = "unit/smtps/test_session_conf.py::test_an_option_of_a_client"
 _SERVER = "unit/smtpc/test_session_conf.py::test_an_option_of_a_server"
 
+_TLS_IN = "unit/smtps/test_starttls.py::"
+_TLS_SETTINGS = "unit/conf/test_tlsconf.py::test_every_option_becomes_a_setting"
 _LISTEN = "unit/smtps/test_listen.py::test_every_listen_socket_is_bound"
 _LISTENS = {"type": _PASS, "path": _PASS, "permissions": _PASS, **dict.fromkeys(("address", "port"), _LISTEN)}
 _MAP = {
@@ -111,6 +113,7 @@ _PLACES = {
         "flags access": "unit/smtps/test_settings.py::test_the_resolver_is_told_that_the_access_map_does_not_count",
         "flags delay_checks": "unit/smtps/test_denial.py::test_delayed_checks_greet_it_all_the_same",
         "flags xverp": "dialogs/xverp.dlg",
+        "flags starttls": f"{_TLS_IN}test_without_a_certificate_or_the_flag_it_is_not_offered",
         "flags strict_ehlo": "dialogs/ehlo_strict.dlg",
         "flags strict_lines": "dialogs/long_text_line.dlg",
         "flags accept_local_senders": "dialogs/lenient_addresses.dlg",
@@ -133,10 +136,27 @@ _PLACES = {
         "max_threads": "system/test_limits.py::test_smtps_has_a_greatest_number_of_sessions",
         "wait_for_link": "unit/smtps/test_process.py::test_each_outage_has_its_own_time",
     },
+    "smtps tls": {
+        **dict.fromkeys(("cert_file", "key_file"), f"{_TLS_IN}test_a_message_comes_under_tls_and_its_header_says_so"),
+        **dict.fromkeys(("CAcert_file",), f"{_TLS_IN}test_a_client_is_asked_for_a_certificate_and_any_is_taken"),
+        **dict.fromkeys(
+            ("DSA_cert_file", "DSA_key_file", "CAcert_directory", "CRL_file", "DH_file", "min_version", "ciphers"),
+            _TLS_SETTINGS,
+        ),
+        "flags request_cert": "unit/conf/test_tlsconf.py::test_clients_are_asked_for_a_certificate_unless_told_otherwise",
+    },
+    "smtpc tls": dict.fromkeys(
+        (
+            *("cert_file", "key_file", "DSA_cert_file", "DSA_key_file", "CAcert_file", "CAcert_directory", "CRL_file"),
+            *("min_version", "ciphers"),
+        ),
+        _TLS_SETTINGS,
+    ),
     "smtpc": {
         "wait_for_server": "unit/smtpc/test_ready.py::test_it_is_ready_when_qmgr_is_there",
         "IO_timeout": _SERVER,
         "flags pipelining": "unit/smtpc/test_session.py::test_the_flag_switches_pipelining_off",
+        "flags starttls": "unit/smtpc/test_starttls.py::test_without_the_flag_the_session_stays_in_clear",
         "flags talk_to_myself": "unit/smar/test_settings.py::test_who_may_talk_to_itself_is_nobody",
         "LMTP_socket": "unit/smar/test_settings.py::test_the_lmtp_socket_of_smtpc_is_the_local_server",
         "remote_port": _REMOTE,

@@ -10,7 +10,7 @@ from contrib.lib import design_map
 from contrib.lib.design_map import MAP, MARKER, PACKAGE, REFERENCES, ROOT, UnknownReferenceError
 from contrib.lib.design_names import C_NAMES
 
-PATH = re.compile(r"\b(?:meta1g|tests|docs|bench|contrib)(?:/[A-Za-z0-9_.-]+)*(?: [a-z0-9_]+\.py)*")
+PATH = re.compile(r"(?<![/.])\b(?:meta1g|tests|docs|bench|contrib)(?:/[A-Za-z0-9_.-]+)*(?: [a-z0-9_]+\.py)*")
 
 
 @pytest.mark.parametrize(("path", "make"), [(MAP, design_map.design_map), (REFERENCES, design_map.references)])
@@ -33,6 +33,12 @@ def test_every_path_of_the_design_map_exists():
     assert [one for one in paths if not (ROOT / one).exists()] == []
     assert len(paths) > 100, "the page is not read as it is written"
     assert list(named("meta1g/db/aq.py none.py, see tests/none.")) == ["meta1g/db/aq.py", "meta1g/db/none.py", "tests/none"]
+
+
+def test_every_path_of_the_readme_exists():
+    paths = [one for one in named((ROOT / "README").read_text()) if "/" in one]
+    assert [one for one in paths if not (ROOT / one).exists()] == []
+    assert len(paths) > 15
 
 
 def test_every_file_has_a_row_and_every_row_a_file():

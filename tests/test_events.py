@@ -1,13 +1,16 @@
 """The table of events and the code agree: each call that logs has an event, its severity and its keys, and no event is idle."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from meta1g.base import eventlist
 from meta1g.base.events import EVENTS, component_of
 from meta1g.base.logkeys import LOG_KEYS
+from tests.seen import SEEN, UNSEEN
 
 ROOT = Path(__file__).parent.parent
 COMPONENTS = {"dns", "evthr", "failure", "log", "map", "mcp", "qmgr", "rcb", "smar", "smtpc", "smtps", "st"}
@@ -96,3 +99,19 @@ def test_a_row_is_well_formed(event):
     assert {*row.must, *row.may} <= set(LOG_KEYS)
     assert not set(row.must) & set(row.may)
     assert row.meaning.endswith(".")
+
+
+def test_the_document_is_made_from_the_table():
+    text = "\n".join(eventlist.lines()) + "\n"
+    assert (ROOT / "docs/log-events.md").read_text() == text, "run `python -m meta1g.base.eventlist > docs/log-events.md`"
+
+
+def test_each_event_is_seen_by_a_test():
+    """Its name stands in a test, or tests/seen.py says which one sees it."""
+    pages = [path for path in (ROOT / "tests").rglob("*.py") if path.name not in ("seen.py", "test_events.py")]
+    text = "\n".join(path.read_text() for path in pages if "metalog" not in path.parts).replace("\\.", ".")
+    named = {event for event in EVENTS if re.search(re.escape(event) + r"(?![a-z_])", text)}
+    assert set(EVENTS) - named == {*SEEN, *UNSEEN}
+    for test in SEEN.values():
+        file, *_, name = test.split("::")
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(), test

@@ -52,19 +52,22 @@ tell() {
     kill "-$1" "$(pid)"
 }
 
+# what a start would look at; `check` looks at each entry of the maps, too, which a start takes as they are
+as_a_start() { META1G_QUICK_CHECK=1 "$MCP" -c "$CONF"; }
+
 # waits for the result; the signal alone would not tell a mistake
 reload() {
     if [ -x "$RELOAD" ]; then
         "$RELOAD" -f "$CONF"
     else
-        "$MCP" -c "$CONF" && tell HUP
+        as_a_start && tell HUP
     fi
 }
 
 case "$1" in
     start) start ;;
     stop) stop ;;
-    restart | force-reload) "$MCP" -c "$CONF" && stop && start ;;
+    restart | force-reload) as_a_start && stop && start ;;
     reload) reload ;;
     reopen) tell USR1 ;;
     check) "$MCP" -c "$CONF" ;;

@@ -24,7 +24,7 @@ from typing import Final
 
 from meta1g.base.cli import CliError
 from meta1g.db.mapfile import MapFile
-from meta1g.tools import createmap, qmgrctl, setup_dirs
+from meta1g.tools import createmap, qmgrctl, selfsigned, setup_dirs
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPONENTS = ("qmgr", "smtps", "smtpc", "smar")
@@ -35,7 +35,7 @@ log_level = {log_level};
 queue_directory = "{queue}";
 configuration_directory = "{etc}";
 hostname = "gateway.example";
-log {{ file = "{log}"; }}
+log {{ {log} }}
 
 qmgr {{
   start_action = wait;
@@ -110,8 +110,9 @@ class Gateway:
     Args:
         directory: everything is below it; made if it is missing.
         mailertable: lines of the mailertable, such as `. 2526^[127.0.0.1]`.
-        options: further configuration text by section (`qmgr`, `smtps`, `smtpc`, `smar`, `extra`).
+        options: configuration text by section: more for `qmgr`, `smtps`, `smtpc`, `smar`, `extra`, all of it for `log`.
         port: where smtps listens; a free one if 0.
+        tls: smtps has a certificate of its own making and offers STARTTLS.
     """
 
     directory: Path
@@ -122,6 +123,7 @@ class Gateway:
     relay_from: str = "127.0.0.1"
     dependents: str = "smtps, smtpc"
     accounts: bool = False
+    tls: bool = False
     python: str = sys.executable
     env: dict[str, str] = field(default_factory=dict)
     process: "subprocess.Popen[bytes] | None" = None
@@ -146,12 +148,14 @@ class Gateway:
         self.conf.parent.mkdir(parents=True, exist_ok=True)
         self.port = self.port or free_port()
         words = {name: self.options.get(name, "") for name in (*COMPONENTS, "extra")}
+        if self.tls:
+            words["smtps"] += f"\n  tls {{ cert_file = {selfsigned.CERT}; key_file = {selfsigned.KEY}; }}"
         self.conf.write_text(
             CONFIG.format(
                 queue=self.queue,
                 etc=self.conf.parent,
                 conf=shlex.quote(str(self.conf)),
-                log=self.log,
+                log=self.options.get("log") or f'file = "{self.log}";',
                 port=self.port,
                 log_level=self.log_level,
                 relay_from=self.relay_from,
@@ -160,7 +164,7 @@ class Gateway:
             )
         )
         self.write_map("mailertable", self.mailertable)
-        how = [] if self.accounts else ["--no-accounts"]
+        how = [*([] if self.accounts else ["--no-accounts"]), *(["--tls"] if self.tls else [])]
         with contextlib.redirect_stdout(io.StringIO()):
             setup_dirs.main(["-f", str(self.conf), "--queue-directory", str(self.queue), *how])
 

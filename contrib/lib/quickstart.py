@@ -120,7 +120,7 @@ class Quickstart:
         self.directory = directory
         self.maildir = directory / "Maildir"
         self.sink: subprocess.Popen[str] | None = None
-        self.gateway = Gateway(directory, "", port=port, log_level=15)
+        self.gateway = Gateway(directory, "", port=port, log_level=15, tls=True)
 
     def start(self) -> None:
         """Starts the sink, then the gateway that relays everything to it."""

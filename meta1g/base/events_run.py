@@ -8,11 +8,11 @@ Ref: MeTA1 design, "Implementation: Logging" (ours).
 from collections.abc import Mapping
 from typing import Final
 
-from meta1g.base.logevent import Kind, LogEvent, row
+from meta1g.base.logevent import About, LogEvent, row
 from meta1g.base.logkeys import Sev
 
-_RUN: Final = Kind.RUN
-_TROUBLE: Final = Kind.TROUBLE
+_RUN: Final = About.RUN
+_TROUBLE: Final = About.TROUBLE
 
 _FAILURES: Final[Mapping[str, LogEvent]] = {
     "failure.contained": row(
@@ -49,6 +49,10 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
         Sev.WARN, _TROUBLE, "cdb_id", "", "A content file cannot be removed; the clean-up of QMGR will do it."
     ),
     "smtps.commit": row(Sev.ERROR, _TROUBLE, "ss_ta", "", "QMGR did not answer to the end of a message; the content stays."),
+    "smtps.tls_loaded": row(Sev.NOTICE, _RUN, "path", "", "Certificates have changed and are used from now on."),
+    "smtps.tls_files": row(Sev.ERROR, _TROUBLE, "path", "", "Changed certificates cannot be used; the old ones are used on."),
+    "smtps.tls_ends": row(Sev.WARN, _TROUBLE, "path", "", "A certificate ends soon, or has ended."),
+    "smtps.tls_poor": row(Sev.WARN, _TROUBLE, "", "", "Not all of TLS can be used here."),
     "smtps.mcp": row(Sev.NOTICE, _RUN, "", "", "mcp is gone; SMTPS stops."),
     "smtps.stop": row(Sev.NOTICE, _RUN, "count", "", "SMTPS stops."),
     "smtps.main": row(Sev.FATAL, _TROUBLE, "", "", "SMTPS cannot start."),

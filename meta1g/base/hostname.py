@@ -11,17 +11,19 @@ def system_name() -> str:
     return socket.getfqdn()
 
 
-def missing(hostname: str) -> str:
-    """Says what is wrong if no name is given and the system has no full one; nothing if all is right.
+def problem(given: str) -> str:
+    """Says what is wrong with the name of this machine; nothing if it is a full one.
 
     Args:
-        hostname: the name that is given, empty if none is.
+        given: the name that the configuration has, empty if it has none: then that of the system counts.
 
     Blocks: yes (name service), if none is given.
     """
-    name = "" if hostname else system_name()
-    if hostname or ("." in name and name.partition(".")[0] != "localhost"):
+    name = given or system_name()
+    if "." in name and name.partition(".")[0] != "localhost":
         return ""
+    if given:
+        return f"hostname: {given} is no full name, which others refuse in EHLO; write one such as mx.example.org"
     return (
-        f"hostname is not set, and the system calls this machine {name}, which is no full name; add hostname = mx.example.org;"
+        f"hostname is not set, and {name or 'nothing'}, which the system has, is no full name; add hostname = mx.example.org;"
     )

@@ -20,7 +20,7 @@ from meta1g.base.clock import Clock, SystemClock
 from meta1g.base.events import EVENTS
 from meta1g.base.logkept import CutError, Outbox
 from meta1g.base.logkeys import Sev
-from meta1g.base.logsyslog import Record, SyslogSink
+from meta1g.base.logsyslog import SentLine, SyslogSink
 from meta1g.base.logtext import FORMATS, LogValue
 from meta1g.base.logturn import TurnSink
 
@@ -221,7 +221,7 @@ class Log:
             at, head = stamp, f"{self.module}[{_process.pid}]:"
         try:
             if self._lines is None:
-                record = Record(sevr, now, stamp, self._host, _process.pid, event, stat, keys, text)
+                record = SentLine(sevr, now, stamp, self._host, _process.pid, event, stat, keys, text)
                 cast("SyslogSink", self.sink).take(record)
             elif at_once and isinstance(self._lines, FdSink):
                 self._lines.write_now(at, head, text)

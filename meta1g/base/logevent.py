@@ -9,7 +9,7 @@ from meta1g.base.dataclass import dataclass
 from meta1g.base.logkeys import Sev
 
 
-class Kind(Enum):
+class About(Enum):
     """What an event is about."""
 
     SESSION = "sessions of clients"
@@ -35,12 +35,12 @@ class LogEvent:
     """
 
     sevr: Sev
-    kind: Kind
+    kind: About
     must: tuple[str, ...]
     may: tuple[str, ...]
     meaning: str
 
 
-def row(sevr: Sev, kind: Kind, must: str, may: str, meaning: str) -> LogEvent:
+def row(sevr: Sev, kind: About, must: str, may: str, meaning: str) -> LogEvent:
     """Makes a row of a table; the keys stand in one text each, parted by spaces."""
     return LogEvent(sevr, kind, tuple(must.split()), tuple(may.split()), meaning)

@@ -244,9 +244,12 @@ class Outbox:
 
     def close(self) -> None:
         """Tries for the last time; what cannot be sent stays in the file for the next process."""
+        self._closed = True
+        self._over.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()  # it takes a moment at most
         with self._lock:
-            self._closed = True
-            self._over.set()
             with contextlib.suppress(OSError):
                 while self.away and self._deliver_more():
                     pass

@@ -41,7 +41,7 @@ _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep",
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class SentLine:
     """One line with its facts.
 
     Args:
@@ -70,12 +70,12 @@ class Record:
 class Encoder(Protocol):
     """Makes a datagram of a line."""
 
-    def __call__(self, record: Record, ident: str, facility: int) -> bytes:
+    def __call__(self, record: SentLine, ident: str, facility: int) -> bytes:
         """Gives the datagram; facility is a multiple of 8, as in <syslog.h>."""
         ...
 
 
-def rfc3164(record: Record, ident: str, facility: int) -> bytes:
+def rfc3164(record: SentLine, ident: str, facility: int) -> bytes:
     """Gives a line as syslog(3) writes it: local time, no host."""
     at = time.localtime(record.when)
     stamp = f"{_MONTHS[at.tm_mon - 1]} {at.tm_mday:2} {at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02}"
@@ -84,13 +84,13 @@ def rfc3164(record: Record, ident: str, facility: int) -> bytes:
     )
 
 
-def rfc5424(record: Record, ident: str, facility: int) -> bytes:
+def rfc5424(record: SentLine, ident: str, facility: int) -> bytes:
     """Gives a line with the event as MSGID; there is no structured data, since the text has all of it."""
     head = f"<{facility | _PRIORITY[record.sevr]}>1 {record.stamp} {record.host} {ident} {record.pid} {record.event} -"
     return f"{head} {record.text}".encode("ascii", "backslashreplace")
 
 
-def journal(record: Record, ident: str, facility: int) -> bytes:
+def journal(record: SentLine, ident: str, facility: int) -> bytes:
     """Gives a line as fields; no value has a line end, so each is one line."""
     fields = {
         "MESSAGE": record.text,
@@ -103,6 +103,16 @@ def journal(record: Record, ident: str, facility: int) -> bytes:
         **{f"META1G_{key.upper()}": sanitize(value) for key, value in record.keys.items() if value is not None},
     }
     return "".join(f"{name}={value}\n" for name, value in fields.items()).encode("ascii", "backslashreplace")
+
+
+def listens(path: Path) -> bool:
+    """Tells whether somebody takes datagrams at a socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        try:
+            sock.connect(os.fspath(path))
+        except OSError:
+            return False
+    return True
 
 
 #: What `protocol` in `log { }` may say.
@@ -134,11 +144,11 @@ class SyslogSink:
         self._ident = ident
         self._facility = facility
         self._path = path
-        self._encode: Callable[[Record, str, int], bytes] = ENCODERS[protocol]
+        self._encode: Callable[[SentLine, str, int], bytes] = ENCODERS[protocol]
         self._sock: socket.socket | None = None
         self.outbox = Outbox(self._send, self._connected, str(path), b"\n\x00" if protocol == "journal" else b"\n", directory)
 
-    def take(self, record: Record) -> None:
+    def take(self, record: SentLine) -> None:
         """Sends one line, or keeps it."""
         self.outbox.put(self._encode(record, self._ident, self._facility))
 

@@ -46,6 +46,10 @@ class Findings:
             self.lines.append(text)
             self.code = self.code or code
 
+    def warn(self, text: str) -> None:
+        """Notes what an operator should look at and what prevents nothing."""
+        self.lines.append(f"warning: {text}")
+
     @contextlib.contextmanager
     def part(self) -> Iterator[None]:
         """Notes what goes wrong inside, and goes on."""

@@ -1,7 +1,8 @@
 """What a TLS context is made from, what a client wants of a connection, and what was agreed on.
 
-Pure.  Ref: RFC 8446, RFC 5246, RFC 7672; RFC 9325 (ciphers and versions); MeTA1 design, "Functional Specification: SMTPS,
-STARTTLS" (modelled on).
+Pure but for TlsSettings.signature().
+Ref: RFC 8446, RFC 5246, RFC 7672; RFC 9325 (ciphers and versions); MeTA1 design, "Functional Specification: SMTPS, STARTTLS"
+(modelled on).
 """
 
 from pathlib import Path
@@ -15,6 +16,8 @@ TICKET_KEYS_BYTES: Final = 80
 CIPHERS: Final = (
     "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:ECDHE+AES:DHE+AES:RSA+AES:!aNULL:!eNULL:!MD5:!DSS:!PSK:!SRP"
 )
+
+TlsFiles = tuple[tuple[int, int, int] | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,20 @@ class TlsSettings:
     request_cert: bool = False
     ticket_keys: bytes = b""
 
+    def signature(self) -> TlsFiles:
+        """Gives what changes with the content of a file, for all of them.  Blocks: no (one system call each)."""
+        files = [path for pair in self.pairs for path in (pair.cert_file, pair.key_file)]
+        files += [path for path in (self.ca_file, self.ca_directory, self.crl_file, self.dh_file) if path is not None]
+        return tuple(map(_signature, files))
+
+
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
 
 @dataclass(frozen=True, slots=True)
 class Tlsa:
@@ -85,7 +102,8 @@ class TlsInfo:
 
     Args:
         version: `TLSv1.3` or older.
-        cipher: name of the cipher suite.
+        cipher: OpenSSL's name of the cipher suite.
+        suite: its registered name; empty if it is not known.
         bits: strength of its key that is used.
         algorithm_bits: strength of its algorithm.
         peer_cert: the peer's certificate, DER; None if it has none.
@@ -102,6 +120,7 @@ class TlsInfo:
 
     version: str
     cipher: str
+    suite: str
     bits: int
     algorithm_bits: int
     peer_cert: bytes | None
@@ -114,3 +133,13 @@ class TlsInfo:
     dane: bool = False
     resumed: bool = False
     server_name: str = ""
+
+    @property
+    def clause(self) -> str:
+        """Clause of the Received field (RFC 8314 4.3), with what else is known in a comment."""
+        cert = (
+            "no client certificate"
+            if self.peer_cert is None
+            else f"client certificate {'' if self.verified else 'not '}verified"
+        )
+        return f"tls {self.suite or 'unknown'} ({self.version}, {self.bits} bits, {cert})"

@@ -20,9 +20,14 @@ _FILES: Final = (
     option("CAcert_file", PATH, None, R, "Certificates of the authorities that are trusted (PEM)."),
     option("CAcert_directory", PATH, None, R, "Directory of such certificates, named by their hashes."),
     option("CRL_file", PATH, None, R, "Revoked certificates (PEM)."),
-    option("DH_file", PATH, None, R, "Diffie-Hellman parameters (PEM)."),
     option("min_version", Choice(("tls1.2", "tls1.3")), "tls1.2", OWN, "Oldest version of TLS."),
-    option("ciphers", Text("OpenSSL cipher list"), None, OWN, "Cipher suites up to TLS 1.2; OpenSSL's choice if not given."),
+    option(
+        "ciphers",
+        Text("OpenSSL cipher list"),
+        None,
+        OWN,
+        "Cipher suites of TLS 1.2; with forward secrecy first if it is not given.",
+    ),
 )
 
 SERVER_TLS: Final = SectionDef(
@@ -31,6 +36,7 @@ SERVER_TLS: Final = SectionDef(
     S,
     (
         *_FILES,
+        option("DH_file", PATH, None, R, "Diffie-Hellman parameters (PEM); those that suit the key if it is not given."),
         option(
             "flags",
             Flags((Flag("request_cert", True, "Clients are asked for a certificate.", "S"),)),

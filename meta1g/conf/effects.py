@@ -17,14 +17,10 @@ from typing import Final
 #: Sections by the keywords that lead to them; flags behind their option, if they are asked for.
 WARNED: Final = frozenset(
     {
-        "smtps tls",
         "smtps auth",
         "smtps policy_milter",
-        "smtps flags starttls",
         "smtps flags greylisting",
-        "smtpc tls",
         "smtpc auth",
-        "smtpc flags starttls",
         "smar greylisting",
     }
 )
@@ -33,11 +29,9 @@ REFUSED: Final = frozenset(
     {
         "smtps milter",
         "smar DNS_flags dont_use_connect",
-        "smtps_session_conf flags starttls",
         "smtps_session_conf flags auth",
         "smtps_session_conf flags greylisting",
         "smtps_session_conf tls_requirements",
-        "smtpc_session_conf flags starttls",
         "smtpc_session_conf tls_requirements",
         "smtpc_rcpt_conf tls_requirements",
     }
@@ -46,8 +40,11 @@ _LOG: Final = ("meta1g.base.startup:open_log", "meta1g.base.startup:_sink")
 _MAP: Final = ("meta1g.maps.declared:DeclaredMaps._spec", "meta1g.maps.declared:_entries")
 _MAP_USER: Final = ("meta1g.maps.declared:DeclaredMaps.used_by",)
 _QMGR: Final = "meta1g.qmgr.settings:Settings.from_config"
-_SMTPS: Final = tuple(f"meta1g.smtps.settings:{name}" for name in ("settings_from", "_lookup_flags", "_parts", "_verification"))
+_SMTPS: Final = tuple(
+    f"meta1g.smtps.settings:{name}" for name in ("settings_from", "_lookup_flags", "_offered", "_parts", "_verification")
+)
 _SMTPC: Final = "meta1g.smtpc.settings:Settings.from_section"
+_TLS: Final = "meta1g.conf.tlsconf:tls_settings"
 _SMAR: Final = "meta1g.smar.settings:_Reader"
 #: Sections by the keywords that lead to them, `component` for what all components have, `global` for what stands outside;
 #: users as `module:attribute`.
@@ -68,6 +65,8 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "qmgr conf_map": (*_MAP_USER, "meta1g.qmgr.destinations:configuration_map"),
     "qmgr map": _MAP,
     "smtps": (*_SMTPS, "meta1g.smtps.main:SmtpsProcess._tell_ready"),
+    "smtps tls": (_TLS,),
+    "smtpc tls": (_TLS,),
     "smtpc": (
         _SMTPC,
         "meta1g.smtpc.main:Smtpc.__init__",

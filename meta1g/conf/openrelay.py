@@ -1,6 +1,6 @@
 """Networks that nobody has for his own: who lets them send anywhere has an open relay.
 
-Pure.  Ref: RFC 5321 7.8, RFC 2505 2.1; our choice: such a network is refused, and no word lets it pass.
+Pure.  Ref: RFC 5321 7.8; our choice: such a network is refused, and no word lets it pass.
 """
 
 import contextlib

@@ -24,6 +24,8 @@ FIRST_TRIES: Final = 3
 #: Checks of components that run at a time, and how long one may take; a name server that is away costs some seconds.
 CHECKS_MAX: Final = 8
 CHECK_LIMIT_S: Final = 30.0
+#: How long one may take that looks at each entry of the maps.  Our choice: some millions of entries.
+THOROUGH_LIMIT_S: Final = 600.0
 #: So much of what a check says is kept.
 CHECK_OUTPUT_BYTES: Final = 16 << 10
 #: Lines that the result of a reload has at most.

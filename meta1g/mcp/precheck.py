@@ -30,7 +30,7 @@ from meta1g.base.startup import LOG_MADE, QUICK_CHECK
 from meta1g.base.sysexits import EX_CANTCREAT, EX_NOPERM, EX_OSERR, EX_TEMPFAIL
 from meta1g.mcp import selfchecks, spawn
 from meta1g.mcp.child import MemberPlan, exit_text
-from meta1g.mcp.limits import CHECK_LIMIT_S, CHECK_OUTPUT_BYTES, CHECKS_MAX
+from meta1g.mcp.limits import CHECK_LIMIT_S, CHECK_OUTPUT_BYTES, CHECKS_MAX, THOROUGH_LIMIT_S
 from meta1g.mcp.loop import Loop
 
 #: What the components import beside the standard library.
@@ -76,7 +76,7 @@ class Precheck:
         thorough: bool = False,
     ) -> None:
         self._loop = loop
-        self._variables = {} if thorough else {QUICK_CHECK: "1"}
+        self._thorough = thorough
         self._log = log
         self._logs_made = logs_made
         self._done: _Done | None = done
@@ -106,7 +106,7 @@ class Precheck:
         if not ready:
             return
         with failure.item(self._log, "mcp.check", self._failed(ready), component=ready[0].service.label):
-            self._running.add(_Check(self._loop, ready, self._logs_made, self._variables, self.problems.append, self._ended))
+            self._running.add(_Check(self._loop, ready, self._logs_made, self._thorough, self.problems.append, self._ended))
 
     def _may_begin(self, plan: MemberPlan) -> bool:
         """Looks at what mcp itself can see of a component; tells whether the component can check the rest."""
@@ -149,7 +149,7 @@ class _Check:
         loop: the event loop.
         plans: the components, all under the same account; several only if they are modules of this package.
         logs_made: labels of those whose log files mcp makes.
-        variables: put into its environment.
+        thorough: looks at each entry of the maps, too.
         told: called with each problem.
         ended: called at the end, with those that have not been checked because the check of another one broke off.
 
@@ -161,7 +161,7 @@ class _Check:
         loop: Loop,
         plans: Sequence[MemberPlan],
         logs_made: Collection[str],
-        variables: Mapping[str, str],
+        thorough: bool,
         told: Callable[[PrecheckProblem], object],
         ended: "Callable[[_Check, Sequence[MemberPlan]], object]",
     ) -> None:
@@ -176,7 +176,7 @@ class _Check:
             with contextlib.ExitStack() as closing:
                 closing.callback(os.close, write_fd)
                 os.set_blocking(write_fd, True)
-                self._process = _start(plans, logs_made, variables, write_fd)
+                self._process = _start(plans, logs_made, {} if thorough else {QUICK_CHECK: "1"}, write_fd)
             undo.callback(self._kill)
             self._pid_fd = os.pidfd_open(self._process.pid)
             undo.callback(os.close, self._pid_fd)
@@ -184,7 +184,8 @@ class _Check:
             undo.callback(loop.remove, self._read_fd)
             loop.add_reader(self._pid_fd, self._over)
             undo.pop_all()
-        self._limit = loop.call_later(CHECK_LIMIT_S, self._too_late)
+        self._limit_s = THOROUGH_LIMIT_S if thorough else CHECK_LIMIT_S
+        self._limit = loop.call_later(self._limit_s, self._too_late)
 
     def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -212,7 +213,7 @@ class _Check:
             text, self._output = self._output[: end.start()], self._output[end.end() :]
             self._result(text, int(end[1]))
             self._limit.cancel()
-            self._limit = self._loop.call_later(CHECK_LIMIT_S, self._too_late)
+            self._limit = self._loop.call_later(self._limit_s, self._too_late)
         self._output = self._output[-CHECK_OUTPUT_BYTES:]
 
     def _result(self, text: bytes, code: int, *, whole: bool = True) -> None:
@@ -232,7 +233,7 @@ class _Check:
         self.close()
         if self._left:  # else all have told what they found, and the process only does not end
             label = self._left.popleft().service.label
-            self._told(PrecheckProblem((f"{label}: its check did not end within {CHECK_LIMIT_S:g} s",), EX_TEMPFAIL))
+            self._told(PrecheckProblem((f"{label}: its check did not end within {self._limit_s:g} s",), EX_TEMPFAIL))
         self._ended(self, tuple(self._left))
 
 

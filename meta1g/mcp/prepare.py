@@ -76,7 +76,7 @@ def prepare(file: Path, *, lenient: bool = False) -> Prepared:
         _check_directories(service, queue, found[service.label])
     _check_content_group(config, services, found)
     plans = tuple(_plan(config, service, found[service.label], lenient) for service in services)
-    nameless = hostname.missing(config.hostname)
+    nameless = hostname.problem(config.hostname)
     warnings = [*config.warnings, *([f"{config.path}: {nameless}"] if nameless else []), *_root_warnings(services, found)]
     return Prepared(config, queue, plans, tuple(log_files), tuple(warnings))
 
@@ -121,13 +121,13 @@ def _root_warnings(services: Sequence[Service], found: dict[str, Identity]) -> I
 
 
 def _check_queue(queue: Path) -> None:
-    _check_directory(queue)
     wrong: list[CliError] = []
-    for row in paths.QUEUE_DIRECTORIES:
-        try:
-            _check_directory(queue / row.name)
-        except CliError as error:
-            wrong.append(error)
+    for directory in (queue / row.name for row in paths.QUEUE_DIRECTORIES):
+        if directory == queue or directory.parent.exists():  # else its parent is told
+            try:
+                _check_directory(directory)
+            except CliError as error:
+                wrong.append(error)
     if wrong:
         raise CliError("\n".join(map(str, wrong)), wrong[0].exit_code)
     owner = queue.stat()

@@ -7,11 +7,12 @@ Pure.  Locking: caller holds AQ.
 Ref: our choice; invariant I10.
 """
 
+import re
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from typing import Final
 
-from meta1g.db.aq_types import AqRcpt, AqTa
+from meta1g.db.aq_types import AqRcpt, AqTa, RcptState
 from meta1g.qmgr.limits import SLICE
 
 #: Recipients of one transaction that are asked for in its turn: as many as most messages have, for they travel together.
@@ -20,6 +21,16 @@ TURN: Final = 50
 AHEAD: Final = SLICE
 #: If SMAR answers none of them in so long, seconds, it waits for name servers, and is asked further.
 PACE_S: Final = 0.25
+
+
+#: An address whose local part cannot be wrong; RFC 5321 4.5.3.1.1.
+_PLAIN: Final = re.compile(r"(?=[^@]{1,64}@)[\w+=-]+(?:\.[\w+=-]+)*@([^@]+)", re.ASCII)
+
+
+def _domain(rcpt: AqRcpt) -> str:
+    """Gives the domain of a recipient in lower case, empty if its local part is out of the ordinary."""
+    found = _PLAIN.fullmatch(rcpt.record.rcpt)
+    return found[1].lower() if found is not None else ""
 
 
 class Unasked:
@@ -70,6 +81,21 @@ class Unasked:
             self._tas.move_to_end(ta)
             self._left = TURN
         return rcpt
+
+    def take_alike(self, rcpt: AqRcpt) -> list[AqRcpt]:
+        """Takes those that follow the recipient that was taken last in its transaction and have its domain."""
+        waiting, domain = self._tas.get(rcpt.ta), _domain(rcpt)
+        if not waiting or not domain:
+            return []
+        alike: list[AqRcpt] = []
+        while waiting and len(alike) < TURN and waiting[0].state is RcptState.NEW and _domain(waiting[0]) == domain:
+            alike.append(waiting.popleft())
+        self._count -= len(alike)
+        if not waiting:
+            if next(iter(self._tas)) is rcpt.ta:
+                self._left = TURN
+            del self._tas[rcpt.ta]
+        return alike
 
 
 class Window:

@@ -7,7 +7,7 @@ Ref: MeTA1 design, "Functional Specification: AR" (modelled on); docs/message.md
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -32,7 +32,17 @@ from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.retry import is_report
 from meta1g.qmgr.update import Update
 from meta1g.rcb.envelope import RcptFlags
-from meta1g.rcb.qmgr_smar import PROTOCOL, Members, QmgrHelloA, Resolve, ResolveFlags, Route, SmarContained, Unresolved
+from meta1g.rcb.qmgr_smar import (
+    PROTOCOL,
+    Members,
+    QmgrHelloA,
+    Resolve,
+    ResolveFlags,
+    Route,
+    SmarContained,
+    SmarHelloQ,
+    Unresolved,
+)
 from meta1g.rcb.schema import Message
 
 _WRONG_PART: Final = Outcome(Reply(451, "4.3.5", "address resolver gave members that were not asked for, or too many"))
@@ -73,6 +83,7 @@ class Resolving:
         self._clock = env.clock
         self._lists = Lists()
         self._window = Window()
+        self._by_domain = False  # SMAR says the same of all addresses of a domain
         self._task = env.evthr.task_new(self._run, events=Ev.NONE, name="resolve")
         active.to_resolve.answer(self._task)
         self._link = RcbComLink(env.evthr, path, PROTOCOL, on_up=self._on_up, on_message=self._on_message, log=env.log)
@@ -89,7 +100,13 @@ class Resolving:
     def _on_up(self, conn: RcbCom) -> None:
         with self._active.lock:
             self._active.aq.forget_routes()
-        conn.request(QmgrHelloA(pid=os.getpid()), lambda reply: self._task.wakeup())
+            self._by_domain = False
+        conn.request(QmgrHelloA(pid=os.getpid()), self._greeted)
+
+    def _greeted(self, reply: Message | None) -> None:
+        with self._active.lock:
+            self._by_domain = isinstance(reply, SmarHelloQ) and reply.by_domain
+        self._task.wakeup()
 
     def _on_message(self, conn: RcbCom, request_id: int, msg: Message) -> None:
         if isinstance(msg, SmarContained):
@@ -120,26 +137,41 @@ class Resolving:
             Whether there are more to ask for now.
         """
         waiting = self._active.unresolved
-        for _ in range(min(len(waiting), SLICE, self._window.room(self._clock.monotonic())) if waiting else 0):
+        left = min(SLICE, self._window.room(self._clock.monotonic())) if waiting else 0
+        while left > 0 and waiting:
             if not self._link.up:
                 return False
             rcpt = waiting.take()
+            left -= 1
             if rcpt.state is not RcptState.NEW:
                 self._lists.end(rcpt)
                 continue
-            with failure.item(self._log, "qmgr.resolve", partial(self._confused, rcpt), ss_ta=rcpt.record.ta_id):
-                if not self._ask(rcpt):
-                    waiting.put_back(rcpt)
+            alike = waiting.take_alike(rcpt) if self._by_domain else []
+            left -= len(alike)
+            with failure.item(self._log, "qmgr.resolve", partial(self._unasked, rcpt, alike), ss_ta=rcpt.record.ta_id):
+                if not self._ask(rcpt, alike):
+                    self._put_back((rcpt, *alike))
                     return False
         return bool(waiting)
 
-    def _ask(self, rcpt: AqRcpt) -> bool:
-        if not self._request(rcpt, Parts()):
+    def _put_back(self, rcpts: Sequence[AqRcpt]) -> None:
+        for rcpt in reversed(rcpts):
+            self._active.unresolved.put_back(rcpt)
+
+    def _unasked(self, rcpt: AqRcpt, alike: Sequence[AqRcpt], error: Exception) -> None:
+        """Defers a recipient that could not be asked for; those that were to go with it go by themselves.  AQ is held."""
+        self._put_back([one for one in alike if one.state is RcptState.NEW])
+        self._confused(rcpt, error)
+
+    def _ask(self, rcpt: AqRcpt, alike: Sequence[AqRcpt]) -> bool:
+        """Asks for a recipient, and by that for those that go where it goes; tells whether SMAR is there."""
+        if not self._request(rcpt, Parts(), alike):
             return False
-        step(rcpt, Event.ASK_AR)
+        for one in (rcpt, *alike):
+            step(one, Event.ASK_AR)
         return True
 
-    def _request(self, rcpt: AqRcpt, parts: Parts) -> bool:
+    def _request(self, rcpt: AqRcpt, parts: Parts, alike: Sequence[AqRcpt] = ()) -> bool:
         """Asks for a recipient, or for the next part of its members; tells whether SMAR is there."""
         record = rcpt.record
         flags = ResolveFlags.NO_ALIAS if record.flags & RcptFlags.EXPANDED or is_report(record) else 0
@@ -153,7 +185,9 @@ class Resolving:
         )
         number = self._window.asked()
         try:
-            self._link.now().request(question, partial(self._on_answer, rcpt, parts, number), timeout_s=RESOLVE_TIMEOUT_S)
+            self._link.now().request(
+                question, partial(self._on_answer, (rcpt, *alike), parts, number), timeout_s=RESOLVE_TIMEOUT_S
+            )
         except TempError:
             self._window.answered(number)
             return False
@@ -173,15 +207,19 @@ class Resolving:
 
     # -- answers -------------------------------------------------------------------------------------------------------
 
-    def _on_answer(self, rcpt: AqRcpt, parts: Parts, number: int, answer: Message | None) -> None:
-        """Takes an answer; what goes wrong with it costs this recipient a deferral."""
-        with self._active.lock, failure.item(self._log, "qmgr.resolve", partial(self._confused, rcpt), ss_ta=rcpt.ta.ta_id):
+    def _on_answer(self, rcpts: Sequence[AqRcpt], parts: Parts, number: int, answer: Message | None) -> None:
+        """Takes an answer; what goes wrong with it costs a recipient a deferral."""
+        with self._active.lock:
             if self._window.answered(number):
                 self._task.wakeup()
-            if rcpt.state is RcptState.SENT_TO_AR:
-                self._take(rcpt, parts, answer)
-            else:
-                self._lists.end(rcpt)  # the operator was faster
+            for rcpt in rcpts:
+                with failure.item(self._log, "qmgr.resolve", partial(self._confused, rcpt), ss_ta=rcpt.ta.ta_id):
+                    if rcpt.state is not RcptState.SENT_TO_AR:
+                        self._lists.end(rcpt)  # the operator was faster
+                    elif isinstance(answer, Members) and rcpt is not rcpts[0]:
+                        self._ask_later(rcpt)  # it is no alias of the same name
+                    else:
+                        self._take(rcpt, parts, answer)
 
     def _take(self, rcpt: AqRcpt, parts: Parts, answer: Message | None) -> None:
         if rcpt.order and self._orders.came_back(rcpt):

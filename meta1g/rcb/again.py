@@ -63,7 +63,7 @@ class Again(Generic[C]):
         """Notes that connecting failed."""
         if not self._told:
             self._told = True
-            self._log.notice("rcb.connect", error.strerror or str(error), path=str(self.path))
+            self._log.info("rcb.waits", error.strerror or str(error), path=str(self.path))
 
     def _next_pause_s(self) -> float:
         """Gives the pause before the next attempt, in seconds: longer each time."""

@@ -33,7 +33,9 @@ class QmgrHelloA(Message):
 @message(RT.A2Q_HELLO, Role.REPLY)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmarHelloQ(Message):
-    """SMAR is ready."""
+    """SMAR is ready; by_domain tells that where a valid address goes depends on its domain alone, as without aliases."""
+
+    by_domain: bool = rec(RT.A2Q_BY_DOMAIN, Kind.BOOL, default=False)
 
 
 @message(RT.Q2A_RESOLVE, Role.REQUEST)
@@ -96,5 +98,5 @@ class SmarContained(Message):
 
 
 PROTOCOL: Final = protocol(
-    "qmgr-smar", 5, client=(QmgrHelloA, Resolve), server=(SmarHelloQ, Route, Members, Unresolved, SmarContained)
+    "qmgr-smar", 6, client=(QmgrHelloA, Resolve), server=(SmarHelloQ, Route, Members, Unresolved, SmarContained)
 )

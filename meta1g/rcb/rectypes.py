@@ -175,6 +175,7 @@ class RT(IntEnum):
 
     # smar -> qmgr: 0x4800
     A2Q_HELLO = 0x4800
+    A2Q_BY_DOMAIN = 0x4801
     A2Q_ROUTE = 0x4810
     A2Q_DA = 0x4811
     A2Q_SERVERS = 0x4812

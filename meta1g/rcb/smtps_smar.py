@@ -137,5 +137,5 @@ class Verdict(Message):
 
 
 PROTOCOL: Final = protocol(
-    "smtps-smar", 3, client=(SmtpsHelloA, CheckClient, CheckMail, CheckRcpt), server=(SmarHello, ClientVerdict, Verdict)
+    "smtps-smar", 4, client=(SmtpsHelloA, CheckClient, CheckMail, CheckRcpt), server=(SmarHello, ClientVerdict, Verdict)
 )

@@ -79,7 +79,7 @@ class FindVerifier:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class SaslIdentity:
     """Who the client is.
 
     Args:
@@ -92,15 +92,15 @@ class Identity:
 
 
 Need = Challenge | CheckPassword | FindVerifier
-Answer = bytes | bool | Verifier | None
-ServerExchange = Generator[Need, Answer, Identity]
+SaslAnswer = bytes | bool | Verifier | None
+ServerExchange = Generator[Need, SaslAnswer, SaslIdentity]
 #: Yields responses, is sent challenges; it has returned when the client has nothing more to say.
 ClientExchange = Generator[bytes, bytes, None]
 
 _T = TypeVar("_T")
 
 
-def of_kind(answer: Answer, kind: type[_T]) -> _T:
+def of_kind(answer: SaslAnswer, kind: type[_T]) -> _T:
     """Gives an answer of the kind that was asked for.
 
     Raises:

@@ -21,8 +21,8 @@ from meta1g.sasl.base import (
     Challenge,
     ClientExchange,
     FindVerifier,
-    Identity,
     SaslError,
+    SaslIdentity,
     ServerExchange,
     Verifier,
     malformed,
@@ -229,7 +229,7 @@ class ScramServer:
         last = of_kind((yield Challenge(b"v=" + base64.b64encode(signature))), bytes)
         if last:
             raise malformed("the client has something to say after the end")
-        return Identity(authcid, first.authzid or authcid)
+        return SaslIdentity(authcid, first.authzid or authcid)
 
     def _nobody(self, name: str) -> Verifier:
         """Gives a verifier that no password has."""

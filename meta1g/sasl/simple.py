@@ -14,8 +14,8 @@ from meta1g.sasl.base import (
     Challenge,
     CheckPassword,
     ClientExchange,
-    Identity,
     SaslError,
+    SaslIdentity,
     ServerExchange,
     malformed,
     of_kind,
@@ -57,7 +57,7 @@ def _checked(authzid: str, authcid: str, password: str) -> ServerExchange:
         raise malformed("user or password is empty")
     if not user or not secret or not (yield CheckPassword(user, secret)):
         raise SaslError(_REFUSED)
-    return Identity(user, authzid or user)
+    return SaslIdentity(user, authzid or user)
 
 
 def external_server(initial: bytes | None, authcid: str) -> ServerExchange:
@@ -74,7 +74,7 @@ def external_server(initial: bytes | None, authcid: str) -> ServerExchange:
     authzid = text_of(data, "the name")
     if not authcid:
         raise SaslError("there is no certificate that says who the client is")
-    return Identity(authcid, authzid or authcid)
+    return SaslIdentity(authcid, authzid or authcid)
 
 
 def plain_client(authcid: str, password: str) -> ClientExchange:

@@ -113,7 +113,7 @@ def read_member(text: str, domain: str) -> Address:
     if len(text) > MEMBER_MAX_CHARS:
         raise AddressError(f"member is longer than {MEMBER_MAX_CHARS} characters")
     if "@" not in text and text.lstrip('"')[:1] in _NOT_MAIL:
-        raise AddressError("programs, files and list files are not delivered to (LMTP can)")
+        raise AddressError("there are no programs, files and list files here")
     full = text if "@" in text else f"{text}@{domain}"
     try:
         full.encode()  # bytes of a map that are no UTF-8 cannot be passed on
@@ -170,8 +170,8 @@ class Aliases:
                 outcome: AliasResult = end.value
                 return Members(members=outcome.members, owner=outcome.owner) if isinstance(outcome, Expanded) else outcome
 
-    def dead_end(self, key: str) -> str:
-        """Says that the alias of a key leads only to itself; nothing if it leads to somebody, or is none.
+    def dead_end(self, key: str) -> bool:
+        """Tells whether the alias of a key leads only to itself, and to nobody.
 
         Args:
             key: a key of the map: an address or a local part.
@@ -181,20 +181,20 @@ class Aliases:
         try:
             address = read_member(key, self._hostname)
         except AddressError:
-            return ""
+            return False
         found = self.look_up(address)
         if not found.found:
-            return ""
+            return False
         frame = self._frame(address, found)
         for text in frame.words:
             try:
                 member = read_member(text, address.domain)
             except AddressError:
-                return ""
+                return False
             if self._key(member) == frame.key or not self.look_up(member).found:
-                return ""
+                return False
         outcome = self.expand(address)
-        return outcome.reply.one_line if isinstance(outcome, Unresolved) and outcome.reply.ecode == _LOOP else ""
+        return isinstance(outcome, Unresolved) and outcome.reply.ecode == _LOOP
 
     def version(self) -> int:
         """Gives a number that changes with the map."""

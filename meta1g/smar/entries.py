@@ -49,6 +49,8 @@ NAMED: Final[Mapping[str, str]] = {
 DEFAULTS: Final = RouteDefaults(25, "lmtpsock", Path("/"))
 #: What only a mailertable has on its right-hand side.
 _ROUTE: Final = re.compile(r"(?:lmtp|esmtp|smtp):|\d+\^|\[[^\]]*\]$", re.IGNORECASE)
+#: What only aliases have there, elsewhere: programs and list files.
+_PROGRAMS: Final = ("|", '"|', ":include:")
 _NUMBERED: Final = re.compile(rf"{DNSBL.tag}(\d{{1,3}})", re.ASCII)
 _EXPRESSION_TAG: Final = re.compile(r"/\^?\(?([a-z_]+\d*):", re.IGNORECASE)
 #: A tag somewhere in an expression, as in `^(from|to):`.
@@ -145,11 +147,8 @@ def check_entries(entries: Iterable[MapEntry], uses: Sequence[EntryRules]) -> It
     first: dict[str, str] = {}
     for entry in entries:
         key = entry.key.lower()
-        before = first.setdefault(key, entry.where)
-        wrong = _characters(entry)
-        if not wrong and before != entry.where:
-            wrong = f"is already at {before}; remove one"
-        wrong = wrong or _wrong(entry, key, uses)
+        wrong = _characters(entry) or (f"is already at {first[key]}; remove one" if key in first else _wrong(entry, key, uses))
+        first.setdefault(key, entry.where)
         if wrong:
             yield f"{entry.where}: key {shown(entry.key)}: {wrong.removeprefix(f'{shown(key)}: ')}"
 
@@ -192,6 +191,8 @@ def _guess(key: str, value: str) -> str:
     """Tells what an entry of a map of unknown use is for."""
     if split_tag(key)[0]:
         return ACCESS
+    if value.startswith(_PROGRAMS):
+        return ALIASES
     return MAILERTABLE if _ROUTE.match(value) and "@" not in key else ""
 
 
@@ -363,18 +364,18 @@ VALUES: Final[Mapping[str, Callable[[str, str, EntryRules], str]]] = {
 }
 
 
-def loops(entries: Iterable[MapEntry], aliases: Aliases, delimiter: str = "+") -> Iterator[str]:
+def loops(entries: Iterable[MapEntry], aliases: Sequence[Aliases], delimiter: str = "+") -> Iterator[str]:
     """Gives the aliases that lead to nobody, since their members lead back to them.
 
     Args:
         entries: the entries of the map.
-        aliases: what expands them.
+        aliases: what expands them; one that finds a loop is enough.
         delimiter: separates user and detail.
     """
     for entry in entries:
         key = entry.key.lower()
         if key.startswith("@"):
             key = _SAMPLE + key
-        text = aliases.dead_end(key.replace(f"{delimiter}*", f"{delimiter}{_SAMPLE}"))
-        if text:
-            yield f"{entry.where}: key {shown(entry.key)}: {text}; name an address that is no alias"
+        key = key.replace(f"{delimiter}*", f"{delimiter}{_SAMPLE}")
+        if any(one.dead_end(key) for one in aliases):
+            yield f"{entry.where}: key {shown(entry.key)}: the alias leads only to itself; name an address that is no alias"

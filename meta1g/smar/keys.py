@@ -145,7 +145,7 @@ def client_problem(key: str) -> str:
         return f"{shown(key)}: networks stand in a map of type cidr; write the begin of the address, such as 192.0.2"
     if key.startswith("["):
         return f"{shown(key)}: the address has no brackets here; write {shown(key.strip('[]').removeprefix('ipv6:'))}"
-    if _PREFIX4.fullmatch(key):
+    if _PREFIX4.fullmatch(key) and not (key.isdigit() and int(key[:_IPV4_PARTS]) > _OCTET_MAX):
         return _prefix4(key)
     try:
         address = ipaddress.ip_address(key)
@@ -166,8 +166,6 @@ def _prefix4(key: str) -> str:
 
 def _prefix6(key: str) -> str:
     parts = [part.lstrip("0") or "0" for part in key.split(":")]
-    if len(parts) == 1:
-        return f"{shown(key)} is not an IP address or the begin of one, such as 192.0.2 or 2001:db8"
     wanted = str(ipaddress.IPv6Address(key)) if len(parts) == _IPV6_PARTS else ":".join(parts)
     return "" if key == wanted else f"{key} is never asked for in this form; write {wanted}"
 

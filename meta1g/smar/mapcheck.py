@@ -81,7 +81,8 @@ def check_map(entries: Iterable[MapEntry], uses: Sequence[EntryRules], aliases: 
     found = list(check_entries(known, uses))
     rules = next((one for one in uses if one.use == ALIASES and one.kind not in _TAGGED), None)
     if rules is not None:
-        found += loops(known, aliases or _aliases_of(known, rules), rules.delimiter)
+        # those of the configuration, and as if local parts alone were of a domain that is local in any case
+        found += loops(known, [one for one in (aliases, _aliases_of(known, rules)) if one is not None], rules.delimiter)
     return found
 
 

@@ -41,6 +41,10 @@ class Recipients:
         myself: tells which servers are this gateway: mail must not come back to us.
         log: what fails is logged here.
 
+    Attributes:
+        by_domain: where a valid address goes depends on its domain alone.
+        blocking: a look-up may block.
+
     Locking: none needed.
     """
 
@@ -61,6 +65,7 @@ class Recipients:
         self._hostname = hostname.lower()
         self._myself = Myself((self._hostname,)) if myself is None else myself
         self._known: Memo[tuple[str, int], Answer] = Memo(RCPT_CACHE_ENTRIES)
+        self.by_domain = aliases is None
         self.blocking = routes.blocking or (aliases is not None and aliases.blocking)
 
     def resolve(self, msg: Resolve, on_answer: OnAnswer) -> Steps | None:

@@ -29,6 +29,7 @@ class Verb(Enum):
     VRFY = auto()
     EXPN = auto()
     HELP = auto()
+    STARTTLS = auto()
 
 
 class Argument(Enum):
@@ -63,12 +64,13 @@ COMMANDS: Final[Mapping[bytes, Row]] = {
     b"QUIT": Row(Verb.QUIT, Argument.NONE, ends_group=True),
     b"VRFY": Row(Verb.VRFY, Argument.NEEDED, ends_group=True),
     b"EXPN": Row(Verb.EXPN, Argument.NEEDED, ends_group=True),
+    b"STARTTLS": Row(Verb.STARTTLS, Argument.OPTIONAL, ends_group=True),
     b"HELP": Row(Verb.HELP, Argument.OPTIONAL, ends_group=True),
 }
 #: Commands of RFC 821, 1985, 2645, 3030, 3207, 4468, 4954 and of other mailers that this server does not offer: 502, not 500
 #: (RFC 5321 4.2.4).
 NOT_OFFERED: Final = frozenset(
-    (b"STARTTLS", b"AUTH", b"BDAT", b"BURL", b"ETRN", b"ATRN", b"TURN", b"SEND", b"SOML", b"SAML", b"XCLIENT", b"XFORWARD")
+    (b"AUTH", b"BDAT", b"BURL", b"ETRN", b"ATRN", b"TURN", b"SEND", b"SOML", b"SAML", b"XCLIENT", b"XFORWARD")
 )
 _HELLOS: Final = (Verb.EHLO, Verb.HELO)
 _PATH_HEADS: Final = {

@@ -262,7 +262,12 @@ def format_rcpt_params(params: RcptFacts, server: Extensions) -> str:
 
 
 def offered_by(
-    *, max_message_bytes: int, pipelining: bool = True, eightbitmime: bool = True, xverp: bool = False
+    *,
+    max_message_bytes: int,
+    pipelining: bool = True,
+    eightbitmime: bool = True,
+    xverp: bool = False,
+    starttls: bool = False,
 ) -> dict[Ext, str]:
     """Gives the extensions that the server offers, with their arguments, in the order of the answer to EHLO.
 
@@ -271,6 +276,7 @@ def offered_by(
         pipelining: whether PIPELINING is offered.
         eightbitmime: whether 8BITMIME is offered.
         xverp: whether XVERP is offered.
+        starttls: whether STARTTLS is offered.
     """
     offered = {Ext.PIPELINING: ""} if pipelining else {}
     if eightbitmime:
@@ -280,6 +286,8 @@ def offered_by(
     offered[Ext.DSN] = ""
     if xverp:
         offered[Ext.XVERP] = ""
+    if starttls:
+        offered[Ext.STARTTLS] = ""
     return offered
 
 

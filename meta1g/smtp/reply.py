@@ -56,6 +56,11 @@ class ReplyParser:
         """Whether a reply has begun that is not complete."""
         return bool(self._buffer or self._lines)
 
+    @property
+    def has_more(self) -> bool:
+        """Whether something has come behind the replies that feed() gave."""
+        return self.pending or self._error is not None
+
     def check(self) -> None:
         """Finds what was wrong behind the replies that feed() gave.
 

@@ -26,11 +26,20 @@ def check(arguments: argparse.Namespace) -> int:
         queue = config.queue_directory
         found.libraries("gevent", "greenlet")
         found.log("smtpc", config.glob, section, queue)
-        found.look(Settings.from_config, config)
+        with found.part():
+            _check_tls(Settings.from_config(config), found)
         cdb = queue / paths.CDB_DIRECTORY
         found.directories([cdb / one for one in paths.CDB_SUBDIRECTORIES], os.X_OK, "read content in it")
         found.directories([queue / Path(paths.QMGR_SMTPC_SOCKET).parent], os.X_OK, "reach the sockets in it")
     return found.finish()
+
+
+def _check_tls(settings: Settings, found: Findings) -> None:
+    """Loads the files of TLS as SMTPC would, if there are some."""
+    if settings.tls is not None and settings.tls.signature():
+        from meta1g.smtpc.tlsout import TlsOut
+
+        found.look(TlsOut().context, settings.tls)
 
 
 def main(argv: list[str]) -> int:

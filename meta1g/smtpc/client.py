@@ -31,6 +31,7 @@ from meta1g.smtpc.limits import IDLE_MAX_S, LOG_AT_ONCE_LINES, MICROSECONDS
 from meta1g.smtpc.session import Session
 from meta1g.smtpc.settings import ServerSettings
 from meta1g.smtpc.status import DeliveryStatus, SessionError, where
+from meta1g.smtpc.tlsout import TlsOut
 from meta1g.st import POLLIN, StError, StThread, st_checkpoint, st_netfd_poll, st_thread_create, st_thread_interrupt, st_usleep
 from meta1g.st.rcbconn import RcbConn
 
@@ -91,7 +92,7 @@ class Client:
     Owner: the process; state threads switch only where a docstring says so.
     """
 
-    __slots__ = ("_cdb", "_clock", "_log", "_post", "_settings", "_workers", "stopping")
+    __slots__ = ("_cdb", "_clock", "_log", "_post", "_settings", "_tls_out", "_workers", "stopping")
 
     def __init__(self, settings: ServerSettings, cdb: Cdb, clock: Clock, log: Log, post: Callable[[Message], None]) -> None:
         self._settings = settings
@@ -99,6 +100,7 @@ class Client:
         self._clock = clock
         self._log = log
         self._post = post
+        self._tls_out = TlsOut()
         self._workers: dict[_Key, SessionWorker] = {}
         self.stopping = False
 
@@ -163,7 +165,7 @@ class Client:
             self._log.error("smtpc.conf", error.cause, server=server.addr, server_name=server.host or None)
             self._report(job, DeliveryStatus(session=Reply(451, "4.3.5", "Configuration for this server is wrong")), None)
             return
-        worker = SessionWorker(Session(deliver.session_id, server, deliver.da, settings, self._clock), job)
+        worker = SessionWorker(Session(deliver.session_id, server, deliver.da, settings, self._clock, self._tls_out), job)
         worker.thread = st_thread_create(self._serve, worker)
         self._workers[worker.key] = worker
 
@@ -224,7 +226,7 @@ class Client:
         try:
             for attempt in (1, 2):
                 if not session.is_open:
-                    session.open()
+                    self._open(session)
                 try:
                     return session.probe(job) if content is None else session.deliver(job, content)
                 except SessionError as broken:
@@ -235,6 +237,29 @@ class Client:
         except TempError as error:  # a shortage here; nothing is held against the server
             status.rest(job, error.reply)
         return status
+
+    def _open(self, session: Session) -> None:
+        """Opens a session and tells what became of TLS.  Errors as those of Session.open().  Switches: yes."""
+        session.open()
+        server, tls = session.server, session.tls
+        if session.tls_failure is not None:
+            reason = f"{session.tls_failure.one_line}; goes on in clear"
+            self._log.notice(
+                "smtpc.tls_failed", reason, da_sess=session.session_id, server=server.addr, server_name=server.host or None
+            )
+        elif tls is not None:
+            self._log.info(
+                "smtpc.tls",
+                "ok",
+                da_sess=session.session_id,
+                server=server.addr,
+                server_name=server.host or None,
+                tls=f"{tls.version} {tls.cipher}",
+                bits=tls.bits,
+                verify="ok" if tls.verified else tls.reason,
+                cert_subject=tls.subject or None,
+                cert_issuer=tls.issuer or None,
+            )
 
     def _wait(self, worker: SessionWorker) -> None:
         """Waits for the next delivery; anything the server does meanwhile ends the session.  Switches: yes (poll)."""

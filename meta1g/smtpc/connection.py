@@ -10,11 +10,12 @@ import errno
 import os
 import socket
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from meta1g.base.errors import Module, TempError
 from meta1g.base.failure import is_shortage
 from meta1g.base.reply import Reply
+from meta1g.base.tlsfacts import TlsInfo, TlsWanted
 from meta1g.rcb.common import ServerAddr
 from meta1g.smtp.reply import ReplyError, ReplyParser
 from meta1g.smtpc.limits import MICROSECONDS, READ_BYTES, UNASKED_REPLIES_MAX
@@ -32,6 +33,10 @@ from meta1g.st import (
     st_write,
 )
 
+if TYPE_CHECKING:
+    from meta1g.st.tls import TlsContext
+
+_HANDSHAKE: Final = "TLS handshake"
 _UNIX: Final = "unix:"
 
 
@@ -240,6 +245,27 @@ class ServerConnection:
         if _is_refusal(reply):  # a server that gives up need not wait for a command
             return SessionError(reply)
         return self._nonsense(doing, f"a reply that nobody asked for: {reply}")
+
+    # -- TLS -----------------------------------------------------------------------------------------------------------
+
+    def secure(self, context: "TlsContext", timeout_s: int) -> TlsInfo:
+        """Makes the handshake; the server has agreed to it.
+
+        Raises:
+            SessionError: it failed, or the server said something in clear that belongs behind it; the connection is lost.
+
+        Switches: yes (network).
+        """
+        from meta1g.st.tls import st_tls_connect
+
+        if self._replies or self._parser.has_more:  # somebody in between may have written it (RFC 3207 5)
+            raise self._nonsense(_HANDSHAKE, "the server said more behind its reply to STARTTLS")
+        host = self.server.host.rstrip(".")
+        wanted = TlsWanted(host, (host,) if host else ())
+        try:
+            return st_tls_connect(self._netfd, context, wanted, _left_us(self._deadline_us(timeout_s)))
+        except StError as error:
+            raise lost(self.server, _HANDSHAKE, error) from error
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

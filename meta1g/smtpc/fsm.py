@@ -6,6 +6,8 @@
                                  |  ^-------------|-- RSET refused
                                  +----------------+--> QUIT -> CLOSED <-- LOST -- every state
 
+    READY -> STARTTLS -> SECURING -> GREETED: the handshake, and EHLO again; STARTTLS refused: READY
+
 In DIRTY a transaction has failed half way: the server needs RSET before the next MAIL.  In LEAVING the server has refused to
 talk: QUIT is all that is left.  A transaction whose MAIL was refused goes on in RCPT without an accepted recipient: with
 PIPELINING its RCPT and DATA are on their way, and their replies come (RFC 2920 3.1).
@@ -33,6 +35,8 @@ class State(IntEnum):
     GREETED = auto()
     HELLO = auto()
     READY = auto()
+    STARTTLS = auto()
+    SECURING = auto()  # the handshake
     MAIL = auto()
     RCPT = auto()
     DATA = auto()
@@ -55,6 +59,8 @@ class Event(IntEnum):
     UNKNOWN = auto()  # EHLO is refused, HELO may do
     ONE_RCPT = auto()  # LMTP: the message is accepted or refused for one recipient, replies for others follow
     SEND_HELLO = auto()
+    SEND_STARTTLS = auto()
+    SECURED = auto()  # what the server said in clear is forgotten
     SEND_MAIL = auto()
     SEND_DATA = auto()  # DATA goes, or went with the group whose other replies have come
     SENT_DOT = auto()
@@ -71,6 +77,7 @@ class Verb(StrEnum):
     EHLO = "EHLO"
     HELO = "HELO"
     LHLO = "LHLO"
+    STARTTLS = "STARTTLS"
     MAIL = "MAIL"
     RCPT = "RCPT"
     DATA = "DATA"
@@ -90,6 +97,10 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (_S.HELLO, _E.OK): _S.READY,
     (_S.HELLO, _E.UNKNOWN): _S.GREETED,
     (_S.HELLO, _E.REFUSED): _S.LEAVING,
+    (_S.READY, _E.SEND_STARTTLS): _S.STARTTLS,
+    (_S.STARTTLS, _E.OK): _S.SECURING,
+    (_S.STARTTLS, _E.REFUSED): _S.READY,
+    (_S.SECURING, _E.SECURED): _S.GREETED,
     (_S.READY, _E.SEND_MAIL): _S.MAIL,
     (_S.READY, _E.SEND_RSET): _S.RSET,
     (_S.READY, _E.SEND_QUIT): _S.QUIT,
@@ -120,7 +131,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
 _COMMAND: Final[Mapping[int, Event]] = {2: _E.OK, 3: _E.LOST, 4: _E.REFUSED, 5: _E.REFUSED}
 #: What replies mean by their first digit; LOST: the two sides are out of step.
 MEANINGS: Final[Mapping[Verb, Mapping[int, Event]]] = {
-    **dict.fromkeys((_V.BANNER, _V.HELO, _V.LHLO, _V.MAIL, _V.RCPT, _V.RSET, _V.QUIT), _COMMAND),
+    **dict.fromkeys((_V.BANNER, _V.HELO, _V.LHLO, _V.STARTTLS, _V.MAIL, _V.RCPT, _V.RSET, _V.QUIT), _COMMAND),
     _V.EHLO: {**_COMMAND, 5: _E.UNKNOWN},
     _V.DATA: {**_COMMAND, 3: _E.GO_ON},
     _V.DOT: {**_COMMAND, 3: _E.GO_ON},

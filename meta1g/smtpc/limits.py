@@ -24,6 +24,8 @@ UNASKED_REPLIES_MAX: Final = 1
 PROBE_AFTER_IDLE_S: Final = 5
 #: An idle session that QMGR forgot closes itself after this time.
 IDLE_MAX_S: Final = 300
+#: How long the handshake of TLS may take.
+HANDSHAKE_TIMEOUT_S: Final = 60
 #: How long QUIT may take: nothing depends on its reply.
 QUIT_TIMEOUT_S: Final = 2
 #: After the final dot, what is no answer (3xx, a line that is no reply) may be followed by the answer for so long: who gives

@@ -14,20 +14,30 @@ from typing import Final
 from meta1g.base.clock import Clock
 from meta1g.base.errors import TempError
 from meta1g.base.reply import NO_REPLY, Reply
+from meta1g.base.tlsfacts import TlsInfo, TlsSettings
 from meta1g.db.cdb import ContentError
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.smtpc_qmgr import Deliver
 from meta1g.smtp.data import Stuffer
-from meta1g.smtp.esmtp import Extensions
+from meta1g.smtp.esmtp import Ext, Extensions
 from meta1g.smtp.longlines import refuses_long_lines
 from meta1g.smtpc.connection import ServerConnection
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.fsm import State, Verb
-from meta1g.smtpc.limits import DELIVERY_MAX_S, LATE_REPLY_S, MICROSECONDS, PROBE_AFTER_IDLE_S, PROBE_MAX_S, QUIT_TIMEOUT_S
+from meta1g.smtpc.limits import (
+    DELIVERY_MAX_S,
+    HANDSHAKE_TIMEOUT_S,
+    LATE_REPLY_S,
+    MICROSECONDS,
+    PROBE_AFTER_IDLE_S,
+    PROBE_MAX_S,
+    QUIT_TIMEOUT_S,
+)
 from meta1g.smtpc.parameters import refusal
 from meta1g.smtpc.settings import Settings
 from meta1g.smtpc.status import DeliveryStatus, SessionError, where
 from meta1g.smtpc.talk import Talk
+from meta1g.smtpc.tlsout import TlsOut
 from meta1g.st import st_utime
 
 _OPEN: Final = (State.READY, State.DIRTY)
@@ -43,21 +53,32 @@ class Session:
         da: a DeliveryAgent.
         settings: configuration of SMTPC.
         clock: for the age of an idle session.
+        tls_out: has the contexts for TLS.
+
+    Attributes:
+        tls: what was agreed on, None in clear.
+        tls_failure: why the session is in clear although TLS was tried, None if it was not or is not.
 
     Owner: one state thread (its own, see client.py).
     """
 
-    __slots__ = ("_clock", "_connection", "_da", "_settings", "_talk", "idle_since", "server", "session_id")
+    __slots__ = (
+        "_clock", "_connection", "_da", "_settings", "_talk", "_tls_out", "idle_since", "server", "session_id", "tls",
+        "tls_failure",
+    )  # fmt: skip
 
-    def __init__(self, session_id: str, server: ServerAddr, da: int, settings: Settings, clock: Clock) -> None:
+    def __init__(self, session_id: str, server: ServerAddr, da: int, settings: Settings, clock: Clock, tls_out: TlsOut) -> None:
         self.session_id = session_id
         self.server = server
         self._da = da
         self._settings = settings
+        self._tls_out = tls_out
         self._clock = clock
         self._connection: ServerConnection | None = None
         self._talk = self._new_talk()
         self.idle_since = 0.0
+        self.tls: TlsInfo | None = None
+        self.tls_failure: Reply | None = None
 
     def _new_talk(self) -> Talk:
         settings, lmtp = self._settings, self._da == DeliveryAgent.LMTP
@@ -88,7 +109,9 @@ class Session:
     # -- opening ----------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Connects, reads the greeting and introduces ourselves.
+        """Connects, reads the greeting and introduces ourselves, under TLS if both sides can.
+
+        TLS is opportunistic: after a handshake that failed the server is asked again, in clear (RFC 7435).
 
         Raises:
             SessionError: the server cannot be used; QUIT is all that can be said, if anything.
@@ -96,6 +119,34 @@ class Session:
 
         Switches: yes (connect, read, write).
         """
+        self.tls_failure = None
+        self._open()
+        if self._settings.tls is None or not self.extensions.has(Ext.STARTTLS):
+            return
+        try:
+            self._secure(self._settings.tls)
+        except SessionError as error:
+            self.tls_failure = error.reply
+            self._open()
+
+    def _secure(self, settings: TlsSettings) -> None:
+        """Switches: yes (network).
+
+        Raises:
+            SessionError: TLS failed; the connection is of no more use.
+        """
+        talk, connection = self._talk, self.connection
+        talk.starttls()
+        self._converse()
+        if talk.state is State.SECURING:
+            self.tls = connection.secure(self._tls_out.context(settings), HANDSHAKE_TIMEOUT_S)
+            talk.secured()
+            self._converse()
+        if talk.failure is not None:
+            raise SessionError(talk.failure)
+
+    def _open(self) -> None:
+        """Switches: yes (connect, read, write)."""
         settings = self._settings
         self.close()
         self._talk, self.idle_since = self._new_talk(), 0.0
@@ -294,6 +345,7 @@ class Session:
             self._talk.drop()
             self._connection.close()
             self._connection = None
+        self.tls = None
 
 
 def _timeout_s(settings: Settings, verb: Verb) -> int:

@@ -7,8 +7,10 @@ from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module
 from meta1g.base.hostname import system_name
 from meta1g.base.rsc import Rsc
+from meta1g.base.tlsfacts import TlsSettings
 from meta1g.conf.config import Config, Section
 from meta1g.conf.snippet import parse_snippet
+from meta1g.conf.tlsconf import tls_settings
 from meta1g.smtpc.limits import SNIPPETS_KEPT
 
 
@@ -26,6 +28,7 @@ class Settings:
     source_address: str
     max_threads: int
     pipelining: bool
+    tls: TlsSettings | None = None
 
     @classmethod
     def from_config(cls, config: Config) -> "Settings":
@@ -52,6 +55,7 @@ class Settings:
             source_address=section.get("source_address") or "",
             max_threads=section.get("max_threads"),
             pipelining=section.flag("pipelining"),
+            tls=tls_settings(config, section.sub("tls"), server=False) if section.flag("starttls") else None,
         )
 
 

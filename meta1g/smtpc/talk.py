@@ -100,6 +100,17 @@ class Talk:
         self._feed(Event.CONNECTED)
         self._owed.append((Verb.BANNER, None))
 
+    def starttls(self) -> None:
+        """Lets STARTTLS be said; the state must be READY."""
+        self._feed(Event.SEND_STARTTLS)
+        self._to_say.append((Verb.STARTTLS, None))
+
+    def secured(self) -> None:
+        """Introduces us anew: what the server said in clear is forgotten (RFC 3207 4.2).  The state must be SECURING."""
+        self._feed(Event.SECURED)
+        self.extensions, self._ehlo_refused = Extensions(), None
+        self._say_hello(Verb.LHLO if self._lmtp else Verb.EHLO)
+
     def begin(self, job: Deliver, status: DeliveryStatus) -> None:
         """Begins a transaction; its outcomes go to status.  The state must be READY."""
         self._feed(Event.SEND_MAIL)
@@ -252,8 +263,11 @@ class Talk:
         """Introduces us: by EHLO, then by HELO if that is refused; LHLO has no second try (RFC 2033 4.1)."""
         if again and reply.code not in fsm.NOT_UNDERSTOOD:
             self._ehlo_refused = reply
+        self._say_hello(Verb.LHLO if self._lmtp else Verb.HELO if again else Verb.EHLO)
+
+    def _say_hello(self, verb: Verb) -> None:
         self._feed(Event.SEND_HELLO)
-        self._to_say.append((Verb.LHLO if self._lmtp else Verb.HELO if again else Verb.EHLO, None))
+        self._to_say.append((verb, None))
 
     def _envelope_goes_on(self) -> None:
         """Says DATA if all recipients have been answered and somebody is accepted; a refused MAIL ends the envelope."""

@@ -23,6 +23,7 @@ from meta1g.smtps.limits import QUESTIONS_MAX
 from meta1g.smtps.questions import MailQuestion, RcptQuestion, accept_mail
 from meta1g.smtps.received import client_text
 from meta1g.smtps.smar_link import Asked
+from meta1g.smtps.starttls import starttls
 from meta1g.smtps.transaction import Transaction
 
 
@@ -60,7 +61,8 @@ def ehlo(dialogue: Dialogue, argument: str) -> None:
     settings = dialogue.settings
     if _hello(dialogue, argument, "ESMTP"):
         client = client_text(dialogue.client_name, dialogue.client_addr)
-        dialogue.reply(ehlo_reply(settings.hostname, client, settings.offered))
+        offered = settings.offered if dialogue.tls is None else settings.offered_under_tls
+        dialogue.reply(ehlo_reply(settings.hostname, client, offered))
 
 
 def helo(dialogue: Dialogue, argument: str) -> None:
@@ -326,4 +328,5 @@ HANDLERS: Final[Mapping[Verb, Callable[[Dialogue, str], None]]] = {
     Verb.VRFY: vrfy,
     Verb.EXPN: expn,
     Verb.HELP: help_,
+    Verb.STARTTLS: starttls,
 }

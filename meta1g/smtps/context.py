@@ -4,6 +4,7 @@ Ref: MeTA1 design, "Architecture: SMTPS" (modelled on).
 """
 
 from dataclasses import field
+from typing import TYPE_CHECKING
 
 from meta1g.base.clock import Clock
 from meta1g.base.dataclass import dataclass
@@ -15,6 +16,9 @@ from meta1g.smtps.qmgr_link import QmgrLink
 from meta1g.smtps.received import DateCache
 from meta1g.smtps.settings import ClientSettings, Settings
 from meta1g.smtps.smar_link import SmarLink
+
+if TYPE_CHECKING:
+    from meta1g.smtps.certificates import Certificates
 
 
 @dataclass(slots=True)
@@ -32,6 +36,7 @@ class Context:
         dates: time stamps for headers.
         gate: where to wait for the links and for room.
         sessions_max: sessions that can be served at the same time.
+        certificates: for TLS; None if there are none.
         clients: settings of clients that have some of their own.
         stopping: no new transaction begins.
         sessions: number of open sessions.
@@ -49,6 +54,7 @@ class Context:
     gate: Gate
     sessions_max: int
     clients: ClientSettings
+    certificates: "Certificates | None" = None
     dates: DateCache = field(default_factory=DateCache)
     stopping: bool = False
     sessions: int = 0

@@ -39,6 +39,7 @@ _ERRORS: Final = (
     replies.UNKNOWN_PARAMETER,
     replies.VERP_WITHOUT_SENDER,
     replies.NOT_IMPLEMENTED,
+    replies.TLS_ALREADY,
     replies.BAD_SEQUENCE,
     replies.HELO_FIRST,
     replies.NESTED_MAIL,

@@ -17,6 +17,7 @@ from meta1g.base.ids import SessId
 from meta1g.base.logkeys import Sev
 from meta1g.base.logtext import LogValue
 from meta1g.base.reply import Reply
+from meta1g.base.tlsfacts import TlsInfo
 from meta1g.rcb.smtps_qmgr import DiscardTransaction
 from meta1g.smtp import replies
 from meta1g.smtp.command import shown
@@ -88,6 +89,7 @@ class Dialogue(ABC):
         rule: the entry of a map that denial or discard comes from, `map key`.
         command: the last command, as it came.
         ta: the open transaction.
+        tls: what was agreed on, None in clear.
         transactions: how many there were.
         counter: negative replies so far.
         mail_refused: the last MAIL was refused, so what a pipelining client sends behind it is refused, too.
@@ -121,6 +123,7 @@ class Dialogue(ABC):
         "settings",
         "state",
         "ta",
+        "tls",
         "to_verify",
         "transactions",
         "waiting",
@@ -142,6 +145,7 @@ class Dialogue(ABC):
         self.rule = ""
         self.command = b""
         self.ta: Transaction | None = None
+        self.tls: TlsInfo | None = None
         self.transactions = 0
         self.counter = Counter(self.settings.count_limits)
         self.mail_refused = False
@@ -254,9 +258,22 @@ class Dialogue(ABC):
         self.mail_refused = False
         self.reset()
 
+    @property
+    def nfd(self) -> NetFd:
+        """The connection."""
+        return self._nfd
+
+    def secured(self, info: TlsInfo) -> None:
+        """Begins anew under TLS: what the client said before is forgotten (RFC 3207 4.2)."""
+        self.forget_mail()
+        self.ehlo, self.protocol, self.tls = "", "SMTP", info
+        self.step(Event.TLS)
+
     def origin(self) -> ReceivedFrom:
         """Gives the facts for the Received header."""
-        return ReceivedFrom(self.ehlo, self.client_name, self.client_addr, self.protocol)
+        tls = self.tls
+        protocol = f"{self.protocol}S" if tls is not None and self.protocol == "ESMTP" else self.protocol
+        return ReceivedFrom(self.ehlo, self.client_name, self.client_addr, protocol, "" if tls is None else tls.clause)
 
     @abstractmethod
     def admission(self) -> Reply | None:

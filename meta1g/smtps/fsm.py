@@ -4,6 +4,7 @@
     CONNECTED -GREET-> GREETED -HELLO-> HELLO -MAIL-> MAIL -RCPT_OK-> RCPT -DATA-> CONTENT -DOT-> WAIT_COMMIT
                                           ^            |                |             |                |
                                           +-- RESET, MAIL_REFUSED ------+-- DROPPED --+--- ANSWERED ---+
+                     GREETED, HELLO, MAIL, RCPT -- TLS --> GREETED
                      any state -- CLOSE --> CLOSING
 
 MAIL holds from the moment the command is taken, before smar has answered, so that a pipelined RCPT finds it;
@@ -52,6 +53,7 @@ class Event(Enum):
     DROPPED = auto()  # the content is refused
     ANSWERED = auto()  # qmgr has answered, or never will
     RESET = auto()
+    TLS = auto()  # the handshake is done, and all that came before is forgotten
     CLOSE = auto()  # QUIT, 421, lost connection
 
 
@@ -62,6 +64,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (_S.GREETED, _E.HELLO): _S.HELLO,
     (_S.GREETED, _E.RESET): _S.GREETED,
     (_S.HELLO, _E.HELLO): _S.HELLO,
+    **{(state, _E.TLS): _S.GREETED for state in (_S.GREETED, _S.HELLO, _S.MAIL, _S.RCPT)},
     (_S.HELLO, _E.RESET): _S.HELLO,
     (_S.HELLO, _E.MAIL): _S.MAIL,
     (_S.MAIL, _E.HELLO): _S.HELLO,

@@ -7,14 +7,15 @@ import os
 import signal
 import socket
 from pathlib import Path
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from meta1g.base import cli, failure, paths, startup
-from meta1g.base.clock import SystemClock
+from meta1g.base.clock import Clock, SystemClock
 from meta1g.base.errors import Meta1Error
 from meta1g.base.hostname import system_name
 from meta1g.base.ids import IdGenerator
 from meta1g.base.log import Log
+from meta1g.base.tlsfacts import TlsSettings
 from meta1g.base.unixsock import UnixListener
 from meta1g.conf.load import Config, Section, load_file
 from meta1g.db.cdb import Cdb
@@ -47,6 +48,9 @@ from meta1g.st.fdpass import serve_pass_fd
 from meta1g.st.netfd import NetFd
 from meta1g.st.signals import on_signal
 from meta1g.st.turnlog import collect_lines
+
+if TYPE_CHECKING:
+    from meta1g.smtps.certificates import Certificates
 
 _POLL_US: Final = US // 50
 
@@ -85,6 +89,7 @@ class SmtpsProcess:
             gate=gate,
             sessions_max=sessions_max,
             clients=ClientSettings(config, section, hostname),
+            certificates=None if settings.tls is None else _certificates(settings.tls, log, clock),
         )
         self.server = Server(self.context)
         self._passing: NetFd | None = None
@@ -101,6 +106,8 @@ class SmtpsProcess:
         if startup.alive_fd() is not None:
             st_thread_create(self._watch_mcp, startup.alive_fd())
         st_thread_create(self._tell_ready)
+        if self.context.certificates is not None:
+            st_thread_create(self.context.certificates.watch)
         run_forever()
 
     def _listen(self) -> None:
@@ -141,6 +148,12 @@ class SmtpsProcess:
         while not (self.context.qmgr.up and self.context.smar.up) and self.context.clock.monotonic() < end_s:
             st_usleep(_POLL_US)
         startup.tell_ready()
+
+
+def _certificates(settings: TlsSettings, log: Log, clock: Clock) -> "Certificates":
+    from meta1g.smtps.certificates import Certificates
+
+    return Certificates(settings, log, clock)
 
 
 def served_at_once(max_threads: int, listeners: int, log: Log) -> int:

@@ -23,12 +23,14 @@ class ReceivedFrom:
         client_name: checked name of the client's address, empty if there is none.
         client_addr: address in text form.
         protocol: `SMTP`, `ESMTP` and so on.
+        tls: clause of TLS (RFC 8314 4.3), empty in clear.
     """
 
     ehlo: str
     client_name: str
     client_addr: str
     protocol: str
+    tls: str = ""
 
 
 class DateCache:
@@ -72,8 +74,9 @@ def received(origin: ReceivedFrom, hostname: str, ta_id: str, for_rcpt: str, dat
     rcpt = ""
     if for_rcpt.isascii() and for_rcpt.isprintable() and 0 < len(for_rcpt) < _ADDRESS_WITH_FOR_MAX_CHARS:
         rcpt = f"\r\n\tfor <{for_rcpt}>"
+    tls = f"\r\n\t{origin.tls}" if origin.tls else ""
     return (
         f"Received: from {printable(origin.ehlo)} ({who})\r\n"
-        f"\tby {hostname} (meta1g) with {origin.protocol} id {ta_id}{rcpt};\r\n"
+        f"\tby {hostname} (meta1g) with {origin.protocol} id {ta_id}{rcpt}{tls};\r\n"
         f"\t{date}\r\n"
     ).encode("ascii")

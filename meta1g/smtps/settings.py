@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module
 from meta1g.base.rsc import Rsc
+from meta1g.base.tlsfacts import TlsSettings
 from meta1g.conf.load import Config, Section
 from meta1g.conf.snippet import parse_snippet
+from meta1g.conf.tlsconf import tls_settings
 from meta1g.rcb.smtps_smar import LookupFlags
 from meta1g.smtp.address import Leniency
 from meta1g.smtp.esmtp import Ext, offered_by
@@ -60,6 +62,8 @@ class Settings:
         verify: which addresses are probed.
         offered: extensions with their arguments.
         offered_names: the extensions alone.
+        offered_under_tls: extensions that are offered under TLS.
+        tls: certificates and what else TLS needs; None if there is no certificate.
     """
 
     name: str
@@ -84,6 +88,8 @@ class Settings:
     verify: Verification
     offered: Mapping[Ext, str]
     offered_names: frozenset[Ext]
+    offered_under_tls: Mapping[Ext, str]
+    tls: TlsSettings | None = None
 
 
 def _lookup_flags(section: Section) -> LookupFlags:
@@ -93,18 +99,13 @@ def _lookup_flags(section: Section) -> LookupFlags:
 
 def settings_from(config: Config, section: Section, hostname: str) -> Settings:
     """Reads the settings of a section."""
-    max_message_bytes = section.get("max_message_size")
-    offered = offered_by(
-        max_message_bytes=max_message_bytes,
-        pipelining=section.flag("pipelining"),
-        eightbitmime=section.flag("8bitmime"),
-        xverp=section.flag("xverp"),
-    )
+    tls = tls_settings(config, section.sub("tls"), server=True)
+    offered = _offered(section, tls)
     return Settings(
         name=section.name or "",
         hostname=hostname,
         io_timeout_us=section.get("io_timeout") * US,
-        max_message_bytes=max_message_bytes,
+        max_message_bytes=section.get("max_message_size"),
         parts=_parts(section),
         max_recipients=section.get("max_recipients"),
         max_transactions=section.get("max_transactions"),
@@ -131,6 +132,18 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         verify=_verification(section),
         offered=offered,
         offered_names=frozenset(offered),
+        offered_under_tls={ext: argument for ext, argument in offered.items() if ext is not Ext.STARTTLS},
+        tls=tls,
+    )
+
+
+def _offered(section: Section, tls: TlsSettings | None) -> dict[Ext, str]:
+    return offered_by(
+        max_message_bytes=section.get("max_message_size"),
+        pipelining=section.flag("pipelining"),
+        eightbitmime=section.flag("8bitmime"),
+        xverp=section.flag("xverp"),
+        starttls=tls is not None and section.flag("starttls"),
     )
 
 

@@ -13,7 +13,6 @@ Ref: OpenSSL 3.0 manual pages; RFC 8446; RFC 5929 and 9266 (channel bindings).
 
 import errno
 import os
-import ssl
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -27,12 +26,20 @@ try:
 except ImportError:  # no compiler or no headers when it was installed
     ffi = lib = None
 
+try:
+    import _ssl  # the module ssl takes ten times as long to load
+
+    _PYTHONS: str = _ssl.OPENSSL_VERSION
+except ImportError:  # a Python without TLS
+    _PYTHONS = "none"
+
 _CHUNK_BYTES: Final = 65536
 _ERROR_TEXT_BYTES: Final = 256
 _EXPORTER: Final = b"EXPORTER-Channel-Binding"
 _EXPORTER_BYTES: Final = 32
 #: RFC 7672 3.1.3: usages 0 and 1 are not for SMTP.
 _DANE_USAGES: Final = (2, 3)
+_DAY_S: Final = 86400
 _SESSION_ID: Final = b"meta1g"
 
 
@@ -41,8 +48,8 @@ def why_not() -> str:
     if lib is None:
         return "the binding of libssl was not built: install gcc and libssl-dev, then install meta1g again"
     ours = ffi.string(lib.OpenSSL_version(0)).decode()
-    if ours != ssl.OPENSSL_VERSION:
-        return f"the binding uses {ours}, Python {ssl.OPENSSL_VERSION}: two libraries in one process are not used"
+    if ours != _PYTHONS:
+        return f"the binding uses {ours}, Python {_PYTHONS}: two libraries in one process are not used"
     return ""
 
 
@@ -82,6 +89,7 @@ class Context:
         _clear()
         self._server = server
         self._asks = settings.request_cert or not server
+        self._certs: list[Any] = []  # ours; they live as long as ctx
         method = lib.TLS_server_method() if server else lib.TLS_client_method()
         self.ctx = ffi.gc(lib.SSL_CTX_new(method), lib.SSL_CTX_free)
         self._set_common(settings)
@@ -131,6 +139,7 @@ class Context:
             _refuse(pair.key_file)
         if lib.SSL_CTX_check_private_key(self.ctx) != 1:
             _refuse(f"{pair.cert_file}, {pair.key_file}")
+        self._certs.append(lib.SSL_CTX_get0_certificate(self.ctx))
 
     def _trust(self, settings: TlsSettings) -> None:
         if settings.system_ca:
@@ -151,13 +160,8 @@ class Context:
             lib.X509_STORE_set_flags(store, lib.X509_V_FLAG_CRL_CHECK | lib.X509_V_FLAG_CRL_CHECK_ALL)
 
     def seconds_left(self) -> int | None:
-        """Gives how long our certificate, the last one loaded, is valid, in seconds, negative if no more; None without one."""
-        cert = lib.SSL_CTX_get0_certificate(self.ctx)
-        if cert == ffi.NULL:
-            return None
-        days, seconds = ffi.new("int *"), ffi.new("int *")
-        lib.ASN1_TIME_diff(days, seconds, ffi.NULL, lib.X509_get0_notAfter(cert))
-        return int(days[0]) * 86400 + int(seconds[0])
+        """Gives how long our certificates are valid, all of them, in seconds; negative if one is no more; None without one."""
+        return min(map(_seconds_left, self._certs), default=None)
 
     def connection(self, fd: int, wanted: TlsWanted | None) -> "TlsConnection":
         """Begins a connection over a descriptor, which stays the caller's.
@@ -309,6 +313,7 @@ class TlsConnection:
         return TlsInfo(
             version=ffi.string(version).decode(),
             cipher=ffi.string(name).decode(),
+            suite=ffi.string(lib.SSL_CIPHER_standard_name(cipher)).decode(),
             bits=used,
             algorithm_bits=bits[0],
             dane=dane,
@@ -346,6 +351,12 @@ def _buffer() -> Any:
     if not _shared:
         _shared.append(ffi.new("unsigned char[]", _CHUNK_BYTES))
     return _shared[0]
+
+
+def _seconds_left(cert: Any) -> int:
+    days, seconds = ffi.new("int *"), ffi.new("int *")
+    lib.ASN1_TIME_diff(days, seconds, ffi.NULL, lib.X509_get0_notAfter(cert))
+    return int(days[0]) * _DAY_S + int(seconds[0])
 
 
 def _der(cert: Any) -> bytes:

@@ -90,6 +90,7 @@ int SSL_get_error(const SSL *ssl, int result);
 const char *SSL_get_version(const SSL *ssl);
 const SSL_CIPHER *SSL_get_current_cipher(const SSL *ssl);
 const char *SSL_CIPHER_get_name(const SSL_CIPHER *cipher);
+const char *SSL_CIPHER_standard_name(const SSL_CIPHER *cipher);
 int SSL_CIPHER_get_bits(const SSL_CIPHER *cipher, int *of_algorithm);
 X509 *SSL_get1_peer_certificate(const SSL *ssl);
 long SSL_get_verify_result(const SSL *ssl);

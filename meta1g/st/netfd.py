@@ -94,11 +94,12 @@ class NetFd:
         self._others.clear()
 
     def drop_layer(self) -> None:
-        """Closes the layer; nothing can be read or written any more."""
+        """Closes the layer, with a word to the peer if that goes without waiting; nothing can be read or written any more."""
         layer, self.layer = self.layer, None
         if layer is not None:
             self.recv = self.send = _closed
             self.buffered = None
+            layer.shutdown()
             layer.close()
 
     def set_specific(self, value: Any, destructor: Callable[[Any], None] | None) -> None:

@@ -1,7 +1,7 @@
 """TLS by Python's ssl, where the binding of libssl could not be built; the same calls as libssl.py.
 
-What is lost (LOST): certificates of clients, which would have to be valid, other certificates for other server names, ticket
-keys that several processes share, TLSA records, channel bindings, names of certificates.
+What is lost (tls.LOST): certificates of clients, which would have to be valid, other certificates for other server names,
+ticket keys that several processes share, TLSA records, channel bindings, names of certificates.
 
 Owner: the process (one native thread).
 Ref: Python's ssl module; RFC 8446.
@@ -13,7 +13,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 from meta1g.base.tlsfacts import TlsInfo, TlsSettings, TlsWanted
 from meta1g.st.errors import StError
@@ -21,19 +21,13 @@ from meta1g.st.io import WantError
 from meta1g.st.libssl import readable
 from meta1g.st.netfd import READ, WRITE
 
-LOST: Final = "certificates of clients, certificates by server name, shared ticket keys, DANE, tls-exporter"
-
 
 class Context:
     """What the connections of a server or a client have in common.  Arguments and errors as those of libssl.Context."""
 
     def __init__(self, settings: TlsSettings, *, server: bool) -> None:
         self.server = server
-        self.checking = _context(settings, server=server)  # of a client whose server has to have one of some names
-        self.plain = _context(settings, server=server)
-        if not server:
-            self.checking.check_hostname = True
-            self.checking.verify_mode = ssl.CERT_REQUIRED
+        self.context = _context(settings, server=server)
 
     def seconds_left(self) -> int | None:
         """Gives None: Python's ssl does not tell."""
@@ -57,7 +51,7 @@ def _context(settings: TlsSettings, *, server: bool) -> ssl.SSLContext:
             context.load_cert_chain(pair.cert_file, pair.key_file)
     if server and settings.dh_file is not None:
         with _named(settings.dh_file):
-            context.load_dh_params(settings.dh_file)
+            context.load_dh_params(str(settings.dh_file))
     if settings.system_ca:
         context.set_default_verify_paths()
     for path in (settings.ca_file, settings.crl_file):
@@ -91,17 +85,15 @@ class TlsConnection:
         hello: None; this module does not tell it.
     """
 
-    __slots__ = ("_sock", "_wanted", "hello")
+    __slots__ = ("_sock", "hello")
 
     def __init__(self, context: Context, fd: int, wanted: TlsWanted | None) -> None:
         self.hello: str | None = None
-        self._wanted = wanted
-        chosen = context.checking if wanted and wanted.names else context.plain
-        name = wanted.names[0] if wanted and wanted.names else (wanted.server_name or None) if wanted else None
+        name = (wanted.server_name or None) if wanted else None
         sock = socket.socket(fileno=fd)
         sock.setblocking(False)
         try:
-            self._sock = chosen.wrap_socket(
+            self._sock = context.context.wrap_socket(
                 sock, server_side=context.server, do_handshake_on_connect=False, server_hostname=name
             )
         except OSError as error:
@@ -145,10 +137,18 @@ class TlsConnection:
         """Gives what was agreed on."""
         cipher, _protocol, bits = self._sock.cipher() or ("", "", 0)
         cert = self._sock.getpeercert(binary_form=True)
-        verified = cert is not None and self._sock.context.verify_mode is not ssl.CERT_NONE
-        reason = "" if verified else "no certificate" if cert is None else "not checked"
+        reason = "no certificate" if cert is None else "not checked"
         version, resumed = self._sock.version() or "", bool(self._sock.session_reused)
-        return TlsInfo(version, cipher, bits, bits, cert, verified=verified, reason=reason, resumed=resumed)
+        return TlsInfo(
+            version,
+            cipher,
+            cipher if cipher.startswith("TLS_") else "",
+            bits,
+            bits,
+            cert,
+            reason=reason,
+            resumed=resumed,
+        )
 
 
 def _try(function: Callable[..., Any], *args: Any) -> Any:

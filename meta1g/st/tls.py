@@ -2,6 +2,8 @@
 
     NetFd in clear -- st_tls_accept or st_tls_connect --> NetFd under TLS, or one that can only be closed
 
+st_netfd_close() tells the peer that this is the end (close_notify) and does not wait for its answer.
+
 Invariants: after a handshake that failed nothing is sent or received any more, least of all in clear.  One thread at a time
 makes a step of a handshake, and others have a turn after each step: many handshakes at once do not hold up other sessions.
 
@@ -11,30 +13,37 @@ Ref: RFC 8446; RFC 3207 4 (STARTTLS); MeTA1 design, "Functional Specification: S
 
 import errno
 from collections.abc import Callable
-from typing import NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 from meta1g.base.tlsfacts import TlsInfo, TlsSettings, TlsWanted
-from meta1g.st import libssl, pyssl
+from meta1g.st import libssl
 from meta1g.st.errors import fail
 from meta1g.st.event import st_utime
 from meta1g.st.io import WantError
-from meta1g.st.netfd import NetFd, st_netfd_close, wait_fd
+from meta1g.st.netfd import NetFd, wait_fd
 from meta1g.st.sched import ST_UTIME_NO_TIMEOUT, st_usleep
 from meta1g.st.sync import st_mutex_lock, st_mutex_new, st_mutex_unlock
 
-TlsContext = libssl.Context | pyssl.Context
-_AnyConnection = libssl.TlsConnection | pyssl.TlsConnection
+if TYPE_CHECKING:
+    from meta1g.st import pyssl
+
+TlsContext: TypeAlias = "libssl.Context | pyssl.Context"
+_AnyConnection: TypeAlias = "libssl.TlsConnection | pyssl.TlsConnection"
 #: Gives the context for the server name that a client asked for, empty for none; None to stay with the one in use.
 #: It may switch.
-ChooseContext = Callable[[str], TlsContext | None]
+ChooseContext: TypeAlias = "Callable[[str], TlsContext | None]"
 
+#: What Python's ssl cannot do.
+LOST: Final = (
+    "certificates of clients, verification of servers, certificates by server name, shared ticket keys, DANE, tls-exporter"
+)
 _steps = st_mutex_new()
 
 
 def tls_trouble() -> str:
     """Says why not all of TLS can be used here, and what is lost; empty if all is well."""
     why = libssl.why_not()
-    return f"{why}; without it there is no: {pyssl.LOST}" if why else ""
+    return f"{why}; without it there is no: {LOST}" if why else ""
 
 
 def tls_context(settings: TlsSettings, *, server: bool) -> TlsContext:
@@ -47,10 +56,14 @@ def tls_context(settings: TlsSettings, *, server: bool) -> TlsContext:
     Raises:
         StError: a file cannot be read, is no certificate or key, or they do not belong together; the text names it.
     """
-    return pyssl.Context(settings, server=server) if libssl.why_not() else libssl.Context(settings, server=server)
+    if libssl.why_not():
+        from meta1g.st import pyssl
+
+        return pyssl.Context(settings, server=server)
+    return libssl.Context(settings, server=server)
 
 
-def st_tls_accept(nfd: NetFd, context: TlsContext, timeout_us: int, choose: ChooseContext | None = None) -> TlsInfo:
+def st_tls_accept(nfd: NetFd, context: TlsContext, timeout_us: int, choose: "ChooseContext | None" = None) -> TlsInfo:
     """Makes the server's side of a handshake.
 
     Args:
@@ -84,7 +97,9 @@ def st_tls_connect(nfd: NetFd, context: TlsContext, wanted: TlsWanted, timeout_u
     return _start(nfd, context, wanted, timeout_us, None)
 
 
-def _start(nfd: NetFd, context: TlsContext, wanted: TlsWanted | None, timeout_us: int, choose: ChooseContext | None) -> TlsInfo:
+def _start(
+    nfd: NetFd, context: TlsContext, wanted: TlsWanted | None, timeout_us: int, choose: "ChooseContext | None"
+) -> TlsInfo:
     """Switches: yes."""
     if nfd.sock is None:
         fail(errno.ENOTSOCK)
@@ -98,7 +113,7 @@ def _start(nfd: NetFd, context: TlsContext, wanted: TlsWanted | None, timeout_us
     return connection.info()
 
 
-def _handshake(nfd: NetFd, connection: _AnyConnection, timeout_us: int, choose: ChooseContext | None) -> None:
+def _handshake(nfd: NetFd, connection: _AnyConnection, timeout_us: int, choose: "ChooseContext | None") -> None:
     """Switches: yes."""
     deadline_us = st_utime() + timeout_us
     while True:
@@ -132,10 +147,3 @@ def _refuse(_argument: object) -> NoReturn:
 def st_tls_exporter(nfd: NetFd) -> bytes | None:
     """Gives the channel binding tls-exporter (RFC 9266); None if there is none."""
     return None if nfd.layer is None or nfd.buffered is None else nfd.layer.exporter()
-
-
-def st_tls_close(nfd: NetFd) -> None:
-    """Tells the peer that this is the end, without waiting for its answer, and closes."""
-    if nfd.layer is not None and nfd.buffered is not None:
-        nfd.layer.shutdown()
-    st_netfd_close(nfd)

@@ -35,7 +35,7 @@ _SOCKETS: Final = (
 #: Sections with a `file` that is no map.
 _NO_MAPS: Final = frozenset({"log", "greylisting"})
 #: Longer than the checks of the components may take.
-_MCP_TIMEOUT_S: Final = 120
+_MCP_TIMEOUT_S: Final = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +197,12 @@ CHECKS: Final = (check_accounts, check_name, check_directories, check_config_fil
 
 
 def problems(found: Installation) -> list[InstallProblem]:
-    """Gives everything that is wrong; entries of maps are looked at if their files are right, mcp is asked if all else is."""
+    """Gives everything that is wrong; mcp is asked, which looks at entries of maps, too, if nothing else is."""
     listed = [problem for check in CHECKS for problem in check(found)]
-    listed += list(check_maps(found)) or list(check_entries(found))
-    return listed or list(check_start(found))
+    maps = list(check_maps(found))
+    if listed or maps:
+        return [*listed, *(maps or check_entries(found))]
+    return list(check_start(found))
 
 
 def main(argv: list[str]) -> int:

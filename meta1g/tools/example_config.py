@@ -6,6 +6,9 @@ Ref: meta1.conf(5); example of meta1.conf(5) (names and grouping as there).
 from pathlib import Path
 from typing import Final
 
+from meta1g.base.logsyslog import JOURNAL_SOCKET, SYSLOG_SOCKET, listens
+from meta1g.tools.selfsigned import CERT, KEY
+
 _TEXT: Final = """\
 # Configuration of meta1g, a mail gateway.  Check it with: smconf {conf}
 #
@@ -13,7 +16,7 @@ _TEXT: Final = """\
 
 {queue_line}
 # hostname = "mx.example.org";          # name in greetings and headers; the system's if it is not given
-log {{ facility = mail; }}
+{log_line}
 
 qmgr {{
   start_action = wait;
@@ -29,6 +32,7 @@ smtps {{
   path = smtps;
   arguments = "smtps -f {conf}";
   {cdb_line}
+  {tls_line}
 }}
 
 smtpc {{
@@ -51,17 +55,31 @@ smar {{
 """
 
 
-def example(conf: Path, queue: Path, cdb_gid: int | None) -> str:
+def log_line(journal: Path = JOURNAL_SOCKET, syslog: Path = SYSLOG_SOCKET) -> str:
+    """Gives the `log` section for this machine: journald if it listens, syslog if that does, else a file for each component."""
+    if listens(journal):
+        return "log { facility = mail; protocol = journal; }      # see it with: journalctl -f META1G_EVENT=qmgr.delivered"
+    if listens(syslog):
+        return "log { facility = mail; }"
+    return (
+        "# log { facility = mail; }             # nobody listens at /dev/log: lines go to COMPONENT.log in the queue directory"
+    )
+
+
+def example(conf: Path, queue: Path, cdb_gid: int | None, *, tls: bool = False) -> str:
     """Gives the text.
 
     Args:
         conf: where it is going to stand.
         queue: the queue directory.
         cdb_gid: group of content files; None if everything runs as one account.
+        tls: there is a certificate, see selfsigned.py.
     """
     return _TEXT.format(
         conf=conf,
         etc=conf.parent,
+        log_line=log_line(),
+        tls_line=f"{'' if tls else '# '}tls {{ cert_file = {CERT}; key_file = {KEY}; }}",
         queue_line=f'queue_directory = "{queue}";',
         cdb_line="# CDB_gid = 262;" if cdb_gid is None else f"CDB_gid = {cdb_gid};      # group that smtpc reads content with",
     )

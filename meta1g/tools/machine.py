@@ -42,7 +42,7 @@ def problems(config: Config, *, whole: bool = True) -> list[str]:
 
 def name_problems(config: Config) -> Iterator[str]:
     """Says that there is no name for greetings and headers; a file without components needs none."""
-    text = hostname.missing(config.hostname) if config.all_sections else ""
+    text = hostname.problem(config.hostname) if config.all_sections else ""
     if text:
         yield f"{config.path}: {text}"
 

@@ -10,15 +10,17 @@ from typing import Final
 
 from meta1g.base import cli, paths, sysexits
 from meta1g.base.cli import CliError
+from meta1g.base.hostname import system_name
 from meta1g.conf.config import Config
 from meta1g.conf.load import load_file
-from meta1g.tools import accounts, layout
+from meta1g.tools import accounts, layout, selfsigned
 from meta1g.tools.example_config import example
 
 _PROG: Final = "sm.setup"
 _CONFIG_MODE: Final = 0o644
 _DIRECTORY_MODE: Final = 0o755
 _CONTENT_GROUP: Final = "meta1c"
+_SERVER: Final = paths.COMPONENT_ACCOUNTS["smtps"]
 
 
 def tell(text: str) -> None:
@@ -78,7 +80,20 @@ def make_parents(path: Path) -> None:
             directory.chmod(_DIRECTORY_MODE)
 
 
-def make_config(conf: Path, queue: Path, cdb_gid: int | None) -> None:
+def make_certificate(conf: Path, hostname: str, gid: int | None) -> None:
+    """Makes a certificate, if there is none, and says what names it in a configuration.
+
+    Raises:
+        CliError: it cannot be made.
+    """
+    make_parents(conf)
+    if selfsigned.make(conf.parent, hostname, gid):
+        tell(f"made {conf.parent / selfsigned.CERT} for {hostname}, signed by its own key")
+    if conf.exists() and selfsigned.CERT not in conf.read_text(errors="replace"):
+        tell(f"put this into smtps of {conf}: tls {{ cert_file = {selfsigned.CERT}; key_file = {selfsigned.KEY}; }}")
+
+
+def make_config(conf: Path, queue: Path, cdb_gid: int | None, *, tls: bool) -> None:
     """Writes a first configuration, if there is none."""
     if conf.exists():
         return
@@ -89,7 +104,7 @@ def make_config(conf: Path, queue: Path, cdb_gid: int | None) -> None:
         raise CliError(f"{conf}: cannot be made: {error.strerror}", sysexits.EX_CANTCREAT) from error
     with open(fd, "w") as file:
         os.fchmod(fd, _CONFIG_MODE)
-        file.write(example(conf, queue, cdb_gid))
+        file.write(example(conf, queue, cdb_gid, tls=tls))
     tell(f"made {conf}: an example; edit it, then check it with smconf {conf}")
 
 
@@ -113,6 +128,7 @@ def main(argv: list[str]) -> int:
     parser = cli.parser(_PROG, "Makes accounts, queue directories and a first configuration; overwrites nothing.")
     parser.add_argument("-f", dest="file", type=Path, default=paths.DEFAULT_CONFIG_FILE, help="configuration file")
     parser.add_argument("--queue-directory", type=Path, help="queue directory, if it is not the one that FILE names")
+    parser.add_argument("--tls", action="store_true", help="make a certificate, so that STARTTLS works from the first start")
     parser.add_argument("--no-accounts", action="store_true", help="no accounts: everything belongs to the caller, for tests")
     options = parser.parse_args(argv)
     conf = options.file.absolute()
@@ -124,7 +140,11 @@ def main(argv: list[str]) -> int:
     if not options.no_accounts:
         make_accounts()
     make_queue(queue.absolute(), config, use_accounts=not options.no_accounts)
-    make_config(conf, queue.absolute(), None if options.no_accounts else accounts.group_id(_CONTENT_GROUP))
+    if options.tls:
+        name = (config.hostname if config else "") or system_name()
+        make_certificate(conf, name, None if options.no_accounts else layout.owners(config)[_SERVER].gid)
+    gid = None if options.no_accounts else accounts.group_id(_CONTENT_GROUP)
+    make_config(conf, queue.absolute(), gid, tls=options.tls)
     return sysexits.EX_OK
 
 

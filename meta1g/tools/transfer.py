@@ -208,8 +208,9 @@ class Import:
     def _end(self, one: _Open, value: Any) -> None:
         if not isinstance(value, dict) or value.get("recipients") != one.count or value.get("bytes") not in (None, one.size):
             raise ValueError(f"{one.ta.ta_id} is not whole")
-        if value["bytes"] is None and not one.skip:
-            complain(f"{one.ta.ta_id}: no content; its recipients will be held")
+        if value["bytes"] is None:
+            if not one.skip:
+                complain(f"{one.ta.ta_id}: no content; its recipients will be held")
             self._abort_content(one)
         elif one.ta.checksum not in (None, one.checksum):
             complain(f"{one.ta.ta_id}: its content is not what was accepted; its recipients will be held")

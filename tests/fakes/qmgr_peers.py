@@ -53,10 +53,11 @@ class Smar(RcbServer):
     def __init__(self, path: Path, answers: dict[str, SmarAnswer] | None = None) -> None:
         super().__init__(path, qmgr_smar.PROTOCOL, self._handle)
         self.answers = dict(answers or {})
+        self.by_domain = False
 
     def _handle(self, conn: FakeConn, request_id: int, msg: Message) -> None:
         if isinstance(msg, QmgrHelloA):
-            conn.send(SmarHelloQ(), request_id)
+            conn.send(SmarHelloQ(by_domain=self.by_domain), request_id)
         elif isinstance(msg, Resolve):
             domain = msg.rcpt.rpartition("@")[2]
             answer = self.answers.get(msg.rcpt, self.answers.get(domain, route("192.0.2.1")))

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -36,6 +37,7 @@ class Seen:
     last: str = ""
     lmtp: bool = False
     accepted: int = 0
+    tls: int = 0  # how many commands came before the handshake
 
     def note(self, verb: str) -> None:
         """Counts the recipients of the transaction."""
@@ -53,7 +55,13 @@ class ScriptedServer:
     ends with it.
     """
 
-    def __init__(self, replies: Replies | None = None, on_connection: Callable[[socket.socket], None] | None = None) -> None:
+    def __init__(
+        self,
+        replies: Replies | None = None,
+        on_connection: Callable[[socket.socket], None] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._tls = tls
         self.replies: Replies = {**DEFAULT, **(replies or {})}
         self._on_connection = on_connection
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -111,9 +119,9 @@ class ScriptedServer:
         except OSError:
             pass
 
-    def _talk(self, conn: socket.socket, seen: Seen) -> None:
+    def _talk(self, conn: socket.socket, seen: Seen, *, greets: bool = True) -> None:  # noqa: C901  a dialogue in one place
         buffer = b""
-        if not self._answer(conn, "banner", seen):
+        if greets and not self._answer(conn, "banner", seen):
             return
         while True:
             while b"\r\n" not in buffer:
@@ -126,10 +134,16 @@ class ScriptedServer:
             seen.commands.append(line.decode())
             with self.changed:
                 self.changed.notify_all()
-            verb = line[:4].decode().upper()
+            verb = line.partition(b" ")[0].decode().upper()
             if not self._answer(conn, verb, seen) or verb == "QUIT":
                 return
             seen.note(verb)
+            if verb == "STARTTLS" and seen.last.startswith("2") and self._tls is not None:
+                seen.tls = len(seen.commands)
+                with self._tls.wrap_socket(conn, server_side=True) as under:
+                    self._open.append(under)
+                    self._talk(under, seen, greets=False)
+                return
             if verb == "DATA" and seen.last.startswith("3"):
                 buffer = b"\r\n" + buffer
                 while b"\r\n.\r\n" not in buffer:

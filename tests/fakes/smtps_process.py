@@ -16,6 +16,7 @@ from meta1g.rcb.smtps_smar import Checks
 from tests.fakes.fake_qmgr import FakeQmgr
 from tests.fakes.fake_smar import FakeSmar
 
+ROOT = Path(__file__).parents[2]
 WAIT_S = 20
 CONFIG = """
 hostname = "mx.example";
@@ -40,10 +41,18 @@ class SmtpsProcess:
         checks: what the resolver wants to be asked.
         max_threads: sessions the queue manager allows.
         counts: ClientEvents that the queue manager wants to be asked about.
+        limits: limits of meta1g.smtps.limits that are others in this process.
     """
 
     def __init__(
-        self, directory: Path, options: str = "", *, checks: Checks = Checks.RCPT, max_threads: int = 1000, counts: int = 0
+        self,
+        directory: Path,
+        options: str = "",
+        *,
+        checks: Checks = Checks.RCPT,
+        max_threads: int = 1000,
+        counts: int = 0,
+        limits: dict[str, int] | None = None,
     ) -> None:
         self.queue = directory
         self.qmgr = FakeQmgr(directory / paths.QMGR_SMTPS_SOCKET, max_threads=max_threads, counts=counts)
@@ -53,6 +62,9 @@ class SmtpsProcess:
         self.config.write_text(CONFIG.format(queue=directory, options=options))
         for digit in paths.CDB_SUBDIRECTORIES:
             (directory / paths.CDB_DIRECTORY / digit).mkdir(parents=True)
+        lines = [f"limits.{name} = {value}" for name, value in (limits or {}).items()]
+        (directory / "sitecustomize.py").write_text("\n".join(["import meta1g.smtps.limits as limits", *lines, ""]))
+        self.path = os.pathsep.join([str(directory), str(ROOT)]) if limits else str(ROOT)
         self.log: list[str] = []
         self.changed = threading.Condition()
         self.port = 0
@@ -73,13 +85,18 @@ class SmtpsProcess:
         """Starts the process and waits until it is ready and listens."""
         alive_read, self.alive_fd = os.pipe()
         ready_read, ready_write = os.pipe()
-        environment = {**os.environ, "META1G_ALIVE_FD": str(alive_read), "META1G_READY_FD": str(ready_write)}
+        environment = {
+            **os.environ,
+            "META1G_ALIVE_FD": str(alive_read),
+            "META1G_READY_FD": str(ready_write),
+            "PYTHONPATH": self.path,
+        }
         self.process = subprocess.Popen(
             [sys.executable, *os.environ.get("W_SMTPS", "-m meta1g.smtps.main").split(), "-f", str(self.config)],
             stderr=subprocess.PIPE,
             pass_fds=(alive_read, ready_write),
             env=environment,
-            cwd=Path(__file__).parents[2],
+            cwd=ROOT,
         )
         os.close(alive_read)
         os.close(ready_write)

@@ -45,6 +45,7 @@ def site(program_for_all) -> Iterator[Site]:
             f"waits.example {free_port()}^[127.0.0.1]\n. {sink.port}^[127.0.0.1]",
             {"qmgr": FAST_RETRY, "smtps": f"CDB_gid = {IDS['smtpc']};"},
             accounts=True,
+            tls=True,
             python=os.path.realpath(sys.executable),
             env={"PYTHONPATH": str(program_for_all)},
         )

@@ -43,7 +43,7 @@ def test_clients_beyond_the_incoming_queue_are_told_to_come_back_and_all_mail_ar
             for thread in threads:
                 thread.join(30)
         gateway.wait_empty()
-        assert "func=qmgr.mail" in gateway.log.read_text() or "func=qmgr.session" in gateway.log.read_text()
+        assert "func=smtps.mail_refused" in gateway.log.read_text() or "func=smtps.connect_refused" in gateway.log.read_text()
     assert sorted(arrived_numbers(sink)) == list(range(1, 301))
 
 

@@ -74,7 +74,7 @@ MISTAKES = [
         "smar: /nowhere/maps/m.db: out of reach: directory /nowhere is missing",
         ('"mailertable.db"', '"/nowhere/maps/m.db"'),
     ),
-    Mistake("a map is no map", EX_CONFIG, "smar: {etc}/meta1.conf: no", ('"mailertable.db"', '"meta1.conf"')),
+    Mistake("a map is no map", EX_CONFIG, "map mailertable: {etc}/meta1.conf: no", ('"mailertable.db"', '"meta1.conf"')),
     Mistake(
         "a map is not declared",
         EX_CONFIG,

@@ -16,13 +16,14 @@ from meta1g.base.ids import RCPT_IDX_MAX, is_id
 from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.rcb.envelope import HELD_UNTIL, DsnRcpt, RcptFlags, RcptRecord, TaRecord
 from meta1g.rcb.jsonform import to_object
+from meta1g.tools.metalog.cases import FINAL, Case, RcptCase, RcptFate, settle, take
 from meta1g.tools.metalog.lines import LogLine
 from meta1g.tools.metalog.stamps import parse_stamp
-from meta1g.tools.metalog.verdict import FINAL, Case, RcptCase, RcptFate, settle, take
 from meta1g.tools.transfer import FORMAT
 
 #: Transactions that are remembered; of more, those that are finished are forgotten.
 _REMEMBERED: Final = 20_000
+_INDEX_DIGITS_MAX: Final = len(str(RCPT_IDX_MAX))
 _MAIL_EVENTS: Final = ("smtps.", "qmgr.")
 
 
@@ -88,30 +89,33 @@ def rebuild(ta_id: str, case: Case, accepted: Sequence[LogLine]) -> RebuiltEnvel
         case: what its lines say; settled.
         accepted: the lines that say that it was accepted.
     """
-    said = {
-        key: value for line in sorted(accepted, key=lambda line: line.func == "qmgr.accept") for key, value in line.keys.items()
-    }
+    by_smtps = next((line for line in accepted if line.func == "smtps.message"), accepted[0])
+    by_qmgr = next((line for line in accepted if line.func == "qmgr.accept"), accepted[0])  # after all joins
     entered = accepted[0].when
     doubts: list[str] = []
     rcpts = list(_records(ta_id, case, entered, doubts))
-    known = len([one for one in case.rcpts.values() if not one.report and not one.of])
-    missing = int(said.get("rcpts", "0")) - known
+    missing = by_qmgr.number("rcpts") - len([one for one in case.rcpts.values() if not one.report and not one.of])
     if missing > 0:
         doubts.append(f"{missing} recipients are in no line")
-    size = said.get("size", "")
     ta = TaRecord(
         ta_id=ta_id,
-        cdb_id=said.get("cdb_id") or ta_id,
+        cdb_id=ta_id,
         mail=case.mail or "",
-        size_bytes=int(size) if size.isdigit() else 0,
+        size_bytes=by_qmgr.number("size"),
         entered=entered,
         rcpts=len(rcpts),
-        body=said.get("body") or None,
+        body=by_smtps.get("body") or None,
         smtputf8=not _is_ascii(case),
-        ret=said.get("ret") or None,
-        envid=said.get("envid") or None,
+        ret=by_smtps.get("ret") or None,
+        envid=by_smtps.get("envid") or None,
     )
     return RebuiltEnvelope(ta, tuple(rcpts), tuple(doubts))
+
+
+def _index(key: str) -> int | None:
+    """Gives the recipient index that a key of a case is, None if it is none."""
+    whole = int(key) if key.isascii() and key.isdigit() and len(key) <= _INDEX_DIGITS_MAX else -1
+    return whole if 0 <= whole <= RCPT_IDX_MAX else None
 
 
 def _is_ascii(case: Case) -> bool:
@@ -119,11 +123,12 @@ def _is_ascii(case: Case) -> bool:
 
 
 def _records(ta_id: str, case: Case, entered: float, doubts: list[str]) -> Iterator[RcptRecord]:
-    used = {int(key) for key in case.rcpts if key.isdigit()}
+    used = {rcpt_idx for key in case.rcpts if (rcpt_idx := _index(key)) is not None}
     by_address = {one.rcpt: one for one in case.rcpts.values()}
     for key, one in case.rcpts.items():
-        if key.isdigit() and one.fate not in FINAL:
-            record = _record(ta_id, int(key), one, case, entered, by_address.get(one.of))
+        rcpt_idx = _index(key)
+        if rcpt_idx is not None and one.fate not in FINAL:
+            record = _record(ta_id, rcpt_idx, one, case, entered, by_address.get(one.of))
             if record is None:
                 doubts.append(f"a report to {one.rcpt} cannot be made again: it is not known of whom")
             else:
@@ -141,8 +146,10 @@ def _records(ta_id: str, case: Case, entered: float, doubts: list[str]) -> Itera
 
 
 def _record(ta_id: str, rcpt_idx: int, one: RcptCase, case: Case, entered: float, alias: RcptCase | None) -> RcptRecord | None:
-    if rcpt_idx > RCPT_IDX_MAX or (one.report and not one.about):
-        return None
+    if rcpt_idx > RCPT_IDX_MAX or (
+        one.report and not all(each.fate is RcptFate.FAILED for each in one.about or [RcptCase("")])
+    ):
+        return None  # what else is reported than failures, the log does not tell in full
     flags, sender = 0, None
     first = one.first if alias is None else alias.first
     if one.report:
@@ -182,8 +189,7 @@ def _next_try(one: RcptCase, entered: float) -> float:
 
 
 def _reply(line: LogLine) -> Reply:
-    code = line.get("reply")
-    return Reply(int(code) if code.isdigit() else 0, line.get("ecode"), line.stat, line.get("relay"))
+    return Reply(line.number("reply"), line.get("ecode"), line.stat, line.get("relay"))
 
 
 def _failed(one: RcptCase) -> DsnRcpt:

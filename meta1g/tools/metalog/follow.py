@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from meta1g.base.reply import printable
+from meta1g.tools.metalog.cases import judge
 from meta1g.tools.metalog.lines import Unread, parse_line
 from meta1g.tools.metalog.logfiles import LINE_MAX_BYTES
 from meta1g.tools.metalog.stories import Story, StoryFinder
 from meta1g.tools.metalog.telling import row
-from meta1g.tools.metalog.verdict import judge, verdict
+from meta1g.tools.metalog.verdict import IsAsked, focus, verdict
 
 #: How long nothing is looked at when nothing came.
 _PAUSE_S: Final = 0.2
@@ -78,17 +79,20 @@ class Tail:
         self._file, self._part = None, b""
 
 
-def follow(tails: Sequence[Tail], finder: StoryFinder, stories: Sequence[Story], say: Callable[[str], None]) -> None:
+def follow(
+    tails: Sequence[Tail], finder: StoryFinder, stories: Sequence[Story], asked: IsAsked, say: Callable[[str], None]
+) -> None:
     """Says every further line of what is looked for, and each verdict that changes; ends by an interrupt.
 
     Args:
         tails: made before the stories were read, so that no line is missed.
         finder: has read them.
         stories: what it found; their lines are not said once more.
+        asked: recipients that verdicts are about.
         say: prints a line at once.
     """
     known = {line.raw for story in stories for line in story.lines}
-    verdicts = {_id(story): verdict(judge(story.lines, story.ta_id)) for story in stories}
+    verdicts = {_id(story): _verdict(story, asked) for story in stories}
     while True:
         quiet = True
         for raw in (raw for tail in tails for raw in tail.lines() if raw not in known):
@@ -97,7 +101,7 @@ def follow(tails: Sequence[Tail], finder: StoryFinder, stories: Sequence[Story],
             if story is None:
                 continue
             say(f"{_id(story)} {row(story.lines[-1], story.lines[0].when)}")
-            text = verdict(judge(story.lines, story.ta_id))
+            text = _verdict(story, asked)
             if verdicts.get(_id(story)) != text:
                 verdicts[_id(story)] = text
                 say(f"{_id(story)} {printable(text)}")
@@ -109,9 +113,14 @@ def _take(finder: StoryFinder, raw: str) -> Story | None:
     line = parse_line(raw, time.time())
     if isinstance(line, Unread):
         return None
-    finder.note(line)
-    finder.open_stories()
+    if finder.note(line):
+        finder.open_stories()
     return finder.add(line)
+
+
+def _verdict(story: Story, asked: IsAsked) -> str:
+    case = judge(story.lines, story.ta_id)
+    return verdict(case, focus(case, asked))
 
 
 def _id(story: Story) -> str:

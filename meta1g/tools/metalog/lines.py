@@ -27,6 +27,8 @@ _WHO: Final = re.compile(r" (?:(?P<host>[^\s\[\]]+) )?(?P<module>[^\s\[\]:]+)(?:
 #: RFC 5424: host, process, number, message id, structured data.
 _WHO_5424: Final = re.compile(r" (?P<host>\S+) (?P<module>\S+) (?P<pid>\S+) \S+ (?:-|(?:\[(?:\\.|[^\]\\])*+\])++) ", re.ASCII)
 _ESCAPED: Final = re.compile(r"(?:\\x[0-9A-F]{2})+", re.ASCII)
+#: More digits than any number of the log has.
+_DIGITS_MAX: Final = 18
 #: How an object begins, and what it has at least.
 _OURS: Final = '{"time": "'
 _HEADS: Final = ("time", "host", "process", "process_id", "event", "sevr", "stat")
@@ -70,6 +72,15 @@ class LogLine:
     def get(self, key: str) -> str:
         """Gives a fact, empty if the line has none."""
         return self.keys.get(key, "")
+
+    def number(self, key: str) -> int:
+        """Gives a whole number, 0 if the line has none there."""
+        return _number(self.keys.get(key))
+
+    def milliseconds(self, key: str) -> float:
+        """Gives a time, -1 if the line has none there."""
+        whole, _, fraction = self.get(key).partition(".")
+        return float(f"{whole}.{fraction or 0}") if _is_number(whole) and (not fraction or _is_number(fraction)) else -1.0
 
 
 def unescape(value: str) -> str:
@@ -123,7 +134,11 @@ def _pairs(text: str) -> dict[str, str] | None:
 
 
 def _number(text: str | None) -> int:
-    return int(text) if text and text.isdigit() else 0
+    return int(text) if text and _is_number(text) else 0
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX
 
 
 def _object(text: str, raw: str) -> LogLine | Unread:

@@ -28,6 +28,7 @@ from meta1g.conf.load import load_file
 from meta1g.tools.metalog import logfiles, query
 from meta1g.tools.metalog.follow import Tail, follow
 from meta1g.tools.metalog.logfiles import LogSource
+from meta1g.tools.metalog.query import Criterion
 from meta1g.tools.metalog.stamps import parse_stamp
 from meta1g.tools.metalog.stories import Story, StoryFinder
 from meta1g.tools.metalog.telling import as_json, as_text
@@ -88,12 +89,16 @@ class _Lines:
                 yield line, now
 
 
-def find(options: argparse.Namespace, sources: list[LogSource]) -> tuple[StoryFinder, list[Story]]:
-    """Reads the logs; gives the finder and what it found."""
+def _criteria(options: argparse.Namespace) -> list[Criterion]:
+    """Gives what is asked for."""
     found = [query.guess(word) for word in options.what]
-    found += [query.criterion(kind, word) for kind in query.KINDS for word in getattr(options, kind)]
-    lines = _Lines(sources, options.since)
-    finder = StoryFinder(found, options.since, options.until)
+    return found + [query.criterion(kind, word) for kind in query.KINDS for word in getattr(options, kind)]
+
+
+def find(criteria: list[Criterion], sources: list[LogSource], since: float, until: float) -> tuple[StoryFinder, list[Story]]:
+    """Reads the logs; gives the finder and what it found."""
+    lines = _Lines(sources, since)
+    finder = StoryFinder(criteria, since, until)
     finder.seed(lines.recent())
     return finder, finder.collect(lines.all)
 
@@ -147,18 +152,23 @@ def main(argv: list[str]) -> int:
         parser.error("--follow prints lines as they come; it has no --json")
     growing, sources = _paths(options)
     tails = [Tail(path) for path in growing] if options.follow else []
-    finder, stories = find(options, sources)
+    criteria = _criteria(options)
+    finder, stories = find(criteria, sources, options.since, options.until)
+
+    def asked(rcpt_idx: str, rcpt: str) -> bool:
+        return any(one.names(rcpt_idx, rcpt) for one in criteria)
+
     for number, story in enumerate(stories):
         if options.json:
-            print(as_json(story, short=options.short))
+            print(as_json(story, asked, short=options.short))
             continue
         if number and not options.short:
             print()
-        print("\n".join(as_text(story, short=options.short)))
+        print("\n".join(as_text(story, asked, short=options.short)))
     _complain(finder, sources)
     if options.follow:
         sys.stdout.flush()
-        follow(tails, finder, stories, _say)
+        follow(tails, finder, stories, asked, _say)
     return sysexits.EX_OK if stories else NOTHING_FOUND
 
 

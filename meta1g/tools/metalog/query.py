@@ -23,17 +23,22 @@ class Criterion:
         value: what is asked for, in lower case.
         keys: how each key of a line is compared with it.
         needle: a part of every line that meets it, as the line spells it, in lower case.
-        ids: it is an id: what else has this id belongs to it.
+        rcpt_idx: of this recipient of a transaction, empty for all.
     """
 
     value: str
     keys: Mapping[str, Same]
     needle: str
-    ids: bool = False
+    rcpt_idx: str = ""
 
     def meets(self, line: LogLine) -> bool:
         """Tells whether a line has what is asked for."""
         return any(key in line.keys and same(line.keys[key].lower(), self.value) for key, same in self.keys.items())
+
+    def names(self, rcpt_idx: str, rcpt: str) -> bool:
+        """Tells whether it asks for this recipient of a message."""
+        same = self.keys.get("rcpt")
+        return rcpt_idx == self.rcpt_idx if self.rcpt_idx else same is not None and same(rcpt.lower(), self.value)
 
 
 def _equal(found: str, value: str) -> bool:
@@ -93,18 +98,16 @@ def criterion(kind: str, text: str) -> Criterion:
     """
     found = _BRACKETS.fullmatch(text)
     value = bare(found[1] if found else text)
-    if kind == "id":
-        value = _ta_of(value)
-    keys = KINDS[kind]
-    return Criterion(_normal(value), keys, _needle(value), ids=kind in ("session", "id"))
+    ta_id, rcpt_idx = _ids_of(value) if kind == "id" else (value, "")
+    return Criterion(_normal(ta_id), KINDS[kind], _needle(ta_id), rcpt_idx)
 
 
 def guess(text: str) -> Criterion:
     """Makes a criterion of a word: an id, an address, a Message-ID, an IP address, or the name of a host or domain."""
     value = bare(text)
-    ta_id = _ta_of(value)
+    ta_id, rcpt_idx = _ids_of(value)
     if is_id(ta_id):
-        return Criterion(ta_id.lower(), {**KINDS["session"], **KINDS["id"]}, ta_id.lower(), ids=True)
+        return Criterion(ta_id.lower(), {**KINDS["session"], **KINDS["id"]}, ta_id.lower(), rcpt_idx)
     if not value:  # <>, the sender of reports
         return criterion("sender", value)
     if "@" in value:
@@ -115,13 +118,14 @@ def guess(text: str) -> Criterion:
     return Criterion(_normal(value), by_host, _needle(value))
 
 
-def _ta_of(value: str) -> str:
-    """Gives the transaction of a recipient id; anything else as it is, ids in upper case."""
+def _ids_of(value: str) -> tuple[str, str]:
+    """Gives transaction and index of a recipient id; without an index for another id, in upper case; anything else as it is."""
     upper = value.upper()
     try:
-        return split_rcpt_id(upper.replace("-X", "-x"))[0]
+        ta_id, rcpt_idx = split_rcpt_id(upper.replace("-X", "-x"))
     except ValueError:
-        return upper if is_id(upper) else value
+        return (upper if is_id(upper) else value), ""
+    return ta_id, str(rcpt_idx)
 
 
 def _normal(value: str) -> str:

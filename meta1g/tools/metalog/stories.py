@@ -18,6 +18,7 @@ from dataclasses import field
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
+from meta1g.base.ids import is_id
 from meta1g.tools.metalog.lines import LogLine, Unread, parse_line
 from meta1g.tools.metalog.query import Criterion, filters
 
@@ -71,7 +72,7 @@ class _Ids:
         self.found: dict[str, None] = {}
 
     def add(self, one: str) -> None:
-        if one and one not in self.found:
+        if one not in self.found and is_id(one):
             self.found[one] = None
             if len(self.found) > STORIES_MAX:
                 self.found.pop(next(iter(self.found)))
@@ -89,16 +90,16 @@ class _Seeds:
         self.tas, self.sessions = _Ids(count), _Ids(count)
 
     def take(self, line: LogLine) -> bool:
-        """Looks at a line; tells whether it meets the criterion."""
+        """Looks at a line; tells whether it leads to something."""
         ta_id, session = line.get("ss_ta"), line.get("ss_sess")
         met = self.criterion.meets(line)
-        if met and ta_id:
-            self.tas.add(ta_id)
-        elif met:
+        if met and not ta_id:
             self.sessions.add(session)
-        elif ta_id and session in self.sessions:  # a transaction of a session that was found
+        elif met or (ta_id and session in self.sessions):  # also a transaction of a session that was found
             self.tas.add(ta_id)
-        return met
+        else:
+            return False
+        return True
 
 
 class StoryFinder:
@@ -138,11 +139,11 @@ class StoryFinder:
             else:
                 self.note(line)
 
-    def note(self, line: LogLine) -> None:
-        """Looks whether a line leads to a story."""
-        for seeds in self._seeds:
-            if self._since <= line.when <= self._until:
-                seeds.take(line)
+    def note(self, line: LogLine) -> bool:
+        """Looks whether a line leads to a story, and remembers that."""
+        if not self._since <= line.when <= self._until:
+            return False
+        return sum(seeds.take(line) for seeds in self._seeds) > 0  # each has to look
 
     def _count(self, why: Unread) -> None:
         if why is Unread.FOREIGN:
@@ -174,7 +175,7 @@ class StoryFinder:
         around: dict[str, list[Story]] = {}
         for story in self._stories.values():
             for session in {one for line in story.lines for key in ("ss_sess", "da_sess") if (one := line.get(key))}:
-                if session not in self._stories:
+                if session not in self._stories and is_id(session):
                     around.setdefault(session, []).append(story)
         for line in self._lines_with(read, set(around)):
             if not line.get("ss_ta"):

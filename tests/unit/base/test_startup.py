@@ -1,6 +1,8 @@
 """The log of a process as its section, or else the whole file, wants it."""
 
+import re
 import socket
+import syslog
 
 import pytest
 
@@ -35,19 +37,20 @@ def written(text, tmp_path, capfd):
 
 
 def test_where_lines_go_and_in_which_form(tmp_path, capfd):
-    """Options file, facility, ident, protocol, socket and format of section log."""
+    """Options file, facility, ident, format, protocol and socket of section log."""
     assert "func=smar.stop" in written("", tmp_path, capfd)
     assert written('log { file = "a.log"; }', tmp_path, capfd) == ""
     assert "func=smar.stop" in (tmp_path / "a.log").read_text()
     assert written('log { file = "a.log"; } smar { log { file = "b.log"; format = json; } }', tmp_path, capfd) == ""
     assert '"smar.stop"' in (tmp_path / "b.log").read_text()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslogd:
-        syslogd.bind(f"{tmp_path}/log")
-        syslogd.settimeout(20)
-        for protocol, start in (("rfc3164", "<157>"), ("rfc5424", "<157>1 ")):
-            text = f'log {{ facility = local3; ident = "gate"; socket = "{tmp_path}/log"; protocol = {protocol}; }}'
-            assert written(text, tmp_path, capfd) == ""
-            line = syslogd.recv(4096).decode()
-            assert line.startswith(start)
-            assert "gate" in line
-            assert "func=smar.stop" in line
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service:
+        service.bind(str(tmp_path / "log"))
+        service.settimeout(30)
+        for protocol, expected in (
+            ("", rf"<{syslog.LOG_LOCAL3 | syslog.LOG_NOTICE}>.* gate\["),
+            ("protocol = rfc5424;", rf"<{syslog.LOG_LOCAL3 | syslog.LOG_NOTICE}>1 .* gate \d+ smar.stop - "),
+            ("protocol = journal;", r"SYSLOG_FACILITY=19\nSYSLOG_IDENTIFIER=gate\n"),
+        ):
+            where = f'facility = local3; ident = "gate"; socket = "{tmp_path}/log"; {protocol}'
+            assert written(f"log {{ {where} }}", tmp_path, capfd) == ""
+            assert re.search(expected, service.recv(9999).decode())

@@ -61,7 +61,7 @@ class McpProcess:
         assert setup_dirs.main(["-f", str(directory / "none.conf"), "--queue-directory", str(self.queue), "--no-accounts"]) == 0
 
     def configure(self, *sections: str) -> None:
-        head = f'queue_directory = "{self.queue}"; log {{ {self.log_options} }} log_level = 12;\n'
+        head = f'hostname = "mx.example"; queue_directory = "{self.queue}"; log {{ {self.log_options} }} log_level = 12;\n'
         self.conf.write_text((head + "".join(sections)).replace(COPY, str(self.directory / "child.py")))
 
     def start(self, *sections: str, ready: bool = True, arguments: tuple[str, ...] = (), systemd_fd: int = -1) -> None:

@@ -49,6 +49,7 @@ def test_a_wrong_configuration_changes_nothing_and_is_logged(mcp):
     log = reload(mcp, child("smtps", section="log_levle = 3;"))
     assert "log_levle" in log
     assert "everything goes on with the old one" in log
+    assert "sevr=ERROR, func=mcp.reload_failed, " in log
     assert mcp.names("signal") == []
     assert mcp.status()["smar"]["state"] == "running"
 
@@ -107,6 +108,7 @@ def test_nonsense_at_the_status_socket_costs_a_connection_only(mcp):
         while sock.recv(100):
             pass
     assert mcp.status()["smar"]["state"] == "running"
+    assert "sevr=WARN, func=mcp.status_peer, " in mcp.log()
 
 
 def one_line(mcp, code: int) -> str:

@@ -62,6 +62,8 @@ s.start = start
     os.kill(mcp.pid("smar"), signal.SIGKILL)
     mcp.pid("smar", 2)
     mcp.wait("facts smar", 2)
+    assert "func=failure.contained, component=smar, " in mcp.log()
+    assert "func=failure.trace, where=mcp.start, stat=| Traceback" in mcp.log()
     assert "contained: ZeroDivisionError" in mcp.log()
     assert mcp.names("signal") == []
     assert mcp.stop() == 0

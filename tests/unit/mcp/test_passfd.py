@@ -160,6 +160,7 @@ def test_accept_starts_a_process_for_each_connection(mcp, port):
     for conn in conns:
         conn.close()
     assert mcp.stop() == 0
+    assert mcp.log().count("func=mcp.start, component=smtps, stat=accepts") == 1
 
 
 def test_nostartaccept_gives_the_listening_socket_as_standard_input(mcp, port):

@@ -87,6 +87,7 @@ def test_a_new_component_that_does_not_start_goes_again_and_mcp_goes_on(mcp, cod
     assert set(mcp.status()) == {"smar"}
     assert mcp.names("signal") == []
     assert mcp.stop() == 0
+    assert ("sevr=ERROR, func=mcp.broken, component=smtpc, time_ms=" in mcp.log()) == (code != 1)
 
 
 def test_a_section_that_was_removed_by_a_reload_that_failed_is_back(mcp, port):
@@ -272,7 +273,7 @@ def test_without_descriptors_components_and_clients_wait_and_mcp_goes_on(mcp):
         waiting.connect(str(mcp.queue / paths.MCP_STATUS_SOCKET))
         mcp.signal(signal.SIGUSR1)
         mcp.signal(signal.SIGHUP)
-        wait_for(lambda: mcp.log().count("func=mcp.start, component=smar, stat=Too many open files") >= 2, mcp.log())
+        wait_for(lambda: mcp.log().count("func=mcp.not_started, component=smar, stat=Too many open files") >= 2, mcp.log())
         wait_for(lambda: "func=mcp.status, stat=Too many open files" in mcp.log(), mcp.log())
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
         mcp.pid("smar", 2)

@@ -90,7 +90,7 @@ def test_a_check_that_breaks_off_is_told_and_the_others_are_checked_all_the_same
 
 
 def test_a_check_that_hangs_is_ended_and_the_others_are_checked_all_the_same(checked, mcp):
-    mcp.prelude = "import meta1g.mcp.precheck as p; p.CHECK_LIMIT_S = 3.0"
+    mcp.prelude = "import meta1g.mcp.precheck as p; p.THOROUGH_LIMIT_S = 3.0"
     code, lines = checked("smtps", "__import__('signal').pause()", smar='log { file = "/nowhere/smar"; }')
     assert "smtps: its check did not end within 3 s" in lines
     assert any(line.startswith("smar: ") and "/nowhere" in line for line in lines)

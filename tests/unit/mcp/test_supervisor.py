@@ -84,6 +84,7 @@ def test_exit_0_is_meant_and_not_repaired(mcp):
     mcp.wait("start smtps", 2)
     assert mcp.names("start").count("smar") == 1
     assert mcp.status()["smar"]["state"] == "stopped"
+    assert "func=mcp.gone, component=smar, " in mcp.log()
 
 
 def test_mcp_ends_with_0_when_all_have_ended_as_they_meant_to(mcp):
@@ -174,7 +175,8 @@ def test_a_deaf_component_is_killed(mcp):
     mcp.prelude = QUICK
     mcp.start(child("smar", "--deaf"))
     assert mcp.stop() == 0
-    assert "killed" in mcp.log()
+    assert "func=mcp.stopping, component=smar, " in mcp.log()
+    assert "func=mcp.killed, component=smar, " in mcp.log()
 
 
 def test_sigusr1_is_passed_on(mcp):

@@ -312,7 +312,9 @@ def test_failing_task_of_the_frame_ends_the_process(system, exits):
     system.evthr.task_new(lambda task: {}[0], events=Ev.NONE, run=True, frame=True, name="listener")
     system.join()
     assert exits == [70]
-    assert any("sevr=FATAL, where=evthr.frame" in line and "name=listener" in line for line in system.sink.lines)
+    assert any(
+        "func=failure.ends" in line and "where=evthr.frame" in line and "name=listener" in line for line in system.sink.lines
+    )
 
 
 def test_failing_task_whose_end_nobody_would_notice_ends_the_process(system, exits):

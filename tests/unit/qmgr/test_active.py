@@ -184,6 +184,7 @@ def test_an_old_message_is_returned_and_its_bounce_has_all_the_time_again(qmgr):
     qmgr.advance(700)
     qmgr.wait_empty()
     assert [job.rcpts for job in agent.jobs[2:]] == [["s@from.example"]] * 2
+    assert len(qmgr.sink.find("sevr=NOTICE, func=qmgr.expired, .*rcpt=r@to.example.*stat=delivery time expired; ")) == 1
 
 
 def test_the_sender_is_warned_of_a_delay_once(qmgr):
@@ -195,6 +196,8 @@ def test_the_sender_is_warned_of_a_delay_once(qmgr):
     warning = agent.wait_jobs(3)[2]
     assert (warning.rcpts, warning.msg.mail, warning.msg.dsn_full) == (["s@from.example"], "", False)
     assert b"Action: delayed" in warning.bytes
+    assert qmgr.sink.find("func=qmgr.report, .*rcpt=s@from.example, stat=delay")
+    assert qmgr.sink.find("func=qmgr.feed, count=1")
     qmgr.wait_deferred(1)
     assert qmgr.defedb.scan(None, 9)[0].flags == RcptFlags.DLY_SENT
     qmgr.advance(4 * 3600 + 1)

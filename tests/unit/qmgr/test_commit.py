@@ -137,7 +137,7 @@ def test_one_waiter_whose_answer_fails_costs_nobody_else_his(qmgr):
         qmgr.context.commit.accept(ta(number), rcpts(number, 1), waiter)
     qmgr.files.gate.set()
     wait_until(lambda: sum(bool(waiter.told) for waiter in waiters) == 4, "the others are told")
-    assert qmgr.sink.find("func=qmgr.commit.*contained: RuntimeError: a mistake")
+    assert qmgr.sink.find("where=qmgr.commit.*contained: RuntimeError: a mistake")
     qmgr.sink.lines.clear()
 
 

@@ -69,7 +69,7 @@ def test_a_failed_change_is_tried_again_and_nobody_is_told_before(qmgr, defer, e
     told = []
     qmgr.defedb.error = error
     defer.add(change(1, told))
-    qmgr.sink.wait("func=qmgr.defedb.*cannot store")
+    qmgr.sink.wait("func=qmgr.store.*cannot store")
     defer.add(change(2, told))
     assert (told, defer.pending) == ([], 2)
     qmgr.defedb.error = None
@@ -93,7 +93,7 @@ def test_a_failed_question_is_told(qmgr, defer):
     defer.ask(broken, lambda result: failed.append("wrong"), lambda error: failed.append(str(error)))
     wait_until(lambda: failed, "told")
     assert failed == ["disk"]
-    assert qmgr.sink.find("func=qmgr.defedb.*disk")
+    assert qmgr.sink.find("(func=qmgr.store|where=qmgr.defedb).*disk")
 
 
 def test_close_stores_what_waits(qmgr, defer):
@@ -115,7 +115,7 @@ def test_a_bug_in_the_thread_of_a_store_ends_the_process(qmgr, defer):
     defer.add(change(1))
     wait_until(lambda: qmgr.exits, "the end")
     assert qmgr.exits == [sysexits.EX_SOFTWARE]
-    assert qmgr.sink.find("sevr=FATAL, where=workers.call.*impossible")
+    assert qmgr.sink.find("sevr=FATAL.*where=workers.call.*impossible")
     qmgr.exits.clear()
     qmgr.sink.lines.clear()
     qmgr.defedb.error = None
@@ -146,7 +146,7 @@ def test_a_change_that_cannot_be_stored_for_a_reason_of_its_own_does_not_block_t
     wait_until(lambda: len(told) == 2, "told")
     wait_until(lambda: not defer.pending, "given up")
     assert told == [(1, False), (3, False)]
-    assert qmgr.sink.find("func=qmgr.defedb, ss_ta=S000000000000000200.*contained")
+    assert qmgr.sink.find("ss_ta=S000000000000000200.*where=qmgr.defedb.*contained")
     qmgr.sink.lines.clear()
 
 

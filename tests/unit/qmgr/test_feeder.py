@@ -135,7 +135,7 @@ def test_records_that_cannot_be_read_are_tried_again(filled, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(qmgr.defedb, "read_due", broken)
         qmgr.advance(1001)
-        qmgr.sink.wait("func=qmgr.defedb.*disk", 2)
+        qmgr.sink.wait("func=qmgr.store.*disk", 2)
     wait_until(lambda: len(qmgr.states()) == 5, "all came")
 
 

@@ -212,4 +212,4 @@ def test_an_answer_that_cannot_be_taken_defers_the_recipient_and_nobody_else(qmg
     qmgr.smtps().mail("r@good.example")
     agent.wait_jobs(1)
     wait_until(lambda: qmgr.context.defer.count == 1, "deferred")
-    assert qmgr.sink.find("func=qmgr.resolve.*contained: RuntimeError")
+    assert qmgr.sink.find("where=qmgr.resolve.*contained: RuntimeError")

@@ -72,7 +72,7 @@ def test_it_stops_when_mcp_is_gone(qmgr):
     os.close(qmgr.alive_fd)
     qmgr.alive_fd = -1
     assert qmgr.process.wait(20) == 0
-    assert "mcp is gone" in qmgr.log()
+    assert "func=qmgr.mcp, stat=mcp is gone" in qmgr.log()
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])

@@ -15,6 +15,7 @@ def test_drain_refuses_new_mail_and_delivers_what_is_here(qmgr):
     smtps = qmgr.smtps()
     smtps.mail("r@to.example")
     assert ask(qmgr, "drain") == {"mode": "drain"}
+    assert qmgr.sink.find("func=qmgr.mode, stat=drain")
     assert smtps.peer.expect(Throttle)[1].max_threads == 0
     assert smtps.connect(session=new_id()).code == 421
     smtps.envelope("r@to.example")

@@ -1,6 +1,9 @@
 from collections import deque
+from dataclasses import replace
 
-from meta1g.db.aq_types import AqRcpt, AqTa, Home
+import pytest
+
+from meta1g.db.aq_types import AqRcpt, AqTa, Home, RcptState
 from meta1g.qmgr import questions
 from meta1g.qmgr.questions import AHEAD, PACE_S, TURN, Unasked, Window
 from meta1g.rcb.qmgr_smar import MEMBERS_PER_PART, Members, Resolve
@@ -40,6 +43,47 @@ def test_who_is_put_back_is_the_next_one():
     unasked.put_back(taken[-1])
     assert unasked.take() is taken[-1]
     assert len(unasked) == 3
+
+
+def addressed(*addresses: str) -> list[AqRcpt]:
+    one = AqTa(ta(1, len(addresses)), in_ibdb=True, in_defedb=False)
+    records = rcpts(1, len(addresses))
+    return [AqRcpt(one, replace(record, rcpt=rcpt), Home.IBDB) for record, rcpt in zip(records, addresses, strict=True)]
+
+
+def test_those_that_follow_at_the_same_domain_are_taken_together():
+    unasked = Unasked()
+    one = addressed("a@x.org", "b.c@X.org", "d+e@x.org", "f@y.org", "g@x.org")
+    unasked.extend([*one, *transaction(2, 1)])
+    assert unasked.take_alike(unasked.take()) == one[1:3]
+    assert unasked.take_alike(unasked.take()) == []
+    assert unasked.take_alike(last := unasked.take()) == []
+    assert last is one[4]
+    assert len(unasked) == 1
+    assert unasked.take() is not None
+    assert len(unasked) == 0
+
+
+@pytest.mark.parametrize(
+    "odd", ['"o d"@x.org', "o..d@x.org", ".o@x.org", "x.org", "\u00f6@x.org", "o@d@x.org", f"{65 * 'o'}@x.org", "@x.org"]
+)
+def test_an_address_that_may_be_wrong_goes_by_itself(odd):
+    unasked = Unasked()
+    unasked.extend(addressed("a@x.org", odd, odd, "b@x.org"))
+    assert [len(unasked.take_alike(unasked.take())) for _ in range(4)] == [0, 0, 0, 0]
+    assert len(unasked) == 0
+
+
+def test_not_more_are_taken_together_than_a_turn_has_and_none_that_is_in_other_hands():
+    unasked, big, small = Unasked(), addressed(*(f"r{n}@x.org" for n in range(3 * TURN))), transaction(2, 1)
+    unasked.extend([*big, *small])
+    assert len(unasked.take_alike(unasked.take())) == TURN
+    leader, big[TURN + 2].state = unasked.take(), RcptState.SENT_TO_AR
+    assert leader is big[TURN + 1]
+    assert unasked.take_alike(leader) == []
+    left = [unasked.take() for _ in range(len(unasked))]
+    assert small[0] in left[: TURN + 1]
+    assert [one for one in left if one is not small[0]] == big[TURN + 2 :]
 
 
 # -- window

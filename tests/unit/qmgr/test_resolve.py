@@ -86,6 +86,66 @@ def test_a_temporary_failure_of_the_resolver_defers(qmgr):
     assert (record.reply.code, record.reply.ecode, record.reply.text, record.tries) == (451, "4.4.3", "DNS is slow", 1)
 
 
+def by_domain(qmgr):
+    """Gives a resolver that says the same of all addresses of a domain, and says so."""
+    smar = qmgr.smar()
+    smar.stop()
+    smar.by_domain = True
+    smar.start()
+    wait_until(lambda: qmgr.context.resolver._by_domain, "the hello is answered")
+    return smar
+
+
+def test_a_domain_is_asked_for_once_where_nothing_else_counts(qmgr):
+    smar, agent = by_domain(qmgr), qmgr.agent()
+    smar.answers["y.example"] = route("192.0.2.2")
+    rcpts = [*(f"r{n}@x.example" for n in range(9)), '"o..d"@x.example', *(f"r{n}@y.example" for n in range(5))]
+    qmgr.smtps().mail(*rcpts)
+    wait_until(lambda: sum(len(job.rcpts) for job in agent.jobs) == len(rcpts), "delivered")
+    assert [one.rcpt for one in smar.of(Resolve)] == ["r0@x.example", '"o..d"@x.example', "r0@y.example"]
+    assert {job.server: sorted(job.rcpts) for job in agent.jobs} == {
+        "192.0.2.1": sorted(rcpts[:10]), "192.0.2.2": sorted(rcpts[10:]),
+    }  # fmt: skip
+    qmgr.wait_empty()
+
+
+def test_a_refusal_of_a_domain_counts_for_all_that_were_asked_for_with_it(qmgr):
+    smar = by_domain(qmgr)
+    smar.answers["x.example"] = Unresolved(reply=Reply(451, "4.4.3", "DNS is slow"))
+    qmgr.smtps().mail("a@x.example", "b@x.example", "c@x.example")
+    qmgr.wait_deferred(3)
+    assert [one.rcpt for one in smar.of(Resolve)] == ["a@x.example"]
+
+
+def test_those_that_were_asked_for_together_are_asked_for_again_when_the_resolver_is_lost(qmgr):
+    smar, agent = by_domain(qmgr), qmgr.agent()
+    smar.answers["x.example"] = None
+    qmgr.smtps().mail("a@x.example", "b@x.example", "c@x.example")
+    smar.wait_for(Resolve)
+    smar.stop()
+    wait_until(lambda: set(qmgr.states().values()) == {"NEW"}, "the questions are open again")
+    smar.answers.clear()
+    smar.start()
+    wait_until(lambda: sum(len(job.rcpts) for job in agent.jobs) == 3, "delivered")
+    qmgr.wait_empty()
+
+
+def test_a_question_that_cannot_be_sent_costs_its_recipient_and_the_others_go(qmgr, monkeypatch):
+    by_domain(qmgr)
+    agent, resolving = qmgr.agent(), qmgr.context.resolver
+    real = resolving._request
+
+    def request(rcpt, parts, alike=()):
+        if rcpt.record.rcpt == "bad@x.example":
+            raise RuntimeError("unexpected")
+        return real(rcpt, parts, alike)
+
+    monkeypatch.setattr(resolving, "_request", request)
+    qmgr.smtps().mail("bad@x.example", "b@x.example", "c@x.example")
+    wait_until(lambda: sum(len(job.rcpts) for job in agent.jobs) == 2, "delivered")
+    qmgr.wait_deferred(1)
+
+
 def test_members_and_bounces_are_not_expanded_again(qmgr):
     smar = qmgr.smar()
     smar.answers["list@to.example"] = Members(members=("a@to.example",))

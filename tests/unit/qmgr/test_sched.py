@@ -511,7 +511,7 @@ def test_a_delivery_that_cannot_be_built_is_tried_later_and_costs_nobody_else(qm
         send(smtps, "bad", "good", "bad", "good")
         agent.wait_jobs(2)
         qmgr.wait_deferred(2)
-    assert qmgr.sink.find("func=qmgr.deliver.*contained: RuntimeError")
+    assert qmgr.sink.find("where=qmgr.deliver.*contained: RuntimeError")
     with qmgr.context.active.lock:
         (dest,) = qmgr.context.scheduler.occ.dests()
         assert dest.open == len(dest.idle) == qmgr.context.scheduler.dadb.sessions
@@ -527,7 +527,7 @@ def test_reports_that_cannot_be_made_are_tried_later(qmgr, monkeypatch):
         patch.setattr("meta1g.qmgr.bounce.bounce_records", lambda *args: 1 // 0)
         send(qmgr.smtps(), "a")
         qmgr.wait_deferred(1)
-    assert qmgr.sink.find("func=qmgr.bounce.*contained: ZeroDivisionError")
+    assert qmgr.sink.find("where=qmgr.bounce.*contained: ZeroDivisionError")
     qmgr.advance(700)
     qmgr.wait_empty()
     assert [bool(job.msg.dsn_head) for job in agent.jobs] == [False, False, True]

@@ -1,4 +1,4 @@
-"""How long the result of a probe counts."""
+"""How long the result of a probe counts: options positive_expire, positive_refresh, negative_expire, negative_refresh."""
 
 import pytest
 

@@ -34,7 +34,7 @@ def test_the_first_failure_of_a_row_is_logged():
     link._went_down("closed")
     link._failed(OSError(1, "refused"))
     text = "\n".join(sink.lines)
-    assert text.count("func=rcb.connect, path=/q/x, stat=refused") == 2
+    assert text.count("func=rcb.waits, path=/q/x, stat=refused") == 2
     assert "gone" not in text
     assert "func=rcb.down, path=/q/x, stat=closed" in text
 

@@ -9,7 +9,7 @@ import scramp
 from hypothesis import given
 from hypothesis import strategies as some
 
-from meta1g.sasl.base import Challenge, FindVerifier, Identity, SaslError
+from meta1g.sasl.base import Challenge, FindVerifier, SaslError, SaslIdentity
 from meta1g.sasl.scram import ITERATIONS, ScramClient, ScramServer, check_verifier, make_verifier
 from tests.unit.sasl.exchanges import SALT, serve, talk
 
@@ -46,7 +46,7 @@ def test_the_example_of_the_rfc_server(hash_name):
     assert exchange.send(final) == Challenge(server_final)
     with pytest.raises(StopIteration) as end:
         exchange.send(b"")
-    assert end.value.value == Identity("user", "user")
+    assert end.value.value == SaslIdentity("user", "user")
 
 
 @pytest.mark.parametrize("hash_name", EXAMPLES)
@@ -69,7 +69,7 @@ def client(user="user", password="pencil", hash_name="sha256", **more):
 @pytest.mark.parametrize(("user", "password"), [("user", "pencil"), ("joe", "sécret"), ("a=b,c", "pass word")])
 def test_both_sides_agree(hash_name, binding, user, password):
     ours = server(hash_name, binding=binding, binding_offered=binding is not None)
-    assert talk(client(user, password, hash_name, binding=binding).exchange(), ours.exchange) == Identity(user, user)
+    assert talk(client(user, password, hash_name, binding=binding).exchange(), ours.exchange) == SaslIdentity(user, user)
 
 
 @pytest.mark.parametrize(("user", "password"), [("user", "wrong"), ("nobody", "pencil"), ("user", ""), ("us\xadér", "x")])
@@ -94,7 +94,7 @@ def test_another_connection_s_binding_is_refused():
 def test_a_list_without_the_stronger_mechanism_is_noticed():
     error = talk(client(could_bind=True).exchange(), server(binding_offered=True).exchange)
     assert "somebody may have changed the list" in error.reason
-    assert talk(client(could_bind=True).exchange(), server().exchange) == Identity("user", "user")
+    assert talk(client(could_bind=True).exchange(), server().exchange) == SaslIdentity("user", "user")
 
 
 BAD_FIRST = [
@@ -170,7 +170,7 @@ def test_who_the_client_wants_to_act_as_is_told():
         return proof_for(server_first, b"n,a=other,")
 
     identity, _ = serve(server().exchange(b"n,a=other,n=user,r=cnonce"), final, b"")
-    assert identity == Identity("user", "other")
+    assert identity == SaslIdentity("user", "other")
 
 
 def proof_for(server_first, head):
@@ -224,7 +224,7 @@ def test_another_author_s_client_is_served(hash_name, mechanism):
         return b""
 
     identity, _ = serve(server(hash_name).exchange(peer.get_client_first().encode()), final, end)
-    assert identity == Identity("user", "user")
+    assert identity == SaslIdentity("user", "user")
 
 
 @pytest.mark.parametrize(("hash_name", "mechanism"), [("sha1", "SCRAM-SHA-1"), ("sha256", "SCRAM-SHA-256")])

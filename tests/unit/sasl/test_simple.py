@@ -2,7 +2,7 @@
 
 import pytest
 
-from meta1g.sasl.base import Identity, SaslError
+from meta1g.sasl.base import SaslError, SaslIdentity
 from meta1g.sasl.prep import saslprep
 from meta1g.sasl.simple import (
     cram_md5_client,
@@ -20,7 +20,7 @@ from tests.unit.sasl.exchanges import serve, talk
 @pytest.mark.parametrize("initial", [b"\0user\0pencil", None])
 def test_plain_with_and_without_an_initial_response(initial):
     responses = () if initial else (b"\0user\0pencil",)
-    assert serve(plain_server(initial), *responses)[0] == Identity("user", "user")
+    assert serve(plain_server(initial), *responses)[0] == SaslIdentity("user", "user")
 
 
 @pytest.mark.parametrize(
@@ -50,26 +50,26 @@ def test_errors_do_not_tell_which_half_was_wrong():
 
 
 def test_plain_tells_whom_the_client_wants_to_act_as():
-    assert serve(plain_server(b"other\0user\0pencil"))[0] == Identity("user", "other")
+    assert serve(plain_server(b"other\0user\0pencil"))[0] == SaslIdentity("user", "other")
 
 
 @pytest.mark.parametrize("initial", [b"joe", None])
 def test_login_asks_for_what_is_missing(initial):
     responses = ["sécret".encode()] if initial else [b"joe", "sécret".encode()]
     identity, challenges = serve(login_server(initial), *responses)
-    assert identity == Identity("joe", "joe")
+    assert identity == SaslIdentity("joe", "joe")
     assert challenges == [b"Username:", b"Password:"][-len(responses) :]
 
 
 def test_external_needs_a_certificate():
-    assert serve(external_server(b"", "cert.example"))[0] == Identity("cert.example", "cert.example")
-    assert serve(external_server(None, "cert.example"), b"joe")[0] == Identity("cert.example", "joe")
+    assert serve(external_server(b"", "cert.example"))[0] == SaslIdentity("cert.example", "cert.example")
+    assert serve(external_server(None, "cert.example"), b"joe")[0] == SaslIdentity("cert.example", "joe")
     assert isinstance(serve(external_server(b"joe", ""))[0], SaslError)
 
 
 def test_clients_and_servers_agree():
-    assert talk(plain_client("a=b,c", "pass word"), plain_server) == Identity("a=b,c", "a=b,c")
-    assert talk(login_client("joe", "sécret"), login_server) == Identity("joe", "joe")
+    assert talk(plain_client("a=b,c", "pass word"), plain_server) == SaslIdentity("a=b,c", "a=b,c")
+    assert talk(login_client("joe", "sécret"), login_server) == SaslIdentity("joe", "joe")
 
 
 def test_the_example_of_rfc_2195():

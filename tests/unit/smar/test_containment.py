@@ -100,7 +100,7 @@ def test_a_broken_invariant_ends_the_process_with_a_code_that_mcp_restarts(smar,
 def test_an_unexpected_error_costs_its_look_up_and_qmgr_hears_of_it(smar, connect):
     start(smar)
     qmgr, smtps = connect("qmgr"), connect("smtps")
-    assert qmgr.request(QmgrHelloA(pid=1)) == SmarHelloQ()
+    assert qmgr.request(QmgrHelloA(pid=1)) == SmarHelloQ(by_domain=True)
     qmgr.send(resolve("odd@far.example"), 1)
     answers = {type(msg): msg for _, msg in (qmgr.receive(), qmgr.receive())}
     told = answers.pop(SmarContained)

@@ -134,9 +134,9 @@ WRONG = {
     ],
     ALIASES: [
         ("list", "", "has no members"),
-        ("list", "|/bin/prog", "LMTP can"),
-        ("list", ":include:/etc/list", "LMTP can"),
-        ("list", "/var/mail/x", "LMTP can"),
+        ("list", "|/bin/prog", "there are no programs, files and list files here"),
+        ("list", ":include:/etc/list", "there are no programs, files and list files here"),
+        ("list", "/var/mail/x", "there are no programs, files and list files here"),
         ("list", "a@@b.org", "member a@@b.org"),
         ("list", "a@b..org", "member a@b..org"),
         ("list", "${usr}@b.org", "did you mean user?"),
@@ -166,6 +166,14 @@ def test_wrong_entries(use, key, value, message):
 )
 def test_characters_that_nobody_sees_are_told(text):
     assert len(list(check_entries([MapEntry("f:1", text, "v"), MapEntry("f:2", "k", text)], [EntryRules()]))) == 2
+
+
+def test_a_key_that_comes_twice_is_told_wherever_it_stands():
+    rows = [MapEntry("f:1", "a", "x"), MapEntry("f:1", "A", "y"), MapEntry("f:2", "b", "x"), MapEntry("f:3", "b", "x")]
+    assert list(check_entries(rows, [EntryRules()])) == [
+        "f:1: key A: is already at f:1; remove one",
+        "f:3: key b: is already at f:2; remove one",
+    ]
 
 
 def test_an_entry_of_a_map_for_several_uses_is_right_for_one_of_them():

@@ -121,7 +121,7 @@ def test_a_gateway_is_served(smar, connect):
     smar.start(GATEWAY)
     smtps, qmgr = connect("smtps"), connect("qmgr")
     assert smtps.request(SmtpsHelloA(smtps_id=0, name="MTA")) == SmarHello(checks=int(Checks.RCPT))
-    assert qmgr.request(QmgrHelloA(pid=1)) == SmarHelloQ()
+    assert qmgr.request(QmgrHelloA(pid=1)) == SmarHelloQ(by_domain=True)
     assert smtps.request(rcpt("b@far.example")).reply.code == 250
     refused = smtps.request(rcpt("b@far.example", client="192.0.2.1"))
     assert (refused.reply.code, refused.reply.ecode) == (550, "5.7.1")
@@ -210,7 +210,7 @@ def test_a_stale_socket_is_replaced(smar, connect):
     smar.process.communicate()
     smar.process = None
     smar.start("relay_from = { 127.0.0.1 };")
-    assert connect("qmgr").request(QmgrHelloA(pid=1)) == SmarHelloQ()
+    assert connect("qmgr").request(QmgrHelloA(pid=1)) == SmarHelloQ(by_domain=True)
 
 
 def test_aliases_and_access_map_from_the_configuration(smar, connect):

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from meta1g.base.tlsfacts import TlsSettings
 from meta1g.conf.defs_session import SMTPC_SESSION
 from meta1g.conf.effects import REFUSED
 from meta1g.conf.errors import ConfigError
@@ -16,6 +17,7 @@ CONTENT = b"Received: here\r\nSubject: x\r\n\r\nbody\r\n"
 #: Snippet; the setting, as the section has it, and with the snippet.
 ROWS = {
     "pipelining": ("flags = dont_pipelining;", "pipelining", True, False),
+    "starttls": ("flags = dont_starttls;", "tls", TlsSettings(), None),
     "IO_timeout": ("IO_timeout = 7s;", "block_timeout_s", 180, 7),
     "connect_timeout": ("connect_timeout = 7s;", "connect_timeout_s", 30, 7),
     "greeting_timeout": ("greeting_timeout = 7s;", "greeting_timeout_s", 300, 7),
@@ -47,8 +49,8 @@ def test_what_the_section_says_stays():
     servers = ServerSettings(load("smtpc { flags = dont_pipelining; dot_timeout = 1m; }"))
     made = servers.of("command_timeout = 7s;")
     assert (made.pipelining, made.dot_timeout_s, made.command_timeout_s) == (False, 60, 7)
-    with pytest.raises(ConfigError, match="starttls is not in this version"):
-        servers.of("flags = starttls;")
+    with pytest.raises(ConfigError, match="tls_requirements is not in this version"):
+        servers.of("tls_requirements { min_cipher_bits = 128; }")
 
 
 def told(port, conf):

@@ -7,6 +7,7 @@ import pytest
 
 from meta1g.base.reply import Reply
 from meta1g.rcb.smtpc_qmgr import Deliver, DeliverRcpt, Retry
+from meta1g.smtp.esmtp import Ext
 from meta1g.smtp.reply import ReplyParser
 from meta1g.smtpc import talk as talk_module
 from meta1g.smtpc.fsm import TRANSITIONS, State, Verb
@@ -20,7 +21,7 @@ BROKEN = Reply(451, "4.4.2", "mx: connection is broken")
 GOOD = {
     Verb.BANNER: "220 hi", Verb.EHLO: "250-hi\r\n250 PIPELINING", Verb.LHLO: "250-hi\r\n250 PIPELINING", Verb.HELO: "250 hi",
     Verb.MAIL: "250 ok", Verb.RCPT: "250 ok", Verb.DATA: "354 go", Verb.DOT: "250 kept", Verb.EMPTY: "554 no",
-    Verb.RSET: "250 ok", Verb.QUIT: "221 bye",
+    Verb.RSET: "250 ok", Verb.QUIT: "221 bye", Verb.STARTTLS: "220 go",
 }  # fmt: skip
 PLAIN = {Verb.EHLO: "250 hi"}
 
@@ -55,6 +56,13 @@ class Server:
                 assert group.replies == group.data.count(b"\r\n")
             else:
                 return
+
+    def secure(self) -> None:
+        self.talk.starttls()
+        self.run()
+        if self.talk.state is State.SECURING:
+            self.talk.secured()
+            self.run()
 
     def deliver(self, rcpts=1) -> DeliveryStatus:
         status = DeliveryStatus()
@@ -289,6 +297,36 @@ def test_a_refused_reset_ends_the_session():
     assert (server.talk.state, server.talk.failure.code) == (State.LEAVING, 502)
 
 
+# -- TLS
+
+
+@pytest.mark.parametrize("lmtp", [False, True])
+def test_after_starttls_we_introduce_ourselves_anew_and_forget_what_was_offered(lmtp):
+    hello = Verb.LHLO if lmtp else Verb.EHLO
+    server = Server({hello: ["250-hi\r\n250-SIZE 5\r\n250 STARTTLS", "250 hi"]}, lmtp=lmtp)
+    assert server.talk.extensions.has(Ext.STARTTLS)
+    server.secure()
+    assert server.lines == [f"{hello.value} us.example", "STARTTLS", f"{hello.value} us.example"]
+    assert not server.talk.extensions.has(Ext.SIZE)
+    assert shown(server.deliver(), 1) == "- - 250"
+
+
+@pytest.mark.parametrize("reply", ["454 4.7.0 not now", "502 what?"])
+def test_a_refused_starttls_leaves_the_session_as_it_was(reply):
+    server = Server({Verb.STARTTLS: reply})
+    server.secure()
+    assert (server.talk.state, server.talk.failure) == (State.READY, None)
+    assert server.talk.extensions.has(Ext.PIPELINING)
+
+
+@pytest.mark.parametrize("reply", [BYE, "354 go", None])
+def test_a_session_that_ends_at_starttls_has_failed(reply):
+    server = Server({Verb.STARTTLS: reply})
+    server.secure()
+    assert server.talk.state is State.CLOSED
+    assert server.talk.failure is not None
+
+
 # -- words
 
 
@@ -326,6 +364,8 @@ def test_whatever_a_server_answers_everybody_has_one_outcome_and_all_of_the_tabl
             verb: [chance.choice(REPLIES) if chance.random() < 0.3 else GOOD[verb] for _ in range(9)] + [None] for verb in GOOD
         }
         server = Server({**said, **(PLAIN if chance.random() < 0.3 else {})}, lmtp=lmtp)
+        if chance.random() < 0.3 and server.talk.state is State.READY:
+            server.secure()
         for _ in range(3):
             one_more(server, chance.randrange(1, 5))
         if server.talk.state in (State.READY, State.DIRTY, State.LEAVING):

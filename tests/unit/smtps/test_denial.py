@@ -39,6 +39,7 @@ def test_a_denied_client_does_not_keep_the_server_from_stopping(smtps):
         denied.expect("554 5.7.1 Go away")
         assert smtps.end() == 0
         denied.expect("421 4.3.2")
+    smtps.wait_log("func=smtps.closed, .*reply=421")
 
 
 def test_delayed_checks_greet_it_all_the_same(tmp_path):

@@ -115,6 +115,7 @@ def test_a_commit_in_doubt_is_451_and_the_content_stays(smtps):
     with smtps.client() as client:
         client.message(CONTENT, "451 4.3.0")
         assert len(smtps.content_files()) == 1
+    smtps.wait_log("func=smtps.commit, .*the content stays")
 
 
 def test_a_transaction_is_lost_with_the_connection_to_qmgr(smtps):
@@ -349,7 +350,7 @@ def test_sigterm_lets_the_open_transaction_end_and_takes_no_other(smtps):
 def test_the_end_of_mcp_ends_the_process(smtps):
     os.close(smtps.alive_fd)
     assert smtps.process.wait(WAIT_S) == 0
-    smtps.wait_log("mcp is gone")
+    smtps.wait_log("func=smtps.mcp, stat=mcp is gone")
 
 
 @pytest.fixture

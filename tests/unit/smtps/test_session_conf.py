@@ -6,6 +6,7 @@ from meta1g.base.reply import Reply
 from meta1g.conf.defs_session import SMTPS_SESSION
 from meta1g.conf.effects import REFUSED
 from meta1g.rcb.smtps_smar import Checks, ClientVerdict, LookupFlags, Verdict
+from tests.fakes.certificates import make_certificate
 from tests.fakes.smtps_process import Client, SmtpsProcess
 
 LONG = "x" * 1200
@@ -15,6 +16,7 @@ BEGIN = ((EHLO, "250"), (MAIL, "250"), (RCPT, "250"), ("DATA", "354"))
 ROWS = {
     "8bitmime": ("flags = dont_8bitmime;", (), EHLO, "+8BITMIME", "!8BITMIME"),
     "pipelining": ("flags = dont_pipelining;", (), EHLO, "+PIPELINING", "!PIPELINING"),
+    "starttls": ("flags = dont_starttls;", (), EHLO, "+STARTTLS", "!STARTTLS"),
     "xverp": ("flags = { xverp };", (), EHLO, "!XVERP", "+XVERP"),
     "delay_checks": ("flags = { delay_checks };", (), "", "554 5.7.1 Denied", "220 "),
     "strict_ehlo": ("flags = { strict_ehlo };", (), "EHLO not_a,domain", "250", "501"),
@@ -62,7 +64,9 @@ def test_every_option_and_flag_has_a_row():
 
 @pytest.fixture(scope="module")
 def smtps(tmp_path_factory):
-    with SmtpsProcess(tmp_path_factory.mktemp("s"), checks=Checks.RCPT | Checks.CLIENT) as process:
+    cert, key = make_certificate(tmp_path_factory.mktemp("tls"), "mx.example")
+    tls = f"tls {{ cert_file = {cert}; key_file = {key}; }}"
+    with SmtpsProcess(tmp_path_factory.mktemp("s"), tls, checks=Checks.RCPT | Checks.CLIENT) as process:
         yield process
 
 

@@ -48,7 +48,7 @@ def test_it_is_built_and_of_the_library_that_python_uses():
 
 
 def test_another_library_than_python_s_is_not_used(monkeypatch, server):
-    monkeypatch.setattr(ssl, "OPENSSL_VERSION", "OpenSSL 9.9.9")
+    monkeypatch.setattr(libssl, "_PYTHONS", "OpenSSL 9.9.9")
     assert "9.9.9" in libssl.why_not()
     assert "DANE" in tls.tls_trouble()
 
@@ -111,7 +111,7 @@ def shake_ends(pair, server, client, choose):
         try:
             return tls.st_tls_accept(pair[0], server, LIMIT, choose)
         except st.StError as error:
-            tls.st_tls_close(pair[0])
+            st.st_netfd_close(pair[0])
             return error
 
     threads = [st.st_thread_create(serve, None, True), later(tls.st_tls_connect, pair[1], client, TlsWanted(), LIMIT)]
@@ -360,7 +360,7 @@ def once():
     for thread in threads:
         assert st.st_thread_join(thread).peer_cert
     for nfd in pair:
-        tls.st_tls_close(nfd)
+        st.st_netfd_close(nfd)
 for _ in range(50): once()
 first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for _ in range(300): once()

@@ -96,7 +96,7 @@ def test_a_server_that_comes_late_is_found(server):
     server.accept()
     owner.wait(("up", 7))
     owner.link.close()
-    assert sum("func=rcb.connect" in line and "stat=ok" not in line for line in owner.log.sink.lines) == 1
+    assert sum("func=rcb.waits" in line for line in owner.log.sink.lines) == 1
 
 
 def test_a_peer_of_another_release_is_refused_and_asked_again(server, owner):

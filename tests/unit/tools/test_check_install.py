@@ -124,7 +124,7 @@ def test_a_configuration_that_others_may_write_is_told(conf, capsys):
 def test_what_mcp_would_refuse_is_told(conf, capsys):
     conf.write_text(conf.read_text().replace("smtpc {", "smtpc { path = /nonexistent/program;"))
     lines = check(conf, capsys)
-    assert lines[0] == f"{conf}:4: path of smtpc: /nonexistent/program: no such program"
+    assert lines[0] == f"{conf}:5: path of smtpc: /nonexistent/program: no such program"
     assert f"mcp -c {conf}" in lines[1]
 
 

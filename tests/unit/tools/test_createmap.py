@@ -110,7 +110,7 @@ def test_the_source_is_named_and_its_entries_are_checked_by_the_name_of_the_map(
     [
         ("\ufeffa 1\n".encode(), "standard input:1: begins with a byte order mark; save it as UTF-8 without"),
         ("a 1\n".encode("utf-16"), "standard input:1: is UTF-16; save it as UTF-8"),
-        (b"a 1\rb 2\r", "U+000D"),
+        (b"a 1\rb 2\r", "a line end of CR alone; end lines with LF"),
         (b"key. 1\n", "write key"),
     ],
 )

@@ -1,6 +1,7 @@
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -309,6 +310,18 @@ def test_a_missing_content_is_named_and_the_envelope_goes_on(whole, tmp_path):
     assert f"{ta_id(3)}: is missing" in exported.stderr
     result = imported(make_whole(tmp_path / "to", empty=True), exported.stdout)
     assert (result.returncode, f"{ta_id(3)}: no content" in result.stderr) == (0, True)
+
+
+def test_an_envelope_without_content_finds_the_one_that_the_queue_has(whole, tmp_path):
+    lines = [line for line in metaqueue("export", whole).stdout.splitlines() if not line.startswith('{"content"')]
+    envelopes = re.sub('"bytes": [0-9]+', '"bytes": null', "".join(f"{line}\n" for line in lines))
+    for path in (whole / "defedb").iterdir():
+        path.unlink()
+    for path in (whole / "ibdb").iterdir():
+        path.unlink()
+    result = imported(whole, envelopes)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert metaqueue("check", "--content", whole).returncode == 0
 
 
 def swapped(lines, old, new):

@@ -11,7 +11,9 @@ from meta1g.base import paths
 from meta1g.base.cli import CliError
 from meta1g.base.paths import Account
 from meta1g.conf.load import load_file
-from meta1g.tools import accounts, setup_dirs
+from meta1g.conf.tlsconf import tls_settings
+from meta1g.st.tls import tls_context
+from meta1g.tools import accounts, selfsigned, setup_dirs
 from tests.unit.mcp.accounts import accounts_of_this_machine
 
 as_root = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
@@ -167,3 +169,51 @@ class TestAsRoot:
         with accounts_of_this_machine():
             setup(conf, queue=tmp_path / "spool")
             assert (tmp_path / "spool" / "smar").stat().st_uid == pwd.getpwnam("nobody").pw_uid
+
+
+def test_a_certificate_is_made_once_and_named_in_the_example(tmp_path, conf, capsys):
+    queue = tmp_path / "spool"
+    assert setup(conf, "--no-accounts", "--tls", queue=queue) == 0
+    cert, key = conf.parent / "tls/cert.pem", conf.parent / "tls/key.pem"
+    assert f"made {cert} for " in capsys.readouterr().out
+    assert (cert.stat().st_mode & 0o777, key.stat().st_mode & 0o777) == (0o644, 0o600)
+    config = load_file(conf)
+    settings = tls_settings(config, config.sections("smtps")[0].sub("tls"), server=True)
+    assert tls_context(settings, server=True).seconds_left() > 3600 * 86400
+    before = key.read_bytes()
+    assert setup(conf, "--no-accounts", "--tls", queue=queue) == 0
+    assert key.read_bytes() == before
+    assert capsys.readouterr().out == ""
+
+
+def test_a_configuration_that_names_no_certificate_is_left_alone_and_told(tmp_path, conf, capsys):
+    conf.parent.mkdir(parents=True)
+    conf.write_text(f'hostname = "mx.example"; queue_directory = "{tmp_path}/spool";\nsmtps {{ }}\n')
+    text = conf.read_text()
+    assert setup(conf, "--no-accounts", "--tls") == 0
+    said = capsys.readouterr().out
+    assert f"put this into smtps of {conf}: tls {{ cert_file = tls/cert.pem; key_file = tls/key.pem; }}" in said
+    assert "for mx.example, signed by its own key" in said
+    assert conf.read_text() == text
+
+
+@pytest.mark.parametrize("missing", ["cert.pem", "key.pem"])
+def test_half_a_pair_is_not_completed(tmp_path, conf, missing):
+    assert setup(conf, "--no-accounts", "--tls", queue=tmp_path / "spool") == 0
+    (conf.parent / "tls" / missing).unlink()
+    with pytest.raises(CliError, match=f"{missing} is not; put it there, or remove the first"):
+        setup(conf, "--no-accounts", "--tls", queue=tmp_path / "spool")
+
+
+def test_without_openssl_it_is_said_what_to_install(tmp_path, conf, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CliError, match="apt-get install openssl"):
+        setup(conf, "--no-accounts", "--tls", queue=tmp_path / "spool")
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_the_key_is_for_the_group_that_asked(tmp_path):
+    assert selfsigned.make(tmp_path, "mx.example", 65534)
+    facts = (tmp_path / "tls/key.pem").stat()
+    assert (facts.st_uid, facts.st_gid, facts.st_mode & 0o777) == (0, 65534, 0o640)

@@ -70,7 +70,7 @@ def test_hold_keeps_a_recipient_until_it_is_released(qmgr, ctl):
     assert ctl.ask("hold", "all") == {"held": 1, "already": 1}
     assert [one.next_try for one in qmgr.defedb.scan(None, 9)] == [HELD_UNTIL] * 2
     wait_until(lambda: qmgr.context.defer.held == 2, "counted")
-    assert qmgr.sink.find(f"func=qmgr.held.*ss_ta={ta_id(1)}")
+    assert qmgr.sink.find(f"func=qmgr.hold.*ss_ta={ta_id(1)}")
     qmgr.smar()
     agent = qmgr.agent()
     qmgr.advance(20_000)

@@ -11,10 +11,13 @@ import sys
 import time
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
 
 from contrib.lib.gateway import ROOT
 from meta1g.base import sysexits
 from meta1g.base.cli import CliError
+from meta1g.tools import rcvrenvfromlog
 from meta1g.tools.metalog import main, stories
 from tests.unit.tools.metalog.logs import START, written
 
@@ -251,6 +254,37 @@ def test_what_is_damaged_or_of_others_is_counted_and_nothing_else_is_lost(capsys
     assert said.out.startswith(f"{TA1} delivered to")
     assert re.search(r"passed over: \d+ lines of other programs", said.err)
     assert f"passed over: {len(torn) + 1} damaged lines" in said.err
+
+
+LINES = [line for name in ("classic", "json") for line in written(EVENTS, name)]
+DAMAGE = some.lists(
+    some.tuples(some.integers(0, 10**6), some.sampled_from([b"", b"\0", b"9" * 30, b"\xff", b", ", b'"', b"=", b"-"])),
+    min_size=1,
+)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(DAMAGE, some.sampled_from([TA1, "one@a.example", SESS, "203.0.113.6"]))
+def test_no_damage_stops_it(tmp_path, capsys, damage, asked):
+    data = bytearray("\n".join(LINES).encode())
+    for place, other in damage:
+        data[place % len(data) : place % len(data) + 1] = other
+    (tmp_path / "log").write_bytes(data)
+    arguments = ["--log", str(tmp_path / "log")]
+    assert main.main([*arguments, asked]) in (sysexits.EX_OK, main.NOTHING_FOUND)
+    assert main.main([*arguments, "--json", asked]) in (sysexits.EX_OK, main.NOTHING_FOUND)
+    assert rcvrenvfromlog.main(arguments) == rcvrenvfromlog.main([*arguments, "--list"]) == sysexits.EX_OK
+    assert capsys.readouterr().out.isascii()
+
+
+@pytest.mark.parametrize("key", ["rcpt_idx", "size", "delay_ms", "tries", "count", "reply", "next_try"])
+@pytest.mark.parametrize("value", ["", "-1", "9" * 900, "1e5", "x", "\u0663", "0x1"])
+def test_a_number_that_is_none_stops_nothing(tmp_path, capsys, key, value):
+    lines = [re.sub(f"{key}=[^,]*", f"{key}={value}", line) for line in written(EVENTS)]
+    (tmp_path / "log").write_text("\n".join(lines))
+    assert main.main(["--log", str(tmp_path / "log"), TA1]) == sysexits.EX_OK
+    assert main.main(["--log", str(tmp_path / "log"), "--json", TA1]) == sysexits.EX_OK
+    assert rcvrenvfromlog.main(["--log", str(tmp_path / "log")]) == sysexits.EX_OK
 
 
 def test_a_packed_file_that_ends_too_early_gives_what_is_in_it(capsys, tmp_path):

@@ -2,8 +2,12 @@
 
 import pytest
 
+from meta1g.base.events import EVENTS
+from meta1g.base.logevent import About
+from meta1g.tools.metalog import cases
+from meta1g.tools.metalog.cases import judge
 from meta1g.tools.metalog.lines import parse_line
-from meta1g.tools.metalog.verdict import duration, judge, verdict
+from meta1g.tools.metalog.verdict import duration, focus, verdict
 from tests.unit.tools.metalog.logs import START, written
 
 TA, SESS = "S00064E96F6D5C5F901", "S00064E96F6D5C5F900"
@@ -54,7 +58,8 @@ def refused(what, stat, reply, ecode, **keys):
 
 
 RULE = {"map": "access.db", "key": "to:r@b.example"}
-LOST = "bounced after 1 try in 1.000 s: 550 5.1.1 no such user"
+BOUNCED = "bounced after 1 try in 1.000 s: 550 5.1.1 no such user"
+LOST = "failed after 1 try in 1.000 s: 550 5.1.1 no such user; nobody is told"
 SENT = "delivered to mx[127.0.0.9] after 1 try in 1.000 s: 250 2.0.0 kept"
 STORIES = {
     "delivered": ([connect(), rcpt(), message(), delivered()], SENT),
@@ -74,7 +79,7 @@ STORIES = {
     "not whole": ([rcpt()], "accepted, but the message did not come"),
     "bounced": (
         [rcpt(), message(), failed(), of_rcpt("bounce", "ok", 1, "s@a.example", count=1), delivered(1, "s@a.example", 4.0)],
-        f"{LOST}; report to s@a.example: {SENT.replace('1.000', '2.000')}",
+        f"{BOUNCED}; report to s@a.example: {SENT.replace('1.000', '2.000')}",
     ),
     "bounced and nobody hears of it": (
         [rcpt(), message(), failed()], LOST
@@ -85,11 +90,11 @@ STORIES = {
         LOST,
     ),
     "bounced before any try": (
-        [rcpt(), message(), failed(tries=None)], "bounced after 0 tries in 1.000 s: 550 5.1.1 no such user",
+        [rcpt(), message(), failed(tries=None)], "failed after 1.000 s without a try: 550 5.1.1 no such user; nobody is told",
     ),
     "expired": (
         [rcpt(), message(), deferred(), failed(event="expired", after=7202.0, tries=5)],
-        "expired after 5 tries in 2h: 550 5.1.1 no such user",
+        "expired after 5 tries in 2h: 550 5.1.1 no such user; nobody is told",
     ),
     "two fates": (
         [rcpt(), rcpt(1, "q@b.example"), message(2), delivered(), failed(1, "q@b.example")],
@@ -129,7 +134,7 @@ STORIES = {
     "removed": ([rcpt(), message(), of_rcpt("removed", "by order of the operator")], "removed by order of the operator"),
     "returned": (
         [rcpt(), message(), of_rcpt("bounced", "by order of the operator"), failed(after=5)],
-        "bounced after 1 try in 3.000 s: 550 5.1.1 no such user",
+        LOST.replace("1.000", "3.000"),
     ),
     "refused at RCPT": (
         [connect(), refused("rcpt_refused", "550 5.7.1 no", 550, "5.7.1", **FROM, rcpt="r@b.example", **RULE)],
@@ -158,6 +163,20 @@ STORIES = {
         "refused at MAIL: 552 5.3.4 too big",
     ),
 }  # fmt: skip
+MANY = [
+    *(rcpt(n, f"r{n}@b.example") for n in range(9)), message(9),
+    of_rcpt("alias", "ok", 8, "r8@b.example", count=1, members="m@b.example"),
+    delivered(0, "r0@b.example"), deferred(1, "r1@b.example"), failed(2, "r2@b.example"),
+    failed(3, "r3@b.example", ecode="5.7.1"),
+    of_rcpt("bounce", "ok", 10, "s@a.example", count=1), delivered(9, "m@b.example"), delivered(10, "s@a.example", 4.0),
+]  # fmt: skip
+FOCUS = {
+    "r0@b.example": f"{SENT}; 8 other recipients",
+    "r2@b.example": f"{BOUNCED}; report to s@a.example: {SENT.replace('1.000', '2.000')}; 8 other recipients",
+    "r7@b.example": "in the queue, not tried yet; 8 other recipients",
+    "r8@b.example": f"r8@b.example -> m@b.example: {SENT}; 8 other recipients",
+    "m@b.example": f"r8@b.example -> m@b.example: {SENT}; 8 other recipients",
+}
 SESSIONS = {
     "refused at connect": (
         [refused("connect_refused", "554 5.7.1 listed", 554, "5.7.1", map="dnsbl", key="1.2.0.192.l.example")],
@@ -191,6 +210,37 @@ def test_the_story_of_a_session(name):
     assert verdict(case_of(events, "")) == expected
 
 
+@pytest.mark.parametrize("address", FOCUS)
+def test_who_is_asked_for_is_told_of_whatever_became_of_the_others(address):
+    case = case_of(MANY, TA)
+    assert verdict(case, focus(case, lambda index, rcpt: rcpt == address)) == FOCUS[address]
+
+
+def test_a_report_of_success_belongs_to_the_recipient_before_it():
+    report = of_rcpt("report", "success", 2, "s@a.example", 3.1)
+    events = [rcpt(), rcpt(1, "q@b.example"), message(2), delivered(), report, delivered(1, "q@b.example", 3.2),
+              delivered(2, "s@a.example", 4.0)]  # fmt: skip
+    case = case_of(events, TA)
+    expected = f"{SENT}; report to s@a.example: {SENT.replace('1.000', '2.000')}; 1 other recipient"
+    assert verdict(case, focus(case, lambda index, rcpt: rcpt == "r@b.example")) == expected
+    assert (
+        verdict(case, focus(case, lambda index, rcpt: rcpt == "q@b.example"))
+        == f"{SENT.replace('1.0', '1.2')}; 1 other recipient"
+    )
+
+
+def test_a_recipient_is_asked_for_by_its_index_and_nobody_means_all():
+    case = case_of(MANY, TA)
+    assert verdict(case, focus(case, lambda index, rcpt: index == "7")) == FOCUS["r7@b.example"]
+    assert focus(case, lambda index, rcpt: rcpt == "s@a.example") == frozenset(case.rcpts)
+
+
+def test_a_recipient_that_an_alias_names_too_is_its_own():
+    alias = of_rcpt("alias", "ok", 1, "all@b.example", count=0, members="r@b.example")
+    events = [rcpt(), rcpt(1, "all@b.example"), message(2), alias, delivered()]
+    assert verdict(case_of(events, TA)) == f"r@b.example: {SENT}; all@b.example: expanded to 0 recipients"
+
+
 def test_what_else_happened_in_a_session_does_not_count_for_its_message():
     events = [connect(), refused("command_refused", "501 name", 501, "5.5.4", command="EHLO _"), rcpt(), message(), delivered()]
     assert verdict(case_of(events, TA)) == SENT
@@ -202,6 +252,27 @@ def test_the_sender_is_that_of_the_message_and_not_that_of_a_report_or_a_list():
     events = [rcpt(), message(), failed(), of_rcpt("bounce", "ok", 1, "s@a.example", count=1), report]
     assert case_of(events, TA).mail == "s@a.example"
     assert case_of(events[2:], TA).mail == "s@a.example"
+
+
+#: Events that say nothing of what becomes of a message, or what another line says, too.
+SAY_NOTHING = {
+    "smtps.connect", "smtps.gone", "qmgr.refused", "qmgr.commit", "qmgr.deliver", "qmgr.feed", "qmgr.dest", "qmgr.control",
+    "qmgr.mode", "smtpc.not_taken", "smtpc.not_told", "smtpc.session",
+}  # fmt: skip
+
+
+def test_every_event_of_mail_has_its_meaning_here():
+    kinds = (About.SESSION, About.REFUSAL, About.MESSAGE, About.DELIVERY, About.ORDER)
+    events = {name for name, event in EVENTS.items() if event.kind in kinds}
+    assert events - SAY_NOTHING == cases.KNOWN - {"qmgr.held"}
+    assert events >= SAY_NOTHING
+    assert EVENTS.keys() >= cases.KNOWN
+
+
+def test_a_recipient_that_is_refused_first_and_accepted_then_gets_its_mail():
+    no = refused("rcpt_refused", "451 4.7.1 later", 451, "4.7.1", **FROM, rcpt="<r@b.example>")
+    expected = f"r@b.example: refused at RCPT: 451 4.7.1 later; r@b.example: {SENT}"
+    assert verdict(case_of([no, rcpt(), message(), delivered()], TA)) == expected
 
 
 @pytest.mark.parametrize(

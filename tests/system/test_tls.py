@@ -1,0 +1,46 @@
+"""A gateway with a certificate from sm.setup: mail comes in under TLS, from the first start, and its header says so."""
+
+import re
+import smtplib
+import ssl
+import stat
+
+import pytest
+
+from contrib.lib.gateway import Gateway
+from tests.system.conftest import HEADER, running, send
+
+pytestmark = pytest.mark.system
+
+
+def test_mail_comes_in_under_tls_from_the_first_start(tmp_path, sink):
+    gateway = Gateway(tmp_path / "g", f". {sink.port}^[127.0.0.1]", tls=True)
+    with running(gateway):
+        key = gateway.conf.parent / "tls/key.pem"
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600
+        trusting = ssl.create_default_context(cafile=gateway.conf.parent / "tls/cert.pem")
+        with smtplib.SMTP("127.0.0.1", gateway.port, timeout=60) as client:
+            client._host = "gateway.example"  # the name that the certificate has to have
+            client.ehlo("test.example")
+            client.starttls(context=trusting)
+            assert client.sendmail("sender@back.example", ["rcpt@sink.example"], HEADER + b"hello\r\n") == {}
+        (envelope,) = sink.wait_for(1)
+        assert b"with ESMTPS id " in sink.content(envelope)
+        gateway.wait_empty()
+        assert "func=smtps.tls," in gateway.log.read_text()
+
+
+def test_two_gateways_speak_tls_with_each_other(tmp_path, sink):
+    inner = Gateway(tmp_path / "in", f". {sink.port}^[127.0.0.1]", tls=True)
+    with running(inner):
+        outer = Gateway(tmp_path / "out", f". {inner.port}^[127.0.0.1]")
+        with running(outer):
+            for number in range(3):
+                send(outer, [f"rcpt{number}@sink.example"])
+            envelopes = sink.wait_for(3)
+            outer.wait_empty()
+            inner.wait_empty()
+        for envelope in envelopes:
+            first, second = re.findall(rb"with (E?SMTPS?) id ", sink.content(envelope))
+            assert (first, second) == (b"ESMTPS", b"ESMTP"), "from the outer gateway, and from the client"
+        assert "func=smtpc.tls," in outer.log.read_text()
