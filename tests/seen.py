@@ -7,7 +7,6 @@ _SALVAGE = "unit/db/test_defedb_salvage.py"
 _SERVER = "unit/smtpc/test_session_conf.py::TestProcess"
 
 SEEN = {
-    "map.entry": "unit/qmgr/test_destinations.py::test_a_wrong_entry_is_no_limit_and_is_logged",
     "map.load": "unit/maps/test_loading.py::test_a_damaged_map_file_gives_temporary_errors_and_never_a_wrong_answer",
     "mcp.failed": "unit/mcp/test_passfd.py::test_accept_starts_a_process_for_each_connection",
     "mcp.pass": "unit/mcp/test_control.py::test_a_changed_listen_socket_is_bound_and_the_old_one_closed",
@@ -31,7 +30,6 @@ SEEN = {
 }
 #: Nobody sees these yet: they need a system that is out of descriptors, a disk that fails, or a moment that is hard to meet.
 UNSEEN = (
-    "smtps.tls_poor",
     "evthr.watch",
     "mcp.accept",
     "mcp.leftover_killed",
