@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from meta1g.base import hostname, paths, sysexits
+from meta1g.base import paths, sysexits
 from meta1g.base.cli import CliError
 from meta1g.base.dataclass import dataclass
 from meta1g.base.unixsock import PATH_MAX_BYTES
@@ -76,8 +76,7 @@ def prepare(file: Path, *, lenient: bool = False) -> Prepared:
         _check_directories(service, queue, found[service.label])
     _check_content_group(config, services, found)
     plans = tuple(_plan(config, service, found[service.label], lenient) for service in services)
-    nameless = hostname.problem(config.hostname)
-    warnings = [*config.warnings, *([f"{config.path}: {nameless}"] if nameless else []), *_root_warnings(services, found)]
+    warnings = [*config.warnings, *_root_warnings(services, found)]
     return Prepared(config, queue, plans, tuple(log_files), tuple(warnings))
 
 

@@ -8,7 +8,7 @@ Ref: MeTA1 design, "Functional Specification: SMAR" (modelled on).
 import os
 import signal
 
-from meta1g.base import cli, failure, paths, startup
+from meta1g.base import cli, failure, hostname, paths, startup
 from meta1g.base.accounts import access_for, account_of
 from meta1g.base.log import Log
 from meta1g.conf.config import Config, Section
@@ -136,7 +136,8 @@ def main(argv: list[str]) -> int:
     config = load_file(arguments.file, lenient=arguments.lenient, data=startup.configuration())
     section = config.section("smar", arguments.name)
     log = startup.open_log("smar", config.glob, section, config.queue_directory)
-    for warning in config.warnings:
+    nameless = hostname.problem(config.hostname)
+    for warning in (*config.warnings, *([nameless] if nameless else [])):
         log.warn("smar.conf", warning)
     os.chdir(config.queue_directory)
     Smar(config, section, log).run()
