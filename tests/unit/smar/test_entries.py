@@ -83,8 +83,6 @@ WRONG = {
         ("cltresolve:ok", "relay", "does not take relay"),
         ("ehlo:example.org", "quick:relay", "does not take relay"),
         ("from:<>", "relay", "open relay"),
-        ("certissuer:x", "ok", "is not in this version: it waits for TLS"),
-        ("smtpc_rcpt_conf:b.org", "tls_requirements { min_cipher_bits = 5; }", "not in this version"),
         ("smtps_session_conf:192.0.2.1", "max_recipient = 5;", "did you mean max_recipients?"),
         ("smtps_session_conf:a..b", "max_recipients = 5;", "is not a domain"),
         ("from:a@b@c", "reject", "a@b@c is no address"),
