@@ -29,7 +29,6 @@ _SERVER = "unit/smtpc/test_session_conf.py::test_an_option_of_a_server"
 
 _TLS_IN = "unit/smtps/test_starttls.py::"
 _TLS_SETTINGS = "unit/conf/test_tlsconf.py::test_every_option_becomes_a_setting"
-_PAIRS = "unit/st/test_libssl.py::test_certificates_of_two_kinds_stand_side_by_side"
 _LISTEN = "unit/smtps/test_listen.py::test_every_listen_socket_is_bound"
 _LISTENS = {"type": _PASS, "path": _PASS, "permissions": _PASS, **dict.fromkeys(("address", "port"), _LISTEN)}
 _MAP = {
@@ -139,11 +138,12 @@ _PLACES = {
     },
     "smtps tls": {
         **dict.fromkeys(("cert_file", "key_file"), f"{_TLS_IN}test_a_message_comes_under_tls_and_its_header_says_so"),
-        **dict.fromkeys(("DSA_cert_file", "DSA_key_file"), _PAIRS),
+        **dict.fromkeys(("CAcert_file",), f"{_TLS_IN}test_a_client_is_asked_for_a_certificate_and_any_is_taken"),
         **dict.fromkeys(
-            ("CAcert_file", "flags request_cert"), f"{_TLS_IN}test_a_client_is_asked_for_a_certificate_and_any_is_taken"
+            ("DSA_cert_file", "DSA_key_file", "CAcert_directory", "CRL_file", "DH_file", "min_version", "ciphers"),
+            _TLS_SETTINGS,
         ),
-        **dict.fromkeys(("CAcert_directory", "CRL_file", "DH_file", "min_version", "ciphers"), _TLS_SETTINGS),
+        "flags request_cert": "unit/conf/test_tlsconf.py::test_clients_are_asked_for_a_certificate_unless_told_otherwise",
     },
     "smtpc tls": dict.fromkeys(
         (

@@ -5,6 +5,7 @@ import re
 import pytest
 from markdown_it import MarkdownIt
 
+from contrib.lib.manual import fitting
 from contrib.lib.programs import actions, console_scripts
 from meta1g.base import paths
 from meta1g.tools import qmgrctl
@@ -126,3 +127,17 @@ def test_options_that_are_only_mentioned_exist(page):
         assert used <= known, token.content
         if program == "qmgrctl" and len(words) > 1 and not words[1].startswith("-"):
             assert words[1] in {*qmgrctl.SENTENCES, "VERB", "COMMAND"}, token.content
+
+
+@pytest.mark.parametrize(
+    ("wanted", "least", "widths"),
+    [
+        ([5, 10], [5, 4], [7, 12]),
+        ([5, 500], [5, 10], [7, 89]),
+        ([60, 60], [10, 10], [48, 48]),
+        ([200, 200], [90, 90], [92, 92]),
+        ([0, 3], [1, 3], [3, 5]),
+    ],
+)
+def test_columns_of_the_text_get_the_room_that_they_need(wanted, least, widths):
+    assert fitting(wanted, least) == widths

@@ -7,6 +7,7 @@ contrib/completion); whoever builds `man` is told of those that are not current.
 """
 
 import argparse
+import logging
 import re
 import shutil
 import sys
@@ -90,6 +91,34 @@ def with_contents(page: str) -> str:
     return f'{title}</h1>{version}<ul class="contents">{"".join(lines)}</ul>\n{end.removeprefix("</h1>")}{rest}'
 
 
+class Faults(logging.Handler):
+    """Collects what WeasyPrint could not do, such as links that lead nowhere; style for screens that it skips is none of it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Takes one message."""
+        self.texts.append(record.getMessage())
+
+
+def print_pdf(page: Path, made: Path) -> Path:
+    """Makes a PDF of the manual in one HTML page, and gives its file.
+
+    Raises:
+        SystemExit: a link, picture or style in it is wrong.
+    """
+    from weasyprint import HTML, LOGGER
+
+    faults = Faults()
+    LOGGER.addHandler(faults)
+    HTML(string=breakable(with_contents(page.read_text())), base_url=str(page)).write_pdf(made)
+    if faults.texts:
+        raise SystemExit("\n".join(["contrib/docs: pdf: mend this", *faults.texts]))
+    return made
+
+
 def make(wanted: str, *, fresh: bool) -> Path:
     """Makes one format and gives its file or directory."""
     env = build(wanted, fresh=fresh)
@@ -99,11 +128,7 @@ def make(wanted: str, *, fresh: bool) -> Path:
         made.write_text("\n\n\n".join(path.read_text() for path in texts))
         return made
     if wanted == "pdf":
-        from weasyprint import HTML
-
-        made, page = BUILD / "manual.pdf", BUILD / "singlehtml" / "index.html"
-        HTML(string=breakable(with_contents(page.read_text())), base_url=str(page)).write_pdf(made)
-        return made
+        return print_pdf(BUILD / "singlehtml" / "index.html", BUILD / "manual.pdf")
     return BUILD / wanted
 
 

@@ -27,6 +27,10 @@ _TITLE: Final = re.compile(r"# (?P<name>\S+)\((?P<section>\d)\): (?P<meaning>.+)
 _NAMED: Final = re.compile(r"\bdocs/(?P<name>[a-z0-9/.-]+)\.md\b|(?P<page>[a-z][a-z0-9.]+)\((?P<section>[1-9])\)")
 #: Manual pages that are made without Sphinx, and the page that says the same.
 _ELSEWHERE: Final = {"man/meta1.conf.5": "configuration"}
+#: Code is shown in quotation marks.
+_QUOTES: Final = 2
+#: Letters of a row of a table in the text, without lines between columns.
+_TABLE_LETTERS: Final = 96
 
 
 def man_pages(directory: Path) -> list[tuple[str, str, str, str, int]]:
@@ -180,6 +184,44 @@ class Breaks(SphinxPostTransform):
             raw.replace_self(nodes.Text(" / "))
 
 
+class Columns(SphinxPostTransform):
+    """Gives each column of a table the room that its text needs, where letters are all of one width."""
+
+    default_priority: ClassVar[int] = 910
+    formats: ClassVar[tuple[str, ...]] = ("text",)
+
+    def run(self, **_arguments: Any) -> None:
+        """Goes through one page."""
+        for table in self.document.findall(nodes.table):
+            rows = [[cell.astext() for cell in row.children] for row in table.findall(nodes.row)]
+            columns = list(zip(*rows, strict=True))
+            widths = fitting(
+                [max(map(len, column)) for column in columns],
+                [max((len(word) for text in column for word in text.split()), default=1) for column in columns],
+            )
+            for specification, width in zip(table.findall(nodes.colspec), widths, strict=True):
+                specification["colwidth"] = width
+
+
+def fitting(wanted: list[int], least: list[int]) -> list[int]:
+    """Divides the width of a table.
+
+    Args:
+        wanted: letters that each column needs to have all its cells on one line.
+        least: letters of the longest word of each column.
+
+    Returns:
+        Letters for each column: what is wanted if it fits; otherwise those that want most give, down to their longest word.
+    """
+    widths = [max(want, 1) + _QUOTES for want in wanted]
+    while sum(widths) > _TABLE_LETTERS:
+        most = max(range(len(widths)), key=lambda column: widths[column] - min(least[column] + _QUOTES, widths[column]))
+        if widths[most] <= least[most] + _QUOTES:
+            break
+        widths[most] -= 1
+    return widths
+
+
 class ForMan(SphinxPostTransform):
     """Makes of a page what man(1) can show: links are text; tables are lists, since their cells would be too narrow there."""
 
@@ -219,6 +261,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("commands", Commands)
     app.add_transform(Links)
     app.add_post_transform(Breaks)
+    app.add_post_transform(Columns)
     app.add_post_transform(ForMan)
     for sample in ("conf", "map", "mailertable", "access", "aliases"):  # kinds of blocks, see tests/manual/blocks.py
         app.add_lexer(sample, TextLexer)

@@ -230,7 +230,7 @@ class Outbox:
             if not self._told and (error.errno not in _SLOW or time.monotonic() - self._since_s > _SLOW_MAX_S):
                 self._tell(error)
             return False
-        if self._sent < self._file.size:
+        if self._sent < self._file.refresh():
             return False
         told, count, lost, path = self._told, self._file.count, self.lost, self._file.path
         self._file.remove()
@@ -316,6 +316,15 @@ class _File:
         if data and self._end not in data:
             data = os.pread(self._fd, self.size - offset, offset)
         yield from data.split(self._end)[:-1]
+
+    def refresh(self) -> int:
+        """Gives the size; a process that this one has forked may have added something."""
+        if self._fd >= 0:
+            size = os.fstat(self._fd).st_size
+            if size != self.size:
+                self.count += os.pread(self._fd, size, self.size).count(self._end)
+                self.size = size
+        return self.size
 
     def remove(self) -> None:
         """Removes the file."""

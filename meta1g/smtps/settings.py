@@ -99,20 +99,13 @@ def _lookup_flags(section: Section) -> LookupFlags:
 
 def settings_from(config: Config, section: Section, hostname: str) -> Settings:
     """Reads the settings of a section."""
-    max_message_bytes = section.get("max_message_size")
     tls = tls_settings(config, section.sub("tls"), server=True)
-    offered = offered_by(
-        max_message_bytes=max_message_bytes,
-        pipelining=section.flag("pipelining"),
-        eightbitmime=section.flag("8bitmime"),
-        xverp=section.flag("xverp"),
-        starttls=tls is not None and section.flag("starttls"),
-    )
+    offered = _offered(section, tls)
     return Settings(
         name=section.name or "",
         hostname=hostname,
         io_timeout_us=section.get("io_timeout") * US,
-        max_message_bytes=max_message_bytes,
+        max_message_bytes=section.get("max_message_size"),
         parts=_parts(section),
         max_recipients=section.get("max_recipients"),
         max_transactions=section.get("max_transactions"),
@@ -141,6 +134,16 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         offered_names=frozenset(offered),
         offered_under_tls={ext: argument for ext, argument in offered.items() if ext is not Ext.STARTTLS},
         tls=tls,
+    )
+
+
+def _offered(section: Section, tls: TlsSettings | None) -> dict[Ext, str]:
+    return offered_by(
+        max_message_bytes=section.get("max_message_size"),
+        pipelining=section.flag("pipelining"),
+        eightbitmime=section.flag("8bitmime"),
+        xverp=section.flag("xverp"),
+        starttls=tls is not None and section.flag("starttls"),
     )
 
 

@@ -17,6 +17,7 @@ queue_directory = "{queue}";
 qmgr {{
   log_level = 15;
   log {{ file = "{queue}/qmgr.log"; }}
+  wait_for_client = 0;
   {options}
 }}
 """

@@ -115,7 +115,7 @@ def test_a_delivery_at_hand_is_finished(tmp_path):
             send(gateway, ["r@sink.example"])
             assert reached.wait(30)
             gateway.process.send_signal(signal.SIGTERM)
-            wait_for_log(gateway, "func=mcp.stop, component=smtpc")
+            wait_for_log(gateway, "func=mcp.stopping, component=smtpc")
             answer.set()
             assert gateway.process.wait(GRACE_S + 5) == 0
             gateway.start()

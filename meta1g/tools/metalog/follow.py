@@ -16,7 +16,7 @@ from meta1g.tools.metalog.lines import Unread, parse_line
 from meta1g.tools.metalog.logfiles import LINE_MAX_BYTES
 from meta1g.tools.metalog.stories import Story, StoryFinder
 from meta1g.tools.metalog.telling import row
-from meta1g.tools.metalog.verdict import Asked, focus, verdict
+from meta1g.tools.metalog.verdict import IsAsked, focus, verdict
 
 #: How long nothing is looked at when nothing came.
 _PAUSE_S: Final = 0.2
@@ -80,7 +80,7 @@ class Tail:
 
 
 def follow(
-    tails: Sequence[Tail], finder: StoryFinder, stories: Sequence[Story], asked: Asked, say: Callable[[str], None]
+    tails: Sequence[Tail], finder: StoryFinder, stories: Sequence[Story], asked: IsAsked, say: Callable[[str], None]
 ) -> None:
     """Says every further line of what is looked for, and each verdict that changes; ends by an interrupt.
 
@@ -118,7 +118,7 @@ def _take(finder: StoryFinder, raw: str) -> Story | None:
     return finder.add(line)
 
 
-def _verdict(story: Story, asked: Asked) -> str:
+def _verdict(story: Story, asked: IsAsked) -> str:
     case = judge(story.lines, story.ta_id)
     return verdict(case, focus(case, asked))
 

@@ -12,7 +12,7 @@ from meta1g.tools.metalog.cases import Case, judge
 from meta1g.tools.metalog.lines import LogLine
 from meta1g.tools.metalog.stamps import utc_text
 from meta1g.tools.metalog.stories import Story
-from meta1g.tools.metalog.verdict import Asked, focus, verdict
+from meta1g.tools.metalog.verdict import IsAsked, focus, verdict
 
 #: Keys that a row leaves out, since the heading has them.
 _IN_HEADING: Final = ("ss_ta", "ss_sess")
@@ -49,7 +49,7 @@ def _shown(story: Story, case: Case, shown: frozenset[str]) -> list[LogLine]:
     return [line for line in story.lines if not hidden or (line.get("rcpt_idx") or line.get("rcpt")) not in hidden]
 
 
-def as_text(story: Story, asked: Asked, *, short: bool) -> Iterator[str]:
+def as_text(story: Story, asked: IsAsked, *, short: bool) -> Iterator[str]:
     """Gives a story as lines.
 
     Args:
@@ -70,7 +70,21 @@ def as_text(story: Story, asked: Asked, *, short: bool) -> Iterator[str]:
         yield f"    {row(line, story.lines[0].when, host=several)}"
 
 
-def as_json(story: Story, asked: Asked, *, short: bool) -> str:
+def _row_object(line: LogLine, start: float) -> dict[str, Any]:
+    return {
+        "time": utc_text(line.when),
+        "after_ms": round((line.when - start) * 1000, 3),
+        "process": line.module,
+        "process_id": line.pid or None,
+        "host": line.host or None,
+        "sevr": line.sevr,
+        "event": line.func,
+        "stat": line.stat,
+        **line.keys,
+    }
+
+
+def as_json(story: Story, asked: IsAsked, *, short: bool) -> str:
     """Gives a story as one JSON object; short leaves the timeline out."""
     case = judge(story.lines, story.ta_id)
     shown = focus(case, asked)
@@ -98,19 +112,5 @@ def as_json(story: Story, asked: Asked, *, short: bool) -> str:
         ],
     }
     if not short:
-        start = story.lines[0].when
-        found["timeline"] = [
-            {
-                "time": utc_text(line.when),
-                "after_ms": round((line.when - start) * 1000, 3),
-                "process": line.module,
-                "process_id": line.pid or None,
-                "host": line.host or None,
-                "sevr": line.sevr,
-                "event": line.func,
-                "stat": line.stat,
-                **line.keys,
-            }
-            for line in _shown(story, case, shown)
-        ]
+        found["timeline"] = [_row_object(line, story.lines[0].when) for line in _shown(story, case, shown)]
     return json.dumps(found, ensure_ascii=True)

@@ -16,7 +16,7 @@ _MINUTE_MS: Final = 60_000
 _NO_MESSAGE: Final = "accepted, but the message did not come"
 
 #: Tells of a recipient, by its index and address, whether it was asked for.
-Asked = Callable[[str, str], bool]
+IsAsked = Callable[[str, str], bool]
 
 
 def duration(milliseconds: float) -> str:
@@ -26,7 +26,7 @@ def duration(milliseconds: float) -> str:
     return format_time_s(int(milliseconds / 1000))
 
 
-def focus(case: Case, asked: Asked) -> frozenset[str]:
+def focus(case: Case, asked: IsAsked) -> frozenset[str]:
     """Gives the recipients that are to be told of, by their keys in the case.
 
     Args:

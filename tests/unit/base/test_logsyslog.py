@@ -169,6 +169,36 @@ def test_what_a_process_leaves_behind_the_next_one_delivers(place):
     service.end()
 
 
+FORKS = """
+import os, sys, time
+from pathlib import Path
+from meta1g.base.log import Log
+from meta1g.base.logsyslog import SyslogSink
+log = Log("smtps", sink=SyslogSink("x", 16, path=Path(sys.argv[1]), directory=Path(sys.argv[2])))
+log.info("smtps.listen", "of the parent", listen="x")
+child = os.fork()
+if not child:
+    log.info("smtps.listen", "of the child", listen="x")
+    os._exit(0)
+os.waitpid(child, 0)
+print(flush=True)
+sys.stdin.read()
+log.close()
+"""
+
+
+def test_the_lines_of_a_forked_process_come_with_those_of_its_parent(place):
+    command = [sys.executable, "-W", "ignore", "-c", FORKS, str(place / "log"), str(place / "smtps")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline()
+        service = Service(place / "log")
+        lines = b"".join(service.take_until(b"log.back"))
+    assert lines.count(b"of the parent") == lines.count(b"of the child") == 1
+    assert b"count=3," in lines
+    assert process.returncode == 0
+    service.end()
+
+
 def test_processes_of_a_component_keep_their_lines_apart(place):
     with sending(place) as one, sending(place) as two:
         for log in (one, two):

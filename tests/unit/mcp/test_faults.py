@@ -161,3 +161,20 @@ def test_mcp_can_be_stopped_while_a_check_runs_and_ends_it(mcp):
     assert mcp.stop() == 0
     pid = int((mcp.queue / "pid").read_text())
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_what_mcp_cannot_write_beside_its_work_is_logged_and_costs_nothing(mcp):
+    mcp.start(child("smar"))
+    (mcp.queue / "mcp" / "children").unlink(missing_ok=True)
+    (mcp.queue / "mcp" / "children").mkdir()
+    os.kill(mcp.pid("smar"), signal.SIGKILL)
+    mcp.pid("smar", 2)
+    mcp.wait("facts smar", 2)
+    assert "sevr=ERROR, func=mcp.children, " in mcp.log()
+
+
+def test_a_component_that_is_not_ready_in_time_holds_nobody_up(mcp):
+    mcp.prelude = "import meta1g.mcp.service as s; s.READY_BOUND_S, s.READY_MARGIN_S = 1.0, 0.0"
+    mcp.start(child("smtps"), child("smar", "--mute"), ready=False)
+    mcp.wait("facts smtps")
+    wait_for(lambda: "sevr=WARN, func=mcp.not_ready, component=smar, time_ms=1000.000, " in mcp.log(), mcp.log())

@@ -5,6 +5,7 @@ import pytest
 from meta1g.base.log import Log
 from meta1g.smar.limits import INTERFACES_TTL_S
 from meta1g.smar.myself import Myself, canonical
+from tests.fakes.lines import Lines
 from tests.unit.maps.conftest import StillClock
 
 INTERFACES = frozenset(("127.0.0.1", "::1", "192.0.2.99", "2001:db8::99", "fe80::1"))
@@ -79,7 +80,8 @@ def test_a_new_address_of_an_interface_is_us_after_a_while():
 
 
 def test_if_the_kernel_does_not_tell_what_was_known_counts():
-    clock, log = StillClock(), Log("t", level=0)
+    sink = Lines()
+    clock, log = StillClock(), Log("t", sink=sink)
     answers = [INTERFACES]
 
     def read():
@@ -92,6 +94,7 @@ def test_if_the_kernel_does_not_tell_what_was_known_counts():
     clock.now_s += INTERFACES_TTL_S
     assert one.is_me("192.0.2.99", 25)
     assert Myself((), [("", 25)], read=read, clock=clock, log=log).is_me("127.0.0.1", 25)
+    assert any("sevr=WARN, func=smar.interfaces, " in line for line in sink.lines)
 
 
 def test_the_interfaces_of_this_machine_are_read():

@@ -118,6 +118,15 @@ def test_a_commit_in_doubt_is_451_and_the_content_stays(smtps):
     smtps.wait_log("func=smtps.commit, .*the content stays")
 
 
+def test_a_content_that_cannot_be_written_is_told_to_the_client_and_in_the_log(smtps):
+    for place in (smtps.queue / "cdb").iterdir():
+        place.rename(place.with_name(f"no-{place.name}"))
+    with smtps.client() as client:
+        client.message(CONTENT, "451 4.3.0")
+    smtps.wait_log("sevr=ERROR, func=smtps.cdb, cdb_id=S.*No such file")
+    smtps.wait_log("func=smtps.message_refused, .*reply=451")
+
+
 def test_a_transaction_is_lost_with_the_connection_to_qmgr(smtps):
     with smtps.client() as client:
         envelope(client)
@@ -321,6 +330,7 @@ def test_a_throttled_server_greets_nobody_with_the_reason(smtps):
     smtps.wait_log(r"smtps\.throttle.*limit=0")
     with smtps.client(hello=False) as client:
         client.expect("421 4.3.2 Disk is full")
+    smtps.wait_log("func=smtps.connect_refused, .*client=127.0.0.1, reply=421, .*Disk is full")
 
 
 def test_a_client_that_vanishes_in_its_content_leaves_nothing(smtps):

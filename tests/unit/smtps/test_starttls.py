@@ -167,8 +167,10 @@ def test_a_handshake_of_something_else_ends_the_connection(smtps, junk):
     assert b"220" not in rest
     file.close()
     sock.close()
+    smtps.wait_log(r"func=smtps\.tls_failed, ")
     with client(smtps) as smtp:
         assert smtp.noop()[0] == 250
+    smtps.wait_log(r"func=smtps\.tls_failed, ")
 
 
 def test_a_handshake_byte_by_byte_works(smtps, files):

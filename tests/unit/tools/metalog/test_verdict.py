@@ -3,7 +3,7 @@
 import pytest
 
 from meta1g.base.events import EVENTS
-from meta1g.base.logevent import Kind
+from meta1g.base.logevent import About
 from meta1g.tools.metalog import cases
 from meta1g.tools.metalog.cases import judge
 from meta1g.tools.metalog.lines import parse_line
@@ -189,6 +189,7 @@ SESSIONS = {
         "refused at EHLO _: 501 5.5.4 name (2 times); session ended: 421 4.7.0 too many",
     ),
     "silent": ([connect(), refused("timed_out", "421 4.4.2 timed out", 421, "4.4.2")], "timed out: 421 4.4.2 timed out"),
+    "no agreement on TLS": ([connect(), (1, "smtps.tls_failed", "no shared cipher", WHO)], "TLS failed: no shared cipher"),
     "nothing": ([connect()], "no message and no refusal"),
 }  # fmt: skip
 
@@ -256,13 +257,14 @@ def test_the_sender_is_that_of_the_message_and_not_that_of_a_report_or_a_list():
 
 #: Events that say nothing of what becomes of a message, or what another line says, too.
 SAY_NOTHING = {
-    "smtps.connect", "smtps.gone", "qmgr.refused", "qmgr.commit", "qmgr.deliver", "qmgr.feed", "qmgr.dest", "qmgr.control",
+    "smtps.connect", "smtps.gone", "smtps.unverified", "smtps.tls", "smtpc.tls", "smtpc.tls_failed",
+    "qmgr.refused", "qmgr.commit", "qmgr.deliver", "qmgr.feed", "qmgr.dest", "qmgr.control",
     "qmgr.mode", "smtpc.not_taken", "smtpc.not_told", "smtpc.session",
 }  # fmt: skip
 
 
 def test_every_event_of_mail_has_its_meaning_here():
-    kinds = (Kind.SESSION, Kind.REFUSAL, Kind.MESSAGE, Kind.DELIVERY, Kind.ORDER)
+    kinds = (About.SESSION, About.REFUSAL, About.MESSAGE, About.DELIVERY, About.ORDER)
     events = {name for name, event in EVENTS.items() if event.kind in kinds}
     assert events - SAY_NOTHING == cases.KNOWN - {"qmgr.held"}
     assert events >= SAY_NOTHING
