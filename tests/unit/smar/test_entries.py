@@ -166,6 +166,14 @@ def test_characters_that_nobody_sees_are_told(text):
     assert len(list(check_entries([MapEntry("f:1", text, "v"), MapEntry("f:2", "k", text)], [EntryRules()]))) == 2
 
 
+def test_a_wrong_key_and_a_wrong_value_are_told_together():
+    (text,) = check_entries([MapEntry("f:1", "to:@b.org", "rejct")], [EntryRules(use=ACCESS)])
+    assert text == (
+        "f:1: key to:@b.org: @b.org is never asked for; write b.org for all addresses of a domain; "
+        "also unknown value rejct; did you mean reject?"
+    )
+
+
 def test_a_key_that_comes_twice_is_told_wherever_it_stands():
     rows = [MapEntry("f:1", "a", "x"), MapEntry("f:1", "A", "y"), MapEntry("f:2", "b", "x"), MapEntry("f:3", "b", "x")]
     assert list(check_entries(rows, [EntryRules()])) == [
