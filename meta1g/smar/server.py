@@ -264,7 +264,8 @@ class QmgrService:
             self._resolve(conn, request_id, msg)
         elif isinstance(msg, QmgrHelloA):
             self._log.info("smar.qmgr", "connected", pid=conn.peer.pid)
-            conn.reply(request_id, SmarHelloQ(by_domain=self._recipients.by_domain))
+            # an access map may have demands for single recipients, now or after its next change
+            conn.reply(request_id, SmarHelloQ(by_domain=self._recipients.by_domain and self._conf is None))
             count = failure.contained_count()
             if count > self._before:
                 conn.post(SmarContained(count=count, last="before QMGR connected"))

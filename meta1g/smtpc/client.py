@@ -9,6 +9,7 @@ uses the same ids.
 Ref: MeTA1 design, "Implementation: SMTPC" (one thread a session and session reuse modelled on MeTA1).
 """
 
+import contextlib
 import errno
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -29,7 +30,7 @@ from meta1g.smtp.esmtp import Ext
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.limits import IDLE_MAX_S, LOG_AT_ONCE_LINES, MICROSECONDS
 from meta1g.smtpc.session import Session
-from meta1g.smtpc.settings import ServerSettings
+from meta1g.smtpc.settings import ServerSettings, Settings
 from meta1g.smtpc.status import DeliveryStatus, SessionError, where
 from meta1g.smtpc.tlsout import TlsOut
 from meta1g.st import POLLIN, StError, StThread, st_checkpoint, st_netfd_poll, st_thread_create, st_thread_interrupt, st_usleep
@@ -160,14 +161,25 @@ class Client:
         """Starts a session with its thread."""
         deliver, server = job.deliver, job.deliver.server[0]
         try:
-            settings = self._settings.of(server.conf)
-        except ConfigError as error:
-            self._log.error("smtpc.conf", error.cause, server=server.addr, server_name=server.host or None)
-            self._report(job, DeliveryStatus(session=Reply(451, "4.3.5", "Configuration for this server is wrong")), None)
+            settings = self._settings_for(server)
+        except SessionError as wrong:
+            self._report(job, DeliveryStatus(session=wrong.reply), None)
             return
         worker = SessionWorker(Session(deliver.session_id, server, deliver.da, settings, self._clock, self._tls_out), job)
         worker.thread = st_thread_create(self._serve, worker)
         self._workers[worker.key] = worker
+
+    def _settings_for(self, server: ServerAddr) -> Settings:
+        """Gives the settings for a server.
+
+        Raises:
+            SessionError: its piece of configuration is wrong; SMAR sends none that is.
+        """
+        try:
+            return self._settings.of(server.conf)
+        except ConfigError as error:
+            self._log.error("smtpc.conf", error.cause, server=server.addr, server_name=server.host or None)
+            raise SessionError(Reply(451, "4.3.5", "Configuration for this server is wrong")) from error
 
     def _is_full(self) -> bool:
         """Tells whether there is no room for another session; one that was told to close still says QUIT and counts no more."""
@@ -224,6 +236,11 @@ class Client:
         content = None if job.probe else Content(self._cdb, job)
         status = DeliveryStatus()
         try:
+            if job.server[0].conf != session.server.conf:  # its address has another name, or the map has changed
+                with contextlib.suppress(SessionError):
+                    session.quit()
+                session.close()
+                session.treat_as(job.server[0], self._settings_for(job.server[0]))
             for attempt in (1, 2):
                 if not session.is_open:
                     self._open(session)

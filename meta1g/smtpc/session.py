@@ -84,6 +84,15 @@ class Session:
         settings, lmtp = self._settings, self._da == DeliveryAgent.LMTP
         return Talk(settings.hostname, where(self.server), lmtp=lmtp, pipelining=settings.pipelining)
 
+    def treat_as(self, server: ServerAddr, settings: Settings) -> None:
+        """Takes other settings from now on; the session is closed.
+
+        Args:
+            server: the same address and port, perhaps under another name.
+            settings: those for this name.
+        """
+        self.server, self._settings = server, settings
+
     @property
     def connection(self) -> ServerConnection:
         """The open connection.

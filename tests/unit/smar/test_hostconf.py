@@ -61,7 +61,7 @@ def test_without_such_entries_a_route_stays_as_it_is(made):
     [
         ("smtpc_rcpt_conf:u@x.org", TLS, "section tls_requirements is not in this version"),
         ("smtpc_rcpt_conf:x.org", TLS, "section tls_requirements is not in this version"),
-        ("smtpc_session_conf:mx.example.net", "flags = starttls;", "flag starttls is not in this version"),
+        ("smtpc_session_conf:mx.example.net", TLS, "section tls_requirements is not in this version"),
         ("smtpc_session_conf:198.51", "comand_timeout = 1m;", "did you mean command_timeout?"),
     ],
 )

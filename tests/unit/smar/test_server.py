@@ -7,6 +7,7 @@ import pytest
 
 from meta1g.maps.sockmap import SocketMap
 from meta1g.maps.static import StaticMap
+from meta1g.maps.wrong import WrongEntries
 from meta1g.pt.rcblisten import RcbListener
 from meta1g.pt.workers import Workers
 from meta1g.rcb import qmgr_smar, smtps_smar
@@ -17,6 +18,7 @@ from meta1g.smar.checks import Policy
 from meta1g.smar.clientname import ClientNames
 from meta1g.smar.dnsbl import DnsLists
 from meta1g.smar.guard import GuardedMap
+from meta1g.smar.hostconf import HostConf
 from meta1g.smar.limits import CLIENT_SHARE, LOOKUP_S, LOOKUPS_MAX
 from meta1g.smar.recipient import Recipients
 from meta1g.smar.relay import RelayRules
@@ -43,7 +45,8 @@ class Services:
         policy = Policy(routes, RelayRules(["127.0.0.1"], (), (), routes), None if access is None else AccessMap(access, "+"))
         lists = DnsLists(system.evthr, asker.resolver, ())
         smtps = SmtpsService(policy, ClientNames(system.evthr, asker.resolver), lists, offload, system.log)
-        qmgr = QmgrService(Recipients(routes, None, asker.resolver, "gw.example", system.log), offload, system.log)
+        conf = None if access is None else HostConf(access, "+", WrongEntries(system.log))
+        qmgr = QmgrService(Recipients(routes, None, asker.resolver, "gw.example", system.log), offload, system.log, conf)
         self.service = qmgr
         for name, pair, service in (("smtps", smtps_smar.PROTOCOL, smtps), ("qmgr", qmgr_smar.PROTOCOL, qmgr)):
             RcbListener(system.evthr, path / name, pair, on_connect=service.on_connect, log=system.log)
@@ -102,7 +105,8 @@ def test_a_map_server_that_is_slow_holds_up_neither_others_nor_hellos(make):
         for number in (1, 2):
             qmgr.send(resolve(f"u@n{number}.org"), number)
         qmgr.send(QmgrHelloA(pid=1), 3)
-        assert qmgr.receive() == (3, SmarHelloQ())
+        number, hello = qmgr.receive()
+        assert (number, type(hello)) == (3, SmarHelloQ)
         gate.set()
         replies = dict(qmgr.receive() for _ in range(2))
         assert {number: one.servers[0].addr for number, one in replies.items()} == {1: "192.0.2.5", 2: "192.0.2.5"}
@@ -147,7 +151,7 @@ def test_a_look_up_with_a_bug_costs_its_own_question_only(make, asker, blocking)
     assert smtps.request(rcpt()).reply.code == 451
     assert qmgr.request(resolve()).reply.code == 451
     assert smtps.request(CheckMail(ta_id="S0", client_addr="127.0.0.1", mail="a@b.org")).reply.code == 250
-    assert qmgr.request(QmgrHelloA(pid=1)) == SmarHelloQ()
+    assert isinstance(qmgr.request(QmgrHelloA(pid=1)), SmarHelloQ)
     assert "ZeroDivisionError" in asker.log
 
 
@@ -184,7 +188,7 @@ def test_a_connection_that_goes_away_with_open_questions_harms_nobody(make, name
     gone.close()
     other = services.qmgr()
     other.send(resolve("u@d.org"), 7)
-    assert other.request(QmgrHelloA(pid=1), 8) == SmarHelloQ()
+    assert isinstance(other.request(QmgrHelloA(pid=1), 8), SmarHelloQ)
     name_server.release()
     assert other.receive()[0] == 7
 
@@ -254,14 +258,14 @@ def test_a_look_up_that_takes_too_long_is_answered_once_for_now(make, asker):
         qmgr = services.qmgr()
         for number in range(1, 21):
             qmgr.send(resolve(f"u@n{number}.org"), number)
-        assert qmgr.request(QmgrHelloA(pid=1), 99) == SmarHelloQ()
+        assert isinstance(qmgr.request(QmgrHelloA(pid=1), 99), SmarHelloQ)
         asker.clock.ahead_s = LOOKUP_S + 1
         asker.system.evthr.wakeup(services.offload._late._task)
         late = dict(qmgr.receive() for _ in range(20))
         assert set(late) == set(range(1, 21))
         assert {one.reply.code for one in late.values()} == {451}
         gate.set()
-        assert qmgr.request(QmgrHelloA(pid=1), 100) == SmarHelloQ()  # and nothing else came
+        assert isinstance(qmgr.request(QmgrHelloA(pid=1), 100), SmarHelloQ)  # and nothing else came
         assert isinstance(qmgr.request(resolve("u@after.org"), 101), Route)
         table.close()
 
@@ -269,14 +273,14 @@ def test_a_look_up_that_takes_too_long_is_answered_once_for_now(make, asker):
 def test_an_answer_that_cannot_be_sent_is_a_temporary_failure(make):
     routed = make(table=StaticMap("mt", {".": "lmtp:/\udce9"})).qmgr()
     assert routed.request(resolve()).reply.code == 451
-    assert routed.request(QmgrHelloA(pid=1)) == SmarHelloQ()
+    assert isinstance(routed.request(QmgrHelloA(pid=1)), SmarHelloQ)
 
 
 def test_a_contained_failure_is_told_to_qmgr(make):
     services = make(table=StaticMap("mt", {}))
     qmgr, gone = services.qmgr(), services.qmgr()
     for peer in (qmgr, gone):
-        assert peer.request(QmgrHelloA(pid=1)) == SmarHelloQ()
+        assert isinstance(peer.request(QmgrHelloA(pid=1)), SmarHelloQ)
     gone.close()
     services.service.contained(3, "smar.look_up: ValueError: caf\udce9")
     assert qmgr.receive()[1] == SmarContained(count=3, last="smar.look_up: ValueError: caf?")
@@ -296,3 +300,21 @@ def test_one_client_has_its_share_of_the_searches(make, name_server):
     replies = dict(smtps.receive() for _ in range(CLIENT_SHARE + 1))
     assert replies[999].resolve == ClientResolve.NO_NAME
     assert smtps.request(CheckClient(session_id="S1", client_addr="2001:db8::1")).resolve == ClientResolve.NO_NAME
+
+
+RULES = {"smtpc_session_conf:192.0.2.1": "dot_timeout = 1m;", "smtpc_rcpt_conf:secret@far.org": "tls_requirements { }"}
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_a_route_brings_what_the_access_map_says_about_its_servers_and_the_recipient(make, blocking):
+    rules = StaticMap("a", RULES)
+    rules.blocking = blocking
+    qmgr = make(table=StaticMap("mt", {".": "[192.0.2.1] [192.0.2.2]"}), access=rules).qmgr()
+    assert [one.conf for one in qmgr.request(resolve()).servers] == ["dot_timeout = 1m;", ""]
+    assert qmgr.request(resolve("secret@far.org")).reply.code == 451
+
+
+@pytest.mark.parametrize(("access", "by_domain"), [(None, True), (StaticMap("a", {}), False)])
+def test_recipients_of_a_domain_are_asked_for_together_only_if_no_rule_can_tell_them_apart(make, access, by_domain):
+    qmgr = make(table=StaticMap("mt", {".": "[192.0.2.1]"}), access=access).qmgr()
+    assert qmgr.request(QmgrHelloA(pid=1)) == SmarHelloQ(by_domain=by_domain)

@@ -67,6 +67,16 @@ class TestProcess:
                 assert result.rcpts[0].reply.code == 250
                 assert [one.count(b"\r\n") for one in server.connections[0].groups[: len(groups)]] == groups
 
+    def test_a_session_is_not_used_for_a_name_with_other_settings(self, patient):
+        patient.store(CONTENT)
+        with ScriptedServer() as server:
+            for number, (conf, groups) in enumerate((("", [1, 3]), ("flags = dont_pipelining;", [1, 1, 1]))):
+                facts = {"session_id": "C00000000000000EE00", "new_session": number == 0, "keep_open": True}
+                result = patient.deliver(patient.job(server.port, server=told(server.port, conf), **facts))
+                assert (result.rcpts[0].reply.code, result.session_open) == (250, True)
+                assert [one.count(b"\r\n") for one in server.connections[number].groups[: len(groups)]] == groups
+            assert len(server.connections) == 2
+
     def test_a_server_that_is_silent_is_waited_for_as_long_as_is_said(self, patient):
         patient.store(CONTENT)
         with ScriptedServer({"banner": ""}) as server:
