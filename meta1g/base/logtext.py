@@ -21,8 +21,6 @@ _UNSAFE: Final = re.compile(r"[^ -~]|[,\\]")
 #: The same for a text that may have been made printable before: its escapes stay as they are.
 _UNSAFE_STAT: Final = re.compile(r"[^ -~]|,|\\(?!x[0-9A-F]{2})")
 _NO_CHARACTER: Final = re.compile("[\ud800-\udfff]")
-#: What looks like an escape and is none.
-_LIKE_ESCAPE: Final = re.compile("[\ud800-\udfff]|\\\\(?=x[0-9A-F]{2})")
 _STATS: Final[dict[Sev, str]] = {sevr: f"sevr={sevr.name}, func=" for sevr in Sev}
 #: Combinations of keys in the order in which they are written, each with what stands in front of its value: as many as there
 #: are different calls.
@@ -92,21 +90,21 @@ def format_classic(sevr: Sev, event: str, stat: str, keys: dict[str, LogValue]) 
 def format_json(sevr: Sev, event: str, stat: str, keys: dict[str, LogValue]) -> str:
     """Gives the same facts as members of a JSON object, without its braces; texts are as they are, not sanitized.
 
-    What JSON cannot have, a byte that is no character, stands as `xNN` behind a backslash, and so does a backslash before xNN.
+    What JSON cannot have, a byte that is no character, stands as `xNN` behind a backslash.
     """
     line = f'"event": "{event}", "sevr": "{sevr.name}"'
     for key, _lead in _ordered(keys):
         value = keys[key]
         if value is not None:
-            line += f', "{key}": {value if value.__class__ is int else _json(value, _LIKE_ESCAPE)}'
-    return f'{line}, "stat": {_json(stat, _NO_CHARACTER)}'
+            line += f', "{key}": {value if value.__class__ is int else _json(value)}'
+    return f'{line}, "stat": {_json(stat)}'
 
 
-def _json(value: LogValue, not_as_it_is: re.Pattern[str]) -> str:
+def _json(value: LogValue) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     text = _text(value)
-    return encode_basestring_ascii(text if text.isascii() and "\\" not in text else not_as_it_is.sub(_escape, text))
+    return encode_basestring_ascii(text if text.isascii() else _NO_CHARACTER.sub(_escape, text))
 
 
 FORMATS: Final[dict[str, Callable[[Sev, str, str, dict[str, LogValue]], str]]] = {

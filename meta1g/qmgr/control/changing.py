@@ -259,7 +259,8 @@ class Changing:
 
     def _write(self, db: DefeDb, verb: QueueCommand, put: list[RcptRecord], removed: list[QueuedRcpt]) -> None:
         gone = self._defer.store_now(db, put, [(TaId(one.rcpt.ta_id), one.rcpt.rcpt_idx) for one in removed])
-        for record in (*put, *(one.rcpt for one in removed)):
+        told = () if verb.order is Order.BOUNCE else (*put, *(one.rcpt for one in removed))  # AQ gives up, and tells it
+        for record in told:
             self._log.notice(
                 verb.event, "by order of the operator", ss_ta=record.ta_id, rcpt_idx=record.rcpt_idx, rcpt=record.rcpt
             )

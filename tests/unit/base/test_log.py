@@ -79,7 +79,8 @@ def test_what_was_made_printable_before_is_not_escaped_again():
         (line,) = sink.lines
         stat = json.loads(line)["stat"] if format_name == "json" else line.rpartition("stat=")[2]
         assert stat == "550 gr\\xC3\\xBC\\xC3\\x9Fe\\x0A"
-        assert "a\\x5Cx2Cb" in line.replace("\\\\", "\\")  # of a key it is known that it was not
+        shown = json.loads(line)["rcpt"] if format_name == "json" else re.search("rcpt=([^,]*)", line)[1]
+        assert shown == ("a\\x2Cb" if format_name == "json" else "a\\x5Cx2Cb")  # of a key it is known that it was not
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
