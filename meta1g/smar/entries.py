@@ -184,7 +184,8 @@ def _wrong_for(rules: EntryRules, key: str, value: str) -> str:
         return ""
     if rules.kind == "cidr":
         return _network(use, rules, key, value)
-    return KEYS[use](key, rules) or VALUES[use](key, value, rules)
+    wrong = (KEYS[use](key, rules), VALUES[use](key, value, rules))
+    return "; also ".join(dict.fromkeys(filter(None, wrong)))
 
 
 def _guess(key: str, value: str) -> str:
@@ -271,9 +272,9 @@ def _row(tag: str, rules: EntryRules) -> tuple[TagRow | None, str]:
 
 def _access_value(key: str, value: str, rules: EntryRules) -> str:
     tag, _, rest = key.partition(":")
-    row, wrong = _row(tag, rules)
-    if row is None:
-        return wrong
+    row, _ = _row(tag, rules)
+    if row is None:  # that is told of the key
+        return ""
     if not value and not row.waits_for:
         return f"has no value; write {row.rhs.value}"
     try:

@@ -34,9 +34,9 @@ def test_dependents_stop_before_and_start_after_the_component_that_is_restarted(
 def test_components_stop_in_the_order_of_the_file_but_dependents_first(shared):
     gateway = shared.gateway
     gateway.wait_ready()
-    before = len([name for name in components(gateway, "mcp.stop") if name])
+    before = len([name for name in components(gateway, "mcp.stopping") if name])
     assert gateway.stop() == 0
-    stopped = [name for name in components(gateway, "mcp.stop") if name][before:]
+    stopped = [name for name in components(gateway, "mcp.stopping") if name][before:]
     gateway.start()
     assert sorted(stopped) == sorted(FILE_ORDER)
     assert stopped.index("smtps") < stopped.index("qmgr")

@@ -83,8 +83,6 @@ WRONG = {
         ("cltresolve:ok", "relay", "does not take relay"),
         ("ehlo:example.org", "quick:relay", "does not take relay"),
         ("from:<>", "relay", "open relay"),
-        ("certissuer:x", "ok", "is not in this version: it waits for TLS"),
-        ("smtpc_rcpt_conf:b.org", "tls_requirements { min_cipher_bits = 5; }", "not in this version"),
         ("smtps_session_conf:192.0.2.1", "max_recipient = 5;", "did you mean max_recipients?"),
         ("smtps_session_conf:a..b", "max_recipients = 5;", "is not a domain"),
         ("from:a@b@c", "reject", "a@b@c is no address"),
@@ -166,6 +164,14 @@ def test_wrong_entries(use, key, value, message):
 )
 def test_characters_that_nobody_sees_are_told(text):
     assert len(list(check_entries([MapEntry("f:1", text, "v"), MapEntry("f:2", "k", text)], [EntryRules()]))) == 2
+
+
+def test_a_wrong_key_and_a_wrong_value_are_told_together():
+    (text,) = check_entries([MapEntry("f:1", "to:@b.org", "rejct")], [EntryRules(use=ACCESS)])
+    assert text == (
+        "f:1: key to:@b.org: @b.org is never asked for; write b.org for all addresses of a domain; "
+        "also unknown value rejct; did you mean reject?"
+    )
 
 
 def test_a_key_that_comes_twice_is_told_wherever_it_stands():
