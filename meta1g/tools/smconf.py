@@ -12,15 +12,17 @@
 Ref: MeTA1 smconf (modelled on).
 """
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from meta1g import __version__
 from meta1g.base import cli, paths, sysexits
 from meta1g.conf import dump, manual
-from meta1g.conf.config import Config
+from meta1g.conf.config import Config, UnreadError
 from meta1g.conf.load import ConfigError, load_file, templates_of
 
 _PROG: Final = "smconf"
@@ -73,25 +75,40 @@ def _load(path: Path, *, lenient: bool) -> Config:
     config = load_file(path, lenient=lenient)
     for section in config.sections("qmgr"):
         templates_of(config, section)
-    for warning in config.warnings:
-        sys.stderr.write(f"{_PROG}: {warning}\n")
+    _warn(config)
     return config
 
 
 def _check(path: Path, *, lenient: bool) -> int:
     """Checks a file and what it asks of this machine, and tells everything that is wrong."""
+    texts: list[str] = []
     try:
-        config: Config | None = _load(path, lenient=lenient)
-        texts = []
+        config: Config | None = load_file(path, lenient=lenient)
     except ConfigError as error:
         config, texts = error.config, [error.cause]
     if config is not None:
         from meta1g.tools import machine  # the maps have libraries that other uses of this program do without
 
-        texts += machine.problems(config, whole=not texts)
+        _warn(config)
+        texts += [*_report_texts(config), *machine.problems(config, whole=not texts)]
     for text in texts:
         sys.stderr.write(f"{_PROG}: {text}\n")
     return sysexits.EX_CONFIG if texts else sysexits.EX_OK
+
+
+def _report_texts(config: Config) -> Iterator[str]:
+    """Gives what is wrong with the texts of reports."""
+    for section in config.sections("qmgr"):
+        with contextlib.suppress(UnreadError):  # told already
+            try:
+                templates_of(config, section)
+            except ConfigError as error:
+                yield error.cause
+
+
+def _warn(config: Config) -> None:
+    for warning in config.warnings:
+        sys.stderr.write(f"{_PROG}: {warning}\n")
 
 
 def _explain(words: list[str]) -> int:

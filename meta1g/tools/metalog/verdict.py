@@ -41,11 +41,11 @@ def focus(case: Case, asked: IsAsked) -> frozenset[str]:
         return frozenset(case.rcpts)
     aliases = {case.rcpts[key].rcpt for key in found if case.rcpts[key].fate is RcptFate.EXPANDED}
     found |= {key for key, one in case.rcpts.items() if one.of in aliases}
-    told = [case.rcpts[key] for key in found]
+    told = {id(case.rcpts[key]) for key in found}
     for key, one in case.rcpts.items():  # a report of a report comes later
-        if any(about is each for about in one.about for each in told):
+        if any(id(about) in told for about in one.about):
             found.add(key)
-            told.append(one)
+            told.add(id(one))
     return frozenset(found)
 
 

@@ -39,7 +39,7 @@ def test_commands_are_read(line, command):
         (b"DATA now", replies.NO_ARGUMENT_WANTED),
         (b"MAIL a@b", replies.BAD_MAIL_SYNTAX),
         (b"AUTH PLAIN x", replies.NOT_IMPLEMENTED),
-        (b"starttls", replies.NOT_IMPLEMENTED),
+        (b"etrn x", replies.NOT_IMPLEMENTED),
         (b"BDAT 5 LAST", replies.NOT_IMPLEMENTED),
         (b"MAIL", replies.BAD_MAIL_SYNTAX),
         (b"MAIL FROM :<a@b>", replies.BAD_MAIL_SYNTAX),
