@@ -12,7 +12,7 @@ from typing import Final
 
 from meta1g.base.log import Log
 from meta1g.base.reply import Reply
-from meta1g.conf.access import DNSBL, TAGS, Action, Decision, TagRow, check_writers, parse_decision
+from meta1g.conf.access import DNSBL, TAGS, Action, Decision, TagRow, check_rhs, check_writers, parse_decision, row_of
 from meta1g.maps.base import Map, MapStatus, may_have
 from meta1g.maps.lookup import access_keys, client_keys, domain_keys, search
 from meta1g.maps.wrong import WrongEntries
@@ -57,6 +57,7 @@ class AccessMap:
         self._table = table
         self._wrong = WrongEntries(Log("smar")) if wrong is None else wrong
         self._delimiter = delimiter
+        self._tags: frozenset[str] = frozenset()  # those that have been looked at
         self.blocking = table.blocking
 
     def client(self, address: str, name: str, resolve: ClientResolve) -> Decision:
@@ -135,8 +136,12 @@ class AccessMap:
 
     def _ask(self, row: TagRow, keys: Iterable[str], tag: str = "") -> Decision:
         tag = tag or row.tag
-        if not may_have(self._table, tag):
-            return NONE
+        tags = self._table.tags()
+        if tags is not None:
+            if tags != self._tags:
+                self._look_at(tags)
+            if tag not in tags:
+                return NONE
         tag += ":"
         key, result = search(self._table, keys, tag)
         if result.status is not MapStatus.OK:
@@ -146,6 +151,17 @@ class AccessMap:
         except ValueError as error:
             return self._broken(tag + key, result.value, error)
         return replace(decision, rule=f"{self._table.name} {tag}{key}") if decision.action in _NAMED else decision
+
+    def _look_at(self, tags: frozenset[str]) -> None:
+        """Names the tags whose rules nobody keeps, once for each content of the map."""
+        self._tags = tags
+        for tag in filter(str.isidentifier, sorted(tags)):
+            try:
+                row = row_of(tag)
+                if row.waits_for:
+                    check_rhs(row, "", tag)
+            except ValueError as error:
+                self._wrong.tell(self._table.name, f"{tag}:", "", str(error), "its rules are not kept")
 
     def _broken(self, key: str, value: str, error: ValueError) -> Decision:
         self._wrong.tell(self._table.name, key, value, str(error))

@@ -64,6 +64,28 @@ def test_without_a_map_nobody_is_asked_about():
     assert Destinations().of(lambda: pytest.fail("asked")) is COMMON
 
 
+def test_a_changed_map_counts_and_an_unchanged_one_is_not_asked_again():
+    class Counting(StaticMap):
+        asked, number = 0, 0
+
+        def lookup(self, key):
+            self.asked += 1
+            return super().lookup(key)
+
+        def version(self):
+            return self.number
+
+    table = Counting("dests", {"mx.example.net": "max_connections = 5;"})
+    dests = Destinations(table)
+    for _ in range(3):
+        assert dests.of(lambda: MX).max_connections == 5
+    before = table.asked
+    table._entries["mx.example.net"] = "max_connections = 6;"
+    assert (dests.of(lambda: MX).max_connections, table.asked) == (5, before)
+    table.number = 1
+    assert dests.of(lambda: MX).max_connections == 6
+
+
 def test_a_wrong_entry_is_no_limit_and_is_logged():
     lines = Lines()
     assert made({"192.0.2": "max_conections = 5;"}, lines).of(lambda: MX) is None

@@ -67,6 +67,19 @@ def test_a_wrong_entry_is_logged_with_map_key_and_value_once_in_a_while():
     assert "key=protectedrcpt:u@x.org" in second
 
 
+def test_rules_that_nobody_keeps_are_named_once_for_each_content_of_the_map():
+    lines = Lines()
+    table = StaticMap("rules", {"certissuer:ca": "relay", "cltadr:192": "reject", "from:x": "ok", "2001:db8": "ok"})
+    access = AccessMap(table, "+", WrongEntries(Log("smar", sink=lines)))
+    for _ in range(3):
+        assert access.client("192.0.2.1", "", ClientResolve.OK) == NONE
+    certificate, unknown = lines.lines
+    assert "map=rules, key=certissuer:" in certificate
+    assert "certissuer: is not in this version: it waits for TLS" in certificate
+    assert "its rules are not kept until it is mended" in certificate
+    assert "unknown tag cltadr:; did you mean cltaddr?" in unknown
+
+
 def test_the_name_of_the_client_is_asked_before_the_sender():
     table = made({"ehlo:.dyn.example": "reject", "ehlo:mx.example": "cont", "from:x.org": "ok", "ehlo:q.example": "quick:ok"})
     sender = parse_path("u@x.org")
