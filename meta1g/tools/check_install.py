@@ -214,7 +214,10 @@ def main(argv: list[str]) -> int:
     conf = options.file.absolute()
     if not conf.exists():
         raise CliError(f"{conf}: no such file; run sm.setup, or name the configuration file by -f", sysexits.EX_NOINPUT)
-    listed = problems(Installation(conf, load_file(conf), use_accounts=not options.no_accounts))
+    config = load_file(conf)
+    for warning in config.warnings:
+        sys.stderr.write(f"{_PROG}: {warning}\n")
+    listed = problems(Installation(conf, config, use_accounts=not options.no_accounts))
     for problem in listed:
         print(f"{problem.text}\n    {problem.remedy}")
     return 1 if listed else sysexits.EX_OK

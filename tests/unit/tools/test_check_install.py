@@ -67,6 +67,12 @@ def test_a_right_installation_is_silent(conf, capsys):
     assert check(conf, capsys) == []
 
 
+def test_what_has_no_code_yet_is_named(conf, capsys):
+    conf.write_text(conf.read_text().replace("smar {", "smar { greylisting { }", 1))
+    assert check_install.main(["-f", str(conf), "--no-accounts"]) == 0
+    assert "section greylisting has no effect in this version" in capsys.readouterr().err
+
+
 def test_a_missing_directory_and_a_wrong_mode_name_the_command_that_mends_them(conf, capsys, tmp_path):
     (tmp_path / "spool" / "ibdb").rmdir()
     (tmp_path / "spool" / "defedb").chmod(0o777)
