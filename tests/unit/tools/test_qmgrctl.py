@@ -79,6 +79,7 @@ def test_held_recipients_are_shown_stay_at_retry_and_go_when_they_are_released(q
     agent = qmgr.agent()
     assert json.loads(ctl("--json", "release", f"{ta_id}-0001")) == {"released": 1}
     assert agent.wait_jobs(1)[0].rcpts == ["b@to.example"]
+    wait_until(lambda: len(json.loads(ctl("--json", "queue"))) == 1, "the other one")
     assert json.loads(ctl("--json", "release", "all")) == {"released": 1}
     qmgr.wait_empty()
     assert len(agent.jobs) == 2
