@@ -134,6 +134,6 @@ def test_a_large_alias_file_is_read_again_while_others_are_served(smar):
         assert len(others.times_s) > before + 10
         fresh.write_bytes(b"big: caf\xe9@far.example\n")
         fresh.replace(smar.etc / "aliases")
-        wait_until(lambda: "not UTF-8" in smar.log.read_text())
+        wait_until(lambda: "no UTF-8" in smar.log.read_text())
         assert expand(peer, "big@local.example")[0] == "m0@new.example"
     peer.close()

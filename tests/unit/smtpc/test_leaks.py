@@ -25,6 +25,7 @@ def smtpc(tmp_path):
         with ScriptedServer() as server:
             made.deliver(made.job(server.port))  # what is made once, is made now
         made.wait_idle()
+        wait_until(lambda: b"threads=3 " in report(made), WAIT_S, "the main thread, those of signals and of the link to QMGR")
         yield made
 
 
