@@ -101,7 +101,9 @@ def log(tmp_path_factory):
         (gateway.conf.parent / "aliases").write_text(ALIASES)
         gateway.write_map("access", ACCESS)
         stack.enter_context(running(gateway))
-        yield Journal(gateway.log, gateway)
+        journal = Journal(gateway.log, gateway)
+        journal.wait("mcp.started")  # what comes before it is the start
+        yield journal
 
 
 @contextmanager
