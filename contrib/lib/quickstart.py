@@ -22,6 +22,7 @@ from datetime import datetime
 from pathlib import Path
 
 from contrib.lib.gateway import ROOT, Gateway, wait_until
+from meta1g.base import cli
 
 COLOURS = {"mcp": "35", "smtps": "32", "smar": "36", "qmgr": "33", "smtpc": "34"}
 LINE = re.compile(r"(?P<stamp>\S+) (?P<module>\w+)\[(?P<pid>\d+)\]: (?P<text>.*)")
@@ -234,4 +235,5 @@ def run(quickstart: Quickstart, *, once: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    # an interrupt within an exec() would make the interpreter end by the signal, whatever code it is given
+    cli.end_program("contrib/quickstart", main)
