@@ -43,7 +43,7 @@ def test_mcp_would_start_an_example(path, tmp_path):
 
 def test_the_start_script_starts_tells_and_stops(tmp_path):
     conf = tmp_path / "meta1.conf"
-    conf.write_text(f'queue_directory = "{tmp_path}/spool"; smtpc {{ }}')
+    conf.write_text(f'queue_directory = "{tmp_path}/spool"; smtpc {{ wait_for_server = 0; }}')
     setup_dirs.main(["-f", str(conf), "--no-accounts"])
     mcp = tmp_path / "mcp"
     mcp.write_text(f'#!/bin/sh\nexec {sys.executable} -m meta1g.mcp.main "$@"\n')
