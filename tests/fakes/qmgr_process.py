@@ -85,8 +85,8 @@ class QmgrProcess:
         return self._peer(Smtps(self.queue / paths.QMGR_SMTPS_SOCKET, self.cdb))
 
     def _peer(self, peer):
+        peer.start()  # one that finds the process gone is none
         self.peers.append(peer)
-        peer.start()
         return peer
 
     def ctl(self) -> Ctl:

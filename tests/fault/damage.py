@@ -209,15 +209,17 @@ class Round:
     # -- afterwards ----------------------------------------------------------------------------------------------------
 
     def _go_on(self) -> None:
-        self._serve()
+        with contextlib.suppress(OSError, EOFError):  # it may be ending this moment
+            self._serve()
         end = time.monotonic() + DEADLINE_S
         while time.monotonic() < end:
             if self.qmgr.process.poll() is not None:
                 self.restarts += 1
                 self.qmgr.end()
                 self._start()
-                self._serve()
             with contextlib.suppress(OSError, EOFError, AssertionError):
+                if not any(isinstance(peer, Agent) for peer in self.qmgr.peers):
+                    self._serve()
                 self.qmgr.ask("retry", "all")
                 status = self.qmgr.ask("status")
                 if status["defedb"] == status["held"] and not status["aq"] and not status["defedb_pending"]:

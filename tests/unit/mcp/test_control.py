@@ -207,7 +207,8 @@ def test_unknown_options_start_with_a_warning_if_their_owner_says_so(mcp):
 
 def test_the_bundled_program_gets_configuration_name_and_index(mcp):
     """Seen in /proc: an unchanged MeTA1 path that does not exist here runs this package's program."""
-    mcp.configure('smtpc { wait_for_server = 0; path = "/nonexistent/libexec/smtpc"; arguments = "smtpc -f /nonexistent/smx.conf"; }')
+    smtpc = 'path = "/nonexistent/libexec/smtpc"; arguments = "smtpc -f /nonexistent/smx.conf"; wait_for_server = 0;'
+    mcp.configure(f"smtpc {{ {smtpc} }}")
     mcp.start()
     pid = mcp.status()["smtpc"]["pid"]
     with open(f"/proc/{pid}/cmdline", "rb") as file:
