@@ -180,15 +180,23 @@ def _wrong(entry: MapEntry, key: str, uses: Sequence[EntryRules]) -> str:
 def _wrong_for(rules: EntryRules, key: str, value: str) -> str:
     if rules.kind == "regex":
         return _expression(rules, key, value)
-    if len(key) > 1 and key.endswith("."):
-        return f"ends with a dot and is never asked for; write {shown(key.rstrip('.'))}"
     use = rules.use or _guess(key, value)
+    if len(key) > 1 and key.endswith("."):
+        return _dotted(key.rstrip("."), use, rules)
     if not use:
         return ""
     if rules.kind == "cidr":
         return _network(use, rules, key, value)
     wrong = (KEYS[use](key, rules), VALUES[use](key, value, rules))
     return "; also ".join(dict.fromkeys(filter(None, wrong)))
+
+
+def _dotted(key: str, use: str, rules: EntryRules) -> str:
+    """Says what is wrong with a key that has a dot behind it; the advice is a right key."""
+    if not split_tag(key)[1]:
+        return "is never asked for; name domains"
+    wrong = KEYS[use](key, rules) if use else ""
+    return f"ends with a dot and is never asked for; {wrong or f'write {shown(key)}'}"
 
 
 def _guess(key: str, value: str) -> str:
