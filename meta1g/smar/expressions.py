@@ -31,19 +31,28 @@ _CLIENTS: Final = (
     "5.101.17.201", "23.203.94.18", "41.77.139.6", "66.31.208.77", "83.149.61.12", "109.206.37.92", "150.19.83.241",
     "185.93.46.118", "203.191.72.5", "2a00:9f4e:71::25", "2607:d8a1:3c::7", "240e:6b2:910::41",
 )  # fmt: skip
-_DOMAINS: Final = ("kqzv-one.com", "mx7.wub-two.org", "a.jyxo-three.net", "mail.flim-four.de", "vroq-five.edu")
-_LOCAL: Final = "qx7-z"
+_ADDRESSES: Final = (
+    "b7trx@mail.kqzv-one.com", "h-ufo@mx7.wub-two.org", "n.okq@a.jyxo-three.net", "svwy@mail.flim-four.de",
+    "zelq4@smtp.vroq-five.com", "e1cu@mx1.grel-six.fr",
+)  # fmt: skip
 _ENOUGH: Final = 2
+
+
+def _parts(address: str) -> tuple[str, str]:
+    local, _, domain = address.partition("@")
+    return local, domain
+
+
 _SAMPLES: Final[Mapping[KeyKind, Sequence[str]]] = {
     KeyKind.CLIENT: _CLIENTS,
-    KeyKind.NAME: _DOMAINS,
-    KeyKind.ADDRESS: _DOMAINS,
+    KeyKind.NAME: tuple(address.partition("@")[2] for address in _ADDRESSES),
+    KeyKind.ADDRESS: _ADDRESSES,
 }
 #: The keys that the access map is asked for one of the samples.
 _KEYS: Final[Mapping[KeyKind, Callable[[str, str], Iterable[str]]]] = {
     KeyKind.CLIENT: lambda client, _delimiter: client_keys(client),
     KeyKind.NAME: lambda domain, _delimiter: domain_keys(domain),
-    KeyKind.ADDRESS: lambda domain, delimiter: access_keys(f"{_LOCAL}{domain[0]}", domain, delimiter),
+    KeyKind.ADDRESS: lambda address, delimiter: access_keys(*_parts(address), delimiter),
 }
 
 
