@@ -116,7 +116,7 @@ def test_changed_files_are_used_when_they_can_be_loaded_and_the_old_ones_until_t
     ca.write_text("half of it")
     assert out.context(settings) is first
     assert out.context(settings) is first
-    assert [line.partition(",")[0] for line in lines.lines if "tls_files" in line] == ["sevr=ERROR"]
+    assert [line.partition(",")[0] for line in lines.lines if "func=smtpc.tls_files" in line] == ["sevr=ERROR"]
     ca.write_bytes((files / "ca.example.pem").read_bytes())
     assert out.context(settings) is not first
 
