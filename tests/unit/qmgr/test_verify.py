@@ -1,5 +1,6 @@
 """Verification of addresses: SMTPS asks, QMGR knows or lets SMTPC ask the mail server."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -167,6 +168,23 @@ def test_a_server_that_is_away_does_not_harm_what_is_known(made):
     wait_until(lambda: qmgr.sink.find("func=qmgr.verified.*reply=451"), "the probe is over")
     assert asker.ask(A).code == 250
     assert len(agent.jobs) == 2
+
+
+def test_who_asks_while_the_file_cannot_be_read_is_answered_and_the_next_one_lets_it_be_read(made, monkeypatch):
+    qmgr, _, agent, asker = made(said(250))
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for _ in range(2):
+            assert asker.ask(A).text == "Address is being verified; try again later"
+        with Ctl(qmgr.queue / "qmgr/control") as ctl:
+            assert ctl.command("verified", "all")[0] != 0
+    assert qmgr.context.verifier._early == []
+    assert asker.ask(A).code == 250
+    assert len(agent.jobs) == 1
 
 
 def test_the_next_server_is_asked_if_one_cannot_be_reached(made):
