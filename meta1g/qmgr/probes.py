@@ -153,7 +153,7 @@ class Probes:
             key = DestKey(probe.da, server.addr, server.port)
             closed = self._scheduler.occ.is_closed(key, now_s)
             if closed is None:
-                session = self._scheduler.open_apart(key)
+                session = self._scheduler.open_apart(key, server)
                 if session is not None:
                     probe.servers.popleft()
                     self._send(session, probe, server)

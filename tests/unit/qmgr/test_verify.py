@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from meta1g.base.reply import Reply
+from meta1g.qmgr.limits import PROBE_AGAIN_S, PROBE_WAIT_S
 from meta1g.rcb.qmgr_smar import Members, Unresolved
 from meta1g.rcb.smtpc_qmgr import Retry
 from meta1g.rcb.smtps_qmgr import NewSession, Stat, VerifyAddress
@@ -243,6 +244,24 @@ def test_a_probe_waits_for_a_session_like_mail(made):
     assert asker.answers(1)[second].code == 250
     assert agent.most == {"192.0.2.1": 1}
     assert qmgr.aq.transactions == 0
+
+
+def test_a_probe_keeps_to_the_limits_of_its_destination(made):
+    changes = {"destinations": {"192.0.2.1": "initial_connections = 1; max_connections = 1;", "192.0.2.2": "no = 1;"}}
+    qmgr, smar, agent, asker = made(lambda job: None, **changes)
+    smar.answers.update({"wrong@to.example": route("192.0.2.2"), "other@to.example": route("192.0.2.3")})
+    first, second = asker.start(A), asker.start("b@to.example")
+    wrong, other = asker.start("wrong@to.example"), asker.start("other@to.example")
+    wait_until(lambda: len(qmgr.context.verifier._probes._waiting) == 2, "two wait")
+    assert sorted(job.rcpts for job in agent.wait_jobs(2)) == [[A], ["other@to.example"]]
+    for job in list(agent.jobs):
+        job.done(rcpts=dict.fromkeys(job.rcpts, 250))
+    qmgr.advance(PROBE_AGAIN_S)
+    agent.wait_jobs(3)[2].done(rcpts={"b@to.example": 250})
+    assert {number: reply.code for number, reply in asker.answers(3).items()} == {first: 250, second: 250, other: 250}
+    qmgr.advance(PROBE_WAIT_S)
+    assert asker.answers(1)[wrong].code == 450
+    assert agent.most == {"192.0.2.1": 1, "192.0.2.3": 1}
 
 
 def test_an_agent_that_ends_costs_an_answer_and_no_session(made):
