@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from meta1g.base.reply import Reply
+from meta1g.qmgr import probes
 from meta1g.qmgr.limits import PROBE_AGAIN_S, PROBE_WAIT_S
 from meta1g.rcb.qmgr_smar import Members, Unresolved
 from meta1g.rcb.smtpc_qmgr import Retry
@@ -262,6 +263,23 @@ def test_a_probe_keeps_to_the_limits_of_its_destination(made):
     qmgr.advance(PROBE_WAIT_S)
     assert asker.answers(1)[wrong].code == 450
     assert agent.most == {"192.0.2.1": 1, "192.0.2.3": 1}
+
+
+def test_a_probe_that_waits_is_not_put_off_by_further_ones(made, monkeypatch):
+    monkeypatch.setattr(probes, "PROBE_AGAIN_S", 30)
+    qmgr, _, agent, asker = made(lambda job: None, smtpc_initial_connections=1, smtpc_max_connections=1)
+    waiting = qmgr.context.verifier._probes._waiting
+    asker.start(A)
+    (job,) = agent.wait_jobs(1)
+    asker.start("b@to.example")
+    wait_until(lambda: len(waiting) == 1, "the second one waits")
+    qmgr.advance(20)
+    asker.start("c@to.example")
+    wait_until(lambda: len(waiting) == 2, "the third one waits")
+    job.done(rcpts={A: 250})
+    wait_until(lambda: qmgr.sink.find("func=qmgr.verified"), "the first one is over")
+    qmgr.advance(15)
+    assert agent.wait_jobs(2)[1].rcpts == ["b@to.example"]
 
 
 def test_an_agent_that_ends_costs_an_answer_and_no_session(made):
