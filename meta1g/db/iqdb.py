@@ -88,7 +88,9 @@ class Iqdb:
         self.limit = limit
         self._sessions: dict[str, IqSession] = {}
         self._tas: dict[str, IqTa] = {}
-        self._waiting: OrderedDict[str, IqTa] = OrderedDict()  # those that are not refused; the one that began first comes first
+        self._waiting: OrderedDict[str, IqTa] = (
+            OrderedDict()
+        )  # those that are not refused; the one that began first comes first
         self._places = Pool(limit, cap=_cap(limit), least=_CLIENT_LEAST)
         self._clients: dict[str, int] = {}  # open sessions
         self._owners: dict[object, _Owned] = {}

@@ -1,6 +1,5 @@
 """Verification of addresses: SMTPS asks, QMGR knows or lets SMTPC ask the mail server."""
 
-import threading
 from dataclasses import replace
 
 import pytest
@@ -13,6 +12,7 @@ from meta1g.rcb.smtpc_qmgr import Retry
 from meta1g.rcb.smtps_qmgr import NewSession, Stat, VerifyAddress
 from tests.fakes.qmgr_peers import Ctl, new_id, route
 from tests.fakes.qmgr_system import BASE, wait_until
+from tests.fakes.shortage import no_threads
 
 A = "a@to.example"
 
@@ -172,14 +172,9 @@ def test_a_server_that_is_away_does_not_harm_what_is_known(made):
     assert len(agent.jobs) == 2
 
 
-def test_who_asks_while_the_file_cannot_be_read_is_answered_and_the_next_one_lets_it_be_read(made, monkeypatch):
+def test_who_asks_while_the_file_cannot_be_read_is_answered_and_the_next_one_lets_it_be_read(made):
     qmgr, _, agent, asker = made(said(250))
-
-    def refuse(thread):
-        raise RuntimeError("can't start new thread")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
+    with no_threads("verify"):
         for _ in range(2):
             assert asker.ask(A).text == "Address is being verified; try again later"
         with Ctl(qmgr.queue / "qmgr/control") as ctl:
