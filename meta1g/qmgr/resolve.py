@@ -86,7 +86,9 @@ class Resolving:
         self._by_domain = False  # SMAR says the same of all addresses of a domain
         self._task = env.evthr.task_new(self._run, events=Ev.NONE, name="resolve")
         active.to_resolve.answer(self._task)
-        self._link = RcbComLink(env.evthr, path, PROTOCOL, on_up=self._on_up, on_message=self._on_message, log=env.log)
+        self._link = RcbComLink(
+            env.evthr, path, PROTOCOL, on_up=self._on_up, on_down=self._on_down, on_message=self._on_message, log=env.log
+        )
 
     @property
     def up(self) -> bool:
@@ -100,8 +102,11 @@ class Resolving:
     def _on_up(self, conn: RcbCom) -> None:
         with self._active.lock:
             self._active.aq.forget_routes()
-            self._by_domain = False
         conn.request(QmgrHelloA(pid=os.getpid()), self._greeted)
+
+    def _on_down(self) -> None:
+        with self._active.lock:
+            self._by_domain = False  # before there is a new connection: its SMAR may have rules of another kind
 
     def _greeted(self, reply: Message | None) -> None:
         with self._active.lock:

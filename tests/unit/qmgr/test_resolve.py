@@ -109,6 +109,11 @@ def test_a_domain_is_asked_for_once_where_nothing_else_counts(qmgr):
     qmgr.wait_empty()
 
 
+def test_what_a_resolver_said_of_domains_ends_with_its_connection(qmgr):
+    by_domain(qmgr).stop()
+    wait_until(lambda: not qmgr.context.resolver._by_domain, "it is forgotten before there is a new connection")
+
+
 def test_a_refusal_of_a_domain_counts_for_all_that_were_asked_for_with_it(qmgr):
     smar = by_domain(qmgr)
     smar.answers["x.example"] = Unresolved(reply=Reply(451, "4.4.3", "DNS is slow"))
