@@ -22,6 +22,8 @@ from meta1g.conf.schema import Naming, OptionDef, SectionDef
 from meta1g.conf.tree import OptionNode, Problem, SectionNode, Source, TreeEntry, Value
 from meta1g.conf.values import LISTED_MAX, Flags, UnknownNameError, shown, suggest
 
+#: Places that an advice names; our choice.
+_HOMES_MAX: Final = 3
 PROTECTS: Final = re.compile(
     r"tls|ssl|cert|crl|cipher|dane|mta_?sts|auth|sasl|scram|password|access|relay|protect|trust|allow|deny|permit|reject|"
     r"cltaddr|cltname|cltresolve|local_domain|local_user|ehlo|helo|dns_?[bw]l|rbl|milter|grey|spf|dkim|dmarc|_conf$|conf_map|"
@@ -248,7 +250,8 @@ def _advice(definition: SectionDef, name: str, *, is_option: bool) -> str:
         return f"it is an option: {definition.by_option[key].name} = ...;"
     homes = _homes()[is_option].get(key)
     if homes:
-        return f"it belongs {' or '.join(homes)}"
+        more = f" or into {len(homes) - _HOMES_MAX} more" if len(homes) > _HOMES_MAX else ""
+        return f"it belongs {' or '.join(homes[:_HOMES_MAX])}{more}"
     own = [row.name for row in definition.options] if is_option else [row.keyword for row in definition.sections]
     near = suggest(name, own)
     return near if near.startswith("did") or len(own) <= LISTED_MAX else f"smconf -h {definition.keyword or 'global'} lists all"

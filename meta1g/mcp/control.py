@@ -19,7 +19,7 @@ from meta1g.mcp.commands import Commands, component_facts
 from meta1g.mcp.fsm import State
 from meta1g.mcp.listen import Sockets, systemd_sockets
 from meta1g.mcp.loop import Loop
-from meta1g.mcp.prepare import Prepared, prepare
+from meta1g.mcp.prepare import Preparation, Prepared, one_error, prepare, try_to_prepare
 from meta1g.mcp.reload import InForce, Reloader, open_log
 from meta1g.mcp.supervisor import End, Hooks, Supervisor
 
@@ -170,21 +170,29 @@ def check(file: Path, clock: Clock, *, lenient: bool = False) -> None:
     Raises:
         CliError, ConfigError: something is wrong; the text has a line for each problem.
     """
-    prepared = prepare(file, lenient=lenient)
-    logfiles.check(prepared.log_files)
-    startup.check_log("mcp", prepared.config.glob, prepared.config.glob.sub("mcp"), prepared.queue)
+    made = try_to_prepare(file, lenient=lenient)
+    config, prepared = made.config, made.prepared
     thorough = not os.environ.get(startup.QUICK_CHECK)
-    nameless = hostname.problem(prepared.config.hostname) if thorough else ""
-    wrong = [CliError(f"{prepared.config.path}: {nameless}")] if nameless else []
+    if prepared is not None:
+        made.attempt(lambda: logfiles.check(prepared.log_files))
+        made.attempt(lambda: startup.check_log("mcp", config.glob, config.glob.sub("mcp"), prepared.queue))
+    nameless = hostname.problem(config.hostname) if thorough else ""
+    if nameless:
+        made.wrong.append(CliError(f"{config.path}: {nameless}"))
+    if prepared is not None:
+        _ask_components(made, prepared, clock, thorough=thorough)
+    elif thorough:
+        made.wrong.append(CliError("the components and their maps are looked at when this is mended; smconf looks at maps now"))
+    if made.wrong:
+        raise one_error(made.wrong)
+
+
+def _ask_components(made: Preparation, prepared: Prepared, clock: Clock, *, thorough: bool) -> None:
     loop = Loop(clock)
     try:
-        precheck.run(loop, Log("mcp", level=0), prepared.plans, prepared.logs_made, thorough=thorough)
-    except CliError as error:
-        wrong.append(error)
+        made.attempt(lambda: precheck.run(loop, Log("mcp", level=0), prepared.plans, prepared.logs_made, thorough=thorough))
     finally:
         loop.close()
-    if wrong:
-        raise CliError("\n".join(map(str, wrong)), wrong[0].exit_code)
 
 
 def _wait_for_leftovers(queue: Path, clock: Clock, log: Log) -> None:

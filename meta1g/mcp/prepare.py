@@ -5,9 +5,10 @@ Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on).
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from meta1g.base import paths, sysexits
 from meta1g.base.cli import CliError
@@ -18,11 +19,12 @@ from meta1g.conf.load import load_file
 from meta1g.mcp import logfiles
 from meta1g.mcp.account import Identity, identities
 from meta1g.mcp.child import MemberPlan
-from meta1g.mcp.program import program_of
+from meta1g.mcp.program import Program, program_of
 from meta1g.mcp.service import Service, StartAction, options_of, services_of
 from meta1g.mcp.spawn import Launch
 
 _STATUS_DIRECTORY: Final = Path(paths.MCP_STATUS_SOCKET).parent
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,30 @@ class Prepared:
         return frozenset(label for file in self.log_files for label in file.labels)
 
 
+@dataclass(slots=True)
+class Preparation:
+    """A configuration made ready as far as that went.  Owner: who asks.
+
+    Args:
+        config: the configuration.
+        wrong: what is wrong.
+        prepared: what could run; None if there is no queue directory, or somebody has no account.  Components of which
+            something is wrong are not in it.
+    """
+
+    config: Config
+    wrong: list[CliError]
+    prepared: Prepared | None = None
+
+    def attempt(self, call: Callable[[], T]) -> T | None:
+        """Gives what a call gives; None if something is wrong, which is kept."""
+        try:
+            return call()
+        except CliError as error:
+            self.wrong.append(error)
+            return None
+
+
 def prepare(file: Path, *, lenient: bool = False) -> Prepared:
     """Reads and checks a configuration.
 
@@ -62,28 +88,55 @@ def prepare(file: Path, *, lenient: bool = False) -> Prepared:
         lenient: unknown options are warnings instead of errors.
 
     Raises:
-        CliError, ConfigError: something is wrong; the text says what to do.
+        CliError, ConfigError: something is wrong; the text has a line for each problem and says what to do.
+    """
+    made = try_to_prepare(file, lenient=lenient)
+    if made.wrong or made.prepared is None:
+        raise one_error(made.wrong)
+    return made.prepared
+
+
+def one_error(wrong: Sequence[CliError]) -> CliError:
+    """Makes one error of all problems, each told once; the first one decides about the exit code."""
+    return CliError("\n".join(dict.fromkeys(map(str, wrong))), wrong[0].exit_code)
+
+
+def try_to_prepare(file: Path, *, lenient: bool = False) -> Preparation:
+    """Does what prepare() does, and finds all that is wrong.
+
+    Raises:
+        CliError, ConfigError: the file cannot be read, or names nobody to start.
     """
     config = load_file(file.absolute(), lenient=lenient)
     services = services_of(config.all_sections)
     queue = config.queue_directory
-    _check_queue(queue)
-    use_accounts = not (queue / paths.MCP_NO_ACCOUNTS).exists()
-    found = identities(services, use_accounts=use_accounts)
-    log_files = logfiles.log_files(config, services, found)
+    made = Preparation(config, [])
+    _check_queue(made, queue)
+    # whether there are accounts is known when sm.setup has made the queue directory; those that are named must be there
+    use_accounts = queue.is_dir() and not (queue / paths.MCP_NO_ACCOUNTS).exists()
+    found = made.attempt(lambda: identities(services, use_accounts=use_accounts))
+    programs = {one.label: made.attempt(partial(program_of, one, config.path, lenient=lenient)) for one in services}
+    if found is None or not queue.is_dir():
+        return made
+    log_files = made.attempt(partial(logfiles.log_files, config, services, found)) or []
     found = logfiles.with_log_groups(found, log_files)
-    for service in services:
-        _check_directories(service, queue, found[service.label])
-    _check_content_group(config, services, found)
-    plans = tuple(_plan(config, service, found[service.label], lenient) for service in services)
+    well = [one for one in services if _has_directories(made, one, queue, found[one.label])]
+    made.attempt(lambda: _check_content_group(config, services, found))
+    plans = tuple(_plan(config, one, found[one.label], program) for one in well if (program := programs[one.label]) is not None)
     warnings = [*config.warnings, *_root_warnings(services, found)]
-    return Prepared(config, queue, plans, tuple(log_files), tuple(warnings))
+    made.prepared = Prepared(config, queue, plans, tuple(log_files), tuple(warnings))
+    return made
 
 
-def _plan(config: Config, service: Service, identity: Identity, lenient: bool) -> MemberPlan:
+def _has_directories(made: Preparation, service: Service, queue: Path, identity: Identity) -> bool:
+    known = len(made.wrong)
+    made.attempt(lambda: _check_directories(service, queue, identity))
+    return len(made.wrong) == known
+
+
+def _plan(config: Config, service: Service, identity: Identity, program: Program) -> MemberPlan:
     queue = config.queue_directory
     errors = None if logfiles.stderr_is_journal() else queue / logfiles.stderr_name(service)
-    program = program_of(service, config.path, lenient=lenient)
     launch = Launch(program, identity, queue, errors, config.text)
     facts = (options_of(section_of(config, service)), _read_elsewhere(config.glob, service), _glob_options(config.glob))
     return MemberPlan(service, launch, facts)
@@ -119,16 +172,16 @@ def _root_warnings(services: Sequence[Service], found: dict[str, Identity]) -> I
             yield f"not root: {', '.join(others)} run as {caller}, not as the user that the configuration names"
 
 
-def _check_queue(queue: Path) -> None:
-    wrong: list[CliError] = []
+def _check_queue(made: Preparation, queue: Path) -> None:
+    known = len(made.wrong)
     for directory in (queue / row.name for row in paths.QUEUE_DIRECTORIES):
         if directory == queue or directory.parent.exists():  # else its parent is told
-            try:
-                _check_directory(directory)
-            except CliError as error:
-                wrong.append(error)
-    if wrong:
-        raise CliError("\n".join(map(str, wrong)), wrong[0].exit_code)
+            made.attempt(partial(_check_directory, directory))
+    if len(made.wrong) == known:
+        made.attempt(lambda: _check_owner(queue))
+
+
+def _check_owner(queue: Path) -> None:
     owner = queue.stat()
     if os.geteuid() == 0 and (owner.st_uid != 0 or owner.st_mode & stat.S_IWOTH):
         raise CliError(f"{queue}: must belong to root and be writable for root only; run sm.setup", sysexits.EX_NOPERM)

@@ -215,7 +215,7 @@ def main(argv: list[str]) -> int:
     if not conf.exists():
         raise CliError(f"{conf}: no such file; run sm.setup, or name the configuration file by -f", sysexits.EX_NOINPUT)
     config = load_file(conf)
-    for warning in config.warnings:
+    for warning in (*config.warnings, *(f"warning: {text}" for text in machine.map_warnings(config))):
         sys.stderr.write(f"{_PROG}: {warning}\n")
     listed = problems(Installation(conf, config, use_accounts=not options.no_accounts))
     for problem in listed:

@@ -71,6 +71,19 @@ def map_problems(config: Config, *, use_accounts: bool, whole: bool = True) -> I
         yield from [f"{owner.where}: the maps could not be looked at as user {name}"] if lines is None else lines
 
 
+def map_warnings(config: Config) -> Iterator[str]:
+    """Gives the socket maps whose socket nobody has made: their server may still come, and until then mail waits."""
+    for section in (one for owner in config.all_sections if "map" in owner.definition.by_section for one in owner.subs("map")):
+        with contextlib.suppress(UnreadError, PermissionError):
+            path = (
+                config.queue_directory / section.get("path")
+                if section.get("type") == "socket" and section.get("path")
+                else None
+            )
+            if path is not None and not path.exists():
+                yield f"{section.where}: {path}: no such socket; start the server of map {section.name}, or mend path"
+
+
 def _lines(config: Config, owner: Section, whole: bool) -> list[str]:
     found = Findings(owner.keyword)
     look_at_maps(found, config, owner, entries=True, whole=whole)

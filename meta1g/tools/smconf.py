@@ -91,6 +91,8 @@ def _check(path: Path, *, lenient: bool) -> int:
 
         _warn(config)
         texts += [*_report_texts(config), *machine.problems(config, whole=not texts)]
+        for warning in machine.map_warnings(config):
+            sys.stderr.write(f"{_PROG}: warning: {warning}\n")
     for text in texts:
         sys.stderr.write(f"{_PROG}: {text}\n")
     return sysexits.EX_CONFIG if texts else sysexits.EX_OK

@@ -124,6 +124,30 @@ def test_a_missing_queue_directory_names_the_command_that_makes_it(mcp):
     assert one_line(mcp, 78) == "mcp: /nonexistent/meta1: no such directory; run sm.setup\n"
 
 
+def test_a_missing_queue_directory_hides_neither_users_nor_programs(mcp):
+    mcp.conf.write_text(
+        'queue_directory = "/nonexistent/meta1";\n'
+        'smar { user = nobody-here; }\nqmgr { user = nor-here; path = "/usr/libexec/nonsense"; }\n'
+    )
+    mcp.start(arguments=("-c",), ready=False)
+    assert mcp.end() == 78
+    wanted = ["/nonexistent/meta1: no such directory", "path of qmgr: /usr/libexec/nonsense: no such program", "hostname is not set"]
+    wanted += ["nobody-here", "nor-here"] if os.geteuid() == 0 else []
+    for text in wanted:
+        assert mcp.errors.count(text) == 1, mcp.errors
+    assert "looked at when this is mended" in mcp.errors.splitlines()[-1]
+
+
+def test_a_missing_directory_of_one_component_does_not_hide_what_another_finds(mcp):
+    mcp.configure('smar { access_map { file = access; type = text; } }\nqmgr { path = "/usr/libexec/nonsense"; }')
+    (mcp.conf.parent / "access").write_text("to:a@b.org rejct\n")
+    (mcp.queue / "qmgr").rmdir() if (mcp.queue / "qmgr").is_dir() else (mcp.queue / "ibdb").rename(mcp.queue / "away")
+    mcp.start(arguments=("-c",), ready=False)
+    assert mcp.end() == 78
+    for text in ("no such directory; run sm.setup", "/usr/libexec/nonsense: no such program", "did you mean reject?"):
+        assert mcp.errors.count(text) == 1, mcp.errors
+
+
 def test_a_missing_directory_of_a_component_is_told(mcp):
     mcp.configure(child("smar"))
     (mcp.queue / "smar").rmdir()
