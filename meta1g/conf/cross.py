@@ -130,6 +130,12 @@ def _order(low: str, high: str) -> Rule:
     return rule
 
 
+def _warning_before_return(section: Section) -> Iterator[Problem]:
+    """Checks that senders can be warned at all, if that is asked for; a short return_timeout alone means that they are not."""
+    if section.given("delay_dsn_timeout"):
+        yield from _order("delay_dsn_timeout", "return_timeout")(section)
+
+
 def _relaying(section: Section) -> Iterator[Problem]:
     wide = too_wide(section.get("relay_from"))
     if wide:
@@ -165,6 +171,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
         _component,
         _order("min_retry_delay", "max_retry_delay"),
         _order("min_free_disk", "ok_free_disk"),
+        _warning_before_return,
     ),
     "smtpc": (_qmgr_smtpc,),
     "smtps": (_smtps,),

@@ -116,7 +116,13 @@ GLOBAL: Final = (
     option(
         "debug_level", LEVEL, "0", R, "Above 0, lines for the search for errors are written, unless a component says otherwise."
     ),
-    option("hostname", Domain(), None, R, "Name of this machine in greetings and headers; the system's if it is not given."),
+    option(
+        "hostname",
+        Domain(host=True),
+        None,
+        R,
+        "Name of this machine in greetings and headers; the system's if it is not given.",
+    ),
     option(
         "queue_directory", AbsolutePath(), str(paths.DEFAULT_QUEUE_DIRECTORY), R, "Queue files and sockets are relative to it."
     ),

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from meta1g.base import units
+from meta1g.base import hostname, units
 from meta1g.base.dataclass import dataclass
 
 PORT_MAX: Final = 65535
@@ -319,10 +319,14 @@ class Port(Scalar):
 
 @dataclass(frozen=True, slots=True)
 class Domain(Scalar):
-    """A domain name; with dotted, `.example.org` stands for the subdomains; with root, `.` for all domains."""
+    """A domain name; with dotted, `.example.org` stands for the subdomains; with root, `.` for all domains.
+
+    With host it is the name of a machine as SMTP demands it: nothing but ASCII, and no underscore.
+    """
 
     dotted: bool = False
     root: bool = False
+    host: bool = False
 
     def parse(self, text: str) -> str:
         """Gives the name in lower case without a dot at its end."""
@@ -332,6 +336,8 @@ class Domain(Scalar):
         labels = (name[1:] if self.dotted and name.startswith(".") else name).split(".")
         if len(name) > DOMAIN_MAX_CHARS or not all(_LABEL.fullmatch(one) and len(one) <= LABEL_MAX_CHARS for one in labels):
             raise ValueError(f"{shown(text)} is not a domain such as mx.example.org")
+        if self.host and not hostname.is_well_formed(name):
+            raise ValueError(f"{shown(text)} is not the name of a machine; {hostname.FORM}, such as mx.example.org")
         return name
 
     def describe(self) -> str:

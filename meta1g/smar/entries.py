@@ -19,9 +19,10 @@ from meta1g.conf.openrelay import too_wide
 from meta1g.conf.snippet import parse_snippet
 from meta1g.conf.values import shown, suggest
 from meta1g.maps.cidrmap import NetworkTable, split_tag
-from meta1g.maps.regexmap import read_rule
+from meta1g.maps.regexmap import Expression, read_rule
 from meta1g.maps.rhs import macros_in
 from meta1g.smar.alias import Aliases, read_member, split_members
+from meta1g.smar.expressions import opens_relay, tags_of
 from meta1g.smar.keys import (
     address_problem,
     client_problem,
@@ -52,9 +53,8 @@ _ROUTE: Final = re.compile(r"(?:lmtp|esmtp|smtp):|\d+\^|\[[^\]]*\]$", re.IGNOREC
 #: What only aliases have there, elsewhere: programs and list files.
 _PROGRAMS: Final = ("|", '"|', ":include:")
 _NUMBERED: Final = re.compile(rf"{DNSBL.tag}(\d{{1,3}})", re.ASCII)
-_EXPRESSION_TAG: Final = re.compile(r"/\^?\(?([a-z_]+\d*):", re.IGNORECASE)
-#: A tag somewhere in an expression, as in `^(from|to):`.
-_ANY_TAG: Final = re.compile(r"[a-z\d_)]:", re.IGNORECASE)
+#: A colon in an expression, but that of `(?:`.
+_ANY_TAG: Final = re.compile(r"(?<!\(\?)(?<!\(\?i):", re.IGNORECASE)
 #: Controls, what no UTF-8 made, and characters that nobody sees (format, byte order mark).
 _UNSEEN: Final = re.compile(
     r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ud800-\udfff]"
@@ -63,6 +63,8 @@ _FROM: Final = "from"
 _NO_USER: Final = ("reject", "discard", "no", "unknown", "error")
 _ALIAS_MACROS: Final = ("user", "detail", "domain", "key")
 _SAMPLE: Final = "x"
+_GROUP: Final = re.compile(r"\$\{\d+\}")
+_OPEN_RELAY: Final = "relay would let everybody send anywhere (open relay); write ok, and relay for addresses of clients"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +147,9 @@ def check_entries(entries: Iterable[MapEntry], uses: Sequence[EntryRules]) -> It
         A text for each wrong entry: `file:line: key KEY: what is wrong; what to write`.
     """
     first: dict[str, str] = {}
+    as_written = all(rules.kind == "regex" for rules in uses)  # \S is not \s
     for entry in entries:
-        key = entry.key.lower()
+        key = entry.key if as_written else entry.key.lower()
         wrong = _characters(entry) or (f"is already at {first[key]}; remove one" if key in first else _wrong(entry, key, uses))
         first.setdefault(key, entry.where)
         if wrong:
@@ -177,15 +180,23 @@ def _wrong(entry: MapEntry, key: str, uses: Sequence[EntryRules]) -> str:
 def _wrong_for(rules: EntryRules, key: str, value: str) -> str:
     if rules.kind == "regex":
         return _expression(rules, key, value)
-    if len(key) > 1 and key.endswith("."):
-        return f"ends with a dot and is never asked for; write {shown(key.rstrip('.'))}"
     use = rules.use or _guess(key, value)
+    if len(key) > 1 and key.endswith("."):
+        return _dotted(key.rstrip("."), use, rules)
     if not use:
         return ""
     if rules.kind == "cidr":
         return _network(use, rules, key, value)
     wrong = (KEYS[use](key, rules), VALUES[use](key, value, rules))
     return "; also ".join(dict.fromkeys(filter(None, wrong)))
+
+
+def _dotted(key: str, use: str, rules: EntryRules) -> str:
+    """Says what is wrong with a key that has a dot behind it; the advice is a right key."""
+    if not split_tag(key)[1]:
+        return "is never asked for; name domains"
+    wrong = KEYS[use](key, rules) if use else ""
+    return f"ends with a dot and is never asked for; {wrong or f'write {shown(key)}'}"
 
 
 def _guess(key: str, value: str) -> str:
@@ -200,18 +211,33 @@ def _guess(key: str, value: str) -> str:
 def _expression(rules: EntryRules, key: str, value: str) -> str:
     """Checks an entry of a map of regular expressions; groups that it puts in stand for anything."""
     try:
-        read_rule(key)
+        expression = read_rule(key)
     except ValueError as error:
         return str(error)
-    match = _EXPRESSION_TAG.match(key)
-    use = rules.use or (ACCESS if match else MAILERTABLE if _ROUTE.match(value) else "")
-    if use == ACCESS and not _ANY_TAG.search(key):
-        return "has no tag, so that it also answers those who ask for pieces of configuration; write /^from:.../"
-    if not use or (use == ACCESS and match is None):
-        return ""
-    tagged = f"{match[1].lower()}:" if match is not None and use == ACCESS else ""
-    unknown = _row(tagged[:-1], rules)[1] if tagged else ""
-    return unknown or VALUES[use](f"{tagged}{_SAMPLE}", re.sub(r"\$\{\d+\}", _SAMPLE, value), rules)
+    over = next((name for name in macros_in(value) if name.isdigit() and int(name[:9]) > expression.groups), "")
+    if over:
+        return f"there is no group ${{{shown(over)}}}, the expression has {expression.groups}; write one of these, or ${{0}}"
+    tags = tags_of(key[1:-1])
+    use = rules.use or (ACCESS if tags else MAILERTABLE if _ROUTE.match(value) else "")
+    value = _GROUP.sub(_SAMPLE, value)
+    if use == ACCESS:
+        if not _ANY_TAG.search(key):
+            return "has no tag, so that it also answers those who ask for pieces of configuration; write /^from:.../"
+        if tags is None:
+            return "begins with no tag that can be told; write /^from:.../ or /^(from|to):.../"
+        wrong = (_tagged_expression(expression, tag, value, rules) for tag in tags)
+        return "; also ".join(dict.fromkeys(filter(None, wrong)))
+    return VALUES[use](_SAMPLE, value, rules) if use else ""
+
+
+def _tagged_expression(expression: Expression, tag: str, value: str, rules: EntryRules) -> str:
+    """Checks what an expression means for one of its tags."""
+    row, wrong = _row(tag, rules)
+    if row is None:
+        return wrong
+    if _relays(row, value) and opens_relay(expression, row, rules.delimiter):
+        return _OPEN_RELAY
+    return _access_value(f"{tag}:{_SAMPLE}", value, rules)
 
 
 def _network(use: str, rules: EntryRules, key: str, value: str) -> str:
@@ -289,7 +315,7 @@ def _access_value(key: str, value: str, rules: EntryRules) -> str:
     if row.rhs is RhsKind.DECISION and not value.isascii():
         return "a reply has no characters beyond ASCII; write it without"
     if (row.tag, rest) == (_FROM, "<>") and _relays(row, value):
-        return "relay would let everybody send anywhere (open relay); write ok, and relay for addresses of clients"
+        return _OPEN_RELAY
     return ""
 
 

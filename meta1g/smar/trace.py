@@ -271,32 +271,36 @@ class Tracer:
 
     def client(self, key: str, mail: Mail) -> list[str]:
         """Decides about a client."""
-        return self._client(_ip(key), mail)[0]
+        return self._client(_ip(key), mail).lines
 
-    def _client(self, address: str, mail: Mail) -> tuple[list[str], int]:
+    def _client(self, address: str, mail: Mail) -> "_Asked":
         verdict = self._policy.client(address, mail.name, mail.resolve)
-        return self._lines(_said(verdict.reply, verdict.flags)), _lookup_flags(verdict.flags)
+        lines = self._lines(_said(verdict.reply, verdict.flags))
+        return _Asked(lines, _lookup_flags(verdict.flags), _end("connect", verdict.reply, verdict.flags))
 
     def mail(self, key: str, mail: Mail) -> list[str]:
         """Decides about a client and a sender."""
-        return self._mail(key, mail)[0]
+        return self._mail(key, mail).told()
 
-    def _mail(self, sender: str, mail: Mail) -> tuple[list[str], int]:
+    def _mail(self, sender: str, mail: Mail) -> "_Asked":
         text = _address(sender, null=True).text
-        lines, flags = self._client(mail.client, mail)
-        verdict = self._policy.mail(CheckMail(ta_id="", client_addr=mail.client, mail=text, flags=flags, ehlo=mail.ehlo))
-        lines = [f"client {mail.client}", *lines, f"mail <{text}>", *self._lines(_said(verdict.reply, verdict.flags))]
-        return lines, flags | _lookup_flags(verdict.flags)
+        client = self._client(mail.client, mail)
+        verdict = self._policy.mail(CheckMail(ta_id="", client_addr=mail.client, mail=text, flags=client.flags, ehlo=mail.ehlo))
+        said = self._lines(_said(verdict.reply, verdict.flags))
+        lines = [f"client {mail.client}", *client.lines, f"mail <{text}>", *said]
+        end = client.end or _end("MAIL", verdict.reply, verdict.flags)
+        return _Asked(lines, client.flags | _lookup_flags(verdict.flags), end)
 
     def rcpt(self, key: str, mail: Mail) -> list[str]:
-        """Decides about a client, a sender and a recipient, and tells where the mail goes."""
+        """Decides about a client, a sender and a recipient, and tells where the mail goes, if it may go."""
         rcpt = _address(key)
-        lines, flags = self._mail(mail.sender, mail)
+        before = self._mail(mail.sender, mail)
         sender = _address(mail.sender, null=True).text
-        question = CheckRcpt(ta_id="", rcpt_idx=0, client_addr=mail.client, mail=sender, rcpt=rcpt.text, flags=flags)
+        question = CheckRcpt(ta_id="", rcpt_idx=0, client_addr=mail.client, mail=sender, rcpt=rcpt.text, flags=before.flags)
         verdict = self._policy.rcpt(question)
-        lines += [f"rcpt <{rcpt.text}>", *self._lines(_said(verdict.reply, verdict.flags))]
-        return [*lines, *self._resolved(rcpt)] if verdict.reply.is_ok else lines
+        lines = [*before.lines, f"rcpt <{rcpt.text}>", *self._lines(_said(verdict.reply, verdict.flags))]
+        end = before.end or _end("RCPT", verdict.reply, verdict.flags)
+        return [*lines, end] if end else [*lines, *self._resolved(rcpt)]
 
     def _resolved(self, rcpt: Address) -> list[str]:
         members = None if self._aliases is None else self._aliases.expand(rcpt)
@@ -367,6 +371,26 @@ def _said(reply: Reply, flags: int) -> str:
     """Writes a verdict that an SMTP client hears."""
     names = ", ".join(str(flag.name).lower() for flag in VerdictFlags if flags & flag)
     return f"= {reply}{f' ({names})' if names else ''}".rstrip()
+
+
+def _end(step: str, reply: Reply, flags: int) -> str:
+    """Writes what a verdict means for the whole mail, if it ends it; else nothing."""
+    if not reply.is_ok:
+        return f"= refused at {step}: {reply}".rstrip()
+    return f"= discarded at {step}" if flags & VerdictFlags.DISCARD else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The lines about a step, the flags for the next one, and the end of the mail, if it has come."""
+
+    lines: list[str]
+    flags: int
+    end: str
+
+    def told(self) -> list[str]:
+        """Gives the lines, the last of which is the verdict."""
+        return [*self.lines, self.end] if self.end else self.lines
 
 
 def _decided(decision: Decision) -> str:

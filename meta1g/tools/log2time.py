@@ -12,6 +12,7 @@ as they are.  Of a line of JSON the field `time` is translated.
 Ref: MeTA1 log2time (name and purpose modelled on).
 """
 
+import argparse
 import io
 import re
 import sys
@@ -51,7 +52,7 @@ def translate(line: str, show: Show, now: float) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Runs the program; gives its exit code.
+    """Runs the program; gives its exit code, EX_DATAERR if a file could not be read to its end.
 
     Raises:
         CliError: a file cannot be read, or a stamp given by -s is none.
@@ -59,26 +60,28 @@ def main(argv: list[str]) -> int:
     options = _parser().parse_args(argv)
     show: Show = utc_text if options.utc else epoch_text if options.epoch else lambda when: local_text(when, options.zone)
     now = time.time()
-    try:
-        for word in options.stamps:
+    for word in options.stamps:
+        try:
             print(show(parse_stamp(word, now)))
-    except (ValueError, OverflowError) as error:
-        raise cli.CliError(str(error), sysexits.EX_DATAERR) from error
+        except (ValueError, OverflowError) as error:
+            text = str(error) if word in str(error) else f"{word!r}: there is no such time: {error}"
+            raise cli.CliError(text, sysexits.EX_DATAERR) from error
     if options.stamps:
         return sysexits.EX_OK
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # bytes that are no text stay as they are
-    for source in logfiles.named(options.files):
+    sources = logfiles.named(options.files)
+    for source in sources:
         for line in source.lines():
             sys.stdout.write(f"{translate(line, show, source.changed or now)}\n")
-    return sysexits.EX_OK
+    return logfiles.complain(_PROG, sources)
 
 
 def _zone(name: str) -> zoneinfo.ZoneInfo:
     try:
         return zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, OSError) as error:
-        raise ValueError(name) from error
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise argparse.ArgumentTypeError(f"there is no time zone {name!r}; write one such as Europe/Berlin") from error
 
 
 def _parser() -> cli.Parser:

@@ -81,7 +81,7 @@ def _state(rcpt: RcptRecord) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Runs the program; gives its exit code.
+    """Runs the program; gives its exit code, EX_DATAERR if an id was not found or a file could not be read to its end.
 
     Raises:
         CliError: a file cannot be read, or there is none.
@@ -91,14 +91,20 @@ def main(argv: list[str]) -> int:
     found = OpenTransactions()
     for line in logfiles.in_order(groups):
         found.take(line)
-    envelopes = [one for one in found.envelopes() if not options.ids or one.ta.ta_id in options.ids]
+    wanted = {word: word.partition("-")[0] for word in options.ids}
+    envelopes = [one for one in found.envelopes() if not wanted or one.ta.ta_id in wanted.values()]
     for one in envelopes:
         doubts = [*one.doubts, *([missing_content(one, queue)] if queue is not None else [])]
         sys.stderr.write("".join(f"{_PROG}: {one.ta.ta_id}: {printable(text)}\n" for text in doubts if text))
-    sys.stderr.write("".join(f"{_PROG}: {one.trouble}\n" for group in groups for one in group if one.trouble))
+    made = {one.ta.ta_id for one in envelopes}
+    missing = [word for word, ta_id in wanted.items() if ta_id not in made]
+    sys.stderr.write(
+        "".join(f"{_PROG}: {printable(word)}: the log has no unfinished transaction of this id\n" for word in missing)
+    )
+    code = logfiles.complain(_PROG, (one for group in groups for one in group))
     for text in (text for one in envelopes for text in as_text(one)) if options.list else as_lines(envelopes):
         print(text)
-    return sysexits.EX_OK
+    return sysexits.EX_DATAERR if missing else code
 
 
 def _parser() -> cli.Parser:
@@ -114,7 +120,7 @@ def _parser() -> cli.Parser:
     queue_help = "queue directory whose content files are looked at; that of the configuration without --log"
     parser.add_argument("--queue", metavar="DIRECTORY", help=queue_help)
     parser.add_argument("--list", action="store_true", help="print for people, not for metaqueue import")
-    parser.add_argument("ids", nargs="*", metavar="ID", help="these transactions alone")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="these transactions alone; -NNNN of a recipient may follow")
     return parser
 
 

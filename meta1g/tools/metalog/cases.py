@@ -1,7 +1,8 @@
 """What became of a message or session and of each recipient, by the events of its story.
 
 One table tells what an event means for a recipient (_RCPT_EVENTS), one what it means for the message or session as a whole
-(_WHOLE_EVENTS).  The last event of a recipient decides.
+(_WHOLE_EVENTS).  The last event of a recipient decides, but a line of
+an earlier event whose time is later, since a clock was set back, undoes no end.
 
 Pure.  Ref: base/events.py (the events); docs/metalog.md.
 """
@@ -167,6 +168,9 @@ _RCPT_EVENTS: Final[Mapping[str, tuple[RcptFate, Words]]] = {
     "qmgr.report": (RcptFate.QUEUED, lambda line: ""),
 }
 _REPORTS: Final = ("qmgr.bounce", "qmgr.report")
+#: Events that come before the end: if a clock was set back they have a later time, and do not undo it.  An operator may.
+_BEFORE_THE_END: Final = ("smtps.rcpt", "qmgr.deferred", *_REPORTS)
+_ENDED: Final = frozenset({RcptFate.DELIVERED, RcptFate.FAILED, RcptFate.REMOVED})
 #: Fates that end an attempt: how long it took is told.
 _TIMED: Final = frozenset({RcptFate.DELIVERED, RcptFate.FAILED, RcptFate.WAITS})
 _EXPIRED: Final = "delivery time expired; "
@@ -181,8 +185,10 @@ def _rcpt(case: Case, line: LogLine) -> None:
             return  # the queue joins it with the one that was there: no other line will name it
         case.mailboxes.add(_mailbox(rcpt))
     one = case.rcpts.setdefault(index or rcpt, RcptCase(rcpt, first=line))
-    one.fate, words = _RCPT_EVENTS[line.func]
-    one.text, one.last = words(line), line
+    one.first = line if line.func == "smtps.rcpt" else one.first
+    late = line.func in _BEFORE_THE_END and one.fate in _ENDED
+    if not late:
+        _decide(one, line)
     one.report = one.report or line.func in _REPORTS
     one.members += tuple(member for member in line.get("members").split() if not member.endswith("..."))  # that one was cut
     one.owner = line.get("owner") or one.owner
@@ -193,12 +199,17 @@ def _rcpt(case: Case, line: LogLine) -> None:
         del case.unreported[: len(one.about)]
     elif line.func == "qmgr.report" and case.latest is not None:
         one.about = (case.latest,)
-    elif one.fate is RcptFate.FAILED:
+    elif one.fate is RcptFate.FAILED and not late:
         case.unreported.append(one)
     if not one.report:
         case.latest = one
-    one.delay_ms = line.milliseconds("delay_ms") if one.fate in _TIMED else -1.0
     one.tries = max(one.tries, line.number("tries") + (one.fate is RcptFate.DELIVERED))
+
+
+def _decide(one: RcptCase, line: LogLine) -> None:
+    one.fate, words = _RCPT_EVENTS[line.func]
+    one.text, one.last = words(line), line
+    one.delay_ms = line.milliseconds("delay_ms") if one.fate in _TIMED else -1.0
 
 
 def _mailbox(address: str) -> str:

@@ -105,6 +105,18 @@ def _source(path: Path) -> LogSource:
     return LogSource(path, changed)
 
 
+def complain(program: str, sources: Iterable[LogSource]) -> int:
+    """Says on standard error which files could not be read to their ends; gives the exit code: EX_DATAERR if there is one.
+
+    Args:
+        program: its name.
+        sources: the files, after they were read.
+    """
+    texts = [source.trouble for source in sources if source.trouble]
+    sys.stderr.write("".join(f"{program}: {text}\n" for text in texts))
+    return sysexits.EX_DATAERR if texts else sysexits.EX_OK
+
+
 def with_rotated(paths: Sequence[Path]) -> list[LogSource]:
     """Gives files and what rotation made of them, the oldest first.
 

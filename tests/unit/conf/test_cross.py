@@ -23,6 +23,8 @@ from tests.unit.conf.text import load
         "smar { aliases { file = a; type = text; } }",
         "qmgr { map a { type = passwd; } conf_map { name = a; } }",
         "qmgr { min_retry_delay = 1s; max_retry_delay = 1s; return_timeout = 1h; }",
+        "qmgr { delay_dsn_timeout = 0; return_timeout = 1h; }",
+        "qmgr { delay_dsn_timeout = 1h; return_timeout = 1h; }",
         "qmgr { restart_dependencies = { smtps, MSA, smar }; } smtps MSA { }",
         "smtps { policy_milter { socket { path = x; } } }",
     ],

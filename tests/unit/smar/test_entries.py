@@ -94,6 +94,9 @@ WRONG = {
         ("to:<>", "reject", "only a sender (from:) can be empty"),
         ("to:b.org.", "reject", "write to:b.org"),
         ("to:*", "reject", "name domains"),
+        ("to:.", "reject", "is never asked for; name domains"),
+        ("from:..", "reject", "is never asked for; name domains"),
+        ("to:b..org.", "reject", "b..org is not a domain"),
         ("to:user@", "  ", "has no value; write relay, ok, cont, reject, discard"),
         ("to:user@", "quick:", "possible are relay"),
         ("to:user@", "rejct", "did you mean reject?"),
@@ -116,6 +119,7 @@ WRONG = {
         ("192.0.2.1", "lmtp:", "write [192.0.2.1]"),
         ("[192.0.2]", "lmtp:", "is no address literal"),
         ("example.org.", "lmtp:", "write example.org"),
+        ("..", "lmtp:", "is never asked for; name domains"),
         ("example.org", "", "is empty"),
         ("example.org", "99999^[1.2.3.4]", "port is not 1 to 65535"),
         ("example.org", "0^[1.2.3.4]", "port is not 1 to 65535"),
@@ -223,6 +227,21 @@ def test_aliases_that_lead_only_to_each_other_are_told_and_others_are_not():
         (ACCESS, "from:x", "reject", "write /expression/"),
         (ACCESS, "/@x\\.org$/", "ok", "write /^from:.../"),
         (ACCESS, "/(?:a|b)@x\\.org$/", "error:550 5.7.1 ${0}", "write /^from:.../"),
+        (ACCESS, "/^(from|to):spam@/", "rejct", "did you mean reject?"),
+        (ACCESS, "/^(fron|to):x/", "reject", "unknown tag fron:"),
+        (ACCESS, "/^(cltresolve|ehlo):/", "relay", "ehlo: does not take relay"),
+        (ACCESS, "/^(certissuer|certsubject):/", "relay", "it waits for TLS"),
+        (ACCESS, "/^cert(?:issuer|subject):/", "ok", "it waits for TLS"),
+        (ACCESS, "/^(?:from:a|(?i:tu):b)/", "ok", "unknown tag tu:"),
+        (ACCESS, "/^from:a|^too:b/", "ok", "unknown tag too:"),
+        (ACCESS, "/^from:a|b:?/", "ok", "begins with no tag that can be told"),
+        (ACCESS, "/^(from|to)?:x/", "ok", "begins with no tag that can be told"),
+        (ACCESS, "/^[a-z]+:x/", "relay", "begins with no tag that can be told"),
+        (ACCESS, "/^.*from:x/", "relay", "begins with no tag that can be told"),
+        ("", "/^(from|to):spam@/", "rejct", "did you mean reject?"),
+        (ACCESS, "/^from:(.*)$/", "error:550 ${2}", "there is no group ${2}, the expression has 1"),
+        (MAILERTABLE, "/^(.*)\\.example\\.org$/", "${2}.inside", "there is no group ${2}, the expression has 1"),
+        (ALIASES, "/^.*-owner@x\\.org$/", "${1}@y.org", "there is no group ${1}, the expression has 0"),
         (ALIASES, "/^(.*)-owner@x\\.org$/", "${1}@y..org", "member x@y..org"),
         (MAILERTABLE, "/\\.x\\.org$/", "99999^[1.2.3.4]", "port is not"),
     ],
@@ -230,6 +249,60 @@ def test_aliases_that_lead_only_to_each_other_are_told_and_others_are_not():
 def test_wrong_entries_of_a_map_of_expressions(use, key, value, message):
     (text,) = check_entries([MapEntry("f:1", key, value)], [EntryRules(use=use, kind="regex")])
     assert message in text
+
+
+@pytest.mark.parametrize("value", ["relay", "quick:relay", " Relay"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "/^from:/",
+        "/^from:<>$/",
+        "/from:.?/",
+        "/^cltaddr:/",
+        "/^cltaddr:[0-9]/",
+        "/^cltaddr:1/",
+        "/^cltaddr:2[0-9a-f]+:/",
+        "/^cltname:/",
+        "/^cltname:.*[.]/",
+        "/^to:/",
+        "/^to:.*@/",
+        "/^(to|protectedrcpt):/",
+        "/^clt(?:addr|name):/",
+        "/^from:a@b.org$|^to:/",
+        "/^To:\\S/",
+        "/\\Afrom:\\D/",
+    ],
+)
+def test_an_expression_that_lets_strangers_send_anywhere(key, value):
+    (text,) = check_entries([MapEntry("f:1", key, value)], [EntryRules(use=ACCESS, kind="regex")])
+    assert "would let everybody send anywhere (open relay)" in text
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("/^cltaddr:10\\./", "relay"),
+        ("/^cltaddr:(192\\.168|172\\.16)\\./", "quick:relay"),
+        ("/^cltaddr:2001:db8:/", "relay"),
+        ("/^cltname:.*\\.example\\.(org|net|com)$/", "relay"),
+        ("/^to:(.*@)?(.*\\.)?example\\.org$/", "relay"),
+        ("/^from:postmaster@/", "relay"),
+        ("/^(from|to):/", "ok"),
+        ("/^cltaddr:/", "cont"),
+        ("/^dnsbl\\d:/", "reject"),
+        ("/^dnsbl[0-9]+:127/", "reject"),
+        ("/^(?i)(?:protectedrcp|pro(?:tected)rcp)t:/", "example.org"),
+        ("/^((from|to)):x/", "reject"),
+    ],
+)
+def test_right_entries_of_a_map_of_expressions(key, value):
+    assert list(check_entries([MapEntry("f:1", key, value)], [EntryRules(use=ACCESS, kind="regex")])) == []
+
+
+@pytest.mark.parametrize("key", ["/" + "(a|a)" * 40 + ":x/", "/" + "(" * 60 + "from" + ")" * 60 + ":/"])
+def test_an_expression_of_very_many_tags_takes_no_long_time(key):
+    (text,) = check_entries([MapEntry("f:1", key, "ok")], [EntryRules(use=ACCESS, kind="regex")])
+    assert "begins with no tag that can be told" in text
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ FILES = {
     "access": (
         "cltaddr:192.0.2 cont\ncltname:.bad.example reject\ncltresolve:forged error:450 4.7.1 later\n"
         "ehlo:.liar.example reject\nfrom:closed@ quick:reject\nto:.relay.example relay\n"
+        "from:thrown@ discard\nto:thrown.example discard\n"
         "protectedrcpt:list@gw.example far.example\n"
         "dnsbl0:127.0.0.2 discard\nsmtps_session_conf:192.0.2 max_recipients = 5;\n"
     ),
@@ -138,8 +139,30 @@ def test_a_recipient_is_asked_as_an_smtp_client_would(ask):
 def test_what_an_answer_allows_counts_for_the_next_question(ask):
     trusted = Mail(client="127.0.0.1")
     assert ask("rcpt:u@other.example", trusted)[-1] == "= esmtp other.example port 25 (MX records)"
-    assert ask("rcpt:u@other.example")[-1] == "= 550 5.7.1 Relaying denied"
-    assert ask("mail:<>", Mail(client="192.0.2.7", ehlo="a.liar.example"))[-1] == "= 550 5.7.1 Access denied"
+    assert ask("rcpt:u@other.example")[-2:] == ["= 550 5.7.1 Relaying denied", "= refused at RCPT: 550 5.7.1 Relaying denied"]
+    assert ask("mail:<>", Mail(client="192.0.2.7", ehlo="a.liar.example"))[-2] == "= 550 5.7.1 Access denied"
+
+
+FAR = {"client": "203.0.113.1", "name": "mx.good.example", "resolve": ClientResolve.OK}
+
+
+@pytest.mark.parametrize(
+    ("question", "facts", "verdict"),
+    [
+        ("rcpt:u@a.relay.example", {"name": "mx.bad.example"}, "= refused at connect: 550 5.7.1 Access denied"),
+        ("rcpt:u@a.relay.example", {"resolve": ClientResolve.FORGED}, "= refused at connect: 450 4.7.1 later"),
+        ("rcpt:u@a.relay.example", {"sender": "closed@b.example"}, "= refused at MAIL: 550 5.7.1 Access denied"),
+        ("rcpt:u@a.relay.example", {"ehlo": "a.liar.example"}, "= refused at MAIL: 550 5.7.1 Access denied"),
+        ("rcpt:nobody@far.example", {}, "= refused at RCPT: 550 5.7.1 Relaying denied"),
+        ("rcpt:u@a.relay.example", {"sender": "thrown@b.example"}, "= discarded at MAIL"),
+        ("rcpt:u@thrown.example", {}, "= discarded at RCPT"),
+        ("mail:s@b.example", {"name": "mx.bad.example"}, "= refused at connect: 550 5.7.1 Access denied"),
+    ],
+)
+def test_the_verdict_is_that_of_the_step_that_ends_the_mail(ask, question, facts, verdict):
+    lines = ask(question, Mail(**{**FAR, **facts}))
+    assert lines[-1] == verdict
+    assert not {"alias", "route"} & set(lines)
 
 
 def test_a_question_is_answered_the_same_again(ask):

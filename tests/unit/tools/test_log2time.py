@@ -124,3 +124,38 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(CliError, match="none: no such file") as caught:
         log2time.main([str(tmp_path / "none")])
     assert caught.value.exit_code == sysexits.EX_NOINPUT
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.gz", gzip.compress(f"{SAME[0]} x\n".encode() * 9)[:-12], "cannot be read to its end"),
+        ("a.gz", b"no gzip", "cannot be read to its end"),
+        ("a.xz", b"no xz", "cannot be read to its end"),
+        ("a.bz2", b"no bz2", "cannot be read to its end"),
+        ("a.zst", b"", "passed over: its packing is not built in"),
+    ],
+)
+def test_a_file_that_cannot_be_read_to_its_end_is_named_and_the_others_are_read(tmp_path, capsys, name, content, says):
+    damaged, whole = tmp_path / name, tmp_path / "whole"
+    damaged.write_bytes(content)
+    whole.write_text(f"{SAME[0]} whole\n")
+    assert log2time.main(["--epoch", str(damaged), str(whole)]) == sysexits.EX_DATAERR
+    told = capsys.readouterr()
+    assert told.out.endswith(f"{SAME[-1]} whole\n")
+    assert told.err.startswith(f"log2time: {damaged}: {says}")
+
+
+@pytest.mark.parametrize("name", ["Foo/Bar", "../etc/passwd", "", "Europe"])
+def test_a_zone_that_is_not_there_is_told_in_words(capsys, name):
+    with pytest.raises(SystemExit):
+        log2time.main(["--zone", name])
+    told = capsys.readouterr().err
+    assert f"there is no time zone {name!r}; write one such as Europe/Berlin" in told
+
+
+@pytest.mark.parametrize("stamp", ["2026-02-30T00:00:00Z", "2026-01-01T25:00:00Z", "Feb 30 00:00:00", "0000-01-01T00:00:00Z"])
+def test_a_stamp_of_no_time_is_named(stamp):
+    with pytest.raises(CliError, match=f"'{stamp}': there is no such") as caught:
+        log2time.main(["-s", stamp])
+    assert caught.value.exit_code == sysexits.EX_DATAERR

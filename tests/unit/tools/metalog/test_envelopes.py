@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from meta1g.base import sysexits
 from meta1g.base.reply import Reply
 from meta1g.rcb.envelope import HELD_UNTIL, RcptFlags, RcptRecord, TaRecord
 from meta1g.rcb.jsonform import from_object
@@ -185,8 +186,29 @@ def test_single_transactions_and_contents_that_are_not_there(tmp_path, capsys):
     said = capsys.readouterr()
     assert json.loads(said.out.splitlines()[-1]) == {"total": 1}
     assert "is missing: its recipients will be held" in said.err
-    assert rcvrenvfromlog.main(["--log", str(log), "S" + "0" * 18]) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"total": 0}
+
+
+def test_an_id_that_is_not_found_is_named_and_the_others_are_given(tmp_path, capsys):
+    log, unknown = log_of(tmp_path, rcpt(), message()), "S" + "0" * 18
+    for other in (unknown, f"{unknown}-0001", "nonsense"):
+        assert rcvrenvfromlog.main(["--log", str(log), TA, other]) == sysexits.EX_DATAERR
+        said = capsys.readouterr()
+        assert json.loads(said.out.splitlines()[-1]) == {"total": 1}
+        assert said.err == f"rcvrenvfromlog: {other}: the log has no unfinished transaction of this id\n"
+
+
+def test_the_id_of_a_recipient_names_its_transaction(tmp_path, capsys):
+    log = log_of(tmp_path, rcpt(), message())
+    assert rcvrenvfromlog.main(["--log", str(log), f"{TA}-0000"]) == sysexits.EX_OK
+    said = capsys.readouterr()
+    assert json.loads(said.out.splitlines()[-1]) == {"total": 1}
+    assert said.err == ""
+
+
+def test_a_file_that_cannot_be_read_to_its_end_is_told(tmp_path, capsys):
+    (tmp_path / "log.gz").write_bytes(b"no gzip")
+    assert rcvrenvfromlog.main(["--log", str(tmp_path / "log.gz")]) == sysexits.EX_DATAERR
+    assert "cannot be read to its end" in capsys.readouterr().err
 
 
 def test_each_process_may_have_its_own_log(tmp_path, capsys):

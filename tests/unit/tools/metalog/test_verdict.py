@@ -205,6 +205,44 @@ def test_the_story_of_a_message(name):
     assert verdict(case_of(events, TA)) == expected
 
 
+BACK = {
+    "rcpt and message": [delivered(), rcpt(), message()],
+    "accept": [delivered(), rcpt(), (9, "qmgr.accept", "ok", {**FROM, "size": 1, "rcpts": 1})],
+    "an attempt before": [rcpt(), message(), delivered(), deferred(after=90)],
+    "the attempt itself": [
+        delivered(),
+        (5, "smtpc.deliver", "ok", {"ss_ta": TA, "rcpt_idx": 0, "rcpt": "r@b.example"}),
+        rcpt(),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", BACK)
+def test_a_clock_that_was_set_back_undoes_no_delivery(name):
+    case = case_of([*BACK[name], message()], TA)
+    (one,) = case.rcpts.values()
+    assert (case.is_over, one.fate, one.is_named_by_client) == (True, "delivered", True)
+
+
+@pytest.mark.parametrize("event", ["failed", "expired"])
+def test_a_clock_that_was_set_back_undoes_no_failure_and_counts_it_once(event):
+    case = case_of([failed(event=event), rcpt(), message(), deferred(after=60)], TA)
+    assert case.is_over
+    assert [one.fate for one in case.rcpts.values()] == ["failed"]
+    assert len(case.unreported) == 1
+
+
+def test_a_report_whose_clock_was_set_back_is_delivered():
+    bounce = of_rcpt("bounce", "ok", 1, "s@a.example", after=9.0, count=1)
+    case = case_of([rcpt(), message(), failed(), delivered(1, "s@a.example", 4.0), bounce], TA)
+    assert case.is_over
+    assert [one.fate for one in case.rcpts.values()] == ["failed", "delivered"]
+
+
+def test_an_operator_may_begin_anew_what_had_ended():
+    assert not case_of([rcpt(), message(), failed(), of_rcpt("requeued", "by the operator", after=9.0)], TA).is_over
+
+
 @pytest.mark.parametrize("name", SESSIONS)
 def test_the_story_of_a_session(name):
     events, expected = SESSIONS[name]
