@@ -84,6 +84,7 @@ class Resolving:
         self._lists = Lists()
         self._window = Window()
         self._by_domain = False  # SMAR says the same of all addresses of a domain
+        self._timed = False  # a time is set at which those that were lost are asked for again
         self._task = env.evthr.task_new(self._run, events=Ev.NONE, name="resolve")
         active.to_resolve.answer(self._task)
         self._link = RcbComLink(
@@ -122,6 +123,7 @@ class Resolving:
     def _run(self, task: Task) -> Result:
         """Stores the next slice of each list that is ready, and asks for recipients that are not asked for yet."""
         with self._active.lock:
+            self._timed = False
             expansions = len(self._lists.ready)
         for _ in range(expansions):
             self._next_slice()
@@ -301,7 +303,8 @@ class Resolving:
     def _ask_later(self, rcpt: AqRcpt) -> None:
         step(rcpt, Event.AR_LOST)
         self._active.unresolved.append(rcpt)
-        if not self._window.closed:
+        if not self._window.closed and not self._timed:
+            self._timed = True
             self._task.sleep_for(ASK_AGAIN_S)
 
     def _unresolved(self, rcpt: AqRcpt, answer: Unresolved) -> None:
