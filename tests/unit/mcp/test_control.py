@@ -131,7 +131,11 @@ def test_a_missing_queue_directory_hides_neither_users_nor_programs(mcp):
     )
     mcp.start(arguments=("-c",), ready=False)
     assert mcp.end() == 78
-    wanted = ["/nonexistent/meta1: no such directory", "path of qmgr: /usr/libexec/nonsense: no such program", "hostname is not set"]
+    wanted = [
+        "/nonexistent/meta1: no such directory",
+        "path of qmgr: /usr/libexec/nonsense: no such program",
+        "hostname is not set",
+    ]
     wanted += ["nobody-here", "nor-here"] if os.geteuid() == 0 else []
     for text in wanted:
         assert mcp.errors.count(text) == 1, mcp.errors
