@@ -51,6 +51,7 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
     "smtps.commit": row(Sev.ERROR, _TROUBLE, "ss_ta", "", "QMGR did not answer to the end of a message; the content stays."),
     "smtps.tls_loaded": row(Sev.NOTICE, _RUN, "path", "", "Certificates have changed and are used from now on."),
     "smtps.tls_files": row(Sev.ERROR, _TROUBLE, "path", "", "Changed certificates cannot be used; the old ones are used on."),
+    "smtpc.tls_files": row(Sev.ERROR, _TROUBLE, "", "", "Changed files of TLS cannot be used; the old ones are used on."),
     "smtps.tls_ends": row(Sev.WARN, _TROUBLE, "path", "", "A certificate ends soon, or has ended."),
     "smtps.tls_poor": row(Sev.WARN, _TROUBLE, "", "", "Not all of TLS can be used here."),
     "smtps.mcp": row(Sev.NOTICE, _RUN, "", "", "mcp is gone; SMTPS stops."),

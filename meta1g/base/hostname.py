@@ -13,7 +13,7 @@ _LABEL: Final = re.compile(r"[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?", re.ASCII | re.I
 
 
 def is_well_formed(name: str) -> bool:
-    """Tells whether a name may stand in EHLO and in a greeting: labels of letters, digits and hyphens, the last one no number."""
+    """Tells whether a name may stand in EHLO: labels of letters, digits and hyphens, the last one no number."""
     labels = name.split(".")
     return all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdigit()
 

@@ -8,8 +8,10 @@ of its bounce may be what is lost.
 Ref: MeTA1 design, "Implementation: IBDB" (reading side modelled on ibdbr_open, ibdbr_get); invariant I3.
 """
 
+import contextlib
 import errno
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import field
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Final
 from zlib import crc32
 
 from meta1g.base.dataclass import dataclass
-from meta1g.base.errors import ProtocolError
+from meta1g.base.errors import PermError, ProtocolError
 from meta1g.db.files import FILES, Files
 from meta1g.db.ibdb_records import (
     ENTRY_HEADER,
@@ -127,7 +129,7 @@ def ibdb_files(directory: Path, files: Files = FILES) -> list[Path]:
     found = []
     for name in files.list(directory):
         named = file_number(name)
-        number = _number_inside(directory / name) or named
+        number = _stranger(directory / name) if named is None else _number_inside(directory / name) or named
         if number is not None:
             found.append((number, named or 0, name))
     return [directory / name for _, _, name in sorted(found)]
@@ -162,6 +164,14 @@ def misplaced(directory: Path, paths: Sequence[Path]) -> list[str]:
     if last_number(directory) > last:
         texts.append(f"{directory}: files up to {last_number(directory)} are missing")
     return texts
+
+
+def _stranger(path: Path) -> int | None:
+    """Gives the number in the header of a file that has none in its name; what is no file of ours stops nobody."""
+    with contextlib.suppress(OSError, PermError):
+        if stat.S_ISREG(path.lstat().st_mode):
+            return _number_inside(path)
+    return None
 
 
 def _number_inside(path: Path) -> int | None:

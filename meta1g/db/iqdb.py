@@ -82,12 +82,15 @@ class Iqdb:
     Locking: caller holds IQDB.
     """
 
-    __slots__ = ("_clients", "_owners", "_places", "_sessions", "_tas", "limit")
+    __slots__ = ("_clients", "_owners", "_places", "_sessions", "_tas", "_waiting", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._sessions: dict[str, IqSession] = {}
-        self._tas: OrderedDict[str, IqTa] = OrderedDict()  # the one that began first comes first
+        self._tas: dict[str, IqTa] = {}
+        self._waiting: OrderedDict[str, IqTa] = (
+            OrderedDict()
+        )  # those that are not refused; the one that began first comes first
         self._places = Pool(limit, cap=_cap(limit), least=_CLIENT_LEAST)
         self._clients: dict[str, int] = {}  # open sessions
         self._owners: dict[object, _Owned] = {}
@@ -205,7 +208,7 @@ class Iqdb:
         self.drop_ta(msg.ta_id)
         client = msg.session_id if session is None else session.client
         self._take(client)
-        ta = self._tas[msg.ta_id] = IqTa(owner, msg, state, client, now_s)
+        ta = self._tas[msg.ta_id] = self._waiting[msg.ta_id] = IqTa(owner, msg, state, client, now_s)
         self._owned(owner).tas[msg.ta_id] = None
         if session is not None:
             session.ta_id = msg.ta_id
@@ -225,11 +228,12 @@ class Iqdb:
         return self._tas.get(ta_id)
 
     def oldest(self) -> IqTa | None:
-        """Gives the transaction that began first, or None."""
-        return next(iter(self._tas.values()), None)
+        """Gives the transaction that began first of those that are not refused, or None."""
+        return next(iter(self._waiting.values()), None)
 
-    def forget_rcpts(self, ta: IqTa) -> None:
+    def refused(self, ta: IqTa) -> None:
         """Gives back the room of the recipients of a transaction that was refused and waits for its end."""
+        self._waiting.pop(ta.msg.ta_id, None)
         if ta.rcpts:
             self._places.give(ta.client, len(ta.rcpts))
             ta.rcpts = []
@@ -239,6 +243,7 @@ class Iqdb:
         ta = self._tas.pop(ta_id, None)
         if ta is None:
             return None
+        self._waiting.pop(ta_id, None)
         self._places.give(ta.client, 1 + len(ta.rcpts))
         session = self._sessions.get(ta.msg.session_id)
         if session is not None and session.ta_id == ta_id:

@@ -196,8 +196,10 @@ class Commit:
             self._timer.sleep_for(IBDB_RETRY_S if self.failing else DONE_FLUSH_S)
 
     def _on_timer(self, task: Task) -> Result:
-        with contextlib.suppress(FullError):  # closed: the last flush is made by close(); full: soon again
+        try:
             self.flush()
+        except FullError:  # there is no thread now, or much waits for it
+            task.sleep_for(IBDB_RETRY_S)
         return Result.SLPQ
 
     # -- the commit thread ---------------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ Locking: own lock DEFEDB for the list of changes.
 Ref: MeTA1 design, "Implementation: DEFEDB, request lists" (modelled on).
 """
 
-import contextlib
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import field, replace
 from functools import partial
@@ -131,11 +130,16 @@ class Defer:
                 self._schedule()
 
     def _schedule(self) -> None:
-        """Lets the thread store what waits; a closed pool leaves it to close().  Caller holds the lock."""
+        """Lets the thread store what waits, soon if there is none now; a closed pool leaves it to close().
+
+        Caller holds the lock.
+        """
         if self._changes and not self._scheduled:
-            with contextlib.suppress(FullError):
+            try:
                 self._workers.submit(self._store, self._stored)
                 self._scheduled = True
+            except FullError:
+                self._timer.sleep_for(_RETRY_S)
 
     # -- questions -----------------------------------------------------------------------------------------------------
 

@@ -230,7 +230,7 @@ class Intake:
             before_s = self._clock.monotonic() - IQDB_HOLD_S
             while len(refused) < SLICE and self.iqdb.usage_percent() >= IQDB_CROWDED_PERCENT:
                 ta = self.iqdb.oldest()
-                if ta is None or ta.since_s > before_s or ta.state is State.REFUSED:
+                if ta is None or ta.since_s > before_s:
                     break
                 self._refused(ta)
                 refused.append(ta)
@@ -241,7 +241,7 @@ class Intake:
     def _refused(self, ta: IqTa) -> None:
         """Notes that a transaction is refused; its recipients hold no room any more.  Caller holds IQDB."""
         step(ta, Event.REFUSE)
-        self.iqdb.forget_rcpts(ta)
+        self.iqdb.refused(ta)
 
     def set_limits(self, entries: int, connections: int, rate: int) -> None:
         """Changes how much may come in: entries of IQDB; sessions of one client, and how many of them in a minute."""

@@ -118,8 +118,9 @@ class Probes:
 
     def _wait(self, probe: Probe) -> None:
         """Lets a probe wait for SMAR, or for a session.  Caller holds AQ."""
+        if not self._waiting:  # the others have a time already, which must not be put off
+            self._task.sleep_for(PROBE_AGAIN_S)
         self._waiting.append(probe)
-        self._task.sleep_for(PROBE_AGAIN_S)
 
     def _owing(self, probe: Probe) -> "failure.item":
         """Contains what is done for a probe: if it fails, the probe ends without a result."""
@@ -153,7 +154,7 @@ class Probes:
             key = DestKey(probe.da, server.addr, server.port)
             closed = self._scheduler.occ.is_closed(key, now_s)
             if closed is None:
-                session = self._scheduler.open_apart(key)
+                session = self._scheduler.open_apart(key, server)
                 if session is not None:
                     probe.servers.popleft()
                     self._send(session, probe, server)

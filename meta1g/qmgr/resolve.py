@@ -84,9 +84,12 @@ class Resolving:
         self._lists = Lists()
         self._window = Window()
         self._by_domain = False  # SMAR says the same of all addresses of a domain
+        self._timed = False  # a time is set at which those that were lost are asked for again
         self._task = env.evthr.task_new(self._run, events=Ev.NONE, name="resolve")
         active.to_resolve.answer(self._task)
-        self._link = RcbComLink(env.evthr, path, PROTOCOL, on_up=self._on_up, on_message=self._on_message, log=env.log)
+        self._link = RcbComLink(
+            env.evthr, path, PROTOCOL, on_up=self._on_up, on_down=self._on_down, on_message=self._on_message, log=env.log
+        )
 
     @property
     def up(self) -> bool:
@@ -100,8 +103,11 @@ class Resolving:
     def _on_up(self, conn: RcbCom) -> None:
         with self._active.lock:
             self._active.aq.forget_routes()
-            self._by_domain = False
         conn.request(QmgrHelloA(pid=os.getpid()), self._greeted)
+
+    def _on_down(self) -> None:
+        with self._active.lock:
+            self._by_domain = False  # before there is a new connection: its SMAR may have rules of another kind
 
     def _greeted(self, reply: Message | None) -> None:
         with self._active.lock:
@@ -117,6 +123,7 @@ class Resolving:
     def _run(self, task: Task) -> Result:
         """Stores the next slice of each list that is ready, and asks for recipients that are not asked for yet."""
         with self._active.lock:
+            self._timed = False
             expansions = len(self._lists.ready)
         for _ in range(expansions):
             self._next_slice()
@@ -296,7 +303,8 @@ class Resolving:
     def _ask_later(self, rcpt: AqRcpt) -> None:
         step(rcpt, Event.AR_LOST)
         self._active.unresolved.append(rcpt)
-        if not self._window.closed:
+        if not self._window.closed and not self._timed:
+            self._timed = True
             self._task.sleep_for(ASK_AGAIN_S)
 
     def _unresolved(self, rcpt: AqRcpt, answer: Unresolved) -> None:

@@ -26,6 +26,7 @@ from meta1g.qmgr import da_fsm
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.da_fsm import Event, State
 from meta1g.qmgr.deliver import Builder
+from meta1g.qmgr.destinations import DestinationLimits
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.limits import (
     RESULT_BYTES_PER_S,
@@ -39,6 +40,7 @@ from meta1g.qmgr.outcome import CONFUSED, Outcome, outcomes, session_failure
 from meta1g.qmgr.rcpt_fsm import Event as RcptEvent
 from meta1g.qmgr.rcpt_fsm import step
 from meta1g.qmgr.update import Update
+from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtpc_qmgr import CloseDelivery, DeliveryResult, Retry
 
@@ -122,9 +124,7 @@ class Scheduler:
             rcpts = queues.take_some(queue, SLICE)
             self._unreachable(rcpts, _WRONG_CONF if closed is None else Outcome(closed.failure))
         else:
-            dest = self.occ.get(key)
-            self.occ.give_own(dest, own.initial_connections, own.max_connections)
-            session = self._session(dest)
+            session = self._session(self._limited(key, own))
             if session is None:
                 queues.block(queue)
                 return 1
@@ -132,6 +132,12 @@ class Scheduler:
             self._deliver(session, rcpts)
         queues.again(queue)
         return len(rcpts)
+
+    def _limited(self, key: DestKey, own: DestinationLimits) -> Destination:
+        """Gives a destination with the limits it has now."""
+        dest = self.occ.get(key)
+        self.occ.give_own(dest, own.initial_connections, own.max_connections)
+        return dest
 
     def _unreachable(self, rcpts: list[AqRcpt], why: Outcome) -> None:
         """Lets those who waited for a closed destination try the next server, or wait."""
@@ -237,10 +243,13 @@ class Scheduler:
         """Gives the id of a delivery."""
         return self._ids.transaction()
 
-    def open_apart(self, key: DestKey) -> DaSession | None:
+    def open_apart(self, key: DestKey, server: ServerAddr) -> DaSession | None:
         """Gives a session beside the turns, which close_apart() ends; None if none is free now.  Caller holds AQ."""
-        dest = self.occ.get(key)
-        if self.stopping or self.pausing or not self.occ.may_open(dest) or not self._has_share(dest):
+        own = self._destinations.of(lambda: server)
+        if own is None or self.stopping or self.pausing:
+            return None
+        dest = self._limited(key, own)
+        if not self.occ.may_open(dest) or not self._has_share(dest):
             return None
         agent = self.dadb.pick()
         return None if agent is None else self._open(dest, agent)

@@ -119,7 +119,17 @@ class AddressVerifier:
         if early is None:
             then()
         elif first:
-            self._workers.submit(self._db.load, self._loaded)
+            try:
+                self._workers.submit(self._db.load, self._loaded)
+            except FullError as error:
+                self._not_read(error)
+
+    def _not_read(self, error: FullError) -> None:
+        """Fails all that wait for the file; the next call tries to read it again."""
+        self._db.tell(f"cannot be read now: {error.cause}")
+        with self._lock:
+            early, self._early = self._early or [], []
+        failure.steps(self._log, "qmgr.verify", *(partial(failed, error) for _, failed in early))
 
     def _loaded(self, found: dict[str, Verified] | None, error: Exception | None) -> None:
         """Takes what was in the file, and what was asked meanwhile."""

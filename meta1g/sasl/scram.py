@@ -216,7 +216,7 @@ class ScramServer:
         first = read_first(initial, plus=self.binding is not None, binding_offered=self.binding_offered)
         authcid = prepared_or_none(first.authcid)
         found = (yield FindVerifier(authcid, self.hash_name)) if authcid else None
-        verifier = self._nobody(first.authcid) if found is None else of_kind(found, Verifier)
+        verifier = self._nobody(authcid or first.authcid) if found is None else of_kind(found, Verifier)
         nonce = first.nonce + self.nonce
         server_first = f"r={nonce},s={_b64(verifier.salt)},i={verifier.iterations}"
         final = _message(of_kind((yield Challenge(server_first.encode())), bytes))
@@ -233,7 +233,7 @@ class ScramServer:
 
     def _nobody(self, name: str) -> Verifier:
         """Gives a verifier that no password has."""
-        made = hmac.digest(self.secret, name.encode(), "sha512")
+        made = hmac.digest(self.secret, f"{self.hash_name}\0{name}".encode(), "sha512")
         size = hashlib.new(self.hash_name).digest_size
         return Verifier(made[:SALT_BYTES], ITERATIONS, made[-size:], made[-size:])
 

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from meta1g.base import paths, startup
+from meta1g.base.log import Log
 from meta1g.base.selfcheck import Findings
 from meta1g.conf.load import load_file
 from meta1g.smtpc.settings import Settings
@@ -39,7 +40,7 @@ def _check_tls(settings: Settings, found: Findings) -> None:
     if settings.tls is not None and settings.tls.signature():
         from meta1g.smtpc.tlsout import TlsOut
 
-        found.look(TlsOut().context, settings.tls)
+        found.look(TlsOut(Log("smtpc")).context, settings.tls)
 
 
 def main(argv: list[str]) -> int:

@@ -101,7 +101,7 @@ class Client:
         self._clock = clock
         self._log = log
         self._post = post
-        self._tls_out = TlsOut()
+        self._tls_out = TlsOut(log)
         self._workers: dict[_Key, SessionWorker] = {}
         self.stopping = False
 
@@ -257,10 +257,16 @@ class Client:
 
     def _open(self, session: Session) -> None:
         """Opens a session and tells what became of TLS.  Errors as those of Session.open().  Switches: yes."""
-        session.open()
+        try:
+            session.open()
+        finally:
+            self._tell_tls(session)
+
+    def _tell_tls(self, session: Session) -> None:
+        """Tells what became of TLS, if it was tried."""
         server, tls = session.server, session.tls
         if session.tls_failure is not None:
-            reason = f"{session.tls_failure.one_line}; goes on in clear"
+            reason = f"{session.tls_failure.one_line}; tried in clear"
             self._log.notice(
                 "smtpc.tls_failed", reason, da_sess=session.session_id, server=server.addr, server_name=server.host or None
             )

@@ -260,8 +260,8 @@ class ServerConnection:
 
         if self._replies or self._parser.has_more:  # somebody in between may have written it (RFC 3207 5)
             raise self._nonsense(_HANDSHAKE, "the server said more behind its reply to STARTTLS")
-        host = self.server.host.rstrip(".")
-        wanted = TlsWanted(host, (host,) if host else ())
+        name = _host_name(self.server)
+        wanted = TlsWanted(name, (name,) if name else ())
         try:
             return st_tls_connect(self._netfd, context, wanted, _left_us(self._deadline_us(timeout_s)))
         except StError as error:
@@ -285,6 +285,12 @@ class ServerConnection:
     def close(self) -> None:
         """Closes the connection."""
         st_netfd_close(self._netfd)
+
+
+def _host_name(server: ServerAddr) -> str:
+    """Gives the name of a server, empty if it has none but an address or a path (RFC 6066 3: no literals)."""
+    host = server.host.rstrip(".")
+    return "" if "/" in host or ":" in host or host.rpartition(".")[2].isdigit() else host
 
 
 def _is_refusal(reply: Reply) -> bool:

@@ -145,10 +145,11 @@ class Session:
             SessionError: TLS failed; the connection is of no more use.
         """
         talk, connection = self._talk, self.connection
+        context = self._tls_out.context(settings)
         talk.starttls()
         self._converse()
         if talk.state is State.SECURING:
-            self.tls = connection.secure(self._tls_out.context(settings), HANDSHAKE_TIMEOUT_S)
+            self.tls = connection.secure(context, HANDSHAKE_TIMEOUT_S)
             talk.secured()
             self._converse()
         if talk.failure is not None:

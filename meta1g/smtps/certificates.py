@@ -40,6 +40,7 @@ class Certificates:
         self._clock = clock
         self._seen = settings.signature()
         self._warned_s = -float(_DAY_S)
+        self._told = ""  # why the files that are there now cannot be used
         try:
             self.context: TlsContext = tls_context(settings, server=True)
         except StError as error:
@@ -59,13 +60,16 @@ class Certificates:
         """Loads the files anew if one has changed; warns once a day if a certificate is about to end."""
         seen = self._settings.signature()
         if seen != self._seen:
-            self._seen = seen
             try:
                 self.context = tls_context(self._settings, server=True)
+                self._seen, self._told = seen, ""
                 self._warned_s = -float(_DAY_S)
                 self._log.notice("smtps.tls_loaded", "the files have changed and are used from now on", path=self._first())
-            except StError as error:
-                self._log.error("smtps.tls_files", f"{error.strerror}; the old certificates are used on", path=self._first())
+            except StError as error:  # it is tried again: the reason may pass without a change of the files
+                if (error.strerror or "") != self._told:
+                    self._told = error.strerror or ""
+                    text = f"{error.strerror}; the old certificates are used on"
+                    self._log.error("smtps.tls_files", text, path=self._first())
         self._warn()
 
     def _first(self) -> str:

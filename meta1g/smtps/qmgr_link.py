@@ -11,7 +11,7 @@ import errno
 from pathlib import Path
 from typing import cast
 
-from meta1g.base.errors import TempError
+from meta1g.base.errors import Module, TempError
 from meta1g.base.ids import TaId
 from meta1g.base.log import Log
 from meta1g.base.reply import Reply, printable
@@ -21,6 +21,7 @@ from meta1g.rcb.smtps_qmgr import (
     ClientEvent,
     CloseTransaction,
     CountEvent,
+    NewRecipient,
     NewSession,
     QmgrHello,
     Refused,
@@ -151,10 +152,24 @@ class QmgrLink(PeerLink):
         """Announces a transaction.
 
         Raises:
-            TempError: QMGR is away.
+            TempError: QMGR is away, or was since MAIL came: it does not know the session.
         """
+        self._same(ta)
         self._link.now().post_late(msg)
         self._open[ta.ta_id] = ta
+
+    def add_recipient(self, ta: Transaction, msg: NewRecipient) -> None:
+        """Announces a recipient of an announced transaction.
+
+        Raises:
+            TempError: QMGR is away, or was since MAIL came.
+        """
+        self._same(ta)
+        self._link.now().post_late(msg)
+
+    def _same(self, ta: Transaction) -> None:
+        if ta.generation != self.generation:
+            raise TempError(Module.SMTPS, "the queue manager was away meanwhile")
 
     def post(self, msg: Message) -> None:
         """Sends what needs no answer, with what needs one or a moment later.

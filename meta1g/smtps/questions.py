@@ -53,7 +53,7 @@ def accept_mail(dialogue: Dialogue, ta: Transaction) -> None:
     try:
         dialogue.context.qmgr.open_transaction(ta, announcement)
     except TempError:
-        dialogue.refuse("smtps.mail_refused", replies.QUEUE_AWAY, ss_ta=ta.ta_id, mail=ta.mail.text)
+        _refuse_mail(dialogue, ta, replies.QUEUE_AWAY, "")
         return
     dialogue.reply(replies.SENDER_OK)
 
@@ -242,7 +242,7 @@ class RcptQuestion:
         recipient = NewRecipient(ta_id=ta.ta_id, rcpt_idx=ta.posted, rcpt=text, notify=notify, orcpt=orcpt)
         context = dialogue.context
         try:
-            context.qmgr.post(recipient)
+            context.qmgr.add_recipient(ta, recipient)
         except TempError:
             self._refuse(dialogue, ta, replies.QUEUE_AWAY, "")
             return

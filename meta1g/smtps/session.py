@@ -45,7 +45,10 @@ from meta1g.st import (
 from meta1g.st.rcbpending import Pending
 
 _AWAY = (replies.QUEUE_AWAY, replies.RESOLVER_AWAY)
-_CLIENT_GONE = frozenset((errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EBADF))
+#: EPROTO: TLS was broken by the client, or ended without a word.
+_CLIENT_GONE = frozenset(
+    (errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EBADF, errno.EPROTO)
+)
 
 
 class ServerSession(Dialogue):

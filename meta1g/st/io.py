@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from meta1g.st.errors import StError, fail
 from meta1g.st.netfd import READ, WRITE, NetFd, st_netfd_open_socket, wait_fd
-from meta1g.st.sched import st_checkpoint
+from meta1g.st.sched import runtime, st_checkpoint
 
 Data = bytes | bytearray | memoryview
 _Buffer = bytearray | memoryview
@@ -45,17 +45,27 @@ def retry(error: OSError, nfd: NetFd, how: int, timeout_us: int) -> None:
 def st_read(nfd: NetFd, nbyte: int, timeout_us: int) -> bytes:
     """Reads what there is, at most nbyte bytes; empty at the end.
 
+    Under a layer like TLS bytes may come that are nothing to read yet: the time is for the whole call.
+
     Raises:
         StError: ETIME when nothing came in timeout_us, EINTR, or the system's error.
 
     Switches: yes, if nothing is there or the turn is used up.
     """
     st_checkpoint()
+    try:
+        return nfd.recv(nbyte)
+    except OSError as error:
+        end_us = runtime.utime() + timeout_us
+        retry(error, nfd, READ, timeout_us)
     while True:
         try:
             return nfd.recv(nbyte)
         except OSError as error:
-            retry(error, nfd, READ, timeout_us)
+            left_us = timeout_us if timeout_us <= 0 else end_us - runtime.utime()
+            if left_us <= 0 < timeout_us:
+                fail(errno.ETIME)
+            retry(error, nfd, READ, left_us)
 
 
 def st_read_fully(nfd: NetFd, nbyte: int, timeout_us: int) -> bytes:

@@ -74,6 +74,17 @@ def _refuse(what: object) -> NoReturn:
     raise StError(errno.EINVAL, f"{what}: {_reason() or 'not accepted'}")
 
 
+def _made(thing: Any) -> Any:
+    """Gives what OpenSSL has made.
+
+    Raises:
+        StError: ENOMEM.
+    """
+    if thing == ffi.NULL:
+        raise StError(errno.ENOMEM, f"TLS: {_reason() or os.strerror(errno.ENOMEM)}")
+    return thing
+
+
 class Context:
     """What the connections of a server or a client have in common.
 
@@ -89,9 +100,11 @@ class Context:
         _clear()
         self._server = server
         self._asks = settings.request_cert or not server
-        self._certs: list[Any] = []  # ours; they live as long as ctx
+        self._certs: list[Any] = []  # ours
+        self._kinds: set[int] = set()  # of their keys
         method = lib.TLS_server_method() if server else lib.TLS_client_method()
-        self.ctx = ffi.gc(lib.SSL_CTX_new(method), lib.SSL_CTX_free)
+        self.ctx = ffi.gc(_made(lib.SSL_CTX_new(method)), lib.SSL_CTX_free)
+        lib.ask_nobody(self.ctx)
         self._set_common(settings)
         for pair in settings.pairs:
             self._load(pair)
@@ -115,7 +128,7 @@ class Context:
     def _set_server(self, settings: TlsSettings) -> None:
         ctx = self.ctx
         lib.SSL_CTX_set_options(ctx, lib.SSL_OP_CIPHER_SERVER_PREFERENCE)
-        lib.SSL_CTX_set_dh_auto(ctx, 1)
+        lib.SSL_CTX_set_dh_auto(ctx, int(settings.dh_file is None))
         if settings.dh_file is not None:
             readable(settings.dh_file)
             if lib.use_dh_file(ctx, bytes(settings.dh_file)) != 1:
@@ -139,7 +152,13 @@ class Context:
             _refuse(pair.key_file)
         if lib.SSL_CTX_check_private_key(self.ctx) != 1:
             _refuse(f"{pair.cert_file}, {pair.key_file}")
-        self._certs.append(lib.SSL_CTX_get0_certificate(self.ctx))
+        cert = lib.SSL_CTX_get0_certificate(self.ctx)
+        lib.X509_up_ref(cert)
+        self._certs.append(ffi.gc(cert, lib.X509_free))
+        kind = lib.EVP_PKEY_get_base_id(lib.X509_get0_pubkey(cert))
+        if kind in self._kinds:
+            raise StError(errno.EINVAL, f"{pair.cert_file}: its key is of the same kind as that of the other certificate")
+        self._kinds.add(kind)
 
     def _trust(self, settings: TlsSettings) -> None:
         if settings.system_ca:
@@ -186,7 +205,7 @@ class TlsConnection:
     def __init__(self, context: Context, fd: int, wanted: TlsWanted | None) -> None:
         _clear()
         self._server = wanted is None
-        self._ssl: Any = ffi.gc(lib.SSL_new(context.ctx), lib.SSL_free)
+        self._ssl: Any = ffi.gc(_made(lib.SSL_new(context.ctx)), lib.SSL_free)
         self._done = ffi.new("size_t *")
         self._hello: Any = None
         self.hello: str | None = None

@@ -4,6 +4,7 @@ Read when the package is built (contrib/lib/build_backend.py); without a compile
 and pyssl.py serves instead.
 
     keep_hello()    stops a handshake after the client's hello, so that its context may be chosen without a callback into Python
+    ask_nobody()    refuses a key with a passphrase instead of asking the terminal for it
     accept_any()    goes on with a certificate that cannot be verified; SSL_get_verify_result() tells
 
 Ref: OpenSSL 3.0 manual pages.
@@ -15,7 +16,7 @@ from cffi import FFI
 
 _DECLARATIONS: Final = """
 typedef ... SSL_CTX; typedef ... SSL; typedef ... SSL_METHOD; typedef ... SSL_CIPHER;
-typedef ... X509; typedef ... X509_NAME; typedef ... X509_STORE; typedef ... ASN1_TIME;
+typedef ... X509; typedef ... X509_NAME; typedef ... X509_STORE; typedef ... ASN1_TIME; typedef ... EVP_PKEY;
 
 #define SSL_ERROR_WANT_READ ...
 #define SSL_ERROR_WANT_WRITE ...
@@ -108,6 +109,9 @@ int SSL_export_keying_material(SSL *ssl, unsigned char *out, size_t size, const 
                                const unsigned char *context, size_t context_length, int use_context);
 
 void X509_free(X509 *cert);
+int X509_up_ref(X509 *cert);
+EVP_PKEY *X509_get0_pubkey(const X509 *cert);
+int EVP_PKEY_get_base_id(const EVP_PKEY *key);
 X509_NAME *X509_get_subject_name(const X509 *cert);
 X509_NAME *X509_get_issuer_name(const X509 *cert);
 const ASN1_TIME *X509_get0_notAfter(const X509 *cert);
@@ -115,6 +119,7 @@ int ASN1_TIME_diff(int *days, int *seconds, const ASN1_TIME *from, const ASN1_TI
 int i2d_X509(X509 *cert, unsigned char **out);
 
 int use_dh_file(SSL_CTX *ctx, const char *path);
+void ask_nobody(SSL_CTX *ctx);
 void keep_hello(SSL_CTX *ctx);
 void set_hello(SSL *ssl, struct hello *hello);
 void accept_any(SSL_CTX *ctx, int mode);
@@ -170,6 +175,9 @@ static int use_dh_file(SSL_CTX *ctx, const char *path)
     EVP_PKEY_free(params);
     return 0;
 }
+
+static int no_phrase(char *buffer, int size, int writing, void *unused) { return -1; }
+static void ask_nobody(SSL_CTX *ctx) { SSL_CTX_set_default_passwd_cb(ctx, no_phrase); }
 
 static int on_verify(int ok, X509_STORE_CTX *ctx) { return 1; }
 static void accept_any(SSL_CTX *ctx, int mode) { SSL_CTX_set_verify(ctx, mode, on_verify); }

@@ -48,7 +48,7 @@ def _context(settings: TlsSettings, *, server: bool) -> ssl.SSLContext:
         context.set_ciphers(settings.ciphers)
     for pair in settings.pairs:
         with _named(pair.cert_file, pair.key_file):
-            context.load_cert_chain(pair.cert_file, pair.key_file)
+            context.load_cert_chain(pair.cert_file, pair.key_file, password=lambda: b"")
     if server and settings.dh_file is not None:
         with _named(settings.dh_file):
             context.load_dh_params(str(settings.dh_file))
@@ -89,7 +89,7 @@ class TlsConnection:
 
     def __init__(self, context: Context, fd: int, wanted: TlsWanted | None) -> None:
         self.hello: str | None = None
-        name = (wanted.server_name or None) if wanted else None
+        name = _encodable(wanted.server_name) if wanted else None
         sock = socket.socket(fileno=fd)
         sock.setblocking(False)
         try:
@@ -149,6 +149,14 @@ class TlsConnection:
             reason=reason,
             resumed=resumed,
         )
+
+
+def _encodable(name: str) -> str | None:
+    """Gives a server name, None if there is none or it is none that can be sent."""
+    try:
+        return name if name.encode("idna") else None
+    except UnicodeError:
+        return None
 
 
 def _try(function: Callable[..., Any], *args: Any) -> Any:

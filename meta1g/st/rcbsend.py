@@ -32,7 +32,7 @@ class RcbOut(Endpoint, ABC):
         self._fd = nfd
         self._flushing = False
         self._writer: Any = None  # watcher, while the socket does not take all
-        self._patience: Any = None  # timer of what was posted late; runs out by itself
+        self._patience: Any = None  # timer, while something posted late waits for its time
         self.send_now()
 
     def ask(self, msg: Message) -> Pending:
@@ -51,10 +51,15 @@ class RcbOut(Endpoint, ABC):
         self._rcb.post(msg)
         if self._rcb.unsent_bytes >= LATE_MAX_BYTES:
             self.send_now()
-        elif not self._flushing:
-            self._patience = self._patience or runtime.loop.timer(LATE_S)
-            if not self._patience.active:
-                self._patience.start(self.send_now)
+        elif not self._flushing and self._patience is None:
+            self._patience = runtime.timer(LATE_S)  # a new one each time: a timer that has run out has no time left
+            self._patience.start(self._send_late)
+
+    def _send_late(self) -> None:
+        """Sends what was posted late.  Runs in the hub."""
+        self._drop(self._patience)
+        self._patience = None
+        self.send_now()
 
     def reply(self, request_id: int, msg: Message) -> None:
         """Answers a question of the server."""

@@ -109,6 +109,8 @@ def _start(
     connection = context.connection(nfd.fd, wanted)
     nfd.layer = connection
     _handshake(nfd, connection, timeout_us, choose)
+    if nfd.fd < 0:  # another thread has closed it meanwhile
+        fail(errno.EBADF)
     nfd.recv, nfd.send, nfd.buffered = connection.recv, connection.send, connection.pending
     return connection.info()
 
@@ -118,20 +120,24 @@ def _handshake(nfd: NetFd, connection: _AnyConnection, timeout_us: int, choose: 
     deadline_us = st_utime() + timeout_us
     while True:
         try:
-            if _step(connection):
+            if _step(nfd, connection):
                 return
             chosen = choose(connection.hello or "") if choose is not None else None
-            if chosen is not None:
+            if chosen is not None and nfd.fd >= 0:
                 connection.use(chosen)  # type: ignore[arg-type] # both are of the module that tls_context() chose
         except WantError as want:
             left_us = ST_UTIME_NO_TIMEOUT if timeout_us < 0 else max(0, deadline_us - st_utime())
+            if left_us == 0:
+                fail(errno.ETIME)
             wait_fd(nfd, want.how, left_us)
 
 
-def _step(connection: _AnyConnection) -> bool:
+def _step(nfd: NetFd, connection: _AnyConnection) -> bool:
     """Makes one step and lets others run.  Switches: yes."""
     st_mutex_lock(_steps)
     try:
+        if nfd.fd < 0:
+            fail(errno.EBADF)
         return connection.handshake()
     finally:
         try:

@@ -46,15 +46,20 @@ def make(conf_directory: Path, hostname: str, gid: int | None) -> bool:
         if there.exists():
             raise CliError(f"{there} is there and {missing} is not; put it there, or remove the first", EX_CANTCREAT)
     try:
-        cert.parent.mkdir(mode=0o755, exist_ok=True)
-        cert.parent.chmod(0o755)
+        if not cert.parent.exists():
+            cert.parent.mkdir()
+            cert.parent.chmod(0o755)
         _run_openssl(cert, key, hostname)
         cert.chmod(0o644)
         if gid is not None:
             os.chown(key, -1, gid)
         key.chmod(0o600 if gid is None else 0o640)
-    except OSError as error:
-        raise CliError(f"{cert.parent}: cannot be made: {error.strerror}", EX_CANTCREAT) from error
+    except BaseException as error:
+        for path in (cert, key):  # half a pair would stop the next run
+            path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise CliError(f"{cert.parent}: cannot be made: {error.strerror}", EX_CANTCREAT) from error
+        raise
     return True
 
 
@@ -65,6 +70,9 @@ def _run_openssl(cert: Path, key: Path, hostname: str) -> None:
     command = [program, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     command += ["-days", str(_DAYS), "-subj", f"/CN={hostname}"[:68], "-addext", f"subjectAltName=DNS:{hostname}"]
     files = ["-keyout", str(key), "-out", str(cert)]
-    done = subprocess.run([*command, *files], capture_output=True, text=True, timeout=_TIMEOUT_S, umask=0o077, check=False)
+    try:
+        done = subprocess.run([*command, *files], capture_output=True, text=True, timeout=_TIMEOUT_S, umask=0o077, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise CliError(f"openssl did not make {cert} within {_TIMEOUT_S} s", EX_CANTCREAT) from error
     if done.returncode:
         raise CliError(f"openssl could not make {cert}: {done.stderr.strip().splitlines()[-1:]}", EX_CANTCREAT)

@@ -115,6 +115,8 @@ class RcbServer:
                 with self.changed:
                     self.conns.append(conn)
                 self._spawn(self._serve, conn)
+                if self._listener is not listener:  # stopped meanwhile, perhaps after it had closed all others
+                    conn.close()
 
     def _serve(self, conn: FakeConn) -> None:
         splitter = Splitter(self.protocol)

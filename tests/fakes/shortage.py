@@ -1,8 +1,9 @@
-"""Shortages made on purpose: of descriptors, for the process that asks for it."""
+"""Shortages made on purpose: of descriptors and of threads, for the process that asks for it."""
 
 import contextlib
 import os
 import resource
+import threading
 from collections.abc import Iterator
 
 
@@ -18,3 +19,20 @@ def no_descriptors(left: int = 0) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextlib.contextmanager
+def no_threads(name: str) -> Iterator[None]:
+    """Lets the system give this process no further thread of a name."""
+    start = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    threading.Thread.start = refused  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        threading.Thread.start = start  # type: ignore[method-assign]

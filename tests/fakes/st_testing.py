@@ -40,6 +40,7 @@ class _Timer:
     def start(self, callback: Callable[..., object], *args: object) -> None:
         self.callback = lambda: callback(*args)
         self._clock.enter(self, self._after_us)
+        self._after_us = 0  # as in the event loop: one that has run out and is started again is due at once
 
     def stop(self) -> None:
         self.callback = None

@@ -1,5 +1,6 @@
 import errno
 import os
+from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from meta1g.db import ibdb_reader
 from meta1g.db.ibdb_reader import IbdbReader, ibdb_files, misplaced
-from meta1g.db.ibdb_records import FILE_HEADER, LONE_NUMBER, PAGE_BYTES, TaNew, entry, file_header, ta_entry
+from meta1g.db.ibdb_records import FILE_HEADER, LONE_NUMBER, MAGIC, PAGE_BYTES, VERSION, TaNew, entry, file_header, ta_entry
 from meta1g.rcb.envelope import RcptDone, TaDone
 from tests.fakes.envelopes import rcpt, rcpts, ta, ta_id
 
@@ -131,6 +132,17 @@ def test_a_block_behind_the_end_that_cannot_be_read_is_reported(tmp_path, monkey
     found, damage = read(tmp_path, WHOLE + bytes(8192 - len(WHOLE)))
     assert len(found) == len(RECORDS)
     assert [(d.offset, d.data) for d in damage] == [(4096, b"")]
+
+
+def test_strangers_in_the_directory_stop_nobody(tmp_path):
+    (tmp_path / "ibdb00000001").write_bytes(file_header(1))
+    (tmp_path / "lost+found").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "notes").write_text("nothing of ours")
+    checked = FILE_HEADER.pack(MAGIC, VERSION + 1, 1, 0)[:16]
+    (tmp_path / "other-version").write_bytes(checked + crc32(checked).to_bytes(4, "big"))
+    assert [path.name for path in ibdb_files(tmp_path)] == ["ibdb00000001"]
 
 
 def test_every_cut_is_noticed_also_between_two_entries(tmp_path):

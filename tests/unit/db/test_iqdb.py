@@ -88,7 +88,7 @@ def test_nothing_goes_beyond_the_limit():
 def test_a_refused_transaction_holds_no_room_for_recipients(iqdb):
     ta = iqdb.add_ta(OWNER, mail("S1", "T1"), 1)
     iqdb.add_rcpt(ta, to("T1"))
-    iqdb.forget_rcpts(ta)
+    iqdb.refused(ta)
     assert len(iqdb) == 2
     iqdb.drop_ta("T1")
     assert len(iqdb) == 1

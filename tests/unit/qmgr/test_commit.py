@@ -10,6 +10,7 @@ from meta1g.qmgr.limits import DONE_FLUSH_S, IBDB_RETRY_S
 from meta1g.rcb.envelope import RcptDone, RcptRecord, TaDone
 from tests.fakes.envelopes import rcpt, rcpts, ta, ta_id
 from tests.fakes.qmgr_system import wait_until
+from tests.fakes.shortage import no_threads
 
 
 class Waiter:
@@ -64,6 +65,19 @@ def test_done_records_are_flushed_after_a_while_without_new_mail(qmgr):
     qmgr.context.commit.rcpts_replaced((), ta_id(1), [0])
     qmgr.advance(DONE_FLUSH_S)
     wait_until(lambda: RcptDone(ta_id=ta_id(1), rcpt_idx=0) in entries(qmgr), "written")
+
+
+def test_what_no_thread_could_write_is_written_soon_without_new_mail(qmgr):
+    commit = qmgr.context.commit
+    for number in (1, 2):
+        qmgr.cdb.write_whole(ta_id(number), [b"x"])
+    with no_threads("ibdb"):
+        commit.unlink(ta_id(1))
+        qmgr.advance(DONE_FLUSH_S)
+        qmgr.sink.wait("name=ibdb, where=workers.thread")
+        commit.unlink(ta_id(2))
+    qmgr.advance(IBDB_RETRY_S)
+    wait_until(lambda: not qmgr.cdb.exists(ta_id(1)) and not qmgr.cdb.exists(ta_id(2)), "both are gone")
 
 
 def test_new_recipients_come_before_the_end_of_the_old_ones(qmgr):

@@ -10,6 +10,7 @@ from meta1g.qmgr.limits import DEFER_BATCH_MAX, SLICE_S
 from meta1g.rcb.envelope import HELD_UNTIL, RcptFlags
 from tests.fakes.envelopes import rcpt, ta, ta_id
 from tests.fakes.qmgr_system import wait_until
+from tests.fakes.shortage import no_threads
 
 
 def change(number, told=None, **facts):
@@ -74,6 +75,16 @@ def test_a_failed_change_is_tried_again_and_nobody_is_told_before(qmgr, defer, e
     assert (told, defer.pending) == ([], 2)
     qmgr.defedb.error = None
     wait_until(lambda: told == [(1, False), (2, False)], "told in order")
+
+
+def test_a_change_for_which_there_was_no_thread_is_stored_soon_without_another_one(make_qmgr):
+    with no_threads("defedb"):
+        qmgr = make_qmgr()
+        told = []
+        qmgr.context.feeder.stopping = True
+        qmgr.context.defer.add(change(1, told))
+    qmgr.advance(2)
+    wait_until(lambda: told, "stored")
 
 
 def test_a_question_is_answered_in_the_thread_of_defedb(defer):

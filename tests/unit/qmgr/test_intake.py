@@ -172,6 +172,31 @@ def test_an_envelope_that_stays_open_is_refused_only_when_the_queue_is_crowded(m
     assert qmgr.context.intake.is_open(young)
 
 
+def test_as_many_envelopes_are_refused_as_it_takes_and_each_once(make_qmgr):
+    """Each of them has four entries, of which two are free when it is refused."""
+    qmgr = make_qmgr(iqdb_max_entries=40)
+    intake, smtps = qmgr.context.intake, qmgr.smtps()
+
+    def fill(*clients):
+        for number in clients:
+            smtps.session = new_id()
+            smtps.connect(f"192.0.2.{number}")
+            yield smtps.envelope("a@to.example", "b@to.example")
+
+    def relieved(count):
+        intake.relieve()
+        assert len(intake.iqdb) == 18
+        return [smtps.peer.expect(Refused)[1].ta_id for _ in range(count)]
+
+    ids = list(fill(*range(7)))
+    wait_until(lambda: len(intake.iqdb) == 28, "all there")
+    qmgr.advance(IQDB_HOLD_S + 1)
+    assert relieved(5) == ids[:5]
+    list(fill(7))
+    wait_until(lambda: len(intake.iqdb) == 22, "one more is there")
+    assert relieved(2) == ids[5:]
+
+
 def test_a_final_dot_that_fails_unexpectedly_gets_an_answer_and_costs_nobody_else(qmgr, monkeypatch):
     smtps = qmgr.smtps()
     ta_id = smtps.envelope("r@to.example")

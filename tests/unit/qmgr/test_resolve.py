@@ -1,6 +1,7 @@
 import pytest
 
 from meta1g.base.reply import Reply
+from meta1g.qmgr import resolve
 from meta1g.qmgr.limits import EXPANSIONS_MAX, RESOLVE_TIMEOUT_S
 from meta1g.rcb.qmgr_smar import Members, Resolve, ResolveFlags, Route, Unresolved
 from tests.fakes.qmgr_peers import route
@@ -49,6 +50,22 @@ def test_a_silent_resolver_is_asked_again_after_a_time(qmgr):
     qmgr.advance(RESOLVE_TIMEOUT_S + 1)
     smar.wait_for(Resolve, 2)
     agent.wait_jobs(1)
+
+
+def test_a_lost_question_is_not_put_off_by_further_ones(qmgr, monkeypatch):
+    monkeypatch.setattr(resolve, "ASK_AGAIN_S", 30)
+    smar, smtps = qmgr.smar(), qmgr.smtps()
+    smar.answers["to.example"] = None
+    smtps.mail("a@to.example")
+    smar.wait_for(Resolve)
+    qmgr.advance(20)
+    smtps.mail("b@to.example")
+    smar.wait_for(Resolve, 2)
+    for lost in (1, 2):
+        qmgr.advance(RESOLVE_TIMEOUT_S - 19 if lost == 1 else 20)
+        wait_until(lambda lost=lost: list(qmgr.states().values()).count("NEW") == lost, "one more is lost")
+    qmgr.advance(15)
+    assert [one.rcpt for one in smar.wait_for(Resolve, 4)[2:]] == ["a@to.example", "b@to.example"]
 
 
 def test_a_late_answer_is_ignored(qmgr):
@@ -107,6 +124,11 @@ def test_a_domain_is_asked_for_once_where_nothing_else_counts(qmgr):
         "192.0.2.1": sorted(rcpts[:10]), "192.0.2.2": sorted(rcpts[10:]),
     }  # fmt: skip
     qmgr.wait_empty()
+
+
+def test_what_a_resolver_said_of_domains_ends_with_its_connection(qmgr):
+    by_domain(qmgr).stop()
+    wait_until(lambda: not qmgr.context.resolver._by_domain, "it is forgotten before there is a new connection")
 
 
 def test_a_refusal_of_a_domain_counts_for_all_that_were_asked_for_with_it(qmgr):

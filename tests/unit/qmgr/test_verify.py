@@ -5,11 +5,14 @@ from dataclasses import replace
 import pytest
 
 from meta1g.base.reply import Reply
+from meta1g.qmgr import probes
+from meta1g.qmgr.limits import PROBE_AGAIN_S, PROBE_WAIT_S
 from meta1g.rcb.qmgr_smar import Members, Unresolved
 from meta1g.rcb.smtpc_qmgr import Retry
 from meta1g.rcb.smtps_qmgr import NewSession, Stat, VerifyAddress
 from tests.fakes.qmgr_peers import Ctl, new_id, route
 from tests.fakes.qmgr_system import BASE, wait_until
+from tests.fakes.shortage import no_threads
 
 A = "a@to.example"
 
@@ -169,6 +172,18 @@ def test_a_server_that_is_away_does_not_harm_what_is_known(made):
     assert len(agent.jobs) == 2
 
 
+def test_who_asks_while_the_file_cannot_be_read_is_answered_and_the_next_one_lets_it_be_read(made):
+    qmgr, _, agent, asker = made(said(250))
+    with no_threads("verify"):
+        for _ in range(2):
+            assert asker.ask(A).text == "Address is being verified; try again later"
+        with Ctl(qmgr.queue / "qmgr/control") as ctl:
+            assert ctl.command("verified", "all")[0] != 0
+    assert qmgr.context.verifier._early == []
+    assert asker.ask(A).code == 250
+    assert len(agent.jobs) == 1
+
+
 def test_the_next_server_is_asked_if_one_cannot_be_reached(made):
     def script(job):
         if job.server == "192.0.2.1":
@@ -225,6 +240,41 @@ def test_a_probe_waits_for_a_session_like_mail(made):
     assert asker.answers(1)[second].code == 250
     assert agent.most == {"192.0.2.1": 1}
     assert qmgr.aq.transactions == 0
+
+
+def test_a_probe_keeps_to_the_limits_of_its_destination(made):
+    changes = {"destinations": {"192.0.2.1": "initial_connections = 1; max_connections = 1;", "192.0.2.2": "no = 1;"}}
+    qmgr, smar, agent, asker = made(lambda job: None, **changes)
+    smar.answers.update({"wrong@to.example": route("192.0.2.2"), "other@to.example": route("192.0.2.3")})
+    first, second = asker.start(A), asker.start("b@to.example")
+    wrong, other = asker.start("wrong@to.example"), asker.start("other@to.example")
+    wait_until(lambda: len(qmgr.context.verifier._probes._waiting) == 2, "two wait")
+    assert sorted(job.rcpts for job in agent.wait_jobs(2)) == [[A], ["other@to.example"]]
+    for job in list(agent.jobs):
+        job.done(rcpts=dict.fromkeys(job.rcpts, 250))
+    qmgr.advance(PROBE_AGAIN_S)
+    agent.wait_jobs(3)[2].done(rcpts={"b@to.example": 250})
+    assert {number: reply.code for number, reply in asker.answers(3).items()} == {first: 250, second: 250, other: 250}
+    qmgr.advance(PROBE_WAIT_S)
+    assert asker.answers(1)[wrong].code == 450
+    assert agent.most == {"192.0.2.1": 1, "192.0.2.3": 1}
+
+
+def test_a_probe_that_waits_is_not_put_off_by_further_ones(made, monkeypatch):
+    monkeypatch.setattr(probes, "PROBE_AGAIN_S", 30)
+    qmgr, _, agent, asker = made(lambda job: None, smtpc_initial_connections=1, smtpc_max_connections=1)
+    waiting = qmgr.context.verifier._probes._waiting
+    asker.start(A)
+    (job,) = agent.wait_jobs(1)
+    asker.start("b@to.example")
+    wait_until(lambda: len(waiting) == 1, "the second one waits")
+    qmgr.advance(20)
+    asker.start("c@to.example")
+    wait_until(lambda: len(waiting) == 2, "the third one waits")
+    job.done(rcpts={A: 250})
+    wait_until(lambda: qmgr.sink.find("func=qmgr.verified"), "the first one is over")
+    qmgr.advance(15)
+    assert agent.wait_jobs(2)[1].rcpts == ["b@to.example"]
 
 
 def test_an_agent_that_ends_costs_an_answer_and_no_session(made):

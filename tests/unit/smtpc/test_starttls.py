@@ -1,12 +1,19 @@
 """STARTTLS of the client process, against servers that do it right, wrong, or not at all."""
 
 import re
+import shutil
 import ssl
 
 import pytest
 
 from contrib.lib.gateway import wait_until
+from meta1g.base.errors import TempError
+from meta1g.base.log import Log
+from meta1g.base.tlsfacts import TlsSettings
+from meta1g.rcb.common import ServerAddr
+from meta1g.smtpc.tlsout import TlsOut
 from tests.fakes.certificates import make_certificate, sign_certificate
+from tests.fakes.lines import Lines
 from tests.fakes.smtp_server import DEFAULT, EHLO, End, ScriptedServer
 from tests.unit.smtpc.conftest import running
 
@@ -86,6 +93,34 @@ def test_the_name_of_the_server_is_sent(smtpc, files):
     assert asked == ["mx.x.example"]
 
 
+def test_an_address_is_no_name_to_be_sent(smtpc, files):
+    smtpc.store(CONTENT)
+    asked = []
+    made = context(files)
+    made.sni_callback = lambda _sock, name, _context: asked.append(name)
+    with ScriptedServer(TLS, tls=made) as server:
+        told = (ServerAddr(addr="127.0.0.1", port=server.port, host="127.0.0.1"),)
+        assert codes(smtpc.deliver(smtpc.job(server.port, server=told))) == {0: 250}
+    assert asked == [None]
+
+
+def test_changed_files_are_used_when_they_can_be_loaded_and_the_old_ones_until_then(files, tmp_path):
+    lines = Lines()
+    out, ca = TlsOut(Log("smtpc", sink=lines)), tmp_path / "ca.pem"
+    settings = TlsSettings(ca_file=ca)
+    with pytest.raises(TempError, match=r"ca\.pem: No such file"):
+        out.context(settings)
+    shutil.copy(files / "ca.example.pem", ca)
+    first = out.context(settings)
+    assert out.context(settings) is first
+    ca.write_text("half of it")
+    assert out.context(settings) is first
+    assert out.context(settings) is first
+    assert [line.partition(",")[0] for line in lines.lines if "func=smtpc.tls_files" in line] == ["sevr=ERROR"]
+    ca.write_bytes((files / "ca.example.pem").read_bytes())
+    assert out.context(settings) is not first
+
+
 def test_what_the_server_said_in_clear_is_forgotten(smtpc, files):
     smtpc.store(CONTENT)
     replies = {**TLS, "EHLO": [OFFERED, "250-fake\r\n250 STARTTLS\r\n"]}
@@ -136,7 +171,7 @@ def test_after_a_handshake_that_failed_the_server_is_asked_again_in_clear(smtpc,
     assert first.contents == []
     assert "STARTTLS" not in second.commands
     assert second.contents == [CONTENT]
-    log_of(smtpc, r"func=smtpc\.tls_failed, .*goes on in clear")
+    log_of(smtpc, r"func=smtpc\.tls_failed, .*tried in clear")
 
 
 def test_a_session_under_tls_is_used_again(smtpc, files):

@@ -5,8 +5,9 @@ import threading
 import pytest
 
 from meta1g.base.reply import Reply
-from meta1g.rcb.smtps_qmgr import ClientEvent, NewTransaction, Stat, VerifyAddress
+from meta1g.rcb.smtps_qmgr import ClientEvent, NewRecipient, NewTransaction, Stat, VerifyAddress
 from meta1g.rcb.smtps_smar import Checks, ClientVerdict, Verdict
+from tests.fakes.qmgr_system import wait_until
 from tests.fakes.smtps_process import SmtpsProcess
 
 OPTIONS = """
@@ -210,3 +211,33 @@ def test_a_verdict_of_smar_counts_before_the_probe(tmp_path):
         made.smar.mail = lambda msg: Verdict(reply=Reply(550, "5.7.1", "No"))
         client.command("MAIL FROM:<a@example.org>", "550 5.7.1 No")
         assert kept.verified == []
+
+
+def test_what_is_settled_after_a_restart_of_qmgr_is_not_announced(tmp_path):
+    """The new qmgr knows neither the session nor the transaction: it would keep the envelope when the client is gone."""
+
+    def restarted(msg):
+        before = connected()
+        made.qmgr.stop()
+        made.qmgr.start()
+        wait_until(lambda: connected() > before, "smtps has a new connection")
+        return Verdict(reply=Reply(250))
+
+    def connected():
+        return sum("func=smtps.qmgr" in line for line in made.log)
+
+    with SmtpsProcess(tmp_path / "q", checks=Checks.RCPT | Checks.MAIL) as made:
+        mail, rcpt = made.smar.mail, made.smar.rcpt
+        with made.client() as client:
+            made.smar.mail = restarted
+            client.send(b"MAIL FROM:<s@example.org>\r\nRCPT TO:<r@example.org>\r\n")
+            client.expect("421 4.3.0 Queue manager is not available")
+            client.expect("")
+        with made.client() as client:
+            made.smar.mail, made.smar.rcpt = mail, restarted
+            client.command("MAIL FROM:<s@example.org>", "250")
+            client.command("RCPT TO:<r@example.org>", "421 4.3.0 Queue manager is not available")
+        with made.client() as client:
+            made.smar.rcpt = rcpt
+            client.message(b"x: y\r\n\r\n")
+        assert len(made.qmgr.of(NewRecipient)) == 1

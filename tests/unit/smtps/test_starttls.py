@@ -202,6 +202,21 @@ def test_a_handshake_byte_by_byte_works(smtps, files):
     sock.close()
 
 
+def test_a_client_that_drops_the_connection_without_a_word_has_just_gone(smtps, files):
+    smtp = client(smtps)
+    smtp.ehlo("client.example")
+    starttls(smtp, context(files))
+    smtp.ehlo("client.example")
+    smtp.mail("dropped@b.example")
+    smtp.rcpt("r@x.example")
+    assert smtp.docmd("DATA")[0] == 354
+    smtp.sock.sendall(b"Subject: x\r\n")
+    smtp.sock.shutdown(socket.SHUT_RDWR)
+    smtp.close()
+    smtps.wait_log(r"func=smtps\.message_lost, .*mail=<?dropped@b\.example")
+    assert not [line for line in smtps.log if "sevr=ERROR" in line]
+
+
 def test_half_a_handshake_holds_nobody_else_up(smtps, files):
     socks = []
     for _ in range(50):

@@ -1,7 +1,9 @@
 """What the system's libssl can do beside Python's ssl: certificates of clients, choice by name, tickets, TLSA, bindings."""
 
+import errno
 import hashlib
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -280,6 +282,43 @@ def test_a_server_has_the_dh_parameters_of_its_file(pair, directory, tmp_path):
     context.set_ciphers("DHE-RSA-AES128-GCM-SHA256")
     info, _, _ = python_client(pair, server, context)
     assert info.cipher == "DHE-RSA-AES128-GCM-SHA256"
+    assert dh_bits(server) == 3072
+    assert dh_bits(server_context(directory, "rsa.example")) == 2048, "as long as the key, without a file"
+
+
+def dh_bits(server):
+    """Size of the Diffie-Hellman parameters that openssl's client sees."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{listener.getsockname()[1]}", "-tls1_2", "-cipher", "DHE"]
+    client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    nfd = st.st_netfd_open_socket(listener.accept()[0])
+    listener.close()
+    try:
+        assert isinstance(st.st_thread_join(later(tls.st_tls_accept, nfd, server, LIMIT)), tls.TlsInfo)
+    finally:
+        st.st_netfd_close(nfd)
+        output, _ = client.communicate(timeout=20)
+    return int(re.search(r"Server Temp Key: DH, (\d+) bits", output)[1])
+
+
+def test_two_certificates_of_the_same_kind_are_refused(directory):
+    with pytest.raises(st.StError, match=r"other\.example\.pem: its key is of the same kind"):
+        server_context(directory, "mx.example", "other.example")
+
+
+def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(directory, tmp_path):
+    key = tmp_path / "locked.key"
+    command = ["openssl", "ec", "-aes128", "-passout", "pass:secret", "-in", directory / "mx.example.key", "-out", key]
+    subprocess.run(command, check=True, capture_output=True)
+    with pytest.raises(st.StError, match=r"locked\.key"):
+        tls.tls_context(TlsSettings((KeyPair(directory / "mx.example.pem", key),)), server=True)
+
+
+def test_a_connection_that_is_closed_in_the_middle_of_a_handshake_is_an_error_of_its_own(pair, server):
+    accepted = later(tls.st_tls_accept, pair[0], server, LIMIT)
+    st.st_usleep(0)
+    st.st_netfd_close(pair[0])
+    assert st.st_thread_join(accepted).errno == errno.EBADF
 
 
 def test_an_end_without_close_notify_is_told_apart(pair, server):

@@ -9,6 +9,7 @@ from meta1g import st
 from meta1g.base.errors import TempError
 from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_qmgr import PROTOCOL, CloseSession, NewSession, Stat, Throttle
+from meta1g.st.limits import LATE_MAX_BYTES, LATE_S
 from meta1g.st.rcbconn import RcbConn
 from tests.unit.st.conftest import errno_of
 from tests.unit.st.rcbserver import LIMIT, Peer, silent_log
@@ -75,6 +76,40 @@ def test_messages_of_one_turn_leave_in_one_send(pair):
     for thread in [later(pair.conn.ask, question(n)) for n in range(10)]:
         st.st_thread_join(thread)
     assert len(pair.peer.burst()) == 10
+
+
+def test_what_nobody_waits_for_leaves_when_its_time_is_over_each_time(pair, clock):
+    pair.conn.post(CloseSession(session_id="S000000000000000100"))
+    pair.peer.burst()
+    for _ in range(3):
+        begun_us = clock.now_us
+        pair.conn.post_late(CloseSession(session_id="S000000000000000100"))
+        pair.conn.post_late(CloseSession(session_id="S000000000000000200"))
+        assert len(pair.peer.burst()) == 2
+        assert clock.now_us - begun_us == round(LATE_S * 1_000_000)
+
+
+def test_what_nobody_waits_for_leaves_with_the_next_message_or_when_it_is_much(pair, clock):
+    late = CloseSession(session_id="S000000000000000100")
+    for _ in range(2):
+        pair.conn.post_late(late)
+        pair.conn.post(late)
+        assert len(pair.peer.burst()) == 2
+    while pair.conn._rcb.unsent_bytes < LATE_MAX_BYTES:
+        pair.conn.post_late(late)
+    assert len(pair.peer.burst()) > 100
+    assert clock.now_us == 0
+
+
+def test_no_timer_is_left_of_what_was_posted_late(pair, clock):
+    late = CloseSession(session_id="S000000000000000100")
+    pair.conn.post_late(late)
+    pair.peer.burst()
+    assert pair.conn._patience is None
+    pair.conn.post_late(late)
+    timer = pair.conn._patience
+    pair.conn.close()
+    assert (pair.conn._patience, timer.callback) == (None, None)
 
 
 def test_messages_of_one_receive_are_handled_in_one_turn_if_they_fit(pair, clock):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 import ssl
 
 import pytest
@@ -149,6 +150,27 @@ def test_time_outs_and_polls_work_under_tls(pair, server, trusting, clock):
     assert st.st_read(pair[1], 2, LIMIT) == b"ab"
     assert st.st_netfd_poll(pair[1], st.POLLIN, 0) == 0
     assert st.st_read(pair[1], 9, LIMIT) == b"cdef"
+
+
+def test_a_record_that_trickles_does_not_stretch_the_time_of_a_read(pair, server, trusting, clock):
+    shake(pair, server, trusting)
+    while errno_of(st.st_read, pair[0], 1, 1000) != errno.ETIME:
+        pass
+    st.st_write(pair[1], b"x" * 500, LIMIT)
+    record = pair[0].sock.recv(4096, socket.MSG_PEEK)
+    pair[0].sock.recv(len(record))
+
+    def trickle(_):
+        for byte in record:
+            os.write(pair[1].fd, bytes((byte,)))  # under the layer, as a network would
+            st.st_usleep(400_000)
+
+    feeder = st.st_thread_create(trickle, None, True)
+    begun_us = clock.now_us
+    assert errno_of(st.st_read, pair[0], 1, 1_000_000) == errno.ETIME
+    assert clock.now_us - begun_us <= 1_200_000
+    st.st_thread_interrupt(feeder)
+    st.st_thread_join(feeder)
 
 
 def test_closing_tells_the_peer(pair, server, trusting):
