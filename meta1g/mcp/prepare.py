@@ -24,6 +24,7 @@ from meta1g.mcp.service import Service, StartAction, options_of, services_of
 from meta1g.mcp.spawn import Launch
 
 _STATUS_DIRECTORY: Final = Path(paths.MCP_STATUS_SOCKET).parent
+_MISSING: Final = ": no such directory"
 T = TypeVar("T")
 
 
@@ -97,8 +98,13 @@ def prepare(file: Path, *, lenient: bool = False) -> Prepared:
 
 
 def one_error(wrong: Sequence[CliError]) -> CliError:
-    """Makes one error of all problems, each told once; the first one decides about the exit code."""
-    return CliError("\n".join(dict.fromkeys(map(str, wrong))), wrong[0].exit_code)
+    """Makes one error of all problems, each told once; the first one decides about the exit code.
+
+    What is below a directory that is missing is not told: it is missing, too.
+    """
+    texts = dict.fromkeys(map(str, wrong))
+    missing = [text.partition(_MISSING)[0] + "/" for text in texts if _MISSING in text]
+    return CliError("\n".join(one for one in texts if not one.startswith(tuple(missing))), wrong[0].exit_code)
 
 
 def try_to_prepare(file: Path, *, lenient: bool = False) -> Preparation:
@@ -112,9 +118,7 @@ def try_to_prepare(file: Path, *, lenient: bool = False) -> Preparation:
     queue = config.queue_directory
     made = Preparation(config, [])
     _check_queue(made, queue)
-    # whether there are accounts is known when sm.setup has made the queue directory; those that are named must be there
-    use_accounts = queue.is_dir() and not (queue / paths.MCP_NO_ACCOUNTS).exists()
-    found = made.attempt(lambda: identities(services, use_accounts=use_accounts))
+    found = made.attempt(lambda: identities(services, use_accounts=_uses_accounts(queue)))
     programs = {one.label: made.attempt(partial(program_of, one, config.path, lenient=lenient)) for one in services}
     if found is None or not queue.is_dir():
         return made
@@ -126,6 +130,15 @@ def try_to_prepare(file: Path, *, lenient: bool = False) -> Preparation:
     warnings = [*config.warnings, *_root_warnings(services, found)]
     made.prepared = Prepared(config, queue, plans, tuple(log_files), tuple(warnings))
     return made
+
+
+def _uses_accounts(queue: Path) -> bool:
+    """Tells whether there are to be accounts; not if that is not known, since sm.setup has not made the directory of mcp."""
+    marker = queue / paths.MCP_NO_ACCOUNTS
+    try:
+        return marker.parent.is_dir() and not marker.exists()
+    except PermissionError:  # told already, by the directory
+        return False
 
 
 def _has_directories(made: Preparation, service: Service, queue: Path, identity: Identity) -> bool:
