@@ -118,6 +118,9 @@ def try_to_prepare(file: Path, *, lenient: bool = False) -> Preparation:
     queue = config.queue_directory
     made = Preparation(config, [])
     _check_queue(made, queue)
+    status = queue / _STATUS_DIRECTORY
+    if status.exists() and not os.access(status, os.W_OK):
+        return made  # somebody else's: all else would be looked at by the wrong account
     found = made.attempt(lambda: identities(services, use_accounts=_uses_accounts(queue)))
     programs = {one.label: made.attempt(partial(program_of, one, config.path, lenient=lenient)) for one in services}
     if found is None or not queue.is_dir():
