@@ -19,6 +19,21 @@ CIPHERS: Final = (
 
 TlsFiles = tuple[tuple[int, int, int] | None, ...]
 
+_DAY_S: Final = 86400
+#: So long before a certificate ends it is warned of.
+_WARN_S: Final = 30 * _DAY_S
+
+
+def ending(left_s: int | None) -> str:
+    """Warns of a certificate; empty if that is not needed.
+
+    Args:
+        left_s: seconds until it ends, negative if it has; None if that is not known.
+    """
+    if left_s is None or left_s > _WARN_S:
+        return ""
+    return f"the certificate ends in {left_s // _DAY_S} days" if left_s >= 0 else "the certificate has ended"
+
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:

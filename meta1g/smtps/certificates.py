@@ -9,8 +9,8 @@ Ref: MeTA1 README, "STARTTLS" (files modelled on); RFC 8446.
 from meta1g.base.clock import Clock
 from meta1g.base.errors import Module, PermError
 from meta1g.base.log import Log
-from meta1g.base.tlsfacts import TlsSettings
-from meta1g.smtps.limits import CERTIFICATES_LOOK_S, CERTIFICATES_WARN_S, US
+from meta1g.base.tlsfacts import TlsSettings, ending
+from meta1g.smtps.limits import CERTIFICATES_LOOK_S, US
 from meta1g.st import StError, st_usleep
 from meta1g.st.tls import TlsContext, tls_context, tls_trouble
 
@@ -76,9 +76,7 @@ class Certificates:
         return str(self._settings.pairs[0].cert_file)
 
     def _warn(self) -> None:
-        left_s, now = self.context.seconds_left(), self._clock.monotonic()
-        if left_s is None or left_s > CERTIFICATES_WARN_S or now - self._warned_s < _DAY_S:
-            return
-        self._warned_s = now
-        when = f"ends in {left_s // _DAY_S} days" if left_s >= 0 else "has ended"
-        self._log.warn("smtps.tls_ends", f"the certificate {when}", path=self._first())
+        text, now = ending(self.context.seconds_left()), self._clock.monotonic()
+        if text and now - self._warned_s >= _DAY_S:
+            self._warned_s = now
+            self._log.warn("smtps.tls_ends", text, path=self._first())

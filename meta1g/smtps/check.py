@@ -9,18 +9,14 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import Final
 
 from meta1g.base import paths, reach, startup
 from meta1g.base.hostname import system_name
 from meta1g.base.selfcheck import Findings
 from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM
-from meta1g.base.tlsfacts import TlsSettings
+from meta1g.base.tlsfacts import TlsSettings, ending
 from meta1g.conf.load import load_file
-from meta1g.smtps.limits import CERTIFICATES_WARN_S
 from meta1g.smtps.settings import settings_from
-
-_DAY_S: Final = 86400
 
 
 def check(arguments: argparse.Namespace) -> int:
@@ -68,9 +64,8 @@ def _check_tls(settings: TlsSettings, where: str, found: Findings) -> None:
     except OSError as error:
         found.add(f"{where}: {error.strerror}", EX_NOPERM if error.errno in (errno.EACCES, errno.EPERM) else EX_CONFIG)
         return
-    if left_s is not None and left_s < CERTIFICATES_WARN_S:
-        when = f"ends in {left_s // _DAY_S} days" if left_s >= 0 else "has ended"
-        found.warn(f"{where}: the certificate {when}: {settings.pairs[0].cert_file}")
+    if text := ending(left_s):
+        found.warn(f"{where}: {text}: {settings.pairs[0].cert_file}")
     if trouble := tls_trouble():
         found.warn(f"{where}: {trouble}")
 

@@ -39,8 +39,6 @@ QMGR_COMMIT_TIMEOUT_US: Final = 300 * US
 HANDSHAKE_TIMEOUT_US: Final = 60 * US
 #: How often it is looked whether certificates have changed.
 CERTIFICATES_LOOK_S: Final = 30
-#: So long before a certificate ends it is warned of.
-CERTIFICATES_WARN_S: Final = 30 * 86400
 #: How long the last reply to a client that is sent away may take.
 GOODBYE_TIMEOUT_US: Final = 1 * US
 #: Total time that a client has to say QUIT after it was denied at connect.

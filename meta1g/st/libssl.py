@@ -98,8 +98,7 @@ class Context:
 
     def __init__(self, settings: TlsSettings, *, server: bool) -> None:
         _clear()
-        self._server = server
-        self._asks = settings.request_cert or not server
+        asks = settings.request_cert or not server
         self._certs: list[Any] = []  # ours
         self._kinds: set[int] = set()  # of their keys
         method = lib.TLS_server_method() if server else lib.TLS_client_method()
@@ -109,7 +108,7 @@ class Context:
         for pair in settings.pairs:
             self._load(pair)
         self._trust(settings)
-        lib.accept_any(self.ctx, lib.SSL_VERIFY_PEER if self._asks else lib.SSL_VERIFY_NONE)
+        lib.accept_any(self.ctx, lib.SSL_VERIFY_PEER if asks else lib.SSL_VERIFY_NONE)
         if server:
             self._set_server(settings)
         else:
