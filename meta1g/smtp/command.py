@@ -30,6 +30,8 @@ class Verb(Enum):
     EXPN = auto()
     HELP = auto()
     STARTTLS = auto()
+    XCLIENT = auto()
+    XFORWARD = auto()
 
 
 class Argument(Enum):
@@ -66,12 +68,12 @@ COMMANDS: Final[Mapping[bytes, Row]] = {
     b"EXPN": Row(Verb.EXPN, Argument.NEEDED, ends_group=True),
     b"STARTTLS": Row(Verb.STARTTLS, Argument.OPTIONAL, ends_group=True),
     b"HELP": Row(Verb.HELP, Argument.OPTIONAL, ends_group=True),
+    b"XCLIENT": Row(Verb.XCLIENT, Argument.OPTIONAL, ends_group=True),
+    b"XFORWARD": Row(Verb.XFORWARD, Argument.OPTIONAL, ends_group=False),
 }
 #: Commands of RFC 821, 1985, 2645, 3030, 3207, 4468, 4954 and of other mailers that this server does not offer: 502, not 500
 #: (RFC 5321 4.2.4).
-NOT_OFFERED: Final = frozenset(
-    (b"AUTH", b"BDAT", b"BURL", b"ETRN", b"ATRN", b"TURN", b"SEND", b"SOML", b"SAML", b"XCLIENT", b"XFORWARD")
-)
+NOT_OFFERED: Final = frozenset((b"AUTH", b"BDAT", b"BURL", b"ETRN", b"ATRN", b"TURN", b"SEND", b"SOML", b"SAML"))
 _HELLOS: Final = (Verb.EHLO, Verb.HELO)
 _PATH_HEADS: Final = {
     Argument.FROM_PATH: (re.compile(r"FROM: *", re.IGNORECASE), replies.BAD_MAIL_SYNTAX),

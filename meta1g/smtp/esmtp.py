@@ -32,6 +32,8 @@ class Ext(StrEnum):
     AUTH = "AUTH"
     REQUIRETLS = "REQUIRETLS"
     XVERP = "XVERP"
+    XCLIENT = "XCLIENT"
+    XFORWARD = "XFORWARD"
 
 
 @dataclass(frozen=True, slots=True)

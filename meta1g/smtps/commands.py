@@ -22,6 +22,7 @@ from meta1g.smtps.fsm import Event, State
 from meta1g.smtps.limits import QUESTIONS_MAX
 from meta1g.smtps.questions import MailQuestion, RcptQuestion, accept_mail
 from meta1g.smtps.received import client_text
+from meta1g.smtps.relayed import offered_to, xclient, xforward
 from meta1g.smtps.smar_link import Asked
 from meta1g.smtps.starttls import starttls
 from meta1g.smtps.transaction import Transaction
@@ -58,10 +59,21 @@ def _denied(dialogue: Dialogue, command: Command | Reply) -> None:
 
 def ehlo(dialogue: Dialogue, argument: str) -> None:
     """Answers EHLO with the extensions."""
+    _hello_extended(dialogue, argument, "ESMTP")
+
+
+def lhlo(dialogue: Dialogue, argument: str) -> None:
+    """Answers LHLO with the extensions."""
+    _hello_extended(dialogue, argument, "LMTP")
+
+
+def _hello_extended(dialogue: Dialogue, argument: str, protocol: str) -> None:
     settings = dialogue.settings
-    if _hello(dialogue, argument, "ESMTP"):
+    if _hello(dialogue, argument, protocol):
         client = client_text(dialogue.client_name, dialogue.client_addr)
         offered = settings.offered if dialogue.tls is None else settings.offered_under_tls
+        if dialogue.trust:
+            offered = offered_to(dialogue.trust, offered)
         dialogue.reply(ehlo_reply(settings.hostname, client, offered))
 
 
@@ -72,6 +84,9 @@ def helo(dialogue: Dialogue, argument: str) -> None:
 
 
 def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
+    if dialogue.settings.lmtp != (protocol == "LMTP"):
+        dialogue.reply(replies.UNKNOWN_COMMAND)  # RFC 2033 4.1: LMTP has LHLO, SMTP has the others
+        return False
     name = ehlo_text(argument, strict=dialogue.settings.strict_ehlo)
     if name is None:
         dialogue.reply(replies.BAD_HELO)
@@ -81,11 +96,6 @@ def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
     dialogue.ehlo, dialogue.protocol = name, protocol
     _count_noop(dialogue)
     return dialogue.state is State.HELLO
-
-
-def lhlo(dialogue: Dialogue, argument: str) -> None:
-    """Refuses LHLO: this is no LMTP listener."""
-    dialogue.reply(replies.UNKNOWN_COMMAND)
 
 
 # MAIL
@@ -244,7 +254,7 @@ def data(dialogue: Dialogue, argument: str) -> None:
     """Takes the content and closes the transaction.  Switches: yes (network, disk, QMGR)."""
     ta = dialogue.ta
     if dialogue.state is State.MAIL and ta is not None and ta.failed:
-        dialogue.reply(replies.NO_VALID_RCPTS)
+        dialogue.reply(replies.RCPT_FIRST if dialogue.settings.lmtp else replies.NO_VALID_RCPTS)  # RFC 2033 4.2
         return
     if not dialogue.allowed(Event.DATA) or ta is None:
         return
@@ -264,7 +274,8 @@ def data(dialogue: Dialogue, argument: str) -> None:
     dialogue.noops = 0
     if reply.is_ok:
         dialogue.counter.forget()
-        dialogue.reply(reply)
+        for _ in range(content.replies_due(dialogue, ta)):
+            dialogue.reply(reply)
 
 
 # the others
@@ -329,4 +340,6 @@ HANDLERS: Final[Mapping[Verb, Callable[[Dialogue, str], None]]] = {
     Verb.EXPN: expn,
     Verb.HELP: help_,
     Verb.STARTTLS: starttls,
+    Verb.XCLIENT: xclient,
+    Verb.XFORWARD: xforward,
 }

@@ -5,6 +5,7 @@
                                           ^            |                |             |                |
                                           +-- RESET, MAIL_REFUSED ------+-- DROPPED --+--- ANSWERED ---+
                      GREETED, HELLO, MAIL, RCPT -- TLS --> GREETED
+                     GREETED, HELLO -- CLIENT --> CONNECTED
                      any state -- CLOSE --> CLOSING
 
 MAIL holds from the moment the command is taken, before smar has answered, so that a pipelined RCPT finds it;
@@ -54,6 +55,7 @@ class Event(Enum):
     ANSWERED = auto()  # qmgr has answered, or never will
     RESET = auto()
     TLS = auto()  # the handshake is done, and all that came before is forgotten
+    CLIENT = auto()  # it speaks for another client from now on: the session begins anew
     CLOSE = auto()  # QUIT, 421, lost connection
 
 
@@ -66,6 +68,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (_S.HELLO, _E.HELLO): _S.HELLO,
     **{(state, _E.TLS): _S.GREETED for state in (_S.GREETED, _S.HELLO, _S.MAIL, _S.RCPT)},
     (_S.HELLO, _E.RESET): _S.HELLO,
+    **{(state, _E.CLIENT): _S.CONNECTED for state in (_S.GREETED, _S.HELLO)},
     (_S.HELLO, _E.MAIL): _S.MAIL,
     (_S.MAIL, _E.HELLO): _S.HELLO,
     (_S.MAIL, _E.RESET): _S.HELLO,

@@ -26,6 +26,7 @@ from meta1g.smtps.context import Context
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.limits import SESSION_DESCRIPTORS, SPARE_DESCRIPTORS, US
 from meta1g.smtps.listen import bind_all
+from meta1g.smtps.passed import Passed
 from meta1g.smtps.qmgr_link import QmgrLink
 from meta1g.smtps.server import Server
 from meta1g.smtps.settings import ClientSettings, settings_from
@@ -88,6 +89,7 @@ class SmtpsProcess:
             clock=clock,
             gate=gate,
             sessions_max=sessions_max,
+            passed=Passed(queue / paths.PASSED_CLIENTS, clock, log),
             clients=ClientSettings(config, section, hostname),
             certificates=None if settings.tls is None else _certificates(settings.tls, log, clock),
         )
