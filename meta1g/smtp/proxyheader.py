@@ -15,6 +15,7 @@ import ipaddress
 import re
 import struct
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
@@ -191,6 +192,7 @@ def _fields(header: bytes, begin: int) -> Iterator[tuple[int, int, int]]:
         yield kind, start, begin
 
 
+@cache
 def _crc_table() -> tuple[int, ...]:
     table = []
     for byte in range(256):
@@ -201,12 +203,9 @@ def _crc_table() -> tuple[int, ...]:
     return tuple(table)
 
 
-_CRC_TABLE: Final = _crc_table()
-
-
 def crc32c(data: bytes) -> int:
     """Gives the CRC-32C (Castagnoli) of data."""
-    crc = 0xFFFFFFFF
+    crc, table = 0xFFFFFFFF, _crc_table()
     for byte in data:
-        crc = _CRC_TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
+        crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
     return crc ^ 0xFFFFFFFF

@@ -3,6 +3,7 @@
 Ref: MeTA1 design, "Architecture: SMTPS" (modelled on).
 """
 
+from collections.abc import Callable
 from dataclasses import field
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,6 @@ from meta1g.base.ids import IdGenerator
 from meta1g.base.log import Log
 from meta1g.db.cdb import Cdb
 from meta1g.smtps.gate import Gate
-from meta1g.smtps.passed import Passed
 from meta1g.smtps.qmgr_link import QmgrLink
 from meta1g.smtps.received import DateCache
 from meta1g.smtps.settings import ClientSettings, Settings
@@ -20,6 +20,7 @@ from meta1g.smtps.smar_link import SmarLink
 
 if TYPE_CHECKING:
     from meta1g.smtps.certificates import Certificates
+    from meta1g.smtps.passed import Passed
 
 
 @dataclass(slots=True)
@@ -38,7 +39,7 @@ class Context:
         gate: where to wait for the links and for room.
         sessions_max: sessions that can be served at the same time.
         certificates: for TLS; None if there are none.
-        passed: clients that need not wait for the greeting.
+        passed: gives the clients that need not wait for the greeting.
         clients: settings of clients that have some of their own.
         stopping: no new transaction begins.
         sessions: number of open sessions.
@@ -56,7 +57,7 @@ class Context:
     gate: Gate
     sessions_max: int
     clients: ClientSettings
-    passed: Passed
+    passed: "Callable[[], Passed]"
     certificates: "Certificates | None" = None
     dates: DateCache = field(default_factory=DateCache)
     stopping: bool = False

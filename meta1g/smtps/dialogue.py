@@ -34,6 +34,7 @@ from meta1g.st import NetFd, StError, st_checkpoint, st_read, st_write
 
 _NEGATIVE = 400
 _NOTHING: Mapping[str, str] = {}
+_NO_TRUST = Trust(0)
 
 
 class ClientGoneError(Exception):
@@ -143,7 +144,7 @@ class Dialogue(ABC):
         self.id: SessId = context.ids.session()
         self.client_addr = client_addr
         self.client_name = ""
-        self.trust = Trust(0)
+        self.trust = _NO_TRUST
         self.claims: Mapping[str, str] = _NOTHING
         self.forwarded: Mapping[str, str] = _NOTHING
         self.state = State.CONNECTED

@@ -6,6 +6,7 @@ Ref: MeTA1 design, "Functional Specification: SMTPS" (modelled on); sockets come
 import os
 import signal
 import socket
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
@@ -26,7 +27,6 @@ from meta1g.smtps.context import Context
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.limits import SESSION_DESCRIPTORS, SPARE_DESCRIPTORS, US
 from meta1g.smtps.listen import bind_all
-from meta1g.smtps.passed import Passed
 from meta1g.smtps.qmgr_link import QmgrLink
 from meta1g.smtps.server import Server
 from meta1g.smtps.settings import ClientSettings, settings_from
@@ -52,6 +52,7 @@ from meta1g.st.turnlog import collect_lines
 
 if TYPE_CHECKING:
     from meta1g.smtps.certificates import Certificates
+    from meta1g.smtps.passed import Passed
 
 _POLL_US: Final = US // 50
 
@@ -89,7 +90,7 @@ class SmtpsProcess:
             clock=clock,
             gate=gate,
             sessions_max=sessions_max,
-            passed=Passed(queue / paths.PASSED_CLIENTS, clock, log),
+            passed=cache(lambda: _passed(queue / paths.PASSED_CLIENTS, clock, log)),
             clients=ClientSettings(config, section, hostname),
             certificates=None if settings.tls is None else _certificates(settings.tls, log, clock),
         )
@@ -156,6 +157,12 @@ def _certificates(settings: TlsSettings, log: Log, clock: Clock) -> "Certificate
     from meta1g.smtps.certificates import Certificates
 
     return Certificates(settings, log, clock)
+
+
+def _passed(path: Path, clock: Clock, log: Log) -> "Passed":
+    from meta1g.smtps.passed import Passed
+
+    return Passed(path, clock, log)
 
 
 def served_at_once(max_threads: int, listeners: int, log: Log) -> int:

@@ -31,7 +31,6 @@ from meta1g.smtps.limits import (
     US,
 )
 from meta1g.smtps.link import told
-from meta1g.smtps.proxied import take_proxy_header
 from meta1g.smtps.trust import Trust
 from meta1g.st import (
     POLLIN,
@@ -115,6 +114,8 @@ class ServerSession(Dialogue):
         trusted = self.context.settings.trusted
         self.trust = trusted.of(self.client_addr)
         if self.trust & Trust.PROXY:
+            from meta1g.smtps.proxied import take_proxy_header
+
             self._idle = True
             try:
                 take_proxy_header(self)
@@ -306,13 +307,13 @@ class ServerSession(Dialogue):
         Switches: yes, if the client is to wait for the greeting (network).
         """
         pause_us = self.settings.greet_pause_us
-        paused = pause_us and not self.flags & _WELCOME and not self.context.passed.knows(self.client_addr)
+        paused = pause_us and not self.flags & _WELCOME and not self.context.passed().knows(self.client_addr)
         if self._has_talked() or (paused and self._talks_within(pause_us)):
             if pause_us:
-                self.context.passed.forget(self.client_addr)
+                self.context.passed().forget(self.client_addr)
             return True
         if paused:
-            self.context.passed.add(self.client_addr)
+            self.context.passed().add(self.client_addr)
             text = "was silent until the greeting"
             self.context.log.info("smtps.paused", text, ss_sess=self.id, client=self.client_addr, time_ms=pause_us // 1000)
         return False

@@ -4,14 +4,16 @@ Each has its own settings, and one that ends, or gets other settings, leaves the
 """
 
 import os
+import shutil
 import signal
 import smtplib
 import socket
 
 import pytest
 
+from bench.relays import PostfixRelay
 from contrib.lib.gateway import Gateway, free_port, wait_until
-from tests.system.conftest import KeepingSink, running
+from tests.system.conftest import KeepingSink, directory_for_all, running
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("several-smtps")]
 
@@ -36,14 +38,16 @@ def site(tmp_path_factory):
     directory = tmp_path_factory.mktemp("sm")
     sink = KeepingSink(directory / "mail")
     gateway = Gateway(directory / "gw", f". {sink.port}^[127.0.0.1]")
-    places = {"MSA": free_port(), "LB": free_port(), "IN": str(gateway.queue / "smtps" / "lmtp")}
+    places = {"MSA": free_port(), "LB": free_port(), "IN": str(gateway.queue / "smtps" / "lmtp"), "lmtp": free_port()}
+    gateway.options["smtps"] = "xforward_from = { 127.0.0.1 };"
     options = {
         "MSA": "max_recipients = 2; flags = { submission, no_access };",
         "LB": "proxy_from = { 127.0.0.1 }; max_recipients = 3;",
         "IN": "protocol = lmtp;",
     }
     listens = {name: INET.format(port=place) for name, place in places.items()}
-    listens["IN"] = 'type = unix; path = "smtps/lmtp"; permissions = 0600;'
+    both = 'type = unix; path = "smtps/lmtp"; permissions = 0600; }} listen_socket {{ '
+    listens["IN"] = both.replace("{{", "{").replace("}}", "}") + INET.format(port=places["lmtp"])
     gateway.options["extra"] = "".join(
         SECTION.format(name=name, options=text, listen=listens[name], conf=gateway.conf) for name, text in options.items()
     )
@@ -116,6 +120,41 @@ def test_mail_comes_by_each_and_only_that_of_mail_programs_is_completed(site):
     for field in ("Message-ID: <S", "Date: ", "From: <s@x.example>"):
         assert f"\n{field}" in by_msa
     assert "with LMTP id" in deliver(site, "IN", "lmtp@sink.example")
+
+
+POSTFIX = """
+relayhost = [127.0.0.1]:{port}
+smtp_send_xforward_command = yes
+transport_maps = inline:{{lmtp.example=lmtp:inet:127.0.0.1:{lmtp}}}
+smtpd_authorized_xclient_hosts = 127.0.0.1
+"""
+
+
+@pytest.fixture
+def postfix(site):
+    """A Postfix that hands mail to the gateway, by SMTP with XFORWARD, and by LMTP for a domain."""
+    if shutil.which("postfix", path="/usr/sbin:/usr/bin") is None or os.geteuid() != 0:
+        pytest.skip("Postfix is not installed, or we are not root, as whom it is started")
+    _, _, places = site
+    with directory_for_all() as directory:
+        relay = PostfixRelay(directory / "postfix", 0, 1, POSTFIX.format(port=places[""], lmtp=places["lmtp"]))
+        yield relay
+        relay.stop()
+
+
+def test_postfix_says_for_whom_it_speaks_and_hands_mail_over_by_lmtp(site, postfix):
+    gateway, sink, _ = site
+    rcpts = ["smtp@sink.example", "one@lmtp.example", "two@lmtp.example"]
+    with smtplib.SMTP("127.0.0.1", postfix.port, local_hostname="client.example", timeout=60) as client:
+        client.ehlo()
+        assert client.docmd("XCLIENT", "ADDR=127.0.0.9 NAME=behind.example")[0] == 220
+        client.ehlo("behind.example")
+        assert client.sendmail("s@x.example", rcpts, BARE) == {}
+    wait_until(lambda: {*rcpts} <= {rcpt for one in sink.envelopes() for rcpt in one["rcpts"]}, 60, gateway.last_words())
+    log = gateway.log.read_text()
+    assert "orig_client=127.0.0.9, orig_name=behind.example, orig_ehlo=behind.example" in log
+    by_lmtp = next(one for one in sink.envelopes() if rcpts[1] in one["rcpts"])
+    assert b"with LMTP id" in sink.content(by_lmtp)
 
 
 def pid_of(gateway, label):

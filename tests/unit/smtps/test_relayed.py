@@ -1,5 +1,6 @@
 """XCLIENT and XFORWARD: what becomes of the checks, the counts, the header and the log; with swaks, and by hand."""
 
+import socket
 import subprocess
 
 import pytest
@@ -112,3 +113,13 @@ def test_swaks_speaks_for_another_client(smtps):
     result = subprocess.run([*command, *told], capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stdout
     assert "(swaks.example [192.0.2.44])" in newest(smtps).read_text()
+
+
+def test_who_is_not_listed_is_not_offered_them(smtps):
+    with socket.create_connection(("127.0.0.1", smtps.port), 20, ("127.0.0.2", 0)) as sock, sock.makefile("rwb") as file:
+        assert file.readline().startswith(b"220 ")
+        sock.sendall(b"EHLO client.example\r\nQUIT\r\n")
+        text = file.read()
+    assert b"ENHANCEDSTATUSCODES" in text
+    assert b"XCLIENT" not in text
+    assert b"XFORWARD" not in text
