@@ -330,6 +330,8 @@ HANDLERS: Final[Mapping[Verb, Callable[[Dialogue, str], None]]] = {
     Verb.EHLO: ehlo,
     Verb.HELO: helo,
     Verb.LHLO: lhlo,
+    Verb.XCLIENT: xclient,
+    Verb.XFORWARD: xforward,
     Verb.MAIL: mail,
     Verb.RCPT: rcpt,
     Verb.DATA: data,
@@ -340,6 +342,4 @@ HANDLERS: Final[Mapping[Verb, Callable[[Dialogue, str], None]]] = {
     Verb.EXPN: expn,
     Verb.HELP: help_,
     Verb.STARTTLS: starttls,
-    Verb.XCLIENT: xclient,
-    Verb.XFORWARD: xforward,
 }

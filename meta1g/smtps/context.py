@@ -32,6 +32,7 @@ class Context:
         qmgr: connection to QMGR.
         smar: connection to SMAR.
         cdb: content files.
+        passed: gives the clients that need not wait for the greeting.
         ids: session and transaction ids.
         log: the log.
         clock: the clock.
@@ -39,7 +40,6 @@ class Context:
         gate: where to wait for the links and for room.
         sessions_max: sessions that can be served at the same time.
         certificates: for TLS; None if there are none.
-        passed: gives the clients that need not wait for the greeting.
         clients: settings of clients that have some of their own.
         stopping: no new transaction begins.
         sessions: number of open sessions.
@@ -51,13 +51,13 @@ class Context:
     qmgr: QmgrLink
     smar: SmarLink
     cdb: Cdb
+    passed: "Callable[[], Passed]"
     ids: IdGenerator
     log: Log
     clock: Clock
     gate: Gate
     sessions_max: int
     clients: ClientSettings
-    passed: "Callable[[], Passed]"
     certificates: "Certificates | None" = None
     dates: DateCache = field(default_factory=DateCache)
     stopping: bool = False

@@ -83,7 +83,7 @@ class Dialogue(ABC):
         id: session id.
         client_name: name of the client's address, empty if it is not known.
         trust: what the other end of the connection may say of other clients.
-        claims: what it said with XCLIENT.
+        presented: what it said with XCLIENT.
         forwarded: what it said with XFORWARD of the client of the next message.
         state: of the session machine.
         ehlo: argument of EHLO or HELO.
@@ -112,7 +112,6 @@ class Dialogue(ABC):
         "_nfd",
         "_offset",
         "_out",
-        "claims",
         "client_addr",
         "client_name",
         "command",
@@ -127,6 +126,7 @@ class Dialogue(ABC):
         "id",
         "mail_refused",
         "noops",
+        "presented",
         "protocol",
         "rule",
         "settings",
@@ -145,7 +145,7 @@ class Dialogue(ABC):
         self.client_addr = client_addr
         self.client_name = ""
         self.trust = _NO_TRUST
-        self.claims: Mapping[str, str] = _NOTHING
+        self.presented: Mapping[str, str] = _NOTHING
         self.forwarded: Mapping[str, str] = _NOTHING
         self.state = State.CONNECTED
         self.ehlo = ""

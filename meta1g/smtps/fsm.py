@@ -44,6 +44,7 @@ class Event(Enum):
 
     GREET = auto()  # 220 is sent
     DENY = auto()  # 554 is sent instead
+    CLIENT = auto()  # it speaks for another client from now on: the session begins anew
     HELLO = auto()  # EHLO or HELO, which also forgets a transaction
     MAIL = auto()
     MAIL_REFUSED = auto()
@@ -55,7 +56,6 @@ class Event(Enum):
     ANSWERED = auto()  # qmgr has answered, or never will
     RESET = auto()
     TLS = auto()  # the handshake is done, and all that came before is forgotten
-    CLIENT = auto()  # it speaks for another client from now on: the session begins anew
     CLOSE = auto()  # QUIT, 421, lost connection
 
 
@@ -63,12 +63,12 @@ _S, _E = State, Event
 TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (_S.CONNECTED, _E.GREET): _S.GREETED,
     (_S.CONNECTED, _E.DENY): _S.DENIED,
+    **{(state, _E.CLIENT): _S.CONNECTED for state in (_S.GREETED, _S.HELLO)},
     (_S.GREETED, _E.HELLO): _S.HELLO,
     (_S.GREETED, _E.RESET): _S.GREETED,
     (_S.HELLO, _E.HELLO): _S.HELLO,
     **{(state, _E.TLS): _S.GREETED for state in (_S.GREETED, _S.HELLO, _S.MAIL, _S.RCPT)},
     (_S.HELLO, _E.RESET): _S.HELLO,
-    **{(state, _E.CLIENT): _S.CONNECTED for state in (_S.GREETED, _S.HELLO)},
     (_S.HELLO, _E.MAIL): _S.MAIL,
     (_S.MAIL, _E.HELLO): _S.HELLO,
     (_S.MAIL, _E.RESET): _S.HELLO,

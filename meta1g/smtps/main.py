@@ -85,12 +85,12 @@ class SmtpsProcess:
             qmgr=QmgrLink(queue / paths.QMGR_SMTPS_SOCKET, hello_q, gate, log),
             smar=SmarLink(queue / paths.SMAR_SMTPS_SOCKET, hello_a, gate, log),
             cdb=Cdb(queue / paths.CDB_DIRECTORY),
+            passed=cache(lambda: _passed(queue / paths.PASSED_CLIENTS, clock, log)),
             ids=IdGenerator("S", index, clock),
             log=log,
             clock=clock,
             gate=gate,
             sessions_max=sessions_max,
-            passed=cache(lambda: _passed(queue / paths.PASSED_CLIENTS, clock, log)),
             clients=ClientSettings(config, section, hostname),
             certificates=None if settings.tls is None else _certificates(settings.tls, log, clock),
         )
@@ -153,16 +153,16 @@ class SmtpsProcess:
         startup.tell_ready()
 
 
-def _certificates(settings: TlsSettings, log: Log, clock: Clock) -> "Certificates":
-    from meta1g.smtps.certificates import Certificates
-
-    return Certificates(settings, log, clock)
-
-
 def _passed(path: Path, clock: Clock, log: Log) -> "Passed":
     from meta1g.smtps.passed import Passed
 
     return Passed(path, clock, log)
+
+
+def _certificates(settings: TlsSettings, log: Log, clock: Clock) -> "Certificates":
+    from meta1g.smtps.certificates import Certificates
+
+    return Certificates(settings, log, clock)
 
 
 def served_at_once(max_threads: int, listeners: int, log: Log) -> int:

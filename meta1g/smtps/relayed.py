@@ -46,27 +46,32 @@ def xclient(dialogue: Dialogue, argument: str) -> None:
     if isinstance(values, Reply):
         dialogue.reply(values)
         return
-    claims = dialogue.claims = {**dialogue.claims, "PROTO": "", "HELO": "", **values}  # the greeting ends what HELO said
+    presented = dialogue.presented = {
+        **dialogue.presented,
+        "PROTO": "",
+        "HELO": "",
+        **values,
+    }  # the greeting ends what HELO said
     before, peer = dialogue.id, dialogue.client_addr
-    dialogue.begin_anew(dialogue.client_addr if "ADDR" not in claims else claims["ADDR"] or _NO_ADDRESS)
+    dialogue.begin_anew(dialogue.client_addr if "ADDR" not in presented else presented["ADDR"] or _NO_ADDRESS)
     dialogue.context.log.info(
         "smtps.xclient",
         f"goes on from {before}",
         ss_sess=dialogue.id,
         client=dialogue.client_addr,
-        client_name=claims.get("NAME") or None,
-        port=int(claims["PORT"]) if claims.get("PORT") else None,
+        client_name=presented.get("NAME") or None,
+        port=int(presented["PORT"]) if presented.get("PORT") else None,
         peer=peer,
     )
     dialogue.greet()
-    _said_hello(dialogue, claims)
+    _said_hello(dialogue, presented)
 
 
-def _said_hello(dialogue: Dialogue, claims: Mapping[str, str]) -> None:
+def _said_hello(dialogue: Dialogue, presented: Mapping[str, str]) -> None:
     """Takes the EHLO of the client over, if it is known; the neighbour may say it itself, too."""
-    if claims["HELO"] and dialogue.state is State.GREETED:
+    if presented["HELO"] and dialogue.state is State.GREETED:
         dialogue.step(Event.HELLO)
-        dialogue.ehlo, dialogue.protocol = claims["HELO"], claims["PROTO"] or "SMTP"
+        dialogue.ehlo, dialogue.protocol = presented["HELO"], presented["PROTO"] or "SMTP"
 
 
 def xforward(dialogue: Dialogue, argument: str) -> None:

@@ -151,7 +151,7 @@ class ServerSession(Dialogue):
         self.forget_mail()
         self._tell_closed()
         self.id = self.context.ids.session()
-        self.client_addr, self.client_name = client_addr, self.claims.get("NAME", "")
+        self.client_addr, self.client_name = client_addr, self.presented.get("NAME", "")
         if self.tls is not None:
             self.tls = self.tls.without_peer()
         self.treat_as(self.context.settings)
@@ -281,7 +281,7 @@ class ServerSession(Dialogue):
 
     def _judge(self, verdict: ClientVerdict) -> Reply | None:
         """Takes what SMAR knows of the client; gives a refusal or None."""
-        self.client_name = self.claims.get("NAME", verdict.client_name)
+        self.client_name = self.presented.get("NAME", verdict.client_name)
         if verdict.session_conf:
             try:
                 self.treat_as(self.context.clients.of(verdict.session_conf))
