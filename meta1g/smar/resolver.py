@@ -4,7 +4,7 @@
                                         |  ^-- time-out, failure: next server, DNS_tries times --> TEMP
 
 A question has one attempt at a time: a packet over UDP, or a connection over TCP, with a number.  Answer, failure and
-time-out carry the number of their attempt; the first of them presented it, and whatever comes later is void.
+time-out carry the number of their attempt; the first of them claims it, and whatever comes later is void.
 
 Invariants: each on_answer is called exactly once, without the lock held; a question is open for at most DNS_tries
 time-outs and CNAME_MAX renamings; an answer counts only if it comes from the server asked, to the port and with the id
