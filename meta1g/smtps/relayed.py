@@ -46,12 +46,7 @@ def xclient(dialogue: Dialogue, argument: str) -> None:
     if isinstance(values, Reply):
         dialogue.reply(values)
         return
-    presented = dialogue.presented = {
-        **dialogue.presented,
-        "PROTO": "",
-        "HELO": "",
-        **values,
-    }  # the greeting ends what HELO said
+    dialogue.presented = presented = _joined(dialogue.presented, values)
     before, peer = dialogue.id, dialogue.client_addr
     dialogue.begin_anew(dialogue.client_addr if "ADDR" not in presented else presented["ADDR"] or _NO_ADDRESS)
     dialogue.context.log.info(
@@ -67,11 +62,18 @@ def xclient(dialogue: Dialogue, argument: str) -> None:
     _said_hello(dialogue, presented)
 
 
+def _joined(before: Mapping[str, str], values: Mapping[str, str]) -> Mapping[str, str]:
+    """Joins what several commands say: another address is another client, and what HELO said ends with each greeting."""
+    kept = {} if "ADDR" in values else before
+    return {**kept, "PROTO": "", "HELO": "", **values}
+
+
 def _said_hello(dialogue: Dialogue, presented: Mapping[str, str]) -> None:
     """Takes the EHLO of the client over, if it is known; the neighbour may say it itself, too."""
     if presented["HELO"] and dialogue.state is State.GREETED:
         dialogue.step(Event.HELLO)
-        dialogue.ehlo, dialogue.protocol = presented["HELO"], presented["PROTO"] or "SMTP"
+        protocol = presented["PROTO"] or "SMTP"
+        dialogue.ehlo, dialogue.protocol = presented["HELO"], "LMTP" if dialogue.settings.lmtp else protocol
 
 
 def xforward(dialogue: Dialogue, argument: str) -> None:
