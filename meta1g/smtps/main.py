@@ -94,6 +94,8 @@ class SmtpsProcess:
             clients=ClientSettings(config, section, hostname),
             certificates=None if settings.tls is None else _certificates(settings.tls, log, clock),
         )
+        if settings.greet_pause_us:
+            self.context.passed().open()
         self.server = Server(self.context)
         self._passing: NetFd | None = None
 

@@ -17,6 +17,7 @@ import ipaddress
 import mmap
 import os
 import struct
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +39,7 @@ _IPV6_PREFIX: Final = 64
 
 
 class Passed:
-    """The table; its file is opened when it is first needed.
+    """The table.
 
     Args:
         path: the file; made if it is missing or no such table.
@@ -54,30 +55,8 @@ class Passed:
         self._log = log
         self._table: mmap.mmap | None = None
 
-    def knows(self, addr: str) -> bool:
-        """Tells whether a client has passed not long ago."""
-        table = self._opened()
-        now = int(self._clock.now())
-        tag, places = _places(table, addr)
-        return any(found == tag and 0 <= now - when < PASSED_FOR_S for _at, found, when in _read(table, places))
-
-    def add(self, addr: str) -> None:
-        """Remembers a client."""
-        table = self._opened()
-        tag, places = _places(table, addr)
-        rows = list(_read(table, places))
-        at = next((at for at, found, _when in rows if found == tag), min(rows, key=lambda row: row[2])[0])
-        _PLACE.pack_into(table, at, tag, int(self._clock.now()))
-
-    def forget(self, addr: str) -> None:
-        """Forgets a client: it has talked before its turn."""
-        table = self._opened()
-        tag, places = _places(table, addr)
-        for at, found, _when in _read(table, places):
-            if found == tag:
-                _PLACE.pack_into(table, at, bytes(_TAG_BYTES), 0)
-
-    def _opened(self) -> mmap.mmap:
+    def open(self) -> mmap.mmap:
+        """Opens the file, if that has not been done; a few system calls, at the start of a process."""
         if self._table is None:
             try:
                 self._table = _open(self._path)
@@ -87,6 +66,29 @@ class Passed:
                 self._table = mmap.mmap(-1, _SIZE)
                 self._table[:_HEADER_BYTES] = _header()
         return self._table
+
+    def knows(self, addr: str) -> bool:
+        """Tells whether a client has passed not long ago."""
+        table = self.open()
+        now = int(self._clock.now())
+        tag, places = _places(table, addr)
+        return any(found == tag and 0 <= now - when < PASSED_FOR_S for _at, found, when in _read(table, places))
+
+    def add(self, addr: str) -> None:
+        """Remembers a client."""
+        table = self.open()
+        tag, places = _places(table, addr)
+        rows = list(_read(table, places))
+        at = next((at for at, found, _when in rows if found == tag), min(rows, key=lambda row: row[2])[0])
+        _PLACE.pack_into(table, at, tag, int(self._clock.now()))
+
+    def forget(self, addr: str) -> None:
+        """Forgets a client: it has talked before its turn."""
+        table = self.open()
+        tag, places = _places(table, addr)
+        for at, found, _when in _read(table, places):
+            if found == tag:
+                _PLACE.pack_into(table, at, bytes(_TAG_BYTES), 0)
 
 
 def _open(path: Path) -> mmap.mmap:
@@ -105,12 +107,18 @@ def _open(path: Path) -> mmap.mmap:
 
 
 def _make(path: Path) -> None:
-    """Puts a new file in place, whole."""
-    new = path.with_name(f"{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
+    """Puts a new file in place, whole; of several processes that find none, the first one makes it for all."""
+    fd, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    new = Path(name)
+    with os.fdopen(fd, "wb") as file:
         file.write(_header())
         file.truncate(_SIZE)
-    new.replace(path)
+    if path.exists():
+        new.replace(path)
+        return
+    with contextlib.suppress(FileExistsError):
+        path.hardlink_to(new)
+    new.unlink()
 
 
 def _header() -> bytes:

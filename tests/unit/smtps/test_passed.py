@@ -1,6 +1,7 @@
 """Clients that were silent before the greeting: remembered, shared, aged; and the wait of those who are not."""
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -151,3 +152,18 @@ def test_without_its_directory_a_process_remembers_by_itself(tmp_path):
                 client.command("QUIT", "221")
         assert "func=smtps.passed" in smtps.wait_log("smtps.passed, .*remembered by this process alone").string
         assert waits(smtps) == 1
+
+
+def test_processes_that_find_no_file_at_the_same_time_share_one(tmp_path, clock):
+    path = tmp_path / "passed"
+    with ThreadPoolExecutor(8) as pool:
+        tables = list(pool.map(lambda _number: opened(path, clock), range(8)))
+    tables[0].add("192.0.2.1")
+    assert all(one.knows("192.0.2.1") for one in tables)
+    assert [one.name for one in tmp_path.iterdir()] == ["passed"]
+
+
+def opened(path, clock):
+    made = table(path, clock)
+    made.open()
+    return made
