@@ -23,7 +23,8 @@ Replies = dict[str, Answer | list[Answer]]
 EHLO = "250-fake\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 1000000\r\n"
 DEFAULT: Replies = {
     "banner": "220 fake\r\n", "EHLO": EHLO, "HELO": "250 fake\r\n", "LHLO": EHLO, "MAIL": "250 2.1.0 ok\r\n",
-    "RCPT": "250 2.1.5 ok\r\n", "DATA": "354 go\r\n", "BDAT": "250 kept\r\n", "dot": "250 2.0.0 kept\r\n", "RSET": "250 ok\r\n", "QUIT": "221 bye\r\n",
+    "RCPT": "250 2.1.5 ok\r\n", "DATA": "354 go\r\n", "BDAT": "250 kept\r\n", "dot": "250 2.0.0 kept\r\n",
+    "RSET": "250 ok\r\n", "QUIT": "221 bye\r\n",
 }  # fmt: skip
 
 
@@ -61,11 +62,12 @@ class ScriptedServer:
         replies: Replies | None = None,
         on_connection: Callable[[socket.socket], None] | None = None,
         tls: ssl.SSLContext | None = None,
+        port: int = 0,
     ) -> None:
         self._tls = tls
         self.replies: Replies = {**DEFAULT, **(replies or {})}
         self._on_connection = on_connection
-        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server = socket.create_server(("127.0.0.1", port))
         self.port: int = self._server.getsockname()[1]
         self.connections: list[Seen] = []
         self._open: list[socket.socket] = []

@@ -20,7 +20,8 @@ BROKEN = Reply(451, "4.4.2", "mx: connection is broken")
 #: What a server of these tests says where a row does not tell.
 GOOD = {
     Verb.BANNER: "220 hi", Verb.EHLO: "250-hi\r\n250 PIPELINING", Verb.LHLO: "250-hi\r\n250 PIPELINING", Verb.HELO: "250 hi",
-    Verb.MAIL: "250 ok", Verb.RCPT: "250 ok", Verb.DATA: "354 go", Verb.DOT: "250 kept", Verb.LAST: "250 kept", Verb.EMPTY: "554 no",
+    Verb.MAIL: "250 ok", Verb.RCPT: "250 ok", Verb.DATA: "354 go", Verb.DOT: "250 kept", Verb.LAST: "250 kept",
+    Verb.EMPTY: "554 no",
     Verb.RSET: "250 ok", Verb.QUIT: "221 bye", Verb.STARTTLS: "220 go",
 }  # fmt: skip
 PLAIN = {Verb.EHLO: "250 hi"}
