@@ -21,7 +21,8 @@ _ALL = frozenset(Ext)
 _WORDS = (
     "BDAT", "bdat", " ", "  ", "\t", "0", "1", "6", "00", "99999999999999999999", "+", "-", "LAST", "last", "\r", "\n", "\0",
     "BY=", ";R", ";N", "T", "MT-PRIORITY=", "BODY=", "BINARYMIME", "8BITMIME", "SMTPUTF8", "ORCPT=", "utf-8;", "rfc822;", "ä",
-    "\\x{E4}", "+C3", "=", "SIZE=", "NOTIFY=NEVER", "ENVID=", "RET=HDRS", "x", "@", ".", "xn--", "xn--tda", "ß", "\u3002", "\u200d",
+    "\\x{E4}", "+C3", "=", "SIZE=", "NOTIFY=NEVER", "ENVID=", "RET=HDRS", "x", "@", ".", "xn--", "xn--tda", "ß",
+    "\u3002", "\u200d",
 )  # fmt: skip
 _OCTETS = (b"\r", b"\n", b"\r\n", b".", b"\r\n.\r\n", b"\r\n\r\n", b"x", b"a: b", b"\0", b"\xff")
 

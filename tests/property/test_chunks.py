@@ -1,13 +1,16 @@
 """Properties of content that comes by BDAT: however it is cut, it is what it is in one piece, or what DATA makes of it."""
 
+import random
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meta1g.smtp.chunks import Chunk, Joiner, parse_chunk
 from meta1g.smtp.data import Unstuffer, has_bare, stuff
+from tests.fuzz import extensions_fuzz
 from tests.property.test_data import CUTS, HARD, pieces
 
-LINES = st.lists(st.sampled_from([b"a", b"", b".", b"..", b"Subject: x", b"x" * 30]), max_size=12).map(
+LINES = st.lists(st.sampled_from([b"a", b"", b".", b"..", b"Subject: x", b"x" * 30]), max_size=8).map(
     lambda lines: b"".join(line + b"\r\n" for line in lines)
 )
 
@@ -18,7 +21,7 @@ def joined(content, cuts, **kind):
     return got + joiner.finish(), joiner.bare, joiner.long_line
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(HARD, CUTS)
 def test_text_is_kept_a_missing_line_end_is_added_and_nothing_else(content, cuts):
     got, bare, _ = joined(content, cuts, binary=False)
@@ -27,7 +30,7 @@ def test_text_is_kept_a_missing_line_end_is_added_and_nothing_else(content, cuts
     assert bare == has_bare(content)
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(LINES, CUTS)
 def test_a_message_is_stored_as_if_it_had_come_by_data(content, cuts):
     unstuffer = Unstuffer(0)
@@ -35,7 +38,7 @@ def test_a_message_is_stored_as_if_it_had_come_by_data(content, cuts):
     assert unstuffer.done
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(HARD, HARD, CUTS)
 def test_a_binary_body_is_kept_to_the_last_octet_and_its_header_has_lines(header, body, cuts):
     content = header + b"\r\n\r\n" + body
@@ -58,7 +61,7 @@ def test_a_chunk_says_how_much_and_whether_it_is_the_last(size, last, word):
     assert parse_chunk(f"{size} {word}" if last else str(size)) == Chunk(size, last)
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(st.text(st.sampled_from("0123456789 LASTlast-+\t.xX٣"), max_size=30))
 def test_anything_else_is_no_chunk(text):
     chunk = parse_chunk(text)
@@ -67,3 +70,8 @@ def test_anything_else_is_no_chunk(text):
         assert text.isascii()
         assert int(text.split()[0]) == chunk.size_bytes
         assert [word.upper() for word in text.split()[1:]] == ["LAST"] * chunk.last
+
+
+def test_random_input_gives_a_value_or_a_refusal():
+    for number in range(500):
+        extensions_fuzz.one(random.Random(number))
