@@ -279,13 +279,29 @@ def receive(dialogue: Dialogue, ta: Transaction) -> Reply:
     Disk: a 2xx reply means that content and envelope are on stable storage.
     Switches: yes (network, disk, QMGR).
     """
-    content = _content_of(dialogue, ta)
+    content = new_content(dialogue, ta)
     try:
         _read(dialogue, content)
         content.check_header()
     except BaseException:
         content.abort()
         raise
+    return close(dialogue, ta, content)
+
+
+def close(dialogue: Dialogue, ta: Transaction, content: IncomingContent, *, last: bool = True) -> Reply:
+    """Closes the transaction when all of the content has come, or nothing more of it is wanted.
+
+    Args:
+        dialogue: the session, in state CONTENT.
+        ta: its transaction.
+        content: what has come, its header looked at.
+        last: the client has sent all of it, and with LMTP waits for a reply for each recipient (RFC 2033 4.2).
+
+    Returns, Raises, Disk: as receive().
+    Switches: yes (disk, QMGR).
+    """
+    ta.replies = ta.accepted if last and dialogue.settings.lmtp else 1
     refusal = content.refusal or ta.refused
     if refusal is None and ta.posted and dialogue.context.qmgr.generation != ta.generation:
         refusal = replies.QUEUE_FAILED
@@ -299,11 +315,14 @@ def receive(dialogue: Dialogue, ta: Transaction) -> Reply:
     return reply
 
 
-def _content_of(dialogue: Dialogue, ta: Transaction) -> IncomingContent:
+def new_content(dialogue: Dialogue, ta: Transaction) -> IncomingContent:
+    """Gives an empty content for a transaction, with our Received field."""
     context = dialogue.context
     date = context.dates.text(context.clock.now())
-    settings = dialogue.settings
-    trace = received(dialogue.origin(), settings.hostname, ta.ta_id, ta.only_rcpt, date)
+    settings, origin = dialogue.settings, dialogue.origin()
+    if ta.params.smtputf8 or ta.priority is not None:
+        origin = origin.asking(utf8=ta.params.smtputf8, priority=ta.priority)
+    trace = received(origin, settings.hostname, ta.ta_id, ta.only_rcpt, date)
     missing = None
     if settings.completion is not None:
         missing = Missing(f"<{ta.ta_id}@{settings.hostname}>", date, ta.mail.text, settings.completion.sender)
@@ -385,18 +404,13 @@ def _close(dialogue: Dialogue, ta: Transaction, content: IncomingContent) -> Rep
     return _accepted(ta) if reply.is_ok else reply
 
 
-def replies_due(dialogue: Dialogue, ta: Transaction) -> int:
-    """Gives how many replies a client waits for after the content: with LMTP one for each recipient (RFC 2033 4.2)."""
-    return ta.accepted if dialogue.settings.lmtp else 1
-
-
 def _tell_outcome(dialogue: Dialogue, ta: Transaction, content: IncomingContent, reply: Reply) -> None:
     """Logs what became of a message; a refusal is told here, too."""
     size, mail = content.stored_bytes, ta.mail.text
     if dialogue.forwarded:
         tell_forwarded(dialogue, ta.ta_id)
     if not reply.is_ok:
-        dialogue.foretell(reply, replies_due(dialogue, ta) - 1)
+        dialogue.foretell(reply, ta.replies - 1)
         dialogue.refuse("smtps.message_refused", reply, ss_ta=ta.ta_id, mail=mail, size=size, rcpts=ta.accepted)
     elif not ta.posted:
         dialogue.log_refusal(

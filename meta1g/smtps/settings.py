@@ -59,6 +59,7 @@ class Settings:
         parts: limits of header and body, None if there are none.
         max_recipients: recipients of one transaction.
         max_transactions: transactions of one session, 0 for no limit.
+        by_min_s: least time for delivery in mode R, 0 for any.
         count_limits: negative replies of one session, by what they count as.
         max_noops: commands in a row that do not lead to a message.
         max_hops: Received fields in the header of a message.
@@ -89,6 +90,7 @@ class Settings:
     parts: PartLimits | None
     max_recipients: int
     max_transactions: int
+    by_min_s: int
     count_limits: Mapping[Count, int]
     max_noops: int
     max_hops: int
@@ -129,11 +131,8 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         parts=_parts(section),
         max_recipients=section.get("max_recipients"),
         max_transactions=section.get("max_transactions"),
-        count_limits={
-            Count.ERROR: section.get("max_bad_commands"),
-            Count.REFUSAL: section.get("max_refusals"),
-            Count.OVERSHOOT: section.get("max_overshoots"),
-        },
+        by_min_s=section.get("min_deliver_by"),
+        count_limits=_count_limits(section),
         max_noops=section.get("max_noops"),
         max_hops=section.get("max_hops"),
         max_threads=section.get("max_threads"),
@@ -142,11 +141,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         delay_checks=section.flag("delay_checks"),
         strict_ehlo=section.flag("strict_ehlo"),
         strict_lines=section.flag("strict_lines"),
-        lenient=Leniency(
-            bare=section.flag("accept_bare_addresses"),
-            odd_dots=section.flag("accept_odd_dots"),
-            sender_domain=hostname if section.flag("accept_local_senders") else "",
-        ),
+        lenient=_leniency(section, hostname),
         soft_bounce=section.get("soft_bounce"),
         lookup_flags=_lookup_flags(section),
         verify=_verification(section),
@@ -161,6 +156,22 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
     )
 
 
+def _count_limits(section: Section) -> dict[Count, int]:
+    return {
+        Count.ERROR: section.get("max_bad_commands"),
+        Count.REFUSAL: section.get("max_refusals"),
+        Count.OVERSHOOT: section.get("max_overshoots"),
+    }
+
+
+def _leniency(section: Section, hostname: str) -> Leniency:
+    return Leniency(
+        bare=section.flag("accept_bare_addresses"),
+        odd_dots=section.flag("accept_odd_dots"),
+        sender_domain=hostname if section.flag("accept_local_senders") else "",
+    )
+
+
 def _offered(section: Section, tls: TlsSettings | None) -> dict[Ext, str]:
     return offered_by(
         max_message_bytes=section.get("max_message_size"),
@@ -168,7 +179,19 @@ def _offered(section: Section, tls: TlsSettings | None) -> dict[Ext, str]:
         eightbitmime=section.flag("8bitmime"),
         xverp=section.flag("xverp"),
         starttls=tls is not None and section.flag("starttls"),
+        smtputf8=section.flag("smtputf8"),
+        chunking=section.flag("chunking"),
+        binarymime=section.flag("binarymime"),
+        by_min_s=section.get("min_deliver_by") if section.flag("deliverby") else None,
+        priority=section.flag("mt_priority"),
+        limits=_limits(section) if section.flag("limits") else "",
     )
+
+
+def _limits(section: Section) -> str:
+    """Gives the argument of LIMITS: what a client can obey without trying."""
+    transactions = section.get("max_transactions")
+    return f"RCPTMAX={section.get('max_recipients')}" + (f" MAILMAX={transactions}" if transactions else "")
 
 
 def _parts(section: Section) -> PartLimits | None:
