@@ -283,7 +283,7 @@ def data(dialogue: Dialogue, argument: str) -> None:
     dialogue.context.qmgr.announce()
     dialogue.reply(replies.SEND_DATA)
     dialogue.flush()
-    dialogue.answer_message(ta, content.receive(dialogue, ta))
+    dialogue.answer_message(content.receive(dialogue, ta), content.replies_due(dialogue, ta))
 
 
 # the others

@@ -289,19 +289,17 @@ def receive(dialogue: Dialogue, ta: Transaction) -> Reply:
     return close(dialogue, ta, content)
 
 
-def close(dialogue: Dialogue, ta: Transaction, content: IncomingContent, *, last: bool = True) -> Reply:
+def close(dialogue: Dialogue, ta: Transaction, content: IncomingContent) -> Reply:
     """Closes the transaction when all of the content has come, or nothing more of it is wanted.
 
     Args:
         dialogue: the session, in state CONTENT.
         ta: its transaction.
         content: what has come, its header looked at.
-        last: the client has sent all of it, and with LMTP waits for a reply for each recipient (RFC 2033 4.2).
 
     Returns, Raises, Disk: as receive().
     Switches: yes (disk, QMGR).
     """
-    ta.replies = ta.accepted if last and dialogue.settings.lmtp else 1
     refusal = content.refusal or ta.refused
     if refusal is None and ta.posted and dialogue.context.qmgr.generation != ta.generation:
         refusal = replies.QUEUE_FAILED
@@ -319,7 +317,8 @@ def new_content(dialogue: Dialogue, ta: Transaction) -> IncomingContent:
     """Gives an empty content for a transaction, with our Received field."""
     context = dialogue.context
     date = context.dates.text(context.clock.now())
-    settings, origin = dialogue.settings, dialogue.origin()
+    settings = dialogue.settings
+    origin = dialogue.origin()
     if ta.params.smtputf8 or ta.priority is not None:
         origin = origin.asking(utf8=ta.params.smtputf8, priority=ta.priority)
     trace = received(origin, settings.hostname, ta.ta_id, ta.only_rcpt, date)
@@ -404,13 +403,21 @@ def _close(dialogue: Dialogue, ta: Transaction, content: IncomingContent) -> Rep
     return _accepted(ta) if reply.is_ok else reply
 
 
+def replies_due(dialogue: Dialogue, ta: Transaction) -> int:
+    """Gives how many replies a client waits for after the content: with LMTP one for each recipient (RFC 2033 4.2).
+
+    A chunk that is refused before the last one came has one reply.
+    """
+    return ta.accepted if dialogue.settings.lmtp and not dialogue.chunks_dropped else 1
+
+
 def _tell_outcome(dialogue: Dialogue, ta: Transaction, content: IncomingContent, reply: Reply) -> None:
     """Logs what became of a message; a refusal is told here, too."""
     size, mail = content.stored_bytes, ta.mail.text
     if dialogue.forwarded:
         tell_forwarded(dialogue, ta.ta_id)
     if not reply.is_ok:
-        dialogue.foretell(reply, ta.replies - 1)
+        dialogue.foretell(reply, replies_due(dialogue, ta) - 1)
         dialogue.refuse("smtps.message_refused", reply, ss_ta=ta.ta_id, mail=mail, size=size, rcpts=ta.accepted)
     elif not ta.posted:
         dialogue.log_refusal(

@@ -239,17 +239,17 @@ class Dialogue(ABC):
         if last_words is not None:
             self.refuse("smtps.too_many", last_words, limit=self.counter.limit_of(reply))
 
-    def foretell(self, reply: Reply, times: int) -> None:
-        """Queues a refusal so many times before the one that is logged and counted: for each recipient but the last."""
-        self._out.extend([self.said(reply).encode()] * times)
-
-    def answer_message(self, ta: Transaction, reply: Reply) -> None:
-        """Answers the end of a message; a refusal has been told already."""
+    def answer_message(self, reply: Reply, times: int) -> None:
+        """Answers the end of a message, so many times; a refusal has been told already."""
         self.noops = 0
         if reply.is_ok:
             self.counter.forget()
-            for _ in range(ta.replies):
+            for _ in range(times):
                 self.reply(reply)
+
+    def foretell(self, reply: Reply, times: int) -> None:
+        """Queues a refusal so many times before the one that is logged and counted: for each recipient but the last."""
+        self._out.extend([self.said(reply).encode()] * times)
 
     def log_refusal(self, event: str, reply: Reply, *, rule: str = "", **keys: LogValue) -> None:
         """Writes the line of a refusal: who, what, why; arguments as those of refuse()."""

@@ -4,9 +4,9 @@
     CONNECTED -GREET-> GREETED -HELLO-> HELLO -MAIL-> MAIL -RCPT_OK-> RCPT -DATA-> CONTENT -DOT-> WAIT_COMMIT
                                           ^            |                |             |                |
                                           +-- RESET, MAIL_REFUSED ------+-- DROPPED --+--- ANSWERED ---+
-                                                                         RCPT -CHUNK-> CHUNKS -LAST-> CONTENT
-                     GREETED, HELLO, MAIL, RCPT, CHUNKS -- TLS --> GREETED
-                     GREETED, HELLO -- CLIENT --> CONNECTED
+                                                                        RCPT -CHUNK-> CHUNKS -LAST-> CONTENT
+                      GREETED, HELLO, MAIL, RCPT, CHUNKS -- TLS --> GREETED
+                      GREETED, HELLO -- CLIENT --> CONNECTED
                      any state -- CLOSE --> CLOSING
 
 MAIL holds from the moment the command is taken, before smar has answered, so that a pipelined RCPT finds it;

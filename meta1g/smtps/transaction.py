@@ -49,7 +49,6 @@ class Transaction:
         accepted: recipients that the client believes accepted.
         posted: recipients that qmgr knows.
         failed: recipients refused.
-        replies: how many the end of the message has.
         only_rcpt: the recipient, as long as there is only one.
         priority: of its message (RFC 6710), None if nobody asked for one.
         chunks: the content that has come by BDAT, None without.
@@ -71,7 +70,6 @@ class Transaction:
     accepted: int = 0
     posted: int = 0
     failed: int = 0
-    replies: int = 1
     only_rcpt: str = ""
     priority: int | None = None
     chunks: OpenChunks | None = None
