@@ -107,7 +107,7 @@ def _refusal(dialogue: Dialogue) -> Reply | None:
     if dialogue.chunks_dropped:
         return replies.CHUNK_DROPPED
     if state is State.MAIL and ta is not None and ta.failed:
-        return replies.NO_VALID_RCPTS
+        return replies.RCPT_FIRST if dialogue.settings.lmtp else replies.NO_VALID_RCPTS  # RFC 2033 4.2
     if (state, Event.CHUNK) not in TRANSITIONS or ta is None:
         return dialogue.out_of_sequence(Event.CHUNK)
     if ta.generation != dialogue.context.qmgr.generation:
