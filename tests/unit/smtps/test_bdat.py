@@ -164,7 +164,7 @@ def test_under_tls_it_is_the_same_and_nothing_of_the_clear_text_counts(smtps):
         client.sock = made.wrap_socket(client.sock)
         client.file = client.sock.makefile("rb")
         client.command("BDAT 0 LAST", "503 5.5.1 Send EHLO")
-        client.command("EHLO client.example", "250-mx.example")
+        assert "LIMITS RCPTMAX=1000" in client.command("EHLO client.example", "250-mx.example")
         content = HEADER + b"\r\n.\r\nMAIL FROM:<>\r\n" * 10
         wire, count = chunks(content, 33)
         client.send("\r\n".join([*ENVELOPE, ""]).encode() + wire + b"BDAT 6\r\nQUIT\r\nNOOP\r\n")
