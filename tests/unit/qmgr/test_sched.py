@@ -665,3 +665,25 @@ def test_times_and_priorities_outlive_a_restart(qmgr):
     agent.script = lambda job: job.done()  # the report of the trace
     job.done()
     qmgr.wait_empty()
+
+
+def test_a_message_whose_time_is_over_does_not_wait_for_its_turn(qmgr):
+    system(qmgr, a=A, b=B)
+    agent = qmgr.agent(script=hold)
+    smtps = qmgr.smtps()
+    send(smtps, *"aa")
+    agent.wait_jobs(2)
+    late = smtps.mail(
+        "late@a.example", "later@a.example", mail="s@b.example", by=float(int(qmgr.clock.now()) + 100), by_mode="R"
+    )
+    kept = smtps.mail("kept@a.example")
+    wait_until(lambda: list(qmgr.states().values()).count("READY") == 3, "they wait")
+    qmgr.advance(200)
+    report = agent.wait_jobs(3)[2]
+    assert (report.msg.ta_id, report.rcpts) == (late, ["s@b.example"])
+    assert report.told.count(b"Status: 5.4.7") == 2
+    assert [state for (ta_id, _), state in qmgr.states().items() if ta_id == kept] == ["READY"]
+    agent.script = lambda job: job.done()
+    for job in agent.jobs[:3]:
+        job.done()
+    qmgr.wait_empty()
