@@ -1,4 +1,5 @@
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,14 @@ def test_a_value_that_does_not_fit_is_refused_by_the_sender(size):
 def test_disk_records_read_back_without_a_head():
     for cls in DISK_RECORDS:
         assert codec.decode_fields(cls, codec.encode_fields(full(cls))) == full(cls)
+
+
+def test_records_that_an_older_release_has_left_are_read():
+    for line in (ROOT / "tests/vectors/rcb/older.txt").read_text().splitlines():
+        name, octets = line.split()
+        cls = next(one for one in DISK_RECORDS if one.__name__ == name)
+        _, record = codec.decode({cls.PLAN.rt: cls}, bytes.fromhex(octets)[4:])
+        assert record == replace(full(cls), by=0.0, by_mode=None, priority=0)
 
 
 def frames_of(count):
