@@ -149,6 +149,19 @@ class Scheduler:
         for rcpt in rcpts:
             self._update.guard("qmgr.dest", rcpt, lambda one: self._update.retry_later(one, _TOO_LATE))
 
+    def return_late(self) -> None:
+        """Returns those who stand in line although their time for delivery is over; called now and then."""
+        more = len(self._active.queues.timed) > 0
+        while more:
+            with self._active.lock:
+                now = self._clock.now()
+                late = self._active.queues.timed.due(now, SLICE)
+                more = len(late) == SLICE
+                gone = [rcpt for rcpt in late if retry.returns_late(rcpt.ta.record, rcpt.record, now)]
+                for rcpt in gone:
+                    self._active.queues.remove(rcpt)
+                self._too_late(gone)
+
     def _unreachable(self, rcpts: list[AqRcpt], why: Outcome) -> None:
         """Lets those who waited for a closed destination try the next server, or wait."""
         for rcpt in rcpts:

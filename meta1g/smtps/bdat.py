@@ -120,6 +120,8 @@ def _refuse(dialogue: Dialogue, chunk: Chunk, refusal: Reply) -> None:
     for _ in _octets(dialogue, chunk.size_bytes, dialogue.context.clock.monotonic(), 0):
         pass
     ta = dialogue.ta
+    if ta is not None and chunk.last and ta.accepted:
+        dialogue.foretell(refusal, content.replies_due(dialogue, ta) - 1)
     if ta is not None and refusal is ta.refused:
         dialogue.reset()
         dialogue.step(Event.RESET)

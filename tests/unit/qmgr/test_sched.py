@@ -602,3 +602,88 @@ def test_an_unreachable_destination_gives_its_recipients_back_in_slices(make_qmg
         type(qmgr.context.active.queues).take_some = real.__func__
     assert len(taken) >= 8
     assert max(taken) == SLICE
+
+
+# -- priorities and times for delivery
+
+
+def test_the_mail_of_a_destination_goes_by_priority(qmgr):
+    system(qmgr, a=A)
+    agent = qmgr.agent(script=hold)
+    smtps = qmgr.smtps()
+    send(smtps, *"aa")
+    agent.wait_jobs(2)  # all that the destination may have at first
+    ids = {priority: smtps.mail("r@a.example", priority=priority) for priority in (0, -5, 3, 9)}
+    wait_until(lambda: list(qmgr.states().values()).count("READY") == 4, "they wait")
+    agent.jobs[0].done()
+    agent.jobs[0].agent.script = lambda job: job.done()
+    agent.jobs[1].done()
+    qmgr.wait_empty()
+    order = [job.msg.ta_id for job in agent.jobs[2:]]
+    assert order[0] == ids[9]
+    assert order.index(ids[3]) < order.index(ids[-5])
+    assert {job.msg.priority for job in agent.jobs} == {0, -5, 3, 9}
+
+
+def test_a_message_whose_time_is_over_is_returned_and_not_sent(qmgr):
+    system(qmgr, a=A, from_=B)
+    agent = qmgr.agent(script=hold)
+    smtps = qmgr.smtps()
+    send(smtps, *"aa")
+    agent.wait_jobs(2)
+    by = float(int(qmgr.clock.now()) + 100)
+    late = smtps.mail("late@a.example", by=by, by_mode="R")
+    told = smtps.mail("told@a.example", by=by, by_mode="N")
+    wait_until(lambda: list(qmgr.states().values()).count("READY") == 2, "they wait")
+    qmgr.advance(200)
+    agent.script = lambda job: job.done()
+    for job in agent.jobs[:2]:
+        job.done()
+    qmgr.wait_empty()
+    sent = {job.msg.ta_id: job for job in agent.jobs if not job.msg.dsn_head}
+    assert late not in sent
+    assert (sent[told].msg.by, sent[told].msg.by_mode) == (by, "N")
+    reports = {job.msg.ta_id: job.told for job in agent.jobs if job.msg.dsn_head}
+    assert b"Status: 5.4.7" in reports[late]
+    assert b"Action: relayed" in reports[told]
+    assert all(job.msg.by_mode is None for job in agent.jobs if job.msg.dsn_head)
+
+
+def test_times_and_priorities_outlive_a_restart(qmgr):
+    system(qmgr, a=A)
+    agent = qmgr.agent(script=lambda job: job.failed())
+    by = float(int(qmgr.clock.now()) + 3600)
+    ta_id = qmgr.smtps().mail("r@a.example", by=by, by_mode="RT", priority=-7)
+    qmgr.wait_deferred(1)
+    qmgr.restart()
+    system(qmgr, a=A)
+    agent = qmgr.agent(script=hold)
+    qmgr.advance(400)
+    (job,) = agent.wait_jobs(1)
+    assert (job.msg.ta_id, job.msg.by_mode, job.msg.priority) == (ta_id, "RT", -7)
+    assert job.msg.by == by
+    agent.script = lambda job: job.done()  # the report of the trace
+    job.done()
+    qmgr.wait_empty()
+
+
+def test_a_message_whose_time_is_over_does_not_wait_for_its_turn(qmgr):
+    system(qmgr, a=A, b=B)
+    agent = qmgr.agent(script=hold)
+    smtps = qmgr.smtps()
+    send(smtps, *"aa")
+    agent.wait_jobs(2)
+    late = smtps.mail(
+        "late@a.example", "later@a.example", mail="s@b.example", by=float(int(qmgr.clock.now()) + 100), by_mode="R"
+    )
+    kept = smtps.mail("kept@a.example")
+    wait_until(lambda: list(qmgr.states().values()).count("READY") == 3, "they wait")
+    qmgr.advance(200)
+    report = agent.wait_jobs(3)[2]
+    assert (report.msg.ta_id, report.rcpts) == (late, ["s@b.example"])
+    assert report.told.count(b"Status: 5.4.7") == 2
+    assert [state for (ta_id, _), state in qmgr.states().items() if ta_id == kept] == ["READY"]
+    agent.script = lambda job: job.done()
+    for job in agent.jobs[:3]:
+        job.done()
+    qmgr.wait_empty()
