@@ -152,6 +152,11 @@ _PLACES = {
         ),
         _TLS_SETTINGS,
     ),
+    "smtpc auth": {
+        "file": "unit/smtpc/test_auth.py::test_a_message_goes_to_a_server_that_knows_us",
+        "mechanisms": "unit/smtpc/test_auth.py::test_only_mechanisms_that_may_be_used_are",
+        "flags without_tls": "unit/smtpc/test_auth.py::test_nothing_is_said_in_clear_unless_told",
+    },
     "smtpc": {
         "wait_for_server": "unit/smtpc/test_ready.py::test_it_is_ready_when_qmgr_is_there",
         "IO_timeout": _SERVER,

@@ -167,7 +167,7 @@ OTHER = {
     "ListOf": lambda row: OTHER_ITEMS.get(type(row.kind.item).__name__, "other@x.example"),
     "Flags": lambda row: ", ".join(f"dont_{flag.name}" if flag.default else flag.name for flag in row.kind.flags),
 }
-OTHER_ITEMS = {"Network": "192.0.2.9", "Domain": "x.example"}
+OTHER_ITEMS = {"Network": "192.0.2.9", "Domain": "x.example", "Choice": "login"}
 #: What is read elsewhere: by mcp, by the process itself, by SMAR; or names a file.
 ELSEWHERE = {"dsn_templates", "LMTP_socket", "remote_port", "wait_for_server"}
 MAKERS = {
@@ -193,6 +193,7 @@ def test_an_option_changes_the_settings_of_its_component(place, row):
 #: What an option needs beside it to have effect, by its section and name; "" for all others of the section.
 BESIDE = {
     "smtps tls": {"": "cert_file = c.pem; ", "DSA_key_file": "cert_file = c.pem; DSA_cert_file = d.pem; "},
+    "smtpc auth": {"mechanisms": 'file = "l"; ', "flags": 'file = "l"; '},
     "smtpc tls": {"key_file": "cert_file = c.pem; ", "DSA_key_file": "DSA_cert_file = d.pem; "},
 }
 

@@ -20,7 +20,6 @@ WARNED: Final = frozenset(
         "smtps auth",
         "smtps policy_milter",
         "smtps flags greylisting",
-        "smtpc auth",
         "smar greylisting",
     }
 )
@@ -67,6 +66,7 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "smtps": (*_SMTPS, "meta1g.smtps.main:SmtpsProcess._tell_ready"),
     "smtps tls": (_TLS,),
     "smtpc tls": (_TLS,),
+    "smtpc auth": ("meta1g.smtpc.settings:_auth_settings",),
     "smtpc": (
         _SMTPC,
         "meta1g.smtpc.main:Smtpc.__init__",

@@ -28,7 +28,12 @@ def check(arguments: argparse.Namespace) -> int:
         found.libraries("gevent", "greenlet")
         found.log("smtpc", config.glob, section, queue)
         with found.part():
-            _check_tls(Settings.from_config(config), found)
+            settings = Settings.from_config(config)
+            _check_tls(settings, found)
+            if settings.auth is not None:
+                from meta1g.smtpc.authout import load_logins
+
+                found.look(load_logins, settings.auth.file)
         cdb = queue / paths.CDB_DIRECTORY
         found.directories([cdb / one for one in paths.CDB_SUBDIRECTORIES], os.X_OK, "read content in it")
         found.directories([queue / Path(paths.QMGR_SMTPC_SOCKET).parent], os.X_OK, "reach the sockets in it")

@@ -267,6 +267,18 @@ class ServerConnection:
         except StError as error:
             raise lost(self.server, _HANDSHAKE, error) from error
 
+    @property
+    def binding(self) -> bytes | None:
+        """The channel binding tls-exporter, None if there is none; only under TLS."""
+        from meta1g.st.tls import st_tls_exporter
+
+        return st_tls_exporter(self._netfd)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether what is sent does not leave this machine by a network."""
+        return self.server.addr.startswith(_UNIX)
+
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def limit(self, seconds: int) -> None:

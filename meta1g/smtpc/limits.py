@@ -48,5 +48,11 @@ LOG_AT_ONCE_LINES: Final = 100
 #: Longest text of a contained failure that QMGR is told.
 CONTAINED_TEXT_MAX_CHARS: Final = 500
 MICROSECONDS: Final = 1_000_000
+#: A command that prints a token is killed after this time: a session waits for it.
+TOKEN_TIMEOUT_S: Final = 30
+#: Tokens that are kept; each login has one.
+TOKENS_KEPT: Final = 1000
+#: Challenges of one AUTH that are answered: no mechanism has more than three, and a server that never ends costs a session.
+CHALLENGES_MAX: Final = 5
 #: Pieces of configuration for servers that are kept as settings.  Our choice: an access map has few that differ.
 SNIPPETS_KEPT: Final = 1000

@@ -21,6 +21,7 @@ from meta1g.rcb.smtpc_qmgr import Deliver
 from meta1g.smtp.data import Stuffer
 from meta1g.smtp.esmtp import Ext, Extensions
 from meta1g.smtp.longlines import refuses_long_lines
+from meta1g.smtpc.authout import AuthOut
 from meta1g.smtpc.connection import ServerConnection
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.fsm import State, Verb
@@ -33,6 +34,7 @@ from meta1g.smtpc.limits import (
     PROBE_MAX_S,
     QUIT_TIMEOUT_S,
 )
+from meta1g.smtpc.logins import AuthSettings, Login
 from meta1g.smtpc.parameters import refusal
 from meta1g.smtpc.settings import Settings
 from meta1g.smtpc.status import DeliveryStatus, SessionError, where
@@ -54,8 +56,12 @@ class Session:
         settings: configuration of SMTPC.
         clock: for the age of an idle session.
         tls_out: has the contexts for TLS.
+        auth_out: has the logins.
 
     Attributes:
+        login: who the server knows us as, None if we are nobody.
+        login_tried: who we wanted to be, None if there is no login for this server.
+        mechanism: by which we tried, empty if it did not come to that.
         tls: what was agreed on, None in clear.
         tls_failure: why the session is in clear although TLS was tried, None if it was not or is not.
 
@@ -63,20 +69,33 @@ class Session:
     """
 
     __slots__ = (
-        "_clock", "_connection", "_da", "_settings", "_talk", "_tls_out", "idle_since", "server", "session_id", "tls",
-        "tls_failure",
+        "_auth_out", "_clock", "_connection", "_da", "_settings", "_talk", "_tls_out", "idle_since", "login", "login_tried",
+        "mechanism", "server", "session_id", "tls", "tls_failure",
     )  # fmt: skip
 
-    def __init__(self, session_id: str, server: ServerAddr, da: int, settings: Settings, clock: Clock, tls_out: TlsOut) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        server: ServerAddr,
+        da: int,
+        settings: Settings,
+        clock: Clock,
+        tls_out: TlsOut,
+        auth_out: AuthOut,
+    ) -> None:
         self.session_id = session_id
         self.server = server
         self._da = da
         self._settings = settings
         self._tls_out = tls_out
+        self._auth_out = auth_out
         self._clock = clock
         self._connection: ServerConnection | None = None
         self._talk = self._new_talk()
         self.idle_since = 0.0
+        self.login: Login | None = None
+        self.login_tried: Login | None = None
+        self.mechanism = ""
         self.tls: TlsInfo | None = None
         self.tls_failure: Reply | None = None
 
@@ -110,6 +129,11 @@ class Session:
         return self._talk.extensions
 
     @property
+    def demands(self) -> bool:
+        """Whether the server wants AUTH or STARTTLS before it talks."""
+        return self._talk.demands
+
+    @property
     def is_open(self) -> bool:
         """Tells whether another transaction can be tried."""
         connection = self._connection
@@ -118,17 +142,24 @@ class Session:
     # -- opening ----------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Connects, reads the greeting and introduces ourselves, under TLS if both sides can.
-
-        TLS is opportunistic: after a handshake that failed the server is asked again, in clear (RFC 7435).
+        """Connects, reads the greeting and introduces ourselves, under TLS if both sides can; logs in if we have a login.
 
         Raises:
             SessionError: the server cannot be used; QUIT is all that can be said, if anything.
-            TempError: a shortage here keeps us from connecting.
+            TempError: a shortage here keeps us from connecting, or there is no secret now.
+
+        Switches: yes (connect, read, write, offload).
+        """
+        self._open_secured()
+        if self._settings.auth is not None:
+            self._log_in(self._settings.auth)
+
+    def _open_secured(self) -> None:
+        """Opens; TLS is opportunistic: after a handshake that failed the server is asked again, in clear (RFC 7435).
 
         Switches: yes (connect, read, write).
         """
-        self.tls_failure = None
+        self.tls_failure, self.login_tried, self.mechanism = None, None, ""
         self._open()
         if self._settings.tls is None or not self.extensions.has(Ext.STARTTLS):
             return
@@ -154,6 +185,31 @@ class Session:
             self._converse()
         if talk.failure is not None:
             raise SessionError(talk.failure)
+
+    def _log_in(self, settings: AuthSettings) -> None:
+        """Says AUTH if there is a login for this server.
+
+        Raises:
+            SessionError: the server does not take it, does not offer it, or is not to be told.
+            TempError: there is no secret now.
+
+        Switches: yes (read, write, offload).
+        """
+        login = self._auth_out.login(settings.file, self.server)
+        if login is None:
+            return
+        from meta1g.smtpc.authdialogue import AuthDialogue
+
+        self.login_tried = login
+        dialogue = AuthDialogue(self._talk, self.connection, settings, self._converse)
+        secret = self._auth_out.secret(login)
+        try:
+            self.mechanism = dialogue.choose(login, secret, under_tls=self.tls is not None)
+            dialogue.run()
+        except SessionError:
+            self._auth_out.refused(login)
+            raise
+        self.login = login
 
     def _open(self) -> None:
         """Switches: yes (connect, read, write)."""
@@ -355,7 +411,7 @@ class Session:
             self._talk.drop()
             self._connection.close()
             self._connection = None
-        self.tls = None
+        self.tls = self.login = None
 
 
 def _timeout_s(settings: Settings, verb: Verb) -> int:

@@ -12,6 +12,7 @@ from meta1g.conf.config import Config, Section
 from meta1g.conf.snippet import parse_snippet
 from meta1g.conf.tlsconf import tls_settings
 from meta1g.smtpc.limits import SNIPPETS_KEPT
+from meta1g.smtpc.logins import AuthSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Settings:
     max_threads: int
     pipelining: bool
     tls: TlsSettings | None = None
+    auth: AuthSettings | None = None
 
     @classmethod
     def from_config(cls, config: Config) -> "Settings":
@@ -56,7 +58,22 @@ class Settings:
             max_threads=section.get("max_threads"),
             pipelining=section.flag("pipelining"),
             tls=tls_settings(config, section.sub("tls"), server=False) if section.flag("starttls") else None,
+            auth=_auth_settings(config, section.sub("auth")),
         )
+
+
+def _auth_settings(config: Config, section: Section) -> AuthSettings | None:
+    """Reads section auth; None without a file of logins."""
+    file = section.get("file")
+    if not file:
+        return None
+    from meta1g.smtpc.auth import MECHANISMS
+
+    return AuthSettings(
+        file=config.configuration_directory / file,
+        mechanisms=tuple(one.upper() for one in section.get("mechanisms")) or tuple(MECHANISMS),
+        without_tls=section.flag("without_tls"),
+    )
 
 
 class ServerSettings:

@@ -55,19 +55,23 @@ class Talk:
     Attributes:
         state: where the session stands.
         extensions: what the server offers.
+        challenge: what the server wants to have answered, in state CHALLENGED.
+        demands: the server wants AUTH or STARTTLS first.
         failure: why the session cannot be used any more, or None.
         stale: nothing was asked yet that another session could not ask at once: the server had ended this one, or takes no more
             messages in it.
     """
 
     __slots__ = (
-        "_accepted", "_ehlo_refused", "_hostname", "_job", "_lmtp", "_owed", "_pipelining", "_served", "_server", "_status",
-        "_to_say", "_transactions", "extensions", "failure", "stale", "state",
+        "_accepted", "_auth_line", "_ehlo_refused", "_hostname", "_job", "_lmtp", "_owed", "_pipelining", "_served", "_server",
+        "_status", "_to_say", "_transactions", "challenge", "demands", "extensions", "failure", "stale", "state",
     )  # fmt: skip
 
     def __init__(self, hostname: str, server: str, *, lmtp: bool, pipelining: bool) -> None:
         self.state = State.CONNECTING
         self.extensions = Extensions()
+        self.challenge = ""
+        self.demands = False
         self.failure: Reply | None = None
         self.stale = False
         self._hostname = hostname
@@ -80,6 +84,7 @@ class Talk:
         self._job: Deliver | None = None
         self._status = DeliveryStatus()
         self._accepted: list[DeliverRcpt] = []
+        self._auth_line = ""
         self._transactions = 0
         self._served = False
 
@@ -110,6 +115,20 @@ class Talk:
         self._feed(Event.SECURED)
         self.extensions, self._ehlo_refused = Extensions(), None
         self._say_hello(Verb.LHLO if self._lmtp else Verb.EHLO)
+
+    def auth(self, command: str) -> None:
+        """Lets AUTH be said; the state must be READY.  A refusal ends the session: the server knows us by our login."""
+        self._feed(Event.SEND_AUTH)
+        self._say_auth(command)
+
+    def respond(self, line: str) -> None:
+        """Lets the answer to a challenge be said; the state must be CHALLENGED."""
+        self._feed(Event.SEND_RESPONSE)
+        self._say_auth(line)
+
+    def _say_auth(self, line: str) -> None:
+        self._auth_line, self.challenge = line, ""
+        self._to_say.append((Verb.AUTH, None))
 
     def begin(self, job: Deliver, status: DeliveryStatus) -> None:
         """Begins a transaction; its outcomes go to status.  The state must be READY."""
@@ -175,6 +194,8 @@ class Talk:
         elif verb is Verb.EMPTY:
             self._feed(Event.SENT_DOT)
             line = "."
+        elif verb is Verb.AUTH:
+            line, self._auth_line = self._auth_line, ""
         elif verb in (Verb.EHLO, Verb.HELO, Verb.LHLO):
             line = f"{verb.value} {self._hostname}"
         else:
@@ -201,6 +222,8 @@ class Talk:
     def _note(self, verb: Verb, rcpt: DeliverRcpt | None, reply: Reply) -> None:
         """Keeps what a reply says about the transaction or its recipients."""
         status = self._status
+        if reply.code == fsm.AUTH_REQUIRED:  # about us, and we can be told a login: nobody is refused for good
+            reply, self.demands = reply.softened(), True
         if verb is Verb.MAIL and not reply.is_ok:
             status.transaction = reply
             self.stale = (reply.is_temp and self._served) or (reply.code == fsm.BAD_SEQUENCE and self.reused)
@@ -240,7 +263,9 @@ class Talk:
         if state is State.GREETED:
             self._greeted(reply, again=verb is Verb.EHLO)
         elif state is State.LEAVING:
-            self.failure = reply
+            self.failure = reply.softened() if verb is Verb.AUTH or reply.code == fsm.AUTH_REQUIRED else reply
+        elif state is State.CHALLENGED:
+            self.challenge = reply.one_line
         elif state is State.READY and verb in (Verb.EHLO, Verb.LHLO):
             offered = parse_ehlo(reply)
             self.extensions = offered if self._pipelining else offered.without(Ext.PIPELINING)
