@@ -166,6 +166,7 @@ _PLACES = {
         "LMTP_socket": "unit/smar/test_settings.py::test_the_lmtp_socket_of_smtpc_is_the_local_server",
         "remote_port": _REMOTE,
         "source_address": "unit/smtpc/test_session_conf.py::test_the_connection_comes_from_the_address_that_is_said",
+        "source_address6": "unit/smtpc/test_connecting.py::test_each_family_has_its_source",
         "max_threads": "unit/smtpc/test_client.py::test_more_sessions_than_allowed_are_refused_for_now",
         **{f"{step}_timeout": _SERVER for step in ("connect", "greeting", "command", "data", "block", "dot")},
     },

@@ -158,6 +158,7 @@ OTHER = {
     "Text": "other",
     "MailAddress": "other@x.example",
     "IpAddress": "127.0.0.9",
+    "Ipv6Address": "::9",
     "Choice": lambda row: next(name for name in row.kind.names if name != row.default),
     "Bool": lambda row: "false" if row.default else "true",
     "Int": lambda row: str((row.default or 0) + 1),

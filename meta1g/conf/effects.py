@@ -69,6 +69,7 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "smtpc auth": ("meta1g.smtpc.settings:_auth_settings",),
     "smtpc": (
         _SMTPC,
+        "meta1g.smtpc.settings:_sources",
         "meta1g.smtpc.main:Smtpc.__init__",
         f"{_SMAR}._route_defaults",
         f"{_SMAR}._myself",
@@ -88,7 +89,7 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "smar access_map": _MAP_USER,
     "smar dnsbl": (f"{_SMAR}._lists",),
     "smtps_session_conf": ("meta1g.smtps.settings:ClientSettings.of", *_SMTPS),
-    "smtpc_session_conf": ("meta1g.smtpc.settings:ServerSettings.of", _SMTPC),
+    "smtpc_session_conf": ("meta1g.smtpc.settings:ServerSettings.of", _SMTPC, "meta1g.smtpc.settings:_sources"),
     "smtpc_rcpt_conf": ("meta1g.smar.hostconf:HostConf.recipient",),
     "destination_conf": ("meta1g.qmgr.destinations:_limits_of",),
 }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from meta1g.base.clock import Clock
 from meta1g.base.errors import Meta1Error, Module, PermError, TempError
 from meta1g.base.log import Log
+from meta1g.base.reply import Reply
 from meta1g.rcb.common import ServerAddr
 from meta1g.smtpc.limits import MICROSECONDS, TOKEN_TIMEOUT_S, TOKENS_KEPT
 from meta1g.smtpc.logins import FILE_MAX_BYTES, TOKEN_MAX_BYTES, Login, Logins, SecretKind, parse_logins
@@ -177,9 +178,51 @@ class AuthOut:
         self._tokens[login] = token.text, self._clock.monotonic() + token.keep_s
         return token.text
 
-    def refused(self, login: Login) -> None:
-        """Forgets a token that a server has refused."""
+    # -- what became of it ---------------------------------------------------------------------------------------------
+
+    def agreed(self, session_id: str, server: ServerAddr, login: Login, mechanism: str) -> None:
+        """Tells that a server knows us."""
+        self._log.info(
+            "smtpc.auth",
+            "ok",
+            da_sess=session_id,
+            server=server.addr,
+            server_name=server.host or None,
+            auth=login.user,
+            mechanism=mechanism,
+        )
+
+    def failed(self, session_id: str, server: ServerAddr, login: Login, mechanism: str, why: Reply) -> None:
+        """Tells that we could not log in; a token that may have been refused is forgotten.
+
+        Args:
+            session_id: the session.
+            server: the server.
+            login: who we wanted to be.
+            mechanism: the one that was tried, empty if it did not come to that.
+            why: what the server said, or what is wrong here.
+        """
         self._tokens.pop(login, None)
+        self._log.error(
+            "smtpc.auth_failed",
+            str(why),
+            da_sess=session_id,
+            server=server.addr,
+            server_name=server.host or None,
+            auth=login.user,
+            mechanism=mechanism or None,
+        )
+
+    def demanded(self, session_id: str, server: ServerAddr, *, known: bool) -> None:
+        """Tells that a server wants to know who we are, or TLS, before it takes mail; known: we have logged in."""
+        how = "our login does not do" if known else "the file of section auth has no login for it"
+        self._log.error(
+            "smtpc.auth_demanded",
+            f"the server wants AUTH or STARTTLS first; {how}; mail for it waits",
+            da_sess=session_id,
+            server=server.addr,
+            server_name=server.host or None,
+        )
 
 
 def _token_file(path: Path) -> bytes:

@@ -11,6 +11,7 @@ from meta1g.base import paths, startup
 from meta1g.base.log import Log
 from meta1g.base.selfcheck import Findings
 from meta1g.conf.load import load_file
+from meta1g.smtpc.connection import check_source
 from meta1g.smtpc.settings import Settings
 
 
@@ -30,6 +31,8 @@ def check(arguments: argparse.Namespace) -> int:
         with found.part():
             settings = Settings.from_config(config)
             _check_tls(settings, found)
+            for source in filter(None, (settings.sources.ipv4, settings.sources.ipv6)):
+                found.look(check_source, source)
             if settings.auth is not None:
                 from meta1g.smtpc.authout import load_logins
 

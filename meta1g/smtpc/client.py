@@ -28,10 +28,10 @@ from meta1g.rcb.schema import Message
 from meta1g.rcb.smtpc_qmgr import CloseDelivery, Deliver, DeliveryResult, SessionClosed
 from meta1g.smtp.esmtp import Ext
 from meta1g.smtpc.authout import AuthOut
+from meta1g.smtpc.connecting import Unreached
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.limits import IDLE_MAX_S, LOG_AT_ONCE_LINES, MICROSECONDS
-from meta1g.smtpc.logins import Login
-from meta1g.smtpc.session import Session
+from meta1g.smtpc.session import Session, Shared
 from meta1g.smtpc.settings import ServerSettings, Settings
 from meta1g.smtpc.status import DeliveryStatus, SessionError, where
 from meta1g.smtpc.tlsout import TlsOut
@@ -95,16 +95,14 @@ class Client:
     Owner: the process; state threads switch only where a docstring says so.
     """
 
-    __slots__ = ("_auth_out", "_cdb", "_clock", "_log", "_post", "_settings", "_tls_out", "_workers", "stopping")
+    __slots__ = ("_cdb", "_log", "_post", "_settings", "_shared", "_workers", "stopping")
 
     def __init__(self, settings: ServerSettings, cdb: Cdb, clock: Clock, log: Log, post: Callable[[Message], None]) -> None:
         self._settings = settings
         self._cdb = cdb
-        self._clock = clock
         self._log = log
         self._post = post
-        self._tls_out = TlsOut(log)
-        self._auth_out = AuthOut(clock, log)
+        self._shared = Shared(clock, TlsOut(log), AuthOut(clock, log), Unreached())
         self._workers: dict[_Key, SessionWorker] = {}
         self.stopping = False
 
@@ -168,8 +166,7 @@ class Client:
         except SessionError as wrong:
             self._report(job, DeliveryStatus(session=wrong.reply), None)
             return
-        session = Session(deliver.session_id, server, deliver.da, settings, self._clock, self._tls_out, self._auth_out)
-        worker = SessionWorker(session, job)
+        worker = SessionWorker(Session(deliver.session_id, deliver.server, deliver.da, settings, self._shared), job)
         worker.thread = st_thread_create(self._serve, worker)
         self._workers[worker.key] = worker
 
@@ -229,8 +226,7 @@ class Client:
         """Runs one delivery and reports it; tells whether the session stays open for another.  Switches: yes."""
         session = worker.session
         job.status = self._deliver(session, job.deliver)
-        if session.demands:
-            self._tell_demand(session)
+        job.status.tried, job.status.server = session.tried, session.server
         keep = session.is_open and job.deliver.keep_open and not self.stopping and not worker.closing
         if not keep:
             self._workers.pop(worker.key, None)
@@ -242,11 +238,12 @@ class Client:
         content = None if job.probe else Content(self._cdb, job)
         status = DeliveryStatus()
         try:
-            if job.server[0].conf != session.server.conf:  # its address has another name, or the map has changed
+            if not session.serves(job.server):  # its address has another name, or the map has changed
                 with contextlib.suppress(SessionError):
                     session.quit()
                 session.close()
-                session.treat_as(job.server[0], self._settings_for(job.server[0]))
+                session.treat_as(job.server, self._settings_for(job.server[0]))
+            session.aim(job.server)
             for attempt in (1, 2):
                 if not session.is_open:
                     self._open(session)
@@ -262,48 +259,11 @@ class Client:
         return status
 
     def _open(self, session: Session) -> None:
-        """Opens a session and tells what became of TLS and AUTH.  Errors as those of Session.open().  Switches: yes."""
-        failed = ""
+        """Opens a session and tells what became of TLS.  Errors as those of Session.open().  Switches: yes."""
         try:
             session.open()
-        except (SessionError, TempError) as error:
-            failed = str(error.reply)
-            raise
         finally:
             self._tell_tls(session)
-            if session.login_tried is not None:
-                self._tell_auth(session, session.login_tried, failed)
-
-    def _tell_auth(self, session: Session, login: Login, failed: str) -> None:
-        """Tells what became of AUTH; failed is empty if the server took it."""
-        server, name = session.server.addr, session.server.host or None
-        who, mechanism = session.session_id, session.mechanism
-        if failed:
-            self._log.error(
-                "smtpc.auth_failed",
-                failed,
-                da_sess=who,
-                server=server,
-                server_name=name,
-                auth=login.user,
-                mechanism=mechanism or None,
-            )
-        else:
-            self._log.info(
-                "smtpc.auth", "ok", da_sess=who, server=server, server_name=name, auth=login.user, mechanism=mechanism
-            )
-
-    def _tell_demand(self, session: Session) -> None:
-        """Tells that a server wants to know who we are, or TLS, before it takes mail."""
-        server = session.server
-        how = "its login has no effect" if session.login else "the file of section auth has no login for it"
-        self._log.error(
-            "smtpc.auth_demanded",
-            f"the server wants AUTH or STARTTLS first; {how}; mail for it waits",
-            da_sess=session.session_id,
-            server=server.addr,
-            server_name=server.host or None,
-        )
 
     def _tell_tls(self, session: Session) -> None:
         """Tells what became of TLS, if it was tried."""
@@ -352,7 +312,7 @@ class Client:
         if job.answered:
             return
         deliver = job.deliver
-        server = deliver.server[0] if deliver.server else _NO_SERVER
+        server = status.server or (deliver.server[0] if deliver.server else _NO_SERVER)
         result = status.result(deliver, session_open=session is not None, dsn=dsn)
         try:
             if not job.conn.closed:

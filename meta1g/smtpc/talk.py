@@ -8,7 +8,7 @@ knows PIPELINING, otherwise one by one; replies are read in order.
 Invariants: a recipient is accepted only by the 2xx that answers the final dot.  What a server said about a recipient stays what
 it is, whatever becomes of the session afterwards; the failure of the session is for those it said nothing about.
 Pure.  Owner: the session.
-Ref: RFC 5321 3.3, 3.8, 4.1, 4.5.3.1.10; RFC 2920 3.1 (PIPELINING); RFC 2033 (LMTP).
+Ref: RFC 5321 3.3, 3.8, 4.1, 4.5.3.1.10; RFC 2920 3.1 (PIPELINING); RFC 2033 (LMTP); RFC 4954 (AUTH); RFC 9422 (LIMITS).
 """
 
 from collections import deque
@@ -23,6 +23,7 @@ from meta1g.smtpc import fsm
 from meta1g.smtpc.fsm import Event, State, Verb, event_of, next_state
 from meta1g.smtpc.limits import PIPELINE_MAX_COMMANDS
 from meta1g.smtpc.parameters import mail_command, rcpt_command
+from meta1g.smtpc.serverlimits import NO_LIMITS, parse_limits
 from meta1g.smtpc.status import DeliveryStatus
 
 _IN_TRANSACTION: Final = (State.MAIL, State.RCPT, State.DATA, State.CONTENT, State.DOT)
@@ -63,8 +64,8 @@ class Talk:
     """
 
     __slots__ = (
-        "_accepted", "_auth_line", "_ehlo_refused", "_hostname", "_job", "_lmtp", "_owed", "_pipelining", "_served", "_server",
-        "_status", "_to_say", "_transactions", "challenge", "demands", "extensions", "failure", "stale", "state",
+        "_accepted", "_auth_line", "_ehlo_refused", "_hostname", "_job", "_limits", "_lmtp", "_owed", "_pipelining", "_served",
+        "_server", "_status", "_to_say", "_transactions", "challenge", "demands", "extensions", "failure", "stale", "state",
     )  # fmt: skip
 
     def __init__(self, hostname: str, server: str, *, lmtp: bool, pipelining: bool) -> None:
@@ -85,6 +86,7 @@ class Talk:
         self._status = DeliveryStatus()
         self._accepted: list[DeliverRcpt] = []
         self._auth_line = ""
+        self._limits = NO_LIMITS
         self._transactions = 0
         self._served = False
 
@@ -92,6 +94,11 @@ class Talk:
     def owed(self) -> Verb | None:
         """What the next reply will answer, None if none is waited for."""
         return self._owed[0][0] if self._owed else None
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether the server takes no more transactions over this connection (RFC 9422, MAILMAX)."""
+        return 0 < self._limits.transactions <= self._transactions
 
     @property
     def reused(self) -> bool:
@@ -113,7 +120,7 @@ class Talk:
     def secured(self) -> None:
         """Introduces us anew: what the server said in clear is forgotten (RFC 3207 4.2).  The state must be SECURING."""
         self._feed(Event.SECURED)
-        self.extensions, self._ehlo_refused = Extensions(), None
+        self.extensions, self._limits, self._ehlo_refused = Extensions(), NO_LIMITS, None
         self._say_hello(Verb.LHLO if self._lmtp else Verb.EHLO)
 
     def auth(self, command: str) -> None:
@@ -136,7 +143,18 @@ class Talk:
         self._transactions += 1
         self._job, self._status, self._accepted = job, status, []
         self._to_say.append((Verb.MAIL, None))
-        self._to_say.extend((Verb.RCPT, rcpt) for rcpt in job.rcpts)
+        rcpts: Sequence[DeliverRcpt] = job.rcpts
+        if self._limits is not NO_LIMITS:
+            rcpts, left = self._limits.first(job.rcpts)
+            self._leave(left)
+        self._to_say.extend((Verb.RCPT, rcpt) for rcpt in rcpts)
+
+    def _leave(self, rcpts: Sequence[DeliverRcpt]) -> None:
+        """Leaves recipients to another transaction: the server has said how many it takes."""
+        reply = Reply(452, "4.5.3", f"{self._server} takes no more in one transaction, by its LIMITS")
+        for rcpt in rcpts:
+            self._status.rcpts[rcpt.rcpt_idx] = reply
+            self._status.retry[rcpt.rcpt_idx] = Retry.NEXT_TRANSACTION
 
     @property
     def accepted(self) -> tuple[DeliverRcpt, ...]:
@@ -269,6 +287,8 @@ class Talk:
         elif state is State.READY and verb in (Verb.EHLO, Verb.LHLO):
             offered = parse_ehlo(reply)
             self.extensions = offered if self._pipelining else offered.without(Ext.PIPELINING)
+            if (limits := offered.keywords.get("LIMITS")) is not None:
+                self._limits = parse_limits(limits)
         elif state is State.RCPT and not self._owed:
             self._envelope_goes_on()
         elif state is State.CONTENT and not self._receives:

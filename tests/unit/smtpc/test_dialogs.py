@@ -90,7 +90,7 @@ def expand(kind: str, text: str, rcpts: list[str]) -> list[tuple[str, str]]:
     return SHORT.get(kind, [(kind, text)])
 
 
-def read(path: Path) -> list[Dialogue]:  # noqa: C901  one line after the other
+def read(path: Path) -> list[Dialogue]:
     made: list[Dialogue] = []
     for number, line in enumerate(path.read_text().splitlines(), 1):
         kind, _, text = line.strip().partition(" ")
