@@ -184,6 +184,8 @@ RFCS: Final[dict[int, str]] = {
     6531: "SMTP extension for internationalized email",
     6533: "Internationalized delivery status and disposition notifications",
     6698: "The DNS-based authentication of named entities (DANE) TLSA record",
+    6749: "The OAuth 2.0 authorization framework",
+    6750: "The OAuth 2.0 authorization framework: bearer token usage",
     6761: "Special-use domain names",
     6891: "Extension mechanisms for DNS (EDNS(0))",
     7435: "Opportunistic security: some protection most of the time",
@@ -193,12 +195,14 @@ RFCS: Final[dict[int, str]] = {
     7677: "SCRAM-SHA-256 and SCRAM-SHA-256-PLUS",
     7766: "DNS transport over TCP: implementation requirements",
     8259: "The JavaScript Object Notation (JSON) data interchange format",
+    8305: "Happy eyeballs version 2: better connectivity using concurrency",
     8314: "Cleartext considered obsolete: use of TLS for email submission and access",
     8446: "The Transport Layer Security protocol, version 1.3",
     8461: "SMTP MTA strict transport security",
     8689: "SMTP require TLS option",
     9266: "Channel bindings for TLS 1.3",
     9325: "Recommendations for secure use of TLS and DTLS",
+    9422: "The LIMITS SMTP service extension",
 }
 
 #: Chapters of the design document of MeTA1 that docstrings refer to, and whether their title is sourced.

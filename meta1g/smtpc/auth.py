@@ -102,7 +102,7 @@ MECHANISMS: Final[Mapping[str, Mechanism]] = {
 
 
 def offered_mechanisms(keywords: Mapping[str, str]) -> tuple[str, ...]:
-    """Gives the mechanisms that a server offers, in upper case; some write a sign of equality, as before RFC 2554.
+    """Gives the mechanisms that a server offers, in upper case; some write a sign of equality, as old servers did.
 
     Args:
         keywords: of its answer to EHLO, with their arguments.

@@ -170,6 +170,7 @@ class AuthOut:
         return text if self._clock.monotonic() < until_s else ""
 
     def _new_token(self, login: Login) -> str:
+        """Switches: yes (the command)."""
         from meta1g.smtpc.token import parse_token
 
         token = parse_token(run_command(login.secret, TOKEN_TIMEOUT_S), login.secret[0])

@@ -205,7 +205,10 @@ class Race:
 
 
 def connect(servers: Sequence[ServerAddr], timeout_s: int, sources: Sources, unreached: Unreached) -> ServerConnection:
-    """Connects to one of several addresses; arguments, errors and switches as those of Race and ServerConnection.open()."""
+    """Connects to one of several addresses; arguments and errors as those of Race and ServerConnection.open().
+
+    Switches: yes (connect).
+    """
     if len(servers) > 1:
         return Race(servers, timeout_s, sources, unreached).run()
     return ServerConnection.open(servers[0], timeout_s, sources)
