@@ -8,6 +8,7 @@ from meta1g import st
 from meta1g.base.clock import SystemClock
 from meta1g.base.errors import PermError, TempError
 from meta1g.base.log import Log
+from meta1g.base.reply import Reply
 from meta1g.rcb.common import ServerAddr
 from meta1g.smtpc.authout import AuthOut, load_logins, run_command
 from meta1g.smtpc.logins import parse_logins
@@ -164,7 +165,7 @@ def test_a_command_runs_once_for_all_sessions_until_its_token_ends_or_is_refused
     for thread in threads:
         st.st_thread_join(thread)
     assert got == ["t1", "t1", "t1"]
-    out.refused(login)
+    out.failed("C1", server("192.0.2.1", "mx.example"), login, "XOAUTH2", Reply(535))
     assert out.secret(login) == "t2"
 
 
