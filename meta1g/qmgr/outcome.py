@@ -31,6 +31,7 @@ class Outcome:
         of_session: nothing was said about the recipient: another server may do, whatever the code.
         is_expired: it was tried for too long (RFC 3463 X.4.7).
         tried: of how many servers it speaks, from the one on that was to be tried.
+        by: the server has taken over the time for delivery.
     """
 
     reply: Reply
@@ -40,6 +41,7 @@ class Outcome:
     of_session: bool = False
     is_expired: bool = False
     tried: int = 1
+    by: bool = False
 
     @property
     def is_temporary(self) -> bool:
@@ -91,7 +93,7 @@ def outcomes(result: DeliveryResult, rcpt_idxs: Iterable[int]) -> Iterator[tuple
         outcome = others
         if (one := own.get(rcpt_idx)) is not None:
             retry = _retry(one.retry, served=served, asked=asked)
-            outcome = Outcome(one.reply, result.dsn, retry=retry, tried=_tried(result))
+            outcome = Outcome(one.reply, result.dsn, retry=retry, by=result.by, tried=_tried(result))
         yield rcpt_idx, outcome if outcome.is_final else _NOTHING
 
 

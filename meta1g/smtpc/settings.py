@@ -31,6 +31,7 @@ class Settings:
     sources: Sources
     max_threads: int
     pipelining: bool
+    chunking: bool = True
     tls: TlsSettings | None = None
     auth: AuthSettings | None = None
 
@@ -59,6 +60,7 @@ class Settings:
             sources=_sources(section),
             max_threads=section.get("max_threads"),
             pipelining=section.flag("pipelining"),
+            chunking=section.flag("chunking"),
             tls=tls_settings(config, section.sub("tls"), server=False) if section.flag("starttls") else None,
             auth=_auth_settings(config, section.sub("auth")),
         )

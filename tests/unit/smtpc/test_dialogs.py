@@ -188,6 +188,8 @@ class Server:
             assert fnmatch.fnmatchcase(got, text) if "*" in text else got == text, f"expected {text!r}, got {got!r}"
         elif kind == "M:":
             self._message(escaped(text) if text else self._one.content)
+        elif kind == "D:":
+            self._chunk()
         elif kind == "A:":
             self._auth(*text.split())
         elif kind == "TLS:":
@@ -221,6 +223,14 @@ class Server:
         got = (b"\r\n" + self._buffer)[:-3].replace(b"\r\n.", b"\r\n")[2:]
         self._buffer = b""
         assert got == expected
+
+    def _chunk(self) -> None:
+        while len(self._buffer) < len(self._one.content):
+            data = self._conn.recv(65536)
+            assert data, "the client has closed"
+            self._buffer += data
+        assert self._buffer == self._one.content
+        self._buffer = b""
 
     def _auth(self, mechanism: str, how: str = "") -> None:
         """Plays the server's half of a mechanism, by the server's own code."""
