@@ -185,14 +185,18 @@ def test_an_option_changes_the_settings_of_its_component(place, row):
     other = OTHER[type(row.kind).__name__]
     value = other if isinstance(other, str) else other(row)
     text = f"{row.name} = {{ {value} }};" if row.kind.many else f"{row.name} = {value};"
-    before = "" if row.name == "cert_file" else BESIDE.get(place, {}).get(row.name, BESIDE.get(place, {}).get("", ""))
+    before = "" if row.name in ("cert_file", *FIRST) else BESIDE.get(place, {}).get(row.name, BESIDE.get(place, {}).get("", ""))
     make = MAKERS[place.split(" ")[0]]
-    assert make(load(inside(place, before + text), lenient=True)) != make(load(inside(place, before)))
+    without = "" if row.name in FIRST else inside(place, before)  # an empty section auth is refused
+    assert make(load(inside(place, before + text), lenient=True)) != make(load(without))
 
 
+#: Options that make what they stand in.
+FIRST = ("password_file", "saslauthd_socket", "dovecot_socket")
 #: What an option needs beside it to have effect, by its section and name; "" for all others of the section.
 BESIDE = {
     "smtps tls": {"": "cert_file = c.pem; ", "DSA_key_file": "cert_file = c.pem; DSA_cert_file = d.pem; "},
+    "smtps auth": {"": "password_file = p; "},
     "smtpc tls": {"key_file": "cert_file = c.pem; ", "DSA_key_file": "DSA_cert_file = d.pem; "},
 }
 

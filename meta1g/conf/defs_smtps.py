@@ -25,6 +25,8 @@ _FLAGS: Final = Flags(
         Flag("8bitmime", True, "8BITMIME is offered (RFC 6152).", "S"),
         Flag("pipelining", True, "PIPELINING is offered (RFC 2920)."),
         Flag("starttls", True, "STARTTLS is offered if there is a certificate."),
+        Flag("auth", True, "AUTH is offered if section auth has a back end."),
+        Flag("require_auth", False, "Nobody sends mail without AUTH: 530 at MAIL."),
         Flag("access", True, "The access map counts, if smar has one.", "R"),
         Flag("delay_checks", False, "Denials of client and sender are told at RCPT; AUTH and TLS can overrule them.", "S"),
         Flag("greylisting", False, "Unknown senders have to try twice.", "R"),

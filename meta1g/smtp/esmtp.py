@@ -3,7 +3,7 @@
 A parameter is one row: its keyword, the extension that must have been offered, the field it fills and the check of
 its value.  Server and client use the same rows.  ENVID and ORCPT stay in the xtext form in which they came.
 
-Pure.  Ref: RFC 5321 4.1.1.1, 4.1.2; RFC 1870, 6152, 6531, 3461, 2920, 2034.
+Pure.  Ref: RFC 5321 4.1.1.1, 4.1.2; RFC 1870, 6152, 6531, 3461, 2920, 2034, 4954 (AUTH).
 """
 
 import re
@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
 from meta1g.smtp import replies, verp, xtext
-from meta1g.smtp.limits import ENVID_MAX_CHARS, ORCPT_MAX_CHARS, SIZE_MAX_DIGITS
+from meta1g.smtp.limits import AUTH_MAX_CHARS, ENVID_MAX_CHARS, ORCPT_MAX_CHARS, SIZE_MAX_DIGITS
 
 
 class Ext(StrEnum):
@@ -36,7 +36,10 @@ class Ext(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MailParams:
-    """Parameters of MAIL; body is `7BIT` or `8BITMIME`, ret `FULL` or `HDRS`, envid xtext, verp a pair of delimiters."""
+    """Parameters of MAIL; body is `7BIT` or `8BITMIME`, ret `FULL` or `HDRS`, envid xtext, verp a pair of delimiters.
+
+    auth is `<>` or xtext, which nobody passes on: as RFC 4954 5 wants of a server that trusts no client with it.
+    """
 
     size_bytes: int | None = None
     body: str | None = None
@@ -44,6 +47,7 @@ class MailParams:
     ret: str | None = None
     envid: str | None = None
     verp: str | None = None
+    auth: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,12 @@ def _envid(value: str) -> str:
     return value
 
 
+def _auth(value: str) -> str:
+    if not value or len(value) > AUTH_MAX_CHARS or (value != "<>" and not xtext.is_xtext(value)):
+        raise ValueError(value)
+    return value
+
+
 def _notify(value: str) -> str:
     upper = value.upper()
     events = upper.split(",")
@@ -128,6 +138,7 @@ MAIL_PARAMETERS: Final[Mapping[str, Parameter]] = {
     "SMTPUTF8": Parameter(Ext.SMTPUTF8, "smtputf8", _no_value),
     "RET": Parameter(Ext.DSN, "ret", _one_of(_RETS)),
     "ENVID": Parameter(Ext.DSN, "envid", _envid),
+    "AUTH": Parameter(Ext.AUTH, "auth", _auth),
     "XVERP": Parameter(Ext.XVERP, "verp", _verp),
 }
 RCPT_PARAMETERS: Final[Mapping[str, Parameter]] = {

@@ -4,6 +4,7 @@
     CONNECTED -GREET-> GREETED -HELLO-> HELLO -MAIL-> MAIL -RCPT_OK-> RCPT -DATA-> CONTENT -DOT-> WAIT_COMMIT
                                           ^            |                |             |                |
                                           +-- RESET, MAIL_REFUSED ------+-- DROPPED --+--- ANSWERED ---+
+                     HELLO -AUTH-> AUTH -AUTH_END-> HELLO
                      GREETED, HELLO, MAIL, RCPT -- TLS --> GREETED
                      any state -- CLOSE --> CLOSING
 
@@ -33,6 +34,7 @@ class State(Enum):
     HELLO = auto()
     MAIL = auto()
     RCPT = auto()
+    AUTH = auto()  # the next line is a response of SASL
     CONTENT = auto()
     WAIT_COMMIT = auto()
     CLOSING = auto()
@@ -54,6 +56,8 @@ class Event(Enum):
     ANSWERED = auto()  # qmgr has answered, or never will
     RESET = auto()
     TLS = auto()  # the handshake is done, and all that came before is forgotten
+    AUTH = auto()  # an exchange begins
+    AUTH_END = auto()  # it succeeded, failed, or was cancelled
     CLOSE = auto()  # QUIT, 421, lost connection
 
 
@@ -66,6 +70,8 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (_S.HELLO, _E.HELLO): _S.HELLO,
     **{(state, _E.TLS): _S.GREETED for state in (_S.GREETED, _S.HELLO, _S.MAIL, _S.RCPT)},
     (_S.HELLO, _E.RESET): _S.HELLO,
+    (_S.HELLO, _E.AUTH): _S.AUTH,
+    (_S.AUTH, _E.AUTH_END): _S.HELLO,
     (_S.HELLO, _E.MAIL): _S.MAIL,
     (_S.MAIL, _E.HELLO): _S.HELLO,
     (_S.MAIL, _E.RESET): _S.HELLO,
@@ -88,6 +94,9 @@ REFUSALS: Final[Mapping[tuple[State, Event], Reply]] = {
     (_S.GREETED, _E.MAIL): replies.HELO_FIRST,
     (_S.GREETED, _E.RCPT): replies.HELO_FIRST,
     (_S.GREETED, _E.DATA): replies.HELO_FIRST,
+    (_S.GREETED, _E.AUTH): replies.EHLO_FIRST,
+    (_S.MAIL, _E.AUTH): replies.AUTH_IN_MAIL,
+    (_S.RCPT, _E.AUTH): replies.AUTH_IN_MAIL,
     (_S.HELLO, _E.RCPT): replies.MAIL_FIRST,
     (_S.HELLO, _E.DATA): replies.MAIL_FIRST,
     (_S.MAIL, _E.MAIL): replies.NESTED_MAIL,

@@ -73,7 +73,7 @@ class ServerSession(Dialogue):
             with failure.item(log, "smtps.session", self._failed, ss_sess=self.id, client=self.client_addr):
                 self._run()
         finally:
-            failure.steps(log, "smtps.end", self.reset, self._tell_closed, lambda: st_netfd_close(self._nfd))
+            failure.steps(log, "smtps.end", self.reset, self.end_exchange, self._tell_closed, lambda: st_netfd_close(self._nfd))
 
     def _run(self) -> None:
         """Switches: yes."""
@@ -270,8 +270,8 @@ class ServerSession(Dialogue):
             line = self._buffer[self._offset : end]
             self._offset = end + 2
             if self._skipping:
-                self._skipping, self.command = False, line
-                self.reply(replies.LINE_TOO_LONG)
+                self._skipping = False
+                commands.too_long(self, line)
             else:
                 commands.handle(self, line)
             if self.state is not State.DENIED:

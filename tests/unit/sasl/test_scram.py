@@ -9,7 +9,7 @@ import scramp
 from hypothesis import given
 from hypothesis import strategies as some
 
-from meta1g.sasl.base import Challenge, FindVerifier, SaslError, SaslIdentity
+from meta1g.sasl.base import Challenge, FindVerifier, Found, SaslError, SaslIdentity
 from meta1g.sasl.scram import ITERATIONS, ScramClient, ScramServer, check_verifier, make_verifier
 from tests.unit.sasl.exchanges import SALT, serve, talk
 
@@ -40,9 +40,9 @@ BINDING = b"\x01" * 32
 def test_the_example_of_the_rfc_server(hash_name):
     salt, _, nonce, first, server_first, final, server_final = EXAMPLES[hash_name]
     verifier = make_verifier(hash_name, "pencil", base64.b64decode(salt))
-    exchange = ScramServer(hash_name, nonce, b"secret").exchange(first)
+    exchange = ScramServer(hash_name, nonce).exchange(first)
     assert next(exchange) == FindVerifier("user", hash_name)
-    assert exchange.send(verifier) == Challenge(server_first)
+    assert exchange.send(Found(verifier, True)) == Challenge(server_first)
     assert exchange.send(final) == Challenge(server_final)
     with pytest.raises(StopIteration) as end:
         exchange.send(b"")
@@ -57,7 +57,7 @@ def test_the_example_of_the_rfc_client(hash_name):
 
 
 def server(hash_name="sha256", **more):
-    return ScramServer(hash_name, "snonce", b"secret", **more)
+    return ScramServer(hash_name, "snonce", **more)
 
 
 def client(user="user", password="pencil", hash_name="sha256", **more):
