@@ -164,10 +164,14 @@ OTHER = {
     "Time": lambda row: str((row.default or 0) + 1),
     "Size": lambda row: str((row.default or 0) + 1),
     "Port": lambda row: str(row.default + 1),
-    "ListOf": lambda row: OTHER_ITEMS.get(type(row.kind.item).__name__, "other@x.example"),
+    "ListOf": lambda row: OTHER_ITEMS.get(type(row.kind.item).__name__, lambda _item: "other@x.example")(row.kind.item),
     "Flags": lambda row: ", ".join(f"dont_{flag.name}" if flag.default else flag.name for flag in row.kind.flags),
 }
-OTHER_ITEMS = {"Network": "192.0.2.9", "Domain": "x.example"}
+OTHER_ITEMS = {
+    "Network": lambda _item: "192.0.2.9",
+    "Domain": lambda _item: "x.example",
+    "Choice": lambda item: item.names[0],
+}
 #: What is read elsewhere: by mcp, by the process itself, by SMAR; or names a file.
 ELSEWHERE = {"dsn_templates", "LMTP_socket", "remote_port", "wait_for_server"}
 MAKERS = {

@@ -138,9 +138,12 @@ def _first(entry: Iterable[Stored]) -> Stored | None:
 def read_lines(text: str) -> list[UserLine]:
     """Splits a file into its lines, without a look at what is stored."""
     return [
-        UserLine(folded(line.partition(":")[0]) if ":" in line and line[0] not in ":#" else "", line)
-        for line in text.splitlines()
+        UserLine(folded(line.partition(":")[0]) if ":" in line and line[0] not in ":#" else "", line) for line in _lines(text)
     ]
+
+
+def _lines(text: str) -> list[str]:
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def read_users(text: str, name: str) -> tuple[Users, list[str]]:
@@ -156,7 +159,7 @@ def read_users(text: str, name: str) -> tuple[Users, list[str]]:
     stored: dict[str, tuple[Stored, ...]] = {}
     wrong: list[str] = []
     secret = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(_lines(text), 1):
         if len(wrong) >= _TOLD_MAX or len(stored) > USERS_MAX:
             break
         if not line.strip() or line.startswith("#"):

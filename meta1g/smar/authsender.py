@@ -39,12 +39,12 @@ def check_senders(value: str) -> tuple[str, ...]:
     for word in words:
         if word in (OWN, ANY):
             continue
+        if "@" not in word:
+            raise ValueError(f"{word} has no domain; write {word}@DOMAIN")
         try:
             parse_path(f"x{word}" if word.startswith("@") else word, utf8=True)
         except AddressError:
             raise ValueError(f"{word} is no sender; write own, an address, @DOMAIN or *") from None
-        if "@" not in word:
-            raise ValueError(f"{word} has no domain; write {word}@DOMAIN")
     return words
 
 

@@ -81,7 +81,7 @@ def ehlo(dialogue: Dialogue, argument: str) -> None:
         client = client_text(dialogue.client_name, dialogue.client_addr)
         offered = settings.offered if dialogue.tls is None else settings.offered_under_tls
         server = dialogue.context.auth_server
-        if server is not None and settings.auth:
+        if server is not None and settings.auth is not None:
             offered = {**offered, **server.offered(dialogue)}
         dialogue.reply(ehlo_reply(settings.hostname, client, offered))
 
@@ -114,7 +114,7 @@ def lhlo(dialogue: Dialogue, argument: str) -> None:
 
 def auth(dialogue: Dialogue, argument: str) -> None:
     """Begins an exchange of SASL.  Switches: yes (waits), if AUTH is offered."""
-    if dialogue.context.auth_server is None or not dialogue.settings.auth:
+    if dialogue.context.auth_server is None or dialogue.settings.auth is None:
         dialogue.reply(replies.NOT_IMPLEMENTED)
     elif dialogue.auth is not None:
         dialogue.reply(replies.AUTH_ALREADY)

@@ -15,7 +15,7 @@ from meta1g.conf.tlsconf import tls_settings
 from meta1g.rcb.smtps_smar import LookupFlags
 from meta1g.smtp.address import Leniency
 from meta1g.smtp.esmtp import Ext, offered_by
-from meta1g.smtps.authsettings import auth_settings
+from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.counting import Count
 from meta1g.smtps.limits import SNIPPETS_KEPT, US
 from meta1g.smtps.verify import Verification
@@ -64,7 +64,7 @@ class Settings:
         offered: extensions with their arguments.
         offered_names: the extensions alone.
         offered_under_tls: extensions that are offered under TLS.
-        auth: AUTH is offered, if there is a back end.
+        auth: what clients may log in with, None if AUTH is not offered.
         require_auth: nobody sends mail without it.
         tls: certificates and what else TLS needs; None if there is no certificate.
     """
@@ -92,7 +92,7 @@ class Settings:
     offered: Mapping[Ext, str]
     offered_names: frozenset[Ext]
     offered_under_tls: Mapping[Ext, str]
-    auth: bool = False
+    auth: AuthSettings | None = None
     require_auth: bool = False
     tls: TlsSettings | None = None
 
@@ -106,7 +106,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
     """Reads the settings of a section."""
     tls = tls_settings(config, section.sub("tls"), server=True)
     offered = _offered(section, tls)
-    auth = section.flag("auth") and auth_settings(config, section.sub("auth")) is not None
+    auth = auth_settings(config, section.sub("auth")) if section.flag("auth") else None
     return Settings(
         name=section.name or "",
         hostname=hostname,
@@ -137,7 +137,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         lookup_flags=_lookup_flags(section),
         verify=_verification(section),
         offered=offered,
-        offered_names=frozenset((*offered, Ext.AUTH) if auth else offered),
+        offered_names=frozenset(offered if auth is None else (*offered, Ext.AUTH)),
         offered_under_tls={ext: argument for ext, argument in offered.items() if ext is not Ext.STARTTLS},
         auth=auth,
         require_auth=section.flag("require_auth"),

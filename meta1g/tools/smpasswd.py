@@ -13,6 +13,7 @@ the same time wait for each other.  smtps takes the new file by itself.
 Ref: docs/auth.md; meta1g/sasl/users.py (form of the file).
 """
 
+import argparse
 import contextlib
 import fcntl
 import getpass
@@ -21,7 +22,7 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -43,42 +44,34 @@ _SECRET_BYTES: Final = 24
 
 def main(argv: list[str]) -> int:
     """Runs the program; gives its exit code."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    named = args.command in _WITH_USER
+    if named != (args.user is not None):
+        parser.error(f"{args.command} {'needs the name of a user' if named else 'takes no user'}")
+    if (args.schemes or args.iterations) and args.command not in _WITH_PASSWORD:
+        parser.error(f"-s and -i are for {' and '.join(_WITH_PASSWORD)}")
     path = args.file or _configured(args.conf, args.name)
-    return int(args.run(path, args))
+    return COMMANDS[args.command](path, args)
 
 
 def _parser() -> cli.Parser:
     parser = cli.parser(_PROG, "Adds, changes, deletes, lists and checks the users of smtps.")
     parser.add_argument("-p", dest="file", type=Path, metavar="FILE", help="the password file (default: that of smtps)")
     parser.add_argument(
-        "-f", dest="conf", type=Path, default=Path(paths.DEFAULT_CONFIG_FILE), metavar="CONF", help="configuration file"
+        "-f", dest="conf", type=Path, default=paths.DEFAULT_CONFIG_FILE, metavar="CONF", help="configuration that names it"
     )
     parser.add_argument("-n", dest="name", metavar="NAME", help="name of the section smtps whose file it is")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for word, run, text in (
-        ("add", _add, "adds a user"),
-        ("change", _change, "gives a user another password"),
-    ):
-        one = commands.add_parser(word, help=text)
-        one.add_argument("user", metavar="USER")
-        one.add_argument(
-            "-s",
-            dest="schemes",
-            action="append",
-            choices=SCHEMES,
-            help="what is stored; again for one more (default: scram-sha-256)",
-        )
-        one.add_argument(
-            "-i", dest="iterations", type=int, default=NEW_ITERATIONS, metavar="N", help=f"of SCRAM (default: {NEW_ITERATIONS})"
-        )
-        one.set_defaults(run=run)
-    for word, run, text in (("delete", _delete, "deletes a user"), ("check", _check, "checks a password")):
-        one = commands.add_parser(word, help=text)
-        one.add_argument("user", metavar="USER")
-        one.set_defaults(run=run)
-    commands.add_parser("list", help="lists the users and what is stored of each").set_defaults(run=_list)
-    commands.add_parser("verify", help="looks at every line").set_defaults(run=_verify)
+    parser.add_argument(
+        "-s",
+        dest="schemes",
+        action="append",
+        choices=SCHEMES,
+        help="what is stored (default: scram-sha-256); again for one more",
+    )
+    parser.add_argument("-i", dest="iterations", type=int, metavar="N", help=f"iterations of SCRAM (default: {NEW_ITERATIONS})")
+    parser.add_argument("command", choices=tuple(COMMANDS), metavar="COMMAND", help=", ".join(COMMANDS))
+    parser.add_argument("user", nargs="?", metavar="USER", help="name of the user, for all but list and verify")
     return parser
 
 
@@ -252,19 +245,18 @@ def _line(user: str, schemes: list[str], iterations: int) -> UserLine:
 # -- commands
 
 
-def _add(path: Path, args: object) -> int:
+def _add(path: Path, args: argparse.Namespace) -> int:
     return _put(path, args, new=True)
 
 
-def _change(path: Path, args: object) -> int:
+def _change(path: Path, args: argparse.Namespace) -> int:
     return _put(path, args, new=False)
 
 
-def _put(path: Path, args: object, *, new: bool) -> int:
-    user, schemes, iterations = args.user, args.schemes, args.iterations  # type: ignore[attr-defined]
-    there = folded(user) in _users(path, _read(path))  # nobody is asked for a password in vain
-    _expect(path, user, there, new=new)
-    line = _line(user, schemes or [SCHEMES[0]], iterations)
+def _put(path: Path, args: argparse.Namespace, *, new: bool) -> int:
+    user: str = args.user
+    _expect(path, user, folded(user) in _users(path, _read(path)), new=new)  # nobody is asked for a password in vain
+    line = _line(user, args.schemes or [SCHEMES[0]], args.iterations or NEW_ITERATIONS)
     with _alone(path) as lines:
         place = next((number for number, one in enumerate(lines) if one.user == line.user), None)
         _expect(path, user, place is not None, new=new)
@@ -282,37 +274,48 @@ def _expect(path: Path, user: str, there: bool, *, new: bool) -> None:
         raise CliError(f"{path}: there is no user {user}; use add", sysexits.EX_NOUSER)
 
 
-def _delete(path: Path, args: object) -> int:
-    user = folded(args.user)  # type: ignore[attr-defined]
+def _delete(path: Path, args: argparse.Namespace) -> int:
+    user = folded(args.user)
     with _alone(path) as lines:
         _expect(path, user, any(one.user == user for one in lines), new=False)
         lines[:] = [one for one in lines if one.user != user]
     return sysexits.EX_OK
 
 
-def _check(path: Path, args: object) -> int:
-    user = folded(args.user)  # type: ignore[attr-defined]
-    stored = _users(path, _read(path)).password(user)
-    password = _ask(user, twice=False)
+def _check(path: Path, args: argparse.Namespace) -> int:
+    stored = _users(path, _read(path)).password(folded(args.user))
+    password = _ask(args.user, twice=False)
     if stored is None or not check_stored(stored, password):
         raise CliError(f"the password is wrong, or {path} has no such user", sysexits.EX_NOPERM)
     return sysexits.EX_OK
 
 
-def _list(path: Path, _args: object) -> int:
+def _list(path: Path, _args: argparse.Namespace) -> int:
     users = _users(path, _read(path))
     for name in users.names():
         print(name, *(one.kind.lower() for one in users.of(name)))
     return sysexits.EX_OK
 
 
-def _verify(path: Path, _args: object) -> int:
+def _verify(path: Path, _args: argparse.Namespace) -> int:
     if not path.exists():
         raise CliError(f"{path}: there is no such file", sysexits.EX_NOINPUT)
     _users(path, _read(path))
     if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
         raise CliError(f"{path} can be read or written by everybody: chmod o-rwx {path}", sysexits.EX_NOPERM)
     return sysexits.EX_OK
+
+
+COMMANDS: Final[Mapping[str, Callable[[Path, argparse.Namespace], int]]] = {
+    "add": _add,
+    "change": _change,
+    "delete": _delete,
+    "list": _list,
+    "check": _check,
+    "verify": _verify,
+}
+_WITH_USER: Final = ("add", "change", "delete", "check")
+_WITH_PASSWORD: Final = ("add", "change")
 
 
 def run() -> None:
