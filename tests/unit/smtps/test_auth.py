@@ -3,23 +3,26 @@
 import base64
 import contextlib
 import os
+import re
 import signal
 import smtplib
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
 from contrib.lib.gateway import wait_until
+from meta1g.base import paths
 from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_smar import Checks, ClientVerdict, LookupFlags, Verdict, VerdictFlags
 from meta1g.sasl.stored import make_stored
 from tests.fakes.certificates import make_certificate
 from tests.fakes.fake_dovecot import FakeDovecot
-from tests.fakes.smtps_process import WAIT_S, SmtpsProcess
+from tests.fakes.smtps_process import ROOT, WAIT_S, SmtpsProcess
 
 ANN = "ann@example.org"
 
@@ -355,3 +358,28 @@ def test_saslauthd_checks_passwords(tmp_path, saslauthd):
         attempt(process, "ann")
         attempt(process, password="x", code="535")
         attempt(process, user="nobody", code="535")
+
+
+# -- the check
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "told"),
+    [
+        ("password_file = {0}/none;", 77, "password_file {0}/none: No such file or directory; smpasswd add USER makes it"),
+        ("password_file = {0}/wrong;", 78, "{0}/wrong:1: the password is locked"),
+        ("password_file = {0}/open;", 0, "warning: .*{0}/open can be read or written by everybody: chmod o-rwx {0}/open"),
+        ("dovecot_socket = {0}/none;", 0, "warning: .*{0}/none is not there, or cannot be reached"),
+    ],
+)
+def test_the_check_looks_at_back_ends(tmp_path, options, code, told):
+    for name, text, mode in (("wrong", "ann:*\n", 0o640), ("open", "door:{EXTERNAL}\n", 0o644)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(mode)
+    process = SmtpsProcess(tmp_path / "q", auth(options.format(tmp_path)))
+    for directory in (paths.QMGR_SMTPS_SOCKET, paths.SMAR_SMTPS_SOCKET):
+        (process.queue / directory).parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "meta1g.smtps.main", "--check", "-f", process.config]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    assert done.returncode == code, done.stderr
+    assert re.search(told.format(tmp_path), done.stderr), done.stderr
