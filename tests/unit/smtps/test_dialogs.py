@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from meta1g.base.reply import Reply
-from meta1g.rcb.smtps_smar import CheckMail, Checks, ClientVerdict, Verdict
+from meta1g.rcb.smtps_smar import CheckMail, Checks, ClientVerdict, Verdict, VerdictFlags
 from meta1g.sasl.scram import ScramClient
 from meta1g.sasl.stored import make_stored
 from tests.fakes.certificates import make_certificate
@@ -79,6 +79,8 @@ def read(path: Path) -> tuple[Setting, list[tuple[int, str, str]]]:
         elif kind == "checks":
             for name in text.split():
                 checks |= Checks[name]
+        elif kind == "relay":
+            client = ClientVerdict(reply=Reply(220), flags=VerdictFlags.RELAY)
         elif kind == "client":
             code, ecode, words = text.split(" ", 2)
             checks |= Checks.CLIENT
