@@ -26,12 +26,17 @@ ALLOWED: dict[str, set[str]] = {
     "maps": {"base", "db", "conf"},
     "pmilter": {"base", "rcb", "smtp", "pt"},
     "mcp": {"base", "rcb", "conf"},
+<<<<<<< HEAD
     "smtps": {"base", "rcb", "smtp", "conf", "st", "db.cdb", "db.files", "pmilter.stages", "pmilter.modify"},
     "smtpc": {"base", "rcb", "smtp", "sasl", "conf", "st", "db.cdb", "db.files"},
+=======
+    "smtps": {"base", "rcb", "smtp", "conf", "sasl", "st", "db.cdb", "db.files", "pmilter.stages", "pmilter.modify"},
+    "smtpc": {"base", "rcb", "smtp", "conf", "st", "db.cdb", "db.files"},
+>>>>>>> authin
     "qmgr": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},
     "smar": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},
     "tools": {
-        *("base", "rcb", "smtp", "conf", "db", "maps"),
+        *("base", "rcb", "smtp", "conf", "db", "maps", "sasl"),
         *("smar.check", "smar.entries", "smar.mapcheck", "smar.questions", "smar.settings", "smar.trace"),
         *("pmilter.place", "pmilter.session", "pmilter.stages"),
     },
