@@ -168,15 +168,11 @@ OTHER = {
     "ListOf": lambda row: OTHER_ITEMS.get(type(row.kind.item).__name__, lambda _item: "other@x.example")(row.kind.item),
     "Flags": lambda row: ", ".join(f"dont_{flag.name}" if flag.default else flag.name for flag in row.kind.flags),
 }
-<<<<<<< HEAD
-OTHER_ITEMS = {"Network": "192.0.2.9", "Domain": "x.example", "Choice": "login"}
-=======
 OTHER_ITEMS = {
     "Network": lambda _item: "192.0.2.9",
     "Domain": lambda _item: "x.example",
-    "Choice": lambda item: item.names[0],
+    "Choice": lambda item: "login" if "login" in item.names else item.names[0],
 }
->>>>>>> authin
 #: What is read elsewhere: by mcp, by the process itself, by SMAR; or names a file.
 ELSEWHERE = {"dsn_templates", "LMTP_socket", "remote_port", "wait_for_server"}
 MAKERS = {
@@ -205,11 +201,8 @@ FIRST = ("password_file", "saslauthd_socket", "dovecot_socket")
 #: What an option needs beside it to have effect, by its section and name; "" for all others of the section.
 BESIDE = {
     "smtps tls": {"": "cert_file = c.pem; ", "DSA_key_file": "cert_file = c.pem; DSA_cert_file = d.pem; "},
-<<<<<<< HEAD
     "smtpc auth": {"mechanisms": 'file = "l"; ', "flags": 'file = "l"; '},
-=======
     "smtps auth": {"": "password_file = p; "},
->>>>>>> authin
     "smtpc tls": {"key_file": "cert_file = c.pem; ", "DSA_key_file": "DSA_cert_file = d.pem; "},
 }
 

@@ -26,13 +26,8 @@ ALLOWED: dict[str, set[str]] = {
     "maps": {"base", "db", "conf"},
     "pmilter": {"base", "rcb", "smtp", "pt"},
     "mcp": {"base", "rcb", "conf"},
-<<<<<<< HEAD
-    "smtps": {"base", "rcb", "smtp", "conf", "st", "db.cdb", "db.files", "pmilter.stages", "pmilter.modify"},
-    "smtpc": {"base", "rcb", "smtp", "sasl", "conf", "st", "db.cdb", "db.files"},
-=======
     "smtps": {"base", "rcb", "smtp", "conf", "sasl", "st", "db.cdb", "db.files", "pmilter.stages", "pmilter.modify"},
-    "smtpc": {"base", "rcb", "smtp", "conf", "st", "db.cdb", "db.files"},
->>>>>>> authin
+    "smtpc": {"base", "rcb", "smtp", "sasl", "conf", "st", "db.cdb", "db.files"},
     "qmgr": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},
     "smar": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},
     "tools": {

@@ -59,12 +59,12 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
         Sev.NOTICE, About.SESSION, f"{_CLIENT} size", "", "A client sent something in clear behind STARTTLS, which was dropped."
     ),
     "smtps.auth": row(
-        Sev.INFO, About.SESSION, f"{_CLIENT} auth mech", "client_name tls", "A client has shown to be this user."
+        Sev.INFO, About.SESSION, f"{_CLIENT} auth mechanism", "client_name tls", "A client has shown to be this user."
     ),
     "smtps.auth_failed": row(
         Sev.NOTICE,
         About.REFUSAL,
-        f"{_SAID} mech answer",
+        f"{_SAID} mechanism answer",
         f"{_WHO} auth",
         "A client has not shown to be the user that it said; answer is why, which it is not told.",
     ),

@@ -56,13 +56,8 @@ LOG_KEYS: Final[dict[str, str]] = {
     "verify": "what became of the peer's certificate: ok, or why not",
     "cert_subject": "subject of the peer's certificate",
     "cert_issuer": "issuer of the peer's certificate",
-<<<<<<< HEAD
-    "auth": "authenticated identity",
-    "mechanism": "SASL mechanism",
-=======
     "auth": "authenticated identity, or who the client said it is",
-    "mech": "SASL mechanism",
->>>>>>> authin
+    "mechanism": "SASL mechanism",
     "reply": "SMTP reply code",
     "ecode": "enhanced status code",
     "delay_ms": "time in the queue, milliseconds",
