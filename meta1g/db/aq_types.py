@@ -43,11 +43,12 @@ class Home(IntEnum):
 
 
 class DestKey(NamedTuple):
-    """A destination: delivery agent and server address; a tuple, since it is a key of many tables."""
+    """A destination: delivery agent, server address, what TLS has to fulfil there; a tuple, since it is a key of many tables."""
 
     da: int
     addr: str
     port: int
+    tls: str = ""
 
 
 #: Whose share of AQ a recipient uses.
@@ -99,7 +100,7 @@ class AqRcpt:
     def dest(self) -> DestKey:
         """The destination to try now."""
         server = self.servers[self.server_idx]
-        return DestKey(self.da, server.addr, server.port)
+        return DestKey(self.da, server.addr, server.port, server.tls)
 
     @property
     def sender(self) -> str:

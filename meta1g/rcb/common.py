@@ -24,7 +24,8 @@ class ServerAddr(Message):
 
     addr is an IPv4 or IPv6 address in text form, or `unix:PATH` for a local socket (port 0 then); pref the MX
     preference; ttl_s how long the answer may be used; host the name behind the address, for logs and TLS; conf the snippet
-    `smtpc_session_conf:` that is for it, empty without one.
+    `smtpc_session_conf:` that is for it, empty without one.  tls is what TLS has to fulfil, as TlsPolicy.demands() gives it:
+    sessions of different demands are kept apart; tls_source says who demands it, for people.
     """
 
     addr: str = rec(RT.SERVER_ADDR, Kind.TEXT)
@@ -33,3 +34,5 @@ class ServerAddr(Message):
     ttl_s: int = rec(RT.SERVER_TTL, Kind.U32, default=0)
     host: str = rec(RT.SERVER_HOST, Kind.TEXT, default="")
     conf: str = rec(RT.SERVER_CONF, Kind.TEXT, default="")
+    tls: str = rec(RT.SERVER_TLS, Kind.TEXT, default="")
+    tls_source: str = rec(RT.SERVER_TLS_SOURCE, Kind.TEXT, default="")

@@ -98,5 +98,5 @@ class SmarContained(Message):
 
 
 PROTOCOL: Final = protocol(
-    "qmgr-smar", 6, client=(QmgrHelloA, Resolve), server=(SmarHelloQ, Route, Members, Unresolved, SmarContained)
+    "qmgr-smar", 7, client=(QmgrHelloA, Resolve), server=(SmarHelloQ, Route, Members, Unresolved, SmarContained)
 )

@@ -23,6 +23,8 @@ class RT(IntEnum):
     SERVER_TTL = 0x0103
     SERVER_HOST = 0x0104
     SERVER_CONF = 0x0105
+    SERVER_TLS = 0x0106
+    SERVER_TLS_SOURCE = 0x0107
 
     # smtps -> qmgr: 0x1000
     S2Q_NID = 0x1000

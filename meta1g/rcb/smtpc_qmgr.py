@@ -163,7 +163,7 @@ class CloseDelivery(Message):
 
 PROTOCOL: Final = protocol(
     "smtpc-qmgr",
-    7,
+    8,
     client=(SmtpcHello, DeliveryResult, SessionClosed, SmtpcContained),
     server=(QmgrHelloC, Deliver, CloseDelivery),
 )

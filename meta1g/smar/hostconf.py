@@ -11,6 +11,7 @@ Ref: MeTA1 README, "SMTP Server Session Configuration", "STARTTLS Restrictions" 
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import chain
 from typing import Final
 
@@ -78,12 +79,7 @@ class HostConf:
         snippets = [self.server(one) for one in route.servers]
         if None in snippets:
             return NO_CONF
-        servers = (
-            one
-            if not conf
-            else ServerAddr(addr=one.addr, port=one.port, pref=one.pref, ttl_s=one.ttl_s, host=one.host, conf=conf)
-            for one, conf in zip(route.servers, snippets, strict=True)
-        )
+        servers = (one if not conf else replace(one, conf=conf) for one, conf in zip(route.servers, snippets, strict=True))
         return Route(da=route.da, servers=tuple(servers))
 
     def _find(self, row: TagRow, first: str, second: str, keys: Iterable[str]) -> str | None:

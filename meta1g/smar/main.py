@@ -27,6 +27,7 @@ from meta1g.smar.recipient import Recipients
 from meta1g.smar.resolver import Resolver
 from meta1g.smar.server import Offload, QmgrService, SmtpsService
 from meta1g.smar.settings import settings_from
+from meta1g.smar.tlspolicies import PolicySource, TlsPolicies
 from meta1g.smar.turns import Turns
 
 
@@ -63,7 +64,11 @@ class Smar:
         )
         offload = Offload(self._workers, log, turns, self._evthr)
         lists = DnsLists(self._evthr, self._resolver, settings.lists, log)
-        recipients = Recipients(settings.routes, settings.aliases, self._resolver, settings.hostname, log, settings.myself)
+        sources: list[PolicySource] = []
+        policies = TlsPolicies(sources, log) if sources else None
+        recipients = Recipients(
+            settings.routes, settings.aliases, self._resolver, settings.hostname, log, settings.myself, policies
+        )
         names = ClientNames(self._evthr, self._resolver, log)
         self._smtps = SmtpsService(settings.policy, names, lists, offload, log)
         self._qmgr = QmgrService(recipients, offload, log, settings.policy.conf)

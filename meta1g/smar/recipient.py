@@ -21,6 +21,7 @@ from meta1g.smar.rcpt_fsm import TRANSITIONS, Event, State
 from meta1g.smar.request import Resolution, loops_at, without_us
 from meta1g.smar.resolver import Resolver
 from meta1g.smar.route import Routes
+from meta1g.smar.tlspolicies import TlsPolicies
 from meta1g.smar.turns import Steps, advance
 from meta1g.smtp.address import Address, AddressError, parse_path
 
@@ -40,6 +41,7 @@ class Recipients:
         hostname: our name: domain of addresses without one.
         myself: tells which servers are this gateway: mail must not come back to us.
         log: what fails is logged here.
+        policies: what TLS has to fulfil at servers; None if nobody says anything about it.
 
     Attributes:
         by_domain: where a valid address goes depends on its domain alone.
@@ -56,7 +58,9 @@ class Recipients:
         hostname: str,
         log: Log | None = None,
         myself: Myself | None = None,
+        policies: TlsPolicies | None = None,
     ) -> None:
+        self._policies = policies
         self._routes = routes
         self._aliases = aliases
         self._log = Log("smar") if log is None else log
@@ -141,7 +145,7 @@ class Recipients:
         """Walks through ROUTE; the walks of its hosts follow.  Blocks: if the mailertable does."""
         plan = self._routes.plan(rcpt.domain.lower() or self._hostname)
         if plan.answer is None:
-            Resolution(plan, self._resolver, self._myself, on_answer, self._log).start()
+            Resolution(plan, self._resolver, self._myself, on_answer, self._log, self._policies).start()
             return
         answer = plan.answer
         if isinstance(answer, Route):

@@ -9,7 +9,7 @@ MeTA1 design, "Functional Specification: SMAR" (modelled on).
 
 import ipaddress
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from meta1g.base import failure
@@ -25,6 +25,7 @@ from meta1g.smar.myself import Myself
 from meta1g.smar.rcpt_fsm import FINAL, TRANSITIONS, Event, State
 from meta1g.smar.resolver import Resolver
 from meta1g.smar.route import RoutePlan, Target
+from meta1g.smar.tlspolicies import Hop, TlsPolicies
 
 OnRoute = Callable[[Route | Unresolved], None]
 _PREF_SHIFT = 16
@@ -47,6 +48,7 @@ class Host:
     name: str
     pref: int
     order: float  # random place among hosts of equal preference
+    secure: bool = False  # what led to its name was validated
 
 
 def without_us(servers: tuple[ServerAddr, ...], myself: Myself) -> tuple[tuple[ServerAddr, ...], ServerAddr | None]:
@@ -117,7 +119,7 @@ class Walk:
 
     def __init__(self, request: "Resolution", number: int, target: Target) -> None:
         self.state = State.ROUTE
-        self.servers: list[tuple[tuple[int, float, int, float], ServerAddr]] = []
+        self.servers: list[tuple[tuple[int, float, int, float], ServerAddr, Host]] = []
         self.failures: list[tuple[int, Unresolved]] = []  # with the preference of the host
         self._request = request
         self._number = number
@@ -203,7 +205,13 @@ class Walk:
         pref = self._number << _PREF_SHIFT | host.pref
         place = (pref, host.order, int(rrtype), random.random())  # noqa: S311  not a secret
         server = ServerAddr(addr=address, port=self._target.port, pref=pref, ttl_s=ttl_s, host=host.name)
-        self.servers.append((place, server))
+        self.servers.append((place, server, host))
+
+    def hops(self) -> Iterator[tuple[ServerAddr, Hop]]:
+        """Gives the host of each server."""
+        target = self._target
+        for _, server, host in self.servers:
+            yield server, Hop(target.host, host.name, target.port, use_mx=target.use_mx)
 
 
 def _failure(host: str, answer: DnsAnswer) -> Unresolved:
@@ -223,11 +231,21 @@ class Resolution:
         myself: tells which servers are this gateway.
         on_route: called once with the answer, at once or in a worker.
         log: failures are logged here.
+        policies: what TLS has to fulfil at the servers; None if nobody says anything about it.
 
     Locking: own lock LEAF.
     """
 
-    def __init__(self, plan: RoutePlan, resolver: Resolver, myself: Myself, on_route: OnRoute, log: Log | None = None) -> None:
+    def __init__(
+        self,
+        plan: RoutePlan,
+        resolver: Resolver,
+        myself: Myself,
+        on_route: OnRoute,
+        log: Log | None = None,
+        policies: TlsPolicies | None = None,
+    ) -> None:
+        self._policies = policies
         self._log = Log("smar") if log is None else log
         self.resolver = resolver
         self.myself = myself
@@ -248,7 +266,12 @@ class Resolution:
             self._left -= 1
             if self._left != 0:
                 return
-        self._on_route(self._answer())
+        answer = self._answer()
+        if self._policies is None or isinstance(answer, Unresolved):
+            self._on_route(answer)
+        else:
+            hops = dict(pair for walk in self._walks for pair in walk.hops())
+            self._policies.apply(answer, [hops[one] for one in answer.servers], self._on_route)
 
     def contained(self, function: Callable[[], None]) -> None:
         """Takes a step of a walk; one that fails ends the request, which nobody else would answer."""
@@ -265,8 +288,8 @@ class Resolution:
     def _answer(self) -> Route | Unresolved:
         found = sorted((entry for walk in self._walks for entry in walk.servers), key=lambda entry: entry[0])
         if found:
-            unique = {(server.addr, server.port): server for _, server in reversed(found)}
-            servers = tuple(server for _, server in found if unique[server.addr, server.port] is server)
+            unique = {(server.addr, server.port): server for _, server, _ in reversed(found)}
+            servers = tuple(server for _, server, _ in found if unique[server.addr, server.port] is server)
             servers, own = without_us(servers, self.myself)
             if own is not None and not servers:
                 return self._failure(own.pref) or loops_at(own)

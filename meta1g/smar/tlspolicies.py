@@ -1,0 +1,130 @@
+"""Which TLS policy holds at each server of a route: the map first, then the other sources, in their order.
+
+    Target -- the map --> an entry decides alone, or asks for DANE only
+       |  without one
+    Hop -- DANE -- further sources, each the next one if the one before says nothing --> TlsPolicy, in ServerAddr
+
+A source is asked once for each host of a route, when its addresses are known; it answers at once, or in a worker.
+
+Invariants: each route gets one answer; a source that fails refuses the host for now, it is not passed over: what it would have
+said may be why mail may go there at all.
+
+Ref: RFC 7672 2.2; RFC 8461 2 (DANE comes first); Postfix, smtp_tls_policy_maps (modelled on).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Protocol
+
+from meta1g.base import failure
+from meta1g.base.dataclass import dataclass
+from meta1g.base.log import Log
+from meta1g.base.tlspolicy import OPPORTUNISTIC, TlsPolicy
+from meta1g.pt.lock import Lock, LockRank
+from meta1g.rcb.common import ServerAddr
+from meta1g.rcb.qmgr_smar import Route
+
+OnPolicy = Callable[[TlsPolicy | None], None]
+_CONFUSED = TlsPolicy(refused="its TLS policy is not known, see the log of smar")
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A host that mail goes to, and how it was found.
+
+    Args:
+        domain: what the route names, lower case: a domain, a host, or an IP address.
+        host: the server's name, lower case; an IP address if it has none.
+        port: its port.
+        use_mx: the host was found by MX records of the domain, or stands for it because there are none.
+        secure: all answers that led from the domain to the host were validated (DNSSEC), by a name server that is trusted.
+        secure_host: the same for those that led from the host to its addresses; no alias stands between.
+        canonical: where the aliases (CNAME) of the host end, if all of that was validated; empty without aliases, or if not.
+    """
+
+    domain: str
+    host: str
+    port: int
+    use_mx: bool
+    secure: bool = False
+    secure_host: bool = False
+    canonical: str = ""
+
+
+class PolicySource(Protocol):
+    """Who may know what TLS has to fulfil at a host.
+
+    Locking: its own; it is called without locks.
+    """
+
+    def ask(self, hop: Hop, on_policy: OnPolicy) -> None:
+        """Finds out what holds at a host.
+
+        Args:
+            hop: the host.
+            on_policy: called once, at once or in a worker; with None if this source says nothing.  A policy that it gives is
+                final: its `source` names it for people, `refused` says why no mail may go to this host now.
+        """
+        ...
+
+
+class TlsPolicies:
+    """The policies of a process.
+
+    Args:
+        sources: whoever may say something about a host, first one first.
+        log: what fails is logged here.
+
+    Locking: own lock LEAF for each route.
+    """
+
+    def __init__(self, sources: Sequence[PolicySource], log: Log) -> None:
+        self._sources = tuple(sources)
+        self._log = log
+
+    def apply(self, route: Route, hops: Sequence[Hop], on_route: Callable[[Route], None]) -> None:
+        """Finds the policy of each server of a route.
+
+        Args:
+            route: the route.
+            hops: the host of each of its servers.
+            on_route: called once with the route and its policies, at once or in a worker.
+        """
+        found: dict[Hop, TlsPolicy] = {}
+        left = set(hops)
+        lock = Lock(LockRank.LEAF, "policies of a route")
+
+        def decided(hop: Hop, policy: TlsPolicy) -> None:
+            with lock:
+                if hop not in left:
+                    return
+                left.remove(hop)
+                found[hop] = policy
+                ended = not left
+            if ended:
+                servers = (_with(server, found[hop]) for server, hop in zip(route.servers, hops, strict=True))
+                on_route(Route(da=route.da, servers=tuple(servers)))
+
+        for hop in tuple(left):
+            self._next(hop, 0, partial(decided, hop))
+
+    def _next(self, hop: Hop, number: int, decided: Callable[[TlsPolicy], None]) -> None:
+        """Asks the source with this number."""
+        if number >= len(self._sources):
+            decided(OPPORTUNISTIC)
+            return
+
+        def on_policy(policy: TlsPolicy | None) -> None:
+            if policy is None:
+                self._next(hop, number + 1, decided)
+            else:
+                decided(policy)
+
+        with failure.item(self._log, "smar.tls_policy", lambda _: decided(_CONFUSED), name=hop.host):
+            self._sources[number].ask(hop, on_policy)
+
+
+def _with(server: ServerAddr, policy: TlsPolicy) -> ServerAddr:
+    demands = policy.demands()
+    return replace(server, tls=demands, tls_source=policy.source) if demands or policy.source else server
