@@ -195,6 +195,7 @@ RFCS: Final[dict[int, str]] = {
     8259: "The JavaScript Object Notation (JSON) data interchange format",
     8314: "Cleartext considered obsolete: use of TLS for email submission and access",
     8446: "The Transport Layer Security protocol, version 1.3",
+    8460: "SMTP TLS reporting",
     8461: "SMTP MTA strict transport security",
     8689: "SMTP require TLS option",
     9266: "Channel bindings for TLS 1.3",

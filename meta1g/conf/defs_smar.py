@@ -73,6 +73,22 @@ _SECTIONS: Final = (
         repeat=True,
     ),
     SectionDef(
+        "mta_sts",
+        "With it the policies of MTA-STS (RFC 8461) of other domains are asked for and obeyed.",
+        OWN,
+        (
+            option(
+                "CAcert_file",
+                PATH,
+                None,
+                OWN,
+                "Certificates of the authorities that servers of policies are trusted by (PEM), relative to the configuration "
+                "directory; those of the system if it is not given.",
+            ),
+            option("port", Port(), "443", OWN, "Port of the servers of policies, if a firewall leads to another one."),
+        ),
+    ),
+    SectionDef(
         "greylisting",
         "Unknown senders have to try twice.",
         R,

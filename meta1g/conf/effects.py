@@ -86,6 +86,7 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "smar local_user_map": (*_MAP_USER, f"{_SMAR}._users"),
     "smar mailertable": _MAP_USER,
     "smar access_map": _MAP_USER,
+    "smar mta_sts": ("meta1g.smar.settings:sts_settings",),
     "smar dnsbl": (f"{_SMAR}._lists",),
     "smtps_session_conf": ("meta1g.smtps.settings:ClientSettings.of", *_SMTPS),
     "smtpc_session_conf": ("meta1g.smtpc.settings:ServerSettings.of", _SMTPC),

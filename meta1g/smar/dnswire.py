@@ -44,6 +44,7 @@ class RRType(IntEnum):
     A = 1
     PTR = 12
     MX = 15
+    TXT = 16
     AAAA = 28
 
 
@@ -61,7 +62,7 @@ class DnsStatus(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DnsRecord:
-    """One record: address or host name, and the preference of an MX record."""
+    """One record: address, host name or text (each byte a character), and the preference of an MX record."""
 
     value: str
     pref: int = 0
@@ -222,10 +223,24 @@ def _value(message: DnsMessage, record: Record, rrtype: RRType) -> DnsRecord:
         return DnsRecord(message.name_at(record, _PREFERENCE.size), int(_PREFERENCE.unpack_from(data)[0]))
     if rrtype is RRType.PTR:
         return DnsRecord(message.name_at(record))
+    if rrtype is RRType.TXT:
+        return DnsRecord(_text(data))
     try:
         return DnsRecord(socket.inet_ntop(_FAMILIES[rrtype], data))
     except ValueError as error:
         raise WireError("address record of a wrong length") from error
+
+
+def _text(data: bytes) -> str:
+    """Joins the strings of a TXT record (RFC 1035 3.3.14)."""
+    joined, at = bytearray(), 0
+    while at < len(data):
+        end = at + 1 + data[at]
+        if end > len(data):
+            raise WireError("TXT record is cut short")
+        joined += data[at + 1 : end]
+        at = end
+    return joined.decode("latin-1")
 
 
 def _is_referral(message: DnsMessage) -> bool:

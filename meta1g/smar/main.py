@@ -22,11 +22,11 @@ from meta1g.pt.workers import Workers
 from meta1g.rcb import qmgr_smar, smtps_smar
 from meta1g.smar.clientname import ClientNames
 from meta1g.smar.dnsbl import DnsLists
-from meta1g.smar.limits import HARD_THREADS, LOOKUPS_MAX, SOFT_THREADS, WORKERS_SPARE
+from meta1g.smar.limits import HARD_THREADS, LOOKUPS_MAX, SOFT_THREADS, STS_FETCHES, WORKERS_SPARE
 from meta1g.smar.recipient import Recipients
 from meta1g.smar.resolver import Resolver
 from meta1g.smar.server import Offload, QmgrService, SmtpsService
-from meta1g.smar.settings import settings_from
+from meta1g.smar.settings import StsSettings, settings_from
 from meta1g.smar.tlspolicies import PolicySource, TlsPolicies
 from meta1g.smar.turns import Turns
 
@@ -65,6 +65,10 @@ class Smar:
         offload = Offload(self._workers, log, turns, self._evthr)
         lists = DnsLists(self._evthr, self._resolver, settings.lists, log)
         sources: list[PolicySource] = []
+        self._https: Workers | None = None
+        if settings.sts is not None:
+            self._https = Workers(STS_FETCHES, name="https", log=log)
+            sources.append(self._sts(settings.sts, self._https))
         policies = TlsPolicies(sources, log) if sources else None
         recipients = Recipients(
             settings.routes, settings.aliases, self._resolver, settings.hostname, log, settings.myself, policies
@@ -73,6 +77,16 @@ class Smar:
         self._smtps = SmtpsService(settings.policy, names, lists, offload, log)
         self._qmgr = QmgrService(recipients, offload, log, settings.policy.conf)
         self._listeners = self._listen(config)
+
+    def _sts(self, settings: StsSettings, workers: Workers) -> PolicySource:
+        """Makes who knows the policies of MTA-STS."""
+        from meta1g.smar.https import HttpsClient
+        from meta1g.smar.sts import StsPolicies, StsSource
+        from meta1g.smar.stscache import StsCache
+
+        cache = StsCache(settings.directory, self._evthr.clock, self._log)
+        client = HttpsClient(settings.ca_file)
+        return StsSource(StsPolicies(self._evthr, self._resolver, cache, client, workers, self._log, settings.port))
 
     def _listen(self, config: Config) -> list[RcbListener]:
         queue = config.queue_directory
@@ -114,6 +128,7 @@ class Smar:
                 "smar.stop",
                 lambda: self._workers.close(timeout_s=0.0),
                 lambda: self._loader.close(timeout_s=0.0),
+                lambda: self._https is None or self._https.close(timeout_s=0.0),
                 signals.signals_of(self._evthr).close,
                 self._settings.registry.close,
             )

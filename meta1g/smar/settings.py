@@ -11,6 +11,7 @@ from meta1g.base import hostname
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Meta1Error, Module, PermError
 from meta1g.base.log import Log
+from meta1g.base.paths import STS_DIRECTORY
 from meta1g.conf.config import Config, Section
 from meta1g.maps.base import Map
 from meta1g.maps.declared import DeclaredMaps
@@ -38,6 +39,21 @@ RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
 
 @dataclass(frozen=True, slots=True)
+class StsSettings:
+    """How policies of MTA-STS are fetched.
+
+    Args:
+        ca_file: the authorities that policy servers are trusted by; None for those of the system.
+        port: port of policy servers.
+        directory: where policies are kept.
+    """
+
+    ca_file: Path | None
+    port: int
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What SMAR works with.
 
@@ -54,6 +70,7 @@ class Settings:
         lists: the DNS lists that are asked about clients.
         myself: which servers are this gateway.
         blocking_maps: how many maps may block.
+        sts: how policies of MTA-STS are fetched; None if nobody asks for them.
     """
 
     hostname: str
@@ -68,6 +85,7 @@ class Settings:
     lists: tuple[DnsList, ...]
     myself: Myself
     blocking_maps: int = 0
+    sts: StsSettings | None = None
 
 
 def settings_from(
@@ -114,6 +132,7 @@ def problems(config: Config, smar: Section, *, entries: bool = False) -> list[st
 
     reader = look(lambda: _Reader(config, smar, Log("smar", level=0), None))
     look(lambda: name_servers(smar))
+    look(lambda: sts_settings(config, smar))
     if reader is None:
         return found
     for part in reader.parts():
@@ -181,6 +200,7 @@ class _Reader:
             lists=self._lists(access),
             myself=self._myself(),
             blocking_maps=sum(one.blocking for one in self.registry.all()),
+            sts=sts_settings(self._config, smar),
         )
 
     def _route_defaults(self) -> RouteDefaults:
@@ -247,6 +267,25 @@ def name_servers(smar: Section, resolv_conf: Path = RESOLV_CONF) -> tuple[Server
         except PermError as error:
             raise PermError(error.module, f"{smar.where}: {error.cause}") from None
     return tuple(servers) or read_resolv_conf(resolv_conf) or (ServerAddress("127.0.0.1"),)
+
+
+def sts_settings(config: Config, smar: Section) -> StsSettings | None:
+    """Gives how policies of MTA-STS are fetched, None without a section mta_sts.
+
+    Raises:
+        PermError: the file of authorities cannot be read.
+    """
+    section = smar.sub("mta_sts")
+    if not section.exists:
+        return None
+    name = section.get("CAcert_file")
+    path = config.configuration_directory / name if name else None
+    try:
+        if path is not None:
+            path.read_bytes()
+    except OSError as error:
+        raise PermError(Module.SMAR, f"{section.where}: CAcert_file: {path}: {error.strerror}") from None
+    return StsSettings(path, section.get("port"), config.queue_directory / STS_DIRECTORY)
 
 
 def read_resolv_conf(path: Path) -> tuple[ServerAddress, ...]:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
+from meta1g.base.tlspolicy import TlsLevel, TlsPolicy
 
 #: Where the record of a domain stands.  Ref: RFC 8461 3.1.
 RECORD_LABEL: Final = "_mta-sts"
@@ -171,3 +172,25 @@ def _age(value: str) -> int:
     if not _AGE.fullmatch(value):
         raise StsError("the policy has no max_age in seconds")
     return min(int(value), MAX_AGE_MAX_S)
+
+
+def server_policy(policy: StsPolicy, domain: str, host: str, why: str) -> TlsPolicy | None:
+    """Gives what TLS has to fulfil at a server.
+
+    Args:
+        policy: the policy of the domain.
+        domain: the domain of the recipient.
+        host: name of the server.
+        why: how the policy was found, for people.
+
+    Returns:
+        The demands; None if the domain wants none.
+    """
+    source = f"MTA-STS of {domain}, mode {policy.mode}, {why}"
+    if policy.mode is StsMode.NONE:
+        return None
+    if policy.mode is StsMode.TESTING:
+        return TlsPolicy(source=f"{source}: nothing is demanded")
+    if not policy.allows(host):
+        return TlsPolicy(level=TlsLevel.VERIFY, refused=f"MTA-STS policy of {domain} does not name {host}", source=source)
+    return TlsPolicy(level=TlsLevel.VERIFY, names=(host.lower(),), source=source)

@@ -168,3 +168,13 @@ def test_who_may_talk_to_itself_is_nobody(load):
     assert not one.is_me("192.0.2.1", 25)
     assert not one.is_me("203.0.113.5", 25)
     assert one.names == frozenset()
+
+
+def test_policies_of_mta_sts_are_asked_for_with_their_section(load, tmp_path):
+    assert load("").sts is None
+    (tmp_path / "ca.pem").write_text("")
+    plain, own = load("mta_sts { }").sts, load(f'mta_sts {{ CAcert_file = "{tmp_path}/ca.pem"; port = 8443; }}').sts
+    assert (plain.ca_file, plain.port, plain.directory) == (None, 443, tmp_path / "q/smar/mta-sts")
+    assert (own.ca_file, own.port) == (tmp_path / "ca.pem", 8443)
+    with pytest.raises(PermError, match="CAcert_file: .*missing.pem: No such file"):
+        load(f'mta_sts {{ CAcert_file = "{tmp_path}/missing.pem"; }}')

@@ -121,21 +121,19 @@ def test_a_star_stands_for_one_label(host, allowed):
     assert PARSED.allows(host) is allowed
 
 
-@given(some.binary(max_size=300) | some.lists(some.sampled_from(POLICY.split(b"\n") + [b"mx: *.", b"\r"])).map(b"\n".join))
+@given(some.binary(max_size=300) | some.lists(some.sampled_from([*POLICY.split(b"\n"), b"mx: *.", b"\r"])).map(b"\n".join))
 def test_any_bytes_are_a_policy_or_an_error_and_a_policy_reads_as_it_was_written(data):
     try:
         policy = parse_policy(data)
-    except StsError as error:
-        assert str(error)
-    else:
-        assert parse_policy("\r\n".join(policy.lines()).encode()) == policy
+    except StsError:
+        return
+    assert parse_policy("\r\n".join(policy.lines()).encode()) == policy
 
 
 @given(some.lists(some.text(max_size=60).map(lambda rest: "v=STSv1;" + rest) | some.text(max_size=60), max_size=3))
 def test_any_texts_are_an_id_or_none_or_an_error(texts):
     try:
         found = record_id(texts)
-    except StsError as error:
-        assert str(error)
-    else:
-        assert found is None or found.isalnum()
+    except StsError:
+        return
+    assert found is None or found.isalnum()
