@@ -194,6 +194,9 @@ _PLACES = {
     "smar mta_sts": dict.fromkeys(
         ("CAcert_file", "port"), "unit/smar/test_settings.py::test_policies_of_mta_sts_are_asked_for_with_their_section"
     ),
+    "smar tls_reports": dict.fromkeys(
+        ("from", "organization", "delay"), "unit/smar/test_settings.py::test_reports_about_tls_are_made_with_their_section"
+    ),
     "smar dnsbl": dict.fromkeys(("zone", "timeout"), "unit/smar/test_settings.py::test_dns_lists_need_an_access_map"),
 }
 SHOWN = {f"{place} {name}": where for place, names in _PLACES.items() for name, where in names.items()}

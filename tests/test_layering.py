@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "qmgr": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},
     "smar": {"base", "rcb", "smtp", "tls", "conf", "pt", "db", "maps"},
     "tools": {
-        *("base", "rcb", "smtp", "conf", "db", "maps"),
+        *("base", "rcb", "smtp", "tls", "conf", "db", "maps"),
         *("smar.check", "smar.entries", "smar.mapcheck", "smar.questions", "smar.settings", "smar.trace"),
     },
 }

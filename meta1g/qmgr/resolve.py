@@ -44,6 +44,7 @@ from meta1g.rcb.qmgr_smar import (
     Unresolved,
 )
 from meta1g.rcb.schema import Message
+from meta1g.rcb.tlssession import TlsSession
 
 _WRONG_PART: Final = Outcome(Reply(451, "4.3.5", "address resolver gave members that were not asked for, or too many"))
 _NOWHERE: Final = Outcome(Reply(451, "4.3.5", "address resolver named no server and no member"))
@@ -95,6 +96,12 @@ class Resolving:
     def up(self) -> bool:
         """Whether SMAR is connected."""
         return self._link.up
+
+    def counted(self, session: TlsSession) -> None:
+        """Passes a session on that is counted for reports; while SMAR is away it is not counted."""
+        conn = self._link.conn
+        if conn is not None:
+            conn.post(session)
 
     def close(self) -> None:
         """Closes the connection."""

@@ -125,3 +125,18 @@ STS_LOOK_S: Final = 600.0
 STS_REFRESHES: Final = 100
 #: A policy that no mail has met for so long is not fetched again, seconds.  Our choice: a month; until its end it holds.
 STS_UNUSED_S: Final = 31 * 86_400.0
+#: How often what is counted for reports is written, and whether one is due is looked at, in seconds.  Our choice.
+RPT_WRITE_S: Final = 60.0
+RPT_LOOK_S: Final = 60.0
+#: Domains of which is known whether they want reports, and for how long, in seconds.  Our choice.
+RPT_WANTED_MAX: Final = 10_000
+RPT_WANTED_S: Final = 3600.0
+#: Reports under way at the same time.  Our choice: each target has a thread for a moment.
+RPT_AT_ONCE: Final = 4
+#: A report that cannot be sent is tried again after so long, twice as long each time, and given up when its day is RPT_DAYS
+#: old.  Ref: RFC 8460 5.5, 24 hours.
+RPT_RETRY_S: Final = 1800.0
+RPT_DAYS: Final = 2
+#: Longest time to hand a report over, in seconds, and bytes of the answer of a server that takes one by https.  Our choice.
+RPT_SEND_S: Final = 60.0
+RPT_ANSWER_BYTES: Final = 16 * 1024

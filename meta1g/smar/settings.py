@@ -11,7 +11,6 @@ from meta1g.base import hostname
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Meta1Error, Module, PermError
 from meta1g.base.log import Log
-from meta1g.base.paths import STS_DIRECTORY
 from meta1g.conf.config import Config, Section
 from meta1g.maps.base import Map
 from meta1g.maps.declared import DeclaredMaps
@@ -31,26 +30,12 @@ from meta1g.smar.mapcheck import check_maps
 from meta1g.smar.myself import Myself
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes
+from meta1g.smar.tlssettings import RptSettings, StsSettings, rpt_settings, sts_settings
 
 #: Sub-sections that name or describe a map.
 CONSUMERS: Final = ("mailertable", "aliases", "local_user_map", "access_map")
 T = TypeVar("T")
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
-
-
-@dataclass(frozen=True, slots=True)
-class StsSettings:
-    """How policies of MTA-STS are fetched.
-
-    Args:
-        ca_file: the authorities that policy servers are trusted by; None for those of the system.
-        port: port of policy servers.
-        directory: where policies are kept.
-    """
-
-    ca_file: Path | None
-    port: int
-    directory: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +56,7 @@ class Settings:
         myself: which servers are this gateway.
         blocking_maps: how many maps may block.
         sts: how policies of MTA-STS are fetched; None if nobody asks for them.
+        reports: how reports about TLS are made and sent; None if there are none.
     """
 
     hostname: str
@@ -86,6 +72,7 @@ class Settings:
     myself: Myself
     blocking_maps: int = 0
     sts: StsSettings | None = None
+    reports: RptSettings | None = None
 
 
 def settings_from(
@@ -133,6 +120,7 @@ def problems(config: Config, smar: Section, *, entries: bool = False) -> list[st
     reader = look(lambda: _Reader(config, smar, Log("smar", level=0), None))
     look(lambda: name_servers(smar))
     look(lambda: sts_settings(config, smar))
+    look(lambda: rpt_settings(config, smar, ""))
     if reader is None:
         return found
     for part in reader.parts():
@@ -201,6 +189,7 @@ class _Reader:
             myself=self._myself(),
             blocking_maps=sum(one.blocking for one in self.registry.all()),
             sts=sts_settings(self._config, smar),
+            reports=rpt_settings(self._config, smar, self._hostname),
         )
 
     def _route_defaults(self) -> RouteDefaults:
@@ -267,25 +256,6 @@ def name_servers(smar: Section, resolv_conf: Path = RESOLV_CONF) -> tuple[Server
         except PermError as error:
             raise PermError(error.module, f"{smar.where}: {error.cause}") from None
     return tuple(servers) or read_resolv_conf(resolv_conf) or (ServerAddress("127.0.0.1"),)
-
-
-def sts_settings(config: Config, smar: Section) -> StsSettings | None:
-    """Gives how policies of MTA-STS are fetched, None without a section mta_sts.
-
-    Raises:
-        PermError: the file of authorities cannot be read.
-    """
-    section = smar.sub("mta_sts")
-    if not section.exists:
-        return None
-    name = section.get("CAcert_file")
-    path = config.configuration_directory / name if name else None
-    try:
-        if path is not None:
-            path.read_bytes()
-    except OSError as error:
-        raise PermError(Module.SMAR, f"{section.where}: CAcert_file: {path}: {error.strerror}") from None
-    return StsSettings(path, section.get("port"), config.queue_directory / STS_DIRECTORY)
 
 
 def read_resolv_conf(path: Path) -> tuple[ServerAddress, ...]:

@@ -75,11 +75,13 @@ class TlsPolicies:
     Args:
         sources: whoever may say something about a host, first one first.
         log: what fails is logged here.
+        counted: sessions are counted for reports, so that servers have to tell whose they are.
 
     Locking: own lock LEAF for each route.
     """
 
-    def __init__(self, sources: Sequence[PolicySource], log: Log) -> None:
+    def __init__(self, sources: Sequence[PolicySource], log: Log, *, counted: bool = False) -> None:
+        self._counted = counted
         self._sources = tuple(sources)
         self._log = log
 
@@ -103,7 +105,10 @@ class TlsPolicies:
                 found[hop] = policy
                 ended = not left
             if ended:
-                servers = (_with(server, found[hop]) for server, hop in zip(route.servers, hops, strict=True))
+                servers = (
+                    _with(server, found[hop], hop.domain if self._counted and hop.use_mx else "")
+                    for server, hop in zip(route.servers, hops, strict=True)
+                )
                 on_route(Route(da=route.da, servers=tuple(servers)))
 
         for hop in tuple(left):
@@ -125,6 +130,8 @@ class TlsPolicies:
             self._sources[number].ask(hop, on_policy)
 
 
-def _with(server: ServerAddr, policy: TlsPolicy) -> ServerAddr:
+def _with(server: ServerAddr, policy: TlsPolicy, domain: str) -> ServerAddr:
     demands = policy.demands()
-    return replace(server, tls=demands, tls_source=policy.source) if demands or policy.source else server
+    if not demands and not policy.source and not domain:
+        return server
+    return replace(server, tls=demands, tls_source=policy.source, domain=domain)

@@ -240,7 +240,7 @@ class DayReport:
             "date-range": {"start-datetime": f"{self.day}T00:00:00Z", "end-datetime": f"{self.day}T23:59:59Z"},
             "contact-info": self.sender.contact,
             "report-id": self.report_id,
-            "policies": [_policy(one) for one in self.counts],
+            "policies": [policy_content(one) for one in self.counts],
         }
 
     def packed(self) -> bytes:
@@ -248,7 +248,8 @@ class DayReport:
         return gzip.compress(json.dumps(self.content()).encode(), mtime=0)
 
 
-def _policy(count: RptCount) -> dict[str, Any]:
+def policy_content(count: RptCount) -> dict[str, Any]:
+    """Gives one element of `policies` (RFC 8460 4.4)."""
     policy: dict[str, Any] = {"policy-type": count.policy.kind.value}
     if count.policy.lines:
         policy["policy-string"] = list(count.policy.lines)
