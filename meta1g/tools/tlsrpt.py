@@ -1,6 +1,6 @@
 """tlsrpt: shows what is counted for reports about TLS and not yet sent.
 
-    tlsrpt [--json] [-f FILE | -q DIRECTORY] [DOMAIN]
+    tlsrpt [--json] [-f FILE | --queue-directory DIRECTORY] [DOMAIN]
 
 It reads the files of smar, which are at most a minute old, and changes nothing.
 

@@ -28,7 +28,7 @@ def test_all_is_shown(queue, capsys):
     assert tlsrpt.main(["--queue-directory", str(queue)]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "2026-11-26  example.org  sts  good 1  failed 2",
-        "    2  certificate-expired  mx.example.org[192.0.2.1]  certificate has? expired",
+        "    2  certificate-expired  mx.example.org[192.0.2.1]  certificate has\\x1B expired",
         "2026-11-26  other.example  no-policy-found  good 1  failed 0",
     ]
 
