@@ -43,7 +43,7 @@ class Home(IntEnum):
 
 
 class DestKey(NamedTuple):
-    """A destination: delivery agent, server address, what TLS has to fulfil there; a tuple, since it is a key of many tables."""
+    """A destination: agent, server address, what TLS has to fulfil there; a tuple, since it is a key of many tables."""
 
     da: int
     addr: str
