@@ -104,3 +104,5 @@ CLIENT_NAME_S: Final = 30.0
 INTERFACES_TTL_S: Final = 60.0
 #: Name servers taken from resolv.conf.  Ref: resolv.conf(5), MAXNS.
 RESOLV_CONF_SERVERS: Final = 3
+#: Bytes of the TLSA records of one host that are passed on (invariant I4).  Our choice: many digests, or a few certificates.
+TLSA_BYTES_MAX: Final = 8192

@@ -21,6 +21,7 @@ from meta1g.pt.turnlog import collect_lines
 from meta1g.pt.workers import Workers
 from meta1g.rcb import qmgr_smar, smtps_smar
 from meta1g.smar.clientname import ClientNames
+from meta1g.smar.dane import Dane
 from meta1g.smar.dnsbl import DnsLists
 from meta1g.smar.limits import HARD_THREADS, LOOKUPS_MAX, SOFT_THREADS, WORKERS_SPARE
 from meta1g.smar.recipient import Recipients
@@ -60,12 +61,15 @@ class Smar:
             log=log,
             edns="edns" in settings.dns_flags,
             use_tcp="use_tcp" in settings.dns_flags,
+            validated="trust_ad" in settings.dns_flags,
             turns=turns,
         )
         offload = Offload(self._workers, log, turns, self._evthr)
         lists = DnsLists(self._evthr, self._resolver, settings.lists, log)
-        sources: list[PolicySource] = []
-        policies = TlsPolicies(sources, log) if sources else None
+        dane = Dane(self._resolver) if "trust_ad" in settings.dns_flags else None
+        sources: list[PolicySource] = [] if dane is None else [dane]
+        table = settings.policy_map
+        policies = TlsPolicies(sources, log, table, dane) if sources or table is not None else None
         recipients = Recipients(
             settings.routes, settings.aliases, self._resolver, settings.hostname, log, settings.myself, policies
         )

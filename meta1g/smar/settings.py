@@ -30,9 +30,10 @@ from meta1g.smar.mapcheck import check_maps
 from meta1g.smar.myself import Myself
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes
+from meta1g.smar.tlsmap import PolicyMap
 
 #: Sub-sections that name or describe a map.
-CONSUMERS: Final = ("mailertable", "aliases", "local_user_map", "access_map")
+CONSUMERS: Final = ("mailertable", "aliases", "local_user_map", "access_map", "tls_policy")
 T = TypeVar("T")
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
@@ -54,6 +55,7 @@ class Settings:
         lists: the DNS lists that are asked about clients.
         myself: which servers are this gateway.
         blocking_maps: how many maps may block.
+        policy_map: what TLS has to fulfil, None without such a map.
     """
 
     hostname: str
@@ -68,6 +70,7 @@ class Settings:
     lists: tuple[DnsList, ...]
     myself: Myself
     blocking_maps: int = 0
+    policy_map: PolicyMap | None = None
 
 
 def settings_from(
@@ -181,7 +184,12 @@ class _Reader:
             lists=self._lists(access),
             myself=self._myself(),
             blocking_maps=sum(one.blocking for one in self.registry.all()),
+            policy_map=self._policy_map(),
         )
+
+    def _policy_map(self) -> PolicyMap | None:
+        table = self._consumer("tls_policy")
+        return None if table is None else PolicyMap(table, self._wrong, dane="trust_ad" in self._smar.get("DNS_flags"))
 
     def _route_defaults(self) -> RouteDefaults:
         smtpc = self._config.glob.sub("smtpc")
