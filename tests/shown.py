@@ -170,6 +170,7 @@ _PLACES = {
         "DNS_tries": "unit/smar/test_settings.py::test_defaults",
         "DNS_flags use_tcp": "unit/smar/test_resolver.py::test_all_questions_go_over_tcp_if_told_so",
         "DNS_flags client_names": "unit/smar/test_process.py::test_names_of_clients_are_found_without_access_map_if_wanted",
+        "DNS_flags trust_ad": "unit/smar/test_settings.py::test_dane_is_used_behind_name_servers_that_are_trusted",
         "DNS_flags edns": "unit/smar/test_resolver.py::test_edns_can_be_switched_off",
         "address_delimiter": "unit/smar/test_settings.py::test_the_detail_begins_with_the_character_that_is_said",
         "local_domains": "unit/smar/test_relay.py::test_local_domains_come_from_the_option_and_from_lmtp_entries",
@@ -197,6 +198,7 @@ _PLACES = {
     "smar tls_reports": dict.fromkeys(
         ("from", "organization", "delay"), "unit/smar/test_settings.py::test_reports_about_tls_are_made_with_their_section"
     ),
+    "smar tls_policy": dict.fromkeys(("name", "file", "type"), _FILES),
     "smar dnsbl": dict.fromkeys(("zone", "timeout"), "unit/smar/test_settings.py::test_dns_lists_need_an_access_map"),
 }
 SHOWN = {f"{place} {name}": where for place, names in _PLACES.items() for name, where in names.items()}
@@ -227,5 +229,6 @@ VALUES_SHOWN = {
     **dict.fromkeys(("mailertable lmtp:", "mailertable PORT^HOST", "mailertable [HOST]", "mailertable HOST"), _ROUTE),
     "aliases members": "unit/smar/test_alias.py::test_members_are_separated_by_blanks_or_commas",
     "aliases ${macro}": "unit/smar/test_alias.py::test_macros_carry_parts_of_the_address_over",
+    **dict.fromkeys(("tls_policy LEVEL", "tls_policy ATTRIBUTE"), "unit/smar/test_tlsmap.py::test_right_hand_sides"),
     "local_user_map anything": "unit/smar/test_localuser.py::test_a_user_is_found_by_full_address_or_local_part",
 }

@@ -149,6 +149,16 @@ class TlsInfo:
     resumed: bool = False
     server_name: str = ""
 
+    def logged(self) -> dict[str, str | int | None]:
+        """Gives the keys of a log line about it."""
+        return {
+            "tls": f"{self.version} {self.cipher}",
+            "bits": self.bits,
+            "verify": "ok" if self.verified else self.reason,
+            "cert_subject": self.subject or None,
+            "cert_issuer": self.issuer or None,
+        }
+
     @property
     def clause(self) -> str:
         """Clause of the Received field (RFC 8314 4.3), with what else is known in a comment."""

@@ -23,6 +23,8 @@ from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module, PermError
 from meta1g.base.tlsfacts import Tlsa
 
+_PLAIN: Final = ("tls13", "ciphers", "server_name", "fixed", "refused")
+
 
 class TlsLevel(StrEnum):
     """How much is demanded, least first."""
@@ -46,6 +48,8 @@ class TlsPolicy:
         tlsa: for `dane`: usable records.
         tls13: nothing older than TLS 1.3 will do.
         ciphers: OpenSSL's list for TLS 1.2; empty for that of section tls.
+        server_name: is sent to the server (RFC 6066 3); empty for its own name.
+        fixed: the configuration demands it: no message may ask for less (RFC 8689 3).
         refused: why no mail may go to this server now, whatever TLS is like; empty if it may.
         source: who says so, for people; it makes no difference to sessions.
     """
@@ -56,6 +60,8 @@ class TlsPolicy:
     tlsa: tuple[Tlsa, ...] = ()
     tls13: bool = False
     ciphers: str = ""
+    server_name: str = ""
+    fixed: bool = False
     refused: str = ""
     source: str = ""
 
@@ -72,7 +78,7 @@ class TlsPolicy:
                 found[name] = sorted(getattr(self, name))
         if self.tlsa:
             found["tlsa"] = sorted([one.usage, one.selector, one.kind, one.data.hex()] for one in self.tlsa)
-        found |= {name: getattr(self, name) for name in ("tls13", "ciphers", "refused") if getattr(self, name)}
+        found |= {name: getattr(self, name) for name in _PLAIN if getattr(self, name)}
         return json.dumps(found, separators=(",", ":")) if found else ""
 
 
@@ -101,6 +107,8 @@ def policy_of(demands: str, source: str = "") -> TlsPolicy:
             tlsa=tuple(Tlsa(u, s, k, binascii.unhexlify(data)) for u, s, k, data in found.get("tlsa", ())),
             tls13=bool(found.get("tls13", False)),
             ciphers=str(found.get("ciphers", "")),
+            server_name=str(found.get("server_name", "")),
+            fixed=bool(found.get("fixed", False)),
             refused=str(found.get("refused", "")),
             source=source,
         )

@@ -16,6 +16,12 @@ _DNS_FLAGS: Final = Flags(
         Flag("use_tcp", False, "Questions go over TCP only.", "R"),
         Flag("use_connect", True, "UDP sockets are connected to one name server, so that others cannot answer.", "R"),
         Flag("client_names", False, "Names of clients are looked up even if there is no access map."),
+        Flag(
+            "trust_ad",
+            False,
+            "All name servers validate (DNSSEC), and nobody can forge their answers on the way to here: what they call "
+            "validated (AD bit) is believed, and DANE is used (RFC 7672).",
+        ),
         Flag("edns", True, "Larger answers are allowed over UDP (EDNS0, RFC 6891)."),
     )
 )
@@ -61,6 +67,7 @@ _SECTIONS: Final = (
     map_user("aliases", "The alias map.", S, lookup_flags=True),
     map_user("local_user_map", "The map of local users: others are refused.", S, lookup_flags=True),
     map_user("mailertable", "Where mail for a domain goes, if not by MX records.", R),
+    map_user("tls_policy", "What TLS has to fulfil where mail of a domain goes, whatever DANE and others say.", OWN),
     map_user("access_map", "The access map: who may send what to whom.", R),
     SectionDef(
         "dnsbl",

@@ -177,7 +177,8 @@ class Context:
         active, scheduler = self.active, self.scheduler
         tuning = Tuning(env.settings, active, self.intake, scheduler.occ, self.resources)
         changing = Changing(env, active, self.orders, scheduler, self.feeder)
-        return Control(env, self.defer, Listing(active, scheduler, env.clock), changing, self.mode, tuning, self.verifier, self)
+        listing, where = Listing(active, scheduler, env.clock), self.resolver.where
+        return Control(env, self.defer, listing, changing, self.mode, tuning, self.verifier, self, where)
 
     def _make_resources(self) -> Resources:
         settings = self.env.settings

@@ -349,6 +349,7 @@ class Intake:
             requiretls=new.requiretls,
             checksum=msg.checksum,
             automatic=msg.automatic,
+            tls_optional=msg.tls_optional,
         )
         return record, rcpts
 

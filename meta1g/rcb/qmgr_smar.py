@@ -59,10 +59,14 @@ class Resolve(Message):
 @message(RT.A2Q_ROUTE, Role.REPLY)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route(Message):
-    """Delivery agent (a DeliveryAgent) and server addresses, best first; at least one."""
+    """Delivery agent (a DeliveryAgent) and server addresses, best first; at least one.
+
+    rcpt_conf is the snippet `smtpc_rcpt_conf:` that is for the recipient, empty without one.
+    """
 
     da: int = rec(RT.A2Q_DA, Kind.U32)
     servers: tuple[ServerAddr, ...] = rec(RT.A2Q_SERVERS, Kind.ITEMS, item=ServerAddr)
+    rcpt_conf: str = rec(RT.A2Q_RCPT_CONF, Kind.TEXT, default="")
 
 
 @message(RT.A2Q_ALIAS, Role.REPLY)

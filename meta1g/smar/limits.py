@@ -140,3 +140,5 @@ RPT_DAYS: Final = 2
 #: Longest time to hand a report over, in seconds, and bytes of the answer of a server that takes one by https.  Our choice.
 RPT_SEND_S: Final = 60.0
 RPT_ANSWER_BYTES: Final = 16 * 1024
+#: Bytes of the TLSA records of one host that are passed on (invariant I4).  Our choice: many digests, or a few certificates.
+TLSA_BYTES_MAX: Final = 8192

@@ -23,6 +23,7 @@ from meta1g.pt.workers import Workers
 from meta1g.rcb import qmgr_smar, smtps_smar
 from meta1g.rcb.tlssession import TlsSession
 from meta1g.smar.clientname import ClientNames
+from meta1g.smar.dane import Dane
 from meta1g.smar.dnsbl import DnsLists
 from meta1g.smar.limits import HARD_THREADS, LOOKUPS_MAX, SOFT_THREADS, WORKERS_SPARE
 from meta1g.smar.recipient import Recipients
@@ -65,6 +66,7 @@ class Smar:
             log=log,
             edns="edns" in settings.dns_flags,
             use_tcp="use_tcp" in settings.dns_flags,
+            validated="trust_ad" in settings.dns_flags,
             turns=turns,
         )
         self._outside: TlsOutside | None = None
@@ -81,14 +83,17 @@ class Smar:
 
     def _policies(self, settings: Settings) -> TlsPolicies | None:
         """Makes what finds out the TLS policies of servers; None if nobody says anything about them, nor counts sessions."""
-        sources: list[PolicySource] = []
+        dane = Dane(self._resolver) if "trust_ad" in settings.dns_flags else None
+        sources: list[PolicySource] = [] if dane is None else [dane]
         if settings.sts is not None or settings.reports is not None:
             from meta1g.smar.tlsoutside import TlsOutside
 
             self._outside = TlsOutside(self._evthr, self._resolver, settings, self._log)
             sources += self._outside.sources
-        counted = settings.reports is not None
-        return TlsPolicies(sources, self._log, counted=counted) if sources or counted else None
+        table, counted = settings.policy_map, settings.reports is not None
+        if not sources and table is None and not counted:
+            return None
+        return TlsPolicies(sources, self._log, table, dane, counted=counted)
 
     def _counted(self, session: TlsSession) -> None:
         if self._outside is not None and self._outside.counts is not None:

@@ -71,6 +71,7 @@ class Recipients:
         self._known: Memo[tuple[str, int], Answer] = Memo(RCPT_CACHE_ENTRIES)
         self.by_domain = aliases is None
         self.blocking = routes.blocking or (aliases is not None and aliases.blocking)
+        self.blocking = self.blocking or (policies is not None and policies.blocking)
 
     def resolve(self, msg: Resolve, on_answer: OnAnswer) -> Steps | None:
         """Resolves a recipient.
@@ -144,7 +145,7 @@ class Recipients:
     def _route(self, msg: Resolve, rcpt: Address, version: int | None, on_answer: OnAnswer) -> None:
         """Walks through ROUTE; the walks of its hosts follow.  Blocks: if the mailertable does."""
         plan = self._routes.plan(rcpt.domain.lower() or self._hostname)
-        if plan.answer is None:
+        if plan.answer is None or (self._policies is not None and any(target.port for target in plan.targets)):
             Resolution(plan, self._resolver, self._myself, on_answer, self._log, self._policies).start()
             return
         answer = plan.answer

@@ -49,6 +49,8 @@ class Host:
     pref: int
     order: float  # random place among hosts of equal preference
     secure: bool = False  # what led to its name was validated
+    addresses: bool | None = None  # all answers about its addresses were; None if there is none yet
+    canonical: str = ""  # where its aliases end
 
 
 def without_us(servers: tuple[ServerAddr, ...], myself: Myself) -> tuple[tuple[ServerAddr, ...], ServerAddr | None]:
@@ -83,12 +85,13 @@ def known_addresses(name: str) -> tuple[str, ...]:
         return ("127.0.0.1", "::1") if name == _LOCALHOST or name.endswith("." + _LOCALHOST) else ()
 
 
-def usable_hosts(records: tuple[DnsRecord, ...], own_names: frozenset[str]) -> list[Host] | Unresolved:
+def usable_hosts(records: tuple[DnsRecord, ...], own_names: frozenset[str], *, secure: bool = False) -> list[Host] | Unresolved:
     """Picks the hosts of MX records: in the order of preference, hosts of equal preference in random order.
 
     Args:
         records: the MX records.
         own_names: our host names; ours and what is not better is dropped.
+        secure: the records were validated.
 
     Returns:
         The hosts, or the error if mail for the domain is not wanted or would come back to us.
@@ -99,7 +102,7 @@ def usable_hosts(records: tuple[DnsRecord, ...], own_names: frozenset[str]) -> l
         records = tuple(record for record in records if record.value)
     own = [record.pref for record in records if record.value in own_names]
     limit = min(own) if own else None
-    hosts = [Host(r.value, r.pref, random.random()) for r in records if limit is None or r.pref < limit]  # noqa: S311  not a secret
+    hosts = [Host(r.value, r.pref, random.random(), secure) for r in records if limit is None or r.pref < limit]  # noqa: S311  not a secret
     if not hosts:
         return OWN_HOST
     hosts.sort(key=lambda host: (host.pref, host.order))
@@ -138,7 +141,7 @@ class Walk:
             request.resolver.ask(target.host, RRType.MX, lambda answer: request.contained(partial(self._on_mx, answer)))
         else:
             self._step(Event.HOST)
-            self._ask_addresses([Host(target.host, 0, 0.0)])
+            self._ask_addresses([Host(target.host, 0, 0.0, secure=True)])
 
     def _step(self, event: Event) -> None:
         with self._request.lock:
@@ -150,7 +153,7 @@ class Walk:
         host = self._target.host
         if answer.status is DnsStatus.OK:
             self._ttl_s = min(self._ttl_s, answer.ttl_s)
-            hosts = usable_hosts(answer.records, self._request.myself.names)
+            hosts = usable_hosts(answer.records, self._request.myself.names, secure=answer.secure)
             if isinstance(hosts, Unresolved):
                 self._fail(hosts)
             else:
@@ -160,7 +163,7 @@ class Walk:
             self._fail(OWN_HOST)
         elif answer.status is DnsStatus.NODATA:
             self._step(Event.NO_MX)
-            self._ask_addresses([Host(host, 0, 0.0)])
+            self._ask_addresses([Host(host, 0, 0.0, answer.secure)])
         else:
             self._fail(_failure(host, answer))
 
@@ -190,6 +193,9 @@ class Walk:
 
     def _on_address(self, host: Host, rrtype: RRType, answer: DnsAnswer) -> None:
         with self._request.lock:
+            if answer.status is not DnsStatus.TEMP:  # whoever keeps an answer from coming must not make the host look unsigned
+                host.addresses = answer.secure and host.addresses is not False
+                host.canonical = host.canonical or answer.canonical
             if answer.status is DnsStatus.OK:
                 for record in answer.records[:SERVERS_MAX]:
                     self._add(host, rrtype, record.value, min(self._ttl_s, answer.ttl_s))
@@ -209,9 +215,21 @@ class Walk:
 
     def hops(self) -> Iterator[tuple[ServerAddr, Hop]]:
         """Gives the host of each server."""
-        target = self._target
+        target, entry = self._target, self._request.entries.get(self._target)
         for _, server, host in self.servers:
-            yield server, Hop(target.host, host.name, target.port, use_mx=target.use_mx)
+            yield (
+                server,
+                Hop(
+                    target.host,
+                    host.name,
+                    target.port,
+                    use_mx=target.use_mx,
+                    secure=host.secure,
+                    secure_host=bool(host.addresses),
+                    canonical=host.canonical,
+                    entry=entry,
+                ),
+            )
 
 
 def _failure(host: str, answer: DnsAnswer) -> Unresolved:
@@ -233,7 +251,7 @@ class Resolution:
         log: failures are logged here.
         policies: what TLS has to fulfil at the servers; None if nobody says anything about it.
 
-    Locking: own lock LEAF.
+    Locking: own lock LEAF.  Blocks when it is made: if the map of policies does.
     """
 
     def __init__(
@@ -246,6 +264,7 @@ class Resolution:
         policies: TlsPolicies | None = None,
     ) -> None:
         self._policies = policies
+        self.entries = {} if policies is None else {target: policies.entry(target) for target in plan.targets}
         self._log = Log("smar") if log is None else log
         self.resolver = resolver
         self.myself = myself

@@ -30,10 +30,11 @@ from meta1g.smar.mapcheck import check_maps
 from meta1g.smar.myself import Myself
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes
+from meta1g.smar.tlsmap import PolicyMap
 from meta1g.smar.tlssettings import RptSettings, StsSettings, rpt_settings, sts_settings
 
 #: Sub-sections that name or describe a map.
-CONSUMERS: Final = ("mailertable", "aliases", "local_user_map", "access_map")
+CONSUMERS: Final = ("mailertable", "aliases", "local_user_map", "access_map", "tls_policy")
 T = TypeVar("T")
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
@@ -57,6 +58,7 @@ class Settings:
         blocking_maps: how many maps may block.
         sts: how policies of MTA-STS are fetched; None if nobody asks for them.
         reports: how reports about TLS are made and sent; None if there are none.
+        policy_map: what TLS has to fulfil, None without such a map.
     """
 
     hostname: str
@@ -73,6 +75,7 @@ class Settings:
     blocking_maps: int = 0
     sts: StsSettings | None = None
     reports: RptSettings | None = None
+    policy_map: PolicyMap | None = None
 
 
 def settings_from(
@@ -190,7 +193,12 @@ class _Reader:
             blocking_maps=sum(one.blocking for one in self.registry.all()),
             sts=sts_settings(self._config, smar),
             reports=rpt_settings(self._config, smar, self._hostname),
+            policy_map=self._policy_map(),
         )
+
+    def _policy_map(self) -> PolicyMap | None:
+        table = self._consumer("tls_policy")
+        return None if table is None else PolicyMap(table, self._wrong, dane="trust_ad" in self._smar.get("DNS_flags"))
 
     def _route_defaults(self) -> RouteDefaults:
         smtpc = self._config.glob.sub("smtpc")

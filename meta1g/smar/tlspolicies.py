@@ -1,6 +1,6 @@
 """Which TLS policy holds at each server of a route: the map first, then the other sources, in their order.
 
-    Target -- the map --> an entry decides alone, or asks for DANE only
+    Target -- the map --> an entry decides alone, but for what only DANE can say
        |  without one
     Hop -- DANE -- further sources, each the next one if the one before says nothing --> TlsPolicy, in ServerAddr
 
@@ -24,6 +24,8 @@ from meta1g.base.tlspolicy import OPPORTUNISTIC, TlsPolicy
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.qmgr_smar import Route
+from meta1g.smar.route import Target
+from meta1g.smar.tlsmap import PolicyEntry, PolicyMap
 
 OnPolicy = Callable[[TlsPolicy | None], None]
 _CONFUSED = TlsPolicy(refused="its TLS policy is not known, see the log of smar")
@@ -40,7 +42,8 @@ class Hop:
         use_mx: the host was found by MX records of the domain, or stands for it because there are none.
         secure: all answers that led from the domain to the host were validated (DNSSEC), by a name server that is trusted.
         secure_host: the same for those that led from the host to its addresses; no alias stands between.
-        canonical: where the aliases (CNAME) of the host end, if all of that was validated; empty without aliases, or if not.
+        canonical: where the aliases (CNAME) of the host end; empty without aliases.
+        entry: what the map says about the target; None if it says nothing.
     """
 
     domain: str
@@ -50,6 +53,7 @@ class Hop:
     secure: bool = False
     secure_host: bool = False
     canonical: str = ""
+    entry: PolicyEntry | None = None
 
 
 class PolicySource(Protocol):
@@ -73,17 +77,37 @@ class TlsPolicies:
     """The policies of a process.
 
     Args:
-        sources: whoever may say something about a host, first one first.
+        sources: whoever may say something about a host that the map says nothing about, first one first.
         log: what fails is logged here.
+        table: the map, None without one.
+        dane: asks for TLSA records where the map wants it; it stands among the sources, too.
         counted: sessions are counted for reports, so that servers have to tell whose they are.
+
+    Attributes:
+        blocking: entry() may block.
 
     Locking: own lock LEAF for each route.
     """
 
-    def __init__(self, sources: Sequence[PolicySource], log: Log, *, counted: bool = False) -> None:
+    def __init__(
+        self,
+        sources: Sequence[PolicySource],
+        log: Log,
+        table: PolicyMap | None = None,
+        dane: PolicySource | None = None,
+        *,
+        counted: bool = False,
+    ) -> None:
         self._counted = counted
         self._sources = tuple(sources)
         self._log = log
+        self._table = table
+        self._dane = dane
+        self.blocking = table is not None and table.blocking
+
+    def entry(self, target: Target) -> PolicyEntry | None:
+        """Gives what the map says about a target of a route.  Blocks: if the map does."""
+        return None if self._table is None else self._table.entry(target)
 
     def apply(self, route: Route, hops: Sequence[Hop], on_route: Callable[[Route], None]) -> None:
         """Finds the policy of each server of a route.
@@ -112,22 +136,32 @@ class TlsPolicies:
                 on_route(Route(da=route.da, servers=tuple(servers)))
 
         for hop in tuple(left):
-            self._next(hop, 0, partial(decided, hop))
+            if hop.entry is None:
+                self._next(hop, self._sources, OPPORTUNISTIC, partial(decided, hop))
+            else:
+                asked = (self._dane,) if hop.entry.dane and self._dane is not None else ()
+                self._next(hop, asked, hop.entry.at(hop.domain, hop.host), partial(decided, hop))
 
-    def _next(self, hop: Hop, number: int, decided: Callable[[TlsPolicy], None]) -> None:
-        """Asks the source with this number."""
-        if number >= len(self._sources):
-            decided(OPPORTUNISTIC)
+    def _next(self, hop: Hop, sources: Sequence[PolicySource], last: TlsPolicy, decided: Callable[[TlsPolicy], None]) -> None:
+        """Asks the first of some sources, then the others; the last policy holds if none of them says anything."""
+        if not sources:
+            decided(last)
             return
 
         def on_policy(policy: TlsPolicy | None) -> None:
             if policy is None:
-                self._next(hop, number + 1, decided)
+                self._next(hop, sources[1:], last, decided)
             else:
-                decided(policy)
+                decided(policy if hop.entry is None else _as_configured(policy, last))
 
         with failure.item(self._log, "smar.tls_policy", lambda _: decided(_CONFUSED), name=hop.host):
-            self._sources[number].ask(hop, on_policy)
+            sources[0].ask(hop, on_policy)
+
+
+def _as_configured(found: TlsPolicy, entry: TlsPolicy) -> TlsPolicy:
+    """Gives what DANE says, where the map wants it, with what the map says beside it."""
+    source = f"{found.source}, {entry.source}"
+    return replace(found, tls13=entry.tls13, ciphers=entry.ciphers, fixed=entry.fixed, source=source)
 
 
 def _with(server: ServerAddr, policy: TlsPolicy, domain: str) -> ServerAddr:

@@ -44,6 +44,7 @@ class MailParams:
     ret: str | None = None
     envid: str | None = None
     verp: str | None = None
+    requiretls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,7 @@ MAIL_PARAMETERS: Final[Mapping[str, Parameter]] = {
     "RET": Parameter(Ext.DSN, "ret", _one_of(_RETS)),
     "ENVID": Parameter(Ext.DSN, "envid", _envid),
     "XVERP": Parameter(Ext.XVERP, "verp", _verp),
+    "REQUIRETLS": Parameter(Ext.REQUIRETLS, "requiretls", _no_value),
 }
 RCPT_PARAMETERS: Final[Mapping[str, Parameter]] = {
     "NOTIFY": Parameter(Ext.DSN, "notify", _notify),
@@ -224,6 +226,8 @@ class MailFacts(Protocol):
     def ret(self) -> str | None: ...  # noqa: D102
     @property
     def envid(self) -> str | None: ...  # noqa: D102
+    @property
+    def requiretls(self) -> bool: ...  # noqa: D102
 
 
 class RcptFacts(Protocol):
@@ -247,6 +251,8 @@ def format_mail_params(params: MailFacts, server: Extensions) -> str:
         parts.append(f" BODY={params.body}")
     if params.smtputf8 and server.has(Ext.SMTPUTF8):
         parts.append(" SMTPUTF8")
+    if params.requiretls and server.has(Ext.REQUIRETLS):
+        parts.append(" REQUIRETLS")
     if server.has(Ext.DSN):
         parts.append(f" RET={params.ret}" if params.ret else "")
         parts.append(f" ENVID={params.envid}" if params.envid else "")

@@ -1,6 +1,6 @@
 """MAIL and RCPT with the parameters that this server knows, and what a server's lack of an extension means.
 
-Pure.  Ref: RFC 1870 (SIZE), RFC 6152 (8BITMIME), RFC 6531 (SMTPUTF8), RFC 3461 4 (DSN), RFC 8689 (REQUIRETLS).
+Pure.  Ref: RFC 1870 (SIZE), RFC 6152 (8BITMIME), RFC 6531 (SMTPUTF8), RFC 3461 4 (DSN).
 """
 
 from collections.abc import Callable
@@ -32,8 +32,6 @@ def refusal(job: Deliver, server: Extensions, is_7bit: Callable[[], bool]) -> Re
     limit = server.size_max_bytes
     if 0 < limit < job.size_bytes:
         return Reply(552, "5.3.4", f"{_server(job)} takes at most {limit} bytes, the message has {job.size_bytes}")
-    if job.requiretls:
-        return Reply(550, "5.7.30", f"REQUIRETLS is asked for, and {_server(job)} is not reached by TLS with REQUIRETLS")
     if job.smtputf8 and not server.has(Ext.SMTPUTF8) and not (_ascii_envelope(job) and is_7bit()):
         return Reply(553, "5.6.7", f"message needs SMTPUTF8, which {_server(job)} does not offer")
     if job.body == "8BITMIME" and not server.has(Ext.EIGHTBITMIME) and not is_7bit():

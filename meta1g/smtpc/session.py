@@ -12,15 +12,17 @@ from dataclasses import replace
 from typing import Final
 
 from meta1g.base.clock import Clock
-from meta1g.base.errors import TempError
+from meta1g.base.errors import PermError, TempError
 from meta1g.base.reply import NO_REPLY, Reply
-from meta1g.base.tlsfacts import TlsInfo, TlsSettings
+from meta1g.base.tlsfacts import TlsInfo
+from meta1g.base.tlspolicy import TlsLevel, TlsPolicy, policy_of
 from meta1g.db.cdb import ContentError
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.smtpc_qmgr import Deliver
 from meta1g.smtp.data import Stuffer
 from meta1g.smtp.esmtp import Ext, Extensions
 from meta1g.smtp.longlines import refuses_long_lines
+from meta1g.smtpc import demands
 from meta1g.smtpc.connection import ServerConnection
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.fsm import State, Verb
@@ -53,18 +55,17 @@ class Session:
         da: a DeliveryAgent.
         settings: configuration of SMTPC.
         clock: for the age of an idle session.
-        tls_out: has the contexts for TLS.
+        tls_out: has the contexts for TLS, and tells what became of it.
 
     Attributes:
+        policy: what TLS has to fulfil.
         tls: what was agreed on, None in clear.
-        tls_failure: why the session is in clear although TLS was tried, None if it was not or is not.
 
     Owner: one state thread (its own, see client.py).
     """
 
     __slots__ = (
-        "_clock", "_connection", "_da", "_settings", "_talk", "_tls_out", "idle_since", "server", "session_id", "tls",
-        "tls_failure",
+        "_clock", "_connection", "_da", "_settings", "_talk", "_tls_out", "idle_since", "policy", "server", "session_id", "tls",
     )  # fmt: skip
 
     def __init__(self, session_id: str, server: ServerAddr, da: int, settings: Settings, clock: Clock, tls_out: TlsOut) -> None:
@@ -78,7 +79,7 @@ class Session:
         self._talk = self._new_talk()
         self.idle_since = 0.0
         self.tls: TlsInfo | None = None
-        self.tls_failure: Reply | None = None
+        self.policy = _policy(server)
 
     def _new_talk(self) -> Talk:
         settings, lmtp = self._settings, self._da == DeliveryAgent.LMTP
@@ -90,8 +91,12 @@ class Session:
         Args:
             server: the same address and port, perhaps under another name.
             settings: those for this name.
+
+        Raises:
+            SessionError: its TLS policy is none.
         """
         self.server, self._settings = server, settings
+        self.policy = _policy(server)
 
     @property
     def connection(self) -> ServerConnection:
@@ -120,36 +125,73 @@ class Session:
     def open(self) -> None:
         """Connects, reads the greeting and introduces ourselves, under TLS if both sides can.
 
-        TLS is opportunistic: after a handshake that failed the server is asked again, in clear (RFC 7435).
+        Where nothing else is demanded TLS is opportunistic: after a handshake that failed the server is asked again, in clear
+        (RFC 7435).
 
         Raises:
-            SessionError: the server cannot be used; QUIT is all that can be said, if anything.
+            SessionError: the server cannot be used, or TLS is not as demanded; the session is closed then.
             TempError: a shortage here keeps us from connecting.
 
         Switches: yes (connect, read, write).
         """
-        self.tls_failure = None
+        policy, at = self.policy, where(self.server)
+        if policy.refused:
+            raise self._refused(demands.refused(at, policy) or _STALE)
         self._open()
-        if self._settings.tls is None or not self.extensions.has(Ext.STARTTLS):
-            return
+        offered = self._settings.tls is not None and policy.level is not TlsLevel.NONE and self.extensions.has(Ext.STARTTLS)
+        if offered:
+            self._try_tls()
+        needs = self._settings.needs
+        text = demands.lack(policy, self.tls) or ("" if needs is None else needs.unmet(self.tls))
+        if text:
+            reason = text if offered else f"{text}, {self._why_not()}"
+            raise self._refused(demands.violation(at, reason, policy, needs, in_clear=not offered))
+        if self.tls is not None:
+            self._tls_out.agreed(self.session_id, self.server, policy, self.tls)
+
+    def _why_not(self) -> str:
+        if self.policy.level is TlsLevel.NONE:
+            return "but its policy is not to use it"
+        return "but the server does not offer it" if self._settings.tls is not None else "but starttls is switched off"
+
+    def _refused(self, reply: Reply) -> SessionError:
+        """Ends the session since TLS is not as demanded.  Switches: yes (QUIT)."""
+        self._tls_out.refused(self.session_id, self.server, self.policy, reply)
+        self.quit()
+        return SessionError(reply)
+
+    def _try_tls(self) -> None:
+        """Begins TLS; goes on in clear, over another connection, if it fails and nothing demands it.
+
+        Raises:
+            SessionError, TempError: as open().
+
+        Switches: yes (network).
+        """
+        needs = self._settings.needs
         try:
-            self._secure(self._settings.tls)
+            self._secure()
         except SessionError as error:
-            self.tls_failure = error.reply
+            text = error.reply.one_line
+            if self.policy.is_demanded or (needs is not None and needs.demands_tls):
+                reply = demands.violation(where(self.server), text, self.policy, needs, in_clear=False)
+                raise self._refused(reply) from error
+            self._tls_out.failed(self.session_id, self.server, error.reply)
             self._open()
 
-    def _secure(self, settings: TlsSettings) -> None:
+    def _secure(self) -> None:
         """Switches: yes (network).
 
         Raises:
             SessionError: TLS failed; the connection is of no more use.
         """
-        talk, connection = self._talk, self.connection
-        context = self._tls_out.context(settings)
+        assert self._settings.tls is not None
+        talk, connection, policy = self._talk, self.connection, self.policy
+        context = self._tls_out.context(self._settings.tls, policy)
         talk.starttls()
         self._converse()
         if talk.state is State.SECURING:
-            self.tls = connection.secure(context, HANDSHAKE_TIMEOUT_S)
+            self.tls = connection.secure(context, policy, HANDSHAKE_TIMEOUT_S)
             talk.secured()
             self._converse()
         if talk.failure is not None:
@@ -214,7 +256,7 @@ class Session:
     def _transaction(self, job: Deliver, content: Content, status: DeliveryStatus) -> None:
         """Switches: yes."""
         content.check()
-        job = content.shaped(self.extensions)
+        job = content.shaped(job, self.extensions)
         status.transaction = refusal(job, self.extensions, content.is_7bit)
         if status.transaction is not None:
             return
@@ -250,9 +292,11 @@ class Session:
         content.break_lines = True
         for rcpt in job.rcpts:
             status.rcpts.pop(rcpt.rcpt_idx)
-        again = DeliveryStatus()
+        again, before = DeliveryStatus(), self.tls
         try:
             self.open()
+            if before is not None and (self.tls is None or self.tls.verified < before.verified):
+                raise SessionError(Reply(451, "4.7.5", f"{where(self.server)}: TLS is worse than it was a moment ago"))
             self.connection.until_us = st_utime() + DELIVERY_MAX_S * MICROSECONDS
             self._attempt(job, content, again)
         except SessionError as failure:
@@ -356,6 +400,18 @@ class Session:
             self._connection.close()
             self._connection = None
         self.tls = None
+
+
+def _policy(server: ServerAddr) -> TlsPolicy:
+    """Gives what TLS has to fulfil at a server.
+
+    Raises:
+        SessionError: it is no policy; SMAR sends none that is wrong.
+    """
+    try:
+        return policy_of(server.tls, server.tls_source)
+    except PermError as error:
+        raise SessionError(Reply(451, "4.3.5", error.cause)) from error
 
 
 def _timeout_s(settings: Settings, verb: Verb) -> int:

@@ -97,7 +97,8 @@ def mail(dialogue: Dialogue, argument: str) -> None:
         return
     dialogue.mail_refused = True  # until it is not
     settings = dialogue.settings
-    parsed = _parse_mail(argument, settings.offered_names, settings.lenient)
+    names = settings.offered_names if dialogue.tls is None else settings.names_under_tls
+    parsed = _parse_mail(argument, names, settings.lenient)
     if isinstance(parsed, Reply):
         dialogue.refuse("smtps.mail_refused", parsed, mail=shown(argument))
         return

@@ -23,7 +23,7 @@ from meta1g.db.cdb import CdbWriter
 from meta1g.rcb.smtps_qmgr import CloseTransaction
 from meta1g.smtp import replies
 from meta1g.smtp.data import Unstuffer
-from meta1g.smtp.header import HeaderMeter, count_received, header_end, is_automatic, message_id
+from meta1g.smtp.header import HeaderMeter, count_received, header_end, is_automatic, makes_tls_optional, message_id
 from meta1g.smtp.limits import TEXT_LINE_MAX_BYTES
 from meta1g.smtps.context import Context
 from meta1g.smtps.dialogue import Dialogue
@@ -51,6 +51,7 @@ class IncomingContent:
         size_bytes: size of the content without what we put before it.
         checksum: CRC-32 of what is in the file.
         automatic: no report may answer it, by its header.
+        tls_optional: it may go in clear where the receiving side demands TLS, by its header.
         message_id: the Message-ID, for the log.
         refusal: why it cannot be accepted, None while it can; a refused one takes no memory and no file.
 
@@ -71,6 +72,7 @@ class IncomingContent:
         "message_id",
         "refusal",
         "size_bytes",
+        "tls_optional",
     )
 
     def __init__(self, context: Context, settings: Settings, cdb_id: CdbId, trace: bytes) -> None:
@@ -85,6 +87,7 @@ class IncomingContent:
         self.size_bytes = 0
         self.checksum = 0
         self.automatic = False
+        self.tls_optional = False
         self.message_id: str | None = None
         self.refusal: Reply | None = None
 
@@ -132,7 +135,7 @@ class IncomingContent:
             self.abort()
 
     def check_header(self) -> None:
-        """Looks at the header: counts the Received fields, whether a report may answer it, and what its Message-ID is.
+        """Looks at the header: counts the Received fields; whether a report may answer it, TLS is optional; its Message-ID.
 
         Of a header beyond SMALL_CONTENT_BYTES what is up to there counts.
 
@@ -145,6 +148,7 @@ class IncomingContent:
         end = header_end(start)
         header = start[:end] if end >= 0 else start
         self.automatic = is_automatic(header)
+        self.tls_optional = makes_tls_optional(header)
         self.message_id = message_id(header)
         if count_received(header) > self._settings.max_hops:
             self.refuse(replies.TOO_MANY_HOPS)
@@ -333,6 +337,7 @@ def _close(dialogue: Dialogue, ta: Transaction, content: IncomingContent) -> Rep
         body=ta.params.body,
         checksum=content.checksum,
         automatic=content.automatic,
+        tls_optional=content.tls_optional and not ta.params.requiretls,
     )
     try:
         pending = qmgr.ask_commit(dot)

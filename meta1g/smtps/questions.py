@@ -48,6 +48,7 @@ def accept_mail(dialogue: Dialogue, ta: Transaction) -> None:
         smtputf8=params.smtputf8,
         ret=params.ret,
         envid=params.envid,
+        requiretls=params.requiretls,
         verp=params.verp,
     )
     try:

@@ -63,6 +63,7 @@ class Settings:
         offered: extensions with their arguments.
         offered_names: the extensions alone.
         offered_under_tls: extensions that are offered under TLS.
+        names_under_tls: these alone.
         tls: certificates and what else TLS needs; None if there is no certificate.
     """
 
@@ -89,6 +90,7 @@ class Settings:
     offered: Mapping[Ext, str]
     offered_names: frozenset[Ext]
     offered_under_tls: Mapping[Ext, str]
+    names_under_tls: frozenset[Ext]
     tls: TlsSettings | None = None
 
 
@@ -101,6 +103,8 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
     """Reads the settings of a section."""
     tls = tls_settings(config, section.sub("tls"), server=True)
     offered = _offered(section, tls)
+    under_tls = {ext: argument for ext, argument in offered.items() if ext is not Ext.STARTTLS}
+    under_tls[Ext.REQUIRETLS] = ""
     return Settings(
         name=section.name or "",
         hostname=hostname,
@@ -132,7 +136,8 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         verify=_verification(section),
         offered=offered,
         offered_names=frozenset(offered),
-        offered_under_tls={ext: argument for ext, argument in offered.items() if ext is not Ext.STARTTLS},
+        offered_under_tls=under_tls,
+        names_under_tls=frozenset(under_tls),
         tls=tls,
     )
 

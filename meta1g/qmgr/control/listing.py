@@ -150,6 +150,7 @@ class Listing:
                 "body": record.body,
                 "smtputf8": record.smtputf8,
                 "requiretls": record.requiretls,
+                "tls_optional": record.tls_optional,
                 "ret": record.ret,
                 "envid": record.envid,
             }

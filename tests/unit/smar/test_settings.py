@@ -7,6 +7,7 @@ from meta1g.maps.sequence import SequenceMap
 from meta1g.rcb.smtps_smar import CheckMail, Checks
 from meta1g.smar.dnsaddress import ServerAddress
 from meta1g.smar.dnsbl import DnsList
+from meta1g.smar.route import Target
 from meta1g.smar.settings import name_servers, problems, read_resolv_conf, settings_from
 from meta1g.tls.tlsrpt import RptSender
 
@@ -65,14 +66,24 @@ def test_maps_in_files_are_relative_to_the_configuration(load, tmp_path):
     MapFile.build(tmp_path / "mt.db", [(b"far.org", b"lmtp:")])
     (tmp_path / "aliases").write_text("list: a b\n")
     (tmp_path / "access").write_text("to:closed@ reject\n")
+    (tmp_path / "tls").write_text("far.org encrypt\n")
     settings = load(
-        'mailertable { file = "mt.db"; } access_map { file = access; type = text; }'
+        'tls_policy { file = tls; type = text; } mailertable { file = "mt.db"; } access_map { file = access; type = text; }'
         "aliases { file = aliases; type = text; flags = { localpart, local_domains }; } local_domains = { ours.org };"
     )
     assert settings.routes.plan("far.org").answer.servers[0].addr == f"unix:{tmp_path}/q/lmtpsock"
+    assert settings.policy_map.entry(Target("far.org", 25, is_address=False, use_mx=True)).policy.is_demanded
     assert settings.aliases is not None
     assert settings.policy.checks() == Checks.CLIENT | Checks.MAIL | Checks.RCPT
     assert settings.policy.relay.is_local("ours.org")
+
+
+def test_dane_is_used_behind_name_servers_that_are_trusted(load, tmp_path):
+    (tmp_path / "tls").write_text(". dane\n")
+    target = Target("far.org", 25, is_address=False, use_mx=True)
+    for flags, refused in (("", True), ("DNS_flags = { trust_ad };", False)):
+        settings = load(f"tls_policy {{ file = tls; type = text; }} {flags}")
+        assert bool(settings.policy_map.entry(target).policy.refused) == refused
 
 
 def test_the_lmtp_socket_of_smtpc_is_the_local_server(load, tmp_path):

@@ -43,7 +43,6 @@ def test_dsn_parameters_of_a_recipient_go_only_to_servers_that_know_them():
         ({"body": "8BITMIME"}, ALL, False, None),
         ({"smtputf8": True, "mail": "ä@b"}, Extensions({}), True, "5.6.7"),
         ({"smtputf8": True}, Extensions({}), True, None),
-        ({"requiretls": True}, ALL, True, "5.7.30"),
     ],
 )
 def test_a_delivery_the_server_cannot_take_is_refused_before_mail(facts, extensions, is_7bit, ecode):
