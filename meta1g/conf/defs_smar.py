@@ -90,8 +90,8 @@ _SECTIONS: Final = (
                 PATH,
                 None,
                 OWN,
-                "Certificates of the authorities that servers of policies, and those that take reports by https, are trusted by "
-                "(PEM), relative to the configuration directory; those of the system if it is not given.",
+                "Certificates of the authorities that servers of policies, and those that take reports by https, are trusted "
+                "by (PEM), relative to the configuration directory; those of the system if it is not given.",
             ),
             option("port", Port(), "443", OWN, "Port of the servers of policies, if a firewall leads to another one."),
         ),

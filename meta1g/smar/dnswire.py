@@ -67,7 +67,7 @@ class DnsStatus(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DnsRecord:
-    """One record: address, host name, text (each byte a character) or TLSA record as in zone files; preference of an MX record."""
+    """One record: address, host name, text (a byte a character) or TLSA record as in zone files; preference of an MX record."""
 
     value: str
     pref: int = 0

@@ -188,6 +188,7 @@ class TlsReporter:
             self._put_off(key)
         else:
             self._forget(key, "")
+            self._counts.write()
 
     def _put_off(self, key: tuple[str, str]) -> None:
         with self._lock:

@@ -104,7 +104,7 @@ class Client:
         self._clock = clock
         self._log = log
         self._post = post
-        self._tls_out = TlsOut(log)
+        self._tls_out = TlsOut(log, post)
         self._workers: dict[_Key, SessionWorker] = {}
         self.stopping = False
 

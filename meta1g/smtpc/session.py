@@ -136,18 +136,27 @@ class Session:
         """
         policy, at = self.policy, where(self.server)
         if policy.refused:
+            self._count(policy.refused)
             raise self._refused(demands.refused(at, policy) or _STALE)
         self._open()
         offered = self._settings.tls is not None and policy.level is not TlsLevel.NONE and self.extensions.has(Ext.STARTTLS)
-        if offered:
-            self._try_tls()
-        needs = self._settings.needs
-        text = demands.lack(policy, self.tls) or ("" if needs is None else needs.unmet(self.tls))
+        told = self._try_tls() if offered else self.extensions.has(Ext.STARTTLS)
+        lack, needs = demands.lack(policy, self.tls), self._settings.needs
+        if not told:
+            self._count(lack or ("STARTTLS is refused" if offered and self.tls is None else ""))
+        text = lack or ("" if needs is None else needs.unmet(self.tls))
         if text:
             reason = text if offered else f"{text}, {self._why_not()}"
             raise self._refused(demands.violation(at, reason, policy, needs, in_clear=not offered))
         if self.tls is not None:
             self._tls_out.agreed(self.session_id, self.server, policy, self.tls)
+
+    def _count(self, lack: str) -> None:
+        """Tells what became of TLS, if SMAR counts sessions of this domain; what it lacks counts as a failure."""
+        if self.server.domain:
+            source = "" if self._connection is None else self._connection.source
+            offered = bool(self.policy.refused) or self.extensions.has(Ext.STARTTLS) or self.tls is not None
+            self._tls_out.count(self.server, source, self.tls, lack, offered=offered)
 
     def _why_not(self) -> str:
         if self.policy.level is TlsLevel.NONE:
@@ -160,8 +169,11 @@ class Session:
         self.quit()
         return SessionError(reply)
 
-    def _try_tls(self) -> None:
+    def _try_tls(self) -> bool:
         """Begins TLS; goes on in clear, over another connection, if it fails and nothing demands it.
+
+        Returns:
+            Whether it failed, which is told then.
 
         Raises:
             SessionError, TempError: as open().
@@ -173,11 +185,14 @@ class Session:
             self._secure()
         except SessionError as error:
             text = error.reply.one_line
+            self._count(text)
             if self.policy.is_demanded or (needs is not None and needs.demands_tls):
                 reply = demands.violation(where(self.server), text, self.policy, needs, in_clear=False)
                 raise self._refused(reply) from error
             self._tls_out.failed(self.session_id, self.server, error.reply)
             self._open()
+            return True
+        return False
 
     def _secure(self) -> None:
         """Switches: yes (network).

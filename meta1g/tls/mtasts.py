@@ -186,7 +186,7 @@ def server_policy(policy: StsPolicy, domain: str, host: str, why: str) -> TlsPol
     Returns:
         The demands; None if the domain wants none.
     """
-    source = f"MTA-STS of {domain}, mode {policy.mode}, {why}"
+    source = f"MTA-STS of {domain}: {policy.mode} by {why}"
     if policy.mode is StsMode.NONE:
         return None
     if policy.mode is StsMode.TESTING:

@@ -1,6 +1,6 @@
 """A web server under TLS for tests, on a port of the loopback: gives policies, takes reports, misbehaves as told.
 
-server.pages["/.well-known/mta-sts.txt"] = Page(b"version: STSv1 ...")
+server.pages["/.well-known/mta-sts.txt"] = Page(b"version: STSv1 ...")       of all hosts; "HOST PATH" is of one
 server.asked                                                       what was asked for: (method, Host, path, headers, body)
 """
 
@@ -95,7 +95,9 @@ class PolicyServer:
                 with self._changed:
                     self.asked.append(request)
                     self._changed.notify_all()
-                self.pages.get(request[2], Page(b"not here", "404 Not Found")).say(conn)
+                named = f"{request[1].partition(':')[0]} {request[2]}"  # of one host, or of all
+                page = self.pages.get(named) or self.pages.get(request[2]) or Page(b"not here", "404 Not Found")
+                page.say(conn)
                 conn.unwrap()
 
 

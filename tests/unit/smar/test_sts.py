@@ -263,7 +263,7 @@ def test_what_holds_at_a_server(gate):
 
     good = ask("mx.good.example")
     assert (good.level, good.names, good.refused) == (TlsLevel.VERIFY, ("mx.good.example",), "")
-    assert good.source == f"MTA-STS of {GOOD}, mode enforce, policy 1"
+    assert good.source == f"MTA-STS of {GOOD}: enforce by policy 1"
     assert ask("a.mx.example").names == ("a.mx.example",)
     assert ask("mx.evil.example").refused == f"MTA-STS policy of {GOOD} does not name mx.evil.example"
     assert ask("mx.good.example", use_mx=False) is None
@@ -274,7 +274,7 @@ def test_what_holds_at_a_server(gate):
     gate.server.pages[PATH] = Page(TESTING)
     gate.publish(GOOD, "2")
     tested = ask("mx.evil.example")
-    assert (tested.demands(), "mode testing" in tested.source) == ("", True)
+    assert (tested.demands(), ": testing by policy 2: " in tested.source) == ("", True)
     gate.server.pages[PATH] = Page(b"version: STSv1\nmode: none\nmax_age: 86400")
     gate.publish(GOOD, "3")
     assert ask("mx.evil.example") is None
