@@ -17,6 +17,8 @@ _VERIFIED = "unit/qmgr/test_verified.py"
 _DUE = "test_a_result_is_due_after_its_time_and_not_right_after_a_probe"
 _DSN = "unit/qmgr/test_settings.py::test_the_texts_of_reports_and_the_senders_with_verp_are_those_of_the_configuration"
 _MAPS = "unit/smar/test_settings.py::test_declared_maps_are_used_by_name"
+_TLS_OUT = "unit/smtpc/test_tls_policy.py::"
+_DEMANDS = ("flags encrypted", "flags verified", "min_cipher_bits", "cert_issuer", "cert_subject", "common_name", "violation")
 _FILES = "unit/smar/test_settings.py::test_maps_in_files_are_relative_to_the_configuration"
 _CONF_MAP = "unit/qmgr/test_destinations.py::test_the_map_of_the_configuration_is_opened"
 _DNS = "unit/smar/test_settings.py::test_name_servers_by_section_and_by_option"
@@ -145,6 +147,8 @@ _PLACES = {
         ),
         "flags request_cert": "unit/conf/test_tlsconf.py::test_clients_are_asked_for_a_certificate_unless_told_otherwise",
     },
+    "smtpc_session_conf tls_requirements": dict.fromkeys(_DEMANDS, f"{_TLS_OUT}test_requirements_of_a_server"),
+    "smtpc_rcpt_conf tls_requirements": dict.fromkeys(_DEMANDS, f"{_TLS_OUT}test_requirements_of_a_recipient_concern_no_other"),
     "smtpc tls": dict.fromkeys(
         (
             *("cert_file", "key_file", "DSA_cert_file", "DSA_key_file", "CAcert_file", "CAcert_directory", "CRL_file"),

@@ -307,13 +307,17 @@ class Resolution:
     def _answer(self) -> Route | Unresolved:
         found = sorted((entry for walk in self._walks for entry in walk.servers), key=lambda entry: entry[0])
         if found:
-            unique = {(server.addr, server.port): server for _, server, _ in reversed(found)}
-            servers = tuple(server for _, server, _ in found if unique[server.addr, server.port] is server)
+            unique = {self._key(server): server for _, server, _ in reversed(found)}
+            servers = tuple(server for _, server, _ in found if unique[self._key(server)] is server)
             servers, own = without_us(servers, self.myself)
             if own is not None and not servers:
                 return self._failure(own.pref) or loops_at(own)
             return Route(da=self._plan.da, servers=servers[:SERVERS_MAX])
         return self._failure() or self._walks[0].failures[0][1]
+
+    def _key(self, server: ServerAddr) -> tuple[str, int, str]:
+        """Gives what makes a server another one: its name, too, if policies are by name."""
+        return server.addr, server.port, "" if self._policies is None else server.host
 
     def _failure(self, limit: int | None = None) -> Unresolved | None:
         """Gives a temporary failure; with a limit, one of a host with a better preference than that."""

@@ -113,7 +113,7 @@ class TlsPolicies:
         """Finds the policy of each server of a route.
 
         Args:
-            route: the route.
+            route: the route; servers of one address may differ by their names.
             hops: the host of each of its servers.
             on_route: called once with the route and its policies, at once or in a worker.
         """
@@ -129,11 +129,12 @@ class TlsPolicies:
                 found[hop] = policy
                 ended = not left
             if ended:
-                servers = (
+                servers = [
                     _with(server, found[hop], hop.domain if self._counted and hop.use_mx else "")
                     for server, hop in zip(route.servers, hops, strict=True)
-                )
-                on_route(Route(da=route.da, servers=tuple(servers)))
+                ]
+                alike = {(one.addr, one.port, one.tls): one for one in reversed(servers)}
+                on_route(Route(da=route.da, servers=tuple(alike[key] for key in _in_order(servers))))
 
         for hop in tuple(left):
             if hop.entry is None:
@@ -162,6 +163,11 @@ def _as_configured(found: TlsPolicy, entry: TlsPolicy) -> TlsPolicy:
     """Gives what DANE says, where the map wants it, with what the map says beside it."""
     source = f"{found.source}, {entry.source}"
     return replace(found, tls13=entry.tls13, ciphers=entry.ciphers, fixed=entry.fixed, source=source)
+
+
+def _in_order(servers: Sequence[ServerAddr]) -> dict[tuple[str, int, str], None]:
+    """Gives servers by their address and what they have to fulfil, each once: another name alone makes no difference."""
+    return dict.fromkeys((one.addr, one.port, one.tls) for one in servers)
 
 
 def _with(server: ServerAddr, policy: TlsPolicy, domain: str) -> ServerAddr:

@@ -65,7 +65,7 @@ def lack(policy: TlsPolicy, info: TlsInfo | None) -> str:
 
 def refused(where: str, policy: TlsPolicy) -> Reply | None:
     """Gives why no mail may go to a server whatever its TLS is like; None if it may."""
-    return Reply(451, "4.7.0", f"{where}: {policy.refused}{_by(policy)}") if policy.refused else None
+    return Reply(451, "4.7.0", f"{where}: {policy.refused} ({policy.source or policy.level})") if policy.refused else None
 
 
 def violation(where: str, text: str, policy: TlsPolicy, needs: TlsRequirements | None, *, in_clear: bool) -> Reply:

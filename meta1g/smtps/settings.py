@@ -103,7 +103,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
     """Reads the settings of a section."""
     tls = tls_settings(config, section.sub("tls"), server=True)
     offered = _offered(section, tls)
-    under_tls = {ext: argument for ext, argument in offered.items() if ext is not Ext.STARTTLS}
+    under_tls: dict[Ext, str] = {ext: argument for ext, argument in offered.items() if ext is not Ext.STARTTLS}
     under_tls[Ext.REQUIRETLS] = ""
     return Settings(
         name=section.name or "",

@@ -1,4 +1,4 @@
-"""A gateway, a name server, a web server with policies, and a mail server under TLS: policies are obeyed, and reports are sent."""
+"""A gateway, a name server, a web server with policies, a mail server under TLS: policies are obeyed, reports are sent."""
 
 import email
 import gzip
@@ -42,7 +42,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def world(files, tmp_path):
-    """Gives the gateway that is not yet running, its name server, and the mail server."""
+    """Gives a gateway that is not yet running, and the mail server of all domains."""
     directory, certificates = files
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificates[MX])
@@ -65,7 +65,7 @@ def world(files, tmp_path):
             "tls_reports { from = tls@gateway.example; delay = 0; }",
             "smtpc": f'remote_port = {server.port}; tls {{ CAcert_file = "{directory}/ca.example.pem"; }}',
         }
-        yield Gateway(tmp_path / "g", "unused.example [127.0.0.1]", options), names, policies, server
+        yield Gateway(tmp_path / "g", "unused.example [127.0.0.1]", options), server
 
 
 def counted(gateway, capsys):
@@ -76,7 +76,7 @@ def counted(gateway, capsys):
 
 
 def test_policies_are_obeyed_kept_and_reported(world, capsys):
-    gateway, names, policies, server = world
+    gateway, server = world
     with running(gateway):
         send(gateway, ["a@good.example", "b@tested.example", "c@strict.example"])
         wait_until(lambda: len(server.contents) == 2, WAIT_S, f"two deliveries: {gateway.last_words()}")
@@ -98,7 +98,7 @@ def test_policies_are_obeyed_kept_and_reported(world, capsys):
 
 
 def test_the_report_of_yesterday_goes_out_through_the_queue(world):
-    gateway, names, policies, server = world
+    gateway, server = world
     gateway.setup()
     day = RptDay(day_of(time.time() - 86400))
     day.add(RptPolicy(PolicyType.NONE, "good.example"), None)

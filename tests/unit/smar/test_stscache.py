@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from meta1g.base.clock import SystemClock
@@ -99,6 +99,7 @@ def test_a_directory_that_cannot_be_used_leaves_policies_in_memory(made):
     assert len(made()) == 0
 
 
+@settings(deadline=None)
 @given(some.binary(max_size=200) | some.binary(max_size=80).map(lambda more: entry().encoded()[:-9] + more))
 def test_any_content_is_a_policy_or_an_error(data):
     with suppress(StsError):

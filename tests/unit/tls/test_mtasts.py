@@ -1,7 +1,7 @@
 """Records and policies of MTA-STS: the examples of the RFC, what is wrong, and any bytes."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from meta1g.tls.mtasts import MAX_AGE_MAX_S, MX_MAX, POLICY_MAX_BYTES, StsError, StsMode, StsPolicy, parse_policy, record_id
@@ -121,6 +121,7 @@ def test_a_star_stands_for_one_label(host, allowed):
     assert PARSED.allows(host) is allowed
 
 
+@settings(deadline=None)
 @given(some.binary(max_size=300) | some.lists(some.sampled_from([*POLICY.split(b"\n"), b"mx: *.", b"\r"])).map(b"\n".join))
 def test_any_bytes_are_a_policy_or_an_error_and_a_policy_reads_as_it_was_written(data):
     try:
@@ -130,6 +131,7 @@ def test_any_bytes_are_a_policy_or_an_error_and_a_policy_reads_as_it_was_written
     assert parse_policy("\r\n".join(policy.lines()).encode()) == policy
 
 
+@settings(deadline=None)
 @given(some.lists(some.text(max_size=60).map(lambda rest: "v=STSv1;" + rest) | some.text(max_size=60), max_size=3))
 def test_any_texts_are_an_id_or_none_or_an_error(texts):
     try:

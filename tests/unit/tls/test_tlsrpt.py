@@ -7,7 +7,7 @@ import json
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from meta1g.tls import rptday
@@ -81,6 +81,7 @@ def test_a_damaged_record_is_told(record, word):
         rpt_targets([record, record])
 
 
+@settings(deadline=None)
 @given(some.lists(some.text(max_size=60).map(lambda rest: "v=TLSRPTv1;rua=" + rest) | some.text(max_size=60), max_size=3))
 def test_any_texts_are_targets_or_an_error(texts):
     with suppress(RptError):
@@ -166,6 +167,7 @@ def test_a_day_is_read_as_it_was_written():
     assert (again.counts("example.com"), again.sent_to("example.com"), again.changed) == ((), frozenset(), True)
 
 
+@settings(deadline=None)
 @given(some.binary(max_size=100) | some.binary(max_size=50).map(lambda more: content_of([*a_day().lines(), more])))
 def test_any_content_is_a_day_or_an_error(data):
     with suppress(DayError):
