@@ -55,6 +55,8 @@ _NOWHERE: Final = Outcome(Reply(451, "4.3.5", "address resolver named no server 
 
 def relaxed(server: ServerAddr) -> ServerAddr:
     """Gives a server without what its own side demands of TLS; what the configuration demands stays (RFC 8689 4.2.2)."""
+    if server.domain:
+        server = replace(server, domain="")  # what is sent whatever TLS is like is not counted (RFC 8460 5.3)
     if not server.tls or policy_of(server.tls).fixed:
         return server
     return replace(server, tls="", tls_source=f"TLS-Required: No, not {server.tls_source}")
