@@ -112,12 +112,16 @@ _SMAR_SMTPC: Final[Mapping[str, LogEvent]] = {
     "smar.sts": row(
         Sev.INFO, _RUN, "name answer count", "", "The MTA-STS policy of a domain was fetched; it names so many servers."
     ),
-    "smar.sts_failed": row(Sev.WARN, _TROUBLE, "name", "", "The MTA-STS policy of a domain cannot be fetched."),
+    "smar.sts_failed": row(Sev.NOTICE, _TROUBLE, "name", "", "The MTA-STS policy of a domain cannot be fetched."),
     "smar.sts_cache": row(Sev.ERROR, _TROUBLE, "path", "", "A file of MTA-STS policies cannot be written or read."),
     "smar.sts_damaged": row(Sev.WARN, _TROUBLE, "path", "", "A file of an MTA-STS policy is damaged; it is fetched again."),
     "smar.tlsrpt": row(Sev.INFO, _RUN, "name answer", "", "The report about TLS of a domain was taken by this address."),
     "smar.tlsrpt_failed": row(
-        Sev.WARN, _TROUBLE, "name answer", "", "The report about TLS of a domain was not taken by this address, or is too old."
+        Sev.NOTICE,
+        _TROUBLE,
+        "name answer",
+        "",
+        "The report about TLS of a domain was not taken by this address, or is too old.",
     ),
     "smar.tlsrpt_file": row(Sev.ERROR, _TROUBLE, "path", "", "A file of what is counted for reports cannot be used."),
     "smar.mcp": row(Sev.NOTICE, _RUN, "", "", "mcp is gone; SMAR stops."),

@@ -115,6 +115,14 @@ def normal_name(text: str) -> str:
         raise WireError(f"not a domain name: {error}") from error
 
 
+def ascii_name(text: str) -> str:
+    """Gives a domain name as normal_name() does; empty if it cannot stand in the DNS."""
+    try:
+        return normal_name(text)
+    except WireError:
+        return ""
+
+
 def reverse_name(address: str, zone: str = "") -> str:
     """Gives the name below which the PTR records of an address stand, or its entry in the zone of a DNS list.
 

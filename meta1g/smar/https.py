@@ -28,6 +28,8 @@ _CONNECT_S: Final = 10.0
 #: The system's authorities are read again after so long, in seconds.  Our choice: reading them costs as much as some requests.
 _CONTEXT_S: Final = 3600.0
 _OK: Final = range(200, 300)
+#: What is told of an error.  Our choice: it may have words of the server in it.
+_TEXT_MAX_CHARS: Final = 200
 
 
 class HttpsFailure(StrEnum):
@@ -259,4 +261,4 @@ def _text(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "takes too long"
     text = (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
-    return "".join(one if one.isprintable() else "?" for one in text)[:200]
+    return "".join(one if " " <= one <= "~" else "?" for one in text)[:_TEXT_MAX_CHARS]

@@ -29,7 +29,7 @@ from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.pt.workers import Workers
 from meta1g.smar.deadlines import Deadlines
-from meta1g.smar.dnswire import DnsAnswer, DnsStatus, RRType
+from meta1g.smar.dnswire import DnsAnswer, DnsStatus, RRType, ascii_name
 from meta1g.smar.https import HttpsClient, HttpsError, HttpsFailure, HttpsServer
 from meta1g.smar.limits import (
     STS_FETCH_S,
@@ -176,17 +176,15 @@ class StsPolicies:
             domain: lower case.
             on_found: called once, at once if the policy is known, else in a worker.
         """
-        if "." not in domain or len(domain) > _DOMAIN_MAX_CHARS or domain.startswith("[") or not is_host(domain):
+        name = "" if domain.startswith("[") else ascii_name(domain)
+        if "." not in name or len(name) > _DOMAIN_MAX_CHARS or not is_host(name):
             on_found(_NO_RECORD)
-            return
-        self._ask(domain, on_found)
+        else:
+            self._resolver.ask(f"{RECORD_LABEL}.{name}", RRType.TXT, partial(self._on_record, name, on_found))
 
     def fetching(self) -> int:
         """Gives how many policies are being fetched."""
         return len(self._open)
-
-    def _ask(self, domain: str, on_found: OnFound) -> None:
-        self._resolver.ask(f"{RECORD_LABEL}.{domain}", RRType.TXT, partial(self._on_record, domain, on_found))
 
     def _on_record(self, domain: str, on_found: OnFound, answer: DnsAnswer) -> None:
         known, why, policy_id = self._cache.use(domain), "", None
@@ -307,7 +305,7 @@ class StsPolicies:
             else:
                 self._failed.pop(fetch.domain)
         if finding.policy is None:
-            self._log.warn("smar.sts_failed", finding.why, name=fetch.domain)
+            self._log.notice("smar.sts_failed", finding.why, name=fetch.domain)
             finding = self._instead(fetch.domain, finding)
         for waiter in fetch.waiters:
             with failure.item(self._log, "smar.sts", name=fetch.domain):
@@ -368,8 +366,8 @@ class StsSource:
 def demands(hop: Hop, finding: StsFinding) -> TlsPolicy | None:
     """Gives what holds at a host; None if nothing is known of a policy."""
     if finding.policy is not None:
-        return server_policy(finding.policy, hop.domain, hop.host, finding.why)
-    return TlsPolicy(source=f"no MTA-STS policy of {hop.domain}: {finding.why}") if finding.failed else None
+        return server_policy(finding.policy, ascii_name(hop.domain), hop.host, finding.why)
+    return TlsPolicy(source=f"no MTA-STS policy of {ascii_name(hop.domain)}: {finding.why}") if finding.failed else None
 
 
 def _of(entry: StsEntry | None, why: str, failed: ResultType | None = None) -> StsFinding:

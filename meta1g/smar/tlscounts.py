@@ -11,6 +11,7 @@ Ref: RFC 8460 4; invariants I3, I4, I10.
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -27,7 +28,7 @@ from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.pt.workers import Workers
 from meta1g.rcb.tlssession import TlsSession
-from meta1g.smar.dnswire import DnsAnswer, DnsStatus, RRType
+from meta1g.smar.dnswire import DnsAnswer, DnsStatus, RRType, ascii_name
 from meta1g.smar.limits import RPT_WANTED_MAX, RPT_WANTED_S, RPT_WRITE_S
 from meta1g.smar.resolver import Resolver
 from meta1g.smar.sts import StsFinding, StsPolicies
@@ -93,6 +94,7 @@ class TlsCounts:
 
     def add(self, session: TlsSession) -> None:
         """Counts a session, if its domain wants reports; perhaps a little later."""
+        session = replace(session, domain=ascii_name(session.domain))
         now = self._clock.monotonic()
         with self._lock:
             known = self._wanted.get(session.domain)

@@ -177,7 +177,7 @@ class TlsReporter:
             self._log.info("smar.tlsrpt", "ok", name=key[1], answer=str(target))
         else:
             text = error.cause if isinstance(error, HttpsError | FullError) else f"{type(error).__name__}: {error}"
-            self._log.warn("smar.tlsrpt_failed", text, name=key[1], answer=str(target))
+            self._log.notice("smar.tlsrpt_failed", text, name=key[1], answer=str(target))
         with self._lock:
             sending = self._sending[key]
             sending.left -= 1
@@ -202,4 +202,4 @@ class TlsReporter:
             self._next.pop(key, None)
         self._counts.drop(*key)
         if why:
-            self._log.warn("smar.tlsrpt_failed", why, name=key[1], answer=key[0])
+            self._log.notice("smar.tlsrpt_failed", why, name=key[1], answer=key[0])

@@ -278,3 +278,25 @@ def test_what_holds_at_a_server(gate):
     gate.server.pages[PATH] = Page(b"version: STSv1\nmode: none\nmax_age: 86400")
     gate.publish(GOOD, "3")
     assert ask("mx.evil.example") is None
+
+
+def test_one_domain_does_not_take_all_fetches(gate, monkeypatch):
+    monkeypatch.setattr(sts, "STS_FETCHES_OPEN_MAX", 2)
+    gate.restart()
+    go_on = threading.Event()
+    gate.server.pages[PATH] = Page(act=lambda conn: go_on.wait(DEADLINE_S))
+    for domain in ("a.good.example", "b.good.example"):
+        gate.publish(domain, "1")
+        gate.names.add(f"mta-sts.{domain}", "A", "127.0.0.1")
+    first = gate.start(GOOD)
+    gate.server.wait_for(1)
+    assert gate.find("a.good.example").why == "too many policies are fetched now"
+    gate.server.pages[PATH] = Page(POLICY)
+    assert gate.find("self.example").failed is ResultType.STS_WEBPKI_INVALID, "others have their share"
+    go_on.set()
+    assert first.get().failed is ResultType.STS_POLICY_FETCH_ERROR
+
+
+def test_a_name_in_other_letters_is_asked_for_as_the_dns_has_it(gate):
+    gate.find("b\xfccher.example")
+    assert gate.names.questions("_mta-sts.xn--bcher-kva.example", "TXT")

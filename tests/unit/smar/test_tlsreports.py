@@ -217,3 +217,9 @@ def test_a_domain_that_wants_none_any_more_gets_none(gate, sink):
     gate.reporter._task.sleep_until(0)
     gate.wait_done()
     assert gate.web.asked == []
+
+
+def test_a_domain_in_other_letters_is_counted_as_the_dns_has_it(gate):
+    gate.names.add("_smtp._tls.xn--bcher-kva.example", "TXT", '"v=TLSRPTv1; rua=mailto:a@b.example"')
+    gate.session(domain="b\xfccher.example")
+    gate.today(1, "xn--bcher-kva.example")
