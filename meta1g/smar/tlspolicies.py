@@ -130,7 +130,7 @@ class TlsPolicies:
                 ended = not left
             if ended:
                 servers = [
-                    _with(server, found[hop], hop.domain if self._counted and hop.use_mx else "")
+                    _with(server, found[hop], hop.domain if self._counted and hop.use_mx and hop.entry is None else "")
                     for server, hop in zip(route.servers, hops, strict=True)
                 ]
                 alike = {(one.addr, one.port, one.tls): one for one in reversed(servers)}

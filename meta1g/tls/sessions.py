@@ -15,8 +15,12 @@ from meta1g.tls.mtasts import StsMode, StsPolicy
 from meta1g.tls.tlsrpt import PolicyType, ResultType, RptFailure, RptPolicy
 
 _REASON_MAX_CHARS: Final = 200
+#: Stands in the reasons of SMAR and SMTPC that are about DANE.
+_TLSA: Final = "TLSA record"
 #: Words of OpenSSL, and what they mean.  Ref: RFC 8460 4.3.1.
 _REASONS: Final = (
+    ("no answer about its TLSA records", ResultType.DNSSEC_INVALID),
+    ("its TLSA records have more than", ResultType.TLSA_INVALID),
     ("mismatch", ResultType.CERTIFICATE_HOST_MISMATCH),
     ("no name is right", ResultType.CERTIFICATE_HOST_MISMATCH),
     ("expired", ResultType.CERTIFICATE_EXPIRED),
@@ -63,7 +67,7 @@ def held_against(seen: TlsSeen, policy: StsPolicy | None, failed: ResultType | N
         policy: the MTA-STS policy of its domain, None without one.
         failed: why there is none although there should be.
     """
-    if seen.tlsa:
+    if seen.tlsa or _TLSA in seen.reason:
         return RptPolicy(PolicyType.TLSA, seen.domain, seen.tlsa, (seen.host,))
     if policy is not None and policy.mode is not StsMode.NONE:
         return RptPolicy(PolicyType.STS, seen.domain, policy.lines(), policy.mx)

@@ -1,19 +1,26 @@
 """MTA-STS with a real name server and a real web server: what is found, whatever either of them does."""
 
+import socket
 import threading
 import time
+from contextlib import suppress
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
 
 from contrib.lib.gateway import wait_until
-from meta1g.base.tlspolicy import TlsLevel
+from meta1g.base.tlspolicy import TlsLevel, TlsPolicy, policy_of
 from meta1g.pt.workers import Workers
+from meta1g.rcb.common import ServerAddr
+from meta1g.rcb.qmgr_smar import Route
 from meta1g.smar import sts
-from meta1g.smar.https import HttpsClient
+from meta1g.smar.https import HttpsClient, HttpsError, HttpsServer
 from meta1g.smar.limits import STS_FETCHES, STS_LOOK_S, STS_REFRESH_S, STS_RETRY_S, STS_WAIT_S
 from meta1g.smar.sts import StsPolicies, StsSource
 from meta1g.smar.stscache import StsCache
-from meta1g.smar.tlspolicies import Hop
+from meta1g.smar.tlsmap import PolicyEntry
+from meta1g.smar.tlspolicies import Hop, TlsPolicies
 from meta1g.tls.mtasts import PATH, POLICY_MAX_BYTES, StsMode, StsPolicy
 from meta1g.tls.tlsrpt import ResultType
 from tests.fakes.certificates import make_certificate, sign_certificate, sign_expired
@@ -300,3 +307,50 @@ def test_one_domain_does_not_take_all_fetches(gate, monkeypatch):
 def test_a_name_in_other_letters_is_asked_for_as_the_dns_has_it(gate):
     gate.find("b\xfccher.example")
     assert gate.names.questions("_mta-sts.xn--bcher-kva.example", "TXT")
+
+
+class Says:
+    """A source that knows one answer.  Owner: the test."""
+
+    def __init__(self, policy):
+        self.policy = policy
+
+    def ask(self, hop, on_policy):
+        on_policy(self.policy)
+
+
+@pytest.mark.parametrize(
+    ("dane", "entry", "level", "counted"),
+    [
+        (TlsPolicy(TlsLevel.DANE, source="TLSA"), None, TlsLevel.DANE, GOOD),
+        (TlsPolicy(refused="no answer about its TLSA records"), None, TlsLevel.MAY, GOOD),
+        (None, None, TlsLevel.VERIFY, GOOD),
+        (None, PolicyEntry(TlsPolicy(TlsLevel.NONE, fixed=True), dane=False), TlsLevel.NONE, ""),
+    ],
+)
+def test_dane_and_the_map_come_before_it(gate, dane, entry, level, counted):
+    policies = TlsPolicies([Says(dane), StsSource(gate.policies)], gate.asker.system.log, counted=True)
+    route = Route(da=0, servers=(ServerAddr(addr="192.0.2.1", port=25, host="mx.good.example"),))
+    heard = Heard()
+    policies.apply(route, [Hop(GOOD, "mx.good.example", 25, use_mx=True, entry=entry)], heard)
+    (server,) = heard.get().servers
+    assert (policy_of(server.tls).level, server.domain) == (level, counted)
+    assert len(gate.server.asked) == (level is TlsLevel.VERIFY)
+
+
+def test_a_server_that_does_not_begin_tls_costs_a_moment(gate, monkeypatch):
+    monkeypatch.setattr(sts, "STS_FETCH_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        gate.restart(port=silent.getsockname()[1])
+        found = gate.find()
+    assert (found.failed, found.why) == (ResultType.STS_POLICY_FETCH_ERROR, f"mta-sts.{GOOD}: takes too long")
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(some.binary(max_size=300) | some.binary(max_size=100).map(lambda rest: b"HTTP/1.1 200 OK\r\n" + rest))
+def test_any_bytes_are_an_answer_or_an_error(server, certificates, data):
+    server.pages[PATH] = Page(act=lambda conn: conn.sendall(data))
+    client = HttpsClient(certificates[0] / "ca.example.pem")
+    where = HttpsServer(f"mta-sts.{GOOD}", ("127.0.0.1",), server.port)
+    with suppress(HttpsError):
+        assert len(client.request(where, PATH, timeout_s=DEADLINE_S, max_bytes=64).content) <= 64

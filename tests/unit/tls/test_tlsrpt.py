@@ -127,6 +127,20 @@ NO_TLS = {"offered": False, "secured": False, "verified": False}
         ({}, None, R.STS_POLICY_INVALID, PolicyType.STS, R.STS_POLICY_INVALID),
         ({}, POLICY, R.STS_POLICY_FETCH_ERROR, PolicyType.STS, R.STS_POLICY_FETCH_ERROR),
         ({}, StsPolicy(StsMode.NONE, (), 1), None, PolicyType.NONE, None),
+        (
+            {"secured": False, "reason": "no answer about its TLSA records: SERVFAIL"},
+            POLICY,
+            None,
+            PolicyType.TLSA,
+            R.DNSSEC_INVALID,
+        ),
+        (
+            {"secured": False, "reason": "its TLSA records have more than 8192 bytes"},
+            None,
+            None,
+            PolicyType.TLSA,
+            R.TLSA_INVALID,
+        ),
         ({"tlsa": ("3 1 1 00",), "verified": False}, POLICY, None, PolicyType.TLSA, None),
         (
             {"tlsa": ("3 1 1 00",), "secured": False, "reason": "fits no TLSA record"},
