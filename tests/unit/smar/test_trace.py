@@ -19,6 +19,7 @@ smar {
   mailertable { file = routes; type = regex; }
   local_user_map { file = users; type = text; flags = { localpart, local_domains }; }
   local_domains = { gw.example };
+  tls_policy { file = tls; type = text; }
   relay_from = { 127.0.0.1 };
   dnsbl { zone = list.example; }
 }
@@ -34,6 +35,7 @@ FILES = {
     ),
     "routes": "/^far\\.example$/ 26^[192.0.2.9]\n/broken/ 0^[192.0.2.9]\n",
     "users": "joe\nlist\n",
+    "tls": "far.example verify\n.example dane\n[mx.example]:587 secure\n",
 }
 TRACES = """\
 cltaddr:192.0.2.7
@@ -90,6 +92,26 @@ local_user_map:joe+x@gw.example
   local_user_map  joe+*  not found
   local_user_map  joe  OK
 = a user
+
+tls_policy:far.example
+  tls_policy  far.example  OK  verify
+= verify
+
+tls_policy:[192.0.2.1]
+  tls_policy  [192.0.2.1]:25  not found
+  tls_policy  [192.0.2.1]  not found
+  tls_policy  .  not found
+= no entry
+
+tls_policy:a.example
+  tls_policy  a.example  not found
+  tls_policy  .example  OK  dane
+  tls_policy  .example  wrong: needs DNS_flags = { trust_ad } in section smar; mail is put off until it is mended
+= no mail goes there: its TLS policy is wrong, see the log of smar
+
+tls_policy:[mx.example]:587
+  tls_policy  [mx.example]:587  OK  secure
+= verify
 
 protectedrcpt:list@gw.example
   access_map  protectedrcpt:list@gw.example  OK  far.example
