@@ -13,7 +13,7 @@ Ref: MeTA1 README, "Lookup Orders in Maps", "Lookup Orders for Anti-Spam Measure
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
@@ -324,7 +324,15 @@ class Tracer:
         if members is not None:
             return lines
         domain = rcpt.domain.lower() or self._hostname
-        return [*lines, "route", *self._lines(_routed(self._policy.routes.plan(domain), domain))]
+        plan = self._policy.routes.plan(domain)
+        return [*lines, "route", *self._lines(_routed(plan, domain)), *self._policies_of(plan)]
+
+    def _policies_of(self, plan: RoutePlan) -> Iterator[str]:
+        """Tells what the map of TLS policies says of the targets of a route."""
+        if self._policies is not None:
+            for target in plan.targets:
+                yield f"tls {target.host}"
+                yield from self._lines(_demanded(self._policies.entry(target)))
 
 
 #: Questions by their first word.
