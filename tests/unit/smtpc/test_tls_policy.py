@@ -294,6 +294,12 @@ SESSION_CONF = [
     ("tls_requirements { flags = { encrypted }; violation = permanent; }", MX, {"EHLO": EHLO}, "554 5.7.4"),
     ("tls_requirements { flags = { encrypted }; violation = abort; }", MX, {"EHLO": EHLO}, "451 4.7.4"),
     ("tls_requirements { flags = { encrypted }; }", MX, {**TLS, "STARTTLS": "220 go\r\nnonsense\r\n"}, "451 4.7.5"),
+    (
+        "tls_requirements { flags = { encrypted }; violation = permanent; }",
+        MX,
+        {**TLS, "STARTTLS": "220 go\r\nnonsense\r\n"},
+        "451 4.7.5",
+    ),
     ("flags = { dont_starttls }; tls_requirements { flags = { encrypted }; }", MX, TLS, "451 4.7.4"),
     ("tls_requirements { flags = { verified }; }", MX, TLS, "250 2.0.0"),
     ("tls_requirements { flags = { verified }; }", "other.example", TLS, "451 4.7.5"),
