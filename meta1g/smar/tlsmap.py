@@ -166,6 +166,19 @@ def _address_problem(host: str, key: str) -> str:
     return "" if wanted == host else f"{shown(key)} is never asked for in this form; write [{wanted}]"
 
 
+def target_of(key: str) -> Target:
+    """Gives the target that a key is for."""
+    with_port = _PORT.fullmatch(key) if "]:" in key or key.count(":") == 1 else None
+    name, port = (with_port[1], int(with_port[2])) if with_port is not None else (key, _SMTP_PORT)
+    if not (name.startswith("[") and name.endswith("]")):
+        return Target(name, port, is_address=False, use_mx=True)
+    host = name[1:-1]
+    try:
+        return Target(str(ipaddress.ip_address(host)), port, is_address=True)
+    except ValueError:
+        return Target(host, port, is_address=False)
+
+
 def keys_of(target: Target) -> Iterator[str]:
     """Gives the keys of a target, most specific first."""
     host, port = target.host, target.port
@@ -227,7 +240,7 @@ class PolicyMap:
         try:
             entry = read_entry(result.value, source)
             if entry.dane and not self._dane:
-                raise ValueError("needs name servers that validate and are trusted: DNS_flags = { trust_ad } in section smar")
+                raise ValueError("needs DNS_flags = { trust_ad } in section smar")
         except ValueError as error:
             self._wrong.tell(self._table.name, key, result.value, str(error))
             return PolicyEntry(TlsPolicy(refused="its TLS policy is wrong, see the log of smar", source=source)), True

@@ -27,16 +27,26 @@ def wanted(policy: TlsPolicy, host: str) -> TlsWanted:
         policy: its policy.
         host: its name, empty if it has none.
     """
-    server_name = policy.server_name or host
+    server_name = _a_label(policy.server_name or host)
     if policy.level is TlsLevel.FINGERPRINT:
         prints = [bytes.fromhex(one) for one in policy.fingerprints]
         return TlsWanted(
             server_name, (), tuple(Tlsa(_DANE_EE, selector, _SHA256, one) for selector in (0, 1) for one in prints)
         )
     if policy.level is TlsLevel.DANE:
-        return TlsWanted(server_name, policy.names, policy.tlsa)
+        return TlsWanted(server_name, tuple(map(_a_label, policy.names)), policy.tlsa)
     names = policy.names if policy.level is TlsLevel.VERIFY else (host,) if host else ()
-    return TlsWanted(server_name, names)
+    return TlsWanted(server_name, tuple(map(_a_label, names)))
+
+
+def _a_label(name: str) -> str:
+    """Gives a name as it stands in certificates (RFC 5890 2.3.2.1); as it is if it has no such form."""
+    if name.isascii():
+        return name
+    try:
+        return f".{_a_label(name[1:])}" if name[0] == "." else name.encode("idna").decode()
+    except UnicodeError:
+        return name
 
 
 def lack(policy: TlsPolicy, info: TlsInfo | None) -> str:

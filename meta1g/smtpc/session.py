@@ -95,8 +95,8 @@ class Session:
         Raises:
             SessionError: its TLS policy is none.
         """
-        self.server, self._settings = server, settings
         self.policy = _policy(server)
+        self.server, self._settings = server, settings
 
     @property
     def connection(self) -> ServerConnection:
@@ -187,7 +187,8 @@ class Session:
             text = error.reply.one_line
             self._count(text)
             if self.policy.is_demanded or (needs is not None and needs.demands_tls):
-                reply = demands.violation(where(self.server), text, self.policy, needs, in_clear=False)
+                # whatever the violation is: what broke today may work tomorrow
+                reply = demands.violation(where(self.server), text, self.policy, None, in_clear=False)
                 raise self._refused(reply) from error
             self._tls_out.failed(self.session_id, self.server, error.reply)
             self._open()

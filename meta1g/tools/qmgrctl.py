@@ -38,6 +38,7 @@ _COMPONENTS: Final = (
 )
 _DESTINATIONS: Final = (
     Column("server", lambda row: f"{row['server']}:{row['port']}" if row["port"] else row["server"]),
+    Column("tls", lambda row: row["tls"]),
     Column("open", lambda row: str(row["open"])),
     Column("idle", lambda row: str(row["idle"])),
     Column("limit", lambda row: str(row["limit"])),

@@ -86,6 +86,20 @@ def test_dane_is_used_behind_name_servers_that_are_trusted(load, tmp_path):
         assert bool(settings.policy_map.entry(target).policy.refused) == refused
 
 
+def test_the_checkers_know_what_needs_name_servers_that_are_trusted(tmp_path):
+    (tmp_path / "tls").write_text("a.example dane\nb.example encrypt\nb..example may\n")
+    found = {}
+    for flags in ("", "DNS_flags = { trust_ad };"):
+        path = tmp_path / "meta1.conf"
+        path.write_text(f"smar {{ tls_policy {{ file = tls; type = text; }} {flags} }}\n")
+        config = load_file(path)
+        found[flags] = problems(config, config.section("smar"), entries=True)
+    assert [text.partition(": ")[2][:40] for text in found[""]] == [
+        "key a.example: dane needs name servers t", "key b..example: b..example is not a doma",
+    ]  # fmt: skip
+    assert len(found["DNS_flags = { trust_ad };"]) == 1
+
+
 def test_the_lmtp_socket_of_smtpc_is_the_local_server(load, tmp_path):
     (tmp_path / "mt").write_text("ours.org lmtp:\n")
     settings = load("mailertable { file = mt; type = text; }", 'smtpc { LMTP_socket = "/run/lmtp"; }')

@@ -13,7 +13,7 @@ from contrib.lib.gateway import wait_until
 from meta1g.base.tlsfacts import Tlsa
 from meta1g.base.tlspolicy import TlsLevel, TlsPolicy
 from meta1g.rcb.common import ServerAddr
-from meta1g.rcb.smtpc_qmgr import DeliverRcpt, Retry
+from meta1g.rcb.smtpc_qmgr import DeliverRcpt, DeliveryResult, Retry
 from tests.fakes.certificates import make_certificate, sign_certificate
 from tests.fakes.smtp_server import EHLO, End, ScriptedServer
 from tests.unit.smtpc.conftest import running
@@ -191,7 +191,7 @@ def test_the_log_names_policy_and_source(smtpc, files):
         smtpc.deliver(smtpc.job(server.port, server=to(server, TlsPolicy(L.ENCRYPT))))
     line = r"func=smtpc\.tls_refused, .*server=127\.0\.0\.1, .*tls_policy=verify test, .*reply=451"
     wait_until(lambda: re.search(line, log.read_text()), 20, line)
-    line = r"func=smtpc\.tls, .*server=127\.0\.0\.1, .*tls_policy=encrypt test, .*bits=256"
+    line = r"func=smtpc\.tls, .*server=127\.0\.0\.1, .*bits=256, .*tls_policy=encrypt test"
     wait_until(lambda: re.search(line, log.read_text()), 20, line)
 
 
@@ -219,6 +219,18 @@ def test_a_message_that_is_sent_again_with_broken_lines_never_goes_in_clear_afte
         result = smtpc.deliver(job)
         assert result.session.ecode == "4.7.5"
         assert [bool(seen.contents) for seen in server.connections] == [True, False]
+
+
+def test_a_server_that_begins_a_handshake_and_says_no_more_holds_nobody_else_up(smtpc, files):
+    with ScriptedServer(TLS, tls=context(files)) as good:
+        with ScriptedServer({**TLS, "STARTTLS": End("220 go\r\n", "silence")}) as silent:
+            numbers = [next(smtpc.numbers) for _ in range(5)]
+            for number in numbers:
+                smtpc.qmgr.send(smtpc.job(silent.port, server=to(silent, TlsPolicy(L.ENCRYPT))), number)
+            wait_until(lambda: sum("STARTTLS" in one.commands for one in silent.connections) == 5, 20, "five handshakes")
+            for _ in range(3):
+                assert said(smtpc.deliver(smtpc.job(good.port, server=to(good, TlsPolicy(L.ENCRYPT))))) == "250 2.0.0"
+        assert {smtpc.qmgr.expect(DeliveryResult)[1].session.ecode for _ in numbers} == {"4.7.5"}
 
 
 # -- DANE --------------------------------------------------------------------------------------------------------------
@@ -282,6 +294,12 @@ SESSION_CONF = [
     ("tls_requirements { flags = { encrypted }; violation = permanent; }", MX, {"EHLO": EHLO}, "554 5.7.4"),
     ("tls_requirements { flags = { encrypted }; violation = abort; }", MX, {"EHLO": EHLO}, "451 4.7.4"),
     ("tls_requirements { flags = { encrypted }; }", MX, {**TLS, "STARTTLS": "220 go\r\nnonsense\r\n"}, "451 4.7.5"),
+    (
+        "tls_requirements { flags = { encrypted }; violation = permanent; }",
+        MX,
+        {**TLS, "STARTTLS": "220 go\r\nnonsense\r\n"},
+        "451 4.7.5",
+    ),
     ("flags = { dont_starttls }; tls_requirements { flags = { encrypted }; }", MX, TLS, "451 4.7.4"),
     ("tls_requirements { flags = { verified }; }", MX, TLS, "250 2.0.0"),
     ("tls_requirements { flags = { verified }; }", "other.example", TLS, "451 4.7.5"),
