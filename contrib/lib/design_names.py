@@ -156,7 +156,9 @@ RFCS: Final[dict[int, str]] = {
     2195: "IMAP/POP AUTHorize extension for simple challenge/response (CRAM-MD5)",
     2308: "Negative caching of DNS queries",
     2505: "Anti-spam recommendations for SMTP MTAs",
+    2852: "Deliver By SMTP service extension",
     2920: "SMTP extension for command pipelining",
+    3030: "SMTP service extensions for transmission of large and binary MIME messages",
     3164: "The BSD syslog protocol",
     3207: "SMTP extension for secure SMTP over TLS",
     3339: "Date and time on the Internet: timestamps",
@@ -185,7 +187,8 @@ RFCS: Final[dict[int, str]] = {
     5737: "IPv4 address blocks reserved for documentation",
     5782: "DNS blacklists and whitelists",
     5802: "Salted challenge response authentication mechanism (SCRAM)",
-    5890: "Internationalized domain names for applications (IDNA): definitions and document framework",
+    5890: "Internationalized domain names for applications: definitions",
+    5891: "Internationalized domain names in applications: protocol",
     5929: "Channel bindings for TLS",
     6066: "TLS extensions: extension definitions",
     6152: "SMTP extension for 8-bit MIME transport",
@@ -194,6 +197,7 @@ RFCS: Final[dict[int, str]] = {
     6531: "SMTP extension for internationalized email",
     6533: "Internationalized delivery status and disposition notifications",
     6698: "The DNS-based authentication of named entities (DANE) TLSA record",
+    6710: "SMTP extension for message transfer priorities",
     6761: "Special-use domain names",
     6840: "Clarifications and implementation notes for DNS security (DNSSEC)",
     6891: "Extension mechanisms for DNS (EDNS(0))",
@@ -212,6 +216,7 @@ RFCS: Final[dict[int, str]] = {
     8689: "SMTP require TLS option",
     9266: "Channel bindings for TLS 1.3",
     9325: "Recommendations for secure use of TLS and DTLS",
+    9422: "The LIMITS SMTP service extension",
 }
 
 #: Chapters of the design document of MeTA1 that docstrings refer to, and whether their title is sourced.

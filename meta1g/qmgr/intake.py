@@ -350,6 +350,9 @@ class Intake:
             checksum=msg.checksum,
             automatic=msg.automatic,
             tls_optional=msg.tls_optional,
+            by=new.by,
+            by_mode=new.by_mode,
+            priority=new.priority,
         )
         return record, rcpts
 

@@ -9,6 +9,7 @@ Pure.  Ref: RFC 7672 3; RFC 6698 2.1; RFC 8689 4.2.1; RFC 3463 3.8 (X.7.4, X.7.5
 
 from typing import Final
 
+from meta1g.base import idn
 from meta1g.base.reply import Reply
 from meta1g.base.tlsfacts import Tlsa, TlsInfo, TlsWanted
 from meta1g.base.tlsneeds import TlsRequirements, Violation
@@ -40,12 +41,12 @@ def wanted(policy: TlsPolicy, host: str) -> TlsWanted:
 
 
 def _a_label(name: str) -> str:
-    """Gives a name as it stands in certificates (RFC 5890 2.3.2.1); as it is if it has no such form."""
+    """Gives a name as it stands in certificates; as it is if it has no such form."""
     if name.isascii():
         return name
     try:
-        return f".{_a_label(name[1:])}" if name[0] == "." else name.encode("idna").decode()
-    except UnicodeError:
+        return f".{idn.to_ascii(name[1:])}" if name[0] == "." else idn.to_ascii(name)
+    except ValueError:
         return name
 
 

@@ -153,6 +153,9 @@ class Listing:
                 "tls_optional": record.tls_optional,
                 "ret": record.ret,
                 "envid": record.envid,
+                "by": record.by or None,
+                "by_mode": record.by_mode,
+                "priority": record.priority,
             }
 
         return work
