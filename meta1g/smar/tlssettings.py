@@ -4,6 +4,7 @@ Ref: RFC 8461, RFC 8460 (options are ours).
 """
 
 import ipaddress
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from meta1g.base.dataclass import dataclass
@@ -81,18 +82,29 @@ def rpt_settings(config: Config, smar: Section, name: str) -> RptSettings | None
     section = smar.sub("tls_reports")
     if not section.exists:
         return None
-    sockets = [one for smtps in config.sections("smtps") for one in smtps.subs("listen_socket") if not one.get("path")]
-    if not sockets:
-        raise PermError(
-            Module.SMAR, f"{section.where}: tls_reports needs an smtps with a listen_socket of type inet to send by"
-        )
-    address = ipaddress.ip_address(sockets[0].get("address") or "0.0.0.0")
-    if address.is_unspecified:
-        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
+    address, port = _listener(config, section)
     if not network_table(smar.get("relay_from"), smar.where).find(address):
         text = f"reports of tls_reports are sent through smtps at {address}: add {address} to relay_from"
         raise PermError(Module.SMAR, f"{section.where}: {text}")
     contact: str = section.get("from")
     sender = RptSender(section.get("organization") or contact.rpartition("@")[2], contact, contact.rpartition("@")[2].lower())
-    smtps = (str(address), int(sockets[0].get("port")))
+    smtps = (str(address), port)
     return RptSettings(sender, name, smtps, section.get("delay"), config.queue_directory / TLSRPT_DIRECTORY)
+
+
+def _listener(config: Config, section: Section) -> tuple[IPv4Address | IPv6Address, int]:
+    """Gives address and port of the first smtps that speaks SMTP with anybody.
+
+    Raises:
+        PermError: there is none.
+    """
+    for smtps in config.sections("smtps"):
+        for one in smtps.subs("listen_socket"):
+            address = ipaddress.ip_address(one.get("address") or "0.0.0.0")
+            if address.is_unspecified:
+                address = IPv4Address("127.0.0.1") if isinstance(address, IPv4Address) else IPv6Address("::1")
+            proxied = network_table(smtps.get("proxy_from"), smtps.where).find(address)
+            if not one.get("path") and smtps.get("protocol") == "smtp" and not proxied:
+                return address, int(one.get("port"))
+    text = "tls_reports needs an smtps with a listen_socket of type inet, without LMTP and proxies, to send by"
+    raise PermError(Module.SMAR, f"{section.where}: {text}")

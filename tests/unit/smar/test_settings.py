@@ -221,3 +221,7 @@ def test_reports_about_tls_are_made_with_their_section(load, tmp_path):
         load("tls_reports { from = tls@gw.example; }", listen.format("127.0.0.1"))
     with pytest.raises(PermError, match=r"needs an smtps with a listen_socket"):
         load("tls_reports { from = tls@gw.example; }")
+    for more in ("protocol = lmtp;", "proxy_from = { 127.0.0.1 };"):
+        one = f"smtps a {{ {more} listen_socket {{ type = inet; port = 2424; }} }}"
+        with pytest.raises(PermError, match=r"without LMTP and proxies"):
+            load("relay_from = { 127.0.0.1 }; tls_reports { from = tls@gw.example; }", one)
