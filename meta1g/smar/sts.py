@@ -15,6 +15,7 @@ Ref: RFC 8461 3.1, 3.3, 5.1, 10.2; invariants I10 to I12.
 import itertools
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from typing import Final
 
 from meta1g.base import failure
@@ -279,6 +280,9 @@ class StsPolicies:
             answer = self._client.request(server, PATH, timeout_s=STS_FETCH_S, max_bytes=POLICY_MAX_BYTES)
         except HttpsError as error:
             return StsFinding(None, error.cause, _RESULTS[error.kind])
+        if answer.status != HTTPStatus.OK:
+            text = f"{server.host}: answers {answer.status}, not 200"
+            return StsFinding(None, text, ResultType.STS_POLICY_FETCH_ERROR)
         if answer.media_type != _TEXT_PLAIN:
             return StsFinding(None, f"{server.host}: the policy is not text/plain", ResultType.STS_POLICY_INVALID)
         try:

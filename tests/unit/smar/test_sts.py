@@ -136,6 +136,7 @@ def slow(conn):
 
 BROKEN = {
     "redirect": (Page(b"", "302 Found", {"Location": "https://other.example/"}), ResultType.STS_POLICY_FETCH_ERROR, "302"),
+    "partial": (Page(POLICY, "206 Partial Content"), ResultType.STS_POLICY_FETCH_ERROR, "206"),
     "missing": (Page(b"", "404 Not Found"), ResultType.STS_POLICY_FETCH_ERROR, "404"),
     "error": (Page(b"", "503 Busy"), ResultType.STS_POLICY_FETCH_ERROR, "503"),
     "too big": (Page(b"x" * (POLICY_MAX_BYTES + 1)), ResultType.STS_POLICY_FETCH_ERROR, "more than 65536 bytes"),
