@@ -152,7 +152,8 @@ def mail(dialogue: Dialogue, argument: str) -> None:
 
 
 def _offered_now(dialogue: Dialogue) -> frozenset[Ext]:
-    return dialogue.settings.offered_names if dialogue.tls is None else dialogue.settings.names_under_tls
+    settings = dialogue.settings
+    return settings.offered_names if dialogue.tls is None else frozenset(settings.offered_under_tls)
 
 
 def _parse_mail(argument: str, offered: frozenset[Ext], lenient: Leniency) -> tuple[Address, MailParams] | Reply:

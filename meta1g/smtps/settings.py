@@ -80,7 +80,6 @@ class Settings:
         offered: extensions with their arguments.
         offered_names: the extensions alone.
         offered_under_tls: extensions that are offered under TLS.
-        names_under_tls: these alone.
         tls: certificates and what else TLS needs; None if there is no certificate.
     """
 
@@ -112,7 +111,6 @@ class Settings:
     offered: Mapping[Ext, str]
     offered_names: frozenset[Ext]
     offered_under_tls: Mapping[Ext, str]
-    names_under_tls: frozenset[Ext]
     tls: TlsSettings | None = None
 
 
@@ -125,8 +123,6 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
     """Reads the settings of a section."""
     tls = tls_settings(config, section.sub("tls"), server=True)
     offered = _offered(section, tls)
-    under_tls: dict[Ext, str] = {ext: argument for ext, argument in offered.items() if ext is not Ext.STARTTLS}
-    under_tls[Ext.REQUIRETLS] = ""
     return Settings(
         name=section.name or "",
         hostname=hostname,
@@ -149,11 +145,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         delay_checks=section.flag("delay_checks"),
         strict_ehlo=section.flag("strict_ehlo"),
         strict_lines=section.flag("strict_lines"),
-        lenient=Leniency(
-            bare=section.flag("accept_bare_addresses"),
-            odd_dots=section.flag("accept_odd_dots"),
-            sender_domain=hostname if section.flag("accept_local_senders") else "",
-        ),
+        lenient=_lenient(section, hostname),
         soft_bounce=section.get("soft_bounce"),
         lookup_flags=_lookup_flags(section),
         verify=_verification(section),
@@ -163,10 +155,22 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         completion=Completion(section.flag("add_sender")) if section.flag("submission") else None,
         offered=offered,
         offered_names=frozenset(offered),
-        offered_under_tls=under_tls,
-        names_under_tls=frozenset(under_tls),
+        offered_under_tls=_under_tls(offered),
         tls=tls,
     )
+
+
+def _lenient(section: Section, hostname: str) -> Leniency:
+    return Leniency(
+        bare=section.flag("accept_bare_addresses"),
+        odd_dots=section.flag("accept_odd_dots"),
+        sender_domain=hostname if section.flag("accept_local_senders") else "",
+    )
+
+
+def _under_tls(offered: Mapping[Ext, str]) -> dict[Ext, str]:
+    """Gives what is offered under TLS: REQUIRETLS there only (RFC 8689 2)."""
+    return {ext: offered.get(ext, "") for ext in (*offered, Ext.REQUIRETLS) if ext is not Ext.STARTTLS}
 
 
 def _offered(section: Section, tls: TlsSettings | None) -> dict[Ext, str]:
