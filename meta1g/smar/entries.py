@@ -23,6 +23,7 @@ from meta1g.maps.regexmap import Expression, read_rule
 from meta1g.maps.rhs import macros_in
 from meta1g.smar import tlsmap
 from meta1g.smar.alias import Aliases, read_member, split_members
+from meta1g.smar.authsender import ANY, check_senders
 from meta1g.smar.expressions import opens_relay, tags_of
 from meta1g.smar.keys import (
     address_problem,
@@ -42,10 +43,11 @@ ALIASES: Final = "aliases"
 USERS: Final = "local_user_map"
 DESTINATIONS: Final = "conf_map"
 POLICIES: Final = "tls_policy"
+SENDERS: Final = "auth_sender"
 #: Uses by the names that their files usually have.
 NAMED: Final[Mapping[str, str]] = {
     "access": ACCESS, "mailertable": MAILERTABLE, "aliases": ALIASES, "users": USERS, USERS: USERS, ACCESS: ACCESS,
-    DESTINATIONS: DESTINATIONS, POLICIES: POLICIES,
+    DESTINATIONS: DESTINATIONS, POLICIES: POLICIES, SENDERS: SENDERS,
 }  # fmt: skip
 
 #: What a mailertable means without a configuration.
@@ -389,6 +391,20 @@ def _policy_value(_key: str, value: str, rules: EntryRules) -> str:
     return ""
 
 
+def _sender_key(key: str, _rules: EntryRules) -> str:
+    if ":" in key or key.startswith("<") or (ANY in key and key != ANY) or key == "@":
+        return "is no name of a user; write USER, USER@DOMAIN, @DOMAIN or *"
+    return ""
+
+
+def _sender_value(_key: str, value: str, _rules: EntryRules) -> str:
+    try:
+        check_senders(value)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 KEYS: Final[Mapping[str, _KeyCheck]] = {
     ACCESS: _access_key,
     MAILERTABLE: lambda key, _rules: route_problem(key),
@@ -396,6 +412,7 @@ KEYS: Final[Mapping[str, _KeyCheck]] = {
     USERS: _user_key,
     DESTINATIONS: _client_or_domain,
     POLICIES: lambda key, _rules: tlsmap.key_problem(key),
+    SENDERS: _sender_key,
 }
 VALUES: Final[Mapping[str, Callable[[str, str, EntryRules], str]]] = {
     ACCESS: _access_value,
@@ -404,6 +421,7 @@ VALUES: Final[Mapping[str, Callable[[str, str, EntryRules], str]]] = {
     USERS: _user_value,
     DESTINATIONS: _destination_value,
     POLICIES: _policy_value,
+    SENDERS: _sender_value,
 }
 
 

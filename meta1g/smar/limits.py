@@ -142,3 +142,5 @@ RPT_SEND_S: Final = 60.0
 RPT_ANSWER_BYTES: Final = 16 * 1024
 #: Bytes of the TLSA records of one host that are passed on (invariant I4).  Our choice: many digests, or a few certificates.
 TLSA_BYTES_MAX: Final = 8192
+#: Characters of the list of senders that a user may have.  Our choice: it is read for each mail of the user (invariant I10).
+AUTH_SENDERS_MAX_CHARS: Final = 16 * 1024

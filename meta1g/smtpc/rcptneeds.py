@@ -44,6 +44,11 @@ def unmet(job: Deliver, tls: TlsInfo | None, server: Extensions, needs_of: Needs
     return found
 
 
+def is_strict(job: Deliver) -> bool:
+    """Tells whether what is known of the certificate may decide about recipients of a delivery."""
+    return job.requiretls or any(rcpt.conf for rcpt in job.rcpts)
+
+
 def carries_requiretls(job: Deliver, tls: TlsInfo | None, server: Extensions) -> bool:
     """Tells whether MAIL has REQUIRETLS: it is asked for, and this session has what it needs."""
     return job.requiretls and tls is not None and tls.verified and server.has(Ext.REQUIRETLS)

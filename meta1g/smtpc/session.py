@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from meta1g.base.clock import Clock
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import PermError, TempError
 from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.base.tlsfacts import TlsInfo
@@ -23,6 +24,8 @@ from meta1g.smtp.chunks import BadContentError
 from meta1g.smtp.esmtp import Ext, Extensions
 from meta1g.smtp.longlines import refuses_long_lines
 from meta1g.smtpc import demands
+from meta1g.smtpc.authout import AuthOut
+from meta1g.smtpc.connecting import Unreached, connect
 from meta1g.smtpc.connection import ServerConnection
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.fsm import State, Verb
@@ -35,6 +38,7 @@ from meta1g.smtpc.limits import (
     PROBE_MAX_S,
     QUIT_TIMEOUT_S,
 )
+from meta1g.smtpc.logins import AuthSettings, Login
 from meta1g.smtpc.parameters import NOTHING, fitted, late, refusal, time_left
 from meta1g.smtpc.settings import Settings
 from meta1g.smtpc.status import DeliveryStatus, SessionError, where
@@ -46,40 +50,64 @@ _OPEN: Final = (State.READY, State.DIRTY)
 _STALE: Final = Reply(451, "4.4.2", "session is of no more use")
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all sessions of a process share.
+
+    Args:
+        clock: for the age of an idle session.
+        tls_out: has the contexts for TLS.
+        auth_out: has the logins.
+        unreached: addresses that could not be reached a short time ago.
+    """
+
+    clock: Clock
+    tls_out: TlsOut
+    auth_out: AuthOut
+    unreached: Unreached
+
+
 class Session:
     """A session with one server.
 
     Args:
         session_id: id that QMGR gave it.
-        server: where to connect.
+        servers: addresses of the server, best first, at least one; they differ in nothing else.
         da: a DeliveryAgent.
         settings: configuration of SMTPC.
-        clock: for the age of an idle session.
-        tls_out: has the contexts for TLS, and tells what became of it.
+        shared: what it shares with others.
 
     Attributes:
         policy: what TLS has to fulfil.
+        server: the address that is connected, the first one without a connection.
+        tried: of how many of the addresses it is known whether they can be reached.
+        login: who the server knows us as, None if we are nobody.
+        login_tried: who we wanted to be, None if there is no login for this server.
         tls: what was agreed on, None in clear.
 
     Owner: one state thread (its own, see client.py).
     """
 
     __slots__ = (
-        "_clock", "_connection", "_da", "_settings", "_talk", "_tls_out", "idle_since", "policy", "server", "session_id", "tls",
+        "_connection", "_da", "_servers", "_settings", "_shared", "_talk", "idle_since", "login", "login_tried", "policy",
+        "server", "session_id", "tls", "tried",
     )  # fmt: skip
 
-    def __init__(self, session_id: str, server: ServerAddr, da: int, settings: Settings, clock: Clock, tls_out: TlsOut) -> None:
+    def __init__(self, session_id: str, servers: tuple[ServerAddr, ...], da: int, settings: Settings, shared: Shared) -> None:
         self.session_id = session_id
-        self.server = server
+        self.server = servers[0]
+        self.tried = 1
+        self._servers = servers
         self._da = da
         self._settings = settings
-        self._tls_out = tls_out
-        self._clock = clock
+        self._shared = shared
         self._connection: ServerConnection | None = None
         self._talk = self._new_talk()
         self.idle_since = 0.0
+        self.login: Login | None = None
+        self.login_tried: Login | None = None
         self.tls: TlsInfo | None = None
-        self.policy = _policy(server)
+        self.policy = _policy(servers[0])
 
     def _new_talk(self) -> Talk:
         settings, lmtp = self._settings, self._da == DeliveryAgent.LMTP
@@ -87,18 +115,50 @@ class Session:
             settings.hostname, where(self.server), lmtp=lmtp, pipelining=settings.pipelining, chunking=settings.chunking
         )
 
-    def treat_as(self, server: ServerAddr, settings: Settings) -> None:
-        """Takes other settings from now on; the session is closed.
+    def treat_as(self, servers: tuple[ServerAddr, ...], settings: Settings) -> None:
+        """Takes another server or other settings from now on; the session is closed.
 
         Args:
-            server: the same address and port, perhaps under another name.
-            settings: those for this name.
+            servers: as at the begin.
+            settings: those for them.
 
         Raises:
             SessionError: its TLS policy is none.
         """
-        self.policy = _policy(server)
-        self.server, self._settings = server, settings
+        self.policy = _policy(servers[0])
+        self.server, self._servers, self._settings = servers[0], servers, settings
+
+    def aim(self, servers: tuple[ServerAddr, ...]) -> None:
+        """Takes the addresses of another delivery, to one of which it is connected."""
+        self._servers = servers
+        self.tried = 1 + next((idx for idx, one in enumerate(servers) if one.addr == self.server.addr), 0)
+
+    def serves(self, servers: tuple[ServerAddr, ...], *, by_name: bool = False) -> bool:
+        """Tells whether the session is one with a server: connected to one of its addresses, and treated as it is to be.
+
+        Another name of the address makes no difference, unless it has another login, or its certificate has to have the name.
+
+        Args:
+            servers: the addresses.
+            by_name: the certificate was to have the name of the server.
+
+        Raises:
+            TempError: the logins cannot be read.
+
+        Switches: yes, if there are logins (offload).
+        """
+        if self._connection is None:
+            return self._servers == servers
+        here = self.server.addr, self.server.port
+        one = next((one for one in servers if (one.addr, one.port) == here), None)
+        if one is None or (one.conf, one.tls) != (self.server.conf, self.server.tls):
+            return False
+        if one.host == self.server.host:
+            return True
+        auth, needs = self._settings.auth, self._settings.needs
+        if by_name or (needs is not None and needs.demands_certificate):
+            return False
+        return auth is None or self._shared.auth_out.login(auth.file, one) == self.login_tried
 
     @property
     def connection(self) -> ServerConnection:
@@ -120,27 +180,38 @@ class Session:
     def is_open(self) -> bool:
         """Tells whether another transaction can be tried."""
         connection = self._connection
-        return connection is not None and connection.in_step and self._talk.state in _OPEN
+        talk = self._talk
+        return connection is not None and connection.in_step and talk.state in _OPEN and not talk.is_used_up
 
     # -- opening ----------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Connects, reads the greeting and introduces ourselves, under TLS if both sides can.
+        """Connects, reads the greeting and introduces ourselves, under TLS if both sides can; logs in if we have a login.
 
         Where nothing else is demanded TLS is opportunistic: after a handshake that failed the server is asked again, in clear
         (RFC 7435).
 
         Raises:
-            SessionError: the server cannot be used, or TLS is not as demanded; the session is closed then.
-            TempError: a shortage here keeps us from connecting.
+            SessionError: the server cannot be used, or TLS is not as demanded; QUIT is all that can be said, if anything.
+            TempError: a shortage here keeps us from connecting, or there is no secret now.
 
-        Switches: yes (connect, read, write).
+        Switches: yes (connect, read, write, offload).
         """
-        policy, at = self.policy, where(self.server)
-        if policy.refused:
-            self._count(policy.refused)
-            raise self._refused(demands.refused(at, policy) or _STALE)
+        self.login_tried = None
+        if self.policy.refused:
+            self._count(self.policy.refused)
+            raise self._refused(demands.refused(where(self.server), self.policy) or _STALE)
         self._open()
+        self._demand_tls()
+        if self._settings.auth is not None:
+            self._log_in(self._settings.auth)
+
+    def _demand_tls(self) -> None:
+        """Begins TLS if both sides can, and ends the session if it is not as demanded; raises as open().
+
+        Switches: yes (network).
+        """
+        policy = self.policy
         offered = self._settings.tls is not None and policy.level is not TlsLevel.NONE and self.extensions.has(Ext.STARTTLS)
         told = self._try_tls() if offered else self.extensions.has(Ext.STARTTLS)
         lack, needs = demands.lack(policy, self.tls), self._settings.needs
@@ -149,16 +220,16 @@ class Session:
         text = lack or ("" if needs is None else needs.unmet(self.tls))
         if text:
             reason = text if offered else f"{text}, {self._why_not()}"
-            raise self._refused(demands.violation(at, reason, policy, needs, in_clear=not offered))
+            raise self._refused(demands.violation(where(self.server), reason, policy, needs, in_clear=not offered))
         if self.tls is not None:
-            self._tls_out.agreed(self.session_id, self.server, policy, self.tls)
+            self._shared.tls_out.agreed(self.session_id, self.server, policy, self.tls)
 
     def _count(self, lack: str) -> None:
         """Tells what became of TLS, if SMAR counts sessions of this domain; what it lacks counts as a failure."""
         if self.server.domain:
             source = "" if self._connection is None else self._connection.source
             offered = bool(self.policy.refused) or self.extensions.has(Ext.STARTTLS) or self.tls is not None
-            self._tls_out.count(self.server, source, self.tls, lack, offered=offered)
+            self._shared.tls_out.count(self.server, source, self.tls, lack, offered=offered)
 
     def _why_not(self) -> str:
         if self.policy.level is TlsLevel.NONE:
@@ -167,7 +238,7 @@ class Session:
 
     def _refused(self, reply: Reply) -> SessionError:
         """Ends the session since TLS is not as demanded.  Switches: yes (QUIT)."""
-        self._tls_out.refused(self.session_id, self.server, self.policy, reply)
+        self._shared.tls_out.refused(self.session_id, self.server, self.policy, reply)
         self.quit()
         return SessionError(reply)
 
@@ -192,8 +263,8 @@ class Session:
                 # whatever the violation is: what broke today may work tomorrow
                 reply = demands.violation(where(self.server), text, self.policy, None, in_clear=False)
                 raise self._refused(reply) from error
-            self._tls_out.failed(self.session_id, self.server, error.reply)
-            self._open()
+            self._shared.tls_out.failed(self.session_id, self.server, error.reply)
+            self._open((self.server,))
             return True
         return False
 
@@ -205,7 +276,7 @@ class Session:
         """
         assert self._settings.tls is not None
         talk, connection, policy = self._talk, self.connection, self.policy
-        context = self._tls_out.context(self._settings.tls, policy)
+        context = self._shared.tls_out.context(self._settings.tls, policy)
         talk.starttls()
         self._converse()
         if talk.state is State.SECURING:
@@ -215,12 +286,45 @@ class Session:
         if talk.failure is not None:
             raise SessionError(talk.failure)
 
-    def _open(self) -> None:
-        """Switches: yes (connect, read, write)."""
+    def _log_in(self, settings: AuthSettings) -> None:
+        """Says AUTH if there is a login for this server.
+
+        Raises:
+            SessionError: the server does not take it, does not offer it, or is not to be told.
+            TempError: there is no secret now.
+
+        Switches: yes (read, write, offload).
+        """
+        shared = self._shared
+        login = self.login_tried = shared.auth_out.login(settings.file, self.server)
+        if login is None:
+            return
+        from meta1g.smtpc.authdialogue import AuthDialogue
+
+        mechanism = ""
+        dialogue = AuthDialogue(self._talk, self.connection, settings, self._converse)
+        try:
+            secret = shared.auth_out.secret(login)
+            mechanism = dialogue.choose(login, secret, under_tls=self.tls is not None)
+            dialogue.run()
+        except (SessionError, TempError) as error:
+            shared.auth_out.failed(self.session_id, self.server, login, mechanism, error.reply)
+            raise
+        self.login = login
+        shared.auth_out.agreed(self.session_id, self.server, login, mechanism)
+
+    def _open(self, servers: tuple[ServerAddr, ...] = ()) -> None:
+        """Connects to one of the addresses, of those given or of all, and says EHLO.  Switches: yes (connect, read, write)."""
         settings = self._settings
         self.close()
-        self._talk, self.idle_since = self._new_talk(), 0.0
-        self._connection = ServerConnection.open(self.server, settings.connect_timeout_s, settings.source_address)
+        self.idle_since = 0.0
+        servers = servers or self._servers
+        self.tried = len(servers) if servers is self._servers else self.tried
+        self._connection = connect(servers, settings.connect_timeout_s, settings.sources, self._shared.unreached)
+        self.server = self._connection.server
+        if servers is self._servers:
+            self.tried = servers.index(self.server) + 1
+        self._talk = self._new_talk()
         self._talk.connected()
         self._converse()
         if self._talk.failure is not None:
@@ -255,7 +359,9 @@ class Session:
         except TempError as error:
             status.rest(job, error.reply)
             self._abandon()
-        self.idle_since = self._clock.monotonic()
+        self.idle_since = self._shared.clock.monotonic()
+        if self._talk.demands:
+            self._shared.auth_out.demanded(self.session_id, self.server, known=self.login is not None)
         return status
 
     def probe(self, job: Deliver) -> DeliveryStatus:
@@ -276,7 +382,7 @@ class Session:
         """Switches: yes."""
         content.check()
         job = fitted(content.shaped(job, self.extensions), self.extensions, content)
-        now = self._clock.now()
+        now = self._shared.clock.now()
         status.transaction = refusal(job, self.extensions, content) or late(job, self.extensions, now)
         if status.transaction is not None:
             return
@@ -288,7 +394,7 @@ class Session:
     def _attempt(self, job: Deliver, content: Content, status: DeliveryStatus) -> None:
         """Switches: yes."""
         talk = self._talk
-        talk.begin(job, status, time_left(job, self._clock.now()))
+        talk.begin(job, status, time_left(job, self._shared.clock.now()))
         self._converse()
         if talk.state is State.CONTENT and self._content(content):
             self._converse()
@@ -333,7 +439,7 @@ class Session:
 
     def _prepare(self) -> None:
         """Brings the session to READY: RSET after a failed transaction, or to see if an idle server lives.  Switches: yes."""
-        probe = self.idle_since and self._clock.monotonic() - self.idle_since > PROBE_AFTER_IDLE_S
+        probe = self.idle_since and self._shared.clock.monotonic() - self.idle_since > PROBE_AFTER_IDLE_S
         if self._talk.state is State.DIRTY or probe:
             self._talk.reset()
             self._converse()
@@ -422,7 +528,7 @@ class Session:
             self._talk.drop()
             self._connection.close()
             self._connection = None
-        self.tls = None
+        self.tls = self.login = None
 
 
 def _policy(server: ServerAddr) -> TlsPolicy:

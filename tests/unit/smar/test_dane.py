@@ -1,5 +1,6 @@
 """DANE: what the DNS says about a host, over a name server that validates, and what follows."""
 
+import dns.rdata
 import dns.rrset
 import pytest
 
@@ -21,8 +22,6 @@ from tests.fakes.nameserver import DROP, SERVFAIL, rcode
 from .conftest import Heard
 
 ONE, TWO = "11" * 32, "22" * 32
-#: Data of a wrong length, in the form for what is not understood (RFC 3597 5).
-HALF = r"\# 34 030101" + "33" * 31
 MX_DOMAIN = Target("x.example", 25, is_address=False, use_mx=True)
 HOST = Target("mx.x.example", 587, is_address=False)
 
@@ -50,6 +49,12 @@ def aliased(server):
 # Each case: what the DNS has, then what follows: level, data of the records, base domain, names; or a part of the refusal.
 
 
+def _cut_short(answer):
+    """Adds a record whose data have a wrong length, which dnspython would not make."""
+    answer.answer[0].add(dns.rdata.GenericRdata(1, 52, b"\3\1\1" + b"3" * 31))
+    return [answer.to_wire()]
+
+
 def one(s):
     usual(s)
     tlsa(s, f"3 1 1 {ONE}")
@@ -57,7 +62,8 @@ def one(s):
 
 def several(s):
     usual(s)
-    tlsa(s, f"3 1 1 {ONE}", f"2 0 1 {TWO}", f"1 0 1 {ONE}", f"0 0 1 {ONE}", HALF)
+    tlsa(s, f"3 1 1 {ONE}", f"2 0 1 {TWO}", f"1 0 1 {ONE}", f"0 0 1 {ONE}")
+    s.script("_25._tcp.mx.x.example", "TLSA", _cut_short)
 
 
 def none(s):
@@ -71,7 +77,8 @@ def empty_name(s):
 
 def unusable(s):
     usual(s)
-    tlsa(s, f"1 0 1 {ONE}", f"0 0 1 {ONE}", HALF, f"3 2 1 {ONE}", f"3 1 9 {ONE}", f"255 1 1 {ONE}")
+    tlsa(s, f"1 0 1 {ONE}", f"0 0 1 {ONE}", f"3 2 1 {ONE}", f"3 1 9 {ONE}", f"255 1 1 {ONE}")
+    s.script("_25._tcp.mx.x.example", "TLSA", _cut_short)
 
 
 def mx_unsigned(s):
