@@ -158,6 +158,7 @@ OTHER = {
     "Text": "other",
     "MailAddress": "other@x.example",
     "IpAddress": "127.0.0.9",
+    "Ipv6Address": "::9",
     "Choice": lambda row: next(name for name in row.kind.names if name != row.default),
     "Bool": lambda row: "false" if row.default else "true",
     "Int": lambda row: str((row.default or 0) + 1),
@@ -170,7 +171,7 @@ OTHER = {
 OTHER_ITEMS = {
     "Network": lambda _item: "192.0.2.9",
     "Domain": lambda _item: "x.example",
-    "Choice": lambda item: item.names[0],
+    "Choice": lambda item: "login" if "login" in item.names else item.names[0],
 }
 #: What is read elsewhere: by mcp, by the process itself, by SMAR; or names a file.
 ELSEWHERE = {"dsn_templates", "LMTP_socket", "remote_port", "wait_for_server"}
@@ -200,6 +201,7 @@ FIRST = ("password_file", "saslauthd_socket", "dovecot_socket")
 #: What an option needs beside it to have effect, by its section and name; "" for all others of the section.
 BESIDE = {
     "smtps tls": {"": "cert_file = c.pem; ", "DSA_key_file": "cert_file = c.pem; DSA_cert_file = d.pem; "},
+    "smtpc auth": {"mechanisms": 'file = "l"; ', "flags": 'file = "l"; '},
     "smtps auth": {"": "password_file = p; "},
     "smtpc tls": {"key_file": "cert_file = c.pem; ", "DSA_key_file": "DSA_cert_file = d.pem; "},
 }

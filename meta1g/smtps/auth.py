@@ -217,7 +217,7 @@ class AuthServer:
             client=dialogue.client_addr,
             client_name=dialogue.client_name or None,
             auth=user,
-            mech=mechanism,
+            mechanism=mechanism,
             tls=None if tls is None else f"{tls.version} {tls.cipher}",
         )
         dialogue.reply(replies.AUTH_OK)
@@ -228,7 +228,7 @@ class AuthServer:
         dialogue.auth_failures += 1
         st_usleep(self._settings.failure_delay_us * dialogue.auth_failures)
         dialogue.refuse(
-            "smtps.auth_failed", reply, auth=self.user_of(running.user) or None, mech=dialogue.mechanism, answer=reason
+            "smtps.auth_failed", reply, auth=self.user_of(running.user) or None, mechanism=dialogue.mechanism, answer=reason
         )
         limit = self._settings.max_failures
         if dialogue.auth_failures >= limit and dialogue.state is not State.CLOSING:
@@ -244,7 +244,7 @@ class AuthServer:
             "smtps.auth_failed",
             replies.AUTH_AWAY,
             auth=self.user_of(running.user) or None,
-            mech=dialogue.mechanism,
+            mechanism=dialogue.mechanism,
             answer=error.cause,
         )
 

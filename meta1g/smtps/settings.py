@@ -138,11 +138,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         max_recipients=section.get("max_recipients"),
         max_transactions=section.get("max_transactions"),
         by_min_s=section.get("min_deliver_by"),
-        count_limits={
-            Count.ERROR: section.get("max_bad_commands"),
-            Count.REFUSAL: section.get("max_refusals"),
-            Count.OVERSHOOT: section.get("max_overshoots"),
-        },
+        count_limits=_count_limits(section),
         max_noops=section.get("max_noops"),
         max_hops=section.get("max_hops"),
         max_threads=section.get("max_threads"),
@@ -151,11 +147,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         delay_checks=section.flag("delay_checks"),
         strict_ehlo=section.flag("strict_ehlo"),
         strict_lines=section.flag("strict_lines"),
-        lenient=Leniency(
-            bare=section.flag("accept_bare_addresses"),
-            odd_dots=section.flag("accept_odd_dots"),
-            sender_domain=hostname if section.flag("accept_local_senders") else "",
-        ),
+        lenient=_leniency(section, hostname),
         soft_bounce=section.get("soft_bounce"),
         lookup_flags=_lookup_flags(section),
         verify=_verification(section),
@@ -169,6 +161,22 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         auth=auth,
         require_auth=section.flag("require_auth"),
         tls=tls,
+    )
+
+
+def _count_limits(section: Section) -> dict[Count, int]:
+    return {
+        Count.ERROR: section.get("max_bad_commands"),
+        Count.REFUSAL: section.get("max_refusals"),
+        Count.OVERSHOOT: section.get("max_overshoots"),
+    }
+
+
+def _leniency(section: Section, hostname: str) -> Leniency:
+    return Leniency(
+        bare=section.flag("accept_bare_addresses"),
+        odd_dots=section.flag("accept_odd_dots"),
+        sender_domain=hostname if section.flag("accept_local_senders") else "",
     )
 
 

@@ -64,7 +64,7 @@ def test_a_message_and_its_log_lines_say_who_sent_it(tmp_path, users):
         client.message(b"Subject: x\r\n\r\nhello\r\n")
         (path,) = process.content_files()
         assert b" with ESMTPA id " in path.read_bytes()
-        process.wait_log(rf"func=smtps\.auth, .*auth={ANN}, mech=PLAIN")
+        process.wait_log(rf"func=smtps\.auth, .*auth={ANN}, mechanism=PLAIN")
         process.wait_log(rf"func=smtps\.message, .*auth={ANN}")
 
 
@@ -74,7 +74,7 @@ def test_a_refused_client_is_logged_with_the_reason_and_without_its_password(tmp
         client.command("AUTH ROT13", "504")
         client.command(base64.b64encode(b"guess-me-too").decode(), "500")
         process.wait_log(
-            rf"func=smtps\.auth_failed, .*auth={ANN}, mech=PLAIN, reply=535, .*answer=wrong password or no such user"
+            rf"func=smtps\.auth_failed, .*auth={ANN}, mechanism=PLAIN, reply=535, .*answer=wrong password or no such user"
         )
         process.wait_log(r"func=smtps\.command_refused, .*reply=500, .*command=\.\.\.")
         text = "\n".join(process.log)
@@ -256,7 +256,7 @@ def test_a_certificate_that_was_verified_and_is_known_is_enough(tmp_path):
                     smtp.ehlo("client.example")
                     assert smtp.has_extn("auth") == bool(name)
                     assert smtp.docmd(f"AUTH EXTERNAL {initial}")[0] == code
-        process.wait_log(r"func=smtps\.auth, .*auth=door\.example, mech=EXTERNAL")
+        process.wait_log(r"func=smtps\.auth, .*auth=door\.example, mechanism=EXTERNAL")
 
 
 # -- other back ends

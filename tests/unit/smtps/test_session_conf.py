@@ -144,3 +144,10 @@ def test_a_snippet_that_cannot_be_used_puts_the_client_off(smtps):
     with Client(smtps.port) as client:
         client.expect("421 ")
     assert "section tls_requirements is not in this version" in smtps.wait_log("smtps.conf.*")[0]
+
+
+def test_the_limits_that_are_told_are_those_of_the_client(smtps):
+    smtps.smar.client = lambda msg: ClientVerdict(reply=Reply(220), session_conf="max_recipients = 5; max_transactions = 7;")
+    with Client(smtps.port) as client:
+        client.expect("220 ")
+        assert "LIMITS RCPTMAX=5 MAILMAX=7" in client.command("EHLO client.example", "250-")
