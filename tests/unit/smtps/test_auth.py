@@ -343,12 +343,16 @@ class FakeImap:
         with contextlib.suppress(OSError):
             while True:
                 conn, _ = self.listener.accept()
-                with conn, conn.makefile("rwb", buffering=0) as file:
-                    file.write(b"* OK ready\r\n")
-                    for line in file:
-                        tag, *words = line.split()
-                        good = words[1:] == [b'"ann@example.org"', b'"pencil"']
-                        file.write(tag + (b" OK" if good or words[0] != b"LOGIN" else b" NO") + b" done\r\n")
+                with contextlib.suppress(OSError):  # the other side does not wait for the answer to LOGOUT
+                    self.talk(conn)
+
+    def talk(self, conn):
+        with conn, conn.makefile("rwb", buffering=0) as file:
+            file.write(b"* OK ready\r\n")
+            for line in file:
+                tag, *words = line.split()
+                good = words[1:] == [b'"ann@example.org"', b'"pencil"']
+                file.write(tag + (b" OK" if good or words[0] != b"LOGIN" else b" NO") + b" done\r\n")
 
 
 @pytest.fixture
