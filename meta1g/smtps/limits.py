@@ -45,9 +45,12 @@ PASSED_PLACES: Final = 65536
 HANDSHAKE_TIMEOUT_US: Final = 60 * US
 #: How often it is looked whether certificates have changed.
 CERTIFICATES_LOOK_S: Final = 30
-#: Password checks of all sessions that wait or run, and of one client; others are told to come again.
-AUTH_PLACES: Final = 64
-AUTH_PLACES_OF_CLIENT: Final = 4
+#: Password checks of all sessions that wait or run, and of one client; others are told to come again.  Our choice: what one
+#: client can have waiting takes about a second, and an office behind one address can come to work at the same time.
+AUTH_PLACES: Final = 256
+AUTH_PLACES_OF_CLIENT: Final = 32
+#: Longest wait for the answer to a failure, however many came before.
+AUTH_DELAY_MAX_US: Final = 30 * US
 #: How often it is told that passwords cannot be checked.
 AUTH_AWAY_TOLD_S: Final = 10
 #: Questions to saslauthd or Dovecot at the same time: each is a connection.
