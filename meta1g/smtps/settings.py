@@ -132,11 +132,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         max_recipients=section.get("max_recipients"),
         max_transactions=section.get("max_transactions"),
         by_min_s=section.get("min_deliver_by"),
-        count_limits={
-            Count.ERROR: section.get("max_bad_commands"),
-            Count.REFUSAL: section.get("max_refusals"),
-            Count.OVERSHOOT: section.get("max_overshoots"),
-        },
+        count_limits=_count_limits(section),
         max_noops=section.get("max_noops"),
         max_hops=section.get("max_hops"),
         max_threads=section.get("max_threads"),
@@ -184,6 +180,11 @@ def _limits(section: Section) -> str:
     """Gives the argument of LIMITS: what a client can obey without trying."""
     transactions = section.get("max_transactions")
     return f"RCPTMAX={section.get('max_recipients')}" + (f" MAILMAX={transactions}" if transactions else "")
+
+
+def _count_limits(section: Section) -> dict[Count, int]:
+    options = {Count.ERROR: "max_bad_commands", Count.REFUSAL: "max_refusals", Count.OVERSHOOT: "max_overshoots"}
+    return {count: section.get(name) for count, name in options.items()}
 
 
 def _parts(section: Section) -> PartLimits | None:
