@@ -166,6 +166,11 @@ _PLACES = {
         ),
         _TLS_SETTINGS,
     ),
+    "smtpc auth": {
+        "file": "unit/smtpc/test_auth.py::test_a_message_goes_to_a_server_that_knows_us",
+        "mechanisms": "unit/smtpc/test_auth.py::test_only_mechanisms_that_may_be_used_are",
+        "flags without_tls": "unit/smtpc/test_auth.py::test_nothing_is_said_in_clear_unless_told",
+    },
     "smtpc": {
         "wait_for_server": "unit/smtpc/test_ready.py::test_it_is_ready_when_qmgr_is_there",
         "IO_timeout": _SERVER,
@@ -176,6 +181,7 @@ _PLACES = {
         "LMTP_socket": "unit/smar/test_settings.py::test_the_lmtp_socket_of_smtpc_is_the_local_server",
         "remote_port": _REMOTE,
         "source_address": "unit/smtpc/test_session_conf.py::test_the_connection_comes_from_the_address_that_is_said",
+        "source_address6": "unit/smtpc/test_connecting.py::test_each_family_has_its_source",
         "max_threads": "unit/smtpc/test_client.py::test_more_sessions_than_allowed_are_refused_for_now",
         **{f"{step}_timeout": _SERVER for step in ("connect", "greeting", "command", "data", "block", "dot")},
     },

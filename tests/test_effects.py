@@ -158,6 +158,7 @@ OTHER = {
     "Text": "other",
     "MailAddress": "other@x.example",
     "IpAddress": "127.0.0.9",
+    "Ipv6Address": "::9",
     "Choice": lambda row: next(name for name in row.kind.names if name != row.default),
     "Bool": lambda row: "false" if row.default else "true",
     "Int": lambda row: str((row.default or 0) + 1),
@@ -167,7 +168,7 @@ OTHER = {
     "ListOf": lambda row: OTHER_ITEMS.get(type(row.kind.item).__name__, "other@x.example"),
     "Flags": lambda row: ", ".join(f"dont_{flag.name}" if flag.default else flag.name for flag in row.kind.flags),
 }
-OTHER_ITEMS = {"Network": "192.0.2.9", "Domain": "x.example"}
+OTHER_ITEMS = {"Network": "192.0.2.9", "Domain": "x.example", "Choice": "login"}
 #: What is read elsewhere: by mcp, by the process itself, by SMAR; or names a file.
 ELSEWHERE = {"dsn_templates", "LMTP_socket", "remote_port", "wait_for_server"}
 MAKERS = {
@@ -193,6 +194,7 @@ def test_an_option_changes_the_settings_of_its_component(place, row):
 #: What an option needs beside it to have effect, by its section and name; "" for all others of the section.
 BESIDE = {
     "smtps tls": {"": "cert_file = c.pem; ", "DSA_key_file": "cert_file = c.pem; DSA_cert_file = d.pem; "},
+    "smtpc auth": {"mechanisms": 'file = "l"; ', "flags": 'file = "l"; '},
     "smtpc tls": {"key_file": "cert_file = c.pem; ", "DSA_key_file": "DSA_cert_file = d.pem; "},
 }
 

@@ -248,6 +248,27 @@ _SMTPC: Final[Mapping[str, LogEvent]] = {
         "server_name",
         "A server and we did not agree on TLS; the session goes on in clear.",
     ),
+    "smtpc.auth": row(
+        Sev.INFO,
+        About.DELIVERY,
+        "da_sess server auth mechanism",
+        "server_name",
+        "A server knows us by a login.",
+    ),
+    "smtpc.auth_failed": row(
+        Sev.ERROR,
+        About.DELIVERY,
+        "da_sess server auth",
+        "server_name mechanism",
+        "We could not log in at a server; mail for it waits.",
+    ),
+    "smtpc.auth_demanded": row(
+        Sev.ERROR,
+        About.DELIVERY,
+        "da_sess server",
+        "server_name",
+        "A server takes no mail before AUTH or STARTTLS (530); mail for it waits.",
+    ),
     "smtpc.session": row(Sev.DEBUG, About.DELIVERY, "da_sess server", "", "An idle session was ended by the server."),
 }
 

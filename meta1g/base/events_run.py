@@ -62,6 +62,9 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
     "smtps.tls_loaded": row(Sev.NOTICE, _RUN, "path", "", "Certificates have changed and are used from now on."),
     "smtps.tls_files": row(Sev.ERROR, _TROUBLE, "path", "", "Changed certificates cannot be used; the old ones are used on."),
     "smtpc.tls_files": row(Sev.ERROR, _TROUBLE, "", "", "Changed files of TLS cannot be used; the old ones are used on."),
+    "smtpc.auth_file": row(
+        Sev.ERROR, _TROUBLE, "", "", "A changed file of logins cannot be used; the logins from before are used on."
+    ),
     "smtps.tls_ends": row(Sev.WARN, _TROUBLE, "path", "", "A certificate ends soon, or has ended."),
     "smtps.tls_poor": row(Sev.WARN, _TROUBLE, "", "", "Not all of TLS can be used here."),
     "smtps.mcp": row(Sev.NOTICE, _RUN, "", "", "mcp is gone; SMTPS stops."),

@@ -57,6 +57,7 @@ LOG_KEYS: Final[dict[str, str]] = {
     "cert_subject": "subject of the peer's certificate",
     "cert_issuer": "issuer of the peer's certificate",
     "auth": "authenticated identity",
+    "mechanism": "SASL mechanism",
     "reply": "SMTP reply code",
     "ecode": "enhanced status code",
     "delay_ms": "time in the queue, milliseconds",

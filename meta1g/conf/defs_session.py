@@ -107,6 +107,7 @@ _CLIENT_OPTIONS: Final = (
     "block_timeout",
     "dot_timeout",
     "source_address",
+    "source_address6",
 )
 _DESTINATION_OPTIONS: Final = ("max_rcpts_per_transaction", "min_retry_delay", "max_retry_delay")
 

@@ -68,12 +68,36 @@ SERVER_AUTH: Final = SectionDef(
         ),
     ),
 )
+#: What smtpc can do; the strongest first.
+_CLIENT_MECHANISMS: Final = ListOf(
+    Choice(
+        (
+            *("scram-sha-256-plus", "scram-sha-256", "scram-sha-1-plus", "scram-sha-1", "cram-md5", "plain", "login"),
+            *("oauthbearer", "xoauth2"),
+        )
+    )
+)
 CLIENT_AUTH: Final = SectionDef(
     "auth",
     "SMTP AUTH of the client.",
     R,
     (
-        option("mechanisms", _MECHANISMS, None, R, "Mechanisms that are used, preferred first."),
-        option("file", PATH, None, R, "Map file of user and password by server, relative to the configuration directory."),
+        option(
+            "mechanisms", _CLIENT_MECHANISMS, None, R, "Mechanisms that may be used, preferred first; all if none is given."
+        ),
+        option(
+            "file",
+            PATH,
+            None,
+            R,
+            "File of logins by server, relative to the configuration directory; only its owner and its group may read it.",
+        ),
+        option(
+            "flags",
+            Flags((Flag("without_tls", False, "AUTH is used without TLS, too: secrets may go in clear."),)),
+            None,
+            OWN,
+            "How the client behaves.",
+        ),
     ),
 )

@@ -20,7 +20,6 @@ WARNED: Final = frozenset(
         "smtps auth",
         "smtps policy_milter",
         "smtps flags greylisting",
-        "smtpc auth",
         "smar greylisting",
     }
 )
@@ -42,7 +41,16 @@ _MAP_USER: Final = ("meta1g.maps.declared:DeclaredMaps.used_by",)
 _QMGR: Final = "meta1g.qmgr.settings:Settings.from_config"
 _SMTPS: Final = tuple(
     f"meta1g.smtps.settings:{name}"
-    for name in ("settings_from", "_lookup_flags", "_offered", "_limits", "_count_limits", "_parts", "_verification")
+    for name in (
+        "settings_from",
+        "_lookup_flags",
+        "_count_limits",
+        "_leniency",
+        "_offered",
+        "_limits",
+        "_parts",
+        "_verification",
+    )
 )
 _SMTPC: Final = "meta1g.smtpc.settings:Settings.from_section"
 _TLS: Final = "meta1g.conf.tlsconf:tls_settings"
@@ -68,8 +76,10 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "smtps": (*_SMTPS, "meta1g.smtps.main:SmtpsProcess._tell_ready"),
     "smtps tls": (_TLS,),
     "smtpc tls": (_TLS,),
+    "smtpc auth": ("meta1g.smtpc.settings:_auth_settings",),
     "smtpc": (
         _SMTPC,
+        "meta1g.smtpc.settings:_sources",
         "meta1g.smtpc.main:Smtpc.__init__",
         f"{_SMAR}._route_defaults",
         f"{_SMAR}._myself",
@@ -89,7 +99,7 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "smar access_map": _MAP_USER,
     "smar dnsbl": (f"{_SMAR}._lists",),
     "smtps_session_conf": ("meta1g.smtps.settings:ClientSettings.of", *_SMTPS),
-    "smtpc_session_conf": ("meta1g.smtpc.settings:ServerSettings.of", _SMTPC),
+    "smtpc_session_conf": ("meta1g.smtpc.settings:ServerSettings.of", _SMTPC, "meta1g.smtpc.settings:_sources"),
     "smtpc_rcpt_conf": ("meta1g.smar.hostconf:HostConf.recipient",),
     "destination_conf": ("meta1g.qmgr.destinations:_limits_of",),
 }

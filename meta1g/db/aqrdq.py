@@ -81,9 +81,13 @@ class DestQueue:
         """Gives the number of transactions that wait."""
         return len(self.by_ta)
 
+    def first(self) -> AqRcpt:
+        """Gives the recipient that has waited longest."""
+        return next(iter(next(iter(self.by_ta.values())).values()))
+
     def server(self) -> ServerAddr:
         """Gives the server as the recipient that has waited longest knows it."""
-        return next(iter(next(iter(self.by_ta.values())).values())).server
+        return self.first().server
 
 
 class DestQueues:

@@ -335,7 +335,10 @@ class Dialogue(ABC):
 
     @abstractmethod
     def begin_anew(self, client_addr: str) -> None:
-        """Goes on as the session of another client, about whom nothing is known yet; the greeting is to follow."""
+        """Goes on as the session of another client, about whom nothing is known yet; the greeting is to follow.
+
+        Switches: yes, as forget_mail().
+        """
 
     @abstractmethod
     def greet(self) -> None:

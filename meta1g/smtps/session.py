@@ -147,7 +147,10 @@ class ServerSession(Dialogue):
         self.step(Event.GREET)
 
     def begin_anew(self, client_addr: str) -> None:
-        """Goes on as the session of another client, about whom nothing is known yet; the greeting is to follow."""
+        """Goes on as the session of another client, about whom nothing is known yet; the greeting is to follow.
+
+        Switches: yes, as forget_mail().
+        """
         self.forget_mail()
         self._tell_closed()
         self.id = self.context.ids.session()

@@ -141,11 +141,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         delay_checks=section.flag("delay_checks"),
         strict_ehlo=section.flag("strict_ehlo"),
         strict_lines=section.flag("strict_lines"),
-        lenient=Leniency(
-            bare=section.flag("accept_bare_addresses"),
-            odd_dots=section.flag("accept_odd_dots"),
-            sender_domain=hostname if section.flag("accept_local_senders") else "",
-        ),
+        lenient=_leniency(section, hostname),
         soft_bounce=section.get("soft_bounce"),
         lookup_flags=_lookup_flags(section),
         verify=_verification(section),
@@ -157,6 +153,22 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         offered_names=frozenset(offered),
         offered_under_tls={ext: argument for ext, argument in offered.items() if ext is not Ext.STARTTLS},
         tls=tls,
+    )
+
+
+def _count_limits(section: Section) -> dict[Count, int]:
+    return {
+        Count.ERROR: section.get("max_bad_commands"),
+        Count.REFUSAL: section.get("max_refusals"),
+        Count.OVERSHOOT: section.get("max_overshoots"),
+    }
+
+
+def _leniency(section: Section, hostname: str) -> Leniency:
+    return Leniency(
+        bare=section.flag("accept_bare_addresses"),
+        odd_dots=section.flag("accept_odd_dots"),
+        sender_domain=hostname if section.flag("accept_local_senders") else "",
     )
 
 
@@ -180,11 +192,6 @@ def _limits(section: Section) -> str:
     """Gives the argument of LIMITS: what a client can obey without trying."""
     transactions = section.get("max_transactions")
     return f"RCPTMAX={section.get('max_recipients')}" + (f" MAILMAX={transactions}" if transactions else "")
-
-
-def _count_limits(section: Section) -> dict[Count, int]:
-    options = {Count.ERROR: "max_bad_commands", Count.REFUSAL: "max_refusals", Count.OVERSHOOT: "max_overshoots"}
-    return {count: section.get(name) for count, name in options.items()}
 
 
 def _parts(section: Section) -> PartLimits | None:
