@@ -217,6 +217,7 @@ RFCS: Final[dict[int, str]] = {
     8461: "SMTP MTA strict transport security",
     8689: "SMTP require TLS option",
     9266: "Channel bindings for TLS 1.3",
+    9106: "Argon2 memory-hard function for password hashing",
     9325: "Recommendations for secure use of TLS and DTLS",
     9422: "The LIMITS SMTP service extension",
 }

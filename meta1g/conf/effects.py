@@ -17,7 +17,6 @@ from typing import Final
 #: Sections by the keywords that lead to them; flags behind their option, if they are asked for.
 WARNED: Final = frozenset(
     {
-        "smtps auth",
         "smtps policy_milter",
         "smtps flags greylisting",
         "smar greylisting",
@@ -28,7 +27,6 @@ REFUSED: Final = frozenset(
     {
         "smtps milter",
         "smar DNS_flags dont_use_connect",
-        "smtps_session_conf flags auth",
         "smtps_session_conf flags greylisting",
         "smtps_session_conf tls_requirements",
         "smtpc_session_conf tls_requirements",
@@ -75,6 +73,7 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "qmgr map": _MAP,
     "smtps": (*_SMTPS, "meta1g.smtps.main:SmtpsProcess._tell_ready"),
     "smtps tls": (_TLS,),
+    "smtps auth": ("meta1g.smtps.authsettings:auth_settings",),
     "smtpc tls": (_TLS,),
     "smtpc auth": ("meta1g.smtpc.settings:_auth_settings",),
     "smtpc": (
@@ -97,6 +96,7 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "smar local_user_map": (*_MAP_USER, f"{_SMAR}._users"),
     "smar mailertable": _MAP_USER,
     "smar access_map": _MAP_USER,
+    "smar auth_sender": _MAP_USER,
     "smar dnsbl": (f"{_SMAR}._lists",),
     "smtps_session_conf": ("meta1g.smtps.settings:ClientSettings.of", *_SMTPS),
     "smtpc_session_conf": ("meta1g.smtpc.settings:ServerSettings.of", _SMTPC, "meta1g.smtpc.settings:_sources"),
@@ -120,6 +120,7 @@ VALUES: Final[Mapping[str, str]] = {
     "mailertable HOST": "meta1g.smar.route:_smtp_target",
     "aliases members": "meta1g.smar.alias:split_members",
     "aliases ${macro}": "meta1g.maps.rhs:replace",
+    "auth_sender senders": "meta1g.smar.authsender:check_senders",
     "local_user_map anything": "meta1g.smar.localuser:LocalUsers.find",
     "conf_map snippet": "meta1g.qmgr.destinations:Destinations",
 }

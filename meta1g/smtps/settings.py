@@ -15,6 +15,7 @@ from meta1g.conf.tlsconf import tls_settings
 from meta1g.rcb.smtps_smar import LookupFlags
 from meta1g.smtp.address import Leniency
 from meta1g.smtp.esmtp import Ext, offered_by
+from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.counting import Count
 from meta1g.smtps.limits import SNIPPETS_KEPT, US
 from meta1g.smtps.trust import Trusted, trusted
@@ -80,6 +81,8 @@ class Settings:
         offered: extensions with their arguments.
         offered_names: the extensions alone.
         offered_under_tls: extensions that are offered under TLS.
+        auth: what clients may log in with, None if AUTH is not offered.
+        require_auth: nobody sends mail without it.
         tls: certificates and what else TLS needs; None if there is no certificate.
     """
 
@@ -111,6 +114,8 @@ class Settings:
     offered: Mapping[Ext, str]
     offered_names: frozenset[Ext]
     offered_under_tls: Mapping[Ext, str]
+    auth: AuthSettings | None = None
+    require_auth: bool = False
     tls: TlsSettings | None = None
 
 
@@ -123,6 +128,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
     """Reads the settings of a section."""
     tls = tls_settings(config, section.sub("tls"), server=True)
     offered = _offered(section, tls)
+    auth = auth_settings(config, section.sub("auth")) if section.flag("auth") else None
     return Settings(
         name=section.name or "",
         hostname=hostname,
@@ -150,8 +156,10 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         greet_pause_us=section.get("greet_pause") * US,
         completion=Completion(section.flag("add_sender")) if section.flag("submission") else None,
         offered=offered,
-        offered_names=frozenset(offered),
+        offered_names=frozenset(offered if auth is None else (*offered, Ext.AUTH)),
         offered_under_tls={ext: argument for ext, argument in offered.items() if ext is not Ext.STARTTLS},
+        auth=auth,
+        require_auth=section.flag("require_auth"),
         tls=tls,
     )
 
