@@ -69,6 +69,5 @@ def test_a_body_without_header_is_told_apart(content, has):
 
 @given(st.binary(max_size=300))
 def test_no_header_gets_two_of_a_kind_or_none(header):
-    added = completion(header.replace(b"\r\n\r\n", b"\r\n"), SENDER)
-    again = completion(added + header.replace(b"\r\n\r\n", b"\r\n"), SENDER)
-    assert again == b""
+    header = header.replace(b"\r\n\r\n", b"\r\n") if has_header(header) else b""
+    assert completion(completion(header, SENDER) + header, SENDER) == b""
