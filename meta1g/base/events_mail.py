@@ -32,7 +32,7 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
         Sev.INFO,
         About.SESSION,
         f"{_CLIENT} peer",
-        "client_name port",
+        "client_name port auth",
         "By XCLIENT of peer the session goes on as that of this client, under a new id.",
     ),
     "smtps.forwarded": row(

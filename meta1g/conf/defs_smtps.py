@@ -74,7 +74,7 @@ _FLAGS: Final = Flags(
         Flag(
             "add_sender",
             False,
-            "With submission: a Sender field names the envelope's sender if From names another one (RFC 6409 8.1).",
+            "With submission: a Sender field names the user, or the envelope's sender, if From has another one (RFC 6409 8.1).",
         ),
         Flag(
             "allow_routing",

@@ -22,6 +22,7 @@ from meta1g.base.reply import Reply
 from meta1g.db.cdb import CdbWriter
 from meta1g.rcb.smtps_qmgr import CloseTransaction
 from meta1g.smtp import replies
+from meta1g.smtp.address import AddressError, parse_path
 from meta1g.smtp.completion import Missing, completion, has_header
 from meta1g.smtp.data import Unstuffer
 from meta1g.smtp.header import HeaderMeter, count_received, header_end, is_automatic, makes_tls_optional, message_id
@@ -328,8 +329,17 @@ def new_content(dialogue: Dialogue, ta: Transaction) -> IncomingContent:
     trace = received(origin, settings.hostname, ta.ta_id, ta.only_rcpt, date)
     missing = None
     if settings.completion is not None:
-        missing = Missing(f"<{ta.ta_id}@{settings.hostname}>", date, ta.mail.text, settings.completion.sender)
+        sender = _responsible(dialogue, ta) if settings.completion.sender else ""
+        missing = Missing(f"<{ta.ta_id}@{settings.hostname}>", date, ta.mail.text, sender)
     return IncomingContent(context, settings, CdbId(ta.ta_id), trace, missing)
+
+
+def _responsible(dialogue: Dialogue, ta: Transaction) -> str:
+    """Gives who sends a message, whoever has written it: the user that the client is, if its name is an address."""
+    try:
+        return ta.mail.text if dialogue.auth is None else parse_path(dialogue.auth.user).text
+    except AddressError:
+        return ta.mail.text
 
 
 def _read(dialogue: Dialogue, content: IncomingContent) -> None:

@@ -130,6 +130,8 @@ def test_an_option_of_a_client(smtps, name):
         talk(smtps, "", name, without)
         assert not seen(smtps, name)
     talk(smtps, snippet, name, expected)
+    if name in LOGGED:
+        smtps.wait_log(LOGGED[name])
     assert seen(smtps, name) or name not in {*STORED, *LOGGED}
 
 
