@@ -30,7 +30,17 @@ _SERVER = "unit/smtpc/test_session_conf.py::test_an_option_of_a_server"
 _TLS_IN = "unit/smtps/test_starttls.py::"
 _TLS_SETTINGS = "unit/conf/test_tlsconf.py::test_every_option_becomes_a_setting"
 _LISTEN = "unit/smtps/test_listen.py::test_every_listen_socket_is_bound"
-_LISTENS = {"type": _PASS, "path": _PASS, "permissions": _PASS, **dict.fromkeys(("address", "port"), _LISTEN)}
+_NEEDS = dict.fromkeys(
+    (*("flags encrypted", "flags verified", "min_cipher_bits", "cert_issuer", "cert_subject", "common_name", "violation"),),
+    "unit/smtps/test_tls_requirements.py::test_demands_on_the_tls_of_a_client",
+)
+_LISTENS = {
+    "type": _PASS,
+    "path": _PASS,
+    "permissions": _PASS,
+    **dict.fromkeys(("address", "port"), _LISTEN),
+    "implicit_tls": "unit/smtps/test_implicit_tls.py::test_a_session_begins_with_tls",
+}
 _MAP = {
     **dict.fromkeys(("type", "path", "mapname", "maps", "entries"), _MAPS),
     **dict.fromkeys(("address", "port"), "unit/maps/test_registry.py::test_each_type_is_made_and_answers"),
@@ -145,6 +155,8 @@ _PLACES = {
         ),
         "flags request_cert": "unit/conf/test_tlsconf.py::test_clients_are_asked_for_a_certificate_unless_told_otherwise",
     },
+    "smtps tls_requirements": _NEEDS,
+    "smtps_session_conf tls_requirements": _NEEDS,
     "smtpc tls": dict.fromkeys(
         (
             *("cert_file", "key_file", "DSA_cert_file", "DSA_key_file", "CAcert_file", "CAcert_directory", "CRL_file"),

@@ -197,10 +197,15 @@ BESIDE = {
 }
 
 
+#: What a section needs beside it.
+AROUND = {"smtps tls_requirements": "tls { cert_file = c.pem; }"}
+
+
 def inside(place, text):
     """Puts options into their section."""
+    around = AROUND.get(place, "")
     for keyword in reversed(place.split(" ")):
-        text = f"{keyword} {{ {text} }}"
+        text, around = f"{keyword} {{ {text} }} {around}", ""
     return text
 
 

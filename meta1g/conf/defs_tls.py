@@ -1,13 +1,13 @@
-"""The sections tls { } and auth { } of smtps and smtpc.
+"""The sections tls { }, tls_requirements { } and auth { } of smtps and smtpc.
 
-Ref: MeTA1 README, "STARTTLS", "AUTH" (file options modelled on; request_cert as in MeTA1).
+Ref: MeTA1 README, "STARTTLS", "STARTTLS Restrictions", "AUTH" (options modelled on; request_cert as in MeTA1).
 """
 
 from typing import Final
 
 from meta1g.conf.defs_common import NAME, OWN, PATH, R, S
 from meta1g.conf.schema import SectionDef, option
-from meta1g.conf.values import Choice, Flag, Flags, ListOf, Text
+from meta1g.conf.values import Choice, Flag, Flags, Int, ListOf, Text
 
 _MECHANISMS: Final = ListOf(
     Choice(("plain", "login", "scram-sha-256", "scram-sha-256-plus", "scram-sha-1", "cram-md5", "external"))
@@ -27,6 +27,40 @@ _FILES: Final = (
         None,
         OWN,
         "Cipher suites of TLS 1.2; with forward secrecy first if it is not given.",
+    ),
+)
+
+_NAMES: Final = ListOf(Text("name", max_chars=1024))
+TLS_REQUIREMENTS: Final = SectionDef(
+    "tls_requirements",
+    "What TLS has to fulfil, or no mail is taken or sent.",
+    R,
+    (
+        option(
+            "flags",
+            Flags(
+                (
+                    Flag("encrypted", False, "The session has to use TLS.", "R"),
+                    Flag(
+                        "verified", False, "The certificate has to be verified by a trusted authority; implies encrypted.", "R"
+                    ),
+                )
+            ),
+            None,
+            R,
+            "What has to hold.",
+        ),
+        option("min_cipher_bits", Int(0, 4096), "0", R, "Least bits of the cipher, implies encrypted; 0 for any."),
+        option("cert_issuer", _NAMES, None, R, "Distinguished names of right issuers, as the log has them; implies verified."),
+        option("cert_subject", _NAMES, None, R, "The same for the subject; implies verified."),
+        option("common_name", _NAMES, None, R, "Common names (CN of the subject) that are right; implies verified."),
+        option(
+            "violation",
+            Choice(("temporary", "permanent", "abort")),
+            "temporary",
+            R,
+            "What a violation is: mail has to wait, is refused, or has to wait and the session ends.",
+        ),
     ),
 )
 

@@ -31,7 +31,6 @@ REFUSED: Final = frozenset(
         "smar DNS_flags dont_use_connect",
         "smtps_session_conf flags auth",
         "smtps_session_conf flags greylisting",
-        "smtps_session_conf tls_requirements",
         "smtpc_session_conf tls_requirements",
         "smtpc_rcpt_conf tls_requirements",
     }
@@ -45,6 +44,7 @@ _SMTPS: Final = tuple(
 )
 _SMTPC: Final = "meta1g.smtpc.settings:Settings.from_section"
 _TLS: Final = "meta1g.conf.tlsconf:tls_settings"
+_NEEDS: Final = "meta1g.conf.tlsconf:tls_requirements"
 _SMAR: Final = "meta1g.smar.settings:_Reader"
 #: Sections by the keywords that lead to them, `component` for what all components have, `global` for what stands outside;
 #: users as `module:attribute`.
@@ -55,7 +55,7 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "mcp log": _LOG,
     "component": ("meta1g.mcp.service:_service", "meta1g.mcp.service:_processes", "meta1g.base.startup:_level"),
     "component log": _LOG,
-    "component listen_socket": ("meta1g.mcp.service:_listen", "meta1g.smtps.listen:_bind"),
+    "component listen_socket": ("meta1g.mcp.service:_listen", "meta1g.smtps.listen:_bind", "meta1g.smtps.listen:doors_of"),
     "qmgr": (_QMGR, "meta1g.conf.load:templates_of"),
     "qmgr smtps": (_QMGR,),
     "qmgr smtpc": (_QMGR,),
@@ -66,6 +66,8 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "qmgr map": _MAP,
     "smtps": (*_SMTPS, "meta1g.smtps.main:SmtpsProcess._tell_ready"),
     "smtps tls": (_TLS,),
+    "smtps tls_requirements": (_NEEDS,),
+    "smtps_session_conf tls_requirements": (_NEEDS,),
     "smtpc tls": (_TLS,),
     "smtpc": (
         _SMTPC,

@@ -10,6 +10,7 @@ from meta1g.base.clock import Clock
 from meta1g.base.errors import Module, PermError
 from meta1g.base.log import Log
 from meta1g.base.tlsfacts import TlsSettings, ending
+from meta1g.smtps.handshakes import Handshakes
 from meta1g.smtps.limits import CERTIFICATES_LOOK_S, US
 from meta1g.st import StError, st_usleep
 from meta1g.st.tls import TlsContext, tls_context, tls_trouble
@@ -24,17 +25,20 @@ class Certificates:
         settings: files, versions, ciphers.
         log: the log.
         clock: the clock.
+        sessions_max: sessions that can be served at the same time.
 
     Raises:
         PermError: a file cannot be used; the text names it.
 
     Attributes:
         context: for the next handshake.
+        handshakes: those that are not over.
 
     Owner: the process (one native thread).
     """
 
-    def __init__(self, settings: TlsSettings, log: Log, clock: Clock) -> None:
+    def __init__(self, settings: TlsSettings, log: Log, clock: Clock, sessions_max: int) -> None:
+        self.handshakes = Handshakes(sessions_max)
         self._settings = settings
         self._log = log
         self._clock = clock

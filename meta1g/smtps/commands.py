@@ -23,7 +23,7 @@ from meta1g.smtps.limits import QUESTIONS_MAX
 from meta1g.smtps.questions import MailQuestion, RcptQuestion, accept_mail
 from meta1g.smtps.received import client_text
 from meta1g.smtps.smar_link import Asked
-from meta1g.smtps.starttls import starttls
+from meta1g.smtps.starttls import starttls, tls_refusal
 from meta1g.smtps.transaction import Transaction
 
 
@@ -155,6 +155,8 @@ def _may_begin(dialogue: Dialogue, params: MailParams) -> Reply | None:
     context = dialogue.context
     settings = dialogue.settings
     if (refusal := dialogue.admission()) is not None:
+        return refusal
+    if settings.tls_needs is not None and (refusal := tls_refusal(settings.tls_needs, dialogue.tls)) is not None:
         return refusal
     if dialogue.generation != context.qmgr.generation:
         return replies.QUEUE_AWAY  # QMGR does not know this session any more

@@ -37,6 +37,12 @@ QMGR_ANSWER_TIMEOUT_US: Final = 90 * US
 QMGR_COMMIT_TIMEOUT_US: Final = 300 * US
 #: How long a client may take for the handshake of TLS.
 HANDSHAKE_TIMEOUT_US: Final = 60 * US
+#: The same while more than half of the places for handshakes are taken.
+HANDSHAKE_BUSY_TIMEOUT_US: Final = 10 * US
+#: Part of the sessions that may be in a handshake at the same time: 1 / n.  The rest stays for those who are through (I11).
+HANDSHAKES_PART: Final = 2
+#: Handshakes that one client may have open whatever others do, as long as there is room.
+HANDSHAKES_LEAST: Final = 8
 #: How often it is looked whether certificates have changed.
 CERTIFICATES_LOOK_S: Final = 30
 #: How long the last reply to a client that is sent away may take.

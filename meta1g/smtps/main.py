@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from meta1g.base import cli, failure, paths, startup
 from meta1g.base.clock import Clock, SystemClock
-from meta1g.base.errors import Meta1Error
+from meta1g.base.errors import Meta1Error, Module, PermError
 from meta1g.base.hostname import system_name
 from meta1g.base.ids import IdGenerator
 from meta1g.base.log import Log
@@ -25,7 +25,7 @@ from meta1g.rcb.smtps_smar import SmtpsHelloA
 from meta1g.smtps.context import Context
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.limits import SESSION_DESCRIPTORS, SPARE_DESCRIPTORS, US
-from meta1g.smtps.listen import bind_all
+from meta1g.smtps.listen import bind_all, doors_of
 from meta1g.smtps.qmgr_link import QmgrLink
 from meta1g.smtps.server import Server
 from meta1g.smtps.settings import ClientSettings, settings_from
@@ -89,7 +89,7 @@ class SmtpsProcess:
             gate=gate,
             sessions_max=sessions_max,
             clients=ClientSettings(config, section, hostname),
-            certificates=None if settings.tls is None else _certificates(settings.tls, log, clock),
+            certificates=None if settings.tls is None else _certificates(settings.tls, log, clock, sessions_max),
         )
         self.server = Server(self.context)
         self._passing: NetFd | None = None
@@ -115,11 +115,14 @@ class SmtpsProcess:
         if self._section.get("start_action") == "pass":
             self._passing = serve_pass_fd(queue / self._section.get("pass_fd_socket"), self._take, self.context.log)
             return
-        for sock in bind_all(self._section, queue):
-            self.server.serve(sock)
+        for sock, door in zip(bind_all(self._section, queue), doors_of(self._section), strict=True):
+            self.server.serve(sock, door)
 
     def _take(self, sock: socket.socket, message: PassFd) -> None:
-        self.server.serve(sock)
+        doors = doors_of(self._section)
+        if message.index >= len(doors):
+            raise PermError(Module.SMTPS, f"{self._section.where}: there is no listen_socket number {message.index + 1}")
+        self.server.serve(sock, doors[message.index])
         if message.index + 1 == message.count and (self._section.get("processes") or 1) > 1:
             self._leave_name()
 
@@ -150,10 +153,10 @@ class SmtpsProcess:
         startup.tell_ready()
 
 
-def _certificates(settings: TlsSettings, log: Log, clock: Clock) -> "Certificates":
+def _certificates(settings: TlsSettings, log: Log, clock: Clock, sessions_max: int) -> "Certificates":
     from meta1g.smtps.certificates import Certificates
 
-    return Certificates(settings, log, clock)
+    return Certificates(settings, log, clock, sessions_max)
 
 
 def served_at_once(max_threads: int, listeners: int, log: Log) -> int:

@@ -9,9 +9,10 @@ from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module
 from meta1g.base.rsc import Rsc
 from meta1g.base.tlsfacts import TlsSettings
+from meta1g.base.tlsneeds import TlsRequirements
 from meta1g.conf.load import Config, Section
 from meta1g.conf.snippet import parse_snippet
-from meta1g.conf.tlsconf import tls_settings
+from meta1g.conf.tlsconf import tls_requirements, tls_settings
 from meta1g.rcb.smtps_smar import LookupFlags
 from meta1g.smtp.address import Leniency
 from meta1g.smtp.esmtp import Ext, offered_by
@@ -64,6 +65,7 @@ class Settings:
         offered_names: the extensions alone.
         offered_under_tls: extensions that are offered under TLS.
         tls: certificates and what else TLS needs; None if there is no certificate.
+        tls_needs: what TLS has to fulfil before mail is taken; None for nothing.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Settings:
     offered_names: frozenset[Ext]
     offered_under_tls: Mapping[Ext, str]
     tls: TlsSettings | None = None
+    tls_needs: TlsRequirements | None = None
 
 
 def _lookup_flags(section: Section) -> LookupFlags:
@@ -134,6 +137,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         offered_names=frozenset(offered),
         offered_under_tls={ext: argument for ext, argument in offered.items() if ext is not Ext.STARTTLS},
         tls=tls,
+        tls_needs=tls_requirements(section),
     )
 
 

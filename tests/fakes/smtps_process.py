@@ -141,6 +141,15 @@ class SmtpsProcess:
                 assert left > 0, f"no {pattern!r} in\n" + "\n".join(self.log)
                 self.changed.wait(left)
 
+    def port_of(self, number: int) -> int:
+        """Gives the port of a listen_socket, counted from 0."""
+        lines = rf"(?s)(?:.*?smtps\.listen[^\n]*listen=127\.0\.0\.1:(\d+)){{{number + 1}}}"
+        with self.changed:
+            self.changed.wait_for(lambda: re.match(lines, "\n".join(self.log)), WAIT_S)
+            found = re.match(lines, "\n".join(self.log))
+        assert found, "\n".join(self.log)
+        return int(found[1])
+
     def client(self, *, hello: bool = True) -> "Client":
         """Connects; says EHLO if wanted."""
         with contextlib.ExitStack() as undo:

@@ -23,7 +23,7 @@ def test_flags_that_are_not_named_stay_as_they_are():
         parse_snippet("flags = { xverp, no_xverp };", "smtps_session_conf")
 
 
-@pytest.mark.parametrize("kind", sorted(set(SNIPPETS) - {"destination_conf"}))
+@pytest.mark.parametrize("kind", sorted(set(SNIPPETS) - {"destination_conf", "smtps_session_conf"}))
 def test_what_waits_for_tls_is_read_and_refused(kind):
     text = (
         "tls_requirements { flags = { verified }; min_cipher_bits = 128; common_name = { a.example }; violation = permanent }"

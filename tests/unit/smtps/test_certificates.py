@@ -26,7 +26,7 @@ def pair(tmp_path):
 
 
 def made(pair, lines, clock=None):
-    return Certificates(TlsSettings((pair,)), Log("smtps", sink=lines), clock or Clock())
+    return Certificates(TlsSettings((pair,)), Log("smtps", sink=lines), clock or Clock(), 10)
 
 
 def test_a_file_that_cannot_be_used_is_named(pair):
