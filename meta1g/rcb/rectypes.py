@@ -149,6 +149,8 @@ class RT(IntEnum):
     S2A_RCPT_PA = 0x3032
     S2A_CONF = 0x3033
     S2A_EHLO = 0x3034
+    S2A_CERT_ISSUER = 0x3036
+    S2A_CERT_SUBJECT = 0x3037
 
     # smar -> smtps: 0x3800
     A2S_HELLO = 0x3800

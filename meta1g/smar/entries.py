@@ -60,6 +60,8 @@ _UNSEEN: Final = re.compile(
     r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 _FROM: Final = "from"
+#: How a distinguished name begins.
+_ATTRIBUTE: Final = re.compile(r"[\w.-]+=")
 _NO_USER: Final = ("reject", "discard", "no", "unknown", "error")
 _ALIAS_MACROS: Final = ("user", "detail", "domain", "key")
 _SAMPLE: Final = "x"
@@ -118,8 +120,13 @@ def _client_or_domain(key: str, _rules: EntryRules) -> str:
     return "" if key.startswith("unix:/") else client_problem(key) and domain_problem(key)
 
 
-def _anything(_key: str, _rules: EntryRules) -> str:
-    return ""
+def _certificate(key: str, _rules: EntryRules) -> str:
+    if key.startswith("/"):
+        return f"is no distinguished name; write {KeyKind.CERTIFICATE.value}"
+    if not _ATTRIBUTE.match(key):
+        return f"is no distinguished name; write cn={shown(key)}, or what else the log has for cert_subject or cert_issuer"
+    wrong = re.search(r"\+(?![0-9a-f]{2})|[\"<>()]", key)
+    return f"has {wrong[0]}; write +{ord(wrong[0]):02x} for it" if wrong else ""
 
 
 #: Checks of the keys of the access map.
@@ -130,7 +137,7 @@ TAGGED: Final[Mapping[KeyKind, _KeyCheck]] = {
     KeyKind.HELLO: _hello,
     KeyKind.ADDRESS: _address,
     KeyKind.HOST: _client_or_domain,
-    KeyKind.CERTIFICATE: _anything,
+    KeyKind.CERTIFICATE: _certificate,
 }
 #: What stands behind tags whose keys are IP addresses: those of a map of networks.
 _NETWORKS: Final = (KeyKind.CLIENT, KeyKind.HOST)
@@ -301,7 +308,7 @@ def _access_value(key: str, value: str, rules: EntryRules) -> str:
     row, _ = _row(tag, rules)
     if row is None:  # that is told of the key
         return ""
-    if not value and not row.waits_for:
+    if not value:
         return f"has no value; write {row.rhs.value}"
     try:
         check_rhs(row, value, shown(key))

@@ -115,22 +115,27 @@ def mail(dialogue: Dialogue, argument: str) -> None:
     dialogue.ta = ta
     dialogue.transactions += 1
     dialogue.step(Event.MAIL)
-    asked = None
-    if context.smar.asks_mail:
-        question = CheckMail(
-            ta_id=ta.ta_id,
-            client_addr=dialogue.client_addr,
-            client_name=dialogue.client_name,
-            ehlo=dialogue.ehlo,
-            mail=address.text,
-            flags=ta.flags,
-        )
-        asked = context.smar.ask(question)
+    asked = context.smar.ask(_sender_question(dialogue, ta)) if context.smar.asks_mail else None
     counted = context.qmgr.count(dialogue.id, ClientEvent.MESSAGE)
     if asked is None and counted is None and not settings.verify.wants_sender(address):
         accept_mail(dialogue, ta)
     else:
         dialogue.waiting.append(MailQuestion(asked, counted))
+
+
+def _sender_question(dialogue: Dialogue, ta: Transaction) -> CheckMail:
+    """Gives the question about a sender; only a certificate that is verified says anything."""
+    tls = dialogue.tls if dialogue.tls is not None and dialogue.tls.verified else None
+    return CheckMail(
+        ta_id=ta.ta_id,
+        client_addr=dialogue.client_addr,
+        client_name=dialogue.client_name,
+        ehlo=dialogue.ehlo,
+        mail=ta.mail.text,
+        flags=ta.flags,
+        cert_issuer="" if tls is None else tls.issuer,
+        cert_subject="" if tls is None else tls.subject,
+    )
 
 
 def _parse_mail(argument: str, offered: frozenset[Ext], lenient: Leniency) -> tuple[Address, MailParams] | Reply:

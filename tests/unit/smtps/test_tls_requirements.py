@@ -1,12 +1,13 @@
 """What clients of a real smtps process hear at MAIL if TLS has to fulfil something."""
 
+import contextlib
 import smtplib
 import ssl
 
 import pytest
 
 from meta1g.base.reply import Reply
-from meta1g.rcb.smtps_smar import Checks, ClientVerdict
+from meta1g.rcb.smtps_smar import CheckRcpt, Checks, ClientVerdict, LookupFlags, Verdict, VerdictFlags
 from tests.fakes.certificates import make_certificate, sign_certificate
 from tests.fakes.smtps_process import WAIT_S, SmtpsProcess
 
@@ -29,8 +30,9 @@ def smtps(tmp_path_factory, files):
         yield process
 
 
-def answer(process, files, cert):
-    """What MAIL is answered; cert is None in clear and empty without one."""
+@contextlib.contextmanager
+def session(process, files, cert):
+    """A session after EHLO; cert is None in clear and empty without one."""
     context = ssl.create_default_context(cafile=files / "mx.example.pem")
     context.check_hostname = False
     context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -42,6 +44,12 @@ def answer(process, files, cert):
                 context.load_cert_chain(files / f"{cert}.pem", files / f"{cert}.key")
             smtp.starttls(context=context)
             smtp.ehlo("client.example")
+        yield smtp
+
+
+def answer(process, files, cert):
+    """What MAIL is answered."""
+    with session(process, files, cert) as smtp:
         code, text = smtp.docmd("MAIL FROM:<a@b.example>")
         ends = code == 421
         assert ends or smtp.docmd("NOOP")[0] == 250
@@ -86,3 +94,39 @@ def test_demands_of_the_section_hold_unless_a_client_has_its_own(tmp_path, files
         ):
             process.smar.client = lambda msg, conf=snippet: ClientVerdict(reply=Reply(220), session_conf=conf)
             assert answer(process, files, None).startswith(expected)
+
+
+RELAY = int(VerdictFlags.RELAY | VerdictFlags.CERTIFIED)
+
+
+@pytest.mark.parametrize(
+    ("cert", "asked", "flags", "reply", "expected"),
+    [
+        ("", ("", ""), 0, 250, 550),
+        ("self.example", ("", ""), 0, 250, 550),
+        ("client.example", ("CN=ca.example", "CN=client.example"), 0, 250, 550),
+        ("client.example", ("CN=ca.example", "CN=client.example"), RELAY, 250, 250),
+        ("client.example", ("CN=ca.example", "CN=client.example"), RELAY, 550, 250),
+        ("client.example", ("CN=ca.example", "CN=client.example"), RELAY, 451, 451),
+    ],
+)
+def test_a_certificate_that_is_verified_overrules_what_was_delayed(delaying, files, cert, asked, flags, reply, expected):
+    """The client is denied; flags and reply are what the resolver says at MAIL, in view of the certificate."""
+    seen = []
+    delaying.smar.mail = lambda msg: seen.append(msg) or Verdict(reply=Reply(reply, "", "sender"), flags=flags)
+    with session(delaying, files, cert) as smtp:
+        code = smtp.docmd("MAIL FROM:<a@b.example>")[0]
+        if code == 250:
+            code = smtp.docmd("RCPT TO:<r@x.example>")[0]
+        assert code == expected
+    assert (seen[0].cert_issuer, seen[0].cert_subject) == asked
+    assert not [msg for msg in delaying.smar.of(CheckRcpt) if flags and not msg.flags & LookupFlags.RELAY_ALLOWED]
+    delaying.smar.messages.clear()
+
+
+@pytest.fixture(scope="module")
+def delaying(tmp_path_factory, files):
+    options = f"flags = {{ delay_checks }}; {TLS.format(files)}"
+    with SmtpsProcess(tmp_path_factory.mktemp("q") / "q", options, checks=Checks.CLIENT | Checks.MAIL | Checks.RCPT) as process:
+        process.smar.client = lambda msg: ClientVerdict(reply=Reply(550, "5.7.1", "not you"))
+        yield process
