@@ -28,6 +28,7 @@ _CLIENT = "unit/smtps/test_session_conf.py::test_an_option_of_a_client"
 _SERVER = "unit/smtpc/test_session_conf.py::test_an_option_of_a_server"
 
 _TLS_IN = "unit/smtps/test_starttls.py::"
+_SNI = "unit/smtps/test_server_names.py::"
 _TLS_SETTINGS = "unit/conf/test_tlsconf.py::test_every_option_becomes_a_setting"
 _LISTEN = "unit/smtps/test_listen.py::test_every_listen_socket_is_bound"
 _NEEDS = dict.fromkeys(
@@ -153,8 +154,12 @@ _PLACES = {
             ("DSA_cert_file", "DSA_key_file", "CAcert_directory", "CRL_file", "DH_file", "min_version", "ciphers"),
             _TLS_SETTINGS,
         ),
+        "ticket_secret_file": f"{_SNI}test_a_ticket_of_one_process_is_taken_by_another_one_with_the_same_secret",
         "flags request_cert": "unit/conf/test_tlsconf.py::test_clients_are_asked_for_a_certificate_unless_told_otherwise",
     },
+    "smtps tls server_names": dict.fromkeys(
+        ("file", "type"), f"{_SNI}test_names_and_their_files_are_renewed_without_a_restart"
+    ),
     "smtps tls_requirements": _NEEDS,
     "smtps_session_conf tls_requirements": _NEEDS,
     "smtpc tls": dict.fromkeys(

@@ -191,12 +191,13 @@ def test_an_option_changes_the_settings_of_its_component(place, row):
 #: What an option needs beside it to have effect, by its section and name; "" for all others of the section.
 BESIDE = {
     "smtps tls": {"": "cert_file = c.pem; ", "DSA_key_file": "cert_file = c.pem; DSA_cert_file = d.pem; "},
+    "smtps tls server_names": {"type": "file = n; "},
     "smtpc tls": {"key_file": "cert_file = c.pem; ", "DSA_key_file": "DSA_cert_file = d.pem; "},
 }
 
 
 #: What a section needs beside it.
-AROUND = {"smtps tls_requirements": "tls { cert_file = c.pem; }"}
+AROUND = {"smtps tls_requirements": "tls { cert_file = c.pem; }", "smtps tls server_names": "cert_file = c.pem;"}
 
 
 def inside(place, text):

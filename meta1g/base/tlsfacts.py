@@ -44,6 +44,21 @@ class KeyPair:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerNamesFile:
+    """Certificates by server name (SNI).
+
+    Args:
+        path: the file.
+        kind: `hash`, `btree` or `text`.
+        directory: what files in it are relative to.
+    """
+
+    path: Path
+    kind: str
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
 class TlsSettings:
     """What a context is made from.
 
@@ -57,7 +72,9 @@ class TlsSettings:
         tls13_only: nothing older than TLS 1.3; else TLS 1.2 and newer.
         ciphers: OpenSSL's list for TLS 1.2.
         request_cert: a server asks clients for a certificate; it takes one that cannot be verified, or none.
-        ticket_keys: secret that several processes share, TICKET_KEYS_BYTES; empty for one of this process.
+        ticket_keys: keys that several processes share, TICKET_KEYS_BYTES; empty for those of OpenSSL.
+        ticket_secret_file: what such keys are made of by the user of a context; None for nothing.
+        names: certificates for server names, which the user of a context chooses by; None without any.
     """
 
     pairs: tuple[KeyPair, ...] = ()
@@ -70,11 +87,14 @@ class TlsSettings:
     ciphers: str = CIPHERS
     request_cert: bool = False
     ticket_keys: bytes = b""
+    ticket_secret_file: Path | None = None
+    names: ServerNamesFile | None = None
 
     def signature(self) -> TlsFiles:
         """Gives what changes with the content of a file, for all of them.  Blocks: no (one system call each)."""
         files = [path for pair in self.pairs for path in (pair.cert_file, pair.key_file)]
         files += [path for path in (self.ca_file, self.ca_directory, self.crl_file, self.dh_file) if path is not None]
+        files += [self.ticket_secret_file] if self.ticket_secret_file is not None else []
         return tuple(map(_signature, files))
 
 

@@ -72,11 +72,37 @@ SERVER_TLS: Final = SectionDef(
         *_FILES,
         option("DH_file", PATH, None, R, "Diffie-Hellman parameters (PEM); those that suit the key if it is not given."),
         option(
+            "ticket_secret_file",
+            PATH,
+            None,
+            OWN,
+            "Secret of session tickets, 32 random bytes or more; with it several smtps take each other's tickets, also after a "
+            "restart.",
+        ),
+        option(
             "flags",
             Flags((Flag("request_cert", True, "Clients are asked for a certificate.", "S"),)),
             None,
             S,
             "How the server behaves.",
+        ),
+    ),
+    (
+        SectionDef(
+            "server_names",
+            "Certificates by the name that a client asks for (SNI); without an entry it gets the one of the section.",
+            OWN,
+            (
+                option(
+                    "file",
+                    PATH,
+                    None,
+                    OWN,
+                    "A map: name, then certificate and key, relative to the configuration directory.",
+                    required=True,
+                ),
+                option("type", Choice(("hash", "btree", "text")), "hash", OWN, "Type of the file."),
+            ),
         ),
     ),
 )

@@ -66,6 +66,7 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "qmgr map": _MAP,
     "smtps": (*_SMTPS, "meta1g.smtps.main:SmtpsProcess._tell_ready"),
     "smtps tls": (_TLS,),
+    "smtps tls server_names": ("meta1g.conf.tlsconf:_server_names",),
     "smtps tls_requirements": (_NEEDS,),
     "smtps_session_conf tls_requirements": (_NEEDS,),
     "smtpc tls": (_TLS,),

@@ -146,6 +146,14 @@ class SmtpsContained(Message):
     last: str = rec(RT.S2Q_LAST, Kind.TEXT)
 
 
+@message(RT.S2Q_TROUBLE, Role.POST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpsTrouble(Message):
+    """What an operator should look at in this SMTPS, for status: a certificate that ends; empty when it is over."""
+
+    text: str = rec(RT.S2Q_TROUBLE_TEXT, Kind.TEXT)
+
+
 @message(RT.Q2S_STAT, Role.REPLY)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stat(Message):
@@ -174,7 +182,7 @@ class Throttle(Message):
 
 PROTOCOL: Final = protocol(
     "smtps-qmgr",
-    5,
+    6,
     client=(
         SmtpsHello,
         NewSession,
@@ -186,6 +194,7 @@ PROTOCOL: Final = protocol(
         CloseTransaction,
         DiscardTransaction,
         SmtpsContained,
+        SmtpsTrouble,
     ),
     server=(QmgrHello, Stat, Refused, Throttle),
 )

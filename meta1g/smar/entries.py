@@ -17,6 +17,7 @@ from meta1g.conf.access import DNSBL, TAGS, Action, KeyKind, RhsKind, TagRow, ch
 from meta1g.conf.errors import ConfigError
 from meta1g.conf.openrelay import too_wide
 from meta1g.conf.snippet import parse_snippet
+from meta1g.conf.tlsconf import pairs_of
 from meta1g.conf.values import shown, suggest
 from meta1g.maps.cidrmap import NetworkTable, split_tag
 from meta1g.maps.regexmap import Expression, read_rule
@@ -40,6 +41,7 @@ MAILERTABLE: Final = "mailertable"
 ALIASES: Final = "aliases"
 USERS: Final = "local_user_map"
 DESTINATIONS: Final = "conf_map"
+SERVER_NAMES: Final = "server_names"
 #: Uses by the names that their files usually have.
 NAMED: Final[Mapping[str, str]] = {
     "access": ACCESS, "mailertable": MAILERTABLE, "aliases": ALIASES, "users": USERS, USERS: USERS, ACCESS: ACCESS,
@@ -382,12 +384,21 @@ def _destination_value(key: str, value: str, _rules: EntryRules) -> str:
     return ""
 
 
+def _names_value(_key: str, value: str, _rules: EntryRules) -> str:
+    try:
+        pairs_of(value, Path())
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 KEYS: Final[Mapping[str, _KeyCheck]] = {
     ACCESS: _access_key,
     MAILERTABLE: lambda key, _rules: route_problem(key),
     ALIASES: _alias_key,
     USERS: _user_key,
     DESTINATIONS: _client_or_domain,
+    SERVER_NAMES: _domain,
 }
 VALUES: Final[Mapping[str, Callable[[str, str, EntryRules], str]]] = {
     ACCESS: _access_value,
@@ -395,6 +406,7 @@ VALUES: Final[Mapping[str, Callable[[str, str, EntryRules], str]]] = {
     ALIASES: _alias_value,
     USERS: _user_value,
     DESTINATIONS: _destination_value,
+    SERVER_NAMES: _names_value,
 }
 
 

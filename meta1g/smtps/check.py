@@ -4,17 +4,12 @@ Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on).
 """
 
 import argparse
-import contextlib
-import errno
 import os
-import stat
 from pathlib import Path
 
 from meta1g.base import paths, reach, startup
 from meta1g.base.hostname import system_name
 from meta1g.base.selfcheck import Findings
-from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM
-from meta1g.base.tlsfacts import TlsSettings, ending
 from meta1g.conf.load import load_file
 from meta1g.smtps.settings import settings_from
 
@@ -36,7 +31,9 @@ def check(arguments: argparse.Namespace) -> int:
             settings = settings_from(config, section, config.hostname or system_name())
             _check_group(settings.cdb_gid, section.where, found)
             if settings.tls is not None:
-                _check_tls(settings.tls, section.sub("tls").where, found)
+                from meta1g.smtps.tlscheck import check_tls
+
+                check_tls(settings.tls, section.sub("tls").where, found)
         cdb = queue / paths.CDB_DIRECTORY
         found.directories([cdb / one for one in paths.CDB_SUBDIRECTORIES], os.W_OK | os.X_OK, "write there")
         peers = {Path(paths.QMGR_SMTPS_SOCKET).parent, Path(paths.SMAR_SMTPS_SOCKET).parent}
@@ -49,25 +46,6 @@ def check(arguments: argparse.Namespace) -> int:
 def _check_group(gid: int | None, where: str, found: Findings) -> None:
     if gid is not None and os.geteuid() != 0 and gid not in (os.getegid(), *os.getgroups()):
         found.add(f"{where}: CDB_gid: {reach.user_name()} is not in group {gid}, so that it cannot give content files to it")
-
-
-def _check_tls(settings: TlsSettings, where: str, found: Findings) -> None:
-    """Loads the certificates as SMTPS would; what ends or can be read by everybody is a warning."""
-    from meta1g.st.tls import tls_context, tls_trouble
-
-    for pair in settings.pairs:
-        with contextlib.suppress(OSError):  # the context tells
-            if pair.key_file.stat().st_mode & stat.S_IROTH:
-                found.warn(f"{where}: {pair.key_file} can be read by everybody: chmod o-r {pair.key_file}")
-    try:
-        left_s = tls_context(settings, server=True).seconds_left()
-    except OSError as error:
-        found.add(f"{where}: {error.strerror}", EX_NOPERM if error.errno in (errno.EACCES, errno.EPERM) else EX_CONFIG)
-        return
-    if text := ending(left_s):
-        found.warn(f"{where}: {text}: {settings.pairs[0].cert_file}")
-    if trouble := tls_trouble():
-        found.warn(f"{where}: {trouble}")
 
 
 def main(argv: list[str]) -> int:

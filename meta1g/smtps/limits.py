@@ -45,6 +45,14 @@ HANDSHAKES_PART: Final = 2
 HANDSHAKES_LEAST: Final = 8
 #: How often it is looked whether certificates have changed.
 CERTIFICATES_LOOK_S: Final = 30
+#: Names in the map of server names.  Our choice: some 300 bytes each.
+SERVER_NAMES_MAX: Final = 100_000
+#: Contexts for server names that are kept; some 50 KB each, the least used one is forgotten.
+SERVER_NAME_CONTEXTS: Final = 1000
+#: Certificates that status names at most.
+CERTIFICATES_TOLD: Final = 3
+#: What is read of the secret of session tickets.
+TICKET_SECRET_MAX_BYTES: Final = 4096
 #: How long the last reply to a client that is sent away may take.
 GOODBYE_TIMEOUT_US: Final = 1 * US
 #: Total time that a client has to say QUIT after it was denied at connect.
@@ -72,3 +80,5 @@ LAST_GRACE_S: Final = 1
 LISTEN_BACKLOG: Final = 1024
 #: Text of the last contained failure that QMGR gets for status.
 CONTAINED_TEXT_MAX_CHARS: Final = 200
+#: What status says of a process beside it.
+TROUBLE_TEXT_MAX_CHARS: Final = 1000

@@ -78,9 +78,10 @@ class SmtpsProcess:
         hello_a = SmtpsHelloA(smtps_id=index, name=settings.name, flags=int(settings.lookup_flags))
         clock = SystemClock()
         gate = Gate(clock, settings.wait_for_link_s)
+        qmgr = QmgrLink(queue / paths.QMGR_SMTPS_SOCKET, hello_q, gate, log)
         self.context = Context(
             settings=settings,
-            qmgr=QmgrLink(queue / paths.QMGR_SMTPS_SOCKET, hello_q, gate, log),
+            qmgr=qmgr,
             smar=SmarLink(queue / paths.SMAR_SMTPS_SOCKET, hello_a, gate, log),
             cdb=Cdb(queue / paths.CDB_DIRECTORY),
             ids=IdGenerator("S", index, clock),
@@ -89,7 +90,7 @@ class SmtpsProcess:
             gate=gate,
             sessions_max=sessions_max,
             clients=ClientSettings(config, section, hostname),
-            certificates=None if settings.tls is None else _certificates(settings.tls, log, clock, sessions_max),
+            certificates=None if settings.tls is None else _certificates(settings.tls, log, clock, sessions_max, qmgr),
         )
         self.server = Server(self.context)
         self._passing: NetFd | None = None
@@ -153,10 +154,10 @@ class SmtpsProcess:
         startup.tell_ready()
 
 
-def _certificates(settings: TlsSettings, log: Log, clock: Clock, sessions_max: int) -> "Certificates":
+def _certificates(settings: TlsSettings, log: Log, clock: Clock, sessions_max: int, qmgr: QmgrLink) -> "Certificates":
     from meta1g.smtps.certificates import Certificates
 
-    return Certificates(settings, log, clock, sessions_max)
+    return Certificates(settings, log, clock, sessions_max, qmgr.trouble)
 
 
 def served_at_once(max_threads: int, listeners: int, log: Log) -> int:

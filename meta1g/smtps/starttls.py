@@ -114,7 +114,8 @@ def _handshake(dialogue: Dialogue, certificates: "Certificates") -> TlsInfo:
 
     dialogue.handshaking = True
     try:
-        info = st_tls_accept(dialogue.nfd, certificates.context, certificates.handshakes.timeout_us())
+        choose = None if certificates.names is None else certificates.names.choose
+        info = st_tls_accept(dialogue.nfd, certificates.context, certificates.handshakes.timeout_us(), choose)
     except StError as error:
         if error.errno == errno.EINTR:
             raise
