@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "tools": {
         *("base", "rcb", "smtp", "conf", "db", "maps"),
         *("smar.check", "smar.entries", "smar.mapcheck", "smar.questions", "smar.settings", "smar.trace"),
+        *("pmilter.place", "pmilter.session", "pmilter.stages"),
     },
 }
 OWNERS: dict[str, set[str]] = {
@@ -46,6 +47,7 @@ OWNERS: dict[str, set[str]] = {
     "queue": {"pt"},
     "concurrent": {"pt"},
     "berkeleydb": {"db"},
+    "idna": {"base"},
     "ply": {"conf"},
     "dns": {"smar"},
     "re2": {"maps"},

@@ -48,6 +48,13 @@ C_NAMES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "mcp/order.py": (("restart_dependencies", S),),
     "mcp/passfd.py": (("start_action = pass, pass_fd_socket", S),),
     "mcp/program.py": (("path, arguments", S),),
+    "pmilter/callbacks.py": (("pmilter_T, struct pmilter_S", S), ("pmfi_connect ... pmfi_unknown", R)),
+    "pmilter/modify.py": (("sm_pmfi_hdr_mod, sm_pmfi_rcpt_add ...", R), ("hdrmoddef.h", S)),
+    "pmilter/program.py": (("sm_pmfi_start", R),),
+    "pmilter/place.py": (("sm_pmfi_setconn", R),),
+    "pmilter/service.py": (("libpmilter", S), ("pmg_ctx, pmss_ctx, pmse_ctx", R)),
+    "pmilter/session.py": (("sm_pmfi_getmac, sm_pmfi_setreply", R), ("sm_pmfi_setmacs", S)),
+    "pmilter/stages.py": (("PM_SMST_MAIL, PM_SMST_DOT", S), ("sfsistat_T, SMTP_R_*", R)),
     "pt/alive.py": (),
     "pt/crew.py": (("evthr_max_s, evthr_max_h", R), ("pmfi_thrmax_s, pmfi_thrmax_h", S)),
     "pt/evthr.py": (("libevthr", S), ("evthr_init, evthr_loop, evthr_stop", R)),
@@ -63,6 +70,7 @@ C_NAMES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "qmgr/sched.py": (("scheduler", S),),
     "qmgr/settings.py": (("wait_for_server, wait_for_client", S),),
     "qmgr/update.py": (("da_update", R),),
+    "rcb/smtps_pmilter.py": (("pmfdef.h, PMILTER_CHUNK_SIZE", S), ("RT_S2PM_*, RT_PM2S_*", R)),
     "rcb/connection.py": (("librcbcommr", S),),
     "rcb/codec.py": (("librcbr", S), ("rcb_T, sm_rcb_putv, sm_rcb_getn", R)),
     "rcb/framing.py": (("RT_PROT_VER", R),),
@@ -148,7 +156,9 @@ RFCS: Final[dict[int, str]] = {
     2195: "IMAP/POP AUTHorize extension for simple challenge/response (CRAM-MD5)",
     2308: "Negative caching of DNS queries",
     2505: "Anti-spam recommendations for SMTP MTAs",
+    2852: "Deliver By SMTP service extension",
     2920: "SMTP extension for command pipelining",
+    3030: "SMTP service extensions for transmission of large and binary MIME messages",
     3164: "The BSD syslog protocol",
     3207: "SMTP extension for secure SMTP over TLS",
     3339: "Date and time on the Internet: timestamps",
@@ -178,6 +188,8 @@ RFCS: Final[dict[int, str]] = {
     5782: "DNS blacklists and whitelists",
     5802: "Salted challenge response authentication mechanism (SCRAM)",
     5869: "HMAC-based extract-and-expand key derivation function (HKDF)",
+    5890: "Internationalized domain names for applications: definitions",
+    5891: "Internationalized domain names in applications: protocol",
     5929: "Channel bindings for TLS",
     6066: "TLS extensions: extension definitions",
     6152: "SMTP extension for 8-bit MIME transport",
@@ -186,6 +198,7 @@ RFCS: Final[dict[int, str]] = {
     6531: "SMTP extension for internationalized email",
     6533: "Internationalized delivery status and disposition notifications",
     6698: "The DNS-based authentication of named entities (DANE) TLSA record",
+    6710: "SMTP extension for message transfer priorities",
     6761: "Special-use domain names",
     6891: "Extension mechanisms for DNS (EDNS(0))",
     7435: "Opportunistic security: some protection most of the time",
@@ -201,6 +214,7 @@ RFCS: Final[dict[int, str]] = {
     8689: "SMTP require TLS option",
     9266: "Channel bindings for TLS 1.3",
     9325: "Recommendations for secure use of TLS and DTLS",
+    9422: "The LIMITS SMTP service extension",
 }
 
 #: Chapters of the design document of MeTA1 that docstrings refer to, and whether their title is sourced.
@@ -230,6 +244,7 @@ README_SECTIONS: Final = frozenset(
 
 #: What else something is modelled on, by words that its docstring has.
 MODELS: Final[dict[str, str]] = {
+    r"MeTA1 pmilter API": "pmilter API of MeTA1 (pmilter.api.tex, sm/pmfapi.h)",
     r"MeTA1 README, (?!\")": "README of MeTA1, without a title of a section",
     r"meta1\.conf\(5\)": "manual page meta1.conf(5) of MeTA1",
     r"MeTA1(?:'s)? (?:createmap|smconf|metaconf|metaqueue|mapchk|mcp|mailq|qmgrctl|programs|sm\.setup\.sh|sm\.check\.sh)": (

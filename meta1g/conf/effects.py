@@ -40,7 +40,8 @@ _MAP: Final = ("meta1g.maps.declared:DeclaredMaps._spec", "meta1g.maps.declared:
 _MAP_USER: Final = ("meta1g.maps.declared:DeclaredMaps.used_by",)
 _QMGR: Final = "meta1g.qmgr.settings:Settings.from_config"
 _SMTPS: Final = tuple(
-    f"meta1g.smtps.settings:{name}" for name in ("settings_from", "_lookup_flags", "_offered", "_parts", "_verification")
+    f"meta1g.smtps.settings:{name}"
+    for name in ("settings_from", "_lookup_flags", "_offered", "_limits", "_parts", "_verification")
 )
 _SMTPC: Final = "meta1g.smtpc.settings:Settings.from_section"
 _TLS: Final = "meta1g.conf.tlsconf:tls_settings"

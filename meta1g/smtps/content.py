@@ -257,13 +257,27 @@ def receive(dialogue: Dialogue, ta: Transaction) -> Reply:
     Disk: a 2xx reply means that content and envelope are on stable storage.
     Switches: yes (network, disk, QMGR).
     """
-    content = _content_of(dialogue, ta)
+    content = new_content(dialogue, ta)
     try:
         _read(dialogue, content)
         content.check_header()
     except BaseException:
         content.abort()
         raise
+    return close(dialogue, ta, content)
+
+
+def close(dialogue: Dialogue, ta: Transaction, content: IncomingContent) -> Reply:
+    """Closes the transaction when all of the content has come, or nothing more of it is wanted.
+
+    Args:
+        dialogue: the session, in state CONTENT.
+        ta: its transaction.
+        content: what has come, its header looked at.
+
+    Returns, Raises, Disk: as receive().
+    Switches: yes (disk, QMGR).
+    """
     refusal = content.refusal or ta.refused
     if refusal is None and ta.posted and dialogue.context.qmgr.generation != ta.generation:
         refusal = replies.QUEUE_FAILED
@@ -277,10 +291,14 @@ def receive(dialogue: Dialogue, ta: Transaction) -> Reply:
     return reply
 
 
-def _content_of(dialogue: Dialogue, ta: Transaction) -> IncomingContent:
+def new_content(dialogue: Dialogue, ta: Transaction) -> IncomingContent:
+    """Gives an empty content for a transaction, with our Received field."""
     context = dialogue.context
     date = context.dates.text(context.clock.now())
-    trace = received(dialogue.origin(), dialogue.settings.hostname, ta.ta_id, ta.only_rcpt, date)
+    origin = dialogue.origin()
+    if ta.params.smtputf8 or ta.priority is not None:
+        origin = origin.asking(utf8=ta.params.smtputf8, priority=ta.priority)
+    trace = received(origin, dialogue.settings.hostname, ta.ta_id, ta.only_rcpt, date)
     return IncomingContent(context, dialogue.settings, CdbId(ta.ta_id), trace)
 
 

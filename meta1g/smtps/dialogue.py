@@ -24,13 +24,24 @@ from meta1g.smtp.command import shown
 from meta1g.smtps.context import Context
 from meta1g.smtps.counting import Counter
 from meta1g.smtps.fsm import REFUSALS, TRANSITIONS, Event, State, next_state
-from meta1g.smtps.limits import CONTENT_GRACE_S, CONTENT_MIN_BYTES_PER_S, CONTENT_READ_BYTES, REPLIES_HELD_MAX
+from meta1g.smtps.limits import (
+    CONTENT_GRACE_S,
+    CONTENT_MIN_BYTES_PER_S,
+    CONTENT_READ_BYTES,
+    ENVELOPE_MAX_S,
+    REPLIES_HELD_MAX,
+)
 from meta1g.smtps.received import ReceivedFrom
 from meta1g.smtps.settings import Settings
 from meta1g.smtps.transaction import Transaction
 from meta1g.st import NetFd, StError, st_checkpoint, st_read, st_write
 
 _NEGATIVE = 400
+
+
+def _is_slow(spent_s: float, received_bytes: int) -> bool:
+    """Tells whether content comes too slowly."""
+    return spent_s > CONTENT_GRACE_S + received_bytes / CONTENT_MIN_BYTES_PER_S
 
 
 class ClientGoneError(Exception):
@@ -93,6 +104,7 @@ class Dialogue(ABC):
         tls: what was agreed on, None in clear.
         transactions: how many there were.
         counter: negative replies so far.
+        chunks_dropped: a message was refused before its last BDAT, so those that a pipelining client has sent are dropped.
         mail_refused: the last MAIL was refused, so what a pipelining client sends behind it is refused, too.
         noops: commands since the last message that did not lead to one.
         to_verify: those of the batch whose addresses are to be probed.
@@ -106,6 +118,7 @@ class Dialogue(ABC):
         "_nfd",
         "_offset",
         "_out",
+        "chunks_dropped",
         "client_addr",
         "client_name",
         "command",
@@ -151,6 +164,7 @@ class Dialogue(ABC):
         self.tls: TlsInfo | None = None
         self.transactions = 0
         self.counter = Counter(self.settings.count_limits)
+        self.chunks_dropped = False
         self.mail_refused = False
         self.noops = 0
         self.to_verify: list[ProbedQuestion] = []
@@ -174,9 +188,13 @@ class Dialogue(ABC):
         """Tells whether a command fits the state; refuses it if not."""
         if (self.state, event) in TRANSITIONS:
             return True
-        refusal = REFUSALS.get((self.state, event), replies.BAD_SEQUENCE)
-        self.reply(replies.SENDER_REFUSED if refusal is replies.MAIL_FIRST and self.mail_refused else refusal)
+        self.reply(self.out_of_sequence(event))
         return False
+
+    def out_of_sequence(self, event: Event) -> Reply:
+        """Gives what a client is told whose command does not fit the state."""
+        refusal = REFUSALS.get((self.state, event), replies.BAD_SEQUENCE)
+        return replies.SENDER_REFUSED if refusal is replies.MAIL_FIRST and self.mail_refused else refusal
 
     def reply(self, reply: Reply) -> None:
         """Queues a reply; a negative one is the refusal of a command."""
@@ -208,6 +226,13 @@ class Dialogue(ABC):
         last_words = self.counter.add(reply)
         if last_words is not None:
             self.refuse("smtps.too_many", last_words, limit=self.counter.limit_of(reply))
+
+    def answer_message(self, reply: Reply) -> None:
+        """Answers the end of a message; a refusal has been told already."""
+        self.noops = 0
+        if reply.is_ok:
+            self.counter.forget()
+            self.reply(reply)
 
     def log_refusal(self, event: str, reply: Reply, *, rule: str = "", **keys: LogValue) -> None:
         """Writes the line of a refusal: who, what, why; arguments as those of refuse()."""
@@ -244,10 +269,12 @@ class Dialogue(ABC):
             self.flush()
 
     def reset(self) -> None:
-        """Forgets the open transaction, here and at QMGR."""
+        """Forgets the open transaction, here and at QMGR.  Switches: yes, if content has come by BDAT (disk)."""
         ta, self.ta = self.ta, None
         if ta is None:
             return
+        if ta.chunks is not None:
+            ta.chunks.abort()
         qmgr = self.context.qmgr
         qmgr.forget(ta.ta_id)
         if ta.generation == qmgr.generation:
@@ -257,8 +284,8 @@ class Dialogue(ABC):
                 return  # QMGR forgot it with the connection
 
     def forget_mail(self) -> None:
-        """Forgets the transaction and whether its MAIL was refused."""
-        self.mail_refused = False
+        """Forgets the transaction and whether its MAIL or its content was refused.  Switches: yes, as reset()."""
+        self.mail_refused = self.chunks_dropped = False
         self.reset()
 
     @property
@@ -267,7 +294,10 @@ class Dialogue(ABC):
         return self._nfd
 
     def secured(self, info: TlsInfo) -> None:
-        """Begins anew under TLS: what the client said before is forgotten (RFC 3207 4.2)."""
+        """Begins anew under TLS: what the client said before is forgotten (RFC 3207 4.2).
+
+        Switches: yes, as reset().
+        """
         self.forget_mail()
         self.ehlo, self.protocol, self.tls = "", "SMTP", info
         self.step(Event.TLS)
@@ -289,6 +319,12 @@ class Dialogue(ABC):
         rest, self._buffer, self._offset = self._buffer[self._offset :], b"", 0
         return rest
 
+    def take(self, size: int) -> bytes:
+        """Gives at most so many of the bytes that came with the last command."""
+        taken = self._buffer[self._offset : self._offset + size]
+        self._offset += len(taken)
+        return taken
+
     def give_back(self, rest: bytes) -> None:
         """Takes back the bytes after the end of the content."""
         self._buffer, self._offset = rest, 0
@@ -304,13 +340,20 @@ class Dialogue(ABC):
             ClientGoneError: the connection was closed.
             StError: ETIME when nothing came in time, or too little since the beginning.
         """
-        spent_s = self.context.clock.monotonic() - begun_s
-        if spent_s > CONTENT_GRACE_S + received_bytes / CONTENT_MIN_BYTES_PER_S:
+        if _is_slow(self.context.clock.monotonic() - begun_s, received_bytes):
             raise StError(errno.ETIME, "content comes too slowly")
         data = st_read(self._nfd, CONTENT_READ_BYTES, self.settings.io_timeout_us)
         if not data:
             raise ClientGoneError
         return data
+
+    def takes_too_long(self, now_s: float) -> bool:
+        """Tells whether the client has used up the total time of an envelope, or of content that comes by BDAT."""
+        ta = self.ta
+        if ta is None:
+            return False
+        chunks = ta.chunks
+        return now_s - ta.started_s > ENVELOPE_MAX_S if chunks is None else _is_slow(now_s - chunks.begun_s, chunks.octets)
 
     def settle(self) -> None:
         """Answers all questions of the batch in order.  Switches: yes (waits for SMAR)."""

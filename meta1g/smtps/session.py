@@ -17,6 +17,7 @@ from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_qmgr import CloseSession, NewSession
 from meta1g.rcb.smtps_smar import CheckClient, ClientVerdict, LookupFlags, VerdictFlags
 from meta1g.smtp import replies
+from meta1g.smtp.command import is_chunk
 from meta1g.smtps import commands
 from meta1g.smtps.context import Context
 from meta1g.smtps.dialogue import ClientGoneError, Dialogue
@@ -25,7 +26,6 @@ from meta1g.smtps.limits import (
     COMMAND_READ_BYTES,
     DENIED_MAX_S,
     DENIED_NEED_FREE,
-    ENVELOPE_MAX_S,
     GOODBYE_TIMEOUT_US,
     LINE_HELD_MAX_BYTES,
     US,
@@ -298,12 +298,16 @@ class ServerSession(Dialogue):
         now = context.clock.monotonic()
         if not self._deadline_s:
             self._deadline_s = now + self.settings.io_timeout_us / US
-        if self.ta is not None and now - self.ta.started_s > ENVELOPE_MAX_S:
+        if self.ta is not None and self.takes_too_long(now):
             self.refuse("smtps.timed_out", replies.TOTAL_TIME, ss_ta=self.ta.ta_id, mail=self.ta.mail.text)
             return
         self._buffer = self._buffer[self._offset :]
         self._offset = 0
         if len(self._buffer) > LINE_HELD_MAX_BYTES:
+            if is_chunk(self._buffer):
+                self.reply(replies.LINE_TOO_LONG)
+                self.step(Event.CLOSE)
+                return
             self._buffer = self._buffer[-1:]  # it may be the CR of the line end
             self._skipping = True
         self._idle = True

@@ -48,6 +48,7 @@ class Settings:
         parts: limits of header and body, None if there are none.
         max_recipients: recipients of one transaction.
         max_transactions: transactions of one session, 0 for no limit.
+        by_min_s: least time for delivery in mode R, 0 for any.
         count_limits: negative replies of one session, by what they count as.
         max_noops: commands in a row that do not lead to a message.
         max_hops: Received fields in the header of a message.
@@ -75,6 +76,7 @@ class Settings:
     parts: PartLimits | None
     max_recipients: int
     max_transactions: int
+    by_min_s: int
     count_limits: Mapping[Count, int]
     max_noops: int
     max_hops: int
@@ -112,6 +114,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         parts=_parts(section),
         max_recipients=section.get("max_recipients"),
         max_transactions=section.get("max_transactions"),
+        by_min_s=section.get("min_deliver_by"),
         count_limits={
             Count.ERROR: section.get("max_bad_commands"),
             Count.REFUSAL: section.get("max_refusals"),
@@ -148,7 +151,19 @@ def _offered(section: Section, tls: TlsSettings | None) -> dict[Ext, str]:
         eightbitmime=section.flag("8bitmime"),
         xverp=section.flag("xverp"),
         starttls=tls is not None and section.flag("starttls"),
+        smtputf8=section.flag("smtputf8"),
+        chunking=section.flag("chunking"),
+        binarymime=section.flag("binarymime"),
+        by_min_s=section.get("min_deliver_by") if section.flag("deliverby") else None,
+        priority=section.flag("mt_priority"),
+        limits=_limits(section) if section.flag("limits") else "",
     )
+
+
+def _limits(section: Section) -> str:
+    """Gives the argument of LIMITS: what a client can obey without trying."""
+    transactions = section.get("max_transactions")
+    return f"RCPTMAX={section.get('max_recipients')}" + (f" MAILMAX={transactions}" if transactions else "")
 
 
 def _parts(section: Section) -> PartLimits | None:
