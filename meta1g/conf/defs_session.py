@@ -46,6 +46,8 @@ _SERVER_FLAGS: Final = (
     "accept_local_senders",
     "accept_bare_addresses",
     "accept_odd_dots",
+    "submission",
+    "add_sender",
     "allow_routing",
 )
 _SERVER_OPTIONS: Final = (
@@ -63,6 +65,7 @@ _SERVER_OPTIONS: Final = (
     "max_noops",
     "max_hops",
     "IO_timeout",
+    "greet_pause",
     "verify_recipients",
     "verify_senders",
     "unverified",

@@ -18,7 +18,7 @@ from meta1g.conf.defs_common import (
 )
 from meta1g.conf.defs_tls import SERVER_AUTH, SERVER_TLS, TLS_REQUIREMENTS
 from meta1g.conf.schema import Naming, SectionDef, option
-from meta1g.conf.values import ID_MAX, Choice, Domain, Flag, Flags, Int, IpAddress, ListOf, Port, Size, Time
+from meta1g.conf.values import ID_MAX, Choice, Domain, Flag, Flags, Int, IpAddress, ListOf, Network, Port, Size, Time
 
 _FLAGS: Final = Flags(
     (
@@ -65,6 +65,16 @@ _FLAGS: Final = Flags(
             '<"a..b"@example.org>, which means the same and has the form of RFC 5321; a dot at the end of a domain is dropped.',
         ),
         Flag(
+            "submission",
+            False,
+            "Messages of mail programs are completed: a Message-ID, Date or From that is missing is added (RFC 6409 8).",
+        ),
+        Flag(
+            "add_sender",
+            False,
+            "With submission: a Sender field names the envelope's sender if From names another one (RFC 6409 8.1).",
+        ),
+        Flag(
             "allow_routing",
             False,
             "Clients that may not relay may write to recipients whose local part carries another route, such as "
@@ -79,6 +89,44 @@ _OPTIONS: Final = (
     WAIT_FOR_SERVER,
     IO_TIMEOUT,
     option("flags", _FLAGS, None, S, "What is offered, and which checks are made."),
+    option(
+        "protocol",
+        Choice(("smtp", "lmtp")),
+        "smtp",
+        OWN,
+        "What is spoken: SMTP, or LMTP (RFC 2033), where each recipient has a reply of its own after the content.  LMTP must "
+        "not use port 25.",
+    ),
+    option(
+        "proxy_from",
+        ListOf(Network()),
+        None,
+        OWN,
+        "Addresses and networks of proxies that begin each connection with a header of the PROXY protocol, version 1 or 2: the "
+        "client that it names counts from then on.  Who is listed and sends none is cut off; others speak for themselves.",
+    ),
+    option(
+        "xclient_from",
+        ListOf(Network()),
+        None,
+        OWN,
+        "Addresses and networks of clients that are offered XCLIENT, by which a session goes on as another client's.",
+    ),
+    option(
+        "xforward_from",
+        ListOf(Network()),
+        None,
+        OWN,
+        "Addresses and networks of clients that are offered XFORWARD, by which the log gets to know the client behind them.",
+    ),
+    option(
+        "greet_pause",
+        Time(0, 60),
+        "0s",
+        OWN,
+        "How long a client waits for the greeting that is not known yet; who talks meanwhile is refused.  Who was silent is "
+        "known for a week, to all smtps, and so is who may relay.  0 for no wait.",
+    ),
     option("CDB_gid", Int(0, ID_MAX), None, S, "Group of content files: one that smtpc is in."),
     option("max_message_size", Size(), "100MB", R, "Greatest message; 0 for no limit."),
     option(

@@ -20,6 +20,8 @@ class Verb(Enum):
     EHLO = auto()
     HELO = auto()
     LHLO = auto()
+    XCLIENT = auto()
+    XFORWARD = auto()
     MAIL = auto()
     RCPT = auto()
     DATA = auto()
@@ -57,6 +59,8 @@ COMMANDS: Final[Mapping[bytes, Row]] = {
     b"EHLO": Row(Verb.EHLO, Argument.NEEDED, ends_group=True),
     b"HELO": Row(Verb.HELO, Argument.NEEDED, ends_group=True),
     b"LHLO": Row(Verb.LHLO, Argument.NEEDED, ends_group=True),
+    b"XCLIENT": Row(Verb.XCLIENT, Argument.OPTIONAL, ends_group=True),
+    b"XFORWARD": Row(Verb.XFORWARD, Argument.OPTIONAL, ends_group=False),
     b"MAIL": Row(Verb.MAIL, Argument.FROM_PATH, ends_group=False, max_bytes=PARAMETER_LINE_MAX_BYTES),
     b"RCPT": Row(Verb.RCPT, Argument.TO_PATH, ends_group=False, max_bytes=PARAMETER_LINE_MAX_BYTES),
     b"DATA": Row(Verb.DATA, Argument.NONE, ends_group=True),
@@ -71,9 +75,7 @@ COMMANDS: Final[Mapping[bytes, Row]] = {
 }
 #: Commands of RFC 821, 1985, 2645, 3207, 4468, 4954 and of other mailers that this server does not offer: 502, not 500
 #: (RFC 5321 4.2.4).
-NOT_OFFERED: Final = frozenset(
-    (b"AUTH", b"BURL", b"ETRN", b"ATRN", b"TURN", b"SEND", b"SOML", b"SAML", b"XCLIENT", b"XFORWARD")
-)
+NOT_OFFERED: Final = frozenset((b"AUTH", b"BURL", b"ETRN", b"ATRN", b"TURN", b"SEND", b"SOML", b"SAML"))
 _HELLOS: Final = (Verb.EHLO, Verb.HELO)
 _PATH_HEADS: Final = {
     Argument.FROM_PATH: (re.compile(r"FROM: *", re.IGNORECASE), replies.BAD_MAIL_SYNTAX),

@@ -36,6 +36,8 @@ class Ext(StrEnum):
     AUTH = "AUTH"
     REQUIRETLS = "REQUIRETLS"
     XVERP = "XVERP"
+    XCLIENT = "XCLIENT"
+    XFORWARD = "XFORWARD"
 
 
 @dataclass(frozen=True, slots=True)

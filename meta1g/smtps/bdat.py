@@ -94,7 +94,7 @@ def bdat(dialogue: Dialogue, argument: str) -> None:
         dialogue.step(Event.LAST)
         ta.chunks = None  # whoever closes the transaction takes care of the content
         dialogue.chunks_dropped = not chunk.last
-        dialogue.answer_message(content.close(dialogue, ta, message.content))
+        dialogue.answer_message(content.close(dialogue, ta, message.content), content.replies_due(dialogue, ta))
     else:
         dialogue.reply(Reply(250, "2.0.0", f"{chunk.size_bytes} octets received"))
 

@@ -23,6 +23,7 @@ from meta1g.smtps.fsm import Event, State
 from meta1g.smtps.limits import QUESTIONS_MAX
 from meta1g.smtps.questions import MailQuestion, RcptQuestion, accept_mail, learn_relaying
 from meta1g.smtps.received import client_text
+from meta1g.smtps.relayed import offered_to, xclient, xforward
 from meta1g.smtps.smar_link import Asked
 from meta1g.smtps.starttls import starttls, tls_refusal
 from meta1g.smtps.transaction import Transaction
@@ -62,10 +63,22 @@ def _denied(dialogue: Dialogue, command: Command | Reply) -> None:
 
 def ehlo(dialogue: Dialogue, argument: str) -> None:
     """Answers EHLO with the extensions.  Switches: yes, as forget_mail()."""
+    _hello_extended(dialogue, argument, "ESMTP")
+
+
+def lhlo(dialogue: Dialogue, argument: str) -> None:
+    """Answers LHLO with the extensions.  Switches: yes, as forget_mail()."""
+    _hello_extended(dialogue, argument, "LMTP")
+
+
+def _hello_extended(dialogue: Dialogue, argument: str, protocol: str) -> None:
+    """Switches: yes, as forget_mail()."""
     settings = dialogue.settings
-    if _hello(dialogue, argument, "ESMTP"):
+    if _hello(dialogue, argument, protocol):
         client = client_text(dialogue.client_name, dialogue.client_addr)
         offered = settings.offered if dialogue.tls is None else settings.offered_under_tls
+        if dialogue.trust:
+            offered = offered_to(dialogue.trust, offered)
         dialogue.reply(ehlo_reply(settings.hostname, client, offered))
 
 
@@ -77,6 +90,9 @@ def helo(dialogue: Dialogue, argument: str) -> None:
 
 def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
     """Begins anew; tells whether the client is welcome.  Switches: yes, as forget_mail()."""
+    if dialogue.settings.lmtp != (protocol == "LMTP"):
+        dialogue.reply(replies.UNKNOWN_COMMAND)  # RFC 2033 4.1: LMTP has LHLO, SMTP has the others
+        return False
     name = ehlo_text(argument, strict=dialogue.settings.strict_ehlo)
     if name is None:
         dialogue.reply(replies.BAD_HELO)
@@ -86,11 +102,6 @@ def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
     dialogue.ehlo, dialogue.protocol = name, protocol
     _count_noop(dialogue)
     return dialogue.state is State.HELLO
-
-
-def lhlo(dialogue: Dialogue, argument: str) -> None:
-    """Refuses LHLO: this is no LMTP listener."""
-    dialogue.reply(replies.UNKNOWN_COMMAND)
 
 
 # MAIL
@@ -260,7 +271,7 @@ def data(dialogue: Dialogue, argument: str) -> None:
     """Takes the content and closes the transaction.  Switches: yes (network, disk, QMGR)."""
     ta = dialogue.ta
     if dialogue.state is State.MAIL and ta is not None and ta.failed:
-        dialogue.reply(replies.NO_VALID_RCPTS)
+        dialogue.reply(replies.RCPT_FIRST if dialogue.settings.lmtp else replies.NO_VALID_RCPTS)  # RFC 2033 4.2
         return
     if not dialogue.allowed(Event.DATA) or ta is None:
         return
@@ -279,7 +290,7 @@ def data(dialogue: Dialogue, argument: str) -> None:
     dialogue.context.qmgr.announce()
     dialogue.reply(replies.SEND_DATA)
     dialogue.flush()
-    dialogue.answer_message(content.receive(dialogue, ta))
+    dialogue.answer_message(content.receive(dialogue, ta), content.replies_due(dialogue, ta))
 
 
 # the others
@@ -335,6 +346,8 @@ HANDLERS: Final[Mapping[Verb, Callable[[Dialogue, str], None]]] = {
     Verb.EHLO: ehlo,
     Verb.HELO: helo,
     Verb.LHLO: lhlo,
+    Verb.XCLIENT: xclient,
+    Verb.XFORWARD: xforward,
     Verb.MAIL: mail,
     Verb.RCPT: rcpt,
     Verb.DATA: data,

@@ -8,6 +8,7 @@ Ref: RFC 5321 4.1; MeTA1 design, "Functional Specification: SMTPS" (modelled on)
 
 import errno
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Protocol
 
 from meta1g.base.dataclass import dataclass
@@ -34,9 +35,12 @@ from meta1g.smtps.limits import (
 from meta1g.smtps.received import ReceivedFrom
 from meta1g.smtps.settings import Settings
 from meta1g.smtps.transaction import Transaction
+from meta1g.smtps.trust import Trust
 from meta1g.st import NetFd, StError, st_checkpoint, st_read, st_write
 
 _NEGATIVE = 400
+_NOTHING: Mapping[str, str] = {}
+_NO_TRUST = Trust(0)
 
 
 def _is_slow(spent_s: float, received_bytes: int) -> bool:
@@ -89,9 +93,12 @@ class Dialogue(ABC):
     Attributes:
         id: session id.
         client_name: name of the client's address, empty if it is not known.
+        trust: what the other end of the connection may say of other clients.
+        presented: what it said with XCLIENT.
+        forwarded: what it said with XFORWARD of the client of the next message.
         state: of the session machine.
         ehlo: argument of EHLO or HELO.
-        protocol: `SMTP` or `ESMTP`.
+        protocol: `SMTP`, `ESMTP` or `LMTP`.
         settings: those of the section, or of this client.
         flags: LookupFlags that hold for the session.
         generation: the connection to QMGR that knows the session.
@@ -128,11 +135,13 @@ class Dialogue(ABC):
         "discard",
         "ehlo",
         "flags",
+        "forwarded",
         "generation",
         "handshaking",
         "id",
         "mail_refused",
         "noops",
+        "presented",
         "protocol",
         "rule",
         "settings",
@@ -141,6 +150,7 @@ class Dialogue(ABC):
         "tls",
         "to_verify",
         "transactions",
+        "trust",
         "waiting",
     )
 
@@ -149,6 +159,9 @@ class Dialogue(ABC):
         self.id: SessId = context.ids.session()
         self.client_addr = client_addr
         self.client_name = ""
+        self.trust = _NO_TRUST
+        self.presented: Mapping[str, str] = _NOTHING
+        self.forwarded: Mapping[str, str] = _NOTHING
         self.state = State.CONNECTED
         self.ehlo = ""
         self.protocol = "SMTP"
@@ -194,7 +207,9 @@ class Dialogue(ABC):
     def out_of_sequence(self, event: Event) -> Reply:
         """Gives what a client is told whose command does not fit the state."""
         refusal = REFUSALS.get((self.state, event), replies.BAD_SEQUENCE)
-        return replies.SENDER_REFUSED if refusal is replies.MAIL_FIRST and self.mail_refused else refusal
+        if refusal is replies.MAIL_FIRST and self.mail_refused:
+            return replies.SENDER_REFUSED
+        return replies.LHLO_FIRST if refusal is replies.HELO_FIRST and self.settings.lmtp else refusal
 
     def reply(self, reply: Reply) -> None:
         """Queues a reply; a negative one is the refusal of a command."""
@@ -227,12 +242,17 @@ class Dialogue(ABC):
         if last_words is not None:
             self.refuse("smtps.too_many", last_words, limit=self.counter.limit_of(reply))
 
-    def answer_message(self, reply: Reply) -> None:
-        """Answers the end of a message; a refusal has been told already."""
+    def answer_message(self, reply: Reply, times: int) -> None:
+        """Answers the end of a message, so many times; a refusal has been told already."""
         self.noops = 0
         if reply.is_ok:
             self.counter.forget()
-            self.reply(reply)
+            for _ in range(times):
+                self.reply(reply)
+
+    def foretell(self, reply: Reply, times: int) -> None:
+        """Queues a refusal so many times before the one that is logged and counted: for each recipient but the last."""
+        self._out.extend([self.said(reply).encode()] * times)
 
     def log_refusal(self, event: str, reply: Reply, *, rule: str = "", **keys: LogValue) -> None:
         """Writes the line of a refusal: who, what, why; arguments as those of refuse()."""
@@ -284,8 +304,12 @@ class Dialogue(ABC):
                 return  # QMGR forgot it with the connection
 
     def forget_mail(self) -> None:
-        """Forgets the transaction and whether its MAIL or its content was refused.  Switches: yes, as reset()."""
+        """Forgets the transaction, whether its MAIL or its content was refused, and for whom it came.
+
+        Switches: yes, as reset().
+        """
         self.mail_refused = self.chunks_dropped = False
+        self.forwarded = _NOTHING
         self.reset()
 
     @property
@@ -305,12 +329,20 @@ class Dialogue(ABC):
     def origin(self) -> ReceivedFrom:
         """Gives the facts for the Received header."""
         tls = self.tls
-        protocol = f"{self.protocol}S" if tls is not None and self.protocol == "ESMTP" else self.protocol
+        protocol = f"{self.protocol}S" if tls is not None and self.protocol != "SMTP" else self.protocol
         return ReceivedFrom(self.ehlo, self.client_name, self.client_addr, protocol, "" if tls is None else tls.clause)
 
     @abstractmethod
     def admission(self) -> Reply | None:
         """Gives the reason why the session may not send mail, or None.  Switches: yes, unless QMGR has answered (waits)."""
+
+    @abstractmethod
+    def begin_anew(self, client_addr: str) -> None:
+        """Goes on as the session of another client, about whom nothing is known yet; the greeting is to follow."""
+
+    @abstractmethod
+    def greet(self) -> None:
+        """Asks whether the client may stay, and greets it or sends it away.  Switches: yes (questions)."""
 
     # for the content
 

@@ -5,7 +5,8 @@
                                           ^            |                |             |                |
                                           +-- RESET, MAIL_REFUSED ------+-- DROPPED --+--- ANSWERED ---+
                                                                         RCPT -CHUNK-> CHUNKS -LAST-> CONTENT
-                     GREETED, HELLO, MAIL, RCPT, CHUNKS -- TLS --> GREETED
+                      GREETED, HELLO, MAIL, RCPT, CHUNKS -- TLS --> GREETED
+                      GREETED, HELLO -- CLIENT --> CONNECTED
                      any state -- CLOSE --> CLOSING
 
 MAIL holds from the moment the command is taken, before smar has answered, so that a pipelined RCPT finds it;
@@ -45,6 +46,7 @@ class Event(Enum):
 
     GREET = auto()  # 220 is sent
     DENY = auto()  # 554 is sent instead
+    CLIENT = auto()  # it speaks for another client from now on: the session begins anew
     HELLO = auto()  # EHLO or HELO, which also forgets a transaction
     MAIL = auto()
     MAIL_REFUSED = auto()
@@ -65,6 +67,7 @@ _S, _E = State, Event
 TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (_S.CONNECTED, _E.GREET): _S.GREETED,
     (_S.CONNECTED, _E.DENY): _S.DENIED,
+    **{(state, _E.CLIENT): _S.CONNECTED for state in (_S.GREETED, _S.HELLO)},
     (_S.GREETED, _E.HELLO): _S.HELLO,
     (_S.GREETED, _E.RESET): _S.GREETED,
     (_S.HELLO, _E.HELLO): _S.HELLO,

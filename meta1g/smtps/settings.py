@@ -18,6 +18,7 @@ from meta1g.smtp.address import Leniency
 from meta1g.smtp.esmtp import Ext, offered_by
 from meta1g.smtps.counting import Count
 from meta1g.smtps.limits import SNIPPETS_KEPT, US
+from meta1g.smtps.trust import Trusted, trusted
 from meta1g.smtps.verify import Verification
 
 
@@ -34,6 +35,17 @@ class PartLimits:
     header_bytes: int
     header_lines: int
     body_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """How messages of mail programs are completed; see meta1g.smtp.completion.
+
+    Args:
+        sender: a Sender field is added if From names somebody else than the envelope.
+    """
+
+    sender: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,10 @@ class Settings:
         soft_bounce: permanent refusals are told as temporary ones.
         lookup_flags: LookupFlags that hold for all sessions.
         verify: which addresses are probed.
+        lmtp: LMTP is spoken.
+        trusted: who may speak for other clients.
+        greet_pause_us: how long clients that are not known wait for the greeting.
+        completion: how messages are completed, None if they are not.
         offered: extensions with their arguments.
         offered_names: the extensions alone.
         offered_under_tls: extensions that are offered under TLS.
@@ -90,6 +106,10 @@ class Settings:
     soft_bounce: bool
     lookup_flags: LookupFlags
     verify: Verification
+    lmtp: bool
+    trusted: Trusted
+    greet_pause_us: int
+    completion: Completion | None
     offered: Mapping[Ext, str]
     offered_names: frozenset[Ext]
     offered_under_tls: Mapping[Ext, str]
@@ -136,6 +156,10 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         soft_bounce=section.get("soft_bounce"),
         lookup_flags=_lookup_flags(section),
         verify=_verification(section),
+        lmtp=section.get("protocol") == "lmtp",
+        trusted=trusted(*(section.get(name) for name in ("proxy_from", "xclient_from", "xforward_from"))),
+        greet_pause_us=section.get("greet_pause") * US,
+        completion=Completion(section.flag("add_sender")) if section.flag("submission") else None,
         offered=offered,
         offered_names=frozenset(offered),
         offered_under_tls={ext: argument for ext, argument in offered.items() if ext is not Ext.STARTTLS},

@@ -231,6 +231,7 @@ _WHOLE_EVENTS: Final[Mapping[str, Words]] = {
     "smtps.timed_out": lambda line: f"timed out: {said(line)}",
     "smtps.tls_failed": lambda line: f"TLS failed: {line.stat}",
     "smtps.tls_injection": lambda line: f"STARTTLS: {line.stat}",
+    "smtps.proxy_refused": lambda line: f"proxy: {line.stat}",
     "smtps.closed": lambda line: f"session ended: {said(line)}",
 }
 #: Those that decide of recipients that were accepted before.

@@ -31,6 +31,8 @@ ROWS = {
     "accept_local_senders": ("flags = accept_local_senders;", BEGIN[:1], "MAIL FROM:<root>", "5", "250"),
     "accept_bare_addresses": ("flags = accept_bare_addresses;", BEGIN[:1], "MAIL FROM:s@example.org", "501", "250"),
     "accept_odd_dots": ("flags = accept_odd_dots;", BEGIN[:1], "MAIL FROM:<a..b@example.org>", "5", "250"),
+    "submission": ("flags = { submission };", BEGIN, "\r\n.", "250", "250"),
+    "add_sender": ("flags = { submission, add_sender };", BEGIN, "From: x@y.example\r\n\r\n.", "250", "250"),
     "allow_routing": ("flags = allow_routing;", BEGIN[:2], "RCPT TO:<a%b@example.org>", "550", "250"),
     "max_message_size": ("max_message_size = 2KB;", (), EHLO, "+SIZE 104857600", "+SIZE 2048"),
     "max_header_size": ("max_header_size = 1KB;", BEGIN, f"A: {LONG}\r\n\r\n.", "250", "55"),
@@ -59,6 +61,7 @@ ROWS = {
         "250|250",
         "250|550",
     ),
+    "greet_pause": ("greet_pause = 1s;", (), None, "220 ", "220 "),
     "IO_timeout": ("IO_timeout = 1s;", ((EHLO, "250"),), None, None, "421"),
 }
 NAMES = {row.name for row in SMTPS_SESSION.options} | {flag.name for flag in SMTPS_SESSION.options[0].kind.flags}
@@ -98,6 +101,12 @@ def hears(client, said, expected):
             assert reply.startswith(part)
 
 
+#: What stands in a message by the snippet of a row, and otherwise does not.
+STORED = {"submission": "From: <s@example.org>", "add_sender": "Sender: <s@example.org>"}
+#: What stands in the log likewise.
+LOGGED = {"greet_pause": "smtps.paused"}
+
+
 def talk(smtps, snippet, name, expected):
     _, before, said, _, _ = ROWS[name]
     greeting = Reply(550, "5.7.1", "Denied") if name == "delay_checks" else Reply(220)
@@ -105,7 +114,7 @@ def talk(smtps, snippet, name, expected):
     smtps.smar.rcpt = deny_what_is_routed
     smtps.qmgr.verify = verify
     with Client(smtps.port) as client:
-        if name != "delay_checks":
+        if name not in ("delay_checks", *LOGGED):
             client.expect("220 ")
         for line, reply in before:
             client.command(line, reply)
@@ -117,7 +126,15 @@ def test_an_option_of_a_client(smtps, name):
     snippet, _, _, without, expected = ROWS[name]
     if without is not None:
         talk(smtps, "", name, without)
+        assert not seen(smtps, name)
     talk(smtps, snippet, name, expected)
+    assert seen(smtps, name) or name not in {*STORED, *LOGGED}
+
+
+def seen(smtps, name):
+    """Tells whether the effect of a row that no reply tells has been there."""
+    texts = [path.read_text() for path in smtps.content_files()] if name in STORED else smtps.log if name in LOGGED else []
+    return any({**STORED, **LOGGED}[name] in text for text in texts)
 
 
 def test_a_snippet_that_cannot_be_used_puts_the_client_off(smtps):
