@@ -12,6 +12,8 @@ from meta1g.base.dataclass import dataclass
 
 #: Length of the secret of session tickets: name, key for the digest, key for the cipher.
 TICKET_KEYS_BYTES: Final = 80
+#: RFC 9325 4.2: forward secrecy and authenticated encryption: what a server offers.
+SERVER_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:!aNULL"
 #: RFC 9325 4.2: forward secrecy and authenticated encryption; the rest for servers that have nothing better.
 CIPHERS: Final = (
     "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:ECDHE+AES:DHE+AES:RSA+AES:!aNULL:!eNULL:!MD5:!DSS:!PSK:!SRP"

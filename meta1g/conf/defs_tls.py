@@ -26,7 +26,8 @@ _FILES: Final = (
         Text("OpenSSL cipher list"),
         None,
         OWN,
-        "Cipher suites of TLS 1.2; with forward secrecy first if it is not given.",
+        "Cipher suites of TLS 1.2; without it those with forward secrecy and authenticated encryption, and for smtpc others "
+        "after them.",
     ),
 )
 

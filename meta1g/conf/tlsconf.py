@@ -5,7 +5,7 @@ Pure.  Ref: MeTA1 README, "STARTTLS" (names of the files modelled on).
 
 from pathlib import Path
 
-from meta1g.base.tlsfacts import CIPHERS, KeyPair, ServerNamesFile, TlsSettings
+from meta1g.base.tlsfacts import CIPHERS, SERVER_CIPHERS, KeyPair, ServerNamesFile, TlsSettings
 from meta1g.base.tlsneeds import TlsRequirements, Violation
 from meta1g.conf.config import Config, Section
 from meta1g.conf.errors import ConfigError
@@ -46,7 +46,7 @@ def tls_settings(config: Config, section: Section, *, server: bool) -> TlsSettin
         crl_file=path("CRL_file"),
         dh_file=path("DH_file") if server else None,
         tls13_only=section.get("min_version") == "tls1.3",
-        ciphers=section.get("ciphers") or CIPHERS,
+        ciphers=section.get("ciphers") or (SERVER_CIPHERS if server else CIPHERS),
         request_cert=server and section.flag("request_cert"),
         ticket_secret_file=path("ticket_secret_file") if server else None,
         names=_server_names(config, section) if server else None,

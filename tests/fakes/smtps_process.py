@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from meta1g.base import paths
@@ -166,10 +167,15 @@ class SmtpsProcess:
 
 
 class Client:
-    """An SMTP client that says what it is told; a context manager."""
+    """An SMTP client that says what it is told; a context manager.
 
-    def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=WAIT_S)
+    Args:
+        port: of the server.
+        wrap: makes TLS of the connection.
+    """
+
+    def __init__(self, port: int, wrap: Callable[[socket.socket], socket.socket] = lambda sock: sock) -> None:
+        self.sock = wrap(socket.create_connection(("127.0.0.1", port), timeout=WAIT_S))
         self.file = self.sock.makefile("rb")
 
     def __enter__(self):

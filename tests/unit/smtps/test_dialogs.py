@@ -2,6 +2,7 @@
 
 import contextlib
 import fnmatch
+import ssl
 from dataclasses import dataclass
 from glob import escape as glob_escape
 from pathlib import Path
@@ -10,10 +11,16 @@ import pytest
 
 from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_smar import CheckMail, Checks, ClientVerdict, Verdict, VerdictFlags
+from tests.fakes.certificates import make_certificate
 from tests.fakes.smtps_process import Client, SmtpsProcess
 
 pytestmark = pytest.mark.xdist_group("smtps-dialogs")
 
+#: The same dialogues go over a socket whose sessions begin with TLS; the one in clear offers no STARTTLS, as they say.
+UNDER_TLS = """
+  listen_socket {{ type = inet; address = "127.0.0.1"; port = 0; implicit_tls = true; }}
+  tls {{ cert_file = {0}.pem; key_file = {0}.key; }}
+"""
 DIALOGS = Path(__file__).parents[2] / "dialogs"
 
 
@@ -31,14 +38,25 @@ def refuse_by_domain(msg: CheckMail) -> Verdict:
 
 
 @pytest.fixture(scope="module")
-def processes(tmp_path_factory):
+def certificate(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("tls")
+    make_certificate(directory, "mx")
+    return directory / "mx"
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory, certificate):
     """One process for each set of options."""
     running: dict[Setting, SmtpsProcess] = {}
     with contextlib.ExitStack() as stack:
 
         def get(setting: Setting) -> SmtpsProcess:
             if setting not in running:
-                process = SmtpsProcess(tmp_path_factory.mktemp("q"), setting.options, checks=setting.checks)
+                flags = "flags = { dont_starttls, "
+                has_flags = "flags = { " in setting.options
+                options = setting.options.replace("flags = { ", flags, 1) if has_flags else f"{setting.options} {flags[:-2]} }};"
+                options += UNDER_TLS.format(certificate)
+                process = SmtpsProcess(tmp_path_factory.mktemp("q"), options, checks=setting.checks)
                 process.smar.mail = refuse_by_domain
                 if setting.client is not None:
                     process.smar.client = lambda msg: setting.client
@@ -97,4 +115,14 @@ def run(client: Client, path: Path, steps: list[tuple[int, str, str]]) -> None:
 def test_the_dialogue_goes_as_written(processes, path):
     setting, steps = read(path)
     with Client(processes(setting).port) as client:
+        run(client, path, steps)
+
+
+@pytest.mark.parametrize("path", sorted(DIALOGS.glob("*.dlg")), ids=lambda path: path.stem)
+def test_the_dialogue_goes_so_under_tls(processes, certificate, path):
+    setting, steps = read(path)
+    if setting.client is not None and setting.client.reply.is_temp:
+        steps = []  # it gets no handshake
+    context = ssl.create_default_context(cafile=f"{certificate}.pem")
+    with Client(processes(setting).port_of(1), lambda sock: context.wrap_socket(sock, server_hostname="mx")) as client:
         run(client, path, steps)
