@@ -27,14 +27,14 @@ ALLOWED: dict[str, set[str]] = {
     "pmilter": {"base", "rcb", "smtp", "pt"},
     "mcp": {"base", "rcb", "conf"},
     "smtps": {
-        *("base", "rcb", "smtp", "conf", "st", "db.cdb", "db.files", "db.mapfile", "maps.lookup", "maps.textmap"),
+        *("base", "rcb", "smtp", "conf", "sasl", "st", "db.cdb", "db.files", "db.mapfile", "maps.lookup", "maps.textmap"),
         *("pmilter.stages", "pmilter.modify"),
     },
-    "smtpc": {"base", "rcb", "smtp", "conf", "st", "db.cdb", "db.files"},
+    "smtpc": {"base", "rcb", "smtp", "sasl", "conf", "st", "db.cdb", "db.files"},
     "qmgr": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},
     "smar": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},
     "tools": {
-        *("base", "rcb", "smtp", "conf", "db", "maps"),
+        *("base", "rcb", "smtp", "conf", "db", "maps", "sasl"),
         *("smar.check", "smar.entries", "smar.mapcheck", "smar.questions", "smar.settings", "smar.trace"),
         *("pmilter.place", "pmilter.session", "pmilter.stages"),
     },

@@ -17,10 +17,8 @@ from typing import Final
 #: Sections by the keywords that lead to them; flags behind their option, if they are asked for.
 WARNED: Final = frozenset(
     {
-        "smtps auth",
         "smtps policy_milter",
         "smtps flags greylisting",
-        "smtpc auth",
         "smar greylisting",
     }
 )
@@ -29,7 +27,6 @@ REFUSED: Final = frozenset(
     {
         "smtps milter",
         "smar DNS_flags dont_use_connect",
-        "smtps_session_conf flags auth",
         "smtps_session_conf flags greylisting",
         "smtpc_session_conf tls_requirements",
         "smtpc_rcpt_conf tls_requirements",
@@ -41,7 +38,16 @@ _MAP_USER: Final = ("meta1g.maps.declared:DeclaredMaps.used_by",)
 _QMGR: Final = "meta1g.qmgr.settings:Settings.from_config"
 _SMTPS: Final = tuple(
     f"meta1g.smtps.settings:{name}"
-    for name in ("settings_from", "_lookup_flags", "_offered", "_limits", "_parts", "_verification")
+    for name in (
+        "settings_from",
+        "_lookup_flags",
+        "_count_limits",
+        "_leniency",
+        "_offered",
+        "_limits",
+        "_parts",
+        "_verification",
+    )
 )
 _SMTPC: Final = "meta1g.smtpc.settings:Settings.from_section"
 _TLS: Final = "meta1g.conf.tlsconf:tls_settings"
@@ -70,9 +76,12 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "smtps tls server_names": ("meta1g.conf.tlsconf:_server_names",),
     "smtps tls_requirements": (_NEEDS,),
     "smtps_session_conf tls_requirements": (_NEEDS,),
+    "smtps auth": ("meta1g.smtps.authsettings:auth_settings",),
     "smtpc tls": (_TLS,),
+    "smtpc auth": ("meta1g.smtpc.settings:_auth_settings",),
     "smtpc": (
         _SMTPC,
+        "meta1g.smtpc.settings:_sources",
         "meta1g.smtpc.main:Smtpc.__init__",
         f"{_SMAR}._route_defaults",
         f"{_SMAR}._myself",
@@ -90,9 +99,10 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "smar local_user_map": (*_MAP_USER, f"{_SMAR}._users"),
     "smar mailertable": _MAP_USER,
     "smar access_map": _MAP_USER,
+    "smar auth_sender": _MAP_USER,
     "smar dnsbl": (f"{_SMAR}._lists",),
     "smtps_session_conf": ("meta1g.smtps.settings:ClientSettings.of", *_SMTPS),
-    "smtpc_session_conf": ("meta1g.smtpc.settings:ServerSettings.of", _SMTPC),
+    "smtpc_session_conf": ("meta1g.smtpc.settings:ServerSettings.of", _SMTPC, "meta1g.smtpc.settings:_sources"),
     "smtpc_rcpt_conf": ("meta1g.smar.hostconf:HostConf.recipient",),
     "destination_conf": ("meta1g.qmgr.destinations:_limits_of",),
 }
@@ -113,6 +123,7 @@ VALUES: Final[Mapping[str, str]] = {
     "mailertable HOST": "meta1g.smar.route:_smtp_target",
     "aliases members": "meta1g.smar.alias:split_members",
     "aliases ${macro}": "meta1g.maps.rhs:replace",
+    "auth_sender senders": "meta1g.smar.authsender:check_senders",
     "local_user_map anything": "meta1g.smar.localuser:LocalUsers.find",
     "conf_map snippet": "meta1g.qmgr.destinations:Destinations",
 }

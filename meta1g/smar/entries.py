@@ -23,6 +23,7 @@ from meta1g.maps.cidrmap import NetworkTable, split_tag
 from meta1g.maps.regexmap import Expression, read_rule
 from meta1g.maps.rhs import macros_in
 from meta1g.smar.alias import Aliases, read_member, split_members
+from meta1g.smar.authsender import ANY, check_senders
 from meta1g.smar.expressions import opens_relay, tags_of
 from meta1g.smar.keys import (
     address_problem,
@@ -42,10 +43,11 @@ ALIASES: Final = "aliases"
 USERS: Final = "local_user_map"
 DESTINATIONS: Final = "conf_map"
 SERVER_NAMES: Final = "server_names"
+SENDERS: Final = "auth_sender"
 #: Uses by the names that their files usually have.
 NAMED: Final[Mapping[str, str]] = {
     "access": ACCESS, "mailertable": MAILERTABLE, "aliases": ALIASES, "users": USERS, USERS: USERS, ACCESS: ACCESS,
-    DESTINATIONS: DESTINATIONS,
+    DESTINATIONS: DESTINATIONS, SENDERS: SENDERS,
 }  # fmt: skip
 
 #: What a mailertable means without a configuration.
@@ -392,6 +394,20 @@ def _names_value(_key: str, value: str, _rules: EntryRules) -> str:
     return ""
 
 
+def _sender_key(key: str, _rules: EntryRules) -> str:
+    if ":" in key or key.startswith("<") or (ANY in key and key != ANY) or key == "@":
+        return "is no name of a user; write USER, USER@DOMAIN, @DOMAIN or *"
+    return ""
+
+
+def _sender_value(_key: str, value: str, _rules: EntryRules) -> str:
+    try:
+        check_senders(value)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 KEYS: Final[Mapping[str, _KeyCheck]] = {
     ACCESS: _access_key,
     MAILERTABLE: lambda key, _rules: route_problem(key),
@@ -399,6 +415,7 @@ KEYS: Final[Mapping[str, _KeyCheck]] = {
     USERS: _user_key,
     DESTINATIONS: _client_or_domain,
     SERVER_NAMES: _domain,
+    SENDERS: _sender_key,
 }
 VALUES: Final[Mapping[str, Callable[[str, str, EntryRules], str]]] = {
     ACCESS: _access_value,
@@ -407,6 +424,7 @@ VALUES: Final[Mapping[str, Callable[[str, str, EntryRules], str]]] = {
     USERS: _user_value,
     DESTINATIONS: _destination_value,
     SERVER_NAMES: _names_value,
+    SENDERS: _sender_value,
 }
 
 

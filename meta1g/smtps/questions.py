@@ -134,10 +134,10 @@ class MailQuestion:
             _overrule(ta)
         if verdict is not None and reply.is_ok:
             _take_flags(ta, verdict)
-        elif certified and reply.is_perm and dialogue.settings.delay_checks:
-            return None
-        elif verdict is not None and reply.is_perm and dialogue.settings.delay_checks:
-            if ta.denial is None:
+        elif (
+            verdict is not None and reply.is_perm and dialogue.settings.delay_checks and not verdict.flags & VerdictFlags.FINAL
+        ):
+            if ta.denial is None and not dialogue.overrules and not certified:
                 ta.denial, ta.rule = reply, verdict.rule
         else:
             return reply
