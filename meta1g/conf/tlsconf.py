@@ -45,6 +45,7 @@ def tls_settings(config: Config, section: Section, *, server: bool) -> TlsSettin
         ca_directory=path("CAcert_directory"),
         crl_file=path("CRL_file"),
         dh_file=path("DH_file") if server else None,
+        system_ca=not server and path("CAcert_file") is None and path("CAcert_directory") is None,
         tls13_only=section.get("min_version") == "tls1.3",
         ciphers=section.get("ciphers") or (SERVER_CIPHERS if server else CIPHERS),
         request_cert=server and section.flag("request_cert"),
