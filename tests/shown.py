@@ -31,9 +31,20 @@ _SERVER = "unit/smtpc/test_session_conf.py::test_an_option_of_a_server"
 
 _AUTH_IN = "unit/smtps/test_auth.py::"
 _TLS_IN = "unit/smtps/test_starttls.py::"
+_SNI = "unit/smtps/test_server_names.py::"
 _TLS_SETTINGS = "unit/conf/test_tlsconf.py::test_every_option_becomes_a_setting"
 _LISTEN = "unit/smtps/test_listen.py::test_every_listen_socket_is_bound"
-_LISTENS = {"type": _PASS, "path": _PASS, "permissions": _PASS, **dict.fromkeys(("address", "port"), _LISTEN)}
+_NEEDS = dict.fromkeys(
+    (*("flags encrypted", "flags verified", "min_cipher_bits", "cert_issuer", "cert_subject", "common_name", "violation"),),
+    "unit/smtps/test_tls_requirements.py::test_demands_on_the_tls_of_a_client",
+)
+_LISTENS = {
+    "type": _PASS,
+    "path": _PASS,
+    "permissions": _PASS,
+    **dict.fromkeys(("address", "port"), _LISTEN),
+    "implicit_tls": "unit/smtps/test_implicit_tls.py::test_a_session_begins_with_tls",
+}
 _MAP = {
     **dict.fromkeys(("type", "path", "mapname", "maps", "entries"), _MAPS),
     **dict.fromkeys(("address", "port"), "unit/maps/test_registry.py::test_each_type_is_made_and_answers"),
@@ -162,8 +173,14 @@ _PLACES = {
             ("DSA_cert_file", "DSA_key_file", "CAcert_directory", "CRL_file", "DH_file", "min_version", "ciphers"),
             _TLS_SETTINGS,
         ),
+        "ticket_secret_file": f"{_SNI}test_a_ticket_of_one_process_is_taken_by_another_one_with_the_same_secret",
         "flags request_cert": "unit/conf/test_tlsconf.py::test_clients_are_asked_for_a_certificate_unless_told_otherwise",
     },
+    "smtps tls server_names": dict.fromkeys(
+        ("file", "type"), f"{_SNI}test_names_and_their_files_are_renewed_without_a_restart"
+    ),
+    "smtps tls_requirements": _NEEDS,
+    "smtps_session_conf tls_requirements": _NEEDS,
     "smtpc_session_conf tls_requirements": dict.fromkeys(_DEMANDS, f"{_TLS_OUT}test_requirements_of_a_server"),
     "smtpc_rcpt_conf tls_requirements": dict.fromkeys(_DEMANDS, f"{_TLS_OUT}test_requirements_of_a_recipient_concern_no_other"),
     "smtps auth": {
@@ -262,8 +279,8 @@ VALUES_SHOWN = {
     "smtps_session_conf:": "system/test_session_conf.py",
     "smtpc_session_conf:": "system/test_session_conf.py",
     "smtpc_rcpt_conf:": "system/test_session_conf.py",
-    "certissuer:": "unit/smar/test_entries.py::test_wrong_entries",
-    "certsubject:": "test_effects.py::test_a_tag_that_waits_is_refused_by_name",
+    "certissuer:": "unit/smar/test_access.py::test_the_issuer_of_a_certificate_is_asked_before_its_subject",
+    "certsubject:": "system/test_tls.py::test_a_certificate_lets_a_client_relay_and_overrules_a_denial",
     **dict.fromkeys(("access_map ok", "access_map relay", "access_map discard", "access_map cont", "access_map reject"), _RHS),
     "access_map error:": _RHS,
     "access_map quick:": _RHS,

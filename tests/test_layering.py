@@ -27,7 +27,10 @@ ALLOWED: dict[str, set[str]] = {
     "maps": {"base", "db", "conf"},
     "pmilter": {"base", "rcb", "smtp", "pt"},
     "mcp": {"base", "rcb", "conf"},
-    "smtps": {"base", "rcb", "smtp", "conf", "sasl", "st", "db.cdb", "db.files", "pmilter.stages", "pmilter.modify"},
+    "smtps": {
+        *("base", "rcb", "smtp", "conf", "sasl", "st", "db.cdb", "db.files", "db.mapfile", "maps.lookup", "maps.textmap"),
+        *("pmilter.stages", "pmilter.modify"),
+    },
     "smtpc": {"base", "rcb", "smtp", "sasl", "conf", "st", "db.cdb", "db.files"},
     "qmgr": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},
     "smar": {"base", "rcb", "smtp", "tls", "conf", "pt", "db", "maps"},

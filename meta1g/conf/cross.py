@@ -104,10 +104,23 @@ def _component(section: Section) -> Iterator[Problem]:
     if action != "pass" and section.given("pass_fd_socket"):
         text = f"pass_fd_socket belongs to start_action = pass, this is {action}; remove it or change start_action"
         yield Problem(section.place("pass_fd_socket"), text)
+    for listen in section.subs("listen_socket"):
+        yield from _implicit_tls(section, listen)
     if action == "wait" and section.keyword != "smtps":
         for listen in section.subs("listen_socket"):
             text = f"{section.keyword} opens no such socket; remove the section, or change start_action so that mcp opens it"
             yield Problem(listen.pos, text)
+
+
+def _implicit_tls(section: Section, listen: Section) -> Iterator[Problem]:
+    if not listen.get("implicit_tls"):
+        return
+    if section.keyword != "smtps":
+        yield Problem(
+            listen.place("implicit_tls"), f"implicit_tls is for smtps, {section.keyword} speaks no TLS here; remove it"
+        )
+    elif not section.sub("tls").given("cert_file"):
+        yield Problem(listen.place("implicit_tls"), "implicit_tls needs a certificate; add tls { cert_file = ...; }")
 
 
 def _map(section: Section) -> Iterator[Problem]:
@@ -179,9 +192,20 @@ def _qmgr_smtpc(section: Section) -> Iterator[Problem]:
 def _smtps(section: Section) -> Iterator[Problem]:
     if "max_connection_rate" not in section.definition.by_option:
         yield from _component(section)
+        yield from _tls_demands(section)
         yield from _lmtp(section)
         if section.flag("add_sender") and not section.flag("submission"):
             yield Problem(section.place("flags"), "add_sender needs submission; add it to flags")
+
+
+def _tls_demands(section: Section) -> Iterator[Problem]:
+    """Demands on TLS can be met."""
+    needs, tls = section.sub("tls_requirements"), section.sub("tls")
+    certificate = needs.flag("verified") or any(needs.get(name) for name in ("cert_issuer", "cert_subject", "common_name"))
+    if (certificate or needs.flag("encrypted") or needs.get("min_cipher_bits")) and not tls.given("cert_file"):
+        yield Problem(needs.pos, "nobody can meet tls_requirements without a certificate; add tls { cert_file = ...; }")
+    if certificate and not tls.flag("request_cert"):
+        yield Problem(needs.pos, "tls_requirements wants certificates of clients; remove dont_request_cert from tls")
 
 
 def _lmtp(section: Section) -> Iterator[Problem]:

@@ -16,7 +16,7 @@ from meta1g.conf.defs_common import (
     S,
     component,
 )
-from meta1g.conf.defs_tls import SERVER_AUTH, SERVER_TLS
+from meta1g.conf.defs_tls import SERVER_AUTH, SERVER_TLS, TLS_REQUIREMENTS
 from meta1g.conf.schema import Naming, SectionDef, option
 from meta1g.conf.values import ID_MAX, Choice, Domain, Flag, Flags, Int, IpAddress, ListOf, Network, Port, Size, Time
 
@@ -266,6 +266,7 @@ _SECTIONS: Final = (
         repeat=True,
     ),
     SERVER_TLS,
+    TLS_REQUIREMENTS,
     SERVER_AUTH,
 )
 

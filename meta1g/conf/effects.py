@@ -28,7 +28,6 @@ REFUSED: Final = frozenset(
         "smtps milter",
         "smar DNS_flags dont_use_connect",
         "smtps_session_conf flags greylisting",
-        "smtps_session_conf tls_requirements",
     }
 )
 _LOG: Final = ("meta1g.base.startup:open_log", "meta1g.base.startup:_sink")
@@ -50,6 +49,7 @@ _SMTPS: Final = tuple(
 )
 _SMTPC: Final = "meta1g.smtpc.settings:Settings.from_section"
 _TLS: Final = "meta1g.conf.tlsconf:tls_settings"
+_NEEDS: Final = "meta1g.conf.tlsconf:tls_requirements"
 _SMAR: Final = "meta1g.smar.settings:_Reader"
 #: Sections by the keywords that lead to them, `component` for what all components have, `global` for what stands outside;
 #: users as `module:attribute`.
@@ -60,7 +60,7 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "mcp log": _LOG,
     "component": ("meta1g.mcp.service:_service", "meta1g.mcp.service:_processes", "meta1g.base.startup:_level"),
     "component log": _LOG,
-    "component listen_socket": ("meta1g.mcp.service:_listen", "meta1g.smtps.listen:_bind"),
+    "component listen_socket": ("meta1g.mcp.service:_listen", "meta1g.smtps.listen:_bind", "meta1g.smtps.listen:doors_of"),
     "qmgr": (_QMGR, "meta1g.conf.load:templates_of"),
     "qmgr smtps": (_QMGR,),
     "qmgr smtpc": (_QMGR,),
@@ -71,6 +71,9 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "qmgr map": _MAP,
     "smtps": (*_SMTPS, "meta1g.smtps.main:SmtpsProcess._tell_ready"),
     "smtps tls": (_TLS,),
+    "smtps tls server_names": ("meta1g.conf.tlsconf:_server_names",),
+    "smtps tls_requirements": (_NEEDS,),
+    "smtps_session_conf tls_requirements": (_NEEDS,),
     "smtps auth": ("meta1g.smtps.authsettings:auth_settings",),
     "smtpc tls": (_TLS,),
     "smtpc auth": ("meta1g.smtpc.settings:_auth_settings",),

@@ -76,6 +76,8 @@ class RT(IntEnum):
     S2Q_CONTAINED = 0x1060
     S2Q_COUNT = 0x1061
     S2Q_LAST = 0x1062
+    S2Q_TROUBLE = 0x1068
+    S2Q_TROUBLE_TEXT = 0x1069
     S2Q_COUNT_EVENT = 0x1070
     S2Q_EVENT = 0x1071
     S2Q_VERIFY = 0x1072
@@ -172,6 +174,8 @@ class RT(IntEnum):
     S2A_CONF = 0x3033
     S2A_EHLO = 0x3034
     S2A_AUTH = 0x3035
+    S2A_CERT_ISSUER = 0x3036
+    S2A_CERT_SUBJECT = 0x3037
 
     # smar -> smtps: 0x3800
     A2S_HELLO = 0x3800

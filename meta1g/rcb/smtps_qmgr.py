@@ -152,6 +152,14 @@ class SmtpsContained(Message):
     last: str = rec(RT.S2Q_LAST, Kind.TEXT)
 
 
+@message(RT.S2Q_TROUBLE, Role.POST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpsTrouble(Message):
+    """What an operator should look at in this SMTPS, for status: a certificate that ends; empty when it is over."""
+
+    text: str = rec(RT.S2Q_TROUBLE_TEXT, Kind.TEXT)
+
+
 @message(RT.Q2S_STAT, Role.REPLY)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stat(Message):
@@ -192,6 +200,7 @@ PROTOCOL: Final = protocol(
         CloseTransaction,
         DiscardTransaction,
         SmtpsContained,
+        SmtpsTrouble,
     ),
     server=(QmgrHello, Stat, Refused, Throttle),
 )

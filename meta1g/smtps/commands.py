@@ -26,7 +26,7 @@ from meta1g.smtps.questions import MailQuestion, RcptQuestion, accept_mail, lear
 from meta1g.smtps.received import client_text
 from meta1g.smtps.relayed import offered_to, xclient, xforward
 from meta1g.smtps.smar_link import Asked
-from meta1g.smtps.starttls import starttls
+from meta1g.smtps.starttls import starttls, tls_refusal
 from meta1g.smtps.transaction import Transaction
 
 #: What the log shows of a line that may be part of a password.
@@ -176,23 +176,29 @@ def mail(dialogue: Dialogue, argument: str) -> None:
     dialogue.ta = ta
     dialogue.transactions += 1
     dialogue.step(Event.MAIL)
-    asked, user = None, "" if dialogue.auth is None else dialogue.auth.user
-    if context.smar.asks_mail or (user and context.smar.asks_auth):
-        question = CheckMail(
-            ta_id=ta.ta_id,
-            client_addr=dialogue.client_addr,
-            client_name=dialogue.client_name,
-            ehlo=dialogue.ehlo,
-            mail=address.text,
-            flags=ta.flags,
-            auth=user,
-        )
-        asked = context.smar.ask(question)
+    asks = context.smar.asks_mail or (dialogue.auth is not None and context.smar.asks_auth)
+    asked = context.smar.ask(_sender_question(dialogue, ta)) if asks else None
     counted = context.qmgr.count(dialogue.id, ClientEvent.MESSAGE)
     if asked is None and counted is None and not settings.verify.wants_sender(address):
         accept_mail(dialogue, ta)
     else:
         dialogue.waiting.append(MailQuestion(asked, counted))
+
+
+def _sender_question(dialogue: Dialogue, ta: Transaction) -> CheckMail:
+    """Gives the question about a sender; only a certificate that is verified says anything."""
+    tls = dialogue.tls if dialogue.tls is not None and dialogue.tls.verified else None
+    return CheckMail(
+        ta_id=ta.ta_id,
+        client_addr=dialogue.client_addr,
+        client_name=dialogue.client_name,
+        ehlo=dialogue.ehlo,
+        mail=ta.mail.text,
+        flags=ta.flags,
+        auth="" if dialogue.auth is None else dialogue.auth.user,
+        cert_issuer="" if tls is None else tls.issuer,
+        cert_subject="" if tls is None else tls.subject,
+    )
 
 
 def _offered_now(dialogue: Dialogue) -> frozenset[Ext]:
@@ -224,6 +230,8 @@ def _may_begin(dialogue: Dialogue, params: MailParams) -> Reply | None:
     if settings.require_auth and dialogue.auth is None:
         return replies.AUTH_REQUIRED
     if (refusal := dialogue.admission()) is not None:
+        return refusal
+    if settings.tls_needs is not None and (refusal := tls_refusal(settings.tls_needs, dialogue.tls)) is not None:
         return refusal
     if dialogue.generation != context.qmgr.generation:
         return replies.QUEUE_AWAY  # QMGR does not know this session any more

@@ -126,6 +126,7 @@ class Dialogue(ABC):
         settings: those of the section, or of this client.
         flags: LookupFlags that hold for the session.
         generation: the connection to QMGR that knows the session.
+        handshaking: a handshake of TLS is on its way; nothing is lost if it ends now.
         denial: what delayed checks will answer to each recipient.
         discard: accept and drop all messages.
         rule: the entry of a map that denial or discard comes from, `map key`.
@@ -168,6 +169,7 @@ class Dialogue(ABC):
         "flags",
         "forwarded",
         "generation",
+        "handshaking",
         "hushed",
         "id",
         "mail_refused",
@@ -200,6 +202,7 @@ class Dialogue(ABC):
         self.settings = context.settings
         self.flags = int(self.settings.lookup_flags)
         self.generation = 0
+        self.handshaking = False
         self.denial: Reply | None = None
         self.discard = False
         self.rule = ""

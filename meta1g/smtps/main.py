@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from meta1g.base import cli, failure, paths, startup
 from meta1g.base.clock import Clock, SystemClock
-from meta1g.base.errors import Meta1Error
+from meta1g.base.errors import Meta1Error, Module, PermError
 from meta1g.base.hostname import system_name
 from meta1g.base.ids import IdGenerator
 from meta1g.base.log import Log
@@ -27,7 +27,7 @@ from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.context import Context
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.limits import SESSION_DESCRIPTORS, SPARE_DESCRIPTORS, US
-from meta1g.smtps.listen import bind_all
+from meta1g.smtps.listen import bind_all, doors_of
 from meta1g.smtps.qmgr_link import QmgrLink
 from meta1g.smtps.server import Server
 from meta1g.smtps.settings import ClientSettings, settings_from
@@ -82,9 +82,10 @@ class SmtpsProcess:
         hello_a = SmtpsHelloA(smtps_id=index, name=settings.name, flags=int(settings.lookup_flags))
         clock = SystemClock()
         gate = Gate(clock, settings.wait_for_link_s)
+        qmgr = QmgrLink(queue / paths.QMGR_SMTPS_SOCKET, hello_q, gate, log)
         self.context = Context(
             settings=settings,
-            qmgr=QmgrLink(queue / paths.QMGR_SMTPS_SOCKET, hello_q, gate, log),
+            qmgr=qmgr,
             smar=SmarLink(queue / paths.SMAR_SMTPS_SOCKET, hello_a, gate, log),
             cdb=Cdb(queue / paths.CDB_DIRECTORY),
             passed=cache(lambda: _passed(queue / paths.PASSED_CLIENTS, clock, log)),
@@ -94,7 +95,7 @@ class SmtpsProcess:
             gate=gate,
             sessions_max=sessions_max,
             clients=ClientSettings(config, section, hostname),
-            certificates=None if settings.tls is None else _certificates(settings.tls, log, clock),
+            certificates=None if settings.tls is None else _certificates(settings.tls, log, clock, sessions_max, qmgr),
             auth_server=_auth_server(auth_settings(config, section.sub("auth")), log, clock),
         )
         if settings.greet_pause_us:
@@ -123,11 +124,14 @@ class SmtpsProcess:
         if self._section.get("start_action") == "pass":
             self._passing = serve_pass_fd(queue / self._section.get("pass_fd_socket"), self._take, self.context.log)
             return
-        for sock in bind_all(self._section, queue):
-            self.server.serve(sock)
+        for sock, door in zip(bind_all(self._section, queue), doors_of(self._section), strict=True):
+            self.server.serve(sock, door)
 
     def _take(self, sock: socket.socket, message: PassFd) -> None:
-        self.server.serve(sock)
+        doors = doors_of(self._section)
+        if message.index >= len(doors):
+            raise PermError(Module.SMTPS, f"{self._section.where}: there is no listen_socket number {message.index + 1}")
+        self.server.serve(sock, doors[message.index])
         if message.index + 1 == message.count and (self._section.get("processes") or 1) > 1:
             self._leave_name()
 
@@ -164,10 +168,10 @@ def _passed(path: Path, clock: Clock, log: Log) -> "Passed":
     return Passed(path, clock, log)
 
 
-def _certificates(settings: TlsSettings, log: Log, clock: Clock) -> "Certificates":
+def _certificates(settings: TlsSettings, log: Log, clock: Clock, sessions_max: int, qmgr: QmgrLink) -> "Certificates":
     from meta1g.smtps.certificates import Certificates
 
-    return Certificates(settings, log, clock)
+    return Certificates(settings, log, clock, sessions_max, qmgr.trouble)
 
 
 def _auth_server(settings: AuthSettings | None, log: Log, clock: Clock) -> "AuthServer | None":

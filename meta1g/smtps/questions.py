@@ -130,16 +130,26 @@ class MailQuestion:
         if self.asked is None:
             return None
         reply = replies.RESOLVER_FAILED if verdict is None else told(verdict.reply)
+        certified = verdict is not None and bool(verdict.flags & VerdictFlags.CERTIFIED)
+        if certified:
+            _overrule(ta)
         if verdict is not None and reply.is_ok:
             _take_flags(ta, verdict)
         elif (
             verdict is not None and reply.is_perm and dialogue.settings.delay_checks and not verdict.flags & VerdictFlags.FINAL
         ):
-            if ta.denial is None and not dialogue.overrules:
+            if ta.denial is None and not dialogue.overrules and not certified:
                 ta.denial, ta.rule = reply, verdict.rule
         else:
             return reply
         return None
+
+
+def _overrule(ta: Transaction) -> None:
+    """Lets a certificate that allows relaying overrule what was denied and only not told yet."""
+    ta.flags |= LookupFlags.RELAY_ALLOWED
+    if ta.denial is not None:
+        ta.denial, ta.rule = None, ""
 
 
 def _take_flags(ta: Transaction, verdict: Verdict) -> None:

@@ -31,6 +31,8 @@ from meta1g.smtps.limits import (
     US,
 )
 from meta1g.smtps.link import told
+from meta1g.smtps.listen import Door
+from meta1g.smtps.starttls import begin_with_tls
 from meta1g.smtps.trust import Trust
 from meta1g.st import (
     POLLIN,
@@ -59,10 +61,11 @@ _CLIENT_GONE = frozenset(
 class ServerSession(Dialogue):
     """One SMTP server session.  Owner: one state thread; stop() is called by others."""
 
-    __slots__ = ("_admission", "_deadline_s", "_idle", "_refusal", "_skipping", "_thread")
+    __slots__ = ("_admission", "_deadline_s", "_door", "_idle", "_refusal", "_skipping", "_thread")
 
-    def __init__(self, context: Context, nfd: NetFd, client_addr: str) -> None:
+    def __init__(self, context: Context, nfd: NetFd, client_addr: str, door: Door) -> None:
         super().__init__(context, nfd, client_addr)
+        self._door = door
         self._thread: StThread | None = None
         self._admission: Pending | None = None  # what QMGR has been asked about the session, until it is known
         self._refusal: Reply | None = None  # QMGR has refused the session
@@ -97,7 +100,8 @@ class ServerSession(Dialogue):
 
     def stop(self, *, now: bool) -> None:
         """Asks the session to end: when its transaction is over, or now."""
-        if self._thread is not None and (now or (self._idle and self.state not in IN_TRANSACTION)):
+        idle = self.handshaking or (self._idle and self.state not in IN_TRANSACTION)
+        if self._thread is not None and (now or idle):
             st_thread_interrupt(self._thread)
 
     def _begin(self) -> None:
@@ -105,6 +109,8 @@ class ServerSession(Dialogue):
         if self.context.settings.trusted:
             self._learn_client()
         refusal = self._may_stay()
+        if self._door.implicit_tls and not begin_with_tls(self, refusal):
+            return
         if refusal is None and self._early_talker():
             refusal = replies.EARLY_TALKER
         self._answer_connect(refusal)
