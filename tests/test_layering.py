@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "maps": {"base", "db", "conf"},
     "pmilter": {"base", "rcb", "smtp", "pt"},
     "mcp": {"base", "rcb", "conf"},
-    "smtps": {"base", "rcb", "smtp", "conf", "st", "db.cdb", "db.files", "pmilter.stages", "pmilter.modify"},
+    "smtps": {"base", "rcb", "smtp", "milter", "conf", "st", "db.cdb", "db.files", "pmilter.stages", "pmilter.modify"},
     "smtpc": {"base", "rcb", "smtp", "conf", "st", "db.cdb", "db.files"},
     "qmgr": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},
     "smar": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},

@@ -27,7 +27,6 @@ WARNED: Final = frozenset(
 #: The same for what is an error, in files and in values of maps; `dont_FLAG` is a flag that is switched off.
 REFUSED: Final = frozenset(
     {
-        "smtps milter",
         "smar DNS_flags dont_use_connect",
         "smtps_session_conf flags auth",
         "smtps_session_conf flags greylisting",
@@ -41,7 +40,15 @@ _MAP: Final = ("meta1g.maps.declared:DeclaredMaps._spec", "meta1g.maps.declared:
 _MAP_USER: Final = ("meta1g.maps.declared:DeclaredMaps.used_by",)
 _QMGR: Final = "meta1g.qmgr.settings:Settings.from_config"
 _SMTPS: Final = tuple(
-    f"meta1g.smtps.settings:{name}" for name in ("settings_from", "_lookup_flags", "_offered", "_parts", "_verification")
+    f"meta1g.smtps.{name}"
+    for name in (
+        "settings:settings_from",
+        "settings:_lookup_flags",
+        "settings:_offered",
+        "settings:_parts",
+        "settings:_verification",
+        "milters:milters_of",
+    )
 )
 _SMTPC: Final = "meta1g.smtpc.settings:Settings.from_section"
 _TLS: Final = "meta1g.conf.tlsconf:tls_settings"
@@ -65,6 +72,8 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "qmgr conf_map": (*_MAP_USER, "meta1g.qmgr.destinations:configuration_map"),
     "qmgr map": _MAP,
     "smtps": (*_SMTPS, "meta1g.smtps.main:SmtpsProcess._tell_ready"),
+    "smtps milter": ("meta1g.smtps.milters:_milter",),
+    "smtps milter socket": ("meta1g.smtps.milters:_address",),
     "smtps tls": (_TLS,),
     "smtpc tls": (_TLS,),
     "smtpc": (

@@ -118,6 +118,7 @@ class CloseTransaction(Message):
 
     rcpts is the number of recipients SMTPS accepted; QMGR refuses the transaction if it knows another number.
     checksum is the CRC-32 of the content file, over all its size_bytes (invariant I3).  automatic: no report may answer it.
+    hold says why the message is to be held for the operator; without it, it is not.
     """
 
     ta_id: str = rec(RT.S2Q_TAID, Kind.TEXT)
@@ -127,6 +128,7 @@ class CloseTransaction(Message):
     body: str | None = rec(RT.S2Q_BODY, Kind.TEXT, optional=True)
     checksum: int | None = rec(RT.S2Q_CDBSUM, Kind.U32, optional=True)
     automatic: bool = rec(RT.S2Q_AUTOMATIC, Kind.BOOL, default=False)
+    hold: str | None = rec(RT.S2Q_HOLD, Kind.TEXT, optional=True)
 
 
 @message(RT.S2Q_DTAID, Role.POST)
@@ -174,7 +176,7 @@ class Throttle(Message):
 
 PROTOCOL: Final = protocol(
     "smtps-qmgr",
-    5,
+    6,
     client=(
         SmtpsHello,
         NewSession,

@@ -35,7 +35,7 @@ def handle(dialogue: Dialogue, line: bytes) -> None:
         _denied(dialogue, command)
         return
     if isinstance(command, Reply):
-        dialogue.reply(command)
+        _refuse_command(dialogue, line, command)
         return
     if dialogue.waiting and command.verb is not Verb.RCPT:
         dialogue.settle()
@@ -43,6 +43,13 @@ def handle(dialogue: Dialogue, line: bytes) -> None:
             return
     HANDLERS[command.verb](dialogue, command.argument)
     dialogue.flush_if_many()
+
+
+def _refuse_command(dialogue: Dialogue, line: bytes, reply: Reply) -> None:
+    """Refuses a command that is none; filters may say it in their words.  Switches: yes (network), if there are some."""
+    if dialogue.filters is not None and reply is replies.UNKNOWN_COMMAND and not dialogue.waiting:
+        reply = dialogue.filters.unknown(line) or reply
+    dialogue.reply(reply)
 
 
 def _denied(dialogue: Dialogue, command: Command | Reply) -> None:
@@ -57,7 +64,7 @@ def _denied(dialogue: Dialogue, command: Command | Reply) -> None:
 
 
 def ehlo(dialogue: Dialogue, argument: str) -> None:
-    """Answers EHLO with the extensions."""
+    """Answers EHLO with the extensions.  Switches: yes (network), if there are filters."""
     settings = dialogue.settings
     if _hello(dialogue, argument, "ESMTP"):
         client = client_text(dialogue.client_name, dialogue.client_addr)
@@ -66,17 +73,21 @@ def ehlo(dialogue: Dialogue, argument: str) -> None:
 
 
 def helo(dialogue: Dialogue, argument: str) -> None:
-    """Answers HELO."""
+    """Answers HELO.  Switches: yes (network), if there are filters."""
     if _hello(dialogue, argument, "SMTP"):
         dialogue.reply(Reply(250, "", dialogue.settings.hostname))
 
 
 def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
+    """Switches: yes (network), if there are filters."""
     name = ehlo_text(argument, strict=dialogue.settings.strict_ehlo)
     if name is None:
         dialogue.reply(replies.BAD_HELO)
         return False
     dialogue.forget_mail()
+    if dialogue.filters is not None and (refusal := dialogue.filters.helo(name)) is not None:
+        dialogue.refuse("smtps.command_refused", refusal, rule=dialogue.filters.rule, command=shown(dialogue.command))
+        return False
     dialogue.step(Event.HELLO)
     dialogue.ehlo, dialogue.protocol = name, protocol
     _count_noop(dialogue)
@@ -252,9 +263,10 @@ def data(dialogue: Dialogue, argument: str) -> None:
         dialogue.reply(replies.QUEUE_AWAY)
         return
     if ta.refused is not None:
-        dialogue.reset()
-        dialogue.step(Event.RESET)
-        dialogue.refuse("smtps.command_refused", ta.refused, command="DATA", ss_ta=ta.ta_id, mail=ta.mail.text)
+        _refuse_data(dialogue, ta, ta.refused, "")
+        return
+    if dialogue.filters is not None and (refusal := dialogue.filters.data(ta)) is not None:
+        _refuse_data(dialogue, ta, refusal, dialogue.filters.rule)
         return
     dialogue.step(Event.DATA)
     dialogue.context.qmgr.announce()
@@ -265,6 +277,12 @@ def data(dialogue: Dialogue, argument: str) -> None:
     if reply.is_ok:
         dialogue.counter.forget()
         dialogue.reply(reply)
+
+
+def _refuse_data(dialogue: Dialogue, ta: Transaction, reply: Reply, rule: str) -> None:
+    dialogue.reset()
+    dialogue.step(Event.RESET)
+    dialogue.refuse("smtps.command_refused", reply, rule=rule, command="DATA", ss_ta=ta.ta_id, mail=ta.mail.text)
 
 
 # the others

@@ -13,13 +13,13 @@ Ref: RFC 5321 4.1.1.4, 6.1; MeTA1 design, "Functional Specification: SMTPS, CDB"
 """
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from zlib import crc32
 
 from meta1g.base.errors import TempError
 from meta1g.base.ids import CdbId
 from meta1g.base.reply import Reply
-from meta1g.db.cdb import CdbWriter
+from meta1g.db.cdb import CdbReader, CdbWriter
 from meta1g.rcb.smtps_qmgr import CloseTransaction
 from meta1g.smtp import replies
 from meta1g.smtp.data import Unstuffer
@@ -27,6 +27,7 @@ from meta1g.smtp.header import HeaderMeter, count_received, header_end, is_autom
 from meta1g.smtp.limits import TEXT_LINE_MAX_BYTES
 from meta1g.smtps.context import Context
 from meta1g.smtps.dialogue import Dialogue
+from meta1g.smtps.filtering import ContentWatch
 from meta1g.smtps.fsm import Event
 from meta1g.smtps.limits import SMALL_CONTENT_BYTES, STREAM_PIECE_BYTES
 from meta1g.smtps.received import received
@@ -53,6 +54,8 @@ class IncomingContent:
         automatic: no report may answer it, by its header.
         message_id: the Message-ID, for the log.
         refusal: why it cannot be accepted, None while it can; a refused one takes no memory and no file.
+        rule: the filter that refused it, `milter NAME`; empty if none did.
+        hold: why a filter wants it held; empty if none does.
 
     Owner: the state thread of the session.
     """
@@ -68,8 +71,10 @@ class IncomingContent:
         "_writer",
         "automatic",
         "checksum",
+        "hold",
         "message_id",
         "refusal",
+        "rule",
         "size_bytes",
     )
 
@@ -87,6 +92,13 @@ class IncomingContent:
         self.automatic = False
         self.message_id: str | None = None
         self.refusal: Reply | None = None
+        self.rule = ""
+        self.hold = ""
+
+    @property
+    def trace(self) -> bytes:
+        """What goes before the content."""
+        return self._trace
 
     @property
     def stored_bytes(self) -> int:
@@ -100,8 +112,7 @@ class IncomingContent:
         self.size_bytes += len(piece)
         if self.refusal is not None:
             return
-        limit = self._settings.max_message_bytes
-        if limit and self.size_bytes > limit:
+        if self.is_too_big(self.size_bytes):
             self.refuse(replies.TOO_BIG)
             return
         if self._meter is not None and not self._in_bounds(self._meter, piece):
@@ -109,6 +120,11 @@ class IncomingContent:
         self._held += piece
         if len(self._held) >= (STREAM_PIECE_BYTES if self._writer else SMALL_CONTENT_BYTES):
             self._spill()
+
+    def is_too_big(self, size_bytes: int) -> bool:
+        """Tells whether so much is more than a message may have."""
+        limit = self._settings.max_message_bytes
+        return 0 < limit < size_bytes
 
     def _in_bounds(self, meter: HeaderMeter, piece: bytes) -> bool:
         """Measures header and body of what has come, and refuses what is beyond a limit.  Switches: yes (removes a file)."""
@@ -155,7 +171,7 @@ class IncomingContent:
         if self.refusal is not None:
             return
         block, self._held = bytes(self._held), bytearray()
-        self._guard(lambda: self._write(block))
+        self.guard(lambda: self._write(block))
 
     def _write(self, block: bytes) -> None:
         """Runs off-loaded."""
@@ -169,6 +185,37 @@ class IncomingContent:
         self.checksum = crc32(block, self.checksum)
         return block
 
+    def pieces(self, offset: int) -> Iterator[bytes]:
+        """Gives the content from an offset on, without what we put before it; rebuild() may be given it.
+
+        Switches: yes (disk), unless it is held.
+        """
+        if self._writer is None:
+            return iter((bytes(self._held[offset:]),))
+        reader: CdbReader = offload(lambda: self._context.cdb.open(self._cdb_id))
+        return _pieces_of(reader, len(self._trace) + offset, bytes(self._held))
+
+    def rebuild(self, header: bytes, body: Iterator[bytes]) -> None:
+        """Puts another content in the place of this one.
+
+        Args:
+            header: all of it, with our own fields and the empty line.
+            body: the rest.
+
+        Switches: yes (disk), unless all of it is held.
+        """
+        writer, self._writer = self._writer, None
+        self._trace, self._held = header, bytearray()
+        self.size_bytes = self.checksum = 0
+        if writer is not None:
+            self.guard(writer.abort)
+        for piece in body:
+            if self.refusal is None:
+                self._held += piece
+                self.size_bytes += len(piece)
+                if len(self._held) >= (STREAM_PIECE_BYTES if self._writer else SMALL_CONTENT_BYTES):
+                    self._spill()
+
     def store(self) -> None:
         """Brings all of it to stable storage; refusal tells whether that failed.  Switches: yes (disk).
 
@@ -176,7 +223,7 @@ class IncomingContent:
             StError: EINTR, the session has to stop; the file is removed.
         """
         try:
-            self._guard(self._write_whole if self._writer is None else self._finish)
+            self.guard(self._write_whole if self._writer is None else self._finish)
         except StError:
             self.remove()
             raise
@@ -195,7 +242,7 @@ class IncomingContent:
             writer.commit()
             self._writer = None
 
-    def _guard(self, function: Callable[[], None]) -> None:
+    def guard(self, function: Callable[[], None]) -> None:
         """Runs a blocking function off-loaded and turns its failure into a refusal.  Switches: yes."""
         try:
             offload(function)
@@ -216,6 +263,19 @@ class IncomingContent:
     def remove(self) -> None:
         """Removes the file of a message that QMGR refused.  Switches: yes (disk)."""
         _quietly(self._context, self._cdb_id, lambda: self._context.cdb.unlink(self._cdb_id))
+
+
+def _pieces_of(reader: CdbReader, skip: int, rest: bytes) -> Iterator[bytes]:
+    """Gives what a file holds behind so many bytes, then the rest.  Switches: yes (disk)."""
+    try:
+        while not reader.at_end:
+            piece = offload(lambda: reader.read(STREAM_PIECE_BYTES))
+            if skip < len(piece):
+                yield piece[skip:]
+            skip = max(0, skip - len(piece))
+    finally:
+        reader.close()
+    yield rest
 
 
 def _quietly(context: Context, cdb_id: CdbId, function: Callable[[], object]) -> None:
@@ -258,9 +318,12 @@ def receive(dialogue: Dialogue, ta: Transaction) -> Reply:
     Switches: yes (network, disk, QMGR).
     """
     content = _content_of(dialogue, ta)
+    filtered = None if dialogue.filters is None else dialogue.filters.watch(ta, content)
     try:
-        _read(dialogue, content)
+        _read(dialogue, content, filtered)
         content.check_header()
+        if filtered is not None:
+            filtered.complete()
     except BaseException:
         content.abort()
         raise
@@ -268,7 +331,7 @@ def receive(dialogue: Dialogue, ta: Transaction) -> Reply:
     if refusal is None and ta.posted and dialogue.context.qmgr.generation != ta.generation:
         refusal = replies.QUEUE_FAILED
     if refusal is None:
-        reply = _close(dialogue, ta, content) if ta.posted else _drop(dialogue, ta)
+        reply = _drop(dialogue, ta, content) if ta.discard or not ta.posted else _close(dialogue, ta, content)
     else:
         content.abort()
         _give_up(dialogue)
@@ -284,7 +347,7 @@ def _content_of(dialogue: Dialogue, ta: Transaction) -> IncomingContent:
     return IncomingContent(context, dialogue.settings, CdbId(ta.ta_id), trace)
 
 
-def _read(dialogue: Dialogue, content: IncomingContent) -> None:
+def _read(dialogue: Dialogue, content: IncomingContent, filtered: ContentWatch | None) -> None:
     """Reads up to the final dot; a message that is refused is read to its end, too.  Switches: yes."""
     unstuffer = Unstuffer(TEXT_LINE_MAX_BYTES if dialogue.settings.strict_lines else 0)
     begun_s = dialogue.context.clock.monotonic()
@@ -297,14 +360,17 @@ def _read(dialogue: Dialogue, content: IncomingContent) -> None:
             elif unstuffer.long_line:
                 content.refuse(replies.TEXT_LINE_TOO_LONG)
             content.add(piece)
+            if filtered is not None:
+                begun_s += filtered.feed(piece)  # what filters take is not the client's time
             if unstuffer.done:
                 break
         data = dialogue.read_content(begun_s, content.size_bytes)
     dialogue.give_back(unstuffer.rest)
 
 
-def _drop(dialogue: Dialogue, ta: Transaction) -> Reply:
-    """Accepts a message whose recipients are all to be discarded."""
+def _drop(dialogue: Dialogue, ta: Transaction, content: IncomingContent) -> Reply:
+    """Accepts a message whose recipients are all to be discarded.  Switches: yes (removes a file)."""
+    content.abort()
     _give_up(dialogue)
     return _accepted(ta)
 
@@ -333,6 +399,7 @@ def _close(dialogue: Dialogue, ta: Transaction, content: IncomingContent) -> Rep
         body=ta.params.body,
         checksum=content.checksum,
         automatic=content.automatic,
+        hold=content.hold or (dialogue.filters.hold if dialogue.filters is not None else "") or None,
     )
     try:
         pending = qmgr.ask_commit(dot)
@@ -363,8 +430,10 @@ def _tell_outcome(dialogue: Dialogue, ta: Transaction, content: IncomingContent,
     """Logs what became of a message; a refusal is told here, too."""
     size, mail = content.stored_bytes, ta.mail.text
     if not reply.is_ok:
-        dialogue.refuse("smtps.message_refused", reply, ss_ta=ta.ta_id, mail=mail, size=size, rcpts=ta.accepted)
-    elif not ta.posted:
+        dialogue.refuse(
+            "smtps.message_refused", reply, rule=content.rule, ss_ta=ta.ta_id, mail=mail, size=size, rcpts=ta.accepted
+        )
+    elif ta.discard or not ta.posted:
         dialogue.log_refusal(
             "smtps.message_discarded", reply, rule=ta.rule, ss_ta=ta.ta_id, mail=mail, size=size, rcpts=ta.accepted
         )

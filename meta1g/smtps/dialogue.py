@@ -23,6 +23,7 @@ from meta1g.smtp import replies
 from meta1g.smtp.command import shown
 from meta1g.smtps.context import Context
 from meta1g.smtps.counting import Counter
+from meta1g.smtps.filtering import SessionFilters
 from meta1g.smtps.fsm import REFUSALS, TRANSITIONS, Event, State, next_state
 from meta1g.smtps.limits import CONTENT_GRACE_S, CONTENT_MIN_BYTES_PER_S, CONTENT_READ_BYTES, REPLIES_HELD_MAX
 from meta1g.smtps.received import ReceivedFrom
@@ -90,6 +91,7 @@ class Dialogue(ABC):
         command: the last command, as it came.
         ta: the open transaction.
         tls: what was agreed on, None in clear.
+        filters: what its mail passes; None if there are none.
         transactions: how many there were.
         counter: negative replies so far.
         mail_refused: the last MAIL was refused, so what a pipelining client sends behind it is refused, too.
@@ -113,6 +115,7 @@ class Dialogue(ABC):
         "denial",
         "discard",
         "ehlo",
+        "filters",
         "flags",
         "generation",
         "id",
@@ -146,6 +149,7 @@ class Dialogue(ABC):
         self.command = b""
         self.ta: Transaction | None = None
         self.tls: TlsInfo | None = None
+        self.filters: SessionFilters | None = None
         self.transactions = 0
         self.counter = Counter(self.settings.count_limits)
         self.mail_refused = False
@@ -243,6 +247,8 @@ class Dialogue(ABC):
     def reset(self) -> None:
         """Forgets the open transaction, here and at QMGR."""
         ta, self.ta = self.ta, None
+        if self.filters is not None:
+            self.filters.abort()
         if ta is None:
             return
         qmgr = self.context.qmgr

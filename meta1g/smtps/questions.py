@@ -21,6 +21,7 @@ from meta1g.smtp.address import Address
 from meta1g.smtp.command import shown
 from meta1g.smtp.esmtp import RcptParams
 from meta1g.smtps.dialogue import Dialogue
+from meta1g.smtps.filtering import SessionFilters
 from meta1g.smtps.fsm import Event, State
 from meta1g.smtps.link import told
 from meta1g.smtps.smar_link import Asked
@@ -37,7 +38,11 @@ _WELCOME: Final = Verdict(reply=Reply(250))
 
 
 def accept_mail(dialogue: Dialogue, ta: Transaction) -> None:
-    """Announces a transaction to QMGR and replies."""
+    """Announces a transaction to QMGR and replies.  Switches: yes (network), if there are filters."""
+    filters = dialogue.filters
+    if filters is not None and (refusal := filters.mail(ta)) is not None:
+        _refuse_mail(dialogue, ta, refusal, filters.rule)
+        return
     params = ta.params
     announcement = NewTransaction(
         session_id=dialogue.id,
@@ -55,11 +60,15 @@ def accept_mail(dialogue: Dialogue, ta: Transaction) -> None:
     except TempError:
         _refuse_mail(dialogue, ta, replies.QUEUE_AWAY, "")
         return
+    if filters is not None:
+        filters.announced = announcement
     dialogue.reply(replies.SENDER_OK)
 
 
 def _refuse_mail(dialogue: Dialogue, ta: Transaction, reply: Reply, rule: str) -> None:
     dialogue.ta = None
+    if dialogue.filters is not None:
+        dialogue.filters.abort()
     dialogue.mail_refused = True
     dialogue.step(Event.MAIL_REFUSED)
     dialogue.refuse("smtps.mail_refused", reply, rule=rule, ss_ta=ta.ta_id, mail=ta.mail.text)
@@ -215,6 +224,8 @@ class RcptQuestion:
             dialogue.refuse("smtps.command_refused", replies.SENDER_REFUSED, command=shown(command))
             return
         reply, rule = self._judged(dialogue, ta, verdict)
+        if dialogue.filters is not None:
+            reply, rule = self._filtered(dialogue.filters, ta, reply, rule)
         if verdict is None or not reply.is_ok:
             self._refuse(dialogue, ta, reply, rule)
             return
@@ -236,6 +247,14 @@ class RcptQuestion:
             refusal = _probed(dialogue, self.address, self.probe)
         return (reply, rule) if refusal is None else (refusal, "")
 
+    def _filtered(self, filters: SessionFilters, ta: Transaction, reply: Reply, rule: str) -> tuple[Reply, str]:
+        """Tells the filters; gives what they say if nobody else refuses the recipient.  Switches: yes (network)."""
+        if reply.is_ok:
+            refusal = filters.rcpt(ta, self.address, self.params)
+            return (reply, rule) if refusal is None else (refusal, filters.rule)
+        filters.refused_rcpt(ta, self.address, reply)
+        return reply, rule
+
     def _post(self, dialogue: Dialogue, ta: Transaction) -> None:
         text = self.address.text
         notify, orcpt = self.params.notify, self.params.orcpt
@@ -246,6 +265,8 @@ class RcptQuestion:
         except TempError:
             self._refuse(dialogue, ta, replies.QUEUE_AWAY, "")
             return
+        if dialogue.filters is not None:
+            dialogue.filters.rcpts.append(recipient)
         context.log.info("smtps.rcpt", "ok", ss_ta=ta.ta_id, rcpt_idx=ta.posted, rcpt=text, notify=notify, orcpt=orcpt)
         ta.add(text, posted=True)
 

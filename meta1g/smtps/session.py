@@ -73,7 +73,7 @@ class ServerSession(Dialogue):
             with failure.item(log, "smtps.session", self._failed, ss_sess=self.id, client=self.client_addr):
                 self._run()
         finally:
-            failure.steps(log, "smtps.end", self.reset, self._tell_closed, lambda: st_netfd_close(self._nfd))
+            failure.steps(log, "smtps.end", self.reset, self._tell_closed, self._end_filters, lambda: st_netfd_close(self._nfd))
 
     def _run(self) -> None:
         """Switches: yes."""
@@ -106,6 +106,8 @@ class ServerSession(Dialogue):
         refusal = self._may_stay()
         if refusal is None and self._early_talker():
             refusal = replies.EARLY_TALKER
+        if refusal is None and self.settings.milters:
+            refusal = self._filter()
         log = self.context.log
         if refusal is not None:
             refusal = self.said(refusal)
@@ -115,6 +117,16 @@ class ServerSession(Dialogue):
         log.info("smtps.connect", "ok", ss_sess=self.id, client=self.client_addr, client_name=self.client_name or None)
         self._out.append(f"220 {self.settings.hostname} ESMTP meta1g\r\n".encode("ascii"))
         self.step(Event.GREET)
+
+    def _filter(self) -> Reply | None:
+        """Lets the filters hear of the client; gives a refusal or None.  Switches: yes (network)."""
+        from meta1g.smtps.filtered import MailFilters
+
+        self.filters = filters = MailFilters(self)
+        refusal = filters.connect()
+        if refusal is not None:
+            self.rule = filters.rule
+        return refusal
 
     def _deny(self, refusal: Reply) -> None:
         """Greets with 421 and closes, or with 554: RFC 5321 4.3.2 knows no other, and after 554 the client closes (3.1).
@@ -354,6 +366,11 @@ class ServerSession(Dialogue):
             self.context.log.debug("smtps.gone", str(error), ss_sess=self.id)
         if self.state is not State.CLOSING:
             self.step(Event.CLOSE)
+
+    def _end_filters(self) -> None:
+        """Switches: yes (write), if there are filters."""
+        if self.filters is not None:
+            self.filters.close()
 
     def _tell_closed(self) -> None:
         try:

@@ -17,6 +17,7 @@ from meta1g.smtp.address import Leniency
 from meta1g.smtp.esmtp import Ext, offered_by
 from meta1g.smtps.counting import Count
 from meta1g.smtps.limits import SNIPPETS_KEPT, US
+from meta1g.smtps.milters import MilterSettings, milters_of
 from meta1g.smtps.verify import Verification
 
 
@@ -64,6 +65,7 @@ class Settings:
         offered_names: the extensions alone.
         offered_under_tls: extensions that are offered under TLS.
         tls: certificates and what else TLS needs; None if there is no certificate.
+        milters: filters that mail passes, in their order.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Settings:
     offered_names: frozenset[Ext]
     offered_under_tls: Mapping[Ext, str]
     tls: TlsSettings | None = None
+    milters: tuple[MilterSettings, ...] = ()
 
 
 def _lookup_flags(section: Section) -> LookupFlags:
@@ -134,6 +137,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         offered_names=frozenset(offered),
         offered_under_tls={ext: argument for ext, argument in offered.items() if ext is not Ext.STARTTLS},
         tls=tls,
+        milters=milters_of(section, config.queue_directory),
     )
 
 
