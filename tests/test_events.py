@@ -13,7 +13,7 @@ from meta1g.base.logkeys import LOG_KEYS
 from tests.seen import SEEN, UNSEEN
 
 ROOT = Path(__file__).parent.parent
-COMPONENTS = {"dns", "evthr", "failure", "log", "map", "mcp", "qmgr", "rcb", "smar", "smtpc", "smtps", "st"}
+COMPONENTS = {"dns", "evthr", "failure", "log", "map", "mcp", "pmilter", "qmgr", "rcb", "smar", "smtpc", "smtps", "st"}
 SEVERITIES = {"fatal", "error", "warn", "notice", "info", "debug"}
 #: What writes the line of an event that is given to it: place of the event among its arguments, and the keys that it adds.
 _REFUSAL = {"ss_sess", "client", "client_name", "ehlo", "reply", "ecode", "map", "key"}

@@ -34,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "tools": {
         *("base", "rcb", "smtp", "conf", "db", "maps"),
         *("smar.check", "smar.entries", "smar.mapcheck", "smar.questions", "smar.settings", "smar.trace"),
+        *("pmilter.place", "pmilter.session", "pmilter.stages"),
     },
 }
 OWNERS: dict[str, set[str]] = {

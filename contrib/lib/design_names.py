@@ -48,6 +48,13 @@ C_NAMES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "mcp/order.py": (("restart_dependencies", S),),
     "mcp/passfd.py": (("start_action = pass, pass_fd_socket", S),),
     "mcp/program.py": (("path, arguments", S),),
+    "pmilter/callbacks.py": (("pmilter_T, struct pmilter_S", S), ("pmfi_connect ... pmfi_unknown", R)),
+    "pmilter/modify.py": (("sm_pmfi_hdr_mod, sm_pmfi_rcpt_add ...", R), ("hdrmoddef.h", S)),
+    "pmilter/program.py": (("sm_pmfi_start", R),),
+    "pmilter/place.py": (("sm_pmfi_setconn", R),),
+    "pmilter/service.py": (("libpmilter", S), ("pmg_ctx, pmss_ctx, pmse_ctx", R)),
+    "pmilter/session.py": (("sm_pmfi_getmac, sm_pmfi_setreply", R), ("sm_pmfi_setmacs", S)),
+    "pmilter/stages.py": (("PM_SMST_MAIL, PM_SMST_DOT", S), ("sfsistat_T, SMTP_R_*", R)),
     "pt/alive.py": (),
     "pt/crew.py": (("evthr_max_s, evthr_max_h", R), ("pmfi_thrmax_s, pmfi_thrmax_h", S)),
     "pt/evthr.py": (("libevthr", S), ("evthr_init, evthr_loop, evthr_stop", R)),
@@ -63,6 +70,7 @@ C_NAMES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "qmgr/sched.py": (("scheduler", S),),
     "qmgr/settings.py": (("wait_for_server, wait_for_client", S),),
     "qmgr/update.py": (("da_update", R),),
+    "rcb/smtps_pmilter.py": (("pmfdef.h, PMILTER_CHUNK_SIZE", S), ("RT_S2PM_*, RT_PM2S_*", R)),
     "rcb/connection.py": (("librcbcommr", S),),
     "rcb/codec.py": (("librcbr", S), ("rcb_T, sm_rcb_putv, sm_rcb_getn", R)),
     "rcb/framing.py": (("RT_PROT_VER", R),),
@@ -228,6 +236,7 @@ README_SECTIONS: Final = frozenset(
 
 #: What else something is modelled on, by words that its docstring has.
 MODELS: Final[dict[str, str]] = {
+    r"MeTA1 pmilter API": "pmilter API of MeTA1 (pmilter.api.tex, sm/pmfapi.h)",
     r"MeTA1 README, (?!\")": "README of MeTA1, without a title of a section",
     r"meta1\.conf\(5\)": "manual page meta1.conf(5) of MeTA1",
     r"MeTA1(?:'s)? (?:createmap|smconf|metaconf|metaqueue|mapchk|mcp|mailq|qmgrctl|programs|sm\.setup\.sh|sm\.check\.sh)": (

@@ -35,6 +35,13 @@ _LOG: Final[Mapping[str, LogEvent]] = {
     "log.dropped": row(Sev.ERROR, _TROUBLE, "path count", "", "So many lines are lost, since there was no room to keep them."),
 }
 
+_PMILTER: Final[Mapping[str, LogEvent]] = {
+    "pmilter.start": row(Sev.INFO, _RUN, "name listen", "", "A policy milter listens."),
+    "pmilter.stop": row(Sev.INFO, _RUN, "name", "", "A policy milter has stopped."),
+    "pmilter.server": row(Sev.INFO, _RUN, "", "name", "A server is connected to a policy milter."),
+    "pmilter.refused": row(Sev.ERROR, _TROUBLE, "", "name", "A server and a policy milter do not fit together."),
+}
+
 _SMTPS: Final[Mapping[str, LogEvent]] = {
     "smtps.listen": row(Sev.INFO, _RUN, "listen", "", "SMTPS listens."),
     "smtps.qmgr": row(Sev.INFO, _RUN, "limit", "", "SMTPS is connected to QMGR and may serve so many sessions."),
@@ -155,4 +162,13 @@ _FRAME: Final[Mapping[str, LogEvent]] = {
     "evthr.slow": row(Sev.DEBUG, _RUN, "name", "", "A task holds its thread; another one goes on."),
 }
 
-RUN_EVENTS: Final[Mapping[str, LogEvent]] = {**_FAILURES, **_LOG, **_SMTPS, **_QMGR, **_SMAR_SMTPC, **_MCP, **_FRAME}
+RUN_EVENTS: Final[Mapping[str, LogEvent]] = {
+    **_FAILURES,
+    **_LOG,
+    **_PMILTER,
+    **_SMTPS,
+    **_QMGR,
+    **_SMAR_SMTPC,
+    **_MCP,
+    **_FRAME,
+}

@@ -1,4 +1,4 @@
-"""Listening for RCB connections in the event-thread system.
+"""Listening for RCB connections in the event-thread system: on a Unix socket, or for policy milters on a port.
 
     listener -- accept, credentials --> RcbCom
 
@@ -24,12 +24,20 @@ from meta1g.rcb.schema import Protocol
 _NOT_TO_BE: Final = (errno.ECONNABORTED, errno.EPERM, errno.EPROTO)
 
 
+def _listen(where: Path | tuple[str, int], mode: int, gid: int | None) -> socket.socket:
+    if isinstance(where, Path):
+        return unixsock.listen(where, mode=mode, gid=gid, backlog=LISTEN_BACKLOG)
+    family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
+    return socket.create_server(where, family=family, backlog=LISTEN_BACKLOG)
+
+
 class RcbListener:
     """Listens on a Unix socket and makes a connection of each client.
 
     Args:
         evthr: the system it runs in.
-        path: the socket; a stale one is removed first.
+        where: the Unix socket, of which a stale one is removed first, or an address and a port, where everybody may connect
+            whom the network lets in.
         protocol: the messages of the pair.
         on_connect: called in a worker as on_connect(conn) before the connection starts; sets on_message, on_close, user.
         mode: permission bits of the socket.
@@ -46,7 +54,7 @@ class RcbListener:
     def __init__(
         self,
         evthr: Evthr,
-        path: Path,
+        where: Path | tuple[str, int],
         protocol: Protocol,
         *,
         on_connect: Callable[[RcbCom], None],
@@ -55,7 +63,7 @@ class RcbListener:
         allowed_uids: frozenset[int] | None = None,
         log: Log,
     ) -> None:
-        self.path = path
+        self.name = str(where) if isinstance(where, Path) else "{}:{}".format(*where)
         self._evthr = evthr
         self._protocol = protocol
         self._on_connect = on_connect
@@ -63,9 +71,9 @@ class RcbListener:
         self._log = log
         self._short = False
         try:
-            self._sock = unixsock.listen(path, mode=mode, gid=gid, backlog=LISTEN_BACKLOG)
+            self._sock = _listen(where, mode, gid)
         except OSError as error:
-            raise PermError(Module.RCB, f"cannot listen on {path}: {error.strerror}") from error
+            raise PermError(Module.RCB, f"cannot listen on {self.name}: {error.strerror}") from error
         self._sock.setblocking(False)
         self._task = evthr.task_new(
             self._on_event, fd=self._sock.fileno(), events=Ev.RD | Ev.CL, name=f"{protocol.name} listener", frame=True
@@ -73,7 +81,8 @@ class RcbListener:
 
     def close(self) -> None:
         """Stops listening and removes the socket; connections stay."""
-        self._sock.unlink()
+        if isinstance(self._sock, unixsock.UnixListener):
+            self._sock.unlink()
         self._task.delete()
 
     def _on_event(self, task: Task) -> Result:
@@ -98,23 +107,26 @@ class RcbListener:
     def _pause(self, task: Task, error: OSError) -> Result:
         """Lets clients wait until there are descriptors or memory again; logs the first time of a row."""
         if not self._short:
-            failure.contained(self._log, "rcb.accept", error, path=str(self.path))
+            failure.contained(self._log, "rcb.accept", error, path=self.name)
         self._short = True
         task.sleep_for(ACCEPT_PAUSE_S)
         return Result.SLPQ
 
     def _serve(self, sock: socket.socket) -> None:
         """Takes a client; a failure costs this one."""
-        with failure.item(self._log, "rcb.accept", lambda error: sock.close(), path=str(self.path)):
+        with failure.item(self._log, "rcb.accept", lambda error: sock.close(), path=self.name):
             self._take(sock)
 
     def _take(self, sock: socket.socket) -> None:
         peer = unixsock.peer_of(sock)
         if self._allowed_uids is not None and peer.uid not in self._allowed_uids:
-            self._log.warn("rcb.accept", f"refused: user id {peer.uid} may not connect", path=str(self.path), pid=peer.pid)
+            self._log.warn("rcb.accept", f"refused: user id {peer.uid} may not connect", path=self.name, pid=peer.pid)
             sock.close()
             return
-        unixsock.enlarge_buffers(sock, SOCKET_BUFFER_BYTES)
+        if sock.family is socket.AF_UNIX:
+            unixsock.enlarge_buffers(sock, SOCKET_BUFFER_BYTES)
+        else:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         conn = RcbCom(self._evthr, sock, self._protocol, server=True, log=self._log, peer=peer)
         try:
             self._on_connect(conn)

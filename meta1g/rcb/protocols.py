@@ -6,7 +6,7 @@ Ref: MeTA1 design, "Functional Specification: IPC record format" (modelled on).
 from collections.abc import Iterator
 from typing import Final
 
-from meta1g.rcb import control, envelope, mcp_child, qmgr_smar, smtpc_qmgr, smtps_qmgr, smtps_smar, verified
+from meta1g.rcb import control, envelope, mcp_child, qmgr_smar, smtpc_qmgr, smtps_pmilter, smtps_qmgr, smtps_smar, verified
 from meta1g.rcb.schema import FieldPlan, Message, Protocol
 
 PROTOCOLS: Final[tuple[Protocol, ...]] = (
@@ -14,6 +14,7 @@ PROTOCOLS: Final[tuple[Protocol, ...]] = (
     smtpc_qmgr.PROTOCOL,
     smtps_smar.PROTOCOL,
     qmgr_smar.PROTOCOL,
+    smtps_pmilter.PROTOCOL,
     mcp_child.PROTOCOL,
     control.PROTOCOL,
 )

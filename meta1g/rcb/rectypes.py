@@ -1,7 +1,8 @@
 """RT: the number of every record, in one table.
 
-Names follow MeTA1's scheme `RT_<from>2<to>_<what>` (S smtps, Q qmgr, C smtpc, A smar, M mcp, K control); the numbers
-are ours.  A number is never used again for another meaning; each direction has a range of its own.
+Names follow MeTA1's scheme `RT_<from>2<to>_<what>` (S smtps, Q qmgr, C smtpc, A smar, M mcp, K control,
+PM policy milter); the numbers are ours.  A number is never used again for another meaning; each direction has a range of its
+own.
 
 Ref: MeTA1 design, "Functional Specification: IPC record format" (names modelled on MeTA1's).
 """
@@ -210,6 +211,66 @@ class RT(IntEnum):
     Q2K_EXIT = 0x6801
     Q2K_TEXT = 0x6802
     Q2K_MORE = 0x6803
+
+    # smtps -> policy milter: 0x8000, policy milter -> smtps: 0x8800
+    S2PM_NID = 0x8000
+    S2PM_PROT_VER = 0x8001
+    S2PM_CAP = 0x8002
+    S2PM_FCT = 0x8003
+    S2PM_HOSTNAME = 0x8004
+    S2PM_CNNCT = 0x8010
+    S2PM_SEID = 0x8011
+    S2PM_CLTADDR = 0x8012
+    S2PM_CLTNAME = 0x8013
+    S2PM_MAC = 0x8014
+    S2PM_MACP_I = 0x8015
+    S2PM_MACP_V = 0x8016
+    S2PM_HELO = 0x8020
+    S2PM_EHLO = 0x8021
+    S2PM_MAIL = 0x8030
+    S2PM_TAID = 0x8031
+    S2PM_MAIL_PA = 0x8032
+    S2PM_ARGS = 0x8033
+    S2PM_ARG = 0x8034
+    S2PM_RCPT = 0x8040
+    S2PM_RCPT_IDX = 0x8041
+    S2PM_RCPT_PA = 0x8042
+    S2PM_RCPT_ST = 0x8043
+    S2PM_DATA = 0x8050
+    S2PM_MSG = 0x8060
+    S2PM_CHUNK = 0x8061
+    S2PM_DOT = 0x8070
+    S2PM_PULL = 0x8080
+    S2PM_PULLED = 0x8081
+    S2PM_RSTAT = 0x8082
+    S2PM_ABORT = 0x8090
+    S2PM_CSEID = 0x80A0
+    S2PM_UNKN = 0x80B0
+    S2PM_CMD = 0x80B1
+    PM2S_NID = 0x8800
+    PM2S_NAME = 0x8801
+    PM2S_PROT_VER = 0x8802
+    PM2S_CAP = 0x8803
+    PM2S_FCT = 0x8804
+    PM2S_MACS = 0x8805
+    PM2S_MAC_ST = 0x8806
+    PM2S_MAC_I = 0x8807
+    PM2S_STAT = 0x8810
+    PM2S_RCODE = 0x8811
+    PM2S_RTEXT = 0x8812
+    PM2S_DOT = 0x8820
+    PM2S_R_HDR = 0x8821
+    PM2S_R_HDR_T = 0x8822
+    PM2S_R_HDR_P = 0x8823
+    PM2S_R_HDR_V = 0x8824
+    PM2S_R_RCPTA = 0x8825
+    PM2S_R_RCPTD = 0x8826
+    PM2S_R_RCPT = 0x8827
+    PM2S_R_MAIL = 0x8828
+    PM2S_R_MSG = 0x8829
+    PM2S_RPLC = 0x8830
+    PM2S_RPLC_B = 0x8831
+    PM2S_RPLC_END = 0x8832
 
     # records on disk (IBDB, DEFEDB): 0x7000
     D_TA = 0x7000

@@ -52,6 +52,7 @@ ROWS = {
         "250|250",
         "250|550",
     ),
+    "milters": ("milters = { gone };", (), "", "220 ", "421 4.7.1"),
     "IO_timeout": ("IO_timeout = 1s;", ((EHLO, "250"),), None, None, "421"),
 }
 NAMES = {row.name for row in SMTPS_SESSION.options} | {flag.name for flag in SMTPS_SESSION.options[0].kind.flags}
@@ -65,7 +66,7 @@ def test_every_option_and_flag_has_a_row():
 @pytest.fixture(scope="module")
 def smtps(tmp_path_factory):
     cert, key = make_certificate(tmp_path_factory.mktemp("tls"), "mx.example")
-    tls = f"tls {{ cert_file = {cert}; key_file = {key}; }}"
+    tls = f"tls {{ cert_file = {cert}; key_file = {key}; }}\nmilters = {{ }};\nmilter gone {{ socket {{ path = gone; }} }}"
     with SmtpsProcess(tmp_path_factory.mktemp("s"), tls, checks=Checks.RCPT | Checks.CLIENT) as process:
         yield process
 

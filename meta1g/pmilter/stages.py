@@ -1,0 +1,83 @@
+"""What may be said at which stage: one table, for the filter's side and for the server's.
+
+Pure.  Ref: MeTA1 pmilter API (stages and return values modelled on).
+"""
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Final
+
+from meta1g.base.dataclass import dataclass
+from meta1g.base.reply import NO_REPLY, Reply
+from meta1g.rcb.smtps_pmilter import Capability, Code, Macro, Stage
+
+
+class Status(IntEnum):
+    """What a callback returns: these, or any other SMTP code of 4xx or 5xx (SMTP_R_*, sfsistat_T)."""
+
+    CONT = Code.CONT
+    ACCEPT = Code.ACCEPT
+    DISCARD = Code.DISCARD
+    SKIP = Code.SKIP
+    OK = 250
+    SSD = 421
+    TEMP = 451
+    PERM = 550
+    TAFAIL = 554
+
+
+@dataclass(frozen=True, slots=True)
+class StageRule:
+    """One stage.
+
+    Args:
+        capability: a filter that did not pick it is not asked.
+        codes: Codes it may answer, beside replies of 4xx and 5xx.
+    """
+
+    capability: Capability
+    codes: frozenset[Code]
+
+
+STAGES: Final[Mapping[Stage, StageRule]] = {
+    Stage.CONNECT: StageRule(Capability.CNNCT, frozenset((Code.CONT, Code.ACCEPT))),
+    Stage.HELO: StageRule(Capability.EHLO, frozenset((Code.CONT, Code.ACCEPT))),
+    Stage.MAIL: StageRule(Capability.MAIL, frozenset((Code.CONT, Code.ACCEPT, Code.DISCARD))),
+    Stage.RCPT: StageRule(Capability.RCPT, frozenset((Code.CONT, Code.ACCEPT))),
+    Stage.DATA: StageRule(Capability.DATA, frozenset((Code.CONT, Code.ACCEPT, Code.DISCARD))),
+    Stage.MSG: StageRule(Capability.MSG, frozenset((Code.CONT, Code.ACCEPT, Code.DISCARD, Code.SKIP))),
+    Stage.DOT: StageRule(Capability.DOT, frozenset((Code.CONT, Code.ACCEPT, Code.DISCARD))),
+    Stage.UNKNOWN: StageRule(Capability.UNKN, frozenset((Code.CONT,))),
+}
+
+_SESSION: Final = (Stage.CONNECT, Stage.HELO, Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.MSG, Stage.DOT, Stage.UNKNOWN)
+_TA: Final = (Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.MSG, Stage.DOT)
+_LATER: Final = (Stage.HELO, *_TA, Stage.UNKNOWN)
+
+#: Stages at which a macro can have a value: TLS and AUTH come after the client is greeted.
+MACRO_STAGES: Final[Mapping[Macro, tuple[Stage, ...]]] = {
+    Macro.SRVHOSTNAME: _SESSION,
+    Macro.CLIENT_RESOLVE: _SESSION,
+    **{macro: _LATER for macro in Macro if Macro.TLS_VERSION <= macro <= Macro.AUTH_AUTHOR},
+    Macro.MAIL_TAID: _TA,
+    Macro.DOT_MSGID: (Stage.DOT,),
+    Macro.DOT_HOPS: (Stage.DOT,),
+}
+
+
+def code_of(status: int) -> int:
+    """Gives a status as it goes over the wire: 250 means that nothing is against it, as CONT does."""
+    return int(Code.CONT) if status == Status.OK else int(status)
+
+
+def is_allowed(stage: Stage, code: int, reply: Reply = NO_REPLY) -> bool:
+    """Tells whether a filter may answer this at a stage.
+
+    Args:
+        stage: where it was asked.
+        code: a Code or an SMTP code.
+        reply: what the client shall be told, NO_REPLY for the usual words; it has to be of the same code.
+    """
+    if code >= 400:
+        return code < 600 and reply.code in (0, code)
+    return code in STAGES[stage].codes and reply.code == 0
