@@ -163,7 +163,7 @@ OTHER = {
     "Int": lambda row: str((row.default or 0) + 1),
     "Time": lambda row: str((row.default or 0) + 1),
     "Size": lambda row: str((row.default or 0) + 1),
-    "Port": lambda row: str(row.default + 1),
+    "Port": lambda row: str((row.default or 0) + 1),
     "ListOf": lambda row: OTHER_ITEMS.get(type(row.kind.item).__name__, "other@x.example"),
     "Flags": lambda row: ", ".join(f"dont_{flag.name}" if flag.default else flag.name for flag in row.kind.flags),
 }
@@ -186,21 +186,31 @@ def test_an_option_changes_the_settings_of_its_component(place, row):
     value = other if isinstance(other, str) else other(row)
     text = f"{row.name} = {{ {value} }};" if row.kind.many else f"{row.name} = {value};"
     before = "" if row.name == "cert_file" else BESIDE.get(place, {}).get(row.name, BESIDE.get(place, {}).get("", ""))
+    before, after = OF_ITS_OWN.get((place, row.name), (before, before + text))
     make = MAKERS[place.split(" ")[0]]
-    assert make(load(inside(place, before + text), lenient=True)) != make(load(inside(place, before)))
+    assert make(load(inside(place, after), lenient=True)) != make(load(inside(place, before)))
 
 
 #: What an option needs beside it to have effect, by its section and name; "" for all others of the section.
 BESIDE = {
     "smtps tls": {"": "cert_file = c.pem; ", "DSA_key_file": "cert_file = c.pem; DSA_cert_file = d.pem; "},
     "smtpc tls": {"key_file": "cert_file = c.pem; ", "DSA_key_file": "DSA_cert_file = d.pem; "},
+    "smtps milter": {"": "socket { port = 1; } "},
+    "smtps milter socket": {"": "port = 1; "},
+}
+#: What is compared if no value of the kind will do.
+OF_ITS_OWN = {
+    ("smtps", "milters"): ("milter x { socket { port = 1; } }", "milter x { socket { port = 1; } } milters = { };"),
+    ("smtps milter", "macros"): ("socket { port = 1; }", "socket { port = 1; } macros = { \"x=y\" };"),
+    ("smtps milter socket", "port"): ("port = 1;", "port = 2;"),
+    ("smtps milter socket", "type"): ("port = 1;", "type = unix; path = p;"),
 }
 
 
 def inside(place, text):
     """Puts options into their section."""
     for keyword in reversed(place.split(" ")):
-        text = f"{keyword} {{ {text} }}"
+        text = f"{keyword}{' x' if keyword == 'milter' else ''} {{ {text} }}"
     return text
 
 

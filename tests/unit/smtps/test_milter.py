@@ -259,6 +259,7 @@ def test_the_content_is_what_the_filter_makes_of_it_and_the_next_one_sees_that(s
         line.partition(b":")[0].decode() for line in header.split(b"\r\n") if line[:1] != b" "
     ]
     assert "".join(one[1] for one in heard if one[0] == "BODY") == body.decode()
+    smtps.wait_log(r"smtps\.milter_changed.*key=a")
 
 
 def test_the_changes_of_both_are_made_in_order(scene):
