@@ -201,7 +201,7 @@ BESIDE = {
 #: What is compared if no value of the kind will do.
 OF_ITS_OWN = {
     ("smtps", "milters"): ("milter x { socket { port = 1; } }", "milter x { socket { port = 1; } } milters = { };"),
-    ("smtps milter", "macros"): ("socket { port = 1; }", "socket { port = 1; } macros = { \"x=y\" };"),
+    ("smtps milter", "macros"): ("socket { port = 1; }", 'socket { port = 1; } macros = { "x=y" };'),
     ("smtps milter socket", "port"): ("port = 1;", "port = 2;"),
     ("smtps milter socket", "type"): ("port = 1;", "type = unix; path = p;"),
 }

@@ -96,7 +96,7 @@ class PeerAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class Macro:
+class MacroValue:
     """One macro: its name without or with braces, as libmilter writes it (`i`, `{client_addr}`), and its value."""
 
     name: bytes
@@ -137,7 +137,7 @@ class MacroData:
     """Values of macros for a command that follows."""
 
     command: Smfic
-    macros: tuple[Macro, ...]
+    macros: tuple[MacroValue, ...]
 
 
 @dataclass(frozen=True, slots=True)

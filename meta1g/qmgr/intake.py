@@ -411,4 +411,6 @@ class Intake:
         """Gives an envelope that a filter wants held to DEFEDB.  Caller holds AQ."""
         self._active.hold(dot.ta, dot.rcpts)
         for one in dot.rcpts:
-            self.log.notice("qmgr.hold", one.reply.one_line.removeprefix("held "), ss_ta=one.ta_id, rcpt_idx=one.rcpt_idx, rcpt=one.rcpt)
+            self.log.notice(
+                "qmgr.hold", one.reply.one_line.removeprefix("held "), ss_ta=one.ta_id, rcpt_idx=one.rcpt_idx, rcpt=one.rcpt
+            )

@@ -30,7 +30,7 @@ class FilterFailedError(Exception):
     """A filter cannot be reached, was too slow, or said what it must not."""
 
 
-class FilterConnection:
+class MilterConnection:
     """One connection.
 
     Args:

@@ -22,7 +22,7 @@ from meta1g.rcb.smtps_qmgr import NewRecipient, NewTransaction
 from meta1g.smtp.address import Address
 from meta1g.smtp.esmtp import Ext, Extensions, MailParams, RcptParams, format_mail_params, format_rcpt_params
 from meta1g.smtps.dialogue import Dialogue
-from meta1g.smtps.filterconn import FilterConnection, FilterFailedError
+from meta1g.smtps.filterconn import FilterFailedError, MilterConnection
 from meta1g.smtps.milters import DefaultAction
 from meta1g.smtps.received import client_text, literal
 from meta1g.smtps.transaction import Transaction
@@ -45,7 +45,7 @@ Tell = Callable[["OneFilter"], bytes]
 class OneFilter:
     """One filter of a session: its connection, and the macros that it gets.  Owner: the state thread of the session."""
 
-    connection: FilterConnection
+    connection: MilterConnection
     macros: MutableMapping[str, str]
 
     @property
@@ -83,7 +83,7 @@ class Filters:
         self.dialogue = dialogue
         self._macros = _session_macros(dialogue)
         self._all = [
-            OneFilter(FilterConnection(one), ChainMap(dict(one.macros), self._macros)) for one in dialogue.settings.milters
+            OneFilter(MilterConnection(one), ChainMap(dict(one.macros), self._macros)) for one in dialogue.settings.milters
         ]
         self.denial: Reply | None = None
         self.rule = ""

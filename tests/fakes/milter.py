@@ -250,7 +250,7 @@ def main(argv: list[str]) -> None:
         listener.bind(name)
     else:
         listener = socket.create_server(("127.0.0.1", 0))
-        name = "127.0.0.1:{}".format(listener.getsockname()[1])
+        name = f"127.0.0.1:{listener.getsockname()[1]}"
     listener.listen(64)
     print(name, flush=True)
     serve(listener, Path(script))

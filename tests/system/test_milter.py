@@ -62,9 +62,9 @@ def test_header_body_sender_and_recipients_are_what_the_filter_makes_of_them(sys
     assert (envelope["mail"], sorted(envelope["rcpts"])) == ("bounces@back.example", ["new@to.example", "stays@to.example"])
     content = system.sink.content(envelope)
     assert content.startswith(b"Received: ")
-    assert content.endswith(
-        b"\r\nX-Filter: seen\r\nFrom: a@test.example\r\nSubject: [changed] test\r\n\r\nanother body\r\n"
-    ), content
+    assert content.endswith(b"\r\nX-Filter: seen\r\nFrom: a@test.example\r\nSubject: [changed] test\r\n\r\nanother body\r\n"), (
+        content
+    )
 
 
 def test_a_message_in_quarantine_waits_for_the_operator_over_a_restart_of_the_queue_manager(system):

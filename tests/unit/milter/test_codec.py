@@ -16,9 +16,9 @@ from meta1g.milter.frames import (
     FieldData,
     Frame,
     IndexedField,
-    Macro,
     MacroData,
     MacroList,
+    MacroValue,
     OptNeg,
     PeerAddress,
     Smfic,
@@ -44,7 +44,10 @@ WIRE = [
         b"Cx\x006\0\x012001:db8::1\0",
     ),
     (Frame(C.CONNECT, ConnectData(b"localhost", PeerAddress(Family.UNKNOWN))), b"Clocalhost\0U"),
-    (Frame(C.MACRO, MacroData(C.MAIL, (Macro(b"i", b"S1"), Macro(b"{auth_type}", b"")))), b"DMi\0S1\0{auth_type}\0\0"),
+    (
+        Frame(C.MACRO, MacroData(C.MAIL, (MacroValue(b"i", b"S1"), MacroValue(b"{auth_type}", b"")))),
+        b"DMi\0S1\0{auth_type}\0\0",
+    ),
     (Frame(C.MACRO, MacroData(C.DATA, ())), b"DT"),
     (Frame(C.HELO, TextData(b"client.example")), b"Hclient.example\0"),
     (Frame(C.MAIL, WordsData((b"<a@b.example>", b"SIZE=10"))), b"M<a@b.example>\0SIZE=10\0"),
@@ -133,7 +136,7 @@ def test_a_command_of_another_form_is_refused(payload):
         Frame(R.INSHEADER, IndexedField(-1, b"a", b"b")),
         Frame(R.INSHEADER, IndexedField(1 << 32, b"a", b"b")),
         Frame(C.CONNECT, ConnectData(b"x", PeerAddress(Family.INET, 1 << 16, b"a"))),
-        Frame(C.MACRO, MacroData(C.MAIL, (Macro(b"a\0", b""),))),
+        Frame(C.MACRO, MacroData(C.MAIL, (MacroValue(b"a\0", b""),))),
     ],
 )
 def test_what_does_not_fit_its_form_is_not_written(frame):

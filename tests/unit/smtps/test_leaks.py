@@ -129,7 +129,9 @@ def test_nothing_is_left_of_a_client_that(ending, smtps):
 def test_nothing_is_left_of_clients_whose_mail_passes_a_filter(fault, tmp_path, monkeypatch):
     with (
         FakeMilter(tmp_path) as milter,
-        started(tmp_path / "q", monkeypatch, f"milter f {{ {milter.conf} end_timeout = 1s; default_action = accept; }}") as smtps,
+        started(
+            tmp_path / "q", monkeypatch, f"milter f {{ {milter.conf} end_timeout = 1s; default_action = accept; }}"
+        ) as smtps,
     ):
         milter.script(faults={"BODYEOB": fault}, answers={"BODYEOB": [["REPLBODY", "new\r\n"], ["CONTINUE"]]})
         before = settled(smtps, 1)

@@ -476,5 +476,3 @@ def test_a_client_may_have_other_filters(tmp_path, filters):
             if expected is not None:
                 assert kinds(expected.heard()) == WHOLE
             stored(smtps)
-
-
