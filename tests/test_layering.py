@@ -45,6 +45,7 @@ OWNERS: dict[str, set[str]] = {
     "queue": {"pt"},
     "concurrent": {"pt"},
     "berkeleydb": {"db"},
+    "idna": {"base"},
     "ply": {"conf"},
     "dns": {"smar"},
     "re2": {"maps"},

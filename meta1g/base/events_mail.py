@@ -22,6 +22,29 @@ _TOLD: Final = f"mail reply delay_ms {_OUTCOME_MAY}"
 
 _SMTPS: Final[Mapping[str, LogEvent]] = {
     "smtps.connect": row(Sev.INFO, About.SESSION, _CLIENT, "client_name", "A client may stay and was greeted."),
+    "smtps.proxied": row(
+        Sev.INFO, About.SESSION, f"{_CLIENT} port peer", "", "A proxy, peer, has handed the connection of this client on."
+    ),
+    "smtps.proxy_refused": row(
+        Sev.NOTICE, About.SESSION, "ss_sess peer", "", "A listed proxy sent no right header; the connection is closed."
+    ),
+    "smtps.xclient": row(
+        Sev.INFO,
+        About.SESSION,
+        f"{_CLIENT} peer",
+        "client_name port",
+        "By XCLIENT of peer the session goes on as that of this client, under a new id.",
+    ),
+    "smtps.forwarded": row(
+        Sev.INFO,
+        About.MESSAGE,
+        "ss_sess ss_ta",
+        "orig_client orig_name orig_ehlo orig_id",
+        "What the client said by XFORWARD about where the message came from.",
+    ),
+    "smtps.paused": row(
+        Sev.INFO, About.SESSION, f"{_CLIENT} time_ms", "", "A client that was not known waited for the greeting, silently."
+    ),
     "smtps.tls": row(
         Sev.INFO,
         About.SESSION,

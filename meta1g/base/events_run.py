@@ -49,6 +49,9 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
     "smtps.link_lost": row(Sev.WARN, _RUN, "component", "", "SMTPS has lost its connection; clients wait."),
     "smtps.throttle": row(Sev.NOTICE, _RUN, "limit", "", "QMGR has changed how many sessions SMTPS may serve."),
     "smtps.full": row(Sev.WARN, _TROUBLE, "count limit", "", "There is no room for more sessions; clients wait."),
+    "smtps.passed": row(
+        Sev.WARN, _TROUBLE, "path", "", "The file of clients that passed cannot be used; each process remembers its own."
+    ),
     "smtps.limit": row(Sev.WARN, _TROUBLE, "limit", "", "The system allows fewer sessions than are configured."),
     "smtps.broken": row(Sev.ERROR, _TROUBLE, "ss_sess client", "", "A connection failed for a reason of the system."),
     "smtps.cdb": row(Sev.ERROR, _TROUBLE, "cdb_id", "", "A content file cannot be written; the client is told to try again."),

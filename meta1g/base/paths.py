@@ -30,6 +30,7 @@ IBDB_DIRECTORY: Final = "ibdb"
 DEFEDB_DIRECTORY: Final = "defedb"
 LOST_FOUND_DIRECTORY: Final = "lost+found"
 QMGR_LOCK_FILE: Final = "qmgr/lock"
+PASSED_CLIENTS: Final = "smtps/passed"
 VERIFIED_FILE: Final = "qmgr/verified"
 CDB_SUBDIRECTORIES: Final = "0123456789ABCDEF"
 

@@ -149,6 +149,10 @@ class TlsInfo:
     resumed: bool = False
     server_name: str = ""
 
+    def without_peer(self) -> "TlsInfo":
+        """Gives it without the peer's certificate: the connection is the same, but somebody else is spoken for."""
+        return TlsInfo(self.version, self.cipher, self.suite, self.bits, self.algorithm_bits, None, resumed=self.resumed)
+
     @property
     def clause(self) -> str:
         """Clause of the Received field (RFC 8314 4.3), with what else is known in a comment."""

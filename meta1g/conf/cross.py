@@ -20,6 +20,7 @@ from meta1g.conf.values import shown, suggest
 
 #: A socket for all addresses.
 _ANY: Final = "*"
+_SMTP_PORT: Final = 25
 Rule = Callable[[Section], Iterator[Problem]]
 FileRule = Callable[[Section, str], Iterator[Problem]]
 T = TypeVar("T")
@@ -173,6 +174,17 @@ def _smtps(section: Section) -> Iterator[Problem]:
     if "max_connection_rate" not in section.definition.by_option:
         yield from _component(section)
         yield from _milters(section)
+        yield from _lmtp(section)
+        if section.flag("add_sender") and not section.flag("submission"):
+            yield Problem(section.place("flags"), "add_sender needs submission; add it to flags")
+
+
+def _lmtp(section: Section) -> Iterator[Problem]:
+    """Checks that LMTP is not spoken where SMTP is expected (RFC 2033 5)."""
+    if section.get("protocol") == "lmtp":
+        for listen in section.subs("listen_socket"):
+            if listen.get("type") == "inet" and not listen.given("path") and listen.get("port") == _SMTP_PORT:
+                yield Problem(listen.pos, "LMTP must not use port 25 (RFC 2033 5); give another port or a path")
 
 
 #: Rules by keyword in lower case.

@@ -15,6 +15,7 @@ _FLAGS: Final = Flags(
     (
         Flag("pipelining", True, "PIPELINING is used where it is offered."),
         Flag("starttls", True, "STARTTLS is used where it is offered."),
+        Flag("chunking", True, "CHUNKING is used where it is offered: BDAT instead of DATA (RFC 3030)."),
         Flag(
             "talk_to_myself",
             False,

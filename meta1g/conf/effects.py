@@ -45,6 +45,7 @@ _SMTPS: Final = tuple(
         "settings:settings_from",
         "settings:_lookup_flags",
         "settings:_offered",
+        "settings:_limits",
         "settings:_parts",
         "settings:_verification",
         "milters:milters_of",

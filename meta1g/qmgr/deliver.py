@@ -67,6 +67,9 @@ class Builder:
             dsn_full=report is not None and report.full,
             file_bytes=ta.size_bytes,
             checksum=ta.checksum,
+            by=ta.by if asked else 0.0,
+            by_mode=ta.by_mode if asked else None,
+            priority=ta.priority,
             rcpts=tuple(self._rcpt(rcpt) for rcpt in rcpts),
         )
 

@@ -6,7 +6,7 @@ encodes all of it as the server of the sender takes it.
 What a server said is quoted as it was said, and only that: what we found out ourselves stands in the text for people alone
 (RFC 3464 2.3.6).
 
-Pure.  Ref: RFC 3461 6.2, RFC 3464 2, RFC 6522 (multipart/report), RFC 6533 (SMTPUTF8); RFC 3834 5 (Auto-Submitted).
+Pure.  Ref: RFC 3461 6.2, RFC 3464 2, RFC 2852 4, RFC 6522 (multipart/report), RFC 6533 (SMTPUTF8); RFC 3834 5 (Auto-Submitted).
 """
 
 import textwrap
@@ -153,6 +153,8 @@ class _Maker:
             yield f"Original-Envelope-Id: {_decoded(self._envid)}"
         yield f"Reporting-MTA: dns; {self._hostname}"
         yield f"Arrival-Date: {formatdate(ta.entered, localtime=True)}"
+        if ta.by_mode and not self._rcpt.flags & RcptFlags.LIST:
+            yield f"Deliver-By-Date: {formatdate(ta.by, localtime=True)}"
         for told in self._rcpt.failed:
             yield ""
             yield from self._group(told)

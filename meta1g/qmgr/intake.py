@@ -353,6 +353,9 @@ class Intake:
             requiretls=new.requiretls,
             checksum=msg.checksum,
             automatic=msg.automatic,
+            by=new.by,
+            by_mode=new.by_mode,
+            priority=new.priority,
         )
         return record, rcpts
 

@@ -30,6 +30,7 @@ class Outcome:
         retry: what the code does not tell.
         of_session: nothing was said about the recipient: another server may do, whatever the code.
         is_expired: it was tried for too long (RFC 3463 X.4.7).
+        by: the server has taken over the time for delivery.
     """
 
     reply: Reply
@@ -38,6 +39,7 @@ class Outcome:
     retry: Retry = Retry.BY_CODE
     of_session: bool = False
     is_expired: bool = False
+    by: bool = False
 
     @property
     def is_temporary(self) -> bool:
@@ -81,7 +83,9 @@ def outcomes(result: DeliveryResult, rcpt_idxs: Iterable[int]) -> Iterator[tuple
     served = any(one.reply.is_ok for one in own.values())
     for rcpt_idx in rcpt_idxs:
         one = own.get(rcpt_idx)
-        outcome = others if one is None else Outcome(one.reply, result.dsn, retry=_retry(one.retry, served=served))
+        outcome = (
+            others if one is None else Outcome(one.reply, result.dsn, retry=_retry(one.retry, served=served), by=result.by)
+        )
         yield rcpt_idx, outcome if outcome.is_final else _NOTHING
 
 

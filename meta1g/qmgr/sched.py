@@ -22,7 +22,7 @@ from meta1g.db.aqrdq import DestQueue
 from meta1g.db.dadb import Agent, Dadb, DaSession
 from meta1g.db.occ import Destination, Occ
 from meta1g.pt.task import Ev, Result, Task
-from meta1g.qmgr import da_fsm
+from meta1g.qmgr import da_fsm, retry
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.da_fsm import Event, State
 from meta1g.qmgr.deliver import Builder
@@ -50,6 +50,7 @@ _Verdict = tuple[AqRcpt, Callable[[AqRcpt], object]]
 _NOT_SENT: Final = TempError(Module.QMGR, "the delivery could not be prepared")
 _OTHER: Final = Outcome(Reply(451, "4.3.0", "delivery agent gave the result of another delivery"))
 _WRONG_CONF: Final = Outcome(Reply(451, "4.3.5", "Configuration of this destination is wrong"))
+_TOO_LATE: Final = Outcome(Reply(451, "4.4.7", "time for delivery is over"))
 _LATE: Final = Outcome(Reply(451, "4.4.7", "delivery agent gave no result in time"))
 
 
@@ -129,7 +130,11 @@ class Scheduler:
                 queues.block(queue)
                 return 1
             rcpts = queues.take(queue, own.max_rcpts or self._settings.max_rcpts_per_transaction)
-            self._deliver(session, rcpts)
+            if retry.returns_late(rcpts[0].ta.record, rcpts[0].record, self._clock.now()):
+                self._take_back(session)
+                self._too_late(rcpts)
+            else:
+                self._deliver(session, rcpts)
         queues.again(queue)
         return len(rcpts)
 
@@ -138,6 +143,11 @@ class Scheduler:
         dest = self.occ.get(key)
         self.occ.give_own(dest, own.initial_connections, own.max_connections)
         return dest
+
+    def _too_late(self, rcpts: list[AqRcpt]) -> None:
+        """Returns those whose time for delivery is over (RFC 2852)."""
+        for rcpt in rcpts:
+            self._update.guard("qmgr.dest", rcpt, lambda one: self._update.retry_later(one, _TOO_LATE))
 
     def _unreachable(self, rcpts: list[AqRcpt], why: Outcome) -> None:
         """Lets those who waited for a closed destination try the next server, or wait."""
@@ -228,12 +238,16 @@ class Scheduler:
                 rcpts=len(rcpts),
             )
 
-    def _not_sent(self, session: DaSession, rcpts: list[AqRcpt]) -> None:
-        """Takes back a delivery that could not be built or encoded."""
+    def _take_back(self, session: DaSession) -> None:
+        """Takes back a session that got no delivery."""
         if session.state is State.OPENING and not session.deliveries:
             self._gone(session, Event.RESULT_CLOSED)
         else:
             self._idle_again(session, self.occ.get(session.key))
+
+    def _not_sent(self, session: DaSession, rcpts: list[AqRcpt]) -> None:
+        """Takes back a delivery that could not be built or encoded."""
+        self._take_back(session)
         for rcpt in rcpts:
             self._update.doubt("qmgr.deliver", rcpt, _NOT_SENT, RcptState.READY)
 

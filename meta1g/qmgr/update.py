@@ -143,7 +143,7 @@ class Update:
         if rcpt.order and self._orders.came_back(rcpt, outcome):
             return
         now = self._clock.now()
-        if retry.expired(rcpt.record, now, self._settings):
+        if retry.expired(rcpt.record, now, self._settings) or retry.returns_late(rcpt.ta.record, rcpt.record, now):
             self.failed(rcpt, outcome.expired())
         else:
             self._storing.postpone(rcpt, outcome, now)

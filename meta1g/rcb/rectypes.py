@@ -46,6 +46,9 @@ class RT(IntEnum):
     S2Q_AUTH = 0x1028
     S2Q_REQUIRETLS = 0x1029
     S2Q_VERP = 0x102A
+    S2Q_BY = 0x102B
+    S2Q_BY_MODE = 0x102C
+    S2Q_PRIORITY = 0x102D
     S2Q_RCPT = 0x1030
     S2Q_RCPT_IDX = 0x1031
     S2Q_RCPT_PA = 0x1032
@@ -96,6 +99,7 @@ class RT(IntEnum):
     C2Q_TAREPLY = 0x202A
     C2Q_RCPT_REPLY = 0x202B
     C2Q_RCPT_RETRY = 0x202C
+    C2Q_BY = 0x202D
     C2Q_SECLSD = 0x2030
     C2Q_CONTAINED = 0x2040
     C2Q_COUNT = 0x2041
@@ -132,6 +136,9 @@ class RT(IntEnum):
     Q2C_RCPT_PA = 0x2832
     Q2C_NOTIFY = 0x2833
     Q2C_ORCPT = 0x2834
+    Q2C_BY = 0x2838
+    Q2C_BY_MODE = 0x2839
+    Q2C_PRIORITY = 0x283A
     Q2C_CSEID = 0x2840
     Q2C_PROBE = 0x2841
 
@@ -288,6 +295,9 @@ class RT(IntEnum):
     D_HOLD = 0x700C
     D_CDBSUM = 0x700D
     D_AUTOMATIC = 0x700E
+    D_BY = 0x7040
+    D_BY_MODE = 0x7041
+    D_PRIORITY = 0x7042
     D_RCPT = 0x7010
     D_RCPT_IDX = 0x7011
     D_RCPT_PA = 0x7012

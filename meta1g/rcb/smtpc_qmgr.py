@@ -74,6 +74,8 @@ class Deliver(Message):
 
     A probe asks whether the server takes its one recipient: MAIL with an empty sender and RCPT are said, then QUIT.  There
     is no content; cdb_id and ta_id are empty.
+
+    by, by_mode and priority are those of the transaction, see TaRecord; those of a report have none.
     """
 
     session_id: str = rec(RT.Q2C_SEID, Kind.TEXT)
@@ -97,6 +99,9 @@ class Deliver(Message):
     file_bytes: int | None = rec(RT.Q2C_CDBSIZE, Kind.U64, optional=True)
     checksum: int | None = rec(RT.Q2C_CDBSUM, Kind.U32, optional=True)
     probe: bool = rec(RT.Q2C_PROBE, Kind.BOOL, default=False)
+    by: float = rec(RT.Q2C_BY, Kind.TIME, default=0.0)
+    by_mode: str | None = rec(RT.Q2C_BY_MODE, Kind.TEXT, optional=True)
+    priority: int = rec(RT.Q2C_PRIORITY, Kind.S32, default=0)
     rcpts: tuple[DeliverRcpt, ...] = rec(RT.Q2C_RCPTS, Kind.ITEMS, item=DeliverRcpt)
 
 
@@ -120,7 +125,8 @@ class DeliveryResult(Message):
     server.  session is NO_REPLY if the session was fine; otherwise it holds for those about whom nothing else is said, and
     nothing was delivered to them.  The origin of a reply is the server that said it; what SMTPC found by itself (no
     connection, a message that the server cannot take) has none.  session_open tells whether session_id can be used again.
-    dsn tells whether the server took the DSN parameters and is responsible for reports of success (RFC 3461 5.2.2).
+    dsn tells whether the server took the DSN parameters and is responsible for reports of success (RFC 3461 5.2.2); by tells
+    whether it took the time of delivery (RFC 2852).
     damage, if not empty, says what is wrong with the content file: nothing was delivered, and no server can help; QMGR holds
     the recipients that have no result of their own.
     """
@@ -133,6 +139,7 @@ class DeliveryResult(Message):
     tls: str = rec(RT.C2Q_TLS, Kind.TEXT, default="")
     dsn: bool = rec(RT.C2Q_DSN, Kind.BOOL, default=False)
     damage: str = rec(RT.C2Q_DAMAGE, Kind.TEXT, default="")
+    by: bool = rec(RT.C2Q_BY, Kind.BOOL, default=False)
     rcpts: tuple[RcptResult, ...] = rec(RT.C2Q_RCPTS, Kind.ITEMS, item=RcptResult, default=())
 
 
@@ -163,7 +170,7 @@ class CloseDelivery(Message):
 
 PROTOCOL: Final = protocol(
     "smtpc-qmgr",
-    7,
+    8,
     client=(SmtpcHello, DeliveryResult, SessionClosed, SmtpcContained),
     server=(QmgrHelloC, Deliver, CloseDelivery),
 )

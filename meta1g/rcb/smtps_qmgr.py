@@ -63,9 +63,10 @@ class CloseSession(Message):
 @message(RT.S2Q_NTAID, Role.POST)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTransaction(Message):
-    """MAIL was accepted: a new transaction.  body is `7BIT` or `8BITMIME`, ret `FULL` or `HDRS` (RFC 3461).
+    """MAIL was accepted: a new transaction.  body is `7BIT`, `8BITMIME` or `BINARYMIME`, ret `FULL` or `HDRS` (RFC 3461).
 
-    verp holds the delimiters if each recipient is to get a sender of its own.
+    verp holds the delimiters if each recipient is to get a sender of its own.  by is when it has to be delivered, seconds since
+    the epoch, and by_mode what then happens (RFC 2852); priority is -9 to 9 (RFC 6710).
     """
 
     session_id: str = rec(RT.S2Q_SEID, Kind.TEXT)
@@ -79,6 +80,9 @@ class NewTransaction(Message):
     auth: str | None = rec(RT.S2Q_AUTH, Kind.TEXT, optional=True)
     requiretls: bool = rec(RT.S2Q_REQUIRETLS, Kind.BOOL, default=False)
     verp: str | None = rec(RT.S2Q_VERP, Kind.TEXT, optional=True)
+    by: float = rec(RT.S2Q_BY, Kind.TIME, default=0.0)
+    by_mode: str | None = rec(RT.S2Q_BY_MODE, Kind.TEXT, optional=True)
+    priority: int = rec(RT.S2Q_PRIORITY, Kind.S32, default=0)
 
 
 @message(RT.S2Q_RCPT, Role.POST)

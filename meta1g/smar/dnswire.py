@@ -20,6 +20,7 @@ import dns.rdatatype
 import dns.reversename
 
 from meta1g.base.dataclass import dataclass
+from meta1g.base.idn import to_ascii
 from meta1g.smar.dnsreader import DnsMessage, Record, WireError
 from meta1g.smar.limits import EDNS_PAYLOAD_BYTES, NEGATIVE_TTL_DEFAULT_S, NEGATIVE_TTL_MAX_S, TTL_MAX_S
 
@@ -100,8 +101,8 @@ def normal_name(text: str) -> str:
     if len(text) <= _PLAIN_MAX_CHARS and _PLAIN.fullmatch(lowered) is not None:
         return lowered
     try:
-        return dns.name.from_text(text).canonicalize().to_text(omit_final_dot=True)
-    except (dns.exception.DNSException, UnicodeError) as error:
+        return dns.name.from_text(to_ascii(text)).canonicalize().to_text(omit_final_dot=True)
+    except (dns.exception.DNSException, ValueError) as error:
         raise WireError(f"not a domain name: {error}") from error
 
 

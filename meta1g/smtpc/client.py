@@ -228,7 +228,13 @@ class Client:
         keep = session.is_open and job.deliver.keep_open and not self.stopping and not worker.closing
         if not keep:
             self._workers.pop(worker.key, None)
-        self._report(job, job.status, session if keep else None, dsn=session.extensions.has(Ext.DSN))
+        self._report(
+            job,
+            job.status,
+            session if keep else None,
+            dsn=session.extensions.has(Ext.DSN),
+            by=session.extensions.has(Ext.DELIVERBY),
+        )
         return keep
 
     def _deliver(self, session: Session, job: Deliver) -> DeliveryStatus:
@@ -304,13 +310,15 @@ class Client:
         if not worker.conn.closed:
             self._post(SessionClosed(session_id=session.session_id))
 
-    def _report(self, job: Job, status: DeliveryStatus, session: Session | None, *, dsn: bool = False) -> None:
+    def _report(
+        self, job: Job, status: DeliveryStatus, session: Session | None, *, dsn: bool = False, by: bool = False
+    ) -> None:
         """Sends the result to QMGR, once, and logs it."""
         if job.answered:
             return
         deliver = job.deliver
         server = deliver.server[0] if deliver.server else _NO_SERVER
-        result = status.result(deliver, session_open=session is not None, dsn=dsn)
+        result = status.result(deliver, session_open=session is not None, dsn=dsn, by=by and deliver.by_mode is not None)
         try:
             if not job.conn.closed:
                 job.conn.reply(job.request_id, result)

@@ -5,6 +5,7 @@
                      +------> LEAVING <---+       | +- RSET <- DIRTY <------+
                                  |  ^-------------|-- RSET refused
                                  +----------------+--> QUIT -> CLOSED <-- LOST -- every state
+                       RCPT -> CONTENT by BDAT, which no reply allows; if its reply is a refusal: DOT -> DIRTY
 
     READY -> STARTTLS -> SECURING -> GREETED: the handshake, and EHLO again; STARTTLS refused: READY
 
@@ -17,7 +18,7 @@ servers answer with codes that no list has; codes that mean something else than 
 
 Invariants: nothing leaves CLOSED; content is sent in CONTENT only.
 Pure: no I/O, no clock; talk.py feeds every event.
-Ref: RFC 5321 3.3, 4.1.4, 4.3.2; MeTA1 design, "Functional Specification: SMTPC" (states are ours).
+Ref: RFC 5321 3.3, 4.1.4, 4.3.2; RFC 3030 2; MeTA1 design, "Functional Specification: SMTPC" (states are ours).
 """
 
 from collections.abc import Mapping
@@ -63,7 +64,9 @@ class Event(IntEnum):
     SECURED = auto()  # what the server said in clear is forgotten
     SEND_MAIL = auto()
     SEND_DATA = auto()  # DATA goes, or went with the group whose other replies have come
-    SENT_DOT = auto()
+    SEND_CHUNK = auto()  # BDAT goes, and content follows at once
+    SENT_DOT = auto()  # the last octet of content has gone, be it that of the dot or of BDAT
+    CHUNK_REFUSED = auto()  # the answer to BDAT: the server needs RSET
     NO_RCPT = auto()  # there is nobody to send content for, and DATA was not sent
     SEND_RSET = auto()
     SEND_QUIT = auto()
@@ -83,6 +86,7 @@ class Verb(StrEnum):
     DATA = "DATA"
     CONTENT = "content"  # no command: what the server says while it gets it
     DOT = "final dot"
+    LAST = "BDAT"  # the end of content that went by BDAT
     EMPTY = "empty message"
     RSET = "RSET"
     QUIT = "QUIT"
@@ -110,6 +114,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (_S.RCPT, _E.REFUSED): _S.RCPT,
     (_S.RCPT, _E.NO_RCPT): _S.DIRTY,
     (_S.RCPT, _E.SEND_DATA): _S.DATA,
+    (_S.RCPT, _E.SEND_CHUNK): _S.CONTENT,
     (_S.DATA, _E.GO_ON): _S.CONTENT,
     (_S.DATA, _E.OK): _S.DIRTY,
     (_S.DATA, _E.REFUSED): _S.DIRTY,
@@ -118,6 +123,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (_S.DOT, _E.GO_ON): _S.DOT,  # no answer: the answer may follow
     (_S.DOT, _E.OK): _S.READY,
     (_S.DOT, _E.REFUSED): _S.READY,
+    (_S.DOT, _E.CHUNK_REFUSED): _S.DIRTY,
     (_S.DIRTY, _E.SEND_RSET): _S.RSET,
     (_S.DIRTY, _E.SEND_QUIT): _S.QUIT,
     (_S.RSET, _E.OK): _S.READY,
@@ -135,6 +141,7 @@ MEANINGS: Final[Mapping[Verb, Mapping[int, Event]]] = {
     _V.EHLO: {**_COMMAND, 5: _E.UNKNOWN},
     _V.DATA: {**_COMMAND, 3: _E.GO_ON},
     _V.DOT: {**_COMMAND, 3: _E.GO_ON},
+    _V.LAST: {2: _E.OK, 3: _E.GO_ON, 4: _E.CHUNK_REFUSED, 5: _E.CHUNK_REFUSED},
     _V.EMPTY: {**_COMMAND, 3: _E.GO_ON},
 }
 SHUTTING_DOWN: Final = 421  # RFC 5321 3.8: an answer to any command, and the server closes

@@ -18,7 +18,7 @@ from meta1g.base.tlsfacts import TlsInfo, TlsSettings
 from meta1g.db.cdb import ContentError
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.smtpc_qmgr import Deliver
-from meta1g.smtp.data import Stuffer
+from meta1g.smtp.chunks import BadContentError
 from meta1g.smtp.esmtp import Ext, Extensions
 from meta1g.smtp.longlines import refuses_long_lines
 from meta1g.smtpc.connection import ServerConnection
@@ -33,7 +33,7 @@ from meta1g.smtpc.limits import (
     PROBE_MAX_S,
     QUIT_TIMEOUT_S,
 )
-from meta1g.smtpc.parameters import refusal
+from meta1g.smtpc.parameters import NOTHING, fitted, late, refusal, time_left
 from meta1g.smtpc.settings import Settings
 from meta1g.smtpc.status import DeliveryStatus, SessionError, where
 from meta1g.smtpc.talk import Talk
@@ -82,7 +82,9 @@ class Session:
 
     def _new_talk(self) -> Talk:
         settings, lmtp = self._settings, self._da == DeliveryAgent.LMTP
-        return Talk(settings.hostname, where(self.server), lmtp=lmtp, pipelining=settings.pipelining)
+        return Talk(
+            settings.hostname, where(self.server), lmtp=lmtp, pipelining=settings.pipelining, chunking=settings.chunking
+        )
 
     def treat_as(self, server: ServerAddr, settings: Settings) -> None:
         """Takes other settings from now on; the session is closed.
@@ -205,7 +207,8 @@ class Session:
         """
         self.connection.limit(PROBE_MAX_S)
         self._prepare()
-        status = DeliveryStatus(transaction=refusal(job, self.extensions, lambda: True))
+        job = fitted(job, self.extensions, NOTHING)
+        status = DeliveryStatus(transaction=refusal(job, self.extensions, NOTHING))
         if status.transaction is None:
             self._talk.begin(job, status)
             self._converse()
@@ -214,8 +217,9 @@ class Session:
     def _transaction(self, job: Deliver, content: Content, status: DeliveryStatus) -> None:
         """Switches: yes."""
         content.check()
-        job = content.shaped(self.extensions)
-        status.transaction = refusal(job, self.extensions, content.is_7bit)
+        job = fitted(content.shaped(self.extensions), self.extensions, content)
+        now = self._clock.now()
+        status.transaction = refusal(job, self.extensions, content) or late(job, self.extensions, now)
         if status.transaction is not None:
             return
         self._attempt(job, content, status)
@@ -226,7 +230,7 @@ class Session:
     def _attempt(self, job: Deliver, content: Content, status: DeliveryStatus) -> None:
         """Switches: yes."""
         talk = self._talk
-        talk.begin(job, status)
+        talk.begin(job, status, time_left(job, self._clock.now()))
         self._converse()
         if talk.state is State.CONTENT and self._content(content):
             self._converse()
@@ -253,6 +257,7 @@ class Session:
         again = DeliveryStatus()
         try:
             self.open()
+            self._talk.without_chunks()
             self.connection.until_us = st_utime() + DELIVERY_MAX_S * MICROSECONDS
             self._attempt(job, content, again)
         except SessionError as failure:
@@ -306,6 +311,8 @@ class Session:
         talk = self._talk
         try:
             refused = self._send_content(content)
+        except BadContentError as error:
+            raise content.error(f"cannot be sent by BDAT: {error}") from error
         except SessionError as failure:
             refused = failure.reply
         if refused is not None:  # the rest need not be sent, and what the dot would be answered nobody knows
@@ -320,20 +327,20 @@ class Session:
             The refusal that came before the dot, which was not sent then; None if it was.
 
         Raises:
-            SessionError, ContentError, TempError: the dot was not sent, or not all of it.
+            SessionError, ContentError, TempError, BadContentError: the dot was not sent, or not all of it.
 
         Switches: yes.
         """
-        connection, stuffer = self.connection, Stuffer()
+        connection, outlet = self.connection, self._talk.outlet(content.size_bytes)
         waiting = b""
         timeout_s = self._settings.block_timeout_s
         for piece in content.chunks():
             if waiting:
                 connection.send(waiting, timeout_s, Verb.CONTENT.value)
-            waiting = stuffer.feed(piece)
+            waiting = outlet.feed(piece)
         refused = connection.unasked(Verb.CONTENT.value)
         if refused is None:
-            connection.ask(waiting + stuffer.finish(), timeout_s, Verb.CONTENT.value, self._talk.dot_replies)
+            connection.ask(waiting + outlet.finish(), timeout_s, Verb.CONTENT.value, self._talk.dot_replies)
             self._talk.sent_dot()
             connection.extend(self._settings.dot_timeout_s)  # giving up after the dot would double the message
         return refused
@@ -360,7 +367,7 @@ class Session:
 
 def _timeout_s(settings: Settings, verb: Verb) -> int:
     """Gives how long a reply may take (RFC 5321 4.5.3.2), seconds."""
-    if verb in (Verb.DOT, Verb.EMPTY):
+    if verb in (Verb.DOT, Verb.LAST, Verb.EMPTY):
         return settings.dot_timeout_s
     if verb is Verb.DATA:
         return settings.data_timeout_s

@@ -28,6 +28,7 @@ class Settings:
     source_address: str
     max_threads: int
     pipelining: bool
+    chunking: bool = True
     tls: TlsSettings | None = None
 
     @classmethod
@@ -55,6 +56,7 @@ class Settings:
             source_address=section.get("source_address") or "",
             max_threads=section.get("max_threads"),
             pipelining=section.flag("pipelining"),
+            chunking=section.flag("chunking"),
             tls=tls_settings(config, section.sub("tls"), server=False) if section.flag("starttls") else None,
         )
 

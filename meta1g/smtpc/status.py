@@ -54,7 +54,7 @@ class DeliveryStatus:
         for rcpt in job.rcpts:
             self.rcpts.setdefault(rcpt.rcpt_idx, reply)
 
-    def result(self, job: Deliver, *, session_open: bool, tls: str = "", dsn: bool = False) -> DeliveryResult:
+    def result(self, job: Deliver, *, session_open: bool, tls: str = "", dsn: bool = False, by: bool = False) -> DeliveryResult:
         """Makes the message for QMGR; the texts are cut so that it takes it."""
         text_chars = min(REPLY_TEXT_MAX_CHARS, RESULT_TEXT_MAX_CHARS // max(len(self.rcpts), 1))
         return DeliveryResult(
@@ -65,6 +65,7 @@ class DeliveryStatus:
             session_open=session_open,
             tls=tls,
             dsn=dsn,
+            by=by,
             damage=self.damage[:REPLY_TEXT_MAX_CHARS],
             rcpts=tuple(
                 RcptResult(rcpt_idx=idx, reply=reply.cut(text_chars), retry=self.retry.get(idx, Retry.BY_CODE))

@@ -14,14 +14,16 @@ from meta1g.rcb.smtps_qmgr import ClientEvent
 from meta1g.rcb.smtps_smar import CheckMail, CheckRcpt
 from meta1g.smtp import replies
 from meta1g.smtp.address import Address, AddressError, Leniency, ehlo_text, parse_path, parse_sender, split_path
-from meta1g.smtp.command import Command, Verb, parse_command, shown
-from meta1g.smtp.esmtp import Ext, MailParams, RcptParams, ehlo_reply, parse_mail_params, parse_rcpt_params
+from meta1g.smtp.command import Command, Verb, is_chunk, parse_command, shown
+from meta1g.smtp.esmtp import BINARY, Ext, MailParams, RcptParams, ehlo_reply, parse_mail_params, parse_rcpt_params
 from meta1g.smtps import content
+from meta1g.smtps.bdat import bdat
 from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.fsm import Event, State
 from meta1g.smtps.limits import QUESTIONS_MAX
-from meta1g.smtps.questions import MailQuestion, RcptQuestion, accept_mail
+from meta1g.smtps.questions import MailQuestion, RcptQuestion, accept_mail, learn_relaying
 from meta1g.smtps.received import client_text
+from meta1g.smtps.relayed import offered_to, xclient, xforward
 from meta1g.smtps.smar_link import Asked
 from meta1g.smtps.starttls import starttls
 from meta1g.smtps.transaction import Transaction
@@ -36,6 +38,9 @@ def handle(dialogue: Dialogue, line: bytes) -> None:
         return
     if isinstance(command, Reply):
         _refuse_command(dialogue, line, command)
+        if is_chunk(line):
+            dialogue.settle()
+            dialogue.step(Event.CLOSE)
         return
     if dialogue.waiting and command.verb is not Verb.RCPT:
         dialogue.settle()
@@ -64,22 +69,37 @@ def _denied(dialogue: Dialogue, command: Command | Reply) -> None:
 
 
 def ehlo(dialogue: Dialogue, argument: str) -> None:
-    """Answers EHLO with the extensions.  Switches: yes (network), if there are filters."""
+    """Answers EHLO with the extensions.  Switches: yes, as forget_mail()."""
+    _hello_extended(dialogue, argument, "ESMTP")
+
+
+def lhlo(dialogue: Dialogue, argument: str) -> None:
+    """Answers LHLO with the extensions.  Switches: yes, as forget_mail()."""
+    _hello_extended(dialogue, argument, "LMTP")
+
+
+def _hello_extended(dialogue: Dialogue, argument: str, protocol: str) -> None:
+    """Switches: yes, as forget_mail()."""
     settings = dialogue.settings
-    if _hello(dialogue, argument, "ESMTP"):
+    if _hello(dialogue, argument, protocol):
         client = client_text(dialogue.client_name, dialogue.client_addr)
         offered = settings.offered if dialogue.tls is None else settings.offered_under_tls
+        if dialogue.trust:
+            offered = offered_to(dialogue.trust, offered)
         dialogue.reply(ehlo_reply(settings.hostname, client, offered))
 
 
 def helo(dialogue: Dialogue, argument: str) -> None:
-    """Answers HELO.  Switches: yes (network), if there are filters."""
+    """Answers HELO.  Switches: yes, as forget_mail()."""
     if _hello(dialogue, argument, "SMTP"):
         dialogue.reply(Reply(250, "", dialogue.settings.hostname))
 
 
 def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
-    """Switches: yes (network), if there are filters."""
+    """Begins anew; tells whether the client is welcome.  Switches: yes, as forget_mail()."""
+    if dialogue.settings.lmtp != (protocol == "LMTP"):
+        dialogue.reply(replies.UNKNOWN_COMMAND)  # RFC 2033 4.1: LMTP has LHLO, SMTP has the others
+        return False
     name = ehlo_text(argument, strict=dialogue.settings.strict_ehlo)
     if name is None:
         dialogue.reply(replies.BAD_HELO)
@@ -92,11 +112,6 @@ def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
     dialogue.ehlo, dialogue.protocol = name, protocol
     _count_noop(dialogue)
     return dialogue.state is State.HELLO
-
-
-def lhlo(dialogue: Dialogue, argument: str) -> None:
-    """Refuses LHLO: this is no LMTP listener."""
-    dialogue.reply(replies.UNKNOWN_COMMAND)
 
 
 # MAIL
@@ -117,7 +132,9 @@ def mail(dialogue: Dialogue, argument: str) -> None:
     if refusal is not None:
         dialogue.refuse("smtps.mail_refused", refusal, mail=address.text, size=params.size_bytes)
         return
-    dialogue.mail_refused = False
+    dialogue.mail_refused = dialogue.chunks_dropped = False
+    if (params.priority or 0) > 0:
+        learn_relaying(dialogue)
     context = dialogue.context
     ta = Transaction(
         context.ids.transaction(), address, params, context.qmgr.generation, context.clock.monotonic(), dialogue.denial
@@ -175,6 +192,8 @@ def _may_begin(dialogue: Dialogue, params: MailParams) -> Reply | None:
         return Reply(452, "4.3.1", context.qmgr.throttle_text or replies.DISK_FULL.one_line)
     if settings.max_message_bytes and (params.size_bytes or 0) > settings.max_message_bytes:
         return replies.TOO_BIG
+    if params.by is not None and params.by.mode.startswith("R") and params.by.seconds < settings.by_min_s:
+        return replies.BY_TOO_SHORT
     return None
 
 
@@ -240,7 +259,7 @@ def _parse_rcpt(argument: str, offered: frozenset[Ext], lenient: Leniency, *, ut
     params = parse_rcpt_params(rest, offered)
     if isinstance(params, Reply):
         return params
-    if not path.isascii() and not utf8:
+    if not argument.isascii() and not utf8:
         return replies.SMTPUTF8_WANTED
     try:
         return parse_path(path, lenient, utf8=utf8), params
@@ -255,9 +274,12 @@ def data(dialogue: Dialogue, argument: str) -> None:
     """Takes the content and closes the transaction.  Switches: yes (network, disk, QMGR)."""
     ta = dialogue.ta
     if dialogue.state is State.MAIL and ta is not None and ta.failed:
-        dialogue.reply(replies.NO_VALID_RCPTS)
+        dialogue.reply(replies.RCPT_FIRST if dialogue.settings.lmtp else replies.NO_VALID_RCPTS)  # RFC 2033 4.2
         return
     if not dialogue.allowed(Event.DATA) or ta is None:
+        return
+    if ta.params.body == BINARY:
+        dialogue.reply(replies.CHUNKS_WANTED)
         return
     if ta.generation != dialogue.context.qmgr.generation:
         dialogue.reply(replies.QUEUE_AWAY)
@@ -272,11 +294,7 @@ def data(dialogue: Dialogue, argument: str) -> None:
     dialogue.context.qmgr.announce()
     dialogue.reply(replies.SEND_DATA)
     dialogue.flush()
-    reply = content.receive(dialogue, ta)
-    dialogue.noops = 0
-    if reply.is_ok:
-        dialogue.counter.forget()
-        dialogue.reply(reply)
+    dialogue.answer_message(content.receive(dialogue, ta), content.replies_due(dialogue, ta))
 
 
 def _refuse_data(dialogue: Dialogue, ta: Transaction, reply: Reply, rule: str) -> None:
@@ -289,7 +307,7 @@ def _refuse_data(dialogue: Dialogue, ta: Transaction, reply: Reply, rule: str) -
 
 
 def rset(dialogue: Dialogue, argument: str) -> None:
-    """Forgets the transaction."""
+    """Forgets the transaction.  Switches: yes, as forget_mail()."""
     dialogue.forget_mail()
     dialogue.step(Event.RESET)
     dialogue.reply(replies.RESET)
@@ -303,8 +321,9 @@ def noop(dialogue: Dialogue, argument: str) -> None:
 
 
 def vrfy(dialogue: Dialogue, argument: str) -> None:
-    """Says nothing about an address."""
-    dialogue.reply(replies.VRFY_MAYBE)
+    """Says nothing about an address; one that is not ASCII needs SMTPUTF8 here, too (RFC 6531 3.1)."""
+    utf8 = argument.isascii() or argument.upper().endswith(" SMTPUTF8")
+    dialogue.reply(replies.VRFY_MAYBE if utf8 else replies.SMTPUTF8_WANTED)
     _count_noop(dialogue)
 
 
@@ -337,9 +356,12 @@ HANDLERS: Final[Mapping[Verb, Callable[[Dialogue, str], None]]] = {
     Verb.EHLO: ehlo,
     Verb.HELO: helo,
     Verb.LHLO: lhlo,
+    Verb.XCLIENT: xclient,
+    Verb.XFORWARD: xforward,
     Verb.MAIL: mail,
     Verb.RCPT: rcpt,
     Verb.DATA: data,
+    Verb.BDAT: bdat,
     Verb.RSET: rset,
     Verb.NOOP: noop,
     Verb.QUIT: quit_,

@@ -22,6 +22,7 @@ from meta1g.base.reply import Reply
 from meta1g.db.cdb import CdbReader, CdbWriter
 from meta1g.rcb.smtps_qmgr import CloseTransaction
 from meta1g.smtp import replies
+from meta1g.smtp.completion import Missing, completion, has_header
 from meta1g.smtp.data import Unstuffer
 from meta1g.smtp.header import HeaderMeter, count_received, header_end, is_automatic, message_id
 from meta1g.smtp.limits import TEXT_LINE_MAX_BYTES
@@ -31,6 +32,7 @@ from meta1g.smtps.filtering import ContentWatch
 from meta1g.smtps.fsm import Event
 from meta1g.smtps.limits import SMALL_CONTENT_BYTES, STREAM_PIECE_BYTES
 from meta1g.smtps.received import received
+from meta1g.smtps.relayed import tell_forwarded
 from meta1g.smtps.settings import Settings
 from meta1g.smtps.transaction import Transaction
 from meta1g.st import StError, offload
@@ -47,6 +49,7 @@ class IncomingContent:
         settings: those of the client.
         cdb_id: id of the file.
         trace: our Received field, which goes first.
+        missing: what the header is completed with, None if it is not.
 
     Attributes:
         size_bytes: size of the content without what we put before it.
@@ -64,8 +67,11 @@ class IncomingContent:
         "_cdb_id",
         "_checked",
         "_context",
+        "_gap",
         "_held",
         "_meter",
+        "_missing",
+        "_received",
         "_settings",
         "_trace",
         "_writer",
@@ -78,12 +84,16 @@ class IncomingContent:
         "size_bytes",
     )
 
-    def __init__(self, context: Context, settings: Settings, cdb_id: CdbId, trace: bytes) -> None:
+    def __init__(
+        self, context: Context, settings: Settings, cdb_id: CdbId, trace: bytes, missing: Missing | None = None
+    ) -> None:
         self._context = context
         self._settings = settings
         self._cdb_id = cdb_id
-        self._trace = trace
+        self._trace = self._received = trace
+        self._missing = missing
         self._held = bytearray()  # one buffer: pieces may be as small as a client likes
+        self._gap = b""
         self._writer: CdbWriter | None = None
         self._checked = False
         self._meter = HeaderMeter() if settings.parts is not None else None
@@ -96,9 +106,19 @@ class IncomingContent:
         self.hold = ""
 
     @property
-    def trace(self) -> bytes:
-        """What goes before the content."""
-        return self._trace
+    def received(self) -> bytes:
+        """Our Received field."""
+        return self._received
+
+    @property
+    def completed(self) -> bytes:
+        """The fields that the header was completed with, once it was looked at."""
+        return self._trace[len(self._received) :].removesuffix(self._gap)
+
+    @property
+    def completes(self) -> bool:
+        """The header is going to be completed, when it is there."""
+        return self._missing is not None and not self._checked
 
     @property
     def stored_bytes(self) -> int:
@@ -108,7 +128,7 @@ class IncomingContent:
     def add(self, piece: bytes) -> None:
         """Takes the next piece.  Switches: only if much is held (disk)."""
         if not self.size_bytes and piece.startswith(_FOLDS):
-            self._trace += b"\r\n"  # the client sent a body without header; it must not become part of our field
+            self._gap = b"\r\n"  # the client sent a body without header; it must not become part of our field
         self.size_bytes += len(piece)
         if self.refusal is not None:
             return
@@ -147,10 +167,13 @@ class IncomingContent:
             self.refusal = reply
             self.abort()
 
-    def check_header(self) -> None:
+    def check_header(self, *, whole: bool = True) -> None:
         """Looks at the header: counts the Received fields, whether a report may answer it, and what its Message-ID is.
 
-        Of a header beyond SMALL_CONTENT_BYTES what is up to there counts.
+        Of a header beyond SMALL_CONTENT_BYTES what is up to there counts, and it is not completed.
+
+        Args:
+            whole: all of the content is there.
 
         Switches: only if there are too many fields.
         """
@@ -162,12 +185,22 @@ class IncomingContent:
         header = start[:end] if end >= 0 else start
         self.automatic = is_automatic(header)
         self.message_id = message_id(header)
+        if self._missing is not None and (whole or end >= 0):
+            self._complete(self._missing, start, end)
+        self._trace += self._gap
         if count_received(header) > self._settings.max_hops:
             self.refuse(replies.TOO_MANY_HOPS)
 
+    def _complete(self, missing: Missing, start: bytes, end: int) -> None:
+        """Adds what the header lacks."""
+        if not has_header(start):
+            self._gap, end = b"\r\n", 0
+        self._trace += completion(start[:end] if end >= 0 else start, missing)
+        self.message_id = self.message_id or missing.message_id
+
     def _spill(self) -> None:
         """Writes what is held; opens the file first if need be.  Switches: yes (disk)."""
-        self.check_header()
+        self.check_header(whole=False)
         if self.refusal is not None:
             return
         block, self._held = bytes(self._held), bytearray()
@@ -317,7 +350,7 @@ def receive(dialogue: Dialogue, ta: Transaction) -> Reply:
     Disk: a 2xx reply means that content and envelope are on stable storage.
     Switches: yes (network, disk, QMGR).
     """
-    content = _content_of(dialogue, ta)
+    content = new_content(dialogue, ta)
     filtered = None if dialogue.filters is None else dialogue.filters.watch(ta, content)
     try:
         _read(dialogue, content, filtered)
@@ -327,6 +360,20 @@ def receive(dialogue: Dialogue, ta: Transaction) -> Reply:
     except BaseException:
         content.abort()
         raise
+    return close(dialogue, ta, content)
+
+
+def close(dialogue: Dialogue, ta: Transaction, content: IncomingContent) -> Reply:
+    """Closes the transaction when all of the content has come, or nothing more of it is wanted.
+
+    Args:
+        dialogue: the session, in state CONTENT.
+        ta: its transaction.
+        content: what has come, its header looked at.
+
+    Returns, Raises, Disk: as receive().
+    Switches: yes (disk, QMGR).
+    """
     refusal = content.refusal or ta.refused
     if refusal is None and ta.posted and dialogue.context.qmgr.generation != ta.generation:
         refusal = replies.QUEUE_FAILED
@@ -340,11 +387,19 @@ def receive(dialogue: Dialogue, ta: Transaction) -> Reply:
     return reply
 
 
-def _content_of(dialogue: Dialogue, ta: Transaction) -> IncomingContent:
+def new_content(dialogue: Dialogue, ta: Transaction) -> IncomingContent:
+    """Gives an empty content for a transaction, with our Received field."""
     context = dialogue.context
     date = context.dates.text(context.clock.now())
-    trace = received(dialogue.origin(), dialogue.settings.hostname, ta.ta_id, ta.only_rcpt, date)
-    return IncomingContent(context, dialogue.settings, CdbId(ta.ta_id), trace)
+    settings = dialogue.settings
+    origin = dialogue.origin()
+    if ta.params.smtputf8 or ta.priority is not None:
+        origin = origin.asking(utf8=ta.params.smtputf8, priority=ta.priority)
+    trace = received(origin, settings.hostname, ta.ta_id, ta.only_rcpt, date)
+    missing = None
+    if settings.completion is not None:
+        missing = Missing(f"<{ta.ta_id}@{settings.hostname}>", date, ta.mail.text, settings.completion.sender)
+    return IncomingContent(context, settings, CdbId(ta.ta_id), trace, missing)
 
 
 def _read(dialogue: Dialogue, content: IncomingContent, filtered: ContentWatch | None) -> None:
@@ -426,10 +481,21 @@ def _close(dialogue: Dialogue, ta: Transaction, content: IncomingContent) -> Rep
     return _accepted(ta) if reply.is_ok else reply
 
 
+def replies_due(dialogue: Dialogue, ta: Transaction) -> int:
+    """Gives how many replies a client waits for after the content: with LMTP one for each recipient (RFC 2033 4.2).
+
+    A chunk that is refused before the last one came has one reply.
+    """
+    return ta.accepted if dialogue.settings.lmtp and not dialogue.chunks_dropped else 1
+
+
 def _tell_outcome(dialogue: Dialogue, ta: Transaction, content: IncomingContent, reply: Reply) -> None:
     """Logs what became of a message; a refusal is told here, too."""
     size, mail = content.stored_bytes, ta.mail.text
+    if dialogue.forwarded:
+        tell_forwarded(dialogue, ta.ta_id)
     if not reply.is_ok:
+        dialogue.foretell(reply, replies_due(dialogue, ta) - 1)
         dialogue.refuse(
             "smtps.message_refused", reply, rule=content.rule, ss_ta=ta.ta_id, mail=mail, size=size, rcpts=ta.accepted
         )

@@ -3,6 +3,7 @@
 Ref: MeTA1 design, "Architecture: SMTPS" (modelled on).
 """
 
+from collections.abc import Callable
 from dataclasses import field
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from meta1g.smtps.smar_link import SmarLink
 
 if TYPE_CHECKING:
     from meta1g.smtps.certificates import Certificates
+    from meta1g.smtps.passed import Passed
 
 
 @dataclass(slots=True)
@@ -30,6 +32,7 @@ class Context:
         qmgr: connection to QMGR.
         smar: connection to SMAR.
         cdb: content files.
+        passed: gives the clients that need not wait for the greeting.
         ids: session and transaction ids.
         log: the log.
         clock: the clock.
@@ -48,6 +51,7 @@ class Context:
     qmgr: QmgrLink
     smar: SmarLink
     cdb: Cdb
+    passed: "Callable[[], Passed]"
     ids: IdGenerator
     log: Log
     clock: Clock

@@ -35,21 +35,26 @@ _ERRORS: Final = (
     replies.BAD_HELO,
     replies.BAD_MAIL_SYNTAX,
     replies.BAD_RCPT_SYNTAX,
+    replies.BAD_CHUNK,
     replies.BAD_PARAMETER,
+    replies.BAD_ATTRIBUTE,
     replies.UNKNOWN_PARAMETER,
     replies.VERP_WITHOUT_SENDER,
     replies.NOT_IMPLEMENTED,
     replies.TLS_ALREADY,
     replies.BAD_SEQUENCE,
     replies.HELO_FIRST,
+    replies.LHLO_FIRST,
     replies.NESTED_MAIL,
     replies.MAIL_FIRST,
     replies.RCPT_FIRST,
+    replies.CHUNKS_WANTED,
     replies.EARLY_TALKER,
     replies.TOO_MANY_ERRORS,
 )
 _REFUSALS: Final = (
     replies.SENDER_REFUSED,  # what a pipelining client sends behind a MAIL that was refused is no mistake of its own
+    replies.CHUNK_DROPPED,
     replies.NO_VALID_RCPTS,
     replies.SMTPUTF8_WANTED,
     replies.BAD_SENDER_ADDRESS,
@@ -71,6 +76,7 @@ _REFUSALS: Final = (
 )
 _OVERSHOOTS: Final = (
     replies.TOO_MANY_RCPTS,
+    replies.BY_TOO_SHORT,
     replies.TOO_BIG,
     replies.HEADER_TOO_BIG,
     replies.HEADER_TOO_LONG,

@@ -30,7 +30,7 @@ from meta1g.milter.flags import FilterActions
 from meta1g.milter.header import ContentSplitter, HeaderEdit
 from meta1g.milter.machine import FilterOutcome, FilterVerdict
 from meta1g.smtp import replies
-from meta1g.smtp.header import Field
+from meta1g.smtp.header import Field, fields
 from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.filterenvelope import EnvelopeEdit
 from meta1g.smtps.filtering import ContentWatch, FilteredStore
@@ -164,6 +164,7 @@ class FilteredContent:
         if self._splitter.too_big:
             self._content.refuse(replies.HEADER_TOO_BIG)
         elif self._splitter.done:
+            self._complete_header()
             self._tell_header()
             self._take_body(body)
 
@@ -186,17 +187,31 @@ class FilteredContent:
 
     # -- while it arrives
 
+    def _complete_header(self) -> None:
+        """Has the header completed, if that can be done before the content is there; else nobody sees it while it arrives.
+
+        Switches: only if there are too many fields.
+        """
+        if self._content.completes and self._splitter.separated:
+            self._content.check_header(whole=False)
+        elif self._content.completes:
+            self._live, self._later = [], [*self._live, *self._later]
+
+    def _fields(self) -> list[Field]:
+        """Gives the header that came, with what it was completed with."""
+        return [*fields(self._content.completed), *self._splitter.fields]
+
     def _tell_header(self) -> None:
         """Switches: yes (network)."""
         if self._told:
             return
         self._told = True
         for one in self._live:
-            self._header_to(one, self._splitter.fields)
+            self._header_to(one, self._fields())
 
-    def _header_to(self, one: OneFilter, fields: "tuple[Field, ...] | list[Field]") -> None:
+    def _header_to(self, one: OneFilter, header: list[Field]) -> None:
         """Switches: yes (network)."""
-        for field in fields:
+        for field in header:
             self._to(one, partial(_tell_field, field))
         self._to(one, lambda one: one.machine.eoh(one.macros))
 
@@ -297,7 +312,7 @@ class FilteredContent:
 
     def _header(self) -> HeaderEdit:
         if self._edit is None:
-            self._edit = HeaderEdit(self._content.trace, self._splitter.fields)
+            self._edit = HeaderEdit(self._content.received, self._fields())
         return self._edit
 
     def _body_pieces(self) -> Iterator[bytes]:
@@ -313,7 +328,7 @@ class FilteredContent:
             return
         if self._body is not None or (self._edit is not None and self._edit.changed):
             header = self._header().encode()
-            if len(header) > FILTER_HEADER_MAX_BYTES + len(self._content.trace):
+            if len(header) > FILTER_HEADER_MAX_BYTES + len(self._content.received):
                 self._content.refuse(replies.HEADER_TOO_BIG)
             else:
                 self._content.rebuild(header, self._body_pieces())

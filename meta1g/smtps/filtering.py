@@ -24,7 +24,14 @@ class FilteredStore(Protocol):
     hold: str
 
     @property
-    def trace(self) -> bytes: ...  # noqa: D102  as in IncomingContent, and so are the others
+    def received(self) -> bytes: ...  # noqa: D102  as in IncomingContent, and so are the others
+    @property
+    def completed(self) -> bytes: ...  # noqa: D102
+    @property
+    def completes(self) -> bool: ...  # noqa: D102
+    def check_header(self, *, whole: bool = True) -> None:
+        """Looks at the header.  Switches: only if there are too many fields."""
+
     def is_too_big(self, size_bytes: int) -> bool: ...  # noqa: D102
     def refuse(self, reply: Reply) -> None:
         """Gives the content up.  Switches: yes (removes a file)."""

@@ -77,7 +77,7 @@ class Filters:
     Owner: the state thread of the session.
     """
 
-    __slots__ = ("_all", "_macros", "announced", "denial", "dialogue", "hold", "rcpts", "rule", "spent_s")
+    __slots__ = ("_all", "_hello", "_macros", "announced", "denial", "dialogue", "hold", "rcpts", "rule", "spent_s")
 
     def __init__(self, dialogue: Dialogue) -> None:
         self.dialogue = dialogue
@@ -85,6 +85,7 @@ class Filters:
         self._all = [
             OneFilter(MilterConnection(one), ChainMap(dict(one.macros), self._macros)) for one in dialogue.settings.milters
         ]
+        self._hello = ""
         self.denial: Reply | None = None
         self.rule = ""
         self.hold = ""
@@ -110,6 +111,7 @@ class Filters:
 
     def helo(self, name: str) -> Reply | None:
         """Tells the argument of HELO or EHLO; gives a refusal or None.  Switches: yes (network)."""
+        self._hello = name
         tls = self.dialogue.tls
         if tls is not None:
             self._macros |= {"tls_version": tls.version, "cipher": tls.cipher, "cipher_bits": str(tls.bits)}
@@ -140,6 +142,8 @@ class Filters:
             return self.denial
         self.abort()  # who had decided about the last message hears that it is over
         self.announced, self.rcpts, self.spent_s = None, [], 0.0
+        if self._hello != self.dialogue.ehlo and self.helo(self.dialogue.ehlo) is not None:
+            return self.denial  # somebody else said it for the client
         self._macros |= {"i": ta.ta_id, "mail_addr": ta.mail.text, "mail_host": ta.mail.domain, "mail_mailer": _MAILER}
         words = (_path(ta.mail), *_mail_words(ta.params))
         return self._each(lambda one: one.machine.mail(words, one.macros), ta)
@@ -232,19 +236,26 @@ def _session_macros(dialogue: Dialogue) -> dict[str, str]:
     macros = {"j": hostname, "daemon_name": hostname, "v": "meta1g", "_": client, "client_addr": dialogue.client_addr}
     macros |= {"client_name": name or "unknown", "client_ptr": name or "unknown", "client_resolve": "OK" if name else "FAIL"}
     sock = dialogue.nfd.sock
-    here, there = (None, None) if sock is None else (sock.getsockname(), sock.getpeername())
-    if isinstance(here, tuple) and isinstance(there, tuple):
+    here = None if sock is None else sock.getsockname()
+    if isinstance(here, tuple):
         macros |= {"daemon_addr": str(here[0]), "daemon_port": str(here[1]), "if_addr": str(here[0])}
-        macros["client_port"] = str(there[1])
+    macros["client_port"] = str(_client_port(dialogue) or "")
     return macros
+
+
+def _client_port(dialogue: Dialogue) -> int:
+    """Gives the port of the client; 0 if somebody else's connection speaks for it."""
+    sock = dialogue.nfd.sock
+    there = None if sock is None else sock.getpeername()
+    if not isinstance(there, tuple) or str(there[0]).removeprefix("::ffff:") != dialogue.client_addr:
+        return 0
+    return int(there[1])
 
 
 def _peer(dialogue: Dialogue) -> PeerAddress:
     address = ipaddress.ip_address(dialogue.client_addr)
-    sock = dialogue.nfd.sock
-    there = None if sock is None else sock.getpeername()
-    port = int(there[1]) if isinstance(there, tuple) else 0
-    return PeerAddress(Family.INET if address.version == 4 else Family.INET6, port, str(address).encode())
+    family = Family.INET if address.version == 4 else Family.INET6
+    return PeerAddress(family, _client_port(dialogue), str(address).encode())
 
 
 def _wire(text: str) -> bytes:

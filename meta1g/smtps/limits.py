@@ -35,6 +35,12 @@ QMGR_SESSION_TIMEOUT_US: Final = 30 * US
 QMGR_ANSWER_TIMEOUT_US: Final = 90 * US
 #: How long qmgr may take to commit a transaction; a client waits 10 minutes for it (RFC 5321 4.5.3.2.6).
 QMGR_COMMIT_TIMEOUT_US: Final = 300 * US
+#: How long a proxy may take for its header: its specification asks for 3 s at least, for a packet that is sent again.
+PROXY_HEADER_TIMEOUT_US: Final = 10 * US
+#: How long a client that was silent before the greeting need not wait again.
+PASSED_FOR_S: Final = 7 * 86400
+#: Clients remembered for it, 16 bytes each; a multiple of 4.
+PASSED_PLACES: Final = 65536
 #: How long a client may take for the handshake of TLS.
 HANDSHAKE_TIMEOUT_US: Final = 60 * US
 #: How often it is looked whether certificates have changed.

@@ -6,6 +6,7 @@ Ref: MeTA1 design, "Functional Specification: SMTPS" (modelled on); sockets come
 import os
 import signal
 import socket
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
@@ -51,6 +52,7 @@ from meta1g.st.turnlog import collect_lines
 
 if TYPE_CHECKING:
     from meta1g.smtps.certificates import Certificates
+    from meta1g.smtps.passed import Passed
 
 _POLL_US: Final = US // 50
 
@@ -83,6 +85,7 @@ class SmtpsProcess:
             qmgr=QmgrLink(queue / paths.QMGR_SMTPS_SOCKET, hello_q, gate, log),
             smar=SmarLink(queue / paths.SMAR_SMTPS_SOCKET, hello_a, gate, log),
             cdb=Cdb(queue / paths.CDB_DIRECTORY),
+            passed=cache(lambda: _passed(queue / paths.PASSED_CLIENTS, clock, log)),
             ids=IdGenerator("S", index, clock),
             log=log,
             clock=clock,
@@ -91,6 +94,8 @@ class SmtpsProcess:
             clients=ClientSettings(config, section, hostname),
             certificates=None if settings.tls is None else _certificates(settings.tls, log, clock),
         )
+        if settings.greet_pause_us:
+            self.context.passed().open()
         self.server = Server(self.context)
         self._passing: NetFd | None = None
 
@@ -148,6 +153,12 @@ class SmtpsProcess:
         while not (self.context.qmgr.up and self.context.smar.up) and self.context.clock.monotonic() < end_s:
             st_usleep(_POLL_US)
         startup.tell_ready()
+
+
+def _passed(path: Path, clock: Clock, log: Log) -> "Passed":
+    from meta1g.smtps.passed import Passed
+
+    return Passed(path, clock, log)
 
 
 def _certificates(settings: TlsSettings, log: Log, clock: Clock) -> "Certificates":

@@ -15,7 +15,7 @@ from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import TempError
 from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_qmgr import NewRecipient, NewTransaction
-from meta1g.rcb.smtps_smar import LookupFlags, Verdict, VerdictFlags
+from meta1g.rcb.smtps_smar import CheckClient, LookupFlags, Verdict, VerdictFlags
 from meta1g.smtp import replies
 from meta1g.smtp.address import Address
 from meta1g.smtp.command import shown
@@ -38,12 +38,19 @@ _WELCOME: Final = Verdict(reply=Reply(250))
 
 
 def accept_mail(dialogue: Dialogue, ta: Transaction) -> None:
-    """Announces a transaction to QMGR and replies.  Switches: yes (network), if there are filters."""
+    """Announces a transaction to QMGR and replies; only who may relay may raise its priority (RFC 6710 5).
+
+    Switches: yes (network), if there are filters.
+    """
     filters = dialogue.filters
     if filters is not None and (refusal := filters.mail(ta)) is not None:
         _refuse_mail(dialogue, ta, refusal, filters.rule)
         return
     params = ta.params
+    by = params.by
+    if params.priority is not None:
+        may_raise = ta.flags & (LookupFlags.RELAY_ALLOWED | LookupFlags.AUTHENTICATED)
+        ta.priority = params.priority if may_raise else min(params.priority, 0)
     announcement = NewTransaction(
         session_id=dialogue.id,
         ta_id=ta.ta_id,
@@ -54,6 +61,9 @@ def accept_mail(dialogue: Dialogue, ta: Transaction) -> None:
         ret=params.ret,
         envid=params.envid,
         verp=params.verp,
+        by=0.0 if by is None else dialogue.context.clock.now() + by.seconds,
+        by_mode=None if by is None else by.mode,
+        priority=ta.priority or 0,
     )
     try:
         dialogue.context.qmgr.open_transaction(ta, announcement)
@@ -62,7 +72,31 @@ def accept_mail(dialogue: Dialogue, ta: Transaction) -> None:
         return
     if filters is not None:
         filters.announced = announcement
-    dialogue.reply(replies.SENDER_OK)
+    if ta.priority == params.priority:
+        dialogue.reply(replies.SENDER_OK)
+    else:
+        dialogue.reply(Reply(250, "2.3.6", f"{ta.priority} is the new priority assigned to the message"))
+
+
+def learn_relaying(dialogue: Dialogue) -> None:
+    """Sees to it that it is known whether the client may relay, even where SMAR is not asked about clients.
+
+    Switches: yes, unless that is known (waits).
+    """
+    may_relay = LookupFlags.RELAY_ALLOWED | LookupFlags.AUTHENTICATED
+    if dialogue.context.smar.asks_client or dialogue.flags & may_relay:
+        return
+    question = CheckClient(session_id=dialogue.id, client_addr=dialogue.client_addr, flags=dialogue.flags)
+    try:
+        verdict = dialogue.context.smar.ask(question).client_verdict()
+    except TempError:
+        return
+    except StError as error:
+        if error.errno != errno.ETIME:
+            raise
+        return
+    if verdict.flags & VerdictFlags.RELAY:
+        dialogue.flags |= LookupFlags.RELAY_ALLOWED
 
 
 def _refuse_mail(dialogue: Dialogue, ta: Transaction, reply: Reply, rule: str) -> None:

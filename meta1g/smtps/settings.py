@@ -18,6 +18,7 @@ from meta1g.smtp.esmtp import Ext, offered_by
 from meta1g.smtps.counting import Count
 from meta1g.smtps.limits import SNIPPETS_KEPT, US
 from meta1g.smtps.milters import MilterSettings, milters_of
+from meta1g.smtps.trust import Trusted, trusted
 from meta1g.smtps.verify import Verification
 
 
@@ -37,6 +38,17 @@ class PartLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Completion:
+    """How messages of mail programs are completed; see meta1g.smtp.completion.
+
+    Args:
+        sender: a Sender field is added if From names somebody else than the envelope.
+    """
+
+    sender: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Settings of one smtps section.
 
@@ -48,6 +60,7 @@ class Settings:
         parts: limits of header and body, None if there are none.
         max_recipients: recipients of one transaction.
         max_transactions: transactions of one session, 0 for no limit.
+        by_min_s: least time for delivery in mode R, 0 for any.
         count_limits: negative replies of one session, by what they count as.
         max_noops: commands in a row that do not lead to a message.
         max_hops: Received fields in the header of a message.
@@ -61,6 +74,10 @@ class Settings:
         soft_bounce: permanent refusals are told as temporary ones.
         lookup_flags: LookupFlags that hold for all sessions.
         verify: which addresses are probed.
+        lmtp: LMTP is spoken.
+        trusted: who may speak for other clients.
+        greet_pause_us: how long clients that are not known wait for the greeting.
+        completion: how messages are completed, None if they are not.
         offered: extensions with their arguments.
         offered_names: the extensions alone.
         offered_under_tls: extensions that are offered under TLS.
@@ -75,6 +92,7 @@ class Settings:
     parts: PartLimits | None
     max_recipients: int
     max_transactions: int
+    by_min_s: int
     count_limits: Mapping[Count, int]
     max_noops: int
     max_hops: int
@@ -88,6 +106,10 @@ class Settings:
     soft_bounce: bool
     lookup_flags: LookupFlags
     verify: Verification
+    lmtp: bool
+    trusted: Trusted
+    greet_pause_us: int
+    completion: Completion | None
     offered: Mapping[Ext, str]
     offered_names: frozenset[Ext]
     offered_under_tls: Mapping[Ext, str]
@@ -112,6 +134,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         parts=_parts(section),
         max_recipients=section.get("max_recipients"),
         max_transactions=section.get("max_transactions"),
+        by_min_s=section.get("min_deliver_by"),
         count_limits={
             Count.ERROR: section.get("max_bad_commands"),
             Count.REFUSAL: section.get("max_refusals"),
@@ -133,6 +156,10 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         soft_bounce=section.get("soft_bounce"),
         lookup_flags=_lookup_flags(section),
         verify=_verification(section),
+        lmtp=section.get("protocol") == "lmtp",
+        trusted=trusted(*(section.get(name) for name in ("proxy_from", "xclient_from", "xforward_from"))),
+        greet_pause_us=section.get("greet_pause") * US,
+        completion=Completion(section.flag("add_sender")) if section.flag("submission") else None,
         offered=offered,
         offered_names=frozenset(offered),
         offered_under_tls={ext: argument for ext, argument in offered.items() if ext is not Ext.STARTTLS},
@@ -148,7 +175,19 @@ def _offered(section: Section, tls: TlsSettings | None) -> dict[Ext, str]:
         eightbitmime=section.flag("8bitmime"),
         xverp=section.flag("xverp"),
         starttls=tls is not None and section.flag("starttls"),
+        smtputf8=section.flag("smtputf8"),
+        chunking=section.flag("chunking"),
+        binarymime=section.flag("binarymime"),
+        by_min_s=section.get("min_deliver_by") if section.flag("deliverby") else None,
+        priority=section.flag("mt_priority"),
+        limits=_limits(section) if section.flag("limits") else "",
     )
+
+
+def _limits(section: Section) -> str:
+    """Gives the argument of LIMITS: what a client can obey without trying."""
+    transactions = section.get("max_transactions")
+    return f"RCPTMAX={section.get('max_recipients')}" + (f" MAILMAX={transactions}" if transactions else "")
 
 
 def _parts(section: Section) -> PartLimits | None:

@@ -150,6 +150,9 @@ class Listing:
                 "requiretls": record.requiretls,
                 "ret": record.ret,
                 "envid": record.envid,
+                "by": record.by or None,
+                "by_mode": record.by_mode,
+                "priority": record.priority,
             }
 
         return work

@@ -232,6 +232,7 @@ _WHOLE_EVENTS: Final[Mapping[str, Words]] = {
     "smtps.milter_changed": lambda line: f"milter {line.get('key')}: {line.stat}",
     "smtps.tls_failed": lambda line: f"TLS failed: {line.stat}",
     "smtps.tls_injection": lambda line: f"STARTTLS: {line.stat}",
+    "smtps.proxy_refused": lambda line: f"proxy: {line.stat}",
     "smtps.closed": lambda line: f"session ended: {said(line)}",
 }
 #: Those that decide of recipients that were accepted before.

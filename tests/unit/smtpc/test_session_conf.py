@@ -17,6 +17,7 @@ CONTENT = b"Received: here\r\nSubject: x\r\n\r\nbody\r\n"
 #: Snippet; the setting, as the section has it, and with the snippet.
 ROWS = {
     "pipelining": ("flags = dont_pipelining;", "pipelining", True, False),
+    "chunking": ("flags = dont_chunking;", "chunking", True, False),
     "starttls": ("flags = dont_starttls;", "tls", TlsSettings(), None),
     "IO_timeout": ("IO_timeout = 7s;", "block_timeout_s", 180, 7),
     "connect_timeout": ("connect_timeout = 7s;", "connect_timeout_s", 30, 7),

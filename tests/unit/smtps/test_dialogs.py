@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from meta1g.base.reply import Reply
-from meta1g.rcb.smtps_smar import CheckMail, Checks, ClientVerdict, Verdict
+from meta1g.rcb.smtps_smar import CheckMail, Checks, ClientVerdict, Verdict, VerdictFlags
 from tests.fakes.smtps_process import Client, SmtpsProcess
 
 pytestmark = pytest.mark.xdist_group("smtps-dialogs")
@@ -60,6 +60,8 @@ def read(path: Path) -> tuple[Setting, list[tuple[int, str, str]]]:
         elif kind == "checks":
             for name in text.split():
                 checks |= Checks[name]
+        elif kind == "relay":
+            client = ClientVerdict(reply=Reply(220), flags=VerdictFlags.RELAY)
         elif kind == "client":
             code, ecode, words = text.split(" ", 2)
             checks |= Checks.CLIENT

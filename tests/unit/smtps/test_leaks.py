@@ -135,7 +135,7 @@ def test_nothing_is_left_of_clients_whose_mail_passes_a_filter(fault, tmp_path, 
     ):
         milter.script(faults={"BODYEOB": fault}, answers={"BODYEOB": [["REPLBODY", "new\r\n"], ["CONTINUE"]]})
         before = settled(smtps, 1)
-        endings = (quits_after_a_message, vanishes_in_its_content, writes_much_to_nobody)
+        endings = (quits_after_a_message, writes_much_to_nobody, vanishes_in_its_content)
         for number, ending in enumerate(endings):
             ending(smtps)
             smtps.qmgr.wait_for(NewSession, number + 2)

@@ -17,6 +17,13 @@ ROWS = {
     "8bitmime": ("flags = dont_8bitmime;", (), EHLO, "+8BITMIME", "!8BITMIME"),
     "pipelining": ("flags = dont_pipelining;", (), EHLO, "+PIPELINING", "!PIPELINING"),
     "starttls": ("flags = dont_starttls;", (), EHLO, "+STARTTLS", "!STARTTLS"),
+    "smtputf8": ("flags = dont_smtputf8;", (), EHLO, "+SMTPUTF8", "!SMTPUTF8"),
+    "chunking": ("flags = dont_chunking;", (), EHLO, "+CHUNKING", "!CHUNKING"),
+    "binarymime": ("flags = dont_binarymime;", (), EHLO, "+BINARYMIME", "!BINARYMIME"),
+    "deliverby": ("flags = dont_deliverby;", (), EHLO, "+DELIVERBY", "!DELIVERBY"),
+    "mt_priority": ("flags = dont_mt_priority;", (), EHLO, "+MT-PRIORITY", "!MT-PRIORITY"),
+    "limits": ("flags = dont_limits;", (), EHLO, "+LIMITS", "!LIMITS"),
+    "min_deliver_by": ("min_deliver_by = 5m;", (), EHLO, "+DELIVERBY", "+DELIVERBY 300"),
     "xverp": ("flags = { xverp };", (), EHLO, "!XVERP", "+XVERP"),
     "delay_checks": ("flags = { delay_checks };", (), "", "554 5.7.1 Denied", "220 "),
     "strict_ehlo": ("flags = { strict_ehlo };", (), "EHLO not_a,domain", "250", "501"),
@@ -24,6 +31,8 @@ ROWS = {
     "accept_local_senders": ("flags = accept_local_senders;", BEGIN[:1], "MAIL FROM:<root>", "5", "250"),
     "accept_bare_addresses": ("flags = accept_bare_addresses;", BEGIN[:1], "MAIL FROM:s@example.org", "501", "250"),
     "accept_odd_dots": ("flags = accept_odd_dots;", BEGIN[:1], "MAIL FROM:<a..b@example.org>", "5", "250"),
+    "submission": ("flags = { submission };", BEGIN, "\r\n.", "250", "250"),
+    "add_sender": ("flags = { submission, add_sender };", BEGIN, "From: x@y.example\r\n\r\n.", "250", "250"),
     "allow_routing": ("flags = allow_routing;", BEGIN[:2], "RCPT TO:<a%b@example.org>", "550", "250"),
     "max_message_size": ("max_message_size = 2KB;", (), EHLO, "+SIZE 104857600", "+SIZE 2048"),
     "max_header_size": ("max_header_size = 1KB;", BEGIN, f"A: {LONG}\r\n\r\n.", "250", "55"),
@@ -53,6 +62,7 @@ ROWS = {
         "250|550",
     ),
     "milters": ("milters = { gone };", (), "", "220 ", "421 4.7.1"),
+    "greet_pause": ("greet_pause = 1s;", (), None, "220 ", "220 "),
     "IO_timeout": ("IO_timeout = 1s;", ((EHLO, "250"),), None, None, "421"),
 }
 ABOUT_THE_GREETING = ("delay_checks", "milters")
@@ -93,6 +103,12 @@ def hears(client, said, expected):
             assert reply.startswith(part)
 
 
+#: What stands in a message by the snippet of a row, and otherwise does not.
+STORED = {"submission": "From: <s@example.org>", "add_sender": "Sender: <s@example.org>"}
+#: What stands in the log likewise.
+LOGGED = {"greet_pause": "smtps.paused"}
+
+
 def talk(smtps, snippet, name, expected):
     _, before, said, _, _ = ROWS[name]
     greeting = Reply(550, "5.7.1", "Denied") if name == "delay_checks" else Reply(220)
@@ -100,7 +116,7 @@ def talk(smtps, snippet, name, expected):
     smtps.smar.rcpt = deny_what_is_routed
     smtps.qmgr.verify = verify
     with Client(smtps.port) as client:
-        if name not in ABOUT_THE_GREETING:
+        if name not in (*ABOUT_THE_GREETING, *LOGGED):
             client.expect("220 ")
         for line, reply in before:
             client.command(line, reply)
@@ -112,7 +128,15 @@ def test_an_option_of_a_client(smtps, name):
     snippet, _, _, without, expected = ROWS[name]
     if without is not None:
         talk(smtps, "", name, without)
+        assert not seen(smtps, name)
     talk(smtps, snippet, name, expected)
+    assert seen(smtps, name) or name not in {*STORED, *LOGGED}
+
+
+def seen(smtps, name):
+    """Tells whether the effect of a row that no reply tells has been there."""
+    texts = [path.read_text() for path in smtps.content_files()] if name in STORED else smtps.log if name in LOGGED else []
+    return any({**STORED, **LOGGED}[name] in text for text in texts)
 
 
 def test_a_snippet_that_cannot_be_used_puts_the_client_off(smtps):
