@@ -476,3 +476,71 @@ def test_a_client_may_have_other_filters(tmp_path, filters):
             if expected is not None:
                 assert kinds(expected.heard()) == WHOLE
             stored(smtps)
+
+
+# -- other ways in
+
+
+def test_a_message_by_bdat_passes_the_filters(scene):
+    smtps, a, b = scene
+    a.script(answers={"BODYEOB": [["ADDHEADER", "X", "a"], ["CONTINUE"]]})
+    half = len(MESSAGE) // 2
+    with smtps.client() as client:
+        client.command("MAIL FROM:<s@example.org>", "250")
+        client.command("RCPT TO:<r@example.org>", "250")
+        client.send(b"BDAT %d\r\n%s" % (half, MESSAGE[:half]))
+        client.expect("250")
+        client.send(b"BDAT %d LAST\r\n%s" % (len(MESSAGE) - half, MESSAGE[half:]))
+        client.expect("250")
+        quit_(client)
+    assert kinds(a.heard()) == [*kinds(b.heard())[:6], "HEADER", "HEADER", "EOH", "BODY", "BODYEOB", "QUIT"]
+    assert stored(smtps) == HEADER + b"X: a\r\n\r\nbody\r\n"
+
+
+@pytest.mark.parametrize("step", ["DATA", "EOH", "BODYEOB"])
+def test_a_message_by_bdat_is_refused(scene, step):
+    smtps, a, b = scene
+    a.script(answers={step: OWN})
+    with smtps.client() as client:
+        client.command("MAIL FROM:<s@example.org>", "250")
+        client.command("RCPT TO:<r@example.org>", "250")
+        client.send(b"BDAT %d LAST\r\n%s" % (len(MESSAGE), MESSAGE))
+        client.expect("554 5.7.9 own words")
+        quit_(client)
+    a.heard(), b.heard()
+    assert smtps.content_files() == []
+
+
+@pytest.mark.parametrize("content", [b"Subject: x\r\n\r\nbody\r\n", b"Subject: x\r\nno field\r\n", b"no field\r\n"])
+def test_filters_see_what_a_submission_server_completes(tmp_path, filters, content):
+    a, b = filters
+    for one in (a, b):
+        one.turn += 1
+        one.script(answers={"BODYEOB": [["ADDHEADER", "X", one.name], ["CONTINUE"]]})
+    with started(tmp_path, filters, more="flags = { submission };") as smtps:
+        with smtps.client() as client:
+            client.message(content)
+            quit_(client)
+        names = [one[1] for one in a.heard() if one[0] == "HEADER"]
+        assert names[:3] == ["Message-ID", "Date", "From"]
+        assert [one[1] for one in b.heard() if one[0] == "HEADER"] == [*names, "X"]
+        header, _, body = stored(smtps).partition(b"\r\n\r\n")
+    assert header.endswith(b"\r\nX: a\r\nX: b")
+    assert content.endswith(body)
+
+
+def test_a_client_that_another_one_speaks_for_is_told_to_new_filters(tmp_path, filters):
+    a, b = filters
+    for one in (a, b):
+        one.turn += 1
+        one.script()
+    with started(tmp_path, filters, more="xclient_from = 127.0.0.1;") as smtps:
+        with smtps.client() as client:
+            client.command("XCLIENT ADDR=192.0.2.7 NAME=other.example HELO=hello.example PROTO=ESMTP", "220")
+            client.message(MESSAGE)
+            quit_(client)
+        assert kinds(a.heard()) == ["OPTNEG", "CONNECT", "HELO", "QUIT"]
+        heard = {one[0]: one[1:] for one in a.heard()}
+        assert heard["CONNECT"][1] == ["INET", 0, "192.0.2.7"]
+        assert heard["HELO"] == ["hello.example"]
+        stored(smtps)
