@@ -27,6 +27,7 @@ _ARRIVALS = "unit/qmgr/test_arrivals.py::test_deliveries_wait_for_clients_and_no
 _CLIENT = "unit/smtps/test_session_conf.py::test_an_option_of_a_client"
 _SERVER = "unit/smtpc/test_session_conf.py::test_an_option_of_a_server"
 
+_AUTH_IN = "unit/smtps/test_auth.py::"
 _TLS_IN = "unit/smtps/test_starttls.py::"
 _TLS_SETTINGS = "unit/conf/test_tlsconf.py::test_every_option_becomes_a_setting"
 _LISTEN = "unit/smtps/test_listen.py::test_every_listen_socket_is_bound"
@@ -122,6 +123,8 @@ _PLACES = {
         "flags access": "unit/smtps/test_settings.py::test_the_resolver_is_told_that_the_access_map_does_not_count",
         "flags delay_checks": "unit/smtps/test_denial.py::test_delayed_checks_greet_it_all_the_same",
         "flags xverp": "dialogs/xverp.dlg",
+        "flags auth": _CLIENT,
+        "flags require_auth": "dialogs/auth_required.dlg",
         "flags starttls": f"{_TLS_IN}test_without_a_certificate_or_the_flag_it_is_not_offered",
         "flags strict_ehlo": "dialogs/ehlo_strict.dlg",
         "flags strict_lines": "dialogs/long_text_line.dlg",
@@ -171,6 +174,21 @@ _PLACES = {
         ),
         "flags request_cert": "unit/conf/test_tlsconf.py::test_clients_are_asked_for_a_certificate_unless_told_otherwise",
     },
+    "smtps auth": {
+        "mechanisms": f"{_AUTH_IN}test_nobody_has_what_a_mechanism_needs",
+        "trusted_mechanisms": f"{_AUTH_IN}test_users_may_relay_and_overrule_what_was_denied_and_not_told",
+        "realm": f"{_AUTH_IN}test_realm_is_put_behind_users_without_one",
+        "password_file": "dialogs/auth_plain.dlg",
+        "saslauthd_socket": f"{_AUTH_IN}test_saslauthd_checks_passwords",
+        "dovecot_socket": f"{_AUTH_IN}test_dovecot_checks_passwords_and_leads_what_only_it_knows",
+        "timeout": f"{_AUTH_IN}test_a_dovecot_that_does_not_answer_right_has_not_said_no",
+        "max_failures": f"{_AUTH_IN}test_a_session_with_too_many_failures_is_ended",
+        "max_client_failures": f"{_AUTH_IN}test_a_client_beyond_its_limit_is_not_looked_at_unless_it_was_this_user_before",
+        "max_user_failures": f"{_AUTH_IN}test_a_user_beyond_its_limit_is_not_looked_at",
+        "failure_window": f"{_AUTH_IN}test_a_client_beyond_its_limit_is_not_looked_at_unless_it_was_this_user_before",
+        "failure_delay": f"{_AUTH_IN}test_a_failure_is_told_after_a_while",
+        "flags plaintext_without_tls": "dialogs/auth_plain.dlg",
+    },
     "smtpc tls": dict.fromkeys(
         (
             *("cert_file", "key_file", "DSA_cert_file", "DSA_key_file", "CAcert_file", "CAcert_directory", "CRL_file"),
@@ -178,6 +196,11 @@ _PLACES = {
         ),
         _TLS_SETTINGS,
     ),
+    "smtpc auth": {
+        "file": "unit/smtpc/test_auth.py::test_a_message_goes_to_a_server_that_knows_us",
+        "mechanisms": "unit/smtpc/test_auth.py::test_only_mechanisms_that_may_be_used_are",
+        "flags without_tls": "unit/smtpc/test_auth.py::test_nothing_is_said_in_clear_unless_told",
+    },
     "smtpc": {
         "wait_for_server": "unit/smtpc/test_ready.py::test_it_is_ready_when_qmgr_is_there",
         "IO_timeout": _SERVER,
@@ -188,6 +211,7 @@ _PLACES = {
         "LMTP_socket": "unit/smar/test_settings.py::test_the_lmtp_socket_of_smtpc_is_the_local_server",
         "remote_port": _REMOTE,
         "source_address": "unit/smtpc/test_session_conf.py::test_the_connection_comes_from_the_address_that_is_said",
+        "source_address6": "unit/smtpc/test_connecting.py::test_each_family_has_its_source",
         "max_threads": "unit/smtpc/test_client.py::test_more_sessions_than_allowed_are_refused_for_now",
         **{f"{step}_timeout": _SERVER for step in ("connect", "greeting", "command", "data", "block", "dot")},
     },
@@ -217,6 +241,7 @@ _PLACES = {
         "flags local_domains": "unit/smar/test_checks.py::test_without_the_flag_users_of_relayed_domains_are_asked_for_too",
     },
     "smar mailertable": dict.fromkeys(("name", "file", "type"), _FILES),
+    "smar auth_sender": dict.fromkeys(("name", "file", "type"), _FILES),
     "smar access_map": dict.fromkeys(("name", "file", "type"), _FILES),
     "smar dnsbl": dict.fromkeys(("zone", "timeout"), "unit/smar/test_settings.py::test_dns_lists_need_an_access_map"),
 }
@@ -244,6 +269,7 @@ VALUES_SHOWN = {
     "access_map quick:": _RHS,
     "access_map list of writers": "unit/smar/test_localuser.py::test_protected_recipients",
     "access_map snippet": "unit/conf/test_snippet.py::test_a_session_snippet_is_a_section",
+    "auth_sender senders": "unit/smar/test_authsender.py::test_a_user_has_its_senders_and_no_others",
     "conf_map snippet": "unit/qmgr/test_destinations.py::test_an_option_of_a_destination",
     **dict.fromkeys(("mailertable lmtp:", "mailertable PORT^HOST", "mailertable [HOST]", "mailertable HOST"), _ROUTE),
     "aliases members": "unit/smar/test_alias.py::test_members_are_separated_by_blanks_or_commas",

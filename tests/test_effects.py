@@ -158,16 +158,21 @@ OTHER = {
     "Text": "other",
     "MailAddress": "other@x.example",
     "IpAddress": "127.0.0.9",
+    "Ipv6Address": "::9",
     "Choice": lambda row: next(name for name in row.kind.names if name != row.default),
     "Bool": lambda row: "false" if row.default else "true",
     "Int": lambda row: str((row.default or 0) + 1),
     "Time": lambda row: str((row.default or 0) + 1),
     "Size": lambda row: str((row.default or 0) + 1),
     "Port": lambda row: str((row.default or 0) + 1),
-    "ListOf": lambda row: OTHER_ITEMS.get(type(row.kind.item).__name__, "other@x.example"),
+    "ListOf": lambda row: OTHER_ITEMS.get(type(row.kind.item).__name__, lambda _item: "other@x.example")(row.kind.item),
     "Flags": lambda row: ", ".join(f"dont_{flag.name}" if flag.default else flag.name for flag in row.kind.flags),
 }
-OTHER_ITEMS = {"Network": "192.0.2.9", "Domain": "x.example"}
+OTHER_ITEMS = {
+    "Network": lambda _item: "192.0.2.9",
+    "Domain": lambda _item: "x.example",
+    "Choice": lambda item: "login" if "login" in item.names else item.names[0],
+}
 #: What is read elsewhere: by mcp, by the process itself, by SMAR; or names a file.
 ELSEWHERE = {"dsn_templates", "LMTP_socket", "remote_port", "wait_for_server"}
 MAKERS = {
@@ -185,15 +190,20 @@ def test_an_option_changes_the_settings_of_its_component(place, row):
     other = OTHER[type(row.kind).__name__]
     value = other if isinstance(other, str) else other(row)
     text = f"{row.name} = {{ {value} }};" if row.kind.many else f"{row.name} = {value};"
-    before = "" if row.name == "cert_file" else BESIDE.get(place, {}).get(row.name, BESIDE.get(place, {}).get("", ""))
+    before = "" if row.name in ("cert_file", *FIRST) else BESIDE.get(place, {}).get(row.name, BESIDE.get(place, {}).get("", ""))
     before, after = OF_ITS_OWN.get((place, row.name), (before, before + text))
     make = MAKERS[place.split(" ")[0]]
-    assert make(load(inside(place, after), lenient=True)) != make(load(inside(place, before)))
+    without = "" if row.name in FIRST else inside(place, before)  # an empty section auth is refused
+    assert make(load(inside(place, after), lenient=True)) != make(load(without))
 
 
+#: Options that make what they stand in.
+FIRST = ("password_file", "saslauthd_socket", "dovecot_socket")
 #: What an option needs beside it to have effect, by its section and name; "" for all others of the section.
 BESIDE = {
     "smtps tls": {"": "cert_file = c.pem; ", "DSA_key_file": "cert_file = c.pem; DSA_cert_file = d.pem; "},
+    "smtpc auth": {"mechanisms": 'file = "l"; ', "flags": 'file = "l"; '},
+    "smtps auth": {"": "password_file = p; "},
     "smtpc tls": {"key_file": "cert_file = c.pem; ", "DSA_key_file": "DSA_cert_file = d.pem; "},
     "smtps milter": {"": "socket { port = 1; } "},
     "smtps milter socket": {"": "port = 1; "},

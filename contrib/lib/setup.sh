@@ -2,7 +2,7 @@
 # Sourced by bash with the checkout as working directory.
 
 CORE_PACKAGES="gcc libdb5.3-dev libssl-dev"
-TEST_PACKAGES="openssl postfix swaks haproxy libnet-ssleay-perl nsd libst-dev util-linux procps logrotate"
+TEST_PACKAGES="openssl postfix dovecot-core dovecot-lmtpd swaks gsasl sasl2-bin haproxy libnet-ssleay-perl nsd libst-dev util-linux procps logrotate"
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$(basename "$0"): $*"; exit 69; }

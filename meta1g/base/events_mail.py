@@ -68,6 +68,16 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
     "smtps.milter_changed": row(
         Sev.INFO, About.MESSAGE, "ss_sess ss_ta key", "", "A filter has changed a message, its envelope, or has it held."
     ),
+    "smtps.auth": row(
+        Sev.INFO, About.SESSION, f"{_CLIENT} auth mechanism", "client_name tls", "A client has shown to be this user."
+    ),
+    "smtps.auth_failed": row(
+        Sev.NOTICE,
+        About.REFUSAL,
+        f"{_SAID} mechanism answer",
+        f"{_WHO} auth",
+        "A client has not shown to be the user that it said; answer is why, which it is not told.",
+    ),
     "smtps.closed": row(
         Sev.INFO, About.SESSION, _SAID, f"{_WHO} ss_ta mail", "The session was ended by us, with this reply: the process stops."
     ),
@@ -119,7 +129,7 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
         Sev.INFO,
         About.MESSAGE,
         f"{_CLIENT} ss_ta mail size rcpts reply",
-        "ehlo msgid body ret envid",
+        "ehlo msgid body ret envid auth",
         "A message was accepted: it is in the queue.",
     ),
     "smtps.message_discarded": row(
@@ -259,6 +269,27 @@ _SMTPC: Final[Mapping[str, LogEvent]] = {
         "da_sess server",
         "server_name",
         "A server and we did not agree on TLS; the session goes on in clear.",
+    ),
+    "smtpc.auth": row(
+        Sev.INFO,
+        About.DELIVERY,
+        "da_sess server auth mechanism",
+        "server_name",
+        "A server knows us by a login.",
+    ),
+    "smtpc.auth_failed": row(
+        Sev.ERROR,
+        About.DELIVERY,
+        "da_sess server auth",
+        "server_name mechanism",
+        "We could not log in at a server; mail for it waits.",
+    ),
+    "smtpc.auth_demanded": row(
+        Sev.ERROR,
+        About.DELIVERY,
+        "da_sess server",
+        "server_name",
+        "A server takes no mail before AUTH or STARTTLS (530); mail for it waits.",
     ),
     "smtpc.session": row(Sev.DEBUG, About.DELIVERY, "da_sess server", "", "An idle session was ended by the server."),
 }

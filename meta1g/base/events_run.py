@@ -62,8 +62,16 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
     "smtps.tls_loaded": row(Sev.NOTICE, _RUN, "path", "", "Certificates have changed and are used from now on."),
     "smtps.tls_files": row(Sev.ERROR, _TROUBLE, "path", "", "Changed certificates cannot be used; the old ones are used on."),
     "smtpc.tls_files": row(Sev.ERROR, _TROUBLE, "", "", "Changed files of TLS cannot be used; the old ones are used on."),
+    "smtpc.auth_file": row(
+        Sev.ERROR, _TROUBLE, "", "", "A changed file of logins cannot be used; the logins from before are used on."
+    ),
     "smtps.tls_ends": row(Sev.WARN, _TROUBLE, "path", "", "A certificate ends soon, or has ended."),
     "smtps.tls_poor": row(Sev.WARN, _TROUBLE, "", "", "Not all of TLS can be used here."),
+    "smtps.auth_file": row(Sev.NOTICE, _RUN, "path", "", "The password file has changed and is used from now on."),
+    "smtps.auth_file_wrong": row(
+        Sev.ERROR, _TROUBLE, "path", "", "A changed password file cannot be used; the old one is used on."
+    ),
+    "smtps.auth_away": row(Sev.ERROR, _TROUBLE, "", "", "Passwords cannot be checked: their back end does not answer."),
     "smtps.mcp": row(Sev.NOTICE, _RUN, "", "", "mcp is gone; SMTPS stops."),
     "smtps.stop": row(Sev.NOTICE, _RUN, "count", "", "SMTPS stops."),
     "smtps.main": row(Sev.FATAL, _TROUBLE, "", "", "SMTPS cannot start."),

@@ -27,6 +27,17 @@ def to_ascii(domain: str) -> str:
     return ".".join(label if label.isascii() else idna.alabel(label).decode() for label in labels)
 
 
+def address_in_ascii(address: str) -> str:
+    """Gives an address with its domain in A-labels if that makes it ASCII, else as it is."""
+    local, at, domain = address.rpartition("@")
+    if address.isascii() or not local.isascii():
+        return address
+    try:
+        return f"{local}{at}{to_ascii(domain)}"
+    except ValueError:
+        return address
+
+
 def _to_unicode(domain: str) -> str:
     """Gives a domain in U-labels.
 

@@ -24,6 +24,13 @@ _SMTP_PORT: Final = 25
 Rule = Callable[[Section], Iterator[Problem]]
 FileRule = Callable[[Section, str], Iterator[Problem]]
 T = TypeVar("T")
+_BACK_ENDS: Final = ("password_file", "saslauthd_socket", "dovecot_socket")
+#: Mechanisms that not every back end of AUTH can do.
+_NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("scram-sha-256", "scram-sha-1"), ("password_file", "dovecot_socket")),
+    **dict.fromkeys(("scram-sha-256-plus", "external"), ("password_file",)),
+    "cram-md5": ("dovecot_socket",),
+}
 
 
 def cross_check(section: Section) -> list[Problem]:
@@ -140,6 +147,24 @@ def _map_user(section: Section) -> Iterator[Problem]:
         yield Problem(section.pos, f"section {section.title} needs either name = ...; or file = ...;")
 
 
+def _server_auth(section: Section) -> Iterator[Problem]:
+    """Checks section auth of smtps; that of smtpc has other options."""
+    if "password_file" not in section.definition.by_option:
+        return
+    given = [name for name in _BACK_ENDS if section.given(name)]
+    if len(given) > 1:
+        yield Problem(section.place(given[1]), f"{given[0]} and {given[1]} exclude each other; keep one")
+    if not given:
+        if section.exists:
+            yield Problem(section.pos, f"section auth asks nobody about passwords; add one of {', '.join(_BACK_ENDS)}")
+        return
+    for option in ("mechanisms", "trusted_mechanisms"):
+        for name in section.get(option):
+            needed = _NEEDS.get(name, _BACK_ENDS)
+            if given[0] not in needed:
+                yield Problem(section.place(option), f"{option}: {name} does not work with {given[0]}; it needs {needed[0]}")
+
+
 def _order(low: str, high: str) -> Rule:
     def rule(section: Section) -> Iterator[Problem]:
         if None not in (section.get(low), section.get(high)) and section.get(low) > section.get(high):
@@ -193,11 +218,13 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "socket": (_filter_socket,),
     "policy_milter": (_policy_milter,),
     "milter": (_milter,),
+    "auth": (_server_auth,),
     "map": (_map,),
     "aliases": (_map_user,),
     "local_user_map": (_map_user,),
     "mailertable": (_map_user,),
     "access_map": (_map_user,),
+    "auth_sender": (_map_user,),
     "conf_map": (_map_user,),
     "qmgr": (
         _component,
@@ -225,6 +252,7 @@ _NETWORKS: Final = {"cidr": f"it has networks; {_TABLE}"}
 _NEVER: Final[Mapping[str, Mapping[str, str]]] = {
     "aliases": {**_NETWORKS, "passwd": f"it has home directories; {_TABLE}"},
     "mailertable": {**_NETWORKS, "passwd": f"it has home directories; {_TABLE}"},
+    "auth_sender": {**_NETWORKS, "passwd": f"it has home directories; {_TABLE}"},
     "access_map": {"passwd": f"it has home directories; {_TABLE}"},
     "local_user_map": _NETWORKS,
 }

@@ -60,6 +60,8 @@ _SERVER_FLAGS: Final = (
     "8bitmime",
     "pipelining",
     "starttls",
+    "auth",
+    "require_auth",
     "smtputf8",
     "chunking",
     "binarymime",
@@ -108,6 +110,7 @@ _CLIENT_OPTIONS: Final = (
     "block_timeout",
     "dot_timeout",
     "source_address",
+    "source_address6",
 )
 _DESTINATION_OPTIONS: Final = ("max_rcpts_per_transaction", "min_retry_delay", "max_retry_delay")
 
@@ -132,7 +135,7 @@ SMTPS_SESSION: Final = SectionDef(
     "smtps_session_conf",
     "How smtps treats one client, beside what its section says; the key is the client's address or name.",
     R,
-    (_changes(SMTPS, _SERVER_FLAGS, Flag("auth", True, "AUTH is offered.")), *_rows(SMTPS, _SERVER_OPTIONS)),
+    (_changes(SMTPS, _SERVER_FLAGS), *_rows(SMTPS, _SERVER_OPTIONS)),
     (TLS_REQUIREMENTS,),
 )
 

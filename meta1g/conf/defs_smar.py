@@ -60,6 +60,7 @@ _SECTIONS: Final = (
     map_user("aliases", "The alias map.", S, lookup_flags=True),
     map_user("local_user_map", "The map of local users: others are refused.", S, lookup_flags=True),
     map_user("mailertable", "Where mail for a domain goes, if not by MX records.", R),
+    map_user("auth_sender", "Which senders authenticated users may have: own, addresses, @domains or *.", OWN),
     map_user("access_map", "The access map: who may send what to whom.", R),
     SectionDef(
         "dnsbl",

@@ -25,6 +25,8 @@ _FLAGS: Final = Flags(
         Flag("8bitmime", True, "8BITMIME is offered (RFC 6152).", "S"),
         Flag("pipelining", True, "PIPELINING is offered (RFC 2920)."),
         Flag("starttls", True, "STARTTLS is offered if there is a certificate."),
+        Flag("auth", True, "AUTH is offered if section auth has a back end."),
+        Flag("require_auth", False, "Nobody sends mail without AUTH: 530 at MAIL."),
         Flag("smtputf8", True, "SMTPUTF8 is offered, together with 8BITMIME (RFC 6531)."),
         Flag("chunking", True, "CHUNKING is offered (RFC 3030)."),
         Flag("binarymime", True, "BINARYMIME is offered, together with CHUNKING (RFC 3030)."),

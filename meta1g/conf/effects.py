@@ -17,10 +17,8 @@ from typing import Final
 #: Sections by the keywords that lead to them; flags behind their option, if they are asked for.
 WARNED: Final = frozenset(
     {
-        "smtps auth",
         "smtps policy_milter",
         "smtps flags greylisting",
-        "smtpc auth",
         "smar greylisting",
     }
 )
@@ -28,7 +26,6 @@ WARNED: Final = frozenset(
 REFUSED: Final = frozenset(
     {
         "smar DNS_flags dont_use_connect",
-        "smtps_session_conf flags auth",
         "smtps_session_conf flags greylisting",
         "smtps_session_conf tls_requirements",
         "smtpc_session_conf tls_requirements",
@@ -44,6 +41,8 @@ _SMTPS: Final = tuple(
     for name in (
         "settings:settings_from",
         "settings:_lookup_flags",
+        "settings:_count_limits",
+        "settings:_leniency",
         "settings:_offered",
         "settings:_limits",
         "settings:_parts",
@@ -76,9 +75,12 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "smtps milter": ("meta1g.smtps.milters:_milter",),
     "smtps milter socket": ("meta1g.smtps.milters:_address",),
     "smtps tls": (_TLS,),
+    "smtps auth": ("meta1g.smtps.authsettings:auth_settings",),
     "smtpc tls": (_TLS,),
+    "smtpc auth": ("meta1g.smtpc.settings:_auth_settings",),
     "smtpc": (
         _SMTPC,
+        "meta1g.smtpc.settings:_sources",
         "meta1g.smtpc.main:Smtpc.__init__",
         f"{_SMAR}._route_defaults",
         f"{_SMAR}._myself",
@@ -96,9 +98,10 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "smar local_user_map": (*_MAP_USER, f"{_SMAR}._users"),
     "smar mailertable": _MAP_USER,
     "smar access_map": _MAP_USER,
+    "smar auth_sender": _MAP_USER,
     "smar dnsbl": (f"{_SMAR}._lists",),
     "smtps_session_conf": ("meta1g.smtps.settings:ClientSettings.of", *_SMTPS),
-    "smtpc_session_conf": ("meta1g.smtpc.settings:ServerSettings.of", _SMTPC),
+    "smtpc_session_conf": ("meta1g.smtpc.settings:ServerSettings.of", _SMTPC, "meta1g.smtpc.settings:_sources"),
     "smtpc_rcpt_conf": ("meta1g.smar.hostconf:HostConf.recipient",),
     "destination_conf": ("meta1g.qmgr.destinations:_limits_of",),
 }
@@ -119,6 +122,7 @@ VALUES: Final[Mapping[str, str]] = {
     "mailertable HOST": "meta1g.smar.route:_smtp_target",
     "aliases members": "meta1g.smar.alias:split_members",
     "aliases ${macro}": "meta1g.maps.rhs:replace",
+    "auth_sender senders": "meta1g.smar.authsender:check_senders",
     "local_user_map anything": "meta1g.smar.localuser:LocalUsers.find",
     "conf_map snippet": "meta1g.qmgr.destinations:Destinations",
 }

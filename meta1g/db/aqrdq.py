@@ -17,6 +17,7 @@ from typing import Final
 
 from meta1g.base.ids import TaId
 from meta1g.db.aq_types import AqRcpt, DestKey
+from meta1g.db.aqtimes import TimedRcpts
 from meta1g.rcb.common import ServerAddr
 
 #: Recipients looked at to join some of them, for each that may be joined.  Our choice: those that differ cost no more.
@@ -80,22 +81,30 @@ class DestQueue:
         """Gives the number of transactions that wait."""
         return len(self.by_ta)
 
+    def first(self) -> AqRcpt:
+        """Gives the recipient that has waited longest."""
+        return next(iter(next(iter(self.by_ta.values())).values()))
+
     def server(self) -> ServerAddr:
         """Gives the server as the recipient that has waited longest knows it."""
-        return next(iter(next(iter(self.by_ta.values())).values())).server
+        return self.first().server
 
 
 class DestQueues:
     """All destination queues.
 
+    Attributes:
+        timed: those of their recipients that are to be returned at a time.
+
     Locking: caller holds AQ.
     """
 
-    __slots__ = ("_queues", "_ring")
+    __slots__ = ("_queues", "_ring", "timed")
 
     def __init__(self) -> None:
         self._queues: dict[DestKey, DestQueue] = {}
         self._ring: deque[DestQueue] = deque()
+        self.timed = TimedRcpts(self.has)
 
     def __len__(self) -> int:
         """Gives the number of destinations that have recipients waiting."""
@@ -116,7 +125,15 @@ class DestQueues:
         if queue is None:
             queue = self._queues[key] = DestQueue(key)
         queue.add(rcpt)
+        if rcpt.ta.record.by_mode is not None and rcpt.ta.record.by_mode.startswith("R") and not rcpt.record.failed:
+            self.timed.add(rcpt)
         self._enring(queue)
+
+    def has(self, rcpt: AqRcpt) -> bool:
+        """Tells whether a recipient waits."""
+        queue = self._queues.get(rcpt.dest)
+        waiting = None if queue is None else queue.by_ta.get(rcpt.ta.ta_id)
+        return waiting is not None and waiting.get(rcpt.record.rcpt_idx) is rcpt
 
     def _enring(self, queue: DestQueue) -> None:
         if not queue.ringed and not queue.blocked and queue.by_ta:

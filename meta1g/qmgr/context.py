@@ -149,6 +149,7 @@ class Context:
         now_s = self.env.clock.monotonic()
         checkpoint_s = self.env.settings.checkpoint_interval_s or CHECKPOINT_S
         yield Chore(CLEANUP_S, self.scheduler.close_idle)
+        yield Chore(CLEANUP_S, self.scheduler.return_late)
         yield Chore(CLEANUP_S, self.resources.look)
         yield Chore(CLOCK_LOOK_S, self.wrong_clock.look)
         yield Chore(CLEANUP_S, self.intake.relieve, now_s + CLEANUP_S)

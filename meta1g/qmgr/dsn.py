@@ -15,6 +15,7 @@ from email.utils import formataddr, formatdate
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
+from meta1g.base.idn import address_in_ascii
 from meta1g.base.ids import idx_text
 from meta1g.base.reply import Reply, printable
 from meta1g.conf.templates import Template, periods, sender_of
@@ -114,7 +115,7 @@ class _Maker:
         rcpt, template, words = self._rcpt, self._template, self._words
         yield f"Date: {formatdate(now, localtime=True)}"
         yield f"From: {formataddr(sender_of(template.line('From', words), self._hostname))}"
-        yield f"To: <{rcpt.rcpt}>"
+        yield f"To: <{address_in_ascii(rcpt.rcpt)}>"  # so that servers without SMTPUTF8 take it, if it can be said
         yield f"Subject: {_encoded(template.line('Subject', words), 'Subject')}"
         yield f"Message-ID: <{self._ta.ta_id}.{idx_text(rcpt.rcpt_idx)}.{int(now)}@{self._hostname}>"
         yield "Auto-Submitted: auto-replied"

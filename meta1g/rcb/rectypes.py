@@ -100,6 +100,7 @@ class RT(IntEnum):
     C2Q_RCPT_REPLY = 0x202B
     C2Q_RCPT_RETRY = 0x202C
     C2Q_BY = 0x202D
+    C2Q_TRIED = 0x202E
     C2Q_SECLSD = 0x2030
     C2Q_CONTAINED = 0x2040
     C2Q_COUNT = 0x2041
@@ -158,6 +159,7 @@ class RT(IntEnum):
     S2A_RCPT_PA = 0x3032
     S2A_CONF = 0x3033
     S2A_EHLO = 0x3034
+    S2A_AUTH = 0x3035
 
     # smar -> smtps: 0x3800
     A2S_HELLO = 0x3800

@@ -19,6 +19,7 @@ class Retry(IntEnum):
     BY_CODE = 0  # the code tells
     LATER = 1  # another attempt, whatever the code (552 at RCPT: RFC 5321 4.5.3.1.10)
     OTHER_TRANSACTION = 2  # the server takes no more recipients in one transaction: the next one may follow at once
+    NEXT_TRANSACTION = 4  # not asked for, since the server has said how many it takes (RFC 9422): the next one follows
 
 
 @message(RT.C2Q_NID, Role.REQUEST)
@@ -63,7 +64,8 @@ class DsnPart(Message):
 class Deliver(Message):
     """One delivery: a transaction for one server.  Reply: DeliveryResult.
 
-    new_session opens session_id to server first, otherwise session_id is an open idle session; keep_open leaves it
+    server has the addresses of one server, best first, that differ in nothing else; SMTPC connects to one of them.
+    new_session opens session_id to it first, otherwise session_id is an open idle session; keep_open leaves it
     open afterwards.  da is a DeliveryAgent.  da_ta_id names this delivery, ta_id the SMTPS transaction.  file_bytes and
     checksum (CRC-32) are those of the content file as it was accepted; a file that differs is never sent as a whole message
     (invariant I3).
@@ -127,6 +129,7 @@ class DeliveryResult(Message):
     connection, a message that the server cannot take) has none.  session_open tells whether session_id can be used again.
     dsn tells whether the server took the DSN parameters and is responsible for reports of success (RFC 3461 5.2.2); by tells
     whether it took the time of delivery (RFC 2852).
+    tried tells of how many of the addresses the result speaks: the ones before the last of them did not answer in time.
     damage, if not empty, says what is wrong with the content file: nothing was delivered, and no server can help; QMGR holds
     the recipients that have no result of their own.
     """
@@ -140,6 +143,7 @@ class DeliveryResult(Message):
     dsn: bool = rec(RT.C2Q_DSN, Kind.BOOL, default=False)
     damage: str = rec(RT.C2Q_DAMAGE, Kind.TEXT, default="")
     by: bool = rec(RT.C2Q_BY, Kind.BOOL, default=False)
+    tried: int = rec(RT.C2Q_TRIED, Kind.U32, default=1)
     rcpts: tuple[RcptResult, ...] = rec(RT.C2Q_RCPTS, Kind.ITEMS, item=RcptResult, default=())
 
 

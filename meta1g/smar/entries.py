@@ -22,6 +22,7 @@ from meta1g.maps.cidrmap import NetworkTable, split_tag
 from meta1g.maps.regexmap import Expression, read_rule
 from meta1g.maps.rhs import macros_in
 from meta1g.smar.alias import Aliases, read_member, split_members
+from meta1g.smar.authsender import ANY, check_senders
 from meta1g.smar.expressions import opens_relay, tags_of
 from meta1g.smar.keys import (
     address_problem,
@@ -40,10 +41,11 @@ MAILERTABLE: Final = "mailertable"
 ALIASES: Final = "aliases"
 USERS: Final = "local_user_map"
 DESTINATIONS: Final = "conf_map"
+SENDERS: Final = "auth_sender"
 #: Uses by the names that their files usually have.
 NAMED: Final[Mapping[str, str]] = {
     "access": ACCESS, "mailertable": MAILERTABLE, "aliases": ALIASES, "users": USERS, USERS: USERS, ACCESS: ACCESS,
-    DESTINATIONS: DESTINATIONS,
+    DESTINATIONS: DESTINATIONS, SENDERS: SENDERS,
 }  # fmt: skip
 
 #: What a mailertable means without a configuration.
@@ -375,12 +377,27 @@ def _destination_value(key: str, value: str, _rules: EntryRules) -> str:
     return ""
 
 
+def _sender_key(key: str, _rules: EntryRules) -> str:
+    if ":" in key or key.startswith("<") or (ANY in key and key != ANY) or key == "@":
+        return "is no name of a user; write USER, USER@DOMAIN, @DOMAIN or *"
+    return ""
+
+
+def _sender_value(_key: str, value: str, _rules: EntryRules) -> str:
+    try:
+        check_senders(value)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 KEYS: Final[Mapping[str, _KeyCheck]] = {
     ACCESS: _access_key,
     MAILERTABLE: lambda key, _rules: route_problem(key),
     ALIASES: _alias_key,
     USERS: _user_key,
     DESTINATIONS: _client_or_domain,
+    SENDERS: _sender_key,
 }
 VALUES: Final[Mapping[str, Callable[[str, str, EntryRules], str]]] = {
     ACCESS: _access_value,
@@ -388,6 +405,7 @@ VALUES: Final[Mapping[str, Callable[[str, str, EntryRules], str]]] = {
     ALIASES: _alias_value,
     USERS: _user_value,
     DESTINATIONS: _destination_value,
+    SENDERS: _sender_value,
 }
 
 

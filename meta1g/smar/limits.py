@@ -104,3 +104,5 @@ CLIENT_NAME_S: Final = 30.0
 INTERFACES_TTL_S: Final = 60.0
 #: Name servers taken from resolv.conf.  Ref: resolv.conf(5), MAXNS.
 RESOLV_CONF_SERVERS: Final = 3
+#: Characters of the list of senders that a user may have.  Our choice: it is read for each mail of the user (invariant I10).
+AUTH_SENDERS_MAX_CHARS: Final = 16 * 1024

@@ -124,7 +124,7 @@ class SmtpsService:
             self._ask(conn, request_id, lambda: self._rcpt(rcpt), blocking=self._policy.rcpt_blocks)
         elif isinstance(msg, CheckMail):
             mail = msg
-            self._ask(conn, request_id, lambda: self._policy.mail(mail), blocking=self._policy.access_blocks)
+            self._ask(conn, request_id, lambda: self._policy.mail(mail), blocking=self._policy.mail_blocks)
         elif isinstance(msg, CheckClient):
             self._client(conn, request_id, msg)
         elif isinstance(msg, SmtpsHelloA):

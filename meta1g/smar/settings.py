@@ -19,6 +19,7 @@ from meta1g.maps.watch import Loader
 from meta1g.maps.wrong import WrongEntries
 from meta1g.smar.access import AccessMap
 from meta1g.smar.alias import Aliases
+from meta1g.smar.authsender import AuthSenders
 from meta1g.smar.checks import Policy
 from meta1g.smar.dnsaddress import ServerAddress, parse_server
 from meta1g.smar.dnsbl import DnsList
@@ -32,7 +33,7 @@ from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes
 
 #: Sub-sections that name or describe a map.
-CONSUMERS: Final = ("mailertable", "aliases", "local_user_map", "access_map")
+CONSUMERS: Final = ("mailertable", "aliases", "local_user_map", "access_map", "auth_sender")
 T = TypeVar("T")
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
@@ -177,7 +178,9 @@ class _Reader:
             registry=self.registry,
             routes=routes,
             aliases=aliases,
-            policy=Policy(routes, relay, access, users, aliases, "client_names" in smar.get("DNS_flags"), conf),
+            policy=Policy(
+                routes, relay, access, users, aliases, "client_names" in smar.get("DNS_flags"), conf, self._senders(relay)
+            ),
             lists=self._lists(access),
             myself=self._myself(),
             blocking_maps=sum(one.blocking for one in self.registry.all()),
@@ -218,6 +221,10 @@ class _Reader:
         if table is None:
             return None
         return LocalUsers(table, section.flag("localpart"), section.flag("local_domains"), self._delimiter)
+
+    def _senders(self, relay: RelayRules) -> AuthSenders | None:
+        table = self._consumer("auth_sender")
+        return None if table is None else AuthSenders(table, self._delimiter, relay, self._hostname, self._wrong)
 
     def _lists(self, access: AccessMap | None) -> tuple[DnsList, ...]:
         """Gives the DNS lists.

@@ -11,7 +11,7 @@ from typing import Final
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
 from meta1g.smtp import replies
-from meta1g.smtp.limits import COMMAND_LINE_MAX_BYTES, PARAMETER_LINE_MAX_BYTES
+from meta1g.smtp.limits import AUTH_LINE_MAX_BYTES, COMMAND_LINE_MAX_BYTES, PARAMETER_LINE_MAX_BYTES
 
 
 class Verb(Enum):
@@ -33,6 +33,7 @@ class Verb(Enum):
     EXPN = auto()
     HELP = auto()
     STARTTLS = auto()
+    AUTH = auto()
 
 
 class Argument(Enum):
@@ -71,11 +72,12 @@ COMMANDS: Final[Mapping[bytes, Row]] = {
     b"VRFY": Row(Verb.VRFY, Argument.NEEDED, ends_group=True),
     b"EXPN": Row(Verb.EXPN, Argument.NEEDED, ends_group=True),
     b"STARTTLS": Row(Verb.STARTTLS, Argument.OPTIONAL, ends_group=True),
+    b"AUTH": Row(Verb.AUTH, Argument.NEEDED, ends_group=True, max_bytes=AUTH_LINE_MAX_BYTES),
     b"HELP": Row(Verb.HELP, Argument.OPTIONAL, ends_group=True),
 }
 #: Commands of RFC 821, 1985, 2645, 3207, 4468, 4954 and of other mailers that this server does not offer: 502, not 500
 #: (RFC 5321 4.2.4).
-NOT_OFFERED: Final = frozenset((b"AUTH", b"BURL", b"ETRN", b"ATRN", b"TURN", b"SEND", b"SOML", b"SAML"))
+NOT_OFFERED: Final = frozenset((b"BURL", b"ETRN", b"ATRN", b"TURN", b"SEND", b"SOML", b"SAML"))
 _HELLOS: Final = (Verb.EHLO, Verb.HELO)
 _PATH_HEADS: Final = {
     Argument.FROM_PATH: (re.compile(r"FROM: *", re.IGNORECASE), replies.BAD_MAIL_SYNTAX),

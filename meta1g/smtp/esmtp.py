@@ -3,7 +3,7 @@
 A parameter is one row: its keyword, the extension that must have been offered, the field it fills and the check of
 its value.  Server and client use the same rows.  ENVID and ORCPT stay in the xtext form in which they came.
 
-Pure.  Ref: RFC 5321 4.1.1.1, 4.1.2; RFC 1870, 6152, 6531, 6533, 3461, 2920, 2034, 3030, 2852, 6710, 9422.
+Pure.  Ref: RFC 5321 4.1.1.1, 4.1.2; RFC 1870, 6152, 6531, 6533, 3461, 2920, 2034, 3030, 2852, 4954, 6710, 9422.
 """
 
 import re
@@ -15,7 +15,14 @@ from typing import Any, Final, Protocol
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
 from meta1g.smtp import replies, verp, xtext
-from meta1g.smtp.limits import BY_MAX_DIGITS, ENVID_MAX_CHARS, ORCPT_MAX_CHARS, PRIORITY_MAX, SIZE_MAX_DIGITS
+from meta1g.smtp.limits import (
+    AUTH_MAX_CHARS,
+    BY_MAX_DIGITS,
+    ENVID_MAX_CHARS,
+    ORCPT_MAX_CHARS,
+    PRIORITY_MAX,
+    SIZE_MAX_DIGITS,
+)
 
 
 class Ext(StrEnum):
@@ -52,7 +59,8 @@ class DeliverBy:
 class MailParams:
     """Parameters of MAIL.
 
-    body is `7BIT`, `8BITMIME` or `BINARYMIME`, ret `FULL` or `HDRS`, envid xtext, verp a pair of delimiters, priority -9 to 9.
+    body is `7BIT`, `8BITMIME` or `BINARYMIME`, ret `FULL` or `HDRS`, envid xtext, verp a pair of delimiters, priority -9 to 9;
+    auth is `<>` or xtext, which nobody passes on: as RFC 4954 5 wants of a server that trusts no client with it.
     """
 
     size_bytes: int | None = None
@@ -61,6 +69,7 @@ class MailParams:
     ret: str | None = None
     envid: str | None = None
     verp: str | None = None
+    auth: str | None = None
     by: DeliverBy | None = None
     priority: int | None = None
 
@@ -112,6 +121,12 @@ def _no_value(value: str) -> bool:
 
 def _envid(value: str) -> str:
     if not value or len(value) > ENVID_MAX_CHARS or not xtext.is_xtext(value):
+        raise ValueError(value)
+    return value
+
+
+def _auth(value: str) -> str:
+    if not value or len(value) > AUTH_MAX_CHARS or (value != "<>" and not xtext.is_xtext(value)):
         raise ValueError(value)
     return value
 
@@ -172,6 +187,7 @@ MAIL_PARAMETERS: Final[Mapping[str, Parameter]] = {
     "SMTPUTF8": Parameter(Ext.SMTPUTF8, "smtputf8", _no_value),
     "RET": Parameter(Ext.DSN, "ret", _one_of(_RETS)),
     "ENVID": Parameter(Ext.DSN, "envid", _envid),
+    "AUTH": Parameter(Ext.AUTH, "auth", _auth),
     "XVERP": Parameter(Ext.XVERP, "verp", _verp),
     "BY": Parameter(Ext.DELIVERBY, "by", _by),
     "MT-PRIORITY": Parameter(Ext.MT_PRIORITY, "priority", _priority),

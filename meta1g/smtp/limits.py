@@ -34,6 +34,9 @@ BY_MAX_DIGITS: Final = 9
 #: RFC 6710 2: priorities are from -9 to 9.
 PRIORITY_MAX: Final = 9
 
+#: RFC 4954 3: AUTH= adds 500 characters to MAIL.
+AUTH_MAX_CHARS: Final = 500
+
 #: A reply line that we read; more than the RFC allows, since servers write longer ones.
 PEER_REPLY_LINE_MAX_BYTES: Final = 2048
 #: Lines of one reply that we read; our choice, because no server offers half as many extensions.

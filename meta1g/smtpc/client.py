@@ -27,9 +27,11 @@ from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtpc_qmgr import CloseDelivery, Deliver, DeliveryResult, SessionClosed
 from meta1g.smtp.esmtp import Ext
+from meta1g.smtpc.authout import AuthOut
+from meta1g.smtpc.connecting import Unreached
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.limits import IDLE_MAX_S, LOG_AT_ONCE_LINES, MICROSECONDS
-from meta1g.smtpc.session import Session
+from meta1g.smtpc.session import Session, Shared
 from meta1g.smtpc.settings import ServerSettings, Settings
 from meta1g.smtpc.status import DeliveryStatus, SessionError, where
 from meta1g.smtpc.tlsout import TlsOut
@@ -93,15 +95,14 @@ class Client:
     Owner: the process; state threads switch only where a docstring says so.
     """
 
-    __slots__ = ("_cdb", "_clock", "_log", "_post", "_settings", "_tls_out", "_workers", "stopping")
+    __slots__ = ("_cdb", "_log", "_post", "_settings", "_shared", "_workers", "stopping")
 
     def __init__(self, settings: ServerSettings, cdb: Cdb, clock: Clock, log: Log, post: Callable[[Message], None]) -> None:
         self._settings = settings
         self._cdb = cdb
-        self._clock = clock
         self._log = log
         self._post = post
-        self._tls_out = TlsOut(log)
+        self._shared = Shared(clock, TlsOut(log), AuthOut(clock, log), Unreached())
         self._workers: dict[_Key, SessionWorker] = {}
         self.stopping = False
 
@@ -165,7 +166,7 @@ class Client:
         except SessionError as wrong:
             self._report(job, DeliveryStatus(session=wrong.reply), None)
             return
-        worker = SessionWorker(Session(deliver.session_id, server, deliver.da, settings, self._clock, self._tls_out), job)
+        worker = SessionWorker(Session(deliver.session_id, deliver.server, deliver.da, settings, self._shared), job)
         worker.thread = st_thread_create(self._serve, worker)
         self._workers[worker.key] = worker
 
@@ -225,6 +226,7 @@ class Client:
         """Runs one delivery and reports it; tells whether the session stays open for another.  Switches: yes."""
         session = worker.session
         job.status = self._deliver(session, job.deliver)
+        job.status.tried, job.status.server = session.tried, session.server
         keep = session.is_open and job.deliver.keep_open and not self.stopping and not worker.closing
         if not keep:
             self._workers.pop(worker.key, None)
@@ -242,11 +244,12 @@ class Client:
         content = None if job.probe else Content(self._cdb, job)
         status = DeliveryStatus()
         try:
-            if job.server[0].conf != session.server.conf:  # its address has another name, or the map has changed
+            if not session.serves(job.server):  # its address has another name, or the map has changed
                 with contextlib.suppress(SessionError):
                     session.quit()
                 session.close()
-                session.treat_as(job.server[0], self._settings_for(job.server[0]))
+                session.treat_as(job.server, self._settings_for(job.server[0]))
+            session.aim(job.server)
             for attempt in (1, 2):
                 if not session.is_open:
                     self._open(session)
@@ -317,7 +320,7 @@ class Client:
         if job.answered:
             return
         deliver = job.deliver
-        server = deliver.server[0] if deliver.server else _NO_SERVER
+        server = status.server or (deliver.server[0] if deliver.server else _NO_SERVER)
         result = status.result(deliver, session_open=session is not None, dsn=dsn, by=by and deliver.by_mode is not None)
         try:
             if not job.conn.closed:

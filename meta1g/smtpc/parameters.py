@@ -79,19 +79,8 @@ def fitted(job: Deliver, server: Extensions, content: ContentFacts) -> Deliver:
 
 
 def _with_a_labels(job: Deliver) -> Deliver:
-    rcpts = tuple(replace(rcpt, rcpt=_with_a_label(rcpt.rcpt)) for rcpt in job.rcpts)
-    return replace(job, mail=_with_a_label(job.mail), rcpts=rcpts)
-
-
-def _with_a_label(address: str) -> str:
-    """Gives an address whose domain is in A-labels, if that makes it ASCII."""
-    local, at, domain = address.rpartition("@")
-    if address.isascii() or not local.isascii():
-        return address
-    try:
-        return f"{local}{at}{idn.to_ascii(domain)}"
-    except ValueError:
-        return address
+    rcpts = tuple(replace(rcpt, rcpt=idn.address_in_ascii(rcpt.rcpt)) for rcpt in job.rcpts)
+    return replace(job, mail=idn.address_in_ascii(job.mail), rcpts=rcpts)
 
 
 def _takes_binary(server: Extensions) -> bool:

@@ -9,9 +9,12 @@ from meta1g.base.hostname import system_name
 from meta1g.base.rsc import Rsc
 from meta1g.base.tlsfacts import TlsSettings
 from meta1g.conf.config import Config, Section
+from meta1g.conf.errors import ConfigError
 from meta1g.conf.snippet import parse_snippet
 from meta1g.conf.tlsconf import tls_settings
+from meta1g.smtpc.connection import Sources
 from meta1g.smtpc.limits import SNIPPETS_KEPT
+from meta1g.smtpc.logins import AuthSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +28,12 @@ class Settings:
     data_timeout_s: int
     block_timeout_s: int
     dot_timeout_s: int
-    source_address: str
+    sources: Sources
     max_threads: int
     pipelining: bool
     chunking: bool = True
     tls: TlsSettings | None = None
+    auth: AuthSettings | None = None
 
     @classmethod
     def from_config(cls, config: Config) -> "Settings":
@@ -53,12 +57,41 @@ class Settings:
             data_timeout_s=step_s("data_timeout"),
             block_timeout_s=step_s("block_timeout"),
             dot_timeout_s=step_s("dot_timeout"),
-            source_address=section.get("source_address") or "",
+            sources=_sources(section),
             max_threads=section.get("max_threads"),
             pipelining=section.flag("pipelining"),
             chunking=section.flag("chunking"),
             tls=tls_settings(config, section.sub("tls"), server=False) if section.flag("starttls") else None,
+            auth=_auth_settings(config, section.sub("auth")),
         )
+
+
+def _sources(section: Section) -> Sources:
+    """Reads source_address, which may be of either family, and source_address6.
+
+    Raises:
+        ConfigError: both are IPv6.
+    """
+    either, ipv6 = section.get("source_address") or "", section.get("source_address6") or ""
+    if ":" not in either:
+        return Sources(either, ipv6)
+    if ipv6:
+        raise ConfigError(f"{section.where}: source_address and source_address6 are both IPv6; leave one of them")
+    return Sources("", either)
+
+
+def _auth_settings(config: Config, section: Section) -> AuthSettings | None:
+    """Reads section auth; None without a file of logins."""
+    file = section.get("file")
+    if not file:
+        return None
+    from meta1g.smtpc.auth import MECHANISMS
+
+    return AuthSettings(
+        file=config.configuration_directory / file,
+        mechanisms=tuple(one.upper() for one in section.get("mechanisms")) or tuple(MECHANISMS),
+        without_tls=section.flag("without_tls"),
+    )
 
 
 class ServerSettings:

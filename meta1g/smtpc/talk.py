@@ -8,7 +8,7 @@ knows PIPELINING, otherwise one by one; replies are read in order.
 Invariants: a recipient is accepted only by the 2xx that answers the final dot.  What a server said about a recipient stays what
 it is, whatever becomes of the session afterwards; the failure of the session is for those it said nothing about.
 Pure.  Owner: the session.
-Ref: RFC 5321 3.3, 3.8, 4.1, 4.5.3.1.10; RFC 2920 3.1 (PIPELINING); RFC 2033 (LMTP).
+Ref: RFC 5321 3.3, 3.8, 4.1, 4.5.3.1.10; RFC 2920 3.1 (PIPELINING); RFC 2033 (LMTP); RFC 4954 (AUTH); RFC 9422 (LIMITS).
 """
 
 from collections import deque
@@ -25,6 +25,7 @@ from meta1g.smtpc import fsm
 from meta1g.smtpc.fsm import Event, State, Verb, event_of, next_state
 from meta1g.smtpc.limits import PIPELINE_MAX_COMMANDS
 from meta1g.smtpc.parameters import mail_command, rcpt_command
+from meta1g.smtpc.serverlimits import NO_LIMITS, parse_limits
 from meta1g.smtpc.status import DeliveryStatus
 
 _IN_TRANSACTION: Final = (State.MAIL, State.RCPT, State.DATA, State.CONTENT, State.DOT)
@@ -59,19 +60,24 @@ class Talk:
     Attributes:
         state: where the session stands.
         extensions: what the server offers.
+        challenge: what the server wants to have answered, in state CHALLENGED.
+        demands: the server wants AUTH or STARTTLS first.
         failure: why the session cannot be used any more, or None.
         stale: nothing was asked yet that another session could not ask at once: the server had ended this one, or takes no more
             messages in it.
     """
 
     __slots__ = (
-        "_accepted", "_by", "_chunking", "_ehlo_refused", "_hostname", "_job", "_lmtp", "_owed", "_pipelining",
-        "_served", "_server", "_status", "_to_say", "_transactions", "extensions", "failure", "stale", "state",
+        "_accepted", "_auth_line", "_by", "_chunking", "_ehlo_refused", "_hostname", "_job", "_limits", "_lmtp", "_owed",
+        "_pipelining", "_served", "_server", "_status", "_to_say", "_transactions", "challenge", "demands", "extensions",
+        "failure", "stale", "state",
     )  # fmt: skip
 
     def __init__(self, hostname: str, server: str, *, lmtp: bool, pipelining: bool, chunking: bool = True) -> None:
         self.state = State.CONNECTING
         self.extensions = Extensions()
+        self.challenge = ""
+        self.demands = False
         self.failure: Reply | None = None
         self.stale = False
         self._hostname = hostname
@@ -86,6 +92,8 @@ class Talk:
         self._by: DeliverBy | None = None
         self._status = DeliveryStatus()
         self._accepted: list[DeliverRcpt] = []
+        self._auth_line = ""
+        self._limits = NO_LIMITS
         self._transactions = 0
         self._served = False
 
@@ -93,6 +101,11 @@ class Talk:
     def owed(self) -> Verb | None:
         """What the next reply will answer, None if none is waited for."""
         return self._owed[0][0] if self._owed else None
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether the server takes no more transactions over this connection (RFC 9422, MAILMAX)."""
+        return 0 < self._limits.transactions <= self._transactions
 
     @property
     def reused(self) -> bool:
@@ -114,8 +127,22 @@ class Talk:
     def secured(self) -> None:
         """Introduces us anew: what the server said in clear is forgotten (RFC 3207 4.2).  The state must be SECURING."""
         self._feed(Event.SECURED)
-        self.extensions, self._ehlo_refused = Extensions(), None
+        self.extensions, self._limits, self._ehlo_refused = Extensions(), NO_LIMITS, None
         self._say_hello(Verb.LHLO if self._lmtp else Verb.EHLO)
+
+    def auth(self, command: str) -> None:
+        """Lets AUTH be said; the state must be READY.  A refusal ends the session: the server knows us by our login."""
+        self._feed(Event.SEND_AUTH)
+        self._say_auth(command)
+
+    def respond(self, line: str) -> None:
+        """Lets the answer to a challenge be said; the state must be CHALLENGED."""
+        self._feed(Event.SEND_RESPONSE)
+        self._say_auth(line)
+
+    def _say_auth(self, line: str) -> None:
+        self._auth_line, self.challenge = line, ""
+        self._to_say.append((Verb.AUTH, None))
 
     def begin(self, job: Deliver, status: DeliveryStatus, by: DeliverBy | None = None) -> None:
         """Begins a transaction; its outcomes go to status, by is what is left of its time.  The state must be READY."""
@@ -123,7 +150,18 @@ class Talk:
         self._transactions += 1
         self._job, self._status, self._accepted, self._by = job, status, [], by
         self._to_say.append((Verb.MAIL, None))
-        self._to_say.extend((Verb.RCPT, rcpt) for rcpt in job.rcpts)
+        rcpts: Sequence[DeliverRcpt] = job.rcpts
+        if self._limits is not NO_LIMITS:
+            rcpts, left = self._limits.first(job.rcpts)
+            self._leave(left)
+        self._to_say.extend((Verb.RCPT, rcpt) for rcpt in rcpts)
+
+    def _leave(self, rcpts: Sequence[DeliverRcpt]) -> None:
+        """Leaves recipients to another transaction: the server has said how many it takes."""
+        reply = Reply(452, "4.5.3", f"{self._server} takes no more in one transaction, by its LIMITS")
+        for rcpt in rcpts:
+            self._status.rcpts[rcpt.rcpt_idx] = reply
+            self._status.retry[rcpt.rcpt_idx] = Retry.NEXT_TRANSACTION
 
     @property
     def accepted(self) -> tuple[DeliverRcpt, ...]:
@@ -199,6 +237,8 @@ class Talk:
         elif verb is Verb.EMPTY:
             self._feed(Event.SENT_DOT)
             line = "."
+        elif verb is Verb.AUTH:
+            line, self._auth_line = self._auth_line, ""
         elif verb in (Verb.EHLO, Verb.HELO, Verb.LHLO):
             line = f"{verb.value} {self._hostname}"
         else:
@@ -225,6 +265,8 @@ class Talk:
     def _note(self, verb: Verb, rcpt: DeliverRcpt | None, reply: Reply) -> None:
         """Keeps what a reply says about the transaction or its recipients."""
         status = self._status
+        if reply.code == fsm.AUTH_REQUIRED:  # about us, and we can be told a login: nobody is refused for good
+            reply, self.demands = reply.softened(), True
         if verb is Verb.MAIL and not reply.is_ok:
             status.transaction = reply
             self.stale = (reply.is_temp and self._served) or (reply.code == fsm.BAD_SEQUENCE and self.reused)
@@ -264,10 +306,14 @@ class Talk:
         if state is State.GREETED:
             self._greeted(reply, again=verb is Verb.EHLO)
         elif state is State.LEAVING:
-            self.failure = reply
+            self.failure = reply.softened() if verb is Verb.AUTH or reply.code == fsm.AUTH_REQUIRED else reply
+        elif state is State.CHALLENGED:
+            self.challenge = reply.one_line
         elif state is State.READY and verb in (Verb.EHLO, Verb.LHLO):
             offered = parse_ehlo(reply)
             self.extensions = offered if self._pipelining else offered.without(Ext.PIPELINING)
+            if (limits := offered.keywords.get(Ext.LIMITS.value)) is not None:
+                self._limits = parse_limits(limits)
         elif state is State.RCPT and not self._owed:
             self._envelope_goes_on()
         elif state is State.CONTENT and not self._receives:

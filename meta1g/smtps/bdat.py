@@ -117,7 +117,7 @@ def _refusal(dialogue: Dialogue) -> Reply | None:
     if dialogue.chunks_dropped:
         return replies.CHUNK_DROPPED
     if state is State.MAIL and ta is not None and ta.failed:
-        return replies.NO_VALID_RCPTS
+        return replies.RCPT_FIRST if dialogue.settings.lmtp else replies.NO_VALID_RCPTS  # RFC 2033 4.2
     if (state, Event.CHUNK) not in TRANSITIONS or ta is None:
         return dialogue.out_of_sequence(Event.CHUNK)
     if ta.generation != dialogue.context.qmgr.generation:
@@ -130,6 +130,8 @@ def _refuse(dialogue: Dialogue, chunk: Chunk, refusal: Reply) -> None:
     for _ in _octets(dialogue, chunk.size_bytes, dialogue.context.clock.monotonic(), 0):
         pass
     ta = dialogue.ta
+    if ta is not None and chunk.last and ta.accepted:
+        dialogue.foretell(refusal, content.replies_due(dialogue, ta) - 1)
     if ta is not None and refusal is ta.refused:
         dialogue.reset()
         dialogue.step(Event.RESET)

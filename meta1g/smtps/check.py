@@ -11,11 +11,13 @@ import stat
 from pathlib import Path
 
 from meta1g.base import paths, reach, startup
+from meta1g.base.errors import PermError
 from meta1g.base.hostname import system_name
 from meta1g.base.selfcheck import Findings
 from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM
 from meta1g.base.tlsfacts import TlsSettings, ending
 from meta1g.conf.load import load_file
+from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.settings import settings_from
 
 
@@ -35,6 +37,8 @@ def check(arguments: argparse.Namespace) -> int:
         with found.part():
             settings = settings_from(config, section, config.hostname or system_name())
             _check_group(settings.cdb_gid, section.where, found)
+            if (auth := auth_settings(config, section.sub("auth"))) is not None:
+                _check_auth(auth, section.sub("auth").where, found)
             if settings.tls is not None:
                 _check_tls(settings.tls, section.sub("tls").where, found)
         cdb = queue / paths.CDB_DIRECTORY
@@ -49,6 +53,27 @@ def check(arguments: argparse.Namespace) -> int:
 def _check_group(gid: int | None, where: str, found: Findings) -> None:
     if gid is not None and os.geteuid() != 0 and gid not in (os.getegid(), *os.getgroups()):
         found.add(f"{where}: CDB_gid: {reach.user_name()} is not in group {gid}, so that it cannot give content files to it")
+
+
+def _check_auth(settings: AuthSettings, where: str, found: Findings) -> None:
+    """Reads the password file, or looks whether the socket of the back end can be reached, which may be away for a while."""
+    from meta1g.smtps.passwords import read_file
+
+    path = settings.password_file
+    if path is not None:
+        try:
+            read_file(path)
+        except PermError as error:
+            hint = "" if path.exists() else "; smpasswd add USER makes it"
+            found.add(f"{where}: {error.cause}{hint}", EX_CONFIG if os.access(path, os.R_OK) else EX_NOPERM)
+            return
+        if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+            found.warn(f"{where}: {path} can be read or written by everybody: chmod o-rwx {path}")
+    for socket in (settings.saslauthd_socket, settings.dovecot_socket):
+        if socket is not None and not os.access(socket, os.W_OK):
+            found.warn(
+                f"{where}: {socket} is not there, or cannot be reached by {reach.user_name()}; AUTH is answered 454 then"
+            )
 
 
 def _check_tls(settings: TlsSettings, where: str, found: Findings) -> None:

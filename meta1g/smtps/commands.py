@@ -18,6 +18,7 @@ from meta1g.smtp.command import Command, Verb, is_chunk, parse_command, shown
 from meta1g.smtp.esmtp import BINARY, Ext, MailParams, RcptParams, ehlo_reply, parse_mail_params, parse_rcpt_params
 from meta1g.smtps import content
 from meta1g.smtps.bdat import bdat
+from meta1g.smtps.context import AuthService
 from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.fsm import Event, State
 from meta1g.smtps.limits import QUESTIONS_MAX
@@ -28,15 +29,24 @@ from meta1g.smtps.smar_link import Asked
 from meta1g.smtps.starttls import starttls
 from meta1g.smtps.transaction import Transaction
 
+#: What the log shows of a line that may be part of a password.
+_HUSHED: Final = b"..."
+
 
 def handle(dialogue: Dialogue, line: bytes) -> None:
     """Takes one command line without its CR LF.  Switches: yes (questions, content)."""
+    state = dialogue.state
+    if state is State.AUTH:
+        _server_of(dialogue).respond(dialogue, line)
+        return
     dialogue.command = line
     command = parse_command(line)
-    if dialogue.state is State.DENIED:
+    if state is State.DENIED:
         _denied(dialogue, command)
         return
     if isinstance(command, Reply):
+        if dialogue.hushed:
+            dialogue.command = _HUSHED
         _refuse_command(dialogue, line, command)
         if is_chunk(line):
             dialogue.settle()
@@ -52,9 +62,17 @@ def handle(dialogue: Dialogue, line: bytes) -> None:
 
 def _refuse_command(dialogue: Dialogue, line: bytes, reply: Reply) -> None:
     """Refuses a command that is none; filters may say it in their words.  Switches: yes (network), if there are some."""
-    if dialogue.filters is not None and reply is replies.UNKNOWN_COMMAND and not dialogue.waiting:
+    if dialogue.filters is not None and reply is replies.UNKNOWN_COMMAND and not (dialogue.waiting or dialogue.hushed):
         reply = dialogue.filters.unknown(line) or reply
     dialogue.reply(reply)
+
+
+def too_long(dialogue: Dialogue, tail: bytes) -> None:
+    """Refuses a line that was too long to be kept; its end is all that is known of it."""
+    if dialogue.state is State.AUTH:
+        dialogue.end_exchange()
+    dialogue.command = _HUSHED if dialogue.hushed else tail
+    dialogue.reply(replies.LINE_TOO_LONG)
 
 
 def _denied(dialogue: Dialogue, command: Command | Reply) -> None:
@@ -69,23 +87,26 @@ def _denied(dialogue: Dialogue, command: Command | Reply) -> None:
 
 
 def ehlo(dialogue: Dialogue, argument: str) -> None:
-    """Answers EHLO with the extensions.  Switches: yes, as forget_mail()."""
+    """Answers EHLO with the extensions.  Switches: yes, as forget_mail(), and if the users of AUTH have changed."""
     _hello_extended(dialogue, argument, "ESMTP")
 
 
 def lhlo(dialogue: Dialogue, argument: str) -> None:
-    """Answers LHLO with the extensions.  Switches: yes, as forget_mail()."""
+    """Answers LHLO with the extensions.  Switches: yes, as ehlo()."""
     _hello_extended(dialogue, argument, "LMTP")
 
 
 def _hello_extended(dialogue: Dialogue, argument: str, protocol: str) -> None:
-    """Switches: yes, as forget_mail()."""
+    """Switches: yes, as ehlo()."""
     settings = dialogue.settings
     if _hello(dialogue, argument, protocol):
         client = client_text(dialogue.client_name, dialogue.client_addr)
         offered = settings.offered if dialogue.tls is None else settings.offered_under_tls
         if dialogue.trust:
             offered = offered_to(dialogue.trust, offered)
+        server = dialogue.context.auth_server
+        if server is not None and settings.auth is not None:
+            offered = {**offered, **server.offered(dialogue)}
         dialogue.reply(ehlo_reply(settings.hostname, client, offered))
 
 
@@ -114,6 +135,27 @@ def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
     return dialogue.state is State.HELLO
 
 
+# AUTH
+
+
+def auth(dialogue: Dialogue, argument: str) -> None:
+    """Begins an exchange of SASL.  Switches: yes (waits), if AUTH is offered."""
+    if dialogue.context.auth_server is None or dialogue.settings.auth is None:
+        dialogue.reply(replies.NOT_IMPLEMENTED)
+    elif dialogue.auth is not None:
+        dialogue.reply(replies.AUTH_ALREADY)
+    elif dialogue.state is State.HELLO and dialogue.protocol == "SMTP":
+        dialogue.reply(replies.EHLO_FIRST)
+    elif dialogue.allowed(Event.AUTH):
+        _server_of(dialogue).begin(dialogue, argument)
+
+
+def _server_of(dialogue: Dialogue) -> AuthService:
+    server = dialogue.context.auth_server
+    assert server is not None
+    return server
+
+
 # MAIL
 
 
@@ -136,15 +178,14 @@ def mail(dialogue: Dialogue, argument: str) -> None:
     if (params.priority or 0) > 0:
         learn_relaying(dialogue)
     context = dialogue.context
-    ta = Transaction(
-        context.ids.transaction(), address, params, context.qmgr.generation, context.clock.monotonic(), dialogue.denial
-    )
+    denial = None if dialogue.overrules else dialogue.denial
+    ta = Transaction(context.ids.transaction(), address, params, context.qmgr.generation, context.clock.monotonic(), denial)
     ta.discard, ta.flags, ta.rule = dialogue.discard, dialogue.flags, dialogue.rule
     dialogue.ta = ta
     dialogue.transactions += 1
     dialogue.step(Event.MAIL)
-    asked = None
-    if context.smar.asks_mail:
+    asked, user = None, "" if dialogue.auth is None else dialogue.auth.user
+    if context.smar.asks_mail or (user and context.smar.asks_auth):
         question = CheckMail(
             ta_id=ta.ta_id,
             client_addr=dialogue.client_addr,
@@ -152,6 +193,7 @@ def mail(dialogue: Dialogue, argument: str) -> None:
             ehlo=dialogue.ehlo,
             mail=address.text,
             flags=ta.flags,
+            auth=user,
         )
         asked = context.smar.ask(question)
     counted = context.qmgr.count(dialogue.id, ClientEvent.MESSAGE)
@@ -182,6 +224,8 @@ def _may_begin(dialogue: Dialogue, params: MailParams) -> Reply | None:
     """Gives the reason why no transaction can begin now, or None.  Switches: yes, as admission() does."""
     context = dialogue.context
     settings = dialogue.settings
+    if settings.require_auth and dialogue.auth is None:
+        return replies.AUTH_REQUIRED
     if (refusal := dialogue.admission()) is not None:
         return refusal
     if dialogue.generation != context.qmgr.generation:
@@ -369,4 +413,5 @@ HANDLERS: Final[Mapping[Verb, Callable[[Dialogue, str], None]]] = {
     Verb.EXPN: expn,
     Verb.HELP: help_,
     Verb.STARTTLS: starttls,
+    Verb.AUTH: auth,
 }

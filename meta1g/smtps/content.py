@@ -518,5 +518,6 @@ def _tell_outcome(dialogue: Dialogue, ta: Transaction, content: IncomingContent,
             body=ta.params.body,
             ret=ta.params.ret,
             envid=ta.params.envid,
+            auth=None if dialogue.auth is None else dialogue.auth.user,
             reply=reply.code,
         )

@@ -50,6 +50,15 @@ _ERRORS: Final = (
     replies.RCPT_FIRST,
     replies.CHUNKS_WANTED,
     replies.EARLY_TALKER,
+    replies.EHLO_FIRST,
+    replies.AUTH_ALREADY,
+    replies.AUTH_IN_MAIL,
+    replies.AUTH_NOT_OFFERED,
+    replies.AUTH_NEEDS_TLS,
+    replies.AUTH_NO_BASE64,
+    replies.AUTH_MALFORMED,
+    replies.AUTH_CANCELLED,
+    replies.AUTH_SERVER_FIRST,
     replies.TOO_MANY_ERRORS,
 )
 _REFUSALS: Final = (
@@ -72,6 +81,12 @@ _REFUSALS: Final = (
     replies.DISK_FULL,
     replies.SHUTTING_DOWN,
     replies.INTERNAL_ERROR,
+    replies.AUTH_REQUIRED,
+    replies.AUTH_FAILED,
+    replies.AUTH_TRANSITION,
+    replies.AUTH_AWAY,
+    replies.AUTH_LATER,
+    replies.TOO_MANY_AUTH_FAILURES,
     replies.TOO_MANY_REFUSALS,
 )
 _OVERSHOOTS: Final = (

@@ -20,6 +20,7 @@ from meta1g.base.logtext import LogValue
 from meta1g.base.reply import Reply
 from meta1g.base.tlsfacts import TlsInfo
 from meta1g.rcb.smtps_qmgr import DiscardTransaction
+from meta1g.rcb.smtps_smar import LookupFlags
 from meta1g.smtp import replies
 from meta1g.smtp.command import shown
 from meta1g.smtps.context import Context
@@ -69,6 +70,29 @@ class ProbedQuestion(OpenQuestion, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """Who the client is.
+
+    Args:
+        user: name of the user.
+        mechanism: of SASL.
+        may_relay: the user may send anywhere.
+    """
+
+    user: str
+    mechanism: str
+    may_relay: bool
+
+
+class OpenExchange(Protocol):
+    """An exchange of SASL that is not over."""
+
+    def close(self) -> None:
+        """Ends it; again does nothing."""
+        ...
+
+
 @dataclass(slots=True)
 class _Refusal:
     """A refusal that waits behind a question.  Owner: the state thread of the session."""
@@ -110,6 +134,11 @@ class Dialogue(ABC):
         ta: the open transaction.
         tls: what was agreed on, None in clear.
         filters: what its mail passes; None if there are none.
+        auth: who the client is, None as long as it has not said.
+        exchange: the open exchange of SASL in state AUTH.
+        mechanism: of the last exchange.
+        auth_failures: exchanges that failed.
+        hushed: unknown commands are not shown in the log: they may be parts of an exchange that was refused.
         transactions: how many there were.
         counter: negative replies so far.
         chunks_dropped: a message was refused before its last BDAT, so those that a pipelining client has sent are dropped.
@@ -126,6 +155,8 @@ class Dialogue(ABC):
         "_nfd",
         "_offset",
         "_out",
+        "auth",
+        "auth_failures",
         "chunks_dropped",
         "client_addr",
         "client_name",
@@ -135,12 +166,15 @@ class Dialogue(ABC):
         "denial",
         "discard",
         "ehlo",
+        "exchange",
         "filters",
         "flags",
         "forwarded",
         "generation",
+        "hushed",
         "id",
         "mail_refused",
+        "mechanism",
         "noops",
         "presented",
         "protocol",
@@ -176,6 +210,11 @@ class Dialogue(ABC):
         self.ta: Transaction | None = None
         self.tls: TlsInfo | None = None
         self.filters: SessionFilters | None = None
+        self.auth: Authenticated | None = None
+        self.exchange: OpenExchange | None = None
+        self.mechanism = ""
+        self.auth_failures = 0
+        self.hushed = False
         self.transactions = 0
         self.counter = Counter(self.settings.count_limits)
         self.chunks_dropped = False
@@ -327,12 +366,30 @@ class Dialogue(ABC):
         """
         self.forget_mail()
         self.ehlo, self.protocol, self.tls = "", "SMTP", info
+        self.auth = None
+        self.flags &= ~LookupFlags.AUTHENTICATED
         self.step(Event.TLS)
+
+    def end_exchange(self) -> None:
+        """Ends the open exchange of SASL; without one does nothing."""
+        open_one, self.exchange = self.exchange, None
+        if open_one is not None:
+            open_one.close()
+            self.hushed = True
+            if self.state is State.AUTH:
+                self.step(Event.AUTH_END)
+
+    @property
+    def overrules(self) -> bool:
+        """Whether the client overrules denials that were delayed: it has shown who it is, and may relay (MeTA1)."""
+        return self.auth is not None and self.auth.may_relay
 
     def origin(self) -> ReceivedFrom:
         """Gives the facts for the Received header."""
         tls = self.tls
-        protocol = f"{self.protocol}S" if tls is not None and self.protocol != "SMTP" else self.protocol
+        protocol = self.protocol
+        if protocol != "SMTP":  # RFC 3848: HELO has no such forms
+            protocol += ("" if tls is None else "S") + ("" if self.auth is None else "A")
         return ReceivedFrom(self.ehlo, self.client_name, self.client_addr, protocol, "" if tls is None else tls.clause)
 
     @abstractmethod
@@ -341,7 +398,10 @@ class Dialogue(ABC):
 
     @abstractmethod
     def begin_anew(self, client_addr: str) -> None:
-        """Goes on as the session of another client, about whom nothing is known yet; the greeting is to follow."""
+        """Goes on as the session of another client, about whom nothing is known yet; the greeting is to follow.
+
+        Switches: yes, as forget_mail().
+        """
 
     @abstractmethod
     def greet(self) -> None:

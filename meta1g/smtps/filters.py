@@ -145,6 +145,8 @@ class Filters:
         if self._hello != self.dialogue.ehlo and self.helo(self.dialogue.ehlo) is not None:
             return self.denial  # somebody else said it for the client
         self._macros |= {"i": ta.ta_id, "mail_addr": ta.mail.text, "mail_host": ta.mail.domain, "mail_mailer": _MAILER}
+        auth = self.dialogue.auth
+        self._macros |= {"auth_authen": auth.user if auth else "", "auth_type": auth.mechanism if auth else ""}
         words = (_path(ta.mail), *_mail_words(ta.params))
         return self._each(lambda one: one.machine.mail(words, one.macros), ta)
 

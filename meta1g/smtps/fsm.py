@@ -5,6 +5,7 @@
                                           ^            |                |             |                |
                                           +-- RESET, MAIL_REFUSED ------+-- DROPPED --+--- ANSWERED ---+
                                                                         RCPT -CHUNK-> CHUNKS -LAST-> CONTENT
+                      HELLO -AUTH-> AUTH -AUTH_END-> HELLO
                       GREETED, HELLO, MAIL, RCPT, CHUNKS -- TLS --> GREETED
                       GREETED, HELLO -- CLIENT --> CONNECTED
                      any state -- CLOSE --> CLOSING
@@ -35,6 +36,7 @@ class State(Enum):
     HELLO = auto()
     MAIL = auto()
     RCPT = auto()
+    AUTH = auto()  # the next line is a response of SASL
     CHUNKS = auto()
     CONTENT = auto()
     WAIT_COMMIT = auto()
@@ -60,6 +62,8 @@ class Event(Enum):
     ANSWERED = auto()  # qmgr has answered, or never will
     RESET = auto()
     TLS = auto()  # the handshake is done, and all that came before is forgotten
+    AUTH = auto()  # an exchange begins
+    AUTH_END = auto()  # it succeeded, failed, or was cancelled
     CLOSE = auto()  # QUIT, 421, lost connection
 
 
@@ -73,6 +77,8 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (_S.HELLO, _E.HELLO): _S.HELLO,
     **{(state, _E.TLS): _S.GREETED for state in (_S.GREETED, _S.HELLO, _S.MAIL, _S.RCPT, _S.CHUNKS)},
     (_S.HELLO, _E.RESET): _S.HELLO,
+    (_S.HELLO, _E.AUTH): _S.AUTH,
+    (_S.AUTH, _E.AUTH_END): _S.HELLO,
     (_S.HELLO, _E.MAIL): _S.MAIL,
     (_S.MAIL, _E.HELLO): _S.HELLO,
     (_S.MAIL, _E.RESET): _S.HELLO,
@@ -100,6 +106,8 @@ REFUSALS: Final[Mapping[tuple[State, Event], Reply]] = {
     (_S.GREETED, _E.MAIL): replies.HELO_FIRST,
     (_S.GREETED, _E.RCPT): replies.HELO_FIRST,
     (_S.GREETED, _E.DATA): replies.HELO_FIRST,
+    (_S.GREETED, _E.AUTH): replies.EHLO_FIRST,
+    **{(state, _E.AUTH): replies.AUTH_IN_MAIL for state in (_S.MAIL, _S.RCPT, _S.CHUNKS)},
     (_S.GREETED, _E.CHUNK): replies.HELO_FIRST,
     (_S.HELLO, _E.RCPT): replies.MAIL_FIRST,
     (_S.HELLO, _E.DATA): replies.MAIL_FIRST,

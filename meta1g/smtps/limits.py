@@ -45,6 +45,13 @@ PASSED_PLACES: Final = 65536
 HANDSHAKE_TIMEOUT_US: Final = 60 * US
 #: How often it is looked whether certificates have changed.
 CERTIFICATES_LOOK_S: Final = 30
+#: Password checks of all sessions that wait or run, and of one client; others are told to come again.
+AUTH_PLACES: Final = 64
+AUTH_PLACES_OF_CLIENT: Final = 4
+#: How often it is told that passwords cannot be checked.
+AUTH_AWAY_TOLD_S: Final = 10
+#: Questions to saslauthd or Dovecot at the same time: each is a connection.
+AUTH_QUESTIONS_AT_ONCE: Final = 16
 #: How long the last reply to a client that is sent away may take.
 GOODBYE_TIMEOUT_US: Final = 1 * US
 #: Total time that a client has to say QUIT after it was denied at connect.

@@ -23,6 +23,7 @@ from meta1g.db.cdb import Cdb
 from meta1g.rcb.mcp_child import PassFd
 from meta1g.rcb.smtps_qmgr import SmtpsHello
 from meta1g.rcb.smtps_smar import SmtpsHelloA
+from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.context import Context
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.limits import SESSION_DESCRIPTORS, SPARE_DESCRIPTORS, US
@@ -51,6 +52,7 @@ from meta1g.st.signals import on_signal
 from meta1g.st.turnlog import collect_lines
 
 if TYPE_CHECKING:
+    from meta1g.smtps.auth import AuthServer
     from meta1g.smtps.certificates import Certificates
     from meta1g.smtps.passed import Passed
 
@@ -93,6 +95,7 @@ class SmtpsProcess:
             sessions_max=sessions_max,
             clients=ClientSettings(config, section, hostname),
             certificates=None if settings.tls is None else _certificates(settings.tls, log, clock),
+            auth_server=_auth_server(auth_settings(config, section.sub("auth")), log, clock),
         )
         if settings.greet_pause_us:
             self.context.passed().open()
@@ -165,6 +168,14 @@ def _certificates(settings: TlsSettings, log: Log, clock: Clock) -> "Certificate
     from meta1g.smtps.certificates import Certificates
 
     return Certificates(settings, log, clock)
+
+
+def _auth_server(settings: AuthSettings | None, log: Log, clock: Clock) -> "AuthServer | None":
+    if settings is None:
+        return None
+    from meta1g.smtps.auth import AuthServer
+
+    return AuthServer(settings, log, clock)
 
 
 def served_at_once(max_threads: int, listeners: int, log: Log) -> int:

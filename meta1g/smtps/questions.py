@@ -143,8 +143,10 @@ class MailQuestion:
         reply = replies.RESOLVER_FAILED if verdict is None else told(verdict.reply)
         if verdict is not None and reply.is_ok:
             _take_flags(ta, verdict)
-        elif verdict is not None and reply.is_perm and dialogue.settings.delay_checks:
-            if ta.denial is None:
+        elif (
+            verdict is not None and reply.is_perm and dialogue.settings.delay_checks and not verdict.flags & VerdictFlags.FINAL
+        ):
+            if ta.denial is None and not dialogue.overrules:
                 ta.denial, ta.rule = reply, verdict.rule
         else:
             return reply

@@ -78,7 +78,8 @@ class ServerSession(Dialogue):
             with failure.item(log, "smtps.session", self._failed, ss_sess=self.id, client=self.client_addr):
                 self._run()
         finally:
-            failure.steps(log, "smtps.end", self.reset, self._tell_closed, self._end_filters, lambda: st_netfd_close(self._nfd))
+            steps = (self.reset, self.end_exchange, self._tell_closed, self._end_filters)
+            failure.steps(log, "smtps.end", *steps, lambda: st_netfd_close(self._nfd))
 
     def _run(self) -> None:
         """Switches: yes."""
@@ -162,7 +163,10 @@ class ServerSession(Dialogue):
         return refusal
 
     def begin_anew(self, client_addr: str) -> None:
-        """Goes on as the session of another client, about whom nothing is known yet; the greeting is to follow."""
+        """Goes on as the session of another client, about whom nothing is known yet; the greeting is to follow.
+
+        Switches: yes, as forget_mail().
+        """
         self.forget_mail()
         self._tell_closed()
         self.id = self.context.ids.session()
@@ -172,6 +176,7 @@ class ServerSession(Dialogue):
         self.treat_as(self.context.settings)
         self.ehlo, self.protocol = "", "SMTP"
         self.denial, self.discard, self.rule = None, False, ""
+        self.auth, self.auth_failures = None, 0
         self.transactions = self.noops = 0
         self._admission = self._refusal = None
         self.step(Event.CLIENT)
@@ -373,8 +378,8 @@ class ServerSession(Dialogue):
             line = self._buffer[self._offset : end]
             self._offset = end + 2
             if self._skipping:
-                self._skipping, self.command = False, line
-                self.reply(replies.LINE_TOO_LONG)
+                self._skipping = False
+                commands.too_long(self, line)
             else:
                 commands.handle(self, line)
             if self.state is not State.DENIED:

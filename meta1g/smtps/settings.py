@@ -15,6 +15,7 @@ from meta1g.conf.tlsconf import tls_settings
 from meta1g.rcb.smtps_smar import LookupFlags
 from meta1g.smtp.address import Leniency
 from meta1g.smtp.esmtp import Ext, offered_by
+from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.counting import Count
 from meta1g.smtps.limits import SNIPPETS_KEPT, US
 from meta1g.smtps.milters import MilterSettings, milters_of
@@ -81,6 +82,8 @@ class Settings:
         offered: extensions with their arguments.
         offered_names: the extensions alone.
         offered_under_tls: extensions that are offered under TLS.
+        auth: what clients may log in with, None if AUTH is not offered.
+        require_auth: nobody sends mail without it.
         tls: certificates and what else TLS needs; None if there is no certificate.
         milters: filters that mail passes, in their order.
     """
@@ -113,6 +116,8 @@ class Settings:
     offered: Mapping[Ext, str]
     offered_names: frozenset[Ext]
     offered_under_tls: Mapping[Ext, str]
+    auth: AuthSettings | None = None
+    require_auth: bool = False
     tls: TlsSettings | None = None
     milters: tuple[MilterSettings, ...] = ()
 
@@ -126,6 +131,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
     """Reads the settings of a section."""
     tls = tls_settings(config, section.sub("tls"), server=True)
     offered = _offered(section, tls)
+    auth = auth_settings(config, section.sub("auth")) if section.flag("auth") else None
     return Settings(
         name=section.name or "",
         hostname=hostname,
@@ -135,11 +141,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         max_recipients=section.get("max_recipients"),
         max_transactions=section.get("max_transactions"),
         by_min_s=section.get("min_deliver_by"),
-        count_limits={
-            Count.ERROR: section.get("max_bad_commands"),
-            Count.REFUSAL: section.get("max_refusals"),
-            Count.OVERSHOOT: section.get("max_overshoots"),
-        },
+        count_limits=_count_limits(section),
         max_noops=section.get("max_noops"),
         max_hops=section.get("max_hops"),
         max_threads=section.get("max_threads"),
@@ -148,11 +150,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         delay_checks=section.flag("delay_checks"),
         strict_ehlo=section.flag("strict_ehlo"),
         strict_lines=section.flag("strict_lines"),
-        lenient=Leniency(
-            bare=section.flag("accept_bare_addresses"),
-            odd_dots=section.flag("accept_odd_dots"),
-            sender_domain=hostname if section.flag("accept_local_senders") else "",
-        ),
+        lenient=_leniency(section, hostname),
         soft_bounce=section.get("soft_bounce"),
         lookup_flags=_lookup_flags(section),
         verify=_verification(section),
@@ -161,10 +159,28 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         greet_pause_us=section.get("greet_pause") * US,
         completion=Completion(section.flag("add_sender")) if section.flag("submission") else None,
         offered=offered,
-        offered_names=frozenset(offered),
+        offered_names=frozenset(offered if auth is None else (*offered, Ext.AUTH)),
         offered_under_tls={ext: argument for ext, argument in offered.items() if ext is not Ext.STARTTLS},
+        auth=auth,
+        require_auth=section.flag("require_auth"),
         tls=tls,
         milters=milters_of(section, config.queue_directory),
+    )
+
+
+def _count_limits(section: Section) -> dict[Count, int]:
+    return {
+        Count.ERROR: section.get("max_bad_commands"),
+        Count.REFUSAL: section.get("max_refusals"),
+        Count.OVERSHOOT: section.get("max_overshoots"),
+    }
+
+
+def _leniency(section: Section, hostname: str) -> Leniency:
+    return Leniency(
+        bare=section.flag("accept_bare_addresses"),
+        odd_dots=section.flag("accept_odd_dots"),
+        sender_domain=hostname if section.flag("accept_local_senders") else "",
     )
 
 

@@ -112,9 +112,20 @@ class Job:
             RcptResult(rcpt_idx=idx, reply=reply, retry=Retry.BY_CODE if reply.is_ok else retry) for idx, reply in found
         )
 
-    def failed(self, code: int = 451, text: str = "connection refused", rcpts: dict[str, int] | None = None) -> None:
+    def results(self, outcomes: list[tuple[int, Retry]]) -> None:
+        """Reports outcomes of the recipients in their order."""
+        pairs = zip(self.msg.rcpts, outcomes, strict=True)
+        own = [
+            RcptResult(rcpt_idx=one.rcpt_idx, reply=self._said(code, "1.1", "said"), retry=retry)
+            for one, (code, retry) in pairs
+        ]
+        self._answer(None, rcpts=tuple(own))
+
+    def failed(
+        self, code: int = 451, text: str = "connection refused", rcpts: dict[str, int] | None = None, tried: int = 1
+    ) -> None:
         """Reports that the session failed, and recipients about whom something had been said before."""
-        self._answer(False, session=self._said(code, "4.1", text), rcpts=self.own(rcpts or {}))
+        self._answer(False, session=self._said(code, "4.1", text), rcpts=self.own(rcpts or {}), tried=tried)
 
     def _said(self, code: int, detail: str, text: str) -> Reply:
         return Reply(code, f"{code // 100}.{detail}", text, f"mx-{self.server}[{self.server}]")

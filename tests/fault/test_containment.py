@@ -404,7 +404,7 @@ ROWS = (
     # smtpc
     Row("smtpc", "exception in the envelope", late, "meta1g.smtpc.session:Session._transaction"),
     Row("smtpc", "exception when content is looked at", late, "meta1g.smtpc.content:Content.check"),
-    Row("smtpc", "no descriptor for a server", late_deferred, "meta1g.smtpc.connection:_socket_for", "OSError", EMFILE),
+    Row("smtpc", "no descriptor for a server", late_deferred, "meta1g.smtpc.connection:socket_for", "OSError", EMFILE),
     Row("smtpc", "no descriptor for content", late, "meta1g.db.cdb:Cdb.open", "OSError", EMFILE),
     Row("smtpc", "disk error in content", late, "meta1g.db.cdb:CdbReader.cached", "OSError", EIO, size=LARGE),
     Row("smtpc", "exception while a result is reported", late, "meta1g.smtpc.client:Client._report"),

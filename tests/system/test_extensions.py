@@ -132,6 +132,16 @@ def test_its_sender_is_told(servers, name):
     assert (f"utf-8; {local}@" in text or "utf-8;" in text) == (local == "ü")
 
 
+def test_a_sender_whose_domain_has_other_letters_is_told_by_a_server_without_them(tmp_path):
+    with ScriptedServer({"EHLO": "250 old\r\n", "RCPT": ["550 5.1.1 no\r\n", "250 ok\r\n"]}) as server:
+        with running(Gateway(tmp_path / "gateway", f". {server.port}^[127.0.0.1]", dict(FAST))) as gateway:
+            send(gateway.port, "<s@grüße.example> SMTPUTF8", "<r@plain.example>")
+            gateway.wait_empty()
+        (report,) = server.contents
+        assert "RCPT TO:<s@xn--gre-6ka8l.example>" in [line for seen in server.connections for line in seen.commands]
+    assert email.message_from_bytes(report)["To"] == "<s@xn--gre-6ka8l.example>"
+
+
 def report_to(server, sender):
     """The report that a sender got, None without one."""
     for seen in server.connections:

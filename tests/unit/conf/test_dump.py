@@ -25,7 +25,7 @@ def test_the_effective_configuration_of_a_sample_means_the_same(path):
 
 
 #: What smtps offers without a word of its section.
-OFFERED = "8bitmime, pipelining, starttls, smtputf8, chunking, binarymime, deliverby, mt_priority, limits"
+OFFERED = "8bitmime, pipelining, starttls, auth, smtputf8, chunking, binarymime, deliverby, mt_priority, limits"
 
 
 def test_the_effective_configuration_means_the_same_and_names_the_origin_of_values():
@@ -86,8 +86,8 @@ def test_data_are_json_with_places():
     smtps, smar = data["sections"]
     assert (smtps["keyword"], smtps["name"], smtps["where"]) == ("smtps", "M S A", "t.conf:3")
     assert smtps["options"]["flags"]["value"] == [
-        "8bitmime", "binarymime", "chunking", "delay_checks", "deliverby", "limits", "mt_priority", "pipelining", "smtputf8",
-        "starttls",
+        "8bitmime", "auth", "binarymime", "chunking", "delay_checks", "deliverby", "limits", "mt_priority", "pipelining",
+        "smtputf8", "starttls",
     ]  # fmt: skip
     assert smar["options"]["relay_from"]["value"] == ["192.0.2.0/24"]
     assert [section["keyword"] for section in smar["sections"]] == ["map", "aliases"]

@@ -224,3 +224,16 @@ def test_nothing_is_kept_of_those_who_have_left(mail):
     assert taken(mail, 2) == [4, 3]
     assert len(mail.queues) == 0
     assert not queue._ranks
+
+
+def test_those_who_have_left_do_not_stay_for_ever_among_those_who_are_timed(mail):
+    for number in range(3000):
+        mail.tas[number] = AqTa(replace(ta(number), by=1e12, by_mode="R"), in_ibdb=True, in_defedb=False)
+        one = mail.add(number)
+        if number % 10:
+            mail.queues.remove(one)
+    assert 300 <= len(mail.queues.timed) <= 1000
+    assert mail.queues.timed.due(1e11, 9) == []
+    due = mail.queues.timed.due(1e12, 10_000)
+    assert len(due) == 300
+    assert all(mail.queues.has(one) for one in due)

@@ -1,9 +1,12 @@
+import pytest
+
 from meta1g.base.clock import SystemClock
 from meta1g.base.ids import IdGenerator
 from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt, AqTa, DestKey, Home
 from meta1g.db.dadb import Agent, DaSession
-from meta1g.qmgr.deliver import Builder
+from meta1g.qmgr.deliver import Builder, addresses_of
+from meta1g.qmgr.limits import ADDRESSES_MAX
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.envelope import DsnRcpt, RcptFlags
 from meta1g.rcb.smtpc_qmgr import DeliverRcpt
@@ -34,6 +37,37 @@ def test_a_delivery_carries_the_envelope_and_the_server_to_try_now():
         DeliverRcpt(rcpt_idx=4, rcpt="<r4@to.example>"),
     )
     assert (job.dsn_head, job.dsn_parts, job.dsn_full) == (None, (), False)
+
+
+def server(addr, **facts):
+    return ServerAddr(**{"addr": addr, "port": 25, "host": "mx", "pref": 1, "ttl_s": 60, **facts})
+
+
+@pytest.mark.parametrize(
+    ("servers", "idx", "count"),
+    [
+        ([server("1"), server("2", ttl_s=7), server("3")], 0, 3),
+        ([server("1"), server("2"), server("3")], 1, 2),
+        ([server("1"), server("2", host="other"), server("3")], 0, 1),
+        ([server("1"), server("2", pref=2)], 0, 1),
+        ([server("1"), server("2", port=26)], 0, 1),
+        ([server("1"), server("2", conf="dot_timeout = 1m;")], 0, 1),
+        ([server(str(number)) for number in range(9)], 0, ADDRESSES_MAX),
+    ],
+)
+def test_the_addresses_of_a_server_are_those_that_differ_in_nothing_else(servers, idx, count):
+    assert addresses_of(servers, idx) == tuple(servers[idx : idx + count])
+
+
+def test_recipients_whose_servers_have_other_names_share_the_first_address_alone():
+    it = AqTa(ta(1), in_ibdb=True, in_defedb=False)
+    rcpts = [AqRcpt(it, rcpt(1, number), Home.IBDB) for number in range(2)]
+    both = server("1"), server("2")
+    builder = Builder(settings(), IdGenerator("C", 0, SystemClock()), SystemClock())
+    session = DaSession("C1", Agent(None, 0, 1, 9), DestKey(0, "1", 25), 1)
+    for other, expected in ((both, both), ((server("1", host="b"),), both[:1])):
+        rcpts[0].servers, rcpts[1].servers = both, other
+        assert builder.build(session, rcpts, new_session=True, keep_open=True).server == expected
 
 
 def test_the_sender_of_a_list_member_is_the_owner():

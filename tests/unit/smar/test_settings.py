@@ -64,13 +64,15 @@ def test_maps_in_files_are_relative_to_the_configuration(load, tmp_path):
     MapFile.build(tmp_path / "mt.db", [(b"far.org", b"lmtp:")])
     (tmp_path / "aliases").write_text("list: a b\n")
     (tmp_path / "access").write_text("to:closed@ reject\n")
+    (tmp_path / "senders").write_text("* own\n")
     settings = load(
         'mailertable { file = "mt.db"; } access_map { file = access; type = text; }'
         "aliases { file = aliases; type = text; flags = { localpart, local_domains }; } local_domains = { ours.org };"
+        "auth_sender { file = senders; type = text; }"
     )
     assert settings.routes.plan("far.org").answer.servers[0].addr == f"unix:{tmp_path}/q/lmtpsock"
     assert settings.aliases is not None
-    assert settings.policy.checks() == Checks.CLIENT | Checks.MAIL | Checks.RCPT
+    assert settings.policy.checks() == Checks.CLIENT | Checks.MAIL | Checks.RCPT | Checks.AUTH
     assert settings.policy.relay.is_local("ours.org")
 
 

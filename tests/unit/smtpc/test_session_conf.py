@@ -9,6 +9,7 @@ from meta1g.conf.defs_session import SMTPC_SESSION
 from meta1g.conf.effects import REFUSED
 from meta1g.conf.errors import ConfigError
 from meta1g.rcb.common import ServerAddr
+from meta1g.smtpc.connection import Sources
 from meta1g.smtpc.settings import ServerSettings
 from tests.fakes.smtp_server import ScriptedServer
 from tests.unit.conf.text import load
@@ -26,7 +27,8 @@ ROWS = {
     "data_timeout": ("data_timeout = 7s;", "data_timeout_s", 120, 7),
     "block_timeout": ("block_timeout = 7s;", "block_timeout_s", 180, 7),
     "dot_timeout": ("dot_timeout = 7s;", "dot_timeout_s", 600, 7),
-    "source_address": ("source_address = 127.0.0.2;", "source_address", "", "127.0.0.2"),
+    "source_address": ("source_address = 127.0.0.2;", "sources", Sources(), Sources("127.0.0.2", "")),
+    "source_address6": ("source_address6 = 2001:db8::2;", "sources", Sources(), Sources("", "2001:db8::2")),
 }
 NAMES = {row.name for row in SMTPC_SESSION.options} | {flag.name for flag in SMTPC_SESSION.options[0].kind.flags}
 

@@ -21,7 +21,7 @@ BROKEN = Reply(451, "4.4.2", "mx: connection is broken")
 GOOD = {
     Verb.BANNER: "220 hi", Verb.EHLO: "250-hi\r\n250 PIPELINING", Verb.LHLO: "250-hi\r\n250 PIPELINING", Verb.HELO: "250 hi",
     Verb.MAIL: "250 ok", Verb.RCPT: "250 ok", Verb.DATA: "354 go", Verb.DOT: "250 kept", Verb.LAST: "250 kept",
-    Verb.EMPTY: "554 no",
+    Verb.EMPTY: "554 no", Verb.AUTH: "235 you are",
     Verb.RSET: "250 ok", Verb.QUIT: "221 bye", Verb.STARTTLS: "220 go",
 }  # fmt: skip
 PLAIN = {Verb.EHLO: "250 hi"}
@@ -64,6 +64,14 @@ class Server:
         self.run()
         if self.talk.state is State.SECURING:
             self.talk.secured()
+            self.run()
+
+    def log_in(self, answers=9) -> None:
+        self.talk.auth("AUTH LOGIN")
+        self.run()
+        while self.talk.state is State.CHALLENGED and answers:
+            answers -= 1
+            self.talk.respond("dXNlcg==")
             self.run()
 
     def deliver(self, rcpts=1) -> DeliveryStatus:
@@ -408,6 +416,8 @@ def test_whatever_a_server_answers_everybody_has_one_outcome_and_all_of_the_tabl
         server = Server({**said, **chance.choice([PLAIN, CHUNKS, {}, {}])}, lmtp=lmtp)
         if chance.random() < 0.3 and server.talk.state is State.READY:
             server.secure()
+        if chance.random() < 0.3 and server.talk.state is State.READY:
+            server.log_in()
         for _ in range(3):
             one_more(server, chance.randrange(1, 5))
         if server.talk.state in (State.READY, State.DIRTY, State.LEAVING):

@@ -25,6 +25,8 @@ ROWS = {
     "limits": ("flags = dont_limits;", (), EHLO, "+LIMITS", "!LIMITS"),
     "min_deliver_by": ("min_deliver_by = 5m;", (), EHLO, "+DELIVERBY", "+DELIVERBY 300"),
     "xverp": ("flags = { xverp };", (), EHLO, "!XVERP", "+XVERP"),
+    "auth": ("flags = { dont_auth };", (), EHLO, "+AUTH ", "!AUTH "),
+    "require_auth": ("flags = { require_auth };", BEGIN[:1], MAIL, "250", "530 5.7.0"),
     "delay_checks": ("flags = { delay_checks };", (), "", "554 5.7.1 Denied", "220 "),
     "strict_ehlo": ("flags = { strict_ehlo };", (), "EHLO not_a,domain", "250", "501"),
     "strict_lines": ("flags = { strict_lines };", BEGIN, f"A: b\r\n\r\n{LONG}\r\n.", "250", "550"),
@@ -77,7 +79,8 @@ def test_every_option_and_flag_has_a_row():
 @pytest.fixture(scope="module")
 def smtps(tmp_path_factory):
     cert, key = make_certificate(tmp_path_factory.mktemp("tls"), "mx.example")
-    tls = f"tls {{ cert_file = {cert}; key_file = {key}; }}\nmilters = {{ }};\nmilter gone {{ socket {{ path = gone; }} }}"
+    tls = f"tls {{ cert_file = {cert}; key_file = {key}; }} auth {{ dovecot_socket = none; flags = plaintext_without_tls; }}"
+    tls += "\nmilters = { };\nmilter gone { socket { path = gone; } }"
     with SmtpsProcess(tmp_path_factory.mktemp("s"), tls, checks=Checks.RCPT | Checks.CLIENT) as process:
         yield process
 
@@ -144,3 +147,10 @@ def test_a_snippet_that_cannot_be_used_puts_the_client_off(smtps):
     with Client(smtps.port) as client:
         client.expect("421 ")
     assert "section tls_requirements is not in this version" in smtps.wait_log("smtps.conf.*")[0]
+
+
+def test_the_limits_that_are_told_are_those_of_the_client(smtps):
+    smtps.smar.client = lambda msg: ClientVerdict(reply=Reply(220), session_conf="max_recipients = 5; max_transactions = 7;")
+    with Client(smtps.port) as client:
+        client.expect("220 ")
+        assert "LIMITS RCPTMAX=5 MAILMAX=7" in client.command("EHLO client.example", "250-")
