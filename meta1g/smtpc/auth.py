@@ -56,7 +56,7 @@ Start = Callable[[Secrets, bytes], ClientExchange]
 
 
 @dataclass(frozen=True, slots=True)
-class Mechanism:
+class ClientMechanism:
     """One mechanism.
 
     Args:
@@ -82,22 +82,24 @@ def _scram(hash_name: str, who: Secrets, _challenge: bytes, *, plus: bool) -> Cl
     return ScramClient(hash_name, who.user, who.secret, who.nonce, binding, could_bind).exchange()
 
 
-def _scram_row(hash_name: str, *, plus: bool) -> Mechanism:
+def _scram_row(hash_name: str, *, plus: bool) -> ClientMechanism:
     # the server has to prove that it knows the password, too: success is none before its last message was right
-    return Mechanism(partial(_scram, hash_name, plus=plus), responses=3, binds=plus, costly=True)
+    return ClientMechanism(partial(_scram, hash_name, plus=plus), responses=3, binds=plus, costly=True)
 
 
 #: The strongest first, of each kind of secret.
-MECHANISMS: Final[Mapping[str, Mechanism]] = {
+MECHANISMS: Final[Mapping[str, ClientMechanism]] = {
     "SCRAM-SHA-256-PLUS": _scram_row("sha256", plus=True),
     "SCRAM-SHA-256": _scram_row("sha256", plus=False),
     "SCRAM-SHA-1-PLUS": _scram_row("sha1", plus=True),
     "SCRAM-SHA-1": _scram_row("sha1", plus=False),
-    "CRAM-MD5": Mechanism(lambda who, challenge: cram_md5_client(who.user, who.secret, challenge), client_first=False),
-    "PLAIN": Mechanism(lambda who, _challenge: plain_client(who.user, who.secret)),
-    "LOGIN": Mechanism(lambda who, _challenge: login_client(who.user, who.secret), responses=2, client_first=False),
-    "OAUTHBEARER": Mechanism(lambda who, _challenge: oauthbearer_client(who.user, who.secret, who.host, who.port), token=True),
-    "XOAUTH2": Mechanism(lambda who, _challenge: xoauth2_client(who.user, who.secret), token=True),
+    "CRAM-MD5": ClientMechanism(lambda who, challenge: cram_md5_client(who.user, who.secret, challenge), client_first=False),
+    "PLAIN": ClientMechanism(lambda who, _challenge: plain_client(who.user, who.secret)),
+    "LOGIN": ClientMechanism(lambda who, _challenge: login_client(who.user, who.secret), responses=2, client_first=False),
+    "OAUTHBEARER": ClientMechanism(
+        lambda who, _challenge: oauthbearer_client(who.user, who.secret, who.host, who.port), token=True
+    ),
+    "XOAUTH2": ClientMechanism(lambda who, _challenge: xoauth2_client(who.user, who.secret), token=True),
 }
 
 

@@ -20,7 +20,7 @@ from meta1g.smtpc.auth import Exchange, Secrets, choose, offered_mechanisms
 from meta1g.smtpc.connection import ServerConnection
 from meta1g.smtpc.fsm import State
 from meta1g.smtpc.limits import CHALLENGES_MAX
-from meta1g.smtpc.logins import AuthSettings, Login
+from meta1g.smtpc.logins import Login, LoginSettings
 from meta1g.smtpc.status import SessionError, where
 from meta1g.smtpc.talk import Talk
 from meta1g.st.offload import offload
@@ -41,7 +41,7 @@ class AuthDialogue:
 
     __slots__ = ("_connection", "_converse", "_exchange", "_settings", "_talk")
 
-    def __init__(self, talk: Talk, connection: ServerConnection, settings: AuthSettings, converse: Callable[[], None]) -> None:
+    def __init__(self, talk: Talk, connection: ServerConnection, settings: LoginSettings, converse: Callable[[], None]) -> None:
         self._talk = talk
         self._connection = connection
         self._settings = settings

@@ -36,7 +36,7 @@ _UNIX: Final = "unix:"
 
 
 @dataclass(frozen=True, slots=True)
-class AuthSettings:
+class LoginSettings:
     """What auth { } of smtpc says.
 
     Args:

@@ -36,7 +36,7 @@ from meta1g.smtpc.limits import (
     PROBE_MAX_S,
     QUIT_TIMEOUT_S,
 )
-from meta1g.smtpc.logins import AuthSettings, Login
+from meta1g.smtpc.logins import Login, LoginSettings
 from meta1g.smtpc.parameters import NOTHING, fitted, late, refusal, time_left
 from meta1g.smtpc.settings import Settings
 from meta1g.smtpc.status import DeliveryStatus, SessionError, where
@@ -216,7 +216,7 @@ class Session:
         if talk.failure is not None:
             raise SessionError(talk.failure)
 
-    def _log_in(self, settings: AuthSettings) -> None:
+    def _log_in(self, settings: LoginSettings) -> None:
         """Says AUTH if there is a login for this server.
 
         Raises:

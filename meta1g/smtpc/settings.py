@@ -14,7 +14,7 @@ from meta1g.conf.snippet import parse_snippet
 from meta1g.conf.tlsconf import tls_settings
 from meta1g.smtpc.connection import Sources
 from meta1g.smtpc.limits import SNIPPETS_KEPT
-from meta1g.smtpc.logins import AuthSettings
+from meta1g.smtpc.logins import LoginSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Settings:
     pipelining: bool
     chunking: bool = True
     tls: TlsSettings | None = None
-    auth: AuthSettings | None = None
+    auth: LoginSettings | None = None
 
     @classmethod
     def from_config(cls, config: Config) -> "Settings":
@@ -80,14 +80,14 @@ def _sources(section: Section) -> Sources:
     return Sources("", either)
 
 
-def _auth_settings(config: Config, section: Section) -> AuthSettings | None:
+def _auth_settings(config: Config, section: Section) -> LoginSettings | None:
     """Reads section auth; None without a file of logins."""
     file = section.get("file")
     if not file:
         return None
     from meta1g.smtpc.auth import MECHANISMS
 
-    return AuthSettings(
+    return LoginSettings(
         file=config.configuration_directory / file,
         mechanisms=tuple(one.upper() for one in section.get("mechanisms")) or tuple(MECHANISMS),
         without_tls=section.flag("without_tls"),
