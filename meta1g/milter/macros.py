@@ -9,7 +9,7 @@ from typing import Final
 
 from meta1g.milter.errors import MilterProtocolError
 from meta1g.milter.flags import MacroStage
-from meta1g.milter.frames import MacroList, MacroValue
+from meta1g.milter.frames import MacroList, MilterMacro
 from meta1g.milter.limits import MACROS_MAX
 
 _M = MacroStage
@@ -52,7 +52,7 @@ def asked_for(lists: Iterable[MacroList]) -> dict[MacroStage, tuple[str, ...]]:
     return found
 
 
-def values_of(names: Iterable[str], known: Mapping[str, str]) -> tuple[MacroValue, ...]:
+def values_of(names: Iterable[str], known: Mapping[str, str]) -> tuple[MilterMacro, ...]:
     """Gives the macros of a list that have a value.
 
     Args:
@@ -60,7 +60,7 @@ def values_of(names: Iterable[str], known: Mapping[str, str]) -> tuple[MacroValu
         known: values at this time; an empty one is none.
     """
     return tuple(
-        MacroValue(wire_name(name), value.replace("\0", "").encode("utf-8", "surrogateescape"))
+        MilterMacro(wire_name(name), value.replace("\0", "").encode("utf-8", "surrogateescape"))
         for name in names
         if (value := known.get(name))
     )
