@@ -63,7 +63,7 @@ def handle(dialogue: Dialogue, line: bytes) -> None:
 def _refuse_command(dialogue: Dialogue, line: bytes, reply: Reply) -> None:
     """Refuses a command that is none; filters may say it in their words.  Switches: yes (network), if there are some."""
     if dialogue.filters is not None and reply is replies.UNKNOWN_COMMAND and not (dialogue.waiting or dialogue.hushed):
-        reply = dialogue.filters.unknown(line) or reply
+        reply = dialogue.filters.unknown_command(line) or reply
     dialogue.reply(reply)
 
 

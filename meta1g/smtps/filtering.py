@@ -16,7 +16,7 @@ from meta1g.smtps.transaction import Transaction
 
 
 class FilteredStore(Protocol):
-    """Where a message goes, as filters need it; see content.IncomingContent."""
+    """Where a message goes, as filters need it; see incomingcontent.IncomingContent."""
 
     message_id: str | None
     refusal: Reply | None
@@ -70,7 +70,7 @@ class SessionFilters(Protocol):
         """Tells the argument of HELO or EHLO; gives a refusal or None.  Switches: yes (network)."""
         ...
 
-    def unknown(self, line: bytes) -> Reply | None:
+    def unknown_command(self, line: bytes) -> Reply | None:
         """Tells an unknown command; gives a refusal or None.  Switches: yes (network)."""
         ...
 

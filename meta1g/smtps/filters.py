@@ -125,7 +125,7 @@ class Filters:
             self.denial = self._each(tell)
         return self.denial
 
-    def unknown(self, line: bytes) -> Reply | None:
+    def unknown_command(self, line: bytes) -> Reply | None:
         """Tells a command that nobody knows; gives a refusal in other words than ours, or None.  Switches: yes (network)."""
         return self.denial or self._each(lambda one: one.machine.unknown(line))
 

@@ -80,6 +80,8 @@ LISTEN_BACKLOG: Final = 1024
 #: Text of the last contained failure that QMGR gets for status.
 CONTAINED_TEXT_MAX_CHARS: Final = 200
 
+#: Descriptors of a session with filters beside its connections to them: a new body, and a content file that is written anew.
+FILTER_DESCRIPTORS: Final = 2
 #: One read from a filter: its answers are short but for a new body.
 FILTER_READ_BYTES: Final = 64 << 10
 #: What filters that do not answer each step have not been sent yet.
