@@ -17,6 +17,8 @@ _VERIFIED = "unit/qmgr/test_verified.py"
 _DUE = "test_a_result_is_due_after_its_time_and_not_right_after_a_probe"
 _DSN = "unit/qmgr/test_settings.py::test_the_texts_of_reports_and_the_senders_with_verp_are_those_of_the_configuration"
 _MAPS = "unit/smar/test_settings.py::test_declared_maps_are_used_by_name"
+_TLS_OUT = "unit/smtpc/test_tls_policy.py::"
+_DEMANDS = ("flags encrypted", "flags verified", "min_cipher_bits", "cert_issuer", "cert_subject", "common_name", "violation")
 _FILES = "unit/smar/test_settings.py::test_maps_in_files_are_relative_to_the_configuration"
 _CONF_MAP = "unit/qmgr/test_destinations.py::test_the_map_of_the_configuration_is_opened"
 _DNS = "unit/smar/test_settings.py::test_name_servers_by_section_and_by_option"
@@ -174,6 +176,8 @@ _PLACES = {
         ),
         "flags request_cert": "unit/conf/test_tlsconf.py::test_clients_are_asked_for_a_certificate_unless_told_otherwise",
     },
+    "smtpc_session_conf tls_requirements": dict.fromkeys(_DEMANDS, f"{_TLS_OUT}test_requirements_of_a_server"),
+    "smtpc_rcpt_conf tls_requirements": dict.fromkeys(_DEMANDS, f"{_TLS_OUT}test_requirements_of_a_recipient_concern_no_other"),
     "smtps auth": {
         "mechanisms": f"{_AUTH_IN}test_nobody_has_what_a_mechanism_needs",
         "trusted_mechanisms": f"{_AUTH_IN}test_users_may_relay_and_overrule_what_was_denied_and_not_told",
@@ -221,6 +225,7 @@ _PLACES = {
         "DNS_tries": "unit/smar/test_settings.py::test_defaults",
         "DNS_flags use_tcp": "unit/smar/test_resolver.py::test_all_questions_go_over_tcp_if_told_so",
         "DNS_flags client_names": "unit/smar/test_process.py::test_names_of_clients_are_found_without_access_map_if_wanted",
+        "DNS_flags trust_ad": "unit/smar/test_settings.py::test_dane_is_used_behind_name_servers_that_are_trusted",
         "DNS_flags edns": "unit/smar/test_resolver.py::test_edns_can_be_switched_off",
         "address_delimiter": "unit/smar/test_settings.py::test_the_detail_begins_with_the_character_that_is_said",
         "local_domains": "unit/smar/test_relay.py::test_local_domains_come_from_the_option_and_from_lmtp_entries",
@@ -243,6 +248,13 @@ _PLACES = {
     "smar mailertable": dict.fromkeys(("name", "file", "type"), _FILES),
     "smar auth_sender": dict.fromkeys(("name", "file", "type"), _FILES),
     "smar access_map": dict.fromkeys(("name", "file", "type"), _FILES),
+    "smar mta_sts": dict.fromkeys(
+        ("CAcert_file", "port"), "unit/smar/test_settings.py::test_policies_of_mta_sts_are_asked_for_with_their_section"
+    ),
+    "smar tls_reports": dict.fromkeys(
+        ("from", "organization", "delay"), "unit/smar/test_settings.py::test_reports_about_tls_are_made_with_their_section"
+    ),
+    "smar tls_policy": dict.fromkeys(("name", "file", "type"), _FILES),
     "smar dnsbl": dict.fromkeys(("zone", "timeout"), "unit/smar/test_settings.py::test_dns_lists_need_an_access_map"),
 }
 SHOWN = {f"{place} {name}": where for place, names in _PLACES.items() for name, where in names.items()}
@@ -274,5 +286,6 @@ VALUES_SHOWN = {
     **dict.fromkeys(("mailertable lmtp:", "mailertable PORT^HOST", "mailertable [HOST]", "mailertable HOST"), _ROUTE),
     "aliases members": "unit/smar/test_alias.py::test_members_are_separated_by_blanks_or_commas",
     "aliases ${macro}": "unit/smar/test_alias.py::test_macros_carry_parts_of_the_address_over",
+    **dict.fromkeys(("tls_policy LEVEL", "tls_policy ATTRIBUTE"), "unit/smar/test_tlsmap.py::test_right_hand_sides"),
     "local_user_map anything": "unit/smar/test_localuser.py::test_a_user_is_found_by_full_address_or_local_part",
 }

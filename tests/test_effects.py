@@ -90,7 +90,7 @@ def words_of(user):
 
 
 def test_the_table_names_the_sections_that_there_are():
-    assert set(USERS) == {row[0] for row in WITH_EFFECT} | {"smtpc_rcpt_conf"}, "smtpc_rcpt_conf has only what waits for TLS"
+    assert set(USERS) == {row[0] for row in WITH_EFFECT} | {"smtpc_rcpt_conf"}, "smtpc_rcpt_conf has only a section inside"
 
 
 @pytest.mark.parametrize("row", WITH_EFFECT, ids=" ".join)

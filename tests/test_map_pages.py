@@ -21,6 +21,7 @@ from meta1g.maps.static import StaticMap
 from meta1g.rcb.common import DeliveryAgent
 from meta1g.rcb.qmgr_smar import Members, Unresolved
 from meta1g.rcb.smtps_smar import ClientResolve
+from meta1g.smar import tlsmap
 from meta1g.smar.access import RESOLVE_KEYS, AccessMap
 from meta1g.smar.alias import Aliases
 from meta1g.smar.localuser import may_write
@@ -63,6 +64,8 @@ def keys_of(question):
     local, _, domain = asked.rpartition("@")
     if "mailertable" in question:
         return [*domain_keys(asked), "."]
+    if "TLS policy" in question:
+        return list(tlsmap.keys_of(tlsmap.target_of(asked)))
     if "local user" in question:
         return [*address_keys(local, domain), *user_keys(local)]
     if "alias" in question:

@@ -259,7 +259,7 @@ _SMTPC: Final[Mapping[str, LogEvent]] = {
     "smtpc.tls": row(
         Sev.INFO,
         About.DELIVERY,
-        "da_sess server tls bits verify",
+        "da_sess server tls tls_policy bits verify",
         "server_name cert_subject cert_issuer",
         "A session with a server has begun TLS; verify tells about its certificate.",
     ),
@@ -269,6 +269,13 @@ _SMTPC: Final[Mapping[str, LogEvent]] = {
         "da_sess server",
         "server_name",
         "A server and we did not agree on TLS; the session goes on in clear.",
+    ),
+    "smtpc.tls_refused": row(
+        Sev.NOTICE,
+        About.DELIVERY,
+        "da_sess server tls_policy reply",
+        "server_name",
+        "TLS with a server is not as demanded; it gets no mail in this session.",
     ),
     "smtpc.auth": row(
         Sev.INFO,

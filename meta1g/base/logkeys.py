@@ -56,6 +56,7 @@ LOG_KEYS: Final[dict[str, str]] = {
     "verify": "what became of the peer's certificate: ok, or why not",
     "cert_subject": "subject of the peer's certificate",
     "cert_issuer": "issuer of the peer's certificate",
+    "tls_policy": "what TLS has to fulfil, and who says so",
     "auth": "authenticated identity, or who the client said it is",
     "mechanism": "SASL mechanism",
     "reply": "SMTP reply code",

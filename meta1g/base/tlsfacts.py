@@ -149,6 +149,16 @@ class TlsInfo:
     resumed: bool = False
     server_name: str = ""
 
+    def logged(self) -> dict[str, str | int | None]:
+        """Gives the keys of a log line about it."""
+        return {
+            "tls": f"{self.version} {self.cipher}",
+            "bits": self.bits,
+            "verify": "ok" if self.verified else self.reason,
+            "cert_subject": self.subject or None,
+            "cert_issuer": self.issuer or None,
+        }
+
     def without_peer(self) -> "TlsInfo":
         """Gives it without the peer's certificate: the connection is the same, but somebody else is spoken for."""
         return TlsInfo(self.version, self.cipher, self.suite, self.bits, self.algorithm_bits, None, resumed=self.resumed)

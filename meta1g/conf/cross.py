@@ -224,6 +224,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "local_user_map": (_map_user,),
     "mailertable": (_map_user,),
     "access_map": (_map_user,),
+    "tls_policy": (_map_user,),
     "auth_sender": (_map_user,),
     "conf_map": (_map_user,),
     "qmgr": (
@@ -254,6 +255,7 @@ _NEVER: Final[Mapping[str, Mapping[str, str]]] = {
     "mailertable": {**_NETWORKS, "passwd": f"it has home directories; {_TABLE}"},
     "auth_sender": {**_NETWORKS, "passwd": f"it has home directories; {_TABLE}"},
     "access_map": {"passwd": f"it has home directories; {_TABLE}"},
+    "tls_policy": {**_NETWORKS, "passwd": f"it has home directories; {_TABLE}"},
     "local_user_map": _NETWORKS,
 }
 

@@ -49,7 +49,9 @@ SERVER_TLS: Final = SectionDef(
         ),
     ),
 )
-CLIENT_TLS: Final = SectionDef("tls", "STARTTLS of the client.", R, _FILES)
+CLIENT_TLS: Final = SectionDef(
+    "tls", "STARTTLS of the client; without CAcert_file and CAcert_directory it trusts whom the system trusts.", R, _FILES
+)
 
 SERVER_AUTH: Final = SectionDef(
     "auth",

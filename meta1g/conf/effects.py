@@ -28,8 +28,6 @@ REFUSED: Final = frozenset(
         "smar DNS_flags dont_use_connect",
         "smtps_session_conf flags greylisting",
         "smtps_session_conf tls_requirements",
-        "smtpc_session_conf tls_requirements",
-        "smtpc_rcpt_conf tls_requirements",
     }
 )
 _LOG: Final = ("meta1g.base.startup:open_log", "meta1g.base.startup:_sink")
@@ -98,11 +96,16 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "smar local_user_map": (*_MAP_USER, f"{_SMAR}._users"),
     "smar mailertable": _MAP_USER,
     "smar access_map": _MAP_USER,
+    "smar mta_sts": ("meta1g.smar.tlssettings:sts_settings",),
+    "smar tls_reports": ("meta1g.smar.tlssettings:rpt_settings",),
+    "smar tls_policy": _MAP_USER,
     "smar auth_sender": _MAP_USER,
     "smar dnsbl": (f"{_SMAR}._lists",),
     "smtps_session_conf": ("meta1g.smtps.settings:ClientSettings.of", *_SMTPS),
     "smtpc_session_conf": ("meta1g.smtpc.settings:ServerSettings.of", _SMTPC, "meta1g.smtpc.settings:_sources"),
+    "smtpc_session_conf tls_requirements": ("meta1g.conf.tlsconf:tls_requirements",),
     "smtpc_rcpt_conf": ("meta1g.smar.hostconf:HostConf.recipient",),
+    "smtpc_rcpt_conf tls_requirements": ("meta1g.conf.tlsconf:tls_requirements",),
     "destination_conf": ("meta1g.qmgr.destinations:_limits_of",),
 }
 #: Right-hand sides by the map that they stand in; the words of the access map are conf.access.WORDS.
@@ -124,6 +127,8 @@ VALUES: Final[Mapping[str, str]] = {
     "aliases ${macro}": "meta1g.maps.rhs:replace",
     "auth_sender senders": "meta1g.smar.authsender:check_senders",
     "local_user_map anything": "meta1g.smar.localuser:LocalUsers.find",
+    "tls_policy LEVEL": "meta1g.smar.tlsmap:read_entry",
+    "tls_policy ATTRIBUTE": "meta1g.smar.tlsmap:read_entry",
     "conf_map snippet": "meta1g.qmgr.destinations:Destinations",
 }
 MARK: Final = "Not in this version."

@@ -1,4 +1,4 @@
-"""What the sections tls { } mean: files of certificates and keys, versions, ciphers.
+"""What the sections tls { } and tls_requirements { } mean: files of certificates and keys, versions, ciphers; demands.
 
 Pure.  Ref: MeTA1 README, "STARTTLS" (names of the files modelled on).
 """
@@ -6,6 +6,7 @@ Pure.  Ref: MeTA1 README, "STARTTLS" (names of the files modelled on).
 from pathlib import Path
 
 from meta1g.base.tlsfacts import CIPHERS, KeyPair, TlsSettings
+from meta1g.base.tlsneeds import TlsRequirements, Violation
 from meta1g.conf.config import Config, Section
 from meta1g.conf.errors import ConfigError
 
@@ -44,7 +45,31 @@ def tls_settings(config: Config, section: Section, *, server: bool) -> TlsSettin
         ca_directory=path("CAcert_directory"),
         crl_file=path("CRL_file"),
         dh_file=path("DH_file") if server else None,
+        system_ca=not server and path("CAcert_file") is None and path("CAcert_directory") is None,
         tls13_only=section.get("min_version") == "tls1.3",
         ciphers=section.get("ciphers") or CIPHERS,
         request_cert=server and section.flag("request_cert"),
+    )
+
+
+def tls_requirements(section: Section) -> TlsRequirements | None:
+    """Reads the demands that a section has on TLS.
+
+    Args:
+        section: one with `tls_requirements` inside.
+
+    Returns:
+        The demands; None if it has none.
+    """
+    needs = section.sub("tls_requirements")
+    if not needs.exists:
+        return None
+    return TlsRequirements(
+        encrypted=needs.flag("encrypted"),
+        verified=needs.flag("verified"),
+        min_bits=needs.get("min_cipher_bits"),
+        issuers=tuple(needs.get("cert_issuer") or ()),
+        subjects=tuple(needs.get("cert_subject") or ()),
+        common_names=tuple(needs.get("common_name") or ()),
+        violation=Violation(needs.get("violation")),
     )

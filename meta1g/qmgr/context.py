@@ -117,7 +117,7 @@ class Context:
         self.verifier = self._make_verifier()
         wake, gone = self.scheduler.wake, self.orphans.smtps_gone
         self.smtps = SmtpsLinks(self.intake, self.verifier, wake, gone, env.log, self.contained)
-        self.smtpc = SmtpcLinks(self.scheduler, env.log, self.contained)
+        self.smtpc = SmtpcLinks(self.scheduler, env.log, self.contained, self.resolver.counted)
         self.arrivals = Arrivals(
             {"smtps": lambda: len(self.smtps), "smtpc": lambda: len(self.scheduler.dadb)},
             {"smar": lambda: self.resolver.up},
@@ -178,7 +178,8 @@ class Context:
         active, scheduler = self.active, self.scheduler
         tuning = Tuning(env.settings, active, self.intake, scheduler.occ, self.resources)
         changing = Changing(env, active, self.orders, scheduler, self.feeder)
-        return Control(env, self.defer, Listing(active, scheduler, env.clock), changing, self.mode, tuning, self.verifier, self)
+        listing, where = Listing(active, scheduler, env.clock), self.resolver.where
+        return Control(env, self.defer, listing, changing, self.mode, tuning, self.verifier, self, where)
 
     def _make_resources(self) -> Resources:
         settings = self.env.settings

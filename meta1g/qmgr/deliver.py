@@ -78,7 +78,7 @@ class Builder:
             size_bytes=ta.size_bytes,
             body=ta.body,
             smtputf8=ta.smtputf8,
-            requiretls=ta.requiretls and report is None,
+            requiretls=ta.requiretls,
             ret=ta.ret if asked else None,
             envid=ta.envid if asked else None,
             dsn_head=None if report is None else report.header,
@@ -105,4 +105,4 @@ class Builder:
     @staticmethod
     def _rcpt(rcpt: AqRcpt) -> DeliverRcpt:
         record = rcpt.record
-        return DeliverRcpt(rcpt_idx=record.rcpt_idx, rcpt=record.rcpt, notify=record.notify, orcpt=record.orcpt)
+        return DeliverRcpt(rcpt_idx=record.rcpt_idx, rcpt=record.rcpt, notify=record.notify, orcpt=record.orcpt, conf=rcpt.conf)

@@ -99,6 +99,7 @@ class _Maker:
     def make(self, now: float) -> Report:
         wanted = self._ret == "FULL" or (self._ret is None and not self._headers_only)
         full = self._action == "failed" and wanted and not self._rcpt.flags & RcptFlags.SHORT
+        full = full and not self._ta.requiretls  # RFC 8689 5
         status_type = "message/global-delivery-status" if self._utf8 else "message/delivery-status"
         return Report(
             _lines(self._header(now)),

@@ -353,6 +353,7 @@ class Intake:
             requiretls=new.requiretls,
             checksum=msg.checksum,
             automatic=msg.automatic,
+            tls_optional=msg.tls_optional,
             by=new.by,
             by_mode=new.by_mode,
             priority=new.priority,

@@ -18,6 +18,8 @@ from meta1g.qmgr.limits import STATUS_TEXT_MAX_CHARS
 from meta1g.rcb.envelope import RcptRecord
 from meta1g.rcb.smtpc_qmgr import DeliveryResult, Retry
 
+_CODE_TELLS: Final = (Retry.BY_CODE, Retry.OTHER_SERVER)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -46,7 +48,12 @@ class Outcome:
     @property
     def is_temporary(self) -> bool:
         """Whether trying again can help."""
-        return (self.reply.is_temp and not self.is_expired) or (self.retry is not Retry.BY_CODE and self.reply.is_perm)
+        return (self.reply.is_temp and not self.is_expired) or (self.retry not in _CODE_TELLS and self.reply.is_perm)
+
+    @property
+    def lets_others_try(self) -> bool:
+        """Whether another server may do, whatever the code."""
+        return self.of_session or self.retry is Retry.OTHER_SERVER
 
     @property
     def is_final(self) -> bool:
@@ -112,6 +119,8 @@ def _retry(number: int, *, served: bool, asked: bool) -> Retry:
         return Retry.OTHER_TRANSACTION
     if number == Retry.OTHER_TRANSACTION and served:
         return Retry.OTHER_TRANSACTION
+    if number == Retry.OTHER_SERVER:
+        return Retry.OTHER_SERVER
     return Retry.LATER if number else Retry.BY_CODE
 
 

@@ -398,7 +398,7 @@ class Scheduler:
         return lambda rcpt: self._finish(rcpt, outcome)
 
     def _finish(self, rcpt: AqRcpt, outcome: Outcome) -> None:
-        if not (outcome.of_session and self._update.next_server(rcpt, outcome)):
+        if not (outcome.lets_others_try and self._update.next_server(rcpt, outcome)):
             self._update.finish(rcpt, outcome)
 
     def _session_failed(self, dest: Destination, failed: Outcome, *, opening: bool) -> None:

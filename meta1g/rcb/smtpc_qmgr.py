@@ -11,6 +11,7 @@ from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
+from meta1g.rcb.tlssession import TlsSession
 
 
 class Retry(IntEnum):
@@ -19,6 +20,7 @@ class Retry(IntEnum):
     BY_CODE = 0  # the code tells
     LATER = 1  # another attempt, whatever the code (552 at RCPT: RFC 5321 4.5.3.1.10)
     OTHER_TRANSACTION = 2  # the server takes no more recipients in one transaction: the next one may follow at once
+    OTHER_SERVER = 3  # it may not go to this server: the next one is tried, and after the last one the code tells
     NEXT_TRANSACTION = 4  # not asked for, since the server has said how many it takes (RFC 9422): the next one follows
 
 
@@ -41,12 +43,16 @@ class QmgrHelloC(Message):
 @message(RT.Q2C_RCPTS, Role.ITEM)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverRcpt(Message):
-    """One recipient of a delivery, with its DSN parameters (RFC 3461)."""
+    """One recipient of a delivery, with its DSN parameters (RFC 3461).
+
+    conf is the snippet `smtpc_rcpt_conf:` that is for it, empty without one.
+    """
 
     rcpt_idx: int = rec(RT.Q2C_RCPT_IDX, Kind.U32)
     rcpt: str = rec(RT.Q2C_RCPT_PA, Kind.TEXT)
     notify: str | None = rec(RT.Q2C_NOTIFY, Kind.TEXT, optional=True)
     orcpt: str | None = rec(RT.Q2C_ORCPT, Kind.TEXT, optional=True)
+    conf: str = rec(RT.Q2C_RCPT_CONF, Kind.TEXT, default="")
 
 
 @message(RT.Q2C_B_PARTS, Role.ITEM)
@@ -175,6 +181,6 @@ class CloseDelivery(Message):
 PROTOCOL: Final = protocol(
     "smtpc-qmgr",
     8,
-    client=(SmtpcHello, DeliveryResult, SessionClosed, SmtpcContained),
+    client=(SmtpcHello, DeliveryResult, SessionClosed, SmtpcContained, TlsSession),
     server=(QmgrHelloC, Deliver, CloseDelivery),
 )

@@ -122,6 +122,7 @@ class CloseTransaction(Message):
 
     rcpts is the number of recipients SMTPS accepted; QMGR refuses the transaction if it knows another number.
     checksum is the CRC-32 of the content file, over all its size_bytes (invariant I3).  automatic: no report may answer it.
+    tls_optional: it may go in clear where the receiving side demands TLS (RFC 8689 3).
     hold says why the message is to be held for the operator; without it, it is not.
     """
 
@@ -132,6 +133,7 @@ class CloseTransaction(Message):
     body: str | None = rec(RT.S2Q_BODY, Kind.TEXT, optional=True)
     checksum: int | None = rec(RT.S2Q_CDBSUM, Kind.U32, optional=True)
     automatic: bool = rec(RT.S2Q_AUTOMATIC, Kind.BOOL, default=False)
+    tls_optional: bool = rec(RT.S2Q_TLS_OPTIONAL, Kind.BOOL, default=False)
     hold: str | None = rec(RT.S2Q_HOLD, Kind.TEXT, optional=True)
 
 

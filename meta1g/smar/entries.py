@@ -21,6 +21,7 @@ from meta1g.conf.values import shown, suggest
 from meta1g.maps.cidrmap import NetworkTable, split_tag
 from meta1g.maps.regexmap import Expression, read_rule
 from meta1g.maps.rhs import macros_in
+from meta1g.smar import tlsmap
 from meta1g.smar.alias import Aliases, read_member, split_members
 from meta1g.smar.authsender import ANY, check_senders
 from meta1g.smar.expressions import opens_relay, tags_of
@@ -41,11 +42,12 @@ MAILERTABLE: Final = "mailertable"
 ALIASES: Final = "aliases"
 USERS: Final = "local_user_map"
 DESTINATIONS: Final = "conf_map"
+POLICIES: Final = "tls_policy"
 SENDERS: Final = "auth_sender"
 #: Uses by the names that their files usually have.
 NAMED: Final[Mapping[str, str]] = {
     "access": ACCESS, "mailertable": MAILERTABLE, "aliases": ALIASES, "users": USERS, USERS: USERS, ACCESS: ACCESS,
-    DESTINATIONS: DESTINATIONS, SENDERS: SENDERS,
+    DESTINATIONS: DESTINATIONS, POLICIES: POLICIES, SENDERS: SENDERS,
 }  # fmt: skip
 
 #: What a mailertable means without a configuration.
@@ -88,6 +90,7 @@ class EntryRules:
         localpart: local parts alone are asked for.
         delimiter: separates user and detail.
         lists: number of DNS lists; None if it is not known.
+        dane: TLSA records can be asked for; None if that is not known.
     """
 
     use: str = ""
@@ -95,6 +98,7 @@ class EntryRules:
     localpart: bool = True
     delimiter: str = "+"
     lists: int | None = None
+    dane: bool | None = None
 
 
 _KeyCheck = Callable[[str, EntryRules], str]
@@ -377,6 +381,16 @@ def _destination_value(key: str, value: str, _rules: EntryRules) -> str:
     return ""
 
 
+def _policy_value(_key: str, value: str, rules: EntryRules) -> str:
+    try:
+        tlsmap.read_entry(value)
+    except ValueError as error:
+        return str(error)
+    if rules.dane is False and tlsmap.needs_dane(value):
+        return f"{shown(value)} needs name servers that validate; set DNS_flags = {{ trust_ad }} in section smar if they do"
+    return ""
+
+
 def _sender_key(key: str, _rules: EntryRules) -> str:
     if ":" in key or key.startswith("<") or (ANY in key and key != ANY) or key == "@":
         return "is no name of a user; write USER, USER@DOMAIN, @DOMAIN or *"
@@ -397,6 +411,7 @@ KEYS: Final[Mapping[str, _KeyCheck]] = {
     ALIASES: _alias_key,
     USERS: _user_key,
     DESTINATIONS: _client_or_domain,
+    POLICIES: lambda key, _rules: tlsmap.key_problem(key),
     SENDERS: _sender_key,
 }
 VALUES: Final[Mapping[str, Callable[[str, str, EntryRules], str]]] = {
@@ -405,6 +420,7 @@ VALUES: Final[Mapping[str, Callable[[str, str, EntryRules], str]]] = {
     ALIASES: _alias_value,
     USERS: _user_value,
     DESTINATIONS: _destination_value,
+    POLICIES: _policy_value,
     SENDERS: _sender_value,
 }
 

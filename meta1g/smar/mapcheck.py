@@ -170,4 +170,5 @@ def _rules_of(owner: Section, keyword: str, kind: str) -> EntryRules:
         localpart=not has_flags or section.flag("localpart"),
         delimiter=owner.get("address_delimiter"),
         lists=len(owner.subs("dnsbl")) if keyword == ACCESS else None,
+        dane="trust_ad" in owner.get("DNS_flags"),
     )

@@ -69,6 +69,7 @@ class MailParams:
     ret: str | None = None
     envid: str | None = None
     verp: str | None = None
+    requiretls: bool = False
     auth: str | None = None
     by: DeliverBy | None = None
     priority: int | None = None
@@ -189,6 +190,7 @@ MAIL_PARAMETERS: Final[Mapping[str, Parameter]] = {
     "ENVID": Parameter(Ext.DSN, "envid", _envid),
     "AUTH": Parameter(Ext.AUTH, "auth", _auth),
     "XVERP": Parameter(Ext.XVERP, "verp", _verp),
+    "REQUIRETLS": Parameter(Ext.REQUIRETLS, "requiretls", _no_value),
     "BY": Parameter(Ext.DELIVERBY, "by", _by),
     "MT-PRIORITY": Parameter(Ext.MT_PRIORITY, "priority", _priority),
 }
@@ -297,6 +299,8 @@ class MailFacts(Protocol):
     @property
     def envid(self) -> str | None: ...  # noqa: D102
     @property
+    def requiretls(self) -> bool: ...  # noqa: D102
+    @property
     def priority(self) -> int | None: ...  # noqa: D102
 
 
@@ -326,6 +330,8 @@ def format_mail_params(params: MailFacts, server: Extensions, by: DeliverBy | No
         parts.append(f" BODY={params.body}")
     if params.smtputf8 and server.has(Ext.SMTPUTF8):
         parts.append(" SMTPUTF8")
+    if params.requiretls and server.has(Ext.REQUIRETLS):
+        parts.append(" REQUIRETLS")
     if server.has(Ext.DSN):
         parts.append(f" RET={params.ret}" if params.ret else "")
         parts.append(f" ENVID={params.envid}" if params.envid else "")

@@ -16,9 +16,11 @@ from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module, TempError
 from meta1g.base.failure import is_shortage
 from meta1g.base.reply import Reply
-from meta1g.base.tlsfacts import TlsInfo, TlsWanted
+from meta1g.base.tlsfacts import TlsInfo
+from meta1g.base.tlspolicy import TlsPolicy
 from meta1g.rcb.common import ServerAddr
 from meta1g.smtp.reply import ReplyError, ReplyParser
+from meta1g.smtpc.demands import wanted
 from meta1g.smtpc.limits import MICROSECONDS, READ_BYTES, UNASKED_REPLIES_MAX
 from meta1g.smtpc.status import SessionError, origin_of, where
 from meta1g.st import (
@@ -91,6 +93,15 @@ class ServerConnection:
     def netfd(self) -> NetFd:
         """The descriptor object, to wait on."""
         return self._netfd
+
+    @property
+    def source(self) -> str:
+        """Our address, empty if there is none, or no connection any more."""
+        try:
+            address = self._netfd.sock.getsockname() if self._netfd.sock is not None else ""
+        except OSError:
+            return ""
+        return str(address[0]) if isinstance(address, tuple) else ""
 
     @property
     def in_step(self) -> bool:
@@ -261,8 +272,13 @@ class ServerConnection:
 
     # -- TLS -----------------------------------------------------------------------------------------------------------
 
-    def secure(self, context: "TlsContext", timeout_s: int) -> TlsInfo:
+    def secure(self, context: "TlsContext", policy: TlsPolicy, timeout_s: int) -> TlsInfo:
         """Makes the handshake; the server has agreed to it.
+
+        Args:
+            context: trusted certificates and settings.
+            policy: what it has to fulfil; whether it does is told, and for the caller to judge.
+            timeout_s: for the whole handshake.
 
         Raises:
             SessionError: it failed, or the server said something in clear that belongs behind it; the connection is lost.
@@ -273,10 +289,9 @@ class ServerConnection:
 
         if self._replies or self._parser.has_more:  # somebody in between may have written it (RFC 3207 5)
             raise self._nonsense(_HANDSHAKE, "the server said more behind its reply to STARTTLS")
-        name = _host_name(self.server)
-        wanted = TlsWanted(name, (name,) if name else ())
+        asked = wanted(policy, _host_name(self.server))
         try:
-            return st_tls_connect(self._netfd, context, wanted, _left_us(self._deadline_us(timeout_s)))
+            return st_tls_connect(self._netfd, context, asked, _left_us(self._deadline_us(timeout_s)))
         except StError as error:
             raise lost(self.server, _HANDSHAKE, error) from error
 

@@ -66,10 +66,11 @@ class Content:
         finally:
             reader.close()
 
-    def shaped(self, extensions: Extensions) -> Deliver:
-        """Gives the delivery as it is for a server; a report is made so that the server takes it.
+    def shaped(self, job: Deliver, extensions: Extensions) -> Deliver:
+        """Gives a delivery as it is for a server; a report is made so that the server takes it.
 
         Args:
+            job: the delivery, perhaps to some of its recipients only.
             extensions: what the server offers.
 
         Raises:
@@ -77,7 +78,6 @@ class Content:
 
         Switches: yes, as chunks(), if it is a report.
         """
-        job = self._job
         if job.dsn_head is None:
             return job
         if self._original is None:

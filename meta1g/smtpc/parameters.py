@@ -9,7 +9,7 @@
 What a message needs is read from it, not from what its client said of it.  Nothing is converted (RFC 3030 3, RFC 6152 3).
 
 Pure.  Ref: RFC 1870 (SIZE), RFC 6152 (8BITMIME), RFC 6531 3.2 and 3.7.1 (SMTPUTF8), RFC 3030 3 (BINARYMIME), RFC 3461 4 (DSN),
-RFC 2852 4 (DELIVERBY), RFC 6710 4 (MT-PRIORITY), RFC 8689 (REQUIRETLS).
+RFC 2852 4 (DELIVERBY), RFC 6710 4 (MT-PRIORITY).
 """
 
 import math
@@ -98,8 +98,6 @@ def refusal(job: Deliver, server: Extensions, content: ContentFacts) -> Reply | 
     limit = server.size_max_bytes
     if 0 < limit < job.size_bytes:
         return Reply(552, "5.3.4", f"{_server(job)} takes at most {limit} bytes, the message has {job.size_bytes}")
-    if job.requiretls:
-        return Reply(550, "5.7.30", f"REQUIRETLS is asked for, and {_server(job)} is not reached by TLS with REQUIRETLS")
     return _utf8_refusal(job, server, content) or _body_refusal(job, server, content)
 
 

@@ -13,15 +13,17 @@ from typing import Final
 
 from meta1g.base.clock import Clock
 from meta1g.base.dataclass import dataclass
-from meta1g.base.errors import TempError
+from meta1g.base.errors import PermError, TempError
 from meta1g.base.reply import NO_REPLY, Reply
-from meta1g.base.tlsfacts import TlsInfo, TlsSettings
+from meta1g.base.tlsfacts import TlsInfo
+from meta1g.base.tlspolicy import TlsLevel, TlsPolicy, policy_of
 from meta1g.db.cdb import ContentError
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.smtpc_qmgr import Deliver
 from meta1g.smtp.chunks import BadContentError
 from meta1g.smtp.esmtp import Ext, Extensions
 from meta1g.smtp.longlines import refuses_long_lines
+from meta1g.smtpc import demands
 from meta1g.smtpc.authout import AuthOut
 from meta1g.smtpc.connecting import Unreached, connect
 from meta1g.smtpc.connection import ServerConnection
@@ -76,19 +78,19 @@ class Session:
         shared: what it shares with others.
 
     Attributes:
+        policy: what TLS has to fulfil.
         server: the address that is connected, the first one without a connection.
         tried: of how many of the addresses it is known whether they can be reached.
         login: who the server knows us as, None if we are nobody.
         login_tried: who we wanted to be, None if there is no login for this server.
         tls: what was agreed on, None in clear.
-        tls_failure: why the session is in clear although TLS was tried, None if it was not or is not.
 
     Owner: one state thread (its own, see client.py).
     """
 
     __slots__ = (
-        "_connection", "_da", "_servers", "_settings", "_shared", "_talk", "idle_since", "login", "login_tried", "server",
-        "session_id", "tls", "tls_failure", "tried",
+        "_connection", "_da", "_servers", "_settings", "_shared", "_talk", "idle_since", "login", "login_tried", "policy",
+        "server", "session_id", "tls", "tried",
     )  # fmt: skip
 
     def __init__(self, session_id: str, servers: tuple[ServerAddr, ...], da: int, settings: Settings, shared: Shared) -> None:
@@ -105,7 +107,7 @@ class Session:
         self.login: Login | None = None
         self.login_tried: Login | None = None
         self.tls: TlsInfo | None = None
-        self.tls_failure: Reply | None = None
+        self.policy = _policy(servers[0])
 
     def _new_talk(self) -> Talk:
         settings, lmtp = self._settings, self._da == DeliveryAgent.LMTP
@@ -119,7 +121,11 @@ class Session:
         Args:
             servers: as at the begin.
             settings: those for them.
+
+        Raises:
+            SessionError: its TLS policy is none.
         """
+        self.policy = _policy(servers[0])
         self.server, self._servers, self._settings = servers[0], servers, settings
 
     def aim(self, servers: tuple[ServerAddr, ...]) -> None:
@@ -127,10 +133,14 @@ class Session:
         self._servers = servers
         self.tried = 1 + next((idx for idx, one in enumerate(servers) if one.addr == self.server.addr), 0)
 
-    def serves(self, servers: tuple[ServerAddr, ...]) -> bool:
+    def serves(self, servers: tuple[ServerAddr, ...], *, by_name: bool = False) -> bool:
         """Tells whether the session is one with a server: connected to one of its addresses, and treated as it is to be.
 
-        Another name of the address makes no difference, unless it has another login.
+        Another name of the address makes no difference, unless it has another login, or its certificate has to have the name.
+
+        Args:
+            servers: the addresses.
+            by_name: the certificate was to have the name of the server.
 
         Raises:
             TempError: the logins cannot be read.
@@ -141,10 +151,14 @@ class Session:
             return self._servers == servers
         here = self.server.addr, self.server.port
         one = next((one for one in servers if (one.addr, one.port) == here), None)
-        if one is None or one.conf != self.server.conf:
+        if one is None or (one.conf, one.tls) != (self.server.conf, self.server.tls):
             return False
-        auth = self._settings.auth
-        return one.host == self.server.host or auth is None or self._shared.auth_out.login(auth.file, one) == self.login_tried
+        if one.host == self.server.host:
+            return True
+        auth, needs = self._settings.auth, self._settings.needs
+        if by_name or (needs is not None and needs.demands_certificate):
+            return False
+        return auth is None or self._shared.auth_out.login(auth.file, one) == self.login_tried
 
     @property
     def connection(self) -> ServerConnection:
@@ -174,43 +188,99 @@ class Session:
     def open(self) -> None:
         """Connects, reads the greeting and introduces ourselves, under TLS if both sides can; logs in if we have a login.
 
+        Where nothing else is demanded TLS is opportunistic: after a handshake that failed the server is asked again, in clear
+        (RFC 7435).
+
         Raises:
-            SessionError: the server cannot be used; QUIT is all that can be said, if anything.
+            SessionError: the server cannot be used, or TLS is not as demanded; QUIT is all that can be said, if anything.
             TempError: a shortage here keeps us from connecting, or there is no secret now.
 
         Switches: yes (connect, read, write, offload).
         """
-        self._open_secured()
+        self.login_tried = None
+        if self.policy.refused:
+            self._count(self.policy.refused)
+            raise self._refused(demands.refused(where(self.server), self.policy) or _STALE)
+        self._open()
+        self._demand_tls()
         if self._settings.auth is not None:
             self._log_in(self._settings.auth)
 
-    def _open_secured(self) -> None:
-        """Opens; TLS is opportunistic: after a handshake that failed the server is asked again, in clear (RFC 7435).
+    def _demand_tls(self) -> None:
+        """Begins TLS if both sides can, and ends the session if it is not as demanded; raises as open().
 
-        Switches: yes (connect, read, write).
+        Switches: yes (network).
         """
-        self.tls_failure = self.login_tried = None
-        self._open()
-        if self._settings.tls is None or not self.extensions.has(Ext.STARTTLS):
-            return
-        try:
-            self._secure(self._settings.tls)
-        except SessionError as error:
-            self.tls_failure = error.reply
-            self._open((self.server,))
+        policy = self.policy
+        offered = self._settings.tls is not None and policy.level is not TlsLevel.NONE and self.extensions.has(Ext.STARTTLS)
+        told = self._try_tls() if offered else self.extensions.has(Ext.STARTTLS)
+        lack, needs = demands.lack(policy, self.tls), self._settings.needs
+        if not told:
+            self._count(lack or ("STARTTLS is refused" if offered and self.tls is None else ""))
+        text = lack or ("" if needs is None else needs.unmet(self.tls))
+        if text:
+            reason = text if offered else f"{text}, {self._why_not()}"
+            raise self._refused(demands.violation(where(self.server), reason, policy, needs, in_clear=not offered))
+        if self.tls is not None:
+            self._shared.tls_out.agreed(self.session_id, self.server, policy, self.tls)
 
-    def _secure(self, settings: TlsSettings) -> None:
+    def _count(self, lack: str) -> None:
+        """Tells what became of TLS, if SMAR counts sessions of this domain; what it lacks counts as a failure."""
+        if self.server.domain:
+            source = "" if self._connection is None else self._connection.source
+            offered = bool(self.policy.refused) or self.extensions.has(Ext.STARTTLS) or self.tls is not None
+            self._shared.tls_out.count(self.server, source, self.tls, lack, offered=offered)
+
+    def _why_not(self) -> str:
+        if self.policy.level is TlsLevel.NONE:
+            return "but its policy is not to use it"
+        return "but the server does not offer it" if self._settings.tls is not None else "but starttls is switched off"
+
+    def _refused(self, reply: Reply) -> SessionError:
+        """Ends the session since TLS is not as demanded.  Switches: yes (QUIT)."""
+        self._shared.tls_out.refused(self.session_id, self.server, self.policy, reply)
+        self.quit()
+        return SessionError(reply)
+
+    def _try_tls(self) -> bool:
+        """Begins TLS; goes on in clear, over another connection, if it fails and nothing demands it.
+
+        Returns:
+            Whether it failed, which is told then.
+
+        Raises:
+            SessionError, TempError: as open().
+
+        Switches: yes (network).
+        """
+        needs = self._settings.needs
+        try:
+            self._secure()
+        except SessionError as error:
+            text = error.reply.one_line
+            self._count(text)
+            if self.policy.is_demanded or (needs is not None and needs.demands_tls):
+                # whatever the violation is: what broke today may work tomorrow
+                reply = demands.violation(where(self.server), text, self.policy, None, in_clear=False)
+                raise self._refused(reply) from error
+            self._shared.tls_out.failed(self.session_id, self.server, error.reply)
+            self._open((self.server,))
+            return True
+        return False
+
+    def _secure(self) -> None:
         """Switches: yes (network).
 
         Raises:
             SessionError: TLS failed; the connection is of no more use.
         """
-        talk, connection = self._talk, self.connection
-        context = self._shared.tls_out.context(settings)
+        assert self._settings.tls is not None
+        talk, connection, policy = self._talk, self.connection, self.policy
+        context = self._shared.tls_out.context(self._settings.tls, policy)
         talk.starttls()
         self._converse()
         if talk.state is State.SECURING:
-            self.tls = connection.secure(context, HANDSHAKE_TIMEOUT_S)
+            self.tls = connection.secure(context, policy, HANDSHAKE_TIMEOUT_S)
             talk.secured()
             self._converse()
         if talk.failure is not None:
@@ -311,7 +381,7 @@ class Session:
     def _transaction(self, job: Deliver, content: Content, status: DeliveryStatus) -> None:
         """Switches: yes."""
         content.check()
-        job = fitted(content.shaped(self.extensions), self.extensions, content)
+        job = fitted(content.shaped(job, self.extensions), self.extensions, content)
         now = self._shared.clock.now()
         status.transaction = refusal(job, self.extensions, content) or late(job, self.extensions, now)
         if status.transaction is not None:
@@ -348,9 +418,11 @@ class Session:
         content.break_lines = True
         for rcpt in job.rcpts:
             status.rcpts.pop(rcpt.rcpt_idx)
-        again = DeliveryStatus()
+        again, before = DeliveryStatus(), self.tls
         try:
             self.open()
+            if before is not None and (self.tls is None or self.tls.verified < before.verified):
+                raise SessionError(Reply(451, "4.7.5", f"{where(self.server)}: TLS is worse than it was a moment ago"))
             self._talk.without_chunks()
             self.connection.until_us = st_utime() + DELIVERY_MAX_S * MICROSECONDS
             self._attempt(job, content, again)
@@ -457,6 +529,18 @@ class Session:
             self._connection.close()
             self._connection = None
         self.tls = self.login = None
+
+
+def _policy(server: ServerAddr) -> TlsPolicy:
+    """Gives what TLS has to fulfil at a server.
+
+    Raises:
+        SessionError: it is no policy; SMAR sends none that is wrong.
+    """
+    try:
+        return policy_of(server.tls, server.tls_source)
+    except PermError as error:
+        raise SessionError(Reply(451, "4.3.5", error.cause)) from error
 
 
 def _timeout_s(settings: Settings, verb: Verb) -> int:

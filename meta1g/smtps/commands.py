@@ -31,6 +31,8 @@ from meta1g.smtps.transaction import Transaction
 
 #: What the log shows of a line that may be part of a password.
 _HUSHED: Final = b"..."
+#: What is offered under TLS only, and brings a parameter of MAIL.
+_UNDER_TLS: Final = frozenset((Ext.REQUIRETLS,))
 
 
 def handle(dialogue: Dialogue, line: bytes) -> None:
@@ -165,7 +167,7 @@ def mail(dialogue: Dialogue, argument: str) -> None:
         return
     dialogue.mail_refused = True  # until it is not
     settings = dialogue.settings
-    parsed = _parse_mail(argument, settings.offered_names, settings.lenient)
+    parsed = _parse_mail(argument, _offered_now(dialogue), settings.lenient)
     if isinstance(parsed, Reply):
         dialogue.refuse("smtps.mail_refused", parsed, mail=shown(argument))
         return
@@ -201,6 +203,11 @@ def mail(dialogue: Dialogue, argument: str) -> None:
         accept_mail(dialogue, ta)
     else:
         dialogue.waiting.append(MailQuestion(asked, counted))
+
+
+def _offered_now(dialogue: Dialogue) -> frozenset[Ext]:
+    names = dialogue.settings.offered_names
+    return names if dialogue.tls is None else names | _UNDER_TLS
 
 
 def _parse_mail(argument: str, offered: frozenset[Ext], lenient: Leniency) -> tuple[Address, MailParams] | Reply:

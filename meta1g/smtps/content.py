@@ -153,6 +153,7 @@ def _close(dialogue: Dialogue, ta: Transaction, content: IncomingContent) -> Rep
         body=ta.params.body,
         checksum=content.checksum,
         automatic=content.automatic,
+        tls_optional=content.tls_optional and not ta.params.requiretls,
         hold=content.hold or (dialogue.filters.hold if dialogue.filters is not None else "") or None,
     )
     try:

@@ -15,7 +15,7 @@ from meta1g.base.reply import Reply
 from meta1g.db.cdb import CdbReader, CdbWriter
 from meta1g.smtp import replies
 from meta1g.smtp.completion import Missing, completion, has_header
-from meta1g.smtp.header import HeaderMeter, count_received, header_end, is_automatic, message_id
+from meta1g.smtp.header import HeaderMeter, count_received, header_end, is_automatic, makes_tls_optional, message_id
 from meta1g.smtps.context import Context
 from meta1g.smtps.limits import SMALL_CONTENT_BYTES, STREAM_PIECE_BYTES
 from meta1g.smtps.settings import Settings
@@ -39,6 +39,7 @@ class IncomingContent:
         size_bytes: size of the content without what we put before it.
         checksum: CRC-32 of what is in the file.
         automatic: no report may answer it, by its header.
+        tls_optional: it may go in clear where the receiving side demands TLS, by its header.
         message_id: the Message-ID, for the log.
         refusal: why it cannot be accepted, None while it can; a refused one takes no memory and no file.
         rule: the filter that refused it, `milter NAME`; empty if none did.
@@ -66,6 +67,7 @@ class IncomingContent:
         "refusal",
         "rule",
         "size_bytes",
+        "tls_optional",
     )
 
     def __init__(
@@ -84,6 +86,7 @@ class IncomingContent:
         self.size_bytes = 0
         self.checksum = 0
         self.automatic = False
+        self.tls_optional = False
         self.message_id: str | None = None
         self.refusal: Reply | None = None
         self.rule = ""
@@ -152,7 +155,7 @@ class IncomingContent:
             self.abort()
 
     def check_header(self, *, whole: bool = True) -> None:
-        """Looks at the header: counts the Received fields, whether a report may answer it, and what its Message-ID is.
+        """Looks at the header: counts the Received fields; whether a report may answer it, TLS is optional; its Message-ID.
 
         Of a header beyond SMALL_CONTENT_BYTES what is up to there counts, and it is not completed.
 
@@ -168,6 +171,7 @@ class IncomingContent:
         end = header_end(start)
         header = start[:end] if end >= 0 else start
         self.automatic = is_automatic(header)
+        self.tls_optional = makes_tls_optional(header)
         self.message_id = message_id(header)
         if self._missing is not None and (whole or end >= 0):
             self._complete(self._missing, start, end)

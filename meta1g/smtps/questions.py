@@ -60,6 +60,7 @@ def accept_mail(dialogue: Dialogue, ta: Transaction) -> None:
         smtputf8=params.smtputf8,
         ret=params.ret,
         envid=params.envid,
+        requiretls=params.requiretls,
         verp=params.verp,
         by=0.0 if by is None else dialogue.context.clock.now() + by.seconds,
         by_mode=None if by is None else by.mode,

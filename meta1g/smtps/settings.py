@@ -160,7 +160,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         completion=Completion(section.flag("add_sender")) if section.flag("submission") else None,
         offered=offered,
         offered_names=frozenset(offered if auth is None else (*offered, Ext.AUTH)),
-        offered_under_tls={ext: argument for ext, argument in offered.items() if ext is not Ext.STARTTLS},
+        offered_under_tls=_under_tls(offered),
         auth=auth,
         require_auth=section.flag("require_auth"),
         tls=tls,
@@ -182,6 +182,11 @@ def _leniency(section: Section, hostname: str) -> Leniency:
         odd_dots=section.flag("accept_odd_dots"),
         sender_domain=hostname if section.flag("accept_local_senders") else "",
     )
+
+
+def _under_tls(offered: Mapping[Ext, str]) -> dict[Ext, str]:
+    """Gives what is offered under TLS: REQUIRETLS there only (RFC 8689 2)."""
+    return {ext: offered.get(ext, "") for ext in (*offered, Ext.REQUIRETLS) if ext is not Ext.STARTTLS}
 
 
 def _offered(section: Section, tls: TlsSettings | None) -> dict[Ext, str]:

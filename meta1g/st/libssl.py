@@ -222,7 +222,7 @@ class TlsConnection:
         name = wanted.server_name.encode()
         usable = [record for record in wanted.tlsa if record.usage in _DANE_USAGES]
         if usable:
-            lib.SSL_dane_enable(self._ssl, name)
+            lib.SSL_dane_enable(self._ssl, name or ffi.NULL)
             lib.SSL_dane_set_flags(self._ssl, lib.DANE_FLAG_NO_DANE_EE_NAMECHECKS)
             for record in usable:
                 lib.SSL_dane_tlsa_add(self._ssl, record.usage, record.selector, record.kind, record.data, len(record.data))

@@ -274,9 +274,9 @@ class Smtps:
             self.peer.send(NewRecipient(ta_id=ta_id, rcpt_idx=rcpt_idx, rcpt=rcpt, notify=notify, orcpt=orcpt))
         return ta_id
 
-    def dot(self, ta_id: str, rcpts: int, request_id: int = 7, *, automatic: bool = False) -> None:
+    def dot(self, ta_id: str, rcpts: int, request_id: int = 7, **facts: bool) -> None:
         size = self.cdb.path(ta_id).stat().st_size if self.cdb.exists(ta_id) else 0
-        close = CloseTransaction(ta_id=ta_id, cdb_id=ta_id, size_bytes=size, rcpts=rcpts, automatic=automatic)
+        close = CloseTransaction(ta_id=ta_id, cdb_id=ta_id, size_bytes=size, rcpts=rcpts, **facts)
         self.peer.send(close, request_id)
 
     def reply(self) -> Reply:
@@ -285,10 +285,10 @@ class Smtps:
         assert isinstance(stat, Stat)
         return stat.reply
 
-    def mail(self, *rcpts: str, automatic: bool = False, **facts) -> str:
+    def mail(self, *rcpts: str, automatic: bool = False, tls_optional: bool = False, **facts) -> str:
         """Sends a message that has to be accepted; gives its transaction id."""
         ta_id = self.envelope(*rcpts, **facts)
-        self.dot(ta_id, len(rcpts), automatic=automatic)
+        self.dot(ta_id, len(rcpts), automatic=automatic, tls_optional=tls_optional)
         reply = self.reply()
         assert reply.is_ok, reply
         return ta_id

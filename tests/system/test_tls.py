@@ -1,14 +1,16 @@
 """A gateway with a certificate from sm.setup: mail comes in under TLS, from the first start, and its header says so."""
 
+import os
 import re
+import signal
 import smtplib
 import ssl
 import stat
 
 import pytest
 
-from contrib.lib.gateway import Gateway
-from tests.system.conftest import HEADER, running, send
+from contrib.lib.gateway import Gateway, wait_until
+from tests.system.conftest import FAST_RETRY, HEADER, running, send
 
 pytestmark = pytest.mark.system
 
@@ -44,3 +46,43 @@ def test_two_gateways_speak_tls_with_each_other(tmp_path, sink):
             first, second = re.findall(rb"with (E?SMTPS?) id ", sink.content(envelope))
             assert (first, second) == (b"ESMTPS", b"ESMTP"), "from the outer gateway, and from the client"
         assert "func=smtpc.tls," in outer.log.read_text()
+
+
+def test_requiretls_is_kept_over_a_restart_and_ends_in_a_report_without_the_body(tmp_path, sink):
+    inner = Gateway(tmp_path / "in", f". {sink.port}^[127.0.0.1]", tls=True)
+    inner.setup()
+    options = {
+        "qmgr": FAST_RETRY,
+        "smar": 'tls_policy { file = "tls_policy.db"; }',
+        "smtpc": f"tls {{ CAcert_file = {inner.conf.parent}/tls/cert.pem; }}",
+    }
+    outer = Gateway(tmp_path / "out", f". {inner.port}^[127.0.0.1]", options, tls=True)
+    outer.conf.parent.mkdir(parents=True)
+    outer.write_map("tls_policy", f"[127.0.0.1]:{inner.port} verify match=gateway.example\n")
+    with running(outer):
+        with tls_client(outer) as client:
+            rcpts, text = ["rcpt@sink.example"], HEADER + b"secret\r\n"
+            assert client.sendmail("sender@back.example", rcpts, text, mail_options=["REQUIRETLS"]) == {}
+        wait_until(lambda: outer.leftovers()["defedb"] == 1, 60, "nobody is there yet")
+        (row,) = outer.control("queue")["list"]
+        assert outer.control("transaction", row["ta"])["requiretls"] is True
+        os.kill(outer.pids()["qmgr"][0], signal.SIGKILL)
+        with running(inner):
+            (envelope,) = sink.wait_for(1)
+            inner.wait_empty()
+        assert "tls_policy=verify tls_policy [127.0.0.1]" in outer.log.read_text()
+    assert (envelope["mail"], envelope["rcpts"]) == ("", ["sender@back.example"])
+    report = sink.content(envelope)
+    assert b"5.7.10" in report
+    assert b"REQUIRETLS is asked for, and there is no TLS" in b" ".join(report.split())
+    assert b"text/rfc822-headers" in report
+    assert b"secret" not in report
+
+
+def tls_client(gateway):
+    client = smtplib.SMTP("127.0.0.1", gateway.port, timeout=60)
+    client._host = "gateway.example"  # the name that the certificate has to have
+    client.ehlo("test.example")
+    client.starttls(context=ssl.create_default_context(cafile=gateway.conf.parent / "tls/cert.pem"))
+    client.ehlo("test.example")
+    return client

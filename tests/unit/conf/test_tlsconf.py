@@ -41,7 +41,7 @@ def test_every_option_becomes_a_setting(keyword):
 
 def test_a_server_without_a_certificate_has_no_tls_and_a_client_needs_none():
     assert read("smtps", "") is None
-    assert read("smtpc", "") == TlsSettings(ciphers=CIPHERS)
+    assert read("smtpc", "") == TlsSettings(ciphers=CIPHERS, system_ca=True), "it trusts whom the system trusts"
 
 
 def test_a_key_may_stand_in_the_file_of_its_certificate():

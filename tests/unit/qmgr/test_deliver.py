@@ -77,7 +77,7 @@ def test_the_sender_of_a_list_member_is_the_owner():
 def test_a_report_goes_around_the_content_and_not_by_the_parameters_of_the_message():
     job = build(rcpt(1, 3, sender="", flags=RcptFlags.IS_BNC, failed=(DsnRcpt(rcpt="x@y.example", reply=Reply(550)),)))
     assert job.mail == ""
-    assert (job.ret, job.envid, job.requiretls, job.dsn_full) == (None, None, False, False)
+    assert (job.ret, job.envid, job.requiretls, job.dsn_full) == (None, None, True, False)
     assert job.dsn_head.startswith(b"Date: ")
     assert [part.mime_type for part in job.dsn_parts] == ["text/plain", "message/delivery-status"]
     assert job.size_bytes == 1000

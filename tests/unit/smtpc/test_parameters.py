@@ -81,7 +81,6 @@ def test_dsn_parameters_of_a_recipient_go_only_to_servers_that_know_them():
         ({"body": "BINARYMIME"}, Extensions({}), EIGHTBIT, "5.6.3"),
         ({"body": "BINARYMIME"}, Extensions({"BINARYMIME": ""}), OCTETS, "5.6.3"),
         ({"body": "BINARYMIME"}, Extensions({"BINARYMIME": "", "CHUNKING": ""}), OCTETS, None),
-        ({"requiretls": True}, ALL, True, "5.7.30"),
     ],
 )
 def test_a_delivery_the_server_cannot_take_is_refused_before_mail(facts, extensions, content, ecode):
