@@ -13,17 +13,15 @@ from typing import Final
 
 from meta1g.base.clock import Clock
 from meta1g.base.dataclass import dataclass
-from meta1g.base.errors import PermError, TempError
+from meta1g.base.errors import TempError
 from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.base.tlsfacts import TlsInfo
-from meta1g.base.tlspolicy import TlsLevel, TlsPolicy, policy_of
 from meta1g.db.cdb import ContentError
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.smtpc_qmgr import Deliver
 from meta1g.smtp.chunks import BadContentError
-from meta1g.smtp.esmtp import Ext, Extensions
+from meta1g.smtp.esmtp import Extensions
 from meta1g.smtp.longlines import refuses_long_lines
-from meta1g.smtpc import demands
 from meta1g.smtpc.authout import AuthOut
 from meta1g.smtpc.connecting import Unreached, connect
 from meta1g.smtpc.connection import ServerConnection
@@ -40,6 +38,7 @@ from meta1g.smtpc.limits import (
 )
 from meta1g.smtpc.logins import Login, LoginSettings
 from meta1g.smtpc.parameters import NOTHING, fitted, late, refusal, time_left
+from meta1g.smtpc.securing import Securing, policy_for
 from meta1g.smtpc.settings import Settings
 from meta1g.smtpc.status import DeliveryStatus, SessionError, where
 from meta1g.smtpc.talk import Talk
@@ -107,7 +106,7 @@ class Session:
         self.login: Login | None = None
         self.login_tried: Login | None = None
         self.tls: TlsInfo | None = None
-        self.policy = _policy(servers[0])
+        self.policy = policy_for(servers[0])
 
     def _new_talk(self) -> Talk:
         settings, lmtp = self._settings, self._da == DeliveryAgent.LMTP
@@ -125,7 +124,7 @@ class Session:
         Raises:
             SessionError: its TLS policy is none.
         """
-        self.policy = _policy(servers[0])
+        self.policy = policy_for(servers[0])
         self.server, self._servers, self._settings = servers[0], servers, settings
 
     def aim(self, servers: tuple[ServerAddr, ...]) -> None:
@@ -198,75 +197,32 @@ class Session:
         Switches: yes (connect, read, write, offload).
         """
         self.login_tried = None
-        if self.policy.refused:
-            self._count(self.policy.refused)
-            raise self._refused(demands.refused(where(self.server), self.policy) or _STALE)
+        self._end(self._securing().refusal())
         self._open()
         self._demand_tls()
         if self._settings.auth is not None:
             self._log_in(self._settings.auth)
 
+    def _securing(self) -> Securing:
+        source = "" if self._connection is None else self._connection.source
+        return Securing(self.session_id, self.server, self.policy, self._settings, self._shared.tls_out, source)
+
     def _demand_tls(self) -> None:
-        """Begins TLS if both sides can, and ends the session if it is not as demanded; raises as open().
+        """Begins TLS if both sides can, and ends the session if it is not as demanded; raises as open().  Switches: yes."""
+        securing = self._securing()
+        if securing.begins(self.extensions):
+            try:
+                self._secure()
+            except SessionError as error:
+                self._end(securing.failure(error.reply))
+                self._open((self.server,))
+        self._end(securing.verdict(self.tls))
 
-        Switches: yes (network).
-        """
-        policy = self.policy
-        offered = self._settings.tls is not None and policy.level is not TlsLevel.NONE and self.extensions.has(Ext.STARTTLS)
-        told = self._try_tls() if offered else self.extensions.has(Ext.STARTTLS)
-        lack, needs = demands.lack(policy, self.tls), self._settings.needs
-        if not told:
-            self._count(lack or ("STARTTLS is refused" if offered and self.tls is None else ""))
-        text = lack or ("" if needs is None else needs.unmet(self.tls))
-        if text:
-            reason = text if offered else f"{text}, {self._why_not()}"
-            raise self._refused(demands.violation(where(self.server), reason, policy, needs, in_clear=not offered))
-        if self.tls is not None:
-            self._shared.tls_out.agreed(self.session_id, self.server, policy, self.tls)
-
-    def _count(self, lack: str) -> None:
-        """Tells what became of TLS, if SMAR counts sessions of this domain; what it lacks counts as a failure."""
-        if self.server.domain:
-            source = "" if self._connection is None else self._connection.source
-            offered = bool(self.policy.refused) or self.extensions.has(Ext.STARTTLS) or self.tls is not None
-            self._shared.tls_out.count(self.server, source, self.tls, lack, offered=offered)
-
-    def _why_not(self) -> str:
-        if self.policy.level is TlsLevel.NONE:
-            return "but its policy is not to use it"
-        return "but the server does not offer it" if self._settings.tls is not None else "but starttls is switched off"
-
-    def _refused(self, reply: Reply) -> SessionError:
-        """Ends the session since TLS is not as demanded.  Switches: yes (QUIT)."""
-        self._shared.tls_out.refused(self.session_id, self.server, self.policy, reply)
-        self.quit()
-        return SessionError(reply)
-
-    def _try_tls(self) -> bool:
-        """Begins TLS; goes on in clear, over another connection, if it fails and nothing demands it.
-
-        Returns:
-            Whether it failed, which is told then.
-
-        Raises:
-            SessionError, TempError: as open().
-
-        Switches: yes (network).
-        """
-        needs = self._settings.needs
-        try:
-            self._secure()
-        except SessionError as error:
-            text = error.reply.one_line
-            self._count(text)
-            if self.policy.is_demanded or (needs is not None and needs.demands_tls):
-                # whatever the violation is: what broke today may work tomorrow
-                reply = demands.violation(where(self.server), text, self.policy, None, in_clear=False)
-                raise self._refused(reply) from error
-            self._shared.tls_out.failed(self.session_id, self.server, error.reply)
-            self._open((self.server,))
-            return True
-        return False
+    def _end(self, reply: Reply | None) -> None:
+        """Raises SessionError, and ends the session, if there is a reply to end it with.  Switches: yes (QUIT)."""
+        if reply is not None:
+            self.quit()
+            raise SessionError(reply)
 
     def _secure(self) -> None:
         """Switches: yes (network).
@@ -529,18 +485,6 @@ class Session:
             self._connection.close()
             self._connection = None
         self.tls = self.login = None
-
-
-def _policy(server: ServerAddr) -> TlsPolicy:
-    """Gives what TLS has to fulfil at a server.
-
-    Raises:
-        SessionError: it is no policy; SMAR sends none that is wrong.
-    """
-    try:
-        return policy_of(server.tls, server.tls_source)
-    except PermError as error:
-        raise SessionError(Reply(451, "4.3.5", error.cause)) from error
 
 
 def _timeout_s(settings: Settings, verb: Verb) -> int:
