@@ -236,6 +236,12 @@ _PLACES = {
     "smar mailertable": dict.fromkeys(("name", "file", "type"), _FILES),
     "smar auth_sender": dict.fromkeys(("name", "file", "type"), _FILES),
     "smar access_map": dict.fromkeys(("name", "file", "type"), _FILES),
+    "smar mta_sts": dict.fromkeys(
+        ("CAcert_file", "port"), "unit/smar/test_settings.py::test_policies_of_mta_sts_are_asked_for_with_their_section"
+    ),
+    "smar tls_reports": dict.fromkeys(
+        ("from", "organization", "delay"), "unit/smar/test_settings.py::test_reports_about_tls_are_made_with_their_section"
+    ),
     "smar tls_policy": dict.fromkeys(("name", "file", "type"), _FILES),
     "smar dnsbl": dict.fromkeys(("zone", "timeout"), "unit/smar/test_settings.py::test_dns_lists_need_an_access_map"),
 }

@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "rcb": {"base"},
     "smtp": {"base"},
     "sasl": {"base"},
+    "tls": {"base"},
     "conf": {"base"},
     "st": {"base", "rcb"},
     "pt": {"base", "rcb"},
@@ -29,9 +30,9 @@ ALLOWED: dict[str, set[str]] = {
     "smtps": {"base", "rcb", "smtp", "conf", "sasl", "st", "db.cdb", "db.files", "pmilter.stages", "pmilter.modify"},
     "smtpc": {"base", "rcb", "smtp", "sasl", "conf", "st", "db.cdb", "db.files"},
     "qmgr": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},
-    "smar": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},
+    "smar": {"base", "rcb", "smtp", "tls", "conf", "pt", "db", "maps"},
     "tools": {
-        *("base", "rcb", "smtp", "conf", "db", "maps", "sasl"),
+        *("base", "rcb", "smtp", "tls", "conf", "db", "maps", "sasl"),
         *("smar.check", "smar.entries", "smar.mapcheck", "smar.questions", "smar.settings", "smar.trace"),
         *("pmilter.place", "pmilter.session", "pmilter.stages"),
     },
@@ -52,7 +53,7 @@ OWNERS: dict[str, set[str]] = {
 #: outside of meta1g nobody goes past the API of State Threads either
 OUTSIDE = ("bench", "contrib", "tests")
 ST_ALONE = {"gevent", "greenlet"}
-PURE = ("rcb", "smtp", "sasl", "conf")
+PURE = ("rcb", "smtp", "sasl", "tls", "conf")
 IMPURE_MODULES = {"socket", "select", "selectors", "subprocess", "asyncio", "time", "signal"}
 #: the one file of a pure package that opens what a path names
 FILE_READERS = {"conf/load.py"}

@@ -217,6 +217,7 @@ RFCS: Final[dict[int, str]] = {
     8305: "Happy eyeballs version 2: better connectivity using concurrency",
     8314: "Cleartext considered obsolete: use of TLS for email submission and access",
     8446: "The Transport Layer Security protocol, version 1.3",
+    8460: "SMTP TLS reporting",
     8461: "SMTP MTA strict transport security",
     8689: "SMTP require TLS option",
     9266: "Channel bindings for TLS 1.3",

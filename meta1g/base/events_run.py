@@ -120,6 +120,21 @@ _SMAR_SMTPC: Final[Mapping[str, LogEvent]] = {
     "smtps.conf": row(Sev.ERROR, _TROUBLE, "ss_sess client", "", "The piece of configuration for a client cannot be used."),
     "smar.conf": row(Sev.WARN, _TROUBLE, "", "", "The configuration has something that an operator should look at."),
     "smar.interfaces": row(Sev.WARN, _TROUBLE, "", "", "The addresses of this host cannot be found out."),
+    "smar.sts": row(
+        Sev.INFO, _RUN, "name answer count", "", "The MTA-STS policy of a domain was fetched; it names so many servers."
+    ),
+    "smar.sts_failed": row(Sev.NOTICE, _TROUBLE, "name", "", "The MTA-STS policy of a domain cannot be fetched."),
+    "smar.sts_cache": row(Sev.ERROR, _TROUBLE, "path", "", "A file of MTA-STS policies cannot be written or read."),
+    "smar.sts_damaged": row(Sev.WARN, _TROUBLE, "path", "", "A file of an MTA-STS policy is damaged; it is fetched again."),
+    "smar.tlsrpt": row(Sev.INFO, _RUN, "name answer", "", "The report about TLS of a domain was taken by this address."),
+    "smar.tlsrpt_failed": row(
+        Sev.NOTICE,
+        _TROUBLE,
+        "name answer",
+        "",
+        "The report about TLS of a domain was not taken by this address, or is too old.",
+    ),
+    "smar.tlsrpt_file": row(Sev.ERROR, _TROUBLE, "path", "", "A file of what is counted for reports cannot be used."),
     "smar.mcp": row(Sev.NOTICE, _RUN, "", "", "mcp is gone; SMAR stops."),
     "smar.stop": row(Sev.NOTICE, _RUN, "", "", "SMAR has stopped."),
     "smtpc.conf": row(Sev.ERROR, _TROUBLE, "server", "server_name", "The piece of configuration for a server cannot be used."),

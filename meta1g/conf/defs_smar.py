@@ -7,6 +7,7 @@ from typing import Final
 
 from meta1g.conf.defs_common import OWN, PATH, R, S, component
 from meta1g.conf.defs_maps import MAP, map_user
+from meta1g.conf.mailaddress import MailAddress
 from meta1g.conf.schema import Naming, SectionDef, option
 from meta1g.conf.values import Domain, Flag, Flags, Int, IpAddress, ListOf, Network, Port, Text, Time
 
@@ -79,6 +80,42 @@ _SECTIONS: Final = (
         ),
         naming=Naming.MAY,
         repeat=True,
+    ),
+    SectionDef(
+        "mta_sts",
+        "With it the policies of MTA-STS (RFC 8461) of other domains are asked for and obeyed.",
+        OWN,
+        (
+            option(
+                "CAcert_file",
+                PATH,
+                None,
+                OWN,
+                "Certificates of the authorities that servers of policies, and those that take reports by https, are trusted "
+                "by (PEM), relative to the configuration directory; those of the system if it is not given.",
+            ),
+            option("port", Port(), "443", OWN, "Port of the servers of policies, if a firewall leads to another one."),
+        ),
+    ),
+    SectionDef(
+        "tls_reports",
+        "With it sessions with servers of domains that want it are counted, and reported each day (TLSRPT, RFC 8460).",
+        OWN,
+        (
+            option(
+                "from", MailAddress(), None, OWN, "Address that reports come from, and that answers questions.", required=True
+            ),
+            option(
+                "organization", Text("name", max_chars=100), None, OWN, "Who reports; the domain of from if it is not given."
+            ),
+            option(
+                "delay",
+                Time(0, 72000),
+                "4h",
+                OWN,
+                "Reports of a day are sent at some time within it after the day (UTC), another one for each host name.",
+            ),
+        ),
     ),
     SectionDef(
         "greylisting",

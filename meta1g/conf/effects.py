@@ -94,6 +94,8 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "smar local_user_map": (*_MAP_USER, f"{_SMAR}._users"),
     "smar mailertable": _MAP_USER,
     "smar access_map": _MAP_USER,
+    "smar mta_sts": ("meta1g.smar.tlssettings:sts_settings",),
+    "smar tls_reports": ("meta1g.smar.tlssettings:rpt_settings",),
     "smar tls_policy": _MAP_USER,
     "smar auth_sender": _MAP_USER,
     "smar dnsbl": (f"{_SMAR}._lists",),

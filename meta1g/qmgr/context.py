@@ -117,7 +117,7 @@ class Context:
         self.verifier = self._make_verifier()
         wake, gone = self.scheduler.wake, self.orphans.smtps_gone
         self.smtps = SmtpsLinks(self.intake, self.verifier, wake, gone, env.log, self.contained)
-        self.smtpc = SmtpcLinks(self.scheduler, env.log, self.contained)
+        self.smtpc = SmtpcLinks(self.scheduler, env.log, self.contained, self.resolver.counted)
         self.arrivals = Arrivals(
             {"smtps": lambda: len(self.smtps), "smtpc": lambda: len(self.scheduler.dadb)},
             {"smar": lambda: self.resolver.up},

@@ -47,6 +47,7 @@ from meta1g.rcb.qmgr_smar import (
     Unresolved,
 )
 from meta1g.rcb.schema import Message
+from meta1g.rcb.tlssession import TlsSession
 
 _WRONG_PART: Final = Outcome(Reply(451, "4.3.5", "address resolver gave members that were not asked for, or too many"))
 _NOWHERE: Final = Outcome(Reply(451, "4.3.5", "address resolver named no server and no member"))
@@ -54,6 +55,8 @@ _NOWHERE: Final = Outcome(Reply(451, "4.3.5", "address resolver named no server 
 
 def relaxed(server: ServerAddr) -> ServerAddr:
     """Gives a server without what its own side demands of TLS; what the configuration demands stays (RFC 8689 4.2.2)."""
+    if server.domain:
+        server = replace(server, domain="")  # what is sent whatever TLS is like is not counted (RFC 8460 5.3)
     if not server.tls or policy_of(server.tls).fixed:
         return server
     return replace(server, tls="", tls_source=f"TLS-Required: No, not {server.tls_source}")
@@ -105,6 +108,12 @@ class Resolving:
     def up(self) -> bool:
         """Whether SMAR is connected."""
         return self._link.up
+
+    def counted(self, session: TlsSession) -> None:
+        """Passes a session on that is counted for reports; while SMAR is away it is not counted."""
+        conn = self._link.conn
+        if conn is not None:
+            conn.post(session)
 
     def close(self) -> None:
         """Closes the connection."""

@@ -11,6 +11,7 @@ from meta1g.base.reply import Reply
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
+from meta1g.rcb.tlssession import TlsSession
 
 #: Members of an alias in one answer.  Our choice: a frame is encoded and read in a millisecond or two (invariant I10).
 MEMBERS_PER_PART: Final = 1000
@@ -102,5 +103,5 @@ class SmarContained(Message):
 
 
 PROTOCOL: Final = protocol(
-    "qmgr-smar", 7, client=(QmgrHelloA, Resolve), server=(SmarHelloQ, Route, Members, Unresolved, SmarContained)
+    "qmgr-smar", 7, client=(QmgrHelloA, Resolve, TlsSession), server=(SmarHelloQ, Route, Members, Unresolved, SmarContained)
 )

@@ -11,6 +11,7 @@ from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
+from meta1g.rcb.tlssession import TlsSession
 
 
 class Retry(IntEnum):
@@ -180,6 +181,6 @@ class CloseDelivery(Message):
 PROTOCOL: Final = protocol(
     "smtpc-qmgr",
     8,
-    client=(SmtpcHello, DeliveryResult, SessionClosed, SmtpcContained),
+    client=(SmtpcHello, DeliveryResult, SessionClosed, SmtpcContained, TlsSession),
     server=(QmgrHelloC, Deliver, CloseDelivery),
 )

@@ -49,6 +49,7 @@ class RRType(IntEnum):
     CNAME = 5
     PTR = 12
     MX = 15
+    TXT = 16
     AAAA = 28
     TLSA = 52
 
@@ -67,7 +68,7 @@ class DnsStatus(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DnsRecord:
-    """One record: address, host name, or TLSA record as in zone files, and the preference of an MX record."""
+    """One record: address, host name, text (a byte a character) or TLSA record as in zone files; preference of an MX record."""
 
     value: str
     pref: int = 0
@@ -113,6 +114,14 @@ def normal_name(text: str) -> str:
         return dns.name.from_text(to_ascii(text)).canonicalize().to_text(omit_final_dot=True)
     except (dns.exception.DNSException, ValueError) as error:
         raise WireError(f"not a domain name: {error}") from error
+
+
+def ascii_name(text: str) -> str:
+    """Gives a domain name as normal_name() does; empty if it cannot stand in the DNS."""
+    try:
+        return normal_name(text)
+    except WireError:
+        return ""
 
 
 def reverse_name(address: str, zone: str = "") -> str:
@@ -239,10 +248,24 @@ def _value(message: DnsMessage, record: Record, rrtype: RRType) -> DnsRecord:
         return DnsRecord(f"{data[0]} {data[1]} {data[2]} {data[3:].hex()}")
     if rrtype in (RRType.PTR, RRType.CNAME):
         return DnsRecord(message.name_at(record))
+    if rrtype is RRType.TXT:
+        return DnsRecord(_text(data))
     try:
         return DnsRecord(socket.inet_ntop(_FAMILIES[rrtype], data))
     except ValueError as error:
         raise WireError("address record of a wrong length") from error
+
+
+def _text(data: bytes) -> str:
+    """Joins the strings of a TXT record (RFC 1035 3.3.14)."""
+    joined, at = bytearray(), 0
+    while at < len(data):
+        end = at + 1 + data[at]
+        if end > len(data):
+            raise WireError("TXT record is cut short")
+        joined += data[at + 1 : end]
+        at = end
+    return joined.decode("latin-1")
 
 
 def _is_referral(message: DnsMessage) -> bool:

@@ -32,6 +32,7 @@ from meta1g.smar.myself import Myself
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes
 from meta1g.smar.tlsmap import PolicyMap
+from meta1g.smar.tlssettings import RptSettings, StsSettings, rpt_settings, sts_settings
 
 #: Sub-sections that name or describe a map.
 CONSUMERS: Final = ("mailertable", "aliases", "local_user_map", "access_map", "auth_sender", "tls_policy")
@@ -56,6 +57,8 @@ class Settings:
         lists: the DNS lists that are asked about clients.
         myself: which servers are this gateway.
         blocking_maps: how many maps may block.
+        sts: how policies of MTA-STS are fetched; None if nobody asks for them.
+        reports: how reports about TLS are made and sent; None if there are none.
         policy_map: what TLS has to fulfil, None without such a map.
     """
 
@@ -71,6 +74,8 @@ class Settings:
     lists: tuple[DnsList, ...]
     myself: Myself
     blocking_maps: int = 0
+    sts: StsSettings | None = None
+    reports: RptSettings | None = None
     policy_map: PolicyMap | None = None
 
 
@@ -118,6 +123,8 @@ def problems(config: Config, smar: Section, *, entries: bool = False) -> list[st
 
     reader = look(lambda: _Reader(config, smar, Log("smar", level=0), None))
     look(lambda: name_servers(smar))
+    look(lambda: sts_settings(config, smar))
+    look(lambda: rpt_settings(config, smar, ""))
     if reader is None:
         return found
     for part in reader.parts():
@@ -187,6 +194,8 @@ class _Reader:
             lists=self._lists(access),
             myself=self._myself(),
             blocking_maps=sum(one.blocking for one in self.registry.all()),
+            sts=sts_settings(self._config, smar),
+            reports=rpt_settings(self._config, smar, self._hostname),
             policy_map=self._policy_map(),
         )
 

@@ -81,6 +81,7 @@ class TlsPolicies:
         log: what fails is logged here.
         table: the map, None without one.
         dane: asks for TLSA records where the map wants it; it stands among the sources, too.
+        counted: sessions are counted for reports, so that servers have to tell whose they are.
 
     Attributes:
         blocking: entry() may block.
@@ -89,8 +90,15 @@ class TlsPolicies:
     """
 
     def __init__(
-        self, sources: Sequence[PolicySource], log: Log, table: PolicyMap | None = None, dane: PolicySource | None = None
+        self,
+        sources: Sequence[PolicySource],
+        log: Log,
+        table: PolicyMap | None = None,
+        dane: PolicySource | None = None,
+        *,
+        counted: bool = False,
     ) -> None:
+        self._counted = counted
         self._sources = tuple(sources)
         self._log = log
         self._table = table
@@ -121,7 +129,10 @@ class TlsPolicies:
                 found[hop] = policy
                 ended = not left
             if ended:
-                servers = [_with(server, found[hop]) for server, hop in zip(route.servers, hops, strict=True)]
+                servers = [
+                    _with(server, found[hop], hop.domain if self._counted and hop.use_mx and hop.entry is None else "")
+                    for server, hop in zip(route.servers, hops, strict=True)
+                ]
                 alike = {(one.addr, one.port, one.tls): one for one in reversed(servers)}
                 on_route(Route(da=route.da, servers=tuple(alike[key] for key in _in_order(servers))))
 
@@ -159,6 +170,8 @@ def _in_order(servers: Sequence[ServerAddr]) -> dict[tuple[str, int, str], None]
     return dict.fromkeys((one.addr, one.port, one.tls) for one in servers)
 
 
-def _with(server: ServerAddr, policy: TlsPolicy) -> ServerAddr:
+def _with(server: ServerAddr, policy: TlsPolicy, domain: str) -> ServerAddr:
     demands = policy.demands()
-    return replace(server, tls=demands, tls_source=policy.source) if demands or policy.source else server
+    if not demands and not policy.source and not domain:
+        return server
+    return replace(server, tls=demands, tls_source=policy.source, domain=domain)

@@ -105,7 +105,7 @@ class Client:
         self._cdb = cdb
         self._log = log
         self._post = post
-        self._shared = Shared(clock, TlsOut(log), AuthOut(clock, log), Unreached())
+        self._shared = Shared(clock, TlsOut(log, post), AuthOut(clock, log), Unreached())
         self._workers: dict[_Key, SessionWorker] = {}
         self.stopping = False
 

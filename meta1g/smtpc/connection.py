@@ -95,6 +95,15 @@ class ServerConnection:
         return self._netfd
 
     @property
+    def source(self) -> str:
+        """Our address, empty if there is none, or no connection any more."""
+        try:
+            address = self._netfd.sock.getsockname() if self._netfd.sock is not None else ""
+        except OSError:
+            return ""
+        return str(address[0]) if isinstance(address, tuple) else ""
+
+    @property
     def in_step(self) -> bool:
         """Whether nothing is at hand that was not asked for, and the server has not closed."""
         return not self._replies and not self._ended

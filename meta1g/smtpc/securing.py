@@ -37,28 +37,39 @@ class Securing:
         server: the address that it is connected to.
         policy: what TLS has to fulfil.
         settings: configuration for this server.
-        tls_out: is told what became of it.
+        tls_out: is told what became of it; it counts sessions of domains that SMAR names.
+        source: our address, empty without a connection.
 
     Owner: the session's thread.
     """
 
-    def __init__(self, session_id: str, server: ServerAddr, policy: TlsPolicy, settings: Settings, tls_out: TlsOut) -> None:
+    def __init__(
+        self, session_id: str, server: ServerAddr, policy: TlsPolicy, settings: Settings, tls_out: TlsOut, source: str
+    ) -> None:
         self._session_id = session_id
         self._server = server
         self._policy = policy
         self._settings = settings
         self._needs = settings.needs
         self._tls_out = tls_out
-        self._offered = False
+        self._source = source
+        self._offered = False  # by the server, and wanted here
+        self._by_server = False
+        self._counted = False
 
     def refusal(self) -> Reply | None:
         """Gives why no mail may go to this server now, whatever its TLS is like; None if it may."""
+        if self._policy.refused:
+            self._by_server = True  # for all that is known
+            self._count(self._policy.refused, None)
         return self._told(demands.refused(where(self._server), self._policy))
 
     def begins(self, extensions: Extensions) -> bool:
         """Tells whether TLS is to be begun: both sides can, and want to."""
         can = self._settings.tls is not None and self._policy.level is not TlsLevel.NONE
-        self._offered = can and extensions.has(Ext.STARTTLS)
+        self._by_server = extensions.has(Ext.STARTTLS)
+        self._offered = can and self._by_server
+        self._counted = self._by_server and not can  # nobody has tried
         return self._offered
 
     def failure(self, why: Reply) -> Reply | None:
@@ -66,6 +77,7 @@ class Securing:
 
         It is temporary, whatever a violation is otherwise: what broke today may work tomorrow.
         """
+        self._count(why.one_line, None)
         if not self._policy.is_demanded and (self._needs is None or not self._needs.demands_tls):
             self._tls_out.failed(self._session_id, self._server, why)
             return None
@@ -73,7 +85,9 @@ class Securing:
 
     def verdict(self, tls: TlsInfo | None) -> Reply | None:
         """Gives the reply that the session ends with since it is not as demanded; None if it may go on."""
-        text = demands.lack(self._policy, tls) or ("" if self._needs is None else self._needs.unmet(tls))
+        lack = demands.lack(self._policy, tls)
+        self._count(lack or ("STARTTLS is refused" if self._offered and tls is None else ""), tls)
+        text = lack or ("" if self._needs is None else self._needs.unmet(tls))
         if text:
             reason = text if self._offered else f"{text}, {self._why_not()}"
             at, in_clear = where(self._server), not self._offered
@@ -81,6 +95,12 @@ class Securing:
         if tls is not None:
             self._tls_out.agreed(self._session_id, self._server, self._policy, tls)
         return None
+
+    def _count(self, lack: str, tls: TlsInfo | None) -> None:
+        """Tells what became of TLS, once, if SMAR counts sessions of this domain; what it lacks counts as a failure."""
+        if self._server.domain and not self._counted:
+            self._tls_out.count(self._server, self._source, tls, lack, offered=self._by_server or tls is not None)
+        self._counted = True
 
     def _why_not(self) -> str:
         if self._policy.level is TlsLevel.NONE:

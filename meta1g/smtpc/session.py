@@ -204,7 +204,8 @@ class Session:
             self._log_in(self._settings.auth)
 
     def _securing(self) -> Securing:
-        return Securing(self.session_id, self.server, self.policy, self._settings, self._shared.tls_out)
+        source = "" if self._connection is None else self._connection.source
+        return Securing(self.session_id, self.server, self.policy, self._settings, self._shared.tls_out, source)
 
     def _demand_tls(self) -> None:
         """Begins TLS if both sides can, and ends the session if it is not as demanded; raises as open().  Switches: yes."""

@@ -5,8 +5,9 @@ Files that have changed are used when all of them can be loaded; until then the 
 Ref: MeTA1 README, "STARTTLS" (files modelled on).
 """
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from meta1g.base.errors import Module, TempError
 from meta1g.base.log import Log
@@ -14,9 +15,14 @@ from meta1g.base.reply import Reply
 from meta1g.base.tlsfacts import TlsFiles, TlsInfo, TlsSettings
 from meta1g.base.tlspolicy import OPPORTUNISTIC, TlsPolicy
 from meta1g.rcb.common import ServerAddr
+from meta1g.rcb.schema import Message
+from meta1g.rcb.tlssession import TlsSession
 
 if TYPE_CHECKING:
     from meta1g.st.tls import TlsContext
+
+#: What is told of a reason.  Our choice: it may have a reply of the server in it.
+_REASON_MAX_CHARS: Final = 500
 
 
 class TlsOut:
@@ -24,14 +30,16 @@ class TlsOut:
 
     Args:
         log: hears of sessions, and of changed files that cannot be used.
+        post: tells QMGR of sessions that are counted for reports, or drops it.
 
     Owner: the process (one native thread).
     """
 
-    __slots__ = ("_contexts", "_log")
+    __slots__ = ("_contexts", "_log", "_post")
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, post: Callable[[Message], None] = lambda message: None) -> None:
         self._log = log
+        self._post = post
         self._contexts: dict[TlsSettings, tuple[TlsFiles, TlsContext]] = {}
 
     def context(self, settings: TlsSettings, policy: TlsPolicy = OPPORTUNISTIC) -> "TlsContext":
@@ -88,6 +96,28 @@ class TlsOut:
             server_name=server.host or None,
             tls_policy=_named(policy),
             reply=why.code,
+        )
+
+    def count(self, server: ServerAddr, source: str, info: TlsInfo | None, lack: str, *, offered: bool) -> None:
+        """Tells QMGR of a session with a server of a domain whose sessions are counted for reports (RFC 8460).
+
+        Args:
+            server: the server; its domain is the one that it counts for.
+            source: our address.
+            info: what was agreed on, None in clear.
+            lack: what it lacks.
+            offered: the server offered STARTTLS.
+        """
+        self._post(
+            TlsSession(
+                domain=server.domain,
+                server=(server,),
+                source=source,
+                offered=offered,
+                secured=info is not None and not lack,
+                verified=info is not None and info.verified,
+                reason=(lack or (info.reason if info is not None else ""))[:_REASON_MAX_CHARS],
+            )
         )
 
 

@@ -9,6 +9,7 @@ from meta1g.smar.dnsaddress import ServerAddress
 from meta1g.smar.dnsbl import DnsList
 from meta1g.smar.route import Target
 from meta1g.smar.settings import name_servers, problems, read_resolv_conf, settings_from
+from meta1g.tls.tlsrpt import RptSender
 
 
 @pytest.fixture
@@ -195,3 +196,34 @@ def test_who_may_talk_to_itself_is_nobody(load):
     assert not one.is_me("192.0.2.1", 25)
     assert not one.is_me("203.0.113.5", 25)
     assert one.names == frozenset()
+
+
+def test_policies_of_mta_sts_are_asked_for_with_their_section(load, tmp_path):
+    assert load("").sts is None
+    (tmp_path / "ca.pem").write_text("")
+    plain, own = load("mta_sts { }").sts, load(f'mta_sts {{ CAcert_file = "{tmp_path}/ca.pem"; port = 8443; }}').sts
+    assert (plain.ca_file, plain.port, plain.directory) == (None, 443, tmp_path / "q/smar/mta-sts")
+    assert (own.ca_file, own.port) == (tmp_path / "ca.pem", 8443)
+    with pytest.raises(PermError, match=r"CAcert_file: .*missing.pem: No such file"):
+        load(f'mta_sts {{ CAcert_file = "{tmp_path}/missing.pem"; }}')
+
+
+def test_reports_about_tls_are_made_with_their_section(load, tmp_path):
+    listen = "smtps {{ listen_socket {{ type = inet; address = {}; port = 2525; }} }}"
+    assert load("").reports is None
+    made = load("relay_from = { 127.0.0.0/8 }; tls_reports { from = tls@Gw.example; }", listen.format("0.0.0.0")).reports
+    assert (made.sender, made.smtps, made.delay_s) == (
+        RptSender("Gw.example", "tls@Gw.example", "gw.example"), ("127.0.0.1", 2525), 4 * 3600,
+    )  # fmt: skip
+    assert (made.hostname, made.directory) == ("gw.example", tmp_path / "q/smar/tlsrpt")
+    text = 'relay_from = { "::1" }; tls_reports { from = t@gw.example; organization = "A B"; delay = 0; }'
+    own = load(text, listen.format('"::1"')).reports
+    assert (own.sender.organization, own.smtps, own.delay_s) == ("A B", ("::1", 2525), 0)
+    with pytest.raises(PermError, match=r"sent through smtps at 127.0.0.1: add 127.0.0.1 to relay_from"):
+        load("tls_reports { from = tls@gw.example; }", listen.format("127.0.0.1"))
+    with pytest.raises(PermError, match=r"needs an smtps with a listen_socket"):
+        load("tls_reports { from = tls@gw.example; }")
+    for more in ("protocol = lmtp;", "proxy_from = { 127.0.0.1 };"):
+        one = f"smtps a {{ {more} listen_socket {{ type = inet; port = 2424; }} }}"
+        with pytest.raises(PermError, match=r"without LMTP and proxies"):
+            load("relay_from = { 127.0.0.1 }; tls_reports { from = tls@gw.example; }", one)
