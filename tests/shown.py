@@ -31,15 +31,28 @@ _SERVER = "unit/smtpc/test_session_conf.py::test_an_option_of_a_server"
 
 _AUTH_IN = "unit/smtps/test_auth.py::"
 _TLS_IN = "unit/smtps/test_starttls.py::"
+_SNI = "unit/smtps/test_server_names.py::"
 _TLS_SETTINGS = "unit/conf/test_tlsconf.py::test_every_option_becomes_a_setting"
 _LISTEN = "unit/smtps/test_listen.py::test_every_listen_socket_is_bound"
-_LISTENS = {"type": _PASS, "path": _PASS, "permissions": _PASS, **dict.fromkeys(("address", "port"), _LISTEN)}
+_NEEDS = dict.fromkeys(
+    (*("flags encrypted", "flags verified", "min_cipher_bits", "cert_issuer", "cert_subject", "common_name", "violation"),),
+    "unit/smtps/test_tls_requirements.py::test_demands_on_the_tls_of_a_client",
+)
+_LISTENS = {
+    "type": _PASS,
+    "path": _PASS,
+    "permissions": _PASS,
+    **dict.fromkeys(("address", "port"), _LISTEN),
+    "implicit_tls": "unit/smtps/test_implicit_tls.py::test_a_session_begins_with_tls",
+}
 _MAP = {
     **dict.fromkeys(("type", "path", "mapname", "maps", "entries"), _MAPS),
     **dict.fromkeys(("address", "port"), "unit/maps/test_registry.py::test_each_type_is_made_and_answers"),
     "file": _FILES,
     "timeout": "unit/maps/test_sockmap.py::test_silence_and_nonsense_are_temporary",
 }
+_MILTER, _MILTERS = "unit/smtps/test_milter.py", "unit/smtps/test_milters.py"
+_BREAKS = "test_a_filter_that_breaks_costs_its_session_what_its_default_action_says"
 _PLACES = {
     "global": {
         "soft_bounce": "dialogs/soft_bounce.dlg",
@@ -154,7 +167,17 @@ _PLACES = {
         "max_hops": "dialogs/max_hops.dlg",
         "max_threads": "system/test_limits.py::test_smtps_has_a_greatest_number_of_sessions",
         "wait_for_link": "unit/smtps/test_process.py::test_each_outage_has_its_own_time",
+        "milters": f"{_MILTER}::test_a_client_may_have_other_filters",
     },
+    "smtps milter": {
+        "connect_timeout": f"{_MILTERS}::test_options_become_settings",
+        "send_timeout": f"{_MILTERS}::test_options_become_settings",
+        "reply_timeout": f"{_MILTER}::{_BREAKS}",
+        "end_timeout": f"{_MILTER}::{_BREAKS}",
+        "default_action": f"{_MILTER}::test_default_actions",
+        "macros": f"{_MILTER}::test_macros_are_those_of_the_session_and_of_the_configuration",
+    },
+    "smtps milter socket": dict.fromkeys(("type", "address", "port", "path"), f"{_MILTERS}::test_options_become_settings"),
     "smtps tls": {
         **dict.fromkeys(("cert_file", "key_file"), f"{_TLS_IN}test_a_message_comes_under_tls_and_its_header_says_so"),
         **dict.fromkeys(("CAcert_file",), f"{_TLS_IN}test_a_client_is_asked_for_a_certificate_and_any_is_taken"),
@@ -162,8 +185,14 @@ _PLACES = {
             ("DSA_cert_file", "DSA_key_file", "CAcert_directory", "CRL_file", "DH_file", "min_version", "ciphers"),
             _TLS_SETTINGS,
         ),
+        "ticket_secret_file": f"{_SNI}test_a_ticket_of_one_process_is_taken_by_another_one_with_the_same_secret",
         "flags request_cert": "unit/conf/test_tlsconf.py::test_clients_are_asked_for_a_certificate_unless_told_otherwise",
     },
+    "smtps tls server_names": dict.fromkeys(
+        ("file", "type"), f"{_SNI}test_names_and_their_files_are_renewed_without_a_restart"
+    ),
+    "smtps tls_requirements": _NEEDS,
+    "smtps_session_conf tls_requirements": _NEEDS,
     "smtpc_session_conf tls_requirements": dict.fromkeys(_DEMANDS, f"{_TLS_OUT}test_requirements_of_a_server"),
     "smtpc_rcpt_conf tls_requirements": dict.fromkeys(_DEMANDS, f"{_TLS_OUT}test_requirements_of_a_recipient_concern_no_other"),
     "smtps auth": {
@@ -262,8 +291,8 @@ VALUES_SHOWN = {
     "smtps_session_conf:": "system/test_session_conf.py",
     "smtpc_session_conf:": "system/test_session_conf.py",
     "smtpc_rcpt_conf:": "system/test_session_conf.py",
-    "certissuer:": "unit/smar/test_entries.py::test_wrong_entries",
-    "certsubject:": "test_effects.py::test_a_tag_that_waits_is_refused_by_name",
+    "certissuer:": "unit/smar/test_access.py::test_the_issuer_of_a_certificate_is_asked_before_its_subject",
+    "certsubject:": "system/test_tls.py::test_a_certificate_lets_a_client_relay_and_overrules_a_denial",
     **dict.fromkeys(("access_map ok", "access_map relay", "access_map discard", "access_map cont", "access_map reject"), _RHS),
     "access_map error:": _RHS,
     "access_map quick:": _RHS,

@@ -89,6 +89,25 @@ def _filter(section: Section) -> Iterator[Problem]:
         yield Problem(section.pos, f"section {section.title} has no socket; add socket {{ ... }}")
 
 
+def _milter(section: Section) -> Iterator[Problem]:
+    yield from _filter(section)
+    for text in section.get("macros"):
+        name, equals, _value = text.partition("=")
+        if not (name.strip() and equals):
+            yield Problem(section.place("macros"), f"macros: {shown(text)} is no macro; write name=value")
+
+
+def _milters(section: Section) -> Iterator[Problem]:
+    declared = [one.name or "" for one in section.subs("milter")]
+    names = section.get("milters")
+    for name in names:
+        if name not in declared:
+            advice = suggest(name, declared) if declared else f"add milter {name} {{ ... }}"
+            yield Problem(section.place("milters"), f"milters: there is no section milter {shown(name)}; {advice}")
+    if len(set(names)) < len(names):
+        yield Problem(section.place("milters"), "milters: a filter can be passed only once; remove what stands there twice")
+
+
 def _policy_milter(section: Section) -> Iterator[Problem]:
     yield from _filter(section)
     if section.flag("abort") and section.flag("accept_but_reconnect"):
@@ -104,10 +123,23 @@ def _component(section: Section) -> Iterator[Problem]:
     if action != "pass" and section.given("pass_fd_socket"):
         text = f"pass_fd_socket belongs to start_action = pass, this is {action}; remove it or change start_action"
         yield Problem(section.place("pass_fd_socket"), text)
+    for listen in section.subs("listen_socket"):
+        yield from _implicit_tls(section, listen)
     if action == "wait" and section.keyword != "smtps":
         for listen in section.subs("listen_socket"):
             text = f"{section.keyword} opens no such socket; remove the section, or change start_action so that mcp opens it"
             yield Problem(listen.pos, text)
+
+
+def _implicit_tls(section: Section, listen: Section) -> Iterator[Problem]:
+    if not listen.get("implicit_tls"):
+        return
+    if section.keyword != "smtps":
+        yield Problem(
+            listen.place("implicit_tls"), f"implicit_tls is for smtps, {section.keyword} speaks no TLS here; remove it"
+        )
+    elif not section.sub("tls").given("cert_file"):
+        yield Problem(listen.place("implicit_tls"), "implicit_tls needs a certificate; add tls { cert_file = ...; }")
 
 
 def _map(section: Section) -> Iterator[Problem]:
@@ -179,9 +211,21 @@ def _qmgr_smtpc(section: Section) -> Iterator[Problem]:
 def _smtps(section: Section) -> Iterator[Problem]:
     if "max_connection_rate" not in section.definition.by_option:
         yield from _component(section)
+        yield from _tls_demands(section)
+        yield from _milters(section)
         yield from _lmtp(section)
         if section.flag("add_sender") and not section.flag("submission"):
             yield Problem(section.place("flags"), "add_sender needs submission; add it to flags")
+
+
+def _tls_demands(section: Section) -> Iterator[Problem]:
+    """Demands on TLS can be met."""
+    needs, tls = section.sub("tls_requirements"), section.sub("tls")
+    certificate = needs.flag("verified") or any(needs.get(name) for name in ("cert_issuer", "cert_subject", "common_name"))
+    if (certificate or needs.flag("encrypted") or needs.get("min_cipher_bits")) and not tls.given("cert_file"):
+        yield Problem(needs.pos, "nobody can meet tls_requirements without a certificate; add tls { cert_file = ...; }")
+    if certificate and not tls.flag("request_cert"):
+        yield Problem(needs.pos, "tls_requirements wants certificates of clients; remove dont_request_cert from tls")
 
 
 def _lmtp(section: Section) -> Iterator[Problem]:
@@ -197,7 +241,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "listen_socket": (_listen_socket,),
     "socket": (_filter_socket,),
     "policy_milter": (_policy_milter,),
-    "milter": (_filter,),
+    "milter": (_milter,),
     "auth": (_server_auth,),
     "map": (_map,),
     "aliases": (_map_user,),

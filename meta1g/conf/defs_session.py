@@ -23,37 +23,9 @@ from meta1g.conf.defs_common import R, S
 from meta1g.conf.defs_qmgr import QMGR
 from meta1g.conf.defs_smtpc import SMTPC
 from meta1g.conf.defs_smtps import SMTPS
+from meta1g.conf.defs_tls import TLS_REQUIREMENTS
 from meta1g.conf.schema import OptionDef, SectionDef, option
-from meta1g.conf.values import Choice, Flag, Flags, Int, ListOf, Text
-
-_NAMES: Final = ListOf(Text("name", max_chars=1024))
-
-TLS_REQUIREMENTS: Final = SectionDef(
-    "tls_requirements",
-    "What TLS has to fulfil.",
-    R,
-    (
-        option(
-            "flags",
-            Flags(
-                (
-                    Flag("encrypted", False, "The session has to use TLS.", "R"),
-                    Flag(
-                        "verified", False, "The certificate has to be verified by a trusted authority; implies encrypted.", "R"
-                    ),
-                )
-            ),
-            None,
-            R,
-            "What has to hold.",
-        ),
-        option("min_cipher_bits", Int(0, 4096), "0", R, "Least bits of the cipher; 0 for any."),
-        option("cert_issuer", _NAMES, None, R, "Issuers that are right; any if none is given."),
-        option("cert_subject", _NAMES, None, R, "Subjects that are right; any if none is given."),
-        option("common_name", _NAMES, None, R, "Common names that are right; any if none is given."),
-        option("violation", Choice(("temporary", "permanent", "abort")), "temporary", R, "What a violation is."),
-    ),
-)
+from meta1g.conf.values import Flag, Flags
 
 #: Flags of section smtps that say how one client is treated; the others concern the whole process, or the map itself.
 _SERVER_FLAGS: Final = (
@@ -99,6 +71,7 @@ _SERVER_OPTIONS: Final = (
     "verify_recipients",
     "verify_senders",
     "unverified",
+    "milters",
 )
 _CLIENT_OPTIONS: Final = (
     "IO_timeout",

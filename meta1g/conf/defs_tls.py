@@ -1,6 +1,6 @@
-"""The sections tls { } and auth { } of smtps and smtpc.
+"""The sections tls { }, tls_requirements { } and auth { } of smtps and smtpc.
 
-Ref: MeTA1 README, "STARTTLS", "AUTH" (file options modelled on; request_cert as in MeTA1).
+Ref: MeTA1 README, "STARTTLS", "STARTTLS Restrictions", "AUTH" (options modelled on; request_cert as in MeTA1).
 """
 
 from typing import Final
@@ -29,7 +29,42 @@ _FILES: Final = (
         Text("OpenSSL cipher list"),
         None,
         OWN,
-        "Cipher suites of TLS 1.2; with forward secrecy first if it is not given.",
+        "Cipher suites of TLS 1.2; without it those with forward secrecy and authenticated encryption, and for smtpc others "
+        "after them.",
+    ),
+)
+
+_NAMES: Final = ListOf(Text("name", max_chars=1024))
+TLS_REQUIREMENTS: Final = SectionDef(
+    "tls_requirements",
+    "What TLS has to fulfil, or no mail is taken or sent.",
+    R,
+    (
+        option(
+            "flags",
+            Flags(
+                (
+                    Flag("encrypted", False, "The session has to use TLS.", "R"),
+                    Flag(
+                        "verified", False, "The certificate has to be verified by a trusted authority; implies encrypted.", "R"
+                    ),
+                )
+            ),
+            None,
+            R,
+            "What has to hold.",
+        ),
+        option("min_cipher_bits", Int(0, 4096), "0", R, "Least bits of the cipher, implies encrypted; 0 for any."),
+        option("cert_issuer", _NAMES, None, R, "Distinguished names of right issuers, as the log has them; implies verified."),
+        option("cert_subject", _NAMES, None, R, "The same for the subject; implies verified."),
+        option("common_name", _NAMES, None, R, "Common names (CN of the subject) that are right; implies verified."),
+        option(
+            "violation",
+            Choice(("temporary", "permanent", "abort")),
+            "temporary",
+            R,
+            "What a violation is: mail has to wait, is refused, or has to wait and the session ends.",
+        ),
     ),
 )
 
@@ -41,11 +76,37 @@ SERVER_TLS: Final = SectionDef(
         *_FILES,
         option("DH_file", PATH, None, R, "Diffie-Hellman parameters (PEM); those that suit the key if it is not given."),
         option(
+            "ticket_secret_file",
+            PATH,
+            None,
+            OWN,
+            "Secret of session tickets, 32 random bytes or more; with it several smtps take each other's tickets, also after a "
+            "restart.",
+        ),
+        option(
             "flags",
             Flags((Flag("request_cert", True, "Clients are asked for a certificate.", "S"),)),
             None,
             S,
             "How the server behaves.",
+        ),
+    ),
+    (
+        SectionDef(
+            "server_names",
+            "Certificates by the name that a client asks for (SNI); without an entry it gets the one of the section.",
+            OWN,
+            (
+                option(
+                    "file",
+                    PATH,
+                    None,
+                    OWN,
+                    "A map: name, then certificate and key, relative to the configuration directory.",
+                    required=True,
+                ),
+                option("type", Choice(("hash", "btree", "text")), "hash", OWN, "Type of the file."),
+            ),
         ),
     ),
 )

@@ -25,10 +25,8 @@ WARNED: Final = frozenset(
 #: The same for what is an error, in files and in values of maps; `dont_FLAG` is a flag that is switched off.
 REFUSED: Final = frozenset(
     {
-        "smtps milter",
         "smar DNS_flags dont_use_connect",
         "smtps_session_conf flags greylisting",
-        "smtps_session_conf tls_requirements",
     }
 )
 _LOG: Final = ("meta1g.base.startup:open_log", "meta1g.base.startup:_sink")
@@ -36,20 +34,22 @@ _MAP: Final = ("meta1g.maps.declared:DeclaredMaps._spec", "meta1g.maps.declared:
 _MAP_USER: Final = ("meta1g.maps.declared:DeclaredMaps.used_by",)
 _QMGR: Final = "meta1g.qmgr.settings:Settings.from_config"
 _SMTPS: Final = tuple(
-    f"meta1g.smtps.settings:{name}"
+    f"meta1g.smtps.{name}"
     for name in (
-        "settings_from",
-        "_lookup_flags",
-        "_count_limits",
-        "_leniency",
-        "_offered",
-        "_limits",
-        "_parts",
-        "_verification",
+        "settings:settings_from",
+        "settings:_lookup_flags",
+        "settings:_count_limits",
+        "settings:_leniency",
+        "settings:_offered",
+        "settings:_limits",
+        "settings:_parts",
+        "settings:_verification",
+        "milters:milters_of",
     )
 )
 _SMTPC: Final = "meta1g.smtpc.settings:Settings.from_section"
 _TLS: Final = "meta1g.conf.tlsconf:tls_settings"
+_NEEDS: Final = "meta1g.conf.tlsconf:tls_requirements"
 _SMAR: Final = "meta1g.smar.settings:_Reader"
 #: Sections by the keywords that lead to them, `component` for what all components have, `global` for what stands outside;
 #: users as `module:attribute`.
@@ -60,7 +60,7 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "mcp log": _LOG,
     "component": ("meta1g.mcp.service:_service", "meta1g.mcp.service:_processes", "meta1g.base.startup:_level"),
     "component log": _LOG,
-    "component listen_socket": ("meta1g.mcp.service:_listen", "meta1g.smtps.listen:_bind"),
+    "component listen_socket": ("meta1g.mcp.service:_listen", "meta1g.smtps.listen:_bind", "meta1g.smtps.listen:doors_of"),
     "qmgr": (_QMGR, "meta1g.conf.load:templates_of"),
     "qmgr smtps": (_QMGR,),
     "qmgr smtpc": (_QMGR,),
@@ -70,7 +70,12 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "qmgr conf_map": (*_MAP_USER, "meta1g.qmgr.destinations:configuration_map"),
     "qmgr map": _MAP,
     "smtps": (*_SMTPS, "meta1g.smtps.main:SmtpsProcess._tell_ready"),
+    "smtps milter": ("meta1g.smtps.milters:_milter",),
+    "smtps milter socket": ("meta1g.smtps.milters:_address",),
     "smtps tls": (_TLS,),
+    "smtps tls server_names": ("meta1g.conf.tlsconf:_server_names",),
+    "smtps tls_requirements": (_NEEDS,),
+    "smtps_session_conf tls_requirements": (_NEEDS,),
     "smtps auth": ("meta1g.smtps.authsettings:auth_settings",),
     "smtpc tls": (_TLS,),
     "smtpc auth": ("meta1g.smtpc.settings:_auth_settings",),

@@ -269,7 +269,7 @@ class Context:
             "lost_found": self.lost.count(),
             "verified": len(self.verifier),
             "contained": self.contained.total(),
-            "trouble": [*trouble(self._facts(agents)), *logkept.trouble(self.queue)],
+            "trouble": [*trouble(self._facts(agents)), *self.smtps.troubles(), *logkept.trouble(self.queue)],
             "pid": os.getpid(),
             "started": self._started,
         }

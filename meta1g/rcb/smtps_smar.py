@@ -41,6 +41,7 @@ class VerdictFlags(IntFlag):
     DISCARD = 4  # accept and drop
     LOCAL = 8  # the recipient is local
     FINAL = 32  # a refusal that counts at once, and that nobody overrules
+    CERTIFIED = 64  # a certificate allows relaying; it overrules denials that were delayed
     ANY_RCPT = 16  # every recipient of this client is accepted; need not be asked again on this connection
 
 
@@ -107,6 +108,7 @@ class CheckMail(Message):
     """MAIL: is this sender welcome, from a client that calls itself so?  Reply: Verdict.
 
     auth is the user that the client has shown to be, empty for none: may it use this sender?
+    cert_issuer and cert_subject are the names in its certificate if that is verified (RFC 4514), else empty.
     """
 
     ta_id: str = rec(RT.S2A_TAID, Kind.TEXT)
@@ -116,6 +118,8 @@ class CheckMail(Message):
     mail: str = rec(RT.S2A_MAIL_PA, Kind.TEXT)
     flags: int = rec(RT.S2A_LFLAGS, Kind.U32, default=0)
     auth: str = rec(RT.S2A_AUTH, Kind.TEXT, default="")
+    cert_issuer: str = rec(RT.S2A_CERT_ISSUER, Kind.TEXT, default="")
+    cert_subject: str = rec(RT.S2A_CERT_SUBJECT, Kind.TEXT, default="")
 
 
 @message(RT.S2A_RCPT, Role.REQUEST)

@@ -1,7 +1,7 @@
 """The checks of a mail on its way in: client, sender, recipient.
 
     client     access map (cltaddr, cltname, cltresolve, smtps_session_conf), relay_from, DNS lists (dnsblN)
-    sender     auth_sender (whether a user may have it), access map (ehlo, from)
+    sender     auth_sender (whether a user may have it), access map (certissuer, certsubject, ehlo, from)
     recipient  access map (to), relaying and routes in the local part, local user, protected recipient
 
 A `quick:` entry ends the questions to the access map; whether the recipient exists and may be relayed to is always
@@ -170,10 +170,13 @@ class Policy:
         access = self._access(msg.flags)
         if access is None or msg.flags & LookupFlags.QUICK:
             return OK
-        decision = access.sender(sender, msg.ehlo.lower())
+        by_cert = access.certificate(msg.cert_issuer, msg.cert_subject) if msg.cert_subject or msg.cert_issuer else NONE
+        relays = VerdictFlags.RELAY | VerdictFlags.CERTIFIED if by_cert.action is Action.RELAY else VerdictFlags(0)
+        ended = by_cert.quick or by_cert.action in (Action.REFUSE, Action.DISCARD)
+        decision = by_cert if ended else access.sender(sender, msg.ehlo.lower())
         if decision.action is Action.REFUSE:
-            return _refusal(decision)
-        return Verdict(reply=_ACCEPT, flags=_flags(decision), rule=decision.rule)
+            return Verdict(reply=decision.reply, flags=int(relays), rule=decision.rule)
+        return Verdict(reply=_ACCEPT, flags=_flags(decision) | relays, rule=decision.rule)
 
     def _sender_of_user(self, senders: AuthSenders, user: str, sender: Address) -> Verdict | None:
         """Refuses a sender that a user may not have; whoever sends nothing but reports has none."""

@@ -5,6 +5,7 @@ watched.
 
     client:192.0.2.7   mail:ADDRESS   rcpt:ADDRESS      what an SMTP client hears, and where the mail goes then
     cltaddr:IP cltname:NAME cltresolve:RESULT ehlo:NAME from:ADDRESS to:ADDRESS protectedrcpt:ADDRESS dnsblN:IP
+    certissuer:NAME certsubject:NAME
     smtps_session_conf:IP smtpc_session_conf:IP smtpc_rcpt_conf:ADDRESS
                                                         one tag of the access map
     mailertable:DOMAIN   aliases:ADDRESS   local_user_map:ADDRESS   tls_policy:DOMAIN
@@ -213,6 +214,14 @@ class Tracer:
         """Asks for ehlo:."""
         return self._lines(_decided(self._access().by_hello(key.lower())))
 
+    def by_issuer(self, key: str, _mail: Mail) -> list[str]:
+        """Asks for certissuer:."""
+        return self._lines(_decided(self._access().certificate(key, "")))
+
+    def by_subject(self, key: str, _mail: Mail) -> list[str]:
+        """Asks for certsubject:."""
+        return self._lines(_decided(self._access().certificate("", key)))
+
     def by_list(self, question: str, _mail: Mail) -> list[str]:
         """Asks for the result of a DNS list."""
         word, _, key = question.partition(":")
@@ -344,6 +353,8 @@ QUESTIONS: Final[Mapping[str, Callable[[Tracer, str, Mail], list[str]]]] = {
     "cltname": Tracer.by_name,
     "cltresolve": Tracer.by_resolve,
     "ehlo": Tracer.by_hello,
+    "certissuer": Tracer.by_issuer,
+    "certsubject": Tracer.by_subject,
     "from": Tracer.sender,
     "to": Tracer.recipient,
     "protectedrcpt": Tracer.protection,

@@ -27,13 +27,13 @@ class Missing:
         message_id: a new one, in its angle brackets.
         date: the time in the form of RFC 5322.
         mail: the envelope's sender without angle brackets, empty for none.
-        sender: whether a Sender field is wanted if From names somebody else.
+        sender: who stands in a Sender field if From names somebody else; empty for no such field.
     """
 
     message_id: str
     date: str
     mail: str
-    sender: bool = False
+    sender: str = ""
 
 
 def completion(header: bytes, missing: Missing) -> bytes:
@@ -54,8 +54,8 @@ def completion(header: bytes, missing: Missing) -> bytes:
     author = found.get(b"from")
     if author is None and missing.mail:
         added.append(f"From: <{missing.mail}>\r\n")
-    elif author is not None and missing.sender and missing.mail and b"sender" not in found and not _names(author, missing.mail):
-        added.append(f"Sender: <{missing.mail}>\r\n")
+    elif author is not None and missing.sender and b"sender" not in found and not _names(author, missing.sender):
+        added.append(f"Sender: <{missing.sender}>\r\n")
     return "".join(added).encode("utf-8", "surrogateescape")
 
 

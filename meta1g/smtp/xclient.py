@@ -1,7 +1,7 @@
 """Attributes of XCLIENT and XFORWARD: what a proxy or a filter in front of us says of the client behind it.
 
-    XCLIENT     NAME ADDR PORT PROTO HELO DESTADDR DESTPORT    the session goes on as that client's
-    XFORWARD    NAME ADDR PORT PROTO HELO IDENT SOURCE         for the log
+    XCLIENT     NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT    the session goes on as that client's
+    XFORWARD    NAME ADDR PORT PROTO HELO IDENT SOURCE               for the log
 
 Values are xtext; `[UNAVAILABLE]` and `[TEMPUNAVAIL]` say that nothing is known, which is an empty value here.
 
@@ -66,6 +66,12 @@ def _ident(value: str) -> str:
     return value
 
 
+def _login(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError(value)
+    return value
+
+
 _COMMON: Final[Mapping[str, Callable[[str], str]]] = {
     "NAME": _name,
     "ADDR": _addr,
@@ -74,7 +80,12 @@ _COMMON: Final[Mapping[str, Callable[[str], str]]] = {
     "HELO": _helo,
 }
 #: Attributes with the check of their values, in the order of the answer to EHLO.
-XCLIENT_ATTRIBUTES: Final[Mapping[str, Callable[[str], str]]] = {**_COMMON, "DESTADDR": _addr, "DESTPORT": _port}
+XCLIENT_ATTRIBUTES: Final[Mapping[str, Callable[[str], str]]] = {
+    **_COMMON,
+    "LOGIN": _login,
+    "DESTADDR": _addr,
+    "DESTPORT": _port,
+}
 XFORWARD_ATTRIBUTES: Final[Mapping[str, Callable[[str], str]]] = {
     **_COMMON,
     "IDENT": _ident,

@@ -37,39 +37,42 @@ class Securing:
         server: the address that it is connected to.
         policy: what TLS has to fulfil.
         settings: configuration for this server.
-        tls_out: is told what became of it; it counts sessions of domains that SMAR names.
-        source: our address, empty without a connection.
+        tls_out: is told what became of it.
+        source: our address, empty before there is a connection.
 
     Owner: the session's thread.
     """
 
     def __init__(
-        self, session_id: str, server: ServerAddr, policy: TlsPolicy, settings: Settings, tls_out: TlsOut, source: str
+        self,
+        session_id: str,
+        server: ServerAddr,
+        policy: TlsPolicy,
+        settings: Settings,
+        tls_out: TlsOut,
+        source: str = "",
     ) -> None:
+        self._source = source
         self._session_id = session_id
         self._server = server
         self._policy = policy
         self._settings = settings
         self._needs = settings.needs
         self._tls_out = tls_out
-        self._source = source
-        self._offered = False  # by the server, and wanted here
-        self._by_server = False
-        self._counted = False
+        self._offered = False
+        self._counted = not server.domain  # told for reports, or not to be told
 
     def refusal(self) -> Reply | None:
         """Gives why no mail may go to this server now, whatever its TLS is like; None if it may."""
         if self._policy.refused:
-            self._by_server = True  # for all that is known
-            self._count(self._policy.refused, None)
+            self._count(None, self._policy.refused)
         return self._told(demands.refused(where(self._server), self._policy))
 
     def begins(self, extensions: Extensions) -> bool:
         """Tells whether TLS is to be begun: both sides can, and want to."""
         can = self._settings.tls is not None and self._policy.level is not TlsLevel.NONE
-        self._by_server = extensions.has(Ext.STARTTLS)
-        self._offered = can and self._by_server
-        self._counted = self._by_server and not can  # nobody has tried
+        self._offered = can and extensions.has(Ext.STARTTLS)
+        self._counted = self._counted or (not can and extensions.has(Ext.STARTTLS))  # what we do not want is no failure
         return self._offered
 
     def failure(self, why: Reply) -> Reply | None:
@@ -77,7 +80,7 @@ class Securing:
 
         It is temporary, whatever a violation is otherwise: what broke today may work tomorrow.
         """
-        self._count(why.one_line, None)
+        self._count(None, why.one_line)
         if not self._policy.is_demanded and (self._needs is None or not self._needs.demands_tls):
             self._tls_out.failed(self._session_id, self._server, why)
             return None
@@ -86,7 +89,7 @@ class Securing:
     def verdict(self, tls: TlsInfo | None) -> Reply | None:
         """Gives the reply that the session ends with since it is not as demanded; None if it may go on."""
         lack = demands.lack(self._policy, tls)
-        self._count(lack or ("STARTTLS is refused" if self._offered and tls is None else ""), tls)
+        self._count(tls, lack or ("STARTTLS is refused" if self._offered and tls is None else ""), offered=self._offered)
         text = lack or ("" if self._needs is None else self._needs.unmet(tls))
         if text:
             reason = text if self._offered else f"{text}, {self._why_not()}"
@@ -95,12 +98,6 @@ class Securing:
         if tls is not None:
             self._tls_out.agreed(self._session_id, self._server, self._policy, tls)
         return None
-
-    def _count(self, lack: str, tls: TlsInfo | None) -> None:
-        """Tells what became of TLS, once, if SMAR counts sessions of this domain; what it lacks counts as a failure."""
-        if self._server.domain and not self._counted:
-            self._tls_out.count(self._server, self._source, tls, lack, offered=self._by_server or tls is not None)
-        self._counted = True
 
     def _why_not(self) -> str:
         if self._policy.level is TlsLevel.NONE:
@@ -111,3 +108,9 @@ class Securing:
         if reply is not None:
             self._tls_out.refused(self._session_id, self._server, self._policy, reply)
         return reply
+
+    def _count(self, tls: TlsInfo | None, lack: str, *, offered: bool = True) -> None:
+        """Tells what became of TLS, once, if SMAR counts sessions of this domain; what it lacks counts as a failure."""
+        if not self._counted:
+            self._counted = True
+            self._tls_out.count(self._server, self._source, tls, lack, offered=offered)

@@ -35,7 +35,7 @@ from meta1g.smtps.backends import BackEnd, FileBackEnd, Relayed
 from meta1g.smtps.dialogue import Authenticated, Dialogue
 from meta1g.smtps.exchange import AuthExchange, OwnExchange
 from meta1g.smtps.fsm import Event, State
-from meta1g.smtps.limits import AUTH_AWAY_TOLD_S, AUTH_PLACES, AUTH_PLACES_OF_CLIENT, US
+from meta1g.smtps.limits import AUTH_AWAY_TOLD_S, AUTH_DELAY_MAX_US, AUTH_PLACES, AUTH_PLACES_OF_CLIENT, US
 from meta1g.smtps.mechanisms import MECHANISMS, Mechanism, SessionFacts, Way, offered, usable
 from meta1g.smtps.passwords import PasswordFile
 from meta1g.smtps.turnstile import Turnstile
@@ -226,7 +226,7 @@ class AuthServer:
         """Lets the client wait, and tells it no more than that.  Switches: yes (sleeps)."""
         dialogue.end_exchange()
         dialogue.auth_failures += 1
-        st_usleep(self._settings.failure_delay_us * dialogue.auth_failures)
+        st_usleep(min(self._settings.failure_delay_us * dialogue.auth_failures, AUTH_DELAY_MAX_US))
         dialogue.refuse(
             "smtps.auth_failed", reply, auth=self.user_of(running.user) or None, mechanism=dialogue.mechanism, answer=reason
         )
@@ -235,18 +235,12 @@ class AuthServer:
             dialogue.refuse("smtps.too_many", replies.TOO_MANY_AUTH_FAILURES, limit=limit)
 
     def _away(self, dialogue: Dialogue, running: AuthExchange, error: TempError) -> None:
-        dialogue.end_exchange()
+        """Switches: yes (sleeps): who tries again at once is no more welcome than who guesses."""
         now_s = self._clock.monotonic()
         if now_s >= self._tell_away_s:
             self._tell_away_s = now_s + AUTH_AWAY_TOLD_S
             dialogue.context.log.error("smtps.auth_away", error.cause)
-        dialogue.refuse(
-            "smtps.auth_failed",
-            replies.AUTH_AWAY,
-            auth=self.user_of(running.user) or None,
-            mechanism=dialogue.mechanism,
-            answer=error.cause,
-        )
+        self._failed(dialogue, running, replies.AUTH_AWAY, error.cause)
 
     def user_of(self, name: str) -> str:
         """Gives the name of a user as limits, maps and log have it."""

@@ -130,7 +130,7 @@ class FileBackEnd(BackEnd):
 
     def refresh(self) -> None:
         """Reads the file again if it has changed.  Switches: yes, if it has."""
-        self._file.look()
+        self._file.reread()
 
     def can_do(self) -> tuple[str, ...]:
         """Gives PLAIN and LOGIN, and SCRAM's mechanisms that everybody has a verifier for."""

@@ -4,8 +4,6 @@ Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on).
 """
 
 import argparse
-import contextlib
-import errno
 import os
 import stat
 from pathlib import Path
@@ -15,7 +13,6 @@ from meta1g.base.errors import PermError
 from meta1g.base.hostname import system_name
 from meta1g.base.selfcheck import Findings
 from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM
-from meta1g.base.tlsfacts import TlsSettings, ending
 from meta1g.conf.load import load_file
 from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.settings import settings_from
@@ -40,7 +37,9 @@ def check(arguments: argparse.Namespace) -> int:
             if (auth := auth_settings(config, section.sub("auth"))) is not None:
                 _check_auth(auth, section.sub("auth").where, found)
             if settings.tls is not None:
-                _check_tls(settings.tls, section.sub("tls").where, found)
+                from meta1g.smtps.tlscheck import check_tls
+
+                check_tls(settings.tls, section.sub("tls").where, found)
         cdb = queue / paths.CDB_DIRECTORY
         found.directories([cdb / one for one in paths.CDB_SUBDIRECTORIES], os.W_OK | os.X_OK, "write there")
         peers = {Path(paths.QMGR_SMTPS_SOCKET).parent, Path(paths.SMAR_SMTPS_SOCKET).parent}
@@ -74,25 +73,6 @@ def _check_auth(settings: AuthSettings, where: str, found: Findings) -> None:
             found.warn(
                 f"{where}: {socket} is not there, or cannot be reached by {reach.user_name()}; AUTH is answered 454 then"
             )
-
-
-def _check_tls(settings: TlsSettings, where: str, found: Findings) -> None:
-    """Loads the certificates as SMTPS would; what ends or can be read by everybody is a warning."""
-    from meta1g.st.tls import tls_context, tls_trouble
-
-    for pair in settings.pairs:
-        with contextlib.suppress(OSError):  # the context tells
-            if pair.key_file.stat().st_mode & stat.S_IROTH:
-                found.warn(f"{where}: {pair.key_file} can be read by everybody: chmod o-r {pair.key_file}")
-    try:
-        left_s = tls_context(settings, server=True).seconds_left()
-    except OSError as error:
-        found.add(f"{where}: {error.strerror}", EX_NOPERM if error.errno in (errno.EACCES, errno.EPERM) else EX_CONFIG)
-        return
-    if text := ending(left_s):
-        found.warn(f"{where}: {text}: {settings.pairs[0].cert_file}")
-    if trouble := tls_trouble():
-        found.warn(f"{where}: {trouble}")
 
 
 def main(argv: list[str]) -> int:

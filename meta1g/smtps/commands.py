@@ -26,7 +26,7 @@ from meta1g.smtps.questions import MailQuestion, RcptQuestion, accept_mail, lear
 from meta1g.smtps.received import client_text
 from meta1g.smtps.relayed import offered_to, xclient, xforward
 from meta1g.smtps.smar_link import Asked
-from meta1g.smtps.starttls import starttls
+from meta1g.smtps.starttls import starttls, tls_refusal
 from meta1g.smtps.transaction import Transaction
 
 #: What the log shows of a line that may be part of a password.
@@ -49,7 +49,7 @@ def handle(dialogue: Dialogue, line: bytes) -> None:
     if isinstance(command, Reply):
         if dialogue.hushed:
             dialogue.command = _HUSHED
-        dialogue.reply(command)
+        _refuse_command(dialogue, line, command)
         if is_chunk(line):
             dialogue.settle()
             dialogue.step(Event.CLOSE)
@@ -60,6 +60,13 @@ def handle(dialogue: Dialogue, line: bytes) -> None:
             return
     HANDLERS[command.verb](dialogue, command.argument)
     dialogue.flush_if_many()
+
+
+def _refuse_command(dialogue: Dialogue, line: bytes, reply: Reply) -> None:
+    """Refuses a command that is none; filters may say it in their words.  Switches: yes (network), if there are some."""
+    if dialogue.filters is not None and reply is replies.UNKNOWN_COMMAND and not (dialogue.waiting or dialogue.hushed):
+        reply = dialogue.filters.unknown_command(line) or reply
+    dialogue.reply(reply)
 
 
 def too_long(dialogue: Dialogue, tail: bytes) -> None:
@@ -121,6 +128,9 @@ def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
         dialogue.reply(replies.BAD_HELO)
         return False
     dialogue.forget_mail()
+    if dialogue.filters is not None and (refusal := dialogue.filters.helo(name)) is not None:
+        dialogue.refuse("smtps.command_refused", refusal, rule=dialogue.filters.rule, command=shown(dialogue.command))
+        return False
     dialogue.step(Event.HELLO)
     dialogue.ehlo, dialogue.protocol = name, protocol
     _count_noop(dialogue)
@@ -176,23 +186,29 @@ def mail(dialogue: Dialogue, argument: str) -> None:
     dialogue.ta = ta
     dialogue.transactions += 1
     dialogue.step(Event.MAIL)
-    asked, user = None, "" if dialogue.auth is None else dialogue.auth.user
-    if context.smar.asks_mail or (user and context.smar.asks_auth):
-        question = CheckMail(
-            ta_id=ta.ta_id,
-            client_addr=dialogue.client_addr,
-            client_name=dialogue.client_name,
-            ehlo=dialogue.ehlo,
-            mail=address.text,
-            flags=ta.flags,
-            auth=user,
-        )
-        asked = context.smar.ask(question)
+    asks = context.smar.asks_mail or (dialogue.auth is not None and context.smar.asks_auth)
+    asked = context.smar.ask(_sender_question(dialogue, ta)) if asks else None
     counted = context.qmgr.count(dialogue.id, ClientEvent.MESSAGE)
     if asked is None and counted is None and not settings.verify.wants_sender(address):
         accept_mail(dialogue, ta)
     else:
         dialogue.waiting.append(MailQuestion(asked, counted))
+
+
+def _sender_question(dialogue: Dialogue, ta: Transaction) -> CheckMail:
+    """Gives the question about a sender; only a certificate that is verified says anything."""
+    tls = dialogue.tls if dialogue.tls is not None and dialogue.tls.verified else None
+    return CheckMail(
+        ta_id=ta.ta_id,
+        client_addr=dialogue.client_addr,
+        client_name=dialogue.client_name,
+        ehlo=dialogue.ehlo,
+        mail=ta.mail.text,
+        flags=ta.flags,
+        auth="" if dialogue.auth is None else dialogue.auth.user,
+        cert_issuer="" if tls is None else tls.issuer,
+        cert_subject="" if tls is None else tls.subject,
+    )
 
 
 def _offered_now(dialogue: Dialogue) -> frozenset[Ext]:
@@ -224,6 +240,8 @@ def _may_begin(dialogue: Dialogue, params: MailParams) -> Reply | None:
     if settings.require_auth and dialogue.auth is None:
         return replies.AUTH_REQUIRED
     if (refusal := dialogue.admission()) is not None:
+        return refusal
+    if settings.tls_needs is not None and (refusal := tls_refusal(settings.tls_needs, dialogue.tls)) is not None:
         return refusal
     if dialogue.generation != context.qmgr.generation:
         return replies.QUEUE_AWAY  # QMGR does not know this session any more
@@ -326,15 +344,22 @@ def data(dialogue: Dialogue, argument: str) -> None:
         dialogue.reply(replies.QUEUE_AWAY)
         return
     if ta.refused is not None:
-        dialogue.reset()
-        dialogue.step(Event.RESET)
-        dialogue.refuse("smtps.command_refused", ta.refused, command="DATA", ss_ta=ta.ta_id, mail=ta.mail.text)
+        _refuse_data(dialogue, ta, ta.refused, "")
+        return
+    if dialogue.filters is not None and (refusal := dialogue.filters.data(ta)) is not None:
+        _refuse_data(dialogue, ta, refusal, dialogue.filters.rule)
         return
     dialogue.step(Event.DATA)
     dialogue.context.qmgr.announce()
     dialogue.reply(replies.SEND_DATA)
     dialogue.flush()
     dialogue.answer_message(content.receive(dialogue, ta), content.replies_due(dialogue, ta))
+
+
+def _refuse_data(dialogue: Dialogue, ta: Transaction, reply: Reply, rule: str) -> None:
+    dialogue.reset()
+    dialogue.step(Event.RESET)
+    dialogue.refuse("smtps.command_refused", reply, rule=rule, command="DATA", ss_ta=ta.ta_id, mail=ta.mail.text)
 
 
 # the others

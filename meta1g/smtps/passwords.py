@@ -69,7 +69,7 @@ class PasswordFile:
         self._reading = False
         self.users = read_file(path)
 
-    def look(self) -> None:
+    def reread(self) -> None:
         """Reads the file if it has changed.  Switches: yes, if it has."""
         now = self._clock.monotonic()
         if now < self._next_s or self._reading:

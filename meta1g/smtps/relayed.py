@@ -10,15 +10,18 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from meta1g.base.reply import Reply
+from meta1g.rcb.smtps_smar import LookupFlags
 from meta1g.smtp import replies
 from meta1g.smtp.esmtp import Ext
 from meta1g.smtp.xclient import XCLIENT_ATTRIBUTES, XFORWARD_ATTRIBUTES, parse_attributes
-from meta1g.smtps.dialogue import Dialogue
+from meta1g.smtps.dialogue import Authenticated, Dialogue
 from meta1g.smtps.fsm import Event, State
 from meta1g.smtps.trust import Trust
 
 #: The address of a client of which none is known: no rule names it.
 _NO_ADDRESS: Final = "0.0.0.0"
+#: What stands for the mechanism of SASL of a user whom the neighbour has asked for a password.
+_MECHANISM: Final = "XCLIENT"
 _OFFERS: Final[Mapping[Trust, tuple[Ext, Mapping[str, Callable[[str], str]]]]] = {
     Trust.XCLIENT: (Ext.XCLIENT, XCLIENT_ATTRIBUTES),
     Trust.XFORWARD: (Ext.XFORWARD, XFORWARD_ATTRIBUTES),
@@ -57,8 +60,12 @@ def xclient(dialogue: Dialogue, argument: str) -> None:
         client_name=presented.get("NAME") or None,
         port=int(presented["PORT"]) if presented.get("PORT") else None,
         peer=peer,
+        auth=presented.get("LOGIN") or None,
     )
     dialogue.greet()
+    if presented.get("LOGIN") and dialogue.state is State.GREETED:
+        dialogue.auth = Authenticated(presented["LOGIN"], _MECHANISM, may_relay=True)
+        dialogue.flags |= LookupFlags.AUTHENTICATED
     _said_hello(dialogue, presented)
 
 

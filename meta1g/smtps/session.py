@@ -31,6 +31,8 @@ from meta1g.smtps.limits import (
     US,
 )
 from meta1g.smtps.link import told
+from meta1g.smtps.listen import Door
+from meta1g.smtps.starttls import begin_with_tls
 from meta1g.smtps.trust import Trust
 from meta1g.st import (
     POLLIN,
@@ -59,10 +61,11 @@ _CLIENT_GONE = frozenset(
 class ServerSession(Dialogue):
     """One SMTP server session.  Owner: one state thread; stop() is called by others."""
 
-    __slots__ = ("_admission", "_deadline_s", "_idle", "_refusal", "_skipping", "_thread")
+    __slots__ = ("_admission", "_deadline_s", "_door", "_idle", "_refusal", "_skipping", "_thread")
 
-    def __init__(self, context: Context, nfd: NetFd, client_addr: str) -> None:
+    def __init__(self, context: Context, nfd: NetFd, client_addr: str, door: Door) -> None:
         super().__init__(context, nfd, client_addr)
+        self._door = door
         self._thread: StThread | None = None
         self._admission: Pending | None = None  # what QMGR has been asked about the session, until it is known
         self._refusal: Reply | None = None  # QMGR has refused the session
@@ -78,7 +81,8 @@ class ServerSession(Dialogue):
             with failure.item(log, "smtps.session", self._failed, ss_sess=self.id, client=self.client_addr):
                 self._run()
         finally:
-            failure.steps(log, "smtps.end", self.reset, self.end_exchange, self._tell_closed, lambda: st_netfd_close(self._nfd))
+            steps = (self.reset, self.end_exchange, self._tell_closed, self._end_filters)
+            failure.steps(log, "smtps.end", *steps, lambda: st_netfd_close(self._nfd))
 
     def _run(self) -> None:
         """Switches: yes."""
@@ -97,7 +101,8 @@ class ServerSession(Dialogue):
 
     def stop(self, *, now: bool) -> None:
         """Asks the session to end: when its transaction is over, or now."""
-        if self._thread is not None and (now or (self._idle and self.state not in IN_TRANSACTION)):
+        idle = self.handshaking or (self._idle and self.state not in IN_TRANSACTION)
+        if self._thread is not None and (now or idle):
             st_thread_interrupt(self._thread)
 
     def _begin(self) -> None:
@@ -105,6 +110,8 @@ class ServerSession(Dialogue):
         if self.context.settings.trusted:
             self._learn_client()
         refusal = self._may_stay()
+        if self._door.implicit_tls and not begin_with_tls(self, refusal):
+            return
         if refusal is None and self._early_talker():
             refusal = replies.EARLY_TALKER
         self._answer_connect(refusal)
@@ -133,8 +140,10 @@ class ServerSession(Dialogue):
         QMGR's answer is not waited for: a refusal that comes later ends the session when the client is waited for, and no
         MAIL is answered without it (admission()).
 
-        Switches: yes, if there is a refusal (network).
+        Switches: yes, if there is a refusal, or filters (network).
         """
+        if refusal is None and (self.settings.milters or self.filters is not None):
+            refusal = self._filter()
         log = self.context.log
         if refusal is not None:
             refusal = self.said(refusal)
@@ -145,6 +154,19 @@ class ServerSession(Dialogue):
         protocol = "LMTP" if self.settings.lmtp else "ESMTP"
         self._out.append(f"220 {self.settings.hostname} {protocol} meta1g\r\n".encode("ascii"))
         self.step(Event.GREET)
+
+    def _filter(self) -> Reply | None:
+        """Lets the filters hear of the client; gives a refusal or None.  Switches: yes (network)."""
+        self._end_filters()  # those of the client before, if there was another one
+        if not self.settings.milters:
+            return None
+        from meta1g.smtps.filtered import MailFilters
+
+        self.filters = filters = MailFilters(self)
+        refusal = filters.connect()
+        if refusal is not None:
+            self.rule = filters.rule
+        return refusal
 
     def begin_anew(self, client_addr: str) -> None:
         """Goes on as the session of another client, about whom nothing is known yet; the greeting is to follow.
@@ -450,6 +472,12 @@ class ServerSession(Dialogue):
             self.context.log.debug("smtps.gone", str(error), ss_sess=self.id)
         if self.state is not State.CLOSING:
             self.step(Event.CLOSE)
+
+    def _end_filters(self) -> None:
+        """Switches: yes (write), if there are filters."""
+        filters, self.filters = self.filters, None
+        if filters is not None:
+            filters.close()
 
     def _tell_closed(self) -> None:
         try:

@@ -9,15 +9,17 @@ from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module
 from meta1g.base.rsc import Rsc
 from meta1g.base.tlsfacts import TlsSettings
+from meta1g.base.tlsneeds import TlsRequirements
 from meta1g.conf.load import Config, Section
 from meta1g.conf.snippet import parse_snippet
-from meta1g.conf.tlsconf import tls_settings
+from meta1g.conf.tlsconf import tls_requirements, tls_settings
 from meta1g.rcb.smtps_smar import LookupFlags
 from meta1g.smtp.address import Leniency
 from meta1g.smtp.esmtp import Ext, offered_by
 from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.counting import Count
 from meta1g.smtps.limits import SNIPPETS_KEPT, US
+from meta1g.smtps.milters import MilterSettings, milters_of
 from meta1g.smtps.trust import Trusted, trusted
 from meta1g.smtps.verify import Verification
 
@@ -84,6 +86,8 @@ class Settings:
         auth: what clients may log in with, None if AUTH is not offered.
         require_auth: nobody sends mail without it.
         tls: certificates and what else TLS needs; None if there is no certificate.
+        tls_needs: what TLS has to fulfil before mail is taken; None for nothing.
+        milters: filters that mail passes, in their order.
     """
 
     name: str
@@ -117,6 +121,8 @@ class Settings:
     auth: AuthSettings | None = None
     require_auth: bool = False
     tls: TlsSettings | None = None
+    tls_needs: TlsRequirements | None = None
+    milters: tuple[MilterSettings, ...] = ()
 
 
 def _lookup_flags(section: Section) -> LookupFlags:
@@ -161,6 +167,8 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         auth=auth,
         require_auth=section.flag("require_auth"),
         tls=tls,
+        tls_needs=tls_requirements(section),
+        milters=milters_of(section, config.queue_directory),
     )
 
 

@@ -45,7 +45,7 @@ _SECRET_BYTES: Final = 24
 def main(argv: list[str]) -> int:
     """Runs the program; gives its exit code."""
     parser = _parser()
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)  # options may stand between command and user
     named = args.command in _WITH_USER
     if named != (args.user is not None):
         parser.error(f"{args.command} {'needs the name of a user' if named else 'takes no user'}")

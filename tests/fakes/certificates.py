@@ -1,12 +1,12 @@
-"""Certificates that openssl(1) makes, for two days."""
+"""Certificates that openssl(1) makes, for two days if not said otherwise."""
 
 import subprocess
 
 
-def make_certificate(directory, name, kind="ec"):
+def make_certificate(directory, name, kind="ec", days=2):
     key, cert = directory / f"{name}.key", directory / f"{name}.pem"
     curve = ["-pkeyopt", "ec_paramgen_curve:prime256v1"] if kind == "ec" else []
-    command = ["openssl", "req", "-x509", "-newkey", kind, *curve, "-nodes", "-days", "2"]
+    command = ["openssl", "req", "-x509", "-newkey", kind, *curve, "-nodes", "-days", str(days)]
     names = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
     subprocess.run([*command, "-keyout", key, "-out", cert, *names], check=True, capture_output=True)
     return cert, key

@@ -80,7 +80,7 @@ MESSAGES: Final = [
     b" folded",
 ]
 REPLIES: Final = [b"250-mx.example\r\n250 SIZE 5\r\n", b"220 x\r\n250 2.1.0 ok\r\n", b"250\n", b"550 5.1.1 <a@b> \xe4\r\n"]
-MISSING: Final = Missing("<1@mx.example>", "today", "s@x.example", sender=True)
+MISSING: Final = Missing("<1@mx.example>", "today", "s@x.example", "s@x.example")
 
 
 def text_of(data: bytes) -> str:

@@ -9,7 +9,8 @@ import stat
 
 import pytest
 
-from contrib.lib.gateway import Gateway, wait_until
+from contrib.lib.gateway import Gateway, free_port, wait_until
+from tests.fakes.certificates import make_certificate, sign_certificate
 from tests.system.conftest import FAST_RETRY, HEADER, running, send
 
 pytestmark = pytest.mark.system
@@ -46,6 +47,56 @@ def test_two_gateways_speak_tls_with_each_other(tmp_path, sink):
             first, second = re.findall(rb"with (E?SMTPS?) id ", sink.content(envelope))
             assert (first, second) == (b"ESMTPS", b"ESMTP"), "from the outer gateway, and from the client"
         assert "func=smtpc.tls," in outer.log.read_text()
+
+
+RULES = """
+cltresolve:ok       reject
+cltresolve:no       reject
+cltresolve:forged   reject
+cltresolve:temp     reject
+certsubject:cn=friend.example  relay
+"""
+
+
+def client_of(port, files, name):
+    """A client on the port with implicit TLS, with a certificate or without."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if name:
+        context.load_cert_chain(files / f"{name}.pem", files / f"{name}.key")
+    return smtplib.SMTP_SSL("127.0.0.1", port, timeout=60, context=context)
+
+
+def test_a_certificate_lets_a_client_relay_and_overrules_a_denial(tmp_path, sink):
+    files = tmp_path / "files"
+    files.mkdir()
+    for name in ("mx.example", "ca.example", "stranger.example"):
+        make_certificate(files, name)
+    for name in ("friend.example", "other.example"):
+        sign_certificate(files, name, "ca.example")
+    port = free_port()
+    options = {
+        "smtps": f"""
+          listen_socket {{ type = inet; address = 127.0.0.1; port = {port}; implicit_tls = true; }}
+          flags = {{ delay_checks }};
+          tls {{ cert_file = {files}/mx.example.pem; key_file = {files}/mx.example.key; CAcert_file = {files}/ca.example.pem; }}
+        """,
+        "smar": "access_map { file = access; type = text; }",
+    }
+    gateway = Gateway(tmp_path / "g", f". {sink.port}^[127.0.0.1]", options, relay_from="192.0.2.1")
+    gateway.setup()
+    (gateway.conf.parent / "access").write_text(RULES)
+    with running(gateway):
+        for name, code in (("", 550), ("stranger.example", 550), ("other.example", 550), ("friend.example", 250)):
+            with client_of(port, files, name) as client:
+                client.ehlo("client.example")
+                assert client.mail("sender@back.example")[0] == 250
+                assert client.rcpt("rcpt@sink.example")[0] == code, name
+                if code == 250:
+                    assert client.data(HEADER + b"hello\r\n")[0] == 250
+        (envelope,) = sink.wait_for(1)
+        assert b"with ESMTPS id " in sink.content(envelope)
+        gateway.wait_empty()
 
 
 def test_requiretls_is_kept_over_a_restart_and_ends_in_a_report_without_the_body(tmp_path, sink):

@@ -1,7 +1,9 @@
 import pytest
 
 from meta1g.base.tlsfacts import TlsInfo
-from meta1g.base.tlsneeds import TlsRequirements
+from meta1g.base.tlsneeds import TlsRequirements, Violation
+from meta1g.conf.snippet import parse_snippet
+from meta1g.conf.tlsconf import tls_requirements
 
 ISSUER, SUBJECT = "CN=Our CA,O=Example", "CN=mx.example.org,O=Example"
 
@@ -44,3 +46,12 @@ NOT_VERIFIED = "a certificate that can be verified is required: self-signed cert
 )
 def test_what_a_session_lacks(needs, has, lacks):
     assert needs.unmet(has) == lacks
+
+
+def test_a_section_says_what_is_demanded():
+    text = "flags = { verified }; min_cipher_bits = 128; cert_issuer = { a, b }; common_name = { c }; violation = permanent;"
+    snippet = parse_snippet(f"tls_requirements {{ {text} }}", "smtps_session_conf")
+    assert tls_requirements(snippet) == TlsRequirements(
+        verified=True, min_bits=128, issuers=("a", "b"), common_names=("c",), violation=Violation.PERMANENT
+    )
+    assert tls_requirements(parse_snippet("", "smtps_session_conf")) is None

@@ -15,7 +15,9 @@ NEEDED = {
     "dnsbl": "zone = a.example;",
     "policy_milter": "socket { port = 1; }",
     "socket": "port = 1;",
-    **dict.fromkeys(("aliases", "local_user_map", "mailertable", "access_map", "auth_sender", "conf_map"), "file = x;"),
+    **dict.fromkeys(
+        ("aliases", "local_user_map", "mailertable", "access_map", "auth_sender", "conf_map", "server_names"), "file = x;"
+    ),
     "smtps auth": "password_file = x;",
 }
 ROWS = [

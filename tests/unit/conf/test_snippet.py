@@ -25,7 +25,7 @@ def test_flags_that_are_not_named_stay_as_they_are():
         parse_snippet("flags = { xverp, no_xverp };", "smtps_session_conf")
 
 
-@pytest.mark.parametrize("kind", ["smtpc_session_conf", "smtpc_rcpt_conf"])
+@pytest.mark.parametrize("kind", sorted(set(SNIPPETS) - {"destination_conf"}))
 def test_what_tls_has_to_fulfil_is_read(kind):
     text = (
         "tls_requirements { flags = { verified }; min_cipher_bits = 128; common_name = { a.example }; violation = permanent }"

@@ -16,6 +16,7 @@ RIGHT = {
     "ADDR=2001:db8::1": {"ADDR": "2001:db8::1"},
     "PORT=0025 PROTO=esmtp": {"PORT": "25", "PROTO": "ESMTP"},
     "HELO=[192.0.2.9]  DESTPORT=25": {"HELO": "[192.0.2.9]", "DESTPORT": "25"},
+    "LOGIN=ann+2Bx@example.org": {"LOGIN": "ann+x@example.org"},
     "HELO=two+20words(x)": {"HELO": "two?words?x?"},
 }
 WRONG = ["", "NAME", "=x", "NAME=", "NAME=a+b", "NAME=+00", "NAME=[192.0.2.9]", "ADDR=[192.0.2.9]", "ADDR=192.0.2", "PORT=-1",

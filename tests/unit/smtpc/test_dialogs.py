@@ -15,7 +15,7 @@ import pytest
 
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.smtpc_qmgr import DeliverRcpt, Retry
-from meta1g.sasl.base import Challenge, CheckPassword, SaslError
+from meta1g.sasl.base import Challenge, CheckPassword, Found, SaslError
 from meta1g.sasl.scram import ScramServer, make_verifier
 from meta1g.sasl.simple import login_server, plain_server
 from tests.fakes.certificates import make_certificate
@@ -240,7 +240,7 @@ class Server:
         password = "quill" if how == "liar" else "pencil"
         if mechanism.startswith("SCRAM"):
             hash_name = "sha1" if "SHA-1" in mechanism else "sha256"
-            exchange = ScramServer(hash_name, "servernonce", b"secret").exchange(initial)
+            exchange = ScramServer(hash_name, "servernonce").exchange(initial)
         else:
             hash_name = ""
             exchange = (plain_server if mechanism == "PLAIN" else login_server)(initial)
@@ -261,7 +261,7 @@ class Server:
                 elif isinstance(need, CheckPassword):
                     answer = (need.authcid, need.password) == ("user", password)
                 else:
-                    answer = make_verifier(hash_name, "pencil", b"0123456789abcdef") if need.authcid == "user" else None
+                    answer = Found(make_verifier(hash_name, "pencil", b"0123456789abcdef"), need.authcid == "user")
         except StopIteration:
             self._step("S:", "235 2.7.0 welcome")
         except SaslError:

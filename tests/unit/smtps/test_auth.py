@@ -184,6 +184,18 @@ def test_a_failure_is_told_after_a_while(tmp_path, users):
         assert time.monotonic() - begun >= 1
 
 
+def test_a_client_that_is_told_to_come_again_waits_too_and_is_sent_away(tmp_path):
+    options = (
+        f"auth {{ dovecot_socket = {tmp_path}/none; failure_delay = 1; max_failures = 2; flags = plaintext_without_tls; }}"
+    )
+    with SmtpsProcess(tmp_path / "q", options) as process, process.client() as client:
+        begun = time.monotonic()
+        client.command(plain(), "454")
+        assert time.monotonic() - begun >= 1
+        client.command(plain(), "454")
+        client.expect("421 4.7.0 Too many failed authentications")
+
+
 def test_a_flood_of_one_client_leaves_places_to_others_and_ends_in_454(tmp_path, users):
     """More sessions than one client may have checks waiting; nobody else is kept from a command."""
     limits = {"AUTH_PLACES_OF_CLIENT": 1, "AUTH_PLACES": 2}
@@ -331,12 +343,16 @@ class FakeImap:
         with contextlib.suppress(OSError):
             while True:
                 conn, _ = self.listener.accept()
-                with conn, conn.makefile("rwb", buffering=0) as file:
-                    file.write(b"* OK ready\r\n")
-                    for line in file:
-                        tag, *words = line.split()
-                        good = words[1:] == [b'"ann@example.org"', b'"pencil"']
-                        file.write(tag + (b" OK" if good or words[0] != b"LOGIN" else b" NO") + b" done\r\n")
+                with contextlib.suppress(OSError):  # the other side does not wait for the answer to LOGOUT
+                    self.talk(conn)
+
+    def talk(self, conn):
+        with conn, conn.makefile("rwb", buffering=0) as file:
+            file.write(b"* OK ready\r\n")
+            for line in file:
+                tag, *words = line.split()
+                good = words[1:] == [b'"ann@example.org"', b'"pencil"']
+                file.write(tag + (b" OK" if good or words[0] != b"LOGIN" else b" NO") + b" done\r\n")
 
 
 @pytest.fixture

@@ -20,6 +20,11 @@ from tests.fakes.smtps_process import Client, SmtpsProcess
 
 pytestmark = pytest.mark.xdist_group("smtps-dialogs")
 
+#: The same dialogues go over a socket whose sessions begin with TLS; the one in clear offers no STARTTLS, as they say.
+UNDER_TLS = """
+  listen_socket {{ type = inet; address = "127.0.0.1"; port = 0; implicit_tls = true; }}
+  tls {{ cert_file = {0}/mx.example.pem; key_file = {0}/mx.example.key; }}
+"""
 _CODED = re.compile(r"<<(.*?)>>")
 DIALOGS = Path(__file__).parents[2] / "dialogs"
 
@@ -35,6 +40,11 @@ class Setting:
 
 def refuse_by_domain(msg: CheckMail) -> Verdict:
     return Verdict(reply=Reply(550 if msg.mail.endswith("@refused.example") else 250))
+
+
+def is_plain(setting: Setting) -> bool:
+    """Tells whether a dialogue knows nothing of TLS and AUTH, so that it goes the same way under TLS."""
+    return "tls {" not in setting.options and "auth {" not in setting.options
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +67,12 @@ def processes(tmp_path_factory, files):
         def get(setting: Setting) -> SmtpsProcess:
             if setting not in running:
                 options = setting.options.replace("@FILES@", str(files))
+                if is_plain(setting):
+                    flags = "flags = { dont_starttls, "
+                    options = (
+                        options.replace("flags = { ", flags, 1) if "flags = { " in options else f"{options} {flags[:-2]} }};"
+                    )
+                    options += UNDER_TLS.format(files)
                 process = SmtpsProcess(tmp_path_factory.mktemp("q"), options, checks=setting.checks)
                 process.smar.mail = refuse_by_domain
                 if setting.client is not None:
@@ -147,4 +163,17 @@ def run(client: Client, path: Path, steps: list[tuple[int, str, str]]) -> None:
 def test_the_dialogue_goes_as_written(processes, path):
     setting, steps = read(path)
     with Client(processes(setting).port) as client:
+        run(client, path, steps)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in sorted(DIALOGS.glob("*.dlg")) if is_plain(read(path)[0])], ids=lambda path: path.stem
+)
+def test_the_dialogue_goes_so_under_tls(processes, files, path):
+    setting, steps = read(path)
+    if setting.client is not None and setting.client.reply.is_temp:
+        steps = []  # it gets no handshake
+    context = ssl.create_default_context(cafile=files / "mx.example.pem")
+    port = processes(setting).port_of(1)
+    with Client(port, lambda sock: context.wrap_socket(sock, server_hostname="mx.example")) as client:
         run(client, path, steps)

@@ -150,6 +150,7 @@ def test_without_its_directory_a_process_remembers_by_itself(tmp_path):
         for _ in range(2):
             with smtps.client() as client:
                 client.command("QUIT", "221")
+        smtps.wait_log("func=smtps.paused")
         assert "func=smtps.passed" in smtps.wait_log("smtps.passed, .*remembered by this process alone").string
         assert waits(smtps) == 1
 

@@ -82,3 +82,11 @@ def test_a_message_that_asks_for_more_shows_it():
     assert b"\tfor <r@example.org>\r\n\tPRIORITY -3\r\n\t(using TLS);\r\n" in made
     assert b" with UTF8SMTP id " in field(ReceivedFrom("h", "", "192.0.2.1", "ESMTP").asking(utf8=True, priority=None))
     assert b"PRIORITY" not in field(ReceivedFrom("h", "", "192.0.2.1", "ESMTP"))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "utf8"),
+    [("ESMTPSA", "UTF8SMTPSA"), ("ESMTPA", "UTF8SMTPA"), ("LMTP", "UTF8LMTP"), ("LMTPS", "UTF8LMTPS"), ("SMTP", "UTF8SMTP")],
+)
+def test_each_protocol_has_a_name_with_utf8(protocol, utf8):
+    assert ReceivedFrom("h", "", "192.0.2.1", protocol).asking(utf8=True, priority=None).protocol == utf8

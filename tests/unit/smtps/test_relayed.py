@@ -7,7 +7,7 @@ import pytest
 
 from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_qmgr import CloseSession, NewSession
-from meta1g.rcb.smtps_smar import CheckClient, CheckRcpt, Checks, ClientVerdict, VerdictFlags
+from meta1g.rcb.smtps_smar import CheckClient, CheckRcpt, Checks, ClientVerdict, LookupFlags, VerdictFlags
 from tests.fakes.smtps_process import SmtpsProcess
 
 
@@ -105,6 +105,21 @@ def test_what_xforward_says_stands_in_the_log_of_the_next_message_alone(smtps):
         client.command("QUIT", "221")
     assert "orig_name=c.example, orig_ehlo=h.example, orig_id=47, stat=PROTO SMTP PORT 25 SOURCE REMOTE" in line
     assert sum("smtps.forwarded" in one for one in smtps.log) == 1
+
+
+def test_a_user_whom_the_neighbour_has_asked_for_a_password_is_authenticated(smtps):
+    with smtps.client() as client:
+        client.command("XCLIENT ADDR=192.0.2.9 LOGIN=ann@example.org", "220 ")
+        client.command("EHLO client.example", "250-")
+        client.message(b"Subject: u\r\n\r\n")
+        client.command("XCLIENT ADDR=192.0.2.10", "220 ")
+        client.command("EHLO client.example", "250-")
+        client.message(b"Subject: u\r\n\r\n")
+    asked = [(msg.client_addr, msg.flags) for msg in smtps.smar.messages if isinstance(msg, CheckRcpt)]
+    assert asked == [("192.0.2.9", LookupFlags.AUTHENTICATED), ("192.0.2.10", 0)]
+    smtps.wait_log("func=smtps.xclient, .*client=192.0.2.9, .*auth=ann@example.org")
+    smtps.wait_log("func=smtps.message, .*client=192.0.2.9, .*auth=ann@example.org")
+    assert "with ESMTPA id" in sorted(smtps.content_files(), key=lambda path: path.name)[-2].read_text()
 
 
 def test_swaks_speaks_for_another_client(smtps):

@@ -50,7 +50,7 @@ def users(run):
 
 def test_users_are_added_changed_listed_checked_and_deleted(run):
     run("add", "Ann@Example.org", *FAST)
-    run("add", "bob", "-s", "argon2id", "-s", "scram-sha-1", *FAST)
+    run("add", "-s", "argon2id", "-s", "scram-sha-1", *FAST, "bob")
     run("add", "door.example", "-s", "external")
     assert run("list")[1] == "ann@example.org scram-sha-256\nbob argon2id scram-sha-1\ndoor.example external\n"
     for user in ("ann@example.org", "ANN@example.org", "bob"):
@@ -63,6 +63,21 @@ def test_users_are_added_changed_listed_checked_and_deleted(run):
     assert users(run).names() == ["ann@example.org", "door.example"]
     assert run("verify")[0] == 0
     assert "pencil" not in run.path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("add",), "add needs the name of a user"),
+        (("list", "ann"), "list takes no user"),
+        (("delete", "ann", "-s", "external"), "-s and -i are for add and change"),
+    ],
+)
+def test_a_command_line_that_makes_no_sense_is_told(run, words, told, capsys):
+    with pytest.raises(SystemExit) as end:
+        run(*words)
+    assert end.value.code == sysexits.EX_USAGE
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
