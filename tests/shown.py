@@ -51,6 +51,8 @@ _MAP = {
     "file": _FILES,
     "timeout": "unit/maps/test_sockmap.py::test_silence_and_nonsense_are_temporary",
 }
+_MILTER, _MILTERS = "unit/smtps/test_milter.py", "unit/smtps/test_milters.py"
+_BREAKS = "test_a_filter_that_breaks_costs_its_session_what_its_default_action_says"
 _PLACES = {
     "global": {
         "soft_bounce": "dialogs/soft_bounce.dlg",
@@ -165,7 +167,17 @@ _PLACES = {
         "max_hops": "dialogs/max_hops.dlg",
         "max_threads": "system/test_limits.py::test_smtps_has_a_greatest_number_of_sessions",
         "wait_for_link": "unit/smtps/test_process.py::test_each_outage_has_its_own_time",
+        "milters": f"{_MILTER}::test_a_client_may_have_other_filters",
     },
+    "smtps milter": {
+        "connect_timeout": f"{_MILTERS}::test_options_become_settings",
+        "send_timeout": f"{_MILTERS}::test_options_become_settings",
+        "reply_timeout": f"{_MILTER}::{_BREAKS}",
+        "end_timeout": f"{_MILTER}::{_BREAKS}",
+        "default_action": f"{_MILTER}::test_default_actions",
+        "macros": f"{_MILTER}::test_macros_are_those_of_the_session_and_of_the_configuration",
+    },
+    "smtps milter socket": dict.fromkeys(("type", "address", "port", "path"), f"{_MILTERS}::test_options_become_settings"),
     "smtps tls": {
         **dict.fromkeys(("cert_file", "key_file"), f"{_TLS_IN}test_a_message_comes_under_tls_and_its_header_says_so"),
         **dict.fromkeys(("CAcert_file",), f"{_TLS_IN}test_a_client_is_asked_for_a_certificate_and_any_is_taken"),

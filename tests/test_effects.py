@@ -162,7 +162,7 @@ OTHER = {
     "Int": lambda row: str((row.default or 0) + 1),
     "Time": lambda row: str((row.default or 0) + 1),
     "Size": lambda row: str((row.default or 0) + 1),
-    "Port": lambda row: str(row.default + 1),
+    "Port": lambda row: str((row.default or 0) + 1),
     "ListOf": lambda row: OTHER_ITEMS.get(type(row.kind.item).__name__, lambda _item: "other@x.example")(row.kind.item),
     "Flags": lambda row: ", ".join(f"dont_{flag.name}" if flag.default else flag.name for flag in row.kind.flags),
 }
@@ -189,9 +189,10 @@ def test_an_option_changes_the_settings_of_its_component(place, row):
     value = other if isinstance(other, str) else other(row)
     text = f"{row.name} = {{ {value} }};" if row.kind.many else f"{row.name} = {value};"
     before = "" if row.name in ("cert_file", *FIRST) else BESIDE.get(place, {}).get(row.name, BESIDE.get(place, {}).get("", ""))
+    before, after = OF_ITS_OWN.get((place, row.name), (before, before + text))
     make = MAKERS[place.split(" ")[0]]
     without = "" if row.name in FIRST else inside(place, before)  # an empty section auth is refused
-    assert make(load(inside(place, before + text), lenient=True)) != make(load(without))
+    assert make(load(inside(place, after), lenient=True)) != make(load(without))
 
 
 #: Options that make what they stand in.
@@ -202,6 +203,15 @@ BESIDE = {
     "smtpc auth": {"mechanisms": 'file = "l"; ', "flags": 'file = "l"; '},
     "smtps auth": {"": "password_file = p; "},
     "smtpc tls": {"key_file": "cert_file = c.pem; ", "DSA_key_file": "DSA_cert_file = d.pem; "},
+    "smtps milter": {"": "socket { port = 1; } "},
+    "smtps milter socket": {"": "port = 1; "},
+}
+#: What is compared if no value of the kind will do.
+OF_ITS_OWN = {
+    ("smtps", "milters"): ("milter x { socket { port = 1; } }", "milter x { socket { port = 1; } } milters = { };"),
+    ("smtps milter", "macros"): ("socket { port = 1; }", 'socket { port = 1; } macros = { "x=y" };'),
+    ("smtps milter socket", "port"): ("port = 1;", "port = 2;"),
+    ("smtps milter socket", "type"): ("port = 1;", "type = unix; path = p;"),
 }
 
 
@@ -213,7 +223,8 @@ def inside(place, text):
     """Puts options into their section."""
     around = AROUND.get(place, "")
     for keyword in reversed(place.split(" ")):
-        text, around = f"{keyword} {{ {text} }} {around}", ""
+        name = " x" if keyword == "milter" else ""
+        text, around = f"{keyword}{name} {{ {text} }} {around}", ""
     return text
 
 

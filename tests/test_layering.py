@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "rcb": {"base"},
     "smtp": {"base"},
     "sasl": {"base"},
+    "milter": {"base", "smtp"},
     "tls": {"base"},
     "conf": {"base"},
     "st": {"base", "rcb"},
@@ -28,7 +29,20 @@ ALLOWED: dict[str, set[str]] = {
     "pmilter": {"base", "rcb", "smtp", "pt"},
     "mcp": {"base", "rcb", "conf"},
     "smtps": {
-        *("base", "rcb", "smtp", "conf", "sasl", "st", "db.cdb", "db.files", "db.mapfile", "maps.lookup", "maps.textmap"),
+        *(
+            "base",
+            "rcb",
+            "smtp",
+            "milter",
+            "conf",
+            "sasl",
+            "st",
+            "db.cdb",
+            "db.files",
+            "db.mapfile",
+            "maps.lookup",
+            "maps.textmap",
+        ),
         *("pmilter.stages", "pmilter.modify"),
     },
     "smtpc": {"base", "rcb", "smtp", "sasl", "conf", "st", "db.cdb", "db.files"},
@@ -56,7 +70,7 @@ OWNERS: dict[str, set[str]] = {
 #: outside of meta1g nobody goes past the API of State Threads either
 OUTSIDE = ("bench", "contrib", "tests")
 ST_ALONE = {"gevent", "greenlet"}
-PURE = ("rcb", "smtp", "sasl", "tls", "conf")
+PURE = ("rcb", "smtp", "sasl", "milter", "tls", "conf")
 IMPURE_MODULES = {"socket", "select", "selectors", "subprocess", "asyncio", "time", "signal"}
 #: the one file of a pure package that opens what a path names
 FILE_READERS = {"conf/load.py"}

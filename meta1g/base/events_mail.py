@@ -58,6 +58,16 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
     "smtps.tls_injection": row(
         Sev.NOTICE, About.SESSION, f"{_CLIENT} size", "", "A client sent something in clear behind STARTTLS, which was dropped."
     ),
+    "smtps.milter_failed": row(
+        Sev.ERROR,
+        About.TROUBLE,
+        f"{_CLIENT} key",
+        "ss_ta",
+        "A session has lost a filter, or could not reach it; what its default action says happens.",
+    ),
+    "smtps.milter_changed": row(
+        Sev.INFO, About.MESSAGE, "ss_sess ss_ta key", "", "A filter has changed a message, its envelope, or has it held."
+    ),
     "smtps.auth": row(
         Sev.INFO, About.SESSION, f"{_CLIENT} auth mechanism", "client_name tls", "A client has shown to be this user."
     ),
@@ -181,7 +191,9 @@ _QMGR: Final[Mapping[str, LogEvent]] = {
     "qmgr.dest": row(
         Sev.NOTICE, About.DELIVERY, "server port count", "", "A server could not be reached: it is left alone for a while."
     ),
-    "qmgr.hold": row(Sev.NOTICE, About.ORDER, _RCPT, _TOLD, "The operator holds a recipient."),
+    "qmgr.hold": row(
+        Sev.NOTICE, About.ORDER, _RCPT, _TOLD, "The operator holds a recipient, or a filter has its message held."
+    ),
     "qmgr.released": row(Sev.NOTICE, About.ORDER, _RCPT, "", "The operator lets a held recipient go."),
     "qmgr.removed": row(
         Sev.NOTICE,

@@ -89,6 +89,25 @@ def _filter(section: Section) -> Iterator[Problem]:
         yield Problem(section.pos, f"section {section.title} has no socket; add socket {{ ... }}")
 
 
+def _milter(section: Section) -> Iterator[Problem]:
+    yield from _filter(section)
+    for text in section.get("macros"):
+        name, equals, _value = text.partition("=")
+        if not (name.strip() and equals):
+            yield Problem(section.place("macros"), f"macros: {shown(text)} is no macro; write name=value")
+
+
+def _milters(section: Section) -> Iterator[Problem]:
+    declared = [one.name or "" for one in section.subs("milter")]
+    names = section.get("milters")
+    for name in names:
+        if name not in declared:
+            advice = suggest(name, declared) if declared else f"add milter {name} {{ ... }}"
+            yield Problem(section.place("milters"), f"milters: there is no section milter {shown(name)}; {advice}")
+    if len(set(names)) < len(names):
+        yield Problem(section.place("milters"), "milters: a filter can be passed only once; remove what stands there twice")
+
+
 def _policy_milter(section: Section) -> Iterator[Problem]:
     yield from _filter(section)
     if section.flag("abort") and section.flag("accept_but_reconnect"):
@@ -193,6 +212,7 @@ def _smtps(section: Section) -> Iterator[Problem]:
     if "max_connection_rate" not in section.definition.by_option:
         yield from _component(section)
         yield from _tls_demands(section)
+        yield from _milters(section)
         yield from _lmtp(section)
         if section.flag("add_sender") and not section.flag("submission"):
             yield Problem(section.place("flags"), "add_sender needs submission; add it to flags")
@@ -221,7 +241,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "listen_socket": (_listen_socket,),
     "socket": (_filter_socket,),
     "policy_milter": (_policy_milter,),
-    "milter": (_filter,),
+    "milter": (_milter,),
     "auth": (_server_auth,),
     "map": (_map,),
     "aliases": (_map_user,),

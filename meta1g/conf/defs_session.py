@@ -71,6 +71,7 @@ _SERVER_OPTIONS: Final = (
     "verify_recipients",
     "verify_senders",
     "unverified",
+    "milters",
 )
 _CLIENT_OPTIONS: Final = (
     "IO_timeout",

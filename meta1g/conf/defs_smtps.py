@@ -18,7 +18,7 @@ from meta1g.conf.defs_common import (
 )
 from meta1g.conf.defs_tls import SERVER_AUTH, SERVER_TLS, TLS_REQUIREMENTS
 from meta1g.conf.schema import Naming, SectionDef, option
-from meta1g.conf.values import ID_MAX, Choice, Domain, Flag, Flags, Int, IpAddress, ListOf, Network, Port, Size, Time
+from meta1g.conf.values import ID_MAX, Choice, Domain, Flag, Flags, Int, IpAddress, ListOf, Network, Port, Size, Text, Time
 
 _FLAGS: Final = Flags(
     (
@@ -215,6 +215,15 @@ _OPTIONS: Final = (
     ),
 )
 
+_MILTERS: Final = option(
+    "milters",
+    ListOf(Text("name", blanks=False)),
+    None,
+    OWN,
+    "Names of the sections milter that mail passes, in this order; all of them in the order of the file if it is not given, "
+    "none if the list is empty.  In smtps_session_conf it says so for one client.",
+)
+
 _FILTER_SOCKET: Final = SectionDef(
     "socket",
     "Where the filter listens.",
@@ -256,9 +265,33 @@ _SECTIONS: Final = (
         "A filter that speaks the protocol of sendmail 8; several are possible.",
         OWN,
         (
-            option("timeout", Time(1, 3600), "1m", OWN, "How long it may take for an answer."),
+            option("connect_timeout", Time(1, 3600), "30s", OWN, "How long the connection and the negotiation may take."),
+            option("send_timeout", Time(1, 3600), "30s", OWN, "How long it may take to send the filter what it is told."),
+            option("reply_timeout", Time(1, 3600), "30s", OWN, "How long the filter may take to answer a step of the session."),
             option(
-                "failure", Choice(("tempfail", "reject", "accept")), "tempfail", OWN, "What happens when it does not answer."
+                "end_timeout",
+                Time(1, 3600),
+                "5m",
+                OWN,
+                "How long it may take to answer the end of a message; each word of it that it is at work begins the time anew, "
+                "up to four times in all.",
+            ),
+            option(
+                "default_action",
+                Choice(("tempfail", "reject", "accept", "quarantine")),
+                "tempfail",
+                OWN,
+                "What happens without the filter, because it cannot be reached, does not answer or answers nonsense: its "
+                "sessions are refused for now, or for ever; or they go on without it; or they go on and their messages are "
+                "held for the operator.",
+            ),
+            option(
+                "macros",
+                ListOf(Text("name=value")),
+                None,
+                OWN,
+                "Macros that the filter gets beside those of the session, or instead of them, as name=value: "
+                '"daemon_name=ORIGINATING" tells OpenDKIM that it shall sign.',
             ),
         ),
         (_FILTER_SOCKET,),
@@ -270,4 +303,6 @@ _SECTIONS: Final = (
     SERVER_AUTH,
 )
 
-SMTPS: Final = component("smtps", "The SMTP server; several sections with different names are possible.", _OPTIONS, _SECTIONS)
+SMTPS: Final = component(
+    "smtps", "The SMTP server; several sections with different names are possible.", (*_OPTIONS, _MILTERS), _SECTIONS
+)

@@ -25,7 +25,6 @@ WARNED: Final = frozenset(
 #: The same for what is an error, in files and in values of maps; `dont_FLAG` is a flag that is switched off.
 REFUSED: Final = frozenset(
     {
-        "smtps milter",
         "smar DNS_flags dont_use_connect",
         "smtps_session_conf flags greylisting",
     }
@@ -35,16 +34,17 @@ _MAP: Final = ("meta1g.maps.declared:DeclaredMaps._spec", "meta1g.maps.declared:
 _MAP_USER: Final = ("meta1g.maps.declared:DeclaredMaps.used_by",)
 _QMGR: Final = "meta1g.qmgr.settings:Settings.from_config"
 _SMTPS: Final = tuple(
-    f"meta1g.smtps.settings:{name}"
+    f"meta1g.smtps.{name}"
     for name in (
-        "settings_from",
-        "_lookup_flags",
-        "_count_limits",
-        "_leniency",
-        "_offered",
-        "_limits",
-        "_parts",
-        "_verification",
+        "settings:settings_from",
+        "settings:_lookup_flags",
+        "settings:_count_limits",
+        "settings:_leniency",
+        "settings:_offered",
+        "settings:_limits",
+        "settings:_parts",
+        "settings:_verification",
+        "milters:milters_of",
     )
 )
 _SMTPC: Final = "meta1g.smtpc.settings:Settings.from_section"
@@ -70,6 +70,8 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "qmgr conf_map": (*_MAP_USER, "meta1g.qmgr.destinations:configuration_map"),
     "qmgr map": _MAP,
     "smtps": (*_SMTPS, "meta1g.smtps.main:SmtpsProcess._tell_ready"),
+    "smtps milter": ("meta1g.smtps.milters:_milter",),
+    "smtps milter socket": ("meta1g.smtps.milters:_address",),
     "smtps tls": (_TLS,),
     "smtps tls server_names": ("meta1g.conf.tlsconf:_server_names",),
     "smtps tls_requirements": (_NEEDS,),

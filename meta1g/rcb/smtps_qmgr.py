@@ -123,6 +123,7 @@ class CloseTransaction(Message):
     rcpts is the number of recipients SMTPS accepted; QMGR refuses the transaction if it knows another number.
     checksum is the CRC-32 of the content file, over all its size_bytes (invariant I3).  automatic: no report may answer it.
     tls_optional: it may go in clear where the receiving side demands TLS (RFC 8689 3).
+    hold says why the message is to be held for the operator; without it, it is not.
     """
 
     ta_id: str = rec(RT.S2Q_TAID, Kind.TEXT)
@@ -133,6 +134,7 @@ class CloseTransaction(Message):
     checksum: int | None = rec(RT.S2Q_CDBSUM, Kind.U32, optional=True)
     automatic: bool = rec(RT.S2Q_AUTOMATIC, Kind.BOOL, default=False)
     tls_optional: bool = rec(RT.S2Q_TLS_OPTIONAL, Kind.BOOL, default=False)
+    hold: str | None = rec(RT.S2Q_HOLD, Kind.TEXT, optional=True)
 
 
 @message(RT.S2Q_DTAID, Role.POST)

@@ -35,7 +35,7 @@ class ChunkedMessage:
     Owner: the state thread of the session.
     """
 
-    __slots__ = ("_joiner", "begun_s", "content", "octets")
+    __slots__ = ("_filtered", "_joiner", "begun_s", "content", "octets")
 
     def __init__(self, dialogue: Dialogue, ta: Transaction) -> None:
         line_bytes = TEXT_LINE_MAX_BYTES if dialogue.settings.strict_lines else 0
@@ -43,6 +43,7 @@ class ChunkedMessage:
         self.begun_s = dialogue.context.clock.monotonic()
         self.octets = 0
         self.content = content.new_content(dialogue, ta)
+        self._filtered = None if dialogue.filters is None else dialogue.filters.watch(ta, self.content)
 
     def abort(self) -> None:
         """Forgets what has come.  Switches: yes, if there is a file (disk)."""
@@ -59,14 +60,18 @@ class ChunkedMessage:
         if chunk.last and self.content.refusal is None:
             self._add(self._joiner.finish())
             self.content.check_header()
+            if self._filtered is not None:
+                self._filtered.complete()
 
     def _add(self, piece: bytes) -> None:
-        """Switches: only if much is held (disk)."""
+        """Switches: yes, if there are filters (network) or much is held (disk)."""
         if self._joiner.bare:
             self.content.refuse(replies.BARE_LINE_END)
         elif self._joiner.long_line:
             self.content.refuse(replies.TEXT_LINE_TOO_LONG)
         self.content.add(piece)
+        if self._filtered is not None:
+            self.begun_s += self._filtered.feed(piece)  # what filters take is not the client's time
 
 
 def bdat(dialogue: Dialogue, argument: str) -> None:
@@ -85,6 +90,11 @@ def bdat(dialogue: Dialogue, argument: str) -> None:
         _refuse(dialogue, chunk, refusal or replies.MAIL_FIRST)
         return
     message = ta.chunks
+    if not isinstance(message, ChunkedMessage) and dialogue.filters is not None:
+        ta.refused = dialogue.filters.data(ta)
+        if ta.refused is not None:
+            _refuse(dialogue, chunk, ta.refused)
+            return
     if not isinstance(message, ChunkedMessage):
         message = ta.chunks = ChunkedMessage(dialogue, ta)
         dialogue.context.qmgr.announce()

@@ -49,7 +49,7 @@ def handle(dialogue: Dialogue, line: bytes) -> None:
     if isinstance(command, Reply):
         if dialogue.hushed:
             dialogue.command = _HUSHED
-        dialogue.reply(command)
+        _refuse_command(dialogue, line, command)
         if is_chunk(line):
             dialogue.settle()
             dialogue.step(Event.CLOSE)
@@ -60,6 +60,13 @@ def handle(dialogue: Dialogue, line: bytes) -> None:
             return
     HANDLERS[command.verb](dialogue, command.argument)
     dialogue.flush_if_many()
+
+
+def _refuse_command(dialogue: Dialogue, line: bytes, reply: Reply) -> None:
+    """Refuses a command that is none; filters may say it in their words.  Switches: yes (network), if there are some."""
+    if dialogue.filters is not None and reply is replies.UNKNOWN_COMMAND and not (dialogue.waiting or dialogue.hushed):
+        reply = dialogue.filters.unknown_command(line) or reply
+    dialogue.reply(reply)
 
 
 def too_long(dialogue: Dialogue, tail: bytes) -> None:
@@ -121,6 +128,9 @@ def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
         dialogue.reply(replies.BAD_HELO)
         return False
     dialogue.forget_mail()
+    if dialogue.filters is not None and (refusal := dialogue.filters.helo(name)) is not None:
+        dialogue.refuse("smtps.command_refused", refusal, rule=dialogue.filters.rule, command=shown(dialogue.command))
+        return False
     dialogue.step(Event.HELLO)
     dialogue.ehlo, dialogue.protocol = name, protocol
     _count_noop(dialogue)
@@ -334,15 +344,22 @@ def data(dialogue: Dialogue, argument: str) -> None:
         dialogue.reply(replies.QUEUE_AWAY)
         return
     if ta.refused is not None:
-        dialogue.reset()
-        dialogue.step(Event.RESET)
-        dialogue.refuse("smtps.command_refused", ta.refused, command="DATA", ss_ta=ta.ta_id, mail=ta.mail.text)
+        _refuse_data(dialogue, ta, ta.refused, "")
+        return
+    if dialogue.filters is not None and (refusal := dialogue.filters.data(ta)) is not None:
+        _refuse_data(dialogue, ta, refusal, dialogue.filters.rule)
         return
     dialogue.step(Event.DATA)
     dialogue.context.qmgr.announce()
     dialogue.reply(replies.SEND_DATA)
     dialogue.flush()
     dialogue.answer_message(content.receive(dialogue, ta), content.replies_due(dialogue, ta))
+
+
+def _refuse_data(dialogue: Dialogue, ta: Transaction, reply: Reply, rule: str) -> None:
+    dialogue.reset()
+    dialogue.step(Event.RESET)
+    dialogue.refuse("smtps.command_refused", reply, rule=rule, command="DATA", ss_ta=ta.ta_id, mail=ta.mail.text)
 
 
 # the others

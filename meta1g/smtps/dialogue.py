@@ -25,6 +25,7 @@ from meta1g.smtp import replies
 from meta1g.smtp.command import shown
 from meta1g.smtps.context import Context
 from meta1g.smtps.counting import Counter
+from meta1g.smtps.filtering import SessionFilters
 from meta1g.smtps.fsm import REFUSALS, TRANSITIONS, Event, State, next_state
 from meta1g.smtps.limits import (
     CONTENT_GRACE_S,
@@ -133,6 +134,7 @@ class Dialogue(ABC):
         command: the last command, as it came.
         ta: the open transaction.
         tls: what was agreed on, None in clear.
+        filters: what its mail passes; None if there are none.
         auth: who the client is, None as long as it has not said.
         exchange: the open exchange of SASL in state AUTH.
         mechanism: of the last exchange.
@@ -166,6 +168,7 @@ class Dialogue(ABC):
         "discard",
         "ehlo",
         "exchange",
+        "filters",
         "flags",
         "forwarded",
         "generation",
@@ -209,6 +212,7 @@ class Dialogue(ABC):
         self.command = b""
         self.ta: Transaction | None = None
         self.tls: TlsInfo | None = None
+        self.filters: SessionFilters | None = None
         self.auth: Authenticated | None = None
         self.exchange: OpenExchange | None = None
         self.mechanism = ""
@@ -330,6 +334,8 @@ class Dialogue(ABC):
     def reset(self) -> None:
         """Forgets the open transaction, here and at QMGR.  Switches: yes, if content has come by BDAT (disk)."""
         ta, self.ta = self.ta, None
+        if self.filters is not None:
+            self.filters.abort()
         if ta is None:
             return
         if ta.chunks is not None:

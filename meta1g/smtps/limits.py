@@ -98,3 +98,17 @@ LISTEN_BACKLOG: Final = 1024
 CONTAINED_TEXT_MAX_CHARS: Final = 200
 #: What status says of a process beside it.
 TROUBLE_TEXT_MAX_CHARS: Final = 1000
+
+#: Descriptors of a session with filters beside its connections to them: a new body, and a content file that is written anew.
+FILTER_DESCRIPTORS: Final = 2
+#: One read from a filter: its answers are short but for a new body.
+FILTER_READ_BYTES: Final = 64 << 10
+#: What filters that do not answer each step have not been sent yet.
+FILTER_UNSENT_BYTES: Final = 64 << 10
+#: A filter that says that it is at work gets its time anew, so often in all: a client waits 10 minutes at the end of a message
+#: (RFC 5321 4.5.3.2.6).
+FILTER_TIMES: Final = 4
+#: Greatest header that filters are shown, and that they may make; it is held in memory.
+FILTER_HEADER_MAX_BYTES: Final = 1 << 20
+#: A body that a filter sends is held in memory up to this size.
+FILTER_BODY_HELD_BYTES: Final = 256 << 10

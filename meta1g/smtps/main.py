@@ -26,7 +26,7 @@ from meta1g.rcb.smtps_smar import SmtpsHelloA
 from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.context import Context
 from meta1g.smtps.gate import Gate
-from meta1g.smtps.limits import SESSION_DESCRIPTORS, SPARE_DESCRIPTORS, US
+from meta1g.smtps.limits import FILTER_DESCRIPTORS, SESSION_DESCRIPTORS, SPARE_DESCRIPTORS, US
 from meta1g.smtps.listen import bind_all, doors_of
 from meta1g.smtps.qmgr_link import QmgrLink
 from meta1g.smtps.server import Server
@@ -77,7 +77,8 @@ class SmtpsProcess:
         hostname = config.hostname or system_name()
         settings = settings_from(config, section, hostname)
         queue = config.queue_directory
-        sessions_max = served_at_once(settings.max_threads, 2 * len(section.subs("listen_socket")), log)
+        filters = len(section.subs("milter"))
+        sessions_max = served_at_once(settings.max_threads, 2 * len(section.subs("listen_socket")), log, filters)
         hello_q = SmtpsHello(smtps_id=index, name=settings.name, pid=os.getpid(), max_threads=sessions_max)
         hello_a = SmtpsHelloA(smtps_id=index, name=settings.name, flags=int(settings.lookup_flags))
         clock = SystemClock()
@@ -182,17 +183,19 @@ def _auth_server(settings: AuthSettings | None, log: Log, clock: Clock) -> "Auth
     return AuthServer(settings, log, clock)
 
 
-def served_at_once(max_threads: int, listeners: int, log: Log) -> int:
+def served_at_once(max_threads: int, listeners: int, log: Log, filters: int = 0) -> int:
     """Gives how many sessions this process can serve at the same time: as many as the option says and descriptors allow.
 
     Args:
         max_threads: the option.
         listeners: listening sockets that are still to come.
         log: a limit that is too low for it is told.
+        filters: that a session may be connected to.
     """
     limit = st_getfdlimit()
     free = limit - SPARE_DESCRIPTORS - listeners - sum(1 for _ in Path("/proc/self/fd").iterdir())
-    possible = max(1, free // SESSION_DESCRIPTORS)
+    of_one = SESSION_DESCRIPTORS + (filters + FILTER_DESCRIPTORS if filters else 0)
+    possible = max(1, free // of_one)
     if possible < max_threads:
         text = f"{limit} descriptors are too few for max_threads = {max_threads}; raise the limit of open files"
         log.warn("smtps.limit", text, limit=possible)

@@ -21,6 +21,7 @@ from meta1g.smtp.address import Address
 from meta1g.smtp.command import shown
 from meta1g.smtp.esmtp import RcptParams
 from meta1g.smtps.dialogue import Dialogue
+from meta1g.smtps.filtering import SessionFilters
 from meta1g.smtps.fsm import Event, State
 from meta1g.smtps.link import told
 from meta1g.smtps.smar_link import Asked
@@ -37,7 +38,14 @@ _WELCOME: Final = Verdict(reply=Reply(250))
 
 
 def accept_mail(dialogue: Dialogue, ta: Transaction) -> None:
-    """Announces a transaction to QMGR and replies; only who may relay may raise its priority (RFC 6710 5)."""
+    """Announces a transaction to QMGR and replies; only who may relay may raise its priority (RFC 6710 5).
+
+    Switches: yes (network), if there are filters.
+    """
+    filters = dialogue.filters
+    if filters is not None and (refusal := filters.mail(ta)) is not None:
+        _refuse_mail(dialogue, ta, refusal, filters.rule)
+        return
     params = ta.params
     by = params.by
     if params.priority is not None:
@@ -63,6 +71,8 @@ def accept_mail(dialogue: Dialogue, ta: Transaction) -> None:
     except TempError:
         _refuse_mail(dialogue, ta, replies.QUEUE_AWAY, "")
         return
+    if filters is not None:
+        filters.announced = announcement
     if ta.priority == params.priority:
         dialogue.reply(replies.SENDER_OK)
     else:
@@ -92,6 +102,8 @@ def learn_relaying(dialogue: Dialogue) -> None:
 
 def _refuse_mail(dialogue: Dialogue, ta: Transaction, reply: Reply, rule: str) -> None:
     dialogue.ta = None
+    if dialogue.filters is not None:
+        dialogue.filters.abort()
     dialogue.mail_refused = True
     dialogue.step(Event.MAIL_REFUSED)
     dialogue.refuse("smtps.mail_refused", reply, rule=rule, ss_ta=ta.ta_id, mail=ta.mail.text)
@@ -259,6 +271,8 @@ class RcptQuestion:
             dialogue.refuse("smtps.command_refused", replies.SENDER_REFUSED, command=shown(command))
             return
         reply, rule = self._judged(dialogue, ta, verdict)
+        if dialogue.filters is not None:
+            reply, rule = self._filtered(dialogue.filters, ta, reply, rule)
         if verdict is None or not reply.is_ok:
             self._refuse(dialogue, ta, reply, rule)
             return
@@ -280,6 +294,14 @@ class RcptQuestion:
             refusal = _probed(dialogue, self.address, self.probe)
         return (reply, rule) if refusal is None else (refusal, "")
 
+    def _filtered(self, filters: SessionFilters, ta: Transaction, reply: Reply, rule: str) -> tuple[Reply, str]:
+        """Tells the filters; gives what they say if nobody else refuses the recipient.  Switches: yes (network)."""
+        if reply.is_ok:
+            refusal = filters.rcpt(ta, self.address, self.params)
+            return (reply, rule) if refusal is None else (refusal, filters.rule)
+        filters.refused_rcpt(ta, self.address, reply)
+        return reply, rule
+
     def _post(self, dialogue: Dialogue, ta: Transaction) -> None:
         text = self.address.text
         notify, orcpt = self.params.notify, self.params.orcpt
@@ -290,6 +312,8 @@ class RcptQuestion:
         except TempError:
             self._refuse(dialogue, ta, replies.QUEUE_AWAY, "")
             return
+        if dialogue.filters is not None:
+            dialogue.filters.rcpts.append(recipient)
         context.log.info("smtps.rcpt", "ok", ss_ta=ta.ta_id, rcpt_idx=ta.posted, rcpt=text, notify=notify, orcpt=orcpt)
         ta.add(text, posted=True)
 

@@ -81,7 +81,8 @@ class ServerSession(Dialogue):
             with failure.item(log, "smtps.session", self._failed, ss_sess=self.id, client=self.client_addr):
                 self._run()
         finally:
-            failure.steps(log, "smtps.end", self.reset, self.end_exchange, self._tell_closed, lambda: st_netfd_close(self._nfd))
+            steps = (self.reset, self.end_exchange, self._tell_closed, self._end_filters)
+            failure.steps(log, "smtps.end", *steps, lambda: st_netfd_close(self._nfd))
 
     def _run(self) -> None:
         """Switches: yes."""
@@ -139,8 +140,10 @@ class ServerSession(Dialogue):
         QMGR's answer is not waited for: a refusal that comes later ends the session when the client is waited for, and no
         MAIL is answered without it (admission()).
 
-        Switches: yes, if there is a refusal (network).
+        Switches: yes, if there is a refusal, or filters (network).
         """
+        if refusal is None and (self.settings.milters or self.filters is not None):
+            refusal = self._filter()
         log = self.context.log
         if refusal is not None:
             refusal = self.said(refusal)
@@ -151,6 +154,19 @@ class ServerSession(Dialogue):
         protocol = "LMTP" if self.settings.lmtp else "ESMTP"
         self._out.append(f"220 {self.settings.hostname} {protocol} meta1g\r\n".encode("ascii"))
         self.step(Event.GREET)
+
+    def _filter(self) -> Reply | None:
+        """Lets the filters hear of the client; gives a refusal or None.  Switches: yes (network)."""
+        self._end_filters()  # those of the client before, if there was another one
+        if not self.settings.milters:
+            return None
+        from meta1g.smtps.filtered import MailFilters
+
+        self.filters = filters = MailFilters(self)
+        refusal = filters.connect()
+        if refusal is not None:
+            self.rule = filters.rule
+        return refusal
 
     def begin_anew(self, client_addr: str) -> None:
         """Goes on as the session of another client, about whom nothing is known yet; the greeting is to follow.
@@ -456,6 +472,12 @@ class ServerSession(Dialogue):
             self.context.log.debug("smtps.gone", str(error), ss_sess=self.id)
         if self.state is not State.CLOSING:
             self.step(Event.CLOSE)
+
+    def _end_filters(self) -> None:
+        """Switches: yes (write), if there are filters."""
+        filters, self.filters = self.filters, None
+        if filters is not None:
+            filters.close()
 
     def _tell_closed(self) -> None:
         try:

@@ -19,6 +19,7 @@ from meta1g.smtp.esmtp import Ext, offered_by
 from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.counting import Count
 from meta1g.smtps.limits import SNIPPETS_KEPT, US
+from meta1g.smtps.milters import MilterSettings, milters_of
 from meta1g.smtps.trust import Trusted, trusted
 from meta1g.smtps.verify import Verification
 
@@ -86,6 +87,7 @@ class Settings:
         require_auth: nobody sends mail without it.
         tls: certificates and what else TLS needs; None if there is no certificate.
         tls_needs: what TLS has to fulfil before mail is taken; None for nothing.
+        milters: filters that mail passes, in their order.
     """
 
     name: str
@@ -120,6 +122,7 @@ class Settings:
     require_auth: bool = False
     tls: TlsSettings | None = None
     tls_needs: TlsRequirements | None = None
+    milters: tuple[MilterSettings, ...] = ()
 
 
 def _lookup_flags(section: Section) -> LookupFlags:
@@ -165,6 +168,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         require_auth=section.flag("require_auth"),
         tls=tls,
         tls_needs=tls_requirements(section),
+        milters=milters_of(section, config.queue_directory),
     )
 
 

@@ -385,7 +385,7 @@ ROWS = (
     Row("smtps", "exception in RCPT", refused, "meta1g.smtps.commands:_parse_rcpt", marked=True),
     Row("smtps", "exception in MAIL", refused, "meta1g.smtps.commands:_parse_mail", marked=True),
     Row("smtps", "exception at the greeting", refused, "meta1g.smtps.session:ServerSession._ask_about_client"),
-    Row("smtps", "exception in content", refused, "meta1g.smtps.content:IncomingContent.add"),
+    Row("smtps", "exception in content", refused, "meta1g.smtps.incomingcontent:IncomingContent.add"),
     Row("smtps", "disk full for small content", refused, "meta1g.db.cdb:Cdb.write_whole", "OSError", ENOSPC),
     Row("smtps", "disk full for content", refused, "meta1g.db.cdb:CdbWriter.write", "OSError", ENOSPC, size=LARGE),
     Row("smtps", "disk error at the flush", refused, "meta1g.db.cdb:CdbWriter.commit", "OSError", EIO, size=LARGE),

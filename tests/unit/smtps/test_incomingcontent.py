@@ -13,7 +13,7 @@ from meta1g.base.log import Log
 from meta1g.db.cdb import Cdb
 from meta1g.smtp.completion import Missing
 from meta1g.smtp.data import Unstuffer
-from meta1g.smtps.content import IncomingContent
+from meta1g.smtps.incomingcontent import IncomingContent
 from meta1g.smtps.limits import SMALL_CONTENT_BYTES, STREAM_PIECE_BYTES
 
 ID = CdbId("S000000000000000100")
