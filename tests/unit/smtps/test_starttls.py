@@ -341,10 +341,10 @@ def test_a_chain_of_certificates_without_end_is_refused(smtps, files, tmp_path):
     chain.write_text((files / "client.example.pem").read_text() + (files / "other.example.pem").read_text() * 400)
     made = context(files)
     made.load_cert_chain(chain, files / "client.example.key")
-    with client(smtps) as smtp, pytest.raises((smtplib.SMTPServerDisconnected, OSError)):
+    with client(smtps) as smtp:
         smtp.ehlo("client.example")
-        starttls(smtp, made)
-        smtp.ehlo("client.example")
+        with contextlib.suppress(smtplib.SMTPServerDisconnected, OSError):  # TLS 1.3 lets the client find out later
+            starttls(smtp, made)
     smtps.wait_log(r"func=smtps\.tls_failed, .*excessive message size")
     with client(smtps) as smtp:
         assert smtp.noop()[0] == 250
