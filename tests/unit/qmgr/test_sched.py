@@ -759,6 +759,25 @@ def test_times_and_priorities_outlive_a_restart(qmgr):
     qmgr.wait_empty()
 
 
+def test_a_message_that_waits_at_its_second_server_is_returned_once(qmgr):
+    system(qmgr, a=B, c=f"{A} {B}", b=C)
+    agent = qmgr.agent(script=hold)
+    smtps = qmgr.smtps()
+    send(smtps, *"aa")
+    agent.wait_jobs(2)
+    late = smtps.mail("late@c.example", mail="s@b.example", by=float(int(qmgr.clock.now()) + 100), by_mode="R")
+    agent.wait_jobs(3)[2].failed()
+    wait_until(lambda: list(qmgr.states().values()).count("READY") == 1, "it waits for the second server")
+    qmgr.advance(200)
+    report = agent.wait_jobs(4)[3]
+    assert (report.msg.ta_id, report.rcpts) == (late, ["s@b.example"])
+    assert report.told.count(b"Status: 5.4.7") == 1
+    agent.script = lambda job: job.done()
+    for job in (*agent.jobs[:2], report):
+        job.done()
+    qmgr.wait_empty()
+
+
 def test_a_message_whose_time_is_over_does_not_wait_for_its_turn(qmgr):
     system(qmgr, a=A, b=B)
     agent = qmgr.agent(script=hold)
