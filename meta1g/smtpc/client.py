@@ -379,6 +379,7 @@ def _open(session: Session) -> None:
         used, spare = session.server, session.spare
         if not spare:
             raise
+        session.quit()
         try:
             session.open(spare)
         except SessionError:
