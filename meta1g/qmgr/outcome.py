@@ -98,9 +98,8 @@ def outcomes(result: DeliveryResult, rcpt_idxs: Iterable[int]) -> Iterator[tuple
     asked = any(one.retry != Retry.NEXT_TRANSACTION for one in own.values())
     for rcpt_idx in rcpt_idxs:
         outcome = others
-        # who was left to the next transaction shares what became of this one, if nobody got an answer of its own
-        if (one := own.get(rcpt_idx)) is not None and (asked or one.retry != Retry.NEXT_TRANSACTION):
-            retry = _retry(one.retry, served=served)
+        if (one := own.get(rcpt_idx)) is not None:
+            retry = _retry(one.retry, served=served, asked=asked)
             outcome = Outcome(one.reply, result.dsn, retry=retry, by=result.by, tried=_tried(result))
         yield rcpt_idx, outcome if outcome.is_final else _NOTHING
 
@@ -114,9 +113,9 @@ def _others(result: DeliveryResult) -> Outcome:
     return session_failure(result) or _NOTHING
 
 
-def _retry(number: int, *, served: bool) -> Retry:
+def _retry(number: int, *, served: bool, asked: bool) -> Retry:
     """Reads what an agent says of another attempt; one follows at once only if somebody was decided about: that ends."""
-    if number == Retry.NEXT_TRANSACTION:
+    if number == Retry.NEXT_TRANSACTION and asked:
         return Retry.OTHER_TRANSACTION
     if number == Retry.OTHER_TRANSACTION and served:
         return Retry.OTHER_TRANSACTION

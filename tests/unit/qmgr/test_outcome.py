@@ -63,15 +63,7 @@ def test_who_was_not_asked_has_the_next_transaction_at_once_if_somebody_was_aske
     found = dict(outcomes(result(rcpts=(*own(r0=550), left)), range(2)))
     assert [found[idx].retry for idx in range(2)] == [Retry.BY_CODE, Retry.OTHER_TRANSACTION]
     (only,) = dict(outcomes(result(rcpts=(left,)), [1])).values()
-    assert (only.retry, only.is_temporary) == (Retry.BY_CODE, True), "else it would go round for ever"
-
-
-@pytest.mark.parametrize("facts", [TA, SESSION])
-def test_who_was_left_to_the_next_transaction_shares_what_became_of_this_one_if_nobody_got_an_answer(facts):
-    left = RcptResult(rcpt_idx=1, reply=Reply(452, "4.5.3", "own"), retry=Retry.NEXT_TRANSACTION)
-    found = dict(outcomes(result(**facts, rcpts=(left,)), range(2)))
-    assert found[1] == found[0]
-    assert found[1].reply.text != "own"
+    assert only.retry is Retry.LATER, "else it would go round for ever"
 
 
 def test_who_said_it_is_kept():
