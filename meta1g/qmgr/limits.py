@@ -126,3 +126,5 @@ WARNING_RCPTS_MAX: Final = 50
 FAILED_PART: Final = 8
 #: A recipient whose agent ended so often in the middle of its delivery waits like a deferred one.
 LOST_MAX: Final = 5
+#: Demands on TLS that are kept once for all recipients that meet them.  Our choice: 16 KiB each at most.
+DEMANDS_KEPT: Final = 500
