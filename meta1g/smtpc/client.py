@@ -377,7 +377,7 @@ def _open(session: Session) -> None:
         session.open()
     except SessionError:
         used, spare = session.server, session.spare
-        if not spare:
+        if not spare or session.login_tried is not None:  # an account is not to be locked by many tries
             raise
         session.quit()
         try:
