@@ -12,6 +12,7 @@ from meta1g.qmgr.limits import (
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.qmgr_smar import Route
 from meta1g.rcb.smtpc_qmgr import DeliveryResult, RcptResult, Retry, SmtpcHello
+from meta1g.smtpc.limits import DELIVERY_MAX_S
 from tests.fakes.qmgr_peers import Agent, domains, route
 from tests.fakes.qmgr_system import wait_until
 
@@ -645,10 +646,15 @@ def test_the_result_of_another_delivery_decides_about_nobody(qmgr, what):
     qmgr.wait_empty()
 
 
+def test_an_agent_has_the_time_that_it_may_take():
+    """What is given up while the agent still delivers it is delivered twice; an hour is left to open the session."""
+    assert RESULT_TIMEOUT_S >= DELIVERY_MAX_S + 3600
+
+
 def test_a_result_that_does_not_come_in_time_is_not_waited_for(qmgr):
     system(qmgr, a=A)
     agent = qmgr.agent(script=hold)
-    send(qmgr.smtps(), "a")
+    qmgr.smtps().mail("r@a.example", mail="")  # nobody to be warned of the delay
     (job,) = agent.wait_jobs(1)
     qmgr.advance(RESULT_TIMEOUT_S + 60)
     qmgr.wait_deferred(1)
