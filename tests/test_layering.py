@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "rcb": {"base"},
     "smtp": {"base"},
     "sasl": {"base"},
+    "milter": {"base", "smtp"},
     "conf": {"base"},
     "st": {"base", "rcb"},
     "pt": {"base", "rcb"},
@@ -51,7 +52,7 @@ OWNERS: dict[str, set[str]] = {
 #: outside of meta1g nobody goes past the API of State Threads either
 OUTSIDE = ("bench", "contrib", "tests")
 ST_ALONE = {"gevent", "greenlet"}
-PURE = ("rcb", "smtp", "sasl", "conf")
+PURE = ("rcb", "smtp", "sasl", "milter", "conf")
 IMPURE_MODULES = {"socket", "select", "selectors", "subprocess", "asyncio", "time", "signal"}
 #: the one file of a pure package that opens what a path names
 FILE_READERS = {"conf/load.py"}

@@ -31,6 +31,7 @@ class Module(StrEnum):
     LOG = "log"
     MAP = "map"
     MCP = "mcp"
+    MILTER = "milter"
     OCC = "occ"
     PMILTER = "pmilter"
     QMGR = "qmgr"

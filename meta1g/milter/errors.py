@@ -1,0 +1,17 @@
+"""The error of this package.
+
+Pure.
+"""
+
+from meta1g.base.errors import Module, TempError
+
+
+class MilterProtocolError(TempError):
+    """A filter said what the protocol does not allow; nothing that it says later can be trusted.
+
+    Args:
+        cause: what it said, and what would have been right.
+    """
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(Module.MILTER, cause)
