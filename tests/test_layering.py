@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "pt": {"base", "rcb"},
     "db": {"base", "rcb"},
     "maps": {"base", "db", "conf"},
-    "pmilter": {"base", "rcb", "smtp", "pt"},
+    "pmilter": {"base", "rcb", "smtp", "milter", "pt"},
     "mcp": {"base", "rcb", "conf"},
     "smtps": {"base", "rcb", "smtp", "conf", "st", "db.cdb", "db.files", "pmilter.stages", "pmilter.modify"},
     "smtpc": {"base", "rcb", "smtp", "conf", "st", "db.cdb", "db.files"},
