@@ -12,8 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.groups import GroupScheduling
+
+#: Examples have no time limit of their own: a busy machine is no reason to fail.  pytest-timeout watches over each test.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 #: Threads and peers that are ending may take a moment.
 _GRACE_S = 5.0

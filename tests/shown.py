@@ -17,6 +17,8 @@ _VERIFIED = "unit/qmgr/test_verified.py"
 _DUE = "test_a_result_is_due_after_its_time_and_not_right_after_a_probe"
 _DSN = "unit/qmgr/test_settings.py::test_the_texts_of_reports_and_the_senders_with_verp_are_those_of_the_configuration"
 _MAPS = "unit/smar/test_settings.py::test_declared_maps_are_used_by_name"
+_TLS_OUT = "unit/smtpc/test_tls_policy.py::"
+_DEMANDS = ("flags encrypted", "flags verified", "min_cipher_bits", "cert_issuer", "cert_subject", "common_name", "violation")
 _FILES = "unit/smar/test_settings.py::test_maps_in_files_are_relative_to_the_configuration"
 _CONF_MAP = "unit/qmgr/test_destinations.py::test_the_map_of_the_configuration_is_opened"
 _DNS = "unit/smar/test_settings.py::test_name_servers_by_section_and_by_option"
@@ -27,16 +29,30 @@ _ARRIVALS = "unit/qmgr/test_arrivals.py::test_deliveries_wait_for_clients_and_no
 _CLIENT = "unit/smtps/test_session_conf.py::test_an_option_of_a_client"
 _SERVER = "unit/smtpc/test_session_conf.py::test_an_option_of_a_server"
 
+_AUTH_IN = "unit/smtps/test_auth.py::"
 _TLS_IN = "unit/smtps/test_starttls.py::"
+_SNI = "unit/smtps/test_server_names.py::"
 _TLS_SETTINGS = "unit/conf/test_tlsconf.py::test_every_option_becomes_a_setting"
 _LISTEN = "unit/smtps/test_listen.py::test_every_listen_socket_is_bound"
-_LISTENS = {"type": _PASS, "path": _PASS, "permissions": _PASS, **dict.fromkeys(("address", "port"), _LISTEN)}
+_NEEDS = dict.fromkeys(
+    (*("flags encrypted", "flags verified", "min_cipher_bits", "cert_issuer", "cert_subject", "common_name", "violation"),),
+    "unit/smtps/test_tls_requirements.py::test_demands_on_the_tls_of_a_client",
+)
+_LISTENS = {
+    "type": _PASS,
+    "path": _PASS,
+    "permissions": _PASS,
+    **dict.fromkeys(("address", "port"), _LISTEN),
+    "implicit_tls": "unit/smtps/test_implicit_tls.py::test_a_session_begins_with_tls",
+}
 _MAP = {
     **dict.fromkeys(("type", "path", "mapname", "maps", "entries"), _MAPS),
     **dict.fromkeys(("address", "port"), "unit/maps/test_registry.py::test_each_type_is_made_and_answers"),
     "file": _FILES,
     "timeout": "unit/maps/test_sockmap.py::test_silence_and_nonsense_are_temporary",
 }
+_MILTER, _MILTERS = "unit/smtps/test_milter.py", "unit/smtps/test_milters.py"
+_BREAKS = "test_a_filter_that_breaks_costs_its_session_what_its_default_action_says"
 _PLACES = {
     "global": {
         "soft_bounce": "dialogs/soft_bounce.dlg",
@@ -110,15 +126,31 @@ _PLACES = {
         "IO_timeout": _CLIENT,
         "flags 8bitmime": _EHLO,
         "flags pipelining": _EHLO,
+        "flags smtputf8": "dialogs/smtputf8_switched_off.dlg",
+        "flags chunking": "dialogs/bdat_switched_off.dlg",
+        "flags binarymime": "dialogs/binarymime_switched_off.dlg",
+        "flags deliverby": "dialogs/deliverby_switched_off.dlg",
+        "flags mt_priority": "dialogs/priority_switched_off.dlg",
+        "flags limits": "dialogs/limits_switched_off.dlg",
+        "min_deliver_by": "dialogs/deliverby_least.dlg",
         "flags access": "unit/smtps/test_settings.py::test_the_resolver_is_told_that_the_access_map_does_not_count",
         "flags delay_checks": "unit/smtps/test_denial.py::test_delayed_checks_greet_it_all_the_same",
         "flags xverp": "dialogs/xverp.dlg",
+        "flags auth": _CLIENT,
+        "flags require_auth": "dialogs/auth_required.dlg",
         "flags starttls": f"{_TLS_IN}test_without_a_certificate_or_the_flag_it_is_not_offered",
         "flags strict_ehlo": "dialogs/ehlo_strict.dlg",
         "flags strict_lines": "dialogs/long_text_line.dlg",
         "flags accept_local_senders": "dialogs/lenient_addresses.dlg",
         "flags accept_bare_addresses": "dialogs/lenient_addresses.dlg",
         "flags accept_odd_dots": "dialogs/lenient_addresses.dlg",
+        "flags submission": _CLIENT,
+        "flags add_sender": _CLIENT,
+        "protocol": "dialogs/lmtp.dlg",
+        "proxy_from": "dialogs/proxy.dlg",
+        "xclient_from": "dialogs/xclient.dlg",
+        "xforward_from": "dialogs/xforward.dlg",
+        "greet_pause": _CLIENT,
         "flags allow_routing": "unit/smtps/test_settings.py::test_the_resolver_is_told_that_routes_are_allowed",
         "CDB_gid": "unit/smtps/test_settings.py::test_the_group_of_content_files_counts_only_if_it_is_given",
         "max_message_size": "dialogs/size_limit.dlg",
@@ -135,7 +167,17 @@ _PLACES = {
         "max_hops": "dialogs/max_hops.dlg",
         "max_threads": "system/test_limits.py::test_smtps_has_a_greatest_number_of_sessions",
         "wait_for_link": "unit/smtps/test_process.py::test_each_outage_has_its_own_time",
+        "milters": f"{_MILTER}::test_a_client_may_have_other_filters",
     },
+    "smtps milter": {
+        "connect_timeout": f"{_MILTERS}::test_options_become_settings",
+        "send_timeout": f"{_MILTERS}::test_options_become_settings",
+        "reply_timeout": f"{_MILTER}::{_BREAKS}",
+        "end_timeout": f"{_MILTER}::{_BREAKS}",
+        "default_action": f"{_MILTER}::test_default_actions",
+        "macros": f"{_MILTER}::test_macros_are_those_of_the_session_and_of_the_configuration",
+    },
+    "smtps milter socket": dict.fromkeys(("type", "address", "port", "path"), f"{_MILTERS}::test_options_become_settings"),
     "smtps tls": {
         **dict.fromkeys(("cert_file", "key_file"), f"{_TLS_IN}test_a_message_comes_under_tls_and_its_header_says_so"),
         **dict.fromkeys(("CAcert_file",), f"{_TLS_IN}test_a_client_is_asked_for_a_certificate_and_any_is_taken"),
@@ -143,7 +185,30 @@ _PLACES = {
             ("DSA_cert_file", "DSA_key_file", "CAcert_directory", "CRL_file", "DH_file", "min_version", "ciphers"),
             _TLS_SETTINGS,
         ),
+        "ticket_secret_file": f"{_SNI}test_a_ticket_of_one_process_is_taken_by_another_one_with_the_same_secret",
         "flags request_cert": "unit/conf/test_tlsconf.py::test_clients_are_asked_for_a_certificate_unless_told_otherwise",
+    },
+    "smtps tls server_names": dict.fromkeys(
+        ("file", "type"), f"{_SNI}test_names_and_their_files_are_renewed_without_a_restart"
+    ),
+    "smtps tls_requirements": _NEEDS,
+    "smtps_session_conf tls_requirements": _NEEDS,
+    "smtpc_session_conf tls_requirements": dict.fromkeys(_DEMANDS, f"{_TLS_OUT}test_requirements_of_a_server"),
+    "smtpc_rcpt_conf tls_requirements": dict.fromkeys(_DEMANDS, f"{_TLS_OUT}test_requirements_of_a_recipient_concern_no_other"),
+    "smtps auth": {
+        "mechanisms": f"{_AUTH_IN}test_nobody_has_what_a_mechanism_needs",
+        "trusted_mechanisms": f"{_AUTH_IN}test_users_may_relay_and_overrule_what_was_denied_and_not_told",
+        "realm": f"{_AUTH_IN}test_realm_is_put_behind_users_without_one",
+        "password_file": "dialogs/auth_plain.dlg",
+        "saslauthd_socket": f"{_AUTH_IN}test_saslauthd_checks_passwords",
+        "dovecot_socket": f"{_AUTH_IN}test_dovecot_checks_passwords_and_leads_what_only_it_knows",
+        "timeout": f"{_AUTH_IN}test_a_dovecot_that_does_not_answer_right_has_not_said_no",
+        "max_failures": f"{_AUTH_IN}test_a_session_with_too_many_failures_is_ended",
+        "max_client_failures": f"{_AUTH_IN}test_a_client_beyond_its_limit_is_not_looked_at_unless_it_was_this_user_before",
+        "max_user_failures": f"{_AUTH_IN}test_a_user_beyond_its_limit_is_not_looked_at",
+        "failure_window": f"{_AUTH_IN}test_a_client_beyond_its_limit_is_not_looked_at_unless_it_was_this_user_before",
+        "failure_delay": f"{_AUTH_IN}test_a_failure_is_told_after_a_while",
+        "flags plaintext_without_tls": "dialogs/auth_plain.dlg",
     },
     "smtpc tls": dict.fromkeys(
         (
@@ -152,15 +217,22 @@ _PLACES = {
         ),
         _TLS_SETTINGS,
     ),
+    "smtpc auth": {
+        "file": "unit/smtpc/test_auth.py::test_a_message_goes_to_a_server_that_knows_us",
+        "mechanisms": "unit/smtpc/test_auth.py::test_only_mechanisms_that_may_be_used_are",
+        "flags without_tls": "unit/smtpc/test_auth.py::test_nothing_is_said_in_clear_unless_told",
+    },
     "smtpc": {
         "wait_for_server": "unit/smtpc/test_ready.py::test_it_is_ready_when_qmgr_is_there",
         "IO_timeout": _SERVER,
         "flags pipelining": "unit/smtpc/test_session.py::test_the_flag_switches_pipelining_off",
+        "flags chunking": "unit/smtpc/test_bdat.py::test_the_flag_switches_it_off",
         "flags starttls": "unit/smtpc/test_starttls.py::test_without_the_flag_the_session_stays_in_clear",
         "flags talk_to_myself": "unit/smar/test_settings.py::test_who_may_talk_to_itself_is_nobody",
         "LMTP_socket": "unit/smar/test_settings.py::test_the_lmtp_socket_of_smtpc_is_the_local_server",
         "remote_port": _REMOTE,
         "source_address": "unit/smtpc/test_session_conf.py::test_the_connection_comes_from_the_address_that_is_said",
+        "source_address6": "unit/smtpc/test_connecting.py::test_each_family_has_its_source",
         "max_threads": "unit/smtpc/test_client.py::test_more_sessions_than_allowed_are_refused_for_now",
         **{f"{step}_timeout": _SERVER for step in ("connect", "greeting", "command", "data", "block", "dot")},
     },
@@ -170,6 +242,7 @@ _PLACES = {
         "DNS_tries": "unit/smar/test_settings.py::test_defaults",
         "DNS_flags use_tcp": "unit/smar/test_resolver.py::test_all_questions_go_over_tcp_if_told_so",
         "DNS_flags client_names": "unit/smar/test_process.py::test_names_of_clients_are_found_without_access_map_if_wanted",
+        "DNS_flags trust_ad": "unit/smar/test_settings.py::test_dane_is_used_behind_name_servers_that_are_trusted",
         "DNS_flags edns": "unit/smar/test_resolver.py::test_edns_can_be_switched_off",
         "address_delimiter": "unit/smar/test_settings.py::test_the_detail_begins_with_the_character_that_is_said",
         "local_domains": "unit/smar/test_relay.py::test_local_domains_come_from_the_option_and_from_lmtp_entries",
@@ -190,7 +263,15 @@ _PLACES = {
         "flags local_domains": "unit/smar/test_checks.py::test_without_the_flag_users_of_relayed_domains_are_asked_for_too",
     },
     "smar mailertable": dict.fromkeys(("name", "file", "type"), _FILES),
+    "smar auth_sender": dict.fromkeys(("name", "file", "type"), _FILES),
     "smar access_map": dict.fromkeys(("name", "file", "type"), _FILES),
+    "smar mta_sts": dict.fromkeys(
+        ("CAcert_file", "port"), "unit/smar/test_settings.py::test_policies_of_mta_sts_are_asked_for_with_their_section"
+    ),
+    "smar tls_reports": dict.fromkeys(
+        ("from", "organization", "delay"), "unit/smar/test_settings.py::test_reports_about_tls_are_made_with_their_section"
+    ),
+    "smar tls_policy": dict.fromkeys(("name", "file", "type"), _FILES),
     "smar dnsbl": dict.fromkeys(("zone", "timeout"), "unit/smar/test_settings.py::test_dns_lists_need_an_access_map"),
 }
 SHOWN = {f"{place} {name}": where for place, names in _PLACES.items() for name, where in names.items()}
@@ -210,16 +291,18 @@ VALUES_SHOWN = {
     "smtps_session_conf:": "system/test_session_conf.py",
     "smtpc_session_conf:": "system/test_session_conf.py",
     "smtpc_rcpt_conf:": "system/test_session_conf.py",
-    "certissuer:": "unit/smar/test_entries.py::test_wrong_entries",
-    "certsubject:": "test_effects.py::test_a_tag_that_waits_is_refused_by_name",
+    "certissuer:": "unit/smar/test_access.py::test_the_issuer_of_a_certificate_is_asked_before_its_subject",
+    "certsubject:": "system/test_tls.py::test_a_certificate_lets_a_client_relay_and_overrules_a_denial",
     **dict.fromkeys(("access_map ok", "access_map relay", "access_map discard", "access_map cont", "access_map reject"), _RHS),
     "access_map error:": _RHS,
     "access_map quick:": _RHS,
     "access_map list of writers": "unit/smar/test_localuser.py::test_protected_recipients",
     "access_map snippet": "unit/conf/test_snippet.py::test_a_session_snippet_is_a_section",
+    "auth_sender senders": "unit/smar/test_authsender.py::test_a_user_has_its_senders_and_no_others",
     "conf_map snippet": "unit/qmgr/test_destinations.py::test_an_option_of_a_destination",
     **dict.fromkeys(("mailertable lmtp:", "mailertable PORT^HOST", "mailertable [HOST]", "mailertable HOST"), _ROUTE),
     "aliases members": "unit/smar/test_alias.py::test_members_are_separated_by_blanks_or_commas",
     "aliases ${macro}": "unit/smar/test_alias.py::test_macros_carry_parts_of_the_address_over",
+    **dict.fromkeys(("tls_policy LEVEL", "tls_policy ATTRIBUTE"), "unit/smar/test_tlsmap.py::test_right_hand_sides"),
     "local_user_map anything": "unit/smar/test_localuser.py::test_a_user_is_found_by_full_address_or_local_part",
 }

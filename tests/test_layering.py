@@ -20,6 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "smtp": {"base"},
     "sasl": {"base"},
     "milter": {"base", "smtp"},
+    "tls": {"base"},
     "conf": {"base"},
     "st": {"base", "rcb"},
     "pt": {"base", "rcb"},
@@ -27,12 +28,28 @@ ALLOWED: dict[str, set[str]] = {
     "maps": {"base", "db", "conf"},
     "pmilter": {"base", "rcb", "smtp", "milter", "pt"},
     "mcp": {"base", "rcb", "conf"},
-    "smtps": {"base", "rcb", "smtp", "conf", "st", "db.cdb", "db.files", "pmilter.stages", "pmilter.modify"},
-    "smtpc": {"base", "rcb", "smtp", "conf", "st", "db.cdb", "db.files"},
+    "smtps": {
+        *(
+            "base",
+            "rcb",
+            "smtp",
+            "milter",
+            "conf",
+            "sasl",
+            "st",
+            "db.cdb",
+            "db.files",
+            "db.mapfile",
+            "maps.lookup",
+            "maps.textmap",
+        ),
+        *("pmilter.stages", "pmilter.modify"),
+    },
+    "smtpc": {"base", "rcb", "smtp", "sasl", "conf", "st", "db.cdb", "db.files"},
     "qmgr": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},
-    "smar": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},
+    "smar": {"base", "rcb", "smtp", "tls", "conf", "pt", "db", "maps"},
     "tools": {
-        *("base", "rcb", "smtp", "conf", "db", "maps"),
+        *("base", "rcb", "smtp", "tls", "conf", "db", "maps", "sasl"),
         *("smar.check", "smar.entries", "smar.mapcheck", "smar.questions", "smar.settings", "smar.trace"),
         *("pmilter.place", "pmilter.session", "pmilter.stages"),
     },
@@ -45,6 +62,7 @@ OWNERS: dict[str, set[str]] = {
     "queue": {"pt"},
     "concurrent": {"pt"},
     "berkeleydb": {"db"},
+    "idna": {"base"},
     "ply": {"conf"},
     "dns": {"smar"},
     "re2": {"maps"},
@@ -52,7 +70,7 @@ OWNERS: dict[str, set[str]] = {
 #: outside of meta1g nobody goes past the API of State Threads either
 OUTSIDE = ("bench", "contrib", "tests")
 ST_ALONE = {"gevent", "greenlet"}
-PURE = ("rcb", "smtp", "sasl", "milter", "conf")
+PURE = ("rcb", "smtp", "sasl", "milter", "tls", "conf")
 IMPURE_MODULES = {"socket", "select", "selectors", "subprocess", "asyncio", "time", "signal"}
 #: the one file of a pure package that opens what a path names
 FILE_READERS = {"conf/load.py"}

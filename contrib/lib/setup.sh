@@ -2,7 +2,7 @@
 # Sourced by bash with the checkout as working directory.
 
 CORE_PACKAGES="gcc libdb5.3-dev libssl-dev"
-TEST_PACKAGES="openssl postfix swaks libnet-ssleay-perl nsd libst-dev util-linux procps logrotate"
+TEST_PACKAGES="openssl postfix dovecot-core dovecot-lmtpd swaks gsasl sasl2-bin haproxy libnet-ssleay-perl nsd unbound ldnsutils libst-dev util-linux procps logrotate"
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$(basename "$0"): $*"; exit 69; }
@@ -45,7 +45,7 @@ install_packages() {
     # shellcheck disable=SC2086
     without_services apt-get -q install -y --no-install-recommends $missing >/dev/null || die "apt-get install $missing failed"
     case " $missing" in
-        *" nsd "*) systemctl disable nsd >/dev/null 2>&1 || true ;; # the tests start their own
+        *" nsd "* | *" unbound "*) systemctl disable nsd unbound >/dev/null 2>&1 || true ;; # the tests start their own
     esac
 }
 

@@ -22,6 +22,29 @@ _TOLD: Final = f"mail reply delay_ms {_OUTCOME_MAY}"
 
 _SMTPS: Final[Mapping[str, LogEvent]] = {
     "smtps.connect": row(Sev.INFO, About.SESSION, _CLIENT, "client_name", "A client may stay and was greeted."),
+    "smtps.proxied": row(
+        Sev.INFO, About.SESSION, f"{_CLIENT} port peer", "", "A proxy, peer, has handed the connection of this client on."
+    ),
+    "smtps.proxy_refused": row(
+        Sev.NOTICE, About.SESSION, "ss_sess peer", "", "A listed proxy sent no right header; the connection is closed."
+    ),
+    "smtps.xclient": row(
+        Sev.INFO,
+        About.SESSION,
+        f"{_CLIENT} peer",
+        "client_name port auth",
+        "By XCLIENT of peer the session goes on as that of this client, under a new id.",
+    ),
+    "smtps.forwarded": row(
+        Sev.INFO,
+        About.MESSAGE,
+        "ss_sess ss_ta",
+        "orig_client orig_name orig_ehlo orig_id",
+        "What the client said by XFORWARD about where the message came from.",
+    ),
+    "smtps.paused": row(
+        Sev.INFO, About.SESSION, f"{_CLIENT} time_ms", "", "A client that was not known waited for the greeting, silently."
+    ),
     "smtps.tls": row(
         Sev.INFO,
         About.SESSION,
@@ -34,6 +57,26 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
     ),
     "smtps.tls_injection": row(
         Sev.NOTICE, About.SESSION, f"{_CLIENT} size", "", "A client sent something in clear behind STARTTLS, which was dropped."
+    ),
+    "smtps.milter_failed": row(
+        Sev.ERROR,
+        About.TROUBLE,
+        f"{_CLIENT} key",
+        "ss_ta",
+        "A session has lost a filter, or could not reach it; what its default action says happens.",
+    ),
+    "smtps.milter_changed": row(
+        Sev.INFO, About.MESSAGE, "ss_sess ss_ta key", "", "A filter has changed a message, its envelope, or has it held."
+    ),
+    "smtps.auth": row(
+        Sev.INFO, About.SESSION, f"{_CLIENT} auth mechanism", "client_name tls", "A client has shown to be this user."
+    ),
+    "smtps.auth_failed": row(
+        Sev.NOTICE,
+        About.REFUSAL,
+        f"{_SAID} mechanism answer",
+        f"{_WHO} auth",
+        "A client has not shown to be the user that it said; answer is why, which it is not told.",
     ),
     "smtps.closed": row(
         Sev.INFO, About.SESSION, _SAID, f"{_WHO} ss_ta mail", "The session was ended by us, with this reply: the process stops."
@@ -86,7 +129,7 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
         Sev.INFO,
         About.MESSAGE,
         f"{_CLIENT} ss_ta mail size rcpts reply",
-        "ehlo msgid body ret envid",
+        "ehlo msgid body ret envid auth",
         "A message was accepted: it is in the queue.",
     ),
     "smtps.message_discarded": row(
@@ -148,7 +191,9 @@ _QMGR: Final[Mapping[str, LogEvent]] = {
     "qmgr.dest": row(
         Sev.NOTICE, About.DELIVERY, "server port count", "", "A server could not be reached: it is left alone for a while."
     ),
-    "qmgr.hold": row(Sev.NOTICE, About.ORDER, _RCPT, _TOLD, "The operator holds a recipient."),
+    "qmgr.hold": row(
+        Sev.NOTICE, About.ORDER, _RCPT, _TOLD, "The operator holds a recipient, or a filter has its message held."
+    ),
     "qmgr.released": row(Sev.NOTICE, About.ORDER, _RCPT, "", "The operator lets a held recipient go."),
     "qmgr.removed": row(
         Sev.NOTICE,
@@ -214,7 +259,7 @@ _SMTPC: Final[Mapping[str, LogEvent]] = {
     "smtpc.tls": row(
         Sev.INFO,
         About.DELIVERY,
-        "da_sess server tls bits verify",
+        "da_sess server tls tls_policy bits verify",
         "server_name cert_subject cert_issuer",
         "A session with a server has begun TLS; verify tells about its certificate.",
     ),
@@ -224,6 +269,34 @@ _SMTPC: Final[Mapping[str, LogEvent]] = {
         "da_sess server",
         "server_name",
         "A server and we did not agree on TLS; the session goes on in clear.",
+    ),
+    "smtpc.tls_refused": row(
+        Sev.NOTICE,
+        About.DELIVERY,
+        "da_sess server tls_policy reply",
+        "server_name",
+        "TLS with a server is not as demanded; it gets no mail in this session.",
+    ),
+    "smtpc.auth": row(
+        Sev.INFO,
+        About.DELIVERY,
+        "da_sess server auth mechanism",
+        "server_name",
+        "A server knows us by a login.",
+    ),
+    "smtpc.auth_failed": row(
+        Sev.ERROR,
+        About.DELIVERY,
+        "da_sess server auth",
+        "server_name mechanism",
+        "We could not log in at a server; mail for it waits.",
+    ),
+    "smtpc.auth_demanded": row(
+        Sev.ERROR,
+        About.DELIVERY,
+        "da_sess server",
+        "server_name",
+        "A server takes no mail before AUTH or STARTTLS (530); mail for it waits.",
     ),
     "smtpc.session": row(Sev.DEBUG, About.DELIVERY, "da_sess server", "", "An idle session was ended by the server."),
 }

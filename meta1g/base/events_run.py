@@ -49,6 +49,9 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
     "smtps.link_lost": row(Sev.WARN, _RUN, "component", "", "SMTPS has lost its connection; clients wait."),
     "smtps.throttle": row(Sev.NOTICE, _RUN, "limit", "", "QMGR has changed how many sessions SMTPS may serve."),
     "smtps.full": row(Sev.WARN, _TROUBLE, "count limit", "", "There is no room for more sessions; clients wait."),
+    "smtps.passed": row(
+        Sev.WARN, _TROUBLE, "path", "", "The file of clients that passed cannot be used; each process remembers its own."
+    ),
     "smtps.limit": row(Sev.WARN, _TROUBLE, "limit", "", "The system allows fewer sessions than are configured."),
     "smtps.broken": row(Sev.ERROR, _TROUBLE, "ss_sess client", "", "A connection failed for a reason of the system."),
     "smtps.cdb": row(Sev.ERROR, _TROUBLE, "cdb_id", "", "A content file cannot be written; the client is told to try again."),
@@ -59,8 +62,16 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
     "smtps.tls_loaded": row(Sev.NOTICE, _RUN, "path", "", "Certificates have changed and are used from now on."),
     "smtps.tls_files": row(Sev.ERROR, _TROUBLE, "path", "", "Changed certificates cannot be used; the old ones are used on."),
     "smtpc.tls_files": row(Sev.ERROR, _TROUBLE, "", "", "Changed files of TLS cannot be used; the old ones are used on."),
+    "smtpc.auth_file": row(
+        Sev.ERROR, _TROUBLE, "", "", "A changed file of logins cannot be used; the logins from before are used on."
+    ),
     "smtps.tls_ends": row(Sev.WARN, _TROUBLE, "path", "", "A certificate ends soon, or has ended."),
     "smtps.tls_poor": row(Sev.WARN, _TROUBLE, "", "", "Not all of TLS can be used here."),
+    "smtps.auth_file": row(Sev.NOTICE, _RUN, "path", "", "The password file has changed and is used from now on."),
+    "smtps.auth_file_wrong": row(
+        Sev.ERROR, _TROUBLE, "path", "", "A changed password file cannot be used; the old one is used on."
+    ),
+    "smtps.auth_away": row(Sev.ERROR, _TROUBLE, "", "", "Passwords cannot be checked: their back end does not answer."),
     "smtps.mcp": row(Sev.NOTICE, _RUN, "", "", "mcp is gone; SMTPS stops."),
     "smtps.stop": row(Sev.NOTICE, _RUN, "count", "", "SMTPS stops."),
     "smtps.main": row(Sev.FATAL, _TROUBLE, "", "", "SMTPS cannot start."),
@@ -109,6 +120,21 @@ _SMAR_SMTPC: Final[Mapping[str, LogEvent]] = {
     "smtps.conf": row(Sev.ERROR, _TROUBLE, "ss_sess client", "", "The piece of configuration for a client cannot be used."),
     "smar.conf": row(Sev.WARN, _TROUBLE, "", "", "The configuration has something that an operator should look at."),
     "smar.interfaces": row(Sev.WARN, _TROUBLE, "", "", "The addresses of this host cannot be found out."),
+    "smar.sts": row(
+        Sev.INFO, _RUN, "name answer count", "", "The MTA-STS policy of a domain was fetched; it names so many servers."
+    ),
+    "smar.sts_failed": row(Sev.NOTICE, _TROUBLE, "name", "", "The MTA-STS policy of a domain cannot be fetched."),
+    "smar.sts_cache": row(Sev.ERROR, _TROUBLE, "path", "", "A file of MTA-STS policies cannot be written or read."),
+    "smar.sts_damaged": row(Sev.WARN, _TROUBLE, "path", "", "A file of an MTA-STS policy is damaged; it is fetched again."),
+    "smar.tlsrpt": row(Sev.INFO, _RUN, "name answer", "", "The report about TLS of a domain was taken by this address."),
+    "smar.tlsrpt_failed": row(
+        Sev.NOTICE,
+        _TROUBLE,
+        "name answer",
+        "",
+        "The report about TLS of a domain was not taken by this address, or is too old.",
+    ),
+    "smar.tlsrpt_file": row(Sev.ERROR, _TROUBLE, "path", "", "A file of what is counted for reports cannot be used."),
     "smar.mcp": row(Sev.NOTICE, _RUN, "", "", "mcp is gone; SMAR stops."),
     "smar.stop": row(Sev.NOTICE, _RUN, "", "", "SMAR has stopped."),
     "smtpc.conf": row(Sev.ERROR, _TROUBLE, "server", "server_name", "The piece of configuration for a server cannot be used."),

@@ -30,7 +30,10 @@ IBDB_DIRECTORY: Final = "ibdb"
 DEFEDB_DIRECTORY: Final = "defedb"
 LOST_FOUND_DIRECTORY: Final = "lost+found"
 QMGR_LOCK_FILE: Final = "qmgr/lock"
+PASSED_CLIENTS: Final = "smtps/passed"
 VERIFIED_FILE: Final = "qmgr/verified"
+STS_DIRECTORY: Final = "smar/mta-sts"
+TLSRPT_DIRECTORY: Final = "smar/tlsrpt"
 CDB_SUBDIRECTORIES: Final = "0123456789ABCDEF"
 
 SOCKET_MODE: Final = 0o660
@@ -80,6 +83,8 @@ QUEUE_DIRECTORIES: Final = (
     QueueDir("lost+found", "meta1q", "meta1q", 0o700),
     QueueDir("qmgr", "meta1q", "meta1q", 0o711),
     QueueDir("smar", "meta1m", "meta1m", 0o710),
+    QueueDir("smar/mta-sts", "meta1m", "meta1m", 0o700),
+    QueueDir("smar/tlsrpt", "meta1m", "meta1m", 0o700),
     QueueDir("smtps", "meta1s", "meta1s", 0o711),
     QueueDir("smtpc", "meta1c", "meta1c", 0o711),
     QueueDir("mcp", "root", "meta1", 0o710),

@@ -12,6 +12,8 @@ from meta1g.base.dataclass import dataclass
 
 #: Length of the secret of session tickets: name, key for the digest, key for the cipher.
 TICKET_KEYS_BYTES: Final = 80
+#: RFC 9325 4.2: forward secrecy and authenticated encryption: what a server offers.
+SERVER_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:!aNULL"
 #: RFC 9325 4.2: forward secrecy and authenticated encryption; the rest for servers that have nothing better.
 CIPHERS: Final = (
     "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:ECDHE+AES:DHE+AES:RSA+AES:!aNULL:!eNULL:!MD5:!DSS:!PSK:!SRP"
@@ -44,6 +46,21 @@ class KeyPair:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerNamesFile:
+    """Certificates by server name (SNI).
+
+    Args:
+        path: the file.
+        kind: `hash`, `btree` or `text`.
+        directory: what files in it are relative to.
+    """
+
+    path: Path
+    kind: str
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
 class TlsSettings:
     """What a context is made from.
 
@@ -57,7 +74,9 @@ class TlsSettings:
         tls13_only: nothing older than TLS 1.3; else TLS 1.2 and newer.
         ciphers: OpenSSL's list for TLS 1.2.
         request_cert: a server asks clients for a certificate; it takes one that cannot be verified, or none.
-        ticket_keys: secret that several processes share, TICKET_KEYS_BYTES; empty for one of this process.
+        ticket_keys: keys that several processes share, TICKET_KEYS_BYTES; empty for those of OpenSSL.
+        ticket_secret_file: what such keys are made of by the user of a context; None for nothing.
+        names: certificates for server names, which the user of a context chooses by; None without any.
     """
 
     pairs: tuple[KeyPair, ...] = ()
@@ -70,11 +89,14 @@ class TlsSettings:
     ciphers: str = CIPHERS
     request_cert: bool = False
     ticket_keys: bytes = b""
+    ticket_secret_file: Path | None = None
+    names: ServerNamesFile | None = None
 
     def signature(self) -> TlsFiles:
         """Gives what changes with the content of a file, for all of them.  Blocks: no (one system call each)."""
         files = [path for pair in self.pairs for path in (pair.cert_file, pair.key_file)]
         files += [path for path in (self.ca_file, self.ca_directory, self.crl_file, self.dh_file) if path is not None]
+        files += [self.ticket_secret_file] if self.ticket_secret_file is not None else []
         return tuple(map(_signature, files))
 
 
@@ -148,6 +170,20 @@ class TlsInfo:
     dane: bool = False
     resumed: bool = False
     server_name: str = ""
+
+    def logged(self) -> dict[str, str | int | None]:
+        """Gives the keys of a log line about it."""
+        return {
+            "tls": f"{self.version} {self.cipher}",
+            "bits": self.bits,
+            "verify": "ok" if self.verified else self.reason,
+            "cert_subject": self.subject or None,
+            "cert_issuer": self.issuer or None,
+        }
+
+    def without_peer(self) -> "TlsInfo":
+        """Gives it without the peer's certificate: the connection is the same, but somebody else is spoken for."""
+        return TlsInfo(self.version, self.cipher, self.suite, self.bits, self.algorithm_bits, None, resumed=self.resumed)
 
     @property
     def clause(self) -> str:

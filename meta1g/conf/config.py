@@ -137,7 +137,10 @@ class Section:
         return name.lower() in self.get("flags")
 
     def changed(self, snippet: "Section") -> "Section":
-        """Gives this section as a snippet changes it: what the snippet gives counts, and flags that it does not name stay."""
+        """Gives this section as a snippet changes it: what the snippet gives counts, and flags that it does not name stay.
+
+        A section inside counts as a whole.
+        """
         given = dict(self._given)
         for key, one in snippet._given.items():  # noqa: SLF001  one of ours
             value = one.value
@@ -145,9 +148,8 @@ class Section:
                 on = {name for name, is_on in value.items() if is_on}
                 value = (self.get(key) - value.keys()) | on
             given[key] = Given(value, self.pos, one.where)
-        return Section(
-            self.definition, self.name, self.where, self.pos, given=given, subs=self._subs, inherited=self._inherited
-        )
+        subs = {**self._subs, **snippet._subs}  # noqa: SLF001  one of ours
+        return Section(self.definition, self.name, self.where, self.pos, given=given, subs=subs, inherited=self._inherited)
 
     def sub(self, keyword: str) -> "Section":
         """Gives the (first) section with a keyword inside this one; an empty one with all defaults if there is none.

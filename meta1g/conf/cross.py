@@ -20,9 +20,17 @@ from meta1g.conf.values import shown, suggest
 
 #: A socket for all addresses.
 _ANY: Final = "*"
+_SMTP_PORT: Final = 25
 Rule = Callable[[Section], Iterator[Problem]]
 FileRule = Callable[[Section, str], Iterator[Problem]]
 T = TypeVar("T")
+_BACK_ENDS: Final = ("password_file", "saslauthd_socket", "dovecot_socket")
+#: Mechanisms that not every back end of AUTH can do.
+_NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("scram-sha-256", "scram-sha-1"), ("password_file", "dovecot_socket")),
+    **dict.fromkeys(("scram-sha-256-plus", "external"), ("password_file",)),
+    "cram-md5": ("dovecot_socket",),
+}
 
 
 def cross_check(section: Section) -> list[Problem]:
@@ -81,6 +89,25 @@ def _filter(section: Section) -> Iterator[Problem]:
         yield Problem(section.pos, f"section {section.title} has no socket; add socket {{ ... }}")
 
 
+def _milter(section: Section) -> Iterator[Problem]:
+    yield from _filter(section)
+    for text in section.get("macros"):
+        name, equals, _value = text.partition("=")
+        if not (name.strip() and equals):
+            yield Problem(section.place("macros"), f"macros: {shown(text)} is no macro; write name=value")
+
+
+def _milters(section: Section) -> Iterator[Problem]:
+    declared = [one.name or "" for one in section.subs("milter")]
+    names = section.get("milters")
+    for name in names:
+        if name not in declared:
+            advice = suggest(name, declared) if declared else f"add milter {name} {{ ... }}"
+            yield Problem(section.place("milters"), f"milters: there is no section milter {shown(name)}; {advice}")
+    if len(set(names)) < len(names):
+        yield Problem(section.place("milters"), "milters: a filter can be passed only once; remove what stands there twice")
+
+
 def _policy_milter(section: Section) -> Iterator[Problem]:
     yield from _filter(section)
     if section.flag("abort") and section.flag("accept_but_reconnect"):
@@ -96,10 +123,23 @@ def _component(section: Section) -> Iterator[Problem]:
     if action != "pass" and section.given("pass_fd_socket"):
         text = f"pass_fd_socket belongs to start_action = pass, this is {action}; remove it or change start_action"
         yield Problem(section.place("pass_fd_socket"), text)
+    for listen in section.subs("listen_socket"):
+        yield from _implicit_tls(section, listen)
     if action == "wait" and section.keyword != "smtps":
         for listen in section.subs("listen_socket"):
             text = f"{section.keyword} opens no such socket; remove the section, or change start_action so that mcp opens it"
             yield Problem(listen.pos, text)
+
+
+def _implicit_tls(section: Section, listen: Section) -> Iterator[Problem]:
+    if not listen.get("implicit_tls"):
+        return
+    if section.keyword != "smtps":
+        yield Problem(
+            listen.place("implicit_tls"), f"implicit_tls is for smtps, {section.keyword} speaks no TLS here; remove it"
+        )
+    elif not section.sub("tls").given("cert_file"):
+        yield Problem(listen.place("implicit_tls"), "implicit_tls needs a certificate; add tls { cert_file = ...; }")
 
 
 def _map(section: Section) -> Iterator[Problem]:
@@ -118,6 +158,24 @@ def _map(section: Section) -> Iterator[Problem]:
 def _map_user(section: Section) -> Iterator[Problem]:
     if section.given("name") == section.given("file"):
         yield Problem(section.pos, f"section {section.title} needs either name = ...; or file = ...;")
+
+
+def _server_auth(section: Section) -> Iterator[Problem]:
+    """Checks section auth of smtps; that of smtpc has other options."""
+    if "password_file" not in section.definition.by_option:
+        return
+    given = [name for name in _BACK_ENDS if section.given(name)]
+    if len(given) > 1:
+        yield Problem(section.place(given[1]), f"{given[0]} and {given[1]} exclude each other; keep one")
+    if not given:
+        if section.exists:
+            yield Problem(section.pos, f"section auth asks nobody about passwords; add one of {', '.join(_BACK_ENDS)}")
+        return
+    for option in ("mechanisms", "trusted_mechanisms"):
+        for name in section.get(option):
+            needed = _NEEDS.get(name, _BACK_ENDS)
+            if given[0] not in needed:
+                yield Problem(section.place(option), f"{option}: {name} does not work with {given[0]}; it needs {needed[0]}")
 
 
 def _order(low: str, high: str) -> Rule:
@@ -153,6 +211,29 @@ def _qmgr_smtpc(section: Section) -> Iterator[Problem]:
 def _smtps(section: Section) -> Iterator[Problem]:
     if "max_connection_rate" not in section.definition.by_option:
         yield from _component(section)
+        yield from _tls_demands(section)
+        yield from _milters(section)
+        yield from _lmtp(section)
+        if section.flag("add_sender") and not section.flag("submission"):
+            yield Problem(section.place("flags"), "add_sender needs submission; add it to flags")
+
+
+def _tls_demands(section: Section) -> Iterator[Problem]:
+    """Demands on TLS can be met."""
+    needs, tls = section.sub("tls_requirements"), section.sub("tls")
+    certificate = needs.flag("verified") or any(needs.get(name) for name in ("cert_issuer", "cert_subject", "common_name"))
+    if (certificate or needs.flag("encrypted") or needs.get("min_cipher_bits")) and not tls.given("cert_file"):
+        yield Problem(needs.pos, "nobody can meet tls_requirements without a certificate; add tls { cert_file = ...; }")
+    if certificate and not tls.flag("request_cert"):
+        yield Problem(needs.pos, "tls_requirements wants certificates of clients; remove dont_request_cert from tls")
+
+
+def _lmtp(section: Section) -> Iterator[Problem]:
+    """Checks that LMTP is not spoken where SMTP is expected (RFC 2033 5)."""
+    if section.get("protocol") == "lmtp":
+        for listen in section.subs("listen_socket"):
+            if listen.get("type") == "inet" and not listen.given("path") and listen.get("port") == _SMTP_PORT:
+                yield Problem(listen.pos, "LMTP must not use port 25 (RFC 2033 5); give another port or a path")
 
 
 #: Rules by keyword in lower case.
@@ -160,12 +241,15 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "listen_socket": (_listen_socket,),
     "socket": (_filter_socket,),
     "policy_milter": (_policy_milter,),
-    "milter": (_filter,),
+    "milter": (_milter,),
+    "auth": (_server_auth,),
     "map": (_map,),
     "aliases": (_map_user,),
     "local_user_map": (_map_user,),
     "mailertable": (_map_user,),
     "access_map": (_map_user,),
+    "tls_policy": (_map_user,),
+    "auth_sender": (_map_user,),
     "conf_map": (_map_user,),
     "qmgr": (
         _component,
@@ -193,7 +277,9 @@ _NETWORKS: Final = {"cidr": f"it has networks; {_TABLE}"}
 _NEVER: Final[Mapping[str, Mapping[str, str]]] = {
     "aliases": {**_NETWORKS, "passwd": f"it has home directories; {_TABLE}"},
     "mailertable": {**_NETWORKS, "passwd": f"it has home directories; {_TABLE}"},
+    "auth_sender": {**_NETWORKS, "passwd": f"it has home directories; {_TABLE}"},
     "access_map": {"passwd": f"it has home directories; {_TABLE}"},
+    "tls_policy": {**_NETWORKS, "passwd": f"it has home directories; {_TABLE}"},
     "local_user_map": _NETWORKS,
 }
 

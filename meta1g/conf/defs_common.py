@@ -57,6 +57,13 @@ LISTEN_SOCKET: Final = SectionDef(
         option("port", Port(), "25", S, "TCP port; 0 lets the system choose."),
         option("path", PATH, None, S, "Path of a Unix socket, relative to the queue directory."),
         option("permissions", Mode(), "0660", R, "Permissions of a Unix socket."),
+        option(
+            "implicit_tls",
+            Bool(),
+            "false",
+            OWN,
+            "Sessions begin with TLS (RFC 8314), as on port 465; for smtps with a certificate.",
+        ),
     ),
     repeat=True,
 )

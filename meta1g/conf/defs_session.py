@@ -23,43 +23,23 @@ from meta1g.conf.defs_common import R, S
 from meta1g.conf.defs_qmgr import QMGR
 from meta1g.conf.defs_smtpc import SMTPC
 from meta1g.conf.defs_smtps import SMTPS
+from meta1g.conf.defs_tls import TLS_REQUIREMENTS
 from meta1g.conf.schema import OptionDef, SectionDef, option
-from meta1g.conf.values import Choice, Flag, Flags, Int, ListOf, Text
-
-_NAMES: Final = ListOf(Text("name", max_chars=1024))
-
-TLS_REQUIREMENTS: Final = SectionDef(
-    "tls_requirements",
-    "What TLS has to fulfil.",
-    R,
-    (
-        option(
-            "flags",
-            Flags(
-                (
-                    Flag("encrypted", False, "The session has to use TLS.", "R"),
-                    Flag(
-                        "verified", False, "The certificate has to be verified by a trusted authority; implies encrypted.", "R"
-                    ),
-                )
-            ),
-            None,
-            R,
-            "What has to hold.",
-        ),
-        option("min_cipher_bits", Int(0, 4096), "0", R, "Least bits of the cipher; 0 for any."),
-        option("cert_issuer", _NAMES, None, R, "Issuers that are right; any if none is given."),
-        option("cert_subject", _NAMES, None, R, "Subjects that are right; any if none is given."),
-        option("common_name", _NAMES, None, R, "Common names that are right; any if none is given."),
-        option("violation", Choice(("temporary", "permanent", "abort")), "temporary", R, "What a violation is."),
-    ),
-)
+from meta1g.conf.values import Flag, Flags
 
 #: Flags of section smtps that say how one client is treated; the others concern the whole process, or the map itself.
 _SERVER_FLAGS: Final = (
     "8bitmime",
     "pipelining",
     "starttls",
+    "auth",
+    "require_auth",
+    "smtputf8",
+    "chunking",
+    "binarymime",
+    "deliverby",
+    "mt_priority",
+    "limits",
     "delay_checks",
     "greylisting",
     "xverp",
@@ -68,6 +48,8 @@ _SERVER_FLAGS: Final = (
     "accept_local_senders",
     "accept_bare_addresses",
     "accept_odd_dots",
+    "submission",
+    "add_sender",
     "allow_routing",
 )
 _SERVER_OPTIONS: Final = (
@@ -78,15 +60,18 @@ _SERVER_OPTIONS: Final = (
     "soft_bounce",
     "max_recipients",
     "max_transactions",
+    "min_deliver_by",
     "max_bad_commands",
     "max_refusals",
     "max_overshoots",
     "max_noops",
     "max_hops",
     "IO_timeout",
+    "greet_pause",
     "verify_recipients",
     "verify_senders",
     "unverified",
+    "milters",
 )
 _CLIENT_OPTIONS: Final = (
     "IO_timeout",
@@ -97,6 +82,7 @@ _CLIENT_OPTIONS: Final = (
     "block_timeout",
     "dot_timeout",
     "source_address",
+    "source_address6",
 )
 _DESTINATION_OPTIONS: Final = ("max_rcpts_per_transaction", "min_retry_delay", "max_retry_delay")
 
@@ -121,7 +107,7 @@ SMTPS_SESSION: Final = SectionDef(
     "smtps_session_conf",
     "How smtps treats one client, beside what its section says; the key is the client's address or name.",
     R,
-    (_changes(SMTPS, _SERVER_FLAGS, Flag("auth", True, "AUTH is offered.")), *_rows(SMTPS, _SERVER_OPTIONS)),
+    (_changes(SMTPS, _SERVER_FLAGS), *_rows(SMTPS, _SERVER_OPTIONS)),
     (TLS_REQUIREMENTS,),
 )
 
@@ -129,7 +115,7 @@ SMTPC_SESSION: Final = SectionDef(
     "smtpc_session_conf",
     "How smtpc treats one server, beside what its section says; the key is the server's address or name.",
     R,
-    (_changes(SMTPC, ("starttls", "pipelining")), *_rows(SMTPC, _CLIENT_OPTIONS)),
+    (_changes(SMTPC, ("starttls", "pipelining", "chunking")), *_rows(SMTPC, _CLIENT_OPTIONS)),
     (TLS_REQUIREMENTS,),
 )
 

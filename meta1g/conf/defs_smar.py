@@ -7,6 +7,7 @@ from typing import Final
 
 from meta1g.conf.defs_common import OWN, PATH, R, S, component
 from meta1g.conf.defs_maps import MAP, map_user
+from meta1g.conf.mailaddress import MailAddress
 from meta1g.conf.schema import Naming, SectionDef, option
 from meta1g.conf.values import Domain, Flag, Flags, Int, IpAddress, ListOf, Network, Port, Text, Time
 
@@ -15,6 +16,12 @@ _DNS_FLAGS: Final = Flags(
         Flag("use_tcp", False, "Questions go over TCP only.", "R"),
         Flag("use_connect", True, "UDP sockets are connected to one name server, so that others cannot answer.", "R"),
         Flag("client_names", False, "Names of clients are looked up even if there is no access map."),
+        Flag(
+            "trust_ad",
+            False,
+            "All name servers validate (DNSSEC), and nobody can forge their answers on the way to here: what they call "
+            "validated (AD bit) is believed, and DANE is used (RFC 7672).",
+        ),
         Flag("edns", True, "Larger answers are allowed over UDP (EDNS0, RFC 6891)."),
     )
 )
@@ -60,6 +67,8 @@ _SECTIONS: Final = (
     map_user("aliases", "The alias map.", S, lookup_flags=True),
     map_user("local_user_map", "The map of local users: others are refused.", S, lookup_flags=True),
     map_user("mailertable", "Where mail for a domain goes, if not by MX records.", R),
+    map_user("tls_policy", "What TLS has to fulfil where mail of a domain goes, whatever DANE and others say.", OWN),
+    map_user("auth_sender", "Which senders authenticated users may have: own, addresses, @domains or *.", OWN),
     map_user("access_map", "The access map: who may send what to whom.", R),
     SectionDef(
         "dnsbl",
@@ -71,6 +80,42 @@ _SECTIONS: Final = (
         ),
         naming=Naming.MAY,
         repeat=True,
+    ),
+    SectionDef(
+        "mta_sts",
+        "With it the policies of MTA-STS (RFC 8461) of other domains are asked for and obeyed.",
+        OWN,
+        (
+            option(
+                "CAcert_file",
+                PATH,
+                None,
+                OWN,
+                "Certificates of the authorities that servers of policies, and those that take reports by https, are trusted "
+                "by (PEM), relative to the configuration directory; those of the system if it is not given.",
+            ),
+            option("port", Port(), "443", OWN, "Port of the servers of policies, if a firewall leads to another one."),
+        ),
+    ),
+    SectionDef(
+        "tls_reports",
+        "With it sessions with servers of domains that want it are counted, and reported each day (TLSRPT, RFC 8460).",
+        OWN,
+        (
+            option(
+                "from", MailAddress(), None, OWN, "Address that reports come from, and that answers questions.", required=True
+            ),
+            option(
+                "organization", Text("name", max_chars=100), None, OWN, "Who reports; the domain of from if it is not given."
+            ),
+            option(
+                "delay",
+                Time(0, 72000),
+                "4h",
+                OWN,
+                "Reports of a day are sent at some time within it after the day (UTC), another one for each host name.",
+            ),
+        ),
     ),
     SectionDef(
         "greylisting",

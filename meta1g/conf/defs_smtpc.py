@@ -9,12 +9,13 @@ from typing import Final
 from meta1g.conf.defs_common import IO_TIMEOUT, OWN, PATH, WAIT_FOR_SERVER, R, S, component
 from meta1g.conf.defs_tls import CLIENT_AUTH, CLIENT_TLS
 from meta1g.conf.schema import option
-from meta1g.conf.values import Flag, Flags, Int, IpAddress, Port, Time
+from meta1g.conf.values import Flag, Flags, Int, IpAddress, Ipv6Address, Port, Time
 
 _FLAGS: Final = Flags(
     (
         Flag("pipelining", True, "PIPELINING is used where it is offered."),
         Flag("starttls", True, "STARTTLS is used where it is offered."),
+        Flag("chunking", True, "CHUNKING is used where it is offered: BDAT instead of DATA (RFC 3030)."),
         Flag(
             "talk_to_myself",
             False,
@@ -40,6 +41,13 @@ _OPTIONS: Final = (
     option("dot_timeout", _WAIT, "10m", R, "How long the final dot may take; RFC 5321 4.5.3.2.6."),
     option(
         "source_address", IpAddress(), None, OWN, "IP address that connections come from; the system's choice if not given."
+    ),
+    option(
+        "source_address6",
+        Ipv6Address(),
+        None,
+        OWN,
+        "IPv6 address that connections come from, where source_address is an IPv4 address.",
     ),
     option("remote_port", Port(), "25", R, "Port of SMTP servers."),
     option("max_threads", Int(1, 100_000), "1000", R, "Sessions at the same time in one process."),

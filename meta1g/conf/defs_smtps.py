@@ -16,15 +16,23 @@ from meta1g.conf.defs_common import (
     S,
     component,
 )
-from meta1g.conf.defs_tls import SERVER_AUTH, SERVER_TLS
+from meta1g.conf.defs_tls import SERVER_AUTH, SERVER_TLS, TLS_REQUIREMENTS
 from meta1g.conf.schema import Naming, SectionDef, option
-from meta1g.conf.values import ID_MAX, Choice, Domain, Flag, Flags, Int, IpAddress, ListOf, Port, Size, Time
+from meta1g.conf.values import ID_MAX, Choice, Domain, Flag, Flags, Int, IpAddress, ListOf, Network, Port, Size, Text, Time
 
 _FLAGS: Final = Flags(
     (
         Flag("8bitmime", True, "8BITMIME is offered (RFC 6152).", "S"),
         Flag("pipelining", True, "PIPELINING is offered (RFC 2920)."),
         Flag("starttls", True, "STARTTLS is offered if there is a certificate."),
+        Flag("auth", True, "AUTH is offered if section auth has a back end."),
+        Flag("require_auth", False, "Nobody sends mail without AUTH: 530 at MAIL."),
+        Flag("smtputf8", True, "SMTPUTF8 is offered, together with 8BITMIME (RFC 6531)."),
+        Flag("chunking", True, "CHUNKING is offered (RFC 3030)."),
+        Flag("binarymime", True, "BINARYMIME is offered, together with CHUNKING (RFC 3030)."),
+        Flag("deliverby", True, "DELIVERBY is offered (RFC 2852)."),
+        Flag("mt_priority", True, "MT-PRIORITY is offered (RFC 6710)."),
+        Flag("limits", True, "LIMITS is offered: max_recipients as RCPTMAX, max_transactions as MAILMAX (RFC 9422)."),
         Flag("access", True, "The access map counts, if smar has one.", "R"),
         Flag("delay_checks", False, "Denials of client and sender are told at RCPT; AUTH and TLS can overrule them.", "S"),
         Flag("greylisting", False, "Unknown senders have to try twice.", "R"),
@@ -59,6 +67,16 @@ _FLAGS: Final = Flags(
             '<"a..b"@example.org>, which means the same and has the form of RFC 5321; a dot at the end of a domain is dropped.',
         ),
         Flag(
+            "submission",
+            False,
+            "Messages of mail programs are completed: a Message-ID, Date or From that is missing is added (RFC 6409 8).",
+        ),
+        Flag(
+            "add_sender",
+            False,
+            "With submission: a Sender field names the user, or the envelope's sender, if From has another one (RFC 6409 8.1).",
+        ),
+        Flag(
             "allow_routing",
             False,
             "Clients that may not relay may write to recipients whose local part carries another route, such as "
@@ -73,6 +91,44 @@ _OPTIONS: Final = (
     WAIT_FOR_SERVER,
     IO_TIMEOUT,
     option("flags", _FLAGS, None, S, "What is offered, and which checks are made."),
+    option(
+        "protocol",
+        Choice(("smtp", "lmtp")),
+        "smtp",
+        OWN,
+        "What is spoken: SMTP, or LMTP (RFC 2033), where each recipient has a reply of its own after the content.  LMTP must "
+        "not use port 25.",
+    ),
+    option(
+        "proxy_from",
+        ListOf(Network()),
+        None,
+        OWN,
+        "Addresses and networks of proxies that begin each connection with a header of the PROXY protocol, version 1 or 2: the "
+        "client that it names counts from then on.  Who is listed and sends none is cut off; others speak for themselves.",
+    ),
+    option(
+        "xclient_from",
+        ListOf(Network()),
+        None,
+        OWN,
+        "Addresses and networks of clients that are offered XCLIENT, by which a session goes on as another client's.",
+    ),
+    option(
+        "xforward_from",
+        ListOf(Network()),
+        None,
+        OWN,
+        "Addresses and networks of clients that are offered XFORWARD, by which the log gets to know the client behind them.",
+    ),
+    option(
+        "greet_pause",
+        Time(0, 60),
+        "0s",
+        OWN,
+        "How long a client waits for the greeting that is not known yet; who talks meanwhile is refused.  Who was silent is "
+        "known for a week, to all smtps, and so is who may relay.  0 for no wait.",
+    ),
     option("CDB_gid", Int(0, ID_MAX), None, S, "Group of content files: one that smtpc is in."),
     option("max_message_size", Size(), "100MB", R, "Greatest message; 0 for no limit."),
     option(
@@ -95,6 +151,13 @@ _OPTIONS: Final = (
     ),
     option("max_recipients", Int(1, 1_000_000), "1000", R, "Recipients of one transaction; RFC 5321 4.5.3.1.8: 100 at least."),
     option("max_transactions", Int(0, 1_000_000), "0", R, "Transactions of one session; 0 for no limit."),
+    option(
+        "min_deliver_by",
+        Time(0, 999_999_999),
+        "0",
+        OWN,
+        "Least time for delivery that a client may ask for with BY in mode R; 0 for any (RFC 2852 4).",
+    ),
     option(
         "max_bad_commands",
         Int(1, 100_000),
@@ -152,6 +215,15 @@ _OPTIONS: Final = (
     ),
 )
 
+_MILTERS: Final = option(
+    "milters",
+    ListOf(Text("name", blanks=False)),
+    None,
+    OWN,
+    "Names of the sections milter that mail passes, in this order; all of them in the order of the file if it is not given, "
+    "none if the list is empty.  In smtps_session_conf it says so for one client.",
+)
+
 _FILTER_SOCKET: Final = SectionDef(
     "socket",
     "Where the filter listens.",
@@ -193,9 +265,33 @@ _SECTIONS: Final = (
         "A filter that speaks the protocol of sendmail 8; several are possible.",
         OWN,
         (
-            option("timeout", Time(1, 3600), "1m", OWN, "How long it may take for an answer."),
+            option("connect_timeout", Time(1, 3600), "30s", OWN, "How long the connection and the negotiation may take."),
+            option("send_timeout", Time(1, 3600), "30s", OWN, "How long it may take to send the filter what it is told."),
+            option("reply_timeout", Time(1, 3600), "30s", OWN, "How long the filter may take to answer a step of the session."),
             option(
-                "failure", Choice(("tempfail", "reject", "accept")), "tempfail", OWN, "What happens when it does not answer."
+                "end_timeout",
+                Time(1, 3600),
+                "5m",
+                OWN,
+                "How long it may take to answer the end of a message; each word of it that it is at work begins the time anew, "
+                "up to four times in all.",
+            ),
+            option(
+                "default_action",
+                Choice(("tempfail", "reject", "accept", "quarantine")),
+                "tempfail",
+                OWN,
+                "What happens without the filter, because it cannot be reached, does not answer or answers nonsense: its "
+                "sessions are refused for now, or for ever; or they go on without it; or they go on and their messages are "
+                "held for the operator.",
+            ),
+            option(
+                "macros",
+                ListOf(Text("name=value")),
+                None,
+                OWN,
+                "Macros that the filter gets beside those of the session, or instead of them, as name=value: "
+                '"daemon_name=ORIGINATING" tells OpenDKIM that it shall sign.',
             ),
         ),
         (_FILTER_SOCKET,),
@@ -203,7 +299,10 @@ _SECTIONS: Final = (
         repeat=True,
     ),
     SERVER_TLS,
+    TLS_REQUIREMENTS,
     SERVER_AUTH,
 )
 
-SMTPS: Final = component("smtps", "The SMTP server; several sections with different names are possible.", _OPTIONS, _SECTIONS)
+SMTPS: Final = component(
+    "smtps", "The SMTP server; several sections with different names are possible.", (*_OPTIONS, _MILTERS), _SECTIONS
+)

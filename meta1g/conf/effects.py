@@ -17,23 +17,16 @@ from typing import Final
 #: Sections by the keywords that lead to them; flags behind their option, if they are asked for.
 WARNED: Final = frozenset(
     {
-        "smtps auth",
         "smtps policy_milter",
         "smtps flags greylisting",
-        "smtpc auth",
         "smar greylisting",
     }
 )
 #: The same for what is an error, in files and in values of maps; `dont_FLAG` is a flag that is switched off.
 REFUSED: Final = frozenset(
     {
-        "smtps milter",
         "smar DNS_flags dont_use_connect",
-        "smtps_session_conf flags auth",
         "smtps_session_conf flags greylisting",
-        "smtps_session_conf tls_requirements",
-        "smtpc_session_conf tls_requirements",
-        "smtpc_rcpt_conf tls_requirements",
     }
 )
 _LOG: Final = ("meta1g.base.startup:open_log", "meta1g.base.startup:_sink")
@@ -41,10 +34,22 @@ _MAP: Final = ("meta1g.maps.declared:DeclaredMaps._spec", "meta1g.maps.declared:
 _MAP_USER: Final = ("meta1g.maps.declared:DeclaredMaps.used_by",)
 _QMGR: Final = "meta1g.qmgr.settings:Settings.from_config"
 _SMTPS: Final = tuple(
-    f"meta1g.smtps.settings:{name}" for name in ("settings_from", "_lookup_flags", "_offered", "_parts", "_verification")
+    f"meta1g.smtps.{name}"
+    for name in (
+        "settings:settings_from",
+        "settings:_lookup_flags",
+        "settings:_count_limits",
+        "settings:_leniency",
+        "settings:_offered",
+        "settings:_limits",
+        "settings:_parts",
+        "settings:_verification",
+        "milters:milters_of",
+    )
 )
 _SMTPC: Final = "meta1g.smtpc.settings:Settings.from_section"
 _TLS: Final = "meta1g.conf.tlsconf:tls_settings"
+_NEEDS: Final = "meta1g.conf.tlsconf:tls_requirements"
 _SMAR: Final = "meta1g.smar.settings:_Reader"
 #: Sections by the keywords that lead to them, `component` for what all components have, `global` for what stands outside;
 #: users as `module:attribute`.
@@ -55,7 +60,7 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "mcp log": _LOG,
     "component": ("meta1g.mcp.service:_service", "meta1g.mcp.service:_processes", "meta1g.base.startup:_level"),
     "component log": _LOG,
-    "component listen_socket": ("meta1g.mcp.service:_listen", "meta1g.smtps.listen:_bind"),
+    "component listen_socket": ("meta1g.mcp.service:_listen", "meta1g.smtps.listen:_bind", "meta1g.smtps.listen:doors_of"),
     "qmgr": (_QMGR, "meta1g.conf.load:templates_of"),
     "qmgr smtps": (_QMGR,),
     "qmgr smtpc": (_QMGR,),
@@ -65,10 +70,18 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "qmgr conf_map": (*_MAP_USER, "meta1g.qmgr.destinations:configuration_map"),
     "qmgr map": _MAP,
     "smtps": (*_SMTPS, "meta1g.smtps.main:SmtpsProcess._tell_ready"),
+    "smtps milter": ("meta1g.smtps.milters:_milter",),
+    "smtps milter socket": ("meta1g.smtps.milters:_address",),
     "smtps tls": (_TLS,),
+    "smtps tls server_names": ("meta1g.conf.tlsconf:_server_names",),
+    "smtps tls_requirements": (_NEEDS,),
+    "smtps_session_conf tls_requirements": (_NEEDS,),
+    "smtps auth": ("meta1g.smtps.authsettings:auth_settings",),
     "smtpc tls": (_TLS,),
+    "smtpc auth": ("meta1g.smtpc.settings:_auth_settings",),
     "smtpc": (
         _SMTPC,
+        "meta1g.smtpc.settings:_sources",
         "meta1g.smtpc.main:Smtpc.__init__",
         f"{_SMAR}._route_defaults",
         f"{_SMAR}._myself",
@@ -86,10 +99,16 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "smar local_user_map": (*_MAP_USER, f"{_SMAR}._users"),
     "smar mailertable": _MAP_USER,
     "smar access_map": _MAP_USER,
+    "smar mta_sts": ("meta1g.smar.tlssettings:sts_settings",),
+    "smar tls_reports": ("meta1g.smar.tlssettings:rpt_settings",),
+    "smar tls_policy": _MAP_USER,
+    "smar auth_sender": _MAP_USER,
     "smar dnsbl": (f"{_SMAR}._lists",),
     "smtps_session_conf": ("meta1g.smtps.settings:ClientSettings.of", *_SMTPS),
-    "smtpc_session_conf": ("meta1g.smtpc.settings:ServerSettings.of", _SMTPC),
+    "smtpc_session_conf": ("meta1g.smtpc.settings:ServerSettings.of", _SMTPC, "meta1g.smtpc.settings:_sources"),
+    "smtpc_session_conf tls_requirements": ("meta1g.conf.tlsconf:tls_requirements",),
     "smtpc_rcpt_conf": ("meta1g.smar.hostconf:HostConf.recipient",),
+    "smtpc_rcpt_conf tls_requirements": ("meta1g.conf.tlsconf:tls_requirements",),
     "destination_conf": ("meta1g.qmgr.destinations:_limits_of",),
 }
 #: Right-hand sides by the map that they stand in; the words of the access map are conf.access.WORDS.
@@ -109,7 +128,10 @@ VALUES: Final[Mapping[str, str]] = {
     "mailertable HOST": "meta1g.smar.route:_smtp_target",
     "aliases members": "meta1g.smar.alias:split_members",
     "aliases ${macro}": "meta1g.maps.rhs:replace",
+    "auth_sender senders": "meta1g.smar.authsender:check_senders",
     "local_user_map anything": "meta1g.smar.localuser:LocalUsers.find",
+    "tls_policy LEVEL": "meta1g.smar.tlsmap:read_entry",
+    "tls_policy ATTRIBUTE": "meta1g.smar.tlsmap:read_entry",
     "conf_map snippet": "meta1g.qmgr.destinations:Destinations",
 }
 MARK: Final = "Not in this version."

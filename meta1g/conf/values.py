@@ -284,6 +284,22 @@ class IpAddress(Scalar):
 
 
 @dataclass(frozen=True, slots=True)
+class Ipv6Address(Scalar):
+    """An IPv6 address."""
+
+    def parse(self, text: str) -> str:
+        """Gives its normal form."""
+        try:
+            return str(ipaddress.IPv6Address(text))
+        except ValueError:
+            raise ValueError(f"{shown(text)} is not an IPv6 address such as 2001:db8::1") from None
+
+    def describe(self) -> str:
+        """Names the kind."""
+        return "IPv6 address"
+
+
+@dataclass(frozen=True, slots=True)
 class Network(Scalar):
     """An IP address or a network with its prefix length."""
 

@@ -43,11 +43,12 @@ class Home(IntEnum):
 
 
 class DestKey(NamedTuple):
-    """A destination: delivery agent and server address; a tuple, since it is a key of many tables."""
+    """A destination: agent, server address, what TLS has to fulfil there; a tuple, since it is a key of many tables."""
 
     da: int
     addr: str
     port: int
+    tls: str = ""
 
 
 #: Whose share of AQ a recipient uses.
@@ -71,11 +72,12 @@ class AqRcpt:
         expanding: it is an alias whose members are taken or stored.
         order: what the operator wants of it once it comes back.
         place: whose share of AQ it uses: its destination, or its domain as long as that is not known.
+        conf: the snippet `smtpc_rcpt_conf:` that is for it, once resolved; empty without one.
 
     Locking: caller holds AQ.
     """
 
-    __slots__ = ("da", "expanding", "home", "lost", "order", "place", "record", "server_idx", "servers", "state", "ta")
+    __slots__ = ("conf", "da", "expanding", "home", "lost", "order", "place", "record", "server_idx", "servers", "state", "ta")
 
     def __init__(self, ta: "AqTa", record: RcptRecord, home: Home) -> None:
         self.ta = ta
@@ -89,6 +91,7 @@ class AqRcpt:
         self.expanding = False
         self.order = Order.NONE
         self.place: Place = ""
+        self.conf = ""
 
     @property
     def server(self) -> ServerAddr:
@@ -99,7 +102,7 @@ class AqRcpt:
     def dest(self) -> DestKey:
         """The destination to try now."""
         server = self.servers[self.server_idx]
-        return DestKey(self.da, server.addr, server.port)
+        return DestKey(self.da, server.addr, server.port, server.tls)
 
     @property
     def sender(self) -> str:

@@ -9,6 +9,7 @@ Ref: MeTA1 design, "Implementation: DADB" (modelled on).
 from typing import Any
 
 from meta1g.db.aq_types import AqRcpt, DestKey
+from meta1g.rcb.common import ServerAddr
 
 
 class DaSession:
@@ -25,11 +26,12 @@ class DaSession:
         da_ta_id: names that delivery; a result of another one is none.
         deliveries: how many it has had.
         idle_since: monotonic time of its last result.
+        server: whom it was last used for; None before its first delivery.
 
     Locking: caller holds AQ.
     """
 
-    __slots__ = ("agent", "da_ta_id", "deliveries", "idle_since", "key", "rcpts", "session_id", "state")
+    __slots__ = ("agent", "da_ta_id", "deliveries", "idle_since", "key", "rcpts", "server", "session_id", "state")
 
     def __init__(self, session_id: str, agent: "Agent", key: DestKey, state: int) -> None:
         self.session_id = session_id
@@ -40,6 +42,7 @@ class DaSession:
         self.da_ta_id = ""
         self.deliveries = 0
         self.idle_since = 0.0
+        self.server: ServerAddr | None = None
 
 
 class Agent:

@@ -36,7 +36,7 @@ from meta1g.db.ibdb_reader import Damage, IbdbReader, ibdb_files, last_number, m
 from meta1g.db.ibdb_records import LAST_NAME, LONE_NUMBER, Entry, TaNew, file_header, ta_entry
 from meta1g.db.lostfound import ids_in
 from meta1g.db.times import bounded, bounded_ta
-from meta1g.rcb.envelope import RcptDone, RcptRecord, TaCancel, TaDone, TaRecord
+from meta1g.rcb.envelope import RcptDone, RcptFlags, RcptRecord, TaCancel, TaDone, TaRecord
 
 #: Ids that are named in the log line of a damaged part.
 _NAMED_MAX: Final = 20
@@ -100,6 +100,11 @@ class Envelopes:
         self._trusted = False
 
 
+def _due(rcpt: RcptRecord, now: float) -> RcptRecord:
+    """Gives a recipient that is due; one that is held waits for the operator."""
+    return rcpt if rcpt.flags & RcptFlags.HOLD else replace(rcpt, next_try=now)
+
+
 class _Recovery:
     """One run.  Owner: the main program, before the first thread.  Arguments as those of recover()."""
 
@@ -146,7 +151,7 @@ class _Recovery:
             tas: list[TaRecord] = []
             put: list[RcptRecord] = []
             for ta, rcpts in batch:
-                new = [replace(bounded(rcpt, now, 0.0), next_try=now) for rcpt in rcpts.values() if not self._is_known(rcpt)]
+                new = [_due(bounded(rcpt, now, 0.0), now) for rcpt in rcpts.values() if not self._is_known(rcpt)]
                 if new and self._usable(ta, new):
                     put += new
                     tas.append(bounded_ta(self._numbered(ta, new), now))

@@ -2,6 +2,7 @@
 
     address   user+detail@dom  user+*@dom  user@dom
     domain    a.b.c  .b.c  .c                     (mailertable: then `.`)
+    with IDN  bücher.example  xn--bcher-kva.example  .example: each step first as the domain came, then in the other labels
     client    192.0.2.1  192.0.2  192.0  192      2001:db8:0:0:0:0:0:1 by its compressed form, then 2001:db8:0:0 ...
 
 Pure.  Ref: MeTA1 README, "Lookup Orders in Maps" (orders modelled on; a leading dot for parents is our choice, as in
@@ -12,6 +13,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from meta1g.base.idn import forms
 from meta1g.maps.base import NOTFOUND, Map, MapResult
 
 IPV6: Final = 6
@@ -32,6 +34,9 @@ def user_keys(local: str, delimiter: str = "+") -> tuple[str, ...]:
 
 def domain_keys(domain: str) -> Iterator[str]:
     """Gives a domain and its parents, these with a leading dot."""
+    if not domain.isascii() or "xn--" in domain:
+        yield from _idn_keys(domain)
+        return
     yield domain
     at = domain.find(".")
     while at >= 0:
@@ -39,10 +44,20 @@ def domain_keys(domain: str) -> Iterator[str]:
         at = domain.find(".", at + 1)
 
 
+def _idn_keys(domain: str) -> Iterator[str]:
+    """Gives the same for a domain that can be written in two ways."""
+    written = [form.split(".") for form in forms(domain)]
+    for start in range(len(written[0])):
+        dot = "." if start else ""
+        yield from dict.fromkeys(dot + ".".join(labels[start:]) for labels in written)
+
+
 def address_keys(local: str, domain: str, delimiter: str = "+") -> Iterator[str]:
     """Gives the full forms of an address, with and without its detail."""
+    written = forms(domain)
     for user in user_keys(local, delimiter):
-        yield f"{user}@{domain}"
+        for form in written:
+            yield f"{user}@{form}"
 
 
 def access_keys(local: str, domain: str, delimiter: str = "+") -> Iterator[str]:

@@ -34,7 +34,7 @@ from meta1g.mcp.limits import CHECK_LIMIT_S, CHECK_OUTPUT_BYTES, CHECKS_MAX, THO
 from meta1g.mcp.loop import Loop
 
 #: What the components import beside the standard library.
-_LIBRARIES: Final = ("ply", "gevent", "greenlet", "berkeleydb", "dns", "re2")
+_LIBRARIES: Final = ("ply", "gevent", "greenlet", "berkeleydb", "dns", "idna", "re2")
 _READ_BYTES: Final = 4096
 #: What follows the words of one of several checks in a process.
 _END_OF_CHECK: Final = re.compile(re.escape(selfchecks.MARK) + rb"(\d{1,3})\n")

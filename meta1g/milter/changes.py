@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.milter.errors import MilterProtocolError
-from meta1g.milter.frames import Chunk, FieldData, IndexedField, Smfir, TextData, WordsData
+from meta1g.milter.frames import BodyChunk, FieldData, IndexedField, Smfir, TextData, WordsData
 from meta1g.milter.limits import FIELD_NAME_MAX_BYTES, REASON_MAX_BYTES
 
 _NAME: Final = re.compile(rb"[!-9;-~]+")
@@ -119,7 +119,7 @@ def _change(data: IndexedField, space: bool) -> FilterChange:
     return ChangeField(max(1, _index(data.index)), _name(data.name), value)
 
 
-def _new_body(data: Chunk, _space: bool) -> FilterChange:
+def _new_body(data: BodyChunk, _space: bool) -> FilterChange:
     return NewBody(data.data)
 
 

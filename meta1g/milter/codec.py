@@ -18,8 +18,8 @@ from meta1g.milter.frames import (
     Form,
     Frame,
     FrameKind,
-    Macro,
     MacroList,
+    MilterMacro,
     PeerAddress,
     Smfic,
 )
@@ -66,7 +66,7 @@ def _write_words(words: tuple[bytes, ...]) -> bytes:
     return b"".join(map(_write_text, words))
 
 
-def _write_pairs(macros: tuple[Macro, ...]) -> bytes:
+def _write_pairs(macros: tuple[MilterMacro, ...]) -> bytes:
     return b"".join(_write_text(macro.name) + _write_text(macro.value) for macro in macros)
 
 
@@ -157,7 +157,7 @@ def _read_words(payload: bytes, offset: int) -> tuple[tuple[bytes, ...], int]:
     return tuple(payload[offset:-1].split(b"\0")), len(payload)
 
 
-def _read_pairs(payload: bytes, offset: int) -> tuple[tuple[Macro, ...], int]:
+def _read_pairs(payload: bytes, offset: int) -> tuple[tuple[MilterMacro, ...], int]:
     if offset == len(payload):
         return (), offset
     if payload[-1:] != b"\0" or payload.count(b"\0", offset) > 2 * MACROS_MAX:
@@ -165,7 +165,7 @@ def _read_pairs(payload: bytes, offset: int) -> tuple[tuple[Macro, ...], int]:
     texts = payload[offset:-1].split(b"\0")
     if len(texts) % 2:
         raise MilterProtocolError("a macro without a value")
-    return tuple(map(Macro, texts[::2], texts[1::2])), len(payload)
+    return tuple(map(MilterMacro, texts[::2], texts[1::2])), len(payload)
 
 
 def _read_code(payload: bytes, offset: int) -> tuple[Smfic, int]:

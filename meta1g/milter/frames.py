@@ -96,7 +96,7 @@ class PeerAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class Macro:
+class MilterMacro:
     """One macro: its name without or with braces, as libmilter writes it (`i`, `{client_addr}`), and its value."""
 
     name: bytes
@@ -137,7 +137,7 @@ class MacroData:
     """Values of macros for a command that follows."""
 
     command: Smfic
-    macros: tuple[Macro, ...]
+    macros: tuple[MilterMacro, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +172,13 @@ class IndexedField:
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class BodyChunk:
     """A piece of a body; lines end in CR LF."""
 
     data: bytes
 
 
-FrameData = OptNeg | ConnectData | MacroData | TextData | WordsData | FieldData | IndexedField | Chunk | None
+FrameData = OptNeg | ConnectData | MacroData | TextData | WordsData | FieldData | IndexedField | BodyChunk | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,7 @@ _LAST: Final = Layout(TextData, (("text", Form.LAST),))
 _WORDS: Final = Layout(WordsData, (("words", Form.WORDS),))
 _FIELD: Final = Layout(FieldData, (("name", Form.TEXT), ("value", Form.TEXT)))
 _INDEXED: Final = Layout(IndexedField, (("index", Form.U32), ("name", Form.TEXT), ("value", Form.TEXT)))
-_CHUNK: Final = Layout(Chunk, (("data", Form.BYTES),))
+_CHUNK: Final = Layout(BodyChunk, (("data", Form.BYTES),))
 _OPTNEG: Final = Layout(OptNeg, (("version", Form.U32), ("actions", Form.U32), ("steps", Form.U32), ("lists", Form.LISTS)))
 _C, _R = Smfic, Smfir
 KINDS: Final[Mapping[FrameKind, Layout]] = {

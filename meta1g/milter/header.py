@@ -25,19 +25,22 @@ class ContentSplitter:
 
     Attributes:
         fields: of the header, when it is complete.
+        body_offset: where the body begins in the content, when the header is complete.
+        separated: an empty line is behind it.
         done: it is.
         too_big: it is greater than max_bytes; what is beyond is forgotten.
 
     Owner: whoever made it.
     """
 
-    __slots__ = ("_held", "_max_bytes", "_meter", "_separated", "done", "fields", "too_big")
+    __slots__ = ("_held", "_max_bytes", "_meter", "body_offset", "done", "fields", "separated", "too_big")
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._meter = HeaderMeter()
         self._held = bytearray()
-        self._separated = False
+        self.body_offset = 0
+        self.separated = False
         self.fields: tuple[Field, ...] = ()
         self.done = False
         self.too_big = False
@@ -64,7 +67,9 @@ class ContentSplitter:
         self.done = True
         held, self._held = bytes(self._held), bytearray()
         self.fields = tuple(fields(held[:end]))
-        return held[end:].removeprefix(_LINE_END)
+        self.separated = held.startswith(_LINE_END, end)
+        self.body_offset = end + len(_LINE_END) * self.separated
+        return held[self.body_offset :]
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from meta1g.milter.codec import encode
 from meta1g.milter.errors import MilterProtocolError
 from meta1g.milter.flags import ACTIONS_OF, STEPS_OF, VERSION_MAX, VERSION_MIN, FilterActions, FilterSteps, MacroStage
 from meta1g.milter.frames import (
-    Chunk,
+    BodyChunk,
     ConnectData,
     FieldData,
     Frame,
@@ -196,11 +196,11 @@ class FilterMachine:
 
     def body(self, chunk: bytes) -> bytes:
         """Tells a piece of the body, of at most chunk_bytes."""
-        return self._tell(Smfic.BODY, Chunk(chunk), _NO_MACROS)
+        return self._tell(Smfic.BODY, BodyChunk(chunk), _NO_MACROS)
 
     def eom(self, macros: Macros = _NO_MACROS) -> bytes:
         """Tells that the message is complete; changes and the decision follow."""
-        return self._tell(Smfic.BODYEOB, Chunk(b""), macros)
+        return self._tell(Smfic.BODYEOB, BodyChunk(b""), macros)
 
     def unknown(self, line: bytes) -> bytes:
         """Tells a command that the MTA does not know."""

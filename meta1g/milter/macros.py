@@ -9,13 +9,13 @@ from typing import Final
 
 from meta1g.milter.errors import MilterProtocolError
 from meta1g.milter.flags import MacroStage
-from meta1g.milter.frames import Macro, MacroList
+from meta1g.milter.frames import MacroList, MilterMacro
 from meta1g.milter.limits import MACROS_MAX
 
 _M = MacroStage
 _CLIENT: Final = ("client_addr", "client_name", "client_port", "client_ptr", "client_resolve")
 _TLS: Final = ("tls_version", "cipher", "cipher_bits", "cert_subject", "cert_issuer", "verify")
-_AUTH: Final = ("auth_type", "auth_authen", "auth_author")
+_AUTH: Final = ("auth_type", "auth_authen")
 #: What a filter gets that does not ask for a list of its own.
 DEFAULT_MACROS: Final[Mapping[MacroStage, tuple[str, ...]]] = {
     _M.CONNECT: ("j", "v", "_", "daemon_name", "daemon_addr", "daemon_port", "if_name", "if_addr", *_CLIENT),
@@ -52,7 +52,7 @@ def asked_for(lists: Iterable[MacroList]) -> dict[MacroStage, tuple[str, ...]]:
     return found
 
 
-def values_of(names: Iterable[str], known: Mapping[str, str]) -> tuple[Macro, ...]:
+def values_of(names: Iterable[str], known: Mapping[str, str]) -> tuple[MilterMacro, ...]:
     """Gives the macros of a list that have a value.
 
     Args:
@@ -60,7 +60,7 @@ def values_of(names: Iterable[str], known: Mapping[str, str]) -> tuple[Macro, ..
         known: values at this time; an empty one is none.
     """
     return tuple(
-        Macro(wire_name(name), value.replace("\0", "").encode("utf-8", "surrogateescape"))
+        MilterMacro(wire_name(name), value.replace("\0", "").encode("utf-8", "surrogateescape"))
         for name in names
         if (value := known.get(name))
     )

@@ -121,6 +121,10 @@ class Active:
 
         self.defer.add(Change(ta=ta, put=records, stored=stored))
 
+    def hold(self, ta: TaRecord, rcpts: Sequence[RcptRecord]) -> None:
+        """Hands a transaction from IBDB to DEFEDB, where it waits for the operator."""
+        self.defer.add(Change(ta=ta, put=tuple(rcpts), stored=lambda _gone: self.commit.ta_done(ta.ta_id, None)))
+
     def into_window(self, records: Iterable[RcptRecord]) -> None:
         """Lets the feeder bring recipients of DEFEDB when their time has come.  Caller holds AQ."""
         for record in records:

@@ -5,15 +5,16 @@
     a report failed, or a message      double_bounce_address                             IS_DBNC
       that no report may answer
     not delivered yet                  the sender, once                                  IS_DLY
-    taken by a server without DSN      the sender, if it wants to hear of success        IS_RELAYED
+    taken by a server without DSN      the sender, if it wants to hear of success, or
+                                         has set a time that the server does not know    IS_RELAYED
     taken by LMTP, or by a list        the same                                          IS_DELIVERED
     replaced by several addresses      the same                                          IS_EXPANDED
 
 A report is one more recipient of the transaction that it is about.  No report is ever sent for a report: a failed bounce
 becomes a double bounce, and the failure of that, or of any other report, is the end.
 
-Pure.  Ref: RFC 3461 5.2, 6; RFC 5321 4.5.5 (null reverse-path); RFC 3834 2 (automatic replies); MeTA1 design, "Functional
-Specification: DSN" (bounce recipients modelled on).
+Pure.  Ref: RFC 3461 5.2, 6; RFC 2852 4; RFC 5321 4.5.5 (null reverse-path); RFC 3834 2 (automatic replies); MeTA1 design,
+"Functional Specification: DSN" (bounce recipients modelled on).
 """
 
 from collections.abc import Callable, Sequence
@@ -157,12 +158,21 @@ def can_join(warning: AqRcpt, rcpt: AqRcpt) -> bool:
 def success_record(rcpt: AqRcpt, next_idx: Callable[[], int], outcome: Outcome, now: float) -> RcptRecord | None:
     """Gives the recipient of a report that a message was relayed or delivered, or None if nobody asked for one.
 
-    A server that knows DSN makes its own (RFC 3461 5.2.2); behind LMTP is a mailbox (RFC 2033 1).
+    A server that knows DSN makes its own (RFC 3461 5.2.2); behind LMTP is a mailbox (RFC 2033 1).  Who has set a time for
+    delivery hears where nobody watches it any more, or of each step (RFC 2852 4).
     """
-    if outcome.dsn or not _wants_success(rcpt):
+    if (outcome.dsn or not _wants_success(rcpt)) and not _leaves_time(rcpt, outcome):
         return None
     flag = RcptFlags.IS_DELIVERED if rcpt.da == DeliveryAgent.LMTP else RcptFlags.IS_RELAYED
     return _about(rcpt, next_idx(), flag, outcome, now)
+
+
+def _leaves_time(rcpt: AqRcpt, outcome: Outcome) -> bool:
+    """Tells whether a message with a time for delivery has gone to a server that does not know it, or is to be traced."""
+    mode, record = rcpt.ta.record.by_mode, rcpt.record
+    if mode is None or rcpt.da == DeliveryAgent.LMTP or record.flags & RcptFlags.LIST or record.notify == "NEVER":
+        return False
+    return (mode.endswith("T") or not outcome.by) and may_answer(rcpt)
 
 
 def _wants_success(rcpt: AqRcpt) -> bool:

@@ -117,7 +117,7 @@ class Context:
         self.verifier = self._make_verifier()
         wake, gone = self.scheduler.wake, self.orphans.smtps_gone
         self.smtps = SmtpsLinks(self.intake, self.verifier, wake, gone, env.log, self.contained)
-        self.smtpc = SmtpcLinks(self.scheduler, env.log, self.contained)
+        self.smtpc = SmtpcLinks(self.scheduler, env.log, self.contained, self.resolver.counted)
         self.arrivals = Arrivals(
             {"smtps": lambda: len(self.smtps), "smtpc": lambda: len(self.scheduler.dadb)},
             {"smar": lambda: self.resolver.up},
@@ -149,6 +149,7 @@ class Context:
         now_s = self.env.clock.monotonic()
         checkpoint_s = self.env.settings.checkpoint_interval_s or CHECKPOINT_S
         yield Chore(CLEANUP_S, self.scheduler.close_idle)
+        yield Chore(CLEANUP_S, self.scheduler.return_late)
         yield Chore(CLEANUP_S, self.resources.look)
         yield Chore(CLOCK_LOOK_S, self.wrong_clock.look)
         yield Chore(CLEANUP_S, self.intake.relieve, now_s + CLEANUP_S)
@@ -177,7 +178,8 @@ class Context:
         active, scheduler = self.active, self.scheduler
         tuning = Tuning(env.settings, active, self.intake, scheduler.occ, self.resources)
         changing = Changing(env, active, self.orders, scheduler, self.feeder)
-        return Control(env, self.defer, Listing(active, scheduler, env.clock), changing, self.mode, tuning, self.verifier, self)
+        listing, where = Listing(active, scheduler, env.clock), self.resolver.where
+        return Control(env, self.defer, listing, changing, self.mode, tuning, self.verifier, self, where)
 
     def _make_resources(self) -> Resources:
         settings = self.env.settings
@@ -267,7 +269,7 @@ class Context:
             "lost_found": self.lost.count(),
             "verified": len(self.verifier),
             "contained": self.contained.total(),
-            "trouble": [*trouble(self._facts(agents)), *logkept.trouble(self.queue)],
+            "trouble": [*trouble(self._facts(agents)), *self.smtps.troubles(), *logkept.trouble(self.queue)],
             "pid": os.getpid(),
             "started": self._started,
         }

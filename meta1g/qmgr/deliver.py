@@ -4,15 +4,34 @@ Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPC" (modelle
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from meta1g.base.clock import Clock
 from meta1g.base.ids import IdGenerator
 from meta1g.db.aq_types import AqRcpt
 from meta1g.db.dadb import DaSession
 from meta1g.qmgr import dsn
+from meta1g.qmgr.limits import ADDRESSES_MAX
 from meta1g.qmgr.settings import Settings
+from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.envelope import RcptFlags
 from meta1g.rcb.smtpc_qmgr import Deliver, DeliverRcpt
+
+
+def addresses_of(servers: Sequence[ServerAddr], idx: int) -> tuple[ServerAddr, ...]:
+    """Gives the addresses of one server: the one at a place, and those behind it that differ in nothing else.
+
+    Args:
+        servers: servers in the order of preference.
+        idx: the place.
+    """
+    first = servers[idx]
+    found = [first]
+    for one in servers[idx + 1 : idx + ADDRESSES_MAX]:
+        if one.host != first.host or replace(one, addr=first.addr, ttl_s=first.ttl_s) != first:
+            break
+        found.append(one)
+    return tuple(found)
 
 
 class Builder:
@@ -51,7 +70,7 @@ class Builder:
             new_session=new_session,
             keep_open=keep_open,
             da=session.key.da,
-            server=(first.server,),
+            server=self._addresses(rcpts),
             da_ta_id=self.ids.transaction(),
             ta_id=ta.ta_id,
             cdb_id=ta.cdb_id,
@@ -59,7 +78,7 @@ class Builder:
             size_bytes=ta.size_bytes,
             body=ta.body,
             smtputf8=ta.smtputf8,
-            requiretls=ta.requiretls and report is None,
+            requiretls=ta.requiretls,
             ret=ta.ret if asked else None,
             envid=ta.envid if asked else None,
             dsn_head=None if report is None else report.header,
@@ -67,10 +86,23 @@ class Builder:
             dsn_full=report is not None and report.full,
             file_bytes=ta.size_bytes,
             checksum=ta.checksum,
+            by=ta.by if asked else 0.0,
+            by_mode=ta.by_mode if asked else None,
+            priority=ta.priority,
             rcpts=tuple(self._rcpt(rcpt) for rcpt in rcpts),
         )
 
     @staticmethod
+    def _addresses(rcpts: Sequence[AqRcpt]) -> tuple[ServerAddr, ...]:
+        """Gives where the delivery may go; recipients whose servers have other names share nothing but the first address."""
+        first = rcpts[0]
+        if first.server_idx + 1 == len(first.servers):
+            return (first.server,)
+        found = addresses_of(first.servers, first.server_idx)
+        same = all(rcpt.servers is first.servers or rcpt.server.host == first.server.host for rcpt in rcpts)
+        return found if same else found[:1]
+
+    @staticmethod
     def _rcpt(rcpt: AqRcpt) -> DeliverRcpt:
         record = rcpt.record
-        return DeliverRcpt(rcpt_idx=record.rcpt_idx, rcpt=record.rcpt, notify=record.notify, orcpt=record.orcpt)
+        return DeliverRcpt(rcpt_idx=record.rcpt_idx, rcpt=record.rcpt, notify=record.notify, orcpt=record.orcpt, conf=rcpt.conf)

@@ -6,7 +6,7 @@ encodes all of it as the server of the sender takes it.
 What a server said is quoted as it was said, and only that: what we found out ourselves stands in the text for people alone
 (RFC 3464 2.3.6).
 
-Pure.  Ref: RFC 3461 6.2, RFC 3464 2, RFC 6522 (multipart/report), RFC 6533 (SMTPUTF8); RFC 3834 5 (Auto-Submitted).
+Pure.  Ref: RFC 3461 6.2, RFC 3464 2, RFC 2852 4, RFC 6522 (multipart/report), RFC 6533 (SMTPUTF8); RFC 3834 5 (Auto-Submitted).
 """
 
 import textwrap
@@ -15,6 +15,7 @@ from email.utils import formataddr, formatdate
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
+from meta1g.base.idn import address_in_ascii
 from meta1g.base.ids import idx_text
 from meta1g.base.reply import Reply, printable
 from meta1g.conf.templates import Template, periods, sender_of
@@ -98,6 +99,7 @@ class _Maker:
     def make(self, now: float) -> Report:
         wanted = self._ret == "FULL" or (self._ret is None and not self._headers_only)
         full = self._action == "failed" and wanted and not self._rcpt.flags & RcptFlags.SHORT
+        full = full and not self._ta.requiretls  # RFC 8689 5
         status_type = "message/global-delivery-status" if self._utf8 else "message/delivery-status"
         return Report(
             _lines(self._header(now)),
@@ -114,7 +116,7 @@ class _Maker:
         rcpt, template, words = self._rcpt, self._template, self._words
         yield f"Date: {formatdate(now, localtime=True)}"
         yield f"From: {formataddr(sender_of(template.line('From', words), self._hostname))}"
-        yield f"To: <{rcpt.rcpt}>"
+        yield f"To: <{address_in_ascii(rcpt.rcpt)}>"  # so that servers without SMTPUTF8 take it, if it can be said
         yield f"Subject: {_encoded(template.line('Subject', words), 'Subject')}"
         yield f"Message-ID: <{self._ta.ta_id}.{idx_text(rcpt.rcpt_idx)}.{int(now)}@{self._hostname}>"
         yield "Auto-Submitted: auto-replied"
@@ -153,6 +155,8 @@ class _Maker:
             yield f"Original-Envelope-Id: {_decoded(self._envid)}"
         yield f"Reporting-MTA: dns; {self._hostname}"
         yield f"Arrival-Date: {formatdate(ta.entered, localtime=True)}"
+        if ta.by_mode and not self._rcpt.flags & RcptFlags.LIST:
+            yield f"Deliver-By-Date: {formatdate(ta.by, localtime=True)}"
         for told in self._rcpt.failed:
             yield ""
             yield from self._group(told)

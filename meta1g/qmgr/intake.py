@@ -23,8 +23,9 @@ from meta1g.qmgr.active import Active
 from meta1g.qmgr.copies import joined, with_copy
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.limits import IQDB_CROWDED_PERCENT, IQDB_HOLD_S, SLICE
+from meta1g.qmgr.orders import held
 from meta1g.qmgr.ta_fsm import Event, State, step
-from meta1g.rcb.envelope import RcptRecord, TaRecord
+from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_qmgr import (
     ClientEvent,
@@ -335,6 +336,9 @@ class Intake:
     def _records(self, ta: IqTa, msg: CloseTransaction) -> tuple[TaRecord, list[RcptRecord]]:
         new, entered = ta.msg, self._clock.now()
         rcpts = self._rcpts(ta, msg.ta_id, entered)
+        if msg.hold:
+            reason = Reply(450, "4.7.1", f"held by {msg.hold}")
+            rcpts = [replace(held(one), reply=reason) for one in rcpts]
         record = TaRecord(
             ta_id=msg.ta_id,
             cdb_id=msg.cdb_id,
@@ -349,6 +353,10 @@ class Intake:
             requiretls=new.requiretls,
             checksum=msg.checksum,
             automatic=msg.automatic,
+            tls_optional=msg.tls_optional,
+            by=new.by,
+            by_mode=new.by_mode,
+            priority=new.priority,
         )
         return record, rcpts
 
@@ -392,10 +400,21 @@ class Intake:
         """
         try:
             try:
-                self._active.enter(dot.ta, dot.rcpts, Home.IBDB)
+                if dot.rcpts[0].flags & RcptFlags.HOLD:
+                    self._hold(dot)
+                else:
+                    self._active.enter(dot.ta, dot.rcpts, Home.IBDB)
             except FullError:
                 self._active.overflow(dot.ta, dot.rcpts)
         except Exception as error:  # noqa: BLE001  see above
             failure.end_process(self.log, "qmgr.accept", error)
         dot.entered()
         self.log.info("qmgr.accept", "ok", ss_ta=dot.ta.ta_id, mail=dot.ta.mail, size=dot.ta.size_bytes, rcpts=len(dot.rcpts))
+
+    def _hold(self, dot: Dot) -> None:
+        """Gives an envelope that a filter wants held to DEFEDB.  Caller holds AQ."""
+        self._active.hold(dot.ta, dot.rcpts)
+        for one in dot.rcpts:
+            self.log.notice(
+                "qmgr.hold", one.reply.one_line.removeprefix("held "), ss_ta=one.ta_id, rcpt_idx=one.rcpt_idx, rcpt=one.rcpt
+            )

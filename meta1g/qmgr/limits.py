@@ -62,6 +62,10 @@ DEST_CLOSED_MAX_S: Final = 60.0
 OCC_ENTRIES_MAX: Final = 10_000
 #: Client addresses remembered.
 ICC_ENTRIES_MAX: Final = 100_000
+#: Addresses of one server that a delivery may choose from.  Our choice: more than one of each family, twice over.
+ADDRESSES_MAX: Final = 4
+#: Idle sessions of a destination that are looked at to find one with a server's name.
+IDLE_LOOKS: Final = 8
 #: Deliveries of one session.  Our choice: some servers limit it, and balance over several servers needs it.
 SESSION_DELIVERIES_MAX: Final = 1000
 #: An idle session is closed after this time.

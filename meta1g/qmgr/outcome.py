@@ -18,6 +18,8 @@ from meta1g.qmgr.limits import STATUS_TEXT_MAX_CHARS
 from meta1g.rcb.envelope import RcptRecord
 from meta1g.rcb.smtpc_qmgr import DeliveryResult, Retry
 
+_CODE_TELLS: Final = (Retry.BY_CODE, Retry.OTHER_SERVER)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -30,6 +32,8 @@ class Outcome:
         retry: what the code does not tell.
         of_session: nothing was said about the recipient: another server may do, whatever the code.
         is_expired: it was tried for too long (RFC 3463 X.4.7).
+        tried: of how many servers it speaks, from the one on that was to be tried.
+        by: the server has taken over the time for delivery.
     """
 
     reply: Reply
@@ -38,11 +42,18 @@ class Outcome:
     retry: Retry = Retry.BY_CODE
     of_session: bool = False
     is_expired: bool = False
+    tried: int = 1
+    by: bool = False
 
     @property
     def is_temporary(self) -> bool:
         """Whether trying again can help."""
-        return (self.reply.is_temp and not self.is_expired) or (self.retry is not Retry.BY_CODE and self.reply.is_perm)
+        return (self.reply.is_temp and not self.is_expired) or (self.retry not in _CODE_TELLS and self.reply.is_perm)
+
+    @property
+    def lets_others_try(self) -> bool:
+        """Whether another server may do, whatever the code."""
+        return self.of_session or self.retry is Retry.OTHER_SERVER
 
     @property
     def is_final(self) -> bool:
@@ -67,7 +78,12 @@ def session_failure(result: DeliveryResult) -> Outcome | None:
     said = result.session
     if said.code < 400 or result.damage:
         return None
-    return Outcome(said if said.code < 600 else Reply(451, "4.3.0", f"delivery agent reported {said.code}"), of_session=True)
+    reply = said if said.code < 600 else Reply(451, "4.3.0", f"delivery agent reported {said.code}")
+    return Outcome(reply, of_session=True, tried=_tried(result))
+
+
+def _tried(result: DeliveryResult) -> int:
+    return max(1, result.tried)
 
 
 def outcomes(result: DeliveryResult, rcpt_idxs: Iterable[int]) -> Iterator[tuple[int, Outcome]]:
@@ -79,9 +95,12 @@ def outcomes(result: DeliveryResult, rcpt_idxs: Iterable[int]) -> Iterator[tuple
     own = {one.rcpt_idx: one for one in reversed(result.rcpts)}
     others = _others(result)
     served = any(one.reply.is_ok for one in own.values())
+    asked = any(one.retry != Retry.NEXT_TRANSACTION for one in own.values())
     for rcpt_idx in rcpt_idxs:
-        one = own.get(rcpt_idx)
-        outcome = others if one is None else Outcome(one.reply, result.dsn, retry=_retry(one.retry, served=served))
+        outcome = others
+        if (one := own.get(rcpt_idx)) is not None:
+            retry = _retry(one.retry, served=served, asked=asked)
+            outcome = Outcome(one.reply, result.dsn, retry=retry, by=result.by, tried=_tried(result))
         yield rcpt_idx, outcome if outcome.is_final else _NOTHING
 
 
@@ -90,14 +109,18 @@ def _others(result: DeliveryResult) -> Outcome:
     if result.damage:
         return Outcome(Reply(451, "4.3.0", f"content is damaged: {result.damage}"), hold=True)
     if result.transaction.code:
-        return Outcome(result.transaction, result.dsn)
+        return Outcome(result.transaction, result.dsn, tried=_tried(result))
     return session_failure(result) or _NOTHING
 
 
-def _retry(number: int, *, served: bool) -> Retry:
-    """Reads what an agent says of another attempt; one follows at once only if this one has served somebody: that ends."""
+def _retry(number: int, *, served: bool, asked: bool) -> Retry:
+    """Reads what an agent says of another attempt; one follows at once only if somebody was decided about: that ends."""
+    if number == Retry.NEXT_TRANSACTION and asked:
+        return Retry.OTHER_TRANSACTION
     if number == Retry.OTHER_TRANSACTION and served:
         return Retry.OTHER_TRANSACTION
+    if number == Retry.OTHER_SERVER:
+        return Retry.OTHER_SERVER
     return Retry.LATER if number else Retry.BY_CODE
 
 

@@ -151,7 +151,7 @@ class Probes:
         now_s = self._clock.monotonic()
         while probe.servers:
             server = probe.servers[0]
-            key = DestKey(probe.da, server.addr, server.port)
+            key = DestKey(probe.da, server.addr, server.port, server.tls)
             closed = self._scheduler.occ.is_closed(key, now_s)
             if closed is None:
                 session = self._scheduler.open_apart(key, server)

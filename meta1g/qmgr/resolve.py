@@ -8,6 +8,7 @@ Ref: MeTA1 design, "Functional Specification: AR" (modelled on); docs/message.md
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from meta1g.base import failure
 from meta1g.base.errors import TempError
 from meta1g.base.ids import RcptId, rcpt_id
 from meta1g.base.reply import Reply
+from meta1g.base.tlspolicy import policy_of
 from meta1g.db.aq_types import AqRcpt, RcptState
 from meta1g.pt.rcbconn import RcbCom
 from meta1g.pt.rcblink import RcbComLink
@@ -31,6 +33,7 @@ from meta1g.qmgr.questions import PACE_S, Window
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.retry import is_report
 from meta1g.qmgr.update import Update
+from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.envelope import RcptFlags
 from meta1g.rcb.qmgr_smar import (
     PROTOCOL,
@@ -44,9 +47,19 @@ from meta1g.rcb.qmgr_smar import (
     Unresolved,
 )
 from meta1g.rcb.schema import Message
+from meta1g.rcb.tlssession import TlsSession
 
 _WRONG_PART: Final = Outcome(Reply(451, "4.3.5", "address resolver gave members that were not asked for, or too many"))
 _NOWHERE: Final = Outcome(Reply(451, "4.3.5", "address resolver named no server and no member"))
+
+
+def relaxed(server: ServerAddr) -> ServerAddr:
+    """Gives a server without what its own side demands of TLS; what the configuration demands stays (RFC 8689 4.2.2)."""
+    if server.domain:
+        server = replace(server, domain="")  # what is sent whatever TLS is like is not counted (RFC 8460 5.3)
+    if not server.tls or policy_of(server.tls).fixed:
+        return server
+    return replace(server, tls="", tls_source=f"TLS-Required: No, not {server.tls_source}")
 
 
 class Resolving:
@@ -95,6 +108,12 @@ class Resolving:
     def up(self) -> bool:
         """Whether SMAR is connected."""
         return self._link.up
+
+    def counted(self, session: TlsSession) -> None:
+        """Passes a session on that is counted for reports; while SMAR is away it is not counted."""
+        conn = self._link.conn
+        if conn is not None:
+            conn.post(session)
 
     def close(self) -> None:
         """Closes the connection."""
@@ -237,7 +256,11 @@ class Resolving:
             return
         self._lists.end(rcpt)
         if isinstance(answer, Route) and answer.servers:
-            self._update.resolved(rcpt, answer.da, answer.servers)
+            rcpt.conf = answer.rcpt_conf
+            servers = answer.servers
+            if rcpt.ta.record.tls_optional:
+                servers = tuple(map(relaxed, servers))
+            self._update.resolved(rcpt, answer.da, servers)
         elif isinstance(answer, Unresolved):
             self._unresolved(rcpt, answer)
         elif answer is not None:

@@ -1,6 +1,7 @@
 """When a recipient is tried again, given up, or its sender warned.
 
-Pure.  Ref: MeTA1 design, "Implementation: QMGR, retry times" (modelled on); RFC 5321 4.5.4.1; RFC 3461 5.2 (NOTIFY).
+Pure.  Ref: MeTA1 design, "Implementation: QMGR, retry times" (modelled on); RFC 5321 4.5.4.1; RFC 3461 5.2 (NOTIFY);
+RFC 2852 4 (DELIVERBY).
 """
 
 import math
@@ -54,6 +55,23 @@ def expired(rcpt: RcptRecord, now: float, settings: Settings) -> bool:
     return now - rcpt.entered >= settings.return_timeout_s
 
 
+def is_late(ta: TaRecord, rcpt: RcptRecord, now: float) -> bool:
+    """Tells whether the time for delivery of a recipient is over (RFC 2852); it never is if that does not matter."""
+    return ta.by_mode is not None and now >= ta.by and not rcpt.flags & RcptFlags.LIST and not is_report(rcpt)
+
+
+def returns_late(ta: TaRecord, rcpt: RcptRecord, now: float) -> bool:
+    """Tells whether a recipient is to be returned, since its time for delivery is over."""
+    return is_late(ta, rcpt, now) and (ta.by_mode or "").startswith("R")
+
+
+def in_time(ta: TaRecord, rcpt: RcptRecord, when: float, now: float) -> float:
+    """Gives the time of the next attempt, no later than the time for delivery if there is one that has not come."""
+    if ta.by_mode is None or ta.by <= now or is_report(rcpt):
+        return when
+    return min(when, float(math.ceil(ta.by)))
+
+
 def is_report(rcpt: RcptRecord) -> bool:
     """Tells whether the recipient gets a DSN, whose content is made from `failed`."""
     return bool(rcpt.flags & _REPORTS)
@@ -72,11 +90,13 @@ def wants(rcpt: RcptRecord, condition: str) -> bool:
 
 
 def delay_warning_due(ta: TaRecord, rcpt: RcptRecord, now: float, settings: Settings) -> bool:
-    """Tells whether the sender is to be warned of the delay now; that happens once."""
+    """Tells whether the sender is to be warned of the delay now; that happens once.
+
+    Who has set a time for delivery hears when it is over, whatever the settings (RFC 2852 4).
+    """
+    too_long = settings.dsn_delay and settings.delay_dsn_timeout_s > 0 and now - ta.entered >= settings.delay_dsn_timeout_s
     return (
-        settings.dsn_delay
-        and settings.delay_dsn_timeout_s > 0
-        and now - ta.entered >= settings.delay_dsn_timeout_s
+        (too_long or is_late(ta, rcpt, now))
         and not rcpt.flags & RcptFlags.DLY_SENT
         and not is_report(rcpt)
         and wants(rcpt, "DELAY")

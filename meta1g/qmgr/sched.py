@@ -12,6 +12,7 @@ Ref: MeTA1 design, "Implementation: QMGR, scheduler" (slow start and turns model
 """
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 from meta1g.base import failure, shares
@@ -22,13 +23,14 @@ from meta1g.db.aqrdq import DestQueue
 from meta1g.db.dadb import Agent, Dadb, DaSession
 from meta1g.db.occ import Destination, Occ
 from meta1g.pt.task import Ev, Result, Task
-from meta1g.qmgr import da_fsm
+from meta1g.qmgr import da_fsm, retry
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.da_fsm import Event, State
-from meta1g.qmgr.deliver import Builder
+from meta1g.qmgr.deliver import Builder, addresses_of
 from meta1g.qmgr.destinations import DestinationLimits
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.limits import (
+    IDLE_LOOKS,
     RESULT_BYTES_PER_S,
     RESULT_TIMEOUT_S,
     SESSION_DELIVERIES_MAX,
@@ -50,6 +52,7 @@ _Verdict = tuple[AqRcpt, Callable[[AqRcpt], object]]
 _NOT_SENT: Final = TempError(Module.QMGR, "the delivery could not be prepared")
 _OTHER: Final = Outcome(Reply(451, "4.3.0", "delivery agent gave the result of another delivery"))
 _WRONG_CONF: Final = Outcome(Reply(451, "4.3.5", "Configuration of this destination is wrong"))
+_TOO_LATE: Final = Outcome(Reply(451, "4.4.7", "time for delivery is over"))
 _LATE: Final = Outcome(Reply(451, "4.4.7", "delivery agent gave no result in time"))
 
 
@@ -124,12 +127,16 @@ class Scheduler:
             rcpts = queues.take_some(queue, SLICE)
             self._unreachable(rcpts, _WRONG_CONF if closed is None else Outcome(closed.failure))
         else:
-            session = self._session(self._limited(key, own))
+            session = self._session(self._limited(key, own), queue)
             if session is None:
                 queues.block(queue)
                 return 1
             rcpts = queues.take(queue, own.max_rcpts or self._settings.max_rcpts_per_transaction)
-            self._deliver(session, rcpts)
+            if retry.returns_late(rcpts[0].ta.record, rcpts[0].record, self._clock.now()):
+                self._take_back(session)
+                self._too_late(rcpts)
+            else:
+                self._deliver(session, rcpts)
         queues.again(queue)
         return len(rcpts)
 
@@ -139,18 +146,37 @@ class Scheduler:
         self.occ.give_own(dest, own.initial_connections, own.max_connections)
         return dest
 
+    def _too_late(self, rcpts: list[AqRcpt]) -> None:
+        """Returns those whose time for delivery is over (RFC 2852)."""
+        for rcpt in rcpts:
+            self._update.guard("qmgr.dest", rcpt, lambda one: self._update.retry_later(one, _TOO_LATE))
+
+    def return_late(self) -> None:
+        """Returns those who stand in line although their time for delivery is over; called now and then."""
+        more = len(self._active.queues.timed) > 0
+        while more:
+            with self._active.lock:
+                now = self._clock.now()
+                late = self._active.queues.timed.due(now, SLICE)
+                more = len(late) == SLICE
+                gone = [rcpt for rcpt in late if retry.returns_late(rcpt.ta.record, rcpt.record, now)]
+                for rcpt in gone:
+                    self._active.queues.remove(rcpt)
+                self._too_late(gone)
+
     def _unreachable(self, rcpts: list[AqRcpt], why: Outcome) -> None:
         """Lets those who waited for a closed destination try the next server, or wait."""
         for rcpt in rcpts:
             self._update.guard("qmgr.dest", rcpt, lambda one: self._update.temp_failed(one, why))
 
-    def _session(self, dest: Destination) -> DaSession | None:
+    def _session(self, dest: Destination, queue: DestQueue) -> DaSession | None:
         """Gives an idle session, or a new one if that is allowed now."""
-        if dest.idle:
-            session = dest.idle.pop()
-            del self._idle[session.session_id]
-            da_fsm.step(session, Event.DELIVER)
-            return session
+        idle = self._idle_of(dest, queue.server()) if dest.idle else self._idle_elsewhere(dest.key, queue.first())
+        if idle is not None:
+            self.occ.get(idle.key).idle.remove(idle)
+            del self._idle[idle.session_id]
+            da_fsm.step(idle, Event.DELIVER)
+            return idle
         if not self.occ.may_open(dest):
             return None
         if not self._has_share(dest):
@@ -161,6 +187,27 @@ class Scheduler:
             self._starved[dest.key] = None
             return None
         return self._open(dest, agent)
+
+    @staticmethod
+    def _idle_of(dest: Destination, server: ServerAddr) -> DaSession:
+        """Gives an idle session with a destination: one that was used for this server, else the one used last."""
+        for session in islice(reversed(dest.idle), IDLE_LOOKS):
+            if _is_for(session, server):
+                return session
+        return dest.idle[-1]
+
+    def _idle_elsewhere(self, key: DestKey, rcpt: AqRcpt) -> DaSession | None:
+        """Gives an idle session with the same server at another of its addresses, if nobody waits for that one (I11)."""
+        if rcpt.server_idx + 1 == len(rcpt.servers):
+            return None
+        for server in addresses_of(rcpt.servers, rcpt.server_idx)[1:]:
+            other = key._replace(addr=server.addr, port=server.port)
+            dest = self.occ.find(other)
+            if dest is not None and dest.idle and self._active.queues.get(other) is None:
+                session = self._idle_of(dest, server)
+                if _is_for(session, server):
+                    return session
+        return None
 
     def _open(self, dest: Destination, agent: Agent) -> DaSession:
         session = DaSession(self._ids.session(), agent, dest.key, State.OPENING)
@@ -215,7 +262,7 @@ class Scheduler:
             session.agent.conn.request(msg, lambda answer: self.on_result(session, answer), timeout_s=timeout_s)
             for rcpt in rcpts:
                 step(rcpt, RcptEvent.TAKE)
-            session.rcpts, session.da_ta_id = rcpts, msg.da_ta_id
+            session.rcpts, session.da_ta_id, session.server = rcpts, msg.da_ta_id, msg.server[0]
             session.deliveries += 1
             self._log.debug(
                 "qmgr.deliver",
@@ -228,12 +275,16 @@ class Scheduler:
                 rcpts=len(rcpts),
             )
 
-    def _not_sent(self, session: DaSession, rcpts: list[AqRcpt]) -> None:
-        """Takes back a delivery that could not be built or encoded."""
+    def _take_back(self, session: DaSession) -> None:
+        """Takes back a session that got no delivery."""
         if session.state is State.OPENING and not session.deliveries:
             self._gone(session, Event.RESULT_CLOSED)
         else:
             self._idle_again(session, self.occ.get(session.key))
+
+    def _not_sent(self, session: DaSession, rcpts: list[AqRcpt]) -> None:
+        """Takes back a delivery that could not be built or encoded."""
+        self._take_back(session)
         for rcpt in rcpts:
             self._update.doubt("qmgr.deliver", rcpt, _NOT_SENT, RcptState.READY)
 
@@ -347,7 +398,7 @@ class Scheduler:
         return lambda rcpt: self._finish(rcpt, outcome)
 
     def _finish(self, rcpt: AqRcpt, outcome: Outcome) -> None:
-        if not (outcome.of_session and self._update.next_server(rcpt, outcome)):
+        if not (outcome.lets_others_try and self._update.next_server(rcpt, outcome)):
             self._update.finish(rcpt, outcome)
 
     def _session_failed(self, dest: Destination, failed: Outcome, *, opening: bool) -> None:
@@ -394,3 +445,9 @@ class Scheduler:
             self.occ.reopen(key)
             self._active.queues.unblock_all()
         self._task.wakeup()
+
+
+def _is_for(session: DaSession, server: ServerAddr) -> bool:
+    """Tells whether a session was used for a server by the same name, with the same settings."""
+    known = session.server
+    return known is not None and (known.host, known.conf) == (server.host, server.conf)

@@ -4,6 +4,8 @@ Locking: AQ, by the scheduler.
 Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPC" (modelled on).
 """
 
+from collections.abc import Callable
+
 from meta1g.base.errors import ProtocolError
 from meta1g.base.log import Log
 from meta1g.db.dadb import Agent
@@ -12,6 +14,7 @@ from meta1g.qmgr.sched import Scheduler
 from meta1g.qmgr.status import Contained
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtpc_qmgr import QmgrHelloC, SessionClosed, SmtpcContained, SmtpcHello
+from meta1g.rcb.tlssession import TlsSession
 
 
 class SmtpcLinks:
@@ -21,11 +24,19 @@ class SmtpcLinks:
         scheduler: gives them work.
         log: the log.
         contained: hears of their contained failures.
+        counted: hears of sessions that are counted for reports (RFC 8460).
 
     Locking: none needed; `user` of a connection is its agent, set before work is given.
     """
 
-    def __init__(self, scheduler: Scheduler, log: Log, contained: Contained) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        log: Log,
+        contained: Contained,
+        counted: Callable[[TlsSession], None] = lambda session: None,
+    ) -> None:
+        self._counted = counted
         self._contained = contained
         self._scheduler = scheduler
         self._log = log
@@ -42,6 +53,8 @@ class SmtpcLinks:
             self._scheduler.session_closed(conn.user, msg.session_id)
         elif isinstance(msg, SmtpcContained) and conn.user is not None:
             self._contained.note(_name(conn.user), msg.count, msg.last)
+        elif isinstance(msg, TlsSession) and conn.user is not None:
+            self._counted(msg)
         else:
             raise ProtocolError(f"smtpc-qmgr: {type(msg).__name__} is not expected here")
 

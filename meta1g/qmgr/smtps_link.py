@@ -29,6 +29,7 @@ from meta1g.rcb.smtps_qmgr import (
     QmgrHello,
     SmtpsContained,
     SmtpsHello,
+    SmtpsTrouble,
     Stat,
     Throttle,
     VerifyAddress,
@@ -42,6 +43,7 @@ class Smtps:
     conn: RcbCom
     hello: SmtpsHello
     allowed: int
+    trouble: str = ""
 
 
 class SmtpsLinks:
@@ -90,6 +92,7 @@ class SmtpsLinks:
             VerifyAddress: self._on_verify,
             CloseTransaction: intake.close_transaction,  # type: ignore[dict-item]
             SmtpsContained: self._on_contained,
+            SmtpsTrouble: self._on_trouble,
             DiscardTransaction: lambda conn, _, msg: intake.discard(msg.ta_id),  # type: ignore[attr-defined]
         }
 
@@ -130,6 +133,17 @@ class SmtpsLinks:
         link = self._links.get(conn)
         if isinstance(msg, SmtpsContained) and link is not None:
             self._contained.note(_name(link.hello), msg.count, msg.last)
+
+    def _on_trouble(self, conn: RcbCom, request_id: int, msg: Message) -> None:
+        link = self._links.get(conn)
+        if isinstance(msg, SmtpsTrouble) and link is not None:
+            link.trouble = msg.text
+
+    def troubles(self) -> list[str]:
+        """Gives what the processes want status to say; what several say alike, once."""
+        with self._lock:
+            links = list(self._links.values())
+        return list(dict.fromkeys(f"{f'smtps {one.hello.name}'.strip()}: {one.trouble}" for one in links if one.trouble))
 
     def _share(self, max_threads: int) -> int:
         return max_threads * self.percent // 100

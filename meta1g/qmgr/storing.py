@@ -141,7 +141,9 @@ class Storing:
             outcome.noted(rcpt.record, now),
             flags=rcpt.record.flags | (RcptFlags.DLY_SENT if warn else 0),
             tries=rcpt.record.tries + 1,
-            next_try=retry.next_try(rcpt.record, now, self._settings, self._own(rcpt)),
+            next_try=retry.in_time(
+                ta.record, rcpt.record, retry.next_try(rcpt.record, now, self._settings, self._own(rcpt)), now
+            ),
         )
         log_outcome(self._log, self._clock.now(), rcpt, "qmgr.deferred", outcome)
         put = waiting = [record]

@@ -93,10 +93,10 @@ class Update:
         """
         if rcpt.order and self._orders.came_back(rcpt, outcome):
             return True
-        if rcpt.server_idx + 1 >= len(rcpt.servers):
+        if rcpt.server_idx + outcome.tried >= len(rcpt.servers):
             return False
         note_attempt(rcpt, outcome.reply, self._clock.now())
-        rcpt.server_idx += 1
+        rcpt.server_idx += outcome.tried
         if self._active.aq.routed(rcpt):
             self._send_back(rcpt)
         else:
@@ -143,7 +143,7 @@ class Update:
         if rcpt.order and self._orders.came_back(rcpt, outcome):
             return
         now = self._clock.now()
-        if retry.expired(rcpt.record, now, self._settings):
+        if retry.expired(rcpt.record, now, self._settings) or retry.returns_late(rcpt.ta.record, rcpt.record, now):
             self.failed(rcpt, outcome.expired())
         else:
             self._storing.postpone(rcpt, outcome, now)

@@ -38,7 +38,12 @@ class TaRecord(Message):
     """A transaction that was accepted.  entered is the time of the 250, seconds since the epoch.
 
     automatic tells that it is a report or an automatic reply, by its header: its sender gets no reports (RFC 3834 2).
+    tls_optional tells that it may go in clear where the receiving side demands TLS (RFC 8689 3).
     size_bytes and checksum (CRC-32) are those of the content file; without a checksum only the size is checked.
+
+    by is when it has to be delivered (RFC 2852), seconds since the epoch, 0.0 if that does not matter; by_mode is `R` if it is
+    returned then, `N` if its sender is told, with a `T` behind if each relay is to be told.  priority is -9 to 9, a greater one
+    goes first (RFC 6710).
     """
 
     ta_id: str = rec(RT.D_TAID, Kind.TEXT)
@@ -54,6 +59,10 @@ class TaRecord(Message):
     requiretls: bool = rec(RT.D_REQUIRETLS, Kind.BOOL, default=False)
     checksum: int | None = rec(RT.D_CDBSUM, Kind.U32, optional=True)
     automatic: bool = rec(RT.D_AUTOMATIC, Kind.BOOL, default=False)
+    tls_optional: bool = rec(RT.D_TLS_OPTIONAL, Kind.BOOL, default=False)
+    by: float = rec(RT.D_BY, Kind.TIME, default=0.0)
+    by_mode: str | None = rec(RT.D_BY_MODE, Kind.TEXT, optional=True)
+    priority: int = rec(RT.D_PRIORITY, Kind.S32, default=0)
 
 
 @message(RT.D_FAILED, Role.ITEM)

@@ -67,6 +67,7 @@ def _compile(name: str, source: str, cls: type[Message]) -> Any:
         "peek": HEADER.unpack_from,
         "number": int.from_bytes,
         "read_reply": read_reply,
+        "s32": Struct("!IIi").pack,
         "u32": Struct("!III").pack,
         "u64": Struct("!IIQ").pack,
         "write_reply": write_reply,
@@ -111,6 +112,10 @@ def _write_u64(plan: FieldPlan) -> Iterator[str]:
     yield f"parts.append(u64(8, {plan.rt:d}, v))"
 
 
+def _write_s32(plan: FieldPlan) -> Iterator[str]:
+    yield f"parts.append(s32(4, {plan.rt:d}, v))"
+
+
 def _write_time(plan: FieldPlan) -> Iterator[str]:
     yield f"parts.append(u64(8, {plan.rt:d}, round(v * 1_000_000)))"
 
@@ -147,6 +152,7 @@ def _write_texts(plan: FieldPlan) -> Iterator[str]:
 _WRITE: Final[dict[Kind, Callable[[FieldPlan], Iterator[str]]]] = {
     Kind.U32: _write_u32,
     Kind.U64: _write_u64,
+    Kind.S32: _write_s32,
     Kind.BOOL: _write_u32,
     Kind.TIME: _write_time,
     Kind.OCTETS: _write_octets,
@@ -219,6 +225,11 @@ def _read_u64(plan: FieldPlan) -> Iterator[str]:
     yield from _set(plan, "v")
 
 
+def _read_s32(plan: FieldPlan) -> Iterator[str]:
+    yield from _read_number(plan, 4)
+    yield from _set(plan, "v - (v >> 31 << 32)")
+
+
 def _read_bool(plan: FieldPlan) -> Iterator[str]:
     yield from _read_number(plan, 4)
     yield "if v > 1:"
@@ -272,6 +283,7 @@ def _read_texts(plan: FieldPlan) -> Iterator[str]:
 _READ: Final[dict[Kind, Callable[[FieldPlan], Iterator[str]]]] = {
     Kind.U32: _read_u32,
     Kind.U64: _read_u64,
+    Kind.S32: _read_s32,
     Kind.BOOL: _read_bool,
     Kind.TIME: _read_time,
     Kind.OCTETS: _read_octets,

@@ -101,6 +101,7 @@ def _reply(plan: FieldPlan, value: Any) -> Any:
 _READ: Final[Mapping[Kind, Callable[[FieldPlan, Any], Any]]] = {
     Kind.U32: _number,
     Kind.U64: _number,
+    Kind.S32: _number,
     Kind.TIME: _time,
     Kind.BOOL: _bool,
     Kind.TEXT: _text,

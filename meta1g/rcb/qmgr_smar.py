@@ -11,6 +11,7 @@ from meta1g.base.reply import Reply
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
+from meta1g.rcb.tlssession import TlsSession
 
 #: Members of an alias in one answer.  Our choice: a frame is encoded and read in a millisecond or two (invariant I10).
 MEMBERS_PER_PART: Final = 1000
@@ -58,10 +59,14 @@ class Resolve(Message):
 @message(RT.A2Q_ROUTE, Role.REPLY)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route(Message):
-    """Delivery agent (a DeliveryAgent) and server addresses, best first; at least one."""
+    """Delivery agent (a DeliveryAgent) and server addresses, best first; at least one.
+
+    rcpt_conf is the snippet `smtpc_rcpt_conf:` that is for the recipient, empty without one.
+    """
 
     da: int = rec(RT.A2Q_DA, Kind.U32)
     servers: tuple[ServerAddr, ...] = rec(RT.A2Q_SERVERS, Kind.ITEMS, item=ServerAddr)
+    rcpt_conf: str = rec(RT.A2Q_RCPT_CONF, Kind.TEXT, default="")
 
 
 @message(RT.A2Q_ALIAS, Role.REPLY)
@@ -98,5 +103,5 @@ class SmarContained(Message):
 
 
 PROTOCOL: Final = protocol(
-    "qmgr-smar", 6, client=(QmgrHelloA, Resolve), server=(SmarHelloQ, Route, Members, Unresolved, SmarContained)
+    "qmgr-smar", 7, client=(QmgrHelloA, Resolve, TlsSession), server=(SmarHelloQ, Route, Members, Unresolved, SmarContained)
 )

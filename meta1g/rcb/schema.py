@@ -19,6 +19,7 @@ class Kind(Enum):
 
     U32 = auto()  # int, 0 to 2**32-1
     U64 = auto()  # int, 0 to 2**64-1
+    S32 = auto()  # int, -2**31 to 2**31-1
     BOOL = auto()  # bool, as u32 0 or 1
     TIME = auto()  # float seconds since the epoch, as u64 microseconds
     OCTETS = auto()  # bytes

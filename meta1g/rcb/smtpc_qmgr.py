@@ -11,6 +11,7 @@ from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.rectypes import RT
 from meta1g.rcb.schema import Kind, Message, Role, message, protocol, rec
+from meta1g.rcb.tlssession import TlsSession
 
 
 class Retry(IntEnum):
@@ -19,6 +20,8 @@ class Retry(IntEnum):
     BY_CODE = 0  # the code tells
     LATER = 1  # another attempt, whatever the code (552 at RCPT: RFC 5321 4.5.3.1.10)
     OTHER_TRANSACTION = 2  # the server takes no more recipients in one transaction: the next one may follow at once
+    OTHER_SERVER = 3  # it may not go to this server: the next one is tried, and after the last one the code tells
+    NEXT_TRANSACTION = 4  # not asked for, since the server has said how many it takes (RFC 9422): the next one follows
 
 
 @message(RT.C2Q_NID, Role.REQUEST)
@@ -40,12 +43,16 @@ class QmgrHelloC(Message):
 @message(RT.Q2C_RCPTS, Role.ITEM)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverRcpt(Message):
-    """One recipient of a delivery, with its DSN parameters (RFC 3461)."""
+    """One recipient of a delivery, with its DSN parameters (RFC 3461).
+
+    conf is the snippet `smtpc_rcpt_conf:` that is for it, empty without one.
+    """
 
     rcpt_idx: int = rec(RT.Q2C_RCPT_IDX, Kind.U32)
     rcpt: str = rec(RT.Q2C_RCPT_PA, Kind.TEXT)
     notify: str | None = rec(RT.Q2C_NOTIFY, Kind.TEXT, optional=True)
     orcpt: str | None = rec(RT.Q2C_ORCPT, Kind.TEXT, optional=True)
+    conf: str = rec(RT.Q2C_RCPT_CONF, Kind.TEXT, default="")
 
 
 @message(RT.Q2C_B_PARTS, Role.ITEM)
@@ -63,7 +70,8 @@ class DsnPart(Message):
 class Deliver(Message):
     """One delivery: a transaction for one server.  Reply: DeliveryResult.
 
-    new_session opens session_id to server first, otherwise session_id is an open idle session; keep_open leaves it
+    server has the addresses of one server, best first, that differ in nothing else; SMTPC connects to one of them.
+    new_session opens session_id to it first, otherwise session_id is an open idle session; keep_open leaves it
     open afterwards.  da is a DeliveryAgent.  da_ta_id names this delivery, ta_id the SMTPS transaction.  file_bytes and
     checksum (CRC-32) are those of the content file as it was accepted; a file that differs is never sent as a whole message
     (invariant I3).
@@ -74,6 +82,8 @@ class Deliver(Message):
 
     A probe asks whether the server takes its one recipient: MAIL with an empty sender and RCPT are said, then QUIT.  There
     is no content; cdb_id and ta_id are empty.
+
+    by, by_mode and priority are those of the transaction, see TaRecord; those of a report have none.
     """
 
     session_id: str = rec(RT.Q2C_SEID, Kind.TEXT)
@@ -97,6 +107,9 @@ class Deliver(Message):
     file_bytes: int | None = rec(RT.Q2C_CDBSIZE, Kind.U64, optional=True)
     checksum: int | None = rec(RT.Q2C_CDBSUM, Kind.U32, optional=True)
     probe: bool = rec(RT.Q2C_PROBE, Kind.BOOL, default=False)
+    by: float = rec(RT.Q2C_BY, Kind.TIME, default=0.0)
+    by_mode: str | None = rec(RT.Q2C_BY_MODE, Kind.TEXT, optional=True)
+    priority: int = rec(RT.Q2C_PRIORITY, Kind.S32, default=0)
     rcpts: tuple[DeliverRcpt, ...] = rec(RT.Q2C_RCPTS, Kind.ITEMS, item=DeliverRcpt)
 
 
@@ -120,7 +133,9 @@ class DeliveryResult(Message):
     server.  session is NO_REPLY if the session was fine; otherwise it holds for those about whom nothing else is said, and
     nothing was delivered to them.  The origin of a reply is the server that said it; what SMTPC found by itself (no
     connection, a message that the server cannot take) has none.  session_open tells whether session_id can be used again.
-    dsn tells whether the server took the DSN parameters and is responsible for reports of success (RFC 3461 5.2.2).
+    dsn tells whether the server took the DSN parameters and is responsible for reports of success (RFC 3461 5.2.2); by tells
+    whether it took the time of delivery (RFC 2852).
+    tried tells of how many of the addresses the result speaks: the ones before the last of them did not answer in time.
     damage, if not empty, says what is wrong with the content file: nothing was delivered, and no server can help; QMGR holds
     the recipients that have no result of their own.
     """
@@ -133,6 +148,8 @@ class DeliveryResult(Message):
     tls: str = rec(RT.C2Q_TLS, Kind.TEXT, default="")
     dsn: bool = rec(RT.C2Q_DSN, Kind.BOOL, default=False)
     damage: str = rec(RT.C2Q_DAMAGE, Kind.TEXT, default="")
+    by: bool = rec(RT.C2Q_BY, Kind.BOOL, default=False)
+    tried: int = rec(RT.C2Q_TRIED, Kind.U32, default=1)
     rcpts: tuple[RcptResult, ...] = rec(RT.C2Q_RCPTS, Kind.ITEMS, item=RcptResult, default=())
 
 
@@ -163,7 +180,7 @@ class CloseDelivery(Message):
 
 PROTOCOL: Final = protocol(
     "smtpc-qmgr",
-    7,
-    client=(SmtpcHello, DeliveryResult, SessionClosed, SmtpcContained),
+    8,
+    client=(SmtpcHello, DeliveryResult, SessionClosed, SmtpcContained, TlsSession),
     server=(QmgrHelloC, Deliver, CloseDelivery),
 )

@@ -63,9 +63,10 @@ class CloseSession(Message):
 @message(RT.S2Q_NTAID, Role.POST)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTransaction(Message):
-    """MAIL was accepted: a new transaction.  body is `7BIT` or `8BITMIME`, ret `FULL` or `HDRS` (RFC 3461).
+    """MAIL was accepted: a new transaction.  body is `7BIT`, `8BITMIME` or `BINARYMIME`, ret `FULL` or `HDRS` (RFC 3461).
 
-    verp holds the delimiters if each recipient is to get a sender of its own.
+    verp holds the delimiters if each recipient is to get a sender of its own.  by is when it has to be delivered, seconds since
+    the epoch, and by_mode what then happens (RFC 2852); priority is -9 to 9 (RFC 6710).
     """
 
     session_id: str = rec(RT.S2Q_SEID, Kind.TEXT)
@@ -79,6 +80,9 @@ class NewTransaction(Message):
     auth: str | None = rec(RT.S2Q_AUTH, Kind.TEXT, optional=True)
     requiretls: bool = rec(RT.S2Q_REQUIRETLS, Kind.BOOL, default=False)
     verp: str | None = rec(RT.S2Q_VERP, Kind.TEXT, optional=True)
+    by: float = rec(RT.S2Q_BY, Kind.TIME, default=0.0)
+    by_mode: str | None = rec(RT.S2Q_BY_MODE, Kind.TEXT, optional=True)
+    priority: int = rec(RT.S2Q_PRIORITY, Kind.S32, default=0)
 
 
 @message(RT.S2Q_RCPT, Role.POST)
@@ -118,6 +122,8 @@ class CloseTransaction(Message):
 
     rcpts is the number of recipients SMTPS accepted; QMGR refuses the transaction if it knows another number.
     checksum is the CRC-32 of the content file, over all its size_bytes (invariant I3).  automatic: no report may answer it.
+    tls_optional: it may go in clear where the receiving side demands TLS (RFC 8689 3).
+    hold says why the message is to be held for the operator; without it, it is not.
     """
 
     ta_id: str = rec(RT.S2Q_TAID, Kind.TEXT)
@@ -127,6 +133,8 @@ class CloseTransaction(Message):
     body: str | None = rec(RT.S2Q_BODY, Kind.TEXT, optional=True)
     checksum: int | None = rec(RT.S2Q_CDBSUM, Kind.U32, optional=True)
     automatic: bool = rec(RT.S2Q_AUTOMATIC, Kind.BOOL, default=False)
+    tls_optional: bool = rec(RT.S2Q_TLS_OPTIONAL, Kind.BOOL, default=False)
+    hold: str | None = rec(RT.S2Q_HOLD, Kind.TEXT, optional=True)
 
 
 @message(RT.S2Q_DTAID, Role.POST)
@@ -144,6 +152,14 @@ class SmtpsContained(Message):
 
     count: int = rec(RT.S2Q_COUNT, Kind.U32)
     last: str = rec(RT.S2Q_LAST, Kind.TEXT)
+
+
+@message(RT.S2Q_TROUBLE, Role.POST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpsTrouble(Message):
+    """What an operator should look at in this SMTPS, for status: a certificate that ends; empty when it is over."""
+
+    text: str = rec(RT.S2Q_TROUBLE_TEXT, Kind.TEXT)
 
 
 @message(RT.Q2S_STAT, Role.REPLY)
@@ -174,7 +190,7 @@ class Throttle(Message):
 
 PROTOCOL: Final = protocol(
     "smtps-qmgr",
-    5,
+    6,
     client=(
         SmtpsHello,
         NewSession,
@@ -186,6 +202,7 @@ PROTOCOL: Final = protocol(
         CloseTransaction,
         DiscardTransaction,
         SmtpsContained,
+        SmtpsTrouble,
     ),
     server=(QmgrHello, Stat, Refused, Throttle),
 )

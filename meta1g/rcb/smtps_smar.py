@@ -18,6 +18,7 @@ class Checks(IntFlag):
     CLIENT = 1
     MAIL = 2
     RCPT = 4
+    AUTH = 8  # senders of authenticated clients
 
 
 class LookupFlags(IntFlag):
@@ -39,6 +40,8 @@ class VerdictFlags(IntFlag):
     QUICK = 2  # no further checks
     DISCARD = 4  # accept and drop
     LOCAL = 8  # the recipient is local
+    FINAL = 32  # a refusal that counts at once, and that nobody overrules
+    CERTIFIED = 64  # a certificate allows relaying; it overrules denials that were delayed
     ANY_RCPT = 16  # every recipient of this client is accepted; need not be asked again on this connection
 
 
@@ -102,7 +105,11 @@ class ClientVerdict(Message):
 @message(RT.S2A_MAIL, Role.REQUEST)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckMail(Message):
-    """MAIL: is this sender welcome, from a client that calls itself so?  Reply: Verdict."""
+    """MAIL: is this sender welcome, from a client that calls itself so?  Reply: Verdict.
+
+    auth is the user that the client has shown to be, empty for none: may it use this sender?
+    cert_issuer and cert_subject are the names in its certificate if that is verified (RFC 4514), else empty.
+    """
 
     ta_id: str = rec(RT.S2A_TAID, Kind.TEXT)
     client_addr: str = rec(RT.S2A_CLTADDR, Kind.TEXT)
@@ -110,6 +117,9 @@ class CheckMail(Message):
     ehlo: str = rec(RT.S2A_EHLO, Kind.TEXT, default="")
     mail: str = rec(RT.S2A_MAIL_PA, Kind.TEXT)
     flags: int = rec(RT.S2A_LFLAGS, Kind.U32, default=0)
+    auth: str = rec(RT.S2A_AUTH, Kind.TEXT, default="")
+    cert_issuer: str = rec(RT.S2A_CERT_ISSUER, Kind.TEXT, default="")
+    cert_subject: str = rec(RT.S2A_CERT_SUBJECT, Kind.TEXT, default="")
 
 
 @message(RT.S2A_RCPT, Role.REQUEST)
@@ -137,5 +147,5 @@ class Verdict(Message):
 
 
 PROTOCOL: Final = protocol(
-    "smtps-smar", 4, client=(SmtpsHelloA, CheckClient, CheckMail, CheckRcpt), server=(SmarHello, ClientVerdict, Verdict)
+    "smtps-smar", 5, client=(SmtpsHelloA, CheckClient, CheckMail, CheckRcpt), server=(SmarHello, ClientVerdict, Verdict)
 )

@@ -2,7 +2,7 @@
 
 An exchange is a generator.  It yields what it needs and is sent the answer; its return value is who the client is.
 
-    server   Challenge -> the client's response        CheckPassword -> bool        FindVerifier -> Verifier or None
+    server   Challenge -> the client's response        CheckPassword -> bool        FindVerifier -> Found
     client   the response to send -> the server's next challenge
 
 Invariant: an exchange tells nobody which half was wrong: a user that does not exist costs the same steps as a wrong password.
@@ -72,10 +72,23 @@ class Verifier:
 
 @dataclass(frozen=True, slots=True)
 class FindVerifier:
-    """What is stored of a user for a hash; the answer is a Verifier, None if there is none."""
+    """What is stored of a user for a hash; the answer is Found."""
 
     authcid: str
     hash_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The verifier of a user; of one that has none one that no password has, always the same one for its name.
+
+    Args:
+        verifier: what the exchange goes on with.
+        known: it is that of a user.
+    """
+
+    verifier: Verifier
+    known: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +105,7 @@ class SaslIdentity:
 
 
 Need = Challenge | CheckPassword | FindVerifier
-SaslAnswer = bytes | bool | Verifier | None
+SaslAnswer = bytes | bool | Found | None
 ServerExchange = Generator[Need, SaslAnswer, SaslIdentity]
 #: Yields responses, is sent challenges; it has returned when the client has nothing more to say.
 ClientExchange = Generator[bytes, bytes, None]

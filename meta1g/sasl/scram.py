@@ -5,7 +5,8 @@
     client   c=BINDING,r=CNONCE SNONCE,p=PROOF
     server                          v=SIGNATURE                       and the client says nothing, in one more message
 
-A user that is not known gets a salt that is always the same for its name, and fails at the proof, as a wrong password does.
+A user that is not known has a verifier that the caller makes up, always the same for its name, and fails at the proof, as a
+wrong password does.
 
 Pure.  Ref: RFC 5802, RFC 7677, RFC 9266 (tls-exporter), RFC 4954.
 """
@@ -21,6 +22,7 @@ from meta1g.sasl.base import (
     Challenge,
     ClientExchange,
     FindVerifier,
+    Found,
     SaslError,
     SaslIdentity,
     ServerExchange,
@@ -191,14 +193,12 @@ class ScramServer:
     Args:
         hash_name: `sha1` or `sha256`.
         nonce: random printable characters without a comma, new for each exchange.
-        secret: of this server; makes the salts of users that are not known.
         binding: the channel binding of the connection for a mechanism of the -PLUS kind, None for the plain one.
         binding_offered: a mechanism of the -PLUS kind was offered.
     """
 
     hash_name: str
     nonce: str
-    secret: bytes
     binding: bytes | None = None
     binding_offered: bool = False
 
@@ -215,27 +215,21 @@ class ScramServer:
             initial = of_kind((yield Challenge(b"")), bytes)
         first = read_first(initial, plus=self.binding is not None, binding_offered=self.binding_offered)
         authcid = prepared_or_none(first.authcid)
-        found = (yield FindVerifier(authcid, self.hash_name)) if authcid else None
-        verifier = self._nobody(authcid or first.authcid) if found is None else of_kind(found, Verifier)
+        found = of_kind((yield FindVerifier(authcid or first.authcid, self.hash_name)), Found)
+        verifier = found.verifier
         nonce = first.nonce + self.nonce
         server_first = f"r={nonce},s={_b64(verifier.salt)},i={verifier.iterations}"
         final = _message(of_kind((yield Challenge(server_first.encode())), bytes))
         without_proof, _, _ = final.rpartition(",p=")
         auth_message = f"{first.bare},{server_first},{without_proof}".encode()
         self._check(first, nonce, final, verifier, auth_message)
-        if found is None or not authcid:
+        if not found.known or not authcid:
             raise SaslError("no such user, or none with a verifier for this mechanism")
         signature = _hmac(self.hash_name, verifier.server_key, auth_message)
         last = of_kind((yield Challenge(b"v=" + base64.b64encode(signature))), bytes)
         if last:
             raise malformed("the client has something to say after the end")
         return SaslIdentity(authcid, first.authzid or authcid)
-
-    def _nobody(self, name: str) -> Verifier:
-        """Gives a verifier that no password has."""
-        made = hmac.digest(self.secret, f"{self.hash_name}\0{name}".encode(), "sha512")
-        size = hashlib.new(self.hash_name).digest_size
-        return Verifier(made[:SALT_BYTES], ITERATIONS, made[-size:], made[-size:])
 
     def _check(self, first: ClientFirst, nonce: str, final: str, verifier: Verifier, auth_message: bytes) -> None:
         """Checks the client's last message, all of it before anything is told."""

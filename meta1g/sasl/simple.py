@@ -24,7 +24,7 @@ from meta1g.sasl.base import (
 from meta1g.sasl.prep import prepared_or_none, saslprep
 
 _PLAIN_PARTS: Final = 3
-_REFUSED: Final = "the password is wrong, or there is no such user"
+_REFUSED: Final = "wrong password or no such user"
 
 
 def plain_server(initial: bytes | None) -> ServerExchange:

@@ -12,7 +12,7 @@ from typing import Final
 
 from meta1g.base.log import Log
 from meta1g.base.reply import Reply
-from meta1g.conf.access import DNSBL, TAGS, Action, Decision, TagRow, check_rhs, check_writers, parse_decision, row_of
+from meta1g.conf.access import DNSBL, TAGS, Action, Decision, TagRow, certificate_key, check_writers, parse_decision, row_of
 from meta1g.maps.base import Map, MapStatus, may_have
 from meta1g.maps.lookup import access_keys, client_keys, domain_keys, search
 from meta1g.maps.wrong import WrongEntries
@@ -36,8 +36,8 @@ RESOLVE_KEYS: Final = {
 }
 
 
-_CLTADDR, _CLTNAME, _CLTRESOLVE, _EHLO, _FROM, _TO = (
-    TAGS[tag] for tag in ("cltaddr", "cltname", "cltresolve", "ehlo", "from", "to")
+_CLTADDR, _CLTNAME, _CLTRESOLVE, _EHLO, _FROM, _TO, _CERTISSUER, _CERTSUBJECT = (
+    TAGS[tag] for tag in ("cltaddr", "cltname", "cltresolve", "ehlo", "from", "to", "certissuer", "certsubject")
 )
 _PROTECTED: Final = "protectedrcpt"
 
@@ -90,6 +90,18 @@ class AccessMap:
     def by_hello(self, ehlo: str) -> Decision:
         """Decides about a client by what it calls itself, in lower case."""
         return self._ask(_EHLO, domain_keys(ehlo))
+
+    def certificate(self, issuer: str, subject: str) -> Decision:
+        """Decides about a client by its certificate, which is verified: by its issuer, then by its subject.
+
+        Args:
+            issuer: distinguished name (RFC 4514).
+            subject: the same.
+        """
+        decision = self._ask(_CERTISSUER, (certificate_key(issuer),)) if issuer else NONE
+        if _goes_on(decision) and subject:
+            decision = self._first(decision, self._ask(_CERTSUBJECT, (certificate_key(subject),)))
+        return decision
 
     def listed(self, entries: Iterable[Listed]) -> Decision:
         """Decides about a client by its entries in DNS lists; the first entry that says more than `cont` counts."""
@@ -157,9 +169,7 @@ class AccessMap:
         self._tags = tags
         for tag in filter(str.isidentifier, sorted(tags)):
             try:
-                row = row_of(tag)
-                if row.waits_for:
-                    check_rhs(row, "", tag)
+                row_of(tag)
             except ValueError as error:
                 self._wrong.tell(self._table.name, f"{tag}:", "", str(error), "its rules are not kept")
 

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
+from meta1g.base.idn import forms
 from meta1g.base.log import Log
 from meta1g.base.reply import Reply
 from meta1g.maps.base import Map, MapResult, MapStatus
@@ -229,7 +230,8 @@ class Aliases:
             key, result = search(self._table, user_keys(local, self._delimiter))
             if result.ends_search:
                 return key, result
-        return f"@{domain}", self._table.lookup(f"@{domain}")
+        key, result = search(self._table, (f"@{form}" for form in forms(domain)))
+        return key or f"@{domain}", result
 
     def _broken(self, frame: _Frame, value: str, what: str) -> _StopError:
         """Gives the end of an expansion that met a wrong entry, which is logged."""

@@ -1,7 +1,7 @@
 """The checks of a mail on its way in: client, sender, recipient.
 
     client     access map (cltaddr, cltname, cltresolve, smtps_session_conf), relay_from, DNS lists (dnsblN)
-    sender     access map (ehlo, from)
+    sender     auth_sender (whether a user may have it), access map (certissuer, certsubject, ehlo, from)
     recipient  access map (to), relaying and routes in the local part, local user, protected recipient
 
 A `quick:` entry ends the questions to the access map; whether the recipient exists and may be relayed to is always
@@ -30,6 +30,7 @@ from meta1g.rcb.smtps_smar import (
 )
 from meta1g.smar.access import BROKEN, NONE, AccessMap, Action, Decision
 from meta1g.smar.alias import Aliases
+from meta1g.smar.authsender import AuthSenders
 from meta1g.smar.dnsbl import Listed
 from meta1g.smar.hostconf import HostConf
 from meta1g.smar.localuser import LocalUsers, may_write
@@ -45,6 +46,8 @@ RELAYING_DENIED: Final = Verdict(reply=Reply(550, "5.7.1", "Relaying denied"))
 ROUTE_TEMP: Final = Verdict(reply=Reply(451, "4.3.0", "Mail routing is temporarily not known"))
 USER_UNKNOWN: Final = Verdict(reply=Reply(550, "5.1.1", "User unknown"))
 USER_TEMP: Final = Verdict(reply=Reply(451, "4.3.0", "User map temporarily not available"))
+SENDER_DENIED: Final = Verdict(reply=Reply(553, "5.7.1", "This sender address is not one of yours"), flags=VerdictFlags.FINAL)
+SENDER_TEMP: Final = Verdict(reply=Reply(451, "4.3.0", "Map of senders temporarily not available"))
 PROTECTED: Final = Verdict(reply=Reply(550, "5.7.1", "You may not write to this recipient"))
 
 #: What parts a user from another host in a local part: user%host, host!user, "user@host", "@host:user".
@@ -75,6 +78,7 @@ class Policy:
         aliases: an alias is a good local address too.
         names: names of clients are wanted even without access map.
         conf: pieces of configuration in the access map, None without one.
+        senders: which senders users may have, None if any.
     """
 
     routes: Routes
@@ -84,12 +88,14 @@ class Policy:
     aliases: Aliases | None = None
     names: bool = False
     conf: HostConf | None = None
+    senders: AuthSenders | None = None
 
     def checks(self, flags: int = 0) -> Checks:
         """Gives the questions that there is an opinion on, if all have these LookupFlags."""
+        checks = Checks.RCPT if self.senders is None else Checks.RCPT | Checks.AUTH
         if self._access(flags) is not None:
-            return Checks.CLIENT | Checks.MAIL | Checks.RCPT
-        return Checks.CLIENT | Checks.RCPT if self.names else Checks.RCPT
+            return checks | Checks.CLIENT | Checks.MAIL
+        return checks | Checks.CLIENT if self.names else checks
 
     def _access(self, flags: int) -> AccessMap | None:
         """Gives the access map, if it counts."""
@@ -97,8 +103,13 @@ class Policy:
 
     @property
     def access_blocks(self) -> bool:
-        """Whether client() and mail() may block."""
+        """Whether client() may block."""
         return self.access is not None and self.access.blocking
+
+    @property
+    def mail_blocks(self) -> bool:
+        """Whether mail() may block."""
+        return self.access_blocks or (self.senders is not None and self.senders.blocking)
 
     @property
     def rcpt_blocks(self) -> bool:
@@ -149,18 +160,30 @@ class Policy:
         return decision if by_list.action is Action.NONE else by_list
 
     def mail(self, msg: CheckMail) -> Verdict:
-        """Decides about a sender.  Blocks: if the access map does."""
+        """Decides about a sender.  Blocks: if mail_blocks."""
         try:
             sender = parse_path(msg.mail, null_ok=True, utf8=True)
         except AddressError:
             return BAD_SENDER
+        if msg.auth and self.senders is not None and (refusal := self._sender_of_user(self.senders, msg.auth, sender)):
+            return refusal
         access = self._access(msg.flags)
         if access is None or msg.flags & LookupFlags.QUICK:
             return OK
-        decision = access.sender(sender, msg.ehlo.lower())
+        by_cert = access.certificate(msg.cert_issuer, msg.cert_subject) if msg.cert_subject or msg.cert_issuer else NONE
+        relays = VerdictFlags.RELAY | VerdictFlags.CERTIFIED if by_cert.action is Action.RELAY else VerdictFlags(0)
+        ended = by_cert.quick or by_cert.action in (Action.REFUSE, Action.DISCARD)
+        decision = by_cert if ended else access.sender(sender, msg.ehlo.lower())
         if decision.action is Action.REFUSE:
-            return _refusal(decision)
-        return Verdict(reply=_ACCEPT, flags=_flags(decision), rule=decision.rule)
+            return Verdict(reply=decision.reply, flags=int(relays), rule=decision.rule)
+        return Verdict(reply=_ACCEPT, flags=_flags(decision) | relays, rule=decision.rule)
+
+    def _sender_of_user(self, senders: AuthSenders, user: str, sender: Address) -> Verdict | None:
+        """Refuses a sender that a user may not have; whoever sends nothing but reports has none."""
+        status = senders.find(user, sender)
+        if status is MapStatus.OK:
+            return None
+        return SENDER_DENIED if status is MapStatus.NOTFOUND else SENDER_TEMP
 
     def rcpt(self, msg: CheckRcpt) -> Verdict:
         """Decides about a recipient.  Blocks: if any of the maps does."""

@@ -24,8 +24,8 @@ class Question:
     """One open question.  Locking: caller holds the lock of the resolver."""
 
     __slots__ = (
-        "attempt", "callbacks", "channel", "done", "edns", "key", "name", "number", "renamed", "rrtype", "server", "tcp",
-        "tries", "zone",
+        "attempt", "callbacks", "channel", "done", "edns", "key", "name", "number", "renamed", "rrtype", "secure", "server",
+        "tcp", "tries", "zone",
     )  # fmt: skip
 
     def __init__(self, key: Key, zone: str, on_answer: OnDnsAnswer) -> None:
@@ -36,6 +36,7 @@ class Question:
         self.tries = 0
         self.attempt = 0  # number of the attempt under way, 0 if there is none
         self.renamed = 0
+        self.secure = True  # what led to the name was validated
         self.number = 0
         self.edns = False
         self.channel: Channel | None = None

@@ -2,12 +2,13 @@
 
 An answer may contain records of other types than asked for: CNAME records lead on, all others are passed over.
 
-Ref: RFC 1035 4; RFC 2308 (negative answers); RFC 6891 (EDNS0).
+Ref: RFC 1035 4; RFC 2308 (negative answers); RFC 6891 (EDNS0); RFC 4035 3.2.3, RFC 6840 5.7 (AD bit); RFC 6698 2.1 (TLSA).
 """
 
 import re
 import socket
 import struct
+from dataclasses import replace
 from enum import Enum, IntEnum
 from typing import Final
 
@@ -20,6 +21,7 @@ import dns.rdatatype
 import dns.reversename
 
 from meta1g.base.dataclass import dataclass
+from meta1g.base.idn import to_ascii
 from meta1g.smar.dnsreader import DnsMessage, Record, WireError
 from meta1g.smar.limits import EDNS_PAYLOAD_BYTES, NEGATIVE_TTL_DEFAULT_S, NEGATIVE_TTL_MAX_S, TTL_MAX_S
 
@@ -27,6 +29,7 @@ _HEADER: Final = struct.Struct(">HHHHHH")
 _QR: Final = 0x8000
 _TC: Final = 0x0200
 _RD: Final = 0x0100
+_AD: Final = 0x0020
 _QUESTION_END: Final = struct.Struct(">HH")
 #: OPT record of EDNS0: root name, type 41, our payload size, no flags, no options.
 _OPT: Final = struct.pack(">BHHIH", 0, 41, EDNS_PAYLOAD_BYTES, 0, 0)
@@ -36,15 +39,19 @@ _PLAIN_MAX_CHARS: Final = 253
 _CHAIN_MAX: Final = 16
 _PREFERENCE: Final = struct.Struct(">H")
 _SOA_NUMBERS_BYTES: Final = 20
+_TLSA_NUMBERS_BYTES: Final = 3
 
 
 class RRType(IntEnum):
     """Record types that SMAR asks for."""
 
     A = 1
+    CNAME = 5
     PTR = 12
     MX = 15
+    TXT = 16
     AAAA = 28
+    TLSA = 52
 
 
 _FAMILIES: Final = {RRType.A: socket.AF_INET, RRType.AAAA: socket.AF_INET6}
@@ -61,7 +68,7 @@ class DnsStatus(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DnsRecord:
-    """One record: address or host name, and the preference of an MX record."""
+    """One record: address, host name, text (a byte a character) or TLSA record as in zone files; preference of an MX record."""
 
     value: str
     pref: int = 0
@@ -77,6 +84,8 @@ class DnsAnswer:
         ttl_s: how long it may be used.
         reason: text for the log, if TEMP.
         next_name: the chain of CNAME records ends at this name, which has to be asked for.
+        secure: the name server says that it has validated all of it (RFC 4035 3.2.3).
+        canonical: the name that the records belong to, if it is another one than asked for.
     """
 
     status: DnsStatus
@@ -84,6 +93,8 @@ class DnsAnswer:
     ttl_s: int = 0
     reason: str = ""
     next_name: str = ""
+    secure: bool = False
+    canonical: str = ""
 
 
 class FormatRefusedError(WireError):
@@ -100,9 +111,17 @@ def normal_name(text: str) -> str:
     if len(text) <= _PLAIN_MAX_CHARS and _PLAIN.fullmatch(lowered) is not None:
         return lowered
     try:
-        return dns.name.from_text(text).canonicalize().to_text(omit_final_dot=True)
-    except (dns.exception.DNSException, UnicodeError) as error:
+        return dns.name.from_text(to_ascii(text)).canonicalize().to_text(omit_final_dot=True)
+    except (dns.exception.DNSException, ValueError) as error:
         raise WireError(f"not a domain name: {error}") from error
+
+
+def ascii_name(text: str) -> str:
+    """Gives a domain name as normal_name() does; empty if it cannot stand in the DNS."""
+    try:
+        return normal_name(text)
+    except WireError:
+        return ""
 
 
 def reverse_name(address: str, zone: str = "") -> str:
@@ -118,7 +137,7 @@ def reverse_name(address: str, zone: str = "") -> str:
     return dns.reversename.from_address(address, v4_origin=origin, v6_origin=origin).to_text(omit_final_dot=True)
 
 
-def build_question(name: str, rrtype: RRType, question_id: int, *, edns: bool) -> bytes:
+def build_question(name: str, rrtype: RRType, question_id: int, *, edns: bool, validated: bool = False) -> bytes:
     """Gives the packet of a question.
 
     Args:
@@ -126,8 +145,9 @@ def build_question(name: str, rrtype: RRType, question_id: int, *, edns: bool) -
         rrtype: type of the records.
         question_id: 0 to 65535.
         edns: announces EDNS_PAYLOAD_BYTES.
+        validated: asks to be told whether the answer was validated (RFC 6840 5.7).
     """
-    head = _HEADER.pack(question_id, _RD, 1, 0, 0, 1 if edns else 0)
+    head = _HEADER.pack(question_id, _RD | _AD if validated else _RD, 1, 0, 0, 1 if edns else 0)
     return head + _wire_name(name) + _QUESTION_END.pack(rrtype, dns.rdataclass.IN) + (_OPT if edns else b"")
 
 
@@ -179,7 +199,8 @@ def parse_answer(packet: bytes, name: str, rrtype: RRType) -> DnsAnswer:
         raise WireError("answer to another question")
     if message.rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         return DnsAnswer(DnsStatus.TEMP, reason=_rcode_text(message.rcode))
-    return _read_chain(message, name, rrtype, nxdomain=message.rcode == dns.rcode.NXDOMAIN)
+    answer = _read_chain(message, name, rrtype, nxdomain=message.rcode == dns.rcode.NXDOMAIN)
+    return replace(answer, secure=True) if message.flags & _AD else answer
 
 
 def _rcode_text(code: int) -> str:
@@ -200,7 +221,8 @@ def _read_chain(message: DnsMessage, asked: str, rrtype: RRType, *, nxdomain: bo
         found = sets.get((name, int(rrtype)))
         if found is not None:
             values = dict.fromkeys(_value(message, one, rrtype) for one in found)
-            return DnsAnswer(DnsStatus.OK, tuple(values), min(ttl_s, *(one.ttl_s for one in found)))
+            canonical = name if name != asked else ""
+            return DnsAnswer(DnsStatus.OK, tuple(values), min(ttl_s, *(one.ttl_s for one in found)), canonical=canonical)
         alias = sets.get((name, int(dns.rdatatype.CNAME)))
         if alias is None:
             break
@@ -220,12 +242,30 @@ def _value(message: DnsMessage, record: Record, rrtype: RRType) -> DnsRecord:
         if len(data) < _PREFERENCE.size:
             raise WireError("MX record is cut short")
         return DnsRecord(message.name_at(record, _PREFERENCE.size), int(_PREFERENCE.unpack_from(data)[0]))
-    if rrtype is RRType.PTR:
+    if rrtype is RRType.TLSA:
+        if len(data) <= _TLSA_NUMBERS_BYTES:
+            raise WireError("TLSA record is cut short")
+        return DnsRecord(f"{data[0]} {data[1]} {data[2]} {data[3:].hex()}")
+    if rrtype in (RRType.PTR, RRType.CNAME):
         return DnsRecord(message.name_at(record))
+    if rrtype is RRType.TXT:
+        return DnsRecord(_text(data))
     try:
         return DnsRecord(socket.inet_ntop(_FAMILIES[rrtype], data))
     except ValueError as error:
         raise WireError("address record of a wrong length") from error
+
+
+def _text(data: bytes) -> str:
+    """Joins the strings of a TXT record (RFC 1035 3.3.14)."""
+    joined, at = bytearray(), 0
+    while at < len(data):
+        end = at + 1 + data[at]
+        if end > len(data):
+            raise WireError("TXT record is cut short")
+        joined += data[at + 1 : end]
+        at = end
+    return joined.decode("latin-1")
 
 
 def _is_referral(message: DnsMessage) -> bool:

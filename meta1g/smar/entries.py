@@ -17,11 +17,14 @@ from meta1g.conf.access import DNSBL, TAGS, Action, KeyKind, RhsKind, TagRow, ch
 from meta1g.conf.errors import ConfigError
 from meta1g.conf.openrelay import too_wide
 from meta1g.conf.snippet import parse_snippet
+from meta1g.conf.tlsconf import pairs_of
 from meta1g.conf.values import shown, suggest
 from meta1g.maps.cidrmap import NetworkTable, split_tag
 from meta1g.maps.regexmap import Expression, read_rule
 from meta1g.maps.rhs import macros_in
+from meta1g.smar import tlsmap
 from meta1g.smar.alias import Aliases, read_member, split_members
+from meta1g.smar.authsender import ANY, check_senders
 from meta1g.smar.expressions import opens_relay, tags_of
 from meta1g.smar.keys import (
     address_problem,
@@ -40,10 +43,13 @@ MAILERTABLE: Final = "mailertable"
 ALIASES: Final = "aliases"
 USERS: Final = "local_user_map"
 DESTINATIONS: Final = "conf_map"
+SERVER_NAMES: Final = "server_names"
+POLICIES: Final = "tls_policy"
+SENDERS: Final = "auth_sender"
 #: Uses by the names that their files usually have.
 NAMED: Final[Mapping[str, str]] = {
     "access": ACCESS, "mailertable": MAILERTABLE, "aliases": ALIASES, "users": USERS, USERS: USERS, ACCESS: ACCESS,
-    DESTINATIONS: DESTINATIONS,
+    DESTINATIONS: DESTINATIONS, POLICIES: POLICIES, SENDERS: SENDERS,
 }  # fmt: skip
 
 #: What a mailertable means without a configuration.
@@ -60,6 +66,8 @@ _UNSEEN: Final = re.compile(
     r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 _FROM: Final = "from"
+#: How a distinguished name begins.
+_ATTRIBUTE: Final = re.compile(r"[\w.-]+=")
 _NO_USER: Final = ("reject", "discard", "no", "unknown", "error")
 _ALIAS_MACROS: Final = ("user", "detail", "domain", "key")
 _SAMPLE: Final = "x"
@@ -86,6 +94,7 @@ class EntryRules:
         localpart: local parts alone are asked for.
         delimiter: separates user and detail.
         lists: number of DNS lists; None if it is not known.
+        dane: TLSA records can be asked for; None if that is not known.
     """
 
     use: str = ""
@@ -93,6 +102,7 @@ class EntryRules:
     localpart: bool = True
     delimiter: str = "+"
     lists: int | None = None
+    dane: bool | None = None
 
 
 _KeyCheck = Callable[[str, EntryRules], str]
@@ -118,8 +128,13 @@ def _client_or_domain(key: str, _rules: EntryRules) -> str:
     return "" if key.startswith("unix:/") else client_problem(key) and domain_problem(key)
 
 
-def _anything(_key: str, _rules: EntryRules) -> str:
-    return ""
+def _certificate(key: str, _rules: EntryRules) -> str:
+    if key.startswith("/"):
+        return f"is no distinguished name; write {KeyKind.CERTIFICATE.value}"
+    if not _ATTRIBUTE.match(key):
+        return f"is no distinguished name; write cn={shown(key)}, or what else the log has for cert_subject or cert_issuer"
+    wrong = re.search(r"\+(?![0-9a-f]{2})|[\"<>()]", key)
+    return f"has {wrong[0]}; write +{ord(wrong[0]):02x} for it" if wrong else ""
 
 
 #: Checks of the keys of the access map.
@@ -130,7 +145,7 @@ TAGGED: Final[Mapping[KeyKind, _KeyCheck]] = {
     KeyKind.HELLO: _hello,
     KeyKind.ADDRESS: _address,
     KeyKind.HOST: _client_or_domain,
-    KeyKind.CERTIFICATE: _anything,
+    KeyKind.CERTIFICATE: _certificate,
 }
 #: What stands behind tags whose keys are IP addresses: those of a map of networks.
 _NETWORKS: Final = (KeyKind.CLIENT, KeyKind.HOST)
@@ -301,7 +316,7 @@ def _access_value(key: str, value: str, rules: EntryRules) -> str:
     row, _ = _row(tag, rules)
     if row is None:  # that is told of the key
         return ""
-    if not value and not row.waits_for:
+    if not value:
         return f"has no value; write {row.rhs.value}"
     try:
         check_rhs(row, value, shown(key))
@@ -375,12 +390,47 @@ def _destination_value(key: str, value: str, _rules: EntryRules) -> str:
     return ""
 
 
+def _names_value(_key: str, value: str, _rules: EntryRules) -> str:
+    try:
+        pairs_of(value, Path())
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _policy_value(_key: str, value: str, rules: EntryRules) -> str:
+    try:
+        tlsmap.read_entry(value)
+    except ValueError as error:
+        return str(error)
+    if rules.dane is False and tlsmap.needs_dane(value):
+        return f"{shown(value)} needs name servers that validate; set DNS_flags = {{ trust_ad }} in section smar if they do"
+    return ""
+
+
+def _sender_key(key: str, _rules: EntryRules) -> str:
+    if ":" in key or key.startswith("<") or (ANY in key and key != ANY) or key == "@":
+        return "is no name of a user; write USER, USER@DOMAIN, @DOMAIN or *"
+    return ""
+
+
+def _sender_value(_key: str, value: str, _rules: EntryRules) -> str:
+    try:
+        check_senders(value)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 KEYS: Final[Mapping[str, _KeyCheck]] = {
     ACCESS: _access_key,
     MAILERTABLE: lambda key, _rules: route_problem(key),
     ALIASES: _alias_key,
     USERS: _user_key,
     DESTINATIONS: _client_or_domain,
+    SERVER_NAMES: _domain,
+    POLICIES: lambda key, _rules: tlsmap.key_problem(key),
+    SENDERS: _sender_key,
 }
 VALUES: Final[Mapping[str, Callable[[str, str, EntryRules], str]]] = {
     ACCESS: _access_value,
@@ -388,6 +438,9 @@ VALUES: Final[Mapping[str, Callable[[str, str, EntryRules], str]]] = {
     ALIASES: _alias_value,
     USERS: _user_value,
     DESTINATIONS: _destination_value,
+    SERVER_NAMES: _names_value,
+    POLICIES: _policy_value,
+    SENDERS: _sender_value,
 }
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from meta1g.conf.access import KeyKind, TagRow
+from meta1g.conf.access import KeyKind, TagRow, certificate_key
 from meta1g.maps.lookup import access_keys, client_keys, domain_keys
 from meta1g.maps.regexmap import Expression
 
@@ -47,12 +47,19 @@ _SAMPLES: Final[Mapping[KeyKind, Sequence[str]]] = {
     KeyKind.CLIENT: _CLIENTS,
     KeyKind.NAME: tuple(address.partition("@")[2] for address in _ADDRESSES),
     KeyKind.ADDRESS: _ADDRESSES,
+    KeyKind.CERTIFICATE: (
+        "CN=R11,O=Let's Encrypt,C=US",
+        "CN=RapidSSL TLS RSA CA G1,O=DigiCert Inc",
+        "CN=a.example",
+        "CN=b.test",
+    ),
 }
 #: The keys that the access map is asked for one of the samples.
 _KEYS: Final[Mapping[KeyKind, Callable[[str, str], Iterable[str]]]] = {
     KeyKind.CLIENT: lambda client, _delimiter: client_keys(client),
     KeyKind.NAME: lambda domain, _delimiter: domain_keys(domain),
     KeyKind.ADDRESS: lambda address, delimiter: access_keys(*_parts(address), delimiter),
+    KeyKind.CERTIFICATE: lambda name, _delimiter: (certificate_key(name),),
 }
 
 

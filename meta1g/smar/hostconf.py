@@ -11,6 +11,7 @@ Ref: MeTA1 README, "SMTP Server Session Configuration", "STARTTLS Restrictions" 
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import chain
 from typing import Final
 
@@ -71,20 +72,18 @@ class HostConf:
 
     def applied(self, rcpt: str, route: Route) -> Route | Unresolved:
         """Gives the route of a recipient with the snippets of its servers, or why it has to wait."""
-        if may_have(self._table, _RCPT.tag) and self.recipient(parse_path(rcpt, utf8=True)) is None:
+        rcpt_conf = self.recipient(parse_path(rcpt, utf8=True)) if may_have(self._table, _RCPT.tag) else ""
+        if rcpt_conf is None:
             return NO_CONF
+        if rcpt_conf:
+            route = replace(route, rcpt_conf=rcpt_conf)
         if not may_have(self._table, _SERVER.tag):
             return route
         snippets = [self.server(one) for one in route.servers]
         if None in snippets:
             return NO_CONF
-        servers = (
-            one
-            if not conf
-            else ServerAddr(addr=one.addr, port=one.port, pref=one.pref, ttl_s=one.ttl_s, host=one.host, conf=conf)
-            for one, conf in zip(route.servers, snippets, strict=True)
-        )
-        return Route(da=route.da, servers=tuple(servers))
+        servers = (one if not conf else replace(one, conf=conf) for one, conf in zip(route.servers, snippets, strict=True))
+        return replace(route, servers=tuple(servers))
 
     def _find(self, row: TagRow, first: str, second: str, keys: Iterable[str]) -> str | None:
         """Asks for a snippet; what is right is kept, by the two words that the keys are made of."""

@@ -104,3 +104,43 @@ CLIENT_NAME_S: Final = 30.0
 INTERFACES_TTL_S: Final = 60.0
 #: Name servers taken from resolv.conf.  Ref: resolv.conf(5), MAXNS.
 RESOLV_CONF_SERVERS: Final = 3
+#: Policies of MTA-STS that are kept, and bytes of all of them (invariant I4).  Our choice: most gateways meet some hundreds.
+STS_POLICIES_MAX: Final = 10_000
+STS_CACHE_BYTES: Final = 16 * 1024 * 1024
+#: Longest time that mail waits for the policy of its domain to be fetched, in seconds.  Our choice: a third of what QMGR waits.
+STS_WAIT_S: Final = 10.0
+#: Longest fetch, in seconds.  Ref: RFC 8461 3.3, a minute is suggested.
+STS_FETCH_S: Final = 30.0
+#: Fetches at the same time, with a thread each, and those that wait for one; names below one domain have a share of both
+#: (invariants I4, I11).  Our choice.
+STS_FETCHES: Final = 8
+STS_FETCHES_OPEN_MAX: Final = 200
+#: A fetch that failed is tried again after so long, twice as long each time, at most STS_RETRY_MAX_S.  Ref: RFC 8461 3.3.
+STS_RETRY_S: Final = 300.0
+STS_RETRY_MAX_S: Final = 3600.0
+#: A policy is fetched again after so long, or when half of its life is over.  Ref: RFC 8461 3.3, once a day is suggested.
+STS_REFRESH_S: Final = 86_400.0
+#: How often it is looked which policies have to be fetched again, in seconds, and how many are at one time.  Our choice.
+STS_LOOK_S: Final = 600.0
+STS_REFRESHES: Final = 100
+#: A policy that no mail has met for so long is not fetched again, seconds.  Our choice: a month; until its end it holds.
+STS_UNUSED_S: Final = 31 * 86_400.0
+#: How often what is counted for reports is written, and whether one is due is looked at, in seconds.  Our choice.
+RPT_WRITE_S: Final = 60.0
+RPT_LOOK_S: Final = 60.0
+#: Domains of which is known whether they want reports, and for how long, in seconds.  Our choice.
+RPT_WANTED_MAX: Final = 10_000
+RPT_WANTED_S: Final = 3600.0
+#: Reports under way at the same time.  Our choice: each target has a thread for a moment.
+RPT_AT_ONCE: Final = 4
+#: A report that cannot be sent is tried again after so long, twice as long each time, and given up when its day is RPT_DAYS
+#: old.  Ref: RFC 8460 5.5, 24 hours.
+RPT_RETRY_S: Final = 1800.0
+RPT_DAYS: Final = 2
+#: Longest time to hand a report over, in seconds, and bytes of the answer of a server that takes one by https.  Our choice.
+RPT_SEND_S: Final = 60.0
+RPT_ANSWER_BYTES: Final = 16 * 1024
+#: Bytes of the TLSA records of one host that are passed on (invariant I4).  Our choice: many digests, or a few certificates.
+TLSA_BYTES_MAX: Final = 8192
+#: Characters of the list of senders that a user may have.  Our choice: it is read for each mail of the user (invariant I10).
+AUTH_SENDERS_MAX_CHARS: Final = 16 * 1024

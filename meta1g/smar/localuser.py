@@ -3,6 +3,8 @@
 Ref: MeTA1 README, "Specifying Valid Local Addresses", "Protecting Recipients" (modelled on).
 """
 
+from itertools import chain
+
 from meta1g.base.dataclass import dataclass
 from meta1g.maps.base import Map, MapStatus
 from meta1g.maps.cidrmap import NetworkTable, parse_address
@@ -44,7 +46,9 @@ def may_write(allowed: str, sender: Address, client: str) -> bool:
         client: IP address of the client.
     """
     words = dict.fromkeys(allowed.lower().replace(",", " ").split())
-    if sender.key in words or (sender.domain and any(key in words for key in domain_keys(sender.domain.lower()))):
+    local, domain = sender.local.lower(), sender.domain.lower()
+    keys = chain(address_keys(local, domain, ""), domain_keys(domain)) if domain else (sender.key,)
+    if any(key in words for key in keys):
         return True
     table = NetworkTable()
     for word in words:

@@ -7,6 +7,7 @@ Ref: MeTA1 design, "Functional Specification: SMAR" (modelled on).
 
 import os
 import signal
+from typing import TYPE_CHECKING
 
 from meta1g.base import cli, failure, hostname, paths, startup
 from meta1g.base.accounts import access_for, account_of
@@ -20,14 +21,20 @@ from meta1g.pt.rcblisten import RcbListener
 from meta1g.pt.turnlog import collect_lines
 from meta1g.pt.workers import Workers
 from meta1g.rcb import qmgr_smar, smtps_smar
+from meta1g.rcb.tlssession import TlsSession
 from meta1g.smar.clientname import ClientNames
+from meta1g.smar.dane import Dane
 from meta1g.smar.dnsbl import DnsLists
 from meta1g.smar.limits import HARD_THREADS, LOOKUPS_MAX, SOFT_THREADS, WORKERS_SPARE
 from meta1g.smar.recipient import Recipients
 from meta1g.smar.resolver import Resolver
 from meta1g.smar.server import Offload, QmgrService, SmtpsService
-from meta1g.smar.settings import settings_from
+from meta1g.smar.settings import Settings, settings_from
+from meta1g.smar.tlspolicies import PolicySource, TlsPolicies
 from meta1g.smar.turns import Turns
+
+if TYPE_CHECKING:
+    from meta1g.smar.tlsoutside import TlsOutside
 
 
 class Smar:
@@ -59,15 +66,38 @@ class Smar:
             log=log,
             edns="edns" in settings.dns_flags,
             use_tcp="use_tcp" in settings.dns_flags,
+            validated="trust_ad" in settings.dns_flags,
             turns=turns,
         )
+        self._outside: TlsOutside | None = None
         offload = Offload(self._workers, log, turns, self._evthr)
         lists = DnsLists(self._evthr, self._resolver, settings.lists, log)
-        recipients = Recipients(settings.routes, settings.aliases, self._resolver, settings.hostname, log, settings.myself)
+        policies = self._policies(settings)
+        recipients = Recipients(
+            settings.routes, settings.aliases, self._resolver, settings.hostname, log, settings.myself, policies
+        )
         names = ClientNames(self._evthr, self._resolver, log)
         self._smtps = SmtpsService(settings.policy, names, lists, offload, log)
-        self._qmgr = QmgrService(recipients, offload, log, settings.policy.conf)
+        self._qmgr = QmgrService(recipients, offload, log, settings.policy.conf, self._counted)
         self._listeners = self._listen(config)
+
+    def _policies(self, settings: Settings) -> TlsPolicies | None:
+        """Makes what finds out the TLS policies of servers; None if nobody says anything about them, nor counts sessions."""
+        dane = Dane(self._resolver) if "trust_ad" in settings.dns_flags else None
+        sources: list[PolicySource] = [] if dane is None else [dane]
+        if settings.sts is not None or settings.reports is not None:
+            from meta1g.smar.tlsoutside import TlsOutside
+
+            self._outside = TlsOutside(self._evthr, self._resolver, settings, self._log)
+            sources += self._outside.sources
+        table, counted = settings.policy_map, settings.reports is not None
+        if not sources and table is None and not counted:
+            return None
+        return TlsPolicies(sources, self._log, table, dane, counted=counted)
+
+    def _counted(self, session: TlsSession) -> None:
+        if self._outside is not None and self._outside.counts is not None:
+            self._outside.counts.add(session)
 
     def _listen(self, config: Config) -> list[RcbListener]:
         queue = config.queue_directory
@@ -109,6 +139,7 @@ class Smar:
                 "smar.stop",
                 lambda: self._workers.close(timeout_s=0.0),
                 lambda: self._loader.close(timeout_s=0.0),
+                *(() if self._outside is None else (self._outside.close,)),
                 signals.signals_of(self._evthr).close,
                 self._settings.registry.close,
             )

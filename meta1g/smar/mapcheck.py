@@ -17,7 +17,19 @@ from meta1g.maps.static import StaticMap
 from meta1g.maps.textmap import AS_IT_IS, read_entries
 from meta1g.maps.wrong import WrongEntries
 from meta1g.smar.alias import Aliases
-from meta1g.smar.entries import ACCESS, ALIASES, DEFAULTS, DESTINATIONS, KEYS, NAMED, EntryRules, MapEntry, check_entries, loops
+from meta1g.smar.entries import (
+    ACCESS,
+    ALIASES,
+    DEFAULTS,
+    DESTINATIONS,
+    KEYS,
+    NAMED,
+    SERVER_NAMES,
+    EntryRules,
+    MapEntry,
+    check_entries,
+    loops,
+)
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import Routes
 
@@ -124,6 +136,14 @@ def check_maps(config: Config, owner: Section, aliases: Aliases | None) -> list[
     return found
 
 
+def check_server_names(config: Config, smtps: Section) -> list[str]:
+    """Checks the entries of the map of server names of a section smtps, if it has one; gives a text for each problem."""
+    names = smtps.sub("tls").sub(SERVER_NAMES)
+    if not names.exists:
+        return []
+    return _check_section(config, names, [EntryRules(use=SERVER_NAMES, kind=names.get("type"))], None)
+
+
 def _uses(owner: Section, section: Section, keywords: Sequence[str]) -> list[EntryRules]:
     """Gives what a map is for: that of a section which uses it in place, or those of all that name it."""
     kind, name = section.get("type"), section.name or ""
@@ -170,4 +190,5 @@ def _rules_of(owner: Section, keyword: str, kind: str) -> EntryRules:
         localpart=not has_flags or section.flag("localpart"),
         delimiter=owner.get("address_delimiter"),
         lists=len(owner.subs("dnsbl")) if keyword == ACCESS else None,
+        dane="trust_ad" in owner.get("DNS_flags"),
     )

@@ -11,18 +11,19 @@ from meta1g.maps.base import Map
 from meta1g.maps.registry import MapRegistry, MapSpec
 from meta1g.smar.access import AccessMap
 from meta1g.smar.checks import Policy
-from meta1g.smar.entries import ACCESS, ALIASES, DEFAULTS, MAILERTABLE, USERS, EntryRules
+from meta1g.smar.entries import ACCESS, ALIASES, DEFAULTS, MAILERTABLE, POLICIES, USERS, EntryRules
 from meta1g.smar.hostconf import HostConf
 from meta1g.smar.localuser import LocalUsers
 from meta1g.smar.mapcheck import NOWHERE, aliases_alone, use_of
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import Routes
 from meta1g.smar.settings import settings_from
+from meta1g.smar.tlsmap import PolicyMap
 from meta1g.smar.trace import LookupNotes, Mail, Tracer, WatchedMap
 
 _DELIMITER: Final = "+"
 #: What the questions about one map are for, if neither an option nor its name tells.
-_USES: Final = {"mailertable": MAILERTABLE, "aliases": ALIASES, "local_user_map": USERS}
+_USES: Final = {"mailertable": MAILERTABLE, "aliases": ALIASES, "local_user_map": USERS, "tls_policy": POLICIES}
 
 
 def of_configuration(config: Config, question: str, mail: Mail) -> list[str]:
@@ -37,7 +38,8 @@ def of_configuration(config: Config, question: str, mail: Mail) -> list[str]:
     smar = sections[0] if sections else config.section("smar")
     settings = settings_from(config, smar, watch=lambda table: WatchedMap(table, notes), wrong=notes)
     try:
-        return Tracer(settings.policy, settings.aliases, notes, settings.hostname.lower()).ask(question, mail)
+        tracer = Tracer(settings.policy, settings.aliases, notes, settings.hostname.lower(), settings.policy_map)
+        return tracer.ask(question, mail)
     finally:
         settings.registry.close()
 
@@ -73,4 +75,5 @@ def _tracer(use: str, table: Map, notes: LookupNotes) -> Tracer:
     access = AccessMap(table, _DELIMITER, notes) if use == ACCESS else None
     conf = HostConf(table, _DELIMITER, notes) if use == ACCESS else None
     policy = Policy(routes, RelayRules((), (), (NOWHERE,), routes), access, users, aliases, conf=conf)
-    return Tracer(policy, aliases, notes, NOWHERE)
+    policies = PolicyMap(table, notes, dane=True) if use == POLICIES else None
+    return Tracer(policy, aliases, notes, NOWHERE, policies)

@@ -21,6 +21,7 @@ from meta1g.smar.rcpt_fsm import TRANSITIONS, Event, State
 from meta1g.smar.request import Resolution, loops_at, without_us
 from meta1g.smar.resolver import Resolver
 from meta1g.smar.route import Routes
+from meta1g.smar.tlspolicies import TlsPolicies
 from meta1g.smar.turns import Steps, advance
 from meta1g.smtp.address import Address, AddressError, parse_path
 
@@ -40,6 +41,7 @@ class Recipients:
         hostname: our name: domain of addresses without one.
         myself: tells which servers are this gateway: mail must not come back to us.
         log: what fails is logged here.
+        policies: what TLS has to fulfil at servers; None if nobody says anything about it.
 
     Attributes:
         by_domain: where a valid address goes depends on its domain alone.
@@ -56,7 +58,9 @@ class Recipients:
         hostname: str,
         log: Log | None = None,
         myself: Myself | None = None,
+        policies: TlsPolicies | None = None,
     ) -> None:
+        self._policies = policies
         self._routes = routes
         self._aliases = aliases
         self._log = Log("smar") if log is None else log
@@ -67,6 +71,7 @@ class Recipients:
         self._known: Memo[tuple[str, int], Answer] = Memo(RCPT_CACHE_ENTRIES)
         self.by_domain = aliases is None
         self.blocking = routes.blocking or (aliases is not None and aliases.blocking)
+        self.blocking = self.blocking or (policies is not None and policies.blocking)
 
     def resolve(self, msg: Resolve, on_answer: OnAnswer) -> Steps | None:
         """Resolves a recipient.
@@ -140,8 +145,8 @@ class Recipients:
     def _route(self, msg: Resolve, rcpt: Address, version: int | None, on_answer: OnAnswer) -> None:
         """Walks through ROUTE; the walks of its hosts follow.  Blocks: if the mailertable does."""
         plan = self._routes.plan(rcpt.domain.lower() or self._hostname)
-        if plan.answer is None:
-            Resolution(plan, self._resolver, self._myself, on_answer, self._log).start()
+        if plan.answer is None or (self._policies is not None and any(target.port for target in plan.targets)):
+            Resolution(plan, self._resolver, self._myself, on_answer, self._log, self._policies).start()
             return
         answer = plan.answer
         if isinstance(answer, Route):

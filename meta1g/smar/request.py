@@ -9,7 +9,7 @@ MeTA1 design, "Functional Specification: SMAR" (modelled on).
 
 import ipaddress
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from meta1g.base import failure
@@ -25,6 +25,7 @@ from meta1g.smar.myself import Myself
 from meta1g.smar.rcpt_fsm import FINAL, TRANSITIONS, Event, State
 from meta1g.smar.resolver import Resolver
 from meta1g.smar.route import RoutePlan, Target
+from meta1g.smar.tlspolicies import Hop, TlsPolicies
 
 OnRoute = Callable[[Route | Unresolved], None]
 _PREF_SHIFT = 16
@@ -47,6 +48,9 @@ class Host:
     name: str
     pref: int
     order: float  # random place among hosts of equal preference
+    secure: bool = False  # what led to its name was validated
+    addresses: bool | None = None  # all answers about its addresses were; None if there is none yet
+    canonical: str = ""  # where its aliases end
 
 
 def without_us(servers: tuple[ServerAddr, ...], myself: Myself) -> tuple[tuple[ServerAddr, ...], ServerAddr | None]:
@@ -81,12 +85,13 @@ def known_addresses(name: str) -> tuple[str, ...]:
         return ("127.0.0.1", "::1") if name == _LOCALHOST or name.endswith("." + _LOCALHOST) else ()
 
 
-def usable_hosts(records: tuple[DnsRecord, ...], own_names: frozenset[str]) -> list[Host] | Unresolved:
+def usable_hosts(records: tuple[DnsRecord, ...], own_names: frozenset[str], *, secure: bool = False) -> list[Host] | Unresolved:
     """Picks the hosts of MX records: in the order of preference, hosts of equal preference in random order.
 
     Args:
         records: the MX records.
         own_names: our host names; ours and what is not better is dropped.
+        secure: the records were validated.
 
     Returns:
         The hosts, or the error if mail for the domain is not wanted or would come back to us.
@@ -97,7 +102,7 @@ def usable_hosts(records: tuple[DnsRecord, ...], own_names: frozenset[str]) -> l
         records = tuple(record for record in records if record.value)
     own = [record.pref for record in records if record.value in own_names]
     limit = min(own) if own else None
-    hosts = [Host(r.value, r.pref, random.random()) for r in records if limit is None or r.pref < limit]  # noqa: S311  not a secret
+    hosts = [Host(r.value, r.pref, random.random(), secure) for r in records if limit is None or r.pref < limit]  # noqa: S311  not a secret
     if not hosts:
         return OWN_HOST
     hosts.sort(key=lambda host: (host.pref, host.order))
@@ -117,7 +122,7 @@ class Walk:
 
     def __init__(self, request: "Resolution", number: int, target: Target) -> None:
         self.state = State.ROUTE
-        self.servers: list[tuple[tuple[int, float, int, float], ServerAddr]] = []
+        self.servers: list[tuple[tuple[int, float, int, float], ServerAddr, Host]] = []
         self.failures: list[tuple[int, Unresolved]] = []  # with the preference of the host
         self._request = request
         self._number = number
@@ -136,7 +141,7 @@ class Walk:
             request.resolver.ask(target.host, RRType.MX, lambda answer: request.contained(partial(self._on_mx, answer)))
         else:
             self._step(Event.HOST)
-            self._ask_addresses([Host(target.host, 0, 0.0)])
+            self._ask_addresses([Host(target.host, 0, 0.0, secure=True)])
 
     def _step(self, event: Event) -> None:
         with self._request.lock:
@@ -148,7 +153,7 @@ class Walk:
         host = self._target.host
         if answer.status is DnsStatus.OK:
             self._ttl_s = min(self._ttl_s, answer.ttl_s)
-            hosts = usable_hosts(answer.records, self._request.myself.names)
+            hosts = usable_hosts(answer.records, self._request.myself.names, secure=answer.secure)
             if isinstance(hosts, Unresolved):
                 self._fail(hosts)
             else:
@@ -158,7 +163,7 @@ class Walk:
             self._fail(OWN_HOST)
         elif answer.status is DnsStatus.NODATA:
             self._step(Event.NO_MX)
-            self._ask_addresses([Host(host, 0, 0.0)])
+            self._ask_addresses([Host(host, 0, 0.0, answer.secure)])
         else:
             self._fail(_failure(host, answer))
 
@@ -188,6 +193,9 @@ class Walk:
 
     def _on_address(self, host: Host, rrtype: RRType, answer: DnsAnswer) -> None:
         with self._request.lock:
+            if answer.status is not DnsStatus.TEMP:  # whoever keeps an answer from coming must not make the host look unsigned
+                host.addresses = answer.secure and host.addresses is not False
+                host.canonical = host.canonical or answer.canonical
             if answer.status is DnsStatus.OK:
                 for record in answer.records[:SERVERS_MAX]:
                     self._add(host, rrtype, record.value, min(self._ttl_s, answer.ttl_s))
@@ -203,7 +211,25 @@ class Walk:
         pref = self._number << _PREF_SHIFT | host.pref
         place = (pref, host.order, int(rrtype), random.random())  # noqa: S311  not a secret
         server = ServerAddr(addr=address, port=self._target.port, pref=pref, ttl_s=ttl_s, host=host.name)
-        self.servers.append((place, server))
+        self.servers.append((place, server, host))
+
+    def hops(self) -> Iterator[tuple[ServerAddr, Hop]]:
+        """Gives the host of each server."""
+        target, entry = self._target, self._request.entries.get(self._target)
+        for _, server, host in self.servers:
+            yield (
+                server,
+                Hop(
+                    target.host,
+                    host.name,
+                    target.port,
+                    use_mx=target.use_mx,
+                    secure=host.secure,
+                    secure_host=bool(host.addresses),
+                    canonical=host.canonical,
+                    entry=entry,
+                ),
+            )
 
 
 def _failure(host: str, answer: DnsAnswer) -> Unresolved:
@@ -223,11 +249,22 @@ class Resolution:
         myself: tells which servers are this gateway.
         on_route: called once with the answer, at once or in a worker.
         log: failures are logged here.
+        policies: what TLS has to fulfil at the servers; None if nobody says anything about it.
 
-    Locking: own lock LEAF.
+    Locking: own lock LEAF.  Blocks when it is made: if the map of policies does.
     """
 
-    def __init__(self, plan: RoutePlan, resolver: Resolver, myself: Myself, on_route: OnRoute, log: Log | None = None) -> None:
+    def __init__(
+        self,
+        plan: RoutePlan,
+        resolver: Resolver,
+        myself: Myself,
+        on_route: OnRoute,
+        log: Log | None = None,
+        policies: TlsPolicies | None = None,
+    ) -> None:
+        self._policies = policies
+        self.entries = {} if policies is None else {target: policies.entry(target) for target in plan.targets}
         self._log = Log("smar") if log is None else log
         self.resolver = resolver
         self.myself = myself
@@ -248,7 +285,12 @@ class Resolution:
             self._left -= 1
             if self._left != 0:
                 return
-        self._on_route(self._answer())
+        answer = self._answer()
+        if self._policies is None or isinstance(answer, Unresolved):
+            self._on_route(answer)
+        else:
+            hops = dict(pair for walk in self._walks for pair in walk.hops())
+            self._policies.apply(answer, [hops[one] for one in answer.servers], self._on_route)
 
     def contained(self, function: Callable[[], None]) -> None:
         """Takes a step of a walk; one that fails ends the request, which nobody else would answer."""
@@ -265,13 +307,17 @@ class Resolution:
     def _answer(self) -> Route | Unresolved:
         found = sorted((entry for walk in self._walks for entry in walk.servers), key=lambda entry: entry[0])
         if found:
-            unique = {(server.addr, server.port): server for _, server in reversed(found)}
-            servers = tuple(server for _, server in found if unique[server.addr, server.port] is server)
+            unique = {self._key(server): server for _, server, _ in reversed(found)}
+            servers = tuple(server for _, server, _ in found if unique[self._key(server)] is server)
             servers, own = without_us(servers, self.myself)
             if own is not None and not servers:
                 return self._failure(own.pref) or loops_at(own)
             return Route(da=self._plan.da, servers=servers[:SERVERS_MAX])
         return self._failure() or self._walks[0].failures[0][1]
+
+    def _key(self, server: ServerAddr) -> tuple[str, int, str]:
+        """Gives what makes a server another one: its name, too, if policies are by name."""
+        return server.addr, server.port, "" if self._policies is None else server.host
 
     def _failure(self, limit: int | None = None) -> Unresolved | None:
         """Gives a temporary failure; with a limit, one of a host with a better preference than that."""

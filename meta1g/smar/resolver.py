@@ -16,6 +16,7 @@ Ref: MeTA1 design, "Functional Specification: DNS" (manager, requests, servers m
 import contextlib
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from meta1g.base import failure
@@ -59,6 +60,7 @@ class Resolver:
         log: failing servers are logged here.
         edns: larger answers over UDP are asked for.
         use_tcp: all questions go over TCP.
+        validated: the servers are believed if they say that an answer was validated.
         turns: where the answer is given to many askers.
 
     Locking: own lock CACHE.
@@ -74,6 +76,7 @@ class Resolver:
         log: Log,
         edns: bool = True,
         use_tcp: bool = False,
+        validated: bool = False,
         turns: Turns | None = None,
     ) -> None:
         self._evthr = evthr
@@ -81,6 +84,7 @@ class Resolver:
         self._servers = [NameServer(where, edns=edns) for where in servers]
         self._tries = max(1, tries)
         self._use_tcp = use_tcp
+        self._validated = validated
         self._log = log
         self._turns = Turns(evthr, log) if turns is None else turns
         self._lock = Lock(LockRank.CACHE, "resolver")
@@ -190,13 +194,16 @@ class Resolver:
                 return
             channel = self._channel(server)
             number = channel.new_id()
-            packet = dnswire.build_question(question.name, question.rrtype, number, edns=server.edns)
+            packet = self._packet(question, number, server)
             with contextlib.suppress(BlockingIOError):  # as good as lost on the way
                 channel.sock.send(packet)
             channel.sent += 1
             channel.open_questions[number] = question
             question.number, question.channel, question.edns = number, channel, server.edns
             self._begin(question)
+
+    def _packet(self, question: Question, number: int, server: NameServer) -> bytes:
+        return dnswire.build_question(question.name, question.rrtype, number, edns=server.edns, validated=self._validated)
 
     def _begin(self, question: Question) -> None:
         """Gives a new attempt its number and its time.  Caller holds the lock."""
@@ -382,6 +389,7 @@ class Resolver:
             self._finish(question, DnsAnswer(DnsStatus.TEMP, reason="CNAME chain is too long or a loop"))
             return
         question.name = answer.next_name
+        question.secure = question.secure and answer.secure
         question.tries = 0
         self._send(question)
 
@@ -390,6 +398,7 @@ class Resolver:
             if question.done:
                 return
             question.done = True
+            answer = self._judged(question, answer)
             self._void(question)
             self._open.pop(question.key, None)
             self._zones.give(question.zone)
@@ -401,6 +410,14 @@ class Resolver:
             pass
         if len(callbacks) > CALLBACKS_AT_ONCE:
             self._turns.later(steps, lambda error: None)
+
+    def _judged(self, question: Question, answer: DnsAnswer) -> DnsAnswer:
+        """Gives an answer as secure only if all that led to it was, from a server that is believed."""
+        secure = self._validated and answer.secure and question.secure
+        canonical = answer.canonical or (question.name if question.name != question.key[0] else "")
+        if (secure, canonical) == (answer.secure, answer.canonical):
+            return answer
+        return replace(answer, secure=secure, canonical=canonical)
 
     def _tell(self, callbacks: list[OnDnsAnswer], answer: DnsAnswer) -> Steps:
         """Calls the askers; one that fails must not cost the others their answer, nor the system its name server."""
@@ -419,7 +436,7 @@ class Resolver:
             self._void(question)
             self._begin(question)
             attempt = question.attempt
-            packet = dnswire.build_question(question.name, question.rrtype, question.number, edns=server.edns)
+            packet = self._packet(question, question.number, server)
             question.edns = server.edns
             question.tcp = tcp = TcpQuestion(
                 self._evthr, server.where, packet, lambda data: self._tcp_done(question, attempt, server, data)

@@ -32,6 +32,7 @@ from meta1g.rcb.smtps_smar import (
     SmtpsHelloA,
     Verdict,
 )
+from meta1g.rcb.tlssession import TlsSession
 from meta1g.smar.checks import Policy
 from meta1g.smar.client import ClientFacts, Gathering
 from meta1g.smar.clientname import ClientNames
@@ -124,7 +125,7 @@ class SmtpsService:
             self._ask(conn, request_id, lambda: self._rcpt(rcpt), blocking=self._policy.rcpt_blocks)
         elif isinstance(msg, CheckMail):
             mail = msg
-            self._ask(conn, request_id, lambda: self._policy.mail(mail), blocking=self._policy.access_blocks)
+            self._ask(conn, request_id, lambda: self._policy.mail(mail), blocking=self._policy.mail_blocks)
         elif isinstance(msg, CheckClient):
             self._client(conn, request_id, msg)
         elif isinstance(msg, SmtpsHelloA):
@@ -226,11 +227,20 @@ class QmgrService:
         offload: runs look-ups.
         log: hellos and failures are logged here.
         conf: pieces of configuration for servers and recipients, None without an access map.
+        counted: hears of sessions of SMTPC, for reports.
 
     Locking: own lock LEAF for the connections.
     """
 
-    def __init__(self, recipients: Recipients, offload: Offload, log: Log, conf: HostConf | None = None) -> None:
+    def __init__(
+        self,
+        recipients: Recipients,
+        offload: Offload,
+        log: Log,
+        conf: HostConf | None = None,
+        counted: Callable[[TlsSession], None] = lambda session: None,
+    ) -> None:
+        self._counted = counted
         self._conf = conf
         self._lock = Lock(LockRank.LEAF, "qmgr connections")
         self._conns: set[RcbCom] = set()
@@ -262,6 +272,8 @@ class QmgrService:
     def _on_message(self, conn: RcbCom, request_id: int, msg: Message) -> None:
         if isinstance(msg, Resolve):
             self._resolve(conn, request_id, msg)
+        elif isinstance(msg, TlsSession):
+            self._counted(msg)
         elif isinstance(msg, QmgrHelloA):
             self._log.info("smar.qmgr", "connected", pid=conn.peer.pid)
             # an access map may have demands for single recipients, now or after its next change

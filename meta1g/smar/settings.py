@@ -19,6 +19,7 @@ from meta1g.maps.watch import Loader
 from meta1g.maps.wrong import WrongEntries
 from meta1g.smar.access import AccessMap
 from meta1g.smar.alias import Aliases
+from meta1g.smar.authsender import AuthSenders
 from meta1g.smar.checks import Policy
 from meta1g.smar.dnsaddress import ServerAddress, parse_server
 from meta1g.smar.dnsbl import DnsList
@@ -30,9 +31,11 @@ from meta1g.smar.mapcheck import check_maps
 from meta1g.smar.myself import Myself
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes
+from meta1g.smar.tlsmap import PolicyMap
+from meta1g.smar.tlssettings import RptSettings, StsSettings, rpt_settings, sts_settings
 
 #: Sub-sections that name or describe a map.
-CONSUMERS: Final = ("mailertable", "aliases", "local_user_map", "access_map")
+CONSUMERS: Final = ("mailertable", "aliases", "local_user_map", "access_map", "auth_sender", "tls_policy")
 T = TypeVar("T")
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
@@ -54,6 +57,9 @@ class Settings:
         lists: the DNS lists that are asked about clients.
         myself: which servers are this gateway.
         blocking_maps: how many maps may block.
+        sts: how policies of MTA-STS are fetched; None if nobody asks for them.
+        reports: how reports about TLS are made and sent; None if there are none.
+        policy_map: what TLS has to fulfil, None without such a map.
     """
 
     hostname: str
@@ -68,6 +74,9 @@ class Settings:
     lists: tuple[DnsList, ...]
     myself: Myself
     blocking_maps: int = 0
+    sts: StsSettings | None = None
+    reports: RptSettings | None = None
+    policy_map: PolicyMap | None = None
 
 
 def settings_from(
@@ -114,6 +123,8 @@ def problems(config: Config, smar: Section, *, entries: bool = False) -> list[st
 
     reader = look(lambda: _Reader(config, smar, Log("smar", level=0), None))
     look(lambda: name_servers(smar))
+    look(lambda: sts_settings(config, smar))
+    look(lambda: rpt_settings(config, smar, ""))
     if reader is None:
         return found
     for part in reader.parts():
@@ -177,11 +188,20 @@ class _Reader:
             registry=self.registry,
             routes=routes,
             aliases=aliases,
-            policy=Policy(routes, relay, access, users, aliases, "client_names" in smar.get("DNS_flags"), conf),
+            policy=Policy(
+                routes, relay, access, users, aliases, "client_names" in smar.get("DNS_flags"), conf, self._senders(relay)
+            ),
             lists=self._lists(access),
             myself=self._myself(),
             blocking_maps=sum(one.blocking for one in self.registry.all()),
+            sts=sts_settings(self._config, smar),
+            reports=rpt_settings(self._config, smar, self._hostname),
+            policy_map=self._policy_map(),
         )
+
+    def _policy_map(self) -> PolicyMap | None:
+        table = self._consumer("tls_policy")
+        return None if table is None else PolicyMap(table, self._wrong, dane="trust_ad" in self._smar.get("DNS_flags"))
 
     def _route_defaults(self) -> RouteDefaults:
         smtpc = self._config.glob.sub("smtpc")
@@ -218,6 +238,10 @@ class _Reader:
         if table is None:
             return None
         return LocalUsers(table, section.flag("localpart"), section.flag("local_domains"), self._delimiter)
+
+    def _senders(self, relay: RelayRules) -> AuthSenders | None:
+        table = self._consumer("auth_sender")
+        return None if table is None else AuthSenders(table, self._delimiter, relay, self._hostname, self._wrong)
 
     def _lists(self, access: AccessMap | None) -> tuple[DnsList, ...]:
         """Gives the DNS lists.

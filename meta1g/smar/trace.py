@@ -5,15 +5,16 @@ watched.
 
     client:192.0.2.7   mail:ADDRESS   rcpt:ADDRESS      what an SMTP client hears, and where the mail goes then
     cltaddr:IP cltname:NAME cltresolve:RESULT ehlo:NAME from:ADDRESS to:ADDRESS protectedrcpt:ADDRESS dnsblN:IP
+    certissuer:NAME certsubject:NAME
     smtps_session_conf:IP smtpc_session_conf:IP smtpc_rcpt_conf:ADDRESS
                                                         one tag of the access map
-    mailertable:DOMAIN   aliases:ADDRESS   local_user_map:ADDRESS
+    mailertable:DOMAIN   aliases:ADDRESS   local_user_map:ADDRESS   tls_policy:DOMAIN
 
 Ref: MeTA1 README, "Lookup Orders in Maps", "Lookup Orders for Anti-Spam Measures" (orders modelled on).
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
@@ -34,6 +35,7 @@ from meta1g.smar.dnsbl import Listed
 from meta1g.smar.hostconf import HostConf
 from meta1g.smar.localuser import may_write
 from meta1g.smar.route import RoutePlan
+from meta1g.smar.tlsmap import PolicyEntry, PolicyMap, target_of
 from meta1g.smtp.address import NULL, Address, AddressError, parse_path
 
 _LIST: Final = re.compile(rf"{DNSBL.tag}(\d{{1,3}})", re.ASCII)
@@ -145,11 +147,20 @@ class Tracer:
         aliases: the aliases, None without any.
         notes: where the maps note their look-ups.
         hostname: domain of addresses without one.
+        policies: what TLS has to fulfil, None without such a map.
 
     Owner: one thread.
     """
 
-    def __init__(self, policy: Policy, aliases: Aliases | None, notes: LookupNotes, hostname: str) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        aliases: Aliases | None,
+        notes: LookupNotes,
+        hostname: str,
+        policies: PolicyMap | None = None,
+    ) -> None:
+        self._policies = policies
         self._policy = policy
         self._aliases = aliases
         self._notes = notes
@@ -203,6 +214,14 @@ class Tracer:
         """Asks for ehlo:."""
         return self._lines(_decided(self._access().by_hello(key.lower())))
 
+    def by_issuer(self, key: str, _mail: Mail) -> list[str]:
+        """Asks for certissuer:."""
+        return self._lines(_decided(self._access().certificate(key, "")))
+
+    def by_subject(self, key: str, _mail: Mail) -> list[str]:
+        """Asks for certsubject:."""
+        return self._lines(_decided(self._access().certificate("", key)))
+
     def by_list(self, question: str, _mail: Mail) -> list[str]:
         """Asks for the result of a DNS list."""
         word, _, key = question.partition(":")
@@ -250,6 +269,12 @@ class Tracer:
         """Asks the mailertable for a domain."""
         domain = key.rpartition("@")[2].lower()
         return self._lines(_routed(self._policy.routes.plan(domain or self._hostname), domain))
+
+    def tls(self, key: str, _mail: Mail) -> list[str]:
+        """Asks what TLS has to fulfil for a domain, or for a host in brackets, which may have a port behind a colon."""
+        if self._policies is None:
+            raise QuestionError("there is no map of TLS policies; name one with tls_policy { ... }")
+        return self._lines(_demanded(self._policies.entry(target_of(key.rpartition("@")[2].lower()))))
 
     def alias(self, key: str, _mail: Mail) -> list[str]:
         """Expands an alias."""
@@ -308,7 +333,15 @@ class Tracer:
         if members is not None:
             return lines
         domain = rcpt.domain.lower() or self._hostname
-        return [*lines, "route", *self._lines(_routed(self._policy.routes.plan(domain), domain))]
+        plan = self._policy.routes.plan(domain)
+        return [*lines, "route", *self._lines(_routed(plan, domain)), *self._policies_of(plan)]
+
+    def _policies_of(self, plan: RoutePlan) -> Iterator[str]:
+        """Tells what the map of TLS policies says of the targets of a route."""
+        if self._policies is not None:
+            for target in plan.targets:
+                yield f"tls {target.host}"
+                yield from self._lines(_demanded(self._policies.entry(target)))
 
 
 #: Questions by their first word.
@@ -320,6 +353,8 @@ QUESTIONS: Final[Mapping[str, Callable[[Tracer, str, Mail], list[str]]]] = {
     "cltname": Tracer.by_name,
     "cltresolve": Tracer.by_resolve,
     "ehlo": Tracer.by_hello,
+    "certissuer": Tracer.by_issuer,
+    "certsubject": Tracer.by_subject,
     "from": Tracer.sender,
     "to": Tracer.recipient,
     "protectedrcpt": Tracer.protection,
@@ -327,6 +362,7 @@ QUESTIONS: Final[Mapping[str, Callable[[Tracer, str, Mail], list[str]]]] = {
     "smtpc_session_conf": Tracer.server,
     "smtpc_rcpt_conf": Tracer.rcpt_conf,
     "mailertable": Tracer.route,
+    "tls_policy": Tracer.tls,
     "aliases": Tracer.alias,
     "local_user_map": Tracer.user,
 }
@@ -406,6 +442,14 @@ def _configured(snippet: str | None) -> str:
     if snippet is None:
         return "= 451 4.3.5 wrong, or not in this version: mail has to wait"
     return f"= {snippet}" if snippet else "= no entry"
+
+
+def _demanded(entry: PolicyEntry | None) -> str:
+    if entry is None:
+        return "= no entry"
+    if entry.policy.refused and not entry.dane:
+        return f"= no mail goes there: {entry.policy.refused}"
+    return f"= {'dane, else ' if entry.dane else ''}{entry.policy.refused or entry.policy.level}"
 
 
 def _members(members: Members | Unresolved) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
 from meta1g.smtp import replies
-from meta1g.smtp.limits import COMMAND_LINE_MAX_BYTES, PARAMETER_LINE_MAX_BYTES
+from meta1g.smtp.limits import AUTH_LINE_MAX_BYTES, COMMAND_LINE_MAX_BYTES, PARAMETER_LINE_MAX_BYTES
 
 
 class Verb(Enum):
@@ -20,9 +20,12 @@ class Verb(Enum):
     EHLO = auto()
     HELO = auto()
     LHLO = auto()
+    XCLIENT = auto()
+    XFORWARD = auto()
     MAIL = auto()
     RCPT = auto()
     DATA = auto()
+    BDAT = auto()
     RSET = auto()
     NOOP = auto()
     QUIT = auto()
@@ -30,6 +33,7 @@ class Verb(Enum):
     EXPN = auto()
     HELP = auto()
     STARTTLS = auto()
+    AUTH = auto()
 
 
 class Argument(Enum):
@@ -56,22 +60,24 @@ COMMANDS: Final[Mapping[bytes, Row]] = {
     b"EHLO": Row(Verb.EHLO, Argument.NEEDED, ends_group=True),
     b"HELO": Row(Verb.HELO, Argument.NEEDED, ends_group=True),
     b"LHLO": Row(Verb.LHLO, Argument.NEEDED, ends_group=True),
+    b"XCLIENT": Row(Verb.XCLIENT, Argument.OPTIONAL, ends_group=True),
+    b"XFORWARD": Row(Verb.XFORWARD, Argument.OPTIONAL, ends_group=False),
     b"MAIL": Row(Verb.MAIL, Argument.FROM_PATH, ends_group=False, max_bytes=PARAMETER_LINE_MAX_BYTES),
     b"RCPT": Row(Verb.RCPT, Argument.TO_PATH, ends_group=False, max_bytes=PARAMETER_LINE_MAX_BYTES),
     b"DATA": Row(Verb.DATA, Argument.NONE, ends_group=True),
+    b"BDAT": Row(Verb.BDAT, Argument.NEEDED, ends_group=False),
     b"RSET": Row(Verb.RSET, Argument.NONE, ends_group=False),
     b"NOOP": Row(Verb.NOOP, Argument.OPTIONAL, ends_group=True),
     b"QUIT": Row(Verb.QUIT, Argument.NONE, ends_group=True),
     b"VRFY": Row(Verb.VRFY, Argument.NEEDED, ends_group=True),
     b"EXPN": Row(Verb.EXPN, Argument.NEEDED, ends_group=True),
     b"STARTTLS": Row(Verb.STARTTLS, Argument.OPTIONAL, ends_group=True),
+    b"AUTH": Row(Verb.AUTH, Argument.NEEDED, ends_group=True, max_bytes=AUTH_LINE_MAX_BYTES),
     b"HELP": Row(Verb.HELP, Argument.OPTIONAL, ends_group=True),
 }
-#: Commands of RFC 821, 1985, 2645, 3030, 3207, 4468, 4954 and of other mailers that this server does not offer: 502, not 500
+#: Commands of RFC 821, 1985, 2645, 3207, 4468, 4954 and of other mailers that this server does not offer: 502, not 500
 #: (RFC 5321 4.2.4).
-NOT_OFFERED: Final = frozenset(
-    (b"AUTH", b"BDAT", b"BURL", b"ETRN", b"ATRN", b"TURN", b"SEND", b"SOML", b"SAML", b"XCLIENT", b"XFORWARD")
-)
+NOT_OFFERED: Final = frozenset((b"BURL", b"ETRN", b"ATRN", b"TURN", b"SEND", b"SOML", b"SAML"))
 _HELLOS: Final = (Verb.EHLO, Verb.HELO)
 _PATH_HEADS: Final = {
     Argument.FROM_PATH: (re.compile(r"FROM: *", re.IGNORECASE), replies.BAD_MAIL_SYNTAX),
@@ -118,6 +124,11 @@ def parse_command(line: bytes) -> Command | Reply:
     except UnicodeDecodeError:
         return replies.BAD_CHARACTERS
     return _with_argument(row, argument.strip(" "))
+
+
+def is_chunk(line: bytes) -> bool:
+    """Tells whether a line looks like BDAT: octets that are no commands follow it, so one that is not understood is the end."""
+    return line[:4].upper() == b"BDAT"
 
 
 def shown(line: bytes | str) -> str:

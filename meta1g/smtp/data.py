@@ -67,6 +67,36 @@ def has_bare(data: bytes) -> bool:
     return line_ends != pairs
 
 
+class LineLengths:
+    """Looks for a line that is too long, in pieces that cut no line end in two.
+
+    Args:
+        limit: longest line with its CR LF, 1 or more.
+
+    Owner: whoever made it.
+    """
+
+    __slots__ = ("_limit", "_line_bytes")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._line_bytes = 0
+
+    def feed(self, content: bytes) -> bool:
+        """Tells whether there is one, by jumps of about one line limit; not to be called any more once there is."""
+        limit = self._limit
+        start = -self._line_bytes  # where the current line began
+        total = len(content)
+        while total - start > limit:
+            line_end = content.rfind(b"\n", max(start, 0), max(start + limit, 0))
+            if line_end < 0:
+                return True
+            start = line_end + 1
+        line_end = content.rfind(b"\n", max(start, 0))
+        self._line_bytes = total - (line_end + 1 if line_end >= 0 else start)
+        return False
+
+
 class Unstuffer:
     """Takes the bytes after 354 and gives the content.
 
@@ -82,13 +112,12 @@ class Unstuffer:
     Owner: the session that receives the message.
     """
 
-    __slots__ = ("_held", "_line_bytes", "_max_line_bytes", "_virtual", "bare", "done", "long_line", "rest")
+    __slots__ = ("_held", "_lengths", "_virtual", "bare", "done", "long_line", "rest")
 
     def __init__(self, max_line_bytes: int = TEXT_LINE_MAX_BYTES) -> None:
         self._held = b"\r\n"  # the message begins at the start of a line; this line end is not part of it
         self._virtual = 2
-        self._line_bytes = 0
-        self._max_line_bytes = max_line_bytes
+        self._lengths = LineLengths(max_line_bytes) if max_line_bytes else None
         self.done = False
         self.rest = b""
         self.bare = False
@@ -123,23 +152,9 @@ class Unstuffer:
             self._virtual = 0
         if not self.bare and has_bare(content):
             self.bare = True
-        if self._max_line_bytes and not self.long_line:
-            self._measure(content)
+        if self._lengths is not None and not self.long_line:
+            self.long_line = self._lengths.feed(content)
         return content
-
-    def _measure(self, content: bytes) -> None:
-        """Looks for a line that is too long, by jumps of about one line limit."""
-        limit = self._max_line_bytes
-        start = -self._line_bytes  # where the current line began
-        total = len(content)
-        while total - start > limit:
-            line_end = content.rfind(b"\n", max(start, 0), max(start + limit, 0))
-            if line_end < 0:
-                self.long_line = True
-                return
-            start = line_end + 1
-        line_end = content.rfind(b"\n", max(start, 0))
-        self._line_bytes = total - (line_end + 1 if line_end >= 0 else start)
 
 
 def held_back(stream: bytes) -> int:

@@ -3,7 +3,7 @@
 A parameter is one row: its keyword, the extension that must have been offered, the field it fills and the check of
 its value.  Server and client use the same rows.  ENVID and ORCPT stay in the xtext form in which they came.
 
-Pure.  Ref: RFC 5321 4.1.1.1, 4.1.2; RFC 1870, 6152, 6531, 3461, 2920, 2034.
+Pure.  Ref: RFC 5321 4.1.1.1, 4.1.2; RFC 1870, 6152, 6531, 6533, 3461, 2920, 2034, 3030, 2852, 4954, 6710, 9422.
 """
 
 import re
@@ -15,7 +15,14 @@ from typing import Any, Final, Protocol
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
 from meta1g.smtp import replies, verp, xtext
-from meta1g.smtp.limits import ENVID_MAX_CHARS, ORCPT_MAX_CHARS, SIZE_MAX_DIGITS
+from meta1g.smtp.limits import (
+    AUTH_MAX_CHARS,
+    BY_MAX_DIGITS,
+    ENVID_MAX_CHARS,
+    ORCPT_MAX_CHARS,
+    PRIORITY_MAX,
+    SIZE_MAX_DIGITS,
+)
 
 
 class Ext(StrEnum):
@@ -28,15 +35,33 @@ class Ext(StrEnum):
     DSN = "DSN"
     SMTPUTF8 = "SMTPUTF8"
     CHUNKING = "CHUNKING"
+    BINARYMIME = "BINARYMIME"
+    DELIVERBY = "DELIVERBY"
+    MT_PRIORITY = "MT-PRIORITY"
+    LIMITS = "LIMITS"
     STARTTLS = "STARTTLS"
     AUTH = "AUTH"
     REQUIRETLS = "REQUIRETLS"
     XVERP = "XVERP"
+    XCLIENT = "XCLIENT"
+    XFORWARD = "XFORWARD"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverBy:
+    """A time for delivery (RFC 2852 4): seconds from MAIL on; mode `R` return it then, `N` tell, with `T` trace."""
+
+    seconds: int
+    mode: str
 
 
 @dataclass(frozen=True, slots=True)
 class MailParams:
-    """Parameters of MAIL; body is `7BIT` or `8BITMIME`, ret `FULL` or `HDRS`, envid xtext, verp a pair of delimiters."""
+    """Parameters of MAIL.
+
+    body is `7BIT`, `8BITMIME` or `BINARYMIME`, ret `FULL` or `HDRS`, envid xtext, verp a pair of delimiters, priority -9 to 9;
+    auth is `<>` or xtext, which nobody passes on: as RFC 4954 5 wants of a server that trusts no client with it.
+    """
 
     size_bytes: int | None = None
     body: str | None = None
@@ -44,6 +69,10 @@ class MailParams:
     ret: str | None = None
     envid: str | None = None
     verp: str | None = None
+    requiretls: bool = False
+    auth: str | None = None
+    by: DeliverBy | None = None
+    priority: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +83,19 @@ class RcptParams:
     orcpt: str | None = None
 
 
+#: The body that keeps every byte (RFC 3030 3).
+BINARY: Final = "BINARYMIME"
 NO_MAIL_PARAMS: Final = MailParams()
 NO_RCPT_PARAMS: Final = RcptParams()
-_BODIES: Final = ("7BIT", "8BITMIME")
+_BODIES: Final = ("7BIT", "8BITMIME", BINARY)
 _RETS: Final = ("FULL", "HDRS")
 _NOTIFY_EVENTS: Final = frozenset(("SUCCESS", "FAILURE", "DELAY"))
 _ORCPT: Final = re.compile(r"([A-Za-z0-9-]+);(.+)")
-#: The value of XVERP may have a `=`, unlike those of RFC 5321 4.1.2; all other checks refuse it.
-_PARAMETER: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-~]+))?")
+_BY: Final = re.compile(rf"([+-]?[0-9]{{1,{BY_MAX_DIGITS}}});([NR]T?)", re.IGNORECASE)
+_PRIORITY: Final = re.compile(r"-?[0-9]")
+#: The value of XVERP may have a `=`, unlike those of RFC 5321 4.1.2, and that of ORCPT other characters than ASCII
+#: (RFC 6533 3); all other checks refuse them.
+_PARAMETER: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-~]+|[^\x00-\x20\x7f-\xa0]+))?")
 
 
 def _size(value: str) -> int:
@@ -92,6 +126,12 @@ def _envid(value: str) -> str:
     return value
 
 
+def _auth(value: str) -> str:
+    if not value or len(value) > AUTH_MAX_CHARS or (value != "<>" and not xtext.is_xtext(value)):
+        raise ValueError(value)
+    return value
+
+
 def _notify(value: str) -> str:
     upper = value.upper()
     events = upper.split(",")
@@ -101,7 +141,11 @@ def _notify(value: str) -> str:
 
 
 def _orcpt(value: str) -> str:
+    """Gives the value in ASCII: an address of type utf-8 may have come as it is."""
     match = _ORCPT.fullmatch(value)
+    if match is not None and not value.isascii() and match[1].lower() == xtext.UTF8_TYPE and xtext.is_unitext(match[2]):
+        value = f"{match[1]};{xtext.embed(xtext.address_of(value)[1])}"
+        match = _ORCPT.fullmatch(value)
     if match is None or len(value) > ORCPT_MAX_CHARS or not xtext.is_xtext(match[2]):
         raise ValueError(value)
     return value
@@ -111,6 +155,22 @@ def _verp(value: str) -> str:
     if value and not verp.are_delimiters(value):
         raise ValueError(value)
     return value or verp.DELIMITERS
+
+
+def _by(value: str) -> DeliverBy:
+    match = _BY.fullmatch(value)
+    if match is None:
+        raise ValueError(value)
+    by = DeliverBy(int(match[1]), match[2].upper())
+    if by.seconds <= 0 and by.mode.startswith("R"):
+        raise ValueError(value)
+    return by
+
+
+def _priority(value: str) -> int:
+    if _PRIORITY.fullmatch(value) is None or abs(int(value)) > PRIORITY_MAX:
+        raise ValueError(value)
+    return int(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +188,11 @@ MAIL_PARAMETERS: Final[Mapping[str, Parameter]] = {
     "SMTPUTF8": Parameter(Ext.SMTPUTF8, "smtputf8", _no_value),
     "RET": Parameter(Ext.DSN, "ret", _one_of(_RETS)),
     "ENVID": Parameter(Ext.DSN, "envid", _envid),
+    "AUTH": Parameter(Ext.AUTH, "auth", _auth),
     "XVERP": Parameter(Ext.XVERP, "verp", _verp),
+    "REQUIRETLS": Parameter(Ext.REQUIRETLS, "requiretls", _no_value),
+    "BY": Parameter(Ext.DELIVERBY, "by", _by),
+    "MT-PRIORITY": Parameter(Ext.MT_PRIORITY, "priority", _priority),
 }
 RCPT_PARAMETERS: Final[Mapping[str, Parameter]] = {
     "NOTIFY": Parameter(Ext.DSN, "notify", _notify),
@@ -149,7 +213,11 @@ def parse_mail_params(text: str, offered: frozenset[Ext]) -> MailParams | Reply:
     if not text:
         return NO_MAIL_PARAMS
     values = _parse(text, MAIL_PARAMETERS, offered)
-    return values if isinstance(values, Reply) else MailParams(**values)
+    if isinstance(values, Reply):
+        return values
+    if values.get("body") == BINARY and Ext.BINARYMIME not in offered:
+        return replies.BAD_PARAMETER
+    return MailParams(**values)
 
 
 def parse_rcpt_params(text: str, offered: frozenset[Ext]) -> RcptParams | Reply:
@@ -195,6 +263,12 @@ class Extensions:
         return Extensions({keyword: argument for keyword, argument in self.keywords.items() if keyword != ext.value})
 
     @property
+    def by_min_s(self) -> int:
+        """The least time for delivery that the server may promise, seconds; 0 if it names none."""
+        value = self.keywords.get(Ext.DELIVERBY.value, "").partition(",")[0]
+        return int(value) if value.isascii() and value.isdigit() and len(value) <= BY_MAX_DIGITS else 0
+
+    @property
     def size_max_bytes(self) -> int:
         """Greatest message the server takes, 0 if it names no limit."""
         value = self.keywords.get("SIZE", "")
@@ -224,6 +298,10 @@ class MailFacts(Protocol):
     def ret(self) -> str | None: ...  # noqa: D102
     @property
     def envid(self) -> str | None: ...  # noqa: D102
+    @property
+    def requiretls(self) -> bool: ...  # noqa: D102
+    @property
+    def priority(self) -> int | None: ...  # noqa: D102
 
 
 class RcptFacts(Protocol):
@@ -235,21 +313,32 @@ class RcptFacts(Protocol):
     def orcpt(self) -> str | None: ...  # noqa: D102
 
 
-def format_mail_params(params: MailFacts, server: Extensions) -> str:
+def format_mail_params(params: MailFacts, server: Extensions, by: DeliverBy | None = None) -> str:
     """Gives the parameters of MAIL for a server, each with a leading space, without those it does not know.
 
     Whether the message may be sent without them is the caller's decision.
+
+    Args:
+        params: what they are made from.
+        server: what the server offers.
+        by: what is left of the time for delivery, None if that does not matter.
     """
     parts = []
     if params.size_bytes and server.has(Ext.SIZE):
         parts.append(f" SIZE={params.size_bytes}")
-    if params.body and server.has(Ext.EIGHTBITMIME):
+    if params.body and server.has(Ext.BINARYMIME if params.body == BINARY else Ext.EIGHTBITMIME):
         parts.append(f" BODY={params.body}")
     if params.smtputf8 and server.has(Ext.SMTPUTF8):
         parts.append(" SMTPUTF8")
+    if params.requiretls and server.has(Ext.REQUIRETLS):
+        parts.append(" REQUIRETLS")
     if server.has(Ext.DSN):
         parts.append(f" RET={params.ret}" if params.ret else "")
         parts.append(f" ENVID={params.envid}" if params.envid else "")
+    if by is not None and server.has(Ext.DELIVERBY):
+        parts.append(f" BY={by.seconds};{by.mode}")
+    if params.priority and server.has(Ext.MT_PRIORITY):
+        parts.append(f" MT-PRIORITY={params.priority}")
     return "".join(parts)
 
 
@@ -268,6 +357,12 @@ def offered_by(
     eightbitmime: bool = True,
     xverp: bool = False,
     starttls: bool = False,
+    smtputf8: bool = True,
+    chunking: bool = True,
+    binarymime: bool = True,
+    by_min_s: int | None = 0,
+    priority: bool = True,
+    limits: str = "",
 ) -> dict[Ext, str]:
     """Gives the extensions that the server offers, with their arguments, in the order of the answer to EHLO.
 
@@ -277,6 +372,12 @@ def offered_by(
         eightbitmime: whether 8BITMIME is offered.
         xverp: whether XVERP is offered.
         starttls: whether STARTTLS is offered.
+        smtputf8: whether SMTPUTF8 is offered, which needs 8BITMIME (RFC 6531 3.1).
+        chunking: whether CHUNKING is offered.
+        binarymime: whether BINARYMIME is offered, which needs CHUNKING (RFC 3030 3).
+        by_min_s: least time for delivery of DELIVERBY, 0 for any, None if that is not offered.
+        priority: whether MT-PRIORITY is offered.
+        limits: the argument of LIMITS, which is not offered without one (RFC 9422 4.1).
     """
     offered = {Ext.PIPELINING: ""} if pipelining else {}
     if eightbitmime:
@@ -284,6 +385,18 @@ def offered_by(
     offered[Ext.SIZE] = str(max_message_bytes) if max_message_bytes else "0"
     offered[Ext.ENHANCEDSTATUSCODES] = ""
     offered[Ext.DSN] = ""
+    if smtputf8 and eightbitmime:
+        offered[Ext.SMTPUTF8] = ""
+    if chunking:
+        offered[Ext.CHUNKING] = ""
+    if chunking and binarymime:
+        offered[Ext.BINARYMIME] = ""
+    if by_min_s is not None:
+        offered[Ext.DELIVERBY] = str(by_min_s) if by_min_s else ""
+    if priority:
+        offered[Ext.MT_PRIORITY] = "MIXER"
+    if limits:
+        offered[Ext.LIMITS] = limits
     if xverp:
         offered[Ext.XVERP] = ""
     if starttls:

@@ -1,6 +1,7 @@
 """The header of a message: where it ends, its fields, how many Received fields it has, whether a program replied by it.
 
-Pure.  Ref: RFC 5322 2.2, 2.2.3; RFC 5321 6.3 (loop detection); RFC 3834 (automatic replies).
+Pure.  Ref: RFC 5322 2.2, 2.2.3; RFC 5321 6.3 (loop detection); RFC 3834 (automatic replies); RFC 8689 3
+(TLS-Required).
 """
 
 import re
@@ -155,6 +156,18 @@ def is_automatic(header: bytes) -> bool:
     if b"auto-submitted" not in lowered and b"multipart/report" not in lowered:
         return False
     return any(_AUTOMATIC.match(field.raw) for field in fields(header))
+
+
+def makes_tls_optional(header: bytes) -> bool:
+    """Tells whether a message asks to be sent even where the receiving side demands TLS: `TLS-Required: No` (RFC 8689 3).
+
+    Args:
+        header: a header, or the beginning of a message.
+    """
+    if b"tls-required" not in header.lower():
+        return False
+    said = [field.raw.partition(b":")[2].strip().lower() for field in fields(header) if field.name.lower() == b"tls-required"]
+    return said == [b"no"]
 
 
 def message_id(header: bytes) -> str | None:

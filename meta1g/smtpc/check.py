@@ -11,6 +11,7 @@ from meta1g.base import paths, startup
 from meta1g.base.log import Log
 from meta1g.base.selfcheck import Findings
 from meta1g.conf.load import load_file
+from meta1g.smtpc.connection import check_source
 from meta1g.smtpc.settings import Settings
 
 
@@ -28,7 +29,14 @@ def check(arguments: argparse.Namespace) -> int:
         found.libraries("gevent", "greenlet")
         found.log("smtpc", config.glob, section, queue)
         with found.part():
-            _check_tls(Settings.from_config(config), found)
+            settings = Settings.from_config(config)
+            _check_tls(settings, found)
+            for source in filter(None, (settings.sources.ipv4, settings.sources.ipv6)):
+                found.look(check_source, source)
+            if settings.auth is not None:
+                from meta1g.smtpc.authout import load_logins
+
+                found.look(load_logins, settings.auth.file)
         cdb = queue / paths.CDB_DIRECTORY
         found.directories([cdb / one for one in paths.CDB_SUBDIRECTORIES], os.X_OK, "read content in it")
         found.directories([queue / Path(paths.QMGR_SMTPC_SOCKET).parent], os.X_OK, "reach the sockets in it")

@@ -13,23 +13,28 @@ import contextlib
 import errno
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from meta1g.base import failure
 from meta1g.base.clock import Clock
-from meta1g.base.errors import TempError
+from meta1g.base.errors import Module, TempError
 from meta1g.base.log import Log
 from meta1g.base.reply import Reply
+from meta1g.base.tlsneeds import TlsRequirements
 from meta1g.conf.errors import ConfigError
 from meta1g.db.cdb import Cdb
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.schema import Message
-from meta1g.rcb.smtpc_qmgr import CloseDelivery, Deliver, DeliveryResult, SessionClosed
+from meta1g.rcb.smtpc_qmgr import CloseDelivery, Deliver, DeliveryResult, Retry, SessionClosed
 from meta1g.smtp.esmtp import Ext
+from meta1g.smtpc.authout import AuthOut
+from meta1g.smtpc.connecting import Unreached
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.limits import IDLE_MAX_S, LOG_AT_ONCE_LINES, MICROSECONDS
-from meta1g.smtpc.session import Session
+from meta1g.smtpc.rcptneeds import carries_requiretls, is_strict, unmet
+from meta1g.smtpc.session import Session, Shared
 from meta1g.smtpc.settings import ServerSettings, Settings
 from meta1g.smtpc.status import DeliveryStatus, SessionError, where
 from meta1g.smtpc.tlsout import TlsOut
@@ -93,15 +98,14 @@ class Client:
     Owner: the process; state threads switch only where a docstring says so.
     """
 
-    __slots__ = ("_cdb", "_clock", "_log", "_post", "_settings", "_tls_out", "_workers", "stopping")
+    __slots__ = ("_cdb", "_log", "_post", "_settings", "_shared", "_workers", "stopping")
 
     def __init__(self, settings: ServerSettings, cdb: Cdb, clock: Clock, log: Log, post: Callable[[Message], None]) -> None:
         self._settings = settings
         self._cdb = cdb
-        self._clock = clock
         self._log = log
         self._post = post
-        self._tls_out = TlsOut(log)
+        self._shared = Shared(clock, TlsOut(log, post), AuthOut(clock, log), Unreached())
         self._workers: dict[_Key, SessionWorker] = {}
         self.stopping = False
 
@@ -162,10 +166,11 @@ class Client:
         deliver, server = job.deliver, job.deliver.server[0]
         try:
             settings = self._settings_for(server)
+            session = Session(deliver.session_id, deliver.server, deliver.da, settings, self._shared)
         except SessionError as wrong:
             self._report(job, DeliveryStatus(session=wrong.reply), None)
             return
-        worker = SessionWorker(Session(deliver.session_id, server, deliver.da, settings, self._clock, self._tls_out), job)
+        worker = SessionWorker(session, job)
         worker.thread = st_thread_create(self._serve, worker)
         self._workers[worker.key] = worker
 
@@ -225,10 +230,17 @@ class Client:
         """Runs one delivery and reports it; tells whether the session stays open for another.  Switches: yes."""
         session = worker.session
         job.status = self._deliver(session, job.deliver)
+        job.status.tried, job.status.server = session.tried, session.server
         keep = session.is_open and job.deliver.keep_open and not self.stopping and not worker.closing
         if not keep:
             self._workers.pop(worker.key, None)
-        self._report(job, job.status, session if keep else None, dsn=session.extensions.has(Ext.DSN))
+        self._report(
+            job,
+            job.status,
+            session if keep else None,
+            dsn=session.extensions.has(Ext.DSN),
+            by=session.extensions.has(Ext.DELIVERBY),
+        )
         return keep
 
     def _deliver(self, session: Session, job: Deliver) -> DeliveryStatus:
@@ -236,16 +248,18 @@ class Client:
         content = None if job.probe else Content(self._cdb, job)
         status = DeliveryStatus()
         try:
-            if job.server[0].conf != session.server.conf:  # its address has another name, or the map has changed
+            # its address has another name, or a map has changed
+            if not session.serves(job.server, by_name=is_strict(job)):
                 with contextlib.suppress(SessionError):
                     session.quit()
                 session.close()
-                session.treat_as(job.server[0], self._settings_for(job.server[0]))
+                session.treat_as(job.server, self._settings_for(job.server[0]))
+            session.aim(job.server)
             for attempt in (1, 2):
                 if not session.is_open:
-                    self._open(session)
+                    session.open()
                 try:
-                    return session.probe(job) if content is None else session.deliver(job, content)
+                    return self._transact(session, job, content)
                 except SessionError as broken:
                     if attempt == 2 or not broken.stale:
                         raise
@@ -255,34 +269,36 @@ class Client:
             status.rest(job, error.reply)
         return status
 
-    def _open(self, session: Session) -> None:
-        """Opens a session and tells what became of TLS.  Errors as those of Session.open().  Switches: yes."""
-        try:
-            session.open()
-        finally:
-            self._tell_tls(session)
+    def _transact(self, session: Session, job: Deliver, content: Content | None) -> DeliveryStatus:
+        """Runs one delivery for those who may go over this session; raises and switches as Session.deliver().
 
-    def _tell_tls(self, session: Session) -> None:
-        """Tells what became of TLS, if it was tried."""
-        server, tls = session.server, session.tls
-        if session.tls_failure is not None:
-            reason = f"{session.tls_failure.one_line}; tried in clear"
-            self._log.notice(
-                "smtpc.tls_failed", reason, da_sess=session.session_id, server=server.addr, server_name=server.host or None
+        Switches: yes (read, write, offload).
+        """
+        refused: dict[int, Reply] = {}
+        if is_strict(job):
+            refused = unmet(job, session.tls, session.extensions, self._needs_of)
+            job = replace(
+                job,
+                rcpts=tuple(rcpt for rcpt in job.rcpts if rcpt.rcpt_idx not in refused),
+                requiretls=carries_requiretls(job, session.tls, session.extensions),
             )
-        elif tls is not None:
-            self._log.info(
-                "smtpc.tls",
-                "ok",
-                da_sess=session.session_id,
-                server=server.addr,
-                server_name=server.host or None,
-                tls=f"{tls.version} {tls.cipher}",
-                bits=tls.bits,
-                verify="ok" if tls.verified else tls.reason,
-                cert_subject=tls.subject or None,
-                cert_issuer=tls.issuer or None,
-            )
+        status = DeliveryStatus()
+        if job.rcpts:
+            status = session.probe(job) if content is None else session.deliver(job, content)
+        status.rcpts.update(refused)
+        status.retry.update(dict.fromkeys(refused, Retry.OTHER_SERVER))
+        return status
+
+    def _needs_of(self, snippet: str) -> TlsRequirements | None:
+        """Gives what a recipient's piece of configuration demands.
+
+        Raises:
+            TempError: it is wrong; SMAR sends none that is.
+        """
+        try:
+            return self._settings.needs_of(snippet)
+        except ConfigError as error:
+            raise TempError(Module.SMTPC, f"smtpc_rcpt_conf: {error.cause}") from error
 
     def _wait(self, worker: SessionWorker) -> None:
         """Waits for the next delivery; anything the server does meanwhile ends the session.  Switches: yes (poll)."""
@@ -304,13 +320,15 @@ class Client:
         if not worker.conn.closed:
             self._post(SessionClosed(session_id=session.session_id))
 
-    def _report(self, job: Job, status: DeliveryStatus, session: Session | None, *, dsn: bool = False) -> None:
+    def _report(
+        self, job: Job, status: DeliveryStatus, session: Session | None, *, dsn: bool = False, by: bool = False
+    ) -> None:
         """Sends the result to QMGR, once, and logs it."""
         if job.answered:
             return
         deliver = job.deliver
-        server = deliver.server[0] if deliver.server else _NO_SERVER
-        result = status.result(deliver, session_open=session is not None, dsn=dsn)
+        server = status.server or (deliver.server[0] if deliver.server else _NO_SERVER)
+        result = status.result(deliver, session_open=session is not None, dsn=dsn, by=by and deliver.by_mode is not None)
         try:
             if not job.conn.closed:
                 job.conn.reply(job.request_id, result)

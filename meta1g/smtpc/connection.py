@@ -12,12 +12,15 @@ import socket
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module, TempError
 from meta1g.base.failure import is_shortage
 from meta1g.base.reply import Reply
-from meta1g.base.tlsfacts import TlsInfo, TlsWanted
+from meta1g.base.tlsfacts import TlsInfo
+from meta1g.base.tlspolicy import TlsPolicy
 from meta1g.rcb.common import ServerAddr
 from meta1g.smtp.reply import ReplyError, ReplyParser
+from meta1g.smtpc.demands import wanted
 from meta1g.smtpc.limits import MICROSECONDS, READ_BYTES, UNASKED_REPLIES_MAX
 from meta1g.smtpc.status import SessionError, origin_of, where
 from meta1g.st import (
@@ -38,6 +41,17 @@ if TYPE_CHECKING:
 
 _HANDSHAKE: Final = "TLS handshake"
 _UNIX: Final = "unix:"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Addresses of this machine that connections come from, by family; empty for the system's choice."""
+
+    ipv4: str = ""
+    ipv6: str = ""
+
+
+ANY_SOURCE: Final = Sources()
 
 
 def lost(server: ServerAddr, doing: str, error: OSError) -> SessionError:
@@ -81,27 +95,37 @@ class ServerConnection:
         return self._netfd
 
     @property
+    def source(self) -> str:
+        """Our address, empty if there is none, or no connection any more."""
+        try:
+            address = self._netfd.sock.getsockname() if self._netfd.sock is not None else ""
+        except OSError:
+            return ""
+        return str(address[0]) if isinstance(address, tuple) else ""
+
+    @property
     def in_step(self) -> bool:
         """Whether nothing is at hand that was not asked for, and the server has not closed."""
         return not self._replies and not self._ended
 
     @classmethod
-    def open(cls, server: ServerAddr, timeout_s: int, source_address: str = "") -> "ServerConnection":
+    def open(cls, server: ServerAddr, timeout_s: int, sources: Sources = ANY_SOURCE) -> "ServerConnection":
         """Connects.
 
         Args:
             server: address and port, or `unix:PATH`.
             timeout_s: for the connection attempt.
-            source_address: local address to use, or empty.
+            sources: where the connection comes from.
 
         Raises:
             SessionError: no connection.
-            TempError: there is no descriptor or memory for one now; nothing is wrong with the server.
+            TempError: there is no descriptor or memory for one now, or the source is none of our addresses; nothing is wrong
+                with the server.
 
         Switches: yes (st_connect).
         """
         try:
-            sock, address = _socket_for(server, source_address)
+            sock, address = socket_for(server, sources)
             netfd = st_netfd_open_socket(sock)
             try:
                 st_connect(netfd, address, timeout_s * MICROSECONDS)
@@ -109,7 +133,7 @@ class ServerConnection:
                 st_netfd_close(netfd)
                 raise
         except (OSError, ValueError, TypeError, OverflowError) as error:
-            raise _not_connected(server, error) from error
+            raise not_connected(server, error) from error
         return cls(netfd, server)
 
     # -- sending -------------------------------------------------------------------------------------------------------
@@ -248,8 +272,13 @@ class ServerConnection:
 
     # -- TLS -----------------------------------------------------------------------------------------------------------
 
-    def secure(self, context: "TlsContext", timeout_s: int) -> TlsInfo:
+    def secure(self, context: "TlsContext", policy: TlsPolicy, timeout_s: int) -> TlsInfo:
         """Makes the handshake; the server has agreed to it.
+
+        Args:
+            context: trusted certificates and settings.
+            policy: what it has to fulfil; whether it does is told, and for the caller to judge.
+            timeout_s: for the whole handshake.
 
         Raises:
             SessionError: it failed, or the server said something in clear that belongs behind it; the connection is lost.
@@ -260,12 +289,23 @@ class ServerConnection:
 
         if self._replies or self._parser.has_more:  # somebody in between may have written it (RFC 3207 5)
             raise self._nonsense(_HANDSHAKE, "the server said more behind its reply to STARTTLS")
-        name = _host_name(self.server)
-        wanted = TlsWanted(name, (name,) if name else ())
+        asked = wanted(policy, _host_name(self.server))
         try:
-            return st_tls_connect(self._netfd, context, wanted, _left_us(self._deadline_us(timeout_s)))
+            return st_tls_connect(self._netfd, context, asked, _left_us(self._deadline_us(timeout_s)))
         except StError as error:
             raise lost(self.server, _HANDSHAKE, error) from error
+
+    @property
+    def binding(self) -> bytes | None:
+        """The channel binding tls-exporter, None if there is none; only under TLS."""
+        from meta1g.st.tls import st_tls_exporter
+
+        return st_tls_exporter(self._netfd)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether what is sent does not leave this machine by a network."""
+        return self.server.addr.startswith(_UNIX)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -309,7 +349,7 @@ def _left_us(deadline_us: int) -> int:
     return left_us
 
 
-def _not_connected(server: ServerAddr, error: Exception) -> Exception:
+def not_connected(server: ServerAddr, error: Exception) -> Exception:
     """Makes the failure of an attempt to connect: a shortage here is not held against the server."""
     if not isinstance(error, OSError):  # an address or port that no socket takes
         return SessionError(Reply(451, "4.4.1", f"{where(server)}: connecting: {error}"))
@@ -318,16 +358,43 @@ def _not_connected(server: ServerAddr, error: Exception) -> Exception:
     return lost(server, "connecting", error)
 
 
-def _socket_for(server: ServerAddr, source_address: str) -> tuple[socket.socket, object]:
+def socket_for(server: ServerAddr, sources: Sources) -> tuple[socket.socket, str | tuple[str, int]]:
+    """Gives a socket for a server, and what it is connected to.
+
+    Raises:
+        TempError: the source is no address of this machine.
+        OSError, ValueError, TypeError, OverflowError: there is none, or no socket takes this address and port.
+    """
     if server.addr.startswith(_UNIX):
         return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), server.addr[len(_UNIX) :]
     family = socket.AF_INET6 if ":" in server.addr else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if source_address and (":" in source_address) == (family == socket.AF_INET6):
-            sock.bind((source_address, 0))
-    except OSError:
+        if source := sources.ipv6 if family == socket.AF_INET6 else sources.ipv4:
+            _bind(sock, source)
+    except BaseException:
         sock.close()
         raise
     return sock, (server.addr, server.port)
+
+
+def _bind(sock: socket.socket, source: str) -> None:
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)  # a port is not used up for all servers
+    try:
+        sock.bind((source, 0))
+    except OSError as error:
+        if error.errno != errno.EADDRNOTAVAIL:
+            raise
+        raise TempError(Module.SMTPC, f"source address {source} is no address of this machine") from error
+
+
+def check_source(source: str) -> None:
+    """Looks whether connections can come from an address.
+
+    Raises:
+        TempError: it is none of ours.
+        OSError: the system does not know its family.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET, socket.SOCK_STREAM) as sock:
+        _bind(sock, source)

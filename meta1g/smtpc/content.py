@@ -16,9 +16,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from meta1g.base.errors import Module, TempError
-from meta1g.db.cdb import Cdb, CdbReader
+from meta1g.db.cdb import Cdb, CdbReader, ContentError
 from meta1g.rcb.smtpc_qmgr import Deliver
+from meta1g.smtp.data import has_bare
 from meta1g.smtp.esmtp import Extensions
+from meta1g.smtp.header import header_end
 from meta1g.smtp.longlines import LineBreaker
 from meta1g.smtpc.limits import CONTENT_CHUNK_BYTES, HELD_CONTENT_BYTES, SMALL_CONTENT_BYTES
 from meta1g.smtpc.report import Original, Shape, shape
@@ -35,15 +37,17 @@ class Content:
 
     Attributes:
         break_lines: lines that are too long are broken; without it they go as they came.
+        size_bytes: what there is to send if no line is broken.
     """
 
-    __slots__ = ("_cdb", "_held", "_job", "_original", "_shape", "break_lines")
+    __slots__ = ("_cdb", "_held", "_job", "_original", "_shape", "break_lines", "size_bytes")
 
     def __init__(self, cdb: Cdb, job: Deliver) -> None:
         self._cdb = cdb
         self._job = job
         self._held = b""
         self.break_lines = False
+        self.size_bytes = 0
         self._original: Original | None = None
         self._shape: Shape | None = None
 
@@ -55,16 +59,18 @@ class Content:
             TempError: it cannot be opened now.
         """
         reader = self._open()
+        self.size_bytes = reader.size_bytes
         try:
             held = reader.cached(HELD_CONTENT_BYTES) if reader.size_bytes <= HELD_CONTENT_BYTES else b""
             self._held = held if reader.at_end else b""
         finally:
             reader.close()
 
-    def shaped(self, extensions: Extensions) -> Deliver:
-        """Gives the delivery as it is for a server; a report is made so that the server takes it.
+    def shaped(self, job: Deliver, extensions: Extensions) -> Deliver:
+        """Gives a delivery as it is for a server; a report is made so that the server takes it.
 
         Args:
+            job: the delivery, perhaps to some of its recipients only.
             extensions: what the server offers.
 
         Raises:
@@ -72,13 +78,12 @@ class Content:
 
         Switches: yes, as chunks(), if it is a report.
         """
-        job = self._job
         if job.dsn_head is None:
             return job
         if self._original is None:
             self._original = self._read()
         made = self._shape = shape(job, self._original, extensions)
-        size = len(made.head) + len(made.tail) + (self._original.size_bytes if made.full else 0)
+        self.size_bytes = size = len(made.head) + len(made.tail) + (self._original.size_bytes if made.full else 0)
         utf8 = made.smtputf8 or not all(rcpt.rcpt.isascii() for rcpt in job.rcpts)
         return replace(job, size_bytes=size, body="8BITMIME" if made.eightbit else None, smtputf8=utf8)
 
@@ -141,6 +146,35 @@ class Content:
         for piece in self.chunks():
             ascii_only = ascii_only and piece.isascii()
         return ascii_only
+
+    def has_ascii_header(self) -> bool:
+        """Tells whether the header is ASCII only; of a header beyond SMALL_CONTENT_BYTES what is up to there.  As is_7bit().
+
+        Switches: yes (offload, or to give way).
+        """
+        start = b""
+        for piece in self.chunks():
+            if len(start) < SMALL_CONTENT_BYTES and header_end(start) < 0:
+                start += piece
+        end = header_end(start)
+        return (start if end < 0 else start[:end]).isascii()
+
+    def has_lines(self) -> bool:
+        """Tells whether there is nothing but lines, as in content that came by DATA.  As is_7bit().
+
+        Switches: yes (offload, or to give way).
+        """
+        held, lines, ended = b"", True, True
+        for piece in self._plain():
+            stream = held + piece
+            held = b"\r" if stream.endswith(b"\r") else b""
+            lines = lines and b"\0" not in piece and not has_bare(stream[:-1] if held else stream)
+            ended = piece.endswith(b"\n") if piece else ended
+        return lines and ended
+
+    def error(self, what: str) -> ContentError:
+        """Gives the error of a content that is not what it has to be."""
+        return ContentError(self._job.cdb_id, what)
 
     def _open(self) -> CdbReader:
         job = self._job

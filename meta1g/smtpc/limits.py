@@ -20,6 +20,12 @@ CONTENT_CHUNK_BYTES: Final = 64 << 10
 READ_BYTES: Final = 16 << 10
 #: Replies that nobody asked for are kept up to this number: one may be a refusal ahead of time, more only cost memory.
 UNASKED_REPLIES_MAX: Final = 1
+#: The next address of a server is tried after this time without a connection.  Ref: RFC 8305 5.
+ATTEMPT_DELAY_US: Final = 250_000
+#: An address that could not be reached comes last for so long: as long as QMGR leaves a destination alone.
+UNREACHED_S: Final = 60
+#: Such addresses that are remembered.
+UNREACHED_MAX: Final = 1000
 #: An idle session is asked by RSET whether it is still alive after this time.
 PROBE_AFTER_IDLE_S: Final = 5
 #: An idle session that QMGR forgot closes itself after this time.
@@ -48,5 +54,11 @@ LOG_AT_ONCE_LINES: Final = 100
 #: Longest text of a contained failure that QMGR is told.
 CONTAINED_TEXT_MAX_CHARS: Final = 500
 MICROSECONDS: Final = 1_000_000
+#: A command that prints a token is killed after this time: a session waits for it.
+TOKEN_TIMEOUT_S: Final = 30
+#: Tokens that are kept; each login has one.
+TOKENS_KEPT: Final = 1000
+#: Challenges of one AUTH that are answered: no mechanism has more than three, and a server that never ends costs a session.
+CHALLENGES_MAX: Final = 5
 #: Pieces of configuration for servers that are kept as settings.  Our choice: an access map has few that differ.
 SNIPPETS_KEPT: Final = 1000

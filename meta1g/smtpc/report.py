@@ -20,6 +20,7 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.rcb.smtpc_qmgr import Deliver, DsnPart
+from meta1g.smtp.data import has_bare
 from meta1g.smtp.esmtp import Ext, Extensions
 from meta1g.smtp.header import Field, fields, header_end
 from meta1g.smtpc.limits import RETURNED_HEADER_BYTES
@@ -36,18 +37,19 @@ class Original:
     Attributes:
         size_bytes: its size.
         plain: all bytes are ASCII.
-        sendable: it is 7bit or 8bit in the sense of RFC 2045 6.2: no NUL, no line that is too long.
+        sendable: it is 7bit or 8bit in the sense of RFC 2045 6.2: no NUL, no bare CR or LF, no line that is too long.
 
     Owner: the delivery.
     """
 
-    __slots__ = ("_held", "_line", "plain", "sendable", "size_bytes")
+    __slots__ = ("_cr", "_held", "_line", "plain", "sendable", "size_bytes")
 
     def __init__(self) -> None:
         self.size_bytes = 0
         self.plain = True
         self.sendable = True
         self._held = b""
+        self._cr = b""  # what the last piece ended with, if its LF may follow
         self._line = 0  # bytes of the line that has no end yet
 
     def feed(self, piece: bytes) -> None:
@@ -57,7 +59,12 @@ class Original:
         if len(self._held) < RETURNED_HEADER_BYTES:
             self._held += piece[: RETURNED_HEADER_BYTES - len(self._held)]
         if self.sendable:
-            self.sendable = b"\0" not in piece and self._short_lines(piece)
+            self.sendable = b"\0" not in piece and self._short_lines(piece) and self._whole_line_ends(piece)
+
+    def _whole_line_ends(self, piece: bytes) -> bool:
+        stream = self._cr + piece
+        self._cr = b"\r" if stream.endswith(b"\r") else b""
+        return not has_bare(stream[:-1] if self._cr else stream)
 
     def _short_lines(self, piece: bytes) -> bool:
         lines = piece.split(b"\n")

@@ -12,15 +12,18 @@ from dataclasses import replace
 from typing import Final
 
 from meta1g.base.clock import Clock
+from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import TempError
 from meta1g.base.reply import NO_REPLY, Reply
-from meta1g.base.tlsfacts import TlsInfo, TlsSettings
+from meta1g.base.tlsfacts import TlsInfo
 from meta1g.db.cdb import ContentError
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.smtpc_qmgr import Deliver
-from meta1g.smtp.data import Stuffer
-from meta1g.smtp.esmtp import Ext, Extensions
+from meta1g.smtp.chunks import BadContentError
+from meta1g.smtp.esmtp import Extensions
 from meta1g.smtp.longlines import refuses_long_lines
+from meta1g.smtpc.authout import AuthOut
+from meta1g.smtpc.connecting import Unreached, connect
 from meta1g.smtpc.connection import ServerConnection
 from meta1g.smtpc.content import Content
 from meta1g.smtpc.fsm import State, Verb
@@ -33,7 +36,9 @@ from meta1g.smtpc.limits import (
     PROBE_MAX_S,
     QUIT_TIMEOUT_S,
 )
-from meta1g.smtpc.parameters import refusal
+from meta1g.smtpc.logins import Login, LoginSettings
+from meta1g.smtpc.parameters import NOTHING, fitted, late, refusal, time_left
+from meta1g.smtpc.securing import Securing, policy_for
 from meta1g.smtpc.settings import Settings
 from meta1g.smtpc.status import DeliveryStatus, SessionError, where
 from meta1g.smtpc.talk import Talk
@@ -44,54 +49,115 @@ _OPEN: Final = (State.READY, State.DIRTY)
 _STALE: Final = Reply(451, "4.4.2", "session is of no more use")
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all sessions of a process share.
+
+    Args:
+        clock: for the age of an idle session.
+        tls_out: has the contexts for TLS.
+        auth_out: has the logins.
+        unreached: addresses that could not be reached a short time ago.
+    """
+
+    clock: Clock
+    tls_out: TlsOut
+    auth_out: AuthOut
+    unreached: Unreached
+
+
 class Session:
     """A session with one server.
 
     Args:
         session_id: id that QMGR gave it.
-        server: where to connect.
+        servers: addresses of the server, best first, at least one; they differ in nothing else.
         da: a DeliveryAgent.
         settings: configuration of SMTPC.
-        clock: for the age of an idle session.
-        tls_out: has the contexts for TLS.
+        shared: what it shares with others.
 
     Attributes:
+        policy: what TLS has to fulfil.
+        server: the address that is connected, the first one without a connection.
+        tried: of how many of the addresses it is known whether they can be reached.
+        login: who the server knows us as, None if we are nobody.
+        login_tried: who we wanted to be, None if there is no login for this server.
         tls: what was agreed on, None in clear.
-        tls_failure: why the session is in clear although TLS was tried, None if it was not or is not.
 
     Owner: one state thread (its own, see client.py).
     """
 
     __slots__ = (
-        "_clock", "_connection", "_da", "_settings", "_talk", "_tls_out", "idle_since", "server", "session_id", "tls",
-        "tls_failure",
+        "_connection", "_da", "_servers", "_settings", "_shared", "_talk", "idle_since", "login", "login_tried", "policy",
+        "server", "session_id", "tls", "tried",
     )  # fmt: skip
 
-    def __init__(self, session_id: str, server: ServerAddr, da: int, settings: Settings, clock: Clock, tls_out: TlsOut) -> None:
+    def __init__(self, session_id: str, servers: tuple[ServerAddr, ...], da: int, settings: Settings, shared: Shared) -> None:
         self.session_id = session_id
-        self.server = server
+        self.server = servers[0]
+        self.tried = 1
+        self._servers = servers
         self._da = da
         self._settings = settings
-        self._tls_out = tls_out
-        self._clock = clock
+        self._shared = shared
         self._connection: ServerConnection | None = None
         self._talk = self._new_talk()
         self.idle_since = 0.0
+        self.login: Login | None = None
+        self.login_tried: Login | None = None
         self.tls: TlsInfo | None = None
-        self.tls_failure: Reply | None = None
+        self.policy = policy_for(servers[0])
 
     def _new_talk(self) -> Talk:
         settings, lmtp = self._settings, self._da == DeliveryAgent.LMTP
-        return Talk(settings.hostname, where(self.server), lmtp=lmtp, pipelining=settings.pipelining)
+        return Talk(
+            settings.hostname, where(self.server), lmtp=lmtp, pipelining=settings.pipelining, chunking=settings.chunking
+        )
 
-    def treat_as(self, server: ServerAddr, settings: Settings) -> None:
-        """Takes other settings from now on; the session is closed.
+    def treat_as(self, servers: tuple[ServerAddr, ...], settings: Settings) -> None:
+        """Takes another server or other settings from now on; the session is closed.
 
         Args:
-            server: the same address and port, perhaps under another name.
-            settings: those for this name.
+            servers: as at the begin.
+            settings: those for them.
+
+        Raises:
+            SessionError: its TLS policy is none.
         """
-        self.server, self._settings = server, settings
+        self.policy = policy_for(servers[0])
+        self.server, self._servers, self._settings = servers[0], servers, settings
+
+    def aim(self, servers: tuple[ServerAddr, ...]) -> None:
+        """Takes the addresses of another delivery, to one of which it is connected."""
+        self._servers = servers
+        self.tried = 1 + next((idx for idx, one in enumerate(servers) if one.addr == self.server.addr), 0)
+
+    def serves(self, servers: tuple[ServerAddr, ...], *, by_name: bool = False) -> bool:
+        """Tells whether the session is one with a server: connected to one of its addresses, and treated as it is to be.
+
+        Another name of the address makes no difference, unless it has another login, or its certificate has to have the name.
+
+        Args:
+            servers: the addresses.
+            by_name: the certificate was to have the name of the server.
+
+        Raises:
+            TempError: the logins cannot be read.
+
+        Switches: yes, if there are logins (offload).
+        """
+        if self._connection is None:
+            return self._servers == servers
+        here = self.server.addr, self.server.port
+        one = next((one for one in servers if (one.addr, one.port) == here), None)
+        if one is None or (one.conf, one.tls) != (self.server.conf, self.server.tls):
+            return False
+        if one.host == self.server.host:
+            return True
+        auth, needs = self._settings.auth, self._settings.needs
+        if by_name or (needs is not None and needs.demands_certificate):
+            return False
+        return auth is None or self._shared.auth_out.login(auth.file, one) == self.login_tried
 
     @property
     def connection(self) -> ServerConnection:
@@ -113,54 +179,108 @@ class Session:
     def is_open(self) -> bool:
         """Tells whether another transaction can be tried."""
         connection = self._connection
-        return connection is not None and connection.in_step and self._talk.state in _OPEN
+        talk = self._talk
+        return connection is not None and connection.in_step and talk.state in _OPEN and not talk.is_used_up
 
     # -- opening ----------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Connects, reads the greeting and introduces ourselves, under TLS if both sides can.
+        """Connects, reads the greeting and introduces ourselves, under TLS if both sides can; logs in if we have a login.
 
-        TLS is opportunistic: after a handshake that failed the server is asked again, in clear (RFC 7435).
+        Where nothing else is demanded TLS is opportunistic: after a handshake that failed the server is asked again, in clear
+        (RFC 7435).
 
         Raises:
-            SessionError: the server cannot be used; QUIT is all that can be said, if anything.
-            TempError: a shortage here keeps us from connecting.
+            SessionError: the server cannot be used, or TLS is not as demanded; QUIT is all that can be said, if anything.
+            TempError: a shortage here keeps us from connecting, or there is no secret now.
 
-        Switches: yes (connect, read, write).
+        Switches: yes (connect, read, write, offload).
         """
-        self.tls_failure = None
+        self.login_tried = None
+        self._end(self._securing().refusal())
         self._open()
-        if self._settings.tls is None or not self.extensions.has(Ext.STARTTLS):
-            return
-        try:
-            self._secure(self._settings.tls)
-        except SessionError as error:
-            self.tls_failure = error.reply
-            self._open()
+        self._demand_tls()
+        if self._settings.auth is not None:
+            self._log_in(self._settings.auth)
 
-    def _secure(self, settings: TlsSettings) -> None:
+    def _securing(self) -> Securing:
+        source = "" if self._connection is None else self._connection.source
+        return Securing(self.session_id, self.server, self.policy, self._settings, self._shared.tls_out, source)
+
+    def _demand_tls(self) -> None:
+        """Begins TLS if both sides can, and ends the session if it is not as demanded; raises as open().  Switches: yes."""
+        securing = self._securing()
+        if securing.begins(self.extensions):
+            try:
+                self._secure()
+            except SessionError as error:
+                self._end(securing.failure(error.reply))
+                self._open((self.server,))
+        self._end(securing.verdict(self.tls))
+
+    def _end(self, reply: Reply | None) -> None:
+        """Raises SessionError, and ends the session, if there is a reply to end it with.  Switches: yes (QUIT)."""
+        if reply is not None:
+            self.quit()
+            raise SessionError(reply)
+
+    def _secure(self) -> None:
         """Switches: yes (network).
 
         Raises:
             SessionError: TLS failed; the connection is of no more use.
         """
-        talk, connection = self._talk, self.connection
-        context = self._tls_out.context(settings)
+        assert self._settings.tls is not None
+        talk, connection, policy = self._talk, self.connection, self.policy
+        context = self._shared.tls_out.context(self._settings.tls, policy)
         talk.starttls()
         self._converse()
         if talk.state is State.SECURING:
-            self.tls = connection.secure(context, HANDSHAKE_TIMEOUT_S)
+            self.tls = connection.secure(context, policy, HANDSHAKE_TIMEOUT_S)
             talk.secured()
             self._converse()
         if talk.failure is not None:
             raise SessionError(talk.failure)
 
-    def _open(self) -> None:
-        """Switches: yes (connect, read, write)."""
+    def _log_in(self, settings: LoginSettings) -> None:
+        """Says AUTH if there is a login for this server.
+
+        Raises:
+            SessionError: the server does not take it, does not offer it, or is not to be told.
+            TempError: there is no secret now.
+
+        Switches: yes (read, write, offload).
+        """
+        shared = self._shared
+        login = self.login_tried = shared.auth_out.login(settings.file, self.server)
+        if login is None:
+            return
+        from meta1g.smtpc.authdialogue import AuthDialogue
+
+        mechanism = ""
+        dialogue = AuthDialogue(self._talk, self.connection, settings, self._converse)
+        try:
+            secret = shared.auth_out.secret(login)
+            mechanism = dialogue.choose(login, secret, under_tls=self.tls is not None)
+            dialogue.run()
+        except (SessionError, TempError) as error:
+            shared.auth_out.failed(self.session_id, self.server, login, mechanism, error.reply)
+            raise
+        self.login = login
+        shared.auth_out.agreed(self.session_id, self.server, login, mechanism)
+
+    def _open(self, servers: tuple[ServerAddr, ...] = ()) -> None:
+        """Connects to one of the addresses, of those given or of all, and says EHLO.  Switches: yes (connect, read, write)."""
         settings = self._settings
         self.close()
-        self._talk, self.idle_since = self._new_talk(), 0.0
-        self._connection = ServerConnection.open(self.server, settings.connect_timeout_s, settings.source_address)
+        self.idle_since = 0.0
+        servers = servers or self._servers
+        self.tried = len(servers) if servers is self._servers else self.tried
+        self._connection = connect(servers, settings.connect_timeout_s, settings.sources, self._shared.unreached)
+        self.server = self._connection.server
+        if servers is self._servers:
+            self.tried = servers.index(self.server) + 1
+        self._talk = self._new_talk()
         self._talk.connected()
         self._converse()
         if self._talk.failure is not None:
@@ -195,7 +315,9 @@ class Session:
         except TempError as error:
             status.rest(job, error.reply)
             self._abandon()
-        self.idle_since = self._clock.monotonic()
+        self.idle_since = self._shared.clock.monotonic()
+        if self._talk.demands:
+            self._shared.auth_out.demanded(self.session_id, self.server, known=self.login is not None)
         return status
 
     def probe(self, job: Deliver) -> DeliveryStatus:
@@ -205,7 +327,8 @@ class Session:
         """
         self.connection.limit(PROBE_MAX_S)
         self._prepare()
-        status = DeliveryStatus(transaction=refusal(job, self.extensions, lambda: True))
+        job = fitted(job, self.extensions, NOTHING)
+        status = DeliveryStatus(transaction=refusal(job, self.extensions, NOTHING))
         if status.transaction is None:
             self._talk.begin(job, status)
             self._converse()
@@ -214,8 +337,9 @@ class Session:
     def _transaction(self, job: Deliver, content: Content, status: DeliveryStatus) -> None:
         """Switches: yes."""
         content.check()
-        job = content.shaped(self.extensions)
-        status.transaction = refusal(job, self.extensions, content.is_7bit)
+        job = fitted(content.shaped(job, self.extensions), self.extensions, content)
+        now = self._shared.clock.now()
+        status.transaction = refusal(job, self.extensions, content) or late(job, self.extensions, now)
         if status.transaction is not None:
             return
         self._attempt(job, content, status)
@@ -226,7 +350,7 @@ class Session:
     def _attempt(self, job: Deliver, content: Content, status: DeliveryStatus) -> None:
         """Switches: yes."""
         talk = self._talk
-        talk.begin(job, status)
+        talk.begin(job, status, time_left(job, self._shared.clock.now()))
         self._converse()
         if talk.state is State.CONTENT and self._content(content):
             self._converse()
@@ -250,9 +374,12 @@ class Session:
         content.break_lines = True
         for rcpt in job.rcpts:
             status.rcpts.pop(rcpt.rcpt_idx)
-        again = DeliveryStatus()
+        again, before = DeliveryStatus(), self.tls
         try:
             self.open()
+            if before is not None and (self.tls is None or self.tls.verified < before.verified):
+                raise SessionError(Reply(451, "4.7.5", f"{where(self.server)}: TLS is worse than it was a moment ago"))
+            self._talk.without_chunks()
             self.connection.until_us = st_utime() + DELIVERY_MAX_S * MICROSECONDS
             self._attempt(job, content, again)
         except SessionError as failure:
@@ -268,7 +395,7 @@ class Session:
 
     def _prepare(self) -> None:
         """Brings the session to READY: RSET after a failed transaction, or to see if an idle server lives.  Switches: yes."""
-        probe = self.idle_since and self._clock.monotonic() - self.idle_since > PROBE_AFTER_IDLE_S
+        probe = self.idle_since and self._shared.clock.monotonic() - self.idle_since > PROBE_AFTER_IDLE_S
         if self._talk.state is State.DIRTY or probe:
             self._talk.reset()
             self._converse()
@@ -306,6 +433,8 @@ class Session:
         talk = self._talk
         try:
             refused = self._send_content(content)
+        except BadContentError as error:
+            raise content.error(f"cannot be sent by BDAT: {error}") from error
         except SessionError as failure:
             refused = failure.reply
         if refused is not None:  # the rest need not be sent, and what the dot would be answered nobody knows
@@ -320,20 +449,20 @@ class Session:
             The refusal that came before the dot, which was not sent then; None if it was.
 
         Raises:
-            SessionError, ContentError, TempError: the dot was not sent, or not all of it.
+            SessionError, ContentError, TempError, BadContentError: the dot was not sent, or not all of it.
 
         Switches: yes.
         """
-        connection, stuffer = self.connection, Stuffer()
+        connection, outlet = self.connection, self._talk.outlet(content.size_bytes)
         waiting = b""
         timeout_s = self._settings.block_timeout_s
         for piece in content.chunks():
             if waiting:
                 connection.send(waiting, timeout_s, Verb.CONTENT.value)
-            waiting = stuffer.feed(piece)
+            waiting = outlet.feed(piece)
         refused = connection.unasked(Verb.CONTENT.value)
         if refused is None:
-            connection.ask(waiting + stuffer.finish(), timeout_s, Verb.CONTENT.value, self._talk.dot_replies)
+            connection.ask(waiting + outlet.finish(), timeout_s, Verb.CONTENT.value, self._talk.dot_replies)
             self._talk.sent_dot()
             connection.extend(self._settings.dot_timeout_s)  # giving up after the dot would double the message
         return refused
@@ -355,12 +484,12 @@ class Session:
             self._talk.drop()
             self._connection.close()
             self._connection = None
-        self.tls = None
+        self.tls = self.login = None
 
 
 def _timeout_s(settings: Settings, verb: Verb) -> int:
     """Gives how long a reply may take (RFC 5321 4.5.3.2), seconds."""
-    if verb in (Verb.DOT, Verb.EMPTY):
+    if verb in (Verb.DOT, Verb.LAST, Verb.EMPTY):
         return settings.dot_timeout_s
     if verb is Verb.DATA:
         return settings.data_timeout_s

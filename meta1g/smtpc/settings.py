@@ -3,15 +3,21 @@
 Ref: MeTA1 README, "SMTP Client"; RFC 5321 4.5.3.2 (defaults of the time-outs are in the option table).
 """
 
+from dataclasses import replace
+
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module
 from meta1g.base.hostname import system_name
 from meta1g.base.rsc import Rsc
 from meta1g.base.tlsfacts import TlsSettings
+from meta1g.base.tlsneeds import TlsRequirements
 from meta1g.conf.config import Config, Section
+from meta1g.conf.errors import ConfigError
 from meta1g.conf.snippet import parse_snippet
-from meta1g.conf.tlsconf import tls_settings
+from meta1g.conf.tlsconf import tls_requirements, tls_settings
+from meta1g.smtpc.connection import Sources
 from meta1g.smtpc.limits import SNIPPETS_KEPT
+from meta1g.smtpc.logins import LoginSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +31,13 @@ class Settings:
     data_timeout_s: int
     block_timeout_s: int
     dot_timeout_s: int
-    source_address: str
+    sources: Sources
     max_threads: int
     pipelining: bool
+    chunking: bool = True
     tls: TlsSettings | None = None
+    auth: LoginSettings | None = None
+    needs: TlsRequirements | None = None
 
     @classmethod
     def from_config(cls, config: Config) -> "Settings":
@@ -52,11 +61,41 @@ class Settings:
             data_timeout_s=step_s("data_timeout"),
             block_timeout_s=step_s("block_timeout"),
             dot_timeout_s=step_s("dot_timeout"),
-            source_address=section.get("source_address") or "",
+            sources=_sources(section),
             max_threads=section.get("max_threads"),
             pipelining=section.flag("pipelining"),
+            chunking=section.flag("chunking"),
             tls=tls_settings(config, section.sub("tls"), server=False) if section.flag("starttls") else None,
+            auth=_auth_settings(config, section.sub("auth")),
         )
+
+
+def _sources(section: Section) -> Sources:
+    """Reads source_address, which may be of either family, and source_address6.
+
+    Raises:
+        ConfigError: both are IPv6.
+    """
+    either, ipv6 = section.get("source_address") or "", section.get("source_address6") or ""
+    if ":" not in either:
+        return Sources(either, ipv6)
+    if ipv6:
+        raise ConfigError(f"{section.where}: source_address and source_address6 are both IPv6; leave one of them")
+    return Sources("", either)
+
+
+def _auth_settings(config: Config, section: Section) -> LoginSettings | None:
+    """Reads section auth; None without a file of logins."""
+    file = section.get("file")
+    if not file:
+        return None
+    from meta1g.smtpc.auth import MECHANISMS
+
+    return LoginSettings(
+        file=config.configuration_directory / file,
+        mechanisms=tuple(one.upper() for one in section.get("mechanisms")) or tuple(MECHANISMS),
+        without_tls=section.flag("without_tls"),
+    )
 
 
 class ServerSettings:
@@ -76,6 +115,7 @@ class ServerSettings:
         self._section = config.section("smtpc")
         self.common = Settings.from_config(config)
         self._known: Rsc[str, Settings] = Rsc(SNIPPETS_KEPT, Module.SMTPC)
+        self._rcpts: Rsc[str, TlsRequirements] = Rsc(SNIPPETS_KEPT, Module.SMTPC)
 
     def of(self, snippet: str) -> Settings:
         """Gives the settings for a server.
@@ -90,7 +130,25 @@ class ServerSettings:
             return self.common
         settings = self._known.get(snippet)
         if settings is None:
-            section = self._section.changed(parse_snippet(snippet, "smtpc_session_conf"))
-            settings = Settings.from_section(self._config, section)
+            piece = parse_snippet(snippet, "smtpc_session_conf")
+            changed = Settings.from_section(self._config, self._section.changed(piece))
+            settings = replace(changed, needs=tls_requirements(piece))
             self._known.put(snippet, settings)
         return settings
+
+    def needs_of(self, snippet: str) -> TlsRequirements | None:
+        """Gives what TLS has to fulfil for a recipient.
+
+        Args:
+            snippet: value of `smtpc_rcpt_conf:`, empty without one.
+
+        Raises:
+            ConfigError: it is wrong; SMAR sends none that is.
+        """
+        if not snippet:
+            return None
+        needs = self._rcpts.get(snippet)
+        if needs is None:
+            needs = tls_requirements(parse_snippet(snippet, "smtpc_rcpt_conf")) or TlsRequirements()
+            self._rcpts.put(snippet, needs)
+        return needs

@@ -46,6 +46,8 @@ class DeliveryStatus:
     session: Reply | None = None
     transaction: Reply | None = None
     damage: str = ""
+    tried: int = 1
+    server: ServerAddr | None = None
     rcpts: dict[int, Reply] = field(default_factory=dict)
     retry: dict[int, Retry] = field(default_factory=dict)
 
@@ -54,8 +56,14 @@ class DeliveryStatus:
         for rcpt in job.rcpts:
             self.rcpts.setdefault(rcpt.rcpt_idx, reply)
 
-    def result(self, job: Deliver, *, session_open: bool, tls: str = "", dsn: bool = False) -> DeliveryResult:
-        """Makes the message for QMGR; the texts are cut so that it takes it."""
+    def result(self, job: Deliver, *, session_open: bool, tls: str = "", dsn: bool = False, by: bool = False) -> DeliveryResult:
+        """Makes the message for QMGR; the texts are cut so that it takes it.
+
+        Who was left to the next transaction shares in what is said of this one, or of the session.
+        """
+        if self.session is not None or self.transaction is not None or self.damage:
+            for idx in [idx for idx, retry in self.retry.items() if retry is Retry.NEXT_TRANSACTION]:
+                del self.rcpts[idx], self.retry[idx]
         text_chars = min(REPLY_TEXT_MAX_CHARS, RESULT_TEXT_MAX_CHARS // max(len(self.rcpts), 1))
         return DeliveryResult(
             session_id=job.session_id,
@@ -65,7 +73,9 @@ class DeliveryStatus:
             session_open=session_open,
             tls=tls,
             dsn=dsn,
+            by=by,
             damage=self.damage[:REPLY_TEXT_MAX_CHARS],
+            tried=self.tried,
             rcpts=tuple(
                 RcptResult(rcpt_idx=idx, reply=reply.cut(text_chars), retry=self.retry.get(idx, Retry.BY_CODE))
                 for idx, reply in self.rcpts.items()

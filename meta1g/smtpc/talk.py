@@ -8,7 +8,7 @@ knows PIPELINING, otherwise one by one; replies are read in order.
 Invariants: a recipient is accepted only by the 2xx that answers the final dot.  What a server said about a recipient stays what
 it is, whatever becomes of the session afterwards; the failure of the session is for those it said nothing about.
 Pure.  Owner: the session.
-Ref: RFC 5321 3.3, 3.8, 4.1, 4.5.3.1.10; RFC 2920 3.1 (PIPELINING); RFC 2033 (LMTP).
+Ref: RFC 5321 3.3, 3.8, 4.1, 4.5.3.1.10; RFC 2920 3.1 (PIPELINING); RFC 2033 (LMTP); RFC 4954 (AUTH); RFC 9422 (LIMITS).
 """
 
 from collections import deque
@@ -18,14 +18,18 @@ from typing import Final
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
 from meta1g.rcb.smtpc_qmgr import Deliver, DeliverRcpt, Retry
-from meta1g.smtp.esmtp import Ext, Extensions, parse_ehlo
+from meta1g.smtp.chunks import ChunkSender
+from meta1g.smtp.data import Stuffer
+from meta1g.smtp.esmtp import BINARY, DeliverBy, Ext, Extensions, parse_ehlo
 from meta1g.smtpc import fsm
 from meta1g.smtpc.fsm import Event, State, Verb, event_of, next_state
 from meta1g.smtpc.limits import PIPELINE_MAX_COMMANDS
 from meta1g.smtpc.parameters import mail_command, rcpt_command
+from meta1g.smtpc.serverlimits import NO_LIMITS, parse_limits
 from meta1g.smtpc.status import DeliveryStatus
 
 _IN_TRANSACTION: Final = (State.MAIL, State.RCPT, State.DATA, State.CONTENT, State.DOT)
+_ENDS: Final = (Verb.DOT, Verb.LAST)
 _LIMIT_CODES: Final = (fsm.TOO_MANY_RCPTS, fsm.TOO_MANY_RCPTS_RFC821)
 #: Enhanced codes of "too many recipients"; a server that has none says nothing against it.
 _LIMIT_ECODES: Final = ("", "4.5.3", "5.5.3")
@@ -51,35 +55,45 @@ class Talk:
         server: how the server is named in texts of our own.
         lmtp: it is LMTP.
         pipelining: PIPELINING may be used if the server offers it.
+        chunking: so may CHUNKING; a binary body needs it.
 
     Attributes:
         state: where the session stands.
         extensions: what the server offers.
+        challenge: what the server wants to have answered, in state CHALLENGED.
+        demands: the server wants AUTH or STARTTLS first.
         failure: why the session cannot be used any more, or None.
         stale: nothing was asked yet that another session could not ask at once: the server had ended this one, or takes no more
             messages in it.
     """
 
     __slots__ = (
-        "_accepted", "_ehlo_refused", "_hostname", "_job", "_lmtp", "_owed", "_pipelining", "_served", "_server", "_status",
-        "_to_say", "_transactions", "extensions", "failure", "stale", "state",
+        "_accepted", "_auth_line", "_by", "_chunking", "_ehlo_refused", "_hostname", "_job", "_limits", "_lmtp", "_owed",
+        "_pipelining", "_served", "_server", "_status", "_to_say", "_transactions", "challenge", "demands", "extensions",
+        "failure", "stale", "state",
     )  # fmt: skip
 
-    def __init__(self, hostname: str, server: str, *, lmtp: bool, pipelining: bool) -> None:
+    def __init__(self, hostname: str, server: str, *, lmtp: bool, pipelining: bool, chunking: bool = True) -> None:
         self.state = State.CONNECTING
         self.extensions = Extensions()
+        self.challenge = ""
+        self.demands = False
         self.failure: Reply | None = None
         self.stale = False
         self._hostname = hostname
         self._server = server
         self._lmtp = lmtp
         self._pipelining = pipelining
+        self._chunking = chunking
         self._to_say: deque[_Command] = deque()
         self._owed: deque[_Command] = deque()
         self._ehlo_refused: Reply | None = None
         self._job: Deliver | None = None
+        self._by: DeliverBy | None = None
         self._status = DeliveryStatus()
         self._accepted: list[DeliverRcpt] = []
+        self._auth_line = ""
+        self._limits = NO_LIMITS
         self._transactions = 0
         self._served = False
 
@@ -87,6 +101,11 @@ class Talk:
     def owed(self) -> Verb | None:
         """What the next reply will answer, None if none is waited for."""
         return self._owed[0][0] if self._owed else None
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether the server takes no more transactions over this connection (RFC 9422, MAILMAX)."""
+        return 0 < self._limits.transactions <= self._transactions
 
     @property
     def reused(self) -> bool:
@@ -108,16 +127,41 @@ class Talk:
     def secured(self) -> None:
         """Introduces us anew: what the server said in clear is forgotten (RFC 3207 4.2).  The state must be SECURING."""
         self._feed(Event.SECURED)
-        self.extensions, self._ehlo_refused = Extensions(), None
+        self.extensions, self._limits, self._ehlo_refused = Extensions(), NO_LIMITS, None
         self._say_hello(Verb.LHLO if self._lmtp else Verb.EHLO)
 
-    def begin(self, job: Deliver, status: DeliveryStatus) -> None:
-        """Begins a transaction; its outcomes go to status.  The state must be READY."""
+    def auth(self, command: str) -> None:
+        """Lets AUTH be said; the state must be READY.  A refusal ends the session: the server knows us by our login."""
+        self._feed(Event.SEND_AUTH)
+        self._say_auth(command)
+
+    def respond(self, line: str) -> None:
+        """Lets the answer to a challenge be said; the state must be CHALLENGED."""
+        self._feed(Event.SEND_RESPONSE)
+        self._say_auth(line)
+
+    def _say_auth(self, line: str) -> None:
+        self._auth_line, self.challenge = line, ""
+        self._to_say.append((Verb.AUTH, None))
+
+    def begin(self, job: Deliver, status: DeliveryStatus, by: DeliverBy | None = None) -> None:
+        """Begins a transaction; its outcomes go to status, by is what is left of its time.  The state must be READY."""
         self._feed(Event.SEND_MAIL)
         self._transactions += 1
-        self._job, self._status, self._accepted = job, status, []
+        self._job, self._status, self._accepted, self._by = job, status, [], by
         self._to_say.append((Verb.MAIL, None))
-        self._to_say.extend((Verb.RCPT, rcpt) for rcpt in job.rcpts)
+        rcpts: Sequence[DeliverRcpt] = job.rcpts
+        if self._limits is not NO_LIMITS:
+            rcpts, left = self._limits.first(job.rcpts)
+            self._leave(left)
+        self._to_say.extend((Verb.RCPT, rcpt) for rcpt in rcpts)
+
+    def _leave(self, rcpts: Sequence[DeliverRcpt]) -> None:
+        """Leaves recipients to another transaction: the server has said how many it takes."""
+        reply = Reply(452, "4.5.3", f"{self._server} takes no more in one transaction, by its LIMITS")
+        for rcpt in rcpts:
+            self._status.rcpts[rcpt.rcpt_idx] = reply
+            self._status.retry[rcpt.rcpt_idx] = Retry.NEXT_TRANSACTION
 
     @property
     def accepted(self) -> tuple[DeliverRcpt, ...]:
@@ -125,15 +169,33 @@ class Talk:
         return tuple(self._accepted)
 
     @property
+    def by_chunk(self) -> bool:
+        """Whether the content of the transaction at hand goes by BDAT."""
+        job = self._job
+        wanted = job is not None and (job.body == BINARY or (self._chunking and not job.probe))
+        return wanted and self.extensions.has(Ext.CHUNKING)
+
+    def without_chunks(self) -> None:
+        """Lets content go by DATA from now on: nobody knows its size before."""
+        self._chunking = False
+
+    def outlet(self, size_bytes: int) -> Stuffer | ChunkSender:
+        """Gives what makes content of a size ready to be sent: with dots stuffed behind DATA, as it is behind BDAT."""
+        if self._job is None or not self.by_chunk:
+            return Stuffer()
+        return ChunkSender(f"BDAT {size_bytes} LAST\r\n".encode(), size_bytes, binary=self._job.body == BINARY)
+
+    @property
     def dot_replies(self) -> int:
-        """How many replies the dot will get."""
+        """How many replies the end of the content will get."""
         return len(self._accepted) if self._lmtp else 1
 
     def sent_dot(self) -> None:
-        """Notes that all of the content went, with the final dot; the state must be CONTENT."""
+        """Notes that all of the content went, with the final dot if it went by DATA; the state must be CONTENT."""
         self._feed(Event.SENT_DOT)
         rcpts: list[DeliverRcpt | None] = [*self._accepted] if self._lmtp else [None]
-        self._owed.extend((Verb.DOT, rcpt) for rcpt in rcpts)
+        end = Verb.LAST if self.by_chunk else Verb.DOT
+        self._owed.extend((end, rcpt) for rcpt in rcpts)
 
     def reset(self) -> None:
         """Lets RSET be said; the state must be READY or DIRTY."""
@@ -160,7 +222,7 @@ class Talk:
         pipelining = self.extensions.has(Ext.PIPELINING)
         for _ in range(min(len(self._to_say), PIPELINE_MAX_COMMANDS if pipelining else 1)):
             self._owed.append(self._to_say.popleft())
-        data_follows = pipelining and not self._probes
+        data_follows = pipelining and not self._probes and not self.by_chunk
         if data_follows and not self._to_say and self.state in (State.MAIL, State.RCPT) and self._owed[-1][0] is not Verb.DATA:
             self._owed.append((Verb.DATA, None))
         lines = [self._line(verb, rcpt) for verb, rcpt in self._owed]
@@ -171,10 +233,12 @@ class Talk:
         if verb is Verb.RCPT and rcpt is not None:
             line = rcpt_command(rcpt, self.extensions)
         elif verb is Verb.MAIL and self._job is not None:
-            line = mail_command(self._job, self.extensions)
+            line = mail_command(self._job, self.extensions, self._by)
         elif verb is Verb.EMPTY:
             self._feed(Event.SENT_DOT)
             line = "."
+        elif verb is Verb.AUTH:
+            line, self._auth_line = self._auth_line, ""
         elif verb in (Verb.EHLO, Verb.HELO, Verb.LHLO):
             line = f"{verb.value} {self._hostname}"
         else:
@@ -195,12 +259,14 @@ class Talk:
         if not (self.state is State.DOT and event is Event.GO_ON):
             self._owed.popleft()
             self._note(verb, rcpt, reply)
-        self._feed(Event.ONE_RCPT if verb is Verb.DOT and self._owed and event is not Event.GO_ON else event)
+        self._feed(Event.ONE_RCPT if verb in _ENDS and self._owed and event is not Event.GO_ON else event)
         self._advance(verb, reply)
 
     def _note(self, verb: Verb, rcpt: DeliverRcpt | None, reply: Reply) -> None:
         """Keeps what a reply says about the transaction or its recipients."""
         status = self._status
+        if reply.code == fsm.AUTH_REQUIRED:  # about us, and we can be told a login: nobody is refused for good
+            reply, self.demands = reply.softened(), True
         if verb is Verb.MAIL and not reply.is_ok:
             status.transaction = reply
             self.stale = (reply.is_temp and self._served) or (reply.code == fsm.BAD_SEQUENCE and self.reused)
@@ -208,7 +274,7 @@ class Talk:
             self._note_rcpt(rcpt, reply)
         elif verb is Verb.DATA and not reply.is_more:
             self._decide(self._accepted, self._unexpected(verb, reply) if reply.is_ok else reply)
-        elif verb is Verb.DOT:
+        elif verb in _ENDS:
             self._decide(self._accepted if rcpt is None else (rcpt,), reply)
             self._served = self._served or reply.is_ok
 
@@ -240,10 +306,14 @@ class Talk:
         if state is State.GREETED:
             self._greeted(reply, again=verb is Verb.EHLO)
         elif state is State.LEAVING:
-            self.failure = reply
+            self.failure = reply.softened() if verb is Verb.AUTH or reply.code == fsm.AUTH_REQUIRED else reply
+        elif state is State.CHALLENGED:
+            self.challenge = reply.one_line
         elif state is State.READY and verb in (Verb.EHLO, Verb.LHLO):
             offered = parse_ehlo(reply)
             self.extensions = offered if self._pipelining else offered.without(Ext.PIPELINING)
+            if (limits := offered.keywords.get(Ext.LIMITS.value)) is not None:
+                self._limits = parse_limits(limits)
         elif state is State.RCPT and not self._owed:
             self._envelope_goes_on()
         elif state is State.CONTENT and not self._receives:
@@ -270,12 +340,14 @@ class Talk:
         self._to_say.append((verb, None))
 
     def _envelope_goes_on(self) -> None:
-        """Says DATA if all recipients have been answered and somebody is accepted; a refused MAIL ends the envelope."""
+        """Goes on to the content if all have been answered and somebody is accepted; a refused MAIL ends the envelope."""
         if self._status.transaction is not None:
             self._to_say.clear()
         if self._to_say:
             return
-        if self._receives:
+        if self._receives and self.by_chunk:
+            self._feed(Event.SEND_CHUNK)
+        elif self._receives:
             self._feed(Event.SEND_DATA)
             self._to_say.append((Verb.DATA, None))
         else:

@@ -4,18 +4,17 @@ Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on).
 """
 
 import argparse
-import contextlib
-import errno
 import os
 import stat
 from pathlib import Path
 
 from meta1g.base import paths, reach, startup
+from meta1g.base.errors import PermError
 from meta1g.base.hostname import system_name
 from meta1g.base.selfcheck import Findings
 from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM
-from meta1g.base.tlsfacts import TlsSettings, ending
 from meta1g.conf.load import load_file
+from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.settings import settings_from
 
 
@@ -35,8 +34,12 @@ def check(arguments: argparse.Namespace) -> int:
         with found.part():
             settings = settings_from(config, section, config.hostname or system_name())
             _check_group(settings.cdb_gid, section.where, found)
+            if (auth := auth_settings(config, section.sub("auth"))) is not None:
+                _check_auth(auth, section.sub("auth").where, found)
             if settings.tls is not None:
-                _check_tls(settings.tls, section.sub("tls").where, found)
+                from meta1g.smtps.tlscheck import check_tls
+
+                check_tls(settings.tls, section.sub("tls").where, found)
         cdb = queue / paths.CDB_DIRECTORY
         found.directories([cdb / one for one in paths.CDB_SUBDIRECTORIES], os.W_OK | os.X_OK, "write there")
         peers = {Path(paths.QMGR_SMTPS_SOCKET).parent, Path(paths.SMAR_SMTPS_SOCKET).parent}
@@ -51,23 +54,25 @@ def _check_group(gid: int | None, where: str, found: Findings) -> None:
         found.add(f"{where}: CDB_gid: {reach.user_name()} is not in group {gid}, so that it cannot give content files to it")
 
 
-def _check_tls(settings: TlsSettings, where: str, found: Findings) -> None:
-    """Loads the certificates as SMTPS would; what ends or can be read by everybody is a warning."""
-    from meta1g.st.tls import tls_context, tls_trouble
+def _check_auth(settings: AuthSettings, where: str, found: Findings) -> None:
+    """Reads the password file, or looks whether the socket of the back end can be reached, which may be away for a while."""
+    from meta1g.smtps.passwords import read_file
 
-    for pair in settings.pairs:
-        with contextlib.suppress(OSError):  # the context tells
-            if pair.key_file.stat().st_mode & stat.S_IROTH:
-                found.warn(f"{where}: {pair.key_file} can be read by everybody: chmod o-r {pair.key_file}")
-    try:
-        left_s = tls_context(settings, server=True).seconds_left()
-    except OSError as error:
-        found.add(f"{where}: {error.strerror}", EX_NOPERM if error.errno in (errno.EACCES, errno.EPERM) else EX_CONFIG)
-        return
-    if text := ending(left_s):
-        found.warn(f"{where}: {text}: {settings.pairs[0].cert_file}")
-    if trouble := tls_trouble():
-        found.warn(f"{where}: {trouble}")
+    path = settings.password_file
+    if path is not None:
+        try:
+            read_file(path)
+        except PermError as error:
+            hint = "" if path.exists() else "; smpasswd add USER makes it"
+            found.add(f"{where}: {error.cause}{hint}", EX_CONFIG if os.access(path, os.R_OK) else EX_NOPERM)
+            return
+        if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+            found.warn(f"{where}: {path} can be read or written by everybody: chmod o-rwx {path}")
+    for socket in (settings.saslauthd_socket, settings.dovecot_socket):
+        if socket is not None and not os.access(socket, os.W_OK):
+            found.warn(
+                f"{where}: {socket} is not there, or cannot be reached by {reach.user_name()}; AUTH is answered 454 then"
+            )
 
 
 def main(argv: list[str]) -> int:

@@ -3,14 +3,16 @@
 Ref: MeTA1 design, "Architecture: SMTPS" (modelled on).
 """
 
+from collections.abc import Callable
 from dataclasses import field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from meta1g.base.clock import Clock
 from meta1g.base.dataclass import dataclass
 from meta1g.base.ids import IdGenerator
 from meta1g.base.log import Log
 from meta1g.db.cdb import Cdb
+from meta1g.smtp.esmtp import Ext
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.qmgr_link import QmgrLink
 from meta1g.smtps.received import DateCache
@@ -19,6 +21,23 @@ from meta1g.smtps.smar_link import SmarLink
 
 if TYPE_CHECKING:
     from meta1g.smtps.certificates import Certificates
+    from meta1g.smtps.passed import Passed
+
+
+class AuthService(Protocol):
+    """AUTH as commands see it; a dialogue is a meta1g.smtps.dialogue.Dialogue, which knows this class."""
+
+    def offered(self, dialogue: Any) -> dict[Ext, str]:
+        """Gives AUTH for the answer to EHLO, or nothing.  Switches: yes, if the users have changed."""
+        ...
+
+    def begin(self, dialogue: Any, argument: str) -> None:
+        """Answers AUTH.  Switches: yes."""
+        ...
+
+    def respond(self, dialogue: Any, line: bytes) -> None:
+        """Takes a response.  Switches: yes."""
+        ...
 
 
 @dataclass(slots=True)
@@ -30,6 +49,7 @@ class Context:
         qmgr: connection to QMGR.
         smar: connection to SMAR.
         cdb: content files.
+        passed: gives the clients that need not wait for the greeting.
         ids: session and transaction ids.
         log: the log.
         clock: the clock.
@@ -37,6 +57,7 @@ class Context:
         gate: where to wait for the links and for room.
         sessions_max: sessions that can be served at the same time.
         certificates: for TLS; None if there are none.
+        auth_server: for AUTH; None if it is not configured.
         clients: settings of clients that have some of their own.
         stopping: no new transaction begins.
         sessions: number of open sessions.
@@ -48,6 +69,7 @@ class Context:
     qmgr: QmgrLink
     smar: SmarLink
     cdb: Cdb
+    passed: "Callable[[], Passed]"
     ids: IdGenerator
     log: Log
     clock: Clock
@@ -55,6 +77,7 @@ class Context:
     sessions_max: int
     clients: ClientSettings
     certificates: "Certificates | None" = None
+    auth_server: "AuthService | None" = None
     dates: DateCache = field(default_factory=DateCache)
     stopping: bool = False
     sessions: int = 0

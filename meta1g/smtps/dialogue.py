@@ -8,6 +8,7 @@ Ref: RFC 5321 4.1; MeTA1 design, "Functional Specification: SMTPS" (modelled on)
 
 import errno
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Protocol
 
 from meta1g.base.dataclass import dataclass
@@ -19,18 +20,34 @@ from meta1g.base.logtext import LogValue
 from meta1g.base.reply import Reply
 from meta1g.base.tlsfacts import TlsInfo
 from meta1g.rcb.smtps_qmgr import DiscardTransaction
+from meta1g.rcb.smtps_smar import LookupFlags
 from meta1g.smtp import replies
 from meta1g.smtp.command import shown
 from meta1g.smtps.context import Context
 from meta1g.smtps.counting import Counter
+from meta1g.smtps.filtering import SessionFilters
 from meta1g.smtps.fsm import REFUSALS, TRANSITIONS, Event, State, next_state
-from meta1g.smtps.limits import CONTENT_GRACE_S, CONTENT_MIN_BYTES_PER_S, CONTENT_READ_BYTES, REPLIES_HELD_MAX
+from meta1g.smtps.limits import (
+    CONTENT_GRACE_S,
+    CONTENT_MIN_BYTES_PER_S,
+    CONTENT_READ_BYTES,
+    ENVELOPE_MAX_S,
+    REPLIES_HELD_MAX,
+)
 from meta1g.smtps.received import ReceivedFrom
 from meta1g.smtps.settings import Settings
 from meta1g.smtps.transaction import Transaction
+from meta1g.smtps.trust import Trust
 from meta1g.st import NetFd, StError, st_checkpoint, st_read, st_write
 
 _NEGATIVE = 400
+_NOTHING: Mapping[str, str] = {}
+_NO_TRUST = Trust(0)
+
+
+def _is_slow(spent_s: float, received_bytes: int) -> bool:
+    """Tells whether content comes too slowly."""
+    return spent_s > CONTENT_GRACE_S + received_bytes / CONTENT_MIN_BYTES_PER_S
 
 
 class ClientGoneError(Exception):
@@ -50,6 +67,29 @@ class ProbedQuestion(OpenQuestion, Protocol):
 
     def begin_probe(self, dialogue: "Dialogue", ta: Transaction) -> None:
         """Waits for SMAR, and lets the address be probed if nothing is against it.  Switches: yes (waits)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """Who the client is.
+
+    Args:
+        user: name of the user.
+        mechanism: of SASL.
+        may_relay: the user may send anywhere.
+    """
+
+    user: str
+    mechanism: str
+    may_relay: bool
+
+
+class OpenExchange(Protocol):
+    """An exchange of SASL that is not over."""
+
+    def close(self) -> None:
+        """Ends it; again does nothing."""
         ...
 
 
@@ -78,20 +118,31 @@ class Dialogue(ABC):
     Attributes:
         id: session id.
         client_name: name of the client's address, empty if it is not known.
+        trust: what the other end of the connection may say of other clients.
+        presented: what it said with XCLIENT.
+        forwarded: what it said with XFORWARD of the client of the next message.
         state: of the session machine.
         ehlo: argument of EHLO or HELO.
-        protocol: `SMTP` or `ESMTP`.
+        protocol: `SMTP`, `ESMTP` or `LMTP`.
         settings: those of the section, or of this client.
         flags: LookupFlags that hold for the session.
         generation: the connection to QMGR that knows the session.
+        handshaking: a handshake of TLS is on its way; nothing is lost if it ends now.
         denial: what delayed checks will answer to each recipient.
         discard: accept and drop all messages.
         rule: the entry of a map that denial or discard comes from, `map key`.
         command: the last command, as it came.
         ta: the open transaction.
         tls: what was agreed on, None in clear.
+        filters: what its mail passes; None if there are none.
+        auth: who the client is, None as long as it has not said.
+        exchange: the open exchange of SASL in state AUTH.
+        mechanism: of the last exchange.
+        auth_failures: exchanges that failed.
+        hushed: unknown commands are not shown in the log: they may be parts of an exchange that was refused.
         transactions: how many there were.
         counter: negative replies so far.
+        chunks_dropped: a message was refused before its last BDAT, so those that a pipelining client has sent are dropped.
         mail_refused: the last MAIL was refused, so what a pipelining client sends behind it is refused, too.
         noops: commands since the last message that did not lead to one.
         to_verify: those of the batch whose addresses are to be probed.
@@ -105,6 +156,9 @@ class Dialogue(ABC):
         "_nfd",
         "_offset",
         "_out",
+        "auth",
+        "auth_failures",
+        "chunks_dropped",
         "client_addr",
         "client_name",
         "command",
@@ -113,11 +167,18 @@ class Dialogue(ABC):
         "denial",
         "discard",
         "ehlo",
+        "exchange",
+        "filters",
         "flags",
+        "forwarded",
         "generation",
+        "handshaking",
+        "hushed",
         "id",
         "mail_refused",
+        "mechanism",
         "noops",
+        "presented",
         "protocol",
         "rule",
         "settings",
@@ -126,6 +187,7 @@ class Dialogue(ABC):
         "tls",
         "to_verify",
         "transactions",
+        "trust",
         "waiting",
     )
 
@@ -134,20 +196,31 @@ class Dialogue(ABC):
         self.id: SessId = context.ids.session()
         self.client_addr = client_addr
         self.client_name = ""
+        self.trust = _NO_TRUST
+        self.presented: Mapping[str, str] = _NOTHING
+        self.forwarded: Mapping[str, str] = _NOTHING
         self.state = State.CONNECTED
         self.ehlo = ""
         self.protocol = "SMTP"
         self.settings = context.settings
         self.flags = int(self.settings.lookup_flags)
         self.generation = 0
+        self.handshaking = False
         self.denial: Reply | None = None
         self.discard = False
         self.rule = ""
         self.command = b""
         self.ta: Transaction | None = None
         self.tls: TlsInfo | None = None
+        self.filters: SessionFilters | None = None
+        self.auth: Authenticated | None = None
+        self.exchange: OpenExchange | None = None
+        self.mechanism = ""
+        self.auth_failures = 0
+        self.hushed = False
         self.transactions = 0
         self.counter = Counter(self.settings.count_limits)
+        self.chunks_dropped = False
         self.mail_refused = False
         self.noops = 0
         self.to_verify: list[ProbedQuestion] = []
@@ -171,9 +244,15 @@ class Dialogue(ABC):
         """Tells whether a command fits the state; refuses it if not."""
         if (self.state, event) in TRANSITIONS:
             return True
-        refusal = REFUSALS.get((self.state, event), replies.BAD_SEQUENCE)
-        self.reply(replies.SENDER_REFUSED if refusal is replies.MAIL_FIRST and self.mail_refused else refusal)
+        self.reply(self.out_of_sequence(event))
         return False
+
+    def out_of_sequence(self, event: Event) -> Reply:
+        """Gives what a client is told whose command does not fit the state."""
+        refusal = REFUSALS.get((self.state, event), replies.BAD_SEQUENCE)
+        if refusal is replies.MAIL_FIRST and self.mail_refused:
+            return replies.SENDER_REFUSED
+        return replies.LHLO_FIRST if refusal is replies.HELO_FIRST and self.settings.lmtp else refusal
 
     def reply(self, reply: Reply) -> None:
         """Queues a reply; a negative one is the refusal of a command."""
@@ -205,6 +284,18 @@ class Dialogue(ABC):
         last_words = self.counter.add(reply)
         if last_words is not None:
             self.refuse("smtps.too_many", last_words, limit=self.counter.limit_of(reply))
+
+    def answer_message(self, reply: Reply, times: int) -> None:
+        """Answers the end of a message, so many times; a refusal has been told already."""
+        self.noops = 0
+        if reply.is_ok:
+            self.counter.forget()
+            for _ in range(times):
+                self.reply(reply)
+
+    def foretell(self, reply: Reply, times: int) -> None:
+        """Queues a refusal so many times before the one that is logged and counted: for each recipient but the last."""
+        self._out.extend([self.said(reply).encode()] * times)
 
     def log_refusal(self, event: str, reply: Reply, *, rule: str = "", **keys: LogValue) -> None:
         """Writes the line of a refusal: who, what, why; arguments as those of refuse()."""
@@ -241,10 +332,14 @@ class Dialogue(ABC):
             self.flush()
 
     def reset(self) -> None:
-        """Forgets the open transaction, here and at QMGR."""
+        """Forgets the open transaction, here and at QMGR.  Switches: yes, if content has come by BDAT (disk)."""
         ta, self.ta = self.ta, None
+        if self.filters is not None:
+            self.filters.abort()
         if ta is None:
             return
+        if ta.chunks is not None:
+            ta.chunks.abort()
         qmgr = self.context.qmgr
         qmgr.forget(ta.ta_id)
         if ta.generation == qmgr.generation:
@@ -254,8 +349,12 @@ class Dialogue(ABC):
                 return  # QMGR forgot it with the connection
 
     def forget_mail(self) -> None:
-        """Forgets the transaction and whether its MAIL was refused."""
-        self.mail_refused = False
+        """Forgets the transaction, whether its MAIL or its content was refused, and for whom it came.
+
+        Switches: yes, as reset().
+        """
+        self.mail_refused = self.chunks_dropped = False
+        self.forwarded = _NOTHING
         self.reset()
 
     @property
@@ -264,20 +363,52 @@ class Dialogue(ABC):
         return self._nfd
 
     def secured(self, info: TlsInfo) -> None:
-        """Begins anew under TLS: what the client said before is forgotten (RFC 3207 4.2)."""
+        """Begins anew under TLS: what the client said before is forgotten (RFC 3207 4.2).
+
+        Switches: yes, as reset().
+        """
         self.forget_mail()
         self.ehlo, self.protocol, self.tls = "", "SMTP", info
+        self.auth = None
+        self.flags &= ~LookupFlags.AUTHENTICATED
         self.step(Event.TLS)
+
+    def end_exchange(self) -> None:
+        """Ends the open exchange of SASL; without one does nothing."""
+        open_one, self.exchange = self.exchange, None
+        if open_one is not None:
+            open_one.close()
+            self.hushed = True
+            if self.state is State.AUTH:
+                self.step(Event.AUTH_END)
+
+    @property
+    def overrules(self) -> bool:
+        """Whether the client overrules denials that were delayed: it has shown who it is, and may relay (MeTA1)."""
+        return self.auth is not None and self.auth.may_relay
 
     def origin(self) -> ReceivedFrom:
         """Gives the facts for the Received header."""
         tls = self.tls
-        protocol = f"{self.protocol}S" if tls is not None and self.protocol == "ESMTP" else self.protocol
+        protocol = self.protocol
+        if protocol != "SMTP":  # RFC 3848: HELO has no such forms
+            protocol += ("" if tls is None else "S") + ("" if self.auth is None else "A")
         return ReceivedFrom(self.ehlo, self.client_name, self.client_addr, protocol, "" if tls is None else tls.clause)
 
     @abstractmethod
     def admission(self) -> Reply | None:
         """Gives the reason why the session may not send mail, or None.  Switches: yes, unless QMGR has answered (waits)."""
+
+    @abstractmethod
+    def begin_anew(self, client_addr: str) -> None:
+        """Goes on as the session of another client, about whom nothing is known yet; the greeting is to follow.
+
+        Switches: yes, as forget_mail().
+        """
+
+    @abstractmethod
+    def greet(self) -> None:
+        """Asks whether the client may stay, and greets it or sends it away.  Switches: yes (questions)."""
 
     # for the content
 
@@ -285,6 +416,12 @@ class Dialogue(ABC):
         """Gives the bytes that came with the last command."""
         rest, self._buffer, self._offset = self._buffer[self._offset :], b"", 0
         return rest
+
+    def take(self, size: int) -> bytes:
+        """Gives at most so many of the bytes that came with the last command."""
+        taken = self._buffer[self._offset : self._offset + size]
+        self._offset += len(taken)
+        return taken
 
     def give_back(self, rest: bytes) -> None:
         """Takes back the bytes after the end of the content."""
@@ -301,13 +438,20 @@ class Dialogue(ABC):
             ClientGoneError: the connection was closed.
             StError: ETIME when nothing came in time, or too little since the beginning.
         """
-        spent_s = self.context.clock.monotonic() - begun_s
-        if spent_s > CONTENT_GRACE_S + received_bytes / CONTENT_MIN_BYTES_PER_S:
+        if _is_slow(self.context.clock.monotonic() - begun_s, received_bytes):
             raise StError(errno.ETIME, "content comes too slowly")
         data = st_read(self._nfd, CONTENT_READ_BYTES, self.settings.io_timeout_us)
         if not data:
             raise ClientGoneError
         return data
+
+    def takes_too_long(self, now_s: float) -> bool:
+        """Tells whether the client has used up the total time of an envelope, or of content that comes by BDAT."""
+        ta = self.ta
+        if ta is None:
+            return False
+        chunks = ta.chunks
+        return now_s - ta.started_s > ENVELOPE_MAX_S if chunks is None else _is_slow(now_s - chunks.begun_s, chunks.octets)
 
     def settle(self) -> None:
         """Answers all questions of the batch in order.  Switches: yes (waits for SMAR)."""

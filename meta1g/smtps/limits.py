@@ -35,10 +35,40 @@ QMGR_SESSION_TIMEOUT_US: Final = 30 * US
 QMGR_ANSWER_TIMEOUT_US: Final = 90 * US
 #: How long qmgr may take to commit a transaction; a client waits 10 minutes for it (RFC 5321 4.5.3.2.6).
 QMGR_COMMIT_TIMEOUT_US: Final = 300 * US
+#: How long a proxy may take for its header: its specification asks for 3 s at least, for a packet that is sent again.
+PROXY_HEADER_TIMEOUT_US: Final = 10 * US
+#: How long a client that was silent before the greeting need not wait again.
+PASSED_FOR_S: Final = 7 * 86400
+#: Clients remembered for it, 16 bytes each; a multiple of 4.
+PASSED_PLACES: Final = 65536
 #: How long a client may take for the handshake of TLS.
 HANDSHAKE_TIMEOUT_US: Final = 60 * US
+#: The same while more than half of the places for handshakes are taken.
+HANDSHAKE_BUSY_TIMEOUT_US: Final = 10 * US
+#: Part of the sessions that may be in a handshake at the same time: 1 / n.  The rest stays for those who are through (I11).
+HANDSHAKES_PART: Final = 2
+#: Handshakes that one client may have open whatever others do, as long as there is room.
+HANDSHAKES_LEAST: Final = 8
 #: How often it is looked whether certificates have changed.
 CERTIFICATES_LOOK_S: Final = 30
+#: Names in the map of server names.  Our choice: some 300 bytes each.
+SERVER_NAMES_MAX: Final = 100_000
+#: Contexts for server names that are kept; some 50 KB each, the least used one is forgotten.
+SERVER_NAME_CONTEXTS: Final = 1000
+#: Certificates that status names at most.
+CERTIFICATES_TOLD: Final = 3
+#: What is read of the secret of session tickets.
+TICKET_SECRET_MAX_BYTES: Final = 4096
+#: Password checks of all sessions that wait or run, and of one client; others are told to come again.  Our choice: what one
+#: client can have waiting takes about a second, and an office behind one address can come to work at the same time.
+AUTH_PLACES: Final = 256
+AUTH_PLACES_OF_CLIENT: Final = 32
+#: Longest wait for the answer to a failure, however many came before.
+AUTH_DELAY_MAX_US: Final = 30 * US
+#: How often it is told that passwords cannot be checked.
+AUTH_AWAY_TOLD_S: Final = 10
+#: Questions to saslauthd or Dovecot at the same time: each is a connection.
+AUTH_QUESTIONS_AT_ONCE: Final = 16
 #: How long the last reply to a client that is sent away may take.
 GOODBYE_TIMEOUT_US: Final = 1 * US
 #: Total time that a client has to say QUIT after it was denied at connect.
@@ -66,3 +96,19 @@ LAST_GRACE_S: Final = 1
 LISTEN_BACKLOG: Final = 1024
 #: Text of the last contained failure that QMGR gets for status.
 CONTAINED_TEXT_MAX_CHARS: Final = 200
+#: What status says of a process beside it.
+TROUBLE_TEXT_MAX_CHARS: Final = 1000
+
+#: Descriptors of a session with filters beside its connections to them: a new body, and a content file that is written anew.
+FILTER_DESCRIPTORS: Final = 2
+#: One read from a filter: its answers are short but for a new body.
+FILTER_READ_BYTES: Final = 64 << 10
+#: What filters that do not answer each step have not been sent yet.
+FILTER_UNSENT_BYTES: Final = 64 << 10
+#: A filter that says that it is at work gets its time anew, so often in all: a client waits 10 minutes at the end of a message
+#: (RFC 5321 4.5.3.2.6).
+FILTER_TIMES: Final = 4
+#: Greatest header that filters are shown, and that they may make; it is held in memory.
+FILTER_HEADER_MAX_BYTES: Final = 1 << 20
+#: A body that a filter sends is held in memory up to this size.
+FILTER_BODY_HELD_BYTES: Final = 256 << 10

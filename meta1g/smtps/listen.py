@@ -11,9 +11,26 @@ from pathlib import Path
 
 from meta1g.base import unixsock
 from meta1g.base.cli import CliError
+from meta1g.base.dataclass import dataclass
 from meta1g.base.sysexits import EX_NOPERM, EX_OSERR
 from meta1g.conf.load import Section
 from meta1g.smtps.limits import LISTEN_BACKLOG
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What is special of the sessions that come by one listening socket.
+
+    Args:
+        implicit_tls: they begin with a handshake.
+    """
+
+    implicit_tls: bool = False
+
+
+def doors_of(section: Section) -> list[Door]:
+    """Gives what is special of each listen_socket of a section, in its order."""
+    return [Door(implicit_tls=sub.get("implicit_tls")) for sub in section.subs("listen_socket")]
 
 
 def bind_all(section: Section, queue_directory: Path) -> list[socket.socket]:

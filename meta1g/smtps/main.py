@@ -6,12 +6,13 @@ Ref: MeTA1 design, "Functional Specification: SMTPS" (modelled on); sockets come
 import os
 import signal
 import socket
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from meta1g.base import cli, failure, paths, startup
 from meta1g.base.clock import Clock, SystemClock
-from meta1g.base.errors import Meta1Error
+from meta1g.base.errors import Meta1Error, Module, PermError
 from meta1g.base.hostname import system_name
 from meta1g.base.ids import IdGenerator
 from meta1g.base.log import Log
@@ -22,10 +23,11 @@ from meta1g.db.cdb import Cdb
 from meta1g.rcb.mcp_child import PassFd
 from meta1g.rcb.smtps_qmgr import SmtpsHello
 from meta1g.rcb.smtps_smar import SmtpsHelloA
+from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.context import Context
 from meta1g.smtps.gate import Gate
-from meta1g.smtps.limits import SESSION_DESCRIPTORS, SPARE_DESCRIPTORS, US
-from meta1g.smtps.listen import bind_all
+from meta1g.smtps.limits import FILTER_DESCRIPTORS, SESSION_DESCRIPTORS, SPARE_DESCRIPTORS, US
+from meta1g.smtps.listen import bind_all, doors_of
 from meta1g.smtps.qmgr_link import QmgrLink
 from meta1g.smtps.server import Server
 from meta1g.smtps.settings import ClientSettings, settings_from
@@ -50,7 +52,9 @@ from meta1g.st.signals import on_signal
 from meta1g.st.turnlog import collect_lines
 
 if TYPE_CHECKING:
+    from meta1g.smtps.auth import AuthServer
     from meta1g.smtps.certificates import Certificates
+    from meta1g.smtps.passed import Passed
 
 _POLL_US: Final = US // 50
 
@@ -73,24 +77,30 @@ class SmtpsProcess:
         hostname = config.hostname or system_name()
         settings = settings_from(config, section, hostname)
         queue = config.queue_directory
-        sessions_max = served_at_once(settings.max_threads, 2 * len(section.subs("listen_socket")), log)
+        filters = len(section.subs("milter"))
+        sessions_max = served_at_once(settings.max_threads, 2 * len(section.subs("listen_socket")), log, filters)
         hello_q = SmtpsHello(smtps_id=index, name=settings.name, pid=os.getpid(), max_threads=sessions_max)
         hello_a = SmtpsHelloA(smtps_id=index, name=settings.name, flags=int(settings.lookup_flags))
         clock = SystemClock()
         gate = Gate(clock, settings.wait_for_link_s)
+        qmgr = QmgrLink(queue / paths.QMGR_SMTPS_SOCKET, hello_q, gate, log)
         self.context = Context(
             settings=settings,
-            qmgr=QmgrLink(queue / paths.QMGR_SMTPS_SOCKET, hello_q, gate, log),
+            qmgr=qmgr,
             smar=SmarLink(queue / paths.SMAR_SMTPS_SOCKET, hello_a, gate, log),
             cdb=Cdb(queue / paths.CDB_DIRECTORY),
+            passed=cache(lambda: _passed(queue / paths.PASSED_CLIENTS, clock, log)),
             ids=IdGenerator("S", index, clock),
             log=log,
             clock=clock,
             gate=gate,
             sessions_max=sessions_max,
             clients=ClientSettings(config, section, hostname),
-            certificates=None if settings.tls is None else _certificates(settings.tls, log, clock),
+            certificates=None if settings.tls is None else _certificates(settings.tls, log, clock, sessions_max, qmgr),
+            auth_server=_auth_server(auth_settings(config, section.sub("auth")), log, clock),
         )
+        if settings.greet_pause_us:
+            self.context.passed().open()
         self.server = Server(self.context)
         self._passing: NetFd | None = None
 
@@ -115,11 +125,14 @@ class SmtpsProcess:
         if self._section.get("start_action") == "pass":
             self._passing = serve_pass_fd(queue / self._section.get("pass_fd_socket"), self._take, self.context.log)
             return
-        for sock in bind_all(self._section, queue):
-            self.server.serve(sock)
+        for sock, door in zip(bind_all(self._section, queue), doors_of(self._section), strict=True):
+            self.server.serve(sock, door)
 
     def _take(self, sock: socket.socket, message: PassFd) -> None:
-        self.server.serve(sock)
+        doors = doors_of(self._section)
+        if message.index >= len(doors):
+            raise PermError(Module.SMTPS, f"{self._section.where}: there is no listen_socket number {message.index + 1}")
+        self.server.serve(sock, doors[message.index])
         if message.index + 1 == message.count and (self._section.get("processes") or 1) > 1:
             self._leave_name()
 
@@ -150,23 +163,39 @@ class SmtpsProcess:
         startup.tell_ready()
 
 
-def _certificates(settings: TlsSettings, log: Log, clock: Clock) -> "Certificates":
+def _passed(path: Path, clock: Clock, log: Log) -> "Passed":
+    from meta1g.smtps.passed import Passed
+
+    return Passed(path, clock, log)
+
+
+def _certificates(settings: TlsSettings, log: Log, clock: Clock, sessions_max: int, qmgr: QmgrLink) -> "Certificates":
     from meta1g.smtps.certificates import Certificates
 
-    return Certificates(settings, log, clock)
+    return Certificates(settings, log, clock, sessions_max, qmgr.trouble)
 
 
-def served_at_once(max_threads: int, listeners: int, log: Log) -> int:
+def _auth_server(settings: AuthSettings | None, log: Log, clock: Clock) -> "AuthServer | None":
+    if settings is None:
+        return None
+    from meta1g.smtps.auth import AuthServer
+
+    return AuthServer(settings, log, clock)
+
+
+def served_at_once(max_threads: int, listeners: int, log: Log, filters: int = 0) -> int:
     """Gives how many sessions this process can serve at the same time: as many as the option says and descriptors allow.
 
     Args:
         max_threads: the option.
         listeners: listening sockets that are still to come.
         log: a limit that is too low for it is told.
+        filters: that a session may be connected to.
     """
     limit = st_getfdlimit()
     free = limit - SPARE_DESCRIPTORS - listeners - sum(1 for _ in Path("/proc/self/fd").iterdir())
-    possible = max(1, free // SESSION_DESCRIPTORS)
+    of_one = SESSION_DESCRIPTORS + (filters + FILTER_DESCRIPTORS if filters else 0)
+    possible = max(1, free // of_one)
     if possible < max_threads:
         text = f"{limit} descriptors are too few for max_threads = {max_threads}; raise the limit of open files"
         log.warn("smtps.limit", text, limit=possible)

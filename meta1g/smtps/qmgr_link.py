@@ -27,6 +27,7 @@ from meta1g.rcb.smtps_qmgr import (
     Refused,
     SmtpsContained,
     SmtpsHello,
+    SmtpsTrouble,
     Stat,
     Throttle,
     VerifyAddress,
@@ -37,6 +38,7 @@ from meta1g.smtps.limits import (
     QMGR_ANSWER_TIMEOUT_US,
     QMGR_COMMIT_TIMEOUT_US,
     QMGR_SESSION_TIMEOUT_US,
+    TROUBLE_TEXT_MAX_CHARS,
 )
 from meta1g.smtps.link import PeerLink, told
 from meta1g.smtps.transaction import Transaction
@@ -68,6 +70,7 @@ class QmgrLink(PeerLink):
         self.throttle_text = ""
         self._counts = 0
         self._contained: SmtpsContained | None = None
+        self._trouble = SmtpsTrouble(text="")
         self._open: dict[str, Transaction] = {}
         super().__init__("qmgr", path, PROTOCOL, hello, gate, log)
 
@@ -78,6 +81,8 @@ class QmgrLink(PeerLink):
         self.generation += 1
         self._log.info("smtps.qmgr", "connected", limit=self.max_threads)
         self._tell_contained()
+        if self._trouble.text:
+            self._tell_trouble()
 
     def _on_down(self) -> None:
         self.generation += 1
@@ -101,6 +106,16 @@ class QmgrLink(PeerLink):
         if self._contained is not None and self.up:
             with contextlib.suppress(TempError):  # the next connection hears of it
                 self._link.now().post(self._contained)
+
+    def trouble(self, text: str) -> None:
+        """Tells QMGR what status is to say of this process, empty for nothing any more; once more on each new connection."""
+        told, self._trouble = self._trouble, SmtpsTrouble(text=printable(text)[:TROUBLE_TEXT_MAX_CHARS])
+        if self._trouble != told and self.up:
+            self._tell_trouble()
+
+    def _tell_trouble(self) -> None:
+        with contextlib.suppress(TempError):  # the next connection hears of it
+            self._link.now().post(self._trouble)
 
     def new_session(self, msg: NewSession) -> "Pending":
         """Asks whether a session may stay.

@@ -15,12 +15,13 @@ from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import TempError
 from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_qmgr import NewRecipient, NewTransaction
-from meta1g.rcb.smtps_smar import LookupFlags, Verdict, VerdictFlags
+from meta1g.rcb.smtps_smar import CheckClient, LookupFlags, Verdict, VerdictFlags
 from meta1g.smtp import replies
 from meta1g.smtp.address import Address
 from meta1g.smtp.command import shown
 from meta1g.smtp.esmtp import RcptParams
 from meta1g.smtps.dialogue import Dialogue
+from meta1g.smtps.filtering import SessionFilters
 from meta1g.smtps.fsm import Event, State
 from meta1g.smtps.link import told
 from meta1g.smtps.smar_link import Asked
@@ -37,8 +38,19 @@ _WELCOME: Final = Verdict(reply=Reply(250))
 
 
 def accept_mail(dialogue: Dialogue, ta: Transaction) -> None:
-    """Announces a transaction to QMGR and replies."""
+    """Announces a transaction to QMGR and replies; only who may relay may raise its priority (RFC 6710 5).
+
+    Switches: yes (network), if there are filters.
+    """
+    filters = dialogue.filters
+    if filters is not None and (refusal := filters.mail(ta)) is not None:
+        _refuse_mail(dialogue, ta, refusal, filters.rule)
+        return
     params = ta.params
+    by = params.by
+    if params.priority is not None:
+        may_raise = ta.flags & (LookupFlags.RELAY_ALLOWED | LookupFlags.AUTHENTICATED)
+        ta.priority = params.priority if may_raise else min(params.priority, 0)
     announcement = NewTransaction(
         session_id=dialogue.id,
         ta_id=ta.ta_id,
@@ -48,18 +60,50 @@ def accept_mail(dialogue: Dialogue, ta: Transaction) -> None:
         smtputf8=params.smtputf8,
         ret=params.ret,
         envid=params.envid,
+        requiretls=params.requiretls,
         verp=params.verp,
+        by=0.0 if by is None else dialogue.context.clock.now() + by.seconds,
+        by_mode=None if by is None else by.mode,
+        priority=ta.priority or 0,
     )
     try:
         dialogue.context.qmgr.open_transaction(ta, announcement)
     except TempError:
         _refuse_mail(dialogue, ta, replies.QUEUE_AWAY, "")
         return
-    dialogue.reply(replies.SENDER_OK)
+    if filters is not None:
+        filters.announced = announcement
+    if ta.priority == params.priority:
+        dialogue.reply(replies.SENDER_OK)
+    else:
+        dialogue.reply(Reply(250, "2.3.6", f"{ta.priority} is the new priority assigned to the message"))
+
+
+def learn_relaying(dialogue: Dialogue) -> None:
+    """Sees to it that it is known whether the client may relay, even where SMAR is not asked about clients.
+
+    Switches: yes, unless that is known (waits).
+    """
+    may_relay = LookupFlags.RELAY_ALLOWED | LookupFlags.AUTHENTICATED
+    if dialogue.context.smar.asks_client or dialogue.flags & may_relay:
+        return
+    question = CheckClient(session_id=dialogue.id, client_addr=dialogue.client_addr, flags=dialogue.flags)
+    try:
+        verdict = dialogue.context.smar.ask(question).client_verdict()
+    except TempError:
+        return
+    except StError as error:
+        if error.errno != errno.ETIME:
+            raise
+        return
+    if verdict.flags & VerdictFlags.RELAY:
+        dialogue.flags |= LookupFlags.RELAY_ALLOWED
 
 
 def _refuse_mail(dialogue: Dialogue, ta: Transaction, reply: Reply, rule: str) -> None:
     dialogue.ta = None
+    if dialogue.filters is not None:
+        dialogue.filters.abort()
     dialogue.mail_refused = True
     dialogue.step(Event.MAIL_REFUSED)
     dialogue.refuse("smtps.mail_refused", reply, rule=rule, ss_ta=ta.ta_id, mail=ta.mail.text)
@@ -98,14 +142,26 @@ class MailQuestion:
         if self.asked is None:
             return None
         reply = replies.RESOLVER_FAILED if verdict is None else told(verdict.reply)
+        certified = verdict is not None and bool(verdict.flags & VerdictFlags.CERTIFIED)
+        if certified:
+            _overrule(ta)
         if verdict is not None and reply.is_ok:
             _take_flags(ta, verdict)
-        elif verdict is not None and reply.is_perm and dialogue.settings.delay_checks:
-            if ta.denial is None:
+        elif (
+            verdict is not None and reply.is_perm and dialogue.settings.delay_checks and not verdict.flags & VerdictFlags.FINAL
+        ):
+            if ta.denial is None and not dialogue.overrules and not certified:
                 ta.denial, ta.rule = reply, verdict.rule
         else:
             return reply
         return None
+
+
+def _overrule(ta: Transaction) -> None:
+    """Lets a certificate that allows relaying overrule what was denied and only not told yet."""
+    ta.flags |= LookupFlags.RELAY_ALLOWED
+    if ta.denial is not None:
+        ta.denial, ta.rule = None, ""
 
 
 def _take_flags(ta: Transaction, verdict: Verdict) -> None:
@@ -215,6 +271,8 @@ class RcptQuestion:
             dialogue.refuse("smtps.command_refused", replies.SENDER_REFUSED, command=shown(command))
             return
         reply, rule = self._judged(dialogue, ta, verdict)
+        if dialogue.filters is not None:
+            reply, rule = self._filtered(dialogue.filters, ta, reply, rule)
         if verdict is None or not reply.is_ok:
             self._refuse(dialogue, ta, reply, rule)
             return
@@ -236,6 +294,14 @@ class RcptQuestion:
             refusal = _probed(dialogue, self.address, self.probe)
         return (reply, rule) if refusal is None else (refusal, "")
 
+    def _filtered(self, filters: SessionFilters, ta: Transaction, reply: Reply, rule: str) -> tuple[Reply, str]:
+        """Tells the filters; gives what they say if nobody else refuses the recipient.  Switches: yes (network)."""
+        if reply.is_ok:
+            refusal = filters.rcpt(ta, self.address, self.params)
+            return (reply, rule) if refusal is None else (refusal, filters.rule)
+        filters.refused_rcpt(ta, self.address, reply)
+        return reply, rule
+
     def _post(self, dialogue: Dialogue, ta: Transaction) -> None:
         text = self.address.text
         notify, orcpt = self.params.notify, self.params.orcpt
@@ -246,6 +312,8 @@ class RcptQuestion:
         except TempError:
             self._refuse(dialogue, ta, replies.QUEUE_AWAY, "")
             return
+        if dialogue.filters is not None:
+            dialogue.filters.rcpts.append(recipient)
         context.log.info("smtps.rcpt", "ok", ss_ta=ta.ta_id, rcpt_idx=ta.posted, rcpt=text, notify=notify, orcpt=orcpt)
         ta.add(text, posted=True)
 

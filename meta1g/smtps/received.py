@@ -3,9 +3,10 @@
 Whatever the client said is either of checked form (the argument of EHLO, addresses) or written as printable ASCII
 without parentheses and line ends (invariant I5).
 
-Pure but for the clock that is passed.  Ref: RFC 5321 4.4; RFC 3848 (protocol names).
+Pure but for the clock that is passed.  Ref: RFC 5321 4.4; RFC 3848 and RFC 6531 4.3 (protocol names); RFC 6710 4.1.
 """
 
+from dataclasses import replace
 from email.utils import formatdate
 
 from meta1g.base.dataclass import dataclass
@@ -24,6 +25,7 @@ class ReceivedFrom:
         client_addr: address in text form.
         protocol: `SMTP`, `ESMTP` and so on.
         tls: clause of TLS (RFC 8314 4.3), empty in clear.
+        priority: that of the message, None if nobody asked for one.
     """
 
     ehlo: str
@@ -31,6 +33,12 @@ class ReceivedFrom:
     client_addr: str
     protocol: str
     tls: str = ""
+    priority: int | None = None
+
+    def asking(self, *, utf8: bool, priority: int | None) -> "ReceivedFrom":
+        """Gives the same for a message with parameters that show in the field: `UTF8SMTPS` for `ESMTPS`, and the priority."""
+        protocol = f"UTF8{self.protocol.removeprefix('E')}" if utf8 else self.protocol
+        return replace(self, protocol=protocol, priority=priority)
 
 
 class DateCache:
@@ -75,8 +83,9 @@ def received(origin: ReceivedFrom, hostname: str, ta_id: str, for_rcpt: str, dat
     if for_rcpt.isascii() and for_rcpt.isprintable() and 0 < len(for_rcpt) < _ADDRESS_WITH_FOR_MAX_CHARS:
         rcpt = f"\r\n\tfor <{for_rcpt}>"
     tls = f"\r\n\t{origin.tls}" if origin.tls else ""
+    priority = "" if origin.priority is None else f"\r\n\tPRIORITY {origin.priority}"
     return (
         f"Received: from {printable(origin.ehlo)} ({who})\r\n"
-        f"\tby {hostname} (meta1g) with {origin.protocol} id {ta_id}{rcpt}{tls};\r\n"
+        f"\tby {hostname} (meta1g) with {origin.protocol} id {ta_id}{rcpt}{priority}{tls};\r\n"
         f"\t{date}\r\n"
     ).encode("ascii")

@@ -4,16 +4,19 @@ Ref: MeTA1 design, "Functional Specification: SMTPS" (one thread a connection, m
 """
 
 import socket
+from functools import partial
 from typing import Any, Final
 
 from meta1g.base import failure
 from meta1g.smtps.context import Context
 from meta1g.smtps.limits import FAREWELLS_MAX, LAST_GRACE_S, STOP_GRACE_S
+from meta1g.smtps.listen import Door
 from meta1g.smtps.session import ServerSession
 from meta1g.st import NetFd, StThread, st_netfd_close, st_netfd_open_socket, st_thread_create, st_thread_interrupt
 from meta1g.st.acceptor import accept_all
 
 _MAPPED: Final = "::ffff:"
+_PLAIN: Final = Door()
 #: The address of a client that came by a Unix socket.
 _LOCAL_CLIENT: Final = "127.0.0.1"
 
@@ -51,8 +54,12 @@ class Server:
         context.gate.on_down = self._hold
         self._full = False
 
-    def serve(self, sock: socket.socket) -> str:
+    def serve(self, sock: socket.socket, door: Door = _PLAIN) -> str:
         """Starts to accept connections on a listening socket.
+
+        Args:
+            sock: the socket.
+            door: what is special of its sessions.
 
         Returns:
             The name of the socket, which is logged too.
@@ -61,17 +68,17 @@ class Server:
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
         nfd = st_netfd_open_socket(sock)
-        thread = st_thread_create(lambda _arg: self._accept(nfd))
+        thread = st_thread_create(lambda _arg: self._accept(nfd, door))
         self._listeners[thread] = nfd
         self._context.log.info("smtps.listen", "ok", listen=name)
         return name
 
-    def _accept(self, listener: NetFd) -> None:
+    def _accept(self, listener: NetFd, door: Door) -> None:
         """Lets clients in, as many as can be served, when the links have been up; the others wait in the kernel's queue.
 
         Switches: yes.
         """
-        accept_all(listener, self._take, self._context.log, "smtps.accept", self._may_accept)
+        accept_all(listener, partial(self._take, door), self._context.log, "smtps.accept", self._may_accept)
 
     def _may_accept(self) -> bool:
         """Waits for the links, at the start as long as it takes, and for room; tells whether to accept.
@@ -96,8 +103,8 @@ class Server:
         for thread in self._listeners:
             st_thread_interrupt(thread)
 
-    def _take(self, nfd: NetFd, addr: Any) -> None:
-        session = ServerSession(self._context, nfd, client_address(addr))
+    def _take(self, door: Door, nfd: NetFd, addr: Any) -> None:
+        session = ServerSession(self._context, nfd, client_address(addr), door)
         self._sessions.add(session)
         self._context.sessions = len(self._sessions)
         st_thread_create(self._run, session)

@@ -10,13 +10,14 @@ import contextlib
 import errno
 
 from meta1g.base import failure
-from meta1g.base.errors import TempError
+from meta1g.base.errors import Module, TempError
 from meta1g.base.reply import Reply
 from meta1g.conf.errors import ConfigError
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_qmgr import CloseSession, NewSession
 from meta1g.rcb.smtps_smar import CheckClient, ClientVerdict, LookupFlags, VerdictFlags
 from meta1g.smtp import replies
+from meta1g.smtp.command import is_chunk
 from meta1g.smtps import commands
 from meta1g.smtps.context import Context
 from meta1g.smtps.dialogue import ClientGoneError, Dialogue
@@ -25,18 +26,22 @@ from meta1g.smtps.limits import (
     COMMAND_READ_BYTES,
     DENIED_MAX_S,
     DENIED_NEED_FREE,
-    ENVELOPE_MAX_S,
     GOODBYE_TIMEOUT_US,
     LINE_HELD_MAX_BYTES,
     US,
 )
 from meta1g.smtps.link import told
+from meta1g.smtps.listen import Door
+from meta1g.smtps.starttls import begin_with_tls
+from meta1g.smtps.trust import Trust
 from meta1g.st import (
+    POLLIN,
     NetFd,
     StError,
     StThread,
     st_checkpoint,
     st_netfd_close,
+    st_netfd_poll,
     st_read,
     st_thread_interrupt,
     st_thread_self,
@@ -44,6 +49,8 @@ from meta1g.st import (
 )
 from meta1g.st.rcbpending import Pending
 
+#: Clients that need not wait for the greeting.
+_WELCOME = LookupFlags.RELAY_ALLOWED | LookupFlags.QUICK
 _AWAY = (replies.QUEUE_AWAY, replies.RESOLVER_AWAY)
 #: EPROTO: TLS was broken by the client, or ended without a word.
 _CLIENT_GONE = frozenset(
@@ -54,10 +61,11 @@ _CLIENT_GONE = frozenset(
 class ServerSession(Dialogue):
     """One SMTP server session.  Owner: one state thread; stop() is called by others."""
 
-    __slots__ = ("_admission", "_deadline_s", "_idle", "_refusal", "_skipping", "_thread")
+    __slots__ = ("_admission", "_deadline_s", "_door", "_idle", "_refusal", "_skipping", "_thread")
 
-    def __init__(self, context: Context, nfd: NetFd, client_addr: str) -> None:
+    def __init__(self, context: Context, nfd: NetFd, client_addr: str, door: Door) -> None:
         super().__init__(context, nfd, client_addr)
+        self._door = door
         self._thread: StThread | None = None
         self._admission: Pending | None = None  # what QMGR has been asked about the session, until it is known
         self._refusal: Reply | None = None  # QMGR has refused the session
@@ -73,12 +81,13 @@ class ServerSession(Dialogue):
             with failure.item(log, "smtps.session", self._failed, ss_sess=self.id, client=self.client_addr):
                 self._run()
         finally:
-            failure.steps(log, "smtps.end", self.reset, self._tell_closed, lambda: st_netfd_close(self._nfd))
+            steps = (self.reset, self.end_exchange, self._tell_closed, self._end_filters)
+            failure.steps(log, "smtps.end", *steps, lambda: st_netfd_close(self._nfd))
 
     def _run(self) -> None:
         """Switches: yes."""
         try:
-            self._greet()
+            self._begin()
             if self.state is not State.CLOSING:
                 self._serve()
         except ClientGoneError:
@@ -92,20 +101,49 @@ class ServerSession(Dialogue):
 
     def stop(self, *, now: bool) -> None:
         """Asks the session to end: when its transaction is over, or now."""
-        if self._thread is not None and (now or (self._idle and self.state not in IN_TRANSACTION)):
+        idle = self.handshaking or (self._idle and self.state not in IN_TRANSACTION)
+        if self._thread is not None and (now or idle):
             st_thread_interrupt(self._thread)
 
-    def _greet(self) -> None:
-        """Asks QMGR and SMAR in parallel and greets; a client that may not stay is sent away, or may only QUIT.
+    def _begin(self) -> None:
+        """Learns who the client is, and greets it unless it may not stay or talks first.  Switches: yes (network, peers)."""
+        if self.context.settings.trusted:
+            self._learn_client()
+        refusal = self._may_stay()
+        if self._door.implicit_tls and not begin_with_tls(self, refusal):
+            return
+        if refusal is None and self._early_talker():
+            refusal = replies.EARLY_TALKER
+        self._answer_connect(refusal)
+
+    def _learn_client(self) -> None:
+        """Looks what the other end may say of others, and lets a proxy say for whom it speaks.  Switches: yes (network)."""
+        trusted = self.context.settings.trusted
+        self.trust = trusted.of(self.client_addr)
+        if self.trust & Trust.PROXY:
+            from meta1g.smtps.proxied import take_proxy_header
+
+            self._idle = True
+            try:
+                take_proxy_header(self)
+            finally:
+                self._idle = False
+            self.trust = trusted.of(self.client_addr)
+
+    def greet(self) -> None:
+        """Asks whether the client may stay, and greets it or sends it away.  Switches: yes (questions)."""
+        self._answer_connect(self._may_stay())
+
+    def _answer_connect(self, refusal: Reply | None) -> None:
+        """Greets; a client that may not stay is sent away, or may only QUIT.
 
         QMGR's answer is not waited for: a refusal that comes later ends the session when the client is waited for, and no
         MAIL is answered without it (admission()).
 
-        Switches: yes.
+        Switches: yes, if there is a refusal, or filters (network).
         """
-        refusal = self._may_stay()
-        if refusal is None and self._early_talker():
-            refusal = replies.EARLY_TALKER
+        if refusal is None and (self.settings.milters or self.filters is not None):
+            refusal = self._filter()
         log = self.context.log
         if refusal is not None:
             refusal = self.said(refusal)
@@ -113,8 +151,41 @@ class ServerSession(Dialogue):
             self._deny(refusal)
             return
         log.info("smtps.connect", "ok", ss_sess=self.id, client=self.client_addr, client_name=self.client_name or None)
-        self._out.append(f"220 {self.settings.hostname} ESMTP meta1g\r\n".encode("ascii"))
+        protocol = "LMTP" if self.settings.lmtp else "ESMTP"
+        self._out.append(f"220 {self.settings.hostname} {protocol} meta1g\r\n".encode("ascii"))
         self.step(Event.GREET)
+
+    def _filter(self) -> Reply | None:
+        """Lets the filters hear of the client; gives a refusal or None.  Switches: yes (network)."""
+        self._end_filters()  # those of the client before, if there was another one
+        if not self.settings.milters:
+            return None
+        from meta1g.smtps.filtered import MailFilters
+
+        self.filters = filters = MailFilters(self)
+        refusal = filters.connect()
+        if refusal is not None:
+            self.rule = filters.rule
+        return refusal
+
+    def begin_anew(self, client_addr: str) -> None:
+        """Goes on as the session of another client, about whom nothing is known yet; the greeting is to follow.
+
+        Switches: yes, as forget_mail().
+        """
+        self.forget_mail()
+        self._tell_closed()
+        self.id = self.context.ids.session()
+        self.client_addr, self.client_name = client_addr, self.presented.get("NAME", "")
+        if self.tls is not None:
+            self.tls = self.tls.without_peer()
+        self.treat_as(self.context.settings)
+        self.ehlo, self.protocol = "", "SMTP"
+        self.denial, self.discard, self.rule = None, False, ""
+        self.auth, self.auth_failures = None, 0
+        self.transactions = self.noops = 0
+        self._admission = self._refusal = None
+        self.step(Event.CLIENT)
 
     def _deny(self, refusal: Reply) -> None:
         """Greets with 421 and closes, or with 554: RFC 5321 4.3.2 knows no other, and after 554 the client closes (3.1).
@@ -210,11 +281,16 @@ class ServerSession(Dialogue):
         self._refusal = None if reply.is_ok else reply
 
     def admission(self) -> Reply | None:
-        """Gives QMGR's refusal of the session, or None; if the link breaks meanwhile, it is asked once more.  Switches: yes."""
+        """Gives QMGR's refusal of the session, or None; one that does not know it, since it started anew, is asked again.
+
+        Switches: yes, unless QMGR has answered (waits).
+        """
         for _attempt in (1, 2):
-            if self._admission is None:
+            if self._admission is None and self._known():
                 break
             try:
+                if self._admission is None:
+                    raise TempError(Module.SMTPS, "the queue manager started anew")
                 self._take_admission(self._admission)
             except TempError:
                 missing = self._missing(self.context.gate.deadline())
@@ -224,9 +300,14 @@ class ServerSession(Dialogue):
                     self._announce()
         return self._refusal
 
+    def _known(self) -> bool:
+        """Tells whether the QMGR that is there now knows the session, or has refused it."""
+        qmgr = self.context.qmgr
+        return self._refusal is not None or (qmgr.up and self.generation == qmgr.generation)
+
     def _judge(self, verdict: ClientVerdict) -> Reply | None:
         """Takes what SMAR knows of the client; gives a refusal or None."""
-        self.client_name = verdict.client_name
+        self.client_name = self.presented.get("NAME", verdict.client_name)
         if verdict.session_conf:
             try:
                 self.treat_as(self.context.clients.of(verdict.session_conf))
@@ -247,7 +328,40 @@ class ServerSession(Dialogue):
         return reply
 
     def _early_talker(self) -> bool:
-        """Tells whether the client sent anything before the greeting, which only a blind sender does; keeps what it sent."""
+        """Tells whether the client sent anything before the greeting, which only a blind sender does; keeps what it sent.
+
+        Switches: yes, if the client is to wait for the greeting (network).
+        """
+        pause_us = self.settings.greet_pause_us
+        paused = pause_us and not self.flags & _WELCOME and not self.context.passed().knows(self.client_addr)
+        if self._has_talked() or (paused and self._talks_within(pause_us)):
+            if pause_us:
+                self.context.passed().forget(self.client_addr)
+            return True
+        if paused:
+            self.context.passed().add(self.client_addr)
+            text = "was silent until the greeting"
+            self.context.log.info("smtps.paused", text, ss_sess=self.id, client=self.client_addr, time_ms=pause_us // 1000)
+        return False
+
+    def _talks_within(self, pause_us: int) -> bool:
+        """Waits for the client to talk; tells whether it did.  Switches: yes (network)."""
+        clock = self.context.clock
+        end_s = clock.monotonic() + pause_us / US
+        self._idle = True
+        try:
+            while (left_us := int((end_s - clock.monotonic()) * US)) > 0:
+                st_netfd_poll(self._nfd, POLLIN, left_us)
+                if self._has_talked():
+                    return True
+        except StError as error:
+            if error.errno != errno.ETIME:
+                raise
+        finally:
+            self._idle = False
+        return False
+
+    def _has_talked(self) -> bool:
         try:
             data = self._nfd.recv(COMMAND_READ_BYTES)
         except BlockingIOError:
@@ -270,8 +384,8 @@ class ServerSession(Dialogue):
             line = self._buffer[self._offset : end]
             self._offset = end + 2
             if self._skipping:
-                self._skipping, self.command = False, line
-                self.reply(replies.LINE_TOO_LONG)
+                self._skipping = False
+                commands.too_long(self, line)
             else:
                 commands.handle(self, line)
             if self.state is not State.DENIED:
@@ -292,12 +406,16 @@ class ServerSession(Dialogue):
         now = context.clock.monotonic()
         if not self._deadline_s:
             self._deadline_s = now + self.settings.io_timeout_us / US
-        if self.ta is not None and now - self.ta.started_s > ENVELOPE_MAX_S:
+        if self.ta is not None and self.takes_too_long(now):
             self.refuse("smtps.timed_out", replies.TOTAL_TIME, ss_ta=self.ta.ta_id, mail=self.ta.mail.text)
             return
         self._buffer = self._buffer[self._offset :]
         self._offset = 0
         if len(self._buffer) > LINE_HELD_MAX_BYTES:
+            if is_chunk(self._buffer):
+                self.reply(replies.LINE_TOO_LONG)
+                self.step(Event.CLOSE)
+                return
             self._buffer = self._buffer[-1:]  # it may be the CR of the line end
             self._skipping = True
         self._idle = True
@@ -354,6 +472,12 @@ class ServerSession(Dialogue):
             self.context.log.debug("smtps.gone", str(error), ss_sess=self.id)
         if self.state is not State.CLOSING:
             self.step(Event.CLOSE)
+
+    def _end_filters(self) -> None:
+        """Switches: yes (write), if there are filters."""
+        filters, self.filters = self.filters, None
+        if filters is not None:
+            filters.close()
 
     def _tell_closed(self) -> None:
         try:

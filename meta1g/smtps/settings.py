@@ -9,14 +9,18 @@ from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module
 from meta1g.base.rsc import Rsc
 from meta1g.base.tlsfacts import TlsSettings
+from meta1g.base.tlsneeds import TlsRequirements
 from meta1g.conf.load import Config, Section
 from meta1g.conf.snippet import parse_snippet
-from meta1g.conf.tlsconf import tls_settings
+from meta1g.conf.tlsconf import tls_requirements, tls_settings
 from meta1g.rcb.smtps_smar import LookupFlags
 from meta1g.smtp.address import Leniency
 from meta1g.smtp.esmtp import Ext, offered_by
+from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.counting import Count
 from meta1g.smtps.limits import SNIPPETS_KEPT, US
+from meta1g.smtps.milters import MilterSettings, milters_of
+from meta1g.smtps.trust import Trusted, trusted
 from meta1g.smtps.verify import Verification
 
 
@@ -36,6 +40,17 @@ class PartLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Completion:
+    """How messages of mail programs are completed; see meta1g.smtp.completion.
+
+    Args:
+        sender: a Sender field is added if From names somebody else than the envelope.
+    """
+
+    sender: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Settings of one smtps section.
 
@@ -47,6 +62,7 @@ class Settings:
         parts: limits of header and body, None if there are none.
         max_recipients: recipients of one transaction.
         max_transactions: transactions of one session, 0 for no limit.
+        by_min_s: least time for delivery in mode R, 0 for any.
         count_limits: negative replies of one session, by what they count as.
         max_noops: commands in a row that do not lead to a message.
         max_hops: Received fields in the header of a message.
@@ -60,10 +76,18 @@ class Settings:
         soft_bounce: permanent refusals are told as temporary ones.
         lookup_flags: LookupFlags that hold for all sessions.
         verify: which addresses are probed.
+        lmtp: LMTP is spoken.
+        trusted: who may speak for other clients.
+        greet_pause_us: how long clients that are not known wait for the greeting.
+        completion: how messages are completed, None if they are not.
         offered: extensions with their arguments.
         offered_names: the extensions alone.
         offered_under_tls: extensions that are offered under TLS.
+        auth: what clients may log in with, None if AUTH is not offered.
+        require_auth: nobody sends mail without it.
         tls: certificates and what else TLS needs; None if there is no certificate.
+        tls_needs: what TLS has to fulfil before mail is taken; None for nothing.
+        milters: filters that mail passes, in their order.
     """
 
     name: str
@@ -73,6 +97,7 @@ class Settings:
     parts: PartLimits | None
     max_recipients: int
     max_transactions: int
+    by_min_s: int
     count_limits: Mapping[Count, int]
     max_noops: int
     max_hops: int
@@ -86,10 +111,18 @@ class Settings:
     soft_bounce: bool
     lookup_flags: LookupFlags
     verify: Verification
+    lmtp: bool
+    trusted: Trusted
+    greet_pause_us: int
+    completion: Completion | None
     offered: Mapping[Ext, str]
     offered_names: frozenset[Ext]
     offered_under_tls: Mapping[Ext, str]
+    auth: AuthSettings | None = None
+    require_auth: bool = False
     tls: TlsSettings | None = None
+    tls_needs: TlsRequirements | None = None
+    milters: tuple[MilterSettings, ...] = ()
 
 
 def _lookup_flags(section: Section) -> LookupFlags:
@@ -101,6 +134,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
     """Reads the settings of a section."""
     tls = tls_settings(config, section.sub("tls"), server=True)
     offered = _offered(section, tls)
+    auth = auth_settings(config, section.sub("auth")) if section.flag("auth") else None
     return Settings(
         name=section.name or "",
         hostname=hostname,
@@ -109,11 +143,8 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         parts=_parts(section),
         max_recipients=section.get("max_recipients"),
         max_transactions=section.get("max_transactions"),
-        count_limits={
-            Count.ERROR: section.get("max_bad_commands"),
-            Count.REFUSAL: section.get("max_refusals"),
-            Count.OVERSHOOT: section.get("max_overshoots"),
-        },
+        by_min_s=section.get("min_deliver_by"),
+        count_limits=_count_limits(section),
         max_noops=section.get("max_noops"),
         max_hops=section.get("max_hops"),
         max_threads=section.get("max_threads"),
@@ -122,19 +153,44 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         delay_checks=section.flag("delay_checks"),
         strict_ehlo=section.flag("strict_ehlo"),
         strict_lines=section.flag("strict_lines"),
-        lenient=Leniency(
-            bare=section.flag("accept_bare_addresses"),
-            odd_dots=section.flag("accept_odd_dots"),
-            sender_domain=hostname if section.flag("accept_local_senders") else "",
-        ),
+        lenient=_leniency(section, hostname),
         soft_bounce=section.get("soft_bounce"),
         lookup_flags=_lookup_flags(section),
         verify=_verification(section),
+        lmtp=section.get("protocol") == "lmtp",
+        trusted=trusted(*(section.get(name) for name in ("proxy_from", "xclient_from", "xforward_from"))),
+        greet_pause_us=section.get("greet_pause") * US,
+        completion=Completion(section.flag("add_sender")) if section.flag("submission") else None,
         offered=offered,
-        offered_names=frozenset(offered),
-        offered_under_tls={ext: argument for ext, argument in offered.items() if ext is not Ext.STARTTLS},
+        offered_names=frozenset(offered if auth is None else (*offered, Ext.AUTH)),
+        offered_under_tls=_under_tls(offered),
+        auth=auth,
+        require_auth=section.flag("require_auth"),
         tls=tls,
+        tls_needs=tls_requirements(section),
+        milters=milters_of(section, config.queue_directory),
     )
+
+
+def _count_limits(section: Section) -> dict[Count, int]:
+    return {
+        Count.ERROR: section.get("max_bad_commands"),
+        Count.REFUSAL: section.get("max_refusals"),
+        Count.OVERSHOOT: section.get("max_overshoots"),
+    }
+
+
+def _leniency(section: Section, hostname: str) -> Leniency:
+    return Leniency(
+        bare=section.flag("accept_bare_addresses"),
+        odd_dots=section.flag("accept_odd_dots"),
+        sender_domain=hostname if section.flag("accept_local_senders") else "",
+    )
+
+
+def _under_tls(offered: Mapping[Ext, str]) -> dict[Ext, str]:
+    """Gives what is offered under TLS: REQUIRETLS there only (RFC 8689 2)."""
+    return {ext: offered.get(ext, "") for ext in (*offered, Ext.REQUIRETLS) if ext is not Ext.STARTTLS}
 
 
 def _offered(section: Section, tls: TlsSettings | None) -> dict[Ext, str]:
@@ -144,7 +200,19 @@ def _offered(section: Section, tls: TlsSettings | None) -> dict[Ext, str]:
         eightbitmime=section.flag("8bitmime"),
         xverp=section.flag("xverp"),
         starttls=tls is not None and section.flag("starttls"),
+        smtputf8=section.flag("smtputf8"),
+        chunking=section.flag("chunking"),
+        binarymime=section.flag("binarymime"),
+        by_min_s=section.get("min_deliver_by") if section.flag("deliverby") else None,
+        priority=section.flag("mt_priority"),
+        limits=_limits(section) if section.flag("limits") else "",
     )
+
+
+def _limits(section: Section) -> str:
+    """Gives the argument of LIMITS: what a client can obey without trying."""
+    transactions = section.get("max_transactions")
+    return f"RCPTMAX={section.get('max_recipients')}" + (f" MAILMAX={transactions}" if transactions else "")
 
 
 def _parts(section: Section) -> PartLimits | None:

@@ -43,6 +43,7 @@ class SmarLink(PeerLink):
     Attributes:
         asks_client: SMAR has an opinion on clients.
         asks_mail: SMAR has an opinion on senders.
+        asks_auth: SMAR knows which senders a user may have.
 
     Owner: the process (all state threads of it).
     """
@@ -50,6 +51,7 @@ class SmarLink(PeerLink):
     def __init__(self, path: Path, hello: SmtpsHelloA, gate: Gate, log: Log) -> None:
         self.asks_client = False
         self.asks_mail = False
+        self.asks_auth = False
         self._any_rcpt: Rsc[str, bool] = Rsc(ANY_RCPT_CLIENTS, Module.SMTPS)
         super().__init__("smar", path, PROTOCOL, hello, gate, log)
 
@@ -57,6 +59,7 @@ class SmarLink(PeerLink):
         checks = cast("SmarHello", reply).checks
         self.asks_client = bool(checks & Checks.CLIENT)
         self.asks_mail = bool(checks & Checks.MAIL)
+        self.asks_auth = bool(checks & Checks.AUTH)
         self._log.info("smtps.smar", "connected", count=checks)
 
     def _on_down(self) -> None:

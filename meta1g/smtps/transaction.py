@@ -3,11 +3,31 @@
 Ref: RFC 5321 3.3; MeTA1 design, "Functional Specification: SMTPS" (modelled on).
 """
 
+from typing import Protocol
+
 from meta1g.base.dataclass import dataclass
 from meta1g.base.ids import TaId
 from meta1g.base.reply import Reply
 from meta1g.smtp.address import Address
 from meta1g.smtp.esmtp import MailParams
+
+
+class OpenChunks(Protocol):
+    """A message that comes by BDAT and is not whole yet."""
+
+    @property
+    def begun_s(self) -> float:
+        """Monotonic time of the first BDAT."""
+        ...
+
+    @property
+    def octets(self) -> int:
+        """What has come since then."""
+        ...
+
+    def abort(self) -> None:
+        """Forgets it.  Switches: yes, if there is a file (disk)."""
+        ...
 
 
 @dataclass(slots=True)
@@ -30,6 +50,8 @@ class Transaction:
         posted: recipients that qmgr knows.
         failed: recipients refused.
         only_rcpt: the recipient, as long as there is only one.
+        priority: of its message (RFC 6710), None if nobody asked for one.
+        chunks: the content that has come by BDAT, None without.
 
     Owner: the state thread of the session; refused is set by the reader of qmgr's connection.
     """
@@ -49,6 +71,8 @@ class Transaction:
     posted: int = 0
     failed: int = 0
     only_rcpt: str = ""
+    priority: int | None = None
+    chunks: OpenChunks | None = None
 
     def add(self, rcpt: str, *, posted: bool) -> None:
         """Counts a recipient that was accepted."""

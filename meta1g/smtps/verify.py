@@ -4,6 +4,7 @@ Pure.  Ref: Postfix, ADDRESS_VERIFICATION_README (ours differs in that domains a
 """
 
 from meta1g.base.dataclass import dataclass
+from meta1g.base.idn import forms
 from meta1g.smtp.address import Address
 
 _ALL = "."
@@ -33,7 +34,11 @@ class Verification:
 
 
 def _listed(domain: str, domains: frozenset[str]) -> bool:
-    if _ALL in domains or domain in domains:
+    return _ALL in domains or any(_is_in(form, domains) for form in forms(domain))
+
+
+def _is_in(domain: str, domains: frozenset[str]) -> bool:
+    if domain in domains:
         return True
     dot = domain.find(".")
     while dot >= 0:

@@ -16,7 +16,7 @@ import os
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from meta1g.base.tlsfacts import TICKET_KEYS_BYTES, KeyPair, TlsInfo, TlsSettings, TlsWanted
+from meta1g.base.tlsfacts import KeyPair, TlsInfo, TlsSettings, TlsWanted
 from meta1g.st.errors import StError
 from meta1g.st.io import WantError
 from meta1g.st.netfd import READ, WRITE
@@ -137,9 +137,7 @@ class Context:
         lib.SSL_CTX_set_session_id_context(ctx, _SESSION_ID, len(_SESSION_ID))
         lib.SSL_CTX_set_num_tickets(ctx, 1)
         if settings.ticket_keys:
-            keys = ffi.from_buffer(settings.ticket_keys)
-            if lib.SSL_CTX_set_tlsext_ticket_keys(ctx, keys, TICKET_KEYS_BYTES) != 1:
-                _refuse("ticket keys")
+            self.set_ticket_keys(settings.ticket_keys)
 
     def _load(self, pair: KeyPair) -> None:
         """Loads a pair; each one is checked, as a key of another kind would silently take another place."""
@@ -177,9 +175,18 @@ class Context:
                 _refuse(settings.crl_file)
             lib.X509_STORE_set_flags(store, lib.X509_V_FLAG_CRL_CHECK | lib.X509_V_FLAG_CRL_CHECK_ALL)
 
-    def seconds_left(self) -> int | None:
-        """Gives how long our certificates are valid, all of them, in seconds; negative if one is no more; None without one."""
-        return min(map(_seconds_left, self._certs), default=None)
+    def seconds_left(self) -> list[int]:
+        """Gives how long each of our certificates is valid, in seconds; negative if it is no more."""
+        return list(map(_seconds_left, self._certs))
+
+    def set_ticket_keys(self, keys: bytes) -> None:
+        """Makes and takes tickets with these keys from now on; those of others are not taken any more.
+
+        Args:
+            keys: TICKET_KEYS_BYTES.
+        """
+        if lib.SSL_CTX_set_tlsext_ticket_keys(self.ctx, ffi.from_buffer(keys), len(keys)) != 1:
+            _refuse("ticket keys")
 
     def connection(self, fd: int, wanted: TlsWanted | None) -> "TlsConnection":
         """Begins a connection over a descriptor, which stays the caller's.
@@ -222,7 +229,7 @@ class TlsConnection:
         name = wanted.server_name.encode()
         usable = [record for record in wanted.tlsa if record.usage in _DANE_USAGES]
         if usable:
-            lib.SSL_dane_enable(self._ssl, name)
+            lib.SSL_dane_enable(self._ssl, name or ffi.NULL)
             lib.SSL_dane_set_flags(self._ssl, lib.DANE_FLAG_NO_DANE_EE_NAMECHECKS)
             for record in usable:
                 lib.SSL_dane_tlsa_add(self._ssl, record.usage, record.selector, record.kind, record.data, len(record.data))
@@ -375,6 +382,20 @@ def _seconds_left(cert: Any) -> int:
     days, seconds = ffi.new("int *"), ffi.new("int *")
     lib.ASN1_TIME_diff(days, seconds, ffi.NULL, lib.X509_get0_notAfter(cert))
     return int(days[0]) * _DAY_S + int(seconds[0])
+
+
+def cert_file_seconds_left(path: Path) -> int:
+    """Gives how long the certificate in a file is valid, in seconds; negative if it is no more.
+
+    Raises:
+        StError: it cannot be read; the text names it.
+    """
+    _clear()
+    readable(path)
+    ctx = ffi.gc(_made(lib.SSL_CTX_new(lib.TLS_server_method())), lib.SSL_CTX_free)
+    if lib.SSL_CTX_use_certificate_chain_file(ctx, bytes(path)) != 1:
+        _refuse(path)
+    return _seconds_left(lib.SSL_CTX_get0_certificate(ctx))
 
 
 def _der(cert: Any) -> bytes:

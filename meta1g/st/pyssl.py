@@ -29,9 +29,12 @@ class Context:
         self.server = server
         self.context = _context(settings, server=server)
 
-    def seconds_left(self) -> int | None:
-        """Gives None: Python's ssl does not tell."""
-        return None
+    def seconds_left(self) -> list[int]:
+        """Gives nothing: Python's ssl does not tell."""
+        return []
+
+    def set_ticket_keys(self, keys: bytes) -> None:
+        """Does nothing: Python's ssl has keys of its own."""
 
     def connection(self, fd: int, wanted: TlsWanted | None) -> "TlsConnection":
         """Begins a connection, see libssl.Context.connection."""

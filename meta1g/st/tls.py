@@ -13,6 +13,7 @@ Ref: RFC 8446; RFC 3207 4 (STARTTLS); MeTA1 design, "Functional Specification: S
 
 import errno
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 from meta1g.base.tlsfacts import TlsInfo, TlsSettings, TlsWanted
@@ -61,6 +62,18 @@ def tls_context(settings: TlsSettings, *, server: bool) -> TlsContext:
 
         return pyssl.Context(settings, server=server)
     return libssl.Context(settings, server=server)
+
+
+def cert_file_seconds_left(path: Path) -> int | None:
+    """Gives how long a certificate is valid, in seconds, negative if it is no more; None if that cannot be told here.
+
+    Args:
+        path: its file, PEM.
+
+    Raises:
+        StError: it cannot be read; the text names it.
+    """
+    return None if libssl.why_not() else libssl.cert_file_seconds_left(path)
 
 
 def st_tls_accept(nfd: NetFd, context: TlsContext, timeout_us: int, choose: "ChooseContext | None" = None) -> TlsInfo:

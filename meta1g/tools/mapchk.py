@@ -2,7 +2,8 @@
 
     mapchk FILE                   every entry of a text file, or of a map file made by createmap, is right
     mapchk -a FILE                the same, and it is an access map: every key needs a tag
-    mapchk -u USE FILE            the same for another use: mailertable, aliases, local_user_map, conf_map
+    mapchk -u USE FILE            the same for another use: mailertable, aliases, local_user_map, tls_policy, conf_map,
+                                  server_names
     mapchk -f CONF                all maps of a configuration, each for what it is used for
     mapchk -k KEY FILE            the value of exactly this key, exit 1 if it is not there
     mapchk -q QUESTION -f CONF    every key that is looked up for a question, in order, with its answer, and the verdict
@@ -10,10 +11,11 @@
 
     questions     client:IP  mail:ADDRESS  rcpt:ADDRESS      as an SMTP client meets them, with -c CLIENT and -s SENDER
                   cltaddr:IP  from:ADDRESS  to:ADDRESS ...   one tag of the access map
-                  mailertable:DOMAIN  aliases:ADDRESS  local_user_map:ADDRESS
+                  mailertable:DOMAIN  aliases:ADDRESS  local_user_map:ADDRESS  tls_policy:DOMAIN
 
-Without -a, -u and -f, a file named access, mailertable, aliases or users is for that, and of others each entry is taken for
-what it looks like: a key with a tag belongs to an access map, a value such as lmtp: or 26^[192.0.2.1] to a mailertable.
+Without -a, -u and -f, a file named access, mailertable, aliases, users or tls_policy is for that, and of others each entry is
+taken for what it looks like: a key with a tag belongs to an access map, a value such as lmtp: or 26^[192.0.2.1] to a
+mailertable.
 
 Ref: MeTA1 mapchk, from its name (modelled on); access map tags of MeTA1.
 """
@@ -29,7 +31,7 @@ from meta1g.db.mapfile import MapFile
 from meta1g.maps.textmap import read_entries
 from meta1g.smar import questions
 from meta1g.smar.entries import ACCESS, KEYS, EntryRules
-from meta1g.smar.mapcheck import KINDS_READ, check_map, check_maps, entries_of, kind_of, use_of
+from meta1g.smar.mapcheck import KINDS_READ, check_map, check_maps, check_server_names, entries_of, kind_of, use_of
 from meta1g.smar.settings import problems
 from meta1g.smar.trace import Mail, QuestionError, resolve_of
 
@@ -100,7 +102,8 @@ def _configured(args: argparse.Namespace) -> list[str]:
     config = load_file(args.conf)
     sections = config.sections("smar") or (config.section("smar"),)
     found = [text for smar in sections for text in problems(config, smar, entries=True)]
-    return found + [text for qmgr in config.sections("qmgr") for text in check_maps(config, qmgr, None)]
+    found += [text for qmgr in config.sections("qmgr") for text in check_maps(config, qmgr, None)]
+    return found + [text for smtps in config.sections("smtps") for text in check_server_names(config, smtps)]
 
 
 def _trace(args: argparse.Namespace) -> int:

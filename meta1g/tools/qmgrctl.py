@@ -38,6 +38,7 @@ _COMPONENTS: Final = (
 )
 _DESTINATIONS: Final = (
     Column("server", lambda row: f"{row['server']}:{row['port']}" if row["port"] else row["server"]),
+    Column("tls", lambda row: row["tls"]),
     Column("open", lambda row: str(row["open"])),
     Column("idle", lambda row: str(row["idle"])),
     Column("limit", lambda row: str(row["limit"])),
@@ -45,6 +46,14 @@ _DESTINATIONS: Final = (
     Column("waiting", lambda row: str(row["waiting"])),
     Column("closed for", lambda row: age(row["closed_s"]) if row["closed_s"] else ""),
     Column("last failure", lambda row: row["failure"]),
+)
+_EXPLAINED: Final = (
+    Column("server", lambda row: f"{row['server']}:{row['port']}" if row["port"] else row["server"]),
+    Column("address", lambda row: row["addr"]),
+    Column("by", lambda row: row["da"]),
+    Column("tls", lambda row: row["tls"]),
+    Column("since", lambda row: row["source"]),
+    Column("demands", lambda row: f"no mail now: {row['refused']}" if row["refused"] else "; ".join(row["demands"])),
 )
 _LIMITS: Final = (
     Column("limit", lambda row: row["name"]),
@@ -206,6 +215,7 @@ SENTENCES: Final[dict[str, Sentence]] = {
     "bounce": Sentence(_SELECTOR, "return recipients to their senders now", _run_change),
     "retry": Sentence(_SELECTOR, "try deferred recipients now; those that are held stay", _run_change),
     "requeue": Sentence(_SELECTOR, "begin anew, held or not: tries and time in the queue count from now", _run_change),
+    "explain": Sentence("ADDRESS", "where mail goes, and what TLS has to fulfil there", _asked(_list(_EXPLAINED, "nobody"))),
     "verified": Sentence("ADDRESS ...", "what is known of addresses, of @DOMAIN, or all", _asked(_list(_VERIFIED, "nothing"))),
     "forget": Sentence("ADDRESS ...", "forget what is known of addresses: they are verified anew", _asked(_pairs)),
     "limits": Sentence("[NAME=VALUE ...]", "show limits, or change them until qmgr ends", _asked(_list(_LIMITS, ""))),

@@ -93,9 +93,11 @@ def _envelope(queue: Path, envelope: _Row) -> Iterator[str]:
     yield f"entered      {time_text(envelope['entered'])}  ({age(time.time() - envelope['entered'])} ago)"
     yield f"size         {envelope['size']} bytes"
     yield f"content      {Cdb(queue / paths.CDB_DIRECTORY).path(envelope['cdb_id'])}"
-    for key in ("body", "ret", "envid"):
+    for key in ("body", "ret", "envid", "priority"):
         if envelope[key]:
-            yield f"{key:12} {printable(envelope[key])}"
+            yield f"{key:12} {printable(str(envelope[key]))}"
+    if envelope["by"]:
+        yield f"{'deliver by':12} {time_text(envelope['by'])} ({envelope['by_mode']})"
     flags = [key for key in ("smtputf8", "requiretls") if envelope[key]]
     if flags:
         yield f"{'needs':12} {' '.join(flags)}"

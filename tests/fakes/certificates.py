@@ -1,12 +1,12 @@
-"""Certificates that openssl(1) makes, for two days."""
+"""Certificates that openssl(1) makes, for two days if not said otherwise."""
 
 import subprocess
 
 
-def make_certificate(directory, name, kind="ec"):
+def make_certificate(directory, name, kind="ec", days=2):
     key, cert = directory / f"{name}.key", directory / f"{name}.pem"
     curve = ["-pkeyopt", "ec_paramgen_curve:prime256v1"] if kind == "ec" else []
-    command = ["openssl", "req", "-x509", "-newkey", kind, *curve, "-nodes", "-days", "2"]
+    command = ["openssl", "req", "-x509", "-newkey", kind, *curve, "-nodes", "-days", str(days)]
     names = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
     subprocess.run([*command, "-keyout", key, "-out", cert, *names], check=True, capture_output=True)
     return cert, key
@@ -21,4 +21,34 @@ def sign_certificate(directory, name, issuer):
     subprocess.run([*command, *ca, "-keyout", key, "-out", cert, *names], check=True, capture_output=True)
     with cert.open("a") as file:
         file.write((directory / f"{issuer}.pem").read_text())
+    return cert, key
+
+
+_CA_CONFIG = """\
+[ca]
+default_ca = here
+[here]
+database = {directory}/index.txt
+new_certs_dir = {directory}
+policy = any
+default_md = sha256
+copy_extensions = copy
+rand_serial = yes
+[any]
+commonName = supplied
+"""
+
+
+def sign_expired(directory, name, issuer):
+    """Makes a certificate that another one has signed, for a day that is long over."""
+    key, cert, request, config = (directory / f"{name}.{kind}" for kind in ("key", "pem", "csr", "cnf"))
+    config.write_text(_CA_CONFIG.format(directory=directory))
+    (directory / "index.txt").touch()
+    names = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
+    command = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", *names]
+    subprocess.run([*command, "-keyout", key, "-out", request], check=True, capture_output=True)
+    ca = ["-cert", directory / f"{issuer}.pem", "-keyfile", directory / f"{issuer}.key"]
+    days = ["-startdate", "20200101000000Z", "-enddate", "20200102000000Z"]
+    command = ["openssl", "ca", "-batch", "-notext", "-config", config, *ca, *days, "-in", request, "-out", cert]
+    subprocess.run(command, check=True, capture_output=True)
     return cert, key

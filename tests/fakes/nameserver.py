@@ -3,6 +3,7 @@
 server.add("example.org", "MX", "10 mx.example.org")          what it knows; unknown names do not exist
 server.script("example.org", "MX", DROP, SERVFAIL)            what it does with the next questions, then as usual
 server.hold(); ...; server.release()                          keeps all answers back
+server.signed("example.org"); server.unsigned("a.example.org")    validates (AD bit) what is at and below a name, or not
 """
 
 import contextlib
@@ -117,6 +118,7 @@ class NameServer:
         self.asked: list[Asked] = []
         self._records: dict[tuple[str, str], list[dns.rrset.RRset]] = {}
         self._scripts: dict[tuple[str, str], list[Act]] = {}
+        self._signed: dict[str, bool] = {}
         self._changed = threading.Condition()
         self._held: list[Callable[[], None]] | None = None
         self._closing = False
@@ -134,6 +136,19 @@ class NameServer:
         """Lets an answer carry a further set of records before its own."""
         records = dns.rrset.from_text(dns.name.from_text(other), ttl, "IN", other_type, *values)
         self._records.setdefault((_key(name), rrtype), []).insert(0, records)
+
+    def signed(self, name: str) -> None:
+        """Validates what is at and below a name."""
+        self._signed[_key(name)] = True
+
+    def unsigned(self, name: str) -> None:
+        """Has nothing to validate at and below a name."""
+        self._signed[_key(name)] = False
+
+    def _is_signed(self, name: str) -> bool:
+        labels = name.split(".")
+        zones = (".".join(labels[at:]) for at in range(len(labels)))
+        return next((self._signed[zone] for zone in zones if zone in self._signed), False)
 
     def remove(self, name: str, rrtype: str) -> None:
         self._records.pop((_key(name), rrtype), None)
@@ -236,14 +251,17 @@ class NameServer:
     def _right_answer(self, query: dns.message.Message, name: str, rrtype: str) -> dns.message.Message:
         answer = dns.message.make_response(query, recursion_available=True)
         answer.request_payload = 65535  # truncates only when a script says so
-        here = name
+        here, secure = name, bool(query.flags & dns.flags.AD)
         for _ in range(20):
             found = self._records.get((here, rrtype), [])
             aliases = self._records.get((here, "CNAME"), [])
             answer.answer += found or aliases
+            secure = secure and self._is_signed(here)
             if found or not aliases:
                 break
             here = _key(str(aliases[-1][0].target))
+        if secure:
+            answer.flags |= dns.flags.AD
         if not any(one.rdtype == query.question[0].rdtype for one in answer.answer):
             soa = f"ns. hostmaster. 1 3600 600 86400 {self.negative_ttl}"
             answer.authority = [dns.rrset.from_text(".", 3600, "IN", "SOA", soa)]

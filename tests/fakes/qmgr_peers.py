@@ -112,9 +112,20 @@ class Job:
             RcptResult(rcpt_idx=idx, reply=reply, retry=Retry.BY_CODE if reply.is_ok else retry) for idx, reply in found
         )
 
-    def failed(self, code: int = 451, text: str = "connection refused", rcpts: dict[str, int] | None = None) -> None:
+    def results(self, outcomes: list[tuple[int, Retry]]) -> None:
+        """Reports outcomes of the recipients in their order."""
+        pairs = zip(self.msg.rcpts, outcomes, strict=True)
+        own = [
+            RcptResult(rcpt_idx=one.rcpt_idx, reply=self._said(code, "1.1", "said"), retry=retry)
+            for one, (code, retry) in pairs
+        ]
+        self._answer(None, rcpts=tuple(own))
+
+    def failed(
+        self, code: int = 451, text: str = "connection refused", rcpts: dict[str, int] | None = None, tried: int = 1
+    ) -> None:
         """Reports that the session failed, and recipients about whom something had been said before."""
-        self._answer(False, session=self._said(code, "4.1", text), rcpts=self.own(rcpts or {}))
+        self._answer(False, session=self._said(code, "4.1", text), rcpts=self.own(rcpts or {}), tried=tried)
 
     def _said(self, code: int, detail: str, text: str) -> Reply:
         return Reply(code, f"{code // 100}.{detail}", text, f"mx-{self.server}[{self.server}]")
@@ -263,9 +274,9 @@ class Smtps:
             self.peer.send(NewRecipient(ta_id=ta_id, rcpt_idx=rcpt_idx, rcpt=rcpt, notify=notify, orcpt=orcpt))
         return ta_id
 
-    def dot(self, ta_id: str, rcpts: int, request_id: int = 7, *, automatic: bool = False) -> None:
+    def dot(self, ta_id: str, rcpts: int, request_id: int = 7, **facts: bool) -> None:
         size = self.cdb.path(ta_id).stat().st_size if self.cdb.exists(ta_id) else 0
-        close = CloseTransaction(ta_id=ta_id, cdb_id=ta_id, size_bytes=size, rcpts=rcpts, automatic=automatic)
+        close = CloseTransaction(ta_id=ta_id, cdb_id=ta_id, size_bytes=size, rcpts=rcpts, **facts)
         self.peer.send(close, request_id)
 
     def reply(self) -> Reply:
@@ -274,10 +285,10 @@ class Smtps:
         assert isinstance(stat, Stat)
         return stat.reply
 
-    def mail(self, *rcpts: str, automatic: bool = False, **facts) -> str:
+    def mail(self, *rcpts: str, automatic: bool = False, tls_optional: bool = False, **facts) -> str:
         """Sends a message that has to be accepted; gives its transaction id."""
         ta_id = self.envelope(*rcpts, **facts)
-        self.dot(ta_id, len(rcpts), automatic=automatic)
+        self.dot(ta_id, len(rcpts), automatic=automatic, tls_optional=tls_optional)
         reply = self.reply()
         assert reply.is_ok, reply
         return ta_id

@@ -23,7 +23,8 @@ Replies = dict[str, Answer | list[Answer]]
 EHLO = "250-fake\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 1000000\r\n"
 DEFAULT: Replies = {
     "banner": "220 fake\r\n", "EHLO": EHLO, "HELO": "250 fake\r\n", "LHLO": EHLO, "MAIL": "250 2.1.0 ok\r\n",
-    "RCPT": "250 2.1.5 ok\r\n", "DATA": "354 go\r\n", "dot": "250 2.0.0 kept\r\n", "RSET": "250 ok\r\n", "QUIT": "221 bye\r\n",
+    "RCPT": "250 2.1.5 ok\r\n", "DATA": "354 go\r\n", "BDAT": "250 kept\r\n", "dot": "250 2.0.0 kept\r\n",
+    "RSET": "250 ok\r\n", "QUIT": "221 bye\r\n",
 }  # fmt: skip
 
 
@@ -37,6 +38,7 @@ class Seen:
     last: str = ""
     lmtp: bool = False
     accepted: int = 0
+    partial: bytes = b""  # what came of a chunk that did not come as a whole
     tls: int = 0  # how many commands came before the handshake
 
     def note(self, verb: str) -> None:
@@ -60,11 +62,12 @@ class ScriptedServer:
         replies: Replies | None = None,
         on_connection: Callable[[socket.socket], None] | None = None,
         tls: ssl.SSLContext | None = None,
+        port: int = 0,
     ) -> None:
         self._tls = tls
         self.replies: Replies = {**DEFAULT, **(replies or {})}
         self._on_connection = on_connection
-        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server = socket.create_server(("127.0.0.1", port))
         self.port: int = self._server.getsockname()[1]
         self.connections: list[Seen] = []
         self._open: list[socket.socket] = []
@@ -135,6 +138,16 @@ class ScriptedServer:
             with self.changed:
                 self.changed.notify_all()
             verb = line.partition(b" ")[0].decode().upper()
+            if verb == "BDAT":
+                size = int(line.split()[1])
+                while len(buffer) < size:
+                    data = conn.recv(65536)
+                    if not data:
+                        seen.partial = buffer
+                        return
+                    buffer += data
+                seen.contents.append(buffer[:size])
+                buffer = buffer[size:]
             if not self._answer(conn, verb, seen) or verb == "QUIT":
                 return
             seen.note(verb)
@@ -166,7 +179,7 @@ class ScriptedServer:
         seen.last = reply or ""
         if reply is None:
             return False
-        if seen.lmtp and reply == DEFAULT["dot"]:
+        if seen.lmtp and reply in (DEFAULT["dot"], DEFAULT["BDAT"]):
             reply *= seen.accepted
         conn.sendall(reply.encode("latin-1"))
         return True

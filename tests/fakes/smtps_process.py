@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from meta1g.base import paths
@@ -141,6 +142,15 @@ class SmtpsProcess:
                 assert left > 0, f"no {pattern!r} in\n" + "\n".join(self.log)
                 self.changed.wait(left)
 
+    def port_of(self, number: int) -> int:
+        """Gives the port of a listen_socket, counted from 0."""
+        lines = rf"(?s)(?:.*?smtps\.listen[^\n]*listen=127\.0\.0\.1:(\d+)){{{number + 1}}}"
+        with self.changed:
+            self.changed.wait_for(lambda: re.match(lines, "\n".join(self.log)), WAIT_S)
+            found = re.match(lines, "\n".join(self.log))
+        assert found, "\n".join(self.log)
+        return int(found[1])
+
     def client(self, *, hello: bool = True) -> "Client":
         """Connects; says EHLO if wanted."""
         with contextlib.ExitStack() as undo:
@@ -157,10 +167,15 @@ class SmtpsProcess:
 
 
 class Client:
-    """An SMTP client that says what it is told; a context manager."""
+    """An SMTP client that says what it is told; a context manager.
 
-    def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=WAIT_S)
+    Args:
+        port: of the server.
+        wrap: makes TLS of the connection.
+    """
+
+    def __init__(self, port: int, wrap: Callable[[socket.socket], socket.socket] = lambda sock: sock) -> None:
+        self.sock = wrap(socket.create_connection(("127.0.0.1", port), timeout=WAIT_S))
         self.file = self.sock.makefile("rb")
 
     def __enter__(self):

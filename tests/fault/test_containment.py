@@ -385,7 +385,7 @@ ROWS = (
     Row("smtps", "exception in RCPT", refused, "meta1g.smtps.commands:_parse_rcpt", marked=True),
     Row("smtps", "exception in MAIL", refused, "meta1g.smtps.commands:_parse_mail", marked=True),
     Row("smtps", "exception at the greeting", refused, "meta1g.smtps.session:ServerSession._ask_about_client"),
-    Row("smtps", "exception in content", refused, "meta1g.smtps.content:IncomingContent.add"),
+    Row("smtps", "exception in content", refused, "meta1g.smtps.incomingcontent:IncomingContent.add"),
     Row("smtps", "disk full for small content", refused, "meta1g.db.cdb:Cdb.write_whole", "OSError", ENOSPC),
     Row("smtps", "disk full for content", refused, "meta1g.db.cdb:CdbWriter.write", "OSError", ENOSPC, size=LARGE),
     Row("smtps", "disk error at the flush", refused, "meta1g.db.cdb:CdbWriter.commit", "OSError", EIO, size=LARGE),
@@ -404,7 +404,7 @@ ROWS = (
     # smtpc
     Row("smtpc", "exception in the envelope", late, "meta1g.smtpc.session:Session._transaction"),
     Row("smtpc", "exception when content is looked at", late, "meta1g.smtpc.content:Content.check"),
-    Row("smtpc", "no descriptor for a server", late_deferred, "meta1g.smtpc.connection:_socket_for", "OSError", EMFILE),
+    Row("smtpc", "no descriptor for a server", late_deferred, "meta1g.smtpc.connection:socket_for", "OSError", EMFILE),
     Row("smtpc", "no descriptor for content", late, "meta1g.db.cdb:Cdb.open", "OSError", EMFILE),
     Row("smtpc", "disk error in content", late, "meta1g.db.cdb:CdbReader.cached", "OSError", EIO, size=LARGE),
     Row("smtpc", "exception while a result is reported", late, "meta1g.smtpc.client:Client._report"),

@@ -16,7 +16,7 @@ from meta1g.milter.flags import STEPS_OF
 from meta1g.milter.frames import (
     ANSWERS_BY_CODE,
     COMMANDS_BY_CODE,
-    Chunk,
+    BodyChunk,
     Family,
     FieldData,
     Frame,
@@ -42,7 +42,7 @@ SEEDS = [
     Frame(R.ADDHEADER, FieldData(b"A", b"b")),
     Frame(R.INSHEADER, IndexedField(1, b"A", b"b\n c")),
     Frame(R.CHGHEADER, IndexedField(1, b"Subject", b"")),
-    Frame(R.REPLBODY, Chunk(b"new\r\n")),
+    Frame(R.REPLBODY, BodyChunk(b"new\r\n")),
     Frame(R.ADDRCPT, TextData(b"<a@b>")),
     Frame(R.ADDRCPT_PAR, WordsData((b"<a@b>", b"NOTIFY=NEVER"))),
     Frame(R.DELRCPT, TextData(b"<a@b>")),

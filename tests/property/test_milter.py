@@ -12,8 +12,8 @@ from meta1g.milter.frames import (
     Family,
     Form,
     Frame,
-    Macro,
     MacroList,
+    MilterMacro,
     PeerAddress,
     Smfic,
 )
@@ -32,7 +32,7 @@ FORMS = {
     Form.TEXT: TEXT,
     Form.LAST: TEXT,
     Form.WORDS: st.lists(TEXT, min_size=1, max_size=3).map(tuple),
-    Form.PAIRS: st.lists(st.builds(Macro, TEXT, TEXT), max_size=2).map(tuple),
+    Form.PAIRS: st.lists(st.builds(MilterMacro, TEXT, TEXT), max_size=2).map(tuple),
     Form.CODE: st.sampled_from(Smfic),
     Form.PEER: PEERS,
     Form.LISTS: st.lists(st.builds(MacroList, U32, TEXT), max_size=2).map(tuple),

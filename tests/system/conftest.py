@@ -22,7 +22,7 @@ from meta1g.tools.queueview import short
 HEADER = b"From: a@test.example\r\nSubject: test\r\n\r\n"
 FAST_RETRY = "min_retry_delay = 1s; max_retry_delay = 2s;"
 #: What meta1g imports beside the standard library.
-LIBRARIES = ("gevent", "greenlet", "zope", "dns", "ply", "berkeleydb", "re2", "_cffi_backend")
+LIBRARIES = ("gevent", "greenlet", "zope", "dns", "ply", "berkeleydb", "re2", "_cffi_backend", "idna")
 
 
 def send(gateway: Gateway, rcpts: Sequence[str], mail: str = "sender@back.example", body: bytes = b"hello\r\n") -> None:

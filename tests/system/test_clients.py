@@ -42,7 +42,7 @@ ORDINARY = {
 }
 CONTENT = b"Subject: x\r\n\r\nhello\r\n"
 RECEIVED = re.compile(
-    r"from [!-'*-+\-./0-:=?A-~\[\]]+ \([^()]*\[127\.0\.0\.\d\]\)\s+by gateway\.example \(meta1g\) with E?SMTP id S\w+"
+    r"from [!-'*-+\-./0-:=?A-~\[\]]+ \([^()]*\[127\.0\.0\.\d\]\)\s+by gateway\.example \(meta1g\) with (?:E|UTF8)?SMTP id S\w+"
     r"(\s+for <[^\r\n]+>)?;\s+[\w, :+-]+"
 )
 WAIT_S = 60

@@ -1,6 +1,7 @@
 """Mail finds its way by the MX records of a real name server (Debian's nsd)."""
 
 import email
+import re
 import shutil
 import smtplib
 import socket
@@ -19,7 +20,7 @@ from tests.system.conftest import FAST_RETRY, HEADER, KeepingSink, mailq, runnin
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("dns")]
 
-#: Servers run on one port of 127.0.0.2, 127.0.0.3 and ::1; the other addresses are always down, each domain has its own.
+#: Servers run on one port of 127.0.0.2, .3, .9, .10 and ::1; the other addresses are always down, each domain has its own.
 ZONE = """\
 $TTL 300
 @            IN SOA   ns hostmaster 1 3600 600 86400 60
@@ -51,6 +52,12 @@ several-hosts IN A    127.0.0.6
 six-host     IN AAAA  ::1
 both-host    IN AAAA  ::1
              IN A     127.0.0.8
+hosted-1     IN MX    10 hosting
+hosted-2     IN MX    10 hosting
+hosted-3     IN MX    10 hosting
+hosted-4     IN MX    10 hosting
+hosting      IN A     127.0.0.9
+             IN A     127.0.0.10
 loop-name    IN MX    10 localhost.
 loop-addr    IN MX    10 127.0.0.1.
 loop-zero    IN MX    10 zero-host
@@ -63,6 +70,7 @@ backup       IN MX    10 down-4
              IN MX    30 first
 """
 DOMAINS = (
+    "hosted-1", "hosted-2", "hosted-3", "hosted-4",
     "two", "equal", "alias", "two-down", "equal-down", "several", "six", "both", "plain", "null", "nowhere", "empty", "missing"
 )  # fmt: skip
 NSD = """\
@@ -164,7 +172,7 @@ def farm(tmp_path_factory, nsd) -> Iterator[Farm]:
     gateway = Gateway(directory / "gateway", "\n".join(table), {"qmgr": FAST_RETRY, "smar": smar})
     with ExitStack() as stack:
         sinks = {}
-        for address in ("127.0.0.2", "127.0.0.3", *(["::1"] if has_ipv6() else [])):
+        for address in ("127.0.0.2", "127.0.0.3", "127.0.0.9", "127.0.0.10", *(["::1"] if has_ipv6() else [])):
             sinks[address] = KeepingSink(directory / f"sink-{address}", listen=f"{address}:{port}")
             stack.callback(sinks[address].stop)
         yield Farm(stack.enter_context(running(gateway)), sinks)
@@ -176,6 +184,18 @@ def test_the_server_of_the_first_preference_gets_the_mail(farm):
         send(farm.gateway, rcpts)
         assert sorted(farm.arrive("127.0.0.2", domain, 5)) == rcpts
         assert farm.got("127.0.0.3", domain) == []
+
+
+def test_one_connection_serves_all_domains_of_a_host_at_whichever_of_its_addresses(farm):
+    domains = [f"hosted-{number % 4 + 1}" for number in range(12)]
+    for number, domain in enumerate(domains):
+        send(farm.gateway, [f"r{number}@{domain}.example"])
+        farm.gateway.wait_empty()
+    lines = [line for line in farm.gateway.log.read_text().splitlines() if "func=smtpc.deliver," in line and "@hosted-" in line]
+    assert len(lines) == len(domains)
+    sessions = {re.search(r"da_sess=(\w+)", line)[1] for line in lines}
+    addresses = {re.search(r"server=([0-9.]+)", line)[1] for line in lines}
+    assert (len(sessions), len(addresses)) == (1, 1)
 
 
 def test_servers_of_equal_preference_share_the_mail(farm):

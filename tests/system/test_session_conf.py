@@ -19,13 +19,14 @@ smtps_session_conf:127.0.0.3        max_recipients = 1; flags = { xverp };
 smtpc_session_conf:127.0.0.1        flags = { dont_pipelining }; command_timeout = 1m;
 ehlo:bad.example                    error:550 5.7.1 not from you
 from:blocked.example                reject
+smtpc_rcpt_conf:secret@x.example    tls_requirements { flags = { encrypted }; }
+smtpc_rcpt_conf:lost@x.example      tls_requirements { flags = { verified }; violation = permanent; }
 """
 #: What createmap refuses, and what a map file of another program may have all the same.
 WRONG = """
 ehlo:forger.example                 relay
 smtps_session_conf:127.0.0.4        max_recipients = 1
-smtpc_rcpt_conf:secret@x.example    tls_requirements { flags = { encrypted }; }
-smtpc_session_conf:127.0.0.2        tls_requirements { flags = { encrypted }; }
+smtpc_session_conf:127.0.0.2        tls_requirement { flags = { encrypted }; }
 """
 MSA = """
 smtps MSA {{
@@ -114,9 +115,23 @@ def sizes_of(sink, domain):
     return Counter(len(one["rcpts"]) for one in sink.envelopes() if any(domain in rcpt for rcpt in one["rcpts"]))
 
 
-def test_a_rule_that_is_wrong_or_not_in_this_version_puts_mail_off_and_the_log_names_it(shared):
+def test_demands_of_a_recipient_keep_its_mail_from_a_server_without_tls_and_no_other(shared):
     gateway, _, sink = shared
-    with pytest.raises(ValueError, match=r"smtpc_rcpt_conf:secret@x\.example: section tls_requirements is not in this version"):
+    rcpts = ["public@x.example", "secret@x.example", "lost@x.example"]
+    with client(gateway.port) as session:
+        assert session.sendmail("s@x.example", rcpts, HEADER + b"x\r\n") == {}
+    wait_until(lambda: any("public@x.example" in str(one["rcpts"]) for one in sink.envelopes()), 60, "the open one")
+    wait_until(lambda: gateway.leftovers()["defedb"] == 1, 60, "one is put off")
+    wait_until(lambda: any("s@x.example" in str(one["rcpts"]) for one in sink.envelopes()), 60, "the report about the other")
+    (report,) = [one for one in sink.envelopes() if one["mail"] == ""]
+    assert "5.7.4" in gateway.log.read_text()
+    assert not any(one in str([kept["rcpts"] for kept in sink.envelopes()]) for one in rcpts[1:])
+    assert report["rcpts"] == ["s@x.example"]
+
+
+def test_a_rule_that_is_wrong_puts_mail_off_and_the_log_names_it(shared):
+    gateway, _, sink = shared
+    with pytest.raises(ValueError, match=r"smtpc_session_conf:127\.0\.0\.2: .*tls_requirement"):
         gateway.write_map("access", ACCESS + WRONG)
     entries = [line.split(None, 1) for line in (ACCESS + WRONG).splitlines() if line]
     MapFile.build(gateway.conf.parent / "access.db", sorted((key.encode(), value.encode()) for key, value in entries))
@@ -129,10 +144,10 @@ def test_a_rule_that_is_wrong_or_not_in_this_version_puts_mail_off_and_the_log_n
     with pytest.raises(smtplib.SMTPConnectError, match="421"):
         client(gateway.port, "127.0.0.4")
     with client(gateway.port) as session:
-        rcpts = ["open@x.example", "secret@x.example", "to@far.example"]  # one domain, two fates
+        rcpts = ["open@x.example", "secret@x.example", "to@far.example"]  # one domain, two fates; and a server of its own
         assert session.sendmail("s@x.example", rcpts, HEADER + b"x\r\n") == {}
     wait_until(lambda: any("open@x.example" in str(one["rcpts"]) for one in sink.envelopes()), 60, "the open one")
-    wait_until(lambda: gateway.leftovers()["defedb"] == 2, 60, "two are put off")
+    wait_until(lambda: gateway.leftovers()["defedb"] == 3, 60, "two more are put off")
     assert not any("secret" in str(one["rcpts"]) for one in sink.envelopes())
     log = gateway.log.read_text()
     for line in filter(None, WRONG.splitlines()):

@@ -8,6 +8,7 @@ Locking: takes AQ for a slice; DEFEDB is read in its thread.
 Ref: docs/operating.md; Postfix' qshape (age by destination, modelled on).
 """
 
+import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -15,6 +16,7 @@ from typing import Any, Final
 from meta1g.base import sysexits
 from meta1g.base.clock import Clock
 from meta1g.base.ids import split_rcpt_id
+from meta1g.base.tlspolicy import policy_of
 from meta1g.db.aq import domain_of
 from meta1g.db.aq_types import DestKey
 from meta1g.db.defedb import DefeDb
@@ -148,8 +150,12 @@ class Listing:
                 "body": record.body,
                 "smtputf8": record.smtputf8,
                 "requiretls": record.requiretls,
+                "tls_optional": record.tls_optional,
                 "ret": record.ret,
                 "envid": record.envid,
+                "by": record.by or None,
+                "by_mode": record.by_mode,
+                "priority": record.priority,
             }
 
         return work
@@ -208,6 +214,7 @@ class Listing:
             "server": dest.key.addr,
             "port": dest.key.port,
             "da": dest.key.da,
+            "tls": policy_of(dest.key.tls).level.value,
             "open": dest.open,
             "idle": len(dest.idle),
             "limit": dest.limit,
@@ -220,7 +227,7 @@ class Listing:
 
 def _dest_words(dest: Destination) -> tuple[str, ...]:
     key: DestKey = dest.key
-    return key.addr, f"{key.port:05}", str(key.da)
+    return key.addr, f"{key.port:05}", str(key.da), f"{zlib.crc32(key.tls.encode()):08x}"
 
 
 def _after(words: Sequence[str]) -> tuple[tuple[str, int] | None, Sequence[str]]:

@@ -15,10 +15,11 @@ from typing import Any, Final, Protocol
 
 from meta1g.base import failure, sysexits
 from meta1g.base.dataclass import dataclass
-from meta1g.base.errors import FullError
+from meta1g.base.errors import FullError, TempError
 from meta1g.db.defedb import DefeDb
 from meta1g.pt.rcbconn import RcbCom
 from meta1g.qmgr.control.changing import DRY_RUN, VERBS, Changing
+from meta1g.qmgr.control.explain import NO_RESOLVER, address_of, rows_of
 from meta1g.qmgr.control.listing import Listing
 from meta1g.qmgr.control.selection import CommandError
 from meta1g.qmgr.defer import Defer, ReadSteps
@@ -76,6 +77,7 @@ class Control:
         tuning: limits.
         verifier: what is known of addresses.
         figures: what `status` and `usage` show.
+        where: asks SMAR where an address goes.
 
     Locking: none of its own.
     """
@@ -90,7 +92,9 @@ class Control:
         tuning: Tuning,
         verifier: AddressVerifier,
         figures: Figures,
+        where: "Callable[[str, Callable[[Message | None], None]], None]",
     ) -> None:
+        self._where = where
         self._defer = defer
         self._listing = listing
         self._changing = changing
@@ -106,6 +110,7 @@ class Control:
             "transaction": _Command(lambda words, answer, gone: self._scan(listing.transaction(words), answer)),
             "destinations": _Command(lambda words, answer, gone: answer(0, *listing.destinations(words))),
             **{word: _Command(partial(self._change, word), lambda words: DRY_RUN not in words) for word in VERBS},
+            "explain": _Command(self._explain),
             "verified": _Command(partial(self._verified, verifier)),
             "forget": _Command(partial(self._forget, verifier), lambda words: True),
             "limits": _Command(self._limits, bool),
@@ -189,6 +194,21 @@ class Control:
 
     def _change(self, word: str, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:
         self._scan(self._changing.work(word, words, gone), answer)
+
+    def _explain(self, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:
+        if len(words) != 1:
+            raise CommandError("write an address or a domain")
+
+        def found(said: Message | None) -> None:
+            try:
+                answer(0, rows_of(said), "")
+            except CommandError as error:
+                answer(error.exit_code, str(error), "")
+
+        try:
+            self._where(address_of(words[0]), found)
+        except TempError as error:
+            raise CommandError(NO_RESOLVER, sysexits.EX_TEMPFAIL) from error
 
     def _verified(self, verifier: AddressVerifier, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:
         def found(known: list[Known]) -> None:

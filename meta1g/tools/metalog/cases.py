@@ -229,8 +229,11 @@ _WHOLE_EVENTS: Final[Mapping[str, Words]] = {
     "smtps.message_lost": lambda line: f"lost: {line.stat}",
     "smtps.too_many": lambda line: f"session ended: {_because(line)}",
     "smtps.timed_out": lambda line: f"timed out: {said(line)}",
+    "smtps.milter_changed": lambda line: f"milter {line.get('key')}: {line.stat}",
+    "smtps.auth_failed": lambda line: f"refused at AUTH: {_because(line)}",
     "smtps.tls_failed": lambda line: f"TLS failed: {line.stat}",
     "smtps.tls_injection": lambda line: f"STARTTLS: {line.stat}",
+    "smtps.proxy_refused": lambda line: f"proxy: {line.stat}",
     "smtps.closed": lambda line: f"session ended: {said(line)}",
 }
 #: Those that decide of recipients that were accepted before.

@@ -61,4 +61,4 @@ def test_help_for_inner_sections_and_for_none():
 
 def test_what_has_no_effect_is_marked():
     assert manual.section_help(["smtps"]).count(MARK) == sum(path.startswith("smtps ") for path in WARNED | REFUSED)
-    assert f"What TLS has to fulfil. {MARK}" in manual.markdown()
+    assert f"Unknown senders have to try twice. {MARK}" in manual.markdown()

@@ -15,7 +15,10 @@ NEEDED = {
     "dnsbl": "zone = a.example;",
     "policy_milter": "socket { port = 1; }",
     "socket": "port = 1;",
-    **dict.fromkeys(("aliases", "local_user_map", "mailertable", "access_map", "conf_map"), "file = x;"),
+    **dict.fromkeys(
+        ("aliases", "local_user_map", "mailertable", "access_map", "auth_sender", "conf_map", "server_names"), "file = x;"
+    ),
+    "smtps auth": "password_file = x;",
 }
 ROWS = [
     (path, row)
@@ -31,7 +34,7 @@ def around(path, text):
     for keyword in path:
         known = known.by_section[keyword.lower()]
         name = " N" if known.naming is Naming.MUST else ""
-        needed = NEEDED.get(keyword, "") if keyword == path[-1] else ""
+        needed = NEEDED.get(" ".join(path), NEEDED.get(keyword, "")) if keyword == path[-1] else ""
         if needed.split(" ")[0].lower() == text.split(" ")[0].lower():
             needed = ""
         opened.append(f"{keyword}{name} {{ {needed} ")

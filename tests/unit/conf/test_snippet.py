@@ -3,10 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meta1g.base.errors import BugError
+from meta1g.base.tlsneeds import Violation
 from meta1g.conf.check import walk
 from meta1g.conf.defs_session import SNIPPETS
 from meta1g.conf.errors import ConfigError
 from meta1g.conf.snippet import parse_snippet
+from meta1g.conf.tlsconf import tls_requirements
 
 
 def test_a_session_snippet_is_a_section():
@@ -24,16 +26,15 @@ def test_flags_that_are_not_named_stay_as_they_are():
 
 
 @pytest.mark.parametrize("kind", sorted(set(SNIPPETS) - {"destination_conf"}))
-def test_what_waits_for_tls_is_read_and_refused(kind):
+def test_what_tls_has_to_fulfil_is_read(kind):
     text = (
         "tls_requirements { flags = { verified }; min_cipher_bits = 128; common_name = { a.example }; violation = permanent }"
     )
     with pytest.raises(ConfigError, match="missing ; after the value"):
         parse_snippet(text, kind)
-    with pytest.raises(ConfigError) as caught:
-        parse_snippet(text.replace("permanent }", "permanent; }"), kind)
-    (problem,) = caught.value.problems
-    assert problem.message == "section tls_requirements is not in this version; remove it"
+    needs = tls_requirements(parse_snippet(text.replace("permanent }", "permanent; }"), kind))
+    assert (needs.verified, needs.min_bits, needs.common_names) == (True, 128, ("a.example",))
+    assert needs.violation is Violation.PERMANENT
 
 
 def test_limits_of_a_destination_fit_each_other():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from meta1g.base.tlsfacts import CIPHERS, KeyPair, TlsSettings
+from meta1g.base.tlsfacts import CIPHERS, SERVER_CIPHERS, KeyPair, TlsSettings
 from meta1g.conf.errors import ConfigError
 from meta1g.conf.tlsconf import tls_settings
 from tests.unit.conf.text import load
@@ -41,7 +41,12 @@ def test_every_option_becomes_a_setting(keyword):
 
 def test_a_server_without_a_certificate_has_no_tls_and_a_client_needs_none():
     assert read("smtps", "") is None
-    assert read("smtpc", "") == TlsSettings(ciphers=CIPHERS)
+    assert read("smtpc", "") == TlsSettings(ciphers=CIPHERS, system_ca=True), "it trusts whom the system trusts"
+
+
+def test_a_server_offers_less_than_a_client_takes():
+    assert read("smtps", "cert_file = a.pem;").ciphers == SERVER_CIPHERS
+    assert "CHACHA20" in SERVER_CIPHERS
 
 
 def test_a_key_may_stand_in_the_file_of_its_certificate():

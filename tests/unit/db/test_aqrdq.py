@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from meta1g.base.reply import Reply
@@ -165,3 +167,73 @@ def test_a_queue_tells_how_many_transactions_wait(mail):
     mail.add(1, 1)
     mail.add(2, 0)
     assert len(mail.queues.get(A)) == 2
+
+
+# -- priorities
+
+
+def taken(mail, turns):
+    """The numbers of the transactions that are served, one after the other."""
+    numbers = {it.ta_id: number for number, it in mail.tas.items()}
+    served = []
+    for _ in range(turns):
+        queue = mail.queues.turn()
+        served.append(numbers[mail.queues.take(queue, 9)[0].ta.ta_id])
+        mail.queues.again(queue)
+    return served
+
+
+def rank(mail, number, priority):
+    mail.tas[number] = AqTa(replace(ta(number), priority=priority), in_ibdb=True, in_defedb=False)
+    mail.add(number)
+
+
+def test_a_higher_priority_goes_first_and_the_same_one_in_turn(mail):
+    for number, priority in ((1, 0), (2, -9), (3, 4), (4, 9), (5, 4), (6, 0)):
+        rank(mail, number, priority)
+    assert taken(mail, 3) == [4, 3, 5]
+    assert taken(mail, 3) == [1, 6, 2]
+
+
+def test_who_has_waited_longest_waits_for_no_more_than_four_others(mail):
+    rank(mail, 0, -9)
+    rank(mail, 1, 0)
+    for number in range(10, 30):
+        rank(mail, number, 9)
+    assert taken(mail, 5) == [10, 11, 12, 13, 0]
+    assert taken(mail, 5) == [14, 15, 16, 17, 1]
+    assert taken(mail, 12) == [*range(18, 30)]
+
+
+def test_among_those_of_low_priority_the_usual_ones_go_first_however_many_there_are(mail):
+    for number in range(150):
+        rank(mail, number, -1)
+    rank(mail, 500, 0)
+    order = taken(mail, 151)
+    assert sorted(order) == [*range(150), 500]
+    assert order.index(500) < 105
+
+
+def test_nothing_is_kept_of_those_who_have_left(mail):
+    for number in range(1, 6):
+        rank(mail, number, number)
+    queue = mail.queues.turn()
+    mail.queues.remove(next(iter(mail.tas[5].rcpts.values()), None) or queue.by_ta[mail.tas[5].ta_id][0])
+    mail.queues.take_some(queue, 2)
+    mail.queues.again(queue)
+    assert taken(mail, 2) == [4, 3]
+    assert len(mail.queues) == 0
+    assert not queue._ranks
+
+
+def test_those_who_have_left_do_not_stay_for_ever_among_those_who_are_timed(mail):
+    for number in range(3000):
+        mail.tas[number] = AqTa(replace(ta(number), by=1e12, by_mode="R"), in_ibdb=True, in_defedb=False)
+        one = mail.add(number)
+        if number % 10:
+            mail.queues.remove(one)
+    assert 300 <= len(mail.queues.timed) <= 1000
+    assert mail.queues.timed.due(1e11, 9) == []
+    due = mail.queues.timed.due(1e12, 10_000)
+    assert len(due) == 300
+    assert all(mail.queues.has(one) for one in due)

@@ -9,6 +9,7 @@ from meta1g.db.ibdb import Ibdb
 from meta1g.db.ibdb_reader import IbdbReader, ibdb_files
 from meta1g.db.ibdb_records import LAST_NAME, TaNew
 from meta1g.db.recovery import recover
+from meta1g.rcb.envelope import HELD_UNTIL, RcptFlags
 from tests.fakes.envelopes import NOW, cdb_directories, rcpt, rcpts, ta, ta_id
 from tests.fakes.lines import Lines
 
@@ -80,6 +81,14 @@ def test_what_is_open_is_stored_and_due_now(stores):
     assert stores.defedb.get_ta(ta_id(1)) == ta(1, 3)
     assert stores.defedb.get_rcpt(ta_id(1), 2).flags == 1
     assert (report.transactions, report.stored, stores.lost()) == (2, 2, [])
+
+
+def test_what_was_held_when_it_came_stays_held(stores):
+    stores.content(1)
+    stores.ibdb.new(ta(1, 1), [rcpt(1, 0, flags=RcptFlags.HOLD, next_try=HELD_UNTIL)])
+    stores.commit()
+    stores.recover()
+    assert stores.deferred() == {(ta_id(1), 0): HELD_UNTIL}
 
 
 def test_what_defedb_has_wins(stores):

@@ -94,3 +94,24 @@ def test_a_temporary_error_ends_a_search():
     table = Steps(a=temp("away"))
     assert search(table, ["a", "b"])[1].status is MapStatus.TEMP
     assert table.asked == ["a"]
+
+
+def test_a_domain_with_other_letters_is_asked_for_in_both_forms():
+    both = ["mx.bücher.example", "mx.xn--bcher-kva.example", ".bücher.example", ".xn--bcher-kva.example", ".example"]
+    assert list(domain_keys("mx.bücher.example")) == both
+    assert set(domain_keys("mx.xn--bcher-kva.example")) == set(both)
+    assert next(domain_keys("mx.xn--bcher-kva.example")) == "mx.xn--bcher-kva.example"
+    assert list(address_keys("ü", "ü.example")) == ["ü@ü.example", "ü@xn--tda.example"]
+    assert list(access_keys("ü", "ü.example")) == [
+        "ü@ü.example",
+        "ü@xn--tda.example",
+        "ü@",
+        "ü.example",
+        "xn--tda.example",
+        ".example",
+    ]
+
+
+def test_what_is_no_name_is_asked_for_as_it_is():
+    assert list(domain_keys("☃.example")) == ["☃.example", ".example"]
+    assert list(domain_keys("xn--zzzz.example")) == ["xn--zzzz.example", ".example"]

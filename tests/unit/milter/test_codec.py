@@ -10,15 +10,15 @@ from meta1g.milter.frames import (
     ANSWERS_BY_CODE,
     COMMANDS_BY_CODE,
     KINDS,
-    Chunk,
+    BodyChunk,
     ConnectData,
     Family,
     FieldData,
     Frame,
     IndexedField,
-    Macro,
     MacroData,
     MacroList,
+    MilterMacro,
     OptNeg,
     PeerAddress,
     Smfic,
@@ -44,14 +44,17 @@ WIRE = [
         b"Cx\x006\0\x012001:db8::1\0",
     ),
     (Frame(C.CONNECT, ConnectData(b"localhost", PeerAddress(Family.UNKNOWN))), b"Clocalhost\0U"),
-    (Frame(C.MACRO, MacroData(C.MAIL, (Macro(b"i", b"S1"), Macro(b"{auth_type}", b"")))), b"DMi\0S1\0{auth_type}\0\0"),
+    (
+        Frame(C.MACRO, MacroData(C.MAIL, (MilterMacro(b"i", b"S1"), MilterMacro(b"{auth_type}", b"")))),
+        b"DMi\0S1\0{auth_type}\0\0",
+    ),
     (Frame(C.MACRO, MacroData(C.DATA, ())), b"DT"),
     (Frame(C.HELO, TextData(b"client.example")), b"Hclient.example\0"),
     (Frame(C.MAIL, WordsData((b"<a@b.example>", b"SIZE=10"))), b"M<a@b.example>\0SIZE=10\0"),
     (Frame(C.MAIL, WordsData((b"",))), b"M\0"),
     (Frame(C.HEADER, FieldData(b"Subject", b"a\n b")), b"LSubject\0a\n b\0"),
-    (Frame(C.BODYEOB, Chunk(b"")), b"E"),
-    (Frame(C.BODY, Chunk(b"a\0b\r\n")), b"Ba\0b\r\n"),
+    (Frame(C.BODYEOB, BodyChunk(b"")), b"E"),
+    (Frame(C.BODY, BodyChunk(b"a\0b\r\n")), b"Ba\0b\r\n"),
     (Frame(C.QUIT), b"Q"),
     (Frame(R.INSHEADER, IndexedField(1, b"A", b"v")), b"i\0\0\0\1A\0v\0"),
     (Frame(R.CHGHEADER, IndexedField(2, b"Subject", b"")), b"m\0\0\0\2Subject\0\0"),
@@ -133,7 +136,7 @@ def test_a_command_of_another_form_is_refused(payload):
         Frame(R.INSHEADER, IndexedField(-1, b"a", b"b")),
         Frame(R.INSHEADER, IndexedField(1 << 32, b"a", b"b")),
         Frame(C.CONNECT, ConnectData(b"x", PeerAddress(Family.INET, 1 << 16, b"a"))),
-        Frame(C.MACRO, MacroData(C.MAIL, (Macro(b"a\0", b""),))),
+        Frame(C.MACRO, MacroData(C.MAIL, (MilterMacro(b"a\0", b""),))),
     ],
 )
 def test_what_does_not_fit_its_form_is_not_written(frame):
@@ -166,7 +169,7 @@ def test_a_length_that_cannot_be_is_refused_before_anything_is_waited_for(length
 def test_the_greatest_frame_is_taken_and_grows_with_what_is_agreed_on():
     reader = FrameReader(ANSWERS_BY_CODE)
     reader.feed(on_wire(b"b" + b"x" * CHUNK_64K_BYTES))
-    assert reader.take() == Frame(R.REPLBODY, Chunk(b"x" * CHUNK_64K_BYTES))
+    assert reader.take() == Frame(R.REPLBODY, BodyChunk(b"x" * CHUNK_64K_BYTES))
     reader.max_bytes = 1 << 20
     reader.feed(on_wire(b"b" + b"x" * ((1 << 20) - 1)))
     assert reader.take() is not None

@@ -137,6 +137,7 @@ def test_header_and_body_are_told_apart_in_pieces_of_any_size(content, names, bo
     splitter = ContentSplitter(1000)
     got = b"".join(splitter.feed(content[at : at + size]) for at in range(0, len(content), size)) + splitter.finish()
     assert ([field.name for field in splitter.fields], got, splitter.done) == (names, body, True)
+    assert content[splitter.body_offset :] == body
 
 
 @pytest.mark.parametrize("content", [b"A: " + b"x" * 2000, b"A: 1\r\n" * 300, b"A: 1\r\n" * 300 + b"\r\nbody"])

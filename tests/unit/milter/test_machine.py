@@ -10,7 +10,7 @@ from meta1g.milter.errors import MilterProtocolError
 from meta1g.milter.flags import FilterActions, FilterSteps, MacroStage
 from meta1g.milter.frames import (
     COMMANDS_BY_CODE,
-    Chunk,
+    BodyChunk,
     Family,
     FieldData,
     Frame,
@@ -361,7 +361,7 @@ CHANGES = [
     (Frame(R.ADDHEADER, FieldData(b"A", b"b")), AddField(b"A", b" b"), A.ADDHDRS),
     (Frame(R.INSHEADER, IndexedField(1, b"A", b"b")), InsertField(1, b"A", b" b"), A.ADDHDRS),
     (Frame(R.CHGHEADER, IndexedField(1, b"A", b"")), ChangeField(1, b"A", b""), A.CHGHDRS),
-    (Frame(R.REPLBODY, Chunk(b"new\r\n")), NewBody(b"new\r\n"), A.CHGBODY),
+    (Frame(R.REPLBODY, BodyChunk(b"new\r\n")), NewBody(b"new\r\n"), A.CHGBODY),
     (Frame(R.ADDRCPT, TextData(b"<x@y>")), AddRcpt(b"<x@y>"), A.ADDRCPT),
     (Frame(R.ADDRCPT_PAR, WordsData((b"<x@y>", b"NOTIFY=NEVER"))), AddRcpt(b"<x@y>", b"NOTIFY=NEVER"), A.ADDRCPT_PAR),
     (Frame(R.DELRCPT, TextData(b"<x@y>")), DeleteRcpt(b"<x@y>"), A.DELRCPT),
@@ -418,7 +418,7 @@ def test_changes_are_bounded_in_number_and_size_for_each_message():
 def test_pieces_of_a_body_do_not_count_as_changes():
     machine = asked(C.BODYEOB)
     for _ in range(CHANGES_MAX + 1):
-        machine.take(Frame(R.REPLBODY, Chunk(b"x" * 1000)))
+        machine.take(Frame(R.REPLBODY, BodyChunk(b"x" * 1000)))
     assert machine.take(Frame(R.CONTINUE)) == CONTINUE
 
 

@@ -293,3 +293,28 @@ def test_senders_that_are_named_carry_the_recipient(sender, expected):
     it = settings(verp=VerpSenders(frozenset({"list@from.example", "@lists.example", "list", "@"})))
     assert with_verp(rcpt(1, rcpt="r@x.example"), sender, it).sender == expected
     assert with_verp(rcpt(1, rcpt="r@x.example"), sender, SETTINGS).sender is None
+
+
+# -- a time for delivery (RFC 2852)
+
+
+@pytest.mark.parametrize(
+    ("mode", "by", "notify", "da", "told"),
+    [
+        ("N", False, None, DeliveryAgent.ESMTP, True),
+        ("N", True, None, DeliveryAgent.ESMTP, False),
+        ("N", False, "NEVER", DeliveryAgent.ESMTP, False),
+        ("N", False, None, DeliveryAgent.LMTP, False),
+        ("NT", True, None, DeliveryAgent.ESMTP, True),
+        ("RT", True, None, DeliveryAgent.ESMTP, True),
+        ("R", True, None, DeliveryAgent.ESMTP, False),
+        (None, False, None, DeliveryAgent.ESMTP, False),
+    ],
+)
+def test_who_has_set_a_time_hears_where_nobody_watches_it_any_more(mode, by, notify, da, told):
+    it = AqTa(ta(1, mail="s@from.example", by=NOW + 60, by_mode=mode), in_ibdb=True, in_defedb=False)
+    one = AqRcpt(it, rcpt(1, notify=notify), Home.IBDB)
+    one.da = da
+    found = success_record(one, lambda: 7, Outcome(Reply(250), by=by, dsn=True), NOW)
+    assert (found is not None) == told
+    assert found is None or found.flags == RcptFlags.IS_RELAYED

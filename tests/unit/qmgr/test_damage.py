@@ -11,7 +11,7 @@ from meta1g.qmgr.defer import Change
 from meta1g.qmgr.limits import CLEANUP_S
 from meta1g.rcb.envelope import RcptFlags
 from meta1g.rcb.smtpc_qmgr import SmtpcContained
-from meta1g.rcb.smtps_qmgr import CloseTransaction, SmtpsContained
+from meta1g.rcb.smtps_qmgr import CloseTransaction, SmtpsContained, SmtpsTrouble
 from tests.fakes.envelopes import rcpt, ta, ta_id
 from tests.fakes.qmgr_peers import CONTENT
 from tests.fakes.qmgr_system import QmgrSystem, wait_until
@@ -175,6 +175,23 @@ def test_contained_failures_of_all_processes_are_counted_and_are_trouble_for_a_w
     assert system.context.contained.total() == total
     system.advance(3601)
     assert "contained" not in "\n".join(system.context.status()["trouble"])
+
+
+def test_status_has_what_an_smtps_wants_to_be_looked_at_until_it_is_over_or_gone(system):
+    system.start()
+    smtps = system.smtps()
+
+    def trouble():
+        return "\n".join(system.context.status()["trouble"])
+
+    for text in ("cert.pem: the certificate ends in 3 days", ""):
+        smtps.peer.send(SmtpsTrouble(text=text))
+        wait_until(lambda text=text: ("cert.pem" in trouble()) == bool(text), "told")
+    smtps.peer.send(SmtpsTrouble(text="key.pem"))
+    wait_until(lambda: "key.pem" in trouble(), "told")
+    smtps.stop()
+    system.peers.remove(smtps)
+    wait_until(lambda: "key.pem" not in trouble(), "gone")
 
 
 @pytest.mark.parametrize("harm", [lambda path: path.unlink(), lambda path: os.truncate(path, 30)], ids=["removed", "cut"])

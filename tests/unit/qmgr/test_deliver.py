@@ -1,9 +1,12 @@
+import pytest
+
 from meta1g.base.clock import SystemClock
 from meta1g.base.ids import IdGenerator
 from meta1g.base.reply import Reply
 from meta1g.db.aq_types import AqRcpt, AqTa, DestKey, Home
 from meta1g.db.dadb import Agent, DaSession
-from meta1g.qmgr.deliver import Builder
+from meta1g.qmgr.deliver import Builder, addresses_of
+from meta1g.qmgr.limits import ADDRESSES_MAX
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.envelope import DsnRcpt, RcptFlags
 from meta1g.rcb.smtpc_qmgr import DeliverRcpt
@@ -36,6 +39,37 @@ def test_a_delivery_carries_the_envelope_and_the_server_to_try_now():
     assert (job.dsn_head, job.dsn_parts, job.dsn_full) == (None, (), False)
 
 
+def server(addr, **facts):
+    return ServerAddr(**{"addr": addr, "port": 25, "host": "mx", "pref": 1, "ttl_s": 60, **facts})
+
+
+@pytest.mark.parametrize(
+    ("servers", "idx", "count"),
+    [
+        ([server("1"), server("2", ttl_s=7), server("3")], 0, 3),
+        ([server("1"), server("2"), server("3")], 1, 2),
+        ([server("1"), server("2", host="other"), server("3")], 0, 1),
+        ([server("1"), server("2", pref=2)], 0, 1),
+        ([server("1"), server("2", port=26)], 0, 1),
+        ([server("1"), server("2", conf="dot_timeout = 1m;")], 0, 1),
+        ([server(str(number)) for number in range(9)], 0, ADDRESSES_MAX),
+    ],
+)
+def test_the_addresses_of_a_server_are_those_that_differ_in_nothing_else(servers, idx, count):
+    assert addresses_of(servers, idx) == tuple(servers[idx : idx + count])
+
+
+def test_recipients_whose_servers_have_other_names_share_the_first_address_alone():
+    it = AqTa(ta(1), in_ibdb=True, in_defedb=False)
+    rcpts = [AqRcpt(it, rcpt(1, number), Home.IBDB) for number in range(2)]
+    both = server("1"), server("2")
+    builder = Builder(settings(), IdGenerator("C", 0, SystemClock()), SystemClock())
+    session = DaSession("C1", Agent(None, 0, 1, 9), DestKey(0, "1", 25), 1)
+    for other, expected in ((both, both), ((server("1", host="b"),), both[:1])):
+        rcpts[0].servers, rcpts[1].servers = both, other
+        assert builder.build(session, rcpts, new_session=True, keep_open=True).server == expected
+
+
 def test_the_sender_of_a_list_member_is_the_owner():
     assert build(rcpt(1, sender="owner-l@x.example")).mail == "owner-l@x.example"
 
@@ -43,7 +77,7 @@ def test_the_sender_of_a_list_member_is_the_owner():
 def test_a_report_goes_around_the_content_and_not_by_the_parameters_of_the_message():
     job = build(rcpt(1, 3, sender="", flags=RcptFlags.IS_BNC, failed=(DsnRcpt(rcpt="x@y.example", reply=Reply(550)),)))
     assert job.mail == ""
-    assert (job.ret, job.envid, job.requiretls, job.dsn_full) == (None, None, False, False)
+    assert (job.ret, job.envid, job.requiretls, job.dsn_full) == (None, None, True, False)
     assert job.dsn_head.startswith(b"Date: ")
     assert [part.mime_type for part in job.dsn_parts] == ["text/plain", "message/delivery-status"]
     assert job.size_bytes == 1000

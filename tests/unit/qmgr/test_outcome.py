@@ -51,6 +51,21 @@ def test_only_the_failure_of_a_session_lets_another_server_decide_what_the_code_
     assert [found[idx].of_session for idx in range(2)] == [False, True]
 
 
+def test_of_how_many_addresses_an_outcome_speaks():
+    found = dict(outcomes(result(tried=3, session=Reply(451, "", "no"), rcpts=own(r0=450)), range(2)))
+    assert [found[idx].tried for idx in range(2)] == [3, 3]
+    assert dict(outcomes(result(tried=2, transaction=Reply(450, "", "no")), range(1)))[0].tried == 2
+    assert session_failure(result(tried=0, session=Reply(451))).tried == 1
+
+
+def test_who_was_not_asked_has_the_next_transaction_at_once_if_somebody_was_asked():
+    left = RcptResult(rcpt_idx=1, reply=Reply(452, "4.5.3", "own"), retry=Retry.NEXT_TRANSACTION)
+    found = dict(outcomes(result(rcpts=(*own(r0=550), left)), range(2)))
+    assert [found[idx].retry for idx in range(2)] == [Retry.BY_CODE, Retry.OTHER_TRANSACTION]
+    (only,) = dict(outcomes(result(rcpts=(left,)), [1])).values()
+    assert only.retry is Retry.LATER, "else it would go round for ever"
+
+
 def test_who_said_it_is_kept():
     found = dict(outcomes(result(session=Reply(451, "", "timed out"), rcpts=own(r0=550)), range(2)))
     assert [found[idx].reply.origin for idx in range(2)] == ["mx", ""]

@@ -88,3 +88,32 @@ def test_warnings_can_be_switched_off():
 @pytest.mark.parametrize("flag", RcptFlags)
 def test_every_kind_of_report_is_known_as_one(flag):
     assert retry.is_report(rcpt(1, flags=flag)) is flag.name.startswith("IS_")
+
+
+# -- a time for delivery (RFC 2852)
+
+
+@pytest.mark.parametrize(("mode", "returned"), [("R", True), ("RT", True), ("N", False), ("NT", False), (None, False)])
+def test_what_happens_when_the_time_for_delivery_is_over(mode, returned):
+    message = ta(1, by=NOW + 60, by_mode=mode)
+    assert not retry.returns_late(message, rcpt(1), NOW + 59)
+    assert not retry.delay_warning_due(message, rcpt(1), NOW + 59, SETTINGS)
+    assert retry.returns_late(message, rcpt(1), NOW + 60) == returned
+    assert retry.delay_warning_due(message, rcpt(1), NOW + 60, SETTINGS) == (mode is not None)
+    assert not retry.returns_late(message, rcpt(1, flags=RcptFlags.IS_BNC), NOW + 60)
+    assert not retry.returns_late(message, rcpt(1, flags=RcptFlags.LIST), NOW + 60)
+
+
+def test_who_has_set_a_time_is_told_once_unless_no_delay_is_to_be_told():
+    message, none = ta(1, by=NOW + 60, by_mode="N"), settings(dsn_delay=False)
+    assert retry.delay_warning_due(message, rcpt(1), NOW + 60, none)
+    assert not retry.delay_warning_due(message, rcpt(1, flags=RcptFlags.DLY_SENT), NOW + 60, none)
+    assert not retry.delay_warning_due(message, rcpt(1, notify="FAILURE"), NOW + 60, none)
+
+
+def test_the_next_attempt_is_no_later_than_the_time_for_delivery():
+    message = ta(1, by=NOW + 60.5, by_mode="R")
+    assert retry.in_time(message, rcpt(1), NOW + 300, NOW) == NOW + 61
+    assert retry.in_time(message, rcpt(1), NOW + 30, NOW) == NOW + 30
+    assert retry.in_time(message, rcpt(1), NOW + 300, NOW + 61) == NOW + 300
+    assert retry.in_time(ta(1), rcpt(1), NOW + 300, NOW) == NOW + 300

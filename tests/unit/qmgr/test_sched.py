@@ -9,6 +9,8 @@ from meta1g.qmgr.limits import (
     SESSION_IDLE_S,
     SLICE,
 )
+from meta1g.rcb.common import ServerAddr
+from meta1g.rcb.qmgr_smar import Route
 from meta1g.rcb.smtpc_qmgr import DeliveryResult, RcptResult, Retry, SmtpcHello
 from tests.fakes.qmgr_peers import Agent, domains, route
 from tests.fakes.qmgr_system import wait_until
@@ -29,6 +31,11 @@ def system(qmgr, **servers):
 
 def send(smtps, *names):
     return [smtps.mail(f"r@{name}.example") for name in names]
+
+
+def host_at(*addrs, host="mx.example", conf=""):
+    """A route to one host with several addresses."""
+    return Route(da=0, servers=tuple(ServerAddr(addr=addr, port=25, host=host, conf=conf) for addr in addrs))
 
 
 # -- slow start
@@ -96,6 +103,69 @@ def test_a_session_that_does_not_stay_open_is_not_used_again(qmgr):
         agent.wait_jobs(number + 1)
         qmgr.wait_empty()
     assert [job.msg.new_session for job in agent.jobs] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("other", "connections"),
+    [
+        (host_at(B, A), 1),  # the same host, whose addresses came in another order
+        (host_at(A), 1),
+        (host_at(B, host="other.example"), 2),  # another address and another name
+        (host_at(B, A, host="other.example"), 2),
+        (host_at(B, A, conf="dot_timeout = 1m;"), 2),
+        (host_at(C, B), 2),
+    ],
+    ids=repr,
+)
+def test_a_session_with_a_host_serves_other_domains_of_that_host(qmgr, other, connections):
+    smar = system(qmgr)
+    smar.answers.update({"a.example": host_at(A, B), "b.example": other})
+    agent = qmgr.agent()
+    smtps = qmgr.smtps()
+    for number, name in enumerate(["a", "b", "b"], 1):
+        send(smtps, name)
+        agent.wait_jobs(number)
+        qmgr.wait_empty()
+    assert sum(job.msg.new_session for job in agent.jobs) == connections
+
+
+def test_a_session_with_another_address_is_left_to_those_who_wait_for_that(make_qmgr):
+    qmgr = make_qmgr(smtpc_initial_connections=1, smtpc_max_connections=1)
+    smar = system(qmgr)
+    smar.answers.update({"a.example": host_at(A, B), "b.example": host_at(B, A)})
+    agent = qmgr.agent(script=hold)
+    smtps = qmgr.smtps()
+    send(smtps, "b")
+    (first,) = agent.wait_jobs(1)
+    send(smtps, "b")
+    wait_until(lambda: list(qmgr.states().values()).count("READY") == 1, "the second waits for the session")
+    send(smtps, "a")
+    wait_until(lambda: len(agent.jobs) == 2, "an address without sessions gets one of its own")
+    assert agent.jobs[1].server == A
+    first.done()
+    agent.wait_jobs(3)
+    assert (agent.jobs[2].server, agent.jobs[2].msg.new_session) == (B, False)
+    for job in agent.jobs[1:]:
+        job.done()
+    qmgr.wait_empty()
+
+
+def test_a_session_that_was_used_by_a_name_is_used_for_that_name_first(qmgr):
+    smar = system(qmgr)
+    smar.answers.update({f"{name}.example": host_at(A, host=f"mx-{name}") for name in "ab"})
+    agent = qmgr.agent(script=hold)
+    smtps = qmgr.smtps()
+    send(smtps, "a", "b")
+    used = {job.rcpts[0][2]: job.msg.session_id for job in agent.wait_jobs(2)}
+    for job in list(agent.jobs):
+        job.done()
+    qmgr.wait_empty()
+    for number, name in enumerate("abab", 3):
+        send(smtps, name)
+        job = agent.wait_jobs(number)[-1]
+        assert job.msg.session_id == used[name]
+        job.done()
+        qmgr.wait_empty()
 
 
 def test_an_idle_session_is_closed_after_a_while(qmgr):
@@ -249,6 +319,15 @@ def test_the_next_server_is_tried_for_a_recipient_that_the_first_one_refused_for
     assert [job.server for job in agent.jobs] == [A, B]
 
 
+def test_addresses_that_were_tried_together_are_passed_over_together(qmgr):
+    smar = system(qmgr)
+    smar.answers["a.example"] = Route(da=0, servers=(*host_at(A, B).servers, *host_at(C, host="backup.example").servers))
+    agent = qmgr.agent(script=lambda job: job.done() if job.server == C else job.failed(tried=len(job.msg.server)))
+    send(qmgr.smtps(), "a")
+    qmgr.wait_empty()
+    assert [[one.addr for one in job.msg.server] for job in agent.jobs] == [[A, B], [C]]
+
+
 def test_all_servers_that_fail_leave_the_last_reply(qmgr):
     system(qmgr, a=f"{A} {B}")
     agent = qmgr.agent(script=lambda job: job.failed(text=f"no {job.server}"))
@@ -342,6 +421,19 @@ def test_who_is_beyond_the_limit_of_a_transaction_has_the_next_one_at_once(qmgr)
     qmgr.wait_empty()
     assert [len(job.rcpts) for job in agent.jobs] == [5, 3, 1]
     assert {job.msg.session_id for job in agent.jobs} == {agent.jobs[0].msg.session_id}
+
+
+def test_who_was_not_asked_by_the_limits_of_a_server_has_the_next_transaction_whatever_became_of_the_others(qmgr):
+    system(qmgr, a=A)
+    mail_to(qmgr, *"abc")
+
+    def script(job):
+        """Asks for one recipient a message, and it is refused."""
+        job.results([(550, Retry.BY_CODE), *[(452, Retry.NEXT_TRANSACTION)] * (len(job.rcpts) - 1)])
+
+    agent = qmgr.agent(script=script)
+    agent.wait_jobs(3)
+    assert [len(job.rcpts) for job in agent.jobs[:3]] == [3, 2, 1]
 
 
 def test_a_limit_that_serves_nobody_is_waited_for(qmgr):
@@ -602,3 +694,88 @@ def test_an_unreachable_destination_gives_its_recipients_back_in_slices(make_qmg
         type(qmgr.context.active.queues).take_some = real.__func__
     assert len(taken) >= 8
     assert max(taken) == SLICE
+
+
+# -- priorities and times for delivery
+
+
+def test_the_mail_of_a_destination_goes_by_priority(qmgr):
+    system(qmgr, a=A)
+    agent = qmgr.agent(script=hold)
+    smtps = qmgr.smtps()
+    send(smtps, *"aa")
+    agent.wait_jobs(2)  # all that the destination may have at first
+    ids = {priority: smtps.mail("r@a.example", priority=priority) for priority in (0, -5, 3, 9)}
+    wait_until(lambda: list(qmgr.states().values()).count("READY") == 4, "they wait")
+    agent.jobs[0].done()
+    agent.jobs[0].agent.script = lambda job: job.done()
+    agent.jobs[1].done()
+    qmgr.wait_empty()
+    order = [job.msg.ta_id for job in agent.jobs[2:]]
+    assert order[0] == ids[9]
+    assert order.index(ids[3]) < order.index(ids[-5])
+    assert {job.msg.priority for job in agent.jobs} == {0, -5, 3, 9}
+
+
+def test_a_message_whose_time_is_over_is_returned_and_not_sent(qmgr):
+    system(qmgr, a=A, from_=B)
+    agent = qmgr.agent(script=hold)
+    smtps = qmgr.smtps()
+    send(smtps, *"aa")
+    agent.wait_jobs(2)
+    by = float(int(qmgr.clock.now()) + 100)
+    late = smtps.mail("late@a.example", by=by, by_mode="R")
+    told = smtps.mail("told@a.example", by=by, by_mode="N")
+    wait_until(lambda: list(qmgr.states().values()).count("READY") == 2, "they wait")
+    qmgr.advance(200)
+    agent.script = lambda job: job.done()
+    for job in agent.jobs[:2]:
+        job.done()
+    qmgr.wait_empty()
+    sent = {job.msg.ta_id: job for job in agent.jobs if not job.msg.dsn_head}
+    assert late not in sent
+    assert (sent[told].msg.by, sent[told].msg.by_mode) == (by, "N")
+    reports = {job.msg.ta_id: job.told for job in agent.jobs if job.msg.dsn_head}
+    assert b"Status: 5.4.7" in reports[late]
+    assert b"Action: relayed" in reports[told]
+    assert all(job.msg.by_mode is None for job in agent.jobs if job.msg.dsn_head)
+
+
+def test_times_and_priorities_outlive_a_restart(qmgr):
+    system(qmgr, a=A)
+    agent = qmgr.agent(script=lambda job: job.failed())
+    by = float(int(qmgr.clock.now()) + 3600)
+    ta_id = qmgr.smtps().mail("r@a.example", by=by, by_mode="RT", priority=-7)
+    qmgr.wait_deferred(1)
+    qmgr.restart()
+    system(qmgr, a=A)
+    agent = qmgr.agent(script=hold)
+    qmgr.advance(400)
+    (job,) = agent.wait_jobs(1)
+    assert (job.msg.ta_id, job.msg.by_mode, job.msg.priority) == (ta_id, "RT", -7)
+    assert job.msg.by == by
+    agent.script = lambda job: job.done()  # the report of the trace
+    job.done()
+    qmgr.wait_empty()
+
+
+def test_a_message_whose_time_is_over_does_not_wait_for_its_turn(qmgr):
+    system(qmgr, a=A, b=B)
+    agent = qmgr.agent(script=hold)
+    smtps = qmgr.smtps()
+    send(smtps, *"aa")
+    agent.wait_jobs(2)
+    late = smtps.mail(
+        "late@a.example", "later@a.example", mail="s@b.example", by=float(int(qmgr.clock.now()) + 100), by_mode="R"
+    )
+    kept = smtps.mail("kept@a.example")
+    wait_until(lambda: list(qmgr.states().values()).count("READY") == 3, "they wait")
+    qmgr.advance(200)
+    report = agent.wait_jobs(3)[2]
+    assert (report.msg.ta_id, report.rcpts) == (late, ["s@b.example"])
+    assert report.told.count(b"Status: 5.4.7") == 2
+    assert [state for (ta_id, _), state in qmgr.states().items() if ta_id == kept] == ["READY"]
+    agent.script = lambda job: job.done()
+    for job in agent.jobs[:3]:
+        job.done()
+    qmgr.wait_empty()

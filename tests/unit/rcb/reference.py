@@ -61,6 +61,12 @@ def _put_u64(parts: list[bytes], plan: FieldPlan, value: int) -> None:
     parts.append(_REC_U64.pack(8, plan.rt, value))
 
 
+def _put_s32(parts: list[bytes], plan: FieldPlan, value: int) -> None:
+    if not -0x8000_0000 <= value <= 0x7FFF_FFFF:
+        raise ValueError(f"{value} is not a 32-bit number with a sign")
+    parts.append(_REC_U32.pack(4, plan.rt, value & _U32_MAX))
+
+
 def _put_time(parts: list[bytes], plan: FieldPlan, value: float) -> None:
     _put_u64(parts, plan, round(value * 1_000_000))
 
@@ -108,6 +114,7 @@ def _u16(number: int) -> bytes:
 _ENCODERS: Final[dict[Kind, Callable[[list[bytes], FieldPlan, Any], None]]] = {
     Kind.U32: _put_u32,
     Kind.U64: _put_u64,
+    Kind.S32: _put_s32,
     Kind.BOOL: _put_u32,
     Kind.TIME: _put_time,
     Kind.OCTETS: _put_octets,
@@ -233,6 +240,11 @@ def _get_u64(reader: Reader, plan: FieldPlan) -> int:
     return reader.u64(plan.rt)
 
 
+def _get_s32(reader: Reader, plan: FieldPlan) -> int:
+    value = reader.u32(plan.rt)
+    return value - 0x1_0000_0000 if value > 0x7FFF_FFFF else value
+
+
 def _get_bool(reader: Reader, plan: FieldPlan) -> bool:
     number = reader.u32(plan.rt)
     if number > 1:
@@ -307,6 +319,7 @@ def _get_reply(reader: Reader, plan: FieldPlan) -> Reply:
 _DECODERS: Final[dict[Kind, Callable[[Reader, FieldPlan], Any]]] = {
     Kind.U32: _get_u32,
     Kind.U64: _get_u64,
+    Kind.S32: _get_s32,
     Kind.BOOL: _get_bool,
     Kind.TIME: _get_time,
     Kind.OCTETS: _get_octets,

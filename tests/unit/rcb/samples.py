@@ -10,6 +10,7 @@ from meta1g.rcb.schema import FieldPlan, Kind, Message
 _VALUES: dict[Kind, Any] = {
     Kind.U32: 0xFFFFFFFE,
     Kind.U64: 0xFFFF_FFFF_FFFF_FFFE,
+    Kind.S32: -2,
     Kind.BOOL: True,
     Kind.TIME: 1_700_000_000.25,
     Kind.OCTETS: b"\0\xff\r\n.",

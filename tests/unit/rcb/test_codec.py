@@ -112,6 +112,16 @@ def test_disk_records_read_back_without_a_head():
         assert codec.decode_fields(cls, codec.encode_fields(full(cls))) == full(cls)
 
 
+def test_records_that_an_older_release_has_left_are_read():
+    for line in (ROOT / "tests/vectors/rcb/older.txt").read_text().splitlines():
+        name, octets = line.split()
+        cls = next(one for one in DISK_RECORDS if one.__name__ == name)
+        _, record = codec.decode({cls.PLAN.rt: cls}, bytes.fromhex(octets)[4:])
+        for plan in cls.PLAN.fields:
+            assert getattr(record, plan.name) in (getattr(full(cls), plan.name), plan.default)
+        assert (record.by, record.by_mode, record.priority) == (0.0, None, 0)
+
+
 def frames_of(count):
     return [codec.encode(NewRecipient(ta_id="S", rcpt_idx=i, rcpt="a" * i)) for i in range(count)]
 

@@ -1,10 +1,16 @@
 """Runs SASL exchanges without a connection."""
 
-from meta1g.sasl.base import Challenge, CheckPassword, FindVerifier, SaslError
+from meta1g.sasl.base import Challenge, CheckPassword, FindVerifier, Found, SaslError
 from meta1g.sasl.scram import make_verifier
 
 USERS = {"user": "pencil", "joe": "sécret", "a=b,c": "pass word"}
 SALT = bytes(range(16))
+
+
+def found(need, users):
+    """What a back end answers: the verifier of a user, or one that no password has."""
+    password = users.get(need.authcid)
+    return Found(make_verifier(need.hash_name, password or "nobody", SALT), bool(password))
 
 
 def serve(exchange, *responses, users=USERS):
@@ -21,8 +27,7 @@ def serve(exchange, *responses, users=USERS):
                 answer = users.get(need.authcid) == need.password
             else:
                 assert isinstance(need, FindVerifier)
-                password = users.get(need.authcid)
-                answer = make_verifier(need.hash_name, password, SALT) if password else None
+                answer = found(need, users)
     except StopIteration as end:
         return end.value, challenges
     except SaslError as error:
@@ -41,8 +46,7 @@ def talk(client, server, users=USERS):
             elif isinstance(need, CheckPassword):
                 answer = users.get(need.authcid) == need.password
             else:
-                password = users.get(need.authcid)
-                answer = make_verifier(need.hash_name, password, SALT) if password else None
+                answer = found(need, users)
     except StopIteration as end:
         return end.value
     except SaslError as error:

@@ -69,14 +69,13 @@ def test_a_wrong_entry_is_logged_with_map_key_and_value_once_in_a_while():
 
 def test_rules_that_nobody_keeps_are_named_once_for_each_content_of_the_map():
     lines = Lines()
-    table = StaticMap("rules", {"certissuer:ca": "relay", "cltadr:192": "reject", "from:x": "ok", "2001:db8": "ok"})
+    table = StaticMap("rules", {"cltadr:192": "reject", "from:x": "ok", "2001:db8": "ok"})
     access = AccessMap(table, "+", WrongEntries(Log("smar", sink=lines)))
     for _ in range(3):
         assert access.client("192.0.2.1", "", ClientResolve.OK) == NONE
-    certificate, unknown = lines.lines
-    assert "map=rules, key=certissuer:" in certificate
-    assert "certissuer: is not in this version: it waits for TLS" in certificate
-    assert "its rules are not kept until it is mended" in certificate
+    (unknown,) = lines.lines
+    assert "map=rules, key=cltadr:" in unknown
+    assert "its rules are not kept until it is mended" in unknown
     assert "unknown tag cltadr:; did you mean cltaddr?" in unknown
 
 
@@ -89,6 +88,31 @@ def test_the_name_of_the_client_is_asked_before_the_sender():
     assert table.sender(sender, "q.example") == Decision(Action.OK, quick=True)
     assert table.sender(sender, "[192.0.2.1]") == Decision(Action.OK)
     assert table.sender(sender) == Decision(Action.OK)
+
+
+@pytest.mark.parametrize(
+    ("issuer", "subject", "expected"),
+    [
+        ("CN=Our CA,O=Example", "CN=a", Decision(Action.RELAY)),
+        ("CN=Their CA", "CN=a", REJECT),
+        ("CN=Third CA", "CN=a", Decision(Action.RELAY, quick=True)),
+        ("CN=Third CA", "CN=b", Decision(Action.CONT)),
+        ("CN=Fourth CA", "CN=b", NONE),
+        ("CN=Fourth CA", 'CN=M\\C3\\BCller "x" + <y>', Decision(Action.DISCARD)),
+        ("CN=Fourth CA", "", NONE),
+    ],
+)
+def test_the_issuer_of_a_certificate_is_asked_before_its_subject(issuer, subject, expected):
+    table = made(
+        {
+            "certissuer:cn=our+20ca,o=example": "relay",
+            "certissuer:cn=their+20ca": "reject",
+            "certissuer:cn=third+20ca": "cont",
+            "certsubject:cn=a": "quick:relay",
+            "certsubject:cn=m\\c3\\bcller+20+22x+22+20+2b+20+3cy+3e": "discard",
+        }
+    )
+    assert table.certificate(issuer, subject) == expected
 
 
 @pytest.mark.parametrize("tag", ["ehlo", "cltresolve"])

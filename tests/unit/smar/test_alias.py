@@ -249,3 +249,11 @@ def test_known_tells_whether_an_address_is_an_alias():
     assert one.known(parse_path("other@x.org")) is MapStatus.NOTFOUND
     assert not one.blocking
     assert one.version() == 0
+
+
+@pytest.mark.parametrize("key", ["ü@ü.example", "ü@xn--tda.example", "@ü.example", "@xn--tda.example"])
+@pytest.mark.parametrize("asked", ["ü@ü.example", "Ü@XN--TDA.example"])
+def test_an_alias_with_other_letters_is_found_in_both_forms_of_its_domain(key, asked):
+    found = aliases({key: "ö@ö.example r"}, local_domains=False).expand(parse_path(asked, utf8=True))
+    domain = asked.partition("@")[2]
+    assert found == Members(members=("ö@ö.example", f"r@{domain}"))

@@ -56,7 +56,13 @@ def test_every_name_is_asked_for_as_it_is(labels):
 
 
 @pytest.mark.parametrize(
-    ("text", "name"), [("One.Example.", "one.example"), ("bücher.example", "xn--bcher-kva.example"), ("_dmarc.x", "_dmarc.x")]
+    ("text", "name"),
+    [
+        ("One.Example.", "one.example"),
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("faß.example", "xn--fa-hia.example"),
+        ("_dmarc.x", "_dmarc.x"),
+    ],
 )
 def test_names_have_one_form(text, name):
     assert normal_name(text) == name

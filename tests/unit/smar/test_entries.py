@@ -2,7 +2,17 @@
 
 import pytest
 
-from meta1g.smar.entries import ACCESS, ALIASES, DESTINATIONS, MAILERTABLE, USERS, EntryRules, MapEntry, check_entries
+from meta1g.smar.entries import (
+    ACCESS,
+    ALIASES,
+    DESTINATIONS,
+    MAILERTABLE,
+    SERVER_NAMES,
+    USERS,
+    EntryRules,
+    MapEntry,
+    check_entries,
+)
 from meta1g.smar.mapcheck import check_map
 
 RIGHT = {
@@ -60,6 +70,10 @@ def test_right_entries(use, key, value):
 
 
 WRONG = {
+    SERVER_NAMES: [
+        ("a..example", "cert key", "is not a domain"),
+        ("a.example", "cert key more", "has 3 words; write CERT_FILE KEY_FILE"),
+    ],
     ACCESS: [
         ("192.0.2.1", "relay", "has no tag; write cltaddr:192.0.2.1"),
         ("2001:db8::1", "relay", "has no tag; write cltaddr:2001:db8::1"),
@@ -82,6 +96,11 @@ WRONG = {
         ("cltresolve:forge", "reject", "did you mean forged?"),
         ("cltresolve:ok", "relay", "does not take relay"),
         ("ehlo:example.org", "quick:relay", "does not take relay"),
+        ("certsubject:client.example", "relay", "write cn=client.example, or what else the log has"),
+        ("certissuer:/C=US/CN=ca", "relay", "is no distinguished name"),
+        ("certissuer:cn=our+gca", "relay", "has +; write +2b for it"),
+        ("certissuer:cn=<ca>", "relay", "has <; write +3c for it"),
+        ("certissuer:cn=our+20ca", "really", "unknown value really"),
         ("from:<>", "relay", "open relay"),
         ("smtps_session_conf:192.0.2.1", "max_recipient = 5;", "did you mean max_recipients?"),
         ("smtps_session_conf:a..b", "max_recipients = 5;", "is not a domain"),
@@ -230,8 +249,8 @@ def test_aliases_that_lead_only_to_each_other_are_told_and_others_are_not():
         (ACCESS, "/^(from|to):spam@/", "rejct", "did you mean reject?"),
         (ACCESS, "/^(fron|to):x/", "reject", "unknown tag fron:"),
         (ACCESS, "/^(cltresolve|ehlo):/", "relay", "ehlo: does not take relay"),
-        (ACCESS, "/^(certissuer|certsubject):/", "relay", "it waits for TLS"),
-        (ACCESS, "/^cert(?:issuer|subject):/", "ok", "it waits for TLS"),
+        (ACCESS, "/^(certissuer|certsubject):/", "relay", "open relay"),
+        (ACCESS, "/^cert(?:issuer|subject):/", "rejct", "did you mean reject?"),
         (ACCESS, "/^(?:from:a|(?i:tu):b)/", "ok", "unknown tag tu:"),
         (ACCESS, "/^from:a|^too:b/", "ok", "unknown tag too:"),
         (ACCESS, "/^from:a|b:?/", "ok", "begins with no tag that can be told"),

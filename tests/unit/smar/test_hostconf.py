@@ -16,6 +16,7 @@ ONE = "max_recipients = 1;"
 TWO = "max_recipients = 2;"
 FAST = "command_timeout = 1m;"
 TLS = "tls_requirements { flags = { encrypted }; }"
+WRONG = "tls_requirements { flags = { encripted }; }"
 MX = ServerAddr(addr="192.0.2.7", port=25, host="mx.example.net", pref=1)
 BACKUP = ServerAddr(addr="198.51.100.7", port=25, host="backup.example", pref=2)
 ROUTE = Route(da=0, servers=(MX, BACKUP))
@@ -51,6 +52,13 @@ def test_servers_get_theirs_with_the_route(made):
     assert conf.applied("u@x.org", local).servers[0].conf == FAST
 
 
+def test_a_recipient_gets_its_own_with_the_route(made):
+    conf = made({"smtpc_rcpt_conf:u@x.org": TLS, "smtpc_session_conf:.example.net": FAST})
+    found = conf.applied("u+d@x.org", ROUTE)
+    assert (found.rcpt_conf, [one.conf for one in found.servers]) == (TLS, [FAST, ""])
+    assert conf.applied("u@x.com", ROUTE).rcpt_conf == ""
+
+
 def test_without_such_entries_a_route_stays_as_it_is(made):
     assert made({"from:x.org": "reject"}).applied("u@x.org", ROUTE) is ROUTE
     assert made({"smtpc_rcpt_conf:other.org": TLS}).applied("u@x.org", ROUTE) is ROUTE
@@ -59,13 +67,13 @@ def test_without_such_entries_a_route_stays_as_it_is(made):
 @pytest.mark.parametrize(
     ("key", "value", "why"),
     [
-        ("smtpc_rcpt_conf:u@x.org", TLS, "section tls_requirements is not in this version"),
-        ("smtpc_rcpt_conf:x.org", TLS, "section tls_requirements is not in this version"),
-        ("smtpc_session_conf:mx.example.net", TLS, "section tls_requirements is not in this version"),
+        ("smtpc_rcpt_conf:u@x.org", WRONG, "did you mean encrypted?"),
+        ("smtpc_rcpt_conf:x.org", WRONG, "did you mean encrypted?"),
+        ("smtpc_session_conf:mx.example.net", WRONG, "did you mean encrypted?"),
         ("smtpc_session_conf:198.51", "comand_timeout = 1m;", "did you mean command_timeout?"),
     ],
 )
-def test_what_is_not_in_this_version_or_wrong_puts_mail_off_and_is_logged(made, lines, key, value, why):
+def test_what_is_wrong_puts_mail_off_and_is_logged(made, lines, key, value, why):
     conf = made({key: value})
     assert conf.applied("u@x.org", ROUTE) == NO_CONF
     assert conf.applied("u@x.org", ROUTE) == NO_CONF

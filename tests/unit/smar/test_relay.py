@@ -60,3 +60,11 @@ def test_local_domains_come_from_the_option_and_from_lmtp_entries():
 def test_a_wrong_network_is_an_error_with_its_place():
     with pytest.raises(PermError, match=r"f:1: relay_from: .*write addresses and networks"):
         rules(["example.org"])
+
+
+@pytest.mark.parametrize("domain", ["bücher.example", "xn--bcher-kva.example"])
+@pytest.mark.parametrize("asked", ["bücher.example", "xn--bcher-kva.example"])
+def test_a_domain_with_other_letters_is_ours_in_both_forms(domain, asked):
+    rules = RelayRules((), [domain], (), Routes(None, None))
+    assert rules.domain_may(asked)
+    assert not rules.domain_may("xn--tda.example")

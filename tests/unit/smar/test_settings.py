@@ -7,7 +7,9 @@ from meta1g.maps.sequence import SequenceMap
 from meta1g.rcb.smtps_smar import CheckMail, Checks
 from meta1g.smar.dnsaddress import ServerAddress
 from meta1g.smar.dnsbl import DnsList
+from meta1g.smar.route import Target
 from meta1g.smar.settings import name_servers, problems, read_resolv_conf, settings_from
+from meta1g.tls.tlsrpt import RptSender
 
 
 @pytest.fixture
@@ -64,14 +66,40 @@ def test_maps_in_files_are_relative_to_the_configuration(load, tmp_path):
     MapFile.build(tmp_path / "mt.db", [(b"far.org", b"lmtp:")])
     (tmp_path / "aliases").write_text("list: a b\n")
     (tmp_path / "access").write_text("to:closed@ reject\n")
+    (tmp_path / "tls").write_text("far.org encrypt\n")
+    (tmp_path / "senders").write_text("* own\n")
     settings = load(
-        'mailertable { file = "mt.db"; } access_map { file = access; type = text; }'
+        'tls_policy { file = tls; type = text; } mailertable { file = "mt.db"; } access_map { file = access; type = text; }'
         "aliases { file = aliases; type = text; flags = { localpart, local_domains }; } local_domains = { ours.org };"
+        "auth_sender { file = senders; type = text; }"
     )
     assert settings.routes.plan("far.org").answer.servers[0].addr == f"unix:{tmp_path}/q/lmtpsock"
+    assert settings.policy_map.entry(Target("far.org", 25, is_address=False, use_mx=True)).policy.is_demanded
     assert settings.aliases is not None
-    assert settings.policy.checks() == Checks.CLIENT | Checks.MAIL | Checks.RCPT
+    assert settings.policy.checks() == Checks.CLIENT | Checks.MAIL | Checks.RCPT | Checks.AUTH
     assert settings.policy.relay.is_local("ours.org")
+
+
+def test_dane_is_used_behind_name_servers_that_are_trusted(load, tmp_path):
+    (tmp_path / "tls").write_text(". dane\n")
+    target = Target("far.org", 25, is_address=False, use_mx=True)
+    for flags, refused in (("", True), ("DNS_flags = { trust_ad };", False)):
+        settings = load(f"tls_policy {{ file = tls; type = text; }} {flags}")
+        assert bool(settings.policy_map.entry(target).policy.refused) == refused
+
+
+def test_the_checkers_know_what_needs_name_servers_that_are_trusted(tmp_path):
+    (tmp_path / "tls").write_text("a.example dane\nb.example encrypt\nb..example may\n")
+    found = {}
+    for flags in ("", "DNS_flags = { trust_ad };"):
+        path = tmp_path / "meta1.conf"
+        path.write_text(f"smar {{ tls_policy {{ file = tls; type = text; }} {flags} }}\n")
+        config = load_file(path)
+        found[flags] = problems(config, config.section("smar"), entries=True)
+    assert [text.partition(": ")[2][:40] for text in found[""]] == [
+        "key a.example: dane needs name servers t", "key b..example: b..example is not a doma",
+    ]  # fmt: skip
+    assert len(found["DNS_flags = { trust_ad };"]) == 1
 
 
 def test_the_lmtp_socket_of_smtpc_is_the_local_server(load, tmp_path):
@@ -168,3 +196,34 @@ def test_who_may_talk_to_itself_is_nobody(load):
     assert not one.is_me("192.0.2.1", 25)
     assert not one.is_me("203.0.113.5", 25)
     assert one.names == frozenset()
+
+
+def test_policies_of_mta_sts_are_asked_for_with_their_section(load, tmp_path):
+    assert load("").sts is None
+    (tmp_path / "ca.pem").write_text("")
+    plain, own = load("mta_sts { }").sts, load(f'mta_sts {{ CAcert_file = "{tmp_path}/ca.pem"; port = 8443; }}').sts
+    assert (plain.ca_file, plain.port, plain.directory) == (None, 443, tmp_path / "q/smar/mta-sts")
+    assert (own.ca_file, own.port) == (tmp_path / "ca.pem", 8443)
+    with pytest.raises(PermError, match=r"CAcert_file: .*missing.pem: No such file"):
+        load(f'mta_sts {{ CAcert_file = "{tmp_path}/missing.pem"; }}')
+
+
+def test_reports_about_tls_are_made_with_their_section(load, tmp_path):
+    listen = "smtps {{ listen_socket {{ type = inet; address = {}; port = 2525; }} }}"
+    assert load("").reports is None
+    made = load("relay_from = { 127.0.0.0/8 }; tls_reports { from = tls@Gw.example; }", listen.format("0.0.0.0")).reports
+    assert (made.sender, made.smtps, made.delay_s) == (
+        RptSender("Gw.example", "tls@Gw.example", "gw.example"), ("127.0.0.1", 2525), 4 * 3600,
+    )  # fmt: skip
+    assert (made.hostname, made.directory) == ("gw.example", tmp_path / "q/smar/tlsrpt")
+    text = 'relay_from = { "::1" }; tls_reports { from = t@gw.example; organization = "A B"; delay = 0; }'
+    own = load(text, listen.format('"::1"')).reports
+    assert (own.sender.organization, own.smtps, own.delay_s) == ("A B", ("::1", 2525), 0)
+    with pytest.raises(PermError, match=r"sent through smtps at 127.0.0.1: add 127.0.0.1 to relay_from"):
+        load("tls_reports { from = tls@gw.example; }", listen.format("127.0.0.1"))
+    with pytest.raises(PermError, match=r"needs an smtps with a listen_socket"):
+        load("tls_reports { from = tls@gw.example; }")
+    for more in ("protocol = lmtp;", "proxy_from = { 127.0.0.1 };"):
+        one = f"smtps a {{ {more} listen_socket {{ type = inet; port = 2424; }} }}"
+        with pytest.raises(PermError, match=r"without LMTP and proxies"):
+            load("relay_from = { 127.0.0.1 }; tls_reports { from = tls@gw.example; }", one)

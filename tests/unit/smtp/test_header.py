@@ -9,6 +9,7 @@ from meta1g.smtp.header import (
     fields,
     header_end,
     is_automatic,
+    makes_tls_optional,
     message_id,
     split_header,
     unfold,
@@ -74,6 +75,25 @@ def test_replies_of_programs_and_reports_are_known_by_their_header(field, automa
     assert is_automatic(content) is automatic
     assert is_automatic(content + b"Auto-Submitted: no\r\n") is automatic
     assert not is_automatic(b"Subject: x\r\n\r\n" + field + b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("header", "optional"),
+    [
+        (b"TLS-Required: No\r\n", True),
+        (b"tls-required:no\r\n", True),
+        (b"TLS-Required:\r\n no \r\n", True),
+        (b"TLS-Required: Yes\r\n", False),
+        (b"TLS-Required: no thanks\r\n", False),
+        (b"X-TLS-Required: No\r\n", False),
+        (b"Subject: TLS-Required: No\r\n", False),
+        (b"TLS-Required: No\r\nTLS-Required: No\r\n", False),
+        (b"\r\nTLS-Required: No\r\n", False),
+        (b"", False),
+    ],
+)
+def test_a_message_can_ask_to_go_without_tls(header, optional):
+    assert makes_tls_optional(b"Received: here\r\n" + header + b"Subject: x\r\n\r\n") is optional
 
 
 def measured(content, size):

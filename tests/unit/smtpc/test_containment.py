@@ -32,7 +32,7 @@ PLACES = {
     "meta1g.smtpc.talk:mail_command": "{rcpt}",
     "meta1g.smtpc.talk:rcpt_command": "{rcpt}",
     "meta1g.smtpc.session:Session._send_content": "{rcpt}",
-    "meta1g.smtpc.session:Stuffer.feed": "{content}",
+    "meta1g.smtpc.talk:Stuffer.feed": "{content}",
     "meta1g.smtpc.content:Content.check": "{rcpt}",
     "meta1g.smtpc.content:Content.is_7bit": "{rcpt}",
     "meta1g.smtpc.content:Content._pieces": "{rcpt}",

@@ -5,10 +5,12 @@ import socket
 import pytest
 
 from meta1g.base.tlsfacts import TlsSettings
+from meta1g.base.tlsneeds import TlsRequirements
 from meta1g.conf.defs_session import SMTPC_SESSION
 from meta1g.conf.effects import REFUSED
 from meta1g.conf.errors import ConfigError
 from meta1g.rcb.common import ServerAddr
+from meta1g.smtpc.connection import Sources
 from meta1g.smtpc.settings import ServerSettings
 from tests.fakes.smtp_server import ScriptedServer
 from tests.unit.conf.text import load
@@ -17,7 +19,8 @@ CONTENT = b"Received: here\r\nSubject: x\r\n\r\nbody\r\n"
 #: Snippet; the setting, as the section has it, and with the snippet.
 ROWS = {
     "pipelining": ("flags = dont_pipelining;", "pipelining", True, False),
-    "starttls": ("flags = dont_starttls;", "tls", TlsSettings(), None),
+    "chunking": ("flags = dont_chunking;", "chunking", True, False),
+    "starttls": ("flags = dont_starttls;", "tls", TlsSettings(system_ca=True), None),
     "IO_timeout": ("IO_timeout = 7s;", "block_timeout_s", 180, 7),
     "connect_timeout": ("connect_timeout = 7s;", "connect_timeout_s", 30, 7),
     "greeting_timeout": ("greeting_timeout = 7s;", "greeting_timeout_s", 300, 7),
@@ -25,7 +28,8 @@ ROWS = {
     "data_timeout": ("data_timeout = 7s;", "data_timeout_s", 120, 7),
     "block_timeout": ("block_timeout = 7s;", "block_timeout_s", 180, 7),
     "dot_timeout": ("dot_timeout = 7s;", "dot_timeout_s", 600, 7),
-    "source_address": ("source_address = 127.0.0.2;", "source_address", "", "127.0.0.2"),
+    "source_address": ("source_address = 127.0.0.2;", "sources", Sources(), Sources("127.0.0.2", "")),
+    "source_address6": ("source_address6 = 2001:db8::2;", "sources", Sources(), Sources("", "2001:db8::2")),
 }
 NAMES = {row.name for row in SMTPC_SESSION.options} | {flag.name for flag in SMTPC_SESSION.options[0].kind.flags}
 
@@ -49,8 +53,10 @@ def test_what_the_section_says_stays():
     servers = ServerSettings(load("smtpc { flags = dont_pipelining; dot_timeout = 1m; }"))
     made = servers.of("command_timeout = 7s;")
     assert (made.pipelining, made.dot_timeout_s, made.command_timeout_s) == (False, 60, 7)
-    with pytest.raises(ConfigError, match="tls_requirements is not in this version"):
-        servers.of("tls_requirements { min_cipher_bits = 128; }")
+    assert (made.needs, servers.common.needs) == (None, None)
+    assert servers.of("tls_requirements { min_cipher_bits = 128; }").needs == TlsRequirements(min_bits=128)
+    with pytest.raises(ConfigError, match="did you mean min_cipher_bits"):
+        servers.of("tls_requirements { min_cipher_bit = 128; }")
 
 
 def told(port, conf):
@@ -96,6 +102,6 @@ class TestProcess:
     def test_a_snippet_that_cannot_be_used_puts_the_delivery_off(self, patient):
         patient.store(CONTENT)
         with ScriptedServer() as server:
-            conf = "tls_requirements { flags = { encrypted }; }"
+            conf = "tls_requirements { flags = { encripted }; }"
             result = patient.deliver(patient.job(server.port, server=told(server.port, conf)))
             assert (result.session.code, result.session.ecode, server.connections) == (451, "4.3.5", [])

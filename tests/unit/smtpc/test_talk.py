@@ -20,10 +20,12 @@ BROKEN = Reply(451, "4.4.2", "mx: connection is broken")
 #: What a server of these tests says where a row does not tell.
 GOOD = {
     Verb.BANNER: "220 hi", Verb.EHLO: "250-hi\r\n250 PIPELINING", Verb.LHLO: "250-hi\r\n250 PIPELINING", Verb.HELO: "250 hi",
-    Verb.MAIL: "250 ok", Verb.RCPT: "250 ok", Verb.DATA: "354 go", Verb.DOT: "250 kept", Verb.EMPTY: "554 no",
+    Verb.MAIL: "250 ok", Verb.RCPT: "250 ok", Verb.DATA: "354 go", Verb.DOT: "250 kept", Verb.LAST: "250 kept",
+    Verb.EMPTY: "554 no", Verb.AUTH: "235 you are",
     Verb.RSET: "250 ok", Verb.QUIT: "221 bye", Verb.STARTTLS: "220 go",
 }  # fmt: skip
 PLAIN = {Verb.EHLO: "250 hi"}
+CHUNKS = dict.fromkeys((Verb.EHLO, Verb.LHLO), "250-hi\r\n250-PIPELINING\r\n250 CHUNKING")
 
 
 def envelope(rcpts: int) -> Deliver:
@@ -62,6 +64,14 @@ class Server:
         self.run()
         if self.talk.state is State.SECURING:
             self.talk.secured()
+            self.run()
+
+    def log_in(self, answers=9) -> None:
+        self.talk.auth("AUTH LOGIN")
+        self.run()
+        while self.talk.state is State.CHALLENGED and answers:
+            answers -= 1
+            self.talk.respond("dXNlcg==")
             self.run()
 
     def deliver(self, rcpts=1) -> DeliveryStatus:
@@ -347,6 +357,46 @@ def test_what_is_said_while_content_goes_out_answers_those_who_were_accepted():
         assert shown(status, 2) == shown_as
 
 
+# -- BDAT
+
+BY_CHUNK = [
+    ({}, 2, "- - 250 250", State.READY),
+    ({R: [NO, "250 ok"]}, 2, "- - 550 250", State.READY),
+    ({R: NO}, 2, "- - 550 550", State.DIRTY),
+    ({M: NO, R: "503 no"}, 2, "- 550 - -", State.DIRTY),
+    ({Verb.LAST: "554 spam"}, 2, "- - 554 554", State.DIRTY),
+    ({Verb.LAST: "452 full"}, 2, "- - 452 452", State.DIRTY),
+    ({Verb.LAST: BYE}, 2, "- - 421 421", State.CLOSED),
+    ({R: [NO, "250 ok"], Verb.LAST: None}, 2, "- - 550 451", State.CLOSED),
+    ({Verb.LAST: ["354 go", "250 kept"]}, 2, "- - 250 250", State.READY),
+]
+
+
+@pytest.mark.parametrize(("said", "rcpts", "expected", "state"), BY_CHUNK)
+def test_what_is_known_of_each_recipient_behind_bdat(said, rcpts, expected, state):
+    server = Server({**CHUNKS, **said})
+    assert shown(server.deliver(rcpts), rcpts) == expected
+    assert server.talk.state is state
+    assert "DATA" not in server.lines
+    if state is State.DIRTY:
+        server.talk.reset()
+        server.run()
+        assert server.talk.state is State.READY
+
+
+def test_lmtp_answers_bdat_for_each_recipient():
+    server = Server({**CHUNKS, Verb.LAST: ["250 a", NO, "452 full"]}, lmtp=True)
+    assert shown(server.deliver(3), 3) == "- - 250 550 452"
+
+
+def test_content_goes_by_data_where_bdat_is_not_offered_or_not_wanted():
+    assert "DATA" in " ".join((server := Server({})).lines + (server.deliver() and server.lines))
+    server = Server(CHUNKS)
+    server.talk.without_chunks()
+    server.deliver()
+    assert "DATA" in server.lines
+
+
 # -- whatever comes
 
 
@@ -363,9 +413,11 @@ def test_whatever_a_server_answers_everybody_has_one_outcome_and_all_of_the_tabl
         said = {
             verb: [chance.choice(REPLIES) if chance.random() < 0.3 else GOOD[verb] for _ in range(9)] + [None] for verb in GOOD
         }
-        server = Server({**said, **(PLAIN if chance.random() < 0.3 else {})}, lmtp=lmtp)
+        server = Server({**said, **chance.choice([PLAIN, CHUNKS, {}, {}])}, lmtp=lmtp)
         if chance.random() < 0.3 and server.talk.state is State.READY:
             server.secure()
+        if chance.random() < 0.3 and server.talk.state is State.READY:
+            server.log_in()
         for _ in range(3):
             one_more(server, chance.randrange(1, 5))
         if server.talk.state in (State.READY, State.DIRTY, State.LEAVING):

@@ -4,8 +4,9 @@ import pytest
 
 from meta1g.base.errors import PermError
 from meta1g.base.log import Log
-from meta1g.base.tlsfacts import KeyPair, TlsSettings
+from meta1g.base.tlsfacts import TICKET_KEYS_BYTES, KeyPair, TlsSettings
 from meta1g.smtps.certificates import Certificates
+from meta1g.smtps.tickets import day_of, ticket_keys
 from meta1g.st import libssl
 from tests.fakes.certificates import make_certificate
 from tests.fakes.lines import Lines
@@ -19,6 +20,9 @@ class Clock:
     def monotonic(self):
         return self.now_s
 
+    def now(self):
+        return self.now_s
+
 
 @pytest.fixture
 def pair(tmp_path):
@@ -26,7 +30,7 @@ def pair(tmp_path):
 
 
 def made(pair, lines, clock=None):
-    return Certificates(TlsSettings((pair,)), Log("smtps", sink=lines), clock or Clock())
+    return Certificates(TlsSettings((pair,)), Log("smtps", sink=lines), clock or Clock(), 10)
 
 
 def test_a_file_that_cannot_be_used_is_named(pair):
@@ -49,5 +53,35 @@ def test_a_certificate_that_ends_is_warned_of_once_a_day(pair):
     certificates = made(pair, lines, clock)
     for now_s in (0.0, 86_000.0, 86_401.0, 100_000.0):
         clock.now_s = now_s
-        certificates.look()
+        certificates.refresh()
     assert "\n".join(lines.lines).count("func=smtps.tls_ends") == 2
+
+
+@pytest.mark.skipif(bool(libssl.why_not()), reason=libssl.why_not())
+def test_status_is_told_of_a_certificate_that_ends_and_that_it_is_replaced(pair, tmp_path):
+    said = []
+    certificates = Certificates(TlsSettings((pair,)), Log("smtps", sink=Lines()), Clock(), 10, said.append)
+    certificates.refresh()
+    assert said[0].startswith(f"{pair.cert_file}: the certificate ends in ")
+    make_certificate(tmp_path, "mx.example", days=90)
+    certificates.refresh()
+    assert said[1:] == [""]
+
+
+def test_the_secret_of_tickets_has_to_be_long_enough(pair, tmp_path):
+    secret = tmp_path / "ticket.secret"
+    settings = TlsSettings((pair,), ticket_secret_file=secret)
+    with pytest.raises(PermError, match=r"ticket\.secret: No such file"):
+        Certificates(settings, Log("smtps", sink=Lines()), Clock(), 10)
+    secret.write_bytes(bytes(31))
+    with pytest.raises(PermError, match=r"ticket\.secret: has 31 bytes, 32 are needed: openssl rand"):
+        Certificates(settings, Log("smtps", sink=Lines()), Clock(), 10)
+
+
+def test_keys_of_tickets_are_of_the_secret_and_the_day():
+    secrets, days = (bytes(32), bytes(31) + b"x"), (day_of(0.0), day_of(86_399.9), day_of(86_400.0))
+    made = {(secret, day): ticket_keys(secret, day) for secret in secrets for day in days}
+    assert len(made) == 4, "two days"
+    assert len(set(made.values())) == 4
+    assert {len(keys) for keys in made.values()} == {TICKET_KEYS_BYTES}
+    assert ticket_keys(secrets[0], 0)[:64] != ticket_keys(secrets[0], 0)[16:], "no part comes again"

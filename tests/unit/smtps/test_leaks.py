@@ -1,5 +1,6 @@
 """Whatever way sessions end, no state thread, descriptor or off-loaded call of them is left (tests.fakes.st_testing)."""
 
+import contextlib
 import signal
 import time
 
@@ -7,6 +8,8 @@ import pytest
 
 from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_qmgr import CloseSession, NewSession
+from meta1g.smtps.limits import SMALL_CONTENT_BYTES
+from tests.fakes.milter import FakeMilter
 from tests.fakes.smtps_process import WAIT_S, SmtpsProcess
 
 CONTENT = b"Subject: x\r\n\r\nhello\r\n"
@@ -14,8 +17,14 @@ CONTENT = b"Subject: x\r\n\r\nhello\r\n"
 
 @pytest.fixture
 def smtps(tmp_path, monkeypatch):
+    with started(tmp_path, monkeypatch) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def started(directory, monkeypatch, more=""):
     monkeypatch.setenv("W_SMTPS", "-m tests.fakes.leak_report meta1g.smtps.main")
-    with SmtpsProcess(tmp_path, "max_bad_commands = 2;") as process:
+    with SmtpsProcess(directory, f"max_bad_commands = 2; {more}") as process:
         with process.client() as client:
             client.message(CONTENT)  # what is made once, is made now
             client.command("QUIT", "221")
@@ -87,6 +96,15 @@ def gets_its_message_refused(smtps):
     smtps.qmgr.commit = lambda msg: Reply(250)
 
 
+def writes_much_to_nobody(smtps):
+    before = smtps.content_files()
+    with smtps.client() as client:
+        client.message(CONTENT + (b"x" * 70 + b"\r\n") * (2 * SMALL_CONTENT_BYTES // 72), rcpts=("r@drop.example",))
+        client.command("QUIT", "221")
+        client.expect("")
+    assert sorted(smtps.content_files()) == sorted(before)
+
+
 ENDINGS = [
     vanishes_in_its_content,
     vanishes_before_the_greeting,
@@ -94,6 +112,7 @@ ENDINGS = [
     makes_errors,
     is_refused,
     gets_its_message_refused,
+    writes_much_to_nobody,
 ]
 
 
@@ -104,6 +123,23 @@ def test_nothing_is_left_of_a_client_that(ending, smtps):
         ending(smtps)
         smtps.qmgr.wait_for(NewSession, number + 2)
     assert settled(smtps, 4) == before
+
+
+@pytest.mark.parametrize("fault", ["", "hang", "die"])
+def test_nothing_is_left_of_clients_whose_mail_passes_a_filter(fault, tmp_path, monkeypatch):
+    with (
+        FakeMilter(tmp_path) as milter,
+        started(
+            tmp_path / "q", monkeypatch, f"milter f {{ {milter.conf} end_timeout = 1s; default_action = accept; }}"
+        ) as smtps,
+    ):
+        milter.script(faults={"BODYEOB": fault}, answers={"BODYEOB": [["REPLBODY", "new\r\n"], ["CONTINUE"]]})
+        before = settled(smtps, 1)
+        endings = (quits_after_a_message, writes_much_to_nobody, vanishes_in_its_content)
+        for number, ending in enumerate(endings):
+            ending(smtps)
+            smtps.qmgr.wait_for(NewSession, number + 2)
+        assert settled(smtps, len(endings) + 1) == before
 
 
 def test_an_open_session_shows_in_the_report(smtps):

@@ -250,6 +250,25 @@ def test_a_client_survives_that_qmgr_goes_while_it_is_asked_about_it(smtps):
     assert len(dropped) == 1
 
 
+@pytest.mark.parametrize("back", ["before", "after"])
+def test_a_client_that_was_greeted_before_qmgr_went_begins_its_message_with_the_next_one(smtps, back):
+    with smtps.client() as client:
+        smtps.wait_log("func=smtps.connect,")
+        smtps.qmgr.stop()
+        smtps.wait_log(r"link_lost, component=qmgr.*connection lost")
+        if back == "after":
+            client.send(b"MAIL FROM:<s@example.org>\r\n")
+            assert select.select([client.sock], [], [], 0.3)[0] == []
+        smtps.qmgr.start()
+        if back == "before":
+            wait_until(lambda: sum("smtps.qmgr" in line and "stat=connected" in line for line in smtps.log) == 2)
+            client.send(b"MAIL FROM:<s@example.org>\r\n")
+        client.expect("250 2.1.0")
+        client.command("RSET", "250")
+        client.message(CONTENT)
+    assert len(smtps.qmgr.of(NewSession)) == 2
+
+
 def test_recipients_wait_while_smar_starts_again(smtps):
     with smtps.client() as client:
         client.command("MAIL FROM:<s@example.org>", "250")

@@ -73,3 +73,20 @@ def test_whatever_a_client_calls_itself_the_field_is_one_and_tells_only_that(lin
         rf"from [^\s()<>@,;\\\"]{{1,255}} \(\[192\.0\.2\.1\]\)\r\n\tby mx\.example[^;]*;\r\n\t{re.escape(DATE)}",
         message["Received"],
     )
+
+
+def test_a_message_that_asks_for_more_shows_it():
+    secure = ReceivedFrom("h", "", "192.0.2.1", "ESMTPS", "(using TLS)").asking(utf8=True, priority=-3)
+    made = field(secure, "r@example.org")
+    assert b" with UTF8SMTPS id " in made
+    assert b"\tfor <r@example.org>\r\n\tPRIORITY -3\r\n\t(using TLS);\r\n" in made
+    assert b" with UTF8SMTP id " in field(ReceivedFrom("h", "", "192.0.2.1", "ESMTP").asking(utf8=True, priority=None))
+    assert b"PRIORITY" not in field(ReceivedFrom("h", "", "192.0.2.1", "ESMTP"))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "utf8"),
+    [("ESMTPSA", "UTF8SMTPSA"), ("ESMTPA", "UTF8SMTPA"), ("LMTP", "UTF8LMTP"), ("LMTPS", "UTF8LMTPS"), ("SMTP", "UTF8SMTP")],
+)
+def test_each_protocol_has_a_name_with_utf8(protocol, utf8):
+    assert ReceivedFrom("h", "", "192.0.2.1", protocol).asking(utf8=True, priority=None).protocol == utf8

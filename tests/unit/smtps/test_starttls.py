@@ -310,3 +310,17 @@ def test_the_check_names_what_cannot_be_used(tmp_path, files, tls, text):
     assert code == 78, said
     assert "meta1.conf:" in said
     assert text in said
+
+
+def test_half_a_handshake_does_not_delay_the_stop(tmp_path, files):
+    with SmtpsProcess(tmp_path / "q", TLS.format(files, ""), limits={"STOP_GRACE_S": 600}) as process:
+        sock, file = raw(process)
+        ehlo(sock, file)
+        sock.sendall(b"STARTTLS\r\n")
+        assert file.readline().startswith(b"220 ")
+        sock.sendall(b"\x16\x03\x01\x02\x00\x01")
+        assert process.end() == 0, "it was killed"
+        assert file.read() == b"", "nothing in clear"
+        process.wait_log(r"func=smtps\.closed, ")
+        file.close()
+        sock.close()

@@ -33,7 +33,8 @@ def test_an_example_loads_without_warnings(path):
 def test_mcp_would_start_an_example(path, tmp_path):
     conf = tmp_path / "meta1.conf"
     conf.write_text(f'queue_directory = "{tmp_path}/spool";\n{path.read_text()}')
-    setup_dirs.main(["-f", str(conf), "--no-accounts"])
+    setup_dirs.main(["-f", str(conf), "--no-accounts", *(["--tls"] if "tls/cert.pem" in path.read_text() else [])])
+    (tmp_path / "users").write_text("door.example:{EXTERNAL}\n")
     for name in re.findall(r'file = "(.*\.db)"', path.read_text()):
         MapFile.build(tmp_path / name, [])
     command = [sys.executable, "-m", "meta1g.mcp.main", "-c", str(conf)]

@@ -295,7 +295,9 @@ def test_the_sender_is_that_of_the_message_and_not_that_of_a_report_or_a_list():
 
 #: Events that say nothing of what becomes of a message, or what another line says, too.
 SAY_NOTHING = {
-    "smtps.connect", "smtps.gone", "smtps.unverified", "smtps.tls", "smtpc.tls", "smtpc.tls_failed",
+    "smtps.auth", "smtps.connect", "smtps.gone", "smtps.unverified", "smtps.tls", "smtpc.tls",
+    "smtpc.tls_failed", "smtpc.tls_refused", "smtps.proxied", "smtps.xclient", "smtps.forwarded", "smtps.paused",
+    "smtpc.auth", "smtpc.auth_failed", "smtpc.auth_demanded",
     "qmgr.refused", "qmgr.commit", "qmgr.deliver", "qmgr.feed", "qmgr.dest", "qmgr.control",
     "qmgr.mode", "smtpc.not_taken", "smtpc.not_told", "smtpc.session",
 }  # fmt: skip

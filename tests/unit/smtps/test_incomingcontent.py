@@ -11,8 +11,9 @@ from meta1g import st
 from meta1g.base.ids import CdbId
 from meta1g.base.log import Log
 from meta1g.db.cdb import Cdb
+from meta1g.smtp.completion import Missing
 from meta1g.smtp.data import Unstuffer
-from meta1g.smtps.content import IncomingContent
+from meta1g.smtps.incomingcontent import IncomingContent
 from meta1g.smtps.limits import SMALL_CONTENT_BYTES, STREAM_PIECE_BYTES
 
 ID = CdbId("S000000000000000100")
@@ -25,9 +26,13 @@ def content(tmp_path):
     st.st_init()
     for digit in "0123456789ABCDEF":
         (tmp_path / digit).mkdir()
+    return new_content(tmp_path)
+
+
+def new_content(directory, missing=None):
     settings = SimpleNamespace(max_message_bytes=0, max_hops=100, cdb_gid=None, parts=None)
-    context = SimpleNamespace(cdb=Cdb(tmp_path), log=Log("test", level=0))
-    return IncomingContent(context, settings, ID, TRACE)
+    context = SimpleNamespace(cdb=Cdb(directory), log=Log("test", level=0))
+    return IncomingContent(context, settings, ID, TRACE, missing)
 
 
 def feed(content, data, size):
@@ -70,8 +75,40 @@ def test_the_file_its_size_and_its_checksum_do_not_depend_on_the_pieces(content,
 def test_a_first_line_that_begins_with_a_blank_is_body_and_not_part_of_our_field(content, tmp_path, first, size):
     data = first + b"\r\nReceived: from y\r\n"
     feed(content, data + b".\r\n", size)
+    content.check_header()
     content.store()
     stored = Cdb(tmp_path).path(ID).read_bytes()
     assert stored == TRACE + b"\r\n" + data
     assert (content.stored_bytes, content.checksum) == (len(stored), zlib.crc32(stored))
     assert len(email.message_from_bytes(stored).get_all("received")) == 1
+
+
+MISSING = Missing("<1@mx.example>", "today", "user@example.org")
+ADDED = b"Message-ID: <1@mx.example>\r\nDate: today\r\nFrom: <user@example.org>\r\n"
+BODY = (b"0123456789" * 7 + b"\r\n") * 3000
+
+
+@pytest.mark.parametrize(
+    ("data", "before"),
+    [
+        (b"Subject: x\r\n\r\nbody\r\n", ADDED),
+        (b"Subject: x\r\n", ADDED),
+        (b"\r\nbody\r\n", ADDED),
+        (b"", ADDED),
+        (b"body\r\n\r\nDate: x\r\n", ADDED + b"\r\n"),
+        (b" folded\r\n", ADDED + b"\r\n"),
+        (b"Date: x\r\nFrom: x\r\n\r\n" + BODY, ADDED[: ADDED.index(b"Date")]),
+        (b"X: y\r\n" * 30_000 + b"Date: behind what is looked at\r\n\r\n" + BODY, b""),
+    ],
+    ids=["header and body", "header", "body behind no header", "nothing", "body", "folded body", "streamed", "endless header"],
+)
+@pytest.mark.parametrize("size", [3, 65536])
+def test_a_header_is_completed_while_the_content_comes(content, tmp_path, data, before, size):
+    completed = new_content(tmp_path, MISSING)
+    feed(completed, data + b".\r\n", size)
+    completed.check_header()
+    completed.store()
+    stored = Cdb(tmp_path).path(ID).read_bytes()
+    assert stored == TRACE + before + data
+    assert (completed.stored_bytes, completed.checksum) == (len(stored), zlib.crc32(stored))
+    assert completed.message_id == (MISSING.message_id if before else None)

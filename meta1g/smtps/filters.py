@@ -1,0 +1,272 @@
+"""The filters of one SMTP session: each step is told to all of them in order, and the first refusal counts.
+
+What a filter refuses, the next ones do not hear of.  What a session without one of them comes to, says its default action:
+such a session is refused from then on, or goes on without it, perhaps with its messages held.
+
+    connect -> EHLO -> MAIL -> RCPT -> DATA -> content (filtered.py) -> changes of the envelope (filterenvelope.py)
+
+Ref: MeTA1 design, "Functional Specification: SMTPS, policy milter" (place modelled on); Postfix, MILTER_README.
+"""
+
+import ipaddress
+from collections import ChainMap
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Final
+
+from meta1g.base.dataclass import dataclass
+from meta1g.base.reply import Reply
+from meta1g.milter.changes import FilterChange
+from meta1g.milter.frames import Family, PeerAddress
+from meta1g.milter.machine import CONTINUE, FilterMachine, FilterOutcome, FilterVerdict
+from meta1g.rcb.smtps_qmgr import NewRecipient, NewTransaction
+from meta1g.smtp.address import Address
+from meta1g.smtp.esmtp import Ext, Extensions, MailParams, RcptParams, format_mail_params, format_rcpt_params
+from meta1g.smtps.dialogue import Dialogue
+from meta1g.smtps.filterconn import FilterFailedError, MilterConnection
+from meta1g.smtps.milters import DefaultAction
+from meta1g.smtps.received import client_text, literal
+from meta1g.smtps.transaction import Transaction
+
+_NO_SERVICE: Final = "Service unavailable - try again later"
+#: What a session without the filter hears, by its default action.
+_WITHOUT: Final = {
+    DefaultAction.TEMPFAIL: Reply(451, "4.7.1", _NO_SERVICE),
+    DefaultAction.REJECT: Reply(550, "5.7.1", "Service unavailable"),
+}
+#: All parameters, as if a server offered all that have some.
+_ALL_PARAMETERS: Final = Extensions({ext.value: "" for ext in Ext})
+_MAILER: Final = "smtp"
+#: The mailer of a recipient that is refused, as in sendmail.
+_ERROR_MAILER: Final = "error"
+Tell = Callable[["OneFilter"], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class OneFilter:
+    """One filter of a session: its connection, and the macros that it gets.  Owner: the state thread of the session."""
+
+    connection: MilterConnection
+    macros: MutableMapping[str, str]
+
+    @property
+    def machine(self) -> FilterMachine:
+        """What it was told."""
+        return self.connection.machine
+
+    @property
+    def rule(self) -> str:
+        """How it is named as the origin of a refusal."""
+        return f"milter {self.connection.settings.name}"
+
+
+class Filters:
+    """All filters of one session.
+
+    Args:
+        dialogue: the session.
+
+    Attributes:
+        dialogue: the session.
+        denial: what the session hears from now on instead of being served.
+        rule: the filter that the last refusal comes from, `milter NAME`.
+        hold: why messages of the session are held; empty if they are not.
+        announced: what QMGR was told of the transaction.
+        rcpts: what it was told of its recipients.
+        spent_s: time that filters took in the transaction.
+
+    Owner: the state thread of the session.
+    """
+
+    __slots__ = ("_all", "_hello", "_macros", "announced", "denial", "dialogue", "hold", "rcpts", "rule", "spent_s")
+
+    def __init__(self, dialogue: Dialogue) -> None:
+        self.dialogue = dialogue
+        self._macros = _session_macros(dialogue)
+        self._all = [
+            OneFilter(MilterConnection(one), ChainMap(dict(one.macros), self._macros)) for one in dialogue.settings.milters
+        ]
+        self._hello = ""
+        self.denial: Reply | None = None
+        self.rule = ""
+        self.hold = ""
+        self.announced: NewTransaction | None = None
+        self.rcpts: list[NewRecipient] = []
+        self.spent_s = 0.0
+
+    # -- the session
+
+    def connect(self) -> Reply | None:
+        """Connects to all filters and tells who the client is; gives a refusal or None.  Switches: yes (network)."""
+        for one in self._all:
+            try:
+                one.connection.open()
+            except FilterFailedError as error:
+                verdict = self._failed(one, error)
+                if verdict.reply is not None:
+                    return verdict.reply
+        dialogue = self.dialogue
+        host = dialogue.client_name or literal(dialogue.client_addr)
+        peer = _peer(dialogue)
+        return self._session(lambda one: one.machine.connect(host.encode(), peer, one.macros))
+
+    def helo(self, name: str) -> Reply | None:
+        """Tells the argument of HELO or EHLO; gives a refusal or None.  Switches: yes (network)."""
+        self._hello = name
+        tls = self.dialogue.tls
+        if tls is not None:
+            self._macros |= {"tls_version": tls.version, "cipher": tls.cipher, "cipher_bits": str(tls.bits)}
+            self._macros |= {"cert_subject": tls.subject, "cert_issuer": tls.issuer}
+            self._macros["verify"] = "OK" if tls.verified else "NO" if tls.peer_cert is None else "FAIL"
+        return self._session(lambda one: one.machine.helo(_wire(name), one.macros))
+
+    def _session(self, tell: Tell) -> Reply | None:
+        """Switches: yes (network)."""
+        if self.denial is None:
+            self.denial = self._each(tell)
+        return self.denial
+
+    def unknown_command(self, line: bytes) -> Reply | None:
+        """Tells a command that nobody knows; gives a refusal in other words than ours, or None.  Switches: yes (network)."""
+        return self.denial or self._each(lambda one: one.machine.unknown(line))
+
+    def close(self) -> None:
+        """Ends all connections.  Switches: yes (write)."""
+        for one in self._all:
+            one.connection.close()
+
+    # -- the envelope
+
+    def mail(self, ta: Transaction) -> Reply | None:
+        """Tells the sender; gives a refusal or None.  Switches: yes (network)."""
+        if self.denial is not None:
+            return self.denial
+        self.abort()  # who had decided about the last message hears that it is over
+        self.announced, self.rcpts, self.spent_s = None, [], 0.0
+        if self._hello != self.dialogue.ehlo and self.helo(self.dialogue.ehlo) is not None:
+            return self.denial  # somebody else said it for the client
+        self._macros |= {"i": ta.ta_id, "mail_addr": ta.mail.text, "mail_host": ta.mail.domain, "mail_mailer": _MAILER}
+        auth = self.dialogue.auth
+        self._macros |= {"auth_authen": auth.user if auth else "", "auth_type": auth.mechanism if auth else ""}
+        words = (_path(ta.mail), *_mail_words(ta.params))
+        return self._each(lambda one: one.machine.mail(words, one.macros), ta)
+
+    def rcpt(self, ta: Transaction, address: Address, params: RcptParams) -> Reply | None:
+        """Tells a recipient that is accepted otherwise; gives a refusal or None.  Switches: yes (network)."""
+        if self.denial is not None or ta.discard:
+            return self.denial
+        self._macros |= {"rcpt_addr": address.text, "rcpt_host": address.domain, "rcpt_mailer": _MAILER}
+        words = (_path(address), *format_rcpt_params(params, _ALL_PARAMETERS).encode().split())
+        return self._each(lambda one: one.machine.rcpt(words, one.macros), ta)
+
+    def refused_rcpt(self, ta: Transaction, address: Address, reply: Reply) -> None:
+        """Tells a refused recipient to those who want to hear of it; what they say does not count.  Switches: yes (network)."""
+        if self.denial is not None or ta.discard:
+            return
+        self._macros |= {"rcpt_addr": reply.one_line, "rcpt_host": reply.ecode, "rcpt_mailer": _ERROR_MAILER}
+        for one in self._all:
+            if one.machine.listens and one.machine.wants_refused_rcpts:
+                self.verdict(one, lambda one: one.machine.rcpt((_path(address),), one.macros))
+
+    def data(self, ta: Transaction) -> Reply | None:
+        """Tells that content follows; gives a refusal or None.  Switches: yes (network)."""
+        if self.denial is not None or ta.discard:
+            return self.denial
+        return self._each(lambda one: one.machine.data(one.macros), ta)
+
+    def abort(self) -> None:
+        """Ends a transaction that is not over; the filters hear of it with what comes next."""
+        for one in self._all:
+            one.connection.later(one.machine.abort())
+
+    def listening(self) -> list[OneFilter]:
+        """Gives those that want to see the content."""
+        return [one for one in self._all if one.machine.listens]
+
+    # -- answers
+
+    def _each(self, tell: Tell, ta: Transaction | None = None) -> Reply | None:
+        """Tells something to all that listen, up to the first that refuses or discards.  Switches: yes (network)."""
+        for one in self._all:
+            if not one.machine.listens:
+                continue
+            verdict = self.verdict(one, tell)
+            if verdict.reply is not None:
+                self.rule = one.rule
+                return verdict.reply
+            if verdict.outcome is FilterOutcome.DISCARD and ta is not None:
+                ta.discard, ta.rule = True, one.rule
+                return None
+        return None
+
+    def verdict(self, one: OneFilter, tell: Tell, on_change: Callable[[FilterChange], None] | None = None) -> FilterVerdict:
+        """Tells something to one filter; gives its answer, or what its absence comes to.  Switches: yes (network)."""
+        begun_s = self.dialogue.context.clock.monotonic()
+        try:
+            return one.connection.ask(lambda _machine: tell(one), on_change)
+        except FilterFailedError as error:
+            return self._failed(one, error)
+        finally:
+            self.spent_s += self.dialogue.context.clock.monotonic() - begun_s
+
+    def _failed(self, one: OneFilter, error: FilterFailedError) -> FilterVerdict:
+        dialogue, action = self.dialogue, one.connection.settings.default_action
+        dialogue.context.log.error(
+            "smtps.milter_failed",
+            f"{error}; default action: {action}",
+            ss_sess=dialogue.id,
+            ss_ta=None if dialogue.ta is None else dialogue.ta.ta_id,
+            client=dialogue.client_addr,
+            key=one.connection.settings.name,
+        )
+        if action is DefaultAction.QUARANTINE:
+            self.hold = f"{one.rule} failed"
+        reply = _WITHOUT.get(action)
+        if reply is None:
+            return CONTINUE
+        self.denial, self.rule = reply, one.rule
+        return FilterVerdict(FilterOutcome.REFUSE, reply)
+
+    @property
+    def macros(self) -> MutableMapping[str, str]:
+        """Those that all filters get."""
+        return self._macros
+
+
+def _session_macros(dialogue: Dialogue) -> dict[str, str]:
+    client = client_text(dialogue.client_name, dialogue.client_addr)
+    hostname, name = dialogue.settings.hostname, dialogue.client_name
+    macros = {"j": hostname, "daemon_name": hostname, "v": "meta1g", "_": client, "client_addr": dialogue.client_addr}
+    macros |= {"client_name": name or "unknown", "client_ptr": name or "unknown", "client_resolve": "OK" if name else "FAIL"}
+    sock = dialogue.nfd.sock
+    here = None if sock is None else sock.getsockname()
+    if isinstance(here, tuple):
+        macros |= {"daemon_addr": str(here[0]), "daemon_port": str(here[1]), "if_addr": str(here[0])}
+    macros["client_port"] = str(_client_port(dialogue) or "")
+    return macros
+
+
+def _client_port(dialogue: Dialogue) -> int:
+    """Gives the port of the client; 0 if somebody else's connection speaks for it."""
+    sock = dialogue.nfd.sock
+    there = None if sock is None else sock.getpeername()
+    if not isinstance(there, tuple) or str(there[0]).removeprefix("::ffff:") != dialogue.client_addr:
+        return 0
+    return int(there[1])
+
+
+def _peer(dialogue: Dialogue) -> PeerAddress:
+    address = ipaddress.ip_address(dialogue.client_addr)
+    family = Family.INET if address.version == 4 else Family.INET6
+    return PeerAddress(family, _client_port(dialogue), str(address).encode())
+
+
+def _wire(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _path(address: Address) -> bytes:
+    return _wire(f"<{address.text}>")
+
+
+def _mail_words(params: MailParams) -> Iterator[bytes]:
+    yield from format_mail_params(params, _ALL_PARAMETERS).encode().split()

@@ -1,0 +1,98 @@
+"""The password file of SMTPS: read at the start, and again when it has changed.
+
+A changed file is used when all of it is right; until then the old one serves on, and the log says why.  A native thread
+reads it.
+
+Owner: the process (all state threads of it).
+Ref: docs/auth.md; the lines are in meta1g/sasl/users.py.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from meta1g.base.clock import Clock
+from meta1g.base.errors import Module, PermError
+from meta1g.base.log import Log
+from meta1g.sasl.users import FILE_MAX_BYTES, Users, read_users
+from meta1g.st import offload
+
+#: How often it is looked whether the file has changed, at most.
+LOOK_S: Final = 1.0
+
+_Signature = tuple[int, int, int]
+
+
+def read_file(path: Path) -> Users:
+    """Reads a password file.  Blocks: yes (disk).
+
+    Raises:
+        PermError: it cannot be read, or a line of it is wrong; the text names all.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_MAX_BYTES + 1)
+    except OSError as error:
+        raise PermError(Module.SMTPS, f"password_file {path}: {error.strerror}") from error
+    if len(data) > FILE_MAX_BYTES:
+        raise PermError(Module.SMTPS, f"password_file {path}: longer than {FILE_MAX_BYTES} bytes; use another back end")
+    users, wrong = read_users(data.decode("utf-8", "surrogateescape"), str(path))
+    if wrong:
+        raise PermError(Module.SMTPS, "; ".join(wrong))
+    return users
+
+
+class PasswordFile:
+    """A password file that may change.
+
+    Args:
+        path: the file.
+        log: the log.
+        clock: the clock.
+
+    Raises:
+        PermError: it is wrong already.
+
+    Attributes:
+        users: its content.
+
+    Owner: the process.
+    """
+
+    __slots__ = ("_clock", "_log", "_next_s", "_path", "_reading", "_seen", "users")
+
+    def __init__(self, path: Path, log: Log, clock: Clock) -> None:
+        self._path = path
+        self._log = log
+        self._clock = clock
+        self._seen = _signature(path)
+        self._next_s = clock.monotonic() + LOOK_S
+        self._reading = False
+        self.users = read_file(path)
+
+    def reread(self) -> None:
+        """Reads the file if it has changed.  Switches: yes, if it has."""
+        now = self._clock.monotonic()
+        if now < self._next_s or self._reading:
+            return
+        self._next_s = now + LOOK_S
+        seen = _signature(self._path)
+        if seen is None or seen == self._seen:  # a file on its way to be replaced is not a change yet
+            return
+        self._reading = True
+        try:
+            self.users = offload(read_file, self._path)
+            self._log.notice("smtps.auth_file", "the file has changed and is used from now on", path=str(self._path))
+        except PermError as error:
+            self._log.error("smtps.auth_file_wrong", f"{error.cause}; the old one is used on", path=str(self._path))
+        finally:
+            self._reading = False
+        self._seen = seen
+
+
+def _signature(path: Path) -> _Signature | None:
+    """Blocks: no (one system call)."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size

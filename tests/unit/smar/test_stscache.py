@@ -1,0 +1,106 @@
+"""The policies that are known: whole files, bounds, and what is damaged."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from meta1g.base.clock import SystemClock
+from meta1g.base.log import Log
+from meta1g.smar import stscache
+from meta1g.smar.stscache import StsCache, StsEntry, decoded
+from meta1g.tls.mtasts import StsError, StsMode, StsPolicy
+from tests.unit.pt.conftest import MemorySink
+
+POLICY = StsPolicy(StsMode.ENFORCE, ("mx.example.org",), 1000)
+NOW = 1_000_000.0
+
+
+class FixedClock(SystemClock):
+    at_s = NOW
+
+    def now(self):
+        return self.at_s
+
+
+def entry(domain="example.org", fetched_s=NOW, policy=POLICY):
+    return StsEntry(domain, "1", policy, fetched_s, fetched_s)
+
+
+@pytest.fixture
+def made(tmp_path):
+    sink = MemorySink()
+
+    def make():
+        return StsCache(tmp_path, clock, Log("smar", level=20, sink=sink))
+
+    clock = FixedClock()
+    make.clock, make.sink, make.directory = clock, sink, tmp_path
+    return make
+
+
+def test_policies_outlast_a_restart_until_they_end(made):
+    made().put(entry())
+    made().put(entry("old.example", NOW - 999))
+    made.clock.at_s += 1
+    again = made()
+    assert again.get("example.org") == entry()
+    assert again.get("old.example") is None
+    assert [one.name for one in made.directory.iterdir()] == ["example.org.sts"]
+    assert (made.directory / "example.org.sts").stat().st_mode & 0o777 == 0o600
+
+
+DAMAGE = {
+    "cut": lambda data: data[:-5],
+    "flipped": lambda data: data.replace(b"mx.example.org", b"mx.evil.ex.org"),
+    "empty": lambda data: b"",
+    "large": lambda data: data + b" " * 200_000,
+    "another": lambda data: entry("other.example").encoded(),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_file_costs_its_own_policy(made, how):
+    cache = made()
+    cache.put(entry())
+    cache.put(entry("good.example"))
+    path = made.directory / "example.org.sts"
+    path.write_bytes(DAMAGE[how](path.read_bytes()))
+    (made.directory / "half.example.sts.new").write_bytes(b"half")
+    again = made()
+    assert [one.domain for one in again.entries()] == ["good.example"]
+    assert [one.name for one in made.directory.iterdir()] == ["good.example.sts"]
+    assert "func=smar.sts_damaged," in " ".join(made.sink.lines)
+
+
+def test_the_least_recently_used_go(made, monkeypatch):
+    monkeypatch.setattr(stscache, "STS_POLICIES_MAX", 3)
+    cache = made()
+    for number in range(3):
+        cache.put(entry(f"d{number}.example"))
+    made.clock.at_s += 10
+    assert cache.use("d0.example") is not None
+    cache.put(entry("d3.example"))
+    assert [one.domain for one in cache.entries()] == ["d2.example", "d0.example", "d3.example"]
+    assert len(list(made.directory.iterdir())) == 3
+    monkeypatch.setattr(stscache, "STS_CACHE_BYTES", 1500)
+    cache.put(entry("d4.example", policy=StsPolicy(StsMode.ENFORCE, tuple(f"m{n}.example" for n in range(99)), 9)))
+    assert len(cache) == 1
+
+
+def test_a_directory_that_cannot_be_used_leaves_policies_in_memory(made):
+    cache = made()
+    made.directory.rmdir()
+    made.directory.write_text("")
+    cache.put(entry())
+    assert cache.get("example.org") == entry()
+    assert "func=smar.sts_cache," in " ".join(made.sink.lines)
+    assert len(made()) == 0
+
+
+@settings(deadline=None)
+@given(some.binary(max_size=200) | some.binary(max_size=80).map(lambda more: entry().encoded()[:-9] + more))
+def test_any_content_is_a_policy_or_an_error(data):
+    with suppress(StsError):
+        assert decoded(data).encoded() == data

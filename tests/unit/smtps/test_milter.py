@@ -1,0 +1,542 @@
+"""A real smtps process between filters: what they hear, what their answers come to, what a broken one costs."""
+
+import pytest
+
+from meta1g.base.reply import Reply
+from meta1g.rcb.smtps_qmgr import CloseTransaction, DiscardTransaction, NewRecipient, NewTransaction
+from meta1g.rcb.smtps_smar import Checks, ClientVerdict
+from meta1g.smtps.limits import SMALL_CONTENT_BYTES
+from tests.fakes.milter import FakeMilter, summary
+from tests.fakes.smtps_process import SmtpsProcess
+
+HEADER = b"From: a@example.org\r\nSubject: one\r\n two\r\n"
+MESSAGE = HEADER + b"\r\nbody\r\n"
+BIG = HEADER + b"\r\n" + b"x" * 998 + b"\r\n"
+BIG_BODY = (b"0123456789" * 9 + b"\r\n") * (4 * SMALL_CONTENT_BYTES // 92)
+CONF = """
+milter a {{ {a} reply_timeout = 1s; end_timeout = 1s; connect_timeout = 1s; default_action = {action};
+  macros = {{ "daemon_name=ORIGINATING" }}; }}
+milter b {{ {b} }}
+"""
+
+
+@pytest.fixture(scope="module")
+def filters(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("f")
+    with FakeMilter(directory, "a") as a, FakeMilter(directory, "b", tcp=True) as b:
+        yield a, b
+
+
+def started(directory, filters, action="tempfail", more=""):
+    a, b = filters
+    conf = CONF.format(a=a.conf, b=b.conf, action=action) + more
+    return SmtpsProcess(directory / "q", conf, checks=Checks.RCPT | Checks.CLIENT)
+
+
+@pytest.fixture(scope="module")
+def smtps(tmp_path_factory, filters):
+    with started(tmp_path_factory.mktemp("s"), filters) as process:
+        yield process
+
+
+@pytest.fixture
+def scene(smtps, filters):
+    """The process, and filters that agree with everything; afterwards all they heard is taken."""
+    a, b = filters
+    for one in (a, b):
+        one.turn += 1
+        one.script()
+    for file in smtps.content_files():
+        file.unlink()
+    smtps.qmgr.messages.clear()
+    return smtps, a, b
+
+
+def stored(process):
+    """Gives the only content file without our Received field, and removes it."""
+    (file,) = process.content_files()
+    text = file.read_bytes()
+    file.unlink()
+    received, _, rest = text.partition(b"\r\n")
+    assert received.startswith(b"Received: ")
+    while rest.startswith((b"\t", b" ")):
+        rest = rest.partition(b"\r\n")[2]
+    return rest
+
+
+def kinds(heard):
+    return [one[0] for one in heard if one[0] != "MACRO"]
+
+
+def quit_(client):
+    client.command("QUIT", "221")
+    client.expect("")
+
+
+WHOLE = ["OPTNEG", "CONNECT", "HELO", "MAIL", "RCPT", "DATA", "HEADER", "HEADER", "EOH", "BODY", "BODYEOB", "QUIT"]
+
+
+def test_both_filters_hear_the_whole_session_and_the_file_is_what_came(scene):
+    smtps, a, b = scene
+    with smtps.client() as client:
+        client.message(MESSAGE)
+        quit_(client)
+    heard = a.heard()
+    assert kinds(heard) == kinds(b.heard()) == WHOLE
+    told = {one[0]: one[1:] for one in heard}
+    assert told["CONNECT"][0] == "client.example"
+    assert told["CONNECT"][1][0::2] == ["INET", "127.0.0.1"]
+    assert (told["HELO"], told["MAIL"], told["RCPT"]) == (["client.example"], [["<s@example.org>"]], [["<r@example.org>"]])
+    assert [one[1:] for one in heard if one[0] == "HEADER"] == [["From", "a@example.org"], ["Subject", "one\n two"]]
+    assert told["BODY"] == ["body\r\n"]
+    assert stored(smtps) == MESSAGE
+
+
+def test_macros_are_those_of_the_session_and_of_the_configuration(scene):
+    smtps, a, b = scene
+    b.script(negotiate={"lists": [[0, "j {client_addr}"], [5, "i {msg_id}"]]})
+    with smtps.client() as client:
+        reply = client.message(MESSAGE.replace(b"\r\n\r\n", b"\r\nMessage-ID: <1@x>\r\n\r\n", 1))
+        quit_(client)
+    ta_id = reply.rpartition(" ")[2]
+    macros = {one[1]: dict(map(tuple, one[2])) for one in a.heard() if one[0] == "MACRO"}
+    assert macros["CONNECT"]["{daemon_name}"] == "ORIGINATING"
+    assert macros["CONNECT"]["j"] == "mx.example"
+    assert macros["CONNECT"]["_"] == "client.example [127.0.0.1]"
+    assert macros["MAIL"] == {"i": ta_id, "{mail_addr}": "s@example.org", "{mail_host}": "example.org", "{mail_mailer}": "smtp"}
+    assert macros["RCPT"]["{rcpt_addr}"] == "r@example.org"
+    assert macros["BODYEOB"] == {"i": ta_id, "{msg_id}": "<1@x>"}
+    macros = {one[1]: dict(map(tuple, one[2])) for one in b.heard() if one[0] == "MACRO"}
+    assert macros["CONNECT"] == {"j": "mx.example", "{client_addr}": "127.0.0.1"}
+    stored(smtps)
+
+
+# -- refusals
+
+OWN = [["REPLYCODE", "554 5.7.9 own words"]]
+STEPS = ["HELO", "MAIL", "RCPT", "DATA", "HEADER", "EOH", "BODY", "BODYEOB"]
+
+
+def until_refused(client):
+    """Says a whole message; gives the first refusal and the command it answers."""
+    for line in ("EHLO client.example", "MAIL FROM:<s@example.org> SIZE=10", "RCPT TO:<r@example.org>", "DATA"):
+        client.send(line.encode() + b"\r\n")
+        reply = client.reply()
+        if reply[:1] > "3":
+            return line.partition(" ")[0], reply
+    client.send(MESSAGE + b".\r\n")
+    return "end", client.reply()
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ([["REJECT"]], "550 5.7.1 Command rejected"),
+        ([["TEMPFAIL"]], "451 4.7.1 Service unavailable - try again later"),
+        ([["PROGRESS"], *OWN], "554 5.7.9 own words"),
+        ([["SHUTDOWN"]], "421 4.7.0 Service unavailable - closing connection"),
+    ],
+)
+def test_a_refusal_is_told_at_its_step(scene, step, answer, text):
+    smtps, a, b = scene
+    a.script(answers={step: answer})
+    with smtps.client(hello=False) as client:
+        client.expect("220")
+        asked, reply = until_refused(client)
+        assert (asked, reply) == ({"HELO": "EHLO"}.get(step, step if step in ("MAIL", "RCPT", "DATA") else "end"), text)
+        if text.startswith("421"):
+            client.expect("")
+        else:
+            quit_(client)
+    a.heard()
+    assert step not in kinds(b.heard()), "what one refuses, the next one does not hear of"
+    assert smtps.content_files() == []
+
+
+def test_a_refused_client_is_sent_away(scene):
+    smtps, a, b = scene
+    a.script(answers={"CONNECT": OWN})
+    with smtps.client(hello=False) as client:
+        client.expect("554 5.7.9 own words")
+        quit_(client)
+    assert (kinds(a.heard()), kinds(b.heard())) == (["OPTNEG", "CONNECT", "QUIT"], ["OPTNEG", "QUIT"])
+
+
+def test_a_refused_helo_stays_refused(scene):
+    smtps, a, b = scene
+    a.script(answers={"HELO": OWN})
+    with smtps.client(hello=False) as client:
+        client.expect("220")
+        for _ in range(2):
+            client.command("EHLO x.example", "554 5.7.9 own words")
+        client.command("MAIL FROM:<a@b.example>", "503")
+        quit_(client)
+    a.heard(), b.heard()
+
+
+def test_a_message_is_discarded(scene):
+    smtps, a, b = scene
+    a.script(answers={"BODY": [["DISCARD"]]})
+    with smtps.client() as client:
+        client.message(MESSAGE)
+        a.script()
+        client.message(MESSAGE)
+        quit_(client)
+    assert kinds(a.heard())[10:] == ["ABORT", *WHOLE[3:9], "BODY", "ABORT", "QUIT"], "the script was read before"
+    assert smtps.content_files() == []
+    assert smtps.qmgr.of(CloseTransaction) == []
+    b.heard()
+
+
+def test_an_unknown_command_may_be_refused_in_other_words(scene):
+    smtps, a, b = scene
+    a.script(answers={"UNKNOWN": OWN})
+    with smtps.client() as client:
+        client.command("FOO bar", "554 5.7.9 own words")
+        quit_(client)
+    assert ["UNKNOWN", "FOO bar"] in a.heard()
+    b.heard()
+
+
+def test_who_accepts_hears_no_more(scene):
+    smtps, a, b = scene
+    a.script(answers={"MAIL": [["ACCEPT"]]})
+    b.script(answers={"CONNECT": [["ACCEPT"]]})
+    with smtps.client() as client:
+        client.message(MESSAGE)
+        client.message(MESSAGE)
+        quit_(client)
+    assert kinds(a.heard()) == ["OPTNEG", "CONNECT", "HELO", "MAIL", "ABORT", "MAIL", "ABORT", "QUIT"]
+    assert kinds(b.heard()) == ["OPTNEG", "CONNECT", "QUIT"]
+    for file in smtps.content_files():
+        file.unlink()
+
+
+def test_refused_recipients_are_told_to_who_wants_them(scene):
+    smtps, a, b = scene
+    a.script(negotiate={"steps": 0x800})
+    with smtps.client() as client:
+        client.command("MAIL FROM:<s@example.org>", "250")
+        client.command("RCPT TO:<x@refused.example>", "550")
+        client.command("RSET", "250")
+        quit_(client)
+    heard = a.heard()
+    assert [one[1] for one in heard if one[0] == "RCPT"] == [["<x@refused.example>"]]
+    macros = [dict(map(tuple, one[2])) for one in heard if one[:2] == ["MACRO", "RCPT"]]
+    assert macros[0]["{rcpt_mailer}"] == "error"
+    assert "RCPT" not in kinds(b.heard())
+
+
+# -- changes
+
+CHANGES = {
+    "add": ([["ADDHEADER", "X-A", "v"]], HEADER + b"X-A: v\r\n\r\nbody\r\n"),
+    "insert": ([["INSHEADER", 1, "X-A", "v\n w"]], b"X-A: v\r\n w\r\n" + MESSAGE),
+    "change": ([["CHGHEADER", 1, "subject", "three"]], b"From: a@example.org\r\nsubject: three\r\n\r\nbody\r\n"),
+    "delete": ([["CHGHEADER", 1, "Subject", ""]], b"From: a@example.org\r\n\r\nbody\r\n"),
+    "body": ([["REPLBODY", "new\r\n"], ["REPLBODY", "lines\r\n"]], HEADER + b"\r\nnew\r\nlines\r\n"),
+    "all": (
+        [["ADDHEADER", "X-A", "v"], ["REPLBODY", "new\r\n"], ["CHGHEADER", 1, "From", ""]],
+        b"Subject: one\r\n two\r\nX-A: v\r\n\r\nnew\r\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_content_is_what_the_filter_makes_of_it_and_the_next_one_sees_that(scene, name):
+    smtps, a, b = scene
+    changes, expected = CHANGES[name]
+    a.script(answers={"BODYEOB": [*changes, ["CONTINUE"]]})
+    with smtps.client() as client:
+        client.message(MESSAGE)
+        quit_(client)
+    a.heard()
+    heard = b.heard()
+    assert stored(smtps) == expected
+    header, _, body = expected.partition(b"\r\n\r\n")
+    assert [one[1] for one in heard if one[0] == "HEADER"] == [
+        line.partition(b":")[0].decode() for line in header.split(b"\r\n") if line[:1] != b" "
+    ]
+    assert "".join(one[1] for one in heard if one[0] == "BODY") == body.decode()
+    smtps.wait_log(r"smtps\.milter_changed.*key=a")
+
+
+def test_the_changes_of_both_are_made_in_order(scene):
+    smtps, a, b = scene
+    a.script(answers={"BODYEOB": [["INSHEADER", 1, "X", "a"], ["CONTINUE"]]})
+    b.script(answers={"BODYEOB": [["INSHEADER", 1, "X", "b"], ["CHGHEADER", 2, "X", "c"], ["ACCEPT"]]})
+    with smtps.client() as client:
+        client.message(MESSAGE)
+        quit_(client)
+    assert stored(smtps) == b"X: b\r\nX: c\r\n" + MESSAGE
+    a.heard(), b.heard()
+
+
+@pytest.mark.parametrize("name", ["insert", "body", "none"])
+def test_a_big_message_is_changed_too(scene, name):
+    smtps, a, b = scene
+    changes, _ = CHANGES.get(name, ([], b""))
+    a.script(answers={"BODYEOB": [*changes, ["CONTINUE"]]})
+    with smtps.client() as client:
+        client.message(HEADER + b"\r\n" + BIG_BODY)
+        quit_(client)
+    head, body = {
+        "insert": (b"X-A: v\r\n w\r\n" + HEADER, BIG_BODY),
+        "body": (HEADER, b"new\r\nlines\r\n"),
+        "none": (HEADER, BIG_BODY),
+    }[name]
+    assert stored(smtps) == head + b"\r\n" + body
+    chunks = [BIG_BODY[at : at + 65535] for at in range(0, len(BIG_BODY), 65535)]
+    assert [one[1] for one in a.heard() if one[0] == "BODY"] == [summary(one) for one in chunks]
+    heard = [one[1] for one in b.heard() if one[0] == "BODY"]
+    assert heard == ([body.decode()] if name == "body" else [summary(one) for one in chunks])
+    closed = smtps.qmgr.of(CloseTransaction)[0]
+    assert closed.size_bytes > len(head) + len(body)
+
+
+def test_a_body_bigger_than_memory_holds_replaces_another(scene):
+    smtps, a, b = scene
+    piece = "y" * 78 + "\r\n"
+    a.script(answers={"BODYEOB": [*([["REPLBODY", piece * 800]] * 12), ["CONTINUE"]]})
+    with smtps.client() as client:
+        client.message(MESSAGE)
+        quit_(client)
+    assert stored(smtps) == HEADER + b"\r\n" + piece.encode() * 9600
+    a.heard(), b.heard()
+
+
+def test_the_envelope_is_changed(scene):
+    smtps, a, b = scene
+    a.script(
+        answers={
+            "BODYEOB": [
+                ["ADDRCPT", "<new@example.org>"],
+                ["ADDRCPT_PAR", "plain@example.org", "NOTIFY=NEVER"],
+                ["DELRCPT", "<r@EXAMPLE.org>"],
+                ["CHGFROM", "<other@example.org>"],
+                ["CONTINUE"],
+            ]
+        }
+    )
+    with smtps.client() as client:
+        client.message(MESSAGE, rcpts=("r@example.org", "stay@example.org"))
+        quit_(client)
+    stored(smtps)
+    a.heard(), b.heard()
+    smtps.qmgr.wait_for(CloseTransaction)
+    received = smtps.qmgr.messages
+    at = max(index for index, msg in enumerate(received) if isinstance(msg, NewTransaction))
+    assert isinstance(received[at - 1], DiscardTransaction)
+    assert received[at].mail == "other@example.org"
+    told = [(one.rcpt, one.notify, one.rcpt_idx) for one in received[at:] if isinstance(one, NewRecipient)]
+    assert told == [("stay@example.org", None, 1), ("new@example.org", None, 2), ("plain@example.org", "NEVER", 3)]
+    assert smtps.qmgr.of(CloseTransaction)[-1].rcpts == 3
+
+
+def test_a_recipient_that_is_only_added_is_told_as_others_are(scene):
+    smtps, a, b = scene
+    a.script(answers={"BODYEOB": [["ADDRCPT", "<new@example.org>"], ["ADDRCPT", "<r@example.org>"], ["CONTINUE"]]})
+    with smtps.client() as client:
+        client.message(MESSAGE)
+        quit_(client)
+    stored(smtps)
+    a.heard(), b.heard()
+    assert [one.rcpt for one in smtps.qmgr.of(NewRecipient)] == ["r@example.org", "new@example.org"]
+    assert smtps.qmgr.of(CloseTransaction)[-1].rcpts == 2
+
+
+def test_a_message_without_recipients_is_dropped(scene):
+    smtps, a, b = scene
+    a.script(answers={"BODYEOB": [["DELRCPT", "<r@example.org>"], ["CONTINUE"]]})
+    with smtps.client() as client:
+        client.message(MESSAGE)
+        quit_(client)
+    a.heard(), b.heard()
+    assert (smtps.content_files(), smtps.qmgr.of(CloseTransaction)) == ([], [])
+
+
+def test_quarantine_is_told_to_the_queue_manager(scene):
+    smtps, a, b = scene
+    a.script(answers={"BODYEOB": [["QUARANTINE", "virus"], ["CONTINUE"]]})
+    with smtps.client() as client:
+        client.message(MESSAGE)
+        a.script()
+        quit_(client)
+    stored(smtps)
+    a.heard(), b.heard()
+    assert smtps.qmgr.of(CloseTransaction)[-1].hold == "milter a: virus"
+
+
+def test_filters_that_do_not_answer_each_step_hear_the_same(scene):
+    smtps, a, b = scene
+    silent = 0x1000 | 0x2000 | 0x4000 | 0x8000 | 0x10000 | 0x80 | 0x40000 | 0x80000
+    a.script(negotiate={"steps": silent | 0x20000000}, answers={"BODYEOB": [["ADDHEADER", "X", "a"], ["CONTINUE"]]})
+    with smtps.client() as client:
+        client.message(HEADER + b"\r\n" + BIG_BODY)
+        quit_(client)
+    assert stored(smtps) == HEADER + b"X: a\r\n\r\n" + BIG_BODY
+    assert [one for one in a.heard() if one[0] == "BODY"] == [["BODY", summary(BIG_BODY)]]
+    b.heard()
+
+
+def test_a_header_without_an_empty_line_and_a_body_without_header_are_told_apart(scene):
+    smtps, a, b = scene
+    a.script(answers={"BODYEOB": [["ADDHEADER", "X", "a"], ["CONTINUE"]]})
+    for content, expected in [
+        (b"no header\r\n", b"X: a\r\n\r\nno header\r\n"),
+        (b" fold\r\n", b"X: a\r\n\r\n fold\r\n"),
+        (b"A: 1\r\n", b"A: 1\r\nX: a\r\n\r\n"),
+        (b"", b"X: a\r\n\r\n"),
+    ]:
+        with smtps.client() as client:
+            client.message(content)
+            quit_(client)
+        assert stored(smtps) == expected
+        a.heard(), b.heard()
+
+
+# -- without a filter
+
+BROKEN = ["hang", "die", "trickle", "nonsense", "huge", "disorder", "busy"]
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_filter_that_breaks_costs_its_session_what_its_default_action_says(scene, fault):
+    smtps, a, b = scene
+    a.script(faults={"BODYEOB" if fault == "busy" else "RCPT": fault})
+    with smtps.client(hello=False) as client:
+        client.expect("220")
+        asked, reply = until_refused(client)
+        assert (asked, reply) == ("end" if fault == "busy" else "RCPT", "451 4.7.1 Service unavailable - try again later")
+        client.command("RSET", "250")
+        client.command("MAIL FROM:<s@example.org>", "451 4.7.1")
+        a.script()
+        with smtps.client() as other:
+            other.message(MESSAGE)
+            quit_(other)
+        quit_(client)
+    stored(smtps)
+    smtps.wait_log(r"smtps\.milter_failed.*key=a")
+    [a.heard(), a.heard(), b.heard(), b.heard()]
+
+
+@pytest.mark.parametrize("action", ["reject", "accept", "quarantine"])
+def test_default_actions(tmp_path, filters, action):
+    a, b = filters
+    with started(tmp_path, filters, action) as smtps:
+        for step in ("CONNECT", "MAIL", "BODYEOB"):
+            a.turn, b.turn = a.turn + 1, b.turn + 1
+            a.script(faults={step: "die"}), b.script()
+            with smtps.client(hello=False) as client:
+                if action == "reject" and step == "CONNECT":
+                    client.expect("554 5.7.1")
+                else:
+                    client.expect("220")
+                    assert until_refused(client)[1].startswith("550 5.7.1" if action == "reject" else "250 2.0.0")
+                quit_(client)
+            a.heard(), b.heard()
+            if action != "reject":
+                assert smtps.qmgr.of(CloseTransaction)[-1].hold == ("milter a failed" if action == "quarantine" else None)
+                assert stored(smtps) == MESSAGE
+
+
+def test_a_filter_that_is_not_there(tmp_path, filters):
+    _a, b = filters
+    b.turn += 1
+    b.script()
+    gone = FakeMilter(tmp_path, "gone")
+    with started(tmp_path, (gone, b)) as smtps:
+        with smtps.client(hello=False) as client:
+            client.expect("421 4.7.1 Service unavailable")
+            client.expect("")
+        with gone, smtps.client() as client:
+            client.message(MESSAGE)
+            quit_(client)
+            gone.heard()
+        b.heard()
+        stored(smtps)
+
+
+def test_a_client_may_have_other_filters(tmp_path, filters):
+    a, b = filters
+    for one in (a, b):
+        one.turn += 1
+        one.script()
+    with started(tmp_path, filters, more="milters = b;") as smtps:
+        for conf, expected in (("", b), ("milters = { a };", a), ("milters = { };", None)):
+            smtps.smar.client = lambda msg, conf=conf: ClientVerdict(reply=Reply(220), session_conf=conf)
+            with smtps.client() as client:
+                client.message(MESSAGE)
+                quit_(client)
+            if expected is not None:
+                assert kinds(expected.heard()) == WHOLE
+            stored(smtps)
+
+
+# -- other ways in
+
+
+def test_a_message_by_bdat_passes_the_filters(scene):
+    smtps, a, b = scene
+    a.script(answers={"BODYEOB": [["ADDHEADER", "X", "a"], ["CONTINUE"]]})
+    half = len(MESSAGE) // 2
+    with smtps.client() as client:
+        client.command("MAIL FROM:<s@example.org>", "250")
+        client.command("RCPT TO:<r@example.org>", "250")
+        client.send(b"BDAT %d\r\n%s" % (half, MESSAGE[:half]))
+        client.expect("250")
+        client.send(b"BDAT %d LAST\r\n%s" % (len(MESSAGE) - half, MESSAGE[half:]))
+        client.expect("250")
+        quit_(client)
+    assert kinds(a.heard()) == [*kinds(b.heard())[:6], "HEADER", "HEADER", "EOH", "BODY", "BODYEOB", "QUIT"]
+    assert stored(smtps) == HEADER + b"X: a\r\n\r\nbody\r\n"
+
+
+@pytest.mark.parametrize("step", ["DATA", "EOH", "BODYEOB"])
+def test_a_message_by_bdat_is_refused(scene, step):
+    smtps, a, b = scene
+    a.script(answers={step: OWN})
+    with smtps.client() as client:
+        client.command("MAIL FROM:<s@example.org>", "250")
+        client.command("RCPT TO:<r@example.org>", "250")
+        client.send(b"BDAT %d LAST\r\n%s" % (len(MESSAGE), MESSAGE))
+        client.expect("554 5.7.9 own words")
+        quit_(client)
+    a.heard(), b.heard()
+    assert smtps.content_files() == []
+
+
+@pytest.mark.parametrize("content", [b"Subject: x\r\n\r\nbody\r\n", b"Subject: x\r\nno field\r\n", b"no field\r\n"])
+def test_filters_see_what_a_submission_server_completes(tmp_path, filters, content):
+    a, b = filters
+    for one in (a, b):
+        one.turn += 1
+        one.script(answers={"BODYEOB": [["ADDHEADER", "X", one.name], ["CONTINUE"]]})
+    with started(tmp_path, filters, more="flags = { submission };") as smtps:
+        with smtps.client() as client:
+            client.message(content)
+            quit_(client)
+        names = [one[1] for one in a.heard() if one[0] == "HEADER"]
+        assert names[:3] == ["Message-ID", "Date", "From"]
+        assert [one[1] for one in b.heard() if one[0] == "HEADER"] == [*names, "X"]
+        header, _, body = stored(smtps).partition(b"\r\n\r\n")
+    assert header.endswith(b"\r\nX: a\r\nX: b")
+    assert content.endswith(body)
+
+
+def test_a_client_that_another_one_speaks_for_is_told_to_new_filters(tmp_path, filters):
+    a, b = filters
+    for one in (a, b):
+        one.turn += 1
+        one.script()
+    with started(tmp_path, filters, more="xclient_from = 127.0.0.1;") as smtps:
+        with smtps.client() as client:
+            client.command("XCLIENT ADDR=192.0.2.7 NAME=other.example HELO=hello.example PROTO=ESMTP", "220")
+            client.message(MESSAGE)
+            quit_(client)
+        assert kinds(a.heard()) == ["OPTNEG", "CONNECT", "HELO", "QUIT"]
+        heard = {one[0]: one[1:] for one in a.heard()}
+        assert heard["CONNECT"][1] == ["INET", 0, "192.0.2.7"]
+        assert heard["HELO"] == ["hello.example"]
+        stored(smtps)
