@@ -77,15 +77,6 @@ _ACTIONS: Final[Mapping[Function, FilterActions]] = {
     Function.MSG_RPLC: FilterActions.CHGHDRS | FilterActions.CHGBODY,
 }
 _LISTENING: Final = frozenset((State.READY, State.CONNECTED, State.HELLO, *IN_MESSAGE))
-
-
-@dataclass(frozen=True, slots=True)
-class NewMessage:
-    """A piece of the message, header and body, that takes the place of the one that came."""
-
-    data: bytes
-
-
 Macros = Mapping[str, str]
 Messages = tuple[Message, ...]
 

@@ -16,10 +16,10 @@ from meta1g.base.errors import Module, TempError, UnsendableError
 from meta1g.base.ids import SessId
 from meta1g.base.log import Log
 from meta1g.base.reply import Reply
-from meta1g.milter.changes import FilterChange
+from meta1g.milter.changes import FilterChange, NewMessage
 from meta1g.milter.errors import MilterProtocolError
 from meta1g.milter.machine import CONTINUE, FilterOutcome, FilterVerdict
-from meta1g.pmilter.machine import NOTHING, Agreement, Messages, NewMessage, PolicyMachine, agree
+from meta1g.pmilter.machine import NOTHING, Agreement, Messages, PolicyMachine, agree
 from meta1g.rcb.schema import Message, Role
 from meta1g.rcb.smtps_pmilter import (
     PM_VERSION,
@@ -117,6 +117,10 @@ class PolicyLink:
     def _on_down(self) -> None:
         self.agreement = None
 
+    def session(self, session_id: SessId) -> "PolicyConnection":
+        """Gives what a session tells this filter by."""
+        return PolicyConnection(self, self._settings, session_id)
+
     def now(self) -> tuple[RcbConn, Agreement]:
         """Gives the connection and what was agreed on.
 
@@ -138,7 +142,7 @@ def _unasked(conn: RcbConn, request_id: int, msg: Message) -> None:
 
 
 class PolicyConnection:
-    """One session on the connection to a policy milter; the same as filterconn.FilterConnection for the other kind.
+    """One session on the connection to a policy milter; the same as filterconn.MilterConnection for the other kind.
 
     Args:
         link: the filter.
@@ -175,7 +179,7 @@ class PolicyConnection:
         self.machine = PolicyMachine(self._session_id, agreement)
 
     def ask(
-        self, tell: Callable[[PolicyMachine], Messages], on_change: Callable[[FilterChange | NewMessage], None] | None = None
+        self, tell: Callable[[PolicyMachine], Messages], on_change: Callable[[FilterChange], None] | None = None
     ) -> FilterVerdict:
         """Tells the filter something and waits for its answer, if it gives one.  Switches: yes (network), if it listens.
 
@@ -195,7 +199,7 @@ class PolicyConnection:
                 raise
             raise FilterFailedError(f"answering: {_reason(error)}") from error
 
-    def _ask(self, messages: Messages, on_change: Callable[[FilterChange | NewMessage], None] | None) -> FilterVerdict:
+    def _ask(self, messages: Messages, on_change: Callable[[FilterChange], None] | None) -> FilterVerdict:
         """Switches: yes (network), if there is a message."""
         verdict = CONTINUE
         for msg in messages:
@@ -221,7 +225,7 @@ class PolicyConnection:
             raise TempError(Module.PMILTER, "it was lost")
         return conn.ask(msg).wait(self.settings.reply_timeout_us)
 
-    def _pull(self, on_change: Callable[[FilterChange | NewMessage], None]) -> FilterVerdict:
+    def _pull(self, on_change: Callable[[FilterChange], None]) -> FilterVerdict:
         """Takes the message that the filter sends instead of the one that came.  Switches: yes (network)."""
         pulled, until_us = 0, st_utime() + _PULL_TIMES * self.settings.reply_timeout_us
         while True:
