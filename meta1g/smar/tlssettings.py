@@ -104,7 +104,8 @@ def _listener(config: Config, section: Section) -> tuple[IPv4Address | IPv6Addre
             if address.is_unspecified:
                 address = IPv4Address("127.0.0.1") if isinstance(address, IPv4Address) else IPv6Address("::1")
             proxied = network_table(smtps.get("proxy_from"), smtps.where).find(address)
-            if not one.get("path") and smtps.get("protocol") == "smtp" and not proxied:
+            plain = smtps.get("protocol") == "smtp" and not smtps.flag("require_auth") and not one.get("implicit_tls")
+            if plain and not proxied and not one.get("path"):
                 return address, int(one.get("port"))
-    text = "tls_reports needs an smtps with a listen_socket of type inet, without LMTP and proxies, to send by"
+    text = "tls_reports needs an smtps to send by, with a listen_socket of type inet, without LMTP, proxies, AUTH, implicit TLS"
     raise PermError(Module.SMAR, f"{section.where}: {text}")

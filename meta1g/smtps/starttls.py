@@ -125,15 +125,5 @@ def _handshake(dialogue: Dialogue, certificates: "Certificates") -> TlsInfo:
         raise ClientGoneError from error
     finally:
         dialogue.handshaking = False
-    context.log.info(
-        "smtps.tls",
-        "ok",
-        ss_sess=dialogue.id,
-        client=dialogue.client_addr,
-        tls=f"{info.version} {info.cipher}",
-        bits=info.bits,
-        verify="ok" if info.verified else info.reason,
-        cert_subject=info.subject or None,
-        cert_issuer=info.issuer or None,
-    )
+    context.log.info("smtps.tls", "ok", ss_sess=dialogue.id, client=dialogue.client_addr, **info.logged())
     return info

@@ -1,4 +1,4 @@
-"""Four SMTP servers of one gateway side by side: for the world, for mail programs, behind a proxy, LMTP on a Unix socket.
+"""Five SMTP servers of one gateway side by side: for the world, for mail programs (587 and 465), behind a proxy, LMTP.
 
 Each has its own settings, and one that ends, or gets other settings, leaves the sessions of the others alone.
 """
@@ -8,11 +8,13 @@ import shutil
 import signal
 import smtplib
 import socket
+import ssl
 
 import pytest
 
 from bench.relays import PostfixRelay
 from contrib.lib.gateway import Gateway, free_port, wait_until
+from tests.fakes.certificates import make_certificate
 from tests.system.conftest import KeepingSink, directory_for_all, running
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("several-smtps")]
@@ -38,16 +40,25 @@ def site(tmp_path_factory):
     directory = tmp_path_factory.mktemp("sm")
     sink = KeepingSink(directory / "mail")
     gateway = Gateway(directory / "gw", f". {sink.port}^[127.0.0.1]")
-    places = {"MSA": free_port(), "LB": free_port(), "IN": str(gateway.queue / "smtps" / "lmtp"), "lmtp": free_port()}
+    places = {
+        "MSA": free_port(),
+        "LB": free_port(),
+        "IN": str(gateway.queue / "smtps" / "lmtp"),
+        "lmtp": free_port(),
+        "SSL": free_port(),
+    }
     gateway.options["smtps"] = "xforward_from = { 127.0.0.1 };"
+    cert, key = make_certificate(directory, "mx.example")
     options = {
         "MSA": "max_recipients = 2; flags = { submission, no_access };",
         "LB": "proxy_from = { 127.0.0.1 }; max_recipients = 3;",
         "IN": "protocol = lmtp;",
+        "SSL": f"max_recipients = 1; flags = {{ submission }}; tls {{ cert_file = {cert}; key_file = {key}; }}",
     }
     listens = {name: INET.format(port=place) for name, place in places.items()}
-    both = 'type = unix; path = "smtps/lmtp"; permissions = 0600; }} listen_socket {{ '
-    listens["IN"] = both.replace("{{", "{").replace("}}", "}") + INET.format(port=places["lmtp"])
+    listens["SSL"] += " implicit_tls = true;"
+    both = 'type = unix; path = "smtps/lmtp"; permissions = 0600; } listen_socket { '
+    listens["IN"] = both + INET.format(port=places["lmtp"])
     gateway.options["extra"] = "".join(
         SECTION.format(name=name, options=text, listen=listens[name], conf=gateway.conf) for name, text in options.items()
     )
@@ -77,6 +88,12 @@ def opened(places, name):
         client = smtplib.LMTP(places[name])
         client.ehlo_or_helo_if_needed()
         return client
+    if name == "SSL":
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        client = smtplib.SMTP_SSL("127.0.0.1", places[name], local_hostname="client.example", timeout=60, context=context)
+        client.ehlo()
+        return client
     client = (Proxied if name == "LB" else smtplib.SMTP)("127.0.0.1", places[name], local_hostname="client.example", timeout=60)
     client.ehlo()
     return client
@@ -104,6 +121,8 @@ def test_each_has_its_own_settings(site):
     with opened(places, "") as mta, opened(places, "MSA") as msa, opened(places, "IN") as lmtp:
         assert rcpt_codes(mta) == rcpt_codes(lmtp) == [250] * 4
         assert rcpt_codes(msa) == [250, 250, 452, 452]
+        with opened(places, "SSL") as submissions:
+            assert rcpt_codes(submissions) == [250, 452, 452, 452]
         assert lmtp.docmd("EHLO", "client.example")[0] == 500
         assert msa.docmd("LHLO", "client.example")[0] == 500
     with opened(places, "LB") as client:
@@ -120,6 +139,9 @@ def test_mail_comes_by_each_and_only_that_of_mail_programs_is_completed(site):
     for field in ("Message-ID: <S", "Date: ", "From: <s@x.example>"):
         assert f"\n{field}" in by_msa
     assert "with LMTP id" in deliver(site, "IN", "lmtp@sink.example")
+    by_tls = deliver(site, "SSL", "tls@sink.example")
+    assert "with ESMTPS id" in by_tls
+    assert "\nMessage-ID: <S" in by_tls
 
 
 POSTFIX = """

@@ -15,8 +15,10 @@ NEEDED = {
     "dnsbl": "zone = a.example;",
     "policy_milter": "socket { port = 1; }",
     "socket": "port = 1;",
+    "tls_reports": "from = a@b.example;",
     **dict.fromkeys(
-        ("aliases", "local_user_map", "mailertable", "access_map", "auth_sender", "conf_map", "server_names"), "file = x;"
+        (*("aliases", "local_user_map", "mailertable", "access_map", "auth_sender", "conf_map", "server_names", "tls_policy"),),
+        "file = x;",
     ),
     "smtps auth": "password_file = x;",
 }

@@ -221,9 +221,14 @@ def test_reports_about_tls_are_made_with_their_section(load, tmp_path):
     assert (own.sender.organization, own.smtps, own.delay_s) == ("A B", ("::1", 2525), 0)
     with pytest.raises(PermError, match=r"sent through smtps at 127.0.0.1: add 127.0.0.1 to relay_from"):
         load("tls_reports { from = tls@gw.example; }", listen.format("127.0.0.1"))
-    with pytest.raises(PermError, match=r"needs an smtps with a listen_socket"):
+    with pytest.raises(PermError, match=r"needs an smtps to send by"):
         load("tls_reports { from = tls@gw.example; }")
-    for more in ("protocol = lmtp;", "proxy_from = { 127.0.0.1 };"):
-        one = f"smtps a {{ {more} listen_socket {{ type = inet; port = 2424; }} }}"
-        with pytest.raises(PermError, match=r"without LMTP and proxies"):
+    for more, sock in (
+        ("protocol = lmtp;", ""),
+        ("proxy_from = { 127.0.0.1 };", ""),
+        ("flags = { require_auth };", ""),
+        ("tls { cert_file = a.pem; key_file = a.key; }", "implicit_tls = true;"),
+    ):
+        one = f"smtps a {{ {more} listen_socket {{ type = inet; port = 2424; {sock} }} }}"
+        with pytest.raises(PermError, match=r"without LMTP, proxies, AUTH, implicit TLS"):
             load("relay_from = { 127.0.0.1 }; tls_reports { from = tls@gw.example; }", one)

@@ -1,6 +1,8 @@
 """Clients that come by a proxy: who they are to the checks, the queue and the log; with HAProxy, and by hand."""
 
+import contextlib
 import socket
+import ssl
 import struct
 import subprocess
 import time
@@ -11,6 +13,7 @@ from contrib.lib.gateway import free_port
 from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_qmgr import NewSession
 from meta1g.rcb.smtps_smar import CheckClient, Checks, ClientVerdict
+from tests.fakes.certificates import make_certificate
 from tests.fakes.smtps_process import WAIT_S, Client, SmtpsProcess
 
 HEADER = b"PROXY TCP4 192.0.2.9 127.0.0.1 4711 25\r\n"
@@ -145,3 +148,28 @@ def test_haproxy_hands_its_clients_on(smtps, haproxy, how):
         assert "[127.0.0.7]" in received(smtps, client)
         client.command("QUIT", "221")
         client.file.close()
+
+
+def test_a_session_that_begins_with_tls_begins_with_the_header_of_the_proxy(tmp_path):
+    cert, key = make_certificate(tmp_path, "mx.example")
+    options = f"proxy_from = {{ 127.0.0.1 }}; greet_pause = 1s; tls {{ cert_file = {cert}; key_file = {key}; }}"
+    made = SmtpsProcess(tmp_path / "q", options)
+    made.config.write_text(made.config.read_text().replace("port = 0;", "port = 0; implicit_tls = true;"))
+    context = ssl.create_default_context(cafile=cert)
+    with made, socket.create_connection(("127.0.0.1", made.port), WAIT_S) as sock:
+        hello, ended = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(ended, hello, server_hostname="mx.example")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.do_handshake()
+        sock.sendall(BINARY + hello.read())  # in one piece, as proxies hand it on
+        text = b""
+        while b"\n" not in text:
+            ended.write(sock.recv(65536))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                tls.do_handshake()
+                sock.sendall(hello.read())
+                text += tls.read(1000)
+        assert text.startswith(b"220 mx.example ESMTP")
+        made.wait_log(r"func=smtps.proxied, .*client=192\.0\.2\.9")
+        made.wait_log(r"func=smtps.tls, .*client=192\.0\.2\.9")
+        made.wait_log(r"func=smtps.paused, .*client=192\.0\.2\.9")

@@ -324,3 +324,27 @@ def test_half_a_handshake_does_not_delay_the_stop(tmp_path, files):
         process.wait_log(r"func=smtps\.closed, ")
         file.close()
         sock.close()
+
+
+def test_renegotiation_is_refused(smtps):
+    command = ["openssl", "s_client", "-starttls", "smtp", "-tls1_2", "-connect", f"127.0.0.1:{smtps.port}"]
+    done = subprocess.run(command, input="R\n", capture_output=True, text=True, timeout=60, check=False)
+    assert "RENEGOTIATING" in done.stdout + done.stderr
+    assert "no renegotiation" in done.stdout + done.stderr
+    with client(smtps) as smtp:
+        assert smtp.noop()[0] == 250
+
+
+def test_a_chain_of_certificates_without_end_is_refused(smtps, files, tmp_path):
+    """OpenSSL takes 100 KiB of them at most."""
+    chain = tmp_path / "chain.pem"
+    chain.write_text((files / "client.example.pem").read_text() + (files / "other.example.pem").read_text() * 400)
+    made = context(files)
+    made.load_cert_chain(chain, files / "client.example.key")
+    with client(smtps) as smtp:
+        smtp.ehlo("client.example")
+        with contextlib.suppress(smtplib.SMTPServerDisconnected, OSError):  # TLS 1.3 lets the client find out later
+            starttls(smtp, made)
+    smtps.wait_log(r"func=smtps\.tls_failed, .*excessive message size")
+    with client(smtps) as smtp:
+        assert smtp.noop()[0] == 250
