@@ -43,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
             "maps.lookup",
             "maps.textmap",
         ),
-        *("pmilter.stages", "pmilter.modify"),
+        *("pmilter.stages", "pmilter.modify", "pmilter.machine"),
     },
     "smtpc": {"base", "rcb", "smtp", "sasl", "conf", "st", "db.cdb", "db.files"},
     "qmgr": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},

@@ -44,7 +44,7 @@ _SMTPS: Final = tuple(
         "settings:_parts",
         "settings:_verification",
         "milters:milters_of",
-        "milters:_policy",
+        "milters:policies_of",
     )
 )
 _SMTPC: Final = "meta1g.smtpc.settings:Settings.from_section"

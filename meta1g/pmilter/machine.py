@@ -49,7 +49,7 @@ from meta1g.smtp.header import Field
 
 #: The words of a refusal for which a filter has none of its own, by the first digit of its code.
 _USUAL: Final = {4: Reply(451, "4.7.1", "Refused by a filter, try again later"), 5: Reply(550, "5.7.1", "Refused by a filter")}
-#: Macros by the names that they have for filters of sendmail 8.
+#: Values by the names that they have for filters of sendmail 8.
 _NAMES: Final[Mapping[Pmm, str]] = {
     Pmm.SRVHOSTNAME: "j",
     Pmm.CLIENT_RESOLVE: "client_resolve",
@@ -77,7 +77,7 @@ _ACTIONS: Final[Mapping[Function, FilterActions]] = {
     Function.MSG_RPLC: FilterActions.CHGHDRS | FilterActions.CHGBODY,
 }
 _LISTENING: Final = frozenset((State.READY, State.CONNECTED, State.HELLO, *IN_MESSAGE))
-Macros = Mapping[str, str]
+Values = Mapping[str, str]
 Messages = tuple[Message, ...]
 
 
@@ -166,7 +166,7 @@ class PolicyMachine:
 
     # what the server tells
 
-    def connect(self, hostname: bytes, peer: PeerAddress, macros: Macros) -> Messages:
+    def connect(self, hostname: bytes, peer: PeerAddress, macros: Values) -> Messages:
         """Tells who the client is; an address in brackets is no name."""
         self.step(Event.CONNECT)
         return (
@@ -178,14 +178,14 @@ class PolicyMachine:
             ),
         )
 
-    def helo(self, name: bytes, macros: Macros, *, ehlo: bool) -> Messages:
+    def helo(self, name: bytes, macros: Values, *, ehlo: bool) -> Messages:
         """Tells the argument of HELO or EHLO."""
         if not self._tells(Event.HELO, Stage.HELO):
             return ()
         helo = name.decode("utf-8", "replace")
         return (PmHelo(session_id=self._session, helo=helo, ehlo=ehlo, macros=self._macros(Stage.HELO, macros)),)
 
-    def mail(self, words: tuple[bytes, ...], macros: Macros) -> Messages:
+    def mail(self, words: tuple[bytes, ...], macros: Values) -> Messages:
         """Tells the sender in angle brackets, and the parameters of MAIL."""
         self._held.clear()
         self._rcpts, self._enough = 0, False
@@ -202,19 +202,19 @@ class PolicyMachine:
             ),
         )
 
-    def rcpt(self, words: tuple[bytes, ...], macros: Macros) -> Messages:
+    def rcpt(self, words: tuple[bytes, ...], macros: Values) -> Messages:
         """Tells a recipient in angle brackets, and the parameters of RCPT."""
         if not self._tells(Event.RCPT, Stage.RCPT):
             return ()
         return (self._rcpt(words, macros),)
 
-    def refused_rcpt(self, words: tuple[bytes, ...], reply: Reply, macros: Macros) -> Messages:
+    def refused_rcpt(self, words: tuple[bytes, ...], reply: Reply, macros: Values) -> Messages:
         """Tells a recipient that is refused anyhow."""
         if not self._tells(Event.RCPT, Stage.RCPT):
             return ()
         return (self._rcpt(words, macros, reply),)
 
-    def _rcpt(self, words: tuple[bytes, ...], macros: Macros, status: Reply = Reply(0)) -> PmRcpt:  # noqa: B008  immutable
+    def _rcpt(self, words: tuple[bytes, ...], macros: Values, status: Reply = Reply(0)) -> PmRcpt:  # noqa: B008  immutable
         rcpt, *args = (word.decode("utf-8", "replace") for word in words)
         self._rcpts += 1
         return PmRcpt(
@@ -226,7 +226,7 @@ class PolicyMachine:
             macros=self._macros(Stage.RCPT, macros),
         )
 
-    def data(self, macros: Macros) -> Messages:
+    def data(self, macros: Values) -> Messages:
         """Tells that the content follows."""
         if not self._tells(Event.DATA, Stage.DATA):
             return ()
@@ -236,7 +236,7 @@ class PolicyMachine:
         """Tells a field of the header."""
         return self._content(Event.HEADER, field.raw)
 
-    def eoh(self, macros: Macros) -> Messages:
+    def eoh(self, macros: Values) -> Messages:
         """Tells that the header is over."""
         return self._content(Event.EOH, b"\r\n")
 
@@ -244,7 +244,7 @@ class PolicyMachine:
         """Tells a piece of the body."""
         return self._content(Event.BODY, chunk)
 
-    def eom(self, macros: Macros) -> Messages:
+    def eom(self, macros: Values) -> Messages:
         """Tells that the message is complete."""
         if not self.listens:
             return ()
@@ -301,7 +301,7 @@ class PolicyMachine:
             yield MessageChunk(session_id=self._session, data=bytes(self._held[:PMILTER_CHUNK_SIZE]))
             del self._held[:PMILTER_CHUNK_SIZE]
 
-    def _macros(self, stage: Stage, macros: Macros) -> tuple[MacroValue, ...]:
+    def _macros(self, stage: Stage, macros: Values) -> tuple[MacroValue, ...]:
         asked = self._agreement.macros.get(stage, ())
         return tuple(MacroValue(macro=int(one), value=value) for one in asked if (value := macros.get(_NAMES[one], "")))
 

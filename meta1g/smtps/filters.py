@@ -119,15 +119,14 @@ class Filters:
         peer = _peer(dialogue)
         return self._session(lambda one: one.machine.connect(host.encode(), peer, one.macros))
 
-    def helo(self, name: str) -> Reply | None:
-        """Tells the argument of HELO or EHLO; gives a refusal or None.  Switches: yes (network)."""
+    def helo(self, name: str, *, ehlo: bool) -> Reply | None:
+        """Tells the argument of HELO or EHLO, whichever it is; gives a refusal or None.  Switches: yes (network)."""
         self._hello = name
         tls = self.dialogue.tls
         if tls is not None:
             self._macros |= {"tls_version": tls.version, "cipher": tls.cipher, "cipher_bits": str(tls.bits)}
             self._macros |= {"cert_subject": tls.subject, "cert_issuer": tls.issuer}
             self._macros["verify"] = "OK" if tls.verified else "NO" if tls.peer_cert is None else "FAIL"
-        ehlo = self.dialogue.protocol != "SMTP"
         return self._session(lambda one: one.machine.helo(_wire(name), one.macros, ehlo=ehlo))
 
     def _session(self, tell: Tell) -> Reply | None:
@@ -153,7 +152,10 @@ class Filters:
             return self.denial
         self.abort()  # who had decided about the last message hears that it is over
         self.announced, self.rcpts, self.spent_s = None, [], 0.0
-        if self._hello != self.dialogue.ehlo and self.helo(self.dialogue.ehlo) is not None:
+        if (
+            self._hello != self.dialogue.ehlo
+            and self.helo(self.dialogue.ehlo, ehlo=self.dialogue.protocol != "SMTP") is not None
+        ):
             return self.denial  # somebody else said it for the client
         self._macros |= {"i": ta.ta_id, "mail_addr": ta.mail.text, "mail_host": ta.mail.domain, "mail_mailer": _MAILER}
         auth = self.dialogue.auth

@@ -28,7 +28,7 @@ from meta1g.smtps.context import Context
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.limits import FILTER_DESCRIPTORS, SESSION_DESCRIPTORS, SPARE_DESCRIPTORS, US
 from meta1g.smtps.listen import bind_all, doors_of
-from meta1g.smtps.milters import PolicySettings, policies_of
+from meta1g.smtps.milters import PolicySettings
 from meta1g.smtps.qmgr_link import QmgrLink
 from meta1g.smtps.server import Server
 from meta1g.smtps.settings import ClientSettings, settings_from
@@ -79,8 +79,7 @@ class SmtpsProcess:
         hostname = config.hostname or system_name()
         settings = settings_from(config, section, hostname)
         queue = config.queue_directory
-        policies = policies_of(section, queue)
-        filters = len(section.subs("milter")) + bool(policies)
+        filters = len(section.subs("milter")) + bool(settings.policies)
         sessions_max = served_at_once(settings.max_threads, 2 * len(section.subs("listen_socket")), log, filters)
         hello_q = SmtpsHello(smtps_id=index, name=settings.name, pid=os.getpid(), max_threads=sessions_max)
         hello_a = SmtpsHelloA(smtps_id=index, name=settings.name, flags=int(settings.lookup_flags))
@@ -101,7 +100,7 @@ class SmtpsProcess:
             clients=ClientSettings(config, section, hostname),
             certificates=None if settings.tls is None else _certificates(settings.tls, log, clock, sessions_max, qmgr),
             auth_server=_auth_server(auth_settings(config, section.sub("auth")), log, clock),
-            policies=_policy_links(policies, hostname, log) if policies else (),
+            policies=_policy_links(settings.policies, hostname, log) if settings.policies else (),
         )
         if settings.greet_pause_us:
             self.context.passed().open()
