@@ -5,6 +5,7 @@ Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPC" (modelle
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 from meta1g.base.clock import Clock
 from meta1g.base.ids import IdGenerator
@@ -32,6 +33,10 @@ def addresses_of(servers: Sequence[ServerAddr], idx: int) -> tuple[ServerAddr, .
             break
         found.append(one)
     return tuple(found)
+
+
+def _place(server: ServerAddr) -> tuple[str, str]:
+    return server.addr, server.host
 
 
 class Builder:
@@ -94,13 +99,17 @@ class Builder:
 
     @staticmethod
     def _addresses(rcpts: Sequence[AqRcpt]) -> tuple[ServerAddr, ...]:
-        """Gives where the delivery may go; recipients whose servers have other names share nothing but the first address."""
+        """Gives where the delivery may go: what comes next for all of its recipients, so that nobody passes a server over."""
         first = rcpts[0]
-        if first.server_idx + 1 == len(first.servers):
-            return (first.server,)
         found = addresses_of(first.servers, first.server_idx)
-        same = all(rcpt.servers is first.servers or rcpt.server.host == first.server.host for rcpt in rcpts)
-        return found if same else found[:1]
+        for rcpt in rcpts:
+            if len(found) == 1:
+                break
+            if rcpt.servers is not first.servers:
+                others = addresses_of(rcpt.servers, rcpt.server_idx)
+                same = takewhile(lambda pair: _place(pair[0]) == _place(pair[1]), zip(found, others, strict=False))
+                found = tuple(one for one, _ in same) or found[:1]
+        return found
 
     @staticmethod
     def _rcpt(rcpt: AqRcpt) -> DeliverRcpt:

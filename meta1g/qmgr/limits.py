@@ -70,8 +70,9 @@ IDLE_LOOKS: Final = 8
 SESSION_DELIVERIES_MAX: Final = 1000
 #: An idle session is closed after this time.
 SESSION_IDLE_S: Final = 5.0
-#: How long a delivery agent may take for one delivery, beside its content: its own time-outs for one recipient are half of it.
-RESULT_TIMEOUT_S: Final = 3600
+#: How long a delivery agent may take for one delivery, beside its content: SMTPC gives a transaction three hours, which many
+#: recipients at a slow server may need; whoever is given up before is sent the message twice.
+RESULT_TIMEOUT_S: Final = 4 * 3600
 #: The rate at which content has to go at least.  Our choice: four times what SMTPS demands of its clients.
 RESULT_BYTES_PER_S: Final = 1024
 #: A destination may have so many times the sessions that are free: three quarters of all if it is alone.  Ref: invariant I11.
@@ -126,3 +127,5 @@ WARNING_RCPTS_MAX: Final = 50
 FAILED_PART: Final = 8
 #: A recipient whose agent ended so often in the middle of its delivery waits like a deferred one.
 LOST_MAX: Final = 5
+#: Demands on TLS that are kept once for all recipients that meet them.  Our choice: 16 KiB each at most.
+DEMANDS_KEPT: Final = 500

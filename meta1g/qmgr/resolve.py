@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from meta1g.base import failure
-from meta1g.base.errors import TempError
+from meta1g.base.errors import Module, TempError
 from meta1g.base.ids import RcptId, rcpt_id
 from meta1g.base.reply import Reply
+from meta1g.base.rsc import Rsc
 from meta1g.base.tlspolicy import policy_of
 from meta1g.db.aq_types import AqRcpt, RcptState
 from meta1g.pt.rcbconn import RcbCom
@@ -25,7 +26,7 @@ from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.expanding import Expanding
-from meta1g.qmgr.limits import ASK_AGAIN_S, RESOLVE_TIMEOUT_S, SLICE
+from meta1g.qmgr.limits import ASK_AGAIN_S, DEMANDS_KEPT, RESOLVE_TIMEOUT_S, SLICE
 from meta1g.qmgr.lists import Expansion, Lists, Parts
 from meta1g.qmgr.orders import Orders
 from meta1g.qmgr.outcome import Outcome
@@ -96,6 +97,7 @@ class Resolving:
         self._clock = env.clock
         self._lists = Lists()
         self._window = Window()
+        self._demands: Rsc[str, str] = Rsc(DEMANDS_KEPT, Module.AQ)
         self._by_domain = False  # SMAR says the same of all addresses of a domain
         self._timed = False  # a time is set at which those that were lost are asked for again
         self._task = env.evthr.task_new(self._run, events=Ev.NONE, name="resolve")
@@ -238,6 +240,8 @@ class Resolving:
         with self._active.lock:
             if self._window.answered(number):
                 self._task.wakeup()
+            if isinstance(answer, Route) and any(one.tls for one in answer.servers):
+                answer = replace(answer, servers=tuple(map(self._shared, answer.servers)))
             for rcpt in rcpts:
                 with failure.item(self._log, "qmgr.resolve", partial(self._confused, rcpt), ss_ta=rcpt.ta.ta_id):
                     if rcpt.state is not RcptState.SENT_TO_AR:
@@ -246,6 +250,13 @@ class Resolving:
                         self._ask_later(rcpt)  # it is no alias of the same name
                     else:
                         self._take(rcpt, parts, answer)
+
+    def _shared(self, server: ServerAddr) -> ServerAddr:
+        """Gives a server whose demands are kept once for all who meet them: they have kilobytes of TLSA records (I4)."""
+        known = self._demands.get(server.tls)
+        if known is None:
+            self._demands.put(server.tls, known := server.tls)
+        return replace(server, tls=known)
 
     def _take(self, rcpt: AqRcpt, parts: Parts, answer: Message | None) -> None:
         if rcpt.order and self._orders.came_back(rcpt):

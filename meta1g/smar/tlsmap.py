@@ -20,6 +20,7 @@ from dataclasses import replace
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
+from meta1g.base.idn import forms
 from meta1g.base.tlspolicy import TlsLevel, TlsPolicy
 from meta1g.conf.values import shown, suggest
 from meta1g.maps.base import Map, MapStatus
@@ -183,8 +184,8 @@ def keys_of(target: Target) -> Iterator[str]:
     """Gives the keys of a target, most specific first."""
     host, port = target.host, target.port
     if target.use_mx:
-        if port != _SMTP_PORT:
-            yield f"{host}:{port}"
+        for form in forms(host):
+            yield f"{form}:{port}"
         yield from domain_keys(host)
     else:
         yield f"[{host}]:{port}"
@@ -236,12 +237,17 @@ class PolicyMap:
             return None, True
         source = f"{self._table.name} {key}".strip()
         if result.status is not MapStatus.OK:
-            return PolicyEntry(TlsPolicy(refused="its TLS policy is not known: the map does not answer", source=source)), False
+            return _refused("its TLS policy is not known: the map does not answer", source), False
         try:
             entry = read_entry(result.value, source)
             if entry.dane and not self._dane:
                 raise ValueError("needs DNS_flags = { trust_ad } in section smar")
         except ValueError as error:
             self._wrong.tell(self._table.name, key, result.value, str(error))
-            return PolicyEntry(TlsPolicy(refused="its TLS policy is wrong, see the log of smar", source=source)), True
+            return _refused("its TLS policy is wrong, see the log of smar", source), True
         return entry, True
+
+
+def _refused(why: str, source: str) -> PolicyEntry:
+    """Gives what holds while nobody knows what the configuration demands: no message may ask for less."""
+    return PolicyEntry(TlsPolicy(fixed=True, refused=why, source=source))

@@ -20,7 +20,7 @@ from typing import Protocol
 from meta1g.base import failure
 from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
-from meta1g.base.tlspolicy import OPPORTUNISTIC, TlsPolicy
+from meta1g.base.tlspolicy import OPPORTUNISTIC, TlsLevel, TlsPolicy
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.qmgr_smar import Route
@@ -155,14 +155,17 @@ class TlsPolicies:
             else:
                 decided(policy if hop.entry is None else _as_configured(policy, last))
 
-        with failure.item(self._log, "smar.tls_policy", lambda _: decided(_CONFUSED), name=hop.host):
+        confused = replace(_CONFUSED, fixed=last.fixed)
+        with failure.item(self._log, "smar.tls_policy", lambda _: decided(confused), name=hop.host):
             sources[0].ask(hop, on_policy)
 
 
 def _as_configured(found: TlsPolicy, entry: TlsPolicy) -> TlsPolicy:
     """Gives what DANE says, where the map wants it, with what the map says beside it."""
-    source = f"{found.source}, {entry.source}"
-    return replace(found, tls13=entry.tls13, ciphers=entry.ciphers, fixed=entry.fixed, source=source)
+    source, refused = f"{found.source}, {entry.source}", found.refused
+    if entry.refused and found.level is not TlsLevel.DANE:  # dane-only
+        refused = refused or "none of its TLSA records can be used, and its tls_policy is dane-only"
+    return replace(found, tls13=entry.tls13, ciphers=entry.ciphers, fixed=entry.fixed, refused=refused, source=source)
 
 
 def _in_order(servers: Sequence[ServerAddr]) -> dict[tuple[str, int, str], None]:

@@ -257,7 +257,7 @@ class Client:
             session.aim(job.server)
             for attempt in (1, 2):
                 if not session.is_open:
-                    session.open()
+                    _open(session)
                 try:
                     return self._transact(session, job, content)
                 except SessionError as broken:
@@ -366,6 +366,28 @@ class Client:
                 reply=reply.code,
                 ecode=reply.ecode,
             )
+
+
+def _open(session: Session) -> None:
+    """Opens a session: what is said at one address is no answer of those that it has only overtaken.
+
+    They are asked, too, since QMGR goes on behind it.  Raises and switches as Session.open().  Switches: yes.
+    """
+    try:
+        session.open()
+    except SessionError:
+        used, spare = session.server, session.spare
+        if not spare or session.login_tried is not None:  # an account is not to be locked by many tries
+            raise
+        session.quit()
+        try:
+            session.open(spare)
+        except SessionError:
+            if session.server is not used:
+                raise
+        else:
+            return
+        raise  # nobody is reached there
 
 
 def _poll(session: Session) -> bool:

@@ -116,7 +116,9 @@ class Race:
                     self._open.remove(winner)
                     self._overtake()
                     self._unreached.forget(winner.server)
-                    return ServerConnection(winner.netfd, winner.server)
+                    made = ServerConnection(winner.netfd, winner.server)
+                    made.spare = (*(attempt.server for attempt in self._open), *self._left)
+                    return made
                 if not self._open and not self._left:
                     raise self._nobody()
         finally:

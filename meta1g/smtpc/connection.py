@@ -73,12 +73,13 @@ class ServerConnection:
 
     Attributes:
         server: the other end; what it says has its name as origin.
+        spare: other addresses of the server that may be reached, for all that is known.
         until_us: no wait goes beyond this time of st_utime(), whatever its own limit is; None for no such limit.
 
     Owner: one state thread (the session's).
     """
 
-    __slots__ = ("_asked", "_ended", "_netfd", "_parser", "_replies", "server", "until_us")
+    __slots__ = ("_asked", "_ended", "_netfd", "_parser", "_replies", "server", "spare", "until_us")
 
     def __init__(self, netfd: NetFd, server: ServerAddr) -> None:
         self._netfd = netfd
@@ -87,6 +88,7 @@ class ServerConnection:
         self._replies: deque[Reply] = deque()
         self._asked = 1  # the greeting
         self.server = server
+        self.spare: tuple[ServerAddr, ...] = ()
         self.until_us: int | None = None
 
     @property

@@ -79,6 +79,7 @@ class Session:
     Attributes:
         policy: what TLS has to fulfil.
         server: the address that is connected, the first one without a connection.
+        spare: better addresses that were overtaken by it, or not tried yet.
         tried: of how many of the addresses it is known whether they can be reached.
         login: who the server knows us as, None if we are nobody.
         login_tried: who we wanted to be, None if there is no login for this server.
@@ -89,13 +90,14 @@ class Session:
 
     __slots__ = (
         "_connection", "_da", "_servers", "_settings", "_shared", "_talk", "idle_since", "login", "login_tried", "policy",
-        "server", "session_id", "tls", "tried",
+        "server", "session_id", "spare", "tls", "tried",
     )  # fmt: skip
 
     def __init__(self, session_id: str, servers: tuple[ServerAddr, ...], da: int, settings: Settings, shared: Shared) -> None:
         self.session_id = session_id
         self.server = servers[0]
         self.tried = 1
+        self.spare: tuple[ServerAddr, ...] = ()
         self._servers = servers
         self._da = da
         self._settings = settings
@@ -184,11 +186,13 @@ class Session:
 
     # -- opening ----------------------------------------------------------------------------------------------------
 
-    def open(self) -> None:
+    def open(self, servers: tuple[ServerAddr, ...] = ()) -> None:
         """Connects, reads the greeting and introduces ourselves, under TLS if both sides can; logs in if we have a login.
 
-        Where nothing else is demanded TLS is opportunistic: after a handshake that failed the server is asked again, in clear
-        (RFC 7435).
+        Where nothing else is demanded TLS is opportunistic (RFC 7435): after a handshake that failed it goes on in clear.
+
+        Args:
+            servers: some of its addresses; empty for all.
 
         Raises:
             SessionError: the server cannot be used, or TLS is not as demanded; QUIT is all that can be said, if anything.
@@ -198,7 +202,7 @@ class Session:
         """
         self.login_tried = None
         self._end(self._securing().refusal())
-        self._open()
+        self._open(servers)
         self._demand_tls()
         if self._settings.auth is not None:
             self._log_in(self._settings.auth)
@@ -271,15 +275,15 @@ class Session:
 
     def _open(self, servers: tuple[ServerAddr, ...] = ()) -> None:
         """Connects to one of the addresses, of those given or of all, and says EHLO.  Switches: yes (connect, read, write)."""
-        settings = self._settings
+        settings, servers = self._settings, servers or self._servers
         self.close()
         self.idle_since = 0.0
-        servers = servers or self._servers
-        self.tried = len(servers) if servers is self._servers else self.tried
+        self.tried, self.spare = (len(servers), ()) if servers is self._servers else (self.tried, self.spare)
         self._connection = connect(servers, settings.connect_timeout_s, settings.sources, self._shared.unreached)
         self.server = self._connection.server
         if servers is self._servers:
             self.tried = servers.index(self.server) + 1
+            self.spare = tuple(one for one in self._connection.spare if one in servers[: self.tried])
         self._talk = self._new_talk()
         self._talk.connected()
         self._converse()
@@ -376,7 +380,7 @@ class Session:
             status.rcpts.pop(rcpt.rcpt_idx)
         again, before = DeliveryStatus(), self.tls
         try:
-            self.open()
+            self.open((self.server,))
             if before is not None and (self.tls is None or self.tls.verified < before.verified):
                 raise SessionError(Reply(451, "4.7.5", f"{where(self.server)}: TLS is worse than it was a moment ago"))
             self._talk.without_chunks()

@@ -63,11 +63,13 @@ class ScriptedServer:
         on_connection: Callable[[socket.socket], None] | None = None,
         tls: ssl.SSLContext | None = None,
         port: int = 0,
+        address: str = "127.0.0.1",
     ) -> None:
         self._tls = tls
+        self._address = address
         self.replies: Replies = {**DEFAULT, **(replies or {})}
         self._on_connection = on_connection
-        self._server = socket.create_server(("127.0.0.1", port))
+        self._server = socket.create_server((address, port))
         self.port: int = self._server.getsockname()[1]
         self.connections: list[Seen] = []
         self._open: list[socket.socket] = []
@@ -86,7 +88,7 @@ class ScriptedServer:
 
     def __exit__(self, *exc: object) -> None:
         self._stopping = True
-        socket.create_connection(("127.0.0.1", self.port)).close()
+        socket.create_connection((self._address, self.port)).close()
         for conn in self._open:  # its thread may close it at the same time
             with contextlib.suppress(OSError):
                 conn.shutdown(socket.SHUT_RDWR)

@@ -237,3 +237,17 @@ def test_those_who_have_left_do_not_stay_for_ever_among_those_who_are_timed(mail
     due = mail.queues.timed.due(1e12, 10_000)
     assert len(due) == 300
     assert all(mail.queues.has(one) for one in due)
+
+
+def test_who_comes_back_is_timed_once(mail):
+    mail.tas[1] = AqTa(replace(ta(1), by=5.0, by_mode="R"), in_ibdb=True, in_defedb=False)
+    one = mail.add(1)
+    for _ in range(9):
+        mail.queues.remove(one)
+        mail.queues.add(one)
+    assert len(mail.queues.timed) == 1
+    assert mail.queues.timed.due(5.0, 9) == [one]
+    assert mail.queues.timed.due(5.0, 9) == []
+    mail.queues.remove(one)
+    mail.queues.add(one)
+    assert mail.queues.timed.due(5.0, 9) == [one]

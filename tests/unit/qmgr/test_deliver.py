@@ -59,13 +59,22 @@ def test_the_addresses_of_a_server_are_those_that_differ_in_nothing_else(servers
     assert addresses_of(servers, idx) == tuple(servers[idx : idx + count])
 
 
-def test_recipients_whose_servers_have_other_names_share_the_first_address_alone():
+def test_recipients_share_the_addresses_that_come_next_for_all_of_them():
+    """How many were tried counts for each recipient: a server that follows for one of them alone would be passed over."""
     it = AqTa(ta(1), in_ibdb=True, in_defedb=False)
     rcpts = [AqRcpt(it, rcpt(1, number), Home.IBDB) for number in range(2)]
     both = server("1"), server("2")
     builder = Builder(settings(), IdGenerator("C", 0, SystemClock()), SystemClock())
     session = DaSession("C1", Agent(None, 0, 1, 9), DestKey(0, "1", 25), 1)
-    for other, expected in ((both, both), ((server("1", host="b"),), both[:1])):
+    other_host = server("3", host="b")
+    for other, expected in (
+        (both, both),
+        ((server("1", ttl_s=1), server("2", ttl_s=1)), both),
+        ((server("1", host="b"),), both[:1]),
+        ((server("1"),), both[:1]),
+        ((server("1"), server("4"), server("2")), both[:1]),
+        ((server("1"), other_host), both[:1]),
+    ):
         rcpts[0].servers, rcpts[1].servers = both, other
         assert builder.build(session, rcpts, new_session=True, keep_open=True).server == expected
 

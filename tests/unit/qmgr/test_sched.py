@@ -12,6 +12,7 @@ from meta1g.qmgr.limits import (
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.qmgr_smar import Route
 from meta1g.rcb.smtpc_qmgr import DeliveryResult, RcptResult, Retry, SmtpcHello
+from meta1g.smtpc.limits import DELIVERY_MAX_S
 from tests.fakes.qmgr_peers import Agent, domains, route
 from tests.fakes.qmgr_system import wait_until
 
@@ -645,10 +646,15 @@ def test_the_result_of_another_delivery_decides_about_nobody(qmgr, what):
     qmgr.wait_empty()
 
 
+def test_an_agent_has_the_time_that_it_may_take():
+    """What is given up while the agent still delivers it is delivered twice; an hour is left to open the session."""
+    assert RESULT_TIMEOUT_S >= DELIVERY_MAX_S + 3600
+
+
 def test_a_result_that_does_not_come_in_time_is_not_waited_for(qmgr):
     system(qmgr, a=A)
     agent = qmgr.agent(script=hold)
-    send(qmgr.smtps(), "a")
+    qmgr.smtps().mail("r@a.example", mail="")  # nobody to be warned of the delay
     (job,) = agent.wait_jobs(1)
     qmgr.advance(RESULT_TIMEOUT_S + 60)
     qmgr.wait_deferred(1)
@@ -756,6 +762,25 @@ def test_times_and_priorities_outlive_a_restart(qmgr):
     assert job.msg.by == by
     agent.script = lambda job: job.done()  # the report of the trace
     job.done()
+    qmgr.wait_empty()
+
+
+def test_a_message_that_waits_at_its_second_server_is_returned_once(qmgr):
+    system(qmgr, a=B, c=f"{A} {B}", b=C)
+    agent = qmgr.agent(script=hold)
+    smtps = qmgr.smtps()
+    send(smtps, *"aa")
+    agent.wait_jobs(2)
+    late = smtps.mail("late@c.example", mail="s@b.example", by=float(int(qmgr.clock.now()) + 100), by_mode="R")
+    agent.wait_jobs(3)[2].failed()
+    wait_until(lambda: list(qmgr.states().values()).count("READY") == 1, "it waits for the second server")
+    qmgr.advance(200)
+    report = agent.wait_jobs(4)[3]
+    assert (report.msg.ta_id, report.rcpts) == (late, ["s@b.example"])
+    assert report.told.count(b"Status: 5.4.7") == 1
+    agent.script = lambda job: job.done()
+    for job in (*agent.jobs[:2], report):
+        job.done()
     qmgr.wait_empty()
 
 

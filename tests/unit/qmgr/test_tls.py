@@ -44,6 +44,18 @@ def test_sessions_of_different_demands_are_kept_apart(qmgr):
         assert sorted((row["server"], row["tls"]) for row in client.ask("destinations")) == [(A, "dane"), (A, "may")]
 
 
+def test_what_is_demanded_is_kept_once_however_many_servers_and_recipients_have_it(qmgr):
+    smar = qmgr.smar()
+    smar.answers |= {"one.example": with_tls(route(A, B), DANE), "two.example": with_tls(route(A, B), DANE)}
+    qmgr.agent(script=lambda job: None)
+    qmgr.smtps().mail("r@one.example", "r@two.example")
+    wait_until(lambda: list(qmgr.states().values()).count("SCHEDULED") == 2, "they are on their way")
+    with qmgr.context.active.lock:
+        kept = [one.tls for it in qmgr.aq.tas() for rcpt in it.rcpts.values() for one in rcpt.servers]
+    assert kept == [DANE.demands()] * 4
+    assert len(set(map(id, kept))) == 1
+
+
 @pytest.mark.parametrize("code", [451, 554])
 def test_the_next_server_is_tried_for_those_who_may_not_go_to_one(qmgr, code):
     qmgr.smar().answers["a.example"] = route(A, B)

@@ -32,7 +32,11 @@ ADDRESS6 = Target("2001:db8::1", 26, is_address=True)
 @pytest.mark.parametrize(
     ("target", "keys"),
     [
-        (mx("a.x.example"), "a.x.example .x.example .example ."),
+        (mx("a.x.example"), "a.x.example:25 a.x.example .x.example .example ."),
+        (
+            mx("bücher.example", 26),
+            "bücher.example:26 xn--bcher-kva.example:26 bücher.example xn--bcher-kva.example .example .",
+        ),
         (mx("x.example", 26), "x.example:26 x.example .example ."),
         (HOST, "[mx.x.example]:587 [mx.x.example] mx.x.example .x.example .example ."),
         (ADDRESS, "[192.0.2.1]:25 [192.0.2.1] ."),
@@ -142,6 +146,7 @@ def test_a_local_socket_has_no_policy():
 def test_a_wrong_entry_puts_mail_off_and_is_told(value, dane):
     policies, lines = table({"x.example": value}, dane=dane)
     assert "is wrong" in policies.entry(mx()).policy.refused
+    assert policies.entry(mx()).policy.fixed, "no message may ask for less than nobody knows"
     assert "func=map.entry" in lines.lines[0]
 
 
@@ -157,6 +162,7 @@ class Dead:
 def test_a_map_that_does_not_answer_puts_mail_off():
     policies = PolicyMap(Dead(), WrongEntries(Log("smar", sink=Lines())), dane=True)
     assert "does not answer" in policies.entry(mx()).policy.refused
+    assert policies.entry(mx()).policy.fixed
     assert policies.blocking
     assert policies.version() is None
 
@@ -174,6 +180,7 @@ class Source:
         on_policy(self.policy)
 
 
+UNUSABLE = TlsPolicy(L.ENCRYPT, source="TLSA")
 FOUND = TlsPolicy(L.DANE, names=("mx.x.example",), source="TLSA")
 
 
@@ -188,6 +195,8 @@ FOUND = TlsPolicy(L.DANE, names=("mx.x.example",), source="TLSA")
         ("dane", None, L.MAY, "tls_policy x.example", 1),
         ("dane-only", None, L.MAY, "tls_policy x.example", 1),
         ("dane-only", FOUND, L.DANE, "TLSA, tls_policy x.example", 1),
+        ("dane", UNUSABLE, L.ENCRYPT, "TLSA, tls_policy x.example", 1),
+        ("dane-only", UNUSABLE, L.ENCRYPT, "TLSA, tls_policy x.example", 1),
     ],
 )
 def test_an_entry_decides_alone_but_for_what_only_dane_can_say(value, found, level, source, asked):
@@ -200,6 +209,6 @@ def test_an_entry_decides_alone_but_for_what_only_dane_can_say(value, found, lev
     policy = policy_of(heard[0].servers[0].tls, heard[0].servers[0].tls_source)
     assert (policy.level, policy.source, dane.asked) == (level, source, asked)
     assert policy.fixed == (value is not None)
-    assert bool(policy.refused) == (value == "dane-only" and found is None)
+    assert bool(policy.refused) == (value == "dane-only" and found is not FOUND)
     assert policy.tls13 == ("tls1.3" in (value or ""))
     assert other.asked == (value is None and found is None)

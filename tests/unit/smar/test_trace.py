@@ -94,6 +94,7 @@ local_user_map:joe+x@gw.example
 = a user
 
 tls_policy:far.example
+  tls_policy  far.example:25  not found
   tls_policy  far.example  OK  verify
 = verify
 
@@ -104,6 +105,7 @@ tls_policy:[192.0.2.1]
 = no entry
 
 tls_policy:a.strict.example
+  tls_policy  a.strict.example:25  not found
   tls_policy  a.strict.example  not found
   tls_policy  .strict.example  OK  dane
   tls_policy  .strict.example  wrong: needs DNS_flags = { trust_ad } in section smar; mail is put off until it is mended

@@ -183,6 +183,17 @@ def test_a_server_that_wants_to_know_us_is_told_of_in_the_log(smtpc):
     assert re.search(r"func=smtpc\.auth_demanded, .*server_name=other\.example, .*has no login for it", log)
 
 
+@pytest.mark.system
+@pytest.mark.parametrize("smtpc", ["flags = without_tls;"], indirect=True)
+def test_a_login_that_fails_at_one_address_is_not_tried_at_a_better_one_at_once(smtpc):
+    with ScriptedServer({"EHLO": OFFERED, "AUTH": "535 5.7.8 no\r\n"}) as other:
+        both = tuple(ServerAddr(addr=addr, port=other.port, host="mx.x.example") for addr in ("127.0.0.2", "127.0.0.1"))
+        assert smtpc.deliver(smtpc.job(other.port, server=both)).session.code == 435
+        with ScriptedServer(port=other.port, address="127.0.0.2") as better:
+            assert smtpc.deliver(smtpc.job(other.port, server=both)).session.code == 435
+            assert (len(better.connections), len(other.connections)) == (0, 2)
+
+
 @pytest.mark.parametrize(
     ("text", "mode", "about"),
     [

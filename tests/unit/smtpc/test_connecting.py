@@ -237,3 +237,20 @@ def test_a_session_is_used_for_who_has_its_address_and_for_nobody_else(patient):
             result = patient.deliver(patient.job(server.port, server=told, new_session=number == 0, **facts))
             assert len(server.connections) == connections
         assert result.session.code == 451, "nobody listens at that address"
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(("greeting", "code"), [("220 ready\r\n", 250), ("554 5.7.1 go away\r\n", 554)])
+def test_a_refusal_at_one_address_is_no_answer_of_a_better_one_that_was_not_asked(patient, greeting, code):
+    """127.0.0.2 was not reached a moment ago, so that the other one is tried before it, and says no."""
+    patient.store(CONTENT)
+    with ScriptedServer({"banner": "554 5.7.1 not from here\r\n"}) as other:
+        both = servers(other.port, "127.0.0.2", "127.0.0.1")
+        result = patient.deliver(patient.job(other.port, server=both))
+        assert (result.session.code, result.session.origin, result.tried) == (554, "mx.example[127.0.0.1]", 2)
+        with ScriptedServer({"banner": greeting}, port=other.port, address="127.0.0.2") as better:
+            result = patient.deliver(patient.job(other.port, server=both))
+            assert len(better.connections) == 1
+        reply = result.rcpts[0].reply if code == 250 else result.session
+        assert (reply.code, reply.origin, result.tried) == (code, "mx.example[127.0.0.2]", 2)
+        assert len(other.connections) == 2
