@@ -30,6 +30,7 @@ class Pair:
         self.log = silent_log()
         self.conn = RcbConn(ours, PROTOCOL, self.on_message, self.log)
         self.peer = Peer(st.st_netfd_open_socket(theirs))
+        assert self.peer.burst() == [], "the version comes first, alone, whenever the machine is busy"
         st.st_thread_create(self.read)
 
     def on_message(self, conn, request_id, msg):
