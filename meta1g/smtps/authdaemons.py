@@ -143,7 +143,10 @@ class SaslauthdBackEnd(BackEnd):
 
     def password_ok(self, user: str, password: str, client: str) -> bool:
         """Asks it.  Switches: yes."""
-        question = daemons.saslauthd_question(user, password)
+        try:
+            question = daemons.saslauthd_question(user, password)
+        except ValueError:  # longer in lower case than any user is
+            return False
         asking = Asking(self._path, self._timeout_us, self._clock)
 
         def ask() -> bool:
