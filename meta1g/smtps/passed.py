@@ -13,6 +13,7 @@ Ref: Postfix, POSTSCREEN_README ("temporary whitelist"; ours is a table without 
 """
 
 import contextlib
+import fcntl
 import hashlib
 import ipaddress
 import os
@@ -126,31 +127,44 @@ def _open(path: Path) -> int:
     Raises:
         OSError: it cannot be read, written or made.
     """
-    for attempt in range(2):
-        with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
-            if os.fstat(file.fileno()).st_size == _SIZE and file.read(len(_MAGIC)) == _MAGIC:
-                return os.dup(file.fileno())
-        if attempt == 0:
-            _make(path)
-    raise OSError(0, "another process makes it again and again")
+    table = _whole(path)
+    if table is None:
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)  # of several processes that find none, the first one makes it for all
+            table = _whole(path)
+            if table is None:
+                _make(path)
+                table = _whole(path)
+        finally:
+            os.close(directory)
+    if table is None:
+        raise OSError(0, "somebody else changes it")
+    return table
+
+
+def _whole(path: Path) -> int | None:
+    """Opens the file; None if it is missing or no such table."""
+    with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
+        if os.fstat(file.fileno()).st_size == _SIZE and file.read(len(_MAGIC)) == _MAGIC:
+            return os.dup(file.fileno())
+    return None
 
 
 def _make(path: Path) -> None:
-    """Puts a new file in place, whole; of several processes that find none, the first one makes it for all."""
+    """Puts a new file in place, whole."""
     fd, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
     new = Path(name)
     try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(_header())
-            file.flush()
+        try:
+            os.write(fd, _header())
             os.posix_fallocate(fd, 0, _SIZE)  # its room is there from now on
-        if path.exists():
-            new.replace(path)
-            return
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(new)
-    finally:
+        finally:
+            os.close(fd)
+        new.replace(path)
+    except BaseException:
         new.unlink(missing_ok=True)
+        raise
 
 
 def _header() -> bytes:
