@@ -425,10 +425,25 @@ def test_the_check_looks_at_back_ends(tmp_path, options, code, told):
     for name, text, mode in (("wrong", "ann:*\n", 0o640), ("open", "door:{EXTERNAL}\n", 0o644)):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(mode)
-    process = SmtpsProcess(tmp_path / "q", auth(options.format(tmp_path)))
+    assert_check(tmp_path, auth(options.format(tmp_path)), code, told.format(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("mechanisms", "warned"),
+    [("", True), ("mechanisms = { login, cram-md5 };", True), ("mechanisms = { scram-sha-1 };", False)],
+)
+def test_the_check_warns_of_mechanisms_that_nobody_can_use(tmp_path, mechanisms, warned):
+    stderr = assert_check(tmp_path, f"auth {{ dovecot_socket = {tmp_path}/none; {mechanisms} }}", 0, "warning: ")
+    assert ("nobody is offered AUTH: its mechanisms need TLS" in stderr) == warned
+
+
+def assert_check(tmp_path, options, code, told):
+    """Runs the check; gives what it says."""
+    process = SmtpsProcess(tmp_path / "q", options)
     for directory in (paths.QMGR_SMTPS_SOCKET, paths.SMAR_SMTPS_SOCKET):
         (process.queue / directory).parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "meta1g.smtps.main", "--check", "-f", process.config]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
     assert done.returncode == code, done.stderr
-    assert re.search(told.format(tmp_path), done.stderr), done.stderr
+    assert re.search(told, done.stderr), done.stderr
+    return done.stderr
