@@ -201,6 +201,7 @@ FIRST = ("password_file", "saslauthd_socket", "dovecot_socket")
 BESIDE = {
     "smtps tls": {"": "cert_file = c.pem; ", "DSA_key_file": "cert_file = c.pem; DSA_cert_file = d.pem; "},
     "smtpc auth": {"mechanisms": 'file = "l"; ', "flags": 'file = "l"; '},
+    "smtps": {"flags": "xclient_from = { 127.0.0.1 }; "},
     "smtps auth": {"": "password_file = p; "},
     "smtpc tls": {"key_file": "cert_file = c.pem; ", "DSA_key_file": "DSA_cert_file = d.pem; "},
     "smtps policy_milter": {"": "socket { port = 1; } "},

@@ -65,12 +65,21 @@ COMPONENT_ACCOUNTS: Final = {"smtps": "meta1s", "qmgr": "meta1q", "smtpc": "meta
 
 @dataclass(frozen=True, slots=True)
 class QueueDir:
-    """One directory below the queue directory."""
+    """One directory below the queue directory.
+
+    Args:
+        name: its path in the queue directory.
+        user: its owner, an account.
+        group: its group, an account.
+        mode: its mode.
+        made_at_need: its component makes it, so that nobody has to run sm.setup after an upgrade.
+    """
 
     name: str
     user: str
     group: str
     mode: int
+    made_at_need: bool = False
 
 
 #: cdb/X: smtps creates, smtpc passes through and reads by the group of the file, qmgr removes.
@@ -83,9 +92,11 @@ QUEUE_DIRECTORIES: Final = (
     QueueDir("lost+found", "meta1q", "meta1q", 0o700),
     QueueDir("qmgr", "meta1q", "meta1q", 0o711),
     QueueDir("smar", "meta1m", "meta1m", 0o710),
-    QueueDir("smar/mta-sts", "meta1m", "meta1m", 0o700),
-    QueueDir("smar/tlsrpt", "meta1m", "meta1m", 0o700),
+    QueueDir("smar/mta-sts", "meta1m", "meta1m", 0o700, made_at_need=True),
+    QueueDir("smar/tlsrpt", "meta1m", "meta1m", 0o700, made_at_need=True),
     QueueDir("smtps", "meta1s", "meta1s", 0o711),
     QueueDir("smtpc", "meta1c", "meta1c", 0o711),
     QueueDir("mcp", "root", "meta1", 0o710),
 )
+#: Those without which nothing starts.
+NEEDED_DIRECTORIES: Final = tuple(row for row in QUEUE_DIRECTORIES if not row.made_at_need)

@@ -214,8 +214,27 @@ def _smtps(section: Section) -> Iterator[Problem]:
         yield from _tls_demands(section)
         yield from _milters(section)
         yield from _lmtp(section)
+        yield from _speakers(section)
+        yield from _auth_demand(section)
         if section.flag("add_sender") and not section.flag("submission"):
             yield Problem(section.place("flags"), "add_sender needs submission; add it to flags")
+
+
+def _speakers(section: Section) -> Iterator[Problem]:
+    """Who says for whom it speaks may say that this is a client that may relay."""
+    for option in ("proxy_from", "xclient_from"):
+        wide = too_wide(section.get(option))
+        if wide:
+            yield Problem(section.place(option), f"{option}: {wide}")
+
+
+def _auth_demand(section: Section) -> Iterator[Problem]:
+    """Checks that somebody can log in, if everybody has to."""
+    if not section.flag("require_auth") or section.get("xclient_from"):
+        return
+    if not section.flag("auth") or not any(section.sub("auth").given(name) for name in _BACK_ENDS):
+        text = "require_auth refuses all mail, since nobody can log in; add auth { password_file = ...; } and no dont_auth"
+        yield Problem(section.place("flags"), text)
 
 
 def _tls_demands(section: Section) -> Iterator[Problem]:

@@ -190,7 +190,7 @@ def _root_warnings(services: Sequence[Service], found: dict[str, Identity]) -> I
 
 def _check_queue(made: Preparation, queue: Path) -> None:
     known = len(made.wrong)
-    for directory in (queue / row.name for row in paths.QUEUE_DIRECTORIES):
+    for directory in (queue / row.name for row in paths.NEEDED_DIRECTORIES):
         if directory == queue or directory.parent.exists():  # else its parent is told
             made.attempt(partial(_check_directory, directory))
     if len(made.wrong) == known:
@@ -216,13 +216,16 @@ def _check_directory(directory: Path) -> None:
 def _check_directories(service: Service, queue: Path, identity: Identity) -> None:
     """Checks that a component has its directories and may write in them."""
     account = paths.COMPONENT_ACCOUNTS[service.kind]
-    wanted = {queue / row.name for row in paths.QUEUE_DIRECTORIES if row.user == account}
+    wanted = {queue / row.name for row in paths.NEEDED_DIRECTORIES if row.user == account}
     if service.start_action is StartAction.PASS:
         path = queue / service.pass_fd_socket
         wanted.add(path.parent)
         if len(os.fsencode(path)) > PATH_MAX_BYTES:
             raise CliError(f"{service.where}: {path}: longer than {PATH_MAX_BYTES} bytes; choose a shorter path")
-    for directory in sorted(wanted):
+    made_at_need = [queue / row.name for row in paths.QUEUE_DIRECTORIES if row.user == account and row.made_at_need]
+    for directory in (*sorted(wanted), *made_at_need):
+        if directory in made_at_need and not directory.exists():  # those above it have been looked at
+            continue
         _check_directory(directory)
         if not _may_write(directory, identity):
             text = (

@@ -51,7 +51,7 @@ def check_directories(queue: Path) -> None:
     Raises:
         CliError: a directory is missing.
     """
-    for row in paths.QUEUE_DIRECTORIES:
+    for row in paths.NEEDED_DIRECTORIES:
         directory = queue / row.name
         if not directory.is_dir():
             raise cli.CliError(f"{directory}: no such directory; run sm.setup")

@@ -19,6 +19,7 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.sasl.base import (
+    VALUE_MAX_BYTES,
     Challenge,
     ClientExchange,
     FindVerifier,
@@ -90,8 +91,8 @@ def _unb64(text: str, what: str) -> bytes:
 def _name(text: str) -> str:
     """Reads a name: = and , stand as =3D and =2C (RFC 5802 5.1)."""
     rest = text.replace("=2C", "").replace("=3D", "")
-    if "=" in rest or not text:
-        raise malformed("a name is empty, or has = without 2C or 3D")
+    if "=" in rest or not 0 < len(text.encode()) <= VALUE_MAX_BYTES:
+        raise malformed(f"a name is empty, has = without 2C or 3D, or more than {VALUE_MAX_BYTES} bytes")
     return text.replace("=2C", ",").replace("=3D", "=")
 
 

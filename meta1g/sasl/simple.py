@@ -11,6 +11,7 @@ import hmac
 from typing import Final
 
 from meta1g.sasl.base import (
+    VALUE_MAX_BYTES,
     Challenge,
     CheckPassword,
     ClientExchange,
@@ -55,7 +56,9 @@ def _checked(authzid: str, authcid: str, password: str) -> ServerExchange:
     user, secret = prepared_or_none(authcid), prepared_or_none(password)
     if not authcid or not password:
         raise malformed("user or password is empty")
-    if not user or not secret or not (yield CheckPassword(user, secret)):
+    if not user or not secret or max(len(user.encode()), len(secret.encode())) > VALUE_MAX_BYTES:
+        raise SaslError(_REFUSED)  # it got longer when it was prepared
+    if not (yield CheckPassword(user, secret)):
         raise SaslError(_REFUSED)
     return SaslIdentity(user, authzid or user)
 

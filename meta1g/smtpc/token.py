@@ -7,6 +7,7 @@ Pure.  Ref: RFC 6749 5.1 (the answer), RFC 6750 2.1 (characters of a token).
 """
 
 import json
+import math
 import re
 from typing import Final
 
@@ -55,7 +56,7 @@ def _from_json(text: str, source: str) -> tuple[str, int]:
     except (ValueError, RecursionError):
         raise _wrong(source, "gives JSON that is not whole") from None
     token, expires = answer.get("access_token"), answer.get("expires_in", KEEP_S + MARGIN_S)
-    if not isinstance(token, str) or not isinstance(expires, int | float):
+    if not isinstance(token, str) or not isinstance(expires, int | float) or math.isnan(expires):
         raise _wrong(source, "gives no access_token, or an expires_in that is no number")
     return token, int(min(max(expires, 0), KEEP_MAX_S)) - MARGIN_S
 

@@ -124,7 +124,6 @@ class AuthServer:
         facts = facts_of(dialogue)
         refusal = self._refusal(row, facts, text)
         if refusal is not None or row is None:
-            dialogue.hushed = True
             dialogue.reply(refusal or replies.AUTH_NOT_OFFERED)
             return
         dialogue.step(Event.AUTH)
@@ -172,6 +171,8 @@ class AuthServer:
         running = dialogue.exchange
         assert isinstance(running, AuthExchange)
         try:
+            if running.user:  # others may have failed since it was begun
+                self.check(dialogue.client_addr, self.user_of(running.user))
             step = running.step(data)
             if isinstance(step, Challenge):
                 dialogue.reply(Reply(334, "", base64.b64encode(step.data).decode()))
@@ -274,8 +275,12 @@ class AuthServer:
         self.check(address, user)
         if isinstance(need, FindVerifier):
             return self._back_end.verifier(user, row.stored)
-        password = need.password
-        return self.in_turn(address, lambda: self._back_end.password_ok(user, password, address))
+        return self.in_turn(address, partial(self._password_ok, user, need.password, address))
+
+    def _password_ok(self, user: str, password: str, address: str) -> bool:
+        """Switches: yes."""
+        self.check(address, user)  # others may have failed before it was its turn
+        return self._back_end.password_ok(user, password, address)
 
     def in_turn(self, address: str, function: Callable[[], _T]) -> _T:
         """Calls a function when it is the turn of a client.  Switches: yes."""

@@ -1,7 +1,7 @@
 """Back ends that are other programs: saslauthd, and Dovecot's authentication process.
 
-Each question has a connection of its own: the daemon may be started again at any time, what it does to one question it does to
-no other, and the answer to a wrong password, which Dovecot holds back for two seconds, holds up nobody else.
+Each question has a connection of its own: the daemon may be started again at any time, and what it does to one question it does
+to no other.  The answer to a wrong password, which Dovecot holds back for two seconds, has one place of AUTH_QUESTIONS_AT_ONCE.
 
 Owner: the process (all state threads of it).
 Ref: saslauthd(8); Dovecot, "Authentication Protocol v1.2"; the lines are in meta1g/sasl/daemons.py.
@@ -143,7 +143,10 @@ class SaslauthdBackEnd(BackEnd):
 
     def password_ok(self, user: str, password: str, client: str) -> bool:
         """Asks it.  Switches: yes."""
-        question = daemons.saslauthd_question(user, password)
+        try:
+            question = daemons.saslauthd_question(user, password)
+        except ValueError:  # longer in lower case than any user is
+            return False
         asking = Asking(self._path, self._timeout_us, self._clock)
 
         def ask() -> bool:

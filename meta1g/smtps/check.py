@@ -7,6 +7,7 @@ import argparse
 import os
 import stat
 from pathlib import Path
+from typing import Final
 
 from meta1g.base import paths, reach, startup
 from meta1g.base.errors import PermError
@@ -15,7 +16,12 @@ from meta1g.base.selfcheck import Findings
 from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM
 from meta1g.conf.load import load_file
 from meta1g.smtps.authsettings import AuthSettings, auth_settings
+from meta1g.smtps.mechanisms import PASSWORDS, SessionFacts, offered
 from meta1g.smtps.settings import settings_from
+
+_NO_MECHANISM: Final = (
+    "nobody is offered AUTH: its mechanisms need TLS; add tls { cert_file = ...; }, or the flag plaintext_without_tls"
+)
 
 
 def check(arguments: argparse.Namespace) -> int:
@@ -36,6 +42,8 @@ def check(arguments: argparse.Namespace) -> int:
             _check_group(settings.cdb_gid, section.where, found)
             if (auth := auth_settings(config, section.sub("auth"))) is not None:
                 _check_auth(auth, section.sub("auth").where, found)
+                if settings.tls is None and not _in_clear(auth):
+                    found.warn(f"{section.sub('auth').where}: {_NO_MECHANISM}")
             if settings.tls is not None:
                 from meta1g.smtps.tlscheck import check_tls
 
@@ -52,6 +60,12 @@ def check(arguments: argparse.Namespace) -> int:
 def _check_group(gid: int | None, where: str, found: Findings) -> None:
     if gid is not None and os.geteuid() != 0 and gid not in (os.getegid(), *os.getgroups()):
         found.add(f"{where}: CDB_gid: {reach.user_name()} is not in group {gid}, so that it cannot give content files to it")
+
+
+def _in_clear(settings: AuthSettings) -> bool:
+    """Tells whether a mechanism can be offered without TLS; the password file may have verifiers of SCRAM."""
+    scram = settings.password_file is not None and not settings.mechanisms
+    return scram or bool(offered(settings.mechanisms or PASSWORDS, SessionFacts(tls=False), plaintext=settings.plaintext))
 
 
 def _check_auth(settings: AuthSettings, where: str, found: Findings) -> None:

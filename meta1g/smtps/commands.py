@@ -141,7 +141,11 @@ def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
 
 
 def auth(dialogue: Dialogue, argument: str) -> None:
-    """Begins an exchange of SASL.  Switches: yes (waits), if AUTH is offered."""
+    """Begins an exchange of SASL; what a client sends behind a refusal may be a password.
+
+    Switches: yes (waits), if AUTH is offered.
+    """
+    dialogue.hushed = True
     if dialogue.context.auth_server is None or dialogue.settings.auth is None:
         dialogue.reply(replies.NOT_IMPLEMENTED)
     elif dialogue.auth is not None:

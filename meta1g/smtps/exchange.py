@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from meta1g.sasl.base import (
+    VALUE_MAX_BYTES,
     Challenge,
     CheckPassword,
     FindVerifier,
@@ -128,4 +129,4 @@ def user_in(row: Mechanism, data: bytes) -> str:
         with contextlib.suppress(SaslError):
             return read_first(data, plus=False, binding_offered=False).authcid
         return ""
-    return data.rpartition(b" ")[0].decode(errors="replace")  # CRAM-MD5
+    return data.rpartition(b" ")[0][:VALUE_MAX_BYTES].decode(errors="replace")  # CRAM-MD5

@@ -54,7 +54,7 @@ def xclient(dialogue: Dialogue, argument: str) -> None:
     dialogue.begin_anew(dialogue.client_addr if "ADDR" not in presented else presented["ADDR"] or _NO_ADDRESS)
     dialogue.context.log.info(
         "smtps.xclient",
-        f"goes on from {before}",
+        f"goes on from {before}{_connected_to(presented)}",
         ss_sess=dialogue.id,
         client=dialogue.client_addr,
         client_name=presented.get("NAME") or None,
@@ -67,6 +67,12 @@ def xclient(dialogue: Dialogue, argument: str) -> None:
         dialogue.auth = Authenticated(presented["LOGIN"], _MECHANISM, may_relay=True)
         dialogue.flags |= LookupFlags.AUTHENTICATED
     _said_hello(dialogue, presented)
+
+
+def _connected_to(presented: Mapping[str, str]) -> str:
+    """Says what the client had connected to, if the neighbour has told it."""
+    words = [f"{word} {presented[name]}" for word, name in (("to", "DESTADDR"), ("port", "DESTPORT")) if presented.get(name)]
+    return f", connected {' '.join(words)}" if words else ""
 
 
 def _joined(before: Mapping[str, str], values: Mapping[str, str]) -> Mapping[str, str]:

@@ -12,6 +12,7 @@ Ref: OpenSSL 3.0 manual pages; RFC 8446; RFC 5929 and 9266 (channel bindings).
 """
 
 import errno
+import hashlib
 import os
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -40,7 +41,6 @@ _EXPORTER_BYTES: Final = 32
 #: RFC 7672 3.1.3: usages 0 and 1 are not for SMTP.
 _DANE_USAGES: Final = (2, 3)
 _DAY_S: Final = 86400
-_SESSION_ID: Final = b"meta1g"
 
 
 def why_not() -> str:
@@ -134,7 +134,8 @@ class Context:
                 _refuse(settings.dh_file)
         lib.keep_hello(ctx)
         lib.SSL_CTX_set_session_cache_mode(ctx, lib.SSL_SESS_CACHE_OFF)  # tickets only: they need no memory here
-        lib.SSL_CTX_set_session_id_context(ctx, _SESSION_ID, len(_SESSION_ID))
+        name = _session_name(settings)
+        lib.SSL_CTX_set_session_id_context(ctx, name, len(name))
         lib.SSL_CTX_set_num_tickets(ctx, 1)
         if settings.ticket_keys:
             self.set_ticket_keys(settings.ticket_keys)
@@ -376,6 +377,25 @@ def _buffer() -> Any:
     if not _shared:
         _shared.append(ffi.new("unsigned char[]", _CHUNK_BYTES))
     return _shared[0]
+
+
+def _session_name(settings: TlsSettings) -> bytes:
+    """Gives what sessions have to have in common to go on with each other's tickets: whom they trust.
+
+    A ticket tells that a certificate was verified, and nobody looks at that again: it must not count where others are trusted,
+    nor when a certificate was revoked since.
+    """
+    digest = hashlib.sha256(repr((settings.request_cert, settings.system_ca)).encode())
+    try:
+        for path in (settings.ca_file, settings.crl_file):
+            digest.update(b"-" if path is None else hashlib.sha256(path.read_bytes()).digest())
+        if settings.ca_directory is not None:
+            for entry in sorted(os.scandir(settings.ca_directory), key=lambda one: one.name):
+                status = entry.stat()
+                digest.update(repr((entry.name, status.st_size, status.st_mtime_ns)).encode())
+    except OSError as error:
+        raise StError(error.errno or errno.EINVAL, f"{error.filename}: {error.strerror}") from error
+    return digest.digest()
 
 
 def _seconds_left(cert: Any) -> int:

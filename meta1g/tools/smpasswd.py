@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
         parser.error(f"{args.command} {'needs the name of a user' if named else 'takes no user'}")
     if (args.schemes or args.iterations) and args.command not in _WITH_PASSWORD:
         parser.error(f"-s and -i are for {' and '.join(_WITH_PASSWORD)}")
-    path = args.file or _configured(args.conf, args.name)
+    path = (args.file or _configured(args.conf, args.name)).resolve()  # a link stays one
     return COMMANDS[args.command](path, args)
 
 

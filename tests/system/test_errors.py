@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from contrib.lib.gateway import Gateway, free_port, wait_until
+from meta1g.base import paths
 from meta1g.base.sysexits import EX_CANTCREAT, EX_CONFIG, EX_NOPERM, EX_OSERR, EX_UNAVAILABLE
 from tests.fakes.nameserver import NameServer
 from tests.system.conftest import FAST_RETRY, mailq, processes_of, running, send
@@ -91,6 +92,15 @@ def test_a_port_in_use_is_named(idle):
 def test_a_missing_queue_directory_is_named(idle, name):
     shutil.rmtree(idle.queue / name)
     assert fails(idle, EX_CONFIG) == f"mcp: {idle.queue / name}: no such directory; run sm.setup\n"
+
+
+def test_a_queue_of_an_older_version_needs_no_sm_setup(idle):
+    """What its component makes by itself may be missing."""
+    for row in paths.QUEUE_DIRECTORIES:
+        if row.made_at_need:
+            (idle.queue / row.name).rmdir()
+    idle.start()
+    assert idle.stop() == 0
 
 
 def test_qmgr_alone_names_a_missing_queue_directory_too(idle):

@@ -27,6 +27,9 @@ from tests.unit.conf.text import load
         "qmgr { delay_dsn_timeout = 1h; return_timeout = 1h; }",
         "qmgr { restart_dependencies = { smtps, MSA, smar }; } smtps MSA { }",
         "smtps { policy_milter { socket { path = x; } } }",
+        "smtps { proxy_from = { 10.0.0.0/8, ::1 }; xclient_from = { 127.0.0.1 }; xforward_from = { 0.0.0.0/0 }; }",
+        "smtps { flags = { require_auth }; auth { dovecot_socket = x; } }",
+        "smtps { flags = { require_auth }; xclient_from = { 127.0.0.1 }; }",
     ],
 )
 def test_it_is_right(text):

@@ -1,6 +1,7 @@
 """Reload, status, start-up errors, systemd, background: what an operator sees of mcp."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -154,7 +155,7 @@ def test_a_missing_directory_of_one_component_does_not_hide_what_another_finds(m
 
 def test_a_missing_directory_of_a_component_is_told(mcp):
     mcp.configure(child("smar"))
-    (mcp.queue / "smar").rmdir()
+    shutil.rmtree(mcp.queue / "smar")
     assert one_line(mcp, 78) == f"mcp: {mcp.queue}/smar: no such directory; run sm.setup\n"
 
 

@@ -226,7 +226,7 @@ def test_reports_about_tls_are_made_with_their_section(load, tmp_path):
     for more, sock in (
         ("protocol = lmtp;", ""),
         ("proxy_from = { 127.0.0.1 };", ""),
-        ("flags = { require_auth };", ""),
+        ("flags = { require_auth }; auth { password_file = users; }", ""),
         ("tls { cert_file = a.pem; key_file = a.key; }", "implicit_tls = true;"),
     ):
         one = f"smtps a {{ {more} listen_socket {{ type = inet; port = 2424; {sock} }} }}"

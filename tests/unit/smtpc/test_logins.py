@@ -145,6 +145,7 @@ def test_a_token_and_how_long_it_is_kept(output, token, keep_s):
 @pytest.mark.parametrize(
     "output",
     [b"", b"two words", b"one\ntwo", b"\xff\xfe", b"a\0b", b"a\1b", b"{", b"[1]", b'{"token": "x"}', b'{"access_token": 7}',
+     b'{"access_token": "x", "expires_in": NaN}',
      b'{"access_token": "x", "expires_in": "soon"}', b'{"access_token": "x", "expires_in": true, "access_token": null}',
      b"x" * 20_000, b"{" * 5000],
 )  # fmt: skip

@@ -19,6 +19,7 @@ from contrib.lib.gateway import wait_until
 from meta1g.base import paths
 from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_smar import Checks, ClientVerdict, LookupFlags, Verdict, VerdictFlags
+from meta1g.sasl.scram import ScramClient
 from meta1g.sasl.stored import make_stored
 from tests.fakes.certificates import make_certificate
 from tests.fakes.fake_dovecot import FakeDovecot
@@ -80,6 +81,16 @@ def test_a_refused_client_is_logged_with_the_reason_and_without_its_password(tmp
         text = "\n".join(process.log)
         for secret in ("guess-me", base64.b64encode(b"guess-me-too").decode(), plain(password="guess-me")[11:]):
             assert secret not in text
+
+
+@pytest.mark.parametrize("options", ["", auth("dovecot_socket = none;")])
+def test_what_follows_an_auth_that_cannot_be_now_is_not_logged_either(tmp_path, options):
+    with SmtpsProcess(tmp_path / "q", options) as process, process.client() as client:
+        client.command("MAIL FROM:<s@example.org>", "250")
+        client.command("AUTH LOGIN", "50")
+        client.command(base64.b64encode(b"guess-me-too").decode(), "500")
+        process.wait_log(r"func=smtps\.command_refused, .*reply=500, .*command=\.\.\.")
+        assert base64.b64encode(b"guess-me-too").decode() not in "\n".join(process.log)
 
 
 def test_users_may_relay_and_overrule_what_was_denied_and_not_told(tmp_path, users):
@@ -172,6 +183,26 @@ def test_a_user_beyond_its_limit_is_not_looked_at(tmp_path, users):
                 client.command(plain(user, "x"), "535")
                 client.command(plain(user), "454 4.7.0")
         attempt(process, "bob@example.org")
+
+
+def scram_begin(client, password, nonce):
+    """Says who it is; gives what says the proof."""
+    exchange = ScramClient("sha256", ANN, password, nonce).exchange()
+    client.send(b"AUTH SCRAM-SHA-256 " + base64.b64encode(next(exchange)) + b"\r\n")
+    proof = exchange.send(base64.b64decode(client.expect("334 ")[4:]))
+    return lambda code: client.command(base64.b64encode(proof).decode(), code)
+
+
+def test_exchanges_that_were_begun_before_the_limit_was_reached_are_beyond_it_too(tmp_path, users):
+    limits = "max_client_failures = 1; failure_window = 1h;"
+    with (
+        SmtpsProcess(tmp_path / "q", auth(f"password_file = {users}; {limits}")) as process,
+        process.client() as one,
+        process.client() as other,
+    ):
+        guesses = scram_begin(one, "guess", "one"), scram_begin(other, "pencil", "other")
+        guesses[0]("535 5.7.8")
+        guesses[1]("454 4.7.0 Too many failed authentications")
 
 
 def test_a_failure_is_told_after_a_while(tmp_path, users):
@@ -374,6 +405,8 @@ def test_saslauthd_checks_passwords(tmp_path, saslauthd):
         attempt(process, "ann")
         attempt(process, password="x", code="535")
         attempt(process, user="nobody", code="535")
+        attempt(process, user="\u0130" * 255, code="535")  # longer in lower case
+        attempt(process, password="\ufdfa" * 170, code="535")  # longer when it is prepared: 5,600 bytes
 
 
 # -- the check
@@ -392,10 +425,25 @@ def test_the_check_looks_at_back_ends(tmp_path, options, code, told):
     for name, text, mode in (("wrong", "ann:*\n", 0o640), ("open", "door:{EXTERNAL}\n", 0o644)):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(mode)
-    process = SmtpsProcess(tmp_path / "q", auth(options.format(tmp_path)))
+    assert_check(tmp_path, auth(options.format(tmp_path)), code, told.format(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("mechanisms", "warned"),
+    [("", True), ("mechanisms = { login, cram-md5 };", True), ("mechanisms = { scram-sha-1 };", False)],
+)
+def test_the_check_warns_of_mechanisms_that_nobody_can_use(tmp_path, mechanisms, warned):
+    stderr = assert_check(tmp_path, f"auth {{ dovecot_socket = {tmp_path}/none; {mechanisms} }}", 0, "warning: ")
+    assert ("nobody is offered AUTH: its mechanisms need TLS" in stderr) == warned
+
+
+def assert_check(tmp_path, options, code, told):
+    """Runs the check; gives what it says."""
+    process = SmtpsProcess(tmp_path / "q", options)
     for directory in (paths.QMGR_SMTPS_SOCKET, paths.SMAR_SMTPS_SOCKET):
         (process.queue / directory).parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "meta1g.smtps.main", "--check", "-f", process.config]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
     assert done.returncode == code, done.stderr
-    assert re.search(told.format(tmp_path), done.stderr), done.stderr
+    assert re.search(told, done.stderr), done.stderr
+    return done.stderr

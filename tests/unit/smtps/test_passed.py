@@ -1,5 +1,7 @@
 """Clients that were silent before the greeting: remembered, shared, aged; and the wait of those who are not."""
 
+import os
+import resource
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
@@ -79,6 +81,31 @@ def test_what_is_no_such_table_is_made_anew(tmp_path, clock, damage):
     passed.add("192.0.2.1")
     assert table(tmp_path / "passed", clock).knows("192.0.2.1")
     assert [path.name for path in tmp_path.iterdir()] == ["passed"]
+
+
+def test_a_file_that_is_cut_while_it_is_used_ends_no_process(tmp_path, clock):
+    passed = table(tmp_path / "passed", clock)
+    passed.add("192.0.2.1")
+    os.truncate(tmp_path / "passed", 0)  # a map of it would be answered by SIGBUS, as on a full disk
+    assert not passed.knows("192.0.2.1")
+    passed.add("192.0.2.1")
+    passed.forget("192.0.2.2")
+    assert passed.knows("192.0.2.1")
+
+
+def test_its_room_is_taken_at_once_and_without_room_nothing_is_left_behind(tmp_path, clock):
+    table(tmp_path / "passed", clock).open()
+    status = (tmp_path / "passed").stat()
+    assert status.st_blocks * 512 >= status.st_size
+    (tmp_path / "full").mkdir()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, resource.RLIM_INFINITY))
+    try:
+        passed = opened(tmp_path / "full" / "passed", clock)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    passed.add("192.0.2.1")
+    assert passed.knows("192.0.2.1")
+    assert list((tmp_path / "full").iterdir()) == []
 
 
 OPTIONS = "greet_pause = 1s;"

@@ -122,6 +122,12 @@ def test_a_user_whom_the_neighbour_has_asked_for_a_password_is_authenticated(smt
     assert "with ESMTPA id" in sorted(smtps.content_files(), key=lambda path: path.name)[-2].read_text()
 
 
+def test_what_the_client_had_connected_to_is_told_by_the_log(smtps):
+    with smtps.client() as client:
+        client.command("XCLIENT ADDR=192.0.2.9 DESTADDR=192.0.2.25 DESTPORT=587", "220 ")
+    smtps.wait_log("func=smtps.xclient, .*client=192.0.2.9, .*stat=goes on from .* connected to 192.0.2.25 port 587")
+
+
 def test_swaks_speaks_for_another_client(smtps):
     command = ["swaks", "--server", f"127.0.0.1:{smtps.port}", "--to", "r@example.org", "--from", "s@example.org"]
     told = ["--xclient-addr", "192.0.2.44", "--xclient-name", "swaks.example", "--xclient-helo", "swaks-helo.example"]

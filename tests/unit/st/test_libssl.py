@@ -196,6 +196,27 @@ def test_a_session_goes_on_in_another_process_that_has_the_same_keys(sockets, di
     assert not other.resumed
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_what_one_server_has_verified_does_not_count_where_others_are_trusted(sockets, directory, version, tmp_path):
+    shutil.copy(directory / "mx.example.pem", tmp_path / "ca.pem")
+    (tmp_path / "hashed").mkdir()
+    keys = os.urandom(TICKET_KEYS_BYTES)
+
+    def server(**trusted):
+        return server_context(directory, "mx.example", ticket_keys=keys, request_cert=True, **trusted)
+
+    context = plain_context(version, directory, "signed.example")
+    info, _, session = python_client(sockets(), server(ca_file=tmp_path / "ca.pem"), context)
+    assert (info.verified, info.common_name) == (True, "signed.example")
+    assert python_client(sockets(), server(ca_file=tmp_path / "ca.pem"), context, session)[0].resumed
+    for trusted in ({}, {"ca_file": directory / "other.example.pem"}, {"ca_directory": tmp_path / "hashed"}):
+        again, _, _ = python_client(sockets(), server(**trusted), context, session)
+        assert (again.resumed, again.verified) == (False, False)
+    shutil.copy(directory / "other.example.pem", tmp_path / "ca.pem")  # the same file does not trust it any more
+    again, _, _ = python_client(sockets(), server(ca_file=tmp_path / "ca.pem"), context, session)
+    assert (again.resumed, again.verified) == (False, False)
+
+
 TLSA_RIGHT = [(3, 1, 1), (3, 0, 1), (3, 0, 2), (3, 1, 2), (3, 0, 0)]
 
 

@@ -128,6 +128,16 @@ def test_comments_secret_owner_and_mode_stay(run):
     assert stat.S_IMODE(run.path.stat().st_mode) == 0o600
 
 
+def test_a_link_stays_one_and_what_it_names_is_changed(run, tmp_path):
+    (tmp_path / "there").mkdir()
+    run.path.symlink_to("there/users")
+    run("add", "ann", *FAST)
+    run("add", "bob", *FAST)
+    assert run.path.is_symlink()
+    assert users(run).names() == ["ann", "bob"]
+    assert [one.name for one in (tmp_path / "there").iterdir()] == ["users"]
+
+
 def test_verify_sees_who_can_read_the_file(run):
     run("add", "ann", *FAST)
     run.path.chmod(0o644)
