@@ -93,7 +93,7 @@ def bdat(dialogue: Dialogue, argument: str) -> None:
     if not isinstance(message, ChunkedMessage) and dialogue.filters is not None:
         ta.refused = dialogue.filters.data(ta)
         if ta.refused is not None:
-            _refuse(dialogue, chunk, ta.refused)
+            _refuse(dialogue, chunk, ta.refused, dialogue.filters.rule)
             return
     if not isinstance(message, ChunkedMessage):
         message = ta.chunks = ChunkedMessage(dialogue, ta)
@@ -125,7 +125,7 @@ def _refusal(dialogue: Dialogue) -> Reply | None:
     return ta.refused if ta.chunks is None else None
 
 
-def _refuse(dialogue: Dialogue, chunk: Chunk, refusal: Reply) -> None:
+def _refuse(dialogue: Dialogue, chunk: Chunk, refusal: Reply, rule: str = "") -> None:
     """Drops the octets of a chunk and says why.  Switches: yes (network)."""
     for _ in _octets(dialogue, chunk.size_bytes, dialogue.context.clock.monotonic(), 0):
         pass
@@ -136,7 +136,7 @@ def _refuse(dialogue: Dialogue, chunk: Chunk, refusal: Reply) -> None:
         dialogue.reset()
         dialogue.step(Event.RESET)
         dialogue.chunks_dropped = not chunk.last
-        dialogue.refuse("smtps.command_refused", refusal, command="BDAT", ss_ta=ta.ta_id, mail=ta.mail.text)
+        dialogue.refuse("smtps.command_refused", refusal, rule=rule, command="BDAT", ss_ta=ta.ta_id, mail=ta.mail.text)
         return
     if chunk.last:
         dialogue.chunks_dropped = False

@@ -129,6 +129,7 @@ def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
         return False
     dialogue.forget_mail()
     if dialogue.filters is not None and (refusal := dialogue.filters.helo(name)) is not None:
+        dialogue.step(Event.RESET)  # the transaction is forgotten
         dialogue.refuse("smtps.command_refused", refusal, rule=dialogue.filters.rule, command=shown(dialogue.command))
         return False
     dialogue.step(Event.HELLO)

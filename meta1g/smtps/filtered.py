@@ -12,9 +12,11 @@ Ref: MeTA1 design, "Functional Specification: SMTPS, policy milter" (place model
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Final
 
+from meta1g.base.errors import BugError, Meta1Error
 from meta1g.milter.changes import (
     AddField,
     AddRcpt,
@@ -35,9 +37,9 @@ from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.filterenvelope import EnvelopeEdit
 from meta1g.smtps.filtering import ContentWatch, FilteredStore
 from meta1g.smtps.filters import Filters, OneFilter, Tell
-from meta1g.smtps.limits import FILTER_BODY_HELD_BYTES, FILTER_HEADER_MAX_BYTES, STREAM_PIECE_BYTES
+from meta1g.smtps.limits import FILTER_BODY_HELD_BYTES, FILTER_FIELDS_MAX, FILTER_HEADER_MAX_BYTES, STREAM_PIECE_BYTES
 from meta1g.smtps.transaction import Transaction
-from meta1g.st import offload
+from meta1g.st import StError, offload, st_checkpoint
 
 _CHANGE_CONTENT: Final = FilterActions.ADDHDRS | FilterActions.CHGHDRS | FilterActions.CHGBODY
 _FIELD_CHANGES: Final = (AddField, InsertField, ChangeField)
@@ -49,14 +51,14 @@ class BodySpool:
 
     Args:
         content: refused if it cannot be kept, or becomes too big.
-        directory: of the file.
+        directory: of the file; one that SMTPS may write to.
 
     Owner: the state thread of the session.
     """
 
     __slots__ = ("_content", "_directory", "_file", "_held", "size_bytes")
 
-    def __init__(self, content: FilteredStore, directory: str) -> None:
+    def __init__(self, content: FilteredStore, directory: Path) -> None:
         self._content = content
         self._directory = directory
         self._file: IO[bytes] | None = None
@@ -137,7 +139,7 @@ class FilteredContent:
         self._dialogue = dialogue
         self._ta = ta
         self._content = content
-        self._splitter = ContentSplitter(FILTER_HEADER_MAX_BYTES)
+        self._splitter = ContentSplitter(FILTER_HEADER_MAX_BYTES, FILTER_FIELDS_MAX)
         self._live, self._later = _split(filters.listening())
         self._chunk = bytearray()
         self._chunk_bytes = min(one.machine.chunk_bytes for one in self._live)
@@ -163,6 +165,8 @@ class FilteredContent:
         body = self._splitter.feed(piece)
         if self._splitter.too_big:
             self._content.refuse(replies.HEADER_TOO_BIG)
+        elif self._splitter.too_many:
+            self._content.refuse(replies.HEADER_TOO_LONG)
         elif self._splitter.done:
             self._complete_header()
             self._tell_header()
@@ -173,6 +177,8 @@ class FilteredContent:
         try:
             if not self._over:
                 rest = self._splitter.finish()
+                if self._splitter.too_many:
+                    self._content.refuse(replies.HEADER_TOO_LONG)
                 self._tell_header()
                 self._take_body(rest)
                 self._flush()
@@ -181,6 +187,10 @@ class FilteredContent:
             for one in self._later:
                 self._replay(one)
             self._settle()
+        except (StError, BugError):
+            raise
+        except (OSError, Meta1Error) as error:
+            self._content.failed(error)  # what came or what a filter made of it cannot be read back
         finally:
             for spool in self._spools:
                 spool.close()
@@ -212,6 +222,7 @@ class FilteredContent:
     def _header_to(self, one: OneFilter, header: list[Field]) -> None:
         """Switches: yes (network)."""
         for field in header:
+            st_checkpoint()  # most filters want to see few fields, and nothing is sent for the others
             self._to(one, partial(_tell_field, field))
         self._to(one, lambda one: one.machine.eoh(one.macros))
 
@@ -290,11 +301,12 @@ class FilteredContent:
             self._make(one, changes, spool)
 
     def _new_spool(self) -> BodySpool:
-        self._spools.append(BodySpool(self._content, str(self._dialogue.context.cdb.directory)))
+        self._spools.append(BodySpool(self._content, self._dialogue.context.cdb.path(self._ta.ta_id).parent))
         return self._spools[-1]
 
     def _make(self, one: OneFilter, changes: list[FilterChange], spool: list[BodySpool]) -> None:
         for change in changes:
+            st_checkpoint()
             if isinstance(change, _FIELD_CHANGES):
                 self._header().apply(change)
             elif isinstance(change, HoldMail):

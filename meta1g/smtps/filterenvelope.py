@@ -69,6 +69,8 @@ class EnvelopeEdit:
 
     def _add(self, change: AddRcpt) -> None:
         rcpt, rest = self._address(change.path)
+        if not rcpt:
+            raise MilterProtocolError("the null address is no recipient")
         text = f"{rest} {change.params.decode('ascii', 'replace')}".strip()
         params = parse_rcpt_params(text, frozenset(Ext))
         if isinstance(params, Reply):
