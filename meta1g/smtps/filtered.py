@@ -305,6 +305,7 @@ class FilteredContent:
         return self._spools[-1]
 
     def _make(self, one: OneFilter, changes: list[FilterChange], spool: list[BodySpool]) -> None:
+        """Makes what one filter wants.  Switches: yes, if that is much."""
         for change in changes:
             st_checkpoint()
             if isinstance(change, _FIELD_CHANGES):

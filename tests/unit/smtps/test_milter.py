@@ -13,6 +13,8 @@ from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_qmgr import CloseTransaction, DiscardTransaction, NewRecipient, NewTransaction
 from meta1g.rcb.smtps_smar import Checks, ClientVerdict
 from meta1g.smtps.limits import SMALL_CONTENT_BYTES
+from meta1g.tools.metalog.cases import judge
+from meta1g.tools.metalog.lines import LogLine, parse_line
 from tests.fakes.milter import FakeMilter, summary
 from tests.fakes.smtps_process import SmtpsProcess
 
@@ -339,6 +341,15 @@ def test_the_envelope_is_changed(scene):
     told = [(one.rcpt, one.notify, one.rcpt_idx) for one in received[at:] if isinstance(one, NewRecipient)]
     assert told == [("stay@example.org", None, 1), ("new@example.org", None, 2), ("plain@example.org", "NEVER", 3)]
     assert smtps.qmgr.of(CloseTransaction)[-1].rcpts == 3
+    ta_id = received[at].ta_id
+    smtps.wait_log(rf"smtps\.message,.*ss_ta={ta_id},.*mail=other@example\.org")
+    lines = [line for line in (parse_line(text, 0) for text in smtps.log) if isinstance(line, LogLine)]
+    case = judge([line for line in lines if line.get("ss_ta") == ta_id], ta_id)
+    assert case.mail == "other@example.org"
+    fates = {one.rcpt: one.fate.name for one in case.rcpts.values()}
+    assert fates == {
+        "r@example.org": "DISCARDED", "stay@example.org": "QUEUED", "new@example.org": "QUEUED", "plain@example.org": "QUEUED",
+    }  # fmt: skip
 
 
 def test_a_recipient_that_is_only_added_is_told_as_others_are(scene):
