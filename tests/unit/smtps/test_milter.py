@@ -23,7 +23,7 @@ MESSAGE = HEADER + b"\r\nbody\r\n"
 BIG = HEADER + b"\r\n" + b"x" * 998 + b"\r\n"
 BIG_BODY = (b"0123456789" * 9 + b"\r\n") * (4 * SMALL_CONTENT_BYTES // 92)
 CONF = """
-milter a {{ {a} reply_timeout = 1s; end_timeout = 1s; connect_timeout = 1s; default_action = {action};
+milter a {{ {a} {times} default_action = {action};
   macros = {{ "daemon_name=ORIGINATING" }}; }}
 milter b {{ {b} }}
 """
@@ -36,9 +36,9 @@ def filters(tmp_path_factory):
         yield a, b
 
 
-def started(directory, filters, action="tempfail", more=""):
+def started(directory, filters, action="tempfail", more="", times=""):
     a, b = filters
-    conf = CONF.format(a=a.conf, b=b.conf, action=action) + more
+    conf = CONF.format(a=a.conf, b=b.conf, action=action, times=times) + more
     return SmtpsProcess(directory / "q", conf, checks=Checks.RCPT | Checks.CLIENT)
 
 
@@ -48,9 +48,21 @@ def smtps(tmp_path_factory, filters):
         yield process
 
 
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory, filters):
+    """A process that soon gives a filter up."""
+    times = "reply_timeout = 1s; end_timeout = 1s; connect_timeout = 1s;"
+    with started(tmp_path_factory.mktemp("i"), filters, times=times) as process:
+        yield process
+
+
 @pytest.fixture
 def scene(smtps, filters):
     """The process, and filters that agree with everything; afterwards all they heard is taken."""
+    return ready(smtps, filters)
+
+
+def ready(smtps, filters):
     a, b = filters
     for one in (a, b):
         one.turn += 1
@@ -420,8 +432,8 @@ BROKEN = ["hang", "die", "trickle", "nonsense", "huge", "disorder", "busy"]
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_a_filter_that_breaks_costs_its_session_what_its_default_action_says(scene, fault):
-    smtps, a, b = scene
+def test_a_filter_that_breaks_costs_its_session_what_its_default_action_says(impatient, filters, fault):
+    smtps, a, b = ready(impatient, filters)
     a.script(faults={"BODYEOB" if fault == "busy" else "RCPT": fault})
     with smtps.client(hello=False) as client:
         client.expect("220")
