@@ -177,7 +177,7 @@ def mail(dialogue: Dialogue, argument: str) -> None:
     if refusal is not None:
         dialogue.refuse("smtps.mail_refused", refusal, mail=address.text, size=params.size_bytes)
         return
-    dialogue.mail_refused = dialogue.chunks_dropped = False
+    dialogue.mail_refused, dialogue.chunks_dropped = False, 0
     if (params.priority or 0) > 0:
         learn_relaying(dialogue)
     context = dialogue.context

@@ -32,6 +32,8 @@ from meta1g.milter.flags import FilterActions
 from meta1g.milter.header import ContentSplitter, HeaderEdit
 from meta1g.milter.machine import FilterOutcome, FilterVerdict
 from meta1g.smtp import replies
+from meta1g.smtp.data import LineEnds
+from meta1g.smtp.esmtp import BINARY
 from meta1g.smtp.header import Field, fields
 from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.filterenvelope import EnvelopeEdit
@@ -52,21 +54,32 @@ class BodySpool:
     Args:
         content: refused if it cannot be kept, or becomes too big.
         directory: of the file; one that SMTPS may write to.
+        lines: what makes line ends of what a filter sends, None for a binary body, where every octet counts.
 
     Owner: the state thread of the session.
     """
 
-    __slots__ = ("_content", "_directory", "_file", "_held", "size_bytes")
+    __slots__ = ("_content", "_directory", "_file", "_held", "_lines", "size_bytes")
 
-    def __init__(self, content: FilteredStore, directory: Path) -> None:
+    def __init__(self, content: FilteredStore, directory: Path, lines: LineEnds | None) -> None:
         self._content = content
         self._directory = directory
+        self._lines = lines
         self._file: IO[bytes] | None = None
         self._held = bytearray()
         self.size_bytes = 0
 
     def add(self, piece: bytes) -> None:
         """Takes the next piece.  Switches: only if much is held (disk)."""
+        self._keep(piece if self._lines is None else self._lines.feed(piece))
+
+    def finish(self) -> None:
+        """Is told that all of it has come.  Switches: only if much is held (disk)."""
+        if self._lines is not None:
+            self._keep(self._lines.finish())
+
+    def _keep(self, piece: bytes) -> None:
+        """Switches: only if much is held (disk)."""
         self.size_bytes += len(piece)
         if self._content.is_too_big(self.size_bytes):
             self._content.refuse(replies.TOO_BIG)
@@ -301,7 +314,8 @@ class FilteredContent:
             self._make(one, changes, spool)
 
     def _new_spool(self) -> BodySpool:
-        self._spools.append(BodySpool(self._content, self._dialogue.context.cdb.path(self._ta.ta_id).parent))
+        lines = None if self._ta.params.body == BINARY else LineEnds()
+        self._spools.append(BodySpool(self._content, self._dialogue.context.cdb.path(self._ta.ta_id).parent, lines))
         return self._spools[-1]
 
     def _make(self, one: OneFilter, changes: list[FilterChange], spool: list[BodySpool]) -> None:
@@ -313,6 +327,7 @@ class FilteredContent:
             elif isinstance(change, HoldMail):
                 self._content.hold = f"{one.rule}: {change.reason}"
         if spool:
+            spool[0].finish()
             self._body = spool[0]
         self._filters.rule = one.rule
         self._dialogue.context.log.info(

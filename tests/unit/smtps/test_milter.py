@@ -257,6 +257,10 @@ CHANGES = {
     "change": ([["CHGHEADER", 1, "subject", "three"]], b"From: a@example.org\r\nsubject: three\r\n\r\nbody\r\n"),
     "delete": ([["CHGHEADER", 1, "Subject", ""]], b"From: a@example.org\r\n\r\nbody\r\n"),
     "body": ([["REPLBODY", "new\r\n"], ["REPLBODY", "lines\r\n"]], HEADER + b"\r\nnew\r\nlines\r\n"),
+    "body with other line ends": (
+        [["REPLBODY", "new\nli"], ["REPLBODY", "nes\r"], ["REPLBODY", "\n.\rx"]],
+        HEADER + b"\r\nnew\r\nlines\r\n.\r\nx\r\n",
+    ),
     "all": (
         [["ADDHEADER", "X-A", "v"], ["REPLBODY", "new\r\n"], ["CHGHEADER", 1, "From", ""]],
         b"Subject: one\r\n two\r\nX-A: v\r\n\r\nnew\r\n",
@@ -701,3 +705,16 @@ def test_a_filter_whose_queue_is_full_is_waited_for(tmp_path, filters):
                 held = listener.accept(), listener.accept()  # it came again
                 for sock, _name in held:
                     sock.close()
+
+
+def test_every_octet_counts_of_a_binary_body_that_a_filter_makes(scene):
+    smtps, a, b = scene
+    a.script(answers={"BODYEOB": [["REPLBODY", "a\nb\r"], ["CONTINUE"]]})
+    with smtps.client() as client:
+        client.command("MAIL FROM:<s@example.org> BODY=BINARYMIME", "250")
+        client.command("RCPT TO:<r@example.org>", "250")
+        client.send(b"BDAT %d LAST\r\n" % len(MESSAGE) + MESSAGE)
+        client.expect("250 2.0.0 Ok")
+        quit_(client)
+    assert stored(smtps) == HEADER + b"\r\na\nb\r"
+    a.heard(), b.heard()
