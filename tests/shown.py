@@ -52,6 +52,8 @@ _MAP = {
     "timeout": "unit/maps/test_sockmap.py::test_silence_and_nonsense_are_temporary",
 }
 _MILTER, _MILTERS = "unit/smtps/test_milter.py", "unit/smtps/test_milters.py"
+_POLICY = "unit/smtps/test_policy_milter.py"
+_WITHOUT = "test_without_it_its_flags_say_what_becomes_of_the_session_and_it_comes_back"
 _BREAKS = "test_a_filter_that_breaks_costs_its_session_what_its_default_action_says"
 _PLACES = {
     "global": {
@@ -169,6 +171,8 @@ _PLACES = {
         "wait_for_link": "unit/smtps/test_process.py::test_each_outage_has_its_own_time",
         "milters": f"{_MILTER}::test_a_client_may_have_other_filters",
     },
+    "smtps policy_milter": dict.fromkeys(("timeout", "flags abort", "flags accept_but_reconnect"), f"{_POLICY}::{_WITHOUT}"),
+    "smtps policy_milter socket": dict.fromkeys(("type", "address", "port", "path"), f"{_POLICY}::test_a_filter_on_a_port"),
     "smtps milter": {
         "connect_timeout": f"{_MILTERS}::test_options_become_settings",
         "send_timeout": f"{_MILTERS}::test_options_become_settings",

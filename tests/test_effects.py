@@ -203,6 +203,8 @@ BESIDE = {
     "smtpc auth": {"mechanisms": 'file = "l"; ', "flags": 'file = "l"; '},
     "smtps auth": {"": "password_file = p; "},
     "smtpc tls": {"key_file": "cert_file = c.pem; ", "DSA_key_file": "DSA_cert_file = d.pem; "},
+    "smtps policy_milter": {"": "socket { port = 1; } "},
+    "smtps policy_milter socket": {"": "port = 1; "},
     "smtps milter": {"": "socket { port = 1; } "},
     "smtps milter socket": {"": "port = 1; "},
 }
@@ -210,6 +212,9 @@ BESIDE = {
 OF_ITS_OWN = {
     ("smtps", "milters"): ("milter x { socket { port = 1; } }", "milter x { socket { port = 1; } } milters = { };"),
     ("smtps milter", "macros"): ("socket { port = 1; }", 'socket { port = 1; } macros = { "x=y" };'),
+    ("smtps policy_milter", "flags"): ("socket { port = 1; }", "socket { port = 1; } flags = { abort };"),
+    ("smtps policy_milter socket", "port"): ("port = 1;", "port = 2;"),
+    ("smtps policy_milter socket", "type"): ("port = 1;", "type = unix; path = p;"),
     ("smtps milter socket", "port"): ("port = 1;", "port = 2;"),
     ("smtps milter socket", "type"): ("port = 1;", "type = unix; path = p;"),
 }

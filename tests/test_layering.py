@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "pt": {"base", "rcb"},
     "db": {"base", "rcb"},
     "maps": {"base", "db", "conf"},
-    "pmilter": {"base", "rcb", "smtp", "pt"},
+    "pmilter": {"base", "rcb", "smtp", "milter", "pt"},
     "mcp": {"base", "rcb", "conf"},
     "smtps": {
         *(
@@ -43,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
             "maps.lookup",
             "maps.textmap",
         ),
-        *("pmilter.stages", "pmilter.modify"),
+        *("pmilter.stages", "pmilter.modify", "pmilter.machine"),
     },
     "smtpc": {"base", "rcb", "smtp", "sasl", "conf", "st", "db.cdb", "db.files"},
     "qmgr": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},

@@ -46,6 +46,8 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
     "smtps.listen": row(Sev.INFO, _RUN, "listen", "", "SMTPS listens."),
     "smtps.qmgr": row(Sev.INFO, _RUN, "limit", "", "SMTPS is connected to QMGR and may serve so many sessions."),
     "smtps.smar": row(Sev.INFO, _RUN, "count", "", "SMTPS is connected to SMAR."),
+    "smtps.policy": row(Sev.INFO, _RUN, "key name", "", "SMTPS is connected to the policy milter of section key."),
+    "smtps.policy_refused": row(Sev.ERROR, _TROUBLE, "key", "", "A policy milter wants what there is not; it is not asked."),
     "smtps.link_lost": row(Sev.WARN, _RUN, "component", "", "SMTPS has lost its connection; clients wait."),
     "smtps.throttle": row(Sev.NOTICE, _RUN, "limit", "", "QMGR has changed how many sessions SMTPS may serve."),
     "smtps.full": row(Sev.WARN, _TROUBLE, "count limit", "", "There is no room for more sessions; clients wait."),

@@ -239,7 +239,7 @@ _FILTER_SOCKET: Final = SectionDef(
 _SECTIONS: Final = (
     SectionDef(
         "policy_milter",
-        "The policy filter.",
+        "A policy milter; mail passes several in the order of the file, and after them the sections milter.",
         S,
         (
             option("timeout", Time(1, 3600), "1m", S, "How long it may take for an answer."),
@@ -259,6 +259,8 @@ _SECTIONS: Final = (
             ),
         ),
         (_FILTER_SOCKET,),
+        naming=Naming.MAY,
+        repeat=True,
     ),
     SectionDef(
         "milter",

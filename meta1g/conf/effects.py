@@ -17,7 +17,6 @@ from typing import Final
 #: Sections by the keywords that lead to them; flags behind their option, if they are asked for.
 WARNED: Final = frozenset(
     {
-        "smtps policy_milter",
         "smtps flags greylisting",
         "smar greylisting",
     }
@@ -45,6 +44,7 @@ _SMTPS: Final = tuple(
         "settings:_parts",
         "settings:_verification",
         "milters:milters_of",
+        "milters:policies_of",
     )
 )
 _SMTPC: Final = "meta1g.smtpc.settings:Settings.from_section"
@@ -70,6 +70,8 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "qmgr conf_map": (*_MAP_USER, "meta1g.qmgr.destinations:configuration_map"),
     "qmgr map": _MAP,
     "smtps": (*_SMTPS, "meta1g.smtps.main:SmtpsProcess._tell_ready"),
+    "smtps policy_milter": ("meta1g.smtps.milters:_policy",),
+    "smtps policy_milter socket": ("meta1g.smtps.milters:_address",),
     "smtps milter": ("meta1g.smtps.milters:_milter",),
     "smtps milter socket": ("meta1g.smtps.milters:_address",),
     "smtps tls": (_TLS,),

@@ -60,6 +60,13 @@ class NewBody:
 
 
 @dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A piece of the message, header and body, that takes the place of the one that came; policy milters only."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class AddRcpt:
     """Adds a recipient: its path, and parameters as in RCPT."""
 
@@ -89,7 +96,7 @@ class HoldMail:
     reason: str
 
 
-FilterChange = AddField | InsertField | ChangeField | NewBody | AddRcpt | DeleteRcpt | ChangeSender | HoldMail
+FilterChange = AddField | InsertField | ChangeField | NewBody | NewMessage | AddRcpt | DeleteRcpt | ChangeSender | HoldMail
 
 
 def change_of(kind: Smfir, data: Any, *, leading_space: bool) -> FilterChange:

@@ -166,8 +166,8 @@ class FilterMachine:
         """Tells who the client is."""
         return self._tell(Smfic.CONNECT, ConnectData(hostname, peer), macros)
 
-    def helo(self, name: bytes, macros: Macros = _NO_MACROS) -> bytes:
-        """Tells the argument of HELO or EHLO; a message that was begun has been aborted before."""
+    def helo(self, name: bytes, macros: Macros = _NO_MACROS, *, ehlo: bool = True) -> bytes:
+        """Tells the argument of HELO or EHLO, whichever it was; a message that was begun has been aborted before."""
         return self._tell(Smfic.HELO, TextData(name), macros)
 
     def mail(self, words: tuple[bytes, ...], macros: Macros = _NO_MACROS) -> bytes:
@@ -178,6 +178,10 @@ class FilterMachine:
     def rcpt(self, words: tuple[bytes, ...], macros: Macros = _NO_MACROS) -> bytes:
         """Tells a recipient in angle brackets, and the parameters of RCPT."""
         return self._tell(Smfic.RCPT, WordsData(words), macros)
+
+    def refused_rcpt(self, words: tuple[bytes, ...], reply: Reply, macros: Macros = _NO_MACROS) -> bytes:
+        """Tells a recipient that is refused anyhow; the reply is in the macros."""
+        return self.rcpt(words, macros)
 
     def data(self, macros: Macros = _NO_MACROS) -> bytes:
         """Tells that the content follows."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from meta1g.pmilter.program import run_filter
     from meta1g.pmilter.session import PmServer, PmSession, PmTransaction
     from meta1g.pmilter.stages import Status
-    from meta1g.rcb.smtps_pmilter import Function, HeaderChange, Macro, Stage
+    from meta1g.rcb.smtps_pmilter import Function, HeaderChange, Pmm, Stage
 
 _HOMES = {
     "Pmilter": "meta1g.pmilter.callbacks",
@@ -26,18 +26,18 @@ _HOMES = {
     "Status": "meta1g.pmilter.stages",
     "Function": "meta1g.rcb.smtps_pmilter",
     "HeaderChange": "meta1g.rcb.smtps_pmilter",
-    "Macro": "meta1g.rcb.smtps_pmilter",
+    "Pmm": "meta1g.rcb.smtps_pmilter",
     "Stage": "meta1g.rcb.smtps_pmilter",
 }
 __all__ = [
     "Function",
     "HeaderChange",
-    "Macro",
     "ModificationError",
     "PmServer",
     "PmSession",
     "PmTransaction",
     "Pmilter",
+    "Pmm",
     "Stage",
     "Status",
     "run_filter",

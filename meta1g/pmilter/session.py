@@ -17,8 +17,8 @@ from meta1g.rcb.smtps_pmilter import (
     Capability,
     Function,
     HeaderChange,
-    Macro,
     MacroValue,
+    Pmm,
     Stage,
 )
 
@@ -50,10 +50,10 @@ class PmServer:
         self.offered_functions = offered_functions
         self.capabilities = capabilities
         self.functions = functions
-        self.macros: dict[Stage, tuple[Macro, ...]] = {}
+        self.macros: dict[Stage, tuple[Pmm, ...]] = {}
         self.data: Any = None
 
-    def setmaclist(self, stage: Stage, *macros: Macro) -> None:
+    def setmaclist(self, stage: Stage, *macros: Pmm) -> None:
         """Asks for macros at a stage, which is then sent too (sm_pmfi_setmacs); to be called by negotiate().
 
         Raises:
@@ -141,7 +141,7 @@ class PmSession:
         """Keeps the values that came with a stage."""
         self._macros.update((one.macro, one.value) for one in macros)
 
-    def getmac(self, macro: Macro) -> str | None:
+    def getmac(self, macro: Pmm) -> str | None:
         """Gives the value of a macro that was asked for at this stage or an earlier one, None without (sm_pmfi_getmac)."""
         return self._macros.get(macro)
 

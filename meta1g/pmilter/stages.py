@@ -9,7 +9,7 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import NO_REPLY, Reply
-from meta1g.rcb.smtps_pmilter import Capability, Code, Macro, Stage
+from meta1g.rcb.smtps_pmilter import Capability, Code, Pmm, Stage
 
 
 class Status(IntEnum):
@@ -55,13 +55,13 @@ _TA: Final = (Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.MSG, Stage.DOT)
 _LATER: Final = (Stage.HELO, *_TA, Stage.UNKNOWN)
 
 #: Stages at which a macro can have a value: TLS and AUTH come after the client is greeted.
-MACRO_STAGES: Final[Mapping[Macro, tuple[Stage, ...]]] = {
-    Macro.SRVHOSTNAME: _SESSION,
-    Macro.CLIENT_RESOLVE: _SESSION,
-    **{macro: _LATER for macro in Macro if Macro.TLS_VERSION <= macro <= Macro.AUTH_AUTHOR},
-    Macro.MAIL_TAID: _TA,
-    Macro.DOT_MSGID: (Stage.DOT,),
-    Macro.DOT_HOPS: (Stage.DOT,),
+MACRO_STAGES: Final[Mapping[Pmm, tuple[Stage, ...]]] = {
+    Pmm.SRVHOSTNAME: _SESSION,
+    Pmm.CLIENT_RESOLVE: _SESSION,
+    **{macro: _LATER for macro in Pmm if Pmm.TLS_VERSION <= macro <= Pmm.AUTH_AUTHOR},
+    Pmm.MAIL_TAID: _TA,
+    Pmm.DOT_MSGID: (Stage.DOT,),
+    Pmm.DOT_HOPS: (Stage.DOT,),
 }
 
 

@@ -64,7 +64,7 @@ class Stage(IntEnum):
     UNKNOWN = 8
 
 
-class Macro(IntEnum):
+class Pmm(IntEnum):
     """Facts that a filter may ask for, by stage (PMM_*)."""
 
     SRVHOSTNAME = 1

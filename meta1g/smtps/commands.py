@@ -128,7 +128,7 @@ def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
         dialogue.reply(replies.BAD_HELO)
         return False
     dialogue.forget_mail()
-    if dialogue.filters is not None and (refusal := dialogue.filters.helo(name)) is not None:
+    if dialogue.filters is not None and (refusal := dialogue.filters.helo(name, ehlo=protocol != "SMTP")) is not None:
         dialogue.step(Event.RESET)  # the transaction is forgotten
         dialogue.refuse("smtps.command_refused", refusal, rule=dialogue.filters.rule, command=shown(dialogue.command))
         return False

@@ -22,6 +22,7 @@ from meta1g.smtps.smar_link import SmarLink
 if TYPE_CHECKING:
     from meta1g.smtps.certificates import Certificates
     from meta1g.smtps.passed import Passed
+    from meta1g.smtps.policylink import PolicyLink
 
 
 class AuthService(Protocol):
@@ -58,6 +59,7 @@ class Context:
         sessions_max: sessions that can be served at the same time.
         certificates: for TLS; None if there are none.
         auth_server: for AUTH; None if it is not configured.
+        policies: connections to policy milters, in their order.
         clients: settings of clients that have some of their own.
         stopping: no new transaction begins.
         sessions: number of open sessions.
@@ -78,6 +80,7 @@ class Context:
     clients: ClientSettings
     certificates: "Certificates | None" = None
     auth_server: "AuthService | None" = None
+    policies: "tuple[PolicyLink, ...]" = ()
     dates: DateCache = field(default_factory=DateCache)
     stopping: bool = False
     sessions: int = 0

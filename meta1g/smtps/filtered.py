@@ -10,7 +10,7 @@ nothing; of one that is on its way to its file, a new file under the same name t
 Ref: MeTA1 design, "Functional Specification: SMTPS, policy milter" (place modelled on); sendmail 8, libmilter/docs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -27,6 +27,7 @@ from meta1g.milter.changes import (
     HoldMail,
     InsertField,
     NewBody,
+    NewMessage,
 )
 from meta1g.milter.flags import FilterActions
 from meta1g.milter.header import ContentSplitter, HeaderEdit
@@ -38,7 +39,7 @@ from meta1g.smtp.header import Field, fields
 from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.filterenvelope import EnvelopeEdit
 from meta1g.smtps.filtering import ContentWatch, FilteredStore
-from meta1g.smtps.filters import Filters, OneFilter, Tell
+from meta1g.smtps.filters import Filters, OneFilter, Tell, Told
 from meta1g.smtps.limits import FILTER_BODY_HELD_BYTES, FILTER_FIELDS_MAX, FILTER_HEADER_MAX_BYTES, STREAM_PIECE_BYTES
 from meta1g.smtps.transaction import Transaction
 from meta1g.st import StError, offload, st_checkpoint
@@ -116,6 +117,79 @@ def _read_at(file: IO[bytes], at: int) -> bytes:
     """Runs off-loaded."""
     file.seek(at)
     return file.read(STREAM_PIECE_BYTES)
+
+
+class Wishes:
+    """What one filter asks for at the end of a message.
+
+    Args:
+        envelope: takes its changes of the envelope.
+        new_spool: makes room for a body.
+        lines: what makes line ends of another message, None if its body is binary.
+
+    Attributes:
+        changes: of header and envelope, in order.
+        body: instead of the one that came, None for that.
+        fields: the header instead of the one that came, None for that.
+        too_big: the header is greater than may be.
+
+    Owner: the state thread of the session.
+    """
+
+    __slots__ = ("_envelope", "_lines", "_new_spool", "_splitter", "body", "changes", "fields", "too_big")
+
+    def __init__(self, envelope: EnvelopeEdit, new_spool: Callable[[], BodySpool], lines: LineEnds | None) -> None:
+        self._envelope = envelope
+        self._lines = lines
+        self._new_spool = new_spool
+        self._splitter: ContentSplitter | None = None
+        self.changes: list[FilterChange] = []
+        self.body: BodySpool | None = None
+        self.fields: tuple[Field, ...] | None = None
+        self.too_big = False
+
+    def __bool__(self) -> bool:
+        return bool(self.changes) or self.body is not None
+
+    def take(self, change: FilterChange) -> None:
+        """Takes the next change.  Switches: only if much of a body is held (disk)."""
+        if isinstance(change, NewBody):
+            self._add(change.data)
+        elif isinstance(change, NewMessage):
+            self._splitter = self._splitter or ContentSplitter(FILTER_HEADER_MAX_BYTES, FILTER_FIELDS_MAX)
+            self._add(self._splitter.feed(change.data if self._lines is None else self._lines.feed(change.data)))
+        else:
+            if isinstance(change, _ENVELOPE_CHANGES):
+                self._envelope.apply(change)
+            self.changes.append(change)
+
+    def _add(self, piece: bytes) -> None:
+        """Switches: only if much is held (disk)."""
+        if self.body is None:
+            self.body = self._new_spool()
+        self.body.add(piece)
+
+    def finish(self) -> None:
+        """Is told that there is no more.  Switches: only if much of a body is held (disk)."""
+        splitter = self._splitter
+        if splitter is not None:
+            if self._lines is not None:
+                self._add(splitter.feed(self._lines.finish()))
+            self._add(splitter.finish())
+            self.fields, self.too_big = splitter.fields, splitter.too_big or splitter.too_many
+        if self.body is not None:
+            self.body.finish()
+
+    def summary(self) -> str:
+        """Says for the log what it is."""
+        counts: dict[str, int] = {}
+        for change in self.changes:
+            name = type(change).__name__
+            counts[name] = counts.get(name, 0) + 1
+        texts = [f"{_WORDS[name]} {count}" for name, count in counts.items()]
+        if self.body is not None:
+            texts.append("new body" if self.fields is None else "new message")
+        return ", ".join(texts)
 
 
 class FilteredContent:
@@ -294,45 +368,40 @@ class FilteredContent:
         if self._over or not one.machine.listens:
             return
         self._filters.macros["msg_id"] = self._content.message_id or ""
-        changes: list[FilterChange] = []
-        spool: list[BodySpool] = []
         envelope = EnvelopeEdit(self._filters, self._ta) if self._envelope is None else self._envelope.copy()
-
-        def on_change(change: FilterChange) -> None:
-            if isinstance(change, NewBody):
-                if not spool:
-                    spool.append(self._new_spool())
-                spool[0].add(change.data)
-            else:
-                if isinstance(change, _ENVELOPE_CHANGES):
-                    envelope.apply(change)
-                changes.append(change)
-
-        self._take(one, self._filters.verdict(one, lambda one: one.machine.eom(one.macros), on_change))
-        if not self._over and (changes or spool) and one.machine.listens:  # what a filter that failed had wanted does not count
+        wishes = Wishes(envelope, self._new_spool, self._line_ends())
+        self._take(one, self._filters.verdict(one, lambda one: one.machine.eom(one.macros), wishes.take))
+        wishes.finish()
+        if wishes.too_big:
+            self._content.refuse(replies.HEADER_TOO_BIG)
+        if not self._over and wishes and one.machine.listens:  # what a filter that failed had wanted does not count
             self._envelope = envelope
-            self._make(one, changes, spool)
+            self._make(one, wishes)
 
     def _new_spool(self) -> BodySpool:
-        lines = None if self._ta.params.body == BINARY else LineEnds()
-        self._spools.append(BodySpool(self._content, self._dialogue.context.cdb.path(self._ta.ta_id).parent, lines))
+        directory = self._dialogue.context.cdb.path(self._ta.ta_id).parent
+        self._spools.append(BodySpool(self._content, directory, self._line_ends()))
         return self._spools[-1]
 
-    def _make(self, one: OneFilter, changes: list[FilterChange], spool: list[BodySpool]) -> None:
+    def _line_ends(self) -> LineEnds | None:
+        return None if self._ta.params.body == BINARY else LineEnds()
+
+    def _make(self, one: OneFilter, wishes: "Wishes") -> None:
         """Makes what one filter wants.  Switches: yes, if that is much."""
-        for change in changes:
+        if wishes.fields is not None:
+            self._edit = HeaderEdit(self._content.received, wishes.fields)
+            self._edit.changed = True
+        for change in wishes.changes:
             st_checkpoint()
             if isinstance(change, _FIELD_CHANGES):
                 self._header().apply(change)
             elif isinstance(change, HoldMail):
                 self._content.hold = f"{one.rule}: {change.reason}"
-        if spool:
-            spool[0].finish()
-            self._body = spool[0]
+        self._body = wishes.body or self._body
         self._filters.rule = one.rule
         self._dialogue.context.log.info(
             "smtps.milter_changed",
-            _summary(changes, bool(spool)),
+            wishes.summary(),
             ss_sess=self._dialogue.id,
             ss_ta=self._ta.ta_id,
             key=one.connection.settings.name,
@@ -362,11 +431,11 @@ class FilteredContent:
                 self._content.rebuild(header, self._body_pieces())
 
 
-def _tell_field(field: Field, one: OneFilter) -> bytes:
+def _tell_field(field: Field, one: OneFilter) -> Told:
     return one.machine.header(field)
 
 
-def _tell_body(chunk: bytes, one: OneFilter) -> bytes:
+def _tell_body(chunk: bytes, one: OneFilter) -> Told:
     return one.machine.body(chunk)
 
 
@@ -376,15 +445,6 @@ def _split(filters: list[OneFilter]) -> tuple[list[OneFilter], list[OneFilter]]:
         if one.machine.actions & _CHANGE_CONTENT:
             return filters[:number], filters[number:]
     return filters, []
-
-
-def _summary(changes: list[FilterChange], new_body: bool) -> str:
-    counts: dict[str, int] = {}
-    for change in changes:
-        name = type(change).__name__
-        counts[name] = counts.get(name, 0) + 1
-    texts = [f"{_WORDS[name]} {count}" for name, count in counts.items()]
-    return ", ".join([*texts, *(["new body"] if new_body else [])])
 
 
 _WORDS: Final = {

@@ -69,8 +69,8 @@ class SessionFilters(Protocol):
     rule: str
     hold: str
 
-    def helo(self, name: str) -> Reply | None:
-        """Tells the argument of HELO or EHLO; gives a refusal or None.  Switches: yes (network)."""
+    def helo(self, name: str, *, ehlo: bool) -> Reply | None:
+        """Tells the argument of HELO or EHLO, whichever it is; gives a refusal or None.  Switches: yes (network)."""
         ...
 
     def unknown_command(self, line: bytes) -> Reply | None:

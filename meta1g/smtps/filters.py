@@ -11,7 +11,7 @@ Ref: MeTA1 design, "Functional Specification: SMTPS, policy milter" (place model
 import ipaddress
 from collections import ChainMap
 from collections.abc import Callable, Iterator, MutableMapping
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
@@ -23,40 +23,49 @@ from meta1g.smtp.address import Address
 from meta1g.smtp.esmtp import Ext, Extensions, MailParams, RcptParams, format_mail_params, format_rcpt_params
 from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.filterconn import FilterFailedError, MilterConnection
-from meta1g.smtps.milters import DefaultAction
+from meta1g.smtps.milters import DefaultAction, PolicySettings
 from meta1g.smtps.received import client_text, literal
 from meta1g.smtps.transaction import Transaction
+
+if TYPE_CHECKING:
+    from meta1g.pmilter.machine import PolicyMachine
+    from meta1g.smtps.policylink import PolicyConnection
 
 _NO_SERVICE: Final = "Service unavailable - try again later"
 #: What a session without the filter hears, by its default action.
 _WITHOUT: Final = {
     DefaultAction.TEMPFAIL: Reply(451, "4.7.1", _NO_SERVICE),
     DefaultAction.REJECT: Reply(550, "5.7.1", "Service unavailable"),
+    DefaultAction.ABORT: Reply(421, "4.3.2", _NO_SERVICE),
 }
 #: All parameters, as if a server offered all that have some.
 _ALL_PARAMETERS: Final = Extensions({ext.value: "" for ext in Ext})
 _MAILER: Final = "smtp"
 #: The mailer of a recipient that is refused, as in sendmail.
 _ERROR_MAILER: Final = "error"
-Tell = Callable[["OneFilter"], bytes]
+#: What a filter is told, by its machine: bytes, or messages.
+Told = Any
+Tell = Callable[["OneFilter"], Told]
 
 
 @dataclass(frozen=True, slots=True)
 class OneFilter:
     """One filter of a session: its connection, and the macros that it gets.  Owner: the state thread of the session."""
 
-    connection: MilterConnection
+    connection: "MilterConnection | PolicyConnection"
     macros: MutableMapping[str, str]
 
     @property
-    def machine(self) -> FilterMachine:
+    def machine(self) -> "FilterMachine | PolicyMachine":
         """What it was told."""
         return self.connection.machine
 
     @property
     def rule(self) -> str:
         """How it is named as the origin of a refusal."""
-        return f"milter {self.connection.settings.name}"
+        name = self.connection.settings.name
+        kind = "policy_milter" if isinstance(self.connection.settings, PolicySettings) else "milter"
+        return f"{kind} {name}" if name else kind
 
 
 class Filters:
@@ -83,7 +92,8 @@ class Filters:
         self.dialogue = dialogue
         self._macros = _session_macros(dialogue)
         self._all = [
-            OneFilter(MilterConnection(one), ChainMap(dict(one.macros), self._macros)) for one in dialogue.settings.milters
+            *(OneFilter(one.session(dialogue.id), self._macros) for one in dialogue.context.policies),
+            *(OneFilter(MilterConnection(one), ChainMap(dict(one.macros), self._macros)) for one in dialogue.settings.milters),
         ]
         self._hello = ""
         self.denial: Reply | None = None
@@ -109,15 +119,15 @@ class Filters:
         peer = _peer(dialogue)
         return self._session(lambda one: one.machine.connect(host.encode(), peer, one.macros))
 
-    def helo(self, name: str) -> Reply | None:
-        """Tells the argument of HELO or EHLO; gives a refusal or None.  Switches: yes (network)."""
+    def helo(self, name: str, *, ehlo: bool) -> Reply | None:
+        """Tells the argument of HELO or EHLO, whichever it is; gives a refusal or None.  Switches: yes (network)."""
         self._hello = name
         tls = self.dialogue.tls
         if tls is not None:
             self._macros |= {"tls_version": tls.version, "cipher": tls.cipher, "cipher_bits": str(tls.bits)}
             self._macros |= {"cert_subject": tls.subject, "cert_issuer": tls.issuer}
             self._macros["verify"] = "OK" if tls.verified else "NO" if tls.peer_cert is None else "FAIL"
-        return self._session(lambda one: one.machine.helo(_wire(name), one.macros))
+        return self._session(lambda one: one.machine.helo(_wire(name), one.macros, ehlo=ehlo))
 
     def _session(self, tell: Tell) -> Reply | None:
         """Switches: yes (network)."""
@@ -142,7 +152,10 @@ class Filters:
             return self.denial
         self.abort()  # who had decided about the last message hears that it is over
         self.announced, self.rcpts, self.spent_s = None, [], 0.0
-        if self._hello != self.dialogue.ehlo and self.helo(self.dialogue.ehlo) is not None:
+        if (
+            self._hello != self.dialogue.ehlo
+            and self.helo(self.dialogue.ehlo, ehlo=self.dialogue.protocol != "SMTP") is not None
+        ):
             return self.denial  # somebody else said it for the client
         self._macros |= {"i": ta.ta_id, "mail_addr": ta.mail.text, "mail_host": ta.mail.domain, "mail_mailer": _MAILER}
         auth = self.dialogue.auth
@@ -165,7 +178,7 @@ class Filters:
         self._macros |= {"rcpt_addr": reply.one_line, "rcpt_host": reply.ecode, "rcpt_mailer": _ERROR_MAILER}
         for one in self._all:
             if one.machine.listens and one.machine.wants_refused_rcpts:
-                self.verdict(one, lambda one: one.machine.rcpt((_path(address),), one.macros))
+                self.verdict(one, lambda one: one.machine.refused_rcpt((_path(address),), reply, one.macros))
 
     def data(self, ta: Transaction) -> Reply | None:
         """Tells that content follows; gives a refusal or None.  Switches: yes (network)."""
@@ -176,7 +189,8 @@ class Filters:
     def abort(self) -> None:
         """Ends a transaction that is not over; the filters hear of it with what comes next."""
         for one in self._all:
-            one.connection.later(one.machine.abort())
+            told: Told = one.machine.abort()
+            one.connection.later(told)
 
     def listening(self) -> list[OneFilter]:
         """Gives those that want to see the content."""
@@ -202,7 +216,8 @@ class Filters:
         """Tells something to one filter; gives its answer, or what its absence comes to.  Switches: yes (network)."""
         begun_s = self.dialogue.context.clock.monotonic()
         try:
-            return one.connection.ask(lambda _machine: tell(one), on_change)
+            told: Callable[[Any], Any] = lambda _machine: tell(one)  # noqa: E731  of one kind or the other
+            return one.connection.ask(told, on_change)
         except FilterFailedError as error:
             return self._failed(one, error)
         finally:

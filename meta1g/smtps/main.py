@@ -28,6 +28,7 @@ from meta1g.smtps.context import Context
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.limits import FILTER_DESCRIPTORS, SESSION_DESCRIPTORS, SPARE_DESCRIPTORS, US
 from meta1g.smtps.listen import bind_all, doors_of
+from meta1g.smtps.milters import PolicySettings
 from meta1g.smtps.qmgr_link import QmgrLink
 from meta1g.smtps.server import Server
 from meta1g.smtps.settings import ClientSettings, settings_from
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from meta1g.smtps.auth import AuthServer
     from meta1g.smtps.certificates import Certificates
     from meta1g.smtps.passed import Passed
+    from meta1g.smtps.policylink import PolicyLink
 
 _POLL_US: Final = US // 50
 
@@ -77,7 +79,7 @@ class SmtpsProcess:
         hostname = config.hostname or system_name()
         settings = settings_from(config, section, hostname)
         queue = config.queue_directory
-        filters = len(section.subs("milter"))
+        filters = len(section.subs("milter")) + bool(settings.policies)
         sessions_max = served_at_once(settings.max_threads, 2 * len(section.subs("listen_socket")), log, filters)
         hello_q = SmtpsHello(smtps_id=index, name=settings.name, pid=os.getpid(), max_threads=sessions_max)
         hello_a = SmtpsHelloA(smtps_id=index, name=settings.name, flags=int(settings.lookup_flags))
@@ -98,6 +100,7 @@ class SmtpsProcess:
             clients=ClientSettings(config, section, hostname),
             certificates=None if settings.tls is None else _certificates(settings.tls, log, clock, sessions_max, qmgr),
             auth_server=_auth_server(auth_settings(config, section.sub("auth")), log, clock),
+            policies=_policy_links(settings.policies, hostname, log) if settings.policies else (),
         )
         if settings.greet_pause_us:
             self.context.passed().open()
@@ -112,6 +115,8 @@ class SmtpsProcess:
         failure.on_contained(self.context.qmgr.contained)
         self.context.qmgr.start()
         self.context.smar.start()
+        for link in self.context.policies:
+            link.start()
         self._listen()
         if startup.alive_fd() is not None:
             st_thread_create(self._watch_mcp, startup.alive_fd())
@@ -181,6 +186,12 @@ def _auth_server(settings: AuthSettings | None, log: Log, clock: Clock) -> "Auth
     from meta1g.smtps.auth import AuthServer
 
     return AuthServer(settings, log, clock)
+
+
+def _policy_links(policies: tuple[PolicySettings, ...], hostname: str, log: Log) -> "tuple[PolicyLink, ...]":
+    from meta1g.smtps.policylink import PolicyLink
+
+    return tuple(PolicyLink(one, hostname, log) for one in policies)
 
 
 def served_at_once(max_threads: int, listeners: int, log: Log, filters: int = 0) -> int:

@@ -1,6 +1,7 @@
 """Which filters a section of smtps has, and what a session without one of them comes to.
 
-Ref: sendmail 8, doc/op, "X- Mail Filter (Milter) Definitions" (time-outs); Postfix, MILTER_README (default action).
+Ref: MeTA1 README, "policy_milter" (flags and time-out modelled on); sendmail 8, doc/op, "X- Mail Filter (Milter) Definitions"
+(time-outs); Postfix, MILTER_README (default action).
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ class DefaultAction(StrEnum):
     REJECT = "reject"
     ACCEPT = "accept"
     QUARANTINE = "quarantine"
+    ABORT = "abort"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,45 @@ class MilterSettings:
     end_timeout_us: int
     default_action: DefaultAction
     macros: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """One policy milter.
+
+    Args:
+        name: of its section, may be empty.
+        address: where it listens: a path, or address and port.
+        reply_timeout_us: for each answer.
+        default_action: what happens without it.
+        max_message_bytes: greatest message that may take the place of another one, 0 for no limit.
+    """
+
+    name: str
+    address: str | tuple[str, int]
+    reply_timeout_us: int
+    default_action: DefaultAction
+    max_message_bytes: int
+
+
+def policies_of(section: Section, queue_directory: Path) -> tuple[PolicySettings, ...]:
+    """Gives the policy milters of a section, in their order; paths of sockets are relative to the queue directory."""
+    return tuple(_policy(one, queue_directory, section.get("max_message_size")) for one in section.subs("policy_milter"))
+
+
+def _policy(section: Section, queue_directory: Path, max_message_bytes: int) -> PolicySettings:
+    action = DefaultAction.TEMPFAIL
+    if section.flag("abort"):
+        action = DefaultAction.ABORT
+    elif section.flag("accept_but_reconnect"):
+        action = DefaultAction.ACCEPT
+    return PolicySettings(
+        name=section.name or "",
+        address=_address(section.sub("socket"), queue_directory),
+        reply_timeout_us=section.get("timeout") * US,
+        default_action=action,
+        max_message_bytes=max_message_bytes,
+    )
 
 
 def milters_of(section: Section, queue_directory: Path) -> tuple[MilterSettings, ...]:

@@ -142,7 +142,7 @@ class ServerSession(Dialogue):
 
         Switches: yes, if there is a refusal, or filters (network).
         """
-        if refusal is None and (self.settings.milters or self.filters is not None):
+        if refusal is None and (self.settings.milters or self.context.policies or self.filters is not None):
             refusal = self._filter()
         log = self.context.log
         if refusal is not None:
@@ -158,7 +158,7 @@ class ServerSession(Dialogue):
     def _filter(self) -> Reply | None:
         """Lets the filters hear of the client; gives a refusal or None.  Switches: yes (network)."""
         self._end_filters()  # those of the client before, if there was another one
-        if not self.settings.milters:
+        if not (self.settings.milters or self.context.policies):
             return None
         from meta1g.smtps.filtered import MailFilters
 

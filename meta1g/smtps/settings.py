@@ -19,7 +19,7 @@ from meta1g.smtp.esmtp import Ext, offered_by
 from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.counting import Count
 from meta1g.smtps.limits import SNIPPETS_KEPT, US
-from meta1g.smtps.milters import MilterSettings, milters_of
+from meta1g.smtps.milters import MilterSettings, PolicySettings, milters_of, policies_of
 from meta1g.smtps.trust import Trusted, trusted
 from meta1g.smtps.verify import Verification
 
@@ -88,6 +88,7 @@ class Settings:
         tls: certificates and what else TLS needs; None if there is no certificate.
         tls_needs: what TLS has to fulfil before mail is taken; None for nothing.
         milters: filters that mail passes, in their order.
+        policies: policy milters of the section, which mail passes before.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Settings:
     tls: TlsSettings | None = None
     tls_needs: TlsRequirements | None = None
     milters: tuple[MilterSettings, ...] = ()
+    policies: tuple[PolicySettings, ...] = ()
 
 
 def _lookup_flags(section: Section) -> LookupFlags:
@@ -169,6 +171,7 @@ def settings_from(config: Config, section: Section, hostname: str) -> Settings:
         tls=tls,
         tls_needs=tls_requirements(section),
         milters=milters_of(section, config.queue_directory),
+        policies=policies_of(section, config.queue_directory),
     )
 
 

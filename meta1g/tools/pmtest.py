@@ -45,7 +45,6 @@ from meta1g.rcb.smtps_pmilter import (
     Code,
     Function,
     HeaderChange,
-    Macro,
     MacroValue,
     MessageChunk,
     PmAbort,
@@ -56,6 +55,7 @@ from meta1g.rcb.smtps_pmilter import (
     PmDotVerdict,
     PmHello,
     PmHelo,
+    Pmm,
     PmMail,
     PmPull,
     PmPullStatus,
@@ -142,7 +142,7 @@ class Play:
     def __init__(self, client: PmClient, say: Callable[[str], None]) -> None:
         self._client = client
         self._say = say
-        self._values: dict[Macro, str] = {}
+        self._values: dict[Pmm, str] = {}
         self._rcpts = 0
         self._enough = False
         hello = PmHello(
@@ -168,7 +168,7 @@ class Play:
         return take(self, argument)
 
     def _macros(self, stage: Stage) -> tuple[MacroValue, ...]:
-        asked = [Macro(one.macro) for one in self.wanted.macros if one.stage == stage]
+        asked = [Pmm(one.macro) for one in self.wanted.macros if one.stage == stage]
         return tuple(MacroValue(macro=int(one), value=self._values[one]) for one in asked if one in self._values)
 
     def _ask(self, stage: Stage, msg: Message) -> str:
@@ -184,9 +184,9 @@ class Play:
         """Sets a macro."""
         name, _, value = argument.partition(" ")
         try:
-            self._values[Macro[name.upper().removeprefix("PMM_")]] = value
+            self._values[Pmm[name.upper().removeprefix("PMM_")]] = value
         except KeyError as error:
-            text = f"no macro {name!r}; there are {', '.join(one.name for one in Macro)}"
+            text = f"no macro {name!r}; there are {', '.join(one.name for one in Pmm)}"
             raise cli.CliError(text, sysexits.EX_USAGE) from error
         return ""
 

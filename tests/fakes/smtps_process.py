@@ -130,14 +130,14 @@ class SmtpsProcess:
                 self.log.append(raw.decode().rstrip("\n"))
                 self.changed.notify_all()
 
-    def wait_log(self, pattern: str) -> "re.Match[str]":
-        """Waits for a log line that matches."""
+    def wait_log(self, pattern: str, count: int = 1) -> "re.Match[str]":
+        """Waits for so many log lines that match, and gives the last of them."""
         end = time.monotonic() + WAIT_S
         with self.changed:
             while True:
-                for line in self.log:
-                    if match := re.search(pattern, line):
-                        return match
+                found = [match for line in self.log if (match := re.search(pattern, line))]
+                if len(found) >= count:
+                    return found[count - 1]
                 left = end - time.monotonic()
                 assert left > 0, f"no {pattern!r} in\n" + "\n".join(self.log)
                 self.changed.wait(left)

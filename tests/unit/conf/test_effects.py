@@ -49,7 +49,7 @@ def test_no_program_uses_what_has_no_effect(path):
 
 
 def test_what_is_inside_has_no_effect_either():
-    assert has_no_effect("smtps", "policy_milter", "timeout")
+    assert has_no_effect("smar", "greylisting", "wait")
     assert has_no_effect("smtps", "flags", "greylisting")
     assert not has_no_effect("smtps", "flags", "8bitmime")
     assert not has_no_effect("smtps", "max_hops")

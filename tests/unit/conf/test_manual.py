@@ -49,7 +49,7 @@ def test_help_for_a_section_lists_its_options_with_defaults():
     text = manual.section_help(["SMTPS"])
     assert "  max_hops [100] (number, 1 to 1000; R)" in text.splitlines()
     assert any(line.strip().startswith("8bitmime") for line in text.splitlines())
-    assert "policy_milter { ... }" in text
+    assert "policy_milter [NAME] { ... }" in text
 
 
 def test_help_for_inner_sections_and_for_none():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from meta1g.base.cli import CliError
 from meta1g.base.reply import Reply
-from meta1g.pmilter import Function, HeaderChange, Macro, ModificationError, Pmilter, PmServer, PmSession, Stage, Status
+from meta1g.pmilter import Function, HeaderChange, ModificationError, Pmilter, Pmm, PmServer, PmSession, Stage, Status
 from meta1g.pmilter.modify import FIELD_MAX_BYTES, Modifications
 from meta1g.pmilter.place import parse_place
 from meta1g.pmilter.session import reply_of
@@ -148,10 +148,10 @@ def server():
 def test_macros_are_asked_for_where_they_have_a_value():
     one = server()
     with pytest.raises(ValueError, match="TLS_VERSION is known at HELO"):
-        one.setmaclist(Stage.CONNECT, Macro.TLS_VERSION)
+        one.setmaclist(Stage.CONNECT, Pmm.TLS_VERSION)
     with pytest.raises(ValueError, match="at most"):
-        one.setmaclist(Stage.MAIL, *[Macro.MAIL_TAID] * 33)
-    one.setmaclist(Stage.DOT, Macro.DOT_MSGID)
+        one.setmaclist(Stage.MAIL, *[Pmm.MAIL_TAID] * 33)
+    one.setmaclist(Stage.DOT, Pmm.DOT_MSGID)
     assert one.capabilities == Capability.CNNCT | Capability.DOT
     assert not one.lacks()
     one.functions = Function.MSG_RPLC

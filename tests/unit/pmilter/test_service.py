@@ -6,7 +6,7 @@ import pytest
 
 from meta1g.base.cli import CliError
 from meta1g.base.reply import Reply
-from meta1g.pmilter import Function, HeaderChange, Macro, Pmilter, Stage, Status
+from meta1g.pmilter import Function, HeaderChange, Pmilter, Pmm, Stage, Status
 from meta1g.pmilter.service import QUEUE_MAX
 from meta1g.rcb import smtps_pmilter as pm
 from meta1g.rcb.smtps_pmilter import Capability, Code
@@ -37,7 +37,7 @@ class Keeper(Pmilter):
         self.replaced = []
 
     def negotiate(self, server):
-        server.setmaclist(Stage.MAIL, Macro.MAIL_TAID, Macro.TLS_VERSION)
+        server.setmaclist(Stage.MAIL, Pmm.MAIL_TAID, Pmm.TLS_VERSION)
         return True
 
     def connect(self, session):
@@ -49,7 +49,7 @@ class Keeper(Pmilter):
         return Status.CONT
 
     def mail(self, session, mail, args):
-        self.calls.append(("mail", mail, args, session.getmac(Macro.MAIL_TAID), session.getmac(Macro.TLS_VERSION)))
+        self.calls.append(("mail", mail, args, session.getmac(Pmm.MAIL_TAID), session.getmac(Pmm.TLS_VERSION)))
         return Status.CONT
 
     def rcpt(self, session, rcpt, args):
@@ -100,12 +100,12 @@ def test_every_callback_is_asked_and_every_change_arrives(serve):
     client = serve(keeper)()
     wanted = client.ask(hello())
     assert (wanted.name, wanted.capabilities, wanted.functions) == ("keeper", ALL, int(keeper.functions))
-    assert [(one.stage, one.macro) for one in wanted.macros] == [(Stage.MAIL, Macro.MAIL_TAID), (Stage.MAIL, Macro.TLS_VERSION)]
+    assert [(one.stage, one.macro) for one in wanted.macros] == [(Stage.MAIL, Pmm.MAIL_TAID), (Stage.MAIL, Pmm.TLS_VERSION)]
 
     session = {"session_id": "s1"}
     assert client.ask(pm.PmConnect(**session, client_addr="192.0.2.1", client_name="c.example")).code == Code.CONT
     assert client.ask(pm.PmHelo(**session, helo="c.example", ehlo=True)).code == Code.CONT
-    macros = (pm.MacroValue(macro=Macro.MAIL_TAID, value="S1"),)
+    macros = (pm.MacroValue(macro=Pmm.MAIL_TAID, value="S1"),)
     client.ask(pm.PmMail(**session, ta_id="S1", mail="<a@example.org>", args=("SIZE=1",), macros=macros))
     assert client.ask(pm.PmRcpt(**session, rcpt_idx=0, rcpt="<ann@example.net>", args=("NOTIFY=NEVER",))).code == Code.CONT
     refusal = client.ask(pm.PmRcpt(**session, rcpt_idx=1, rcpt="<bob@example.net>"))

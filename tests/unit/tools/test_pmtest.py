@@ -15,7 +15,7 @@ from meta1g.tools import pmtest
 
 DEADLINE_S = 20
 FILTER = '''
-from meta1g.pmilter import Function, HeaderChange, Macro, Pmilter, Stage, Status, run_filter
+from meta1g.pmilter import Function, HeaderChange, Pmm, Pmilter, Stage, Status, run_filter
 
 class Sample(Pmilter):
     """Says no to Bob."""
@@ -25,11 +25,11 @@ class Sample(Pmilter):
     heard = 0
 
     def negotiate(self, server):
-        server.setmaclist(Stage.HELO, Macro.TLS_VERSION)
+        server.setmaclist(Stage.HELO, Pmm.TLS_VERSION)
         return True
 
     def helo(self, session, helo, ehlo):
-        return Status.CONT if session.getmac(Macro.TLS_VERSION) else Status.SSD
+        return Status.CONT if session.getmac(Pmm.TLS_VERSION) else Status.SSD
 
     def rcpt(self, session, rcpt, args):
         session.setreply("550 5.7.1 Bob wants no mail") if "bob" in rcpt else None
