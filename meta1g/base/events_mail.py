@@ -122,8 +122,8 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
         Sev.INFO,
         About.MESSAGE,
         "ss_ta mail rcpt",
-        "client map key",
-        "A recipient was accepted and gets nothing, by this entry.",
+        "client map key rcpt_idx",
+        "A recipient was accepted and gets nothing, by this entry or filter.",
     ),
     "smtps.message": row(
         Sev.INFO,

@@ -8,9 +8,12 @@ full-width characters do not matter, and two names are one only if the DNS says 
 Pure.  Ref: RFC 5890 2.3.2, RFC 5891 4 and 5; RFC 6531 3.7.1.
 """
 
+import re
 from typing import Final
 
 _ACE: Final = "xn--"
+#: A label of ASCII as the DNS has them in names of mail servers; the mapping makes `>`, blanks and `@` of some characters.
+_LABEL: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
 
 
 def to_ascii(domain: str) -> str:
@@ -24,7 +27,13 @@ def to_ascii(domain: str) -> str:
     import idna  # few need it
 
     labels = idna.uts46_remap(domain, std3_rules=False).split(".")
-    return ".".join(label if label.isascii() else idna.alabel(label).decode() for label in labels)
+    return ".".join(_checked(label) if label.isascii() else idna.alabel(label).decode() for label in labels)
+
+
+def _checked(label: str) -> str:
+    if _LABEL.fullmatch(label) is None:
+        raise ValueError(f"{label!r} is no label of a domain")
+    return label
 
 
 def address_in_ascii(address: str) -> str:

@@ -7,6 +7,7 @@ Pure.  Ref: RFC 5322 2.2; sendmail 8, libmilter/docs "smfi_insheader", "smfi_chg
 """
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
@@ -22,6 +23,7 @@ class ContentSplitter:
 
     Args:
         max_bytes: greatest header that is held.
+        max_fields: most fields that it may have.
 
     Attributes:
         fields: of the header, when it is complete.
@@ -29,21 +31,34 @@ class ContentSplitter:
         separated: an empty line is behind it.
         done: it is.
         too_big: it is greater than max_bytes; what is beyond is forgotten.
+        too_many: it has more than max_fields; further ones are forgotten.
 
     Owner: whoever made it.
     """
 
-    __slots__ = ("_held", "_max_bytes", "_meter", "body_offset", "done", "fields", "separated", "too_big")
+    __slots__ = (
+        "_held",
+        "_max_bytes",
+        "_max_fields",
+        "_meter",
+        "body_offset",
+        "done",
+        "fields",
+        "separated",
+        "too_big",
+        "too_many",
+    )
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, max_fields: int) -> None:
         self._max_bytes = max_bytes
+        self._max_fields = max_fields
         self._meter = HeaderMeter()
         self._held = bytearray()
         self.body_offset = 0
         self.separated = False
         self.fields: tuple[Field, ...] = ()
         self.done = False
-        self.too_big = False
+        self.too_big = self.too_many = False
 
     def feed(self, piece: bytes) -> bytes:
         """Takes the next piece of the content; gives what of it belongs to the body."""
@@ -66,7 +81,8 @@ class ContentSplitter:
     def _split(self, end: int) -> bytes:
         self.done = True
         held, self._held = bytes(self._held), bytearray()
-        self.fields = tuple(fields(held[:end]))
+        self.fields = tuple(islice(fields(held[:end]), self._max_fields + 1))
+        self.too_many = len(self.fields) > self._max_fields
         self.separated = held.startswith(_LINE_END, end)
         self.body_offset = end + len(_LINE_END) * self.separated
         return held[self.body_offset :]

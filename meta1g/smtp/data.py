@@ -166,6 +166,36 @@ def held_back(stream: bytes) -> int:
     return 0
 
 
+class LineEnds:
+    """Makes a CR LF of each bare CR or LF, and lets the last line end, in content that does not come from the wire.
+
+    Owner: whoever made it.
+    """
+
+    __slots__ = ("_ended", "_held")
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._ended = True
+
+    def feed(self, content: bytes) -> bytes:
+        """Gives the next bytes; a CR at the end is held back until the next call."""
+        stream = self._held + content if self._held else content
+        self._held = b""
+        if stream.endswith(b"\r"):
+            self._held, stream = b"\r", stream[:-1]
+        if not stream:
+            return stream
+        if has_bare(stream):
+            stream = _BARE.sub(b"\r\n", stream)
+        self._ended = stream.endswith(b"\r\n")
+        return stream
+
+    def finish(self) -> bytes:
+        """Gives what is behind the last byte."""
+        return b"\r\n" if self._held or not self._ended else b""
+
+
 class Stuffer:
     """Turns content into what is sent after 354.
 

@@ -93,7 +93,7 @@ def bdat(dialogue: Dialogue, argument: str) -> None:
     if not isinstance(message, ChunkedMessage) and dialogue.filters is not None:
         ta.refused = dialogue.filters.data(ta)
         if ta.refused is not None:
-            _refuse(dialogue, chunk, ta.refused)
+            _refuse(dialogue, chunk, ta.refused, dialogue.filters.rule)
             return
     if not isinstance(message, ChunkedMessage):
         message = ta.chunks = ChunkedMessage(dialogue, ta)
@@ -103,7 +103,7 @@ def bdat(dialogue: Dialogue, argument: str) -> None:
     if chunk.last or message.content.refusal is not None or ta.refused is not None:
         dialogue.step(Event.LAST)
         ta.chunks = None  # whoever closes the transaction takes care of the content
-        dialogue.chunks_dropped = not chunk.last
+        dialogue.chunks_dropped = 0 if chunk.last else content.replies_due(dialogue, ta)
         dialogue.answer_message(content.close(dialogue, ta, message.content), content.replies_due(dialogue, ta))
     else:
         dialogue.reply(Reply(250, "2.0.0", f"{chunk.size_bytes} octets received"))
@@ -125,21 +125,22 @@ def _refusal(dialogue: Dialogue) -> Reply | None:
     return ta.refused if ta.chunks is None else None
 
 
-def _refuse(dialogue: Dialogue, chunk: Chunk, refusal: Reply) -> None:
+def _refuse(dialogue: Dialogue, chunk: Chunk, refusal: Reply, rule: str = "") -> None:
     """Drops the octets of a chunk and says why.  Switches: yes (network)."""
     for _ in _octets(dialogue, chunk.size_bytes, dialogue.context.clock.monotonic(), 0):
         pass
     ta = dialogue.ta
-    if ta is not None and chunk.last and ta.accepted:
-        dialogue.foretell(refusal, content.replies_due(dialogue, ta) - 1)
+    due = dialogue.chunks_dropped or (0 if ta is None else content.replies_due(dialogue, ta))
+    if chunk.last and due > 1:
+        dialogue.foretell(refusal, due - 1)
     if ta is not None and refusal is ta.refused:
         dialogue.reset()
         dialogue.step(Event.RESET)
-        dialogue.chunks_dropped = not chunk.last
-        dialogue.refuse("smtps.command_refused", refusal, command="BDAT", ss_ta=ta.ta_id, mail=ta.mail.text)
+        dialogue.chunks_dropped = 0 if chunk.last else due
+        dialogue.refuse("smtps.command_refused", refusal, rule=rule, command="BDAT", ss_ta=ta.ta_id, mail=ta.mail.text)
         return
     if chunk.last:
-        dialogue.chunks_dropped = False
+        dialogue.chunks_dropped = 0
     dialogue.refuse("smtps.command_refused", refusal, command=shown(dialogue.command))
 
 

@@ -115,7 +115,7 @@ class Certificates:
                 self._seen, self._told = seen, ""
                 self._warned_s = -float(_DAY_S)
                 self._log.notice("smtps.tls_loaded", "the files have changed and are used from now on", path=self._first())
-            except StError as error:  # it is tried again: the reason may pass without a change of the files
+            except OSError as error:  # it is tried again: the reason may pass without a change of the files
                 if (error.strerror or "") != self._told:
                     self._told = error.strerror or ""
                     text = f"{error.strerror}; the old certificates are used on"

@@ -129,6 +129,7 @@ def _hello(dialogue: Dialogue, argument: str, protocol: str) -> bool:
         return False
     dialogue.forget_mail()
     if dialogue.filters is not None and (refusal := dialogue.filters.helo(name, ehlo=protocol != "SMTP")) is not None:
+        dialogue.step(Event.RESET)  # the transaction is forgotten
         dialogue.refuse("smtps.command_refused", refusal, rule=dialogue.filters.rule, command=shown(dialogue.command))
         return False
     dialogue.step(Event.HELLO)
@@ -180,7 +181,7 @@ def mail(dialogue: Dialogue, argument: str) -> None:
     if refusal is not None:
         dialogue.refuse("smtps.mail_refused", refusal, mail=address.text, size=params.size_bytes)
         return
-    dialogue.mail_refused = dialogue.chunks_dropped = False
+    dialogue.mail_refused, dialogue.chunks_dropped = False, 0
     if (params.priority or 0) > 0:
         learn_relaying(dialogue)
     context = dialogue.context

@@ -202,6 +202,8 @@ def replies_due(dialogue: Dialogue, ta: Transaction) -> int:
 def _tell_outcome(dialogue: Dialogue, ta: Transaction, content: IncomingContent, reply: Reply) -> None:
     """Logs what became of a message; a refusal is told here, too."""
     size, mail = content.stored_bytes, ta.mail.text
+    if dialogue.filters is not None and dialogue.filters.announced is not None:
+        mail = dialogue.filters.announced.mail  # they may have set another one
     if dialogue.forwarded:
         tell_forwarded(dialogue, ta.ta_id)
     if not reply.is_ok:

@@ -142,7 +142,8 @@ class Dialogue(ABC):
         hushed: unknown commands are not shown in the log: they may be parts of an exchange that was refused.
         transactions: how many there were.
         counter: negative replies so far.
-        chunks_dropped: a message was refused before its last BDAT, so those that a pipelining client has sent are dropped.
+        chunks_dropped: a message was refused before its last BDAT, so those that a pipelining client has sent are dropped;
+            how many replies the last one gets then, else 0.
         mail_refused: the last MAIL was refused, so what a pipelining client sends behind it is refused, too.
         noops: commands since the last message that did not lead to one.
         to_verify: those of the batch whose addresses are to be probed.
@@ -220,7 +221,7 @@ class Dialogue(ABC):
         self.hushed = False
         self.transactions = 0
         self.counter = Counter(self.settings.count_limits)
-        self.chunks_dropped = False
+        self.chunks_dropped = 0
         self.mail_refused = False
         self.noops = 0
         self.to_verify: list[ProbedQuestion] = []
@@ -353,7 +354,7 @@ class Dialogue(ABC):
 
         Switches: yes, as reset().
         """
-        self.mail_refused = self.chunks_dropped = False
+        self.mail_refused, self.chunks_dropped = False, 0
         self.forwarded = _NOTHING
         self.reset()
 

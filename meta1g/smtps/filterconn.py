@@ -18,9 +18,9 @@ from meta1g.milter.errors import MilterProtocolError
 from meta1g.milter.frames import ANSWERS_BY_CODE, Frame, Smfic
 from meta1g.milter.fsm import State
 from meta1g.milter.machine import CONTINUE, FilterMachine, FilterVerdict
-from meta1g.smtps.limits import FILTER_READ_BYTES, FILTER_TIMES, FILTER_UNSENT_BYTES, GOODBYE_TIMEOUT_US
+from meta1g.smtps.limits import FILTER_AGAIN_US, FILTER_READ_BYTES, FILTER_TIMES, FILTER_UNSENT_BYTES, GOODBYE_TIMEOUT_US
 from meta1g.smtps.milters import MilterSettings
-from meta1g.st import NetFd, StError, st_connect, st_netfd_close, st_netfd_open_socket, st_read, st_utime, st_write
+from meta1g.st import NetFd, StError, st_connect, st_netfd_close, st_netfd_open_socket, st_read, st_usleep, st_utime, st_write
 
 #: TCP_QUICKACK of Linux: filters that write an answer in two pieces wait for the acknowledgement of the first one.
 _QUICKACK: Final = getattr(socket, "TCP_QUICKACK", 12)
@@ -74,7 +74,15 @@ class MilterConnection:
             sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._nfd = st_netfd_open_socket(sock)
-        st_connect(self._nfd, address, timeout_us)
+        end_us = st_utime() + timeout_us
+        while True:
+            try:
+                st_connect(self._nfd, address, timeout_us)
+                return
+            except StError as error:  # EAGAIN: too many others wait at a Unix socket, and nothing tells when that is over
+                if error.errno != errno.EAGAIN or st_utime() >= end_us:
+                    raise
+            st_usleep(FILTER_AGAIN_US)
 
     def ask(
         self, tell: Callable[[FilterMachine], bytes], on_change: Callable[[FilterChange], None] | None = None

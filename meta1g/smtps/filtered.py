@@ -12,9 +12,11 @@ Ref: MeTA1 design, "Functional Specification: SMTPS, policy milter" (place model
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Final
 
+from meta1g.base.errors import BugError, Meta1Error
 from meta1g.milter.changes import (
     AddField,
     AddRcpt,
@@ -31,14 +33,16 @@ from meta1g.milter.flags import FilterActions
 from meta1g.milter.header import ContentSplitter, HeaderEdit
 from meta1g.milter.machine import FilterOutcome, FilterVerdict
 from meta1g.smtp import replies
+from meta1g.smtp.data import LineEnds
+from meta1g.smtp.esmtp import BINARY
 from meta1g.smtp.header import Field, fields
 from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.filterenvelope import EnvelopeEdit
 from meta1g.smtps.filtering import ContentWatch, FilteredStore
 from meta1g.smtps.filters import Filters, OneFilter, Tell, Told
-from meta1g.smtps.limits import FILTER_BODY_HELD_BYTES, FILTER_HEADER_MAX_BYTES, STREAM_PIECE_BYTES
+from meta1g.smtps.limits import FILTER_BODY_HELD_BYTES, FILTER_FIELDS_MAX, FILTER_HEADER_MAX_BYTES, STREAM_PIECE_BYTES
 from meta1g.smtps.transaction import Transaction
-from meta1g.st import offload
+from meta1g.st import StError, offload, st_checkpoint
 
 _CHANGE_CONTENT: Final = FilterActions.ADDHDRS | FilterActions.CHGHDRS | FilterActions.CHGBODY
 _FIELD_CHANGES: Final = (AddField, InsertField, ChangeField)
@@ -50,22 +54,33 @@ class BodySpool:
 
     Args:
         content: refused if it cannot be kept, or becomes too big.
-        directory: of the file.
+        directory: of the file; one that SMTPS may write to.
+        lines: what makes line ends of what a filter sends, None for a binary body, where every octet counts.
 
     Owner: the state thread of the session.
     """
 
-    __slots__ = ("_content", "_directory", "_file", "_held", "size_bytes")
+    __slots__ = ("_content", "_directory", "_file", "_held", "_lines", "size_bytes")
 
-    def __init__(self, content: FilteredStore, directory: str) -> None:
+    def __init__(self, content: FilteredStore, directory: Path, lines: LineEnds | None) -> None:
         self._content = content
         self._directory = directory
+        self._lines = lines
         self._file: IO[bytes] | None = None
         self._held = bytearray()
         self.size_bytes = 0
 
     def add(self, piece: bytes) -> None:
         """Takes the next piece.  Switches: only if much is held (disk)."""
+        self._keep(piece if self._lines is None else self._lines.feed(piece))
+
+    def finish(self) -> None:
+        """Is told that all of it has come.  Switches: only if much is held (disk)."""
+        if self._lines is not None:
+            self._keep(self._lines.finish())
+
+    def _keep(self, piece: bytes) -> None:
+        """Switches: only if much is held (disk)."""
         self.size_bytes += len(piece)
         if self._content.is_too_big(self.size_bytes):
             self._content.refuse(replies.TOO_BIG)
@@ -110,6 +125,7 @@ class Wishes:
     Args:
         envelope: takes its changes of the envelope.
         new_spool: makes room for a body.
+        lines: what makes line ends of another message, None if its body is binary.
 
     Attributes:
         changes: of header and envelope, in order.
@@ -120,10 +136,11 @@ class Wishes:
     Owner: the state thread of the session.
     """
 
-    __slots__ = ("_envelope", "_new_spool", "_splitter", "body", "changes", "fields", "too_big")
+    __slots__ = ("_envelope", "_lines", "_new_spool", "_splitter", "body", "changes", "fields", "too_big")
 
-    def __init__(self, envelope: EnvelopeEdit, new_spool: Callable[[], BodySpool]) -> None:
+    def __init__(self, envelope: EnvelopeEdit, new_spool: Callable[[], BodySpool], lines: LineEnds | None) -> None:
         self._envelope = envelope
+        self._lines = lines
         self._new_spool = new_spool
         self._splitter: ContentSplitter | None = None
         self.changes: list[FilterChange] = []
@@ -139,8 +156,8 @@ class Wishes:
         if isinstance(change, NewBody):
             self._add(change.data)
         elif isinstance(change, NewMessage):
-            self._splitter = self._splitter or ContentSplitter(FILTER_HEADER_MAX_BYTES)
-            self._add(self._splitter.feed(change.data))
+            self._splitter = self._splitter or ContentSplitter(FILTER_HEADER_MAX_BYTES, FILTER_FIELDS_MAX)
+            self._add(self._splitter.feed(change.data if self._lines is None else self._lines.feed(change.data)))
         else:
             if isinstance(change, _ENVELOPE_CHANGES):
                 self._envelope.apply(change)
@@ -154,9 +171,14 @@ class Wishes:
 
     def finish(self) -> None:
         """Is told that there is no more.  Switches: only if much of a body is held (disk)."""
-        if self._splitter is not None:
-            self._add(self._splitter.finish())
-            self.fields, self.too_big = self._splitter.fields, self._splitter.too_big
+        splitter = self._splitter
+        if splitter is not None:
+            if self._lines is not None:
+                self._add(splitter.feed(self._lines.finish()))
+            self._add(splitter.finish())
+            self.fields, self.too_big = splitter.fields, splitter.too_big or splitter.too_many
+        if self.body is not None:
+            self.body.finish()
 
     def summary(self) -> str:
         """Says for the log what it is."""
@@ -204,7 +226,7 @@ class FilteredContent:
         self._dialogue = dialogue
         self._ta = ta
         self._content = content
-        self._splitter = ContentSplitter(FILTER_HEADER_MAX_BYTES)
+        self._splitter = ContentSplitter(FILTER_HEADER_MAX_BYTES, FILTER_FIELDS_MAX)
         self._live, self._later = _split(filters.listening())
         self._chunk = bytearray()
         self._chunk_bytes = min(one.machine.chunk_bytes for one in self._live)
@@ -230,6 +252,8 @@ class FilteredContent:
         body = self._splitter.feed(piece)
         if self._splitter.too_big:
             self._content.refuse(replies.HEADER_TOO_BIG)
+        elif self._splitter.too_many:
+            self._content.refuse(replies.HEADER_TOO_LONG)
         elif self._splitter.done:
             self._complete_header()
             self._tell_header()
@@ -240,6 +264,8 @@ class FilteredContent:
         try:
             if not self._over:
                 rest = self._splitter.finish()
+                if self._splitter.too_many:
+                    self._content.refuse(replies.HEADER_TOO_LONG)
                 self._tell_header()
                 self._take_body(rest)
                 self._flush()
@@ -248,6 +274,10 @@ class FilteredContent:
             for one in self._later:
                 self._replay(one)
             self._settle()
+        except (StError, BugError):
+            raise
+        except (OSError, Meta1Error) as error:
+            self._content.failed(error)  # what came or what a filter made of it cannot be read back
         finally:
             for spool in self._spools:
                 spool.close()
@@ -279,6 +309,7 @@ class FilteredContent:
     def _header_to(self, one: OneFilter, header: list[Field]) -> None:
         """Switches: yes (network)."""
         for field in header:
+            st_checkpoint()  # most filters want to see few fields, and nothing is sent for the others
             self._to(one, partial(_tell_field, field))
         self._to(one, lambda one: one.machine.eoh(one.macros))
 
@@ -338,7 +369,7 @@ class FilteredContent:
             return
         self._filters.macros["msg_id"] = self._content.message_id or ""
         envelope = EnvelopeEdit(self._filters, self._ta) if self._envelope is None else self._envelope.copy()
-        wishes = Wishes(envelope, self._new_spool)
+        wishes = Wishes(envelope, self._new_spool, self._line_ends())
         self._take(one, self._filters.verdict(one, lambda one: one.machine.eom(one.macros), wishes.take))
         wishes.finish()
         if wishes.too_big:
@@ -348,14 +379,20 @@ class FilteredContent:
             self._make(one, wishes)
 
     def _new_spool(self) -> BodySpool:
-        self._spools.append(BodySpool(self._content, str(self._dialogue.context.cdb.directory)))
+        directory = self._dialogue.context.cdb.path(self._ta.ta_id).parent
+        self._spools.append(BodySpool(self._content, directory, self._line_ends()))
         return self._spools[-1]
 
+    def _line_ends(self) -> LineEnds | None:
+        return None if self._ta.params.body == BINARY else LineEnds()
+
     def _make(self, one: OneFilter, wishes: "Wishes") -> None:
+        """Makes what one filter wants.  Switches: yes, if that is much."""
         if wishes.fields is not None:
             self._edit = HeaderEdit(self._content.received, wishes.fields)
             self._edit.changed = True
         for change in wishes.changes:
+            st_checkpoint()
             if isinstance(change, _FIELD_CHANGES):
                 self._header().apply(change)
             elif isinstance(change, HoldMail):

@@ -69,6 +69,8 @@ class EnvelopeEdit:
 
     def _add(self, change: AddRcpt) -> None:
         rcpt, rest = self._address(change.path)
+        if not rcpt:
+            raise MilterProtocolError("the null address is no recipient")
         text = f"{rest} {change.params.decode('ascii', 'replace')}".strip()
         params = parse_rcpt_params(text, frozenset(Ext))
         if isinstance(params, Reply):
@@ -114,18 +116,39 @@ class EnvelopeEdit:
                 qmgr.add_recipient(ta, one)
         except TempError:
             return replies.QUEUE_AWAY
+        self._log(dialogue, added)
+        ta.posted = len(self.rcpts)
+        filters.announced = replace(announced, mail=self.mail)
+        return None
+
+    def _log(self, dialogue: Dialogue, added: list[NewRecipient]) -> None:
+        """Logs who came and who went: envelopes are made again from the log."""
+        log, ta_id, rule = dialogue.context.log, self._ta.ta_id, self._filters.rule
+        table, _, key = rule.partition(" ")
+        left = {one.rcpt_idx for one in self.rcpts}
+        for one in self._filters.rcpts:
+            if one.rcpt_idx not in left:
+                log.info(
+                    "smtps.rcpt_discarded",
+                    "removed by a filter",
+                    ss_ta=ta_id,
+                    client=dialogue.client_addr,
+                    mail=self.mail,
+                    rcpt=one.rcpt,
+                    rcpt_idx=one.rcpt_idx,
+                    map=table,
+                    key=key,
+                )
         for one in added:
-            dialogue.context.log.info(
+            log.info(
                 "smtps.rcpt",
-                f"added by {filters.rule}",
-                ss_ta=ta.ta_id,
+                f"added by {rule}",
+                ss_ta=ta_id,
                 rcpt_idx=one.rcpt_idx,
                 rcpt=one.rcpt,
                 notify=one.notify,
                 orcpt=one.orcpt,
             )
-        ta.posted = len(self.rcpts)
-        return None
 
 
 def _key(rcpt: str) -> str:

@@ -36,6 +36,9 @@ class FilteredStore(Protocol):
     def refuse(self, reply: Reply) -> None:
         """Gives the content up.  Switches: yes (removes a file)."""
 
+    def failed(self, error: Exception) -> None:
+        """Gives the content up, as it cannot be written or read.  Switches: yes (removes a file)."""
+
     def guard(self, function: Callable[[], None]) -> None:
         """Runs a blocking function.  Switches: yes."""
 

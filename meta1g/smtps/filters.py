@@ -263,7 +263,10 @@ def _session_macros(dialogue: Dialogue) -> dict[str, str]:
 def _client_port(dialogue: Dialogue) -> int:
     """Gives the port of the client; 0 if somebody else's connection speaks for it."""
     sock = dialogue.nfd.sock
-    there = None if sock is None else sock.getpeername()
+    try:
+        there = None if sock is None else sock.getpeername()
+    except OSError:  # the client is gone; the next read says so
+        return 0
     if not isinstance(there, tuple) or str(there[0]).removeprefix("::ffff:") != dialogue.client_addr:
         return 0
     return int(there[1])

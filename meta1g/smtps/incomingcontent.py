@@ -270,9 +270,13 @@ class IncomingContent:
         except StError:
             raise
         except (OSError, TempError) as error:
-            self._context.log.error("smtps.cdb", str(error), cdb_id=self._cdb_id)
-            full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            self.refuse(replies.DISK_FULL if full else replies.STORE_FAILED)
+            self.failed(error)
+
+    def failed(self, error: Exception) -> None:
+        """Gives the content up, as it cannot be written or read.  Switches: yes (removes a file)."""
+        self._context.log.error("smtps.cdb", str(error), cdb_id=self._cdb_id)
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        self.refuse(replies.DISK_FULL if full else replies.STORE_FAILED)
 
     def abort(self) -> None:
         """Forgets the content; a file that is being written is removed.  Switches: yes (disk)."""

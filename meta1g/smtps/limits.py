@@ -110,5 +110,9 @@ FILTER_UNSENT_BYTES: Final = 64 << 10
 FILTER_TIMES: Final = 4
 #: Greatest header that filters are shown, and that they may make; it is held in memory.
 FILTER_HEADER_MAX_BYTES: Final = 1 << 20
+#: Fields of it: each costs some 10 us of our time for each filter, and nobody else has a turn meanwhile.
+FILTER_FIELDS_MAX: Final = 5000
+#: How long after a filter's Unix socket had no place for one more connection it is tried again.
+FILTER_AGAIN_US: Final = 20_000
 #: A body that a filter sends is held in memory up to this size.
 FILTER_BODY_HELD_BYTES: Final = 256 << 10

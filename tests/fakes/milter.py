@@ -3,8 +3,8 @@
     python -m tests.fakes.milter SOCKET SCRIPT
 
 SCRIPT is a JSON object: `negotiate` {version, actions, steps, lists}; `answers` {command: [[answer, value...], ...]}, CONTINUE
-where nothing is said; `faults` {command: what}, see FAULTS.  What it heard is written to standard output, one JSON list for
-each connection that is over.
+where nothing is said, those of `COMMAND again` from its second time on; `faults` {command: what}, see FAULTS.  What it heard
+is written to standard output, one JSON list for each connection that is over.
 """
 
 import json
@@ -158,7 +158,9 @@ class Talk:
                 self.steps = wanted["steps"]
                 self.say(Frame(Smfir.OPTNEG, OptNeg(wanted["version"], wanted["actions"], self.steps, lists)))
             elif frame.kind in ANSWERED and not self.steps & ANSWERED[frame.kind]:
-                for words in self.script.get("answers", {}).get(name, [["CONTINUE"]]):
+                answers = self.script.get("answers", {})
+                again = f"{name} again" if sum(one[0] == name for one in self.heard) > 1 else name
+                for words in answers.get(again, answers.get(name, [["CONTINUE"]])):
                     self.say(frame_of(words))
 
     def say(self, frame: Frame) -> None:

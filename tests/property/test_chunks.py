@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meta1g.smtp.chunks import Chunk, Joiner, parse_chunk
-from meta1g.smtp.data import Unstuffer, has_bare, stuff
+from meta1g.smtp.data import LineEnds, Unstuffer, has_bare, stuff
 from tests.fuzz import extensions_fuzz
 from tests.property.test_data import CUTS, HARD, pieces
 
@@ -75,3 +75,12 @@ def test_anything_else_is_no_chunk(text):
 def test_random_input_gives_a_value_or_a_refusal():
     for number in range(500):
         extensions_fuzz.one(random.Random(number))
+
+
+@given(st.one_of(st.binary(max_size=40), HARD), CUTS)
+def test_line_ends_are_made_the_same_however_content_is_cut(content, cuts):
+    ends = LineEnds()
+    made = b"".join(map(ends.feed, pieces(content, cuts))) + ends.finish()
+    expected = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+    assert made == expected + (b"" if not content or expected.endswith(b"\r\n") else b"\r\n")
+    assert not has_bare(made)

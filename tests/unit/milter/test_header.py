@@ -134,7 +134,7 @@ def test_a_value_as_filters_get_it(raw, space, value):
 )
 @pytest.mark.parametrize("size", [1, 2, 3, 1000])
 def test_header_and_body_are_told_apart_in_pieces_of_any_size(content, names, body, size):
-    splitter = ContentSplitter(1000)
+    splitter = ContentSplitter(1000, 100)
     got = b"".join(splitter.feed(content[at : at + size]) for at in range(0, len(content), size)) + splitter.finish()
     assert ([field.name for field in splitter.fields], got, splitter.done) == (names, body, True)
     assert content[splitter.body_offset :] == body
@@ -142,6 +142,6 @@ def test_header_and_body_are_told_apart_in_pieces_of_any_size(content, names, bo
 
 @pytest.mark.parametrize("content", [b"A: " + b"x" * 2000, b"A: 1\r\n" * 300, b"A: 1\r\n" * 300 + b"\r\nbody"])
 def test_a_header_is_held_up_to_a_limit(content):
-    splitter = ContentSplitter(1000)
+    splitter = ContentSplitter(1000, 100)
     assert b"".join(splitter.feed(content[at : at + 7]) for at in range(0, len(content), 7)) + splitter.finish() == b""
     assert (splitter.too_big, splitter.done, splitter.fields) == (True, False, ())

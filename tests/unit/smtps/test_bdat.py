@@ -25,7 +25,7 @@ def smtps(tmp_path_factory):
     directory = tmp_path_factory.mktemp("files")
     make_certificate(directory, "mx.example")
     tls = f"tls {{ cert_file = {directory}/mx.example.pem; key_file = {directory}/mx.example.key; }}"
-    with SmtpsProcess(tmp_path_factory.mktemp("q") / "q", tls, limits={"CONTENT_GRACE_S": 1}) as process:
+    with SmtpsProcess(tmp_path_factory.mktemp("q") / "q", tls) as process:
         yield process
 
 
@@ -137,8 +137,8 @@ def test_a_client_that_announces_and_says_nothing_is_sent_away(tmp_path):
         client.expect("")
 
 
-def test_chunks_that_come_too_slowly_end_the_session(smtps):
-    with smtps.client() as client:
+def test_chunks_that_come_too_slowly_end_the_session(tmp_path):
+    with SmtpsProcess(tmp_path / "q", limits={"CONTENT_GRACE_S": 1}) as smtps, smtps.client() as client:
         begin(client)
         client.command("BDAT 0", "250")
         replies = []

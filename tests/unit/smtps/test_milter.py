@@ -1,11 +1,20 @@
 """A real smtps process between filters: what they hear, what their answers come to, what a broken one costs."""
 
+import errno
+import socket
+import struct
+from contextlib import suppress
+from pathlib import Path
+
 import pytest
 
+from contrib.lib.gateway import wait_until
 from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_qmgr import CloseTransaction, DiscardTransaction, NewRecipient, NewTransaction
 from meta1g.rcb.smtps_smar import Checks, ClientVerdict
 from meta1g.smtps.limits import SMALL_CONTENT_BYTES
+from meta1g.tools.metalog.cases import judge
+from meta1g.tools.metalog.lines import LogLine, parse_line
 from tests.fakes.milter import FakeMilter, summary
 from tests.fakes.smtps_process import SmtpsProcess
 
@@ -14,7 +23,7 @@ MESSAGE = HEADER + b"\r\nbody\r\n"
 BIG = HEADER + b"\r\n" + b"x" * 998 + b"\r\n"
 BIG_BODY = (b"0123456789" * 9 + b"\r\n") * (4 * SMALL_CONTENT_BYTES // 92)
 CONF = """
-milter a {{ {a} reply_timeout = 1s; end_timeout = 1s; connect_timeout = 1s; default_action = {action};
+milter a {{ {a} {times} default_action = {action};
   macros = {{ "daemon_name=ORIGINATING" }}; }}
 milter b {{ {b} }}
 """
@@ -27,9 +36,9 @@ def filters(tmp_path_factory):
         yield a, b
 
 
-def started(directory, filters, action="tempfail", more=""):
+def started(directory, filters, action="tempfail", more="", times=""):
     a, b = filters
-    conf = CONF.format(a=a.conf, b=b.conf, action=action) + more
+    conf = CONF.format(a=a.conf, b=b.conf, action=action, times=times) + more
     return SmtpsProcess(directory / "q", conf, checks=Checks.RCPT | Checks.CLIENT)
 
 
@@ -39,9 +48,21 @@ def smtps(tmp_path_factory, filters):
         yield process
 
 
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory, filters):
+    """A process that soon gives a filter up."""
+    times = "reply_timeout = 1s; end_timeout = 1s; connect_timeout = 1s;"
+    with started(tmp_path_factory.mktemp("i"), filters, times=times) as process:
+        yield process
+
+
 @pytest.fixture
 def scene(smtps, filters):
     """The process, and filters that agree with everything; afterwards all they heard is taken."""
+    return ready(smtps, filters)
+
+
+def ready(smtps, filters):
     a, b = filters
     for one in (a, b):
         one.turn += 1
@@ -236,6 +257,10 @@ CHANGES = {
     "change": ([["CHGHEADER", 1, "subject", "three"]], b"From: a@example.org\r\nsubject: three\r\n\r\nbody\r\n"),
     "delete": ([["CHGHEADER", 1, "Subject", ""]], b"From: a@example.org\r\n\r\nbody\r\n"),
     "body": ([["REPLBODY", "new\r\n"], ["REPLBODY", "lines\r\n"]], HEADER + b"\r\nnew\r\nlines\r\n"),
+    "body with other line ends": (
+        [["REPLBODY", "new\nli"], ["REPLBODY", "nes\r"], ["REPLBODY", "\n.\rx"]],
+        HEADER + b"\r\nnew\r\nlines\r\n.\r\nx\r\n",
+    ),
     "all": (
         [["ADDHEADER", "X-A", "v"], ["REPLBODY", "new\r\n"], ["CHGHEADER", 1, "From", ""]],
         b"Subject: one\r\n two\r\nX-A: v\r\n\r\nnew\r\n",
@@ -332,6 +357,15 @@ def test_the_envelope_is_changed(scene):
     told = [(one.rcpt, one.notify, one.rcpt_idx) for one in received[at:] if isinstance(one, NewRecipient)]
     assert told == [("stay@example.org", None, 1), ("new@example.org", None, 2), ("plain@example.org", "NEVER", 3)]
     assert smtps.qmgr.of(CloseTransaction)[-1].rcpts == 3
+    ta_id = received[at].ta_id
+    smtps.wait_log(rf"smtps\.message,.*ss_ta={ta_id},.*mail=other@example\.org")
+    lines = [line for line in (parse_line(text, 0) for text in smtps.log) if isinstance(line, LogLine)]
+    case = judge([line for line in lines if line.get("ss_ta") == ta_id], ta_id)
+    assert case.mail == "other@example.org"
+    fates = {one.rcpt: one.fate.name for one in case.rcpts.values()}
+    assert fates == {
+        "r@example.org": "DISCARDED", "stay@example.org": "QUEUED", "new@example.org": "QUEUED", "plain@example.org": "QUEUED",
+    }  # fmt: skip
 
 
 def test_a_recipient_that_is_only_added_is_told_as_others_are(scene):
@@ -402,8 +436,8 @@ BROKEN = ["hang", "die", "trickle", "nonsense", "huge", "disorder", "busy"]
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_a_filter_that_breaks_costs_its_session_what_its_default_action_says(scene, fault):
-    smtps, a, b = scene
+def test_a_filter_that_breaks_costs_its_session_what_its_default_action_says(impatient, filters, fault):
+    smtps, a, b = ready(impatient, filters)
     a.script(faults={"BODYEOB" if fault == "busy" else "RCPT": fault})
     with smtps.client(hello=False) as client:
         client.expect("220")
@@ -540,3 +574,147 @@ def test_a_client_that_another_one_speaks_for_is_told_to_new_filters(tmp_path, f
         assert heard["CONNECT"][1] == ["INET", 0, "192.0.2.7"]
         assert heard["HELO"] == ["hello.example"]
         stored(smtps)
+
+
+# -- what must not go wrong
+
+
+def test_a_refused_helo_ends_the_transaction(scene):
+    smtps, a, b = scene
+    a.script(answers={"HELO again": OWN})
+    with smtps.client() as client:
+        client.command("MAIL FROM:<s@example.org>", "250")
+        client.command("RCPT TO:<r@example.org>", "250")
+        client.command("EHLO other.example", "554 5.7.9")
+        client.command("DATA", "503")
+        client.send(b"BDAT 1\r\nx")
+        client.expect("503")
+        quit_(client)
+    a.heard(), b.heard()
+
+
+def test_the_null_address_is_no_recipient(scene):
+    smtps, a, b = scene
+    a.script(answers={"BODYEOB": [["ADDRCPT", "<>"], ["CONTINUE"]]})
+    with smtps.client() as client:
+        assert client.message(MESSAGE, "451 4.7.1").startswith("451")
+        quit_(client)
+    smtps.wait_log(r"smtps\.milter_failed.*null address")
+    a.heard(), b.heard()
+
+
+def test_content_that_cannot_be_read_back_is_refused_and_the_session_goes_on(scene):
+    smtps, a, b = scene
+    big = HEADER + b"\r\n" + BIG_BODY
+    with smtps.client() as client:
+        for line, code in (("MAIL FROM:<s@example.org>", "250"), ("RCPT TO:<r@example.org>", "250"), ("DATA", "354")):
+            client.command(line, code)
+        client.send(big[: len(big) // 2])
+        wait_until(smtps.content_files, 20, "a file")
+        smtps.content_files()[0].unlink()
+        client.send(big[len(big) // 2 :] + b".\r\n")
+        client.expect("451 4.3.0")
+        client.message(MESSAGE)
+        quit_(client)
+    stored(smtps)
+    a.heard(), b.heard()
+
+
+def test_a_header_of_very_many_fields_is_refused(scene):
+    smtps, a, b = scene
+    with smtps.client() as client:
+        for content in (b"a:\r\n" * 6000 + b"\r\nbody\r\n", b"a:\r\n" * 6000):
+            assert client.message(content, "552 5.3.4").startswith("552")
+        client.message(b"a:\r\n" * 4000 + b"\r\n")
+        quit_(client)
+    assert stored(smtps) == b"a:\r\n" * 4000 + b"\r\n"
+    a.heard(), b.heard()
+
+
+def _open_below_cdb(pid):
+    """Gives the directories of files below cdb/ that a process has open."""
+    found = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            name = entry.readlink()
+            found += [name.parent.name] if "/cdb/" in str(name) else []
+    return found
+
+
+def _sockets(pid):
+    """Counts the sockets that a process has open."""
+    count = 0
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            count += str(entry.readlink()).startswith("socket:")
+    return count
+
+
+def test_a_new_body_is_kept_where_smtps_may_write(tmp_path, filters):
+    a, _b = filters
+    a.turn += 1
+    a.script()
+    with FakeMilter(tmp_path, "own") as own, started(tmp_path, (a, own)) as smtps, smtps.client(hello=False) as client:
+        own.script(answers={"BODYEOB": [["REPLBODY", "x" * 60_000]] * 6})  # and never a decision
+        client.expect("220")
+        own.process.poll()
+        for line, code in (("EHLO c.example", "250"), ("MAIL FROM:<s@example.org>", "250"), ("RCPT TO:<r@x.example>", "250")):
+            client.command(line, code)
+        client.command("DATA", "354")
+        client.send(MESSAGE + b".\r\n")
+        wait_until(lambda: _open_below_cdb(smtps.process.pid), 20, "a file for the new body")
+        assert all(len(name) == 1 for name in _open_below_cdb(smtps.process.pid))
+        own.process.kill()
+        client.expect("451")
+        quit_(client)
+        a.heard()
+
+
+def test_a_client_that_is_gone_while_a_filter_is_asked_is_no_failure_of_ours(tmp_path, filters):
+    _a, b = filters
+    b.turn += 1
+    b.script()
+    own = FakeMilter(tmp_path, "own")
+    with socket.socket(socket.AF_UNIX) as listener, started(tmp_path, (own, b), "accept") as smtps:
+        listener.bind(str(own.path))
+        listener.listen()
+        client = socket.create_connection(("127.0.0.1", smtps.port))
+        filter_side, _ = listener.accept()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        filter_side.close()
+        smtps.wait_log(r"smtps\.gone")
+        assert not [line for line in smtps.log if "smtps.session" in line]
+    b.heard()
+
+
+def test_a_filter_whose_queue_is_full_is_waited_for(tmp_path, filters):
+    _a, b = filters
+    own = FakeMilter(tmp_path, "own")
+    with socket.socket(socket.AF_UNIX) as listener, started(tmp_path, (own, b)) as smtps:
+        listener.bind(str(own.path))
+        listener.listen(0)
+        before = _sockets(smtps.process.pid)
+        with socket.socket(socket.AF_UNIX) as first:
+            first.connect(str(own.path))
+            with socket.create_connection(("127.0.0.1", smtps.port)):
+                with socket.socket(socket.AF_UNIX) as other:
+                    other.setblocking(False)
+                    assert other.connect_ex(str(own.path)) == errno.EAGAIN  # there is no place
+                wait_until(lambda: _sockets(smtps.process.pid) >= before + 2, 20, "client and filter")
+                held = listener.accept(), listener.accept()  # it came again
+                for sock, _name in held:
+                    sock.close()
+
+
+def test_every_octet_counts_of_a_binary_body_that_a_filter_makes(scene):
+    smtps, a, b = scene
+    a.script(answers={"BODYEOB": [["REPLBODY", "a\nb\r"], ["CONTINUE"]]})
+    with smtps.client() as client:
+        client.command("MAIL FROM:<s@example.org> BODY=BINARYMIME", "250")
+        client.command("RCPT TO:<r@example.org>", "250")
+        client.send(b"BDAT %d LAST\r\n" % len(MESSAGE) + MESSAGE)
+        client.expect("250 2.0.0 Ok")
+        quit_(client)
+    assert stored(smtps) == HEADER + b"\r\na\nb\r"
+    a.heard(), b.heard()

@@ -19,13 +19,12 @@ from tests.fakes.smtps_process import WAIT_S, Client, SmtpsProcess
 HEADER = b"PROXY TCP4 192.0.2.9 127.0.0.1 4711 25\r\n"
 BINARY = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes([192, 0, 2, 9, 127, 0, 0, 1]) + struct.pack("!HH", 4711, 25)
 
+PROXIED = "proxy_from = { 127.0.0.0/8 };"
+
 
 @pytest.fixture(scope="module")
 def smtps(tmp_path_factory):
-    options = "proxy_from = { 127.0.0.0/8 };"
-    limits = {"PROXY_HEADER_TIMEOUT_US": 300_000}
-    directory = tmp_path_factory.mktemp("p")
-    with SmtpsProcess(directory, options, checks=Checks.RCPT | Checks.CLIENT, limits=limits) as process:
+    with SmtpsProcess(tmp_path_factory.mktemp("p"), PROXIED, checks=Checks.RCPT | Checks.CLIENT) as process:
         yield process
 
 
@@ -70,11 +69,12 @@ def test_a_client_is_refused_by_the_address_that_the_proxy_gives(smtps):
         smtps.smar.client = welcome
 
 
-def test_a_proxy_that_sends_no_header_is_cut_off_after_its_time(smtps):
-    with Client(smtps.port) as client:
-        client.send(HEADER[:10])
-        client.expect("")
-    smtps.wait_log("func=smtps.proxy_refused, .*peer=127.0.0.1, stat=the PROXY header did not come within 0 s")
+def test_a_proxy_that_sends_no_header_is_cut_off_after_its_time(tmp_path):
+    with SmtpsProcess(tmp_path / "q", PROXIED, limits={"PROXY_HEADER_TIMEOUT_US": 300_000}) as smtps:
+        with Client(smtps.port) as client:
+            client.send(HEADER[:10])
+            client.expect("")
+        smtps.wait_log("func=smtps.proxy_refused, .*peer=127.0.0.1, stat=the PROXY header did not come within 0 s")
 
 
 def test_a_proxy_that_goes_away_inside_its_header_is_told_and_one_that_says_nothing_is_not(smtps):
