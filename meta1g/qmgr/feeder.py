@@ -77,22 +77,28 @@ class Feeder:
     def _look(self) -> None:
         """Asks DEFEDB for more of the window, or for the records that are due."""
         active = self._active
+        refill, lane = None, None
+        due: list[LaneEntry] = []
         with active.lock:
             edbc = active.edbc
             if edbc.needs_refill:
-                asked, after = min(edbc.limit, REFILL_MAX), edbc.after
-                self._ask(
-                    lambda db: db.due(FOREVER, asked, after),
-                    lambda found: self._refilled(found, asked, after),
-                    lambda error: self._not_read(()),
-                )
-                return
-            lane = edbc.lanes.to_read()
-            due = self._take_due(FEED_TURN) if lane is None else []
-        if lane is not None:
+                refill = min(edbc.limit, REFILL_MAX), edbc.after
+            elif (lane := edbc.lanes.to_read()) is None:
+                due = self._take_due(FEED_TURN)
+        if refill is not None:
+            self._refill(*refill)
+        elif lane is not None:
             self._read_lane(*lane)
         elif due:
             self._ask(lambda db: _read(db, due), self._feed, lambda error: self._not_read(due))
+
+    def _refill(self, asked: int, after: LaneEntry | None) -> None:
+        """Asks for more of the window.  Not with AQ held: who cannot ask is told at once, and takes it."""
+        self._ask(
+            lambda db: db.due(FOREVER, asked, after),
+            lambda found: self._refilled(found, asked, after),
+            lambda error: self._not_read(()),
+        )
 
     def _read_lane(self, place: Place, after: LaneEntry) -> None:
         """Reads on the disk what a lane had no room for; much of what is found there is in memory already."""

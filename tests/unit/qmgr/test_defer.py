@@ -273,3 +273,14 @@ def test_a_change_that_is_made_at_once_is_counted_and_says_what_is_gone(qmgr, de
     defer.ask(lambda db: defer.store_now(db, [], [(ta_id(1), 0)]), found.append)
     wait_until(lambda: found, "done")
     assert (found, defer.count) == ([{ta_id(1)}], 0)
+
+
+def test_a_look_for_due_mail_for_which_there_is_no_thread_is_made_again(make_qmgr):
+    with no_threads("defedb"):
+        qmgr = make_qmgr()
+        qmgr.context.feeder._busy = True  # only the looks of this test
+        for _ in range(2):
+            qmgr.context.feeder._look()
+    told = []
+    qmgr.context.defer.add(change(1, told))
+    wait_until(lambda: told, "stored")
