@@ -54,6 +54,9 @@ ALLOWED: dict[str, set[str]] = {
         *("pmilter.place", "pmilter.session", "pmilter.stages"),
     },
 }
+FILTERS = Path(__file__).parents[1] / "contrib/filters/meta1g_filters"
+#: what filters may use of the gateway: they are programs of their own
+FILTERS_ALLOWED = {"base", "smtp", "milter", "conf", "pt", "pmilter", "tools"}
 OWNERS: dict[str, set[str]] = {
     "gevent": {"st"},
     "greenlet": {"st"},
@@ -120,6 +123,16 @@ def test_every_import_is_allowed_by_the_table():
 
 def test_every_package_is_in_the_table():
     assert {p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name != "__pycache__"} <= set(ALLOWED)
+
+
+def test_filters_use_the_library_and_nobody_uses_them():
+    found = []
+    for path in sorted(FILTERS.rglob("*.py")):
+        names = set(imported_names(path))
+        assert "." not in names, f"{path}: relative import"
+        found += [f"{path}: {name}" for name in names if (parts := name.split("."))[0] == "meta1g" and parts[1] not in FILTERS_ALLOWED]
+    found += [str(path) for path in PACKAGE.rglob("*.py") if any(name.startswith("meta1g_filters") for name in imported_names(path))]
+    assert found == []
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-PACKAGE = TESTS.parent / "meta1g"
+PACKAGES = (TESTS.parent / "meta1g", TESTS.parent / "contrib/filters/meta1g_filters")
 #: Words of the field that each component or machine has one of; nobody uses two of them side by side under this name.
 EACH_HAS_ONE = {
     "Settings": "the configuration of a component",
@@ -18,6 +18,10 @@ EACH_HAS_ONE = {
     "TlsConnection": "a connection under TLS, by libssl or by Python's ssl",
     "Verb": "the commands of SMTP: those a server takes, and those a client waits for the answer to",
 }
+
+
+def python_files() -> list[Path]:
+    return sorted(path for package in PACKAGES for path in package.rglob("*.py"))
 
 
 def public_names(path: Path) -> Iterator[str]:
@@ -36,16 +40,16 @@ def is_type_name(name: str) -> bool:
 
 def test_one_word_names_one_class_or_type():
     places = defaultdict(list)
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path in python_files():
         for name in public_names(path):
-            places[name].append(str(path.relative_to(PACKAGE)))
+            places[name].append(str(path.relative_to(TESTS.parent)))
     assert {name: where for name, where in places.items() if len(where) > 1 and name not in EACH_HAS_ONE} == {}
     assert {name for name in EACH_HAS_ONE if len(places[name]) < 2} == set(), "no exception without a case"
 
 
 def test_no_module_has_two_things_under_a_word_that_each_component_has_one_of():
     """`from a import Event as AEvent` says which one is meant."""
-    for path in PACKAGE.rglob("*.py"):
+    for path in python_files():
         taken: dict[str, set[str]] = defaultdict(set)
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module:

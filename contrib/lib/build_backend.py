@@ -1,16 +1,26 @@
-"""The build backend of setuptools with one addition: the binding of libssl is compiled (meta1g/st/libssl_build.py).
+"""The build backend of setuptools with two additions that setup.cfg has no words for.
 
-setup.cfg has no words for an extension that cffi writes.  Ref: PEP 517; setuptools, "Build System Support".
+The binding of libssl is compiled (meta1g/st/libssl_build.py), and packages come from two places: the gateway, and the filters
+that stand in contrib.  Ref: PEP 517; setuptools, "Build System Support".
 """
+
+from typing import Final
 
 import setuptools
 from setuptools.build_meta import _BuildMetaBackend
 
 
+_FILTERS: Final = "contrib/filters"
+
+
 class _Backend(_BuildMetaBackend):
     def run_setup(self, setup_script: str = "setup.py") -> None:
         """Does what a setup.py would do; there is none."""
-        setuptools.setup(cffi_modules=["meta1g/st/libssl_build.py:ffi"])
+        setuptools.setup(
+            cffi_modules=["meta1g/st/libssl_build.py:ffi"],
+            packages=setuptools.find_packages(include=["meta1g*"]) + setuptools.find_packages(_FILTERS),
+            package_dir={"meta1g_filters": f"{_FILTERS}/meta1g_filters"},
+        )
 
 
 _backend = _Backend()
