@@ -130,8 +130,12 @@ def test_filters_use_the_library_and_nobody_uses_them():
     for path in sorted(FILTERS.rglob("*.py")):
         names = set(imported_names(path))
         assert "." not in names, f"{path}: relative import"
-        found += [f"{path}: {name}" for name in names if (parts := name.split("."))[0] == "meta1g" and parts[1] not in FILTERS_ALLOWED]
-    found += [str(path) for path in PACKAGE.rglob("*.py") if any(name.startswith("meta1g_filters") for name in imported_names(path))]
+        found += [
+            f"{path}: {name}" for name in names if (parts := name.split("."))[0] == "meta1g" and parts[1] not in FILTERS_ALLOWED
+        ]
+    found += [
+        str(path) for path in PACKAGE.rglob("*.py") if any(name.startswith("meta1g_filters") for name in imported_names(path))
+    ]
     assert found == []
 
 
