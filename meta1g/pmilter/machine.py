@@ -21,6 +21,7 @@ from meta1g.pmilter.modify import ModificationError, Modifications
 from meta1g.pmilter.stages import STAGES, is_allowed
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_pmilter import (
+    PM_MACROS_MAX,
     PM_VERSION,
     PMILTER_CHUNK_SIZE,
     Capability,
@@ -77,6 +78,8 @@ _ACTIONS: Final[Mapping[Function, FilterActions]] = {
     Function.MSG_RPLC: FilterActions.CHGHDRS | FilterActions.CHGBODY,
 }
 _LISTENING: Final = frozenset((State.READY, State.CONNECTED, State.HELLO, *IN_MESSAGE))
+#: How much of a wrong answer is told.
+_SAID_MAX_CHARS: Final = 80
 Values = Mapping[str, str]
 Messages = tuple[Message, ...]
 
@@ -115,6 +118,8 @@ def agree(wanted: PmWanted) -> Agreement:
         except ValueError as error:
             raise MilterProtocolError(f"it asks for macro {one.macro} at stage {one.stage}") from error
         macros[stage] = (*macros.get(stage, ()), macro)
+        if len(macros[stage]) > PM_MACROS_MAX:
+            raise MilterProtocolError(f"it asks for more than {PM_MACROS_MAX} macros at stage {stage.name}")
     return Agreement(wanted.name, Capability(wanted.capabilities), Function(wanted.functions), macros)
 
 
@@ -317,7 +322,8 @@ class PolicyMachine:
         if not isinstance(answer, PmDotVerdict if stage is Stage.DOT else PmVerdict):
             raise MilterProtocolError(f"{type(answer).__name__} is no answer at stage {stage.name}")
         if not is_allowed(stage, answer.code, answer.reply):
-            raise MilterProtocolError(f"{answer.code} {answer.reply} is no answer at stage {stage.name}")
+            said = f"{answer.code} {str(answer.reply)[:_SAID_MAX_CHARS]}"
+            raise MilterProtocolError(f"{said} is no answer at stage {stage.name}")
         verdict = _verdict(answer.code, answer.reply)
         if answer.code == Code.SKIP:
             self._enough = True

@@ -273,13 +273,15 @@ class FaultyMilters:
     Args:
         directory: for their sockets.
         faults: name of each filter, and its fault by step.
+        always: they break on later connections, too.
 
     Attributes:
         broken: has been released once for each filter that has broken.
     """
 
-    def __init__(self, directory: Path, faults: dict[str, dict[str, str]]) -> None:
-        self.faults = dict(faults)
+    def __init__(self, directory: Path, faults: dict[str, dict[str, str]], *, always: bool = False) -> None:
+        self._faults = dict(faults)
+        self._always = always
         self.broken = threading.Semaphore(0)
         self._selector = selectors.DefaultSelector()
         self._held: list[socket.socket] = []
@@ -318,9 +320,10 @@ class FaultyMilters:
                     self._selector.close()
                     return
                 sock, _address = key.fileobj.accept()  # type: ignore[union-attr]
-                self._held.append(sock)
+                self._held = [*(one for one in self._held if one.fileno() >= 0), sock]
                 end = [["ADDHEADER", "X-Back", name], ["CONTINUE"]]
-                script = {"faults": self.faults.pop(name, {}), "answers": {"BODYEOB": end}}
+                faults = self._faults.get(name, {}) if self._always else self._faults.pop(name, {})
+                script = {"faults": faults, "answers": {"BODYEOB": end}}
                 threading.Thread(target=self._serve, args=(sock, script), daemon=True).start()
 
     def _serve(self, sock: socket.socket, script: dict[str, Any]) -> None:

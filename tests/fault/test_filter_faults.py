@@ -1,7 +1,7 @@
 """Fault of a filter x step x what its section says: each costs its session just that, and no other session anything.
 
-Each row of milters has a filter of its own, which breaks on its first connection and works on all later ones; all rows run at the
-same time.
+Each row has a filter of its own, which breaks on its first connection and works on all later ones; all rows run at the same
+time.
 Ref: docs/milters.md, docs/pmilter.md ("Without the filter"); invariant I12.
 """
 
