@@ -4,7 +4,8 @@
 
 SCRIPT is a JSON object: for each callback a status as a number, a reply as text (`550 5.7.1 no`), or `hang`, `die`; for mail
 and rcpt also an object of these by address.  `eom` may be an object {status, header [[change, position, field]], add, remove,
-mail, replace [[piece, times]], quarantine}.  What it heard is written to standard output, one JSON list for each session that is over.
+mail, replace [[piece, times]], quarantine}.  What it heard is written to standard output, one JSON list for each session that
+is over.
 """
 
 import json
