@@ -400,6 +400,7 @@ class FilteredContent:
                 self._content.hold = f"{one.rule}: {change.reason}"
         self._body = wishes.body or self._body
         self._filters.rule = one.rule
+        one.connection.tally.changed += 1
         self._dialogue.context.log.info(
             "smtps.milter_changed",
             wishes.summary(),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
 from meta1g.milter.changes import FilterChange
+from meta1g.milter.fsm import State
 from meta1g.milter.machine import CONTINUE, FilterMachine, FilterOutcome, FilterVerdict
 from meta1g.rcb.smtps_qmgr import NewRecipient, NewTransaction
 from meta1g.smtp.address import Address
@@ -89,7 +90,13 @@ class Filters:
         self._macros = filtermacros.of_session(dialogue)
         self._all = [
             *(OneFilter(one.session(dialogue.id), self._macros) for one in dialogue.context.policies),
-            *(OneFilter(MilterConnection(one), ChainMap(dict(one.macros), self._macros)) for one in dialogue.settings.milters),
+            *(
+                OneFilter(
+                    MilterConnection(one, dialogue.context.filter_stats.of("milter", one.name)),
+                    ChainMap(dict(one.macros), self._macros),
+                )
+                for one in dialogue.settings.milters
+            ),
         ]
         self._hello = ""
         self.denial: Reply | None = None
@@ -104,6 +111,7 @@ class Filters:
     def connect(self) -> Reply | None:
         """Connects to all filters and tells who the client is; gives a refusal or None.  Switches: yes (network)."""
         for one in self._all:
+            one.connection.tally.sessions += 1
             try:
                 one.connection.open()
             except FilterFailedError as error:
@@ -151,6 +159,8 @@ class Filters:
             return self.denial  # somebody else said it for the client
         self._macros |= filtermacros.of_mail(self.dialogue, ta)
         words = (_path(ta.mail), *_mail_words(ta.params))
+        for one in self.listening():
+            one.connection.tally.messages += 1
         return self._each(lambda one: one.machine.mail(words, one.macros), ta)
 
     def rcpt(self, ta: Transaction, address: Address, params: RcptParams) -> Reply | None:
@@ -168,7 +178,7 @@ class Filters:
         self._macros |= filtermacros.of_refused_rcpt(reply)
         for one in self._all:
             if one.machine.listens and one.machine.wants_refused_rcpts:
-                self.verdict(one, lambda one: one.machine.refused_rcpt((_path(address),), reply, one.macros))
+                self._ask(one, lambda one: one.machine.refused_rcpt((_path(address),), reply, one.macros))
 
     def data(self, ta: Transaction) -> Reply | None:
         """Tells that content follows; gives a refusal or None.  Switches: yes (network)."""
@@ -204,6 +214,14 @@ class Filters:
 
     def verdict(self, one: OneFilter, tell: Tell, on_change: Callable[[FilterChange], None] | None = None) -> FilterVerdict:
         """Tells something to one filter; gives its answer, or what its absence comes to.  Switches: yes (network)."""
+        verdict = self._ask(one, tell, on_change)
+        if one.connection.machine.state is not State.FAILED:
+            one.connection.tally.refused += verdict.reply is not None
+            one.connection.tally.discarded += verdict.outcome is FilterOutcome.DISCARD
+        return verdict
+
+    def _ask(self, one: OneFilter, tell: Tell, on_change: Callable[[FilterChange], None] | None = None) -> FilterVerdict:
+        """Switches: yes (network)."""
         begun_s = self.dialogue.context.clock.monotonic()
         try:
             told: Callable[[Any], Any] = lambda _machine: tell(one)  # noqa: E731  of one kind or the other
@@ -215,6 +233,7 @@ class Filters:
 
     def _failed(self, one: OneFilter, error: FilterFailedError) -> FilterVerdict:
         dialogue, action = self.dialogue, one.connection.settings.default_action
+        one.connection.tally.faults[error.fault] += 1
         dialogue.context.log.error(
             "smtps.milter_failed",
             f"{error}; default action: {action}",
