@@ -4,7 +4,7 @@
 
 SCRIPT is a JSON object: for each callback a status as a number, a reply as text (`550 5.7.1 no`), or `hang`, `die`; for mail
 and rcpt also an object of these by address.  `eom` may be an object {status, header [[change, position, field]], add, remove,
-mail, replace [[piece, times]]}.  What it heard is written to standard output, one JSON list for each session that is over.
+mail, replace [[piece, times]], quarantine}.  What it heard is written to standard output, one JSON list for each session that is over.
 """
 
 import json
@@ -25,7 +25,7 @@ class ScriptedPolicy(Pmilter):
     """Answers by a script."""
 
     name = "scripted"
-    functions = Function.HDR_MOD | Function.RCPT_ADD | Function.RCPT_DEL | Function.MAIL_SET | Function.MSG_RPLC
+    functions = ~Function(0)
     path = Path()
 
     def negotiate(self, server):
@@ -87,6 +87,8 @@ class ScriptedPolicy(Pmilter):
             session.mail_set(what["mail"])
         if "replace" in what:
             session.msg_replace([piece.encode("latin-1") * times for piece, times in what["replace"]])
+        if "quarantine" in what:
+            session.quarantine(what["quarantine"])
         return self._do(session, what.get("status", Status.CONT))
 
     def msg_rplc_stat(self, session, reply):
