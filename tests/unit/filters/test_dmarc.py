@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from meta1g_filters.dmarc.author import author_domains
 from meta1g_filters.dmarc.discovery import Discovery, PolicyFinder, public_organization, walk_names
-from meta1g_filters.dmarc.evaluate import Authenticated, evaluate, worst
+from meta1g_filters.dmarc.evaluate import VouchedNames, evaluate, worst
 from meta1g_filters.dmarc.record import Disposition, ReportAddress, parse_policy, selected_record
 from tests.fakes.spfzone import SpfZone
 
@@ -20,7 +20,7 @@ def zone(**records):
 
 
 def check(resolver, author, *, spf="", dkim=(), uncertain=False, how=WALK, percent=0.0):
-    return evaluate(author, Authenticated(spf, dkim, uncertain), resolver, how, lambda: percent)
+    return evaluate(author, VouchedNames(spf, dkim, uncertain), resolver, how, lambda: percent)
 
 
 # -- records

@@ -14,6 +14,7 @@ from meta1g.base.cli import CliError
 from meta1g.tools import pmtest
 
 DEADLINE_S = 20
+FUNCTIONS = "HDR_MOD RCPT_ADD RCPT_DEL MAIL_SET MSG_RPLC QUARANTINE"
 FILTER = '''
 from meta1g.pmilter import Function, HeaderChange, Pmm, Pmilter, Stage, Status, run_filter
 
@@ -117,8 +118,7 @@ def test_a_dialogue_is_played_and_told(tmp_path, capsys, kind):
     with running(tmp_path, place):
         assert pmtest.main([place, str(tmp_path / "dialogue")]) == 0
     assert capsys.readouterr().out.splitlines()[0:] == [
-        "filter sample wants CNNCT EHLO MAIL RCPT MSG DOT UNKN RCPT_ST; "
-        "changes HDR_MOD RCPT_ADD RCPT_DEL MAIL_SET MSG_RPLC QUARANTINE",
+        f"filter sample wants CNNCT EHLO MAIL RCPT MSG DOT UNKN RCPT_ST; changes {FUNCTIONS}",
         "macro TLS_VERSION TLSv1.3: -",
         "connect 192.0.2.1 client.example: cont",
         "ehlo client.example: cont",

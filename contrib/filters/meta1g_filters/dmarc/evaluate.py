@@ -19,7 +19,7 @@ _SIGNERS_MAX: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Authenticated:
+class VouchedNames:
     """What was authenticated otherwise.
 
     Args:
@@ -61,7 +61,7 @@ class DmarcResult:
 
 
 def evaluate(
-    author: str, known: Authenticated, resolver: DmarcResolver, how: Discovery, percent: Callable[[], float]
+    author: str, known: VouchedNames, resolver: DmarcResolver, how: Discovery, percent: Callable[[], float]
 ) -> DmarcResult:
     """Evaluates the policy of an author's domain.  Blocks: as the resolver does.
 
