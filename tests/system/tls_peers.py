@@ -6,8 +6,8 @@
     python -m tests.system.tls_peers [--unpacked DIR]
 
 Each server takes a message from smtpc and hands one on to smtps, with TLS 1.2 and 1.3, certificates verified, and AUTH; one
-whose STARTTLS is broken gets mail in clear, or none if TLS is demanded.  Everything runs in a temporary directory, on loopback, as
-root; Exim and OpenSMTPD in mount namespaces with accounts and a spool of their own.  OpenSMTPD does not verify smtps: its
+whose STARTTLS is broken gets mail in clear, or none if TLS is demanded.  Everything runs in a temporary directory, on loopback,
+as root; Exim and OpenSMTPD in mount namespaces with accounts and a spool of their own.  OpenSMTPD does not verify smtps: its
 authorities are those of the machine.  What is not installed is named and left out; the exit code is the number of surprises.
 """
 
