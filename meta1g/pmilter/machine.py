@@ -11,14 +11,14 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
-from meta1g.milter.changes import AddField, AddRcpt, ChangeField, ChangeSender, DeleteRcpt, FilterChange, InsertField
+from meta1g.milter.changes import AddField, AddRcpt, ChangeField, ChangeSender, DeleteRcpt, FilterChange, HoldMail, InsertField
 from meta1g.milter.errors import MilterProtocolError
 from meta1g.milter.flags import FilterActions
 from meta1g.milter.frames import PeerAddress
 from meta1g.milter.fsm import IN_MESSAGE, TRANSITIONS, Event, State, next_state
 from meta1g.milter.machine import CONTINUE, FilterOutcome, FilterVerdict
 from meta1g.pmilter.modify import ModificationError, Modifications
-from meta1g.pmilter.stages import STAGES, is_allowed
+from meta1g.pmilter.stages import MACRO_STAGES, STAGES, is_allowed
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_pmilter import (
     PM_MACROS_MAX,
@@ -68,7 +68,7 @@ _NAMES: Final[Mapping[Pmm, str]] = {
     Pmm.AUTH_AUTHOR: "auth_author",
     Pmm.MAIL_TAID: "i",
     Pmm.DOT_MSGID: "msg_id",
-    Pmm.DOT_HOPS: "hops",
+    Pmm.DOT_HOPS: "c",
 }
 _ACTIONS: Final[Mapping[Function, FilterActions]] = {
     Function.HDR_MOD: FilterActions.ADDHDRS | FilterActions.CHGHDRS,
@@ -76,6 +76,7 @@ _ACTIONS: Final[Mapping[Function, FilterActions]] = {
     Function.RCPT_DEL: FilterActions.DELRCPT,
     Function.MAIL_SET: FilterActions.CHGFROM,
     Function.MSG_RPLC: FilterActions.CHGHDRS | FilterActions.CHGBODY,
+    Function.QUARANTINE: FilterActions.QUARANTINE,
 }
 _LISTENING: Final = frozenset((State.READY, State.CONNECTED, State.HELLO, *IN_MESSAGE))
 #: How much of a wrong answer is told.
@@ -117,6 +118,8 @@ def agree(wanted: PmWanted) -> Agreement:
             stage, macro = Stage(one.stage), Pmm(one.macro)
         except ValueError as error:
             raise MilterProtocolError(f"it asks for macro {one.macro} at stage {one.stage}") from error
+        if stage not in MACRO_STAGES[macro]:
+            raise MilterProtocolError(f"it asks for macro {macro.name} at stage {stage.name}, where that has no value")
         macros[stage] = (*macros.get(stage, ()), macro)
         if len(macros[stage]) > PM_MACROS_MAX:
             raise MilterProtocolError(f"it asks for more than {PM_MACROS_MAX} macros at stage {stage.name}")
@@ -357,12 +360,16 @@ class PolicyMachine:
                 checked.set_mail(answer.mail)
             if answer.replace:
                 checked.replace()
+            if answer.quarantine:
+                checked.hold(answer.quarantine)
         except (ModificationError, ValueError) as error:
             raise MilterProtocolError(str(error)) from error
         changes: list[FilterChange] = [_header_change(one) for one in checked.header]
         changes += [AddRcpt(rcpt.encode()) for rcpt in checked.added]
         changes += [DeleteRcpt(rcpt.encode()) for rcpt in checked.removed]
-        return changes if checked.mail is None else [*changes, ChangeSender(checked.mail.encode())]
+        if checked.mail is not None:
+            changes.append(ChangeSender(checked.mail.encode()))
+        return [*changes, HoldMail(checked.quarantine)] if checked.quarantine else changes
 
 
 #: What a filter wants that cannot be asked: a session without it.
