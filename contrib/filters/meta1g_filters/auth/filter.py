@@ -21,12 +21,14 @@ from meta1g.base.log import Log
 from meta1g.pmilter import ConfiguredFilter, Function, HeaderChange, Pmm, PmServer, PmSession, Stage, Status
 from meta1g_filters.auth.decide import QUARANTINE_FIELD, AuthVerdict, Checked, SpfChecked, method_results, spf_reply, verdict_of
 from meta1g_filters.auth.message import AuthMessage
+from meta1g_filters.auth.reporting import row_of
 from meta1g_filters.auth.settings import AuthFilterSettings, read_settings
 from meta1g_filters.authres.results import FIELD_NAME, compose
 from meta1g_filters.dkim.verify import DkimResult
 from meta1g_filters.dmarc.author import AUTHORS_MAX
 from meta1g_filters.dmarc.evaluate import DmarcResult, VouchedNames, evaluate, worst
 from meta1g_filters.dmarc.record import Disposition
+from meta1g_filters.dmarc.rows import collect
 from meta1g_filters.spf.evaluate import SpfQuery, check_host
 from meta1g_filters.spf.record import SpfCode
 
@@ -49,6 +51,7 @@ class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
         super().__init__(path, read_settings, log)
         self._clock = clock or SystemClock()
         self.thrmax_h = self.settings.max_threads
+        self._full_day = ""
 
     def negotiate(self, server: PmServer) -> bool:
         """Asks for the user, and for the id of the transaction."""
@@ -93,6 +96,7 @@ class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
             return Status.CONT
         checked = self._check(message)
         verdict = verdict_of(message.settings, checked)
+        self._collect(session, message, checked, verdict)
         if verdict.reply:
             return self._told(session, verdict.reply, "dmarc")
         self._mark(session, message, checked, verdict)
@@ -125,6 +129,24 @@ class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
         return worst(
             [evaluate(one, known, settings.resolver, settings.organization, lambda: random.uniform(0, 100)) for one in authors]
         )
+
+    def _collect(self, session: PmSession, message: AuthMessage, checked: Checked, verdict: AuthVerdict) -> None:
+        """Keeps the results for reports; mail goes on if that fails.  Blocks: yes (disk)."""
+        settings, mail = message.settings, session.transaction.mail.strip("<>") if session.transaction else ""
+        reports = settings.reports
+        if reports.directory is None or verdict.reply.startswith("4"):
+            return
+        row = row_of(session.client_addr, mail, checked, verdict, settings.organization)
+        if row is None:
+            return
+        try:
+            full = collect(reports.directory, reports.max_day_bytes, row, self._clock.now())
+        except OSError as error:
+            self.trouble(f"results for reports are not kept: {error.strerror}", str(reports.directory))
+            return
+        if full and full != self._full_day:
+            self._full_day = full
+            self.trouble("max_day_size is reached: further messages of this day are in no report", full)
 
     def _mark(self, session: PmSession, message: AuthMessage, checked: Checked, verdict: AuthVerdict) -> None:
         if verdict.applied is Disposition.QUARANTINE:
