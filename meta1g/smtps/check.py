@@ -17,7 +17,7 @@ from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM
 from meta1g.conf.load import Section, load_file
 from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.mechanisms import PASSWORDS, SessionFacts, offered
-from meta1g.smtps.milters import milters_of, policies_of
+from meta1g.smtps.milters import MilterSettings, PolicySettings, milters_of, policies_of
 from meta1g.smtps.settings import settings_from
 
 _NO_MECHANISM: Final = (
@@ -91,10 +91,8 @@ def _check_auth(settings: AuthSettings, where: str, found: Findings) -> None:
 
 def _check_filters(section: Section, queue: Path, found: Findings) -> None:
     """Looks whether the sockets of all filters could be connected to: of those, too, that only single clients have."""
-    milters = milters_of(section, queue, every=True)
-    policies = policies_of(section, queue)
-    places = zip((*section.subs("milter"), *section.subs("policy_milter")), (*milters, *policies), strict=True)
-    for sub, one in places:
+    filters: list[MilterSettings | PolicySettings] = [*milters_of(section, queue, every=True), *policies_of(section, queue)]
+    for sub, one in zip((*section.subs("milter"), *section.subs("policy_milter")), filters, strict=True):
         if isinstance(one.address, str):
             found.socket(Path(one.address), f"{sub.where}: {sub.title}", f"sessions without it: {one.default_action}")
 

@@ -278,4 +278,4 @@ def test_a_key_that_everybody_can_read_is_refused(configured, tmp_path):
 
 
 def test_the_page_of_options_is_current():
-    assert (Path(__file__).parents[3] / "docs/authentication-options.md").read_text() == markdown()
+    assert (Path(__file__).parents[3] / "docs/filter-authentication-options.md").read_text() == markdown()

@@ -8,7 +8,7 @@
 Callbacks wait for DNS, so there are many threads; what they share is the resolver and the collector of reports.
 A look-up that fails is never a reason to lose mail: see the option temperror.
 
-Ref: docs/authentication.md; RFC 8601 5, RFC 7208 2.3 and 2.4, RFC 6376 6.
+Ref: docs/filter-authentication.md; RFC 8601 5, RFC 7208 2.3 and 2.4, RFC 6376 6.
 """
 
 import ipaddress

@@ -3,7 +3,7 @@
     chunks -> header complete -> DkimVerifier, or DkimSigner with the keys of the author's domain
            -> body            -> hashes, if somebody wants them
 
-Ref: docs/authentication.md.
+Ref: docs/filter-authentication.md.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
 """Options of authfilter: what may stand in its configuration file.
 
-    python -m meta1g_filters.auth.options > docs/authentication-options.md
+    python -m meta1g_filters.auth.options > docs/filter-authentication-options.md
 
-Pure.  Ref: meta1.conf(5), grammar; docs/authentication.md.
+Pure.  Ref: meta1.conf(5), grammar; docs/filter-authentication.md.
 """
 
 from typing import Final
@@ -158,7 +158,7 @@ ROOT: Final = SectionDef(
 
 
 def markdown() -> str:
-    """Gives docs/authentication-options.md."""
+    """Gives docs/filter-authentication-options.md."""
     made_by = "`contrib/filters/meta1g_filters/auth/options.py` by `python -m meta1g_filters.auth.options`"
     return other_markdown("Options of authfilter", made_by, ROOT)
 

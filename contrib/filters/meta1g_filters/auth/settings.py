@@ -1,6 +1,6 @@
 """What the configuration of authfilter says, ready for use: networks, keys, name servers.
 
-Ref: docs/authentication-options.md.
+Ref: docs/filter-authentication-options.md.
 """
 
 import ipaddress
