@@ -3,8 +3,8 @@
     apt-get install spamd
     python -m tests.system.spamd_peer
 
-spamd runs in a directory of its own, with the rules that it comes with and without questions to DNS.  Each line that is printed is one
-question and what came of it; the exit code is the number of surprises.
+spamd runs in a directory of its own, with the rules that it comes with and without questions to DNS.  Each line that is printed
+is one question and what came of it; the exit code is the number of surprises.
 """
 
 import contextlib
