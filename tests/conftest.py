@@ -60,6 +60,17 @@ def no_socket_is_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
         select.select([], [], [], 0.05)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[object]:
+    """What is collected stays to the end: looking through it for garbage again and again is in vain."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> GroupScheduling | None:
     return GroupScheduling(config, log) if config.getoption("dist") in ("load", "loadgroup") else None

@@ -1,6 +1,7 @@
 """The table of events and the code agree: each call that logs has an event, its severity and its keys, and no event is idle."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,11 @@ class Use:
         return [one.value for one in values if isinstance(one, ast.Constant) and isinstance(one.value, str)]
 
 
+@functools.cache
+def uses() -> list[Use]:
+    return list(_uses())
+
+
 def _uses() -> Iterator[Use]:
     for path in sorted((ROOT / "meta1g").rglob("*.py")):
         for call in ast.walk(ast.parse(path.read_text())):
@@ -65,12 +71,9 @@ def _uses() -> Iterator[Use]:
                 yield Use(path, call, call.args[place], FORWARDERS[name][1], None)
 
 
-USES = list(_uses())
-
-
 def test_each_line_is_an_event_of_the_table_with_its_severity_and_its_keys():
     wrong = []
-    for use in USES:
+    for use in uses():
         if not use.names and ast.unparse(use.event) not in INSIDE.get(use.path, ()):
             wrong.append(f"{use.where}: {ast.unparse(use.event)} is no name of an event")
         for name in use.names:
@@ -88,7 +91,7 @@ def test_each_line_is_an_event_of_the_table_with_its_severity_and_its_keys():
 
 
 def test_each_event_of_the_table_is_written_by_some_code():
-    used = {name for use in USES for name in use.names}
+    used = {name for use in uses() for name in use.names}
     assert sorted(set(EVENTS) - used) == []
 
 

@@ -112,6 +112,20 @@ def _need_way(path: Path) -> None:
         raise CliError(f"{path}: {OUT_OF_REACH}{text}", EX_CONFIG if " missing" in text else EX_NOPERM)
 
 
+def closed_socket(path: Path) -> str:
+    """Says why this process could not connect to a Unix socket, empty if nothing is in the way; who listens is not asked."""
+    text = obstacle(path.absolute())
+    if text:
+        return f"{path}: {OUT_OF_REACH}{text}"
+    try:
+        is_socket = stat.S_ISSOCK(path.stat().st_mode)
+    except OSError as error:
+        return f"{path}: no such socket" if error.errno == errno.ENOENT else explain(error)
+    if not is_socket:
+        return f"{path}: is no socket"
+    return "" if os.access(path, os.W_OK, effective_ids=True) else f"{path}: closed to {user_name()}; its owner has to open it"
+
+
 def explain(error: OSError) -> str:
     """Says what an error of the system means: for a file that is out of reach, what is in the way."""
     name = error.filename

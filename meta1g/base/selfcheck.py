@@ -79,6 +79,18 @@ class Findings:
         for path in paths:
             self.look(reach.need_directory, path, mode, purpose)
 
+    def socket(self, path: Path, where: str, otherwise: str) -> None:
+        """Warns of a Unix socket that could not be connected to now; its server may come later.
+
+        Args:
+            path: the socket.
+            where: the section that names it.
+            otherwise: what it comes to as long as that is so.
+        """
+        text = reach.closed_socket(path)
+        if text:
+            self.warn(f"{where}: {text}; {otherwise}")
+
     def log(self, module: str, glob: startup.Options, section: startup.Options, directory: Path) -> None:
         """Looks whether the log of the process could be opened."""
         self.look(startup.check_log, module, glob, section, directory)

@@ -15,7 +15,7 @@ from meta1g.milter.limits import MACROS_MAX
 _M = MacroStage
 _CLIENT: Final = ("client_addr", "client_name", "client_port", "client_ptr", "client_resolve")
 _TLS: Final = ("tls_version", "cipher", "cipher_bits", "cert_subject", "cert_issuer", "verify")
-_AUTH: Final = ("auth_type", "auth_authen")
+_AUTH: Final = ("auth_type", "auth_authen", "auth_author")
 #: What a filter gets that does not ask for a list of its own.
 DEFAULT_MACROS: Final[Mapping[MacroStage, tuple[str, ...]]] = {
     _M.CONNECT: ("j", "v", "_", "daemon_name", "daemon_addr", "daemon_port", "if_name", "if_addr", *_CLIENT),
@@ -26,6 +26,10 @@ DEFAULT_MACROS: Final[Mapping[MacroStage, tuple[str, ...]]] = {
     _M.EOM: ("i", "msg_id"),
     _M.EOH: ("i",),
 }
+#: All that have a value at some time; what else a filter asks for it does not get.
+MACROS: Final = frozenset(name for names in DEFAULT_MACROS.values() for name in names) | frozenset(
+    ("b", "c", "f", "r", "s", "alg_bits", "cn_subject", "cn_issuer")
+)
 
 
 def wire_name(name: str) -> bytes:

@@ -18,7 +18,7 @@ from meta1g.milter.frames import PeerAddress
 from meta1g.milter.fsm import IN_MESSAGE, TRANSITIONS, Event, State, next_state
 from meta1g.milter.machine import CONTINUE, FilterOutcome, FilterVerdict
 from meta1g.pmilter.modify import ModificationError, Modifications
-from meta1g.pmilter.stages import STAGES, is_allowed
+from meta1g.pmilter.stages import MACRO_STAGES, STAGES, is_allowed
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_pmilter import (
     PM_VERSION,
@@ -67,7 +67,7 @@ _NAMES: Final[Mapping[Pmm, str]] = {
     Pmm.AUTH_AUTHOR: "auth_author",
     Pmm.MAIL_TAID: "i",
     Pmm.DOT_MSGID: "msg_id",
-    Pmm.DOT_HOPS: "hops",
+    Pmm.DOT_HOPS: "c",
 }
 _ACTIONS: Final[Mapping[Function, FilterActions]] = {
     Function.HDR_MOD: FilterActions.ADDHDRS | FilterActions.CHGHDRS,
@@ -114,6 +114,8 @@ def agree(wanted: PmWanted) -> Agreement:
             stage, macro = Stage(one.stage), Pmm(one.macro)
         except ValueError as error:
             raise MilterProtocolError(f"it asks for macro {one.macro} at stage {one.stage}") from error
+        if stage not in MACRO_STAGES[macro]:
+            raise MilterProtocolError(f"it asks for macro {macro.name} at stage {stage.name}, where that has no value")
         macros[stage] = (*macros.get(stage, ()), macro)
     return Agreement(wanted.name, Capability(wanted.capabilities), Function(wanted.functions), macros)
 

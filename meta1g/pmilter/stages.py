@@ -50,11 +50,11 @@ STAGES: Final[Mapping[Stage, StageRule]] = {
     Stage.UNKNOWN: StageRule(Capability.UNKN, frozenset((Code.CONT,))),
 }
 
-_SESSION: Final = (Stage.CONNECT, Stage.HELO, Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.MSG, Stage.DOT, Stage.UNKNOWN)
-_TA: Final = (Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.MSG, Stage.DOT)
-_LATER: Final = (Stage.HELO, *_TA, Stage.UNKNOWN)
+_TA: Final = (Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.DOT)
+_LATER: Final = (Stage.HELO, *_TA)
+_SESSION: Final = (Stage.CONNECT, *_LATER)
 
-#: Stages at which a macro can have a value: TLS and AUTH come after the client is greeted.
+#: Stages at which a macro can have a value: TLS and AUTH come after the client is greeted; MSG and UNKNOWN bring no macros.
 MACRO_STAGES: Final[Mapping[Pmm, tuple[Stage, ...]]] = {
     Pmm.SRVHOSTNAME: _SESSION,
     Pmm.CLIENT_RESOLVE: _SESSION,

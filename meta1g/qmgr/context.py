@@ -41,6 +41,7 @@ from meta1g.qmgr.deliver import Builder
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.expanding import Expanding
 from meta1g.qmgr.feeder import Feeder
+from meta1g.qmgr.filterstatus import filter_troubles
 from meta1g.qmgr.gather import Gather
 from meta1g.qmgr.intake import Intake
 from meta1g.qmgr.limits import (
@@ -245,6 +246,7 @@ class Context:
             sessions, agents = self.scheduler.dadb.sessions, len(self.scheduler.dadb)
             destinations, edbc = len(self.scheduler.occ), len(self.active.edbc)
             lanes = len(self.active.edbc.lanes)
+        filters = self.smtps.filters()
         return {
             "aq": aq,
             "aq_transactions": transactions,
@@ -269,7 +271,13 @@ class Context:
             "lost_found": self.lost.count(),
             "verified": len(self.verifier),
             "contained": self.contained.total(),
-            "trouble": [*trouble(self._facts(agents)), *self.smtps.troubles(), *logkept.trouble(self.queue)],
+            "filters": filters,
+            "trouble": [
+                *trouble(self._facts(agents)),
+                *self.smtps.troubles(),
+                *filter_troubles(filters),
+                *logkept.trouble(self.queue),
+            ],
             "pid": os.getpid(),
             "started": self._started,
         }

@@ -131,3 +131,5 @@ FAILED_PART: Final = 8
 LOST_MAX: Final = 5
 #: Demands on TLS that are kept once for all recipients that meet them.  Our choice: 16 KiB each at most.
 DEMANDS_KEPT: Final = 500
+#: Filters of one SMTPS whose figures are kept (invariant I4).  Our choice: more than anybody asks.
+FILTERS_MAX: Final = 1000

@@ -5,7 +5,8 @@ Ref: MeTA1 design, "Functional Specification: QMGR, interface to SMTPS" (modelle
 """
 
 from collections.abc import Callable
-from typing import Final
+from dataclasses import field
+from typing import Any, Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import ProtocolError
@@ -13,7 +14,9 @@ from meta1g.base.log import Log
 from meta1g.base.reply import Reply
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.rcbconn import RcbCom
+from meta1g.qmgr.filterstatus import filter_rows
 from meta1g.qmgr.intake import Intake
+from meta1g.qmgr.limits import FILTERS_MAX
 from meta1g.qmgr.status import Contained
 from meta1g.qmgr.verify import AddressVerifier
 from meta1g.rcb.schema import Message
@@ -23,6 +26,7 @@ from meta1g.rcb.smtps_qmgr import (
     CloseTransaction,
     CountEvent,
     DiscardTransaction,
+    FilterReport,
     NewRecipient,
     NewSession,
     NewTransaction,
@@ -44,6 +48,7 @@ class Smtps:
     hello: SmtpsHello
     allowed: int
     trouble: str = ""
+    filters: dict[tuple[str, str], FilterReport] = field(default_factory=dict)
 
 
 class SmtpsLinks:
@@ -93,6 +98,7 @@ class SmtpsLinks:
             CloseTransaction: intake.close_transaction,  # type: ignore[dict-item]
             SmtpsContained: self._on_contained,
             SmtpsTrouble: self._on_trouble,
+            FilterReport: self._on_filter,
             DiscardTransaction: lambda conn, _, msg: intake.discard(msg.ta_id),  # type: ignore[attr-defined]
         }
 
@@ -138,6 +144,20 @@ class SmtpsLinks:
         link = self._links.get(conn)
         if isinstance(msg, SmtpsTrouble) and link is not None:
             link.trouble = msg.text
+
+    def _on_filter(self, conn: RcbCom, request_id: int, msg: Message) -> None:
+        link = self._links.get(conn)
+        if isinstance(msg, FilterReport) and link is not None:
+            with self._lock:
+                if len(link.filters) >= FILTERS_MAX and (msg.kind, msg.name) not in link.filters:
+                    raise ProtocolError(f"smtps-qmgr: more than {FILTERS_MAX} filters")
+                link.filters[msg.kind, msg.name] = msg
+
+    def filters(self) -> list[dict[str, Any]]:
+        """Gives the figures of all filters; see filterstatus.filter_rows()."""
+        with self._lock:
+            found = [(one.hello.name, report) for one in self._links.values() for report in one.filters.values()]
+        return filter_rows(found)
 
     def troubles(self) -> list[str]:
         """Gives what the processes want status to say; what several say alike, once."""

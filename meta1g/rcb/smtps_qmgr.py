@@ -162,6 +162,35 @@ class SmtpsTrouble(Message):
     text: str = rec(RT.S2Q_TROUBLE_TEXT, Kind.TEXT)
 
 
+@message(RT.S2Q_FILTER_FAULTS, Role.ITEM)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterFaults(Message):
+    """How often a filter failed in one way: `away`, `timeout`, `closed`, `protocol`."""
+
+    fault: str = rec(RT.S2Q_FILTER_FAULT, Kind.TEXT)
+    count: int = rec(RT.S2Q_FILTER_FAULT_COUNT, Kind.U64)
+
+
+@message(RT.S2Q_FILTER, Role.POST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterReport(Message):
+    """What one filter of this SMTPS did since the process began, for status; state is `up`, `down` or `unknown`."""
+
+    kind: str = rec(RT.S2Q_FILTER_KIND, Kind.TEXT)
+    name: str = rec(RT.S2Q_FILTER_NAME, Kind.TEXT, default="")
+    state: str = rec(RT.S2Q_FILTER_STATE, Kind.TEXT)
+    since: float = rec(RT.S2Q_FILTER_SINCE, Kind.TIME)
+    sessions: int = rec(RT.S2Q_FILTER_SESSIONS, Kind.U64)
+    messages: int = rec(RT.S2Q_FILTER_MESSAGES, Kind.U64)
+    refused: int = rec(RT.S2Q_FILTER_REFUSED, Kind.U64)
+    discarded: int = rec(RT.S2Q_FILTER_DISCARDED, Kind.U64)
+    changed: int = rec(RT.S2Q_FILTER_CHANGED, Kind.U64)
+    answers: int = rec(RT.S2Q_FILTER_ANSWERS, Kind.U64)
+    answers_us: int = rec(RT.S2Q_FILTER_ANSWERS_US, Kind.U64)
+    worst_us: int = rec(RT.S2Q_FILTER_WORST_US, Kind.U32)
+    faults: tuple[FilterFaults, ...] = rec(RT.S2Q_FILTER_FAULTS, Kind.ITEMS, item=FilterFaults, default=())
+
+
 @message(RT.Q2S_STAT, Role.REPLY)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stat(Message):
@@ -190,7 +219,7 @@ class Throttle(Message):
 
 PROTOCOL: Final = protocol(
     "smtps-qmgr",
-    6,
+    7,
     client=(
         SmtpsHello,
         NewSession,
@@ -203,6 +232,7 @@ PROTOCOL: Final = protocol(
         DiscardTransaction,
         SmtpsContained,
         SmtpsTrouble,
+        FilterReport,
     ),
     server=(QmgrHello, Stat, Refused, Throttle),
 )

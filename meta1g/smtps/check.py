@@ -18,6 +18,7 @@ from meta1g.conf.config import Config, Section
 from meta1g.conf.load import load_file
 from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.mechanisms import PASSWORDS, SessionFacts, offered
+from meta1g.smtps.milters import MilterSettings, PolicySettings, milters_of, policies_of
 from meta1g.smtps.settings import settings_from
 
 _NO_MECHANISM: Final = (
@@ -49,7 +50,7 @@ def check(arguments: argparse.Namespace) -> int:
 
 
 def look_at_files(found: Findings, config: Config, section: Section) -> None:
-    """Looks at the settings of a section as this account: the files and back ends of TLS and AUTH, the group of contents.
+    """Looks at the settings of a section as this account: the files, back ends and filters, the group of contents.
 
     Args:
         found: takes what is wrong.
@@ -63,6 +64,7 @@ def look_at_files(found: Findings, config: Config, section: Section) -> None:
             _check_auth(auth, section.sub("auth").where, found)
             if settings.tls is None and not _in_clear(auth):
                 found.warn(f"{section.sub('auth').where}: {_NO_MECHANISM}")
+        _check_filters(section, config.queue_directory, found)
         if settings.tls is not None:
             from meta1g.smtps.tlscheck import check_tls
 
@@ -95,10 +97,16 @@ def _check_auth(settings: AuthSettings, where: str, found: Findings) -> None:
         if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
             found.warn(f"{where}: {path} can be read or written by everybody: chmod o-rwx {path}")
     for socket in (settings.saslauthd_socket, settings.dovecot_socket):
-        if socket is not None and not os.access(socket, os.W_OK):
-            found.warn(
-                f"{where}: {socket} is not there, or cannot be reached by {reach.user_name()}; AUTH is answered 454 then"
-            )
+        if socket is not None:
+            found.socket(socket, where, "AUTH is answered 454 as long")
+
+
+def _check_filters(section: Section, queue: Path, found: Findings) -> None:
+    """Looks whether the sockets of all filters could be connected to: of those, too, that only single clients have."""
+    filters: list[MilterSettings | PolicySettings] = [*milters_of(section, queue, every=True), *policies_of(section, queue)]
+    for sub, one in zip((*section.subs("milter"), *section.subs("policy_milter")), filters, strict=True):
+        if isinstance(one.address, str):
+            found.socket(Path(one.address), f"{sub.where}: {sub.title}", f"sessions without it: {one.default_action}")
 
 
 def main(argv: list[str]) -> int:

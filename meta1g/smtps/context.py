@@ -13,6 +13,7 @@ from meta1g.base.ids import IdGenerator
 from meta1g.base.log import Log
 from meta1g.db.cdb import Cdb
 from meta1g.smtp.esmtp import Ext
+from meta1g.smtps.filterstats import FilterStats
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.qmgr_link import QmgrLink
 from meta1g.smtps.received import DateCache
@@ -60,6 +61,7 @@ class Context:
         certificates: for TLS; None if there are none.
         auth_server: for AUTH; None if it is not configured.
         policies: connections to policy milters, in their order.
+        filter_stats: figures of all filters.
         clients: settings of clients that have some of their own.
         stopping: no new transaction begins.
         sessions: number of open sessions.
@@ -78,6 +80,7 @@ class Context:
     gate: Gate
     sessions_max: int
     clients: ClientSettings
+    filter_stats: FilterStats
     certificates: "Certificates | None" = None
     auth_server: "AuthService | None" = None
     policies: "tuple[PolicyLink, ...]" = ()

@@ -18,6 +18,7 @@ from meta1g.milter.errors import MilterProtocolError
 from meta1g.milter.frames import ANSWERS_BY_CODE, Frame, Smfic
 from meta1g.milter.fsm import State
 from meta1g.milter.machine import CONTINUE, FilterMachine, FilterVerdict
+from meta1g.smtps.filterstats import FilterFault, FilterPresence, FilterTally
 from meta1g.smtps.limits import FILTER_AGAIN_US, FILTER_READ_BYTES, FILTER_TIMES, FILTER_UNSENT_BYTES, GOODBYE_TIMEOUT_US
 from meta1g.smtps.milters import MilterSettings
 from meta1g.st import NetFd, StError, st_connect, st_netfd_close, st_netfd_open_socket, st_read, st_usleep, st_utime, st_write
@@ -27,7 +28,16 @@ _QUICKACK: Final = getattr(socket, "TCP_QUICKACK", 12)
 
 
 class FilterFailedError(Exception):
-    """A filter cannot be reached, was too slow, or said what it must not."""
+    """A filter cannot be reached, was too slow, or said what it must not.
+
+    Args:
+        fault: which of these.
+        text: what it did, for the log.
+    """
+
+    def __init__(self, fault: FilterFault, text: str) -> None:
+        super().__init__(text)
+        self.fault = fault
 
 
 class MilterConnection:
@@ -35,18 +45,21 @@ class MilterConnection:
 
     Args:
         settings: of the filter.
+        tally: its figures.
 
     Attributes:
         settings: the same.
+        tally: the same.
         machine: what it was told.
 
     Owner: the state thread of the session.
     """
 
-    __slots__ = ("_nfd", "_reader", "_unsent", "_unsent_bytes", "machine", "settings")
+    __slots__ = ("_nfd", "_reader", "_unsent", "_unsent_bytes", "machine", "settings", "tally")
 
-    def __init__(self, settings: MilterSettings) -> None:
+    def __init__(self, settings: MilterSettings, tally: FilterTally) -> None:
         self.settings = settings
+        self.tally = tally
         self.machine = FilterMachine()
         self._reader = FrameReader(ANSWERS_BY_CODE)
         self._nfd: NetFd | None = None
@@ -64,6 +77,7 @@ class MilterConnection:
         self._guard("connecting", lambda: self._connect(self.settings.connect_timeout_us))
         self._guard("negotiating", lambda: self._answer(self.machine.negotiate(), until_us, None))
         self._reader.max_bytes = self.machine.frame_max_bytes
+        self.tally.became(FilterPresence.UP)
 
     def _connect(self, timeout_us: int) -> None:
         """Switches: yes (connect)."""
@@ -134,6 +148,7 @@ class MilterConnection:
         while True:
             result = machine.take(self._frame(until_us))
             if isinstance(result, FilterVerdict):
+                self.tally.answered(st_utime() - begun_us)
                 return result
             if result is None:
                 until_us = min(st_utime() + step_us, last_us)
@@ -152,7 +167,7 @@ class MilterConnection:
                 nfd.sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
             data = st_read(nfd, FILTER_READ_BYTES, left_us)
             if not data:
-                raise FilterFailedError("it closed the connection")
+                raise FilterFailedError(FilterFault.CLOSED, "it closed the connection")
             self._reader.feed(data)
         return frame
 
@@ -164,7 +179,8 @@ class MilterConnection:
             self.fail()
             if isinstance(error, BugError) or (isinstance(error, StError) and error.errno == errno.EINTR):
                 raise
-            raise FilterFailedError(f"{doing}: {_reason(error)}") from error
+            self.tally.became(FilterPresence.DOWN)
+            raise FilterFailedError(_fault(error), f"{doing}: {_reason(error)}") from error
 
     def fail(self) -> None:
         """Gives the filter up."""
@@ -188,6 +204,17 @@ class MilterConnection:
         nfd, self._nfd = self._nfd, None
         if nfd is not None:
             st_netfd_close(nfd)
+
+
+def _fault(error: Exception) -> FilterFault:
+    if isinstance(error, FilterFailedError):
+        return error.fault
+    if isinstance(error, MilterProtocolError):
+        return FilterFault.PROTOCOL
+    number = error.errno if isinstance(error, OSError) else 0
+    return {errno.ETIME: FilterFault.TIMEOUT, errno.ECONNRESET: FilterFault.CLOSED, errno.EPIPE: FilterFault.CLOSED}.get(
+        number or 0, FilterFault.AWAY
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -36,6 +36,7 @@ from meta1g.smtp import replies
 from meta1g.smtp.data import LineEnds
 from meta1g.smtp.esmtp import BINARY
 from meta1g.smtp.header import Field, fields
+from meta1g.smtps import filtermacros
 from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.filterenvelope import EnvelopeEdit
 from meta1g.smtps.filtering import ContentWatch, FilteredStore
@@ -367,7 +368,7 @@ class FilteredContent:
         """Tells one filter the end, and takes its changes.  Switches: yes (network)."""
         if self._over or not one.machine.listens:
             return
-        self._filters.macros["msg_id"] = self._content.message_id or ""
+        self._filters.macros.update(filtermacros.of_end(self._content.message_id, self._content.hops))
         envelope = EnvelopeEdit(self._filters, self._ta) if self._envelope is None else self._envelope.copy()
         wishes = Wishes(envelope, self._new_spool, self._line_ends())
         self._take(one, self._filters.verdict(one, lambda one: one.machine.eom(one.macros), wishes.take))
@@ -399,6 +400,7 @@ class FilteredContent:
                 self._content.hold = f"{one.rule}: {change.reason}"
         self._body = wishes.body or self._body
         self._filters.rule = one.rule
+        one.connection.tally.changed += 1
         self._dialogue.context.log.info(
             "smtps.milter_changed",
             wishes.summary(),

@@ -6,7 +6,9 @@ forgets the transaction and hears of it anew, under the same id: what the recipi
 Ref: sendmail 8, libmilter/docs "smfi_addrcpt", "smfi_addrcpt_par", "smfi_delrcpt", "smfi_chgfrom".
 """
 
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from meta1g.base.errors import TempError
 from meta1g.base.ids import RCPT_IDX_MAX
@@ -16,12 +18,14 @@ from meta1g.milter.errors import MilterProtocolError
 from meta1g.rcb.smtps_qmgr import DiscardTransaction, NewRecipient
 from meta1g.smtp import replies
 from meta1g.smtp.address import AddressError, Leniency, parse_path, split_path
-from meta1g.smtp.esmtp import Ext, RcptParams, parse_rcpt_params
+from meta1g.smtp.esmtp import MAIL_PARAMETERS, NO_MAIL_PARAMS, Ext, MailParams, RcptParams, parse_mail_params, parse_rcpt_params
 from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.filters import Filters
 from meta1g.smtps.transaction import Transaction
 
 _LENIENT = Leniency(bare=True, odd_dots=True)
+#: Parameters of MAIL that tell of the content, or of what the client may: another sender changes nothing of that.
+_OF_CLIENT = ("SIZE", "BODY", "SMTPUTF8", "AUTH")
 
 
 class EnvelopeEdit:
@@ -33,24 +37,26 @@ class EnvelopeEdit:
 
     Attributes:
         mail: the sender.
+        params: the parameters of MAIL.
         rcpts: the recipients.
 
     Owner: the state thread of the session.
     """
 
-    __slots__ = ("_filters", "_next_idx", "_ta", "mail", "rcpts")
+    __slots__ = ("_filters", "_next_idx", "_ta", "mail", "params", "rcpts")
 
     def __init__(self, filters: Filters, ta: Transaction) -> None:
         self._filters = filters
         self._ta = ta
         self._next_idx = ta.posted
         self.mail = "" if filters.announced is None else filters.announced.mail
+        self.params = ta.params
         self.rcpts = list(filters.rcpts)
 
     def copy(self) -> "EnvelopeEdit":
         """Gives the same envelope, to be changed by itself."""
         other = EnvelopeEdit(self._filters, self._ta)
-        other.mail, other.rcpts, other._next_idx = self.mail, list(self.rcpts), self._next_idx
+        other.mail, other.params, other.rcpts, other._next_idx = self.mail, self.params, list(self.rcpts), self._next_idx
         return other
 
     def apply(self, change: AddRcpt | DeleteRcpt | ChangeSender) -> None:
@@ -60,18 +66,33 @@ class EnvelopeEdit:
             MilterProtocolError: it has no address, or parameters that are none.
         """
         if isinstance(change, ChangeSender):
-            self.mail, _rest = self._address(change.path)
+            self._set_sender(change)
         elif isinstance(change, DeleteRcpt):
             gone, _rest = self._address(change.path)
             self.rcpts = [one for one in self.rcpts if _key(one.rcpt) != _key(gone)]
         else:
             self._add(change)
 
+    def _set_sender(self, change: ChangeSender) -> None:
+        """Sets the sender; parameters that come with it take the place of the client's."""
+        self.mail, rest = self._address(change.path)
+        text = _parameters(rest, change.params)
+        params = parse_mail_params(text, frozenset(Ext))
+        if isinstance(params, Reply):
+            raise MilterProtocolError(f"a sender with parameters that are none: {text[:80]!r}")
+        named = _named(params)
+        fixed = [name for name in _OF_CLIENT if MAIL_PARAMETERS[name].field in named]
+        if fixed:
+            raise MilterProtocolError(f"a sender with {fixed[0]}: leave it away since that is the client's to say")
+        self.params = replace(self.params, **named)
+        if not self.mail:
+            self.params = replace(self.params, verp=None)  # nobody to make senders of
+
     def _add(self, change: AddRcpt) -> None:
         rcpt, rest = self._address(change.path)
         if not rcpt:
             raise MilterProtocolError("the null address is no recipient")
-        text = f"{rest} {change.params.decode('ascii', 'replace')}".strip()
+        text = _parameters(rest, change.params)
         params = parse_rcpt_params(text, frozenset(Ext))
         if isinstance(params, Reply):
             raise MilterProtocolError(f"a recipient with parameters that are none: {text[:80]!r}")
@@ -85,15 +106,30 @@ class EnvelopeEdit:
         return NewRecipient(ta_id=self._ta.ta_id, rcpt_idx=self._next_idx, rcpt=rcpt, notify=params.notify, orcpt=params.orcpt)
 
     def _address(self, path: bytes) -> tuple[str, str]:
-        """Gives an address and what follows it; filters leave the brackets away."""
+        """Gives an address and what follows it; filters leave the brackets away, and our own domain."""
         text = path.decode("utf-8", "surrogateescape").strip()
         try:
             if not text:
                 return "", ""
             path_text, rest = split_path(text, _LENIENT) if text.startswith("<") else (text, "")
-            return parse_path(path_text, _LENIENT, null_ok=True, utf8=self._ta.params.smtputf8).text, rest
+            return self._qualified(path_text), rest
         except AddressError as error:
             raise MilterProtocolError(f"{text[:80]!r} is no address: {error}") from error
+
+    def _qualified(self, text: str) -> str:
+        """Gives an address; one without a domain gets the name of the gateway, as at the other MTAs that filters know.
+
+        Raises:
+            AddressError: it is none.
+        """
+        utf8 = self._ta.params.smtputf8
+        try:
+            return parse_path(text, _LENIENT, null_ok=True, utf8=utf8).text
+        except AddressError:
+            hostname = self._filters.dialogue.settings.hostname
+            with suppress(AddressError):
+                return parse_path(f"{text}@{hostname}", _LENIENT, utf8=utf8).text
+            raise
 
     def tell(self, dialogue: Dialogue) -> Reply | None:
         """Tells QMGR what has changed; gives the reason why it cannot be told, or None."""
@@ -101,25 +137,36 @@ class EnvelopeEdit:
         before = {one.rcpt_idx for one in filters.rcpts}
         added = [one for one in self.rcpts if one.rcpt_idx not in before]
         announced = filters.announced
-        if announced is None or (self.mail == announced.mail and self.rcpts == filters.rcpts):
+        if announced is None or (self.mail == announced.mail and self.params == ta.params and self.rcpts == filters.rcpts):
             return None
         if not self.rcpts:
             ta.discard, ta.rule = True, filters.rule
             return None
-        anew = self.mail != announced.mail or len(self.rcpts) - len(added) < len(filters.rcpts)
+        changed = replace(announced, mail=self.mail, **self._changed_params(dialogue.context.clock.now()))
+        anew = changed != announced or len(self.rcpts) - len(added) < len(filters.rcpts)
         qmgr = dialogue.context.qmgr
         try:
             if anew:
                 qmgr.post(DiscardTransaction(ta_id=ta.ta_id))
-                qmgr.open_transaction(ta, replace(announced, mail=self.mail))
+                qmgr.open_transaction(ta, changed)
             for one in self.rcpts if anew else added:
                 qmgr.add_recipient(ta, one)
         except TempError:
             return replies.QUEUE_AWAY
         self._log(dialogue, added)
         ta.posted = len(self.rcpts)
-        filters.announced = replace(announced, mail=self.mail)
+        ta.params = self.params
+        filters.announced = changed
         return None
+
+    def _changed_params(self, now: float) -> dict[str, Any]:
+        """Gives the fields of the announcement that other parameters of MAIL change; a filter of ours may raise a priority."""
+        before, after = self._ta.params, self.params
+        rows = MAIL_PARAMETERS.values()
+        values = {row.field: value for row in rows if (value := getattr(after, row.field)) != getattr(before, row.field)}
+        if after.by is not None and values.pop("by", None):
+            values |= {"by": now + after.by.seconds, "by_mode": after.by.mode}
+        return values
 
     def _log(self, dialogue: Dialogue, added: list[NewRecipient]) -> None:
         """Logs who came and who went: envelopes are made again from the log."""
@@ -149,6 +196,17 @@ class EnvelopeEdit:
                 notify=one.notify,
                 orcpt=one.orcpt,
             )
+
+
+def _parameters(rest: str, params: bytes) -> str:
+    """Gives the parameters of an address: what stood behind it, and what came by itself."""
+    return f"{rest} {params.decode('ascii', 'replace')}".strip()
+
+
+def _named(params: MailParams) -> dict[str, Any]:
+    """Gives the parameters that were named, by their fields."""
+    rows = MAIL_PARAMETERS.values()
+    return {row.field: value for row in rows if (value := getattr(params, row.field)) != getattr(NO_MAIL_PARAMS, row.field)}
 
 
 def _key(rcpt: str) -> str:

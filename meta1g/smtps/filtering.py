@@ -19,6 +19,7 @@ class FilteredStore(Protocol):
     """Where a message goes, as filters need it; see incomingcontent.IncomingContent."""
 
     message_id: str | None
+    hops: int
     refusal: Reply | None
     rule: str
     hold: str

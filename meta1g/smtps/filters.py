@@ -8,7 +8,6 @@ such a session is refused from then on, or goes on without it, perhaps with its 
 Ref: MeTA1 design, "Functional Specification: SMTPS, policy milter" (place modelled on); Postfix, MILTER_README.
 """
 
-import ipaddress
 from collections import ChainMap
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any, Final
@@ -16,15 +15,16 @@ from typing import TYPE_CHECKING, Any, Final
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
 from meta1g.milter.changes import FilterChange
-from meta1g.milter.frames import Family, PeerAddress
+from meta1g.milter.fsm import State
 from meta1g.milter.machine import CONTINUE, FilterMachine, FilterOutcome, FilterVerdict
 from meta1g.rcb.smtps_qmgr import NewRecipient, NewTransaction
 from meta1g.smtp.address import Address
 from meta1g.smtp.esmtp import Ext, Extensions, MailParams, RcptParams, format_mail_params, format_rcpt_params
+from meta1g.smtps import filtermacros
 from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.filterconn import FilterFailedError, MilterConnection
 from meta1g.smtps.milters import DefaultAction, PolicySettings
-from meta1g.smtps.received import client_text, literal
+from meta1g.smtps.received import literal
 from meta1g.smtps.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -40,9 +40,6 @@ _WITHOUT: Final = {
 }
 #: All parameters, as if a server offered all that have some.
 _ALL_PARAMETERS: Final = Extensions({ext.value: "" for ext in Ext})
-_MAILER: Final = "smtp"
-#: The mailer of a recipient that is refused, as in sendmail.
-_ERROR_MAILER: Final = "error"
 #: What a filter is told, by its machine: bytes, or messages.
 Told = Any
 Tell = Callable[["OneFilter"], Told]
@@ -90,10 +87,16 @@ class Filters:
 
     def __init__(self, dialogue: Dialogue) -> None:
         self.dialogue = dialogue
-        self._macros = _session_macros(dialogue)
+        self._macros = filtermacros.of_session(dialogue)
         self._all = [
             *(OneFilter(one.session(dialogue.id), self._macros) for one in dialogue.context.policies),
-            *(OneFilter(MilterConnection(one), ChainMap(dict(one.macros), self._macros)) for one in dialogue.settings.milters),
+            *(
+                OneFilter(
+                    MilterConnection(one, dialogue.context.filter_stats.of("milter", one.name)),
+                    ChainMap(dict(one.macros), self._macros),
+                )
+                for one in dialogue.settings.milters
+            ),
         ]
         self._hello = ""
         self.denial: Reply | None = None
@@ -108,6 +111,7 @@ class Filters:
     def connect(self) -> Reply | None:
         """Connects to all filters and tells who the client is; gives a refusal or None.  Switches: yes (network)."""
         for one in self._all:
+            one.connection.tally.sessions += 1
             try:
                 one.connection.open()
             except FilterFailedError as error:
@@ -116,17 +120,13 @@ class Filters:
                     return verdict.reply
         dialogue = self.dialogue
         host = dialogue.client_name or literal(dialogue.client_addr)
-        peer = _peer(dialogue)
+        peer = filtermacros.peer(dialogue)
         return self._session(lambda one: one.machine.connect(host.encode(), peer, one.macros))
 
     def helo(self, name: str, *, ehlo: bool) -> Reply | None:
         """Tells the argument of HELO or EHLO, whichever it is; gives a refusal or None.  Switches: yes (network)."""
         self._hello = name
-        tls = self.dialogue.tls
-        if tls is not None:
-            self._macros |= {"tls_version": tls.version, "cipher": tls.cipher, "cipher_bits": str(tls.bits)}
-            self._macros |= {"cert_subject": tls.subject, "cert_issuer": tls.issuer}
-            self._macros["verify"] = "OK" if tls.verified else "NO" if tls.peer_cert is None else "FAIL"
+        self._macros |= filtermacros.of_helo(self.dialogue, name)
         return self._session(lambda one: one.machine.helo(_wire(name), one.macros, ehlo=ehlo))
 
     def _session(self, tell: Tell) -> Reply | None:
@@ -157,17 +157,17 @@ class Filters:
             and self.helo(self.dialogue.ehlo, ehlo=self.dialogue.protocol != "SMTP") is not None
         ):
             return self.denial  # somebody else said it for the client
-        self._macros |= {"i": ta.ta_id, "mail_addr": ta.mail.text, "mail_host": ta.mail.domain, "mail_mailer": _MAILER}
-        auth = self.dialogue.auth
-        self._macros |= {"auth_authen": auth.user if auth else "", "auth_type": auth.mechanism if auth else ""}
+        self._macros |= filtermacros.of_mail(self.dialogue, ta)
         words = (_path(ta.mail), *_mail_words(ta.params))
+        for one in self.listening():
+            one.connection.tally.messages += 1
         return self._each(lambda one: one.machine.mail(words, one.macros), ta)
 
     def rcpt(self, ta: Transaction, address: Address, params: RcptParams) -> Reply | None:
         """Tells a recipient that is accepted otherwise; gives a refusal or None.  Switches: yes (network)."""
         if self.denial is not None or ta.discard:
             return self.denial
-        self._macros |= {"rcpt_addr": address.text, "rcpt_host": address.domain, "rcpt_mailer": _MAILER}
+        self._macros |= filtermacros.of_rcpt(address)
         words = (_path(address), *format_rcpt_params(params, _ALL_PARAMETERS).encode().split())
         return self._each(lambda one: one.machine.rcpt(words, one.macros), ta)
 
@@ -175,10 +175,10 @@ class Filters:
         """Tells a refused recipient to those who want to hear of it; what they say does not count.  Switches: yes (network)."""
         if self.denial is not None or ta.discard:
             return
-        self._macros |= {"rcpt_addr": reply.one_line, "rcpt_host": reply.ecode, "rcpt_mailer": _ERROR_MAILER}
+        self._macros |= filtermacros.of_refused_rcpt(reply)
         for one in self._all:
             if one.machine.listens and one.machine.wants_refused_rcpts:
-                self.verdict(one, lambda one: one.machine.refused_rcpt((_path(address),), reply, one.macros))
+                self._ask(one, lambda one: one.machine.refused_rcpt((_path(address),), reply, one.macros))
 
     def data(self, ta: Transaction) -> Reply | None:
         """Tells that content follows; gives a refusal or None.  Switches: yes (network)."""
@@ -214,6 +214,14 @@ class Filters:
 
     def verdict(self, one: OneFilter, tell: Tell, on_change: Callable[[FilterChange], None] | None = None) -> FilterVerdict:
         """Tells something to one filter; gives its answer, or what its absence comes to.  Switches: yes (network)."""
+        verdict = self._ask(one, tell, on_change)
+        if one.connection.machine.state is not State.FAILED:
+            one.connection.tally.refused += verdict.reply is not None
+            one.connection.tally.discarded += verdict.outcome is FilterOutcome.DISCARD
+        return verdict
+
+    def _ask(self, one: OneFilter, tell: Tell, on_change: Callable[[FilterChange], None] | None = None) -> FilterVerdict:
+        """Switches: yes (network)."""
         begun_s = self.dialogue.context.clock.monotonic()
         try:
             told: Callable[[Any], Any] = lambda _machine: tell(one)  # noqa: E731  of one kind or the other
@@ -225,6 +233,7 @@ class Filters:
 
     def _failed(self, one: OneFilter, error: FilterFailedError) -> FilterVerdict:
         dialogue, action = self.dialogue, one.connection.settings.default_action
+        one.connection.tally.faults[error.fault] += 1
         dialogue.context.log.error(
             "smtps.milter_failed",
             f"{error}; default action: {action}",
@@ -247,37 +256,6 @@ class Filters:
         return self._macros
 
 
-def _session_macros(dialogue: Dialogue) -> dict[str, str]:
-    client = client_text(dialogue.client_name, dialogue.client_addr)
-    hostname, name = dialogue.settings.hostname, dialogue.client_name
-    macros = {"j": hostname, "daemon_name": hostname, "v": "meta1g", "_": client, "client_addr": dialogue.client_addr}
-    macros |= {"client_name": name or "unknown", "client_ptr": name or "unknown", "client_resolve": "OK" if name else "FAIL"}
-    sock = dialogue.nfd.sock
-    here = None if sock is None else sock.getsockname()
-    if isinstance(here, tuple):
-        macros |= {"daemon_addr": str(here[0]), "daemon_port": str(here[1]), "if_addr": str(here[0])}
-    macros["client_port"] = str(_client_port(dialogue) or "")
-    return macros
-
-
-def _client_port(dialogue: Dialogue) -> int:
-    """Gives the port of the client; 0 if somebody else's connection speaks for it."""
-    sock = dialogue.nfd.sock
-    try:
-        there = None if sock is None else sock.getpeername()
-    except OSError:  # the client is gone; the next read says so
-        return 0
-    if not isinstance(there, tuple) or str(there[0]).removeprefix("::ffff:") != dialogue.client_addr:
-        return 0
-    return int(there[1])
-
-
-def _peer(dialogue: Dialogue) -> PeerAddress:
-    address = ipaddress.ip_address(dialogue.client_addr)
-    family = Family.INET if address.version == 4 else Family.INET6
-    return PeerAddress(family, _client_port(dialogue), str(address).encode())
-
-
 def _wire(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
@@ -287,4 +265,8 @@ def _path(address: Address) -> bytes:
 
 
 def _mail_words(params: MailParams) -> Iterator[bytes]:
-    yield from format_mail_params(params, _ALL_PARAMETERS).encode().split()
+    yield from format_mail_params(params, _ALL_PARAMETERS, params.by).encode().split()
+    if params.auth is not None:
+        yield f"AUTH={params.auth}".encode()
+    if params.verp is not None:
+        yield f"XVERP={params.verp}".encode()

@@ -41,6 +41,7 @@ class IncomingContent:
         automatic: no report may answer it, by its header.
         tls_optional: it may go in clear where the receiving side demands TLS, by its header.
         message_id: the Message-ID, for the log.
+        hops: Received fields that it came with.
         refusal: why it cannot be accepted, None while it can; a refused one takes no memory and no file.
         rule: the filter that refused it, `milter NAME`; empty if none did.
         hold: why a filter wants it held; empty if none does.
@@ -63,6 +64,7 @@ class IncomingContent:
         "automatic",
         "checksum",
         "hold",
+        "hops",
         "message_id",
         "refusal",
         "rule",
@@ -88,6 +90,7 @@ class IncomingContent:
         self.automatic = False
         self.tls_optional = False
         self.message_id: str | None = None
+        self.hops = 0
         self.refusal: Reply | None = None
         self.rule = ""
         self.hold = ""
@@ -176,7 +179,8 @@ class IncomingContent:
         if self._missing is not None and (whole or end >= 0):
             self._complete(self._missing, start, end)
         self._trace += self._gap
-        if count_received(header) > self._settings.max_hops:
+        self.hops = count_received(header)
+        if self.hops > self._settings.max_hops:
             self.refuse(replies.TOO_MANY_HOPS)
 
     def _complete(self, missing: Missing, start: bytes, end: int) -> None:

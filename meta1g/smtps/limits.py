@@ -112,6 +112,8 @@ FILTER_TIMES: Final = 4
 FILTER_HEADER_MAX_BYTES: Final = 1 << 20
 #: Fields of it: each costs some 10 us of our time for each filter, and nobody else has a turn meanwhile.
 FILTER_FIELDS_MAX: Final = 5000
+#: How often QMGR hears what the filters did, if they did anything.  Our choice: status is that old at most.
+FILTER_REPORT_US: Final = 2 * US
 #: How long after a filter's Unix socket had no place for one more connection it is tried again.
 FILTER_AGAIN_US: Final = 20_000
 #: A body that a filter sends is held in memory up to this size.

@@ -23,8 +23,10 @@ from meta1g.db.cdb import Cdb
 from meta1g.rcb.mcp_child import PassFd
 from meta1g.rcb.smtps_qmgr import SmtpsHello
 from meta1g.rcb.smtps_smar import SmtpsHelloA
+from meta1g.smtps import limits
 from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.context import Context
+from meta1g.smtps.filterstats import FilterStats
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.limits import FILTER_DESCRIPTORS, SESSION_DESCRIPTORS, SPARE_DESCRIPTORS, US
 from meta1g.smtps.listen import bind_all, doors_of
@@ -84,6 +86,7 @@ class SmtpsProcess:
         hello_q = SmtpsHello(smtps_id=index, name=settings.name, pid=os.getpid(), max_threads=sessions_max)
         hello_a = SmtpsHelloA(smtps_id=index, name=settings.name, flags=int(settings.lookup_flags))
         clock = SystemClock()
+        stats = FilterStats(clock)
         gate = Gate(clock, settings.wait_for_link_s)
         qmgr = QmgrLink(queue / paths.QMGR_SMTPS_SOCKET, hello_q, gate, log)
         self.context = Context(
@@ -100,7 +103,8 @@ class SmtpsProcess:
             clients=ClientSettings(config, section, hostname),
             certificates=None if settings.tls is None else _certificates(settings.tls, log, clock, sessions_max, qmgr),
             auth_server=_auth_server(auth_settings(config, section.sub("auth")), log, clock),
-            policies=_policy_links(settings.policies, hostname, log) if settings.policies else (),
+            filter_stats=stats,
+            policies=_policy_links(settings.policies, hostname, log, stats) if settings.policies else (),
         )
         if settings.greet_pause_us:
             self.context.passed().open()
@@ -117,6 +121,10 @@ class SmtpsProcess:
         self.context.smar.start()
         for link in self.context.policies:
             link.start()
+        for one in self._section.subs("milter"):
+            self.context.filter_stats.of("milter", one.name or "")
+        if self.context.policies or self._section.subs("milter"):
+            st_thread_create(self._report_filters)
         self._listen()
         if startup.alive_fd() is not None:
             st_thread_create(self._watch_mcp, startup.alive_fd())
@@ -160,6 +168,13 @@ class SmtpsProcess:
         self.context.log.notice("smtps.mcp", "mcp is gone, stopping")
         self._stop()
 
+    def _report_filters(self, arg: object) -> None:
+        """Tells QMGR what the filters do, for ever.  Switches: yes."""
+        while True:
+            st_usleep(limits.FILTER_REPORT_US)
+            for report in self.context.filter_stats.news():
+                self.context.qmgr.filter_report(report)
+
     def _tell_ready(self, arg: object) -> None:
         """Reports readiness as soon as both peers are there, or have been waited for.  Switches: yes."""
         end_s = self.context.clock.monotonic() + self._section.get("wait_for_server")
@@ -188,10 +203,12 @@ def _auth_server(settings: AuthSettings | None, log: Log, clock: Clock) -> "Auth
     return AuthServer(settings, log, clock)
 
 
-def _policy_links(policies: tuple[PolicySettings, ...], hostname: str, log: Log) -> "tuple[PolicyLink, ...]":
+def _policy_links(
+    policies: tuple[PolicySettings, ...], hostname: str, log: Log, stats: FilterStats
+) -> "tuple[PolicyLink, ...]":
     from meta1g.smtps.policylink import PolicyLink
 
-    return tuple(PolicyLink(one, hostname, log) for one in policies)
+    return tuple(PolicyLink(one, hostname, log, stats.of("policy_milter", one.name)) for one in policies)
 
 
 def served_at_once(max_threads: int, listeners: int, log: Log, filters: int = 0) -> int:

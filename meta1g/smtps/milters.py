@@ -88,12 +88,13 @@ def _policy(section: Section, queue_directory: Path, max_message_bytes: int) -> 
     )
 
 
-def milters_of(section: Section, queue_directory: Path) -> tuple[MilterSettings, ...]:
+def milters_of(section: Section, queue_directory: Path, *, every: bool = False) -> tuple[MilterSettings, ...]:
     """Gives the filters of a section, in their order.
 
     Args:
         section: of smtps, or as a client's piece of configuration changes it.
         queue_directory: paths of sockets are relative to it.
+        every: those too that `milters` does not name, in the order of the file.
 
     Raises:
         ConfigError: a name has no section: a client's piece of configuration has it.
@@ -101,7 +102,7 @@ def milters_of(section: Section, queue_directory: Path) -> tuple[MilterSettings,
     found = {one.name or "": one for one in section.subs("milter")}
     if not found and not section.given("milters"):
         return ()
-    names = section.get("milters") if section.given("milters") else tuple(found)
+    names = section.get("milters") if section.given("milters") and not every else tuple(found)
     missing = [name for name in names if name not in found]
     if missing:
         raise ConfigError(f"{section.where}: milters: there is no section milter {missing[0]}; add it, or remove the name")

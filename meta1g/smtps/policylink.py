@@ -36,6 +36,7 @@ from meta1g.rcb.smtps_pmilter import (
     Replacement,
 )
 from meta1g.smtps.filterconn import FilterFailedError
+from meta1g.smtps.filterstats import FilterFault, FilterPresence, FilterTally
 from meta1g.smtps.milters import PolicySettings
 from meta1g.st import StError, st_utime
 from meta1g.st.rcbconn import RcbConn
@@ -82,15 +83,18 @@ class PolicyLink:
         settings: of the filter.
         hostname: our name.
         log: for what goes wrong.
+        tally: its figures.
 
     Attributes:
+        tally: the same.
         agreement: what it wants; None while it is not there, or does not fit.
 
     Owner: the process.
     """
 
-    def __init__(self, settings: PolicySettings, hostname: str, log: Log) -> None:
+    def __init__(self, settings: PolicySettings, hostname: str, log: Log, tally: FilterTally) -> None:
         self._settings = settings
+        self.tally = tally
         self._log = log
         self.agreement: Agreement | None = None
         hello = PmHello(version=PM_VERSION, capabilities=int(~Capability(0)), functions=int(~Function(0)), hostname=hostname)
@@ -100,6 +104,7 @@ class PolicyLink:
 
     def start(self) -> None:
         """Starts connecting."""
+        self.tally.became(FilterPresence.DOWN)
         self._link.start()
 
     def close(self) -> None:
@@ -112,10 +117,12 @@ class PolicyLink:
         except MilterProtocolError as error:
             self._log.error("smtps.policy_refused", error.cause, key=self._settings.name)
             return
+        self.tally.became(FilterPresence.UP)
         self._log.info("smtps.policy", "connected", key=self._settings.name, name=self.agreement.name)
 
     def _on_down(self) -> None:
         self.agreement = None
+        self.tally.became(FilterPresence.DOWN)
 
     def session(self, session_id: SessId) -> "PolicyConnection":
         """Gives what a session tells this filter by."""
@@ -130,9 +137,9 @@ class PolicyLink:
         try:
             conn = self._link.now()
         except TempError as error:
-            raise FilterFailedError("it is not there") from error
+            raise FilterFailedError(FilterFault.AWAY, "it is not there") from error
         if self.agreement is None:
-            raise FilterFailedError("it wants what there is not")
+            raise FilterFailedError(FilterFault.PROTOCOL, "it wants what there is not")
         return conn, self.agreement
 
 
@@ -151,15 +158,17 @@ class PolicyConnection:
 
     Attributes:
         settings: the same.
+        tally: the figures of the filter.
         machine: what it was told.
 
     Owner: the state thread of the session.
     """
 
-    __slots__ = ("_conn", "_link", "_session_id", "machine", "settings")
+    __slots__ = ("_conn", "_link", "_session_id", "machine", "settings", "tally")
 
     def __init__(self, link: PolicyLink, settings: PolicySettings, session_id: SessId) -> None:
         self.settings = settings
+        self.tally = link.tally
         self.machine = PolicyMachine(session_id, NOTHING)
         self._link = link
         self._session_id = session_id
@@ -197,7 +206,7 @@ class PolicyConnection:
             self.fail()
             if isinstance(error, StError) and error.errno == errno.EINTR:
                 raise
-            raise FilterFailedError(f"answering: {_reason(error)}") from error
+            raise FilterFailedError(_fault(error), f"answering: {_reason(error)}") from error
 
     def _ask(self, messages: Messages, on_change: Callable[[FilterChange], None] | None) -> FilterVerdict:
         """Switches: yes (network), if there is a message."""
@@ -223,7 +232,10 @@ class PolicyConnection:
         conn = self._conn
         if conn is None:
             raise TempError(Module.PMILTER, "it was lost")
-        return conn.ask(msg).wait(self.settings.reply_timeout_us)
+        begun_us = st_utime()
+        answer = conn.ask(msg).wait(self.settings.reply_timeout_us)
+        self.tally.answered(st_utime() - begun_us)
+        return answer
 
     def _pull(self, on_change: Callable[[FilterChange], None]) -> FilterVerdict:
         """Takes the message that the filter sends instead of the one that came.  Switches: yes (network)."""
@@ -263,6 +275,12 @@ class PolicyConnection:
         """Ends the session."""
         self.later(self.machine.quit())
         self._conn = None
+
+
+def _fault(error: TempError | UnsendableError | StError | MilterProtocolError) -> FilterFault:
+    if isinstance(error, StError):
+        return FilterFault.TIMEOUT if error.errno == errno.ETIME else FilterFault.CLOSED
+    return FilterFault.PROTOCOL if isinstance(error, MilterProtocolError | UnsendableError) else FilterFault.CLOSED
 
 
 def _reason(error: TempError | UnsendableError | StError | MilterProtocolError) -> str:

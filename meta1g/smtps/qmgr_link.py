@@ -21,6 +21,7 @@ from meta1g.rcb.smtps_qmgr import (
     ClientEvent,
     CloseTransaction,
     CountEvent,
+    FilterReport,
     NewRecipient,
     NewSession,
     QmgrHello,
@@ -71,6 +72,7 @@ class QmgrLink(PeerLink):
         self._counts = 0
         self._contained: SmtpsContained | None = None
         self._trouble = SmtpsTrouble(text="")
+        self._filters: dict[tuple[str, str], FilterReport] = {}
         self._open: dict[str, Transaction] = {}
         super().__init__("qmgr", path, PROTOCOL, hello, gate, log)
 
@@ -83,6 +85,8 @@ class QmgrLink(PeerLink):
         self._tell_contained()
         if self._trouble.text:
             self._tell_trouble()
+        for report in self._filters.values():
+            self._link.now().post(report)
 
     def _on_down(self) -> None:
         self.generation += 1
@@ -116,6 +120,13 @@ class QmgrLink(PeerLink):
     def _tell_trouble(self) -> None:
         with contextlib.suppress(TempError):  # the next connection hears of it
             self._link.now().post(self._trouble)
+
+    def filter_report(self, report: FilterReport) -> None:
+        """Tells QMGR the figures of a filter; once more on each new connection."""
+        self._filters[report.kind, report.name] = report
+        if self.up:
+            with contextlib.suppress(TempError):  # the next connection hears of it
+                self._link.now().post_late(report)
 
     def new_session(self, msg: NewSession) -> "Pending":
         """Asks whether a session may stay.

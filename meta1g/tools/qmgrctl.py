@@ -47,6 +47,20 @@ _DESTINATIONS: Final = (
     Column("closed for", lambda row: age(row["closed_s"]) if row["closed_s"] else ""),
     Column("last failure", lambda row: row["failure"]),
 )
+_FILTERS: Final = (
+    Column("smtps", lambda row: row["smtps"]),
+    Column("filter", lambda row: row["filter"]),
+    Column("state", lambda row: row["state"]),
+    Column("since", lambda row: time_text(row["since"]) or ""),
+    Column("sessions", lambda row: str(row["sessions"])),
+    Column("messages", lambda row: str(row["messages"])),
+    Column("refused", lambda row: str(row["refused"])),
+    Column("discarded", lambda row: str(row["discarded"])),
+    Column("changed", lambda row: str(row["changed"])),
+    Column("failures", lambda row: ", ".join(f"{kind} {count}" for kind, count in row["failures"].items())),
+    Column("mean ms", lambda row: f"{row['mean_ms']:.1f}"),
+    Column("worst ms", lambda row: f"{row['worst_ms']:.1f}"),
+)
 _EXPLAINED: Final = (
     Column("server", lambda row: f"{row['server']}:{row['port']}" if row["port"] else row["server"]),
     Column("address", lambda row: row["addr"]),
@@ -75,8 +89,10 @@ def _pairs(result: Mapping[str, Any]) -> str:
 
 
 def _status(result: Mapping[str, Any]) -> str:
-    shown = with_times({key: value for key, value in result.items() if key not in ("components", "trouble")})
+    shown = with_times({key: value for key, value in result.items() if key not in ("components", "filters", "trouble")})
     parts = [_pairs(shown)]
+    if result["filters"]:
+        parts.append(columns(_FILTERS, result["filters"]))
     rows = result.get("components")
     if rows:
         parts.append(columns(_COMPONENTS, rows))

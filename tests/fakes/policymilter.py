@@ -4,7 +4,8 @@
 
 SCRIPT is a JSON object: for each callback a status as a number, a reply as text (`550 5.7.1 no`), or `hang`, `die`; for mail
 and rcpt also an object of these by address.  `eom` may be an object {status, header [[change, position, field]], add, remove,
-mail, replace [[piece, times]]}.  What it heard is written to standard output, one JSON list for each session that is over.
+mail, replace [[piece, times]]}; `macros` true asks for all that there are, and they are heard too.  What it heard is written
+to standard output, one JSON list for each session that is over.
 """
 
 import json
@@ -15,10 +16,12 @@ import threading
 from pathlib import Path
 
 from meta1g.pmilter import Function, HeaderChange, Pmilter, Pmm, Stage, Status, run_filter
+from meta1g.pmilter.stages import MACRO_STAGES
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 30
 HUNG = threading.Event()
+STAGES = (Stage.CONNECT, Stage.HELO, Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.DOT)
 
 
 class ScriptedPolicy(Pmilter):
@@ -31,11 +34,20 @@ class ScriptedPolicy(Pmilter):
     def negotiate(self, server):
         server.setmaclist(Stage.MAIL, Pmm.MAIL_TAID)
         server.setmaclist(Stage.DOT, Pmm.DOT_MSGID)
+        for stage in STAGES if json.loads(self.path.read_text()).get("macros") else ():
+            server.setmaclist(stage, *[one for one, stages in MACRO_STAGES.items() if stage in stages])
         return True
 
     def _answer(self, session, stage, *heard):
-        session.data = [*(session.data or []), [stage, *heard]]
+        self._hear(session, stage, *heard)
         return self._do(session, json.loads(self.path.read_text()).get(stage, 0))
+
+    def _hear(self, session, stage, *heard):
+        session.data = [*(session.data or []), [stage, *heard]]
+        if json.loads(self.path.read_text()).get("macros"):
+            name = {"eom": "DOT"}.get(stage, stage.upper())
+            session.data.append(["macros", name, dict(session._macros)])
+            session._macros.clear()
 
     def _do(self, session, what):
         if what == "hang":
@@ -60,7 +72,7 @@ class ScriptedPolicy(Pmilter):
         return self._address(session, "rcpt", rcpt, args)
 
     def _address(self, session, stage, address, args):
-        session.data = [*(session.data or []), [stage, address, *args]]
+        self._hear(session, stage, address, *args)
         what = json.loads(self.path.read_text()).get(stage, 0)
         return self._do(session, what.get(address, 0) if isinstance(what, dict) else what)
 

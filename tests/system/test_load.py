@@ -16,7 +16,7 @@ from tests.system.crash import Source, arrived_numbers
 
 pytestmark = pytest.mark.system
 
-MESSAGES = 3000
+MESSAGES = 1500
 STOP_GRACE_S = 15  # what mcp gives its children, and some time for itself
 
 

@@ -1,11 +1,13 @@
 """A gateway with a filter: what it makes of a message is what arrives, and what it has held waits for the operator."""
 
+import smtplib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
 from contrib.lib.gateway import Gateway, wait_until
+from meta1g.tools.qmgrctl import _status
 from tests.fakes.milter import FakeMilter
 from tests.system.conftest import KeepingSink, mailq, running, send
 
@@ -77,3 +79,25 @@ def test_a_message_in_quarantine_waits_for_the_operator_over_a_restart_of_the_qu
     system.gateway.control("release", "recipient=held@to.example")
     assert system.sink.wait_for(before + 1)[-1]["rcpts"] == ["held@to.example"]
     assert "qmgr.hold" in system.gateway.log.read_text()
+
+
+def test_status_tells_what_the_filter_did_and_that_it_is_down(system):
+    before = len(system.sink.envelopes())
+    system.filter.script(answers={"BODYEOB": [["ADDHEADER", "X-Filter", " seen"], ["CONTINUE"]]})
+    send(system.gateway, ["seen@to.example"])
+    system.sink.wait_for(before + 1)
+
+    def row():
+        rows = system.gateway.control("status")["filters"]
+        return rows[0] if rows else {"changed": 0}
+
+    wait_until(lambda: row()["changed"] >= 1, 30, "counted")
+    one = row()
+    assert (one["smtps"], one["filter"], one["state"], one["failures"]) == ("", "milter f", "up", {})
+    assert 0 < one["mean_ms"] <= one["worst_ms"]
+    assert "milter f" in _status({**system.gateway.control("status"), "components": []})
+    system.filter.script(faults={"MAIL": "die"})
+    with pytest.raises(smtplib.SMTPException):
+        send(system.gateway, ["seen@to.example"])
+    wait_until(lambda: row()["failures"] == {"closed": 1}, 30, "counted")
+    assert any("milter f is down" in text for text in system.gateway.control("status")["trouble"])

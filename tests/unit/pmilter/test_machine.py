@@ -205,6 +205,8 @@ def test_what_a_filter_wants_is_checked():
         {"functions": 1 << 9},
         {"macros": (pm.WantedMacro(stage=99, macro=1),)},
         {"macros": (pm.WantedMacro(stage=1, macro=99),)},
+        {"macros": (pm.WantedMacro(stage=Stage.CONNECT, macro=Pmm.TLS_VERSION),)},
+        {"macros": (pm.WantedMacro(stage=Stage.MSG, macro=Pmm.SRVHOSTNAME),)},
     ):
         with pytest.raises(MilterProtocolError):
             agree(pm.PmWanted(**{**wanted, **wrong}))

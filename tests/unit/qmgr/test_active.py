@@ -125,7 +125,7 @@ def test_the_bounce_waits_for_those_who_are_on_their_way(qmgr):
     agent = qmgr.agent(script=lambda job: job.done(550) if job.server == "192.0.2.1" else None)
     ta_id = qmgr.smtps().mail("a@to.example", "b@slow.example")
     wait_until(lambda: qmgr.states() == {(ta_id, 0): "FAILED", (ta_id, 1): "SCHEDULED"}, "one failed, one is delivered")
-    next(job for job in agent.jobs if job.server == "192.0.2.2").done(554)
+    next(job for job in agent.wait_jobs(2) if job.server == "192.0.2.2").done(554)
     jobs = agent.wait_jobs(3)
     assert groups(jobs[2]) == ["rfc822; a@to.example", "rfc822; b@slow.example"]
 

@@ -1,0 +1,119 @@
+"""A real smtps process and a filter that changes the envelope: parameters, addresses without a domain."""
+
+import pytest
+
+from meta1g.rcb.smtps_qmgr import CloseTransaction, NewRecipient, NewTransaction
+from meta1g.rcb.smtps_smar import Checks
+from tests.fakes.milter import FakeMilter
+from tests.fakes.policymilter import FakePolicy
+from tests.fakes.smtps_process import SmtpsProcess
+from tests.unit.smtps.test_milter import MESSAGE, quit_, stored
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("e")
+    with FakePolicy(directory) as policy, FakeMilter(directory, "a") as milter:
+        conf = f"policy_milter {{ {policy.conf} }} milter a {{ {milter.conf} }}"
+        with SmtpsProcess(directory / "q", conf, checks=Checks.RCPT) as smtps:
+            smtps.wait_log(r"func=smtps\.policy, ")
+            yield smtps, policy, milter
+
+
+@pytest.fixture
+def scene(both):
+    smtps, policy, milter = both
+    policy.script()
+    milter.turn += 1
+    milter.script()
+    for file in smtps.content_files():
+        file.unlink()
+    smtps.qmgr.messages.clear()
+    return both
+
+
+def sent(scene, *answers, code="250", mail="MAIL FROM:<s@example.org>", rcpts=("r@example.org",)):
+    """Sends a message that the milter changes; gives the last announcement and the recipients with it."""
+    smtps, policy, milter = scene
+    milter.script(answers={"BODYEOB": [*answers, ["CONTINUE"]]})
+    with smtps.client() as client:
+        client.command(mail, "250")
+        for rcpt in rcpts:
+            client.command(f"RCPT TO:<{rcpt}>", "250")
+        client.command("DATA", "354")
+        client.send(MESSAGE + b".\r\n")
+        client.expect(code)
+        quit_(client)
+    policy.heard(), milter.heard()
+    if code != "250":
+        return None, []
+    stored(smtps)
+    smtps.qmgr.wait_for(CloseTransaction)
+    messages = smtps.qmgr.messages
+    at = max(index for index, msg in enumerate(messages) if isinstance(msg, NewTransaction))
+    return messages[at], [one for one in messages[at:] if isinstance(one, NewRecipient)]
+
+
+@pytest.mark.parametrize(
+    ("params", "field", "value"),
+    [
+        ("RET=HDRS", "ret", "HDRS"),
+        ("ENVID=QQ314159", "envid", "QQ314159"),
+        ("REQUIRETLS", "requiretls", True),
+        ("MT-PRIORITY=3", "priority", 3),
+        ("BY=600;R", "by_mode", "R"),
+        ("XVERP", "verp", "+="),
+    ],
+)
+def test_parameters_of_a_new_sender_have_effect(scene, params, field, value):
+    announced, rcpts = sent(scene, ["CHGFROM", "<new@example.org>", params])
+    assert (announced.mail, getattr(announced, field)) == ("new@example.org", value)
+    assert [one.rcpt for one in rcpts] == ["r@example.org"]
+
+
+def test_parameters_alone_change_the_envelope_and_others_stay(scene):
+    before, _ = sent(scene, mail="MAIL FROM:<s@example.org> ENVID=own RET=FULL BY=100000;N")
+    after, _ = sent(scene, ["CHGFROM", "<s@example.org>", "RET=HDRS"], mail="MAIL FROM:<s@example.org> ENVID=own BY=100000;N")
+    assert (after.mail, after.ret, after.envid, after.by_mode) == ("s@example.org", "HDRS", "own", "N")
+    assert abs(after.by - before.by) < 60
+    scene[0].wait_log(rf"smtps\.message,.*ss_ta={after.ta_id},.*ret=HDRS")
+
+
+def test_the_null_sender_has_no_senders_made_of_it(scene):
+    announced, _ = sent(scene, ["CHGFROM", "<new@example.org>", "XVERP"], ["CHGFROM", "<>"])
+    assert (announced.mail, announced.verp) == ("", None)
+
+
+@pytest.mark.parametrize("param", ["SIZE=10", "BODY=7BIT", "SMTPUTF8", "AUTH=x"])
+def test_parameters_that_are_the_clients_are_refused_by_name(scene, param):
+    sent(scene, ["CHGFROM", "<new@example.org>", param], code="451")
+    scene[0].wait_log(rf"smtps\.milter_failed.*a sender with {param.partition('=')[0]}: leave it away")
+
+
+@pytest.mark.parametrize("param", ["RET=SOME", "FOO=1", "MT-PRIORITY=99"])
+def test_parameters_that_are_none_are_refused(scene, param):
+    sent(scene, ["CHGFROM", "<new@example.org>", param], code="451")
+    scene[0].wait_log("smtps.milter_failed.*a sender with parameters that are none")
+
+
+@pytest.mark.parametrize("path", ["bob", "<bob>", '<"a@b">', "postmaster"])
+def test_an_address_without_a_domain_gets_ours(scene, path):
+    bare = path.strip("<>")
+    full = bare if bare == "postmaster" else f"{bare}@mx.example"
+    _, rcpts = sent(scene, ["ADDRCPT", path], ["ADDRCPT_PAR", "carl", "NOTIFY=NEVER"])
+    assert [one.rcpt for one in rcpts] == ["r@example.org", full, "carl@mx.example"]
+    announced, rcpts = sent(scene, ["DELRCPT", path], ["CHGFROM", path], rcpts=("r@example.org", full))
+    assert (announced.mail, [one.rcpt for one in rcpts]) == (full, ["r@example.org"])
+
+
+@pytest.mark.parametrize("path", ["<bob@>", "a b", "bob@-x"])
+def test_what_is_no_address_with_a_domain_either_is_refused(scene, path):
+    sent(scene, ["ADDRCPT", path], code="451")
+    scene[0].wait_log("smtps.milter_failed.*is no address")
+
+
+def test_a_policy_milter_may_leave_the_domain_away_too(scene):
+    _smtps, policy, _milter = scene
+    policy.script(eom={"add": ["bob"], "remove": ["r@example.org"], "mail": "carl"})
+    announced, rcpts = sent(scene)
+    assert (announced.mail, [one.rcpt for one in rcpts]) == ("carl@mx.example", ["bob@mx.example"])
