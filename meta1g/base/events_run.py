@@ -44,12 +44,20 @@ _PMILTER: Final[Mapping[str, LogEvent]] = {
     "pmilter.conf_wrong": row(
         Sev.ERROR, _TROUBLE, "name path", "", "The configuration of a policy milter is wrong; the one before stays."
     ),
+    "pmilter.trouble": row(Sev.ERROR, _TROUBLE, "name path", "", "A policy milter cannot do something that costs no mail."),
     "pmilter.decided": row(
         Sev.INFO,
         _REFUSAL,
         "name key",
         "ss_sess ss_ta client ehlo mail rcpt",
         "A policy milter has decided about a client, recipient or message; key tells why.",
+    ),
+    "pmilter.no_answer": row(
+        Sev.WARN,
+        _TROUBLE,
+        "name server",
+        "ss_sess ss_ta",
+        "A program that a policy milter asks gives no answer that can be used; the next one is asked if there is one.",
     ),
     "pmilter.refused": row(Sev.ERROR, _TROUBLE, "", "name", "A server and a policy milter do not fit together."),
 }
