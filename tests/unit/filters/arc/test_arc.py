@@ -111,6 +111,10 @@ def test_message_signatures_that_are_not_looked_at_do_not_count_as_passed():
     assert state(message, limits=VerifyLimits(signatures_max=2)).oldest_pass == 3
 
 
+def test_the_last_message_signature_is_looked_at_whatever_the_limit_is():
+    assert state(chained(PLAIN, 2), limits=VerifyLimits(signatures_max=0)).oldest_pass == 2
+
+
 def test_a_chain_that_fails_is_sealed_by_its_own_set_alone_and_then_never_more():
     broken = chained(PLAIN, 2).replace(b"To: bob", b"To: eve")
     result = state(broken)
