@@ -44,6 +44,7 @@ _PMILTER: Final[Mapping[str, LogEvent]] = {
     "pmilter.conf_wrong": row(
         Sev.ERROR, _TROUBLE, "name path", "", "The configuration of a policy milter is wrong; the one before stays."
     ),
+    "pmilter.trouble": row(Sev.ERROR, _TROUBLE, "name path", "", "A policy milter cannot do something that costs no mail."),
     "pmilter.decided": row(
         Sev.INFO,
         _REFUSAL,

@@ -100,6 +100,15 @@ class ConfiguredFilter(Pmilter, Generic[FileSettings]):
             ss_ta=None if ta is None else ta.ta_id,
         )
 
+    def trouble(self, what: str, path: str) -> None:
+        """Logs what the filter cannot do, which costs no mail.
+
+        Args:
+            what: it cannot, and why.
+            path: the file that it is about.
+        """
+        self.log.error("pmilter.trouble", what, name=self.name, path=path)
+
 
 def configured_parser(name: str, description: str, file: Path) -> argparse.ArgumentParser:
     """Makes the command line of a filter with a configuration file.
