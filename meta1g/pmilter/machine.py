@@ -11,7 +11,7 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
-from meta1g.milter.changes import AddField, AddRcpt, ChangeField, ChangeSender, DeleteRcpt, FilterChange, InsertField
+from meta1g.milter.changes import AddField, AddRcpt, ChangeField, ChangeSender, DeleteRcpt, FilterChange, HoldMail, InsertField
 from meta1g.milter.errors import MilterProtocolError
 from meta1g.milter.flags import FilterActions
 from meta1g.milter.frames import PeerAddress
@@ -75,6 +75,7 @@ _ACTIONS: Final[Mapping[Function, FilterActions]] = {
     Function.RCPT_DEL: FilterActions.DELRCPT,
     Function.MAIL_SET: FilterActions.CHGFROM,
     Function.MSG_RPLC: FilterActions.CHGHDRS | FilterActions.CHGBODY,
+    Function.QUARANTINE: FilterActions.QUARANTINE,
 }
 _LISTENING: Final = frozenset((State.READY, State.CONNECTED, State.HELLO, *IN_MESSAGE))
 Values = Mapping[str, str]
@@ -353,12 +354,16 @@ class PolicyMachine:
                 checked.set_mail(answer.mail)
             if answer.replace:
                 checked.replace()
+            if answer.quarantine:
+                checked.hold(answer.quarantine)
         except (ModificationError, ValueError) as error:
             raise MilterProtocolError(str(error)) from error
         changes: list[FilterChange] = [_header_change(one) for one in checked.header]
         changes += [AddRcpt(rcpt.encode()) for rcpt in checked.added]
         changes += [DeleteRcpt(rcpt.encode()) for rcpt in checked.removed]
-        return changes if checked.mail is None else [*changes, ChangeSender(checked.mail.encode())]
+        if checked.mail is not None:
+            changes.append(ChangeSender(checked.mail.encode()))
+        return [*changes, HoldMail(checked.quarantine)] if checked.quarantine else changes
 
 
 #: What a filter wants that cannot be asked: a session without it.

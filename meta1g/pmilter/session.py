@@ -187,6 +187,14 @@ class PmSession:
         self._changes().replace()
         self.pieces = _chunks(pieces)
 
+    def quarantine(self, reason: str) -> None:
+        """Has the message accepted and held until an operator releases it; raises as hdr_mod().
+
+        Args:
+            reason: is shown by mailq; 1 to 200 printable characters.
+        """
+        self._changes().hold(reason)
+
     def _changes(self) -> Modifications:
         if self.changes is None:
             raise ModificationError("a message can be changed in eom() only")

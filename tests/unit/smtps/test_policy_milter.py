@@ -60,6 +60,18 @@ def test_it_hears_the_whole_session_and_the_file_is_what_came(scene):
     assert stored(smtps) == content
 
 
+def test_quarantine_is_told_to_the_queue_manager(scene):
+    smtps, policy = scene
+    policy.script(eom={"quarantine": "looks odd"})
+    with smtps.client() as client:
+        client.message(MESSAGE)
+        policy.script()
+        quit_(client)
+    policy.heard()
+    stored(smtps)
+    assert smtps.qmgr.of(CloseTransaction)[-1].hold == "policy_milter: looks odd"
+
+
 def test_content_comes_in_chunks_while_it_arrives(scene):
     smtps, policy = scene
     body = (b"0123456789" * 9 + b"\r\n") * 2000
