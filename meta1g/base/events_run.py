@@ -51,6 +51,9 @@ _PMILTER: Final[Mapping[str, LogEvent]] = {
         "ss_sess ss_ta client ehlo mail rcpt",
         "A policy milter has decided about a client, recipient or message; key tells why.",
     ),
+    "pmilter.milter_failed": row(
+        Sev.ERROR, _TROUBLE, "name key", "ss_sess client", "A filter of sendmail 8 behind pmult is lost to a session."
+    ),
     "pmilter.refused": row(Sev.ERROR, _TROUBLE, "", "name", "A server and a policy milter do not fit together."),
 }
 
