@@ -196,7 +196,7 @@ def test_an_option_changes_the_settings_of_its_component(place, row):
 
 
 #: Options that make what they stand in.
-FIRST = ("password_file", "saslauthd_socket", "dovecot_socket")
+FIRST = ("password_file", "password_map", "saslauthd_socket", "dovecot_socket")
 #: What an option needs beside it to have effect, by its section and name; "" for all others of the section.
 BESIDE = {
     "smtps tls": {"": "cert_file = c.pem; ", "DSA_key_file": "cert_file = c.pem; DSA_cert_file = d.pem; "},
@@ -214,6 +214,10 @@ OF_ITS_OWN = {
     ("smtps", "milters"): ("milter x { socket { port = 1; } }", "milter x { socket { port = 1; } } milters = { };"),
     ("smtps milter", "macros"): ("socket { port = 1; }", 'socket { port = 1; } macros = { "x=y" };'),
     ("smtps policy_milter", "flags"): ("socket { port = 1; }", "socket { port = 1; } flags = { abort };"),
+    **{
+        (f"smtps {one} socket", "path"): ("type = unix; path = p;", "type = unix; path = q;")
+        for one in ("milter", "policy_milter")
+    },
     ("smtps policy_milter socket", "port"): ("port = 1;", "port = 2;"),
     ("smtps policy_milter socket", "type"): ("port = 1;", "type = unix; path = p;"),
     ("smtps milter socket", "port"): ("port = 1;", "port = 2;"),

@@ -48,10 +48,19 @@ ALLOWED: dict[str, set[str]] = {
     },
     "smtpc": {"base", "rcb", "smtp", "sasl", "conf", "st", "db.cdb", "db.files"},
     "qmgr": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},
-    "smar": {"base", "rcb", "smtp", "tls", "conf", "pt", "db", "maps"},
+    "smar": {"base", "rcb", "smtp", "tls", "sasl", "conf", "pt", "db", "maps"},
     "tools": {
         *("base", "rcb", "smtp", "tls", "conf", "db", "maps", "sasl"),
-        *("smar.check", "smar.entries", "smar.mapcheck", "smar.questions", "smar.settings", "smar.trace"),
+        *(
+            "smtps.check",
+            "smtpc.check",
+            "smar.check",
+            "smar.entries",
+            "smar.mapcheck",
+            "smar.questions",
+            "smar.settings",
+            "smar.trace",
+        ),
         *("pmilter.place", "pmilter.session", "pmilter.stages"),
     },
 }

@@ -44,6 +44,7 @@ _PMILTER: Final[Mapping[str, LogEvent]] = {
     "pmilter.conf_wrong": row(
         Sev.ERROR, _TROUBLE, "name path", "", "The configuration of a policy milter is wrong; the one before stays."
     ),
+    "pmilter.trouble": row(Sev.ERROR, _TROUBLE, "name path", "", "A policy milter cannot do something that costs no mail."),
     "pmilter.decided": row(
         Sev.INFO,
         _REFUSAL,
@@ -53,6 +54,13 @@ _PMILTER: Final[Mapping[str, LogEvent]] = {
     ),
     "pmilter.milter_failed": row(
         Sev.ERROR, _TROUBLE, "name key", "ss_sess client", "A filter of sendmail 8 behind pmult is lost to a session."
+    ),
+    "pmilter.no_answer": row(
+        Sev.WARN,
+        _TROUBLE,
+        "name server",
+        "ss_sess ss_ta",
+        "A program that a policy milter asks gives no answer that can be used; the next one is asked if there is one.",
     ),
     "pmilter.refused": row(Sev.ERROR, _TROUBLE, "", "name", "A server and a policy milter do not fit together."),
 }

@@ -8,6 +8,7 @@ Ref: MeTA1 design, "Functional Specification: SMTPS, policy milter" (place model
 import errno
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from meta1g.base.errors import BugError
@@ -152,9 +153,8 @@ class MilterConnection:
         if self._nfd is None:
             return
         try:
-            self._exchange.goodbye(GOODBYE_TIMEOUT_US)
-        except OSError:
-            self.machine.fail()  # it sees the end of the connection
+            with suppress(OSError):  # it has gone already, or sees the end of the connection
+                self._exchange.goodbye(GOODBYE_TIMEOUT_US)
         finally:
             self._close()
 

@@ -87,7 +87,7 @@ def test_mail_of_a_trusted_client_leaves_signed_and_passes_at_the_next_gateway(s
         b"Authentication-Results: gateway.example;\r\n\tspf=none smtp.mailfrom=list@example.com;\r\n\tdkim=pass"
     )
     assert results.count(b"dkim=pass") == 2
-    assert results.endswith(b"\r\n\tdmarc=pass header.from=example.net")
+    assert results.endswith(b"\r\n\tarc=none;\r\n\tdmarc=pass header.from=example.net")
     assert rest.endswith(content[content.index(b"DKIM-Signature") :])
 
 

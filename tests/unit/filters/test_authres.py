@@ -2,7 +2,7 @@
 
 import pytest
 
-from meta1g_filters.authres.results import MethodResult, authserv_of, claims, compose, mailbox
+from meta1g_filters.authres.results import MethodResult, authserv_of, claims, compose, has_result, mailbox
 
 OURS = "mx.example.org"
 
@@ -79,3 +79,18 @@ def test_the_name_of_who_says_so():
     assert authserv_of(' "a b" 1; none') == "a b"
     assert authserv_of("(" * 30 + ")" * 30 + "x; none") == "x"
     assert authserv_of("a b; none") is None
+
+
+@pytest.mark.parametrize(
+    ("field", "found"),
+    [
+        (b"ARC-Authentication-Results: i=1; mx.example; spf=fail;\r\n dmarc=pass (p=none) header.from=x\r\n", True),
+        (b"ARC-Authentication-Results: i=1; mx.example; DMARC/1 = Pass\r\n", True),
+        (b"ARC-Authentication-Results: i=1; mx.example; dmarc=fail (dmarc=pass; dmarc=pass)\r\n", False),
+        (b'ARC-Authentication-Results: i=1; mx.example; dmarc=fail reason="; dmarc=pass"\r\n', False),
+        (b"ARC-Authentication-Results: i=1; mx.example; xdmarc=pass; dmarc=passed; dmarc=pass-not\r\n", False),
+        (b"ARC-Authentication-Results: " + b"(" * 30000 + b")" * 30000, False),
+    ],
+)
+def test_what_a_field_says_of_a_method(field, found):
+    assert has_result(field, "dmarc", "pass") is found

@@ -3,6 +3,7 @@
     SPF fail       -> spf_fail: 550 5.7.23 at MAIL            DMARC fail, p=reject     -> dmarc_fail: 550 5.7.26
     SPF temperror  -> temperror: 451 4.4.3 at MAIL            DMARC fail, p=quarantine -> quarantine: field, or held
                                                               DMARC temperror          -> temperror: 451 4.7.0
+                                                              chain of ARC is believed -> taken
 
 Pure.  Ref: RFC 7372 3 (codes); RFC 7208 8.4, 8.6; RFC 7489 6.3, 10.3; RFC 8601 2.7 (properties).
 """
@@ -10,6 +11,7 @@ Pure.  Ref: RFC 7372 3 (codes); RFC 7208 8.4, 8.6; RFC 7489 6.3, 10.3; RFC 8601 
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
+from meta1g_filters.arc.verify import ArcResult
 from meta1g_filters.auth.settings import AuthFilterSettings
 from meta1g_filters.authres.results import MethodResult, mailbox
 from meta1g_filters.dkim.verify import DkimResult
@@ -39,10 +41,19 @@ class SpfChecked:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The results of one message; None and () for what is off."""
+    """The results of one message; None and () for what is off.
 
+    Args:
+        client: address of the client.
+        spf, dkim, arc, dmarc: the results.
+        arc_says_pass: DMARC passed for who sealed the message first.
+    """
+
+    client: str = ""
     spf: SpfChecked | None = None
     dkim: tuple[DkimResult, ...] = ()
+    arc: ArcResult | None = None
+    arc_says_pass: bool = False
     dmarc: DmarcResult | None = None
 
 
@@ -53,10 +64,12 @@ class AuthVerdict:
     Args:
         reply: what the client is told instead of 250; empty if the message is taken.
         applied: what of the policy of DMARC is done.
+        by_arc: the policy is not obeyed since the chain of ARC is believed.
     """
 
     reply: str = ""
     applied: Disposition = Disposition.NONE
+    by_arc: bool = False
 
 
 def spf_reply(settings: AuthFilterSettings, checked: SpfChecked, client: str) -> str:
@@ -77,6 +90,8 @@ def verdict_of(settings: AuthFilterSettings, checked: Checked) -> AuthVerdict:
     dmarc = checked.dmarc
     if dmarc is None:
         return AuthVerdict()
+    if dmarc.disposition and arc_is_believed(settings, checked):
+        return AuthVerdict(by_arc=True)
     if dmarc.result == "temperror" and settings.tempfail:
         return AuthVerdict(f"451 4.7.0 DMARC of {_text(dmarc.author)}: {_text(dmarc.reason)}; try again later")
     if not settings.obey_dmarc:
@@ -89,10 +104,18 @@ def verdict_of(settings: AuthFilterSettings, checked: Checked) -> AuthVerdict:
     return AuthVerdict(applied=dmarc.disposition)
 
 
+def arc_is_believed(settings: AuthFilterSettings, checked: Checked) -> bool:
+    """Tells whether all who have sealed a message are trusted, and DMARC passed before they changed it."""
+    arc = checked.arc
+    return arc is not None and arc.cv == "pass" and checked.arc_says_pass and {*arc.sealers} <= settings.arc_trusted
+
+
 def method_results(checked: Checked, verdict: AuthVerdict) -> list[MethodResult]:
     """Gives what Authentication-Results says."""
     results = [] if checked.spf is None else [_spf(checked.spf)]
     results += [_dkim(one) for one in checked.dkim]
+    if checked.arc is not None:
+        results.append(_arc(checked.arc, checked.client))
     return results if checked.dmarc is None else [*results, _dmarc(checked.dmarc, verdict)]
 
 
@@ -115,10 +138,19 @@ def _dkim(result: DkimResult) -> MethodResult:
     return MethodResult("dkim", result.result, result.reason, properties, comment)
 
 
+def _arc(result: ArcResult, client: str) -> MethodResult:
+    passed = result.cv == "pass"
+    properties = (
+        ("header.oldest-pass", str(result.oldest_pass) if passed else ""),
+        ("smtp.remote-ip", client if passed else ""),
+    )
+    return MethodResult("arc", result.cv, result.reason, properties)
+
+
 def _dmarc(result: DmarcResult, verdict: AuthVerdict) -> MethodResult:
     comment = ""
     if result.found is not None and result.result != "pass":
-        comment = f"p={result.wanted.word} dis={verdict.applied.word}"
+        comment = f"p={result.wanted.word} dis={verdict.applied.word}{' arc=pass' if verdict.by_arc else ''}"
     return MethodResult("dmarc", result.result, result.reason, (("header.from", result.author),), comment)
 
 

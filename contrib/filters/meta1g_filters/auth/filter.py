@@ -1,9 +1,9 @@
-"""The filter: SPF at MAIL, DKIM while the content arrives, DMARC and the decision at its end; or signatures for our own mail.
+"""The filter: SPF at MAIL, DKIM and ARC while the content arrives, DMARC and the decision at its end; or signatures.
 
     CONNECT, HELO   nothing is asked: the name is kept
     MAIL            trusted or logged in -> signed; else SPF
-    content         header -> verifier or signer; body -> hashes
-    end             fields of others with our name go; Authentication-Results, DKIM-Signature on top; reply
+    content         header -> verifiers, sealer, or signer; body -> hashes
+    end             fields of others with our name go; Authentication-Results, ARC set, DKIM-Signature on top; reply
 
 Callbacks wait for DNS, so there are many threads; what they share is the resolver and the collector of reports.
 A look-up that fails is never a reason to lose mail: see the option temperror.
@@ -21,12 +21,14 @@ from meta1g.base.log import Log
 from meta1g.pmilter import ConfiguredFilter, Function, HeaderChange, Pmm, PmServer, PmSession, Stage, Status
 from meta1g_filters.auth.decide import QUARANTINE_FIELD, AuthVerdict, Checked, SpfChecked, method_results, spf_reply, verdict_of
 from meta1g_filters.auth.message import AuthMessage
+from meta1g_filters.auth.reporting import row_of
 from meta1g_filters.auth.settings import AuthFilterSettings, read_settings
-from meta1g_filters.authres.results import FIELD_NAME, compose
+from meta1g_filters.authres.results import FIELD_NAME, compose, has_result
 from meta1g_filters.dkim.verify import DkimResult
 from meta1g_filters.dmarc.author import AUTHORS_MAX
 from meta1g_filters.dmarc.evaluate import DmarcResult, VouchedNames, evaluate, worst
 from meta1g_filters.dmarc.record import Disposition
+from meta1g_filters.dmarc.rows import collect
 from meta1g_filters.spf.evaluate import SpfQuery, check_host
 from meta1g_filters.spf.record import SpfCode
 
@@ -49,6 +51,7 @@ class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
         super().__init__(path, read_settings, log)
         self._clock = clock or SystemClock()
         self.thrmax_h = self.settings.max_threads
+        self._full_day = ""
 
     def negotiate(self, server: PmServer) -> bool:
         """Asks for the user, and for the id of the transaction."""
@@ -91,8 +94,9 @@ class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
         if message.trusted:
             self._sign(session, message)
             return Status.CONT
-        checked = self._check(message)
+        checked = self._check(session, message)
         verdict = verdict_of(message.settings, checked)
+        self._collect(session, message, checked, verdict)
         if verdict.reply:
             return self._told(session, verdict.reply, "dmarc")
         self._mark(session, message, checked, verdict)
@@ -103,14 +107,18 @@ class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
             for field in reversed(message.signer.finish(self._clock.now())):
                 session.hdr_mod(HeaderChange.PREPEND, field)
 
-    def _check(self, message: AuthMessage) -> Checked:
+    def _check(self, session: PmSession, message: AuthMessage) -> Checked:
         """Blocks: yes (DNS)."""
-        settings = message.settings
+        settings, now_s = message.settings, self._clock.now()
         dkim: list[DkimResult] = []
         if message.verifier is not None:
-            dkim = message.verifier.finish(settings.resolver.txt, self._clock.now())
+            dkim = message.verifier.finish(settings.resolver.txt, now_s)
+        arc, says_pass = None, False
+        if message.arc is not None:
+            arc = message.arc.finish(settings.resolver.txt, now_s)
+            says_pass = bool(message.arc.sets) and has_result(message.arc.sets[0].results, "dmarc", "pass")
         dmarc = self._dmarc(message, dkim) if "dmarc" in settings.flags else None
-        return Checked(message.spf, tuple(dkim), dmarc)
+        return Checked(session.client_addr, message.spf, tuple(dkim), arc, says_pass, dmarc)
 
     def _dmarc(self, message: AuthMessage, dkim: list[DkimResult]) -> DmarcResult:
         """Blocks: yes (DNS)."""
@@ -126,6 +134,24 @@ class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
             [evaluate(one, known, settings.resolver, settings.organization, lambda: random.uniform(0, 100)) for one in authors]
         )
 
+    def _collect(self, session: PmSession, message: AuthMessage, checked: Checked, verdict: AuthVerdict) -> None:
+        """Keeps the results for reports; mail goes on if that fails.  Blocks: yes (disk)."""
+        settings, mail = message.settings, session.transaction.mail.strip("<>") if session.transaction else ""
+        reports = settings.reports
+        if reports.directory is None or verdict.reply.startswith("4"):
+            return
+        row = row_of(session.client_addr, mail, checked, verdict, settings.organization)
+        if row is None:
+            return
+        try:
+            full = collect(reports.directory, reports.max_day_bytes, row, self._clock.now())
+        except OSError as error:
+            self.trouble(f"results for reports are not kept: {error.strerror}", str(reports.directory))
+            return
+        if full and full != self._full_day:
+            self._full_day = full
+            self.trouble("max_day_size is reached: further messages of this day are in no report", full)
+
     def _mark(self, session: PmSession, message: AuthMessage, checked: Checked, verdict: AuthVerdict) -> None:
         if verdict.applied is Disposition.QUARANTINE:
             assert checked.dmarc is not None
@@ -136,6 +162,9 @@ class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
             else:
                 session.hdr_mod(HeaderChange.PREPEND, f"{QUARANTINE_FIELD}: {why}")
         results = compose(message.settings.authserv_id, method_results(checked, verdict))
+        if message.sealer is not None and checked.arc is not None:
+            for field in reversed(message.sealer.finish(checked.arc, results.encode(), self._clock.now())):
+                session.hdr_mod(HeaderChange.PREPEND, field)
         session.hdr_mod(HeaderChange.PREPEND, f"{FIELD_NAME}:{results}")
 
     def _told(self, session: PmSession, reply: str, key: str) -> int:

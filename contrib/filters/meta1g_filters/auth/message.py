@@ -1,16 +1,20 @@
 """One message while it arrives: header and body go to who verifies or signs it; nothing but the header is held.
 
     chunks -> header complete -> DkimVerifier, or DkimSigner with the keys of the author's domain
+                           -> ArcVerifier, ArcSealer
            -> body            -> hashes, if somebody wants them
 
 Ref: docs/filter-authentication.md.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
 from meta1g.milter.header import ContentSplitter
 from meta1g.smtp.header import Field
+from meta1g_filters.arc.seal import ArcSealer
+from meta1g_filters.arc.verify import ArcVerifier
 from meta1g_filters.auth.decide import QUARANTINE_FIELD, SpfChecked
 from meta1g_filters.auth.settings import AuthFilterSettings
 from meta1g_filters.authres.results import FIELD_NAME, claims
@@ -23,7 +27,7 @@ from meta1g_filters.dmarc.author import author_domains
 _HEADER_MAX_BYTES: Final = 1 << 20
 _FIELDS_MAX: Final = 5000
 _FROM: Final = b"from"
-_SIGNATURE: Final = b"dkim-signature"
+_SIGNATURES: Final = frozenset((b"dkim-signature", b"arc-message-signature"))
 
 
 class AuthMessage:
@@ -39,12 +43,27 @@ class AuthMessage:
         fields: of the header, when it is complete.
         authors: domains in From, likewise.
         verifier: of signatures, None if none is verified.
+        arc: of the chain of ARC, None if nobody wants to know.
         signer: makes signatures, None if nothing is signed.
+        sealer: makes an ARC set, None if nothing is sealed.
 
     Owner: the session.
     """
 
-    __slots__ = ("_bodies", "_splitter", "_wants_body", "authors", "fields", "settings", "signer", "spf", "trusted", "verifier")
+    __slots__ = (
+        "_bodies",
+        "_splitter",
+        "_wants_body",
+        "arc",
+        "authors",
+        "fields",
+        "sealer",
+        "settings",
+        "signer",
+        "spf",
+        "trusted",
+        "verifier",
+    )
 
     def __init__(self, settings: AuthFilterSettings, *, trusted: bool, spf: SpfChecked | None) -> None:
         self.settings = settings
@@ -53,7 +72,9 @@ class AuthMessage:
         self.fields: tuple[Field, ...] = ()
         self.authors: tuple[str, ...] = ()
         self.verifier: DkimVerifier | None = None
+        self.arc: ArcVerifier | None = None
         self.signer: DkimSigner | None = None
+        self.sealer: ArcSealer | None = None
         self._bodies = BodyHashes()
         self._wants_body = False
         self._splitter = ContentSplitter(_HEADER_MAX_BYTES, _FIELDS_MAX)
@@ -78,17 +99,45 @@ class AuthMessage:
         """Begins with the header."""
         self.fields = self._splitter.fields
         self.authors = author_domains(one.raw.partition(b":")[2] for one in self.fields if one.name.lower() == _FROM)
-        raw = [one.raw for one in self.fields]
         if self.trusted:
-            keys = [key for author in self.authors[:1] for key in self.settings.keys_for(author)]
-            if keys:
-                self.signer = DkimSigner(keys, bodies=self._bodies)
-                self.signer.header(raw)
-        elif "dkim" in self.settings.flags:
+            self._begin_signing()
+        else:
+            self._begin_checks()
+
+    def _begin_signing(self) -> None:
+        keys = [key for author in self.authors[:1] for key in self.settings.keys_for(author)]
+        if keys:
+            self.signer = DkimSigner(keys, bodies=self._bodies)
+            self.signer.header([one.raw for one in self.fields])
+            self._wants_body = True
+
+    def _begin_checks(self) -> None:
+        settings, raw = self.settings, [one.raw for one in self.fields]
+        if "dkim" in settings.flags:
             self.verifier = DkimVerifier(bodies=self._bodies)
             self.verifier.header(raw)
-        signed = self.verifier is not None and any(one.name.lower() == _SIGNATURE for one in self.fields)
-        self._wants_body = signed or self.signer is not None
+        if "arc" in settings.flags or settings.seal is not None:
+            self.arc = ArcVerifier(bodies=self._bodies)
+            self.arc.header(raw)
+        if settings.seal is not None:
+            self.sealer = ArcSealer(settings.seal, bodies=self._bodies)
+            self.sealer.header(self._kept())
+        signed = any(one.name.lower() in _SIGNATURES for one in self.fields)
+        self._wants_body = signed or self.sealer is not None
+
+    def _kept(self) -> list[bytes]:
+        """Gives the fields that the next one sees of what came."""
+        gone = {name.lower().encode(): set[int]() for name, _number in self.forged()}
+        for name, number in self.forged():
+            gone[name.lower().encode()].add(number)
+        seen: Counter[bytes] = Counter()
+        kept = []
+        for one in self.fields:
+            key = one.name.lower()
+            if seen[key] not in gone.get(key, ()):
+                kept.append(one.raw)
+            seen[key] += 1
+        return kept
 
     def forged(self) -> Iterator[tuple[str, int]]:
         """Gives name and number, counted from 0, of fields that only we may write, the last of each name first."""

@@ -47,6 +47,24 @@ DOMAIN: Final = SectionDef(
     naming=Naming.MUST,
     repeat=True,
 )
+ARC: Final = SectionDef(
+    "arc",
+    "ARC (RFC 8617): whose seals are believed, and whether we seal.",
+    _OWN,
+    (
+        option(
+            "trusted",
+            ListOf(Domain()),
+            None,
+            _OWN,
+            "Domains whose seals are believed: the policy of DMARC is not obeyed for mail that fails if its chain passes, all "
+            "who sealed it are listed, and DMARC passed for the first of them.",
+        ),
+        option("domain", Domain(), None, _OWN, "Domain that seals mail of others; none is sealed without it."),
+        option("selector", Domain(), None, _OWN, "Selector of the key of the seal."),
+        option("file", _PATH, None, _OWN, "Private key of the seal (PEM), relative to the file of the configuration."),
+    ),
+)
 REPORTS: Final = SectionDef(
     "reports",
     "What aggregate reports of DMARC are made of; dmarcrpt(8) sends them.",
@@ -81,6 +99,7 @@ _FLAGS: Final = Flags(
         Flag(
             "dmarc", True, "The policy of its author's domain is looked at, by SPF and DKIM as far as they are on (RFC 9989)."
         ),
+        Flag("arc", True, "Its chain of ARC is validated (RFC 8617)."),
         Flag(
             "need_author",
             False,
@@ -153,7 +172,7 @@ ROOT: Final = SectionDef(
         option("DNS_timeout", Time(1, 60), "5s", _OWN, "How long a question to DNS may take."),
         option("max_threads", Int(2, 512), "32", _OWN, "Messages that are looked at at once: each may wait for DNS."),
     ),
-    (DOMAIN, REPORTS, NAMESERVER),
+    (DOMAIN, ARC, REPORTS, NAMESERVER),
 )
 
 

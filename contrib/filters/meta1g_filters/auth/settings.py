@@ -9,18 +9,13 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
 from meta1g.base.dataclass import dataclass
 from meta1g.base.idn import to_ascii
 from meta1g.conf.check import check_other
 from meta1g.conf.config import Section
 from meta1g.conf.load import ConfigError, read_source
 from meta1g_filters.auth.options import ROOT
-from meta1g_filters.dkim.keyrecord import RSA_MAX_BITS, RSA_VERIFY_MIN_BITS
+from meta1g_filters.dkim.keys import KeyFileError, PrivateKey, load_private_key
 from meta1g_filters.dkim.sign import SigningKey
 from meta1g_filters.dmarc.discovery import Discovery
 from meta1g_filters.dns import FilterResolver
@@ -28,7 +23,6 @@ from meta1g_filters.dns import FilterResolver
 #: Name of the configuration file below the configuration directory.
 CONFIG_NAME: Final = "authfilter.conf"
 _LOOPBACK: Final = ("127.0.0.0/8", "::1")
-_OTHERS: Final = 0o007
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +58,8 @@ class AuthFilterSettings:
     tempfail: bool
     organization: Discovery
     domains: tuple[SignedDomain, ...]
+    arc_trusted: frozenset[str]
+    seal: SigningKey | None
     reports: ReportSettings
     resolver: FilterResolver
     max_threads: int
@@ -103,6 +99,8 @@ def read_settings(path: Path) -> AuthFilterSettings:
         conf.get("temperror") == "tempfail",
         Discovery(conf.get("organization")),
         tuple(_domain(section, path.parent) for section in conf.subs("domain")),
+        frozenset(conf.sub("arc").get("trusted")),
+        _seal(conf.sub("arc"), path.parent),
         _reports(conf.sub("reports"), authserv_id),
         _resolver(conf),
         conf.get("max_threads"),
@@ -133,7 +131,7 @@ def _domain(section: Section, directory: Path) -> SignedDomain:
     except ValueError as error:
         raise ConfigError(f"{section.where}: {error}") from error
     keys = [
-        SigningKey(domain, (one.name or "").lower(), load_key(directory / one.get("file"), one.where))
+        SigningKey(domain, (one.name or "").lower(), _load_key(directory / one.get("file"), one.where))
         for one in section.subs("key")
     ]
     if not keys:
@@ -141,28 +139,18 @@ def _domain(section: Section, directory: Path) -> SignedDomain:
     return SignedDomain(domain, tuple(keys), section.get("subdomains"))
 
 
-def load_key(path: Path, where: str) -> RSAPrivateKey | Ed25519PrivateKey:
-    """Reads a private key (PEM).  Blocks: yes (disk).
+def _seal(section: Section, directory: Path) -> SigningKey | None:
+    named = [name for name in ("domain", "selector", "file") if section.get(name)]
+    if not named:
+        return None
+    if len(named) < 3:
+        raise ConfigError(f"{section.where}: a seal needs domain, selector and file")
+    key = _load_key(directory / section.get("file"), section.where)
+    return SigningKey(section.get("domain"), section.get("selector"), key)
 
-    Args:
-        path: of the file.
-        where: who names it, for messages.
 
-    Raises:
-        ConfigError: it cannot be read, is none that signs, or everybody can read it.
-    """
+def _load_key(path: Path, where: str) -> PrivateKey:
     try:
-        if path.stat().st_mode & _OTHERS:
-            raise ConfigError(f"{where}: {path}: everybody can read this key; run chmod o= {path}")
-        key = load_pem_private_key(path.read_bytes(), None)
-    except OSError as error:
-        raise ConfigError(f"{where}: {path}: cannot read the key: {error.strerror}") from error
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise ConfigError(f"{where}: {path}: no private key in PEM without a password") from error
-    if isinstance(key, Ed25519PrivateKey):
-        return key
-    if not isinstance(key, RSAPrivateKey) or not RSA_VERIFY_MIN_BITS <= key.key_size <= RSA_MAX_BITS:
-        raise ConfigError(
-            f"{where}: {path}: a key of RSA with {RSA_VERIFY_MIN_BITS} to {RSA_MAX_BITS} bits, or of Ed25519, signs"
-        )
-    return key
+        return load_private_key(path)[0]
+    except KeyFileError as error:
+        raise ConfigError(f"{where}: {error}") from error

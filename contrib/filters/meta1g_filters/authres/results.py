@@ -20,6 +20,8 @@ from meta1g.base.idn import to_ascii
 FIELD_NAME: Final = "Authentication-Results"
 #: Longest value that is written; what is longer tells nothing more.  Our choice.
 VALUE_MAX_CHARS: Final = 256
+#: Comments inside of comments that are seen as such.  Our choice: more would only cost time.
+_DEPTH_MAX: Final = 10
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`{|}~0-9A-Za-z-]+")
 #: A dot-string, at sign, domain; or a domain with the at sign in front (RFC 8601 2.2, pvalue).
 _ADDRESS: Final = re.compile(r"(?:[!#$%&'*+/=?^_`{|}~0-9A-Za-z-]+(?:\.[!#$%&'*+/=?^_`{|}~0-9A-Za-z-]+)*)?@[0-9A-Za-z._-]+")
@@ -108,6 +110,20 @@ def claims(value: bytes, authserv_id: str) -> bool:
     if name is not None:
         return name.lower() == authserv_id.lower()
     return authserv_id.lower() in text.lower()
+
+
+def has_result(field: bytes, method: str, result: str) -> bool:
+    """Tells whether a field, or one of ARC, says that a method came to a result; comments and quoted texts do not count.
+
+    Args:
+        field: with its name and line ends.
+        method: such as `dmarc`.
+        result: such as `pass`.
+    """
+    text = re.sub(r'"(?:[^"\\]|\\.)*"', '""', field.decode("utf-8", "replace"))
+    for _ in range(_DEPTH_MAX):
+        text = re.sub(r"\([^()]*\)", " ", text)
+    return re.search(rf"[;:]\s*{method}(?:/1)?\s*=\s*{result}(?![\w-])", text, re.IGNORECASE) is not None
 
 
 def authserv_of(text: str) -> str | None:

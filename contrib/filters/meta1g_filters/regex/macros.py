@@ -15,11 +15,19 @@ _TLS: Final[Mapping[Pmm, bytes]] = {
     Pmm.TLS_VERSION: b"{tls_version}",
     Pmm.TLS_CIPHER_SUITE: b"{cipher}",
     Pmm.TLS_CIPHER_BITS: b"{cipher_bits}",
+    Pmm.TLS_ALG_BITS: b"{alg_bits}",
     Pmm.TLS_CERT_SUBJECT: b"{cert_subject}",
     Pmm.TLS_CERT_ISSUER: b"{cert_issuer}",
+    Pmm.TLS_CN_SUBJECT: b"{cn_subject}",
+    Pmm.TLS_CN_ISSUER: b"{cn_issuer}",
     Pmm.TLS_VRFY: b"{verify}",
 }
-_MAIL: Final[Mapping[Pmm, bytes]] = {Pmm.MAIL_TAID: b"i", Pmm.AUTH_TYPE: b"{auth_type}", Pmm.AUTH_AUTHEN: b"{auth_authen}"}
+_MAIL: Final[Mapping[Pmm, bytes]] = {
+    Pmm.MAIL_TAID: b"i",
+    Pmm.AUTH_TYPE: b"{auth_type}",
+    Pmm.AUTH_AUTHEN: b"{auth_authen}",
+    Pmm.AUTH_AUTHOR: b"{auth_author}",
+}
 
 
 def ask_for_macros(server: PmServer) -> None:

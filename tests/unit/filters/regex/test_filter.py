@@ -166,6 +166,26 @@ def test_a_second_greeting_is_looked_at_anew(tmp_path):
     assert client.message() == "data: ACCEPT"
 
 
+NAMES = {
+    "j": Pmm.SRVHOSTNAME, "{client_resolve}": Pmm.CLIENT_RESOLVE, "{tls_version}": Pmm.TLS_VERSION, "i": Pmm.MAIL_TAID,
+    "{cipher}": Pmm.TLS_CIPHER_SUITE, "{cipher_bits}": Pmm.TLS_CIPHER_BITS, "{alg_bits}": Pmm.TLS_ALG_BITS,
+    "{cert_subject}": Pmm.TLS_CERT_SUBJECT, "{cert_issuer}": Pmm.TLS_CERT_ISSUER, "{cn_subject}": Pmm.TLS_CN_SUBJECT,
+    "{cn_issuer}": Pmm.TLS_CN_ISSUER, "{verify}": Pmm.TLS_VRFY, "{auth_type}": Pmm.AUTH_TYPE,
+    "{auth_authen}": Pmm.AUTH_AUTHEN, "{auth_author}": Pmm.AUTH_AUTHOR,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_macro_has_the_name_that_it_has_for_other_filters(tmp_path, name):
+    client = Client(tmp_path, f"reject macro ,^{name}$, ,^a value$,")
+    client.filter.negotiate(client.session.server)
+    assert any(NAMES[name] in asked for asked in client.session.server.macros.values())
+    client.macros(**{NAMES[name].name: "a value"})
+    said = [client.connect(), client.helo(), client.mail()]
+    assert "554 5.7.1 Command rejected" in said
+    assert name in (ROOT / "docs/man/milter-regex.conf.5.md").read_text()
+
+
 def test_messages_of_a_session_do_not_know_of_each_other(tmp_path):
     client = Client(tmp_path, "reject envfrom /bad/ and header /Subject/ /Hello/").greeted()
     assert client.message() == "mail: ACCEPT"
