@@ -140,14 +140,15 @@ def test_levels(smtpc, files, policy, cert, outcome, under):
 
 
 @pytest.mark.parametrize("which", ["certificate", "key", "other", "both"])
-def test_fingerprints_are_of_the_certificate_or_of_its_key(smtpc, files, which):
+@pytest.mark.parametrize("kind", ["sha256", "sha512"])
+def test_fingerprints_are_of_the_certificate_or_of_its_key(smtpc, files, which, kind):
     prints = {
         "certificate": [der(files, "alone.example")],
         "key": [spki(files, "alone.example")],
         "other": [der(files, MX)],
         "both": [der(files, MX), spki(files, "alone.example")],
     }[which]
-    policy = TlsPolicy(L.FINGERPRINT, fingerprints=tuple(hashlib.sha256(one).hexdigest() for one in prints))
+    policy = TlsPolicy(L.FINGERPRINT, fingerprints=tuple(hashlib.new(kind, one).hexdigest() for one in prints))
     with ScriptedServer(TLS, tls=context(files, "alone.example")) as server:
         for host in (MX, "127.0.0.1"):
             outcome = said(smtpc.deliver(smtpc.job(server.port, server=to(server, policy, host=host))))
