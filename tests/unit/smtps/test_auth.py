@@ -356,7 +356,10 @@ def test_a_dovecot_that_does_not_answer_right_has_not_said_no(tmp_path, dovecot,
 
 def test_wrong_passwords_that_dovecot_holds_back_hold_nobody_else_up(tmp_path, dovecot):
     dovecot.go.clear()
-    with SmtpsProcess(tmp_path / "q", auth(f"dovecot_socket = {tmp_path}/dovecot;")) as process, contextlib.ExitStack() as stack:
+    with (
+        SmtpsProcess(tmp_path / "q", auth(f"dovecot_socket = {tmp_path}/dovecot;")) as process,
+        contextlib.ExitStack() as stack,
+    ):
         clients = [stack.enter_context(process.client()) for _ in range(20)]
         for client in clients:
             client.send(plain(password="x").encode() + b"\r\n")
