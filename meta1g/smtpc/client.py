@@ -294,7 +294,7 @@ class Client:
         return status
 
     def _ask_overtaken(self, session: Session, job: Deliver, content: Content | None, status: DeliveryStatus) -> None:
-        """Asks better addresses that were only overtaken for those whose demands this one does not meet: QMGR goes on behind it.
+        """Asks better addresses that were only overtaken for those whose demands this one does not meet: QMGR does not.
 
         Switches: yes (connect, read, write, offload).
         """
