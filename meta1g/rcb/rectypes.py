@@ -314,6 +314,7 @@ class RT(IntEnum):
     PM2S_R_RCPT = 0x8827
     PM2S_R_MAIL = 0x8828
     PM2S_R_MSG = 0x8829
+    PM2S_R_HOLD = 0x882A
     PM2S_RPLC = 0x8830
     PM2S_RPLC_B = 0x8831
     PM2S_RPLC_END = 0x8832
