@@ -67,7 +67,7 @@ AUTH_PLACES_OF_CLIENT: Final = 32
 AUTH_DELAY_MAX_US: Final = 30 * US
 #: How often it is told that passwords cannot be checked.
 AUTH_AWAY_TOLD_S: Final = 10
-#: Questions to saslauthd or Dovecot at the same time: each is a connection.
+#: Questions to saslauthd or smar at the same time.
 AUTH_QUESTIONS_AT_ONCE: Final = 16
 #: How long the last reply to a client that is sent away may take.
 GOODBYE_TIMEOUT_US: Final = 1 * US
