@@ -3,6 +3,7 @@
 import itertools
 import re
 import time
+import tracemalloc
 from hashlib import sha256
 
 import pytest
@@ -112,3 +113,20 @@ def test_fields_of_one_name_are_taken_from_below_and_each_once():
     assert fields.hashed((b"x", b"x", b"x"), SIMPLE, own) == b"x: 2\r\nX: 1\r\n"
     assert fields.hashed((b"x", b"x", b"x"), SIMPLE) == b"x: 2\r\nX: 1\r\nX: own\r\n"
     assert fields.count(b"x") == 3
+
+
+@pytest.mark.parametrize("piece", [b"\r\n" * 32_768, b" \t" * 32_768, b"word \r\n" * 9000, b"x" * 65_536])
+def test_no_more_of_a_body_is_held_than_the_piece_at_hand(piece):
+    bodies = BodyHashes()
+    for way in Canonicalization:
+        bodies.want(way)
+    bodies.update(piece)
+    tracemalloc.start()
+    try:
+        for _ in range(100):
+            bodies.update(piece)
+        bodies.size_bytes(RELAXED)
+        _now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 * len(piece)
