@@ -184,7 +184,9 @@ _QMGR: Final[Mapping[str, LogEvent]] = {
         "An alias was expanded; these are its members, or some of them.",
     ),
     "qmgr.bounce": row(Sev.INFO, About.DELIVERY, f"{_RCPT} count", "", "A report of so many failed recipients goes to rcpt."),
-    "qmgr.report": row(Sev.INFO, About.DELIVERY, _RCPT, "", "A report of success, delay or expansion goes to rcpt."),
+    "qmgr.report": row(
+        Sev.INFO, About.DELIVERY, f"{_RCPT} told", "", "A report of success, delay or expansion of those told of goes to rcpt."
+    ),
     "qmgr.held": row(
         Sev.ERROR, About.TROUBLE, f"{_RCPT} cdb_id", "", "A recipient is held: its content is damaged; the operator decides."
     ),

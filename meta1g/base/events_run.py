@@ -52,6 +52,13 @@ _PMILTER: Final[Mapping[str, LogEvent]] = {
         "ss_sess ss_ta client ehlo mail rcpt",
         "A policy milter has decided about a client, recipient or message; key tells why.",
     ),
+    "pmilter.no_answer": row(
+        Sev.WARN,
+        _TROUBLE,
+        "name server",
+        "ss_sess ss_ta",
+        "A program that a policy milter asks gives no answer that can be used; the next one is asked if there is one.",
+    ),
     "pmilter.refused": row(Sev.ERROR, _TROUBLE, "", "name", "A server and a policy milter do not fit together."),
 }
 

@@ -37,6 +37,7 @@ LOG_KEYS: Final[dict[str, str]] = {
     "orig_rcpt": "recipient before alias expansion",
     "owner": "envelope sender of a list expansion",
     "members": "members of an alias, parted by spaces",
+    "told": "indexes of the recipients that a report tells of, parted by spaces",
     "da": "delivery agent",
     "server": "address of the SMTP or LMTP server",
     "port": "port of the SMTP server",

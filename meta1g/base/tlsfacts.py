@@ -5,6 +5,8 @@ Ref: RFC 8446, RFC 5246, RFC 7672; RFC 9325 (ciphers and versions); MeTA1 design
 (modelled on).
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -91,6 +93,15 @@ class TlsSettings:
     ticket_keys: bytes = b""
     ticket_secret_file: Path | None = None
     names: ServerNamesFile | None = None
+
+    def parts(self) -> "Iterator[TlsSettings]":
+        """Gives settings with one thing each that may be wrong, so that a check finds all that is."""
+        plain = TlsSettings()
+        yield replace(plain, ciphers=self.ciphers)
+        yield from (replace(plain, pairs=(pair,)) for pair in self.pairs)
+        for name in ("ca_file", "ca_directory", "crl_file", "dh_file"):
+            if getattr(self, name) is not None:
+                yield replace(plain, **{name: getattr(self, name)})
 
     def signature(self) -> TlsFiles:
         """Gives what changes with the content of a file, for all of them.  Blocks: no (one system call each)."""

@@ -91,6 +91,24 @@ class ConfiguredFilter(Pmilter, Generic[FileSettings]):
         """
         self.log.error("pmilter.trouble", what, name=self.name, path=path)
 
+    def no_answer(self, session: PmSession, server: str, cause: str) -> None:
+        """Logs that a program that the filter asks gives no answer.
+
+        Args:
+            session: for which it was asked.
+            server: where it listens.
+            cause: what was instead.
+        """
+        ta = session.transaction
+        self.log.warn(
+            "pmilter.no_answer",
+            cause,
+            name=self.name,
+            server=server,
+            ss_sess=session.id,
+            ss_ta=None if ta is None else ta.ta_id,
+        )
+
 
 def configured_parser(name: str, description: str, file: Path) -> argparse.ArgumentParser:
     """Makes the command line of a filter with a configuration file.

@@ -35,6 +35,7 @@ except ImportError:  # a Python without TLS
     _PYTHONS = "none"
 
 _CHUNK_BYTES: Final = 65536
+_NO_CERTIFICATE: Final = "no certificate in PEM"
 _ERROR_TEXT_BYTES: Final = 256
 _EXPORTER: Final = b"EXPORTER-Channel-Binding"
 _EXPORTER_BYTES: Final = 32
@@ -70,8 +71,10 @@ def _reason() -> str:
     return str(ffi.string(text).decode(errors="replace"))
 
 
-def _refuse(what: object) -> NoReturn:
-    raise StError(errno.EINVAL, f"{what}: {_reason() or 'not accepted'}")
+def _refuse(what: object, why: str = "not accepted") -> NoReturn:
+    """Raises the error of something that OpenSSL does not take; its own reason is hard to understand alone."""
+    reason = _reason()
+    raise StError(errno.EINVAL, f"{what}: {why} ({reason})" if reason else f"{what}: {why}")
 
 
 def _made(thing: Any) -> Any:
@@ -122,7 +125,7 @@ class Context:
         modes = lib.SSL_MODE_ENABLE_PARTIAL_WRITE | lib.SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | lib.SSL_MODE_RELEASE_BUFFERS
         lib.SSL_CTX_set_mode(ctx, modes)
         if not lib.SSL_CTX_set_cipher_list(ctx, settings.ciphers.encode()):
-            _refuse(f"ciphers {settings.ciphers}")
+            _refuse(f"ciphers {settings.ciphers}", "none is known to OpenSSL; see openssl ciphers")
 
     def _set_server(self, settings: TlsSettings) -> None:
         ctx = self.ctx
@@ -131,7 +134,7 @@ class Context:
         if settings.dh_file is not None:
             readable(settings.dh_file)
             if lib.use_dh_file(ctx, bytes(settings.dh_file)) != 1:
-                _refuse(settings.dh_file)
+                _refuse(settings.dh_file, "no Diffie-Hellman parameters in PEM; openssl dhparam makes them")
         lib.keep_hello(ctx)
         lib.SSL_CTX_set_session_cache_mode(ctx, lib.SSL_SESS_CACHE_OFF)  # tickets only: they need no memory here
         name = _session_name(settings)
@@ -145,11 +148,11 @@ class Context:
         readable(pair.cert_file)
         readable(pair.key_file)
         if lib.SSL_CTX_use_certificate_chain_file(self.ctx, bytes(pair.cert_file)) != 1:
-            _refuse(pair.cert_file)
+            _refuse(pair.cert_file, _NO_CERTIFICATE)
         if lib.SSL_CTX_use_PrivateKey_file(self.ctx, bytes(pair.key_file), lib.SSL_FILETYPE_PEM) != 1:
-            _refuse(pair.key_file)
+            _refuse(pair.key_file, "no private key in PEM without a passphrase, or not that of the certificate")
         if lib.SSL_CTX_check_private_key(self.ctx) != 1:
-            _refuse(f"{pair.cert_file}, {pair.key_file}")
+            _refuse(f"{pair.cert_file}, {pair.key_file}", "the key does not belong to the certificate")
         cert = lib.SSL_CTX_get0_certificate(self.ctx)
         lib.X509_up_ref(cert)
         self._certs.append(ffi.gc(cert, lib.X509_free))
@@ -168,12 +171,12 @@ class Context:
             if path is not None:
                 readable(path)
                 if load(self.ctx, bytes(path)) != 1:
-                    _refuse(path)
+                    _refuse(path, _NO_CERTIFICATE)
         if settings.crl_file is not None:
             readable(settings.crl_file)
             store = lib.SSL_CTX_get_cert_store(self.ctx)
             if lib.X509_STORE_load_file(store, bytes(settings.crl_file)) != 1:
-                _refuse(settings.crl_file)
+                _refuse(settings.crl_file, "no list of revoked certificates in PEM")
             lib.X509_STORE_set_flags(store, lib.X509_V_FLAG_CRL_CHECK | lib.X509_V_FLAG_CRL_CHECK_ALL)
 
     def seconds_left(self) -> list[int]:
@@ -414,7 +417,7 @@ def cert_file_seconds_left(path: Path) -> int:
     readable(path)
     ctx = ffi.gc(_made(lib.SSL_CTX_new(lib.TLS_server_method())), lib.SSL_CTX_free)
     if lib.SSL_CTX_use_certificate_chain_file(ctx, bytes(path)) != 1:
-        _refuse(path)
+        _refuse(path, _NO_CERTIFICATE)
     return _seconds_left(lib.SSL_CTX_get0_certificate(ctx))
 
 

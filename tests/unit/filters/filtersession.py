@@ -16,9 +16,10 @@ OWN = b"Received: from client by gateway\r\n"
 class Outcome:
     """What a filter made of a message."""
 
-    said: str  # empty if the message was taken
+    said: str  # empty if the message was taken, discard if it was taken and dropped
     message: bytes
     held: str
+    replaced: bytes | None = None  # the message that takes its place
 
     @property
     def header(self) -> list[str]:
@@ -41,7 +42,9 @@ class FilterSession:
         hello = pm.PmHello(version=pm.PM_VERSION, capabilities=int(~Capability(0)), functions=int(~Function(0)), hostname="mx")
         self.wanted = client.ask(hello)
 
-    def send(self, message: bytes, *, ip="192.0.2.1", helo="client.example.net", mail="ada@example.net", user="", size=1000):
+    def send(
+        self, message: bytes, *, ip="192.0.2.1", helo="client.example.net", mail="ada@example.net", user="", size=1000, rcpts=()
+    ):
         """Passes one message in a session of its own; gives its Outcome."""
         self._count += 1
         name = f"s{self._count}"
@@ -50,13 +53,16 @@ class FilterSession:
         macros = (MacroValue(macro=int(Pmm.AUTH_AUTHEN), value=user),) if user else ()
         answer = self._client.ask(pm.PmMail(session_id=name, ta_id="T1", mail=f"<{mail}>", macros=macros))
         if answer.code != Code.CONT:
-            return Outcome(str(answer.reply), message, "")
+            return Outcome("" if answer.code == Code.ACCEPT else str(answer.reply), message, "")
+        for number, rcpt in enumerate(rcpts):
+            self._client.ask(pm.PmRcpt(session_id=name, rcpt_idx=number, rcpt=f"<{rcpt}>"))
         for at in range(0, len(message), size):
             answer = self._client.ask(pm.MessageChunk(session_id=name, data=message[at : at + size]))
             if answer.code == Code.SKIP:
                 break
             assert answer.code == Code.CONT
         answer = self._client.ask(pm.PmDot(session_id=name))
+        replaced = self._pulled(name) if answer.replace else None
         self._client.post(pm.PmClose(session_id=name))
         header, body = split_header(message)
         edit = HeaderEdit(OWN, fields(header))
@@ -64,5 +70,12 @@ class FilterSession:
             change = _header_change(one)
             assert isinstance(change, AddField | InsertField | ChangeField)
             edit.apply(change)
-        said = str(answer.reply) if answer.code != Code.CONT else ""
-        return Outcome(said, edit.encode() + body, answer.quarantine)
+        said = "discard" if answer.code == Code.DISCARD else str(answer.reply) if answer.code != Code.CONT else ""
+        return Outcome(said, edit.encode() + body, answer.quarantine, replaced)
+
+    def _pulled(self, name: str) -> bytes:
+        data, end = b"", False
+        while not end:
+            piece = self._client.ask(pm.PmPull(session_id=name, pulled=len(data)))
+            data, end = data + piece.data, piece.end
+        return data

@@ -3,15 +3,15 @@
 Ref: milter-regex(8); options as of the other programs of meta1g, `-m` is the original's.
 """
 
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from meta1g.base import paths
 from meta1g.base.log import Log
 from meta1g.conf.values import Int
 from meta1g.pmilter import configured_parser, run_configured
 from meta1g_filters.regex.filter import NAME, RegexFilter
 
-_FILE: Final = Path("/etc/meta1/milter-regex.conf")
+_FILE: Final = paths.DEFAULT_CONFIG_DIRECTORY / "milter-regex.conf"
 _DESCRIPTION: Final = "A policy milter that refuses, discards or holds mail by regular expressions."
 
 
