@@ -201,7 +201,7 @@ class _RelaxedBody(_EmptyLines):
         super().update(kept.replace(b" \r\n", _CRLF))
 
     def end(self) -> None:
-        super().update(self._held)
+        super().update(self._held.removesuffix(b" "))  # a line end that is missing is added on the way
         self.finish(b"")
 
 

@@ -7,10 +7,11 @@ import pytest
 
 from meta1g_filters.arc.seal import ArcSealer
 from meta1g_filters.arc.verify import ArcResult
+from meta1g_filters.dkim.canon import Canonicalization
 from meta1g_filters.dkim.sign import SignSettings
 from meta1g_filters.dkim.signature import VerifyLimits
 from tests.unit.filters.arc.chains import DNS, KEYS, chained, seal, state
-from tests.unit.filters.dkim.forms import FORMS
+from tests.unit.filters.dkim.forms import DIFFERENT, FORMS
 from tests.unit.filters.dkim.samples import (
     ED_KEY,
     FROM,
@@ -48,7 +49,7 @@ def test_a_chain_passes_here_and_with_another_verifier(count):
 def test_each_form_of_message_can_be_sealed(form):
     message = chained(FORMS[form], 2)
     assert state(message).cv == "pass"
-    assert by_dkimpy(message) == "pass"
+    assert by_dkimpy(message) == ("fail" if (form, Canonicalization.RELAXED) in DIFFERENT else "pass")
 
 
 def test_ed25519_seals_too():
