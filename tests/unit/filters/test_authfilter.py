@@ -167,6 +167,16 @@ def test_a_null_sender_is_checked_by_the_name_of_helo(session):
     assert session("spf_fail = reject;").send(MAIL, ip=STRANGER, mail="", helo="example.net").said.startswith("550 5.7.23")
 
 
+def test_names_that_are_not_ascii_are_asked_for_and_told_in_a_labels(session, server):
+    server.add("xn--bcher-kva.example", "TXT", '"v=spf1 exists:%{o}.senders.example -all"')
+    server.add("xn--bcher-kva.example.senders.example", "A", "127.0.0.2")
+    server.add("_dmarc.xn--bcher-kva.example", "TXT", '"v=DMARC1; p=reject"')
+    message = MAIL.replace(b"ada@example.net", "ädä@bücher.example".encode())
+    results = session().send(message, mail="ädä@bücher.example").values("Authentication-Results")[0]
+    assert "spf=pass smtp.mailfrom=@xn--bcher-kva.example" in results
+    assert "dmarc=pass header.from=xn--bcher-kva.example" in results
+
+
 def test_the_policy_of_the_author_is_obeyed(session):
     strict = session("dmarc_fail = obey;")
     refused = strict.send(MAIL, ip=STRANGER)
