@@ -1,5 +1,8 @@
 """authfilter over the real protocol, with a real name server: what is signed verifies, what fails is told and done."""
 
+import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,8 +12,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from meta1g.base.errors import Meta1Error
 from meta1g.base.log import Log
+from meta1g.conf.check import walk
+from meta1g.conf.values import Flags
+from meta1g_filters.auth import options
 from meta1g_filters.auth.filter import AuthFilter
-from meta1g_filters.auth.options import markdown
 from meta1g_filters.auth.settings import read_settings
 from tests.fakes.nameserver import SERVFAIL, NameServer
 from tests.unit.filters.filtersession import FilterSession
@@ -165,6 +170,16 @@ def test_a_null_sender_is_checked_by_the_name_of_helo(session):
     found = session().send(MAIL, ip=ORIGIN, mail="", helo="example.net")
     assert "spf=pass smtp.helo=example.net" in found.values("Authentication-Results")[0]
     assert session("spf_fail = reject;").send(MAIL, ip=STRANGER, mail="", helo="example.net").said.startswith("550 5.7.23")
+
+
+def test_names_that_are_not_ascii_are_asked_for_and_told_in_a_labels(session, server):
+    server.add("xn--bcher-kva.example", "TXT", '"v=spf1 exists:%{o}.senders.example -all"')
+    server.add("xn--bcher-kva.example.senders.example", "A", "127.0.0.2")
+    server.add("_dmarc.xn--bcher-kva.example", "TXT", '"v=DMARC1; p=reject"')
+    message = MAIL.replace(b"ada@example.net", "ädä@bücher.example".encode())
+    results = session().send(message, mail="ädä@bücher.example").values("Authentication-Results")[0]
+    assert "spf=pass smtp.mailfrom=@xn--bcher-kva.example" in results
+    assert "dmarc=pass header.from=xn--bcher-kva.example" in results
 
 
 def test_the_policy_of_the_author_is_obeyed(session):
@@ -343,4 +358,34 @@ def test_a_key_that_everybody_can_read_is_refused(configured, tmp_path):
 
 
 def test_the_page_of_options_is_current():
-    assert (Path(__file__).parents[3] / "docs/filter-authentication-options.md").read_text() == markdown()
+    assert (Path(__file__).parents[3] / "docs/filter-authentication-options.md").read_text() == options.markdown()
+
+
+def test_each_option_has_code_that_asks_for_it():
+    files = Path(options.__file__).parent.glob("*.py")
+    asked = {
+        node.value
+        for file in files
+        if file.name != "options.py"
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant)
+    }
+    rows = [row for definition, _path in walk(options.ROOT) for row in definition.options]
+    flags = [flag.name for row in rows if isinstance(row.kind, Flags) for flag in row.kind.flags]
+    assert [name for name in (*(row.name for row in rows), *flags) if name not in asked] == []
+
+
+@pytest.mark.parametrize(("program", "function"), [("authfilter", "run"), ("dmarcrpt", "run_dmarcrpt")])
+def test_without_the_extra_the_program_says_what_to_do(program, function):
+    code = f"""
+import importlib.util, sys
+there = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == "cryptography" else there(name, package)
+from meta1g_filters.auth.main import {function}
+{function}()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (
+        69,
+        f"{program}: cryptography is not installed; run pip install 'meta1g[filters]'\n",
+    )

@@ -88,10 +88,9 @@ class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
     def _spf(self, settings: AuthFilterSettings, session: PmSession, sender: str) -> SpfChecked:
         """Blocks: yes (DNS)."""
         local, _at, domain = sender.rpartition("@")
-        identity, name = ("mailfrom", domain) if sender else ("helo", session.helo)
-        checked = f"{local or 'postmaster'}@{name}"
+        identity, name = ("mailfrom", _ascii(domain)) if sender else ("helo", _ascii(session.helo))
         ip = ipaddress.ip_address(session.client_addr)
-        query = SpfQuery(ip, _ascii(name), checked, session.helo, settings.authserv_id)
+        query = SpfQuery(ip, name, f"{local or 'postmaster'}@{name}", session.helo, settings.authserv_id)
         result = check_host(query, settings.resolver, self._clock)
         return SpfChecked(result, identity, sender or session.helo)
 
