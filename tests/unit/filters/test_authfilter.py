@@ -350,6 +350,18 @@ def test_what_is_wrong_in_the_file_is_told_with_its_place(configured, text, told
     assert "authfilter.conf:2" in error.value.cause
 
 
+@pytest.mark.parametrize(("name", "known"), [("mx.example.net", True), ("localhost", False), ("mx", False), ("", False)])
+def test_without_a_name_that_of_the_machine_counts_if_it_is_a_full_one(configured, monkeypatch, name, known):
+    monkeypatch.setattr("meta1g.base.hostname.system_name", lambda: name)
+    file = configured()
+    file.write_text(file.read_text().replace("authserv_id = mx.example.org;", ""))
+    if known:
+        assert read_settings(file).authserv_id == name
+        return
+    with pytest.raises(Meta1Error, match=f"authserv_id is not set, and {name or 'nothing'}, which the system has"):
+        read_settings(file)
+
+
 def test_a_key_that_everybody_can_read_is_refused(configured, tmp_path):
     file = configured(SIGN)
     (tmp_path / "r1.pem").chmod(0o644)
