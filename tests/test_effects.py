@@ -214,6 +214,10 @@ OF_ITS_OWN = {
     ("smtps", "milters"): ("milter x { socket { port = 1; } }", "milter x { socket { port = 1; } } milters = { };"),
     ("smtps milter", "macros"): ("socket { port = 1; }", 'socket { port = 1; } macros = { "x=y" };'),
     ("smtps policy_milter", "flags"): ("socket { port = 1; }", "socket { port = 1; } flags = { abort };"),
+    **{
+        (f"smtps {one} socket", "path"): ("type = unix; path = p;", "type = unix; path = q;")
+        for one in ("milter", "policy_milter")
+    },
     ("smtps policy_milter socket", "port"): ("port = 1;", "port = 2;"),
     ("smtps policy_milter socket", "type"): ("port = 1;", "type = unix; path = p;"),
     ("smtps milter socket", "port"): ("port = 1;", "port = 2;"),

@@ -51,7 +51,16 @@ ALLOWED: dict[str, set[str]] = {
     "smar": {"base", "rcb", "smtp", "tls", "sasl", "conf", "pt", "db", "maps"},
     "tools": {
         *("base", "rcb", "smtp", "tls", "conf", "db", "maps", "sasl"),
-        *("smar.check", "smar.entries", "smar.mapcheck", "smar.questions", "smar.settings", "smar.trace"),
+        *(
+            "smtps.check",
+            "smtpc.check",
+            "smar.check",
+            "smar.entries",
+            "smar.mapcheck",
+            "smar.questions",
+            "smar.settings",
+            "smar.trace",
+        ),
         *("pmilter.place", "pmilter.session", "pmilter.stages"),
     },
 }

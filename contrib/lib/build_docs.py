@@ -21,7 +21,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 import meta1g
-from contrib.lib.completion import completion
+from contrib.lib.completion import SHELLS, completion
 from contrib.lib.programs import ROOT, console_scripts
 
 DOCS: Final = ROOT / "docs"
@@ -137,13 +137,14 @@ def installed() -> Iterator[tuple[Path, str]]:
     for page in sorted((BUILD / "man").glob("*.[1-9]")):
         yield DOCS / "man" / page.name, page.read_text()
     for program in console_scripts():
-        yield COMPLETIONS / program, completion(program)
+        for shell, name in SHELLS.items():
+            yield COMPLETIONS / shell / name.format(program), completion(program, shell)
 
 
 def renew() -> None:
     """Writes what is installed, and removes what is not any more."""
     wanted = dict(installed())
-    for path in {*(DOCS / "man").glob("*.8"), *COMPLETIONS.iterdir()} - {*wanted}:
+    for path in {*(DOCS / "man").glob("*.8"), *COMPLETIONS.glob("*/*")} - {*wanted}:
         path.unlink()
     for path, text in wanted.items():
         path.write_text(text)

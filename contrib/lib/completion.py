@@ -1,4 +1,4 @@
-"""Completion of the command lines of all programs in bash, made from their argparse by shtab."""
+"""Completion of the command lines of all programs in bash and zsh, made from their argparse by shtab."""
 
 import argparse
 from pathlib import Path
@@ -18,8 +18,12 @@ WORDS: Final = {
 }
 
 
-def completion(program: str) -> str:
-    """Gives the text of a file for bash-completion."""
+#: Shells, and how each wants the file of a program to be called.
+SHELLS: Final = {"bash": "{}", "zsh": "_{}"}
+
+
+def completion(program: str, shell: str) -> str:
+    """Gives the text of a file for the completion of a shell."""
     shown = argparse.ArgumentParser(prog=program, add_help=False)
     for action in programs.actions(program):
         keywords = {"help": action.help, "nargs": action.nargs, "choices": action.choices, "action": "store"}
@@ -31,4 +35,4 @@ def completion(program: str) -> str:
         copied = shown.add_argument(*names, **keywords)
         if action.type is Path:
             copied.complete = shtab.FILE  # type: ignore[attr-defined]
-    return shtab.complete(shown, "bash")
+    return shtab.complete(shown, shell)

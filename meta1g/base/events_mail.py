@@ -150,7 +150,9 @@ _QMGR: Final[Mapping[str, LogEvent]] = {
         "A session or message was refused; the line of SMTPS tells the client.",
     ),
     "qmgr.commit": row(Sev.DEBUG, About.MESSAGE, "ss_ta rcpts", "", "The envelope is on stable storage."),
-    "qmgr.accept": row(Sev.INFO, About.MESSAGE, "ss_ta mail size rcpts", "", "A message has entered the queue."),
+    "qmgr.accept": row(
+        Sev.INFO, About.MESSAGE, "ss_ta mail size rcpts", "by priority traits", "A message has entered the queue."
+    ),
     "qmgr.resolve": row(Sev.DEBUG, About.LOOKUP, "ss_ta key reply", "", "SMAR does not know where a recipient goes."),
     "qmgr.verified": row(
         Sev.INFO,
@@ -184,7 +186,9 @@ _QMGR: Final[Mapping[str, LogEvent]] = {
         "An alias was expanded; these are its members, or some of them.",
     ),
     "qmgr.bounce": row(Sev.INFO, About.DELIVERY, f"{_RCPT} count", "", "A report of so many failed recipients goes to rcpt."),
-    "qmgr.report": row(Sev.INFO, About.DELIVERY, _RCPT, "", "A report of success, delay or expansion goes to rcpt."),
+    "qmgr.report": row(
+        Sev.INFO, About.DELIVERY, f"{_RCPT} told", "", "A report of success, delay or expansion of those told of goes to rcpt."
+    ),
     "qmgr.held": row(
         Sev.ERROR, About.TROUBLE, f"{_RCPT} cdb_id", "", "A recipient is held: its content is damaged; the operator decides."
     ),

@@ -51,22 +51,27 @@ class Findings:
         self.lines.append(f"warning: {text}")
 
     @contextlib.contextmanager
-    def part(self) -> Iterator[None]:
-        """Notes what goes wrong inside, and goes on."""
+    def part(self, where: str = "") -> Iterator[None]:
+        """Notes what goes wrong inside, and goes on.
+
+        Args:
+            where: place in the configuration of what is looked at, if what goes wrong does not name it.
+        """
+        before = f"{where}: " if where else ""
         try:
             yield
         except CliError as error:
-            self.add(str(error), error.exit_code)
+            self.add(f"{before}{error}", error.exit_code)
         except Meta1Error as error:
-            self.add(error.cause, EX_TEMPFAIL if isinstance(error, TempError) else EX_CONFIG)
+            self.add(f"{before}{error.cause}", EX_TEMPFAIL if isinstance(error, TempError) else EX_CONFIG)
         except OSError as error:
-            self.add(reach.explain(error), EX_NOPERM if isinstance(error, PermissionError) else EX_CONFIG)
+            self.add(f"{before}{reach.explain(error)}", EX_NOPERM if isinstance(error, PermissionError) else EX_CONFIG)
         except Exception as error:  # noqa: BLE001  a check tells everything that its component would fail at
-            self.add(f"{type(error).__name__}: {error}", EX_SOFTWARE)
+            self.add(f"{before}{type(error).__name__}: {error}", EX_SOFTWARE)
 
-    def look(self, function: Callable[..., object], *args: object) -> None:
-        """Calls a function and notes what it raises."""
-        with self.part():
+    def look(self, function: Callable[..., object], *args: object, where: str = "") -> None:
+        """Calls a function and notes what it raises; `where` as for part()."""
+        with self.part(where):
             function(*args)
 
     def directories(self, paths: Iterable[Path], mode: int, purpose: str) -> None:

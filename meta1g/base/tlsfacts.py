@@ -5,6 +5,8 @@ Ref: RFC 8446, RFC 5246, RFC 7672; RFC 9325 (ciphers and versions); MeTA1 design
 (modelled on).
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -74,7 +76,8 @@ class TlsSettings:
         tls13_only: nothing older than TLS 1.3; else TLS 1.2 and newer.
         ciphers: OpenSSL's list for TLS 1.2.
         request_cert: a server asks clients for a certificate; it takes one that cannot be verified, or none.
-        ticket_keys: keys that several processes share, TICKET_KEYS_BYTES; empty for those of OpenSSL.
+        ticket_keys: keys that several processes share, TICKET_KEYS_BYTES, then perhaps those from before, whose tickets are
+            taken, too; empty for those of OpenSSL.
         ticket_secret_file: what such keys are made of by the user of a context; None for nothing.
         names: certificates for server names, which the user of a context chooses by; None without any.
     """
@@ -91,6 +94,15 @@ class TlsSettings:
     ticket_keys: bytes = b""
     ticket_secret_file: Path | None = None
     names: ServerNamesFile | None = None
+
+    def parts(self) -> "Iterator[TlsSettings]":
+        """Gives settings with one thing each that may be wrong, so that a check finds all that is."""
+        plain = TlsSettings()
+        yield replace(plain, ciphers=self.ciphers)
+        yield from (replace(plain, pairs=(pair,)) for pair in self.pairs)
+        for name in ("ca_file", "ca_directory", "crl_file", "dh_file"):
+            if getattr(self, name) is not None:
+                yield replace(plain, **{name: getattr(self, name)})
 
     def signature(self) -> TlsFiles:
         """Gives what changes with the content of a file, for all of them.  Blocks: no (one system call each)."""

@@ -120,6 +120,10 @@ class Section:
         self._row(option.lower())
         return option.lower() in self._given
 
+    def differs(self, option: str) -> bool:
+        """Tells whether an option has another value than its default, of which smconf -p writes all; raises as get()."""
+        return bool(self.get(option) != self._row(option.lower()).default)
+
     def place(self, option: str) -> int:
         """Gives the position of an option in the text, that of the section if it is not given."""
         given = self._given.get(option.lower())

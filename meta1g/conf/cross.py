@@ -8,7 +8,7 @@ Pure.
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -76,6 +76,9 @@ def _listen_socket(section: Section) -> Iterator[Problem]:
         yield Problem(section.pos, "a socket of type unix needs path = ...;")
     if section.given("path") and section.given("type") and section.get("type") == "inet":
         yield Problem(section.place("path"), "path belongs to type = unix; remove it or change the type")
+    elif section.get("type") == "unix" or section.given("path"):
+        for name in filter(section.differs, ("address", "port")):
+            yield Problem(section.place(name), f"{name} belongs to type = inet; remove it, or path and the type")
 
 
 def _filter_socket(section: Section) -> Iterator[Problem]:
@@ -106,6 +109,14 @@ def _milters(section: Section) -> Iterator[Problem]:
             yield Problem(section.place("milters"), f"milters: there is no section milter {shown(name)}; {advice}")
     if len(set(names)) < len(names):
         yield Problem(section.place("milters"), "milters: a filter can be passed only once; remove what stands there twice")
+
+
+def milter_problems(glob: Section) -> Iterator[Problem]:
+    """Gives what is wrong with the filters of a file of pmult, beyond the types of their options."""
+    yield from _milters(glob)
+    for section in glob.subs("milter"):
+        yield from _milter(section)
+        yield from _filter_socket(section.sub("socket"))
 
 
 def _policy_milter(section: Section) -> Iterator[Problem]:
@@ -142,6 +153,15 @@ def _implicit_tls(section: Section, listen: Section) -> Iterator[Problem]:
         yield Problem(listen.place("implicit_tls"), "implicit_tls needs a certificate; add tls { cert_file = ...; }")
 
 
+#: Types of maps that an option is for.
+_MAP_OPTIONS: Final[Mapping[str, Sequence[str]]] = {
+    "file": FILE_TYPES,
+    **dict.fromkeys(("path", "address", "port", "mapname", "timeout"), ("socket",)),
+    "maps": ("sequence",),
+    "entries": ("static",),
+}
+
+
 def _map(section: Section) -> Iterator[Problem]:
     kind = section.get("type")
     if kind in FILE_TYPES and not section.given("file"):
@@ -153,6 +173,17 @@ def _map(section: Section) -> Iterator[Problem]:
     for entry in section.get("entries"):
         if len(entry.split(None, 1)) < 2:
             yield Problem(section.place("entries"), f"entry {shown(entry)} has no value; write key, blank, value")
+
+
+def _map_without_use(section: Section) -> Iterator[Problem]:
+    """Options of a map that say nothing about a map of its type."""
+    kind = section.get("type")
+    for name, kinds in _MAP_OPTIONS.items():
+        if kind and kind not in kinds and section.differs(name):
+            yield Problem(section.place(name), f"{name} counts for nothing in a map of type {kind}; remove it")
+    if kind == "socket" and section.given("path"):
+        for name in filter(section.differs, ("address", "port")):
+            yield Problem(section.place(name), f"{name} counts for nothing beside path; keep one of the two")
 
 
 def _map_user(section: Section) -> Iterator[Problem]:
@@ -266,7 +297,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "policy_milter": (_policy_milter,),
     "milter": (_milter,),
     "auth": (_server_auth,),
-    "map": (_map,),
+    "map": (_map, _map_without_use),
     "aliases": (_map_user,),
     "local_user_map": (_map_user,),
     "mailertable": (_map_user,),

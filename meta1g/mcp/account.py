@@ -42,8 +42,8 @@ def caller() -> Identity:
     return Identity(name, uid, os.getegid(), tuple(sorted(os.getgroups())), drop=False)
 
 
-def identities(services: Sequence[Service], *, use_accounts: bool) -> dict[str, Identity]:
-    """Gives the identity of each service by its label.
+def check_accounts(services: Sequence[Service], *, use_accounts: bool) -> None:
+    """Looks whether all services have an account, if accounts count.
 
     Args:
         services: all services.
@@ -53,7 +53,7 @@ def identities(services: Sequence[Service], *, use_accounts: bool) -> dict[str, 
         CliError: users or groups do not exist, or are root; the text has a line for each.
     """
     if os.geteuid() != 0:
-        return {service.label: caller() for service in services}
+        return
     wrong = [
         f"{service.where}: {text}"
         for service in services
@@ -61,6 +61,17 @@ def identities(services: Sequence[Service], *, use_accounts: bool) -> dict[str, 
     ]
     if wrong:
         raise CliError("\n".join(dict.fromkeys(wrong)))
+
+
+def identities(services: Sequence[Service], *, use_accounts: bool) -> dict[str, Identity]:
+    """Gives the identity of each service by its label; that of the caller to those that check_accounts() refuses.
+
+    Args:
+        services: all services.
+        use_accounts: as for check_accounts().
+    """
+    if os.geteuid() != 0:
+        return {service.label: caller() for service in services}
     plain = {service.label: _identity(service, use_accounts) for service in services}
     served = {plain[s.label].gid for s in services if s.kind in _QMGR_SERVES and plain[s.label].drop}
     return {

@@ -17,7 +17,7 @@ from meta1g.base.unixsock import PATH_MAX_BYTES
 from meta1g.conf.config import Config, Section
 from meta1g.conf.load import load_file
 from meta1g.mcp import logfiles
-from meta1g.mcp.account import Identity, identities
+from meta1g.mcp.account import Identity, check_accounts, identities
 from meta1g.mcp.child import MemberPlan
 from meta1g.mcp.program import Program, program_of
 from meta1g.mcp.service import Service, StartAction, options_of, services_of
@@ -25,6 +25,8 @@ from meta1g.mcp.spawn import Launch
 
 _STATUS_DIRECTORY: Final = Path(paths.MCP_STATUS_SOCKET).parent
 _MISSING: Final = ": no such directory"
+#: Options of components that name a file which is read at the start alone.
+_ONCE: Final = {"qmgr": ("dsn_templates",)}
 T = TypeVar("T")
 
 
@@ -64,8 +66,8 @@ class Preparation:
     Args:
         config: the configuration.
         wrong: what is wrong.
-        prepared: what could run; None if there is no queue directory, or somebody has no account.  Components of which
-            something is wrong are not in it.
+        prepared: what could run; None if there is no queue directory.  Components of which something is wrong are not in it,
+            but those without an account.
     """
 
     config: Config
@@ -121,9 +123,11 @@ def try_to_prepare(file: Path, *, lenient: bool = False) -> Preparation:
     status = queue / _STATUS_DIRECTORY
     if status.exists() and not os.access(status, os.W_OK):
         return made  # somebody else's: all else would be looked at by the wrong account
-    found = made.attempt(lambda: identities(services, use_accounts=_uses_accounts(queue)))
+    use_accounts = _uses_accounts(queue)
+    made.attempt(partial(check_accounts, services, use_accounts=use_accounts))
+    found = identities(services, use_accounts=use_accounts)  # who has no account is looked at all the same, by the caller
     programs = {one.label: made.attempt(partial(program_of, one, config.path, lenient=lenient)) for one in services}
-    if found is None or not queue.is_dir():
+    if not queue.is_dir():
         return made
     log_files = made.attempt(partial(logfiles.log_files, config, services, found)) or []
     found = logfiles.with_log_groups(found, log_files)
@@ -154,8 +158,9 @@ def _plan(config: Config, service: Service, identity: Identity, program: Program
     queue = config.queue_directory
     errors = None if logfiles.stderr_is_journal() else queue / logfiles.stderr_name(service)
     launch = Launch(program, identity, queue, errors, config.text)
-    facts = (options_of(section_of(config, service)), _read_elsewhere(config.glob, service), _glob_options(config.glob))
-    return MemberPlan(service, launch, facts)
+    section = section_of(config, service)
+    elsewhere, files = _read_elsewhere(config.glob, service), _read_at_start(config, section)
+    return MemberPlan(service, launch, (options_of(section), elsewhere, files, _glob_options(config.glob)))
 
 
 def section_of(config: Config, service: Service) -> Section:
@@ -170,6 +175,20 @@ def _read_elsewhere(glob: Section, service: Service) -> object:
     smtpc = glob.sub("smtpc")
     listens = [options_of(listen) for smtps in glob.subs("smtps") for listen in smtps.subs("listen_socket")]
     return listens, smtpc.get("remote_port"), smtpc.get("LMTP_socket"), smtpc.flag("talk_to_myself")
+
+
+def _read_at_start(config: Config, section: Section) -> list[object]:
+    """Gives what tells whether files that a component reads once were changed; all others it renews by itself."""
+    names = (section.get(option) for option in _ONCE.get(section.keyword, ()))
+    return [_signature(config.configuration_directory / name) for name in names if name is not None]
+
+
+def _signature(path: Path) -> object:
+    try:
+        facts = path.stat()
+    except OSError:  # the component's own check tells it
+        return None
+    return facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_size
 
 
 def _glob_options(glob: Section) -> object:

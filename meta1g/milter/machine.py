@@ -228,8 +228,8 @@ class FilterMachine:
         return b"" if failed else encode(Frame(Smfic.QUIT))
 
     def fail(self) -> None:
-        """Is told that the filter is lost: time-out, broken connection, nonsense."""
-        if self.state is not State.FAILED:
+        """Is told that the filter is lost: time-out, broken connection, nonsense; after the end that is nothing new."""
+        if self.state not in (State.FAILED, State.CLOSED):
             self.step(Event.FAIL)
         self.waits_for = None
 

@@ -21,6 +21,7 @@ from meta1g.pmilter.modify import ModificationError, Modifications
 from meta1g.pmilter.stages import MACRO_STAGES, STAGES, is_allowed
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_pmilter import (
+    PM_MACROS_MAX,
     PM_VERSION,
     PMILTER_CHUNK_SIZE,
     Capability,
@@ -50,9 +51,12 @@ from meta1g.smtp.header import Field
 #: The words of a refusal for which a filter has none of its own, by the first digit of its code.
 _USUAL: Final = {4: Reply(451, "4.7.1", "Refused by a filter, try again later"), 5: Reply(550, "5.7.1", "Refused by a filter")}
 #: Values by the names that they have for filters of sendmail 8.
-_NAMES: Final[Mapping[Pmm, str]] = {
+MACRO_NAMES: Final[Mapping[Pmm, str]] = {
     Pmm.SRVHOSTNAME: "j",
     Pmm.CLIENT_RESOLVE: "client_resolve",
+    Pmm.CLIENT_PORT: "client_port",
+    Pmm.SRVADDR: "daemon_addr",
+    Pmm.SRVPORT: "daemon_port",
     Pmm.TLS_VERSION: "tls_version",
     Pmm.TLS_CIPHER_SUITE: "cipher",
     Pmm.TLS_CIPHER_BITS: "cipher_bits",
@@ -78,6 +82,8 @@ _ACTIONS: Final[Mapping[Function, FilterActions]] = {
     Function.QUARANTINE: FilterActions.QUARANTINE,
 }
 _LISTENING: Final = frozenset((State.READY, State.CONNECTED, State.HELLO, *IN_MESSAGE))
+#: How much of a wrong answer is told.
+_SAID_MAX_CHARS: Final = 80
 Values = Mapping[str, str]
 Messages = tuple[Message, ...]
 
@@ -118,6 +124,8 @@ def agree(wanted: PmWanted) -> Agreement:
         if stage not in MACRO_STAGES[macro]:
             raise MilterProtocolError(f"it asks for macro {macro.name} at stage {stage.name}, where that has no value")
         macros[stage] = (*macros.get(stage, ()), macro)
+        if len(macros[stage]) > PM_MACROS_MAX:
+            raise MilterProtocolError(f"it asks for more than {PM_MACROS_MAX} macros at stage {stage.name}")
     return Agreement(wanted.name, Capability(wanted.capabilities), Function(wanted.functions), macros)
 
 
@@ -306,7 +314,7 @@ class PolicyMachine:
 
     def _macros(self, stage: Stage, macros: Values) -> tuple[MacroValue, ...]:
         asked = self._agreement.macros.get(stage, ())
-        return tuple(MacroValue(macro=int(one), value=value) for one in asked if (value := macros.get(_NAMES[one], "")))
+        return tuple(MacroValue(macro=int(one), value=value) for one in asked if (value := macros.get(MACRO_NAMES[one], "")))
 
     # what the filter answers
 
@@ -320,7 +328,8 @@ class PolicyMachine:
         if not isinstance(answer, PmDotVerdict if stage is Stage.DOT else PmVerdict):
             raise MilterProtocolError(f"{type(answer).__name__} is no answer at stage {stage.name}")
         if not is_allowed(stage, answer.code, answer.reply):
-            raise MilterProtocolError(f"{answer.code} {answer.reply} is no answer at stage {stage.name}")
+            said = f"{answer.code} {str(answer.reply)[:_SAID_MAX_CHARS]}"
+            raise MilterProtocolError(f"{said} is no answer at stage {stage.name}")
         verdict = _verdict(answer.code, answer.reply)
         if answer.code == Code.SKIP:
             self._enough = True

@@ -9,6 +9,7 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import NO_REPLY, Reply
+from meta1g.milter.limits import REPLY_LINES_MAX
 from meta1g.rcb.smtps_pmilter import Capability, Code, Pmm, Stage
 
 
@@ -58,6 +59,9 @@ _SESSION: Final = (Stage.CONNECT, *_LATER)
 MACRO_STAGES: Final[Mapping[Pmm, tuple[Stage, ...]]] = {
     Pmm.SRVHOSTNAME: _SESSION,
     Pmm.CLIENT_RESOLVE: _SESSION,
+    Pmm.CLIENT_PORT: _SESSION,
+    Pmm.SRVADDR: _SESSION,
+    Pmm.SRVPORT: _SESSION,
     **{macro: _LATER for macro in Pmm if Pmm.TLS_VERSION <= macro <= Pmm.AUTH_AUTHOR},
     Pmm.MAIL_TAID: _TA,
     Pmm.DOT_MSGID: (Stage.DOT,),
@@ -76,8 +80,9 @@ def is_allowed(stage: Stage, code: int, reply: Reply = NO_REPLY) -> bool:
     Args:
         stage: where it was asked.
         code: a Code or an SMTP code.
-        reply: what the client shall be told, NO_REPLY for the usual words; it has to be of the same code.
+        reply: what the client shall be told, NO_REPLY for the usual words; it has to be of the same code, and of at most
+            REPLY_LINES_MAX lines.
     """
     if code >= 400:
-        return code < 600 and reply.code in (0, code)
+        return code < 600 and reply.code in (0, code) and len(reply.lines) <= REPLY_LINES_MAX
     return code in STAGES[stage].codes and reply.code == 0

@@ -155,8 +155,8 @@ def can_join(warning: AqRcpt, rcpt: AqRcpt) -> bool:
     )
 
 
-def success_record(rcpt: AqRcpt, next_idx: Callable[[], int], outcome: Outcome, now: float) -> RcptRecord | None:
-    """Gives the recipient of a report that a message was relayed or delivered, or None if nobody asked for one.
+def success_kind(rcpt: AqRcpt, outcome: Outcome) -> int | None:
+    """Gives the flags of the report that a message was relayed or delivered, or None if nobody asked for one.
 
     A server that knows DSN makes its own (RFC 3461 5.2.2); behind LMTP is a mailbox (RFC 2033 1).  Who has set a time for
     delivery hears where nobody watches it any more, or of each step (RFC 2852 4).
@@ -164,7 +164,21 @@ def success_record(rcpt: AqRcpt, next_idx: Callable[[], int], outcome: Outcome, 
     if (outcome.dsn or not _wants_success(rcpt)) and not _leaves_time(rcpt, outcome):
         return None
     flag = RcptFlags.IS_DELIVERED if rcpt.da == DeliveryAgent.LMTP else RcptFlags.IS_RELAYED
-    return _about(rcpt, next_idx(), flag, outcome, now)
+    return int(flag) | rcpt.record.flags & RcptFlags.LIST
+
+
+def success_record(ta: AqTa, rcpt_idx: int, to: str, kind: int, reports: Sequence[DsnRcpt], now: float) -> RcptRecord:
+    """Gives the recipient of a report about several recipients that ended together.
+
+    Args:
+        ta: the transaction.
+        rcpt_idx: index of the report.
+        to: who gets it.
+        kind: that of success_kind().
+        reports: what it says.
+        now: seconds since the epoch.
+    """
+    return _record(ta, rcpt_idx, to, kind, reports, now)
 
 
 def _leaves_time(rcpt: AqRcpt, outcome: Outcome) -> bool:

@@ -89,7 +89,7 @@ class Expanding:
         if not more:
             report = None if single and owner is None else self._report(rcpt, owner, now)
             if report is not None:
-                log_report(self._log, report, "expansion")
+                log_report(self._log, report, (old.rcpt_idx,), "expansion")
                 records.append(report)
             step(rcpt, Event.STORE)
         self._storing.replace(ta, () if more else (rcpt,), records, rcpt.home, then)

@@ -121,6 +121,8 @@ COUNT_KEYS_MAX: Final = 100_000
 STATUS_TEXT_MAX_CHARS: Final = 512
 #: Recipients named in one bounce.
 BOUNCE_RCPTS_MAX: Final = 500
+#: Recipients named in one report of success: the line of the log has room for their indexes.
+SUCCESS_RCPTS_MAX: Final = 100
 #: Recipients named in one warning: it is stored anew with each.
 WARNING_RCPTS_MAX: Final = 50
 #: Failed recipients of a transaction wait for the others, to be in one report, until they are this part of AQ.

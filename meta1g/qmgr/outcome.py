@@ -124,9 +124,17 @@ def _retry(number: int, *, served: bool, asked: bool) -> Retry:
     return Retry.LATER if number else Retry.BY_CODE
 
 
-def log_report(log: Log, record: RcptRecord, what: str) -> None:
-    """Writes the line of a report that is on its way; `what` is `success`, `delay` or `expansion`."""
-    log.info("qmgr.report", what, ss_ta=record.ta_id, rcpt_idx=record.rcpt_idx, rcpt=record.rcpt)
+def log_report(log: Log, record: RcptRecord, told: Iterable[int], what: str) -> None:
+    """Writes the line of a report that is on its way.
+
+    Args:
+        log: the log.
+        record: the recipient of the report.
+        told: indexes of those that it tells of.
+        what: `success`, `delay` or `expansion`.
+    """
+    indexes = " ".join(map(str, told))
+    log.info("qmgr.report", what, ss_ta=record.ta_id, rcpt_idx=record.rcpt_idx, rcpt=record.rcpt, told=indexes)
 
 
 def log_outcome(log: Log, now: float, rcpt: AqRcpt, what: str, outcome: Outcome) -> None:

@@ -349,8 +349,7 @@ class Scheduler:
         return [(rcpt, self._retry(CONFUSED)) for rcpt in rcpts]
 
     def _carry_out(self, verdicts: list[_Verdict]) -> None:
-        for rcpt, action in verdicts:
-            self._update.guard("qmgr.result", rcpt, action)
+        self._update.together("qmgr.result", verdicts)
 
     def _retry(self, outcome: Outcome) -> Callable[[AqRcpt], None]:
         return lambda rcpt: self._update.retry_later(rcpt, outcome)

@@ -152,7 +152,7 @@ class Storing:
             put = [record, joined]
         elif warn:
             warning = bounce.delay_record(rcpt, self.next_idx(ta), outcome, now)
-            log_report(self._log, warning, "delay")
+            log_report(self._log, warning, (rcpt.record.rcpt_idx,), "delay")
             put = [record, warning]
             if self._aq.fits((warning,)):
                 self._active.resolve([self._aq.add_rcpt(ta, warning, Home.DEFEDB)])

@@ -7,7 +7,7 @@ Locking: caller holds AQ.
 Ref: MeTA1 design, "Implementation: QMGR, update after a delivery" (modelled on).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from meta1g.base import failure
@@ -20,10 +20,11 @@ from meta1g.qmgr.bounces import Bounces
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.gather import Gather
 from meta1g.qmgr.orders import Orders
-from meta1g.qmgr.outcome import CONFUSED, Outcome, log_outcome, log_report
+from meta1g.qmgr.outcome import CONFUSED, Outcome, log_outcome
 from meta1g.qmgr.rcpt_fsm import Event, step
 from meta1g.qmgr.retry import is_report
 from meta1g.qmgr.storing import Storing
+from meta1g.qmgr.successes import Successes
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.smtpc_qmgr import Retry
 
@@ -46,6 +47,7 @@ class Update:
         self._active = active
         self._storing = storing
         self._bounces = bounces
+        self._successes = Successes(env, storing, bounces)
         self._gather = gather
         self._orders = orders
         self._settings = env.settings
@@ -112,26 +114,13 @@ class Update:
         if outcome.hold:
             self.hold(rcpt, outcome)
         elif outcome.reply.is_ok:
-            self.delivered(rcpt, outcome)
+            self._successes.delivered(rcpt, outcome)
         elif outcome.is_temporary:
             self.temp_failed(rcpt, outcome)
         elif self._settings.soft_bounce:
             self.retry_later(rcpt, replace(outcome, retry=Retry.LATER))
         else:
             self.failed(rcpt, outcome)
-
-    def delivered(self, rcpt: AqRcpt, outcome: Outcome) -> None:
-        """Ends a recipient that was delivered, with a report if its sender wants one."""
-        step(rcpt, Event.STORE)
-        ta, now = rcpt.ta, self._clock.now()
-        log_outcome(self._log, now, rcpt, "qmgr.delivered", outcome)
-        report = bounce.success_record(rcpt, lambda: self._storing.next_idx(ta), outcome, retry.as_stored(now))
-        if report is None:
-            self._storing.forget(rcpt)
-        else:
-            log_report(self._log, report, "success")
-            self._storing.replace(ta, (rcpt,), (report,), rcpt.home)
-        self._bounces.settle(ta)
 
     def temp_failed(self, rcpt: AqRcpt, outcome: Outcome) -> None:
         """Tries a recipient at its next server, later, or not any more if it is too old."""
@@ -171,6 +160,12 @@ class Update:
         self._bounces.settle(rcpt.ta)
 
     # -- exceptions ----------------------------------------------------------------------------------------------------
+
+    def together(self, where: str, verdicts: Iterable[tuple[AqRcpt, Callable[[AqRcpt], object]]]) -> None:
+        """Does something with each of several recipients of one delivery; one report tells of those that it has ended."""
+        with self._successes.together():
+            for rcpt, action in verdicts:
+                self.guard(where, rcpt, action)
 
     def guard(self, where: str, rcpt: AqRcpt, action: Callable[[AqRcpt], object]) -> None:
         """Does something with one recipient; an unexpected exception costs it a deferral, and nobody else."""

@@ -124,7 +124,7 @@ def _check_argon2(text: str) -> None:
     if int(match[1]) > _MEMORY_MAX_KIB or not 0 < int(match[2]) <= _TIME_MAX or not int(match[3]):
         raise ValueError("argon2id: m, t or p is 0 or too large: a check would take all memory, or for ever")
     if _argon2() is None:
-        raise ValueError("argon2id needs the library argon2-cffi; install it: pip install 'meta1g[auth]'")
+        raise ValueError("argon2id needs the library argon2-cffi; install it: pip install argon2-cffi")
 
 
 def _check_crypt(text: str) -> None:
@@ -215,7 +215,7 @@ def make_stored(kind: str, password: str, salt: bytes, iterations: int = NEW_ITE
     if kind == ARGON2ID:
         hasher = _argon2()
         if hasher is None:
-            raise ValueError("argon2id needs the library argon2-cffi; install it: pip install 'meta1g[auth]'")
+            raise ValueError("argon2id needs the library argon2-cffi; install it: pip install argon2-cffi")
         return Stored(ARGON2ID, hasher.hash(password))
     verifier = make_verifier(SCRAM[kind], password, salt, iterations)
     parts = (verifier.salt, verifier.stored_key, verifier.server_key)

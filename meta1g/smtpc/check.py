@@ -5,11 +5,12 @@ Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on).
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 
 from meta1g.base import paths, startup
-from meta1g.base.log import Log
 from meta1g.base.selfcheck import Findings
+from meta1g.conf.config import Config
 from meta1g.conf.load import load_file
 from meta1g.smtpc.connection import check_source
 from meta1g.smtpc.settings import Settings
@@ -28,27 +29,43 @@ def check(arguments: argparse.Namespace) -> int:
         queue = config.queue_directory
         found.libraries("gevent", "greenlet")
         found.log("smtpc", config.glob, section, queue)
-        with found.part():
-            settings = Settings.from_config(config)
-            _check_tls(settings, found)
-            for source in filter(None, (settings.sources.ipv4, settings.sources.ipv6)):
-                found.look(check_source, source)
-            if settings.auth is not None:
-                from meta1g.smtpc.authout import load_logins
-
-                found.look(load_logins, settings.auth.file)
+        look_at_files(found, config)
         cdb = queue / paths.CDB_DIRECTORY
         found.directories([cdb / one for one in paths.CDB_SUBDIRECTORIES], os.X_OK, "read content in it")
         found.directories([queue / Path(paths.QMGR_SMTPC_SOCKET).parent], os.X_OK, "reach the sockets in it")
     return found.finish()
 
 
-def _check_tls(settings: Settings, found: Findings) -> None:
-    """Loads the files of TLS as SMTPC would, if there are some."""
-    if settings.tls is not None and settings.tls.signature():
-        from meta1g.smtpc.tlsout import TlsOut
+def look_at_files(found: Findings, config: Config) -> None:
+    """Looks at the settings as this account: the files of TLS and of logins, the addresses that connections come from.
 
-        found.look(TlsOut(Log("smtpc")).context, settings.tls)
+    Args:
+        found: takes what is wrong.
+        config: the whole configuration; it has no errors.
+    """
+    section = config.section("smtpc")
+    with found.part():
+        settings = Settings.from_config(config)
+        _check_tls(settings, section.sub("tls").where, found)
+        for source in filter(None, (settings.sources.ipv4, settings.sources.ipv6)):
+            found.look(check_source, source, where=section.where)
+        if settings.auth is not None:
+            from meta1g.smtpc.authout import load_logins
+
+            found.look(load_logins, settings.auth.file, where=section.sub("auth").where)
+
+
+def _check_tls(settings: Settings, where: str, found: Findings) -> None:
+    """Loads the files of TLS as SMTPC would, if there are some."""
+    if settings.tls is None or not settings.tls.signature():
+        return
+    from meta1g.st.tls import tls_context
+
+    known = len(found.lines)
+    for part in settings.tls.parts():
+        found.look(partial(tls_context, server=False), part, where=where)
+    if len(found.lines) == known:
+        found.look(partial(tls_context, server=False), settings.tls, where=where)
 
 
 def main(argv: list[str]) -> int:

@@ -14,10 +14,12 @@ from meta1g.base.errors import PermError
 from meta1g.base.hostname import system_name
 from meta1g.base.selfcheck import Findings
 from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM
-from meta1g.conf.load import Section, load_file
+from meta1g.conf.config import Config, Section
+from meta1g.conf.load import load_file
+from meta1g.milter.settings import MilterSettings
 from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.mechanisms import PASSWORDS, SessionFacts, offered
-from meta1g.smtps.milters import MilterSettings, PolicySettings, milters_of, policies_of
+from meta1g.smtps.milters import PolicySettings, milters_of, policies_of
 from meta1g.smtps.settings import settings_from
 
 _NO_MECHANISM: Final = (
@@ -38,18 +40,7 @@ def check(arguments: argparse.Namespace) -> int:
         queue = config.queue_directory
         found.libraries("gevent", "greenlet")
         found.log("smtps", config.glob, section, queue)
-        with found.part():
-            settings = settings_from(config, section, config.hostname or system_name())
-            _check_group(settings.cdb_gid, section.where, found)
-            if (auth := auth_settings(config, section.sub("auth"))) is not None:
-                _check_auth(auth, section.sub("auth").where, found)
-                if settings.tls is None and not _in_clear(auth):
-                    found.warn(f"{section.sub('auth').where}: {_NO_MECHANISM}")
-            _check_filters(section, queue, found)
-            if settings.tls is not None:
-                from meta1g.smtps.tlscheck import check_tls
-
-                check_tls(settings.tls, section.sub("tls").where, found)
+        look_at_files(found, config, section)
         cdb = queue / paths.CDB_DIRECTORY
         found.directories([cdb / one for one in paths.CDB_SUBDIRECTORIES], os.W_OK | os.X_OK, "write there")
         peers = {Path(paths.QMGR_SMTPS_SOCKET).parent, Path(paths.SMAR_SMTPS_SOCKET).parent}
@@ -57,6 +48,28 @@ def check(arguments: argparse.Namespace) -> int:
         if section.get("start_action") == "pass":
             found.directories([(queue / section.get("pass_fd_socket")).parent], os.W_OK | os.X_OK, "make a socket there")
     return found.finish()
+
+
+def look_at_files(found: Findings, config: Config, section: Section) -> None:
+    """Looks at the settings of a section as this account: the files, back ends and filters, the group of contents.
+
+    Args:
+        found: takes what is wrong.
+        config: the whole configuration; it has no errors.
+        section: the section.
+    """
+    with found.part():
+        settings = settings_from(config, section, config.hostname or system_name())
+        _check_group(settings.cdb_gid, section.where, found)
+        if (auth := auth_settings(config, section.sub("auth"))) is not None:
+            _check_auth(auth, section.sub("auth").where, found)
+            if settings.tls is None and not _in_clear(auth):
+                found.warn(f"{section.sub('auth').where}: {_NO_MECHANISM}")
+        _check_filters(section, config.queue_directory, found)
+        if settings.tls is not None:
+            from meta1g.smtps.tlscheck import check_tls
+
+            check_tls(settings.tls, section.sub("tls").where, found)
 
 
 def _check_group(gid: int | None, where: str, found: Findings) -> None:

@@ -18,6 +18,7 @@ from meta1g.base.log import Log
 from meta1g.base.reply import Reply
 from meta1g.milter.changes import FilterChange, NewMessage
 from meta1g.milter.errors import MilterProtocolError
+from meta1g.milter.exchange import FilterFault
 from meta1g.milter.machine import CONTINUE, FilterOutcome, FilterVerdict
 from meta1g.pmilter.machine import NOTHING, Agreement, Messages, PolicyMachine, agree
 from meta1g.rcb.schema import Message, Role
@@ -36,7 +37,7 @@ from meta1g.rcb.smtps_pmilter import (
     Replacement,
 )
 from meta1g.smtps.filterconn import FilterFailedError
-from meta1g.smtps.filterstats import FilterFault, FilterPresence, FilterTally
+from meta1g.smtps.filterstats import FilterPresence, FilterTally
 from meta1g.smtps.milters import PolicySettings
 from meta1g.st import StError, st_utime
 from meta1g.st.rcbconn import RcbConn
@@ -228,12 +229,20 @@ class PolicyConnection:
         return verdict
 
     def _answer(self, msg: Message) -> Message:
-        """Switches: yes (network)."""
+        """Asks.  A message that stays unfinished for the whole time ends the connection: no other can follow it.
+
+        Switches: yes (network).
+        """
         conn = self._conn
         if conn is None:
             raise TempError(Module.PMILTER, "it was lost")
-        begun_us = st_utime()
-        answer = conn.ask(msg).wait(self.settings.reply_timeout_us)
+        unfinished, begun_us = conn.unfinished, st_utime()
+        try:
+            answer = conn.ask(msg).wait(self.settings.reply_timeout_us)
+        except StError as error:
+            if error.errno == errno.ETIME and unfinished and conn.unfinished == unfinished:
+                conn.close("half a message, and no more of it in time")
+            raise
         self.tally.answered(st_utime() - begun_us)
         return answer
 

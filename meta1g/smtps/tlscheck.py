@@ -42,6 +42,12 @@ def check_tls(settings: TlsSettings, where: str, found: Findings) -> None:
 def _check_pairs(settings: TlsSettings, where: str, found: Findings) -> None:
     for pair in settings.pairs:
         _warn_of_mode(pair.key_file, where, found)
+    known = len(found.lines)
+    for part in settings.parts():
+        with _told(where, found):
+            tls_context(part, server=True)
+    if len(found.lines) > known:
+        return
     with _told(where, found):
         left = tls_context(settings, server=True).seconds_left()
         for pair, left_s in zip(settings.pairs, left, strict=False):

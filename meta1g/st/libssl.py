@@ -17,7 +17,7 @@ import os
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from meta1g.base.tlsfacts import KeyPair, TlsInfo, TlsSettings, TlsWanted
+from meta1g.base.tlsfacts import TICKET_KEYS_BYTES, KeyPair, TlsInfo, TlsSettings, TlsWanted
 from meta1g.st.errors import StError
 from meta1g.st.io import WantError
 from meta1g.st.netfd import READ, WRITE
@@ -35,6 +35,7 @@ except ImportError:  # a Python without TLS
     _PYTHONS = "none"
 
 _CHUNK_BYTES: Final = 65536
+_NO_CERTIFICATE: Final = "no certificate in PEM"
 _ERROR_TEXT_BYTES: Final = 256
 _EXPORTER: Final = b"EXPORTER-Channel-Binding"
 _EXPORTER_BYTES: Final = 32
@@ -70,8 +71,10 @@ def _reason() -> str:
     return str(ffi.string(text).decode(errors="replace"))
 
 
-def _refuse(what: object) -> NoReturn:
-    raise StError(errno.EINVAL, f"{what}: {_reason() or 'not accepted'}")
+def _refuse(what: object, why: str = "not accepted") -> NoReturn:
+    """Raises the error of something that OpenSSL does not take; its own reason is hard to understand alone."""
+    reason = _reason()
+    raise StError(errno.EINVAL, f"{what}: {why} ({reason})" if reason else f"{what}: {why}")
 
 
 def _made(thing: Any) -> Any:
@@ -101,6 +104,7 @@ class Context:
         asks = settings.request_cert or not server
         self._certs: list[Any] = []  # ours
         self._kinds: set[int] = set()  # of their keys
+        self.tickets = ffi.new("struct tickets *")
         method = lib.TLS_server_method() if server else lib.TLS_client_method()
         self.ctx = ffi.gc(_made(lib.SSL_CTX_new(method)), lib.SSL_CTX_free)
         lib.ask_nobody(self.ctx)
@@ -122,7 +126,7 @@ class Context:
         modes = lib.SSL_MODE_ENABLE_PARTIAL_WRITE | lib.SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | lib.SSL_MODE_RELEASE_BUFFERS
         lib.SSL_CTX_set_mode(ctx, modes)
         if not lib.SSL_CTX_set_cipher_list(ctx, settings.ciphers.encode()):
-            _refuse(f"ciphers {settings.ciphers}")
+            _refuse(f"ciphers {settings.ciphers}", "none is known to OpenSSL; see openssl ciphers")
 
     def _set_server(self, settings: TlsSettings) -> None:
         ctx = self.ctx
@@ -131,7 +135,7 @@ class Context:
         if settings.dh_file is not None:
             readable(settings.dh_file)
             if lib.use_dh_file(ctx, bytes(settings.dh_file)) != 1:
-                _refuse(settings.dh_file)
+                _refuse(settings.dh_file, "no Diffie-Hellman parameters in PEM; openssl dhparam makes them")
         lib.keep_hello(ctx)
         lib.SSL_CTX_set_session_cache_mode(ctx, lib.SSL_SESS_CACHE_OFF)  # tickets only: they need no memory here
         name = _session_name(settings)
@@ -139,17 +143,18 @@ class Context:
         lib.SSL_CTX_set_num_tickets(ctx, 1)
         if settings.ticket_keys:
             self.set_ticket_keys(settings.ticket_keys)
+            lib.take_tickets(ctx)
 
     def _load(self, pair: KeyPair) -> None:
         """Loads a pair; each one is checked, as a key of another kind would silently take another place."""
         readable(pair.cert_file)
         readable(pair.key_file)
         if lib.SSL_CTX_use_certificate_chain_file(self.ctx, bytes(pair.cert_file)) != 1:
-            _refuse(pair.cert_file)
+            _refuse(pair.cert_file, _NO_CERTIFICATE)
         if lib.SSL_CTX_use_PrivateKey_file(self.ctx, bytes(pair.key_file), lib.SSL_FILETYPE_PEM) != 1:
-            _refuse(pair.key_file)
+            _refuse(pair.key_file, "no private key in PEM without a passphrase, or not that of the certificate")
         if lib.SSL_CTX_check_private_key(self.ctx) != 1:
-            _refuse(f"{pair.cert_file}, {pair.key_file}")
+            _refuse(f"{pair.cert_file}, {pair.key_file}", "the key does not belong to the certificate")
         cert = lib.SSL_CTX_get0_certificate(self.ctx)
         lib.X509_up_ref(cert)
         self._certs.append(ffi.gc(cert, lib.X509_free))
@@ -168,12 +173,12 @@ class Context:
             if path is not None:
                 readable(path)
                 if load(self.ctx, bytes(path)) != 1:
-                    _refuse(path)
+                    _refuse(path, _NO_CERTIFICATE)
         if settings.crl_file is not None:
             readable(settings.crl_file)
             store = lib.SSL_CTX_get_cert_store(self.ctx)
             if lib.X509_STORE_load_file(store, bytes(settings.crl_file)) != 1:
-                _refuse(settings.crl_file)
+                _refuse(settings.crl_file, "no list of revoked certificates in PEM")
             lib.X509_STORE_set_flags(store, lib.X509_V_FLAG_CRL_CHECK | lib.X509_V_FLAG_CRL_CHECK_ALL)
 
     def seconds_left(self) -> list[int]:
@@ -181,13 +186,14 @@ class Context:
         return list(map(_seconds_left, self._certs))
 
     def set_ticket_keys(self, keys: bytes) -> None:
-        """Makes and takes tickets with these keys from now on; those of others are not taken any more.
+        """Makes tickets with the first of these keys from now on, and takes those of all of them; of others no more.
 
         Args:
-            keys: TICKET_KEYS_BYTES.
+            keys: TICKET_KEYS_BYTES, once or twice.
         """
-        if lib.SSL_CTX_set_tlsext_ticket_keys(self.ctx, ffi.from_buffer(keys), len(keys)) != 1:
-            _refuse("ticket keys")
+        for number in range(len(keys) // TICKET_KEYS_BYTES):
+            ffi.memmove(self.tickets.keys[number], keys[number * TICKET_KEYS_BYTES :], TICKET_KEYS_BYTES)
+            self.tickets.sets = number + 1
 
     def connection(self, fd: int, wanted: TlsWanted | None) -> "TlsConnection":
         """Begins a connection over a descriptor, which stays the caller's.
@@ -207,7 +213,7 @@ class TlsConnection:
             for, None as long as it has not come.
     """
 
-    __slots__ = ("_done", "_hello", "_server", "_ssl", "hello")
+    __slots__ = ("_done", "_hello", "_server", "_ssl", "_tickets", "hello")
 
     def __init__(self, context: Context, fd: int, wanted: TlsWanted | None) -> None:
         _clear()
@@ -220,6 +226,7 @@ class TlsConnection:
             _refuse("descriptor")
         if wanted is None:
             self._hello = ffi.new("struct hello *")
+            self._tickets = self._hello.tickets = context.tickets
             lib.set_hello(self._ssl, self._hello)
             lib.SSL_set_accept_state(self._ssl)
         else:
@@ -414,7 +421,7 @@ def cert_file_seconds_left(path: Path) -> int:
     readable(path)
     ctx = ffi.gc(_made(lib.SSL_CTX_new(lib.TLS_server_method())), lib.SSL_CTX_free)
     if lib.SSL_CTX_use_certificate_chain_file(ctx, bytes(path)) != 1:
-        _refuse(path)
+        _refuse(path, _NO_CERTIFICATE)
     return _seconds_left(lib.SSL_CTX_get0_certificate(ctx))
 
 

@@ -32,8 +32,6 @@ _SOCKETS: Final = (
     paths.SMAR_QMGR_SOCKET,
     paths.MCP_STATUS_SOCKET,
 )
-#: Sections with a `file` that is no map.
-_NO_MAPS: Final = frozenset({"log", "greylisting"})
 #: Longer than the checks of the components may take.
 _MCP_TIMEOUT_S: Final = 900
 
@@ -145,7 +143,7 @@ def check_entries(found: Installation) -> Iterator[InstallProblem]:
 
 def _map_sections(section: Section) -> Iterator[Section]:
     for child in section.children():
-        if child.keyword not in _NO_MAPS and "file" in child.definition.by_option and child.get("file"):
+        if {"file", "type"} <= child.definition.by_option.keys() and child.get("file"):  # others have files that are no maps
             yield child
         yield from _map_sections(child)
 

@@ -7,7 +7,7 @@ Ref: MeTA1 sm.check.sh (purpose modelled on).
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from meta1g.base import asaccount, hostname, paths
@@ -15,6 +15,8 @@ from meta1g.base.accounts import account_of, account_problem, group_entry, user_
 from meta1g.base.selfcheck import Findings
 from meta1g.conf.config import Config, Section, UnreadError
 from meta1g.smar.check import look_at_maps
+from meta1g.smtpc import check as smtpc_check
+from meta1g.smtps import check as smtps_check
 
 
 def uses_accounts(config: Config) -> bool:
@@ -60,15 +62,34 @@ def map_problems(config: Config, *, use_accounts: bool, whole: bool = True) -> I
     """Gives what is wrong with the maps of SMAR and QMGR, and their entries."""
     for owner in (*config.sections("smar"), *config.sections("qmgr")):
         question = partial(_lines, config, owner, whole and owner.keyword == "smar")
-        name = account_of(owner, owner.keyword) if use_accounts or owner.get("user") else ""
-        entry = user_entry(name) if name and os.geteuid() == 0 else None
-        if entry is None:  # nobody to become, or no right to: told above
-            yield from question()
-            continue
-        group = group_entry(owner.get("group")) if owner.get("group") else None
-        gid = entry.pw_gid if group is None else group.gr_gid
-        lines = asaccount.ask(partial(asaccount.become_user, entry, gid), question)
-        yield from [f"{owner.where}: the maps could not be looked at as user {name}"] if lines is None else lines
+        yield from _as_its_account(owner, question, "maps", use_accounts=use_accounts)
+
+
+def file_findings(config: Config) -> Iterator[str]:
+    """Gives what is wrong with the files and back ends of TLS and AUTH, and what is worth a warning, which it begins with.
+
+    Only root, and who runs all components, may read what they read.
+
+    Args:
+        config: the configuration; it has no errors.
+    """
+    use_accounts = uses_accounts(config)
+    if use_accounts and os.geteuid() != 0:
+        return
+    for owner in (*config.sections("smtps"), *config.sections("smtpc")):
+        yield from _as_its_account(owner, partial(_file_lines, config, owner), "files", use_accounts=use_accounts)
+
+
+def _as_its_account(owner: Section, question: Callable[[], list[str]], what: str, *, use_accounts: bool) -> list[str]:
+    """Asks a question as the account of a component; as the caller if there is nobody to become, or no right to."""
+    name = account_of(owner, owner.keyword) if use_accounts or owner.get("user") else ""
+    entry = user_entry(name) if name and os.geteuid() == 0 else None
+    if entry is None:
+        return question()
+    group = group_entry(owner.get("group")) if owner.get("group") else None
+    gid = entry.pw_gid if group is None else group.gr_gid
+    lines = asaccount.ask(partial(asaccount.become_user, entry, gid), question)
+    return [f"{owner.where}: the {what} could not be looked at as user {name}"] if lines is None else lines
 
 
 def map_warnings(config: Config) -> Iterator[str]:
@@ -82,6 +103,15 @@ def map_warnings(config: Config) -> Iterator[str]:
             )
             if path is not None and not path.exists():
                 yield f"{section.where}: {path}: no such socket; start the server of map {section.name}, or mend path"
+
+
+def _file_lines(config: Config, owner: Section) -> list[str]:
+    found = Findings(owner.keyword)
+    if owner.keyword == "smtps":
+        smtps_check.look_at_files(found, config, owner)
+    else:
+        smtpc_check.look_at_files(found, config)
+    return found.lines
 
 
 def _lines(config: Config, owner: Section, whole: bool) -> list[str]:

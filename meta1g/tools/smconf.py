@@ -91,8 +91,12 @@ def _check(path: Path, *, lenient: bool) -> int:
 
         _warn(config)
         texts += [*_report_texts(config), *machine.problems(config, whole=not texts)]
-        for warning in machine.map_warnings(config):
-            sys.stderr.write(f"{_PROG}: warning: {warning}\n")
+        warnings = [f"warning: {text}" for text in machine.map_warnings(config)]
+        if not texts:
+            for text in machine.file_findings(config):
+                (warnings if text.startswith("warning: ") else texts).append(text)
+        for warning in warnings:
+            sys.stderr.write(f"{_PROG}: {warning}\n")
     for text in texts:
         sys.stderr.write(f"{_PROG}: {text}\n")
     return sysexits.EX_CONFIG if texts else sysexits.EX_OK

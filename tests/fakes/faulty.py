@@ -3,7 +3,7 @@
     FAULTS="meta1g.smtpc.session:Session.deliver=text" python -m tests.fakes.faulty meta1g.smtpc.main ARGUMENTS
 
 A function fails with RuntimeError whenever its arguments, written out, contain the text; nothing after `=` means always.  `!`
-in place of `=` is a BugError.  Several faults are separated by blanks.
+in place of `=` is a BugError, `~` a TempError.  Several faults are separated by blanks.
 """
 
 import functools
@@ -12,12 +12,15 @@ import os
 import sys
 
 from meta1g.base import cli
-from meta1g.base.errors import BugError, Module
+from meta1g.base.errors import BugError, Module, TempError
+
+#: What is raised, by the mark behind the function.
+ERRORS = {"!": functools.partial(BugError, Module.SMTPC), "~": functools.partial(TempError, Module.SMTPC), "=": RuntimeError}
 
 
 def spoil(fault: str) -> None:
     """Puts one fault into place."""
-    mark = "!" if "!" in fault else "="
+    mark = next(mark for mark in ERRORS if mark in fault)
     place, _, text = fault.partition(mark)
     module, _, path = place.partition(":")
     owner = importlib.import_module(module)
@@ -29,7 +32,7 @@ def spoil(fault: str) -> None:
     @functools.wraps(real)
     def spoiled(*args, **kwargs):
         if text in repr([[shown(argument) for argument in args], kwargs]):
-            raise BugError(Module.SMTPC, "made by the test") if mark == "!" else RuntimeError("made by the test")
+            raise ERRORS[mark]("made by the test")
         return real(*args, **kwargs)
 
     setattr(owner, name, spoiled)

@@ -5,13 +5,16 @@
 FAULT is a name of FAULTS, or `descriptors=N`.
 """
 
+import errno
 import resource
 import sys
 from collections.abc import Callable
 
 from meta1g.base import cli
+from meta1g.db.cdb import Cdb
 from meta1g.smtp.command import Verb
 from meta1g.smtps import commands, content, main, qmgr_link, session
+from meta1g.st.errors import StError
 
 
 def _fail(*_args: object, **_keywords: object) -> None:
@@ -59,6 +62,22 @@ def in_stopping_the_server() -> None:
     Server.stop = _fail  # type: ignore[method-assign]
 
 
+def in_reading() -> None:
+    """The system's own error: no client is gone, and nobody has waited too long."""
+
+    def broken(*_args: object) -> None:
+        raise StError(errno.EIO, "made for a test")
+
+    session.st_read = broken  # type: ignore[assignment]
+
+
+def in_unlinking() -> None:
+    def broken(*_args: object) -> None:
+        raise OSError(errno.EROFS, "made for a test")
+
+    Cdb.unlink = broken  # type: ignore[assignment]
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     function.__name__: function
     for function in (
@@ -70,6 +89,8 @@ FAULTS: dict[str, Callable[[], None]] = {
         in_the_signal_to_stop,
         in_the_listener,
         in_stopping_the_server,
+        in_reading,
+        in_unlinking,
     )
 }
 

@@ -100,7 +100,6 @@ class Case:
     notes: dict[str, int] = field(default_factory=dict)  # what was refused outside of recipients, and how often
     mailboxes: set[str] = field(default_factory=set)  # of its recipients
     unreported: list[RcptCase] = field(default_factory=list)  # failed, and no report tells of them yet
-    latest: RcptCase | None = None  # whom the last line was about: a report of success or delay tells of it
 
     @property
     def is_over(self) -> bool:
@@ -197,12 +196,10 @@ def _rcpt(case: Case, line: LogLine) -> None:
     if line.func == "qmgr.bounce":
         one.about = tuple(case.unreported[: line.number("count")])
         del case.unreported[: len(one.about)]
-    elif line.func == "qmgr.report" and case.latest is not None:
-        one.about = (case.latest,)
+    elif line.func == "qmgr.report":
+        one.about = tuple(case.rcpts[told] for told in line.get("told").split() if told in case.rcpts)
     elif one.fate is RcptFate.FAILED and not late:
         case.unreported.append(one)
-    if not one.report:
-        case.latest = one
     one.tries = max(one.tries, line.number("tries") + (one.fate is RcptFate.DELIVERED))
 
 

@@ -77,7 +77,7 @@ def test_a_program_prints_all_errors_and_exits_78(tmp_path, monkeypatch, capsys)
 
 def test_ten_thousand_lines_with_two_thousand_sections_are_loaded(tmp_path):
     """A quick parser is part of the bargain; the limit is generous, a slow algorithm would need minutes."""
-    maps = "".join(f"map m{i} {{\n  type = hash;\n  file = m{i}.db;\n  mapname = x;\n}}\n" for i in range(2000))
+    maps = "".join(f"map m{i} {{\n  type = hash;\n  file =\n m{i}.db;\n}}\n" for i in range(2000))
     path = write(tmp_path, f"smar {{\n{maps}}}\n".encode())
     code = (
         "from pathlib import Path; from meta1g.conf.load import load_file; "

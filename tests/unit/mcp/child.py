@@ -51,7 +51,7 @@ def core_limit() -> int:
     return resource.getrlimit(resource.RLIMIT_CORE)[1]
 
 
-def receive_sockets(path: str) -> list[socket.socket]:
+def receive_sockets(path: str, *, refuse: bool) -> list[socket.socket]:
     """Takes listening sockets from mcp as smtps does."""
     from meta1g.rcb.codec import decode, encode
     from meta1g.rcb.framing import Splitter, preamble
@@ -62,6 +62,9 @@ def receive_sockets(path: str) -> list[socket.socket]:
         server.bind(path)
         server.listen()
         conn, _address = server.accept()
+        if refuse:
+            conn.close()
+            return []
     splitter, taken, fds = Splitter(PROTOCOL), [], []
     with conn:
         conn.sendall(preamble(PROTOCOL))
@@ -86,6 +89,7 @@ def main() -> None:
     parser.add_argument("--late", type=Path, help="ready when this fifo was opened")
     parser.add_argument("--deaf", action="store_true", help="does not stop at SIGTERM")
     parser.add_argument("--pass-fd")
+    parser.add_argument("--refuse-sockets", action="store_true", help="closes the connection that brings its sockets")
     parser.add_argument("--stdin", action="store_true", help="accepts from standard input")
     options, rest = parser.parse_known_args()
     tell("start", options.name, os.getpid(), *rest)
@@ -98,7 +102,7 @@ def main() -> None:
     signal.set_wakeup_fd(wake_w)
     for signum in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(signum, lambda *_: None)
-    listeners = receive_sockets(options.pass_fd) if options.pass_fd else []
+    listeners = receive_sockets(options.pass_fd, refuse=options.refuse_sockets) if options.pass_fd else []
     if options.stdin:
         listeners = [socket.socket(fileno=0)]
     if options.late:

@@ -7,7 +7,9 @@ import pytest
 
 from meta1g.base.cli import CliError
 from meta1g.base.clock import SystemClock
-from meta1g.mcp import leftovers, spawn
+from meta1g.base.log import Log
+from meta1g.mcp import control, leftovers, spawn
+from tests.fakes.qmgr_system import Sink
 
 
 @pytest.fixture
@@ -65,6 +67,15 @@ def test_who_does_not_end_is_killed(queue, sleeper, monkeypatch):
     found = leftovers.left_over(queue)
     assert leftovers.wait_for_end(found, SystemClock()) == found
     assert sleeper.wait(10) == -9
+
+
+def test_a_start_tells_whom_it_has_waited_for_and_killed(queue, sleeper, monkeypatch):
+    monkeypatch.setattr(leftovers, "LEFTOVERS_GRACE_S", 0.05)
+    leftovers.remember(queue, [sleeper.pid])
+    sink = Sink()
+    control._wait_for_leftovers(queue, SystemClock(), Log("mcp", sink=sink))
+    assert sink.find("sevr=NOTICE, func=mcp.leftovers, .*count=1")
+    assert sink.find(f"sevr=WARN, func=mcp.leftover_killed, pid={sleeper.pid}")
 
 
 def test_a_copy_of_the_queue_directory_has_no_children(queue, sleeper, tmp_path_factory):

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import time
 
 import pytest
 
@@ -149,6 +150,13 @@ def test_a_child_that_never_takes_its_sockets_counts_as_failed(mcp, port):
     mcp.wait("start smtps", 2)
 
 
+def test_a_child_that_does_not_take_its_sockets_is_told_and_started_anew(mcp, port):
+    """It serves its socket, and closes each connection without a word."""
+    mcp.start(passing(mcp, "smtps", port, options="--refuse-sockets"), ready=False)
+    mcp.wait("start smtps", 2)
+    assert re.search("sevr=ERROR, func=mcp.not_passed, component=smtps", mcp.log())
+
+
 def test_accept_starts_a_process_for_each_connection(mcp, port):
     section = f'smtps {{ path = "/bin/cat"; arguments = "cat -u"; start_action = accept; {listen(port)} }}\n'
     mcp.start(section)
@@ -161,6 +169,21 @@ def test_accept_starts_a_process_for_each_connection(mcp, port):
         conn.close()
     assert mcp.stop() == 0
     assert mcp.log().count("func=mcp.start, component=smtps, stat=accepts") == 1
+
+
+def test_accept_waits_while_its_program_cannot_be_started(mcp, port):
+    program = mcp.directory / "server"
+    program.write_text("#!/bin/cat\n")
+    program.chmod(0o755)
+    mcp.start(f'smtps {{ path = "{program}"; arguments = "server"; start_action = accept; {listen(port)} }}\n')
+    program.rename(mcp.directory / "away")
+    with socket.create_connection(("127.0.0.1", port), WAIT_S) as conn:
+        deadline = time.monotonic() + WAIT_S
+        while "sevr=ERROR, func=mcp.accept, component=smtps" not in mcp.log():
+            assert time.monotonic() < deadline, mcp.log()
+            time.sleep(0.02)
+        conn.close()
+    assert mcp.stop() == 0
 
 
 def test_nostartaccept_gives_the_listening_socket_as_standard_input(mcp, port):

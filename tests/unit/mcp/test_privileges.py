@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -69,6 +70,17 @@ def test_sockets_are_passed_from_root_to_an_account(mcp, accounts, port):
     mcp.start(passing(mcp, "smtps", port).replace("start_action", "CDB_gid = 260; start_action"))
     assert ask(port)[0] == "smtps"
     assert mcp.status()["smtps"]["user"] == "meta1s"
+    assert mcp.stop() == 0
+
+
+def test_a_log_that_mcp_cannot_make_at_sigusr1_is_told_and_costs_nothing(mcp, accounts):
+    logs = mcp.directory / "logs"
+    logs.mkdir()
+    mcp.start(child("smar", section=f'log {{ file = "{logs}/smar.log"; }}'))
+    logs.rename(mcp.directory / "away")
+    mcp.signal(signal.SIGUSR1)
+    mcp.wait("signal smar SIGUSR1")
+    assert f"sevr=ERROR, func=mcp.reopen, stat=cannot make log file {logs}" in mcp.log()
     assert mcp.stop() == 0
 
 

@@ -54,6 +54,18 @@ def test_smar_restarts_with_what_it_reads_in_the_sections_of_others(mcp, keyword
     assert (result.exit_code, f'"changed: {changed}"' in result.text) == (0, True), result.text
 
 
+def test_qmgr_restarts_with_the_file_of_its_texts(mcp):
+    texts = mcp.conf.parent / "texts"
+    texts.write_text("failure_template = <<EOF\nSubject: one\n\nx\nEOF\n")
+    qmgr = child("qmgr", section="dsn_templates = texts;")
+    mcp.start(qmgr, child("smar"))
+    assert '"nothing changed"' in mcp.reload(qmgr, child("smar")).text
+    texts.write_text("failure_template = <<EOF\nSubject: three\n\nx\nEOF\n")
+    assert '"changed: qmgr"' in mcp.reload(qmgr, child("smar")).text
+    texts.unlink()
+    assert '"changed: qmgr"' in mcp.reload(qmgr, child("smar")).text, "the child of this test does not miss it"
+
+
 def test_a_reload_answers_what_has_changed_when_it_runs(mcp):
     mcp.start(child("smtps"), child("smar"))
     result = mcp.reload(child("smtps", section="log_level = 3;"), child("smar"))

@@ -424,6 +424,26 @@ def test_descriptor_that_cannot_be_watched_is_refused(system, tmp_path):
         system.evthr.task_new(lambda task: Result.WAITQ, fd=file.fileno())
 
 
+def test_a_task_whose_descriptor_is_gone_when_it_is_to_be_watched_is_told_and_deleted(system):
+    reader, writer = os.pipe()
+    cleaned = threading.Event()
+
+    def function(task):
+        if Ev(task.seen_bits) == Ev.CL:
+            cleaned.set()
+            return Result.DEL
+        os.close(reader)
+        task.want_write(True)  # epoll is told
+        return Result.WAITQ
+
+    system.evthr.task_new(function, fd=reader, events=Ev.RD | Ev.CL)
+    os.write(writer, b"x")
+    wait(cleaned)
+    os.close(writer)
+    (line,) = [line for line in system.sink.lines if "func=evthr.watch" in line]
+    assert "Bad file descriptor" in line
+
+
 def test_other_tasks_run_while_one_blocks(system):
     release, other = threading.Event(), threading.Event()
     system.evthr.task_new(lambda task: wait(release) or Result.DEL, events=Ev.NONE, run=True)

@@ -196,7 +196,7 @@ def test_the_sender_is_warned_of_a_delay_once(qmgr):
     warning = agent.wait_jobs(3)[2]
     assert (warning.rcpts, warning.msg.mail, warning.msg.dsn_full) == (["s@from.example"], "", False)
     assert b"Action: delayed" in warning.bytes
-    assert qmgr.sink.find("func=qmgr.report, .*rcpt=s@from.example, stat=delay")
+    assert qmgr.sink.find("func=qmgr.report, .*rcpt=s@from.example, told=0, stat=delay")
     assert qmgr.sink.find("func=qmgr.feed, count=1")
     qmgr.wait_deferred(1)
     assert qmgr.defedb.scan(None, 9)[0].flags == RcptFlags.DLY_SENT

@@ -4,7 +4,7 @@ import email
 
 import pytest
 
-from meta1g.qmgr.limits import SLICE
+from meta1g.qmgr.limits import SLICE, SUCCESS_RCPTS_MAX
 from meta1g.qmgr.settings import VerpSenders
 from meta1g.rcb.envelope import RcptFlags
 from meta1g.rcb.qmgr_smar import Members
@@ -83,6 +83,75 @@ def test_a_report_that_is_made_smaller_survives_a_restart(qmgr):
     qmgr.wait_empty()
     assert [(job.rcpts, job.msg.dsn_full) for job in agent.jobs] == [(["s@from.example"], False)]
     assert told(agent.jobs[0]) == [("r@to.example", "failed")]
+
+
+# -- success
+
+
+def asking(*names):
+    return [f"{name} SUCCESS" for name in names]
+
+
+def test_recipients_that_one_result_ends_are_told_of_in_one_report(qmgr):
+    qmgr.smar()
+    agent = qmgr.agent(script=refusing("c@to.example"))
+    qmgr.smtps().mail(*asking("a@to.example", "b@to.example", "c@to.example"), "d@to.example")
+    qmgr.wait_empty()
+    (report,) = reports(agent)
+    assert (report.rcpts, told(report)) == (["s@from.example"], [("a@to.example", "relayed"), ("b@to.example", "relayed")])
+    assert report.told.count(b" was taken by a server") == 2
+    assert qmgr.sink.find("func=qmgr.report, .*told=0 1, stat=success")
+
+
+def test_success_and_failure_of_one_delivery_are_two_reports(qmgr):
+    qmgr.smar()
+    agent = qmgr.agent(script=refusing("b@to.example"))
+    qmgr.smtps().mail(*(f"{name}@to.example SUCCESS,FAILURE" for name in "abc"))
+    qmgr.wait_empty()
+    assert sorted(map(told, reports(agent))) == [
+        [("a@to.example", "relayed"), ("c@to.example", "relayed")], [("b@to.example", "failed")],
+    ]  # fmt: skip
+
+
+def test_senders_that_differ_hear_of_their_own_recipients_alone(qmgr):
+    qmgr.smar()
+    agent = qmgr.agent()
+    qmgr.smtps().mail(*asking("a@to.example", "b@to.example"), mail="list@from.example", verp="-=")
+    qmgr.wait_empty()
+    assert sorted((job.rcpts[0], told(job)) for job in reports(agent)) == [
+        (f"list-{name}=to.example@from.example", [(f"{name}@to.example", "relayed")]) for name in "ab"
+    ]
+
+
+def test_a_report_of_success_has_a_greatest_number_of_recipients(qmgr):
+    qmgr.smar()
+    agent = qmgr.agent()
+    names = [f"r{number}@to.example" for number in range(SUCCESS_RCPTS_MAX + 20)]
+    qmgr.smtps().mail(*asking(*names))
+    qmgr.wait_empty()
+    found = [told(job) for job in reports(agent)]
+    assert sorted(rcpt for report in found for rcpt, _ in report) == sorted(names)
+    assert max(map(len, found)) <= SUCCESS_RCPTS_MAX
+    assert len(found) <= len([job for job in agent.jobs if not job.msg.dsn_head]) + 1
+
+
+def test_recipients_that_had_to_wait_are_in_one_report_which_survives_a_restart(qmgr):
+    qmgr.smar()
+    qmgr.agent(script=lambda job: job.done(450))
+    qmgr.smtps().mail(*asking("a@to.example", "b@to.example"))
+    qmgr.wait_deferred(2)
+    qmgr.restart()
+    qmgr.smar()
+    qmgr.agent(script=lambda job: job.done(450 if job.msg.dsn_head else 250))
+    qmgr.advance(700)
+    qmgr.wait_deferred(1)
+    qmgr.restart()
+    qmgr.smar()
+    agent = qmgr.agent()
+    qmgr.advance(1400)
+    qmgr.wait_empty()
+    (report,) = reports(agent)
+    assert told(report) == [("a@to.example", "relayed"), ("b@to.example", "relayed")]
 
 
 # -- no report answers a report

@@ -73,4 +73,4 @@ def test_a_disk_that_cannot_be_looked_at_counts_as_full(tmp_path):
     watch = DiskWatch(tmp_path / "gone", 1, 1)
     resources = Resources({"disk": watch}, {}, lambda *args: None, Log("t", sink=sink))
     assert resources.look().percent == 0
-    assert sink.find("sevr=ERROR.*gone")
+    assert sink.find("sevr=ERROR, func=qmgr.disk, path=.*gone, resource=disk")

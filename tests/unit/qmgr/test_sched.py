@@ -639,6 +639,7 @@ def test_the_result_of_another_delivery_decides_about_nobody(qmgr, what):
     wait_until(lambda: qmgr.context.defer.count == 1, "it is tried later")
     (record,) = qmgr.defedb.scan(None, 9)
     assert (record.rcpt, record.reply.code) == ("r@a.example", 451)
+    assert qmgr.sink.find("sevr=ERROR, func=qmgr.result, .*stat=result of another delivery")
     assert agent.wait_closed(1) == [jobs[A].msg.session_id]
     agent.sessions.pop(jobs[A].msg.session_id, None)
     agent.script = lambda job: job.done()

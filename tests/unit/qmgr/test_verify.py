@@ -144,6 +144,7 @@ def test_what_is_known_outlasts_a_restart(made):
     agent, asker = qmgr.agent(), Asker(qmgr)
     assert [asker.ask(one).code for one in (A, "b@to.example")] == [250, 550]
     assert agent.jobs == []
+    assert qmgr.sink.find("func=qmgr.known, count=2")
 
 
 def test_an_address_is_asked_for_again_before_its_answer_expires(made):

@@ -108,6 +108,18 @@ def test_a_failure_after_the_result_is_known_does_not_change_it(tmp_path):
         expect_contained(smtpc)
 
 
+def test_a_result_that_qmgr_cannot_be_told_costs_nobody_else(tmp_path):
+    """The link breaks this moment; QMGR tries again what it has not heard of."""
+    fault = f"meta1g.st.rcbsend:RcbOut.reply~{Bad(1).session}"
+    log = (tmp_path / "log").open("wb")
+    with log, faulty(tmp_path, fault, options="log_level = 20;", errors=log.fileno()) as smtpc:
+        with ScriptedServer() as server:
+            smtpc.qmgr.send(Bad(1).job(smtpc, server.port), 1_000_009)
+            wait_until(lambda: "func=smtpc.not_told" in (tmp_path / "log").read_text(), 30, "a line")
+            assert len(server.contents) == 1
+        expect_contained(smtpc)
+
+
 @pytest.mark.parametrize("place", ["Session.quit", "Session.close"])
 def test_a_failure_in_the_clean_up_of_a_session_costs_nothing_else(tmp_path, place):
     with faulty(tmp_path, Bad(1).fault(f"meta1g.smtpc.session:{place}", "{session}")) as smtpc:

@@ -15,6 +15,19 @@ from tests.fakes.rcb_peer import accept, listen
 pytestmark = pytest.mark.system
 
 
+def test_the_end_of_mcp_ends_it(tmp_path):
+    (tmp_path / "meta1.conf").write_text(f'hostname = "client.example"; queue_directory = "{tmp_path}"; smtpc {{ }}')
+    alive, held = os.pipe()
+    environment = {**os.environ, "META1G_ALIVE_FD": str(alive), "PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-m", "meta1g.smtpc.main", "-f", str(tmp_path / "meta1.conf")]
+    with subprocess.Popen(command, env=environment, pass_fds=(alive,), stderr=subprocess.PIPE, text=True) as process:
+        os.close(alive)
+        os.close(held)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "func=smtpc.mcp, stat=mcp is gone" in said
+
+
 @contextlib.contextmanager
 def started(directory, options):
     """Runs smtpc; gives the file that it tells its readiness to."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from meta1g.base.reply import Reply
 from meta1g.base.sysexits import EX_SOFTWARE
 from meta1g.rcb.smtps_qmgr import CloseSession, SmtpsContained, Throttle
 from tests.fakes.smtps_process import WAIT_S, SmtpsProcess
@@ -81,6 +82,24 @@ def test_an_exception_in_the_end_of_a_session_keeps_no_step_behind_it_from_being
         client.expect("")
     smtps.qmgr.wait_for(CloseSession)
     assert smtps.end() == 0
+
+
+def test_an_error_of_the_system_in_a_connection_ends_its_session_with_421(hurt):
+    smtps = hurt("in_reading")
+    with smtps.client(hello=False) as client:
+        client.expect("220")
+        client.expect("421 4.3.0 Internal error")
+    smtps.wait_log("sevr=ERROR, func=smtps.broken, .*client=127.0.0.1")
+
+
+def test_a_content_file_that_cannot_be_removed_is_told_and_left_to_qmgr(hurt):
+    smtps = hurt("in_unlinking")
+    smtps.qmgr.commit = lambda msg: Reply(452, "4.3.1", "Queue is full")
+    with smtps.client() as client:
+        client.message(CONTENT, "452 4.3.1 Queue is full")
+        client.command("NOOP", "250")
+    smtps.wait_log("sevr=WARN, func=smtps.cdb_left, cdb_id=S")
+    assert len(smtps.content_files()) == 1
 
 
 # the frame
@@ -179,7 +198,7 @@ def test_clients_that_come_while_there_is_no_descriptor_wait_in_the_queue_of_the
     with smtps.client() as other:
         with without_descriptors(smtps):
             client = smtps.client(hello=False)
-            smtps.wait_log("smtps.accept.*Too many open files")
+            smtps.wait_log("func=st.accept, where=smtps.accept, .*Too many open files")
             other.command("NOOP", "250")
         client.expect("220")
         client.close()

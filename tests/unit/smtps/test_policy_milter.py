@@ -281,6 +281,13 @@ def test_a_filter_on_a_port(tmp_path):
 NONSENSE = {
     "what was not offered": lambda msg: pm.PmWanted(name="x", version=pm.PM_VERSION, capabilities=1 << 20, functions=0),
     "another version": lambda msg: pm.PmWanted(name="x", version=0x0300, capabilities=1, functions=0),
+    "more macros than there are": lambda msg: pm.PmWanted(
+        name="x",
+        version=pm.PM_VERSION,
+        capabilities=1,
+        functions=0,
+        macros=(pm.WantedMacro(stage=int(pm.Stage.MAIL), macro=int(pm.Pmm.MAIL_TAID)),) * (pm.PM_MACROS_MAX + 1),
+    ),
     "a wrong answer": lambda msg: (
         pm.PmWanted(name="x", version=pm.PM_VERSION, capabilities=3, functions=0)
         if isinstance(msg, pm.PmHello)

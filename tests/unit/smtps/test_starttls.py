@@ -297,7 +297,10 @@ def test_the_check_looks_at_the_files(tmp_path, files):
 @pytest.mark.parametrize(
     ("tls", "text"),
     [
-        ("cert_file = {0}/mx.example.pem; key_file = {0}/other.example.key;", "other.example.key: key values mismatch"),
+        (
+            "cert_file = {0}/mx.example.pem; key_file = {0}/other.example.key;",
+            "other.example.key: no private key in PEM without a passphrase, or not that of the certificate",
+        ),
         ("cert_file = {0}/none.pem;", "none.pem: No such file or directory"),
         ("cert_file = {0}/mx.example.pem;", "mx.example.pem: "),
         ("key_file = {0}/mx.example.key;", "key_file is given without cert_file"),

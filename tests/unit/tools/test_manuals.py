@@ -1,11 +1,13 @@
 """Manual pages, completion and docs/operating.md name every command, condition, option and answer of the programs."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from contrib.lib.completion import SHELLS
 from contrib.lib.programs import actions, console_scripts, help_of, parser_of
 from meta1g.qmgr.control.changing import VERBS
 from meta1g.qmgr.control.listing import COUNTS
@@ -47,19 +49,34 @@ def test_a_program_has_a_page_that_is_current(name):
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_shell_completes_every_option(name):
     words = [word for action in actions(name) for word in action.option_strings]
-    source = f"contrib/completion/{name}"
+    source = f"contrib/completion/bash/{name}"
     function = re.findall(r"^complete .*-F (\S+)", (ROOT / source).read_text(), re.M)[0]
     script = f'. "{source}"; COMP_WORDS=({name} -); COMP_CWORD=1; {function}; printf "%s\\n" "${{COMPREPLY[@]}}"'
     printed = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert sorted(printed.stdout.split()) == sorted(words), f"contrib/docs renew; {printed.stderr}"
 
 
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_zsh_knows_every_option_and_its_meaning(name):
+    path = ROOT / f"contrib/completion/zsh/_{name}"
+    text = path.read_text()
+    assert text.startswith(f"#compdef {name}\n")
+    known = re.findall(r"^  (?:\{(?P<several>[^}]+)\})?\"(?P<one>-[^[]+)?\[", text, re.M)
+    found = [word for several, one in known for word in (several or one).split(",")]
+    assert sorted(found) == sorted(word for action in actions(name) for word in action.option_strings)
+    if shutil.which("zsh"):
+        subprocess.run(["zsh", "-n", path], check=True, timeout=60)
+
+
 def test_the_wheel_has_all_pages_and_completions():
     config = (ROOT / "setup.cfg").read_text()
     for line in ("share/man/man5 = docs/man/*.5", "share/man/man8 = docs/man/*.8"):
         assert line in config
-    assert "share/bash-completion/completions = contrib/completion/*" in config
-    assert sorted(path.name for path in (ROOT / "contrib/completion").iterdir()) == PROGRAMS
+    assert "share/bash-completion/completions = contrib/completion/bash/*" in config
+    assert "share/zsh/site-functions = contrib/completion/zsh/*" in config
+    for shell, form in SHELLS.items():
+        found = sorted(path.name for path in (ROOT / "contrib/completion" / shell).iterdir())
+        assert found == [form.format(name) for name in PROGRAMS]
     assert sorted(path.stem for path in (DOCS / "man").glob("*.8")) == PROGRAMS
     assert {path.name for path in (DOCS / "man").glob("*.5")} >= {"meta1.conf.5", "mailertable.5", "access.5", "aliases.5"}
 

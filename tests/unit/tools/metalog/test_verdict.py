@@ -255,9 +255,9 @@ def test_who_is_asked_for_is_told_of_whatever_became_of_the_others(address):
     assert verdict(case, focus(case, lambda index, rcpt: rcpt == address)) == FOCUS[address]
 
 
-def test_a_report_of_success_belongs_to_the_recipient_before_it():
-    report = of_rcpt("report", "success", 2, "s@a.example", 3.1)
-    events = [rcpt(), rcpt(1, "q@b.example"), message(2), delivered(), report, delivered(1, "q@b.example", 3.2),
+def test_a_report_of_success_belongs_to_those_that_it_tells_of():
+    report = of_rcpt("report", "success", 2, "s@a.example", 3.3, told="0")
+    events = [rcpt(), rcpt(1, "q@b.example"), message(2), delivered(), delivered(1, "q@b.example", 3.2), report,
               delivered(2, "s@a.example", 4.0)]  # fmt: skip
     case = case_of(events, TA)
     expected = f"{SENT}; report to s@a.example: {SENT.replace('1.000', '2.000')}; 1 other recipient"
