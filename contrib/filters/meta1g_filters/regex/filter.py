@@ -12,7 +12,7 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
-from meta1g.conf.load import ConfigError, read_source
+from meta1g.conf.load import read_source
 from meta1g.pmilter import ConfiguredFilter, Function, PmServer, PmSession, Status
 from meta1g_filters.regex import macros
 from meta1g_filters.regex.content import ContentLines
@@ -46,8 +46,6 @@ def read_rules_file(path: Path) -> RegexSettings:
     """
     ruleset = parse(read_source(path))
     countries = read_countries(path.parent / one for one in ruleset.country_lists)
-    if ruleset.numbers[MailPart.COUNTRY] and not ruleset.country_lists:
-        raise ConfigError(f"{path}: country needs lists of the registries; name them by ipv4file and ipv6file")
     return RegexSettings(ruleset, BodySearch(ruleset), countries)
 
 
