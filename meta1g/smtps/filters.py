@@ -153,9 +153,12 @@ class Filters:
             return self.denial  # somebody else said it for the client
         self._macros |= filtermacros.of_mail(self.dialogue, ta)
         words = (_path(ta.mail), *_mail_words(ta.params))
-        for one in self.listening():
+
+        def tell(one: OneFilter) -> Told:
             one.connection.tally.messages += 1
-        return self._each(lambda one: one.machine.mail(words, one.macros), ta)
+            return one.machine.mail(words, one.macros)
+
+        return self._each(tell, ta)
 
     def rcpt(self, ta: Transaction, address: Address, params: RcptParams) -> Reply | None:
         """Tells a recipient that is accepted otherwise; gives a refusal or None.  Switches: yes (network)."""
