@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from bench import dkim_speed, evthr_stress, guard, idle_connections, queue_tools, slow_fsync, source, st_switch
+from bench import dkim_speed, evthr_stress, filter_cost, guard, idle_connections, queue_tools, slow_fsync, source, st_switch
 from bench.results import percentile, record
 from tests.fakes.smtp_server import ScriptedServer
 
@@ -51,6 +51,12 @@ def test_state_threads_and_event_threads_are_measured(capfd):
     assert st_switch.main(["--rounds", "1"]) == 0
     report = evthr_stress.Stress(5000, 4, timers=50, seed=3).run()
     assert evthr_stress.figures_of(report)["timers lost or doubled"] == "0 of 50"
+
+
+def test_what_filters_cost_is_measured(capfd, monkeypatch):
+    monkeypatch.setattr(filter_cost, "WAYS", (("1 by pmult", 1, True),))
+    assert filter_cost.main(["--sessions", "4", "--clients", "2"]) == 0
+    assert re.search(r"1 by pmult: [\d,]+/s, [\d.]+ ms", capfd.readouterr().out)
 
 
 def test_signing_and_verifying_are_measured(capfd, monkeypatch):
