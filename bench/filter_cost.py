@@ -1,6 +1,6 @@
 """What filters of sendmail 8 cost that agree with everything: sessions with one message a second, and CPU time of smtps.
 
-    bench/filters [--sessions N] [--clients N] [--record]
+    python -m bench.filter_cost [--sessions N] [--clients N] [--record]
 
 smtps is real, and so is pmult; the queue manager answers and stores nothing, so that what filters cost is not hidden.  The
 filters are those of the tests, one process each.
@@ -72,7 +72,7 @@ def measure(number: int, sessions: int, clients: int, *, pmult: bool) -> tuple[f
 
 def main(argv: list[str] | None = None) -> int:
     """Reads the command line, measures and prints."""
-    parser = argparse.ArgumentParser(prog="bench/filters", description="What filters of sendmail 8 cost.")
+    parser = argparse.ArgumentParser(prog="bench.filter_cost", description="What filters of sendmail 8 cost.")
     parser.add_argument("--sessions", type=int, default=1000, help="for each way (default: %(default)s)")
     parser.add_argument("--clients", type=int, default=8, help="sessions at the same time (default: %(default)s)")
     parser.add_argument("--record", action="store_true", help="adds a row to bench/RESULTS.md")
@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
             "Sessions with one message a second, and CPU time of smtps for each, with filters of Python that agree with "
             "everything, on Unix sockets; nothing is stored (bench/filter_cost.py)."
         )
-        record("Filters of sendmail 8", intro, f"bench/filters --sessions {options.sessions}", figures)
+        record("Filters of sendmail 8", intro, f"python -m bench.filter_cost --sessions {options.sessions}", figures)
     return 0
 
 
