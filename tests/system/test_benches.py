@@ -8,6 +8,7 @@ import pytest
 from bench import (
     dkim_speed,
     evthr_stress,
+    filter_cost,
     filter_load,
     guard,
     idle_connections,
@@ -66,6 +67,12 @@ def test_state_threads_and_event_threads_are_measured(capfd):
     assert st_switch.main(["--rounds", "1"]) == 0
     report = evthr_stress.Stress(5000, 4, timers=50, seed=3).run()
     assert evthr_stress.figures_of(report)["timers lost or doubled"] == "0 of 50"
+
+
+def test_what_filters_cost_is_measured(capfd, monkeypatch):
+    monkeypatch.setattr(filter_cost, "WAYS", (("1 by pmult", 1, True),))
+    assert filter_cost.main(["--sessions", "4", "--clients", "2"]) == 0
+    assert re.search(r"1 by pmult: [\d,]+/s, [\d.]+ ms", capfd.readouterr().out)
 
 
 def test_the_policy_milter_that_does_nothing_is_asked_everything_and_agrees():

@@ -20,7 +20,17 @@ from meta1g.base.clock import Clock, SystemClock
 from meta1g.base.idn import to_ascii
 from meta1g.base.log import Log
 from meta1g.pmilter import ConfiguredFilter, Function, HeaderChange, Pmm, PmServer, PmSession, Stage, Status
-from meta1g_filters.auth.decide import QUARANTINE_FIELD, AuthVerdict, Checked, SpfChecked, method_results, spf_reply, verdict_of
+from meta1g_filters.auth.decide import (
+    MANY_AUTHORS,
+    QUARANTINE_FIELD,
+    AuthVerdict,
+    Checked,
+    SpfChecked,
+    method_results,
+    spf_reply,
+    summary,
+    verdict_of,
+)
 from meta1g_filters.auth.message import AuthMessage
 from meta1g_filters.auth.reporting import row_of
 from meta1g_filters.auth.settings import AuthFilterSettings, read_settings
@@ -78,10 +88,9 @@ class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
     def _spf(self, settings: AuthFilterSettings, session: PmSession, sender: str) -> SpfChecked:
         """Blocks: yes (DNS)."""
         local, _at, domain = sender.rpartition("@")
-        identity, name = ("mailfrom", domain) if sender else ("helo", session.helo)
-        checked = f"{local or 'postmaster'}@{name}"
+        identity, name = ("mailfrom", _ascii(domain)) if sender else ("helo", _ascii(session.helo))
         ip = ipaddress.ip_address(session.client_addr)
-        query = SpfQuery(ip, _ascii(name), checked, session.helo, settings.authserv_id)
+        query = SpfQuery(ip, name, f"{local or 'postmaster'}@{name}", session.helo, settings.authserv_id)
         result = check_host(query, settings.resolver, self._clock)
         return SpfChecked(result, identity, sender or session.helo)
 
@@ -101,6 +110,7 @@ class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
         checked = self._check(session, message)
         verdict = verdict_of(message.settings, checked)
         self._collect(session, message, checked, verdict)
+        self.note(session, summary(checked), "results")
         if verdict.reply:
             return self._told(session, verdict.reply, "dmarc")
         self._mark(session, message, checked, verdict)
@@ -127,10 +137,10 @@ class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
 
     def _dmarc(self, message: AuthMessage, dkim: list[DkimResult], resolver: TimedResolver) -> DmarcResult:
         """Blocks: yes (DNS)."""
-        authors, settings, spf = message.authors, message.settings, message.spf
-        if not authors or "" in authors or len(authors) > AUTHORS_MAX:
-            few = "more than 5 domains" if len(authors) > AUTHORS_MAX else "no address with a domain"
-            return DmarcResult("permerror", reason=few)
+        settings, spf = message.settings, message.spf
+        authors = [one for one in message.authors if one]
+        if not authors or len(authors) > AUTHORS_MAX:
+            return DmarcResult("permerror", reason=MANY_AUTHORS if authors else "no address with a domain")
         passed = spf.result.domain if spf is not None and spf.result.code is SpfCode.PASS else ""
         unsure = [one.result == "temperror" for one in dkim]
         unsure.append(spf is not None and spf.result.code is SpfCode.TEMPERROR)
