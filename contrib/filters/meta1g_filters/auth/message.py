@@ -134,14 +134,12 @@ class AuthMessage:
 
     def _kept(self) -> list[bytes]:
         """Gives the fields that the next one sees of what came."""
-        gone = {name.lower().encode(): set[int]() for name, _number in self.forged()}
-        for name, number in self.forged():
-            gone[name.lower().encode()].add(number)
+        gone = {(name.lower().encode(), number) for name, number in self.forged()}
         seen: Counter[bytes] = Counter()
         kept = []
         for one in self.fields:
             key = one.name.lower()
-            if seen[key] not in gone.get(key, ()):
+            if (key, seen[key]) not in gone:
                 kept.append(one.raw)
             seen[key] += 1
         return kept
