@@ -103,11 +103,6 @@ TROUBLE_TEXT_MAX_CHARS: Final = 1000
 FILTER_DESCRIPTORS: Final = 2
 #: One read from a filter: its answers are short but for a new body.
 FILTER_READ_BYTES: Final = 64 << 10
-#: What filters that do not answer each step have not been sent yet.
-FILTER_UNSENT_BYTES: Final = 64 << 10
-#: A filter that says that it is at work gets its time anew, so often in all: a client waits 10 minutes at the end of a message
-#: (RFC 5321 4.5.3.2.6).
-FILTER_TIMES: Final = 4
 #: Greatest header that filters are shown, and that they may make; it is held in memory.
 FILTER_HEADER_MAX_BYTES: Final = 1 << 20
 #: Fields of it: each costs some 10 us of our time for each filter, and nobody else has a turn meanwhile.
