@@ -1,6 +1,7 @@
 """authfilter over the real protocol, with a real name server: what is signed verifies, what fails is told and done."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from meta1g.conf.values import Flags
 from meta1g_filters.auth import options
 from meta1g_filters.auth.filter import AuthFilter
 from meta1g_filters.auth.settings import read_settings
-from tests.fakes.nameserver import SERVFAIL, NameServer
+from tests.fakes.nameserver import DROP, SERVFAIL, NameServer
 from tests.unit.filters.filtersession import FilterSession
 from tests.unit.pmilter.conftest import checked_locks, make_system, serve, system
 
@@ -204,10 +205,36 @@ def test_a_failure_of_dns_loses_no_mail_and_can_put_it_off(session, server, name
     assert told.startswith("451 4.4.3 SPF" if name == "example.net" else "451 4.7.0 DMARC of example.net")
 
 
-def test_all_questions_at_the_end_of_a_message_have_one_time(session, monkeypatch):
-    monkeypatch.setattr("meta1g_filters.auth.filter.DNS_TIME_MAX_S", 0.0)
-    results = session().send(MAIL, ip=ORIGIN).values("Authentication-Results")[0]
-    assert ("spf=pass" in results, "dmarc=temperror" in results) == (True, True)
+def claimed(domain):
+    """A signature that needs its key to be found wrong; of a message with an empty body."""
+    body_hash = b"frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY="
+    return b"DKIM-Signature: v=1; a=rsa-sha256; d=%b; s=s; h=from;\r\n bh=%b; b=AAAA\r\n" % (domain.encode(), body_hash)
+
+
+EMPTY = MAIL.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+
+
+def test_a_broken_domain_of_ones_own_is_no_way_past_the_policy_of_another(session, server):
+    for name in ("free.example", "s._domainkey.free.example"):
+        server.script(name, "TXT", *[SERVFAIL] * 9)
+    message = claimed("free.example") + EMPTY
+    results = session().send(message, ip=STRANGER, mail="eve@free.example").values("Authentication-Results")[0]
+    assert ("spf=temperror" in results, "dkim=temperror" in results) == (True, True)
+    assert session("dmarc_fail = obey;").send(message, ip=STRANGER, mail="eve@free.example").said.startswith("550 5.7.26")
+
+
+def test_slow_domains_of_ones_own_take_no_time_from_another(session, server, monkeypatch):
+    monkeypatch.setattr("meta1g_filters.auth.filter.SIGNATURES_TIME_MAX_S", 0.5)
+    monkeypatch.setattr("meta1g_filters.auth.filter.POLICIES_TIME_MAX_S", 2.0)
+    slow = [f"slow{number}.example" for number in range(4)]
+    for name in slow:
+        server.script(f"s._domainkey.{name}", "TXT", *[DROP] * 9)
+        server.script(f"_dmarc.{name}", "TXT", *[DROP] * 9)
+    signatures = b"".join(claimed(name) for name in (*slow, "example.net"))
+    message = signatures + EMPTY.replace(b"From: ", b"From: <eve@slow0.example>, ")
+    strict = session("dmarc_fail = obey;")
+    found = strict.send(message, ip=STRANGER)
+    assert found.said.startswith("550 5.7.26 DMARC: neither SPF nor DKIM passes for example.net"), found.header[0]
 
 
 @pytest.mark.parametrize(
@@ -371,6 +398,22 @@ def test_a_key_that_everybody_can_read_is_refused(configured, tmp_path):
 
 def test_the_page_of_options_is_current():
     assert (Path(__file__).parents[3] / "docs/filter-authentication-options.md").read_text() == options.markdown()
+
+
+def test_the_sample_is_right_as_it_is_and_with_all_that_it_suggests(tmp_path):
+    text = (Path(__file__).parents[3] / "contrib/filters/etc/authfilter.conf").read_text()
+    file = tmp_path / "authfilter.conf"
+    file.write_text(text)
+    assert (read_settings(file).obey_dmarc, read_settings(file).seal) == (False, None)
+    (tmp_path / "keys").mkdir()
+    key = tmp_path / "keys/example.org.s2026.pem"
+    key.write_bytes(pem(KEYS["e1"]))
+    key.chmod(0o600)
+    file.write_text(re.sub(r"^# (?=.*[;{}]$)", "", text, flags=re.MULTILINE))
+    settings = read_settings(file)
+    assert (settings.obey_dmarc, settings.reject_spf_fail, settings.tempfail, settings.hold_quarantine) == (True,) * 4
+    assert ([one.domain for one in settings.domains], settings.seal.selector) == (["example.org"], "s2026")
+    assert (settings.arc_trusted, settings.reports.org_name) == ({"lists.example.net"}, "Example")
 
 
 def test_each_option_has_code_that_asks_for_it():

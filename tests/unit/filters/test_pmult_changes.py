@@ -54,7 +54,7 @@ def test_what_passes_the_check_can_be_asked_for(frame, space):
 @pytest.mark.parametrize(
     ("frame", "wanted"),
     [
-        ((Smfir.ADDHEADER, FieldData(b"X", b"a\nb")), (HeaderChange.APPEND, b"X: a\r\n b", 0)),
+        ((Smfir.ADDHEADER, FieldData(b"X", b"a\nb")), (HeaderChange.APPEND, b"X: a\r\n\tb", 0)),
         ((Smfir.INSHEADER, IndexedField(3, b"X", b"a")), (HeaderChange.INSERT, b"X: a", 3)),
         ((Smfir.CHGHEADER, IndexedField(2, b"X", b"a")), (HeaderChange.REPLACE, b"X: a", 1)),
         ((Smfir.CHGHEADER, IndexedField(2, b"X", b"")), (HeaderChange.REMOVE, b"X", 1)),

@@ -40,13 +40,44 @@ from meta1g_filters.dmarc.author import AUTHORS_MAX
 from meta1g_filters.dmarc.evaluate import DmarcResult, VouchedNames, evaluate, worst
 from meta1g_filters.dmarc.record import Disposition
 from meta1g_filters.dmarc.rows import collect
-from meta1g_filters.dns import TimedResolver
+from meta1g_filters.dns import FilterResolver, TxtAnswer
 from meta1g_filters.spf.evaluate import SpfQuery, check_host
 from meta1g_filters.spf.record import SpfCode
 
 NAME: Final = "authfilter"
-#: Time that the questions of a message take at its end, seconds.  Our choice: less than smtps waits for a policy milter.
-DNS_TIME_MAX_S: Final = 20.0
+#: Time that questions take at the end of a message, seconds: for signatures and policies, where each one has a part of it, and
+#: for chains of ARC.  Who sends forged mail can use up the parts of their own domains, but not that of the domain they pretend
+#: to be.  Our choice: together less than smtps waits for a policy milter.
+SIGNATURES_TIME_MAX_S: Final = 8.0
+CHAIN_TIME_MAX_S: Final = 5.0
+POLICIES_TIME_MAX_S: Final = 12.0
+
+
+class KeyQuestions:
+    """The questions for the keys of one message.
+
+    Args:
+        resolver: asks.
+        part_s: time of each question, seconds.
+
+    Attributes:
+        unanswered: names that nobody could tell anything of; those that were not asked for, since too many others had no
+            answer, are none of them.
+
+    Owner: the session.
+    """
+
+    def __init__(self, resolver: FilterResolver, part_s: float) -> None:
+        self._resolver = resolver
+        self._part_s = part_s
+        self.unanswered: set[str] = set()
+
+    def txt(self, name: str) -> TxtAnswer:
+        """Asks for TXT records.  Blocks: yes (part_s at most)."""
+        answer = self._resolver.within(self._part_s).txt(name)
+        if answer.status == "temperror":
+            self.unanswered.add(name)
+        return answer
 
 
 class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
@@ -124,28 +155,30 @@ class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
     def _check(self, session: PmSession, message: AuthMessage) -> Checked:
         """Blocks: yes (DNS)."""
         settings, now_s = message.settings, self._clock.now()
-        resolver = settings.resolver.within(DNS_TIME_MAX_S)
-        dkim: list[DkimResult] = []
-        if message.verifier is not None:
-            dkim = message.verifier.finish(resolver.txt, now_s)
+        keys = KeyQuestions(settings.resolver, SIGNATURES_TIME_MAX_S / max(1, message.signatures))
+        dkim = [] if message.verifier is None else message.verifier.finish(keys.txt, now_s)
         arc, says_pass = None, False
         if message.arc is not None:
-            arc = message.arc.finish(resolver.txt, now_s)
+            arc = message.arc.finish(settings.resolver.within(CHAIN_TIME_MAX_S).txt, now_s)
             says_pass = bool(message.arc.sets) and has_result(message.arc.sets[0].results, "dmarc", "pass")
-        dmarc = self._dmarc(message, dkim, resolver) if "dmarc" in settings.flags else None
+        dmarc = self._dmarc(message, dkim, keys) if "dmarc" in settings.flags else None
         return Checked(session.client_addr, message.spf, tuple(dkim), arc, says_pass, dmarc)
 
-    def _dmarc(self, message: AuthMessage, dkim: list[DkimResult], resolver: TimedResolver) -> DmarcResult:
+    def _dmarc(self, message: AuthMessage, dkim: list[DkimResult], keys: KeyQuestions) -> DmarcResult:
         """Blocks: yes (DNS)."""
         settings, spf = message.settings, message.spf
         authors = [one for one in message.authors if one]
         if not authors or len(authors) > AUTHORS_MAX:
             return DmarcResult("permerror", reason=MANY_AUTHORS if authors else "no address with a domain")
-        passed = spf.result.domain if spf is not None and spf.result.code is SpfCode.PASS else ""
-        unsure = [one.result == "temperror" for one in dkim]
-        unsure.append(spf is not None and spf.result.code is SpfCode.TEMPERROR)
-        known = VouchedNames(passed, [one.domain for one in dkim if one.result == "pass"], any(unsure))
-        return worst([evaluate(one, known, resolver, settings.organization, lambda: random.uniform(0, 100)) for one in authors])
+        code, checked = (spf.result.code, spf.result.domain) if spf is not None else (SpfCode.NONE, "")
+        known = VouchedNames(
+            checked if code is SpfCode.PASS else "",
+            [one.domain for one in dkim if one.result == "pass"],
+            checked if code is SpfCode.TEMPERROR else "",
+            [one.domain for one in dkim if f"{one.selector}._domainkey.{one.domain}" in keys.unanswered],
+        )
+        part_s, how = POLICIES_TIME_MAX_S / len(authors), settings.organization
+        return worst([evaluate(one, known, settings.resolver.within(part_s), how, _percent) for one in authors])
 
     def _collect(self, session: PmSession, message: AuthMessage, checked: Checked, verdict: AuthVerdict) -> None:
         """Keeps the results for reports; mail goes on if that fails.  Blocks: yes (disk)."""
@@ -193,6 +226,10 @@ class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
 def _message(session: PmSession) -> AuthMessage:
     assert isinstance(session.data, AuthMessage), "content comes in a transaction"
     return session.data
+
+
+def _percent() -> float:
+    return random.uniform(0, 100)
 
 
 def _ascii(domain: str) -> str:
