@@ -204,6 +204,7 @@ _PLACES = {
         "trusted_mechanisms": f"{_AUTH_IN}test_users_may_relay_and_overrule_what_was_denied_and_not_told",
         "realm": f"{_AUTH_IN}test_realm_is_put_behind_users_without_one",
         "password_file": "dialogs/auth_plain.dlg",
+        "password_map": "unit/smtps/test_passwordmap.py::test_smar_says_what_is_stored_and_smtps_checks_it",
         "saslauthd_socket": f"{_AUTH_IN}test_saslauthd_checks_passwords",
         "dovecot_socket": f"{_AUTH_IN}test_dovecot_checks_passwords_and_leads_what_only_it_knows",
         "timeout": f"{_AUTH_IN}test_a_dovecot_that_does_not_answer_right_has_not_said_no",
@@ -267,6 +268,7 @@ _PLACES = {
         "flags local_domains": "unit/smar/test_checks.py::test_without_the_flag_users_of_relayed_domains_are_asked_for_too",
     },
     "smar mailertable": dict.fromkeys(("name", "file", "type"), _FILES),
+    "smar password_map": dict.fromkeys(("name", "file", "type"), _FILES),
     "smar auth_sender": dict.fromkeys(("name", "file", "type"), _FILES),
     "smar access_map": dict.fromkeys(("name", "file", "type"), _FILES),
     "smar mta_sts": dict.fromkeys(
@@ -302,6 +304,7 @@ VALUES_SHOWN = {
     "access_map quick:": _RHS,
     "access_map list of writers": "unit/smar/test_localuser.py::test_protected_recipients",
     "access_map snippet": "unit/conf/test_snippet.py::test_a_session_snippet_is_a_section",
+    "password_map stored": "unit/smar/test_passwordmap.py::test_what_is_stored_of_a_user",
     "auth_sender senders": "unit/smar/test_authsender.py::test_a_user_has_its_senders_and_no_others",
     "conf_map snippet": "unit/qmgr/test_destinations.py::test_an_option_of_a_destination",
     **dict.fromkeys(("mailertable lmtp:", "mailertable PORT^HOST", "mailertable [HOST]", "mailertable HOST"), _ROUTE),

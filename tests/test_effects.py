@@ -196,7 +196,7 @@ def test_an_option_changes_the_settings_of_its_component(place, row):
 
 
 #: Options that make what they stand in.
-FIRST = ("password_file", "saslauthd_socket", "dovecot_socket")
+FIRST = ("password_file", "password_map", "saslauthd_socket", "dovecot_socket")
 #: What an option needs beside it to have effect, by its section and name; "" for all others of the section.
 BESIDE = {
     "smtps tls": {"": "cert_file = c.pem; ", "DSA_key_file": "cert_file = c.pem; DSA_cert_file = d.pem; "},

@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "smtpc": {"base", "rcb", "smtp", "sasl", "conf", "st", "db.cdb", "db.files"},
     "qmgr": {"base", "rcb", "smtp", "conf", "pt", "db", "maps"},
-    "smar": {"base", "rcb", "smtp", "tls", "conf", "pt", "db", "maps"},
+    "smar": {"base", "rcb", "smtp", "tls", "sasl", "conf", "pt", "db", "maps"},
     "tools": {
         *("base", "rcb", "smtp", "tls", "conf", "db", "maps", "sasl"),
         *(

@@ -141,3 +141,17 @@ def test_options_that_are_only_mentioned_exist(page):
 )
 def test_columns_of_the_text_get_the_room_that_they_need(wanted, least, widths):
     assert fitting(wanted, least) == widths
+
+
+def test_each_document_that_is_named_is_there():
+    root = DOCS.parent
+    texts = [root / "README", root / "CHANGELOG", *DOCS.rglob("*.md")]
+    texts += [
+        path
+        for name in ("meta1g", "contrib", "bench")
+        for path in (root / name).rglob("*")
+        if path.suffix in (".py", ".conf", ".service")
+    ]
+    named = {(name, path) for path in texts for name in re.findall(r"docs/[a-z0-9-]+\.md", path.read_text())}
+    assert len(named) > 200
+    assert sorted(f"{path}: {name}" for name, path in named if not (root / name).exists()) == []

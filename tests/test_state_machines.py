@@ -1,7 +1,7 @@
 """The state machines are the truth: every event of a table is fed by the product, and nothing sets a state past its table.
 
 A machine is a module with a table TRANSITIONS from (state, event) to state.  It is followed by what looks a state up in the
-table, or asks `next_state`.
+table, or asks `next_state` or `follow` (meta1g/base/statetable.py).
 """
 
 import ast
@@ -135,7 +135,7 @@ def _by_table(value: ast.expr, from_table: Names) -> bool:
         return value.id in from_table
     if isinstance(value, ast.Subscript):
         return ast.unparse(value.value).endswith("TRANSITIONS")
-    return isinstance(value, ast.Call) and ast.unparse(value.func).endswith(("TRANSITIONS.get", "next_state"))
+    return isinstance(value, ast.Call) and ast.unparse(value.func).endswith(("TRANSITIONS.get", "next_state", "follow"))
 
 
 def test_there_are_machines():

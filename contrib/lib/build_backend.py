@@ -9,7 +9,6 @@ from typing import Final
 import setuptools
 from setuptools.build_meta import _BuildMetaBackend
 
-
 _FILTERS: Final = "contrib/filters"
 
 

@@ -13,6 +13,7 @@ from meta1g.base.logkeys import Sev
 
 _RUN: Final = About.RUN
 _TROUBLE: Final = About.TROUBLE
+_REFUSAL: Final = About.REFUSAL
 
 _FAILURES: Final[Mapping[str, LogEvent]] = {
     "failure.contained": row(
@@ -39,6 +40,25 @@ _PMILTER: Final[Mapping[str, LogEvent]] = {
     "pmilter.start": row(Sev.INFO, _RUN, "name listen", "", "A policy milter listens."),
     "pmilter.stop": row(Sev.INFO, _RUN, "name", "", "A policy milter has stopped."),
     "pmilter.server": row(Sev.INFO, _RUN, "", "name", "A server is connected to a policy milter."),
+    "pmilter.conf": row(Sev.NOTICE, _RUN, "name path", "", "A policy milter has read its configuration again."),
+    "pmilter.conf_wrong": row(
+        Sev.ERROR, _TROUBLE, "name path", "", "The configuration of a policy milter is wrong; the one before stays."
+    ),
+    "pmilter.trouble": row(Sev.ERROR, _TROUBLE, "name path", "", "A policy milter cannot do something that costs no mail."),
+    "pmilter.decided": row(
+        Sev.INFO,
+        _REFUSAL,
+        "name key",
+        "ss_sess ss_ta client ehlo mail rcpt",
+        "A policy milter has decided about a client, recipient or message; key tells why.",
+    ),
+    "pmilter.no_answer": row(
+        Sev.WARN,
+        _TROUBLE,
+        "name server",
+        "ss_sess ss_ta",
+        "A program that a policy milter asks gives no answer that can be used; the next one is asked if there is one.",
+    ),
     "pmilter.refused": row(Sev.ERROR, _TROUBLE, "", "name", "A server and a policy milter do not fit together."),
 }
 

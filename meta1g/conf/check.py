@@ -56,6 +56,23 @@ def check_text(source: Source, path: Path, *, lenient: bool = False) -> Config:
     return config
 
 
+def check_other(source: Source, root: SectionDef) -> Section:
+    """Checks a text against other tables than the gateway's: the file of a filter.
+
+    Args:
+        source: the text.
+        root: what may stand outside of all sections, and which sections there are.
+
+    Raises:
+        ConfigError: the text is wrong; the error tells all that is.
+    """
+    entries, problems = parse(source)
+    section = Checker(source, problems, lenient=False, root=root).section(root, SectionNode("", 0, None, entries), ())
+    if problems:
+        raise error_of(source, problems)
+    return section
+
+
 class Checker:
     """The check of one text.
 
@@ -63,11 +80,13 @@ class Checker:
         source: the text.
         problems: errors are added here.
         lenient: leave out what is not known.
+        root: the tables.
 
     Owner: one call.
     """
 
-    def __init__(self, source: Source, problems: list[Problem], *, lenient: bool) -> None:
+    def __init__(self, source: Source, problems: list[Problem], *, lenient: bool, root: SectionDef = ROOT) -> None:
+        self._root = root
         self._source = source
         self._problems = problems
         self._lenient = lenient
@@ -88,7 +107,7 @@ class Checker:
         for entry in node.entries:
             if isinstance(entry, OptionNode):
                 self._option(definition, entry, given, path)
-        if definition is ROOT:
+        if definition is self._root:
             self._inherited = given
         for entry in node.entries:
             if isinstance(entry, SectionNode):
@@ -205,7 +224,7 @@ class Checker:
         is_option = isinstance(node, OptionNode)
         place = f"in section {path[-1]}" if path else "outside of all sections"
         what = "option" if is_option else "section"
-        text = f"unknown {what} {shown(name)} {place}; {_advice(definition, name, is_option=is_option)}"
+        text = f"unknown {what} {shown(name)} {place}; {_advice(self._root, definition, name, is_option=is_option)}"
         self._leave_out(node.pos, text, _protects((*path, *_names(node))))
 
     def _leave_out(self, pos: int, text: str, protects: bool) -> None:
@@ -241,27 +260,28 @@ def _names(node: TreeEntry) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _advice(definition: SectionDef, name: str, *, is_option: bool) -> str:
+def _advice(root: SectionDef, definition: SectionDef, name: str, *, is_option: bool) -> str:
     key = name.lower()
     if is_option and key in definition.by_section:
         row = definition.by_section[key]
         return f"it is a section: {row.keyword} {{ ... }}"
     if not is_option and key in definition.by_option:
         return f"it is an option: {definition.by_option[key].name} = ...;"
-    homes = _homes()[is_option].get(key)
+    homes = _homes(root)[is_option].get(key)
     if homes:
         more = f" or into {len(homes) - _HOMES_MAX} more" if len(homes) > _HOMES_MAX else ""
         return f"it belongs {' or '.join(homes[:_HOMES_MAX])}{more}"
     own = [row.name for row in definition.options] if is_option else [row.keyword for row in definition.sections]
     near = suggest(name, own)
-    return near if near.startswith("did") or len(own) <= LISTED_MAX else f"smconf -h {definition.keyword or 'global'} lists all"
+    few = near.startswith("did") or len(own) <= LISTED_MAX or root is not ROOT
+    return near if few else f"smconf -h {definition.keyword or 'global'} lists all"
 
 
-@functools.cache
-def _homes() -> Mapping[bool, Mapping[str, tuple[str, ...]]]:
+@functools.lru_cache(maxsize=4)
+def _homes(root: SectionDef) -> Mapping[bool, Mapping[str, tuple[str, ...]]]:
     """Gives the places of every option (True) and section (False) by name in lower case."""
     made: dict[bool, dict[str, tuple[str, ...]]] = {True: {}, False: {}}
-    for definition, path in walk(ROOT):
+    for definition, path in walk(root):
         place = f"into section {' '.join(path)}" if path else "outside of all sections"
         for is_option, keys in ((True, definition.by_option), (False, definition.by_section)):
             for key in keys:

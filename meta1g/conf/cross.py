@@ -24,11 +24,11 @@ _SMTP_PORT: Final = 25
 Rule = Callable[[Section], Iterator[Problem]]
 FileRule = Callable[[Section, str], Iterator[Problem]]
 T = TypeVar("T")
-_BACK_ENDS: Final = ("password_file", "saslauthd_socket", "dovecot_socket")
+_BACK_ENDS: Final = ("password_file", "password_map", "saslauthd_socket", "dovecot_socket")
 #: Mechanisms that not every back end of AUTH can do.
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
-    **dict.fromkeys(("scram-sha-256", "scram-sha-1"), ("password_file", "dovecot_socket")),
-    **dict.fromkeys(("scram-sha-256-plus", "external"), ("password_file",)),
+    **dict.fromkeys(("scram-sha-256", "scram-sha-1"), ("password_file", "password_map", "dovecot_socket")),
+    **dict.fromkeys(("scram-sha-256-plus", "external"), ("password_file", "password_map")),
     "cram-md5": ("dovecot_socket",),
 }
 
@@ -183,11 +183,15 @@ def _map_user(section: Section) -> Iterator[Problem]:
         yield Problem(section.pos, f"section {section.title} needs either name = ...; or file = ...;")
 
 
+def _back_ends(auth: Section) -> list[str]:
+    return [name for name in _BACK_ENDS if auth.given(name) and auth.get(name)]
+
+
 def _server_auth(section: Section) -> Iterator[Problem]:
     """Checks section auth of smtps; that of smtpc has other options."""
     if "password_file" not in section.definition.by_option:
         return
-    given = [name for name in _BACK_ENDS if section.given(name)]
+    given = _back_ends(section)
     if len(given) > 1:
         yield Problem(section.place(given[1]), f"{given[0]} and {given[1]} exclude each other; keep one")
     if not given:
@@ -255,7 +259,7 @@ def _auth_demand(section: Section) -> Iterator[Problem]:
     """Checks that somebody can log in, if everybody has to."""
     if not section.flag("require_auth") or section.get("xclient_from"):
         return
-    if not section.flag("auth") or not any(section.sub("auth").given(name) for name in _BACK_ENDS):
+    if not section.flag("auth") or not _back_ends(section.sub("auth")):
         text = "require_auth refuses all mail, since nobody can log in; add auth { password_file = ...; } and no dont_auth"
         yield Problem(section.place("flags"), text)
 
@@ -292,6 +296,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "access_map": (_map_user,),
     "tls_policy": (_map_user,),
     "auth_sender": (_map_user,),
+    "password_map": (_map_user,),
     "conf_map": (_map_user,),
     "qmgr": (
         _component,
@@ -320,6 +325,7 @@ _NEVER: Final[Mapping[str, Mapping[str, str]]] = {
     "aliases": {**_NETWORKS, "passwd": f"it has home directories; {_TABLE}"},
     "mailertable": {**_NETWORKS, "passwd": f"it has home directories; {_TABLE}"},
     "auth_sender": {**_NETWORKS, "passwd": f"it has home directories; {_TABLE}"},
+    "password_map": {**_NETWORKS, "passwd": f"it has home directories; {_TABLE}"},
     "access_map": {"passwd": f"it has home directories; {_TABLE}"},
     "tls_policy": {**_NETWORKS, "passwd": f"it has home directories; {_TABLE}"},
     "local_user_map": _NETWORKS,
@@ -400,6 +406,17 @@ def _dependencies(glob: Section, lost: str) -> Iterator[Problem]:
     yield from _each(sections, unknown)
 
 
+def _password_maps(glob: Section, lost: str) -> Iterator[Problem]:
+    """Who asks smar about passwords finds a map there."""
+    smars = glob.subs("smar")
+    if not smars or any(smar.sub("password_map").exists for smar in smars) or "password_map" in lost:
+        return
+    for auth in (smtps.sub("auth") for smtps in glob.subs("smtps")):
+        if auth.given("password_map") and auth.get("password_map"):
+            text = "password_map: smar has no map of passwords; add password_map { file = ...; } to section smar"
+            yield Problem(auth.place("password_map"), text)
+
+
 def _listeners(glob: Section, _lost: str) -> Iterator[Problem]:
     """No two sockets are the same; one for all addresses takes the port for itself."""
     sockets = [
@@ -427,4 +444,4 @@ def _listener(seen: dict[tuple[str, int], str], socket: tuple[Section, Section])
     seen.setdefault(("", port), section.title)
 
 
-FILE_RULES: Final[tuple[FileRule, ...]] = (_map_names, _dependencies, _listeners)
+FILE_RULES: Final[tuple[FileRule, ...]] = (_map_names, _dependencies, _password_maps, _listeners)

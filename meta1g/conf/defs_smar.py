@@ -69,6 +69,7 @@ _SECTIONS: Final = (
     map_user("mailertable", "Where mail for a domain goes, if not by MX records.", R),
     map_user("tls_policy", "What TLS has to fulfil where mail of a domain goes, whatever DANE and others say.", OWN),
     map_user("auth_sender", "Which senders authenticated users may have: own, addresses, @domains or *.", OWN),
+    map_user("password_map", "Passwords of users, as in a password file, for the password_map of sections auth of smtps.", OWN),
     map_user("access_map", "The access map: who may send what to whom.", R),
     SectionDef(
         "dnsbl",

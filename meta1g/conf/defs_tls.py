@@ -7,7 +7,7 @@ from typing import Final
 
 from meta1g.conf.defs_common import NAME, OWN, PATH, R, S
 from meta1g.conf.schema import SectionDef, option
-from meta1g.conf.values import Choice, Flag, Flags, Int, ListOf, Text, Time
+from meta1g.conf.values import Bool, Choice, Flag, Flags, Int, ListOf, Text, Time
 
 _SERVER_MECHANISMS: Final = ListOf(
     Choice(("plain", "login", "scram-sha-256", "scram-sha-256-plus", "scram-sha-1", "cram-md5", "external"))
@@ -116,7 +116,7 @@ CLIENT_TLS: Final = SectionDef(
 
 SERVER_AUTH: Final = SectionDef(
     "auth",
-    "SMTP AUTH of the server, with one of password_file, saslauthd_socket and dovecot_socket.",
+    "SMTP AUTH of the server, with one of password_file, password_map, saslauthd_socket and dovecot_socket.",
     R,
     (
         option(
@@ -142,6 +142,13 @@ SERVER_AUTH: Final = SectionDef(
             None,
             OWN,
             "File of users and hashed passwords, relative to the configuration directory; see smpasswd(8).",
+        ),
+        option(
+            "password_map",
+            Bool(),
+            "false",
+            OWN,
+            "Users and hashed passwords are in a map of smar, its section password_map.",
         ),
         option(
             "saslauthd_socket",

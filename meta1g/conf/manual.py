@@ -196,6 +196,28 @@ def markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
+def other_markdown(title: str, made_by: str, root: SectionDef) -> str:
+    """Gives the page of other tables than the gateway's: those of a filter.
+
+    Args:
+        title: of the page.
+        made_by: where the tables stand, and what makes the page of them.
+        root: the tables.
+    """
+    lines = [f"# {title}", "", f"Made from the tables in {made_by}; do not edit.", "", "The language is that of meta1.conf(5)."]
+    for definition, path in walk(root):
+        title = f"Section {' '.join(path)}" if path else definition.meaning.removesuffix(".")
+        chapter = _Chapter(title, definition.meaning, definition, path, definition.options)
+        lines += ["", f"## {title}"]
+        if path:
+            several = ", may stand several times" if definition.repeat else ""
+            lines += ["", definition.meaning, "", f"`{_form(definition)}`{several}"]
+        lines += _markdown_options(chapter)
+        if definition.sections:
+            lines += ["", f"Sections inside: {', '.join(f'`{row.keyword}`' for row in definition.sections)}."]
+    return "\n".join(lines) + "\n"
+
+
 def _markdown_options(chapter: _Chapter) -> Iterator[str]:
     if not chapter.options:
         return

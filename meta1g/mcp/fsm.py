@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final
 
-from meta1g.base.errors import BugError, Module
+from meta1g.base.errors import Module
+from meta1g.base.statetable import follower
 from meta1g.base.sysexits import EX_OK, NO_RESTART
 
 
@@ -70,17 +71,8 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (_S.FAILED, _E.STOP): _S.STOPPED,
 }
 
-
-def next_state(state: State, event: Event) -> State:
-    """Gives the state after an event.
-
-    Raises:
-        BugError: the table does not know this event in this state.
-    """
-    after = TRANSITIONS.get((state, event))
-    if after is None:
-        raise BugError(Module.MCP, f"event {event.name} in state {state.name}")
-    return after
+#: Gives the state after an event; see statetable.follow().
+next_state: Final = follower(TRANSITIONS, Module.MCP)
 
 
 def exit_event(code: int) -> Event:

@@ -8,7 +8,7 @@
                    +-- any of these -SETTLED-> PASSED -ABORT-> HELLO
 
     CONNECTED, HELLO -SETTLED_ALL-> DISMISSED
-    any state -FAIL-> FAILED -QUIT-> CLOSED; any state but NEW, NEGOTIATING and FAILED -KEEP-> READY
+    any state -FAIL-> FAILED -QUIT-> CLOSED
 
 In PASSED the filter has decided about the message, in DISMISSED about the session: it hears nothing more of it.  A step that
 the filter does not want to hear is fed all the same, and nothing is sent.
@@ -22,7 +22,8 @@ from collections.abc import Mapping
 from enum import IntEnum, auto
 from typing import Final
 
-from meta1g.base.errors import BugError, Module
+from meta1g.base.errors import Module
+from meta1g.base.statetable import follower
 
 
 class State(IntEnum):
@@ -65,7 +66,6 @@ class Event(IntEnum):
     UNKNOWN = auto()
     SETTLED = auto()  # it has decided about the message before its end
     SETTLED_ALL = auto()  # it has decided about the session
-    KEEP = auto()  # the session is over, the connection is kept for another one
     QUIT = auto()
     FAIL = auto()  # time-out, lost connection, nonsense
 
@@ -73,7 +73,6 @@ class Event(IntEnum):
 _S, _E = State, Event
 #: A message has been begun.
 IN_MESSAGE: Final = (_S.MAIL, _S.RCPT, _S.DATA, _S.HEADER, _S.EOH, _S.BODY, _S.EOM)
-_TALKING: Final = (_S.READY, _S.CONNECTED, _S.HELLO, *IN_MESSAGE, _S.PASSED, _S.DISMISSED)
 TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (_S.NEW, _E.NEGOTIATE): _S.NEGOTIATING,
     (_S.NEGOTIATING, _E.AGREED): _S.READY,
@@ -98,19 +97,9 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     **{(state, _E.UNKNOWN): state for state in (_S.CONNECTED, _S.HELLO, _S.MAIL, _S.RCPT)},
     (_S.CONNECTED, _E.SETTLED_ALL): _S.DISMISSED,
     (_S.HELLO, _E.SETTLED_ALL): _S.DISMISSED,
-    **{(state, _E.KEEP): _S.READY for state in _TALKING},
     **{(state, _E.QUIT): _S.CLOSED for state in State},
     **{(state, _E.FAIL): _S.FAILED for state in State if state is not _S.CLOSED},
 }
 
-
-def next_state(state: State, event: Event) -> State:
-    """Gives the state after an event.
-
-    Raises:
-        BugError: the table does not know this event in this state.
-    """
-    after = TRANSITIONS.get((state, event))
-    if after is None:
-        raise BugError(Module.MILTER, f"event {event.name} in state {state.name}")
-    return after
+#: Gives the state after an event; see statetable.follow().
+next_state: Final = follower(TRANSITIONS, Module.MILTER)

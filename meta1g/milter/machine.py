@@ -227,15 +227,9 @@ class FilterMachine:
         self.waits_for = None
         return b"" if failed else encode(Frame(Smfic.QUIT))
 
-    def keep(self) -> bytes:
-        """Ends the session and keeps the connection for another one; only versions from 6 on know that."""
-        self.step(Event.KEEP)
-        self.waits_for = self._skipping = None
-        return encode(Frame(Smfic.QUIT_NC))
-
     def fail(self) -> None:
-        """Is told that the filter is lost: time-out, broken connection, nonsense."""
-        if self.state is not State.FAILED:
+        """Is told that the filter is lost: time-out, broken connection, nonsense; after the end that is nothing new."""
+        if self.state not in (State.FAILED, State.CLOSED):
             self.step(Event.FAIL)
         self.waits_for = None
 

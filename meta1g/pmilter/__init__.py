@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from meta1g.pmilter.callbacks import Pmilter
+    from meta1g.pmilter.configured import ConfiguredFilter, configured_parser, run_configured
     from meta1g.pmilter.modify import ModificationError
     from meta1g.pmilter.program import run_filter
     from meta1g.pmilter.session import PmServer, PmSession, PmTransaction
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Pmilter": "meta1g.pmilter.callbacks",
+    "ConfiguredFilter": "meta1g.pmilter.configured",
+    "configured_parser": "meta1g.pmilter.configured",
+    "run_configured": "meta1g.pmilter.configured",
     "ModificationError": "meta1g.pmilter.modify",
     "run_filter": "meta1g.pmilter.program",
     "PmServer": "meta1g.pmilter.session",
@@ -30,6 +34,7 @@ _HOMES = {
     "Stage": "meta1g.rcb.smtps_pmilter",
 }
 __all__ = [
+    "ConfiguredFilter",
     "Function",
     "HeaderChange",
     "ModificationError",
@@ -40,6 +45,8 @@ __all__ = [
     "Pmm",
     "Stage",
     "Status",
+    "configured_parser",
+    "run_configured",
     "run_filter",
 ]
 

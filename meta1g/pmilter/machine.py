@@ -11,7 +11,7 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
-from meta1g.milter.changes import AddField, AddRcpt, ChangeField, ChangeSender, DeleteRcpt, FilterChange, InsertField
+from meta1g.milter.changes import AddField, AddRcpt, ChangeField, ChangeSender, DeleteRcpt, FilterChange, HoldMail, InsertField
 from meta1g.milter.errors import MilterProtocolError
 from meta1g.milter.flags import FilterActions
 from meta1g.milter.frames import PeerAddress
@@ -21,6 +21,7 @@ from meta1g.pmilter.modify import ModificationError, Modifications
 from meta1g.pmilter.stages import MACRO_STAGES, STAGES, is_allowed
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_pmilter import (
+    PM_MACROS_MAX,
     PM_VERSION,
     PMILTER_CHUNK_SIZE,
     Capability,
@@ -75,8 +76,11 @@ _ACTIONS: Final[Mapping[Function, FilterActions]] = {
     Function.RCPT_DEL: FilterActions.DELRCPT,
     Function.MAIL_SET: FilterActions.CHGFROM,
     Function.MSG_RPLC: FilterActions.CHGHDRS | FilterActions.CHGBODY,
+    Function.QUARANTINE: FilterActions.QUARANTINE,
 }
 _LISTENING: Final = frozenset((State.READY, State.CONNECTED, State.HELLO, *IN_MESSAGE))
+#: How much of a wrong answer is told.
+_SAID_MAX_CHARS: Final = 80
 Values = Mapping[str, str]
 Messages = tuple[Message, ...]
 
@@ -117,6 +121,8 @@ def agree(wanted: PmWanted) -> Agreement:
         if stage not in MACRO_STAGES[macro]:
             raise MilterProtocolError(f"it asks for macro {macro.name} at stage {stage.name}, where that has no value")
         macros[stage] = (*macros.get(stage, ()), macro)
+        if len(macros[stage]) > PM_MACROS_MAX:
+            raise MilterProtocolError(f"it asks for more than {PM_MACROS_MAX} macros at stage {stage.name}")
     return Agreement(wanted.name, Capability(wanted.capabilities), Function(wanted.functions), macros)
 
 
@@ -319,7 +325,8 @@ class PolicyMachine:
         if not isinstance(answer, PmDotVerdict if stage is Stage.DOT else PmVerdict):
             raise MilterProtocolError(f"{type(answer).__name__} is no answer at stage {stage.name}")
         if not is_allowed(stage, answer.code, answer.reply):
-            raise MilterProtocolError(f"{answer.code} {answer.reply} is no answer at stage {stage.name}")
+            said = f"{answer.code} {str(answer.reply)[:_SAID_MAX_CHARS]}"
+            raise MilterProtocolError(f"{said} is no answer at stage {stage.name}")
         verdict = _verdict(answer.code, answer.reply)
         if answer.code == Code.SKIP:
             self._enough = True
@@ -353,12 +360,16 @@ class PolicyMachine:
                 checked.set_mail(answer.mail)
             if answer.replace:
                 checked.replace()
+            if answer.quarantine:
+                checked.hold(answer.quarantine)
         except (ModificationError, ValueError) as error:
             raise MilterProtocolError(str(error)) from error
         changes: list[FilterChange] = [_header_change(one) for one in checked.header]
         changes += [AddRcpt(rcpt.encode()) for rcpt in checked.added]
         changes += [DeleteRcpt(rcpt.encode()) for rcpt in checked.removed]
-        return changes if checked.mail is None else [*changes, ChangeSender(checked.mail.encode())]
+        if checked.mail is not None:
+            changes.append(ChangeSender(checked.mail.encode()))
+        return [*changes, HoldMail(checked.quarantine)] if checked.quarantine else changes
 
 
 #: What a filter wants that cannot be asked: a session without it.

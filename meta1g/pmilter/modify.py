@@ -13,6 +13,8 @@ from meta1g.rcb.smtps_pmilter import MODIFICATIONS_MAX, Function, HeaderChange, 
 FIELD_MAX_BYTES: Final = 256 * 1024
 #: Longest address with its brackets.  Ref: RFC 5321 4.5.3.1.3.
 PATH_MAX_CHARS: Final = 1000
+#: Longest reason of a quarantine.  Ref: our choice, as for filters of sendmail 8.
+REASON_MAX_CHARS: Final = 200
 _FIELD: Final = re.compile(rb"[!-9;-~]+[ \t]*:[^\r\n\0]*(?:\r\n[ \t][^\r\n\0]*)*")
 _NAME: Final = re.compile(rb"[!-9;-~]+:?")
 _PATH: Final = re.compile(r"<[^<>\0-\x1f\x7f]*>")
@@ -67,11 +69,12 @@ class Modifications:
         removed: recipients to remove.
         mail: the new sender, None for the old one.
         replaced: another message takes the place of this one.
+        quarantine: why the message is held, empty if it is not.
 
     Owner: the session.
     """
 
-    __slots__ = ("_allowed", "added", "header", "mail", "removed", "replaced")
+    __slots__ = ("_allowed", "added", "header", "mail", "quarantine", "removed", "replaced")
 
     def __init__(self, allowed: Function) -> None:
         self._allowed = allowed
@@ -80,9 +83,10 @@ class Modifications:
         self.removed: list[str] = []
         self.mail: str | None = None
         self.replaced = False
+        self.quarantine = ""
 
     def __bool__(self) -> bool:
-        return bool(self.header or self.added or self.removed or self.replaced or self.mail is not None)
+        return bool(self.header or self.added or self.removed or self.replaced or self.mail is not None or self.quarantine)
 
     def change_header(self, change: HeaderChange, position: int, field: bytes) -> None:
         """Adds a change of the header; see HeaderModification.
@@ -114,6 +118,13 @@ class Modifications:
         """Lets another message take the place of this one; raises as change_header()."""
         self._may(Function.MSG_RPLC, 0)
         self.replaced = True
+
+    def hold(self, reason: str) -> None:
+        """Has the message held; raises as change_header()."""
+        self._may(Function.QUARANTINE, 0)
+        if not 0 < len(reason) <= REASON_MAX_CHARS or not reason.isprintable():
+            raise ModificationError(f"a reason has 1 to {REASON_MAX_CHARS} printable characters: {reason[:60]!r}")
+        self.quarantine = reason
 
     def _may(self, function: Function, count: int) -> None:
         if not self._allowed & function:

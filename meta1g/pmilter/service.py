@@ -276,6 +276,7 @@ class FilterService:
             rcpts_removed=tuple(changes.removed),
             mail=changes.mail,
             replace=changes.replaced,
+            quarantine=changes.quarantine,
         )
 
     def _check(self, stage: Stage, code: int, reply: Reply) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import NO_REPLY, Reply
+from meta1g.milter.replycode import parse_reply
 from meta1g.pmilter.modify import ModificationError, Modifications
 from meta1g.pmilter.stages import MACRO_STAGES, STAGES
 from meta1g.rcb.smtps_pmilter import (
@@ -22,7 +23,7 @@ from meta1g.rcb.smtps_pmilter import (
     Stage,
 )
 
-_REPLY: Final = re.compile(r"([45][0-9][0-9])(?:([ -])(?:([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$))?([ -~]*))?")
+_PRINTABLE: Final = re.compile(r"[ -~\r\n]*")
 
 
 class PmServer:
@@ -88,21 +89,15 @@ def reply_of(text: str) -> Reply:
     r"""Reads a reply as setreply() takes it: `450 4.3.2 text`, or several lines `450-4.3.2 text` with CR LF or LF between them.
 
     Raises:
-        ValueError: it is none of 4xx or 5xx, or its lines do not belong together.
+        ValueError: it is none of 4xx or 5xx in printable ASCII, or its lines do not belong together.
     """
-    found = [_REPLY.fullmatch(line) for line in text.rstrip("\r\n").splitlines()] or [None]
-    matches = [one for one in found if one is not None]
-    if len(matches) < len(found):
+    text = text.rstrip("\r\n")
+    if not _PRINTABLE.fullmatch(text):
         raise ValueError(f"not a reply of 4xx or 5xx in printable ASCII: {text[:80]!r}")
-    heads = {(one[1], one[3]) for one in matches}
-    marks = "".join(one[2] or " " for one in matches)
-    if len(heads) > 1 or marks.rstrip(" -") or marks[:-1].strip("-") or marks[-1] == "-":
-        raise ValueError(f"the lines of the reply do not belong together: {text[:80]!r}")
-    code, ecode = int(matches[0][1]), matches[0][3] or ""
-    if ecode and ecode[0] != str(code)[0]:
-        raise ValueError(f"code {code} and enhanced code {ecode} do not belong together")
-    lines = tuple(one[4] or "" for one in matches)
-    return Reply(code, ecode, lines[0] if len(lines) == 1 else lines)
+    try:
+        return parse_reply(text.encode())
+    except ValueError as error:
+        raise ValueError(f"not a reply: {error}: {text[:80]!r}") from None
 
 
 class PmSession:
@@ -191,6 +186,14 @@ class PmSession:
         """
         self._changes().replace()
         self.pieces = _chunks(pieces)
+
+    def quarantine(self, reason: str) -> None:
+        """Has the message accepted and held until an operator releases it; raises as hdr_mod().
+
+        Args:
+            reason: is shown by mailq; 1 to 200 printable characters.
+        """
+        self._changes().hold(reason)
 
     def _changes(self) -> Modifications:
         if self.changes is None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import NO_REPLY, Reply
+from meta1g.milter.limits import REPLY_LINES_MAX
 from meta1g.rcb.smtps_pmilter import Capability, Code, Pmm, Stage
 
 
@@ -76,8 +77,9 @@ def is_allowed(stage: Stage, code: int, reply: Reply = NO_REPLY) -> bool:
     Args:
         stage: where it was asked.
         code: a Code or an SMTP code.
-        reply: what the client shall be told, NO_REPLY for the usual words; it has to be of the same code.
+        reply: what the client shall be told, NO_REPLY for the usual words; it has to be of the same code, and of at most
+            REPLY_LINES_MAX lines.
     """
     if code >= 400:
-        return code < 600 and reply.code in (0, code)
+        return code < 600 and reply.code in (0, code) and len(reply.lines) <= REPLY_LINES_MAX
     return code in STAGES[stage].codes and reply.code == 0

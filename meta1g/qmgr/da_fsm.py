@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from enum import IntEnum, auto
 from typing import Final
 
-from meta1g.base.errors import BugError, Module
+from meta1g.base.errors import Module
+from meta1g.base.statetable import follow
 from meta1g.db.dadb import DaSession
 
 
@@ -53,7 +54,4 @@ def step(session: DaSession, event: Event) -> None:
     Raises:
         BugError: the event must not happen in its state.
     """
-    new = TRANSITIONS.get((State(session.state), event))
-    if new is None:
-        raise BugError(Module.QMGR, f"session {session.session_id}: {event.name} in state {State(session.state).name}")
-    session.state = new
+    session.state = follow(TRANSITIONS, Module.QMGR, State(session.state), event, lambda: f"session {session.session_id}")

@@ -17,8 +17,9 @@ from collections.abc import Mapping
 from enum import IntEnum, auto
 from typing import Final
 
-from meta1g.base.errors import BugError, Module
+from meta1g.base.errors import Module
 from meta1g.base.ids import rcpt_id
+from meta1g.base.statetable import follow
 from meta1g.db.aq_types import AqRcpt, RcptState
 
 
@@ -74,9 +75,7 @@ def step(rcpt: AqRcpt, event: Event) -> None:
         BugError: the event must not happen in its state.
     """
     state = rcpt.state
-    new = TRANSITIONS.get((state, event))
-    if new is None:
-        raise BugError(Module.AQ, f"{rcpt_id(rcpt.ta.ta_id, rcpt.record.rcpt_idx)}: {event.name} in state {state.name}")
+    new = follow(TRANSITIONS, Module.AQ, state, event, lambda: rcpt_id(rcpt.ta.ta_id, rcpt.record.rcpt_idx))
     if new in SETTLED and state not in SETTLED:
         rcpt.ta.unsettled -= 1
     if state in UNRESOLVED and new not in UNRESOLVED:

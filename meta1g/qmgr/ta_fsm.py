@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from enum import IntEnum, auto
 from typing import Final, Protocol
 
-from meta1g.base.errors import BugError, Module
+from meta1g.base.errors import Module
+from meta1g.base.statetable import follow
 
 
 class State(IntEnum):
@@ -66,7 +67,4 @@ def step(ta: Subject, event: Event) -> None:
     Raises:
         BugError: the event must not happen in its state.
     """
-    new = TRANSITIONS.get((State(ta.state), event))
-    if new is None:
-        raise BugError(Module.QMGR, f"transaction: {event.name} in state {State(ta.state).name}")
-    ta.state = new
+    ta.state = follow(TRANSITIONS, Module.QMGR, State(ta.state), event, lambda: "transaction")

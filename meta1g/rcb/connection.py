@@ -235,6 +235,11 @@ class Connection:
             elif (waiter := self._waiting.pop(request_id, None)) is not None:  # else nobody waits any more
                 yield RcbEvent(msg, request_id, waiter)
 
+    @property
+    def unfinished(self) -> int:
+        """Number of the message whose beginning has come and whose end has not, 0 if there is none."""
+        return self._splitter.unfinished
+
     # -- time and the end ----------------------------------------------------------------------------------------------
 
     def _note_deadline(self, when_s: float, request_id: int) -> None:
@@ -312,3 +317,8 @@ class Endpoint:
     def close_reason(self) -> str:
         """Why it is closed."""
         return self._rcb.reason
+
+    @property
+    def unfinished(self) -> int:
+        """Number of the message whose beginning has come and whose end has not, 0 if there is none."""
+        return self._rcb.unfinished

@@ -31,12 +31,18 @@ class Splitter:
     Owner: the reader of the connection.
     """
 
-    __slots__ = ("_buffer", "_greeted", "_pair")
+    __slots__ = ("_buffer", "_cut", "_greeted", "_pair")
 
     def __init__(self, pair: Protocol) -> None:
         self._pair = pair
         self._buffer = bytearray()
         self._greeted = False
+        self._cut = 0
+
+    @property
+    def unfinished(self) -> int:
+        """Number of the frame whose beginning is there and whose end is not, from 1; 0 if there is none."""
+        return self._cut + 1 if self._buffer else 0
 
     def feed(self, data: bytes) -> list[bytes]:
         """Takes received bytes.
@@ -63,6 +69,7 @@ class Splitter:
             offset = end
         if offset:
             del buffer[:offset]
+            self._cut += len(frames)
         return frames if self._greeted else self._check_version(frames)
 
     def _check_version(self, frames: list[bytes]) -> list[bytes]:

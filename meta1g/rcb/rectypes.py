@@ -193,6 +193,8 @@ class RT(IntEnum):
     S2A_AUTH = 0x3035
     S2A_CERT_ISSUER = 0x3036
     S2A_CERT_SUBJECT = 0x3037
+    S2A_USER = 0x3040
+    S2A_USER_NAME = 0x3041
 
     # smar -> smtps: 0x3800
     A2S_HELLO = 0x3800
@@ -205,6 +207,8 @@ class RT(IntEnum):
     A2S_RESOLVE = 0x3822
     A2S_SESSCONF = 0x3823
     A2S_RULE = 0x3828
+    A2S_USER = 0x3830
+    A2S_STORED = 0x3831
 
     # qmgr -> smar: 0x4000
     Q2A_NID = 0x4000
@@ -311,6 +315,7 @@ class RT(IntEnum):
     PM2S_R_RCPT = 0x8827
     PM2S_R_MAIL = 0x8828
     PM2S_R_MSG = 0x8829
+    PM2S_R_HOLD = 0x882A
     PM2S_RPLC = 0x8830
     PM2S_RPLC_B = 0x8831
     PM2S_RPLC_END = 0x8832

@@ -49,6 +49,7 @@ class Function(IntFlag):
     RCPT_DEL = 4
     MAIL_SET = 8
     MSG_RPLC = 16
+    QUARANTINE = 32
 
 
 class Stage(IntEnum):
@@ -293,7 +294,8 @@ class HeaderModification(Message):
 class PmDotVerdict(Message):
     """What the filter says of the whole message, and what it changes; sender and recipients are with their brackets.
 
-    With replace the server pulls another message that takes the place of this one, header included.
+    With replace the server pulls another message that takes the place of this one, header included; with quarantine, a reason,
+    the message is accepted and held.
     """
 
     code: int = rec(RT.PM2S_RCODE, Kind.U32)
@@ -303,6 +305,7 @@ class PmDotVerdict(Message):
     rcpts_removed: tuple[str, ...] = rec(RT.PM2S_R_RCPTD, Kind.TEXTS, item_rt=RT.PM2S_R_RCPT, default=())
     mail: str | None = rec(RT.PM2S_R_MAIL, Kind.TEXT, optional=True)
     replace: bool = rec(RT.PM2S_R_MSG, Kind.BOOL, default=False)
+    quarantine: str = rec(RT.PM2S_R_HOLD, Kind.TEXT, default="")
 
 
 @message(RT.PM2S_RPLC, Role.REPLY)
@@ -317,7 +320,7 @@ class Replacement(Message):
 
 PROTOCOL: Final = protocol(
     "smtps-pmilter",
-    1,
+    2,
     client=(
         PmHello, PmConnect, PmHelo, PmMail, PmRcpt, PmData, MessageChunk, PmDot, PmPull, PmPullStatus, PmAbort, PmClose,
         PmUnknown,

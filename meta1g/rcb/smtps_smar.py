@@ -146,6 +146,26 @@ class Verdict(Message):
     rule: str = rec(RT.A2S_RULE, Kind.TEXT, default="")
 
 
+@message(RT.S2A_USER, Role.REQUEST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindUser(Message):
+    """AUTH: what is stored of the password of a user?  Reply: UserEntry."""
+
+    name: str = rec(RT.S2A_USER_NAME, Kind.TEXT)
+
+
+@message(RT.A2S_USER, Role.REPLY)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserEntry(Message):
+    """Answer to FindUser: code 250, 550 for no such user, or 451; stored is as in a password file, and a secret."""
+
+    reply: Reply = rec(RT.A2S_REPLY, Kind.REPLY)
+    stored: str = rec(RT.A2S_STORED, Kind.TEXT, default="")
+
+
 PROTOCOL: Final = protocol(
-    "smtps-smar", 5, client=(SmtpsHelloA, CheckClient, CheckMail, CheckRcpt), server=(SmarHello, ClientVerdict, Verdict)
+    "smtps-smar",
+    6,
+    client=(SmtpsHelloA, CheckClient, CheckMail, CheckRcpt, FindUser),
+    server=(SmarHello, ClientVerdict, Verdict, UserEntry),
 )

@@ -192,9 +192,18 @@ def _read_line(line: str) -> tuple[str, tuple[Stored, ...]]:
         return "", ()
     if problem := name_problem(user):
         raise ValueError(problem)
-    entry = tuple(map(read_stored, rest.partition(":")[0].split()))
+    return folded(user), read_entry(rest)
+
+
+def read_entry(text: str) -> tuple[Stored, ...]:
+    """Reads what stands behind the name of a user: stored passwords with blanks between; what follows a colon is for others.
+
+    Raises:
+        ValueError: there is none, or one is wrong; the text says why, and does not show it.
+    """
+    entry = tuple(map(read_stored, text.partition(":")[0].split()))
     if not entry:
         raise ValueError("the user has no password; smpasswd(8) makes one, {EXTERNAL} is for a certificate")
     if len({one.kind for one in entry}) < len(entry):
         raise ValueError("two passwords of one kind; remove one")
-    return folded(user), entry
+    return entry

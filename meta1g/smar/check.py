@@ -6,6 +6,7 @@ Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on).
 import argparse
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from meta1g.base.selfcheck import Findings
 from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM
 from meta1g.conf.config import Config, Section, UnreadError
 from meta1g.conf.load import load_file
-from meta1g.smar.mapcheck import check_maps
+from meta1g.smar.mapcheck import check_maps, maps_in
 from meta1g.smar.settings import problems
 
 
@@ -33,6 +34,9 @@ def check(arguments: argparse.Namespace) -> int:
         found.log("smar", config.glob, section, queue)
         thorough = not os.environ.get(startup.QUICK_CHECK)
         look_at_maps(found, config, section, entries=thorough)
+        for path in _passwords(section, config.configuration_directory):
+            if path.exists() and path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+                found.warn(f"{path}: it has passwords, and can be read or written by everybody: chmod o-rwx {path}")
         for text in _entries_of_others(config) if thorough else ():
             found.add(text, EX_CONFIG)
         sockets = {queue / Path(name).parent for name in (paths.SMAR_SMTPS_SOCKET, paths.SMAR_QMGR_SOCKET)}
@@ -47,6 +51,15 @@ def _files(section: Section, directory: Path) -> Iterator[Path]:
             if child.keyword != "log" and "file" in child.definition.by_option and child.get("file"):
                 yield directory / child.get("file")
         yield from _files(child, directory)
+
+
+def _passwords(section: Section, directory: Path) -> Iterator[Path]:
+    """Gives the files that passwords of users stand in."""
+    user = section.sub("password_map")
+    named = maps_in(section, user.get("name"))
+    for one in (user, *(table for table in section.subs("map") if table.name in named)):
+        if one.get("file"):
+            yield directory / one.get("file")
 
 
 def _entries_of_others(config: Config) -> Iterator[str]:

@@ -24,7 +24,9 @@ from meta1g.rcb.smtps_smar import (
     Checks,
     ClientResolve,
     ClientVerdict,
+    FindUser,
     LookupFlags,
+    UserEntry,
     Verdict,
     VerdictFlags,
 )
@@ -34,6 +36,7 @@ from meta1g.smar.authsender import AuthSenders
 from meta1g.smar.dnsbl import Listed
 from meta1g.smar.hostconf import HostConf
 from meta1g.smar.localuser import LocalUsers, may_write
+from meta1g.smar.passwordmap import PasswordMap
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import Routes
 from meta1g.smtp.address import Address, AddressError, parse_path
@@ -47,6 +50,7 @@ ROUTE_TEMP: Final = Verdict(reply=Reply(451, "4.3.0", "Mail routing is temporari
 USER_UNKNOWN: Final = Verdict(reply=Reply(550, "5.1.1", "User unknown"))
 USER_TEMP: Final = Verdict(reply=Reply(451, "4.3.0", "User map temporarily not available"))
 SENDER_DENIED: Final = Verdict(reply=Reply(553, "5.7.1", "This sender address is not one of yours"), flags=VerdictFlags.FINAL)
+NO_PASSWORDS: Final = UserEntry(reply=Reply(451, "4.3.5", "There is no map of passwords"))
 SENDER_TEMP: Final = Verdict(reply=Reply(451, "4.3.0", "Map of senders temporarily not available"))
 PROTECTED: Final = Verdict(reply=Reply(550, "5.7.1", "You may not write to this recipient"))
 
@@ -79,6 +83,7 @@ class Policy:
         names: names of clients are wanted even without access map.
         conf: pieces of configuration in the access map, None without one.
         senders: which senders users may have, None if any.
+        passwords: passwords of users, None if SMTPS asks others.
     """
 
     routes: Routes
@@ -89,6 +94,7 @@ class Policy:
     names: bool = False
     conf: HostConf | None = None
     senders: AuthSenders | None = None
+    passwords: PasswordMap | None = None
 
     def checks(self, flags: int = 0) -> Checks:
         """Gives the questions that there is an opinion on, if all have these LookupFlags."""
@@ -117,6 +123,15 @@ class Policy:
         users = self.users is not None and self.users.table.blocking
         aliases = self.aliases is not None and self.aliases.blocking
         return self.access_blocks or users or aliases or self.routes.blocking
+
+    @property
+    def users_block(self) -> bool:
+        """Whether user() may block."""
+        return self.passwords is not None and self.passwords.blocking
+
+    def user(self, msg: FindUser) -> UserEntry:
+        """Gives what is stored of a user.  Blocks: if users_block."""
+        return NO_PASSWORDS if self.passwords is None else self.passwords.find(msg.name)
 
     def client(
         self, address: str, name: str, resolve: ClientResolve, listed: Sequence[Listed] = (), flags: int = 0

@@ -22,7 +22,7 @@ from meta1g.conf.values import shown, suggest
 from meta1g.maps.cidrmap import NetworkTable, split_tag
 from meta1g.maps.regexmap import Expression, read_rule
 from meta1g.maps.rhs import macros_in
-from meta1g.smar import tlsmap
+from meta1g.smar import passwordmap, tlsmap
 from meta1g.smar.alias import Aliases, read_member, split_members
 from meta1g.smar.authsender import ANY, check_senders
 from meta1g.smar.expressions import opens_relay, tags_of
@@ -46,10 +46,11 @@ DESTINATIONS: Final = "conf_map"
 SERVER_NAMES: Final = "server_names"
 POLICIES: Final = "tls_policy"
 SENDERS: Final = "auth_sender"
+PASSWORDS: Final = "password_map"
 #: Uses by the names that their files usually have.
 NAMED: Final[Mapping[str, str]] = {
     "access": ACCESS, "mailertable": MAILERTABLE, "aliases": ALIASES, "users": USERS, USERS: USERS, ACCESS: ACCESS,
-    DESTINATIONS: DESTINATIONS, POLICIES: POLICIES, SENDERS: SENDERS,
+    DESTINATIONS: DESTINATIONS, POLICIES: POLICIES, SENDERS: SENDERS, PASSWORDS: PASSWORDS,
 }  # fmt: skip
 
 #: What a mailertable means without a configuration.
@@ -431,6 +432,7 @@ KEYS: Final[Mapping[str, _KeyCheck]] = {
     SERVER_NAMES: _domain,
     POLICIES: lambda key, _rules: tlsmap.key_problem(key),
     SENDERS: _sender_key,
+    PASSWORDS: lambda key, _rules: passwordmap.user_problem(key),
 }
 VALUES: Final[Mapping[str, Callable[[str, str, EntryRules], str]]] = {
     ACCESS: _access_value,
@@ -441,6 +443,7 @@ VALUES: Final[Mapping[str, Callable[[str, str, EntryRules], str]]] = {
     SERVER_NAMES: _names_value,
     POLICIES: _policy_value,
     SENDERS: _sender_value,
+    PASSWORDS: lambda _key, value, _rules: passwordmap.entry_problem(value),
 }
 
 

@@ -149,12 +149,12 @@ def _uses(owner: Section, section: Section, keywords: Sequence[str]) -> list[Ent
     kind, name = section.get("type"), section.name or ""
     if section.keyword in keywords:
         return [_rules_of(owner, section.keyword, kind)]
-    uses = [_rules_of(owner, one, kind) for one in keywords if name in _names(owner, owner.sub(one).get("name"))]
+    uses = [_rules_of(owner, one, kind) for one in keywords if name in maps_in(owner, owner.sub(one).get("name"))]
     return uses or [EntryRules(kind=kind)]
 
 
-def _names(owner: Section, name: str | None) -> set[str]:
-    """Gives a map and those that it is a sequence of."""
+def maps_in(owner: Section, name: str | None) -> set[str]:
+    """Gives the names of a map and of those that it is a sequence of; nothing without a name."""
     found: set[str] = set()
     todo = [name] if name else []
     while todo:

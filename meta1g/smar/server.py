@@ -28,8 +28,10 @@ from meta1g.rcb.smtps_smar import (
     CheckRcpt,
     ClientResolve,
     ClientVerdict,
+    FindUser,
     SmarHello,
     SmtpsHelloA,
+    UserEntry,
     Verdict,
 )
 from meta1g.rcb.tlssession import TlsSession
@@ -85,6 +87,8 @@ def _on_failure(conn: RcbCom, request_id: int, msg: Message) -> bool:
         conn.reply(request_id, ClientVerdict(reply=Reply(421, "4.3.0", FAILED)))
     elif isinstance(msg, CheckMail | CheckRcpt):
         conn.reply(request_id, Verdict(reply=Reply(451, "4.3.0", FAILED)))
+    elif isinstance(msg, FindUser):
+        conn.reply(request_id, UserEntry(reply=Reply(451, "4.3.0", FAILED)))
     elif isinstance(msg, Resolve):
         conn.reply(request_id, Unresolved(reply=Reply(451, "4.3.0", FAILED)))
     else:
@@ -128,11 +132,22 @@ class SmtpsService:
             self._ask(conn, request_id, lambda: self._policy.mail(mail), blocking=self._policy.mail_blocks)
         elif isinstance(msg, CheckClient):
             self._client(conn, request_id, msg)
+        elif isinstance(msg, FindUser):
+            self._user(conn, request_id, msg)
         elif isinstance(msg, SmtpsHelloA):
             self._log.info("smar.smtps", "connected", name=msg.name or None, pid=conn.peer.pid)
             conn.reply(request_id, SmarHello(checks=int(self._policy.checks(msg.flags))))
         else:
             raise ProtocolError(f"{type(msg).__name__} is not expected from SMTPS")
+
+    def _user(self, conn: RcbCom, request_id: int, msg: FindUser) -> None:
+        reply = _Asker(conn, request_id)
+        self._offload.run(
+            lambda: reply(self._policy.user(msg)),
+            lambda text: reply(UserEntry(reply=Reply(451, "4.3.0", text))),
+            blocking=self._policy.users_block,
+            source=conn,
+        )
 
     def _rcpt(self, msg: CheckRcpt) -> Verdict:
         verdict = self._policy.rcpt(msg)

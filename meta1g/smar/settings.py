@@ -29,13 +29,14 @@ from meta1g.smar.limits import RESOLV_CONF_SERVERS
 from meta1g.smar.localuser import LocalUsers
 from meta1g.smar.mapcheck import check_maps
 from meta1g.smar.myself import Myself
+from meta1g.smar.passwordmap import PasswordMap
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes
 from meta1g.smar.tlsmap import PolicyMap
 from meta1g.smar.tlssettings import RptSettings, StsSettings, rpt_settings, sts_settings
 
 #: Sub-sections that name or describe a map.
-CONSUMERS: Final = ("mailertable", "aliases", "local_user_map", "access_map", "auth_sender", "tls_policy")
+CONSUMERS: Final = ("mailertable", "aliases", "local_user_map", "access_map", "auth_sender", "password_map", "tls_policy")
 T = TypeVar("T")
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
@@ -189,7 +190,15 @@ class _Reader:
             routes=routes,
             aliases=aliases,
             policy=Policy(
-                routes, relay, access, users, aliases, "client_names" in smar.get("DNS_flags"), conf, self._senders(relay)
+                routes,
+                relay,
+                access,
+                users,
+                aliases,
+                "client_names" in smar.get("DNS_flags"),
+                conf,
+                self._senders(relay),
+                self._passwords(),
             ),
             lists=self._lists(access),
             myself=self._myself(),
@@ -242,6 +251,10 @@ class _Reader:
     def _senders(self, relay: RelayRules) -> AuthSenders | None:
         table = self._consumer("auth_sender")
         return None if table is None else AuthSenders(table, self._delimiter, relay, self._hostname, self._wrong)
+
+    def _passwords(self) -> PasswordMap | None:
+        table = self._consumer("password_map")
+        return None if table is None else PasswordMap(table, self._wrong)
 
     def _lists(self, access: AccessMap | None) -> tuple[DnsList, ...]:
         """Gives the DNS lists.

@@ -26,7 +26,8 @@ from collections.abc import Mapping
 from enum import IntEnum, StrEnum, auto
 from typing import Final
 
-from meta1g.base.errors import BugError, Module
+from meta1g.base.errors import Module
+from meta1g.base.statetable import follower
 
 
 class State(IntEnum):
@@ -177,13 +178,5 @@ def event_of(verb: Verb, code: int) -> Event:
     return Event.LOST if code == SHUTTING_DOWN else MEANINGS[verb][code // 100]
 
 
-def next_state(state: State, event: Event) -> State:
-    """Gives the state after an event.
-
-    Raises:
-        BugError: the table does not know this event in this state.
-    """
-    after = TRANSITIONS.get((state, event))
-    if after is None:
-        raise BugError(Module.SMTPC, f"event {event.name} in state {state.name}")
-    return after
+#: Gives the state after an event; see statetable.follow().
+next_state: Final = follower(TRANSITIONS, Module.SMTPC)

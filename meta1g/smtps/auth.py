@@ -38,6 +38,7 @@ from meta1g.smtps.fsm import Event, State
 from meta1g.smtps.limits import AUTH_AWAY_TOLD_S, AUTH_DELAY_MAX_US, AUTH_PLACES, AUTH_PLACES_OF_CLIENT, US
 from meta1g.smtps.mechanisms import MECHANISMS, Mechanism, SessionFacts, Way, offered, usable
 from meta1g.smtps.passwords import PasswordFile
+from meta1g.smtps.smar_link import SmarLink
 from meta1g.smtps.turnstile import Turnstile
 from meta1g.st import st_usleep
 from meta1g.st.tls import st_tls_exporter
@@ -60,7 +61,7 @@ class TooManyError(Exception):
         self.limit = limit
 
 
-def back_end_of(settings: AuthSettings, log: Log, clock: Clock) -> BackEnd:
+def back_end_of(settings: AuthSettings, smar: SmarLink, log: Log, clock: Clock) -> BackEnd:
     """Makes the back end that the configuration names.
 
     Raises:
@@ -68,6 +69,11 @@ def back_end_of(settings: AuthSettings, log: Log, clock: Clock) -> BackEnd:
     """
     if settings.password_file is not None:
         return FileBackEnd(PasswordFile(settings.password_file, log, clock), settings.realm)
+    if settings.password_map:
+        from meta1g.smtps.passwordmap import MapBackEnd
+
+        ask = partial(smar.user, timeout_us=settings.timeout_us)
+        return MapBackEnd(ask, settings.realm, settings.timeout_us / US, clock)
     if settings.saslauthd_socket is not None:
         return SaslauthdBackEnd(settings.saslauthd_socket, settings.realm, settings.timeout_us, clock)
     assert settings.dovecot_socket is not None
@@ -79,6 +85,7 @@ class AuthServer:
 
     Args:
         settings: section auth.
+        smar: has the map of passwords, if that is where they are.
         log: the log.
         clock: the clock.
 
@@ -88,10 +95,10 @@ class AuthServer:
     Owner: the process.
     """
 
-    def __init__(self, settings: AuthSettings, log: Log, clock: Clock) -> None:
+    def __init__(self, settings: AuthSettings, smar: SmarLink, log: Log, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._back_end = back_end_of(settings, log, clock)
+        self._back_end = back_end_of(settings, smar, log, clock)
         self._attempts = Attempts(settings.limits)
         self._tell_away_s = 0.0
         self._turns = Turnstile(self._back_end.at_once, AUTH_PLACES, AUTH_PLACES_OF_CLIENT, settings.timeout_us / US, clock)

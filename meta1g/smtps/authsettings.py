@@ -20,6 +20,7 @@ class AuthSettings:
         trusted: names whose users may relay; none for all.
         realm: put behind users without one, empty for nothing.
         password_file: file of users, if it is the back end.
+        password_map: a map of SMAR is the back end.
         saslauthd_socket: socket of saslauthd, if it is the back end.
         dovecot_socket: socket of Dovecot, if it is the back end.
         plaintext: passwords may go in clear.
@@ -33,6 +34,7 @@ class AuthSettings:
     trusted: frozenset[str]
     realm: str
     password_file: Path | None
+    password_map: bool
     saslauthd_socket: Path | None
     dovecot_socket: Path | None
     plaintext: bool
@@ -52,8 +54,9 @@ def auth_settings(config: Config, section: Section) -> AuthSettings | None:
     Returns:
         The settings; None without a back end.
     """
-    file, saslauthd, dovecot = (section.get(one) for one in ("password_file", "saslauthd_socket", "dovecot_socket"))
-    if not (file or saslauthd or dovecot):
+    file, by_map = section.get("password_file"), section.get("password_map")
+    saslauthd, dovecot = section.get("saslauthd_socket"), section.get("dovecot_socket")
+    if not (file or by_map or saslauthd or dovecot):
         return None
     queue = config.queue_directory
     return AuthSettings(
@@ -61,6 +64,7 @@ def auth_settings(config: Config, section: Section) -> AuthSettings | None:
         trusted=frozenset(name.upper() for name in section.get("trusted_mechanisms")),
         realm=section.get("realm") or "",
         password_file=config.configuration_directory / file if file else None,
+        password_map=by_map,
         saslauthd_socket=queue / saslauthd if saslauthd else None,
         dovecot_socket=queue / dovecot if dovecot else None,
         plaintext=section.flag("plaintext_without_tls"),

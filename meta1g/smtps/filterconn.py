@@ -9,6 +9,7 @@ Ref: MeTA1 design, "Functional Specification: SMTPS, policy milter" (place model
 import errno
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from meta1g.base.errors import BugError
@@ -194,9 +195,8 @@ class MilterConnection:
         try:
             if self.machine.state is not State.FAILED:
                 self.later(self.machine.quit())
-                st_write(self._nfd, b"".join(self._unsent), GOODBYE_TIMEOUT_US)
-        except OSError:
-            self.machine.fail()  # it sees the end of the connection
+                with suppress(OSError):  # it has gone already, or sees the end of the connection
+                    st_write(self._nfd, b"".join(self._unsent), GOODBYE_TIMEOUT_US)
         finally:
             self._close()
 

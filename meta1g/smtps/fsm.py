@@ -22,8 +22,9 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final
 
-from meta1g.base.errors import BugError, Module
+from meta1g.base.errors import Module
 from meta1g.base.reply import Reply
+from meta1g.base.statetable import follower
 from meta1g.smtp import replies
 
 
@@ -122,14 +123,5 @@ REFUSALS: Final[Mapping[tuple[State, Event], Reply]] = {
 #: States in which a stopping server waits for the client to finish.
 IN_TRANSACTION: Final = frozenset((State.MAIL, State.RCPT, State.CHUNKS, State.CONTENT, State.WAIT_COMMIT))
 
-
-def next_state(state: State, event: Event) -> State:
-    """Gives the state after an event.
-
-    Raises:
-        BugError: the table does not know this event in this state.
-    """
-    after = TRANSITIONS.get((state, event))
-    if after is None:
-        raise BugError(Module.SMTPS, f"event {event.name} in state {state.name}")
-    return after
+#: Gives the state after an event; see statetable.follow().
+next_state: Final = follower(TRANSITIONS, Module.SMTPS)

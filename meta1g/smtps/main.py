@@ -89,10 +89,11 @@ class SmtpsProcess:
         stats = FilterStats(clock)
         gate = Gate(clock, settings.wait_for_link_s)
         qmgr = QmgrLink(queue / paths.QMGR_SMTPS_SOCKET, hello_q, gate, log)
+        smar = SmarLink(queue / paths.SMAR_SMTPS_SOCKET, hello_a, gate, log)
         self.context = Context(
             settings=settings,
             qmgr=qmgr,
-            smar=SmarLink(queue / paths.SMAR_SMTPS_SOCKET, hello_a, gate, log),
+            smar=smar,
             cdb=Cdb(queue / paths.CDB_DIRECTORY),
             passed=cache(lambda: _passed(queue / paths.PASSED_CLIENTS, clock, log)),
             ids=IdGenerator("S", index, clock),
@@ -102,7 +103,7 @@ class SmtpsProcess:
             sessions_max=sessions_max,
             clients=ClientSettings(config, section, hostname),
             certificates=None if settings.tls is None else _certificates(settings.tls, log, clock, sessions_max, qmgr),
-            auth_server=_auth_server(auth_settings(config, section.sub("auth")), log, clock),
+            auth_server=_auth_server(auth_settings(config, section.sub("auth")), smar, log, clock),
             filter_stats=stats,
             policies=_policy_links(settings.policies, hostname, log, stats) if settings.policies else (),
         )
@@ -195,12 +196,12 @@ def _certificates(settings: TlsSettings, log: Log, clock: Clock, sessions_max: i
     return Certificates(settings, log, clock, sessions_max, qmgr.trouble)
 
 
-def _auth_server(settings: AuthSettings | None, log: Log, clock: Clock) -> "AuthServer | None":
+def _auth_server(settings: AuthSettings | None, smar: SmarLink, log: Log, clock: Clock) -> "AuthServer | None":
     if settings is None:
         return None
     from meta1g.smtps.auth import AuthServer
 
-    return AuthServer(settings, log, clock)
+    return AuthServer(settings, smar, log, clock)
 
 
 def _policy_links(

@@ -228,12 +228,20 @@ class PolicyConnection:
         return verdict
 
     def _answer(self, msg: Message) -> Message:
-        """Switches: yes (network)."""
+        """Asks.  A message that stays unfinished for the whole time ends the connection: no other can follow it.
+
+        Switches: yes (network).
+        """
         conn = self._conn
         if conn is None:
             raise TempError(Module.PMILTER, "it was lost")
-        begun_us = st_utime()
-        answer = conn.ask(msg).wait(self.settings.reply_timeout_us)
+        unfinished, begun_us = conn.unfinished, st_utime()
+        try:
+            answer = conn.ask(msg).wait(self.settings.reply_timeout_us)
+        except StError as error:
+            if error.errno == errno.ETIME and unfinished and conn.unfinished == unfinished:
+                conn.close("half a message, and no more of it in time")
+            raise
         self.tally.answered(st_utime() - begun_us)
         return answer
 

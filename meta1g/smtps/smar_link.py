@@ -3,6 +3,7 @@
 Ref: MeTA1 design, "Functional Specification: AR" (modelled on).
 """
 
+import errno
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -18,17 +19,20 @@ from meta1g.rcb.smtps_smar import (
     CheckRcpt,
     Checks,
     ClientVerdict,
+    FindUser,
     SmarHello,
     SmtpsHelloA,
+    UserEntry,
     Verdict,
     VerdictFlags,
 )
 from meta1g.smtps.gate import Gate
 from meta1g.smtps.limits import ANY_RCPT_CLIENTS, SMAR_TIMEOUT_US
 from meta1g.smtps.link import PeerLink
+from meta1g.st import StError
 from meta1g.st.rcbpending import Pending
 
-_Question = CheckClient | CheckMail | CheckRcpt
+_Question = CheckClient | CheckMail | CheckRcpt | FindUser
 
 
 class SmarLink(PeerLink):
@@ -73,6 +77,24 @@ class SmarLink(PeerLink):
         """Sends a question, or keeps it until SMAR is back."""
         return Asked(self, msg, self._try(msg))
 
+    def user(self, name: str, timeout_us: int) -> UserEntry:
+        """Asks what is stored of the password of a user.  Switches: yes (waits).
+
+        Args:
+            name: of the user, in lower case.
+            timeout_us: how long that may take.
+
+        Raises:
+            TempError: SMAR is away, or does not answer in time.
+            StError: EINTR.
+        """
+        try:
+            return cast("UserEntry", self.ask(FindUser(name=name)).answer(timeout_us))
+        except StError as error:
+            if error.errno != errno.ETIME:
+                raise
+            raise TempError(Module.SMTPS, "SMAR does not answer in time") from error
+
     def again(self, msg: _Question) -> Pending:
         """Waits for SMAR and sends a question once more.  Switches: yes (waits).
 
@@ -91,7 +113,8 @@ class SmarLink(PeerLink):
 
     def _send(self, msg: _Question) -> Pending:
         pending = self._link.now().ask(msg)
-        pending.on_answer = partial(self._learn, msg.client_addr)
+        if not isinstance(msg, FindUser):
+            pending.on_answer = partial(self._learn, msg.client_addr)
         return pending
 
     def _learn(self, client_addr: str, verdict: Message) -> None:
@@ -114,7 +137,7 @@ class Asked:
 
     def client_verdict(self) -> ClientVerdict:
         """Waits for the answer to CheckClient; raises and switches as verdict().  Switches: yes."""
-        return cast("ClientVerdict", self._answer())
+        return cast("ClientVerdict", self.answer(SMAR_TIMEOUT_US))
 
     def verdict(self) -> Verdict:
         """Waits for the answer to CheckMail or CheckRcpt.  Switches: yes (waits).
@@ -123,13 +146,13 @@ class Asked:
             TempError: SMAR is away, or went away twice.
             StError: ETIME after SMAR_TIMEOUT_US, EINTR.
         """
-        return cast("Verdict", self._answer())
+        return cast("Verdict", self.answer(SMAR_TIMEOUT_US))
 
-    def _answer(self) -> Message:
-        """Switches: yes."""
+    def answer(self, timeout_us: int) -> Message:
+        """Waits for the answer, as verdict() does, for as long as is said.  Switches: yes (waits)."""
         if self._pending is not None:
             try:
-                return self._pending.wait(SMAR_TIMEOUT_US)
+                return self._pending.wait(timeout_us)
             except TempError:
                 pass  # the connection broke
-        return self._link.again(self._msg).wait(SMAR_TIMEOUT_US)
+        return self._link.again(self._msg).wait(timeout_us)

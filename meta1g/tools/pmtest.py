@@ -351,6 +351,8 @@ def _changes(answer: PmDotVerdict) -> Iterator[str]:
     yield from (f"remove rcpt {printable(rcpt)}" for rcpt in answer.rcpts_removed)
     if answer.mail is not None:
         yield f"mail {printable(answer.mail)}"
+    if answer.quarantine:
+        yield f"quarantine {printable(answer.quarantine)}"
 
 
 def play(client: PmClient, lines: Iterator[str], say: Callable[[str], None]) -> int:

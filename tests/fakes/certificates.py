@@ -12,12 +12,13 @@ def make_certificate(directory, name, kind="ec", days=2):
     return cert, key
 
 
-def sign_certificate(directory, name, issuer):
+def sign_certificate(directory, name, issuer, kind="ec", days=2):
     """Makes a certificate that another one has signed; its file has the whole chain."""
     key, cert = directory / f"{name}.key", directory / f"{name}.pem"
     ca = ["-CA", directory / f"{issuer}.pem", "-CAkey", directory / f"{issuer}.key"]
     names = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-addext", "basicConstraints=critical,CA:FALSE"]
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    curve = ["-pkeyopt", "ec_paramgen_curve:prime256v1"] if kind == "ec" else []
+    command = ["openssl", "req", "-x509", "-newkey", kind, *curve, "-nodes", "-days", str(days)]
     subprocess.run([*command, *ca, "-keyout", key, "-out", cert, *names], check=True, capture_output=True)
     with cert.open("a") as file:
         file.write((directory / f"{issuer}.pem").read_text())

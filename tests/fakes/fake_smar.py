@@ -12,15 +12,17 @@ from meta1g.rcb.smtps_smar import (
     CheckRcpt,
     Checks,
     ClientVerdict,
+    FindUser,
     SmarHello,
     SmtpsHelloA,
+    UserEntry,
     Verdict,
 )
 from tests.fakes.rcb_server import FakeConn, RcbServer
 
 
 class FakeSmar(RcbServer):
-    """Answers are attributes; client, mail and rcpt give a verdict, or None for no answer.
+    """Answers are attributes; client, mail, rcpt and user give a verdict, or None for no answer.
 
     By default domains of recipients decide: `refused.example` gets 550, `later.example` 451, `drop.example` discard.
     """
@@ -33,6 +35,7 @@ class FakeSmar(RcbServer):
         )
         self.mail: Callable[[CheckMail], Verdict | None] = lambda msg: Verdict(reply=Reply(250))
         self.rcpt: Callable[[CheckRcpt], Verdict | None] = by_domain
+        self.user: Callable[[FindUser], UserEntry | None] = lambda msg: UserEntry(reply=Reply(550))
 
     def _handle(self, conn: FakeConn, request_id: int, msg: Message) -> None:
         answer: Message | None = None
@@ -44,6 +47,8 @@ class FakeSmar(RcbServer):
             answer = self.mail(msg)
         elif isinstance(msg, CheckRcpt):
             answer = self.rcpt(msg)
+        elif isinstance(msg, FindUser):
+            answer = self.user(msg)
         if answer is not None:
             conn.send(answer, request_id)
 

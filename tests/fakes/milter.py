@@ -7,7 +7,9 @@ where nothing is said, those of `COMMAND again` from its second time on; `faults
 is written to standard output, one JSON list for each connection that is over.
 """
 
+import contextlib
 import json
+import selectors
 import socket
 import subprocess
 import sys
@@ -22,13 +24,16 @@ from meta1g.milter.flags import FilterActions
 from meta1g.milter.frames import (
     COMMANDS_BY_CODE,
     KINDS,
+    FieldData,
     Form,
     Frame,
     MacroList,
     OptNeg,
     Smfic,
     Smfir,
+    TextData,
 )
+from meta1g.milter.limits import CHANGES_MAX, MACROS_MAX
 
 ROOT = Path(__file__).parents[2]
 ALL = int(sum(FilterActions))
@@ -70,6 +75,72 @@ def huge(sock: socket.socket) -> None:
     hang(sock)
 
 
+def empty(sock: socket.socket) -> None:
+    """Says an answer of no bytes."""
+    sock.sendall(b"\0\0\0\0")
+    hang(sock)
+
+
+def overlong(sock: socket.socket) -> None:
+    """Says an answer with bytes behind its data."""
+    sock.sendall(b"\0\0\0\3cxx")
+    hang(sock)
+
+
+def long_reply(sock: socket.socket) -> None:
+    """Refuses in a line that no client would read."""
+    sock.sendall(encode(Frame(Smfir.REPLYCODE, TextData(b"550 5.7.1 " + b"x" * 60_000))))
+    hang(sock)
+
+
+def half(sock: socket.socket) -> None:
+    """Closes the connection after a change, without a decision."""
+    sock.sendall(encode(Frame(Smfir.ADDHEADER, FieldData(b"X-Half", b"1"))))
+
+
+def flood(sock: socket.socket) -> None:
+    """Says more changes than a message may have, and then that it may go on."""
+    change = encode(Frame(Smfir.ADDHEADER, FieldData(b"X-Flood", b"1")))
+    sock.sendall(change * (CHANGES_MAX + 1) + encode(Frame(Smfir.CONTINUE)))
+    hang(sock)
+
+
+def early(sock: socket.socket) -> None:
+    """Answers what it was not asked."""
+    sock.sendall(encode(Frame(Smfir.CONTINUE)))
+    hang(sock)
+
+
+def _offer(sock: socket.socket, *lists: MacroList, version: int = 6, actions: int = ALL) -> None:
+    sock.sendall(encode(Frame(Smfir.OPTNEG, OptNeg(version, actions, 0, lists))))
+    hang(sock)
+
+
+def many_macros(sock: socket.socket) -> None:
+    """Wants more macros than there are."""
+    _offer(sock, MacroList(0, b" ".join(b"{m%d}" % number for number in range(MACROS_MAX + 1))))
+
+
+def many_lists(sock: socket.socket) -> None:
+    """Wants more lists of macros than there are stages."""
+    _offer(sock, *[MacroList(0, b"j")] * (MACROS_MAX + 1))
+
+
+def macros_of_no_stage(sock: socket.socket) -> None:
+    """Wants macros at a stage that there is not."""
+    _offer(sock, MacroList(99, b"j"))
+
+
+def other_version(sock: socket.socket) -> None:
+    """Speaks a version that nobody else does."""
+    _offer(sock, version=7)
+
+
+def greedy(sock: socket.socket) -> None:
+    """Wants to do what was not offered."""
+    _offer(sock, actions=ALL | 1 << 20)
+
+
 def disorder(sock: socket.socket) -> None:
     """Says a change where there can be none, or a second offer."""
     sock.sendall(encode(Frame(Smfir.OPTNEG, OptNeg(6, 0, 0))))
@@ -88,7 +159,11 @@ def busy(sock: socket.socket) -> None:
             continue
 
 
-FAULTS: dict[str, Fault] = {one.__name__: one for one in (hang, die, trickle, nonsense, huge, disorder, busy)}
+#: Those that can be at any step, those of the offer, and those of the end of a message.
+ANYWHERE = (hang, die, trickle, empty, overlong, nonsense, huge, long_reply)
+AT_OFFER = (early, many_macros, many_lists, macros_of_no_stage, other_version, greedy)
+AT_END = (half, flood, busy)
+FAULTS: dict[str, Fault] = {one.__name__: one for one in (*ANYWHERE, *AT_OFFER, disorder, *AT_END)}
 
 
 def frame_of(words: list[Any]) -> Frame:
@@ -131,9 +206,14 @@ def summary(data: bytes) -> str:
 
 
 class Talk:
-    """One connection."""
+    """One connection.
 
-    def __init__(self, sock: socket.socket, script: dict[str, Any]) -> None:
+    Args:
+        on_fault: is called before it breaks.
+    """
+
+    def __init__(self, sock: socket.socket, script: dict[str, Any], on_fault: Callable[[], None] = lambda: None) -> None:
+        self.on_fault = on_fault
         self.sock = sock
         self.script = script
         self.heard: list[Any] = []
@@ -150,6 +230,7 @@ class Talk:
             self.heard.append(heard_of(frame))
             name = frame.kind.name
             if fault := self.script.get("faults", {}).get(name):
+                self.on_fault()
                 FAULTS[fault](self.sock)
                 return
             if frame.kind is Smfic.OPTNEG:
@@ -184,6 +265,70 @@ def serve(listener: socket.socket, script: Path) -> None:
     while True:
         sock, _addr = listener.accept()
         threading.Thread(target=one, args=(sock,), daemon=True).start()
+
+
+class FaultyMilters:
+    """Filters in threads of the test: each breaks on its first connection, and adds a field to all messages of later ones.
+
+    Args:
+        directory: for their sockets.
+        faults: name of each filter, and its fault by step.
+        always: they break on later connections, too.
+
+    Attributes:
+        broken: has been released once for each filter that has broken.
+    """
+
+    def __init__(self, directory: Path, faults: dict[str, dict[str, str]], *, always: bool = False) -> None:
+        self._faults = dict(faults)
+        self._always = always
+        self.broken = threading.Semaphore(0)
+        self._selector = selectors.DefaultSelector()
+        self._held: list[socket.socket] = []
+        self._stop, self._stopped = socket.socketpair()
+        self._selector.register(self._stopped, selectors.EVENT_READ, "")
+        self.paths = {name: directory / name for name in faults}
+        for name, path in self.paths.items():
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(str(path))
+            listener.listen(16)
+            self._selector.register(listener, selectors.EVENT_READ, name)
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+
+    def __enter__(self) -> "FaultyMilters":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.break_off()
+        self._stop.close()
+        self._thread.join(WAIT_S)
+
+    def break_off(self) -> None:
+        """Closes all connections that there have been."""
+        for sock in self._held:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        while True:
+            for key, _events in self._selector.select():
+                name = key.data
+                if not name:
+                    for other in list(self._selector.get_map().values()):
+                        other.fileobj.close()  # type: ignore[union-attr]
+                    self._selector.close()
+                    return
+                sock, _address = key.fileobj.accept()  # type: ignore[union-attr]
+                self._held = [*(one for one in self._held if one.fileno() >= 0), sock]
+                end = [["ADDHEADER", "X-Back", name], ["CONTINUE"]]
+                faults = self._faults.get(name, {}) if self._always else self._faults.pop(name, {})
+                script = {"faults": faults, "answers": {"BODYEOB": end}}
+                threading.Thread(target=self._serve, args=(sock, script), daemon=True).start()
+
+    def _serve(self, sock: socket.socket, script: dict[str, Any]) -> None:
+        with sock, contextlib.suppress(OSError):
+            Talk(sock, script, self.broken.release).run()
 
 
 class FakeMilter:

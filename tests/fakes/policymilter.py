@@ -4,8 +4,8 @@
 
 SCRIPT is a JSON object: for each callback a status as a number, a reply as text (`550 5.7.1 no`), or `hang`, `die`; for mail
 and rcpt also an object of these by address.  `eom` may be an object {status, header [[change, position, field]], add, remove,
-mail, replace [[piece, times]]}; `macros` true asks for all that there are, and they are heard too.  What it heard is written
-to standard output, one JSON list for each session that is over.
+mail, replace [[piece, times]], quarantine}; `macros` true asks for all that there are, and they are heard too.  What it heard
+is written to standard output, one JSON list for each session that is over.
 """
 
 import json
@@ -28,7 +28,7 @@ class ScriptedPolicy(Pmilter):
     """Answers by a script."""
 
     name = "scripted"
-    functions = Function.HDR_MOD | Function.RCPT_ADD | Function.RCPT_DEL | Function.MAIL_SET | Function.MSG_RPLC
+    functions = ~Function(0)
     path = Path()
 
     def negotiate(self, server):
@@ -99,6 +99,8 @@ class ScriptedPolicy(Pmilter):
             session.mail_set(what["mail"])
         if "replace" in what:
             session.msg_replace([piece.encode("latin-1") * times for piece, times in what["replace"]])
+        if "quarantine" in what:
+            session.quarantine(what["quarantine"])
         return self._do(session, what.get("status", Status.CONT))
 
     def msg_rplc_stat(self, session, reply):

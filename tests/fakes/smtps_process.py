@@ -172,10 +172,13 @@ class Client:
     Args:
         port: of the server.
         wrap: makes TLS of the connection.
+        source: address that it comes from.
     """
 
-    def __init__(self, port: int, wrap: Callable[[socket.socket], socket.socket] = lambda sock: sock) -> None:
-        self.sock = wrap(socket.create_connection(("127.0.0.1", port), timeout=WAIT_S))
+    def __init__(
+        self, port: int, wrap: Callable[[socket.socket], socket.socket] = lambda sock: sock, source: str = "127.0.0.1"
+    ) -> None:
+        self.sock = wrap(socket.create_connection(("127.0.0.1", port), timeout=WAIT_S, source_address=(source, 0)))
         self.file = self.sock.makefile("rb")
 
     def __enter__(self):

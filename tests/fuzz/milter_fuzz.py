@@ -61,7 +61,7 @@ HEADER = b"Subject: x\r\nA: 1\r\n fold\r\n"
 MOVES = {
     State.READY: [lambda m: m.connect(b"h", PEER, MACROS)],
     State.CONNECTED: [lambda m: m.helo(b"h", MACROS), lambda m: m.unknown(b"FOO")],
-    State.HELLO: [lambda m: m.mail((b"<a@b>", b"SIZE=1"), MACROS), lambda m: m.helo(b"h"), lambda m: m.keep()],
+    State.HELLO: [lambda m: m.mail((b"<a@b>", b"SIZE=1"), MACROS), lambda m: m.helo(b"h")],
     State.MAIL: [lambda m: m.rcpt((b"<c@d>",), MACROS), lambda m: m.abort()],
     State.RCPT: [lambda m: m.rcpt((b"<c@d>",)), lambda m: m.data(MACROS), lambda m: m.abort()],
     State.DATA: [lambda m: m.header(Field(b"A", b"A: 1\r\n")), lambda m: m.eoh(MACROS)],
@@ -69,7 +69,7 @@ MOVES = {
     State.EOH: [lambda m: m.body(b"x\r\n"), lambda m: m.eom(MACROS)],
     State.BODY: [lambda m: m.body(b"x\r\n"), lambda m: m.eom(), lambda m: m.abort()],
     State.PASSED: [lambda m: m.abort(), lambda m: m.data()],
-    State.DISMISSED: [lambda m: m.keep(), lambda m: m.helo(b"x")],
+    State.DISMISSED: [lambda m: m.helo(b"x")],
 }
 
 

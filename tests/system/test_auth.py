@@ -38,6 +38,20 @@ def shared(tmp_path_factory):
         sink.stop()
 
 
+def test_passwords_in_a_map(tmp_path):
+    stored = make_stored("SCRAM-SHA-256", "pencil", b"salt" * 4, 4096)
+    options = {
+        "smtps": "auth { password_map = true; failure_delay = 0; max_failures = 9; }",
+        "smar": f'map users {{ type = static; entries = {{ "{ANN} {stored}" }}; }} password_map {{ name = users; }}',
+    }
+    gateway = Gateway(tmp_path, ". 9^[127.0.0.1]", options, tls=True, relay_from="192.0.2.1")
+    with running(gateway), connected(gateway) as smtp:
+        for user, word in ((ANN, "pencils"), ("bob@gateway.example", "pencil")):
+            with pytest.raises(smtplib.SMTPAuthenticationError, match="535"):
+                smtp.login(user, word)
+        assert smtp.login(ANN, "pencil")[0] == 235
+
+
 def connected(gateway):
     smtp = smtplib.SMTP("127.0.0.1", gateway.port, timeout=60)
     smtp.ehlo("client.example")

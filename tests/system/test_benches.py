@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from bench import evthr_stress, guard, idle_connections, queue_tools, slow_fsync, source, st_switch
+from bench import dkim_speed, evthr_stress, guard, idle_connections, queue_tools, slow_fsync, source, st_switch
 from bench.results import percentile, record
 from tests.fakes.smtp_server import ScriptedServer
 
@@ -51,6 +51,16 @@ def test_state_threads_and_event_threads_are_measured(capfd):
     assert st_switch.main(["--rounds", "1"]) == 0
     report = evthr_stress.Stress(5000, 4, timers=50, seed=3).run()
     assert evthr_stress.figures_of(report)["timers lost or doubled"] == "0 of 50"
+
+
+def test_signing_and_verifying_are_measured(capfd, monkeypatch):
+    monkeypatch.setattr(dkim_speed, "SIZES", {"4 KiB": 4096})
+    monkeypatch.setattr("sys.argv", ["bench/dkim", "--seconds", "0.01"])
+    dkim_speed.main()
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == [
+        f"{kind}, 4 KiB, {way}" for kind in ("RSA 2048", "Ed25519") for way in ("sign", "verify")
+    ]
 
 
 def test_a_row_goes_to_its_section_and_leaves_the_others_alone(tmp_path):

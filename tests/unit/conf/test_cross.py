@@ -29,6 +29,9 @@ from tests.unit.conf.text import load
         "smtps { policy_milter { socket { path = x; } } }",
         "smtps { proxy_from = { 10.0.0.0/8, ::1 }; xclient_from = { 127.0.0.1 }; xforward_from = { 0.0.0.0/0 }; }",
         "smtps { flags = { require_auth }; auth { dovecot_socket = x; } }",
+        "smtps { flags = { require_auth }; auth { password_map = true; } } smar { password_map { file = x; } }",
+        "smtps { auth { password_map = true; mechanisms = { scram-sha-256, external }; } }",
+        "smtps { auth { password_file = x; password_map = false; } } smar { }",
         "smtps { flags = { require_auth }; xclient_from = { 127.0.0.1 }; }",
     ],
 )

@@ -17,7 +17,10 @@ NEEDED = {
     "socket": "port = 1;",
     "tls_reports": "from = a@b.example;",
     **dict.fromkeys(
-        (*("aliases", "local_user_map", "mailertable", "access_map", "auth_sender", "conf_map", "server_names", "tls_policy"),),
+        (
+            *("aliases", "local_user_map", "mailertable", "access_map", "auth_sender", "password_map", "conf_map"),
+            *("server_names", "tls_policy"),
+        ),
         "file = x;",
     ),
     "smtps auth": "password_file = x;",

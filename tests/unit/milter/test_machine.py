@@ -244,13 +244,6 @@ def test_an_unknown_command_is_told_where_commands_are_read():
     assert agreed(steps=P.NOUNKNOWN).unknown(b"FOO") == b""
 
 
-def test_a_connection_is_kept_for_another_session():
-    machine = asked(C.MAIL)
-    machine.take(Frame(R.CONTINUE))
-    assert kinds(machine.keep()) == [C.QUIT_NC]
-    assert asked(C.BODYEOB, machine).take(Frame(R.CONTINUE)) == CONTINUE
-
-
 def test_a_filter_that_failed_gets_no_last_word():
     machine = asked(C.MAIL)
     machine.fail()

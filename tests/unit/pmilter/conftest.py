@@ -1,6 +1,7 @@
 """A filter that runs in the background of a test, and the connection of a server to it."""
 
 import contextlib
+import itertools
 
 import pytest
 
@@ -16,11 +17,12 @@ __all__ = ["checked_locks", "make_system", "system"]
 @pytest.fixture
 def serve(make_system, tmp_path):
     """Gives serve(filter), which gives connect()."""
+    numbers = itertools.count()
     with contextlib.ExitStack() as stack:
 
         def serve(pmilter, **arguments):
             running = make_system(**arguments)
-            path = tmp_path / "filter"
+            path = tmp_path / f"filter{next(numbers)}"
             service = FilterService(pmilter, running.evthr, running.log)
             listener = RcbListener(running.evthr, path, PROTOCOL, on_connect=service.on_connect, log=running.log)
             stack.callback(listener.close)

@@ -3,7 +3,7 @@
 import pytest
 
 from meta1g.base.reply import Reply
-from meta1g.milter.changes import AddField, AddRcpt, ChangeField, ChangeSender, DeleteRcpt, InsertField
+from meta1g.milter.changes import AddField, AddRcpt, ChangeField, ChangeSender, DeleteRcpt, HoldMail, InsertField
 from meta1g.milter.errors import MilterProtocolError
 from meta1g.milter.flags import FilterActions
 from meta1g.milter.frames import Family, PeerAddress
@@ -164,6 +164,7 @@ def test_changes_are_said_in_the_words_of_the_other_filters():
         rcpts_added=("<n@x>",),
         rcpts_removed=("<o@x>",),
         mail="<>",
+        quarantine="looks like a virus",
     )
     assert PolicyMachine("s1", ALL).changes(answer) == [
         InsertField(0, b"A", b" 1"),
@@ -174,6 +175,7 @@ def test_changes_are_said_in_the_words_of_the_other_filters():
         AddRcpt(b"<n@x>"),
         DeleteRcpt(b"<o@x>"),
         ChangeSender(b"<>"),
+        HoldMail("looks like a virus"),
     ]
 
 
@@ -185,6 +187,8 @@ def test_changes_are_said_in_the_words_of_the_other_filters():
         pm.PmDotVerdict(code=0, rcpts_added=("<a>\r\n",)),
         pm.PmDotVerdict(code=0, rcpts_removed=("",) * 1001),
         pm.PmDotVerdict(code=0, mail="<a> <b>"),
+        pm.PmDotVerdict(code=0, quarantine="two\nlines"),
+        pm.PmDotVerdict(code=0, quarantine="x" * 201),
     ],
 )
 def test_a_change_that_cannot_be_made_is_nonsense(answer):
@@ -193,6 +197,8 @@ def test_a_change_that_cannot_be_made_is_nonsense(answer):
     nothing = PolicyMachine("s1", NOTHING)
     with pytest.raises(MilterProtocolError):
         nothing.changes(pm.PmDotVerdict(code=0, replace=True))
+    with pytest.raises(MilterProtocolError):
+        nothing.changes(pm.PmDotVerdict(code=0, quarantine="looks like a virus"))
 
 
 def test_what_a_filter_wants_is_checked():
@@ -215,3 +221,4 @@ def test_what_a_filter_wants_is_checked():
 def test_actions_tell_who_changes_the_content():
     assert PolicyMachine("s", Agreement("", Capability(0), Function.RCPT_ADD, {})).actions == FilterActions.ADDRCPT
     assert PolicyMachine("s", Agreement("", Capability(0), Function.MSG_RPLC, {})).actions & FilterActions.CHGBODY
+    assert PolicyMachine("s", Agreement("", Capability(0), Function.QUARANTINE, {})).actions == FilterActions.QUARANTINE

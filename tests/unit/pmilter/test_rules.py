@@ -115,6 +115,7 @@ def test_what_is_no_address_is_refused(path):
         lambda one: one.remove_rcpt("a@b"),
         lambda one: one.set_mail("a@b"),
         lambda one: one.replace(),
+        lambda one: one.hold("looks odd"),
     ],
 )
 def test_a_change_that_was_not_agreed_on_is_refused(change):
@@ -133,6 +134,14 @@ def test_changes_are_bounded_and_positions_are_not_negative():
         changes.add_rcpt("a@b")
     with pytest.raises(ModificationError, match="more than"):
         changes.add_rcpt("a@b")
+
+
+@pytest.mark.parametrize("reason", ["", "x" * 201, "two\nlines", "\x1b[0m"])
+def test_what_is_no_reason_of_a_quarantine_is_refused(reason):
+    changes = Modifications(ALL)
+    with pytest.raises(ModificationError, match="1 to 200 printable characters"):
+        changes.hold(reason)
+    assert not changes
 
 
 def test_a_message_can_be_changed_at_its_end_only():

@@ -29,7 +29,7 @@ class Keeper(Pmilter):
     """Keeps what it is asked."""
 
     name = "keeper"
-    functions = Function.HDR_MOD | Function.RCPT_ADD | Function.RCPT_DEL | Function.MAIL_SET | Function.MSG_RPLC
+    functions = ~Function(0)
 
     def __init__(self):
         self.calls = []
@@ -77,6 +77,7 @@ class Keeper(Pmilter):
         session.rcpt_add("new@example.org")
         session.rcpt_del("<old@example.org>")
         session.mail_set("<>")
+        session.quarantine("looks odd")
         session.msg_replace([b"Subject: new\r\n\r\n", b"x" * (pm.PMILTER_CHUNK_SIZE + 1)])
         return Status.OK
 
@@ -117,7 +118,7 @@ def test_every_callback_is_asked_and_every_change_arrives(serve):
     assert client.ask(pm.PmUnknown(**session, command="XYZZY")).code == Code.CONT
 
     verdict = client.ask(pm.PmDot(**session))
-    assert (verdict.code, verdict.replace, verdict.mail) == (Code.CONT, True, "<>")
+    assert (verdict.code, verdict.replace, verdict.mail, verdict.quarantine) == (Code.CONT, True, "<>", "looks odd")
     assert [(one.change, one.position, one.field) for one in verdict.header] == [
         (HeaderChange.PREPEND, 0, b"X-Seen: yes\r\n\tindeed"),
         (HeaderChange.REMOVE, 2, b"Bcc"),

@@ -171,3 +171,17 @@ def test_the_check_tells_all_that_is_wrong_with_maps(smar):
     ):
         assert text in result.stderr, text
     assert result.stderr.count("none.db") == 1
+
+
+def test_the_check_warns_of_passwords_that_everybody_can_read(smar):
+    path = smar.etc / "passwords"
+    path.write_text("door {EXTERNAL}\n")
+    smar.configure(
+        "map file { type = text; file = passwords; } map both { type = sequence; maps = { file }; }"
+        "password_map { name = both; }"
+    )
+    command = [sys.executable, "-m", "meta1g.smar.main", "--check", "-f", str(smar.conf)]
+    for mode, warned in ((0o644, True), (0o640, False)):
+        path.chmod(mode)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+        assert (f"chmod o-rwx {path}" in result.stderr) == warned

@@ -4,7 +4,7 @@ from meta1g.base.errors import PermError
 from meta1g.conf.load import load_file
 from meta1g.db.mapfile import MapFile
 from meta1g.maps.sequence import SequenceMap
-from meta1g.rcb.smtps_smar import CheckMail, Checks
+from meta1g.rcb.smtps_smar import CheckMail, Checks, FindUser
 from meta1g.smar.dnsaddress import ServerAddress
 from meta1g.smar.dnsbl import DnsList
 from meta1g.smar.route import Target
@@ -68,16 +68,19 @@ def test_maps_in_files_are_relative_to_the_configuration(load, tmp_path):
     (tmp_path / "access").write_text("to:closed@ reject\n")
     (tmp_path / "tls").write_text("far.org encrypt\n")
     (tmp_path / "senders").write_text("* own\n")
+    (tmp_path / "passwords").write_text("door {EXTERNAL}\n")
     settings = load(
         'tls_policy { file = tls; type = text; } mailertable { file = "mt.db"; } access_map { file = access; type = text; }'
         "aliases { file = aliases; type = text; flags = { localpart, local_domains }; } local_domains = { ours.org };"
         "auth_sender { file = senders; type = text; }"
+        "password_map { file = passwords; type = text; }"
     )
     assert settings.routes.plan("far.org").answer.servers[0].addr == f"unix:{tmp_path}/q/lmtpsock"
     assert settings.policy_map.entry(Target("far.org", 25, is_address=False, use_mx=True)).policy.is_demanded
     assert settings.aliases is not None
     assert settings.policy.checks() == Checks.CLIENT | Checks.MAIL | Checks.RCPT | Checks.AUTH
     assert settings.policy.relay.is_local("ours.org")
+    assert settings.policy.user(FindUser(name="door")).stored == "{EXTERNAL}"
 
 
 def test_dane_is_used_behind_name_servers_that_are_trusted(load, tmp_path):

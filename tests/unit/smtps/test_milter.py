@@ -718,3 +718,19 @@ def test_every_octet_counts_of_a_binary_body_that_a_filter_makes(scene):
         quit_(client)
     assert stored(smtps) == HEADER + b"\r\na\nb\r"
     a.heard(), b.heard()
+
+
+def test_a_filter_that_has_ended_before_its_session_does_costs_nothing(tmp_path, filters):
+    _a, b = filters
+    b.turn += 1
+    b.script()
+    with FakeMilter(tmp_path, "own") as own, started(tmp_path, (own, b)) as smtps:
+        with smtps.client() as client, smtps.client() as other:
+            client.message(MESSAGE)
+            own.process.kill()
+            own.process.wait(20)
+            quit_(client)
+            other.command("NOOP", "250")
+        assert smtps.process.poll() is None
+        assert not [line for line in smtps.log if "failure." in line]
+    b.heard(), b.heard()

@@ -60,6 +60,18 @@ def test_it_hears_the_whole_session_and_the_file_is_what_came(scene):
     assert stored(smtps) == content
 
 
+def test_quarantine_is_told_to_the_queue_manager(scene):
+    smtps, policy = scene
+    policy.script(eom={"quarantine": "looks odd"})
+    with smtps.client() as client:
+        client.message(MESSAGE)
+        policy.script()
+        quit_(client)
+    policy.heard()
+    stored(smtps)
+    assert smtps.qmgr.of(CloseTransaction)[-1].hold == "policy_milter: looks odd"
+
+
 def test_content_comes_in_chunks_while_it_arrives(scene):
     smtps, policy = scene
     body = (b"0123456789" * 9 + b"\r\n") * 2000
@@ -269,6 +281,13 @@ def test_a_filter_on_a_port(tmp_path):
 NONSENSE = {
     "what was not offered": lambda msg: pm.PmWanted(name="x", version=pm.PM_VERSION, capabilities=1 << 20, functions=0),
     "another version": lambda msg: pm.PmWanted(name="x", version=0x0300, capabilities=1, functions=0),
+    "more macros than there are": lambda msg: pm.PmWanted(
+        name="x",
+        version=pm.PM_VERSION,
+        capabilities=1,
+        functions=0,
+        macros=(pm.WantedMacro(stage=int(pm.Stage.MAIL), macro=int(pm.Pmm.MAIL_TAID)),) * (pm.PM_MACROS_MAX + 1),
+    ),
     "a wrong answer": lambda msg: (
         pm.PmWanted(name="x", version=pm.PM_VERSION, capabilities=3, functions=0)
         if isinstance(msg, pm.PmHello)

@@ -14,6 +14,7 @@ from meta1g.base.cli import CliError
 from meta1g.tools import pmtest
 
 DEADLINE_S = 20
+FUNCTIONS = "HDR_MOD RCPT_ADD RCPT_DEL MAIL_SET MSG_RPLC QUARANTINE"
 FILTER = '''
 from meta1g.pmilter import Function, HeaderChange, Pmm, Pmilter, Stage, Status, run_filter
 
@@ -21,7 +22,7 @@ class Sample(Pmilter):
     """Says no to Bob."""
 
     name = "sample"
-    functions = Function.HDR_MOD | Function.RCPT_ADD | Function.RCPT_DEL | Function.MAIL_SET | Function.MSG_RPLC
+    functions = ~Function(0)
     heard = 0
 
     def negotiate(self, server):
@@ -51,6 +52,7 @@ class Sample(Pmilter):
         session.rcpt_add("new@example.org")
         session.rcpt_del("old@example.org")
         session.mail_set("<other@example.org>")
+        session.quarantine("looks odd")
         session.msg_replace([b"Subject: \\x01new\\r\\n\\r\\n", b"body\\r\\n"])
         return Status.DISCARD
 
@@ -116,7 +118,7 @@ def test_a_dialogue_is_played_and_told(tmp_path, capsys, kind):
     with running(tmp_path, place):
         assert pmtest.main([place, str(tmp_path / "dialogue")]) == 0
     assert capsys.readouterr().out.splitlines()[0:] == [
-        "filter sample wants CNNCT EHLO MAIL RCPT MSG DOT UNKN RCPT_ST; changes HDR_MOD RCPT_ADD RCPT_DEL MAIL_SET MSG_RPLC",
+        f"filter sample wants CNNCT EHLO MAIL RCPT MSG DOT UNKN RCPT_ST; changes {FUNCTIONS}",
         "macro TLS_VERSION TLSv1.3: -",
         "connect 192.0.2.1 client.example: cont",
         "ehlo client.example: cont",
@@ -133,6 +135,7 @@ def test_a_dialogue_is_played_and_told(tmp_path, capsys, kind):
         "  add rcpt <new@example.org>",
         "  remove rcpt <old@example.org>",
         "  mail <other@example.org>",
+        "  quarantine looks odd",
         "  message| Subject: \\x01new",
         "  message| ",
         "  message| body",

@@ -195,7 +195,7 @@ class _RelaxedBody(_EmptyLines):
         super().update(kept.replace(b" \r\n", _CRLF))
 
     def end(self) -> None:
-        super().update(self._held.removesuffix(b" "))
+        super().update(self._held)
         self.finish(b"")
 
 

@@ -157,18 +157,19 @@ def check_strength(record: KeyRecord, limits: VerifyLimits) -> None:
         raise SignatureError("policy", f"key of {record.bits} bits is too short")
 
 
-def parse_signature(field: bytes, tags: dict[str, str]) -> MessageSignature:
+def parse_signature(field: bytes, tags: dict[str, str], ways: str = "simple/simple") -> MessageSignature:
     """Reads what both kinds of signatures have.
 
     Args:
         field: the header field.
         tags: of its value.
+        ways: what `c=` is if it is not there.
 
     Raises:
         SignatureError, TagError: it cannot be understood, or nobody may use it.
     """
     algorithm = known_algorithm(tags)
-    header_way, _, body_way = tags.get("c", "simple/simple").lower().partition("/")
+    header_way, _, body_way = tags.get("c", ways).lower().partition("/")
     if header_way not in _WAYS or (body_way or "simple") not in _WAYS:
         raise TagError("c= is unknown")
     domain, selector = signer_of(tags)

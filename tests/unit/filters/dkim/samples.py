@@ -11,7 +11,7 @@ from meta1g_filters.dkim.sign import DkimSigner, SigningKey
 from meta1g_filters.dkim.verify import DkimVerifier
 from meta1g_filters.dns import TxtAnswer
 
-NOW = 1_800_000_000
+NOW = 1_700_000_000
 DOMAIN = "example.org"
 FROM = b"From: ann@example.org\r\n"
 PLAIN = FROM + b"To: bob@example.net\r\nSubject: a \t b\r\n\tc\r\nDate: now\r\n\r\nOne\r\n two  words \r\n\r\n"
@@ -85,9 +85,10 @@ RFC8463_KEYS = {
 
 def split(message):
     """Gives header fields and body of a message; its lines end with CRLF."""
-    header, _, body = message.partition(b"\r\n\r\n") if not message.startswith(b"\r\n") else (b"", b"", message[2:])
-    fields = []
-    for line in (header + b"\r\n").splitlines(keepends=True) if header else []:
+    end = 0 if message.startswith(b"\r\n") else (message + b"\r\n").find(b"\r\n\r\n") + 2
+    header, body = message[:end], message[end + 2 :]
+    fields: list[bytes] = []
+    for line in header.splitlines(keepends=True):
         if line[:1] in b" \t" and fields:
             fields[-1] += line
         else:

@@ -18,7 +18,7 @@ def by_the_book(body, way):
     """RFC 6376 3.4.3 and 3.4.4, word by word, of a whole body."""
     if way is RELAXED:
         body = re.sub(rb"[ \t]+", b" ", body)
-        body = re.sub(rb" (?=\r\n|\Z)", b"", body)
+        body = re.sub(rb" (?=\r\n)", b"", body)
     end = len(body)
     while body.endswith(b"\r\n", 0, end):
         end -= 2
@@ -47,7 +47,7 @@ def expected(body, way, limit=None):
         (b" \t\r\n", b" \t\r\n", b""),
         (b" C \r\nD \t E\r\n\r\n\r\n", b" C \r\nD \t E\r\n", b" C\r\nD E\r\n"),
         (b"no end", b"no end\r\n", b"no end\r\n"),
-        (b"blank \t", b"blank \t\r\n", b"blank\r\n"),
+        (b"blank \t", b"blank \t\r\n", b"blank \r\n"),
         (b"a\rb\nc\r\r\n\n", b"a\rb\nc\r\r\n\n\r\n", b"a\rb\nc\r\r\n\n\r\n"),
         (b"a\r\n\r", b"a\r\n\r\r\n", b"a\r\n\r\r\n"),
         (b"\r\n\r\na\r\n \r\n", b"\r\n\r\na\r\n \r\n", b"\r\n\r\na\r\n"),

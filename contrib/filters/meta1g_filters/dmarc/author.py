@@ -1,0 +1,72 @@
+"""The domains of the author: those of the addresses in From.
+
+Readers see From, so a message may not hide a second address from the check: all addresses of all From fields count.  What
+stands in comments and quotation marks is none of them.
+
+Pure.  Ref: RFC 5322 3.4, 3.6.2, 4.4; RFC 7489 6.6.1; RFC 9989 5.3.1.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from meta1g.base.idn import to_ascii
+
+#: Domains of one message that are looked at.  Our choice: a message with more authors is nobody's.
+AUTHORS_MAX: Final = 5
+_DOMAIN: Final = re.compile(r"[0-9A-Za-z_-]+(?:\.[0-9A-Za-z_-]+)+")
+
+
+def author_domains(values: Iterable[bytes]) -> tuple[str, ...]:
+    """Gives the domains, each once, in A-labels and lower case.
+
+    Args:
+        values: of all From fields, without the name and the colon.
+
+    Returns:
+        The domains; an empty text stands for an address that has none.
+    """
+    found = [_domain(one) for value in values for one in _addresses(_unquoted(value.decode("utf-8", "replace")))]
+    return tuple(dict.fromkeys(found))
+
+
+def _unquoted(text: str) -> str:
+    """Puts `q` in the place of quoted texts, and a blank in that of comments: both can have any sign in them."""
+    made: list[str] = []
+    depth, in_quotes, at = 0, False, 0
+    while at < len(text):
+        char = text[at]
+        if char == "\\" and (depth or in_quotes):
+            at += 2
+            continue
+        if char == '"' and not depth:
+            in_quotes = not in_quotes
+            made.append("" if in_quotes else "q")
+        elif in_quotes:
+            pass
+        elif char in "()":
+            depth = max(0, depth + (1 if char == "(" else -1))
+            made.append(" ")
+        elif not depth:
+            made.append(char)
+        at += 1
+    return "".join(made)
+
+
+def _addresses(text: str) -> Iterator[str]:
+    """Parts a list at commas outside of angle brackets; groups end in `;`, their names in `:`."""
+    for part in re.findall(r"(?:<[^<>]*>?|[^,;<])+", text):
+        inside = re.findall(r"<([^<>]*)", part)
+        bare = part.rpartition(":")[2]
+        yield from inside
+        if not inside and bare.strip():
+            yield bare
+
+
+def _domain(address: str) -> str:
+    domain = address.rpartition("@")[2] if "@" in address else ""
+    try:
+        name = to_ascii(re.sub(r"\s", "", domain)).lower().removesuffix(".")
+    except ValueError:
+        return ""
+    return name if _DOMAIN.fullmatch(name) else ""

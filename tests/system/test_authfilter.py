@@ -1,0 +1,123 @@
+"""A gateway with authfilter: what our users send leaves signed, what comes from others arrives with results, or not at all."""
+
+import smtplib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from contrib.lib.gateway import Gateway
+from tests.fakes.filter_program import FilterProgram
+from tests.fakes.nameserver import NameServer
+from tests.system.conftest import KeepingSink, mailq, running
+from tests.unit.filters.test_authfilter import KEYS, MAIL, pem, record
+
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("authfilter")]
+
+
+@dataclass
+class System:
+    gateway: Gateway
+    sink: KeepingSink
+    filter: FilterProgram
+    names: NameServer
+
+    def send(self, message: bytes, mail: str, rcpt: str, client: str) -> None:
+        """Sends a message for a client that the gateway believes it to be."""
+        with smtplib.SMTP("127.0.0.1", self.gateway.port, timeout=60) as smtp:
+            smtp.ehlo()
+            assert smtp.docmd("XCLIENT", f"ADDR={client} NAME=[UNAVAILABLE]")[0] == 220
+            smtp.helo_resp = smtp.ehlo_resp = None  # the session begins anew
+            smtp.sendmail(mail, [rcpt], message)
+
+    def arrived(self, rcpt: str) -> bytes:
+        """Gives the message that a recipient gets."""
+        found: list[dict] = []
+        count = len(self.sink.envelopes())
+        while not found:
+            found = [one for one in self.sink.envelopes() if one["rcpts"] == [rcpt]]
+            if not found:
+                count = len(self.sink.wait_for(count + 1))
+        return self.sink.content(found[0])
+
+
+CONF = """
+authserv_id = gateway.example;
+nameserver {{ address = {names.address}; port = {names.port}; }}
+trusted = {{ 10.0.0.0/8 }};
+dmarc_fail = obey;
+quarantine = hold;
+domain example.net {{ key r1 {{ file = "r1.pem"; }} key e1 {{ file = "e1.pem"; }} }}
+"""
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory) -> Iterator[System]:
+    directory = tmp_path_factory.mktemp("authfilter")
+    for selector, key in KEYS.items():
+        path = directory / f"{selector}.pem"
+        path.write_bytes(pem(key))
+        path.chmod(0o600)
+    sink = KeepingSink(directory / "maildir")
+    try:
+        with NameServer() as names:
+            names.add("example.net", "TXT", '"v=spf1 ip4:192.0.2.1 -all"')
+            names.add("_dmarc.example.net", "TXT", '"v=DMARC1; p=reject"')
+            names.add("_dmarc.odd.example", "TXT", '"v=DMARC1; p=quarantine"')
+            for selector, key in KEYS.items():
+                names.add(f"{selector}._domainkey.example.net", "TXT", record(key))
+            program = FilterProgram("meta1g_filters.auth.main", directory, CONF.format(names=names))
+            options = {"smtps": f"xclient_from = {{ 127.0.0.1 }}; policy_milter auth {{ {program.conf} }}"}
+            relay = "10.0.0.0/8, 127.0.0.1, 192.0.2.0/24, 203.0.113.0/24"
+            gateway = Gateway(directory / "gateway", f". {sink.port}^[127.0.0.1]", options, relay_from=relay)
+            with program, running(gateway):
+                yield System(gateway, sink, program, names)
+    finally:
+        sink.stop()
+
+
+def test_mail_of_a_trusted_client_leaves_signed_and_passes_at_the_next_gateway(system):
+    system.send(MAIL, "ada@example.net", "signed@to.example", "10.1.2.3")
+    content = system.arrived("signed@to.example")
+    assert content.startswith(b"DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.net; s=r1;")
+    assert b"Authentication-Results" not in content
+    system.send(content, "list@example.com", "verified@to.example", "203.0.113.9")
+    results, _, rest = system.arrived("verified@to.example").partition(b"\r\nReceived:")
+    assert results.startswith(
+        b"Authentication-Results: gateway.example;\r\n\tspf=none smtp.mailfrom=list@example.com;\r\n\tdkim=pass"
+    )
+    assert results.count(b"dkim=pass") == 2
+    assert results.endswith(b"\r\n\tarc=none;\r\n\tdmarc=pass header.from=example.net")
+    assert rest.endswith(content[content.index(b"DKIM-Signature") :])
+
+
+def test_what_pretends_to_be_of_a_domain_is_refused_as_the_domain_wants(system):
+    before = len(system.sink.envelopes())
+    with pytest.raises(smtplib.SMTPDataError) as refused:
+        system.send(MAIL, "eve@free.example", "refused@to.example", "203.0.113.9")
+    assert refused.value.smtp_code == 550
+    assert refused.value.smtp_error.startswith(b"5.7.26 DMARC: neither SPF nor DKIM passes for example.net")
+    system.filter.wait_log("func=pmilter.decided", "key=dmarc", "client=203.0.113.9")
+    system.send(MAIL, "ada@example.net", "passed@to.example", "192.0.2.1")
+    assert b"dmarc=pass header.from=example.net" in system.arrived("passed@to.example")
+    assert len(system.sink.envelopes()) == before + 1
+
+
+def test_what_is_to_be_in_quarantine_is_held_in_the_queue(system):
+    system.send(MAIL.replace(b"example.net", b"odd.example"), "x@odd.example", "held@to.example", "203.0.113.9")
+    assert "held by policy_milter auth: DMARC of odd.example" in mailq(system.gateway)
+    system.gateway.control("release", "recipient=held@to.example")
+    assert b"dmarc=fail (p=quarantine dis=quarantine)" in system.arrived("held@to.example")
+
+
+def test_the_file_is_read_again_while_mail_flows_and_a_wrong_one_changes_nothing(system):
+    text = CONF.format(names=system.names)
+    system.filter.reload(f"{text} spf_fial = reject;")
+    system.filter.wait_log("func=pmilter.conf_wrong,", "unknown option spf_fial", "did you mean spf_fail?")
+    system.send(MAIL, "ada@example.net", "still@to.example", "192.0.2.1")
+    system.arrived("still@to.example")
+    system.filter.reload(f"{text} spf_fail = reject;")
+    system.filter.wait_log("func=pmilter.conf,")
+    with pytest.raises(smtplib.SMTPSenderRefused) as refused:
+        system.send(MAIL, "ada@example.net", "refused@to.example", "203.0.113.9")
+    assert refused.value.smtp_error == b"5.7.23 SPF: 203.0.113.9 may not send for example.net"

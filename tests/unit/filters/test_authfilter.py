@@ -1,0 +1,328 @@
+"""authfilter over the real protocol, with a real name server: what is signed verifies, what fails is told and done."""
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+
+from meta1g.base.errors import Meta1Error
+from meta1g.base.log import Log
+from meta1g_filters.auth.filter import AuthFilter
+from meta1g_filters.auth.options import markdown
+from meta1g_filters.auth.settings import read_settings
+from tests.fakes.nameserver import SERVFAIL, NameServer
+from tests.unit.filters.filtersession import FilterSession
+from tests.unit.pmilter.conftest import checked_locks, make_system, serve, system
+
+__all__ = ["checked_locks", "make_system", "serve", "system"]
+
+MAIL = b"From: Ada <ada@example.net>\r\nTo: bob@example.org\r\nSubject: test\r\n\r\nHello\r\n"
+ORIGIN = "192.0.2.1"
+STRANGER = "203.0.113.9"
+
+
+def pem(key) -> bytes:
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def record(key) -> str:
+    import base64
+
+    public = key.public_key()
+    if isinstance(key, Ed25519PrivateKey):
+        raw, kind = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw), "ed25519"
+    else:
+        raw, kind = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo), "rsa"
+    text = f"v=DKIM1; k={kind}; p={base64.b64encode(raw).decode()}"
+    return " ".join(f'"{text[at : at + 200]}"' for at in range(0, len(text), 200))
+
+
+KEYS = {"r1": generate_private_key(65537, 2048), "e1": Ed25519PrivateKey.generate()}
+
+
+@pytest.fixture
+def server():
+    with NameServer() as server:
+        server.add("example.net", "TXT", f'"v=spf1 ip4:{ORIGIN} -all"')
+        server.add("_dmarc.example.net", "TXT", '"v=DMARC1; p=reject"')
+        server.add("quarantined.example", "TXT", '"v=spf1 -all exp=why.quarantined.example"')
+        server.add("why.quarantined.example", "TXT", '"ask the postmaster"')
+        server.add("_dmarc.quarantined.example", "TXT", '"v=DMARC1; p=quarantine"')
+        for selector, key in KEYS.items():
+            server.add(f"{selector}._domainkey.example.net", "TXT", record(key))
+        yield server
+
+
+@pytest.fixture
+def configured(tmp_path, server):
+    """Gives configured(text), which gives the file."""
+
+    def configured(text=""):
+        for selector, key in KEYS.items():
+            path = tmp_path / f"{selector}.pem"
+            path.write_bytes(pem(key))
+            path.chmod(0o600)
+        file = tmp_path / "authfilter.conf"
+        servers = f"nameserver {{ address = {server.address}; port = {server.port}; }}"
+        file.write_text(f"authserv_id = mx.example.org; {servers}\n{text}")
+        return file
+
+    return configured
+
+
+@pytest.fixture
+def session(serve, configured, caplog):
+    def session(text=""):
+        return FilterSession(serve(AuthFilter(configured(text), Log("authfilter", level=0)))())
+
+    return session
+
+
+SIGN = 'domain example.net { subdomains = true; key r1 { file = "r1.pem"; } key e1 { file = "e1.pem"; } }'
+
+
+def test_what_is_signed_here_verifies_there(session):
+    ours, theirs = session(SIGN), session()
+    for signed in (ours.send(MAIL, ip="127.0.0.1"), ours.send(MAIL, ip=STRANGER, user="ada"), ours.send(MAIL, ip="")):
+        assert [one.partition(":")[0] for one in signed.header[:3]] == ["DKIM-Signature", "DKIM-Signature", "Received"]
+        assert "s=r1" in signed.header[0]
+        (results,) = theirs.send(signed.message, ip=STRANGER, mail="list@example.com").values("Authentication-Results")
+        assert results.startswith("mx.example.org;")
+        assert results.count("dkim=pass (") == 2
+        assert "dmarc=pass header.from=example.net" in results
+    changed = theirs.send(signed.message.replace(b"Hello", b"Hullo"), ip=STRANGER, mail="list@example.com")
+    assert "dkim=fail" in changed.values("Authentication-Results")[0]
+
+
+@pytest.mark.parametrize(
+    ("author", "signatures"), [("example.net", 2), ("a.example.net", 2), ("notexample.net", 0), ("example.org", 0)]
+)
+def test_mail_is_signed_by_the_keys_of_its_author(session, author, signatures):
+    message = MAIL.replace(b"ada@example.net", f"ada@{author}".encode())
+    found = session(SIGN).send(message, ip="::1")
+    assert len(found.values("DKIM-Signature")) == signatures
+    assert found.values("Authentication-Results") == []
+
+
+def test_mail_of_strangers_is_not_signed(session):
+    assert session(SIGN).send(MAIL, ip=STRANGER).values("DKIM-Signature") == []
+    assert session(f"trusted = {{ 10.0.0.0/8 }}; {SIGN}").send(MAIL, ip="127.0.0.1").values("DKIM-Signature") == []
+
+
+def test_results_stand_above_all_other_fields(session):
+    found = session().send(MAIL, ip=ORIGIN)
+    assert found.header[0] == (
+        "Authentication-Results: mx.example.org;\tspf=pass smtp.mailfrom=ada@example.net;\tdkim=none;\tarc=none;\t"
+        "dmarc=pass header.from=example.net"
+    )
+    assert found.header[1].startswith("Received:")
+
+
+def test_fields_with_our_name_go_and_those_of_others_stay(session):
+    forged = (
+        b"Authentication-Results: mx.example.org; dmarc=pass\r\n"
+        b"X-Quarantine: no\r\n"
+        b"Authentication-Results: other.example; spf=pass\r\n"
+        b"authentication-results:\r\n MX.EXAMPLE.ORG; dkim=pass\r\n"
+    )
+    for one in (session(), session(SIGN)):
+        for ip in (STRANGER, "127.0.0.1"):
+            found = one.send(forged + MAIL, ip=ip)
+            values = [value for value in found.values("Authentication-Results") if "header.from=example.net" not in value]
+            assert (values, found.values("X-Quarantine")) == (["other.example; spf=pass"], [])
+            assert len(found.header) == 5 + found.message.count(b"DKIM-Signature") + (ip == STRANGER)
+
+
+def test_by_default_nothing_is_refused(session):
+    found = session().send(MAIL, ip=STRANGER)
+    assert found.said == ""
+    (results,) = found.values("Authentication-Results")
+    assert "spf=fail smtp.mailfrom=ada@example.net" in results
+    assert "dmarc=fail (p=reject dis=none) header.from=example.net" in results
+
+
+def test_spf_fail_is_refused_in_the_words_of_the_domain(session):
+    strict = session("spf_fail = reject;")
+    assert strict.send(MAIL, ip=STRANGER).said == "550 5.7.23 SPF: 203.0.113.9 may not send for example.net"
+    assert strict.send(MAIL, ip=STRANGER, mail="x@quarantined.example").said == (
+        "550 5.7.23 SPF: 203.0.113.9 may not send for quarantined.example quarantined.example explains: ask the postmaster"
+    )
+    assert strict.send(MAIL, ip=ORIGIN).said == ""
+
+
+def test_a_null_sender_is_checked_by_the_name_of_helo(session):
+    found = session().send(MAIL, ip=ORIGIN, mail="", helo="example.net")
+    assert "spf=pass smtp.helo=example.net" in found.values("Authentication-Results")[0]
+    assert session("spf_fail = reject;").send(MAIL, ip=STRANGER, mail="", helo="example.net").said.startswith("550 5.7.23")
+
+
+def test_the_policy_of_the_author_is_obeyed(session):
+    strict = session("dmarc_fail = obey;")
+    refused = strict.send(MAIL, ip=STRANGER)
+    assert refused.said.startswith("550 5.7.26 DMARC: neither SPF nor DKIM passes for example.net")
+    assert strict.send(MAIL, ip=ORIGIN).said == ""
+    message = MAIL.replace(b"example.net", b"quarantined.example")
+    found = strict.send(message, ip=STRANGER)
+    assert (found.said, found.held, found.values("X-Quarantine")) == ("", "", ["DMARC of quarantined.example"])
+    assert "dmarc=fail (p=quarantine dis=quarantine)" in found.values("Authentication-Results")[0]
+    held = session("dmarc_fail = obey; quarantine = hold;").send(message, ip=STRANGER)
+    assert (held.said, held.held, held.values("X-Quarantine")) == ("", "DMARC of quarantined.example", [])
+
+
+@pytest.mark.parametrize("name", ["example.net", "_dmarc.example.net"])
+def test_a_failure_of_dns_loses_no_mail_and_can_put_it_off(session, server, name):
+    server.script(name, "TXT", *[SERVFAIL] * 20)
+    found = session("dmarc_fail = obey;").send(MAIL, ip=STRANGER)
+    assert (found.said, "dmarc=temperror" in found.values("Authentication-Results")[0]) == ("", True)
+    told = session("temperror = tempfail;").send(MAIL, ip=STRANGER).said
+    assert told.startswith("451 4.4.3 SPF" if name == "example.net" else "451 4.7.0 DMARC of example.net")
+
+
+@pytest.mark.parametrize(
+    ("author", "reason"),
+    [
+        (b"From: Ada\r\n", "no address with a domain"),
+        (b"", "no address"),
+        (b"From: " + b", ".join(b"a@x%d.example" % n for n in range(6)) + b"\r\n", "more than 5 domains"),
+    ],
+)
+def test_a_message_without_one_author_can_be_refused(session, author, reason):
+    message = author + b"Subject: test\r\n\r\nHello\r\n"
+    found = session("dmarc_fail = obey;").send(message, ip=STRANGER)
+    assert f'dmarc=permerror reason="{reason}' in found.values("Authentication-Results")[0]
+    assert session("dmarc_fail = obey; flags = { need_author };").send(message).said.startswith(f"550 5.7.1 From: {reason}")
+
+
+def test_a_second_author_hides_nothing(session):
+    message = MAIL.replace(b"From: ", b"From: Eve <eve@free.example>, ")
+    found = session("dmarc_fail = obey;").send(message, ip=STRANGER, mail="eve@free.example")
+    assert found.said.startswith("550 5.7.26")
+
+
+SEAL = 'arc { domain = forward.example; selector = e1; file = "e1.pem"; }'
+TRUST = "arc { trusted = { forward.example }; } dmarc_fail = obey;"
+
+
+@pytest.fixture
+def sealed(session, server):
+    """A message that a forwarder has sealed: SPF passed there, and fails behind it."""
+    server.add("e1._domainkey.forward.example", "TXT", record(KEYS["e1"]))
+    forged = b"Authentication-Results: mx.example.org; dmarc=fail\r\n"
+    found = session(SEAL).send(forged + MAIL, ip=ORIGIN)
+    assert [one.partition(":")[0] for one in found.header[:5]] == [
+        *("Authentication-Results", "ARC-Seal", "ARC-Message-Signature", "ARC-Authentication-Results", "Received")
+    ]
+    assert "arc=none" in found.values("Authentication-Results")[0]
+    return found.message
+
+
+def test_a_chain_that_is_believed_counts_more_than_the_policy(session, sealed):
+    found = session(TRUST).send(sealed, ip=STRANGER, mail="bounce@forward.example")
+    assert found.said == ""
+    results = found.values("Authentication-Results")[0]
+    assert "arc=pass header.oldest-pass=0 smtp.remote-ip=203.0.113.9" in results
+    assert "dmarc=fail (p=reject dis=none arc=pass) header.from=example.net" in results
+
+
+@pytest.mark.parametrize(
+    ("conf", "change"),
+    [
+        (TRUST.replace("forward.example", "other.example"), (b"", b"")),
+        ("dmarc_fail = obey;", (b"", b"")),
+        (TRUST, (b"Hello", b"Hullo")),
+        (TRUST, (b"dmarc=pass", b"dmarc=xxxx")),
+    ],
+)
+def test_a_chain_that_is_not_trusted_or_not_whole_changes_nothing(session, sealed, conf, change):
+    assert session(conf).send(sealed.replace(*change) if change[0] else sealed, ip=STRANGER).said.startswith("550 5.7.26")
+
+
+def test_a_chain_whose_first_seal_saw_a_failure_is_not_believed(session, server):
+    server.add("e1._domainkey.forward.example", "TXT", record(KEYS["e1"]))
+    sealed = session(SEAL).send(MAIL, ip=STRANGER).message
+    assert session(TRUST).send(sealed, ip=STRANGER).said.startswith("550 5.7.26")
+
+
+def test_our_own_mail_is_not_sealed(session):
+    assert session(SEAL).send(MAIL, ip="127.0.0.1").values("ARC-Seal") == []
+
+
+@pytest.mark.parametrize("method", ["spf", "dkim", "dmarc", "arc"])
+def test_a_method_can_be_switched_off(session, method):
+    (results,) = session(f"flags = {{ dont_{method} }};").send(MAIL, ip=ORIGIN).values("Authentication-Results")
+    assert f"\t{method}=" not in results
+    assert results.count("=") > 3
+    assert session("flags = { dont_spf, dont_dkim, dont_dmarc, dont_arc };").send(MAIL).values("Authentication-Results") == [
+        "mx.example.org;\tnone"
+    ]
+
+
+def test_pct_counts_with_the_list_of_public_suffixes(session, server):
+    server.add("_dmarc.none.example", "TXT", '"v=DMARC1; p=reject; pct=0"')
+    message = MAIL.replace(b"example.net", b"none.example")
+    assert session("dmarc_fail = obey;").send(message).said.startswith("550 5.7.26")
+    found = session("dmarc_fail = obey; organization = public_suffix_list;").send(message)
+    assert (found.said, found.values("X-Quarantine")) == ("", ["DMARC of none.example"])
+
+
+@pytest.mark.parametrize("size", [1, 7, 32768])
+def test_the_size_of_the_pieces_does_not_matter(session, size):
+    signed = session(SIGN).send(MAIL, ip="127.0.0.1", size=size)
+    (results,) = session().send(signed.message, ip=STRANGER, size=size).values("Authentication-Results")
+    assert results.count("dkim=pass") == 2
+
+
+def test_a_message_that_is_only_a_header_is_a_message(session):
+    assert (
+        "dmarc=pass" in session().send(MAIL.partition(b"\r\n\r\n")[0] + b"\r\n", ip=ORIGIN).values("Authentication-Results")[0]
+    )
+
+
+def test_the_file_is_read_again_and_a_wrong_one_changes_nothing(configured, serve):
+    pmilter = AuthFilter(configured(), Log("authfilter", level=0))
+    session = FilterSession(serve(pmilter)())
+    assert session.send(MAIL, ip=STRANGER).said == ""
+    configured("spf_fail = reject;")
+    pmilter.signal(1)
+    assert session.send(MAIL, ip=STRANGER).said.startswith("550 5.7.23")
+    configured("spf_fail = perhaps;")
+    pmilter.signal(1)
+    assert session.send(MAIL, ip=STRANGER).said.startswith("550 5.7.23")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("spf_fial = reject;", "did you mean spf_fail?"),
+        ("spf_fail = refuse;", "possible are mark, reject"),
+        ("domain example.net { }", "has no key; add key SELECTOR"),
+        ("domain example.net { key r1 { } }", "file"),
+        ('domain example.net { key r1 { file = "none.pem"; } }', "cannot read the key: No such file"),
+        ('domain example.net { key r1 { file = "authfilter.conf"; } }', "authfilter.conf"),
+        ("nameserver { port = 53; }", "address"),
+        ("arc { domain = example.org; }", "a seal needs domain, selector and file"),
+        ('arc { domain = x.org; selector = s; file = "no.pem"; }', "cannot read the key: No such file"),
+        ("domain { key x { file = y; } }", "needs a name"),
+        ("max_threads = 0;", "out of bounds"),
+        ("trusted = everybody;", "not an IP address or network"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_told_with_its_place(configured, text, told):
+    file = configured(text)
+    with pytest.raises(Meta1Error) as error:
+        read_settings(file)
+    assert told in error.value.cause
+    assert "authfilter.conf:2" in error.value.cause
+
+
+def test_a_key_that_everybody_can_read_is_refused(configured, tmp_path):
+    file = configured(SIGN)
+    (tmp_path / "r1.pem").chmod(0o644)
+    with pytest.raises(Meta1Error, match=r"everybody can read this key; run chmod o= .*r1\.pem"):
+        read_settings(file)
+
+
+def test_the_page_of_options_is_current():
+    assert (Path(__file__).parents[3] / "docs/filter-authentication-options.md").read_text() == markdown()
