@@ -82,6 +82,7 @@ def context(tls: Path, version: ssl.TLSVersion) -> ssl.SSLContext:
 def converse(port: int, made: ssl.SSLContext | None, session: ssl.SSLSession | None) -> ssl.SSLSession | None:
     """Makes one session; gives what a later one can go on with."""
     with socket.create_connection(("127.0.0.1", port), WAIT_S) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else 40 ms of a resumed session are the client's
         file = sock.makefile("rb")
         reply(file)
         ask(sock, file, b"EHLO client.example")

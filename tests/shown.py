@@ -238,6 +238,7 @@ _PLACES = {
         "file": "unit/smtpc/test_auth.py::test_a_message_goes_to_a_server_that_knows_us",
         "mechanisms": "unit/smtpc/test_auth.py::test_only_mechanisms_that_may_be_used_are",
         "flags without_tls": "unit/smtpc/test_auth.py::test_nothing_is_said_in_clear_unless_told",
+        "flags unverified_tls": "unit/smtpc/test_auth.py::test_a_password_goes_to_a_server_that_is_known_and_to_no_other",
     },
     "smtpc": {
         "wait_for_server": "unit/smtpc/test_ready.py::test_it_is_ready_when_qmgr_is_there",

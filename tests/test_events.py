@@ -14,6 +14,7 @@ from meta1g.base.logkeys import LOG_KEYS
 from tests.seen import SEEN
 
 ROOT = Path(__file__).parent.parent
+PACKAGES = ("meta1g", "contrib/filters/meta1g_filters")
 COMPONENTS = {"dns", "evthr", "failure", "log", "map", "mcp", "pmilter", "qmgr", "rcb", "smar", "smtpc", "smtps", "st"}
 SEVERITIES = {"fatal", "error", "warn", "notice", "info", "debug"}
 #: What writes the line of an event that is given to it: place of the event among its arguments, and the keys that it adds.
@@ -60,7 +61,7 @@ def uses() -> list[Use]:
 
 
 def _uses() -> Iterator[Use]:
-    for path in sorted((ROOT / "meta1g").rglob("*.py")):
+    for path in sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
         for call in ast.walk(ast.parse(path.read_text())):
             if not isinstance(call, ast.Call):
                 continue

@@ -1,5 +1,6 @@
 """The tables of the pages on maps say what the programs do: each row is tried."""
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -34,6 +35,7 @@ from tests.tables import DOCS, code, codes, rows
 
 DEFAULTS = RouteDefaults(port=25, lmtp_socket="lmtpsock", queue_directory=Path("/var/spool/meta1"))
 MAILTABLE, ACCESS, ALIASES, MAPS = "man/mailertable.5.md", "man/access.5.md", "man/aliases.5.md", "maps.md"
+POLICIES = "man/tls_policy.5.md"
 
 
 def shown(target):
@@ -58,6 +60,30 @@ def test_a_wrong_right_hand_side_of_the_mailertable(value, reason):
         parse_value(code(value), DEFAULTS)
 
 
+ORDERS = rows(MAPS, "question") + rows(ACCESS, "asked for")[:4] + rows(POLICIES, "mail goes to")
+
+
+def test_the_levels_of_the_page_are_those_that_there_are():
+    levels = [codes(row[0])[0] for row in rows(POLICIES, "level")]
+    assert sorted(levels) == sorted(tlsmap.LEVELS)
+
+
+@pytest.mark.parametrize(("attribute", "levels"), [row[:2] for row in rows(POLICIES, "attribute")], ids=str)
+def test_an_attribute_goes_with_its_levels(attribute, levels):
+    named = levels.split(", ")
+    for level in sorted({*tlsmap.LEVELS} - ({"verify", "secure"} if levels == "fingerprint" else set())):  # a sum may be a name
+        text = f"{level} {code(attribute)}" + ("" if level != "fingerprint" or "match" in attribute else f" match={'ab' * 32}")
+        right = level in named if levels != "all but none" else level != "none"
+        with contextlib.nullcontext() if right else pytest.raises(ValueError, match=r"attributes|no names|no SHA"):
+            tlsmap.read_entry(text)
+
+
+@pytest.mark.parametrize(("value", "reason"), rows(POLICIES, "right-hand side"), ids=str)
+def test_a_wrong_right_hand_side_of_the_policies(value, reason):
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        tlsmap.read_entry(code(value))
+
+
 def keys_of(question):
     """Gives the keys that are asked for, by the words of the pages."""
     asked = codes(question)[0]
@@ -75,7 +101,7 @@ def keys_of(question):
     return list(access_keys(local, domain)) if "address" in question else list(domain_keys(asked))
 
 
-@pytest.mark.parametrize(("question", "keys"), rows(MAPS, "question") + rows(ACCESS, "asked for")[:4], ids=str)
+@pytest.mark.parametrize(("question", "keys"), ORDERS, ids=str)
 def test_an_order_of_keys(question, keys):
     assert codes(keys) == keys_of(question)
 

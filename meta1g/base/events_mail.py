@@ -150,7 +150,9 @@ _QMGR: Final[Mapping[str, LogEvent]] = {
         "A session or message was refused; the line of SMTPS tells the client.",
     ),
     "qmgr.commit": row(Sev.DEBUG, About.MESSAGE, "ss_ta rcpts", "", "The envelope is on stable storage."),
-    "qmgr.accept": row(Sev.INFO, About.MESSAGE, "ss_ta mail size rcpts", "", "A message has entered the queue."),
+    "qmgr.accept": row(
+        Sev.INFO, About.MESSAGE, "ss_ta mail size rcpts", "by priority traits", "A message has entered the queue."
+    ),
     "qmgr.resolve": row(Sev.DEBUG, About.LOOKUP, "ss_ta key reply", "", "SMAR does not know where a recipient goes."),
     "qmgr.verified": row(
         Sev.INFO,

@@ -52,6 +52,9 @@ _PMILTER: Final[Mapping[str, LogEvent]] = {
         "ss_sess ss_ta client ehlo mail rcpt",
         "A policy milter has decided about a client, recipient or message; key tells why.",
     ),
+    "pmilter.milter_failed": row(
+        Sev.ERROR, _TROUBLE, "name key", "ss_sess client", "A filter of sendmail 8 behind pmult is lost to a session."
+    ),
     "pmilter.no_answer": row(
         Sev.WARN,
         _TROUBLE,

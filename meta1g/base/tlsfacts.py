@@ -76,7 +76,8 @@ class TlsSettings:
         tls13_only: nothing older than TLS 1.3; else TLS 1.2 and newer.
         ciphers: OpenSSL's list for TLS 1.2.
         request_cert: a server asks clients for a certificate; it takes one that cannot be verified, or none.
-        ticket_keys: keys that several processes share, TICKET_KEYS_BYTES; empty for those of OpenSSL.
+        ticket_keys: keys that several processes share, TICKET_KEYS_BYTES, then perhaps those from before, whose tickets are
+            taken, too; empty for those of OpenSSL.
         ticket_secret_file: what such keys are made of by the user of a context; None for nothing.
         names: certificates for server names, which the user of a context chooses by; None without any.
     """

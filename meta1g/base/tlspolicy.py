@@ -44,7 +44,7 @@ class TlsPolicy:
     Args:
         level: how much is demanded.
         names: for `verify`: one of them has to stand in the certificate; one with a leading dot stands for all hosts below it.
-        fingerprints: for `fingerprint`: SHA-256 of a certificate or of its public key, 64 hexadecimal digits, lower case.
+        fingerprints: for `fingerprint`: SHA-256 or SHA-512 of a certificate or of its public key, hexadecimal, lower case.
         tlsa: for `dane`: usable records.
         tls13: nothing older than TLS 1.3 will do.
         ciphers: OpenSSL's list for TLS 1.2; empty for that of section tls.

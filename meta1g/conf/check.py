@@ -8,7 +8,7 @@ Pure.  Ref: MeTA1 README, chapter on configuration (modelled on).
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,18 +56,21 @@ def check_text(source: Source, path: Path, *, lenient: bool = False) -> Config:
     return config
 
 
-def check_other(source: Source, root: SectionDef) -> Section:
+def check_other(source: Source, root: SectionDef, rules: Callable[[Section], Iterable[Problem]] | None = None) -> Section:
     """Checks a text against other tables than the gateway's: the file of a filter.
 
     Args:
         source: the text.
         root: what may stand outside of all sections, and which sections there are.
+        rules: gives what is wrong beyond that.
 
     Raises:
         ConfigError: the text is wrong; the error tells all that is.
     """
     entries, problems = parse(source)
     section = Checker(source, problems, lenient=False, root=root).section(root, SectionNode("", 0, None, entries), ())
+    if rules is not None and not problems:
+        problems += rules(section)
     if problems:
         raise error_of(source, problems)
     return section

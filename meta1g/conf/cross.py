@@ -111,6 +111,14 @@ def _milters(section: Section) -> Iterator[Problem]:
         yield Problem(section.place("milters"), "milters: a filter can be passed only once; remove what stands there twice")
 
 
+def milter_problems(glob: Section) -> Iterator[Problem]:
+    """Gives what is wrong with the filters of a file of pmult, beyond the types of their options."""
+    yield from _milters(glob)
+    for section in glob.subs("milter"):
+        yield from _milter(section)
+        yield from _filter_socket(section.sub("socket"))
+
+
 def _policy_milter(section: Section) -> Iterator[Problem]:
     yield from _filter(section)
     if section.flag("abort") and section.flag("accept_but_reconnect"):

@@ -6,19 +6,18 @@ Ref: MeTA1 README, "SMTPS Configuration" (option names without source are modell
 from typing import Final
 
 from meta1g.conf.defs_common import (
-    ADDRESS_FAMILIES,
     IO_TIMEOUT,
     OWN,
-    PATH,
     SOFT_BOUNCE,
     WAIT_FOR_SERVER,
     R,
     S,
     component,
 )
+from meta1g.conf.defs_milter import filter_socket, milter_section, milters_option
 from meta1g.conf.defs_tls import SERVER_AUTH, SERVER_TLS, TLS_REQUIREMENTS
 from meta1g.conf.schema import Naming, SectionDef, option
-from meta1g.conf.values import ID_MAX, Choice, Domain, Flag, Flags, Int, IpAddress, ListOf, Network, Port, Size, Text, Time
+from meta1g.conf.values import ID_MAX, Choice, Domain, Flag, Flags, Int, ListOf, Network, Size, Time
 
 _FLAGS: Final = Flags(
     (
@@ -215,26 +214,7 @@ _OPTIONS: Final = (
     ),
 )
 
-_MILTERS: Final = option(
-    "milters",
-    ListOf(Text("name", blanks=False)),
-    None,
-    OWN,
-    "Names of the sections milter that mail passes, in this order; all of them in the order of the file if it is not given, "
-    "none if the list is empty.  In smtps_session_conf it says so for one client.",
-)
-
-_FILTER_SOCKET: Final = SectionDef(
-    "socket",
-    "Where the filter listens.",
-    S,
-    (
-        option("type", ADDRESS_FAMILIES, "inet", S, "TCP or a Unix socket."),
-        option("address", IpAddress(), "127.0.0.1", S, "IP address."),
-        option("port", Port(), None, S, "TCP port."),
-        option("path", PATH, None, S, "Path of a Unix socket, relative to the queue directory."),
-    ),
-)
+_QUEUE: Final = "the queue directory"
 
 _SECTIONS: Final = (
     SectionDef(
@@ -258,53 +238,19 @@ _SECTIONS: Final = (
                 "What happens when the filter does not answer; without a flag mail is refused for now.",
             ),
         ),
-        (_FILTER_SOCKET,),
+        (filter_socket(_QUEUE),),
         naming=Naming.MAY,
         repeat=True,
     ),
-    SectionDef(
-        "milter",
-        "A filter that speaks the protocol of sendmail 8; several are possible.",
-        OWN,
-        (
-            option("connect_timeout", Time(1, 3600), "30s", OWN, "How long the connection and the negotiation may take."),
-            option("send_timeout", Time(1, 3600), "30s", OWN, "How long it may take to send the filter what it is told."),
-            option("reply_timeout", Time(1, 3600), "30s", OWN, "How long the filter may take to answer a step of the session."),
-            option(
-                "end_timeout",
-                Time(1, 3600),
-                "5m",
-                OWN,
-                "How long it may take to answer the end of a message; each word of it that it is at work begins the time anew, "
-                "up to four times in all.",
-            ),
-            option(
-                "default_action",
-                Choice(("tempfail", "reject", "accept", "quarantine")),
-                "tempfail",
-                OWN,
-                "What happens without the filter, because it cannot be reached, does not answer or answers nonsense: its "
-                "sessions are refused for now, or for ever; or they go on without it; or they go on and their messages are "
-                "held for the operator.",
-            ),
-            option(
-                "macros",
-                ListOf(Text("name=value")),
-                None,
-                OWN,
-                "Macros that the filter gets beside those of the session, or instead of them, as name=value: "
-                '"daemon_name=ORIGINATING" tells OpenDKIM that it shall sign.',
-            ),
-        ),
-        (_FILTER_SOCKET,),
-        naming=Naming.MUST,
-        repeat=True,
-    ),
+    milter_section(_QUEUE),
     SERVER_TLS,
     TLS_REQUIREMENTS,
     SERVER_AUTH,
 )
 
 SMTPS: Final = component(
-    "smtps", "The SMTP server; several sections with different names are possible.", (*_OPTIONS, _MILTERS), _SECTIONS
+    "smtps",
+    "The SMTP server; several sections with different names are possible.",
+    (*_OPTIONS, milters_option("  In smtps_session_conf it says so for one client.")),
+    _SECTIONS,
 )

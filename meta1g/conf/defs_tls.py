@@ -217,7 +217,17 @@ CLIENT_AUTH: Final = SectionDef(
         ),
         option(
             "flags",
-            Flags((Flag("without_tls", False, "AUTH is used without TLS, too: secrets may go in clear."),)),
+            Flags(
+                (
+                    Flag("without_tls", False, "AUTH is used without TLS, too: secrets may go in clear, and to anybody."),
+                    Flag(
+                        "unverified_tls",
+                        False,
+                        "Passwords and tokens go to servers whose certificate is not verified, too; otherwise only SCRAM is "
+                        "used there.",
+                    ),
+                )
+            ),
             None,
             OWN,
             "How the client behaves.",

@@ -25,3 +25,8 @@ REPLY_LINES_MAX: Final = 32
 REPLY_LINE_MAX_BYTES: Final = 980
 #: The reason of a quarantine, as it is kept.
 REASON_MAX_BYTES: Final = 200
+#: What filters that do not answer each step have not been sent yet.
+FILTER_UNSENT_BYTES: Final = 64 << 10
+#: A filter that says that it is at work gets its time anew, so often in all: a client waits 10 minutes at the end of a message
+#: (RFC 5321 4.5.3.2.6).
+FILTER_TIMES: Final = 4

@@ -82,15 +82,6 @@ class ConfiguredFilter(Pmilter, Generic[FileSettings]):
             rcpt=rcpt,
         )
 
-    def trouble(self, what: str, path: str) -> None:
-        """Logs what the filter cannot do, which costs no mail.
-
-        Args:
-            what: it cannot, and why.
-            path: the file that it is about.
-        """
-        self.log.error("pmilter.trouble", what, name=self.name, path=path)
-
     def no_answer(self, session: PmSession, server: str, cause: str) -> None:
         """Logs that a program that the filter asks gives no answer.
 
@@ -108,6 +99,15 @@ class ConfiguredFilter(Pmilter, Generic[FileSettings]):
             ss_sess=session.id,
             ss_ta=None if ta is None else ta.ta_id,
         )
+
+    def trouble(self, what: str, path: str) -> None:
+        """Logs what the filter cannot do, which costs no mail.
+
+        Args:
+            what: it cannot, and why.
+            path: the file that it is about.
+        """
+        self.log.error("pmilter.trouble", what, name=self.name, path=path)
 
 
 def configured_parser(name: str, description: str, file: Path) -> argparse.ArgumentParser:

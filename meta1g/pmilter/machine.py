@@ -51,9 +51,12 @@ from meta1g.smtp.header import Field
 #: The words of a refusal for which a filter has none of its own, by the first digit of its code.
 _USUAL: Final = {4: Reply(451, "4.7.1", "Refused by a filter, try again later"), 5: Reply(550, "5.7.1", "Refused by a filter")}
 #: Values by the names that they have for filters of sendmail 8.
-_NAMES: Final[Mapping[Pmm, str]] = {
+MACRO_NAMES: Final[Mapping[Pmm, str]] = {
     Pmm.SRVHOSTNAME: "j",
     Pmm.CLIENT_RESOLVE: "client_resolve",
+    Pmm.CLIENT_PORT: "client_port",
+    Pmm.SRVADDR: "daemon_addr",
+    Pmm.SRVPORT: "daemon_port",
     Pmm.TLS_VERSION: "tls_version",
     Pmm.TLS_CIPHER_SUITE: "cipher",
     Pmm.TLS_CIPHER_BITS: "cipher_bits",
@@ -311,7 +314,7 @@ class PolicyMachine:
 
     def _macros(self, stage: Stage, macros: Values) -> tuple[MacroValue, ...]:
         asked = self._agreement.macros.get(stage, ())
-        return tuple(MacroValue(macro=int(one), value=value) for one in asked if (value := macros.get(_NAMES[one], "")))
+        return tuple(MacroValue(macro=int(one), value=value) for one in asked if (value := macros.get(MACRO_NAMES[one], "")))
 
     # what the filter answers
 

@@ -4,6 +4,7 @@ Pure.  Ref: MeTA1 pmilter API (sm_pmfi_hdr_mod, rcpt_add, rcpt_del, mail_set, ms
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from meta1g.base.errors import Module, PermError
@@ -18,6 +19,8 @@ REASON_MAX_CHARS: Final = 200
 _FIELD: Final = re.compile(rb"[!-9;-~]+[ \t]*:[^\r\n\0]*(?:\r\n[ \t][^\r\n\0]*)*")
 _NAME: Final = re.compile(rb"[!-9;-~]+:?")
 _PATH: Final = re.compile(r"<[^<>\0-\x1f\x7f]*>")
+#: The same, and parameters as in MAIL and RCPT.
+_PATH_AND_PARAMETERS: Final = re.compile(_PATH.pattern + r"(?: [A-Za-z0-9][A-Za-z0-9-]*(?:=[!-~]+)?)*")
 
 
 class ModificationError(PermError):
@@ -54,6 +57,14 @@ def path_of(path: str) -> str:
     text = path if path.startswith("<") else f"<{path}>"
     if len(text) > PATH_MAX_CHARS or not _PATH.fullmatch(text):
         raise ModificationError(f"not an address: {path[:60]!r}")
+    return text
+
+
+def _path_with(path: str, args: Iterable[str]) -> str:
+    """Gives an address with its brackets and parameters; a path may bring its own."""
+    text = " ".join((path if path.startswith("<") else path_of(path), *args))
+    if len(text) > PATH_MAX_CHARS or not _PATH_AND_PARAMETERS.fullmatch(text):
+        raise ModificationError(f"not an address with parameters: {text[:80]!r}")
     return text
 
 
@@ -99,20 +110,20 @@ class Modifications:
             raise ModificationError(f"position {position} of a header field is less than 0")
         self.header.append(HeaderModification(change=int(change), position=position, field=field_of(change, field)))
 
-    def add_rcpt(self, rcpt: str) -> None:
-        """Adds a recipient; raises as change_header()."""
+    def add_rcpt(self, rcpt: str, args: Iterable[str] = ()) -> None:
+        """Adds a recipient, with parameters as in RCPT; raises as change_header()."""
         self._may(Function.RCPT_ADD, len(self.added))
-        self.added.append(path_of(rcpt))
+        self.added.append(_path_with(rcpt, args))
 
     def remove_rcpt(self, rcpt: str) -> None:
         """Removes a recipient; raises as change_header()."""
         self._may(Function.RCPT_DEL, len(self.removed))
         self.removed.append(path_of(rcpt))
 
-    def set_mail(self, mail: str) -> None:
-        """Sets the sender; raises as change_header()."""
+    def set_mail(self, mail: str, args: Iterable[str] = ()) -> None:
+        """Sets the sender, with parameters as in MAIL; raises as change_header()."""
         self._may(Function.MAIL_SET, 0)
-        self.mail = path_of(mail)
+        self.mail = _path_with(mail, args)
 
     def replace(self) -> None:
         """Lets another message take the place of this one; raises as change_header()."""

@@ -165,17 +165,22 @@ class PmSession:
         """
         self._changes().change_header(change, position, field.encode() if isinstance(field, str) else field)
 
-    def rcpt_add(self, rcpt: str) -> None:
-        """Adds a recipient (sm_pmfi_rcpt_add); raises as hdr_mod()."""
-        self._changes().add_rcpt(rcpt)
+    def rcpt_add(self, rcpt: str, *args: str) -> None:
+        """Adds a recipient (sm_pmfi_rcpt_add); raises as hdr_mod().
+
+        Args:
+            rcpt: one without a domain gets the name of the gateway.
+            args: parameters as in RCPT, `NOTIFY=NEVER`.
+        """
+        self._changes().add_rcpt(rcpt, args)
 
     def rcpt_del(self, rcpt: str) -> None:
         """Removes a recipient (sm_pmfi_rcpt_del); raises as hdr_mod()."""
         self._changes().remove_rcpt(rcpt)
 
-    def mail_set(self, mail: str) -> None:
-        """Sets another sender (sm_pmfi_mail_set); raises as hdr_mod()."""
-        self._changes().set_mail(mail)
+    def mail_set(self, mail: str, *args: str) -> None:
+        """Sets another sender (sm_pmfi_mail_set), with parameters as in MAIL; raises as hdr_mod()."""
+        self._changes().set_mail(mail, args)
 
     def msg_replace(self, pieces: Iterable[bytes]) -> None:
         """Lets another message take the place of this one, header and body (sm_pmfi_msg_replace); raises as hdr_mod().

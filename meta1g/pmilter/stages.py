@@ -59,6 +59,9 @@ _SESSION: Final = (Stage.CONNECT, *_LATER)
 MACRO_STAGES: Final[Mapping[Pmm, tuple[Stage, ...]]] = {
     Pmm.SRVHOSTNAME: _SESSION,
     Pmm.CLIENT_RESOLVE: _SESSION,
+    Pmm.CLIENT_PORT: _SESSION,
+    Pmm.SRVADDR: _SESSION,
+    Pmm.SRVPORT: _SESSION,
     **{macro: _LATER for macro in Pmm if Pmm.TLS_VERSION <= macro <= Pmm.AUTH_AUTHOR},
     Pmm.MAIL_TAID: _TA,
     Pmm.DOT_MSGID: (Stage.DOT,),

@@ -37,6 +37,7 @@ from meta1g.rcb.smtps_qmgr import (
     Refused,
     Stat,
 )
+from meta1g.rcb.talog import ta_facts
 from meta1g.smtp import verp
 
 UNKNOWN: Final = Reply(451, "4.3.0", "Transaction is not known, try again")
@@ -409,7 +410,10 @@ class Intake:
         except Exception as error:  # noqa: BLE001  see above
             failure.end_process(self.log, "qmgr.accept", error)
         dot.entered()
-        self.log.info("qmgr.accept", "ok", ss_ta=dot.ta.ta_id, mail=dot.ta.mail, size=dot.ta.size_bytes, rcpts=len(dot.rcpts))
+        ta = dot.ta
+        self.log.info(
+            "qmgr.accept", "ok", ss_ta=ta.ta_id, mail=ta.mail, size=ta.size_bytes, rcpts=len(dot.rcpts), **ta_facts(ta)
+        )
 
     def _hold(self, dot: Dot) -> None:
         """Gives an envelope that a filter wants held to DEFEDB.  Caller holds AQ."""

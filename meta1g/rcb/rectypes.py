@@ -122,7 +122,6 @@ class RT(IntEnum):
     C2Q_SEOPEN = 0x2019
     C2Q_RCPTS = 0x2020
     C2Q_RCPT_IDX = 0x2021
-    C2Q_TLS = 0x2026
     C2Q_DSN = 0x2027
     C2Q_DAMAGE = 0x2028
     C2Q_SEREPLY = 0x2029

@@ -145,7 +145,6 @@ class DeliveryResult(Message):
     session: Reply = rec(RT.C2Q_SEREPLY, Kind.REPLY, default=NO_REPLY)
     transaction: Reply = rec(RT.C2Q_TAREPLY, Kind.REPLY, default=NO_REPLY)
     session_open: bool = rec(RT.C2Q_SEOPEN, Kind.BOOL, default=False)
-    tls: str = rec(RT.C2Q_TLS, Kind.TEXT, default="")
     dsn: bool = rec(RT.C2Q_DSN, Kind.BOOL, default=False)
     damage: str = rec(RT.C2Q_DAMAGE, Kind.TEXT, default="")
     by: bool = rec(RT.C2Q_BY, Kind.BOOL, default=False)
@@ -180,7 +179,7 @@ class CloseDelivery(Message):
 
 PROTOCOL: Final = protocol(
     "smtpc-qmgr",
-    8,
+    9,
     client=(SmtpcHello, DeliveryResult, SessionClosed, SmtpcContained, TlsSession),
     server=(QmgrHelloC, Deliver, CloseDelivery),
 )

@@ -70,6 +70,9 @@ class Pmm(IntEnum):
 
     SRVHOSTNAME = 1
     CLIENT_RESOLVE = 2
+    CLIENT_PORT = 3
+    SRVADDR = 4
+    SRVPORT = 5
     TLS_VERSION = 10
     TLS_CIPHER_SUITE = 11
     TLS_CIPHER_BITS = 12

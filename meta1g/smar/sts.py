@@ -37,7 +37,6 @@ from meta1g.smar.limits import (
     STS_FETCHES_OPEN_MAX,
     STS_LOOK_S,
     STS_POLICIES_MAX,
-    STS_REFRESH_S,
     STS_REFRESHES,
     STS_RETRY_MAX_S,
     STS_RETRY_S,
@@ -206,7 +205,8 @@ class StsPolicies:
             on_found(_of(known, ""))
 
     def _is_old(self, entry: StsEntry) -> bool:
-        return self._clock.now() - entry.fetched_s > min(STS_REFRESH_S, entry.policy.max_age_s / 2)
+        age_s = self._clock.now() - entry.fetched_s
+        return age_s >= entry.refresh_s or age_s < 0
 
     # -- fetching ------------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,8 @@
                                     version: STSv1 ...
 
 Invariants: at most STS_POLICIES_MAX policies of STS_CACHE_BYTES in all are kept, the least recently used go; a file is whole or
-it is not there; one that is damaged costs the policy that it had.
+it is not there; one that is damaged costs the policy that it had.  A clock that was wrong costs no policy: one that is over is
+kept, since the clock may be ahead now, and one that was fetched in the future, by a clock that was ahead, counts from now on.
 
 Ref: RFC 8461 3.3, 5.1, 10.2 (a policy that is known holds until its end); invariants I3, I4.
 """
@@ -24,7 +25,7 @@ from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
 from meta1g.db.files import FILES
 from meta1g.pt.lock import Lock, LockRank
-from meta1g.smar.limits import STS_CACHE_BYTES, STS_POLICIES_MAX
+from meta1g.smar.limits import STS_CACHE_BYTES, STS_POLICIES_MAX, STS_REFRESH_S
 from meta1g.tls.mtasts import POLICY_MAX_BYTES, StsError, StsPolicy, parse_policy
 
 _MAGIC: Final = b"meta1g-sts 1 "
@@ -54,6 +55,11 @@ class StsEntry:
     def ends_s(self) -> float:
         """When it may not be used any more, seconds since the epoch."""
         return self.fetched_s + self.policy.max_age_s
+
+    @property
+    def refresh_s(self) -> float:
+        """After how long it is fetched again."""
+        return min(STS_REFRESH_S, self.policy.max_age_s / 2)
 
     @property
     def size_bytes(self) -> int:
@@ -103,16 +109,20 @@ class StsCache:
         self._entries: OrderedDict[str, StsEntry] = OrderedDict()
         self._bytes = 0
         for entry in sorted(self._load(), key=lambda one: one.used_s):
-            self._put(entry)
+            for domain in self._put(entry):
+                self._unlink(self._path(domain))
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def get(self, domain: str) -> StsEntry | None:
         """Gives the policy of a domain if it may still be used."""
+        now = self._clock.now()
         with self._lock:
             entry = self._entries.get(domain)
-        return None if entry is None or not self._clock.now() < entry.ends_s else entry
+            if entry is not None and entry.fetched_s > now:
+                entry = self._entries[domain] = replace(entry, fetched_s=now - entry.refresh_s, used_s=min(entry.used_s, now))
+        return None if entry is None or not now < entry.ends_s else entry
 
     def use(self, domain: str) -> StsEntry | None:
         """Gives the same for mail that meets it, and notes that."""
@@ -170,7 +180,7 @@ class StsCache:
             self._log.error("smar.sts_cache", error.strerror or "cannot be removed", path=str(path))
 
     def _load(self) -> Iterator[StsEntry]:
-        """Reads all files; what is damaged, or over, goes."""
+        """Reads all files; what is damaged goes."""
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             names = FILES.list(self._directory)
@@ -179,7 +189,7 @@ class StsCache:
             return
         for path in (self._directory / name for name in names):
             entry = self._read(path)
-            if entry is not None and self._clock.now() < entry.ends_s:
+            if entry is not None:
                 yield entry
             else:
                 self._unlink(path)

@@ -36,9 +36,9 @@ _HOSTNAME, _NEXTHOP, _DOT_NEXTHOP = "hostname", "nexthop", "dot-nexthop"
 _DANE: Final = ("dane", "dane-only")
 _NAMED: Final = {"verify": (_HOSTNAME,), "secure": (_NEXTHOP, _DOT_NEXTHOP)}
 _PLAIN: Final = {"none": TlsLevel.NONE, "may": TlsLevel.MAY, "encrypt": TlsLevel.ENCRYPT, "fingerprint": TlsLevel.FINGERPRINT}
-_WORDS: Final = (*_PLAIN, *_DANE, *_NAMED)
+LEVELS: Final = (*_PLAIN, *_DANE, *_NAMED)
 _VERSIONS: Final = {"tls1.2": False, "tls1.3": True, ">=tlsv1.2": False, ">=tlsv1.3": True, "tlsv1.3": True}
-_PRINT: Final = re.compile(r"[0-9a-f]{64}")
+_PRINT: Final = re.compile(r"[0-9a-f]{64}|[0-9a-f]{128}")
 _CIPHERS: Final = re.compile(r"[A-Za-z0-9_:+!@=.-]{1,400}")
 _PORT: Final = re.compile(r"(.+):(\d{1,5})", re.ASCII)
 _PORT_MAX: Final = 0xFFFF
@@ -80,8 +80,8 @@ def read_entry(value: str, source: str = "") -> PolicyEntry:
     """
     level, *words = value.split()[:64] or [""]
     level = level.lower()
-    if level not in _WORDS:
-        raise ValueError(f"{shown(level)} is no level; {suggest(level, _WORDS)}")
+    if level not in LEVELS:
+        raise ValueError(f"{shown(level)} is no level; {suggest(level, LEVELS)}")
     found: dict[str, list[str]] = {}
     for word in words:
         name, equals, rest = word.partition("=")
@@ -98,7 +98,7 @@ def read_entry(value: str, source: str = "") -> PolicyEntry:
     for name, values in found.items():
         policy = _ATTRIBUTES[name](level, policy, values)
     if level == "fingerprint" and not policy.fingerprints:
-        raise ValueError("fingerprint needs match=SHA-256-OF-CERTIFICATE-OR-KEY, 64 hexadecimal digits")
+        raise ValueError("fingerprint needs match=SUM-OF-CERTIFICATE-OR-KEY: SHA-256, 64 hexadecimal digits, or SHA-512")
     return PolicyEntry(policy, level in _DANE)
 
 
@@ -107,7 +107,10 @@ def _match(level: str, policy: TlsPolicy, values: list[str]) -> TlsPolicy:
         prints = tuple(word.lower().replace(":", "") for one in values for word in one.split("|") if word)
         wrong = next((one for one in prints if not _PRINT.fullmatch(one)), None)
         if wrong is not None:
-            raise ValueError(f"{shown(wrong)} is no SHA-256; write 64 hexadecimal digits, such as {_SAMPLE}, more behind |")
+            text = "is no SHA-256 or SHA-512; write 64 or 128 hexadecimal digits, such as"
+            raise ValueError(f"{shown(wrong)} {text} {_SAMPLE}, more behind |")
+        if len({len(one) for one in prints}) > 1:  # the weaker ones would not count (RFC 7671 9)
+            raise ValueError("match= has sums of SHA-256 and of SHA-512; write those of one kind")
         return replace(policy, fingerprints=prints)
     if level not in _NAMED:
         raise ValueError(f"{level} looks at no names: match= belongs to verify, secure and fingerprint")

@@ -5,7 +5,7 @@
     token      OAUTHBEARER  XOAUTH2
 
 The one that comes first and is offered is used; after it has failed no weaker one is: whoever can make a mechanism fail must
-not get the password by another.
+not get the password by another.  To a server that may be anybody only those of SCRAM are used.
 
 Invariant: no secret stands in a text of this module but in what is sent to the server.
 Pure.  Ref: RFC 4954; RFC 5802, RFC 7677, RFC 9266 (SCRAM), RFC 4616 (PLAIN), RFC 2195 (CRAM-MD5), RFC 7628 (OAUTHBEARER).
@@ -66,6 +66,7 @@ class ClientMechanism:
         token: the secret is a token, not a password.
         binds: it needs a channel binding.
         costly: a response may take long to make.
+        discreet: whoever plays the server does not get the secret by it.
     """
 
     start: Start
@@ -74,6 +75,7 @@ class ClientMechanism:
     token: bool = False
     binds: bool = False
     costly: bool = False
+    discreet: bool = False
 
 
 def _scram(hash_name: str, who: Secrets, _challenge: bytes, *, plus: bool) -> ClientExchange:
@@ -84,7 +86,7 @@ def _scram(hash_name: str, who: Secrets, _challenge: bytes, *, plus: bool) -> Cl
 
 def _scram_row(hash_name: str, *, plus: bool) -> ClientMechanism:
     # the server has to prove that it knows the password, too: success is none before its last message was right
-    return ClientMechanism(partial(_scram, hash_name, plus=plus), responses=3, binds=plus, costly=True)
+    return ClientMechanism(partial(_scram, hash_name, plus=plus), responses=3, binds=plus, costly=True, discreet=True)
 
 
 #: The strongest first, of each kind of secret.
@@ -113,7 +115,7 @@ def offered_mechanisms(keywords: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(word for line in lines for word in line.upper().replace("=", " ").split()[1:])
 
 
-def choose(offered: Iterable[str], allowed: Iterable[str], *, token: bool, can_bind: bool) -> str:
+def choose(offered: Iterable[str], allowed: Iterable[str], *, token: bool, can_bind: bool, known: bool) -> str:
     """Chooses a mechanism; empty if there is none.
 
     Args:
@@ -121,11 +123,12 @@ def choose(offered: Iterable[str], allowed: Iterable[str], *, token: bool, can_b
         allowed: what may be used, preferred first.
         token: the secret is a token.
         can_bind: the connection has a channel binding.
+        known: it is certain who the server is; others do not get the secret.
     """
     there = frozenset(offered)
     for name in allowed:
         row = MECHANISMS[name]
-        if name in there and row.token == token and (can_bind or not row.binds):
+        if name in there and row.token == token and (can_bind or not row.binds) and (known or row.discreet):
             return name
     return ""
 

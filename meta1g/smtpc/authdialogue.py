@@ -15,9 +15,12 @@ from collections.abc import Callable
 from typing import Final
 
 from meta1g.base.reply import Reply
+from meta1g.base.tlsfacts import TlsInfo
+from meta1g.base.tlspolicy import TlsPolicy
 from meta1g.sasl.base import SaslError
 from meta1g.smtpc.auth import Exchange, Secrets, choose, offered_mechanisms
 from meta1g.smtpc.connection import ServerConnection
+from meta1g.smtpc.demands import is_known
 from meta1g.smtpc.fsm import State
 from meta1g.smtpc.limits import CHALLENGES_MAX
 from meta1g.smtpc.logins import Login, LoginSettings
@@ -27,6 +30,10 @@ from meta1g.st.offload import offload
 
 #: RFC 5802 5.1 names no length.
 _NONCE_BYTES: Final = 18
+_UNKNOWN: Final = (
+    "the certificate of the server is not verified, so the secret is not told; name its authority in CAcert_file, or its name "
+    "or fingerprint in tls_policy, or set the flag unverified_tls of auth; offered: "
+)
 
 
 class AuthDialogue:
@@ -48,27 +55,33 @@ class AuthDialogue:
         self._converse = converse
         self._exchange: Exchange | None = None
 
-    def choose(self, login: Login, secret: str, *, under_tls: bool) -> str:
+    def choose(self, login: Login, secret: str, tls: TlsInfo | None, policy: TlsPolicy) -> str:
         """Chooses a mechanism; gives its name.
 
         Args:
             login: who we are.
             secret: the password or the token.
-            under_tls: the session is under TLS.
+            tls: what was agreed on; None in clear.
+            policy: what TLS had to fulfil.
 
         Raises:
             SessionError: there is none, or the session is in clear.
         """
         settings, connection = self._settings, self._connection
-        if not under_tls and not settings.without_tls and not connection.is_local:
+        if tls is None and not settings.without_tls and not connection.is_local:
             raise self._failed("there is a login, and the session is in clear; the flag without_tls of auth lets secrets go so")
         offered = offered_mechanisms(self._talk.extensions.keywords)
         if not offered:
             raise self._failed("there is a login, and the server does not offer AUTH")
-        binding = connection.binding if under_tls else None
-        name = choose(offered, settings.mechanisms, token=login.is_token, can_bind=binding is not None)
+        binding = None if tls is None else connection.binding
+        anybody = settings.unverified_tls or settings.without_tls or connection.is_local
+        known = anybody or is_known(policy, connection.server.host, tls)
+        facts = {"token": login.is_token, "can_bind": binding is not None}
+        name = choose(offered, settings.mechanisms, **facts, known=known)
         if not name:
-            raise self._failed(f"no mechanism that may be used for this login is offered: {' '.join(offered)}")
+            unknown = not known and choose(offered, settings.mechanisms, **facts, known=True)
+            why = _UNKNOWN if unknown else "no mechanism that may be used for this login is offered: "
+            raise self._failed(why + " ".join(offered))
         server = connection.server
         who = Secrets(
             user=login.user,

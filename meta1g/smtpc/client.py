@@ -275,6 +275,7 @@ class Client:
         Switches: yes (read, write, offload).
         """
         refused: dict[int, Reply] = {}
+        whole = job
         if is_strict(job):
             refused = unmet(job, session.tls, session.extensions, self._needs_of)
             job = replace(
@@ -287,7 +288,29 @@ class Client:
             status = session.probe(job) if content is None else session.deliver(job, content)
         status.rcpts.update(refused)
         status.retry.update(dict.fromkeys(refused, Retry.OTHER_SERVER))
+        if refused and session.spare and session.login_tried is None:
+            left = tuple(rcpt for rcpt in whole.rcpts if rcpt.rcpt_idx in refused)
+            self._ask_overtaken(session, replace(whole, rcpts=left), content, status)
         return status
+
+    def _ask_overtaken(self, session: Session, job: Deliver, content: Content | None, status: DeliveryStatus) -> None:
+        """Asks better addresses that were only overtaken for those whose demands this one does not meet: QMGR does not.
+
+        Switches: yes (connect, read, write, offload).
+        """
+        spare, session.spare = session.spare, ()
+        try:
+            session.quit()
+            session.open(spare)
+            more = self._transact(session, job, content)
+        except (SessionError, TempError):  # what was said before stays
+            return
+        common = more.session or more.transaction
+        if common is not None:
+            more.rest(job, common)
+        for idx, reply in more.rcpts.items():
+            status.rcpts[idx] = reply
+            status.retry[idx] = more.retry.get(idx, Retry.BY_CODE)
 
     def _needs_of(self, snippet: str) -> TlsRequirements | None:
         """Gives what a recipient's piece of configuration demands.

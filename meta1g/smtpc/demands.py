@@ -18,7 +18,8 @@ from meta1g.base.tlspolicy import TlsLevel, TlsPolicy
 _NOT_OFFERED: Final = "4.7.4"
 _FAILED: Final = "4.7.5"
 _DANE_EE: Final = 3
-_SHA256: Final = 1
+#: Matching types by the length of a sum: SHA-256, SHA-512.
+_KINDS: Final = {32: 1, 64: 2}
 
 
 def wanted(policy: TlsPolicy, host: str) -> TlsWanted:
@@ -31,9 +32,8 @@ def wanted(policy: TlsPolicy, host: str) -> TlsWanted:
     server_name = _a_label(policy.server_name or host)
     if policy.level is TlsLevel.FINGERPRINT:
         prints = [bytes.fromhex(one) for one in policy.fingerprints]
-        return TlsWanted(
-            server_name, (), tuple(Tlsa(_DANE_EE, selector, _SHA256, one) for selector in (0, 1) for one in prints)
-        )
+        records = (Tlsa(_DANE_EE, selector, _KINDS[len(one)], one) for selector in (0, 1) for one in prints)
+        return TlsWanted(server_name, (), tuple(records))
     if policy.level is TlsLevel.DANE:
         return TlsWanted(server_name, tuple(map(_a_label, policy.names)), policy.tlsa)
     names = policy.names if policy.level is TlsLevel.VERIFY else (host,) if host else ()
@@ -72,6 +72,17 @@ def lack(policy: TlsPolicy, info: TlsInfo | None) -> str:
     if not policy.names:
         return "its certificate cannot be verified: no name is right"
     return "" if info.verified else f"its certificate cannot be verified: {info.reason}"
+
+
+def is_known(policy: TlsPolicy, host: str, info: TlsInfo | None) -> bool:
+    """Tells whether it is certain who the server of a session is.
+
+    Args:
+        policy: its policy.
+        host: its name, empty if it has none: then only what the policy names can be compared.
+        info: what was agreed on; None in clear.
+    """
+    return info is not None and info.verified and bool(wanted(policy, host).names or info.dane)
 
 
 def refused(where: str, policy: TlsPolicy) -> Reply | None:

@@ -43,11 +43,13 @@ class LoginSettings:
         file: the file of logins.
         mechanisms: those that may be used, preferred first.
         without_tls: secrets may go in clear.
+        unverified_tls: they may go to a server whose certificate is not verified.
     """
 
     file: Path
     mechanisms: tuple[str, ...]
     without_tls: bool = False
+    unverified_tls: bool = False
 
 
 class SecretKind(StrEnum):

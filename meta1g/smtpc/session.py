@@ -265,7 +265,7 @@ class Session:
         dialogue = AuthDialogue(self._talk, self.connection, settings, self._converse)
         try:
             secret = shared.auth_out.secret(login)
-            mechanism = dialogue.choose(login, secret, under_tls=self.tls is not None)
+            mechanism = dialogue.choose(login, secret, self.tls, self.policy)
             dialogue.run()
         except (SessionError, TempError) as error:
             shared.auth_out.failed(self.session_id, self.server, login, mechanism, error.reply)

@@ -95,6 +95,7 @@ def _auth_settings(config: Config, section: Section) -> LoginSettings | None:
         file=config.configuration_directory / file,
         mechanisms=tuple(one.upper() for one in section.get("mechanisms")) or tuple(MECHANISMS),
         without_tls=section.flag("without_tls"),
+        unverified_tls=section.flag("unverified_tls"),
     )
 
 

@@ -56,7 +56,7 @@ class DeliveryStatus:
         for rcpt in job.rcpts:
             self.rcpts.setdefault(rcpt.rcpt_idx, reply)
 
-    def result(self, job: Deliver, *, session_open: bool, tls: str = "", dsn: bool = False, by: bool = False) -> DeliveryResult:
+    def result(self, job: Deliver, *, session_open: bool, dsn: bool = False, by: bool = False) -> DeliveryResult:
         """Makes the message for QMGR; the texts are cut so that it takes it.
 
         Who was left to the next transaction shares in what is said of this one, or of the session.
@@ -71,7 +71,6 @@ class DeliveryStatus:
             session=(self.session or NO_REPLY).cut(REPLY_TEXT_MAX_CHARS),
             transaction=(self.transaction or NO_REPLY).cut(REPLY_TEXT_MAX_CHARS),
             session_open=session_open,
-            tls=tls,
             dsn=dsn,
             by=by,
             damage=self.damage[:REPLY_TEXT_MAX_CHARS],

@@ -1,7 +1,8 @@
 """Back ends that are other programs: saslauthd, and Dovecot's authentication process.
 
 Each question has a connection of its own: the daemon may be started again at any time, and what it does to one question it does
-to no other.  The answer to a wrong password, which Dovecot holds back for two seconds, has one place of AUTH_QUESTIONS_AT_ONCE.
+to no other.  saslauthd answers few questions at a time.  Dovecot holds back the answer to a wrong password for two seconds, so
+every check is asked at once: a client can have AUTH_PLACES_OF_CLIENT of AUTH_PLACES held back, and nobody else waits for them.
 
 Owner: the process (all state threads of it).
 Ref: saslauthd(8); Dovecot, "Authentication Protocol v1.2"; the lines are in meta1g/sasl/daemons.py.
@@ -19,7 +20,7 @@ from meta1g.base.errors import Module, TempError
 from meta1g.sasl import daemons
 from meta1g.sasl.base import Challenge, SaslError, SaslIdentity
 from meta1g.smtps.backends import BackEnd, Relayed
-from meta1g.smtps.limits import US
+from meta1g.smtps.limits import AUTH_PLACES, US
 from meta1g.smtps.mechanisms import PASSWORDS, Mechanism, Way
 from meta1g.st import NetFd, StError, st_connect, st_netfd_close, st_netfd_open_socket, st_read, st_write
 
@@ -163,6 +164,8 @@ class SaslauthdBackEnd(BackEnd):
 
 class DovecotBackEnd(SaslauthdBackEnd):
     """Dovecot: it checks passwords, and speaks all mechanisms that it knows.  Owner: the process."""
+
+    at_once = AUTH_PLACES
 
     def leads(self, row: Mechanism) -> bool:
         """Tells whether it speaks with the client itself."""

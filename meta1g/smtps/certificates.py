@@ -21,7 +21,7 @@ from meta1g.base.tlsfacts import TlsSettings, ending
 from meta1g.smtps.handshakes import Handshakes
 from meta1g.smtps.limits import CERTIFICATES_LOOK_S, CERTIFICATES_TOLD, TICKET_SECRET_MAX_BYTES, US
 from meta1g.smtps.servernames import ServerNames
-from meta1g.smtps.tickets import SECRET_MIN_BYTES, day_of, ticket_keys
+from meta1g.smtps.tickets import SECRET_MIN_BYTES, day_of, keys_on
 from meta1g.st import StError, st_usleep
 from meta1g.st.libssl import readable
 from meta1g.st.tls import TlsContext, tls_context, tls_trouble
@@ -93,7 +93,7 @@ class Certificates:
         """Makes the context of what the files say now."""
         path = self._settings.ticket_secret_file
         self._secret = self._own_secret if path is None else read_secret(path)
-        settings = replace(self._settings, ticket_keys=ticket_keys(self._secret, self._day))
+        settings = replace(self._settings, ticket_keys=keys_on(self._secret, self._day))
         return tls_context(settings, server=True)
 
     def watch(self, _arg: object = None) -> None:
@@ -128,7 +128,7 @@ class Certificates:
         day = day_of(self._clock.now())
         if day != self._day:
             self._day = day
-            self.context.set_ticket_keys(ticket_keys(self._secret, day))
+            self.context.set_ticket_keys(keys_on(self._secret, day))
 
     def _first(self) -> str:
         return str(self._settings.pairs[0].cert_file)

@@ -16,9 +16,10 @@ from meta1g.base.selfcheck import Findings
 from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM
 from meta1g.conf.config import Config, Section
 from meta1g.conf.load import load_file
+from meta1g.milter.settings import MilterSettings
 from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.mechanisms import PASSWORDS, SessionFacts, offered
-from meta1g.smtps.milters import MilterSettings, PolicySettings, milters_of, policies_of
+from meta1g.smtps.milters import PolicySettings, milters_of, policies_of
 from meta1g.smtps.settings import settings_from
 
 _NO_MECHANISM: Final = (

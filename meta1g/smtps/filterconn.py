@@ -1,7 +1,6 @@
-"""One connection to one filter, for one SMTP session: bytes and time limits around the machine of meta1g/milter.
+"""One connection to one filter, for one SMTP session: state threads around what is said on it (meta1g/milter/exchange.py).
 
-Every wait has an end: for each answer the time of its step, whatever trickles in, and at the end of a message a total.  What
-goes wrong is a FilterFailedError, which names the filter and says what it did; the connection is of no use then.
+What goes wrong is a FilterFailedError, which names the filter and says what it did; the connection is of no use then.
 
 Ref: MeTA1 design, "Functional Specification: SMTPS, policy milter" (place modelled on); sendmail 8, libmilter/docs.
 """
@@ -14,14 +13,12 @@ from typing import Final
 
 from meta1g.base.errors import BugError
 from meta1g.milter.changes import FilterChange
-from meta1g.milter.codec import FrameReader
 from meta1g.milter.errors import MilterProtocolError
-from meta1g.milter.frames import ANSWERS_BY_CODE, Frame, Smfic
-from meta1g.milter.fsm import State
+from meta1g.milter.exchange import FilterFault, MilterExchange, fault_of, reason_of
 from meta1g.milter.machine import CONTINUE, FilterMachine, FilterVerdict
-from meta1g.smtps.filterstats import FilterFault, FilterPresence, FilterTally
-from meta1g.smtps.limits import FILTER_AGAIN_US, FILTER_READ_BYTES, FILTER_TIMES, FILTER_UNSENT_BYTES, GOODBYE_TIMEOUT_US
-from meta1g.smtps.milters import MilterSettings
+from meta1g.milter.settings import MilterSettings
+from meta1g.smtps.filterstats import FilterPresence, FilterTally
+from meta1g.smtps.limits import FILTER_AGAIN_US, FILTER_READ_BYTES, GOODBYE_TIMEOUT_US
 from meta1g.st import NetFd, StError, st_connect, st_netfd_close, st_netfd_open_socket, st_read, st_usleep, st_utime, st_write
 
 #: TCP_QUICKACK of Linux: filters that write an answer in two pieces wait for the acknowledgement of the first one.
@@ -51,21 +48,22 @@ class MilterConnection:
     Attributes:
         settings: the same.
         tally: the same.
-        machine: what it was told.
 
     Owner: the state thread of the session.
     """
 
-    __slots__ = ("_nfd", "_reader", "_unsent", "_unsent_bytes", "machine", "settings", "tally")
+    __slots__ = ("_exchange", "_nfd", "settings", "tally")
 
     def __init__(self, settings: MilterSettings, tally: FilterTally) -> None:
         self.settings = settings
         self.tally = tally
-        self.machine = FilterMachine()
-        self._reader = FrameReader(ANSWERS_BY_CODE)
+        self._exchange = MilterExchange(settings, self, tally.answered)
         self._nfd: NetFd | None = None
-        self._unsent: list[bytes] = []
-        self._unsent_bytes = 0
+
+    @property
+    def machine(self) -> FilterMachine:
+        """What the filter was told."""
+        return self._exchange.machine
 
     def open(self) -> None:
         """Connects and negotiates.  Switches: yes (network).
@@ -76,8 +74,7 @@ class MilterConnection:
         """
         until_us = st_utime() + self.settings.connect_timeout_us
         self._guard("connecting", lambda: self._connect(self.settings.connect_timeout_us))
-        self._guard("negotiating", lambda: self._answer(self.machine.negotiate(), until_us, None))
-        self._reader.max_bytes = self.machine.frame_max_bytes
+        self._guard("negotiating", lambda: self._exchange.negotiate(until_us))
         self.tally.became(FilterPresence.UP)
 
     def _connect(self, timeout_us: int) -> None:
@@ -112,76 +109,39 @@ class MilterConnection:
             FilterFailedError: the filter is lost.
             StError: EINTR.
         """
-        return self._guard("answering", lambda: self._ask(tell, on_change))
-
-    def _ask(self, tell: Callable[[FilterMachine], bytes], on_change: Callable[[FilterChange], None] | None) -> FilterVerdict:
-        """Switches: yes (network), if it listens."""
-        data, machine = tell(self.machine), self.machine
-        if machine.waits_for is None:
-            self.later(data)
-            if self._unsent_bytes > FILTER_UNSENT_BYTES:
-                self._send(b"")
-            return CONTINUE
-        return self._answer(data, 0, on_change)
+        return self._guard("answering", lambda: self._exchange.ask(tell, on_change))
 
     def later(self, data: bytes) -> None:
         """Keeps what needs no answer until something is sent that does, or until there is much."""
-        if data:
-            self._unsent.append(data)
-            self._unsent_bytes += len(data)
+        self._exchange.later(data)
 
-    def _send(self, data: bytes) -> None:
+    def now_us(self) -> int:
+        """Gives the clock of state threads (MilterTransport, and so are the next two)."""
+        return st_utime()
+
+    def send(self, data: bytes, timeout_us: int) -> None:
         """Switches: yes (write)."""
         assert self._nfd is not None
-        self._unsent.append(data)
-        data, self._unsent, self._unsent_bytes = b"".join(self._unsent), [], 0
-        st_write(self._nfd, data, self.settings.send_timeout_us)
+        st_write(self._nfd, data, timeout_us)
 
-    def _answer(self, data: bytes, until_us: int, on_change: Callable[[FilterChange], None] | None) -> FilterVerdict:
-        """Sends, and takes frames until the filter has decided.  Switches: yes (network)."""
-        machine, settings = self.machine, self.settings
-        at_end = machine.waits_for is Smfic.BODYEOB
-        step_us = settings.end_timeout_us if at_end else settings.reply_timeout_us
-        self._send(data)
-        begun_us = st_utime()
-        last_us = until_us or begun_us + step_us * FILTER_TIMES
-        until_us = until_us or begun_us + step_us
-        while True:
-            result = machine.take(self._frame(until_us))
-            if isinstance(result, FilterVerdict):
-                self.tally.answered(st_utime() - begun_us)
-                return result
-            if result is None:
-                until_us = min(st_utime() + step_us, last_us)
-            elif on_change is not None:
-                on_change(result)
-
-    def _frame(self, until_us: int) -> Frame:
-        """Reads up to the end of a frame.  Switches: yes (read), unless it is there."""
+    def receive(self, timeout_us: int) -> bytes:
+        """Switches: yes (read)."""
         nfd = self._nfd
         assert nfd is not None
-        while (frame := self._reader.take()) is None:
-            left_us = until_us - st_utime()
-            if left_us <= 0:
-                raise StError(errno.ETIME, "no answer in time")
-            if not isinstance(self.settings.address, str) and nfd.sock is not None:
-                nfd.sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-            data = st_read(nfd, FILTER_READ_BYTES, left_us)
-            if not data:
-                raise FilterFailedError(FilterFault.CLOSED, "it closed the connection")
-            self._reader.feed(data)
-        return frame
+        if not isinstance(self.settings.address, str) and nfd.sock is not None:
+            nfd.sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        return st_read(nfd, FILTER_READ_BYTES, timeout_us)
 
     def _guard(self, doing: str, function: Callable[[], "FilterVerdict | None"]) -> FilterVerdict:
         """Runs a function and turns what goes wrong into one error.  Switches: yes (network)."""
         try:
             return function() or CONTINUE
-        except (OSError, MilterProtocolError, FilterFailedError, BugError) as error:
+        except (OSError, MilterProtocolError, BugError) as error:
             self.fail()
             if isinstance(error, BugError) or (isinstance(error, StError) and error.errno == errno.EINTR):
                 raise
             self.tally.became(FilterPresence.DOWN)
-            raise FilterFailedError(_fault(error), f"{doing}: {_reason(error)}") from error
+            raise FilterFailedError(fault_of(error), f"{doing}: {reason_of(error)}") from error
 
     def fail(self) -> None:
         """Gives the filter up."""
@@ -193,10 +153,8 @@ class MilterConnection:
         if self._nfd is None:
             return
         try:
-            if self.machine.state is not State.FAILED:
-                self.later(self.machine.quit())
-                with suppress(OSError):  # it has gone already, or sees the end of the connection
-                    st_write(self._nfd, b"".join(self._unsent), GOODBYE_TIMEOUT_US)
+            with suppress(OSError):  # it has gone already, or sees the end of the connection
+                self._exchange.goodbye(GOODBYE_TIMEOUT_US)
         finally:
             self._close()
 
@@ -204,22 +162,3 @@ class MilterConnection:
         nfd, self._nfd = self._nfd, None
         if nfd is not None:
             st_netfd_close(nfd)
-
-
-def _fault(error: Exception) -> FilterFault:
-    if isinstance(error, FilterFailedError):
-        return error.fault
-    if isinstance(error, MilterProtocolError):
-        return FilterFault.PROTOCOL
-    number = error.errno if isinstance(error, OSError) else 0
-    return {errno.ETIME: FilterFault.TIMEOUT, errno.ECONNRESET: FilterFault.CLOSED, errno.EPIPE: FilterFault.CLOSED}.get(
-        number or 0, FilterFault.AWAY
-    )
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, MilterProtocolError):
-        return error.cause
-    if isinstance(error, StError) and error.errno == errno.ETIME:
-        return "no answer in time"
-    return str(error)

@@ -17,13 +17,14 @@ from meta1g.base.reply import Reply
 from meta1g.milter.changes import FilterChange
 from meta1g.milter.fsm import State
 from meta1g.milter.machine import CONTINUE, FilterMachine, FilterOutcome, FilterVerdict
+from meta1g.milter.settings import WITHOUT_FILTER, DefaultAction
 from meta1g.rcb.smtps_qmgr import NewRecipient, NewTransaction
 from meta1g.smtp.address import Address
 from meta1g.smtp.esmtp import Ext, Extensions, MailParams, RcptParams, format_mail_params, format_rcpt_params
 from meta1g.smtps import filtermacros
 from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.filterconn import FilterFailedError, MilterConnection
-from meta1g.smtps.milters import DefaultAction, PolicySettings
+from meta1g.smtps.milters import PolicySettings
 from meta1g.smtps.received import literal
 from meta1g.smtps.transaction import Transaction
 
@@ -31,13 +32,6 @@ if TYPE_CHECKING:
     from meta1g.pmilter.machine import PolicyMachine
     from meta1g.smtps.policylink import PolicyConnection
 
-_NO_SERVICE: Final = "Service unavailable - try again later"
-#: What a session without the filter hears, by its default action.
-_WITHOUT: Final = {
-    DefaultAction.TEMPFAIL: Reply(451, "4.7.1", _NO_SERVICE),
-    DefaultAction.REJECT: Reply(550, "5.7.1", "Service unavailable"),
-    DefaultAction.ABORT: Reply(421, "4.3.2", _NO_SERVICE),
-}
 #: All parameters, as if a server offered all that have some.
 _ALL_PARAMETERS: Final = Extensions({ext.value: "" for ext in Ext})
 #: What a filter is told, by its machine: bytes, or messages.
@@ -244,7 +238,7 @@ class Filters:
         )
         if action is DefaultAction.QUARANTINE:
             self.hold = f"{one.rule} failed"
-        reply = _WITHOUT.get(action)
+        reply = WITHOUT_FILTER.get(action)
         if reply is None:
             return CONTINUE
         self.denial, self.rule = reply, one.rule

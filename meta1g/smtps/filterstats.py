@@ -12,18 +12,10 @@ from enum import StrEnum
 from typing import Final
 
 from meta1g.base.clock import Clock
+from meta1g.milter.exchange import FilterFault
 from meta1g.rcb.smtps_qmgr import FilterFaults, FilterReport
 
 _US_MAX: Final = 0xFFFFFFFF
-
-
-class FilterFault(StrEnum):
-    """How a filter failed."""
-
-    AWAY = "away"
-    TIMEOUT = "timeout"
-    CLOSED = "closed"
-    PROTOCOL = "protocol"
 
 
 class FilterPresence(StrEnum):

@@ -67,7 +67,7 @@ AUTH_PLACES_OF_CLIENT: Final = 32
 AUTH_DELAY_MAX_US: Final = 30 * US
 #: How often it is told that passwords cannot be checked.
 AUTH_AWAY_TOLD_S: Final = 10
-#: Questions to saslauthd or Dovecot at the same time: each is a connection.
+#: Questions to saslauthd or smar at the same time.
 AUTH_QUESTIONS_AT_ONCE: Final = 16
 #: How long the last reply to a client that is sent away may take.
 GOODBYE_TIMEOUT_US: Final = 1 * US
@@ -103,11 +103,6 @@ TROUBLE_TEXT_MAX_CHARS: Final = 1000
 FILTER_DESCRIPTORS: Final = 2
 #: One read from a filter: its answers are short but for a new body.
 FILTER_READ_BYTES: Final = 64 << 10
-#: What filters that do not answer each step have not been sent yet.
-FILTER_UNSENT_BYTES: Final = 64 << 10
-#: A filter that says that it is at work gets its time anew, so often in all: a client waits 10 minutes at the end of a message
-#: (RFC 5321 4.5.3.2.6).
-FILTER_TIMES: Final = 4
 #: Greatest header that filters are shown, and that they may make; it is held in memory.
 FILTER_HEADER_MAX_BYTES: Final = 1 << 20
 #: Fields of it: each costs some 10 us of our time for each filter, and nobody else has a turn meanwhile.

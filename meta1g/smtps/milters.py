@@ -1,52 +1,15 @@
-"""Which filters a section of smtps has, and what a session without one of them comes to.
+"""Which filters a section of smtps has.
 
-Ref: MeTA1 README, "policy_milter" (flags and time-out modelled on); sendmail 8, doc/op, "X- Mail Filter (Milter) Definitions"
-(time-outs); Postfix, MILTER_README (default action).
+Ref: MeTA1 README, "policy_milter" (flags and time-out modelled on).
 """
 
-from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 
 from meta1g.base.dataclass import dataclass
 from meta1g.conf.errors import ConfigError
 from meta1g.conf.load import Section
+from meta1g.milter.settings import DefaultAction, MilterSettings, filter_address, milter_settings
 from meta1g.smtps.limits import US
-
-
-class DefaultAction(StrEnum):
-    """What happens without the filter."""
-
-    TEMPFAIL = "tempfail"
-    REJECT = "reject"
-    ACCEPT = "accept"
-    QUARANTINE = "quarantine"
-    ABORT = "abort"
-
-
-@dataclass(frozen=True, slots=True)
-class MilterSettings:
-    """One filter.
-
-    Args:
-        name: of its section.
-        address: where it listens: a path, or address and port.
-        connect_timeout_us: for connection and negotiation.
-        send_timeout_us: to send what one step says.
-        reply_timeout_us: for the answer to a step.
-        end_timeout_us: for each answer to the end of a message.
-        default_action: what happens without it.
-        macros: beside those of the session, or instead of them.
-    """
-
-    name: str
-    address: str | tuple[str, int]
-    connect_timeout_us: int
-    send_timeout_us: int
-    reply_timeout_us: int
-    end_timeout_us: int
-    default_action: DefaultAction
-    macros: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +44,7 @@ def _policy(section: Section, queue_directory: Path, max_message_bytes: int) -> 
         action = DefaultAction.ACCEPT
     return PolicySettings(
         name=section.name or "",
-        address=_address(section.sub("socket"), queue_directory),
+        address=filter_address(section.sub("socket"), queue_directory),
         reply_timeout_us=section.get("timeout") * US,
         default_action=action,
         max_message_bytes=max_message_bytes,
@@ -106,24 +69,4 @@ def milters_of(section: Section, queue_directory: Path, *, every: bool = False) 
     missing = [name for name in names if name not in found]
     if missing:
         raise ConfigError(f"{section.where}: milters: there is no section milter {missing[0]}; add it, or remove the name")
-    return tuple(_milter(found[name], queue_directory) for name in names)
-
-
-def _milter(section: Section, queue_directory: Path) -> MilterSettings:
-    pairs = [text.partition("=") for text in section.get("macros")]
-    return MilterSettings(
-        name=section.name or "",
-        address=_address(section.sub("socket"), queue_directory),
-        connect_timeout_us=section.get("connect_timeout") * US,
-        send_timeout_us=section.get("send_timeout") * US,
-        reply_timeout_us=section.get("reply_timeout") * US,
-        end_timeout_us=section.get("end_timeout") * US,
-        default_action=DefaultAction(section.get("default_action")),
-        macros={name.strip("{} "): value.strip() for name, _equals, value in pairs},
-    )
-
-
-def _address(section: Section, queue_directory: Path) -> str | tuple[str, int]:
-    if section.get("type") == "unix" or section.given("path"):
-        return str(queue_directory / section.get("path"))
-    return str(section.get("address")), section.get("port")
+    return tuple(milter_settings(found[name], queue_directory) for name in names)

@@ -18,6 +18,7 @@ from meta1g.base.log import Log
 from meta1g.base.reply import Reply
 from meta1g.milter.changes import FilterChange, NewMessage
 from meta1g.milter.errors import MilterProtocolError
+from meta1g.milter.exchange import FilterFault
 from meta1g.milter.machine import CONTINUE, FilterOutcome, FilterVerdict
 from meta1g.pmilter.machine import NOTHING, Agreement, Messages, PolicyMachine, agree
 from meta1g.rcb.schema import Message, Role
@@ -36,7 +37,7 @@ from meta1g.rcb.smtps_pmilter import (
     Replacement,
 )
 from meta1g.smtps.filterconn import FilterFailedError
-from meta1g.smtps.filterstats import FilterFault, FilterPresence, FilterTally
+from meta1g.smtps.filterstats import FilterPresence, FilterTally
 from meta1g.smtps.milters import PolicySettings
 from meta1g.st import StError, st_utime
 from meta1g.st.rcbconn import RcbConn

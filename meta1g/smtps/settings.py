@@ -13,13 +13,14 @@ from meta1g.base.tlsneeds import TlsRequirements
 from meta1g.conf.load import Config, Section
 from meta1g.conf.snippet import parse_snippet
 from meta1g.conf.tlsconf import tls_requirements, tls_settings
+from meta1g.milter.settings import MilterSettings
 from meta1g.rcb.smtps_smar import LookupFlags
 from meta1g.smtp.address import Leniency
 from meta1g.smtp.esmtp import Ext, offered_by
 from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.counting import Count
 from meta1g.smtps.limits import SNIPPETS_KEPT, US
-from meta1g.smtps.milters import MilterSettings, PolicySettings, milters_of, policies_of
+from meta1g.smtps.milters import PolicySettings, milters_of, policies_of
 from meta1g.smtps.trust import Trusted, trusted
 from meta1g.smtps.verify import Verification
 

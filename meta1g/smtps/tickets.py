@@ -1,6 +1,7 @@
 """Keys of session tickets: made of a secret and the day, so that all processes that know the secret have the same ones.
 
-A ticket is worth nothing after the day (UTC) that it was given on: its client makes a full handshake then.
+A ticket is taken on the day (UTC) that it was given on and on the next one, so that midnight does not bring a full handshake
+for everybody; OpenSSL lets none live longer than two hours.
 
 Pure.  Ref: RFC 5077 5.5 and RFC 8446 C.4 (keys are changed often); RFC 5869 2.3 (how they are made).
 """
@@ -23,6 +24,11 @@ def day_of(now_s: float) -> int:
         now_s: seconds since the epoch.
     """
     return int(now_s // _DAY_S)
+
+
+def keys_on(secret: bytes, day: int) -> bytes:
+    """Gives what is used on a day: its keys, by which tickets are made, and those of the day before."""
+    return ticket_keys(secret, day) + ticket_keys(secret, day - 1)
 
 
 def ticket_keys(secret: bytes, day: int) -> bytes:

@@ -17,7 +17,7 @@ import os
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from meta1g.base.tlsfacts import KeyPair, TlsInfo, TlsSettings, TlsWanted
+from meta1g.base.tlsfacts import TICKET_KEYS_BYTES, KeyPair, TlsInfo, TlsSettings, TlsWanted
 from meta1g.st.errors import StError
 from meta1g.st.io import WantError
 from meta1g.st.netfd import READ, WRITE
@@ -104,6 +104,7 @@ class Context:
         asks = settings.request_cert or not server
         self._certs: list[Any] = []  # ours
         self._kinds: set[int] = set()  # of their keys
+        self.tickets = ffi.new("struct tickets *")
         method = lib.TLS_server_method() if server else lib.TLS_client_method()
         self.ctx = ffi.gc(_made(lib.SSL_CTX_new(method)), lib.SSL_CTX_free)
         lib.ask_nobody(self.ctx)
@@ -142,6 +143,7 @@ class Context:
         lib.SSL_CTX_set_num_tickets(ctx, 1)
         if settings.ticket_keys:
             self.set_ticket_keys(settings.ticket_keys)
+            lib.take_tickets(ctx)
 
     def _load(self, pair: KeyPair) -> None:
         """Loads a pair; each one is checked, as a key of another kind would silently take another place."""
@@ -184,13 +186,14 @@ class Context:
         return list(map(_seconds_left, self._certs))
 
     def set_ticket_keys(self, keys: bytes) -> None:
-        """Makes and takes tickets with these keys from now on; those of others are not taken any more.
+        """Makes tickets with the first of these keys from now on, and takes those of all of them; of others no more.
 
         Args:
-            keys: TICKET_KEYS_BYTES.
+            keys: TICKET_KEYS_BYTES, once or twice.
         """
-        if lib.SSL_CTX_set_tlsext_ticket_keys(self.ctx, ffi.from_buffer(keys), len(keys)) != 1:
-            _refuse("ticket keys")
+        for number in range(len(keys) // TICKET_KEYS_BYTES):
+            ffi.memmove(self.tickets.keys[number], keys[number * TICKET_KEYS_BYTES :], TICKET_KEYS_BYTES)
+            self.tickets.sets = number + 1
 
     def connection(self, fd: int, wanted: TlsWanted | None) -> "TlsConnection":
         """Begins a connection over a descriptor, which stays the caller's.
@@ -210,7 +213,7 @@ class TlsConnection:
             for, None as long as it has not come.
     """
 
-    __slots__ = ("_done", "_hello", "_server", "_ssl", "hello")
+    __slots__ = ("_done", "_hello", "_server", "_ssl", "_tickets", "hello")
 
     def __init__(self, context: Context, fd: int, wanted: TlsWanted | None) -> None:
         _clear()
@@ -223,6 +226,7 @@ class TlsConnection:
             _refuse("descriptor")
         if wanted is None:
             self._hello = ffi.new("struct hello *")
+            self._tickets = self._hello.tickets = context.tickets
             lib.set_hello(self._ssl, self._hello)
             lib.SSL_set_accept_state(self._ssl)
         else:

@@ -5,6 +5,7 @@ and pyssl.py serves instead.
 
     keep_hello()    stops a handshake after the client's hello, so that its context may be chosen without a callback into Python
     ask_nobody()    refuses a key with a passphrase instead of asking the terminal for it
+    take_tickets()  makes session tickets with the first of two sets of keys, and takes those of both
     accept_any()    goes on with a certificate that cannot be verified; SSL_get_verify_result() tells
 
 Ref: OpenSSL 3.0 manual pages.
@@ -42,7 +43,8 @@ typedef ... X509; typedef ... X509_NAME; typedef ... X509_STORE; typedef ... ASN
 #define DANE_FLAG_NO_DANE_EE_NAMECHECKS ...
 #define NID_commonName ...
 
-struct hello { int seen; size_t length; unsigned char name[256]; };
+struct tickets { int sets; unsigned char keys[2][80]; };
+struct hello { int seen; size_t length; unsigned char name[256]; struct tickets *tickets; };
 struct dn { int length; char text[1024]; };
 
 const char *OpenSSL_version(int type);
@@ -61,7 +63,6 @@ long SSL_CTX_set_mode(SSL_CTX *ctx, long mode);
 long SSL_CTX_set_session_cache_mode(SSL_CTX *ctx, long mode);
 int SSL_CTX_set_session_id_context(SSL_CTX *ctx, const unsigned char *id, unsigned int length);
 int SSL_CTX_set_num_tickets(SSL_CTX *ctx, size_t count);
-long SSL_CTX_set_tlsext_ticket_keys(SSL_CTX *ctx, void *keys, long length);
 int SSL_CTX_set_cipher_list(SSL_CTX *ctx, const char *names);
 long SSL_CTX_set_dh_auto(SSL_CTX *ctx, int on);
 int SSL_CTX_use_certificate_chain_file(SSL_CTX *ctx, const char *path);
@@ -121,6 +122,7 @@ int i2d_X509(X509 *cert, unsigned char **out);
 int use_dh_file(SSL_CTX *ctx, const char *path);
 void ask_nobody(SSL_CTX *ctx);
 void keep_hello(SSL_CTX *ctx);
+int take_tickets(SSL_CTX *ctx);
 void set_hello(SSL *ssl, struct hello *hello);
 void accept_any(SSL_CTX *ctx, int mode);
 void name_text(X509_NAME *name, struct dn *dn);
@@ -130,14 +132,18 @@ void name_part(X509_NAME *name, int nid, struct dn *dn);
 _SOURCE: Final = """
 #include <string.h>
 #include <openssl/bio.h>
+#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/params.h>
 #include <openssl/pem.h>
+#include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
-struct hello { int seen; size_t length; unsigned char name[256]; };
+struct tickets { int sets; unsigned char keys[2][80]; };
+struct hello { int seen; size_t length; unsigned char name[256]; struct tickets *tickets; };
 struct dn { int length; char text[1024]; };
 
 /* The first call keeps the server name of the hello and stops the handshake, the second lets it go on.  RFC 6066 3: a list of
@@ -163,6 +169,41 @@ static int on_hello(SSL *ssl, int *alert, void *unused)
 
 static void keep_hello(SSL_CTX *ctx) { SSL_CTX_set_client_hello_cb(ctx, on_hello, NULL); }
 static void set_hello(SSL *ssl, struct hello *hello) { SSL_set_app_data(ssl, hello); }
+
+/* A set of keys is a name of 16 bytes, 32 for HMAC-SHA256, 32 for AES-256-CBC, as SSL_CTX_set_tlsext_ticket_keys() has them.  A
+   ticket of the second set is taken and replaced (2). */
+static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int makes)
+{
+    struct hello *hello = SSL_get_app_data(ssl);
+    struct tickets *tickets = hello == NULL ? NULL : hello->tickets;
+    unsigned char *keys;
+    OSSL_PARAM params[3];
+    int set = 0;
+
+    if (tickets == NULL || tickets->sets < 1)
+        return 0;
+    if (makes) {
+        memcpy(name, tickets->keys[0], 16);
+        if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) != 1)
+            return -1;
+    } else {
+        while (set < tickets->sets && memcmp(name, tickets->keys[set], 16) != 0)
+            set++;
+        if (set == tickets->sets)
+            return 0;
+    }
+    keys = tickets->keys[set];
+    params[0] = OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, keys + 16, 32);
+    params[1] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, "SHA256", 0);
+    params[2] = OSSL_PARAM_construct_end();
+    if (EVP_MAC_CTX_set_params(mac, params) != 1)
+        return -1;
+    if (EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, keys + 48, iv, makes) != 1)
+        return -1;
+    return makes || set == 0 ? 1 : 2;
+}
+
+static int take_tickets(SSL_CTX *ctx) { return SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket); }
 
 static int use_dh_file(SSL_CTX *ctx, const char *path)
 {

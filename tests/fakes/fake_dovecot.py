@@ -19,12 +19,17 @@ class FakeDovecot:
         greeting: what it says first.
         answer: what it says instead of an answer; None for a right one, empty for nothing.
         heard: all lines.
+        held: semaphore that counts the wrong passwords that wait for their answers.
+        go: until it is set, they wait.
     """
 
     def __init__(self, path: Path) -> None:
         self.greeting = GREETING
         self.answer: str | None = None
         self.heard: list[str] = []
+        self.held = threading.Semaphore(0)
+        self.go = threading.Event()
+        self.go.set()
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen()
@@ -68,4 +73,7 @@ class FakeDovecot:
         else:
             user, _, digest = data.decode().partition(" ")
             good = digest == "digest"
+        if not good and not self.go.is_set():
+            self.held.release()
+            self.go.wait(60)
         return f"OK\t1\tuser={user}" if good else f"FAIL\t1\tuser={user}"

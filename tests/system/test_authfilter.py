@@ -1,12 +1,19 @@
 """A gateway with authfilter: what our users send leaves signed, what comes from others arrives with results, or not at all."""
 
+import gzip
 import smtplib
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date, timedelta
+from email import message_from_bytes
+from email.policy import SMTP
+from pathlib import Path
 
 import pytest
 
-from contrib.lib.gateway import Gateway
+from contrib.lib.gateway import Gateway, free_port
 from tests.fakes.filter_program import FilterProgram
 from tests.fakes.nameserver import NameServer
 from tests.system.conftest import KeepingSink, mailq, running
@@ -21,6 +28,8 @@ class System:
     sink: KeepingSink
     filter: FilterProgram
     names: NameServer
+    text: str
+    rows: Path
 
     def send(self, message: bytes, mail: str, rcpt: str, client: str) -> None:
         """Sends a message for a client that the gateway believes it to be."""
@@ -44,7 +53,8 @@ class System:
 CONF = """
 authserv_id = gateway.example;
 nameserver {{ address = {names.address}; port = {names.port}; }}
-trusted = {{ 10.0.0.0/8 }};
+trusted = {{ 10.0.0.0/8, 127.0.0.1 }};
+reports {{ directory = "{rows}"; email = "reports@example.net"; port = {port}; }}
 dmarc_fail = obey;
 quarantine = hold;
 domain example.net {{ key r1 {{ file = "r1.pem"; }} key e1 {{ file = "e1.pem"; }} }}
@@ -63,15 +73,18 @@ def system(tmp_path_factory) -> Iterator[System]:
         with NameServer() as names:
             names.add("example.net", "TXT", '"v=spf1 ip4:192.0.2.1 -all"')
             names.add("_dmarc.example.net", "TXT", '"v=DMARC1; p=reject"')
-            names.add("_dmarc.odd.example", "TXT", '"v=DMARC1; p=quarantine"')
+            names.add("_dmarc.odd.example", "TXT", '"v=DMARC1; p=quarantine; rua=mailto:dmarc@odd.example"')
             for selector, key in KEYS.items():
                 names.add(f"{selector}._domainkey.example.net", "TXT", record(key))
-            program = FilterProgram("meta1g_filters.auth.main", directory, CONF.format(names=names))
+            (directory / "rows").mkdir()
+            port = free_port()
+            text = CONF.format(names=names, rows=directory / "rows", port=port)
+            program = FilterProgram("meta1g_filters.auth.main", directory, text)
             options = {"smtps": f"xclient_from = {{ 127.0.0.1 }}; policy_milter auth {{ {program.conf} }}"}
             relay = "10.0.0.0/8, 127.0.0.1, 192.0.2.0/24, 203.0.113.0/24"
-            gateway = Gateway(directory / "gateway", f". {sink.port}^[127.0.0.1]", options, relay_from=relay)
+            gateway = Gateway(directory / "gateway", f". {sink.port}^[127.0.0.1]", options, port, relay_from=relay)
             with program, running(gateway):
-                yield System(gateway, sink, program, names)
+                yield System(gateway, sink, program, names, text, directory / "rows")
     finally:
         sink.stop()
 
@@ -110,8 +123,23 @@ def test_what_is_to_be_in_quarantine_is_held_in_the_queue(system):
     assert b"dmarc=fail (p=quarantine dis=quarantine)" in system.arrived("held@to.example")
 
 
+def test_the_report_of_a_day_that_is_over_leaves_signed_through_the_gateway(system):
+    (path,) = system.rows.iterdir()
+    path.rename(path.with_name(f"{date.fromisoformat(path.stem) - timedelta(days=1)}.jsonl"))
+    command = [sys.executable, "-m", "meta1g_filters.auth.dmarcrpt", "-f", str(system.filter.file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    message = message_from_bytes(system.arrived("dmarc@odd.example"), policy=SMTP)
+    assert "d=example.net; s=r1" in message["DKIM-Signature"]
+    (attachment,) = message.iter_attachments()
+    xml = gzip.decompress(attachment.get_content())
+    assert b"<disposition>quarantine</disposition>" in xml
+    assert b"<source_ip>203.0.113.9</source_ip>\n<count>1</count>" in xml
+    assert list(system.rows.iterdir()) == []
+
+
 def test_the_file_is_read_again_while_mail_flows_and_a_wrong_one_changes_nothing(system):
-    text = CONF.format(names=system.names)
+    text = system.text
     system.filter.reload(f"{text} spf_fial = reject;")
     system.filter.wait_log("func=pmilter.conf_wrong,", "unknown option spf_fial", "did you mean spf_fail?")
     system.send(MAIL, "ada@example.net", "still@to.example", "192.0.2.1")

@@ -115,7 +115,7 @@ def peers(dovecot: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
             for name, port in ports.items():
                 master.write(f"127.0.0.1:{port} inet n - n - - smtpd -o smtpd_sasl_mechanism_filter={name}\n")
         subprocess.run(["postfix", "-c", str(dovecot / "postfix/etc"), "reload"], check=True, capture_output=True, timeout=60)
-        options = f'auth {{ file = "{logins}"; }}'
+        options = f'tls {{ CAcert_file = {dovecot}/mx.x.example.pem; }} auth {{ file = "{logins}"; }}'
         with smtpc_running(tmp_path_factory.mktemp("smtpc"), options, step_s=WAIT_S) as smtpc:
             smtpc.store(CONTENT)
             yield Peers(dovecot, postfix, ports, smtpc)

@@ -29,6 +29,7 @@ WELL = ("OK", "INFO", "DEBUG")
 #: What it finds, and why it stays.
 EXPLAINED = {
     "engine_problem": "testssl.sh about its own openssl",
+    "sessionresumption_ticket": "its openssl hangs up before the ticket of TLS 1.3 has come, on a machine that is busy",
     "cert_revocation": "the authority of the test has neither CRL nor OCSP: they belong to an authority, not to smtps",
 }
 

@@ -135,7 +135,36 @@ def name_of(text: str) -> dns.name.Name | None:
         return None
 
 
-class FilterResolver:
+class Questions:
+    """The questions that filters ask; how they are answered say those below.  Locking: as those below."""
+
+    def _ask(self, text: str, kind: str) -> _Kept:
+        """Asks for the records of a name.  Blocks: yes."""
+        raise NotImplementedError
+
+    def txt(self, name: str) -> TxtAnswer:
+        """Asks for TXT records.  Blocks: yes."""
+        kept = self._ask(name, "TXT")
+        return TxtAnswer(kept.status, kept.values)
+
+    def addresses(self, name: str, kind: AddressType) -> NamesAnswer:
+        """Asks for A or AAAA records.  Blocks: yes."""
+        return _names(self._ask(name, kind))
+
+    def mail_servers(self, name: str) -> NamesAnswer:
+        """Asks for MX records.  Blocks: yes."""
+        return _names(self._ask(name, "MX"))
+
+    def names(self, reverse: str) -> NamesAnswer:
+        """Asks for PTR records.  Blocks: yes.
+
+        Args:
+            reverse: the name that stands for the address, below in-addr.arpa or ip6.arpa.
+        """
+        return _names(self._ask(reverse, "PTR"))
+
+
+class FilterResolver(Questions):
     """Asks name servers; many threads may ask at a time.
 
     Args:
@@ -165,48 +194,43 @@ class FilterResolver:
         if servers:
             self._resolver.nameservers = [dns.nameserver.Do53Nameserver(address, port) for address, port in servers]
         self._resolver.timeout = timeout_s
-        self._resolver.lifetime = lifetime_s
+        self._lifetime_s = lifetime_s
         self._resolver.use_edns(0, 0, UDP_BYTES)
         self._clock = clock or SystemClock()
         self.cache = AnswerCache()
 
-    def txt(self, name: str) -> TxtAnswer:
-        """Asks for TXT records.  Blocks: yes (lifetime_s at most)."""
-        kept = self._ask(name, "TXT")
-        return TxtAnswer(kept.status, kept.values)
-
-    def addresses(self, name: str, kind: AddressType) -> NamesAnswer:
-        """Asks for A or AAAA records.  Blocks: yes (lifetime_s at most)."""
-        return _names(self._ask(name, kind))
-
-    def mail_servers(self, name: str) -> NamesAnswer:
-        """Asks for MX records.  Blocks: yes (lifetime_s at most)."""
-        return _names(self._ask(name, "MX"))
-
-    def names(self, reverse: str) -> NamesAnswer:
-        """Asks for PTR records.  Blocks: yes (lifetime_s at most).
-
-        Args:
-            reverse: the name that stands for the address, below in-addr.arpa or ip6.arpa.
-        """
-        return _names(self._ask(reverse, "PTR"))
+    def within(self, time_s: float) -> "TimedResolver":
+        """Gives a resolver for one message, all of whose questions take no longer than this in all."""
+        return TimedResolver(self, self._clock.monotonic() + time_s)
 
     def _ask(self, text: str, kind: str) -> _Kept:
+        return self.ask_until(text, kind, self._clock.monotonic() + self._lifetime_s)
+
+    def ask_until(self, text: str, kind: str, end_s: float) -> _Kept:
+        """Asks for the records of a name.  Blocks: yes (lifetime_s at most).
+
+        Args:
+            text: the name.
+            kind: type of the records.
+            end_s: until when, monotonic; what is kept is told even later.
+        """
         name = name_of(text)
         if name is None:
             return _Kept((), "nxdomain", 0.0)
-        key = (text.lower().removesuffix("."), kind)
-        kept = self.cache.get(key, self._clock.monotonic())
+        key, now_s = (text.lower().removesuffix("."), kind), self._clock.monotonic()
+        kept = self.cache.get(key, now_s)
         if kept is None:
-            kept = self._asked(name, kind)
+            kept = self._asked(name, kind, min(self._lifetime_s, end_s - now_s))
             if kept.status != "temperror":
                 self.cache.put(key, kept)
         return kept
 
-    def _asked(self, name: dns.name.Name, kind: str) -> _Kept:
+    def _asked(self, name: dns.name.Name, kind: str, lifetime_s: float) -> _Kept:
         """Blocks: yes (lifetime_s at most)."""
+        if lifetime_s <= 0:
+            return _Kept((), "temperror", 0.0)
         try:
-            answer = self._resolver.resolve(name, kind, raise_on_no_answer=False, search=False)
+            answer = self._resolver.resolve(name, kind, raise_on_no_answer=False, search=False, lifetime=lifetime_s)
         except dns.resolver.NXDOMAIN as error:
             return self._keep((), "nxdomain", _negative_ttl_s(error.response(name)), NEGATIVE_TTL_MAX_S)  # type: ignore[no-untyped-call]
         except (dns.exception.DNSException, OSError, ValueError):  # no server, no answer, or none that can be read
@@ -218,6 +242,24 @@ class FilterResolver:
 
     def _keep(self, values: tuple[bytes, ...], status: LookupFact, ttl_s: float, most_s: float) -> _Kept:
         return _Kept(values, status, self._clock.monotonic() + min(ttl_s, most_s))
+
+
+class TimedResolver(Questions):
+    """A resolver whose time is up at some moment: whatever a message names, it holds nobody up for longer.
+
+    Args:
+        resolver: asks.
+        end_s: the moment, monotonic.
+
+    Locking: as the resolver.
+    """
+
+    def __init__(self, resolver: FilterResolver, end_s: float) -> None:
+        self._resolver = resolver
+        self._end_s = end_s
+
+    def _ask(self, text: str, kind: str) -> _Kept:
+        return self._resolver.ask_until(text, kind, self._end_s)
 
 
 def _negative_ttl_s(response: dns.message.Message) -> float:

@@ -16,6 +16,7 @@ from meta1g.base.ids import RCPT_IDX_MAX, is_id
 from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.rcb.envelope import HELD_UNTIL, DsnRcpt, RcptFlags, RcptRecord, TaRecord
 from meta1g.rcb.jsonform import to_object
+from meta1g.rcb.talog import facts_of_log
 from meta1g.tools.metalog.cases import FINAL, Case, RcptCase, RcptFate, settle, take
 from meta1g.tools.metalog.lines import LogLine
 from meta1g.tools.metalog.stamps import parse_stamp
@@ -97,6 +98,12 @@ def rebuild(ta_id: str, case: Case, accepted: Sequence[LogLine]) -> RebuiltEnvel
     missing = by_qmgr.number("rcpts") - len([one for one in case.rcpts.values() if not one.report and not one.of])
     if missing > 0:
         doubts.append(f"{missing} recipients are in no line")
+    try:
+        facts = facts_of_log(*(by_qmgr.get(key) or "" for key in ("by", "priority", "traits")))
+    except ValueError as error:
+        facts = {}
+        doubts.append(f"by, priority or traits of its line are none: {error}")
+    facts["smtputf8"] = facts.get("smtputf8", False) or not _is_ascii(case)
     ta = TaRecord(
         ta_id=ta_id,
         cdb_id=ta_id,
@@ -105,9 +112,9 @@ def rebuild(ta_id: str, case: Case, accepted: Sequence[LogLine]) -> RebuiltEnvel
         entered=entered,
         rcpts=len(rcpts),
         body=by_smtps.get("body") or None,
-        smtputf8=not _is_ascii(case),
         ret=by_smtps.get("ret") or None,
         envid=by_smtps.get("envid") or None,
+        **facts,
     )
     return RebuiltEnvelope(ta, tuple(rcpts), tuple(doubts))
 

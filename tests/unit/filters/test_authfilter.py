@@ -180,6 +180,12 @@ def test_a_failure_of_dns_loses_no_mail_and_can_put_it_off(session, server, name
     assert told.startswith("451 4.4.3 SPF" if name == "example.net" else "451 4.7.0 DMARC of example.net")
 
 
+def test_all_questions_at_the_end_of_a_message_have_one_time(session, monkeypatch):
+    monkeypatch.setattr("meta1g_filters.auth.filter.DNS_TIME_MAX_S", 0.0)
+    results = session().send(MAIL, ip=ORIGIN).values("Authentication-Results")[0]
+    assert ("spf=pass" in results, "dmarc=temperror" in results) == (True, True)
+
+
 @pytest.mark.parametrize(
     ("author", "reason"),
     [

@@ -133,3 +133,16 @@ def test_the_cache_is_bounded_by_number_and_bytes():
     cache.put(("big", "TXT"), _Kept((b"x",), "ok", 10.0))
     cache.put(("small", "TXT"), _Kept((b"x",), "ok", 10.0))
     assert len(cache) == 2
+
+
+def test_the_questions_of_a_message_have_an_end_together(server, clock, resolver):
+    server.add("example.org", "TXT", '"here"')
+    server.add("example.net", "TXT", '"here"')
+    timed = resolver.within(10)
+    clock.at_s += 9.9
+    assert timed.txt("example.org").status == "ok"
+    clock.at_s += 0.1
+    assert timed.txt("example.net").status == "temperror"
+    assert timed.txt("example.org").status == "ok", "what is kept costs no time"
+    assert server.questions("example.net", "TXT") == []
+    assert resolver.txt("example.net").status == "ok"

@@ -47,8 +47,31 @@ def test_policies_outlast_a_restart_until_they_end(made):
     again = made()
     assert again.get("example.org") == entry()
     assert again.get("old.example") is None
-    assert [one.name for one in made.directory.iterdir()] == ["example.org.sts"]
     assert (made.directory / "example.org.sts").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_clock_that_is_ahead_costs_no_policy(made):
+    made().put(entry())
+    made.clock.at_s += 10 * 365 * 86400
+    ahead = made()
+    assert ahead.get("example.org") is None
+    made.clock.at_s = NOW + 1
+    assert ahead.get("example.org") == made().get("example.org") == entry()
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_policy_from_the_future_counts_from_now_on_and_is_fetched_again(made, restart):
+    made.clock.at_s += 86400 * 365
+    cache = made()
+    cache.put(entry(fetched_s=made.clock.at_s))
+    made.clock.at_s = NOW
+    cache = made() if restart else cache
+    found = cache.get("example.org")
+    assert found.policy == POLICY
+    assert NOW - found.fetched_s == found.refresh_s
+    assert NOW < found.ends_s <= NOW + POLICY.max_age_s
+    made.clock.at_s += POLICY.max_age_s
+    assert cache.get("example.org") is None
 
 
 DAMAGE = {

@@ -83,6 +83,7 @@ def test_wrong_keys(key, text):
         ),
         ("secure match=nexthop|dot-nexthop", TlsPolicy(L.VERIFY, names=("x.example", ".x.example")), False),
         (f"fingerprint match={PRINT}", TlsPolicy(L.FINGERPRINT, fingerprints=(PRINT,)), False),
+        (f"fingerprint match={PRINT * 2}", TlsPolicy(L.FINGERPRINT, fingerprints=(PRINT * 2,)), False),
         (
             "fingerprint match=" + ":".join(["AB"] * 32) + f"|{PRINT}",
             TlsPolicy(L.FINGERPRINT, fingerprints=(PRINT, PRINT)),
@@ -112,6 +113,8 @@ def test_right_hand_sides(value, policy, dane):
         ("verify match=::", "write names"),
         ("fingerprint", "fingerprint needs match="),
         ("fingerprint match=abcd", "is no SHA-256"),
+        (f"fingerprint match={PRINT}ab", "is no SHA-256 or SHA-512"),
+        (f"fingerprint match={PRINT}|{PRINT * 2}", "write those of one kind"),
     ],
 )
 def test_wrong_right_hand_sides(value, text):

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+import ssl
 import subprocess
 import sys
 
@@ -10,10 +11,12 @@ import pytest
 from scramp import ScramMechanism
 
 from contrib.lib.gateway import wait_until
+from meta1g.base.tlspolicy import TlsLevel, TlsPolicy
 from meta1g.rcb.common import ServerAddr
 from meta1g.sasl.base import SaslError
 from meta1g.sasl.scram import ITERATIONS_MAX
 from meta1g.smtpc.auth import CANCEL, COMMAND_MAX_BYTES, MECHANISMS, Exchange, Secrets, choose, offered_mechanisms
+from tests.fakes.certificates import make_certificate
 from tests.fakes.smtp_server import EHLO, ScriptedServer
 from tests.unit.smtpc.conftest import running
 
@@ -42,11 +45,14 @@ def who(**facts):
         ("PLAIN XOAUTH2", ("PLAIN",), {"token": True}, ""),
         ("XOAUTH2", ALL, {}, ""),
         ("NTLM GSSAPI", ALL, {}, ""),
+        ("PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1", ALL, {"known": False}, "SCRAM-SHA-1"),
+        ("PLAIN LOGIN CRAM-MD5", ALL, {"known": False}, ""),
+        ("OAUTHBEARER XOAUTH2", ALL, {"known": False, "token": True}, ""),
         ("", ALL, {}, ""),
     ],
 )
 def test_the_first_that_may_be_used_and_is_offered_is_chosen(offered, allowed, facts, chosen):
-    assert choose(offered.split(), allowed, **{"token": False, "can_bind": False, **facts}) == chosen
+    assert choose(offered.split(), allowed, **{"token": False, "can_bind": False, "known": True, **facts}) == chosen
 
 
 def test_what_a_server_offers():
@@ -170,6 +176,35 @@ def test_nothing_is_said_in_clear_unless_told(smtpc):
         assert server.connections[0].commands == ["EHLO client.example", "QUIT"]
     log = (smtpc.queue / "smtpc.log").read_text()
     assert re.search(r"sevr=ERROR, func=smtpc\.auth_failed, .*auth=user", log)
+
+
+UNDER_TLS = {
+    "EHLO": OFFERED.replace(" CRAM-MD5", "").replace("250-PIPELINING", "250-STARTTLS\r\n250-PIPELINING"),
+    "STARTTLS": "220 go\r\n",
+    "AUTH": "235 2.7.0 welcome\r\n",
+}
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("smtpc", ["", "flags = unverified_tls;"], indirect=True)
+def test_a_password_goes_to_a_server_that_is_known_and_to_no_other(smtpc, tmp_path):
+    cert, key = make_certificate(tmp_path, "mx.x.example")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    prints = (hashlib.sha256(ssl.PEM_cert_to_DER_cert(cert.read_text())).hexdigest(),)
+    known = TlsPolicy(TlsLevel.FINGERPRINT, fingerprints=prints)
+    to_anybody = "unverified_tls" in (smtpc.queue.parent / "meta1.conf").read_text()
+    with ScriptedServer(UNDER_TLS, tls=context) as server:
+        for policy, right in ((TlsPolicy(), to_anybody), (TlsPolicy(TlsLevel.ENCRYPT), to_anybody), (known, True)):
+            there = ServerAddr(addr="127.0.0.1", port=server.port, host="mx.x.example", tls=policy.demands())
+            result = smtpc.deliver(smtpc.job(server.port, server=(there,)))
+            smtpc.wait_idle()
+            assert ("AUTH PLAIN AHVzZXIAcGVuY2ls" in server.connections[-1].commands) == right
+            if right:
+                assert result.rcpts[0].reply.code == 250
+            else:
+                assert (result.session.code, result.session.ecode) == (451, "4.7.0")
+                assert "the flag unverified_tls of auth" in result.session.text
 
 
 @pytest.mark.system

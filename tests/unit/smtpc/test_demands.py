@@ -9,7 +9,7 @@ from meta1g.base.tlsfacts import Tlsa, TlsInfo, TlsWanted
 from meta1g.base.tlsneeds import TlsRequirements, Violation
 from meta1g.base.tlspolicy import TlsLevel, TlsPolicy, policy_of
 from meta1g.smar.tlsmap import key_problem, read_entry
-from meta1g.smtpc.demands import lack, refused, violation, wanted
+from meta1g.smtpc.demands import is_known, lack, refused, violation, wanted
 
 L = TlsLevel
 HOST = "mx.x.example"
@@ -49,6 +49,24 @@ def info(*, verified=False, dane=False, reason="no"):
 )
 def test_what_is_wanted_of_a_server(policy, host, asked):
     assert wanted(policy, host) == asked
+
+
+@pytest.mark.parametrize(
+    ("policy", "host", "has", "known"),
+    [
+        (TlsPolicy(), HOST, info(verified=True), True),
+        (TlsPolicy(L.ENCRYPT), HOST, info(verified=True), True),
+        (TlsPolicy(), "", info(verified=True), False),
+        (TlsPolicy(), HOST, info(), False),
+        (TlsPolicy(), HOST, None, False),
+        (TlsPolicy(L.VERIFY, names=("a.example",)), "", info(verified=True), True),
+        (TlsPolicy(L.FINGERPRINT, fingerprints=(PRINT,)), "", info(verified=True, dane=True), True),
+        (TlsPolicy(L.FINGERPRINT, fingerprints=(PRINT,)), "", info(verified=True), False),
+        (DANE, HOST, info(verified=True, dane=True), True),
+    ],
+)
+def test_who_is_known(policy, host, has, known):
+    assert is_known(policy, host, has) == known
 
 
 @pytest.mark.parametrize(

@@ -140,14 +140,15 @@ def test_levels(smtpc, files, policy, cert, outcome, under):
 
 
 @pytest.mark.parametrize("which", ["certificate", "key", "other", "both"])
-def test_fingerprints_are_of_the_certificate_or_of_its_key(smtpc, files, which):
+@pytest.mark.parametrize("kind", ["sha256", "sha512"])
+def test_fingerprints_are_of_the_certificate_or_of_its_key(smtpc, files, which, kind):
     prints = {
         "certificate": [der(files, "alone.example")],
         "key": [spki(files, "alone.example")],
         "other": [der(files, MX)],
         "both": [der(files, MX), spki(files, "alone.example")],
     }[which]
-    policy = TlsPolicy(L.FINGERPRINT, fingerprints=tuple(hashlib.sha256(one).hexdigest() for one in prints))
+    policy = TlsPolicy(L.FINGERPRINT, fingerprints=tuple(hashlib.new(kind, one).hexdigest() for one in prints))
     with ScriptedServer(TLS, tls=context(files, "alone.example")) as server:
         for host in (MX, "127.0.0.1"):
             outcome = said(smtpc.deliver(smtpc.job(server.port, server=to(server, policy, host=host))))
@@ -340,6 +341,26 @@ def test_requirements_of_a_recipient_concern_no_other(smtpc, files):
     }
     assert [one for one in commands if one.startswith("RCPT")] == ["RCPT TO:<r0@x.example>", "RCPT TO:<r3@x.example>"]
     assert result.session_open
+
+
+@pytest.mark.parametrize("meets", [True, False])
+def test_a_better_address_that_was_overtaken_may_have_what_a_recipient_demands(smtpc, files, meets):
+    """127.0.0.2 was not reached a moment ago, so that the other one, which has no TLS, is asked before it."""
+    confs = ["", "tls_requirements { flags = { verified }; }"]
+    rcpts = tuple(DeliverRcpt(rcpt_idx=n, rcpt=f"r{n}@x.example", conf=conf) for n, conf in enumerate(confs))
+    with ScriptedServer({"EHLO": EHLO}) as other:
+        both = tuple(ServerAddr(addr=addr, port=other.port, host=MX) for addr in ("127.0.0.2", "127.0.0.1"))
+        job = replace(smtpc.job(other.port, server=both), rcpts=rcpts)
+        outcomes = {one.rcpt_idx: one.reply.code for one in smtpc.deliver(job).rcpts}
+        assert outcomes == {0: 250, 1: 451}
+        script = TLS if meets else {"EHLO": EHLO}
+        with ScriptedServer(script, port=other.port, address="127.0.0.2", tls=context(files, MX)) as better:
+            job = replace(smtpc.job(other.port, server=both), rcpts=rcpts)
+            found = {one.rcpt_idx: (one.reply.code, one.retry) for one in smtpc.deliver(job).rcpts}
+            (seen,) = better.connections
+    assert found == {0: (250, Retry.BY_CODE), 1: (250, Retry.BY_CODE) if meets else (451, Retry.OTHER_SERVER)}
+    assert [one for one in seen.commands if one.startswith("RCPT")] == (["RCPT TO:<r1@x.example>"] if meets else [])
+    assert [one for one in other.connections[1].commands if one.startswith("RCPT")] == ["RCPT TO:<r0@x.example>"]
 
 
 @pytest.mark.parametrize(

@@ -354,6 +354,23 @@ def test_a_dovecot_that_does_not_answer_right_has_not_said_no(tmp_path, dovecot,
         process.wait_log(rf"func=smtps\.auth_away, stat=.*{tmp_path}/dovecot: .*({told})")
 
 
+def test_wrong_passwords_that_dovecot_holds_back_hold_nobody_else_up(tmp_path, dovecot):
+    dovecot.go.clear()
+    with (
+        SmtpsProcess(tmp_path / "q", auth(f"dovecot_socket = {tmp_path}/dovecot;")) as process,
+        contextlib.ExitStack() as stack,
+    ):
+        clients = [stack.enter_context(process.client()) for _ in range(20)]
+        for client in clients:
+            client.send(plain(password="x").encode() + b"\r\n")
+        for _ in clients:
+            assert dovecot.held.acquire(timeout=WAIT_S)
+        attempt(process)
+        dovecot.go.set()
+        for client in clients:
+            client.expect("535")
+
+
 @pytest.mark.parametrize("socket", ["saslauthd_socket", "dovecot_socket"])
 def test_a_back_end_that_is_away_is_told_as_a_passing_trouble(tmp_path, socket):
     with SmtpsProcess(tmp_path / "q", auth(f"{socket} = {tmp_path}/none;")) as process:

@@ -6,7 +6,7 @@ from meta1g.base.errors import PermError
 from meta1g.base.log import Log
 from meta1g.base.tlsfacts import TICKET_KEYS_BYTES, KeyPair, TlsSettings
 from meta1g.smtps.certificates import Certificates
-from meta1g.smtps.tickets import day_of, ticket_keys
+from meta1g.smtps.tickets import day_of, keys_on, ticket_keys
 from meta1g.st import libssl
 from tests.fakes.certificates import make_certificate
 from tests.fakes.lines import Lines
@@ -84,4 +84,5 @@ def test_keys_of_tickets_are_of_the_secret_and_the_day():
     assert len(made) == 4, "two days"
     assert len(set(made.values())) == 4
     assert {len(keys) for keys in made.values()} == {TICKET_KEYS_BYTES}
+    assert keys_on(secrets[0], 1) == ticket_keys(secrets[0], 1) + ticket_keys(secrets[0], 0)
     assert ticket_keys(secrets[0], 0)[:64] != ticket_keys(secrets[0], 0)[16:], "no part comes again"

@@ -7,7 +7,7 @@ import ssl
 import pytest
 
 from meta1g.milter.macros import DEFAULT_MACROS, MACROS
-from meta1g.pmilter.machine import _NAMES
+from meta1g.pmilter.machine import MACRO_NAMES
 from meta1g.pmilter.stages import MACRO_STAGES
 from meta1g.rcb.smtps_pmilter import Pmm
 from meta1g.rcb.smtps_smar import Checks
@@ -78,8 +78,8 @@ def test_policy_milters_get_all_at_all_stages_that_they_may_ask_at(heard):
 
 
 def test_the_names_of_both_kinds_are_the_same_macros():
-    assert {name for macro, name in _NAMES.items() if name not in MACROS} == set()
-    assert set(_NAMES) == set(Pmm)
+    assert {name for macro, name in MACRO_NAMES.items() if name not in MACROS} == set()
+    assert set(MACRO_NAMES) == set(Pmm)
 
 
 def test_values_are_those_of_the_session(heard):

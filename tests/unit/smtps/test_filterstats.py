@@ -2,9 +2,10 @@
 
 import pytest
 
+from meta1g.milter.exchange import FilterFault
 from meta1g.rcb.smtps_qmgr import FilterReport
 from meta1g.rcb.smtps_smar import Checks
-from meta1g.smtps.filterstats import FilterFault, FilterPresence, FilterStats
+from meta1g.smtps.filterstats import FilterPresence, FilterStats
 from tests.fakes.milter import FakeMilter
 from tests.fakes.policymilter import FakePolicy
 from tests.fakes.qmgr_model import HandClock

@@ -6,8 +6,9 @@ import pytest
 
 from meta1g.conf.errors import ConfigError
 from meta1g.conf.snippet import parse_snippet
+from meta1g.milter.settings import DefaultAction, MilterSettings
 from meta1g.smtps.limits import US
-from meta1g.smtps.milters import DefaultAction, MilterSettings, milters_of
+from meta1g.smtps.milters import milters_of
 from tests.unit.conf.text import load
 
 QUEUE = Path("/var/spool/meta1")

@@ -197,6 +197,20 @@ def test_a_session_goes_on_in_another_process_that_has_the_same_keys(sockets, di
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_ticket_of_the_keys_before_is_taken_and_replaced(sockets, directory, version):
+    old, new, newer = (os.urandom(TICKET_KEYS_BYTES) for _ in range(3))
+    server = server_context(directory, "mx.example", ticket_keys=old)
+    context = plain_context(version, directory, "client.example")
+    _, _, first = python_client(sockets(), server, context)
+    server.set_ticket_keys(new + old)
+    info, _, second = python_client(sockets(), server, context, first)
+    assert info.resumed
+    server.set_ticket_keys(newer + new)
+    assert not python_client(sockets(), server, context, first)[0].resumed
+    assert python_client(sockets(), server, context, second)[0].resumed
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_what_one_server_has_verified_does_not_count_where_others_are_trusted(sockets, directory, version, tmp_path):
     shutil.copy(directory / "mx.example.pem", tmp_path / "ca.pem")
     (tmp_path / "hashed").mkdir()

@@ -107,7 +107,7 @@ class ArcVerifier:
 
     def _looked_at(self) -> list[ArcSet]:
         """Gives the sets whose message signatures are looked at, the last one first."""
-        return self._sets[::-1][: self._limits.signatures_max]
+        return self._sets[::-1][: max(1, self._limits.signatures_max)]
 
     def _check_message(self, one: ArcSet, keys: KeyFinder, now: float) -> None:
         try:

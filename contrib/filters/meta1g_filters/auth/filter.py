@@ -14,6 +14,7 @@ Ref: docs/filter-authentication.md; RFC 8601 5, RFC 7208 2.3 and 2.4, RFC 6376 6
 import ipaddress
 import random
 from pathlib import Path
+from typing import Final
 
 from meta1g.base.clock import Clock, SystemClock
 from meta1g.base.idn import to_ascii
@@ -29,10 +30,13 @@ from meta1g_filters.dmarc.author import AUTHORS_MAX
 from meta1g_filters.dmarc.evaluate import DmarcResult, VouchedNames, evaluate, worst
 from meta1g_filters.dmarc.record import Disposition
 from meta1g_filters.dmarc.rows import collect
+from meta1g_filters.dns import TimedResolver
 from meta1g_filters.spf.evaluate import SpfQuery, check_host
 from meta1g_filters.spf.record import SpfCode
 
-NAME = "authfilter"
+NAME: Final = "authfilter"
+#: Time that the questions of a message take at its end, seconds.  Our choice: less than smtps waits for a policy milter.
+DNS_TIME_MAX_S: Final = 20.0
 
 
 class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
@@ -110,17 +114,18 @@ class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
     def _check(self, session: PmSession, message: AuthMessage) -> Checked:
         """Blocks: yes (DNS)."""
         settings, now_s = message.settings, self._clock.now()
+        resolver = settings.resolver.within(DNS_TIME_MAX_S)
         dkim: list[DkimResult] = []
         if message.verifier is not None:
-            dkim = message.verifier.finish(settings.resolver.txt, now_s)
+            dkim = message.verifier.finish(resolver.txt, now_s)
         arc, says_pass = None, False
         if message.arc is not None:
-            arc = message.arc.finish(settings.resolver.txt, now_s)
+            arc = message.arc.finish(resolver.txt, now_s)
             says_pass = bool(message.arc.sets) and has_result(message.arc.sets[0].results, "dmarc", "pass")
-        dmarc = self._dmarc(message, dkim) if "dmarc" in settings.flags else None
+        dmarc = self._dmarc(message, dkim, resolver) if "dmarc" in settings.flags else None
         return Checked(session.client_addr, message.spf, tuple(dkim), arc, says_pass, dmarc)
 
-    def _dmarc(self, message: AuthMessage, dkim: list[DkimResult]) -> DmarcResult:
+    def _dmarc(self, message: AuthMessage, dkim: list[DkimResult], resolver: TimedResolver) -> DmarcResult:
         """Blocks: yes (DNS)."""
         authors, settings, spf = message.authors, message.settings, message.spf
         if not authors or "" in authors or len(authors) > AUTHORS_MAX:
@@ -130,9 +135,7 @@ class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
         unsure = [one.result == "temperror" for one in dkim]
         unsure.append(spf is not None and spf.result.code is SpfCode.TEMPERROR)
         known = VouchedNames(passed, [one.domain for one in dkim if one.result == "pass"], any(unsure))
-        return worst(
-            [evaluate(one, known, settings.resolver, settings.organization, lambda: random.uniform(0, 100)) for one in authors]
-        )
+        return worst([evaluate(one, known, resolver, settings.organization, lambda: random.uniform(0, 100)) for one in authors])
 
     def _collect(self, session: PmSession, message: AuthMessage, checked: Checked, verdict: AuthVerdict) -> None:
         """Keeps the results for reports; mail goes on if that fails.  Blocks: yes (disk)."""

@@ -86,7 +86,7 @@ class SignedFields:
             way: canonicalization.
             own: the field of the signature itself, which is no other one's and none of its own.
         """
-        left = {name: [one for one in self._by_name.get(name, ()) if one is not own] for name in names}
+        left = {name: [one for one in self._by_name.get(name, ()) if one is not own] for name in {*names}}
         return b"".join(canonical_field(left[name].pop(), way) for name in names if left[name])
 
 

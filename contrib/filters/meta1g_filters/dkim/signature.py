@@ -25,6 +25,8 @@ ALGORITHMS: Final = {"rsa-sha256": RSA, "ed25519-sha256": ED25519}
 #: RFC 8301 3.1: permanently failed.
 _HISTORIC: Final = "rsa-sha1"
 _WAYS: Final = {way.value: way for way in Canonicalization}
+#: Questions without answer in one message.
+LOST_MAX: Final = 3
 #: Names of `h=` that mean nothing more; longer lists are no signature.
 NAMES_MAX: Final = 5000
 
@@ -224,15 +226,18 @@ def signer_of(tags: dict[str, str]) -> tuple[str, str]:
 class KeyFinder:
     """The keys of one message, each asked for once.
 
+    After three questions without answer none is asked: a message does not wait for as many time-outs as it has signatures.
+
     Args:
         lookup: asks for TXT records.
     """
 
-    __slots__ = ("_answers", "_lookup")
+    __slots__ = ("_answers", "_lookup", "_lost")
 
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup
         self._answers: dict[str, TxtAnswer] = {}
+        self._lost = 0
 
     def find(self, domain: str, selector: str, kind: str) -> KeyRecord:
         """Gives the one key of a selector that is fit for signatures of mail.  Blocks: as lookup does.
@@ -242,7 +247,8 @@ class KeyFinder:
         """
         name = f"{selector}._domainkey.{domain}"
         if name not in self._answers:
-            self._answers[name] = self._lookup(name)
+            self._answers[name] = answer = self._lookup(name) if self._lost < LOST_MAX else TxtAnswer("temperror")
+            self._lost += answer.status == "temperror"
         record = one_record(self._answers[name])
         if misfit := record.misfit(kind):
             raise SignatureError("permerror", misfit)

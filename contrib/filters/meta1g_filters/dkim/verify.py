@@ -27,8 +27,9 @@ from meta1g_filters.dkim.tags import TagError, compact, domain_name, parse_tags,
 
 _NAME: Final = b"dkim-signature"
 _FROM: Final = b"from"
-#: Ref: RFC 6008 4.
+#: Letters of `b=` that are told.  Ref: RFC 6008 4 (least number).
 _HEADER_B_MIN: Final = 8
+_HEADER_B_MAX: Final = 64
 _B64: Final = re.compile(r"[A-Za-z0-9+/=]*")
 
 
@@ -42,7 +43,7 @@ class DkimResult:
         selector: `s=` likewise.
         identity: `i=` as it is written, or `@` and the domain; any characters but blanks at its ends, controls and `;`.
         algorithm: `a=`, if it is known.
-        header_b: the first letters of `b=`, as many as tell it from other signatures, eight at least if it has them.
+        header_b: the first letters of `b=`, as many as tell it from other signatures, 8 at least if it has them, 64 at most.
         reason: why it is no pass, or what is odd; printable ASCII.
         key_bits: length of the key, 0 if it was not needed.
     """
@@ -191,7 +192,7 @@ def _letters(tags: dict[str, str]) -> str:
 
 def _told_apart(letters: list[str]) -> list[str]:
     """Shortens each `b=` as far as it stays different from the others (RFC 6008 4)."""
-    size, longest = _HEADER_B_MIN, max(map(len, letters), default=0)
+    size, longest = _HEADER_B_MIN, min(_HEADER_B_MAX, max(map(len, letters), default=0))
     while size < longest and len({one[:size] for one in letters}) < len({*letters}):
         size += 1
     return [one[:size] for one in letters]

@@ -12,10 +12,11 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
-from meta1g.conf.load import read_source
+from meta1g.conf.load import ConfigError, read_source
 from meta1g.pmilter import ConfiguredFilter, Function, PmServer, PmSession, Status
 from meta1g_filters.regex import macros
 from meta1g_filters.regex.content import ContentLines
+from meta1g_filters.regex.countries import CountryTable, read_countries
 from meta1g_filters.regex.decide import BodySearch, Knowledge
 from meta1g_filters.regex.grammar import parse
 from meta1g_filters.regex.rules import MailPart, RegexRule, RuleAction, Ruleset
@@ -32,6 +33,7 @@ class RegexSettings:
 
     ruleset: Ruleset
     body: BodySearch
+    countries: CountryTable
 
 
 def read_rules_file(path: Path) -> RegexSettings:
@@ -39,9 +41,13 @@ def read_rules_file(path: Path) -> RegexSettings:
 
     Raises:
         ConfigError: it cannot be read, or is wrong.
+        PermError: the same of a list of countries.
     """
     ruleset = parse(read_source(path))
-    return RegexSettings(ruleset, BodySearch(ruleset))
+    countries = read_countries(path.parent / one for one in ruleset.country_lists)
+    if ruleset.numbers[MailPart.COUNTRY] and not ruleset.country_lists:
+        raise ConfigError(f"{path}: country needs lists of the registries; name them by ipv4file and ipv6file")
+    return RegexSettings(ruleset, BodySearch(ruleset), countries)
 
 
 class _Watched:
@@ -94,6 +100,8 @@ class RegexFilter(ConfiguredFilter[RegexSettings]):
             knowledge.take(MailPart.MACRO, item)
         knowledge.take(MailPart.CONNECT, (name.encode(), session.client_addr.encode()))
         knowledge.end(MailPart.CONNECT)
+        knowledge.take(MailPart.COUNTRY, (watched.settings.countries.country(session.client_addr).encode(),))
+        knowledge.end(MailPart.COUNTRY)
         return self._before_message(session, watched)
 
     def helo(self, session: PmSession, helo: str, ehlo: bool) -> int:

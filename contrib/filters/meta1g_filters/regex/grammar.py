@@ -1,6 +1,6 @@
 """The grammar of milter-regex; the docstrings are the productions.
 
-    file        ::= { NAME "=" expression | action expression { expression } }
+    file        ::= { NAME "=" expression | action expression { expression } | ( "ipv4file" | "ipv6file" ) text }
     action      ::= "accept" | "discard" | ( "reject" | "tempfail" | "quarantine" ) [ text ]
     expression  ::= term [ ( "and" | "or" ) expression ] | "not" term
     term        ::= subject pattern [ pattern ] | "$" NAME | "(" expression ")"
@@ -19,13 +19,18 @@ from ply import yacc
 
 from meta1g.conf.errors import error_of
 from meta1g.conf.tree import Problem, Source
-from meta1g_filters.regex.lexer import ACTIONS, COUNTRIES, SUBJECTS, Joined, tokenize, tokens  # noqa: F401  ply looks for `tokens`
+from meta1g_filters.regex.lexer import ACTIONS, LISTS, NEEDLESS, SUBJECTS, Joined, tokenize, tokens  # noqa: F401  ply looks for `tokens`
 from meta1g_filters.regex.meaning import RulesBuilder
 from meta1g_filters.regex.rules import PAIRS, MailPart, Ruleset
 
-_STATEMENTS: Final = frozenset(("DEFINE", "END", *(word.upper() for word in ACTIONS)))
+_STATEMENTS: Final = frozenset(("DEFINE", "END", *(word.upper() for word in (*ACTIONS, *LISTS))))
 _SUBJECTS: Final = frozenset(word.upper() for word in SUBJECTS)
 _PAIRS: Final = frozenset(one.name for one in PAIRS)
+#: What stands behind some words.
+_AFTER: Final = {
+    "DOLLAR": "$ is followed by the name of a macro",
+    **dict.fromkeys((word.upper() for word in LISTS), "a path stands in quotation marks"),
+}
 #: What an action may end with.
 _ACTIONS: Final = frozenset(("TEXT", "NAME", *(word.upper() for word in ACTIONS)))
 _SHOWN_MAX_CHARS: Final = 40
@@ -66,6 +71,12 @@ def p_definition(p: Any) -> None:
 def p_rule(p: Any) -> None:
     "statement : action expressions"
     p.lexer.builder.add_rules(*p[1], p[2])
+
+
+def p_list(p: Any) -> None:
+    """statement : IPV4FILE TEXT
+    | IPV6FILE TEXT"""
+    p.lexer.builder.add_list(p[2])
 
 
 def p_action_bare(p: Any) -> None:
@@ -122,7 +133,8 @@ def p_term_pair(p: Any) -> None:
 
 
 def p_term_single(p: Any) -> None:
-    """term : HELO PATTERN
+    """term : COUNTRY PATTERN
+    | HELO PATTERN
     | ENVFROM PATTERN
     | ENVRCPT PATTERN
     | BODY PATTERN"""
@@ -141,7 +153,7 @@ def p_term_group(p: Any) -> None:
 
 def p_error(token: Any) -> None:
     """Reports that a token does not fit; ply goes on with the next statement."""
-    if token.value in COUNTRIES and token.type == "NAME":
+    if token.value in NEEDLESS and token.type == "NAME":
         return  # the lexer has said it
     shown = _SIGNS.get(token.type) or str(getattr(token.value, "text", token.value))
     if len(shown) > _SHOWN_MAX_CHARS:
@@ -152,11 +164,13 @@ def p_error(token: Any) -> None:
 def _expected(token: Any) -> str:
     """Says what should stand in a place, by what stands before it."""
     earlier, before = token.before
+    if before in _AFTER:
+        return _AFTER[before]
     ends = token.type in _STATEMENTS
     if before in _SUBJECTS:
         return f"{before.lower()} is followed by a pattern between two equal signs, such as /.../"
     if before == "PATTERN" and token.type == "PATTERN":
-        return "helo, envfrom, envrcpt and body have one pattern; its sign ends it"
+        return "this condition has one pattern; its sign ends it"
     if before == "PATTERN" and earlier in _PAIRS:
         return f"{earlier.lower()} has two patterns; // fits everything"
     if token.type in ("AND", "OR") and before in ("PATTERN", "RPAREN", "NAME"):
@@ -165,8 +179,6 @@ def _expected(token: Any) -> str:
         return "parentheses stand around one expression; ( needs its )"
     if before in _ACTIONS and ends:
         return "an action is followed by the expressions that lead to it"
-    if before == "DOLLAR":
-        return "$ is followed by the name of a macro"
     if token.type == "NAME":
         return "a macro is used as $name, and a blank stands behind each word"
     if not before:

@@ -24,11 +24,12 @@ from meta1g.base.dataclass import dataclass
 from meta1g.conf.tree import Problem
 
 ACTIONS: Final = ("accept", "reject", "tempfail", "discard", "quarantine")
-SUBJECTS: Final = ("connect", "helo", "envfrom", "envrcpt", "header", "macro", "body")
+SUBJECTS: Final = ("connect", "country", "helo", "envfrom", "envrcpt", "header", "macro", "body")
 _OPERATORS: Final = ("and", "or", "not")
-_KEYWORDS: Final = frozenset((*ACTIONS, *SUBJECTS, *_OPERATORS))
-#: What newer versions of milter-regex know and this one does not.
-COUNTRIES: Final = frozenset(("country", "ipv4file", "ipv6file", "geoipCashKeep", "geoipCashMax", "geoipDebugLog"))
+LISTS: Final = ("ipv4file", "ipv6file")
+_KEYWORDS: Final = frozenset((*ACTIONS, *SUBJECTS, *_OPERATORS, *LISTS))
+#: What milter-regex knows and nobody needs here.
+NEEDLESS: Final = frozenset(("geoipCashKeep", "geoipCashMax", "geoipDebugLog"))
 #: Longest text or expression.  Ref: the buffers of milter-regex.
 TOKEN_MAX_CHARS: Final = 8191
 
@@ -60,8 +61,8 @@ def t_NAME(t: Any) -> Any:
     r"[A-Za-z][A-Za-z0-9!%&*+,\-./:;<>?@\[\]\\^_`{|}~]*"
     if t.value in _KEYWORDS:
         t.type = t.value.upper()
-    elif t.value in COUNTRIES:
-        _complain(t, f"{t.value} is not possible here: countries of addresses are not known; leave it out")
+    elif t.value in NEEDLESS:
+        _complain(t, f"{t.value} has no effect here: the lists of countries are in memory; leave it out")
     return t
 
 

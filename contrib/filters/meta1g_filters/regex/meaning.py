@@ -68,13 +68,18 @@ class RulesBuilder:
         self._conditions: dict[tuple[MailPart, tuple[tuple[str, str], ...]], int] = {}
         self._made: list[RuleCondition] = []
         self._rules: list[RegexRule] = []
+        self._lists: list[str] = []
 
     def ruleset(self) -> Ruleset:
         """Gives all that was read."""
-        return Ruleset(tuple(self._made), tuple(self._rules))
+        return Ruleset(tuple(self._made), tuple(self._rules), tuple(self._lists))
 
     def _complain(self, pos: int, message: str) -> None:
         self.problems.append(Problem(pos, message))
+
+    def add_list(self, path: str) -> None:
+        """Adds a list of countries."""
+        self._lists.append(path)
 
     def text(self, text: str, pos: int) -> str:
         """Looks at the text of an action."""

@@ -15,12 +15,13 @@ class MailPart(IntEnum):
     """What a condition looks at, in the order in which it comes."""
 
     CONNECT = 0
-    HELO = 1
-    ENVFROM = 2
-    MACRO = 3
-    ENVRCPT = 4
-    HEADER = 5
-    BODY = 6
+    COUNTRY = 1
+    HELO = 2
+    ENVFROM = 3
+    MACRO = 4
+    ENVRCPT = 5
+    HEADER = 6
+    BODY = 7
 
 
 #: Those that have two patterns: name and address of a client, name and value of a macro or field.
@@ -134,7 +135,7 @@ class RegexRule:
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
-    """A whole configuration: its conditions, each of them once, and its rules in the order of the file.
+    """A whole configuration: its conditions, each of them once, its rules in the order of the file, lists of countries.
 
     Attributes:
         numbers: of the conditions of each subject.
@@ -142,6 +143,7 @@ class Ruleset:
 
     conditions: tuple[RuleCondition, ...]
     rules: tuple[RegexRule, ...]
+    country_lists: tuple[str, ...] = ()
     numbers: Mapping[MailPart, tuple[int, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

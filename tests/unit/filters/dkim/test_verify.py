@@ -1,6 +1,7 @@
 """The verifier: samples of the standards, and each way in which a signature is not good enough."""
 
 import base64
+import time
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
@@ -245,6 +246,27 @@ def test_a_number_of_signatures_is_looked_at_and_each_key_is_asked_for_once():
     assert found == [("pass", "")] * 10 + [("policy", "290 more signatures, not looked at")]
     assert sorted(lookup.asked) == ["ed._domainkey.example.org", "rsa._domainkey.example.org"]
     assert len(verify(message, lookup, VerifyLimits(signatures_max=400))) == 300
+
+
+def test_no_more_is_asked_after_three_questions_that_dns_did_not_answer():
+    """Ten signatures of ten domains whose servers say nothing would hold the message for ten time-outs."""
+    keys = [signing_key(ED_KEY, f"d{number}.example") for number in range(10)]
+    lookup = Dns({f"ed._domainkey.d{number}.example": "temperror" for number in range(10)})
+    assert words(sign(PLAIN, *keys), lookup) == [("temperror", "DNS does not answer for the key")] * 10
+    assert len(lookup.asked) == 3
+
+
+def test_many_fields_of_one_name_and_long_signatures_take_little_time():
+    fields = [b"To: x\r\n"] * 5000 + [FROM]
+    names = ":".join(["to"] * 4998 + ["from"])
+    tags = {"h": names, "bh": "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", "c": "relaxed/relaxed"}
+    both = [tagged(**tags, b="YWJj" * 9999 + end).partition(b"\r\n")[0] + b"\r\n" for end in ("YWJj", "YWJk")]
+    verifier = DkimVerifier()
+    began = time.process_time()
+    verifier.header(both * 5 + fields)
+    results = verifier.finish(dns_of(RSA), NOW)
+    assert time.process_time() - began < 2
+    assert {(one.result, len(one.header_b)) for one in results} == {("fail", 64)}
 
 
 def test_dns_is_not_asked_for_a_signature_that_fails_anyway():

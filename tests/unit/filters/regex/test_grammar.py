@@ -107,7 +107,8 @@ def test_what_is_not_known_leaves_open_only_what_depends_on_it():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("accept country /DE/", ["f:1:8: country is not possible here: countries of addresses are not known; leave it out"]),
+        ('geoipCashMax "1M"', ["f:1:1: geoipCashMax has no effect here: the lists of countries are in memory; leave it out"]),
+        ("ipv4file /x/", ["f:1:10: unexpected x; a path stands in quotation marks"]),
         ('reject "a\nhelo /x/', ['f:1:8: quotation mark is not closed on its line; add "']),
         ("accept helo /abc", ["f:1:13: no second / on this line; it begins an expression, which ends with the same sign"]),
         ("accept helo /a/q", ["f:1:16: unknown flag q; there are e (extended), i (ignore case), n (not)"]),
@@ -117,7 +118,7 @@ def test_what_is_not_known_leaves_open_only_what_depends_on_it():
             "accept ( helo /a/\naccept helo /b/",
             ["f:2:1: unexpected accept; parentheses stand around one expression; ( needs its )"],
         ),
-        ("accept helo /a/ /b/", ["f:1:17: unexpected b; helo, envfrom, envrcpt and body have one pattern; its sign ends it"]),
+        ("accept helo /a/ /b/", ["f:1:17: unexpected b; this condition has one pattern; its sign ends it"]),
         ("accept header /a/", ["f:1:18: unexpected the end of the file; header has two patterns; // fits everything"]),
         ("accept helo x", ["f:1:13: unexpected x; helo is followed by a pattern between two equal signs, such as /.../"]),
         ("accept\nreject helo /a/", ["f:2:1: unexpected reject; an action is followed by the expressions that lead to it"]),

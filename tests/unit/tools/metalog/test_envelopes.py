@@ -52,6 +52,18 @@ def test_a_message_that_was_not_tried_comes_back_as_it_was_accepted():
     assert doubts == ()
 
 
+def test_what_qmgr_says_of_a_message_comes_back():
+    more = {"by": "2026-11-27T10:00:00Z;R", "priority": 4, "traits": "requiretls automatic"}
+    accepted = (2.1, "qmgr.accept", "ok", {**FROM, "size": 1300, "rcpts": 1, **more})
+    ta, _, doubts = one(rcpt(), message(), accepted)
+    assert (ta.by, ta.by_mode, ta.priority, ta.requiretls, ta.automatic) == (1_795_773_600.0, "R", 4, True, True)
+    assert (ta.smtputf8, ta.tls_optional, doubts) == (False, False, ())
+    accepted = (2.1, "qmgr.accept", "ok", {**FROM, "size": 1300, "rcpts": 1, "by": "soon;R"})
+    ta, _, doubts = one(rcpt(), message(), accepted)
+    assert (ta.by, ta.by_mode) == (0.0, None)
+    assert len(doubts) == 1
+
+
 def test_a_recipient_that_waits_keeps_its_tries_its_reason_and_its_time():
     _, (record,), _ = one(rcpt(), message(), deferred(after=60.0, tries=4))
     assert (record.tries, record.last_try, record.next_try) == (4, START + 60, START + 855)
