@@ -48,8 +48,10 @@ _Command = tuple[Verb, DeliverRcpt | None]
 
 
 def _about_us(verb: Verb, reply: Reply) -> Reply:
-    """Gives what a server said about us, who can be told another login: nobody's mail is refused by that, so it is no answer that
-    is quoted as the server's (invariant I14), but words of ours that are temporary."""
+    """Gives words of ours about a refusal of ourselves, who can be told another login.
+
+    They are temporary, and quote nobody (invariant I14): what is passed on as an answer has the code that the server said.
+    """
     if not reply.is_perm:
         return reply
     ecode = f"4{reply.ecode[1:]}" if reply.ecode else "4.7.0"
