@@ -119,15 +119,16 @@ class Meta1gRelay:
         domains: number of destinations of their own.
         probe_port: where the prober's messages go.
         log_level: of all processes.
+        smtps: more options of that section.
     """
 
     name = "meta1g"
 
-    def __init__(self, directory: Path, domains: int, probe_port: int, log_level: int = 9) -> None:
+    def __init__(self, directory: Path, domains: int, probe_port: int, log_level: int = 9, smtps: str = "") -> None:
         self.sink = Sink()
         rows = [f"{name} {port}^[{addr}]" for name, (addr, port) in routes(self.sink.port, domains, probe_port).items()]
         table = "\n".join([*rows, f". {self.sink.port}^[127.0.0.1]"])
-        self.gateway = Gateway(directory, table, {"smtps": "max_message_size = 50MB;"}, log_level=log_level)
+        self.gateway = Gateway(directory, table, {"smtps": f"max_message_size = 50MB; {smtps}"}, log_level=log_level)
         self.gateway.setup()
         self.gateway.start()
         self.port = self.gateway.port

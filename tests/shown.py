@@ -245,6 +245,7 @@ _PLACES = {
         "IO_timeout": _SERVER,
         "flags pipelining": "unit/smtpc/test_session.py::test_the_flag_switches_pipelining_off",
         "flags chunking": "unit/smtpc/test_bdat.py::test_the_flag_switches_it_off",
+        "flags xforward": "unit/smtpc/test_forward.py::test_a_smtps_behind_hears_where_a_message_came_from",
         "flags starttls": "unit/smtpc/test_starttls.py::test_without_the_flag_the_session_stays_in_clear",
         "flags talk_to_myself": "unit/smar/test_settings.py::test_who_may_talk_to_itself_is_nobody",
         "LMTP_socket": "system/test_relay.py::test_a_local_socket_with_lmtp_gets_the_mail_of_its_domain",

@@ -65,6 +65,9 @@ _SMTPS: Final[Mapping[str, LogEvent]] = {
         "ss_ta",
         "A session has lost a filter, or could not reach it; what its default action says happens.",
     ),
+    "smtps.milter_back": row(
+        Sev.NOTICE, About.TROUBLE, "ss_sess key", "", "A filter that sessions had lost can be reached and agrees again."
+    ),
     "smtps.milter_changed": row(
         Sev.INFO, About.MESSAGE, "ss_sess ss_ta key", "", "A filter has changed a message, its envelope, or has it held."
     ),

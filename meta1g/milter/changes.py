@@ -183,5 +183,5 @@ def _path(path: bytes) -> bytes:
 
 def _value(value: bytes, space: bool) -> bytes:
     first, *rest = _LINE_END.split(value)
-    lines = [line if line[:1] in (b" ", b"\t") else b" " + line for line in rest if line.strip(b" \t")]
+    lines = [line if line[:1] in (b" ", b"\t") else b"\t" + line for line in rest if line.strip(b" \t")]
     return b"\r\n".join([first if space else b" " + first, *lines])

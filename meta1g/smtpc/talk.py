@@ -79,9 +79,28 @@ class Talk:
     """
 
     __slots__ = (
-        "_accepted", "_auth_line", "_by", "_chunking", "_ehlo_refused", "_hostname", "_job", "_limits", "_lmtp", "_owed",
-        "_pipelining", "_served", "_server", "_status", "_to_say", "_transactions", "challenge", "demands", "extensions",
-        "failure", "stale", "state",
+        "_accepted",
+        "_by",
+        "_chunking",
+        "_ehlo_refused",
+        "_hostname",
+        "_job",
+        "_limits",
+        "_lmtp",
+        "_owed",
+        "_own_line",
+        "_pipelining",
+        "_served",
+        "_server",
+        "_status",
+        "_to_say",
+        "_transactions",
+        "challenge",
+        "demands",
+        "extensions",
+        "failure",
+        "stale",
+        "state",
     )  # fmt: skip
 
     def __init__(self, hostname: str, server: str, *, lmtp: bool, pipelining: bool, chunking: bool = True) -> None:
@@ -103,7 +122,7 @@ class Talk:
         self._by: DeliverBy | None = None
         self._status = DeliveryStatus()
         self._accepted: list[DeliverRcpt] = []
-        self._auth_line = ""
+        self._own_line = ""
         self._limits = NO_LIMITS
         self._transactions = 0
         self._served = False
@@ -152,8 +171,14 @@ class Talk:
         self._say_auth(line)
 
     def _say_auth(self, line: str) -> None:
-        self._auth_line, self.challenge = line, ""
+        self._own_line, self.challenge = line, ""
         self._to_say.append((Verb.AUTH, None))
+
+    def forward(self, command: str) -> None:
+        """Lets XFORWARD be said; the state must be READY.  A refusal changes nothing."""
+        self._feed(Event.SEND_XFORWARD)
+        self._own_line = command
+        self._to_say.append((Verb.XFORWARD, None))
 
     def begin(self, job: Deliver, status: DeliveryStatus, by: DeliverBy | None = None) -> None:
         """Begins a transaction; its outcomes go to status, by is what is left of its time.  The state must be READY."""
@@ -248,8 +273,8 @@ class Talk:
         elif verb is Verb.EMPTY:
             self._feed(Event.SENT_DOT)
             line = "."
-        elif verb is Verb.AUTH:
-            line, self._auth_line = self._auth_line, ""
+        elif verb in (Verb.AUTH, Verb.XFORWARD):
+            line, self._own_line = self._own_line, ""
         elif verb in (Verb.EHLO, Verb.HELO, Verb.LHLO):
             line = f"{verb.value} {self._hostname}"
         else:

@@ -24,6 +24,7 @@ from meta1g.smtp.esmtp import Ext, Extensions, MailParams, RcptParams, format_ma
 from meta1g.smtps import filtermacros
 from meta1g.smtps.dialogue import Dialogue
 from meta1g.smtps.filterconn import FilterFailedError, MilterConnection
+from meta1g.smtps.filterstats import FilterPresence
 from meta1g.smtps.milters import PolicySettings
 from meta1g.smtps.received import literal
 from meta1g.smtps.transaction import Transaction
@@ -105,9 +106,13 @@ class Filters:
     def connect(self) -> Reply | None:
         """Connects to all filters and tells who the client is; gives a refusal or None.  Switches: yes (network)."""
         for one in self._all:
-            one.connection.tally.sessions += 1
+            tally = one.connection.tally
+            tally.sessions += 1
+            was_down = tally.presence is FilterPresence.DOWN
             try:
                 one.connection.open()
+                if was_down and tally.presence is FilterPresence.UP:
+                    self.dialogue.context.log.notice("smtps.milter_back", "ok", ss_sess=self.dialogue.id, key=tally.name)
             except FilterFailedError as error:
                 verdict = self._failed(one, error)
                 if verdict.reply is not None:
@@ -153,9 +158,12 @@ class Filters:
             return self.denial  # somebody else said it for the client
         self._macros |= filtermacros.of_mail(self.dialogue, ta)
         words = (_path(ta.mail), *_mail_words(ta.params))
-        for one in self.listening():
+
+        def tell(one: OneFilter) -> Told:
             one.connection.tally.messages += 1
-        return self._each(lambda one: one.machine.mail(words, one.macros), ta)
+            return one.machine.mail(words, one.macros)
+
+        return self._each(tell, ta)
 
     def rcpt(self, ta: Transaction, address: Address, params: RcptParams) -> Reply | None:
         """Tells a recipient that is accepted otherwise; gives a refusal or None.  Switches: yes (network)."""

@@ -83,7 +83,7 @@ def relaxed_field(field: bytes) -> bytes:
 
 
 def relaxed_body(body: bytes) -> bytes:
-    body = re.sub(rb" (?=\r\n)", b"", relaxed(body))
+    body = re.sub(rb" (?=\r\n|\Z)", b"", relaxed(body))
     while body.endswith(b"\r\n"):
         body = body[:-2]
     return body

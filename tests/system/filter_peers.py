@@ -1,6 +1,6 @@
 """The milters that people use, unchanged and as the manual configures them, on a gateway: what they do arrives, or is said.
 
-    python -m tests.system.filter_peers [--only NAME ...] [--keep]
+    python -m tests.system.filter_peers [--only NAME ...] [--pmult] [--keep]
 
 OpenDKIM, OpenDMARC, ClamAV's, SpamAssassin's and rspamd's are installed from Debian, started below a temporary directory on
 Unix sockets (filter_daemons.py), and ended; it needs root.  Each row is one message and what has to become of it.
@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contrib.lib.gateway import Gateway, wait_until
+from tests.fakes.filter_program import FilterProgram
 from tests.fakes.nameserver import NameServer
 from tests.system import filter_daemons
 from tests.system.conftest import KeepingSink, mailq, running
@@ -142,6 +143,7 @@ GROUPS: dict[tuple[str, ...], tuple[Row, ...]] = {
             message("a@foreign.example", more="Authentication-Results: gateway.example; dkim=pass\n"),
             arrives("^From: ", without=rf"{RESULTS}; dkim=pass"),
         ),
+        Row("OpenDKIM quarantines", tampered("OpenDKIM signs"), held("milter opendkim: "), "quarantine"),
         Row("OpenDKIM discards", tampered("OpenDKIM signs"), dropped, "discard"),
     ),
     ("opendkim", "opendmarc"): (
@@ -285,13 +287,16 @@ class Place:
         return self.gateway.log.read_text().splitlines()
 
 
-def play(group: tuple[str, ...], directory: Path, keys: Path, results: Results) -> None:
-    """Plays all rows of a group, with the filters anew for each variant."""
+def play(group: tuple[str, ...], directory: Path, keys: Path, results: Results, *, pmult: bool) -> None:
+    """Plays all rows of a group, with the filters anew for each variant; smtps asks them, or pmult does."""
     directory.mkdir()
     roots = {name: directory / name for name in group}
     options = "\n".join(filter_daemons.milter_options(name, root) for name, root in roots.items())
     place: Place | None = None
     with ExitStack() as undo:
+        if pmult:
+            program = undo.enter_context(FilterProgram("meta1g_filters.pmult.main", directory, options))
+            options = f"policy_milter {{ {program.conf} timeout = 10m; }}"
         for variant in dict.fromkeys(row.variant for row in GROUPS[group]):
             with ExitStack() as filters:
                 for name, root in roots.items():
@@ -312,6 +317,7 @@ def main() -> int:
     parser.add_argument(
         "--only", nargs="+", metavar="NAME", help=f"groups that have one of {', '.join(filter_daemons.FILTERS)}"
     )
+    parser.add_argument("--pmult", action="store_true", help="pmult asks the filters, and smtps asks pmult")
     parser.add_argument("--keep", action="store_true", help="leave the directory with all logs")
     options = parser.parse_args()
     if os.geteuid() != 0:
@@ -328,7 +334,7 @@ def main() -> int:
         names.add("pass.example", "TXT", f'"v=spf1 ip4:{STRANGER} -all"')
         for number, group in enumerate(GROUPS):
             if not options.only or {*options.only} & {*group}:
-                play(group, base / str(number), base / "keys", results)
+                play(group, base / str(number), base / "keys", results, pmult=options.pmult)
     wrong = sum(bool(error) for *_rest, error in results.rows)
     print(f"{len(results.rows)} messages, {wrong} with another end than wanted")
     if options.keep:

@@ -1,11 +1,27 @@
 """The benchmarks run, on a small scale and without judging the time; what they find is added to the results."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from bench import dkim_speed, evthr_stress, guard, idle_connections, queue_tools, slow_fsync, source, st_switch
+from bench import (
+    dkim_speed,
+    evthr_stress,
+    filter_cost,
+    filter_load,
+    guard,
+    idle_connections,
+    null_policy,
+    queue_tools,
+    slow_fsync,
+    source,
+    st_switch,
+)
+from bench.relay_load import LOADS, Burst
+from bench.relays import Use
 from bench.results import percentile, record
+from meta1g.rcb.smtps_pmilter import Capability
 from tests.fakes.smtp_server import ScriptedServer
 
 pytestmark = pytest.mark.system
@@ -51,6 +67,36 @@ def test_state_threads_and_event_threads_are_measured(capfd):
     assert st_switch.main(["--rounds", "1"]) == 0
     report = evthr_stress.Stress(5000, 4, timers=50, seed=3).run()
     assert evthr_stress.figures_of(report)["timers lost or doubled"] == "0 of 50"
+
+
+def test_what_filters_cost_is_measured(capfd, monkeypatch):
+    monkeypatch.setattr(filter_cost, "WAYS", (("1 by pmult", 1, True),))
+    assert filter_cost.main(["--sessions", "4", "--clients", "2"]) == 0
+    assert re.search(r"1 by pmult: [\d,]+/s, [\d.]+ ms", capfd.readouterr().out)
+
+
+def test_the_policy_milter_that_does_nothing_is_asked_everything_and_agrees():
+    filter_ = null_policy.NullPolicy()
+    wanted = Capability.CNNCT | Capability.EHLO | Capability.MAIL | Capability.RCPT | Capability.MSG | Capability.DOT
+    assert filter_.wants() & wanted == wanted
+
+
+def test_filters_are_shown_beside_each_other_and_against_none(capsys):
+    def turns(rate, cpu_s):
+        burst = Burst(replace(LOADS["a"], messages=100), 100 / rate, Use({"smtps": cpu_s}))
+        return [filter_load.Turn(burst, 0.5)]
+
+    found = {
+        ("a", "none", "meta1g"): turns(100, 1),
+        ("a", "milter", "meta1g"): turns(50, 2),
+        ("a", "milter", "postfix"): turns(25, 4),
+    }
+    filter_load.show(LOADS["a"], "milter", found)
+    cells = [cell.strip() for cell in capsys.readouterr().out.split("|")]
+    assert cells[3:6] == ["50.00 : 25.00", "20.00 : 40.00", "0.50 : 0.50"]
+    assert cells[6:9] == ["2.00 (2.00-2.00)", "0.50 (0.50-0.50)", "0.50 (0.50-0.50) : -"]
+    with pytest.raises(SystemExit):
+        filter_load.main(["--only", "nothing"])
 
 
 def test_signing_and_verifying_are_measured(capfd, monkeypatch):

@@ -70,6 +70,21 @@ def test_spam_is_held_or_refused_by_its_score(system):
     assert "stat=reject: GTUBE" in system.filter.wait_log("func=pmilter.decided", "key=score 15 of 5", "stat=reject")
 
 
+def test_spam_is_replaced_by_what_spamassassin_makes_of_it(system):
+    report = (
+        b"Received: from a by b\r\nSubject: test\r\nX-Spam-Flag: YES\r\n\r\nThis is spam\r\n" + b"because of much\r\n" * 5000
+    )
+    system.spamd.answer = reply(7.5, 5.0, report)
+    system.filter.reload(CONF.format(system.spamd.conf, "method = process;"))
+    system.filter.wait_log("func=pmilter.conf,")
+    before = len(system.sink.envelopes())
+    send(system.gateway, ["report@to.example"])
+    content = system.sink.content(system.sink.wait_for(before + 1)[-1])
+    assert content.endswith(report.replace(b"Subject: test\r\n", b"").replace(b"YES\r\n", b"YES\r\nSubject: [SPAM] test\r\n"))
+    assert content.count(b"\r\nReceived: ") == 1
+    assert content.startswith(b"Received: ")
+
+
 def test_without_spamd_mail_passes_or_comes_again_as_it_is_configured(system):
     system.spamd.answer = b""
     before = len(system.sink.envelopes())

@@ -1,5 +1,9 @@
 """authfilter over the real protocol, with a real name server: what is signed verifies, what fails is told and done."""
 
+import ast
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,10 +13,12 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from meta1g.base.errors import Meta1Error
 from meta1g.base.log import Log
+from meta1g.conf.check import walk
+from meta1g.conf.values import Flags
+from meta1g_filters.auth import options
 from meta1g_filters.auth.filter import AuthFilter
-from meta1g_filters.auth.options import markdown
 from meta1g_filters.auth.settings import read_settings
-from tests.fakes.nameserver import SERVFAIL, NameServer
+from tests.fakes.nameserver import DROP, SERVFAIL, NameServer
 from tests.unit.filters.filtersession import FilterSession
 from tests.unit.pmilter.conftest import checked_locks, make_system, serve, system
 
@@ -135,6 +141,15 @@ def test_fields_with_our_name_go_and_those_of_others_stay(session):
             assert len(found.header) == 5 + found.message.count(b"DKIM-Signature") + (ip == STRANGER)
 
 
+def test_the_log_has_the_results_of_each_message_of_others(configured, serve, capfd):
+    session = FilterSession(serve(AuthFilter(configured(SIGN), Log("authfilter")))())
+    for ip in (STRANGER, "127.0.0.1"):
+        session.send(MAIL, ip=ip)
+    (line,) = [one for one in capfd.readouterr().err.splitlines() if "key=results" in one]
+    assert "spf=fail dkim=none arc=none dmarc=fail from=example.net" in line
+    assert "client=203.0.113.9" in line
+
+
 def test_by_default_nothing_is_refused(session):
     found = session().send(MAIL, ip=STRANGER)
     assert found.said == ""
@@ -156,6 +171,16 @@ def test_a_null_sender_is_checked_by_the_name_of_helo(session):
     found = session().send(MAIL, ip=ORIGIN, mail="", helo="example.net")
     assert "spf=pass smtp.helo=example.net" in found.values("Authentication-Results")[0]
     assert session("spf_fail = reject;").send(MAIL, ip=STRANGER, mail="", helo="example.net").said.startswith("550 5.7.23")
+
+
+def test_names_that_are_not_ascii_are_asked_for_and_told_in_a_labels(session, server):
+    server.add("xn--bcher-kva.example", "TXT", '"v=spf1 exists:%{o}.senders.example -all"')
+    server.add("xn--bcher-kva.example.senders.example", "A", "127.0.0.2")
+    server.add("_dmarc.xn--bcher-kva.example", "TXT", '"v=DMARC1; p=reject"')
+    message = MAIL.replace(b"ada@example.net", "ädä@bücher.example".encode())
+    results = session().send(message, mail="ädä@bücher.example").values("Authentication-Results")[0]
+    assert "spf=pass smtp.mailfrom=@xn--bcher-kva.example" in results
+    assert "dmarc=pass header.from=xn--bcher-kva.example" in results
 
 
 def test_the_policy_of_the_author_is_obeyed(session):
@@ -180,25 +205,54 @@ def test_a_failure_of_dns_loses_no_mail_and_can_put_it_off(session, server, name
     assert told.startswith("451 4.4.3 SPF" if name == "example.net" else "451 4.7.0 DMARC of example.net")
 
 
-def test_all_questions_at_the_end_of_a_message_have_one_time(session, monkeypatch):
-    monkeypatch.setattr("meta1g_filters.auth.filter.DNS_TIME_MAX_S", 0.0)
-    results = session().send(MAIL, ip=ORIGIN).values("Authentication-Results")[0]
-    assert ("spf=pass" in results, "dmarc=temperror" in results) == (True, True)
+def claimed(domain):
+    """A signature that needs its key to be found wrong; of a message with an empty body."""
+    body_hash = b"frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY="
+    return b"DKIM-Signature: v=1; a=rsa-sha256; d=%b; s=s; h=from;\r\n bh=%b; b=AAAA\r\n" % (domain.encode(), body_hash)
+
+
+EMPTY = MAIL.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+
+
+def test_a_broken_domain_of_ones_own_is_no_way_past_the_policy_of_another(session, server):
+    for name in ("free.example", "s._domainkey.free.example"):
+        server.script(name, "TXT", *[SERVFAIL] * 9)
+    message = claimed("free.example") + EMPTY
+    results = session().send(message, ip=STRANGER, mail="eve@free.example").values("Authentication-Results")[0]
+    assert ("spf=temperror" in results, "dkim=temperror" in results) == (True, True)
+    assert session("dmarc_fail = obey;").send(message, ip=STRANGER, mail="eve@free.example").said.startswith("550 5.7.26")
+
+
+def test_slow_domains_of_ones_own_take_no_time_from_another(session, server, monkeypatch):
+    monkeypatch.setattr("meta1g_filters.auth.filter.SIGNATURES_TIME_MAX_S", 0.5)
+    monkeypatch.setattr("meta1g_filters.auth.filter.POLICIES_TIME_MAX_S", 2.0)
+    slow = [f"slow{number}.example" for number in range(4)]
+    for name in slow:
+        server.script(f"s._domainkey.{name}", "TXT", *[DROP] * 9)
+        server.script(f"_dmarc.{name}", "TXT", *[DROP] * 9)
+    signatures = b"".join(claimed(name) for name in (*slow, "example.net"))
+    message = signatures + EMPTY.replace(b"From: ", b"From: <eve@slow0.example>, ")
+    strict = session("dmarc_fail = obey;")
+    found = strict.send(message, ip=STRANGER)
+    assert found.said.startswith("550 5.7.26 DMARC: neither SPF nor DKIM passes for example.net"), found.header[0]
 
 
 @pytest.mark.parametrize(
-    ("author", "reason"),
-    [
-        (b"From: Ada\r\n", "no address with a domain"),
-        (b"", "no address"),
-        (b"From: " + b", ".join(b"a@x%d.example" % n for n in range(6)) + b"\r\n", "more than 5 domains"),
-    ],
+    ("field", "reason"), [(b"From: Ada\r\n", "no address with a domain"), (b"", "no address with a domain")]
 )
-def test_a_message_without_one_author_can_be_refused(session, author, reason):
-    message = author + b"Subject: test\r\n\r\nHello\r\n"
+def test_a_message_without_an_author_can_be_refused(session, field, reason):
+    message = field + b"Subject: test\r\n\r\nHello\r\n"
     found = session("dmarc_fail = obey;").send(message, ip=STRANGER)
     assert f'dmarc=permerror reason="{reason}' in found.values("Authentication-Results")[0]
     assert session("dmarc_fail = obey; flags = { need_author };").send(message).said.startswith(f"550 5.7.1 From: {reason}")
+
+
+@pytest.mark.parametrize("others", [b"<>, ", b"root, ", b"".join(b"a@x%d.example, " % number for number in range(5))])
+def test_an_author_cannot_be_hidden_among_others(session, others):
+    message = MAIL.replace(b"From: ", b"From: " + others)
+    said = session("dmarc_fail = obey;").send(message, ip=STRANGER, mail="eve@free.example").said
+    assert said.startswith("550 5.7.1 From: more than 5 domains" if b"x4" in others else "550 5.7.26")
+    assert session().send(message, ip=STRANGER).said == ""
 
 
 def test_a_second_author_hides_nothing(session):
@@ -323,6 +377,18 @@ def test_what_is_wrong_in_the_file_is_told_with_its_place(configured, text, told
     assert "authfilter.conf:2" in error.value.cause
 
 
+@pytest.mark.parametrize(("name", "known"), [("mx.example.net", True), ("localhost", False), ("mx", False), ("", False)])
+def test_without_a_name_that_of_the_machine_counts_if_it_is_a_full_one(configured, monkeypatch, name, known):
+    monkeypatch.setattr("meta1g.base.hostname.system_name", lambda: name)
+    file = configured()
+    file.write_text(file.read_text().replace("authserv_id = mx.example.org;", ""))
+    if known:
+        assert read_settings(file).authserv_id == name
+        return
+    with pytest.raises(Meta1Error, match=f"authserv_id is not set, and {name or 'nothing'}, which the system has"):
+        read_settings(file)
+
+
 def test_a_key_that_everybody_can_read_is_refused(configured, tmp_path):
     file = configured(SIGN)
     (tmp_path / "r1.pem").chmod(0o644)
@@ -331,4 +397,50 @@ def test_a_key_that_everybody_can_read_is_refused(configured, tmp_path):
 
 
 def test_the_page_of_options_is_current():
-    assert (Path(__file__).parents[3] / "docs/filter-authentication-options.md").read_text() == markdown()
+    assert (Path(__file__).parents[3] / "docs/filter-authentication-options.md").read_text() == options.markdown()
+
+
+def test_the_sample_is_right_as_it_is_and_with_all_that_it_suggests(tmp_path):
+    text = (Path(__file__).parents[3] / "contrib/filters/etc/authfilter.conf").read_text()
+    file = tmp_path / "authfilter.conf"
+    file.write_text(text)
+    assert (read_settings(file).obey_dmarc, read_settings(file).seal) == (False, None)
+    (tmp_path / "keys").mkdir()
+    key = tmp_path / "keys/example.org.s2026.pem"
+    key.write_bytes(pem(KEYS["e1"]))
+    key.chmod(0o600)
+    file.write_text(re.sub(r"^# (?=.*[;{}]$)", "", text, flags=re.MULTILINE))
+    settings = read_settings(file)
+    assert (settings.obey_dmarc, settings.reject_spf_fail, settings.tempfail, settings.hold_quarantine) == (True,) * 4
+    assert ([one.domain for one in settings.domains], settings.seal.selector) == (["example.org"], "s2026")
+    assert (settings.arc_trusted, settings.reports.org_name) == ({"lists.example.net"}, "Example")
+
+
+def test_each_option_has_code_that_asks_for_it():
+    files = Path(options.__file__).parent.glob("*.py")
+    asked = {
+        node.value
+        for file in files
+        if file.name != "options.py"
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant)
+    }
+    rows = [row for definition, _path in walk(options.ROOT) for row in definition.options]
+    flags = [flag.name for row in rows if isinstance(row.kind, Flags) for flag in row.kind.flags]
+    assert [name for name in (*(row.name for row in rows), *flags) if name not in asked] == []
+
+
+@pytest.mark.parametrize(("program", "function"), [("authfilter", "run"), ("dmarcrpt", "run_dmarcrpt")])
+def test_without_the_extra_the_program_says_what_to_do(program, function):
+    code = f"""
+import importlib.util, sys
+there = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == "cryptography" else there(name, package)
+from meta1g_filters.auth.main import {function}
+{function}()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (
+        69,
+        f"{program}: cryptography is not installed; run pip install 'meta1g[filters]'\n",
+    )

@@ -89,6 +89,7 @@ def test_the_name_of_who_says_so():
         (b"ARC-Authentication-Results: i=1; mx.example; dmarc=fail (dmarc=pass; dmarc=pass)\r\n", False),
         (b'ARC-Authentication-Results: i=1; mx.example; dmarc=fail reason="; dmarc=pass"\r\n', False),
         (b"ARC-Authentication-Results: i=1; mx.example; xdmarc=pass; dmarc=passed; dmarc=pass-not\r\n", False),
+        (b'ARC-Authentication-Results: i=1; mx.example; spf=fail (a " b) reason="; dmarc=pass"\r\n', False),
         (b"ARC-Authentication-Results: " + b"(" * 30000 + b")" * 30000, False),
     ],
 )

@@ -19,8 +19,8 @@ def zone(**records):
     return SpfZone({f"_dmarc.{name.replace('_', '.')}": [{"TXT": text}] for name, text in records.items()})
 
 
-def check(resolver, author, *, spf="", dkim=(), uncertain=False, how=WALK, percent=0.0):
-    return evaluate(author, VouchedNames(spf, dkim, uncertain), resolver, how, lambda: percent)
+def check(resolver, author, *, spf="", dkim=(), unsure=("", ()), how=WALK, percent=0.0):
+    return evaluate(author, VouchedNames(spf, dkim, *unsure), resolver, how, lambda: percent)
 
 
 # -- records
@@ -223,8 +223,23 @@ def test_a_failure_of_dns_is_temperror_unless_something_aligns():
     half = SpfZone({"_dmarc.example.org": [{"TXT": "v=DMARC1; p=reject"}], "_dmarc.a.example.org": ["TIMEOUT"]})
     assert check(half, "example.org", dkim=("a.example.org",)).result == "temperror"
     assert check(half, "example.org", dkim=("a.example.org", "example.org")).result == "pass"
-    unsure = check(zone(example_org="v=DMARC1; p=reject"), "example.org", uncertain=True)
-    assert (unsure.result, unsure.disposition) == ("temperror", NONE)
+
+
+@pytest.mark.parametrize(
+    ("unsure", "result"),
+    [
+        (("example.org", ()), "temperror"),
+        (("", ("free.example", "a.example.org")), "temperror"),
+        (("free.example", ("free.example", "notexample.org")), "fail"),
+    ],
+)
+def test_only_what_would_align_can_be_missing(unsure, result):
+    found = check(zone(example_org="v=DMARC1; p=reject"), "example.org", unsure=unsure)
+    assert (found.result, found.disposition) == (result, REJECT if result == "fail" else NONE)
+    strict = check(
+        zone(example_org="v=DMARC1; p=reject; adkim=s; aspf=s"), "example.org", unsure=("a.example.org", ("a.example.org",))
+    )
+    assert strict.result == "fail"
 
 
 @pytest.mark.parametrize(

@@ -65,10 +65,10 @@ def test_a_header_that_grew_too_big_is_refused():
         (b" v", True, b" v"),
         (b"a\n\tb", False, b" a\r\n\tb"),
         (b"a\r\n b", False, b" a\r\n b"),
-        (b"a\nEvil: x", False, b" a\r\n Evil: x"),
-        (b"a\n\nbody", False, b" a\r\n body"),
+        (b"a\nEvil: x", False, b" a\r\n\tEvil: x"),
+        (b"a\n\nbody", False, b" a\r\n\tbody"),
         (b"a\n \n b\n", False, b" a\r\n b"),
-        (b"a\rb", False, b" a\r\n b"),
+        (b"a\rb", False, b" a\r\n\tb"),
     ],
 )
 def test_no_value_ends_the_header_or_begins_another_field(value, space, written):

@@ -76,6 +76,7 @@ def test_failures_are_counted_by_kind_and_a_good_session_ends_the_trouble(scene,
     told(scene, "milter", lambda one: one.state == "down" and kind in {row.fault for row in one.faults})
     talk(scene)
     told(scene, "milter", lambda one: one.state == "up")
+    scene[0].wait_log(r"func=smtps\.milter_back, .*key=a, ")
 
 
 def test_who_cannot_be_reached_is_away_and_one_connection_tells_of_the_policy_milter(scene):

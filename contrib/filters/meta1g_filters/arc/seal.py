@@ -9,7 +9,7 @@ Pure.  Ref: RFC 8617 4.1, 5.1 (sealing), 5.1.2 (chains that fail).
 
 from typing import Final
 
-from meta1g_filters.arc.sets import INSTANCES_MAX, KINDS, find_sets, last_seal, sealed
+from meta1g_filters.arc.sets import INSTANCES_MAX, KINDS, find_sets, last_instance, sealed
 from meta1g_filters.arc.verify import ArcResult
 from meta1g_filters.dkim.canon import BodyHashes, SignedFields
 from meta1g_filters.dkim.sign import SIGNED, SigningKey, SignSettings, signed_field, unsigned_field, with_signature
@@ -61,10 +61,11 @@ class ArcSealer:
 
         Returns:
             Seal, message signature and results, from the top; nothing if no set may be added: the chain has failed before, it
-            has 50 instances, or nobody knows whether it is good since a key could not be asked for.
+            has 50 instances, or nobody knows whether it is good: a key could not be asked for, `chain` is of another one.
         """
-        last, said = last_seal(self._fields)
-        if said == "fail" or last >= INSTANCES_MAX or chain.is_temporary:
+        last, has_failed = last_instance(self._fields)
+        is_another = chain.cv != "fail" and chain.instances != last
+        if has_failed or last >= INSTANCES_MAX or chain.is_temporary or is_another:
             return []
         instance, time = last + 1, str(int(now))
         tags = {"i": str(instance), "a": self._key.algorithm, "d": self._key.domain, "s": self._key.selector, "t": time}

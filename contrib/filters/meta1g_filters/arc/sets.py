@@ -115,16 +115,16 @@ def _read_field(kind: bytes, field: bytes) -> tuple[int, dict[str, str]]:
     return int(tags["i"]), tags
 
 
-def last_seal(fields: list[bytes]) -> tuple[int, str]:
-    """Gives the greatest instance in a header, be it a chain or not, and `cv=` of its seal; 0 if there is none."""
-    found: dict[int, str] = {}
+def last_instance(fields: list[bytes]) -> tuple[int, bool]:
+    """Gives the greatest instance in a header, be it a chain or not, 0 if there is none; and whether its seal says cv=fail."""
+    found: dict[int, bool] = {}
     for field in fields:
         if (kind := field_name(field)) in KINDS:
             with suppress(TagError):
                 instance, tags = _read_field(kind, field)
-                found[instance] = tags.get("cv", found.get(instance, "")).lower()
+                found[instance] = found.get(instance, False) or (kind == SEAL and tags.get("cv", "").lower() == "fail")
     last = max(found, default=0)
-    return last, found.get(last, "")
+    return last, found.get(last, False)
 
 
 def _read_set(instance: int, found: dict[tuple[int, bytes], tuple[bytes, dict[str, str]]]) -> ArcSet:

@@ -15,6 +15,7 @@ from meta1g_filters.arc.verify import ArcResult
 from meta1g_filters.auth.settings import AuthFilterSettings
 from meta1g_filters.authres.results import MethodResult, mailbox
 from meta1g_filters.dkim.verify import DkimResult
+from meta1g_filters.dmarc.author import AUTHORS_MAX
 from meta1g_filters.dmarc.evaluate import DmarcResult
 from meta1g_filters.dmarc.record import Disposition
 from meta1g_filters.spf.evaluate import SpfResult
@@ -22,6 +23,8 @@ from meta1g_filters.spf.record import SpfCode
 
 #: The field of a message that a domain wants to have in quarantine.
 QUARANTINE_FIELD: Final = "X-Quarantine"
+#: Why there is no author: there are more than anybody has.
+MANY_AUTHORS: Final = f"more than {AUTHORS_MAX} domains"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +82,10 @@ def spf_reply(settings: AuthFilterSettings, checked: SpfChecked, client: str) ->
         return f"451 4.4.3 SPF: {_text(result.problem)}; try again later"
     if result.code is not SpfCode.FAIL or not settings.reject_spf_fail:
         return ""
-    said = f"550-5.7.23 SPF: {client} may not send for {_text(result.domain)}\n" if result.explanation else ""
-    if said:
-        return f"{said}550 5.7.23 {_text(result.domain)} explains: {result.explanation}"
-    return f"550 5.7.23 SPF: {client} may not send for {_text(result.domain)}"
+    told = f"5.7.23 SPF: {client} may not send for {_text(result.domain)}"
+    if not result.explanation:
+        return f"550 {told}"
+    return f"550-{told}\n550 5.7.23 {_text(result.domain)} explains: {result.explanation}"
 
 
 def verdict_of(settings: AuthFilterSettings, checked: Checked) -> AuthVerdict:
@@ -96,7 +99,7 @@ def verdict_of(settings: AuthFilterSettings, checked: Checked) -> AuthVerdict:
         return AuthVerdict(f"451 4.7.0 DMARC of {_text(dmarc.author)}: {_text(dmarc.reason)}; try again later")
     if not settings.obey_dmarc:
         return AuthVerdict()
-    if dmarc.result == "permerror" and "need_author" in settings.flags:
+    if dmarc.result == "permerror" and (dmarc.reason == MANY_AUTHORS or "need_author" in settings.flags):
         return AuthVerdict(f"550 5.7.1 From: {_text(dmarc.reason)}", Disposition.REJECT)
     if dmarc.disposition is Disposition.REJECT:
         text = f"DMARC: neither SPF nor DKIM passes for {_text(dmarc.author)}, which wants such mail to be refused"
@@ -117,6 +120,12 @@ def method_results(checked: Checked, verdict: AuthVerdict) -> list[MethodResult]
     if checked.arc is not None:
         results.append(_arc(checked.arc, checked.client))
     return results if checked.dmarc is None else [*results, _dmarc(checked.dmarc, verdict)]
+
+
+def summary(checked: Checked) -> str:
+    """Gives the results in a few words, for the log: each method, and the author's domain."""
+    words = [f"{one.method}={one.result}" for one in method_results(checked, AuthVerdict())]
+    return " ".join(words + ([f"from={checked.dmarc.author}"] if checked.dmarc and checked.dmarc.author else []))
 
 
 def _spf(checked: SpfChecked) -> MethodResult:

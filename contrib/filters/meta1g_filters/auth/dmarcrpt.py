@@ -199,12 +199,3 @@ def main(argv: list[str]) -> int:
     with _alone(directory):
         days = _days(directory, options.day)
         return _send(days, settings) if options.target is None else _write(days, settings, options.target)
-
-
-def run() -> None:
-    """Runs the program (console script)."""
-    sys.exit(cli.run_program(_PROG, main))
-
-
-if __name__ == "__main__":
-    run()

@@ -20,7 +20,17 @@ from meta1g.base.clock import Clock, SystemClock
 from meta1g.base.idn import to_ascii
 from meta1g.base.log import Log
 from meta1g.pmilter import ConfiguredFilter, Function, HeaderChange, Pmm, PmServer, PmSession, Stage, Status
-from meta1g_filters.auth.decide import QUARANTINE_FIELD, AuthVerdict, Checked, SpfChecked, method_results, spf_reply, verdict_of
+from meta1g_filters.auth.decide import (
+    MANY_AUTHORS,
+    QUARANTINE_FIELD,
+    AuthVerdict,
+    Checked,
+    SpfChecked,
+    method_results,
+    spf_reply,
+    summary,
+    verdict_of,
+)
 from meta1g_filters.auth.message import AuthMessage
 from meta1g_filters.auth.reporting import row_of
 from meta1g_filters.auth.settings import AuthFilterSettings, read_settings
@@ -30,13 +40,44 @@ from meta1g_filters.dmarc.author import AUTHORS_MAX
 from meta1g_filters.dmarc.evaluate import DmarcResult, VouchedNames, evaluate, worst
 from meta1g_filters.dmarc.record import Disposition
 from meta1g_filters.dmarc.rows import collect
-from meta1g_filters.dns import TimedResolver
+from meta1g_filters.dns import FilterResolver, TxtAnswer
 from meta1g_filters.spf.evaluate import SpfQuery, check_host
 from meta1g_filters.spf.record import SpfCode
 
 NAME: Final = "authfilter"
-#: Time that the questions of a message take at its end, seconds.  Our choice: less than smtps waits for a policy milter.
-DNS_TIME_MAX_S: Final = 20.0
+#: Time that questions take at the end of a message, seconds: for signatures and policies, where each one has a part of it, and
+#: for chains of ARC.  Who sends forged mail can use up the parts of their own domains, but not that of the domain they pretend
+#: to be.  Our choice: together less than smtps waits for a policy milter.
+SIGNATURES_TIME_MAX_S: Final = 8.0
+CHAIN_TIME_MAX_S: Final = 5.0
+POLICIES_TIME_MAX_S: Final = 12.0
+
+
+class KeyQuestions:
+    """The questions for the keys of one message.
+
+    Args:
+        resolver: asks.
+        part_s: time of each question, seconds.
+
+    Attributes:
+        unanswered: names that nobody could tell anything of; those that were not asked for, since too many others had no
+            answer, are none of them.
+
+    Owner: the session.
+    """
+
+    def __init__(self, resolver: FilterResolver, part_s: float) -> None:
+        self._resolver = resolver
+        self._part_s = part_s
+        self.unanswered: set[str] = set()
+
+    def txt(self, name: str) -> TxtAnswer:
+        """Asks for TXT records.  Blocks: yes (part_s at most)."""
+        answer = self._resolver.within(self._part_s).txt(name)
+        if answer.status == "temperror":
+            self.unanswered.add(name)
+        return answer
 
 
 class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
@@ -78,10 +119,9 @@ class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
     def _spf(self, settings: AuthFilterSettings, session: PmSession, sender: str) -> SpfChecked:
         """Blocks: yes (DNS)."""
         local, _at, domain = sender.rpartition("@")
-        identity, name = ("mailfrom", domain) if sender else ("helo", session.helo)
-        checked = f"{local or 'postmaster'}@{name}"
+        identity, name = ("mailfrom", _ascii(domain)) if sender else ("helo", _ascii(session.helo))
         ip = ipaddress.ip_address(session.client_addr)
-        query = SpfQuery(ip, _ascii(name), checked, session.helo, settings.authserv_id)
+        query = SpfQuery(ip, name, f"{local or 'postmaster'}@{name}", session.helo, settings.authserv_id)
         result = check_host(query, settings.resolver, self._clock)
         return SpfChecked(result, identity, sender or session.helo)
 
@@ -101,6 +141,7 @@ class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
         checked = self._check(session, message)
         verdict = verdict_of(message.settings, checked)
         self._collect(session, message, checked, verdict)
+        self.note(session, summary(checked), "results")
         if verdict.reply:
             return self._told(session, verdict.reply, "dmarc")
         self._mark(session, message, checked, verdict)
@@ -114,28 +155,30 @@ class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
     def _check(self, session: PmSession, message: AuthMessage) -> Checked:
         """Blocks: yes (DNS)."""
         settings, now_s = message.settings, self._clock.now()
-        resolver = settings.resolver.within(DNS_TIME_MAX_S)
-        dkim: list[DkimResult] = []
-        if message.verifier is not None:
-            dkim = message.verifier.finish(resolver.txt, now_s)
+        keys = KeyQuestions(settings.resolver, SIGNATURES_TIME_MAX_S / max(1, message.signatures))
+        dkim = [] if message.verifier is None else message.verifier.finish(keys.txt, now_s)
         arc, says_pass = None, False
         if message.arc is not None:
-            arc = message.arc.finish(resolver.txt, now_s)
+            arc = message.arc.finish(settings.resolver.within(CHAIN_TIME_MAX_S).txt, now_s)
             says_pass = bool(message.arc.sets) and has_result(message.arc.sets[0].results, "dmarc", "pass")
-        dmarc = self._dmarc(message, dkim, resolver) if "dmarc" in settings.flags else None
+        dmarc = self._dmarc(message, dkim, keys) if "dmarc" in settings.flags else None
         return Checked(session.client_addr, message.spf, tuple(dkim), arc, says_pass, dmarc)
 
-    def _dmarc(self, message: AuthMessage, dkim: list[DkimResult], resolver: TimedResolver) -> DmarcResult:
+    def _dmarc(self, message: AuthMessage, dkim: list[DkimResult], keys: KeyQuestions) -> DmarcResult:
         """Blocks: yes (DNS)."""
-        authors, settings, spf = message.authors, message.settings, message.spf
-        if not authors or "" in authors or len(authors) > AUTHORS_MAX:
-            few = "more than 5 domains" if len(authors) > AUTHORS_MAX else "no address with a domain"
-            return DmarcResult("permerror", reason=few)
-        passed = spf.result.domain if spf is not None and spf.result.code is SpfCode.PASS else ""
-        unsure = [one.result == "temperror" for one in dkim]
-        unsure.append(spf is not None and spf.result.code is SpfCode.TEMPERROR)
-        known = VouchedNames(passed, [one.domain for one in dkim if one.result == "pass"], any(unsure))
-        return worst([evaluate(one, known, resolver, settings.organization, lambda: random.uniform(0, 100)) for one in authors])
+        settings, spf = message.settings, message.spf
+        authors = [one for one in message.authors if one]
+        if not authors or len(authors) > AUTHORS_MAX:
+            return DmarcResult("permerror", reason=MANY_AUTHORS if authors else "no address with a domain")
+        code, checked = (spf.result.code, spf.result.domain) if spf is not None else (SpfCode.NONE, "")
+        known = VouchedNames(
+            checked if code is SpfCode.PASS else "",
+            [one.domain for one in dkim if one.result == "pass"],
+            checked if code is SpfCode.TEMPERROR else "",
+            [one.domain for one in dkim if f"{one.selector}._domainkey.{one.domain}" in keys.unanswered],
+        )
+        part_s, how = POLICIES_TIME_MAX_S / len(authors), settings.organization
+        return worst([evaluate(one, known, settings.resolver.within(part_s), how, _percent) for one in authors])
 
     def _collect(self, session: PmSession, message: AuthMessage, checked: Checked, verdict: AuthVerdict) -> None:
         """Keeps the results for reports; mail goes on if that fails.  Blocks: yes (disk)."""
@@ -183,6 +226,10 @@ class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
 def _message(session: PmSession) -> AuthMessage:
     assert isinstance(session.data, AuthMessage), "content comes in a transaction"
     return session.data
+
+
+def _percent() -> float:
+    return random.uniform(0, 100)
 
 
 def _ascii(domain: str) -> str:

@@ -20,6 +20,7 @@ from meta1g_filters.auth.settings import AuthFilterSettings
 from meta1g_filters.authres.results import FIELD_NAME, claims
 from meta1g_filters.dkim.canon import BodyHashes
 from meta1g_filters.dkim.sign import DkimSigner
+from meta1g_filters.dkim.signature import VerifyLimits
 from meta1g_filters.dkim.verify import DkimVerifier
 from meta1g_filters.dmarc.author import author_domains
 
@@ -27,7 +28,8 @@ from meta1g_filters.dmarc.author import author_domains
 _HEADER_MAX_BYTES: Final = 1 << 20
 _FIELDS_MAX: Final = 5000
 _FROM: Final = b"from"
-_SIGNATURES: Final = frozenset((b"dkim-signature", b"arc-message-signature"))
+_SIGNATURES: Final = (b"dkim-signature", b"arc-message-signature")
+_LIMITS: Final = VerifyLimits()
 
 
 class AuthMessage:
@@ -43,6 +45,7 @@ class AuthMessage:
         fields: of the header, when it is complete.
         authors: domains in From, likewise.
         verifier: of signatures, None if none is verified.
+        signatures: how many it looks at.
         arc: of the chain of ARC, None if nobody wants to know.
         signer: makes signatures, None if nothing is signed.
         sealer: makes an ARC set, None if nothing is sealed.
@@ -59,6 +62,7 @@ class AuthMessage:
         "fields",
         "sealer",
         "settings",
+        "signatures",
         "signer",
         "spf",
         "trusted",
@@ -72,6 +76,7 @@ class AuthMessage:
         self.fields: tuple[Field, ...] = ()
         self.authors: tuple[str, ...] = ()
         self.verifier: DkimVerifier | None = None
+        self.signatures = 0
         self.arc: ArcVerifier | None = None
         self.signer: DkimSigner | None = None
         self.sealer: ArcSealer | None = None
@@ -114,8 +119,10 @@ class AuthMessage:
     def _begin_checks(self) -> None:
         settings, raw = self.settings, [one.raw for one in self.fields]
         if "dkim" in settings.flags:
-            self.verifier = DkimVerifier(bodies=self._bodies)
+            self.verifier = DkimVerifier(_LIMITS, self._bodies)
             self.verifier.header(raw)
+            count = sum(one.name.lower() == _SIGNATURES[0] for one in self.fields)
+            self.signatures = min(count, _LIMITS.signatures_max)
         if "arc" in settings.flags or settings.seal is not None:
             self.arc = ArcVerifier(bodies=self._bodies)
             self.arc.header(raw)
@@ -127,14 +134,12 @@ class AuthMessage:
 
     def _kept(self) -> list[bytes]:
         """Gives the fields that the next one sees of what came."""
-        gone = {name.lower().encode(): set[int]() for name, _number in self.forged()}
-        for name, number in self.forged():
-            gone[name.lower().encode()].add(number)
+        gone = {(name.lower().encode(), number) for name, number in self.forged()}
         seen: Counter[bytes] = Counter()
         kept = []
         for one in self.fields:
             key = one.name.lower()
-            if seen[key] not in gone.get(key, ()):
+            if (key, seen[key]) not in gone:
                 kept.append(one.raw)
             seen[key] += 1
         return kept

@@ -103,8 +103,7 @@ _FLAGS: Final = Flags(
         Flag(
             "need_author",
             False,
-            "With dmarc_fail = obey: a message whose From fields have no address with a domain, or more than 5 of them, is "
-            "refused: 550 5.7.1.",
+            "With dmarc_fail = obey: a message whose From fields have no address with a domain is refused: 550 5.7.1.",
         ),
     )
 )
@@ -170,7 +169,13 @@ ROOT: Final = SectionDef(
         ),
         option("nameserver", ListOf(IpAddress()), None, _OWN, "Name servers; those of /etc/resolv.conf if none is given."),
         option("DNS_timeout", Time(1, 60), "5s", _OWN, "How long a question to DNS may take."),
-        option("max_threads", Int(2, 512), "32", _OWN, "Messages that are looked at at once: each may wait for DNS."),
+        option(
+            "max_threads",
+            Int(2, 512),
+            "32",
+            _OWN,
+            "Messages that are looked at at once, since each may wait for DNS; as it was at the start.",
+        ),
     ),
     (DOMAIN, ARC, REPORTS, NAMESERVER),
 )

@@ -4,11 +4,11 @@ Ref: docs/filter-authentication-options.md.
 """
 
 import ipaddress
-import socket
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Final
 
+from meta1g.base import hostname
 from meta1g.base.dataclass import dataclass
 from meta1g.base.idn import to_ascii
 from meta1g.conf.check import check_other
@@ -88,7 +88,7 @@ def read_settings(path: Path) -> AuthFilterSettings:
         PermError: it names no name servers, and neither does the system.
     """
     conf = check_other(read_source(path), ROOT)
-    authserv_id = conf.get("authserv_id") or socket.getfqdn()
+    authserv_id = conf.get("authserv_id") or _own_name(path)
     return AuthFilterSettings(
         authserv_id,
         conf.get("flags"),
@@ -105,6 +105,19 @@ def read_settings(path: Path) -> AuthFilterSettings:
         _resolver(conf),
         conf.get("max_threads"),
     )
+
+
+def _own_name(path: Path) -> str:
+    """Gives the name of the machine.  Blocks: yes (name service).
+
+    Raises:
+        ConfigError: it has none that others could know.
+    """
+    name = hostname.system_name()
+    if hostname.problem(name):
+        text = f"authserv_id is not set, and {name or 'nothing'}, which the system has, is no full name"
+        raise ConfigError(f"{path}: {text}; add authserv_id = mx.example.org;")
+    return name
 
 
 def _resolver(conf: Section) -> FilterResolver:

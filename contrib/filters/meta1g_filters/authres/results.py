@@ -16,12 +16,11 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.idn import to_ascii
+from meta1g_filters.fieldtext import bare_text
 
 FIELD_NAME: Final = "Authentication-Results"
 #: Longest value that is written; what is longer tells nothing more.  Our choice.
 VALUE_MAX_CHARS: Final = 256
-#: Comments inside of comments that are seen as such.  Our choice: more would only cost time.
-_DEPTH_MAX: Final = 10
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`{|}~0-9A-Za-z-]+")
 #: A dot-string, at sign, domain; or a domain with the at sign in front (RFC 8601 2.2, pvalue).
 _ADDRESS: Final = re.compile(r"(?:[!#$%&'*+/=?^_`{|}~0-9A-Za-z-]+(?:\.[!#$%&'*+/=?^_`{|}~0-9A-Za-z-]+)*)?@[0-9A-Za-z._-]+")
@@ -91,7 +90,7 @@ def _quoted(text: str) -> str:
 
 
 def _comment(text: str) -> str:
-    return re.sub(r"[()\\]", "?", _plain(text))
+    return re.sub(r'[()"\\]', "?", _plain(text))
 
 
 def _token_or_quoted(text: str) -> str:
@@ -120,9 +119,7 @@ def has_result(field: bytes, method: str, result: str) -> bool:
         method: such as `dmarc`.
         result: such as `pass`.
     """
-    text = re.sub(r'"(?:[^"\\]|\\.)*"', '""', field.decode("utf-8", "replace"))
-    for _ in range(_DEPTH_MAX):
-        text = re.sub(r"\([^()]*\)", " ", text)
+    text = bare_text(field.decode("utf-8", "replace"), '""')
     return re.search(rf"[;:]\s*{method}(?:/1)?\s*=\s*{result}(?![\w-])", text, re.IGNORECASE) is not None
 
 

@@ -17,8 +17,6 @@ from typing import Final
 
 _CRLF: Final = b"\r\n"
 _FOLD: Final = re.compile(rb"\r\n(?=[ \t]|\Z)")
-#: Empty lines and perhaps half of one at the end of a piece, read backwards.
-_LINES_BACKWARDS: Final = re.compile(rb"\r?(?:\n\r)*")
 #: Empty lines that are hashed at a time.
 _LINES_AT_ONCE: Final = 4096
 
@@ -117,6 +115,15 @@ class _BodyHash:
         return self._hash.digest()
 
 
+def _lines_begin(data: bytes) -> int:
+    """Gives where the line ends at the end of a piece begin, one behind the other."""
+    if not data.endswith(_CRLF):
+        return len(data)
+    begin = len(data.rstrip(_CRLF))
+    begin = max(begin, data.rfind(b"\n\n", begin) + 1, data.rfind(b"\r\r", begin) + 1)
+    return begin + data.startswith(b"\n", begin)
+
+
 class _EmptyLines:
     """Leaves the empty lines at the end of a body out (RFC 6376 3.4.3); counts what it gives.
 
@@ -135,14 +142,13 @@ class _EmptyLines:
 
     def update(self, data: bytes) -> None:
         data = self._half + data
-        tail = data[len(data.rstrip(_CRLF)) :]
-        lines = _LINES_BACKWARDS.match(tail[::-1])
-        end = len(data) - (lines.end() if lines else 0)
         self._half = data[-1:] if data.endswith(b"\r") else b""
+        data = data.removesuffix(self._half)
+        end = _lines_begin(data)
         if end:
             self._give_lines()
             self._give(data[:end])
-        self._waiting += (len(data) - end - len(self._half)) // 2
+        self._waiting += (len(data) - end) // 2
 
     def finish(self, empty: bytes) -> None:
         """Ends the body.
@@ -195,7 +201,7 @@ class _RelaxedBody(_EmptyLines):
         super().update(kept.replace(b" \r\n", _CRLF))
 
     def end(self) -> None:
-        super().update(self._held)
+        super().update(self._held.removesuffix(b" "))  # a line end that is missing is added on the way
         self.finish(b"")
 
 

@@ -275,6 +275,9 @@ def _new(order: KeyOrder, kind: str, plan: KeyPlan) -> KeyFile:
         for selector in wanted:
             if not (order.directory / f"{order.domain}.{selector}.pem").exists():
                 return write_key_file(order.directory, order.domain, selector, make_key(kind, order.bits), plan)
+    except FileNotFoundError as error:
+        text = f"{order.directory}: no such directory; run mkdir -m 750 {order.directory}, and give it the group of the filter"
+        raise CliError(text, sysexits.EX_CANTCREAT) from error
     except OSError as error:
         raise CliError(f"{error.filename or order.directory}: {error.strerror}", sysexits.EX_CANTCREAT) from error
     raise CliError(f"{order.directory}/{order.domain}.{wanted[-1]}.pem is there already", sysexits.EX_CANTCREAT)

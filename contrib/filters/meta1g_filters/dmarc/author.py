@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from meta1g.base.idn import to_ascii
+from meta1g_filters.fieldtext import bare_text
 
 #: Domains of one message that are looked at.  Our choice: a message with more authors is nobody's.
 AUTHORS_MAX: Final = 5
@@ -26,31 +27,8 @@ def author_domains(values: Iterable[bytes]) -> tuple[str, ...]:
     Returns:
         The domains; an empty text stands for an address that has none.
     """
-    found = [_domain(one) for value in values for one in _addresses(_unquoted(value.decode("utf-8", "replace")))]
+    found = [_domain(one) for value in values for one in _addresses(bare_text(value.decode("utf-8", "replace"), "q"))]
     return tuple(dict.fromkeys(found))
-
-
-def _unquoted(text: str) -> str:
-    """Puts `q` in the place of quoted texts, and a blank in that of comments: both can have any sign in them."""
-    made: list[str] = []
-    depth, in_quotes, at = 0, False, 0
-    while at < len(text):
-        char = text[at]
-        if char == "\\" and (depth or in_quotes):
-            at += 2
-            continue
-        if char == '"' and not depth:
-            in_quotes = not in_quotes
-            made.append("" if in_quotes else "q")
-        elif in_quotes:
-            pass
-        elif char in "()":
-            depth = max(0, depth + (1 if char == "(" else -1))
-            made.append(" ")
-        elif not depth:
-            made.append(char)
-        at += 1
-    return "".join(made)
 
 
 def _addresses(text: str) -> Iterator[str]:

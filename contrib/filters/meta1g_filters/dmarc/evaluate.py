@@ -2,7 +2,8 @@
 
     author's domain -> policy -> SPF pass aligned? DKIM pass aligned? -> pass
                                                    neither            -> fail: none, quarantine or reject
-    DNS does not answer for a policy or an organization: temperror, unless something else aligns
+    DNS does not answer for a policy, an organization or what would align: temperror, unless something else aligns
+    (what would not align does not count: else who sends forged mail makes a temperror by a domain of their own)
 
 Ref: RFC 7489 3.1, 6.6; RFC 9989 4.4, 5.3, 5.4.
 """
@@ -25,12 +26,14 @@ class VouchedNames:
     Args:
         spf: the domain that SPF passes for, empty without.
         dkim: domains whose signatures pass.
-        uncertain: something ended in temperror that could have been more.
+        spf_unsure: the domain whose SPF ended in temperror, empty without.
+        dkim_unsure: domains whose signatures did.
     """
 
     spf: str = ""
     dkim: Sequence[str] = ()
-    uncertain: bool = False
+    spf_unsure: str = ""
+    dkim_unsure: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +83,11 @@ def evaluate(
     if found is None:
         return DmarcResult("none", author)
     alignment = _Alignment(author, found, finder)
-    spf = bool(known.spf) and alignment.holds(known.spf, strict=found.record.strict_spf)
-    dkim = any(alignment.holds(one, strict=found.record.strict_dkim) for one in known.dkim[:_SIGNERS_MAX])
+    spf, dkim = alignment.spf(known.spf), alignment.dkim(known.dkim)
     if spf or dkim:
         return DmarcResult("pass", author, found, spf_aligned=spf, dkim_aligned=dkim)
     wanted = finder.wanted(author, found)
-    if alignment.uncertain or known.uncertain:
+    if alignment.uncertain or alignment.spf(known.spf_unsure) or alignment.dkim(known.dkim_unsure):
         return DmarcResult("temperror", author, found, wanted, reason="a result that could align is not known")
     disposition = wanted.weaker if found.record.testing else wanted
     sampled_out = how is Discovery.PUBLIC_SUFFIX_LIST and found.record.pct < 100 and percent() >= found.record.pct
@@ -103,8 +105,15 @@ class _Alignment:
         self._finder = finder
         self.uncertain = False
 
-    def holds(self, domain: str, *, strict: bool) -> bool:
-        """Tells whether a name is the author's, or of the same organization."""
+    def spf(self, domain: str) -> bool:
+        """Tells whether a domain of SPF is the author's, by the mode of the policy."""
+        return bool(domain) and self._holds(domain, strict=self._found.record.strict_spf)
+
+    def dkim(self, domains: Sequence[str]) -> bool:
+        """Tells the same of domains of signatures."""
+        return any(self._holds(one, strict=self._found.record.strict_dkim) for one in domains[:_SIGNERS_MAX])
+
+    def _holds(self, domain: str, *, strict: bool) -> bool:
         name = domain.lower().removesuffix(".")
         if name == self._author:
             return True

@@ -6,13 +6,13 @@ that matches at a recipient for its whole message.
 Ref: milter-regex(8), "EVALUATION"; docs/filter-regex.md.
 """
 
-from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
-from meta1g.conf.load import ConfigError, read_source
+from meta1g.conf.load import read_source
 from meta1g.pmilter import ConfiguredFilter, Function, PmServer, PmSession, Status
 from meta1g_filters.regex import macros
 from meta1g_filters.regex.content import ContentLines
@@ -20,6 +20,7 @@ from meta1g_filters.regex.countries import CountryTable, read_countries
 from meta1g_filters.regex.decide import BodySearch, Knowledge
 from meta1g_filters.regex.grammar import parse
 from meta1g_filters.regex.rules import MailPart, RegexRule, RuleAction, Ruleset
+from meta1g_filters.regex.steps import RuleSteps, content_lines, end_of_envelope, first_match, macro_values, one_line
 
 NAME: Final = "milter-regex"
 _OF_MESSAGES: Final = frozenset((RuleAction.DISCARD, RuleAction.QUARANTINE))
@@ -45,8 +46,6 @@ def read_rules_file(path: Path) -> RegexSettings:
     """
     ruleset = parse(read_source(path))
     countries = read_countries(path.parent / one for one in ruleset.country_lists)
-    if ruleset.numbers[MailPart.COUNTRY] and not ruleset.country_lists:
-        raise ConfigError(f"{path}: country needs lists of the registries; name them by ipv4file and ipv6file")
     return RegexSettings(ruleset, BodySearch(ruleset), countries)
 
 
@@ -61,11 +60,6 @@ class _Watched:
         self.standing: RegexRule | None = None  # holds for all messages
         self.matched: RegexRule | None = None  # holds for this one
         self.content: ContentLines | None = None
-
-    @property
-    def is_decided(self) -> bool:
-        """A rule has matched for this message."""
-        return self.matched is not None
 
 
 class RegexFilter(ConfiguredFilter[RegexSettings]):
@@ -95,29 +89,29 @@ class RegexFilter(ConfiguredFilter[RegexSettings]):
     def connect(self, session: PmSession) -> int:
         """Takes address and name of a client; an address in brackets is its name if it has none."""
         watched = session.data = _Watched(self.settings)
-        knowledge, name = watched.knowledge, session.client_name or f"[{session.client_addr}]"
-        for item in macros.at_connect(session):
-            knowledge.take(MailPart.MACRO, item)
-        knowledge.take(MailPart.CONNECT, (name.encode(), session.client_addr.encode()))
-        knowledge.end(MailPart.CONNECT)
-        knowledge.take(MailPart.COUNTRY, (watched.settings.countries.country(session.client_addr).encode(),))
-        knowledge.end(MailPart.COUNTRY)
-        return self._before_message(session, watched)
+        knowledge, address = watched.knowledge, session.client_addr
+        steps = chain(
+            one_line(knowledge, MailPart.CONNECT, (_bytes(session.client_name or f"[{address}]"), _bytes(address))),
+            one_line(knowledge, MailPart.COUNTRY, (_bytes(watched.settings.countries.country(address)),)),
+            macro_values(knowledge, macros.at_connect(session)),
+        )
+        return self._before_message(session, watched, steps)
 
     def helo(self, session: PmSession, helo: str, ehlo: bool) -> int:
         """Takes what a client calls itself; what it said before is forgotten."""
         watched: _Watched = session.data
         if watched.standing is not None:
             return Status.CONT
-        watched.knowledge.forget(MailPart.HELO)
-        for item in (*macros.at_connect(session), *macros.at_helo(session)):
-            watched.knowledge.take(MailPart.MACRO, item)
-        watched.knowledge.take(MailPart.HELO, (_bytes(helo),))
-        watched.knowledge.end(MailPart.HELO)
-        return self._before_message(session, watched)
+        knowledge = watched.knowledge
+        knowledge.forget(MailPart.HELO)
+        steps = chain(
+            macro_values(knowledge, (*macros.at_connect(session), *macros.at_helo(session))),
+            one_line(knowledge, MailPart.HELO, (_bytes(helo),)),
+        )
+        return self._before_message(session, watched, steps)
 
-    def _before_message(self, session: PmSession, watched: _Watched) -> int:
-        rule = watched.knowledge.decide()
+    def _before_message(self, session: PmSession, watched: _Watched, steps: RuleSteps) -> int:
+        rule = first_match(watched.knowledge, steps)
         if rule is not None and rule.action in _OF_MESSAGES:
             watched.standing = rule
         return self._answer(session, rule)
@@ -130,12 +124,12 @@ class RegexFilter(ConfiguredFilter[RegexSettings]):
             return _begun(watched.standing)
         knowledge = watched.knowledge
         knowledge.forget(MailPart.ENVFROM)
-        for item in (*macros.at_connect(session), *macros.at_mail(session, mail)):
-            knowledge.take(MailPart.MACRO, item)
         knowledge.end(MailPart.HELO)
-        knowledge.take(MailPart.ENVFROM, (_bytes(mail),))
-        knowledge.end(MailPart.ENVFROM)
-        return self._in_envelope(session, watched)
+        steps = chain(
+            one_line(knowledge, MailPart.ENVFROM, (_bytes(mail),)),
+            macro_values(knowledge, (*macros.at_connect(session), *macros.at_mail(session, mail))),
+        )
+        return self._in_envelope(session, watched, steps)
 
     def rcpt(self, session: PmSession, rcpt: str, args: tuple[str, ...]) -> int:
         """Takes a recipient: a refusal is about it alone, anything else about the message."""
@@ -143,11 +137,8 @@ class RegexFilter(ConfiguredFilter[RegexSettings]):
         if watched.matched is not None:
             return Status.CONT
         knowledge = watched.knowledge.copy()
-        for item in macros.at_rcpt(rcpt):
-            knowledge.take(MailPart.MACRO, item)
-        knowledge.take(MailPart.ENVRCPT, (_bytes(rcpt),))
-        knowledge.end(MailPart.ENVRCPT)
-        rule = knowledge.decide()
+        steps = chain(one_line(knowledge, MailPart.ENVRCPT, (_bytes(rcpt),)), macro_values(knowledge, macros.at_rcpt(rcpt)))
+        rule = first_match(knowledge, steps)
         if rule is None:
             watched.knowledge.learn(knowledge)
         elif rule.action not in _REPLIES:
@@ -160,12 +151,10 @@ class RegexFilter(ConfiguredFilter[RegexSettings]):
         watched: _Watched = session.data
         if watched.matched is not None:
             return _begun(watched.matched)
-        watched.knowledge.end(MailPart.ENVRCPT)
-        watched.knowledge.end(MailPart.MACRO)
-        return self._in_envelope(session, watched)
+        return self._in_envelope(session, watched, end_of_envelope(watched.knowledge))
 
-    def _in_envelope(self, session: PmSession, watched: _Watched) -> int:
-        rule = watched.matched = watched.knowledge.decide()
+    def _in_envelope(self, session: PmSession, watched: _Watched, steps: RuleSteps) -> int:
+        rule = watched.matched = first_match(watched.knowledge, steps)
         if rule is None and not watched.knowledge.is_open:
             return Status.ACCEPT  # no rule can match this message
         return self._answer(session, rule)
@@ -173,12 +162,13 @@ class RegexFilter(ConfiguredFilter[RegexSettings]):
     def msg(self, session: PmSession, buf: bytes) -> int:
         """Takes a piece of the content."""
         watched: _Watched = session.data
-        content = watched.content
-        if watched.is_decided or content is None:
+        content, knowledge = watched.content, watched.knowledge
+        if watched.matched is not None or content is None:
             return Status.SKIP
-        body = content.feed(buf)
-        status = self._look(session, watched, _steps(watched, content, content.lines(body)))
-        if status == Status.CONT and (watched.is_decided or (content.header_done and not watched.knowledge.is_open)):
+        rule = first_match(knowledge, content_lines(knowledge, watched.settings.body, content, content.feed(buf)))
+        watched.matched = rule
+        status = self._answer(session, rule)
+        if status == Status.CONT and (rule is not None or (content.header_done and not knowledge.is_open)):
             return Status.SKIP  # nothing that still comes matters
         return status
 
@@ -186,24 +176,19 @@ class RegexFilter(ConfiguredFilter[RegexSettings]):
         """Knows all of the message."""
         watched: _Watched = session.data
         content, watched.content = watched.content, None
-        status: int = Status.CONT
-        if watched.matched is None and content is not None:
-            body = content.finish()
-            status = self._look(session, watched, _steps(watched, content, content.lines(body, last=True), last=True))
-        if watched.matched is not None and watched.matched.action is RuleAction.QUARANTINE:
-            session.quarantine(watched.matched.text)
+        rule, status = watched.matched, int(Status.CONT)
+        if rule is None and content is not None:
+            knowledge = watched.knowledge
+            steps = content_lines(knowledge, watched.settings.body, content, content.finish(), last=True)
+            rule = watched.matched = first_match(knowledge, steps)
+            status = self._answer(session, rule)
+        if rule is not None and rule.action is RuleAction.QUARANTINE:
+            session.quarantine(rule.text)
         return status
 
     def abort(self, session: PmSession) -> None:
         """Forgets the content."""
         session.data.content = None
-
-    def _look(self, session: PmSession, watched: _Watched, steps: Iterator[None]) -> int:
-        for _ in steps:
-            rule = watched.matched = watched.knowledge.decide()
-            if rule is not None:
-                return self._answer(session, rule)
-        return Status.CONT
 
     def _answer(self, session: PmSession, rule: RegexRule | None, rcpt: str | None = None) -> int:
         """Gives the status of a rule that matches, or of none."""
@@ -224,23 +209,6 @@ class RegexFilter(ConfiguredFilter[RegexSettings]):
 def _begun(rule: RegexRule) -> int:
     """Gives the status of a message for which a rule has matched before."""
     return Status.DISCARD if rule.action is RuleAction.DISCARD else Status.CONT
-
-
-def _steps(watched: _Watched, content: ContentLines, lines: Iterator[bytes], *, last: bool = False) -> Iterator[None]:
-    """Lets the rules know what has come of the content, and stops wherever one may match."""
-    knowledge = watched.knowledge
-    for field in content.fields():
-        knowledge.take(MailPart.HEADER, field)
-        yield
-    if content.header_done:
-        knowledge.end(MailPart.HEADER)
-        yield
-        for line in lines:
-            watched.settings.body.take(knowledge, line)
-            yield
-    if last:
-        knowledge.end(MailPart.BODY)
-        yield
 
 
 def _bytes(text: str) -> bytes:

@@ -214,6 +214,7 @@ def parse(source: Source) -> Ruleset:
     builder = RulesBuilder(lambda pos: source.where(joined.original(pos)), problems)
     _annotate(found, builder)
     _parser().parse(lexer=_Stream(found, builder))
+    builder.finish()
     if problems:
         raise error_of(source, (Problem(joined.original(one.pos), one.message) for one in problems))
     return builder.ruleset()

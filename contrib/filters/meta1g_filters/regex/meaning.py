@@ -69,6 +69,12 @@ class RulesBuilder:
         self._made: list[RuleCondition] = []
         self._rules: list[RegexRule] = []
         self._lists: list[str] = []
+        self._country_pos: int | None = None
+
+    def finish(self) -> None:
+        """Looks at what can be told at the end only."""
+        if self._country_pos is not None and not self._lists:
+            self._complain(self._country_pos, "country needs lists of the registries; name them by ipv4file and ipv6file")
 
     def ruleset(self) -> Ruleset:
         """Gives all that was read."""
@@ -98,6 +104,8 @@ class RulesBuilder:
 
     def condition(self, subject: MailPart, patterns: tuple[PatternText, ...], pos: int) -> Built:
         """Gives a condition."""
+        if subject is MailPart.COUNTRY and self._country_pos is None:
+            self._country_pos = pos
         key = (subject, tuple((one.text, one.flags) for one in patterns))
         number = self._conditions.get(key)
         if number is None:

@@ -17,8 +17,8 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 
-#: Most repetitions of an interval.  Ref: RE_DUP_MAX of POSIX.
-REPEAT_MAX: Final = 255
+#: Most repetitions of an interval.  Ref: RE2; RE_DUP_MAX of POSIX is 255 at least.
+REPEAT_MAX: Final = 1000
 #: Groups inside each other; our choice: more than anybody can read.
 NESTING_MAX: Final = 100
 _INF: Final = -1

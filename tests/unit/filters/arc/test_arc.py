@@ -7,10 +7,11 @@ import pytest
 
 from meta1g_filters.arc.seal import ArcSealer
 from meta1g_filters.arc.verify import ArcResult
+from meta1g_filters.dkim.canon import Canonicalization
 from meta1g_filters.dkim.sign import SignSettings
 from meta1g_filters.dkim.signature import VerifyLimits
 from tests.unit.filters.arc.chains import DNS, KEYS, chained, seal, state
-from tests.unit.filters.dkim.forms import FORMS
+from tests.unit.filters.dkim.forms import DIFFERENT, FORMS
 from tests.unit.filters.dkim.samples import (
     ED_KEY,
     FROM,
@@ -48,7 +49,7 @@ def test_a_chain_passes_here_and_with_another_verifier(count):
 def test_each_form_of_message_can_be_sealed(form):
     message = chained(FORMS[form], 2)
     assert state(message).cv == "pass"
-    assert by_dkimpy(message) == "pass"
+    assert by_dkimpy(message) == ("fail" if (form, Canonicalization.RELAXED) in DIFFERENT else "pass")
 
 
 def test_ed25519_seals_too():
@@ -138,10 +139,23 @@ def test_nothing_is_sealed_while_a_key_cannot_be_asked_for():
     assert seal(message, KEYS[1], lost) == message
 
 
+def test_sets_that_nobody_verified_are_not_sealed():
+    message = chained(PLAIN, 2)
+    for chain in (ArcResult("none"), ArcResult("pass", 1), ArcResult("pass", 3)):
+        assert seal(message, ED, chain) == message
+
+
+def test_only_a_seal_says_that_a_chain_has_failed():
+    broken = chained(PLAIN, 1).replace(b"ARC-Message-Signature: i=1;", b"ARC-Message-Signature: i=1; cv=fail;")
+    assert b"cv=fail" in seal(broken, ED).partition(b"ARC-Message-Signature")[0]
+    failed = broken.replace(b"cv=none", b"cv=FAIL")
+    assert seal(failed, ED) == failed
+
+
 def test_fifty_big_sets_take_little_time_and_are_enough():
     message = FROM + b"\r\n"
     for number in range(50):
-        message = seal(message, ED, ArcResult("pass" if number else "none"), results=b"x; " + b"y z " * 5000)
+        message = seal(message, ED, ArcResult("pass" if number else "none", number), results=b"x; " + b"y z " * 5000)
     began = time.process_time()
     result = state(message)
     assert time.process_time() - began < 2

@@ -2,6 +2,8 @@
 
 import random
 
+from meta1g_filters.dkim.canon import Canonicalization
+
 HEAD = (
     b"Received: from a.example.net (a.example.net [192.0.2.1])\r\n\tby mx.example.org with ESMTP id 1;\r\n"
     b"\tFri, 27 Nov 2026 10:00:00 +0000\r\n"
@@ -100,3 +102,5 @@ FORMS = {
     "many fields": header(FROM, TO, SUBJECT, DATE, *[b"X-%d: %d" % (number, number) for number in range(200)]),
     "from in body": body(b"From: eve@example.net\r\n\r\nFrom here on\r\n>From there\r\n"),
 }  # fmt: skip
+#: A line end that is missing is added on the way, after which blanks before it count for nothing; dkimpy keeps one of them.
+DIFFERENT = {(form, Canonicalization.RELAXED) for form in ("blanks at the end, no line end", "one blank, no line end")}

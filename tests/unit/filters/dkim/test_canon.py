@@ -3,6 +3,7 @@
 import itertools
 import re
 import time
+import tracemalloc
 from hashlib import sha256
 
 import pytest
@@ -18,7 +19,7 @@ def by_the_book(body, way):
     """RFC 6376 3.4.3 and 3.4.4, word by word, of a whole body."""
     if way is RELAXED:
         body = re.sub(rb"[ \t]+", b" ", body)
-        body = re.sub(rb" (?=\r\n)", b"", body)
+        body = re.sub(rb" (?=\r\n|\Z)", b"", body)
     end = len(body)
     while body.endswith(b"\r\n", 0, end):
         end -= 2
@@ -47,7 +48,7 @@ def expected(body, way, limit=None):
         (b" \t\r\n", b" \t\r\n", b""),
         (b" C \r\nD \t E\r\n\r\n\r\n", b" C \r\nD \t E\r\n", b" C\r\nD E\r\n"),
         (b"no end", b"no end\r\n", b"no end\r\n"),
-        (b"blank \t", b"blank \t\r\n", b"blank \r\n"),
+        (b"blank \t", b"blank \t\r\n", b"blank\r\n"),
         (b"a\rb\nc\r\r\n\n", b"a\rb\nc\r\r\n\n\r\n", b"a\rb\nc\r\r\n\n\r\n"),
         (b"a\r\n\r", b"a\r\n\r\r\n", b"a\r\n\r\r\n"),
         (b"\r\n\r\na\r\n \r\n", b"\r\n\r\na\r\n \r\n", b"\r\n\r\na\r\n"),
@@ -112,3 +113,20 @@ def test_fields_of_one_name_are_taken_from_below_and_each_once():
     assert fields.hashed((b"x", b"x", b"x"), SIMPLE, own) == b"x: 2\r\nX: 1\r\n"
     assert fields.hashed((b"x", b"x", b"x"), SIMPLE) == b"x: 2\r\nX: 1\r\nX: own\r\n"
     assert fields.count(b"x") == 3
+
+
+@pytest.mark.parametrize("piece", [b"\r\n" * 32_768, b" \t" * 32_768, b"word \r\n" * 9000, b"x" * 65_536])
+def test_no_more_of_a_body_is_held_than_the_piece_at_hand(piece):
+    bodies = BodyHashes()
+    for way in Canonicalization:
+        bodies.want(way)
+    bodies.update(piece)
+    tracemalloc.start()
+    try:
+        for _ in range(100):
+            bodies.update(piece)
+        bodies.size_bytes(RELAXED)
+        _now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 * len(piece)

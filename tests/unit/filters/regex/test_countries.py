@@ -79,7 +79,7 @@ def test_rules_may_ask_for_the_country(lists, tmp_path):
 @pytest.mark.parametrize(
     ("rules", "told"),
     [
-        ("accept country /DE/", "rules: country needs lists of the registries; name them by ipv4file and ipv6file"),
+        ("accept country /DE/", "rules:1:8: country needs lists of the registries; name them by ipv4file and ipv6file"),
         ('ipv4file "nothing"\naccept country /DE/', "nothing: cannot read the list: no such file or directory"),
     ],
 )

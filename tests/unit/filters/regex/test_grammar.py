@@ -1,5 +1,7 @@
 """The configuration language of milter-regex: what it means, and what it says of what is wrong."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from meta1g_filters.regex.grammar import parse
 from meta1g_filters.regex.lexer import ACTIONS, SUBJECTS
 from meta1g_filters.regex.rules import Joint, Negation, RuleAction, Term, value
 
+ROOT = Path(__file__).parents[4]
 SOME = ", ".join(SUBJECTS)
 #: Forms that the manual page of the original shows.
 SAMPLE = r"""# a comment that goes on \
@@ -170,3 +173,14 @@ def test_any_text_is_read_or_refused_with_a_place(text):
     else:
         return
     assert cause.startswith("f:")
+
+
+def test_the_rules_that_the_manual_gives_for_those_of_postfix_are_right():
+    page = (ROOT / "docs/filter-regex.md").read_text().partition("## Coming from header_checks")[2].partition("\n## ")[0]
+    rows = [
+        line.split(" | ")[-1].split("`")[1] for line in page.splitlines() if line.startswith("| `/") and line.endswith("` |")
+    ]
+    assert len(rows) == 4
+    made = ruleset("\n".join(rows))
+    assert [one.action.value for one in made.rules] == ["reject", "quarantine", "discard", "reject"]
+    assert made.conditions[-1].fits((b'Content-Type: x; name="Setup.EXE"',))

@@ -88,7 +88,7 @@ def test_case_does_not_count_if_it_is_asked_for():
         ("^*", True, 0, "^* repeats a place"),
         (r"\{2\}", False, 0, r"\{ has nothing to do here"),
         ("a{3,2}", True, 1, "3 to 2 is no interval"),
-        ("a{256}", True, 1, "not an interval; write {2,5}, up to 255"),
+        ("a{1001}", True, 1, "not an interval; write {2,5}, up to 1000"),
         (r"a\{2", False, 1, r"not an interval; write \{2,5\}"),
         (r"\<.a", True, 0, r"a letter, digit or _ has to stand behind the edge of a word; write \b"),
         (r"a*\>", True, 2, "has to stand in front of the edge"),
