@@ -80,18 +80,28 @@ class AuthSenders:
         if sender.is_null:
             return MapStatus.OK
         user = user.lower()
-        key, result = search(self._table, _keys(user))
-        if result.status is not MapStatus.OK:
-            return MapStatus.NOTFOUND if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE) else MapStatus.TEMP
-        try:
-            words = check_senders(result.value)
-        except ValueError as error:
-            self._wrong.tell(self._table.name, key, result.value, str(error))
-            return MapStatus.TEMP
+        words = self.entry(user)
+        if isinstance(words, MapStatus):
+            return words
         local, domain = sender.local.lower(), sender.domain.lower()
         right = {ANY, *(f"@{form}" for form in forms(domain)), *address_keys(local, domain, self._delimiter)}
         own = OWN in words and self._is_own(user, local, domain)
         return MapStatus.OK if own or not right.isdisjoint(words) else MapStatus.NOTFOUND
+
+    def entry(self, user: str) -> tuple[str, ...] | MapStatus:
+        """Gives the words of the entry that counts for a user, or NOTFOUND or TEMP.  Blocks: if the map does.
+
+        Args:
+            user: in lower case.
+        """
+        key, result = search(self._table, _keys(user))
+        if result.status is not MapStatus.OK:
+            return MapStatus.NOTFOUND if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE) else MapStatus.TEMP
+        try:
+            return check_senders(result.value)
+        except ValueError as error:
+            self._wrong.tell(self._table.name, key, result.value, str(error))
+            return MapStatus.TEMP
 
     def _is_own(self, user: str, local: str, domain: str) -> bool:
         name, at, realm = user.rpartition("@")
