@@ -13,7 +13,7 @@ from meta1g.tls.mtasts import PATH
 from meta1g.tls.rptday import RptDay, content_of
 from meta1g.tls.tlsrpt import PolicyType, RptPolicy, day_of
 from meta1g.tools import tlsrpt
-from tests.fakes.certificates import make_certificate, sign_certificate
+from tests.fakes.certificates import make_certificate, sign_certificate, sign_expired
 from tests.fakes.nameserver import NameServer
 from tests.fakes.policyserver import Page, PolicyServer
 from tests.fakes.smtp_server import EHLO, ScriptedServer
@@ -23,6 +23,8 @@ pytestmark = pytest.mark.system
 
 MX = "mx.good.example"
 DOMAINS = ("good.example", "strict.example", "tested.example")
+#: Domains whose record leads to no policy: 404, a certificate of another name or one that has expired, mode none, two records.
+WITHOUT = ("absent.example", "forged.example", "expired.example", "off.example", "twice.example")
 TLS = {"EHLO": EHLO.replace("250-PIPELINING", "250-STARTTLS\r\n250-PIPELINING"), "STARTTLS": "220 go\r\n"}
 WAIT_S = 30
 
@@ -36,8 +38,9 @@ def files(tmp_path_factory):
     directory = tmp_path_factory.mktemp("files")
     make_certificate(directory, "ca.example")
     return directory, {name: sign_certificate(directory, name, "ca.example") for name in (MX, "mta-sts.good.example")} | {
-        f"mta-sts.{name}": sign_certificate(directory, f"mta-sts.{name}", "ca.example") for name in DOMAINS[1:]
-    }
+        f"mta-sts.{name}": sign_certificate(directory, f"mta-sts.{name}", "ca.example")
+        for name in (*DOMAINS[1:], "absent.example", "off.example", "twice.example")
+    } | {"mta-sts.expired.example": sign_expired(directory, "mta-sts.expired.example", "ca.example")}
 
 
 @pytest.fixture
@@ -55,6 +58,14 @@ def world(files, tmp_path):
             names.add(f"_mta-sts.{domain}", "TXT", '"v=STSv1; id=1"')
             names.add(f"mta-sts.{domain}", "A", "127.0.0.1")
             names.add(f"_smtp._tls.{domain}", "TXT", '"v=TLSRPTv1; rua=mailto:rpt@good.example"')
+        for domain in WITHOUT:
+            names.add(domain, "MX", f"10 {MX}.")
+            names.add(f"mta-sts.{domain}", "A", "127.0.0.1")
+            names.add(f"_mta-sts.{domain}", "TXT", '"v=STSv1; id=1"')
+            policies.pages[f"mta-sts.{domain} {PATH}"] = Page(policy("enforce", "mx.strict.example"))
+        policies.pages[f"mta-sts.absent.example {PATH}"] = Page(b"", "404 Not Found")
+        policies.pages[f"mta-sts.off.example {PATH}"] = Page(policy("none", "mx.strict.example"))
+        names.add("_mta-sts.twice.example", "TXT", '"v=STSv1; id=2"')
         for domain, mode, mx in zip(
             DOMAINS, ("enforce", "enforce", "testing"), (MX, "mx.strict.example", "other"), strict=True
         ):
@@ -80,13 +91,18 @@ def test_policies_are_obeyed_kept_and_reported(world, capsys):
     with running(gateway):
         send(gateway, ["a@good.example", "b@tested.example", "c@strict.example"])
         wait_until(lambda: len(server.contents) == 2, WAIT_S, f"two deliveries: {gateway.last_words()}")
+        send(gateway, [f"d@{domain}" for domain in WITHOUT])
+        without = {f"RCPT TO:<d@{domain}>" for domain in WITHOUT}
+        wait_until(lambda: without <= {line for one in server.connections for line in one.commands}, WAIT_S, "five more")
         told = gateway.control("explain", "x@good.example")["list"]
         assert [(one["tls"], one["source"]) for one in told] == [("verify", "MTA-STS of good.example: enforce by policy 1")]
         log = r"its certificate cannot be verified: hostname mismatch (verify: MTA-STS of strict.example: enforce by policy 1)"
         wait_until(lambda: log in gateway.log.read_text(), WAIT_S, "the reason")
         (waiting,) = gateway.control("queue")["list"]
         assert waiting["rcpt"] == "c@strict.example"
-    assert sorted(one.name for one in (gateway.queue / "smar/mta-sts").iterdir()) == [f"{one}.sts" for one in sorted(DOMAINS)]
+    assert sorted(one.name for one in (gateway.queue / "smar/mta-sts").iterdir()) == [
+        f"{one}.sts" for one in sorted((*DOMAINS, "off.example"))
+    ]
     found = counted(gateway, capsys)
     assert {name: list(one["summary"].values()) for name, one in found.items()} == {
         "good.example": [1, 0], "tested.example": [0, 1], "strict.example": [0, 1],
