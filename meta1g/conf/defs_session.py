@@ -115,7 +115,7 @@ SMTPC_SESSION: Final = SectionDef(
     "smtpc_session_conf",
     "How smtpc treats one server, beside what its section says; the key is the server's address or name.",
     R,
-    (_changes(SMTPC, ("starttls", "pipelining", "chunking")), *_rows(SMTPC, _CLIENT_OPTIONS)),
+    (_changes(SMTPC, ("starttls", "pipelining", "chunking", "xforward")), *_rows(SMTPC, _CLIENT_OPTIONS)),
     (TLS_REQUIREMENTS,),
 )
 

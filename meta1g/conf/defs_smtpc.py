@@ -16,6 +16,7 @@ _FLAGS: Final = Flags(
         Flag("pipelining", True, "PIPELINING is used where it is offered."),
         Flag("starttls", True, "STARTTLS is used where it is offered."),
         Flag("chunking", True, "CHUNKING is used where it is offered: BDAT instead of DATA (RFC 3030)."),
+        Flag("xforward", False, "XFORWARD is said where it is offered: its log says where a message came from."),
         Flag(
             "talk_to_myself",
             False,

@@ -12,7 +12,8 @@ returns the header alone, too: all of the file was read for it.
 Ref: MeTA1 design, "Implementation: SMTPC"; RFC 3464 2 (parts of a DSN).
 """
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 
 from meta1g.base.errors import Module, TempError
@@ -111,6 +112,17 @@ class Content:
             yield breaker.feed(piece)
         yield breaker.finish()
 
+    def head(self) -> bytes:
+        """Gives the begin of the content file.
+
+        Raises:
+            ContentError, TempError: as chunks().
+
+        Switches: yes, as chunks().
+        """
+        with contextlib.closing(self._file()) as pieces:
+            return next(pieces, b"")
+
     def has_long_line(self) -> bool:
         """Tells whether there is a line of more than 998 octets; reads all of the content.
 
@@ -183,7 +195,7 @@ class Content:
         except OSError as error:
             raise TempError(Module.CDB, f"cannot open content {job.cdb_id}: {error.strerror}") from error
 
-    def _file(self) -> Iterator[bytes]:
+    def _file(self) -> Generator[bytes]:
         """Switches: yes."""
         if self._held:
             yield self._held

@@ -8,6 +8,7 @@
                        RCPT -> CONTENT by BDAT, which no reply allows; if its reply is a refusal: DOT -> DIRTY
 
     READY -> STARTTLS -> SECURING -> GREETED: the handshake, and EHLO again; STARTTLS refused: READY
+    READY -> XFORWARD -> READY, whatever the answer
     READY -> AUTH <-> CHALLENGED; AUTH -> READY: we are who we say; refused: LEAVING
 
 In DIRTY a transaction has failed half way: the server needs RSET before the next MAIL.  In LEAVING the server has refused to
@@ -42,6 +43,7 @@ class State(IntEnum):
     SECURING = auto()  # the handshake
     AUTH = auto()
     CHALLENGED = auto()  # the server waits for a response
+    XFORWARD = auto()
     MAIL = auto()
     RCPT = auto()
     DATA = auto()
@@ -68,6 +70,7 @@ class Event(IntEnum):
     SECURED = auto()  # what the server said in clear is forgotten
     SEND_AUTH = auto()
     SEND_RESPONSE = auto()
+    SEND_XFORWARD = auto()
     SEND_MAIL = auto()
     SEND_DATA = auto()  # DATA goes, or went with the group whose other replies have come
     SEND_CHUNK = auto()  # BDAT goes, and content follows at once
@@ -88,6 +91,7 @@ class Verb(StrEnum):
     LHLO = "LHLO"
     STARTTLS = "STARTTLS"
     AUTH = "AUTH"
+    XFORWARD = "XFORWARD"
     MAIL = "MAIL"
     RCPT = "RCPT"
     DATA = "DATA"
@@ -117,6 +121,9 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (_S.CHALLENGED, _E.SEND_RESPONSE): _S.AUTH,
     (_S.AUTH, _E.OK): _S.READY,
     (_S.AUTH, _E.REFUSED): _S.LEAVING,
+    (_S.READY, _E.SEND_XFORWARD): _S.XFORWARD,
+    (_S.XFORWARD, _E.OK): _S.READY,
+    (_S.XFORWARD, _E.REFUSED): _S.READY,
     (_S.READY, _E.SEND_MAIL): _S.MAIL,
     (_S.READY, _E.SEND_RSET): _S.RSET,
     (_S.READY, _E.SEND_QUIT): _S.QUIT,
@@ -149,7 +156,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
 _COMMAND: Final[Mapping[int, Event]] = {2: _E.OK, 3: _E.LOST, 4: _E.REFUSED, 5: _E.REFUSED}
 #: What replies mean by their first digit; LOST: the two sides are out of step.
 MEANINGS: Final[Mapping[Verb, Mapping[int, Event]]] = {
-    **dict.fromkeys((_V.BANNER, _V.HELO, _V.LHLO, _V.STARTTLS, _V.MAIL, _V.RCPT, _V.RSET, _V.QUIT), _COMMAND),
+    **dict.fromkeys((_V.BANNER, _V.HELO, _V.LHLO, _V.STARTTLS, _V.XFORWARD, _V.MAIL, _V.RCPT, _V.RSET, _V.QUIT), _COMMAND),
     _V.EHLO: {**_COMMAND, 5: _E.UNKNOWN},
     _V.AUTH: {**_COMMAND, 3: _E.GO_ON},
     _V.DATA: {**_COMMAND, 3: _E.GO_ON},

@@ -26,6 +26,7 @@ from meta1g.smtpc.authout import AuthOut
 from meta1g.smtpc.connecting import Unreached, connect
 from meta1g.smtpc.connection import ServerConnection
 from meta1g.smtpc.content import Content
+from meta1g.smtpc.forward import commands_for
 from meta1g.smtpc.fsm import State, Verb
 from meta1g.smtpc.limits import (
     DELIVERY_MAX_S,
@@ -38,6 +39,7 @@ from meta1g.smtpc.limits import (
 )
 from meta1g.smtpc.logins import Login, LoginSettings
 from meta1g.smtpc.parameters import NOTHING, fitted, late, refusal, time_left
+from meta1g.smtpc.patience import reply_s
 from meta1g.smtpc.securing import Securing, policy_for
 from meta1g.smtpc.settings import Settings
 from meta1g.smtpc.status import DeliveryStatus, SessionError, where
@@ -354,6 +356,9 @@ class Session:
     def _attempt(self, job: Deliver, content: Content, status: DeliveryStatus) -> None:
         """Switches: yes."""
         talk = self._talk
+        for command in commands_for(job, content, self.extensions) if self._settings.xforward else ():
+            talk.forward(command)
+            self._ask()
         talk.begin(job, status, time_left(job, self._shared.clock.now()))
         self._converse()
         if talk.state is State.CONTENT and self._content(content):
@@ -402,9 +407,13 @@ class Session:
         probe = self.idle_since and self._shared.clock.monotonic() - self.idle_since > PROBE_AFTER_IDLE_S
         if self._talk.state is State.DIRTY or probe:
             self._talk.reset()
-            self._converse()
-            if self._talk.failure is not None:
-                raise SessionError(self._talk.failure, stale=True)
+            self._ask()
+
+    def _ask(self) -> None:
+        """Converses before a transaction; raises SessionError, stale, if that ends the session.  Switches: yes."""
+        self._converse()
+        if self._talk.failure is not None:
+            raise SessionError(self._talk.failure, stale=True)
 
     def _converse(self) -> None:
         """Says what is to be said and reads what is owed, until there is nothing of both.  Switches: yes (read, write)."""
@@ -413,7 +422,7 @@ class Session:
             while True:
                 if (verb := talk.owed) is not None:
                     after_dot = talk.state is State.DOT
-                    reply = connection.reply(_timeout_s(settings, verb), verb.value, late_s=LATE_REPLY_S if after_dot else 0)
+                    reply = connection.reply(reply_s(settings, verb), verb.value, late_s=LATE_REPLY_S if after_dot else 0)
                     if after_dot and reply.is_more:
                         connection.limit(LATE_REPLY_S)
                     talk.reply(reply)
@@ -489,12 +498,3 @@ class Session:
             self._connection.close()
             self._connection = None
         self.tls = self.login = None
-
-
-def _timeout_s(settings: Settings, verb: Verb) -> int:
-    """Gives how long a reply may take (RFC 5321 4.5.3.2), seconds."""
-    if verb in (Verb.DOT, Verb.LAST, Verb.EMPTY):
-        return settings.dot_timeout_s
-    if verb is Verb.DATA:
-        return settings.data_timeout_s
-    return settings.greeting_timeout_s if verb is Verb.BANNER else settings.command_timeout_s

@@ -35,6 +35,7 @@ class Settings:
     max_threads: int
     pipelining: bool
     chunking: bool = True
+    xforward: bool = False
     tls: TlsSettings | None = None
     auth: LoginSettings | None = None
     needs: TlsRequirements | None = None
@@ -65,6 +66,7 @@ class Settings:
             max_threads=section.get("max_threads"),
             pipelining=section.flag("pipelining"),
             chunking=section.flag("chunking"),
+            xforward=section.flag("xforward"),
             tls=tls_settings(config, section.sub("tls"), server=False) if section.flag("starttls") else None,
             auth=_auth_settings(config, section.sub("auth")),
         )

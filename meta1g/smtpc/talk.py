@@ -47,6 +47,17 @@ class Group:
 _Command = tuple[Verb, DeliverRcpt | None]
 
 
+def _about_us(verb: Verb, reply: Reply) -> Reply:
+    """Gives words of ours about a refusal of ourselves, who can be told another login.
+
+    They are temporary, and quote nobody (invariant I14): what is passed on as an answer has the code that the server said.
+    """
+    if not reply.is_perm:
+        return reply
+    ecode = f"4{reply.ecode[1:]}" if reply.ecode else "4.7.0"
+    return Reply(451, ecode, f"{reply.origin}: {verb.value}: {reply}")
+
+
 class Talk:
     """One connection's worth of commands and replies.
 
@@ -68,9 +79,28 @@ class Talk:
     """
 
     __slots__ = (
-        "_accepted", "_auth_line", "_by", "_chunking", "_ehlo_refused", "_hostname", "_job", "_limits", "_lmtp", "_owed",
-        "_pipelining", "_served", "_server", "_status", "_to_say", "_transactions", "challenge", "demands", "extensions",
-        "failure", "stale", "state",
+        "_accepted",
+        "_by",
+        "_chunking",
+        "_ehlo_refused",
+        "_hostname",
+        "_job",
+        "_limits",
+        "_lmtp",
+        "_owed",
+        "_own_line",
+        "_pipelining",
+        "_served",
+        "_server",
+        "_status",
+        "_to_say",
+        "_transactions",
+        "challenge",
+        "demands",
+        "extensions",
+        "failure",
+        "stale",
+        "state",
     )  # fmt: skip
 
     def __init__(self, hostname: str, server: str, *, lmtp: bool, pipelining: bool, chunking: bool = True) -> None:
@@ -92,7 +122,7 @@ class Talk:
         self._by: DeliverBy | None = None
         self._status = DeliveryStatus()
         self._accepted: list[DeliverRcpt] = []
-        self._auth_line = ""
+        self._own_line = ""
         self._limits = NO_LIMITS
         self._transactions = 0
         self._served = False
@@ -141,8 +171,14 @@ class Talk:
         self._say_auth(line)
 
     def _say_auth(self, line: str) -> None:
-        self._auth_line, self.challenge = line, ""
+        self._own_line, self.challenge = line, ""
         self._to_say.append((Verb.AUTH, None))
+
+    def forward(self, command: str) -> None:
+        """Lets XFORWARD be said; the state must be READY.  A refusal changes nothing."""
+        self._feed(Event.SEND_XFORWARD)
+        self._own_line = command
+        self._to_say.append((Verb.XFORWARD, None))
 
     def begin(self, job: Deliver, status: DeliveryStatus, by: DeliverBy | None = None) -> None:
         """Begins a transaction; its outcomes go to status, by is what is left of its time.  The state must be READY."""
@@ -237,8 +273,8 @@ class Talk:
         elif verb is Verb.EMPTY:
             self._feed(Event.SENT_DOT)
             line = "."
-        elif verb is Verb.AUTH:
-            line, self._auth_line = self._auth_line, ""
+        elif verb in (Verb.AUTH, Verb.XFORWARD):
+            line, self._own_line = self._own_line, ""
         elif verb in (Verb.EHLO, Verb.HELO, Verb.LHLO):
             line = f"{verb.value} {self._hostname}"
         else:
@@ -266,7 +302,7 @@ class Talk:
         """Keeps what a reply says about the transaction or its recipients."""
         status = self._status
         if reply.code == fsm.AUTH_REQUIRED:  # about us, and we can be told a login: nobody is refused for good
-            reply, self.demands = reply.softened(), True
+            reply, self.demands = _about_us(verb, reply), True
         if verb is Verb.MAIL and not reply.is_ok:
             status.transaction = reply
             self.stale = (reply.is_temp and self._served) or (reply.code == fsm.BAD_SEQUENCE and self.reused)
@@ -306,7 +342,8 @@ class Talk:
         if state is State.GREETED:
             self._greeted(reply, again=verb is Verb.EHLO)
         elif state is State.LEAVING:
-            self.failure = reply.softened() if verb is Verb.AUTH or reply.code == fsm.AUTH_REQUIRED else reply
+            about_us = verb is Verb.AUTH or reply.code == fsm.AUTH_REQUIRED
+            self.failure = _about_us(verb, reply) if about_us else reply
         elif state is State.CHALLENGED:
             self.challenge = reply.one_line
         elif state is State.READY and verb in (Verb.EHLO, Verb.LHLO):

@@ -51,8 +51,8 @@ def processes_of(directory: Path) -> dict[int, str]:
 def running(gateway: Gateway) -> Iterator[Gateway]:
     """Sets a gateway up and runs it; at the end it stops in order and leaves no process behind."""
     gateway.setup()
-    gateway.start()
     try:
+        gateway.start()
         yield gateway
     except BaseException:
         gateway.stop()

@@ -143,6 +143,7 @@ GROUPS: dict[tuple[str, ...], tuple[Row, ...]] = {
             message("a@foreign.example", more="Authentication-Results: gateway.example; dkim=pass\n"),
             arrives("^From: ", without=rf"{RESULTS}; dkim=pass"),
         ),
+        Row("OpenDKIM quarantines", tampered("OpenDKIM signs"), held("milter opendkim: "), "quarantine"),
         Row("OpenDKIM discards", tampered("OpenDKIM signs"), dropped, "discard"),
     ),
     ("opendkim", "opendmarc"): (

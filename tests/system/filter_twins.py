@@ -40,12 +40,36 @@ CONTENT = (
     b"Date: Fri, 27 Nov 2026 12:00:00 +0000\r\nMessage-ID: <1@source.example>\r\nX-None-Blank:v\r\nX-Empty:\r\n"
     b"\r\nhello\r\n..\r\nworld\r\n"
 )
+_NAMES = b"From: <a@source.example>\r\nDate: Fri, 27 Nov 2026 12:00:00 +0000\r\nMessage-ID: <1@source.example>\r\n"
+#: Other contents, each with a recipe.
+CONTENTS = {
+    "empty-body": ("most", _NAMES + b"\r\n"),
+    "no-empty-line": ("most", _NAMES + b"Subject: x\r\n"),
+    "body-without-empty-line": ("most", _NAMES + b"no field\r\nX: body\r\n"),
+    "no-header": ("most", b"hello\r\nworld\r\n"),
+    "empty-line-first": ("most", b"\r\nX: body\r\n"),
+    "folded-first": ("most", b" folded\r\nX: body\r\n"),
+    "nothing-at-all": ("most", b""),
+    "tabs": ("most", _NAMES + b"Subject:\tx\r\nX-A:  two blanks  \r\nX-B: \r\n\r\nx\r\n"),
+    "blank-before-colon": ("delete", _NAMES + b"Subject : x\r\n\r\nx\r\n"),
+    "blank-folds": ("change", _NAMES + b"Subject: a\r\n \r\n\tb\r\n\r\nx\r\n"),
+    "eight-bit": ("most", _NAMES + b"Subject: gr\xc3\xbc\xc3\x9fe\r\n\r\n\xe4\xf6\xfc\r\n"),
+    "long-field": ("add", _NAMES + b"X-L: " + b"word\r\n " * 3000 + b"end\r\n\r\nx\r\n"),
+    "many-fields": ("most", _NAMES + b"X-Many: 1\r\n" * 300 + b"\r\nx\r\n"),
+    "big-body": ("add", _NAMES + b"\r\n" + (b"x" * 70 + b"\r\n") * 4000),
+    "big-body-replaced": ("body", _NAMES + b"\r\n" + (b"x" * 70 + b"\r\n") * 4000),
+    "dots": ("add", _NAMES + b"\r\n.\r\n..\r\n.x\r\n"),
+    "mime": (
+        "add",
+        _NAMES + b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n\r\nX: y\r\n--b\r\nA: b\r\n\r\n--b--\r\n',
+    ),
+}  # fmt: skip
 POSTFIX = """\
 relayhost = [127.0.0.1]:{port}
 smtpd_milters = unix:{socket}
 milter_default_action = tempfail
 smtpd_peername_lookup = no
-local_header_rewrite_clients =
+local_header_rewrite_clients = permit_sasl_authenticated
 smtp_destination_recipient_limit = 50
 message_size_limit = 0
 """
@@ -195,8 +219,14 @@ class Theirs(Server):
         return not self._queue()
 
 
-def play(server: Server, recipe: str) -> Played:
-    """Sends one message through a server and waits for its end."""
+def play(server: Server, name: str) -> Played:
+    """Sends one message through a server and waits for its end.
+
+    Args:
+        server: which one.
+        name: of a recipe, of commands before it, or of another content.
+    """
+    recipe, content = CONTENTS.get(name, (name, CONTENT))
     before = len(server.sink.envelopes())
     replies = []
     with smtplib.SMTP("127.0.0.1", server.port, timeout=WAIT_S) as client:
@@ -209,7 +239,7 @@ def play(server: Server, recipe: str) -> Played:
                 code, text = client.docmd(command)
                 replies.append(f"{code} {text.decode()}" if code >= 400 else str(code))
         if replies[-1] == "354":
-            client.send(re.sub(rb"(?m)^\.", b"..", CONTENT) + b".\r\n")
+            client.send(re.sub(rb"(?m)^\.", b"..", content) + b".\r\n")
             code, text = client.getreply()
             replies.append(f"{code} {text.decode()}" if code >= 400 else str(code))
     heard = server.filter.heard()
@@ -312,7 +342,7 @@ def played_by_miltertests(directory: Path, undo: contextlib.ExitStack, heard: tu
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.system.filter_twins", description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", nargs="+", metavar="RECIPE", default=[*RECIPES, *EXTRAS])
+    parser.add_argument("--only", nargs="+", metavar="RECIPE", default=[*RECIPES, *EXTRAS, *CONTENTS])
     options = parser.parse_args()
     if os.geteuid() != 0:
         parser.error("only root can run a Postfix of its own")

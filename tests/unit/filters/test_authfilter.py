@@ -1,6 +1,7 @@
 """authfilter over the real protocol, with a real name server: what is signed verifies, what fails is told and done."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -397,6 +398,22 @@ def test_a_key_that_everybody_can_read_is_refused(configured, tmp_path):
 
 def test_the_page_of_options_is_current():
     assert (Path(__file__).parents[3] / "docs/filter-authentication-options.md").read_text() == options.markdown()
+
+
+def test_the_sample_is_right_as_it_is_and_with_all_that_it_suggests(tmp_path):
+    text = (Path(__file__).parents[3] / "contrib/filters/etc/authfilter.conf").read_text()
+    file = tmp_path / "authfilter.conf"
+    file.write_text(text)
+    assert (read_settings(file).obey_dmarc, read_settings(file).seal) == (False, None)
+    (tmp_path / "keys").mkdir()
+    key = tmp_path / "keys/example.org.s2026.pem"
+    key.write_bytes(pem(KEYS["e1"]))
+    key.chmod(0o600)
+    file.write_text(re.sub(r"^# (?=.*[;{}]$)", "", text, flags=re.MULTILINE))
+    settings = read_settings(file)
+    assert (settings.obey_dmarc, settings.reject_spf_fail, settings.tempfail, settings.hold_quarantine) == (True,) * 4
+    assert ([one.domain for one in settings.domains], settings.seal.selector) == (["example.org"], "s2026")
+    assert (settings.arc_trusted, settings.reports.org_name) == ({"lists.example.net"}, "Example")
 
 
 def test_each_option_has_code_that_asks_for_it():

@@ -20,6 +20,7 @@ CONTENT = b"Received: here\r\nSubject: x\r\n\r\nbody\r\n"
 ROWS = {
     "pipelining": ("flags = dont_pipelining;", "pipelining", True, False),
     "chunking": ("flags = dont_chunking;", "chunking", True, False),
+    "xforward": ("flags = xforward;", "xforward", False, True),
     "starttls": ("flags = dont_starttls;", "tls", TlsSettings(system_ca=True), None),
     "IO_timeout": ("IO_timeout = 7s;", "block_timeout_s", 180, 7),
     "connect_timeout": ("connect_timeout = 7s;", "connect_timeout_s", 30, 7),

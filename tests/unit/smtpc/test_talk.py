@@ -21,7 +21,7 @@ BROKEN = Reply(451, "4.4.2", "mx: connection is broken")
 GOOD = {
     Verb.BANNER: "220 hi", Verb.EHLO: "250-hi\r\n250 PIPELINING", Verb.LHLO: "250-hi\r\n250 PIPELINING", Verb.HELO: "250 hi",
     Verb.MAIL: "250 ok", Verb.RCPT: "250 ok", Verb.DATA: "354 go", Verb.DOT: "250 kept", Verb.LAST: "250 kept",
-    Verb.EMPTY: "554 no", Verb.AUTH: "235 you are",
+    Verb.EMPTY: "554 no", Verb.AUTH: "235 you are", Verb.XFORWARD: "250 ok",
     Verb.RSET: "250 ok", Verb.QUIT: "221 bye", Verb.STARTTLS: "220 go",
 }  # fmt: skip
 PLAIN = {Verb.EHLO: "250 hi"}
@@ -418,6 +418,9 @@ def test_whatever_a_server_answers_everybody_has_one_outcome_and_all_of_the_tabl
             server.secure()
         if chance.random() < 0.3 and server.talk.state is State.READY:
             server.log_in()
+        if chance.random() < 0.3 and server.talk.state is State.READY:
+            server.talk.forward("XFORWARD ADDR=192.0.2.7")
+            server.run()
         for _ in range(3):
             one_more(server, chance.randrange(1, 5))
         if server.talk.state in (State.READY, State.DIRTY, State.LEAVING):
