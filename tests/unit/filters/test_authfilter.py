@@ -89,6 +89,30 @@ def session(serve, configured, caplog):
 SIGN = 'domain example.net { subdomains = true; key r1 { file = "r1.pem"; } key e1 { file = "e1.pem"; } }'
 
 
+def test_all_that_is_wrong_with_keys_and_names_is_told_in_one_run(configured):
+    section = 'domain {} {{ key s {{ file = "{}"; }} }}'
+    text = "\n".join(
+        [
+            section.format("example.net", "none.pem"),
+            section.format("example.org", "authfilter.conf"),
+            "domain example.com { }",
+            'arc { domain = example.net; selector = r1; file = "gone.pem"; }',
+            'reports { email = "nobody"; }',
+        ]
+    )
+    with pytest.raises(Meta1Error) as wrong:
+        read_settings(configured(text))
+    told = wrong.value.cause
+    assert re.findall(r"authfilter.conf:(\d+)", told) == ["2", "3", "4", "5", "6"], told
+
+
+def test_domains_in_u_labels_are_those_of_the_dns(configured):
+    arc = 'domain = "bücher.example"; selector = "schlüssel"; file = "r1.pem"; trusted = { "listen.bücher.example" };'
+    settings = read_settings(configured(f"arc {{ {arc} }}"))
+    assert settings.arc_trusted == {"listen.xn--bcher-kva.example"}
+    assert (settings.seal.domain, settings.seal.selector) == ("xn--bcher-kva.example", "xn--schlssel-95a")
+
+
 def test_what_is_signed_here_verifies_there(session):
     ours, theirs = session(SIGN), session()
     for signed in (ours.send(MAIL, ip="127.0.0.1"), ours.send(MAIL, ip=STRANGER, user="ada"), ours.send(MAIL, ip="")):

@@ -9,6 +9,7 @@ Ref: RFC 7489 7.1, 7.2; RFC 9990.
 
 import fcntl
 import os
+import re
 import smtplib
 import sys
 import time
@@ -32,6 +33,7 @@ _PROG: Final = "dmarcrpt"
 #: Days that a report is tried for.  Our choice: what is older helps nobody.
 KEPT_DAYS: Final = 7
 _SMTP_TIMEOUT_S: Final = 60.0
+_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def reports_of(path: Path, settings: AuthFilterSettings) -> Iterator[AggregateReport]:
@@ -125,7 +127,7 @@ def _days(directory: Path, day: str) -> list[Path]:
     today = rfc3339(time.time())[:10]
     if day:
         return [directory / f"{day}{ROWS_SUFFIX}"]
-    return sorted(path for path in directory.glob(f"*{ROWS_SUFFIX}") if path.stem < today)
+    return sorted(path for path in directory.glob(f"*{ROWS_SUFFIX}") if _DAY.fullmatch(path.stem) and path.stem < today)
 
 
 @contextmanager
@@ -154,7 +156,10 @@ def _write(paths_: list[Path], settings: AuthFilterSettings, target: Path) -> in
     for path in paths_:
         for report in reports_of(path, settings):
             file = target / report.file_name
-            file.write_bytes(report.packed())
+            try:
+                file.write_bytes(report.packed())
+            except OSError as error:
+                raise CliError(f"{target}: {error.strerror}; nothing can be written there", sysexits.EX_CANTCREAT) from error
             print(file)
     return sysexits.EX_OK
 
