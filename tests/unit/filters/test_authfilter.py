@@ -97,13 +97,14 @@ def test_all_that_is_wrong_with_keys_and_names_is_told_in_one_run(configured):
             section.format("example.org", "authfilter.conf"),
             "domain example.com { }",
             'arc { domain = example.net; selector = r1; file = "gone.pem"; }',
-            'reports { email = "nobody"; }',
+            'reports { email = "nobody"; port = x; }',
+            "spf_fail = x;",
         ]
     )
     with pytest.raises(Meta1Error) as wrong:
         read_settings(configured(text))
     told = wrong.value.cause
-    assert re.findall(r"authfilter.conf:(\d+)", told) == ["2", "3", "4", "5", "6"], told
+    assert re.findall(r"authfilter.conf:(\d+)", told) == ["2", "3", "4", "5", "6", "6", "7"], told
 
 
 def test_domains_in_u_labels_are_those_of_the_dns(configured):

@@ -14,6 +14,7 @@ from meta1g.base.dataclass import dataclass
 from meta1g.base.idn import to_ascii
 from meta1g.conf.check import check_other
 from meta1g.conf.config import Section
+from meta1g.conf.cross import each
 from meta1g.conf.load import ConfigError, read_source
 from meta1g.conf.tree import Problem
 from meta1g.smtp.address import AddressError, parse_path
@@ -170,12 +171,16 @@ def _problems(root: Section, directory: Path, keys: dict[int, PrivateKey]) -> It
     for section in root.subs("domain"):
         yield from _misnamed(_name(section), section.pos)
         if not section.subs("key"):
-            text = f"domain {section.name} has no key; add key SELECTOR {{ file = ...; }}"
-            yield Problem(section.pos, text)
-        for one in section.subs("key"):
-            yield from _misnamed(_name(one), one.pos)
-            yield from _load_key(one, directory, keys)
-    arc, reports = root.sub("arc"), root.sub("reports")
+            yield Problem(section.pos, f"domain {section.name} has no key; add key SELECTOR {{ file = ...; }}")
+        yield from each(section.subs("key"), lambda one: _misnamed(_name(one), one.pos))
+        with_file = [one for one in section.subs("key") if one.given("file")]  # without is told already
+        yield from each(with_file, lambda one: _load_key(one, directory, keys))
+    yield from each([root.sub("arc")], lambda arc: _seal_problems(arc, directory, keys))
+    yield from each([root.sub("reports")], _report_problems)
+
+
+def _seal_problems(arc: Section, directory: Path, keys: dict[int, PrivateKey]) -> Iterator[Problem]:
+    """Blocks: yes (disk)."""
     for option, names in (
         ("trusted", arc.get("trusted")),
         *((word, [arc.get(word) or "ok"]) for word in ("domain", "selector")),
@@ -187,6 +192,9 @@ def _problems(root: Section, directory: Path, keys: dict[int, PrivateKey]) -> It
         yield Problem(arc.pos, "a seal needs domain, selector and file")
     elif given:
         yield from _load_key(arc, directory, keys)
+
+
+def _report_problems(reports: Section) -> Iterator[Problem]:
     try:
         parse_path(reports.get("email") or "postmaster")
     except AddressError as error:
