@@ -1,7 +1,7 @@
 """The filter's side of the protocol: connections of servers, their sessions, and callbacks in order.
 
     connection task --> queue of the session --> a task of the event-thread system runs the callbacks, one at a time,
-                                                 when it is the turn of the client (meta1g.pmilter.turns)
+                                                 when it is the turn of the client (meta1g.pmilter.lanes)
 
 Invariants: every request gets exactly one reply, whatever a callback does, unless its connection is gone; close() is called
 once for every session whose connect message came, and after that message nothing is asked any more.
@@ -18,10 +18,10 @@ from meta1g.base.errors import ProtocolError, UnsendableError
 from meta1g.base.log import Log
 from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.pmilter.callbacks import Pmilter
+from meta1g.pmilter.lanes import CallbackLanes
 from meta1g.pmilter.modify import Modifications
 from meta1g.pmilter.session import PmServer, PmSession, PmTransaction
 from meta1g.pmilter.stages import Status, code_of, is_allowed
-from meta1g.pmilter.turns import Turns
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.rcbconn import RcbCom
@@ -109,7 +109,7 @@ class FilterConnection:
             line.waiting.append((request_id, msg))
             start, line.busy = not line.busy, True
         if start:
-            self._service.turns.begin(line.session.client_addr, lambda: self._run(line))
+            self._service.lanes.begin(line.session.client_addr, lambda: self._run(line))
 
     def _line(self, session_id: str, msg: Message) -> _Line:
         """Gives the queue of a session; one begins with its connect message.  Caller holds the lock."""
@@ -212,7 +212,7 @@ class FilterService:
 
     Attributes:
         servers: connections that are open.
-        turns: whose callbacks run.
+        lanes: whose callbacks run.
 
     Locking: own lock LEAF for the number of connections.
     """
@@ -222,7 +222,7 @@ class FilterService:
         self.evthr = evthr
         self.log = log
         self.servers = 0
-        self.turns = Turns(pmilter.thrmax_h, lambda work: evthr.call_soon(work, name="filter session"))
+        self.lanes = CallbackLanes(pmilter.thrmax_h, lambda work: evthr.call_soon(work, name="filter session"))
         self._lock = Lock(LockRank.LEAF, "servers of a filter")
 
     def on_connect(self, conn: RcbCom) -> None:

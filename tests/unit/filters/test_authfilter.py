@@ -114,6 +114,15 @@ def test_domains_in_u_labels_are_those_of_the_dns(configured):
     assert (settings.seal.domain, settings.seal.selector) == ("xn--bcher-kva.example", "xn--schlssel-95a")
 
 
+@pytest.mark.parametrize("ip", [STRANGER, "127.0.0.1"])
+def test_fields_that_pretend_to_be_ours_are_removed_and_thousands_refused(session, ip):
+    one, forged = session(), b"authentication-RESULTS : mx.example.org; dmarc=pass\r\n"
+    taken = one.send(forged * 400 + MAIL, ip=ip, mail="ada@free.example")
+    assert (taken.said, sum("dmarc=pass" in value for value in taken.header)) == ("", 0)
+    refused = one.send(forged * 1500 + MAIL, ip=ip, mail="ada@free.example")
+    assert refused.said == "550 5.7.1 1500 fields that pretend to be ours"
+
+
 def test_what_is_signed_here_verifies_there(session):
     ours, theirs = session(SIGN), session()
     for signed in (ours.send(MAIL, ip="127.0.0.1"), ours.send(MAIL, ip=STRANGER, user="ada"), ours.send(MAIL, ip="")):

@@ -1,5 +1,7 @@
 """Authentication-Results: what is written, and which fields of others go."""
 
+import time
+
 import pytest
 
 from meta1g_filters.authres.results import MethodResult, authserv_of, claims, compose, has_result, mailbox
@@ -92,6 +94,16 @@ def test_a_name_of_ours_in_u_labels_is_ours(value):
 )
 def test_what_others_say_stays(value):
     assert not claims(value, OURS)
+
+
+@pytest.mark.parametrize("text", ["()", "(\\)()) ", "( )\t"])
+def test_many_comments_cost_their_length_and_no_more(text):
+    def cost_s(count):
+        begin = time.process_time()
+        assert authserv_of(text * count + "x; none") == "x"
+        return time.process_time() - begin
+
+    assert min(cost_s(160_000) for _ in range(3)) < 16 * min(cost_s(20_000) for _ in range(3))  # 8 times the text, 64 if not
 
 
 def test_the_name_of_who_says_so():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meta1g_filters.dmarc.author import author_domains
+from meta1g_filters.dmarc.author import AUTHORS_MAX, FROM_MAX_BYTES, author_domains
 from meta1g_filters.dmarc.discovery import Discovery, PolicyFinder, public_organization, walk_names
 from meta1g_filters.dmarc.evaluate import VouchedNames, evaluate, worst
 from meta1g_filters.dmarc.record import Disposition, ReportAddress, parse_policy, report_addresses, selected_record
@@ -112,6 +112,11 @@ def test_no_record_breaks_the_reader(text):
 )
 def test_authors_are_all_addresses_that_a_reader_could_see(values, domains):
     assert author_domains(values) == domains
+
+
+@pytest.mark.parametrize("text", [b"<", b"(", b'"', b":;,", b"a@b.example,", b"\xc3\xa4."])
+def test_an_author_that_nobody_could_read_is_one_of_too_many(text):
+    assert len(author_domains([b"Eve <eve@bank.example>", text * (FROM_MAX_BYTES // len(text))])) > AUTHORS_MAX
 
 
 # -- discovery

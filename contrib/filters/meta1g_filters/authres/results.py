@@ -150,16 +150,9 @@ def authserv_of(text: str) -> str | None:
 
 def _after_cfws(text: str) -> str | None:
     """Gives what stands behind blanks and comments; None if a comment does not end."""
-    rest = text.lstrip(" \t")
-    while rest.startswith("("):
-        depth = at = 0
-        while at < len(rest):
-            char = rest[at]
-            at += 2 if char == "\\" else 1
-            depth += (char == "(") - (char == ")")
-            if depth == 0:
-                break
-        if depth:
-            return None
-        rest = rest[at:].lstrip(" \t")
-    return rest
+    depth = at = 0
+    while at < len(text) and (depth or text[at] in " \t("):
+        char = text[at]
+        at += 2 if char == "\\" else 1
+        depth += (char == "(") - (char == ")")
+    return None if depth else text[at:]

@@ -16,12 +16,12 @@ from typing import Final
 from meta1g.base.shares import Pool, client_key
 from meta1g.pt.lock import Lock, LockRank
 
-Work = Callable[[], None]
+_Callbacks = Callable[[], None]
 #: One client that is alone has so many times the threads that it leaves free.  Our choice: two thirds of all.
 _GREED: Final = 2
 
 
-class Turns:
+class CallbackLanes:
     """Lets callbacks of sessions run, each client within its share.
 
     Args:
@@ -31,13 +31,13 @@ class Turns:
     Locking: own lock LEAF.
     """
 
-    def __init__(self, places: int, start: Callable[[Work], object]) -> None:
+    def __init__(self, places: int, start: Callable[[_Callbacks], object]) -> None:
         self._start = start
-        self._lock = Lock(LockRank.LEAF, "turns of a filter")
+        self._lock = Lock(LockRank.LEAF, "lanes of a filter")
         self._pool = Pool(max(1, places), greed=_GREED)
-        self._lanes: dict[str, deque[Work]] = {}
+        self._lanes: dict[str, deque[_Callbacks]] = {}
 
-    def begin(self, client_addr: str, work: Work) -> None:
+    def begin(self, client_addr: str, work: _Callbacks) -> None:
         """Runs callbacks when it is their turn.
 
         Args:
@@ -51,7 +51,7 @@ class Turns:
                 return
         self._start(partial(self._run, key, work))
 
-    def _run(self, key: str, work: Work) -> None:
+    def _run(self, key: str, work: _Callbacks) -> None:
         """Blocks: yes (callbacks)."""
         try:
             work()
@@ -62,7 +62,7 @@ class Turns:
             for client, other in ready:
                 self._start(partial(self._run, client, other))
 
-    def _next(self) -> list[tuple[str, Work]]:
+    def _next(self) -> list[tuple[str, _Callbacks]]:
         """Takes out what may run now; a client that had its turn comes last.  Caller holds the lock."""
         ready = []
         for key in list(self._lanes):
