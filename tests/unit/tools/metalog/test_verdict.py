@@ -299,7 +299,7 @@ SAY_NOTHING = {
     "smtpc.tls_failed", "smtpc.tls_refused", "smtps.proxied", "smtps.xclient", "smtps.forwarded", "smtps.paused",
     "smtpc.auth", "smtpc.auth_failed", "smtpc.auth_demanded",
     "qmgr.refused", "qmgr.commit", "qmgr.deliver", "qmgr.feed", "qmgr.dest", "qmgr.control",
-    "qmgr.mode", "smtpc.not_taken", "smtpc.not_told", "smtpc.session",
+    "qmgr.mode", "smtpc.not_taken", "smtpc.not_told", "smtpc.session", "pmilter.decided",
 }  # fmt: skip
 
 
