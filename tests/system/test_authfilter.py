@@ -5,6 +5,7 @@ import smtplib
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
 from email import message_from_bytes
@@ -15,7 +16,7 @@ import pytest
 
 from contrib.lib.gateway import Gateway, free_port
 from tests.fakes.filter_program import FilterProgram
-from tests.fakes.nameserver import NameServer
+from tests.fakes.nameserver import DROP, NameServer
 from tests.system.conftest import KeepingSink, mailq, running
 from tests.unit.filters.test_authfilter import KEYS, MAIL, pem, record
 
@@ -150,3 +151,18 @@ def test_the_file_is_read_again_while_mail_flows_and_a_wrong_one_changes_nothing
     with pytest.raises(smtplib.SMTPSenderRefused) as refused:
         system.send(MAIL, "ada@example.net", "refused@to.example", "203.0.113.9")
     assert refused.value.smtp_error == b"5.7.23 SPF: 203.0.113.9 may not send for example.net"
+
+
+def test_who_makes_the_filter_wait_for_name_servers_lets_others_send(system):
+    """Invariant I11: a client has two thirds of the 32 threads."""
+    system.filter.reload(f"{system.text} DNS_timeout = 3s;")
+    system.filter.wait_log("func=pmilter.conf,")
+    system.names.script("hangs.example", "TXT", *[DROP] * 300)
+    with ThreadPoolExecutor(40) as pool:
+        greedy = [pool.submit(system.send, MAIL, "eve@hangs.example", "greedy@to.example", "203.0.113.66") for _ in range(40)]
+        system.names.wait_for(21, lambda asked: asked.name == "hangs.example")
+        system.send(MAIL, "ada@example.net", "others@to.example", "192.0.2.1")
+        system.send(MAIL, "ada@example.net", "ours@to.example", "10.1.2.3")
+        assert not all(one.done() for one in greedy)
+    for one in greedy:  # SPF has no result, and DMARC of another's domain fails
+        assert isinstance(one.exception(), smtplib.SMTPDataError)
