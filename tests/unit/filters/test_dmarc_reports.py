@@ -274,3 +274,18 @@ def test_files_that_are_no_days_are_left_alone(reporting, tmp_path):
     other = fill(tmp_path, ROW, day="0-backup")
     assert dmarcrpt.main(["-f", str(file)]) == 0
     assert other.exists()
+
+
+def test_a_domain_with_rows_that_all_differ_takes_no_room_of_others(reporting, tmp_path, capsys, monkeypatch):
+    """Invariant I11."""
+    monkeypatch.setattr(dmarcrpt, "ROWS_MAX", 10)
+    many = [replace(ROW, policy=replace(POLICY, domain="many.example"), source_ip=f"192.0.2.{n}") for n in range(100)]
+    file = reporting()
+    fill(tmp_path, *many, ROW, replace(ROW, source_ip="192.0.2.7"), *many, ROW)
+    assert dmarcrpt.main(["-f", str(file), "-w", str(tmp_path)]) == 0
+    rows = {}
+    for path in tmp_path.glob("*.xml.gz"):
+        root = ElementTree.fromstring(gzip.decompress(path.read_bytes()))
+        rows[root.findtext("policy_published/domain")] = [one.text for one in root.iterfind("record/row/count")]
+    assert rows == {"many.example": ["2"] * 5, "example.net": ["2", "1"]}
+    assert "many.example: 190 messages are in no report" in capsys.readouterr().err
