@@ -38,12 +38,11 @@ class EnvelopeEdit:
     Attributes:
         mail: the sender.
         params: the parameters of MAIL.
-        rcpts: the recipients.
 
     Owner: the state thread of the session.
     """
 
-    __slots__ = ("_filters", "_next_idx", "_ta", "mail", "params", "rcpts")
+    __slots__ = ("_filters", "_next_idx", "_rcpts", "_ta", "mail", "params")
 
     def __init__(self, filters: Filters, ta: Transaction) -> None:
         self._filters = filters
@@ -51,12 +50,19 @@ class EnvelopeEdit:
         self._next_idx = ta.posted
         self.mail = "" if filters.announced is None else filters.announced.mail
         self.params = ta.params
-        self.rcpts = list(filters.rcpts)
+        self._rcpts: dict[str, list[NewRecipient]] = {}  # a client may name a mailbox twice
+        for one in filters.rcpts:
+            self._rcpts.setdefault(_key(one.rcpt), []).append(one)
+
+    @property
+    def rcpts(self) -> list[NewRecipient]:
+        """The recipients, as they are numbered."""
+        return sorted((one for same in self._rcpts.values() for one in same), key=lambda one: one.rcpt_idx)
 
     def copy(self) -> "EnvelopeEdit":
         """Gives the same envelope, to be changed by itself."""
         other = EnvelopeEdit(self._filters, self._ta)
-        other.mail, other.params, other.rcpts, other._next_idx = self.mail, self.params, list(self.rcpts), self._next_idx
+        other.mail, other.params, other._rcpts, other._next_idx = self.mail, self.params, dict(self._rcpts), self._next_idx
         return other
 
     def apply(self, change: AddRcpt | DeleteRcpt | ChangeSender) -> None:
@@ -69,7 +75,7 @@ class EnvelopeEdit:
             self._set_sender(change)
         elif isinstance(change, DeleteRcpt):
             gone, _rest = self._address(change.path)
-            self.rcpts = [one for one in self.rcpts if _key(one.rcpt) != _key(gone)]
+            self._rcpts.pop(_key(gone), None)
         else:
             self._add(change)
 
@@ -98,8 +104,8 @@ class EnvelopeEdit:
             raise MilterProtocolError(f"a recipient with parameters that are none: {text[:80]!r}")
         if self._next_idx >= RCPT_IDX_MAX:
             raise MilterProtocolError("too many recipients")
-        if all(_key(one.rcpt) != _key(rcpt) for one in self.rcpts):
-            self.rcpts.append(self._recipient(rcpt, params))
+        if _key(rcpt) not in self._rcpts:
+            self._rcpts[_key(rcpt)] = [self._recipient(rcpt, params)]
             self._next_idx += 1
 
     def _recipient(self, rcpt: str, params: RcptParams) -> NewRecipient:
@@ -134,27 +140,27 @@ class EnvelopeEdit:
     def tell(self, dialogue: Dialogue) -> Reply | None:
         """Tells QMGR what has changed; gives the reason why it cannot be told, or None."""
         ta, filters = self._ta, self._filters
-        before = {one.rcpt_idx for one in filters.rcpts}
-        added = [one for one in self.rcpts if one.rcpt_idx not in before]
+        before, rcpts = {one.rcpt_idx for one in filters.rcpts}, self.rcpts
+        added = [one for one in rcpts if one.rcpt_idx not in before]
         announced = filters.announced
-        if announced is None or (self.mail == announced.mail and self.params == ta.params and self.rcpts == filters.rcpts):
+        if announced is None or (self.mail == announced.mail and self.params == ta.params and rcpts == filters.rcpts):
             return None
-        if not self.rcpts:
+        if not rcpts:
             ta.discard, ta.rule = True, filters.rule
             return None
         changed = replace(announced, mail=self.mail, **self._changed_params(dialogue.context.clock.now()))
-        anew = changed != announced or len(self.rcpts) - len(added) < len(filters.rcpts)
+        anew = changed != announced or len(rcpts) - len(added) < len(filters.rcpts)
         qmgr = dialogue.context.qmgr
         try:
             if anew:
                 qmgr.post(DiscardTransaction(ta_id=ta.ta_id))
                 qmgr.open_transaction(ta, changed)
-            for one in self.rcpts if anew else added:
+            for one in rcpts if anew else added:
                 qmgr.add_recipient(ta, one)
         except TempError:
             return replies.QUEUE_AWAY
         self._log(dialogue, added)
-        ta.posted = len(self.rcpts)
+        ta.posted = len(rcpts)
         ta.params = self.params
         filters.announced = changed
         return None
