@@ -154,10 +154,10 @@ class MilterExchange:
         at_end = machine.waits_for is Smfic.BODYEOB
         step_us = settings.end_timeout_us if at_end else settings.reply_timeout_us
         self._send(data)
-        last_us = until_us or now_us() + step_us * FILTER_TIMES
-        until_us = until_us or now_us() + step_us
+        sent_us = now_us()
+        last_us = until_us or sent_us + step_us * FILTER_TIMES
+        until_us = until_us or sent_us + step_us
         while True:
-            self._transport.checkpoint()
             result = machine.take(self._frame(until_us))
             if isinstance(result, FilterVerdict):
                 return result
@@ -165,6 +165,7 @@ class MilterExchange:
                 until_us = min(now_us() + step_us, last_us)
             elif on_change is not None:
                 on_change(result)
+            self._transport.checkpoint()
 
     def _frame(self, until_us: int) -> Frame:
         """Reads up to the end of a frame.  Switches: yes (read), unless it is there."""
