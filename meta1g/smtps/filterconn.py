@@ -123,9 +123,12 @@ class MilterConnection:
         """Keeps what needs no answer until something is sent that does, or until there is much."""
         self._exchange.later(data)
 
-    #: The clock and the turns of state threads (MilterTransport, and so are the next two).
+    #: The clock of state threads (MilterTransport, and so are the next three).
     now_us = staticmethod(st_utime)
-    checkpoint = staticmethod(st_checkpoint)
+
+    def checkpoint(self) -> None:
+        """Switches: yes, if the turn is used up."""
+        st_checkpoint()
 
     def send(self, data: bytes, timeout_us: int) -> None:
         """Switches: yes (write)."""
