@@ -13,9 +13,10 @@ Ref: RFC 6409 6.1 (a submission server may check senders); Postfix, smtpd_sender
 from collections.abc import Iterator
 from typing import Final
 
+from meta1g.base.idn import forms
 from meta1g.base.log import Log
 from meta1g.maps.base import Map, MapStatus
-from meta1g.maps.lookup import search
+from meta1g.maps.lookup import address_keys, search, user_keys
 from meta1g.maps.wrong import WrongEntries
 from meta1g.smar.limits import AUTH_SENDERS_MAX_CHARS
 from meta1g.smar.relay import RelayRules
@@ -83,9 +84,9 @@ class AuthSenders:
         if isinstance(words, MapStatus):
             return words
         local, domain = sender.local.lower(), sender.domain.lower()
-        if ANY in words or f"@{domain}" in words or any(f"{one}@{domain}" in words for one in self._names(local)):
-            return MapStatus.OK
-        return MapStatus.OK if OWN in words and self._is_own(user, local, domain) else MapStatus.NOTFOUND
+        right = {ANY, *(f"@{form}" for form in forms(domain)), *address_keys(local, domain, self._delimiter)}
+        own = OWN in words and self._is_own(user, local, domain)
+        return MapStatus.OK if own or not right.isdisjoint(words) else MapStatus.NOTFOUND
 
     def entry(self, user: str) -> tuple[str, ...] | MapStatus:
         """Gives the words of the entry that counts for a user, or NOTFOUND or TEMP.  Blocks: if the map does.
@@ -102,21 +103,19 @@ class AuthSenders:
             self._wrong.tell(self._table.name, key, result.value, str(error))
             return MapStatus.TEMP
 
-    def _names(self, local: str) -> Iterator[str]:
-        """Gives a local part, and the same without its detail."""
-        yield local
-        if self._delimiter and self._delimiter in local:
-            yield local.partition(self._delimiter)[0]
-
     def _is_own(self, user: str, local: str, domain: str) -> bool:
         name, at, realm = user.rpartition("@")
         if at:
-            return domain == realm and name in self._names(local)
-        return realm in self._names(local) and (domain == self._hostname or self._relay.is_local(domain))
+            return realm in forms(domain) and name in user_keys(local, self._delimiter)
+        is_here = self._hostname in forms(domain) or self._relay.is_local(domain)
+        return user in user_keys(local, self._delimiter) and is_here
 
 
 def _keys(user: str) -> Iterator[str]:
-    yield user
-    if "@" in user:
-        yield user[user.rindex("@") :]
+    local, at, realm = user.rpartition("@")
+    if at:
+        yield from address_keys(local, realm, "")
+        yield from (f"@{form}" for form in forms(realm))
+    else:
+        yield user
     yield ANY

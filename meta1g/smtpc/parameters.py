@@ -13,6 +13,7 @@ RFC 2852 4 (DELIVERBY), RFC 6710 4 (MT-PRIORITY).
 """
 
 import math
+import re
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -53,6 +54,8 @@ class _Nothing:
         return True
 
 
+#: smtps lets none of these in; a line end would be the begin of another command.
+_CONTROL: Final = re.compile(r"[\0-\x1f\x7f]")
 NOTHING: Final[ContentFacts] = _Nothing()
 
 
@@ -95,10 +98,20 @@ def refusal(job: Deliver, server: Extensions, content: ContentFacts) -> Reply | 
         server: what the server offers.
         content: tells what the message needs.
     """
+    if _CONTROL.search(_envelope(job)):
+        return Reply(554, "5.5.2", "envelope has a control character, which may not be in a command")
     limit = server.size_max_bytes
     if 0 < limit < job.size_bytes:
         return Reply(552, "5.3.4", f"{_server(job)} takes at most {limit} bytes, the message has {job.size_bytes}")
     return _utf8_refusal(job, server, content) or _body_refusal(job, server, content)
+
+
+def _envelope(job: Deliver) -> str:
+    """Gives all that was said of a message and is said again in commands."""
+    texts = [job.mail, job.body, job.ret, job.envid, job.by_mode]
+    for rcpt in job.rcpts:
+        texts += (rcpt.rcpt, rcpt.notify, rcpt.orcpt)
+    return "".join(text for text in texts if text)
 
 
 def _utf8_refusal(job: Deliver, server: Extensions, content: ContentFacts) -> Reply | None:

@@ -32,6 +32,7 @@ from meta1g.smtps.limits import (
 )
 from meta1g.smtps.link import told
 from meta1g.smtps.listen import Door
+from meta1g.smtps.questions import learn_relaying
 from meta1g.smtps.starttls import begin_with_tls
 from meta1g.smtps.trust import Trust
 from meta1g.st import (
@@ -333,7 +334,7 @@ class ServerSession(Dialogue):
         Switches: yes, if the client is to wait for the greeting (network).
         """
         pause_us = self.settings.greet_pause_us
-        paused = pause_us and not self.flags & _WELCOME and not self.context.passed().knows(self.client_addr)
+        paused = bool(pause_us) and not self._is_welcome()
         if self._has_talked() or (paused and self._talks_within(pause_us)):
             if pause_us:
                 self.context.passed().forget(self.client_addr)
@@ -343,6 +344,13 @@ class ServerSession(Dialogue):
             text = "was silent until the greeting"
             self.context.log.info("smtps.paused", text, ss_sess=self.id, client=self.client_addr, time_ms=pause_us // 1000)
         return False
+
+    def _is_welcome(self) -> bool:
+        """Tells whether the client need not wait for its greeting.  Switches: yes, as learn_relaying()."""
+        if self.context.passed().knows(self.client_addr):
+            return True
+        learn_relaying(self)
+        return bool(self.flags & _WELCOME)
 
     def _talks_within(self, pause_us: int) -> bool:
         """Waits for the client to talk; tells whether it did.  Switches: yes (network)."""

@@ -167,7 +167,7 @@ class ScriptedServer:
                         return
                     buffer += data
                 content, _, buffer = buffer.partition(b"\r\n.\r\n")
-                seen.contents.append((content + b"\r\n")[2:].replace(b"\r\n.", b"\r\n"))
+                seen.contents.append((content + b"\r\n").replace(b"\r\n.", b"\r\n")[2:])
                 if not self._answer(conn, "dot", seen):
                     return
 

@@ -29,6 +29,25 @@ HOSTS = {
     "ta-wrong-name": ("2 0 1 {ca}", False),
     "pkix-only": ("1 0 1 {cert}|0 0 1 {ca}", True),  # cannot be used: TLS, with whatever certificate
     "none": ("", True),
+    "ee-key-512": ("3 1 2 {key512}", True),
+    "ee-key-whole": ("3 1 0 {keywhole}", True),
+    "ee-cert-whole": ("3 0 0 {certwhole}", True),
+    "ee-key-as-cert": ("3 0 1 {key}", False),
+    "ee-cert-as-key": ("3 1 1 {cert}", False),
+    "ee-cert-wrong": ("3 0 1 {other}", False),
+    "ee-cert-512-wrong": ("3 0 2 {other512}", False),
+    "ee-of-ca": ("3 0 1 {ca}", False),
+    "ta-of-ee": ("2 0 1 {cert}", False),
+    "ta-other": ("2 0 1 {other}", False),
+    "ta-or-ee": ("2 0 1 {other}|3 1 1 {key}", True),
+    "two-wrong": ("3 1 1 {other}|3 0 1 {ca}", False),
+    "pkix-beside-good": ("1 0 1 {other}|3 1 1 {key}", True),
+    "pkix-good-beside-wrong": ("1 0 1 {cert}|3 1 1 {other}", False),
+    "usage-unknown": ("7 1 1 {other}", True),  # none can be used, as with the next three
+    "selector-unknown": ("3 7 1 {other}", True),
+    "matching-unknown": ("3 1 7 {other}", True),
+    "cut-short": ("3 1 1 abcdef", True),
+    "cut-short-beside-wrong": ("3 1 1 abcdef|3 1 1 {other}", False),
 }
 ZONES = """\
 {hosts}
@@ -58,8 +77,7 @@ ARRIVES = [
     *("ta.good.test", "alias.good.test", "abroad.good.test", "two.good.test", "lonely.plain.test", "into.plain.test"),
 ]
 WAITS = {
-    "ee-wrong.good.test": "fits no TLSA record",
-    "ta-wrong-name.good.test": "fits no TLSA record",
+    **{f"{name}.good.test": "fits no TLSA record" for name, (_, arrives) in HOSTS.items() if not arrives},
     "broken.test": "no answer about its TLSA records: SERVFAIL",
     "old.test": "SERVFAIL",
 }
@@ -71,10 +89,13 @@ def facts(directory, port):
     for name, path in (("cert", "mx.good.test"), ("ca", "ca.example"), ("other", "other.example")):
         pem = (directory / f"{path}.pem").read_text().split("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n"
         data = ssl.PEM_cert_to_DER_cert(pem)
-        found |= {name: hashlib.sha256(data).hexdigest(), f"{name}512": hashlib.sha512(data).hexdigest()}
+        found |= digests(name, data)
     asked = ["openssl", "pkey", "-in", directory / "mx.good.test.key", "-pubout", "-outform", "der"]
-    found["key"] = hashlib.sha256(subprocess.run(asked, check=True, capture_output=True).stdout).hexdigest()
-    return found
+    return found | digests("key", subprocess.run(asked, check=True, capture_output=True).stdout)
+
+
+def digests(name, data):
+    return {name: hashlib.sha256(data).hexdigest(), f"{name}512": hashlib.sha512(data).hexdigest(), f"{name}whole": data.hex()}
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,8 @@ ENTRIES = {
     "root": "*",
     "broken": "no@where@x",
     "joe": "own",
+    "ida@bücher.example": "own shop@größe.example",
+    "@xn--bcher-kva.example": "own",
 }
 
 
@@ -61,11 +63,20 @@ def made(tmp_path, entries, kind=StaticMap):
         ("joe", "joe+x@local.example", "OK"),
         ("joe", "joe@far.example", "NOTFOUND"),
         ("nobody@far.example", "nobody@far.example", "NOTFOUND"),
+        ("ann@example.org", "+ann@example.org", "NOTFOUND"),
+        ("ann@example.org", "sales++x@example.org", "OK"),
         ("broken", "broken@mx.example", "TEMP"),
+        ("ida@bücher.example", "ida@xn--bcher-kva.example", "OK"),
+        ("ida@xn--bcher-kva.example", "ida+x@bücher.example", "OK"),
+        ("ida@xn--bcher-kva.example", "shop@xn--gre-6ka8i.example", "OK"),
+        ("ida@bücher.example", "SHOP+x@GRÖSSE.example", "NOTFOUND"),
+        ("ida@bücher.example", "any@ß.example", "NOTFOUND"),
+        ("otto@bücher.example", "otto@bücher.example", "OK"),
+        ("otto@bücher.example", "ida@bücher.example", "NOTFOUND"),
     ],
 )
 def test_a_user_has_its_senders_and_no_others(senders, user, sender, status):
-    assert senders.find(user, parse_path(sender, null_ok=True)).value == status
+    assert senders.find(user, parse_path(sender, null_ok=True, utf8=True)).value == status
 
 
 def test_a_key_for_all_others(tmp_path):

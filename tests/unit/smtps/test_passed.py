@@ -164,6 +164,14 @@ def test_who_may_relay_or_is_listed_does_not_wait(smtps, verdict):
     assert waits(smtps) == before
 
 
+def test_who_may_relay_does_not_wait_where_nobody_else_is_asked_about(tmp_path):
+    with SmtpsProcess(tmp_path / "q", OPTIONS) as smtps:
+        smtps.smar.client = lambda msg: ClientVerdict(reply=Reply(220), flags=VerdictFlags.RELAY)
+        with smtps.client() as client:
+            client.command("QUIT", "221")
+        assert waits(smtps) == 0
+
+
 def test_clients_wait_side_by_side(smtps):
     forget(smtps)
     clients = [Client(smtps.port) for _ in range(20)]

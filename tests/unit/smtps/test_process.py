@@ -3,6 +3,7 @@
 import array
 import contextlib
 import os
+import resource
 import select
 import signal
 import socket
@@ -350,6 +351,30 @@ def test_a_throttled_server_greets_nobody_with_the_reason(smtps):
     with smtps.client(hello=False) as client:
         client.expect("421 4.3.2 Disk is full")
     smtps.wait_log("func=smtps.connect_refused, .*client=127.0.0.1, reply=421, .*Disk is full")
+
+
+@pytest.mark.parametrize("text", ["Disk is full", ""])
+def test_a_session_that_is_open_hears_at_mail_that_the_server_is_throttled(smtps, text):
+    with smtps.client() as client:
+        smtps.qmgr.send(Throttle(max_threads=0, text=text))
+        smtps.wait_log(r"smtps\.throttle.*limit=0")
+        client.command("MAIL FROM:<s@example.org>", f"452 4.3.1 {text or 'Out of space; try again later'}")
+        smtps.qmgr.send(Throttle(max_threads=9, text=""))
+        smtps.wait_log(r"smtps\.throttle.*limit=9")
+        client.message(CONTENT)
+
+
+def test_content_that_finds_no_room_is_refused_for_now_and_leaves_nothing(smtps):
+    pid, limit = smtps.process.pid, resource.RLIMIT_FSIZE
+    hard = resource.prlimit(pid, limit)[1]
+    with smtps.client() as client:
+        for content in (CONTENT, CONTENT * 20_000):
+            before = smtps.content_files()
+            resource.prlimit(pid, limit, (1, hard))
+            client.message(content, "452 4.3.1 Out of space")
+            assert smtps.content_files() == before
+            resource.prlimit(pid, limit, (hard, hard))
+            client.message(content)
 
 
 def test_a_client_that_vanishes_in_its_content_leaves_nothing(smtps):

@@ -113,6 +113,13 @@ def test_recipients_of_the_listed_domains_are_verified(client, kept):
     assert kept.verified == ["a@ASKED.example", "no@asked.example", "later@asked.example", "no@x.sub.example"]
 
 
+def test_an_address_that_cannot_be_asked_about_is_put_off(tmp_path):
+    with SmtpsProcess(tmp_path / "q", OPTIONS) as smtps, smtps.client() as client:
+        smtps.qmgr.verify = lambda msg: smtps.qmgr.drop()
+        client.command("MAIL FROM:<s@example.org>", "250")
+        client.command("RCPT TO:<r@asked.example>", "450 4.1.1 Address could not be verified")
+
+
 def test_nobody_is_probed_whom_something_else_speaks_against(process, client, kept):
     client.command("MAIL FROM:<s@example.org>", "250")
     client.command("RCPT TO:<no@refused.example>", "550 5.1.1 No such user")
