@@ -81,6 +81,7 @@ setup() {
     stamp=".venv/installed-${extra:-core}$stamp"
     .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || "$python" -m venv --clear .venv
     say "installing Python packages into .venv"
+    rm -f .venv/installed-* # what another state of the checkout had is not there any more, should it come back
     .venv/bin/python -m pip -q --disable-pip-version-check install -e ".${extra:+[$extra]}" \
         || die "pip could not install the Python packages named in setup.cfg"
     touch "$stamp"

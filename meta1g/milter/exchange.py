@@ -158,7 +158,6 @@ class MilterExchange:
         last_us = until_us or sent_us + step_us * FILTER_TIMES
         until_us = until_us or sent_us + step_us
         while True:
-            self._transport.checkpoint()
             result = machine.take(self._frame(until_us))
             if isinstance(result, FilterVerdict):
                 return result
@@ -166,6 +165,7 @@ class MilterExchange:
                 until_us = min(now_us() + step_us, last_us)
             elif on_change is not None:
                 on_change(result)
+            self._transport.checkpoint()
 
     def _frame(self, until_us: int) -> Frame:
         """Reads up to the end of a frame.  Switches: yes (read), unless it is there."""

@@ -22,6 +22,7 @@ from typing import Final
 
 from meta1g.base.clock import Clock
 from meta1g.base.dataclass import dataclass
+from meta1g.base.failure import is_shortage
 from meta1g.base.log import Log
 from meta1g.db.files import FILES
 from meta1g.pt.lock import Lock, LockRank
@@ -180,7 +181,7 @@ class StsCache:
             self._log.error("smar.sts_cache", error.strerror or "cannot be removed", path=str(path))
 
     def _load(self) -> Iterator[StsEntry]:
-        """Reads all files; what is damaged goes."""
+        """Reads all files; what is damaged goes, what cannot be read for a shortage that passes stays for the next start."""
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             names = FILES.list(self._directory)
@@ -188,14 +189,22 @@ class StsCache:
             self._log.error("smar.sts_cache", error.strerror or "cannot be read", path=str(self._directory))
             return
         for path in (self._directory / name for name in names):
-            entry = self._read(path)
+            try:
+                entry = self._read(path)
+            except OSError as error:
+                self._log.error("smar.sts_cache", error.strerror or "cannot be read", path=str(path))
+                continue
             if entry is not None:
                 yield entry
             else:
                 self._unlink(path)
 
     def _read(self, path: Path) -> StsEntry | None:
-        """Gives what a file has; None, and a line in the log, if it is damaged."""
+        """Gives what a file has; None, and a line in the log, if it is damaged.
+
+        Raises:
+            OSError: a shortage that passes.
+        """
         if path.suffix != _SUFFIX:  # a write that was broken off
             return None
         try:
@@ -203,6 +212,8 @@ class StsCache:
             if self._path(entry.domain) != path:
                 raise StsError("it is the file of another domain")
         except (OSError, StsError) as error:
+            if is_shortage(error):
+                raise
             self._log.warn("smar.sts_damaged", f"{error}; removed", path=str(path))
             return None
         return entry

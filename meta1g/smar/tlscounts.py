@@ -202,7 +202,7 @@ class TlsCounts:
         return Result.SLPQ
 
     def _load(self) -> None:
-        """Reads all files; one that is damaged gets another name."""
+        """Reads all files; one that is damaged gets another name, one that cannot be read for a shortage that passes stays."""
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             paths = [self._directory / name for name in FILES.list(self._directory)]
@@ -213,6 +213,9 @@ class TlsCounts:
             try:
                 self._days[path.stem] = day_from(path.stem, path.read_bytes())
             except (OSError, DayError) as error:
+                if failure.is_shortage(error):
+                    self._log.error("smar.tlsrpt_file", str(error), path=str(path))
+                    continue
                 self._log.error("smar.tlsrpt_file", f"{error}; set aside as {path.name}.damaged", path=str(path))
                 with contextlib.suppress(OSError):
                     FILES.rename(path, f"{path}.damaged")

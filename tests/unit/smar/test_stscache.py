@@ -1,5 +1,6 @@
 """The policies that are known: whole files, bounds, and what is damaged."""
 
+import errno
 from contextlib import suppress
 
 import pytest
@@ -74,6 +75,10 @@ def test_a_policy_from_the_future_counts_from_now_on_and_is_fetched_again(made, 
     assert cache.get("example.org") is None
 
 
+def no_descriptor(_files, path):
+    raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+
 DAMAGE = {
     "cut": lambda data: data[:-5],
     "flipped": lambda data: data.replace(b"mx.example.org", b"mx.evil.ex.org"),
@@ -95,6 +100,15 @@ def test_a_damaged_file_costs_its_own_policy(made, how):
     assert [one.domain for one in again.entries()] == ["good.example"]
     assert [one.name for one in made.directory.iterdir()] == ["good.example.sts"]
     assert "func=smar.sts_damaged," in " ".join(made.sink.lines)
+
+
+def test_a_shortage_while_a_file_is_read_does_not_cost_the_policy(made, monkeypatch):
+    made().put(entry())
+    with monkeypatch.context() as short:
+        short.setattr(type(stscache.FILES), "open_plain", no_descriptor)
+        assert made().get("example.org") is None
+    assert "func=smar.sts_cache, path=" in " ".join(made.sink.lines)
+    assert made().get("example.org") == entry()
 
 
 def test_the_least_recently_used_go(made, monkeypatch):

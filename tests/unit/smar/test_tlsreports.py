@@ -1,6 +1,7 @@
 """Reports about TLS: what is counted outlasts a restart, and goes once to each who wants it, by mail and by https."""
 
 import email
+import errno
 import gzip
 import json
 import time
@@ -13,6 +14,7 @@ from meta1g.base.tlspolicy import TlsLevel, TlsPolicy
 from meta1g.pt.workers import Workers
 from meta1g.rcb.common import ServerAddr
 from meta1g.rcb.tlssession import TlsSession
+from meta1g.smar import tlscounts
 from meta1g.smar.https import HttpsClient
 from meta1g.smar.limits import RPT_RETRY_S
 from meta1g.smar.tlscounts import TlsCounts
@@ -134,6 +136,22 @@ def test_what_was_counted_outlasts_a_restart(gate):
     gate.counts.write()
     gate.restart()
     assert gate.today(1) == before
+
+
+def test_a_shortage_while_a_file_is_read_does_not_cost_what_was_counted(gate, monkeypatch):
+    gate.session()
+    before = gate.today(1)
+    gate.counts.write()
+    with monkeypatch.context() as short:
+        short.setattr(tlscounts, "day_from", no_memory)
+        gate.restart()
+    assert gate.counts.due("9999") == []
+    gate.restart()
+    assert gate.today(1) == before
+
+
+def no_memory(_day, _content):
+    raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
 
 def test_a_damaged_file_is_set_aside(gate, tmp_path):
