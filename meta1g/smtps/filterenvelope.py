@@ -12,6 +12,7 @@ from typing import Any
 
 from meta1g.base.errors import TempError
 from meta1g.base.ids import RCPT_IDX_MAX
+from meta1g.base.mailbox import mailbox_of
 from meta1g.base.reply import Reply
 from meta1g.milter.changes import AddRcpt, ChangeSender, DeleteRcpt
 from meta1g.milter.errors import MilterProtocolError
@@ -38,12 +39,11 @@ class EnvelopeEdit:
     Attributes:
         mail: the sender.
         params: the parameters of MAIL.
-        rcpts: the recipients.
 
     Owner: the state thread of the session.
     """
 
-    __slots__ = ("_filters", "_next_idx", "_ta", "mail", "params", "rcpts")
+    __slots__ = ("_filters", "_next_idx", "_rcpts", "_ta", "mail", "params")
 
     def __init__(self, filters: Filters, ta: Transaction) -> None:
         self._filters = filters
@@ -51,13 +51,21 @@ class EnvelopeEdit:
         self._next_idx = ta.posted
         self.mail = "" if filters.announced is None else filters.announced.mail
         self.params = ta.params
-        self.rcpts = list(filters.rcpts)
+        self._rcpts: dict[str, tuple[NewRecipient, ...]] = {}
+        for one in filters.rcpts:
+            key = mailbox_of(one.rcpt)
+            self._rcpts[key] = (*self._rcpts.get(key, ()), one)
 
     def copy(self) -> "EnvelopeEdit":
         """Gives the same envelope, to be changed by itself."""
         other = EnvelopeEdit(self._filters, self._ta)
-        other.mail, other.params, other.rcpts, other._next_idx = self.mail, self.params, list(self.rcpts), self._next_idx
+        other.mail, other.params, other._rcpts, other._next_idx = self.mail, self.params, dict(self._rcpts), self._next_idx
         return other
+
+    @property
+    def rcpts(self) -> list[NewRecipient]:
+        """The recipients, as they came."""
+        return sorted((one for some in self._rcpts.values() for one in some), key=lambda one: one.rcpt_idx)
 
     def apply(self, change: AddRcpt | DeleteRcpt | ChangeSender) -> None:
         """Makes one change.
@@ -69,7 +77,7 @@ class EnvelopeEdit:
             self._set_sender(change)
         elif isinstance(change, DeleteRcpt):
             gone, _rest = self._address(change.path)
-            self.rcpts = [one for one in self.rcpts if _key(one.rcpt) != _key(gone)]
+            self._rcpts.pop(mailbox_of(gone), None)
         else:
             self._add(change)
 
@@ -98,8 +106,9 @@ class EnvelopeEdit:
             raise MilterProtocolError(f"a recipient with parameters that are none: {text[:80]!r}")
         if self._next_idx >= RCPT_IDX_MAX:
             raise MilterProtocolError("too many recipients")
-        if all(_key(one.rcpt) != _key(rcpt) for one in self.rcpts):
-            self.rcpts.append(self._recipient(rcpt, params))
+        key = mailbox_of(rcpt)
+        if key not in self._rcpts:
+            self._rcpts[key] = (self._recipient(rcpt, params),)
             self._next_idx += 1
 
     def _recipient(self, rcpt: str, params: RcptParams) -> NewRecipient:
@@ -133,28 +142,28 @@ class EnvelopeEdit:
 
     def tell(self, dialogue: Dialogue) -> Reply | None:
         """Tells QMGR what has changed; gives the reason why it cannot be told, or None."""
-        ta, filters = self._ta, self._filters
+        ta, filters, rcpts = self._ta, self._filters, self.rcpts
         before = {one.rcpt_idx for one in filters.rcpts}
-        added = [one for one in self.rcpts if one.rcpt_idx not in before]
+        added = [one for one in rcpts if one.rcpt_idx not in before]
         announced = filters.announced
-        if announced is None or (self.mail == announced.mail and self.params == ta.params and self.rcpts == filters.rcpts):
+        if announced is None or (self.mail == announced.mail and self.params == ta.params and rcpts == filters.rcpts):
             return None
-        if not self.rcpts:
+        if not rcpts:
             ta.discard, ta.rule = True, filters.rule
             return None
         changed = replace(announced, mail=self.mail, **self._changed_params(dialogue.context.clock.now()))
-        anew = changed != announced or len(self.rcpts) - len(added) < len(filters.rcpts)
+        anew = changed != announced or len(rcpts) - len(added) < len(filters.rcpts)
         qmgr = dialogue.context.qmgr
         try:
             if anew:
                 qmgr.post(DiscardTransaction(ta_id=ta.ta_id))
                 qmgr.open_transaction(ta, changed)
-            for one in self.rcpts if anew else added:
+            for one in rcpts if anew else added:
                 qmgr.add_recipient(ta, one)
         except TempError:
             return replies.QUEUE_AWAY
         self._log(dialogue, added)
-        ta.posted = len(self.rcpts)
+        ta.posted = len(rcpts)
         ta.params = self.params
         filters.announced = changed
         return None
@@ -207,9 +216,3 @@ def _named(params: MailParams) -> dict[str, Any]:
     """Gives the parameters that were named, by their fields."""
     rows = MAIL_PARAMETERS.values()
     return {row.field: value for row in rows if (value := getattr(params, row.field)) != getattr(NO_MAIL_PARAMS, row.field)}
-
-
-def _key(rcpt: str) -> str:
-    """Gives what two addresses of one mailbox have in common: the domain in any case of letters."""
-    local, at, domain = rcpt.rpartition("@")
-    return f"{local}{at}{domain.lower()}"

@@ -195,7 +195,7 @@ def test_show_tells_the_envelope_and_every_attempt_with_its_reply(qmgr, ctl):
 
 
 def test_show_prints_header_and_body_as_they_are(qmgr):
-    ta_id = qmgr.smtps().mail("r@to.example", content=b"Subject: \xff\r\nTo: x\r\n\r\nbody\r\n\r\nmore\r\n")
+    ta_id = qmgr.smtps().mail("r@to.example", body="BINARYMIME", content=b"Subject: \xff\r\nTo: x\r\n\r\nbody\r\n\r\nmore\r\n")
     wait_until(qmgr.states, "it is here")
     header, body = b"Subject: \xff\r\nTo: x\r\n", b"body\r\n\r\nmore\r\n"
     for options, wanted in ((["--header"], header), (["--body"], body), (["--body", "--header"], header + b"\r\n" + body)):
@@ -204,6 +204,10 @@ def test_show_prints_header_and_body_as_they_are(qmgr):
             capture_output=True, timeout=60, check=False,
         )  # fmt: skip
         assert (result.returncode, result.stdout) == (0, wanted), result.stderr
+    facts = json.loads(program("-f", str(qmgr.conf), "--json", "show", "--header", "--body", ta_id).stdout)
+    assert facts["transaction"]["body"] == "BINARYMIME"
+    parts = {name: text.encode("utf-8", "surrogateescape") for name, text in facts["content"].items()}
+    assert parts == {"header": header, "body": body}
     qmgr.cdb.path(ta_id).write_bytes(b"another")
     assert program("-f", str(qmgr.conf), "show", "--body", ta_id).returncode == sysexits.EX_DATAERR
 
@@ -238,6 +242,19 @@ def test_a_time_is_shown_as_a_time(ctl, qmgr):
     started = json.loads(ctl("--json", "status"))["started"]
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", started)
     assert f"started          {started}" in ctl("status")
+
+
+@pytest.mark.parametrize("words", [("queue", "sender=\udcff@x.example"), ("show", "\udcff"), ("limits", "x=\udcff")])
+def test_a_word_that_is_no_utf_8_is_a_mistake_of_the_command_line(qmgr, words):
+    with pytest.raises(CliError, match="no UTF-8") as error:
+        qmgrctl.main(["-f", str(qmgr.conf), *words])
+    assert error.value.exit_code == sysexits.EX_USAGE
+
+
+def test_ids_on_the_command_line_are_as_good_as_those_on_standard_input(qmgr, capsys):
+    ids = [new_id() for _ in range(20_000)]
+    assert qmgrctl.main(["-f", str(qmgr.conf), "remove", *ids]) == sysexits.EX_NOINPUT
+    assert "and 19990 others" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
