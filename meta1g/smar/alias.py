@@ -14,8 +14,8 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.idn import forms
-from meta1g.base.mailbox import folded
 from meta1g.base.log import Log
+from meta1g.base.mailbox import folded
 from meta1g.base.reply import Reply
 from meta1g.maps.base import Map, MapResult, MapStatus
 from meta1g.maps.lookup import address_keys, search, user_keys
