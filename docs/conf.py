@@ -36,7 +36,8 @@ html_css_files = ["manual.css"]
 html_theme_options = {
     "description": "A mail gateway: MeTA1, the mail transfer agent, done again in Python",
     "fixed_sidebar": True,
-    "page_width": "1100px",
+    "body_max_width": "none",
+    "page_width": "1200px",
     "sidebar_width": "250px",
     "show_powered_by": False,
 }

@@ -18,11 +18,13 @@ _DUE = "test_a_result_is_due_after_its_time_and_not_right_after_a_probe"
 _DSN = "unit/qmgr/test_settings.py::test_the_texts_of_reports_and_the_senders_with_verp_are_those_of_the_configuration"
 _MAPS = "unit/smar/test_settings.py::test_declared_maps_are_used_by_name"
 _TLS_OUT = "unit/smtpc/test_tls_policy.py::"
+_TLS_IN_OPTIONS = "unit/smtps/test_tls_options.py::"
+_TLS_OUT_OPTIONS = "unit/smtpc/test_tls_options.py::"
 _DEMANDS = ("flags encrypted", "flags verified", "min_cipher_bits", "cert_issuer", "cert_subject", "common_name", "violation")
 _FILES = "unit/smar/test_settings.py::test_maps_in_files_are_relative_to_the_configuration"
+_ASKED = "unit/smar/test_trace.py::test_one_question_and_all_its_look_ups"
 _CONF_MAP = "unit/qmgr/test_destinations.py::test_the_map_of_the_configuration_is_opened"
 _DNS = "unit/smar/test_settings.py::test_name_servers_by_section_and_by_option"
-_EHLO = "unit/smtps/test_settings.py::test_flags_take_extensions_away"
 _REMOTE = "unit/smar/test_settings.py::test_servers_have_the_remote_port_of_smtpc_unless_the_route_says_another_one"
 _MYSELF = "unit/smar/test_settings.py::test_this_gateway_knows_itself_by_its_sockets_and_by_what_leads_to_them"
 _ARRIVALS = "unit/qmgr/test_arrivals.py::test_deliveries_wait_for_clients_and_no_longer_than_is_said"
@@ -91,7 +93,7 @@ _PLACES = {
         "dsn_flags delay": "unit/qmgr/test_retry.py::test_warnings_can_be_switched_off",
         "dsn_flags headers_only": "unit/qmgr/test_dsn.py::test_ret_decides_how_much_is_returned_and_the_flag_if_there_is_none",
         "dsn_flags double_bounce": "unit/qmgr/test_bounce.py::test_double_bounces_can_be_switched_off",
-        "dsn_templates": _DSN,
+        "dsn_templates": "system/test_report_situations.py::test_the_sender_is_told_what_happened",
         "double_bounce_address": "unit/qmgr/test_bounce.py::test_a_double_bounce_address_with_a_domain_stays_as_it_is",
         "verp_senders": _DSN,
         "verp_delimiters": _DSN,
@@ -126,8 +128,8 @@ _PLACES = {
         "soft_bounce": "dialogs/soft_bounce.dlg",
         "wait_for_server": "unit/smtps/test_process.py::test_nobody_is_accepted_before_qmgr_and_smar_have_been_there",
         "IO_timeout": _CLIENT,
-        "flags 8bitmime": _EHLO,
-        "flags pipelining": _EHLO,
+        "flags 8bitmime": "dialogs/extensions_all_off.dlg",
+        "flags pipelining": "dialogs/extensions_all_off.dlg",
         "flags smtputf8": "dialogs/smtputf8_switched_off.dlg",
         "flags chunking": "dialogs/bdat_switched_off.dlg",
         "flags binarymime": "dialogs/binarymime_switched_off.dlg",
@@ -153,8 +155,8 @@ _PLACES = {
         "xclient_from": "dialogs/xclient.dlg",
         "xforward_from": "dialogs/xforward.dlg",
         "greet_pause": _CLIENT,
-        "flags allow_routing": "unit/smtps/test_settings.py::test_the_resolver_is_told_that_routes_are_allowed",
-        "CDB_gid": "unit/smtps/test_settings.py::test_the_group_of_content_files_counts_only_if_it_is_given",
+        "flags allow_routing": "system/test_clients.py::test_meta1g_answers_as_the_table_says",
+        "CDB_gid": "system/test_accounts.py::test_smtpc_reads_content_and_cannot_change_it",
         "max_message_size": "dialogs/size_limit.dlg",
         **dict.fromkeys(("max_header_size", "max_header_lines", "max_body_size"), "dialogs/part_limits.dlg"),
         "verify_recipients": "unit/smtps/test_questions.py::test_recipients_of_the_listed_domains_are_verified",
@@ -186,11 +188,15 @@ _PLACES = {
         **dict.fromkeys(("cert_file", "key_file"), f"{_TLS_IN}test_a_message_comes_under_tls_and_its_header_says_so"),
         **dict.fromkeys(("CAcert_file",), f"{_TLS_IN}test_a_client_is_asked_for_a_certificate_and_any_is_taken"),
         **dict.fromkeys(
-            ("DSA_cert_file", "DSA_key_file", "CAcert_directory", "CRL_file", "DH_file", "min_version", "ciphers"),
-            _TLS_SETTINGS,
+            ("DSA_cert_file", "DSA_key_file"),
+            f"{_TLS_IN_OPTIONS}test_cert_file_and_dsa_cert_file_are_for_clients_of_their_kind_with_key_file_and_dsa_key_file",
         ),
+        "CAcert_directory": f"{_TLS_IN_OPTIONS}test_cacert_directory_has_authorities_that_clients_are_verified_by",
+        "CRL_file": f"{_TLS_IN_OPTIONS}test_crl_file_takes_a_certificate_back",
+        "min_version": f"{_TLS_IN_OPTIONS}test_min_version_and_dont_request_cert",
+        **dict.fromkeys(("ciphers", "DH_file"), f"{_TLS_IN_OPTIONS}test_ciphers_and_dh_file"),
         "ticket_secret_file": f"{_SNI}test_a_ticket_of_one_process_is_taken_by_another_one_with_the_same_secret",
-        "flags request_cert": "unit/conf/test_tlsconf.py::test_clients_are_asked_for_a_certificate_unless_told_otherwise",
+        "flags request_cert": f"{_TLS_IN_OPTIONS}test_min_version_and_dont_request_cert",
     },
     "smtps tls server_names": dict.fromkeys(
         ("file", "type"), f"{_SNI}test_names_and_their_files_are_renewed_without_a_restart"
@@ -215,13 +221,19 @@ _PLACES = {
         "failure_delay": f"{_AUTH_IN}test_a_failure_is_told_after_a_while",
         "flags plaintext_without_tls": "dialogs/auth_plain.dlg",
     },
-    "smtpc tls": dict.fromkeys(
-        (
-            *("cert_file", "key_file", "DSA_cert_file", "DSA_key_file", "CAcert_file", "CAcert_directory", "CRL_file"),
-            *("min_version", "ciphers"),
+    "smtpc tls": {
+        **dict.fromkeys(
+            ("cert_file", "key_file"), f"{_TLS_OUT_OPTIONS}test_cert_file_and_key_file_are_shown_to_a_server_that_asks"
         ),
-        _TLS_SETTINGS,
-    ),
+        **dict.fromkeys(("DSA_cert_file", "DSA_key_file"), _TLS_SETTINGS),
+        **dict.fromkeys(
+            ("CAcert_file", "CAcert_directory"),
+            f"{_TLS_OUT_OPTIONS}test_cacert_directory_and_cacert_file_have_authorities_that_servers_are_verified_by",
+        ),
+        "CRL_file": f"{_TLS_OUT_OPTIONS}test_crl_file_takes_a_certificate_back",
+        "min_version": f"{_TLS_OUT_OPTIONS}test_min_version",
+        "ciphers": f"{_TLS_OUT_OPTIONS}test_ciphers",
+    },
     "smtpc auth": {
         "file": "unit/smtpc/test_auth.py::test_a_message_goes_to_a_server_that_knows_us",
         "mechanisms": "unit/smtpc/test_auth.py::test_only_mechanisms_that_may_be_used_are",
@@ -236,7 +248,7 @@ _PLACES = {
         "flags xforward": "unit/smtpc/test_forward.py::test_a_smtps_behind_hears_where_a_message_came_from",
         "flags starttls": "unit/smtpc/test_starttls.py::test_without_the_flag_the_session_stays_in_clear",
         "flags talk_to_myself": "unit/smar/test_settings.py::test_who_may_talk_to_itself_is_nobody",
-        "LMTP_socket": "unit/smar/test_settings.py::test_the_lmtp_socket_of_smtpc_is_the_local_server",
+        "LMTP_socket": "system/test_relay.py::test_a_local_socket_with_lmtp_gets_the_mail_of_its_domain",
         "remote_port": _REMOTE,
         "source_address": "unit/smtpc/test_session_conf.py::test_the_connection_comes_from_the_address_that_is_said",
         "source_address6": "unit/smtpc/test_connecting.py::test_each_family_has_its_source",
@@ -249,7 +261,7 @@ _PLACES = {
         "DNS_tries": "unit/smar/test_settings.py::test_defaults",
         "DNS_flags use_tcp": "unit/smar/test_resolver.py::test_all_questions_go_over_tcp_if_told_so",
         "DNS_flags client_names": "unit/smar/test_process.py::test_names_of_clients_are_found_without_access_map_if_wanted",
-        "DNS_flags trust_ad": "unit/smar/test_settings.py::test_dane_is_used_behind_name_servers_that_are_trusted",
+        "DNS_flags trust_ad": "system/test_dane.py::test_mail_goes_only_where_the_certificate_fits_the_records",
         "DNS_flags edns": "unit/smar/test_resolver.py::test_edns_can_be_switched_off",
         "address_delimiter": "unit/smar/test_settings.py::test_the_detail_begins_with_the_character_that_is_said",
         "local_domains": "unit/smar/test_relay.py::test_local_domains_come_from_the_option_and_from_lmtp_entries",
@@ -257,10 +269,14 @@ _PLACES = {
         "proxy_addresses": _MYSELF,
         "relay_from": "system/test_relay.py::test_relaying_is_refused_for_a_client_that_is_not_listed",
     },
-    "smar nameserver": {"address": _DNS, "port": _DNS},
+    "smar nameserver": dict.fromkeys(
+        ("address", "port"), "system/test_dns.py::test_the_server_of_the_first_preference_gets_the_mail"
+    ),
     "smar map": _MAP,
     "smar aliases": {
-        **dict.fromkeys(("name", "file", "type"), _FILES),
+        **dict.fromkeys(
+            ("name", "file", "type"), "unit/smar/test_trace.py::test_an_alias_is_expanded_through_the_maps_of_a_sequence"
+        ),
         "flags localpart": "unit/smar/test_alias.py::test_flags_decide_on_keys",
         "flags local_domains": "unit/smar/test_alias.py::test_flags_decide_on_keys",
     },
@@ -269,18 +285,22 @@ _PLACES = {
         "flags localpart": "unit/smar/test_localuser.py::test_the_local_part_alone_is_a_key_only_with_its_flag",
         "flags local_domains": "unit/smar/test_checks.py::test_without_the_flag_users_of_relayed_domains_are_asked_for_too",
     },
-    "smar mailertable": dict.fromkeys(("name", "file", "type"), _FILES),
+    "smar mailertable": dict.fromkeys(("name", "file", "type"), _ASKED),
     "smar password_map": dict.fromkeys(("name", "file", "type"), _FILES),
-    "smar auth_sender": dict.fromkeys(("name", "file", "type"), _FILES),
-    "smar access_map": dict.fromkeys(("name", "file", "type"), _FILES),
+    "smar auth_sender": dict.fromkeys(("name", "file", "type"), _ASKED),
+    "smar access_map": dict.fromkeys(("name", "file", "type"), _ASKED),
     "smar mta_sts": dict.fromkeys(
-        ("CAcert_file", "port"), "unit/smar/test_settings.py::test_policies_of_mta_sts_are_asked_for_with_their_section"
+        ("CAcert_file", "port"), "system/test_mta_sts.py::test_policies_are_obeyed_kept_and_reported"
     ),
-    "smar tls_reports": dict.fromkeys(
-        ("from", "organization", "delay"), "unit/smar/test_settings.py::test_reports_about_tls_are_made_with_their_section"
-    ),
-    "smar tls_policy": dict.fromkeys(("name", "file", "type"), _FILES),
-    "smar dnsbl": dict.fromkeys(("zone", "timeout"), "unit/smar/test_settings.py::test_dns_lists_need_an_access_map"),
+    "smar tls_reports": {
+        **dict.fromkeys(("from", "delay"), "system/test_mta_sts.py::test_the_report_of_yesterday_goes_out_through_the_queue"),
+        "organization": "unit/smar/test_settings.py::test_reports_about_tls_are_made_with_their_section",
+    },
+    "smar tls_policy": dict.fromkeys(("name", "file", "type"), _ASKED),
+    "smar dnsbl": {
+        "zone": "system/test_metalog.py::test_metalog_alone_tells_who_what_and_why",
+        "timeout": "unit/smar/test_dnsbl.py::test_a_list_that_fails_or_is_silent_does_not_list",
+    },
 }
 SHOWN = {f"{place} {name}": where for place, names in _PLACES.items() for name, where in names.items()}
 

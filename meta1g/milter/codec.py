@@ -6,7 +6,7 @@ that was agreed on.
 Pure.  Ref: sendmail 8, libmilter/comm.c (framing), mfdef.h.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from struct import Struct
 from typing import Any, Final
 
@@ -41,11 +41,10 @@ def encode(frame: Frame) -> bytes:
     Raises:
         MilterProtocolError: a value does not fit its form: NUL in a text, a number that is too great, no word.
     """
+    code, parts = _WRITING[frame.kind]
     data = frame.data
-    layout = KINDS[frame.kind]
-    parts = [_WRITERS[form](getattr(data, name)) for name, form in layout.forms]
-    body = b"".join(parts)
-    return _HEAD.pack(len(body) + 1, frame.kind.value) + body
+    body = b"".join([write(getattr(data, name)) for name, write in parts])
+    return _HEAD.pack(len(body) + 1, code) + body
 
 
 def _write_u32(value: int) -> bytes:
@@ -60,14 +59,21 @@ def _write_text(text: bytes) -> bytes:
     return text + b"\0"
 
 
+def _write_texts(texts: Sequence[bytes]) -> bytes:
+    data = b"\0".join((*texts, b""))
+    if data.count(b"\0") != len(texts):
+        raise MilterProtocolError("a text must not hold NUL")
+    return data
+
+
 def _write_words(words: tuple[bytes, ...]) -> bytes:
     if not words:
         raise MilterProtocolError("at least one word is needed")
-    return b"".join(map(_write_text, words))
+    return _write_texts(words)
 
 
 def _write_pairs(macros: tuple[MilterMacro, ...]) -> bytes:
-    return b"".join(_write_text(macro.name) + _write_text(macro.value) for macro in macros)
+    return _write_texts([text for macro in macros for text in (macro.name, macro.value)])
 
 
 def _write_code(command: Smfic) -> bytes:
@@ -99,6 +105,10 @@ _WRITERS: Final[Mapping[Form, Callable[[Any], bytes]]] = {
     Form.LISTS: _write_lists,
     Form.BYTES: bytes,
 }
+#: By kind: the code, and for each attribute what writes it.
+_WRITING: Final[Mapping[FrameKind, tuple[bytes, tuple[tuple[str, Callable[[Any], bytes]], ...]]]] = {
+    kind: (kind.value, tuple((name, _WRITERS[form]) for name, form in layout.forms)) for kind, layout in KINDS.items()
+}
 
 
 # reading: each reader takes the payload and an offset, and gives the value and the offset after it
@@ -118,15 +128,15 @@ def decode(code: int, payload: bytes, kinds: Mapping[int, FrameKind]) -> Frame:
     kind = kinds.get(code)
     if kind is None:
         raise MilterProtocolError(f"unknown code {code:#04x}")
-    layout = KINDS[kind]
+    make, readers = _READING[kind]
     values: list[object] = []
     offset = 0
-    for _name, form in layout.forms:
-        value, offset = _READERS[form](payload, offset)
+    for read in readers:
+        value, offset = read(payload, offset)
         values.append(value)
     if offset != len(payload):
         raise MilterProtocolError(f"{kind.name} has {len(payload) - offset} bytes too many")
-    return Frame(kind) if layout.data is None else Frame(kind, layout.data(*values))
+    return _BARE[kind] if make is None else Frame(kind, make(*values))
 
 
 def _read_u32(payload: bytes, offset: int) -> tuple[int, int]:
@@ -203,7 +213,8 @@ def _read_bytes(payload: bytes, offset: int) -> tuple[bytes, int]:
     return payload[offset:], len(payload)
 
 
-_READERS: Final[Mapping[Form, Callable[[bytes, int], tuple[object, int]]]] = {
+_Reader = Callable[[bytes, int], tuple[object, int]]
+_READERS: Final[Mapping[Form, _Reader]] = {
     Form.U32: _read_u32,
     Form.TEXT: _read_text,
     Form.LAST: _read_last,
@@ -214,6 +225,11 @@ _READERS: Final[Mapping[Form, Callable[[bytes, int], tuple[object, int]]]] = {
     Form.LISTS: _read_lists,
     Form.BYTES: _read_bytes,
 }
+#: By kind: the class of the data, and what reads each attribute.
+_READING: Final[Mapping[FrameKind, tuple[type[Any] | None, tuple[_Reader, ...]]]] = {
+    kind: (layout.data, tuple(_READERS[form] for _name, form in layout.forms)) for kind, layout in KINDS.items()
+}
+_BARE: Final[Mapping[FrameKind, Frame]] = {kind: Frame(kind) for kind, layout in KINDS.items() if layout.data is None}
 
 
 class FrameReader:

@@ -151,8 +151,9 @@ class MilterExchange:
         at_end = machine.waits_for is Smfic.BODYEOB
         step_us = settings.end_timeout_us if at_end else settings.reply_timeout_us
         self._send(data)
-        last_us = until_us or now_us() + step_us * FILTER_TIMES
-        until_us = until_us or now_us() + step_us
+        sent_us = now_us()
+        last_us = until_us or sent_us + step_us * FILTER_TIMES
+        until_us = until_us or sent_us + step_us
         while True:
             result = machine.take(self._frame(until_us))
             if isinstance(result, FilterVerdict):

@@ -4,7 +4,7 @@
 
 KINDS is the one table: the code's data, form by form.  Codec, limits, documentation of the forms and tests are made from it.
 
-Pure.  Text is bytes, as it came.
+Pure.  Text is bytes, as it came.  Nobody changes a frame; they are not frozen, as that doubles the time to make one.
 Ref: sendmail 8, libmilter/mfdef.h (SMFIC_, SMFIR_, SMFIA_); libmilter/docs.
 """
 
@@ -15,7 +15,13 @@ from typing import Final
 from meta1g.base.dataclass import dataclass
 
 
-class Smfic(Enum):
+class _Kind(Enum):
+    """A kind of frames; that of the standard library makes the hash of a member anew each time."""
+
+    __hash__ = object.__hash__
+
+
+class Smfic(_Kind):
     """Commands of the MTA."""
 
     ABORT = b"A"
@@ -35,7 +41,7 @@ class Smfic(Enum):
     UNKNOWN = b"U"
 
 
-class Smfir(Enum):
+class Smfir(_Kind):
     """Answers of a filter; OPTNEG is answered by OPTNEG."""
 
     ADDRCPT = b"+"
@@ -86,7 +92,7 @@ class Form(Enum):
     BYTES = auto()  # all that is left
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PeerAddress:
     """Address of a client; a family UNKNOWN has neither port nor address."""
 
@@ -95,7 +101,7 @@ class PeerAddress:
     address: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MilterMacro:
     """One macro: its name without or with braces, as libmilter writes it (`i`, `{client_addr}`), and its value."""
 
@@ -103,7 +109,7 @@ class MilterMacro:
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MacroList:
     """The macros that a filter wants at a stage: its number, and the names with blanks between them."""
 
@@ -114,7 +120,7 @@ class MacroList:
 # data of the frames
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OptNeg:
     """Version, SMFIF_ and SMFIP_ bits, and lists of macros, which filters alone send."""
 
@@ -124,7 +130,7 @@ class OptNeg:
     lists: tuple[MacroList, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ConnectData:
     """Name of the client, or its address in brackets, and its address."""
 
@@ -132,7 +138,7 @@ class ConnectData:
     peer: PeerAddress
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MacroData:
     """Values of macros for a command that follows."""
 
@@ -140,21 +146,21 @@ class MacroData:
     macros: tuple[MilterMacro, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TextData:
     """One text."""
 
     text: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WordsData:
     """An address, and parameters."""
 
     words: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FieldData:
     """A header field; lines of its value end in LF."""
 
@@ -162,7 +168,7 @@ class FieldData:
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class IndexedField:
     """A header field and where it stands."""
 
@@ -171,7 +177,7 @@ class IndexedField:
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BodyChunk:
     """A piece of a body; lines end in CR LF."""
 
@@ -181,7 +187,7 @@ class BodyChunk:
 FrameData = OptNeg | ConnectData | MacroData | TextData | WordsData | FieldData | IndexedField | BodyChunk | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Frame:
     """One frame; the class of its data is that of its kind."""
 

@@ -34,17 +34,11 @@ from meta1g.milter.frames import (
 )
 from meta1g.milter.fsm import IN_MESSAGE, TRANSITIONS, Event, State, next_state
 from meta1g.milter.header import value_for_filter
-from meta1g.milter.limits import (
-    CHANGES_MAX,
-    CHANGES_MAX_BYTES,
-    CHUNK_1M_BYTES,
-    CHUNK_64K_BYTES,
-    CHUNK_256K_BYTES,
-    FRAME_SLACK_BYTES,
-)
+from meta1g.milter.limits import CHANGES_MAX, CHANGES_MAX_BYTES, FRAME_SLACK_BYTES
 from meta1g.milter.macros import DEFAULT_MACROS, asked_for, values_of
 from meta1g.milter.replycode import parse_replycode
 from meta1g.milter.steps import ANSWERS, STEPS, FilterStep, Scope
+from meta1g.milter.terms import terms_of
 from meta1g.smtp.header import Field
 
 
@@ -103,9 +97,6 @@ class FilterMachine:
         state: of the machine.
         waits_for: the command whose answer is to come; None if nothing is.
         version: the one that was agreed on.
-        actions: what the filter may do.
-        steps: what it does not want to hear, and so on.
-        chunk_bytes: most bytes of body for one frame.
 
     Owner: whoever made it.
     """
@@ -115,10 +106,8 @@ class FilterMachine:
         "_changes_bytes",
         "_macros",
         "_skipping",
-        "actions",
-        "chunk_bytes",
+        "_terms",
         "state",
-        "steps",
         "version",
         "waits_for",
     )
@@ -127,13 +116,26 @@ class FilterMachine:
         self.state = State.NEW
         self.waits_for: Smfic | None = None
         self.version = version
-        self.actions = ACTIONS_OF[version]
-        self.steps = STEPS_OF[version]
-        self.chunk_bytes = CHUNK_64K_BYTES
+        self._terms = terms_of(version, int(ACTIONS_OF[version]), 0)
         self._macros: Mapping[MacroStage, tuple[str, ...]] = DEFAULT_MACROS
         self._skipping: Smfic | None = None
         self._changes = 0
         self._changes_bytes = 0
+
+    @property
+    def actions(self) -> FilterActions:
+        """What the filter may do."""
+        return self._terms.actions
+
+    @property
+    def steps(self) -> FilterSteps:
+        """What it does not want to hear, and so on."""
+        return self._terms.steps
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Most bytes of body for one frame."""
+        return self._terms.chunk_bytes
 
     @property
     def frame_max_bytes(self) -> int:
@@ -160,7 +162,7 @@ class FilterMachine:
         """Offers what there is."""
         self.step(Event.NEGOTIATE)
         self.waits_for = Smfic.OPTNEG
-        return encode(Frame(Smfic.OPTNEG, OptNeg(self.version, int(self.actions), int(self.steps))))
+        return encode(Frame(Smfic.OPTNEG, OptNeg(self.version, int(ACTIONS_OF[self.version]), int(STEPS_OF[self.version]))))
 
     def connect(self, hostname: bytes, peer: PeerAddress, macros: Macros = _NO_MACROS) -> bytes:
         """Tells who the client is."""
@@ -191,8 +193,8 @@ class FilterMachine:
         """Tells a field of the header."""
         if not self.listens:
             return b""
-        space = bool(self.steps & FilterSteps.HDR_LEADSPC)
-        return self._tell(Smfic.HEADER, FieldData(field.name, value_for_filter(field, leading_space=space)), _NO_MACROS)
+        value = value_for_filter(field, leading_space=self._terms.leading_space)
+        return self._tell(Smfic.HEADER, FieldData(field.name, value), _NO_MACROS)
 
     def eoh(self, macros: Macros = _NO_MACROS) -> bytes:
         """Tells that the header is over."""
@@ -243,9 +245,9 @@ class FilterMachine:
         before = self._macros_for(command, step, macros)
         if self._skipping is not command:
             self._skipping = None
-        if step.declined & self.steps or self._skipping is command:
+        if command in self._terms.declined or self._skipping is command:
             return before
-        if not step.silent & self.steps:
+        if command not in self._terms.silent:
             self.waits_for = command
         return before + encode(Frame(command, data))
 
@@ -270,12 +272,11 @@ class FilterMachine:
         command, kind = self.waits_for, frame.kind
         if command is None or not isinstance(kind, Smfir):
             raise MilterProtocolError(f"{kind.name}, and nothing was asked")
-        answer = ANSWERS[kind]
-        if command not in answer.to:
+        if command not in ANSWERS[kind].to:
             raise MilterProtocolError(f"{kind.name} is no answer to {command.name}")
         if isinstance(frame.data, OptNeg):
             return self._agree_on(frame.data)
-        if answer.action & ~self.actions or answer.step & ~STEPS_OF[self.version]:
+        if kind not in self._terms.answers:
             raise MilterProtocolError(f"{kind.name} was not agreed on")
         if kind is Smfir.PROGRESS:
             return None
@@ -286,23 +287,19 @@ class FilterMachine:
     def _agree_on(self, data: OptNeg) -> FilterVerdict:
         if not VERSION_MIN <= data.version <= self.version:
             raise MilterProtocolError(f"version {data.version}; {VERSION_MIN} to {self.version} are spoken here")
-        if data.actions & ~int(self.actions):
-            raise MilterProtocolError(f"it wants actions {data.actions:#x}; {int(self.actions):#x} were offered")
+        offered = int(ACTIONS_OF[self.version])
+        if data.actions & ~offered:
+            raise MilterProtocolError(f"it wants actions {data.actions:#x}; {offered:#x} were offered")
         self.version = data.version
-        self.actions = FilterActions(data.actions)
-        self.steps = FilterSteps(data.steps & _ALL_STEPS) | (_ALL_NO & ~STEPS_OF[data.version])
+        self._terms = terms_of(data.version, data.actions, data.steps)
         if data.lists and self.actions & FilterActions.SETSYMLIST:
             self._macros = {**DEFAULT_MACROS, **asked_for(data.lists)}
-        if self.steps & FilterSteps.MDS_1M:
-            self.chunk_bytes = CHUNK_1M_BYTES
-        elif self.steps & FilterSteps.MDS_256K:
-            self.chunk_bytes = CHUNK_256K_BYTES
         self.step(Event.AGREED)
         self.waits_for = None
         return CONTINUE
 
     def _change(self, kind: Smfir, data: Any) -> FilterChange:
-        change = change_of(kind, data, leading_space=bool(self.steps & FilterSteps.HDR_LEADSPC))
+        change = change_of(kind, data, leading_space=self._terms.leading_space)
         if not isinstance(change, NewBody):
             self._changes += 1
             self._changes_bytes += sum(len(part) for part in _parts(data))
@@ -334,8 +331,6 @@ class FilterMachine:
 
 
 _LISTENING: Final = frozenset((State.READY, State.CONNECTED, State.HELLO, *IN_MESSAGE))
-_ALL_NO: Final = FilterSteps(sum(step.declined for step in STEPS.values()))
-_ALL_STEPS: Final = int(STEPS_OF[VERSION_MAX])
 
 
 def _by_reply(data: TextData) -> FilterVerdict:

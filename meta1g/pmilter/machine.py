@@ -7,6 +7,8 @@ Pure: no I/O, no clock.  milter/fsm.py has the states.  Ref: MeTA1 pmilter API (
 """
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache, reduce
+from operator import or_
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
@@ -82,8 +84,12 @@ _ACTIONS: Final[Mapping[Function, FilterActions]] = {
     Function.QUARANTINE: FilterActions.QUARANTINE,
 }
 _LISTENING: Final = frozenset((State.READY, State.CONNECTED, State.HELLO, *IN_MESSAGE))
+#: Answers that are no reply.
+_CODES: Final = frozenset(Code)
 #: How much of a wrong answer is told.
 _SAID_MAX_CHARS: Final = 80
+#: Agreements that are kept: more than there are filters in a configuration.
+_AGREEMENTS_KEPT: Final = 64
 Values = Mapping[str, str]
 Messages = tuple[Message, ...]
 
@@ -129,6 +135,18 @@ def agree(wanted: PmWanted) -> Agreement:
     return Agreement(wanted.name, Capability(wanted.capabilities), Function(wanted.functions), macros)
 
 
+@lru_cache(_AGREEMENTS_KEPT)
+def _actions_of(functions: Function) -> FilterActions:
+    """Gives what a filter may do that may use these functions."""
+    return reduce(or_, (actions for function, actions in _ACTIONS.items() if functions & function), FilterActions(0))
+
+
+@lru_cache(_AGREEMENTS_KEPT)
+def _stages_of(capabilities: Capability) -> frozenset[Stage]:
+    """Gives the stages that a filter is told of."""
+    return frozenset(stage for stage, rule in STAGES.items() if capabilities & rule.capability)
+
+
 class PolicyMachine:
     """One policy milter in one session; the same steps as meta1g.milter.machine.FilterMachine has.
 
@@ -144,7 +162,7 @@ class PolicyMachine:
     Owner: whoever made it.
     """
 
-    __slots__ = ("_agreement", "_enough", "_held", "_rcpts", "_session", "actions", "chunk_bytes", "state")
+    __slots__ = ("_agreement", "_enough", "_held", "_rcpts", "_session", "_stages", "actions", "chunk_bytes", "state")
 
     def __init__(self, session_id: str, agreement: Agreement) -> None:
         self._session = session_id
@@ -152,10 +170,8 @@ class PolicyMachine:
         self._held = bytearray()
         self._rcpts = 0
         self._enough = False
-        self.actions = FilterActions(0)
-        for function, actions in _ACTIONS.items():
-            if agreement.functions & function:
-                self.actions |= actions
+        self._stages = _stages_of(agreement.capabilities)
+        self.actions = _actions_of(agreement.functions)
         self.chunk_bytes = PMILTER_CHUNK_SIZE
         self.state = State.NEW
         self.step(Event.NEGOTIATE)
@@ -261,13 +277,13 @@ class PolicyMachine:
             return ()
         rest = tuple(self._chunks(whole=True))
         self.step(Event.EOM)
-        if not self._agreement.capabilities & Capability.DOT:
+        if Stage.DOT not in self._stages:
             return rest
         return (*rest, PmDot(session_id=self._session, macros=self._macros(Stage.DOT, macros)))
 
     def unknown(self, line: bytes) -> Messages:
         """Tells a command that the server does not know."""
-        if (self.state, Event.UNKNOWN) not in TRANSITIONS or not self._agreement.capabilities & Capability.UNKN:
+        if (self.state, Event.UNKNOWN) not in TRANSITIONS or Stage.UNKNOWN not in self._stages:
             return ()
         self.step(Event.UNKNOWN)
         return (PmUnknown(session_id=self._session, command=line.decode("utf-8", "replace")),)
@@ -299,13 +315,13 @@ class PolicyMachine:
         if not self.listens:
             return False
         self.step(event)
-        return bool(self._agreement.capabilities & STAGES[stage].capability)
+        return stage in self._stages
 
     def _content(self, event: Event, data: bytes) -> Messages:
         if not self._tells(event, Stage.MSG) or self._enough:
             return ()
         self._held += data
-        return tuple(self._chunks(whole=False))
+        return tuple(self._chunks(whole=False)) if len(self._held) >= PMILTER_CHUNK_SIZE else ()
 
     def _chunks(self, *, whole: bool) -> Iterator[MessageChunk]:
         while len(self._held) >= PMILTER_CHUNK_SIZE or (whole and self._held):
@@ -382,7 +398,7 @@ NOTHING: Final = Agreement("", Capability(0), Function(0), {})
 def _verdict(code: int, reply: Reply) -> FilterVerdict:
     if code == Code.DISCARD:
         return FilterVerdict(FilterOutcome.DISCARD)
-    if code in tuple(Code):
+    if code in _CODES:
         return CONTINUE
     usual = _USUAL[code // 100]
     said = reply if reply.code else Reply(code, usual.ecode, usual.text)

@@ -79,18 +79,28 @@ class AuthSenders:
         if sender.is_null:
             return MapStatus.OK
         user = user.lower()
-        key, result = search(self._table, _keys(user))
-        if result.status is not MapStatus.OK:
-            return MapStatus.NOTFOUND if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE) else MapStatus.TEMP
-        try:
-            words = check_senders(result.value)
-        except ValueError as error:
-            self._wrong.tell(self._table.name, key, result.value, str(error))
-            return MapStatus.TEMP
+        words = self.entry(user)
+        if isinstance(words, MapStatus):
+            return words
         local, domain = sender.local.lower(), sender.domain.lower()
         if ANY in words or f"@{domain}" in words or any(f"{one}@{domain}" in words for one in self._names(local)):
             return MapStatus.OK
         return MapStatus.OK if OWN in words and self._is_own(user, local, domain) else MapStatus.NOTFOUND
+
+    def entry(self, user: str) -> tuple[str, ...] | MapStatus:
+        """Gives the words of the entry that counts for a user, or NOTFOUND or TEMP.  Blocks: if the map does.
+
+        Args:
+            user: in lower case.
+        """
+        key, result = search(self._table, _keys(user))
+        if result.status is not MapStatus.OK:
+            return MapStatus.NOTFOUND if result.status in (MapStatus.NOTFOUND, MapStatus.NOMORE) else MapStatus.TEMP
+        try:
+            return check_senders(result.value)
+        except ValueError as error:
+            self._wrong.tell(self._table.name, key, result.value, str(error))
+            return MapStatus.TEMP
 
     def _names(self, local: str) -> Iterator[str]:
         """Gives a local part, and the same without its detail."""

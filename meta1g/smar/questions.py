@@ -10,8 +10,9 @@ from meta1g.conf.config import Config
 from meta1g.maps.base import Map
 from meta1g.maps.registry import MapRegistry, MapSpec
 from meta1g.smar.access import AccessMap
+from meta1g.smar.authsender import AuthSenders
 from meta1g.smar.checks import Policy
-from meta1g.smar.entries import ACCESS, ALIASES, DEFAULTS, MAILERTABLE, POLICIES, USERS, EntryRules
+from meta1g.smar.entries import ACCESS, ALIASES, DEFAULTS, MAILERTABLE, POLICIES, SENDERS, USERS, EntryRules
 from meta1g.smar.hostconf import HostConf
 from meta1g.smar.localuser import LocalUsers
 from meta1g.smar.mapcheck import NOWHERE, aliases_alone, use_of
@@ -19,11 +20,17 @@ from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import Routes
 from meta1g.smar.settings import settings_from
 from meta1g.smar.tlsmap import PolicyMap
-from meta1g.smar.trace import LookupNotes, Mail, Tracer, WatchedMap
+from meta1g.smar.trace import LookupNotes, Mail, QuestionError, Tracer, WatchedMap, in_full
 
 _DELIMITER: Final = "+"
 #: What the questions about one map are for, if neither an option nor its name tells.
-_USES: Final = {"mailertable": MAILERTABLE, "aliases": ALIASES, "local_user_map": USERS, "tls_policy": POLICIES}
+_USES: Final = {
+    "mailertable": MAILERTABLE,
+    "aliases": ALIASES,
+    "local_user_map": USERS,
+    "tls_policy": POLICIES,
+    "auth_sender": SENDERS,
+}
 
 
 def of_configuration(config: Config, question: str, mail: Mail) -> list[str]:
@@ -61,6 +68,10 @@ def of_file(path: Path, kind: str, use: str | None, question: str, mail: Mail) -
     notes = LookupNotes()
     registry = MapRegistry((), None, lambda table, _spec: WatchedMap(table, notes))
     wanted = use or use_of(path) or _USES.get(question.partition(":")[0].lower(), ACCESS)
+    if wanted in _USES.values():
+        question = in_full(question, wanted)
+    elif ":" not in question:
+        raise QuestionError(f"{question}: write from:{question} or another tag; -k prints the value of a key as it stands")
     table = registry.add(MapSpec(name=path.name, type=kind, file=path))
     try:
         return _tracer(wanted, table, notes).ask(question, mail)
@@ -74,6 +85,8 @@ def _tracer(use: str, table: Map, notes: LookupNotes) -> Tracer:
     users = LocalUsers(table, localpart=True, local_domains=False, delimiter=_DELIMITER) if use == USERS else None
     access = AccessMap(table, _DELIMITER, notes) if use == ACCESS else None
     conf = HostConf(table, _DELIMITER, notes) if use == ACCESS else None
-    policy = Policy(routes, RelayRules((), (), (NOWHERE,), routes), access, users, aliases, conf=conf)
+    relay = RelayRules((), (), (NOWHERE,), routes)
+    senders = AuthSenders(table, _DELIMITER, relay, NOWHERE, notes) if use == SENDERS else None
+    policy = Policy(routes, relay, access, users, aliases, conf=conf, senders=senders)
     policies = PolicyMap(table, notes, dane=True) if use == POLICIES else None
     return Tracer(policy, aliases, notes, NOWHERE, policies)

@@ -8,7 +8,9 @@ watched.
     certissuer:NAME certsubject:NAME
     smtps_session_conf:IP smtpc_session_conf:IP smtpc_rcpt_conf:ADDRESS
                                                         one tag of the access map
-    mailertable:DOMAIN   aliases:ADDRESS   local_user_map:ADDRESS   tls_policy:DOMAIN
+    mailertable:DOMAIN   aliases:ADDRESS   local_user_map:ADDRESS   tls_policy:DOMAIN   auth_sender:USER
+
+Without a word an address of somebody is a recipient, an IP address a client, and any other name a domain for the mailertable.
 
 Ref: MeTA1 README, "Lookup Orders in Maps", "Lookup Orders for Anti-Spam Measures" (orders modelled on).
 """
@@ -179,7 +181,7 @@ class Tracer:
         Raises:
             QuestionError: there is no such question, or no map that it would ask.
         """
-        word, _, key = question.partition(":")
+        word, _, key = in_full(question).partition(":")
         word = word.lower()
         asked = _LISTED if _LIST.fullmatch(word) else QUESTIONS.get(word)
         if asked is None:
@@ -292,6 +294,18 @@ class Tracer:
         status = self._policy.users.find(_address(key if "@" in key else f"{key}@{self._hostname}"))
         return self._lines("= a user" if status is MapStatus.OK else f"= no user ({status.value})")
 
+    def senders(self, key: str, mail: Mail) -> list[str]:
+        """Asks which senders a user may have, or whether it may have the sender of the mail."""
+        if self._policy.senders is None:
+            raise QuestionError("there is no map of senders: users may have any; name one with auth_sender { ... }")
+        if mail.sender:
+            status = self._policy.senders.find(key, _address(mail.sender))
+            may = {MapStatus.OK: "may", MapStatus.NOTFOUND: "may not"}.get(status, "cannot be told whether it may")
+            return self._lines(f"= {key} {may} write as <{mail.sender}>")
+        words = self._policy.senders.entry(key.lower())
+        none = "no sender but <>" if words is MapStatus.NOTFOUND else "mail is put off"
+        return self._lines(f"= {none if isinstance(words, MapStatus) else ', '.join(words)}")
+
     # -- as an SMTP client meets it
 
     def client(self, key: str, mail: Mail) -> list[str]:
@@ -365,8 +379,25 @@ QUESTIONS: Final[Mapping[str, Callable[[Tracer, str, Mail], list[str]]]] = {
     "tls_policy": Tracer.tls,
     "aliases": Tracer.alias,
     "local_user_map": Tracer.user,
+    "auth_sender": Tracer.senders,
 }
 _LISTED: Final = Tracer.by_list
+
+
+def in_full(question: str, word: str = "") -> str:
+    """Gives a question with a word before it.
+
+    Args:
+        question: as it was asked.
+        word: what it is about; empty to tell it by its form.
+    """
+    try:
+        is_ip = bool(parse_address(question))
+    except ValueError:
+        is_ip = False
+    if not question or (":" in question and not is_ip):
+        return question
+    return f"{word or ('client' if is_ip else 'rcpt' if '@' in question else 'mailertable')}:{question}"
 
 
 def resolve_of(word: str) -> ClientResolve:

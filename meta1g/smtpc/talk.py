@@ -47,6 +47,17 @@ class Group:
 _Command = tuple[Verb, DeliverRcpt | None]
 
 
+def _about_us(verb: Verb, reply: Reply) -> Reply:
+    """Gives words of ours about a refusal of ourselves, who can be told another login.
+
+    They are temporary, and quote nobody (invariant I14): what is passed on as an answer has the code that the server said.
+    """
+    if not reply.is_perm:
+        return reply
+    ecode = f"4{reply.ecode[1:]}" if reply.ecode else "4.7.0"
+    return Reply(451, ecode, f"{reply.origin}: {verb.value}: {reply}")
+
+
 class Talk:
     """One connection's worth of commands and replies.
 
@@ -291,7 +302,7 @@ class Talk:
         """Keeps what a reply says about the transaction or its recipients."""
         status = self._status
         if reply.code == fsm.AUTH_REQUIRED:  # about us, and we can be told a login: nobody is refused for good
-            reply, self.demands = reply.softened(), True
+            reply, self.demands = _about_us(verb, reply), True
         if verb is Verb.MAIL and not reply.is_ok:
             status.transaction = reply
             self.stale = (reply.is_temp and self._served) or (reply.code == fsm.BAD_SEQUENCE and self.reused)
@@ -331,7 +342,8 @@ class Talk:
         if state is State.GREETED:
             self._greeted(reply, again=verb is Verb.EHLO)
         elif state is State.LEAVING:
-            self.failure = reply.softened() if verb is Verb.AUTH or reply.code == fsm.AUTH_REQUIRED else reply
+            about_us = verb is Verb.AUTH or reply.code == fsm.AUTH_REQUIRED
+            self.failure = _about_us(verb, reply) if about_us else reply
         elif state is State.CHALLENGED:
             self.challenge = reply.one_line
         elif state is State.READY and verb in (Verb.EHLO, Verb.LHLO):

@@ -9,13 +9,13 @@ import errno
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, NoReturn
 
 from meta1g.base.errors import BugError
 from meta1g.milter.changes import FilterChange
 from meta1g.milter.errors import MilterProtocolError
 from meta1g.milter.exchange import FilterFault, MilterExchange, fault_of, reason_of
-from meta1g.milter.machine import CONTINUE, FilterMachine, FilterVerdict
+from meta1g.milter.machine import FilterMachine, FilterVerdict
 from meta1g.milter.settings import MilterSettings
 from meta1g.smtps.filterstats import FilterPresence, FilterTally
 from meta1g.smtps.limits import FILTER_AGAIN_US, FILTER_READ_BYTES, GOODBYE_TIMEOUT_US
@@ -23,6 +23,7 @@ from meta1g.st import NetFd, StError, st_connect, st_netfd_close, st_netfd_open_
 
 #: TCP_QUICKACK of Linux: filters that write an answer in two pieces wait for the acknowledgement of the first one.
 _QUICKACK: Final = getattr(socket, "TCP_QUICKACK", 12)
+_LOSSES: Final = (OSError, MilterProtocolError, BugError)
 
 
 class FilterFailedError(Exception):
@@ -48,22 +49,19 @@ class MilterConnection:
     Attributes:
         settings: the same.
         tally: the same.
+        machine: what the filter was told.
 
     Owner: the state thread of the session.
     """
 
-    __slots__ = ("_exchange", "_nfd", "settings", "tally")
+    __slots__ = ("_exchange", "_nfd", "machine", "settings", "tally")
 
     def __init__(self, settings: MilterSettings, tally: FilterTally) -> None:
         self.settings = settings
         self.tally = tally
         self._exchange = MilterExchange(settings, self, tally.answered)
+        self.machine: FilterMachine = self._exchange.machine
         self._nfd: NetFd | None = None
-
-    @property
-    def machine(self) -> FilterMachine:
-        """What the filter was told."""
-        return self._exchange.machine
 
     def open(self) -> None:
         """Connects and negotiates.  Switches: yes (network).
@@ -73,8 +71,13 @@ class MilterConnection:
             StError: EINTR.
         """
         until_us = st_utime() + self.settings.connect_timeout_us
-        self._guard("connecting", lambda: self._connect(self.settings.connect_timeout_us))
-        self._guard("negotiating", lambda: self._exchange.negotiate(until_us))
+        doing = "connecting"
+        try:
+            self._connect(self.settings.connect_timeout_us)
+            doing = "negotiating"
+            self._exchange.negotiate(until_us)
+        except _LOSSES as error:
+            self._lost(doing, error)
         self.tally.became(FilterPresence.UP)
 
     def _connect(self, timeout_us: int) -> None:
@@ -109,15 +112,17 @@ class MilterConnection:
             FilterFailedError: the filter is lost.
             StError: EINTR.
         """
-        return self._guard("answering", lambda: self._exchange.ask(tell, on_change))
+        try:
+            return self._exchange.ask(tell, on_change)
+        except _LOSSES as error:
+            self._lost("answering", error)
 
     def later(self, data: bytes) -> None:
         """Keeps what needs no answer until something is sent that does, or until there is much."""
         self._exchange.later(data)
 
-    def now_us(self) -> int:
-        """Gives the clock of state threads (MilterTransport, and so are the next two)."""
-        return st_utime()
+    #: The clock of state threads (MilterTransport, and so are the next two).
+    now_us = staticmethod(st_utime)
 
     def send(self, data: bytes, timeout_us: int) -> None:
         """Switches: yes (write)."""
@@ -132,16 +137,13 @@ class MilterConnection:
             nfd.sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         return st_read(nfd, FILTER_READ_BYTES, timeout_us)
 
-    def _guard(self, doing: str, function: Callable[[], "FilterVerdict | None"]) -> FilterVerdict:
-        """Runs a function and turns what goes wrong into one error.  Switches: yes (network)."""
-        try:
-            return function() or CONTINUE
-        except (OSError, MilterProtocolError, BugError) as error:
-            self.fail()
-            if isinstance(error, BugError) or (isinstance(error, StError) and error.errno == errno.EINTR):
-                raise
-            self.tally.became(FilterPresence.DOWN)
-            raise FilterFailedError(fault_of(error), f"{doing}: {reason_of(error)}") from error
+    def _lost(self, doing: str, error: OSError | MilterProtocolError | BugError) -> NoReturn:
+        """Gives the filter up, and turns what went wrong into one error."""
+        self.fail()
+        if isinstance(error, BugError) or (isinstance(error, StError) and error.errno == errno.EINTR):
+            raise error
+        self.tally.became(FilterPresence.DOWN)
+        raise FilterFailedError(fault_of(error), f"{doing}: {reason_of(error)}") from error
 
     def fail(self) -> None:
         """Gives the filter up."""

@@ -243,10 +243,12 @@ class FilteredContent:
 
     def feed(self, piece: bytes) -> float:
         """Tells the next piece of the content; gives how long that took, s.  Switches: yes (network)."""
-        before_s = self._filters.spent_s
-        if not self._over:
-            self._feed(piece)
-        return self._filters.spent_s - before_s
+        if self._over:
+            return 0.0
+        clock = self._dialogue.context.clock
+        begun_s = clock.monotonic()
+        self._feed(piece)
+        return clock.monotonic() - begun_s
 
     def _feed(self, piece: bytes) -> None:
         """Switches: yes (network)."""

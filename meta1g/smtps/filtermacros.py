@@ -6,6 +6,7 @@ Ref: sendmail 8, doc/op, "Macros"; MeTA1 pmilter API (macros modelled on).
 """
 
 import ipaddress
+from collections.abc import Mapping
 
 from meta1g.base.reply import Reply
 from meta1g.milter.frames import Family, PeerAddress
@@ -91,8 +92,8 @@ def _client_port(dialogue: Dialogue) -> int:
     return int(there[1])
 
 
-def peer(dialogue: Dialogue) -> PeerAddress:
-    """Gives the address of the client as filters are told it."""
+def peer(dialogue: Dialogue, macros: Mapping[str, str]) -> PeerAddress:
+    """Gives the address of the client as filters are told it; its port is among the macros of the session."""
     address = ipaddress.ip_address(dialogue.client_addr)
     family = Family.INET if address.version == 4 else Family.INET6
-    return PeerAddress(family, _client_port(dialogue), str(address).encode())
+    return PeerAddress(family, int(macros["client_port"] or 0), str(address).encode())

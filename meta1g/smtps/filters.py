@@ -73,12 +73,11 @@ class Filters:
         hold: why messages of the session are held; empty if they are not.
         announced: what QMGR was told of the transaction.
         rcpts: what it was told of its recipients.
-        spent_s: time that filters took in the transaction.
 
     Owner: the state thread of the session.
     """
 
-    __slots__ = ("_all", "_hello", "_macros", "announced", "denial", "dialogue", "hold", "rcpts", "rule", "spent_s")
+    __slots__ = ("_all", "_hello", "_macros", "announced", "denial", "dialogue", "hold", "rcpts", "rule")
 
     def __init__(self, dialogue: Dialogue) -> None:
         self.dialogue = dialogue
@@ -88,7 +87,7 @@ class Filters:
             *(
                 OneFilter(
                     MilterConnection(one, dialogue.context.filter_stats.of("milter", one.name)),
-                    ChainMap(dict(one.macros), self._macros),
+                    ChainMap(dict(one.macros), self._macros) if one.macros else self._macros,
                 )
                 for one in dialogue.settings.milters
             ),
@@ -99,7 +98,6 @@ class Filters:
         self.hold = ""
         self.announced: NewTransaction | None = None
         self.rcpts: list[NewRecipient] = []
-        self.spent_s = 0.0
 
     # -- the session
 
@@ -119,7 +117,7 @@ class Filters:
                     return verdict.reply
         dialogue = self.dialogue
         host = dialogue.client_name or literal(dialogue.client_addr)
-        peer = filtermacros.peer(dialogue)
+        peer = filtermacros.peer(dialogue, self._macros)
         return self._session(lambda one: one.machine.connect(host.encode(), peer, one.macros))
 
     def helo(self, name: str, *, ehlo: bool) -> Reply | None:
@@ -150,7 +148,7 @@ class Filters:
         if self.denial is not None:
             return self.denial
         self.abort()  # who had decided about the last message hears that it is over
-        self.announced, self.rcpts, self.spent_s = None, [], 0.0
+        self.announced, self.rcpts = None, []
         if (
             self._hello != self.dialogue.ehlo
             and self.helo(self.dialogue.ehlo, ehlo=self.dialogue.protocol != "SMTP") is not None
@@ -217,21 +215,18 @@ class Filters:
     def verdict(self, one: OneFilter, tell: Tell, on_change: Callable[[FilterChange], None] | None = None) -> FilterVerdict:
         """Tells something to one filter; gives its answer, or what its absence comes to.  Switches: yes (network)."""
         verdict = self._ask(one, tell, on_change)
-        if one.connection.machine.state is not State.FAILED:
+        if verdict is not CONTINUE and one.connection.machine.state is not State.FAILED:
             one.connection.tally.refused += verdict.reply is not None
             one.connection.tally.discarded += verdict.outcome is FilterOutcome.DISCARD
         return verdict
 
     def _ask(self, one: OneFilter, tell: Tell, on_change: Callable[[FilterChange], None] | None = None) -> FilterVerdict:
         """Switches: yes (network)."""
-        begun_s = self.dialogue.context.clock.monotonic()
         try:
             told: Callable[[Any], Any] = lambda _machine: tell(one)  # noqa: E731  of one kind or the other
             return one.connection.ask(told, on_change)
         except FilterFailedError as error:
             return self._failed(one, error)
-        finally:
-            self.spent_s += self.dialogue.context.clock.monotonic() - begun_s
 
     def _failed(self, one: OneFilter, error: FilterFailedError) -> FilterVerdict:
         dialogue, action = self.dialogue, one.connection.settings.default_action

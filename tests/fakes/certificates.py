@@ -40,6 +40,16 @@ commonName = supplied
 """
 
 
+def revoke_certificate(directory, name, issuer):
+    """Writes crl.pem, in which an issuer takes a certificate back."""
+    config = directory / "crl.cnf"
+    config.write_text(_CA_CONFIG.format(directory=directory))
+    (directory / "index.txt").touch()
+    ca = ["openssl", "ca", "-config", config, "-cert", directory / f"{issuer}.pem", "-keyfile", directory / f"{issuer}.key"]
+    subprocess.run([*ca, "-revoke", directory / f"{name}.pem"], check=True, capture_output=True)
+    subprocess.run([*ca, "-gencrl", "-crldays", "2", "-out", directory / "crl.pem"], check=True, capture_output=True)
+
+
 def sign_expired(directory, name, issuer):
     """Makes a certificate that another one has signed, for a day that is long over."""
     key, cert, request, config = (directory / f"{name}.{kind}" for kind in ("key", "pem", "csr", "cnf"))

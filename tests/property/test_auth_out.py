@@ -41,10 +41,13 @@ def test_an_exchange_ends_whatever_is_said(name, said):
         assert not exchange.is_proven, "nobody here knows the password"
 
 
-@given(keywords=st.dictionaries(st.text(max_size=9), st.text(max_size=40)))
-def test_any_keywords_offer_something_or_nothing(keywords):
-    chosen = choose(offered_mechanisms(keywords), MECHANISMS, token=False, can_bind=True)
-    assert chosen == "" or chosen in MECHANISMS
+offers = st.lists(st.sampled_from([*MECHANISMS, "X", "="])).map(" ".join)
+
+
+@given(keywords=st.dictionaries(st.text(max_size=9) | st.just("AUTH"), st.text(max_size=40) | offers), known=st.booleans())
+def test_any_keywords_offer_something_or_nothing(keywords, known):
+    chosen = choose(offered_mechanisms(keywords), MECHANISMS, token=False, can_bind=True, known=known)
+    assert chosen == "" or (chosen in MECHANISMS and (known or MECHANISMS[chosen].discreet))
 
 
 @given(text=st.text() | words.map(" ".join))

@@ -18,7 +18,9 @@ from pathlib import Path
 import pytest
 
 from contrib.lib.gateway import Gateway, free_port, wait_until
+from meta1g.sasl.stored import make_stored
 from meta1g.tools.metalog import main as metalog
+from tests.fakes.milter import FakeMilter
 from tests.fakes.nameserver import NameServer
 from tests.fakes.smtp_server import Replies, ScriptedServer
 from tests.system.conftest import FAST_RETRY, running
@@ -35,6 +37,15 @@ SMAR = """
   aliases {{ file = "aliases"; type = text; }}
   local_domains = {{ local.example }};
   local_user_map {{ file = "users"; type = text; flags = {{ localpart, local_domains }}; }}
+  tls_policy {{ file = "policy"; type = text; }}
+"""
+#: What only the patient gateway has: users, and a filter for clients whose rules of the access map name it.
+GUARDED = """
+  auth {{ password_file = passwords; flags = {{ plaintext_without_tls }}; failure_delay = 0; }}
+  milter f {{ {filter} }}
+  milter away {{ socket {{ type = unix; path = "nobody/listens"; }} }}
+  milters = {{ }};
+  verify_recipients = {{ asked.example }};
 """
 #: Two processes write JSON into the file into which the others write classic lines.
 JSON_LOG = 'log { file = "../meta1g.log"; format = json; }'
@@ -43,6 +54,11 @@ cltaddr:127.0.0.11        reject
 cltaddr:127.0.0.12        error:550 5.7.1 not you
 cltaddr:127.0.0.13        error:451 4.7.1 not now
 cltaddr:127.0.0.14        discard
+ehlo:liar.example         error:550 5.7.1 not your name
+smtps_session_conf:127.0.0.42  flags = { require_auth };
+smtps_session_conf:127.0.0.43  tls_requirements { flags = { encrypted }; }
+smtps_session_conf:127.0.0.46  milters = { f };
+smtps_session_conf:127.0.0.47  milters = { away };
 dnsbl0:127.0.0.2          error:550 5.7.1 listed
 from:bad@back.example     error:550 5.7.1 no mail from you
 from:later@back.example   error:451 4.7.1 come back
@@ -51,6 +67,7 @@ to:closed@to.example      reject
 to:moved@to.example       error:551 5.1.6 moved away
 to:void@to.example        discard
 """
+USERS = "".join(f"{name} x\n" for name in ("r", "f1", "f2", "f3", "f4"))
 #: What a domain's server says; those that are not named take everything.
 NO_USER: Replies = {"RCPT": "550 5.1.1 no such user\r\n"}
 SERVERS: dict[str, Replies | None] = {
@@ -61,6 +78,7 @@ SERVERS: dict[str, Replies | None] = {
     "old": {"EHLO": "250-fake\r\n250 8BITMIME\r\n"}, "void": {"RCPT": "550 5.7.1 no reports please\r\n"},
     "held": {"RCPT": "450 4.2.1 wait\r\n"}, "freed": {"RCPT": ["450 4.2.1 wait\r\n", "250 ok\r\n"]},
     "gone": {"RCPT": "450 4.2.1 wait\r\n"}, "returned": {"RCPT": "450 4.2.1 wait\r\n"}, "hurt": {"RCPT": "450 4.2.1 wait\r\n"},
+    "clear": {}, "asked": NO_USER, "login": {"EHLO": "250-fake\r\n250 AUTH PLAIN\r\n", "AUTH": "535 5.7.8 who are you\r\n"},
     "members": {"RCPT": ["250 ok\r\n", "550 5.1.1 no such member\r\n"]}, "list": NO_USER, "back": {},
 }  # fmt: skip
 LMTP = ("mailbox",)
@@ -160,7 +178,7 @@ def talks(*lines: bytes, expect: str, source: str = "127.0.0.1", early: bytes = 
             answer = talk.ask(*lines) if lines else talk.greeting
             if not answer.startswith(expect):  # a session is ended behind the answer
                 answer = talk.reply()
-            assert answer.startswith(expect), answer
+            assert answer.startswith(expect), (lines, answer)
 
     return act
 
@@ -217,6 +235,39 @@ def to(rcpt: str) -> tuple[str, str]:
     return ("--rcpt", rcpt)
 
 
+def filtered(*lines: bytes, expect: str, **answers: list) -> Act:
+    """Says lines in a session that a filter looks at, which answers as is said."""
+
+    def act(gateway: Gateway) -> None:
+        FILTERS[gateway.directory].script(answers=answers)
+        talks(EHLO, *lines, expect=expect, source="127.0.0.46")(gateway)
+
+    return act
+
+
+def fails_handshake(source: str, behind: bytes = b"") -> Act:
+    """Begins TLS and says something else; or says it before the handshake begins."""
+
+    def act(gateway: Gateway) -> None:
+        with Talk(gateway.port, source) as talk:
+            talk.ask(EHLO)
+            talk.sock.sendall(b"STARTTLS\r\n" + behind)
+            talk.reply()
+            if not behind:
+                talk.sock.sendall(b"this is no handshake\r\n" * 3)
+                with suppress(ConnectionResetError):
+                    while talk.file.read(100):
+                        pass
+
+    return act
+
+
+def message(rcpt: bytes, *rest: bytes) -> tuple[bytes, ...]:
+    return (MAIL, b"RCPT TO:<%b>" % rcpt, *rest)
+
+
+GO_ON = ["CONTINUE"]
+CONTENT = (b"DATA", b"Subject: x\r\n\r\ntext\r\n.")
 EHLO, MAIL = b"EHLO client.example", b"MAIL FROM:<sender@back.example>"
 SITUATIONS: dict[str, Situation] = {
     # -- at connect
@@ -420,6 +471,56 @@ SITUATIONS: dict[str, Situation] = {
         sends("old@down.example"), to("old@down.example"), rf"expired {TIME}: .*Connection refused.*; report to .*", hasty=True
     ),
     "a client says nothing": Situation(silent, ("127.0.0.29",), r"timed out: 421 .*", hasty=True),
+    # -- TLS, logins, filters
+    "a name that is refused": Situation(
+        talks(b"EHLO liar.example", MAIL, expect="550", source="127.0.0.40"), ("127.0.0.40",),
+        r"refused at \w+: 550 5\.7\.1 not your name \(by \S+ ehlo:liar\.example\)", "liar.example",
+    ),
+    "a wrong password": Situation(
+        talks(EHLO, b"AUTH PLAIN AGFubkBiYWNrLmV4YW1wbGUAd3Jvbmc=", expect="535", source="127.0.0.41"), ("127.0.0.41",),
+        r"refused at AUTH as ann@back\.example \(wrong password or no such user\): 535 5\.7\.8 Authentication failed",
+    ),
+    "a client that has to log in": Situation(
+        talks(EHLO, b"MAIL FROM:<l@back.example>", expect="530", source="127.0.0.42"), ("l@back.example",),
+        r"refused at MAIL: 530 5\.7\.0 Authentication required",
+    ),
+    "a client that has to use TLS": Situation(
+        talks(EHLO, b"MAIL FROM:<t@back.example>", expect="4", source="127.0.0.43"), ("t@back.example",),
+        r"refused at MAIL: 4\d\d \S+ .*(TLS|STARTTLS).*",
+    ),
+    "a handshake that fails": Situation(fails_handshake("127.0.0.44"), ("127.0.0.44",), r"TLS failed: .+"),
+    "a command behind STARTTLS": Situation(
+        fails_handshake("127.0.0.45", b"MAIL FROM:<x@y>\r\n"), ("127.0.0.45",), r"STARTTLS: .+"
+    ),
+    "a filter refuses a recipient": Situation(
+        filtered(*message(b"f1@local.example"), expect="550", RCPT=[["REPLYCODE", "550 5.7.1 not this one"]]),
+        to("f1@local.example"), r"refused at RCPT: 550 5\.7\.1 not this one \(by milter f\)",
+    ),
+    "a filter refuses a message": Situation(
+        filtered(*message(b"f2@local.example", *CONTENT), expect="554", BODYEOB=[["REPLYCODE", "554 5.7.1 a virus"]]),
+        to("f2@local.example"), r"refused after DATA: 554 5\.7\.1 a virus \(by milter f\)",
+    ),
+    "a filter discards a message": Situation(
+        filtered(*message(b"f3@local.example", *CONTENT), expect="250", BODYEOB=[["DISCARD"]]),
+        to("f3@local.example"), r"discarded by milter f",
+    ),
+    "a filter holds a message": Situation(
+        filtered(*message(b"f4@local.example", *CONTENT), expect="250", BODYEOB=[["QUARANTINE", "perhaps a virus"], GO_ON]),
+        to("f4@local.example"), r"held by milter f: perhaps a virus; milter f: held 1",
+    ),
+    "a filter that is away": Situation(
+        talks(expect="4", source="127.0.0.47"), ("127.0.0.47",), r"refused at connect: 4\d\d \S+ .*\(by milter away\)"
+    ),
+    "a server that does not know a recipient, asked beforehand": Situation(
+        talks(EHLO, *message(b"v@asked.example"), expect="550"), to("v@asked.example"),
+        r"refused at RCPT: 550 5\.1\.1 Address is refused by its mail server: 550 5\.1\.1 no such user",
+    ),
+    "a server without the TLS that is wanted of it": Situation(
+        sends("r@clear.example"), to("r@clear.example"), rf"{UNTIL}: 4\d\d 4\.7\.\d .*(TLS|STARTTLS).*"
+    ),
+    "a server that does not take our login": Situation(
+        sends("r@login.example"), to("r@login.example"), rf"{UNTIL}: 451 4\.7\.8 relay\.test\S+: AUTH: 535 5\.7\.8 who are you"
+    ),
     # -- orders of the operator
     "held": Situation(sends("r@held.example"), to("r@held.example"), "held by order of the operator", then=order("hold")),
     "held and released": Situation(
@@ -457,6 +558,24 @@ def verdicts(gateway: Gateway, one: Situation) -> dict[str, str]:
     return {story["id"] or story["session"]: story["verdict"] for story in stories}
 
 
+#: The filter of a gateway, by its directory.
+FILTERS: dict[Path, FakeMilter] = {}
+
+
+def guarded(gateway: Gateway, milter: FakeMilter) -> None:
+    """Gives a gateway a certificate, a user, a filter, and a login at a server that does not take it."""
+    FILTERS[gateway.directory] = milter
+    gateway.tls = True
+    gateway.options["smtps"] += GUARDED.format(filter=milter.conf)
+    gateway.options["smtpc"] = "auth { file = logins; flags = { without_tls }; }"
+    for name, text in (
+        ("passwords", f"ann@back.example:{make_stored('SCRAM-SHA-256', 'pencil', b'salt' * 4, 4096)}\n"),
+        ("logins", "relay.test joe:secret\n"),
+    ):
+        (gateway.conf.parent / name).write_text(text)
+        (gateway.conf.parent / name).chmod(0o600)
+
+
 def gateways(directory: Path, table: str, dns: int) -> Iterator[Gateway]:
     """Sets the two gateways up."""
     qmgr = f"{FAST_RETRY} double_bounce_address = postmaster@back.example; smtps {{ max_connections = 6; }}"
@@ -467,7 +586,7 @@ def gateways(directory: Path, table: str, dns: int) -> Iterator[Gateway]:
         options = {"qmgr": qmgr + more, "smtps": smtps, "smar": SMAR.format(dns=dns)}
         made = Gateway(directory / name, table, options)
         made.conf.parent.mkdir(parents=True)
-        for file, text in (("access", ACCESS), ("aliases", ALIASES), ("users", "r x\n")):
+        for file, text in (("access", ACCESS), ("aliases", ALIASES), ("users", USERS), ("policy", "[clear.test] encrypt\n")):
             (made.conf.parent / file).write_text(text)
         yield made
 
@@ -481,8 +600,14 @@ def site(tmp_path_factory) -> Iterator[Site]:
             name: free_port() if replies is None else stack.enter_context(ScriptedServer(dict(replies))).port
             for name, replies in SERVERS.items()
         }
+        for name in ("relay.test", "clear.test"):
+            dns.add(name, "A", "127.0.0.1")
         table = "\n".join(f"{name}.example {'lmtp:' if name in LMTP else ''}{port}^[127.0.0.1]" for name, port in ports.items())
-        found = gateways(tmp_path_factory.mktemp("metalog"), table, dns.port)
+        for name, host in (("login", "relay.test"), ("clear", "clear.test")):
+            table = table.replace(f"{ports[name]}^[127.0.0.1]", f"{ports[name]}^[{host}]")
+        directory = tmp_path_factory.mktemp("metalog")
+        found = list(gateways(directory, table, dns.port))
+        guarded(found[0], stack.enter_context(FakeMilter(directory)))
         made = Site(*(stack.enter_context(running(gateway)) for gateway in found))
         for one in SITUATIONS.values():
             one.act(made.of(one))

@@ -245,6 +245,25 @@ LMTP = group(
     one("LMTP: refuses all and wants content", TWO_NO, 0, lmtp=True, RCPT=NO),
     one("LMTP: refuses one, closes at the dot", [f"bounce {NO}", f"retry {CLOSED}"], 1, lmtp=True, RCPT=[NO, OK], dot=CLOSE),
 )  # fmt: skip
+CHUNKING = "250-fake\r\n250-PIPELINING\r\n250 CHUNKING"
+#: The same behind the last chunk as behind the dot (RFC 3030 2): it is the point of no return, too.
+CHUNK = group(
+    one("takes a chunk", [SENT] * 2, 1, EHLO=CHUNKING),
+    one("refuses the chunk", ["bounce 554 5.6.0 spam"] * 2, 1, EHLO=CHUNKING, BDAT="554 5.6.0 spam"),
+    one("refuses the chunk and closes", ["bounce 554 5.6.0 spam"] * 2, 1, EHLO=CHUNKING, BDAT=End("554 5.6.0 spam\r\n")),
+    one("refuses the chunk for now", ["retry 452 4.3.1 full"] * 2, 1, EHLO=CHUNKING, BDAT="452 4.3.1 full"),
+    one("answers the chunk with 421", [f"retry {BYE}"] * 2, 1, EHLO=CHUNKING, BDAT=End(BYE + "\r\n")),
+    one("accepts the chunk and resets", [SENT] * 2, 1, EHLO=CHUNKING, BDAT=End("250 kept\r\n", "reset")),
+    one("answers the chunk with different codes", SENT, 1, EHLO=CHUNKING, BDAT="250-kept\r\n251 really"),
+    one("changes its mind at the chunk", "bounce 554 5.6.0 kept spam", 1, EHLO=CHUNKING, BDAT="250-kept\r\n554 5.6.0 spam"),
+    one("breaks off in the middle of its 250 to the chunk", SENT, 1, EHLO=CHUNKING, BDAT=End("250 2.0.0 ke")),
+    one("refuses one, closes at the chunk", [f"bounce {NO}", f"retry {CLOSED}"], 1, EHLO=CHUNKING, RCPT=[NO, OK], BDAT=CLOSE),
+    one("refuses all and is sent no chunk", TWO_NO, 0, EHLO=CHUNKING, RCPT=NO),
+    breaks("{} at the chunk", ["retry {}"], 1, "BDAT", EHLO=CHUNKING),
+    one("LMTP: one refused behind the chunk", [SENT, "bounce 552 5.2.2 full", SENT], 1, lmtp=True, LHLO=CHUNKING,
+        BDAT=KEPT + FULL + KEPT),
+    one("LMTP: closes after one behind the chunk", [SENT, f"retry {CLOSED}"], 1, lmtp=True, LHLO=CHUNKING, BDAT=End(KEPT)),
+)  # fmt: skip
 KEEP = group(
     one("is used for the next message", [SENT] * 2, 2, 1, messages=2),
     one("closes after each message", [SENT] * 2, 2, 2, messages=2, dot=End("250 kept\r\n")),
@@ -281,7 +300,7 @@ SEVERAL = group(
     mx("the first server closes at DATA", [f"bounce {NO}", SENT], 1, 2, {"RCPT": [NO, OK], "DATA": CLOSE}, GOOD),
     mx("LMTP: the first server closes after one", [SENT, SENT], 2, 2, {"dot": End(KEPT)}, GOOD, lmtp=True),
 )
-ROWS = list(chain(GREETING, HELLO, MAIL, RCPT, DATA, DOT, LMTP, KEEP, SEVERAL))
+ROWS = list(chain(GREETING, HELLO, MAIL, RCPT, DATA, DOT, LMTP, CHUNK, KEEP, SEVERAL))
 
 
 @dataclass

@@ -199,6 +199,11 @@ SITUATIONS: dict[str, Situation] = {
     "it was relayed": Situation(
         {"EHLO": NO_DSN_8BIT}, (Told("2.0.0", "250 2.0.0 kept", "was taken by a server", "relayed"),), rcpt=("NOTIFY=SUCCESS",)
     ),
+    "two were relayed together": Situation(
+        {"EHLO": NO_DSN_8BIT}, (Told("2.0.0", "250 2.0.0 kept", "was taken by a server", "relayed"),
+                                Told("2.0.0", "250 2.0.0 kept", "was taken by a server", "relayed", "s")),
+        rcpt=("NOTIFY=SUCCESS",), names=("r", "s"),
+    ),
     "it was delivered": Situation(
         {}, (Told("2.0.0", "250 2.0.0 kept", "was delivered", "delivered"),), rcpt=("NOTIFY=SUCCESS",), lmtp=True
     ),

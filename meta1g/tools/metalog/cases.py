@@ -138,6 +138,12 @@ def _because(line: LogLine) -> str:
     return f"{said(line)} (by {by(line)})" if by(line) else said(line)
 
 
+def _as(line: LogLine) -> str:
+    """Tells who a client said it is, and what is wrong with that."""
+    who = f" as {line.get('auth')}" if line.get("auth") else ""
+    return f"{who} ({line.get('answer')})" if line.get("answer") else who
+
+
 def _server(line: LogLine) -> str:
     name, _, address = line.get("relay").rstrip("]").partition("[")
     return f"[{address}]" if name == address else line.get("relay") or "a server"
@@ -221,7 +227,7 @@ _WHOLE_EVENTS: Final[Mapping[str, Words]] = {
     "smtps.too_many": lambda line: f"session ended: {_because(line)}",
     "smtps.timed_out": lambda line: f"timed out: {said(line)}",
     "smtps.milter_changed": lambda line: f"milter {line.get('key')}: {line.stat}",
-    "smtps.auth_failed": lambda line: f"refused at AUTH: {_because(line)}",
+    "smtps.auth_failed": lambda line: f"refused at AUTH{_as(line)}: {_because(line)}",
     "smtps.tls_failed": lambda line: f"TLS failed: {line.stat}",
     "smtps.tls_injection": lambda line: f"STARTTLS: {line.stat}",
     "smtps.proxy_refused": lambda line: f"proxy: {line.stat}",

@@ -209,7 +209,7 @@ def test_a_wrong_entry_puts_mail_for_its_destination_off(make_qmgr):
     qmgr.wait_deferred(1)
     (rcpt,) = qmgr.defedb.scan(None, 9)
     assert (rcpt.rcpt, rcpt.reply.code, rcpt.reply.ecode) == ("r0@a.example", 451, "4.3.5")
-    assert [job.msg.server[0].addr for job in agent.jobs] == ["192.0.2.2"]
+    assert [job.msg.server[0].addr for job in agent.wait_jobs(1)] == ["192.0.2.2"]
 
 
 def test_deliveries_begin_as_soon_as_both_clients_are_there(make_qmgr):

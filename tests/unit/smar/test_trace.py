@@ -20,6 +20,7 @@ smar {
   local_user_map { file = users; type = text; flags = { localpart, local_domains }; }
   local_domains = { gw.example };
   tls_policy { file = tls; type = text; }
+  auth_sender { file = senders; type = text; }
   relay_from = { 127.0.0.1 };
   dnsbl { zone = list.example; }
 }
@@ -35,6 +36,7 @@ FILES = {
     ),
     "routes": "/^far\\.example$/ 26^[192.0.2.9]\n/broken/ 0^[192.0.2.9]\n",
     "users": "joe\nlist\n",
+    "senders": "joe own sales@far.example\nbad sales@\n",
     "tls": "far.example verify\n.strict.example dane\n[mx.example]:587 secure\n",
 }
 TRACES = """\
@@ -190,6 +192,59 @@ def test_the_verdict_is_that_of_the_step_that_ends_the_mail(ask, question, facts
     assert not {"alias", "route"} & set(lines)
 
 
+@pytest.mark.parametrize(
+    ("question", "sender", "verdict"),
+    [
+        ("auth_sender:joe", "", "= own, sales@far.example"),
+        ("auth_sender:Joe", "joe+x@gw.example", "= Joe may write as <joe+x@gw.example>"),
+        ("auth_sender:joe", "ann@far.example", "= joe may not write as <ann@far.example>"),
+        ("auth_sender:ann", "", "= no sender but <>"),
+        ("auth_sender:bad", "", "= mail is put off"),
+        ("auth_sender:bad", "x@far.example", "= bad cannot be told whether it may write as <x@far.example>"),
+    ],
+)
+def test_which_senders_a_user_may_have(ask, question, sender, verdict):
+    assert ask(question, Mail(client="192.0.2.7", sender=sender))[-1] == verdict
+
+
+@pytest.mark.parametrize(
+    ("bare", "question"),
+    [
+        ("192.0.2.7", "client:192.0.2.7"),
+        ("2001:db8::1", "client:2001:db8::1"),
+        ("joe@gw.example", "rcpt:joe@gw.example"),
+        ("far.example", "mailertable:far.example"),
+    ],
+)
+def test_a_question_without_a_word_is_told_by_its_form(ask, bare, question):
+    assert ask(bare) == ask(question)
+
+
+@pytest.mark.parametrize(
+    ("use", "name", "bare", "verdict"),
+    [
+        ("mailertable", "x", "ann@far.example", "= esmtp 192.0.2.9 port 26"),
+        ("auth_sender", "x", "joe", "= own, sales@far.example"),
+        ("tls_policy", "x", "far.example", "= verify"),
+        (None, "users", "joe", "= a user"),
+        (None, "aliases", "ann@far.example", "= bob@far.example"),
+    ],
+)
+def test_a_map_alone_is_asked_for_what_it_is_for(tmp_path, use, name, bare, verdict):
+    source = {"mailertable": "routes", "auth_sender": "senders", "tls_policy": "tls"}.get(
+        use, "more" if name == "aliases" else name
+    )
+    (tmp_path / name).write_text(FILES[source])
+    kind = "regex" if source == "routes" else "text"
+    assert questions.of_file(tmp_path / name, kind, use, bare, STRANGER)[-1] == verdict
+
+
+def test_a_map_that_may_be_an_access_map_wants_a_tag(tmp_path):
+    (tmp_path / "x").write_text(FILES["access"])
+    with pytest.raises(QuestionError, match=r"write from:joe or another tag; -k prints the value of a key as it stands"):
+        questions.of_file(tmp_path / "x", "text", None, "joe", STRANGER)
+
+
 def test_a_question_is_answered_the_same_again(ask):
     assert ask("rcpt:joe@gw.example") == ask("rcpt:joe@gw.example")
 
@@ -210,7 +265,9 @@ def test_what_is_no_question(ask, question, message):
         ask(question)
 
 
-@pytest.mark.parametrize("question", ["from:a@b.org", "aliases:root", "local_user_map:joe", "smtpc_rcpt_conf:a@b.org"])
+@pytest.mark.parametrize(
+    "question", ["from:a@b.org", "aliases:root", "local_user_map:joe", "auth_sender:joe", "smtpc_rcpt_conf:a@b.org"]
+)
 def test_a_map_that_is_not_there_is_named(tmp_path, question):
     (tmp_path / "meta1.conf").write_text("hostname = gw.example; smar { }")
     with pytest.raises(QuestionError, match=r"name (one|a map) with"):

@@ -36,10 +36,10 @@ def filters(tmp_path_factory):
         yield a, b
 
 
-def started(directory, filters, action="tempfail", more="", times=""):
+def started(directory, filters, action="tempfail", more="", times="", limits=None):
     a, b = filters
     conf = CONF.format(a=a.conf, b=b.conf, action=action, times=times) + more
-    return SmtpsProcess(directory / "q", conf, checks=Checks.RCPT | Checks.CLIENT)
+    return SmtpsProcess(directory / "q", conf, checks=Checks.RCPT | Checks.CLIENT, limits=limits)
 
 
 @pytest.fixture(scope="module")
@@ -431,6 +431,23 @@ def test_a_header_without_an_empty_line_and_a_body_without_header_are_told_apart
 
 
 # -- without a filter
+
+
+def test_what_a_filter_takes_while_the_content_arrives_is_not_the_time_of_the_client(tmp_path, filters):
+    with started(tmp_path, filters, "accept", times="reply_timeout = 3s;", limits={"CONTENT_GRACE_S": 1}) as process:
+        _smtps, a, _b = ready(process, filters)
+        a.script(faults={"HEADER": "hang"})
+        with process.client() as client:
+            client.command("MAIL FROM:<s@example.org>", "250")
+            client.command("RCPT TO:<r@example.org>", "250")
+            client.command("DATA", "354")
+            client.send(MESSAGE)
+            process.wait_log(r"func=smtps\.milter_failed")
+            client.send(b".\r\n")
+            client.expect("250")
+            quit_(client)
+        [one.heard() for one in filters]
+
 
 BROKEN = ["hang", "die", "trickle", "nonsense", "huge", "disorder", "busy"]
 
