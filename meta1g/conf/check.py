@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from meta1g.conf.config import UNREAD, Config, Given, Section
-from meta1g.conf.cross import cross_check, cross_check_file
+from meta1g.conf.cross import cross_check, cross_check_file, each
 from meta1g.conf.defs import COMPONENTS, ROOT
 from meta1g.conf.effects import REFUSED, WARNED
 from meta1g.conf.errors import error_of
@@ -62,15 +62,16 @@ def check_other(source: Source, root: SectionDef, rules: Callable[[Section], Ite
     Args:
         source: the text.
         root: what may stand outside of all sections, and which sections there are.
-        rules: gives what is wrong beyond that.
+        rules: gives what is wrong beyond that; where it meets a value that is wrong it says no more (see cross.each()).
 
     Raises:
         ConfigError: the text is wrong; the error tells all that is.
     """
     entries, problems = parse(source)
+    is_whole = not problems  # else sections may have got lost
     section = Checker(source, problems, lenient=False, root=root).section(root, SectionNode("", 0, None, entries), ())
-    if rules is not None and not problems:
-        problems += rules(section)
+    if rules is not None and is_whole:
+        problems += each([section], rules)
     if problems:
         raise error_of(source, problems)
     return section

@@ -45,7 +45,7 @@ def cross_check(section: Section) -> list[Problem]:
             if row.required and not section.given(row.name):
                 found.append(Problem(section.pos, f"section {section.title} has no {row.name}; add {row.name} = ...;"))
     rules = RULES.get(section.keyword.lower(), ())
-    return [*found, *_each(rules, lambda rule: rule(section))]
+    return [*found, *each(rules, lambda rule: rule(section))]
 
 
 def cross_check_file(glob: Section, lost: str = "") -> list[Problem]:
@@ -61,7 +61,7 @@ def cross_check_file(glob: Section, lost: str = "") -> list[Problem]:
     return [problem for rule in FILE_RULES for problem in rule(glob, lost)]
 
 
-def _each(items: Iterable[T], rule: Callable[[T], Iterator[Problem]]) -> Iterator[Problem]:
+def each(items: Iterable[T], rule: Callable[[T], Iterable[Problem]]) -> Iterator[Problem]:
     """Gives what a rule says about each item; it says no more about one with a value that is wrong."""
     for item in items:
         with contextlib.suppress(UnreadError):
@@ -113,10 +113,9 @@ def _milters(section: Section) -> Iterator[Problem]:
 
 def milter_problems(glob: Section) -> Iterator[Problem]:
     """Gives what is wrong with the filters of a file of pmult, beyond the types of their options."""
-    yield from _milters(glob)
-    for section in glob.subs("milter"):
-        yield from _milter(section)
-        yield from _filter_socket(section.sub("socket"))
+    yield from each([glob], _milters)
+    yield from each(glob.subs("milter"), _milter)
+    yield from each([one.sub("socket") for one in glob.subs("milter")], _filter_socket)
 
 
 def _policy_milter(section: Section) -> Iterator[Problem]:
@@ -344,9 +343,9 @@ def _map_names(glob: Section, lost: str) -> Iterator[Problem]:
     """Every map that is named is declared in the same component, and no sequence contains itself."""
     for section in (*glob.subs("smar"), *glob.subs("qmgr")):
         declared = {one.name or "": one for one in section.subs("map")}
-        yield from _each(section.children(), partial(_map_name, section, declared, lost))
-        yield from _each(declared.items(), partial(_loop, declared))
-        yield from _each(section.children(), partial(_map_kind, declared))
+        yield from each(section.children(), partial(_map_name, section, declared, lost))
+        yield from each(declared.items(), partial(_loop, declared))
+        yield from each(section.children(), partial(_map_kind, declared))
 
 
 def _map_name(section: Section, declared: Mapping[str, Section], lost: str, user: Section) -> Iterator[Problem]:
@@ -411,7 +410,7 @@ def _dependencies(glob: Section, lost: str) -> Iterator[Problem]:
                 pos = section.place("restart_dependencies")
                 yield Problem(pos, f"restart_dependencies: there is no component {shown(name)}; {suggest(name, known)}")
 
-    yield from _each(sections, unknown)
+    yield from each(sections, unknown)
 
 
 def _password_maps(glob: Section, lost: str) -> Iterator[Problem]:
@@ -435,7 +434,7 @@ def _listeners(glob: Section, _lost: str) -> Iterator[Problem]:
         for sub in section.subs("listen_socket")
     ]
     seen: dict[tuple[str, int], str] = {}  # (address or path, port) -> section; ("", port) for any address
-    yield from _each(sorted(sockets, key=lambda pair: pair[1].pos), partial(_listener, seen))
+    yield from each(sorted(sockets, key=lambda pair: pair[1].pos), partial(_listener, seen))
 
 
 def _listener(seen: dict[tuple[str, int], str], socket: tuple[Section, Section]) -> Iterator[Problem]:

@@ -42,7 +42,7 @@ _END_OF_CHECK: Final = re.compile(re.escape(selfchecks.MARK) + rb"(\d{1,3})\n")
 
 @dataclass(frozen=True, slots=True)
 class PrecheckProblem:
-    """What is wrong for one component: lines that name it, and an exit code."""
+    """What is wrong for one component: lines that name it, and an exit code; 0 for what prevents nothing."""
 
     lines: tuple[str, ...]
     code: int
@@ -61,6 +61,10 @@ class Precheck:
         logs_made: labels of those whose log files mcp makes.
         done: called once, with what is wrong.
         thorough: looks at each entry of the maps, too.
+
+    Attributes:
+        problems: what is wrong so far.
+        warnings: lines that tell what prevents nothing, such as a filter that is not there.
 
     Owner: the event loop.
     """
@@ -83,6 +87,7 @@ class Precheck:
         self._waiting = _groups(plans)
         self._running: set[_Check] = set()
         self.problems: list[PrecheckProblem] = []
+        self.warnings: list[str] = []
         self._first = loop.call_later(0, self._next)
 
     def close(self) -> None:
@@ -106,7 +111,13 @@ class Precheck:
         if not ready:
             return
         with failure.item(self._log, "mcp.check", self._failed(ready), component=ready[0].service.label):
-            self._running.add(_Check(self._loop, ready, self._logs_made, self._thorough, self.problems.append, self._ended))
+            self._running.add(_Check(self._loop, ready, self._logs_made, self._thorough, self._told, self._ended))
+
+    def _told(self, problem: PrecheckProblem) -> None:
+        if problem.code:
+            self.problems.append(problem)
+        else:
+            self.warnings += problem.lines
 
     def _may_begin(self, plan: MemberPlan) -> bool:
         """Looks at what mcp itself can see of a component; tells whether the component can check the rest."""
@@ -217,9 +228,8 @@ class _Check:
         self._output = self._output[-CHECK_OUTPUT_BYTES:]
 
     def _result(self, text: bytes, code: int, *, whole: bool = True) -> None:
-        plan = self._left.popleft()
-        if code or not whole:
-            self._told(_problem(plan, text[-CHECK_OUTPUT_BYTES:].decode(errors="replace"), code))
+        plan, said = self._left.popleft(), text[-CHECK_OUTPUT_BYTES:].decode(errors="replace")
+        self._told(_problem(plan, said, code) if code or not whole else _warnings(plan, said))
 
     def _over(self) -> None:
         self._read()
@@ -250,6 +260,13 @@ def _problem(plan: MemberPlan, text: str, code: int) -> PrecheckProblem:
         return closed
     user, last = plan.launch.identity.user, lines[-1] if lines else "it said nothing"
     return PrecheckProblem((f"{label}: its check as {user} {exit_text(code)}: {last}",), code if code > 0 else EX_OSERR)
+
+
+def _warnings(plan: MemberPlan, text: str) -> PrecheckProblem:
+    """Gives what a check warned of that found nothing wrong."""
+    head = f"{plan.service.kind}: warning: "
+    lines = [line[len(head) :] for line in text.splitlines() if line.startswith(head)]
+    return PrecheckProblem(tuple(f"{plan.service.label}: warning: {line}" for line in lines), 0)
 
 
 def _start(

@@ -14,6 +14,7 @@ Ref: docs/failures.md, "an order of the operator".
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -166,7 +167,8 @@ class Reloader:
             self._checks = precheck.Precheck(self._loop, self.now.log, fresh.plans, fresh.logs_made, done)
 
     def _checked(self, fresh: Prepared, problems: Sequence[precheck.PrecheckProblem]) -> None:
-        self._checks = None
+        warnings, self._checks = () if self._checks is None else tuple(self._checks.warnings), None
+        fresh = replace(fresh, warnings=(*fresh.warnings, *warnings))
         new: InForce | None = None
         with self._step():
             if problems:

@@ -63,6 +63,9 @@ class MilterTransport(Protocol):
         """Gives what has come, nothing at the end of the connection.  Switches: yes (read)."""
         ...
 
+    def checkpoint(self) -> None:
+        """Lets others run, if the turn is used up, before the next of many frames that have come.  Switches: perhaps."""
+
 
 class MilterExchange:
     """One connection to a filter, for one SMTP session.
@@ -155,6 +158,7 @@ class MilterExchange:
         last_us = until_us or sent_us + step_us * FILTER_TIMES
         until_us = until_us or sent_us + step_us
         while True:
+            self._transport.checkpoint()
             result = machine.take(self._frame(until_us))
             if isinstance(result, FilterVerdict):
                 return result

@@ -35,7 +35,7 @@ class FilterProcess:
     def __init__(self, pmilter: Pmilter, where: Path | tuple[str, int], log: Log) -> None:
         self._pmilter = pmilter
         self._log = log
-        self._evthr = Evthr(soft_threads=pmilter.thrmax_s, hard_threads=pmilter.thrmax_h, log=log)
+        self._evthr = Evthr(soft_threads=pmilter.thrmax_s, hard_threads=pmilter.thrmax_h + 1, log=log)  # one for connections
         service = FilterService(pmilter, self._evthr, log)
         self._listener = RcbListener(
             self._evthr,

@@ -1,9 +1,10 @@
 """The filter's side of the protocol: connections of servers, their sessions, and callbacks in order.
 
-    connection task --> queue of the session --> a task of the event-thread system runs the callbacks, one at a time
+    connection task --> queue of the session --> a task of the event-thread system runs the callbacks, one at a time,
+                                                 when it is the turn of the client (meta1g.pmilter.lanes)
 
 Invariants: every request gets exactly one reply, whatever a callback does, unless its connection is gone; close() is called
-once for every session whose connect message came.
+once for every session whose connect message came, and after that message nothing is asked any more.
 
 Ref: MeTA1 pmilter API (contexts and threads modelled on).
 """
@@ -17,6 +18,7 @@ from meta1g.base.errors import ProtocolError, UnsendableError
 from meta1g.base.log import Log
 from meta1g.base.reply import NO_REPLY, Reply
 from meta1g.pmilter.callbacks import Pmilter
+from meta1g.pmilter.lanes import CallbackLanes
 from meta1g.pmilter.modify import Modifications
 from meta1g.pmilter.session import PmServer, PmSession, PmTransaction
 from meta1g.pmilter.stages import Status, code_of, is_allowed
@@ -57,14 +59,18 @@ _FAILED: Final = Reply(451, "4.3.0", "Filter failed, try again later")
 
 
 class _Line:
-    """A session and the messages that wait for its callbacks.  Locking: caller holds the lock of the connection."""
+    """A session and the messages that wait for its callbacks; once it is given up nobody wants to have their answers.
 
-    __slots__ = ("busy", "session", "waiting")
+    Locking: caller holds the lock of the connection.
+    """
+
+    __slots__ = ("busy", "given_up", "session", "waiting")
 
     def __init__(self, session: PmSession) -> None:
         self.session = session
         self.waiting: deque[tuple[int, Message]] = deque()
         self.busy = False
+        self.given_up = False
 
 
 class FilterConnection:
@@ -103,7 +109,7 @@ class FilterConnection:
             line.waiting.append((request_id, msg))
             start, line.busy = not line.busy, True
         if start:
-            self._service.evthr.call_soon(lambda: self._run(line), name="filter session")
+            self._service.lanes.begin(line.session.client_addr, lambda: self._run(line))
 
     def _line(self, session_id: str, msg: Message) -> _Line:
         """Gives the queue of a session; one begins with its connect message.  Caller holds the lock."""
@@ -117,6 +123,7 @@ class FilterConnection:
             self._lines[session_id] = line
         assert line is not None
         if isinstance(msg, PmClose):
+            line.given_up = True
             del self._lines[session_id]
         return line
 
@@ -165,7 +172,8 @@ class FilterConnection:
                     line.busy = False
                     return
                 request_id, msg = line.waiting.popleft()
-            answer = self._service.answer(line.session, msg)
+                skip = line.given_up and msg.PLAN.role is Role.REQUEST
+            answer = _failed(msg) if skip else self._service.answer(line.session, msg)
             if answer is not None:
                 self._reply(request_id, msg, answer)
 
@@ -186,6 +194,7 @@ class FilterConnection:
             idle = []
             for session_id, line in lines:
                 line.waiting.append((0, PmClose(session_id=session_id)))
+                line.given_up = True
                 if not line.busy:
                     line.busy = True
                     idle.append(line)
@@ -203,6 +212,7 @@ class FilterService:
 
     Attributes:
         servers: connections that are open.
+        lanes: whose callbacks run.
 
     Locking: own lock LEAF for the number of connections.
     """
@@ -212,6 +222,7 @@ class FilterService:
         self.evthr = evthr
         self.log = log
         self.servers = 0
+        self.lanes = CallbackLanes(pmilter.thrmax_h, lambda work: evthr.call_soon(work, name="filter session"))
         self._lock = Lock(LockRank.LEAF, "servers of a filter")
 
     def on_connect(self, conn: RcbCom) -> None:

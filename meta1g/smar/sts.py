@@ -34,6 +34,7 @@ from meta1g.smar.dnswire import DnsAnswer, DnsStatus, RRType, ascii_name
 from meta1g.smar.https import HttpsClient, HttpsError, HttpsFailure, HttpsServer
 from meta1g.smar.limits import (
     STS_FETCH_S,
+    STS_FETCHES,
     STS_FETCHES_OPEN_MAX,
     STS_LOOK_S,
     STS_POLICIES_MAX,
@@ -162,6 +163,8 @@ class StsPolicies:
         self._lock = Lock(LockRank.LEAF, "sts policies")
         self._open: dict[str, _Fetch] = {}
         self._zones = Pool(STS_FETCHES_OPEN_MAX)
+        self._ready: list[tuple[_Fetch, HttpsServer]] = []  # those that wait for a worker
+        self._running = Pool(STS_FETCHES)
         self._failed: Rsc[str, _Failed] = Rsc(STS_POLICIES_MAX, Module.SMAR)
         self._late = Deadlines[tuple[_Waiter, str]](
             evthr, STS_WAIT_S, self._on_late, log=log, is_over=lambda one: not one[0].token, name="sts"
@@ -262,10 +265,27 @@ class StsPolicies:
                 return
         by_turns = itertools.chain.from_iterable(itertools.zip_longest(*fetch.addresses))
         server = HttpsServer(f"{HOST_LABEL}.{fetch.domain}", tuple(one for one in by_turns if one), self._port)
-        try:
-            self._workers.submit(partial(self._work, fetch, server))
-        except FullError as full:
-            self._end(fetch, StsFinding(None, full.cause))
+        with self._lock:
+            self._ready.append((fetch, server))
+        self._submit()
+
+    def _submit(self) -> None:
+        """Gives the workers what waits, as far as it is its turn: the servers of one zone do not take all of them."""
+        while (one := self._next()) is not None:
+            fetch = one[0]
+            try:
+                self._workers.submit(partial(self._work, *one))
+            except FullError as full:
+                with self._lock:
+                    self._running.give(fetch.zone)
+                self._end(fetch, StsFinding(None, full.cause))
+
+    def _next(self) -> tuple[_Fetch, HttpsServer] | None:
+        with self._lock:
+            for number, (fetch, _server) in enumerate(self._ready):
+                if self._running.take(fetch.zone):
+                    return self._ready.pop(number)
+        return None
 
     def _work(self, fetch: _Fetch, server: HttpsServer) -> None:
         """Fetches a policy.  Blocks: yes (network, disk); in a worker."""
@@ -273,7 +293,12 @@ class StsPolicies:
         try:
             done = self._fetched(fetch, server)
         finally:
-            self._end(fetch, done)
+            failure.steps(self._log, "smar.sts", partial(self._end, fetch, done), partial(self._leave, fetch))
+
+    def _leave(self, fetch: _Fetch) -> None:
+        with self._lock:
+            self._running.give(fetch.zone)
+        self._submit()
 
     def _fetched(self, fetch: _Fetch, server: HttpsServer) -> StsFinding:
         try:

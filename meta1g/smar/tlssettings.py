@@ -10,6 +10,7 @@ from pathlib import Path
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module, PermError
 from meta1g.base.paths import STS_DIRECTORY, TLSRPT_DIRECTORY
+from meta1g.base.plainfile import open_plain
 from meta1g.conf.config import Config, Section
 from meta1g.smar.relay import network_table
 from meta1g.tls.tlsrpt import RptSender
@@ -62,7 +63,7 @@ def sts_settings(config: Config, smar: Section) -> StsSettings | None:
     path = config.configuration_directory / name if name else None
     try:
         if path is not None:
-            path.read_bytes()
+            open_plain(path).close()
     except OSError as error:
         raise PermError(Module.SMAR, f"{section.where}: CAcert_file: {path}: {error.strerror}") from None
     return StsSettings(path, section.get("port"), config.queue_directory / STS_DIRECTORY)

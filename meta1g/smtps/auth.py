@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 
 from meta1g.base.clock import Clock
 from meta1g.base.errors import TempError
+from meta1g.base.failure import is_shortage
 from meta1g.base.log import Log
 from meta1g.base.reply import Reply
 from meta1g.base.shares import client_key
@@ -193,7 +194,9 @@ class AuthServer:
                 self._failed(dialogue, running, replies.AUTH_FAILED, error.reason)
         except TooManyError as error:
             self._failed(dialogue, running, replies.AUTH_LATER, str(error))
-        except TempError as error:
+        except Exception as error:
+            if not isinstance(error, TempError) and not is_shortage(error):
+                raise
             self._away(dialogue, running, error)
         else:
             self._succeeded(dialogue, step)
@@ -242,13 +245,13 @@ class AuthServer:
         if dialogue.auth_failures >= limit and dialogue.state is not State.CLOSING:
             dialogue.refuse("smtps.too_many", replies.TOO_MANY_AUTH_FAILURES, limit=limit)
 
-    def _away(self, dialogue: Dialogue, running: AuthExchange, error: TempError) -> None:
+    def _away(self, dialogue: Dialogue, running: AuthExchange, error: Exception) -> None:
         """Switches: yes (sleeps): who tries again at once is no more welcome than who guesses."""
-        now_s = self._clock.monotonic()
+        now_s, cause = self._clock.monotonic(), error.cause if isinstance(error, TempError) else str(error)
         if now_s >= self._tell_away_s:
             self._tell_away_s = now_s + AUTH_AWAY_TOLD_S
-            dialogue.context.log.error("smtps.auth_away", error.cause)
-        self._failed(dialogue, running, replies.AUTH_AWAY, error.cause)
+            dialogue.context.log.error("smtps.auth_away", cause)
+        self._failed(dialogue, running, replies.AUTH_AWAY, cause)
 
     def user_of(self, name: str) -> str:
         """Gives the name of a user as limits, maps and log have it."""

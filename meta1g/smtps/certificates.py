@@ -17,6 +17,7 @@ from typing import Final
 from meta1g.base.clock import Clock
 from meta1g.base.errors import Meta1Error, Module, PermError
 from meta1g.base.log import Log
+from meta1g.base.plainfile import open_plain
 from meta1g.base.tlsfacts import TlsSettings, ending
 from meta1g.smtps.handshakes import Handshakes
 from meta1g.smtps.limits import CERTIFICATES_LOOK_S, CERTIFICATES_TOLD, TICKET_SECRET_MAX_BYTES, US
@@ -36,7 +37,7 @@ def read_secret(path: Path) -> bytes:
         StError: it cannot be read, or is too short; the text names it.
     """
     readable(path)
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         secret = file.read(TICKET_SECRET_MAX_BYTES)
     if len(secret) < SECRET_MIN_BYTES:
         raise StError(

@@ -18,8 +18,18 @@ from meta1g.milter.exchange import FilterFault, MilterExchange, fault_of, reason
 from meta1g.milter.machine import FilterMachine, FilterVerdict
 from meta1g.milter.settings import MilterSettings
 from meta1g.smtps.filterstats import FilterPresence, FilterTally
-from meta1g.smtps.limits import FILTER_AGAIN_US, FILTER_READ_BYTES, GOODBYE_TIMEOUT_US
-from meta1g.st import NetFd, StError, st_connect, st_netfd_close, st_netfd_open_socket, st_read, st_usleep, st_utime, st_write
+from meta1g.smtps.limits import FILTER_READ_BYTES, GOODBYE_TIMEOUT_US
+from meta1g.st import (
+    NetFd,
+    StError,
+    st_checkpoint,
+    st_connect,
+    st_netfd_close,
+    st_netfd_open_socket,
+    st_read,
+    st_utime,
+    st_write,
+)
 
 #: TCP_QUICKACK of Linux: filters that write an answer in two pieces wait for the acknowledgement of the first one.
 _QUICKACK: Final = getattr(socket, "TCP_QUICKACK", 12)
@@ -89,15 +99,7 @@ class MilterConnection:
             sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._nfd = st_netfd_open_socket(sock)
-        end_us = st_utime() + timeout_us
-        while True:
-            try:
-                st_connect(self._nfd, address, timeout_us)
-                return
-            except StError as error:  # EAGAIN: too many others wait at a Unix socket, and nothing tells when that is over
-                if error.errno != errno.EAGAIN or st_utime() >= end_us:
-                    raise
-            st_usleep(FILTER_AGAIN_US)
+        st_connect(self._nfd, address, timeout_us)
 
     def ask(
         self, tell: Callable[[FilterMachine], bytes], on_change: Callable[[FilterChange], None] | None = None
@@ -121,8 +123,12 @@ class MilterConnection:
         """Keeps what needs no answer until something is sent that does, or until there is much."""
         self._exchange.later(data)
 
-    #: The clock of state threads (MilterTransport, and so are the next two).
+    #: The clock of state threads (MilterTransport, and so are the next three).
     now_us = staticmethod(st_utime)
+
+    def checkpoint(self) -> None:
+        """Switches: yes, if the turn is used up."""
+        st_checkpoint()
 
     def send(self, data: bytes, timeout_us: int) -> None:
         """Switches: yes (write)."""

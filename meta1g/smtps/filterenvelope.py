@@ -51,21 +51,20 @@ class EnvelopeEdit:
         self._next_idx = ta.posted
         self.mail = "" if filters.announced is None else filters.announced.mail
         self.params = ta.params
-        self._rcpts: dict[str, tuple[NewRecipient, ...]] = {}
+        self._rcpts: dict[str, list[NewRecipient]] = {}  # a client may name a mailbox twice
         for one in filters.rcpts:
-            key = mailbox_of(one.rcpt)
-            self._rcpts[key] = (*self._rcpts.get(key, ()), one)
+            self._rcpts.setdefault(mailbox_of(one.rcpt), []).append(one)
+
+    @property
+    def rcpts(self) -> list[NewRecipient]:
+        """The recipients, as they are numbered."""
+        return sorted((one for same in self._rcpts.values() for one in same), key=lambda one: one.rcpt_idx)
 
     def copy(self) -> "EnvelopeEdit":
         """Gives the same envelope, to be changed by itself."""
         other = EnvelopeEdit(self._filters, self._ta)
         other.mail, other.params, other._rcpts, other._next_idx = self.mail, self.params, dict(self._rcpts), self._next_idx
         return other
-
-    @property
-    def rcpts(self) -> list[NewRecipient]:
-        """The recipients, as they came."""
-        return sorted((one for some in self._rcpts.values() for one in some), key=lambda one: one.rcpt_idx)
 
     def apply(self, change: AddRcpt | DeleteRcpt | ChangeSender) -> None:
         """Makes one change.
@@ -106,9 +105,8 @@ class EnvelopeEdit:
             raise MilterProtocolError(f"a recipient with parameters that are none: {text[:80]!r}")
         if self._next_idx >= RCPT_IDX_MAX:
             raise MilterProtocolError("too many recipients")
-        key = mailbox_of(rcpt)
-        if key not in self._rcpts:
-            self._rcpts[key] = (self._recipient(rcpt, params),)
+        if mailbox_of(rcpt) not in self._rcpts:
+            self._rcpts[mailbox_of(rcpt)] = [self._recipient(rcpt, params)]
             self._next_idx += 1
 
     def _recipient(self, rcpt: str, params: RcptParams) -> NewRecipient:
@@ -142,8 +140,8 @@ class EnvelopeEdit:
 
     def tell(self, dialogue: Dialogue) -> Reply | None:
         """Tells QMGR what has changed; gives the reason why it cannot be told, or None."""
-        ta, filters, rcpts = self._ta, self._filters, self.rcpts
-        before = {one.rcpt_idx for one in filters.rcpts}
+        ta, filters = self._ta, self._filters
+        before, rcpts = {one.rcpt_idx for one in filters.rcpts}, self.rcpts
         added = [one for one in rcpts if one.rcpt_idx not in before]
         announced = filters.announced
         if announced is None or (self.mail == announced.mail and self.params == ta.params and rcpts == filters.rcpts):

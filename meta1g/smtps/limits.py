@@ -109,7 +109,5 @@ FILTER_HEADER_MAX_BYTES: Final = 1 << 20
 FILTER_FIELDS_MAX: Final = 5000
 #: How often QMGR hears what the filters did, if they did anything.  Our choice: status is that old at most.
 FILTER_REPORT_US: Final = 2 * US
-#: How long after a filter's Unix socket had no place for one more connection it is tried again.
-FILTER_AGAIN_US: Final = 20_000
 #: A body that a filter sends is held in memory up to this size.
 FILTER_BODY_HELD_BYTES: Final = 256 << 10

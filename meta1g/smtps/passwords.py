@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from meta1g.base.clock import Clock
-from meta1g.base.errors import Module, PermError
+from meta1g.base.errors import Meta1Error, Module, PermError, TempError
+from meta1g.base.failure import is_shortage
 from meta1g.base.log import Log
+from meta1g.base.plainfile import open_plain
 from meta1g.base.signature import signature
 from meta1g.sasl.users import FILE_MAX_BYTES, Users, read_users
 from meta1g.st import offload
@@ -26,12 +28,14 @@ def read_file(path: Path) -> Users:
 
     Raises:
         PermError: it cannot be read, or a line of it is wrong; the text names all.
+        TempError: it cannot be read for a shortage that passes.
     """
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             data = file.read(FILE_MAX_BYTES + 1)
     except OSError as error:
-        raise PermError(Module.SMTPS, f"password_file {path}: {error.strerror}") from error
+        kind = TempError if is_shortage(error) else PermError
+        raise kind(Module.SMTPS, f"password_file {path}: {error.strerror}") from error
     if len(data) > FILE_MAX_BYTES:
         raise PermError(Module.SMTPS, f"password_file {path}: longer than {FILE_MAX_BYTES} bytes; use another back end")
     users, wrong = read_users(data.decode("utf-8", "surrogateescape"), str(path))
@@ -80,9 +84,14 @@ class PasswordFile:
         self._reading = True
         try:
             self.users = offload(read_file, self._path)
+            self._seen = seen
             self._log.notice("smtps.auth_file", "the file has changed and is used from now on", path=str(self._path))
-        except PermError as error:
-            self._log.error("smtps.auth_file_wrong", f"{error.cause}; the old one is used on", path=str(self._path))
+        except (Meta1Error, OSError) as error:
+            if isinstance(error, PermError):
+                self._seen = seen
+            elif not is_shortage(error.__cause__ or error):  # which passes without a change of the file
+                raise
+            text = error.cause if isinstance(error, Meta1Error) else error.strerror
+            self._log.error("smtps.auth_file_wrong", f"{text}; the old one is used on", path=str(self._path))
         finally:
             self._reading = False
-        self._seen = seen

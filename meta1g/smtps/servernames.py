@@ -22,7 +22,7 @@ from meta1g.conf.tlsconf import pairs_of
 from meta1g.maps.lookup import domain_keys
 from meta1g.maps.textmap import read_entries
 from meta1g.smtps.limits import SERVER_NAME_CONTEXTS, SERVER_NAMES_MAX
-from meta1g.st import st_mutex_lock, st_mutex_new, st_mutex_unlock
+from meta1g.st import st_checkpoint, st_mutex_lock, st_mutex_new, st_mutex_unlock
 from meta1g.st.offload import offload
 from meta1g.st.tls import TlsContext, cert_file_seconds_left, tls_context
 
@@ -144,6 +144,7 @@ class ServerNames:
         seen = self._signature()
         changed = seen != self._seen and self._read_table(seen)
         for pairs in tuple(self._contexts):
+            st_checkpoint()
             changed = self._renew(pairs) or changed
         return changed
 

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from meta1g.st.errors import StError, fail
+from meta1g.st.limits import CONNECT_AGAIN_US
 from meta1g.st.netfd import READ, WRITE, NetFd, st_netfd_open_socket, wait_fd
-from meta1g.st.sched import runtime, st_checkpoint
+from meta1g.st.sched import runtime, st_checkpoint, st_usleep
 
 Data = bytes | bytearray | memoryview
 _Buffer = bytearray | memoryview
@@ -249,20 +250,21 @@ def st_accept(nfd: NetFd, timeout_us: int) -> tuple[NetFd, Any]:
 
 
 def st_connect(nfd: NetFd, address: Any, timeout_us: int) -> int:
-    """Connects.
+    """Connects; a Unix socket whose queue is full is waited for, since nothing tells when that is over.
 
     Raises:
-        StError: ETIME, EINTR, or why there is no connection.
+        StError: ETIME, EINTR, or why there is no connection; EAGAIN if the queue was full all the time.
 
     Switches: yes.
     """
     if nfd.sock is None:
         fail(errno.ENOTSOCK)
     st_checkpoint()
-    try:
-        number = nfd.sock.connect_ex(address)
-    except OSError as error:
-        raise StError(error.errno or errno.EINVAL, error.strerror or str(error)) from error
+    begun_us = runtime.utime()
+    while (number := _connect(nfd.sock, address)) == errno.EAGAIN and nfd.sock.family == socket.AF_UNIX:
+        if 0 <= timeout_us <= runtime.utime() - begun_us:
+            break
+        st_usleep(CONNECT_AGAIN_US)
     if number not in (errno.EINPROGRESS, errno.EALREADY, errno.EINTR):
         if number:
             fail(number)
@@ -272,3 +274,10 @@ def st_connect(nfd: NetFd, address: Any, timeout_us: int) -> int:
     if number:
         fail(number)
     return 0
+
+
+def _connect(sock: socket.socket, address: Any) -> int:
+    try:
+        return sock.connect_ex(address)
+    except OSError as error:
+        raise StError(error.errno or errno.EINVAL, error.strerror or str(error)) from error

@@ -17,6 +17,7 @@ import os
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from meta1g.base.plainfile import open_plain
 from meta1g.base.tlsfacts import TICKET_KEYS_BYTES, KeyPair, TlsInfo, TlsSettings, TlsWanted
 from meta1g.st.errors import StError
 from meta1g.st.io import WantError
@@ -125,6 +126,7 @@ class Context:
         lib.SSL_CTX_set_options(ctx, lib.SSL_OP_NO_RENEGOTIATION | lib.SSL_OP_NO_COMPRESSION)
         modes = lib.SSL_MODE_ENABLE_PARTIAL_WRITE | lib.SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | lib.SSL_MODE_RELEASE_BUFFERS
         lib.SSL_CTX_set_mode(ctx, modes)
+        lib.SSL_CTX_clear_mode(ctx, lib.SSL_MODE_AUTO_RETRY)  # a record without data ends a call, so that others have a turn
         if not lib.SSL_CTX_set_cipher_list(ctx, settings.ciphers.encode()):
             _refuse(f"ciphers {settings.ciphers}", "none is known to OpenSSL; see openssl ciphers")
 
@@ -445,7 +447,7 @@ def readable(path: Path) -> None:
         StError: why not.
     """
     try:
-        with os.scandir(path) if path.is_dir() else path.open("rb"):
+        with os.scandir(path) if path.is_dir() else open_plain(path):
             pass
     except OSError as error:
         raise StError(error.errno or errno.EINVAL, f"{path}: {error.strerror}") from error

@@ -22,6 +22,8 @@ SOCKET_BUFFER_BYTES: Final = 512 * 1024
 HELLO_TIMEOUT_US: Final = 10_000_000
 #: How long the sender of a descriptor may take for its message, and for reading our answer.
 PASS_FD_TIMEOUT_US: Final = 10_000_000
+#: How long after a Unix socket had no place for one more connection it is tried again.
+CONNECT_AGAIN_US: Final = 20_000
 #: Connections that wait to be accepted on the socket for descriptors: there is one sender.
 PASS_FD_BACKLOG: Final = 8
 #: Descriptors taken in one message.

@@ -18,6 +18,8 @@ from meta1g.conf.load import load_file
 from meta1g.tools.ctlclient import ControlClient
 
 _PROG: Final = "sm.reload"
+#: Of what a component has looked at and what prevents nothing; it is told whatever is asked for.
+_WARNING: Final = ": warning: "
 #: Stops of 10 s each for those that depend on each other, and starts as long again; our choice.
 _TIMEOUT_S: Final = 180
 
@@ -56,6 +58,8 @@ def main(argv: list[str]) -> int:
     answer = reload(load_file(conf, lenient=True).queue_directory, conf)
     if options.verbose:
         print("\n".join(answer["lines"]))
+    else:
+        sys.stderr.writelines(f"{_PROG}: {line}\n" for line in answer["lines"] if _WARNING in line)
     return sysexits.EX_OK
 
 

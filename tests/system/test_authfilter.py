@@ -5,6 +5,7 @@ import smtplib
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
 from email import message_from_bytes
@@ -150,3 +151,22 @@ def test_the_file_is_read_again_while_mail_flows_and_a_wrong_one_changes_nothing
     with pytest.raises(smtplib.SMTPSenderRefused) as refused:
         system.send(MAIL, "ada@example.net", "refused@to.example", "203.0.113.9")
     assert refused.value.smtp_error == b"5.7.23 SPF: 203.0.113.9 may not send for example.net"
+
+
+def test_who_makes_the_filter_wait_for_name_servers_lets_others_send(system):
+    """Invariant I11: a client has two thirds of the 32 threads."""
+    system.filter.reload(f"{system.text} DNS_timeout = 20s;")
+    system.filter.wait_log("func=pmilter.conf,")
+    system.send(MAIL, "ada@example.net", "before@to.example", "192.0.2.1")  # what it asks for is known from now on
+    system.names.hold()
+    with ThreadPoolExecutor(40) as pool:
+        greedy = [pool.submit(system.send, MAIL, f"eve@{n}.example", "greedy@to.example", "203.0.113.66") for n in range(40)]
+        try:
+            system.names.wait_for(21, lambda asked: asked.name.rstrip(".").removesuffix(".example").isdigit())
+            system.send(MAIL, "ada@example.net", "others@to.example", "192.0.2.1")
+            system.send(MAIL, "ada@example.net", "ours@to.example", "10.1.2.3")
+            assert not any(one.done() for one in greedy)
+        finally:
+            system.names.release()
+    for one in greedy:  # SPF has no result, and DMARC of another's domain fails
+        assert isinstance(one.exception(), smtplib.SMTPDataError)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from contrib.lib.gateway import COMPONENTS, Gateway, wait_until
-from meta1g.base.sysexits import EX_CANTCREAT, EX_CONFIG, EX_NOPERM, EX_OSERR
+from meta1g.base.sysexits import EX_CANTCREAT, EX_CONFIG, EX_NOPERM, EX_OSERR, EX_TEMPFAIL
 from tests.system.conftest import KeepingSink, directory_for_all, running, send
 from tests.unit.mcp.accounts import accounts_of_this_machine
 
@@ -152,6 +152,47 @@ MISTAKES = [
 ]
 
 
+def within(component: str, options: str) -> tuple[str, str]:
+    return f"path = {component};", f"path = {component}; {options}"
+
+
+MISTAKES += [
+    Mistake(
+        "a certificate is missing",
+        EX_CONFIG,
+        "{etc}/x.pem: No such file",
+        within("smtps", 'tls { cert_file = "x.pem"; key_file = "x.key"; }'),
+    ),
+    Mistake(
+        "the map of server names is missing",
+        EX_CONFIG,
+        "{etc}/sni: map file is missing",
+        within("smtps", 'tls { cert_file = "x.pem"; key_file = "x.key"; server_names { file = "sni"; } }'),
+    ),
+    Mistake(
+        "the password file is none",
+        EX_CONFIG,
+        "{etc}/meta1.conf:1",
+        within("smtps", 'auth { password_file = "meta1.conf"; flags = { plaintext_without_tls }; }'),
+    ),
+    Mistake("a milter has no socket", EX_CONFIG, "socket", within("smtps", "milter a { }")),
+    Mistake("a proxy is no network", EX_CONFIG, "proxy_from: nonsense", within("smtps", "proxy_from = { nonsense };")),
+    Mistake(
+        "trusted certificates are missing",
+        EX_CONFIG,
+        "{etc}/x.pem: No such file",
+        within("smtpc", 'tls { CAcert_file = "x.pem"; }'),
+    ),
+    Mistake("logins are missing", EX_TEMPFAIL, "{etc}/logins: No such file", within("smtpc", 'auth { file = "logins"; }')),
+    Mistake(
+        "those who may sign for policy servers are missing",
+        EX_CONFIG,
+        "CAcert_file: {etc}/x.pem: No such file",
+        within("smar", 'mta_sts { CAcert_file = "x.pem"; }'),
+    ),
+]
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Iterator[tuple[Gateway, KeepingSink]]:
     directory = tmp_path_factory.mktemp("reload")
@@ -242,6 +283,25 @@ def test_a_right_reload_tells_what_has_changed_and_the_status_tells_the_last_res
     sink.wait_for(arrived + 1)
 
 
+def test_a_filter_or_daemon_that_is_not_there_is_told_and_changes_what_was_asked_for(site):
+    gateway, _sink = site
+    right = gateway.conf.read_text()
+    milter = 'milter a { socket { path = "/nowhere/m"; } default_action = accept; }'
+    auth = 'auth { saslauthd_socket = "/nowhere/mux"; flags = { plaintext_without_tls }; }'
+    gateway.conf.write_text(right.replace(*within("smtps", f"{milter} {auth}")))
+    try:
+        result = gateway.run_tool("reload", "-f", str(gateway.conf))
+    finally:
+        gateway.conf.write_text(right)
+        assert reload(gateway).returncode == 0
+    assert [line.partition(": warning: ")[0] for line in result.stderr.splitlines()] == ["sm.reload: smtps"] * 2
+    assert "milter a: /nowhere/m: out of reach: directory /nowhere is missing" in result.stderr
+    assert "/nowhere/mux: out of reach: directory /nowhere is missing" in result.stderr
+    assert (
+        len([line for line in gateway.log.read_text().splitlines() if "func=mcp.config" in line and "/nowhere/" in line]) == 2
+    )
+
+
 def test_the_number_of_processes_changes_with_a_reload(site):
     gateway, sink = site
     arrived, right = len(sink.envelopes()), gateway.conf.read_text()
@@ -314,6 +374,22 @@ def test_a_reload_without_descriptors_changes_nothing_and_leaks_nothing(site):
 # under the accounts
 
 AS_ACCOUNTS = [
+    Mistake(
+        "users cannot be read by the account",
+        EX_NOPERM,
+        "password_file {etc}/users: Permission denied",
+        ("path = smtps;", 'path = smtps; auth { password_file = "users"; flags = { plaintext_without_tls }; }'),
+        lambda g: (g.conf.parent / "users").touch(0o600),
+        lambda g: (g.conf.parent / "users").unlink(),
+    ),
+    Mistake(
+        "logins cannot be read by the account",
+        EX_TEMPFAIL,
+        "{etc}/logins: Permission denied",
+        ("path = smtpc;", 'path = smtpc; auth { file = "logins"; }'),
+        lambda g: (g.conf.parent / "logins").touch(0o600),
+        lambda g: (g.conf.parent / "logins").unlink(),
+    ),
     Mistake(
         "a map cannot be read by its account",
         EX_CONFIG,

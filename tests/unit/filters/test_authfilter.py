@@ -89,6 +89,40 @@ def session(serve, configured, caplog):
 SIGN = 'domain example.net { subdomains = true; key r1 { file = "r1.pem"; } key e1 { file = "e1.pem"; } }'
 
 
+def test_all_that_is_wrong_with_keys_and_names_is_told_in_one_run(configured):
+    section = 'domain {} {{ key s {{ file = "{}"; }} }}'
+    text = "\n".join(
+        [
+            section.format("example.net", "none.pem"),
+            section.format("example.org", "authfilter.conf"),
+            "domain example.com { }",
+            'arc { domain = example.net; selector = r1; file = "gone.pem"; }',
+            'reports { email = "nobody"; port = x; }',
+            "spf_fail = x;",
+        ]
+    )
+    with pytest.raises(Meta1Error) as wrong:
+        read_settings(configured(text))
+    told = wrong.value.cause
+    assert re.findall(r"authfilter.conf:(\d+)", told) == ["2", "3", "4", "5", "6", "6", "7"], told
+
+
+def test_domains_in_u_labels_are_those_of_the_dns(configured):
+    arc = 'domain = "bücher.example"; selector = "schlüssel"; file = "r1.pem"; trusted = { "listen.bücher.example" };'
+    settings = read_settings(configured(f"arc {{ {arc} }}"))
+    assert settings.arc_trusted == {"listen.xn--bcher-kva.example"}
+    assert (settings.seal.domain, settings.seal.selector) == ("xn--bcher-kva.example", "xn--schlssel-95a")
+
+
+@pytest.mark.parametrize("ip", [STRANGER, "127.0.0.1"])
+def test_fields_that_pretend_to_be_ours_are_removed_and_thousands_refused(session, ip):
+    one, forged = session(), b"authentication-RESULTS : mx.example.org; dmarc=pass\r\n"
+    taken = one.send(forged * 400 + MAIL, ip=ip, mail="ada@free.example")
+    assert (taken.said, sum("dmarc=pass" in value for value in taken.header)) == ("", 0)
+    refused = one.send(forged * 1500 + MAIL, ip=ip, mail="ada@free.example")
+    assert refused.said == "550 5.7.1 1500 fields that pretend to be ours"
+
+
 def test_what_is_signed_here_verifies_there(session):
     ours, theirs = session(SIGN), session()
     for signed in (ours.send(MAIL, ip="127.0.0.1"), ours.send(MAIL, ip=STRANGER, user="ada"), ours.send(MAIL, ip="")):

@@ -1,5 +1,7 @@
 """Authentication-Results: what is written, and which fields of others go."""
 
+import time
+
 import pytest
 
 from meta1g_filters.authres.results import MethodResult, authserv_of, claims, compose, has_result, mailbox
@@ -61,10 +63,29 @@ def test_an_address_that_is_not_ascii_is_told_by_its_domain():
         b" ;mx.example.org; spf=pass",
         b" spf=pass mx.example.org",
         b" \xff; mx.example.org",
+        b" mx.example.org\0; spf=pass",
+        b" \1mx.example.org; spf=pass",
+        b" mx.example.org.; spf=pass",
+        b" \xef\xbd\x8d\xef\xbd\x98.example.org; spf=pass",
+        b" mx.exam\xc2\xadple.org; spf=pass",
+        b" mx.exa\r\n mple.org; spf=pass",
+        b" mx . example . org; spf=pass",
+        b" mx(a).example(b).org; spf=pass",
+        b' "mx".example.org; spf=pass',
+        b" mx\\.example.org; spf=pass",
     ],
 )
 def test_what_says_or_could_be_taken_for_ours_goes(value):
     assert claims(value, OURS)
+
+
+@pytest.mark.parametrize(
+    "value", [b" mx.b\xc3\xbccher.example; spf=pass", b" MX.B\xc3\x9cCHER.example; none", b" mx.xn--bcher-kva.example; none"]
+)
+def test_a_name_of_ours_in_u_labels_is_ours(value):
+    """RFC 8616 5."""
+    assert claims(value, "mx.xn--bcher-kva.example")
+    assert not claims(value, OURS)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +94,16 @@ def test_what_says_or_could_be_taken_for_ours_goes(value):
 )
 def test_what_others_say_stays(value):
     assert not claims(value, OURS)
+
+
+@pytest.mark.parametrize("text", ["()", "(\\)()) ", "( )\t"])
+def test_many_comments_cost_their_length_and_no_more(text):
+    def cost_s(count):
+        begin = time.process_time()
+        assert authserv_of(text * count + "x; none") == "x"
+        return time.process_time() - begin
+
+    assert min(cost_s(160_000) for _ in range(3)) < 16 * min(cost_s(20_000) for _ in range(3))  # 8 times the text, 64 if not
 
 
 def test_the_name_of_who_says_so():

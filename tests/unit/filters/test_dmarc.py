@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meta1g_filters.dmarc.author import author_domains
+from meta1g_filters.dmarc.author import AUTHORS_MAX, FROM_MAX_BYTES, author_domains
 from meta1g_filters.dmarc.discovery import Discovery, PolicyFinder, public_organization, walk_names
 from meta1g_filters.dmarc.evaluate import VouchedNames, evaluate, worst
-from meta1g_filters.dmarc.record import Disposition, ReportAddress, parse_policy, selected_record
+from meta1g_filters.dmarc.record import Disposition, ReportAddress, parse_policy, report_addresses, selected_record
 from tests.fakes.spfzone import SpfZone
 
 NONE, QUARANTINE, REJECT = Disposition
@@ -56,6 +56,9 @@ def test_several_records_are_none():
 
 
 def test_all_tags_are_read():
+    for local in ("x%3Cvictim%40other.example%3E", "a%22", "%28c%29", "a%2Cb%40c.example%2C", "a;b", ".a", "a..b"):
+        assert report_addresses(f"mailto:{local}@example.org") == ()  # programs on the way would not agree on whose it is
+    assert report_addresses("mailto:a@example..org,mailto:a@-.org,mailto:a@" + "b." * 200 + "org") == ()
     rua = "mailto:a@example.org!10m,MAILTO:b%2Bc@example.net,https://x,mailto:a@example.org"
     record = parse_policy(f"v=DMARC1; p=none; adkim=s; aspf=S; pct=30; t=y; psd=N; fo=1:d; rua={rua}")
     assert (record.strict_dkim, record.strict_spf, record.pct, record.testing, record.psd, record.fo) == (
@@ -109,6 +112,11 @@ def test_no_record_breaks_the_reader(text):
 )
 def test_authors_are_all_addresses_that_a_reader_could_see(values, domains):
     assert author_domains(values) == domains
+
+
+@pytest.mark.parametrize("text", [b"<", b"(", b'"', b":;,", b"a@b.example,", b"\xc3\xa4."])
+def test_an_author_that_nobody_could_read_is_one_of_too_many(text):
+    assert len(author_domains([b"Eve <eve@bank.example>", text * (FROM_MAX_BYTES // len(text))])) > AUTHORS_MAX
 
 
 # -- discovery

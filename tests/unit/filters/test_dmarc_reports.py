@@ -5,6 +5,7 @@ import email.policy
 import gzip
 import json
 import time
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -253,3 +254,38 @@ def test_what_is_missing_in_the_configuration_is_told(configured, reporting, tmp
 def test_a_row_is_written_for_the_day_of_its_time(tmp_path):
     assert collect(tmp_path, 1000, ROW, 1_795_737_600.0) == ""
     assert json.loads((tmp_path / "2026-11-27.jsonl").read_text())["header_from"] == "a.example.net"
+
+
+def test_reports_of_the_longest_names_are_written_and_a_directory_that_takes_none_is_told(reporting, tmp_path, capsys):
+    longest = ".".join(["a" * 63] * 3) + f".{'b' * 50}.example"
+    file = reporting()
+    fill(tmp_path, ROW, replace(ROW, policy=replace(POLICY, domain=longest)))
+    target = tmp_path / "out"
+    target.mkdir()
+    assert dmarcrpt.main(["-f", str(file), "-w", str(target)]) == 0
+    xml = [gzip.decompress(one.read_bytes()).decode() for one in target.iterdir()]
+    assert sorted(one.partition("<domain>")[2].partition("</")[0] for one in xml) == [longest, "example.net"]
+    with pytest.raises(CliError, match="out/none: No such file"):
+        dmarcrpt.main(["-f", str(file), "-w", str(target / "none")])
+
+
+def test_files_that_are_no_days_are_left_alone(reporting, tmp_path):
+    file = reporting()
+    other = fill(tmp_path, ROW, day="0-backup")
+    assert dmarcrpt.main(["-f", str(file)]) == 0
+    assert other.exists()
+
+
+def test_a_domain_with_rows_that_all_differ_takes_no_room_of_others(reporting, tmp_path, capsys, monkeypatch):
+    """Invariant I11."""
+    monkeypatch.setattr(dmarcrpt, "ROWS_MAX", 10)
+    many = [replace(ROW, policy=replace(POLICY, domain="many.example"), source_ip=f"192.0.2.{n}") for n in range(100)]
+    file = reporting()
+    fill(tmp_path, *many, ROW, replace(ROW, source_ip="192.0.2.7"), *many, ROW)
+    assert dmarcrpt.main(["-f", str(file), "-w", str(tmp_path)]) == 0
+    rows = {}
+    for path in tmp_path.glob("*.xml.gz"):
+        root = ElementTree.fromstring(gzip.decompress(path.read_bytes()))
+        rows[root.findtext("policy_published/domain")] = [one.text for one in root.iterfind("record/row/count")]
+    assert rows == {"many.example": ["2"] * 5, "example.net": ["2", "1"]}
+    assert "many.example: 190 messages are in no report" in capsys.readouterr().err

@@ -245,6 +245,71 @@ def test_sessions_do_not_wait_for_each_other_and_keep_their_order(serve):
     assert order == ["PmHelo", "PmMail"]
 
 
+class Stuck(Pmilter):
+    """Is stuck at HELO for clients of one address until it is let go."""
+
+    thrmax_h = 6
+
+    def __init__(self):
+        self.release, self.entered, self.asked = threading.Event(), threading.Semaphore(0), []
+
+    def helo(self, session, helo, ehlo):
+        self.asked.append(session.id)
+        if session.client_addr == "192.0.2.1":
+            self.entered.release()
+            assert self.release.wait(DEADLINE_S)
+        return Status.CONT
+
+
+def stuck_sessions(client, count):
+    """Begins sessions of one client that all wait for their HELO; gives the words that their answers will have."""
+    client.ask(hello())
+    for number in range(count):
+        client.ask(pm.PmConnect(session_id=f"a{number}", client_addr="192.0.2.1"))
+    for number in range(count):
+        client._rcb.request(pm.PmHelo(session_id=f"a{number}", helo="x"), f"a{number}")
+    client._flush()
+    return {f"a{number}" for number in range(count)}
+
+
+def test_a_client_whose_callbacks_hang_leaves_threads_for_the_others(serve):
+    """Invariant I11."""
+    stuck = Stuck()
+    connect = serve(stuck, soft_threads=2, hard_threads=stuck.thrmax_h + 1)
+    greedy = connect()
+    waiting = stuck_sessions(greedy, 40)
+    for _ in range(4):  # two thirds of the threads
+        assert stuck.entered.acquire(timeout=DEADLINE_S)
+    try:
+        other = connect()
+        other.ask(hello())
+        for number, address in enumerate(("198.51.100.1", "2001:db8::1", "")):
+            other.ask(pm.PmConnect(session_id=f"b{number}", client_addr=address))
+            assert other.ask(pm.PmHelo(session_id=f"b{number}", helo="y")).code == Code.CONT
+        assert not stuck.entered.acquire(blocking=False)
+    finally:
+        stuck.release.set()
+    while waiting:
+        waiting -= {event.waiter for event in greedy._rcb.take(greedy._sock.recv)}
+
+
+def test_a_session_that_is_given_up_costs_no_callback_when_its_turn_comes(serve):
+    stuck = Stuck()
+    connect = serve(stuck, soft_threads=2, hard_threads=stuck.thrmax_h + 1)
+    client = connect()
+    waiting = stuck_sessions(client, 20)
+    for _ in range(4):
+        assert stuck.entered.acquire(timeout=DEADLINE_S)
+    for name in waiting:
+        client.post(pm.PmClose(session_id=name))
+    client.ask(pm.PmConnect(session_id="last", client_addr="198.51.100.1"))  # all of it has been read
+    asked = list(stuck.asked)
+    stuck.release.set()
+    while waiting:
+        waiting -= {event.waiter for event in client._rcb.take(client._sock.recv)}
+    assert stuck.asked == asked
+
+
 def test_the_sessions_of_a_server_that_goes_away_are_closed(serve):
     keeper = Keeper()
     client = serve(keeper)()

@@ -305,6 +305,21 @@ def test_one_domain_does_not_take_all_fetches(gate, monkeypatch):
     assert first.get().failed is ResultType.STS_POLICY_FETCH_ERROR
 
 
+def test_one_domain_does_not_take_all_threads_that_fetch(gate):
+    hang = [f"h{number}.evil.example" for number in range(2 * STS_FETCHES)]
+    for domain in hang:
+        gate.publish(domain, "1")
+        gate.names.add(f"mta-sts.{domain}", "A", "127.0.0.2")
+    with socket.create_server(("127.0.0.2", gate.server.port), backlog=100) as hung:
+        heard = [gate.start(domain) for domain in hang]
+        taken = [hung.accept()[0] for _ in range(STS_FETCHES // 2)]
+        assert gate.find().policy == PARSED, "others have their share"
+        assert gate.policies.fetching() == len(hang)
+    for sock in taken:
+        sock.close()
+    assert all(one.get().policy is None for one in heard)
+
+
 def test_a_name_in_other_letters_is_asked_for_as_the_dns_has_it(gate):
     gate.find("b\xfccher.example")
     assert gate.names.questions("_mta-sts.xn--bcher-kva.example", "TXT")

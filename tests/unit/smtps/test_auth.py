@@ -4,6 +4,7 @@ import base64
 import contextlib
 import os
 import re
+import resource
 import signal
 import smtplib
 import socket
@@ -377,6 +378,38 @@ def test_a_back_end_that_is_away_is_told_as_a_passing_trouble(tmp_path, socket):
         attempt(process, code="454 4.7.0 Temporary authentication failure")
         process.wait_log(rf"func=smtps\.auth_away, stat=.*{tmp_path}/none: No such file or directory")
         process.wait_log(r"func=smtps\.auth_failed, .*reply=454")
+
+
+def test_a_shortage_of_descriptors_costs_the_attempt_and_not_the_session(tmp_path, dovecot):
+    with SmtpsProcess(tmp_path / "q", auth(f"dovecot_socket = {tmp_path}/dovecot;")) as process, process.client() as client:
+        pid = process.process.pid
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        client.command(plain(), "454 4.7.0 Temporary authentication failure")
+        process.wait_log(r"func=smtps\.auth_away, stat=.*Too many open files")
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        client.command(plain(), "235")
+
+
+def test_a_daemon_whose_queue_is_full_is_waited_for(tmp_path):
+    with (
+        socket.socket(socket.AF_UNIX) as listener,
+        SmtpsProcess(tmp_path / "q", auth(f"saslauthd_socket = {tmp_path}/mux;")) as process,
+    ):
+        listener.bind(str(tmp_path / "mux"))
+        listener.listen(0)
+        listener.settimeout(WAIT_S)
+        with socket.socket(socket.AF_UNIX) as first, process.client() as client:
+            first.connect(str(tmp_path / "mux"))
+            client.send(plain().encode() + b"\r\n")
+            with process.client() as other:
+                other.command("NOOP", "250")  # it has been tried by now
+            listener.accept()[0].close()
+            asking, _ = listener.accept()
+            with asking:
+                assert asking.recv(999)
+                asking.sendall(b"\0\2OK")
+                client.expect("235")
 
 
 class FakeImap:

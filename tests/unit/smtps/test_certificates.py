@@ -1,5 +1,10 @@
 """Certificates of SMTPS without a process: what is said when they cannot be loaded, or TLS is not whole."""
 
+import os
+import queue
+import threading
+from dataclasses import replace
+
 import pytest
 
 from meta1g.base.errors import PermError
@@ -76,6 +81,27 @@ def test_the_secret_of_tickets_has_to_be_long_enough(pair, tmp_path):
     secret.write_bytes(bytes(31))
     with pytest.raises(PermError, match=r"ticket\.secret: has 31 bytes, 32 are needed: openssl rand"):
         Certificates(settings, Log("smtps", sink=Lines()), Clock(), 10)
+
+
+@pytest.mark.parametrize("option", ["cert_file", "key_file", "ca_file", "crl_file", "dh_file", "ticket_secret_file"])
+def test_a_fifo_in_the_place_of_a_file_holds_nobody_up(pair, tmp_path, option):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    settings = TlsSettings((pair,))
+    if option in ("cert_file", "key_file"):
+        settings = replace(settings, pairs=(replace(pair, **{option: fifo}),))
+    else:
+        settings = replace(settings, **{option: fifo})
+    said = queue.SimpleQueue()
+
+    def load():
+        try:
+            said.put(Certificates(settings, Log("smtps", sink=Lines()), Clock(), 10))
+        except PermError as error:
+            said.put(error.cause)
+
+    threading.Thread(target=load, daemon=True).start()
+    assert said.get(timeout=10) == f"tls: {fifo}: is no plain file"
 
 
 def test_keys_of_tickets_are_of_the_secret_and_the_day():

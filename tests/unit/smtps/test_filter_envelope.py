@@ -1,9 +1,16 @@
 """A real smtps process and a filter that changes the envelope: parameters, addresses without a domain."""
 
+import time
+from types import SimpleNamespace
+
 import pytest
 
+from meta1g.milter.changes import AddRcpt, DeleteRcpt
+from meta1g.milter.limits import CHANGES_MAX
 from meta1g.rcb.smtps_qmgr import CloseTransaction, NewRecipient, NewTransaction
 from meta1g.rcb.smtps_smar import Checks
+from meta1g.smtp.esmtp import NO_MAIL_PARAMS
+from meta1g.smtps.filterenvelope import EnvelopeEdit
 from tests.fakes.milter import FakeMilter
 from tests.fakes.policymilter import FakePolicy
 from tests.fakes.smtps_process import SmtpsProcess
@@ -149,3 +156,17 @@ def test_an_address_that_is_no_utf_8_is_a_mistake_of_the_filter(scene, change, a
     """It is what mail comes to whose filter failed, and the session goes on."""
     assert sent(scene, [change, address], mail="MAIL FROM:<s@example.org> SMTPUTF8", code="451 4.7.1") == (None, [])
     assert scene[0].wait_log(r"func=smtps\.milter_failed, .*is no address")
+
+
+def test_many_recipients_that_a_filter_adds_and_removes_cost_the_same_each():
+    session = SimpleNamespace(settings=SimpleNamespace(hostname="mx.example"))
+    ta = SimpleNamespace(posted=1000, params=NO_MAIL_PARAMS, ta_id="S" + "0" * 18)
+    came = [NewRecipient(ta_id=ta.ta_id, rcpt_idx=number, rcpt=f"r{number}@example.org") for number in range(1000)]
+    edit = EnvelopeEdit(SimpleNamespace(announced=None, rcpts=came, dialogue=session), ta)
+    begun_s = time.process_time()
+    for number in range(CHANGES_MAX):
+        edit.apply(AddRcpt(b"<x%d@example.net>" % number))
+        edit.apply(DeleteRcpt(b"<r%d@EXAMPLE.ORG>" % (number * 2)))
+    assert time.process_time() - begun_s < 1.0  # each compared with all of the others takes many seconds
+    assert [one.rcpt for one in edit.rcpts][:2] == ["r1@example.org", "r3@example.org"]
+    assert [one.rcpt_idx for one in edit.rcpts] == [*range(1, 1000, 2), *range(1000, 1000 + CHANGES_MAX)]

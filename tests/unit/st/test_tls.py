@@ -12,6 +12,7 @@ from meta1g.base.tlsfacts import KeyPair, TlsSettings
 from meta1g.st import libssl, tls
 from meta1g.st.limits import TURN_CALLS
 from tests.fakes.certificates import make_certificate
+from tests.fakes.key_updates import key_updates
 from tests.unit.st.conftest import errno_of
 from tests.unit.st.tls_ends import LIMIT, any_client, later, server_context, shake
 
@@ -71,6 +72,29 @@ def test_streams_under_tls_have_turns_as_well(pair, server, trusting):
         st.st_write(pair[0], b"x", FOREVER)
         st.st_read(pair[1], 1, FOREVER)
     assert ran
+
+
+def test_others_have_turns_while_a_client_does_nothing_but_change_its_keys(pair, directory):
+    server = server_context(directory, "mx.example")
+    taking = later(tls.st_tls_accept, pair[0], server, LIMIT)
+    client = pair[1].sock
+    client.setblocking(True)
+    records = st.offload(key_updates, client, 500)
+    assert st.st_thread_join(taking).version == "TLSv1.3"
+    client.sendall(records)  # all are there before the first one is read
+    client.shutdown(socket.SHUT_WR)
+    turns = []
+
+    def others(_):
+        while True:
+            turns.append(1)
+            st.st_usleep(0)
+
+    other = st.st_thread_create(others)
+    assert errno_of(st.st_read, pair[0], 99, LIMIT) == errno.EPROTO  # the end comes without a word
+    assert len(turns) >= 500
+    st.st_thread_interrupt(other)
+    st.st_usleep(0)
 
 
 def test_an_unknown_certificate_is_told(pair, server, directory, backend):

@@ -51,6 +51,8 @@ NAME: Final = "authfilter"
 SIGNATURES_TIME_MAX_S: Final = 8.0
 CHAIN_TIME_MAX_S: Final = 5.0
 POLICIES_TIME_MAX_S: Final = 12.0
+#: Fields with our name that are removed; a message with more is refused.  Our choice: less than a filter may change at once.
+_FORGED_MAX: Final = 500
 
 
 class KeyQuestions:
@@ -133,7 +135,10 @@ class AuthFilter(ConfiguredFilter[AuthFilterSettings]):
         """Changes the header and decides.  Blocks: yes (DNS)."""
         message = _message(session)
         message.finish()
-        for name, number in message.forged():
+        forged = list(message.forged())
+        if len(forged) > _FORGED_MAX:
+            return self._told(session, f"550 5.7.1 {len(forged)} fields that pretend to be ours", "forged")
+        for name, number in forged:
             session.hdr_mod(HeaderChange.REMOVE, name, number)
         if message.trusted:
             self._sign(session, message)

@@ -4,6 +4,7 @@ Ref: docs/filter-authentication-options.md.
 """
 
 import ipaddress
+from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Final
@@ -13,10 +14,14 @@ from meta1g.base.dataclass import dataclass
 from meta1g.base.idn import to_ascii
 from meta1g.conf.check import check_other
 from meta1g.conf.config import Section
+from meta1g.conf.cross import each
 from meta1g.conf.load import ConfigError, read_source
+from meta1g.conf.tree import Problem
+from meta1g.smtp.address import AddressError, parse_path
 from meta1g_filters.auth.options import ROOT
 from meta1g_filters.dkim.keys import KeyFileError, PrivateKey, load_private_key
 from meta1g_filters.dkim.sign import SigningKey
+from meta1g_filters.dkim.tags import domain_name
 from meta1g_filters.dmarc.discovery import Discovery
 from meta1g_filters.dns import FilterResolver
 
@@ -87,7 +92,8 @@ def read_settings(path: Path) -> AuthFilterSettings:
         ConfigError: it, or a key that it names, cannot be read or is wrong.
         PermError: it names no name servers, and neither does the system.
     """
-    conf = check_other(read_source(path), ROOT)
+    keys: dict[int, PrivateKey] = {}
+    conf = check_other(read_source(path), ROOT, lambda root: _problems(root, path.parent, keys))
     authserv_id = conf.get("authserv_id") or _own_name(path)
     return AuthFilterSettings(
         authserv_id,
@@ -98,9 +104,9 @@ def read_settings(path: Path) -> AuthFilterSettings:
         conf.get("quarantine") == "hold",
         conf.get("temperror") == "tempfail",
         Discovery(conf.get("organization")),
-        tuple(_domain(section, path.parent) for section in conf.subs("domain")),
-        frozenset(conf.sub("arc").get("trusted")),
-        _seal(conf.sub("arc"), path.parent),
+        tuple(_domain(section, keys) for section in conf.subs("domain")),
+        frozenset(map(to_ascii, conf.sub("arc").get("trusted"))),
+        _seal(conf.sub("arc"), keys),
         _reports(conf.sub("reports"), authserv_id),
         _resolver(conf),
         conf.get("max_threads"),
@@ -138,32 +144,72 @@ def _reports(section: Section, authserv_id: str) -> ReportSettings:
     )
 
 
-def _domain(section: Section, directory: Path) -> SignedDomain:
-    try:
-        domain = to_ascii((section.name or "").lower().removesuffix("."))
-    except ValueError as error:
-        raise ConfigError(f"{section.where}: {error}") from error
-    keys = [
-        SigningKey(domain, (one.name or "").lower(), _load_key(directory / one.get("file"), one.where))
-        for one in section.subs("key")
-    ]
-    if not keys:
-        raise ConfigError(f"{section.where}: domain {domain} has no key; add key SELECTOR {{ file = ...; }}")
-    return SignedDomain(domain, tuple(keys), section.get("subdomains"))
+def _domain(section: Section, keys: dict[int, PrivateKey]) -> SignedDomain:
+    domain = to_ascii(_name(section))
+    made = tuple(SigningKey(domain, to_ascii(_name(one)), keys[one.pos]) for one in section.subs("key"))
+    return SignedDomain(domain, made, section.get("subdomains"))
 
 
-def _seal(section: Section, directory: Path) -> SigningKey | None:
-    named = [name for name in ("domain", "selector", "file") if section.get(name)]
-    if not named:
+def _seal(section: Section, keys: dict[int, PrivateKey]) -> SigningKey | None:
+    if section.pos not in keys:
         return None
-    if len(named) < 3:
-        raise ConfigError(f"{section.where}: a seal needs domain, selector and file")
-    key = _load_key(directory / section.get("file"), section.where)
-    return SigningKey(section.get("domain"), section.get("selector"), key)
+    return SigningKey(to_ascii(section.get("domain")), to_ascii(section.get("selector")), keys[section.pos])
 
 
-def _load_key(path: Path, where: str) -> PrivateKey:
+def _name(section: Section) -> str:
+    return (section.name or "").lower().removesuffix(".")
+
+
+def _problems(root: Section, directory: Path, keys: dict[int, PrivateKey]) -> Iterator[Problem]:
+    """Gives all that is wrong with names and keys.  Blocks: yes (disk).
+
+    Args:
+        root: the configuration.
+        directory: where files of keys begin.
+        keys: gets those that are right, by the places of their sections.
+    """
+    for section in root.subs("domain"):
+        yield from _misnamed(_name(section), section.pos)
+        if not section.subs("key"):
+            yield Problem(section.pos, f"domain {section.name} has no key; add key SELECTOR {{ file = ...; }}")
+        yield from each(section.subs("key"), lambda one: _misnamed(_name(one), one.pos))
+        with_file = [one for one in section.subs("key") if one.given("file")]  # without is told already
+        yield from each(with_file, lambda one: _load_key(one, directory, keys))
+    yield from each([root.sub("arc")], lambda arc: _seal_problems(arc, directory, keys))
+    yield from each([root.sub("reports")], _report_problems)
+
+
+def _seal_problems(arc: Section, directory: Path, keys: dict[int, PrivateKey]) -> Iterator[Problem]:
+    """Blocks: yes (disk)."""
+    for option, names in (
+        ("trusted", arc.get("trusted")),
+        *((word, [arc.get(word) or "ok"]) for word in ("domain", "selector")),
+    ):
+        for name in names:
+            yield from _misnamed(name, arc.place(option))
+    given = [word for word in ("domain", "selector", "file") if arc.get(word)]
+    if 0 < len(given) < 3:
+        yield Problem(arc.pos, "a seal needs domain, selector and file")
+    elif given:
+        yield from _load_key(arc, directory, keys)
+
+
+def _report_problems(reports: Section) -> Iterator[Problem]:
     try:
-        return load_private_key(path)[0]
+        parse_path(reports.get("email") or "postmaster")
+    except AddressError as error:
+        yield Problem(reports.place("email"), f"{reports.get('email')}: {error}")
+
+
+def _misnamed(name: str, pos: int) -> Iterator[Problem]:
+    """Tells of a name that DNS could not have."""
+    if not domain_name(name):
+        yield Problem(pos, f"{name} is no name that DNS could have")
+
+
+def _load_key(section: Section, directory: Path, keys: dict[int, PrivateKey]) -> Iterator[Problem]:
+    """Tells why a key cannot be used.  Blocks: yes (disk)."""
+    try:
+        keys[section.pos] = load_private_key(directory / section.get("file"))[0]
     except KeyFileError as error:
-        raise ConfigError(f"{where}: {error}") from error
+        yield Problem(section.place("file"), str(error))

@@ -11,11 +11,12 @@ Pure.  Ref: RFC 8601 2.2 (grammar), 5 (removal); RFC 8616 5 (names that are not 
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
-from meta1g.base.idn import to_ascii
+from meta1g.base.idn import forms, to_ascii
 from meta1g_filters.fieldtext import bare_text
 
 FIELD_NAME: Final = "Authentication-Results"
@@ -105,10 +106,16 @@ def claims(value: bytes, authserv_id: str) -> bool:
         authserv_id: our name.
     """
     text = value.decode("utf-8", "replace").replace("\r\n", "")
-    name = authserv_of(text)
+    name, ours = authserv_of(text), authserv_id.lower()
     if name is not None:
-        return name.lower() == authserv_id.lower()
-    return authserv_id.lower() in text.lower()
+        return name.lower().removesuffix(".") == ours
+    return any(one in _seen(read) for one in forms(ours) for read in (text, bare_text(text.replace('"', ""), "")))
+
+
+def _seen(text: str) -> str:
+    """Gives what a reader may make of a text who is careless: without blanks, what is not seen, and differences of letters."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(char for char in folded if char.isprintable() and char not in ' \\"')
 
 
 def has_result(field: bytes, method: str, result: str) -> bool:
@@ -132,7 +139,7 @@ def authserv_of(text: str) -> str | None:
         quoted = re.match(r'"((?:[^"\\]|\\.)*)"', rest)
         name, behind = (re.sub(r"\\(.)", r"\1", quoted[1]), rest[quoted.end() :]) if quoted else ("", "")
     else:
-        token = re.match(r"[^\s;()\"<>@,:\\/\[\]?=]+", rest)
+        token = re.match(r"[^\x00-\x20\x7f\s;()\"<>@,:\\/\[\]?=]+", rest)
         name, behind = (token[0], rest[token.end() :]) if token else ("", "")
     behind = _after_cfws(behind) or ""
     version = re.match(r"[0-9]+", behind)
@@ -143,16 +150,9 @@ def authserv_of(text: str) -> str | None:
 
 def _after_cfws(text: str) -> str | None:
     """Gives what stands behind blanks and comments; None if a comment does not end."""
-    rest = text.lstrip(" \t")
-    while rest.startswith("("):
-        depth = at = 0
-        while at < len(rest):
-            char = rest[at]
-            at += 2 if char == "\\" else 1
-            depth += (char == "(") - (char == ")")
-            if depth == 0:
-                break
-        if depth:
-            return None
-        rest = rest[at:].lstrip(" \t")
-    return rest
+    depth = at = 0
+    while at < len(text) and (depth or text[at] in " \t("):
+        char = text[at]
+        at += 2 if char == "\\" else 1
+        depth += (char == "(") - (char == ")")
+    return None if depth else text[at:]

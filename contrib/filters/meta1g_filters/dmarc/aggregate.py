@@ -17,6 +17,8 @@ from meta1g.base.dataclass import dataclass
 from meta1g_filters.dmarc.rows import PublishedPolicy, ReportRow
 
 _DAY_S: Final = 86_400
+#: Ref: NAME_MAX of Linux.
+_FILE_NAME_MAX_CHARS: Final = 255
 _TEXT: Final = (
     "This is an aggregate report of DMARC about mail with {domain} in From that came to {org} on {day} (UTC).\n"
     "It was asked for by the record _dmarc.{domain}.\n"
@@ -56,9 +58,10 @@ class AggregateReport:
 
     @property
     def file_name(self) -> str:
-        """Name of the file (RFC 7489 7.2.1.1)."""
+        """Name of the file (RFC 7489 7.2.1.1); of long domains as much as a file system takes."""
         mark = sha256(repr(self.policy).encode()).hexdigest()[:8]
-        return f"{self.submitter}!{self.policy.domain}!{self.begin_s}!{self.begin_s + _DAY_S - 1}!{mark}.xml.gz"
+        rest = f"!{self.begin_s}!{self.begin_s + _DAY_S - 1}!{mark}.xml.gz"
+        return f"{self.submitter}!{self.policy.domain}"[: _FILE_NAME_MAX_CHARS - len(rest)] + rest
 
     def xml(self) -> str:
         """Gives the report as RFC 7489 appendix C has it."""

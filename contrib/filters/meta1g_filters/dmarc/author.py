@@ -15,6 +15,9 @@ from meta1g_filters.fieldtext import bare_text
 
 #: Domains of one message that are looked at.  Our choice: a message with more authors is nobody's.
 AUTHORS_MAX: Final = 5
+#: Text of all From fields that is looked at.  Our choice: as above, and a person reads less.
+FROM_MAX_BYTES: Final = 64 << 10
+_MANY: Final = tuple(f"{number}.invalid" for number in range(AUTHORS_MAX + 1))
 _DOMAIN: Final = re.compile(r"[0-9A-Za-z_-]+(?:\.[0-9A-Za-z_-]+)+")
 
 
@@ -25,9 +28,13 @@ def author_domains(values: Iterable[bytes]) -> tuple[str, ...]:
         values: of all From fields, without the name and the colon.
 
     Returns:
-        The domains; an empty text stands for an address that has none.
+        The domains, more than AUTHORS_MAX also for fields of more than FROM_MAX_BYTES; an empty text stands for an address
+        that has none.
     """
-    found = [_domain(one) for value in values for one in _addresses(bare_text(value.decode("utf-8", "replace"), "q"))]
+    texts = list(values)
+    if sum(map(len, texts)) > FROM_MAX_BYTES:
+        return _MANY
+    found = [_domain(one) for text in texts for one in _addresses(bare_text(text.decode("utf-8", "replace"), "q"))]
     return tuple(dict.fromkeys(found))
 
 

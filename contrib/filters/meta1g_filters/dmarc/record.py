@@ -15,12 +15,14 @@ from typing import Final
 from urllib.parse import unquote
 
 from meta1g.base.dataclass import dataclass
+from meta1g.smtp.address import AddressError, parse_path
 
 #: Addresses of `rua` that get reports.  Our choice: more would only let a domain make us work.
 RUA_MAX: Final = 5
 _RECORD: Final = re.compile(r"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")
 _URI: Final = re.compile(r"(mailto:[^,!\s]+)(?:!([0-9]{1,15})([kmgt]?))?", re.IGNORECASE)
-_ADDRESS: Final = re.compile(r"[!-~]+@[0-9A-Za-z._-]+")
+#: What makes an address one with a quoted local part, or with an address literal.
+_QUOTED: Final = re.compile(r'["\[]')
 _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -124,9 +126,17 @@ def report_addresses(value: str) -> tuple[ReportAddress, ...]:
     for uri in value.split(","):
         match = _URI.fullmatch(uri.strip())
         address = unquote(match[1].partition(":")[2].partition("?")[0]) if match else ""
-        if match and _ADDRESS.fullmatch(address) and not any(one.address == address for one in found):
+        if match and _is_plain(address) and not any(one.address == address for one in found):
             found.append(ReportAddress(address, int(match[2] or 0) * _UNITS[match[3].lower() if match[3] else ""]))
     return tuple(found[:RUA_MAX])
+
+
+def _is_plain(address: str) -> bool:
+    """Tells whether an address is one of atoms: of others, programs on the way have different opinions whose they are."""
+    try:
+        return parse_path(address).text == address and not _QUOTED.search(address)
+    except AddressError:
+        return False
 
 
 def _disposition(word: str | None) -> Disposition | None:

@@ -37,6 +37,9 @@ class MilterSocket:
         """Gives a clock that never goes back."""
         return time.monotonic_ns() // 1000
 
+    def checkpoint(self) -> None:
+        """Does nothing: the system shares out its threads itself."""
+
     def send(self, data: bytes, timeout_us: int) -> None:
         """Sends all of it.  Blocks: yes (network)."""
         self._sock.settimeout(timeout_us / _S_US)

@@ -4,6 +4,7 @@ Ref: docs/filter-spamd-options.md.
 """
 
 import ipaddress
+from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,7 @@ from typing import Final
 from meta1g.base.dataclass import dataclass
 from meta1g.conf.check import check_other
 from meta1g.conf.config import Section
-from meta1g.conf.errors import error_of
+from meta1g.conf.cross import each
 from meta1g.conf.load import read_source
 from meta1g.conf.tree import Problem
 from meta1g_filters.spamd.client import SpamdServer
@@ -22,6 +23,8 @@ from meta1g_filters.spamd.protocol import Method
 CONFIG_NAME: Final = "milter-spamd.conf"
 _LOOPBACK: Final = ("127.0.0.0/8", "::1")
 _USUAL_PORT: Final = 783
+#: What a score may lead to; each has an option.
+_ACTIONS: Final = ("reject", "discard", "hold")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +65,8 @@ def read_spamd_settings(path: Path) -> SpamdSettings:
     Raises:
         ConfigError: it cannot be read, or is wrong; the cause tells all that is.
     """
-    source = read_source(path)
-    conf = check_other(source, ROOT)
-    wrong: list[Problem] = []
-    servers = tuple(_server(one, wrong) for one in conf.subs("spamd")) or (SpamdServer("127.0.0.1", _USUAL_PORT),)
-    limits = _limits(conf, wrong)
-    if conf.get("connect_timeout") > conf.get("timeout"):
-        wrong.append(Problem(conf.place("connect_timeout"), "connect_timeout: is longer than timeout; shorten it"))
-    if wrong:
-        raise error_of(source, wrong)
+    conf = check_other(read_source(path), ROOT, _problems)
+    servers = tuple(map(_server, conf.subs("spamd"))) or (SpamdServer("127.0.0.1", _USUAL_PORT),)
     return SpamdSettings(
         servers=servers,
         method=Method(conf.get("method")),
@@ -78,7 +74,7 @@ def read_spamd_settings(path: Path) -> SpamdSettings:
         timeout_s=conf.get("timeout"),
         connect_timeout_s=conf.get("connect_timeout"),
         tempfail=conf.get("without_spamd") == "tempfail",
-        limits=limits,
+        limits=_limits(conf),
         reject_text=conf.get("reject_text"),
         subject_tag=conf.get("subject_tag") or "",
         user=conf.get("user") or "",
@@ -89,26 +85,43 @@ def read_spamd_settings(path: Path) -> SpamdSettings:
     )
 
 
-def _server(section: Section, wrong: list[Problem]) -> SpamdServer:
+def _server(section: Section) -> SpamdServer:
     if section.get("type") == "inet":
-        if section.given("path"):
-            wrong.append(Problem(section.place("path"), "path: a spamd with a path has type = unix;"))
-        if not section.get("port"):
-            wrong.append(Problem(section.place("port"), "port: 0 cannot be connected to; name the port of spamd"))
-        return SpamdServer(section.get("address"), section.get("port") or _USUAL_PORT)
-    if not section.get("path"):
-        wrong.append(Problem(section.pos, "a spamd of type unix needs path = ...;"))
-    return SpamdServer(section.get("path") or "")
+        return SpamdServer(section.get("address"), section.get("port"))
+    return SpamdServer(section.get("path"))
 
 
-def _limits(conf: Section, wrong: list[Problem]) -> tuple[tuple[float, str], ...]:
+def _limits(conf: Section) -> tuple[tuple[float, str], ...]:
+    given = [name for name in _ACTIONS if conf.given(f"{name}_score")]
+    return tuple(sorted(((conf.get(f"{name}_score"), name) for name in given), reverse=True))
+
+
+def _problems(conf: Section) -> Iterator[Problem]:
+    yield from each(conf.subs("spamd"), _server_problems)
+    yield from each([conf], _time_problems)
+    yield from each([conf], _limit_problems)
+
+
+def _server_problems(section: Section) -> Iterator[Problem]:
+    if section.get("type") == "unix":
+        if not section.get("path"):
+            yield Problem(section.pos, "a spamd of type unix needs path = ...;")
+        return
+    if section.given("path"):
+        yield Problem(section.place("path"), "path: a spamd with a path has type = unix;")
+    if not section.get("port"):
+        yield Problem(section.place("port"), "port: 0 cannot be connected to; name the port of spamd")
+
+
+def _time_problems(conf: Section) -> Iterator[Problem]:
+    if conf.get("connect_timeout") > conf.get("timeout"):
+        yield Problem(conf.place("connect_timeout"), "connect_timeout: is longer than timeout; shorten it")
+
+
+def _limit_problems(conf: Section) -> Iterator[Problem]:
     found: dict[float, str] = {}
-    for name in ("reject", "discard", "hold"):
+    for name in _ACTIONS:
         option = f"{name}_score"
-        if conf.given(option):
-            other = found.setdefault(conf.get(option), name)
-            if other != name:
-                wrong.append(
-                    Problem(conf.place(option), f"{option}: is that of {other}_score, which would act alone; change one")
-                )
-    return tuple(sorted(found.items(), reverse=True))
+        other = found.setdefault(conf.get(option), name) if conf.given(option) else name
+        if other != name:
+            yield Problem(conf.place(option), f"{option}: is that of {other}_score, which would act alone; change one")
