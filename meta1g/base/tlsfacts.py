@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
+from meta1g.base.signature import Signature, signature
 
 #: Length of the secret of session tickets: name, key for the digest, key for the cipher.
 TICKET_KEYS_BYTES: Final = 80
@@ -21,7 +22,7 @@ CIPHERS: Final = (
     "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:ECDHE+AES:DHE+AES:RSA+AES:!aNULL:!eNULL:!MD5:!DSS:!PSK:!SRP"
 )
 
-TlsFiles = tuple[tuple[int, int, int] | None, ...]
+TlsFiles = tuple[Signature | None, ...]
 
 _DAY_S: Final = 86400
 #: So long before a certificate ends it is warned of.
@@ -109,15 +110,7 @@ class TlsSettings:
         files = [path for pair in self.pairs for path in (pair.cert_file, pair.key_file)]
         files += [path for path in (self.ca_file, self.ca_directory, self.crl_file, self.dh_file) if path is not None]
         files += [self.ticket_secret_file] if self.ticket_secret_file is not None else []
-        return tuple(map(_signature, files))
-
-
-def _signature(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+        return tuple(map(signature, files))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ _FLAGS: Final = Flags(
         Flag(
             "talk_to_myself",
             False,
-            "Mail may go to a server that is this gateway itself, by hostname or by an address and port that smtps listens on; "
+            "Mail may go to a server that is this gateway itself, by hostname or by a socket that smtps listens on; "
             "without it such a server and those of the same and of worse preference are not tried (RFC 5321 5.1), and mail "
             "that has no other is returned (5.4.6).",
             "R",

@@ -18,6 +18,7 @@ from typing import Final
 from meta1g.base import shares
 from meta1g.base.errors import BugError, FullError, Module
 from meta1g.base.ids import TaId
+from meta1g.base.mailbox import domain_of
 from meta1g.base.shares import Pool
 from meta1g.db.aq_types import AqRcpt, AqTa, DestKey, Home, Place
 from meta1g.rcb.envelope import RcptRecord, TaRecord
@@ -30,11 +31,6 @@ UNROUTED_GREED: Final = 6
 _ROUTES_MAX: Final = 50_000
 #: A destination with less than this part of AQ is never told to leave it.
 _OVER_PART: Final = 16
-
-
-def domain_of(address: str) -> str:
-    """Gives the domain of an address in lower case, empty if it has none."""
-    return address.rpartition("@")[2].lower()
 
 
 class Aq:
@@ -83,7 +79,7 @@ class Aq:
 
     def place_of(self, address: str) -> Place:
         """Gives whose share a recipient uses that is not resolved yet."""
-        domain = address.rpartition("@")[2].lower()
+        domain = domain_of(address)
         return self._routes.get(domain, domain)
 
     def fits(self, records: Sequence[RcptRecord], halved: Container[Place] = ()) -> bool:

@@ -11,20 +11,10 @@ from typing import Generic, TypeVar
 from meta1g.base.clock import Clock, SystemClock
 from meta1g.base.errors import FullError, Meta1Error, TempError
 from meta1g.base.log import Log
+from meta1g.base.signature import signature
 from meta1g.maps.limits import CHECK_INTERVAL_S
 
 T = TypeVar("T")
-
-Signature = tuple[int, int, int, int]
-
-
-def signature(path: Path) -> Signature | None:
-    """Gives what changes with the content of a file, or None if there is no file."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 class FileWatch:

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from meta1g.base import paths, sysexits
 from meta1g.base.cli import CliError
 from meta1g.base.dataclass import dataclass
+from meta1g.base.signature import signature
 from meta1g.base.unixsock import PATH_MAX_BYTES
 from meta1g.conf.config import Config, Section
 from meta1g.conf.load import load_file
@@ -180,15 +181,7 @@ def _read_elsewhere(glob: Section, service: Service) -> object:
 def _read_at_start(config: Config, section: Section) -> list[object]:
     """Gives what tells whether files that a component reads once were changed; all others it renews by itself."""
     names = (section.get(option) for option in _ONCE.get(section.keyword, ()))
-    return [_signature(config.configuration_directory / name) for name in names if name is not None]
-
-
-def _signature(path: Path) -> object:
-    try:
-        facts = path.stat()
-    except OSError:  # the component's own check tells it
-        return None
-    return facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_size
+    return [signature(config.configuration_directory / name) for name in names if name is not None]
 
 
 def _glob_options(glob: Section) -> object:

@@ -4,10 +4,9 @@
     always_bcc              one more, unless the transaction names it
     members of aliases      left out if the transaction has them already: in AQ, in DEFEDB, or as members of another alias
 
-Two addresses are the same if they differ at most in the letters' case of the domain; the local part is taken as it is (RFC 5321
-2.4).  What is known of a transaction is kept while its aliases are being expanded, no longer: who got his copy before that
-gets another one.  Members keep the report parameters of the alias that named them first; of RCPTs that are joined, the sender
-hears of everything that one of them asked for.
+Two addresses are the same if they are of one mailbox (meta1g/base/mailbox.py).  What is known of a transaction is kept while
+its aliases are being expanded, no longer: who got his copy before that gets another one.  Members keep the report parameters of
+the alias that named them first; of RCPTs that are joined, the sender hears of everything that one of them asked for.
 
 Locking: caller holds AQ.
 Ref: RFC 5321 3.9 (aliases), RFC 3461 4.1, 5.2 (NOTIFY); invariants I4, I10.
@@ -19,6 +18,7 @@ from dataclasses import replace
 from typing import Final
 
 from meta1g.base.errors import FullError
+from meta1g.base.mailbox import mailbox_of
 from meta1g.db.aq_types import AqTa
 from meta1g.db.defedb import DefeDb
 from meta1g.pt.lock import Lock
@@ -32,20 +32,13 @@ _DEFAULT: Final = frozenset(("FAILURE", "DELAY"))
 _ORDER: Final = ("SUCCESS", "FAILURE", "DELAY")
 
 
-def key_of(address: str) -> str:
-    """Gives what two addresses of one mailbox have in common."""
-    local, at, domain = address.rpartition("@")
-    folded = domain.lower()
-    return address if folded == domain else f"{local}{at}{folded}"
-
-
 def joined(rcpts: Sequence[RcptRecord]) -> list[RcptRecord]:
     """Gives the recipients of a message, each mailbox once, as it was named first."""
     if len(rcpts) == 1:
         return list(rcpts)
     found: dict[str, RcptRecord] = {}
     for rcpt in rcpts:
-        key = key_of(rcpt.rcpt)
+        key = mailbox_of(rcpt.rcpt)
         first = found.get(key)
         found[key] = rcpt if first is None else _join(first, rcpt)
     return list(found.values())
@@ -79,8 +72,8 @@ def with_copy(rcpts: list[RcptRecord], address: str) -> list[RcptRecord]:
         rcpts: at least one.
         address: who gets the copy.
     """
-    key = key_of(address)
-    if any(key_of(one.rcpt) == key for one in rcpts):
+    key = mailbox_of(address)
+    if any(mailbox_of(one.rcpt) == key for one in rcpts):
         return rcpts
     rcpt_idx = max(one.rcpt_idx for one in rcpts) + 1
     copy = RcptRecord(ta_id=rcpts[0].ta_id, rcpt_idx=rcpt_idx, rcpt=address, notify="NEVER", entered=rcpts[0].entered)
@@ -161,7 +154,7 @@ class Copies:
         known = self._known.get(ta)
         if known is None:  # forgotten for want of room
             return True
-        key = key_of(member)
+        key = mailbox_of(member)
         holder = known.holders.get(key)
         if holder is not None and holder != alias_idx:
             return False
@@ -219,4 +212,4 @@ class Copies:
 
 def _note(known: _Known, rcpt: RcptRecord) -> None:
     if not is_report(rcpt):
-        known.holders.setdefault(key_of(rcpt.rcpt), rcpt.rcpt_idx)
+        known.holders.setdefault(mailbox_of(rcpt.rcpt), rcpt.rcpt_idx)

@@ -19,6 +19,7 @@ from functools import partial
 from meta1g.base import failure
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import FullError, Module
+from meta1g.base.mailbox import mailbox_of
 from meta1g.base.reply import Reply
 from meta1g.base.rsc import Rsc
 from meta1g.base.shares import Pool, client_key
@@ -27,7 +28,6 @@ from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.pt.workers import Workers
 from meta1g.qmgr import verified
-from meta1g.qmgr.copies import key_of
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.limits import SLICE, STATUS_TEXT_MAX_CHARS
 from meta1g.qmgr.probes import Probes
@@ -148,7 +148,7 @@ class AddressVerifier:
                 then()
 
     def _take(self, question: _Question) -> None:
-        key = key_of(question.address)
+        key = mailbox_of(question.address)
         with self._lock:
             reply, begins = self._decide(key, question)
         if reply is not None:
@@ -252,7 +252,7 @@ class AddressVerifier:
         self._when_read(forget, failed)
 
     def _chosen(self, words: Sequence[str]) -> list[Known]:
-        wanted = {key_of(word) for word in words}
+        wanted = {mailbox_of(word) for word in words}
         with self._lock:
             if "all" in wanted:
                 return self._known.values()

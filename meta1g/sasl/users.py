@@ -45,6 +45,11 @@ class UserLine:
     text: str
 
 
+def in_realm(name: str, realm: str) -> str:
+    """Gives a name with the realm, unless it has one or there is none."""
+    return name if "@" in name or not realm else f"{name}@{realm}"
+
+
 def folded(name: str) -> str:
     """Gives a name as it is looked up."""
     return name.lower()

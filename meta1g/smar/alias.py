@@ -15,6 +15,7 @@ from typing import Final
 from meta1g.base.dataclass import dataclass
 from meta1g.base.idn import forms
 from meta1g.base.log import Log
+from meta1g.base.mailbox import folded
 from meta1g.base.reply import Reply
 from meta1g.maps.base import Map, MapResult, MapStatus
 from meta1g.maps.lookup import address_keys, search, user_keys
@@ -211,7 +212,7 @@ class Aliases:
 
     def _mailbox(self, address: Address) -> str:
         """Gives what makes two addresses the same mailbox: the local part is taken as it is (RFC 5321 2.4)."""
-        return f"{address.local}@{(address.domain or self._hostname).lower()}"
+        return f"{address.local}@{folded(address.domain or self._hostname)}"
 
     def look_up(self, address: Address) -> MapResult:
         """Looks an alias up.  Blocks: if the map does."""

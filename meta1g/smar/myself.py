@@ -3,6 +3,7 @@
 A name says little, since a host has many; what counts is address and port, so that other servers on this machine are others:
 
     address and port that a section smtps listens on; if it listens on all addresses, those of all interfaces and 127.0.0.0/8
+    path of a Unix socket that a section smtps listens on
     0.0.0.0 and :: lead where 127.0.0.1 and ::1 lead; ::ffff:192.0.2.1 is 192.0.2.1
     proxy_addresses, at the ports that smtps listens on and at the port of SMTP servers: a translation leads from there to us
 
@@ -12,6 +13,7 @@ Ref: RFC 5321 5.1 (a server that finds itself among the MX hosts); MeTA1 README,
 """
 
 import ipaddress
+import os
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -23,6 +25,7 @@ from meta1g.rcb.common import ServerAddr
 from meta1g.smar.limits import INTERFACES_TTL_S
 
 _LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
+_UNIX: Final = "unix:"
 _LOOPBACK_NET4: Final = "127."
 #: Listening addresses that stand for all, with the families they stand for.
 _ALL: Final = {"": (4, 6), "0.0.0.0": (4,), "::": (6,)}
@@ -42,7 +45,7 @@ class Myself:
 
     Args:
         names: our host names in lower case.
-        listeners: address, empty for all, and port of each socket of SMTP servers.
+        listeners: address, empty for all, and port of each socket of SMTP servers; `unix:PATH` and 0 for a local one.
         proxies: addresses from which a translation leads to us.
         remote_port: port of SMTP servers.
         read: gives the addresses of the interfaces.
@@ -64,7 +67,9 @@ class Myself:
         log: Log | None = None,
     ) -> None:
         self.names = frozenset(names)
+        listeners = list(listeners)
         sockets = [(address, port) for address, port in listeners if port]
+        self._paths = frozenset(canonical(address) for address, _ in listeners if address.startswith(_UNIX))
         self._exact = frozenset((canonical(address), port) for address, port in sockets if address not in _ALL)
         self._any = frozenset((family, port) for address, port in sockets for family in _ALL.get(address, ()))
         self._proxies = frozenset(canonical(address) for address in proxies)
@@ -85,9 +90,11 @@ class Myself:
             address: IP address, or `unix:PATH`.
             port: its port.
         """
+        address = canonical(address)
+        if address in self._paths:
+            return True
         if port not in self._ports:
             return False
-        address = canonical(address)
         if (address, port) in self._exact or address in self._proxies:
             return True
         if (6 if ":" in address else 4, port) not in self._any:
@@ -113,7 +120,9 @@ class Myself:
 
 
 def canonical(address: str) -> str:
-    """Gives the address that a connection to an address leads to, in one form; what is no IPv6 address stays as it is."""
+    """Gives the address that a connection to an address leads to, in one form; what is no address stays as it is."""
+    if address.startswith(_UNIX):
+        return _UNIX + os.path.normpath(address.removeprefix(_UNIX))
     if ":" not in address:
         return _LOOPBACK[4] if address == "0.0.0.0" else address
     try:

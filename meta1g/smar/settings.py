@@ -224,9 +224,13 @@ class _Reader:
         if smtpc.flag("talk_to_myself"):
             return Myself()
         sockets = [one for smtps in self._config.glob.subs("smtps") for one in smtps.subs("listen_socket")]
-        listeners = [(one.get("address") or "", one.get("port")) for one in sockets if not one.get("path")]
+        listeners = [self._listener(one) for one in sockets]
         proxies, port = self._smar.get("proxy_addresses"), smtpc.get("remote_port")
         return Myself((self._hostname.lower(),), listeners, proxies, port, log=self._log)
+
+    def _listener(self, listen: Section) -> tuple[str, int]:
+        path = listen.get("path")
+        return (f"unix:{self._config.queue_directory / path}", 0) if path else (listen.get("address") or "", listen.get("port"))
 
     def _aliases(self, relay: RelayRules) -> Aliases | None:
         table, section = self._consumer("aliases"), self._smar.sub("aliases")

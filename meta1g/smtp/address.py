@@ -13,12 +13,14 @@ from typing import Final
 from meta1g.base.dataclass import dataclass
 from meta1g.smtp.limits import ADDRESS_MAX_BYTES, DOMAIN_MAX_BYTES, LABEL_MAX_BYTES, LOCAL_PART_MAX_BYTES
 
+#: Other characters than ASCII; none of those that stand for bytes that are no UTF-8 (RFC 6531 3.3).
+_OTHER: Final = r"[^\x00-\xA0\uD800-\uDFFF]"
 _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-]+"
-_UATOM: Final = r"(?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-]|[^\x00-\xA0])+"
+_UATOM: Final = rf"(?:[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~\-]|{_OTHER})+"
 _QUOTED: Final = r'"(?:[ !#-\[\]-~]|\\[ -~])*"'
-_UQUOTED: Final = r'"(?:[ !#-\[\]-~]|\\[ -~]|[^\x00-\xA0])*"'
+_UQUOTED: Final = rf'"(?:[ !#-\[\]-~]|\\[ -~]|{_OTHER})*"'
 _LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_\-]*[A-Za-z0-9_])?"
-_ULABEL: Final = r"(?:[A-Za-z0-9_]|[^\x00-\xA0])(?:(?:[A-Za-z0-9_\-]|[^\x00-\xA0])*(?:[A-Za-z0-9_]|[^\x00-\xA0]))?"
+_ULABEL: Final = rf"(?:[A-Za-z0-9_]|{_OTHER})(?:(?:[A-Za-z0-9_\-]|{_OTHER})*(?:[A-Za-z0-9_]|{_OTHER}))?"
 _LITERAL: Final = r"\[[!-Z^-~]+\]"
 
 
@@ -36,7 +38,7 @@ _BRACKETED: Final = re.compile(r'<((?:[^"<>]|"(?:[^"\\]|\\.)*")*)>(?: +(.*))?', 
 _BARE: Final = re.compile(r'((?:[^"<> @]|"(?:[^"\\]|\\.)*+")*+@[^"<> @]*+)(?: ++(.*))?', re.DOTALL)
 #: A local part of atoms and dots that is no Dot-string: `a..b`, `.a`, `a.`.
 _ODD_DOTS: Final = re.compile(r"([A-Za-z0-9!#$%&'*+/=?^_`{|}~.\-]+)@")
-_UODD_DOTS: Final = re.compile(r"((?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~.\-]|[^\x00-\xA0])+)@")
+_UODD_DOTS: Final = re.compile(rf"((?:[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.\-]|{_OTHER})+)@")
 _LOCAL_SENDER: Final = re.compile(rf"[^@\"]+|{_UQUOTED}")
 #: What clients write that mean an address literal: any address, with or without tag; RFC 5321 4.1.3 has no zone.
 _BRACKET_NAME: Final = re.compile(r"\[[A-Za-z0-9._:\-]*\]?")

@@ -16,6 +16,7 @@ from meta1g.base.clock import Clock
 from meta1g.base.errors import Meta1Error, Module, PermError, TempError
 from meta1g.base.log import Log
 from meta1g.base.reply import Reply
+from meta1g.base.signature import Signature, signature
 from meta1g.rcb.common import ServerAddr
 from meta1g.smtpc.limits import MICROSECONDS, TOKEN_TIMEOUT_S, TOKENS_KEPT
 from meta1g.smtpc.logins import FILE_MAX_BYTES, TOKEN_MAX_BYTES, Login, Logins, SecretKind, parse_logins
@@ -35,7 +36,6 @@ from meta1g.st.offload import offload
 if TYPE_CHECKING:
     import subprocess
 
-_Signature = tuple[int, int, int]
 #: What has closed its output has so long to end.
 _EXIT_S: Final = 1.0
 #: What others may not do with a file of secrets.
@@ -89,14 +89,6 @@ def load_logins(path: Path) -> Logins:
         raise PermError(Module.SMTPC, f"{path} is no UTF-8") from None
 
 
-def _signature(path: Path) -> _Signature | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns
-
-
 class AuthOut:
     """Logins and tokens of this process.
 
@@ -112,7 +104,7 @@ class AuthOut:
     def __init__(self, clock: Clock, log: Log) -> None:
         self._clock = clock
         self._log = log
-        self._files: dict[Path, tuple[_Signature | None, Logins]] = {}
+        self._files: dict[Path, tuple[Signature | None, Logins]] = {}
         self._tokens: dict[Login, tuple[str, float]] = {}
         self._mutexes: dict[Login, StMutex] = {}
 
@@ -128,9 +120,9 @@ class AuthOut:
 
     def _logins(self, path: Path) -> Logins:
         """Switches: yes, if the file is new or has changed."""
-        signature = _signature(path)
+        now = signature(path)
         known = self._files.get(path)
-        if known is not None and known[0] == signature:
+        if known is not None and known[0] == now:
             return known[1]
         try:
             logins = offload(load_logins, path)
@@ -139,7 +131,7 @@ class AuthOut:
                 raise TempError(Module.SMTPC, error.cause) from error
             self._log.error("smtpc.auth_file", f"{error.cause}; the logins from before are used on")
             logins = known[1]
-        self._files[path] = signature, logins
+        self._files[path] = now, logins
         return logins
 
     # -- secrets -------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
+from meta1g.base.mailbox import domain_of
 from meta1g.rcb.smtpc_qmgr import DeliverRcpt
 
 _LIMIT: Final = re.compile(r"([A-Za-z0-9]+)=([1-9][0-9]{0,5})", re.ASCII)
@@ -32,7 +33,7 @@ class ServerLimits:
         left: list[DeliverRcpt] = []
         domains: set[str] = set()
         for rcpt in rcpts:
-            domain = rcpt.rcpt.rpartition("@")[2].lower()
+            domain = domain_of(rcpt.rcpt)
             too_many = self.rcpts and len(fits) >= self.rcpts
             if too_many or (self.domains and domain not in domains and len(domains) >= self.domains):
                 left.append(rcpt)

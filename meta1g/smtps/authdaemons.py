@@ -19,6 +19,7 @@ from meta1g.base.clock import Clock
 from meta1g.base.errors import Module, TempError
 from meta1g.sasl import daemons
 from meta1g.sasl.base import Challenge, SaslError, SaslIdentity
+from meta1g.sasl.users import in_realm
 from meta1g.smtps.backends import BackEnd, Relayed
 from meta1g.smtps.limits import AUTH_PLACES, US
 from meta1g.smtps.mechanisms import PASSWORDS, Mechanism, Way
@@ -140,7 +141,7 @@ class SaslauthdBackEnd(BackEnd):
 
     def known_user(self, name: str) -> str:
         """Gives a name with the realm."""
-        return name if "@" in name or not self._realm else f"{name}@{self._realm}"
+        return in_realm(name, self._realm)
 
     def password_ok(self, user: str, password: str, client: str) -> bool:
         """Asks it.  Switches: yes."""

@@ -17,6 +17,7 @@ from typing import Final
 from meta1g.base.errors import Module, TempError
 from meta1g.sasl.base import Challenge, Found, SaslIdentity
 from meta1g.sasl.stored import check_stored
+from meta1g.sasl.users import in_realm
 from meta1g.smtps.limits import AUTH_QUESTIONS_AT_ONCE
 from meta1g.smtps.mechanisms import MECHANISMS, PASSWORDS, Mechanism, Way
 from meta1g.smtps.passwords import PasswordFile
@@ -139,7 +140,7 @@ class FileBackEnd(BackEnd):
 
     def known_user(self, name: str) -> str:
         """Gives a name with the realm, if it is not in the file without."""
-        return name if "@" in name or not self._realm or name in self._file.users else f"{name}@{self._realm}"
+        return name if name in self._file.users else in_realm(name, self._realm)
 
     def password_ok(self, user: str, password: str, client: str) -> bool:
         """Compares with what is stored, or as if it were.  Switches: yes."""

@@ -29,9 +29,9 @@ from meta1g.milter.changes import (
     NewBody,
     NewMessage,
 )
-from meta1g.milter.flags import FilterActions
 from meta1g.milter.header import ContentSplitter, HeaderEdit
 from meta1g.milter.machine import FilterOutcome, FilterVerdict
+from meta1g.milter.turns import live_and_later
 from meta1g.smtp import replies
 from meta1g.smtp.data import LineEnds
 from meta1g.smtp.esmtp import BINARY
@@ -45,7 +45,6 @@ from meta1g.smtps.limits import FILTER_BODY_HELD_BYTES, FILTER_FIELDS_MAX, FILTE
 from meta1g.smtps.transaction import Transaction
 from meta1g.st import StError, offload, st_checkpoint
 
-_CHANGE_CONTENT: Final = FilterActions.ADDHDRS | FilterActions.CHGHDRS | FilterActions.CHGBODY
 _FIELD_CHANGES: Final = (AddField, InsertField, ChangeField)
 _ENVELOPE_CHANGES: Final = (AddRcpt, DeleteRcpt, ChangeSender)
 
@@ -228,7 +227,7 @@ class FilteredContent:
         self._ta = ta
         self._content = content
         self._splitter = ContentSplitter(FILTER_HEADER_MAX_BYTES, FILTER_FIELDS_MAX)
-        self._live, self._later = _split(filters.listening())
+        self._live, self._later = live_and_later(filters.listening())
         self._chunk = bytearray()
         self._chunk_bytes = min(one.machine.chunk_bytes for one in self._live)
         self._told = False
@@ -441,14 +440,6 @@ def _tell_field(field: Field, one: OneFilter) -> Told:
 
 def _tell_body(chunk: bytes, one: OneFilter) -> Told:
     return one.machine.body(chunk)
-
-
-def _split(filters: list[OneFilter]) -> tuple[list[OneFilter], list[OneFilter]]:
-    """Gives those that see the content while it arrives, and those that have to wait for the changes of others."""
-    for number, one in enumerate(filters, 1):
-        if one.machine.actions & _CHANGE_CONTENT:
-            return filters[:number], filters[number:]
-    return filters, []
 
 
 _WORDS: Final = {

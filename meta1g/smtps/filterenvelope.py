@@ -12,6 +12,7 @@ from typing import Any
 
 from meta1g.base.errors import TempError
 from meta1g.base.ids import RCPT_IDX_MAX
+from meta1g.base.mailbox import mailbox_of
 from meta1g.base.reply import Reply
 from meta1g.milter.changes import AddRcpt, ChangeSender, DeleteRcpt
 from meta1g.milter.errors import MilterProtocolError
@@ -52,7 +53,7 @@ class EnvelopeEdit:
         self.params = ta.params
         self._rcpts: dict[str, list[NewRecipient]] = {}  # a client may name a mailbox twice
         for one in filters.rcpts:
-            self._rcpts.setdefault(_key(one.rcpt), []).append(one)
+            self._rcpts.setdefault(mailbox_of(one.rcpt), []).append(one)
 
     @property
     def rcpts(self) -> list[NewRecipient]:
@@ -75,7 +76,7 @@ class EnvelopeEdit:
             self._set_sender(change)
         elif isinstance(change, DeleteRcpt):
             gone, _rest = self._address(change.path)
-            self._rcpts.pop(_key(gone), None)
+            self._rcpts.pop(mailbox_of(gone), None)
         else:
             self._add(change)
 
@@ -104,8 +105,8 @@ class EnvelopeEdit:
             raise MilterProtocolError(f"a recipient with parameters that are none: {text[:80]!r}")
         if self._next_idx >= RCPT_IDX_MAX:
             raise MilterProtocolError("too many recipients")
-        if _key(rcpt) not in self._rcpts:
-            self._rcpts[_key(rcpt)] = [self._recipient(rcpt, params)]
+        if mailbox_of(rcpt) not in self._rcpts:
+            self._rcpts[mailbox_of(rcpt)] = [self._recipient(rcpt, params)]
             self._next_idx += 1
 
     def _recipient(self, rcpt: str, params: RcptParams) -> NewRecipient:
@@ -213,9 +214,3 @@ def _named(params: MailParams) -> dict[str, Any]:
     """Gives the parameters that were named, by their fields."""
     rows = MAIL_PARAMETERS.values()
     return {row.field: value for row in rows if (value := getattr(params, row.field)) != getattr(NO_MAIL_PARAMS, row.field)}
-
-
-def _key(rcpt: str) -> str:
-    """Gives what two addresses of one mailbox have in common: the domain in any case of letters."""
-    local, at, domain = rcpt.rpartition("@")
-    return f"{local}{at}{domain.lower()}"

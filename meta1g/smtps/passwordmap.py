@@ -19,7 +19,7 @@ from meta1g.rcb.smtps_smar import UserEntry
 from meta1g.sasl.base import Found
 from meta1g.sasl.scram import SALT_BYTES
 from meta1g.sasl.stored import EXTERNAL, Stored, check_stored, make_stored
-from meta1g.sasl.users import Users, name_problem, read_entry
+from meta1g.sasl.users import Users, in_realm, name_problem, read_entry
 from meta1g.smtps.backends import BackEnd
 from meta1g.smtps.limits import AUTH_PLACES
 from meta1g.smtps.mechanisms import PASSWORDS
@@ -59,7 +59,7 @@ class MapBackEnd(BackEnd):
 
     def known_user(self, name: str) -> str:
         """Gives a name with the realm."""
-        return name if "@" in name or not self._realm else f"{name}@{self._realm}"
+        return in_realm(name, self._realm)
 
     def password_ok(self, user: str, password: str, client: str) -> bool:
         """Compares with what is stored, or as if it were.  Switches: yes."""

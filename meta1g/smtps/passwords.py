@@ -15,13 +15,12 @@ from meta1g.base.errors import Meta1Error, Module, PermError, TempError
 from meta1g.base.failure import is_shortage
 from meta1g.base.log import Log
 from meta1g.base.plainfile import open_plain
+from meta1g.base.signature import signature
 from meta1g.sasl.users import FILE_MAX_BYTES, Users, read_users
 from meta1g.st import offload
 
 #: How often it is looked whether the file has changed, at most.
 LOOK_S: Final = 1.0
-
-_Signature = tuple[int, int, int]
 
 
 def read_file(path: Path) -> Users:
@@ -68,7 +67,7 @@ class PasswordFile:
         self._path = path
         self._log = log
         self._clock = clock
-        self._seen = _signature(path)
+        self._seen = signature(path)
         self._next_s = clock.monotonic() + LOOK_S
         self._reading = False
         self.users = read_file(path)
@@ -79,7 +78,7 @@ class PasswordFile:
         if now < self._next_s or self._reading:
             return
         self._next_s = now + LOOK_S
-        seen = _signature(self._path)
+        seen = signature(self._path)
         if seen is None or seen == self._seen:  # a file on its way to be replaced is not a change yet
             return
         self._reading = True
@@ -96,12 +95,3 @@ class PasswordFile:
             self._log.error("smtps.auth_file_wrong", f"{text}; the old one is used on", path=str(self._path))
         finally:
             self._reading = False
-
-
-def _signature(path: Path) -> _Signature | None:
-    """Blocks: no (one system call)."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size

@@ -15,6 +15,8 @@ from typing import Any, Final, cast
 
 from meta1g.base import sysexits, unixsock
 from meta1g.base.cli import CliError
+from meta1g.base.errors import UnsendableError
+from meta1g.base.reply import printable
 from meta1g.rcb.connection import Connection, RcbEvent
 from meta1g.rcb.control import PROTOCOL, CommandResult, ControlCommand
 
@@ -107,6 +109,8 @@ class ControlClient:
                     raise ConnectionResetError(errno.ECONNRESET, "connection closed; see its log")
         except OSError as error:
             raise CliError(f"{self._who} at {self._path}: {error.strerror or error}", sysexits.EX_TEMPFAIL) from error
+        except UnsendableError as error:
+            raise CliError(f"an argument is no UTF-8, or too long: {printable(error.cause)}", sysexits.EX_USAGE) from error
         answer = cast("CommandResult", answers[0].msg)
         if answer.exit_code:
             raise CommandFailedError(answer.text, answer.exit_code)

@@ -45,12 +45,24 @@ def show_queue(client: ControlClient, words: Sequence[str], *, form: str, limit:
         write_lines(queueview.json_lines(rows, now))
     else:
         write_lines(queueview.short(rows, now) if form == "short" else queueview.wide(rows))
-    everything = not words or list(words) == ["all"]
-    if count.rcpts or everything:
-        if form == "short" or (form == "wide" and (count.more or not count.rcpts)):
-            write_lines([count.summary(all_of_it=everything)])
-        return sysexits.EX_OK
-    raise cli.CliError(f"{queueview.NO_MATCH} {' '.join(words)}", sysexits.EX_NOINPUT)
+    _matched(count.rcpts, words)
+    if form == "short" or (form == "wide" and (count.more or not count.rcpts)):
+        write_lines([count.summary(all_of_it=_is_all(words))])
+    return sysexits.EX_OK
+
+
+def _is_all(words: Sequence[str]) -> bool:
+    return not words or list(words) == ["all"]
+
+
+def _matched(count: int, words: Sequence[str]) -> None:
+    """Ends the program if a selector matches nothing.
+
+    Raises:
+        CliError: it does not.
+    """
+    if not count and not _is_all(words):
+        raise cli.CliError(f"{queueview.NO_MATCH} {' '.join(words)}", sysexits.EX_NOINPUT)
 
 
 def show_counts(client: ControlClient, by: str, words: Sequence[str], *, form: str) -> int:
@@ -67,6 +79,7 @@ def show_counts(client: ControlClient, by: str, words: Sequence[str], *, form: s
         write_lines([json.dumps(result, indent=1)])
     else:
         write_lines([queueview.counts(result) if form == "counts" else queueview.shape(result)])
+    _matched(result["total"], words)
     return sysexits.EX_OK
 
 

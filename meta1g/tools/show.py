@@ -70,11 +70,13 @@ def _write_json(queue: Path, envelope: _Row, pages: Iterator[tuple[list[Any], st
     """Prints one object; its recipients page by page."""
     now = time.time()
     facts: dict[str, Any] = with_times(envelope)
+    shown = ""
     if parts.header or parts.body:
         header, _, body = b"".join(_content(queue, envelope)).partition(_BLANK_LINE)
-        facts.update({"header": _text(header + b"\r\n")} if parts.header else {})
-        facts.update({"body": _text(body)} if parts.body else {})
-    sys.stdout.write(f'{{"transaction": {json.dumps(facts)},\n "recipients": [')
+        content = {"header": _text(header + b"\r\n")} if parts.header else {}
+        content |= {"body": _text(body)} if parts.body else {}
+        shown = f' "content": {json.dumps(content)},\n'
+    sys.stdout.write(f'{{"transaction": {json.dumps(facts)},\n{shown} "recipients": [')
     before = "\n"
     for rows, _ in pages:
         for row in rows:

@@ -17,6 +17,7 @@ import base64
 import binascii
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import field
 from itertools import groupby
@@ -28,10 +29,13 @@ from meta1g.base import cli, paths, sysexits
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import PermError
 from meta1g.base.ids import is_id, rcpt_id
+from meta1g.base.reply import printable
 from meta1g.db.cdb import Cdb, CdbWriter, ContentError
 from meta1g.db.defedb import DefeDb
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 from meta1g.rcb.jsonform import from_object, to_object
+from meta1g.smtp.esmtp import MAIL_PARAMETERS, RCPT_PARAMETERS
+from meta1g.smtp.limits import PRIORITY_MAX
 from meta1g.tools.offline import CHUNK, complain, of_queue, owner_of
 
 FORMAT: Final = 1
@@ -77,6 +81,34 @@ def _export_content(cdb: Cdb, ta: TaRecord, count: int) -> Iterator[str]:
         complain(error.cause)
         size = None
     yield json.dumps({"end": {"recipients": count, "bytes": size}})
+
+
+#: What is said to servers: addresses, and parameters with their checks.
+_ADDRESSES: Final = ("mail", "rcpt", "orig_rcpt", "sender")
+_PARAMETERS: Final = {row.field: row.check for row in (*MAIL_PARAMETERS.values(), *RCPT_PARAMETERS.values())}
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_BY_MODES: Final = (None, "R", "N", "RT", "NT")
+_WORDS: Final = ("body", "ret", "envid", "notify", "orcpt")
+
+
+def _check_words(record: TaRecord | RcptRecord) -> None:
+    """Sees to it that nothing of a record is more than one word of a command of SMTP.
+
+    Raises:
+        ValueError: something is.
+    """
+    for name in (*_ADDRESSES, *_WORDS):
+        value = getattr(record, name, None)
+        if value is None:
+            continue
+        try:
+            right = _CONTROL.search(value) is None if name in _ADDRESSES else _PARAMETERS[name](value) is not None
+        except ValueError:
+            right = False
+        if not right:
+            raise ValueError(f"{name}: {printable(value)!r} is nothing that could have been said")
+    if isinstance(record, TaRecord) and (abs(record.priority) > PRIORITY_MAX or record.by_mode not in _BY_MODES):
+        raise ValueError(f"priority {record.priority} or by_mode {record.by_mode!r} is none")
 
 
 # -- in ----------------------------------------------------------------------------------------------------------------
@@ -177,6 +209,7 @@ class Import:
     def _begin(self, ta: TaRecord) -> None:
         if not is_id(ta.ta_id) or not is_id(ta.cdb_id):
             raise ValueError("wrong ids")
+        _check_words(ta)
         there = self._cdb.size(ta.cdb_id)
         if there is not None and there != ta.size_bytes and self._defedb.has_ta(ta.ta_id):
             raise ValueError(f"{ta.ta_id} is in the queue with another content")
@@ -187,6 +220,7 @@ class Import:
             rcpt = from_object(RcptRecord, found)
             if rcpt.ta_id != one.ta.ta_id:
                 raise ValueError(f"{rcpt_id(rcpt.ta_id, rcpt.rcpt_idx)} is of another transaction")
+            _check_words(rcpt)
             one.rcpts.append(rcpt)
         one.count = len(one.rcpts)
 

@@ -32,7 +32,7 @@ def rows_of(answer: Message | None) -> list[dict[str, Any]]:
     if isinstance(answer, Members):
         return [{**_row("alias", ""), "server": member} for member in answer.members]
     if isinstance(answer, Unresolved):
-        raise CommandError(str(answer.reply), sysexits.EX_TEMPFAIL if answer.reply.is_temp else sysexits.EX_UNAVAILABLE)
+        raise CommandError(str(answer.reply), sysexits.EX_TEMPFAIL if answer.reply.is_temp else sysexits.EX_NOUSER)
     if not isinstance(answer, Route):
         raise CommandError(NO_RESOLVER, sysexits.EX_TEMPFAIL)
     return [_server(answer, one) for one in answer.servers]

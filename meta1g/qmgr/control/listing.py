@@ -16,8 +16,8 @@ from typing import Any, Final
 from meta1g.base import sysexits
 from meta1g.base.clock import Clock
 from meta1g.base.ids import split_rcpt_id
+from meta1g.base.mailbox import domain_of
 from meta1g.base.tlspolicy import policy_of
-from meta1g.db.aq import domain_of
 from meta1g.db.aq_types import DestKey
 from meta1g.db.defedb import DefeDb
 from meta1g.db.occ import Destination

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from meta1g.base.ids import RcptId, rcpt_id
+from meta1g.base.mailbox import domain_of
 from meta1g.db.aq_types import AqRcpt, DestKey, Place
 from meta1g.rcb.envelope import RcptFlags, RcptRecord, TaRecord
 
@@ -104,7 +105,7 @@ class QueuedRcpt:
             return server
         if isinstance(self.place, DestKey):
             return self.place.addr
-        return self.rcpt.rcpt.rpartition("@")[2].lower()
+        return domain_of(self.rcpt.rcpt)
 
     def row(self) -> dict[str, Any]:
         """Gives it as it is listed."""

@@ -17,9 +17,10 @@ from typing import Final
 
 from meta1g.base import sysexits
 from meta1g.base.dataclass import dataclass
+from meta1g.base.idn import forms
 from meta1g.base.ids import TaId, is_id, split_rcpt_id
+from meta1g.base.mailbox import bare, domain_of, spellings
 from meta1g.base.units import parse_time_s
-from meta1g.db.aq import domain_of
 from meta1g.qmgr.control.rows import QueuedRcpt
 
 _DOMAIN: Final = re.compile(r"[\w*-]*(\.[\w*-]+)+\.?")
@@ -65,22 +66,22 @@ def pattern(text: str) -> Callable[[str], bool]:
 
 
 def _sender(value: str) -> _Test:
-    matches = pattern(_bare(value))
-    return lambda one, now: matches(one.sender)
+    return _address(value, lambda one: one.sender)
 
 
 def _recipient(value: str) -> _Test:
-    matches = pattern(_bare(value))
-    return lambda one, now: matches(one.rcpt.rcpt)
+    return _address(value, lambda one: one.rcpt.rcpt)
 
 
-def _bare(address: str) -> str:
-    return address[1:-1] if address.startswith("<") and address.endswith(">") else address
+def _address(value: str, address_of: Callable[[QueuedRcpt], str]) -> _Test:
+    """Gives a test of an address; its domain may be written in either kind of labels."""
+    matches = pattern(bare(value))
+    return lambda one, now: any(map(matches, spellings(address_of(one))))
 
 
 def _domain(value: str) -> _Test:
     matches = pattern(_needed(f"*{value}" if value.startswith(".") else value).removesuffix("."))
-    return lambda one, now: matches(domain_of(one.rcpt.rcpt).removesuffix("."))
+    return lambda one, now: any(map(matches, forms(domain_of(one.rcpt.rcpt).removesuffix("."))))
 
 
 def _destination(value: str) -> _Test:
@@ -94,6 +95,8 @@ def _age(value: str) -> _Test:
     low, dots, high = value.partition("..")
     least = parse_time_s(low) if low or not dots else 0
     most = parse_time_s(high) if high else float("inf")
+    if least > most:
+        raise ValueError(f"nothing is older than {low} and younger than {high}")
     return lambda one, now: least <= max(0.0, now - one.rcpt.entered) <= most
 
 
@@ -177,7 +180,7 @@ def parse_id(text: str) -> tuple[TaId, int | None]:
         if "-" in text:
             return split_rcpt_id(text)
         if not is_id(text):
-            raise ValueError(f"not a transaction id: {text!r}")
+            raise ValueError(f"not a transaction id: {text!r}; a domain without a dot is written domain={text}")
     except ValueError as error:
         raise CommandError(f"{error}; qmgrctl queue lists the ids") from error
     return TaId(text), None

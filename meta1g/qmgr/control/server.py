@@ -214,13 +214,21 @@ class Control:
         def found(known: list[Known]) -> None:
             if len(known) > LIST_MAX:
                 answer(sysexits.EX_USAGE, f"{len(known)} addresses; name addresses or domains, of {LIST_MAX} at most", "")
+            elif not known and "all" not in words:
+                answer(*_nothing_known(words))
             else:
                 answer(0, [_row(one) for one in known], "")
 
         verifier.known(_some(words), found, partial(_unread, answer))
 
     def _forget(self, verifier: AddressVerifier, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:
-        verifier.forget(_some(words), lambda count: answer(0, {"forgotten": count}, ""), partial(_unread, answer))
+        def done(count: int) -> None:
+            if count or "all" in words:
+                answer(0, {"forgotten": count}, "")
+            else:
+                answer(*_nothing_known(words))
+
+        verifier.forget(_some(words), done, partial(_unread, answer))
 
     def _limits(self, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:
         try:
@@ -234,6 +242,10 @@ class Control:
             raise CommandError("it takes no argument")
         self._mode.set(name)
         answer(0, {"mode": name}, "")
+
+
+def _nothing_known(words: Sequence[str]) -> tuple[int, str, str]:
+    return sysexits.EX_NOINPUT, f"nothing is known of {' '.join(words)}; qmgrctl verified all lists what is", ""
 
 
 def _some(words: Sequence[str]) -> Sequence[str]:

@@ -13,8 +13,8 @@ from enum import StrEnum
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
+from meta1g.base.mailbox import bare, mailbox_of
 from meta1g.tools.metalog.lines import LogLine
-from meta1g.tools.metalog.query import bare
 
 #: In words, for those of whom no line says more.
 NOT_TRIED: Final = "in the queue, not tried yet"
@@ -110,10 +110,10 @@ class Case:
         aliases = [one for one in rcpts if one.fate is RcptFate.EXPANDED]
         if not aliases:
             return True
-        known = {_mailbox(one.rcpt) for one in rcpts}
+        known = {mailbox_of(one.rcpt) for one in rcpts}
         members = sum(1 for one in rcpts if not one.report and not one.is_named_by_client)
         return members >= sum(one.count for one in aliases) and all(
-            _mailbox(member) in known for one in aliases for member in one.members
+            mailbox_of(member) in known for one in aliases for member in one.members
         )
 
 
@@ -186,9 +186,9 @@ _ATTEMPT: Final = "smtpc.deliver"
 def _rcpt(case: Case, line: LogLine) -> None:
     index, rcpt = line.get("rcpt_idx"), bare(line.get("rcpt"))
     if line.func == "smtps.rcpt":
-        if _mailbox(rcpt) in case.mailboxes:
+        if mailbox_of(rcpt) in case.mailboxes:
             return  # the queue joins it with the one that was there: no other line will name it
-        case.mailboxes.add(_mailbox(rcpt))
+        case.mailboxes.add(mailbox_of(rcpt))
     one = case.rcpts.setdefault(index or rcpt, RcptCase(rcpt, first=line))
     one.first = line if line.func == "smtps.rcpt" else one.first
     late = line.func in _BEFORE_THE_END and one.fate in _ENDED
@@ -213,12 +213,6 @@ def _decide(one: RcptCase, line: LogLine) -> None:
     one.fate, words = _RCPT_EVENTS[line.func]
     one.text, one.last = words(line), line
     one.delay_ms = line.milliseconds("delay_ms") if one.fate in _TIMED else -1.0
-
-
-def _mailbox(address: str) -> str:
-    """Gives what two addresses of one mailbox have in common."""
-    local, at, domain = address.rpartition("@")
-    return f"{local}{at}{domain.lower()}"
 
 
 # -- the whole ---------------------------------------------------------------------------------------------------------

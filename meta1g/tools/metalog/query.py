@@ -10,6 +10,7 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.ids import is_id, split_rcpt_id
+from meta1g.base.mailbox import bare
 from meta1g.tools.metalog.lines import LogLine
 
 Same = Callable[[str, str], bool]
@@ -43,11 +44,6 @@ class Criterion:
 
 def _equal(found: str, value: str) -> bool:
     return found == value
-
-
-def bare(address: str) -> str:
-    """Gives an address or Message-ID without angle brackets."""
-    return address[1:-1] if address.startswith("<") and address.endswith(">") else address
 
 
 def _address(found: str, value: str) -> bool:

@@ -315,7 +315,9 @@ def test_the_operator_sees_what_is_known_and_may_forget_it(made):
             ("a@to.example", 250, "mx-192.0.2.1[192.0.2.1]"), ("b@to.example", 550, "mx-192.0.2.1[192.0.2.1]")
         }  # fmt: skip
         assert ctl.ask("verified", "all")[0].keys() == {"address", "reply", "status", "remote_mta", "last"}
-        assert ctl.ask("verified", "x@to.example") == []
+        for words in (("verified", "x@to.example"), ("forget", "x@to.example", "@nowhere.example")):
+            code, text, _ = ctl.command(*words)
+            assert (code, text.startswith(f"nothing is known of {' '.join(words[1:])}")) == (66, True)
         assert ctl.command("verified")[:2] == (64, "write addresses, @domain or all")
         assert ctl.ask("forget", "b@TO.example", "x@to.example") == {"forgotten": 1}
         assert ctl.ask("status")["verified"] == 2

@@ -41,6 +41,14 @@ def test_a_socket_for_all_addresses_of_a_family_is_not_reached_by_the_other():
     assert not myself(("::", 25)).is_me("127.0.0.1", 25)
 
 
+@pytest.mark.parametrize("path", ["/q/smtps/lmtp", "/q/x/../smtps//lmtp", "/q/./smtps/lmtp"])
+def test_a_local_socket_that_we_listen_on_is_us(path):
+    one = myself(("unix:/q/smtps/lmtp", 0), ("127.0.0.1", 25))
+    assert one.is_me(f"unix:{path}", 0)
+    assert not one.is_me("unix:/q/lmtpsock", 0)
+    assert not myself(("127.0.0.1", 25)).is_me(f"unix:{path}", 0)
+
+
 def test_addresses_of_other_machines_are_others():
     one = myself(("", 25), ("", 587))
     assert not one.is_me("192.0.2.1", 25)

@@ -7,7 +7,7 @@ from meta1g.maps.sequence import SequenceMap
 from meta1g.rcb.smtps_smar import CheckMail, Checks, FindUser
 from meta1g.smar.dnsaddress import ServerAddress
 from meta1g.smar.dnsbl import DnsList
-from meta1g.smar.route import Target
+from meta1g.smar.route import RouteDefaults, Target, plan_of
 from meta1g.smar.settings import name_servers, problems, read_resolv_conf, settings_from
 from meta1g.tls.tlsrpt import RptSender
 
@@ -187,6 +187,17 @@ def test_this_gateway_knows_itself_by_its_sockets_and_by_what_leads_to_them(load
     assert not one.is_me("192.0.2.2", 25)
     assert one.is_me("203.0.113.5", 25)
     assert one.names == {"gw.example"}
+
+
+def test_a_local_socket_of_ours_is_no_way_out(load, tmp_path):
+    """As a local delivery agent it would take the message again, a hundred times."""
+    found = load("", f"smtpc {{ LMTP_socket = s; }} {SERVERS}")
+    defaults = RouteDefaults(port=25, lmtp_socket="s", queue_directory=tmp_path / "q")
+    for target in ("lmtp:./s", "lmtp:"):
+        (server,) = plan_of(target, defaults, explicit=True).targets
+        assert found.myself.is_me(server.host, server.port)
+    (server,) = plan_of("lmtp:./other", defaults, explicit=True).targets
+    assert not found.myself.is_me(server.host, server.port)
 
 
 def test_the_port_of_other_servers_is_the_one_that_is_translated(load):

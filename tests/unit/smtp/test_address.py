@@ -239,3 +239,11 @@ def test_what_begins_as_a_literal_is_one_of_names_and_addresses(argument):
 def test_with_strict_checks_only_hosts_are_taken(argument):
     assert ehlo_text(argument, strict=True) is None
     assert ehlo_text("[IPv6:2001:db8::5]", strict=True) == "[IPv6:2001:db8::5]"
+
+
+@pytest.mark.parametrize(
+    "text", ["\udcfc@x.example", '"\udcfc"@x.example', "a..\udcfc@x.example", "a@b\udcfccher.example", "a@\ud800"]
+)
+def test_what_stands_for_bytes_that_are_no_utf_8_is_in_no_address(text):
+    with pytest.raises(AddressError, match="address has a wrong form"):
+        parse_path(text, ODD, utf8=True)

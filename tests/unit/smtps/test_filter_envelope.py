@@ -126,6 +126,38 @@ def test_a_policy_milter_may_leave_the_domain_away_too(scene):
     assert (announced.mail, [one.rcpt for one in rcpts]) == ("carl@mx.example", ["bob@mx.example"])
 
 
+U_LABEL, A_LABEL = "r@b\u00fccher.example", "r@XN--bcher-kva.example"
+
+
+@pytest.mark.parametrize(("one", "other"), [(U_LABEL, A_LABEL), (A_LABEL, U_LABEL), (A_LABEL, A_LABEL.lower())])
+def test_a_recipient_is_the_same_however_its_domain_is_written(scene, one, other):
+    mail, more = "MAIL FROM:<s@example.org> SMTPUTF8", (one, "x@example.org")
+    said = f"<{other.encode().decode('latin-1')}>"  # the filter says each character as a byte
+    sent(scene, ["ADDRCPT", said], mail=mail, rcpts=more)
+    assert [rcpt.rcpt for rcpt in scene[0].qmgr.of(NewRecipient)] == list(more)
+    _, rcpts = sent(scene, ["DELRCPT", said], mail=mail, rcpts=more)
+    assert [rcpt.rcpt for rcpt in rcpts] == ["x@example.org"]
+
+
+def test_a_recipient_that_was_named_twice_goes_as_a_whole_and_may_come_back(scene):
+    twice = ("r@example.org", "x@example.org", "r@EXAMPLE.org")
+    _, rcpts = sent(scene, ["DELRCPT", "<r@Example.org>"], rcpts=twice)
+    assert [one.rcpt for one in rcpts] == ["x@example.org"]
+    _, rcpts = sent(scene, ["DELRCPT", "<r@Example.org>"], ["ADDRCPT", "<r@example.org>"], rcpts=twice)
+    assert [(one.rcpt, one.rcpt_idx) for one in rcpts] == [("x@example.org", 1), ("r@example.org", 3)]
+    assert len({one.rcpt_idx for one in rcpts}) == 2
+
+
+@pytest.mark.parametrize("change", ["ADDRCPT", "DELRCPT"])
+@pytest.mark.parametrize(
+    "address", ["<\xfc@example.org>", "x@b\xfccher.example", '<"\xfc"@example.org>', "<a..\xfc@example.org>"]
+)
+def test_an_address_that_is_no_utf_8_is_a_mistake_of_the_filter(scene, change, address):
+    """It is what mail comes to whose filter failed, and the session goes on."""
+    assert sent(scene, [change, address], mail="MAIL FROM:<s@example.org> SMTPUTF8", code="451 4.7.1") == (None, [])
+    assert scene[0].wait_log(r"func=smtps\.milter_failed, .*is no address")
+
+
 def test_many_recipients_that_a_filter_adds_and_removes_cost_the_same_each():
     session = SimpleNamespace(settings=SimpleNamespace(hostname="mx.example"))
     ta = SimpleNamespace(posted=1000, params=NO_MAIL_PARAMS, ta_id="S" + "0" * 18)

@@ -1,4 +1,5 @@
 import fcntl
+import io
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from zlib import crc32
 import pytest
 
 from meta1g.base import sysexits
+from meta1g.base.cli import CliError
 from meta1g.base.log import FdSink, Log
 from meta1g.base.paths import CDB_FILE_MODE, CDB_SUBDIRECTORIES, QMGR_LOCK_FILE
 from meta1g.base.reply import Reply
@@ -19,8 +21,9 @@ from meta1g.db.defedb import DefeDb
 from meta1g.db.defedb_records import encode_record
 from meta1g.db.ibdb import Ibdb
 from meta1g.db.lostfound import LostFound
-from meta1g.rcb.envelope import Attempt, DsnRcpt
-from tests.fakes.envelopes import rcpt, rcpts, ta, ta_id
+from meta1g.rcb.envelope import HELD_UNTIL, Attempt, DsnRcpt
+from meta1g.tools.transfer import Import, export
+from tests.fakes.envelopes import NOW, rcpt, rcpts, ta, ta_id
 
 
 @pytest.fixture
@@ -347,6 +350,107 @@ def test_wrong_input_is_named_with_its_line_and_leaves_no_half_transaction(whole
     result = imported(other, change(metaqueue("export", whole).stdout))
     assert (result.returncode, told in result.stderr) == (sysexits.EX_DATAERR, True), result.stderr
     assert metaqueue("check", "--content", other).stdout in ("nothing is wrong\n",) or told.startswith("'recipients'")
+
+
+def all_facts(path):
+    """A queue whose message has every fact that an envelope can have, each of them another one than by default."""
+    make_whole(path, empty=True)
+    reply = Reply(450, "4.7.1", "held by milter f: \x1b[1m odd, \u00fc", "")
+    said = Reply(550, "5.1.1", ("no", "such user"), "mx.example[192.0.2.1]")
+    about = DsnRcpt(rcpt="x@y", orcpt="rfc822;x@y", reply=said, last_try=5.25, expired=True, orig_rcpt="list@y")
+    attempt = Attempt(server="mx[192.0.2.1]", reply=said, count=3, first=1.5, last=2.5)
+    message = ta(
+        5,
+        3,
+        mail="j\u00f6e@b\u00fccher.example",
+        size_bytes=5,
+        checksum=crc32(b"a\r\n\0\xff"),
+        body="BINARYMIME",
+        smtputf8=True,
+        ret="HDRS",
+        envid="e+2B1",
+        requiretls=True,
+        automatic=True,
+        tls_optional=True,
+        by=NOW + 60.5,
+        by_mode="RT",
+        priority=-9,
+    )
+    one = rcpt(
+        5,
+        2,
+        rcpt="\u00fc\u200d@to.example",
+        notify="SUCCESS,DELAY",
+        orcpt="utf-8;\\x{FC}@to.example",
+        orig_rcpt="all@to.example",
+        sender="l+x=y@from.example",
+        flags=32 | 16 | 8,
+        tries=7,
+        last_try=NOW + 1,
+        next_try=HELD_UNTIL,
+        reply=reply,
+        failed=(about,),
+        attempts=(attempt,),
+    )
+    for record in (message, one, about, attempt):
+        same = [plan.name for plan in record.PLAN.fields if plan.optional and getattr(record, plan.name) == plan.default]
+        assert same == [], "a fact that the test does not know"
+    Cdb(path / "cdb").write_whole(ta_id(5), [b"a\r\n\0\xff"])
+    defedb = DefeDb(path / "defedb", 1 << 20)
+    defedb.open()
+    defedb.store([message], [one])
+    defedb.close()
+    return path, message, one
+
+
+def test_every_fact_of_an_envelope_outlasts_export_and_import(tmp_path):
+    path, message, one = all_facts(tmp_path / "from")
+    lines = metaqueue("export", path).stdout
+    other = make_whole(tmp_path / "to", empty=True)
+    assert imported(other, lines).returncode == 0
+    assert metaqueue("export", other).stdout == lines
+    defedb = DefeDb(other / "defedb", 1 << 20)
+    defedb.open()
+    assert (defedb.get_ta(ta_id(5)), defedb.get_rcpts(ta_id(5), -1, 10)) == (message, [one])
+    defedb.close()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"mail": "j', '"mail": "x>\\r\\nRCPT TO:<', "mail: "),
+        ('"rcpt": "', '"rcpt": "\\u0000', "rcpt: "),
+        ('"HDRS"', '"H D"', "ret: "),
+        ('"sender": "l', '"sender": "\\u0085', "sender: "),
+        ('"orig_rcpt": "all', '"orig_rcpt": "\\u007f', "orig_rcpt: "),
+        ('"BINARYMIME"', '"8BIT\\r\\n"', "body: "),
+        ('"e+2B1"', '"e 1"', "envid: "),
+        ('"SUCCESS,DELAY"', '"NEVER\\r\\nDATA"', "notify: "),
+        ('"orcpt": "utf-8;', '"orcpt": "utf-8; ', "orcpt: "),
+        ('"RT"', '"Q"', "by_mode 'Q'"),
+        ('"priority": -9', '"priority": -10', "priority -10"),
+        ('"by": ', '"by": 1e999, "x": ', "x"),
+        ('"by": ', '"by": -', "TaRecord.by"),
+    ],
+)
+def test_an_import_takes_nothing_that_would_be_more_than_one_word_of_smtp(tmp_path, old, new, told):
+    path, _, _ = all_facts(tmp_path / "from")
+    other = make_whole(tmp_path / "to", empty=True)
+    lines = io.StringIO(swapped("".join(f"{line}\n" for line in exported(path)), old, new))
+    defedb = DefeDb(other / "defedb", 1 << 20)
+    defedb.open()
+    with pytest.raises(CliError, match=f"^line [0-9]+: .*{re.escape(told)}"):
+        Import(other, defedb, None).run(lines)
+    assert defedb.get_ta(ta_id(5)) is None
+    defedb.close()
+
+
+def exported(path):
+    defedb = DefeDb(path / "defedb", 1 << 20)
+    defedb.open()
+    lines = list(export(path, defedb))
+    defedb.close()
+    return lines
 
 
 @pytest.mark.root

@@ -3,6 +3,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from meta1g.base import sysexits
 from meta1g.base.cli import CliError
 from meta1g.qmgr.defer import Change
 from meta1g.rcb.envelope import HELD_UNTIL, RcptFlags
-from meta1g.tools import qmgrctl
+from meta1g.tools import mailq, qmgrctl
 from meta1g.tools.ctlclient import CommandFailedError
 from tests.fakes.envelopes import rcpt, ta
 from tests.fakes.qmgr_peers import new_id, route
@@ -195,7 +196,7 @@ def test_show_tells_the_envelope_and_every_attempt_with_its_reply(qmgr, ctl):
 
 
 def test_show_prints_header_and_body_as_they_are(qmgr):
-    ta_id = qmgr.smtps().mail("r@to.example", content=b"Subject: \xff\r\nTo: x\r\n\r\nbody\r\n\r\nmore\r\n")
+    ta_id = qmgr.smtps().mail("r@to.example", body="BINARYMIME", content=b"Subject: \xff\r\nTo: x\r\n\r\nbody\r\n\r\nmore\r\n")
     wait_until(qmgr.states, "it is here")
     header, body = b"Subject: \xff\r\nTo: x\r\n", b"body\r\n\r\nmore\r\n"
     for options, wanted in ((["--header"], header), (["--body"], body), (["--body", "--header"], header + b"\r\n" + body)):
@@ -204,6 +205,10 @@ def test_show_prints_header_and_body_as_they_are(qmgr):
             capture_output=True, timeout=60, check=False,
         )  # fmt: skip
         assert (result.returncode, result.stdout) == (0, wanted), result.stderr
+    facts = json.loads(program("-f", str(qmgr.conf), "--json", "show", "--header", "--body", ta_id).stdout)
+    assert facts["transaction"]["body"] == "BINARYMIME"
+    parts = {name: text.encode("utf-8", "surrogateescape") for name, text in facts["content"].items()}
+    assert parts == {"header": header, "body": body}
     qmgr.cdb.path(ta_id).write_bytes(b"another")
     assert program("-f", str(qmgr.conf), "show", "--body", ta_id).returncode == sysexits.EX_DATAERR
 
@@ -238,6 +243,19 @@ def test_a_time_is_shown_as_a_time(ctl, qmgr):
     started = json.loads(ctl("--json", "status"))["started"]
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", started)
     assert f"started          {started}" in ctl("status")
+
+
+@pytest.mark.parametrize("words", [("queue", "sender=\udcff@x.example"), ("show", "\udcff"), ("limits", "x=\udcff")])
+def test_a_word_that_is_no_utf_8_is_a_mistake_of_the_command_line(qmgr, words):
+    with pytest.raises(CliError, match="no UTF-8") as error:
+        qmgrctl.main(["-f", str(qmgr.conf), *words])
+    assert error.value.exit_code == sysexits.EX_USAGE
+
+
+def test_ids_on_the_command_line_are_as_good_as_those_on_standard_input(qmgr, capsys):
+    ids = [new_id() for _ in range(20_000)]
+    assert qmgrctl.main(["-f", str(qmgr.conf), "remove", *ids]) == sysexits.EX_NOINPUT
+    assert "and 19990 others" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -275,3 +293,56 @@ def test_what_qmgr_refuses_is_told_with_its_exit_code(qmgr):
     result = program("-f", str(qmgr.conf), "show", new_id())
     assert result.returncode == sysexits.EX_NOINPUT
     assert result.stderr.endswith(": no such transaction in the queues\n")
+
+
+OPERATING = Path(__file__).parents[3] / "docs" / "operating.md"
+
+
+def documented(title):
+    """Gives the words of code in the row of a program in the table of JSON shapes."""
+    rows = [line for line in OPERATING.read_text().splitlines() if line.startswith("| `") and f"`{title}" in line.split("|")[1]]
+    assert len(rows) == 1, title
+    return {word for span in re.findall("`([^`]+)`", rows[0].split("|", 2)[2]) for word in span.split()}
+
+
+def names(value):
+    """Gives the names of all fields, but those of objects whose names are data."""
+    if isinstance(value, list):
+        return set().union(*map(names, value))
+    if not isinstance(value, dict):
+        return set()
+    return set(value).union(*(names(one) for key, one in value.items() if key not in ("failures", "free_bytes")))
+
+
+def test_the_shape_of_the_json_is_the_one_that_the_manual_has(qmgr, ctl):
+    qmgr.smar(answers={"r@to.example": route("192.0.2.1")})
+    qmgr.agent(script=lambda job: job.done(450))
+    ta_id = qmgr.smtps().mail("r@to.example", content=b"Subject: x\r\n\r\nx\r\n")
+    qmgr.wait_deferred(1)
+    queue = documented("mailq --json`, `qmgrctl --json queue")
+    assert names(json.loads(ctl("--json", "queue"))) == queue - {"defedb", "held", "aq"}
+    shown = names(json.loads(ctl("--json", "show", "--header", "--body", ta_id)))
+    own = documented("qmgrctl --json show ID") - {"--header", "--body"}
+    assert shown - queue == own - queue
+    for command in ("limits", "destinations"):
+        assert names(json.loads(ctl("--json", command))) == documented(f"qmgrctl --json {command}")
+    assert names(json.loads(ctl("--json", "explain", "r@to.example"))) == documented("qmgrctl --json explain")
+    status = json.loads(program("-f", str(qmgr.conf), "--json", "status").stdout)  # whatever its exit code is
+    listed = documented("qmgrctl --json status")
+    assert {key for key, value in status.items() if isinstance(value, str | list | dict)} <= listed
+    assert names(status["filters"]) <= listed
+    assert set(json.loads(ctl("--json", "usage"))) >= {"free_bytes"}
+    for command in ("drain", "stop", "resume"):
+        assert names(json.loads(ctl("--json", command))) <= documented("qmgrctl --json forget")
+    changed = documented("qmgrctl --json hold")
+    for words in (("hold", ta_id), ("remove", "--dry-run", ta_id), ("remove", ta_id)):
+        result = json.loads(ctl("--json", *words))
+        assert {key for key, value in result.items() if not isinstance(value, int) or isinstance(value, bool)} <= changed
+
+
+@pytest.mark.parametrize("options", [("--counts", "age"), ("--shape", "domain"), ("--json", "--counts", "sender")])
+def test_a_count_of_nothing_is_a_mistake_of_the_selector(qmgr, options):
+    with pytest.raises(CliError, match=r"no recipient in the queues matches exmaple\.org") as caught:
+        mailq.main(["-f", str(qmgr.conf), *options, "exmaple.org"])
+    assert caught.value.exit_code == sysexits.EX_NOINPUT
+    assert mailq.main(["-f", str(qmgr.conf), *options]) == sysexits.EX_OK

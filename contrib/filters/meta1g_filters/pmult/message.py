@@ -14,9 +14,10 @@ from typing import Final
 
 from meta1g.base.reply import Reply
 from meta1g.milter.changes import AddField, ChangeField, FilterChange, InsertField, NewBody
-from meta1g.milter.flags import FilterActions, FilterSteps
+from meta1g.milter.flags import FilterSteps
 from meta1g.milter.header import ContentSplitter, HeaderEdit
 from meta1g.milter.machine import CONTINUE, FilterOutcome, FilterVerdict
+from meta1g.milter.turns import live_and_later
 from meta1g.smtp.data import LineEnds
 from meta1g.smtp.header import Field
 from meta1g_filters.pmult.changes import AllChanges, check
@@ -29,7 +30,6 @@ _FIELDS_MAX: Final = 5000
 _HEADER_TOO_BIG: Final = FilterVerdict(FilterOutcome.REFUSE, Reply(552, "5.3.4", "Header too big"))
 _HELD_BYTES: Final = 256 << 10
 _PIECE_BYTES: Final = 32 << 10
-_CHANGE_CONTENT: Final = FilterActions.ADDHDRS | FilterActions.CHGHDRS | FilterActions.CHGBODY
 #: Stands for the Received field of the gateway, which filters do not see and an inserted field is counted with.
 _OWN: Final = b"Received: by the gateway\r\n"
 
@@ -118,7 +118,7 @@ class PmultMessage:
         self._table = table
         self._binary = binary
         self._splitter = ContentSplitter(_HEADER_MAX_BYTES, _FIELDS_MAX)
-        self._live, self._later = _split(table.listening())
+        self._live, self._later = live_and_later(table.listening())
         self._chunk = bytearray()
         self._chunk_bytes = min((one.machine.chunk_bytes for one in self._live), default=_PIECE_BYTES)
         self._told = False
@@ -246,11 +246,3 @@ def _tell_field(field: Field, one: MilterSeat) -> bytes:
 
 def _tell_body(chunk: bytes, one: MilterSeat) -> bytes:
     return one.machine.body(chunk)
-
-
-def _split(seats: list[MilterSeat]) -> tuple[list[MilterSeat], list[MilterSeat]]:
-    """Gives those that see the content while it arrives, and those that have to wait for the changes of others."""
-    for number, one in enumerate(seats, 1):
-        if one.machine.actions & _CHANGE_CONTENT:
-            return seats[:number], seats[number:]
-    return seats, []

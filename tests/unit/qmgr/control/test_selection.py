@@ -64,6 +64,33 @@ def test_a_recipient_is_not_selected_if_one_condition_does_not_hold(words):
     assert not selects(*words)
 
 
+@pytest.mark.parametrize("rcpt", ["User@b\u00fccher.example", "User@xn--bcher-kva.example"])
+@pytest.mark.parametrize(
+    "word",
+    ["domain=b\u00fccher.example", "domain=XN--bcher-kva.example", "domain=B\u00dcCH*", "b\u00fccher.example",
+     "domain=xn--*", "recipient=user@b\u00fccher.example", "recipient=*@xn--bcher-kva.example"],
+)  # fmt: skip
+def test_a_domain_is_the_same_in_either_kind_of_labels(word, rcpt):
+    assert selects(word, rcpt=rcpt)
+    assert not selects(word, rcpt="User@bucher.example")
+    if word.startswith("recipient"):
+        assert selects(word.replace("recipient", "sender"), mail=rcpt)
+
+
+def test_a_recipient_without_a_domain_is_in_none():
+    assert not selects("domain=postmaster", rcpt="postmaster")
+    assert selects("recipient=postmaster", rcpt="postmaster")
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [("age=2d..1h", "nothing is older than 2d and younger than 1h"), ("localhost", "written domain=localhost")],
+)
+def test_a_selector_that_can_select_nothing_is_refused(word, told):
+    with pytest.raises(CommandError, match=told):
+        parse("remove", [word])
+
+
 def test_the_sender_is_that_of_the_recipient():
     assert selects("sender=<>", mail="")
     assert selects("sender=owner@list.example", sender="owner@list.example")
