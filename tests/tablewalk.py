@@ -58,8 +58,8 @@ def write_maps(rows: Sequence[Row], directory: Path) -> None:
         MapFile.build(directory / f"{kind}.db", sorted(entries.items()))
 
 
-def try_command(text: str, gateway: Gateway, directory: Path) -> str:
-    """Runs a command of the shell in a directory, beside a gateway, and gives its output; it has to end well."""
+def try_command(text: str, gateway: Gateway, directory: Path, *, code: int = 0) -> str:
+    """Runs a command of the shell in a directory, beside a gateway, and gives its output; it has to end with this code."""
     name, _, rest = text.partition(" ")
     module, _, function = console_scripts()[name].partition(":")
     options = ["-f", str(gateway.conf)] if name in _WITH_CONFIGURATION else []
@@ -74,7 +74,7 @@ def try_command(text: str, gateway: Gateway, directory: Path) -> str:
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, f"{text}: {done.stderr}"
+    assert done.returncode == code, f"{text}: {done.stderr}"
     return done.stdout
 
 

@@ -140,7 +140,7 @@ def test_postfix_takes_mail_from_who_has_logged_in(peers, mechanism):
 
 def test_postfix_refuses_a_wrong_password_and_the_message_waits(peers):
     port = peers.ports["SCRAM-SHA-256"]
-    wait_until(lambda: deliver(peers, port, "wrong.x.example").session.code == 435, WAIT_S, "the refusal")
+    wait_until(lambda: deliver(peers, port, "wrong.x.example").session.code == 451, WAIT_S, "the refusal")
 
 
 def test_postfix_refuses_who_has_no_login(peers):

@@ -150,7 +150,7 @@ def test_explain_tells_why_no_mail_may_go(explain):
 def test_explain_tells_members_and_errors(explain):
     code, rows = explain(Members(members=("x@b.example", "y@b.example")))
     assert (code, [(row["server"], row["da"]) for row in rows]) == (0, [("x@b.example", "alias"), ("y@b.example", "alias")])
-    assert explain(Unresolved(reply=Reply(550, "5.1.2", "no such domain"))) == (69, "550 5.1.2 no such domain")
+    assert explain(Unresolved(reply=Reply(550, "5.1.2", "no such domain"))) == (67, "550 5.1.2 no such domain")
     assert explain(Unresolved(reply=Reply(451, "4.4.3", "later")))[0] == 75
     assert explain(Route(da=0, servers=()))[1] == []
 
