@@ -124,6 +124,7 @@ class Context:
         ctx = self.ctx
         lib.SSL_CTX_set_min_proto_version(ctx, lib.TLS1_3_VERSION if settings.tls13_only else lib.TLS1_2_VERSION)
         lib.SSL_CTX_set_options(ctx, lib.SSL_OP_NO_RENEGOTIATION | lib.SSL_OP_NO_COMPRESSION)
+        lib.end_renegotiation(ctx)
         modes = lib.SSL_MODE_ENABLE_PARTIAL_WRITE | lib.SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | lib.SSL_MODE_RELEASE_BUFFERS
         lib.SSL_CTX_set_mode(ctx, modes)
         lib.SSL_CTX_clear_mode(ctx, lib.SSL_MODE_AUTO_RETRY)  # a record without data ends a call, so that others have a turn

@@ -12,7 +12,7 @@ from meta1g.base.tlsfacts import KeyPair, TlsSettings
 from meta1g.st import libssl, tls
 from meta1g.st.limits import TURN_CALLS
 from tests.fakes.certificates import make_certificate
-from tests.fakes.key_updates import key_updates
+from tests.fakes.key_updates import key_updates, renegotiation
 from tests.unit.st.conftest import errno_of
 from tests.unit.st.tls_ends import LIMIT, any_client, later, server_context, shake
 
@@ -95,6 +95,18 @@ def test_others_have_turns_while_a_client_does_nothing_but_change_its_keys(pair,
     assert len(turns) >= 500
     st.st_thread_interrupt(other)
     st.st_usleep(0)
+
+
+def test_who_asks_for_another_handshake_is_not_read_any_more(pair, directory):
+    """OpenSSL refuses each try and reads on without leaving the call: a client that goes on asking would own the process."""
+    server = server_context(directory, "mx.example")
+    taking = later(tls.st_tls_accept, pair[0], server, LIMIT)
+    client = pair[1].sock
+    client.setblocking(True)
+    record = st.offload(renegotiation, client)
+    assert st.st_thread_join(taking).version == "TLSv1.2"
+    client.sendall(record)
+    assert errno_of(st.st_read, pair[0], 99, LIMIT) == errno.EPROTO
 
 
 def test_an_unknown_certificate_is_told(pair, server, directory, backend):
