@@ -87,7 +87,7 @@ class EnvelopeEdit:
         params = parse_mail_params(text, frozenset(Ext))
         if isinstance(params, Reply):
             raise MilterProtocolError(f"a sender with parameters that are none: {text[:80]!r}")
-        named = _named(params)
+        named = _differing(params, NO_MAIL_PARAMS)
         fixed = [name for name in _OF_CLIENT if MAIL_PARAMETERS[name].field in named]
         if fixed:
             raise MilterProtocolError(f"a sender with {fixed[0]}: leave it away since that is the client's to say")
@@ -168,11 +168,9 @@ class EnvelopeEdit:
 
     def _changed_params(self, now: float) -> dict[str, Any]:
         """Gives the fields of the announcement that other parameters of MAIL change; a filter of ours may raise a priority."""
-        before, after = self._ta.params, self.params
-        rows = MAIL_PARAMETERS.values()
-        values = {row.field: value for row in rows if (value := getattr(after, row.field)) != getattr(before, row.field)}
-        if after.by is not None and values.pop("by", None):
-            values |= {"by": now + after.by.seconds, "by_mode": after.by.mode}
+        values, by = _differing(self.params, self._ta.params), self.params.by
+        if by is not None and values.pop("by", None):
+            values |= {"by": now + by.seconds, "by_mode": by.mode}
         return values
 
     def _log(self, dialogue: Dialogue, added: list[NewRecipient]) -> None:
@@ -210,7 +208,7 @@ def _parameters(rest: str, params: bytes) -> str:
     return f"{rest} {params.decode('ascii', 'replace')}".strip()
 
 
-def _named(params: MailParams) -> dict[str, Any]:
-    """Gives the parameters that were named, by their fields."""
-    rows = MAIL_PARAMETERS.values()
-    return {row.field: value for row in rows if (value := getattr(params, row.field)) != getattr(NO_MAIL_PARAMS, row.field)}
+def _differing(params: MailParams, others: MailParams) -> dict[str, Any]:
+    """Gives the parameters, by their fields, that are not those of others."""
+    fields = [row.field for row in MAIL_PARAMETERS.values()]
+    return {field: value for field in fields if (value := getattr(params, field)) != getattr(others, field)}
