@@ -24,8 +24,8 @@ QUESTIONS = (
 #: Files of the processes on a message's way that are no step of it.
 SUPPORT = {
     "qmgr": "check env settings limits context resources status filterstatus smtpc_link",
-    "smtps": "authsettings check context dialogue filtering filtermacros filterstats limits link listen milters passed settings "
-    "tickets tlscheck transaction verify",
+    "smtps": "authsettings check context dialogue filtering filtermacros filterstats limits link listen milters passed "
+    "settings tickets tlscheck transaction verify",
     "smtpc": "auth check forward limits patience settings",
 }
 
