@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from meta1g.base import failure, logkept, paths
 from meta1g.base.accounts import Access
@@ -71,8 +71,6 @@ from meta1g.qmgr.wrong_clock import WrongClock
 from meta1g.rcb import control as control_protocol
 from meta1g.rcb import smtpc_qmgr, smtps_qmgr
 from meta1g.rcb.smtps_qmgr import ClientEvent
-
-_MB: Final = 1 << 20
 
 
 class Context:
