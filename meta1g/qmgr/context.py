@@ -221,16 +221,13 @@ class Context:
             (paths.QMGR_SMTPC_SOCKET, smtpc_qmgr.PROTOCOL, self.smtpc.on_connect),
             (paths.QMGR_CONTROL_SOCKET, control_protocol.PROTOCOL, self.control.on_connect),
         ):
-            access = accesses.get(name)
             self._listeners.append(
                 RcbListener(
                     self.env.evthr,
                     self.queue / name,
                     protocol,
                     on_connect=on_connect,
-                    mode=paths.SOCKET_MODE,
-                    gid=None if access is None else access.gid,
-                    allowed_uids=None if access is None else access.uids,
+                    access=accesses.get(name),
                     log=self._log,
                 )
             )
