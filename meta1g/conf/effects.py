@@ -94,7 +94,6 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
         f"{_SMAR}._myself",
         "meta1g.smar.settings:name_servers",
         "meta1g.smar.settings:_dns",
-        "meta1g.smar.main:Smar",
     ),
     "smar nameserver": ("meta1g.smar.settings:name_servers",),
     "smar map": _MAP,
