@@ -20,7 +20,6 @@ SEEN_BY_TESTS = {
     "set_exit": "base/failure.py: a test must not end its process",
     "open_of": "db/icc.py: connections of a client",
     "held_bytes": "milter/codec.py: nothing is kept behind the last frame",
-    "MACROS": "milter/macros.py: what filters get at some time",
     "held_names": "pt/lock.py: which locks a thread holds",
     "set_checking": "pt/lock.py: the whole suite runs with the order of locks checked",
     "stuff": "smtp/data.py: the other half of Unstuffer; what smtpc sends is stuffed piece by piece",
