@@ -9,7 +9,6 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -22,9 +21,10 @@ from meta1g.rcb.control import PROTOCOL, CommandResult, ControlCommand
 
 #: Some commands go through a million recipients.
 TIMEOUT_S: Final = 600
-#: After so many pages the process that is asked has as much time for others as each page took.
-_PAGES_AT_ONCE: Final = 40
-_PAUSE_MAX_S: Final = 0.2
+#: Once its answers have taken so long in all, the process that is asked has so many times as much time for others.
+_AT_ONCE_S: Final = 0.5
+_REST: Final = 5
+_PAUSE_MAX_S: Final = 0.5
 _NICE: Final = 10
 #: The word before where a page begins.
 AFTER: Final = "--after"
@@ -70,10 +70,11 @@ class ControlClient:
             CommandFailedError: the command was refused.
             CliError: the connection broke.
         """
-        result, more = self._once(words)
-        while more:
-            part, more = self._once((*words, AFTER, more))
-            result += part
+        answer = self._once(words)
+        result = json.loads(answer.text)
+        while answer.more:
+            answer = self._once((*words, AFTER, answer.more))
+            result += json.loads(answer.text)
         return result
 
     def pages(self, *words: str, after: str = "") -> Iterator[tuple[list[Any], str]]:
@@ -86,18 +87,25 @@ class ControlClient:
         Returns:
             Rows (a page may be empty although others follow), and where the next page begins, empty for none.
         """
-        more = after
-        for number in count():
+        return ((json.loads(answer.text), answer.more) for answer in self.answers(*words, after=after))
+
+    def answers(self, *words: str, after: str = "") -> Iterator[CommandResult]:
+        """Does what pages() does; gives the answers as they come."""
+        more, sum_s, late = after, 0.0, False
+        while True:
             begin_s = time.monotonic()
-            page, more = self._once((*words, AFTER, more) if more else words)
-            took_s = time.monotonic() - begin_s
-            yield page, more
+            answer = self._once((*words, AFTER, more) if more else words)
+            came_s = time.monotonic()
+            yield answer
+            more = answer.more
             if not more:
                 return
-            if number >= _PAGES_AT_ONCE:
-                _step_back(took_s, first=number == _PAGES_AT_ONCE)
+            sum_s += came_s - begin_s
+            if sum_s >= _AT_ONCE_S:
+                _step_back(came_s + _REST * (came_s - begin_s), first=not late)
+                late = True
 
-    def _once(self, words: tuple[str, ...]) -> tuple[Any, str]:
+    def _once(self, words: tuple[str, ...]) -> CommandResult:
         try:
             self._rcb.request(ControlCommand(words=words), words)
             while self._rcb.unsent_bytes:
@@ -114,15 +122,15 @@ class ControlClient:
         answer = cast("CommandResult", answers[0].msg)
         if answer.exit_code:
             raise CommandFailedError(answer.text, answer.exit_code)
-        return json.loads(answer.text), answer.more
+        return answer
 
 
-def _step_back(took_s: float, *, first: bool) -> None:
-    """Leaves the machine to mail for a while: a long list has time."""
+def _step_back(until_s: float, *, first: bool) -> None:
+    """Leaves the machine to mail until a monotonic time: a long list has time."""
     if first:
         with contextlib.suppress(OSError):
             os.nice(_NICE)
-    time.sleep(min(took_s, _PAUSE_MAX_S))
+    time.sleep(max(0.0, min(until_s - time.monotonic(), _PAUSE_MAX_S)))
 
 
 def _advised(text: str, error: OSError) -> CliError:
