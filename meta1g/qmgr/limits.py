@@ -115,7 +115,7 @@ CHECKPOINT_S: Final = 60
 #: Rows in one answer to the control socket.
 LIST_MAX: Final = 500
 #: Recipients of DEFEDB that one page looks at, whether they match or not: some 0.2 s, in slices.
-PAGE_LOOKS: Final = 20_000
+PAGE_LOOKS: Final = 5000
 #: Records in one page that are given as they stand, and their bytes: some 5 ms of the thread of DEFEDB, 1 of it in one piece.
 PAGE_RECORDS: Final = 2000
 PAGE_BYTES: Final = 512 << 10
