@@ -1,6 +1,6 @@
 """Times as people and programs read them: RFC 3339, UTC.
 
-Pure.  Ref: RFC 3339; docs/operating.md, "Shape of the JSON".
+Pure.  Ref: RFC 3339; docs/json.md.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import Any, Final
 #: Later than any time that means something: what is held is never tried.
 _NEVER_S: Final = 4_102_444_800.0  # 2100-01-01
 #: Fields that are times, in any row.
-_TIMES: Final = frozenset(("entered", "next_try", "last_try", "started", "since", "first", "last"))
+_TIMES: Final = frozenset(("entered", "by", "next_try", "last_try", "started", "since", "mode_since", "first", "last"))
 #: Texts that are kept: recipients of a list that follow each other often have the same times.
 _KEPT: Final = 1000
 

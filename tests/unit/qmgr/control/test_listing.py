@@ -11,6 +11,7 @@ from meta1g.base.reply import Reply
 from meta1g.db.aq_types import DestKey
 from meta1g.qmgr.control import listing, walk
 from meta1g.qmgr.limits import LIST_MAX
+from meta1g.rcb.common import DeliveryAgent
 from meta1g.rcb.control import STORED, ControlCommand
 from meta1g.tools import queuepages
 from meta1g.tools.ctlclient import ControlClient
@@ -227,7 +228,7 @@ def test_destinations_come_in_pages(qmgr, monkeypatch):
             if not more:
                 break
             after = ("--after", more)
-    assert sorted(DestKey(row["da"], row["server"], row["port"]) for row in rows) == sorted(keys)
+    assert sorted(DestKey(DeliveryAgent[row["da"].upper()], row["server"], row["port"]) for row in rows) == sorted(keys)
     assert len(rows) == len(keys)
 
 
