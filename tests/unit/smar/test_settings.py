@@ -30,21 +30,21 @@ def load(tmp_path):
 
 def test_defaults(load):
     settings = load("")
-    assert (settings.hostname, settings.dns_timeout_s, settings.dns_tries) == ("gw.example", 5, 3)
-    assert settings.dns_flags == {"use_connect", "edns"}
+    assert (settings.hostname, settings.dns.timeout_s, settings.dns.tries) == ("gw.example", 5, 3)
+    assert (settings.dns.edns, settings.dns.use_tcp, settings.dns.validated) == (True, False, False)
     assert (settings.aliases, settings.policy.access, settings.policy.users) == (None, None, None)
     assert settings.policy.checks() == Checks.RCPT
-    assert settings.servers
+    assert settings.dns.servers
 
 
 def test_name_servers_by_section_and_by_option(load):
     settings = load("nameserver = { 10.10.10.9, 127.0.0.1 }; nameserver { address = 127.0.0.2; port = 5353; } DNS_timeout = 6;")
-    assert settings.servers == (
+    assert settings.dns.servers == (
         ServerAddress("127.0.0.2", 5353),
         ServerAddress("10.10.10.9", 53),
         ServerAddress("127.0.0.1", 53),
     )
-    assert settings.dns_timeout_s == 6
+    assert settings.dns.timeout_s == 6
 
 
 def test_resolv_conf_is_used_if_none_is_given(load, tmp_path):
