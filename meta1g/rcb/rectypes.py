@@ -332,7 +332,6 @@ class RT(IntEnum):
     D_RET = 0x7009
     D_ENVID = 0x700A
     D_REQUIRETLS = 0x700B
-    D_HOLD = 0x700C
     D_CDBSUM = 0x700D
     D_AUTOMATIC = 0x700E
     D_TLS_OPTIONAL = 0x700F

@@ -16,6 +16,7 @@ import pytest
 
 from contrib.lib.gateway import COMPONENTS, Gateway, wait_until
 from meta1g.base.sysexits import EX_CANTCREAT, EX_CONFIG, EX_NOPERM, EX_OSERR
+from tests.fakes.certificates import make_certificate
 from tests.system.conftest import KeepingSink, directory_for_all, running, send
 from tests.unit.mcp.accounts import accounts_of_this_machine
 
@@ -191,6 +192,20 @@ MISTAKES += [
         EX_CONFIG,
         "CAcert_file: {etc}/x.pem: No such file",
         within("smar", 'mta_sts { CAcert_file = "x.pem"; }'),
+    ),
+    Mistake(
+        "those who may sign for policy servers are none",
+        EX_CONFIG,
+        "CAcert_file: {etc}/meta1.conf: no certificate in PEM",
+        within("smar", 'mta_sts { CAcert_file = "meta1.conf"; }'),
+    ),
+    Mistake(
+        "revoked certificates are certificates",
+        EX_CONFIG,
+        "{etc}/ca.pem: no list of revoked certificates in PEM",
+        within("smtpc", 'tls { CAcert_file = "ca.pem"; CRL_file = "ca.pem"; }'),
+        lambda g: make_certificate(g.conf.parent, "ca"),
+        lambda g: [(g.conf.parent / name).unlink() for name in ("ca.pem", "ca.key")],
     ),
 ]
 

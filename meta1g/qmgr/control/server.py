@@ -41,8 +41,28 @@ _Gone = Callable[[], bool]
 _LOGGED_MAX_CHARS: Final = 500
 
 
-class Figures(Protocol):
-    """Who knows the counters."""
+class QmgrParts(Protocol):
+    """What the commands need of QMGR.
+
+    Attributes:
+        env: surroundings; changes are logged.
+        defer: DEFEDB, in whose thread queues are looked at.
+        mode: drain, stop, resume.
+        tuning: limits.
+        standing: keeps the two.
+        verifier: what is known of addresses.
+    """
+
+    env: Env
+    defer: Defer
+    mode: OperatingMode
+    tuning: Tuning
+    standing: Standing
+    verifier: AddressVerifier
+
+    def where(self, address: str, on_answer: Callable[[Message | None], None]) -> None:
+        """Asks SMAR where an address goes."""
+        ...
 
     def status(self) -> dict[str, Any]:
         """Gives the counters."""
@@ -70,44 +90,26 @@ class Control:
     """The commands.
 
     Args:
-        env: surroundings; changes are logged.
-        defer: DEFEDB, in whose thread queues are looked at.
+        parts: those of QMGR.
         listing: what looks at recipients and destinations.
         changing: what changes recipients.
-        mode: drain, stop, resume.
-        tuning: limits.
-        standing: keeps the two.
-        verifier: what is known of addresses.
-        figures: what `status` and `usage` show.
-        where: asks SMAR where an address goes.
 
     Locking: none of its own.
     """
 
-    def __init__(
-        self,
-        env: Env,
-        defer: Defer,
-        listing: Listing,
-        changing: Changing,
-        mode: OperatingMode,
-        tuning: Tuning,
-        standing: Standing,
-        verifier: AddressVerifier,
-        figures: Figures,
-        where: "Callable[[str, Callable[[Message | None], None]], None]",
-    ) -> None:
-        self._where = where
-        self._defer = defer
+    def __init__(self, parts: QmgrParts, listing: Listing, changing: Changing) -> None:
+        self._where = parts.where
+        self._defer = parts.defer
         self._listing = listing
         self._changing = changing
-        self._mode = mode
-        self._tuning = tuning
-        self._standing = standing
-        self._log = env.log
+        self._mode = parts.mode
+        self._tuning = parts.tuning
+        self._log = parts.env.log
+        self._standing = parts.standing
+        verifier = parts.verifier
         self._commands: Final[dict[str, _Command]] = {
-            "status": _Command(lambda words, answer, gone: answer(0, figures.status(), "")),
-            "usage": _Command(lambda words, answer, gone: answer(0, figures.usage(), "")),
+            "status": _Command(lambda words, answer, gone: answer(0, parts.status(), "")),
+            "usage": _Command(lambda words, answer, gone: answer(0, parts.usage(), "")),
             "queue": _Command(lambda words, answer, gone: self._page(listing.queue(words), answer)),
             "count": _Command(lambda words, answer, gone: self._scan(listing.count(words, gone), answer)),
             "show": _Command(lambda words, answer, gone: self._page(listing.show(words), answer)),
