@@ -49,8 +49,11 @@ def is_module_fixture(decorator: ast.expr) -> bool:
 @functools.cache
 def groups_of(path: Path) -> dict[str, str]:
     """The groups of the functions of a module; that of the module itself under the empty name."""
+    text = path.read_text()
+    if "xdist_group" not in text and '"module"' not in text:  # reading is faster than parsing
+        return {"": ""}
     found, of_module = {}, ""
-    for node in ast.parse(path.read_text()).body:
+    for node in ast.parse(text).body:
         if isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == "pytestmark" for one in node.targets):
             of_module = group_in(node.value) or of_module
         if isinstance(node, ast.FunctionDef | ast.ClassDef):

@@ -3,6 +3,13 @@
 import ast
 from pathlib import Path
 
+import pytest
+
+from tests.sources import nodes, tree
+
+pytestmark = pytest.mark.xdist_group("sources")
+
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = (ROOT / "meta1g", ROOT / "contrib/filters/meta1g_filters")
 FILE_MAX_LINES = 500
@@ -20,7 +27,7 @@ def test_no_file_is_too_long():
 def test_no_function_is_too_long():
     found = []
     for path in python_files():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 first = node.body[1].lineno if ast.get_docstring(node) and len(node.body) > 1 else node.lineno
                 length = (node.end_lineno or first) - first + 1
@@ -30,4 +37,4 @@ def test_no_function_is_too_long():
 
 
 def test_every_module_says_what_it_is():
-    assert [str(p) for p in python_files() if p.read_text().strip() and not ast.get_docstring(ast.parse(p.read_text()))] == []
+    assert [str(p) for p in python_files() if p.read_text().strip() and not ast.get_docstring(tree(p))] == []
