@@ -25,6 +25,7 @@ from meta1g.db.icc import Icc
 from meta1g.db.iqdb import Iqdb
 from meta1g.db.lostfound import LostFound
 from meta1g.db.occ import Occ
+from meta1g.db.orderfile import OrderFile
 from meta1g.db.verifydb import VerifyDb
 from meta1g.pt.rcblisten import RcbListener
 from meta1g.pt.workers import Workers
@@ -62,6 +63,7 @@ from meta1g.qmgr.resources import DiskWatch, Resources
 from meta1g.qmgr.sched import Scheduler
 from meta1g.qmgr.smtpc_link import SmtpcLinks
 from meta1g.qmgr.smtps_link import SmtpsLinks
+from meta1g.qmgr.standing import Standing
 from meta1g.qmgr.status import Contained, Facts, trouble
 from meta1g.qmgr.storing import Storing
 from meta1g.qmgr.tuning import Tuning
@@ -126,8 +128,7 @@ class Context:
             env.log,
         )
         self.scheduler.waits = self.arrivals.waiting
-        self.mode = OperatingMode(env, self.intake, self.scheduler, self.feeder, self.smtps)
-        self.resources = self._make_resources()
+        self._make_orders(env)
         self.cleanup = Cleanup(env, self.storing, self.commit, self._chores())
         self.control = self._make_control(env)
 
@@ -177,10 +178,18 @@ class Context:
 
     def _make_control(self, env: Env) -> Control:
         active, scheduler = self.active, self.scheduler
-        tuning = Tuning(env.settings, active, self.intake, scheduler.occ, self.resources)
         changing = Changing(env, active, self.orders, scheduler, self.feeder)
         listing, where = Listing(active, scheduler, env.clock), self.resolver.where
-        return Control(env, self.defer, listing, changing, self.mode, tuning, self.verifier, self, where)
+        return Control(env, self.defer, listing, changing, self.mode, self.tuning, self.standing, self.verifier, self, where)
+
+    def _make_orders(self, env: Env) -> None:
+        """Makes what the operator changes at run time: the mode, the limits; takes up what stands."""
+        self.mode = OperatingMode(env, self.intake, self.scheduler, self.feeder, self.smtps)
+        self.resources = self._make_resources()
+        self.tuning = Tuning(env, self.active, self.intake, self.scheduler.occ, self.resources)
+        file = OrderFile(self.queue / paths.ORDERS_FILE)
+        self.standing = Standing(env, self.mode, self.tuning, file, self.lost, self._pool("orders"))
+        self.standing.restore()
 
     def _make_resources(self) -> Resources:
         settings = self.env.settings
@@ -212,16 +221,13 @@ class Context:
             (paths.QMGR_SMTPC_SOCKET, smtpc_qmgr.PROTOCOL, self.smtpc.on_connect),
             (paths.QMGR_CONTROL_SOCKET, control_protocol.PROTOCOL, self.control.on_connect),
         ):
-            access = accesses.get(name)
             self._listeners.append(
                 RcbListener(
                     self.env.evthr,
                     self.queue / name,
                     protocol,
                     on_connect=on_connect,
-                    mode=paths.SOCKET_MODE,
-                    gid=None if access is None else access.gid,
-                    allowed_uids=None if access is None else access.uids,
+                    access=accesses.get(name),
                     log=self._log,
                 )
             )
@@ -263,7 +269,7 @@ class Context:
             "smar": int(self.resolver.up),
             "da_sessions": sessions,
             "destinations": destinations,
-            "mode": self.mode.name,
+            **self.standing.status(),
             "accept_percent": self.smtps.percent,
             "accept_reason": self.smtps.reason,
             "held": self.defer.held,
@@ -288,7 +294,7 @@ class Context:
             self.mode.trouble(),
             self.smtps.percent,
             self.smtps.reason,
-            {"DEFEDB": self.defer.failing, "IBDB": self.commit.failing},
+            {"DEFEDB": self.defer.failing, "IBDB": self.commit.failing, "the file of orders": self.standing.failing},
             self.lost.count(),
             self.defer.held,
             tuple(self.contained.recent()),
@@ -322,4 +328,12 @@ class Context:
 
         Blocks: yes (disk).  Owner: the main thread, after the loop.
         """
-        failure.steps(self._log, "qmgr.stop", self.verifier.close, self._checkpoints.close, self.defer.close, self.commit.close)
+        failure.steps(
+            self._log,
+            "qmgr.stop",
+            self.standing.close,
+            self.verifier.close,
+            self._checkpoints.close,
+            self.defer.close,
+            self.commit.close,
+        )

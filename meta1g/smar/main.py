@@ -109,9 +109,7 @@ class Smar:
                 queue / path,
                 protocol,
                 on_connect=on_connect,
-                mode=paths.SOCKET_MODE,
-                gid=access.gid,
-                allowed_uids=access.uids,
+                access=access,
                 log=self._log,
             )
             for path, protocol, on_connect, access in (

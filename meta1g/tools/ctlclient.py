@@ -13,12 +13,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final, cast
 
-from meta1g.base import sysexits, unixsock
+from meta1g.base import sysexits
 from meta1g.base.cli import CliError
 from meta1g.base.errors import UnsendableError
 from meta1g.base.reply import printable
-from meta1g.rcb.connection import Connection, RcbEvent
 from meta1g.rcb.control import PROTOCOL, CommandResult, ControlCommand
+from meta1g.tools.rcbcaller import RcbCaller
 
 #: Some commands go through a million recipients.
 TIMEOUT_S: Final = 600
@@ -51,9 +51,8 @@ class ControlClient:
     def __init__(self, path: Path, who: str = "qmgr", timeout_s: float = TIMEOUT_S) -> None:
         self._who = who
         self._path = path
-        self._rcb = Connection(PROTOCOL, server=False)
         try:
-            self._sock = unixsock.connect(path, timeout_s=timeout_s)
+            self._caller = RcbCaller(path, PROTOCOL, timeout_s)
         except OSError as error:
             raise _advised(f"cannot reach {who} at {path}", error) from error
 
@@ -61,7 +60,7 @@ class ControlClient:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._sock.close()
+        self._caller.close()
 
     def ask(self, *words: str) -> Any:
         """Sends a command and gives its result, all parts of a long list put together.
@@ -70,13 +69,13 @@ class ControlClient:
             CommandFailedError: the command was refused.
             CliError: the connection broke.
         """
-        result, more = self._once(words)
-        while more:
-            part, more = self._once((*words, AFTER, more))
-            result += part
+        pages = self.pages(*words)
+        result, _more = next(pages)
+        for page, _more in pages:
+            result += page
         return result
 
-    def pages(self, *words: str, after: str = "") -> Iterator[tuple[list[Any], str]]:
+    def pages(self, *words: str, after: str = "") -> Iterator[tuple[Any, str]]:
         """Sends a command whose result is a long list and gives it page by page; raises as ask().
 
         Args:
@@ -99,19 +98,11 @@ class ControlClient:
 
     def _once(self, words: tuple[str, ...]) -> tuple[Any, str]:
         try:
-            self._rcb.request(ControlCommand(words=words), words)
-            while self._rcb.unsent_bytes:
-                self._rcb.give(self._sock.send)
-            answers: list[RcbEvent] = []
-            while not answers:
-                answers = list(self._rcb.take(self._sock.recv))
-                if self._rcb.ended:
-                    raise ConnectionResetError(errno.ECONNRESET, "connection closed; see its log")
+            answer = cast("CommandResult", self._caller.ask(ControlCommand(words=words)))
         except OSError as error:
             raise CliError(f"{self._who} at {self._path}: {error.strerror or error}", sysexits.EX_TEMPFAIL) from error
         except UnsendableError as error:
             raise CliError(f"an argument is no UTF-8, or too long: {printable(error.cause)}", sysexits.EX_USAGE) from error
-        answer = cast("CommandResult", answers[0].msg)
         if answer.exit_code:
             raise CommandFailedError(answer.text, answer.exit_code)
         return json.loads(answer.text), answer.more

@@ -1,6 +1,6 @@
 """Times as people and programs read them: RFC 3339, UTC.
 
-Pure.  Ref: RFC 3339; docs/operating.md, "Shape of the JSON".
+Pure.  Ref: RFC 3339; docs/json.md.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any, Final
 #: Later than any time that means something: what is held is never tried.
 _NEVER_S: Final = 4_102_444_800.0  # 2100-01-01
 #: Fields that are times, in any row.
-_TIMES: Final = ("entered", "next_try", "last_try", "started", "since", "first", "last")
+_TIMES: Final = ("entered", "by", "next_try", "last_try", "started", "since", "mode_since", "first", "last")
 
 
 def time_text(when: float) -> str | None:

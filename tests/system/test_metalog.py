@@ -646,6 +646,30 @@ def test_metalog_alone_tells_who_what_and_why(site, name, capsys):
     assert one.heading in capsys.readouterr().out
 
 
+def lose_both_stores(gateway):
+    """Removes IBDB and DEFEDB, and makes them again from the log."""
+    envelopes = gateway.directory / "envelopes"
+    for store in ("ibdb", "defedb"):
+        for path in (gateway.queue / store).iterdir():
+            path.unlink()
+    made = gateway.run_tool("rcvrenvfromlog", "-f", str(gateway.conf))
+    assert made.stderr == ""
+    envelopes.write_text(made.stdout)
+    with envelopes.open() as file:
+        told = gateway.run_tool("metaqueue", "import", str(gateway.queue), stdin=file)
+    assert told.stdout == "imported 4 recipients in 4 transactions\n"
+    assert told.stderr == ""
+
+
+def served(servers):
+    """Gives the recipients of all sessions that got content, each time that they were asked for."""
+    return [
+        line.partition("<")[2].partition(">")[0]
+        for server in servers for seen in server.connections for line in seen.commands
+        if line.startswith("RCPT") and seen.contents
+    ]  # fmt: skip
+
+
 def test_envelopes_come_back_from_the_log_when_both_stores_are_lost(tmp_path):
     """Who waits, is held, or is a member without mail yet gets it; who has it gets no second copy; a report goes out."""
     later, closed, good = ("450 4.2.1 not now\r\n", {"RCPT": "450 4.2.1 not now\r\n"}, {})
@@ -667,16 +691,7 @@ def test_envelopes_come_back_from_the_log_when_both_stores_are_lost(tmp_path):
             sends("finished@good.example")(gateway)
             wait_until(lambda: gateway.control("status")["defedb"] == 4, WAIT_S, gateway.last_words())
             gateway.control("hold", "rcpt=held@later.example")
-        for store in ("ibdb", "defedb"):
-            for path in (gateway.queue / store).iterdir():
-                path.unlink()
-        made = gateway.run_tool("rcvrenvfromlog", "-f", str(gateway.conf))
-        assert made.stderr == ""
-        (tmp_path / "envelopes").write_text(made.stdout)
-        with (tmp_path / "envelopes").open() as file:
-            told = gateway.run_tool("metaqueue", "import", str(gateway.queue), stdin=file)
-        assert told.stdout == "imported 4 recipients in 4 transactions\n"
-        assert told.stderr == ""
+        lose_both_stores(gateway)
         for server in servers.values():
             server.replies.update({"MAIL": "250 ok\r\n", "RCPT": "250 ok\r\n"})
         with running(gateway):
@@ -687,11 +702,7 @@ def test_envelopes_come_back_from_the_log_when_both_stores_are_lost(tmp_path):
             gateway.control("release", "state=held")
             gateway.control("retry", "all")
             gateway.wait_empty(WAIT_S)
-        got = [
-            line.partition("<")[2].partition(">")[0]
-            for server in servers.values() for seen in server.connections for line in seen.commands
-            if line.startswith("RCPT") and seen.contents
-        ]  # fmt: skip
+        got = served(servers.values())
         (report,) = (content for content in servers["back"].contents if content)
         assert b"x@none.example" in report
         assert b"550 5.1.1 no such user" in report

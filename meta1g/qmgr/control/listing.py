@@ -28,6 +28,7 @@ from meta1g.qmgr.control.walk import STEP, QueueWalk
 from meta1g.qmgr.defer import ReadSteps
 from meta1g.qmgr.limits import COUNT_KEYS_MAX, LIST_MAX, PAGE_LOOKS
 from meta1g.qmgr.sched import Scheduler
+from meta1g.rcb.common import DeliveryAgent
 
 AFTER: Final = "--after"
 #: Upper bounds of the classes of age, minutes; those of qshape.
@@ -213,7 +214,7 @@ class Listing:
         return {
             "server": dest.key.addr,
             "port": dest.key.port,
-            "da": dest.key.da,
+            "da": DeliveryAgent(dest.key.da).name.lower(),
             "tls": policy_of(dest.key.tls).level.value,
             "open": dest.open,
             "idle": len(dest.idle),

@@ -26,6 +26,7 @@ from meta1g.qmgr.defer import Defer, ReadSteps
 from meta1g.qmgr.env import Env
 from meta1g.qmgr.limits import LIST_MAX
 from meta1g.qmgr.mode import NORMAL, OperatingMode
+from meta1g.qmgr.standing import Standing
 from meta1g.qmgr.tuning import Tuning
 from meta1g.qmgr.verified import Known
 from meta1g.qmgr.verify import AddressVerifier
@@ -75,6 +76,7 @@ class Control:
         changing: what changes recipients.
         mode: drain, stop, resume.
         tuning: limits.
+        standing: keeps the two.
         verifier: what is known of addresses.
         figures: what `status` and `usage` show.
         where: asks SMAR where an address goes.
@@ -90,6 +92,7 @@ class Control:
         changing: Changing,
         mode: OperatingMode,
         tuning: Tuning,
+        standing: Standing,
         verifier: AddressVerifier,
         figures: Figures,
         where: "Callable[[str, Callable[[Message | None], None]], None]",
@@ -100,6 +103,7 @@ class Control:
         self._changing = changing
         self._mode = mode
         self._tuning = tuning
+        self._standing = standing
         self._log = env.log
         self._commands: Final[dict[str, _Command]] = {
             "status": _Command(lambda words, answer, gone: answer(0, figures.status(), "")),
@@ -231,17 +235,31 @@ class Control:
         verifier.forget(_some(words), done, partial(_unread, answer))
 
     def _limits(self, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:
+        if not words:
+            answer(0, self._tuning.rows(), "")
+            return
         try:
-            rows = self._tuning.change(words) if words else self._tuning.rows()
+            rows = self._tuning.change(words)
         except ValueError as error:
             raise CommandError(str(error)) from error
-        answer(0, rows, "")
+        self._keep(rows, answer)
 
     def _set_mode(self, name: str, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:
         if words:
             raise CommandError("it takes no argument")
         self._mode.set(name)
-        answer(0, {"mode": name}, "")
+        self._keep({"mode": name}, answer)
+
+    def _keep(self, result: Any, answer: _Answer) -> None:
+        """Answers when an order is on stable storage."""
+
+        def kept(error: str) -> None:
+            if error:
+                answer(sysexits.EX_TEMPFAIL, f"it holds now, but ends with this qmgr, since it cannot be kept: {error}", "")
+            else:
+                answer(0, result, "")
+
+        self._standing.keep(kept)
 
 
 def _nothing_known(words: Sequence[str]) -> tuple[int, str, str]:

@@ -63,7 +63,10 @@ def test_a_refusal_is_an_error_with_the_text_and_the_exit_code_of_the_process(se
 
 
 def test_a_connection_that_breaks_is_a_temporary_failure(server):
-    with ControlClient(server.path) as client, pytest.raises(CliError, match=r"qmgr at .*control: connection closed") as caught:
+    with (
+        ControlClient(server.path) as client,
+        pytest.raises(CliError, match=r"qmgr at .*control: closed the connection") as caught,
+    ):
         client.ask("status")
     assert caught.value.exit_code == sysexits.EX_TEMPFAIL
 
