@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.sources import DIRECTORIES, FILTERS, ROOT, programs
+from tests.sources import DIRECTORIES, FILTERS, ROOT, nodes, programs
+
+pytestmark = pytest.mark.xdist_group("sources")
 
 PACKAGE = ROOT / "meta1g"
 
@@ -92,7 +94,7 @@ FILE_READERS = {"conf/load.py"}
 
 def imported_names(path: Path) -> Iterator[str]:
     """Gives every module name that a file imports; relative imports come as `.`."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -235,7 +237,7 @@ def test_pure_packages_open_nothing(package):
     for path in (PACKAGE / package).rglob("*.py"):
         if str(path.relative_to(PACKAGE)) in FILE_READERS:
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id not in ("open", "print", "input"), f"{path}:{node.lineno}"
 
@@ -263,7 +265,7 @@ def patching(path: Path) -> Iterator[str]:
     for name in imported_names(path):
         if "monkey" in name.split("."):
             yield f"{path}: imports {name}"
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Attribute) and (node.attr == "monkey" or node.attr.startswith("patch_")):
             yield f"{path}:{node.lineno}: .{node.attr}"
 
