@@ -247,6 +247,27 @@ def test_a_process_loads_only_its_own_kind_of_threads(program, absent):
     assert (result.stdout, result.returncode) == ("[]\n", 0), result.stderr
 
 
+@pytest.mark.parametrize(
+    ("program", "absent"),
+    [
+        ("qmgr", ("ctypes", "difflib", "email", "hashlib", "shutil", "subprocess")),
+        ("smar", ("ctypes", "difflib", "gzip", "hashlib", "re2", "ssl", "subprocess")),
+        ("smtps", ("ctypes", "difflib", "email", "hashlib", "re2", "shutil", "ssl", "subprocess")),
+        ("smtpc", ("ctypes", "difflib", "email", "hashlib", "shutil", "ssl", "subprocess")),
+        ("mcp", ("difflib", "email", "hashlib", "shutil")),
+    ],
+)
+def test_a_process_loads_no_library_that_only_some_configurations_or_errors_need(program, absent):
+    code = f"""
+import sys, meta1g.{program}.main
+from meta1g.base import startup
+startup.component_arguments("{program}", [], "about")
+print([m for m in {absent!r} if m in sys.modules])
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (result.stdout, result.returncode) == ("[]\n", 0), result.stderr
+
+
 def programs(root: Path) -> Iterator[Path]:
     """Gives the Python files below a directory; contrib has some whose names do not tell it."""
     for path in sorted(root.rglob("*")):

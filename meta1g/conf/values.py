@@ -5,7 +5,6 @@ A kind reads one value, ListOf and Flags take several.  What is wrong is a Value
 Pure.  Ref: meta1.conf(5), kinds of values; negated flags `dont_NAME` as in MeTA1, `no_NAME` and `!NAME` are ours.
 """
 
-import difflib
 import ipaddress
 import itertools
 import re
@@ -481,6 +480,8 @@ def shown(text: str) -> str:
 
 def suggest(word: str, names: Iterable[str]) -> str:
     """Gives advice on a misspelt name: the nearest known one, or all if they are few."""
+    import difflib
+
     known = list(itertools.islice(names, COMPARED_MAX))
     lowered = {name.lower(): name for name in reversed(known)}
     near = difflib.get_close_matches(word.lower()[:SHOWN_MAX_CHARS], list(lowered), n=1, cutoff=_NEAR)

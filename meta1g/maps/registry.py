@@ -14,7 +14,6 @@ from meta1g.maps.base import Map
 from meta1g.maps.bdbmap import BdbMap
 from meta1g.maps.cidrmap import CidrMap
 from meta1g.maps.limits import SEQUENCE_DEPTH_MAX, SOCKET_TIMEOUT_S
-from meta1g.maps.passwd import PasswdMap
 from meta1g.maps.regexmap import RegexMap
 from meta1g.maps.sequence import SequenceMap
 from meta1g.maps.sockmap import SocketMap
@@ -167,6 +166,12 @@ def _socket(spec: MapSpec, loader: Loader) -> Map:
     raise PermError(Module.MAP, f"{spec.where}: map {spec.name}: give path = ..., or address and port")
 
 
+def _passwd(spec: MapSpec) -> Map:
+    from meta1g.maps.passwd import PasswdMap
+
+    return PasswdMap(spec.name)
+
+
 #: Type name -> maker; `sequence` is made by the registry itself, because it needs the other maps.
 TYPES: Final[Mapping[str, Callable[[MapSpec, Loader], Map]]] = {
     "hash": lambda spec, loader: BdbMap(spec.name, _file(spec), loader=loader),
@@ -174,7 +179,7 @@ TYPES: Final[Mapping[str, Callable[[MapSpec, Loader], Map]]] = {
     "text": lambda spec, loader: TextMap(spec.name, _file(spec), loader=loader),
     "regex": lambda spec, loader: RegexMap(spec.name, _file(spec), loader=loader),
     "cidr": lambda spec, loader: CidrMap(spec.name, _file(spec), loader=loader),
-    "passwd": lambda spec, loader: PasswdMap(spec.name),
+    "passwd": lambda spec, loader: _passwd(spec),
     "socket": _socket,
     "static": lambda spec, loader: StaticMap(spec.name, spec.entries),
 }
