@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
-TESTS = Path(__file__).parent
-PACKAGES = (TESTS.parent / "meta1g", TESTS.parent / "contrib/filters/meta1g_filters")
+from tests.sources import PRODUCT, ROOT
+
+TESTS = ROOT / "tests"
 #: Words of the field that each component or machine has one of; nobody uses two of them side by side under this name.
 EACH_HAS_ONE = {
     "Settings": "the configuration of a component",
@@ -21,7 +22,7 @@ EACH_HAS_ONE = {
 
 
 def python_files() -> list[Path]:
-    return sorted(path for package in PACKAGES for path in package.rglob("*.py"))
+    return sorted(path for package in PRODUCT for path in package.rglob("*.py"))
 
 
 def public_names(path: Path) -> Iterator[str]:
@@ -42,7 +43,7 @@ def test_one_word_names_one_class_or_type():
     places = defaultdict(list)
     for path in python_files():
         for name in public_names(path):
-            places[name].append(str(path.relative_to(TESTS.parent)))
+            places[name].append(str(path.relative_to(ROOT)))
     assert {name: where for name, where in places.items() if len(where) > 1 and name not in EACH_HAS_ONE} == {}
     assert {name for name in EACH_HAS_ONE if len(places[name]) < 2} == set(), "no exception without a case"
 

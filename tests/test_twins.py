@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = (ROOT / "meta1g", ROOT / "contrib/filters/meta1g_filters")
+from tests.sources import DIRECTORIES, ROOT, functions, programs
+
 #: Nodes of its tree from which on a function is worth having once.
 WORTH = 32
 
@@ -30,7 +30,7 @@ class _Nameless(ast.NodeVisitor):
         return self._names.setdefault(name, f"v{len(self._names)}")
 
 
-def _shape(function: ast.FunctionDef) -> str | None:
+def _shape(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
     """Gives what twins have in common, None of a small function."""
     body = function.body[1:] if ast.get_docstring(function) else function.body
     bare = ast.FunctionDef("f", function.args, body, [], None)
@@ -43,8 +43,7 @@ def twins(paths: Iterable[Path]) -> Iterator[list[str]]:
     """Gives the places of functions that are the same."""
     places = defaultdict(list)
     for path in paths:
-        functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
-        for node in reversed(functions):  # inner ones first: names are changed in place
+        for node in reversed([*functions(ast.parse(path.read_text()))]):  # inner ones first: names are changed in place
             shape = _shape(node)
             if shape is not None:
                 places[shape].append(f"{path}: {node.name}")
@@ -52,7 +51,7 @@ def twins(paths: Iterable[Path]) -> Iterator[list[str]]:
 
 
 def test_no_function_stands_twice():
-    assert list(twins(path for package in PACKAGES for path in sorted(package.rglob("*.py")))) == []
+    assert list(twins(path for name in DIRECTORIES if name != "tests" for path in programs(ROOT / name))) == []
 
 
 def test_twins_are_found_whatever_their_variables_are_called(tmp_path):

@@ -121,6 +121,11 @@ _QMGR: Final[Mapping[str, LogEvent]] = {
     "qmgr.cdb": row(Sev.ERROR, _TROUBLE, "cdb_id", "", "A content file cannot be removed."),
     "qmgr.ibdb": row(Sev.ERROR, _TROUBLE, "", "path count", "IBDB cannot be written, or was removed by somebody."),
     "qmgr.store": row(Sev.ERROR, _TROUBLE, "", "ss_ta count", "DEFEDB cannot be read or written."),
+    "qmgr.standing": row(Sev.WARN, _TROUBLE, "", "", "An order of the operator holds since before the start of this process."),
+    "qmgr.standing_over": row(
+        Sev.NOTICE, _RUN, "", "", "A changed limit is that of meta1.conf again, which was changed since."
+    ),
+    "qmgr.standing_file": row(Sev.ERROR, _TROUBLE, "path", "", "Orders of the operator cannot be kept beyond this process."),
     "qmgr.known": row(Sev.DEBUG, _RUN, "count", "", "The file of verified addresses was read; so many are known."),
     "qmgr.verify_file": row(
         Sev.ERROR, _TROUBLE, "path", "", "The file of verified addresses cannot be read or written, or is damaged."

@@ -36,8 +36,6 @@ LEFTOVERS_GRACE_S: Final = 15.0
 #: A killed process is waited for so long at most.
 LEFTOVERS_KILLED_S: Final = 5.0
 
-#: Listen backlog of the sockets that mcp binds; the kernel cuts it to net.core.somaxconn.
-LISTEN_BACKLOG: Final = 1024
 #: Processes of one section, and process indexes of one kind (two hexadecimal digits in every id).
 PROCESSES_MAX: Final = 256
 #: Connections that a section with start_action = accept serves at a time.

@@ -7,17 +7,14 @@ Ref: meta1.conf(5), `listen_socket`; sd_listen_fds(3).
 """
 
 import contextlib
-import errno
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from meta1g.base import unixsock
+from meta1g.base import listening, unixsock
 from meta1g.base.cli import CliError
-from meta1g.base.sysexits import EX_NOPERM, EX_OSERR
-from meta1g.mcp.limits import LISTEN_BACKLOG
 from meta1g.mcp.service import BINDS, Listen, Service
 
 _FIRST_SYSTEMD_FD: Final = 3
@@ -101,48 +98,12 @@ def bind(listen: Listen, queue_directory: Path) -> socket.socket:
     Raises:
         CliError: it cannot be bound.
     """
-    if listen.path:
-        path = queue_directory / listen.path
-        return _listening(listen, f"socket {path}", lambda: _unix(path, listen))
-    return _listening(listen, listen.text, lambda: _inet(listen))
-
-
-def _listening(listen: Listen, what: str, make: Callable[[], socket.socket]) -> socket.socket:
-    try:
-        return make()
-    except OSError as error:
-        code = EX_NOPERM if error.errno in (errno.EACCES, errno.EPERM) else EX_OSERR
-        raise CliError(f"{listen.where}: cannot listen on {what}: {_advice(error, listen)}", code) from error
-
-
-def _inet(listen: Listen) -> socket.socket:
-    """Binds to an address; without one, to all addresses of both families."""
-    if not listen.address and socket.has_dualstack_ipv6():
-        return socket.create_server(("", listen.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=LISTEN_BACKLOG)
-    family = socket.AF_INET6 if ":" in listen.address else socket.AF_INET
-    return socket.create_server((listen.address, listen.port), family=family, backlog=LISTEN_BACKLOG)
-
-
-def _unix(path: Path, listen: Listen) -> socket.socket:
+    place: listening.SocketPlace = queue_directory / listen.path if listen.path else (listen.address, listen.port)
     mode = _SOCKET_MODE_DEFAULT if listen.permissions is None else listen.permissions
-    return unixsock.listen(path, mode=mode, backlog=LISTEN_BACKLOG)
-
-
-def _advice(error: OSError, listen: Listen) -> str:
-    option = "path" if listen.path else "port"
-    texts = {
-        errno.EADDRINUSE: f"another program uses it; stop that one or choose another {option} in listen_socket",
-        errno.EACCES: "permission denied; start mcp as root, or choose a port above 1023",
-        errno.EPERM: "permission denied; start mcp as root, or choose a port above 1023",
-        errno.EADDRNOTAVAIL: "this machine has no such address; mend address in listen_socket",
-        errno.ENAMETOOLONG: f"the path is longer than {unixsock.PATH_MAX_BYTES} bytes; choose a shorter one",
-        errno.EEXIST: "a file that is no socket has this name; remove it or choose another path in listen_socket",
-        errno.ENOENT: "its directory does not exist; make it or mend path in listen_socket",
-        errno.EAFNOSUPPORT: "this machine does not speak that kind of address; mend address in listen_socket",
-    }
-    if isinstance(error, socket.gaierror):
-        return f"{listen.address} is no address; write numbers in listen_socket"
-    return texts.get(error.errno or 0) or error.strerror or str(error)
+    try:
+        return listening.listen(place, mode=mode, backlog=listening.CLIENTS_BACKLOG)
+    except OSError as error:
+        raise listening.refused(place, error, f"{listen.where}: ") from error
 
 
 def systemd_sockets() -> dict[str, socket.socket]:

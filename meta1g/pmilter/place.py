@@ -8,12 +8,13 @@ from typing import Final
 
 from meta1g.base import sysexits
 from meta1g.base.cli import CliError
+from meta1g.base.listening import SocketPlace
 
 _PORT_MAX: Final = 65535
 FORMS: Final = "unix:PATH, inet:PORT@ADDRESS or inet6:PORT@ADDRESS"
 
 
-def parse_place(text: str) -> Path | tuple[str, int]:
+def parse_place(text: str) -> SocketPlace:
     """Reads where a filter listens, as sm_pmfi_setconn() takes it.
 
     Args:

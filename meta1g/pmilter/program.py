@@ -4,10 +4,10 @@ Ref: MeTA1 pmilter API (sm_pmfi_setconn, sm_pmfi_start, sm_pmfi_setdbg modelled 
 """
 
 import signal
-from pathlib import Path
 from typing import NoReturn
 
-from meta1g.base import cli, paths, sysexits
+from meta1g.base import cli, sysexits
+from meta1g.base.listening import SocketPlace
 from meta1g.base.log import Log
 from meta1g.pmilter.callbacks import Pmilter
 from meta1g.pmilter.place import FORMS, parse_place
@@ -32,19 +32,12 @@ class FilterProcess:
     Owner: the process; its main thread makes and runs it.
     """
 
-    def __init__(self, pmilter: Pmilter, where: Path | tuple[str, int], log: Log) -> None:
+    def __init__(self, pmilter: Pmilter, where: SocketPlace, log: Log) -> None:
         self._pmilter = pmilter
         self._log = log
         self._evthr = Evthr(soft_threads=pmilter.thrmax_s, hard_threads=pmilter.thrmax_h + 1, log=log)  # one for connections
         service = FilterService(pmilter, self._evthr, log)
-        self._listener = RcbListener(
-            self._evthr,
-            where,
-            PROTOCOL,
-            on_connect=service.on_connect,
-            mode=paths.SOCKET_MODE,
-            log=log,
-        )
+        self._listener = RcbListener(self._evthr, where, PROTOCOL, on_connect=service.on_connect, log=log)
 
     def run(self) -> None:
         """Serves until SIGTERM or SIGINT.  Blocks: yes (until then)."""

@@ -10,7 +10,6 @@ Ref: MeTA1 design, "Implementation: RCB communication" (modelled on).
 import socket
 from collections.abc import Iterator
 from time import monotonic
-from typing import Final
 
 from meta1g.base import failure
 from meta1g.base.errors import ProtocolError
@@ -24,10 +23,7 @@ from meta1g.pt.task import Ev, Result, Task
 from meta1g.rcb.connection import PEER_CLOSED, Connection, RcbEvent, reason_of
 from meta1g.rcb.schema import Protocol
 
-_WR: Final = int(Ev.WR)
-_RD: Final = int(Ev.RD)
-_CL: Final = int(Ev.CL)
-_SL: Final = int(Ev.SL)
+_RD, _WR, _CL, _SL = int(Ev.RD), int(Ev.WR), int(Ev.CL), int(Ev.SL)
 
 
 class RcbCom(RcbSender):

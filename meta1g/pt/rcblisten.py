@@ -11,9 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from meta1g.base import failure, unixsock
+from meta1g.base import failure, listening, unixsock
+from meta1g.base.accounts import Access
 from meta1g.base.errors import Module, PermError
 from meta1g.base.log import Log
+from meta1g.base.paths import SOCKET_MODE
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.limits import ACCEPT_PAUSE_S, ACCEPTS_PER_RUN, LISTEN_BACKLOG, SOCKET_BUFFER_BYTES
 from meta1g.pt.rcbconn import RcbCom
@@ -24,25 +26,16 @@ from meta1g.rcb.schema import Protocol
 _NOT_TO_BE: Final = (errno.ECONNABORTED, errno.EPERM, errno.EPROTO)
 
 
-def _listen(where: Path | tuple[str, int], mode: int, gid: int | None) -> socket.socket:
-    if isinstance(where, Path):
-        return unixsock.listen(where, mode=mode, gid=gid, backlog=LISTEN_BACKLOG)
-    family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
-    return socket.create_server(where, family=family, backlog=LISTEN_BACKLOG)
-
-
 class RcbListener:
     """Listens on a Unix socket and makes a connection of each client.
 
     Args:
         evthr: the system it runs in.
-        where: the Unix socket, of which a stale one is removed first, or an address and a port, where everybody may connect
+        place: the Unix socket, of which a stale one is removed first, or an address and a port, where everybody may connect
             whom the network lets in.
         protocol: the messages of the pair.
         on_connect: called in a worker as on_connect(conn) before the connection starts; sets on_message, on_close, user.
-        mode: permission bits of the socket.
-        gid: group of the socket, None to leave it.
-        allowed_uids: accounts that may connect, None for all that the permissions let in.
+        access: group of the socket and accounts that may connect, None for all that its mode lets in.
         log: connections refused are logged here.
 
     Raises:
@@ -54,24 +47,23 @@ class RcbListener:
     def __init__(
         self,
         evthr: Evthr,
-        where: Path | tuple[str, int],
+        place: listening.SocketPlace,
         protocol: Protocol,
         *,
         on_connect: Callable[[RcbCom], None],
-        mode: int = 0o660,
-        gid: int | None = None,
-        allowed_uids: frozenset[int] | None = None,
+        access: Access | None = None,
         log: Log,
     ) -> None:
-        self.name = str(where) if isinstance(where, Path) else "{}:{}".format(*where)
+        self.name = str(place) if isinstance(place, Path) else "{}:{}".format(*place)
         self._evthr = evthr
         self._protocol = protocol
         self._on_connect = on_connect
-        self._allowed_uids = allowed_uids
+        self._allowed_uids = None if access is None else access.uids
         self._log = log
         self._short = False
         try:
-            self._sock = _listen(where, mode, gid)
+            gid = None if access is None else access.gid
+            self._sock = listening.listen(place, mode=SOCKET_MODE, backlog=LISTEN_BACKLOG, gid=gid)
         except OSError as error:
             raise PermError(Module.RCB, f"cannot listen on {self.name}: {error.strerror}") from error
         self._sock.setblocking(False)

@@ -15,18 +15,24 @@ import time
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module, TempError
+from meta1g.base.tlsbytes import TLS_FEED_BYTES, TlsBytes
+
+_Args = ParamSpec("_Args")
+_Result = TypeVar("_Result")
 
 HTTPS_PORT: Final = 443
-#: Bytes of an answer beside its content.  Our choice: status line, header and the frame of chunks.
-_OVERHEAD_BYTES: Final = 64 * 1024
+#: Bytes of an answer beside its content.  Our choice: handshake, status line, header, the frames of chunks and records.
+_OVERHEAD_BYTES: Final = 256 * 1024
 #: Longest wait for one address, in seconds.  Our choice: another one may answer.
 _CONNECT_S: Final = 10.0
 #: The system's authorities are read again after so long, in seconds.  Our choice: reading them costs as much as some requests.
 _CONTEXT_S: Final = 3600.0
+#: What is encrypted at a time.  Our choice: some records.
+_SEND_BYTES: Final = 64 * 1024
 _OK: Final = range(200, 300)
 #: What is told of an error.  Our choice: it may have words of the server in it.
 _TEXT_MAX_CHARS: Final = 200
@@ -105,9 +111,11 @@ class HttpsClient:
         if known is None or now - known[0] > _CONTEXT_S:
             try:
                 context = ssl.create_default_context(cafile=self._ca_file)
-            except (OSError, ssl.SSLError) as error:
-                raise HttpsError(HttpsFailure.CERTIFICATE, f"{self._ca_file}: {error.strerror or error}") from error
+            except OSError as error:
+                why = "no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror or str(error)
+                raise HttpsError(HttpsFailure.CERTIFICATE, f"{self._ca_file}: {why}") from error
             context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # an end without close_notify may be an answer cut short
             self._context = known = (now, context)
         return known[1]
 
@@ -160,15 +168,28 @@ class HttpsClient:
 
 
 class _Timed:
-    """A connection whose waits all end at the same time, as http.client wants one.  Owner: the request."""
+    """A connection under TLS whose waits all end at the same time, as http.client wants one.
 
-    def __init__(self, sock: ssl.SSLSocket, until_s: float, clock: Callable[[], float], max_bytes: int) -> None:
+    Whatever the server sends, a call does not outlast the time, nor take more than the bytes.
+
+    Args:
+        sock: connected.
+        tls: of this connection.
+        until_s: the end of its time, by the clock.
+        clock: the clock.
+        max_bytes: what it may send, as it comes.
+
+    Owner: the request.
+    """
+
+    def __init__(self, sock: socket.socket, tls: TlsBytes, until_s: float, clock: Callable[[], float], max_bytes: int) -> None:
         self.sock = sock
+        self._tls = tls
         self._until_s = until_s
         self._clock = clock
         self._max_bytes = max_bytes
 
-    def limit(self) -> None:
+    def _limit(self) -> None:
         """Gives the next wait the time that is left.
 
         Raises:
@@ -179,10 +200,45 @@ class _Timed:
             raise TimeoutError("takes too long")
         self.sock.settimeout(left_s)
 
+    def _do(self, call: Callable[_Args, _Result], *args: _Args.args, **kwargs: _Args.kwargs) -> _Result:
+        """Makes a call of the TLS layer, as often as it needs further bytes.  Blocks: yes."""
+        while True:
+            try:
+                result = self._tls.attempt(call, *args, **kwargs)
+            except ssl.SSLWantReadError:
+                self._send()
+                self._receive()
+                continue
+            except OSError:
+                with contextlib.suppress(OSError):  # the server is told why
+                    self._send()
+                raise
+            self._send()
+            return result
+
+    def _send(self) -> None:
+        output = self._tls.output
+        while output:
+            self._limit()
+            del output[: self.sock.send(output)]
+
+    def _receive(self) -> None:
+        self._limit()
+        data = self.sock.recv(TLS_FEED_BYTES)
+        self._max_bytes -= len(data)
+        if self._max_bytes < 0:
+            raise ValueError("sends too much")
+        self._tls.feed(data)
+
+    def handshake(self) -> None:
+        """Begins TLS.  Blocks: yes."""
+        self._do(self._tls.tls.do_handshake)
+
     def sendall(self, data: bytes) -> None:
         """Sends data.  Blocks: yes."""
-        self.limit()
-        self.sock.sendall(data)
+        view = memoryview(data)
+        for start in range(0, len(view), _SEND_BYTES):
+            self._do(self._tls.tls.write, view[start : start + _SEND_BYTES])
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """Gives what the answer is read from."""
@@ -190,12 +246,9 @@ class _Timed:
 
     def read_into(self, room: memoryview) -> int:
         """Reads what comes next.  Blocks: yes."""
-        self.limit()
-        count = self.sock.recv_into(room)
-        self._max_bytes -= count
-        if self._max_bytes < 0:
-            raise ValueError("sends too much")
-        return count
+        data = self._do(self._tls.tls.read, len(room))
+        room[: len(data)] = data
+        return len(data)
 
     def close(self) -> None:
         """Does nothing: http.client says it when it has sent the request; the answer is still to come."""
@@ -232,25 +285,35 @@ def _connected(
         except OSError as refused:
             error = _error(server, HttpsFailure.REACH, f"{address}: {_text(refused)}")
             continue
-        return _Timed(_secured(server, sock, context, until_s - clock()), until_s, clock, max_bytes)
+        try:
+            return _secured(server, sock, context, until_s, clock, max_bytes)
+        except HttpsError:
+            sock.close()
+            raise
     raise error
 
 
-def _secured(server: HttpsServer, sock: socket.socket, context: ssl.SSLContext, left_s: float) -> ssl.SSLSocket:
+def _secured(
+    server: HttpsServer,
+    sock: socket.socket,
+    context: ssl.SSLContext,
+    until_s: float,
+    clock: Callable[[], float],
+    max_bytes: int,
+) -> _Timed:
     """Begins TLS.  Blocks: yes.
 
     Raises:
-        HttpsError: it failed; the socket is closed.
+        HttpsError: it failed.
     """
     try:
-        sock.settimeout(max(left_s, 0.001))
-        return context.wrap_socket(sock, server_hostname=server.host, suppress_ragged_eofs=False)
+        timed = _Timed(sock, TlsBytes(context, server=False, name=server.host), until_s, clock, max_bytes)
+        timed.handshake()
     except ssl.SSLCertVerificationError as error:
-        sock.close()
         raise _error(server, HttpsFailure.CERTIFICATE, error.verify_message or _text(error)) from error
     except (OSError, ValueError) as error:  # ValueError: a name that cannot be sent
-        sock.close()
         raise _error(server, HttpsFailure.REACH, _text(error)) from error
+    return timed
 
 
 def _error(server: HttpsServer, kind: HttpsFailure, text: str) -> HttpsError:

@@ -19,7 +19,7 @@ from meta1g.base.log import Log
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.workers import Workers
 from meta1g.smar.deadlines import Deadlines
-from meta1g.smar.guard import MapBusyError, MapGate
+from meta1g.smar.guard import ASKER, MapBusyError, MapGate
 from meta1g.smar.limits import LOOKUP_S, WORKER_TURN_S
 from meta1g.smar.turns import Steps, Turns, Work, advance
 
@@ -50,7 +50,7 @@ class Offload:
         if evthr is not None:
             self._late = Deadlines(evthr, LOOKUP_S, _Job.late, log=log, is_over=lambda job: job.over, name="look-ups")
 
-    def run(self, look_up: Work, on_failure: _OnFailure, *, blocking: bool, source: object = None) -> None:
+    def run(self, look_up: Work, on_failure: _OnFailure, *, blocking: bool, source: object, asker: str) -> None:
         """Runs a look-up.
 
         Args:
@@ -58,10 +58,11 @@ class Offload:
             on_failure: called with a text for the client instead, if it cannot be run or fails, or beside it if it takes too
                 long; a second answer has to be void.
             blocking: it may block.
-            source: who asks; each has its turn.
+            source: the connection that it came by; each has its turn.
+            asker: the client, or the domain that mail goes to: it has a share of a map that is busy.
         """
         if blocking:
-            job = _Job(self, look_up, on_failure)
+            job = _Job(self, look_up, on_failure, asker)
             if self._late is not None:
                 self._late.add(job)
             job.submit()
@@ -83,9 +84,10 @@ class Offload:
 class _Job:
     """A look-up that may block.  Owner: one thread at a time; late() may come from another."""
 
-    __slots__ = ("_offload", "_on_failure", "_steps", "_work", "over")
+    __slots__ = ("_asker", "_offload", "_on_failure", "_steps", "_work", "over")
 
-    def __init__(self, offload: Offload, work: Work, on_failure: _OnFailure) -> None:
+    def __init__(self, offload: Offload, work: Work, on_failure: _OnFailure, asker: str) -> None:
+        self._asker = asker
         self._offload = offload
         self._work = work
         self._steps: Steps | None = None
@@ -118,6 +120,7 @@ class _Job:
     def _run(self) -> None:
         if self.over and self._steps is None:
             return
+        ASKER.set(self._asker)  # for this thread, until its next job
         with failure.item(self._offload.log, "smar.look_up", lambda error: self._fail(FAILED)):
             try:
                 if self._steps is None:

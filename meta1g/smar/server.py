@@ -126,10 +126,10 @@ class SmtpsService:
     def _on_message(self, conn: RcbCom, request_id: int, msg: Message) -> None:
         if isinstance(msg, CheckRcpt):
             rcpt = msg
-            self._ask(conn, request_id, lambda: self._rcpt(rcpt), blocking=self._policy.rcpt_blocks)
+            self._ask(conn, request_id, lambda: self._rcpt(rcpt), rcpt.client_addr, blocking=self._policy.rcpt_blocks)
         elif isinstance(msg, CheckMail):
             mail = msg
-            self._ask(conn, request_id, lambda: self._policy.mail(mail), blocking=self._policy.mail_blocks)
+            self._ask(conn, request_id, lambda: self._policy.mail(mail), mail.client_addr, blocking=self._policy.mail_blocks)
         elif isinstance(msg, CheckClient):
             self._client(conn, request_id, msg)
         elif isinstance(msg, FindUser):
@@ -147,6 +147,7 @@ class SmtpsService:
             lambda text: reply(UserEntry(reply=Reply(451, "4.3.0", text))),
             blocking=self._policy.users_block,
             source=conn,
+            asker=msg.name,
         )
 
     def _rcpt(self, msg: CheckRcpt) -> Verdict:
@@ -162,13 +163,14 @@ class SmtpsService:
             )
         return verdict
 
-    def _ask(self, conn: RcbCom, request_id: int, decide: Callable[[], Verdict], *, blocking: bool) -> None:
+    def _ask(self, conn: RcbCom, request_id: int, decide: Callable[[], Verdict], client_addr: str, *, blocking: bool) -> None:
         reply = _Asker(conn, request_id)
         self._offload.run(
             lambda: reply(decide()),
             lambda text: reply(Verdict(reply=Reply(451, "4.3.0", text))),
             blocking=blocking,
             source=conn,
+            asker=client_key(client_addr),
         )
 
     def _client(self, conn: RcbCom, request_id: int, msg: CheckClient) -> None:
@@ -231,6 +233,7 @@ class SmtpsService:
             lambda text: reply(ClientVerdict(reply=Reply(421, "4.3.0", text))),
             blocking=self._policy.access_blocks,
             source=conn,
+            asker=client_key(facts.address),
         )
 
 
@@ -322,12 +325,13 @@ class QmgrService:
     def _resolve(self, conn: RcbCom, request_id: int, msg: Resolve) -> None:
         reply = _Asker(conn, request_id)
         conf = self._conf
+        domain = msg.rcpt.rpartition("@")[2].lower()
 
         def answer(found: Answer) -> None:
             if not isinstance(found, Route) or conf is None:
                 tell(found)
             elif conf.blocking:  # the route may have come in the thread that reads answers of the DNS
-                self._offload.run(lambda: tell(conf.applied(msg.rcpt, found)), failed, blocking=True, source=conn)
+                self._offload.run(lambda: tell(conf.applied(msg.rcpt, found)), failed, blocking=True, source=conn, asker=domain)
             else:
                 tell(conf.applied(msg.rcpt, found))
 
@@ -349,4 +353,5 @@ class QmgrService:
             failed,
             blocking=self._recipients.blocking,
             source=conn,
+            asker=domain,
         )

@@ -21,7 +21,7 @@ from meta1g.smar.access import AccessMap
 from meta1g.smar.alias import Aliases
 from meta1g.smar.authsender import AuthSenders
 from meta1g.smar.checks import Policy
-from meta1g.smar.dnsaddress import ServerAddress, parse_server
+from meta1g.smar.dnsaddress import DnsSettings, ServerAddress, parse_server
 from meta1g.smar.dnsbl import DnsList
 from meta1g.smar.guard import GuardedMap
 from meta1g.smar.hostconf import HostConf
@@ -49,10 +49,7 @@ class Settings:
 
     Args:
         hostname: our name.
-        servers: name servers, preferred first.
-        dns_timeout_s: how long one of them may take for one answer.
-        dns_tries: how often a question is sent.
-        dns_flags: how questions are sent, by the names of the option.
+        dns: how names are looked up.
         registry: all maps.
         routes: where domains go.
         aliases: the aliases, None without any.
@@ -66,10 +63,7 @@ class Settings:
     """
 
     hostname: str
-    servers: tuple[ServerAddress, ...]
-    dns_timeout_s: float
-    dns_tries: int
-    dns_flags: frozenset[str]
+    dns: DnsSettings
     registry: MapRegistry
     routes: Routes
     aliases: Aliases | None
@@ -80,6 +74,18 @@ class Settings:
     sts: StsSettings | None = None
     reports: RptSettings | None = None
     policy_map: PolicyMap | None = None
+
+
+def _dns(smar: Section) -> DnsSettings:
+    flags = smar.get("DNS_flags")
+    return DnsSettings(
+        name_servers(smar),
+        smar.get("DNS_timeout"),
+        smar.get("DNS_tries"),
+        edns="edns" in flags,
+        use_tcp="use_tcp" in flags,
+        validated="trust_ad" in flags,
+    )
 
 
 def settings_from(
@@ -184,10 +190,7 @@ class _Reader:
         conf = None if table is None else HostConf(table, self._delimiter, self._wrong)
         return Settings(
             hostname=self._hostname,
-            servers=name_servers(smar),
-            dns_timeout_s=smar.get("DNS_timeout"),
-            dns_tries=smar.get("DNS_tries"),
-            dns_flags=smar.get("DNS_flags"),
+            dns=_dns(smar),
             registry=self.registry,
             routes=routes,
             aliases=aliases,

@@ -92,8 +92,6 @@ SPARE_DESCRIPTORS: Final = 24
 FAREWELLS_MAX: Final = 8
 #: Time for sessions to say goodbye when their grace is over.
 LAST_GRACE_S: Final = 1
-#: Connections that the kernel may hold for us.
-LISTEN_BACKLOG: Final = 1024
 #: Text of the last contained failure that QMGR gets for status.
 CONTAINED_TEXT_MAX_CHARS: Final = 200
 #: What status says of a process beside it.

@@ -36,6 +36,9 @@ except ImportError:  # a Python without TLS
     _PYTHONS = "none"
 
 _CHUNK_BYTES: Final = 65536
+#: What one call reads of a peer, and the record that it is in.  Our choice: the longest record; others have a turn after it.
+_METER_BYTES: Final = 1 << 14
+_CRL: Final = b"-----BEGIN X509 CRL-----"
 _NO_CERTIFICATE: Final = "no certificate in PEM"
 _ERROR_TEXT_BYTES: Final = 256
 _EXPORTER: Final = b"EXPORTER-Channel-Binding"
@@ -124,7 +127,6 @@ class Context:
         ctx = self.ctx
         lib.SSL_CTX_set_min_proto_version(ctx, lib.TLS1_3_VERSION if settings.tls13_only else lib.TLS1_2_VERSION)
         lib.SSL_CTX_set_options(ctx, lib.SSL_OP_NO_RENEGOTIATION | lib.SSL_OP_NO_COMPRESSION)
-        lib.end_renegotiation(ctx)
         modes = lib.SSL_MODE_ENABLE_PARTIAL_WRITE | lib.SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | lib.SSL_MODE_RELEASE_BUFFERS
         lib.SSL_CTX_set_mode(ctx, modes)
         lib.SSL_CTX_clear_mode(ctx, lib.SSL_MODE_AUTO_RETRY)  # a record without data ends a call, so that others have a turn
@@ -180,7 +182,8 @@ class Context:
         if settings.crl_file is not None:
             readable(settings.crl_file)
             store = lib.SSL_CTX_get_cert_store(self.ctx)
-            if lib.X509_STORE_load_file(store, bytes(settings.crl_file)) != 1:
+            loaded = lib.X509_STORE_load_file(store, bytes(settings.crl_file)) == 1
+            if not loaded or _CRL not in settings.crl_file.read_bytes():  # certificates would do for OpenSSL
                 _refuse(settings.crl_file, "no list of revoked certificates in PEM")
             lib.X509_STORE_set_flags(store, lib.X509_V_FLAG_CRL_CHECK | lib.X509_V_FLAG_CRL_CHECK_ALL)
 
@@ -216,7 +219,7 @@ class TlsConnection:
             for, None as long as it has not come.
     """
 
-    __slots__ = ("_done", "_hello", "_server", "_ssl", "_tickets", "hello")
+    __slots__ = ("_done", "_hello", "_left", "_server", "_ssl", "_tickets", "hello")
 
     def __init__(self, context: Context, fd: int, wanted: TlsWanted | None) -> None:
         _clear()
@@ -227,6 +230,8 @@ class TlsConnection:
         self.hello: str | None = None
         if lib.SSL_set_fd(self._ssl, fd) != 1:
             _refuse("descriptor")
+        self._left = ffi.new("long *", _METER_BYTES)
+        lib.set_meter(self._ssl, self._left)
         if wanted is None:
             self._hello = ffi.new("struct hello *")
             self._tickets = self._hello.tickets = context.tickets
@@ -254,6 +259,11 @@ class TlsConnection:
         """Lets a server go on with the certificate of another context."""
         lib.SSL_set_SSL_CTX(self._ssl, context.ctx)
 
+    def _begin(self) -> None:
+        """Makes ready for a call."""
+        _clear()
+        self._left[0] = _METER_BYTES
+
     def handshake(self) -> bool:
         """Makes the next step of the handshake.
 
@@ -264,7 +274,7 @@ class TlsConnection:
             WantError: it has to wait.
             StError: it failed; the connection can only be closed.
         """
-        _clear()
+        self._begin()
         result = lib.SSL_do_handshake(self._ssl)
         if result == 1:
             return True
@@ -281,7 +291,7 @@ class TlsConnection:
             StError: the connection is broken, or ended without close_notify.
         """
         size = min(nbyte, _CHUNK_BYTES)
-        _clear()
+        self._begin()
         result = lib.SSL_read_ex(self._ssl, _buffer(), size, self._done)
         if result == 1:
             return bytes(ffi.buffer(_buffer(), self._done[0]))
@@ -298,7 +308,7 @@ class TlsConnection:
         """
         if not len(data):
             return 0
-        _clear()
+        self._begin()
         result = lib.SSL_write_ex(self._ssl, ffi.from_buffer(data), len(data), self._done)
         if result == 1:
             return int(self._done[0])

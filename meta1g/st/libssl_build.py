@@ -7,7 +7,7 @@ and pyssl.py serves instead.
     ask_nobody()    refuses a key with a passphrase instead of asking the terminal for it
     take_tickets()  makes session tickets with the first of two sets of keys, and takes those of both
     accept_any()    goes on with a certificate that cannot be verified; SSL_get_verify_result() tells
-    end_renegotiation()  reads nothing more from who asks for it: OpenSSL would answer each try without leaving the call
+    set_meter()     ends a call that has read so many bytes: OpenSSL would read on as long as records come that carry no data
 
 Ref: OpenSSL 3.0 manual pages.
 """
@@ -128,14 +128,13 @@ void keep_hello(SSL_CTX *ctx);
 int take_tickets(SSL_CTX *ctx);
 void set_hello(SSL *ssl, struct hello *hello);
 void accept_any(SSL_CTX *ctx, int mode);
-void end_renegotiation(SSL_CTX *ctx);
+void set_meter(SSL *ssl, long *left);
 void name_text(X509_NAME *name, struct dn *dn);
 void name_part(X509_NAME *name, int nid, struct dn *dn);
 """
 
 _SOURCE: Final = """
 #include <string.h>
-#include <sys/socket.h>
 #include <openssl/bio.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -228,13 +227,25 @@ static void ask_nobody(SSL_CTX *ctx) { SSL_CTX_set_default_passwd_cb(ctx, no_phr
 static int on_verify(int ok, X509_STORE_CTX *ctx) { return 1; }
 static void accept_any(SSL_CTX *ctx, int mode) { SSL_CTX_set_verify(ctx, mode, on_verify); }
 
-static void on_info(const SSL *ssl, int where, int value)
+/* As if nothing were there any more; the next call goes on. */
+static long on_bio(BIO *bio, int what, const char *data, size_t size, int argi, long argl, int result, size_t *done)
 {
-    if ((where & SSL_CB_WRITE_ALERT) == SSL_CB_WRITE_ALERT && (value & 0xff) == SSL_AD_NO_RENEGOTIATION)
-        shutdown(SSL_get_fd(ssl), SHUT_RD);
+    long *left = (long *)BIO_get_callback_arg(bio);
+
+    if (what == BIO_CB_READ && *left <= 0) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    if (what == (BIO_CB_READ | BIO_CB_RETURN) && result > 0)
+        *left -= (long)*done;
+    return result;
 }
 
-static void end_renegotiation(SSL_CTX *ctx) { SSL_CTX_set_info_callback(ctx, on_info); }
+static void set_meter(SSL *ssl, long *left)
+{
+    BIO_set_callback_arg(SSL_get_rbio(ssl), (char *)left);
+    BIO_set_callback_ex(SSL_get_rbio(ssl), on_bio);
+}
 
 static void name_text(X509_NAME *name, struct dn *dn)
 {

@@ -13,13 +13,17 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn, ParamSpec, TypeVar
 
+from meta1g.base.tlsbytes import TLS_FEED_BYTES, TlsBytes
 from meta1g.base.tlsfacts import TlsInfo, TlsSettings, TlsWanted
 from meta1g.st.errors import StError
 from meta1g.st.io import WantError
 from meta1g.st.libssl import readable
 from meta1g.st.netfd import READ, WRITE
+
+_Args = ParamSpec("_Args")
+_Result = TypeVar("_Result")
 
 
 class Context:
@@ -47,6 +51,7 @@ def _context(settings: TlsSettings, *, server: bool) -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # an end without close_notify is none
     with _named(f"ciphers {settings.ciphers}"):
         context.set_ciphers(settings.ciphers)
     for pair in settings.pairs:
@@ -88,45 +93,98 @@ class TlsConnection:
         hello: None; this module does not tell it.
     """
 
-    __slots__ = ("_sock", "hello")
+    __slots__ = ("_bytes", "_owed", "_sock", "hello")
 
     def __init__(self, context: Context, fd: int, wanted: TlsWanted | None) -> None:
         self.hello: str | None = None
+        self._owed = 0  # bytes of the caller that are in the output, but not sent yet
         name = _encodable(wanted.server_name) if wanted else None
-        sock = socket.socket(fileno=fd)
-        sock.setblocking(False)
         try:
-            self._sock = context.context.wrap_socket(
-                sock, server_side=context.server, do_handshake_on_connect=False, server_hostname=name
-            )
+            self._bytes = TlsBytes(context.context, server=context.server, name=name)
         except OSError as error:
-            sock.detach()
             _fail(error)
+        self._sock = socket.socket(fileno=fd)
+        self._sock.setblocking(False)
 
     def use(self, context: Context) -> None:
         """Does nothing: there is no hello that could be answered."""
 
     def handshake(self) -> bool:
         """Makes the next step of the handshake, see libssl.TlsConnection.handshake."""
-        _try(self._sock.do_handshake)
+        self._do(self._bytes.tls.do_handshake)
         return True
 
     def recv(self, nbyte: int) -> bytes:
         """Reads, see libssl.TlsConnection.recv."""
-        return bytes(_try(self._sock.recv, nbyte))
+        return self._do(self._bytes.tls.read, nbyte)
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
-        """Writes, see libssl.TlsConnection.send."""
-        return int(_try(self._sock.send, data)) if len(data) else 0
+        """Writes, see libssl.TlsConnection.send; after WantError it has to be called with the same data."""
+        if not self._owed and len(data):
+            self._flush()
+            self._owed = self._made(self._bytes.tls.write, memoryview(data)[:TLS_FEED_BYTES])
+        self._flush()
+        sent, self._owed = self._owed, 0
+        return sent
+
+    def _do(self, call: Callable[_Args, _Result], *args: _Args.args, **kwargs: _Args.kwargs) -> _Result:
+        """Makes a call of the TLS layer with what is there, once more with what has come meanwhile."""
+        self._flush()
+        try:
+            result = self._made(call, *args, **kwargs)
+        except WantError:
+            self._bytes.feed(self._received())
+            result = self._made(call, *args, **kwargs)
+        with contextlib.suppress(WantError):  # it goes with the next call
+            self._flush()
+        return result
+
+    def _made(self, call: Callable[_Args, _Result], *args: _Args.args, **kwargs: _Args.kwargs) -> _Result:
+        """Makes a call of the TLS layer and translates its errors."""
+        try:
+            return self._bytes.attempt(call, *args, **kwargs)
+        except ssl.SSLWantReadError:
+            self._flush()  # the peer may wait for it
+            raise WantError(READ) from None
+        except OSError as error:
+            with contextlib.suppress(OSError):  # the peer is told why
+                self._flush()
+            _fail(error)
+
+    def _received(self) -> bytes:
+        try:
+            return self._sock.recv(TLS_FEED_BYTES)
+        except BlockingIOError:
+            raise WantError(READ) from None
+        except OSError as error:
+            _fail(error)
+
+    def _flush(self) -> None:
+        """Sends what has to be sent.
+
+        Raises:
+            WantError: it does not all go now.
+        """
+        output = self._bytes.output
+        while output:
+            try:
+                count = self._sock.send(output)
+            except BlockingIOError:
+                raise WantError(WRITE) from None
+            except OSError as error:
+                _fail(error)
+            del output[:count]
 
     def pending(self) -> int:
         """Tells how many bytes can be read without waiting."""
-        return self._sock.pending()
+        return self._bytes.pending()
 
     def shutdown(self) -> None:
         """Tells the peer that this is the end, if that goes without waiting."""
         with contextlib.suppress(OSError, ValueError):  # it does not answer yet, or is gone
-            self._sock.unwrap()
+            self._made(self._bytes.tls.unwrap)
+        with contextlib.suppress(OSError):
+            self._flush()
 
     def close(self) -> None:
         """Frees everything; the descriptor stays open."""
@@ -138,10 +196,11 @@ class TlsConnection:
 
     def info(self) -> TlsInfo:
         """Gives what was agreed on."""
-        cipher, _protocol, bits = self._sock.cipher() or ("", "", 0)
-        cert = self._sock.getpeercert(binary_form=True)
+        tls = self._bytes.tls
+        cipher, _protocol, bits = tls.cipher() or ("", "", 0)
+        cert = tls.getpeercert(binary_form=True)
         reason = "no certificate" if cert is None else "not checked"
-        version, resumed = self._sock.version() or "", bool(self._sock.session_reused)
+        version, resumed = tls.version() or "", bool(tls.session_reused)
         return TlsInfo(
             version,
             cipher,
@@ -160,18 +219,6 @@ def _encodable(name: str) -> str | None:
         return name if name.encode("idna") else None
     except UnicodeError:
         return None
-
-
-def _try(function: Callable[..., Any], *args: Any) -> Any:
-    """Calls a function of the TLS layer and translates its errors."""
-    try:
-        return function(*args)
-    except ssl.SSLWantReadError:
-        raise WantError(READ) from None
-    except ssl.SSLWantWriteError:
-        raise WantError(WRITE) from None
-    except OSError as error:
-        _fail(error)
 
 
 def _fail(error: OSError) -> NoReturn:

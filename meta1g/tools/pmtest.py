@@ -29,13 +29,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from meta1g.base import cli, sysexits, unixsock
+from meta1g.base import cli, sysexits
 from meta1g.base.errors import ProtocolError
+from meta1g.base.listening import SocketPlace
 from meta1g.base.reply import Reply, printable
 from meta1g.pmilter.place import FORMS, parse_place
 from meta1g.pmilter.session import reply_of
 from meta1g.pmilter.stages import STAGES, is_allowed
-from meta1g.rcb.connection import Connection, RcbEvent, reason_of
 from meta1g.rcb.schema import Message
 from meta1g.rcb.smtps_pmilter import (
     PM_VERSION,
@@ -66,6 +66,7 @@ from meta1g.rcb.smtps_pmilter import (
     Replacement,
     Stage,
 )
+from meta1g.tools.rcbcaller import RcbCaller
 
 _PROG: Final = "pmtest"
 _TIMEOUT_S: Final = 60.0
@@ -74,7 +75,7 @@ _EXPECTED: Final = " => "
 _PULLED_MAX_BYTES: Final = 64 << 20
 
 
-class PmClient:
+class PmClient(RcbCaller):
     """A connection to a filter, as a server has one; blocking.
 
     Args:
@@ -87,24 +88,11 @@ class PmClient:
     Owner: the program.
     """
 
-    def __init__(self, place: Path | tuple[str, int], timeout_s: float = _TIMEOUT_S) -> None:
-        self._rcb = Connection(PROTOCOL, server=False)
+    def __init__(self, place: SocketPlace, timeout_s: float = _TIMEOUT_S) -> None:
         try:
-            if isinstance(place, Path):
-                self._sock = unixsock.connect(place, timeout_s=timeout_s)
-            else:
-                self._sock = socket.create_connection(place, timeout=timeout_s)
+            super().__init__(place, PROTOCOL, timeout_s)
         except OSError as error:
             raise cli.CliError(f"cannot reach the filter: {error.strerror or error}", sysexits.EX_UNAVAILABLE) from error
-
-    def close(self) -> None:
-        """Closes the connection."""
-        self._sock.close()
-
-    def post(self, msg: Message) -> None:
-        """Sends a message that gets no answer.  Blocks: yes (until it is sent)."""
-        self._rcb.post(msg)
-        self._flush()
 
     def ask(self, msg: Message) -> Any:
         """Sends a request and gives its answer.  Blocks: yes (until it is there).
@@ -113,20 +101,10 @@ class PmClient:
             CliError: the filter does not answer.
         """
         try:
-            self._rcb.request(msg, msg)
-            self._flush()
-            answers: list[RcbEvent] = []
-            while not answers:
-                answers = list(self._rcb.take(self._sock.recv))
-                if self._rcb.ended:
-                    raise cli.CliError(f"the filter closed the connection at {type(msg).__name__}", sysexits.EX_SOFTWARE)
+            return super().ask(msg)
         except (ProtocolError, OSError) as error:
-            raise cli.CliError(f"the filter: {reason_of(error)}", sysexits.EX_SOFTWARE) from error
-        return answers[0].msg
-
-    def _flush(self) -> None:
-        while self._rcb.unsent_bytes:
-            self._rcb.give(self._sock.send)
+            reason = error.cause if isinstance(error, ProtocolError) else error.strerror or error
+            raise cli.CliError(f"the filter, at {type(msg).__name__}: {reason}", sysexits.EX_SOFTWARE) from error
 
 
 class Play:

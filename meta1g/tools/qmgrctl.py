@@ -72,7 +72,8 @@ _EXPLAINED: Final = (
 _LIMITS: Final = (
     Column("limit", lambda row: row["name"]),
     Column("value", lambda row: row["text"]),
-    Column("", lambda row: "changed" if row["changed"] else ""),
+    Column("meta1.conf", lambda row: row["configured"]),
+    Column("changed", lambda row: time_text(row["since"]) or ""),
     Column("meaning", lambda row: row["meaning"]),
 )
 _VERIFIED: Final = (
@@ -234,7 +235,9 @@ SENTENCES: Final[dict[str, Sentence]] = {
     "explain": Sentence("ADDRESS", "where mail goes, and what TLS has to fulfil there", _asked(_list(_EXPLAINED, "nobody"))),
     "verified": Sentence("ADDRESS ...", "what is known of addresses, of @DOMAIN, or all", _asked(_list(_VERIFIED, "nothing"))),
     "forget": Sentence("ADDRESS ...", "forget what is known of addresses: they are verified anew", _asked(_pairs)),
-    "limits": Sentence("[NAME=VALUE ...]", "show limits, or change them until qmgr ends", _asked(_list(_LIMITS, ""))),
+    "limits": Sentence(
+        "[NAME=VALUE ...]", "show limits, or change them; NAME=default, default: as in meta1.conf", _asked(_list(_LIMITS, ""))
+    ),
     "drain": Sentence("", "take no new mail, deliver what is here", _asked(_pairs)),
     "stop": Sentence("", "take no new mail, begin no delivery", _asked(_pairs)),
     "resume": Sentence("", "end drain and stop", _asked(_pairs)),

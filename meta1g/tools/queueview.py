@@ -5,7 +5,7 @@
     JSON     an array of objects, one a line
     counts   recipients by something; with their ages (as Postfix' qshape does)
 
-Ref: docs/operating.md, "Shape of the JSON".
+Ref: docs/json.md.
 """
 
 import json

@@ -50,6 +50,42 @@ class Seen:
             self.accepted += self.last.startswith("2")
 
 
+class _Incoming:
+    """What a client sends, taken to pieces; the end of the connection is an EOFError."""
+
+    def __init__(self, conn: socket.socket) -> None:
+        self._conn = conn
+        self._buffer = b""
+
+    def until(self, end: bytes, groups: list[bytes] | None = None, before: bytes = b"") -> bytes:
+        """Gives what comes before an end, with `before` in front; groups gets each piece as it came."""
+        self._buffer = before + self._buffer
+        while end not in self._buffer:
+            data = self._more()
+            if groups is not None:
+                groups.append(data)
+        found, _, self._buffer = self._buffer.partition(end)
+        return found
+
+    def octets(self, size: int, seen: Seen) -> bytes:
+        """Gives so many octets; `partial` gets what came if that is less."""
+        try:
+            while len(self._buffer) < size:
+                self._more()
+        except EOFError:
+            seen.partial = self._buffer
+            raise
+        found, self._buffer = self._buffer[:size], self._buffer[size:]
+        return found
+
+    def _more(self) -> bytes:
+        data = self._conn.recv(65536)
+        if not data:
+            raise EOFError
+        self._buffer += data
+        return data
+
+
 class ScriptedServer:
     """Answers each verb with its text; a list gives one text after the other; None closes the connection; "" is silence.
 
@@ -65,7 +101,7 @@ class ScriptedServer:
         port: int = 0,
         address: str = "127.0.0.1",
     ) -> None:
-        self._tls = tls
+        self.tls = tls
         self._address = address
         self.replies: Replies = {**DEFAULT, **(replies or {})}
         self._on_connection = on_connection
@@ -121,52 +157,33 @@ class ScriptedServer:
                     self._on_connection(conn)
                 else:
                     self._talk(conn, seen)
-        except OSError:
+        except (OSError, EOFError):
             pass
 
-    def _talk(self, conn: socket.socket, seen: Seen, *, greets: bool = True) -> None:  # noqa: C901  a dialogue in one place
-        buffer = b""
+    def _talk(self, conn: socket.socket, seen: Seen, *, greets: bool = True) -> None:
+        """Answers commands until the end of the connection, which comes as EOFError, or of what is to be said."""
+        incoming = _Incoming(conn)
         if greets and not self._answer(conn, "banner", seen):
             return
         while True:
-            while b"\r\n" not in buffer:
-                data = conn.recv(65536)
-                if not data:
-                    return
-                seen.groups.append(data)
-                buffer += data
-            line, _, buffer = buffer.partition(b"\r\n")
+            line = incoming.until(b"\r\n", seen.groups)
             seen.commands.append(line.decode())
             with self.changed:
                 self.changed.notify_all()
             verb = line.partition(b" ")[0].decode().upper()
             if verb == "BDAT":
-                size = int(line.split()[1])
-                while len(buffer) < size:
-                    data = conn.recv(65536)
-                    if not data:
-                        seen.partial = buffer
-                        return
-                    buffer += data
-                seen.contents.append(buffer[:size])
-                buffer = buffer[size:]
+                seen.contents.append(incoming.octets(int(line.split()[1]), seen))
             if not self._answer(conn, verb, seen) or verb == "QUIT":
                 return
             seen.note(verb)
-            if verb == "STARTTLS" and seen.last.startswith("2") and self._tls is not None:
+            if verb == "STARTTLS" and seen.last.startswith("2") and self.tls is not None:
                 seen.tls = len(seen.commands)
-                with self._tls.wrap_socket(conn, server_side=True) as under:
+                with self.tls.wrap_socket(conn, server_side=True) as under:
                     self._open.append(under)
                     self._talk(under, seen, greets=False)
                 return
             if verb == "DATA" and seen.last.startswith("3"):
-                buffer = b"\r\n" + buffer
-                while b"\r\n.\r\n" not in buffer:
-                    data = conn.recv(65536)
-                    if not data:
-                        return
-                    buffer += data
-                content, _, buffer = buffer.partition(b"\r\n.\r\n")
+                content = incoming.until(b"\r\n.\r\n", before=b"\r\n")
                 seen.contents.append((content + b"\r\n").replace(b"\r\n.", b"\r\n")[2:])
                 if not self._answer(conn, "dot", seen):
                     return

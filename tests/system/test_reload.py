@@ -1,6 +1,7 @@
 """SIGHUP under load: right and wrong configurations come and go, no message is lost, nobody finds the port closed."""
 
 import errno
+import json
 import signal
 import smtplib
 import socket
@@ -9,6 +10,7 @@ import threading
 import pytest
 
 from contrib.lib.gateway import COMPONENTS, Gateway, wait_until
+from tests.jsonshapes import Shapes
 from tests.system.conftest import KeepingSink
 from tests.system.crash import Source, arrived_numbers
 
@@ -118,6 +120,9 @@ def test_status_shows_the_components_of_mcp(gateway):
     assert sorted(row["component"] for row in facts()) == ["qmgr", "smar", "smtpc", "smtps"]
     wait_until(lambda: {row["state"] for row in facts()} == {"running"}, 30, "all run: smtps greets before it tells mcp")
     assert {row["component"]: row["pids"] for row in facts()} == gateway.pids()
+    Shapes.of_page().check(
+        "status", json.loads(gateway.run_tool("qmgrctl", "-f", str(gateway.conf), "--json", "status").stdout)
+    )
     text = gateway.run_tool("qmgrctl", "-f", str(gateway.conf), "status").stdout
     assert "component" in text
     assert "running" in text

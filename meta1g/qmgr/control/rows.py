@@ -2,7 +2,7 @@
 
 Times are seconds since the epoch here; qmgrctl and mailq write them as times.
 
-Pure.  Ref: docs/operating.md, "Shape of the JSON".
+Pure.  Ref: docs/json.md.
 """
 
 from collections.abc import Iterator

@@ -3,11 +3,6 @@ from pathlib import Path
 import pytest
 
 from meta1g.db.ibdb_life import TRANSITIONS, Event, Life, State
-from tests.fsmwalk import check_table
-
-
-def test_the_table_leads_from_current_to_removed():
-    check_table(TRANSITIONS, State.CURRENT, {State.REMOVED})
 
 
 def test_a_current_file_never_drains():

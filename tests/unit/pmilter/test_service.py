@@ -96,6 +96,40 @@ class Keeper(Pmilter):
         return Status.CONT
 
 
+def check_changes(client, session):
+    """Ends the message, and looks at the changes and at the message in its place."""
+    verdict = client.ask(pm.PmDot(**session))
+    assert (verdict.code, verdict.replace, verdict.mail, verdict.quarantine) == (Code.CONT, True, "<>", "looks odd")
+    assert [(one.change, one.position, one.field) for one in verdict.header] == [
+        (HeaderChange.PREPEND, 0, b"X-Seen: yes\r\n\tindeed"),
+        (HeaderChange.REMOVE, 2, b"Bcc"),
+    ]
+    assert (verdict.rcpts_added, verdict.rcpts_removed) == (("<new@example.org>",), ("<old@example.org>",))
+    pieces = []
+    while not (piece := client.ask(pm.PmPull(**session, pulled=sum(map(len, pieces))))).end:
+        pieces.append(piece.data)
+    assert b"".join(pieces) == b"Subject: new\r\n\r\n" + b"x" * (pm.PMILTER_CHUNK_SIZE + 1)
+    assert max(map(len, pieces)) <= pm.PMILTER_CHUNK_SIZE
+
+
+CALLED = [
+    ("connect", "192.0.2.1", "c.example"),
+    ("helo", "c.example", True),
+    ("mail", "<a@example.org>", ("SIZE=1",), "S1", None),
+    ("rcpt", "<ann@example.net>", ("NOTIFY=NEVER",)),
+    ("rcpt", "<bob@example.net>", ()),
+    ("refused", "<cy@example.net>", 550),
+    ("data", ["<ann@example.net>"]),
+    ("msg", b"Subject: x\r\n\r\n"),
+    ("msg", b"enough"),
+    ("unknown", "XYZZY"),
+    ("eom",),
+    ("mail", "<b@example.org>", (), "S1", None),
+    ("abort", "<b@example.org>"),
+    ("close", "s1"),
+]
+
+
 def test_every_callback_is_asked_and_every_change_arrives(serve):
     keeper = Keeper()
     client = serve(keeper)()
@@ -117,18 +151,7 @@ def test_every_callback_is_asked_and_every_change_arrives(serve):
     assert client.ask(pm.MessageChunk(**session, data=b"enough")).code == Code.SKIP
     assert client.ask(pm.PmUnknown(**session, command="XYZZY")).code == Code.CONT
 
-    verdict = client.ask(pm.PmDot(**session))
-    assert (verdict.code, verdict.replace, verdict.mail, verdict.quarantine) == (Code.CONT, True, "<>", "looks odd")
-    assert [(one.change, one.position, one.field) for one in verdict.header] == [
-        (HeaderChange.PREPEND, 0, b"X-Seen: yes\r\n\tindeed"),
-        (HeaderChange.REMOVE, 2, b"Bcc"),
-    ]
-    assert (verdict.rcpts_added, verdict.rcpts_removed) == (("<new@example.org>",), ("<old@example.org>",))
-    pieces = []
-    while not (piece := client.ask(pm.PmPull(**session, pulled=sum(map(len, pieces))))).end:
-        pieces.append(piece.data)
-    assert b"".join(pieces) == b"Subject: new\r\n\r\n" + b"x" * (pm.PMILTER_CHUNK_SIZE + 1)
-    assert max(map(len, pieces)) <= pm.PMILTER_CHUNK_SIZE
+    check_changes(client, session)
     client.post(pm.PmPullStatus(**session, reply=Reply(250, "2.0.0", "ok")))
 
     client.ask(pm.PmMail(**session, ta_id="S2", mail="<b@example.org>"))
@@ -137,22 +160,7 @@ def test_every_callback_is_asked_and_every_change_arrives(serve):
     client.post(pm.PmClose(**session))
     assert keeper.closed.wait(DEADLINE_S)
     assert keeper.replaced == [250]
-    assert keeper.calls == [
-        ("connect", "192.0.2.1", "c.example"),
-        ("helo", "c.example", True),
-        ("mail", "<a@example.org>", ("SIZE=1",), "S1", None),
-        ("rcpt", "<ann@example.net>", ("NOTIFY=NEVER",)),
-        ("rcpt", "<bob@example.net>", ()),
-        ("refused", "<cy@example.net>", 550),
-        ("data", ["<ann@example.net>"]),
-        ("msg", b"Subject: x\r\n\r\n"),
-        ("msg", b"enough"),
-        ("unknown", "XYZZY"),
-        ("eom",),
-        ("mail", "<b@example.org>", (), "S1", None),
-        ("abort", "<b@example.org>"),
-        ("close", "s1"),
-    ]
+    assert keeper.calls == CALLED
 
 
 def test_a_filter_is_asked_only_what_it_overrides():

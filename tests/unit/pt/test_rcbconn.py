@@ -8,7 +8,9 @@ from contextlib import suppress
 import pytest
 
 from meta1g.base import failure, unixsock
+from meta1g.base.accounts import Access
 from meta1g.base.errors import BugError, Module, PermError, ProtocolError, TempError
+from meta1g.base.paths import SOCKET_MODE
 from meta1g.pt import batch
 from meta1g.pt.rcbconn import RcbCom
 from meta1g.pt.rcblink import RcbComLink
@@ -198,7 +200,7 @@ def test_peer_credentials_are_known(system, server, path):
 
 
 def test_account_that_is_not_allowed_is_turned_away(system, path):
-    server = Server(system, path, allowed_uids=frozenset({os.geteuid() + 1}))
+    server = Server(system, path, access=Access(None, frozenset({os.geteuid() + 1})))
     with raw_client(path) as sock:
         assert read_to_end(sock) == b""
     assert server.conns == []
@@ -206,8 +208,8 @@ def test_account_that_is_not_allowed_is_turned_away(system, path):
 
 
 def test_socket_gets_its_mode(system, path):
-    Server(system, path, mode=0o640)
-    assert path.stat().st_mode & 0o777 == 0o640
+    Server(system, path)
+    assert path.stat().st_mode & 0o777 == SOCKET_MODE
 
 
 def test_stale_socket_is_replaced(system, path):

@@ -6,16 +6,6 @@ OUTSIDE = (Event.READY, Event.DUE, Event.WAKE, Event.DELETE, Event.CLEAN)
 BACK = (Event.BACK_WAIT, Event.BACK_SLEEP, Event.BACK_RUN, Event.BACK_DEL, Event.BACK_CLEAN)
 
 
-def test_every_state_is_reachable_from_the_wait_queue():
-    seen, todo = set(), [State.WAITQ]
-    while todo:
-        state = todo.pop()
-        if state not in seen:
-            seen.add(state)
-            todo += [new for (old, _), new in TRANSITIONS.items() if old is state]
-    assert seen == set(State)
-
-
 @pytest.mark.parametrize("state", [state for state in State if state is not State.DELETED])
 def test_every_state_but_deleted_has_a_way_to_deleted(state):
     seen, todo = set(), [state]

@@ -1,9 +1,4 @@
-from meta1g.qmgr.ta_fsm import FINAL, TRANSITIONS, Event, State
-from tests.fsmwalk import check_table
-
-
-def test_every_state_is_reached_and_has_a_way_on():
-    check_table(TRANSITIONS, State.OPEN, set(FINAL))
+from meta1g.qmgr.ta_fsm import TRANSITIONS, Event, State
 
 
 def test_only_a_flush_leads_to_accepted():

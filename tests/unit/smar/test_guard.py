@@ -5,7 +5,7 @@ import pytest
 from meta1g.base.errors import BugError, Module
 from meta1g.maps.base import MapStatus, ok, perm, temp
 from meta1g.maps.static import StaticMap
-from meta1g.smar.guard import GuardedMap, MapBusyError, MapGate
+from meta1g.smar.guard import ASKER, GuardedMap, MapBusyError, MapGate
 from tests.unit.pt.conftest import DEADLINE_S
 
 
@@ -66,7 +66,12 @@ def test_a_slow_map_holds_no_more_than_its_share(guarded, monkeypatch):
         return ok("v")
 
     table = guarded(wait, blocking=True)
-    threads = [threading.Thread(target=table.lookup, args=("k",)) for _ in range(8)]
+
+    def ask(asker):
+        ASKER.set(asker)
+        return table.lookup("k")
+
+    threads = [threading.Thread(target=ask, args=(f"192.0.2.{number}",)) for number in range(8)]
     for thread in threads:
         thread.start()
     for _ in threads:
@@ -81,6 +86,31 @@ def test_a_slow_map_holds_no_more_than_its_share(guarded, monkeypatch):
     for thread in threads:
         thread.join()
     assert table.lookup("k") == ok("v")
+
+
+def as_asker(name, call, *args):
+    """Calls it as somebody who asks."""
+    token = ASKER.set(name)
+    try:
+        return call(*args)
+    finally:
+        ASKER.reset(token)
+
+
+def test_askers_go_in_by_turns_and_none_takes_all_places():
+    gate, woken = MapGate(4, waiting_max=9), []
+    for _ in range(3):
+        as_asker("greedy", gate.enter)
+    with pytest.raises(MapBusyError):
+        as_asker("greedy", gate.enter)
+    waits = [as_asker("greedy", gate.wait, lambda: woken.append("greedy") or True) for _ in range(9)]
+    assert waits.count(True) < 9
+    as_asker("other", gate.enter)
+    for name in ("other", "third"):
+        assert as_asker(name, gate.wait, lambda name=name: woken.append(name) or True)
+    for _ in range(3):
+        as_asker("greedy", gate.leave)
+    assert sorted(woken) == ["greedy", "other", "third"]
 
 
 def test_one_that_has_gone_is_passed_over():

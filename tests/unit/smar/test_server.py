@@ -17,9 +17,9 @@ from meta1g.smar.access import AccessMap
 from meta1g.smar.checks import Policy
 from meta1g.smar.clientname import ClientNames
 from meta1g.smar.dnsbl import DnsLists
-from meta1g.smar.guard import GuardedMap
+from meta1g.smar.guard import GuardedMap, MapGate
 from meta1g.smar.hostconf import HostConf
-from meta1g.smar.limits import CLIENT_SHARE, LOOKUP_S, LOOKUPS_MAX
+from meta1g.smar.limits import CLIENT_SHARE, LOOKUP_S, LOOKUPS_MAX, LOOKUPS_WAITING_MAX
 from meta1g.smar.recipient import Recipients
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes
@@ -196,7 +196,7 @@ def test_a_connection_that_goes_away_with_open_questions_harms_nobody(make, name
 def test_an_offload_answers_at_once_if_nothing_blocks():
     workers, done = Workers(1), Heard()
     offload = Offload(workers, None)
-    offload.run(lambda: done("here"), done, blocking=False)
+    offload.run(lambda: done("here"), done, blocking=False, source=None, asker="")
     assert done.came
     assert workers.close(5)
 
@@ -234,15 +234,44 @@ def test_more_questions_than_can_wait_for_a_map_are_a_temporary_failure(make, as
 
     with MapServer(hang) as hung:
         table = GuardedMap(SocketMap("mt", hung.target, "mt"), "", asker.system.log)
-        table._gate._waiting_max = 5
+        table._gate = MapGate(LOOKUPS_MAX, 10)
         qmgr = make(table=table, workers=LOOKUPS_MAX + 2).qmgr()
         for number in range(1, 51):
-            qmgr.send(resolve(f"u@n{number}.org"), number)
-        refused = [qmgr.receive()[1] for _ in range(50 - LOOKUPS_MAX - 5)]
+            qmgr.send(resolve(f"u{number}@hung.org"), number)
+        held = (LOOKUPS_MAX * 3 // 4) + 5  # the share of one destination, of those at a time and of those that wait
+        refused = [qmgr.receive()[1] for _ in range(50 - held)]
         assert {(one.reply.code, one.reply.ecode) for one in refused} == {(451, "4.3.0")}
         gate.set()
-        assert all(isinstance(qmgr.receive()[1], Route) for _ in range(LOOKUPS_MAX + 5))
+        assert all(isinstance(qmgr.receive()[1], Route) for _ in range(held))
         table.close()
+
+
+def test_a_client_that_asks_all_the_time_does_not_use_up_a_slow_map(make, asker):
+    gate = threading.Event()
+
+    def hang(text):
+        gate.wait(20)
+        return "NOTFOUND"
+
+    def mail(client):
+        return CheckMail(ta_id="S0", client_addr=client, mail="a@b.org")
+
+    with MapServer(hang) as hung:
+        access = GuardedMap(SocketMap("a", hung.target, "a"), "", asker.system.log)
+        services = make(table=StaticMap("mt", {}), access=access, workers=LOOKUPS_MAX + 2)
+        greedy, other = services.smtps(), services.smtps()
+        count = LOOKUPS_WAITING_MAX + 100
+        for number in range(1, count + 1):
+            greedy.send(mail(f"2001:db8::{number:x}"), number)
+        assert greedy.receive()[1].reply.code == 451  # its share is used up
+        for number in (1, 2):
+            other.send(mail("192.0.2.1"), number)
+        greedy.send(mail("2001:db8::1"), count + 1)  # has been read when the last of them is refused
+        while greedy.receive()[0] != count + 1:
+            pass
+        gate.set()
+        assert {other.receive()[1].reply.code for _ in range(2)} == {250}
+        access.close()
 
 
 def test_a_look_up_that_takes_too_long_is_answered_once_for_now(make, asker):

@@ -24,6 +24,7 @@ from meta1g.smar.tlspolicies import Hop, TlsPolicies
 from meta1g.tls.mtasts import PATH, POLICY_MAX_BYTES, StsMode, StsPolicy
 from meta1g.tls.tlsrpt import ResultType
 from tests.fakes.certificates import make_certificate, sign_certificate, sign_expired
+from tests.fakes.key_updates import key_updates
 from tests.fakes.nameserver import SERVFAIL
 from tests.fakes.policyserver import Page, PolicyServer
 from tests.unit.pt.conftest import DEADLINE_S
@@ -360,6 +361,33 @@ def test_a_server_that_does_not_begin_tls_costs_a_moment(gate, monkeypatch):
         gate.restart(port=silent.getsockname()[1])
         found = gate.find()
     assert (found.failed, found.why) == (ResultType.STS_POLICY_FETCH_ERROR, f"mta-sts.{GOOD}: takes too long")
+
+
+def _changes_keys(conn, pair):
+    """A server under TLS that sends nothing but other keys, as fast as it can."""
+    conn.sendall(key_updates(conn, 20_000, pair))
+    while conn.recv(4096):
+        pass
+
+
+def _wants_handshakes(conn, _pair):
+    """A server that wants a handshake all the time, while one is made."""
+    while True:
+        conn.sendall(bytes.fromhex("160303000400000000") * 5000)
+
+
+@pytest.mark.parametrize("flood", [_changes_keys, _wants_handshakes])
+def test_a_server_that_floods_in_the_frame_of_tls_is_left_soon(gate, certificates, flood):
+    """Python's ssl reads on over a socket, without a look at the time, as long as such records come."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        gate.restart(port=listener.getsockname()[1])
+        heard = gate.start(GOOD)
+        conn, _ = listener.accept()
+        with conn, suppress(OSError):
+            flood(conn, certificates[1][f"mta-sts.{GOOD}"])
+        found = heard.get()
+    assert found.failed is ResultType.STS_POLICY_FETCH_ERROR
+    assert "sends too much" in found.why
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -4,24 +4,6 @@ from meta1g.base.errors import BugError
 from meta1g.smtps.fsm import IN_TRANSACTION, REFUSALS, TRANSITIONS, Event, State, next_state
 
 
-def test_every_state_is_reached_from_the_first():
-    reached, todo = set(), {State.CONNECTED}
-    while todo:
-        state = todo.pop()
-        reached.add(state)
-        todo |= {after for (before, _), after in TRANSITIONS.items() if before is state} - reached
-    assert reached == set(State)
-
-
-def test_nothing_leaves_closing():
-    assert {after for (before, _), after in TRANSITIONS.items() if before is State.CLOSING} == {State.CLOSING}
-
-
-def test_every_other_state_has_a_way_out():
-    for state in set(State) - {State.CLOSING}:
-        assert any(before is state and after is not state for (before, _), after in TRANSITIONS.items())
-
-
 def test_every_command_is_allowed_or_refused_where_commands_are_read():
     for state in (State.GREETED, State.HELLO, State.MAIL, State.RCPT):
         for event in (Event.HELLO, Event.MAIL, Event.RCPT, Event.DATA, Event.RESET):

@@ -55,7 +55,11 @@ def test_a_stale_unix_socket_is_replaced(section, tmp_path):
 @pytest.mark.parametrize(
     ("text", "code", "message"),
     [
-        ('type = unix; path = "none/smtp.sock";', os.EX_OSERR, "cannot listen on .*none/smtp.sock: No such file"),
+        (
+            'type = unix; path = "none/smtp.sock";',
+            os.EX_OSERR,
+            "cannot listen on socket .*none/smtp.sock: its directory does not exist",
+        ),
         ('type = inet; address = "192.0.2.1"; port = 0;', os.EX_OSERR, "cannot listen on 192.0.2.1 port 0"),
     ],
 )

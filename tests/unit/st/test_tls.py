@@ -2,13 +2,15 @@
 
 import errno
 import os
+import select
 import socket
 import ssl
 
 import pytest
 
 from meta1g import st
-from meta1g.base.tlsfacts import KeyPair, TlsSettings
+from meta1g.base.tlsbytes import TLS_FEED_BYTES
+from meta1g.base.tlsfacts import KeyPair, TlsSettings, TlsWanted
 from meta1g.st import libssl, tls
 from meta1g.st.limits import TURN_CALLS
 from tests.fakes.certificates import make_certificate
@@ -17,6 +19,7 @@ from tests.unit.st.conftest import errno_of
 from tests.unit.st.tls_ends import LIMIT, any_client, later, server_context, shake
 
 FOREVER = st.ST_UTIME_NO_TIMEOUT
+ALERT = 21
 
 
 @pytest.fixture(scope="module")
@@ -74,39 +77,73 @@ def test_streams_under_tls_have_turns_as_well(pair, server, trusting):
     assert ran
 
 
-def test_others_have_turns_while_a_client_does_nothing_but_change_its_keys(pair, directory):
-    server = server_context(directory, "mx.example")
-    taking = later(tls.st_tls_accept, pair[0], server, LIMIT)
-    client = pair[1].sock
-    client.setblocking(True)
-    records = st.offload(key_updates, client, 500)
-    assert st.st_thread_join(taking).version == "TLSv1.3"
-    client.sendall(records)  # all are there before the first one is read
-    client.shutdown(socket.SHUT_WR)
-    turns = []
+#: What a server may send all the time while a client makes a handshake: it wants one (RFC 5246 7.4.1.1).
+HELLO_REQUEST = bytes.fromhex("160303000400000000")
+
+
+@pytest.fixture
+def turns():
+    """One more for each turn that another thread has."""
+    seen = []
 
     def others(_):
         while True:
-            turns.append(1)
+            seen.append(1)
             st.st_usleep(0)
 
     other = st.st_thread_create(others)
-    assert errno_of(st.st_read, pair[0], 99, LIMIT) == errno.EPROTO  # the end comes without a word
-    assert len(turns) >= 500
+    yield seen
     st.st_thread_interrupt(other)
     st.st_usleep(0)
 
 
-def test_who_asks_for_another_handshake_is_not_read_any_more(pair, directory):
-    """OpenSSL refuses each try and reads on without leaving the call: a client that goes on asking would own the process."""
-    server = server_context(directory, "mx.example")
+def test_others_have_turns_while_a_client_does_nothing_but_change_its_keys(pair, server, turns):
+    taking = later(tls.st_tls_accept, pair[0], server, LIMIT)
+    client = pair[1].sock
+    client.setblocking(True)
+    records = st.offload(key_updates, client, 2000)
+    assert st.st_thread_join(taking).version == "TLSv1.3"
+    client.sendall(records)  # all are there before the first one is read
+    client.shutdown(socket.SHUT_WR)
+    turns.clear()
+    assert errno_of(st.st_read, pair[0], 99, LIMIT) == errno.EPROTO  # the end comes without a word
+    assert len(turns) >= len(records) // TLS_FEED_BYTES
+
+
+def test_others_have_turns_while_a_server_does_nothing_but_want_handshakes(pair, trusting, turns):
+    """OpenSSL reads on without leaving the call, as long as such messages come."""
+    server = pair[1].sock
+    server.setblocking(True)
+    flood = HELLO_REQUEST * 15_000
+    server.sendall(flood)
+    server.shutdown(socket.SHUT_WR)
+    connecting = later(tls.st_tls_connect, pair[0], trusting, TlsWanted("mx.example"), LIMIT)
+    assert st.st_thread_join(connecting).errno == errno.EPROTO
+    assert len(turns) >= len(flood) // TLS_FEED_BYTES
+
+
+def test_a_client_that_asks_for_another_handshake_hears_no_and_may_go_on(pair, server):
     taking = later(tls.st_tls_accept, pair[0], server, LIMIT)
     client = pair[1].sock
     client.setblocking(True)
     record = st.offload(renegotiation, client)
     assert st.st_thread_join(taking).version == "TLSv1.2"
     client.sendall(record)
-    assert errno_of(st.st_read, pair[0], 99, LIMIT) == errno.EPROTO
+    reading = later(st.st_read, pair[0], 99, LIMIT)
+    st.st_usleep(0)
+    assert st.offload(client.recv, 1)[0] == ALERT
+    st.st_thread_interrupt(reading)
+    assert st.st_thread_join(reading).errno == errno.EINTR
+
+
+@pytest.mark.parametrize("count", [1, 20_000])
+def test_what_is_behind_a_record_that_was_read_is_there_to_be_read(pair, server, trusting, count):
+    shake(pair, server, trusting)
+    for _ in range(3):
+        st.st_write(pair[1], b"x" * count, LIMIT)
+    for _ in range(3):
+        st.st_netfd_poll(pair[0], select.POLLIN, LIMIT)
+        assert st.st_read_fully(pair[0], count, LIMIT) == b"x" * count
 
 
 def test_an_unknown_certificate_is_told(pair, server, directory, backend):

@@ -352,9 +352,8 @@ def test_wrong_input_is_named_with_its_line_and_leaves_no_half_transaction(whole
     assert metaqueue("check", "--content", other).stdout in ("nothing is wrong\n",) or told.startswith("'recipients'")
 
 
-def all_facts(path):
-    """A queue whose message has every fact that an envelope can have, each of them another one than by default."""
-    make_whole(path, empty=True)
+def facts():
+    """A transaction and a recipient with every fact, each another one than by default."""
     reply = Reply(450, "4.7.1", "held by milter f: \x1b[1m odd, \u00fc", "")
     said = Reply(550, "5.1.1", ("no", "such user"), "mx.example[192.0.2.1]")
     about = DsnRcpt(rcpt="x@y", orcpt="rfc822;x@y", reply=said, last_try=5.25, expired=True, orig_rcpt="list@y")
@@ -392,6 +391,14 @@ def all_facts(path):
         failed=(about,),
         attempts=(attempt,),
     )
+    return message, one
+
+
+def all_facts(path):
+    """A queue whose message has every fact that an envelope can have, each of them another one than by default."""
+    make_whole(path, empty=True)
+    message, one = facts()
+    attempt, about = one.attempts[0], one.failed[0]
     for record in (message, one, about, attempt):
         same = [plan.name for plan in record.PLAN.fields if plan.optional and getattr(record, plan.name) == plan.default]
         assert same == [], "a fact that the test does not know"

@@ -157,7 +157,7 @@ def test_what_is_not_as_expected_is_told_with_its_line(tmp_path, capsys):
             ("connect 192.0.2.1\nrefused <a@b> 250 ok", "line 2: not a reply"),
             ("macro NO x", "line 1: no macro 'NO'"),
             ("connect 192.0.2.1\nfile /nowhere/x", "line 2: /nowhere/x: No such file"),
-            ("helo x", "line 1: the filter closed the connection at PmHelo"),
+            ("helo x", "line 1: the filter, at PmHelo: closed the connection"),
         ):
             (tmp_path / "dialogue").write_text(text)
             with pytest.raises(CliError, match=message):

@@ -3,7 +3,6 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -293,51 +292,6 @@ def test_what_qmgr_refuses_is_told_with_its_exit_code(qmgr):
     result = program("-f", str(qmgr.conf), "show", new_id())
     assert result.returncode == sysexits.EX_NOINPUT
     assert result.stderr.endswith(": no such transaction in the queues\n")
-
-
-OPERATING = Path(__file__).parents[3] / "docs" / "operating.md"
-
-
-def documented(title):
-    """Gives the words of code in the row of a program in the table of JSON shapes."""
-    rows = [line for line in OPERATING.read_text().splitlines() if line.startswith("| `") and f"`{title}" in line.split("|")[1]]
-    assert len(rows) == 1, title
-    return {word for span in re.findall("`([^`]+)`", rows[0].split("|", 2)[2]) for word in span.split()}
-
-
-def names(value):
-    """Gives the names of all fields, but those of objects whose names are data."""
-    if isinstance(value, list):
-        return set().union(*map(names, value))
-    if not isinstance(value, dict):
-        return set()
-    return set(value).union(*(names(one) for key, one in value.items() if key not in ("failures", "free_bytes")))
-
-
-def test_the_shape_of_the_json_is_the_one_that_the_manual_has(qmgr, ctl):
-    qmgr.smar(answers={"r@to.example": route("192.0.2.1")})
-    qmgr.agent(script=lambda job: job.done(450))
-    ta_id = qmgr.smtps().mail("r@to.example", content=b"Subject: x\r\n\r\nx\r\n")
-    qmgr.wait_deferred(1)
-    queue = documented("mailq --json`, `qmgrctl --json queue")
-    assert names(json.loads(ctl("--json", "queue"))) == queue - {"defedb", "held", "aq"}
-    shown = names(json.loads(ctl("--json", "show", "--header", "--body", ta_id)))
-    own = documented("qmgrctl --json show ID") - {"--header", "--body"}
-    assert shown - queue == own - queue
-    for command in ("limits", "destinations"):
-        assert names(json.loads(ctl("--json", command))) == documented(f"qmgrctl --json {command}")
-    assert names(json.loads(ctl("--json", "explain", "r@to.example"))) == documented("qmgrctl --json explain")
-    status = json.loads(program("-f", str(qmgr.conf), "--json", "status").stdout)  # whatever its exit code is
-    listed = documented("qmgrctl --json status")
-    assert {key for key, value in status.items() if isinstance(value, str | list | dict)} <= listed
-    assert names(status["filters"]) <= listed
-    assert set(json.loads(ctl("--json", "usage"))) >= {"free_bytes"}
-    for command in ("drain", "stop", "resume"):
-        assert names(json.loads(ctl("--json", command))) <= documented("qmgrctl --json forget")
-    changed = documented("qmgrctl --json hold")
-    for words in (("hold", ta_id), ("remove", "--dry-run", ta_id), ("remove", ta_id)):
-        result = json.loads(ctl("--json", *words))
-        assert {key for key, value in result.items() if not isinstance(value, int) or isinstance(value, bool)} <= changed
 
 
 @pytest.mark.parametrize("options", [("--counts", "age"), ("--shape", "domain"), ("--json", "--counts", "sender")])
