@@ -480,6 +480,8 @@ def shown(text: str) -> str:
 
 def nearest(word: str, names: Iterable[str]) -> str:
     """Gives the known name that a misspelt one is nearest to; empty if none is near."""
+    import difflib
+
     lowered = {name.lower(): name for name in reversed(list(itertools.islice(names, COMPARED_MAX)))}
     near = difflib.get_close_matches(word.lower()[:SHOWN_MAX_CHARS], list(lowered), n=1, cutoff=_NEAR)
     return lowered[near[0]] if near else ""
@@ -487,8 +489,6 @@ def nearest(word: str, names: Iterable[str]) -> str:
 
 def suggest(word: str, names: Iterable[str]) -> str:
     """Gives advice on a misspelt name: the nearest known one, or all if they are few."""
-    import difflib
-
     known = list(itertools.islice(names, COMPARED_MAX))
     if near := nearest(word, known):
         return f"did you mean {near}?"

@@ -12,7 +12,6 @@ from meta1g.base.errors import Module, PermError
 from meta1g.base.paths import STS_DIRECTORY, TLSRPT_DIRECTORY
 from meta1g.base.plainfile import open_plain
 from meta1g.conf.config import Config, Section
-from meta1g.smar.https import HttpsClient, HttpsError
 from meta1g.smar.relay import network_table
 from meta1g.tls.tlsrpt import RptSender
 
@@ -60,6 +59,8 @@ def sts_settings(config: Config, smar: Section) -> StsSettings | None:
     section = smar.sub("mta_sts")
     if not section.exists:
         return None
+    from meta1g.smar.https import HttpsClient, HttpsError
+
     name = section.get("CAcert_file")
     path = config.configuration_directory / name if name else None
     try:
