@@ -479,13 +479,18 @@ def shown(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in cut) or '""'
 
 
+def nearest(word: str, names: Iterable[str]) -> str:
+    """Gives the known name that a misspelt one is nearest to; empty if none is near."""
+    lowered = {name.lower(): name for name in reversed(list(itertools.islice(names, COMPARED_MAX)))}
+    near = difflib.get_close_matches(word.lower()[:SHOWN_MAX_CHARS], list(lowered), n=1, cutoff=_NEAR)
+    return lowered[near[0]] if near else ""
+
+
 def suggest(word: str, names: Iterable[str]) -> str:
     """Gives advice on a misspelt name: the nearest known one, or all if they are few."""
     known = list(itertools.islice(names, COMPARED_MAX))
-    lowered = {name.lower(): name for name in reversed(known)}
-    near = difflib.get_close_matches(word.lower()[:SHOWN_MAX_CHARS], list(lowered), n=1, cutoff=_NEAR)
-    if near:
-        return f"did you mean {lowered[near[0]]}?"
+    if near := nearest(word, known):
+        return f"did you mean {near}?"
     if len(known) == 1:
         return f"only {known[0]} is possible"
     if len(known) > LISTED_MAX:

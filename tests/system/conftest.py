@@ -1,6 +1,7 @@
 """Fixtures of the system tests: a sink and a gateway in a directory of their own, all of them real processes."""
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from contrib.lib.gateway import ROOT, Gateway, wait_until
+from meta1g.tools.metalog import main as metalog
 from meta1g.tools.queueview import short
 
 HEADER = b"From: a@test.example\r\nSubject: test\r\n\r\n"
@@ -34,6 +36,15 @@ def send(gateway: Gateway, rcpts: Sequence[str], mail: str = "sender@back.exampl
 def mailq(gateway: Gateway) -> str:
     """What mailq prints."""
     return "\n".join(short([gateway.control("queue")["list"]], time.time()))
+
+
+def verdicts(gateway: Gateway, *asked: str) -> dict[str, str]:
+    """What metalog says: verdict by id of message, or of session."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+        metalog.main(["-f", str(gateway.conf), "--json", *asked])
+    stories = map(json.loads, out.getvalue().splitlines())
+    return {story["id"] or story["session"]: story["verdict"] for story in stories}
 
 
 def processes_of(directory: Path) -> dict[int, str]:
