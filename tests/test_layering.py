@@ -54,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "tools": {
         *("base", "rcb", "smtp", "tls", "conf", "db", "maps", "sasl"),
         *(
+            "qmgr.destinations",
             "smtps.check",
             "smtpc.check",
             "smar.check",

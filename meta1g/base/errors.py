@@ -7,8 +7,12 @@ Ref: MeTA1 design, "Implementation: Error codes" (modelled on).
 """
 
 from enum import StrEnum
+from typing import Final
 
 from meta1g.base.reply import Reply
+
+#: Problems of one file that are told in one run.
+TOLD_MAX: Final = 20
 
 
 class Module(StrEnum):

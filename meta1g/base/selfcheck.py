@@ -47,8 +47,10 @@ class Findings:
             self.code = self.code or code
 
     def warn(self, text: str) -> None:
-        """Notes what an operator should look at and what prevents nothing."""
-        self.lines.append(f"warning: {text}")
+        """Notes what an operator should look at and what prevents nothing; the same text counts once."""
+        line = f"warning: {text}"
+        if line not in self.lines:
+            self.lines.append(line)
 
     @contextlib.contextmanager
     def part(self, where: str = "") -> Iterator[None]:
@@ -63,7 +65,9 @@ class Findings:
         except CliError as error:
             self.add(f"{before}{error}", error.exit_code)
         except Meta1Error as error:
-            self.add(f"{before}{error.cause}", EX_TEMPFAIL if isinstance(error, TempError) else EX_CONFIG)
+            closed = isinstance(error.__cause__, PermissionError)
+            code = EX_NOPERM if closed else EX_TEMPFAIL if isinstance(error, TempError) else EX_CONFIG
+            self.add(f"{before}{error.cause}", code)
         except OSError as error:
             self.add(f"{before}{reach.explain(error)}", EX_NOPERM if isinstance(error, PermissionError) else EX_CONFIG)
         except Exception as error:  # noqa: BLE001  a check tells everything that its component would fail at

@@ -12,6 +12,7 @@ from meta1g.base.errors import Module, PermError
 from meta1g.base.paths import STS_DIRECTORY, TLSRPT_DIRECTORY
 from meta1g.base.plainfile import open_plain
 from meta1g.conf.config import Config, Section
+from meta1g.smar.https import HttpsClient, HttpsError
 from meta1g.smar.relay import network_table
 from meta1g.tls.tlsrpt import RptSender
 
@@ -64,8 +65,11 @@ def sts_settings(config: Config, smar: Section) -> StsSettings | None:
     try:
         if path is not None:
             open_plain(path).close()
+            HttpsClient(path).context()
     except OSError as error:
         raise PermError(Module.SMAR, f"{section.where}: CAcert_file: {path}: {error.strerror}") from None
+    except HttpsError as error:
+        raise PermError(Module.SMAR, f"{section.where}: CAcert_file: {error.cause}") from None
     return StsSettings(path, section.get("port"), config.queue_directory / STS_DIRECTORY)
 
 

@@ -138,7 +138,7 @@ class PolicyLink:
         try:
             conn = self._link.now()
         except TempError as error:
-            raise FilterFailedError(FilterFault.AWAY, "it is not there") from error
+            raise FilterFailedError(FilterFault.AWAY, f"it is not there: {self._link.why or 'not yet asked'}") from error
         if self.agreement is None:
             raise FilterFailedError(FilterFault.PROTOCOL, "it wants what there is not")
         return conn, self.agreement

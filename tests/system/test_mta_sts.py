@@ -73,7 +73,7 @@ def world(files, tmp_path):
         options = {
             "smar": f"nameserver {{ address = {names.address}; port = {names.port}; }} "
             f'mta_sts {{ CAcert_file = "{directory}/ca.example.pem"; port = {policies.port}; }} '
-            "tls_reports { from = tls@gateway.example; delay = 0; }",
+            'tls_reports { from = tls@gateway.example; organization = "Example & Sons"; delay = 0; }',
             "smtpc": f'remote_port = {server.port}; tls {{ CAcert_file = "{directory}/ca.example.pem"; }}',
         }
         yield Gateway(tmp_path / "g", "unused.example [127.0.0.1]", options), server
@@ -129,4 +129,5 @@ def test_the_report_of_yesterday_goes_out_through_the_queue(world):
     message = email.message_from_bytes(server.contents[0])
     assert (message["From"], message["TLS-Report-Domain"]) == ("<tls@gateway.example>", "good.example")
     report = json.loads(gzip.decompress(message.get_payload()[1].get_payload(decode=True)))
+    assert report["organization-name"] == "Example & Sons"
     assert report["policies"][0]["summary"]["total-successful-session-count"] == 1

@@ -10,6 +10,7 @@ from meta1g.smar.dnsbl import DnsList
 from meta1g.smar.route import RouteDefaults, Target, plan_of
 from meta1g.smar.settings import name_servers, problems, read_resolv_conf, settings_from
 from meta1g.tls.tlsrpt import RptSender
+from tests.fakes.certificates import make_certificate
 
 
 @pytest.fixture
@@ -214,7 +215,7 @@ def test_who_may_talk_to_itself_is_nobody(load):
 
 def test_policies_of_mta_sts_are_asked_for_with_their_section(load, tmp_path):
     assert load("").sts is None
-    (tmp_path / "ca.pem").write_text("")
+    make_certificate(tmp_path, "ca")
     plain, own = load("mta_sts { }").sts, load(f'mta_sts {{ CAcert_file = "{tmp_path}/ca.pem"; port = 8443; }}').sts
     assert (plain.ca_file, plain.port, plain.directory) == (None, 443, tmp_path / "q/smar/mta-sts")
     assert (own.ca_file, own.port) == (tmp_path / "ca.pem", 8443)

@@ -31,6 +31,7 @@ milter b {{ {b} }}
 
 @pytest.fixture(scope="module")
 def filters(tmp_path_factory):
+    """One by a path, whose type is unix, and one by address and port."""
     directory = tmp_path_factory.mktemp("f")
     with FakeMilter(directory, "a") as a, FakeMilter(directory, "b", tcp=True) as b:
         yield a, b
@@ -470,6 +471,25 @@ def test_a_filter_that_breaks_costs_its_session_what_its_default_action_says(imp
     stored(smtps)
     smtps.wait_log(r"smtps\.milter_failed.*key=a")
     [a.heard(), a.heard(), b.heard(), b.heard()]
+
+
+@pytest.mark.parametrize(("option", "step", "fault"), [("connect_timeout", "OPTNEG", "hang"), ("send_timeout", "BODY", "deaf")])
+def test_a_filter_has_a_time_to_greet_in_and_a_time_to_read_in(tmp_path, filters, option, step, fault):
+    """What is sent fills the buffers of a filter that does not read; all other times are longer than this test may take."""
+    with started(tmp_path, filters, times=f"{option} = 1s;") as process:
+        smtps, a, b = ready(process, filters)
+        a.script(faults={step: fault}, negotiate={"steps": 0x80000})
+        with smtps.client(hello=step != "OPTNEG") as client:
+            if step == "OPTNEG":
+                client.expect("421 4.7.1 Service unavailable")
+            else:
+                client.command("MAIL FROM:<s@example.org>", "250")
+                client.command("RCPT TO:<r@example.org>", "250")
+                client.command("DATA", "354")
+                client.send(HEADER + b"\r\n" + BIG_BODY + b".\r\n")
+                client.expect("451 4.7.1")
+        smtps.wait_log(r"smtps\.milter_failed.*key=a")
+        [one.heard() for one in (a, b) if one is a or step != "OPTNEG"]
 
 
 @pytest.mark.parametrize("action", ["reject", "accept", "quarantine"])

@@ -225,6 +225,7 @@ def test_without_it_its_flags_say_what_becomes_of_the_session_and_it_comes_back(
             smtps.wait_log(r"func=rcb\.down")
             with smtps.client(hello=False) as client:
                 client.expect({"4": "421"}.get(at_mail[0], "220"))
+            smtps.wait_log(r"func=smtps\.milter_failed, .*it is not there: \w")
             policy.script()
             policy.start()
             smtps.wait_log(CONNECTED, 2)
