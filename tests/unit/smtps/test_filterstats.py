@@ -10,7 +10,7 @@ from tests.fakes.milter import FakeMilter
 from tests.fakes.policymilter import FakePolicy
 from tests.fakes.qmgr_model import HandClock
 from tests.fakes.smtps_process import SmtpsProcess
-from tests.unit.smtps.test_milter import MESSAGE, quit_
+from tests.unit.smtps.filterscenes import MESSAGE, quit_
 
 CONF = """
 milter a {{ {a} default_action = accept; reply_timeout = 1s; connect_timeout = 1s; }}
