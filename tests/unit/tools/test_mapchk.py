@@ -1,14 +1,11 @@
-import subprocess
-import sys
-
 import pytest
 
 from meta1g.db.mapfile import MapFile
+from tests.called import call_program
 
 
 def mapchk(*arguments):
-    command = [sys.executable, "-c", "from meta1g.tools.mapchk import run; run()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return call_program("mapchk", *arguments)
 
 
 TEXT = "# rules\ncltaddr:192.0.2 relay\nsmtps_session_conf:mx.example.org max_recipients =\n   5;\n"
