@@ -23,6 +23,8 @@ from bench import fairness_out
 from bench.floods import FLOODS, LOCAL_DOMAINS, SMAR_OPTIONS, SMTPS_OPTIONS, flooding
 from bench.results import median, percentile, record
 from contrib.lib.gateway import ROOT, Gateway
+from meta1g.sasl.stored import make_stored
+from tests.fakes.certificates import make_certificate
 
 MEDIAN_MAX_MS = 20
 P99_MAX_MS = 100
@@ -121,6 +123,10 @@ def flooded_gateway(directory: Path) -> Iterator[Gateway]:
         (directory / "gateway" / "etc").mkdir(parents=True)
         try:
             gateway.write_map("users", "somebody@local.example RELAY")
+            make_certificate(gateway.conf.parent, "gateway.example")
+            stored = make_stored("SCRAM-SHA-256", "right", b"salt" * 4)
+            (gateway.conf.parent / "passwords").write_text(f"user:{stored}\n")
+            (gateway.conf.parent / "passwords").chmod(0o600)
             gateway.setup()
             gateway.start()
             yield gateway

@@ -1,7 +1,7 @@
 """Shares (invariant I11): one client, or one destination, does its worst; what do the others notice?
 
     clients         one client opens all sessions it gets, each with an envelope of 1,000 recipients, and stays
-    destinations    10,000 recipients for a server that takes connections and never says a word
+    destinations    10,000 recipients for a server that takes connections and hangs: it never says a word (or --at)
     slow            10,000 messages for a server that needs a second for each, and 100 for ten other domains behind them
 
 Beside them others send mail; their rate, or their delay from 250 to arrival, is measured before and while it happens, in the
@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 from bench.results import record
 from contrib.lib.gateway import ROOT, Gateway, wait_until
@@ -29,6 +29,7 @@ from contrib.lib.gateway import ROOT, Gateway, wait_until
 Measure = Callable[[Gateway, "Sink", argparse.Namespace], dict[str, str]]
 
 BAD, GOOD = "127.0.0.2", "127.0.0.1"
+SMTPC = "auth { file = logins; flags = { without_tls }; }"
 WAIT_S = 60
 INTRO = """\
 One client does its worst (all sessions it gets, 1,000 recipients in each), or one destination takes connections and answers
@@ -127,11 +128,26 @@ class Sink:
             self._process.stdout.close()
 
 
-class Hung:
-    """A server that takes connections and says nothing; release() lets it end them.  Owner: the caller."""
+_EHLO: Final = b"220 hung.example ESMTP\r\n", b"250-hung.example\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n"
+#: What a server says before it hangs, by where that is.
+HANGS: Final[dict[str, tuple[bytes, ...]]] = {
+    "greeting": (),
+    "starttls": _EHLO,
+    "handshake": (*_EHLO, b"220 go on\r\n"),
+    "auth": (_EHLO[0], _EHLO[1].replace(b"STARTTLS", b"HELP")),
+}
 
-    def __init__(self) -> None:
-        self._server = socket.create_server(("127.0.0.1", 0), backlog=1024)
+
+class Hung:
+    """A server that takes connections and says nothing, or nothing more; release() lets it end them.  Owner: the caller.
+
+    Args:
+        says: what it says before, each but the first after something was said to it.
+    """
+
+    def __init__(self, says: tuple[bytes, ...] = ()) -> None:
+        self._says = says
+        self._server = socket.create_server((BAD, 0), backlog=1024)
         self.port: int = self._server.getsockname()[1]
         self._open: list[socket.socket] = []
         self._thread = threading.Thread(target=self._take, daemon=True)
@@ -145,7 +161,17 @@ class Hung:
     def _take(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                self._open.append(self._server.accept()[0])
+                conn = self._server.accept()[0]
+                self._open.append(conn)
+                if self._says:
+                    threading.Thread(target=self._talk, args=(conn,), daemon=True).start()
+
+    def _talk(self, conn: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            for number, text in enumerate(self._says):
+                if number and not conn.recv(4096):
+                    return
+                conn.sendall(text)
 
     def release(self) -> None:
         """Ends everything."""
@@ -153,6 +179,8 @@ class Hung:
         self._server.close()
         self._thread.join(10)
         for conn in self._open:
+            with contextlib.suppress(OSError):  # wakes who reads
+                conn.shutdown(socket.SHUT_RDWR)
             conn.close()
 
 
@@ -302,16 +330,20 @@ def run(measure: Measure, options: argparse.Namespace) -> dict[str, str]:
     """Measures one thing with a gateway of its own."""
     with tempfile.TemporaryDirectory(prefix="meta1g-shares-") as name:
         directory = Path(name)
-        sink, late, hung = Sink(directory / "sink"), Sink(directory / "late", delay_s=1.0), Hung()
+        sink, late = Sink(directory / "sink"), Sink(directory / "late", delay_s=1.0)
+        hung = Hung(HANGS[options.at])
         table = "\n".join(
             (
-                f"hung.example {hung.port}^[127.0.0.1]",
+                f"hung.example {hung.port}^[{BAD}]",
                 f"slow.example {late.port}^[127.0.0.1]",
                 f". {sink.port}^[127.0.0.1]",
             )
         )
-        gateway = Gateway(directory / "gateway", table, {"qmgr": options.qmgr}, relay_from=f"{GOOD}, {BAD}")
+        sections = {"qmgr": options.qmgr, "smtpc": SMTPC if options.at == "auth" else ""}
+        gateway = Gateway(directory / "gateway", table, sections, relay_from=f"{GOOD}, {BAD}")
         gateway.setup()
+        (gateway.conf.parent / "logins").write_text(f"{BAD} user password secret\n")
+        (gateway.conf.parent / "logins").chmod(0o600)
         gateway.start()
         try:
             return measure(gateway, sink, options)
@@ -330,6 +362,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--messages", type=int, default=1000, help="of the others, for each rate [1000]")
     parser.add_argument("--sessions", type=int, default=20, help="of the others [20]")
     parser.add_argument("--rcpts", type=int, default=10_000, help="for the destination that does not answer [10000]")
+    parser.add_argument("--at", choices=HANGS, default="greeting", help="where its server hangs [greeting]")
     parser.add_argument("--slow", type=int, default=10_000, help="messages for the slow destination [10000]")
     parser.add_argument("--fast", type=int, default=100, help="messages for ten others behind them [100]")
     parser.add_argument("--least", type=float, default=0.5, help="least part of the usual rate [0.5]")

@@ -19,7 +19,6 @@ QMGR_SMTPC_SOCKET: Final = "qmgr/smtpc"
 QMGR_CONTROL_SOCKET: Final = "qmgr/control"
 SMAR_SMTPS_SOCKET: Final = "smar/smtps"
 SMAR_QMGR_SOCKET: Final = "smar/qmgr"
-SMTPS_FD_SOCKET: Final = "smtps/smtpsfd"
 MCP_STATUS_SOCKET: Final = "mcp/status"
 #: If it is there, `sm.setup --no-accounts` was used: as root, components without `user` keep the account of mcp.
 MCP_NO_ACCOUNTS: Final = "mcp/no_accounts"

@@ -36,13 +36,13 @@ class DefeDbBase:
         directory: home of the environment, which exists.
         cache_bytes: memory for pages.
         log_directory: where the log files are; where they were the last time if None, at first in the home.
-
-    Attributes:
         keeper: sets damaged records aside; without one they are errors.
     """
 
-    def __init__(self, directory: Path, cache_bytes: int, log_directory: Path | None = None) -> None:
-        self.keeper: Keeper | None = None
+    def __init__(
+        self, directory: Path, cache_bytes: int, log_directory: Path | None = None, keeper: Keeper | None = None
+    ) -> None:
+        self.keeper = keeper
         self._bad: dict[bytes, tuple[bytes, str]] = {}  # met by the call that reads now
         self._stale: list[bytes] = []  # entries of the index that it found to be wrong
         self.directory = directory

@@ -19,6 +19,7 @@ from zlib import crc32
 from meta1g.base.errors import ProtocolError
 from meta1g.base.log import Log
 from meta1g.base.paths import QUEUE_FILE_MODE
+from meta1g.base.plainfile import open_plain
 from meta1g.db.files import FILES, Files
 from meta1g.rcb.codec import decode_fields, encode_fields
 from meta1g.rcb.verified import Verified
@@ -82,7 +83,8 @@ class VerifyDb:
         """
         found: dict[str, Verified] = {}
         try:
-            data = self._path.read_bytes()
+            with open_plain(self._path) as file:
+                data = file.read()
         except FileNotFoundError:
             return found
         except OSError as error:

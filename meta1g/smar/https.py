@@ -111,8 +111,9 @@ class HttpsClient:
         if known is None or now - known[0] > _CONTEXT_S:
             try:
                 context = ssl.create_default_context(cafile=self._ca_file)
-            except (OSError, ssl.SSLError) as error:
-                raise HttpsError(HttpsFailure.CERTIFICATE, f"{self._ca_file}: {error.strerror or error}") from error
+            except OSError as error:
+                why = "no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror or str(error)
+                raise HttpsError(HttpsFailure.CERTIFICATE, f"{self._ca_file}: {why}") from error
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # an end without close_notify may be an answer cut short
             self._context = known = (now, context)

@@ -20,6 +20,7 @@ from meta1g.base import failure
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import FullError, Module
 from meta1g.base.log import Log
+from meta1g.base.plainfile import open_plain
 from meta1g.base.rsc import Rsc
 from meta1g.base.tlspolicy import policy_of
 from meta1g.db.files import FILES
@@ -211,7 +212,8 @@ class TlsCounts:
             return
         for path in (one for one in paths if one.suffix == _SUFFIX):
             try:
-                self._days[path.stem] = day_from(path.stem, path.read_bytes())
+                with open_plain(path) as file:
+                    self._days[path.stem] = day_from(path.stem, file.read())
             except (OSError, DayError) as error:
                 if failure.is_shortage(error):
                     self._log.error("smar.tlsrpt_file", str(error), path=str(path))

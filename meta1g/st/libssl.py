@@ -38,6 +38,7 @@ except ImportError:  # a Python without TLS
 _CHUNK_BYTES: Final = 65536
 #: What one call reads of a peer, and the record that it is in.  Our choice: the longest record; others have a turn after it.
 _METER_BYTES: Final = 1 << 14
+_CRL: Final = b"-----BEGIN X509 CRL-----"
 _NO_CERTIFICATE: Final = "no certificate in PEM"
 _ERROR_TEXT_BYTES: Final = 256
 _EXPORTER: Final = b"EXPORTER-Channel-Binding"
@@ -181,7 +182,8 @@ class Context:
         if settings.crl_file is not None:
             readable(settings.crl_file)
             store = lib.SSL_CTX_get_cert_store(self.ctx)
-            if lib.X509_STORE_load_file(store, bytes(settings.crl_file)) != 1:
+            loaded = lib.X509_STORE_load_file(store, bytes(settings.crl_file)) == 1
+            if not loaded or _CRL not in settings.crl_file.read_bytes():  # certificates would do for OpenSSL
                 _refuse(settings.crl_file, "no list of revoked certificates in PEM")
             lib.X509_STORE_set_flags(store, lib.X509_V_FLAG_CRL_CHECK | lib.X509_V_FLAG_CRL_CHECK_ALL)
 

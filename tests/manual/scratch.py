@@ -35,7 +35,7 @@ _PORTS = tuple(
     )
 )
 _WITHOUT_ACCOUNTS = re.compile(r"\b(sm\.setup|sm\.check)\b")
-_CONTENT_GROUP = re.compile(r"CDB_gid = \d+;")
+_GROUPS = re.compile(r"CDB_gid = \d+;|(?<=install -d) -g meta1s")
 
 
 #: Where the manual has the checkout.
@@ -80,7 +80,7 @@ class Scratch:
         text = _PATH.sub(f"{self.directory}/", text).replace(CHECKOUT, str(ROOT))
         for expression in _PORTS:
             text = expression.sub(self._port, text)
-        return _CONTENT_GROUP.sub("", text)
+        return _GROUPS.sub("", text)
 
     def _port(self, match: re.Match[str]) -> str:
         if match[0] in self.ports.values():

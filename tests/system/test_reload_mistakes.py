@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from contrib.lib.gateway import COMPONENTS, Gateway, wait_until
-from meta1g.base.sysexits import EX_CANTCREAT, EX_CONFIG, EX_NOPERM, EX_OSERR, EX_TEMPFAIL
+from meta1g.base.sysexits import EX_CANTCREAT, EX_CONFIG, EX_NOPERM, EX_OSERR
 from tests.called import call_program
+from tests.fakes.certificates import make_certificate
 from tests.system.conftest import KeepingSink, directory_for_all, running, send
 from tests.unit.mcp.accounts import accounts_of_this_machine
 
@@ -184,12 +185,28 @@ MISTAKES += [
         "{etc}/x.pem: No such file",
         within("smtpc", 'tls { CAcert_file = "x.pem"; }'),
     ),
-    Mistake("logins are missing", EX_TEMPFAIL, "{etc}/logins: No such file", within("smtpc", 'auth { file = "logins"; }')),
+    Mistake("users are missing", EX_CONFIG, "{etc}/users: No such file", within("smtps", "auth { password_file = users; }")),
+    Mistake("texts of reports are missing", EX_CONFIG, "dsn_templates names it", within("qmgr", "dsn_templates = none;")),
+    Mistake("logins are missing", EX_CONFIG, "{etc}/logins: No such file", within("smtpc", 'auth { file = "logins"; }')),
     Mistake(
         "those who may sign for policy servers are missing",
         EX_CONFIG,
         "CAcert_file: {etc}/x.pem: No such file",
         within("smar", 'mta_sts { CAcert_file = "x.pem"; }'),
+    ),
+    Mistake(
+        "those who may sign for policy servers are none",
+        EX_CONFIG,
+        "CAcert_file: {etc}/meta1.conf: no certificate in PEM",
+        within("smar", 'mta_sts { CAcert_file = "meta1.conf"; }'),
+    ),
+    Mistake(
+        "revoked certificates are certificates",
+        EX_CONFIG,
+        "{etc}/ca.pem: no list of revoked certificates in PEM",
+        within("smtpc", 'tls { CAcert_file = "ca.pem"; CRL_file = "ca.pem"; }'),
+        lambda g: make_certificate(g.conf.parent, "ca"),
+        lambda g: [(g.conf.parent / name).unlink() for name in ("ca.pem", "ca.key")],
     ),
 ]
 
@@ -385,7 +402,7 @@ AS_ACCOUNTS = [
     ),
     Mistake(
         "logins cannot be read by the account",
-        EX_TEMPFAIL,
+        EX_NOPERM,
         "{etc}/logins: Permission denied",
         ("path = smtpc;", 'path = smtpc; auth { file = "logins"; }'),
         lambda g: (g.conf.parent / "logins").touch(0o600),

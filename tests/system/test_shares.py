@@ -17,7 +17,7 @@ pytestmark = pytest.mark.system
 def gateway_with(directory: Path, *lines: str, aliases: str = "", **options: str) -> Iterator[tuple[Gateway, Sink, Hung]]:
     """A gateway, a server that takes all mail, one that is silent (hung.example and all below it)."""
     sink, hung = Sink(directory / "sink"), Hung()
-    silent, all_other = f"{hung.port}^[127.0.0.1]", f"{sink.port}^[127.0.0.1]"
+    silent, all_other = f"{hung.port}^[{BAD}]", f"{sink.port}^[127.0.0.1]"
     table = "\n".join([*lines, f"hung.example {silent}", f".hung.example {silent}", f". {all_other}"])
     made = Gateway(directory / "gateway", table, options, relay_from=f"{GOOD}, {BAD}")
     if aliases:

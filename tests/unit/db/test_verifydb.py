@@ -1,5 +1,8 @@
 """The file of verified addresses: what was written is read, whatever became of its end."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from meta1g.base.log import Log
@@ -84,6 +87,13 @@ def test_a_file_that_cannot_be_read_or_written_is_told(opened, tmp_path, sink):
     (tmp_path / "verified").mkdir()
     db = opened()
     assert db.load() == {}
-    assert sink.find("cannot read: Is a directory")
+    assert sink.find("cannot read: is no plain file")
     with pytest.raises(OSError, match="directory"):
         write(db, record("a"))
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_costs_the_start_nothing(opened, tmp_path, sink, make):
+    make(tmp_path / "verified")
+    assert opened().load() == {}
+    assert sink.find("func=qmgr.verify_file.*cannot read: ")

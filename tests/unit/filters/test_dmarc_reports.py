@@ -184,6 +184,7 @@ def test_reports_are_sent_once_and_the_day_is_done(reporting, server, sink, tmp_
     row = ReportRow(policy, "192.0.2.1", "none", "pass", "pass", "", "wants.example", "", (), "h.example", "helo", "none")
     path = fill(tmp_path, row, row, ROW)
     path.write_bytes(path.read_bytes() + b'{"torn')
+    path.with_suffix(".sent").write_bytes(b"\xff\xfe damaged\n")
     file = reporting(f"port = {sink.port};")
     assert dmarcrpt.main(["-f", str(file)]) == 0
     (envelope,) = sink.wait_for(1)

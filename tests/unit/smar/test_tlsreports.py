@@ -4,6 +4,7 @@ import email
 import errno
 import gzip
 import json
+import os
 import time
 
 import pytest
@@ -164,6 +165,12 @@ def test_a_damaged_file_is_set_aside(gate, tmp_path):
     assert gate.counts.due("9999") == []
     assert [one.name for one in (tmp_path / "tlsrpt").iterdir()] == [f"{path.name}.damaged"]
     assert "func=smar.tlsrpt_file," in gate.asker.log
+
+
+def test_what_is_no_file_is_set_aside(gate, tmp_path):
+    os.mkfifo(tmp_path / "tlsrpt" / "2026-01-01.rpt")
+    gate.restart()
+    assert [one.name for one in (tmp_path / "tlsrpt").iterdir()] == ["2026-01-01.rpt.damaged"]
 
 
 def test_a_report_goes_once_to_each_who_wants_it(gate, sink, tmp_path):

@@ -82,7 +82,7 @@ class DaySender:
         self._path = path
         self._sent_path = path.with_suffix(SENT_SUFFIX)
         self._settings = settings
-        self._sent = set(self._sent_path.read_text().splitlines()) if self._sent_path.exists() else set()
+        self._sent = set(self._sent_path.read_text(errors="replace").splitlines()) if self._sent_path.exists() else set()
 
     def send(self) -> bool:
         """Sends what is not sent yet; tells whether all is.  Blocks: yes (DNS, network)."""
