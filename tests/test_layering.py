@@ -297,6 +297,27 @@ print(*(name for name in {names!r} if name in sys.modules))"""
     return result.stdout.split()
 
 
+@pytest.mark.parametrize(
+    ("program", "absent"),
+    [
+        ("qmgr", ("ctypes", "difflib", "email", "hashlib", "shutil", "subprocess")),
+        ("smar", ("ctypes", "difflib", "gzip", "hashlib", "re2", "ssl", "subprocess")),
+        ("smtps", ("ctypes", "difflib", "email", "hashlib", "re2", "shutil", "ssl", "subprocess")),
+        ("smtpc", ("ctypes", "difflib", "email", "hashlib", "shutil", "ssl", "subprocess")),
+        ("mcp", ("difflib", "email", "hashlib", "shutil")),
+    ],
+)
+def test_a_process_loads_no_library_that_only_some_configurations_or_errors_need(program, absent):
+    code = f"""
+import sys, meta1g.{program}.main
+from meta1g.base import startup
+startup.component_arguments("{program}", [], "about")
+print([m for m in {absent!r} if m in sys.modules])
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (result.stdout, result.returncode) == ("[]\n", 0), result.stderr
+
+
 def patching(path: Path) -> Iterator[str]:
     """Gives one line for each import or call of a file that would replace blocking calls of the standard library."""
     if not re.search("monkey|patch_", path.read_text()):  # a file is read faster than it is parsed

@@ -7,9 +7,6 @@ import time
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
-_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
 
 def rfc3339(when: float) -> str:
     """Gives a time as RFC 3339 says, UTC, whole seconds.
@@ -20,19 +17,23 @@ def rfc3339(when: float) -> str:
     return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def rfc5322(when: float) -> str:
-    """Gives a time as the date of a header, local time, whole seconds (RFC 5322 3.3).
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
-    email.utils does the same, and loads 15 modules for it.
+
+def rfc5322(when: float, *, local: bool = True) -> str:
+    """Gives a time as the date-time of RFC 5322 3.3; email.utils has the same, and half of that package with it.
 
     Args:
         when: seconds since the epoch.
+        local: with the hours of this place, not UTC.
     """
-    local = time.localtime(int(when))
-    minutes = (local.tm_gmtoff or 0) // 60
-    zone = f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}{abs(minutes) % 60:02}"
-    day = f"{_DAYS[local.tm_wday]}, {local.tm_mday:02} {_MONTHS[local.tm_mon - 1]} {local.tm_year:04}"
-    return f"{day} {local.tm_hour:02}:{local.tm_min:02}:{local.tm_sec:02} {zone}"
+    now = time.localtime(when) if local else time.gmtime(when)
+    zone = now.tm_gmtoff if local else 0
+    hours, minutes = divmod(abs(zone) // 60, 60)
+    date = f"{_DAYS[now.tm_wday]}, {now.tm_mday:02d} {_MONTHS[now.tm_mon - 1]} {now.tm_year:04d}"
+    clock = f"{now.tm_hour:02d}:{now.tm_min:02d}:{now.tm_sec:02d}"
+    return f"{date} {clock} {'-' if zone < 0 or not local else '+'}{hours:02d}{minutes:02d}"
 
 
 class Clock(Protocol):
