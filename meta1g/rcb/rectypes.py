@@ -257,6 +257,8 @@ class RT(IntEnum):
     Q2K_EXIT = 0x6801
     Q2K_TEXT = 0x6802
     Q2K_MORE = 0x6803
+    Q2K_STORED = 0x6804
+    Q2K_RECORD = 0x6805
 
     # smtps -> policy milter: 0x8000, policy milter -> smtps: 0x8800
     S2PM_NID = 0x8000

@@ -14,7 +14,7 @@ Ref: MeTA1 README, "Lookup Orders for Anti-Spam Measures" (order modelled on); R
 
 import unicodedata
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
@@ -34,13 +34,15 @@ from meta1g.rcb.smtps_smar import (
 from meta1g.smar.access import BROKEN, NONE, AccessMap, Action, Decision
 from meta1g.smar.alias import Aliases
 from meta1g.smar.authsender import AuthSenders
-from meta1g.smar.dnsbl import Listed
 from meta1g.smar.hostconf import HostConf
+from meta1g.smar.listed import Listed
 from meta1g.smar.localuser import LocalUsers, may_write
-from meta1g.smar.passwordmap import PasswordMap
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import Routes
 from meta1g.smtp.address import Address, AddressError, parse_path
+
+if TYPE_CHECKING:
+    from meta1g.smar.passwordmap import PasswordMap
 
 OK: Final = Verdict(reply=Reply(250))
 BAD_SENDER: Final = Verdict(reply=Reply(501, "5.1.7", "Sender address is not valid"))
@@ -100,7 +102,7 @@ class Policy:
     names: bool = False
     conf: HostConf | None = None
     senders: AuthSenders | None = None
-    passwords: PasswordMap | None = None
+    passwords: "PasswordMap | None" = None
 
     def checks(self, flags: int = 0) -> Checks:
         """Gives the questions that there is an opinion on, if all have these LookupFlags."""

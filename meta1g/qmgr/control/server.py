@@ -30,15 +30,21 @@ from meta1g.qmgr.standing import Standing
 from meta1g.qmgr.tuning import Tuning
 from meta1g.qmgr.verified import Known
 from meta1g.qmgr.verify import AddressVerifier
-from meta1g.rcb.control import CommandResult, ControlCommand
+from meta1g.rcb.control import STORED, CommandResult, ControlCommand
 from meta1g.rcb.schema import Message
 
-#: Gives exit code, result, and where the next page begins.
-_Answer = Callable[[int, Any, str], None]
 #: Tells whether nobody waits for the answer any more.
 _Gone = Callable[[], bool]
 #: Characters of a command that are logged.
 _LOGGED_MAX_CHARS: Final = 500
+
+
+class _Answer(Protocol):
+    """Gives exit code, result, where the next page begins, and records as they stand that belong to it."""
+
+    def __call__(self, code: int, result: Any, more: str, stored: bytes = b"", /) -> None:
+        """Answers, once."""
+        ...
 
 
 class QmgrParts(Protocol):
@@ -110,7 +116,7 @@ class Control:
         self._commands: Final[dict[str, _Command]] = {
             "status": _Command(lambda words, answer, gone: answer(0, parts.status(), "")),
             "usage": _Command(lambda words, answer, gone: answer(0, parts.usage(), "")),
-            "queue": _Command(lambda words, answer, gone: self._page(listing.queue(words), answer)),
+            "queue": _Command(self._queue),
             "count": _Command(lambda words, answer, gone: self._scan(listing.count(words, gone), answer)),
             "show": _Command(lambda words, answer, gone: self._page(listing.show(words), answer)),
             "transaction": _Command(lambda words, answer, gone: self._scan(listing.transaction(words), answer)),
@@ -139,11 +145,11 @@ class Control:
     def _on_message(self, conn: RcbCom, request_id: int, msg: Message) -> None:
         answered = False
 
-        def answer(code: int, result: Any, more: str = "") -> None:
+        def answer(code: int, result: Any, more: str = "", stored: bytes = b"", /) -> None:
             nonlocal answered
             if not (answered or conn.closed):
                 text = result if isinstance(result, str) else json.dumps(result)
-                conn.reply(request_id, CommandResult(exit_code=code, text=text, more=more))
+                conn.reply(request_id, CommandResult(exit_code=code, text=text, more=more, stored=stored))
                 answered = True
 
         def failed(error: Exception) -> None:
@@ -182,7 +188,13 @@ class Control:
         """Asks DEFEDB in slices; its failure is the answer."""
         self._ask(work, lambda result: answer(0, result, ""), answer)
 
-    def _page(self, work: Callable[[DefeDb], ReadSteps[tuple[Any, str]]], answer: _Answer) -> None:
+    def _queue(self, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:
+        if STORED in words:
+            self._page(self._listing.stored([word for word in words if word != STORED]), answer)
+        else:
+            self._page(self._listing.queue(words), answer)
+
+    def _page(self, work: Callable[[DefeDb], ReadSteps[tuple[Any, ...]]], answer: _Answer) -> None:
         self._ask(work, lambda page: answer(0, *page), answer)
 
     def _ask(self, work: Callable[[DefeDb], ReadSteps[Any]], on_done: Callable[[Any], None], answer: _Answer) -> None:

@@ -14,7 +14,7 @@ from meta1g.smtps.filterenvelope import EnvelopeEdit
 from tests.fakes.milter import FakeMilter
 from tests.fakes.policymilter import FakePolicy
 from tests.fakes.smtps_process import SmtpsProcess
-from tests.unit.smtps.test_milter import MESSAGE, quit_, stored
+from tests.unit.smtps.filterscenes import MESSAGE, quit_, stored
 
 
 @pytest.fixture(scope="module")
