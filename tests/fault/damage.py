@@ -13,6 +13,7 @@ file is damaged; qmgr goes on, is started again if it ends, and everybody may de
 
 import argparse
 import contextlib
+import os
 import random
 import re
 import shutil
@@ -95,7 +96,22 @@ def _swapped(rng: random.Random, path: Path) -> str:
     return f"swapped with {other.name}"
 
 
-KINDS: tuple[Callable[[random.Random, Path], str], ...] = (_bits, _cut, _cut_between, _zero_pages, _missing, _swapped)
+def _no_file(rng: random.Random, path: Path) -> str:
+    """Leaves something in its place that is no file."""
+    path.unlink()
+    make: Callable[[], None]
+    name, make = rng.choice((("directory", path.mkdir), ("FIFO", lambda: os.mkfifo(path)), ("link", lambda: _link(path))))
+    make()
+    return f"a {name}"
+
+
+def _link(path: Path) -> None:
+    path.symlink_to("/nowhere/at/all")
+
+
+KINDS: tuple[Callable[[random.Random, Path], str], ...] = (
+    *(_bits, _cut, _cut_between, _zero_pages, _missing, _swapped, _no_file),
+)
 STORES = ("cdb", "ibdb", "main", "index", "log")
 MODES = ("killed", "stopped", "running")
 
