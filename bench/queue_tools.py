@@ -3,7 +3,7 @@
 start       from the start of mcp until a message is accepted, and the memory of qmgr then
 selectors   the slowest `mailq` with one condition each, and one `qmgrctl` of each kind, on 10,000 recipients
 removals    10,000 recipients by one command
-pages       `mailq --json` through everything, while clients send mail: their rate before and meanwhile
+pages       `mailq --json` through everything, while clients send mail: their rate before, meanwhile and afterwards
 """
 
 import argparse
@@ -132,13 +132,15 @@ def long_queue(directory: Path, count: int, seconds: float) -> dict[str, str]:
         thread.start()
         meanwhile = load.rate(seconds)
         thread.join()
+        afterwards = load.rate(seconds)
         used = memory_mb(gateway)
+    percent = 200 * meanwhile / max(before + afterwards, 1)
     return {
         "recipients": f"{count:,}",
         "start": f"{start_s:.1f} s",
         "qmgr": f"{used} MB",
         "pages": f"{listed[0][0]:,} in {listed[0][1]:.0f} s",
-        "rate before, meanwhile": f"{before:.0f}, {meanwhile:.0f}/s ({100 * meanwhile / max(before, 1):.0f} %)",
+        "rate before, meanwhile": f"{before:.0f}, {meanwhile:.0f}/s, then {afterwards:.0f} ({percent:.0f} %)",
     }
 
 

@@ -7,7 +7,6 @@ _LOG = "unit/base/test_startup.py::test_where_lines_go_and_in_which_form"
 _LEVEL = "unit/base/test_startup.py::test_lines_for_the_search_for_errors_are_written_if_somebody_wants_them"
 _SERVICE = "unit/mcp/test_service.py::test_the_sample_of_meta1_is_understood"
 _PASS = "unit/mcp/test_passfd.py::test_a_unix_socket_gets_its_permissions_and_goes_with_mcp"
-_SETTINGS = "unit/qmgr/test_settings.py::test_options_become_settings"
 _TIMES = "unit/qmgr/test_tuning.py::test_times_of_retries_and_reports_are_those_of_now"
 _DISKS = "unit/qmgr/test_tuning.py::test_disks_and_files_are_watched_with_the_bounds_of_now"
 _OUTGOING = "unit/qmgr/test_tuning.py::test_a_destination_gets_no_more_sessions_than_it_may_now"
@@ -15,7 +14,9 @@ _INCOMING = "unit/qmgr/test_tuning.py::test_a_client_gets_no_more_than_it_may_no
 _RATES = "system/test_for_postfix_users.py::test_rates_hold_for_a_client_over_all_smtps"
 _VERIFIED = "unit/qmgr/test_verified.py"
 _DUE = "test_a_result_is_due_after_its_time_and_not_right_after_a_probe"
-_DSN = "unit/qmgr/test_settings.py::test_the_texts_of_reports_and_the_senders_with_verp_are_those_of_the_configuration"
+_FILES_AND_VERP = (
+    "unit/qmgr/test_main.py::test_files_of_ibdb_grow_to_max_size_and_verp_senders_have_an_address_for_each_recipient"
+)
 _MAPS = "unit/smar/test_settings.py::test_declared_maps_are_used_by_name"
 _TLS_OUT = "unit/smtpc/test_tls_policy.py::"
 _TLS_IN_OPTIONS = "unit/smtps/test_tls_options.py::"
@@ -34,7 +35,6 @@ _SERVER = "unit/smtpc/test_session_conf.py::test_an_option_of_a_server"
 _AUTH_IN = "unit/smtps/test_auth.py::"
 _TLS_IN = "unit/smtps/test_starttls.py::"
 _SNI = "unit/smtps/test_server_names.py::"
-_TLS_SETTINGS = "unit/conf/test_tlsconf.py::test_every_option_becomes_a_setting"
 _LISTEN = "unit/smtps/test_listen.py::test_every_listen_socket_is_bound"
 _NEEDS = dict.fromkeys(
     (*("flags encrypted", "flags verified", "min_cipher_bits", "cert_issuer", "cert_subject", "common_name", "violation"),),
@@ -53,7 +53,7 @@ _MAP = {
     "file": _FILES,
     "timeout": "unit/maps/test_sockmap.py::test_silence_and_nonsense_are_temporary",
 }
-_MILTER, _MILTERS = "unit/smtps/test_milter.py", "unit/smtps/test_milters.py"
+_MILTER = "unit/smtps/test_milter.py"
 _POLICY = "unit/smtps/test_policy_milter.py"
 _WITHOUT = "test_without_it_its_flags_say_what_becomes_of_the_session_and_it_comes_back"
 _BREAKS = "test_a_filter_that_breaks_costs_its_session_what_its_default_action_says"
@@ -95,8 +95,7 @@ _PLACES = {
         "dsn_flags double_bounce": "unit/qmgr/test_bounce.py::test_double_bounces_can_be_switched_off",
         "dsn_templates": "system/test_report_situations.py::test_the_sender_is_told_what_happened",
         "double_bounce_address": "unit/qmgr/test_bounce.py::test_a_double_bounce_address_with_a_domain_stays_as_it_is",
-        "verp_senders": _DSN,
-        "verp_delimiters": _DSN,
+        **dict.fromkeys(("verp_senders", "verp_delimiters"), _FILES_AND_VERP),
         "soft_bounce": "unit/qmgr/test_soft_bounce.py",
         "always_bcc": "unit/qmgr/test_copies.py::test_every_message_has_one_copy_more_and_nobody_hears_of_it",
         "max_rcpts_per_transaction": _TIMES,
@@ -109,9 +108,9 @@ _PLACES = {
         **dict.fromkeys(("max_message_rate", "max_recipient_rate", "rate_time_unit", "rate_exempt"), _RATES),
     },
     "qmgr smtpc": {"initial_connections": _OUTGOING, "max_connections": _OUTGOING},
-    "qmgr IBDB": {"max_size": _SETTINGS, "max_open": _DISKS},
+    "qmgr IBDB": {"max_size": _FILES_AND_VERP, "max_open": _DISKS},
     "qmgr DEFEDB": {
-        "cache_size": _SETTINGS,
+        "cache_size": "unit/db/test_defedb.py::test_pages_beyond_cache_size_go_to_disk",
         "log_directory": "system/test_reload_mistakes.py",
         "checkpoint_interval": "unit/qmgr/test_cleanup.py::test_checkpoints_of_defedb_are_made",
     },
@@ -176,14 +175,17 @@ _PLACES = {
     "smtps policy_milter": dict.fromkeys(("timeout", "flags abort", "flags accept_but_reconnect"), f"{_POLICY}::{_WITHOUT}"),
     "smtps policy_milter socket": dict.fromkeys(("type", "address", "port", "path"), f"{_POLICY}::test_a_filter_on_a_port"),
     "smtps milter": {
-        "connect_timeout": f"{_MILTERS}::test_options_become_settings",
-        "send_timeout": f"{_MILTERS}::test_options_become_settings",
+        **dict.fromkeys(
+            ("connect_timeout", "send_timeout"), f"{_MILTER}::test_a_filter_has_a_time_to_greet_in_and_a_time_to_read_in"
+        ),
         "reply_timeout": f"{_MILTER}::{_BREAKS}",
         "end_timeout": f"{_MILTER}::{_BREAKS}",
         "default_action": f"{_MILTER}::test_default_actions",
         "macros": f"{_MILTER}::test_macros_are_those_of_the_session_and_of_the_configuration",
     },
-    "smtps milter socket": dict.fromkeys(("type", "address", "port", "path"), f"{_MILTERS}::test_options_become_settings"),
+    "smtps milter socket": dict.fromkeys(
+        ("type", "address", "port", "path"), f"{_MILTER}::test_macros_are_those_of_the_session_and_of_the_configuration"
+    ),
     "smtps tls": {
         **dict.fromkeys(("cert_file", "key_file"), f"{_TLS_IN}test_a_message_comes_under_tls_and_its_header_says_so"),
         **dict.fromkeys(("CAcert_file",), f"{_TLS_IN}test_a_client_is_asked_for_a_certificate_and_any_is_taken"),
@@ -210,7 +212,7 @@ _PLACES = {
         "trusted_mechanisms": f"{_AUTH_IN}test_users_may_relay_and_overrule_what_was_denied_and_not_told",
         "realm": f"{_AUTH_IN}test_realm_is_put_behind_users_without_one",
         "password_file": "dialogs/auth_plain.dlg",
-        "password_map": "unit/smtps/test_passwordmap.py::test_smar_says_what_is_stored_and_smtps_checks_it",
+        "password_map": "system/test_auth.py::test_passwords_in_a_map",
         "saslauthd_socket": f"{_AUTH_IN}test_saslauthd_checks_passwords",
         "dovecot_socket": f"{_AUTH_IN}test_dovecot_checks_passwords_and_leads_what_only_it_knows",
         "timeout": f"{_AUTH_IN}test_a_dovecot_that_does_not_answer_right_has_not_said_no",
@@ -225,7 +227,10 @@ _PLACES = {
         **dict.fromkeys(
             ("cert_file", "key_file"), f"{_TLS_OUT_OPTIONS}test_cert_file_and_key_file_are_shown_to_a_server_that_asks"
         ),
-        **dict.fromkeys(("DSA_cert_file", "DSA_key_file"), _TLS_SETTINGS),
+        **dict.fromkeys(
+            ("DSA_cert_file", "DSA_key_file"),
+            f"{_TLS_OUT_OPTIONS}test_dsa_cert_file_with_dsa_key_file_is_shown_too",
+        ),
         **dict.fromkeys(
             ("CAcert_file", "CAcert_directory"),
             f"{_TLS_OUT_OPTIONS}test_cacert_directory_and_cacert_file_have_authorities_that_servers_are_verified_by",
@@ -257,8 +262,10 @@ _PLACES = {
     },
     "smar": {
         "nameserver": _DNS,
-        "DNS_timeout": "unit/smar/test_settings.py::test_defaults",
-        "DNS_tries": "unit/smar/test_settings.py::test_defaults",
+        **dict.fromkeys(
+            ("DNS_timeout", "DNS_tries"),
+            "unit/smar/test_process.py::test_a_question_is_asked_as_often_and_waits_as_long_as_the_configuration_says",
+        ),
         "DNS_flags use_tcp": "unit/smar/test_resolver.py::test_all_questions_go_over_tcp_if_told_so",
         "DNS_flags client_names": "unit/smar/test_process.py::test_names_of_clients_are_found_without_access_map_if_wanted",
         "DNS_flags trust_ad": "system/test_dane.py::test_mail_goes_only_where_the_certificate_fits_the_records",
@@ -286,15 +293,19 @@ _PLACES = {
         "flags local_domains": "unit/smar/test_checks.py::test_without_the_flag_users_of_relayed_domains_are_asked_for_too",
     },
     "smar mailertable": dict.fromkeys(("name", "file", "type"), _ASKED),
-    "smar password_map": dict.fromkeys(("name", "file", "type"), _FILES),
+    "smar password_map": {
+        "name": "unit/smar/test_process.py::test_passwords_come_from_the_map_that_is_named",
+        **dict.fromkeys(("file", "type"), _FILES),
+    },
     "smar auth_sender": dict.fromkeys(("name", "file", "type"), _ASKED),
     "smar access_map": dict.fromkeys(("name", "file", "type"), _ASKED),
     "smar mta_sts": dict.fromkeys(
         ("CAcert_file", "port"), "system/test_mta_sts.py::test_policies_are_obeyed_kept_and_reported"
     ),
     "smar tls_reports": {
-        **dict.fromkeys(("from", "delay"), "system/test_mta_sts.py::test_the_report_of_yesterday_goes_out_through_the_queue"),
-        "organization": "unit/smar/test_settings.py::test_reports_about_tls_are_made_with_their_section",
+        **dict.fromkeys(
+            ("from", "delay", "organization"), "system/test_mta_sts.py::test_the_report_of_yesterday_goes_out_through_the_queue"
+        ),
     },
     "smar tls_policy": dict.fromkeys(("name", "file", "type"), _ASKED),
     "smar dnsbl": {

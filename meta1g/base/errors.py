@@ -7,8 +7,12 @@ Ref: MeTA1 design, "Implementation: Error codes" (modelled on).
 """
 
 from enum import StrEnum
+from typing import Final
 
 from meta1g.base.reply import Reply
+
+#: Problems of one file that are told in one run.
+TOLD_MAX: Final = 20
 
 
 class Module(StrEnum):
@@ -17,13 +21,10 @@ class Module(StrEnum):
     AQ = "aq"
     CDB = "cdb"
     CONF = "conf"
-    CONTROL = "control"
     DA = "da"
-    DADB = "dadb"
     DEFEDB = "defedb"
     DNS = "dns"
     DSN = "dsn"
-    EDBC = "edbc"
     EVTHR = "evthr"
     IBDB = "ibdb"
     IO = "io"
@@ -32,7 +33,6 @@ class Module(StrEnum):
     MAP = "map"
     MCP = "mcp"
     MILTER = "milter"
-    OCC = "occ"
     PMILTER = "pmilter"
     QMGR = "qmgr"
     RCB = "rcb"

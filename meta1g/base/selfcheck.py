@@ -21,6 +21,8 @@ from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM, EX_OK, EX_SOFTWARE, EX_TE
 
 #: What Python loads of a package.
 _CODE: Final = (".py", ".so")
+#: Packages that this process has found readable: several components that check themselves in it look once.
+_READABLE: Final[set[str]] = set()
 
 
 class Findings:
@@ -47,8 +49,10 @@ class Findings:
             self.code = self.code or code
 
     def warn(self, text: str) -> None:
-        """Notes what an operator should look at and what prevents nothing."""
-        self.lines.append(f"warning: {text}")
+        """Notes what an operator should look at and what prevents nothing; the same text counts once."""
+        line = f"warning: {text}"
+        if line not in self.lines:
+            self.lines.append(line)
 
     @contextlib.contextmanager
     def part(self, where: str = "") -> Iterator[None]:
@@ -63,7 +67,9 @@ class Findings:
         except CliError as error:
             self.add(f"{before}{error}", error.exit_code)
         except Meta1Error as error:
-            self.add(f"{before}{error.cause}", EX_TEMPFAIL if isinstance(error, TempError) else EX_CONFIG)
+            closed = isinstance(error.__cause__, PermissionError)
+            code = EX_NOPERM if closed else EX_TEMPFAIL if isinstance(error, TempError) else EX_CONFIG
+            self.add(f"{before}{error.cause}", code)
         except OSError as error:
             self.add(f"{before}{reach.explain(error)}", EX_NOPERM if isinstance(error, PermissionError) else EX_CONFIG)
         except Exception as error:  # noqa: BLE001  a check tells everything that its component would fail at
@@ -97,7 +103,8 @@ class Findings:
 
     def libraries(self, *names: str) -> None:
         """Looks whether this package and libraries can be found and read, without the time that it takes to load them."""
-        for name in ("meta1g", *names):
+        for name in (one for one in ("meta1g", *names) if one not in _READABLE):
+            known = len(self.lines)
             with self.part():
                 spec = importlib.util.find_spec(name)
                 if spec is None:
@@ -106,6 +113,8 @@ class Findings:
                     continue
                 for place in spec.submodule_search_locations or ():
                     self._readable(Path(place))
+            if len(self.lines) == known:
+                _READABLE.add(name)
 
     def _readable(self, directory: Path) -> None:
         """Names the first file or directory of a package that cannot be read, if there is one."""

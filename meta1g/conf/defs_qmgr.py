@@ -144,7 +144,7 @@ _SECTIONS: Final = (
         "The deferred envelopes, a Berkeley DB environment.",
         R,
         (
-            option("cache_size", Size(64 << 10, 1 << 40), "32MB", OWN, "Memory for its pages."),
+            option("cache_size", Size(64 << 10, 1 << 40), "32MB", OWN, "Memory for its pages, 1 MB at least."),
             option("log_directory", Text("path"), None, OWN, "Directory of its log files, relative to the queue directory."),
             option("checkpoint_interval", Time(1, 86400), "1m", OWN, "Time between two checkpoints."),
         ),

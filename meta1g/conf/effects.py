@@ -93,7 +93,7 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
         f"{_SMAR}.read",
         f"{_SMAR}._myself",
         "meta1g.smar.settings:name_servers",
-        "meta1g.smar.main:Smar",
+        "meta1g.smar.settings:_dns",
     ),
     "smar nameserver": ("meta1g.smar.settings:name_servers",),
     "smar map": _MAP,

@@ -19,6 +19,7 @@ __all__ = ["Config", "ConfigError", "Section", "load_file", "load_templates", "r
 
 #: Largest configuration file; our choice: fifty times the largest that makes sense.
 FILE_MAX_BYTES: Final = 16 << 20
+_BY_OPTION: Final = "name the configuration file by -f"
 _REPORT_TEXTS: Final = Path(__file__).with_name("report_texts.txt")
 
 
@@ -49,7 +50,7 @@ def load_templates(path: Path | None = None) -> "Templates":
     from meta1g.conf.templates import parse  # only QMGR needs it
 
     own = parse(read_source(_REPORT_TEXTS), {})
-    return own if path is None else parse(read_source(path), own)
+    return own if path is None else parse(read_source(path, "dsn_templates names it"), own)
 
 
 def templates_of(config: Config, section: Section) -> "Templates":
@@ -63,27 +64,31 @@ def templates_of(config: Config, section: Section) -> "Templates":
     )
 
 
-def read_source(path: Path) -> Source:
+def read_source(path: Path, named: str = _BY_OPTION) -> Source:
     """Reads a file of UTF-8 text.
+
+    Args:
+        path: the file.
+        named: says how another one is read.
 
     Raises:
         ConfigError: it cannot be read, is too large, or is no text.
     """
-    return _source(path, _read(path))
+    return _source(path, _read(path, named), named)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, named: str = _BY_OPTION) -> bytes:
     try:
         with open(path, "rb") as file:
             return file.read(FILE_MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = (os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)).lower()
-        raise ConfigError(f"{path}: cannot read the configuration: {reason}; {_advice(error)}") from error
+        raise ConfigError(f"{path}: cannot read the configuration: {reason}; {_advice(error, named)}") from error
 
 
-def _source(path: Path, data: bytes) -> Source:
+def _source(path: Path, data: bytes, named: str = _BY_OPTION) -> Source:
     if len(data) > FILE_MAX_BYTES:
-        raise ConfigError(f"{path}: is larger than {FILE_MAX_BYTES >> 20} MB; name the configuration file by -f")
+        raise ConfigError(f"{path}: is larger than {FILE_MAX_BYTES >> 20} MB; {named}")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -93,9 +98,9 @@ def _source(path: Path, data: bytes) -> Source:
     return Source(str(path), text)
 
 
-def _advice(error: Exception) -> str:
+def _advice(error: Exception, named: str) -> str:
     if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
-        return "name the configuration file by -f"
+        return named
     if isinstance(error, PermissionError):
         return "let the account of this program read it, by its mode or group"
     return "check the file"

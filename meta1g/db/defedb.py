@@ -207,6 +207,33 @@ class DefeDb(DefeDbBase):
                     break
         return found
 
+    def scan_stored(self, after: str | None, limit: int) -> list[tuple[bytes, bytes]]:
+        """Gives recipients as scan() does, as they stand, key and value; before those of a transaction stands its own record.
+
+        Nothing is missing but what was set aside; a transaction without recipients may come at the end.
+        """
+        found: list[tuple[bytes, bytes]] = []
+        count = 0
+        with self._reading():
+            for key, value in self._items(records.FIRST_ID_KEY if after is None else after.encode() + b"\0", b"\xff"):
+                if not self._sound(key, value):
+                    continue
+                ta_key = key[:ID_LENGTH]
+                if not found and key != ta_key and (ta := self._main.get(ta_key)) and self._sound(ta_key, ta):
+                    found.append((ta_key, ta))
+                found.append((key, value))
+                count += key != ta_key
+                if count >= limit:
+                    break
+        return found
+
+    def _sound(self, key: bytes, value: bytes) -> bool:
+        """Tells whether a record is good; if not, that is noted."""
+        if records.is_sound(key, value):
+            return True
+        decoded = self._decoded(TaRecord, key, value) if len(key) == ID_LENGTH else self._decoded(RcptRecord, key, value)
+        return decoded is not None
+
     def _rcpts(self, start: bytes, end: bytes, limit: int) -> list[RcptRecord]:
         found: list[RcptRecord] = []
         with self._reading():

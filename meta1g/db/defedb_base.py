@@ -37,14 +37,16 @@ class DefeDbBase:
         directory: home of the environment, which exists.
         cache_bytes: memory for pages.
         log_directory: where the log files are; where they were the last time if None, at first in the home.
+        keeper: sets damaged records aside; without one they are errors.
 
     Attributes:
-        keeper: sets damaged records aside; without one they are errors.
         index_is_new: the file of the index was missing when it was opened: mend() fills it.
     """
 
-    def __init__(self, directory: Path, cache_bytes: int, log_directory: Path | None = None) -> None:
-        self.keeper: Keeper | None = None
+    def __init__(
+        self, directory: Path, cache_bytes: int, log_directory: Path | None = None, keeper: Keeper | None = None
+    ) -> None:
+        self.keeper = keeper
         self.index_is_new = False
         self._bad: dict[bytes, tuple[bytes, str]] = {}  # met by the call that reads now
         self._stale: list[bytes] = []  # entries of the index that it found to be wrong

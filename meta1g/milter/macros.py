@@ -26,6 +26,8 @@ DEFAULT_MACROS: Final[Mapping[MacroStage, tuple[str, ...]]] = {
     _M.EOM: ("i", "msg_id"),
     _M.EOH: ("i",),
 }
+
+
 #: All that have a value at some time; what else a filter asks for it does not get.
 MACROS: Final = frozenset(name for names in DEFAULT_MACROS.values() for name in names) | frozenset(
     ("b", "c", "f", "r", "s", "alg_bits", "cn_subject", "cn_issuer")

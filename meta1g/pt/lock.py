@@ -110,15 +110,6 @@ class Lock:
         """Tells whether the calling thread holds the lock; with checking off, whether any thread does."""
         return self in _held.locks if _Checking.on else self._raw.locked()
 
-    def assert_held(self) -> None:
-        """Checks that the lock is held, for functions whose docstring says `Locking: caller holds`.
-
-        Raises:
-            BugError: it is not.
-        """
-        if not self.held():
-            raise BugError(Module.EVTHR, f"lock {self.name} is not held by the caller")
-
     def _check_order(self) -> None:
         for other in _held.locks:
             if other.rank >= self.rank:

@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from meta1g.base import failure, logkept, paths
 from meta1g.base.accounts import Access
@@ -74,8 +74,6 @@ from meta1g.rcb import control as control_protocol
 from meta1g.rcb import smtpc_qmgr, smtps_qmgr
 from meta1g.rcb.smtps_qmgr import ClientEvent
 
-_MB: Final = 1 << 20
-
 
 class Context:
     """All parts of a running QMGR.
@@ -85,22 +83,19 @@ class Context:
         queue: the queue directory.
         defedb: deferred envelopes, open and recovered.
         cdb: content files.
-
-    Attributes:
-        lost: what is set aside; damaged records of DEFEDB go there from now on.
+        lost: what is set aside.
 
     Owner: the process (made before the first thread).
     """
 
-    def __init__(self, env: Env, queue: Path, defedb: DefeDb, cdb: Cdb) -> None:
+    def __init__(self, env: Env, queue: Path, defedb: DefeDb, cdb: Cdb, lost: LostFound) -> None:
         self.env = env
         self.queue = queue
         self._log = env.log
         self._defedb = defedb
+        self.lost = lost
         self._started = env.clock.now()
         self._listeners: list[RcbListener] = []
-        self.lost = LostFound(queue / paths.LOST_FOUND_DIRECTORY, env.log)
-        defedb.keeper = self.lost.keep_record
         self.contained = Contained(env.clock)
         self._checkpoints = self._pool("checkpoint")
         self._make_queue(env, defedb, cdb)
@@ -110,24 +105,24 @@ class Context:
         self.orders = Orders(env, self.active, self.storing, self.bounces, self.gather)
         self.update = Update(env, self.active, self.storing, self.bounces, self.gather, self.orders)
         self.expanding = Expanding(env, self.active.copies, self.storing, self.bounces)
+        self.arrivals = Arrivals(
+            {"smtps": lambda: len(self.smtps), "smtpc": lambda: len(self.scheduler.dadb)},
+            {"smar": lambda: self.resolver.up},
+            lambda: self.scheduler.wake(),  # noqa: PLW0108  it is made next
+            env.log,
+        )
         self.scheduler = self._make_scheduler()
         self.resolver = Resolving(
             env, queue / paths.SMAR_QMGR_SOCKET, self.active, self.update, self.orders, self.expanding, self.contained.note
         )
+        self.where = self.resolver.where
         self.feeder = Feeder(env, self.active, self.orders)
         self.wrong_clock = WrongClock(env, self.active, self.feeder)
-        self.orphans = Orphans(env, cdb, self.lost, self.intake, self.commit, self.defer)
+        self.orphans = Orphans(env, cdb, lost, self.intake, self.commit, self.defer)
         self.verifier = self._make_verifier()
         wake, gone = self.scheduler.wake, self.orphans.smtps_gone
         self.smtps = SmtpsLinks(self.intake, self.verifier, wake, gone, env.log, self.contained)
         self.smtpc = SmtpcLinks(self.scheduler, env.log, self.contained, self.resolver.counted)
-        self.arrivals = Arrivals(
-            {"smtps": lambda: len(self.smtps), "smtpc": lambda: len(self.scheduler.dadb)},
-            {"smar": lambda: self.resolver.up},
-            self.scheduler.wake,
-            env.log,
-        )
-        self.scheduler.waits = self.arrivals.waiting
         self._make_orders(env)
         self.cleanup = Cleanup(env, self.storing, self.commit, self._chores())
         self.control = self._make_control(env)
@@ -169,7 +164,7 @@ class Context:
             OCC_ENTRIES_MAX,
         )
         builder = Builder(settings, IdGenerator("C", 0, env.clock), env.clock)
-        return Scheduler(env, self.active, self.update, occ, Dadb(), builder)
+        return Scheduler(env, self.active, self.update, occ, Dadb(), builder, self.arrivals.waiting)
 
     def _make_verifier(self) -> AddressVerifier:
         env = self.env
@@ -179,8 +174,7 @@ class Context:
     def _make_control(self, env: Env) -> Control:
         active, scheduler = self.active, self.scheduler
         changing = Changing(env, active, self.orders, scheduler, self.feeder)
-        listing, where = Listing(active, scheduler, env.clock), self.resolver.where
-        return Control(env, self.defer, listing, changing, self.mode, self.tuning, self.standing, self.verifier, self, where)
+        return Control(self, Listing(active, scheduler, env.clock), changing)
 
     def _make_orders(self, env: Env) -> None:
         """Makes what the operator changes at run time: the mode, the limits; takes up what stands."""

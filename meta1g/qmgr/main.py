@@ -111,13 +111,11 @@ class Qmgr:
         self._clock = clock = SystemClock()
         cdb = Cdb(queue / paths.CDB_DIRECTORY)
         log_directory = queue / settings.defedb_log_directory if settings.defedb_log_directory else None
-        defedb = DefeDb(queue / paths.DEFEDB_DIRECTORY, settings.defedb_cache_size, log_directory)
-        lost_found = queue / paths.LOST_FOUND_DIRECTORY
-        lost = LostFound(lost_found, log)
-        defedb.keeper = lost.keep_record
+        lost = LostFound(queue / paths.LOST_FOUND_DIRECTORY, log)
+        defedb = DefeDb(queue / paths.DEFEDB_DIRECTORY, settings.defedb_cache_size, log_directory, lost.keep_record)
         self._recover(queue, defedb, cdb, lost, clock.now())
         self._evthr = Evthr(clock=clock, log=log)
-        self.context = Context(Env(settings, self._evthr, clock, log, destinations), queue, defedb, cdb)
+        self.context = Context(Env(settings, self._evthr, clock, log, destinations), queue, defedb, cdb, lost)
 
     def _recover(self, queue: Path, defedb: DefeDb, cdb: Cdb, lost: LostFound, now: float) -> None:
         """Opens DEFEDB and moves there what is in IBDB; if DEFEDB turns out to be damaged then, it is repaired once."""

@@ -66,19 +66,28 @@ class Scheduler:
         occ: destinations.
         dadb: delivery agents.
         builder: makes the messages; its ids name sessions, too.
+        waits: tells whether nothing is delivered yet.
 
     Attributes:
         stopping, pausing: nothing is delivered.
-        waits: tells whether nothing is delivered yet.
 
     Locking: AQ.
     """
 
-    def __init__(self, env: Env, active: Active, update: Update, occ: Occ, dadb: Dadb, builder: Builder) -> None:
+    def __init__(
+        self,
+        env: Env,
+        active: Active,
+        update: Update,
+        occ: Occ,
+        dadb: Dadb,
+        builder: Builder,
+        waits: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.occ = occ
         self.dadb = dadb
         self.stopping = self.pausing = False
-        self.waits: Callable[[], bool] = lambda: False
+        self._waits = waits
         self._settings = env.settings
         self._destinations = env.destinations
         self._active = active
@@ -102,7 +111,7 @@ class Scheduler:
     def _run(self, task: Task) -> Result:
         left = SLICE
         with self._active.lock:
-            while left > 0 and not (self.stopping or self.pausing or self.waits()) and (queue := self._next()) is not None:
+            while left > 0 and not (self.stopping or self.pausing or self._waits()) and (queue := self._next()) is not None:
                 left -= self._turn(queue)
         if left <= 0:
             task.wakeup()

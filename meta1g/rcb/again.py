@@ -30,6 +30,7 @@ class Again(Generic[C]):
 
     Attributes:
         conn: the connection, None while there is none.
+        why: why there was none the last time; empty before the first try.
 
     Owner: the link.
     """
@@ -41,6 +42,7 @@ class Again(Generic[C]):
         self._log = log
         self._pause_s = RETRY_FIRST_S
         self._told = False
+        self.why = ""
 
     @property
     def up(self) -> bool:
@@ -61,9 +63,10 @@ class Again(Generic[C]):
 
     def _failed(self, error: OSError) -> None:
         """Notes that connecting failed."""
+        self.why = error.strerror or str(error)
         if not self._told:
             self._told = True
-            self._log.info("rcb.waits", error.strerror or str(error), path=str(self.path))
+            self._log.info("rcb.waits", self.why, path=str(self.path))
 
     def _next_pause_s(self) -> float:
         """Gives the pause before the next attempt, in seconds: longer each time."""
@@ -83,5 +86,5 @@ class Again(Generic[C]):
 
     def _went_down(self, reason: str) -> None:
         """Notes that the connection is gone."""
-        self.conn = None
+        self.conn, self.why = None, reason
         self._log.notice("rcb.down", reason, path=str(self.path))

@@ -257,6 +257,8 @@ class RT(IntEnum):
     Q2K_EXIT = 0x6801
     Q2K_TEXT = 0x6802
     Q2K_MORE = 0x6803
+    Q2K_STORED = 0x6804
+    Q2K_RECORD = 0x6805
 
     # smtps -> policy milter: 0x8000, policy milter -> smtps: 0x8800
     S2PM_NID = 0x8000
@@ -332,7 +334,6 @@ class RT(IntEnum):
     D_RET = 0x7009
     D_ENVID = 0x700A
     D_REQUIRETLS = 0x700B
-    D_HOLD = 0x700C
     D_CDBSUM = 0x700D
     D_AUTOMATIC = 0x700E
     D_TLS_OPTIONAL = 0x700F

@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
+from meta1g.base.errors import TOLD_MAX
 from meta1g.sasl.base import Verifier
 from meta1g.sasl.scram import ITERATIONS, SALT_BYTES
 from meta1g.sasl.stored import EXTERNAL, SCRAM, Stored, read_stored
@@ -30,8 +31,6 @@ NAME_MAX_CHARS: Final = 320
 LINE_MAX_CHARS: Final = 4096
 USERS_MAX: Final = 100_000
 FILE_MAX_BYTES: Final = 32 << 20
-#: Errors that are told of one file.
-_TOLD_MAX: Final = 20
 _NAME: Final = re.compile(r"[^\s:\x00-\x20\x7f]+")
 _SECRET_MIN_CHARS: Final = 16
 _FRACTION_BYTES: Final = 4
@@ -165,7 +164,7 @@ def read_users(text: str, name: str) -> tuple[Users, list[str]]:
     wrong: list[str] = []
     secret = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
     for number, line in enumerate(_lines(text), 1):
-        if len(wrong) >= _TOLD_MAX or len(stored) > USERS_MAX:
+        if len(wrong) >= TOLD_MAX or len(stored) > USERS_MAX:
             break
         if not line.strip() or line.startswith("#"):
             continue

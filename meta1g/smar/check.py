@@ -15,7 +15,7 @@ from meta1g.base.selfcheck import Findings
 from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM
 from meta1g.conf.config import Config, Section, UnreadError
 from meta1g.conf.load import load_file
-from meta1g.smar.mapcheck import check_maps, maps_in
+from meta1g.smar.mapcheck import check_maps, check_server_names, maps_in
 from meta1g.smar.settings import problems
 
 
@@ -63,9 +63,10 @@ def _passwords(section: Section, directory: Path) -> Iterator[Path]:
 
 
 def _entries_of_others(config: Config) -> Iterator[str]:
-    """Gives the wrong entries of the maps of QMGR, as far as this account can read them; QMGR itself looks at the files."""
-    for qmgr in config.sections("qmgr"):
-        yield from (text for text in check_maps(config, qmgr, None) if ": key " in text)
+    """Gives the wrong entries of the maps of QMGR and SMTPS, as far as this account can read them; they look at the files."""
+    for owner in (*config.sections("qmgr"), *config.sections("smtps")):
+        looked = check_maps(config, owner, None) if owner.keyword == "qmgr" else check_server_names(config, owner)
+        yield from (text for text in looked if ": key " in text)
 
 
 def look_at_maps(found: Findings, config: Config, section: Section, *, entries: bool, whole: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""Where a name server is asked, as the configuration writes it."""
+"""Which name servers are asked, and how, as the configuration has it."""
 
 import ipaddress
 import socket
@@ -22,6 +22,27 @@ class ServerAddress:
     def family(self) -> socket.AddressFamily:
         """The socket family."""
         return socket.AF_INET6 if ":" in self.address else socket.AF_INET
+
+
+@dataclass(frozen=True, slots=True)
+class DnsSettings:
+    """How names are looked up.
+
+    Args:
+        servers: name servers, preferred first; at least one.
+        timeout_s: how long one server may take for one answer.
+        tries: how often a question is sent before it fails; 1 or more.
+        edns: larger answers over UDP are asked for.
+        use_tcp: all questions go over TCP.
+        validated: the servers are believed if they say that an answer was validated.
+    """
+
+    servers: tuple[ServerAddress, ...]
+    timeout_s: float
+    tries: int
+    edns: bool = True
+    use_tcp: bool = False
+    validated: bool = False
 
 
 def parse_server(text: str) -> ServerAddress:

@@ -58,17 +58,7 @@ class Smar:
         self._evthr = Evthr(soft_threads=SOFT_THREADS, hard_threads=HARD_THREADS, log=log)
         self._workers = Workers(WORKERS_SPARE + LOOKUPS_MAX * settings.blocking_maps, name="look-up", log=log)
         turns = Turns(self._evthr, log)
-        self._resolver = Resolver(
-            self._evthr,
-            settings.servers,
-            timeout_s=settings.dns_timeout_s,
-            tries=settings.dns_tries,
-            log=log,
-            edns="edns" in settings.dns_flags,
-            use_tcp="use_tcp" in settings.dns_flags,
-            validated="trust_ad" in settings.dns_flags,
-            turns=turns,
-        )
+        self._resolver = Resolver(self._evthr, settings.dns, log, turns)
         self._outside: TlsOutside | None = None
         offload = Offload(self._workers, log, turns, self._evthr)
         lists = DnsLists(self._evthr, self._resolver, settings.lists, log)
@@ -83,7 +73,7 @@ class Smar:
 
     def _policies(self, settings: Settings) -> TlsPolicies | None:
         """Makes what finds out the TLS policies of servers; None if nobody says anything about them, nor counts sessions."""
-        dane = Dane(self._resolver) if "trust_ad" in settings.dns_flags else None
+        dane = Dane(self._resolver) if settings.dns.validated else None
         sources: list[PolicySource] = [] if dane is None else [dane]
         if settings.sts is not None or settings.reports is not None:
             from meta1g.smar.tlsoutside import TlsOutside
@@ -127,7 +117,7 @@ class Smar:
         alive.watch_alive(self._evthr, self._mcp_is_gone)
         failure.on_contained(self._qmgr.contained)
         startup.tell_ready()
-        self._log.info("smar.start", "ok", server=" ".join(str(one) for one in self._settings.servers))
+        self._log.info("smar.start", "ok", server=" ".join(str(one) for one in self._settings.dns.servers))
         try:
             self._evthr.loop()
         finally:

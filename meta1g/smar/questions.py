@@ -12,10 +12,11 @@ from meta1g.maps.registry import MapRegistry, MapSpec
 from meta1g.smar.access import AccessMap
 from meta1g.smar.authsender import AuthSenders
 from meta1g.smar.checks import Policy
-from meta1g.smar.entries import ACCESS, ALIASES, DEFAULTS, MAILERTABLE, POLICIES, SENDERS, USERS, EntryRules
+from meta1g.smar.entries import ACCESS, ALIASES, DEFAULTS, MAILERTABLE, PASSWORDS, POLICIES, SENDERS, USERS, EntryRules
 from meta1g.smar.hostconf import HostConf
 from meta1g.smar.localuser import LocalUsers
 from meta1g.smar.mapcheck import NOWHERE, aliases_alone, use_of
+from meta1g.smar.passwordmap import PasswordMap
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import Routes
 from meta1g.smar.settings import settings_from
@@ -30,6 +31,7 @@ _USES: Final = {
     "local_user_map": USERS,
     "tls_policy": POLICIES,
     "auth_sender": SENDERS,
+    "password_map": PASSWORDS,
 }
 
 
@@ -87,6 +89,7 @@ def _tracer(use: str, table: Map, notes: LookupNotes) -> Tracer:
     conf = HostConf(table, _DELIMITER, notes) if use == ACCESS else None
     relay = RelayRules((), (), (NOWHERE,), routes)
     senders = AuthSenders(table, _DELIMITER, relay, NOWHERE, notes) if use == SENDERS else None
-    policy = Policy(routes, relay, access, users, aliases, conf=conf, senders=senders)
+    passwords = PasswordMap(table, notes) if use == PASSWORDS else None
+    policy = Policy(routes, relay, access, users, aliases, conf=conf, senders=senders, passwords=passwords)
     policies = PolicyMap(table, notes, dane=True) if use == POLICIES else None
     return Tracer(policy, aliases, notes, NOWHERE, policies)

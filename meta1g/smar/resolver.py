@@ -15,7 +15,6 @@ Ref: MeTA1 design, "Functional Specification: DNS" (manager, requests, servers m
 
 import contextlib
 import itertools
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -29,7 +28,7 @@ from meta1g.pt.lock import Lock, LockRank
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.smar import dnswire
 from meta1g.smar.deadlines import Deadlines
-from meta1g.smar.dnsaddress import ServerAddress
+from meta1g.smar.dnsaddress import DnsSettings
 from meta1g.smar.dnsreader import WireError
 from meta1g.smar.dnsserver import CHANNEL_EVENTS, Channel, Key, NameServer, OnDnsAnswer, Question
 from meta1g.smar.dnstcp import TcpQuestion
@@ -54,37 +53,20 @@ class Resolver:
 
     Args:
         evthr: the system it runs in; its clock is used.
-        servers: name servers, preferred first; at least one.
-        timeout_s: how long one server may take for one answer.
-        tries: how often a question is sent before it fails.
+        settings: how names are looked up.
         log: failing servers are logged here.
-        edns: larger answers over UDP are asked for.
-        use_tcp: all questions go over TCP.
-        validated: the servers are believed if they say that an answer was validated.
         turns: where the answer is given to many askers.
 
     Locking: own lock CACHE.
     """
 
-    def __init__(
-        self,
-        evthr: Evthr,
-        servers: Sequence[ServerAddress],
-        *,
-        timeout_s: float,
-        tries: int,
-        log: Log,
-        edns: bool = True,
-        use_tcp: bool = False,
-        validated: bool = False,
-        turns: Turns | None = None,
-    ) -> None:
+    def __init__(self, evthr: Evthr, settings: DnsSettings, log: Log, turns: Turns | None = None) -> None:
         self._evthr = evthr
         self._clock = evthr.clock
-        self._servers = [NameServer(where, edns=edns) for where in servers]
-        self._tries = max(1, tries)
-        self._use_tcp = use_tcp
-        self._validated = validated
+        self._servers = [NameServer(where, edns=settings.edns) for where in settings.servers]
+        self._tries = settings.tries
+        self._use_tcp = settings.use_tcp
+        self._validated = settings.validated
         self._log = log
         self._turns = Turns(evthr, log) if turns is None else turns
         self._lock = Lock(LockRank.CACHE, "resolver")
@@ -94,7 +76,12 @@ class Resolver:
         self._zones = Pool(QUESTIONS_MAX)
         self._tcp = Pool(TCP_MAX)
         self._late = Deadlines[tuple[Question, int]](
-            evthr, timeout_s, self._on_late, log=log, is_over=lambda entry: entry[0].attempt != entry[1], name="dns timer"
+            evthr,
+            settings.timeout_s,
+            self._on_late,
+            log=log,
+            is_over=lambda entry: entry[0].attempt != entry[1],
+            name="dns timer",
         )
 
     # -- asking --------------------------------------------------------------------------------------------------------

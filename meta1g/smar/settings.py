@@ -5,7 +5,7 @@ Ref: MeTA1 README, "SMAR: declaring maps, options" (option names as in meta1.con
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from meta1g.base import hostname
 from meta1g.base.dataclass import dataclass
@@ -21,19 +21,21 @@ from meta1g.smar.access import AccessMap
 from meta1g.smar.alias import Aliases
 from meta1g.smar.authsender import AuthSenders
 from meta1g.smar.checks import Policy
-from meta1g.smar.dnsaddress import ServerAddress, parse_server
-from meta1g.smar.dnsbl import DnsList
+from meta1g.smar.dnsaddress import DnsSettings, ServerAddress, parse_server
 from meta1g.smar.guard import GuardedMap
 from meta1g.smar.hostconf import HostConf
 from meta1g.smar.limits import RESOLV_CONF_SERVERS
+from meta1g.smar.listed import DnsList
 from meta1g.smar.localuser import LocalUsers
 from meta1g.smar.mapcheck import check_maps
 from meta1g.smar.myself import Myself
-from meta1g.smar.passwordmap import PasswordMap
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes
 from meta1g.smar.tlsmap import PolicyMap
 from meta1g.smar.tlssettings import RptSettings, StsSettings, rpt_settings, sts_settings
+
+if TYPE_CHECKING:
+    from meta1g.smar.passwordmap import PasswordMap
 
 #: Sub-sections that name or describe a map.
 CONSUMERS: Final = ("mailertable", "aliases", "local_user_map", "access_map", "auth_sender", "password_map", "tls_policy")
@@ -47,10 +49,7 @@ class Settings:
 
     Args:
         hostname: our name.
-        servers: name servers, preferred first.
-        dns_timeout_s: how long one of them may take for one answer.
-        dns_tries: how often a question is sent.
-        dns_flags: how questions are sent, by the names of the option.
+        dns: how names are looked up.
         registry: all maps.
         routes: where domains go.
         aliases: the aliases, None without any.
@@ -64,10 +63,7 @@ class Settings:
     """
 
     hostname: str
-    servers: tuple[ServerAddress, ...]
-    dns_timeout_s: float
-    dns_tries: int
-    dns_flags: frozenset[str]
+    dns: DnsSettings
     registry: MapRegistry
     routes: Routes
     aliases: Aliases | None
@@ -78,6 +74,18 @@ class Settings:
     sts: StsSettings | None = None
     reports: RptSettings | None = None
     policy_map: PolicyMap | None = None
+
+
+def _dns(smar: Section) -> DnsSettings:
+    flags = smar.get("DNS_flags")
+    return DnsSettings(
+        name_servers(smar),
+        smar.get("DNS_timeout"),
+        smar.get("DNS_tries"),
+        edns="edns" in flags,
+        use_tcp="use_tcp" in flags,
+        validated="trust_ad" in flags,
+    )
 
 
 def settings_from(
@@ -182,10 +190,7 @@ class _Reader:
         conf = None if table is None else HostConf(table, self._delimiter, self._wrong)
         return Settings(
             hostname=self._hostname,
-            servers=name_servers(smar),
-            dns_timeout_s=smar.get("DNS_timeout"),
-            dns_tries=smar.get("DNS_tries"),
-            dns_flags=smar.get("DNS_flags"),
+            dns=_dns(smar),
             registry=self.registry,
             routes=routes,
             aliases=aliases,
@@ -256,9 +261,13 @@ class _Reader:
         table = self._consumer("auth_sender")
         return None if table is None else AuthSenders(table, self._delimiter, relay, self._hostname, self._wrong)
 
-    def _passwords(self) -> PasswordMap | None:
+    def _passwords(self) -> "PasswordMap | None":
         table = self._consumer("password_map")
-        return None if table is None else PasswordMap(table, self._wrong)
+        if table is None:
+            return None
+        from meta1g.smar.passwordmap import PasswordMap
+
+        return PasswordMap(table, self._wrong)
 
     def _lists(self, access: AccessMap | None) -> tuple[DnsList, ...]:
         """Gives the DNS lists.

@@ -9,6 +9,7 @@ watched.
     smtps_session_conf:IP smtpc_session_conf:IP smtpc_rcpt_conf:ADDRESS
                                                         one tag of the access map
     mailertable:DOMAIN   aliases:ADDRESS   local_user_map:ADDRESS   tls_policy:DOMAIN   auth_sender:USER
+    password_map:USER                                   without what is stored
 
 Without a word an address of somebody is a recipient, an IP address a client, and any other name a domain for the mailertable.
 
@@ -21,23 +22,22 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
-from meta1g.base.reply import Reply
-from meta1g.conf.access import DNSBL, Action, Decision
+from meta1g.conf.access import DNSBL, Decision
 from meta1g.conf.values import shown, suggest
 from meta1g.maps.base import Map, MapResult, MapStatus
 from meta1g.maps.cidrmap import parse_address
 from meta1g.maps.wrong import WrongEntries
-from meta1g.rcb.common import DeliveryAgent, ServerAddr
-from meta1g.rcb.qmgr_smar import Members, Unresolved
-from meta1g.rcb.smtps_smar import CheckMail, CheckRcpt, ClientResolve, LookupFlags, VerdictFlags
+from meta1g.rcb.common import ServerAddr
+from meta1g.rcb.smtps_smar import CheckMail, CheckRcpt, ClientResolve, FindUser, LookupFlags, VerdictFlags
 from meta1g.smar.access import RESOLVE_KEYS, AccessMap
 from meta1g.smar.alias import Aliases
+from meta1g.smar.answers import configured, decided, demanded, end_of, expanded, routed, said
 from meta1g.smar.checks import Policy
-from meta1g.smar.dnsbl import Listed
 from meta1g.smar.hostconf import HostConf
+from meta1g.smar.listed import Listed
 from meta1g.smar.localuser import may_write
 from meta1g.smar.route import RoutePlan
-from meta1g.smar.tlsmap import PolicyEntry, PolicyMap, target_of
+from meta1g.smar.tlsmap import PolicyMap, target_of
 from meta1g.smtp.address import NULL, Address, AddressError, parse_path
 
 _LIST: Final = re.compile(rf"{DNSBL.tag}(\d{{1,3}})", re.ASCII)
@@ -202,46 +202,46 @@ class Tracer:
 
     def by_address(self, key: str, _mail: Mail) -> list[str]:
         """Asks for cltaddr:."""
-        return self._lines(_decided(self._access().by_address(_ip(key))))
+        return self._lines(decided(self._access().by_address(_ip(key))))
 
     def by_name(self, key: str, _mail: Mail) -> list[str]:
         """Asks for cltname:."""
-        return self._lines(_decided(self._access().by_name(key.lower())))
+        return self._lines(decided(self._access().by_name(key.lower())))
 
     def by_resolve(self, key: str, _mail: Mail) -> list[str]:
         """Asks for cltresolve:."""
-        return self._lines(_decided(self._access().by_resolve(resolve_of(key))))
+        return self._lines(decided(self._access().by_resolve(resolve_of(key))))
 
     def by_hello(self, key: str, _mail: Mail) -> list[str]:
         """Asks for ehlo:."""
-        return self._lines(_decided(self._access().by_hello(key.lower())))
+        return self._lines(decided(self._access().by_hello(key.lower())))
 
     def by_issuer(self, key: str, _mail: Mail) -> list[str]:
         """Asks for certissuer:."""
-        return self._lines(_decided(self._access().certificate(key, "")))
+        return self._lines(decided(self._access().certificate(key, "")))
 
     def by_subject(self, key: str, _mail: Mail) -> list[str]:
         """Asks for certsubject:."""
-        return self._lines(_decided(self._access().certificate("", key)))
+        return self._lines(decided(self._access().certificate("", key)))
 
     def by_list(self, question: str, _mail: Mail) -> list[str]:
         """Asks for the result of a DNS list."""
         word, _, key = question.partition(":")
-        return self._lines(_decided(self._access().listed([Listed(int(word[len(DNSBL.tag) :]), _ip(key))])))
+        return self._lines(decided(self._access().listed([Listed(int(word[len(DNSBL.tag) :]), _ip(key))])))
 
     def sender(self, key: str, _mail: Mail) -> list[str]:
         """Asks for from:."""
-        return self._lines(_decided(self._access().sender(_address(key, null=True))))
+        return self._lines(decided(self._access().sender(_address(key, null=True))))
 
     def recipient(self, key: str, _mail: Mail) -> list[str]:
         """Asks for to:."""
-        return self._lines(_decided(self._access().recipient(_address(key))))
+        return self._lines(decided(self._access().recipient(_address(key))))
 
     def protection(self, key: str, mail: Mail) -> list[str]:
         """Asks for protectedrcpt:, and whether the sender and client may write."""
         allowed = self._access().protection(_address(key))
         if isinstance(allowed, Decision):
-            return self._lines(_decided(allowed))
+            return self._lines(decided(allowed))
         if allowed is None:
             return self._lines("= everybody may write")
         may = may_write(allowed, _address(mail.sender, null=True), mail.client)
@@ -249,16 +249,16 @@ class Tracer:
 
     def session(self, key: str, mail: Mail) -> list[str]:
         """Asks for smtps_session_conf:."""
-        return self._lines(_configured(self._conf().client(_ip(key), mail.name)))
+        return self._lines(configured(self._conf().client(_ip(key), mail.name)))
 
     def server(self, key: str, mail: Mail) -> list[str]:
         """Asks for smtpc_session_conf:."""
         server = ServerAddr(addr=_ip(key), port=0, pref=0, ttl_s=0, host=mail.name or key)
-        return self._lines(_configured(self._conf().server(server)))
+        return self._lines(configured(self._conf().server(server)))
 
     def rcpt_conf(self, key: str, _mail: Mail) -> list[str]:
         """Asks for smtpc_rcpt_conf:."""
-        return self._lines(_configured(self._conf().recipient(_address(key))))
+        return self._lines(configured(self._conf().recipient(_address(key))))
 
     def _conf(self) -> HostConf:
         self._access()
@@ -270,13 +270,13 @@ class Tracer:
     def route(self, key: str, _mail: Mail) -> list[str]:
         """Asks the mailertable for a domain."""
         domain = key.rpartition("@")[2].lower()
-        return self._lines(_routed(self._policy.routes.plan(domain or self._hostname), domain))
+        return self._lines(routed(self._policy.routes.plan(domain or self._hostname), domain))
 
     def tls(self, key: str, _mail: Mail) -> list[str]:
         """Asks what TLS has to fulfil for a domain, or for a host in brackets, which may have a port behind a colon."""
         if self._policies is None:
             raise QuestionError("there is no map of TLS policies; name one with tls_policy { ... }")
-        return self._lines(_demanded(self._policies.entry(target_of(key.rpartition("@")[2].lower()))))
+        return self._lines(demanded(self._policies.entry(target_of(key.rpartition("@")[2].lower()))))
 
     def alias(self, key: str, _mail: Mail) -> list[str]:
         """Expands an alias."""
@@ -285,7 +285,7 @@ class Tracer:
         members = self._aliases.expand(_address(key if "@" in key else f"{key}@{self._hostname}"))
         if members is None:
             return self._lines("= no alias")
-        return self._lines(_members(members))
+        return self._lines(expanded(members))
 
     def user(self, key: str, _mail: Mail) -> list[str]:
         """Asks whether there is a local user."""
@@ -306,6 +306,15 @@ class Tracer:
         none = "no sender but <>" if words is MapStatus.NOTFOUND else "mail is put off"
         return self._lines(f"= {none if isinstance(words, MapStatus) else ', '.join(words)}")
 
+    def password(self, key: str, _mail: Mail) -> list[str]:
+        """Asks whether a user has a password; the look-ups are not told, for they have what is stored."""
+        if self._policy.passwords is None:
+            raise QuestionError("there is no map of passwords; name one with password_map { ... }")
+        entry = self._policy.user(FindUser(name=key.lower()))
+        wrong = [line for line in self._notes.take() if "  wrong: " in line]
+        kinds = ", ".join(text.partition("}")[0].lstrip("{") for text in entry.stored.split())
+        return [*wrong, f"= a user with {kinds}" if entry.reply.is_ok else f"= {entry.reply.text}"]
+
     # -- as an SMTP client meets it
 
     def client(self, key: str, mail: Mail) -> list[str]:
@@ -314,8 +323,8 @@ class Tracer:
 
     def _client(self, address: str, mail: Mail) -> "_Asked":
         verdict = self._policy.client(address, mail.name, mail.resolve)
-        lines = self._lines(_said(verdict.reply, verdict.flags))
-        return _Asked(lines, _lookup_flags(verdict.flags), _end("connect", verdict.reply, verdict.flags))
+        lines = self._lines(said(verdict.reply, verdict.flags))
+        return _Asked(lines, _lookup_flags(verdict.flags), end_of("connect", verdict.reply, verdict.flags))
 
     def mail(self, key: str, mail: Mail) -> list[str]:
         """Decides about a client and a sender."""
@@ -325,9 +334,9 @@ class Tracer:
         text = _address(sender, null=True).text
         client = self._client(mail.client, mail)
         verdict = self._policy.mail(CheckMail(ta_id="", client_addr=mail.client, mail=text, flags=client.flags, ehlo=mail.ehlo))
-        said = self._lines(_said(verdict.reply, verdict.flags))
-        lines = [f"client {mail.client}", *client.lines, f"mail <{text}>", *said]
-        end = client.end or _end("MAIL", verdict.reply, verdict.flags)
+        told = self._lines(said(verdict.reply, verdict.flags))
+        lines = [f"client {mail.client}", *client.lines, f"mail <{text}>", *told]
+        end = client.end or end_of("MAIL", verdict.reply, verdict.flags)
         return _Asked(lines, client.flags | _lookup_flags(verdict.flags), end)
 
     def rcpt(self, key: str, mail: Mail) -> list[str]:
@@ -337,25 +346,25 @@ class Tracer:
         sender = _address(mail.sender, null=True).text
         question = CheckRcpt(ta_id="", rcpt_idx=0, client_addr=mail.client, mail=sender, rcpt=rcpt.text, flags=before.flags)
         verdict = self._policy.rcpt(question)
-        lines = [*before.lines, f"rcpt <{rcpt.text}>", *self._lines(_said(verdict.reply, verdict.flags))]
-        end = before.end or _end("RCPT", verdict.reply, verdict.flags)
+        lines = [*before.lines, f"rcpt <{rcpt.text}>", *self._lines(said(verdict.reply, verdict.flags))]
+        end = before.end or end_of("RCPT", verdict.reply, verdict.flags)
         return [*lines, end] if end else [*lines, *self._resolved(rcpt)]
 
     def _resolved(self, rcpt: Address) -> list[str]:
         members = None if self._aliases is None else self._aliases.expand(rcpt)
-        lines = [] if self._aliases is None else ["alias", *self._lines("= no alias" if members is None else _members(members))]
+        lines = [] if self._aliases is None else ["alias", *self._lines("= no alias" if members is None else expanded(members))]
         if members is not None:
             return lines
         domain = rcpt.domain.lower() or self._hostname
         plan = self._policy.routes.plan(domain)
-        return [*lines, "route", *self._lines(_routed(plan, domain)), *self._policies_of(plan)]
+        return [*lines, "route", *self._lines(routed(plan, domain)), *self._policies_of(plan)]
 
     def _policies_of(self, plan: RoutePlan) -> Iterator[str]:
         """Tells what the map of TLS policies says of the targets of a route."""
         if self._policies is not None:
             for target in plan.targets:
                 yield f"tls {target.host}"
-                yield from self._lines(_demanded(self._policies.entry(target)))
+                yield from self._lines(demanded(self._policies.entry(target)))
 
 
 #: Questions by their first word.
@@ -380,6 +389,7 @@ QUESTIONS: Final[Mapping[str, Callable[[Tracer, str, Mail], list[str]]]] = {
     "aliases": Tracer.alias,
     "local_user_map": Tracer.user,
     "auth_sender": Tracer.senders,
+    "password_map": Tracer.password,
 }
 _LISTED: Final = Tracer.by_list
 
@@ -434,19 +444,6 @@ def _lookup_flags(flags: int) -> int:
     return int(found | LookupFlags.QUICK if flags & VerdictFlags.QUICK else found)
 
 
-def _said(reply: Reply, flags: int) -> str:
-    """Writes a verdict that an SMTP client hears."""
-    names = ", ".join(str(flag.name).lower() for flag in VerdictFlags if flags & flag)
-    return f"= {reply}{f' ({names})' if names else ''}".rstrip()
-
-
-def _end(step: str, reply: Reply, flags: int) -> str:
-    """Writes what a verdict means for the whole mail, if it ends it; else nothing."""
-    if not reply.is_ok:
-        return f"= refused at {step}: {reply}".rstrip()
-    return f"= discarded at {step}" if flags & VerdictFlags.DISCARD else ""
-
-
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """The lines about a step, the flags for the next one, and the end of the mail, if it has come."""
@@ -458,43 +455,3 @@ class _Asked:
     def told(self) -> list[str]:
         """Gives the lines, the last of which is the verdict."""
         return [*self.lines, self.end] if self.end else self.lines
-
-
-def _decided(decision: Decision) -> str:
-    """Writes what the access map says."""
-    if decision.action is Action.NONE:
-        return "= no entry"
-    quick = "quick:" if decision.quick else ""
-    reply = f" {decision.reply}" if decision.action is Action.REFUSE else ""
-    return f"= {quick}{decision.action.name.lower()}{reply}"
-
-
-def _configured(snippet: str | None) -> str:
-    if snippet is None:
-        return "= 451 4.3.5 wrong, or not in this version: mail has to wait"
-    return f"= {snippet}" if snippet else "= no entry"
-
-
-def _demanded(entry: PolicyEntry | None) -> str:
-    if entry is None:
-        return "= no entry"
-    if entry.policy.refused and not entry.dane:
-        return f"= no mail goes there: {entry.policy.refused}"
-    return f"= {'dane, else ' if entry.dane else ''}{entry.policy.refused or entry.policy.level}"
-
-
-def _members(members: Members | Unresolved) -> str:
-    if isinstance(members, Unresolved):
-        return f"= {members.reply}"
-    owner = f", sender <{members.owner}>" if members.owner else ""
-    return f"= {' '.join(members.members)}{owner}"
-
-
-def _routed(plan: RoutePlan, domain: str) -> str:
-    if isinstance(plan.answer, Unresolved):
-        return f"= {plan.answer.reply}"
-    agent = DeliveryAgent(plan.da).name.lower()
-    targets = [
-        f"{one.host}{f' port {one.port}' if one.port else ''}{' (MX records)' if one.use_mx else ''}" for one in plan.targets
-    ]
-    return f"= {agent} {', '.join(targets)}" if targets else f"= no route to {domain}"

@@ -92,11 +92,6 @@ class Address:
         """The address as a look-up key: lower case, local part without quotes."""
         return f"{self.local}@{self.domain}".lower() if self.domain else self.local.lower()
 
-    @property
-    def is_ascii(self) -> bool:
-        """Whether the address needs no SMTPUTF8."""
-        return self.text.isascii()
-
 
 NULL: Final = Address("", "", "")
 
@@ -227,12 +222,3 @@ def ehlo_text(argument: str, *, strict: bool) -> str | None:
     if strict or (argument.startswith("[") and not _BRACKET_NAME.fullmatch(argument)):
         return None
     return _NOT_IN_EHLO.sub("?", argument[:DOMAIN_MAX_BYTES])
-
-
-def split_detail(local: str, delimiter: str = "+") -> tuple[str, str | None]:
-    """Splits a local part at the first delimiter into user and detail; detail is None if there is none.
-
-    A delimiter at the very start belongs to the user.
-    """
-    at = local.find(delimiter, 1) if delimiter else -1
-    return (local, None) if at < 0 else (local[:at], local[at + len(delimiter) :])

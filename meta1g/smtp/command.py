@@ -48,32 +48,31 @@ class Argument(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One command: verb, its argument, whether it must be the last of a pipelined group, longest line."""
+    """One command: verb, its argument, longest line."""
 
     verb: Verb
     argument: Argument
-    ends_group: bool
     max_bytes: int = COMMAND_LINE_MAX_BYTES
 
 
 COMMANDS: Final[Mapping[bytes, Row]] = {
-    b"EHLO": Row(Verb.EHLO, Argument.NEEDED, ends_group=True),
-    b"HELO": Row(Verb.HELO, Argument.NEEDED, ends_group=True),
-    b"LHLO": Row(Verb.LHLO, Argument.NEEDED, ends_group=True),
-    b"XCLIENT": Row(Verb.XCLIENT, Argument.OPTIONAL, ends_group=True),
-    b"XFORWARD": Row(Verb.XFORWARD, Argument.OPTIONAL, ends_group=False),
-    b"MAIL": Row(Verb.MAIL, Argument.FROM_PATH, ends_group=False, max_bytes=PARAMETER_LINE_MAX_BYTES),
-    b"RCPT": Row(Verb.RCPT, Argument.TO_PATH, ends_group=False, max_bytes=PARAMETER_LINE_MAX_BYTES),
-    b"DATA": Row(Verb.DATA, Argument.NONE, ends_group=True),
-    b"BDAT": Row(Verb.BDAT, Argument.NEEDED, ends_group=False),
-    b"RSET": Row(Verb.RSET, Argument.NONE, ends_group=False),
-    b"NOOP": Row(Verb.NOOP, Argument.OPTIONAL, ends_group=True),
-    b"QUIT": Row(Verb.QUIT, Argument.NONE, ends_group=True),
-    b"VRFY": Row(Verb.VRFY, Argument.NEEDED, ends_group=True),
-    b"EXPN": Row(Verb.EXPN, Argument.NEEDED, ends_group=True),
-    b"STARTTLS": Row(Verb.STARTTLS, Argument.OPTIONAL, ends_group=True),
-    b"AUTH": Row(Verb.AUTH, Argument.NEEDED, ends_group=True, max_bytes=AUTH_LINE_MAX_BYTES),
-    b"HELP": Row(Verb.HELP, Argument.OPTIONAL, ends_group=True),
+    b"EHLO": Row(Verb.EHLO, Argument.NEEDED),
+    b"HELO": Row(Verb.HELO, Argument.NEEDED),
+    b"LHLO": Row(Verb.LHLO, Argument.NEEDED),
+    b"XCLIENT": Row(Verb.XCLIENT, Argument.OPTIONAL),
+    b"XFORWARD": Row(Verb.XFORWARD, Argument.OPTIONAL),
+    b"MAIL": Row(Verb.MAIL, Argument.FROM_PATH, max_bytes=PARAMETER_LINE_MAX_BYTES),
+    b"RCPT": Row(Verb.RCPT, Argument.TO_PATH, max_bytes=PARAMETER_LINE_MAX_BYTES),
+    b"DATA": Row(Verb.DATA, Argument.NONE),
+    b"BDAT": Row(Verb.BDAT, Argument.NEEDED),
+    b"RSET": Row(Verb.RSET, Argument.NONE),
+    b"NOOP": Row(Verb.NOOP, Argument.OPTIONAL),
+    b"QUIT": Row(Verb.QUIT, Argument.NONE),
+    b"VRFY": Row(Verb.VRFY, Argument.NEEDED),
+    b"EXPN": Row(Verb.EXPN, Argument.NEEDED),
+    b"STARTTLS": Row(Verb.STARTTLS, Argument.OPTIONAL),
+    b"AUTH": Row(Verb.AUTH, Argument.NEEDED, max_bytes=AUTH_LINE_MAX_BYTES),
+    b"HELP": Row(Verb.HELP, Argument.OPTIONAL),
 }
 #: Commands of RFC 821, 1985, 2645, 3207, 4468, 4954 and of other mailers that this server does not offer: 502, not 500
 #: (RFC 5321 4.2.4).

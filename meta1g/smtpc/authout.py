@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from meta1g.base.clock import Clock
 from meta1g.base.errors import Meta1Error, Module, PermError, TempError
+from meta1g.base.failure import is_shortage
 from meta1g.base.log import Log
 from meta1g.base.reply import Reply
 from meta1g.base.signature import Signature, signature
@@ -73,8 +74,8 @@ def load_logins(path: Path) -> Logins:
     """Reads the file of logins.
 
     Raises:
-        PermError: it is wrong, or not protected.
-        TempError: it cannot be read.
+        PermError: it is missing or wrong, or not protected; the text names all wrong lines.
+        TempError: it cannot be read for a shortage that passes.
 
     Blocks: yes (a small local file).
     """
@@ -84,7 +85,8 @@ def load_logins(path: Path) -> Logins:
             raise PermError(Module.SMTPC, f"{path} has more than {FILE_MAX_BYTES} bytes")
         return parse_logins(data.decode(), str(path))
     except OSError as error:
-        raise TempError(Module.SMTPC, f"{path}: {error.strerror}") from error
+        kind = TempError if is_shortage(error) else PermError
+        raise kind(Module.SMTPC, f"{path}: {error.strerror}") from error
     except UnicodeDecodeError:
         raise PermError(Module.SMTPC, f"{path} is no UTF-8") from None
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
-from meta1g.base.errors import Module, PermError
+from meta1g.base.errors import TOLD_MAX, Module, PermError
 from meta1g.rcb.common import ServerAddr
 
 #: Lines of the file that are read at most: more is some other file.
@@ -123,22 +123,28 @@ def parse_logins(text: str, where: str) -> Logins:
         where: its name, for errors.
 
     Raises:
-        PermError: a line is wrong; the text says where and what to write, and nothing of the line.
+        PermError: a line is wrong; the text says of each where it is and what to write, and nothing of the line.
     """
     found: dict[str, Login] = {}
+    wrong: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
             continue
+        if len(wrong) >= TOLD_MAX:
+            break
         try:
             key, login = _entry(stripped)
             if key in found:
                 raise ValueError("this server has a line already; leave one of them")
         except ValueError as error:
-            raise PermError(Module.SMTPC, f"{where}:{number}: {error}") from None
+            wrong.append(f"{where}:{number}: {error}")
+            continue
         found[key] = login
         if len(found) > LOGINS_MAX:
             raise PermError(Module.SMTPC, f"{where}: has more than {LOGINS_MAX} logins")
+    if wrong:
+        raise PermError(Module.SMTPC, "; ".join(wrong))
     return Logins(found)
 
 

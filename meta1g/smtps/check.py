@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from meta1g.base import paths, reach, startup
-from meta1g.base.errors import PermError
 from meta1g.base.hostname import system_name
 from meta1g.base.selfcheck import Findings
-from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM
 from meta1g.conf.config import Config, Section
 from meta1g.conf.load import load_file
 from meta1g.milter.settings import MilterSettings
@@ -89,14 +87,10 @@ def _check_auth(settings: AuthSettings, where: str, found: Findings) -> None:
 
     path = settings.password_file
     if path is not None:
-        try:
+        with found.part(where):
             read_file(path)
-        except PermError as error:
-            hint = "" if path.exists() else "; smpasswd add USER makes it"
-            found.add(f"{where}: {error.cause}{hint}", EX_CONFIG if os.access(path, os.R_OK) else EX_NOPERM)
-            return
-        if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
-            found.warn(f"{where}: {path} can be read or written by everybody: chmod o-rwx {path}")
+            if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+                found.warn(f"{where}: {path} can be read or written by everybody: chmod o-rwx {path}")
     for socket in (settings.saslauthd_socket, settings.dovecot_socket):
         if socket is not None:
             found.socket(socket, where, "AUTH is answered 454 as long")

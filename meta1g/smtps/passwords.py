@@ -35,7 +35,8 @@ def read_file(path: Path) -> Users:
             data = file.read(FILE_MAX_BYTES + 1)
     except OSError as error:
         kind = TempError if is_shortage(error) else PermError
-        raise kind(Module.SMTPS, f"password_file {path}: {error.strerror}") from error
+        hint = "; smpasswd add USER makes it" if isinstance(error, FileNotFoundError) else ""
+        raise kind(Module.SMTPS, f"password_file {path}: {error.strerror}{hint}") from error
     if len(data) > FILE_MAX_BYTES:
         raise PermError(Module.SMTPS, f"password_file {path}: longer than {FILE_MAX_BYTES} bytes; use another back end")
     users, wrong = read_users(data.decode("utf-8", "surrogateescape"), str(path))

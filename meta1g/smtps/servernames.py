@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
-from meta1g.base.errors import Meta1Error, Module, PermError
+from meta1g.base.errors import TOLD_MAX, Meta1Error, Module, PermError
 from meta1g.base.log import Log
 from meta1g.base.rsc import Rsc
 from meta1g.base.tlsfacts import KeyPair, ServerNamesFile, TlsFiles, TlsSettings, ending
@@ -34,17 +34,32 @@ def read_names(names: ServerNamesFile) -> dict[str, Pairs]:
     """Reads the map.  Blocks: yes (disk).
 
     Raises:
-        Meta1Error: it cannot be read, an entry is wrong, or there are more than SERVER_NAMES_MAX; the text names the entry.
+        Meta1Error: it cannot be read, entries are wrong, or there are more than SERVER_NAMES_MAX; the text names them.
+    """
+    found, wrong = sorted_names(names)
+    if wrong:
+        raise PermError(Module.SMTPS, "; ".join(wrong))
+    return found
+
+
+def sorted_names(names: ServerNamesFile) -> tuple[dict[str, Pairs], list[str]]:
+    """Reads the map; gives the entries that are right, and a text for each of the others.  Blocks: yes (disk).
+
+    Raises:
+        Meta1Error: it cannot be read, or has more than SERVER_NAMES_MAX.
     """
     found: dict[str, Pairs] = {}
+    wrong: list[str] = []
     for where, key, value in _entries(names):
         try:
             found[key.lower()] = pairs_of(value, names.directory)
         except ValueError as error:
-            raise PermError(Module.SMTPS, f"{where}: key {key}: {error}") from error
+            wrong.append(f"{where}: key {key}: {error}")
+            if len(wrong) >= TOLD_MAX:
+                break
         if len(found) > SERVER_NAMES_MAX:
             raise PermError(Module.SMTPS, f"{names.path}: has more than {SERVER_NAMES_MAX} names; use several smtps")
-    return found
+    return found, wrong
 
 
 def _entries(names: ServerNamesFile) -> Iterator[tuple[str, str, str]]:

@@ -14,7 +14,7 @@ from meta1g.base.selfcheck import Findings
 from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM
 from meta1g.base.tlsfacts import TlsSettings, ending
 from meta1g.smtps.certificates import read_secret
-from meta1g.smtps.servernames import read_names
+from meta1g.smtps.servernames import sorted_names
 from meta1g.st.tls import tls_context, tls_trouble
 
 
@@ -35,7 +35,10 @@ def check_tls(settings: TlsSettings, where: str, found: Findings) -> None:
             read_secret(settings.ticket_secret_file)
     if settings.names is not None:
         with found.part():
-            for pairs in dict.fromkeys(read_names(settings.names).values()):
+            names, wrong = sorted_names(settings.names)
+            for text in wrong:
+                found.add(text)
+            for pairs in dict.fromkeys(names.values()):
                 _check_pairs(replace(settings, pairs=pairs), where, found)
 
 

@@ -9,7 +9,6 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -22,9 +21,10 @@ from meta1g.tools.rcbcaller import RcbCaller
 
 #: Some commands go through a million recipients.
 TIMEOUT_S: Final = 600
-#: After so many pages the process that is asked has as much time for others as each page took.
-_PAGES_AT_ONCE: Final = 40
-_PAUSE_MAX_S: Final = 0.2
+#: Once its answers have taken so long in all, the process that is asked has so many times as much time for others.
+_AT_ONCE_S: Final = 1.0
+_REST: Final = 4
+_PAUSE_MAX_S: Final = 0.4
 _NICE: Final = 10
 #: The word before where a page begins.
 AFTER: Final = "--after"
@@ -85,18 +85,25 @@ class ControlClient:
         Returns:
             Rows (a page may be empty although others follow), and where the next page begins, empty for none.
         """
-        more = after
-        for number in count():
+        return ((json.loads(answer.text), answer.more) for answer in self.answers(*words, after=after))
+
+    def answers(self, *words: str, after: str = "") -> Iterator[CommandResult]:
+        """Does what pages() does; gives the answers as they come."""
+        more, sum_s, late = after, 0.0, False
+        while True:
             begin_s = time.monotonic()
-            page, more = self._once((*words, AFTER, more) if more else words)
-            took_s = time.monotonic() - begin_s
-            yield page, more
+            answer = self._once((*words, AFTER, more) if more else words)
+            came_s = time.monotonic()
+            yield answer
+            more = answer.more
             if not more:
                 return
-            if number >= _PAGES_AT_ONCE:
-                _step_back(took_s, first=number == _PAGES_AT_ONCE)
+            sum_s += came_s - begin_s
+            if sum_s >= _AT_ONCE_S:
+                _step_back(came_s + _REST * (came_s - begin_s), first=not late)
+                late = True
 
-    def _once(self, words: tuple[str, ...]) -> tuple[Any, str]:
+    def _once(self, words: tuple[str, ...]) -> CommandResult:
         try:
             answer = cast("CommandResult", self._caller.ask(ControlCommand(words=words)))
         except OSError as error:
@@ -105,15 +112,15 @@ class ControlClient:
             raise CliError(f"an argument is no UTF-8, or too long: {printable(error.cause)}", sysexits.EX_USAGE) from error
         if answer.exit_code:
             raise CommandFailedError(answer.text, answer.exit_code)
-        return json.loads(answer.text), answer.more
+        return answer
 
 
-def _step_back(took_s: float, *, first: bool) -> None:
-    """Leaves the machine to mail for a while: a long list has time."""
+def _step_back(until_s: float, *, first: bool) -> None:
+    """Leaves the machine to mail until a monotonic time: a long list has time."""
     if first:
         with contextlib.suppress(OSError):
             os.nice(_NICE)
-    time.sleep(min(took_s, _PAUSE_MAX_S))
+    time.sleep(max(0.0, min(until_s - time.monotonic(), _PAUSE_MAX_S)))
 
 
 def _advised(text: str, error: OSError) -> CliError:

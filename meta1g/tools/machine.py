@@ -15,6 +15,7 @@ from meta1g.base.accounts import account_of, account_problem, group_entry, user_
 from meta1g.base.selfcheck import Findings
 from meta1g.conf.config import Config, Section, UnreadError
 from meta1g.smar.check import look_at_maps
+from meta1g.smar.mapcheck import check_server_names
 from meta1g.smtpc import check as smtpc_check
 from meta1g.smtps import check as smtps_check
 
@@ -108,6 +109,8 @@ def map_warnings(config: Config) -> Iterator[str]:
 def _file_lines(config: Config, owner: Section) -> list[str]:
     found = Findings(owner.keyword)
     if owner.keyword == "smtps":
+        for text in check_server_names(config, owner):
+            found.add(text)
         smtps_check.look_at_files(found, config, owner)
     else:
         smtpc_check.look_at_files(found, config)

@@ -16,7 +16,7 @@ from typing import Final
 
 from meta1g.base import cli, paths, sysexits
 from meta1g.conf.load import load_file
-from meta1g.tools import queueview
+from meta1g.tools import queuepages, queueview
 from meta1g.tools.ctlclient import ControlClient
 
 BY: Final = ("domain", "sender", "destination", "status", "state", "age")
@@ -40,7 +40,7 @@ def show_queue(client: ControlClient, words: Sequence[str], *, form: str, limit:
         after: id of the recipient behind which the list begins, empty for the beginning.
     """
     count, now = queueview.Shown(), time.time()
-    rows = count.rows(client.pages("queue", *words, after=after), limit)
+    rows = count.rows(queuepages.pages(client, words, after, _damaged), limit)
     if form == "json":
         write_lines(queueview.json_lines(rows, now))
     else:
@@ -49,6 +49,10 @@ def show_queue(client: ControlClient, words: Sequence[str], *, form: str, limit:
     if form == "short" or (form == "wide" and (count.more or not count.rcpts)):
         write_lines([count.summary(all_of_it=_is_all(words))])
     return sysexits.EX_OK
+
+
+def _damaged(what: str) -> None:
+    sys.stderr.write(f"mailq: a recipient or transaction cannot be read: {what}; metaqueue check names it\n")
 
 
 def _is_all(words: Sequence[str]) -> bool:

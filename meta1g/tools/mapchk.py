@@ -11,7 +11,8 @@
 
     questions     client:IP  mail:ADDRESS  rcpt:ADDRESS      as an SMTP client meets them, with -c CLIENT and -s SENDER
                   cltaddr:IP  from:ADDRESS  to:ADDRESS ...   one tag of the access map
-                  mailertable:DOMAIN  aliases:ADDRESS  local_user_map:ADDRESS  tls_policy:DOMAIN
+                  mailertable:DOMAIN  aliases:ADDRESS  local_user_map:ADDRESS  tls_policy:DOMAIN  auth_sender:USER
+                  password_map:USER  conf_map:IP  server_names:NAME
 
 Without -a, -u and -f, a file named access, mailertable, aliases, users or tls_policy is for that, and of others each entry is
 taken for what it looks like: a key with a tag belongs to an access map, a value such as lmtp: or 26^[192.0.2.1] to a
@@ -34,6 +35,7 @@ from meta1g.smar.entries import ACCESS, KEYS, EntryRules
 from meta1g.smar.mapcheck import KINDS_READ, check_map, check_maps, check_server_names, entries_of, kind_of, use_of
 from meta1g.smar.settings import problems
 from meta1g.smar.trace import Mail, QuestionError, resolve_of
+from meta1g.tools import mapquestions
 
 _PROG: Final = "mapchk"
 _NOT_FOUND: Final = 1
@@ -111,14 +113,26 @@ def _trace(args: argparse.Namespace) -> int:
         name = args.name.lower()
         resolve = resolve_of(args.resolve or ("ok" if name else "no"))
         mail = Mail(client=args.client, name=name, resolve=resolve, ehlo=args.ehlo, sender=args.sender)
-        if args.conf is not None:
-            lines = questions.of_configuration(load_file(args.conf), args.question, mail)
-        else:
-            lines = questions.of_file(args.file, args.kind or kind_of(args.file), args.use, args.question, mail)
+        lines = _answer(args, mail)
     except QuestionError as error:
         raise cli.CliError(str(error), sysexits.EX_USAGE) from None
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     return sysexits.EX_OK
+
+
+def _answer(args: argparse.Namespace, mail: Mail) -> list[str]:
+    use, colon, key = args.question.partition(":")
+    use = use.lower()
+    own = args.use or use_of(args.file) if args.file is not None else ""
+    if own in mapquestions.USES and use != own:
+        use, colon, key = own, ":", args.question
+    if colon and use in mapquestions.USES:
+        if args.conf is not None:
+            return mapquestions.of_configuration(load_file(args.conf), use, key.strip(), mail)
+        return mapquestions.of_file(args.file, args.kind or kind_of(args.file), use, key.strip(), mail)
+    if args.conf is not None:
+        return questions.of_configuration(load_file(args.conf), args.question, mail)
+    return questions.of_file(args.file, args.kind or kind_of(args.file), args.use, args.question, mail)
 
 
 def _ask(path: Path, wanted: str) -> int:

@@ -16,6 +16,7 @@ from meta1g.base import cli, paths, sysexits
 from meta1g.base.dataclass import dataclass
 from meta1g.base.logtext import sanitize
 from meta1g.db.defedb import DefeDb
+from meta1g.db.defedb_base import Keeper
 from meta1g.db.defedb_pages import record_of
 from meta1g.db.ibdb_reader import IbdbReader, ibdb_files
 from meta1g.db.lostfound import read_record
@@ -99,24 +100,23 @@ def _become(uid: int, gid: int) -> None:
     os.seteuid(uid)
 
 
+def name_damaged(file: Path, key: bytes, value: bytes, why: str) -> bool:
+    """Names a damaged record, which stays (Keeper)."""
+    complain(f"{file}: {sanitize(why)}")
+    return False
+
+
 @contextlib.contextmanager
-def open_defedb(queue: Path) -> Iterator[DefeDb]:
-    """Opens DEFEDB with the identity of its owner; damaged records stay and are named on standard error."""
+def open_defedb(queue: Path, keeper: Keeper = name_damaged) -> Iterator[DefeDb]:
+    """Opens DEFEDB with the identity of its owner; damaged records stay, and are named by the keeper."""
     directory = queue / paths.DEFEDB_DIRECTORY
     with owner_of(directory):
-        defedb = DefeDb(directory, CACHE_BYTES)
-        defedb.keeper = name_damaged
+        defedb = DefeDb(directory, CACHE_BYTES, keeper=keeper)
         defedb.open()
         try:
             yield defedb
         finally:
             defedb.close()
-
-
-def name_damaged(file: Path, key: bytes, value: bytes, why: str) -> bool:
-    """Names a damaged record, which stays (Keeper)."""
-    complain(f"{file}: {sanitize(why)}")
-    return False
 
 
 def complain(text: str) -> None:

@@ -32,13 +32,12 @@ def problems(queue: Path, *, content: bool) -> Iterator[str]:
     cdb = Cdb(queue / paths.CDB_DIRECTORY)
     known = {one.ta.cdb_id: (one.ta.size_bytes, one.ta.checksum) for one in envelopes}
     found: list[str] = []
-    with open_defedb(queue) as defedb:
 
-        def name(file: Path, key: bytes, value: bytes, why: str) -> bool:
-            found.append(f"{file}: {why}")
-            return False
+    def name(file: Path, key: bytes, value: bytes, why: str) -> bool:
+        found.append(f"{file}: {why}")
+        return False
 
-        defedb.keeper = name
+    with open_defedb(queue, name) as defedb:
         for ta_id in defedb.ta_ids():
             ta = defedb.get_ta(ta_id)
             if ta is not None:
@@ -77,8 +76,8 @@ def repair(queue: Path) -> int:
     with owner_of(queue / paths.DEFEDB_DIRECTORY):
         log, lost_found = Log(PROG, sink=FdSink()), queue / paths.LOST_FOUND_DIRECTORY
         cdb = Cdb(queue / paths.CDB_DIRECTORY)
-        defedb = DefeDb(queue / paths.DEFEDB_DIRECTORY, CACHE_BYTES)
-        defedb.keeper = LostFound(lost_found, log).keep_record
+        keeper = LostFound(lost_found, log).keep_record
+        defedb = DefeDb(queue / paths.DEFEDB_DIRECTORY, CACHE_BYTES, keeper=keeper)
         try:
             salvaged = open_or_salvage(defedb, lost_found, log, cdb.exists)
             return int(salvaged) + defedb.mend()
@@ -93,8 +92,7 @@ def recover(queue: Path) -> int:
         lost_found = queue / paths.LOST_FOUND_DIRECTORY
         cdb = Cdb(queue / paths.CDB_DIRECTORY)
         lost = LostFound(lost_found, log)
-        defedb = DefeDb(queue / paths.DEFEDB_DIRECTORY, CACHE_BYTES)
-        defedb.keeper = lost.keep_record
+        defedb = DefeDb(queue / paths.DEFEDB_DIRECTORY, CACHE_BYTES, keeper=lost.keep_record)
         try:
             catastrophic(defedb, lost_found, log, cdb.exists)
             lost.keep_content((cdb_id for cdb_id, _ in cdb.ids() if not defedb.has_ta(cdb_id)), "DEFEDB was made anew")

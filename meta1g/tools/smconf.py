@@ -90,9 +90,10 @@ def _check(path: Path, *, lenient: bool) -> int:
         from meta1g.tools import machine  # the maps have libraries that other uses of this program do without
 
         _warn(config)
-        texts += [*_report_texts(config), *machine.problems(config, whole=not texts)]
+        is_whole = not texts
+        texts += [*_report_texts(config), *machine.problems(config, whole=is_whole)]
         warnings = [f"warning: {text}" for text in machine.map_warnings(config)]
-        if not texts:
+        if is_whole:
             for text in machine.file_findings(config):
                 (warnings if text.startswith("warning: ") else texts).append(text)
         for warning in warnings:

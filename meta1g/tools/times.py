@@ -5,12 +5,15 @@ Pure.  Ref: RFC 3339; docs/json.md.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 #: Later than any time that means something: what is held is never tried.
 _NEVER_S: Final = 4_102_444_800.0  # 2100-01-01
 #: Fields that are times, in any row.
-_TIMES: Final = ("entered", "by", "next_try", "last_try", "started", "since", "mode_since", "first", "last")
+_TIMES: Final = frozenset(("entered", "by", "next_try", "last_try", "started", "since", "mode_since", "first", "last"))
+#: Texts that are kept: recipients of a list that follow each other often have the same times.
+_KEPT: Final = 1000
 
 
 def time_text(when: float) -> str | None:
@@ -21,17 +24,20 @@ def time_text(when: float) -> str | None:
     """
     if not 0.0 < when < _NEVER_S:
         return None
-    return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _text(int(when))
+
+
+@lru_cache(maxsize=_KEPT)
+def _text(when: int) -> str:
+    return f"{datetime.fromtimestamp(when, UTC).replace(tzinfo=None).isoformat()}Z"
 
 
 def with_times(row: Mapping[str, Any]) -> dict[str, Any]:
     """Gives a row with its times as texts; rows inside of it, too."""
-    return {key: _value(key, value) for key, value in row.items()}
+    return {key: _value(key, value) if key in _TIMES or value.__class__ is list else value for key, value in row.items()}
 
 
 def _value(key: str, value: Any) -> Any:
     if isinstance(value, list) and value and isinstance(value[0], Mapping):
         return [with_times(one) for one in value]
-    if key in _TIMES and isinstance(value, float | int):
-        return time_text(value)
-    return value
+    return time_text(value) if isinstance(value, float | int) and key in _TIMES else value

@@ -9,6 +9,7 @@ is written to standard output, one JSON list for each connection that is over.
 
 import contextlib
 import json
+import select
 import selectors
 import socket
 import subprocess
@@ -55,6 +56,13 @@ def hang(sock: socket.socket) -> None:
 
 def die(sock: socket.socket) -> None:
     """Closes the connection."""
+
+
+def deaf(sock: socket.socket) -> None:
+    """Reads no more until the MTA gives up."""
+    gone = select.poll()
+    gone.register(sock, select.POLLRDHUP)
+    gone.poll(WAIT_S * 1000)
 
 
 def trickle(sock: socket.socket) -> None:
@@ -163,7 +171,7 @@ def busy(sock: socket.socket) -> None:
 ANYWHERE = (hang, die, trickle, empty, overlong, nonsense, huge, long_reply)
 AT_OFFER = (early, many_macros, many_lists, macros_of_no_stage, other_version, greedy)
 AT_END = (half, flood, busy)
-FAULTS: dict[str, Fault] = {one.__name__: one for one in (*ANYWHERE, *AT_OFFER, disorder, *AT_END)}
+FAULTS: dict[str, Fault] = {one.__name__: one for one in (*ANYWHERE, deaf, *AT_OFFER, disorder, *AT_END)}
 
 
 def frame_of(words: list[Any]) -> Frame:

@@ -11,7 +11,9 @@ from meta1g.base.log import Log
 from meta1g.base.logkeys import Sev
 from meta1g.db.cdb import Cdb
 from meta1g.db.defedb import DefeDb
+from meta1g.db.defedb_base import Keeper
 from meta1g.db.files import Files, Name
+from meta1g.db.lostfound import LostFound
 from meta1g.db.recovery import recover
 from meta1g.maps.static import StaticMap
 from meta1g.pt import lock
@@ -134,8 +136,8 @@ class JournalFiles(Files):
 class JournalDefeDb(DefeDb):
     """DEFEDB that notes what it stored, and fails on demand."""
 
-    def __init__(self, directory: Path, journal: Journal) -> None:
-        super().__init__(directory, 1 << 20)
+    def __init__(self, directory: Path, journal: Journal, keeper: Keeper) -> None:
+        super().__init__(directory, 1 << 20, keeper=keeper)
         self.journal = journal
         self.error: Exception | None = None
 
@@ -173,12 +175,13 @@ class QmgrSystem:
     def start(self) -> "QmgrSystem":
         lock.set_checking(True)
         failure.set_exit(self.exits.append)
-        self.defedb = JournalDefeDb(self.queue / "defedb", self.journal)
+        lost = LostFound(self.queue / "lost+found", self.log)
+        self.defedb = JournalDefeDb(self.queue / "defedb", self.journal, lost.keep_record)
         self.defedb.open()
         recover(self.queue / "ibdb", self.defedb, self.cdb, self.queue / "lost+found", self.clock.now(), self.log)
         self.evthr = Evthr(clock=self.clock, log=self.log)
         env = Env(self.settings, self.evthr, self.clock, self.log, self.destinations)
-        self.context = Context(env, self.queue, self.defedb, self.cdb)
+        self.context = Context(env, self.queue, self.defedb, self.cdb, lost)
         self._watch_ibdb()
         self.context.listen({})
         self.context.begin()

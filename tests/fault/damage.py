@@ -203,9 +203,8 @@ class Round:
         return what
 
     def _content(self, one: Message) -> bytes:
-        with contextlib.suppress(OSError):
-            return self.qmgr.cdb.path(one.ta_id).read_bytes()
-        return b""
+        path = self.qmgr.cdb.path(one.ta_id)
+        return path.read_bytes() if path.is_file() else b""
 
     def _file(self) -> Path | None:
         queue = self.qmgr.queue

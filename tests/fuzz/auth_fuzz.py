@@ -1,16 +1,13 @@
 """Random input for what decides who a message is from: records of SPF and DMARC, From, Authentication-Results.
 
-    python -m tests.fuzz.auth_fuzz 1000000 [--seed N]
+    python -m tests.fuzz.auth_fuzz 1000000
 
 Each must give a value in bounded time, and never anything else.  What others can put into a field of results says nothing that
 is not so, and an author that a simple reader finds is one that counts.
 """
 
-import argparse
 import ipaddress
 import random
-import sys
-import time
 
 from meta1g.base.clock import SystemClock
 from meta1g_filters.authres.results import FIELD_NAME, MethodResult, authserv_of, claims, compose, has_result
@@ -20,6 +17,7 @@ from meta1g_filters.dmarc.evaluate import VouchedNames, evaluate
 from meta1g_filters.dmarc.record import Disposition, selected_record
 from meta1g_filters.spf.evaluate import EXPLANATION_MAX_CHARS, LOOKUPS_MAX, NAMES_MAX, SpfQuery, check_host
 from tests.fakes.spfzone import SpfZone
+from tests.fuzz.runner import asserting, main
 
 _OURS = "mx.example.org"
 _TERMS = (
@@ -39,7 +37,6 @@ _RESULTS = (
     _OURS, ";", "(", ")", "\"", "\\", "dmarc=pass", "dmarc", "=", "pass", "1", "spf=fail", "other.example", "\0", "é", " ",
     "\r\n ",
 )  # fmt: skip
-_KINDS = 5
 
 
 def some(chance: random.Random, words: tuple[str, ...], most: int) -> str:
@@ -108,24 +105,8 @@ def forged(chance: random.Random) -> None:
     assert name is None or (name and name.isascii())
 
 
-def one(chance: random.Random) -> None:
-    """Tries one input of each kind."""
-    for kind in (spf, dmarc, author, results, forged):
-        kind(chance)
-
-
-def main() -> int:
-    """Runs the program."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("count", type=int)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    begun = time.monotonic()
-    for number in range(arguments.count):
-        one(random.Random(f"{arguments.seed} {number}"))
-    sys.stdout.write(f"{arguments.count} inputs of {_KINDS} kinds in {time.monotonic() - begun:.1f} s, nothing unexpected\n")
-    return 0
+TARGETS = asserting(spf, dmarc, author, results, forged)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(__doc__, TARGETS))

@@ -1,6 +1,6 @@
 """Feeds damaged input to the parsers of the filters: rules of milter-regex, its expressions, replies of spamd.
 
-    python -m tests.fuzz.filters_fuzz [COUNT] [SEED] [TARGET ...]
+    python -m tests.fuzz.filters_fuzz 100000
 
 Whatever comes, only the error of its parser may come back; and what is an expression of POSIX for the C library too has to
 match the same texts.  The unit tests run 1,000 of each.
@@ -8,9 +8,6 @@ match the same texts.  The unit tests run 1,000 of each.
 
 import ctypes
 import random
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from meta1g.conf.errors import ConfigError
@@ -19,7 +16,8 @@ from meta1g_filters.regex.grammar import parse
 from meta1g_filters.regex.patterns import compiled
 from meta1g_filters.regex.posix import PatternError, translate
 from meta1g_filters.spamd.protocol import Method, SpamdError, parse_reply
-from tests.fuzz.conf_fuzz import mutate, right_error
+from tests.fuzz.conf_fuzz import PIECES, right_error
+from tests.fuzz.runner import asserting, damaged, main
 
 ROOT = Path(__file__).parents[2]
 RULES = [
@@ -49,7 +47,7 @@ def told(right: bool, what: object) -> None:
 
 def rules(rng: random.Random) -> None:
     """Reads a damaged configuration."""
-    text = mutate(rng.choice(RULES), RULES, rng)
+    text = damaged(rng.choice(RULES), rng, PIECES, RULES)
     try:
         parse(Source("fuzz.conf", text))
     except ConfigError as error:
@@ -78,7 +76,7 @@ def expression(rng: random.Random) -> bool:
 
 def spamd_reply(rng: random.Random) -> None:
     """Reads a damaged reply."""
-    data = mutate(rng.choice(REPLIES).decode("latin-1"), [one.decode("latin-1") for one in REPLIES], rng).encode("utf-8")
+    data = damaged(rng.choice(REPLIES), rng, [piece.encode() for piece in PIECES], REPLIES)
     try:
         reply = parse_reply(rng.choice(list(Method)), data)
     except SpamdError as error:
@@ -87,30 +85,8 @@ def spamd_reply(rng: random.Random) -> None:
         assert abs(reply.score) < 1e7, data
 
 
-TARGETS: dict[str, Callable[[random.Random], object]] = {"rules": rules, "expression": expression, "spamd_reply": spamd_reply}
-
-
-def run(count: int, seed: int, targets: list[str]) -> None:
-    """Runs count attempts of each target; what should not come back is raised."""
-    for name in targets:
-        for number in range(count):
-            try:
-                TARGETS[name](random.Random(f"{seed} {name} {number}"))
-            except Exception:
-                sys.stderr.write(f"seed {seed}, {name} {number}\n")
-                raise
-
-
-def main(argv: list[str]) -> int:
-    """Runs the command."""
-    count = int(argv[0]) if argv else 100_000
-    seed = int(argv[1]) if len(argv) > 1 else random.randrange(1 << 32)
-    targets = argv[2:] or list(TARGETS)
-    start = time.monotonic()
-    run(count, seed, targets)
-    sys.stdout.write(f"{count} of {', '.join(targets)}, seed {seed}, {time.monotonic() - start:.1f} s\n")
-    return 0
+TARGETS = asserting(rules, expression, spamd_reply)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main(__doc__, TARGETS))

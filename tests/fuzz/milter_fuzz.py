@@ -1,13 +1,11 @@
 """Lets a filter answer nonsense to the MTA's side of the milter protocol: an answer, or the protocol error, and nothing else.
 
-    python -m tests.fuzz.milter_fuzz [COUNT] [SEED]
+    python -m tests.fuzz.milter_fuzz 100000
 
 The property tests run a few hundred.
 """
 
 import random
-import sys
-import time
 
 from meta1g.milter.changes import FilterChange
 from meta1g.milter.codec import FrameReader, encode
@@ -31,6 +29,7 @@ from meta1g.milter.fsm import State
 from meta1g.milter.header import HeaderEdit
 from meta1g.milter.machine import FilterMachine, FilterOutcome, FilterVerdict
 from meta1g.smtp.header import Field, fields
+from tests.fuzz.runner import damaged, main
 
 R = Smfir
 SEEDS = [
@@ -138,49 +137,25 @@ def taken(result: FilterVerdict | FilterChange | None, machine: FilterMachine, e
         assert parsed == header[:-2], "whatever filters add, the header stays one"
 
 
-def damaged(rng: random.Random) -> bytes:
-    """Gives an answer, most often with some damage."""
+PAYLOADS = [encode(seed)[4:] for seed in SEEDS]
+PIECES = [b"\0", b"\xff", b"\r\n", b"\n", b":", b"%", b"-"]
+
+
+def answer(rng: random.Random) -> bytes:
+    """Gives an answer, which has some damage now and then."""
     if rng.random() < USUAL:
         return b"c"
-    payload = bytearray(encode(rng.choice(SEEDS))[4:])
-    for _ in range(rng.choice((0, 0, 0, 1, 3))):
-        at = rng.randrange(len(payload) + 1)
-        what = rng.randrange(4)
-        if what == 0:
-            del payload[at : at + rng.choice((1, 2, 8))]
-        elif what == 1:
-            payload[at:at] = rng.choice((b"\0", b"\xff", b"\r\n", b"\n", b":", b"%", b"-", rng.randbytes(3)))
-        elif what == 2 and at < len(payload):
-            payload[at] = rng.randrange(256)
-        else:
-            payload[at:at] = payload[:at]
-    return bytes(payload)
+    payload = rng.choice(PAYLOADS)
+    return damaged(payload, rng, PIECES, PAYLOADS, 3) if rng.random() < 0.4 else payload
 
 
-def run(count: int, seed: int) -> dict[str, int]:
-    """Holds count conversations; gives how many ended in which state."""
-    rng = random.Random(seed)
-    seen: dict[str, int] = {}
-    for number in range(count):
-        answers = [damaged(rng) for _ in range(rng.randint(1, 60))]
-        try:
-            end = converse(answers, rng)
-        except Exception:
-            sys.stderr.write(f"seed {seed}, number {number}: {answers!r}\n")
-            raise
-        seen[end] = seen.get(end, 0) + 1
-    return seen
+def conversation(rng: random.Random) -> tuple[str]:
+    """Holds a conversation; gives the state in which it ended."""
+    return (converse([answer(rng) for _ in range(rng.randint(1, 60))], rng),)
 
 
-def main(argv: list[str]) -> int:
-    """Runs the command."""
-    count = int(argv[0]) if argv else 100_000
-    seed = int(argv[1]) if len(argv) > 1 else random.randrange(1 << 32)
-    start = time.monotonic()
-    seen = run(count, seed)
-    sys.stdout.write(f"{count} conversations, seed {seed}, {time.monotonic() - start:.1f} s: {seen}\n")
-    return 0
+TARGETS = {"conversation": conversation}
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main(__doc__, TARGETS))

@@ -1,14 +1,11 @@
 """Feeds damaged bytes to the parsers of what SMTP peers send: whatever comes, there is a result or the error that is theirs.
 
-    python -m tests.fuzz.smtp_fuzz [COUNT] [SEED] [TARGET ...]
+    python -m tests.fuzz.smtp_fuzz 1000000
 
 The unit tests run some of each.
 """
 
-import random
-import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from meta1g.base.reply import Reply
@@ -19,10 +16,10 @@ from meta1g.smtp.esmtp import Ext, parse_mail_params, parse_rcpt_params
 from meta1g.smtp.proxyheader import V2_MAX_BYTES, ProxyHeaderError, crc32c, parse_proxy_header
 from meta1g.smtp.reply import ReplyError, ReplyParser
 from meta1g.smtp.xclient import XCLIENT_ATTRIBUTES, XFORWARD_ATTRIBUTES, parse_attributes
+from tests.fuzz.runner import Target, damaged, main
 
 LENIENT: Final = Leniency(bare=True, odd_dots=True, sender_domain="mx.example")
 ALL: Final = frozenset(Ext)
-MUTATIONS_MAX: Final = 4
 PIECES: Final = [
     *(b"\r\n", b"\r", b"\n", b"\0", b" ", b"\t", b"<", b">", b"@", b'"', b"\\", b"[", b"]", b":", b"=", b"+", b"%", b",", b";"),
     *(b"+0D+0A", b"IPv6:", b"::1", b"192.0.2.1", b"\xff", b"\xc3\xa4", b"\xed\xa0\x80", b"..", b"A" * 600, b"9" * 25, b"\x7f"),
@@ -98,7 +95,7 @@ def command(data: bytes) -> bool:
 
 
 def path(data: bytes) -> bool:
-    text = text_of(data)
+    text, read = text_of(data), 0
     for lenient in (STRICT, LENIENT):
         for utf8 in (False, True):
             try:
@@ -108,7 +105,8 @@ def path(data: bytes) -> bool:
             assert not any(char in address.text for char in "\r\n\0")
             again = parse_path(address.text, null_ok=True, utf8=utf8)
             assert (again.local, again.domain) == (address.local, address.domain), "what goes on is read as the same"
-    return True
+            read += 1
+    return read > 0
 
 
 def parameters(data: bytes) -> bool:
@@ -153,63 +151,21 @@ def reply(data: bytes) -> bool:
     return bool(made)
 
 
-#: Bytes to damage, and the check of what becomes of them, which tells whether they were still right.
-TARGETS: Final[Mapping[str, tuple[list[bytes], Callable[[bytes], bool]]]] = {
-    "command": (COMMANDS, command),
-    "path": (PATHS, path),
-    "parameters": (PARAMETERS, parameters),
-    "proxy_header": (HEADERS, proxy_header),
-    "attributes": (ATTRIBUTES, attributes),
-    "reply": (REPLIES, reply),
-    "header": (MESSAGES, header),
+def damaging(corpus: list[bytes], check: Callable[[bytes], bool]) -> Target:
+    """Makes a target of bytes to damage, and of the check that tells whether they were still right."""
+    return lambda rng: ["right" if check(damaged(rng.choice(corpus), rng, PIECES, corpus)) else "wrong"]
+
+
+TARGETS: Final = {
+    "command": damaging(COMMANDS, command),
+    "path": damaging(PATHS, path),
+    "parameters": damaging(PARAMETERS, parameters),
+    "proxy_header": damaging(HEADERS, proxy_header),
+    "attributes": damaging(ATTRIBUTES, attributes),
+    "reply": damaging(REPLIES, reply),
+    "header": damaging(MESSAGES, header),
 }
 
 
-def mutate(data: bytes, corpus: list[bytes], rng: random.Random) -> bytes:
-    """Damages bytes in a few places."""
-    for _ in range(rng.randint(1, MUTATIONS_MAX)):
-        at = rng.randrange(len(data) + 1)
-        end = min(len(data), at + rng.choice((0, 1, 1, 2, 5, 20)))
-        what = rng.randrange(5)
-        if what == 0:
-            data = data[:at] + data[end:]
-        elif what == 1:
-            data = data[:at] + rng.choice(PIECES) + data[end:]
-        elif what == 2:
-            data = data[:at] + data[at:end] * 2 + data[end:]
-        elif what == 3:
-            data = data[:at] + rng.choice(corpus)[: rng.randrange(40)] + data[end:]
-        else:
-            data = data[:at] + bytes((rng.randrange(256),)) + data[end:]
-    return data
-
-
-def run(count: int, seed: int, targets: list[str] | None = None) -> dict[str, int]:
-    """Feeds count damaged inputs to the targets in turn; gives how many of each were still right."""
-    rng = random.Random(seed)
-    names = targets or list(TARGETS)
-    seen = dict.fromkeys(names, 0)
-    for number in range(count):
-        name = names[number % len(names)]
-        corpus, check = TARGETS[name]
-        data = mutate(rng.choice(corpus), corpus, rng)
-        try:
-            seen[name] += check(data)
-        except Exception:
-            sys.stderr.write(f"seed {seed}, number {number}, {name}: {data!r}\n")
-            raise
-    return seen
-
-
-def main(argv: list[str]) -> int:
-    """Runs the command."""
-    count = int(argv[0]) if argv else 100_000
-    seed = int(argv[1]) if len(argv) > 1 else random.randrange(1 << 32)
-    start = time.monotonic()
-    seen = run(count, seed, argv[2:] or None)
-    sys.stdout.write(f"{count} inputs, seed {seed}, {time.monotonic() - start:.1f} s; still right: {seen}\n")
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main(__doc__, TARGETS))

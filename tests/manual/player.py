@@ -143,6 +143,9 @@ class Player:
 
     def _command(self, block: Block, command: Command, wanted: int, *, again: bool) -> None:
         deadline = time.monotonic() + PATIENCE_S
+        match = BACKGROUND.search(command.text)
+        if match:
+            self.place.write(match["file"], "")  # what an earlier page left there
         while True:
             code, printed = self.place.run(command.text, 900 if self.debian else PATIENCE_S)
             if code == wanted and fits(command.output, printed):
@@ -151,7 +154,6 @@ class Player:
                 raise ManualError(f"{block.where}: {command.text}\nexit {code}, should be {wanted}; it printed:\n{printed}")
             select.select([], [], [], 0.1)
         self.ran.append(command.text)
-        match = BACKGROUND.search(command.text)
         while match and not self.place.has_output(match["file"]):
             if time.monotonic() > deadline:
                 raise ManualError(f"{block.where}: {command.text}: nothing in {match['file']}")

@@ -1,13 +1,12 @@
 """Properties of content that comes by BDAT: however it is cut, it is what it is in one piece, or what DATA makes of it."""
 
-import random
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meta1g.smtp.chunks import Chunk, Joiner, parse_chunk
 from meta1g.smtp.data import LineEnds, Unstuffer, has_bare, stuff
-from tests.fuzz import extensions_fuzz
+from tests.fuzz.extensions_fuzz import TARGETS
+from tests.fuzz.runner import run
 from tests.property.test_data import CUTS, HARD, pieces
 
 LINES = st.lists(st.sampled_from([b"a", b"", b".", b"..", b"Subject: x", b"x" * 30]), max_size=8).map(
@@ -73,8 +72,7 @@ def test_anything_else_is_no_chunk(text):
 
 
 def test_random_input_gives_a_value_or_a_refusal():
-    for number in range(500):
-        extensions_fuzz.one(random.Random(number))
+    assert run(TARGETS, 2000, 1).total() == 2000
 
 
 @given(st.one_of(st.binary(max_size=40), HARD), CUTS)

@@ -3,6 +3,7 @@
 import email
 import gzip
 import json
+import re
 import ssl
 import time
 
@@ -17,7 +18,7 @@ from tests.fakes.certificates import make_certificate, sign_certificate, sign_ex
 from tests.fakes.nameserver import NameServer
 from tests.fakes.policyserver import Page, PolicyServer
 from tests.fakes.smtp_server import EHLO, ScriptedServer
-from tests.system.conftest import running, send
+from tests.system.conftest import running, send, verdicts
 
 pytestmark = pytest.mark.system
 
@@ -73,7 +74,7 @@ def world(files, tmp_path):
         options = {
             "smar": f"nameserver {{ address = {names.address}; port = {names.port}; }} "
             f'mta_sts {{ CAcert_file = "{directory}/ca.example.pem"; port = {policies.port}; }} '
-            "tls_reports { from = tls@gateway.example; delay = 0; }",
+            'tls_reports { from = tls@gateway.example; organization = "Example & Sons"; delay = 0; }',
             "smtpc": f'remote_port = {server.port}; tls {{ CAcert_file = "{directory}/ca.example.pem"; }}',
         }
         yield Gateway(tmp_path / "g", "unused.example [127.0.0.1]", options), server
@@ -100,6 +101,9 @@ def test_policies_are_obeyed_kept_and_reported(world, capsys):
         wait_until(lambda: log in gateway.log.read_text(), WAIT_S, "the reason")
         (waiting,) = gateway.control("queue")["list"]
         assert waiting["rcpt"] == "c@strict.example"
+        (told,) = verdicts(gateway, "--rcpt", "c@strict.example").values()
+        why = r"its certificate cannot be verified: hostname mismatch \(verify: MTA-STS of strict\.example: .*\)"
+        assert re.fullmatch(rf"waits until .*: 451 4\.7\.5 mx\.strict\.example\S+ {why}; 2 other recipients", told)
     assert sorted(one.name for one in (gateway.queue / "smar/mta-sts").iterdir()) == [
         f"{one}.sts" for one in sorted((*DOMAINS, "off.example"))
     ]
@@ -129,4 +133,5 @@ def test_the_report_of_yesterday_goes_out_through_the_queue(world):
     message = email.message_from_bytes(server.contents[0])
     assert (message["From"], message["TLS-Report-Domain"]) == ("<tls@gateway.example>", "good.example")
     report = json.loads(gzip.decompress(message.get_payload()[1].get_payload(decode=True)))
+    assert report["organization-name"] == "Example & Sons"
     assert report["policies"][0]["summary"]["total-successful-session-count"] == 1

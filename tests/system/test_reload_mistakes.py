@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from contrib.lib.gateway import COMPONENTS, Gateway, wait_until
-from meta1g.base.sysexits import EX_CANTCREAT, EX_CONFIG, EX_NOPERM, EX_OSERR, EX_TEMPFAIL
+from meta1g.base.sysexits import EX_CANTCREAT, EX_CONFIG, EX_NOPERM, EX_OSERR
 from tests.fakes.certificates import make_certificate
 from tests.system.conftest import KeepingSink, directory_for_all, running, send
 from tests.unit.mcp.accounts import accounts_of_this_machine
@@ -184,7 +184,9 @@ MISTAKES += [
         "{etc}/x.pem: No such file",
         within("smtpc", 'tls { CAcert_file = "x.pem"; }'),
     ),
-    Mistake("logins are missing", EX_TEMPFAIL, "{etc}/logins: No such file", within("smtpc", 'auth { file = "logins"; }')),
+    Mistake("users are missing", EX_CONFIG, "{etc}/users: No such file", within("smtps", "auth { password_file = users; }")),
+    Mistake("texts of reports are missing", EX_CONFIG, "dsn_templates names it", within("qmgr", "dsn_templates = none;")),
+    Mistake("logins are missing", EX_CONFIG, "{etc}/logins: No such file", within("smtpc", 'auth { file = "logins"; }')),
     Mistake(
         "those who may sign for policy servers are missing",
         EX_CONFIG,
@@ -399,7 +401,7 @@ AS_ACCOUNTS = [
     ),
     Mistake(
         "logins cannot be read by the account",
-        EX_TEMPFAIL,
+        EX_NOPERM,
         "{etc}/logins: Permission denied",
         ("path = smtpc;", 'path = smtpc; auth { file = "logins"; }'),
         lambda g: (g.conf.parent / "logins").touch(0o600),

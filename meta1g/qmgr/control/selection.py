@@ -158,12 +158,14 @@ class Selector:
         ids: transactions and recipients that are named (index None: the whole transaction); None if none is named.
         tests: every condition, as alternatives of which one has to hold.
         everything: it is `all`: to find nothing is no mistake.
+        by_record: whoever has the record of a recipient in DEFEDB can tell whether it is selected.
     """
 
     text: str
     ids: tuple[tuple[TaId, int | None], ...] | None = None
     tests: tuple[tuple[_Test, ...], ...] = field(default=())
     everything: bool = False
+    by_record: bool = True
 
     def matches(self, one: QueuedRcpt, now: float) -> bool:
         """Tells whether the conditions hold; ids are looked up, not compared."""
@@ -213,7 +215,8 @@ def parse(command: str, words: Sequence[str]) -> Selector:
         else:
             ids[parse_id(word)] = None
     named = tuple(one for one in ids if one[1] is None or (one[0], None) not in ids)
-    return Selector(text, named or None, tuple(tuple(some) for some in tests.values()))
+    by_record = not named and "destination" not in tests  # which server a domain goes to is known in AQ
+    return Selector(text, named or None, tuple(tuple(some) for some in tests.values()), by_record=by_record)
 
 
 def _test(name: str, value: str) -> _Test:

@@ -30,19 +30,45 @@ from meta1g.qmgr.standing import Standing
 from meta1g.qmgr.tuning import Tuning
 from meta1g.qmgr.verified import Known
 from meta1g.qmgr.verify import AddressVerifier
-from meta1g.rcb.control import CommandResult, ControlCommand
+from meta1g.rcb.control import STORED, CommandResult, ControlCommand
 from meta1g.rcb.schema import Message
 
-#: Gives exit code, result, and where the next page begins.
-_Answer = Callable[[int, Any, str], None]
 #: Tells whether nobody waits for the answer any more.
 _Gone = Callable[[], bool]
 #: Characters of a command that are logged.
 _LOGGED_MAX_CHARS: Final = 500
 
 
-class Figures(Protocol):
-    """Who knows the counters."""
+class _Answer(Protocol):
+    """Gives exit code, result, where the next page begins, and records as they stand that belong to it."""
+
+    def __call__(self, code: int, result: Any, more: str, stored: bytes = b"", /) -> None:
+        """Answers, once."""
+        ...
+
+
+class QmgrParts(Protocol):
+    """What the commands need of QMGR.
+
+    Attributes:
+        env: surroundings; changes are logged.
+        defer: DEFEDB, in whose thread queues are looked at.
+        mode: drain, stop, resume.
+        tuning: limits.
+        standing: keeps the two.
+        verifier: what is known of addresses.
+    """
+
+    env: Env
+    defer: Defer
+    mode: OperatingMode
+    tuning: Tuning
+    standing: Standing
+    verifier: AddressVerifier
+
+    def where(self, address: str, on_answer: Callable[[Message | None], None]) -> None:
+        """Asks SMAR where an address goes."""
+        ...
 
     def status(self) -> dict[str, Any]:
         """Gives the counters."""
@@ -70,45 +96,27 @@ class Control:
     """The commands.
 
     Args:
-        env: surroundings; changes are logged.
-        defer: DEFEDB, in whose thread queues are looked at.
+        parts: those of QMGR.
         listing: what looks at recipients and destinations.
         changing: what changes recipients.
-        mode: drain, stop, resume.
-        tuning: limits.
-        standing: keeps the two.
-        verifier: what is known of addresses.
-        figures: what `status` and `usage` show.
-        where: asks SMAR where an address goes.
 
     Locking: none of its own.
     """
 
-    def __init__(
-        self,
-        env: Env,
-        defer: Defer,
-        listing: Listing,
-        changing: Changing,
-        mode: OperatingMode,
-        tuning: Tuning,
-        standing: Standing,
-        verifier: AddressVerifier,
-        figures: Figures,
-        where: "Callable[[str, Callable[[Message | None], None]], None]",
-    ) -> None:
-        self._where = where
-        self._defer = defer
+    def __init__(self, parts: QmgrParts, listing: Listing, changing: Changing) -> None:
+        self._where = parts.where
+        self._defer = parts.defer
         self._listing = listing
         self._changing = changing
-        self._mode = mode
-        self._tuning = tuning
-        self._standing = standing
-        self._log = env.log
+        self._mode = parts.mode
+        self._tuning = parts.tuning
+        self._log = parts.env.log
+        self._standing = parts.standing
+        verifier = parts.verifier
         self._commands: Final[dict[str, _Command]] = {
-            "status": _Command(lambda words, answer, gone: answer(0, figures.status(), "")),
-            "usage": _Command(lambda words, answer, gone: answer(0, figures.usage(), "")),
-            "queue": _Command(lambda words, answer, gone: self._page(listing.queue(words), answer)),
+            "status": _Command(lambda words, answer, gone: answer(0, parts.status(), "")),
+            "usage": _Command(lambda words, answer, gone: answer(0, parts.usage(), "")),
+            "queue": _Command(self._queue),
             "count": _Command(lambda words, answer, gone: self._scan(listing.count(words, gone), answer)),
             "show": _Command(lambda words, answer, gone: self._page(listing.show(words), answer)),
             "transaction": _Command(lambda words, answer, gone: self._scan(listing.transaction(words), answer)),
@@ -137,11 +145,11 @@ class Control:
     def _on_message(self, conn: RcbCom, request_id: int, msg: Message) -> None:
         answered = False
 
-        def answer(code: int, result: Any, more: str = "") -> None:
+        def answer(code: int, result: Any, more: str = "", stored: bytes = b"", /) -> None:
             nonlocal answered
             if not (answered or conn.closed):
                 text = result if isinstance(result, str) else json.dumps(result)
-                conn.reply(request_id, CommandResult(exit_code=code, text=text, more=more))
+                conn.reply(request_id, CommandResult(exit_code=code, text=text, more=more, stored=stored))
                 answered = True
 
         def failed(error: Exception) -> None:
@@ -180,7 +188,13 @@ class Control:
         """Asks DEFEDB in slices; its failure is the answer."""
         self._ask(work, lambda result: answer(0, result, ""), answer)
 
-    def _page(self, work: Callable[[DefeDb], ReadSteps[tuple[Any, str]]], answer: _Answer) -> None:
+    def _queue(self, words: Sequence[str], answer: _Answer, gone: _Gone) -> None:
+        if STORED in words:
+            self._page(self._listing.stored([word for word in words if word != STORED]), answer)
+        else:
+            self._page(self._listing.queue(words), answer)
+
+    def _page(self, work: Callable[[DefeDb], ReadSteps[tuple[Any, ...]]], answer: _Answer) -> None:
         self._ask(work, lambda page: answer(0, *page), answer)
 
     def _ask(self, work: Callable[[DefeDb], ReadSteps[Any]], on_done: Callable[[Any], None], answer: _Answer) -> None:

@@ -9,25 +9,35 @@ AQ is looked at first: what leaves it for DEFEDB is there before it is gone here
 Locking: takes AQ for a slice.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from meta1g.base.ids import TaId, rcpt_id
+from meta1g.base.ids import ID_LENGTH, TaId, rcpt_id
 from meta1g.db.aq_types import AqRcpt, AqTa
 from meta1g.db.defedb import DefeDb
+from meta1g.db.defedb_records import split_rcpt_key
 from meta1g.qmgr.active import Active
 from meta1g.qmgr.control.rows import QueuedRcpt
 from meta1g.qmgr.control.selection import Selector
 from meta1g.qmgr.defer import ReadSteps
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 
-#: Recipients that one step looks at: some 2 ms.
-STEP: Final = 50
+#: Recipients that one step looks at: some 1 ms.
+STEP: Final = 25
+#: Recipients that one step takes as they stand: some 0.2 ms.
+STORED_STEP: Final = 25
 #: A recipient with its transaction, which may not be readable.
 _Record = tuple[TaRecord | None, RcptRecord]
+#: Key and value of a record.
+_Stored = tuple[bytes, bytes]
 #: Ids of AQ that are compared at once.
-_IDS_STEP: Final = 20_000
+_IDS_STEP: Final = 2000
+
+
+def _in_order(ids: Iterable[tuple[TaId, int | None]]) -> list[tuple[TaId, int | None]]:
+    """Gives ids in their order, a transaction before its recipients."""
+    return sorted(ids, key=lambda one: (one[0], -1 if one[1] is None else one[1]))
 
 
 class QueueWalk:
@@ -119,16 +129,17 @@ class QueueWalk:
                     yield None
         return found
 
-    def _sorted_ids(self, selector: Selector, after: tuple[str, int] | None) -> ReadSteps[list[tuple[str, int | None]]]:
+    def _sorted_ids(self, selector: Selector, after: tuple[str, int] | None) -> ReadSteps[Sequence[tuple[str, int | None]]]:
         """Gives the ids at or behind the one of `after`, in order; they come nearly in order."""
         first = "" if after is None else after[0]
-        ids: list[tuple[str, int | None]] = []
-        named = self._named(selector)
-        for start in range(0, len(named), _IDS_STEP):
-            ids += [one for one in named[start : start + _IDS_STEP] if one[0] >= first]
+        if selector.ids is not None:
+            return _in_order(one for one in selector.ids if one[0] >= first)
+        tas, ids = self._tas(), []
+        for start in range(0, len(tas), _IDS_STEP):
+            ids += [ta.ta_id for ta in tas[start : start + _IDS_STEP] if ta.ta_id >= first]
             yield None
-        ids.sort(key=lambda one: (one[0], -1 if one[1] is None else one[1]))
-        return ids
+        ids.sort()
+        return [(ta_id, None) for ta_id in ids]
 
     # -- DEFEDB --------------------------------------------------------------------------------------------------------
 
@@ -146,6 +157,29 @@ class QueueWalk:
             with self._active.lock:
                 entries = [self._entry(ta, rcpt) for ta, rcpt in found]
             yield entries
+
+    def as_they_stand(self, db: DefeDb, after: tuple[str, int] | None) -> Iterator[tuple[str, list[_Stored], list[QueuedRcpt]]]:
+        """Gives the records of DEFEDB behind an id in slices, unread; those of recipients in AQ are left out, and shown apart.
+
+        Args:
+            db: DEFEDB.
+            after: transaction id and index of the last one of the page before; None to begin.
+
+        Returns:
+            For each slice the id where it ends, records with their keys, and the recipients that are in AQ.
+        """
+        last = None if after is None else str(rcpt_id(*after))
+        while found := db.scan_stored(last, STORED_STEP):
+            here: dict[bytes, AqRcpt] = {}
+            with self._active.lock:
+                for key, _ in found:
+                    ta = self._active.aq.get(key[:ID_LENGTH].decode())
+                    rcpt = ta.rcpts.get(split_rcpt_key(key)[1]) if ta is not None and len(key) > ID_LENGTH else None
+                    if rcpt is not None:
+                        here[key] = rcpt
+                entries = [QueuedRcpt.of_aq(rcpt) for rcpt in here.values()]
+            last = found[-1][0].decode()
+            yield last, [one for one in found if one[0] not in here] if here else found, entries
 
     def _entry(self, ta: TaRecord | None, rcpt: RcptRecord) -> QueuedRcpt:
         """Makes an entry.  Caller holds AQ."""
@@ -167,7 +201,7 @@ class QueueWalk:
                 last = rcpt_id(found[-1][1].ta_id, found[-1][1].rcpt_idx)
             return
         waiting: list[_Record] = []
-        for ta_id, only in sorted(selector.ids, key=lambda one: (one[0], -1 if one[1] is None else one[1])):
+        for ta_id, only in _in_order(selector.ids):
             if after is not None and ta_id < after[0]:
                 continue
             for some in self._of_transaction(db, ta_id, only, after):

@@ -16,7 +16,7 @@ def test_a_full_cache_refuses_new_entries_but_takes_changes():
 
 
 def test_put_forgets_the_least_recently_used_entry():
-    cache: Rsc[int, str] = Rsc(2, Module.OCC)
+    cache: Rsc[int, str] = Rsc(2, Module.IQDB)
     cache.put(1, "a")
     cache.put(2, "b")
     cache.get(1)
@@ -25,7 +25,7 @@ def test_put_forgets_the_least_recently_used_entry():
 
 
 def test_a_removed_entry_makes_room():
-    cache: Rsc[int, str] = Rsc(1, Module.OCC)
+    cache: Rsc[int, str] = Rsc(1, Module.IQDB)
     cache.add(1, "a")
     assert cache.pop(1) == "a"
     assert cache.pop(1) is None
@@ -36,4 +36,4 @@ def test_a_removed_entry_makes_room():
 
 def test_a_limit_below_one_is_refused():
     with pytest.raises(ValueError):
-        Rsc(0, Module.OCC)
+        Rsc(0, Module.IQDB)

@@ -42,6 +42,19 @@ def test_what_was_stored_is_there_after_opening_again(tmp_path):
     store.close()
 
 
+@pytest.mark.parametrize(("cache_size", "fits"), [(1 << 20, False), (32 << 20, True)])
+def test_pages_beyond_cache_size_go_to_disk(tmp_path, cache_size, fits):
+    store = DefeDb(tmp_path, cache_size)
+    store.open()
+    for first in range(0, 400, 40):
+        numbers = range(first, first + 40)
+        store.store([ta(number, 10) for number in numbers], [one for number in numbers for one in rcpts(number, 10)])
+    pool, _files = store._environment._env.memp_stat()
+    assert (pool["rw_evict"] == 0) == fits
+    assert store.count() == 4000
+    store.close()
+
+
 def test_an_empty_store_has_nothing(db):
     assert (db.count(), db.next_time(), db.due(9e9, 10), db.scan(None, 10), list(db.ta_ids())) == (0, None, [], [], [])
 

@@ -5,7 +5,7 @@ import pytest
 from meta1g.milter.changes import AddField, ChangeField, FilterChange, InsertField, change_of
 from meta1g.milter.errors import MilterProtocolError
 from meta1g.milter.frames import FieldData, IndexedField, Smfir, TextData, WordsData
-from meta1g.milter.header import ContentSplitter, HeaderEdit, checked_header, value_for_filter
+from meta1g.milter.header import ContentSplitter, HeaderEdit, value_for_filter
 from meta1g.smtp.header import Field, fields
 
 OWN = b"Received: by us\r\n\tfor you\r\n"
@@ -50,11 +50,6 @@ def test_our_own_fields_are_not_seen_and_the_next_filter_sees_the_changes():
     edit.apply(InsertField(0, b"A", b" v"))
     assert edit.visible() == [Field(b"A", b"A: v\r\n"), *fields(CAME)]
     assert edit.changed
-
-
-def test_a_header_that_grew_too_big_is_refused():
-    with pytest.raises(MilterProtocolError, match="20 are allowed"):
-        checked_header(HeaderEdit(OWN, fields(CAME)), 20)
 
 
 @pytest.mark.parametrize(

@@ -64,11 +64,3 @@ def test_try_lock_tells_whether_it_got_the_lock():
         thread.start()
         thread.join(10)
     assert results == [False]
-
-
-def test_assert_held_finds_a_caller_without_the_lock():
-    one = Lock(LockRank.AQ, "aq of the test")
-    with pytest.raises(BugError, match="aq of the test is not held"):
-        one.assert_held()
-    with one:
-        one.assert_held()

@@ -129,3 +129,16 @@ def test_two_ends_in_a_row_change_nothing(qmgr):
     agent = qmgr.agent()
     wait_until(lambda: qmgr.content() == [], "nothing is left")
     assert sorted(job.msg.ta_id for job in agent.jobs) == sorted(ids)
+
+
+def test_files_of_ibdb_grow_to_max_size_and_verp_senders_have_an_address_for_each_recipient(tmp_path):
+    options = 'IBDB { max_size = 1KB; } verp_senders = { "s@from.example" }; verp_delimiters = "-=";'
+    with QmgrProcess(tmp_path, options) as qmgr:
+        for number in range(9):
+            qmgr.smtps().mail(f"r{number}@to.example")
+        sizes = [path.stat().st_size for path in (qmgr.queue / "ibdb").iterdir()]
+        assert len(sizes) > 3, "with the default all is in one file"
+        qmgr.smar()
+        agent = qmgr.agent()
+        wait_until(lambda: qmgr.content() == [], "all are delivered")
+    assert {job.msg.mail for job in agent.jobs} == {f"s-r{number}=to.example@from.example" for number in range(9)}

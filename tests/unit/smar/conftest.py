@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from meta1g.base.clock import SystemClock
-from meta1g.smar.dnsaddress import ServerAddress
+from meta1g.smar.dnsaddress import DnsSettings, ServerAddress
 from meta1g.smar.dnswire import DnsAnswer, RRType
 from meta1g.smar.resolver import Resolver
 from tests.fakes.nameserver import NameServer
@@ -84,7 +84,7 @@ def make_asker(make_system) -> Iterator[Callable[..., Asker]]:
         clock = JumpClock()
         running = make_system(clock=clock)
         where = [one if isinstance(one, ServerAddress) else ServerAddress(one.address, one.port) for one in servers]
-        resolver = Resolver(running.evthr, where, timeout_s=timeout_s, tries=tries, log=running.log, **options)
+        resolver = Resolver(running.evthr, DnsSettings(tuple(where), timeout_s, tries, **options), running.log)
         made.append(resolver)
         return Asker(running, resolver, clock)
 

@@ -21,6 +21,7 @@ from meta1g.rcb.smtps_smar import (
     CheckRcpt,
     Checks,
     ClientResolve,
+    FindUser,
     LookupFlags,
     SmarHello,
     SmtpsHelloA,
@@ -260,6 +261,26 @@ def test_a_slow_answer_does_not_hold_up_the_others(smar, connect):
         server.wait_for(1)
         qmgr.send(resolve("b@quick.example"), 2)
         assert qmgr.receive()[0] == 2
+
+
+def test_a_question_is_asked_as_often_and_waits_as_long_as_the_configuration_says(smar, connect):
+    with NameServer() as server:
+        server.script("far.example", "MX", *[DROP] * 9)
+        smar.start(f"nameserver {{ address = 127.0.0.1; port = {server.port}; }} DNS_timeout = 1s; DNS_tries = 2;")
+        qmgr = connect("qmgr")
+        began = time.monotonic()
+        assert qmgr.request(resolve("b@far.example")).reply.code == 451
+        assert 1.9 < time.monotonic() - began < 5  # by default 15 s
+        assert len(server.asked) == 2
+
+
+def test_passwords_come_from_the_map_that_is_named(smar, connect):
+    (smar.etc / "users").write_text("ann {EXTERNAL}\n")
+    smar.start("map table { type = text; file = users; } password_map { name = table; }")
+    smtps = connect("smtps")
+    assert smtps.request(SmtpsHelloA(smtps_id=0)).checks == Checks.RCPT
+    assert smtps.request(FindUser(name="ann")).stored == "{EXTERNAL}"
+    assert smtps.request(FindUser(name="bob")).reply.code == 550
 
 
 def test_a_client_name_is_found_and_confirmed(smar, connect):

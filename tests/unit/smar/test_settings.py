@@ -6,7 +6,7 @@ from meta1g.db.mapfile import MapFile
 from meta1g.maps.sequence import SequenceMap
 from meta1g.rcb.smtps_smar import CheckMail, Checks, FindUser
 from meta1g.smar.dnsaddress import ServerAddress
-from meta1g.smar.dnsbl import DnsList
+from meta1g.smar.listed import DnsList
 from meta1g.smar.route import RouteDefaults, Target, plan_of
 from meta1g.smar.settings import name_servers, problems, read_resolv_conf, settings_from
 from meta1g.tls.tlsrpt import RptSender
@@ -31,21 +31,21 @@ def load(tmp_path):
 
 def test_defaults(load):
     settings = load("")
-    assert (settings.hostname, settings.dns_timeout_s, settings.dns_tries) == ("gw.example", 5, 3)
-    assert settings.dns_flags == {"use_connect", "edns"}
+    assert (settings.hostname, settings.dns.timeout_s, settings.dns.tries) == ("gw.example", 5, 3)
+    assert (settings.dns.edns, settings.dns.use_tcp, settings.dns.validated) == (True, False, False)
     assert (settings.aliases, settings.policy.access, settings.policy.users) == (None, None, None)
     assert settings.policy.checks() == Checks.RCPT
-    assert settings.servers
+    assert settings.dns.servers
 
 
 def test_name_servers_by_section_and_by_option(load):
     settings = load("nameserver = { 10.10.10.9, 127.0.0.1 }; nameserver { address = 127.0.0.2; port = 5353; } DNS_timeout = 6;")
-    assert settings.servers == (
+    assert settings.dns.servers == (
         ServerAddress("127.0.0.2", 5353),
         ServerAddress("10.10.10.9", 53),
         ServerAddress("127.0.0.1", 53),
     )
-    assert settings.dns_timeout_s == 6
+    assert settings.dns.timeout_s == 6
 
 
 def test_resolv_conf_is_used_if_none_is_given(load, tmp_path):

@@ -9,7 +9,6 @@ from meta1g.smtp.address import (
     is_host,
     parse_path,
     parse_sender,
-    split_detail,
     split_path,
 )
 
@@ -86,7 +85,6 @@ def test_the_null_path_is_read_where_it_is_allowed():
 
 def test_with_smtputf8_other_characters_are_allowed():
     assert parse_path("\u00e9@b\u00fc.example", utf8=True).local == "\u00e9"
-    assert not parse_path("\u00e9@b\u00fc.example", utf8=True).is_ascii
 
 
 def test_the_key_is_lower_case_and_without_quotes():
@@ -111,18 +109,6 @@ def test_path_and_parameters_are_parted(argument, parts):
 def test_an_argument_without_a_path_in_brackets_is_refused(argument):
     with pytest.raises(AddressError):
         split_path(argument)
-
-
-@pytest.mark.parametrize(
-    ("local", "parts"),
-    [("u+d", ("u", "d")), ("u", ("u", None)), ("u+", ("u", "")), ("+u", ("+u", None)), ("u+d+e", ("u", "d+e"))],
-)
-def test_the_detail_is_parted_from_the_user(local, parts):
-    assert split_detail(local) == parts
-
-
-def test_without_a_delimiter_there_is_no_detail():
-    assert split_detail("u+d", "") == ("u+d", None)
 
 
 @pytest.mark.parametrize("text", ["host", "a.b.example", "[192.0.2.1]", "[IPv6:::1]", "192.0.2.1", "a_b.example"])

@@ -81,6 +81,14 @@ def test_a_wrong_line_is_named_and_not_shown(line, about):
     assert "s3cret" not in str(caught.value)
 
 
+def test_all_wrong_lines_are_told():
+    text = "mx.example ada pasword s3cret\nb.example ada:secret\n:25 x:y\n" + "c.example\n" * 30
+    with pytest.raises(PermError) as caught:
+        parse_logins(text, "logins")
+    told = caught.value.cause.split("; logins:")
+    assert [one.partition(": ")[0] for one in told] == ["logins:1", "3", *map(str, range(4, 22))]
+
+
 def test_no_secret_is_in_the_form_of_a_login_for_people():
     assert "one" not in repr(parse_logins(FILE, "logins").of(server("192.0.2.1", "mx.example.org")))
 
@@ -100,7 +108,7 @@ def test_a_file_that_others_may_read_or_change_is_not_used(tmp_path, mode, fits)
 
 
 def test_a_file_that_is_missing_or_no_file_is_named(tmp_path):
-    with pytest.raises(TempError, match="none: No such file"):
+    with pytest.raises(PermError, match="none: No such file"):
         load_logins(tmp_path / "none")
     with pytest.raises(PermError, match="no plain file"):
         load_logins(tmp_path)

@@ -14,6 +14,8 @@ pytestmark = pytest.mark.system
 
 TLS = {"EHLO": EHLO.replace("250-PIPELINING", "250-STARTTLS\r\n250-PIPELINING"), "STARTTLS": "220 go\r\n"}
 LOG = 'log {{ file = "smtpc.log"; }} log_level = 9;'
+LEFT = "DSA_cert_file = {0}/client.example.pem; DSA_key_file = {0}/client.example.key;"
+BOTH = "cert_file = {0}/rsa.example.pem; key_file = {0}/rsa.example.key; " + LEFT
 OWN = "cert_file = {0}/client.example.pem; key_file = {0}/client.example.key;"
 RSA_ONLY = "ECDHE-RSA-AES256-GCM-SHA384"
 
@@ -23,6 +25,7 @@ def files(tmp_path_factory):
     directory = tmp_path_factory.mktemp("files")
     make_certificate(directory, "ca.example")
     make_certificate(directory, "client.example")
+    make_certificate(directory, "rsa.example", "rsa")
     for name in ("mx.x.example", "bad.example"):
         sign_certificate(directory, name, "ca.example")
     revoke_certificate(directory, "bad.example", "ca.example")
@@ -52,6 +55,12 @@ def asking(files):
 
 @pytest.mark.parametrize(("options", "under"), [(OWN, 2), ("", 0)])
 def test_cert_file_and_key_file_are_shown_to_a_server_that_asks(tmp_path, files, options, under):
+    _, seen = delivered(tmp_path, files, options, asking(files))
+    assert seen.tls == under
+
+
+@pytest.mark.parametrize(("options", "under"), [(LEFT, 2), (BOTH, 2)])
+def test_dsa_cert_file_with_dsa_key_file_is_shown_too(tmp_path, files, options, under):
     _, seen = delivered(tmp_path, files, options, asking(files))
     assert seen.tls == under
 

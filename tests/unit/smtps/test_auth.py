@@ -465,7 +465,7 @@ def test_saslauthd_checks_passwords(tmp_path, saslauthd):
 @pytest.mark.parametrize(
     ("options", "code", "told"),
     [
-        ("password_file = {0}/none;", 77, "password_file {0}/none: No such file or directory; smpasswd add USER makes it"),
+        ("password_file = {0}/none;", 78, "password_file {0}/none: No such file or directory; smpasswd add USER makes it"),
         ("password_file = {0}/wrong;", 78, "{0}/wrong:1: the password is locked"),
         ("password_file = {0}/open;", 0, "warning: .*{0}/open can be read or written by everybody: chmod o-rwx {0}/open"),
         ("dovecot_socket = {0}/none;", 0, "warning: .*{0}/none: no such socket; AUTH is answered 454"),

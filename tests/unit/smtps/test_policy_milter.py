@@ -10,7 +10,7 @@ from meta1g.rcb.smtps_smar import Checks
 from tests.fakes.policymilter import FakePolicy
 from tests.fakes.rcb_server import RcbServer
 from tests.fakes.smtps_process import SmtpsProcess
-from tests.unit.smtps.test_milter import HEADER, MESSAGE, kinds, quit_, stored, until_refused
+from tests.unit.smtps.filterscenes import HEADER, MESSAGE, kinds, quit_, stored, until_refused
 
 BIG = HEADER + b"\r\n" + b"0123456789" * 9 + b"\r\n"
 CONNECTED = r"func=smtps\.policy, "
@@ -225,6 +225,7 @@ def test_without_it_its_flags_say_what_becomes_of_the_session_and_it_comes_back(
             smtps.wait_log(r"func=rcb\.down")
             with smtps.client(hello=False) as client:
                 client.expect({"4": "421"}.get(at_mail[0], "220"))
+            smtps.wait_log(r"func=smtps\.milter_failed, .*it is not there: \w")
             policy.script()
             policy.start()
             smtps.wait_log(CONNECTED, 2)

@@ -148,7 +148,8 @@ def test_a_map_of_names(tmp_path, kind):
 
 
 def test_a_wrong_entry_is_named(tmp_path):
-    (tmp_path / "names").write_text("a.example x y\nb.example x y z\n")
+    (tmp_path / "names").write_text("a.example x y\nb.example x y z\nc.example x y\nd.example 1 2 3\n")
     with pytest.raises(Meta1Error) as caught:
         read_names(ServerNamesFile(tmp_path / "names", "text", tmp_path))
     assert "names:2: key b.example: has 3 words; write CERT_FILE KEY_FILE" in caught.value.cause
+    assert "names:4: key d.example: has 3 words; write" in caught.value.cause

@@ -106,14 +106,14 @@ def test_an_answer_that_does_not_come_is_a_temporary_failure(tmp_path):
 
 def test_a_long_list_leaves_time_to_others_from_some_page_on(server, monkeypatch):
     slept, niced = [], []
-    monkeypatch.setattr(ctlclient, "_PAGES_AT_ONCE", 2)
+    monkeypatch.setattr(ctlclient, "_AT_ONCE_S", 0.0)
     monkeypatch.setattr(ctlclient.time, "sleep", slept.append)
     monkeypatch.setattr(ctlclient.os, "nice", niced.append)
     server.answers += [*(result([number], more="x") for number in range(5)), result([5])]
     with ControlClient(server.path) as client:
         assert [page for page, _ in client.pages("queue")] == [[number] for number in range(6)]
-    assert (len(slept), len(niced)) == (3, 1)
-    assert all(0 < pause_s <= ctlclient._PAUSE_MAX_S for pause_s in slept)
+    assert (len(slept), len(niced)) == (5, 1)
+    assert all(0 <= pause_s <= ctlclient._PAUSE_MAX_S for pause_s in slept)
 
 
 def test_pages_may_begin_anywhere(server):

@@ -87,7 +87,9 @@ def run(tmp_path, capsys):
 def test_the_program_asks_page_by_page_with_the_same_selector(run):
     code, out = run("age=1d", "to.example")
     assert (code, out.endswith("-- 3 recipients in 2 messages\n")) == (0, True)
-    assert run.asked == [("queue", "age=1d", "to.example"), ("queue", "age=1d", "to.example", "--after", "next")]
+    assert run.asked == [
+        ("queue", "--stored", "age=1d", "to.example"), ("queue", "--stored", "age=1d", "to.example", "--after", "next"),
+    ]  # fmt: skip
 
 
 def test_json_of_all_pages_is_one_array(run):
@@ -99,10 +101,10 @@ def test_json_of_all_pages_is_one_array(run):
 def test_a_limited_list_says_where_the_next_one_begins(run):
     code, out = run("--limit", "1")
     assert (code, out.splitlines()[-1]) == (0, "-- 1 recipients in 1 messages; more: --after S1-0000")
-    assert run.asked == [("queue",)]
+    assert run.asked == [("queue", "--stored")]
     assert "more:" not in run("--limit", "3")[1]
     assert run("--after", "S1-0001")[1].endswith("-- 1 recipients in 1 messages\n")
-    assert run.asked[-1] == ("queue", "--after", "S1-0001")
+    assert run.asked[-1] == ("queue", "--stored", "--after", "S1-0001")
     assert "--after S1-0000" in run("--wide", "--limit", "1")[1].splitlines()[-1]
 
 

@@ -3,7 +3,12 @@ import sys
 
 import pytest
 
+from meta1g.base.cli import CliError
 from meta1g.db.mapfile import MapFile
+from meta1g.smar.entries import ACCESS, KEYS
+from meta1g.smar.trace import QUESTIONS
+from meta1g.tools import mapchk as program
+from meta1g.tools import mapquestions
 
 
 def mapchk(*arguments):
@@ -82,3 +87,61 @@ def test_a_damaged_map_file_is_told(tmp_path):
     result = mapchk(tmp_path / "m.db")
     assert result.returncode == 78
     assert "damaged" in result.stderr
+
+
+# -- questions about the maps of QMGR and SMTPS, and about passwords
+
+SITE = """hostname = mx.example.org;
+qmgr { conf_map { file = conf_map; type = text; } }
+smtps { tls { cert_file = x.pem; server_names { file = names; type = text; } } auth { password_map = true; } }
+smar { password_map { file = password_map; type = text; } }
+"""
+ASKED = [
+    (
+        ["-q", "conf_map:198.51.100.1", "-n", "MX.example.org"],
+        ["  conf_map  198  not found", "  conf_map  mx.example.org  OK  max_connections = 2; max_rcpts_per_transaction = 20;",
+         "= max_connections = 2; max_rcpts_per_transaction = 20;"],
+    ),
+    (["-q", "conf_map:192.0.2.9"], ["  conf_map  192.0.2  OK  min_retry_delay = 30m;", "= min_retry_delay = 1800;"]),
+    (["-q", "conf_map:198.51.100.1"], ["  conf_map  198  not found", "= what section qmgr says"]),
+    (["-q", "conf_map:198.51.100.1", "-n", "bad.example"], ["= mail is put off"]),
+    (["-q", "server_names:www.two.example"], ["  names  .two.example  OK  c.pem", "= c.pem with c.pem"]),
+    (["-q", "server_names:one.example."], ["  names  one.example  OK  a.pem b.pem", "= a.pem with b.pem"]),
+    (["-q", "server_names:x.example"], ["  names  .example  not found", "= the certificate of section tls"]),
+    (["-q", "password_map:Ann"], ["= a user with EXTERNAL"]),
+    (["-q", "password_map:none"], ["= No such user"]),
+]  # fmt: skip
+
+
+@pytest.fixture
+def site(tmp_path):
+    (tmp_path / "conf_map").write_text(
+        "mx.example.org max_connections = 2; max_rcpts_per_transaction = 20;\n192.0.2 min_retry_delay = 30m;\n"
+        "bad.example max_connections = 0;\n"
+    )
+    (tmp_path / "names").write_text("one.example a.pem b.pem\n.two.example c.pem\n")
+    (tmp_path / "password_map").write_text("ann {EXTERNAL}\n")
+    (tmp_path / "meta1.conf").write_text(f'configuration_directory = "{tmp_path}"; {SITE}')
+    return tmp_path
+
+
+@pytest.mark.parametrize(("words", "told"), ASKED, ids=[" ".join(words) for words, _ in ASKED])
+@pytest.mark.parametrize("alone", [False, True])
+def test_maps_of_other_components_answer_too(site, capsys, words, told, alone):
+    use = words[1].partition(":")[0]
+    file = {"server_names": "names"}.get(use, use)
+    assert program.main([*words, *(["-u", use, str(site / file)] if alone else ["-f", str(site / "meta1.conf")])]) == 0
+    assert capsys.readouterr().out.splitlines()[-len(told) :] == told
+
+
+def test_each_map_has_its_question():
+    assert {*KEYS} - {ACCESS} <= {*QUESTIONS, *mapquestions.USES}
+
+
+def test_a_destination_is_asked_for_by_its_address(site, capsys):
+    with pytest.raises(CliError, match="write the address of a server"):
+        program.main(["-q", "conf_map:mx.example.org", str(site / "conf_map")])
+    (site / "meta1.conf").write_text("smtps { }\n")
+    for use in ("conf_map:192.0.2.1", "server_names:x.example"):
+        with pytest.raises(CliError, match=f"there is no {use.partition(':')[0]}; name one with"):
+            program.main(["-f", str(site / "meta1.conf"), "-q", use])

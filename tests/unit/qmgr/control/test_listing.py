@@ -12,7 +12,10 @@ from meta1g.db.aq_types import DestKey
 from meta1g.qmgr.control import listing, walk
 from meta1g.qmgr.limits import LIST_MAX
 from meta1g.rcb.common import DeliveryAgent
-from tests.fakes.envelopes import rcpt, ta, ta_id
+from meta1g.rcb.control import STORED, ControlCommand
+from meta1g.tools import queuepages
+from meta1g.tools.ctlclient import ControlClient
+from tests.fakes.envelopes import rcpt, rcpts, ta, ta_id
 from tests.fakes.qmgr_peers import Ctl
 from tests.fakes.qmgr_system import wait_until
 
@@ -40,6 +43,12 @@ def pages(qmgr, *words):
         after = ("--after", more)
 
 
+def stored_pages(qmgr, *words):
+    """Gives all pages as mailq asks for them: records are read and selected by the client."""
+    with ControlClient(qmgr.queue / "qmgr/control") as client:
+        return [rows for rows, _ in queuepages.pages(client, words, "", pytest.fail)]
+
+
 def ids(found):
     return [rcpt_id(row["ta"], row["rcpt_idx"]) for page in found for row in page]
 
@@ -59,6 +68,40 @@ def test_pages_of_both_stores_are_in_the_order_of_the_ids_and_name_everybody_onc
     assert max(len(page) for page in found) == 7
 
 
+@pytest.mark.parametrize("small", [True, False])
+def test_records_as_they_stand_make_the_same_list_as_rows(make_qmgr, monkeypatch, small):
+    if small:
+        monkeypatch.setattr(listing, "LIST_MAX", 7)
+        monkeypatch.setattr(listing, "PAGE_RECORDS", 6)
+        monkeypatch.setattr(walk, "STORED_STEP", 2)
+    qmgr = make_qmgr(aq_max_entries=200)
+    store(qmgr, range(10))
+    for count in (1, 9, 3):
+        qmgr.smtps().mail(*(f"r{idx}@to.example" for idx in range(count)))
+    store(qmgr, range(10, 30), rcpt="x@other.example", entered=qmgr.clock.now() - 7200, reply=Reply(450, "4.2.1", "busy", "mx"))
+    qmgr.context.defer.ask(lambda db: db.store([ta(40, 9)], rcpts(40, 9)), lambda gone: None)
+    wait_until(lambda: qmgr.defedb.count() == 39, "stored")
+    selectors = [
+        (), ("all",), ("other.example",), ("age=1h",), ("status=busy", "sender=*5@*"), ("state=active",), ("state=deferred",),
+        ("recipient=r*@to.example", "age=..1h"), ("destination=mx",), (ta_id(40), ta_id(3)), (rcpt_id(ta_id(40), 4),),
+    ]  # fmt: skip
+    for words in selectors:
+        found = [row for page in stored_pages(qmgr, *words) for row in page]
+        assert found == [row for page in pages(qmgr, *words) for row in page], words
+        assert found, words
+
+
+def test_a_page_of_records_is_bounded_by_their_number_and_their_bytes(qmgr, monkeypatch):
+    store(qmgr, range(60))
+    for limit in ("PAGE_RECORDS", "PAGE_BYTES"):
+        with monkeypatch.context() as patch:
+            patch.setattr(walk, "STORED_STEP", 4)
+            patch.setattr(listing, limit, 10)
+            sizes = [len(page) for page in stored_pages(qmgr)]
+        assert sum(sizes) == 60
+        assert max(sizes) <= 8, limit
+
+
 def test_pages_with_a_selector_end_after_a_bounded_look_even_if_they_are_empty(qmgr, monkeypatch):
     monkeypatch.setattr(listing, "PAGE_LOOKS", 10)
     monkeypatch.setattr(walk, "STEP", 5)
@@ -69,8 +112,11 @@ def test_pages_with_a_selector_end_after_a_bounded_look_even_if_they_are_empty(q
     assert [len(page) for page in found[:4]] == [0] * 4
 
 
-def test_what_is_there_all_the_time_is_listed_once_whatever_comes_and_goes(qmgr, monkeypatch):
+@pytest.mark.parametrize("form", [(), (STORED,)])
+def test_what_is_there_all_the_time_is_listed_once_whatever_comes_and_goes(qmgr, monkeypatch, form):
     monkeypatch.setattr(listing, "LIST_MAX", 5)
+    monkeypatch.setattr(listing, "PAGE_RECORDS", 8)
+    monkeypatch.setattr(walk, "STORED_STEP", 2)
     rng = random.Random(7)
     store(qmgr, range(0, 200, 2))
     stable = {rcpt_id(ta_id(n), 0) for n in range(0, 200, 2)}
@@ -78,8 +124,9 @@ def test_what_is_there_all_the_time_is_listed_once_whatever_comes_and_goes(qmgr,
     rng.shuffle(extra)
     with Ctl(qmgr.queue / "qmgr/control") as ctl:
         while True:
-            _, text, more = ctl.command("queue", *after)
-            seen += ids([json.loads(text)])
+            answer = ctl.peer.request(ControlCommand(words=("queue", *form, *after)))
+            more = answer.more
+            seen += ids([json.loads(answer.text), [one.row() for one in queuepages.recipients(answer.stored, pytest.fail)]])
             if not more:
                 break
             after = ("--after", more)
