@@ -28,6 +28,7 @@ from zlib import crc32
 
 from meta1g.base.errors import PermError
 from meta1g.base.log import Log
+from meta1g.base.plainfile import open_plain
 from meta1g.db.ibdb_reader import IbdbReader
 from meta1g.db.lostfound import LostFound
 from meta1g.rcb.smtps_qmgr import CloseTransaction
@@ -251,7 +252,8 @@ class Round:
         """Does as smtpc does: content that is not as it was accepted is never sent as a whole."""
         msg = job.msg
         try:
-            data = self.qmgr.cdb.path(msg.cdb_id).read_bytes()
+            with open_plain(self.qmgr.cdb.path(msg.cdb_id)) as file:
+                data = file.read()
         except OSError as error:
             job.damaged(str(error))
             return
