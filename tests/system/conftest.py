@@ -91,7 +91,8 @@ def open_directory() -> Iterator[Path]:
 def program_for_all() -> Iterator[Path]:
     """A copy of the programs and their libraries that all accounts can read, wherever the checkout is: a PYTHONPATH."""
     with directory_for_all() as target:
-        shutil.copytree(ROOT / "meta1g", target / "meta1g", ignore=shutil.ignore_patterns("__pycache__"))
+        # with the byte code, which the accounts cannot write, but for what somebody writes just now
+        shutil.copytree(ROOT / "meta1g", target / "meta1g", ignore=shutil.ignore_patterns("*.pyc.*"))
         for place in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
             for name in LIBRARIES:
                 for path in [*Path(place).glob(name), *Path(place).glob(f"{name}.*")]:
