@@ -184,7 +184,7 @@ _PLACES = {
         "macros": f"{_MILTER}::test_macros_are_those_of_the_session_and_of_the_configuration",
     },
     "smtps milter socket": dict.fromkeys(
-        ("type", "address", "port", "path"), f"{_MILTER}::test_both_filters_hear_the_whole_session_and_the_file_is_what_came"
+        ("type", "address", "port", "path"), f"{_MILTER}::test_macros_are_those_of_the_session_and_of_the_configuration"
     ),
     "smtps tls": {
         **dict.fromkeys(("cert_file", "key_file"), f"{_TLS_IN}test_a_message_comes_under_tls_and_its_header_says_so"),

@@ -8,7 +8,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, Final, NoReturn
 
 import meta1g
 from meta1g.base import logturn, sysexits
@@ -28,8 +28,33 @@ class CliError(Exception):
         self.exit_code = exit_code
 
 
+#: Width of help where there is no terminal.
+_USUAL_COLUMNS: Final = 80
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Lays out help as wide as the terminal; argparse would load a library of archives, in each process, to learn its width."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    """Gives the width of the terminal as shutil.get_terminal_size() does."""
+    word = os.environ.get("COLUMNS", "")
+    if word.isdecimal() and int(word):
+        return int(word)
+    try:
+        return os.get_terminal_size(1).columns or _USUAL_COLUMNS
+    except OSError:
+        return _USUAL_COLUMNS
+
+
 class Parser(argparse.ArgumentParser):
     """Command line of one program; a wrong one exits with EX_USAGE."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"formatter_class": _Formatter, **options})
 
     def error(self, message: str) -> NoReturn:
         """Prints one line and exits with EX_USAGE."""

@@ -5,7 +5,7 @@ Ref: our choice.
 
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 
 def rfc3339(when: float) -> str:
@@ -15,6 +15,25 @@ def rfc3339(when: float) -> str:
         when: seconds since the epoch.
     """
     return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def rfc5322(when: float, *, local: bool = True) -> str:
+    """Gives a time as the date-time of RFC 5322 3.3; email.utils has the same, and half of that package with it.
+
+    Args:
+        when: seconds since the epoch.
+        local: with the hours of this place, not UTC.
+    """
+    now = time.localtime(when) if local else time.gmtime(when)
+    zone = now.tm_gmtoff if local else 0
+    hours, minutes = divmod(abs(zone) // 60, 60)
+    date = f"{_DAYS[now.tm_wday]}, {now.tm_mday:02d} {_MONTHS[now.tm_mon - 1]} {now.tm_year:04d}"
+    clock = f"{now.tm_hour:02d}:{now.tm_min:02d}:{now.tm_sec:02d}"
+    return f"{date} {clock} {'-' if zone < 0 or not local else '+'}{hours:02d}{minutes:02d}"
 
 
 class Clock(Protocol):

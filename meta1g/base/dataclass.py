@@ -9,11 +9,28 @@ Owner: none; it does not matter which thread compiles first.
 Ref: Python, "dataclasses"; our choice.
 """
 
-import dataclasses
+import importlib
+import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __all__ = ["dataclass"]
+
+
+class _Late(ModuleType):
+    """Stands for a module that is loaded when something in it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+# dataclasses and ply import inspect, which loads the parser of Python, and use nothing of it for what we do.
+if "inspect" not in sys.modules:
+    sys.modules["inspect"] = _Late("inspect")
+import dataclasses  # noqa: E402
 
 if TYPE_CHECKING:
     from dataclasses import dataclass

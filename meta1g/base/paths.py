@@ -73,6 +73,7 @@ class QueueDir:
         group: its group, an account.
         mode: its mode.
         made_at_need: its component makes it, so that nobody has to run sm.setup after an upgrade.
+        spread: directories in it are to lie apart from each other on the disk.
     """
 
     name: str
@@ -80,12 +81,13 @@ class QueueDir:
     group: str
     mode: int
     made_at_need: bool = False
+    spread: bool = False
 
 
 #: cdb/X: smtps creates, smtpc passes through and reads by the group of the file, qmgr removes.
 QUEUE_DIRECTORIES: Final = (
     QueueDir(".", "root", "meta1", 0o755),
-    QueueDir("cdb", "meta1q", "meta1q", 0o711),
+    QueueDir("cdb", "meta1q", "meta1q", 0o711, spread=True),
     *(QueueDir(f"cdb/{digit}", "meta1s", "meta1q", 0o771) for digit in CDB_SUBDIRECTORIES),
     QueueDir("ibdb", "meta1q", "meta1q", 0o700),
     QueueDir("defedb", "meta1q", "meta1q", 0o700),

@@ -20,14 +20,15 @@ from meta1g.conf.errors import error_of
 from meta1g.conf.grammar import parse
 from meta1g.conf.schema import Naming, OptionDef, SectionDef
 from meta1g.conf.tree import OptionNode, Problem, SectionNode, Source, TreeEntry, Value
-from meta1g.conf.values import LISTED_MAX, Flags, UnknownNameError, shown, suggest
+from meta1g.conf.values import LISTED_MAX, Flags, UnknownNameError, nearest, shown, suggest
 
 #: Places that an advice names; our choice.
 _HOMES_MAX: Final = 3
 PROTECTS: Final = re.compile(
     r"tls|ssl|cert|crl|cipher|dane|mta_?sts|auth|sasl|scram|password|access|relay|protect|trust|allow|deny|permit|reject|"
     r"cltaddr|cltname|cltresolve|local_domain|local_user|ehlo|helo|dns_?[bw]l|rbl|milter|grey|spf|dkim|dmarc|_conf$|conf_map|"
-    r"crypt|secur|verif|plaintext|restrict|block|black|white|reputation|strict|checks|refus|filter|quarantine|bare_|routing",
+    r"crypt|secur|verif|plaintext|restrict|block|black|white|reputation|strict|checks|refus|filter|quarantine|bare_|routing|"
+    r"xclient|xforward|proxy",
     re.IGNORECASE,
 )
 
@@ -181,7 +182,8 @@ class Checker:
                 self._not_yet(value.pos, f"flag {value.text}", *path, row.name, item[0] if item[1] else f"dont_{item[0]}")
             return item
         except UnknownNameError as error:
-            self._leave_out(value.pos, f"{row.name}: {error}", _protects((*path, value.text)))
+            near = nearest(value.text, [flag.name for flag in row.kind.flags]) if isinstance(row.kind, Flags) else ""
+            self._leave_out(value.pos, f"{row.name}: {error}", _protects((*path, value.text, near)))
         except ValueError as error:
             self._add(value.pos, f"{row.name}: {error}")
         return None
@@ -229,7 +231,9 @@ class Checker:
         place = f"in section {path[-1]}" if path else "outside of all sections"
         what = "option" if is_option else "section"
         text = f"unknown {what} {shown(name)} {place}; {_advice(self._root, definition, name, is_option=is_option)}"
-        self._leave_out(node.pos, text, _protects((*path, *_names(node))))
+        own = ([row.name for row in definition.options], [row.keyword for row in definition.sections])
+        near = [nearest(name, names) for names in own]  # a letter that is missing is no reason to do without
+        self._leave_out(node.pos, text, _protects((*path, *_names(node), *near)))
 
     def _leave_out(self, pos: int, text: str, protects: bool) -> None:
         if self._lenient and not protects:

@@ -5,7 +5,6 @@ A kind reads one value, ListOf and Flags take several.  What is wrong is a Value
 Pure.  Ref: meta1.conf(5), kinds of values; negated flags `dont_NAME` as in MeTA1, `no_NAME` and `!NAME` are ours.
 """
 
-import difflib
 import ipaddress
 import itertools
 import re
@@ -479,13 +478,22 @@ def shown(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in cut) or '""'
 
 
+def nearest(word: str, names: Iterable[str]) -> str:
+    """Gives the known name that a misspelt one is nearest to; empty if none is near."""
+    import difflib
+
+    lowered = {name.lower(): name for name in reversed(list(itertools.islice(names, COMPARED_MAX)))}
+    from difflib import get_close_matches  # for the few that misspell something
+
+    near = get_close_matches(word.lower()[:SHOWN_MAX_CHARS], list(lowered), n=1, cutoff=_NEAR)
+    return lowered[near[0]] if near else ""
+
+
 def suggest(word: str, names: Iterable[str]) -> str:
     """Gives advice on a misspelt name: the nearest known one, or all if they are few."""
     known = list(itertools.islice(names, COMPARED_MAX))
-    lowered = {name.lower(): name for name in reversed(known)}
-    near = difflib.get_close_matches(word.lower()[:SHOWN_MAX_CHARS], list(lowered), n=1, cutoff=_NEAR)
-    if near:
-        return f"did you mean {lowered[near[0]]}?"
+    if near := nearest(word, known):
+        return f"did you mean {near}?"
     if len(known) == 1:
         return f"only {known[0]} is possible"
     if len(known) > LISTED_MAX:

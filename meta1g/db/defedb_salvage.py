@@ -20,7 +20,6 @@ Ref: MeTA1 design, "Implementation: DEFEDB, recovery"; Berkeley DB Programmer's 
 
 import contextlib
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -311,6 +310,8 @@ class _Filler:
 
     def _replay(self, logs: list[tuple[str, Path]]) -> bool:
         """Plays the log again from its beginning; tells whether that went well."""
+        import shutil  # loads much, for what is hardly ever damaged
+
         work = self._target / _REPLAY
         shutil.rmtree(work, ignore_errors=True)
         if not logs or not logs[0][0].endswith("0000000001"):

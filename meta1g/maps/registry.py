@@ -14,7 +14,6 @@ from meta1g.maps.base import Map
 from meta1g.maps.bdbmap import BdbMap
 from meta1g.maps.cidrmap import CidrMap
 from meta1g.maps.limits import SEQUENCE_DEPTH_MAX, SOCKET_TIMEOUT_S
-from meta1g.maps.passwd import PasswdMap
 from meta1g.maps.regexmap import RegexMap
 from meta1g.maps.sequence import SequenceMap
 from meta1g.maps.sockmap import SocketMap
@@ -158,6 +157,12 @@ def _file(spec: MapSpec) -> Path:
     return spec.file
 
 
+def _passwd(spec: MapSpec, loader: Loader) -> Map:
+    from meta1g.maps.passwd import PasswdMap  # few need it, and ctypes with it
+
+    return PasswdMap(spec.name)
+
+
 def _socket(spec: MapSpec, loader: Loader) -> Map:
     mapname = spec.mapname or spec.name
     if spec.path is not None:
@@ -174,7 +179,7 @@ TYPES: Final[Mapping[str, Callable[[MapSpec, Loader], Map]]] = {
     "text": lambda spec, loader: TextMap(spec.name, _file(spec), loader=loader),
     "regex": lambda spec, loader: RegexMap(spec.name, _file(spec), loader=loader),
     "cidr": lambda spec, loader: CidrMap(spec.name, _file(spec), loader=loader),
-    "passwd": lambda spec, loader: PasswdMap(spec.name),
+    "passwd": _passwd,
     "socket": _socket,
     "static": lambda spec, loader: StaticMap(spec.name, spec.entries),
 }

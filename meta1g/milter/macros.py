@@ -28,6 +28,12 @@ DEFAULT_MACROS: Final[Mapping[MacroStage, tuple[str, ...]]] = {
 }
 
 
+#: All that have a value at some time; what else a filter asks for it does not get.
+MACROS: Final = frozenset(name for names in DEFAULT_MACROS.values() for name in names) | frozenset(
+    ("b", "c", "f", "r", "s", "alg_bits", "cn_subject", "cn_issuer")
+)
+
+
 def wire_name(name: str) -> bytes:
     """Gives a name as filters look for it: one letter bare, others in braces."""
     return name.encode() if len(name) == 1 else f"{{{name}}}".encode()

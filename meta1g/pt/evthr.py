@@ -112,7 +112,7 @@ class Evthr:
         self._apply(self._board.set_time, task, monotonic_s)
 
     def want(self, task: Task, event: Ev, on: bool) -> None:
-        """See Task.want_write and Task.want_read."""
+        """See Task.want_write."""
         self._apply(self._board.want, task, int(event), on)
 
     def delete(self, task: Task) -> None:

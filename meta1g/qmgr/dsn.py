@@ -11,9 +11,9 @@ Pure.  Ref: RFC 3461 6.2, RFC 3464 2, RFC 2852 4, RFC 6522 (multipart/report), R
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from email.utils import formataddr, formatdate
 from typing import Final
 
+from meta1g.base.clock import rfc5322
 from meta1g.base.dataclass import dataclass
 from meta1g.base.idn import address_in_ascii
 from meta1g.base.ids import idx_text
@@ -83,7 +83,7 @@ class _Maker:
         self._ret, self._envid = (ta.ret, ta.envid) if asked else (None, None)
         self._headers_only = settings.dsn_headers_only
         self._template: Template = settings.templates[name]
-        self._until = formatdate(ta.entered + settings.return_timeout_s, localtime=True)
+        self._until = rfc5322(ta.entered + settings.return_timeout_s)
         #: addresses are written as they are, otherwise in ASCII (RFC 6533 4)
         self._utf8 = ta.smtputf8 and not all(one.rcpt.isascii() for one in rcpt.failed)
         self._words = {
@@ -113,8 +113,10 @@ class _Maker:
     # -- header --------------------------------------------------------------------------------------------------------
 
     def _header(self, now: float) -> Iterator[str]:
+        from email.utils import formataddr  # loads much, for few
+
         rcpt, template, words = self._rcpt, self._template, self._words
-        yield f"Date: {formatdate(now, localtime=True)}"
+        yield f"Date: {rfc5322(now)}"
         yield f"From: {formataddr(sender_of(template.line('From', words), self._hostname))}"
         yield f"To: <{address_in_ascii(rcpt.rcpt)}>"  # so that servers without SMTPUTF8 take it, if it can be said
         yield f"Subject: {_encoded(template.line('Subject', words), 'Subject')}"
@@ -154,9 +156,9 @@ class _Maker:
         if self._envid:
             yield f"Original-Envelope-Id: {_decoded(self._envid)}"
         yield f"Reporting-MTA: dns; {self._hostname}"
-        yield f"Arrival-Date: {formatdate(ta.entered, localtime=True)}"
+        yield f"Arrival-Date: {rfc5322(ta.entered)}"
         if ta.by_mode and not self._rcpt.flags & RcptFlags.LIST:
-            yield f"Deliver-By-Date: {formatdate(ta.by, localtime=True)}"
+            yield f"Deliver-By-Date: {rfc5322(ta.by)}"
         for told in self._rcpt.failed:
             yield ""
             yield from self._group(told)
@@ -175,7 +177,7 @@ class _Maker:
             yield f"Remote-MTA: {_mta(reply.origin)}"
             yield _folded(f"Diagnostic-Code: smtp; {_said(reply, reply.one_line)}")
         if told.last_try:
-            yield f"Last-Attempt-Date: {formatdate(told.last_try, localtime=True)}"
+            yield f"Last-Attempt-Date: {rfc5322(told.last_try)}"
         if self._action == "delayed":
             yield f"Will-Retry-Until: {self._until}"
 

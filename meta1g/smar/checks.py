@@ -12,8 +12,9 @@ Invariant: a map that does not answer leads to a temporary refusal, never to a p
 Ref: MeTA1 README, "Lookup Orders for Anti-Spam Measures" (order modelled on); RFC 5321 4.5.1 (postmaster), 7.8.
 """
 
+import unicodedata
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import Reply
@@ -33,13 +34,15 @@ from meta1g.rcb.smtps_smar import (
 from meta1g.smar.access import BROKEN, NONE, AccessMap, Action, Decision
 from meta1g.smar.alias import Aliases
 from meta1g.smar.authsender import AuthSenders
-from meta1g.smar.dnsbl import Listed
 from meta1g.smar.hostconf import HostConf
+from meta1g.smar.listed import Listed
 from meta1g.smar.localuser import LocalUsers, may_write
-from meta1g.smar.passwordmap import PasswordMap
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import Routes
 from meta1g.smtp.address import Address, AddressError, parse_path
+
+if TYPE_CHECKING:
+    from meta1g.smar.passwordmap import PasswordMap
 
 OK: Final = Verdict(reply=Reply(250))
 BAD_SENDER: Final = Verdict(reply=Reply(501, "5.1.7", "Sender address is not valid"))
@@ -70,6 +73,11 @@ def _refusal(decision: Decision) -> Verdict:
     return Verdict(reply=decision.reply, rule=decision.rule)
 
 
+def _carries_route(local: str) -> bool:
+    """Tells whether a local part has a sign of a route, in a form that folding makes one, too: hosts behind may fold."""
+    return not _ROUTE_SIGNS.isdisjoint(local if local.isascii() else unicodedata.normalize("NFKC", local))
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """All that decides on mail.
@@ -94,7 +102,7 @@ class Policy:
     names: bool = False
     conf: HostConf | None = None
     senders: AuthSenders | None = None
-    passwords: PasswordMap | None = None
+    passwords: "PasswordMap | None" = None
 
     def checks(self, flags: int = 0) -> Checks:
         """Gives the questions that there is an opinion on, if all have these LookupFlags."""
@@ -237,9 +245,7 @@ class Policy:
             return None
         if not local and decision.action is not Action.RELAY and not self.relay.domain_may(rcpt.domain.lower()):
             return ROUTE_TEMP if self.routes.failed(rcpt.domain.lower()) else RELAYING_DENIED
-        if msg.flags & LookupFlags.ROUTING or _ROUTE_SIGNS.isdisjoint(rcpt.local):
-            return None
-        return ROUTING_DENIED
+        return ROUTING_DENIED if _carries_route(rcpt.local) and not msg.flags & LookupFlags.ROUTING else None
 
     def _unknown(self, rcpt: Address, *, local: bool) -> Verdict | None:
         """Refuses if there is no such user; `postmaster` without domain always exists (RFC 5321 4.5.1)."""

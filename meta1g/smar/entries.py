@@ -22,7 +22,7 @@ from meta1g.conf.values import shown, suggest
 from meta1g.maps.cidrmap import NetworkTable, split_tag
 from meta1g.maps.regexmap import Expression, read_rule
 from meta1g.maps.rhs import macros_in
-from meta1g.smar import passwordmap, tlsmap
+from meta1g.smar import tlsmap
 from meta1g.smar.alias import Aliases, read_member, split_members
 from meta1g.smar.authsender import ANY, check_senders
 from meta1g.smar.expressions import opens_relay, tags_of
@@ -423,6 +423,18 @@ def _sender_value(_key: str, value: str, _rules: EntryRules) -> str:
     return ""
 
 
+def _password_key(key: str, _rules: EntryRules) -> str:
+    from meta1g.smar.passwordmap import user_problem  # what checks passwords is loaded for those who have some
+
+    return user_problem(key)
+
+
+def _password_value(_key: str, value: str, _rules: EntryRules) -> str:
+    from meta1g.smar.passwordmap import entry_problem
+
+    return entry_problem(value)
+
+
 KEYS: Final[Mapping[str, _KeyCheck]] = {
     ACCESS: _access_key,
     MAILERTABLE: lambda key, _rules: route_problem(key),
@@ -432,7 +444,7 @@ KEYS: Final[Mapping[str, _KeyCheck]] = {
     SERVER_NAMES: _domain,
     POLICIES: lambda key, _rules: tlsmap.key_problem(key),
     SENDERS: _sender_key,
-    PASSWORDS: lambda key, _rules: passwordmap.user_problem(key),
+    PASSWORDS: _password_key,
 }
 VALUES: Final[Mapping[str, Callable[[str, str, EntryRules], str]]] = {
     ACCESS: _access_value,
@@ -443,7 +455,7 @@ VALUES: Final[Mapping[str, Callable[[str, str, EntryRules], str]]] = {
     SERVER_NAMES: _names_value,
     POLICIES: _policy_value,
     SENDERS: _sender_value,
-    PASSWORDS: lambda _key, value, _rules: passwordmap.entry_problem(value),
+    PASSWORDS: _password_value,
 }
 
 

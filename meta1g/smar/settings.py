@@ -5,7 +5,7 @@ Ref: MeTA1 README, "SMAR: declaring maps, options" (option names as in meta1.con
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from meta1g.base import hostname
 from meta1g.base.dataclass import dataclass
@@ -22,18 +22,20 @@ from meta1g.smar.alias import Aliases
 from meta1g.smar.authsender import AuthSenders
 from meta1g.smar.checks import Policy
 from meta1g.smar.dnsaddress import DnsSettings, ServerAddress, parse_server
-from meta1g.smar.dnsbl import DnsList
 from meta1g.smar.guard import GuardedMap
 from meta1g.smar.hostconf import HostConf
 from meta1g.smar.limits import RESOLV_CONF_SERVERS
+from meta1g.smar.listed import DnsList
 from meta1g.smar.localuser import LocalUsers
 from meta1g.smar.mapcheck import check_maps
 from meta1g.smar.myself import Myself
-from meta1g.smar.passwordmap import PasswordMap
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import RouteDefaults, Routes
 from meta1g.smar.tlsmap import PolicyMap
 from meta1g.smar.tlssettings import RptSettings, StsSettings, rpt_settings, sts_settings
+
+if TYPE_CHECKING:
+    from meta1g.smar.passwordmap import PasswordMap
 
 #: Sub-sections that name or describe a map.
 CONSUMERS: Final = ("mailertable", "aliases", "local_user_map", "access_map", "auth_sender", "password_map", "tls_policy")
@@ -259,9 +261,13 @@ class _Reader:
         table = self._consumer("auth_sender")
         return None if table is None else AuthSenders(table, self._delimiter, relay, self._hostname, self._wrong)
 
-    def _passwords(self) -> PasswordMap | None:
+    def _passwords(self) -> "PasswordMap | None":
         table = self._consumer("password_map")
-        return None if table is None else PasswordMap(table, self._wrong)
+        if table is None:
+            return None
+        from meta1g.smar.passwordmap import PasswordMap
+
+        return PasswordMap(table, self._wrong)
 
     def _lists(self, access: AccessMap | None) -> tuple[DnsList, ...]:
         """Gives the DNS lists.

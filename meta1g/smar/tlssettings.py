@@ -12,7 +12,6 @@ from meta1g.base.errors import Module, PermError
 from meta1g.base.paths import STS_DIRECTORY, TLSRPT_DIRECTORY
 from meta1g.base.plainfile import open_plain
 from meta1g.conf.config import Config, Section
-from meta1g.smar.https import HttpsClient, HttpsError
 from meta1g.smar.relay import network_table
 from meta1g.tls.tlsrpt import RptSender
 
@@ -60,17 +59,30 @@ def sts_settings(config: Config, smar: Section) -> StsSettings | None:
     section = smar.sub("mta_sts")
     if not section.exists:
         return None
+    from meta1g.smar.https import HttpsClient, HttpsError
+
     name = section.get("CAcert_file")
     path = config.configuration_directory / name if name else None
-    try:
-        if path is not None:
-            open_plain(path).close()
-            HttpsClient(path).context()
-    except OSError as error:
-        raise PermError(Module.SMAR, f"{section.where}: CAcert_file: {path}: {error.strerror}") from None
-    except HttpsError as error:
-        raise PermError(Module.SMAR, f"{section.where}: CAcert_file: {error.cause}") from None
+    if path is not None:
+        _check_authorities(path, section.where)
     return StsSettings(path, section.get("port"), config.queue_directory / STS_DIRECTORY)
+
+
+def _check_authorities(path: Path, where: str) -> None:
+    """Reads the certificates of authorities as those will who fetch policies.
+
+    Raises:
+        PermError: they cannot be read, or there are none.
+    """
+    from meta1g.smar.https import HttpsClient, HttpsError  # loads much, for those who name some
+
+    try:
+        open_plain(path).close()
+        HttpsClient(path).context()
+    except OSError as error:
+        raise PermError(Module.SMAR, f"{where}: CAcert_file: {path}: {error.strerror}") from None
+    except HttpsError as error:
+        raise PermError(Module.SMAR, f"{where}: CAcert_file: {error.cause}") from None
 
 
 def rpt_settings(config: Config, smar: Section, name: str) -> RptSettings | None:

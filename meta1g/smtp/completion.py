@@ -6,7 +6,6 @@ Pure.  Ref: RFC 6409 8.1 to 8.3; RFC 5322 3.6; RFC 6532 (characters beyond ASCII
 """
 
 import re
-from email.utils import getaddresses
 from typing import Final
 
 from meta1g.base.dataclass import dataclass
@@ -63,6 +62,8 @@ def _names(author: Field, mail: str) -> bool:
     """Tells whether From has the sender as its only address; local parts may differ in case, as mail programs have it."""
     if len(author.raw) > _FROM_MAX_BYTES:
         return False
+    from email.utils import getaddresses  # loads much, for the submission of mail alone
+
     text = _BLANKS.sub(" ", author.value.decode("utf-8", "surrogateescape"))
     addresses = [address for _name, address in getaddresses([text])]
     return len(addresses) == 1 and addresses[0].casefold() == mail.casefold()

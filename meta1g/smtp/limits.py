@@ -39,5 +39,7 @@ AUTH_MAX_CHARS: Final = 500
 
 #: A reply line that we read; more than the RFC allows, since servers write longer ones.
 PEER_REPLY_LINE_MAX_BYTES: Final = 2048
-#: Lines of one reply that we read; our choice, because no server offers half as many extensions.
+#: Lines of one reply that are kept; our choice, because no server offers half as many extensions.
 PEER_REPLY_MAX_LINES: Final = 128
+#: Lines of one reply that are read; who writes more has no end.
+PEER_REPLY_LINES_END: Final = 1024

@@ -1,7 +1,8 @@
 """A bounded parser for the replies of other servers.
 
 Whatever bytes a server sends, the texts of parsed replies are printable ASCII (invariant I5), and the memory a parser
-holds is bounded by PEER_REPLY_MAX_LINES lines of PEER_REPLY_LINE_MAX_BYTES (invariant I4).
+holds is bounded by PEER_REPLY_MAX_LINES lines of PEER_REPLY_LINE_MAX_BYTES (invariant I4): of a longer reply the first lines
+and the last one are kept, for the last one decides.
 
 Pure.  Ref: RFC 5321 4.2; RFC 2034 and RFC 3463 (enhanced status codes).
 """
@@ -11,7 +12,7 @@ from typing import Final
 
 from meta1g.base.errors import Module, TempError
 from meta1g.base.reply import Reply, printable
-from meta1g.smtp.limits import PEER_REPLY_LINE_MAX_BYTES, PEER_REPLY_MAX_LINES
+from meta1g.smtp.limits import PEER_REPLY_LINE_MAX_BYTES, PEER_REPLY_LINES_END, PEER_REPLY_MAX_LINES
 
 _LINE: Final = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
 _ECODE: Final = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$)")
@@ -41,12 +42,12 @@ class ReplyParser:
     Owner: the session that reads from the server.
     """
 
-    __slots__ = ("_buffer", "_code", "_error", "_lines", "_origin", "nonsense")
+    __slots__ = ("_buffer", "_code", "_count", "_error", "_lines", "_origin", "nonsense")
 
     def __init__(self, origin: str = "") -> None:
         self._buffer = b""
         self._lines: list[str] = []
-        self._code = 0
+        self._code = self._count = 0
         self._error: ReplyError | None = None
         self._origin = origin
         self.nonsense = ""
@@ -136,22 +137,26 @@ class ReplyParser:
         match = _LINE.fullmatch(line)
         if match is None or len(line) > PEER_REPLY_LINE_MAX_BYTES:
             raise ReplyError(f"not a reply: {_text(line[:80])}")
-        if len(self._lines) >= PEER_REPLY_MAX_LINES:
-            self._lines = []
-            raise ReplyError(f"reply of more than {PEER_REPLY_MAX_LINES} lines")
+        self._count += 1
+        if self._count > PEER_REPLY_LINES_END:
+            self._lines, self._count = [], 0
+            raise ReplyError(f"reply of more than {PEER_REPLY_LINES_END} lines")
         self._code = int(match[1])
-        self._lines.append(_text(match[3] or b""))
-        return match[2] != b"-"
+        is_last = match[2] != b"-"
+        if is_last or len(self._lines) < PEER_REPLY_MAX_LINES - 1:
+            self._lines.append(_text(match[3] or b""))
+        return is_last
 
     def _reply(self) -> Reply:
-        """Puts a reply together; an enhanced code of the same class is taken from the lines, the last one counts."""
-        ecode, texts = "", []
-        for text in self._lines:
-            match = _ECODE.match(text)
-            if match is not None and int(text[0]) == self._code // 100:
-                ecode, text = match[1], text[match.end() :]  # noqa: PLW2901  the rest of the line
-            texts.append(text)
-        self._lines = []
+        """Puts a reply together; its enhanced code is the last one of its class, another one stays in the text of its line."""
+        found = [_ECODE.match(text) for text in self._lines]
+        codes = [match[1] for match in found if match is not None and int(match[1][0]) == self._code // 100]
+        ecode = codes[-1] if codes else ""
+        texts = [
+            text if match is None or match[1] != ecode else text[match.end() :]
+            for text, match in zip(self._lines, found, strict=True)
+        ]
+        self._lines, self._count = [], 0
         return Reply(self._code, ecode, texts[0] if len(texts) == 1 else tuple(texts), self._origin)
 
 

@@ -75,31 +75,48 @@ class Securing:
         self._counted = self._counted or (not can and extensions.has(Ext.STARTTLS))  # what we do not want is no failure
         return self._offered
 
-    def failure(self, why: Reply) -> Reply | None:
+    def failure(self, why: Reply, tls: TlsInfo | None) -> Reply | None:
         """Gives the reply that the session ends with after a handshake that failed; None if it may go on in clear.
 
-        It is temporary, whatever a violation is otherwise: what broke today may work tomorrow.
+        It is temporary, whatever a violation is otherwise: what broke today may work tomorrow.  If it is EHLO under TLS that
+        failed, and TLS is as demanded, that is the reply: whoever is not trusted cannot refuse.
+
+        Args:
+            why: what failed.
+            tls: what was agreed on; None if it is TLS that failed.
         """
+        if tls is not None and self._policy.is_demanded:
+            return self.verdict(tls) or why
         self._count(None, why.one_line)
         if not self._policy.is_demanded and (self._needs is None or not self._needs.demands_tls):
             self._tls_out.failed(self._session_id, self._server, why)
             return None
-        return self._told(demands.violation(where(self._server), why.one_line, self._policy, None, in_clear=False))
+        at = where(self._server)
+        own = why.one_line.startswith(f"{at}: ")
+        text = why.one_line.removeprefix(f"{at}: ") if own else f"STARTTLS: {why}"
+        return self._told(demands.violation(at, text, self._policy, None, in_clear=False))
 
-    def verdict(self, tls: TlsInfo | None) -> Reply | None:
-        """Gives the reply that the session ends with since it is not as demanded; None if it may go on."""
+    def verdict(self, tls: TlsInfo | None, refusal: Reply | None = None) -> Reply | None:
+        """Gives the reply that the session ends with since it is not as demanded; None if it may go on.
+
+        Args:
+            tls: what was agreed on; None in clear.
+            refusal: what the server said to STARTTLS, if it refused.
+        """
         lack = demands.lack(self._policy, tls)
         self._count(tls, lack or ("STARTTLS is refused" if self._offered and tls is None else ""), offered=self._offered)
         text = lack or ("" if self._needs is None else self._needs.unmet(tls))
         if text:
-            reason = text if self._offered else f"{text}, {self._why_not()}"
+            reason = text if tls is not None else f"{text}, {self._why_not(refusal)}"
             at, in_clear = where(self._server), not self._offered
             return self._told(demands.violation(at, reason, self._policy, self._needs, in_clear=in_clear))
         if tls is not None:
             self._tls_out.agreed(self._session_id, self._server, self._policy, tls)
         return None
 
-    def _why_not(self) -> str:
+    def _why_not(self, refusal: Reply | None) -> str:
+        if refusal is not None:
+            return f"but the server refuses STARTTLS: {refusal}"
         if self._policy.level is TlsLevel.NONE:
             return "but its policy is not to use it"
         return "but the server does not offer it" if self._settings.tls is not None else "but starttls is switched off"

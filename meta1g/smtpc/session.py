@@ -220,9 +220,9 @@ class Session:
             try:
                 self._secure()
             except SessionError as error:
-                self._end(securing.failure(error.reply))
+                self._end(securing.failure(error.reply, self.tls))
                 self._open((self.server,))
-        self._end(securing.verdict(self.tls))
+        self._end(securing.verdict(self.tls, self._talk.tls_refusal))
 
     def _end(self, reply: Reply | None) -> None:
         """Raises SessionError, and ends the session, if there is a reply to end it with.  Switches: yes (QUIT)."""

@@ -76,6 +76,7 @@ class Talk:
         failure: why the session cannot be used any more, or None.
         stale: nothing was asked yet that another session could not ask at once: the server had ended this one, or takes no more
             messages in it.
+        tls_refusal: what the server says instead of beginning TLS, or None.
     """
 
     __slots__ = (
@@ -101,6 +102,7 @@ class Talk:
         "failure",
         "stale",
         "state",
+        "tls_refusal",
     )  # fmt: skip
 
     def __init__(self, hostname: str, server: str, *, lmtp: bool, pipelining: bool, chunking: bool = True) -> None:
@@ -110,6 +112,7 @@ class Talk:
         self.demands = False
         self.failure: Reply | None = None
         self.stale = False
+        self.tls_refusal: Reply | None = None
         self._hostname = hostname
         self._server = server
         self._lmtp = lmtp
@@ -303,7 +306,9 @@ class Talk:
         status = self._status
         if reply.code == fsm.AUTH_REQUIRED:  # about us, and we can be told a login: nobody is refused for good
             reply, self.demands = _about_us(verb, reply), True
-        if verb is Verb.MAIL and not reply.is_ok:
+        if verb is Verb.STARTTLS and not reply.is_ok:
+            self.tls_refusal = reply
+        elif verb is Verb.MAIL and not reply.is_ok:
             status.transaction = reply
             self.stale = (reply.is_temp and self._served) or (reply.code == fsm.BAD_SEQUENCE and self.reused)
         elif verb is Verb.RCPT and rcpt is not None and status.transaction is None:

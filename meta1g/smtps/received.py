@@ -7,8 +7,8 @@ Pure but for the clock that is passed.  Ref: RFC 5321 4.4; RFC 3848 and RFC 6531
 """
 
 from dataclasses import replace
-from email.utils import formatdate
 
+from meta1g.base.clock import rfc5322
 from meta1g.base.dataclass import dataclass
 from meta1g.base.reply import printable
 
@@ -54,7 +54,7 @@ class DateCache:
         """Gives the local time as a date of RFC 5322; now in seconds since the epoch."""
         second = int(now)
         if second != self._second:
-            self._second, self._text = second, formatdate(second, localtime=True)
+            self._second, self._text = second, rfc5322(second)
         return self._text
 
 

@@ -4,6 +4,7 @@ Ref: MeTA1 README, configuration of smtps (option names as in meta1.conf).
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module
@@ -16,7 +17,7 @@ from meta1g.conf.tlsconf import tls_requirements, tls_settings
 from meta1g.milter.settings import MilterSettings
 from meta1g.rcb.smtps_smar import LookupFlags
 from meta1g.smtp.address import Leniency
-from meta1g.smtp.esmtp import Ext, offered_by
+from meta1g.smtp.esmtp import Ext, offered_but
 from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.counting import Count
 from meta1g.smtps.limits import SNIPPETS_KEPT, US
@@ -197,20 +198,31 @@ def _under_tls(offered: Mapping[Ext, str]) -> dict[Ext, str]:
     return {ext: offered.get(ext, "") for ext in (*offered, Ext.REQUIRETLS) if ext is not Ext.STARTTLS}
 
 
+#: The flag without which an extension is not offered.
+_SWITCHES: Final = {
+    Ext.PIPELINING: "pipelining",
+    Ext.EIGHTBITMIME: "8bitmime",
+    Ext.SMTPUTF8: "smtputf8",
+    Ext.CHUNKING: "chunking",
+    Ext.BINARYMIME: "binarymime",
+    Ext.DELIVERBY: "deliverby",
+    Ext.MT_PRIORITY: "mt_priority",
+    Ext.LIMITS: "limits",
+    Ext.STARTTLS: "starttls",
+    Ext.XVERP: "xverp",
+}
+
+
 def _offered(section: Section, tls: TlsSettings | None) -> dict[Ext, str]:
-    return offered_by(
-        max_message_bytes=section.get("max_message_size"),
-        pipelining=section.flag("pipelining"),
-        eightbitmime=section.flag("8bitmime"),
-        xverp=section.flag("xverp"),
-        starttls=tls is not None and section.flag("starttls"),
-        smtputf8=section.flag("smtputf8"),
-        chunking=section.flag("chunking"),
-        binarymime=section.flag("binarymime"),
-        by_min_s=section.get("min_deliver_by") if section.flag("deliverby") else None,
-        priority=section.flag("mt_priority"),
-        limits=_limits(section) if section.flag("limits") else "",
-    )
+    by_s = section.get("min_deliver_by")
+    arguments = {
+        Ext.SIZE: str(section.get("max_message_size")),
+        Ext.DELIVERBY: str(by_s) if by_s else "",
+        Ext.MT_PRIORITY: "MIXER",
+        Ext.LIMITS: _limits(section),
+    }
+    off = {ext for ext, flag in _SWITCHES.items() if not section.flag(flag)}
+    return offered_but(off if tls is not None else off | {Ext.STARTTLS}, arguments)
 
 
 def _limits(section: Section) -> str:

@@ -5,9 +5,9 @@ Pure.  Ref: RFC 8460 5.3 (form of the message), RFC 6522 (multipart/report), RFC
 
 import base64
 import textwrap
-from email.utils import formatdate
 from typing import Final
 
+from meta1g.base.clock import rfc5322
 from meta1g.tls.tlsrpt import GZIP_TYPE, DayReport
 
 _LINE_CHARS: Final = 76
@@ -33,7 +33,7 @@ def report_message(report: DayReport, to: str, now_s: float) -> bytes:
     lines = (
         f"From: <{sender.contact}>",
         f"To: <{to}>",
-        f"Date: {formatdate(now_s)}",
+        f"Date: {rfc5322(now_s, local=False)}",
         f"Message-ID: <{report.report_id}>",
         f"Subject: Report Domain: {domain}",
         f" Submitter: {sender.submitter}",

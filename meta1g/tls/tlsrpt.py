@@ -5,7 +5,6 @@
 Pure.  Ref: RFC 8460 3 (record), 4.2 to 4.4 (what is counted, the report), 5.1 (names of files).
 """
 
-import gzip
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -245,6 +244,8 @@ class DayReport:
 
     def packed(self) -> bytes:
         """Gives it as GZIP_TYPE."""
+        import gzip
+
         return gzip.compress(json.dumps(self.content()).encode(), mtime=0)
 
 

@@ -31,11 +31,12 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One directory as it should be."""
+    """One directory as it should be; with `spread`, those in it lie apart from each other on the disk."""
 
     path: Path
     owner: Owner
     mode: int
+    spread: bool = False
 
     def problem(self) -> str:
         """Says what is wrong with it, nothing if it is right."""
@@ -111,4 +112,4 @@ def directories(queue: Path, owner_of: Mapping[str, Owner] | None) -> Iterator[W
     """
     for row in paths.QUEUE_DIRECTORIES:
         owner = caller() if owner_of is None else Owner(owner_of[row.user].uid, owner_of[row.group].gid)
-        yield Wanted(queue / row.name if row.name != "." else queue, owner, row.mode)
+        yield Wanted(queue / row.name if row.name != "." else queue, owner, row.mode, row.spread)

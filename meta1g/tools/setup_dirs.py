@@ -14,6 +14,7 @@ from meta1g.base.hostname import system_name
 from meta1g.conf.config import Config
 from meta1g.conf.load import load_file
 from meta1g.tools import accounts, layout, selfsigned
+from meta1g.tools.blockgroups import spread_below
 from meta1g.tools.example_config import example
 
 _PROG: Final = "sm.setup"
@@ -60,6 +61,8 @@ def make_directory(wanted: layout.Wanted) -> None:
             wanted.path.mkdir(mode=0o700)
         fd = os.open(wanted.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
+            if wanted.spread and problem == "is missing":
+                spread_below(fd)
             os.fchown(fd, wanted.owner.uid, wanted.owner.gid)
             os.fchmod(fd, wanted.mode)
         finally:

@@ -101,7 +101,7 @@ class ScriptedServer:
         port: int = 0,
         address: str = "127.0.0.1",
     ) -> None:
-        self._tls = tls
+        self.tls = tls
         self._address = address
         self.replies: Replies = {**DEFAULT, **(replies or {})}
         self._on_connection = on_connection
@@ -176,9 +176,9 @@ class ScriptedServer:
             if not self._answer(conn, verb, seen) or verb == "QUIT":
                 return
             seen.note(verb)
-            if verb == "STARTTLS" and seen.last.startswith("2") and self._tls is not None:
+            if verb == "STARTTLS" and seen.last.startswith("2") and self.tls is not None:
                 seen.tls = len(seen.commands)
-                with self._tls.wrap_socket(conn, server_side=True) as under:
+                with self.tls.wrap_socket(conn, server_side=True) as under:
                     self._open.append(under)
                     self._talk(under, seen, greets=False)
                 return

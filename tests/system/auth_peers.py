@@ -24,37 +24,12 @@ from pathlib import Path
 from contrib.lib.gateway import wait_until
 from meta1g.sasl.stored import make_stored
 from tests.fakes.certificates import make_certificate
+from tests.fakes.dovecot_conf import dovecot_conf
 from tests.fakes.smtps_process import SmtpsProcess
 
 USER, RIGHT, WRONG = "ann@example.org", "pencil", "pencils"
 WAIT_S = 60
-DOVECOT = """\
-base_dir = {0}/run
-log_path = {0}/log
-protocols =
-ssl = no
-auth_mechanisms = plain login scram-sha-256 scram-sha-1 cram-md5
-disable_plaintext_auth = no
-auth_failure_delay = 0
-passdb {{
-  driver = passwd-file
-  args = scheme=PLAIN {0}/users
-}}
-userdb {{
-  driver = passwd-file
-  args = {0}/users
-}}
-service anvil {{
-  unix_listener anvil-auth-penalty {{
-    mode = 0
-  }}
-}}
-service auth {{
-  unix_listener {0}/auth {{
-    mode = 0666
-  }}
-}}
-"""
+MECHANISMS = "plain login scram-sha-256 scram-sha-1 cram-md5"
 NODE = """\
 const [dir, port, method, user, pass] = process.argv.slice(1);
 const transport = require(dir + "/node_modules/nodemailer").createTransport({
@@ -140,11 +115,11 @@ CLIENTS = {
 def dovecot(directory: Path) -> Iterator[str]:
     """Runs Dovecot's authentication; gives the options of smtps."""
     (directory / "users").write_text(f"{USER}:{{PLAIN}}{RIGHT}:1000:1000::/tmp::\n")
-    (directory / "dovecot.conf").write_text(DOVECOT.format(directory))
+    (directory / "dovecot.conf").write_text(dovecot_conf(directory, mechanisms=MECHANISMS))
     daemon = subprocess.Popen(["dovecot", "-F", "-c", directory / "dovecot.conf"], start_new_session=True)
     try:
         wait_until((directory / "auth").exists, WAIT_S, "Dovecot")
-        yield f"dovecot_socket = {directory}/auth; mechanisms = {{ plain, login, scram-sha-256, scram-sha-1, cram-md5 }};"
+        yield f"dovecot_socket = {directory}/auth; mechanisms = {{ {MECHANISMS.replace(' ', ', ')} }};"
     finally:
         os.killpg(daemon.pid, signal.SIGTERM)
         daemon.wait(WAIT_S)

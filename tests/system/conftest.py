@@ -1,6 +1,7 @@
 """Fixtures of the system tests: a sink and a gateway in a directory of their own, all of them real processes."""
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from contrib.lib.gateway import ROOT, Gateway, wait_until
+from meta1g.tools.metalog import main as metalog
 from meta1g.tools.queueview import short
 
 HEADER = b"From: a@test.example\r\nSubject: test\r\n\r\n"
@@ -34,6 +36,15 @@ def send(gateway: Gateway, rcpts: Sequence[str], mail: str = "sender@back.exampl
 def mailq(gateway: Gateway) -> str:
     """What mailq prints."""
     return "\n".join(short([gateway.control("queue")["list"]], time.time()))
+
+
+def verdicts(gateway: Gateway, *asked: str) -> dict[str, str]:
+    """What metalog says: verdict by id of message, or of session."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+        metalog.main(["-f", str(gateway.conf), "--json", *asked])
+    stories = map(json.loads, out.getvalue().splitlines())
+    return {story["id"] or story["session"]: story["verdict"] for story in stories}
 
 
 def processes_of(directory: Path) -> dict[int, str]:
@@ -80,7 +91,8 @@ def open_directory() -> Iterator[Path]:
 def program_for_all() -> Iterator[Path]:
     """A copy of the programs and their libraries that all accounts can read, wherever the checkout is: a PYTHONPATH."""
     with directory_for_all() as target:
-        shutil.copytree(ROOT / "meta1g", target / "meta1g", ignore=shutil.ignore_patterns("__pycache__"))
+        # with the byte code, which the accounts cannot write, but for what somebody writes just now
+        shutil.copytree(ROOT / "meta1g", target / "meta1g", ignore=shutil.ignore_patterns("*.pyc.*"))
         for place in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
             for name in LIBRARIES:
                 for path in [*Path(place).glob(name), *Path(place).glob(f"{name}.*")]:

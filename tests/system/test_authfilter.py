@@ -17,7 +17,7 @@ import pytest
 from contrib.lib.gateway import Gateway, free_port
 from tests.fakes.filter_program import FilterProgram
 from tests.fakes.nameserver import NameServer
-from tests.system.conftest import KeepingSink, mailq, running
+from tests.system.conftest import KeepingSink, mailq, running, verdicts
 from tests.unit.filters.test_authfilter import KEYS, MAIL, pem, record
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("authfilter")]
@@ -112,6 +112,9 @@ def test_what_pretends_to_be_of_a_domain_is_refused_as_the_domain_wants(system):
     assert refused.value.smtp_code == 550
     assert refused.value.smtp_error.startswith(b"5.7.26 DMARC: neither SPF nor DKIM passes for example.net")
     system.filter.wait_log("func=pmilter.decided", "key=dmarc", "client=203.0.113.9")
+    (told,) = verdicts(system.gateway, "--rcpt", "refused@to.example").values()
+    assert told.startswith("refused after DATA: 550 5.7.26 DMARC: neither SPF nor DKIM passes for example.net")
+    assert told.endswith("(by policy_milter auth)")
     system.send(MAIL, "ada@example.net", "passed@to.example", "192.0.2.1")
     assert b"dmarc=pass header.from=example.net" in system.arrived("passed@to.example")
     assert len(system.sink.envelopes()) == before + 1
@@ -120,6 +123,8 @@ def test_what_pretends_to_be_of_a_domain_is_refused_as_the_domain_wants(system):
 def test_what_is_to_be_in_quarantine_is_held_in_the_queue(system):
     system.send(MAIL.replace(b"example.net", b"odd.example"), "x@odd.example", "held@to.example", "203.0.113.9")
     assert "held by policy_milter auth: DMARC of odd.example" in mailq(system.gateway)
+    (told,) = verdicts(system.gateway, "--rcpt", "held@to.example").values()
+    assert told.startswith("held by policy_milter auth: DMARC of odd.example")
     system.gateway.control("release", "recipient=held@to.example")
     assert b"dmarc=fail (p=quarantine dis=quarantine)" in system.arrived("held@to.example")
 
@@ -151,6 +156,8 @@ def test_the_file_is_read_again_while_mail_flows_and_a_wrong_one_changes_nothing
     with pytest.raises(smtplib.SMTPSenderRefused) as refused:
         system.send(MAIL, "ada@example.net", "refused@to.example", "203.0.113.9")
     assert refused.value.smtp_error == b"5.7.23 SPF: 203.0.113.9 may not send for example.net"
+    text = "refused at MAIL: 550 5.7.23 SPF: 203.0.113.9 may not send for example.net (by policy_milter auth)"
+    assert text in verdicts(system.gateway, "--sender", "ada@example.net", "--client", "203.0.113.9").values()
 
 
 def test_who_makes_the_filter_wait_for_name_servers_lets_others_send(system):

@@ -13,7 +13,7 @@ from meta1g.tools import qmgrctl
 from tests.fakes.certificates import make_certificate, sign_certificate
 from tests.fakes.signed_zones import SignedZones, Zone
 from tests.fakes.smtp_server import EHLO, ScriptedServer
-from tests.system.conftest import FAST_RETRY, HEADER, running, send
+from tests.system.conftest import FAST_RETRY, HEADER, running, send, verdicts
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("dane")]
 
@@ -157,6 +157,9 @@ def test_mail_goes_only_where_the_certificate_fits_the_records(farm):
     assert listed.keys() == WAITS.keys()
     for domain, text in WAITS.items():
         assert text in listed[domain], listed
+        (told,) = verdicts(gateway, "--rcpt", f"dane@{domain}").values()
+        assert told.startswith("waits until ")
+        assert text in told
     log = gateway.log.read_text()
     assert "tls_policy=dane TLSA _" in log
     assert "tls_policy=encrypt TLSA _" in log

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from bench.fairness import flooded_gateway, median, watch
-from bench.floods import FLOODS
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("fairness")]
 
@@ -25,8 +24,20 @@ def gateway(tmp_path_factory):
         yield gateway
 
 
-#: bench/fairness has the others under TLS, too.
-KINDS = [kind for kind in FLOODS if not kind.startswith("tls-") or kind in ("tls-keys", "tls-tiny-records", "tls-connections")]
+#: One or two of each sort; bench/fairness has more of them.
+KINDS = (
+    *(
+        "refused-rcpt",
+        "rcpt-limit",
+        "refused-content",
+        "endless-header",
+        "noop",
+        "wrong-commands",
+        "half-lines",
+        "tiny-packets",
+    ),
+    *("connections", "guesses", "tiny-chunks", "tls-keys", "tls-tiny-records", "tls-connections"),
+)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -5,13 +5,14 @@ formats, gives up.  Each situation has a domain and a scripted server of its own
 qmgrctl.
 """
 
-import io
-import json
+import os
 import re
 import smtplib
 import socket
+import subprocess
+import sysconfig
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, redirect_stderr, redirect_stdout, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from meta1g.tools.metalog import main as metalog
 from tests.fakes.milter import FakeMilter
 from tests.fakes.nameserver import NameServer
 from tests.fakes.smtp_server import Replies, ScriptedServer
-from tests.system.conftest import FAST_RETRY, running
+from tests.manual.blocks import shown
+from tests.system.conftest import FAST_RETRY, running, verdicts
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("metalog")]
 
@@ -42,7 +44,9 @@ SMAR = """
 #: What only the patient gateway has: users, and a filter for clients whose rules of the access map name it.
 GUARDED = """
   auth {{ password_file = passwords; flags = {{ plaintext_without_tls }}; failure_delay = 0; }}
-  milter f {{ {filter} }}
+  milter f {{ {f} }}
+  milter g {{ {g} }}
+  milter slow {{ {g} default_action = quarantine; reply_timeout = 1s; end_timeout = 1s; }}
   milter away {{ socket {{ type = unix; path = "nobody/listens"; }} }}
   milters = {{ }};
   verify_recipients = {{ asked.example }};
@@ -59,6 +63,8 @@ smtps_session_conf:127.0.0.42  flags = { require_auth };
 smtps_session_conf:127.0.0.43  tls_requirements { flags = { encrypted }; }
 smtps_session_conf:127.0.0.46  milters = { f };
 smtps_session_conf:127.0.0.47  milters = { away };
+smtps_session_conf:127.0.0.48  milters = { f, g };
+smtps_session_conf:127.0.0.49  milters = { f, slow };
 dnsbl0:127.0.0.2          error:550 5.7.1 listed
 from:bad@back.example     error:550 5.7.1 no mail from you
 from:later@back.example   error:451 4.7.1 come back
@@ -67,7 +73,7 @@ to:closed@to.example      reject
 to:moved@to.example       error:551 5.1.6 moved away
 to:void@to.example        discard
 """
-USERS = "".join(f"{name} x\n" for name in ("r", "f1", "f2", "f3", "f4"))
+USERS = "".join(f"{name} x\n" for name in ("r", *(f"f{number}" for number in range(1, 10))))
 #: What a domain's server says; those that are not named take everything.
 NO_USER: Replies = {"RCPT": "550 5.1.1 no such user\r\n"}
 SERVERS: dict[str, Replies | None] = {
@@ -235,12 +241,13 @@ def to(rcpt: str) -> tuple[str, str]:
     return ("--rcpt", rcpt)
 
 
-def filtered(*lines: bytes, expect: str, **answers: list) -> Act:
-    """Says lines in a session that a filter looks at, which answers as is said."""
+def filtered(*lines: bytes, expect: str, source: str = "127.0.0.46", name: str = "f", **answers: list) -> Act:
+    """Says lines in a session that filters look at; that of a name answers as is said, the other ones let all go on."""
 
     def act(gateway: Gateway) -> None:
-        FILTERS[gateway.directory].script(answers=answers)
-        talks(EHLO, *lines, expect=expect, source="127.0.0.46")(gateway)
+        for known, one in FILTERS[gateway.directory].items():
+            one.script(answers=answers if known == name else {})
+        talks(EHLO, *lines, expect=expect, source=source)(gateway)
 
     return act
 
@@ -508,6 +515,29 @@ SITUATIONS: dict[str, Situation] = {
         filtered(*message(b"f4@local.example", *CONTENT), expect="250", BODYEOB=[["QUARANTINE", "perhaps a virus"], GO_ON]),
         to("f4@local.example"), r"held by milter f: perhaps a virus; milter f: held 1",
     ),
+    "a filter is to be asked later": Situation(
+        filtered(*message(b"f5@local.example"), expect="451", RCPT=[["TEMPFAIL"]]),
+        to("f5@local.example"), r"refused at RCPT: 451 4\.7\.1 .* \(by milter f\)",
+    ),
+    "the second of two filters refuses": Situation(
+        filtered(*message(b"f6@local.example", *CONTENT), expect="550", source="127.0.0.48", name="g", EOH=[["REJECT"]]),
+        to("f6@local.example"), r"refused after DATA: 550 5\.7\.1 .* \(by milter g\)",
+    ),
+    "the second of two filters holds": Situation(
+        filtered(*message(b"f7@local.example", *CONTENT), expect="250", source="127.0.0.48", name="g",
+                 BODYEOB=[["QUARANTINE", "odd"], GO_ON]),
+        to("f7@local.example"), r"held by milter g: odd; milter g: held 1",
+    ),
+    "a filter changes the envelope": Situation(
+        filtered(*message(b"f8@local.example", *CONTENT), expect="250", source="127.0.0.48", name="f",
+                 BODYEOB=[["DELRCPT", "<f8@local.example>"], ["ADDRCPT", "<r@mailbox.example>"], GO_ON]),
+        to("f8@local.example"),
+        r"discarded by milter f; milter f: recipients removed 1, recipients added 1; 1 other recipient",
+    ),
+    "a filter does not answer, and mail is held then": Situation(
+        filtered(*message(b"f9@local.example", *CONTENT), expect="250", source="127.0.0.49", name="g", BODYEOB=[]),
+        to("f9@local.example"), r"held by milter slow failed.*",
+    ),
     "a filter that is away": Situation(
         talks(expect="4", source="127.0.0.47"), ("127.0.0.47",), r"refused at connect: 4\d\d \S+ .*\(by milter away\)"
     ),
@@ -549,24 +579,15 @@ class Site:
         return self.hasty if one.hasty else self.patient
 
 
-def verdicts(gateway: Gateway, one: Situation) -> dict[str, str]:
-    """What metalog says: verdict by id."""
-    out = io.StringIO()
-    with redirect_stdout(out), redirect_stderr(io.StringIO()):
-        metalog.main(["-f", str(gateway.conf), "--json", *one.asked])
-    stories = map(json.loads, out.getvalue().splitlines())
-    return {story["id"] or story["session"]: story["verdict"] for story in stories}
+#: The filters of a gateway by its directory and their names.
+FILTERS: dict[Path, dict[str, FakeMilter]] = {}
 
 
-#: The filter of a gateway, by its directory.
-FILTERS: dict[Path, FakeMilter] = {}
-
-
-def guarded(gateway: Gateway, milter: FakeMilter) -> None:
-    """Gives a gateway a certificate, a user, a filter, and a login at a server that does not take it."""
-    FILTERS[gateway.directory] = milter
+def guarded(gateway: Gateway, filters: dict[str, FakeMilter]) -> None:
+    """Gives a gateway a certificate, a user, filters, and a login at a server that does not take it."""
+    FILTERS[gateway.directory] = filters
     gateway.tls = True
-    gateway.options["smtps"] += GUARDED.format(filter=milter.conf)
+    gateway.options["smtps"] += GUARDED.format(**{name: one.conf for name, one in filters.items()})
     gateway.options["smtpc"] = "auth { file = logins; flags = { without_tls }; }"
     for name, text in (
         ("passwords", f"ann@back.example:{make_stored('SCRAM-SHA-256', 'pencil', b'salt' * 4, 4096)}\n"),
@@ -607,7 +628,7 @@ def site(tmp_path_factory) -> Iterator[Site]:
             table = table.replace(f"{ports[name]}^[127.0.0.1]", f"{ports[name]}^[{host}]")
         directory = tmp_path_factory.mktemp("metalog")
         found = list(gateways(directory, table, dns.port))
-        guarded(found[0], stack.enter_context(FakeMilter(directory)))
+        guarded(found[0], {name: stack.enter_context(FakeMilter(directory, name)) for name in ("f", "g")})
         made = Site(*(stack.enter_context(running(gateway)) for gateway in found))
         for one in SITUATIONS.values():
             one.act(made.of(one))
@@ -622,7 +643,7 @@ def waiting(gateway: Gateway, one: Situation) -> str:
     found: list[str] = []
 
     def tried() -> bool:
-        found[:] = [ta_id for ta_id, text in verdicts(gateway, one).items() if text.startswith("waits until")]
+        found[:] = [ta_id for ta_id, text in verdicts(gateway, *one.asked).items() if text.startswith("waits until")]
         return bool(found)
 
     wait_until(tried, WAIT_S, f"a first try; {gateway.last_words()}")
@@ -636,7 +657,7 @@ def test_metalog_alone_tells_who_what_and_why(site, name, capsys):
     found: dict[str, str] = {}
 
     def fits() -> bool:
-        found.update(verdicts(gateway, one))
+        found.update(verdicts(gateway, *one.asked))
         return any(re.fullmatch(one.verdict, text) for text in found.values())
 
     with suppress(TimeoutError):
@@ -648,17 +669,20 @@ def test_metalog_alone_tells_who_what_and_why(site, name, capsys):
 
 def lose_both_stores(gateway):
     """Removes IBDB and DEFEDB, and makes them again from the log."""
-    envelopes = gateway.directory / "envelopes"
     for store in ("ibdb", "defedb"):
         for path in (gateway.queue / store).iterdir():
             path.unlink()
-    made = gateway.run_tool("rcvrenvfromlog", "-f", str(gateway.conf))
-    assert made.stderr == ""
-    envelopes.write_text(made.stdout)
-    with envelopes.open() as file:
-        told = gateway.run_tool("metaqueue", "import", str(gateway.queue), stdin=file)
-    assert told.stdout == "imported 4 recipients in 4 transactions\n"
-    assert told.stderr == ""
+    commands = shown("repair.md", "with a queue that is lost").replace("/var/spool/meta1", str(gateway.queue))
+    commands = commands.replace("rcvrenvfromlog", f"rcvrenvfromlog -f {gateway.conf}")
+    environment = {**os.environ, "PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"}
+    shell = ["bash", "-ec", commands]
+    told = subprocess.run(
+        shell, env=environment, cwd=gateway.directory, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    *listed, last = told.stdout.splitlines()
+    assert last == "imported 4 recipients in 4 transactions"
+    assert "held@later.example" in "".join(listed)
 
 
 def served(servers):

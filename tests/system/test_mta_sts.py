@@ -3,6 +3,7 @@
 import email
 import gzip
 import json
+import re
 import ssl
 import time
 
@@ -17,7 +18,7 @@ from tests.fakes.certificates import make_certificate, sign_certificate, sign_ex
 from tests.fakes.nameserver import NameServer
 from tests.fakes.policyserver import Page, PolicyServer
 from tests.fakes.smtp_server import EHLO, ScriptedServer
-from tests.system.conftest import running, send
+from tests.system.conftest import running, send, verdicts
 
 pytestmark = pytest.mark.system
 
@@ -100,6 +101,9 @@ def test_policies_are_obeyed_kept_and_reported(world, capsys):
         wait_until(lambda: log in gateway.log.read_text(), WAIT_S, "the reason")
         (waiting,) = gateway.control("queue")["list"]
         assert waiting["rcpt"] == "c@strict.example"
+        (told,) = verdicts(gateway, "--rcpt", "c@strict.example").values()
+        why = r"its certificate cannot be verified: hostname mismatch \(verify: MTA-STS of strict\.example: .*\)"
+        assert re.fullmatch(rf"waits until .*: 451 4\.7\.5 mx\.strict\.example\S+ {why}; 2 other recipients", told)
     assert sorted(one.name for one in (gateway.queue / "smar/mta-sts").iterdir()) == [
         f"{one}.sts" for one in sorted((*DOMAINS, "off.example"))
     ]

@@ -13,6 +13,8 @@ from bench.relays import PostfixRelay
 from contrib.lib.gateway import free_port, wait_until
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from tests.fakes.certificates import make_certificate
+from tests.fakes.dovecot_conf import dovecot_conf
+from tests.manual.blocks import shown
 from tests.system.conftest import directory_for_all
 from tests.unit.smtpc.conftest import SmtpcProcess
 from tests.unit.smtpc.conftest import running as smtpc_running
@@ -22,35 +24,6 @@ pytestmark = [pytest.mark.system, pytest.mark.xdist_group("postfix")]
 WAIT_S = 30
 CONTENT = b"Received: here\r\nFrom: a@test.example\r\nSubject: x\r\n\r\nbody\r\n"
 MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256")
-DOVECOT = """\
-protocols = lmtp
-base_dir = {directory}/run
-state_dir = {directory}/state
-log_path = {directory}/dovecot.log
-ssl = no
-auth_mechanisms = {mechanisms}
-disable_plaintext_auth = no
-mail_location = maildir:{directory}/mail/%u
-first_valid_uid = 1
-passdb {{
-  driver = passwd-file
-  args = scheme=PLAIN username_format=%u {directory}/users
-}}
-userdb {{
-  driver = static
-  args = uid=mail gid=mail home={directory}/mail/%u
-}}
-service auth {{
-  unix_listener {directory}/auth {{
-    mode = 0666
-  }}
-}}
-service lmtp {{
-  unix_listener {directory}/lmtp {{
-    mode = 0666
-  }}
-}}
-"""
 POSTFIX = """\
 smtpd_sasl_auth_enable = yes
 smtpd_sasl_type = dovecot
@@ -90,11 +63,14 @@ def dovecot() -> Iterator[Path]:
         (directory / "mail").mkdir()
         shutil.chown(directory / "mail", "mail", "mail")
         conf = directory / "dovecot.conf"
-        conf.write_text(DOVECOT.format(directory=directory, mechanisms=" ".join(MECHANISMS).lower()))
+        own = shown("auth.md", "a part of dovecot.conf").replace("/var/spool/meta1", str(directory)).replace("meta1s", "mail")
+        conf.write_text(own + dovecot_conf(directory, mechanisms=" ".join(MECHANISMS).lower(), lmtp=f"{directory}/lmtp"))
         process = subprocess.Popen([program, "-F", "-c", str(conf)])
         try:
             wait_until(
-                lambda: (directory / "auth").exists() and (directory / "lmtp").exists(), WAIT_S, "the sockets of Dovecot"
+                lambda: all((directory / name).exists() for name in ("auth", "lmtp", "dovecot-auth")),
+                WAIT_S,
+                "the sockets of Dovecot",
             )
             yield directory
         finally:

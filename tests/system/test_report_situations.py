@@ -196,6 +196,39 @@ SITUATIONS: dict[str, Situation] = {
     "the server closes after RCPT": Situation({"RCPT": None}, **expired(None, "4.4.2", "closed the connection")),
     "the server says nothing": Situation({"banner": ""}, **expired(None, "4.4.2", "timed out")),
     "the server speaks another language": Situation({"banner": "\x16\x03\x01\r\n"}, **expired(None, "4.5.0", "not a reply")),
+    "a reply has different enhanced codes in its lines": Situation(
+        {"RCPT": "550-5.1.1 no such user\r\n550 5.7.1 and not from you\r\n"},
+        **refused("5.7.1", "550 5.7.1 5.1.1 no such user and not from you", "5.1.1 no such user"),
+    ),
+    "an enhanced code is of another class": at("RCPT", "550 4.7.1 never", "5.0.0"),
+    "a reply looks like fields of a report": Situation(
+        {"RCPT": "550-5.1.1 no\r\n550-Action: delivered\r\n550 \r\n"},
+        **refused("5.1.1", "550 5.1.1 no Action: delivered", "Action: delivered"),
+    ),
+    "a reply has more lines than anybody reads": Situation(
+        {"RCPT": "550-5.1.1 no\r\n" * 300 + "550 5.1.1 the end\r\n"},
+        **refused("5.1.1", f"550 5.1.1 {' '.join(['no'] * 127)} the end", "no no no"),
+    ),
+    "the server cannot promise the time": Situation(
+        {}, **refused("5.3.3", None, "does not offer DELIVERBY"), mail=("BY=100000;R",)
+    ),
+    "the server promises too little": Situation(
+        {"EHLO": "250-fake\r\n250 DELIVERBY 200000\r\n"}, **refused("5.4.7", None, "200000 s at least"), mail=("BY=100000;R",)
+    ),
+    "the server does not take the time": Situation(
+        {"EHLO": "250-fake\r\n250 DELIVERBY\r\n", "MAIL": "554 5.4.7 too soon\r\n"}, **refused("5.4.7", "554 5.4.7 too soon"),
+        mail=("BY=100000;R",),
+    ),
+    "the server wants a login": Situation(
+        {"MAIL": "530 5.7.0 who are you\r\n"}, **expired(None, "4.7.0", "530 5.7.0 who are you")
+    ),
+    "a forward is refused after a chunk": Situation(
+        {"EHLO": "250-fake\r\n250 CHUNKING\r\n", "BDAT": "554 5.6.0 no\r\n"}, **refused("5.6.0", "554 5.6.0 no")
+    ),
+    "a member of an alias is refused, another one is put off": Situation(
+        {"RCPT": ["550 5.1.1 no such user\r\n", "250 ok\r\n"]},
+        (Told("5.1.1", "550 5.1.1 no such user", "(from <r@%>)", rcpt="a"),), aliases="r@% a@%, b@%", orcpt="rfc822; r@%",
+    ),
     "it was relayed": Situation(
         {"EHLO": NO_DSN_8BIT}, (Told("2.0.0", "250 2.0.0 kept", "was taken by a server", "relayed"),), rcpt=("NOTIFY=SUCCESS",)
     ),

@@ -33,6 +33,7 @@ from meta1g.base.tlspolicy import TlsLevel, TlsPolicy
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.sasl.stored import make_stored
 from tests.fakes.certificates import make_certificate, sign_certificate
+from tests.fakes.dovecot_conf import dovecot_conf
 from tests.fakes.smtps_process import SmtpsProcess
 from tests.unit.smtpc.conftest import SmtpcProcess, running
 
@@ -148,38 +149,11 @@ smtp_sasl_security_options = noanonymous
 smtpd_relay_restrictions = permit_sasl_authenticated, permit_mynetworks, reject
 relayhost = [127.0.0.1]:{target}
 """
-DOVECOT = """\
-protocols = lmtp
-base_dir = {directory}/run
-state_dir = {directory}/state
-log_path = {directory}/dovecot.log
+DOVECOT_TLS = """\
 ssl = yes
 ssl_cert = <{directory}/{name}.pem
 ssl_key = <{directory}/{name}.key
 ssl_min_protocol = TLSv1.2
-auth_mechanisms = plain
-disable_plaintext_auth = no
-mail_location = maildir:{directory}/mail/%u
-first_valid_uid = 1
-passdb {{
-  driver = passwd-file
-  args = scheme=PLAIN username_format=%u {directory}/users
-}}
-userdb {{
-  driver = static
-  args = uid=mail gid=mail home={directory}/mail/%u
-}}
-service auth {{
-  unix_listener {directory}/auth {{
-    mode = 0666
-  }}
-}}
-service lmtp {{
-  inet_listener lmtp {{
-    address = 127.0.0.1
-    port = {port}
-  }}
-}}
 """
 HAPROXY = """\
 defaults
@@ -387,7 +361,7 @@ def dovecot(place: Place) -> Iterator[int]:
     (directory / "users").write_text(f"{USER}:{WORD}\n")
     (directory / "mail").mkdir()
     shutil.chown(directory / "mail", "mail", "mail")
-    (directory / "dovecot.conf").write_text(DOVECOT.format(**place.facts(port=port)))
+    (directory / "dovecot.conf").write_text(dovecot_conf(directory, DOVECOT_TLS.format(**place.facts()), lmtp=str(port)))
     with process(["dovecot", "-F", "-c", directory / "dovecot.conf"]):
         wait_until(lambda: (directory / "auth").exists() and listens(port), WAIT_S, "Dovecot")
         yield port

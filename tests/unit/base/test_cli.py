@@ -3,6 +3,8 @@ import sys
 
 import pytest
 
+from meta1g.base import cli
+
 PROGRAM = """
 import sys, threading
 from meta1g.base import cli
@@ -30,3 +32,25 @@ def run(body: str) -> tuple[int, str, str]:
 )
 def test_a_program_ends_with_its_code_and_all_that_it_wrote_whatever_its_threads_do(body, expected):
     assert run(body) == expected
+
+
+@pytest.mark.parametrize("columns", ["30", "60", "200"])
+def test_help_is_as_wide_as_the_terminal_says(columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", columns)
+    made = cli.parser("prog", "word " * 100)
+    with pytest.raises(SystemExit):
+        made.parse_args(["--help"])
+    widest = max(len(line) for line in capsys.readouterr().out.splitlines())
+    assert int(columns) - 10 < widest <= int(columns)
+
+
+@pytest.mark.parametrize("columns", ["", "0", "-3", "many"])
+def test_help_without_a_terminal_has_the_usual_width(columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr(cli.os, "get_terminal_size", _no_terminal)
+    cli.parser("prog", "word " * 100).print_help()
+    assert 70 < max(len(line) for line in capsys.readouterr().out.splitlines()) <= 80
+
+
+def _no_terminal(fd: int) -> None:
+    raise OSError(25, "not a terminal")

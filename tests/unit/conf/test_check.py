@@ -2,7 +2,10 @@
 
 import pytest
 
+from meta1g.conf.check import PROTECTS, walk
+from meta1g.conf.defs import ROOT
 from meta1g.conf.errors import ConfigError
+from meta1g.conf.values import Flags
 from tests.unit.conf.text import load
 
 
@@ -101,6 +104,27 @@ def test_what_nobody_knows_is_left_out_if_the_owner_says_so(text):
 def test_what_concerns_tls_auth_access_or_relaying_is_never_left_out(text):
     with pytest.raises(ConfigError, match="unknown"):
         load(text, lenient=True)
+
+
+def protecting():
+    """Gives each option, section and flag that protects: the sections it stands in, how it is written, its name."""
+    for definition, path in walk(ROOT):
+        forms = {row.name: "NAME = x;" for row in definition.options} | {row.keyword: "NAME { }" for row in definition.sections}
+        flags = {row.name: row.kind.flags for row in definition.options if isinstance(row.kind, Flags)}
+        forms |= {flag.name: f"{option} = {{ NAME }};" for option, known in flags.items() for flag in known}
+        yield from ((path, form, name) for name, form in forms.items() if PROTECTS.search(name))
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "name"), list(protecting()), ids=lambda one: " ".join(one) if isinstance(one, tuple) else one
+)
+def test_a_letter_that_is_missing_changes_nothing_of_that(path, form, name):
+    for at in range(len(name)):
+        text = form.replace("NAME", name[:at] + name[at + 1 :])
+        for keyword in reversed(path):
+            text = f"{keyword} {{ {text} }}"
+        with pytest.raises(ConfigError, match="unknown"):
+            load(text, lenient=True)
 
 
 def test_a_wrong_value_of_a_known_option_stays_an_error():

@@ -11,7 +11,21 @@ from meta1g_filters.pmult.settings import read_settings
 from tests.fakes.filter_program import FilterProgram
 from tests.fakes.milter import FakeMilter, summary
 from tests.fakes.smtps_process import SmtpsProcess
-from tests.unit.smtps.test_milter import HEADER, MESSAGE, OWN, STEPS, WHOLE, kinds, quit_, stored, until_refused
+from tests.unit.smtps.filterscenes import (  # noqa: F401  tests of both kinds of filters
+    HEADER,
+    MESSAGE,
+    OWN,
+    WHOLE,
+    kinds,
+    quit_,
+    stored,
+    test_a_refusal_is_told_at_its_step,
+    test_a_refused_client_is_sent_away,
+    test_a_refused_helo_stays_refused,
+    test_an_unknown_command_may_be_refused_in_other_words,
+    test_both_filters_hear_the_whole_session_and_the_file_is_what_came,
+    until_refused,
+)
 
 MODULE = "meta1g_filters.pmult.main"
 BIG_BODY = (b"0123456789" * 9 + b"\r\n") * 9000
@@ -64,19 +78,6 @@ def talk(scene, message=MESSAGE, start="250 2.0.0", rcpts=("r@example.org",)):
     return a.heard(), b.heard()
 
 
-def test_both_filters_hear_the_whole_session_and_the_file_is_what_came(scene):
-    heard, other = talk(scene)
-    assert kinds(heard) == kinds(other) == WHOLE
-    told = {one[0]: one[1:] for one in heard}
-    assert told["CONNECT"][0] == "client.example"
-    assert told["CONNECT"][1][0::2] == ["INET", "127.0.0.1"]
-    assert told["CONNECT"][1][1] > 0
-    assert (told["HELO"], told["MAIL"], told["RCPT"]) == (["client.example"], [["<s@example.org>"]], [["<r@example.org>"]])
-    assert [one[1:] for one in heard if one[0] == "HEADER"] == [["From", "a@example.org"], ["Subject", "one\n two"]]
-    assert told["BODY"] == ["body\r\n"]
-    assert stored(scene[0]) == MESSAGE
-
-
 def test_filters_get_their_macros(scene):
     smtps, a, _b = scene
     a.script(negotiate={"lists": [[stage, " ".join(MACROS)] for stage in range(7)]})
@@ -90,47 +91,6 @@ def test_filters_get_their_macros(scene):
 
 
 # -- decisions
-
-
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize(
-    ("answer", "text"),
-    [
-        ([["REJECT"]], "550 5.7.1 Command rejected"),
-        ([["PROGRESS"], *OWN], "554 5.7.9 own words"),
-        ([["SHUTDOWN"]], "421 4.7.0 Service unavailable - closing connection"),
-    ],
-)
-def test_a_refusal_is_told_at_its_step(scene, step, answer, text):
-    smtps, a, b = scene
-    a.script(answers={step: answer})
-    with smtps.client(hello=False) as client:
-        client.expect("220")
-        asked, reply = until_refused(client)
-        assert (asked, reply) == ({"HELO": "EHLO"}.get(step, step if step in ("MAIL", "RCPT", "DATA") else "end"), text)
-        if text.startswith("421"):
-            client.expect("")
-        else:
-            quit_(client)
-    a.heard()
-    assert step not in kinds(b.heard()), "what one refuses, the next one does not hear of"
-    assert smtps.content_files() == []
-
-
-def test_a_refused_client_is_sent_away_and_a_refused_helo_stays_refused(scene):
-    smtps, a, b = scene
-    a.script(answers={"CONNECT": [["REPLYCODE", "554-5.7.9 two\r\n554 5.7.9 lines"]]})
-    with smtps.client(hello=False) as client:
-        assert client.expect("554").startswith("554")
-        quit_(client)
-    a.heard(), b.heard()
-    a.script(answers={"HELO": OWN})
-    with smtps.client(hello=False) as client:
-        client.expect("220")
-        for _ in range(2):
-            client.command("EHLO x.example", "554 5.7.9 own words")
-        quit_(client)
-    a.heard(), b.heard()
 
 
 @pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA", "HEADER", "BODY", "BODYEOB"])

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meta1g.base.reply import Reply
-from meta1g.smtp.limits import PEER_REPLY_LINE_MAX_BYTES, PEER_REPLY_MAX_LINES
+from meta1g.smtp.limits import PEER_REPLY_LINE_MAX_BYTES, PEER_REPLY_LINES_END, PEER_REPLY_MAX_LINES
 from meta1g.smtp.reply import ReplyError, ReplyParser
 
 
@@ -43,7 +43,7 @@ def test_replies_of_servers_are_read(data, reply):
         b"HTTP/1.1 200 OK\r\n",
         b"250 " + b"x" * PEER_REPLY_LINE_MAX_BYTES + b"\r\n",
         b"x" * (PEER_REPLY_LINE_MAX_BYTES + 1),
-        b"250-a\r\n" * (PEER_REPLY_MAX_LINES + 1),
+        b"250-a\r\n" * (PEER_REPLY_LINES_END + 1),
     ],
 )
 def test_what_is_no_reply_is_refused(data):
@@ -92,9 +92,9 @@ def test_replies_before_a_line_that_is_none_are_given_first():
         (b"650 x\r\n", [], "not a reply: 650 x"),
         (b"\0\r\n550 no\r\nx\r\n250 ok\r\n", [Reply(550, "", "no"), Reply(250, "", "ok")], "not a reply: \\x00"),
         (b"x" * 5000, [], f"reply line longer than {PEER_REPLY_LINE_MAX_BYTES} bytes"),
-        (b"250-a\r\n" * PEER_REPLY_MAX_LINES * 2 + b"250 ok\r\n",
-         [Reply(250, "", ("a",) * (PEER_REPLY_MAX_LINES - 1) + ("ok",))],
-         f"reply of more than {PEER_REPLY_MAX_LINES} lines"),
+        (b"250-a\r\n" * PEER_REPLY_LINES_END + b"250-x\r\n250 ok\r\n",
+         [Reply(250, "", "ok")],
+         f"reply of more than {PEER_REPLY_LINES_END} lines"),
     ],
 )  # fmt: skip
 def test_a_liberal_reader_passes_over_what_is_no_reply(data, replies, nonsense):
@@ -138,3 +138,27 @@ def test_the_rest_of_a_reply_that_breaks_off_counts_if_its_code_has_come(data, r
 )
 def test_the_lines_of_one_reply_may_end_differently(data, replies):
     assert ReplyParser().feed(data) == replies
+
+
+def test_of_a_long_reply_the_first_lines_and_the_last_one_are_kept_and_the_last_one_decides():
+    parser = ReplyParser()
+    data = b"250-a\r\n" * (PEER_REPLY_LINES_END - 1) + b"550 5.1.1 no\r\n250 next\r\n"
+    replies = []
+    for first in range(0, len(data), 1000):
+        replies += parser.feed(data[first : first + 1000])
+        assert len(parser._lines) <= PEER_REPLY_MAX_LINES
+    assert replies == [Reply(550, "5.1.1", ("a",) * (PEER_REPLY_MAX_LINES - 1) + ("no",)), Reply(250, "", "next")]
+
+
+@pytest.mark.parametrize(
+    ("data", "reply"),
+    [
+        (b"550-5.1.1 no\r\n550 5.7.1 never\r\n", Reply(550, "5.7.1", ("5.1.1 no", "never"))),
+        (b"550-5.1.1 no\r\n550 5.1.1 never\r\n", Reply(550, "5.1.1", ("no", "never"))),
+        (b"550-5.1.1 no\r\n550 never\r\n", Reply(550, "5.1.1", ("no", "never"))),
+        (b"550-4.1.1 no\r\n550 5.1.1 never\r\n", Reply(550, "5.1.1", ("4.1.1 no", "never"))),
+        (b"550 4.1.1 no\r\n", Reply(550, "", "4.1.1 no")),
+    ],
+)
+def test_nothing_of_a_reply_is_lost_if_its_lines_have_different_enhanced_codes(data, reply):
+    assert ReplyParser().feed(data) == [reply]

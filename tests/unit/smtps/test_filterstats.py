@@ -2,7 +2,7 @@
 
 import pytest
 
-from meta1g.milter.exchange import FilterFault
+from meta1g.milter.errors import FilterFault
 from meta1g.rcb.smtps_qmgr import FilterReport
 from meta1g.rcb.smtps_smar import Checks
 from meta1g.smtps.filterstats import FilterPresence, FilterStats
@@ -10,7 +10,7 @@ from tests.fakes.milter import FakeMilter
 from tests.fakes.policymilter import FakePolicy
 from tests.fakes.qmgr_model import HandClock
 from tests.fakes.smtps_process import SmtpsProcess
-from tests.unit.smtps.test_milter import MESSAGE, quit_
+from tests.unit.smtps.filterscenes import MESSAGE, quit_
 
 CONF = """
 milter a {{ {a} default_action = accept; reply_timeout = 1s; connect_timeout = 1s; }}

@@ -10,7 +10,7 @@ from meta1g.rcb.smtps_smar import Checks
 from tests.fakes.policymilter import FakePolicy
 from tests.fakes.rcb_server import RcbServer
 from tests.fakes.smtps_process import SmtpsProcess
-from tests.unit.smtps.test_milter import HEADER, MESSAGE, kinds, quit_, stored, until_refused
+from tests.unit.smtps.filterscenes import HEADER, MESSAGE, kinds, quit_, stored, until_refused
 
 BIG = HEADER + b"\r\n" + b"0123456789" * 9 + b"\r\n"
 CONNECTED = r"func=smtps\.policy, "
