@@ -28,7 +28,7 @@ SUPPORT = {
     "qmgr": "check env settings limits context resources status filterstatus smtpc_link",
     "smtps": "authsettings check context dialogue filtering filtermacros filterstats limits link listen milters passed "
     "settings tickets tlscheck transaction verify",
-    "smtpc": "auth check forward limits patience settings",
+    "smtpc": "auth check forward limits patience settings sources",
 }
 
 

@@ -15,9 +15,10 @@ from typing import Final
 from meta1g.base.errors import BugError, Module, PermError, TempError
 from meta1g.base.ids import ID_LENGTH
 from meta1g.db import defedb_records as records
-from meta1g.db.bdb import Db, Environment, Txn
+from meta1g.db.bdb import Db, Environment, Txn, log_place
 from meta1g.db.damage import DamageError
 from meta1g.db.defedb_change import DefeDbChange
+from meta1g.db.defedb_pages import in_log
 from meta1g.db.defedb_records import RecordT
 
 MAIN_FILE: Final = "defedb.db"
@@ -37,12 +38,16 @@ class DefeDbBase:
         cache_bytes: memory for pages.
         log_directory: where the log files are; where they were the last time if None, at first in the home.
         keeper: sets damaged records aside; without one they are errors.
+
+    Attributes:
+        index_is_new: the file of the index was missing when it was opened: mend() fills it.
     """
 
     def __init__(
         self, directory: Path, cache_bytes: int, log_directory: Path | None = None, keeper: Keeper | None = None
     ) -> None:
         self.keeper = keeper
+        self.index_is_new = False
         self._bad: dict[bytes, tuple[bytes, str]] = {}  # met by the call that reads now
         self._stale: list[bytes] = []  # entries of the index that it found to be wrong
         self.directory = directory
@@ -61,10 +66,10 @@ class DefeDbBase:
             PermError: it cannot be opened: not allowed, or of another version.
             TempError: it cannot be opened now, the disk may be full.
         """
-        main = self.directory / MAIN_FILE
-        fresh = not (main.exists() and main.stat().st_size)
+        fresh = not _has_bytes(self.directory / MAIN_FILE)
         self._environment = Environment(Module.DEFEDB, self.directory, self._cache_bytes, self._log_directory)
         try:
+            self._check_files()
             self._main = self._env.database(MAIN_FILE)
             self._due = self._env.database(DUE_FILE)
             self._check_version(fresh=fresh)
@@ -74,6 +79,22 @@ class DefeDbBase:
             self.close()
             raise
         self._count = records.COUNT.unpack(count)[0] if count and len(count) == records.COUNT.size else 0
+
+    def _check_files(self) -> None:
+        """Looks for what recovery did not bring back: the library would make an empty file in its place.
+
+        Raises:
+            DamageError: the main file is missing.
+        """
+        there = {name for name in DATABASE_FILES if _has_bytes(self.directory / name)}
+        self.index_is_new = MAIN_FILE in there and DUE_FILE not in there
+        if MAIN_FILE not in there and (there or self._was_used()):
+            raise DamageError(Module.DEFEDB, f"{self.directory / MAIN_FILE}: is missing, or empty")
+
+    def _was_used(self) -> bool:
+        """Tells whether the log has records of a data base.  Blocks: yes (disk)."""
+        logs = log_place(self.directory).glob("log.*")
+        return any(next(in_log(path.read_bytes()), None) is not None for path in logs)
 
     @property
     def _env(self) -> Environment:
@@ -179,3 +200,7 @@ class DefeDbBase:
     def log_end(self) -> tuple[int, int]:
         """Gives number and offset of the end of the log."""
         return self._env.log_end()
+
+
+def _has_bytes(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0

@@ -39,6 +39,7 @@ from meta1g.db.defedb import DefeDb
 from meta1g.db.defedb_base import DATABASE_FILES, DUE_FILE
 from meta1g.db.defedb_pages import AnyRecord, LogTail, Pages, in_log
 from meta1g.db.files import FILES
+from meta1g.db.lostfound import set_aside_strangers
 from meta1g.rcb.envelope import RcptRecord, TaRecord
 
 _PREFIX: Final = "defedb-"
@@ -70,7 +71,11 @@ def open_or_salvage(defedb: DefeDb, lost_found: Path, log: Log, has_content: Has
         PermError: it cannot be opened for another reason.
         TempError, OSError: the disk is full or broken.
     """
-    tail = LogTail(log_place(defedb.directory))
+    set_aside_strangers(defedb.directory, lost_found, log)
+    logs = log_place(defedb.directory)
+    if logs.is_dir():
+        set_aside_strangers(logs, lost_found, log)
+    tail = LogTail(logs)
     damaged, target = _open_somehow(defedb, lost_found, log, has_content)
     if target is not None:
         tail.moved_to(target)
@@ -119,6 +124,9 @@ def _opens(defedb: DefeDb, note: Note | None, log: Log) -> bool:
     except Meta1Error:
         write_note(defedb.directory, note)
         raise
+    if defedb.index_is_new:
+        defedb.close()
+        return False
     write_note(defedb.directory, None)
     return True
 

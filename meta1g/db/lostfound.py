@@ -4,6 +4,7 @@
     ID.envelope         an envelope without content (see recovery.py)
     ibdbN-OFFSET-CRC    a part of an IBDB file
     defedb-N            a DEFEDB whose files could not be read
+    NAME-N              what had the name of a file of a store and is no file
     content-N           ids of content files without envelope when something was set aside that may have held theirs
 
 Invariant: a content file whose id is in the name of a file here, or in a list of them, is no orphan: its envelope may be saved
@@ -12,7 +13,11 @@ by hand.  All other content files are treated as ever.
 Ref: invariants I3 and I12.
 """
 
+import errno
+import itertools
+import os
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -30,6 +35,60 @@ _CONTENT: Final = "content-"
 _ID: Final = re.compile(rb"[SC][0-9A-F]{%d}" % (ID_LENGTH - 1))
 #: Longer names are cut: the key of a damaged record may be anything.
 _NAME_MAX_CHARS: Final = 60
+
+
+#: Files of IBDB and DEFEDB.
+_STORE_FILE: Final = re.compile(r"ibdb[0-9A-F]{8}|LAST|(?:defedb|due)\.db|log\.\d+|DB_CONFIG|DAMAGE", re.ASCII)
+
+
+def set_aside_strangers(directory: Path, lost_found: Path, log: Log, files: Files = FILES) -> int:
+    """Moves away what has the name of a file of a store and is none: a directory, a FIFO, a link that leads nowhere.
+
+    The store then misses a file, which stops no start; what is none could.
+
+    Args:
+        directory: the store's.
+        lost_found: it goes there, or gets another name where it is if that is on another disk.
+        log: gets a line for each.
+        files: the file system.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        OSError: it cannot be moved.
+
+    Blocks: yes (disk).
+    """
+    strangers = [path for path in map(directory.joinpath, files.list(directory)) if _is_stranger(path)]
+    for path in strangers:
+        target = _free(lost_found, path.name)
+        try:
+            files.rename(path, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            target = _free(directory, path.name)
+            files.rename(path, target)
+        log.error("qmgr.damaged", f"is no plain file; set aside as {target}", path=str(path))
+    if strangers:
+        files.sync_directory(directory)
+    return len(strangers)
+
+
+def _is_stranger(path: Path) -> bool:
+    if not _STORE_FILE.fullmatch(path.name):
+        return False
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:  # a link that leads nowhere, or to itself
+        return path.is_symlink()
+
+
+def _free(directory: Path, name: str) -> Path:
+    """Gives a path that nothing has."""
+    numbers = itertools.count(1)
+    return next(path for number in numbers if not os.path.lexists(path := directory / f"{name}-{number}"))
 
 
 def ids_in(data: bytes) -> set[str]:

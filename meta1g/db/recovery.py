@@ -34,7 +34,7 @@ from meta1g.db.defedb import DefeDb
 from meta1g.db.files import FILES, Files
 from meta1g.db.ibdb_reader import Damage, IbdbReader, ibdb_files, last_number, misplaced
 from meta1g.db.ibdb_records import LAST_NAME, LONE_NUMBER, Entry, TaNew, file_header, ta_entry
-from meta1g.db.lostfound import ids_in
+from meta1g.db.lostfound import ids_in, set_aside_strangers
 from meta1g.db.times import bounded, bounded_ta
 from meta1g.rcb.envelope import RcptDone, RcptFlags, RcptRecord, TaCancel, TaDone, TaRecord
 
@@ -230,6 +230,7 @@ def recover(
 
     Disk: everything that is open is in DEFEDB, the IBDB files are gone.
     """
+    set_aside_strangers(ibdb_directory, lost_found, log, files)
     paths = ibdb_files(ibdb_directory, files)
     run = _Recovery(defedb, cdb, lost_found, log, files)
     envelopes = run.read(ibdb_directory, paths)

@@ -59,8 +59,6 @@ def sts_settings(config: Config, smar: Section) -> StsSettings | None:
     section = smar.sub("mta_sts")
     if not section.exists:
         return None
-    from meta1g.smar.https import HttpsClient, HttpsError
-
     name = section.get("CAcert_file")
     path = config.configuration_directory / name if name else None
     if path is not None:

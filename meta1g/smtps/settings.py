@@ -4,7 +4,6 @@ Ref: MeTA1 README, configuration of smtps (option names as in meta1.conf).
 """
 
 from collections.abc import Mapping
-from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module
@@ -198,22 +197,19 @@ def _under_tls(offered: Mapping[Ext, str]) -> dict[Ext, str]:
     return {ext: offered.get(ext, "") for ext in (*offered, Ext.REQUIRETLS) if ext is not Ext.STARTTLS}
 
 
-#: The flag without which an extension is not offered.
-_SWITCHES: Final = {
-    Ext.PIPELINING: "pipelining",
-    Ext.EIGHTBITMIME: "8bitmime",
-    Ext.SMTPUTF8: "smtputf8",
-    Ext.CHUNKING: "chunking",
-    Ext.BINARYMIME: "binarymime",
-    Ext.DELIVERBY: "deliverby",
-    Ext.MT_PRIORITY: "mt_priority",
-    Ext.LIMITS: "limits",
-    Ext.STARTTLS: "starttls",
-    Ext.XVERP: "xverp",
-}
-
-
 def _offered(section: Section, tls: TlsSettings | None) -> dict[Ext, str]:
+    switches = {
+        Ext.PIPELINING: section.flag("pipelining"),
+        Ext.EIGHTBITMIME: section.flag("8bitmime"),
+        Ext.SMTPUTF8: section.flag("smtputf8"),
+        Ext.CHUNKING: section.flag("chunking"),
+        Ext.BINARYMIME: section.flag("binarymime"),
+        Ext.DELIVERBY: section.flag("deliverby"),
+        Ext.MT_PRIORITY: section.flag("mt_priority"),
+        Ext.LIMITS: section.flag("limits"),
+        Ext.STARTTLS: tls is not None and section.flag("starttls"),
+        Ext.XVERP: section.flag("xverp"),
+    }
     by_s = section.get("min_deliver_by")
     arguments = {
         Ext.SIZE: str(section.get("max_message_size")),
@@ -221,8 +217,7 @@ def _offered(section: Section, tls: TlsSettings | None) -> dict[Ext, str]:
         Ext.MT_PRIORITY: "MIXER",
         Ext.LIMITS: _limits(section),
     }
-    off = {ext for ext, flag in _SWITCHES.items() if not section.flag(flag)}
-    return offered_but(off if tls is not None else off | {Ext.STARTTLS}, arguments)
+    return offered_but({ext for ext, on in switches.items() if not on}, arguments)
 
 
 def _limits(section: Section) -> str:

@@ -13,6 +13,7 @@ file is damaged; qmgr goes on, is started again if it ends, and everybody may de
 
 import argparse
 import contextlib
+import os
 import random
 import re
 import shutil
@@ -27,6 +28,7 @@ from zlib import crc32
 
 from meta1g.base.errors import PermError
 from meta1g.base.log import Log
+from meta1g.base.plainfile import open_plain
 from meta1g.db.ibdb_reader import IbdbReader
 from meta1g.db.lostfound import LostFound
 from meta1g.rcb.smtps_qmgr import CloseTransaction
@@ -95,7 +97,22 @@ def _swapped(rng: random.Random, path: Path) -> str:
     return f"swapped with {other.name}"
 
 
-KINDS: tuple[Callable[[random.Random, Path], str], ...] = (_bits, _cut, _cut_between, _zero_pages, _missing, _swapped)
+def _no_file(rng: random.Random, path: Path) -> str:
+    """Leaves something in its place that is no file."""
+    path.unlink()
+    make: Callable[[], None]
+    name, make = rng.choice((("directory", path.mkdir), ("FIFO", lambda: os.mkfifo(path)), ("link", lambda: _link(path))))
+    make()
+    return f"a {name}"
+
+
+def _link(path: Path) -> None:
+    path.symlink_to("/nowhere/at/all")
+
+
+KINDS: tuple[Callable[[random.Random, Path], str], ...] = (
+    *(_bits, _cut, _cut_between, _zero_pages, _missing, _swapped, _no_file),
+)
 STORES = ("cdb", "ibdb", "main", "index", "log")
 MODES = ("killed", "stopped", "running")
 
@@ -187,9 +204,8 @@ class Round:
         return what
 
     def _content(self, one: Message) -> bytes:
-        with contextlib.suppress(OSError):
-            return self.qmgr.cdb.path(one.ta_id).read_bytes()
-        return b""
+        path = self.qmgr.cdb.path(one.ta_id)
+        return path.read_bytes() if path.is_file() else b""
 
     def _file(self) -> Path | None:
         queue = self.qmgr.queue
@@ -236,7 +252,8 @@ class Round:
         """Does as smtpc does: content that is not as it was accepted is never sent as a whole."""
         msg = job.msg
         try:
-            data = self.qmgr.cdb.path(msg.cdb_id).read_bytes()
+            with open_plain(self.qmgr.cdb.path(msg.cdb_id)) as file:
+                data = file.read()
         except OSError as error:
             job.damaged(str(error))
             return

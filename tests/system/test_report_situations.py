@@ -29,7 +29,7 @@ QMGR = (
 )
 TEXTS = "delay_template = <<EOF\nSubject: Verspätet\n\nGrüße von $hostname.\nEOF\n"
 SMTPC = " ".join(f"{step}_timeout = 3s;" for step in ("connect", "greeting", "command", "data", "block", "dot"))
-SMAR = 'aliases { file = "aliases"; type = text; }'
+SMAR = 'aliases { file = "aliases"; type = text; } tls_policy { file = "tls_policy"; type = text; }'
 HEADER = b"From: a@test.example\r\nSubject: test\r\n"
 PLAIN = HEADER + b"\r\ntext of the message\r\n"
 EIGHT_BIT = HEADER + b"\r\ngr\xfc\xdfe\r\n"
@@ -63,6 +63,7 @@ class Situation:
         lmtp: the server speaks LMTP.
         aliases: lines of the aliases file, `%` for the domain.
         to: who gets the report, local part at back.example; that of the sender if empty.
+        tls: what the map tls_policy demands there.
         sender: domain of the sender, `%` for that of the situation.
         orcpt: Original-Recipient.
     """
@@ -77,6 +78,7 @@ class Situation:
     lmtp: bool = False
     aliases: str = ""
     to: str = ""
+    tls: str = ""
     sender: str = "back.example"
     orcpt: str | None = None
     names: tuple[str, ...] = field(default=("r",))
@@ -106,6 +108,8 @@ LARGE_HEADER = HEADER + b"".join(b"X-%d: %b\r\n" % (n, b"z" * 60) for n in range
 RAW_HEADER = b"From: a@test.example\r\nSubject: caf\xe9\r\n\r\ntext\r\n"
 NO_USER: Replies = {"RCPT": "550 5.1.1 no such user\r\n"}
 LONG_SAID = " ".join(["go away"] * 60)
+
+STARTTLS = "250-fake\r\n250 STARTTLS\r\n"
 
 SITUATIONS: dict[str, Situation] = {
     "RCPT is refused without enhanced code": at("RCPT", "550 No such user", "5.0.0"),
@@ -229,6 +233,16 @@ SITUATIONS: dict[str, Situation] = {
         {"RCPT": ["550 5.1.1 no such user\r\n", "250 ok\r\n"]},
         (Told("5.1.1", "550 5.1.1 no such user", "(from <r@%>)", rcpt="a"),), aliases="r@% a@%, b@%", orcpt="rfc822; r@%",
     ),
+    "TLS is demanded and not offered": Situation(
+        {}, **expired(None, "4.7.4", "TLS is required, but the server does not offer it (encrypt: tls_policy"), tls="encrypt"
+    ),
+    "TLS is demanded and refused": Situation(
+        {"EHLO": STARTTLS, "STARTTLS": "454 4.7.0 not now\r\n"},
+        **expired(None, "4.7.5", "TLS is required, but the server refuses STARTTLS: 454 4.7.0 not now"), tls="encrypt",
+    ),
+    "TLS is demanded and breaks": Situation(
+        {"EHLO": STARTTLS, "STARTTLS": "220 go\r\nwhat?\r\n"}, **expired(None, "4.7.5", "TLS handshake"), tls="verify",
+    ),
     "it was relayed": Situation(
         {"EHLO": NO_DSN_8BIT}, (Told("2.0.0", "250 2.0.0 kept", "was taken by a server", "relayed"),), rcpt=("NOTIFY=SUCCESS",)
     ),
@@ -286,6 +300,10 @@ def site(tmp_path_factory) -> Iterator[Site]:
         gateway.conf.parent.mkdir(parents=True)
         aliases = [one.aliases.replace("%", Site.domain(name)) for name, one in SITUATIONS.items() if one.aliases]
         (gateway.conf.parent / "aliases").write_text("\n".join(aliases) + "\n")
+        demands = [
+            f"[127.0.0.1]:{server.port} {SITUATIONS[name].tls}" for name, server in servers.items() if SITUATIONS[name].tls
+        ]
+        (gateway.conf.parent / "tls_policy").write_text("\n".join(demands) + "\n")
         (gateway.conf.parent / "texts").write_text(TEXTS)
         made = Site(stack.enter_context(running(gateway)), back, servers)
         with smtplib.SMTP("127.0.0.1", gateway.port, timeout=60) as client:

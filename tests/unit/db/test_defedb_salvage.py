@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -84,6 +85,35 @@ def test_a_sound_store_is_just_opened(queue):
     assert not queue.open()
     assert queue.keys() == queue.everything
     assert (queue.sink.lines, list(queue.lost.iterdir())) == ([], [])
+
+
+@pytest.mark.parametrize("lost", [("due.db",), ("defedb.db",), ("due.db", "defedb.db"), ("defedb.db", "log.0000000001")])
+@pytest.mark.parametrize("damage", [os.unlink, lambda path: os.truncate(path, 0)])
+def test_a_file_that_is_missing_after_a_clean_stop_is_noticed(queue, lost, damage):
+    """Recovery reads the log from the last checkpoint on, and the library makes an empty file where there is none."""
+    everything = queue.fill()
+    for name in lost:
+        damage(queue.home / name)
+    assert queue.open()
+    if "log.0000000001" not in lost:
+        assert queue.keys() == everything
+        assert len(queue.db.due(NOW + TAS, 5 * TAS)) == len(everything)
+    assert "func=qmgr.defedb" in "".join(queue.sink.lines)
+
+
+NO_FILES = {"directory": Path.mkdir, "FIFO": os.mkfifo, "link": lambda path: path.symlink_to("/nowhere")}
+
+
+@pytest.mark.parametrize("what", NO_FILES)
+@pytest.mark.parametrize("name", ["due.db", "defedb.db", "log.0000000001", "DAMAGE", "DB_CONFIG"])
+def test_what_is_no_file_stops_no_start_and_is_set_aside(queue, name, what):
+    everything = queue.fill()
+    (queue.home / name).unlink(missing_ok=True)
+    NO_FILES[what](queue.home / name)
+    queue.open()
+    assert queue.keys() == everything
+    assert f"path={queue.home / name}, stat=is no plain file; set aside as {queue.lost}/{name}" in "".join(queue.sink.lines)
+    assert name in {path.name.rpartition("-")[0] for path in queue.lost.iterdir()}
 
 
 def test_a_damaged_first_page_costs_nothing(queue):

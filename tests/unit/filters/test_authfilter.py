@@ -431,10 +431,6 @@ def test_a_key_that_everybody_can_read_is_refused(configured, tmp_path):
         read_settings(file)
 
 
-def test_the_page_of_options_is_current():
-    assert (Path(__file__).parents[3] / "docs/filter-authentication-options.md").read_text() == options.markdown()
-
-
 def test_the_sample_is_right_as_it_is_and_with_all_that_it_suggests(tmp_path):
     text = (Path(__file__).parents[3] / "contrib/filters/etc/authfilter.conf").read_text()
     file = tmp_path / "authfilter.conf"
