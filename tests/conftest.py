@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.groups import GroupScheduling
+from tests.groups import GroupScheduling, run_and_tell_briefly
 
 #: Examples have no time limit of their own: a busy machine is no reason to fail.  pytest-timeout watches over each test.
 settings.register_profile("untimed", deadline=None)
@@ -74,3 +74,8 @@ def pytest_collection() -> Iterator[object]:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> GroupScheduling | None:
     return GroupScheduling(config, log) if config.getoption("dist") in ("load", "loadgroup") else None
+
+
+@pytest.hookimpl
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    return run_and_tell_briefly(item, nextitem)

@@ -20,6 +20,7 @@ _WORDS: Final[Mapping[str, Callable[[Any], bool]]] = {
     "seconds": lambda value: isinstance(value, int | float) and not isinstance(value, bool) and value >= 0,
     "milliseconds": lambda value: isinstance(value, int | float) and not isinstance(value, bool) and value >= 0,
     "true or false": lambda value: isinstance(value, bool),
+    "object": lambda value: isinstance(value, dict),
     "true": lambda value: value is True,
     "time": lambda value: isinstance(value, str) and _TIME.fullmatch(value) is not None,
 }

@@ -1,6 +1,10 @@
-"""The Python files of the project, for tests that read them."""
+"""The Python files of the project, for tests that read them, and their syntax trees, made once for all.
+
+Those tests are in the group "sources": one worker has the trees, not each of them.  Nobody changes a tree.
+"""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,9 +28,26 @@ def programs(root: Path) -> Iterator[Path]:
                 yield path
 
 
-def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Gives all nodes of the syntax tree of a file, in the order of ast.walk(): the module is the first."""
+    return _nodes(path, path.stat().st_mtime_ns)
+
+
+def tree(path: Path) -> ast.Module:
+    """Gives the syntax tree of a file."""
+    module = nodes(path)[0]
+    assert isinstance(module, ast.Module)
+    return module
+
+
+@functools.cache
+def _nodes(path: Path, _changed_ns: int) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(path.read_text())))
+
+
+def functions(module: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     """Gives the functions of a module, inner ones too; looks at statements alone, since expressions have none."""
-    for node in ast.iter_child_nodes(tree):
+    for node in ast.iter_child_nodes(module):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
         if isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case):

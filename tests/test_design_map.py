@@ -9,6 +9,10 @@ import pytest
 from contrib.lib import design_map
 from contrib.lib.design_map import MAP, MARKER, PACKAGE, REFERENCES, ROOT, UnknownReferenceError
 from contrib.lib.design_names import C_NAMES
+from tests.sources import nodes
+
+pytestmark = pytest.mark.xdist_group("sources")
+
 
 PATH = re.compile(r"(?<![/.])\b(?:meta1g|tests|docs|bench|contrib)(?:/[A-Za-z0-9_.-]+)*(?: [a-z0-9_]+\.py)*")
 
@@ -53,7 +57,7 @@ def test_names_of_meta1_stand_beside_files_that_exist():
 
 def docstrings() -> Iterator[tuple[str, str]]:
     for path in design_map.files():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
                 yield str(path.relative_to(ROOT)), " ".join(text.split())
 

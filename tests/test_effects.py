@@ -24,6 +24,7 @@ from meta1g.qmgr import settings as qmgr_settings
 from meta1g.smtpc import settings as smtpc_settings
 from meta1g.smtps import settings as smtps_settings
 from tests.shown import SHOWN, VALUES_SHOWN
+from tests.sources import nodes
 from tests.unit.conf.text import load
 
 PROJECT = Path(__file__).parents[1]
@@ -140,7 +141,7 @@ SETTINGS = {
 def attributes_read(component, but):
     """Gives the attributes that a component reads, outside of the module that makes the settings."""
     paths = [path for path in (PACKAGE / component).rglob("*.py") if path.name != but]
-    return {one.attr for path in paths for one in ast.walk(ast.parse(path.read_text())) if isinstance(one, ast.Attribute)}
+    return {one.attr for path in paths for one in nodes(path) if isinstance(one, ast.Attribute)}
 
 
 @pytest.mark.parametrize("settings", sorted(SETTINGS))

@@ -12,6 +12,10 @@ from meta1g.base import eventlist
 from meta1g.base.events import EVENTS, component_of
 from meta1g.base.logkeys import LOG_KEYS
 from tests.seen import SEEN
+from tests.sources import nodes
+
+pytestmark = pytest.mark.xdist_group("sources")
+
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("meta1g", "contrib/filters/meta1g_filters")
@@ -62,7 +66,7 @@ def uses() -> list[Use]:
 
 def _uses() -> Iterator[Use]:
     for path in sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
-        for call in ast.walk(ast.parse(path.read_text())):
+        for call in nodes(path):
             if not isinstance(call, ast.Call):
                 continue
             name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")

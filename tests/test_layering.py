@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.sources import DIRECTORIES, FILTERS, ROOT, programs
+from tests.sources import DIRECTORIES, FILTERS, ROOT, nodes, programs
+
+pytestmark = pytest.mark.xdist_group("sources")
 
 PACKAGE = ROOT / "meta1g"
 
@@ -92,7 +94,7 @@ FILE_READERS = {"conf/load.py"}
 
 def imported_names(path: Path) -> Iterator[str]:
     """Gives every module name that a file imports; relative imports come as `.`."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -235,7 +237,7 @@ def test_pure_packages_open_nothing(package):
     for path in (PACKAGE / package).rglob("*.py"):
         if str(path.relative_to(PACKAGE)) in FILE_READERS:
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id not in ("open", "print", "input"), f"{path}:{node.lineno}"
 
@@ -251,9 +253,48 @@ def test_pure_packages_open_nothing(package):
     ],
 )
 def test_a_process_loads_only_its_own_kind_of_threads(program, absent):
-    code = f"import sys, meta1g.{program}.main; print([m for m in {absent!r} if m in sys.modules])"
+    assert loaded(f"meta1g.{program}.main", absent) == []
+
+
+#: What only some configurations, messages or mistakes need: whoever needs it loads it late.  Each costs a start 1 to 20 ms.
+LATE = (
+    *("ast", "asyncio", "concurrent", "difflib", "dis", "email", "hashlib", "hmac", "http", "importlib.metadata", "logging"),
+    *("multiprocessing", "shutil", "ssl", "statistics", "tempfile", "unittest", "uuid", "zipfile"),
+    *("argon2", "cryptography", "dns", "idna", "meta1g.milter.machine", "meta1g.pmilter.machine", "meta1g.sasl.stored"),
+)
+STARTED = {
+    "meta1g.mcp.main": ("dns", "random"),
+    "meta1g.qmgr.main": ("ctypes", "random", "subprocess"),
+    "meta1g.smar.main": ("ctypes", "subprocess"),
+    "meta1g.smtpc.main": ("ctypes", "random", "subprocess"),
+    "meta1g.smtps.main": ("ctypes", "random", "subprocess"),
+}
+CHECKS = ("meta1g.qmgr.check", "meta1g.smar.check", "meta1g.smtpc.check", "meta1g.smtps.check")
+
+
+@pytest.mark.parametrize("module", STARTED)
+def test_a_process_loads_late_what_few_need(module):
+    """Before it reads the configuration, and by reading it."""
+    assert loaded(module, (*LATE, *STARTED[module])) == []
+
+
+@pytest.mark.parametrize("module", CHECKS)
+def test_the_check_of_a_component_loads_nothing_that_only_a_server_needs(module):
+    server = module.replace("check", "server")
+    assert loaded(module, (*LATE, "ctypes", "gevent", "meta1g.st", "meta1g.pt.evthr", "meta1g.smar.resolver", server)) == []
+
+
+def loaded(module: str, names: tuple[str, ...]) -> list[str]:
+    """Gives those of some modules that a process has loaded after it has imported one of ours and parsed a configuration."""
+    code = f"""
+import sys, {module}
+from meta1g.conf.grammar import parse
+from meta1g.conf.tree import Source
+parse(Source("t", "a = 1; b {{ c = {{ d, e }}; }}"))
+print(*(name for name in {names!r} if name in sys.modules))"""
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
-    assert (result.stdout, result.returncode) == ("[]\n", 0), result.stderr
+    assert result.returncode == 0, result.stderr
+    return result.stdout.split()
 
 
 @pytest.mark.parametrize(
@@ -284,7 +325,7 @@ def patching(path: Path) -> Iterator[str]:
     for name in imported_names(path):
         if "monkey" in name.split("."):
             yield f"{path}: imports {name}"
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Attribute) and (node.attr == "monkey" or node.attr.startswith("patch_")):
             yield f"{path}:{node.lineno}: .{node.attr}"
 

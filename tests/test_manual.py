@@ -9,7 +9,7 @@ from contrib.lib.manual import fitting
 from contrib.lib.programs import actions, console_scripts
 from meta1g.base import paths
 from meta1g.tools import qmgrctl
-from tests.manual.blocks import DOCS, BlockError, blocks, blocks_of, pages
+from tests.manual.blocks import DOCS, BlockError, blocks, blocks_of, by_tests, pages
 from tests.manual.player import fits
 from tests.tables import rows
 
@@ -21,6 +21,12 @@ def test_every_block_says_how_it_is_run(page):
             assert block.commands(), block.where
 
 
+@pytest.mark.parametrize("page", [page for page in pages() if by_tests(page)])
+def test_a_test_that_a_block_names_takes_it_from_its_page(page):
+    for test, _what, _text in by_tests(page):
+        assert re.search(rf"[\"']{re.escape(page)}[\"']", (DOCS.parent / test).read_text()), f"{test} does not read {page}"
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -28,6 +34,7 @@ def test_every_block_says_how_it_is_run(page):
         "```\nno kind\n```\n",
         "```text\nonly shown, but why?\n```\n",
         "```text not run: why?\n```\n",
+        "```text run by somebody: a file\n```\n",
         "```sh\n$ ls\n```\n",
         "```console fast\n$ ls\n```\n",
         "```conf in\n```\n",

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sources import tree
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "message.md"
 SPAN = re.compile(r"`(?P<file>[a-z0-9_/]+\.py)(?:: (?P<names>[A-Za-z0-9_., ]+))?`")
@@ -26,7 +28,7 @@ SUPPORT = {
     "qmgr": "check env settings limits context resources status filterstatus smtpc_link",
     "smtps": "authsettings check context dialogue filtering filtermacros filterstats limits link listen milters passed "
     "settings tickets tlscheck transaction verify",
-    "smtpc": "auth check forward limits patience settings",
+    "smtpc": "auth check forward limits patience settings sources",
 }
 
 
@@ -34,7 +36,7 @@ SUPPORT = {
 def names_of(path: Path) -> frozenset[str]:
     """Gives the functions, classes and methods of a file, as the page writes them."""
     found = set()
-    for node in ast.parse(path.read_text()).body:
+    for node in tree(path).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             found.add(node.name)
         if isinstance(node, ast.ClassDef):

@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
-from tests.sources import PRODUCT, ROOT
+import pytest
+
+from tests.sources import PRODUCT, ROOT, nodes, tree
+
+pytestmark = pytest.mark.xdist_group("sources")
 
 TESTS = ROOT / "tests"
 #: Words of the field that each component or machine has one of; nobody uses two of them side by side under this name.
@@ -27,7 +31,7 @@ def python_files() -> list[Path]:
 
 def public_names(path: Path) -> Iterator[str]:
     """Gives the classes of a module, and what it calls a type: a name in CamelCase that is assigned."""
-    for node in ast.parse(path.read_text()).body:
+    for node in tree(path).body:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             yield node.name
         elif isinstance(node, ast.Assign | ast.AnnAssign):
@@ -52,7 +56,7 @@ def test_no_module_has_two_things_under_a_word_that_each_component_has_one_of():
     """`from a import Event as AEvent` says which one is meant."""
     for path in python_files():
         taken: dict[str, set[str]] = defaultdict(set)
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.ImportFrom) and node.module:
                 for alias in node.names:
                     if alias.name in EACH_HAS_ONE and alias.asname is None:

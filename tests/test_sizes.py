@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.sources import DIRECTORIES, FILTERS, PRODUCT, ROOT, functions, programs
+from tests.sources import DIRECTORIES, FILTERS, PRODUCT, ROOT, functions, programs, tree
+
+pytestmark = pytest.mark.xdist_group("sources")
 
 FILE_MAX_LINES = 500
 FUNCTION_MAX_LINES = 40
@@ -35,7 +37,7 @@ def test_no_file_is_too_long(directory):
 def too_long(path: Path) -> list[str]:
     """Names the functions of a file that are too long, docstrings not counted."""
     found = []
-    for node in functions(ast.parse(path.read_text())):
+    for node in functions(tree(path)):
         first = node.body[1].lineno if ast.get_docstring(node) and len(node.body) > 1 else node.lineno
         length = (node.end_lineno or first) - first + 1
         if length > FUNCTION_MAX_LINES:
@@ -78,4 +80,4 @@ def test_the_shells_around_the_protocol_of_a_connection_are_thin():
 
 def test_every_module_says_what_it_is():
     assert FILTERS / "dns.py" in python_files()
-    assert [str(p) for p in python_files() if p.read_text().strip() and not ast.get_docstring(ast.parse(p.read_text()))] == []
+    assert [str(p) for p in python_files() if p.read_text().strip() and not ast.get_docstring(tree(p))] == []

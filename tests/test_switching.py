@@ -12,6 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+from tests.sources import nodes, tree
+
+pytestmark = pytest.mark.xdist_group("sources")
+
+
 PACKAGE = Path(__file__).parents[1] / "meta1g"
 #: packages that run in state threads
 THREADED = ("st", "smtps", "smtpc")
@@ -53,8 +60,8 @@ def calls_of(node: ast.AST) -> Iterator[tuple[str, str]]:
 
 def functions_of(path: Path) -> Iterator[Function]:
     """Gives the functions of a module and the methods of its classes."""
-    tree = ast.parse(path.read_text())
-    for node in tree.body:
+    module = tree(path)
+    for node in module.body:
         if isinstance(node, ast.FunctionDef):
             yield function(path, "", node)
         elif isinstance(node, ast.ClassDef):
@@ -72,13 +79,13 @@ def function(path: Path, owner: str, node: ast.FunctionDef) -> Function:
 
 def bases_of(paths: list[Path]) -> dict[str, list[str]]:
     """Gives the names of the bases of each class."""
-    classes = [node for path in paths for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+    classes = [node for path in paths for node in nodes(path) if isinstance(node, ast.ClassDef)]
     return {node.name: [base.id for base in node.bases if isinstance(base, ast.Name)] for node in classes}
 
 
 def imports_of(path: Path) -> dict[str, str]:
     """Gives the last part of the module that each name comes from; what `meta1g.st` offers is its own."""
-    imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    imports = [node for node in nodes(path) if isinstance(node, ast.ImportFrom)]
     return {alias.name: (node.module or "").rpartition(".")[2] for node in imports for alias in node.names}
 
 

@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.sources import nodes
+
+pytestmark = pytest.mark.xdist_group("sources")
+
+
 ROOT = Path(__file__).parents[1]
 DEFAULTS = ("Switches: no.", "Blocks: no.")
 #: classes whose objects cannot be changed anyhow
@@ -25,7 +30,7 @@ def is_frozen(node: ast.ClassDef) -> bool:
 
 def needless(path: Path) -> Iterator[str]:
     """Gives one line for each tag of a file that says nothing new."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             text = ast.get_docstring(node) or ""
             tags = (*DEFAULTS, "Immutable.") if isinstance(node, ast.ClassDef) and is_frozen(node) else DEFAULTS

@@ -12,6 +12,7 @@ import itertools
 import os
 import select
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -88,6 +89,16 @@ def free_port(host: str = "127.0.0.1") -> int:
         with contextlib.suppress(OSError), socket.create_server((host, port)):
             return port
     raise OSError(errno.EADDRINUSE, f"no free port for {host}")
+
+
+def copy_package(target: Path) -> None:
+    """Copies the package to where other accounts can read it, with the byte code, which they could not write.
+
+    Args:
+        target: a directory; what others may do in it is up to the caller.
+    """
+    being_written = shutil.ignore_patterns("*.pyc.*")
+    shutil.copytree(ROOT / "meta1g", target / "meta1g", ignore=being_written)
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float, what: str) -> None:

@@ -9,11 +9,28 @@ Owner: none; it does not matter which thread compiles first.
 Ref: Python, "dataclasses"; our choice.
 """
 
-import dataclasses
+import importlib
+import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __all__ = ["dataclass"]
+
+
+class _Late(ModuleType):
+    """Stands for a module that is loaded when something in it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+# dataclasses and ply import inspect, which loads the parser of Python, and use nothing of it for what we do.
+if "inspect" not in sys.modules:
+    sys.modules["inspect"] = _Late("inspect")
+import dataclasses  # noqa: E402
 
 if TYPE_CHECKING:
     from dataclasses import dataclass
@@ -48,7 +65,7 @@ def _waiting(made: type, name: str, frozen: bool) -> Callable[..., Any]:
     """Gives a method that lets itself be compiled, gives its place away, and calls what took it."""
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        real = _compiled(made, name, frozen)
+        real = _init(made, frozen) if name == "__init__" else _lent(made, name, frozen)
         setattr(made, name, real)
         return real(self, *args, **kwargs)
 
@@ -57,23 +74,47 @@ def _waiting(made: type, name: str, frozen: bool) -> Callable[..., Any]:
     return method
 
 
-def _compiled(made: type, name: str, frozen: bool) -> Callable[..., Any]:
-    """Lets the standard library make a method, on a class that has the fields and nothing else."""
+def _init(made: type, frozen: bool) -> Callable[..., None]:
+    """Makes the one method that nearly every class needs: the standard library would compile two more for a frozen class."""
+    scope: dict[str, Any] = {"_set": object.__setattr__, "_ABSENT": object(), "__name__": made.__module__}
+    by_place, by_name, lines = ["self"], ["*"], []
+    for field in dataclasses.fields(made):
+        name, factory = field.name, field.default_factory is not dataclasses.MISSING
+        given = factory or field.default is not dataclasses.MISSING
+        if not given and not field.init:
+            continue
+        scope[f"_default_{name}"] = field.default_factory if factory else field.default
+        value = f"_default_{name}{'()' if factory else ''}"
+        if field.init:
+            default = "=_ABSENT" if factory else f"=_default_{name}" if given else ""
+            (by_name if field.kw_only else by_place).append(name + default)
+            value = f"{value} if {name} is _ABSENT else {name}" if factory else name
+        lines.append(f"_set(self, {name!r}, {value})" if frozen else f"self.{name} = {value}")
+    if hasattr(made, "__post_init__"):
+        lines.append("self.__post_init__()")
+    words = ", ".join([*by_place, *(by_name if len(by_name) > 1 else [])])
+    exec(f"def __init__({words}):\n " + "\n ".join(lines or ["pass"]), scope)  # noqa: S102  as dataclasses does
+    method: Callable[..., None] = scope["__init__"]
+    method.__qualname__ = f"{made.__qualname__}.__init__"
+    method.__annotations__ = {**{field.name: field.type for field in dataclasses.fields(made) if field.init}, "return": None}
+    return method
+
+
+def _lent(made: type, name: str, frozen: bool) -> Callable[..., Any]:
+    """Lets the standard library make another method, on a class that has the fields and nothing else."""
     fields = dataclasses.fields(made)
     scope: dict[str, Any] = {field.name: field for field in fields}
     scope["__annotations__"] = {field.name: field.type for field in fields}
     scope |= {"__module__": made.__module__, "__qualname__": made.__qualname__, "__doc__": "Lends its methods."}
-    if hasattr(made, "__post_init__"):
-        scope["__post_init__"] = made.__post_init__
     lender = type(made.__name__, (), scope)
     how = dataclasses.dataclass(
-        init=name == "__init__",
+        init=False,
         repr=name == "__repr__",
-        eq=name in ("__eq__", "__hash__"),
-        frozen=frozen and name in ("__init__", "__hash__"),  # it decides how they are made
+        eq=name != "__repr__",
+        frozen=frozen and name == "__hash__",  # it decides whether there is one
     )
-    made_method: Callable[..., Any] = how(lender).__dict__[name]
-    return made_method
+    method: Callable[..., Any] = how(lender).__dict__[name]
+    return method
 
 
 def _frozen(made: type[Any], slots: bool) -> dict[str, Callable[..., Any]]:

@@ -51,8 +51,8 @@ class Reply:
 
     @property
     def one_line(self) -> str:
-        """The text as one line."""
-        return self.text if isinstance(self.text, str) else " ".join(self.text)
+        """The text as one line; empty lines leave nothing behind."""
+        return self.text if isinstance(self.text, str) else " ".join(filter(None, self.text))
 
     @property
     def is_ok(self) -> bool:

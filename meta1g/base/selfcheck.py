@@ -21,6 +21,8 @@ from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM, EX_OK, EX_SOFTWARE, EX_TE
 
 #: What Python loads of a package.
 _CODE: Final = (".py", ".so")
+#: Packages that this process has found readable: several components that check themselves in it look once.
+_READABLE: Final[set[str]] = set()
 
 
 class Findings:
@@ -101,7 +103,8 @@ class Findings:
 
     def libraries(self, *names: str) -> None:
         """Looks whether this package and libraries can be found and read, without the time that it takes to load them."""
-        for name in ("meta1g", *names):
+        for name in (one for one in ("meta1g", *names) if one not in _READABLE):
+            known = len(self.lines)
             with self.part():
                 spec = importlib.util.find_spec(name)
                 if spec is None:
@@ -110,6 +113,8 @@ class Findings:
                     continue
                 for place in spec.submodule_search_locations or ():
                     self._readable(Path(place))
+            if len(self.lines) == known:
+                _READABLE.add(name)
 
     def _readable(self, directory: Path) -> None:
         """Names the first file or directory of a package that cannot be read, if there is one."""

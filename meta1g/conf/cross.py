@@ -210,6 +210,10 @@ def _server_auth(section: Section) -> Iterator[Problem]:
             needed = _NEEDS.get(name, _BACK_ENDS)
             if given[0] not in needed:
                 yield Problem(section.place(option), f"{option}: {name} does not work with {given[0]}; it needs {needed[0]}")
+    for name in section.get("trusted_mechanisms") if section.get("mechanisms") else ():
+        if name not in section.get("mechanisms"):
+            text = f"trusted_mechanisms: {name} is not among mechanisms, so nobody logs in by it; add it there or remove it"
+            yield Problem(section.place("trusted_mechanisms"), text)
 
 
 def _order(low: str, high: str) -> Rule:

@@ -12,9 +12,6 @@ from meta1g.conf.values import Bool, Choice, Flag, Flags, Int, ListOf, Text, Tim
 _SERVER_MECHANISMS: Final = ListOf(
     Choice(("plain", "login", "scram-sha-256", "scram-sha-256-plus", "scram-sha-1", "cram-md5", "external"))
 )
-_MECHANISMS: Final = ListOf(
-    Choice(("plain", "login", "scram-sha-256", "scram-sha-256-plus", "scram-sha-1", "cram-md5", "external"))
-)
 _FILES: Final = (
     option("cert_file", PATH, None, R, "Certificate with its chain (PEM), relative to the configuration directory."),
     option("key_file", PATH, None, R, "Private key (PEM)."),

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from ply import yacc
 
-from meta1g.conf.lexer import tokenize, tokens  # noqa: F401  ply looks for the name `tokens`
+from meta1g.conf.lexer import tokenize, tokens
 from meta1g.conf.recover import TokenStream
 from meta1g.conf.tree import OptionNode, Problem, SectionNode, Source, TreeEntry, Value
 
@@ -129,23 +129,32 @@ class _Tables:
     """The LALR tables in the shape in which a parser takes them.  Immutable."""
 
     def __init__(self, made: Any) -> None:
-        self.lr_productions = made.productions
-        self.lr_action = made.action
-        self.lr_goto = made.goto
+        self.lr_productions = made.lr_productions
+        self.lr_action = made.lr_action
+        self.lr_goto = made.lr_goto
         #: States that can only reduce do so whatever comes; an error is then found where a statement begins.
         self.defaulted_states = {
-            state: min(actions.values()) for state, actions in made.action.items() if len(set(actions.values())) == 1
+            state: min(actions.values()) for state, actions in made.lr_action.items() if len(set(actions.values())) == 1
         }
         self.defaulted_states = {state: act for state, act in self.defaulted_states.items() if act < 0}
 
 
 @functools.cache
 def _tables() -> _Tables:
-    """Makes the tables; they are kept in memory only."""
-    this = sys.modules[__name__]
-    quiet = yacc.NullLogger()
-    made = yacc.yacc(module=this, start="conf", debug=False, write_tables=False, tabmodule="no_such_tables", errorlog=quiet)
-    return _Tables(made)
+    """Makes the tables; they are kept in memory only.
+
+    It is what yacc.yacc() does, without its look for mistakes in this file: a test lets it look.
+    """
+    names = vars(sys.modules[__name__])
+    rules = [names[name] for name in names if name.startswith("p_") and name != "p_error"]
+    made = yacc.Grammar(list(tokens))
+    for rule in sorted(rules, key=lambda rule: int(rule.__code__.co_firstlineno)):
+        for file, line, name, words in yacc.parse_grammar(rule.__doc__, __file__, rule.__code__.co_firstlineno):
+            made.add_production(name, words, rule.__name__, file, line)
+    made.set_start("conf")
+    tables = yacc.LRGeneratedTable(made, log=yacc.NullLogger())
+    tables.bind_callables(names)
+    return _Tables(tables)
 
 
 def _too_deep(found: list[Any]) -> int | None:

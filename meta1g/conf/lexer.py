@@ -103,7 +103,8 @@ def _unescape(t: Any, text: str) -> str:
 
 @functools.cache
 def _master() -> Any:
-    return lex.lex(module=sys.modules[__name__], errorlog=lex.NullLogger())
+    # a test looks for mistakes in this file, not every start; no file of tables is read or written
+    return lex.lex(module=sys.modules[__name__], errorlog=lex.NullLogger(), optimize=True, lextab=())
 
 
 def tokenize(text: str) -> tuple[list[Any], list[Problem]]:

@@ -196,15 +196,16 @@ def markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def other_markdown(title: str, made_by: str, root: SectionDef) -> str:
+def other_markdown(program: str, module: str, root: SectionDef) -> str:
     """Gives the page of other tables than the gateway's: those of a filter.
 
     Args:
-        title: of the page.
-        made_by: where the tables stand, and what makes the page of them.
+        program: the filter.
+        module: where the tables stand; as a program it makes the page of them.
         root: the tables.
     """
-    lines = [f"# {title}", "", f"Made from the tables in {made_by}; do not edit.", "", "The language is that of meta1.conf(5)."]
+    made_by = f"Made by `python -m {module}` from the tables of that module; do not edit."
+    lines = [f"# Options of {program}", "", made_by, "", "The language is that of meta1.conf(5)."]
     for definition, path in walk(root):
         title = f"Section {' '.join(path)}" if path else definition.meaning.removesuffix(".")
         chapter = _Chapter(title, definition.meaning, definition, path, definition.options)

@@ -480,10 +480,10 @@ def shown(text: str) -> str:
 
 def nearest(word: str, names: Iterable[str]) -> str:
     """Gives the known name that a misspelt one is nearest to; empty if none is near."""
-    import difflib
+    from difflib import get_close_matches  # for the few that misspell something
 
     lowered = {name.lower(): name for name in reversed(list(itertools.islice(names, COMPARED_MAX)))}
-    near = difflib.get_close_matches(word.lower()[:SHOWN_MAX_CHARS], list(lowered), n=1, cutoff=_NEAR)
+    near = get_close_matches(word.lower()[:SHOWN_MAX_CHARS], list(lowered), n=1, cutoff=_NEAR)
     return lowered[near[0]] if near else ""
 
 

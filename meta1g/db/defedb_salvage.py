@@ -310,7 +310,7 @@ class _Filler:
 
     def _replay(self, logs: list[tuple[str, Path]]) -> bool:
         """Plays the log again from its beginning; tells whether that went well."""
-        import shutil
+        import shutil  # loads much, for what is hardly ever damaged
 
         work = self._target / _REPLAY
         shutil.rmtree(work, ignore_errors=True)

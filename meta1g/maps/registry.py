@@ -157,6 +157,12 @@ def _file(spec: MapSpec) -> Path:
     return spec.file
 
 
+def _passwd(spec: MapSpec, loader: Loader) -> Map:
+    from meta1g.maps.passwd import PasswdMap  # few need it, and ctypes with it
+
+    return PasswdMap(spec.name)
+
+
 def _socket(spec: MapSpec, loader: Loader) -> Map:
     mapname = spec.mapname or spec.name
     if spec.path is not None:
@@ -166,12 +172,6 @@ def _socket(spec: MapSpec, loader: Loader) -> Map:
     raise PermError(Module.MAP, f"{spec.where}: map {spec.name}: give path = ..., or address and port")
 
 
-def _passwd(spec: MapSpec) -> Map:
-    from meta1g.maps.passwd import PasswdMap
-
-    return PasswdMap(spec.name)
-
-
 #: Type name -> maker; `sequence` is made by the registry itself, because it needs the other maps.
 TYPES: Final[Mapping[str, Callable[[MapSpec, Loader], Map]]] = {
     "hash": lambda spec, loader: BdbMap(spec.name, _file(spec), loader=loader),
@@ -179,7 +179,7 @@ TYPES: Final[Mapping[str, Callable[[MapSpec, Loader], Map]]] = {
     "text": lambda spec, loader: TextMap(spec.name, _file(spec), loader=loader),
     "regex": lambda spec, loader: RegexMap(spec.name, _file(spec), loader=loader),
     "cidr": lambda spec, loader: CidrMap(spec.name, _file(spec), loader=loader),
-    "passwd": lambda spec, loader: _passwd(spec),
+    "passwd": _passwd,
     "socket": _socket,
     "static": lambda spec, loader: StaticMap(spec.name, spec.entries),
 }

@@ -6,7 +6,8 @@ LOG-MADE is 1 if mcp makes the log file of the component, else 0; COUNT argument
 a check has said, a NUL, its exit code and a line end tell that it is over.  So mcp knows whose words are whose, and which
 check was at work when the process ends early.
 
-Nothing of mcp is imported: a component is found by its name, as by the command line of its program.
+Nothing of mcp is imported: a component is found by its name, as by the command line of its program.  Before a start mcp
+calls check_all() itself, in a child (precheck.py).
 
 Owner: the process.
 Ref: base/selfcheck.py; our choice.
@@ -16,7 +17,7 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from meta1g.base import cli
@@ -56,10 +57,10 @@ def unpack(words: Sequence[str]) -> Iterator[Item]:
         words = words[end:]
 
 
-def main(words: Sequence[str]) -> None:
-    """Checks all components and tells on standard error what they say."""
+def check_all(items: Iterable[Item]) -> None:
+    """Checks components and tells on standard error what they say."""
     config = os.environ.pop(CONFIG_FD, None)
-    for item in unpack(words):
+    for item in items:
         os.environ.pop(LOG_MADE, None)
         if item.log_made:
             os.environ[LOG_MADE] = "1"
@@ -84,4 +85,4 @@ def _check(item: Item) -> int:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    check_all(unpack(sys.argv[1:]))

@@ -1,21 +1,24 @@
-"""Starts a child: two pipes, descriptors, limits, umask, groups, group, user, exec.
+"""Starts a child: two pipes, descriptors, limits, umask, groups, group, user, exec; or goes on in one, as what mcp is.
 
 The child gets standard input, output and error, the read end of a pipe whose only write end mcp holds (its end means
 that mcp is gone), the write end of a pipe that tells mcp when it is ready, a program of this package also a copy of the
 configuration as it was checked, and nothing else.
 
-Invariant: between fork and exec the child drops every privilege, or does not come to exec.
+Invariant: between fork and exec the child drops every privilege, or does not come to exec.  A child without exec has
+those of mcp already (Identity.drop is False), and nothing else of it but its memory.
 Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on); base/privileges.py.
 """
 
 import contextlib
 import os
 import resource
+import signal
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn, Protocol
 
 import meta1g
 from meta1g.base import privileges
@@ -59,6 +62,50 @@ class Launch:
     directory: Path
     stderr: Path | None = None
     config: str = field(default="", compare=False, repr=False)
+
+
+class ChildProcess(Protocol):
+    """What a Popen and a Forked have in common."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Gives the exit code of the process, negative for a signal; None while it runs."""
+        ...
+
+    def wait(self) -> int:
+        """Waits for the end of the process; gives what poll() would.  Blocks: yes."""
+        ...
+
+
+class Forked:
+    """A child that goes on in the memory of mcp.
+
+    Args:
+        pid: its process id.
+
+    Owner: the event loop.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._code: int | None = None
+
+    def poll(self) -> int | None:
+        """Gives its exit code, negative for a signal; None while it runs."""
+        return self._end(os.WNOHANG)
+
+    def wait(self) -> int:
+        """Waits for its end; gives what poll() would.  Blocks: yes."""
+        code = self._end(0)
+        assert code is not None
+        return code
+
+    def _end(self, flags: int) -> int | None:
+        if self._code is None:
+            pid, status = os.waitpid(self.pid, flags)
+            self._code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._code
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +178,71 @@ def _popen(
         )
     except subprocess.SubprocessError as error:  # in the child, before the program
         raise PermissionError(f"cannot become user {launch.identity.user} with its groups and limits") from error
+
+
+def fork(launch: Launch, output: int, variables: Mapping[str, str], run: Callable[[], object]) -> Forked:
+    """Starts a child that runs a function of mcp instead of a program, in a session of its own.
+
+    mcp must have one thread, and its own identity has to be that of the child: nobody else may see its memory.
+
+    Args:
+        launch: where it runs, with which limits and configuration; its program counts for nothing.
+        output: descriptor for its standard output and error.
+        variables: further variables of its environment.
+        run: what it does.
+
+    Raises:
+        OSError: it cannot be started; everything is closed again.
+    """
+    assert not launch.identity.drop
+    config = _config_copy(launch)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _go_on(launch, output, config, {**variables, QUEUE_ID: queue_id(launch.directory)}, run)
+    finally:
+        if config >= 0:
+            os.close(config)
+    return Forked(pid)
+
+
+def _go_on(launch: Launch, output: int, config: int, own: Mapping[str, str], run: Callable[[], object]) -> NoReturn:
+    """Runs in the child, which never leaves this function."""
+    code = 1
+    try:
+        _leave_mcp(output, config)
+        become(launch.identity)
+        os.chdir(launch.directory)
+        for name in _OWN_VARIABLES:
+            os.environ.pop(name, None)
+        os.environ.update(own)
+        if config >= 0:
+            os.environ[CONFIG_FD] = str(_STDERR + 1)
+        run()
+        code = 0
+    except BaseException:  # noqa: BLE001  what happens here must not go on in the frames of mcp
+        sys.excepthook(*sys.exc_info())
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _leave_mcp(output: int, config: int) -> None:
+    """Leaves the session, signal handlers and descriptors of mcp behind, but the configuration: it gets the number 3."""
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    for signum in signal.valid_signals():
+        if callable(signal.getsignal(signum)):
+            signal.signal(signum, signal.SIG_DFL)
+    for number in (_STDERR - 1, _STDERR):
+        os.dup2(output, number)
+    kept = _STDERR if config < 0 else os.dup2(config, _STDERR + 1)
+    os.closerange(kept + 1, max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], output, config) + 1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    sys.stdout = sys.stderr = open(_STDERR, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
 
 
 def queue_id(queue: Path) -> str:

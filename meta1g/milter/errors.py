@@ -1,9 +1,20 @@
-"""The error of this package.
+"""The error of this package, and how filters fail.
 
 Pure.
 """
 
+from enum import StrEnum
+
 from meta1g.base.errors import Module, TempError
+
+
+class FilterFault(StrEnum):
+    """How a filter failed."""
+
+    AWAY = "away"
+    TIMEOUT = "timeout"
+    CLOSED = "closed"
+    PROTOCOL = "protocol"
 
 
 class MilterProtocolError(TempError):

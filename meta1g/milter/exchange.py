@@ -8,27 +8,16 @@ Ref: sendmail 8, libmilter/docs; sendmail 8, doc/op, "X- Mail Filter (Milter) De
 
 import errno
 from collections.abc import Callable
-from enum import StrEnum
 from typing import Protocol
 
 from meta1g.milter.changes import FilterChange
 from meta1g.milter.codec import FrameReader
-from meta1g.milter.errors import MilterProtocolError
+from meta1g.milter.errors import FilterFault, MilterProtocolError
 from meta1g.milter.frames import ANSWERS_BY_CODE, Frame, Smfic
 from meta1g.milter.fsm import State
 from meta1g.milter.limits import FILTER_TIMES, FILTER_UNSENT_BYTES
 from meta1g.milter.machine import CONTINUE, FilterMachine, FilterVerdict
 from meta1g.milter.settings import MilterSettings
-
-
-class FilterFault(StrEnum):
-    """How a filter failed."""
-
-    AWAY = "away"
-    TIMEOUT = "timeout"
-    CLOSED = "closed"
-    PROTOCOL = "protocol"
-
 
 _FAULTS = {errno.ETIME: FilterFault.TIMEOUT, errno.ECONNRESET: FilterFault.CLOSED, errno.EPIPE: FilterFault.CLOSED}
 

@@ -113,7 +113,7 @@ class _Maker:
     # -- header --------------------------------------------------------------------------------------------------------
 
     def _header(self, now: float) -> Iterator[str]:
-        from email.utils import formataddr
+        from email.utils import formataddr  # loads much, for few
 
         rcpt, template, words = self._rcpt, self._template, self._words
         yield f"Date: {rfc5322(now)}"

@@ -148,15 +148,13 @@ class Storing:
         log_outcome(self._log, self._clock.now(), rcpt, "qmgr.deferred", outcome)
         put = waiting = [record]
         joined = self._joined_warning(rcpt, outcome, now) if warn else None
-        if joined is not None:
-            put = [record, joined]
-        elif warn:
-            warning = bounce.delay_record(rcpt, self.next_idx(ta), outcome, now)
+        if warn:
+            warning = joined or bounce.delay_record(rcpt, self.next_idx(ta), outcome, now)
             log_report(self._log, warning, (rcpt.record.rcpt_idx,), "delay")
             put = [record, warning]
-            if self._aq.fits((warning,)):
+            if joined is None and self._aq.fits((warning,)):
                 self._active.resolve([self._aq.add_rcpt(ta, warning, Home.DEFEDB)])
-            else:
+            elif joined is None:
                 waiting = put
         self.deferred(rcpt, put, waiting)
 

@@ -51,9 +51,6 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (State.ACCEPTED, Event.ENTERED): State.HANDED_OVER,
 }
 
-#: Nothing happens in these any more.
-FINAL: Final = frozenset((State.HANDED_OVER, State.ABORTED))
-
 
 class Subject(Protocol):
     """Whatever stands for a transaction at the time."""

@@ -17,7 +17,6 @@ Ref: RFC 5802, RFC 7677 (SCRAM); RFC 9106 (argon2id); crypt(5).
 import base64
 import binascii
 import ctypes
-import ctypes.util
 import functools
 import hashlib
 import hmac
@@ -180,6 +179,8 @@ def _check_by_argon2(text: str, password: str) -> bool:
 @functools.cache
 def _libcrypt() -> Any:
     """Gives crypt_r(3); None if there is no such library."""
+    import ctypes.util  # loads much
+
     for name in ("libcrypt.so.1", "libcrypt.so.2", ctypes.util.find_library("crypt")):
         try:
             function = ctypes.CDLL(name).crypt_r if name else None

@@ -17,7 +17,7 @@ from meta1g.maps.base import Map, MapStatus, may_have
 from meta1g.maps.lookup import access_keys, client_keys, domain_keys, search
 from meta1g.maps.wrong import WrongEntries
 from meta1g.rcb.smtps_smar import ClientResolve
-from meta1g.smar.dnsbl import Listed
+from meta1g.smar.listed import Listed
 from meta1g.smtp.address import Address
 
 __all__ = ["BROKEN", "NONE", "TEMP", "AccessMap", "Action", "Decision"]

@@ -12,6 +12,7 @@ Invariant: a map that does not answer leads to a temporary refusal, never to a p
 Ref: MeTA1 README, "Lookup Orders for Anti-Spam Measures" (order modelled on); RFC 5321 4.5.1 (postmaster), 7.8.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -33,8 +34,8 @@ from meta1g.rcb.smtps_smar import (
 from meta1g.smar.access import BROKEN, NONE, AccessMap, Action, Decision
 from meta1g.smar.alias import Aliases
 from meta1g.smar.authsender import AuthSenders
-from meta1g.smar.dnsbl import Listed
 from meta1g.smar.hostconf import HostConf
+from meta1g.smar.listed import Listed
 from meta1g.smar.localuser import LocalUsers, may_write
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import Routes
@@ -70,6 +71,11 @@ def _flags(decision: Decision) -> int:
 
 def _refusal(decision: Decision) -> Verdict:
     return Verdict(reply=decision.reply, rule=decision.rule)
+
+
+def _carries_route(local: str) -> bool:
+    """Tells whether a local part has a sign of a route, in a form that folding makes one, too: hosts behind may fold."""
+    return not _ROUTE_SIGNS.isdisjoint(local if local.isascii() else unicodedata.normalize("NFKC", local))
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,9 +245,7 @@ class Policy:
             return None
         if not local and decision.action is not Action.RELAY and not self.relay.domain_may(rcpt.domain.lower()):
             return ROUTE_TEMP if self.routes.failed(rcpt.domain.lower()) else RELAYING_DENIED
-        if msg.flags & LookupFlags.ROUTING or _ROUTE_SIGNS.isdisjoint(rcpt.local):
-            return None
-        return ROUTING_DENIED
+        return ROUTING_DENIED if _carries_route(rcpt.local) and not msg.flags & LookupFlags.ROUTING else None
 
     def _unknown(self, rcpt: Address, *, local: bool) -> Verdict | None:
         """Refuses if there is no such user; `postmaster` without domain always exists (RFC 5321 4.5.1)."""

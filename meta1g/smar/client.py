@@ -9,7 +9,8 @@ from meta1g.base.dataclass import dataclass
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.rcb.smtps_smar import ClientResolve, LookupFlags
 from meta1g.smar.clientname import ClientNames
-from meta1g.smar.dnsbl import DnsLists, Listed
+from meta1g.smar.dnsbl import DnsLists
+from meta1g.smar.listed import Listed
 
 
 @dataclass(slots=True)

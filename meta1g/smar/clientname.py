@@ -44,7 +44,7 @@ class ClientName:
         """Asks for the PTR records."""
         try:
             name = reverse_name(self._address)
-        except Exception:  # noqa: BLE001  dnspython raises several kinds for text that is no address
+        except ValueError:  # text that is no address
             self._end("", ClientResolve.NO_NAME)
             return
         self._resolver.ask(name, RRType.PTR, self._on_ptr)

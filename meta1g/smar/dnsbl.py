@@ -9,36 +9,14 @@ Ref: RFC 5782; MeTA1 README, "DNS Lists" (look-up of results in the access map a
 from collections.abc import Callable, Sequence
 
 from meta1g.base import failure
-from meta1g.base.dataclass import dataclass
 from meta1g.base.log import Log
 from meta1g.pt.evthr import Evthr
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.smar.deadlines import Deadlines
 from meta1g.smar.dnswire import DnsAnswer, RRType, reverse_name
 from meta1g.smar.limits import LISTED_MAX
+from meta1g.smar.listed import DnsList, Listed
 from meta1g.smar.resolver import Resolver
-
-
-@dataclass(frozen=True, slots=True)
-class DnsList:
-    """A list.
-
-    Args:
-        zone: its zone.
-        timeout_s: how long it may take.
-    """
-
-    zone: str
-    timeout_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """An entry of a client: number of the list in the configuration, and a result address."""
-
-    number: int
-    address: str
-
 
 OnListed = Callable[[tuple[Listed, ...]], None]
 

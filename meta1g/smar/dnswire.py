@@ -1,35 +1,40 @@
 """DNS messages: questions are built, answers are understood.  The only user of dnspython.
 
+dnspython is loaded for the first name that needs quoting or IDNA, and for the text of a rare error: with all that it loads
+itself it is a seventh of the start of SMAR, and a gateway may never meet such a name.
+
 An answer may contain records of other types than asked for: CNAME records lead on, all others are passed over.
 
 Ref: RFC 1035 4; RFC 2308 (negative answers); RFC 6891 (EDNS0); RFC 4035 3.2.3, RFC 6840 5.7 (AD bit); RFC 6698 2.1 (TLSA).
 """
 
+import ipaddress
 import re
 import socket
 import struct
 from dataclasses import replace
 from enum import Enum, IntEnum
-from typing import Final
-
-import dns.exception
-import dns.flags
-import dns.name
-import dns.rcode
-import dns.rdataclass
-import dns.rdatatype
-import dns.reversename
+from typing import TYPE_CHECKING, Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.base.idn import to_ascii
 from meta1g.smar.dnsreader import DnsMessage, Record, WireError
 from meta1g.smar.limits import EDNS_PAYLOAD_BYTES, NEGATIVE_TTL_DEFAULT_S, NEGATIVE_TTL_MAX_S, TTL_MAX_S
 
+if TYPE_CHECKING:
+    from dns.name import Name
+
 _HEADER: Final = struct.Struct(">HHHHHH")
 _QR: Final = 0x8000
+_AA: Final = 0x0400
 _TC: Final = 0x0200
 _RD: Final = 0x0100
+_RA: Final = 0x0080
 _AD: Final = 0x0020
+_NOERROR, _FORMERR, _NXDOMAIN = 0, 1, 3
+#: Class IN; types of records that are met in answers and not asked for.
+_IN: Final = 1
+_NS, _SOA = 2, 6
 _QUESTION_END: Final = struct.Struct(">HH")
 #: OPT record of EDNS0: root name, type 41, our payload size, no flags, no options.
 _OPT: Final = struct.pack(">BHHIH", 0, 41, EDNS_PAYLOAD_BYTES, 0, 0)
@@ -111,9 +116,24 @@ def normal_name(text: str) -> str:
     if len(text) <= _PLAIN_MAX_CHARS and _PLAIN.fullmatch(lowered) is not None:
         return lowered
     try:
-        return dns.name.from_text(to_ascii(text)).canonicalize().to_text(omit_final_dot=True)
-    except (dns.exception.DNSException, ValueError) as error:
+        return _name(to_ascii(text)).canonicalize().to_text(omit_final_dot=True)
+    except ValueError as error:
         raise WireError(f"not a domain name: {error}") from error
+
+
+def _name(text: str) -> "Name":
+    """Gives a name that needs quoting or IDNA.
+
+    Raises:
+        ValueError: it is none.
+    """
+    import dns.exception
+    import dns.name
+
+    try:
+        return dns.name.from_text(text)
+    except dns.exception.DNSException as error:
+        raise ValueError(str(error)) from error
 
 
 def ascii_name(text: str) -> str:
@@ -131,10 +151,12 @@ def reverse_name(address: str, zone: str = "") -> str:
         address: IP address.
         zone: zone of the list, empty for the PTR name.
     """
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    pointer = (getattr(ip, "ipv4_mapped", None) or ip).reverse_pointer
     if not zone:
-        return dns.reversename.from_address(address).to_text(omit_final_dot=True)
-    origin = dns.name.from_text(zone)
-    return dns.reversename.from_address(address, v4_origin=origin, v6_origin=origin).to_text(omit_final_dot=True)
+        return pointer
+    plain = _PLAIN.fullmatch(zone.lower()) is not None
+    return f"{pointer.rsplit('.', 2)[0]}.{zone if plain else _name(zone).to_text(omit_final_dot=True)}"
 
 
 def build_question(name: str, rrtype: RRType, question_id: int, *, edns: bool, validated: bool = False) -> bytes:
@@ -148,13 +170,13 @@ def build_question(name: str, rrtype: RRType, question_id: int, *, edns: bool, v
         validated: asks to be told whether the answer was validated (RFC 6840 5.7).
     """
     head = _HEADER.pack(question_id, _RD | _AD if validated else _RD, 1, 0, 0, 1 if edns else 0)
-    return head + _wire_name(name) + _QUESTION_END.pack(rrtype, dns.rdataclass.IN) + (_OPT if edns else b"")
+    return head + _wire_name(name) + _QUESTION_END.pack(rrtype, _IN) + (_OPT if edns else b"")
 
 
 def _wire_name(name: str) -> bytes:
     """Gives a name as it stands in packets."""
     if _PLAIN.fullmatch(name) is None:
-        return dns.name.from_text(name).to_wire() or b"\0"
+        return _name(name).to_wire() or b"\0"
     return b"".join(bytes((len(label),)) + label.encode("ascii") for label in name.split(".")) + b"\0"
 
 
@@ -193,17 +215,19 @@ def parse_answer(packet: bytes, name: str, rrtype: RRType) -> DnsAnswer:
         FormatRefusedError: ask again without EDNS0.
     """
     message = DnsMessage(packet)
-    if message.rcode == dns.rcode.FORMERR:
+    if message.rcode == _FORMERR:
         raise FormatRefusedError("server does not understand the question")
     if not any((one, rrt) == (name, rrtype) for one, rrt, _ in message.questions):
         raise WireError("answer to another question")
-    if message.rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+    if message.rcode not in (_NOERROR, _NXDOMAIN):
         return DnsAnswer(DnsStatus.TEMP, reason=_rcode_text(message.rcode))
-    answer = _read_chain(message, name, rrtype, nxdomain=message.rcode == dns.rcode.NXDOMAIN)
+    answer = _read_chain(message, name, rrtype, nxdomain=message.rcode == _NXDOMAIN)
     return replace(answer, secure=True) if message.flags & _AD else answer
 
 
 def _rcode_text(code: int) -> str:
+    import dns.rcode
+
     try:
         return str(dns.rcode.to_text(dns.rcode.Rcode(code)))
     except ValueError:
@@ -214,7 +238,7 @@ def _read_chain(message: DnsMessage, asked: str, rrtype: RRType, *, nxdomain: bo
     """Follows the CNAME records of an answer to the records asked for."""
     sets: dict[tuple[str, int], list[Record]] = {}
     for one in message.answer:
-        if one.rrclass == dns.rdataclass.IN:
+        if one.rrclass == _IN:
             sets.setdefault((one.name, one.rrtype), []).append(one)
     name, ttl_s = asked, TTL_MAX_S
     for _ in range(_CHAIN_MAX):
@@ -223,13 +247,13 @@ def _read_chain(message: DnsMessage, asked: str, rrtype: RRType, *, nxdomain: bo
             values = dict.fromkeys(_value(message, one, rrtype) for one in found)
             canonical = name if name != asked else ""
             return DnsAnswer(DnsStatus.OK, tuple(values), min(ttl_s, *(one.ttl_s for one in found)), canonical=canonical)
-        alias = sets.get((name, int(dns.rdatatype.CNAME)))
+        alias = sets.get((name, int(RRType.CNAME)))
         if alias is None:
             break
         name, ttl_s = message.name_at(alias[0]), min(ttl_s, alias[0].ttl_s)
     if nxdomain:
         return DnsAnswer(DnsStatus.NXDOMAIN, ttl_s=_negative_ttl(message))
-    if name != asked and not any(one.rrtype == dns.rdatatype.SOA for one in message.authority):
+    if name != asked and not any(one.rrtype == _SOA for one in message.authority):
         return DnsAnswer(DnsStatus.NODATA, ttl_s=ttl_s, next_name=name)
     if _is_referral(message):
         return DnsAnswer(DnsStatus.TEMP, reason="server does not resolve for us")
@@ -270,15 +294,15 @@ def _text(data: bytes) -> str:
 
 def _is_referral(message: DnsMessage) -> bool:
     """Tells whether a server only names other servers: it is none that looks up for others."""
-    if message.answer or message.flags & (dns.flags.AA | dns.flags.RA):
+    if message.answer or message.flags & (_AA | _RA):
         return False
     types = {one.rrtype for one in message.authority}
-    return dns.rdatatype.NS in types and dns.rdatatype.SOA not in types
+    return _NS in types and _SOA not in types
 
 
 def _negative_ttl(message: DnsMessage) -> int:
     """Gives how long "there is none" may be believed (RFC 2308 5)."""
     for one in message.authority:
-        if one.rrtype == dns.rdatatype.SOA and one.end - one.start >= _SOA_NUMBERS_BYTES:
+        if one.rrtype == _SOA and one.end - one.start >= _SOA_NUMBERS_BYTES:
             return min(NEGATIVE_TTL_MAX_S, one.ttl_s, int.from_bytes(message.data(one)[-4:]))
     return NEGATIVE_TTL_DEFAULT_S

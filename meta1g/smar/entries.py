@@ -424,7 +424,7 @@ def _sender_value(_key: str, value: str, _rules: EntryRules) -> str:
 
 
 def _password_key(key: str, _rules: EntryRules) -> str:
-    from meta1g.smar.passwordmap import user_problem
+    from meta1g.smar.passwordmap import user_problem  # what checks passwords is loaded for those who have some
 
     return user_problem(key)
 

@@ -22,10 +22,10 @@ from meta1g.smar.alias import Aliases
 from meta1g.smar.authsender import AuthSenders
 from meta1g.smar.checks import Policy
 from meta1g.smar.dnsaddress import DnsSettings, ServerAddress, parse_server
-from meta1g.smar.dnsbl import DnsList
 from meta1g.smar.guard import GuardedMap
 from meta1g.smar.hostconf import HostConf
 from meta1g.smar.limits import RESOLV_CONF_SERVERS
+from meta1g.smar.listed import DnsList
 from meta1g.smar.localuser import LocalUsers
 from meta1g.smar.mapcheck import check_maps
 from meta1g.smar.myself import Myself

@@ -15,7 +15,6 @@ import smtplib
 import zlib
 from datetime import date, timedelta
 from functools import partial
-from typing import Final
 
 from meta1g.base import failure
 from meta1g.base.dataclass import dataclass
@@ -33,8 +32,6 @@ from meta1g.smar.tlscounts import TlsCounts
 from meta1g.smar.tlssettings import RptSettings
 from meta1g.tls.rptmail import report_message
 from meta1g.tls.tlsrpt import GZIP_TYPE, DayReport, RptTarget, day_of
-
-_DAY_S: Final = 86_400
 
 
 @dataclass(slots=True)

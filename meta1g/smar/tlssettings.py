@@ -59,19 +59,28 @@ def sts_settings(config: Config, smar: Section) -> StsSettings | None:
     section = smar.sub("mta_sts")
     if not section.exists:
         return None
-    from meta1g.smar.https import HttpsClient, HttpsError
-
     name = section.get("CAcert_file")
     path = config.configuration_directory / name if name else None
-    try:
-        if path is not None:
-            open_plain(path).close()
-            HttpsClient(path).context()
-    except OSError as error:
-        raise PermError(Module.SMAR, f"{section.where}: CAcert_file: {path}: {error.strerror}") from None
-    except HttpsError as error:
-        raise PermError(Module.SMAR, f"{section.where}: CAcert_file: {error.cause}") from None
+    if path is not None:
+        _check_authorities(path, section.where)
     return StsSettings(path, section.get("port"), config.queue_directory / STS_DIRECTORY)
+
+
+def _check_authorities(path: Path, where: str) -> None:
+    """Reads the certificates of authorities as those will who fetch policies.
+
+    Raises:
+        PermError: they cannot be read, or there are none.
+    """
+    from meta1g.smar.https import HttpsClient, HttpsError  # loads much, for those who name some
+
+    try:
+        open_plain(path).close()
+        HttpsClient(path).context()
+    except OSError as error:
+        raise PermError(Module.SMAR, f"{where}: CAcert_file: {path}: {error.strerror}") from None
+    except HttpsError as error:
+        raise PermError(Module.SMAR, f"{where}: CAcert_file: {error.cause}") from None
 
 
 def rpt_settings(config: Config, smar: Section, name: str) -> RptSettings | None:

@@ -33,8 +33,8 @@ from meta1g.smar.access import RESOLVE_KEYS, AccessMap
 from meta1g.smar.alias import Aliases
 from meta1g.smar.answers import configured, decided, demanded, end_of, expanded, routed, said
 from meta1g.smar.checks import Policy
-from meta1g.smar.dnsbl import Listed
 from meta1g.smar.hostconf import HostConf
+from meta1g.smar.listed import Listed
 from meta1g.smar.localuser import may_write
 from meta1g.smar.route import RoutePlan
 from meta1g.smar.tlsmap import PolicyMap, target_of

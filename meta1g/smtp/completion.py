@@ -62,7 +62,7 @@ def _names(author: Field, mail: str) -> bool:
     """Tells whether From has the sender as its only address; local parts may differ in case, as mail programs have it."""
     if len(author.raw) > _FROM_MAX_BYTES:
         return False
-    from email.utils import getaddresses
+    from email.utils import getaddresses  # loads much, for the submission of mail alone
 
     text = _BLANKS.sub(" ", author.value.decode("utf-8", "surrogateescape"))
     addresses = [address for _name, address in getaddresses([text])]

@@ -7,7 +7,7 @@ Pure.  Ref: RFC 5321 4.1.1.1, 4.1.2; RFC 1870, 6152, 6531, 6533, 3461, 2920, 203
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import field
 from enum import StrEnum
 from typing import Any, Final, Protocol
@@ -350,58 +350,20 @@ def format_rcpt_params(params: RcptFacts, server: Extensions) -> str:
     return f"{notify} ORCPT={params.orcpt}" if params.orcpt else notify
 
 
-def offered_by(
-    *,
-    max_message_bytes: int,
-    pipelining: bool = True,
-    eightbitmime: bool = True,
-    xverp: bool = False,
-    starttls: bool = False,
-    smtputf8: bool = True,
-    chunking: bool = True,
-    binarymime: bool = True,
-    by_min_s: int | None = 0,
-    priority: bool = True,
-    limits: str = "",
-) -> dict[Ext, str]:
-    """Gives the extensions that the server offers, with their arguments, in the order of the answer to EHLO.
+#: What a server may offer whoever the client is; the others depend on the session.
+_OFFERED: Final = tuple(ext for ext in Ext if ext not in (Ext.AUTH, Ext.REQUIRETLS, Ext.XCLIENT, Ext.XFORWARD))
+#: What one cannot be used without.  Ref: RFC 6531 3.1; RFC 3030 3.
+_NEEDS: Final = {Ext.SMTPUTF8: Ext.EIGHTBITMIME, Ext.BINARYMIME: Ext.CHUNKING}
+
+
+def offered_but(off: Set[Ext], arguments: Mapping[Ext, str]) -> dict[Ext, str]:
+    """Gives the extensions that the server offers, in the order of the answer to EHLO.
 
     Args:
-        max_message_bytes: limit for SIZE, 0 for none.
-        pipelining: whether PIPELINING is offered.
-        eightbitmime: whether 8BITMIME is offered.
-        xverp: whether XVERP is offered.
-        starttls: whether STARTTLS is offered.
-        smtputf8: whether SMTPUTF8 is offered, which needs 8BITMIME (RFC 6531 3.1).
-        chunking: whether CHUNKING is offered.
-        binarymime: whether BINARYMIME is offered, which needs CHUNKING (RFC 3030 3).
-        by_min_s: least time for delivery of DELIVERBY, 0 for any, None if that is not offered.
-        priority: whether MT-PRIORITY is offered.
-        limits: the argument of LIMITS, which is not offered without one (RFC 9422 4.1).
+        off: those that are not, and what needs one of them is not, either.
+        arguments: of those that have one.
     """
-    offered = {Ext.PIPELINING: ""} if pipelining else {}
-    if eightbitmime:
-        offered[Ext.EIGHTBITMIME] = ""
-    offered[Ext.SIZE] = str(max_message_bytes) if max_message_bytes else "0"
-    offered[Ext.ENHANCEDSTATUSCODES] = ""
-    offered[Ext.DSN] = ""
-    if smtputf8 and eightbitmime:
-        offered[Ext.SMTPUTF8] = ""
-    if chunking:
-        offered[Ext.CHUNKING] = ""
-    if chunking and binarymime:
-        offered[Ext.BINARYMIME] = ""
-    if by_min_s is not None:
-        offered[Ext.DELIVERBY] = str(by_min_s) if by_min_s else ""
-    if priority:
-        offered[Ext.MT_PRIORITY] = "MIXER"
-    if limits:
-        offered[Ext.LIMITS] = limits
-    if xverp:
-        offered[Ext.XVERP] = ""
-    if starttls:
-        offered[Ext.STARTTLS] = ""
-    return offered
+    return {ext: arguments.get(ext, "") for ext in _OFFERED if ext not in off and _NEEDS.get(ext) not in off}
 
 
 def ehlo_reply(hostname: str, client: str, offered: Mapping[Ext, str]) -> Reply:

@@ -12,8 +12,8 @@ from meta1g.base import paths, startup
 from meta1g.base.selfcheck import Findings
 from meta1g.conf.config import Config
 from meta1g.conf.load import load_file
-from meta1g.smtpc.connection import check_source
 from meta1g.smtpc.settings import Settings
+from meta1g.smtpc.sources import check_source
 
 
 def check(arguments: argparse.Namespace) -> int:

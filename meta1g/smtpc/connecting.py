@@ -21,8 +21,9 @@ from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import TempError
 from meta1g.base.reply import Reply
 from meta1g.rcb.common import ServerAddr
-from meta1g.smtpc.connection import ServerConnection, Sources, lost, not_connected, socket_for
+from meta1g.smtpc.connection import ServerConnection, lost, not_connected, socket_for
 from meta1g.smtpc.limits import ATTEMPT_DELAY_US, MICROSECONDS, UNREACHED_MAX, UNREACHED_S
+from meta1g.smtpc.sources import Sources
 from meta1g.smtpc.status import SessionError
 from meta1g.st import POLLOUT, NetFd, PollFd, StError, st_netfd_close, st_netfd_fileno, st_netfd_open_socket, st_poll, st_utime
 

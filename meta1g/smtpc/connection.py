@@ -12,7 +12,6 @@ import socket
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from meta1g.base.dataclass import dataclass
 from meta1g.base.errors import Module, TempError
 from meta1g.base.failure import is_shortage
 from meta1g.base.reply import Reply
@@ -22,6 +21,7 @@ from meta1g.rcb.common import ServerAddr
 from meta1g.smtp.reply import ReplyError, ReplyParser
 from meta1g.smtpc.demands import wanted
 from meta1g.smtpc.limits import MICROSECONDS, READ_BYTES, UNASKED_REPLIES_MAX
+from meta1g.smtpc.sources import ANY_SOURCE, Sources, bind_source
 from meta1g.smtpc.status import SessionError, origin_of, where
 from meta1g.st import (
     POLLOUT,
@@ -41,17 +41,6 @@ if TYPE_CHECKING:
 
 _HANDSHAKE: Final = "TLS handshake"
 _UNIX: Final = "unix:"
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Addresses of this machine that connections come from, by family; empty for the system's choice."""
-
-    ipv4: str = ""
-    ipv6: str = ""
-
-
-ANY_SOURCE: Final = Sources()
 
 
 def lost(server: ServerAddr, doing: str, error: OSError) -> SessionError:
@@ -374,29 +363,8 @@ def socket_for(server: ServerAddr, sources: Sources) -> tuple[socket.socket, str
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if source := sources.ipv6 if family == socket.AF_INET6 else sources.ipv4:
-            _bind(sock, source)
+            bind_source(sock, source)
     except BaseException:
         sock.close()
         raise
     return sock, (server.addr, server.port)
-
-
-def _bind(sock: socket.socket, source: str) -> None:
-    sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)  # a port is not used up for all servers
-    try:
-        sock.bind((source, 0))
-    except OSError as error:
-        if error.errno != errno.EADDRNOTAVAIL:
-            raise
-        raise TempError(Module.SMTPC, f"source address {source} is no address of this machine") from error
-
-
-def check_source(source: str) -> None:
-    """Looks whether connections can come from an address.
-
-    Raises:
-        TempError: it is none of ours.
-        OSError: the system does not know its family.
-    """
-    with socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET, socket.SOCK_STREAM) as sock:
-        _bind(sock, source)

@@ -85,10 +85,11 @@ class Securing:
             why: what failed.
             tls: what was agreed on; None if it is TLS that failed.
         """
-        if tls is not None and self._policy.is_demanded:
+        is_demanded = self._policy.is_demanded or (self._needs is not None and self._needs.demands_tls)
+        if tls is not None and is_demanded:
             return self.verdict(tls) or why
         self._count(None, why.one_line)
-        if not self._policy.is_demanded and (self._needs is None or not self._needs.demands_tls):
+        if not is_demanded:
             self._tls_out.failed(self._session_id, self._server, why)
             return None
         at = where(self._server)

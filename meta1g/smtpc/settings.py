@@ -15,9 +15,9 @@ from meta1g.conf.config import Config, Section
 from meta1g.conf.errors import ConfigError
 from meta1g.conf.snippet import parse_snippet
 from meta1g.conf.tlsconf import tls_requirements, tls_settings
-from meta1g.smtpc.connection import Sources
 from meta1g.smtpc.limits import SNIPPETS_KEPT
 from meta1g.smtpc.logins import LoginSettings
+from meta1g.smtpc.sources import Sources
 
 
 @dataclass(frozen=True, slots=True)

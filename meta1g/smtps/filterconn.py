@@ -13,8 +13,8 @@ from typing import Final, NoReturn
 
 from meta1g.base.errors import BugError
 from meta1g.milter.changes import FilterChange
-from meta1g.milter.errors import MilterProtocolError
-from meta1g.milter.exchange import FilterFault, MilterExchange, fault_of, reason_of
+from meta1g.milter.errors import FilterFault, MilterProtocolError
+from meta1g.milter.exchange import MilterExchange, fault_of, reason_of
 from meta1g.milter.machine import FilterMachine, FilterVerdict
 from meta1g.milter.settings import MilterSettings
 from meta1g.smtps.filterstats import FilterPresence, FilterTally

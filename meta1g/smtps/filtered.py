@@ -31,7 +31,7 @@ from meta1g.milter.changes import (
 )
 from meta1g.milter.header import ContentSplitter, HeaderEdit
 from meta1g.milter.machine import FilterOutcome, FilterVerdict
-from meta1g.milter.turns import live_and_later
+from meta1g.milter.turns import Chunks, live_and_later
 from meta1g.smtp import replies
 from meta1g.smtp.data import LineEnds
 from meta1g.smtp.esmtp import BINARY
@@ -206,8 +206,7 @@ class FilteredContent:
 
     __slots__ = (
         "_body",
-        "_chunk",
-        "_chunk_bytes",
+        "_chunks",
         "_content",
         "_dialogue",
         "_edit",
@@ -228,8 +227,7 @@ class FilteredContent:
         self._content = content
         self._splitter = ContentSplitter(FILTER_HEADER_MAX_BYTES, FILTER_FIELDS_MAX)
         self._live, self._later = live_and_later(filters.listening())
-        self._chunk = bytearray()
-        self._chunk_bytes = min(one.machine.chunk_bytes for one in self._live)
+        self._chunks = Chunks(min(one.machine.chunk_bytes for one in self._live))
         self._told = False
         self._edit: HeaderEdit | None = None
         self._body: BodySpool | None = None
@@ -317,17 +315,13 @@ class FilteredContent:
 
     def _take_body(self, body: bytes) -> None:
         """Switches: yes (network), if there is a whole chunk."""
-        self._chunk += body
-        while len(self._chunk) >= self._chunk_bytes and not self._over:
-            chunk = bytes(self._chunk[: self._chunk_bytes])
-            del self._chunk[: self._chunk_bytes]
+        for chunk in self._chunks.feed(body):
             self._chunk_to_live(chunk)
 
     def _flush(self) -> None:
         """Switches: yes (network)."""
-        if self._chunk and not self._over:
-            self._chunk_to_live(bytes(self._chunk))
-        self._chunk.clear()
+        if rest := self._chunks.rest():
+            self._chunk_to_live(rest)
 
     def _chunk_to_live(self, chunk: bytes) -> None:
         """Switches: yes (network)."""
@@ -354,15 +348,12 @@ class FilteredContent:
         if self._over or not one.machine.listens:
             return
         self._header_to(one, self._header().visible())
-        held, size = bytearray(), one.machine.chunk_bytes
+        chunks = Chunks(one.machine.chunk_bytes)
         for piece in self._body_pieces():
-            held += piece
-            while len(held) >= size:
-                chunk = bytes(held[:size])
-                del held[:size]
+            for chunk in chunks.feed(piece):
                 self._to(one, partial(_tell_body, chunk))
-        if held:
-            self._to(one, partial(_tell_body, bytes(held)))
+        if rest := chunks.rest():
+            self._to(one, partial(_tell_body, rest))
         self._end(one)
 
     def _end(self, one: OneFilter) -> None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from meta1g.base import idn
 from meta1g.base.errors import TempError
 from meta1g.base.ids import RCPT_IDX_MAX
 from meta1g.base.mailbox import mailbox_of
@@ -126,16 +127,20 @@ class EnvelopeEdit:
     def _qualified(self, text: str) -> str:
         """Gives an address; one without a domain gets the name of the gateway, as at the other MTAs that filters know.
 
+        In a message that does not need SMTPUTF8 a domain in U-labels becomes one in A-labels, which is the same domain; a local
+        part has no other form (RFC 6531 3.2).
+
         Raises:
-            AddressError: it is none.
+            AddressError: it is none, or needs SMTPUTF8.
         """
         utf8 = self._ta.params.smtputf8
+        form = (lambda address: address) if utf8 else idn.address_in_ascii
         try:
-            return parse_path(text, _LENIENT, null_ok=True, utf8=utf8).text
+            return parse_path(form(text), _LENIENT, null_ok=True, utf8=utf8).text
         except AddressError:
             hostname = self._filters.dialogue.settings.hostname
             with suppress(AddressError):
-                return parse_path(f"{text}@{hostname}", _LENIENT, utf8=utf8).text
+                return parse_path(form(f"{text}@{hostname}"), _LENIENT, utf8=utf8).text
             raise
 
     def tell(self, dialogue: Dialogue) -> Reply | None:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from meta1g.base.clock import Clock
-from meta1g.milter.exchange import FilterFault
+from meta1g.milter.errors import FilterFault
 from meta1g.rcb.smtps_qmgr import FilterFaults, FilterReport
 
 _US_MAX: Final = 0xFFFFFFFF

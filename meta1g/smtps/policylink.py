@@ -17,8 +17,7 @@ from meta1g.base.ids import SessId
 from meta1g.base.log import Log
 from meta1g.base.reply import Reply
 from meta1g.milter.changes import FilterChange, NewMessage
-from meta1g.milter.errors import MilterProtocolError
-from meta1g.milter.exchange import FilterFault
+from meta1g.milter.errors import FilterFault, MilterProtocolError
 from meta1g.milter.machine import CONTINUE, FilterOutcome, FilterVerdict
 from meta1g.pmilter.machine import NOTHING, Agreement, Messages, PolicyMachine, agree
 from meta1g.rcb.schema import Message, Role

@@ -16,7 +16,7 @@ from meta1g.conf.tlsconf import tls_requirements, tls_settings
 from meta1g.milter.settings import MilterSettings
 from meta1g.rcb.smtps_smar import LookupFlags
 from meta1g.smtp.address import Leniency
-from meta1g.smtp.esmtp import Ext, offered_by
+from meta1g.smtp.esmtp import Ext, offered_but
 from meta1g.smtps.authsettings import AuthSettings, auth_settings
 from meta1g.smtps.counting import Count
 from meta1g.smtps.limits import SNIPPETS_KEPT, US
@@ -198,19 +198,26 @@ def _under_tls(offered: Mapping[Ext, str]) -> dict[Ext, str]:
 
 
 def _offered(section: Section, tls: TlsSettings | None) -> dict[Ext, str]:
-    return offered_by(
-        max_message_bytes=section.get("max_message_size"),
-        pipelining=section.flag("pipelining"),
-        eightbitmime=section.flag("8bitmime"),
-        xverp=section.flag("xverp"),
-        starttls=tls is not None and section.flag("starttls"),
-        smtputf8=section.flag("smtputf8"),
-        chunking=section.flag("chunking"),
-        binarymime=section.flag("binarymime"),
-        by_min_s=section.get("min_deliver_by") if section.flag("deliverby") else None,
-        priority=section.flag("mt_priority"),
-        limits=_limits(section) if section.flag("limits") else "",
-    )
+    switches = {
+        Ext.PIPELINING: section.flag("pipelining"),
+        Ext.EIGHTBITMIME: section.flag("8bitmime"),
+        Ext.SMTPUTF8: section.flag("smtputf8"),
+        Ext.CHUNKING: section.flag("chunking"),
+        Ext.BINARYMIME: section.flag("binarymime"),
+        Ext.DELIVERBY: section.flag("deliverby"),
+        Ext.MT_PRIORITY: section.flag("mt_priority"),
+        Ext.LIMITS: section.flag("limits"),
+        Ext.STARTTLS: tls is not None and section.flag("starttls"),
+        Ext.XVERP: section.flag("xverp"),
+    }
+    by_s = section.get("min_deliver_by")
+    arguments = {
+        Ext.SIZE: str(section.get("max_message_size")),
+        Ext.DELIVERBY: str(by_s) if by_s else "",
+        Ext.MT_PRIORITY: "MIXER",
+        Ext.LIMITS: _limits(section),
+    }
+    return offered_but({ext for ext, on in switches.items() if not on}, arguments)
 
 
 def _limits(section: Section) -> str:

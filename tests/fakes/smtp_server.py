@@ -103,7 +103,8 @@ class ScriptedServer:
     ) -> None:
         self.tls = tls
         self._address = address
-        self.replies: Replies = {**DEFAULT, **(replies or {})}
+        said = {**DEFAULT, **(replies or {})}
+        self.replies: Replies = {verb: [*one] if isinstance(one, list) else one for verb, one in said.items()}
         self._on_connection = on_connection
         self._server = socket.create_server((address, port))
         self.port: int = self._server.getsockname()[1]

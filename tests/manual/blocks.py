@@ -11,6 +11,7 @@ A block is fenced; the words behind the fence say what it is:
     ```mailertable, access, aliases, map    a map, written to a file of this name in /etc/meta1; its checker has to accept it
     ```map cidr                 its type, if it is no source of createmap; `wrong`: the commands below show what is told
     ```text file=/etc/x         any file that the commands below it need
+    ```text run by tests/FILE.py: WHAT     a test takes it from the page: it needs more than a shell
     ```text not run: REASON     is only shown
 
 `file=PATH` behind `conf` writes it, behind a map it names the file.  In output `...` stands for anything, and for any
@@ -36,6 +37,7 @@ WORDS = {
     "text": re.compile(r"(?:file=/\S+|debian)(?= |$)"),
 }
 NOT_RUN = re.compile(r"[a-z]+ not run: (?P<reason>.{5,})")
+BY_TEST = re.compile(r"[a-z]+ run by (?P<test>tests/\S+\.py): (?P<what>.{5,})")
 DIRECTIVE = re.compile(r"\{[a-z-]+\}.*")
 _ARGUMENT = re.compile(r"(?P<kind>[a-z]+)(?P<rest>(?: .*)?)")
 
@@ -126,7 +128,7 @@ def blocks_of(text: str, page: str) -> Iterator[Block]:
         where = f"docs/{page}:{token.map[0] + 1}" if token.map else page
         if token.type == "code_block":
             raise BlockError(f"{where}: is indented; fence it and say what it is (tests/manual/blocks.py)")
-        if token.type != "fence" or DIRECTIVE.fullmatch(token.info) or NOT_RUN.fullmatch(token.info):
+        if token.type != "fence" or any(mark.fullmatch(token.info) for mark in (DIRECTIVE, NOT_RUN, BY_TEST)):
             continue
         match = _ARGUMENT.fullmatch(token.info)
         if match is None or match["kind"] not in WORDS or token.info == "text":
@@ -147,6 +149,26 @@ def blocks(page: str) -> list[Block]:
         BlockError: one is not marked.
     """
     return list(blocks_of((DOCS / page).read_text(), page))
+
+
+def by_tests(page: str) -> list[tuple[str, str, str]]:
+    """The blocks of a page that tests take from it: file of the test, what they are, their text."""
+    found = []
+    for token in MarkdownIt("commonmark").parse((DOCS / page).read_text()):
+        if token.type == "fence" and (match := BY_TEST.fullmatch(token.info)):
+            found.append((match["test"], match["what"], token.content))
+    return found
+
+
+def shown(page: str, what: str) -> str:
+    """The text of a block that a test takes from a page.
+
+    Args:
+        page: file below docs/.
+        what: what stands behind the name of the test.
+    """
+    (text,) = (text for _test, known, text in by_tests(page) if known == what)
+    return text
 
 
 def is_played(page: str) -> bool:

@@ -2,8 +2,8 @@
 
 Commands run as they are written but for these differences, which are made to their text and taken back in what they print:
 paths below /etc, /var, /run, /srv, /tmp, /home and /opt are below the directory, those that programs have by default, too;
-ports are free ones; sm.setup and sm.check use no accounts: everything belongs to the caller.  A page begins in /etc/meta1;
-/usr/src/meta1g is the checkout.
+ports are free ones; sm.setup and sm.check use no accounts, and nothing gets their groups: everything belongs to the caller.
+A page begins in /etc/meta1; /usr/src/meta1g is the checkout.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ _PORTS = tuple(
     )
 )
 _WITHOUT_ACCOUNTS = re.compile(r"\b(sm\.setup|sm\.check)\b")
-_GROUPS = re.compile(r"CDB_gid = \d+;|(?<=install -d) -g meta1s")
+_GROUPS = re.compile(r"CDB_gid = \d+;|(?<=install -d) -g meta1s|chgrp meta1\w \S+ && ")
 
 
 #: Where the manual has the checkout.

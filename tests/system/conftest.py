@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from contrib.lib.gateway import ROOT, Gateway, wait_until
+from contrib.lib.gateway import ROOT, Gateway, copy_package, wait_until
 from meta1g.tools.metalog import main as metalog
 from meta1g.tools.queueview import short
 
@@ -91,7 +91,7 @@ def open_directory() -> Iterator[Path]:
 def program_for_all() -> Iterator[Path]:
     """A copy of the programs and their libraries that all accounts can read, wherever the checkout is: a PYTHONPATH."""
     with directory_for_all() as target:
-        shutil.copytree(ROOT / "meta1g", target / "meta1g", ignore=shutil.ignore_patterns("__pycache__"))
+        copy_package(target)
         for place in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
             for name in LIBRARIES:
                 for path in [*Path(place).glob(name), *Path(place).glob(f"{name}.*")]:

@@ -14,6 +14,7 @@ import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from contrib.lib.gateway import Gateway, wait_until
 from tests.fakes.milter import FakeMilter
@@ -143,12 +144,21 @@ class Guard:
     def __enter__(self) -> "Guard":
         self.filter.path.unlink(missing_ok=True)
         self.filter.__enter__()
-        threading.Thread(target=list, args=(self.filter.process.stdout,), daemon=True).start()  # what it heard is not looked at
+        self._drain = threading.Thread(target=self._read, args=(self.filter.process.stdout,), daemon=True)
+        self._drain.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.filter.process.kill()
         self.filter.process.wait(30)
+        self._drain.join(30)
+
+    @staticmethod
+    def _read(heard: IO[str]) -> None:
+        """Reads what the filter tells of its sessions, which nobody wants to know."""
+        with heard:
+            for _ in heard:
+                pass
 
     def kill(self) -> None:
         """Kills the filter and starts it again."""

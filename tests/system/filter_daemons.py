@@ -15,18 +15,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from markdown_it import MarkdownIt
-
 from contrib.lib.gateway import wait_until
-from tests.manual.blocks import DOCS, blocks
+from tests.manual.blocks import ROOT, blocks, by_tests, shown
 
 PAGE = "filters-of-others.md"
 NAME_SERVER = "127.0.53.1"
 START_S = 90
 STOP_S = 20
-_BLOCK = re.compile(
-    r"text not run: (?:changed in )?(?P<path>/\S+) of the package (?P<package>[\w-]+)(?:, to (?P<variant>\w+))?"
-)
+_BLOCK = re.compile(r"(?:changed in )?(?P<path>/\S+) of the package (?P<package>[\w-]+)(?:, to (?P<variant>\w+))?")
 _NAME_SERVER = re.compile(r"(?m)(?<=^Nameservers)( +)\S+$")
 _PATH = re.compile(r"(?<![\w/.])/(etc|run|var)/")
 
@@ -43,8 +39,7 @@ class ManualFile:
 
 def manual_files() -> list[ManualFile]:
     """Gives all files that the manual shows."""
-    tokens = MarkdownIt("commonmark").parse((DOCS / PAGE).read_text())
-    found = [(_BLOCK.fullmatch(token.info), token.content) for token in tokens if token.type == "fence"]
+    found = [(_BLOCK.fullmatch(what), text) for _test, what, text in by_tests(PAGE)]
     return [ManualFile(match["path"], match["package"], match["variant"] or "", text) for match, text in found if match]
 
 
@@ -202,19 +197,13 @@ def install(*packages: str) -> None:
     """Installs packages of Debian; their services are not started."""
     words = shlex.join(packages)
     command = ["bash", "-c", f". contrib/lib/setup.sh; install_packages {words}"]
-    subprocess.run(command, check=True, cwd=DOCS.parent)
+    subprocess.run(command, check=True, cwd=ROOT)
 
 
 def make_key(directory: Path) -> str:
     """Makes a key for DKIM as the manual says; gives the value of its record."""
     directory.mkdir()
-    (line,) = (
-        line[2:]
-        for token in MarkdownIt("commonmark").parse((DOCS / PAGE).read_text())
-        if token.type == "fence"
-        for line in token.content.splitlines()
-        if line.startswith("$ opendkim-genkey")
-    )
+    line = shown(PAGE, "a key, with the package opendkim-tools").removeprefix("$ ")
     command = [word.replace("/etc/dkimkeys", str(directory)) for word in shlex.split(line)]
     subprocess.run(command, check=True, timeout=START_S)
     return " ".join(re.findall(r'"[^"]*"', (directory / "s1.txt").read_text()))

@@ -6,7 +6,7 @@ from contrib.lib.gateway import Gateway, wait_until
 from meta1g.conf.load import load_file
 from meta1g.rcb.common import DeliveryAgent
 from meta1g.rcb.smtps_smar import CheckMail, CheckRcpt, ClientResolve, VerdictFlags
-from meta1g.smar.dnsbl import Listed
+from meta1g.smar.listed import Listed
 from meta1g.smar.settings import settings_from
 from meta1g.smtp.address import parse_path
 from tests import tablewalk

@@ -5,9 +5,12 @@ formats, gives up.  Each situation has a domain and a scripted server of its own
 qmgrctl.
 """
 
+import os
 import re
 import smtplib
 import socket
+import subprocess
+import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -21,6 +24,7 @@ from meta1g.tools.metalog import main as metalog
 from tests.fakes.milter import FakeMilter
 from tests.fakes.nameserver import NameServer
 from tests.fakes.smtp_server import Replies, ScriptedServer
+from tests.manual.blocks import shown
 from tests.system.conftest import FAST_RETRY, running, verdicts
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("metalog")]
@@ -665,17 +669,20 @@ def test_metalog_alone_tells_who_what_and_why(site, name, capsys):
 
 def lose_both_stores(gateway):
     """Removes IBDB and DEFEDB, and makes them again from the log."""
-    envelopes = gateway.directory / "envelopes"
     for store in ("ibdb", "defedb"):
         for path in (gateway.queue / store).iterdir():
             path.unlink()
-    made = gateway.run_tool("rcvrenvfromlog", "-f", str(gateway.conf))
-    assert made.stderr == ""
-    envelopes.write_text(made.stdout)
-    with envelopes.open() as file:
-        told = gateway.run_tool("metaqueue", "import", str(gateway.queue), stdin=file)
-    assert told.stdout == "imported 4 recipients in 4 transactions\n"
-    assert told.stderr == ""
+    commands = shown("repair.md", "with a queue that is lost").replace("/var/spool/meta1", str(gateway.queue))
+    commands = commands.replace("rcvrenvfromlog", f"rcvrenvfromlog -f {gateway.conf}")
+    environment = {**os.environ, "PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"}
+    shell = ["bash", "-ec", commands]
+    told = subprocess.run(
+        shell, env=environment, cwd=gateway.directory, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    *listed, last = told.stdout.splitlines()
+    assert last == "imported 4 recipients in 4 transactions"
+    assert "held@later.example" in "".join(listed)
 
 
 def served(servers):

@@ -14,6 +14,7 @@ from contrib.lib.gateway import free_port, wait_until
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from tests.fakes.certificates import make_certificate
 from tests.fakes.dovecot_conf import dovecot_conf
+from tests.manual.blocks import shown
 from tests.system.conftest import directory_for_all
 from tests.unit.smtpc.conftest import SmtpcProcess
 from tests.unit.smtpc.conftest import running as smtpc_running
@@ -62,11 +63,14 @@ def dovecot() -> Iterator[Path]:
         (directory / "mail").mkdir()
         shutil.chown(directory / "mail", "mail", "mail")
         conf = directory / "dovecot.conf"
-        conf.write_text(dovecot_conf(directory, mechanisms=" ".join(MECHANISMS).lower(), lmtp=f"{directory}/lmtp"))
+        own = shown("auth.md", "a part of dovecot.conf").replace("/var/spool/meta1", str(directory)).replace("meta1s", "mail")
+        conf.write_text(own + dovecot_conf(directory, mechanisms=" ".join(MECHANISMS).lower(), lmtp=f"{directory}/lmtp"))
         process = subprocess.Popen([program, "-F", "-c", str(conf)])
         try:
             wait_until(
-                lambda: (directory / "auth").exists() and (directory / "lmtp").exists(), WAIT_S, "the sockets of Dovecot"
+                lambda: all((directory / name).exists() for name in ("auth", "lmtp", "dovecot-auth")),
+                WAIT_S,
+                "the sockets of Dovecot",
             )
             yield directory
         finally:

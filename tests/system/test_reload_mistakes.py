@@ -16,6 +16,7 @@ import pytest
 
 from contrib.lib.gateway import COMPONENTS, Gateway, wait_until
 from meta1g.base.sysexits import EX_CANTCREAT, EX_CONFIG, EX_NOPERM, EX_OSERR
+from tests.called import call_program
 from tests.fakes.certificates import make_certificate
 from tests.system.conftest import KeepingSink, directory_for_all, running, send
 from tests.unit.mcp.accounts import accounts_of_this_machine
@@ -230,7 +231,7 @@ def no_sockets(directory: str, names: list[str]) -> list[str]:
 
 
 def reload(gateway: Gateway):
-    return gateway.run_tool("reload", "-f", str(gateway.conf), check=False)
+    return call_program("reload", "-f", gateway.conf)
 
 
 def check_mistake(gateway: Gateway, sink: KeepingSink, mistake: Mistake) -> None:

@@ -29,7 +29,7 @@ QMGR = (
 )
 TEXTS = "delay_template = <<EOF\nSubject: Verspätet\n\nGrüße von $hostname.\nEOF\n"
 SMTPC = " ".join(f"{step}_timeout = 3s;" for step in ("connect", "greeting", "command", "data", "block", "dot"))
-SMAR = 'aliases { file = "aliases"; type = text; }'
+SMAR = 'aliases { file = "aliases"; type = text; } tls_policy { file = "tls_policy"; type = text; }'
 HEADER = b"From: a@test.example\r\nSubject: test\r\n"
 PLAIN = HEADER + b"\r\ntext of the message\r\n"
 EIGHT_BIT = HEADER + b"\r\ngr\xfc\xdfe\r\n"
@@ -63,6 +63,7 @@ class Situation:
         lmtp: the server speaks LMTP.
         aliases: lines of the aliases file, `%` for the domain.
         to: who gets the report, local part at back.example; that of the sender if empty.
+        tls: what the map tls_policy demands there.
         sender: domain of the sender, `%` for that of the situation.
         orcpt: Original-Recipient.
     """
@@ -77,6 +78,7 @@ class Situation:
     lmtp: bool = False
     aliases: str = ""
     to: str = ""
+    tls: str = ""
     sender: str = "back.example"
     orcpt: str | None = None
     names: tuple[str, ...] = field(default=("r",))
@@ -106,6 +108,8 @@ LARGE_HEADER = HEADER + b"".join(b"X-%d: %b\r\n" % (n, b"z" * 60) for n in range
 RAW_HEADER = b"From: a@test.example\r\nSubject: caf\xe9\r\n\r\ntext\r\n"
 NO_USER: Replies = {"RCPT": "550 5.1.1 no such user\r\n"}
 LONG_SAID = " ".join(["go away"] * 60)
+
+STARTTLS = "250-fake\r\n250 STARTTLS\r\n"
 
 SITUATIONS: dict[str, Situation] = {
     "RCPT is refused without enhanced code": at("RCPT", "550 No such user", "5.0.0"),
@@ -196,6 +200,49 @@ SITUATIONS: dict[str, Situation] = {
     "the server closes after RCPT": Situation({"RCPT": None}, **expired(None, "4.4.2", "closed the connection")),
     "the server says nothing": Situation({"banner": ""}, **expired(None, "4.4.2", "timed out")),
     "the server speaks another language": Situation({"banner": "\x16\x03\x01\r\n"}, **expired(None, "4.5.0", "not a reply")),
+    "a reply has different enhanced codes in its lines": Situation(
+        {"RCPT": "550-5.1.1 no such user\r\n550 5.7.1 and not from you\r\n"},
+        **refused("5.7.1", "550 5.7.1 5.1.1 no such user and not from you", "5.1.1 no such user"),
+    ),
+    "an enhanced code is of another class": at("RCPT", "550 4.7.1 never", "5.0.0"),
+    "a reply looks like fields of a report": Situation(
+        {"RCPT": "550-5.1.1 no\r\n550-Action: delivered\r\n550 \r\n"},
+        **refused("5.1.1", "550 5.1.1 no Action: delivered", "Action: delivered"),
+    ),
+    "a reply has more lines than anybody reads": Situation(
+        {"RCPT": "550-5.1.1 no\r\n" * 300 + "550 5.1.1 the end\r\n"},
+        **refused("5.1.1", f"550 5.1.1 {' '.join(['no'] * 127)} the end", "no no no"),
+    ),
+    "the server cannot promise the time": Situation(
+        {}, **refused("5.3.3", None, "does not offer DELIVERBY"), mail=("BY=100000;R",)
+    ),
+    "the server promises too little": Situation(
+        {"EHLO": "250-fake\r\n250 DELIVERBY 200000\r\n"}, **refused("5.4.7", None, "200000 s at least"), mail=("BY=100000;R",)
+    ),
+    "the server does not take the time": Situation(
+        {"EHLO": "250-fake\r\n250 DELIVERBY\r\n", "MAIL": "554 5.4.7 too soon\r\n"}, **refused("5.4.7", "554 5.4.7 too soon"),
+        mail=("BY=100000;R",),
+    ),
+    "the server wants a login": Situation(
+        {"MAIL": "530 5.7.0 who are you\r\n"}, **expired(None, "4.7.0", "530 5.7.0 who are you")
+    ),
+    "a forward is refused after a chunk": Situation(
+        {"EHLO": "250-fake\r\n250 CHUNKING\r\n", "BDAT": "554 5.6.0 no\r\n"}, **refused("5.6.0", "554 5.6.0 no")
+    ),
+    "a member of an alias is refused, another one is put off": Situation(
+        {"RCPT": ["550 5.1.1 no such user\r\n", "250 ok\r\n"]},
+        (Told("5.1.1", "550 5.1.1 no such user", "(from <r@%>)", rcpt="a"),), aliases="r@% a@%, b@%", orcpt="rfc822; r@%",
+    ),
+    "TLS is demanded and not offered": Situation(
+        {}, **expired(None, "4.7.4", "TLS is required, but the server does not offer it (encrypt: tls_policy"), tls="encrypt"
+    ),
+    "TLS is demanded and refused": Situation(
+        {"EHLO": STARTTLS, "STARTTLS": "454 4.7.0 not now\r\n"},
+        **expired(None, "4.7.5", "TLS is required, but the server refuses STARTTLS: 454 4.7.0 not now"), tls="encrypt",
+    ),
+    "TLS is demanded and breaks": Situation(
+        {"EHLO": STARTTLS, "STARTTLS": "220 go\r\nwhat?\r\n"}, **expired(None, "4.7.5", "TLS handshake"), tls="verify",
+    ),
     "it was relayed": Situation(
         {"EHLO": NO_DSN_8BIT}, (Told("2.0.0", "250 2.0.0 kept", "was taken by a server", "relayed"),), rcpt=("NOTIFY=SUCCESS",)
     ),
@@ -253,6 +300,10 @@ def site(tmp_path_factory) -> Iterator[Site]:
         gateway.conf.parent.mkdir(parents=True)
         aliases = [one.aliases.replace("%", Site.domain(name)) for name, one in SITUATIONS.items() if one.aliases]
         (gateway.conf.parent / "aliases").write_text("\n".join(aliases) + "\n")
+        demands = [
+            f"[127.0.0.1]:{server.port} {SITUATIONS[name].tls}" for name, server in servers.items() if SITUATIONS[name].tls
+        ]
+        (gateway.conf.parent / "tls_policy").write_text("\n".join(demands) + "\n")
         (gateway.conf.parent / "texts").write_text(TEXTS)
         made = Site(stack.enter_context(running(gateway)), back, servers)
         with smtplib.SMTP("127.0.0.1", gateway.port, timeout=60) as client:

@@ -1,5 +1,7 @@
 """While a component starts again, clients wait; they are not sent away (invariant I8)."""
 
+import json
+import smtplib
 import threading
 
 import pytest
@@ -39,3 +41,33 @@ def test_clients_that_come_while_a_component_starts_again_are_served(component, 
         expected = {"before@sink.example", *(f"r{number}@sink.example" for number in range(5))}
         # one whose delivery was not recorded when qmgr was killed may come twice
         wait_until(lambda: {rcpt for one in sink.envelopes() for rcpt in one["rcpts"]} == expected, 60, "all have come")
+
+
+def test_a_queue_that_is_stopped_stays_stopped_whatever_becomes_of_its_processes(tmp_path, sink):
+    """mcp starts a qmgr that has crashed, and the machine starts mcp: neither is a reason to deliver again."""
+    gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]")
+
+    def command(*words):
+        return gateway.run_tool("qmgrctl", "-f", str(gateway.conf), *words, check=False)
+
+    def still_stopped(*others):
+        wait_until(lambda: command("status").returncode == 1, 30, gateway.last_words())
+        status = json.loads(command("--json", "status").stdout)
+        assert (status["mode"], status["mode_since"]) == ("stop", since)
+        assert len(others) == len(set(others)), others
+        with smtplib.SMTP() as client:
+            wait_until(lambda: client.connect("127.0.0.1", gateway.port)[0] == 421, 30, "clients are sent away")
+
+    with running(gateway):
+        gateway.wait_ready()
+        assert command("stop").returncode == 0
+        since = json.loads(command("--json", "status").stdout)["mode_since"]
+        killed = gateway.kill("qmgr")
+        still_stopped(*killed, *gateway.pids().get("qmgr", []))
+        assert gateway.stop() == 0
+        gateway.launch()
+        still_stopped()
+        assert command("resume").stdout.split() == ["mode", "normal"]
+        wait_until(lambda: command("status").returncode == 0, 30, "all is well")
+        send(gateway, ["r@sink.example"])
+        sink.wait_for(1)

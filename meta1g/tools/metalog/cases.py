@@ -203,7 +203,7 @@ def _rcpt(case: Case, line: LogLine) -> None:
         one.about = tuple(case.unreported[: line.number("count")])
         del case.unreported[: len(one.about)]
     elif line.func == "qmgr.report":
-        one.about = tuple(case.rcpts[told] for told in line.get("told").split() if told in case.rcpts)
+        one.about += tuple(case.rcpts[told] for told in line.get("told").split() if told in case.rcpts)
     elif one.fate is RcptFate.FAILED and not late:
         case.unreported.append(one)
     one.tries = max(one.tries, line.number("tries") + (one.fate is RcptFate.DELIVERED))

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import inspect
 import pickle
 import sys
 from collections.abc import Callable
@@ -89,6 +90,10 @@ ACTIONS: dict[str, Callable[[Any], Any]] = {
     "copied": lambda cls: (copy.copy(cls(x=1, y=5)), copy.deepcopy(cls(x=1, tags=["t"]))),
     "matched": lambda cls: cls.__match_args__,
     "named": lambda cls: (cls.__name__, cls.__qualname__, cls.__module__, cls.__doc__, cls.KIND, cls.LIMIT, cls(x=2).double()),
+    "told how it is made": lambda cls: (
+        cls(x=1),
+        [(one.name, one.annotation, one.kind) for one in inspect.signature(cls).parameters.values()],
+    ),
     "laid out": lambda cls: (getattr(cls, "__slots__", None), hasattr(cls(x=1), "__dict__")),
 }
 
@@ -159,5 +164,6 @@ def test_it_passes_through_pickle():
 def test_nothing_is_compiled_for_a_class_before_it_is_used(monkeypatch):
     seen = []
     monkeypatch.setattr(sys.modules["dataclasses"], "_create_fn", lambda *args, **kwargs: seen.append(args), raising=False)
+    monkeypatch.setattr(ours, "_init", lambda *args: seen.append(args))
     make(ours.dataclass, frozen=True, slots=True)
     assert seen == []

@@ -3,10 +3,11 @@
 import concurrent.futures
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from meta1g.conf import grammar
+from meta1g.conf import grammar, lexer
 from meta1g.conf.grammar import parse
 from meta1g.conf.tree import OptionNode, SectionNode, Source
 
@@ -102,8 +103,8 @@ def test_parsers_run_side_by_side():
     assert made == [([(f"s{i}", None, [("a", str(i)), ("c", str(i))])], 1) for i in range(100)]
 
 
-def test_the_grammar_has_no_conflicts_and_no_unused_parts():
-    from ply import yacc
+def test_the_grammar_has_no_conflicts_and_no_unused_parts_and_its_tables_are_those_that_ply_makes():
+    from ply import lex, yacc
 
     class Strict(yacc.NullLogger):
         def warning(self, text, *args, **kwargs):
@@ -111,10 +112,17 @@ def test_the_grammar_has_no_conflicts_and_no_unused_parts():
 
         error = warning
 
-    yacc.yacc(module=grammar, start="conf", debug=False, write_tables=False, tabmodule="no_such_tables", errorlog=Strict())
+    log = Strict()
+    made = yacc.yacc(module=grammar, start="conf", debug=False, write_tables=False, tabmodule="no_such_tables", errorlog=log)
+    tables = grammar._tables()
+    assert list(map(str, tables.lr_productions)) == list(map(str, made.productions))
+    assert [one.callable for one in tables.lr_productions[1:]] == [one.callable for one in made.productions[1:]]
+    assert (tables.lr_action, tables.lr_goto) == (made.action, made.goto)
+    assert lex.lex(module=lexer, errorlog=log).lexre == lexer._master().lexre
 
 
 def test_parsing_leaves_no_files_behind(tmp_path):
     code = "from meta1g.conf.grammar import parse; from meta1g.conf.tree import Source; print(parse(Source('t', 'a=1;'))[1])"
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
     assert (result.stdout, result.stderr, list(tmp_path.iterdir())) == ("[]\n", "", [])
+    assert [path.name for path in Path(grammar.__file__).parent.iterdir() if "tab" in path.stem] == []

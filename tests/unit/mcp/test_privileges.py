@@ -1,15 +1,15 @@
 """As root: every child is exactly whom it should be (invariant I7).  The accounts are made by sm.setup and removed again."""
 
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 
 import pytest
 
+from contrib.lib.gateway import copy_package
 from meta1g.tools import setup_dirs
 from tests.unit.mcp.accounts import accounts_of_this_machine
-from tests.unit.mcp.conftest import ROOT, child
+from tests.unit.mcp.conftest import child
 
 pytestmark = [
     pytest.mark.root,
@@ -36,7 +36,7 @@ def accounts(mcp) -> Iterator[None]:
     """The accounts, and a queue directory that belongs to them."""
     mcp.directory.chmod(0o755)
     library = mcp.directory / "lib"  # the checkout may be where only root can read
-    shutil.copytree(ROOT / "meta1g", library / "meta1g", ignore=shutil.ignore_patterns("__pycache__"))
+    copy_package(library)
     mcp.env["PYTHONPATH"] = str(library)
     with accounts_of_this_machine():
         assert setup_dirs.main(["-f", str(mcp.directory / "etc" / "meta1.conf"), "--queue-directory", str(mcp.queue)]) == 0

@@ -1,5 +1,6 @@
 """Components that check themselves in one process: each is told for itself, and one that breaks off costs its own check."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ COMPONENTS = ("qmgr", "smtps", "smtpc", "smar")
 #: Python that every process of meta1g runs first: it takes the place of the check of one component.
 BROKEN = """
 import sys
-if "meta1g.mcp.selfchecks" in sys.orig_argv:
+if any("meta1g.mcp." in word for word in sys.orig_argv):
     import meta1g.{component}.check as module
     def main(argv, right=module.main):
         {action}
@@ -58,6 +59,45 @@ def test_components_of_one_account_check_themselves_in_one_process(checked, mcp)
     assert checked() == (0, [])
     pids = (mcp.directory / "checks").read_text().split()
     assert (len(pids), len(set(pids))) == (4, 1)
+
+
+#: What a check of smar can tell of its process: its program, session, signals, descriptors, directory, environment.
+FACTS = """
+import json, os, signal, sys
+if any("meta1g.mcp." in word for word in sys.orig_argv):
+    import meta1g.smar.check as module
+    def main(argv, right=module.main):
+        code = right(argv)
+        links = [f"/proc/self/fd/{number}" for number in range(100)]
+        facts = {
+            "forked": "meta1g.mcp.control" in sys.modules,
+            "leads": os.getsid(0) == os.getpid(),
+            "handled": [int(n) for n in signal.valid_signals() if callable(signal.getsignal(n)) and n != signal.SIGINT],
+            "open": [os.readlink(link).split(":")[0] for link in links if os.path.lexists(link)],
+            "cwd": os.getcwd(),
+            "umask": os.umask(0),
+            "quick": os.environ.get("META1G_QUICK_CHECK"),
+            "notify": os.environ.get("NOTIFY_SOCKET"),
+            "queue": bool(os.environ.get("META1G_QUEUE_ID")),
+        }
+        open("FILE", "a").write(json.dumps(facts) + "\\n")
+        return code
+    module.main = main
+"""
+
+
+def test_a_start_goes_on_in_what_mcp_has_loaded_and_a_reload_starts_python_anew_with_the_same_surroundings(mcp):
+    (mcp.directory / "sitecustomize.py").write_text(FACTS.replace("FILE", f"{mcp.directory}/facts"))
+    mcp.env["PYTHONPATH"] = os.pathsep.join([str(mcp.directory), str(Path.cwd())])
+    section = sections()[-1]
+    mcp.start(section)
+    assert mcp.reload(section + "# again\n").exit_code == 0
+    start, again = map(json.loads, (mcp.directory / "facts").read_text().splitlines())
+    assert (start.pop("forked"), again.pop("forked")) == (True, False)
+    assert start.pop("open") == ["/dev/null", "pipe", "pipe", "/memfd"]
+    assert again.pop("open")[:3] == ["/dev/null", "pipe", "pipe"]
+    assert start == again
+    assert start | {"cwd": str(mcp.queue), "handled": [], "leads": True, "notify": None, "quick": "1"} == start
 
 
 def test_what_several_components_find_is_told_in_the_order_of_the_file_and_named(checked):

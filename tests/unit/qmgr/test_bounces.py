@@ -1,6 +1,7 @@
 """Who gets which report, in a whole queue manager."""
 
 import email
+import re
 
 import pytest
 
@@ -266,6 +267,9 @@ def test_recipients_that_are_late_together_are_told_in_one_warning(qmgr):
     wait_until(lambda: sorted(rcpt for job in reports(agent) for rcpt, _ in told(job)) == rcpts, lambda: agent.jobs)
     assert len(reports(agent)) < len(rcpts)
     qmgr.wait_deferred(len(rcpts))
+    lines = qmgr.sink.find("func=qmgr.report.*stat=delay")  # one for each that is told of, with the report that tells it
+    assert sorted(re.search(r"told=(\d+),", line)[1] for line in lines) == [str(number) for number in range(len(rcpts))]
+    assert len({re.search(r"rcpt_idx=(\d+),", line)[1] for line in lines}) == len(reports(agent))
     assert {one.flags for one in qmgr.defedb.scan(None, 99)} == {RcptFlags.DLY_SENT}
 
 

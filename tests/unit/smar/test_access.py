@@ -9,7 +9,7 @@ from meta1g.maps.static import StaticMap
 from meta1g.maps.wrong import WrongEntries
 from meta1g.rcb.smtps_smar import ClientResolve
 from meta1g.smar.access import BROKEN, NONE, TEMP, AccessMap, Action, Decision
-from meta1g.smar.dnsbl import Listed
+from meta1g.smar.listed import Listed
 from meta1g.smtp.address import NULL, parse_path
 from tests.fakes.lines import Lines
 

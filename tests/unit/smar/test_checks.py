@@ -252,6 +252,15 @@ ROUTED = [
     '"@a,@b:u"@ours.org',
     "u%@ours.org",
     "u%far.org@partner.org",
+    '"u\\%far.org"@ours.org',
+    '"far.org!u"@ours.org',
+    "a%b%far.org@ours.org",
+    "far.org!next.org!u@ours.org",
+    # what a host that folds characters reads as one of these
+    "u\uff05far.org@ours.org",
+    "u\uff20far.org@ours.org",
+    "far.org\uff01u@ours.org",
+    "u\ufe6bfar.org@ours.org",
 ]
 
 

@@ -8,7 +8,8 @@ from meta1g.smar.access import AccessMap, Action
 from meta1g.smar.checks import Policy
 from meta1g.smar.client import ClientFacts, Gathering
 from meta1g.smar.clientname import ClientNames
-from meta1g.smar.dnsbl import DnsList, DnsLists, Listed
+from meta1g.smar.dnsbl import DnsLists
+from meta1g.smar.listed import DnsList, Listed
 from meta1g.smar.relay import RelayRules
 from meta1g.smar.route import Routes
 from tests.fakes.nameserver import SERVFAIL

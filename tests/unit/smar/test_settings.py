@@ -6,7 +6,7 @@ from meta1g.db.mapfile import MapFile
 from meta1g.maps.sequence import SequenceMap
 from meta1g.rcb.smtps_smar import CheckMail, Checks, FindUser
 from meta1g.smar.dnsaddress import ServerAddress
-from meta1g.smar.dnsbl import DnsList
+from meta1g.smar.listed import DnsList
 from meta1g.smar.route import RouteDefaults, Target, plan_of
 from meta1g.smar.settings import name_servers, problems, read_resolv_conf, settings_from
 from meta1g.tls.tlsrpt import RptSender

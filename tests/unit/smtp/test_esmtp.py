@@ -10,7 +10,7 @@ from meta1g.smtp.esmtp import (
     ehlo_reply,
     format_mail_params,
     format_rcpt_params,
-    offered_by,
+    offered_but,
     parse_ehlo,
     parse_mail_params,
     parse_rcpt_params,
@@ -106,7 +106,7 @@ def test_wrong_parameters_of_rcpt_are_refused(text):
 
 
 def test_the_answer_to_ehlo_reads_back():
-    offered = offered_by(max_message_bytes=1000)
+    offered = offered_but({Ext.STARTTLS}, {Ext.SIZE: "1000"})
     server = parse_ehlo(ehlo_reply("us.example", "[192.0.2.1]", offered))
     assert all(server.has(ext) for ext in offered)
     assert server.size_max_bytes == 1000
@@ -139,8 +139,13 @@ def test_only_known_parameters_are_sent():
     assert format_rcpt_params(rcpt, Extensions()) == ""
 
 
-def test_options_switch_extensions_off():
-    offered = offered_by(max_message_bytes=0, pipelining=False, eightbitmime=False)
-    assert Ext.PIPELINING not in offered
-    assert Ext.EIGHTBITMIME not in offered
-    assert offered[Ext.SIZE] == "0"
+@pytest.mark.parametrize(
+    ("off", "gone"),
+    [
+        ({Ext.PIPELINING}, {Ext.PIPELINING}),
+        ({Ext.EIGHTBITMIME}, {Ext.EIGHTBITMIME, Ext.SMTPUTF8}),
+        ({Ext.CHUNKING, Ext.XVERP}, {Ext.CHUNKING, Ext.BINARYMIME, Ext.XVERP}),
+    ],
+)
+def test_what_is_switched_off_is_not_offered_nor_what_needs_it(off, gone):
+    assert set(offered_but(set(), {})) - set(offered_but(off, {})) == gone

@@ -10,9 +10,9 @@ from meta1g.base.errors import TempError
 from meta1g.conf.errors import ConfigError
 from meta1g.rcb.common import ServerAddr
 from meta1g.smtpc.connecting import Unreached, connect, in_order
-from meta1g.smtpc.connection import ANY_SOURCE, Sources, check_source
 from meta1g.smtpc.limits import UNREACHED_MAX, UNREACHED_S
 from meta1g.smtpc.settings import Settings
+from meta1g.smtpc.sources import ANY_SOURCE, Sources, check_source
 from meta1g.smtpc.status import SessionError
 from tests.fakes.smtp_server import ScriptedServer
 from tests.fakes.st_testing import virtual_clock

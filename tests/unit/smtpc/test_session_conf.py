@@ -10,8 +10,8 @@ from meta1g.conf.defs_session import SMTPC_SESSION
 from meta1g.conf.effects import REFUSED
 from meta1g.conf.errors import ConfigError
 from meta1g.rcb.common import ServerAddr
-from meta1g.smtpc.connection import Sources
 from meta1g.smtpc.settings import ServerSettings
+from meta1g.smtpc.sources import Sources
 from tests.fakes.smtp_server import ScriptedServer
 from tests.unit.conf.text import load
 

@@ -24,6 +24,7 @@ CONTENT = b"Received: here\r\nSubject: x\r\n\r\nbody\r\n"
 OFFERED = EHLO.replace("250-PIPELINING", "250-STARTTLS\r\n250-PIPELINING")
 TLS = {"EHLO": OFFERED, "STARTTLS": "220 go\r\n"}
 REQUIRING = {**TLS, "EHLO": OFFERED.replace("250-PIPELINING", "250-REQUIRETLS\r\n250-PIPELINING")}
+NOT_US = {**TLS, "EHLO": [OFFERED, "550 5.7.1 not you\r\n"], "HELO": "550 5.7.1 not you\r\n"}
 MX = "mx.x.example"
 L = TlsLevel
 
@@ -287,6 +288,20 @@ def test_dane_sends_the_name_of_the_base_domain(smtpc, files):
     assert asked == ["base.example"]
 
 
+@pytest.mark.parametrize(
+    ("policy", "cert", "outcome"),
+    [
+        (TlsPolicy(L.ENCRYPT), "alone.example", "550 5.7.1"),
+        (TlsPolicy(L.VERIFY, names=(MX,)), MX, "550 5.7.1"),
+        (TlsPolicy(L.VERIFY, names=(MX,)), "other.example", "451 4.7.5"),
+    ],
+    ids=str,
+)
+def test_a_refusal_under_tls_is_that_of_the_server_if_it_is_the_one_that_was_asked_for(smtpc, files, policy, cert, outcome):
+    with ScriptedServer(NOT_US, tls=context(files, cert)) as server:
+        assert said(smtpc.deliver(smtpc.job(server.port, server=to(server, policy)))) == outcome
+
+
 # -- tls_requirements --------------------------------------------------------------------------------------------------
 
 SESSION_CONF = [
@@ -311,6 +326,9 @@ SESSION_CONF = [
     ('tls_requirements { common_name = "no.example"; }', MX, TLS, "451 4.7.5"),
     ('tls_requirements { cert_issuer = "CN=ca.example"; }', MX, TLS, "250 2.0.0"),
     ('tls_requirements { cert_subject = "CN=no.example"; }', MX, TLS, "451 4.7.5"),
+    ("tls_requirements { flags = { encrypted }; }", MX, NOT_US, "550 5.7.1"),
+    ("tls_requirements { flags = { verified }; }", MX, NOT_US, "550 5.7.1"),
+    ("tls_requirements { flags = { verified }; }", "other.example", NOT_US, "451 4.7.5"),  # who is not trusted cannot refuse
 ]
 
 

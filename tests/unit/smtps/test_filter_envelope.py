@@ -139,6 +139,33 @@ def test_a_recipient_is_the_same_however_its_domain_is_written(scene, one, other
     assert [rcpt.rcpt for rcpt in rcpts] == ["x@example.org"]
 
 
+def said_as_bytes(address):
+    """The form in which the filter says each character as a byte."""
+    return address.encode().decode("latin-1")
+
+
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [
+        ("<x@b\u00fccher.example>", "x@xn--bcher-kva.example"),
+        ("x@B\u00dcCHER.example", "x@xn--bcher-kva.example"),
+        ("<x@\u4f8b\u3048.example>", "x@xn--r8jz45g.example"),
+        ('<"x y"@b\u00fccher.example>', '"x y"@xn--bcher-kva.example'),
+    ],
+)
+def test_a_domain_in_u_labels_is_taken_in_a_message_without_smtputf8(scene, said, taken):
+    _, rcpts = sent(scene, ["ADDRCPT", said_as_bytes(said)])
+    assert [one.rcpt for one in rcpts] == ["r@example.org", taken]
+    announced, rcpts = sent(scene, ["CHGFROM", said], ["DELRCPT", said_as_bytes(said)], rcpts=("r@example.org", taken))
+    assert (announced.mail, [one.rcpt for one in rcpts]) == (taken, ["r@example.org"])
+
+
+@pytest.mark.parametrize("said", ["<\u00fc@b\u00fccher.example>", "\u00fc", "<x@b\u00fc_cher.example>", "<x@\u2024.example>"])
+def test_an_address_that_has_no_form_without_smtputf8_is_a_mistake_of_the_filter(scene, said):
+    sent(scene, ["ADDRCPT", said_as_bytes(said)], code="451 4.7.1")
+    assert scene[0].wait_log(r"func=smtps\.milter_failed, .*is no address")
+
+
 def test_a_recipient_that_was_named_twice_goes_as_a_whole_and_may_come_back(scene):
     twice = ("r@example.org", "x@example.org", "r@EXAMPLE.org")
     _, rcpts = sent(scene, ["DELRCPT", "<r@Example.org>"], rcpts=twice)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from meta1g.milter.exchange import FilterFault
+from meta1g.milter.errors import FilterFault
 from meta1g.rcb.smtps_qmgr import FilterReport
 from meta1g.rcb.smtps_smar import Checks
 from meta1g.smtps.filterstats import FilterPresence, FilterStats

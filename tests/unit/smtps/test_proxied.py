@@ -15,6 +15,7 @@ from meta1g.rcb.smtps_qmgr import NewSession
 from meta1g.rcb.smtps_smar import CheckClient, Checks, ClientVerdict
 from tests.fakes.certificates import make_certificate
 from tests.fakes.smtps_process import WAIT_S, Client, SmtpsProcess
+from tests.manual.blocks import shown
 
 HEADER = b"PROXY TCP4 192.0.2.9 127.0.0.1 4711 25\r\n"
 BINARY = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes([192, 0, 2, 9, 127, 0, 0, 1]) + struct.pack("!HH", 4711, 25)
@@ -107,20 +108,25 @@ defaults
   timeout server 20s
 {parts}
 """
-PART = """
-listen smtp{number}
-  bind 127.0.0.1:{port}
-  server mx 127.0.0.1:{smtps} {how}
-"""
+
+
+def part(number, port, smtps, how):
+    """That of the manual, for a port of this machine and what is to be sent."""
+    text = shown("servers.md", "a part of haproxy.cfg")
+    for old, new in (
+        ("listen smtp", f"listen smtp{number}"), (":25\n", f"127.0.0.1:{port}\n"), ("10.0.0.25:25", f"127.0.0.1:{smtps}"),
+        ("send-proxy-v2", how),
+    ):  # fmt: skip
+        assert old in text
+        text = text.replace(old, new)
+    return text
 
 
 @pytest.fixture(scope="module")
 def haproxy(smtps, tmp_path_factory):
     """Ports of HAProxy by what it sends."""
     ports = {how: free_port() for how in ("send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c,unique-id")}
-    parts = [
-        PART.format(number=number, port=port, smtps=smtps.port, how=how) for number, (how, port) in enumerate(ports.items())
-    ]
+    parts = [part(number, port, smtps.port, how) for number, (how, port) in enumerate(ports.items())]
     conf = tmp_path_factory.mktemp("h") / "haproxy.cfg"
     conf.write_text(HAPROXY.format(parts="".join(parts)))
     with subprocess.Popen(["haproxy", "-db", "-f", conf]) as process:

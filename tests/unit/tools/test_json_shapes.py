@@ -23,8 +23,8 @@ from tests.fakes.qmgr_system import QmgrSystem, wait_until
 from tests.jsonshapes import Shapes
 
 SHAPES = Shapes.of_page()
-#: What the tests of other files compare: tests/system/test_reload.py.
-ELSEWHERE = {"component"}
+#: What the tests of other files compare: tests/system/test_reload.py, tests/unit/tools/metalog/test_metalog.py.
+ELSEWHERE = {"component", "story", "story of a recipient"}
 
 
 class Queue:

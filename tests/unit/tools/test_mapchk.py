@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import pytest
 
 from meta1g.base.cli import CliError
@@ -9,11 +6,11 @@ from meta1g.smar.entries import ACCESS, KEYS
 from meta1g.smar.trace import QUESTIONS
 from meta1g.tools import mapchk as program
 from meta1g.tools import mapquestions
+from tests.called import call_program
 
 
 def mapchk(*arguments):
-    command = [sys.executable, "-c", "from meta1g.tools.mapchk import run; run()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return call_program("mapchk", *arguments)
 
 
 TEXT = "# rules\ncltaddr:192.0.2 relay\nsmtps_session_conf:mx.example.org max_recipients =\n   5;\n"

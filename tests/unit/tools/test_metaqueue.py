@@ -23,6 +23,7 @@ from meta1g.db.ibdb import Ibdb
 from meta1g.db.lostfound import LostFound
 from meta1g.rcb.envelope import HELD_UNTIL, Attempt, DsnRcpt
 from meta1g.tools.transfer import Import, export
+from tests.called import call_program
 from tests.fakes.envelopes import NOW, rcpt, rcpts, ta, ta_id
 
 
@@ -53,10 +54,14 @@ def make(tmp_path):
 
 
 def metaqueue(*arguments):
-    return subprocess.run(
-        [sys.executable, "-c", "from meta1g.tools.metaqueue import run; run()", *map(str, arguments)],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    return call_program("metaqueue", *arguments)
+
+
+def test_it_is_a_program(queue):
+    command = [sys.executable, "-c", "from meta1g.tools.metaqueue import run; run()", str(queue)]
+    made, called = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False), metaqueue(queue)
+    assert (made.returncode, made.stdout, made.stderr) == (called.returncode, called.stdout, called.stderr)
+    assert called.stdout
 
 
 def test_people_see_every_envelope_and_no_control_characters(queue):
@@ -269,10 +274,7 @@ def test_repair_sets_aside_what_is_damaged_and_what_is_left_is_whole(whole):
 
 
 def imported(queue, lines):
-    return subprocess.run(
-        [sys.executable, "-c", "from meta1g.tools.metaqueue import run; run()", "import", str(queue)],
-        input=lines, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    return call_program("metaqueue", "import", queue, stdin=lines)
 
 
 def test_an_import_of_an_export_gives_the_same_queue(whole, tmp_path):

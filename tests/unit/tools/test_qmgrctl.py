@@ -15,6 +15,7 @@ from meta1g.tools.ctlclient import CommandFailedError
 from tests.fakes.envelopes import rcpt, ta
 from tests.fakes.qmgr_peers import new_id, route
 from tests.fakes.qmgr_system import QmgrSystem, wait_until
+from tests.manual.blocks import shown
 
 
 @pytest.fixture
@@ -300,3 +301,12 @@ def test_a_count_of_nothing_is_a_mistake_of_the_selector(qmgr, options):
         mailq.main(["-f", str(qmgr.conf), *options, "exmaple.org"])
     assert caught.value.exit_code == sysexits.EX_NOINPUT
     assert mailq.main(["-f", str(qmgr.conf), *options]) == sysexits.EX_OK
+
+
+@pytest.mark.parametrize(
+    ("page", "what", "known"),
+    [("milters.md", "what status shows", qmgrctl._FILTERS), ("tls.md", "what the DNS says", qmgrctl._EXPLAINED)],
+)
+def test_the_tables_of_the_manual_have_the_columns_of_today(page, what, known):
+    first = next(line for line in shown(page, what).splitlines() if not line.startswith("$ "))
+    assert first.split() == " ".join(one.title for one in known).split()

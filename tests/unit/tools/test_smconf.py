@@ -1,16 +1,15 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.called import call_program
 
 SAMPLES = Path(__file__).parents[2] / "compat" / "samples"
 
 
 def smconf(*arguments):
-    command = [sys.executable, "-c", "from meta1g.tools.smconf import run; run()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return call_program("smconf", *arguments)
 
 
 @pytest.fixture

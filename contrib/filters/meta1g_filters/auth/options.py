@@ -183,8 +183,7 @@ ROOT: Final = SectionDef(
 
 def markdown() -> str:
     """Gives docs/filter-authentication-options.md."""
-    made_by = "`contrib/filters/meta1g_filters/auth/options.py` by `python -m meta1g_filters.auth.options`"
-    return other_markdown("Options of authfilter", made_by, ROOT)
+    return other_markdown("authfilter", "meta1g_filters.auth.options", ROOT)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from meta1g.milter.changes import AddField, ChangeField, FilterChange, InsertFie
 from meta1g.milter.flags import FilterSteps
 from meta1g.milter.header import ContentSplitter, HeaderEdit
 from meta1g.milter.machine import CONTINUE, FilterOutcome, FilterVerdict
-from meta1g.milter.turns import live_and_later
+from meta1g.milter.turns import Chunks, live_and_later
 from meta1g.smtp.data import LineEnds
 from meta1g.smtp.header import Field
 from meta1g_filters.pmult.changes import AllChanges, check
@@ -110,7 +110,7 @@ class PmultMessage:
     """
 
     __slots__ = (
-        "_binary", "_body", "_chunk", "_chunk_bytes", "_edit", "_kept", "_later", "_live", "_new_body", "_splitter", "_table",
+        "_binary", "_body", "_chunks", "_edit", "_kept", "_later", "_live", "_new_body", "_splitter", "_table",
         "_told", "changes",
     )  # fmt: skip
 
@@ -119,8 +119,7 @@ class PmultMessage:
         self._binary = binary
         self._splitter = ContentSplitter(_HEADER_MAX_BYTES, _FIELDS_MAX)
         self._live, self._later = live_and_later(table.listening())
-        self._chunk = bytearray()
-        self._chunk_bytes = min((one.machine.chunk_bytes for one in self._live), default=_PIECE_BYTES)
+        self._chunks = Chunks(min((one.machine.chunk_bytes for one in self._live), default=_PIECE_BYTES))
         self._told = False
         self._edit = HeaderEdit(_OWN, ())
         self._body = KeptBody()
@@ -146,10 +145,9 @@ class PmultMessage:
         verdict = self._tell_header()
         if self._later:
             self._body.add(body)
-        self._chunk += body
-        while len(self._chunk) >= self._chunk_bytes and verdict is CONTINUE:
-            chunk = bytes(self._chunk[: self._chunk_bytes])
-            del self._chunk[: self._chunk_bytes]
+        for chunk in self._chunks.feed(body):
+            if verdict is not CONTINUE:
+                break
             verdict = self._to(self._live, partial(_tell_body, chunk))
         return verdict
 
@@ -186,8 +184,8 @@ class PmultMessage:
         if self._splitter.too_big or self._splitter.too_many:
             return _HEADER_TOO_BIG
         verdict = self._take(rest)
-        if verdict is CONTINUE and self._chunk:
-            verdict = self._to(self._live, partial(_tell_body, bytes(self._chunk)))
+        if verdict is CONTINUE and (left := self._chunks.rest()):
+            verdict = self._to(self._live, partial(_tell_body, left))
         turns = [(one, self._end) for one in self._live] + [(one, self._replay) for one in self._later]
         for one, turn in turns:
             if verdict is not CONTINUE:

@@ -32,8 +32,7 @@ ROOT: Final = SectionDef(
 
 def markdown() -> str:
     """Gives docs/filter-pmult-options.md."""
-    made_by = "`contrib/filters/meta1g_filters/pmult/options.py` by `python -m meta1g_filters.pmult.options`"
-    return other_markdown("Options of pmult", made_by, ROOT)
+    return other_markdown("pmult", "meta1g_filters.pmult.options", ROOT)
 
 
 if __name__ == "__main__":

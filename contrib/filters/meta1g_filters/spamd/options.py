@@ -165,8 +165,7 @@ ROOT: Final = SectionDef(
 
 def markdown() -> str:
     """Gives docs/filter-spamd-options.md."""
-    made_by = "`contrib/filters/meta1g_filters/spamd/options.py` by `python -m meta1g_filters.spamd.options`"
-    return other_markdown("Options of milter-spamd", made_by, ROOT)
+    return other_markdown("milter-spamd", "meta1g_filters.spamd.options", ROOT)
 
 
 if __name__ == "__main__":

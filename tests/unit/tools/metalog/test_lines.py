@@ -1,11 +1,15 @@
 """Lines of the log: what the log writes is read as it was, under every head; what is nobody's or torn is told apart."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meta1g.base.events import EVENTS
 from meta1g.base.logtext import FORMATS, sanitize, sanitize_stat
 from meta1g.tools.metalog.lines import Unread, parse_line, unescape
+from tests.manual.blocks import shown
 from tests.unit.tools.metalog.logs import START, written
 
 KEYS = {"ss_ta": "S00064E96F6D5C5F900", "rcpt_idx": 3, "mail": "a,b\\c@x.example", "rcpt": "gr\u00fc\u00dfe@x.example"}
@@ -22,6 +26,20 @@ def test_both_formats_give_the_same_facts(format_name):
     assert dict(line.keys) == READ
     assert (line.stat, line.raw) == ("550 5.7.1 no, never", raw)
     assert (line.get("rcpt_idx"), line.get("size")) == ("3", "")
+
+
+SHOWN = (("logging.md", "lines of a log"), ("logging.md", "a line of JSON"), ("filter-authentication.md", "lines of a log"))
+EXAMPLES = [(page, line) for page, what in SHOWN for line in re.sub(r"\n +", " ", shown(page, what)).splitlines()]
+
+
+@pytest.mark.parametrize(("page", "text"), EXAMPLES)
+def test_the_lines_of_the_manual_are_lines_of_the_log(page, text):
+    """With the keys that their events have; `...` stands for what is left out."""
+    text = text.replace("... func=", f"{HEADS['file'][0]}sevr=INFO, func=").replace(" ... ", " ")
+    line = parse_line(text, START)
+    row = EVENTS[line.func]
+    assert set(line.keys) <= {*row.must, *row.may}
+    assert line.stat
 
 
 VALUE = st.one_of(st.text(max_size=200), st.binary(max_size=100).map(lambda data: data.decode("utf-8", "surrogateescape")))

@@ -19,6 +19,7 @@ from meta1g.base import sysexits
 from meta1g.base.cli import CliError
 from meta1g.tools import rcvrenvfromlog
 from meta1g.tools.metalog import main, stories
+from tests.jsonshapes import Shapes
 from tests.unit.tools.metalog.logs import START, written
 
 SESS, TA1, TA2 = "S00064E96F6D5C5F000", "S00064E96F6D5C5F100", "S00064E96F6D5C5F200"
@@ -140,6 +141,7 @@ def test_a_session_with_a_server_has_its_lines_in_the_story(capsys, log):
 def test_json_has_everything(capsys, log):
     assert main.main(["--log", str(log), "--json", TA1]) == sysexits.EX_OK
     story = json.loads(capsys.readouterr().out)
+    Shapes.of_page().check("story", story)
     timeline = story.pop("timeline")
     assert story == {
         "id": TA1, "session": SESS, "over": True, "sender": "one@a.example", "msgid": "<42@a.example>", "size": 9,
@@ -167,6 +169,7 @@ def test_what_was_seen_in_a_time_is_told_of_as_a_whole(capsys, log, span, asked,
     assert found(capsys, "--log", log, *span, asked) == expected
     main.main(["--log", str(log), *span, "--json", asked])
     for story in map(json.loads, capsys.readouterr().out.splitlines()):
+        Shapes.of_page().check("story", story)
         assert story["timeline"][0]["event"] == "smtps.connect"
 
 

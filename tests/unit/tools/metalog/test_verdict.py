@@ -268,6 +268,13 @@ def test_a_report_of_success_belongs_to_those_that_it_tells_of():
     )
 
 
+def test_a_report_that_another_recipient_joins_belongs_to_both():
+    warnings = [of_rcpt("report", "delay", 2, "s@a.example", 3.3 + idx, told=str(idx)) for idx in (0, 1)]
+    events = [rcpt(), rcpt(1, "q@b.example"), message(2), deferred(), *warnings]
+    case = case_of(events, TA)
+    assert [about.rcpt for about in case.rcpts["2"].about] == ["r@b.example", "q@b.example"]
+
+
 def test_a_recipient_is_asked_for_by_its_index_and_nobody_means_all():
     case = case_of(MANY, TA)
     assert verdict(case, focus(case, lambda index, rcpt: index == "7")) == FOCUS["r7@b.example"]
