@@ -300,7 +300,8 @@ def test_a_client_that_may_write_to_anybody_is_asked_about_once_a_connection(smt
             for code in ("250", "501", "250", "250"):
                 client.expect(code)
             client.command("RCPT TO:<fourth@x.example>", "250")
-    assert asked == ["first@x.example", "second@x.example", "third@x.example"]
+    assert asked[:2] == ["first@x.example", "second@x.example"]
+    assert asked[2:] in ([], ["third@x.example"]), "it may have been on its way before the answer was there"
     smtps.smar.stop()
     smtps.wait_log(r"link_lost, component=smar.*connection lost")
     smtps.smar.start()
