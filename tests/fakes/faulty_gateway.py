@@ -67,6 +67,13 @@ class Faulty:
         self.logs.mkdir()
         (self.faults / "catalogue").write_text("\n".join(self.catalogue))
         self.sink = KeepingSink(self.directory / "maildir")
+        try:
+            self._start_gateway(names)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start_gateway(self, names: NameServer) -> None:
         self.down_port = free_port()
         made = Gateway(
             self.directory / "gateway",

@@ -378,14 +378,14 @@ class FakeMilter:
         )
         assert self.process.stdout is not None
         self.address = self.process.stdout.readline().strip()
+        if not self.address:
+            self.__exit__()
         assert self.address
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.process.kill()
-        self.process.wait(WAIT_S)
-        if self.process.stdout:
-            self.process.stdout.close()
+        with self.process as process:  # this closes its pipe and waits for it
+            process.kill()
 
     @property
     def conf(self) -> str:

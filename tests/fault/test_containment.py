@@ -115,13 +115,12 @@ def late_deferred(it: Faulty, row: Row) -> None:
 
 def comes_up(it: Faulty, rcpt: str) -> KeepingSink:
     """Lets the server of down.example come up, waits for mail, lets it go down again."""
-    with tempfile.TemporaryDirectory(dir=it.directory) as name:
-        sink = KeepingSink(Path(name), listen=f"127.0.0.1:{it.down_port}")
-        try:
-            it.gateway.control("retry", "all")
-            it.wait(lambda: any(rcpt in one["rcpts"] for one in sink.envelopes()), f"mail for {rcpt}", 4 * FLOWS_S)
-        finally:
-            sink.stop()
+    with (
+        tempfile.TemporaryDirectory(dir=it.directory) as name,
+        KeepingSink(Path(name), listen=f"127.0.0.1:{it.down_port}") as sink,
+    ):
+        it.gateway.control("retry", "all")
+        it.wait(lambda: any(rcpt in one["rcpts"] for one in sink.envelopes()), f"mail for {rcpt}", 4 * FLOWS_S)
     return sink
 
 
@@ -323,15 +322,14 @@ def damaged_content(it: Faulty, row: Row) -> None:
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     path.write_bytes(data)
-    with tempfile.TemporaryDirectory(dir=it.directory) as name:
-        sink = KeepingSink(Path(name), listen=f"127.0.0.1:{it.down_port}")
-        try:
-            it.gateway.control("retry", "all")
-            it.flows()
-            it.wait(lambda: "differ" in it.log() or "checksum" in it.log() or "hold" in it.log(), "the damage is named")
-            assert sink.envelopes() == []
-        finally:
-            sink.stop()
+    with (
+        tempfile.TemporaryDirectory(dir=it.directory) as name,
+        KeepingSink(Path(name), listen=f"127.0.0.1:{it.down_port}") as sink,
+    ):
+        it.gateway.control("retry", "all")
+        it.flows()
+        it.wait(lambda: "differ" in it.log() or "checksum" in it.log() or "hold" in it.log(), "the damage is named")
+        assert sink.envelopes() == []
     it.empty_queue()
 
 
