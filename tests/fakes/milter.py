@@ -167,10 +167,17 @@ def busy(sock: socket.socket) -> None:
             continue
 
 
+def restless(sock: socket.socket) -> None:
+    """Says without a pause that it is at work, as fast as the MTA reads."""
+    words = encode(Frame(Smfir.PROGRESS)) * 10_000
+    while True:
+        sock.sendall(words)
+
+
 #: Those that can be at any step, those of the offer, and those of the end of a message.
 ANYWHERE = (hang, die, trickle, empty, overlong, nonsense, huge, long_reply)
 AT_OFFER = (early, many_macros, many_lists, macros_of_no_stage, other_version, greedy)
-AT_END = (half, flood, busy)
+AT_END = (half, flood, busy, restless)
 FAULTS: dict[str, Fault] = {one.__name__: one for one in (*ANYWHERE, deaf, *AT_OFFER, disorder, *AT_END)}
 
 

@@ -401,6 +401,22 @@ def test_sigterm_lets_the_open_transaction_end_and_takes_no_other(smtps):
     assert len(smtps.content_files()) == 1
 
 
+def test_a_stop_waits_for_no_link_that_goes_away_with_it(smtps):
+    """All processes are told to stop at the same time: SMAR does not come back to answer what it was asked."""
+    with smtps.client() as client:
+        client.command("MAIL FROM:<s@example.org>", "250")
+        smtps.smar.stop()
+        smtps.wait_log("func=smtps.link_lost, component=smar")
+        client.send(b"RCPT TO:<r@example.org>\r\n")
+        smtps.process.send_signal(signal.SIGTERM)
+        begun = time.monotonic()
+        client.expect("451 4.3")
+        assert time.monotonic() - begun < 5, "wait_for_link is twice that"
+        client.send(b"QUIT\r\n")
+        client.expect("221")
+    assert smtps.process.wait(WAIT_S) == 0
+
+
 def test_the_end_of_mcp_ends_the_process(smtps):
     os.close(smtps.alive_fd)
     assert smtps.process.wait(WAIT_S) == 0
