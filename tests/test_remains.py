@@ -5,6 +5,7 @@ import select
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,8 +30,11 @@ def pipe_in_a_circle():
     return Circle(process)
 
 
-def process_that_runs():
-    return subprocess.Popen(STAYS)
+def process_that_runs(**how):
+    process = subprocess.Popen(STAYS, **how)
+    while not Path(f"/proc/{process.pid}/cmdline").read_bytes():  # its program is being put in place
+        os.sched_yield()
+    return process
 
 
 def process_that_ended():
@@ -41,7 +45,7 @@ def process_that_ended():
 
 
 def process_that_runs_with_a_pipe():
-    return subprocess.Popen(STAYS, stdin=subprocess.PIPE)
+    return process_that_runs(stdin=subprocess.PIPE)
 
 
 @pytest.mark.parametrize(
