@@ -51,7 +51,8 @@ def children() -> dict[str, str]:
     for pid in itertools.chain.from_iterable(map(children_of, (os.getpid(), *KEEPERS))):
         with contextlib.suppress(OSError):  # it has ended meanwhile
             words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            found[f"process:{pid}"] = words or "has ended, and nobody waited for it"
+            ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+            found[f"process:{pid}"] = "has ended, and nobody waited for it" if ended else words or "is starting"
     return found
 
 

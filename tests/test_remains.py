@@ -1,11 +1,16 @@
 """What tests leave behind is found and named, and other modules are spared."""
 
+import os
+import select
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from meta1g.base.sysexits import EX_USAGE
+from tests.fakes.forked import ForkedProcess
 from tests.remains import nothing_left, remaining
 
 SAYS = [sys.executable, "-S", "-c", "print('x' * 100)"]
@@ -25,8 +30,11 @@ def pipe_in_a_circle():
     return Circle(process)
 
 
-def process_that_runs():
-    return subprocess.Popen(STAYS)
+def process_that_runs(**how):
+    process = subprocess.Popen(STAYS, **how)
+    while not Path(f"/proc/{process.pid}/cmdline").read_bytes():  # its program is being put in place
+        os.sched_yield()
+    return process
 
 
 def process_that_ended():
@@ -37,7 +45,7 @@ def process_that_ended():
 
 
 def process_that_runs_with_a_pipe():
-    return subprocess.Popen(STAYS, stdin=subprocess.PIPE)
+    return process_that_runs(stdin=subprocess.PIPE)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +66,27 @@ def test_what_is_left_is_named_and_gone_afterwards(leave, named):
         process = one.held if isinstance(one, Circle) else one
         process.wait(60)
     assert remaining().keys() <= before
+
+
+def forked_process_that_ended():
+    process = ForkedProcess("meta1g.smtps.main", ["--nonsense"], env=dict(os.environ), stderr=subprocess.PIPE)
+    assert process.stderr.read() == b"smtps: unrecognized arguments: --nonsense; see smtps --help\n"
+    process.stderr.close()
+    assert select.select([process], [], [], 60)[0]
+    return process
+
+
+def test_a_forked_process_counts_and_ends_like_a_new_one():
+    kept = []
+    ended = r"process:\d+ has ended, and nobody waited for it"
+    with pytest.raises(pytest.fail.Exception, match=ended), nothing_left("test_x.py", 0.1):
+        kept.append(forked_process_that_ended())
+    with kept[0] as process:
+        assert process.wait(60) == EX_USAGE
+    assert process.poll() == EX_USAGE
+    process.kill()  # it has ended, and nobody else is meant
+    with ForkedProcess("meta1g.smtps.main", ["--help"], env=dict(os.environ), stderr=subprocess.DEVNULL) as process:
+        assert process.wait(60) == 0
 
 
 def test_a_socket_is_named_by_its_address():

@@ -101,8 +101,13 @@ def copy_package(target: Path) -> None:
     shutil.copytree(ROOT / "meta1g", target / "meta1g", ignore=being_written)
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float, what: str) -> None:
+def wait_until(condition: Callable[[], object], timeout_s: float, what: str | Callable[[], str]) -> None:
     """Asks again and again, with short pauses, until condition() is true.
+
+    Args:
+        condition: what is asked.
+        timeout_s: for so long.
+        what: names it for an error; a function that does is called when the time is over, and tells what is so then.
 
     Raises:
         TimeoutError: it was not within timeout_s.
@@ -110,7 +115,7 @@ def wait_until(condition: Callable[[], object], timeout_s: float, what: str) -> 
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {timeout_s:g} s: {what}")
+            raise TimeoutError(f"not within {timeout_s:g} s: {what if isinstance(what, str) else what()}")
         select.select([], [], [], 0.02)
 
 
@@ -251,7 +256,7 @@ class Gateway:
                 return banner.startswith(b"220")
             return False
 
-        wait_until(greets, timeout_s, f"greeting on port {self.port}; {self.last_words()}")
+        wait_until(greets, timeout_s, lambda: f"greeting on port {self.port}; {self.last_words()}")
 
     def last_words(self) -> str:
         """The ends of the logs, for error messages."""
@@ -312,7 +317,7 @@ class Gateway:
 
     def wait_empty(self, timeout_s: float = 60) -> None:
         """Waits until nothing is left in any queue."""
-        wait_until(lambda: not any(self.leftovers().values()), timeout_s, f"empty queues: {self.leftovers()}")
+        wait_until(lambda: not any(self.leftovers().values()), timeout_s, lambda: f"empty queues: {self.leftovers()}")
 
     def stop(self, timeout_s: float = 25) -> int:
         """Stops mcp by SIGTERM and gives its exit code; kills what is left of its process group after timeout_s."""

@@ -156,7 +156,9 @@ class Quickstart:
         before = len(delivered(self.maildir))
         ta_id = send(self.gateway.port, content)
         say(f"message     {len(content)} bytes accepted as {ta_id}")
-        wait_until(lambda: len(delivered(self.maildir)) > before, 30, f"message in the sink; {self.gateway.last_words()}")
+        wait_until(
+            lambda: len(delivered(self.maildir)) > before, 30, lambda: f"message in the sink; {self.gateway.last_words()}"
+        )
         self.gateway.wait_empty(30)
         file = self.maildir / "new" / json.loads((self.maildir / "envelopes.jsonl").read_text().splitlines()[-1])["file"]
         say(f"\nThe way of {ta_id} through the log {self.gateway.log}\n")

@@ -24,7 +24,7 @@ def test_dependents_stop_before_and_start_after_the_component_that_is_restarted(
     gateway = shared.gateway
     before = len(components(gateway, "mcp.start"))
     gateway.kill("qmgr")
-    wait_until(lambda: len(components(gateway, "mcp.start")) >= before + 3, 60, gateway.last_words())
+    wait_until(lambda: len(components(gateway, "mcp.start")) >= before + 3, 60, gateway.last_words)
     started = components(gateway, "mcp.start")[before:]
     assert started[0] == "qmgr"
     assert sorted(started) == ["qmgr", "smtpc", "smtps"]

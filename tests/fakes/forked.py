@@ -65,7 +65,8 @@ class ForkedProcess:
         env: its environment.
         cwd: its directory.
         fds: descriptors for it: the environment variables that tell their numbers, and what they are here.
-        stderr: a descriptor for its standard error; subprocess.PIPE makes one that `stderr` reads.
+        stderr: a descriptor for its standard error; subprocess.PIPE makes one that `stderr`
+            reads, subprocess.DEVNULL one that nobody reads.
     """
 
     def __init__(
@@ -87,10 +88,17 @@ class ForkedProcess:
             if stderr == subprocess.PIPE:
                 reader, error_fd = os.pipe()
                 self.stderr = open(reader, "rb", buffering=0)  # noqa: SIM115  leaving closes it
+            elif stderr == subprocess.DEVNULL:
+                error_fd = os.open(os.devnull, os.O_WRONLY)
+            if error_fd not in (2, stderr):
                 undo.callback(os.close, error_fd)
             request = {"arguments": self.args, "env": env, "cwd": str(cwd), "fds": list(fds or {})}
             self.pid = self._forker.ask(request, (error_fd, *(fds or {}).values()))
         self._pidfd = os.pidfd_open(self.pid)
+
+    def fileno(self) -> int:
+        """A descriptor that is readable from its end on, until it was waited for."""
+        return self._pidfd
 
     def poll(self) -> int | None:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -99,7 +107,7 @@ class ForkedProcess:
 
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None:
-            if not select.select([self._pidfd], [], [], timeout)[0]:
+            if not select.select([self], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
             self.returncode = self._forker.ask({"reap": self.pid})
             os.close(self._pidfd)

@@ -205,7 +205,7 @@ class Shared:
             missing.difference_update(*(envelope["rcpts"] for envelope in self.sink.envelopes()))
             return not missing
 
-        wait_until(all_came, 90, f"mail for {missing}; {self.gateway.last_words()}")
+        wait_until(all_came, 90, lambda: f"mail for {missing}; {self.gateway.last_words()}")
 
 
 @pytest.fixture(scope="module")

@@ -196,7 +196,11 @@ def killed(gateway: Gateway, sink: KeepingSink, source: Source, guard: Guard | N
         step = messages // (kills + 1)
         for number in range(1, kills + 1):
             goal = min(messages, number * step + rng.randrange(max(step // 2, 1)))
-            wait_until(lambda goal=goal: len(source.acknowledged) >= goal, 120, f"{goal} messages; {gateway.last_words()}")
+            wait_until(
+                lambda goal=goal: len(source.acknowledged) >= goal,
+                120,
+                lambda goal=goal: f"{goal} messages; {gateway.last_words()}",
+            )
             victim = victims[(number - 1) % len(victims)]
             done.append(f"{victim} after {len(source.acknowledged)}")
             if victim == FILTER and guard:
@@ -205,7 +209,7 @@ def killed(gateway: Gateway, sink: KeepingSink, source: Source, guard: Guard | N
                 gateway.kill(victim)
             if victim == "mcp":
                 gateway.start(60)
-        wait_until(lambda: len(source.acknowledged) >= messages, 180, f"all acknowledged; {gateway.last_words()}")
+        wait_until(lambda: len(source.acknowledged) >= messages, 180, lambda: f"all acknowledged; {gateway.last_words()}")
         gateway.wait_ready(60)
         gateway.wait_empty(120)
         numbers = arrived_numbers(sink)

@@ -150,7 +150,7 @@ def test_mail_goes_only_where_the_certificate_fits_the_records(farm):
     for domain in (*ARRIVES, *WAITS):
         send(gateway, [f"dane@{domain}"])
     wanted = {f"dane@{domain}" for domain in ARRIVES}
-    wait_until(lambda: arrived(server).keys() >= wanted, 60, f"all of them; {gateway.last_words()}")
+    wait_until(lambda: arrived(server).keys() >= wanted, 60, lambda: f"all of them; {gateway.last_words()}")
     wait_until(lambda: gateway.leftovers()["defedb"] == len(WAITS), 60, f"the others wait; {gateway.leftovers()}")
     assert arrived(server) == dict.fromkeys(wanted, True)
     listed = {row["rcpt"].partition("@")[2]: row["status"] for row in gateway.control("queue")["list"]}
@@ -190,7 +190,7 @@ def test_a_message_that_asks_for_it_goes_in_spite_of_the_records(farm):
     send(gateway, [rcpt], body=b"")
     with gateway_client(gateway) as client:
         client.sendmail("s@back.example", ["relaxed@ee-wrong.good.test"], b"TLS-Required: No\r\n" + HEADER + b"x\r\n")
-    wait_until(lambda: "relaxed@ee-wrong.good.test" in arrived(server), 60, gateway.last_words())
+    wait_until(lambda: "relaxed@ee-wrong.good.test" in arrived(server), 60, gateway.last_words)
     assert rcpt not in arrived(server)
 
 

@@ -76,9 +76,11 @@ def test_a_server_that_misbehaves_costs_one_session_and_its_mail_waits(site, fau
     gateway, rcpt, healthy = site.gateway, f"r@{site.domain(fault)}", f"{site.domain(fault)}@healthy.example"
     send(gateway, [healthy])
     wait_until(
-        lambda: any(one["rcpts"] == [healthy] for one in site.sink.envelopes()), 60, f"{healthy}; {gateway.last_words()}"
+        lambda: any(one["rcpts"] == [healthy] for one in site.sink.envelopes()),
+        60,
+        lambda: f"{healthy}; {gateway.last_words()}",
     )
-    wait_until(lambda: f"<{rcpt}>  next try in" in mailq(gateway), 60, f"{rcpt} deferred; {gateway.last_words()}")
+    wait_until(lambda: f"<{rcpt}>  next try in" in mailq(gateway), 60, lambda: f"{rcpt} deferred; {gateway.last_words()}")
     listing = mailq(gateway)
     status = listing[listing.index(f"<{rcpt}>") :].splitlines()[1].split()
     assert status[0][0] == "4", listing
@@ -91,7 +93,7 @@ def test_servers_get_their_mail_when_they_are_mended(site):
     for server in site.servers.values():
         server.replies.update(DEFAULT)
     for fault, server in site.servers.items():
-        wait_until(lambda s=server, n=kept[fault]: len(s.contents) > n, 60, f"the message; {site.gateway.last_words()}")
+        wait_until(lambda s=server, n=kept[fault]: len(s.contents) > n, 60, lambda: f"the message; {site.gateway.last_words()}")
         assert server.contents[-1].endswith(b"to be kept\r\n")
     site.gateway.wait_empty()
     assert site.gateway.pids() == site.pids
@@ -127,7 +129,7 @@ class Patient:
 
     def failed_rcpts(self, name: str) -> dict[str, str]:
         """Waits for the bounce and gives recipients and statuses of its report."""
-        wait_until(lambda: self.returned(name), 60, f"a report; {self.gateway.last_words()}")
+        wait_until(lambda: self.returned(name), 60, lambda: f"a report; {self.gateway.last_words()}")
         self.gateway.wait_empty()
         (envelope,) = self.returned(name)
         assert envelope["mail"] == ""
@@ -230,7 +232,7 @@ def test_a_server_that_breaks_off_in_the_middle_of_the_content_gets_it_whole_lat
 
     server._on_connection = break_off
     patient.send("broken", "r", body=body)
-    wait_until(lambda: server.contents, 60, f"the message; {patient.gateway.last_words()}")
+    wait_until(lambda: server.contents, 60, lambda: f"the message; {patient.gateway.last_words()}")
     patient.gateway.wait_empty()
     assert broken == [10_000]
     (content,) = server.contents

@@ -143,7 +143,9 @@ class Farm:
 
     def arrive(self, address: str, domain: str, count: int = 1) -> list[str]:
         """Waits until recipients of a domain came to a server and nothing is left in the queues."""
-        wait_until(lambda: len(self.got(address, domain)) >= count, 60, f"{count} at {address}; {self.gateway.last_words()}")
+        wait_until(
+            lambda: len(self.got(address, domain)) >= count, 60, lambda: f"{count} at {address}; {self.gateway.last_words()}"
+        )
         self.gateway.wait_empty()
         return self.got(address, domain)
 

@@ -211,7 +211,9 @@ def test_mail_waits_with_a_clear_status_while_the_name_server_is_down(tmp_path, 
         table = f"far.example {sink.port}^far.example\n. {sink.port}^[127.0.0.1]"
         gateway = stack.enter_context(running(Gateway(tmp_path / "gateway", table, options)))
         send(gateway, ["r@far.example"])
-        wait_until(lambda: gateway.leftovers().get("defedb") == 1, 30, f"one recipient in DEFEDB; {gateway.last_words()}")
+        wait_until(
+            lambda: gateway.leftovers().get("defedb") == 1, 30, lambda: f"one recipient in DEFEDB; {gateway.last_words()}"
+        )
         wait_until(lambda: "4.4.3" in mailq(gateway), 30, "status 4.4.3")
         assert "<r@far.example>" in mailq(gateway)
         assert "Name server: far.example: " in mailq(gateway)

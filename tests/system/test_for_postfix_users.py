@@ -96,7 +96,7 @@ def test_an_address_is_verified_once_without_a_message_and_what_is_known_outlast
     assert [one for one in system.sink.envelopes() if "a@good.example" in one["rcpts"]] == []
     probes = len(system.bad.connections)
     system.gateway.kill("qmgr")
-    wait_until(lambda: system.log().count("func=qmgr.start") >= 2, 30, system.gateway.last_words())
+    wait_until(lambda: system.log().count("func=qmgr.start") >= 2, 30, system.gateway.last_words)
     system.gateway.wait_ready()
     with system.client() as client:
         client.mail("s@from.example")
@@ -124,7 +124,7 @@ def test_a_copy_of_every_message_goes_to_one_address(system):
         wanted = ("one@to.example", "two@to.example", "copies@bcc.example")
         return sorted(rcpt for one in system.sink.envelopes() for rcpt in one["rcpts"] if rcpt in wanted)
 
-    wait_until(lambda: len(came()) >= 4, 30, f"{came()}; {system.gateway.last_words()}")
+    wait_until(lambda: len(came()) >= 4, 30, lambda: f"{came()}; {system.gateway.last_words()}")
     assert came() == ["copies@bcc.example", "copies@bcc.example", "one@to.example", "two@to.example"]
 
 
@@ -135,7 +135,7 @@ def test_soft_bounce_refuses_and_returns_nothing_for_ever(system):
         client.mail("s@from.example")
         client.rcpt("r@to.example")
         assert client.data(b"A: b\r\n" * 11 + b"\r\nhello\r\n") == (452, b"4.3.4 Message header has too many lines")
-    wait_until(lambda: "func=qmgr.deferred" in system.log(), 30, system.gateway.last_words())
+    wait_until(lambda: "func=qmgr.deferred" in system.log(), 30, system.gateway.last_words)
     line = next(one for one in system.log().splitlines() if "func=qmgr.deferred" in one)
     assert "rcpt=kept@bad.example" in line
     assert "reply=550" in line

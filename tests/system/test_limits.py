@@ -50,7 +50,7 @@ def test_mail_is_refused_for_now_while_the_disk_is_nearly_full(tmp_path, sink):
     gateway.setup()
     gateway.launch()
     try:
-        wait_until(lambda: banner_of(gateway.port), 60, gateway.last_words())
+        wait_until(lambda: banner_of(gateway.port), 60, gateway.last_words)
         banner = banner_of(gateway.port)
         assert banner.startswith(b"421 4.3."), banner
         assert b"disk" in banner or b"Insufficient resources" in banner, banner

@@ -56,7 +56,9 @@ def test_sighup_restarts_only_the_changed_component(shared):
         (old,) = gateway.pids()["smtpc"]
         gateway.conf.write_text(text)
         os.kill(gateway.process.pid, signal.SIGHUP)
-        wait_until(lambda old=old: gateway.pids().get("smtpc", [old]) != [old], 60, "smtpc again")
+        wait_until(
+            lambda old=old: gateway.pids().get("smtpc", [old]) != [old], 60, lambda: f"smtpc again; {gateway.last_words()}"
+        )
         assert others(gateway.pids()) == others(before)
     shared.send("reloaded@sink.example")
     shared.arrive("reloaded@sink.example")
@@ -139,7 +141,7 @@ def test_a_component_that_keeps_failing_keeps_nobody_else_from_work(shared):
     gateway = shared.gateway
     others = {name: pids for name, pids in gateway.pids().items() if name != "smtpc"}
     for number in range(6):
-        wait_until(lambda: gateway.pids().get("smtpc"), 90, f"smtpc again; {gateway.last_words()}")
+        wait_until(lambda: gateway.pids().get("smtpc"), 90, lambda: f"smtpc again; {gateway.last_words()}")
         gateway.kill("smtpc")
         if number in (0, 3):
             shared.send(f"meanwhile{number}@sink.example")

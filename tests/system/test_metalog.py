@@ -646,7 +646,7 @@ def waiting(gateway: Gateway, one: Situation) -> str:
         found[:] = [ta_id for ta_id, text in verdicts(gateway, *one.asked).items() if text.startswith("waits until")]
         return bool(found)
 
-    wait_until(tried, WAIT_S, f"a first try; {gateway.last_words()}")
+    wait_until(tried, WAIT_S, lambda: f"a first try; {gateway.last_words()}")
     return found[0]
 
 
@@ -713,7 +713,7 @@ def test_envelopes_come_back_from_the_log_when_both_stores_are_lost(tmp_path):
             sends("all@good.example")(gateway)
             sends("x@none.example", mail="reported@back.example")(gateway)
             sends("finished@good.example")(gateway)
-            wait_until(lambda: gateway.control("status")["defedb"] == 4, WAIT_S, gateway.last_words())
+            wait_until(lambda: gateway.control("status")["defedb"] == 4, WAIT_S, gateway.last_words)
             gateway.control("hold", "rcpt=held@later.example")
         lose_both_stores(gateway)
         for server in servers.values():

@@ -91,7 +91,7 @@ def test_policies_are_obeyed_kept_and_reported(world, capsys):
     gateway, server = world
     with running(gateway):
         send(gateway, ["a@good.example", "b@tested.example", "c@strict.example"])
-        wait_until(lambda: len(server.contents) == 2, WAIT_S, f"two deliveries: {gateway.last_words()}")
+        wait_until(lambda: len(server.contents) == 2, WAIT_S, lambda: f"two deliveries: {gateway.last_words()}")
         send(gateway, [f"d@{domain}" for domain in WITHOUT])
         without = {f"RCPT TO:<d@{domain}>" for domain in WITHOUT}
         wait_until(lambda: without <= {line for one in server.connections for line in one.commands}, WAIT_S, "five more")
@@ -126,7 +126,7 @@ def test_the_report_of_yesterday_goes_out_through_the_queue(world):
     path.write_bytes(content_of(list(day.lines())))
     gateway.start()
     try:
-        wait_until(lambda: server.contents, WAIT_S, f"the report: {gateway.last_words()}")
+        wait_until(lambda: server.contents, WAIT_S, lambda: f"the report: {gateway.last_words()}")
         wait_until(lambda: not path.exists(), WAIT_S, "the end of the day's file")
     finally:
         assert gateway.stop() == 0

@@ -58,7 +58,9 @@ def reload(gateway, before, after):
     gateway.conf.write_text(text.replace(before, after))
     decided = gateway.log.read_text().count("func=mcp.reload")
     gateway.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: gateway.log.read_text().count("func=mcp.reload") > decided, 60, f"reload; {gateway.last_words()}")
+    wait_until(
+        lambda: gateway.log.read_text().count("func=mcp.reload") > decided, 60, lambda: f"reload; {gateway.last_words()}"
+    )
 
 
 @pytest.mark.timeout(240)
@@ -73,12 +75,16 @@ def test_ten_reloads_under_load_lose_no_message_and_never_close_the_port(tmp_pat
             try:
                 for number, (before, after) in enumerate(CHANGES):
                     goal = number * MESSAGES // len(CHANGES)
-                    wait_until(lambda goal=goal: len(source.acknowledged) >= goal, 60, f"{goal}; {gateway.last_words()}")
+                    wait_until(
+                        lambda goal=goal: len(source.acknowledged) >= goal,
+                        60,
+                        lambda goal=goal: f"{goal}; {gateway.last_words()}",
+                    )
                     pids = gateway.pids()
                     reload(gateway, before, after)
                     if number % 2 == 1 and number < 9:
                         assert gateway.pids() == pids, f"a wrong file changes nothing: {after}"
-                wait_until(lambda: len(source.acknowledged) >= MESSAGES, 60, f"all messages; {gateway.last_words()}")
+                wait_until(lambda: len(source.acknowledged) >= MESSAGES, 60, lambda: f"all messages; {gateway.last_words()}")
                 gateway.wait_ready(30)
                 gateway.wait_empty(60)
                 assert source.acknowledged == set(arrived_numbers(sink))
@@ -98,9 +104,9 @@ def test_a_component_that_is_started_again_uses_the_configuration_that_was_check
     gateway.conf.write_text(right.replace("log_level", "log_levle"))
     try:
         for component in COMPONENTS:
-            wait_until(lambda: set(gateway.pids()) == set(COMPONENTS), 60, f"all run; {gateway.last_words()}")
+            wait_until(lambda: set(gateway.pids()) == set(COMPONENTS), 60, lambda: f"all run; {gateway.last_words()}")
             before = gateway.kill(component)
-            wait_until(lambda c=component, b=before: gateway.pids().get(c, b) != b, 60, gateway.last_words())
+            wait_until(lambda c=component, b=before: gateway.pids().get(c, b) != b, 60, gateway.last_words)
         gateway.wait_ready()
         with smtplib.SMTP("127.0.0.1", gateway.port, timeout=30) as client:
             client.sendmail("a@x.example", ["b@sink.example"], "Subject: x\r\n\r\nhello\r\n")

@@ -251,7 +251,7 @@ def check_mistake(gateway: Gateway, sink: KeepingSink, mistake: Mistake) -> None
         try:
             if "queue_directory" in mistake.text:
                 gateway.process.send_signal(signal.SIGHUP)
-                wait_until(lambda: "queue_directory cannot change" in gateway.log.read_text(), 30, gateway.last_words())
+                wait_until(lambda: "queue_directory cannot change" in gateway.log.read_text(), 30, gateway.last_words)
             else:
                 result = reload(gateway)
                 assert filled(mistake.text) in result.stderr, result
@@ -263,7 +263,7 @@ def check_mistake(gateway: Gateway, sink: KeepingSink, mistake: Mistake) -> None
             mistake.after(gateway)
             gateway.conf.write_text(right)
     assert gateway.pids() == pids
-    wait_until(lambda: accepted(gateway), 30, f"a message accepted; {gateway.last_words()}")
+    wait_until(lambda: accepted(gateway), 30, lambda: f"a message accepted; {gateway.last_words()}")
     sink.wait_for(arrived + 1)
 
 
@@ -374,7 +374,7 @@ def test_a_reload_without_descriptors_changes_nothing_and_leaks_nothing(site):
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (max(open_fds(gateway)) + 1 + spare, limits[1]))
             decided = gateway.log.read_text().count("func=mcp.reload")
             gateway.process.send_signal(signal.SIGHUP)
-            wait_until(lambda n=decided: gateway.log.read_text().count("func=mcp.reload") > n, 60, gateway.last_words())
+            wait_until(lambda n=decided: gateway.log.read_text().count("func=mcp.reload") > n, 60, gateway.last_words)
     finally:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
     assert "Too many open files" in gateway.log.read_text()

@@ -376,7 +376,7 @@ def agrees(report: Message, told: tuple[Told, ...], domain: str, one: Situation)
 def test_the_sender_is_told_what_happened(site, name):
     one, domain = SITUATIONS[name], site.domain(name)
     count = 1 if one.warned is None else 2
-    wait_until(lambda: len(site.reports(name)) >= count, 90, f"report: {name}; {site.gateway.last_words()}")
+    wait_until(lambda: len(site.reports(name)) >= count, 90, lambda: f"report: {name}; {site.gateway.last_words()}")
     *warnings, content = site.reports(name)
     if one.warned is not None:
         (warning,) = warnings
@@ -414,7 +414,7 @@ def test_a_report_about_so_many_that_it_is_too_large_comes_in_parts(site):
         mine = [report.get_payload()[1].get_payload()[1:] for report in found if report["To"] == "<many@back.example>"]
         return [group["Final-Recipient"].partition("; ")[2] for groups in mine for group in groups]
 
-    wait_until(lambda: len(told()) >= len(rcpts), 90, f"all are told; {site.gateway.last_words()}")
+    wait_until(lambda: len(told()) >= len(rcpts), 90, lambda: f"all are told; {site.gateway.last_words()}")
     assert sorted(told()) == sorted(rcpts)
     assert max(map(len, site.back.contents)) <= SIZE_MAX
 

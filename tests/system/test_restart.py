@@ -51,7 +51,7 @@ def test_a_queue_that_is_stopped_stays_stopped_whatever_becomes_of_its_processes
         return gateway.run_tool("qmgrctl", "-f", str(gateway.conf), *words, check=False)
 
     def still_stopped(*others):
-        wait_until(lambda: command("status").returncode == 1, 30, gateway.last_words())
+        wait_until(lambda: command("status").returncode == 1, 30, gateway.last_words)
         status = json.loads(command("--json", "status").stdout)
         assert (status["mode"], status["mode_since"]) == ("stop", since)
         assert len(others) == len(set(others)), others

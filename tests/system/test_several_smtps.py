@@ -63,7 +63,7 @@ def site(tmp_path_factory):
             SECTION.format(name=name, options=text, listen=listens[name], conf=gateway.conf) for name, text in options.items()
         )
         with running(gateway):
-            wait_until(lambda: states(gateway) == {"running"}, 30, gateway.last_words())
+            wait_until(lambda: states(gateway) == {"running"}, 30, gateway.last_words)
             yield gateway, sink, {"": gateway.port, **places}
 
 
@@ -169,7 +169,7 @@ def test_postfix_says_for_whom_it_speaks_and_hands_mail_over_by_lmtp(site, postf
         assert client.docmd("XCLIENT", "ADDR=127.0.0.9 NAME=behind.example")[0] == 220
         client.ehlo("behind.example")
         assert client.sendmail("s@x.example", rcpts, BARE) == {}
-    wait_until(lambda: {*rcpts} <= {rcpt for one in sink.envelopes() for rcpt in one["rcpts"]}, 60, gateway.last_words())
+    wait_until(lambda: {*rcpts} <= {rcpt for one in sink.envelopes() for rcpt in one["rcpts"]}, 60, gateway.last_words)
     log = gateway.log.read_text()
     assert "orig_client=127.0.0.9, orig_name=behind.example, orig_ehlo=behind.example" in log
     by_lmtp = next(one for one in sink.envelopes() if rcpts[1] in one["rcpts"])
@@ -189,12 +189,12 @@ def test_one_that_ends_or_gets_other_settings_leaves_the_others_alone(site):
     with opened(places, "") as client, opened(places, "IN") as lmtp:
         first = pid_of(gateway, msa)
         os.kill(first, signal.SIGKILL)
-        wait_until(lambda: pid_of(gateway, msa) not in (0, first), 60, gateway.last_words())
+        wait_until(lambda: pid_of(gateway, msa) not in (0, first), 60, gateway.last_words)
         second = pid_of(gateway, msa)
         text = gateway.conf.read_text()
         gateway.conf.write_text(text.replace("max_recipients = 2;", "max_recipients = 1;"))
         gateway.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: pid_of(gateway, msa) not in (0, second), 60, gateway.last_words())
+        wait_until(lambda: pid_of(gateway, msa) not in (0, second), 60, gateway.last_words)
         with opened(places, "MSA") as msa_client:
             assert rcpt_codes(msa_client) == [250, 452, 452, 452]
         assert rcpt_codes(client) == rcpt_codes(lmtp) == [250] * 4, "sessions that began before go on"

@@ -62,7 +62,7 @@ def clients():
 
 
 def wait_for_log(gateway: Gateway, text: str) -> None:
-    wait_until(lambda: text in gateway.log.read_text(), 20, f"{text}; {gateway.last_words()}")
+    wait_until(lambda: text in gateway.log.read_text(), 20, lambda: f"{text}; {gateway.last_words()}")
 
 
 def test_a_message_at_hand_is_taken_and_an_idle_session_is_sent_away(gateway, sink, clients):
@@ -132,7 +132,7 @@ def test_a_component_that_is_told_to_stop_by_mistake_comes_back_and_mail_flows(s
     (old,) = gateway.kill(component, signal.SIGTERM)
     wait_for_log(gateway, f"component={component}, stat=ended on its own")
     gateway.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: gateway.pids().get(component, [old]) != [old], 60, f"{component}; {gateway.last_words()}")
+    wait_until(lambda: gateway.pids().get(component, [old]) != [old], 60, lambda: f"{component}; {gateway.last_words()}")
     gateway.wait_ready()
     shared.send(f"{component}@sink.example")
     shared.arrive(f"{component}@sink.example")
