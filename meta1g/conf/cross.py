@@ -233,6 +233,17 @@ def _warning_before_return(section: Section) -> Iterator[Problem]:
         yield from _order("delay_dsn_timeout", "return_timeout")(section)
 
 
+def _lists(section: Section) -> Iterator[Problem]:
+    """No DNS list is asked twice: the second one would only have another tag."""
+    seen: set[str] = set()
+    for one in section.subs("dnsbl"):
+        with contextlib.suppress(UnreadError):
+            zone = str(one.get("zone")).lower()
+            if one.given("zone") and zone in seen:
+                yield Problem(one.place("zone"), f"zone: {zone} is asked already; remove one of the two")
+            seen.add(zone)
+
+
 def _relaying(section: Section) -> Iterator[Problem]:
     wide = too_wide(section.get("relay_from"))
     if wide:
@@ -318,7 +329,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     ),
     "smtpc": (_qmgr_smtpc,),
     "smtps": (_smtps,),
-    "smar": (_component, _relaying),
+    "smar": (_component, _relaying, _lists),
     "destination_conf": (
         _order("initial_connections", "max_connections"),
         _order("min_retry_delay", "max_retry_delay"),
@@ -411,6 +422,10 @@ def _dependencies(glob: Section, lost: str) -> Iterator[Problem]:
 
     def unknown(section: Section) -> Iterator[Problem]:
         for name in section.get("restart_dependencies"):
+            if name == (section.name or section.keyword):
+                yield Problem(
+                    section.place("restart_dependencies"), f"restart_dependencies: {name} is this component; remove it"
+                )
             if name not in known and not re.search(rf'\b(?:{"|".join(components)})\s+"?{re.escape(name)}\b', lost):
                 pos = section.place("restart_dependencies")
                 yield Problem(pos, f"restart_dependencies: there is no component {shown(name)}; {suggest(name, known)}")

@@ -85,6 +85,12 @@ def _plain_is_not_offered(scene: Scene) -> bool:
     return bool(mechanisms) and not {"plain", "login"} & set(mechanisms)
 
 
+def _is_passed_by_nothing(scene: Scene) -> bool:
+    names = scene.outer.get("milters")  # an empty list switches all off, and is meant
+    unknown = set(names) - {one.name for one in scene.outer.subs("milter")}  # that is told, and may be this one
+    return scene.is_fixed and bool(names) and not unknown and scene.section.name not in names
+
+
 def _is_beyond_the_message(option: str) -> Callable[[Scene], bool]:
     def when(scene: Scene) -> bool:
         return scene.is_fixed and 0 < scene.section.get("max_message_size") < scene.section.get(option)
@@ -191,9 +197,7 @@ IDLE: Final[Mapping[str, tuple[Idle, ...]]] = {
     "smtps milter": (
         Idle(
             _WHOLE,
-            lambda scene: (
-                scene.is_fixed and scene.outer.given("milters") and scene.section.name not in scene.outer.get("milters")
-            ),
+            _is_passed_by_nothing,
             "{} is passed by no mail; add it to milters, or remove it",
         ),
     ),

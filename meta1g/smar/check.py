@@ -85,7 +85,8 @@ def look_at_maps(
     closed = []
     for path, where in _files(section, config.configuration_directory):
         known = len(found.lines)
-        found.look(reach.need_file, path, os.R_OK, "read it", where=where)
+        if reach.obstacle(path) or path.exists():  # of one that is missing its user says how to make it
+            found.look(reach.need_file, path, os.R_OK, "read it", where=where)
         if len(found.lines) > known:
             closed.append(f"{path}: ")
     for text in problems(config, section, entries=entries) if whole else check_maps(config, section, None):

@@ -9,6 +9,7 @@ from meta1g.conf.idle import IDLE
 from tests.unit.conf.text import load
 
 _MILTER = "milter m { socket { port = 1; } }"
+_OTHER = "milter o { socket { port = 2; } }"
 _ACCESS = " smar { access_map { file = a; } }"
 #: Row and name -> a file that has it, what is taken away from it so that it is right (a regular expression).
 CASES = {
@@ -25,7 +26,7 @@ CASES = {
     ("smtps", "max_header_size"): ("smtps { max_message_size = 1KB; max_header_size = 2KB; }", "max_message_size = 1KB;"),
     ("smtps", "max_body_size"): ("smtps { max_message_size = 1KB; max_body_size = 2KB; }", "max_message_size = 1KB;"),
     ("smtps", "min_deliver_by"): ("smtps { min_deliver_by = 1h; flags = { dont_deliverby }; }", "flags = .*?};"),
-    ("smtps milter", ""): (f"smtps {{ milters = {{ }}; {_MILTER} }}", "milters = { };"),
+    ("smtps milter", ""): (f"smtps {{ milters = {{ o }}; {_MILTER} {_OTHER} }}", "milters = { o };"),
     ("smtps tls", "cert_file"): ("smtps { flags = { dont_starttls }; tls { cert_file = x; } }", "flags = .*?};"),
     ("smtps tls", "DSA_cert_file"): ("smtps { flags = { dont_starttls }; tls { DSA_cert_file = x; } }", "flags = .*?};"),
     **{
@@ -104,7 +105,8 @@ def test_it_is_refused_by_name_until_the_other_one_is_gone(path, name):
         "smtps { flags = { dont_starttls }; listen_socket { implicit_tls = true; } tls { cert_file = x; } }",
         "smtps { flags = { dont_starttls }; tls { cert_file = x; } }" + _ACCESS,
         "smtps { flags = { dont_auth }; auth { password_file = x; } }" + _ACCESS,
-        f"smtps {{ milters = {{ }}; {_MILTER} }}" + _ACCESS,
+        f"smtps {{ milters = {{ o }}; {_MILTER} {_OTHER} }}" + _ACCESS,
+        f"smtps {{ milters = {{ }}; {_MILTER} }}",
         "smtpc { flags = { dont_starttls }; auth { file = x; flags = { without_tls }; } }",
         "qmgr { verify { wait = 1s; } }",
         'qmgr { verp_delimiters = "-="; } smtps { flags = { xverp }; }',
