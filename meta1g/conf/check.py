@@ -56,7 +56,7 @@ def check_text(source: Source, path: Path, *, lenient: bool = False) -> Config:
     if problems:
         raise error_of(source, problems, config)
     for one in unused_maps(glob):
-        checker.warn(one.pos, one.message)
+        checker.warn_of(one.pos, one.message)
     return config
 
 
@@ -195,7 +195,7 @@ class Checker:
         """Warns of what has no code yet, or refuses it: to pass over it in silence would be worse."""
         name = " ".join(path)
         if name in WARNED:
-            self.warn(pos, f"{what} has no effect in this version")
+            self.warn_of(pos, f"{what} has no effect in this version")
         elif name in REFUSED:
             self._add(pos, f"{what} is not in this version; remove it")
 
@@ -240,11 +240,11 @@ class Checker:
 
     def _leave_out(self, pos: int, text: str, protects: bool) -> None:
         if self._lenient and not protects:
-            self.warn(pos, f"{text}; left out")
+            self.warn_of(pos, f"{text}; left out")
         else:
             self._add(pos, text)
 
-    def warn(self, pos: int, text: str) -> None:
+    def warn_of(self, pos: int, text: str) -> None:
         """Adds a warning about a place in the text."""
         line, column = self._source.line_column(pos)
         self.warnings.append(f"{self._source.name}:{line}:{column}: {text}")

@@ -422,10 +422,6 @@ def _dependencies(glob: Section, lost: str) -> Iterator[Problem]:
 
     def unknown(section: Section) -> Iterator[Problem]:
         for name in section.get("restart_dependencies"):
-            if name == (section.name or section.keyword):
-                yield Problem(
-                    section.place("restart_dependencies"), f"restart_dependencies: {name} is this component; remove it"
-                )
             if name not in known and not re.search(rf'\b(?:{"|".join(components)})\s+"?{re.escape(name)}\b', lost):
                 pos = section.place("restart_dependencies")
                 yield Problem(pos, f"restart_dependencies: there is no component {shown(name)}; {suggest(name, known)}")

@@ -40,8 +40,9 @@ class Scene(NamedTuple):
 
     @property
     def is_fixed(self) -> bool:
-        """Whether no access map can change a session."""
-        return not any(smar.sub("access_map").exists for smar in self.glob.subs("smar"))
+        """Whether no access map can change a session; a file without smar does not say."""
+        smars = self.glob.subs("smar")
+        return bool(smars) and not any(smar.sub("access_map").exists for smar in smars)
 
 
 class Idle(NamedTuple):
@@ -253,7 +254,7 @@ IDLE: Final[Mapping[str, tuple[Idle, ...]]] = {
             _tls_is_wanted,
             "{} keeps mail back that has to use TLS by tls_policy, mta_sts or trust_ad of smar; remove one of the two",
         ),
-        Idle(("source_address6",), _no_address_is_ipv4, "{} counts for nothing beside a source_address of IPv6; keep one"),
+        Idle(("source_address6",), _no_address_is_ipv4, "source_address and {} are both IPv6; leave one of them"),
     ),
     "smtpc tls": (
         Idle(
