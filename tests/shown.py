@@ -31,6 +31,8 @@ _MYSELF = "unit/smar/test_settings.py::test_this_gateway_knows_itself_by_its_soc
 _ARRIVALS = "unit/qmgr/test_arrivals.py::test_deliveries_wait_for_clients_and_no_longer_than_is_said"
 _CLIENT = "unit/smtps/test_session_conf.py::test_an_option_of_a_client"
 _SERVER = "unit/smtpc/test_session_conf.py::test_an_option_of_a_server"
+_SILENT = "unit/smtpc/test_session_conf.py::test_a_server_that"
+_WAITED = "_waited_for_as_long_as_is_said"
 
 _AUTH_IN = "unit/smtps/test_auth.py::"
 _TLS_IN = "unit/smtps/test_starttls.py::"
@@ -258,7 +260,9 @@ _PLACES = {
         "source_address": "unit/smtpc/test_session_conf.py::test_the_connection_comes_from_the_address_that_is_said",
         "source_address6": "unit/smtpc/test_connecting.py::test_each_family_has_its_source",
         "max_threads": "unit/smtpc/test_client.py::test_more_sessions_than_allowed_are_refused_for_now",
-        **{f"{step}_timeout": _SERVER for step in ("connect", "greeting", "command", "data", "block", "dot")},
+        **{f"{step}_timeout": f"{_SILENT}_is_silent_is{_WAITED}" for step in ("greeting", "command", "data", "dot")},
+        "block_timeout": f"{_SILENT}_does_not_take_the_content_is{_WAITED}",
+        "connect_timeout": f"unit/smtpc/test_session_conf.py::test_an_address_that_does_not_answer_is{_WAITED}",
     },
     "smar": {
         "nameserver": _DNS,

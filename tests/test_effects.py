@@ -200,9 +200,18 @@ def test_an_option_changes_the_settings_of_its_component(place, row):
 FIRST = ("password_file", "password_map", "saslauthd_socket", "dovecot_socket")
 #: What an option needs beside it to have effect, by its section and name; "" for all others of the section.
 BESIDE = {
-    "smtps tls": {"": "cert_file = c.pem; ", "DSA_key_file": "cert_file = c.pem; DSA_cert_file = d.pem; "},
+    "smtps tls": {
+        "": "cert_file = c.pem; ",
+        "CRL_file": "cert_file = c.pem; CAcert_file = ca.pem; ",
+        "DSA_key_file": "cert_file = c.pem; DSA_cert_file = d.pem; ",
+    },
+    "qmgr": {"verp_delimiters": "verp_senders = a@x.example; "},
+    "qmgr smtps": dict.fromkeys(("rate_time_unit", "rate_exempt"), "max_message_rate = 1; "),
     "smtpc auth": {"mechanisms": 'file = "l"; ', "flags": 'file = "l"; '},
-    "smtps": {"flags": "xclient_from = { 127.0.0.1 }; "},
+    "smtps": {
+        "unverified": "verify_recipients = x.example; ",
+        "flags": "xclient_from = { 127.0.0.1 }; ",
+    },
     "smtps auth": {"": "password_file = p; "},
     "smtpc tls": {"key_file": "cert_file = c.pem; ", "DSA_key_file": "DSA_cert_file = d.pem; "},
     "smtps policy_milter": {"": "socket { port = 1; } "},
@@ -212,6 +221,7 @@ BESIDE = {
 }
 #: What is compared if no value of the kind will do.
 OF_ITS_OWN = {
+    ("smtps tls_requirements", "violation"): ("flags = { encrypted };", "flags = { encrypted }; violation = permanent;"),
     ("smtps", "milters"): ("milter x { socket { port = 1; } }", "milter x { socket { port = 1; } } milters = { };"),
     ("smtps milter", "macros"): ("socket { port = 1; }", 'socket { port = 1; } macros = { "x=y" };'),
     ("smtps policy_milter", "flags"): ("socket { port = 1; }", "socket { port = 1; } flags = { abort };"),

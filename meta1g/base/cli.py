@@ -5,6 +5,7 @@ Ref: sysexits.h; `-f FILE`, `-V`, `-VV`, `-d LEVEL` are modelled on MeTA1's prog
 
 import argparse
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -26,6 +27,22 @@ class CliError(Exception):
     def __init__(self, text: str, exit_code: int = sysexits.EX_CONFIG) -> None:
         super().__init__(text)
         self.exit_code = exit_code
+
+
+def code_of(error: Meta1Error | OSError) -> int:
+    """Gives the exit code that an error stands for, the same in all programs.
+
+    Args:
+        error: what kept a program from its work; what was forbidden counts, wherever in its causes it stands.
+    """
+    one: BaseException | None = error
+    while one is not None:
+        if isinstance(one, CliError):
+            return one.exit_code
+        if isinstance(one, OSError) and one.errno in (errno.EACCES, errno.EPERM):
+            return sysexits.EX_NOPERM
+        one = one.__cause__
+    return sysexits.EX_TEMPFAIL if isinstance(error, TempError) else sysexits.EX_CONFIG
 
 
 #: Width of help where there is no terminal.
@@ -84,9 +101,9 @@ def run_program(prog: str, main: Callable[[list[str]], int], argv: list[str] | N
     except BugError:
         raise
     except Meta1Error as error:
-        text, code = error.cause, sysexits.EX_TEMPFAIL if isinstance(error, TempError) else sysexits.EX_CONFIG
+        text, code = error.cause, code_of(error)
     except PermissionError as error:
-        text, code = f"{error.filename or error}: permission denied; run as its owner or mend its mode", sysexits.EX_NOPERM
+        text, code = f"{error.filename or error}: permission denied; run as its owner or mend its mode", code_of(error)
     except BrokenPipeError:
         return sysexits.EX_OK
     except KeyboardInterrupt:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from meta1g.base import reach, startup
-from meta1g.base.cli import CliError
-from meta1g.base.errors import Meta1Error, TempError
-from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM, EX_OK, EX_SOFTWARE, EX_TEMPFAIL
+from meta1g.base.cli import CliError, code_of
+from meta1g.base.errors import Meta1Error
+from meta1g.base.sysexits import EX_CONFIG, EX_OK, EX_SOFTWARE
 
 #: What Python loads of a package.
 _CODE: Final = (".py", ".so")
@@ -67,11 +67,9 @@ class Findings:
         except CliError as error:
             self.add(f"{before}{error}", error.exit_code)
         except Meta1Error as error:
-            closed = isinstance(error.__cause__, PermissionError)
-            code = EX_NOPERM if closed else EX_TEMPFAIL if isinstance(error, TempError) else EX_CONFIG
-            self.add(f"{before}{error.cause}", code)
+            self.add(f"{before}{error.cause}", code_of(error))
         except OSError as error:
-            self.add(f"{before}{reach.explain(error)}", EX_NOPERM if isinstance(error, PermissionError) else EX_CONFIG)
+            self.add(f"{before}{reach.explain(error)}", code_of(error))
         except Exception as error:  # noqa: BLE001  a check tells everything that its component would fail at
             self.add(f"{before}{type(error).__name__}: {error}", EX_SOFTWARE)
 

@@ -18,6 +18,7 @@ from meta1g.conf.defs import COMPONENTS, ROOT
 from meta1g.conf.effects import REFUSED, WARNED
 from meta1g.conf.errors import error_of
 from meta1g.conf.grammar import parse
+from meta1g.conf.idle import unused_maps
 from meta1g.conf.schema import Naming, OptionDef, SectionDef
 from meta1g.conf.tree import OptionNode, Problem, SectionNode, Source, TreeEntry, Value
 from meta1g.conf.values import LISTED_MAX, Flags, UnknownNameError, nearest, shown, suggest
@@ -54,6 +55,8 @@ def check_text(source: Source, path: Path, *, lenient: bool = False) -> Config:
     config = Config(path, glob, tuple(components), checker.warnings, source.text)
     if problems:
         raise error_of(source, problems, config)
+    for one in unused_maps(glob):
+        checker.warn_of(one.pos, one.message)
     return config
 
 
@@ -192,7 +195,7 @@ class Checker:
         """Warns of what has no code yet, or refuses it: to pass over it in silence would be worse."""
         name = " ".join(path)
         if name in WARNED:
-            self._warn(pos, f"{what} has no effect in this version")
+            self.warn_of(pos, f"{what} has no effect in this version")
         elif name in REFUSED:
             self._add(pos, f"{what} is not in this version; remove it")
 
@@ -237,11 +240,12 @@ class Checker:
 
     def _leave_out(self, pos: int, text: str, protects: bool) -> None:
         if self._lenient and not protects:
-            self._warn(pos, f"{text}; left out")
+            self.warn_of(pos, f"{text}; left out")
         else:
             self._add(pos, text)
 
-    def _warn(self, pos: int, text: str) -> None:
+    def warn_of(self, pos: int, text: str) -> None:
+        """Adds a warning about a place in the text."""
         line, column = self._source.line_column(pos)
         self.warnings.append(f"{self._source.name}:{line}:{column}: {text}")
 

@@ -14,6 +14,8 @@ from typing import Final, TypeVar
 
 from meta1g.conf.config import Section, UnreadError
 from meta1g.conf.defs_maps import FILE_TYPES
+from meta1g.conf.defs_tls import BACK_ENDS
+from meta1g.conf.idle import idle
 from meta1g.conf.openrelay import too_wide
 from meta1g.conf.tree import Problem
 from meta1g.conf.values import shown, suggest
@@ -24,7 +26,6 @@ _SMTP_PORT: Final = 25
 Rule = Callable[[Section], Iterator[Problem]]
 FileRule = Callable[[Section, str], Iterator[Problem]]
 T = TypeVar("T")
-_BACK_ENDS: Final = ("password_file", "password_map", "saslauthd_socket", "dovecot_socket")
 #: Mechanisms that not every back end of AUTH can do.
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(("scram-sha-256", "scram-sha-1"), ("password_file", "password_map", "dovecot_socket")),
@@ -191,7 +192,7 @@ def _map_user(section: Section) -> Iterator[Problem]:
 
 
 def _back_ends(auth: Section) -> list[str]:
-    return [name for name in _BACK_ENDS if auth.given(name) and auth.get(name)]
+    return [name for name in BACK_ENDS if auth.given(name) and auth.get(name)]
 
 
 def _server_auth(section: Section) -> Iterator[Problem]:
@@ -203,11 +204,11 @@ def _server_auth(section: Section) -> Iterator[Problem]:
         yield Problem(section.place(given[1]), f"{given[0]} and {given[1]} exclude each other; keep one")
     if not given:
         if section.exists:
-            yield Problem(section.pos, f"section auth asks nobody about passwords; add one of {', '.join(_BACK_ENDS)}")
+            yield Problem(section.pos, f"section auth asks nobody about passwords; add one of {', '.join(BACK_ENDS)}")
         return
     for option in ("mechanisms", "trusted_mechanisms"):
         for name in section.get(option):
-            needed = _NEEDS.get(name, _BACK_ENDS)
+            needed = _NEEDS.get(name, BACK_ENDS)
             if given[0] not in needed:
                 yield Problem(section.place(option), f"{option}: {name} does not work with {given[0]}; it needs {needed[0]}")
     for name in section.get("trusted_mechanisms") if section.get("mechanisms") else ():
@@ -230,6 +231,17 @@ def _warning_before_return(section: Section) -> Iterator[Problem]:
     """Checks that senders can be warned at all, if that is asked for; a short return_timeout alone means that they are not."""
     if section.given("delay_dsn_timeout"):
         yield from _order("delay_dsn_timeout", "return_timeout")(section)
+
+
+def _lists(section: Section) -> Iterator[Problem]:
+    """No DNS list is asked twice: the second one would only have another tag."""
+    seen: set[str] = set()
+    for one in section.subs("dnsbl"):
+        with contextlib.suppress(UnreadError):
+            zone = str(one.get("zone")).lower()
+            if one.given("zone") and zone in seen:
+                yield Problem(one.place("zone"), f"zone: {zone} is asked already; remove one of the two")
+            seen.add(zone)
 
 
 def _relaying(section: Section) -> Iterator[Problem]:
@@ -317,7 +329,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     ),
     "smtpc": (_qmgr_smtpc,),
     "smtps": (_smtps,),
-    "smar": (_component, _relaying),
+    "smar": (_component, _relaying, _lists),
     "destination_conf": (
         _order("initial_connections", "max_connections"),
         _order("min_retry_delay", "max_retry_delay"),
@@ -455,4 +467,4 @@ def _listener(seen: dict[tuple[str, int], str], socket: tuple[Section, Section])
     seen.setdefault(("", port), section.title)
 
 
-FILE_RULES: Final[tuple[FileRule, ...]] = (_map_names, _dependencies, _password_maps, _listeners)
+FILE_RULES: Final[tuple[FileRule, ...]] = (_map_names, _dependencies, _password_maps, _listeners, idle)

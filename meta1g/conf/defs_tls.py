@@ -111,6 +111,8 @@ CLIENT_TLS: Final = SectionDef(
     "tls", "STARTTLS of the client; without CAcert_file and CAcert_directory it trusts whom the system trusts.", R, _FILES
 )
 
+#: Options of which one says who checks passwords.
+BACK_ENDS: Final = ("password_file", "password_map", "saslauthd_socket", "dovecot_socket")
 SERVER_AUTH: Final = SectionDef(
     "auth",
     "SMTP AUTH of the server, with one of password_file, password_map, saslauthd_socket and dovecot_socket.",

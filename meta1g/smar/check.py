@@ -12,7 +12,7 @@ from pathlib import Path
 
 from meta1g.base import paths, reach, startup
 from meta1g.base.selfcheck import Findings
-from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM
+from meta1g.base.sysexits import EX_CONFIG
 from meta1g.conf.config import Config, Section, UnreadError
 from meta1g.conf.load import load_file
 from meta1g.smar.mapcheck import check_maps, check_server_names, maps_in
@@ -44,12 +44,12 @@ def check(arguments: argparse.Namespace) -> int:
     return found.finish()
 
 
-def _files(section: Section, directory: Path) -> Iterator[Path]:
-    """Gives the files that maps in a section are read from."""
+def _files(section: Section, directory: Path) -> Iterator[tuple[Path, str]]:
+    """Gives the files that maps in a section are read from, each with the place that names it."""
     for child in section.children():
         with contextlib.suppress(UnreadError):
-            if child.keyword != "log" and "file" in child.definition.by_option and child.get("file"):
-                yield directory / child.get("file")
+            if {"file", "type"} <= child.definition.by_option.keys() and child.get("file"):
+                yield directory / child.get("file"), f"{child.where}: {child.title}"
         yield from _files(child, directory)
 
 
@@ -69,7 +69,9 @@ def _entries_of_others(config: Config) -> Iterator[str]:
         yield from (text for text in looked if ": key " in text)
 
 
-def look_at_maps(found: Findings, config: Config, section: Section, *, entries: bool, whole: bool = True) -> None:
+def look_at_maps(
+    found: Findings, config: Config, section: Section, *, entries: bool, whole: bool = True, code: int = EX_CONFIG
+) -> None:
     """Looks at the maps of a section as this account: the ways to them, the files, and what uses them.
 
     Args:
@@ -78,17 +80,18 @@ def look_at_maps(found: Findings, config: Config, section: Section, *, entries: 
         section: the section.
         entries: looks at each entry, too.
         whole: the configuration has no errors; else only what could be read of it is looked at.
+        code: exit code for what is wrong in the files and their entries.
     """
     closed = []
-    for path in _files(section, config.configuration_directory):
-        with found.part():
-            text = reach.obstacle(path)
-            if text:
-                found.add(f"{path}: {reach.OUT_OF_REACH}{text}", EX_CONFIG if "missing" in text else EX_NOPERM)
-                closed.append(f"{path}: ")
+    for path, where in _files(section, config.configuration_directory):
+        known = len(found.lines)
+        if reach.obstacle(path) or path.exists():  # of one that is missing its user says how to make it
+            found.look(reach.need_file, path, os.R_OK, "read it", where=where)
+        if len(found.lines) > known:
+            closed.append(f"{path}: ")
     for text in problems(config, section, entries=entries) if whole else check_maps(config, section, None):
         if not any(path in text for path in closed):
-            found.add(text, EX_CONFIG)
+            found.add(text, code)
 
 
 def main(argv: list[str]) -> int:

@@ -4,14 +4,13 @@ Ref: MeTA1 design, "Functional Specification: Supervisor" (modelled on).
 """
 
 import contextlib
-import errno
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from meta1g.base.cli import code_of
 from meta1g.base.selfcheck import Findings
-from meta1g.base.sysexits import EX_CONFIG, EX_NOPERM
 from meta1g.base.tlsfacts import TlsSettings, ending
 from meta1g.smtps.certificates import read_secret
 from meta1g.smtps.servernames import sorted_names
@@ -64,7 +63,7 @@ def _told(where: str, found: Findings) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        found.add(f"{where}: {error.strerror}", EX_NOPERM if error.errno in (errno.EACCES, errno.EPERM) else EX_CONFIG)
+        found.add(f"{where}: {error.strerror}", code_of(error))
 
 
 def _warn_of_mode(path: Path, where: str, found: Findings) -> None:

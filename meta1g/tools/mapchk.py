@@ -27,13 +27,14 @@ from pathlib import Path
 from typing import Final
 
 from meta1g.base import cli, sysexits
+from meta1g.base.selfcheck import Findings
 from meta1g.conf.load import load_file
 from meta1g.db.mapfile import MapFile
 from meta1g.maps.textmap import read_entries
 from meta1g.smar import questions
+from meta1g.smar.check import look_at_maps
 from meta1g.smar.entries import ACCESS, KEYS, EntryRules
-from meta1g.smar.mapcheck import KINDS_READ, check_map, check_maps, check_server_names, entries_of, kind_of, use_of
-from meta1g.smar.settings import problems
+from meta1g.smar.mapcheck import KINDS_READ, check_map, check_server_names, entries_of, kind_of, use_of
 from meta1g.smar.trace import Mail, QuestionError, resolve_of
 from meta1g.tools import mapquestions
 
@@ -55,10 +56,13 @@ def main(argv: list[str]) -> int:
         return _trace(args)
     if args.key is not None:
         return _ask(args.file, args.key.lower())
-    wrong = _configured(args) if args.file is None else check_file(args.file, args.use, args.kind)
-    for text in wrong:
-        sys.stderr.write(f"{_PROG}: {text}\n")
-    return sysexits.EX_DATAERR if wrong else sysexits.EX_OK
+    found = Findings(_PROG)
+    if args.file is None:
+        _configured(args.conf, found)
+    else:
+        for text in check_file(args.file, args.use, args.kind):
+            found.add(text, sysexits.EX_DATAERR)
+    return found.finish()
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -100,12 +104,15 @@ def check_file(path: Path, use: str | None, kind: str | None) -> list[str]:
     return check_map(entries_of(path, type_name), [rules])
 
 
-def _configured(args: argparse.Namespace) -> list[str]:
-    config = load_file(args.conf)
-    sections = config.sections("smar") or (config.section("smar"),)
-    found = [text for smar in sections for text in problems(config, smar, entries=True)]
-    found += [text for qmgr in config.sections("qmgr") for text in check_maps(config, qmgr, None)]
-    return found + [text for smtps in config.sections("smtps") for text in check_server_names(config, smtps)]
+def _configured(conf: Path, found: Findings) -> None:
+    config = load_file(conf)
+    for smar in config.sections("smar") or (config.section("smar"),):
+        look_at_maps(found, config, smar, entries=True, code=sysexits.EX_DATAERR)
+    for qmgr in config.sections("qmgr"):
+        look_at_maps(found, config, qmgr, entries=True, whole=False, code=sysexits.EX_DATAERR)
+    for smtps in config.sections("smtps"):
+        for text in check_server_names(config, smtps):
+            found.add(text, sysexits.EX_DATAERR)
 
 
 def _trace(args: argparse.Namespace) -> int:

@@ -82,10 +82,11 @@ def _load(path: Path, *, lenient: bool) -> Config:
 def _check(path: Path, *, lenient: bool) -> int:
     """Checks a file and what it asks of this machine, and tells everything that is wrong."""
     texts: list[str] = []
+    code = sysexits.EX_CONFIG
     try:
         config: Config | None = load_file(path, lenient=lenient)
     except ConfigError as error:
-        config, texts = error.config, [error.cause]
+        config, texts, code = error.config, [error.cause], cli.code_of(error)
     if config is not None:
         from meta1g.tools import machine  # the maps have libraries that other uses of this program do without
 
@@ -100,7 +101,7 @@ def _check(path: Path, *, lenient: bool) -> int:
             sys.stderr.write(f"{_PROG}: {warning}\n")
     for text in texts:
         sys.stderr.write(f"{_PROG}: {text}\n")
-    return sysexits.EX_CONFIG if texts else sysexits.EX_OK
+    return code if texts else sysexits.EX_OK
 
 
 def _report_texts(config: Config) -> Iterator[str]:

@@ -3,10 +3,12 @@
 One gateway, all situations at once; then two hundred messages by several clients at the same time, whose lines a parser reads.
 """
 
+import contextlib
 import json
 import re
 import smtplib
 import socket
+import ssl
 import subprocess
 import threading
 from collections import Counter
@@ -19,6 +21,8 @@ from contrib.lib.gateway import ROOT, Gateway, free_port, wait_until
 from meta1g.base.events import EVENTS
 from meta1g.base.logevent import About
 from meta1g.base.logkeys import Sev
+from meta1g.sasl.stored import make_stored
+from tests.fakes.milter import FakeMilter
 from tests.fakes.nameserver import NameServer
 from tests.fakes.smtp_server import ScriptedServer
 from tests.system.conftest import HEADER, KeepingSink, running
@@ -38,8 +42,9 @@ to:hole@               discard
 ALIASES = "team: anna@sink.example, otto@sink.example\n"
 SMTPS = """
   max_message_size = 4000; max_recipients = 3; max_transactions = 9; max_bad_commands = 3; max_noops = 4; max_refusals = 4;
-  IO_timeout = 4s;
+  IO_timeout = 4s; auth { password_file = users; failure_delay = 0; }
 """
+ANN = "ann@gateway.example"
 WAIT_S = 20
 
 
@@ -86,7 +91,10 @@ def log(tmp_path_factory):
             'access_map { file = "access.db"; } local_domains = { local.example };'
             'aliases { file = "aliases"; type = text; flags = { localpart }; }'
         )
-        options = {"smar": smar, "smtps": SMTPS, "qmgr": "min_retry_delay = 1h; max_retry_delay = 1h;"}
+        milter = stack.enter_context(FakeMilter(directory))
+        milter.script(answers={"BODYEOB": [["INSHEADER", 1, "X-Filter", 'se"en \\'], ["CONTINUE"]]})
+        smtps = f"{SMTPS} milter f {{ {milter.conf} }}"
+        options = {"smar": smar, "smtps": smtps, "qmgr": "min_retry_delay = 1h; max_retry_delay = 1h;"}
         ports = {
             "bounce.example": stack.enter_context(ScriptedServer({"RCPT": "550 5.1.1 no such user here\r\n"})).port,
             "later.example": stack.enter_context(ScriptedServer({"RCPT": "450 4.2.1 busy\r\n"})).port,
@@ -95,9 +103,11 @@ def log(tmp_path_factory):
         }
         table = "\n".join(f"{domain} {port}^[127.0.0.1]" for domain, port in ports.items())
         options["log"] = f'file = "{directory}/gateway/meta1g.log"; format = json;'
-        gateway = Gateway(directory / "gateway", table, options, log_level=15)
+        gateway = Gateway(directory / "gateway", table, options, log_level=15, tls=True)
         gateway.conf.parent.mkdir(parents=True)
         (gateway.conf.parent / "aliases").write_text(ALIASES)
+        stored = make_stored("SCRAM-SHA-256", "pencil", b"salt" * 4, 4096)
+        (gateway.conf.parent / "users").write_text(f"{ANN}:{stored}\n")
         gateway.write_map("access", ACCESS)
         stack.enter_context(running(gateway))
         journal = Journal(gateway.log, gateway)
@@ -168,7 +178,7 @@ REFUSALS = {
     "no EHLO name": (["EHLO"], "smtps.command_refused", {"command": "EHLO", "reply": 501}),
     "unknown command": (["FNORD \xff\x01"], "smtps.command_refused", {"command": "FNORD", "reply": 500}),
     "out of order": (["RCPT TO:<a@b>"], "smtps.command_refused", {"command": "RCPT TO:<a@b>", "reply": 503}),
-    "a password": (["AUTH PLAIN c2VjcmV0"], "smtps.command_refused", {"command": r"^AUTH PLAIN \.\.\.$", "reply": 502}),
+    "a password": (["AUTH PLAIN c2VjcmV0"], "smtps.command_refused", {"command": r"^AUTH PLAIN \.\.\.$", "reply": 538}),
     "no recipient": (["MAIL FROM:<a@b.example>", "DATA"], "smtps.command_refused", {"command": "DATA", "reply": 503}),
     "bare LF": (
         ["MAIL FROM:<a@b.example>", "RCPT TO:<x@sink.example>", "DATA", "x\ny\r\n."],
@@ -298,6 +308,10 @@ def test_lines_under_load_are_objects_and_no_message_has_two_answers(log):
     def many(number):
         with smtplib.SMTP("127.0.0.1", log.gateway.port, timeout=60, local_hostname=f"load{number}.example") as mine:
             mine.ehlo()
+            if number % 3 == 0:
+                mine.starttls(context=ssl._create_unverified_context())
+                with contextlib.suppress(smtplib.SMTPAuthenticationError):
+                    mine.login(ANN, "pencil" if number % 2 else 'no "pen\\cil"')
             for count in range(9):
                 mine.mail(
                     f"s\u00fc\\{number}@load.example" if number % 2 and mine.does_esmtp is None else f"s{number}@load.example"
@@ -317,6 +331,7 @@ def test_lines_under_load_are_objects_and_no_message_has_two_answers(log):
     wanted = set(ids)
     wait_until(lambda: wanted <= {line["ss_ta"] for line in log.find("qmgr.delivered")}, WAIT_S, "all are delivered")
     counts = Counter((line["event"], line.get("ss_ta")) for line in log.lines())
+    assert {"smtps.tls", "smtps.auth", "smtps.auth_failed", "smtps.milter_changed"} <= {line["event"] for line in log.lines()}
     for event in ("smtps.message", "qmgr.accept", "qmgr.delivered"):
         assert {counts[event, one] for one in ids} == {1}, event
 

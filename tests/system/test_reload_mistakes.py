@@ -73,7 +73,7 @@ MISTAKES = [
     Mistake(
         "a map is in a directory that does not exist",
         EX_CONFIG,
-        "smar: /nowhere/maps/m.db: out of reach: directory /nowhere is missing",
+        ": mailertable: /nowhere/maps/m.db: out of reach: directory /nowhere is missing",
         ('"mailertable.db"', '"/nowhere/maps/m.db"'),
     ),
     Mistake("a map is no map", EX_CONFIG, "map mailertable: {etc}/meta1.conf: no", ('"mailertable.db"', '"meta1.conf"')),
@@ -407,15 +407,15 @@ AS_ACCOUNTS = [
     ),
     Mistake(
         "a map cannot be read by its account",
-        EX_CONFIG,
-        "{etc}/mailertable.db: cannot read map: permission denied",
+        EX_NOPERM,
+        "mailertable: {etc}/mailertable.db: meta1m cannot read it; mend its owner or mode",
         ("", ""),
         *mode("etc/mailertable.db", 0o600, 0o644),
     ),
     Mistake(
         "the directory of the maps is closed",
         EX_NOPERM,
-        "smar: {etc}/mailertable.db: out of reach: directory {etc} is closed to meta1m",
+        "mailertable: {etc}/mailertable.db: out of reach: directory {etc} is closed to meta1m",
         ("", ""),
         *mode("etc", 0o700, 0o755),
     ),

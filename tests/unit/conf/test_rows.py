@@ -24,7 +24,11 @@ NEEDED = {
         "file = x;",
     ),
     "smtps auth": "password_file = x;",
+    "smtps tls": "cert_file = x;",
+    "smtpc auth": "file = x;",
 }
+#: The same for sections around it.
+OUTSIDE = {("tls", "server_names"): "cert_file = x;"}
 ROWS = [
     (path, row)
     for definition, path in walk(ROOT)
@@ -39,7 +43,9 @@ def around(path, text):
     for keyword in path:
         known = known.by_section[keyword.lower()]
         name = " N" if known.naming is Naming.MUST else ""
-        needed = NEEDED.get(" ".join(path), NEEDED.get(keyword, "")) if keyword == path[-1] else ""
+        needed = (
+            NEEDED.get(" ".join(path), NEEDED.get(keyword, "")) if keyword == path[-1] else OUTSIDE.get((keyword, path[-1]), "")
+        )
         if needed.split(" ")[0].lower() == text.split(" ")[0].lower():
             needed = ""
         opened.append(f"{keyword}{name} {{ {needed} ")

@@ -11,7 +11,7 @@ from tests.unit.conf.text import load
 
 FILES = (
     "cert_file = a.pem; key_file = /k/a.key; DSA_cert_file = b.pem; DSA_key_file = b.key; CAcert_file = ca.pem; "
-    "CAcert_directory = ca; CRL_file = crl.pem; min_version = tls1.3; ciphers = HIGH;"
+    "CAcert_directory = ca; CRL_file = crl.pem; ciphers = HIGH;"
 )
 
 
@@ -33,10 +33,10 @@ def test_every_option_becomes_a_setting(keyword):
         ca_directory=etc("ca"),
         crl_file=etc("crl.pem"),
         dh_file=etc("dh.pem") if server else None,
-        tls13_only=True,
         ciphers="HIGH",
         request_cert=server,
     )
+    assert read(keyword, "cert_file = a.pem; min_version = tls1.3;").tls13_only
 
 
 def test_a_server_without_a_certificate_has_no_tls_and_a_client_needs_none():

@@ -11,7 +11,6 @@ qmgr {
   AQ_max_entries = 100;
   min_retry_delay = 7m;
   dsn_flags = { dont_delay, no_double_bounce };
-  double_bounce_address = "dead@x.example";
   smtps { max_connections = 3; }
   smtpc { initial_connections = 4; max_connections = 5; }
   IBDB { max_size = 1MB; max_open = 7; }
@@ -29,12 +28,13 @@ def read(tmp_path, text):
 def test_options_become_settings(tmp_path):
     it = read(tmp_path, TEXT)
     assert (it.hostname, it.aq_max_entries, it.min_retry_delay_s, it.double_bounce_address) == (
-        "mx.example", 100, 420, "dead@x.example",
+        "mx.example", 100, 420, "postmaster",
     )  # fmt: skip
     assert (it.smtps_max_connections, it.smtpc_initial_connections, it.smtpc_max_connections) == (3, 4, 5)
     assert (it.dsn_delay, it.dsn_headers_only, it.dsn_double_bounce) == (False, True, False)
     assert (it.ibdb_max_size, it.defedb_cache_size, it.defedb_log_directory) == (1 << 20, 2 << 20, "logs")
     assert it.ibdb_max_open == 7
+    assert read(tmp_path, 'qmgr { double_bounce_address = "dead@x.example"; }').double_bounce_address == "dead@x.example"
 
 
 def test_the_defaults_are_those_of_the_original(tmp_path):

@@ -1,7 +1,10 @@
 """Each option and flag of `smtpc_session_conf:`: the server that it is for is treated so, the others as the section says."""
 
+import contextlib
 import re
 import socket
+import threading
+import time
 
 import pytest
 
@@ -16,6 +19,7 @@ from meta1g.smtpc.sources import Sources
 from tests.fakes.smtp_server import ScriptedServer
 from tests.unit.conf.text import load
 from tests.unit.smtpc.conftest import running
+from tests.unit.smtpc.test_connecting import silent
 
 CONTENT = b"Received: here\r\nSubject: x\r\n\r\nbody\r\n"
 #: Snippet; the setting, as the section has it, and with the snippet.
@@ -34,6 +38,8 @@ ROWS = {
     "source_address": ("source_address = 127.0.0.2;", "sources", Sources(), Sources("127.0.0.2", "")),
     "source_address6": ("source_address6 = 2001:db8::2;", "sources", Sources(), Sources("", "2001:db8::2")),
 }
+#: Less than what the section says (30 s), with room for a machine that is busy.
+LONG_S = 20
 NAMES = {row.name for row in SMTPC_SESSION.options} | {flag.name for flag in SMTPC_SESSION.options[0].kind.flags}
 
 
@@ -60,6 +66,34 @@ def test_what_the_section_says_stays():
     assert servers.of("tls_requirements { min_cipher_bits = 128; }").needs == TlsRequirements(min_bits=128)
     with pytest.raises(ConfigError, match="did you mean min_cipher_bits"):
         servers.of("tls_requirements { min_cipher_bit = 128; }")
+
+
+@contextlib.contextmanager
+def deaf():
+    """Gives the port of a server that asks for the content and reads none of it."""
+
+    def talk():
+        conn, _ = server.accept()
+        with conn:
+            conn.sendall(b"220 deaf\r\n")
+            for answer in (b"250 deaf\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"):
+                conn.recv(4096)
+                conn.sendall(answer)
+            ended.wait(30)
+
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=talk)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            ended.set()
+            thread.join(30)
+
+
+def said(result):
+    return " ".join(str(reply) for reply in (result.session, *(one.reply for one in result.rcpts)))
 
 
 def told(port, conf):
@@ -94,11 +128,43 @@ class TestProcess:
                 assert [one.count(b"\r\n") for one in server.connections[number].groups[: len(groups)]] == groups
             assert len(server.connections) == 2
 
-    def test_a_server_that_is_silent_is_waited_for_as_long_as_is_said(self, patient):
+    @pytest.mark.parametrize(
+        ("option", "silent", "where"),
+        [
+            ("greeting_timeout", {"banner": ""}, "the greeting"),
+            ("command_timeout", {"MAIL": ""}, "MAIL"),
+            ("data_timeout", {"DATA": ""}, "DATA"),
+            ("dot_timeout", {"dot": ""}, "the final dot"),
+        ],
+    )
+    def test_a_server_that_is_silent_is_waited_for_as_long_as_is_said(self, patient, option, silent, where):
         patient.store(CONTENT)
-        with ScriptedServer({"banner": ""}) as server:
-            result = patient.deliver(patient.job(server.port, server=told(server.port, "greeting_timeout = 1s;")))
-        assert "timed out" in result.session.text
+        with ScriptedServer(silent) as server:
+            began = time.monotonic()
+            result = patient.deliver(
+                patient.job(server.port, server=told(server.port, f"flags = dont_pipelining; {option} = 1s;"))
+            )
+            waited_s = time.monotonic() - began
+        assert "timed out" in said(result), where
+        assert 0.9 < waited_s < LONG_S
+
+    def test_a_server_that_does_not_take_the_content_is_waited_for_as_long_as_is_said(self, patient):
+        patient.store(CONTENT + b"x" * 76 + b"\r\n" + (b"y" * 76 + b"\r\n") * 200_000)
+        with deaf() as port:
+            began = time.monotonic()
+            result = patient.deliver(patient.job(port, server=told(port, "block_timeout = 1s;")))
+            waited_s = time.monotonic() - began
+        assert "timed out" in said(result)
+        assert 0.9 < waited_s < LONG_S
+
+    def test_an_address_that_does_not_answer_is_waited_for_as_long_as_is_said(self, patient):
+        patient.store(CONTENT)
+        with silent("127.0.0.1") as port:
+            began = time.monotonic()
+            result = patient.deliver(patient.job(port, server=told(port, "connect_timeout = 1s;")))
+            waited_s = time.monotonic() - began
+        assert "timed out" in str(result.session)
+        assert 0.9 < waited_s < LONG_S
 
     def test_the_connection_comes_from_the_address_that_is_said(self, patient):
         patient.store(CONTENT)

@@ -36,6 +36,11 @@ def test_a_file_without_components_needs_no_name(tmp_path):
 def test_a_socket_map_without_a_socket_is_a_warning_until_its_server_runs(tmp_path, capsys, owner):
     conf, queue = tmp_path / "meta1.conf", tmp_path / "queue"
     maps = 'map m { type = socket; path = "maps/m"; } map n { type = socket; address = 127.0.0.1; port = 1; }'
+    maps += (
+        "map both { type = sequence; maps = { m, n }; }"
+        + ("mailertable" if owner == "smar" else "conf_map")
+        + "{ name = both; }"
+    )
     conf.write_text(f'hostname = mx.example.org; queue_directory = "{queue}";\n{owner} {{ {maps} }}\n')
     assert smconf.main([str(conf)]) == sysexits.EX_OK
     said = capsys.readouterr().err
