@@ -3,6 +3,7 @@
 start       from the start of mcp until a message is accepted, and the memory of qmgr then
 selectors   the slowest `mailq` with one condition each, and one `qmgrctl` of each kind, on 10,000 recipients
 removals    10,000 recipients by one command
+waits       (with --waits, and nothing else) how long `status` takes while commands go through or change everything
 pages       `mailq --json` through everything, while clients send mail: their rate before, meanwhile and afterwards
 """
 
@@ -21,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.fill_queue import fill
-from bench.results import record
+from bench.results import percentile, record
 from contrib.lib.gateway import Gateway
 
 SELECTORS = (
@@ -34,6 +35,17 @@ VERBS = (
     ("bounce", "to8.example"),
     ("requeue", "to9.example"),
     ("retry", "to6.example"),
+)
+#: What goes through everything, with the tool that does it.
+COMMANDS = (
+    ("mailq", "--json"),
+    ("mailq", "--counts", "domain"),
+    ("mailq", "destination=mx1.example"),
+    ("qmgrctl", "hold", "all"),
+    ("qmgrctl", "release", "all"),
+    ("qmgrctl", "retry", "all"),
+    ("qmgrctl", "requeue", "to9.example"),
+    ("qmgrctl", "remove", "all"),
 )
 CLIENTS = 4
 INTRO = """\
@@ -144,22 +156,50 @@ def long_queue(directory: Path, count: int, seconds: float) -> dict[str, str]:
     }
 
 
+def waits(directory: Path, count: int) -> dict[str, str]:
+    """Asks for the status all the time, while commands go through all of a queue or change it."""
+    figures = {}
+    with filled(directory, count) as (gateway, _):
+        for words in (("nothing",), *COMMANDS):
+            took_s = [0.0]
+
+            def work(words: tuple[str, ...] = words, took_s: list[float] = took_s) -> None:
+                took_s[0] = time.sleep(3) or 3.0 if words == ("nothing",) else tool(gateway, *words)[1]
+
+            thread = threading.Thread(target=work)
+            thread.start()
+            found: list[float] = []
+            while thread.is_alive():
+                begin_s = time.monotonic()
+                gateway.control("status")
+                found.append((time.monotonic() - begin_s) * 1000)
+                thread.join(0.005)
+            cells = [f"{percentile(found, percent):.0f}" for percent in (50, 99, 100)]
+            figures[" ".join(words)] = f"{took_s[0]:.1f} s; status, ms, 50 %, 99 %, most: {', '.join(cells)} of {len(found)}"
+    return figures
+
+
 def main(argv: Sequence[str]) -> int:
     """Runs the program; gives its exit code."""
     parser = argparse.ArgumentParser(prog="queue", description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=1_000_000, help="recipients in the long queue (1000000)")
     parser.add_argument("--short", type=int, default=10_000, help="recipients in the short queue (10000)")
     parser.add_argument("--seconds", type=float, default=10, help="how long each rate is measured (10)")
+    parser.add_argument("--waits", action="store_true", help="how long others wait while commands change all of the long queue")
     parser.add_argument("--record", action="store_true", help="add the figures to bench/RESULTS.md")
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="queue-", dir=os.environ.get("TMPDIR")) as name:
-        figures = {
-            **long_queue(Path(name, "long"), options.count, options.seconds),
-            **short_queue(Path(name, "short"), options.short),
-        }
+        figures = (
+            waits(Path(name, "waits"), options.count)
+            if options.waits
+            else {
+                **long_queue(Path(name, "long"), options.count, options.seconds),
+                **short_queue(Path(name, "short"), options.short),
+            }
+        )
     for title, value in figures.items():
         print(f"{title:24} {value}")
-    if options.record:
+    if options.record and not options.waits:
         record("Long queues", INTRO, "bench/queue", figures)
     return 0
 

@@ -4,7 +4,6 @@ A test is its file below tests/ and its name.
 """
 
 _SALVAGE = "unit/db/test_defedb_salvage.py"
-_SERVER = "unit/smtpc/test_session_conf.py::TestProcess"
 
 SEEN = {
     "map.load": "unit/maps/test_loading.py::test_a_damaged_map_file_gives_temporary_errors_and_never_a_wrong_answer",
@@ -24,9 +23,7 @@ SEEN = {
     "rcb.accept": "unit/pt/test_rcbconn.py::test_account_that_is_not_allowed_is_turned_away",
     "smar.mcp": "unit/smar/test_process.py::test_the_end_of_mcp_ends_it",
     "smar.resolve": "unit/smar/test_containment.py::test_an_unexpected_error_costs_its_look_up_and_qmgr_hears_of_it",
-    "smtpc.conf": f"{_SERVER}::test_commands_go_one_by_one_to_a_server_that_is_to_have_them_so",
     "smtpc.damage": "unit/smtpc/test_damage.py::test_content_that_was_damaged_is_never_completed_and_other_mail_goes_on",
-    "smtpc.not_taken": "unit/smtpc/test_client.py::test_a_delivery_at_hand_is_finished_and_reported_before_the_process_stops",
     "smtpc.probe": "unit/smtpc/test_session.py::test_a_probe_says_what_the_server_says_of_the_recipient_and_sends_nothing",
     "smtpc.stop": "unit/mcp/test_control.py::test_the_bundled_program_gets_configuration_name_and_index",
 }

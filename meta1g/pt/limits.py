@@ -28,7 +28,7 @@ THREAD_RETRY_S: Final = 1.0
 READS_PER_RUN: Final = 4
 #: Longest time for the messages of one connection before others get their turn.  Ref: invariant I10; our choice, below a tick
 #: of the watch.
-TURN_S: Final = 0.005
+TURN_S: Final = 0.002
 #: Collected bytes that leave at once instead of at the end of the batch.  Our choice: about a socket buffer.
 FLUSH_BYTES: Final = 128 * 1024
 #: Socket buffers asked for, both directions.  Our choice, because a burst should fit without waiting.

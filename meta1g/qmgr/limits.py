@@ -6,7 +6,7 @@ Ref: MeTA1 design, "Implementation: QMGR" (modelled on); the numbers are our cho
 from typing import Final
 
 #: Recipients that one hold of a lock serves at most: a few milliseconds.  Ref: invariant I10.
-SLICE: Final = 250
+SLICE: Final = 100
 #: Recipients of a transaction that move from IBDB to DEFEDB at a time.
 MOVE_MAX: Final = 4 * SLICE
 #: Recipient indexes that members of lists leave to reports.
@@ -19,8 +19,8 @@ IQDB_CROWDED_PERCENT: Final = 50
 DONE_FLUSH_S: Final = 0.2
 #: Envelope changes that may wait for DEFEDB; beyond it no new mail is taken.  Ref: invariant I4.
 DEFER_PENDING_MAX: Final = 20_000
-#: Recipients that one DEFEDB transaction takes: some 30 ms, its log stays small.  Ref: invariant I10.
-DEFER_BATCH_MAX: Final = 400
+#: Recipients that one DEFEDB transaction takes: some 15 ms, its log stays small.  Ref: invariant I10.
+DEFER_BATCH_MAX: Final = 200
 #: A change that cannot be stored for a reason of its own is given up after so many tries.
 DEFER_TRIES_MAX: Final = 3
 #: Long work in the thread of DEFEDB lets others have their turn after this time; a step comes on top.  Ref: invariant I10.
@@ -29,8 +29,8 @@ SLICE_S: Final = 0.02
 #: shorter.  Our choice: with 1 ms the thread of events waits 0.3 ms in one of ten cases, with this it does not notice.
 BREATH_AFTER_S: Final = 0.0001
 BREATH_S: Final = 0.0001
-#: Entries of DEFEDB that the window takes at once: less than 20 ms.  Ref: invariant I10.
-REFILL_MAX: Final = 5000
+#: Entries of DEFEDB that the window takes at once: some 5 ms.  Ref: invariant I10.
+REFILL_MAX: Final = 1000
 #: Content files that are removed between two flushes: some 10 ms, for which final dots have to wait.  Ref: invariant I10.
 UNLINKS_MAX: Final = 250
 #: Records that may wait for IBDB while it cannot be written; beyond it no new mail is taken.  Ref: invariant I4.
@@ -46,7 +46,7 @@ CLEANUP_S: Final = 2.0
 #: How often it is looked for next tries that are later than they can be: one look into the index if there are none.
 CLOCK_LOOK_S: Final = 60.0
 #: Recipients fed from DEFEDB in one turn, so that new mail is not held up.
-FEED_TURN: Final = 200
+FEED_TURN: Final = 100
 #: Deferred recipients that a destination may have in AQ whatever is left to new mail.
 FEED_LEAST: Final = 8
 #: A deferred recipient that could not be brought back for an unexpected reason is left alone for so long.

@@ -13,12 +13,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from meta1g.db.aq_types import AqRcpt, AqTa, RcptState
-from meta1g.qmgr.limits import SLICE
 
 #: Recipients of one transaction that are asked for in its turn: as many as most messages have, for they travel together.
 TURN: Final = 50
-#: Questions that are ahead of the next one: some 50 ms of SMAR's work on a slow machine.
-AHEAD: Final = SLICE
+#: Questions that are ahead of the next one: some 10 ms of SMAR's work.  Our choice: as many as keep it busy.
+AHEAD: Final = 64
 #: If SMAR answers none of them in so long, seconds, it waits for name servers, and is asked further.
 PACE_S: Final = 0.25
 

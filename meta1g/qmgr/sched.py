@@ -13,6 +13,7 @@ Ref: MeTA1 design, "Implementation: QMGR, scheduler" (slow start and turns model
 
 from collections.abc import Callable
 from itertools import islice
+from time import monotonic
 from typing import Final
 
 from meta1g.base import failure, shares
@@ -22,6 +23,7 @@ from meta1g.db.aq_types import AqRcpt, DestKey, RcptState
 from meta1g.db.aqrdq import DestQueue
 from meta1g.db.dadb import Agent, Dadb, DaSession
 from meta1g.db.occ import Destination, Occ
+from meta1g.pt.limits import TURN_S
 from meta1g.pt.task import Ev, Result, Task
 from meta1g.qmgr import da_fsm, retry
 from meta1g.qmgr.active import Active
@@ -109,10 +111,12 @@ class Scheduler:
     # -- turns ---------------------------------------------------------------------------------------------------------
 
     def _run(self, task: Task) -> Result:
-        left = SLICE
+        left, end_s = SLICE, monotonic() + TURN_S
         with self._active.lock:
             while left > 0 and not (self.stopping or self.pausing or self._waits()) and (queue := self._next()) is not None:
                 left -= self._turn(queue)
+                if monotonic() >= end_s:
+                    left = 0
         if left <= 0:
             task.wakeup()
         return Result.SLPQ

@@ -78,9 +78,12 @@ WORKERS_SPARE: Final = 8
 #: Longest time of a question to maps that may block, in seconds.  Our choice: half of what SMTPS waits.
 LOOKUP_S: Final = 30.0
 #: Longest work in one go before others get their turn, in seconds (invariant I10).  Our choice: several are not noticed.
-TURN_S: Final = 0.005
+TURN_S: Final = 0.002
 #: Longest work of a look-up in a worker before it goes to the end of the queue, in seconds.  Our choice.
 WORKER_TURN_S: Final = 0.05
+#: After so much of it the worker sleeps for a moment, so that the thread of events gets the interpreter at once, in seconds.
+BREATH_AFTER_S: Final = 0.001
+BREATH_S: Final = 0.0001
 #: Pieces of work that wait for a turn (invariant I4).  Our choice: more than the peers have open at once.
 TURNS_MAX: Final = 100_000
 #: Threads of the event system.  Our choice, because a thread more does not run more Python code.

@@ -20,7 +20,7 @@ from meta1g.pt.evthr import Evthr
 from meta1g.pt.workers import Workers
 from meta1g.smar.deadlines import Deadlines
 from meta1g.smar.guard import ASKER, MapBusyError, MapGate
-from meta1g.smar.limits import LOOKUP_S, WORKER_TURN_S
+from meta1g.smar.limits import BREATH_AFTER_S, BREATH_S, LOOKUP_S, WORKER_TURN_S
 from meta1g.smar.turns import Steps, Turns, Work, advance
 
 BUSY: Final = "Too many look-ups at the same time; try again later"
@@ -125,7 +125,7 @@ class _Job:
             try:
                 if self._steps is None:
                     self._steps = self._work()
-                left = False if self._steps is None else advance(self._steps, time.monotonic() + WORKER_TURN_S)
+                left = False if self._steps is None else _advance(self._steps)
             except MapBusyError as busy:
                 left = busy
             if isinstance(left, MapBusyError):
@@ -142,3 +142,13 @@ class _Job:
     def _resume(self) -> bool:
         """Goes on after a wait; tells whether it still wants to."""
         return not (self.over and self._steps is None) and self.submit()
+
+
+def _advance(steps: Steps) -> MapBusyError | bool:
+    """Takes steps for a turn of a worker; gives what advance() gives."""
+    end_s = time.monotonic() + WORKER_TURN_S
+    while True:
+        left = advance(steps, time.monotonic() + BREATH_AFTER_S)
+        if left is not True or time.monotonic() >= end_s:
+            return left
+        time.sleep(BREATH_S)

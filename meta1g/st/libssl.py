@@ -14,6 +14,7 @@ Ref: OpenSSL 3.0 manual pages; RFC 8446; RFC 5929 and 9266 (channel bindings).
 import errno
 import hashlib
 import os
+import zlib
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -48,10 +49,23 @@ _DANE_USAGES: Final = (2, 3)
 _DAY_S: Final = 86400
 
 
+def _is_stale(source: Path) -> bool:
+    """Tells whether the binding was built from another state of its source; a package without the source is as it was built."""
+    try:
+        return bool(zlib.crc32(source.read_bytes()) != getattr(lib, "made_from", None))
+    except FileNotFoundError:
+        return False
+
+
+_STALE: Final = lib is not None and _is_stale(Path(__file__).with_name("libssl_build.py"))
+
+
 def why_not() -> str:
     """Says why this module cannot serve; empty if it can."""
     if lib is None:
         return "the binding of libssl was not built: install gcc and libssl-dev, then install meta1g again"
+    if _STALE:
+        return "the binding of libssl was built from another version of meta1g: install meta1g again"
     ours = ffi.string(lib.OpenSSL_version(0)).decode()
     if ours != _PYTHONS:
         return f"the binding uses {ours}, Python {_PYTHONS}: two libraries in one process are not used"

@@ -12,6 +12,8 @@ and pyssl.py serves instead.
 Ref: OpenSSL 3.0 manual pages.
 """
 
+import zlib
+from pathlib import Path
 from typing import Final
 
 from cffi import FFI
@@ -275,6 +277,9 @@ static void name_part(X509_NAME *name, int nid, struct dn *dn)
 }
 """
 
+#: A binding that was built from another state of this file is found by it, before a call that it does not have.
+_MADE_FROM: Final = f"\nstatic const long made_from = {zlib.crc32(Path(__file__).read_bytes())};\n"
+
 ffi = FFI()
-ffi.cdef(_DECLARATIONS)
-ffi.set_source("meta1g.st._libssl", _SOURCE, libraries=["ssl", "crypto"], optional=True)
+ffi.cdef(_DECLARATIONS + "static const long made_from;")
+ffi.set_source("meta1g.st._libssl", _SOURCE + _MADE_FROM, libraries=["ssl", "crypto"], optional=True)

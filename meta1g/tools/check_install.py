@@ -211,7 +211,7 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     conf = options.file.absolute()
     if not conf.exists():
-        raise CliError(f"{conf}: no such file; run sm.setup, or name the configuration file by -f", sysexits.EX_NOINPUT)
+        raise CliError(f"{conf}: no such file; run sm.setup, or name the configuration file by -f", sysexits.EX_CONFIG)
     config = load_file(conf)
     for warning in (*config.warnings, *(f"warning: {text}" for text in machine.map_warnings(config))):
         sys.stderr.write(f"{_PROG}: {warning}\n")

@@ -23,9 +23,9 @@ from meta1g.tools.rcbcaller import RcbCaller
 TIMEOUT_S: Final = 600
 #: Once its answers have taken so long in all, the process that is asked has so many times as much time for others.
 _AT_ONCE_S: Final = 1.0
-_REST: Final = 4
+_REST: Final = 5
 _PAUSE_MAX_S: Final = 0.4
-_NICE: Final = 10
+_NICE: Final = 15
 #: The word before where a page begins.
 AFTER: Final = "--after"
 

@@ -269,6 +269,7 @@ def test_members_that_are_stored_already_when_a_list_is_expanded_again_are_left_
     some = [replace(alias, rcpt_idx=1 + idx, rcpt=one, flags=RcptFlags.EXPANDED) for idx, one in enumerate(addresses[:300])]
     record = ta(1, 301, size_bytes=len(CONTENT), entered=now)
     qmgr.context.defer.add(Change(ta=record, put=(alias, *some)))
+    wait_until(lambda: qmgr.defedb.count() == 301, "stored, in more than one part")
     qmgr.smar().answers["list@to.example"] = in_parts(addresses)
     with qmgr.context.active.lock:
         qmgr.context.active.edbc.reset()

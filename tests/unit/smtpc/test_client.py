@@ -56,6 +56,7 @@ def test_idle_sessions_say_quit_when_the_process_stops(smtpc):
     assert smtpc.process.wait(WAIT_S) == 0
 
 
+@pytest.mark.parametrize("smtpc", ['log { file = "smtpc.log"; } log_level = 20;'], indirect=True)
 def test_a_delivery_at_hand_is_finished_and_reported_before_the_process_stops(smtpc):
     smtpc.store(CONTENT)
     gate = Gate()
@@ -70,6 +71,7 @@ def test_a_delivery_at_hand_is_finished_and_reported_before_the_process_stops(sm
         request_id, result = smtpc.qmgr.expect(DeliveryResult)
         assert (request_id, result.rcpts[0].reply.code, result.session_open) == (9, 250, False)
         assert smtpc.process.wait(WAIT_S) == 0
+    assert "func=smtpc.not_taken, " in (smtpc.queue / "smtpc.log").read_text()
 
 
 def test_sessions_close_and_the_link_comes_back_when_qmgr_goes_away(smtpc, tmp_path):

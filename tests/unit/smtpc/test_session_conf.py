@@ -1,5 +1,6 @@
 """Each option and flag of `smtpc_session_conf:`: the server that it is for is treated so, the others as the section says."""
 
+import re
 import socket
 
 import pytest
@@ -14,6 +15,7 @@ from meta1g.smtpc.settings import ServerSettings
 from meta1g.smtpc.sources import Sources
 from tests.fakes.smtp_server import ScriptedServer
 from tests.unit.conf.text import load
+from tests.unit.smtpc.conftest import running
 
 CONTENT = b"Received: here\r\nSubject: x\r\n\r\nbody\r\n"
 #: Snippet; the setting, as the section has it, and with the snippet.
@@ -73,6 +75,14 @@ class TestProcess:
                 result = patient.deliver(patient.job(server.port, server=told(server.port, conf)))
                 assert result.rcpts[0].reply.code == 250
                 assert [one.count(b"\r\n") for one in server.connections[0].groups[: len(groups)]] == groups
+
+    def test_a_wrong_piece_puts_the_delivery_off_and_is_named(self, tmp_path):
+        with running(tmp_path, 'log { file = "smtpc.log"; }') as smtpc, ScriptedServer() as server:
+            smtpc.store(CONTENT)
+            result = smtpc.deliver(smtpc.job(server.port, server=told(server.port, "flags = nonsense;")))
+            assert (result.session.code, result.session.ecode, server.connections) == (451, "4.3.5", [])
+            log = (smtpc.queue / "smtpc.log").read_text()
+        assert re.search(r"sevr=ERROR, func=smtpc\.conf, server=127\.0\.0\.1, server_name=mx\.x\.example, .*nonsense", log)
 
     def test_a_session_is_not_used_for_a_name_with_other_settings(self, patient):
         patient.store(CONTENT)

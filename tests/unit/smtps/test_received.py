@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meta1g.base.tlsfacts import TlsInfo
 from meta1g.smtp.address import ehlo_text
 from meta1g.smtp.command import Command, parse_command
 from meta1g.smtps.received import DateCache, ReceivedFrom, client_text, received
+from tests.manual.blocks import shown
 
 DATE = "Tue, 24 Nov 2026 14:00:00 +0000"
 
@@ -24,6 +26,13 @@ def test_the_field_tells_who_how_and_when():
         b"\tfor <r@example.org>;\r\n"
         b"\tTue, 24 Nov 2026 14:00:00 +0000\r\n"
     )
+
+
+def test_the_field_of_the_manual_is_what_is_written():
+    tls = TlsInfo("TLSv1.3", "TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384", 256, 256, None)
+    origin = ReceivedFrom("client.example", "", "192.0.2.7", "ESMTPS", tls.clause)
+    made = received(origin, "mx.example.org", "S000000000000001200", "ada@example.org", "Fri, 27 Nov 2026 10:00:00 +0000")
+    assert made.decode().replace("\r\n", "\n") == shown("tls.md", "a part of a message")
 
 
 def test_without_a_single_recipient_none_is_named():

@@ -55,6 +55,15 @@ def test_another_library_than_python_s_is_not_used(monkeypatch, server):
     assert "DANE" in tls.tls_trouble()
 
 
+def test_a_binding_of_another_version_is_found_before_it_is_called(monkeypatch, tmp_path):
+    source = tmp_path / "libssl_build.py"
+    assert not libssl._is_stale(source)
+    source.write_text("# newer\n")
+    assert libssl._is_stale(source)
+    monkeypatch.setattr(libssl, "_STALE", True)
+    assert "install meta1g again" in tls.tls_trouble()
+
+
 @pytest.mark.parametrize(
     ("ask", "client", "trusted", "expected"),
     [
