@@ -20,11 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import fairness_out
-from bench.floods import FLOODS, LOCAL_DOMAINS, SMAR_OPTIONS, SMTPS_OPTIONS, flooding
+from bench.floods import FILTER_OPTIONS, FILTERS, FLOODS, LOCAL_DOMAINS, SMAR_OPTIONS, SMTPS_OPTIONS, flooding, network
 from bench.results import median, percentile, record
 from contrib.lib.gateway import ROOT, Gateway
 from meta1g.sasl.stored import make_stored
 from tests.fakes.certificates import make_certificate
+from tests.fakes.milter import FakeMilter
 
 MEDIAN_MAX_MS = 20
 P99_MAX_MS = 100
@@ -111,18 +112,27 @@ class Other:
 
 
 @contextlib.contextmanager
-def flooded_gateway(directory: Path) -> Iterator[Gateway]:
-    """A gateway that takes mail for sink.example and knows no user of local.example, and its sink."""
+def flooded_gateway(directory: Path, smtps: str = "", access: str = "") -> Iterator[Gateway]:
+    """A gateway that takes mail for sink.example and knows no user of local.example, and its sink.
+
+    Args:
+        directory: an empty one.
+        smtps: more of its section smtps.
+        access: its access map, if it has one.
+    """
     command = [sys.executable, str(ROOT / "contrib/loadtest/smtpsink.py"), "--listen", "127.0.0.1:0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sink:
         assert sink.stdout is not None
         port = sink.stdout.readline().strip().rpartition(":")[2]
         table = f"{LOCAL_DOMAINS}\n. {port}^[127.0.0.1]"
-        options = {"smtps": SMTPS_OPTIONS, "smar": SMAR_OPTIONS}
+        map_options = 'access_map { file = "access.db"; }' if access else ""
+        options = {"smtps": SMTPS_OPTIONS + smtps, "smar": SMAR_OPTIONS + map_options}
         gateway = Gateway(directory / "gateway", table, options, log_level=5, relay_from="127.0.0.0/8")
         (directory / "gateway" / "etc").mkdir(parents=True)
         try:
             gateway.write_map("users", "somebody@local.example RELAY")
+            if access:
+                gateway.write_map("access", access)
             make_certificate(gateway.conf.parent, "gateway.example")
             stored = make_stored("SCRAM-SHA-256", "right", b"salt" * 4)
             (gateway.conf.parent / "passwords").write_text(f"user:{stored}\n")
@@ -134,6 +144,18 @@ def flooded_gateway(directory: Path) -> Iterator[Gateway]:
             gateway.stop()
             sink.terminate()
             sink.communicate()
+
+
+@contextlib.contextmanager
+def filtered_gateway(directory: Path) -> Iterator[Gateway]:
+    """The same with filters that break, which the messages of floods pass, and no others."""
+    with contextlib.ExitStack() as stack:
+        sections, access = ["milters = { };"], []
+        for name, (step, fault) in FILTERS.items():
+            milter = stack.enter_context(FakeMilter(directory, name)).script(faults={step: fault})
+            sections.append(f"milter {name} {{ {milter.conf} {FILTER_OPTIONS} }}")
+            access.append(f"smtps_session_conf:{network(f'filter-{name}')} milters = {{ {name} }};")
+        yield stack.enter_context(flooded_gateway(directory, "\n".join(sections), "\n".join(access)))
 
 
 def watch(gateway: Gateway, kind: str, clients: int, seconds: float) -> Seen:
@@ -155,12 +177,16 @@ def inbound(kinds: list[str], clients: list[int], seconds: float) -> list[Seen]:
     """Measures all kinds and prints a table."""
     print(f"{'flood':16} {'clients':>7} {'commands':>9} {'median':>9} {'99 %':>9} {'message':>9}   milliseconds")
     results = []
-    with tempfile.TemporaryDirectory() as directory, flooded_gateway(Path(directory)) as gateway:
-        print(quiet(gateway, seconds), flush=True)
-        for kind in kinds:
-            for count in clients:
-                results.append(watch(gateway, kind, count, seconds))
-                print(results[-1], flush=True)
+    for site in (flooded_gateway, filtered_gateway):
+        chosen = [kind for kind in kinds if bool(FLOODS[kind].filter) == (site is filtered_gateway)]
+        if not chosen:
+            continue
+        with tempfile.TemporaryDirectory() as directory, site(Path(directory)) as gateway:
+            print(quiet(gateway, seconds), flush=True)
+            for kind in chosen:
+                for count in clients:
+                    results.append(watch(gateway, kind, count, seconds))
+                    print(results[-1], flush=True)
     return results
 
 

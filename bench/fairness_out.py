@@ -1,6 +1,6 @@
 """Do deliveries to one server suffer while hostile servers are delivered to?
 
-    python -m bench.fairness_out [--messages 60] [--kinds floods,trickles,replies,continues,silent] [--record]
+    python -m bench.fairness_out [--messages 60] [--kinds floods,trickles,replies,continues,silent] [--tls] [--record]
 
 A whole gateway runs on loopback.  Messages for a good server are sent one after the other; measured is the time from the
 acknowledgement of each to its arrival there: first alone, then while the gateway delivers to one server of each hostile kind
@@ -26,6 +26,7 @@ from pathlib import Path
 from bench.results import percentile, record
 from bench.soak import resident_mib
 from contrib.lib.gateway import ROOT, Gateway, wait_until
+from tests.fakes.certificates import make_certificate
 
 KINDS = ("floods", "trickles", "replies", "continues", "silent")
 WAIT_S = 60
@@ -104,9 +105,18 @@ class GoodServer:
 
 
 @contextlib.contextmanager
-def hostile_servers(kinds: Sequence[str]) -> Iterator[dict[str, int]]:
-    """Runs hostile servers in a process of their own; gives the port of each kind."""
-    command = [sys.executable, str(ROOT / "contrib/loadtest/hostile.py"), *kinds]
+def hostile_servers(kinds: Sequence[str], *, tls: bool = False) -> Iterator[dict[str, int]]:
+    """Runs hostile servers in a process of their own, under TLS if wanted; gives the port of each kind."""
+    with tempfile.TemporaryDirectory() as name:
+        words = []
+        if tls:
+            both = Path(name) / "both"
+            both.write_text("".join(path.read_text() for path in make_certificate(Path(name), "hostile.example")))
+            words = ["--tls", str(both)]
+        yield from _served([sys.executable, str(ROOT / "contrib/loadtest/hostile.py"), *words, *kinds], kinds)
+
+
+def _served(command: list[str], kinds: Sequence[str]) -> Iterator[dict[str, int]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -157,7 +167,9 @@ def failures(gateway: Gateway, kinds: Sequence[str]) -> int:
     return sum(len(re.findall(rf"func=smtpc.deliver.*@{kind}\.example", text)) for kind in kinds)
 
 
-def run(messages: int = 60, kinds: Sequence[str] = KINDS, hostile_messages: int = 4, timeout_s: int = 2) -> Figures:
+def run(
+    messages: int = 60, kinds: Sequence[str] = KINDS, hostile_messages: int = 4, timeout_s: int = 2, *, tls: bool = False
+) -> Figures:
     """Measures alone and beside; takes about half a minute.
 
     Args:
@@ -165,6 +177,7 @@ def run(messages: int = 60, kinds: Sequence[str] = KINDS, hostile_messages: int 
         kinds: of hostile servers, one of each.
         hostile_messages: how many wait for each of them, 6 MiB each.
         timeout_s: of each step of smtpc, so that sessions with hostile servers end and begin all the time.
+        tls: the hostile servers misbehave under TLS.
     """
     found = Figures()
     good = GoodServer()
@@ -177,7 +190,7 @@ def run(messages: int = 60, kinds: Sequence[str] = KINDS, hostile_messages: int 
     with (
         tempfile.TemporaryDirectory(prefix="meta1g-bench-") as name,
         contextlib.closing(good),
-        hostile_servers(kinds) as ports,
+        hostile_servers(kinds, tls=tls) as ports,
     ):
         table = [f"{kind}.example {port}^[127.0.0.1]" for kind, port in ports.items()]
         gateway = Gateway(Path(name) / "gateway", "\n".join([*table, f". {good.port}^[127.0.0.1]"]), options)
@@ -207,9 +220,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--messages", type=int, default=60, help="messages to the good server, alone and beside")
     parser.add_argument("--hostile-messages", type=int, default=4, help="messages that wait for each hostile server")
     parser.add_argument("--kinds", default=",".join(KINDS), help="hostile servers, by commas")
+    parser.add_argument("--tls", action="store_true", help="the hostile servers misbehave under TLS")
     parser.add_argument("--record", action="store_true", help="add a row to bench/RESULTS.md")
     options = parser.parse_args(argv)
-    found = run(options.messages, options.kinds.split(","), options.hostile_messages)
+    found = run(options.messages, options.kinds.split(","), options.hostile_messages, tls=options.tls)
     figures = {
         "alone: ms, median / 99 %": f"{percentile(found.alone_ms, 50):.1f} / {percentile(found.alone_ms, 99):.1f}",
         "beside hostile servers: ms, median / 99 %": (

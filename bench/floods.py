@@ -37,6 +37,7 @@ class Flood:
     packet_bytes: int = 1 << 30  # no more by one send
     tls: bool = False
     keys: int = 0  # the client changes its keys so often, and says nothing
+    filter: str = ""  # the filter that its messages pass, and nobody else's
 
 
 FLOODS: dict[str, Flood] = {
@@ -70,6 +71,15 @@ FLOODS: dict[str, Flood] = {
 #: What also can be said under TLS.
 UNDER_TLS = ("refused-rcpt", "refused-content", "endless-header", "noop", "wrong-commands", "half-lines", "guesses")
 FLOODS |= {f"tls-{kind}": replace(FLOODS[kind], tls=True) for kind in UNDER_TLS}
+#: Filters that break: the step at which they do, and how (tests/fakes/milter.py).
+FILTERS = {
+    "silent": ("MAIL", "hang"),
+    "dies": ("RCPT", "die"),
+    "slow": ("BODYEOB", "busy"),
+    "progress": ("BODYEOB", "restless"),
+    "changes": ("BODYEOB", "flood"),
+}
+FLOODS |= {f"filter-{name}": replace(FLOODS["messages"], filter=name) for name in FILTERS}
 #: What the smtps and smar sections of the flooded server have to say.
 SMTPS_OPTIONS = """\
 max_recipients = 10; max_message_size = 10MB;
@@ -78,6 +88,13 @@ auth { password_file = passwords; flags = { plaintext_without_tls }; }
 """
 SMAR_OPTIONS = 'local_user_map { file = "users.db"; flags = { localpart }; }'
 LOCAL_DOMAINS = "local.example lmtp:"
+FILTER_OPTIONS = "reply_timeout = 1s; end_timeout = 1s;"
+
+
+def network(kind: str) -> str:
+    """Gives the first three bytes of the addresses that a flood comes from; those of each filter are its own."""
+    name = FLOODS[kind].filter
+    return f"127.0.{2 + list(FILTERS).index(name)}" if name else "127.0.1"
 
 
 def run(kind: str, port: int, seconds: float, address: str) -> tuple[int, int]:
@@ -148,7 +165,8 @@ def flooding(kind: str, count: int, port: int, seconds: float) -> Iterator[None]
     """Runs count floods of a kind as processes, each from an address of its own, and ends them."""
     command = [sys.executable, "-m", "bench.floods", kind, str(port), str(seconds)]
     floods = [
-        subprocess.Popen([*command, f"127.0.1.{number + 1}"], cwd=ROOT, stdout=subprocess.PIPE) for number in range(count)
+        subprocess.Popen([*command, f"{network(kind)}.{number + 1}"], cwd=ROOT, stdout=subprocess.PIPE)
+        for number in range(count)
     ]
     try:
         for flood in floods:

@@ -120,11 +120,14 @@ def fsyncs(relay: Relay, load: Load) -> float:
     except FileNotFoundError:
         return -1.0
     assert tracer.stderr is not None
-    for _ in pids:  # each attachment is told
-        tracer.stderr.readline()
-    run_burst(load, relay)
-    tracer.terminate()
-    rows = [line.split() for line in tracer.communicate()[1].splitlines()]
+    with tracer:
+        try:
+            for _ in pids:  # each attachment is told
+                tracer.stderr.readline()
+            run_burst(load, relay)
+        finally:
+            tracer.terminate()
+        rows = [line.split() for line in tracer.communicate()[1].splitlines()]
     return sum(int(row[3]) for row in rows if row and row[-1] in ("fsync", "fdatasync")) / load.messages
 
 
@@ -221,10 +224,11 @@ def report_latency(relays: list[Relay], arrivals: Arrivals) -> None:
     for relay in relays:
         show_latency(relay.name, "one at a time", probe(relay.port, arrivals, 200))
         words = ["smtp-source", "-s", "20", "-m", "4000", "-l", "5000", "-t", "r@sink.example", f"127.0.0.1:{relay.port}"]
-        busy = subprocess.Popen(words, stderr=subprocess.DEVNULL)
-        show_latency(relay.name, "beside 20 sessions", probe(relay.port, arrivals, 100))
-        busy.kill()
-        busy.wait()
+        with subprocess.Popen(words, stderr=subprocess.DEVNULL) as busy:
+            try:
+                show_latency(relay.name, "beside 20 sessions", probe(relay.port, arrivals, 100))
+            finally:
+                busy.kill()
         relay.settle()
 
 

@@ -122,10 +122,8 @@ class Sink:
 
     def stop(self) -> None:
         """Ends the server."""
-        self._process.terminate()
-        self._process.wait(10)
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        with self._process as process:  # this closes its pipe and waits for it
+            process.terminate()
 
 
 _EHLO: Final = b"220 hung.example ESMTP\r\n", b"250-hung.example\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n"

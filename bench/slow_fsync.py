@@ -57,21 +57,20 @@ def send_all_the_time(port: int, senders: int, accepted: "Synchronized[int]", be
 def running_gateway(directory: Path, flush_ms: int) -> Iterator[Gateway]:
     """Runs a gateway before a sink that only counts."""
     command = [sys.executable, str(ROOT / "contrib/loadtest/smtpsink.py"), "--listen", "127.0.0.1:0"]
-    sink = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert sink.stdout is not None
-    sink_port = sink.stdout.readline().strip().rpartition(":")[2]
     options = {"smtps": "max_transactions = 0; max_noops = 100000;"}
     slow = os.pathsep.join([str(ROOT / "tests/fakes/slow_disk"), str(ROOT)])
     environment = {"SLOW_DISK_MS": str(flush_ms), "PYTHONPATH": slow} if flush_ms else {}
-    gateway = Gateway(directory / f"gateway{flush_ms}", f". {sink_port}^[127.0.0.1]", options, env=environment)
-    gateway.setup()
-    gateway.start()
-    try:
-        yield gateway
-    finally:
-        gateway.stop()
-        sink.terminate()
-        sink.communicate()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sink:
+        assert sink.stdout is not None
+        sink_port = sink.stdout.readline().strip().rpartition(":")[2]
+        gateway = Gateway(directory / f"gateway{flush_ms}", f". {sink_port}^[127.0.0.1]", options, env=environment)
+        try:
+            gateway.setup()
+            gateway.start()
+            yield gateway
+        finally:
+            gateway.stop()
+            sink.terminate()
 
 
 def measure(directory: Path, options: argparse.Namespace, flush_ms: int) -> tuple[list[float], float]:

@@ -1,63 +1,27 @@
-"""What holds for all tests: none leaves a socket open.
+"""What holds for all tests: none leaves a socket or a pipe open, or a process running.
 
-A socket that is collected unclosed is a ResourceWarning, and that is an error; one that something still refers to is found
-here, after the last test and fixture of its module.
+What is collected unclosed is a ResourceWarning, and an error, but of whatever test runs then: it is found here, after the
+last test and fixture of its module.
 """
 
 import gc
-import os
-import select
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests.groups import GroupScheduling, run_and_tell_briefly
+from tests.remains import nothing_left
 
 #: Examples have no time limit of their own: a busy machine is no reason to fail.  pytest-timeout watches over each test.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-#: Threads and peers that are ending may take a moment.
-_GRACE_S = 5.0
-
-
-def open_sockets() -> dict[str, str]:
-    """The sockets of this process: what the kernel calls them, and how each is bound."""
-    found = {}
-    for path in Path("/proc/self/fd").iterdir():
-        try:
-            target = os.readlink(path)  # noqa: PTH115  it is no path
-        except OSError:  # the one that listed the directory
-            continue
-        if target.startswith("socket:"):
-            found[target] = f"descriptor {path.name}"
-    return found
-
-
-def describe(names: set[str]) -> list[str]:
-    """Lines of the kernel's tables that tell what sockets these are."""
-    inodes = {name[len("socket:[") : -1] for name in names}
-    lines = []
-    for table in ("tcp", "tcp6", "udp", "unix"):
-        for line in Path(f"/proc/self/net/{table}").read_text().splitlines()[1:]:
-            if inodes & set(line.split()):
-                lines.append(f"{table} {line.strip()}")
-    return lines or sorted(names)
-
 
 @pytest.fixture(autouse=True, scope="module")
-def no_socket_is_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
-    before = open_sockets().keys()
-    yield
-    end = time.monotonic() + _GRACE_S
-    while left := open_sockets().keys() - before:
-        gc.collect()
-        if time.monotonic() > end:
-            pytest.fail(f"{request.node.name} leaves sockets open: {describe(set(left))}")
-        select.select([], [], [], 0.05)
+def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    with nothing_left(request.node.name):
+        yield
 
 
 @pytest.hookimpl(wrapper=True)

@@ -349,10 +349,12 @@ def wait_for(process: "subprocess.Popen[bytes]", timeout_s: float) -> int:
 
 
 def children_of(pid: int) -> list[int]:
-    """Gives the direct children of a process."""
-    with contextlib.suppress(OSError):
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
+    """Gives the direct children of a process, whichever of its threads started them."""
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, path.read_text().split())
+    return found
 
 
 def cpu_seconds(pid: int, *, with_children: bool = False) -> float:

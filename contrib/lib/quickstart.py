@@ -181,7 +181,7 @@ class Quickstart:
         code = self.gateway.stop()
         if self.sink is not None:
             self.sink.terminate()
-            self.sink.wait(10)
+            self.sink.communicate(timeout=10)
         if code:
             raise QuickstartError(f"mcp ended with {code}: {self.gateway.last_words()}")
 

@@ -13,10 +13,12 @@ Pure.  Ref: invariant I11; "dynamic thresholds" (Choudhury and Hahne, IEEE/ACM T
 """
 
 import socket
-from collections.abc import Container, Hashable, Mapping
-from typing import Final, TypeVar
+from collections import OrderedDict, deque
+from collections.abc import Callable, Container, Hashable, Mapping
+from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+_T = TypeVar("_T")
 _PREFIX_BYTES: Final = 8  # an IPv6 /64
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 
@@ -147,3 +149,50 @@ class Pool:
         """Tells whether a key holds more than it might take now."""
         held = self._held.get(key, 0)
         return held > self.cap or (held > self.greed * self.free and held > self.least)
+
+
+class TurnOrder(Generic[K, _T]):
+    """What waits for a place, by key: keys have their turns one after the other, and one that had its turn comes last.
+
+    So a key that holds nothing waits for one turn of each of the others at most, however much they have waiting.
+
+    Owner: that of the pool, or the lock that guards it.
+    """
+
+    __slots__ = ("_queues",)
+
+    def __init__(self) -> None:
+        self._queues: OrderedDict[K, deque[_T]] = OrderedDict()
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._queues
+
+    def add(self, key: K, item: _T) -> None:
+        """Lets something wait, behind what the key has waiting."""
+        self._queues.setdefault(key, deque()).append(item)
+
+    def remove(self, key: K, item: _T) -> None:
+        """Takes out something that waits no longer."""
+        queue = self._queues[key]
+        queue.remove(item)
+        if not queue:
+            del self._queues[key]
+
+    def take(self, may: Callable[[K], bool]) -> tuple[K, _T] | None:
+        """Takes out what has its turn now.
+
+        Args:
+            may: tells whether a key may have its turn; asked about each key until one may.
+
+        Returns:
+            The key and what waited longest of it; None if nobody may.
+        """
+        key = next(filter(may, self._queues), None)
+        if key is None:
+            return None
+        queue = self._queues[key]
+        item = queue.popleft()
+        self._queues.move_to_end(key)
+        if not queue:
+            del self._queues[key]
+        return key, item

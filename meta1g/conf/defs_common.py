@@ -6,8 +6,9 @@ Ref: MeTA1 README, "Common Global Configuration", "Common Configuration Options"
 from typing import Final
 
 from meta1g.base import paths
+from meta1g.conf.port import Port
 from meta1g.conf.schema import Naming, OptionDef, Origin, SectionDef, option
-from meta1g.conf.values import AbsolutePath, Bool, Choice, Domain, Int, IpAddress, ListOf, Mode, Port, Text, Time
+from meta1g.conf.values import AbsolutePath, Bool, Choice, Domain, Int, IpAddress, ListOf, Mode, Text, Time
 
 S, R, OWN = Origin.S, Origin.R, Origin.OWN
 PATH: Final = Text("path")
@@ -54,7 +55,7 @@ LISTEN_SOCKET: Final = SectionDef(
     (
         option("type", ADDRESS_FAMILIES, "inet", S, "TCP or a Unix socket."),
         option("address", IpAddress(), None, S, "IP address to listen on; all addresses if it is not given."),
-        option("port", Port(), "25", S, "TCP port; 0 lets the system choose."),
+        option("port", Port(listen=True), "25", S, "TCP port; 0 lets the system choose."),
         option("path", PATH, None, S, "Path of a Unix socket, relative to the queue directory."),
         option("permissions", Mode(), "0660", R, "Permissions of a Unix socket."),
         option(

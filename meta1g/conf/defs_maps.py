@@ -6,8 +6,9 @@ Ref: MeTA1 README, chapters on maps (`map NAME { type = ...; }`, users by `name`
 from typing import Final
 
 from meta1g.conf.defs_common import NAME, OWN, PATH, R, S
+from meta1g.conf.port import Port
 from meta1g.conf.schema import Naming, OptionDef, Origin, SectionDef, option
-from meta1g.conf.values import Choice, Flag, Flags, IpAddress, ListOf, Port, Text, Time
+from meta1g.conf.values import Choice, Flag, Flags, IpAddress, ListOf, Text, Time
 
 #: Map types in one file; only these can be given without a declaration.
 FILE_TYPES: Final = ("hash", "btree", "text", "regex", "cidr")

@@ -4,8 +4,9 @@ Ref: meta1.conf(5); sendmail 8, doc/op, "X- Mail Filter (Milter) Definitions" (t
 """
 
 from meta1g.conf.defs_common import ADDRESS_FAMILIES, OWN, PATH, S
+from meta1g.conf.port import Port
 from meta1g.conf.schema import Naming, OptionDef, SectionDef, option
-from meta1g.conf.values import Choice, IpAddress, ListOf, Port, Text, Time
+from meta1g.conf.values import Choice, IpAddress, ListOf, Text, Time
 
 
 def milters_option(more: str = "") -> OptionDef:

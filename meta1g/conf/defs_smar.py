@@ -8,8 +8,9 @@ from typing import Final
 from meta1g.conf.defs_common import OWN, PATH, R, S, component
 from meta1g.conf.defs_maps import MAP, map_user
 from meta1g.conf.mailaddress import MailAddress
+from meta1g.conf.port import Port
 from meta1g.conf.schema import Naming, SectionDef, option
-from meta1g.conf.values import Domain, Flag, Flags, Int, IpAddress, ListOf, Network, Port, Text, Time
+from meta1g.conf.values import Domain, Flag, Flags, Int, IpAddress, ListOf, Network, Text, Time
 
 _DNS_FLAGS: Final = Flags(
     (

@@ -8,8 +8,9 @@ from typing import Final
 
 from meta1g.conf.defs_common import IO_TIMEOUT, OWN, PATH, WAIT_FOR_SERVER, R, S, component
 from meta1g.conf.defs_tls import CLIENT_AUTH, CLIENT_TLS
+from meta1g.conf.port import Port
 from meta1g.conf.schema import option
-from meta1g.conf.values import Flag, Flags, Int, IpAddress, Ipv6Address, Port, Time
+from meta1g.conf.values import Flag, Flags, Int, IpAddress, Ipv6Address, Time
 
 _FLAGS: Final = Flags(
     (

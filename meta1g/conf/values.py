@@ -14,7 +14,6 @@ from typing import Any, Final, Protocol
 from meta1g.base import hostname, units
 from meta1g.base.dataclass import dataclass
 
-PORT_MAX: Final = 65535
 MODE_MAX: Final = 0o777
 #: (uid_t)-1 and (gid_t)-1 mean "do not change".
 ID_MAX: Final = 2**32 - 2
@@ -317,19 +316,6 @@ class Network(Scalar):
     def describe(self) -> str:
         """Names the kind."""
         return "IP address or network"
-
-
-@dataclass(frozen=True, slots=True)
-class Port(Scalar):
-    """A TCP port; 0 lets the system choose."""
-
-    def parse(self, text: str) -> int:
-        """Gives the port."""
-        return Int(0, PORT_MAX).parse(text)
-
-    def describe(self) -> str:
-        """Gives the bounds."""
-        return f"port, 0 to {PORT_MAX}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,11 @@ Callbacks wait for what the world answers, DNS for example, and a client can cho
 Ref: invariant I11; docs/shares.md.
 """
 
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from meta1g.base.shares import Pool, client_key
+from meta1g.base.shares import Pool, TurnOrder, client_key
 from meta1g.pt.lock import Lock, LockRank
 
 _Callbacks = Callable[[], None]
@@ -35,7 +34,7 @@ class CallbackLanes:
         self._start = start
         self._lock = Lock(LockRank.LEAF, "lanes of a filter")
         self._pool = Pool(max(1, places), greed=_GREED)
-        self._lanes: dict[str, deque[_Callbacks]] = {}
+        self._lanes: TurnOrder[str, _Callbacks] = TurnOrder()
 
     def begin(self, client_addr: str, work: _Callbacks) -> None:
         """Runs callbacks when it is their turn.
@@ -47,7 +46,7 @@ class CallbackLanes:
         key = client_key(client_addr)
         with self._lock:
             if key in self._lanes or not self._pool.take(key):
-                self._lanes.setdefault(key, deque()).append(work)
+                self._lanes.add(key, work)
                 return
         self._start(partial(self._run, key, work))
 
@@ -63,14 +62,8 @@ class CallbackLanes:
                 self._start(partial(self._run, client, other))
 
     def _next(self) -> list[tuple[str, _Callbacks]]:
-        """Takes out what may run now; a client that had its turn comes last.  Caller holds the lock."""
+        """Takes out what may run now.  Caller holds the lock."""
         ready = []
-        for key in list(self._lanes):
-            if self._pool.free < 1:
-                break
-            if self._pool.take(key):
-                lane = self._lanes.pop(key)
-                ready.append((key, lane.popleft()))
-                if lane:
-                    self._lanes[key] = lane
+        while self._pool.free > 0 and (found := self._lanes.take(self._pool.take)) is not None:
+            ready.append(found)
         return ready

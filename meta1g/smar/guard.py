@@ -10,7 +10,6 @@ Invariant: what a map raises is a temporary error of that look-up; only a BugErr
 """
 
 import time
-from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Final
@@ -18,7 +17,7 @@ from typing import Final
 from meta1g.base import failure
 from meta1g.base.errors import BugError
 from meta1g.base.log import Log
-from meta1g.base.shares import Pool
+from meta1g.base.shares import Pool, TurnOrder
 from meta1g.maps.base import Map, MapResult, MapStatus, temp
 from meta1g.pt.lock import Lock, LockRank
 from meta1g.smar.limits import LOOKUPS_MAX, LOOKUPS_WAITING_MAX, MAP_LOG_S
@@ -54,7 +53,7 @@ class MapGate:
         self._lock = Lock(LockRank.LEAF, "map gate")
         self._inside = Pool(limit, greed=_GREED)
         self._outside = Pool(waiting_max)
-        self._waiting: OrderedDict[str, deque[Callable[[], bool]]] = OrderedDict()
+        self._waiting: TurnOrder[str, Callable[[], bool]] = TurnOrder()
 
     def enter(self) -> None:
         """Goes in.
@@ -85,7 +84,7 @@ class MapGate:
         with self._lock:
             if not self._outside.take(asker):
                 return False
-            self._waiting.setdefault(asker, deque()).append(resume)
+            self._waiting.add(asker, resume)
             has_room = self._inside.room(asker) > 0
         if has_room:  # somebody left in between
             self._next()
@@ -99,15 +98,11 @@ class MapGate:
     def _take(self) -> Callable[[], bool] | None:
         """Gives the one whose turn it is."""
         with self._lock:
-            asker = next((one for one in self._waiting if self._inside.room(one) > 0), None)
-            if asker is None:
+            found = self._waiting.take(lambda asker: self._inside.room(asker) > 0)
+            if found is None:
                 return None
+            asker, resume = found
             self._outside.give(asker)
-            queue = self._waiting[asker]
-            resume = queue.popleft()
-            self._waiting.move_to_end(asker)
-            if not queue:
-                del self._waiting[asker]
             return resume
 
 

@@ -294,7 +294,7 @@ class AuthServer:
 
     def in_turn(self, address: str, function: Callable[[], _T]) -> _T:
         """Calls a function when it is the turn of a client.  Switches: yes."""
-        return self._turns.run(client_key(address), function)
+        return self._turns.run(address, function)
 
     def check(self, address: str, user: str) -> None:
         """Checks the limits.

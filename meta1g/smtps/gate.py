@@ -34,11 +34,12 @@ class Gate:
 
     Attributes:
         on_down: called when a link is gone; None for nothing.
+        closed: the process stops, and so do the others: a link that is away does not come back.
 
     Owner: the process.
     """
 
-    __slots__ = ("_away_since_s", "_changed", "_clock", "_links", "_wait_s", "on_down")
+    __slots__ = ("_away_since_s", "_changed", "_clock", "_links", "_wait_s", "closed", "on_down")
 
     def __init__(self, clock: Clock, wait_s: float) -> None:
         self._changed = st_cond_new()
@@ -46,6 +47,7 @@ class Gate:
         self._wait_s = wait_s
         self._away_since_s: float | None = None
         self._links: list[Link] = []
+        self.closed = False
         self.on_down: Callable[[], object] | None = None
 
     def add(self, link: Link) -> None:
@@ -61,6 +63,11 @@ class Gate:
         if self._away_since_s is not None and self.links_up():
             self._away_since_s = None
         st_cond_broadcast(self._changed)
+
+    def close(self) -> None:
+        """Says that the process stops."""
+        self.closed = True
+        self.tell()
 
     def tell_down(self) -> None:
         """Says that a link is gone."""

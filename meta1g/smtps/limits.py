@@ -60,7 +60,8 @@ CERTIFICATES_TOLD: Final = 3
 #: What is read of the secret of session tickets.
 TICKET_SECRET_MAX_BYTES: Final = 4096
 #: Password checks of all sessions that wait or run, and of one client; others are told to come again.  Our choice: what one
-#: client can have waiting takes about a second, and an office behind one address can come to work at the same time.
+#: client can have waiting takes about a second, and an office behind one address can come to work at the same time.  Clients
+#: take turns (turnstile.py): nobody waits for all that another one has waiting.
 AUTH_PLACES: Final = 256
 AUTH_PLACES_OF_CLIENT: Final = 32
 #: Longest wait for the answer to a failure, however many came before.

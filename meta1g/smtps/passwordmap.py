@@ -66,7 +66,7 @@ class MapBackEnd(BackEnd):
         stored = next((one for one in self._entry(user) if one.checks_passwords), None)
         other = stored or self._nobody.nobody
         assert other is not None
-        right = self._turns.run("", partial(offload, check_stored, other, password))
+        right = self._turns.run(client, partial(offload, check_stored, other, password))
         return right and stored is not None
 
     def verifier(self, user: str, kind: str) -> Found:

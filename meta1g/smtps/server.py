@@ -125,7 +125,7 @@ class Server:
             return
         context.stopping = True
         context.log.notice("smtps.stop", "stopping", count=len(self._sessions))
-        context.gate.tell()
+        context.gate.close()
         closing = [lambda nfd=nfd: st_netfd_close(nfd) for nfd in self._listeners.values()]
         failure.steps(context.log, "smtps.stop", *closing, lambda: self._end(now=False), lambda: self._end(now=True))
 

@@ -102,7 +102,7 @@ class SmarLink(PeerLink):
             TempError: SMAR is away.
             StError: EINTR.
         """
-        self._gate.wait(lambda: self.up, self._gate.deadline())
+        self._gate.wait(lambda: self.up or self._gate.closed, self._gate.deadline())
         return self._send(msg)
 
     def _try(self, msg: _Question) -> Pending | None:

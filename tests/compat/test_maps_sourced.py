@@ -177,8 +177,8 @@ def test_a_long_configuration_snippet_in_the_access_map_is_not_cut(tmp_path):
 
 def test_name_servers_and_time_out_of_the_sample(load):
     settings = load("nameserver = {10.10.10.9, 127.0.0.1}; DNS_timeout = 6;")
-    assert [str(server) for server in settings.servers] == ["10.10.10.9@53", "127.0.0.1@53"]
-    assert settings.dns_timeout_s == 6
+    assert [str(server) for server in settings.dns.servers] == ["10.10.10.9@53", "127.0.0.1@53"]
+    assert settings.dns.timeout_s == 6
 
 
 #: Whoever uses a map, asked about user+detail@sub.x.org: the keys up to the one that says NOMORE; a less specific one is there.

@@ -24,6 +24,8 @@ from tests.system.conftest import KeepingSink
 #: Must show C of the design: within so many seconds the untouched mail flows again, without a restart by hand.
 FLOWS_S = 5.0
 COMPONENTS = ("qmgr", "smtps", "smtpc", "smar")
+#: Filters by the clients whose mail passes them.
+FILTERED = {"127.0.0.2": "dying", "127.0.0.3": "silent"}
 _numbers = count(1)
 
 
@@ -65,16 +67,28 @@ class Faulty:
         self.logs.mkdir()
         (self.faults / "catalogue").write_text("\n".join(self.catalogue))
         self.sink = KeepingSink(self.directory / "maildir")
+        try:
+            self._start_gateway(names)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start_gateway(self, names: NameServer) -> None:
         self.down_port = free_port()
         made = Gateway(
             self.directory / "gateway",
             f"down.example {self.down_port}^[127.0.0.1]\n. {self.sink.port}^[127.0.0.1]",
             options={
                 "qmgr": "min_retry_delay = 1s; max_retry_delay = 2s;",
-                "smar": f'nameserver {{ address = 127.0.0.1; port = {names.port}; }} access_map {{ file = "access.db"; }}'
+                "smtps": self._smtps_options(),
+                "smar": f'password_map {{ name = passwords; }} map passwords {{ type = socket; path = "{self.passwords}"; '
+                "mapname = users; } mta_sts { } "
+                f'nameserver {{ address = 127.0.0.1; port = {names.port}; }} access_map {{ file = "access.db"; }}'
                 " DNS_flags = { client_names };",
             },
             dependents="smtps, smtpc",
+            tls=True,
+            relay_from="127.0.0.0/8",
         )
         made.env = {
             "META1G_FAULTS": str(self.faults),
@@ -82,9 +96,23 @@ class Faulty:
         }
         self.gateway = made
         made.setup()
-        made.write_map("access", "from:nobody@from.example\treject\n")
+        filtered = [f"smtps_session_conf:{client}\tmilters = {{ {name} }};" for client, name in FILTERED.items()]
+        made.write_map("access", "\n".join(["from:nobody@from.example\treject", *filtered]))
         made.conf.write_text(made.conf.read_text().replace(f'"{made.log}"', f'"{self.logs}/meta1g.log"'))
         made.start()
+
+    def _smtps_options(self) -> str:
+        filters = [
+            f'milter {name} {{ socket {{ path = "{self.directory / name}.sock"; }} reply_timeout = 1s; }}'
+            for name in FILTERED.values()
+        ]
+        auth = "auth { password_map = true; failure_delay = 0; flags = { plaintext_without_tls }; }"
+        return "\n".join([auth, "milters = { };", *filters])
+
+    @property
+    def passwords(self) -> Path:
+        """Where a server of the map of passwords may listen."""
+        return self.directory / "passwords.sock"
 
     def stop(self) -> int:
         try:
@@ -97,15 +125,17 @@ class Faulty:
 
     # -- mail ----------------------------------------------------------------------------------------------------------
 
-    def send(self, rcpt: str, *, mail: str = "s@from.example", text: str = "", timeout_s: float = 30) -> None:
+    def send(
+        self, rcpt: str, *, mail: str = "s@from.example", text: str = "", timeout_s: float = 30, client: str = "127.0.0.1"
+    ) -> None:
         """Sends one message.
 
         Raises:
             RefusedError: it was not taken, for whatever reason.
         """
         try:
-            with smtplib.SMTP("127.0.0.1", self.gateway.port, timeout=timeout_s) as client:
-                client.sendmail(mail, [rcpt], f"Subject: test\r\n\r\n{text or rcpt}\r\n")
+            with smtplib.SMTP("127.0.0.1", self.gateway.port, timeout=timeout_s, source_address=(client, 0)) as smtp:
+                smtp.sendmail(mail, [rcpt], f"Subject: test\r\n\r\n{text or rcpt}\r\n")
         except (smtplib.SMTPException, OSError) as error:
             raise RefusedError(repr(error)) from error
 

@@ -46,7 +46,11 @@ class FilterProgram:
         self._process = subprocess.Popen(
             [*self._command(), self.place], cwd=ROOT, stderr=subprocess.PIPE, text=True, env=_environment()
         )
-        self.wait_log("func=pmilter.start,")
+        try:
+            self.wait_log("func=pmilter.start,")
+        except AssertionError:
+            self._end_by_force()
+            raise
         return self
 
     def wait_log(self, *texts):
@@ -65,9 +69,17 @@ class FilterProgram:
     def stop(self):
         """Ends it in order."""
         self._process.terminate()
-        _, rest = self._process.communicate(timeout=WAIT_S)
+        try:
+            _, rest = self._process.communicate(timeout=WAIT_S)
+        except subprocess.TimeoutExpired:
+            self._end_by_force()
+            raise
         self.lines += rest.splitlines()
         assert self._process.returncode == 0, "\n".join(self.lines)
+
+    def _end_by_force(self):
+        with self._process as process:  # this closes its pipe and waits for it
+            process.kill()
 
     def __enter__(self):
         return self.start()

@@ -167,10 +167,17 @@ def busy(sock: socket.socket) -> None:
             continue
 
 
+def restless(sock: socket.socket) -> None:
+    """Says without a pause that it is at work, as fast as the MTA reads."""
+    words = encode(Frame(Smfir.PROGRESS)) * 10_000
+    while True:
+        sock.sendall(words)
+
+
 #: Those that can be at any step, those of the offer, and those of the end of a message.
 ANYWHERE = (hang, die, trickle, empty, overlong, nonsense, huge, long_reply)
 AT_OFFER = (early, many_macros, many_lists, macros_of_no_stage, other_version, greedy)
-AT_END = (half, flood, busy)
+AT_END = (half, flood, busy, restless)
 FAULTS: dict[str, Fault] = {one.__name__: one for one in (*ANYWHERE, deaf, *AT_OFFER, disorder, *AT_END)}
 
 
@@ -371,14 +378,14 @@ class FakeMilter:
         )
         assert self.process.stdout is not None
         self.address = self.process.stdout.readline().strip()
+        if not self.address:
+            self.__exit__()
         assert self.address
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.process.kill()
-        self.process.wait(WAIT_S)
-        if self.process.stdout:
-            self.process.stdout.close()
+        with self.process as process:  # this closes its pipe and waits for it
+            process.kill()
 
     @property
     def conf(self) -> str:

@@ -141,7 +141,10 @@ class FakePolicy:
         """Starts it and waits until it listens."""
         command = [sys.executable, "-m", "tests.fakes.policymilter", str(self._script), self.place]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert "pmilter.start" in self.process.stderr.readline()
+        started = "pmilter.start" in self.process.stderr.readline()
+        if not started:
+            self.stop()
+        assert started
         return self
 
     def heard(self):
@@ -152,10 +155,8 @@ class FakePolicy:
 
     def stop(self):
         """Ends it."""
-        self.process.kill()
-        self.process.wait(WAIT_S)
-        self.process.stdout.close()
-        self.process.stderr.close()
+        with self.process as process:  # this closes its pipes and waits for it
+            process.kill()
 
     def __enter__(self):
         return self.start()

@@ -57,12 +57,20 @@ class QmgrProcess:
         os.close(alive_read)
         os.close(ready_write)
         with open(ready_read, "rb") as ready:
-            assert ready.read() == b"1", self.log()
+            started = ready.read() == b"1"
+        if not started:
+            self.end(signal.SIGKILL)
+        assert started, self.log()
 
     def end(self, signum: signal.Signals = signal.SIGTERM) -> int:
         """Ends the process by a signal; gives its exit code."""
         self.process.send_signal(signum)
-        code = self.process.wait(WAIT_S)
+        try:
+            code = self.process.wait(WAIT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(WAIT_S)
+            raise
         for peer in self.peers:
             peer.stop()
         self.peers.clear()

@@ -16,6 +16,7 @@ from meta1g.base import paths
 from meta1g.rcb.smtps_smar import Checks
 from tests.fakes.fake_qmgr import FakeQmgr
 from tests.fakes.fake_smar import FakeSmar
+from tests.fakes.forked import ForkedProcess
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 20
@@ -45,6 +46,8 @@ class SmtpsProcess:
         limits: limits of meta1g.smtps.limits that are others in this process.
     """
 
+    may_fork = True
+
     def __init__(
         self,
         directory: Path,
@@ -66,6 +69,7 @@ class SmtpsProcess:
         lines = [f"limits.{name} = {value}" for name, value in (limits or {}).items()]
         (directory / "sitecustomize.py").write_text("\n".join(["import meta1g.smtps.limits as limits", *lines, ""]))
         self.path = os.pathsep.join([str(directory), str(ROOT)]) if limits else str(ROOT)
+        self.forked = self.may_fork and not limits
         self.log: list[str] = []
         self.changed = threading.Condition()
         self.port = 0
@@ -86,26 +90,34 @@ class SmtpsProcess:
         """Starts the process and waits until it is ready and listens."""
         alive_read, self.alive_fd = os.pipe()
         ready_read, ready_write = os.pipe()
-        environment = {
-            **os.environ,
-            "META1G_ALIVE_FD": str(alive_read),
-            "META1G_READY_FD": str(ready_write),
-            "PYTHONPATH": self.path,
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, *os.environ.get("W_SMTPS", "-m meta1g.smtps.main").split(), "-f", str(self.config)],
-            stderr=subprocess.PIPE,
-            pass_fds=(alive_read, ready_write),
-            env=environment,
-            cwd=ROOT,
-        )
+        fds = {"META1G_ALIVE_FD": alive_read, "META1G_READY_FD": ready_write}
+        environment = {**os.environ, "PYTHONPATH": self.path}
+        self.process: ForkedProcess | subprocess.Popen[bytes]
+        program = os.environ.get("W_SMTPS", "")
+        if self.forked and not program:
+            arguments = ["-f", str(self.config)]
+            self.process = ForkedProcess(
+                "meta1g.smtps.main", arguments, env=environment, cwd=str(ROOT), fds=fds, stderr=subprocess.PIPE
+            )
+        else:
+            self.process = subprocess.Popen(
+                [sys.executable, *(program or "-m meta1g.smtps.main").split(), "-f", str(self.config)],
+                stderr=subprocess.PIPE,
+                pass_fds=tuple(fds.values()),
+                env={**environment, **{name: str(fd) for name, fd in fds.items()}},
+                cwd=ROOT,
+            )
         os.close(alive_read)
         os.close(ready_write)
         self.reader = threading.Thread(target=self._read_log, daemon=True)
         self.reader.start()
-        with open(ready_read, "rb") as ready:
-            assert ready.read() == b"1", "\n".join(self.log)
-        line = self.wait_log(r"smtps\.listen.*listen=127\.0\.0\.1:(\d+)")
+        try:
+            with open(ready_read, "rb") as ready:
+                assert ready.read() == b"1", "\n".join(self.log)
+            line = self.wait_log(r"smtps\.listen.*listen=127\.0\.0\.1:(\d+)")
+        except AssertionError:
+            self.end()
+            raise
         self.port = int(line[1])
 
     def end(self) -> int:
@@ -164,6 +176,12 @@ class SmtpsProcess:
     def content_files(self) -> list[Path]:
         """Gives all content files."""
         return [path for path in (self.queue / paths.CDB_DIRECTORY).rglob("*") if path.is_file()]
+
+
+class NewSmtpsProcess(SmtpsProcess):
+    """One that is started as mcp does it: for tests of a start, of signals, and of what the process has loaded and holds."""
+
+    may_fork = False
 
 
 class Client:

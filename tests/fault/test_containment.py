@@ -5,12 +5,14 @@ processes that the row does not name keep their ids, and untouched mail is taken
 Ref: invariant I12; docs/failures.md.
 """
 
+import base64
 import contextlib
 import errno
 import os
 import random
 import select
 import signal
+import smtplib
 import socket
 import tempfile
 import threading
@@ -21,7 +23,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.faulty_gateway import FLOWS_S, Faulty, RefusedError, patience
+from meta1g.base import paths
+from meta1g.sasl.stored import make_stored
+from meta1g.tools import selfsigned
+from tests.fakes.faulty_gateway import FILTERED, FLOWS_S, Faulty, RefusedError, patience
+from tests.fakes.mapserver import MapServer
+from tests.fakes.milter import FakeMilter
 from tests.fakes.nameserver import NameServer
 from tests.system.conftest import KeepingSink
 
@@ -108,13 +115,12 @@ def late_deferred(it: Faulty, row: Row) -> None:
 
 def comes_up(it: Faulty, rcpt: str) -> KeepingSink:
     """Lets the server of down.example come up, waits for mail, lets it go down again."""
-    with tempfile.TemporaryDirectory(dir=it.directory) as name:
-        sink = KeepingSink(Path(name), listen=f"127.0.0.1:{it.down_port}")
-        try:
-            it.gateway.control("retry", "all")
-            it.wait(lambda: any(rcpt in one["rcpts"] for one in sink.envelopes()), f"mail for {rcpt}", 4 * FLOWS_S)
-        finally:
-            sink.stop()
+    with (
+        tempfile.TemporaryDirectory(dir=it.directory) as name,
+        KeepingSink(Path(name), listen=f"127.0.0.1:{it.down_port}") as sink,
+    ):
+        it.gateway.control("retry", "all")
+        it.wait(lambda: any(rcpt in one["rcpts"] for one in sink.envelopes()), f"mail for {rcpt}", 4 * FLOWS_S)
     return sink
 
 
@@ -316,15 +322,14 @@ def damaged_content(it: Faulty, row: Row) -> None:
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     path.write_bytes(data)
-    with tempfile.TemporaryDirectory(dir=it.directory) as name:
-        sink = KeepingSink(Path(name), listen=f"127.0.0.1:{it.down_port}")
-        try:
-            it.gateway.control("retry", "all")
-            it.flows()
-            it.wait(lambda: "differ" in it.log() or "checksum" in it.log() or "hold" in it.log(), "the damage is named")
-            assert sink.envelopes() == []
-        finally:
-            sink.stop()
+    with (
+        tempfile.TemporaryDirectory(dir=it.directory) as name,
+        KeepingSink(Path(name), listen=f"127.0.0.1:{it.down_port}") as sink,
+    ):
+        it.gateway.control("retry", "all")
+        it.flows()
+        it.wait(lambda: "differ" in it.log() or "checksum" in it.log() or "hold" in it.log(), "the damage is named")
+        assert sink.envelopes() == []
     it.empty_queue()
 
 
@@ -365,6 +370,78 @@ def wrong_configuration(it: Faulty, row: Row) -> None:
         it.flows()
     finally:
         it.gateway.conf.write_text(good)
+
+
+def filter_that(name: str, fault: str) -> Act:
+    """The filter of one client breaks, or is not there: that client is put off; it is served when the filter is back."""
+
+    def act(it: Faulty, row: Row) -> None:
+        (client,) = (addr for addr, other in FILTERED.items() if other == name)
+        with FakeMilter(it.directory, name).script(faults={"RCPT": fault}) as milter:
+            for _ in range(2):
+                with pytest.raises(RefusedError, match="451"):
+                    it.send(row.rcpt, client=client)
+                it.flows()
+            milter.script()
+            it.send(row.rcpt, client=client)
+            it.wait_for(row.rcpt)
+        milter.path.unlink()
+        with pytest.raises(RefusedError, match="421"):
+            it.send(row.rcpt, client=client)
+
+    return act
+
+
+def login(it: Faulty, *, tls: bool = False) -> int:
+    """Logs in with a right password; gives the code."""
+    with smtplib.SMTP("127.0.0.1", it.gateway.port, timeout=10) as smtp:
+        if tls:
+            smtp.starttls()
+        smtp.ehlo()
+        return smtp.docmd("AUTH", "PLAIN " + base64.b64encode(b"\0user\0right").decode())[0]
+
+
+def no_passwords(it: Faulty, row: Row) -> None:
+    """The map of passwords is away, then silent: logins are put off, and all is well when it is there again."""
+    assert login(it) == 454
+    it.flows()
+    stored = str(make_stored("SCRAM-SHA-256", "right", b"salt" * 4, 4096))
+    with MapServer(lambda _text: f"OK {stored}", it.passwords) as server:
+        it.wait(lambda: login(it) == 235, "a login")
+        server.drop()
+        it.wait(lambda: login(it) == 235, "a login over a new connection")
+        server.answer = lambda _text: "junk"
+        assert login(it) == 454
+    it.passwords.unlink()
+    assert login(it) == 454
+
+
+def tls_files_vanish(it: Faulty, row: Row) -> None:
+    """Certificate and key are gone, then junk: a reload is refused and names them, and those that were read serve on."""
+    files = [it.gateway.conf.parent / name for name in (selfsigned.CERT, selfsigned.KEY)]
+    good = [path.read_bytes() for path in files]
+    try:
+        for spoil in (Path.unlink, lambda path: path.write_bytes(JUNK)):
+            for path in files:
+                spoil(path)
+            told = it.log().count(selfsigned.CERT)
+            it.signal("mcp", signal.SIGHUP)
+            it.wait(lambda told=told: it.log().count(selfsigned.CERT) > told, "the file is named", 2 * FLOWS_S)
+            assert login(it, tls=True) == 454
+            it.flows()
+    finally:
+        for path, data in zip(files, good, strict=True):
+            path.write_bytes(data)
+
+
+def policies_damaged(it: Faulty, row: Row) -> None:
+    """The policies of MTA-STS that are kept on disk are junk when smar starts: they are named, and all else goes on."""
+    directory = it.gateway.queue / paths.STS_DIRECTORY
+    directory.mkdir(exist_ok=True)
+    for number in range(3):
+        (directory / f"d{number}.example.sts").write_bytes(JUNK[: 100 * number])
+    killed(it, row)
+    it.wait(lambda: it.log().count("func=smar.sts_damaged") == 3, "the damage is named")
 
 
 def no_process(it: Faulty, row: Row) -> None:
@@ -448,6 +525,12 @@ ROWS = (
     Row("qmgr", "content is damaged", damaged_content),
     Row("qmgr", "content is gone", lost_content),
     Row("smar", "killed", killed, ends=("smar",)),
+    # what came later: filters, passwords, TLS, policies
+    Row("smtps", "a filter dies", filter_that("dying", "die")),
+    Row("smtps", "a filter is silent", filter_that("silent", "hang")),
+    Row("smtps", "map of passwords is away", no_passwords),
+    Row("smtps", "TLS files vanish", tls_files_vanish),
+    Row("smar", "policies of MTA-STS are damaged", policies_damaged, ends=("smar",)),
     # qmgr and the system
     Row("qmgr", "junk on its sockets", junk_on("qmgr/smtps", "qmgr/smtpc", "qmgr/control")),
     Row("qmgr", "no descriptor for its sockets", no_descriptors_for_sockets("qmgr/control", "qmgr/smtps")),

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -128,7 +129,15 @@ class KeepingSink:
         self.process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.address = self.process.stdout.readline().strip()
+        if not self.address:
+            self.stop()
         assert self.address, "the sink did not start"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
 
     @property
     def port(self) -> int:
@@ -156,28 +165,26 @@ class KeepingSink:
         return [rcpt for envelope in self.envelopes() for rcpt in envelope["rcpts"]]
 
     def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(10)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        """Ends it, by force if it does not obey."""
+        with self.process as process:  # this closes its pipe and waits for it
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 @pytest.fixture
 def sink(tmp_path: Path) -> Iterator[KeepingSink]:
-    made = KeepingSink(tmp_path / "maildir")
-    yield made
-    made.stop()
+    with KeepingSink(tmp_path / "maildir") as made:
+        yield made
 
 
 @pytest.fixture
 def gateway(tmp_path: Path, sink: KeepingSink) -> Iterator[Gateway]:
     """A running gateway that relays everything to the sink."""
-    made = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]", env=orphans_go_soon(tmp_path / "soon"))
-    made.setup()
-    made.start()
-    yield made
-    assert made.stop() == 0, made.last_words()
+    with running(Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]", env=orphans_go_soon(tmp_path / "soon"))) as made:
+        yield made
 
 
 @dataclass(frozen=True)
@@ -205,9 +212,8 @@ class Shared:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     """For modules whose tests leave the gateway as they found it; they need an xdist_group."""
     directory = tmp_path_factory.mktemp("shared")
-    sink = KeepingSink(directory / "maildir")
-    try:
-        with running(Gateway(directory / "gateway", f". {sink.port}^[127.0.0.1]")) as gateway:
-            yield Shared(gateway, sink)
-    finally:
-        sink.stop()
+    with (
+        KeepingSink(directory / "maildir") as sink,
+        running(Gateway(directory / "gateway", f". {sink.port}^[127.0.0.1]")) as gateway,
+    ):
+        yield Shared(gateway, sink)

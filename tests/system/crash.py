@@ -177,14 +177,13 @@ def run(directory: Path, messages: int, kills: int, seed: int, *, guarded: bool 
     """Runs one crash test; everything it starts has ended when it returns."""
     with contextlib.ExitStack() as stack:
         guard = stack.enter_context(Guard(directory)) if guarded else None
-        sink = KeepingSink(directory / "maildir")
-        stack.callback(sink.stop)
+        sink = stack.enter_context(KeepingSink(directory / "maildir"))
         options = {"qmgr": FAST_RETRY, "smtps": f"milter f {{ {guard.filter.conf} }}" if guard else ""}
         soon = orphans_go_soon(directory / "soon")
         gateway = Gateway(directory / "gateway", f". {sink.port}^[127.0.0.1]", options, env=soon, tls=guarded)
+        stack.callback(gateway.stop)
         gateway.setup()
         gateway.start()
-        stack.callback(gateway.stop)
         source = Source(gateway.port, messages, client_context() if guarded else None)
         return killed(gateway, sink, source, guard, kills, random.Random(seed))
 

@@ -74,21 +74,20 @@ def dkim_gateway(directory: Path, keys: tuple[SigningKey, ...]) -> Iterator[Dkim
         path = directory / f"{key.selector}.pem"
         path.write_bytes(key.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         path.chmod(0o600)
-    sink = KeepingSink(directory / "maildir", "--extensions", "PIPELINING,8BITMIME,SIZE,ENHANCEDSTATUSCODES,SMTPUTF8")
-    try:
-        with NameServer() as names:
-            for key in keys:
-                text = record(key).decode()
-                strings = " ".join(f'"{text[at : at + 255]}"' for at in range(0, len(text), 255))
-                names.add(f"{key.selector}._domainkey.{key.domain}", "TXT", strings)
-            (directory / "authfilter.conf").write_text(CONF.format(names=names))
-            with authfilter(directory) as place:
-                smtps = f'xclient_from = {{ 127.0.0.1 }}; policy_milter auth {{ socket {{ type = unix; path = "{place}"; }} }}'
-                made = Gateway(directory / "gateway", f". {sink.port}^[127.0.0.1]", {"smtps": smtps}, relay_from=RELAY)
-                with running(made) as gateway:
-                    yield DkimGateway(gateway, sink)
-    finally:
-        sink.stop()
+    with (
+        KeepingSink(directory / "maildir", "--extensions", "PIPELINING,8BITMIME,SIZE,ENHANCEDSTATUSCODES,SMTPUTF8") as sink,
+        NameServer() as names,
+    ):
+        for key in keys:
+            text = record(key).decode()
+            strings = " ".join(f'"{text[at : at + 255]}"' for at in range(0, len(text), 255))
+            names.add(f"{key.selector}._domainkey.{key.domain}", "TXT", strings)
+        (directory / "authfilter.conf").write_text(CONF.format(names=names))
+        with authfilter(directory) as place:
+            smtps = f'xclient_from = {{ 127.0.0.1 }}; policy_milter auth {{ socket {{ type = unix; path = "{place}"; }} }}'
+            made = Gateway(directory / "gateway", f". {sink.port}^[127.0.0.1]", {"smtps": smtps}, relay_from=RELAY)
+            with running(made) as gateway:
+                yield DkimGateway(gateway, sink)
 
 
 @contextmanager

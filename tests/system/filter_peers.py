@@ -244,8 +244,7 @@ class Place:
 
     def __init__(self, directory: Path, options: str, undo: ExitStack) -> None:
         directory.mkdir()
-        self.sink = KeepingSink(directory / "maildir")
-        undo.callback(self.sink.stop)
+        self.sink = undo.enter_context(KeepingSink(directory / "maildir"))
         smtps = {"smtps": f"xclient_from = {OURS}; {options}"}
         made = Gateway(directory / "gateway", f". {self.sink.port}^[127.0.0.1]", smtps, relay_from=f"{OURS}, {STRANGER}")
         self.gateway = undo.enter_context(running(made))

@@ -159,8 +159,7 @@ class Server:
     def __init__(self, directory: Path, undo: contextlib.ExitStack) -> None:
         directory.mkdir()
         directory.chmod(0o755)
-        self.sink = KeepingSink(directory / "maildir")
-        undo.callback(self.sink.stop)
+        self.sink = undo.enter_context(KeepingSink(directory / "maildir"))
         self.filter = TwinFilter(directory, undo)
 
     def held(self) -> bool:

@@ -144,8 +144,8 @@ def original(program: str, directory: Path, text: str) -> Iterator[str]:
         wait_until(lambda: sock.exists() and sock.stat().st_mode & 0o002, WAIT_S, "the original listens")
         yield f'milter original {{ socket {{ type = unix; path = "{sock}"; }} }}'
     finally:
-        process.kill()
-        process.wait(WAIT_S)
+        with process:  # this closes its pipe and waits for it
+            process.kill()
 
 
 def differences(program: str, directory: Path, rng: random.Random, seen: Counter[str]) -> list[str]:

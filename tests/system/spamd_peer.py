@@ -37,7 +37,8 @@ OPTIONS = "max_size = 1MB; subject_tag = [SPAM]; "
 def spamd(directory: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """Runs a spamd without questions to anybody else."""
     command = ["spamd", "--local", "--nouser-config", "--max-children=2", f"--helper-home-dir={directory}", "--syslog=stderr"]
-    process = subprocess.Popen([*command, *options], stdin=subprocess.DEVNULL, stderr=(directory / "spamd.log").open("ab"))
+    with (directory / "spamd.log").open("ab") as log:
+        process = subprocess.Popen([*command, *options], stdin=subprocess.DEVNULL, stderr=log)
     try:
         yield process
     finally:

@@ -38,8 +38,11 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(program_for_all) -> Iterator[Site]:
-    with accounts_of_this_machine(), directory_for_all() as directory:
-        sink = KeepingSink(directory / "maildir")
+    with (
+        accounts_of_this_machine(),
+        directory_for_all() as directory,
+        KeepingSink(directory / "maildir") as sink,
+    ):
         gateway = Gateway(
             directory / "gateway",
             f"waits.example {free_port()}^[127.0.0.1]\n. {sink.port}^[127.0.0.1]",
@@ -49,14 +52,11 @@ def site(program_for_all) -> Iterator[Site]:
             python=os.path.realpath(sys.executable),
             env={"PYTHONPATH": str(program_for_all)},
         )
-        try:
-            with running(gateway):
-                send(gateway, ["r@waits.example"])
-                wait_until(lambda: gateway.leftovers().get("defedb") == 1, 30, "one recipient in DEFEDB")
-                (waiting,) = gateway.content_files()
-                yield Site(gateway, sink, waiting)
-        finally:
-            sink.stop()
+        with running(gateway):
+            send(gateway, ["r@waits.example"])
+            wait_until(lambda: gateway.leftovers().get("defedb") == 1, 30, "one recipient in DEFEDB")
+            (waiting,) = gateway.content_files()
+            yield Site(gateway, sink, waiting)
 
 
 def status_of(pid: int) -> dict[str, list[str]]:

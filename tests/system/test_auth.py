@@ -25,17 +25,14 @@ SMAR = """
 def shared(tmp_path_factory):
     """A gateway whose access map refuses this machine, and where its mail goes."""
     directory = tmp_path_factory.mktemp("auth")
-    sink = KeepingSink(directory / "maildir")
-    options = {"smtps": SMTPS, "smar": SMAR}
-    gateway = Gateway(directory / "g", f". {sink.port}^[127.0.0.1]", options, tls=True, relay_from="192.0.2.1")
-    stored = [make_stored(kind, "pencil", b"salt" * 4, 4096) for kind in ("SCRAM-SHA-256", "SCRAM-SHA-1")]
-    gateway.conf.parent.mkdir(parents=True)
-    (gateway.conf.parent / "users").write_text(f"{ANN}:{' '.join(map(str, stored))}\n")
-    try:
+    with KeepingSink(directory / "maildir") as sink:
+        options = {"smtps": SMTPS, "smar": SMAR}
+        gateway = Gateway(directory / "g", f". {sink.port}^[127.0.0.1]", options, tls=True, relay_from="192.0.2.1")
+        stored = [make_stored(kind, "pencil", b"salt" * 4, 4096) for kind in ("SCRAM-SHA-256", "SCRAM-SHA-1")]
+        gateway.conf.parent.mkdir(parents=True)
+        (gateway.conf.parent / "users").write_text(f"{ANN}:{' '.join(map(str, stored))}\n")
         with running(gateway):
             yield Shared(gateway, sink)
-    finally:
-        sink.stop()
 
 
 def test_passwords_in_a_map(tmp_path):

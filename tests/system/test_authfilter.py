@@ -69,25 +69,24 @@ def system(tmp_path_factory) -> Iterator[System]:
         path = directory / f"{selector}.pem"
         path.write_bytes(pem(key))
         path.chmod(0o600)
-    sink = KeepingSink(directory / "maildir")
-    try:
-        with NameServer() as names:
-            names.add("example.net", "TXT", '"v=spf1 ip4:192.0.2.1 -all"')
-            names.add("_dmarc.example.net", "TXT", '"v=DMARC1; p=reject"')
-            names.add("_dmarc.odd.example", "TXT", '"v=DMARC1; p=quarantine; rua=mailto:dmarc@odd.example"')
-            for selector, key in KEYS.items():
-                names.add(f"{selector}._domainkey.example.net", "TXT", record(key))
-            (directory / "rows").mkdir()
-            port = free_port()
-            text = CONF.format(names=names, rows=directory / "rows", port=port)
-            program = FilterProgram("meta1g_filters.auth.main", directory, text)
-            options = {"smtps": f"xclient_from = {{ 127.0.0.1 }}; policy_milter auth {{ {program.conf} }}"}
-            relay = "10.0.0.0/8, 127.0.0.1, 192.0.2.0/24, 203.0.113.0/24"
-            gateway = Gateway(directory / "gateway", f". {sink.port}^[127.0.0.1]", options, port, relay_from=relay)
-            with program, running(gateway):
-                yield System(gateway, sink, program, names, text, directory / "rows")
-    finally:
-        sink.stop()
+    with (
+        KeepingSink(directory / "maildir") as sink,
+        NameServer() as names,
+    ):
+        names.add("example.net", "TXT", '"v=spf1 ip4:192.0.2.1 -all"')
+        names.add("_dmarc.example.net", "TXT", '"v=DMARC1; p=reject"')
+        names.add("_dmarc.odd.example", "TXT", '"v=DMARC1; p=quarantine; rua=mailto:dmarc@odd.example"')
+        for selector, key in KEYS.items():
+            names.add(f"{selector}._domainkey.example.net", "TXT", record(key))
+        (directory / "rows").mkdir()
+        port = free_port()
+        text = CONF.format(names=names, rows=directory / "rows", port=port)
+        program = FilterProgram("meta1g_filters.auth.main", directory, text)
+        options = {"smtps": f"xclient_from = {{ 127.0.0.1 }}; policy_milter auth {{ {program.conf} }}"}
+        relay = "10.0.0.0/8, 127.0.0.1, 192.0.2.0/24, 203.0.113.0/24"
+        gateway = Gateway(directory / "gateway", f". {sink.port}^[127.0.0.1]", options, port, relay_from=relay)
+        with program, running(gateway):
+            yield System(gateway, sink, program, names, text, directory / "rows")
 
 
 def test_mail_of_a_trusted_client_leaves_signed_and_passes_at_the_next_gateway(system):

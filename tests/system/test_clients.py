@@ -186,23 +186,20 @@ class Servers:
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory) -> Iterator[Servers]:
     directory = tmp_path_factory.mktemp("clients")
-    sink = KeepingSink(directory / "maildir")
-    ports = {name: free_port() for name in FLAGS}
-    conf = directory / "gateway/etc/meta1.conf"
-    sections = [SMTPS.format(name=name, port=ports[name], conf=conf, flags=flags) for name, flags in FLAGS.items()]
-    gateway = Gateway(
-        directory / "gateway",
-        f". {sink.port}^[127.0.0.1]",
-        {"smar": "relay_to = ours.example;", "extra": "".join(sections)},
-        relay_from=TRUSTED,
-    )
-    try:
+    with KeepingSink(directory / "maildir") as sink:
+        ports = {name: free_port() for name in FLAGS}
+        conf = directory / "gateway/etc/meta1.conf"
+        sections = [SMTPS.format(name=name, port=ports[name], conf=conf, flags=flags) for name, flags in FLAGS.items()]
+        gateway = Gateway(
+            directory / "gateway",
+            f". {sink.port}^[127.0.0.1]",
+            {"smar": "relay_to = ours.example;", "extra": "".join(sections)},
+            relay_from=TRUSTED,
+        )
         with running(gateway):
             for port in ports.values():
                 wait_until(lambda port=port: greets(port), WAIT_S, f"a greeting on port {port}")
             yield Servers(gateway, sink, ports)
-    finally:
-        sink.stop()
 
 
 def greets(port: int) -> bool:

@@ -64,13 +64,12 @@ def maps(tmp_path_factory):
 def site(tmp_path_factory, maps):
     """A gateway whose mail waits: its server has no time."""
     directory = tmp_path_factory.mktemp("site")
-    sink = KeepingSink(directory / "maildir", "--defer", ".*")
-    try:
-        with running(Gateway(directory / "gateway", f". {sink.port}^[127.0.0.1]")) as gateway:
-            (maps / "meta1.conf").symlink_to(gateway.conf)
-            yield gateway
-    finally:
-        sink.stop()
+    with (
+        KeepingSink(directory / "maildir", "--defer", ".*") as sink,
+        running(Gateway(directory / "gateway", f". {sink.port}^[127.0.0.1]")) as gateway,
+    ):
+        (maps / "meta1.conf").symlink_to(gateway.conf)
+        yield gateway
 
 
 @pytest.fixture(scope="module")

@@ -91,8 +91,7 @@ def test_damaged_content_is_not_delivered_until_it_is_mended_and_everything_else
         originals = {path: path.read_bytes() for path in paths.values()}
         for damage in DAMAGES:
             damage(paths[damage.__name__])
-        later = KeepingSink(tmp_path / "later", listen=f"127.0.0.1:{port}")
-        try:
+        with KeepingSink(tmp_path / "later", listen=f"127.0.0.1:{port}") as later:
             later.wait_for(2)
             for name, path in paths.items():
                 wait_until(lambda path=path: f"content file {path}:" in gateway.log.read_text(), 60, f"{name} is named")
@@ -107,5 +106,3 @@ def test_damaged_content_is_not_delivered_until_it_is_mended_and_everything_else
             assert sorted(one["rcpts"][0] for one in envelopes[3:]) == sorted(f"{name}@later.example" for name in names)
             assert all(later.content(one).endswith(body) for one in envelopes)
             gateway.wait_empty()
-        finally:
-            later.stop()

@@ -6,7 +6,7 @@ import smtplib
 import pytest
 
 from contrib.lib.gateway import Gateway, free_port, wait_until
-from tests.system.conftest import KeepingSink
+from tests.system.conftest import KeepingSink, running
 
 pytestmark = pytest.mark.system
 
@@ -22,10 +22,7 @@ def send(gateway, rcpts, mail="sender@back.example", body=b"hello\r\n"):
 def test_mail_for_a_server_that_is_down_waits_and_is_delivered_when_it_is_back(tmp_path):
     port = free_port()
     gateway = Gateway(tmp_path / "gateway", f". {port}^[127.0.0.1]", dict(FAST_RETRY))
-    gateway.setup()
-    gateway.start()
-    sink = None
-    try:
+    with running(gateway):
         send(gateway, ["r@sink.example"])
         wait_until(lambda: gateway.leftovers().get("defedb") == 1, 30, "one recipient in DEFEDB")
         listing = gateway.run_tool("mailq", "-f", str(gateway.conf)).stdout
@@ -33,28 +30,19 @@ def test_mail_for_a_server_that_is_down_waits_and_is_delivered_when_it_is_back(t
         assert gateway.stop() == 0
         gateway.start()
         assert gateway.leftovers()["defedb"] == 1
-        sink = KeepingSink(tmp_path / "maildir", listen=f"127.0.0.1:{port}")
-        assert sink.wait_for(1)[0]["rcpts"] == ["r@sink.example"]
-        gateway.wait_empty()
-        assert len(sink.envelopes()) == 1
-    finally:
-        gateway.stop()
-        if sink is not None:
-            sink.stop()
+        with KeepingSink(tmp_path / "maildir", listen=f"127.0.0.1:{port}") as sink:
+            assert sink.wait_for(1)[0]["rcpts"] == ["r@sink.example"]
+            gateway.wait_empty()
+            assert len(sink.envelopes()) == 1
 
 
 def test_a_recipient_that_is_refused_for_good_is_returned_to_the_sender(tmp_path):
-    sink = KeepingSink(tmp_path / "maildir", "--reject", "nobody@")
-    gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]", dict(FAST_RETRY))
-    gateway.setup()
-    gateway.start()
-    try:
-        send(gateway, ["nobody@sink.example", "somebody@sink.example"], body=b"secret text\r\n")
-        envelopes = sink.wait_for(2)
-        gateway.wait_empty()
-    finally:
-        gateway.stop()
-        sink.stop()
+    with KeepingSink(tmp_path / "maildir", "--reject", "nobody@") as sink:
+        gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]", dict(FAST_RETRY))
+        with running(gateway):
+            send(gateway, ["nobody@sink.example", "somebody@sink.example"], body=b"secret text\r\n")
+            envelopes = sink.wait_for(2)
+            gateway.wait_empty()
     bounce = next(e for e in envelopes if e["mail"] == "")
     assert bounce["rcpts"] == ["sender@back.example"]
     message = email.message_from_bytes(sink.content(bounce))
@@ -71,16 +59,11 @@ def test_a_recipient_that_is_refused_for_good_is_returned_to_the_sender(tmp_path
 
 
 def test_a_bounce_that_cannot_be_delivered_is_not_bounced_for_ever(tmp_path):
-    sink = KeepingSink(tmp_path / "maildir", "--reject", "@")
-    gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]", dict(FAST_RETRY))
-    gateway.setup()
-    gateway.start()
-    try:
-        send(gateway, ["nobody@sink.example"])
-        gateway.wait_empty()
-    finally:
-        gateway.stop()
-        sink.stop()
+    with KeepingSink(tmp_path / "maildir", "--reject", "@") as sink:
+        gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]", dict(FAST_RETRY))
+        with running(gateway):
+            send(gateway, ["nobody@sink.example"])
+            gateway.wait_empty()
     assert sink.envelopes() == []
 
 
@@ -93,17 +76,12 @@ def notify_success(gateway):
 
 
 def test_success_is_reported_as_relayed_when_the_server_sends_no_reports(tmp_path):
-    sink = KeepingSink(tmp_path / "maildir")
-    gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]")
-    gateway.setup()
-    gateway.start()
-    try:
-        notify_success(gateway)
-        envelopes = sink.wait_for(2)
-        gateway.wait_empty()
-    finally:
-        gateway.stop()
-        sink.stop()
+    with KeepingSink(tmp_path / "maildir") as sink:
+        gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]")
+        with running(gateway):
+            notify_success(gateway)
+            envelopes = sink.wait_for(2)
+            gateway.wait_empty()
     report = next(e for e in envelopes if e["mail"] == "")
     assert report["rcpts"] == ["sender@back.example"]
     _, status, original = email.message_from_bytes(sink.content(report)).get_payload()
@@ -115,15 +93,10 @@ def test_success_is_reported_as_relayed_when_the_server_sends_no_reports(tmp_pat
 
 
 def test_success_is_left_to_a_server_that_knows_dsn(tmp_path):
-    sink = KeepingSink(tmp_path / "maildir", "--extensions", "PIPELINING,DSN")
-    gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]")
-    gateway.setup()
-    gateway.start()
-    try:
-        notify_success(gateway)
-        sink.wait_for(1)
-        gateway.wait_empty()
-    finally:
-        gateway.stop()
-        sink.stop()
+    with KeepingSink(tmp_path / "maildir", "--extensions", "PIPELINING,DSN") as sink:
+        gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]")
+        with running(gateway):
+            notify_success(gateway)
+            sink.wait_for(1)
+            gateway.wait_empty()
     assert [e["mail"] for e in sink.envelopes()] == ["sender@back.example"]

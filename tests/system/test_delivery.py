@@ -60,8 +60,7 @@ def site(tmp_path_factory) -> Iterator[Site]:
     directory = tmp_path_factory.mktemp("delivery")
     with ExitStack() as stack:
         servers = {fault: stack.enter_context(ScriptedServer(dict(replies))) for fault, replies in FAULTS.items()}
-        sink = KeepingSink(directory / "maildir")
-        stack.callback(sink.stop)
+        sink = stack.enter_context(KeepingSink(directory / "maildir"))
         lines = [f"fault{number}.example {server.port}^[127.0.0.1]" for number, server in enumerate(servers.values())]
         table = "\n".join([*lines, f". {sink.port}^[127.0.0.1]"])
         gateway = Gateway(directory / "gateway", table, {"qmgr": FAST_RETRY, "smtpc": SHORT})
@@ -141,8 +140,7 @@ def patient(tmp_path_factory) -> Iterator[Patient]:
     directory = tmp_path_factory.mktemp("patient")
     with ExitStack() as stack:
         servers = {name: stack.enter_context(ScriptedServer(dict(replies))) for name, replies in MANNERS.items()}
-        back = KeepingSink(directory / "back")
-        stack.callback(back.stop)
+        back = stack.enter_context(KeepingSink(directory / "back"))
         lines = [
             f"{name}.example {'lmtp:' if name in LMTP else ''}{server.port}^[127.0.0.1]" for name, server in servers.items()
         ]

@@ -56,10 +56,11 @@ def attempt(gateway: Gateway, rcpt: str, body: bytes = b"hello\r\n") -> bytes:
 
 @pytest.mark.parametrize("store", ["cdb", "ibdb"])
 def test_mail_is_refused_for_now_when_a_store_is_full(tmp_path, store):
-    sink = KeepingSink(tmp_path / "maildir")
-    gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]", {"qmgr": f"{FAST_RETRY} {NO_THRESHOLD} {SMALL_IBDB}"})
-    gateway.setup()
-    try:
+    with KeepingSink(tmp_path / "maildir") as sink:
+        gateway = Gateway(
+            tmp_path / "gateway", f". {sink.port}^[127.0.0.1]", {"qmgr": f"{FAST_RETRY} {NO_THRESHOLD} {SMALL_IBDB}"}
+        )
+        gateway.setup()
         with small_disk(gateway.queue / store, "1m"), running(gateway):  # running makes the directories on the new disk
             send(gateway, ["first@sink.example"])
             sink.wait_for(1)
@@ -77,8 +78,6 @@ def test_mail_is_refused_for_now_when_a_store_is_full(tmp_path, store):
             wait_until(lambda: len(sink.envelopes()) == accepted + 2, 30, f"{accepted + 2} messages")
             gateway.wait_empty()
             assert gateway.pids() == pids
-    finally:
-        sink.stop()
 
 
 def test_mail_that_cannot_be_deferred_since_the_disk_is_full_is_not_lost(tmp_path):
@@ -96,12 +95,9 @@ def test_mail_that_cannot_be_deferred_since_the_disk_is_full_is_not_lost(tmp_pat
                     accepted.append(f"r{number}@sink.example")
         assert accepted
         filler.unlink()
-        sink = KeepingSink(tmp_path / "maildir", listen=f"127.0.0.1:{port}")
-        try:
+        with KeepingSink(tmp_path / "maildir", listen=f"127.0.0.1:{port}") as sink:
             gateway.wait_ready(60)
             gateway.wait_empty(120)
             came = {rcpt for envelope in sink.envelopes() for rcpt in envelope["rcpts"]}
-        finally:
-            sink.stop()
     assert came == {"first@sink.example", *accepted}
     assert "No space left" in gateway.log.read_text()

@@ -173,8 +173,7 @@ def farm(tmp_path_factory, nsd) -> Iterator[Farm]:
     with ExitStack() as stack:
         sinks = {}
         for address in ("127.0.0.2", "127.0.0.3", "127.0.0.9", "127.0.0.10", *(["::1"] if has_ipv6() else [])):
-            sinks[address] = KeepingSink(directory / f"sink-{address}", listen=f"{address}:{port}")
-            stack.callback(sinks[address].stop)
+            sinks[address] = stack.enter_context(KeepingSink(directory / f"sink-{address}", listen=f"{address}:{port}"))
         yield Farm(stack.enter_context(running(gateway)), sinks)
 
 
@@ -277,16 +276,15 @@ def statuses(sink: KeepingSink) -> dict[str, str]:
 
 def test_mail_that_would_come_back_is_accepted_once_and_returned(tmp_path, nsd):
     """RFC 5321 5.1: the gateway knows itself by address and port, whatever name leads there; a backup waits for its primary."""
-    sink, port = KeepingSink(tmp_path / "maildir"), free_port()
-    smar = f"nameserver {{ address = 127.0.0.1; port = {nsd}; }}"
+    port, smar = free_port(), f"nameserver {{ address = 127.0.0.1; port = {nsd}; }}"
     options = {"qmgr": FAST_RETRY, "smar": smar, "smtpc": f"remote_port = {port};"}
-    try:
-        with running(Gateway(tmp_path / "gateway", f"back.example {sink.port}^[127.0.0.1]", options, port=port)) as gateway:
-            send(gateway, [*LOOPS, "r@backup.example"])
-            wait_until(lambda: len(statuses(sink)) == len(LOOPS), 60, "reports about all of them")
-            assert statuses(sink) == dict.fromkeys(LOOPS, "5.4.6")
-            wait_until(lambda: "connecting" in mailq(gateway), 30, "the backup's primary was tried")
-            assert gateway.leftovers()["cdb"] == 1
-            assert gateway.log.read_text().count("func=smtps.message") == 1
-    finally:
-        sink.stop()
+    with (
+        KeepingSink(tmp_path / "maildir") as sink,
+        running(Gateway(tmp_path / "gateway", f"back.example {sink.port}^[127.0.0.1]", options, port=port)) as gateway,
+    ):
+        send(gateway, [*LOOPS, "r@backup.example"])
+        wait_until(lambda: len(statuses(sink)) == len(LOOPS), 60, "reports about all of them")
+        assert statuses(sink) == dict.fromkeys(LOOPS, "5.4.6")
+        wait_until(lambda: "connecting" in mailq(gateway), 30, "the backup's primary was tried")
+        assert gateway.leftovers()["cdb"] == 1
+        assert gateway.log.read_text().count("func=smtps.message") == 1

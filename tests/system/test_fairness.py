@@ -3,11 +3,14 @@
 The bounds are generous, since tests run beside others; bench/fairness measures what they are.
 """
 
+import re
 from pathlib import Path
 
 import pytest
 
-from bench.fairness import flooded_gateway, median, watch
+from bench.fairness import filtered_gateway, flooded_gateway, median, watch
+from bench.floods import FILTERS
+from contrib.lib.gateway import wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("fairness")]
 
@@ -42,6 +45,24 @@ KINDS = (
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_another_client_is_served_while_others_flood_with(kind, gateway):
+    look(gateway, kind)
+
+
+@pytest.fixture(scope="module")
+def filtered(tmp_path_factory):
+    with filtered_gateway(tmp_path_factory.mktemp("filtered")) as gateway:
+        yield gateway
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_another_client_is_served_while_the_filter_of_others_breaks(name, filtered):
+    look(filtered, f"filter-{name}")
+    met = rf"func=smtps\.milter_failed, .*key={name},"
+    wait_until(lambda: re.search(met, filtered.log.read_text()), 20, "the filter has broken")
+
+
+def look(gateway, kind):
+    """Floods, and sees what another client notices and how much memory it takes."""
     seen = watch(gateway, kind, CLIENTS, SECONDS)
     assert median(seen.commands) <= COMMAND_MAX_MS
     assert max(seen.messages) <= MESSAGE_MAX_MS

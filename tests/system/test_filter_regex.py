@@ -32,15 +32,14 @@ class System:
 @pytest.fixture(scope="module")
 def system(tmp_path_factory) -> Iterator[System]:
     directory = tmp_path_factory.mktemp("regex")
-    sink = KeepingSink(directory / "maildir")
-    try:
-        with FilterProgram("meta1g_filters.regex.main", directory, RULES) as program:
-            options = {"smtps": f"policy_milter {{ {program.conf} flags = {{ abort }}; }}"}
-            with running(Gateway(directory / "gateway", f". {sink.port}^[127.0.0.1]", options)) as gateway:
-                program.wait_log("func=pmilter.server,")
-                yield System(gateway, sink, program)
-    finally:
-        sink.stop()
+    with (
+        KeepingSink(directory / "maildir") as sink,
+        FilterProgram("meta1g_filters.regex.main", directory, RULES) as program,
+    ):
+        options = {"smtps": f"policy_milter {{ {program.conf} flags = {{ abort }}; }}"}
+        with running(Gateway(directory / "gateway", f". {sink.port}^[127.0.0.1]", options)) as gateway:
+            program.wait_log("func=pmilter.server,")
+            yield System(gateway, sink, program)
 
 
 DATA = b"Subject: x\r\n\r\nx\r\n"

@@ -27,18 +27,15 @@ class System:
 @pytest.fixture(scope="module")
 def system(tmp_path_factory) -> Iterator[System]:
     directory = tmp_path_factory.mktemp("spamd")
-    sink = KeepingSink(directory / "maildir")
-    try:
-        with (
-            FakeSpamd(directory / "spamd.sock") as spamd,
-            FilterProgram("meta1g_filters.spamd.main", directory, CONF.format(spamd.conf, "")) as program,
-        ):
-            options = {"smtps": f"policy_milter {{ {program.conf} flags = {{ abort }}; }}"}
-            with running(Gateway(directory / "gateway", f". {sink.port}^[127.0.0.1]", options)) as gateway:
-                program.wait_log("func=pmilter.server,")
-                yield System(gateway, sink, program, spamd)
-    finally:
-        sink.stop()
+    with (
+        KeepingSink(directory / "maildir") as sink,
+        FakeSpamd(directory / "spamd.sock") as spamd,
+        FilterProgram("meta1g_filters.spamd.main", directory, CONF.format(spamd.conf, "")) as program,
+    ):
+        options = {"smtps": f"policy_milter {{ {program.conf} flags = {{ abort }}; }}"}
+        with running(Gateway(directory / "gateway", f". {sink.port}^[127.0.0.1]", options)) as gateway:
+            program.wait_log("func=pmilter.server,")
+            yield System(gateway, sink, program, spamd)
 
 
 def test_spam_arrives_marked_below_the_scores_that_act(system):

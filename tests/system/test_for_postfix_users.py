@@ -55,18 +55,15 @@ class System:
 @pytest.fixture(scope="module")
 def system(tmp_path_factory) -> Iterator[System]:
     directory = tmp_path_factory.mktemp("postfix")
-    sink, port = KeepingSink(directory / "maildir"), free_port()
+    port = free_port()
     servers = ScriptedServer({"RCPT": "550 5.1.1 no such user\r\n"}), ScriptedServer({"RCPT": ""})
-    with servers[0] as bad, servers[1] as silent:
+    with servers[0] as bad, servers[1] as silent, KeepingSink(directory / "maildir") as sink:
         routes = {".": sink.port, "bad.example": bad.port, "silent.example": silent.port}
         table = [f"{domain} {server}^[127.0.0.1]" for domain, server in routes.items()]
         gateway = Gateway(directory / "gateway", "\n".join(table), relay_from="127.0.0.0/8", dependents="smtps, second, smtpc")
         gateway.options = {"qmgr": QMGR, "smtps": VERIFIED, "extra": SECOND.format(port=port, conf=gateway.conf)}
-        try:
-            with running(gateway):
-                yield System(gateway, port, sink, bad)
-        finally:
-            sink.stop()
+        with running(gateway):
+            yield System(gateway, port, sink, bad)
 
 
 def test_rates_hold_for_a_client_over_all_smtps(system):

@@ -12,8 +12,9 @@ MEDIAN_MAX_MS = 1000
 GROWTH_MAX_MIB = 64
 
 
-def test_mail_to_a_good_server_flows_while_five_hostile_ones_are_delivered_to():
-    found = fairness_out.run(messages=10, hostile_messages=2)
+@pytest.mark.parametrize("tls", [False, True], ids=["clear", "tls"])
+def test_mail_to_a_good_server_flows_while_five_hostile_ones_are_delivered_to(tls):
+    found = fairness_out.run(messages=10, hostile_messages=2, tls=tls)
     assert found.hostile >= len(fairness_out.KINDS)
     assert len(found.beside_ms) == 20
     assert percentile(found.beside_ms, 50) < MEDIAN_MAX_MS

@@ -22,12 +22,9 @@ def test_more_mail_than_the_active_queue_holds_waits_on_disk_and_arrives(tmp_pat
             send(gateway, [f"r{number}-{one}@sink.example" for one in range(10)])
         assert gateway.control("status")["aq"] <= 16
         wait_until(lambda: gateway.leftovers()["defedb"] == 400, 30, "all in DEFEDB")
-        sink = KeepingSink(tmp_path / "maildir", listen=f"127.0.0.1:{port}")
-        try:
+        with KeepingSink(tmp_path / "maildir", listen=f"127.0.0.1:{port}") as sink:
             gateway.wait_empty(90)
             came = [rcpt for envelope in sink.envelopes() for rcpt in envelope["rcpts"]]
-        finally:
-            sink.stop()
     assert sorted(came) == sorted(f"r{number}-{one}@sink.example" for number in range(40) for one in range(10))
 
 

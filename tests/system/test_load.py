@@ -65,32 +65,31 @@ def test_a_load_from_postfix_to_postfix_arrives_complete_and_once(tmp_path, smtp
 
 
 def test_what_was_accepted_before_a_stop_in_the_middle_of_a_load_arrives_after_the_next_start(tmp_path):
-    sink = KeepingSink(tmp_path / "maildir")
-    gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]", {"qmgr": FAST_RETRY})
-    source, threads = None, []
-    try:
-        gateway.setup()
-        gateway.start()
-        source = Source(gateway.port, 1500)
-        threads = source.start(8)
-        for share in (400, 900):
-            wait_until(lambda share=share: len(source.acknowledged) >= share, 60, f"{share} messages")
-            start = time.monotonic()
-            assert gateway.stop() == 0, gateway.last_words()
-            assert time.monotonic() - start < STOP_GRACE_S
-            assert processes_of(gateway.directory) == {}
-            assert len(source.acknowledged) < 1500
+    with KeepingSink(tmp_path / "maildir") as sink:
+        gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]", {"qmgr": FAST_RETRY})
+        source, threads = None, []
+        try:
+            gateway.setup()
             gateway.start()
-        wait_until(lambda: len(source.acknowledged) == 1500, 60, "all acknowledged")
-        gateway.wait_empty()
-        assert gateway.stop() == 0, gateway.last_words()
-    finally:
-        if source is not None:
-            source.stop.set()
-        for thread in threads:
-            thread.join(30)
-        gateway.stop()
-        sink.stop()
+            source = Source(gateway.port, 1500)
+            threads = source.start(8)
+            for share in (400, 900):
+                wait_until(lambda share=share: len(source.acknowledged) >= share, 60, f"{share} messages")
+                start = time.monotonic()
+                assert gateway.stop() == 0, gateway.last_words()
+                assert time.monotonic() - start < STOP_GRACE_S
+                assert processes_of(gateway.directory) == {}
+                assert len(source.acknowledged) < 1500
+                gateway.start()
+            wait_until(lambda: len(source.acknowledged) == 1500, 60, "all acknowledged")
+            gateway.wait_empty()
+            assert gateway.stop() == 0, gateway.last_words()
+        finally:
+            if source is not None:
+                source.stop.set()
+            for thread in threads:
+                thread.join(30)
+            gateway.stop()
     numbers = Counter(arrived_numbers(sink))
     assert source.acknowledged - set(numbers) == set()
     assert set(numbers.values()) == {1}

@@ -80,8 +80,7 @@ def log(tmp_path_factory):
         names = stack.enter_context(NameServer())
         names.add("5.0.0.127.bl.example", "A", "127.0.0.7")
         names.add("6.0.0.127.bl.example", "A", "127.0.0.9")
-        sink = KeepingSink(directory / "mail")
-        stack.callback(sink.stop)
+        sink = stack.enter_context(KeepingSink(directory / "mail"))
         smar = (
             f"nameserver {{ address = 127.0.0.1; port = {names.port}; }} dnsbl {{ zone = bl.example; }}"
             'access_map { file = "access.db"; } local_domains = { local.example };'

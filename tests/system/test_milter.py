@@ -35,14 +35,13 @@ def shows(gateway: Gateway, text: str) -> bool:
 @pytest.fixture(scope="module")
 def system(tmp_path_factory) -> Iterator[System]:
     directory = tmp_path_factory.mktemp("milter")
-    sink = KeepingSink(directory / "maildir")
-    try:
-        with FakeMilter(directory) as milter:
-            options = {"smtps": f"milter f {{ {milter.conf} }}"}
-            with running(Gateway(directory / "gateway", f". {sink.port}^[127.0.0.1]", options)) as gateway:
-                yield System(gateway, sink, milter)
-    finally:
-        sink.stop()
+    with (
+        KeepingSink(directory / "maildir") as sink,
+        FakeMilter(directory) as milter,
+    ):
+        options = {"smtps": f"milter f {{ {milter.conf} }}"}
+        with running(Gateway(directory / "gateway", f". {sink.port}^[127.0.0.1]", options)) as gateway:
+            yield System(gateway, sink, milter)
 
 
 def test_header_body_sender_and_recipients_are_what_the_filter_makes_of_them(system):

@@ -27,8 +27,7 @@ class System:
 def system(tmp_path_factory) -> Iterator[System]:
     directory = tmp_path_factory.mktemp("pmult")
     with contextlib.ExitStack() as stack:
-        sink = KeepingSink(directory / "maildir")
-        stack.callback(sink.stop)
+        sink = stack.enter_context(KeepingSink(directory / "maildir"))
         first, second = (stack.enter_context(FakeMilter(directory, name)) for name in ("one", "two"))
         text = f"milter one {{ {first.conf} }} milter two {{ {second.conf} }}"
         pmult = stack.enter_context(FilterProgram("meta1g_filters.pmult.main", directory, text))

@@ -10,7 +10,7 @@ from email import message_from_bytes
 import pytest
 
 from contrib.lib.gateway import Gateway
-from tests.system.conftest import KeepingSink
+from tests.system.conftest import KeepingSink, running
 
 pytestmark = pytest.mark.system
 
@@ -86,48 +86,35 @@ def test_swaks_delivers_an_attachment(gateway, sink, tmp_path):
 
 def test_relaying_is_refused_for_a_client_that_is_not_listed(tmp_path, sink):
     gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]", relay_from="192.0.2.1")
-    gateway.setup()
-    gateway.start()
-    try:
-        with smtplib.SMTP("127.0.0.1", gateway.port, timeout=30) as client:
-            client.ehlo("test.example")
-            assert client.mail("a@test.example")[0] == 250
-            code, text = client.rcpt("b@sink.example")
-            assert (code, text[:5]) == (550, b"5.7.1")
-    finally:
-        assert gateway.stop() == 0
+    with running(gateway), smtplib.SMTP("127.0.0.1", gateway.port, timeout=30) as client:
+        client.ehlo("test.example")
+        assert client.mail("a@test.example")[0] == 250
+        code, text = client.rcpt("b@sink.example")
+        assert (code, text[:5]) == (550, b"5.7.1")
     assert sink.envelopes() == []
 
 
 def test_a_local_socket_with_lmtp_gets_the_mail_of_its_domain(tmp_path):
     socket_path = tmp_path / "lmtp"
-    lmtp = KeepingSink(tmp_path / "lmtp-maildir", "--lmtp", "--reject", "nobody@", listen=f"unix:{socket_path}")
-    gateway = Gateway(tmp_path / "gateway", "local.example lmtp:\n. [127.0.0.1]", {"smtpc": f'LMTP_socket = "{socket_path}";'})
-    gateway.setup()
-    gateway.start()
-    try:
-        with smtplib.SMTP("127.0.0.1", gateway.port, timeout=30) as client:
-            client.sendmail("a@local.example", ["x@local.example", "y@local.example"], HEADER + b"hello\r\n")
-        assert lmtp.wait_for_rcpts(2) == ["x@local.example", "y@local.example"]
-        gateway.wait_empty()
-    finally:
-        assert gateway.stop() == 0
-        lmtp.stop()
+    with KeepingSink(tmp_path / "lmtp-maildir", "--lmtp", "--reject", "nobody@", listen=f"unix:{socket_path}") as lmtp:
+        gateway = Gateway(
+            tmp_path / "gateway", "local.example lmtp:\n. [127.0.0.1]", {"smtpc": f'LMTP_socket = "{socket_path}";'}
+        )
+        with running(gateway):
+            with smtplib.SMTP("127.0.0.1", gateway.port, timeout=30) as client:
+                client.sendmail("a@local.example", ["x@local.example", "y@local.example"], HEADER + b"hello\r\n")
+            assert lmtp.wait_for_rcpts(2) == ["x@local.example", "y@local.example"]
+            gateway.wait_empty()
 
 
 def test_a_load_of_smtp_source_arrives_complete_and_once(tmp_path):
-    sink = KeepingSink(tmp_path / "maildir")
-    gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]")
-    gateway.setup()
-    gateway.start()
-    try:
-        command = ["smtp-source", "-s", "20", "-m", "1000", "-l", "5000", "-N", "-f", "s@test.example", "-t", "r@sink.example",
-                   f"127.0.0.1:{gateway.port}"]  # fmt: skip
-        subprocess.run(command, check=True, timeout=120, capture_output=True)
-        envelopes = sink.wait_for(1000, 120)
-        gateway.wait_empty()
-    finally:
-        assert gateway.stop() == 0, gateway.last_words()
-        sink.stop()
+    with KeepingSink(tmp_path / "maildir") as sink:
+        gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]")
+        with running(gateway):
+            words = "smtp-source -s 20 -m 1000 -l 5000 -N -f s@test.example -t r@sink.example"
+            command = [*words.split(), f"127.0.0.1:{gateway.port}"]
+            subprocess.run(command, check=True, timeout=120, capture_output=True)
+            envelopes = sink.wait_for(1000, 120)
+            gateway.wait_empty()
     assert len(envelopes) == len(sink.envelopes()) == 1000
     assert len({rcpt for e in envelopes for rcpt in e["rcpts"]}) == 1000

@@ -11,7 +11,7 @@ import pytest
 
 from contrib.lib.gateway import COMPONENTS, Gateway, wait_until
 from tests.jsonshapes import Shapes
-from tests.system.conftest import KeepingSink
+from tests.system.conftest import KeepingSink, running
 from tests.system.crash import Source, arrived_numbers
 
 pytestmark = pytest.mark.system
@@ -63,36 +63,33 @@ def reload(gateway, before, after):
 
 @pytest.mark.timeout(240)
 def test_ten_reloads_under_load_lose_no_message_and_never_close_the_port(tmp_path):
-    sink = KeepingSink(tmp_path / "maildir")
-    options = {"smtps": "max_hops = 50;", "qmgr": "min_retry_delay = 1s; max_retry_delay = 2s;"}
-    gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]", options)
-    gateway.setup()
-    gateway.start()
-    source, prober = Source(gateway.port, MESSAGES), Prober(gateway.port)
-    threads = source.start(4)
-    prober.start()
-    try:
-        for number, (before, after) in enumerate(CHANGES):
-            goal = number * MESSAGES // len(CHANGES)
-            wait_until(lambda goal=goal: len(source.acknowledged) >= goal, 60, f"{goal} messages; {gateway.last_words()}")
-            pids = gateway.pids()
-            reload(gateway, before, after)
-            if number % 2 == 1 and number < 9:
-                assert gateway.pids() == pids, f"a wrong file changes nothing: {after}"
-        wait_until(lambda: len(source.acknowledged) >= MESSAGES, 60, f"all messages; {gateway.last_words()}")
-        gateway.wait_ready(30)
-        gateway.wait_empty(60)
-        assert source.acknowledged == set(arrived_numbers(sink))
-        assert prober.refused == 0
-        assert prober.connections > 0
-        assert gateway.process.poll() is None
-    finally:
-        source.stop.set()
-        prober.stop.set()
-        for thread in [*threads, prober]:
-            thread.join(30)
-        assert gateway.stop() == 0, gateway.last_words()
-        sink.stop()
+    with KeepingSink(tmp_path / "maildir") as sink:
+        options = {"smtps": "max_hops = 50;", "qmgr": "min_retry_delay = 1s; max_retry_delay = 2s;"}
+        gateway = Gateway(tmp_path / "gateway", f". {sink.port}^[127.0.0.1]", options)
+        with running(gateway):
+            source, prober = Source(gateway.port, MESSAGES), Prober(gateway.port)
+            threads = source.start(4)
+            prober.start()
+            try:
+                for number, (before, after) in enumerate(CHANGES):
+                    goal = number * MESSAGES // len(CHANGES)
+                    wait_until(lambda goal=goal: len(source.acknowledged) >= goal, 60, f"{goal}; {gateway.last_words()}")
+                    pids = gateway.pids()
+                    reload(gateway, before, after)
+                    if number % 2 == 1 and number < 9:
+                        assert gateway.pids() == pids, f"a wrong file changes nothing: {after}"
+                wait_until(lambda: len(source.acknowledged) >= MESSAGES, 60, f"all messages; {gateway.last_words()}")
+                gateway.wait_ready(30)
+                gateway.wait_empty(60)
+                assert source.acknowledged == set(arrived_numbers(sink))
+                assert prober.refused == 0
+                assert prober.connections > 0
+                assert gateway.process.poll() is None
+            finally:
+                source.stop.set()
+                prober.stop.set()
+                for thread in [*threads, prober]:
+                    thread.join(30)
 
 
 def test_a_component_that_is_started_again_uses_the_configuration_that_was_checked(gateway, sink):

@@ -214,16 +214,13 @@ MISTAKES += [
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Iterator[tuple[Gateway, KeepingSink]]:
     directory = tmp_path_factory.mktemp("reload")
-    sink = KeepingSink(directory / "maildir")
-    gateway = Gateway(directory / "gateway", f". {sink.port}^[127.0.0.1]", {"smtps": "max_hops = 30;"})
-    try:
+    with KeepingSink(directory / "maildir") as sink:
+        gateway = Gateway(directory / "gateway", f". {sink.port}^[127.0.0.1]", {"smtps": "max_hops = 30;"})
         with running(gateway):
             send(gateway, ["first@sink.example"])
             sink.wait_for(1)
             shutil.copytree(gateway.queue, gateway.directory / "other", ignore=no_sockets)
             yield gateway, sink
-    finally:
-        sink.stop()
 
 
 def no_sockets(directory: str, names: list[str]) -> list[str]:
@@ -507,8 +504,7 @@ AS_ACCOUNTS = [
 @pytest.fixture(scope="module")
 def accounts_site(program_for_all) -> Iterator[tuple[Gateway, KeepingSink]]:
     with accounts_of_this_machine(), directory_for_all() as directory, contextlib.ExitStack() as stack:
-        sink = KeepingSink(directory / "maildir")
-        stack.callback(sink.stop)
+        sink = stack.enter_context(KeepingSink(directory / "maildir"))
         home = directory / "gateway"
         (home / "interpreter").mkdir(parents=True)
         home.chmod(0o755)

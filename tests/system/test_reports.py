@@ -50,10 +50,9 @@ class Site:
 @contextlib.contextmanager
 def site_in(directory: Path, qmgr: str = FAST_RETRY) -> Iterator[Site]:
     with contextlib.ExitStack() as stack:
-        back = KeepingSink(directory / "back", "--reject", "^no", "--extensions", "PIPELINING,SIZE,8BITMIME")
-        stack.callback(back.stop)
-        old = KeepingSink(directory / "old", "--extensions", "SIZE")
-        stack.callback(old.stop)
+        answers = ("--reject", "^no", "--extensions", "PIPELINING,SIZE,8BITMIME")
+        back = stack.enter_context(KeepingSink(directory / "back", *answers))
+        old = stack.enter_context(KeepingSink(directory / "old", "--extensions", "SIZE"))
         port = free_port()
         domains = {"down": free_port(), "loop": port, "old": old.port}
         lines = [f"{name}.example {number}^[127.0.0.1]" for name, number in domains.items()]
@@ -126,13 +125,10 @@ def test_an_operator_lets_waiting_mail_be_tried_at_once(tmp_path):
     with running(gateway):
         send(gateway, ["r@down.example", "s@down.example"])
         wait_until(lambda: gateway.leftovers()["defedb"] == 2, 60, "both deferred")
-        sink = KeepingSink(tmp_path / "maildir", listen=f"127.0.0.1:{port}")
-        try:
+        with KeepingSink(tmp_path / "maildir", listen=f"127.0.0.1:{port}") as sink:
             assert gateway.control("retry", "down.example") == {"retried": 2}
             assert sink.wait_for_rcpts(2) == ["r@down.example", "s@down.example"]
             gateway.wait_empty()
-        finally:
-            sink.stop()
 
 
 def test_an_operator_removes_waiting_mail(site):

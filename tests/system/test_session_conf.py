@@ -44,20 +44,21 @@ smtps MSA {{
 def shared(tmp_path_factory):
     """The gateway, the port of its second server, and the sink behind it."""
     directory = tmp_path_factory.mktemp("conf")
-    sink = KeepingSink(directory / "mail")
-    port = free_port()
-    gateway = Gateway(directory / "gateway", f"far.example 25^[127.0.0.2]\n. {sink.port}^[127.0.0.1]", relay_from="127.0.0.0/8")
-    gateway.options = {
-        "smar": 'access_map { file = "access.db"; }',
-        "qmgr": "conf_map { file = dests; type = text; }",
-        "extra": MSA.format(port=port, conf=gateway.conf),
-    }
-    gateway.conf.parent.mkdir(parents=True)
-    gateway.write_map("access", ACCESS)
-    (gateway.conf.parent / "dests").write_text("127.0.0.1 max_rcpts_per_transaction = 2;\n")
-    with running(gateway):
-        yield gateway, port, sink
-    sink.stop()
+    with KeepingSink(directory / "mail") as sink:
+        port = free_port()
+        gateway = Gateway(
+            directory / "gateway", f"far.example 25^[127.0.0.2]\n. {sink.port}^[127.0.0.1]", relay_from="127.0.0.0/8"
+        )
+        gateway.options = {
+            "smar": 'access_map { file = "access.db"; }',
+            "qmgr": "conf_map { file = dests; type = text; }",
+            "extra": MSA.format(port=port, conf=gateway.conf),
+        }
+        gateway.conf.parent.mkdir(parents=True)
+        gateway.write_map("access", ACCESS)
+        (gateway.conf.parent / "dests").write_text("127.0.0.1 max_rcpts_per_transaction = 2;\n")
+        with running(gateway):
+            yield gateway, port, sink
 
 
 def client(port, address="127.0.0.1", name="client.example"):

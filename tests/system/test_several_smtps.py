@@ -38,36 +38,33 @@ PROXY = b"PROXY TCP4 192.0.2.9 127.0.0.1 4711 25\r\n"
 def site(tmp_path_factory):
     """The gateway, the sink behind it, and the ports of its servers by their names; LMTP has a path."""
     directory = tmp_path_factory.mktemp("sm")
-    sink = KeepingSink(directory / "mail")
-    gateway = Gateway(directory / "gw", f". {sink.port}^[127.0.0.1]")
-    places = {
-        "MSA": free_port(),
-        "LB": free_port(),
-        "IN": str(gateway.queue / "smtps" / "lmtp"),
-        "lmtp": free_port(),
-        "SSL": free_port(),
-    }
-    gateway.options["smtps"] = "xforward_from = { 127.0.0.1 };"
-    cert, key = make_certificate(directory, "mx.example")
-    options = {
-        "MSA": "max_recipients = 2; flags = { submission, no_access };",
-        "LB": "proxy_from = { 127.0.0.1 }; max_recipients = 3;",
-        "IN": "protocol = lmtp;",
-        "SSL": f"max_recipients = 1; flags = {{ submission }}; tls {{ cert_file = {cert}; key_file = {key}; }}",
-    }
-    listens = {name: INET.format(port=place) for name, place in places.items()}
-    listens["SSL"] += " implicit_tls = true;"
-    both = 'type = unix; path = "smtps/lmtp"; permissions = 0600; } listen_socket { '
-    listens["IN"] = both + INET.format(port=places["lmtp"])
-    gateway.options["extra"] = "".join(
-        SECTION.format(name=name, options=text, listen=listens[name], conf=gateway.conf) for name, text in options.items()
-    )
-    try:
+    with KeepingSink(directory / "mail") as sink:
+        gateway = Gateway(directory / "gw", f". {sink.port}^[127.0.0.1]")
+        places = {
+            "MSA": free_port(),
+            "LB": free_port(),
+            "IN": str(gateway.queue / "smtps" / "lmtp"),
+            "lmtp": free_port(),
+            "SSL": free_port(),
+        }
+        gateway.options["smtps"] = "xforward_from = { 127.0.0.1 };"
+        cert, key = make_certificate(directory, "mx.example")
+        options = {
+            "MSA": "max_recipients = 2; flags = { submission, no_access };",
+            "LB": "proxy_from = { 127.0.0.1 }; max_recipients = 3;",
+            "IN": "protocol = lmtp;",
+            "SSL": f"max_recipients = 1; flags = {{ submission }}; tls {{ cert_file = {cert}; key_file = {key}; }}",
+        }
+        listens = {name: INET.format(port=place) for name, place in places.items()}
+        listens["SSL"] += " implicit_tls = true;"
+        both = 'type = unix; path = "smtps/lmtp"; permissions = 0600; } listen_socket { '
+        listens["IN"] = both + INET.format(port=places["lmtp"])
+        gateway.options["extra"] = "".join(
+            SECTION.format(name=name, options=text, listen=listens[name], conf=gateway.conf) for name, text in options.items()
+        )
         with running(gateway):
             wait_until(lambda: states(gateway) == {"running"}, 30, gateway.last_words())
             yield gateway, sink, {"": gateway.port, **places}
-    finally:
-        sink.stop()
 
 
 def states(gateway):

@@ -9,7 +9,7 @@ import pytest
 
 from contrib.lib.gateway import Gateway, wait_until
 from tests.fakes.smtp_server import ScriptedServer
-from tests.system.conftest import HEADER, processes_of, send
+from tests.system.conftest import HEADER, processes_of, running, send
 
 pytestmark = pytest.mark.system
 
@@ -109,20 +109,18 @@ def test_a_delivery_at_hand_is_finished(tmp_path):
     reached = threading.Event()
     with SlowServer() as server:
         gateway = Gateway(tmp_path / "gateway", f". {server.port}^[127.0.0.1]")
-        gateway.setup()
-        gateway.start()
-        try:
-            send(gateway, ["r@sink.example"])
-            assert reached.wait(30)
-            gateway.process.send_signal(signal.SIGTERM)
-            wait_for_log(gateway, "func=mcp.stopping, component=smtpc")
-            answer.set()
-            assert gateway.process.wait(GRACE_S + 5) == 0
-            gateway.start()
-            gateway.wait_empty()
-        finally:
-            answer.set()
-            gateway.stop()
+        with running(gateway):
+            try:
+                send(gateway, ["r@sink.example"])
+                assert reached.wait(30)
+                gateway.process.send_signal(signal.SIGTERM)
+                wait_for_log(gateway, "func=mcp.stopping, component=smtpc")
+                answer.set()
+                assert gateway.process.wait(GRACE_S + 5) == 0
+                gateway.start()
+                gateway.wait_empty()
+            finally:
+                answer.set()
         assert len(server.contents) == 1
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meta1g.base.shares import Pool, client_key, room
+from meta1g.base.shares import Pool, TurnOrder, client_key, room
 
 
 @pytest.mark.parametrize(
@@ -87,3 +87,34 @@ def test_whoever_holds_nothing_gets_a_place_while_few_are_greedy(limit, greed, k
         assert sum(pool.held(one) for one in set(keys)) == pool.used
     if limit > len(set(keys)) * (greed + 1):
         assert pool.take("new")
+
+
+def test_keys_take_turns_and_one_that_had_its_turn_comes_last():
+    order = TurnOrder()
+    for key, item in (("a", 1), ("a", 2), ("a", 3), ("b", 4), ("c", 5)):
+        order.add(key, item)
+    assert [order.take(lambda _key: True) for _ in range(6)] == [("a", 1), ("b", 4), ("c", 5), ("a", 2), ("a", 3), None]
+
+
+def test_a_key_without_room_is_passed_over_and_keeps_its_turn():
+    order = TurnOrder()
+    for key in ("a", "b", "b", "c"):
+        order.add(key, key)
+    assert order.take(lambda key: key != "a") == ("b", "b")
+    assert order.take(lambda _key: False) is None
+    assert order.take(lambda _key: True) == ("a", "a")
+    order.remove("c", "c")
+    assert ("c" in order, order.take(lambda _key: True)) == (False, ("b", "b"))
+
+
+@given(st.lists(st.sampled_from("abcde"), max_size=60), st.sampled_from("abcde"))
+def test_who_is_new_waits_for_one_turn_of_each_other_at_most(waiting, new):
+    order = TurnOrder()
+    for key in waiting:
+        if key != new:
+            order.add(key, key)
+    order.add(new, new)
+    before = []
+    while (found := order.take(lambda _key: True)) != (new, new):
+        before.append(found)
+    assert len(before) == len(set(before)) == len({*waiting} - {new})

@@ -5,6 +5,7 @@ import pytest
 from meta1g.conf.check import PROTECTS, walk
 from meta1g.conf.defs import ROOT
 from meta1g.conf.errors import ConfigError
+from meta1g.conf.port import Port
 from meta1g.conf.values import Flags
 from tests.unit.conf.text import load
 
@@ -130,3 +131,34 @@ def test_a_letter_that_is_missing_changes_nothing_of_that(path, form, name):
 def test_a_wrong_value_of_a_known_option_stays_an_error():
     with pytest.raises(ConfigError, match="not a number"):
         load("log_level = x;", lenient=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "smtps { milter f { socket { port = 0; address = 127.0.0.1; } } }",
+        "smtps { policy_milter { socket { port = 0; address = 127.0.0.1; } } }",
+        "smar { map a { type = socket; address = 127.0.0.1; port = 0; } }",
+        "qmgr { map a { type = socket; address = 127.0.0.1; port = 0; } }",
+        "smar { nameserver { address = 127.0.0.1; port = 0; } }",
+        "smar { mta_sts { port = 0; } }",
+        "smtpc { remote_port = 0; }",
+        "smtpc { remote_port = 0x0; }",
+    ],
+)
+def test_a_port_that_nobody_can_connect_to_is_refused_by_name(text):
+    with pytest.raises(ConfigError) as caught:
+        load(text)
+    assert "port: 0 cannot be connected to; name a port, 1 to 65535" in str(caught.value)
+
+
+def test_only_what_listens_takes_port_0():
+    found = [
+        (definition.keyword, one.kind)
+        for definition, _path in walk(ROOT)
+        for one in definition.options
+        if "port" in one.name.lower().split("_")
+    ]
+    assert all(isinstance(kind, Port) for _keyword, kind in found)
+    assert {keyword for keyword, kind in found if kind.listen} == {"listen_socket"}
+    assert len(found) > 6

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from meta1g.conf import values
 from meta1g.conf.mailaddress import MailAddress
+from meta1g.conf.port import Port
 from meta1g.conf.values import (
     AbsolutePath,
     Bool,
@@ -16,7 +17,6 @@ from meta1g.conf.values import (
     ListOf,
     Mode,
     Network,
-    Port,
     Size,
     Text,
     Time,
@@ -54,7 +54,8 @@ FLAGS = Flags((Flag("on", True, "x"), Flag("off", False, "x"), Flag("8bit", True
         (Network(), "192.0.2.7", "192.0.2.7"),
         (Network(), "192.0.2.7/32", "192.0.2.7"),
         (Network(), "2001:db8::/32", "2001:db8::/32"),
-        (Port(), "0", 0),
+        (Port(listen=True), "0", 0),
+        (Port(), "1", 1),
         (Domain(), "MX.Example.", "mx.example"),
         (Domain(dotted=True), ".example", ".example"),
         (Domain(dotted=True, root=True), ".", "."),
@@ -91,6 +92,8 @@ def test_values_are_read(kind, text, value):
         (Network(), "192.0.2.7/24"),
         (Network(), "192.0.2.0/255"),
         (Port(), "65536"),
+        (Port(), "0"),
+        (Port(listen=True), "-1"),
         (Domain(), ".example"),
         (Domain(), "a..b"),
         (Domain(), "."),

@@ -1,4 +1,5 @@
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,8 @@ TAS = 300
 
 
 class Queue:
-    def __init__(self, root):
+    def __init__(self, root, copies):
+        self.copies = copies
         self.home, self.lost = root / "defedb", root / "lost+found"
         self.home.mkdir()
         self.lost.mkdir()
@@ -34,6 +36,15 @@ class Queue:
         return db
 
     def fill(self, tas=TAS):
+        """Puts records into the empty store: once for each number of transactions, later it copies the files."""
+        copy = self.copies / str(tas)
+        if not copy.exists():
+            self.fill_anew(tas)
+            shutil.copytree(self.home, copy)
+        shutil.copytree(copy, self.home, dirs_exist_ok=True)
+        return self.everything
+
+    def fill_anew(self, tas=TAS):
         self.db.open()
         long = Reply(451, text="x" * 6000)  # on pages of its own
         self.db.store(
@@ -42,7 +53,6 @@ class Queue:
         )
         self.db.checkpoint()
         self.db.close()
-        return self.everything
 
     everything = frozenset((ta_id(n), idx) for n in range(TAS) for idx in range(3))
 
@@ -73,9 +83,15 @@ class Queue:
             path.unlink()
 
 
+@pytest.fixture(scope="session")
+def copies(tmp_path_factory):
+    """Where filled stores are kept."""
+    return tmp_path_factory.mktemp("filled")
+
+
 @pytest.fixture
-def queue(tmp_path):
-    made = Queue(tmp_path)
+def queue(tmp_path, copies):
+    made = Queue(tmp_path, copies)
     yield made
     made.db.close()
 
@@ -274,12 +290,12 @@ def test_missing_log_files_are_survived(queue):
     assert queue.keys() == queue.everything
 
 
-def test_log_files_at_another_place_are_put_aside_there(tmp_path):
-    queue = Queue(tmp_path)
+def test_log_files_at_another_place_are_put_aside_there(tmp_path, copies):
+    queue = Queue(tmp_path, copies)
     logs = tmp_path / "logs"
     logs.mkdir()
     queue.db = queue.keeping(DefeDb(queue.home, 1 << 20, logs))
-    queue.fill()
+    queue.fill_anew()
     queue.spoil("defedb.db", 0)
     assert queue.open()
     assert queue.keys() == queue.everything
@@ -320,11 +336,11 @@ class CutFiles(Files):
         super().unlink(path)
 
 
-def test_it_may_be_cut_anywhere_and_run_again(tmp_path, monkeypatch):
+def test_it_may_be_cut_anywhere_and_run_again(tmp_path, copies, monkeypatch):
     cuts = 0
     for cut in range(1, 60):
         (tmp_path / str(cut)).mkdir()
-        queue = Queue(tmp_path / str(cut))
+        queue = Queue(tmp_path / str(cut), copies)
         queue.fill(30)
         queue.spoil("defedb.db", 0)
         files = CutFiles(cut)

@@ -49,9 +49,8 @@ DAY_S = 86_400
 
 @pytest.fixture
 def sink(tmp_path):
-    made = KeepingSink(tmp_path / "maildir")
-    yield made
-    made.stop()
+    with KeepingSink(tmp_path / "maildir") as made:
+        yield made
 
 
 @pytest.fixture

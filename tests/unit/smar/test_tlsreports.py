@@ -151,6 +151,31 @@ def test_a_shortage_while_a_file_is_read_does_not_cost_what_was_counted(gate, mo
     assert gate.today(1) == before
 
 
+def test_a_full_disk_costs_no_count_and_is_told(gate, monkeypatch):
+    gate.session()
+    gate.today(1)
+    gate.counts.write()
+    gate.session()
+    before = gate.today(2)
+    with monkeypatch.context() as short:
+        short.setattr(os, "write", no_space)
+        short.setattr(os, "fsync", no_space)
+        gate.counts.write()
+    assert "func=smar.tlsrpt_file" in str(gate.asker.log)
+    gate.restart()
+    (kept,) = gate.today(1)
+    assert kept.good == 1, "what was written before is whole"
+    gate.session()
+    gate.today(2)
+    gate.counts.write()
+    gate.restart()
+    assert gate.today(2) == before, "it is written when there is room again"
+
+
+def no_space(*_args):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def no_memory(_day, _content):
     raise OSError(errno.ENOMEM, "Cannot allocate memory")
 

@@ -16,6 +16,7 @@ from contrib.lib.gateway import wait_until
 from meta1g.db.cdb import Cdb
 from meta1g.rcb.common import DeliveryAgent, ServerAddr
 from meta1g.rcb.smtpc_qmgr import PROTOCOL, Deliver, DeliverRcpt, DeliveryResult, QmgrHelloC, SmtpcHello
+from tests.fakes.forked import ForkedProcess
 from tests.fakes.rcb_peer import RcbPeer, accept, listen
 
 CONF = """\
@@ -96,9 +97,12 @@ def running(
     conf.write_text(CONF.format(queue=queue, options=options, step_s=step_s))
     server = listen(queue / "qmgr/smtpc")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "FAULTS": faults}
-    if faults:
-        program = ("tests.fakes.faulty", *program)
-    process = subprocess.Popen([sys.executable, "-m", *program, "-f", str(conf)], env=environment, stderr=errors, bufsize=0)
+    process: ForkedProcess | subprocess.Popen[bytes]
+    if faults or len(program) > 1:
+        command = [sys.executable, "-m", *(("tests.fakes.faulty",) if faults else ()), *program, "-f", str(conf)]
+        process = subprocess.Popen(command, env=environment, stderr=errors, bufsize=0)
+    else:
+        process = ForkedProcess(*program, ["-f", str(conf)], env=environment, stderr=errors)
     try:
         qmgr = accept(server, PROTOCOL)
         request_id, hello = qmgr.expect(SmtpcHello)
@@ -108,11 +112,12 @@ def running(
         yield made
         made.qmgr.close()
     finally:
-        process.terminate()
-        assert process.wait(15) == ends_with
-        if process.stderr is not None:
-            process.stderr.close()
-        server.close()
+        with server, process:  # this closes the pipe of the process and waits for it
+            process.terminate()
+            try:
+                assert process.wait(15) == ends_with
+            finally:
+                process.kill()
 
 
 @pytest.fixture

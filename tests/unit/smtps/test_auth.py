@@ -24,7 +24,7 @@ from meta1g.sasl.scram import ScramClient
 from meta1g.sasl.stored import make_stored
 from tests.fakes.certificates import make_certificate
 from tests.fakes.fake_dovecot import FakeDovecot
-from tests.fakes.smtps_process import ROOT, WAIT_S, SmtpsProcess
+from tests.fakes.smtps_process import ROOT, WAIT_S, Client, SmtpsProcess
 
 ANN = "ann@example.org"
 
@@ -243,6 +243,30 @@ def test_a_flood_of_one_client_leaves_places_to_others_and_ends_in_454(tmp_path,
         assert set(answers) == {"535 5.7.8", "454 4.7.0"}
         with process.client() as other:
             other.command("NOOP", "250")
+
+
+def test_who_comes_behind_many_guesses_of_several_clients_waits_for_one_of_each(tmp_path):
+    """Checks of passwords go by turns of clients: what others have waiting is no matter."""
+    slow = write_users(tmp_path, f"{ANN}:{make_stored('SCRAM-SHA-256', 'pencil', b'salt' * 4, 150_000)}")
+    options = auth(f"password_file = {slow}; max_user_failures = 999; max_client_failures = 999;")
+    guessers = [f"127.0.0.{number}" for number in range(2, 6)]
+    with SmtpsProcess(tmp_path / "q", options) as process, contextlib.ExitStack() as stack:
+        flood = [stack.enter_context(Client(process.port, source=source)) for source in guessers for _ in range(8)]
+        other = stack.enter_context(process.client())
+        for client in flood:
+            client.expect("220 ")
+            client.command("EHLO guess.example", "250-mx.example")
+        for client in flood:
+            client.send(plain(password="x").encode() + b"\r\n")
+        process.wait_log(r"func=smtps\.auth_failed")
+        before = sum("func=smtps.auth_failed," in line for line in process.log)
+        other.command(plain(), "235")
+        process.wait_log(r"func=smtps\.auth,")
+        meanwhile = sum("func=smtps.auth_failed," in line for line in process.log) - before
+        at_once = max(1, (os.cpu_count() or 1) // 2)
+        assert meanwhile <= 2 * len(guessers) * at_once, "about one of each; all would be some thirty"
+        for client in flood:
+            client.expect("535 5.7.8")
 
 
 # -- the password file

@@ -11,7 +11,7 @@ import pytest
 from meta1g.base.reply import Reply
 from meta1g.base.sysexits import EX_SOFTWARE
 from meta1g.rcb.smtps_qmgr import CloseSession, SmtpsContained, Throttle
-from tests.fakes.smtps_process import WAIT_S, SmtpsProcess
+from tests.fakes.smtps_process import WAIT_S, NewSmtpsProcess
 
 CONTENT = b"Subject: x\r\n\r\nhello\r\n"
 
@@ -23,14 +23,14 @@ def hurt(tmp_path, monkeypatch):
 
         def start(fault, options=""):
             monkeypatch.setenv("W_SMTPS", f"-m tests.fakes.hurt_smtps {fault}")
-            return stack.enter_context(SmtpsProcess(tmp_path, options))
+            return stack.enter_context(NewSmtpsProcess(tmp_path, options))
 
         yield start
 
 
 @pytest.fixture
 def smtps(tmp_path):
-    with SmtpsProcess(tmp_path) as process:
+    with NewSmtpsProcess(tmp_path) as process:
         yield process
 
 
@@ -142,7 +142,7 @@ def test_a_step_of_stopping_that_fails_does_not_keep_the_process_alive(hurt):
 
 
 def test_a_log_that_cannot_be_opened_at_sigusr1_costs_nothing(tmp_path):
-    smtps = SmtpsProcess(tmp_path)
+    smtps = NewSmtpsProcess(tmp_path)
     log = tmp_path / "smtps.log"
     smtps.config.write_text(smtps.config.read_text().replace("smtps {", f'smtps {{ log {{ file = "{log.name}"; }}', 1))
     smtps.wait_log = lambda pattern: [None, _wait_port(log)]

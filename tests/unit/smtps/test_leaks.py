@@ -10,7 +10,7 @@ from meta1g.base.reply import Reply
 from meta1g.rcb.smtps_qmgr import CloseSession, NewSession
 from meta1g.smtps.limits import SMALL_CONTENT_BYTES
 from tests.fakes.milter import FakeMilter
-from tests.fakes.smtps_process import WAIT_S, SmtpsProcess
+from tests.fakes.smtps_process import WAIT_S, NewSmtpsProcess
 
 CONTENT = b"Subject: x\r\n\r\nhello\r\n"
 
@@ -24,7 +24,7 @@ def smtps(tmp_path, monkeypatch):
 @contextlib.contextmanager
 def started(directory, monkeypatch, more=""):
     monkeypatch.setenv("W_SMTPS", "-m tests.fakes.leak_report meta1g.smtps.main")
-    with SmtpsProcess(directory, f"max_bad_commands = 2; {more}") as process:
+    with NewSmtpsProcess(directory, f"max_bad_commands = 2; {more}") as process:
         with process.client() as client:
             client.message(CONTENT)  # what is made once, is made now
             client.command("QUIT", "221")

@@ -21,14 +21,14 @@ from meta1g.rcb.mcp_child import PROTOCOL, FdTaken, PassFd
 from meta1g.rcb.smtps_qmgr import CloseSession, CloseTransaction, DiscardTransaction, NewSession, NewTransaction, Throttle
 from meta1g.rcb.smtps_smar import Verdict, VerdictFlags
 from tests.fakes.rcb_peer import RcbPeer
-from tests.fakes.smtps_process import WAIT_S, SmtpsProcess
+from tests.fakes.smtps_process import WAIT_S, NewSmtpsProcess
 
 CONTENT = b"Subject: x\r\n\r\nhello\r\n"
 
 
 @pytest.fixture
 def smtps(tmp_path):
-    with SmtpsProcess(tmp_path) as process:
+    with NewSmtpsProcess(tmp_path) as process:
         yield process
 
 
@@ -48,7 +48,7 @@ def envelope(client):
 
 def test_qmgr_hears_who_wants_a_sender_for_each_recipient_and_what_no_report_may_answer(tmp_path):
     replied = b"Auto-Submitted: auto-replied\r\n" + CONTENT
-    with SmtpsProcess(tmp_path, "flags = { xverp };") as smtps, smtps.client() as client:
+    with NewSmtpsProcess(tmp_path, "flags = { xverp };") as smtps, smtps.client() as client:
         for mail, content in (("<s@example.org> XVERP=-=", CONTENT), ("<s@example.org>", replied)):
             client.command(f"MAIL FROM:{mail}", "250")
             client.command("RCPT TO:<r@example.org>", "250")
@@ -141,7 +141,7 @@ def test_a_transaction_is_lost_with_the_connection_to_qmgr(smtps):
 
 @pytest.fixture
 def impatient(tmp_path):
-    with SmtpsProcess(tmp_path, "wait_for_link = 1s;") as process:
+    with NewSmtpsProcess(tmp_path, "wait_for_link = 1s;") as process:
         yield process
 
 
@@ -165,7 +165,7 @@ def test_without_smar_nobody_is_served(impatient):
 
 
 def test_nobody_is_accepted_before_qmgr_and_smar_have_been_there(tmp_path):
-    smtps = SmtpsProcess(tmp_path)
+    smtps = NewSmtpsProcess(tmp_path)
     smtps.config.write_text(smtps.config.read_text().replace("wait_for_server = 10", "wait_for_server = 0"))
     try:
         smtps.start()  # it is ready all the same: mcp must not wait for ever
@@ -180,7 +180,7 @@ def test_nobody_is_accepted_before_qmgr_and_smar_have_been_there(tmp_path):
 
 
 def test_sigterm_ends_a_process_that_still_waits_for_its_peers(tmp_path):
-    smtps = SmtpsProcess(tmp_path)
+    smtps = NewSmtpsProcess(tmp_path)
     smtps.config.write_text(smtps.config.read_text().replace("wait_for_server = 10", "wait_for_server = 0"))
     smtps.start()
     assert smtps.end() == 0
@@ -203,7 +203,7 @@ def test_a_client_that_waits_for_a_link_waits_on_when_the_process_ends_and_the_n
     """As mcp does it: the listening socket outlasts the process."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         for number in (1, 2):
-            smtps = SmtpsProcess(tmp_path / str(number))
+            smtps = NewSmtpsProcess(tmp_path / str(number))
             text = smtps.config.read_text().replace("start_action = wait", 'start_action = pass; pass_fd_socket = "smtps/fds"')
             smtps.config.write_text(text)
             (smtps.queue / "smtps").mkdir(exist_ok=True)
@@ -401,6 +401,22 @@ def test_sigterm_lets_the_open_transaction_end_and_takes_no_other(smtps):
     assert len(smtps.content_files()) == 1
 
 
+def test_a_stop_waits_for_no_link_that_goes_away_with_it(smtps):
+    """All processes are told to stop at the same time: SMAR does not come back to answer what it was asked."""
+    with smtps.client() as client:
+        client.command("MAIL FROM:<s@example.org>", "250")
+        smtps.smar.stop()
+        smtps.wait_log("func=smtps.link_lost, component=smar")
+        client.send(b"RCPT TO:<r@example.org>\r\n")
+        smtps.process.send_signal(signal.SIGTERM)
+        begun = time.monotonic()
+        client.expect("451 4.3")
+        assert time.monotonic() - begun < 5, "wait_for_link is twice that"
+        client.send(b"QUIT\r\n")
+        client.expect("221")
+    assert smtps.process.wait(WAIT_S) == 0
+
+
 def test_the_end_of_mcp_ends_the_process(smtps):
     os.close(smtps.alive_fd)
     assert smtps.process.wait(WAIT_S) == 0
@@ -409,7 +425,7 @@ def test_the_end_of_mcp_ends_the_process(smtps):
 
 @pytest.fixture
 def with_file(tmp_path):
-    with SmtpsProcess(tmp_path) as process:
+    with NewSmtpsProcess(tmp_path) as process:
         process.end()
         text = process.config.read_text()
         process.config.write_text(text.replace("smtps {", 'smtps { log { file = "smtps.log"; }', 1))
@@ -430,7 +446,7 @@ def test_the_log_goes_to_its_file_which_is_opened_again_on_sigusr1(with_file, tm
 
 
 def test_sockets_are_taken_from_mcp(tmp_path):
-    process = SmtpsProcess(tmp_path)
+    process = NewSmtpsProcess(tmp_path)
     text = process.config.read_text().replace("start_action = wait", 'start_action = pass; pass_fd_socket = "smtps/fds"')
     process.config.write_text(text)
     (tmp_path / "smtps").mkdir(exist_ok=True)
@@ -478,7 +494,7 @@ def test_a_wrong_index_is_refused_before_anything_is_opened(tmp_path):
 
 def test_a_port_in_use_is_named(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        process = SmtpsProcess(tmp_path)
+        process = NewSmtpsProcess(tmp_path)
         port = taken.getsockname()[1]
         process.config.write_text(process.config.read_text().replace("port = 0", f"port = {port}"))
         ended = subprocess.run(

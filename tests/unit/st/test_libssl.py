@@ -341,7 +341,11 @@ def dh_bits(server):
         assert isinstance(st.st_thread_join(later(tls.st_tls_accept, nfd, server, LIMIT)), tls.TlsInfo)
     finally:
         st.st_netfd_close(nfd)
-        output, _ = client.communicate(timeout=20)
+        with client:  # this closes its pipes and waits for it, whatever becomes of it
+            try:
+                output, _ = client.communicate(timeout=20)
+            finally:
+                client.kill()
     return int(re.search(r"Server Temp Key: DH, (\d+) bits", output)[1])
 
 

@@ -77,14 +77,14 @@ def running(tmp_path, place):
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
-    try:
-        assert "pmilter.start" in process.stderr.readline()
-        yield process
-    finally:
-        process.terminate()
-        assert process.wait(DEADLINE_S) == 0
-        rest = process.stderr.read()
-        process.stderr.close()
+    with process:  # this closes its pipe, whatever becomes of it
+        try:
+            assert "pmilter.start" in process.stderr.readline()
+            yield process
+        finally:
+            process.terminate()
+            assert process.wait(DEADLINE_S) == 0
+            rest = process.stderr.read()
     assert "pmilter.stop" in rest
     assert "pmilter.server" in rest
 

@@ -155,8 +155,11 @@ def test_two_at_the_same_time_lose_nothing(tmp_path):
         subprocess.Popen([*command, f"user{number}", *FAST], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         for number in range(6)
     ]
-    for process in started:
-        assert process.communicate(b"pencil\n", 60)[1] == b""
+    with contextlib.ExitStack() as stack:
+        for process in started:
+            stack.enter_context(process)
+        for process in started:
+            assert process.communicate(b"pencil\n", 60)[1] == b""
     read, wrong = read_users(path.read_text(), "users")
     assert (sorted(read.names()), wrong) == ([f"user{number}" for number in range(6)], [])
 

@@ -8,6 +8,7 @@ Pure.  Ref: meta1.conf(5), grammar; docs/filter-authentication.md.
 from typing import Final
 
 from meta1g.conf.manual import other_markdown
+from meta1g.conf.port import Port
 from meta1g.conf.schema import Naming, Origin, SectionDef, option
 from meta1g.conf.values import (
     AbsolutePath,
@@ -20,7 +21,6 @@ from meta1g.conf.values import (
     IpAddress,
     ListOf,
     Network,
-    Port,
     Size,
     Text,
     Time,

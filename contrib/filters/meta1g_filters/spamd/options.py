@@ -10,6 +10,7 @@ from typing import Final
 
 from meta1g.base.dataclass import dataclass
 from meta1g.conf.manual import other_markdown
+from meta1g.conf.port import Port
 from meta1g.conf.schema import Origin, SectionDef, option
 from meta1g.conf.values import (
     AbsolutePath,
@@ -20,7 +21,6 @@ from meta1g.conf.values import (
     IpAddress,
     ListOf,
     Network,
-    Port,
     Scalar,
     Size,
     Time,

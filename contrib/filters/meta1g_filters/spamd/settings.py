@@ -109,8 +109,6 @@ def _server_problems(section: Section) -> Iterator[Problem]:
         return
     if section.given("path"):
         yield Problem(section.place("path"), "path: a spamd with a path has type = unix;")
-    if not section.get("port"):
-        yield Problem(section.place("port"), "port: 0 cannot be connected to; name the port of spamd")
 
 
 def _time_problems(conf: Section) -> Iterator[Problem]:

@@ -229,7 +229,7 @@ def test_the_next_server_is_asked_and_a_hanging_one_leaves_it_time(session, spam
         ("reject_score = 5; hold_score = 5;", "1:19: hold_score: is that of reject_score, which would act alone; change one"),
         ('spamd { path = "/x"; }', "1:9: path: a spamd with a path has type = unix;"),
         ("spamd { type = unix; }", "1:1: a spamd of type unix needs path"),
-        ("spamd { port = 0; }", "1:9: port: 0 cannot be connected to"),
+        ("spamd { port = 0; }", "1:16: port: 0 cannot be connected to"),
         ("connect_timeout = 2m;", "1:1: connect_timeout: is longer than timeout"),
         ('user = "a b";', "1:8: user: a b is no user"),
         ('reject_text = "caf\u00e9";', "1:15: reject_text: has to be 1 to 100 printable characters of ASCII"),

@@ -1,6 +1,7 @@
 """metalog as a program on files: what is asked for is found by every way, in every format, packed and rotated."""
 
 import bz2
+import contextlib
 import gzip
 import json
 import lzma
@@ -310,10 +311,15 @@ def test_memory_is_bounded_and_what_is_left_out_is_counted(capsys, log, monkeypa
     assert "passed over: 1 further messages, older" in said.err
 
 
+@contextlib.contextmanager
 def run(*arguments, **how):
     command = [sys.executable, "-c", "from meta1g.tools.metalog.main import run; run()", *map(str, arguments)]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, **how)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, **how) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
 
 
 def test_standard_input_is_read_as_often_as_it_is_needed(log):
