@@ -72,6 +72,11 @@ def translate(module: Module, where: Path, error: "bdb.DBError") -> Meta1Error:
     return BugError(module, f"{where}: the environment needs recovery, which runs at the next start: {text_of(error)}")
 
 
+def said_by_library(error: BugError) -> str:
+    """Gives what the library said if the error is one of translate(), else nothing."""
+    return text_of(error.__cause__) if isinstance(error.__cause__, bdb.DBError) else ""
+
+
 def log_place(directory: Path) -> Path:
     """Gives the directory of the log files of an environment."""
     with contextlib.suppress(FileNotFoundError):

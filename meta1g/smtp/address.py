@@ -41,7 +41,7 @@ _ODD_DOTS: Final = re.compile(r"([A-Za-z0-9!#$%&'*+/=?^_`{|}~.\-]+)@")
 _UODD_DOTS: Final = re.compile(rf"((?:[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.\-]|{_OTHER})+)@")
 _LOCAL_SENDER: Final = re.compile(rf"[^@\"]+|{_UQUOTED}")
 #: What clients write that mean an address literal: any address, with or without tag; RFC 5321 4.1.3 has no zone.
-_BRACKET_NAME: Final = re.compile(r"\[[A-Za-z0-9._:\-]*\]?")
+_BRACKET_NAME: Final = re.compile(r"\[[A-Za-z0-9._:\-]*\]?[A-Za-z0-9._:\-]*")
 _NOT_IN_EHLO: Final = re.compile(r"[^A-Za-z0-9!#$%&'*+/=?^_`{|}~.:\[\]\-]")
 
 

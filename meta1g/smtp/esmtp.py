@@ -239,12 +239,13 @@ def _parse(text: str, table: Mapping[str, Parameter], offered: frozenset[Ext]) -
         row = table.get(match[1].upper())
         if row is None or row.ext not in offered:
             return replies.UNKNOWN_PARAMETER
-        if row.field in values:
-            return replies.BAD_PARAMETER
         try:
-            values[row.field] = row.check(match[2] or "")
+            value = row.check(match[2] or "")
         except ValueError:
             return replies.BAD_PARAMETER
+        if row.field in values and (row.ext is Ext.DSN or values[row.field] != value):  # those of DSN: RFC 3461 4
+            return replies.BAD_PARAMETER
+        values[row.field] = value
     return values
 
 

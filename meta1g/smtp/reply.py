@@ -14,7 +14,10 @@ from meta1g.base.errors import Module, TempError
 from meta1g.base.reply import Reply, printable
 from meta1g.smtp.limits import PEER_REPLY_LINE_MAX_BYTES, PEER_REPLY_LINES_END, PEER_REPLY_MAX_LINES
 
-_LINE: Final = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+#: Some servers write a tab; those that wait for a blank then wait in vain.
+_LINE: Final = re.compile(rb"([2-5][0-9][0-9])(?:([ \t-])(.*))?", re.DOTALL)
+#: What is a line of a reply for a liberal reader, too.
+_LIKE_A_LINE: Final = re.compile(rb"([2-5][0-9][0-9])(?=([^0-9A-Za-z]))(.*)", re.DOTALL)
 _ECODE: Final = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$)")
 CR_LF: Final = b"\r\n"
 
@@ -76,7 +79,8 @@ class ReplyParser:
 
         Args:
             data: the bytes.
-            liberal: lines that are no reply lines are passed over (`nonsense`).
+            liberal: a code may end at any character but a letter or digit; lines that are no reply lines are passed over
+                (`nonsense`).
 
         Returns:
             The replies that are complete now; check() tells what is wrong behind them.
@@ -101,7 +105,7 @@ class ReplyParser:
             lines += self._last_bare_lines()
         for line in lines:
             try:
-                last = self._is_last(line)
+                last = self._is_last(line, liberal=liberal)
             except ReplyError as error:
                 if not liberal:
                     raise
@@ -132,9 +136,9 @@ class ReplyParser:
         self._buffer = b""
         return lines
 
-    def _is_last(self, line: bytes) -> bool:
+    def _is_last(self, line: bytes, *, liberal: bool) -> bool:
         """Takes one line; tells whether it ends its reply."""
-        match = _LINE.fullmatch(line)
+        match = _LINE.fullmatch(line) or (_LIKE_A_LINE.fullmatch(line) if liberal else None)
         if match is None or len(line) > PEER_REPLY_LINE_MAX_BYTES:
             raise ReplyError(f"not a reply: {_text(line[:80])}")
         self._count += 1

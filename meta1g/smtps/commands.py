@@ -31,8 +31,10 @@ from meta1g.smtps.transaction import Transaction
 
 #: What the log shows of a line that may be part of a password.
 _HUSHED: Final = b"..."
-#: What is offered under TLS only, and brings a parameter of MAIL.
-_UNDER_TLS: Final = frozenset((Ext.REQUIRETLS,))
+#: Parameters of MAIL that are understood whatever is offered: without trust AUTH= says nothing (RFC 4954 5).
+_UNDERSTOOD: Final = frozenset((Ext.AUTH,))
+#: The same under TLS, where REQUIRETLS is offered.
+_UNDER_TLS: Final = _UNDERSTOOD | {Ext.REQUIRETLS}
 
 
 def handle(dialogue: Dialogue, line: bytes) -> None:
@@ -218,7 +220,7 @@ def _sender_question(dialogue: Dialogue, ta: Transaction) -> CheckMail:
 
 def _offered_now(dialogue: Dialogue) -> frozenset[Ext]:
     names = dialogue.settings.offered_names
-    return names if dialogue.tls is None else names | _UNDER_TLS
+    return names | (_UNDERSTOOD if dialogue.tls is None else _UNDER_TLS)
 
 
 def _parse_mail(argument: str, offered: frozenset[Ext], lenient: Leniency) -> tuple[Address, MailParams] | Reply:

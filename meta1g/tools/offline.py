@@ -14,7 +14,10 @@ from typing import Final
 
 from meta1g.base import cli, paths, sysexits
 from meta1g.base.dataclass import dataclass
+from meta1g.base.errors import BugError
 from meta1g.base.logtext import sanitize
+from meta1g.db.bdb import said_by_library
+from meta1g.db.damage import DamageError
 from meta1g.db.defedb import DefeDb
 from meta1g.db.defedb_base import Keeper
 from meta1g.db.defedb_pages import record_of
@@ -108,15 +111,39 @@ def name_damaged(file: Path, key: bytes, value: bytes, why: str) -> bool:
 
 @contextlib.contextmanager
 def open_defedb(queue: Path, keeper: Keeper = name_damaged) -> Iterator[DefeDb]:
-    """Opens DEFEDB with the identity of its owner; damaged records stay, and are named by the keeper."""
+    """Opens DEFEDB with the identity of its owner; damaged records stay, and are named by the keeper.
+
+    Raises:
+        UnreadableError: its files are damaged, which shows now or while the block uses them.
+    """
     directory = queue / paths.DEFEDB_DIRECTORY
-    with owner_of(directory):
+    with owner_of(directory), _readable(directory):
         defedb = DefeDb(directory, CACHE_BYTES, keeper=keeper)
         defedb.open()
         try:
             yield defedb
         finally:
             defedb.close()
+
+
+class UnreadableError(cli.CliError):
+    """The files of DEFEDB are damaged, not only single records."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}; metaqueue repair, or the next start of qmgr, saves what can be read", sysexits.EX_DATAERR)
+
+
+@contextlib.contextmanager
+def _readable(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except DamageError as error:
+        raise UnreadableError(error.cause) from error
+    except BugError as error:
+        said = said_by_library(error)
+        if not said:
+            raise
+        raise UnreadableError(f"{directory}: damaged: {said}") from error
 
 
 def complain(text: str) -> None:

@@ -89,9 +89,15 @@ def _pairs(result: Mapping[str, Any]) -> str:
     return "\n".join(f"{key:{width}}  {value}" for key, value in result.items())
 
 
+def _word(value: object) -> object:
+    """Gives a value as it stands in a table; a dash for nothing."""
+    text = " ".join(map(str, value)) if isinstance(value, list) else value
+    return "-" if text in (None, "") else text
+
+
 def _status(result: Mapping[str, Any]) -> str:
     shown = with_times({key: value for key, value in result.items() if key not in ("components", "filters", "trouble")})
-    parts = [_pairs(shown)]
+    parts = [_pairs({key: _word(value) for key, value in shown.items()})]
     if result["filters"]:
         parts.append(columns(_FILTERS, result["filters"]))
     rows = result.get("components")

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from meta1g.base import paths
-from meta1g.base.errors import BugError
 from meta1g.base.log import FdSink, Log
 from meta1g.db.cdb import Cdb, ContentError
 from meta1g.db.damage import DamageError
@@ -15,7 +14,7 @@ from meta1g.db.defedb import DefeDb
 from meta1g.db.defedb_salvage import catastrophic, open_or_salvage
 from meta1g.db.ibdb_reader import ibdb_files
 from meta1g.db.lostfound import LostFound
-from meta1g.tools.offline import CACHE_BYTES, PROG, of_files, open_defedb, owner_of
+from meta1g.tools.offline import CACHE_BYTES, PROG, UnreadableError, of_files, open_defedb, owner_of
 
 _PIECE_BYTES = 1 << 20
 
@@ -37,21 +36,25 @@ def problems(queue: Path, *, content: bool) -> Iterator[str]:
         found.append(f"{file}: {why}")
         return False
 
-    with open_defedb(queue, name) as defedb:
-        for ta_id in defedb.ta_ids():
-            ta = defedb.get_ta(ta_id)
-            if ta is not None:
-                known[ta.cdb_id] = (ta.size_bytes, ta.checksum)
-        try:
-            defedb.check()
-        except (BugError, DamageError) as error:
-            found.append(error.cause)
+    all_known = True
+    try:
+        with open_defedb(queue, name) as defedb:
+            for ta_id in defedb.ta_ids():
+                ta = defedb.get_ta(ta_id)
+                if ta is not None:
+                    known[ta.cdb_id] = (ta.size_bytes, ta.checksum)
+            try:
+                defedb.check()
+            except DamageError as error:
+                found.append(error.cause)
+    except UnreadableError as error:
+        found.append(str(error))
+        all_known = False
     yield from dict.fromkeys(found)
     for cdb_id, (size, checksum) in sorted(known.items()):
         yield from _content(cdb, cdb_id, size, checksum, whole=content)
-    for cdb_id, _ in cdb.ids():
-        if cdb_id not in known:
-            yield f"{cdb.path(cdb_id)}: no envelope refers to it; qmgr removes it"
+    if all_known:
+        yield from (f"{cdb.path(one)}: no envelope refers to it; qmgr removes it" for one, _ in cdb.ids() if one not in known)
 
 
 def _content(cdb: Cdb, cdb_id: str, size: int, checksum: int | None, *, whole: bool) -> Iterator[str]:

@@ -133,7 +133,9 @@ def counts(result: Mapping[str, Any]) -> str:
         rows = [{"key": key, "total": total} for key, total in zip([*bounds, "older"], result["ages"], strict=True)]
     else:
         rows = list(_count_rows(result))
-    table = Table((Column("recipients", lambda row: f"{row['total']:>10}"), Column(result["by"], lambda row: row["key"])))
+    table = Table(
+        (Column("recipients", lambda row: f"{row['total']:>10}"), Column(result["by"], lambda row: row["key"] or "<>"))
+    )
     return "\n".join(table.lines([*rows, {"key": "all together", "total": result["total"]}]))
 
 

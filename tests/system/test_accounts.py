@@ -178,6 +178,35 @@ def test_root_may_change_the_queue_and_nobody_may_not(site):
     assert "r@waits.example" not in result.stdout
 
 
+def asked_as_nobody(site: Site, groups: list[int], *words: str) -> tuple[int, str]:
+    """Runs qmgrctl under an account of no component that is a member of groups; gives exit code and output."""
+    command = [site.gateway.python, "-c", "from meta1g.tools.qmgrctl import run; run()", "-f", str(site.gateway.conf), *words]
+    result = subprocess.run(
+        command, user="nobody", group="nogroup", extra_groups=groups, env=site.gateway.environment(), cwd="/",
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    return result.returncode, result.stdout + result.stderr
+
+
+def test_members_of_groups_see_what_the_manual_says(site):
+    ta_id = site.waiting.name
+    looks = [IDS["qmgr"]]
+    assert asked_as_nobody(site, [], "show", ta_id)[0] == 77
+    code, said = asked_as_nobody(site, looks, "show", ta_id)
+    assert (code, "<r@waits.example>" in said) == (0, True), said
+    assert asked_as_nobody(site, looks, "--dry-run", "hold", ta_id) == (
+        0, "nothing was changed; it would be:\nheld  1\n"
+    )  # fmt: skip
+    for order in (["hold", ta_id], ["remove", "all"], ["stop"], ["limits", "default"], ["forget", "all"]):
+        code, said = asked_as_nobody(site, looks, *order)
+        assert (code, "for root and the account of qmgr only" in said) == (77, True), said
+    for part in ("--header", "--body"):
+        code, said = asked_as_nobody(site, looks, part, "show", ta_id)
+        assert (code, said.count("\n"), "hello" in said) == (77, 1, False), said
+        code, said = asked_as_nobody(site, [*looks, IDS["smtpc"]], part, "show", ta_id)
+        assert (code, ("hello" if part == "--body" else "Subject: test") in said) == (0, True), said
+
+
 def test_setup_a_second_time_changes_nothing(site):
     gateway = site.gateway
     result = gateway.run_tool("setup_dirs", "-f", str(gateway.conf))

@@ -33,7 +33,7 @@ class QueuedRcpt:
     Args:
         ta: its transaction; None if nobody knows it.
         rcpt: its record.
-        where: where it is: `defedb`, or `aq` and its state there.
+        where: where it is: `defedb`, or `aq`, its state there, and what was ordered meanwhile.
         place: where its domain goes, as far as that is known.
         servers: names of the server that it waits for, or was tried at.
     """
@@ -53,7 +53,8 @@ class QueuedRcpt:
     def of_aq(cls, rcpt: AqRcpt) -> "QueuedRcpt":
         """Makes the entry of a recipient in AQ.  Caller holds AQ."""
         servers = (rcpt.server.host,) if rcpt.servers else ()
-        return cls(rcpt.ta.record, rcpt.record, f"aq {rcpt.state.name.lower()}", rcpt.place, servers)
+        ordered = f", {rcpt.order.name.lower()} ordered" if rcpt.order else ""
+        return cls(rcpt.ta.record, rcpt.record, f"aq {rcpt.state.name.lower()}{ordered}", rcpt.place, servers)
 
     @property
     def id(self) -> RcptId:

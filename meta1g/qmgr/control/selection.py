@@ -144,7 +144,9 @@ KEYS: Final[Mapping[str, Condition]] = {
     ),
     "age": Condition("time in the queue: `2d` at least, `..10m` at most, `1h..2d` between", _age),
     "status": Condition("text that the last status contains, such as `450` or `mailbox full`", _status),
-    "state": Condition("`deferred` (waits for its next try), `held`, or `active` (in the active queue)", _state),
+    "state": Condition(
+        "state of the recipient: `deferred` (waits for its next try), `held`, or `active` (in the active queue)", _state
+    ),
 }
 _SHORT: Final = {"rcpt": "recipient", "dest": "destination"}
 

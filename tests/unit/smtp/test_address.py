@@ -216,7 +216,13 @@ def test_the_argument_of_ehlo_cannot_do_harm_in_a_field(argument, text):
     assert ehlo_text(argument, strict=False) == text
 
 
-@pytest.mark.parametrize("argument", ["[IPv6:::1%(x]", "[fe80::1%eth0]", "[a b]", "[a](b", "[\u00fc]"])
+@pytest.mark.parametrize("argument", ["[192.0.2.1]:587", "[192.0.2.1].local", "[192.0.2.1", "[]"])
+def test_what_is_like_a_literal_does_no_harm_in_a_field(argument):
+    assert ehlo_text(argument, strict=False) == argument
+    assert ehlo_text(argument, strict=True) is None
+
+
+@pytest.mark.parametrize("argument", ["[192.0.2.1]]", "[IPv6:::1%(x]", "[fe80::1%eth0]", "[a b]", "[a](b", "[\u00fc]"])
 def test_what_begins_as_a_literal_is_one_of_names_and_addresses(argument):
     assert ehlo_text(argument, strict=False) is None
 

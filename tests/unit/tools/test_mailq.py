@@ -125,7 +125,7 @@ def test_counts_and_shapes_are_tables():
         "rows": [{"key": "a.example", "total": 4, "ages": [4, *ages[1:]]}, {"key": "", "total": 1, "ages": [1, *ages[1:]]}],
     }  # fmt: skip
     assert [line.split(None, 1) for line in queueview.counts(result).splitlines()] == [
-        ["recipients", "domain"], ["4", "a.example"], ["1"], ["2", "(others)"], ["7", "all together"],
+        ["recipients", "domain"], ["4", "a.example"], ["1", "<>"], ["2", "(others)"], ["7", "all together"],
     ]  # fmt: skip
     lines = [line.split() for line in queueview.shape(result).splitlines()]
     assert lines[0] == ["domain", "T", *map(str, range(1, 10)), "9+"]
@@ -134,9 +134,11 @@ def test_counts_and_shapes_are_tables():
 
 
 @pytest.mark.parametrize(
-    "options", [("--shape", "age", "--limit", "3"), ("--json", "--wide"), ("--limit", "0"), ("--counts", "x")]
+    "options",
+    [("--shape", "age", "--limit", "3"), ("--json", "--wide"), ("--limit", "0"), ("--limit", "x"), ("--counts", "x")],
 )
-def test_options_that_do_not_go_together_are_refused(options):
+def test_options_that_do_not_go_together_are_refused(options, capsys):
     with pytest.raises(SystemExit) as caught:
         mailq.main(list(options))
     assert caught.value.code == sysexits.EX_USAGE
+    assert "_positive" not in capsys.readouterr().err

@@ -253,6 +253,22 @@ def test_check_names_what_is_wrong_and_changes_nothing(whole):
             assert any(text in line for line in lines), (text, lines)
 
 
+@pytest.mark.parametrize("command", ["check", "list", "export", "import"])
+def test_a_page_that_cannot_be_read_is_named_and_repair_saves_the_rest(whole, command):
+    path = whole / "defedb" / "defedb.db"
+    data = bytearray(path.read_bytes())
+    data[4096 : 4096 + 600] = b"\xa5" * 600
+    path.write_bytes(data)
+    result = call_program("metaqueue", command, whole, stdin='{"meta1g_queue": 1}\n{"total": 0}\n')
+    assert result.returncode == sysexits.EX_DATAERR, result.stderr
+    said = result.stdout if command == "check" else result.stderr
+    assert f"{path.parent}" in said
+    assert "metaqueue repair" in said
+    assert "no envelope refers to it" not in said
+    assert metaqueue("repair", whole).returncode == 0
+    assert metaqueue("check", "--content", whole).stdout == "nothing is wrong\n"
+
+
 def test_check_compares_contents_if_it_is_told_to(whole):
     path = Cdb(whole / "cdb").path(ta_id(4))
     path.write_bytes(path.read_bytes()[:-1] + b"x")

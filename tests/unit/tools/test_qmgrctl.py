@@ -51,6 +51,9 @@ def test_status_shows_the_counters_and_exits_with_0_if_all_is_well(qmgr, ctl):
     wait_until(lambda: qmgr.context.status()["trouble"] == [], lambda: qmgr.context.status()["trouble"])
     lines = dict(line.split(None, 1) for line in ctl("status").splitlines() if len(line.split()) > 1)
     assert (lines["aq"], lines["defedb"], lines["smar"]) == ("0", "0", "1")
+    assert (lines["mode_since"], lines["limits_changed"]) == ("-", "-")
+    ctl("limits", "min_retry_delay=7s", "max_retry_delay=2h")
+    assert "limits_changed   max_retry_delay min_retry_delay\n" in ctl("status")
     assert json.loads(ctl("--json", "status"))["aq"] == 0
 
 

@@ -221,6 +221,10 @@ def busy(qmgr, *rcpts):
 def test_what_is_being_delivered_is_marked_and_a_success_ends_the_order(qmgr, ctl, verb):
     one, agent, job = busy(qmgr, "a@to.example")
     assert ctl.ask(verb, one) == {VERBS[verb].done: 0, "marked": 1}
+    assert [row["where"] for row in ctl.ask("queue")] == [f"aq scheduled, {verb} ordered"]
+    ctl.ask("release", one)
+    assert [row["where"] for row in ctl.ask("queue")] == ["aq scheduled"]
+    ctl.ask(verb, one)
     job.done()
     qmgr.wait_empty()
     assert len(agent.jobs) == 1
