@@ -18,7 +18,7 @@ from meta1g.conf.defs import COMPONENTS, ROOT
 from meta1g.conf.effects import REFUSED, WARNED
 from meta1g.conf.errors import error_of
 from meta1g.conf.grammar import parse
-from meta1g.conf.idle import unused_maps
+from meta1g.conf.idle import idle_warnings
 from meta1g.conf.schema import Naming, OptionDef, SectionDef
 from meta1g.conf.tree import OptionNode, Problem, SectionNode, Source, TreeEntry, Value
 from meta1g.conf.values import LISTED_MAX, Flags, UnknownNameError, nearest, shown, suggest
@@ -55,7 +55,7 @@ def check_text(source: Source, path: Path, *, lenient: bool = False) -> Config:
     config = Config(path, glob, tuple(components), checker.warnings, source.text)
     if problems:
         raise error_of(source, problems, config)
-    for one in unused_maps(glob):
+    for one in idle_warnings(glob):
         checker.warn_of(one.pos, one.message)
     return config
 

@@ -1,4 +1,7 @@
-"""Options that another one leaves without effect: each is refused by name, since what is accepted has effect (I13).
+"""Options that another one leaves without effect: each is named, since what is accepted has effect (I13).
+
+What was written to keep something away is refused: its author believes it kept away.  Of all else he is warned: no mail fares
+otherwise than he means, and who switches TLS off for an hour keeps its certificate in the file.
 
 A row says which options (or flags, or a whole section) of which sections count for nothing, and when.  Values that are the
 default are no offence: smconf -p writes all of them.  What smtps_session_conf and smtpc_session_conf could switch on for one
@@ -52,11 +55,13 @@ class Idle(NamedTuple):
         names: options, or flags as `flags FLAG` and `flags dont_FLAG`; none for the whole section.
         when: tells whether they count for nothing.
         text: what is said; {} stands for the name.
+        protects: a rule of TLS, AUTH, access or filters is skipped; an error, not a warning.
     """
 
     names: tuple[str, ...]
     when: Callable[[Scene], bool]
     text: str
+    protects: bool = False
 
 
 # -- when
@@ -160,6 +165,7 @@ _LISTEN: Final = (
         ("permissions",),
         lambda scene: scene.section.get("type") != "unix" and not scene.section.given("path"),
         "{} belongs to type = unix; remove it or change the type",
+        protects=True,
     ),
 )
 _MAP_USER: Final = (
@@ -169,6 +175,7 @@ _NEEDS: Final = Idle(
     ("violation",),
     lambda scene: not _demands(scene.section),
     "{} counts for nothing, since nothing is demanded; add flags = {{ encrypted }};",
+    protects=True,
 )
 _CIPHERS: Final = Idle(
     ("ciphers",),
@@ -196,11 +203,7 @@ IDLE: Final[Mapping[str, tuple[Idle, ...]]] = {
         ),
     ),
     "smtps milter": (
-        Idle(
-            _WHOLE,
-            _is_passed_by_nothing,
-            "{} is passed by no mail; add it to milters, or remove it",
-        ),
+        Idle(_WHOLE, _is_passed_by_nothing, "{} is passed by no mail; add it to milters, or remove it", protects=True),
     ),
     "smtps tls": (
         Idle(
@@ -217,8 +220,11 @@ IDLE: Final[Mapping[str, tuple[Idle, ...]]] = {
             ("CAcert_file", "CAcert_directory", "CRL_file"),
             lambda scene: _has_certificate(scene.section) and not scene.section.flag("request_cert"),
             "{} is for certificates of clients, which dont_request_cert does not ask for; remove one of the two",
+            protects=True,
         ),
-        Idle(("CRL_file",), _no_authorities, "{} counts for nothing without authorities; add CAcert_file = ...;"),
+        Idle(
+            ("CRL_file",), _no_authorities, "{} counts for nothing without authorities; add CAcert_file = ...;", protects=True
+        ),
         _CIPHERS,
     ),
     "smtps tls server_names": (
@@ -234,6 +240,7 @@ IDLE: Final[Mapping[str, tuple[Idle, ...]]] = {
             _WHOLE,
             lambda scene: scene.is_fixed and _demands(scene.section) and _no_tls(scene.outer),
             "nobody can meet {} with dont_starttls and without implicit_tls; remove one of the two",
+            protects=True,
         ),
     ),
     "smtps auth": (
@@ -253,6 +260,7 @@ IDLE: Final[Mapping[str, tuple[Idle, ...]]] = {
             ("flags dont_starttls",),
             _tls_is_wanted,
             "{} keeps mail back that has to use TLS by tls_policy, mta_sts or trust_ad of smar; remove one of the two",
+            protects=True,
         ),
         Idle(("source_address6",), _no_address_is_ipv4, "source_address and {} are both IPv6; leave one of them"),
     ),
@@ -274,6 +282,7 @@ IDLE: Final[Mapping[str, tuple[Idle, ...]]] = {
             _WHOLE,
             lambda scene: scene.is_fixed and not scene.outer.flag("starttls") and not scene.section.flag("without_tls"),
             "section {} counts for nothing with dont_starttls; remove it, or add without_tls if secrets may go in clear",
+            protects=True,
         ),
     ),
     "qmgr": (
@@ -341,13 +350,18 @@ IDLE: Final[Mapping[str, tuple[Idle, ...]]] = {
 
 
 def idle(glob: Section, lost: str) -> Iterator[Problem]:
-    """Gives what counts for nothing in a file; nothing while errors may have taken what would make it count."""
+    """Gives the errors of a file; nothing while others may have taken what would make an option count."""
     if not lost:
-        yield from _inside(glob, glob, ())
+        yield from _inside(glob, glob, (), protects=True)
 
 
-def unused_maps(glob: Section) -> Iterator[Problem]:
-    """Gives the maps that no section names; a warning is enough, since nobody's mail fares otherwise than the file says."""
+def idle_warnings(glob: Section) -> Iterator[Problem]:
+    """Gives what counts for nothing in a file that is right."""
+    yield from _inside(glob, glob, (), protects=False)
+    yield from _unused_maps(glob)
+
+
+def _unused_maps(glob: Section) -> Iterator[Problem]:
     for owner in (*glob.subs("smar"), *glob.subs("qmgr")):
         with contextlib.suppress(UnreadError):
             used = {one.get("name") for one in owner.children() if "name" in one.definition.by_option}
@@ -357,14 +371,15 @@ def unused_maps(glob: Section) -> Iterator[Problem]:
                     yield Problem(one.pos, f"section {one.title} is used by no section; name it by name = ...; or remove it")
 
 
-def _inside(glob: Section, outer: Section, path: tuple[str, ...]) -> Iterator[Problem]:
+def _inside(glob: Section, outer: Section, path: tuple[str, ...], *, protects: bool) -> Iterator[Problem]:
     for section in outer.children():
         here = (*path, section.keyword.lower())
         general = " ".join(("*", *here[1:])) if len(here) > 1 else ""
         for row in (*IDLE.get(" ".join(here), ()), *IDLE.get(general, ())):
-            with contextlib.suppress(UnreadError):
-                yield from _found(row, Scene(glob, outer, section))
-        yield from _inside(glob, section, here)
+            if row.protects is protects:
+                with contextlib.suppress(UnreadError):
+                    yield from _found(row, Scene(glob, outer, section))
+        yield from _inside(glob, section, here, protects=protects)
 
 
 def _found(row: Idle, scene: Scene) -> Iterator[Problem]:
