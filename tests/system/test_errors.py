@@ -181,7 +181,7 @@ def test_a_log_file_that_cannot_be_written_is_named(foreign):
 @pytest.mark.xdist_group("accounts")
 def test_a_configuration_that_cannot_be_read_is_named(foreign):
     foreign.gateway.conf.chmod(0o600)
-    text = foreign.fails(EX_CONFIG)
+    text = foreign.fails(EX_NOPERM)
     assert text.startswith(f"mcp: {foreign.gateway.conf}: cannot read the configuration: permission denied; ")
     assert len(text.splitlines()) == 1
 
