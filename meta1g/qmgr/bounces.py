@@ -52,13 +52,22 @@ class Bounces:
         rcpt.ta.failed.append((rcpt, report))
         self.settle(rcpt.ta)
 
-    def settle(self, ta: AqTa) -> None:
+    def settle_all(self) -> None:
+        """Makes the bounces of all who have failed, whoever else is on its way: AQ ends, and with it what is known of them."""
+        for ta in self._aq.tas():
+            self.settle(ta, at_once=True)
+
+    def settle(self, ta: AqTa, *, at_once: bool = False) -> None:
         """Makes the bounces of a transaction once no recipient is on its way, or one report is full.
 
         To be called whenever a recipient of it was settled (rcpt_fsm.SETTLED): nobody waits for it any more.
+
+        Args:
+            ta: the transaction.
+            at_once: whoever is on its way.
         """
         self._gather.answered(ta)
-        if not ta.failed or (ta.unsettled and len(ta.failed) < self._report_max):
+        if not ta.failed or (ta.unsettled and not at_once and len(ta.failed) < self._report_max):
             return
         failed, ta.failed = ta.failed, []
         made: list[list[RcptRecord]] = []

@@ -317,6 +317,10 @@ class Context:
             listener.close()
         self.resolver.close()
 
+    def _report_failed(self) -> None:
+        with self.active.lock:
+            self.bounces.settle_all()
+
     def close(self) -> None:
         """Writes everything that waits and closes the stores, each whatever becomes of the others; AQ is found again there.
 
@@ -326,6 +330,7 @@ class Context:
             self._log,
             "qmgr.stop",
             self.standing.close,
+            self._report_failed,
             self.verifier.close,
             self._checkpoints.close,
             self.defer.close,

@@ -9,6 +9,7 @@ from meta1g.qmgr.limits import SLICE, SUCCESS_RCPTS_MAX
 from meta1g.qmgr.settings import VerpSenders
 from meta1g.rcb.envelope import RcptFlags
 from meta1g.rcb.qmgr_smar import Members
+from tests.fakes.qmgr_peers import route
 from tests.fakes.qmgr_system import wait_until
 
 
@@ -34,6 +35,32 @@ def members(agent) -> list[tuple]:
         if not job.msg.dsn_head
         for one in job.msg.rcpts
     )
+
+
+def one_hangs(*refused):
+    """Mail for one destination is refused where it is named, answered by nobody elsewhere."""
+    return lambda job: job.done(550) if job.rcpts[0] in refused else None
+
+
+@pytest.mark.parametrize("deferred", [False, True])
+def test_who_was_refused_is_told_of_and_not_asked_again_when_qmgr_stops_while_others_are_on_their_way(qmgr, deferred):
+    qmgr.smar().answers["hangs.example"] = route("192.0.2.2")
+    agent = qmgr.agent(script=(lambda job: job.done(450)) if deferred else one_hangs("a@refuses.example"))
+    qmgr.smtps().mail("a@refuses.example", "b@hangs.example", "c@hangs.example")
+    if deferred:
+        qmgr.wait_deferred(3)
+        qmgr.restart()
+        qmgr.smar().answers["hangs.example"] = route("192.0.2.2")
+        agent = qmgr.agent(script=one_hangs("a@refuses.example"))
+        qmgr.advance(2 * 3600)
+    agent.wait_jobs(2)
+    wait_until(lambda: "FAILED" in repr(qmgr.states()), qmgr.states)
+    qmgr.restart()
+    qmgr.smar()
+    agent = qmgr.agent()
+    qmgr.wait_empty()
+    assert sorted(rcpt for job in agent.jobs for rcpt in job.rcpts) == ["b@hangs.example", "c@hangs.example", "s@from.example"]
+    assert [told(job) for job in reports(agent)] == [[("a@refuses.example", "failed")]]
 
 
 # -- reports that are too large
