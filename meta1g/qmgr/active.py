@@ -128,7 +128,7 @@ class Active:
     def into_window(self, records: Iterable[RcptRecord]) -> None:
         """Lets the feeder bring recipients of DEFEDB when their time has come.  Caller holds AQ."""
         for record in records:
-            self.edbc.add((record.next_try, TaId(record.ta_id), record.rcpt_idx))
+            self.edbc.add((retry.as_stored(record.next_try), TaId(record.ta_id), record.rcpt_idx))
 
     def resolve(self, rcpts: Iterable[AqRcpt]) -> None:
         """Lets recipients (state NEW) wait for the resolver.  Caller holds AQ."""

@@ -157,6 +157,29 @@ def test_what_was_held_removed_or_rescheduled_meanwhile_is_left_out(db, record, 
     assert bool(_read(db, [(50.0, ta_id(1), 0)])) is read
 
 
+def test_who_waits_since_a_time_between_two_microseconds_is_brought_back(qmgr):
+    """DEFEDB rounds, upwards for half of them: those in the window are not to look as if they had been put off since."""
+    qmgr.smar()
+    agent = qmgr.agent(script=lambda job: job.done())
+    context = qmgr.context
+    wait_until(lambda: context.active.edbc.complete, "the window is read")
+    begin_s = float(int(context.env.clock.now()) - 10)
+    qmgr.cdb.write_whole(ta_id(1), [b"x"])
+    times = [begin_s + (number + 0.75) / 1_000_000 for number in range(20)]
+    records = [
+        rcpt(1, number, rcpt=f"r{number}@x.example", entered=begin_s, next_try=when) for number, when in enumerate(times)
+    ]
+
+    def stored(gone):
+        with context.active.lock:
+            context.active.into_window(records)
+
+    context.defer.add(Change(ta=ta(1, rcpts=20, entered=begin_s), put=tuple(records), stored=stored))
+    wait_until(lambda: len(agent.jobs) > 0, "some are delivered")
+    qmgr.wait_empty()
+    assert sorted(one for job in agent.jobs for one in job.rcpts) == sorted(record.rcpt for record in records)
+
+
 def test_an_empty_queue_asks_once(qmgr):
     wait_until(lambda: qmgr.context.active.edbc.complete, "the window is read")
     assert qmgr.context.active.edbc.next_time() == FOREVER
