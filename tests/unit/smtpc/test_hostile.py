@@ -8,6 +8,7 @@ from zlib import crc32
 
 import pytest
 
+from bench.fairness_out import hostile_servers
 from contrib.loadtest import hostile
 from meta1g.rcb.common import DeliveryAgent
 from meta1g.rcb.smtpc_qmgr import DeliveryResult
@@ -63,20 +64,16 @@ def deliver_beside(smtpc: SmtpcProcess, good: ScriptedServer, waiting: dict[int,
 
 @pytest.mark.parametrize("kind", list(hostile.KINDS))
 def test_a_hostile_server_costs_its_session_only(smtpc, kind):
-    hostile.stop.clear()
     smtpc.store(LARGE)
     smtpc.store(SMALL, GOOD)
-    with ScriptedServer() as good, ScriptedServer(on_connection=hostile.KINDS[kind]) as bad:
+    with ScriptedServer() as good, hostile_servers([kind]) as ports:
         smtpc.deliver(smtpc.job(good.port, cdb_id=GOOD))
         before = forget_most(smtpc)
         waiting: dict[int, DeliveryResult | None] = {}
         for number in range(1_000_001, 1_000_006):
             waiting[number] = None
-            smtpc.qmgr.send(smtpc.job(bad.port, file_bytes=len(LARGE), checksum=crc32(LARGE)), number)
-        try:
-            assert deliver_beside(smtpc, good, waiting) > 0
-        finally:
-            hostile.stop.set()
+            smtpc.qmgr.send(smtpc.job(ports[kind], file_bytes=len(LARGE), checksum=crc32(LARGE)), number)
+        assert deliver_beside(smtpc, good, waiting) > 0
         assert memory_kib(smtpc) - before < MEMORY_MAX_KIB
     for result in waiting.values():
         assert (result.session.code, result.session_open, result.damage) == (451, False, "")
