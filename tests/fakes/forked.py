@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from typing import IO, Any, Self
 
 from tests.remains import KEEPERS, KEPT
@@ -33,6 +34,7 @@ class Forker:
     """
 
     def __init__(self, module: str) -> None:
+        self._turn = threading.Lock()  # tests start processes in several threads, and an answer has no name
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen([sys.executable, "-m", "tests.fakes.forked", module], stdin=theirs)
@@ -47,12 +49,21 @@ class Forker:
 
     def ask(self, request: dict[str, Any], fds: tuple[int, ...] = ()) -> int:
         """Sends a request, with descriptors; gives the answer."""
-        socket.send_fds(self._socket, [json.dumps(request).encode()], list(fds))
-        return int(self._socket.recv(100))
+        with self._turn:
+            socket.send_fds(self._socket, [json.dumps(request).encode()], list(fds))
+            return int(self._socket.recv(100))
+
+
+_making = threading.Lock()
+
+
+def forker(module: str) -> Forker:
+    with _making:
+        return _forker(module)
 
 
 @functools.cache
-def forker(module: str) -> Forker:
+def _forker(module: str) -> Forker:
     return Forker(module)
 
 
