@@ -4,9 +4,10 @@ Pure.  Ref: RFC 3339; docs/json.md.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
+
+from meta1g.base.clock import rfc3339
 
 #: Later than any time that means something: what is held is never tried.
 _NEVER_S: Final = 4_102_444_800.0  # 2100-01-01
@@ -14,6 +15,7 @@ _NEVER_S: Final = 4_102_444_800.0  # 2100-01-01
 _TIMES: Final = frozenset(("entered", "by", "next_try", "last_try", "started", "since", "mode_since", "first", "last"))
 #: Texts that are kept: recipients of a list that follow each other often have the same times.
 _KEPT: Final = 1000
+_text: Final = lru_cache(maxsize=_KEPT)(rfc3339)
 
 
 def time_text(when: float) -> str | None:
@@ -25,11 +27,6 @@ def time_text(when: float) -> str | None:
     if not 0.0 < when < _NEVER_S:
         return None
     return _text(int(when))
-
-
-@lru_cache(maxsize=_KEPT)
-def _text(when: int) -> str:
-    return f"{datetime.fromtimestamp(when, UTC).replace(tzinfo=None).isoformat()}Z"
 
 
 def with_times(row: Mapping[str, Any]) -> dict[str, Any]:
