@@ -47,12 +47,16 @@ def key_updates(sock: socket.socket, count: int, pair: tuple[object, object] | N
         for _ in range(count):
             assert ssl.SSL_key_update(connection, c_int(_NOT_REQUESTED)) == 1
             assert ssl.SSL_do_handshake(connection) == 1
-        data = c_char_p()
-        size = crypto.BIO_ctrl(written, c_int(_BIO_CTRL_INFO), c_long(0), byref(data))
-        return ctypes.string_at(data, size)
+        return _content(crypto, written)
     finally:
         ssl.SSL_free(connection)
         ssl.SSL_CTX_free(context)
+
+
+def _content(crypto: ctypes.CDLL, bio: c_void_p) -> bytes:
+    data = c_char_p()
+    size = crypto.BIO_ctrl(bio, c_int(_BIO_CTRL_INFO), c_long(0), byref(data))
+    return ctypes.string_at(data, size)
 
 
 def renegotiation(sock: socket.socket) -> bytes:
@@ -73,9 +77,7 @@ def renegotiation(sock: socket.socket) -> bytes:
         ssl.SSL_set_bio(connection, c_void_p(crypto.BIO_new(c_void_p(crypto.BIO_s_mem()))), written)
         assert ssl.SSL_renegotiate(connection) == 1
         assert ssl.SSL_do_handshake(connection) == -1  # there is no answer to read
-        data = c_char_p()
-        size = crypto.BIO_ctrl(written, c_int(_BIO_CTRL_INFO), c_long(0), byref(data))
-        return ctypes.string_at(data, size)
+        return _content(crypto, written)
     finally:
         ssl.SSL_free(connection)
         ssl.SSL_CTX_free(context)
